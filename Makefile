@@ -1,0 +1,46 @@
+# Everything runs from .venv, which is made here. Paths are relative, so that
+# the folder may have any name.
+
+PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 \
+	python3.11,$(shell $(name) -c \
+	'import sys; print("$(name)" if sys.version_info >= (3, 11) else "")' \
+	2>/dev/null)))
+VENV := .venv
+PY := $(VENV)/bin/python
+
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 14
+
+demo: $(VENV)/demo.stamp ## train a network on handwritten digits
+	$(PY) examples/digits_cnn.py --out build/demo
+
+test: $(VENV)/test.stamp ## run all tests, docstring examples included
+	$(PY) -m pytest
+
+lint: $(VENV)/test.stamp ## check style, types and the import law
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m pyright --pythonpath $(PY)
+	$(VENV)/bin/lint-imports --no-logo
+
+bench: $(VENV)/test.stamp ## measure speed against other libraries
+	$(PY) benchmarks/run.py
+
+clean: ## remove everything that was made here
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .import_linter_cache
+
+$(VENV)/made.stamp:
+	@test -n "$(PYTHON)" || { echo "Lamina needs Python 3.11 or newer."; exit 1; }
+	@echo "Making $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+	@touch $@
+
+# One stamp for each extra: a demo does not wait for the test tools.
+$(VENV)/%.stamp: $(VENV)/made.stamp pyproject.toml
+	@echo "Installing lamina[$*] into $(VENV); later runs skip this ..."
+	@$(PY) -m pip install -qq --disable-pip-version-check -e ".[$*]"
+	@touch $@

@@ -1,0 +1,52 @@
+"""What holds for every test and every docstring example."""
+
+import doctest
+import inspect
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# Before anything imports JAX or Keras.
+os.environ["KERAS_BACKEND"] = "jax"
+os.environ["MPLBACKEND"] = "Agg"
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Compiled programs outlive the run, and the workers share them. Most are small,
+# so none is too quick to keep. `pytest --cache-clear` removes them.
+XLA_CACHE = Path(__file__).parent / ".pytest_cache" / "d" / "xla"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(XLA_CACHE))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+# The same examples in every run, and no deadline: the first call compiles.
+settings.register_profile("lamina", deadline=None, derandomize=True)
+settings.load_profile("lamina")
+
+
+@pytest.fixture(autouse=True)
+def fresh_state():
+    """Starts each test with the same seeds and no automatic names taken.
+
+    A library that the test's module has not imported is left alone: it has no
+    state yet, and importing it here would cost every test its import time.
+    """
+    if lamina := sys.modules.get("lamina"):
+        lamina.utils.clear_session()
+        lamina.utils.set_random_seed(0)
+    if keras := sys.modules.get("keras"):
+        keras.utils.clear_session(free_memory=False)  # a full collection is 0.1 s
+        keras.utils.set_random_seed(0)
+
+
+# doctest asks a function's globals which module it belongs to. Those of a
+# decorated function are its decorator's, so it would pass over every `@op`.
+_belongs = doctest.DocTestFinder._from_module  # type: ignore[attr-defined]
+
+
+def _belongs_unwrapped(finder, module, thing):
+    return _belongs(finder, module, inspect.unwrap(thing))
+
+
+doctest.DocTestFinder._from_module = _belongs_unwrapped  # type: ignore[attr-defined]

@@ -1,0 +1,63 @@
+"""Lamina: build and train neural networks, the Keras way, on JAX.
+
+    import lamina
+    from lamina import layers
+
+    model = lamina.Sequential([layers.Dense(64, "relu"), layers.Dense(10)])
+
+Everything is loaded on first use, so importing the package costs little.
+"""
+
+import importlib
+
+from lamina._version import __version__
+
+_HOMES = {
+    "DTypePolicy": "core.policy",
+    "FloatDTypePolicy": "core.policy",
+    "Function": "models",
+    "Initializer": "initializers",
+    "Input": "layers",
+    "InputSpec": "layers",
+    "KerasTensor": "core.symbolic:SymbolicTensor",
+    "Layer": "layers",
+    "Loss": "losses",
+    "Metric": "metrics",
+    "Model": "models",
+    "Optimizer": "optimizers",
+    "Regularizer": "regularizers",
+    "Sequential": "models",
+    "StatelessScope": "core.scopes",
+    "SymbolicScope": "core.scopes",
+    "Variable": "core.variable",
+    "device": "core.scopes",
+    "name_scope": "core.context",
+}
+_MODULES = (
+    "activations", "backend", "callbacks", "config", "constraints", "data",
+    "dtype_policies", "initializers", "layers", "losses", "metrics", "models", "ops",
+    "optimizers", "random", "regularizers", "saving", "testing", "tree", "utils",
+)  # fmt: skip
+
+__all__ = ["__version__", *sorted(_HOMES), *_MODULES]
+
+
+def version() -> str:
+    """Return the version of Lamina."""
+    return __version__
+
+
+def __getattr__(name):
+    if name in _HOMES:
+        home, _, attribute = _HOMES[name].partition(":")
+        value = getattr(importlib.import_module(f"lamina.{home}"), attribute or name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"lamina.{name}")
+    else:
+        raise AttributeError(f"module 'lamina' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

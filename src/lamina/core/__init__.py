@@ -1,0 +1,9 @@
+"""The theory of Lamina: variables, symbolic tensors, contexts, configs.
+
+Nothing here knows what a layer is. Everything above imports from here, and
+this package imports only JAX, NumPy and the standard library.
+"""
+
+from lamina.core import runtime
+
+runtime.set_up()

@@ -1,0 +1,438 @@
+"""Objects to configs and back, in the format of Keras 3.
+
+A config is plain data: `{"module", "class_name", "config", "registered_name"}`
+for an object, and small marked dicts for what JSON has no word for. Reading one
+uses the closed registry only (see `registry`).
+"""
+
+import base64
+import inspect
+import marshal
+import types
+
+import jax
+import numpy as np
+
+from lamina.core.context import context, having
+from lamina.core.dtypes import standardize_dtype
+from lamina.core.op import OPS, OpCall
+from lamina.core.registry import (
+    custom,
+    custom_name,
+    find_class,
+    public_name,
+)
+from lamina.core.symbolic import SymbolicTensor
+from lamina.core.variable import Variable
+
+_PLAIN = (str, int, float, bool, type(None))
+
+
+class Constructed:
+    """The constructor contract: parameters live on `self` under their own names.
+
+    Gives `get_config` and `from_config` to every class that keeps it.
+    """
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments, ready to be saved."""
+        return read_parameters(self)
+
+    @classmethod
+    def from_config(cls, config: dict):
+        """Make an object from what `get_config` returned."""
+        return cls(**config)
+
+
+def parameters_of(cls) -> list[str]:
+    """Return the names of a constructor's own parameters."""
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    found = inspect.signature(cls.__init__).parameters.values()
+    return [p.name for p in found if p.name != "self" and p.kind not in kinds]
+
+
+def read_parameters(obj, skip=()) -> dict:
+    """Read a config from the attributes that the constructor's signature names.
+
+    Raises:
+        NotImplementedError: a parameter was not kept on `self`.
+    """
+    config = {}
+    for name in parameters_of(type(obj)):
+        if name in skip:
+            continue
+        if not hasattr(obj, name):
+            raise NotImplementedError(
+                f"`{type(obj).__name__}` takes `{name}` in `__init__` but has no "
+                f"attribute of that name, so its config cannot be read. Write "
+                f"`self.{name} = {name}` in `__init__`, or override `get_config`."
+            )
+        config[name] = encode_parameter(getattr(obj, name))
+    return config
+
+
+def encode_parameter(value):
+    """Encode one constructor argument as Keras' `get_config` methods do."""
+    if isinstance(value, _PLAIN):
+        return value
+    if isinstance(value, types.FunctionType) or hasattr(value, "__wrapped__"):
+        name = public_name(value)
+        if name and name[0] in ("keras.activations", "keras.losses", "keras.metrics"):
+            return name[1]
+        return serialize_keras_object(value)
+    if hasattr(value, "get_config"):
+        return serialize_keras_object(value)
+    if isinstance(value, (list, tuple)):
+        return type(value)(encode_parameter(v) for v in value)
+    if isinstance(value, dict):
+        return {k: encode_parameter(v) for k, v in value.items()}
+    return value
+
+
+def serialize_keras_object(obj):
+    """Turn an object into plain data that JSON can hold.
+
+    Args:
+        obj: a Lamina object, an object with `get_config`, a function, an array,
+            or any nesting of lists, tuples and dicts of these.
+
+    Raises:
+        ValueError: there is no way to write it down.
+
+    >>> import lamina
+    >>> config = lamina.saving.serialize_keras_object(lamina.regularizers.L2(0.1))
+    >>> config["class_name"], config["config"]
+    ('L2', {'l2': 0.1})
+    """
+    if obj is None or isinstance(obj, (str, bool)) or type(obj) in (int, float):
+        return obj
+    if isinstance(obj, bytes):
+        return {"class_name": "__bytes__", "config": {"value": obj.decode("utf-8")}}
+    if isinstance(obj, (list, tuple)):
+        return type(obj)(serialize_keras_object(x) for x in obj)
+    if isinstance(obj, dict):
+        return {key: serialize_keras_object(value) for key, value in obj.items()}
+    if isinstance(obj, np.generic):
+        return obj.item()
+    if isinstance(obj, SymbolicTensor):
+        return _marked("__keras_tensor__", _describe(obj))
+    if isinstance(obj, (np.ndarray, jax.Array, Variable)):
+        mark = "__numpy__" if isinstance(obj, np.ndarray) else "__tensor__"
+        array = np.asarray(obj)
+        return _marked(mark, {"value": array.tolist(), "dtype": array.dtype.name})
+    if obj is Ellipsis:
+        return {"class_name": "__ellipsis__", "config": {}}
+    if isinstance(obj, slice):
+        parts = {"start": obj.start, "stop": obj.stop, "step": obj.step}
+        return _marked("__slice__", serialize_keras_object(parts))
+    if isinstance(obj, np.dtype):
+        return obj.name
+    if inspect.isclass(obj) and not hasattr(type(obj), "get_config"):
+        if issubclass(obj, np.generic):
+            return standardize_dtype(obj)
+        return _function(obj, "class")
+    if isinstance(obj, types.FunctionType) and obj.__name__ == "<lambda>":
+        return _marked("__lambda__", {"value": _bytecode(obj)})
+    if isinstance(obj, (types.FunctionType, types.BuiltinFunctionType)) or (
+        hasattr(obj, "__wrapped__") and hasattr(obj, "__name__")
+    ):
+        return _function(obj, "function")
+    if isinstance(obj, OpCall):
+        return _op(obj)
+    if hasattr(obj, "get_config"):
+        return _object(obj)
+    if hasattr(obj, "__name__"):
+        return obj.__name__
+    raise ValueError(
+        f"Cannot serialize object {obj!r} of type {type(obj).__name__}. Give its class "
+        "a `get_config()` method that returns its constructor's arguments."
+    )
+
+
+def _marked(mark, config):
+    return {"class_name": mark, "config": config}
+
+
+def _describe(tensor):
+    config = {"shape": tensor.shape, "dtype": tensor.dtype}
+    if tensor.node is not None:
+        operation, node, index = tensor._keras_history
+        config["keras_history"] = [operation.name, node, index]
+    return config
+
+
+def _function(obj, kind):
+    name = public_name(obj)
+    shown = name[1] if name else custom_name(obj)
+    return {
+        "module": "builtins",
+        "class_name": kind,
+        "config": shown,
+        "registered_name": kind,
+    }
+
+
+def _bytecode(function):
+    code = base64.encodebytes(marshal.dumps(function.__code__)).decode("ascii")
+    closure = tuple(c.cell_contents for c in function.__closure__ or ()) or None
+    return code, function.__defaults__, closure
+
+
+def _op(call):
+    return {
+        "module": call.function.module,
+        "class_name": call.function.class_name,
+        "config": serialize_keras_object(call.get_config()),
+        "registered_name": call.function.class_name,
+    }
+
+
+def _object(obj):
+    cls = type(obj)
+    known = public_name(cls)
+    module, name = known or (None, cls.__name__)
+    # The two forms that Keras keeps private say so in their registered name.
+    private = bool(known) and ".src." in module
+    registered = (name if private else None) if known else custom_name(cls)
+    config = {
+        "module": module,
+        "class_name": name,
+        "config": serialize_keras_object(obj.get_config()),
+        "registered_name": registered,
+    }
+    for key, method in (
+        ("build_config", "get_build_config"),
+        ("compile_config", "get_compile_config"),
+    ):
+        getter = getattr(obj, method, None)
+        extra = getter() if getter else None
+        if extra is not None:
+            config[key] = serialize_keras_object(extra)
+    return config
+
+
+def deserialize_keras_object(config, custom_objects=None, safe_mode=None, **kwargs):
+    """Make an object from plain data. No code comes from the data.
+
+    Args:
+        config: what `serialize_keras_object` gave.
+        custom_objects: a dict from names to classes and functions of yours.
+        safe_mode: False allows lambdas, which are code; anything else refuses.
+
+    Raises:
+        TypeError: a name that is neither Lamina's nor lent nor registered.
+        ValueError: a lambda while safe, or a config that its class refuses.
+
+    >>> import lamina
+    >>> config = {"class_name": "Dense", "config": {"units": 3}}
+    >>> lamina.saving.deserialize_keras_object(config).units
+    3
+    """
+    module_objects = kwargs.pop("module_objects", None)
+    kwargs.pop("printable_module_name", None)
+    if kwargs:
+        raise TypeError(f"Unknown arguments: {sorted(kwargs)}")
+    fields = {}
+    if custom_objects:
+        fields["custom_objects"] = {**(context.custom_objects or {}), **custom_objects}
+    if safe_mode is not None:
+        fields["safe_mode"] = safe_mode
+    with having(**fields):
+        return _decode(config, module_objects)
+
+
+def _decode(config, names=None):
+    if isinstance(config, str) and names:
+        found = custom(config) or names.get(config)
+        if found is not None:
+            return found() if inspect.isclass(found) else found
+    if isinstance(config, (list, tuple)):
+        return type(config)(_decode(x) for x in config)
+    if not isinstance(config, dict):
+        return config
+    if "class_name" not in config or "config" not in config:
+        return {key: _decode(value) for key, value in config.items()}
+    name, inner = config["class_name"], config["config"]
+    marked = _MARKS.get(name)
+    if marked:
+        return marked(inner)
+    module = config.get("module")
+    registered = config.get("registered_name")
+    if name in ("function", "class") and module in ("builtins", None):
+        return _named(inner)
+    if (module, name) in OPS:
+        return _op_from(OPS[module, name], inner)
+    if not isinstance(name, str) or not isinstance(inner, (dict, type(None))):
+        raise TypeError(
+            f"A config needs a class name and a dict of arguments. Received: {config!r}"
+        )
+    cls = None
+    if names and name in names and custom(name) is None and not registered:
+        cls = names[name]
+    if cls is None:
+        cls = find_class(module, name, registered)
+    if not inspect.isclass(cls) or not hasattr(cls, "from_config"):
+        if not hasattr(cls, "from_config"):
+            raise TypeError(
+                f"Unable to reconstruct an instance of {name!r}: it has no "
+                "`from_config()` method."
+            )
+    return _build(cls, name, inner or {}, config)
+
+
+def _build(cls, name, inner, config):
+    # Inner objects are read by `from_config` itself, which knows its arguments.
+    try:
+        obj = cls.from_config(inner)
+    except TypeError as error:
+        if "unexpected keyword" not in str(error) and "missing" not in str(error):
+            raise
+        raise TypeError(
+            f"{name!r} could not be made from its config: {error}. Its `__init__` does "
+            f"not take what the config holds. Config: {inner!r}"
+        ) from error
+    build_config = config.get("build_config")
+    if build_config and hasattr(obj, "build_from_config"):
+        obj.build_from_config(_decode(build_config))
+    compile_config = config.get("compile_config")
+    if compile_config and hasattr(obj, "compile_from_config"):
+        obj.compile_from_config(compile_config)
+    return obj
+
+
+def _named(name):
+    if not isinstance(name, str):
+        raise TypeError(f"A function's config must be its name. Received: {name!r}")
+    found = custom(name)
+    if found is not None:
+        return found
+    for space in ("activations", "losses", "metrics"):
+        from lamina.core.registry import public
+
+        found = getattr(public(space), name, None)
+        if found is not None and not name.startswith("_") and callable(found):
+            return found
+    return find_class(None, name, kind="function")
+
+
+def _op_from(function, config):
+    settings = {key: _decode(value) for key, value in config.items()}
+    name = settings.pop("name", None)
+    if "dtype" not in function.config:
+        settings.pop("dtype", None)
+    known = inspect.signature(function.plain).parameters
+    unknown = sorted(set(settings) - set(known))
+    if unknown:
+        raise ValueError(
+            f"Op `{function.__name__}` takes no argument {', '.join(unknown)}. "
+            f"Received: config={config!r}"
+        )
+    return OpCall(function, settings, name)
+
+
+def _tensor_from(config):
+    return SymbolicTensor(config["shape"], config["dtype"])
+
+
+def _array_from(config):
+    array = np.array(config["value"])
+    if array.dtype == object:
+        raise ValueError("An array in a config must hold numbers or strings.")
+    return array.astype(config["dtype"])
+
+
+def _lambda_from(config):
+    if context.safe_mode is not False:
+        raise ValueError(
+            "The config holds a Python lambda, which is code from its author and could "
+            "do anything to this machine. If you trust where it comes from, pass "
+            "`safe_mode=False` to the call that loads it; better, replace the lambda by "
+            "a named function registered with "
+            "`@lamina.saving.register_keras_serializable()`."
+        )
+    return function_from_bytecode(config["value"])
+
+
+def function_from_bytecode(value):
+    """Rebuild a lambda from what was saved of it. Runs no check: see the caller."""
+    code, defaults, closure = value
+    body = marshal.loads(base64.b64decode(code))
+    cells = tuple(types.CellType(c) for c in closure or ())
+    defaults = tuple(_decode(d) for d in defaults) if defaults else None
+    return types.FunctionType(body, {"__builtins__": __builtins__}, "<lambda>", defaults, cells)
+
+
+_MARKS = {
+    "__bytes__": lambda c: c["value"].encode("utf-8"),
+    "__ellipsis__": lambda c: Ellipsis,
+    "__slice__": lambda c: slice(c["start"], c["stop"], c["step"]),
+    "__numpy__": _array_from,
+    "__tensor__": lambda c: jax.numpy.asarray(_array_from(c)),
+    "__keras_tensor__": _tensor_from,
+    "__tuple__": lambda c: tuple(_decode(x) for x in c["value"]),
+    "__lambda__": _lambda_from,
+}
+
+
+def resolver(kind, table, base):
+    """Make the `get`, `serialize` and `deserialize` of one public namespace.
+
+    Args:
+        kind: the word for messages, such as `"optimizer"`.
+        table: a function that returns a dict from every accepted name to a class
+            or function.
+        base: the class of accepted objects, or None to accept any callable.
+
+    Returns:
+        The three functions.
+    """
+
+    def deserialize(config, custom_objects=None):
+        """Make an object from its name or its config."""
+        return deserialize_keras_object(
+            config, custom_objects=custom_objects, module_objects=table()
+        )
+
+    def serialize(obj):
+        """Return the config of an object, or the name of a built-in function."""
+        return serialize_keras_object(obj)
+
+    def get(identifier):
+        """Return an object for a name, a config, a class or the object itself."""
+        if identifier is None:
+            return None
+        if isinstance(identifier, dict):
+            return deserialize(identifier)
+        if isinstance(identifier, str):
+            found = custom(identifier)
+            found = table().get(identifier) if found is None else found
+            if found is None:
+                from lamina.core.naming import nearest
+
+                raise ValueError(
+                    f"Unknown {kind}: {identifier!r}.{nearest(identifier, table())}"
+                )
+            return found() if inspect.isclass(found) else found
+        if inspect.isclass(identifier) and base and issubclass(identifier, base):
+            return identifier()
+        if (base and isinstance(identifier, base)) or callable(identifier):
+            return identifier
+        raise ValueError(
+            f"Could not interpret {kind} identifier: {identifier!r} (of type "
+            f"{type(identifier).__name__}). Pass a name, an object or a config."
+        )
+
+    return get, serialize, deserialize
+
+
+def names_of(module_names: dict) -> dict:
+    """Return a table from class names and snake-case names to classes."""
+    from lamina.core.naming import snake_case
+
+    table = {}
+    for name, thing in module_names.items():
+        table[name] = thing
+        if inspect.isclass(thing):
+            table.setdefault(snake_case(name), thing)
+            table.setdefault(name.lower(), thing)
+    return table

@@ -1,0 +1,70 @@
+"""What holds during a call: bound values, training flag, compute dtype, names.
+
+One object per thread. Every field is set for the length of a `with` block by
+`having` and falls back to what it was, so nothing leaks out of a call.
+"""
+
+import contextlib
+import threading
+
+
+class _Context(threading.local):
+    frames: tuple = ()  # bound values of Variables, innermost last
+    training: bool | None = None
+    calling: tuple = ()  # the layers being called, outermost first
+    autocast: str | None = None  # dtype that float Variables are read in
+    scopes: tuple[str, ...] = ()  # names that prefix the paths of new Variables
+    losses: list | None = None  # where `add_loss` puts what it is given
+    symbolic: bool = False  # inside shape inference
+    custom_objects: dict | None = None  # names that the caller lent to a load
+    safe_mode: bool | None = None  # None means safe
+    remat: object = None
+
+
+context = _Context()
+
+
+@contextlib.contextmanager
+def having(**fields):
+    """Set fields of the context for the length of a `with` block."""
+    saved = {name: getattr(context, name) for name in fields}
+    for name, value in fields.items():
+        setattr(context, name, value)
+    try:
+        yield context
+    finally:
+        for name, value in saved.items():
+            setattr(context, name, value)
+
+
+class name_scope:
+    """Prefix the paths of Variables made in a `with` block by `name`.
+
+    >>> import lamina
+    >>> with lamina.name_scope("encoder"):
+    ...     v = lamina.Variable([1.0], name="scale")
+    >>> v.path
+    'encoder/scale'
+    """
+
+    def __init__(self, name, **kwargs):
+        if not isinstance(name, str) or "/" in name:
+            raise ValueError(
+                "`name_scope` expected `name` to be a string without '/'. "
+                f"Received: name={name!r}"
+            )
+        self.name = name
+        self._saved = None
+
+    def __enter__(self):
+        self._saved = context.scopes
+        context.scopes = (*context.scopes, self.name)
+        return self
+
+    def __exit__(self, *exception):
+        context.scopes = self._saved
+
+
+def current_path() -> str:
+    """Return the scopes that are open, joined by `/`."""
+    return "/".join(context.scopes)

@@ -1,0 +1,40 @@
+"""Masks: which entries of a tensor count.
+
+A symbolic tensor carries its mask as an attribute. Arrays and tracers refuse
+attributes, so theirs stand in a side table by identity, and leave it with them.
+"""
+
+import threading
+import weakref
+
+_table = threading.local()
+
+
+def get_mask(x):
+    """Return the mask of `x`, or None."""
+    if getattr(x, "is_symbolic", False):
+        return getattr(x, "_keras_mask", None)
+    entries = getattr(_table, "entries", None)
+    if not entries:
+        return None
+    entry = entries.get(id(x))
+    return entry[1] if entry is not None and entry[0]() is x else None
+
+
+def set_mask(x, mask) -> None:
+    """Give `x` a mask; None takes it away."""
+    if x is None:
+        return
+    if getattr(x, "is_symbolic", False):
+        x._keras_mask = mask
+        return
+    entries = _table.__dict__.setdefault("entries", {})
+    key = id(x)
+    if mask is None:
+        entries.pop(key, None)
+        return
+    try:
+        reference = weakref.ref(x, lambda _: entries.pop(key, None))
+    except TypeError:
+        return  # a value without identity, such as a Python number
+    entries[key] = (reference, mask)

@@ -1,0 +1,34 @@
+"""Automatic names: `dense`, `dense_1`, ... and snake case."""
+
+import collections
+import re
+
+_counts: collections.Counter[str] = collections.Counter()
+
+
+def snake_case(name: str) -> str:
+    """Turn `MaxPooling2D` into `max_pooling2d`."""
+    name = re.sub(r"\W+", "", name)
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def automatic_name(prefix: str) -> str:
+    """Return `prefix`, and from the second time on `prefix_1`, `prefix_2`..."""
+    taken = _counts[prefix]
+    _counts[prefix] += 1
+    return f"{prefix}_{taken}" if taken else prefix
+
+
+def forget_names() -> None:
+    """Start the numbering of automatic names afresh."""
+    _counts.clear()
+
+
+def nearest(word: str, names) -> str:
+    """Return `" Did you mean 'x'?"` for the name nearest to `word`, or ``""``."""
+    import difflib
+
+    folded = {str(name).lower(): str(name) for name in names}
+    found = difflib.get_close_matches(str(word).lower(), folded, n=1, cutoff=0.6)
+    return f" Did you mean {folded[found[0]]!r}?" if found else ""

@@ -1,0 +1,150 @@
+"""`@op`: a pure function of arrays that also draws graphs.
+
+    @op(config=("axis",))
+    def concatenate(xs, axis=-1):
+        return jnp.concatenate(xs, axis=axis)
+
+Called on arrays it is the function itself, Variables taken by their values. With
+a symbolic tensor among the arguments it infers shape and dtype, and records the
+call. `config` names the arguments that are settings rather than data: they are
+what a saved graph stores for the call, as Keras' class of the same name does.
+"""
+
+import functools
+import inspect
+
+from lamina.core.context import context
+from lamina.core.naming import automatic_name, snake_case
+from lamina.core.symbolic import Node, any_symbolic, infer
+from lamina.core.variable import Variable
+
+# Saved graphs name an op by its class in Keras: (module, class) -> function.
+OPS: dict[tuple[str, str], "callable"] = {}  # pyright: ignore
+
+
+class OpCall:
+    """One use of an op in a graph: the function and its settings.
+
+    Args:
+        function: the op.
+        config: its settings by name.
+        name: its name in the graph; made from the op's when None.
+    """
+
+    def __init__(self, function, config, name=None):
+        self.function = function
+        self.config = config
+        self.name = name or automatic_name(snake_case(function.class_name))
+        self._inbound_nodes = []
+
+    def __call__(self, *args, **kwargs):
+        settings = self.config
+        if any_symbolic(args, kwargs):
+            outputs = infer(self.function.plain, *args, **kwargs, **settings)
+            Node(self, args, kwargs, outputs)
+            return outputs
+        return self.function.plain(*_unwrap(args), **_unwrap(kwargs), **settings)
+
+    @property
+    def input(self):
+        """The symbolic tensors it was called on."""
+        return _one_or_list(self._inbound_nodes[0].input_tensors)
+
+    @property
+    def output(self):
+        """The symbolic tensors it gave."""
+        return _one_or_list(self._inbound_nodes[0].outputs)
+
+    def get_config(self):
+        """Return the settings and the name."""
+        return {"name": self.name, **self.config}
+
+    def __repr__(self):
+        return f"<Operation name={self.name}>"
+
+
+def _one_or_list(items):
+    return items[0] if len(items) == 1 else list(items)
+
+
+def _unwrap(x):
+    if isinstance(x, Variable):
+        return x.value
+    if isinstance(x, (list, tuple)):
+        return type(x)(map(_unwrap, x)) if not hasattr(x, "_fields") else x
+    if isinstance(x, dict):
+        return {k: _unwrap(v) for k, v in x.items()}
+    return x
+
+
+def op(function=None, *, config=(), name=None, module=None):
+    """Make a pure function of arrays accept symbolic tensors and Variables.
+
+    Args:
+        function: the function; its data arguments come first.
+        config: the names of the arguments that are settings.
+        name: the name of the class Keras saves for the op; CamelCase of the
+            function's name when None.
+        module: the module Keras saves for it; `keras.src.ops.` and the file's
+            name when None.
+
+    >>> import jax.numpy as jnp, lamina
+    >>> from lamina.core.op import op
+    >>> @op(config=("factor",))
+    ... def scaled(x, factor=2.0):
+    ...     return jnp.asarray(x) * factor
+    >>> scaled(lamina.Input((3,)), factor=3.0).shape
+    (None, 3)
+    """
+    if function is None:
+        return functools.partial(op, config=config, name=name, module=module)
+    signature = inspect.signature(function)
+    unknown = set(config) - set(signature.parameters)
+    if unknown:
+        raise ValueError(
+            f"`@op` expected `config` to name arguments of {function.__name__}. "
+            f"Received: {sorted(unknown)}"
+        )
+
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        if any_symbolic(args, kwargs):
+            return _record(wrapper, signature, config, args, kwargs)
+        return function(*_unwrap(args), **_unwrap(kwargs))
+
+    wrapper.plain = function
+    wrapper.config = config
+    wrapper.class_name = name or "".join(
+        part.capitalize() for part in function.__name__.strip("_").split("_")
+    )
+    file = function.__module__.rpartition(".")[2]
+    wrapper.module = module or f"keras.src.ops.{file}"
+    OPS[wrapper.module, wrapper.class_name] = wrapper
+    return wrapper
+
+
+def _record(function, signature, config, args, kwargs):
+    bound = signature.bind(*args, **kwargs)
+    settings, data, named = {}, [], {}
+    gap = False  # past an argument that is not passed by position, names are needed
+    for key, parameter in signature.parameters.items():
+        if key not in bound.arguments:
+            if key in config:
+                settings[key] = parameter.default
+            gap = True
+            continue
+        value = bound.arguments[key]
+        if key in config and not any_symbolic((value,), {}):
+            settings[key] = value
+            gap = True
+        elif parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            data.extend(value)
+        elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            named.update(value)
+        elif gap or parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            named[key] = value
+        else:
+            data.append(value)
+    if context.symbolic:
+        return infer(function.plain, *args, **kwargs)
+    return OpCall(function, settings)(*data, **named)

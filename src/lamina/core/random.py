@@ -1,0 +1,144 @@
+"""Seeds: `SeedGenerator`, the global generator, and keys for JAX's draws."""
+
+import random as python_random
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lamina.core.context import context, name_scope
+from lamina.core.naming import automatic_name
+from lamina.core.variable import Variable
+
+_global = {"generator": None}
+
+
+def make_default_seed() -> int:
+    """Draw a seed from Python's own generator, which `set_random_seed` seeds."""
+    return python_random.randint(1, int(1e9))
+
+
+def set_random_seed(seed: int) -> None:
+    """Seed Python's, NumPy's and Lamina's generators.
+
+    Args:
+        seed: a non-negative integer below 2**32.
+
+    Raises:
+        ValueError: `seed` is no integer.
+
+    >>> import lamina
+    >>> lamina.utils.set_random_seed(7)
+    >>> a = lamina.random.normal((2,))
+    >>> lamina.utils.set_random_seed(7)
+    >>> bool((a == lamina.random.normal((2,))).all())
+    True
+    """
+    if not isinstance(seed, (int, np.integer)):
+        raise ValueError(
+            "`set_random_seed` expected `seed` to be an integer. "
+            f"Received: seed={seed!r} (of type {type(seed).__name__})"
+        )
+    python_random.seed(int(seed))
+    np.random.seed(int(seed))
+    _global["generator"] = SeedGenerator(int(seed), name="global_seed_generator")
+
+
+class SeedGenerator:
+    """A stream of seeds, held in a Variable so that it flows through `pure`.
+
+    The state is `[seed, counter]`; each draw uses the state and adds one to the
+    counter.
+
+    Args:
+        seed: an integer, or None for one drawn from Python's generator.
+        name: the generator's name.
+
+    Raises:
+        ValueError: `seed` is neither.
+
+    >>> import lamina
+    >>> seeds = lamina.random.SeedGenerator(1)
+    >>> [int(i) for i in seeds.next()], [int(i) for i in seeds.next()]
+    ([1, 0], [1, 1])
+    """
+
+    def __init__(self, seed=None, name=None, **kwargs):
+        if kwargs:
+            raise ValueError(f"`SeedGenerator` got unknown arguments: {sorted(kwargs)}")
+        self.name = name or automatic_name("seed_generator")
+        self._initial_seed = seed
+        if seed is None:
+            seed = make_default_seed()
+        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
+            raise ValueError(
+                "`SeedGenerator` expected `seed` to be an integer. "
+                f"Received: seed={seed!r} (of type {type(seed).__name__})"
+            )
+        self.seed = int(seed)
+        start = np.array([self.seed & 0xFFFFFFFF, 0], np.uint32)
+        with name_scope(self.name):
+            self.state = Variable(
+                start, trainable=False, autocast=False, name="seed_generator_state"
+            )
+
+    def next(self, ordered=True):
+        """Return the current seed, a uint32 pair, and step the counter."""
+        key = self.state.value
+        self.state.assign(key + jnp.array([0, 1], jnp.uint32))
+        return key
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {"seed": self.seed}
+
+    @classmethod
+    def from_config(cls, config):
+        """Make a generator from `get_config()`."""
+        return cls(**config)
+
+
+def global_seed_generator() -> SeedGenerator:
+    """Return the generator behind every draw that was given no seed."""
+    if _global["generator"] is None:
+        _global["generator"] = SeedGenerator(name="global_seed_generator")
+    return _global["generator"]
+
+
+def forget_global_seed() -> None:
+    """Let the next unseeded draw begin a new global generator."""
+    _global["generator"] = None
+
+
+def draw_seed(seed) -> jax.Array:
+    """Turn what a user gave as `seed` into a key: a uint32 pair.
+
+    Args:
+        seed: a SeedGenerator (stepped), an integer (always the same key), a key,
+            or None (the global generator).
+
+    Raises:
+        ValueError: the seed is of another kind, or an unseeded draw stands
+            inside a compiled function, where it would be frozen.
+    """
+    if isinstance(seed, SeedGenerator):
+        return seed.next()
+    if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
+        return jnp.array([int(seed) & 0xFFFFFFFF, 0], jnp.uint32)
+    if seed is None:
+        generator = global_seed_generator()
+        bound = any(generator.state in frame.values for frame in context.frames)
+        if not bound and not context.symbolic and not jax.core.trace_state_clean():
+            raise ValueError(
+                "A random draw without a seed stands inside a compiled function: it "
+                "would give the same numbers at every step. Make a "
+                "`seed = lamina.random.SeedGenerator()` in the layer's `__init__`, "
+                "keep it as an attribute, and pass `seed=seed` to the draw."
+            )
+        return generator.next()
+    if hasattr(seed, "shape") and hasattr(seed, "dtype"):
+        return seed
+    raise ValueError(
+        "`seed` must be an integer, a `lamina.random.SeedGenerator` or None. "
+        f"Received: seed={seed!r} (of type {type(seed).__name__})"
+    )

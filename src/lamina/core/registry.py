@@ -1,0 +1,238 @@
+"""The closed registry: which names a config may use, and what they mean.
+
+A name resolves to what the public namespaces export, to what the caller lent
+(`custom_objects=`, `custom_object_scope`) or registered
+(`register_keras_serializable`). Nothing else: no module that a file names is
+ever imported.
+"""
+
+import functools
+import importlib
+import inspect
+
+from lamina.core.context import context
+from lamina.core.naming import nearest
+
+# Public namespaces in the order in which a bare class name is looked for.
+NAMESPACES = (
+    "layers", "models", "losses", "metrics", "optimizers", "optimizers.schedules",
+    "initializers", "regularizers", "constraints", "activations", "callbacks",
+    "random", "dtype_policies", "saving", "utils",
+)  # fmt: skip
+
+# What a saved module may be called besides its public name. Files of Keras name
+# private places; what stands there is looked up in ours.
+_PLACES = {
+    "keras": "",
+    "keras.src.models.functional": "models",
+    "keras.src.models.sequential": "models",
+    "keras.src.models.model": "models",
+    "keras.src.ops.function": "",
+    "builtins": None,
+}
+
+_custom: dict[str, object] = {}
+_custom_names: dict[int, tuple[object, str]] = {}
+
+
+def public(namespace):
+    """Return the module of a public namespace, or None while there is none."""
+    name = f"lamina.{namespace}" if namespace else "lamina"
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and name.startswith(error.name):
+            return None
+        raise
+
+
+@functools.cache
+def public_name(thing) -> tuple[str, str] | None:
+    """Return the `(module, name)` by which Keras' files call something of ours."""
+    module = getattr(thing, "__module__", "") or ""
+    if not module.startswith("lamina."):
+        return None
+    name = thing.__name__
+    saved = thing.__dict__.get("_saved_as") if inspect.isclass(thing) else None
+    if saved:
+        return saved
+    if getattr(public(""), name, None) is thing:
+        return "keras", name
+    for namespace in NAMESPACES:
+        if getattr(public(namespace), name, None) is thing:
+            return f"keras.{namespace}", name
+    return None
+
+
+def find_class(module, name, registered_name=None, custom_objects=None, kind="class"):
+    """Return the class or function that a config names.
+
+    Args:
+        module: the module in the config.
+        name: the class name in the config.
+        registered_name: the registered name in the config.
+        custom_objects: names that the caller lends, before all others.
+        kind: what to call it in the error.
+
+    Raises:
+        TypeError: nothing in the registry has the name.
+    """
+    wanted = registered_name or name
+    for candidate in (registered_name, name):
+        if candidate:
+            found = custom(candidate, custom_objects)
+            if found is not None:
+                return found
+    found = _built_in(module, name)
+    if found is not None:
+        return found
+    hint = nearest(name, _built_in_names(module))
+    raise TypeError(
+        f"Could not locate {kind} {name!r}"
+        + (f" of module {module!r}" if module else "")
+        + ". Only Lamina's own classes and those that you name are ever used. If it is "
+        f"yours, pass `custom_objects={{{wanted!r}: {name}}}`, or decorate it with "
+        f"`@lamina.saving.register_keras_serializable()`.{hint}"
+    )
+
+
+def _place(module):
+    if module in _PLACES:
+        return _PLACES[module]
+    for prefix in ("keras.api.", "tensorflow.keras.", "tf_keras.", "lamina.", "keras."):
+        if module.startswith(prefix):
+            return module.removeprefix(prefix)
+    return None
+
+
+def _built_in(module, name):
+    spaces = list(NAMESPACES) if not module else []
+    if module:
+        place = _place(module)
+        if place is None:
+            return None
+        if place in ("", *NAMESPACES):
+            spaces = [place]
+        if place.startswith("src."):
+            # A private place of Keras: `keras.src.layers.core.dense`.
+            parts = place.split(".")
+            spaces = [s for s in NAMESPACES if s.split(".")[0] == parts[1]]
+            spaces.append("")
+        if place == "":
+            spaces = ["", "models"]
+    for space in spaces:
+        found = getattr(public(space), name, None) if not name.startswith("_") else None
+        if found is not None and _ours(found):
+            return found
+    return None
+
+
+def _ours(thing):
+    module = getattr(thing, "__module__", "") or ""
+    return callable(thing) and module.startswith("lamina.")
+
+
+def _built_in_names(module):
+    place = _place(module) if module else None
+    spaces = [place] if place in NAMESPACES else NAMESPACES
+    names = []
+    for space in spaces:
+        names += [n for n in dir(public(space)) if not n.startswith("_")]
+    return names
+
+
+def custom(name, custom_objects=None):
+    """Return what the caller lent or registered under `name`, or None."""
+    for table in (custom_objects, context.custom_objects, _custom):
+        if table and name in table:
+            return table[name]
+    return None
+
+
+def custom_name(thing) -> str:
+    """Return the name under which something was registered, else its own."""
+    entry = _custom_names.get(id(thing))
+    if entry is not None and entry[0] is thing:
+        return entry[1]
+    return thing.__name__
+
+
+def get_registered_name(obj) -> str:
+    """Return the name under which `obj` was registered, else its `__name__`."""
+    return custom_name(obj)
+
+
+def get_registered_object(name, custom_objects=None, module_objects=None):
+    """Return the class or function registered under `name`, or None."""
+    found = custom(name, custom_objects)
+    if found is None and module_objects:
+        found = module_objects.get(name)
+    return found
+
+
+def register_keras_serializable(package="Custom", name=None):
+    """Let files name a class or function of yours, as `package>name`.
+
+    Args:
+        package: the first part of the name.
+        name: the second part; the object's own name when None.
+
+    Raises:
+        ValueError: a class without `get_config`.
+
+    >>> import lamina
+    >>> @lamina.saving.register_keras_serializable(package="shop")
+    ... def squared(x):
+    ...     return x * x
+    >>> lamina.saving.get_registered_name(squared)
+    'shop>squared'
+    """
+
+    def register(thing):
+        registered = f"{package}>{name if name is not None else thing.__name__}"
+        if inspect.isclass(thing) and not hasattr(thing, "get_config"):
+            raise ValueError(
+                "Cannot register a class that does not have a get_config() method. "
+                f"Received: {thing.__name__}"
+            )
+        _custom[registered] = thing
+        _custom_names[id(thing)] = (thing, registered)
+        return thing
+
+    return register
+
+
+def get_custom_objects() -> dict:
+    """Return the table of registered objects; changing it registers."""
+    return _custom
+
+
+class CustomObjectScope:
+    """Lend names to everything that loads in a `with` block.
+
+    Args:
+        custom_objects: a dict from names to classes or functions.
+
+    >>> import lamina
+    >>> class Mine(lamina.layers.Dense):
+    ...     pass
+    >>> config = lamina.layers.serialize(Mine(2))
+    >>> with lamina.saving.custom_object_scope({"Mine": Mine}):
+    ...     type(lamina.layers.deserialize(config)).__name__
+    'Mine'
+    """
+
+    def __init__(self, custom_objects):
+        self.custom_objects = dict(custom_objects or {})
+        self._saved = None
+
+    def __enter__(self):
+        self._saved = context.custom_objects
+        context.custom_objects = {**(self._saved or {}), **self.custom_objects}
+        return self
+
+    def __exit__(self, *exception):
+        context.custom_objects = self._saved
+
+
+custom_object_scope = CustomObjectScope

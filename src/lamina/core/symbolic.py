@@ -1,0 +1,346 @@
+"""Tensors without data, and the record of the calls that made them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lamina.core import structure
+from lamina.core.context import having
+from lamina.core.dtypes import standardize_dtype
+from lamina.core.naming import automatic_name
+from lamina.core.variable import Variable, scratch
+
+
+class SymbolicTensor:
+    """A shape and a dtype without data: what a graph is drawn with.
+
+    Args:
+        shape: the shape; None stands for a dimension that is not known yet.
+        dtype: the dtype.
+        sparse: not supported; must be False.
+        ragged: not supported; must be False.
+        record_history: kept for compatibility.
+        name: a name for messages.
+
+    >>> import lamina
+    >>> x = lamina.KerasTensor((None, 3), dtype="float32")
+    >>> (x + 1.0).shape
+    (None, 3)
+    """
+
+    is_symbolic = True
+    sparse = False
+    ragged = False
+    __array_priority__ = 1000
+    __slots__ = ("__dict__", "__weakref__", "_dtype", "_shape", "index", "name", "node")
+
+    def __init__(
+        self,
+        shape,
+        dtype="float32",
+        sparse=False,
+        ragged=False,
+        record_history=True,
+        name=None,
+        **kwargs,
+    ):
+        if sparse or ragged:
+            raise ValueError(
+                "Sparse and ragged tensors are not supported. Use dense arrays, with a "
+                "mask for missing entries."
+            )
+        self._shape = standardize_shape(shape)
+        self._dtype = standardize_dtype(dtype)
+        self.name = name or automatic_name("keras_tensor")
+        self.node = None
+        self.index = 0
+
+    @property
+    def shape(self):
+        """The shape, a tuple with None for what is not known."""
+        return self._shape
+
+    @property
+    def dtype(self):
+        """The dtype, a string."""
+        return self._dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self._shape)
+
+    @property
+    def ragged_rank(self):
+        """Always None: there are no ragged tensors here."""
+        return None
+
+    @property
+    def row_splits_dtype(self):
+        """Always None: there are no ragged tensors here."""
+        return None
+
+    @property
+    def _keras_history(self):
+        if self.node is None:
+            raise AttributeError("_keras_history")
+        return (self.node.operation, self.node.position, self.index)
+
+    def __repr__(self):
+        return (
+            f"<KerasTensor shape={self._shape}, dtype={self._dtype}, sparse=False, "
+            f"ragged=False, name={self.name}>"
+        )
+
+    def __iter__(self):
+        raise NotImplementedError(
+            "Iterating over a symbolic KerasTensor is not supported: it has no data yet."
+        )
+
+    def __bool__(self):
+        raise TypeError(
+            "A symbolic KerasTensor has no value, so it cannot decide an `if` or a "
+            "`while`. Use `lamina.ops.where` or `lamina.ops.cond`, or write the model as "
+            "a subclass of `lamina.Model`."
+        )
+
+    def __float__(self):
+        raise TypeError(_no_value("a float"))
+
+    def __int__(self):
+        raise TypeError(_no_value("an integer"))
+
+    def __array__(self, dtype=None, copy=None):
+        raise ValueError(_no_value("a NumPy array"))
+
+    def __jax_array__(self):
+        raise ValueError(
+            "A symbolic KerasTensor was given to a JAX function. Symbolic tensors draw "
+            "the graph of a model and hold no data: use `lamina.ops` in place of "
+            "`jax.numpy`, or put the JAX code into the `call` of a Layer."
+        )
+
+    __tf_tensor__ = __jax_array__
+
+
+def _no_value(kind):
+    return (
+        f"A symbolic KerasTensor cannot be converted to {kind}: it stands for an input "
+        "of a model and holds no data. Use `lamina.ops` or a Layer on it."
+    )
+
+
+def standardize_shape(shape) -> tuple:
+    """Return `shape` as a tuple of positive integers, zeros and None.
+
+    Raises:
+        ValueError: it is no sequence, or holds something else.
+    """
+    if shape is None or isinstance(shape, (str, dict)) or not hasattr(shape, "__iter__"):
+        raise ValueError(f"A shape must be a list or tuple. Received: shape={shape!r}")
+    result = []
+    for dim in shape:
+        if dim is None:
+            result.append(None)
+            continue
+        try:
+            number = int(dim.__index__())
+        except Exception:
+            raise ValueError(
+                "Cannot convert '{}' to a shape. Found invalid dimension '{}' of type "
+                "'{}'.".format(shape, dim, type(dim))
+            ) from None
+        if number < 0:
+            raise ValueError(
+                f"Cannot convert '{shape}' to a shape. Negative dimensions are not "
+                "allowed."
+            )
+        result.append(number)
+    return tuple(result)
+
+
+class Node:
+    """The record of one call: who was called, with what, and what came out.
+
+    Args:
+        operation: the layer or op that was called.
+        args: its positional arguments, with SymbolicTensors anywhere inside.
+        kwargs: its keyword arguments, likewise.
+        outputs: the SymbolicTensors it gave, in any structure.
+    """
+
+    def __init__(self, operation, args=(), kwargs=None, outputs=()):
+        self.operation = operation
+        self.args = args
+        self.kwargs = kwargs or {}
+        self.input_tensors = find_symbolic((self.args, self.kwargs))
+        self.outputs = structure.flatten(outputs)
+        self.position = len(operation._inbound_nodes)
+        operation._inbound_nodes.append(self)
+        for index, tensor in enumerate(self.outputs):
+            if isinstance(tensor, SymbolicTensor):
+                tensor.node = self
+                tensor.index = index
+
+    @property
+    def parents(self) -> list:
+        """The nodes whose outputs it takes."""
+        return [t.node for t in self.input_tensors if t.node is not None]
+
+    @property
+    def output_tensors(self) -> list:
+        """What it gave, flat."""
+        return self.outputs
+
+    @property
+    def is_input(self) -> bool:
+        """Whether it is where a graph begins."""
+        return not self.input_tensors
+
+    def fill(self, values):
+        """Return its arguments with each symbolic tensor replaced by its value.
+
+        Args:
+            values: a dict from `id(symbolic tensor)` to value.
+        """
+
+        def swap(x):
+            return values[id(x)] if isinstance(x, SymbolicTensor) else x
+
+        return structure.map_leaves(swap, self.args), {
+            k: structure.map_leaves(swap, v) for k, v in self.kwargs.items()
+        }
+
+    def __repr__(self):
+        return f"<Node of {self.operation.name}, {len(self.input_tensors)} inputs>"
+
+
+def is_symbolic(x) -> bool:
+    """Tell whether `x` is a symbolic tensor."""
+    return isinstance(x, SymbolicTensor)
+
+
+def find_symbolic(args) -> list:
+    """Return the symbolic tensors inside any nesting of containers, in order."""
+    return [x for x in structure.flatten(args) if isinstance(x, SymbolicTensor)]
+
+
+def any_symbolic(args, kwargs) -> bool:
+    """Tell whether a symbolic tensor stands anywhere among the arguments."""
+    for x in (*args, *kwargs.values()):
+        if isinstance(x, SymbolicTensor):
+            return True
+        if isinstance(x, (list, tuple, dict)) and find_symbolic(x):
+            return True
+    return False
+
+
+class _Unknown:
+    """The one symbolic dimension that stands for every None."""
+
+    dim = None
+
+    @classmethod
+    def get(cls):
+        if cls.dim is None:
+            from jax import export
+
+            (cls.dim,) = export.symbolic_shape("b", constraints=["b>=2"])
+        return cls.dim
+
+
+def unknown_size():
+    """Return a size that `infer` reports as None, for results that depend on data."""
+    return _Unknown.get()
+
+
+# Two sizes tried in place of None where the symbolic dimension cannot decide:
+# what differs between the two results is unknown. They are multiples of many
+# small numbers so that usual reshapes and windows divide them.
+_PROBES = (240, 480)
+
+
+def infer(fn, *args, **kwargs):
+    """Return what `fn` gives for symbolic arguments, as symbolic tensors.
+
+    No data is computed and no Variable is changed. Dimensions of the result that
+    depend on an unknown one are None.
+
+    Args:
+        fn: a function of arrays.
+        args: its arguments; symbolic tensors anywhere inside.
+        kwargs: its keyword arguments, likewise.
+    """
+    tensors = find_symbolic((args, kwargs))
+    unknown = any(None in t.shape for t in tensors)
+    if not unknown:
+        return _as_symbolic(_abstract(fn, args, kwargs, tensors, None))
+    try:
+        result = _abstract(fn, args, kwargs, tensors, _Unknown.get())
+    except Exception as error:
+        return _probe(fn, args, kwargs, tensors, error)
+    return _as_symbolic(result)
+
+
+def _probe(fn, args, kwargs, tensors, error):
+    try:
+        first, second = (_abstract(fn, args, kwargs, tensors, n) for n in _PROBES)
+    except Exception:
+        raise error from None
+
+    def merge(a, b):
+        shape = [x if x == y else None for x, y in zip(a.shape, b.shape, strict=True)]
+        return SymbolicTensor(shape, a.dtype)
+
+    if jax.tree.structure(first) != jax.tree.structure(second):
+        raise error
+    return jax.tree.map(merge, first, second)
+
+
+def _abstract(fn, args, kwargs, tensors, unknown):
+    specs = [
+        jax.ShapeDtypeStruct(
+            tuple(unknown if d is None else d for d in t.shape),
+            jax.dtypes.canonicalize_dtype(t.dtype),
+        )
+        for t in tensors
+    ]
+
+    def run(arrays):
+        values = {id(t): a for t, a in zip(tensors, arrays, strict=True)}
+
+        def swap(x):
+            return values[id(x)] if isinstance(x, SymbolicTensor) else x
+
+        filled = structure.map_leaves(swap, (args, kwargs))
+        with scratch(), having(symbolic=True):
+            return _arrays_only(fn(*filled[0], **filled[1]))
+
+    return jax.eval_shape(run, specs)
+
+
+def _arrays_only(result):
+    def check(x):
+        if x is None or hasattr(x, "shape") or isinstance(x, (bool, int, float, complex)):
+            return x.value if isinstance(x, Variable) else x
+        raise TypeError(
+            f"A call on symbolic tensors must return arrays. Received: {x!r} (of type "
+            f"{type(x).__name__})"
+        )
+
+    return structure.map_leaves(check, result)
+
+
+def _as_symbolic(result):
+    def convert(x):
+        shape = tuple(d if isinstance(d, int) else None for d in x.shape)
+        return SymbolicTensor(shape, x.dtype)
+
+    return jax.tree.map(convert, result)
+
+
+def as_struct(x):
+    """Return the shape and dtype of an array, a Variable or a symbolic tensor."""
+    if isinstance(x, (int, float, bool)):
+        x = np.asarray(jnp.asarray(x))
+    return SymbolicTensor(x.shape, x.dtype)

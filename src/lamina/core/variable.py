@@ -1,0 +1,463 @@
+"""`Variable`, a named cell, and the bridge between cells and pure functions.
+
+Layers are objects and own Variables; compiled code sees only arrays. `binding`
+runs code with other values standing in for the Variables' own, and collects
+what the code assigns. `pure` turns that into a function:
+
+    outputs, new_values = pure(layer, layer.variables)(values, inputs)
+
+Reading a Variable looks through the open bindings from the innermost outwards.
+Assigning goes to the innermost binding; where that does not hold the Variable, a
+traced value has no place to go and the assignment raises.
+"""
+
+import contextlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lamina.core.context import context, current_path
+from lamina.core.dtypes import is_float, standardize_dtype
+from lamina.core.naming import automatic_name
+
+
+class Frame:
+    """The values that one `binding` holds for its Variables."""
+
+    def __init__(self, variables, values, open_):
+        self._variables = variables
+        self.values = dict(zip(variables, values, strict=True))
+        self.open = open_
+
+    def current(self) -> tuple:
+        """Return the present values of the bound Variables, in their order."""
+        return tuple(self.values[v] for v in self._variables)
+
+
+@contextlib.contextmanager
+def binding(variables, values, *, open=False):
+    """Run a block with `values` in place of the Variables' own.
+
+    Args:
+        variables: the Variables to bind.
+        values: their values, in the same order.
+        open: whether assignments to other Variables stay in the block as well
+            (they are dropped at its end); otherwise they must be concrete.
+
+    Yields:
+        A frame whose `current()` gives the values, assignments included.
+    """
+    variables = tuple(variables)
+    frame = Frame(variables, values, open)
+    saved = context.frames
+    context.frames = (*saved, frame)
+    try:
+        yield frame
+    finally:
+        context.frames = saved
+
+
+def scratch():
+    """Run a block whose assignments to Variables are all dropped at its end."""
+    return binding((), (), open=True)
+
+
+def pure(fn, variables):
+    """Return `fn` with its effects on `variables` made explicit.
+
+    Args:
+        fn: any callable that reads and assigns Variables.
+        variables: the Variables that it may read or assign.
+
+    Returns:
+        A function `(values, *args, **kwargs) -> (result, new_values)` with
+        `values` and `new_values` tuples in the order of `variables`.
+
+    >>> import lamina
+    >>> from lamina.core.variable import pure
+    >>> counter = lamina.Variable(0.0)
+    >>> result, (new,) = pure(lambda: counter.assign_add(1.0), [counter])((5.0,))
+    >>> float(new), float(counter.value)
+    (6.0, 0.0)
+    """
+    variables = tuple(variables)
+
+    def explicit(values, *args, **kwargs):
+        with binding(variables, values) as bound:
+            result = fn(*args, **kwargs)
+        return result, bound.current()
+
+    return explicit
+
+
+class Variable:
+    """A named cell that holds one array and keeps its identity.
+
+    Args:
+        initializer: the first value, or a callable `(shape, dtype=...)`.
+        shape: the shape for a callable initializer; may not hold None.
+        dtype: the dtype; None takes that of the value, else `floatx()`.
+        trainable: whether optimizers change it.
+        autocast: whether layers read it in their compute dtype.
+        aggregation: how copies on several devices combine.
+        synchronization: kept for compatibility.
+        name: the last part of its path; no `/`.
+        layout: a `jax.sharding.Sharding`, or None.
+
+    Raises:
+        ValueError: `name` holds a `/`, a callable initializer has no shape, or
+            an assigned value has another shape.
+
+    >>> import lamina
+    >>> v = lamina.Variable([1.0, 2.0], name="scale")
+    >>> [float(i) for i in v + 1]
+    [2.0, 3.0]
+    """
+
+    __array_priority__ = 100
+
+    def __init__(
+        self,
+        initializer,
+        shape=None,
+        dtype=None,
+        trainable=True,
+        autocast=True,
+        aggregation="none",
+        synchronization="auto",
+        name=None,
+        layout=None,
+        **kwargs,
+    ):
+        if kwargs:
+            raise TypeError(f"`Variable` got unknown arguments: {sorted(kwargs)}")
+        name = name or automatic_name("variable")
+        if not isinstance(name, str) or "/" in name:
+            raise ValueError(
+                "`Variable` expected `name` to be a string without '/'. "
+                f"Received: name={name!r}"
+            )
+        choices = (None, "none", "mean", "sum", "only_first_replica")
+        if aggregation not in choices:
+            raise ValueError(
+                f"Invalid value for argument `aggregation`. Expected one of {choices}. "
+                f"Received: aggregation={aggregation}"
+            )
+        self._name = name
+        scope = current_path()
+        self._path = f"{scope}/{name}" if scope else name
+        self._trainable = self.made_trainable = bool(trainable)
+        self._autocast = bool(autocast)
+        self._aggregation = aggregation or "none"
+        self._synchronization = synchronization or "auto"
+        self._layout = layout
+        self._regularizer = None
+        self._constraint = None
+        self._overwrite_with_gradient = False
+        self._initializer = initializer if callable(initializer) else None
+        self._value = self._first_value(initializer, shape, dtype, layout)
+
+    def _first_value(self, initializer, shape, dtype, layout):
+        given = dtype
+        dtype = standardize_dtype(dtype)
+        with jax.ensure_compile_time_eval():
+            if callable(initializer):
+                if shape is None:
+                    raise ValueError(
+                        "When a Variable is made with a callable initializer, `shape` "
+                        f"must be given as well. Received: initializer={initializer!r}, "
+                        "shape=None"
+                    )
+                shape = tuple(int(d) for d in shape)
+                value = initializer(shape, dtype=dtype)
+            else:
+                value = initializer
+                if isinstance(value, Variable):
+                    value = value.value
+                if given is None and hasattr(value, "dtype"):
+                    dtype = standardize_dtype(value.dtype)
+            if isinstance(value, jax.core.Tracer):
+                raise ValueError(
+                    f"Variable {self._path!r} cannot start from a value that is being "
+                    "traced. Make Variables in `__init__` or `build`, from concrete "
+                    "values or an initializer."
+                )
+            if dtype == "string":
+                raise ValueError("A Variable holds numbers. Received: dtype='string'")
+            value = jnp.asarray(value, dtype=_canonical(dtype))
+            if value is initializer:
+                value = jnp.array(value, copy=True)
+        if layout is not None:
+            value = jax.device_put(value, layout)
+        self._shape = tuple(value.shape)
+        self._dtype = dtype
+        if shape is not None and tuple(shape) != self._shape:
+            raise ValueError(
+                f"Variable {self._path!r} expected a first value of shape "
+                f"{tuple(shape)}. Received: shape {self._shape}"
+            )
+        return value
+
+    @property
+    def value(self):
+        """The array it holds now, cast to the compute dtype inside a layer."""
+        value = self.raw_value
+        autocast = context.autocast
+        if autocast is not None and self._autocast and is_float(self._dtype):
+            return value.astype(_canonical(autocast))
+        return value
+
+    @property
+    def raw_value(self):
+        """The array it holds now, in its own dtype."""
+        for frame in reversed(context.frames):
+            if self in frame.values:
+                return frame.values[self]
+        return self._value
+
+    def assign(self, value):
+        """Put `value` in, cast to the Variable's dtype.
+
+        Raises:
+            ValueError: the shapes differ, or the value is being traced and no
+                binding holds the Variable.
+        """
+        if isinstance(value, Variable):
+            value = value.raw_value
+        value = jnp.asarray(value, dtype=_canonical(self._dtype))
+        if value.shape != self._shape:
+            raise ValueError(
+                "The shape of the target variable and the shape of the target value in "
+                f"`variable.assign(value)` must match. Variable {self._path!r} has shape "
+                f"{self._shape}. Received: value.shape={tuple(value.shape)}"
+            )
+        self._store(value)
+        return value
+
+    def _store(self, value):
+        if context.frames:
+            frame = context.frames[-1]
+            if frame.open or self in frame.values:
+                frame.values[self] = value
+                return
+        held = any(self in frame.values for frame in context.frames)
+        if held or isinstance(value, jax.core.Tracer):
+            raise ValueError(
+                f"Variable {self._path!r} was assigned inside a function that JAX is "
+                "tracing, where the assignment would be lost. Wrap the function with "
+                "`lamina.core.variable.pure(fn, variables)` and name the Variable among "
+                "`variables`, or call the layer through `stateless_call`."
+            )
+        if self._layout is not None:
+            value = jax.device_put(value, self._layout)
+        self._value = value
+
+    def assign_add(self, value):
+        """Add `value` to what it holds."""
+        return self.assign(self.raw_value + _plain(value))
+
+    def assign_sub(self, value):
+        """Subtract `value` from what it holds."""
+        return self.assign(self.raw_value - _plain(value))
+
+    def numpy(self):
+        """Return what it holds as a NumPy array."""
+        return np.asarray(self.value)
+
+    @property
+    def dtype(self) -> str:
+        """The dtype it reads as: its own, or the compute dtype inside a layer."""
+        autocast = context.autocast
+        if autocast is not None and self._autocast and is_float(self._dtype):
+            return autocast
+        return self._dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape."""
+        return self._shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self._shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return int(np.prod(self._shape, dtype=np.int64))
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self._name
+
+    @property
+    def path(self) -> str:
+        """The name with the names of the scopes it was made in."""
+        return self._path
+
+    @property
+    def trainable(self) -> bool:
+        """Whether optimizers change it."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value):
+        self._trainable = bool(value)
+
+    @property
+    def autocast(self) -> bool:
+        """Whether layers read it in their compute dtype."""
+        return self._autocast
+
+    @property
+    def aggregation(self) -> str:
+        """How copies on several devices combine."""
+        return self._aggregation
+
+    @property
+    def synchronization(self) -> str:
+        """Kept for compatibility."""
+        return self._synchronization
+
+    @property
+    def overwrite_with_gradient(self) -> bool:
+        """Whether optimizers put the gradient in place of the value."""
+        return self._overwrite_with_gradient
+
+    @overwrite_with_gradient.setter
+    def overwrite_with_gradient(self, value):
+        if not isinstance(value, bool):
+            raise TypeError(
+                "`overwrite_with_gradient` must be a boolean. "
+                f"Received: {value!r} (of type {type(value).__name__})"
+            )
+        self._overwrite_with_gradient = value
+
+    @property
+    def regularizer(self):
+        """A function of the value whose result is added to the loss, or None."""
+        return self._regularizer
+
+    @regularizer.setter
+    def regularizer(self, value):
+        self._regularizer = _hook("regularizer", value)
+
+    @property
+    def constraint(self):
+        """A function that optimizers pass new values through, or None."""
+        return self._constraint
+
+    @constraint.setter
+    def constraint(self, value):
+        self._constraint = _hook("constraint", value)
+
+    def __repr__(self):
+        value = self._value
+        shown = f"<Variable path={self.path}, shape={self._shape}, dtype={self._dtype}"
+        if value.size <= 10 and not context.frames:
+            return f"{shown}, value={np.array2string(np.asarray(value))}>"
+        return shown + ">"
+
+    def __hash__(self):
+        return id(self)
+
+    def __jax_array__(self):
+        return self.value
+
+    def __array__(self, dtype=None, copy=None):
+        value = np.asarray(self.value)
+        return value if dtype is None else value.astype(dtype)
+
+    def __bool__(self):
+        return bool(self.value)
+
+    def __float__(self):
+        return float(self.value)
+
+    def __int__(self):
+        return int(self.value)
+
+    def __index__(self):
+        return self.value.__index__()
+
+    def __len__(self):
+        return len(self.value)
+
+    def __iter__(self):
+        return iter(self.value)
+
+    def __getitem__(self, index):
+        return self.value[index]
+
+    def __deepcopy__(self, memo):
+        copy = object.__new__(type(self))
+        memo[id(self)] = copy
+        copy.__dict__.update(self.__dict__)
+        copy._value = jnp.array(self._value, copy=True)
+        return copy
+
+    def __getstate__(self):
+        return {**self.__dict__, "_value": np.asarray(self._value), "_initializer": None}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        self._value = jnp.asarray(self._value)
+
+
+def _plain(x):
+    return x.value if isinstance(x, Variable) else x
+
+
+def _hook(kind, value):
+    if value is not None and not callable(value):
+        raise ValueError(
+            f"Invalid value for attribute `{kind}`. Expected a callable or None. "
+            f"Received: {kind}={value!r}"
+        )
+    return value
+
+
+def _canonical(dtype):
+    return jax.dtypes.canonicalize_dtype(dtype)
+
+
+def _operator(name, swapped=False):
+    function = getattr(jnp, name)
+
+    def method(self, other):
+        # A symbolic operand records the call: let its own method do it.
+        if getattr(other, "is_symbolic", False):
+            return NotImplemented
+        a, b = self.value, _plain(other)
+        return function(b, a) if swapped else function(a, b)
+
+    return method
+
+
+_BINARY = {
+    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "true_divide",
+    "floordiv": "floor_divide", "mod": "mod", "pow": "power", "matmul": "matmul",
+    "and": "logical_and", "or": "logical_or", "xor": "logical_xor",
+}  # fmt: skip
+_COMPARE = {
+    "eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal",
+    "gt": "greater", "ge": "greater_equal",
+}  # fmt: skip
+for _name, _function in _BINARY.items():
+    setattr(Variable, f"__{_name}__", _operator(_function))
+    setattr(Variable, f"__r{_name}__", _operator(_function, swapped=True))
+for _name, _function in _COMPARE.items():
+    setattr(Variable, f"__{_name}__", _operator(_function))
+Variable.__neg__ = lambda self: -self.value  # pyright: ignore
+Variable.__pos__ = lambda self: self.value  # pyright: ignore
+Variable.__abs__ = lambda self: jnp.abs(self.value)  # pyright: ignore
+Variable.__invert__ = lambda self: jnp.logical_not(self.value)  # pyright: ignore
+Variable.__round__ = lambda self, n=0: jnp.round(self.value, n or 0)  # pyright: ignore
+
+# jnp functions and jax.grad take a Variable as if it were its array.
+jax.tree_util.register_pytree_node(
+    Variable, lambda v: ((v.value,), None), lambda _, children: children[0]
+)

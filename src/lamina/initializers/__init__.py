@@ -1,0 +1,97 @@
+"""First values of Variables: constants and seeded random draws."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from lamina.core.config import names_of, resolver, serialize_keras_object
+from lamina.core.dtypes import standardize_dtype
+from lamina.core.variable import Variable
+from lamina.initializers.constant import STFT as STFT
+from lamina.initializers.constant import Constant as Constant
+from lamina.initializers.constant import Identity as Identity
+from lamina.initializers.constant import Ones as Ones
+from lamina.initializers.constant import Zeros as Zeros
+from lamina.initializers.draws import GlorotNormal as GlorotNormal
+from lamina.initializers.draws import GlorotUniform as GlorotUniform
+from lamina.initializers.draws import HeNormal as HeNormal
+from lamina.initializers.draws import HeUniform as HeUniform
+from lamina.initializers.draws import LecunNormal as LecunNormal
+from lamina.initializers.draws import LecunUniform as LecunUniform
+from lamina.initializers.draws import Orthogonal as Orthogonal
+from lamina.initializers.draws import RandomNormal as RandomNormal
+from lamina.initializers.draws import RandomUniform as RandomUniform
+from lamina.initializers.draws import TruncatedNormal as TruncatedNormal
+from lamina.initializers.draws import VarianceScaling as VarianceScaling
+from lamina.initializers.initializer import Initializer as Initializer
+
+_CLASSES = (
+    Constant, GlorotNormal, GlorotUniform, HeNormal, HeUniform, Identity, Initializer,
+    LecunNormal, LecunUniform, Ones, Orthogonal, RandomNormal, RandomUniform, STFT,
+    TruncatedNormal, VarianceScaling, Zeros,
+)  # fmt: skip
+
+IdentityInitializer = identity = Identity
+OrthogonalInitializer = orthogonal = Orthogonal
+STFTInitializer = stft = STFT
+constant = Constant
+glorot_normal = GlorotNormal
+glorot_uniform = GlorotUniform
+he_normal = HeNormal
+he_uniform = HeUniform
+lecun_normal = LecunNormal
+lecun_uniform = LecunUniform
+ones = Ones
+random_normal = RandomNormal
+random_uniform = RandomUniform
+truncated_normal = TruncatedNormal
+variance_scaling = VarianceScaling
+zeros = Zeros
+
+_TABLE = names_of({cls.__name__: cls for cls in _CLASSES}) | {
+    "IdentityInitializer": Identity,
+    "OrthogonalInitializer": Orthogonal,
+    "STFTInitializer": STFT,
+    "normal": RandomNormal,
+    "one": Ones,
+    "uniform": RandomUniform,
+    "zero": Zeros,
+}
+
+_get, _, deserialize = resolver("initializer", lambda: _TABLE, Initializer)
+
+
+def serialize(initializer):
+    """Return the config of an initializer."""
+    return serialize_keras_object(initializer)
+
+
+def get(identifier):
+    """Return an initializer for a name, a config, a class, an array or itself.
+
+    Args:
+        identifier: a name such as `"he_normal"`, a config, an Initializer or its
+            class, any callable `(shape, dtype=None)`, an array that is the first
+            value, or None.
+
+    Raises:
+        ValueError: it is none of these.
+
+    >>> import lamina
+    >>> lamina.initializers.get("ones")((2,)).tolist()
+    [1.0, 1.0]
+    """
+    if isinstance(identifier, (np.ndarray, np.generic, jnp.ndarray, Variable)):
+        return _given(identifier)
+    return _get(identifier)
+
+
+def _given(array):
+    def initialize(shape, dtype=None):
+        if tuple(shape) != tuple(array.shape):
+            raise ValueError(
+                f"Expected `shape` to be {tuple(array.shape)}, that of the array given "
+                f"as initializer. Received: shape={tuple(shape)}"
+            )
+        return jnp.asarray(array, dtype=standardize_dtype(dtype))
+
+    return initialize

@@ -1,0 +1,424 @@
+"""Initializers that draw random numbers.
+
+The numbers are those of Keras on JAX for the same seed: the key is `[seed, 0]`,
+and a call with an integer seed always gives the same numbers.
+"""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lamina.core.config import deserialize_keras_object, serialize_keras_object
+from lamina.core.dtypes import standardize_dtype
+from lamina.core.random import SeedGenerator, draw_seed, make_default_seed
+from lamina.initializers.initializer import Initializer
+
+# The standard deviation of a unit normal cut off at two of its deviations.
+_CUT_DEVIATION = 0.87962566103423978
+
+
+@functools.partial(jax.jit, static_argnames=("shape", "dtype"))
+def _normal(key, mean, stddev, shape, dtype):
+    # Without the barrier XLA multiplies the constants inside the draw with `stddev`
+    # first, and the last bit differs from Keras.
+    draw = jax.lax.optimization_barrier(jax.random.normal(key, shape, dtype))
+    return draw * stddev + mean
+
+
+@functools.partial(jax.jit, static_argnames=("shape", "dtype"))
+def _cut_normal(key, mean, stddev, shape, dtype):
+    return jax.random.truncated_normal(key, -2.0, 2.0, shape, dtype) * stddev + mean
+
+
+@functools.partial(jax.jit, static_argnames=("shape", "dtype"))
+def _uniform(key, low, high, shape, dtype):
+    return jax.random.uniform(key, shape, dtype, low, high)
+
+
+@functools.partial(jax.jit, static_argnames=("shape", "dtype"))
+def _orthogonal(key, gain, shape, dtype):
+    rows, columns = math.prod(shape[:-1]), shape[-1]
+    tall = max(rows, columns), min(rows, columns)
+    q, r = jnp.linalg.qr(jax.random.normal(key, tall, dtype))
+    q = q * jnp.sign(jnp.diagonal(r))  # makes the draw uniform over the group
+    return gain * (q.T if rows < columns else q).reshape(shape)
+
+
+class _Random(Initializer):
+    """What initializers with a seed have in common."""
+
+    def __init__(self, seed=None):
+        self._init_seed = seed
+        if seed is None:
+            seed = make_default_seed()
+        elif isinstance(seed, dict):
+            seed = deserialize_keras_object(seed)
+        elif not isinstance(seed, (int, np.integer, SeedGenerator)):
+            raise ValueError(
+                f"`{type(self).__name__}` expected `seed` to be an integer, a "
+                f"`lamina.random.SeedGenerator` or None. Received: seed={seed!r}"
+            )
+        self.seed = seed
+
+    def _draw(self, function, *settings, shape, dtype):
+        shape = tuple(int(d) for d in shape)
+        key = draw_seed(self.seed)
+        return function(key, *settings, shape=shape, dtype=standardize_dtype(dtype))
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments."""
+        return {"seed": serialize_keras_object(self._init_seed)}
+
+
+class RandomNormal(_Random):
+    """Draw from a normal distribution.
+
+    Args:
+        mean: its mean.
+        stddev: its standard deviation.
+        seed: an integer, a SeedGenerator, or None for a seed drawn now.
+
+    >>> import lamina
+    >>> lamina.initializers.RandomNormal(seed=1)((2, 3)).shape
+    (2, 3)
+    """
+
+    def __init__(self, mean=0.0, stddev=0.05, seed=None):
+        self.mean = mean
+        self.stddev = stddev
+        super().__init__(seed)
+
+    def __call__(self, shape, dtype=None):
+        return self._draw(_normal, self.mean, self.stddev, shape=shape, dtype=dtype)
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "mean": self.mean, "stddev": self.stddev}
+
+
+class TruncatedNormal(_Random):
+    """Draw from a normal distribution cut off at two standard deviations.
+
+    Args:
+        mean: the mean before the cut.
+        stddev: the standard deviation before the cut.
+        seed: an integer, a SeedGenerator, or None for a seed drawn now.
+
+    >>> import lamina
+    >>> draws = lamina.initializers.TruncatedNormal(stddev=1.0, seed=1)((100,))
+    >>> bool(abs(draws).max() <= 2)
+    True
+    """
+
+    def __init__(self, mean=0.0, stddev=0.05, seed=None):
+        self.mean = mean
+        self.stddev = stddev
+        super().__init__(seed)
+
+    def __call__(self, shape, dtype=None):
+        return self._draw(_cut_normal, self.mean, self.stddev, shape=shape, dtype=dtype)
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "mean": self.mean, "stddev": self.stddev}
+
+
+class RandomUniform(_Random):
+    """Draw uniformly from `[minval, maxval)`.
+
+    Args:
+        minval: the lower end.
+        maxval: the upper end.
+        seed: an integer, a SeedGenerator, or None for a seed drawn now.
+
+    >>> import lamina
+    >>> draws = lamina.initializers.RandomUniform(0.0, 1.0, seed=1)((100,))
+    >>> bool(((0 <= draws) & (draws < 1)).all())
+    True
+    """
+
+    def __init__(self, minval=-0.05, maxval=0.05, seed=None):
+        self.minval = minval
+        self.maxval = maxval
+        super().__init__(seed)
+
+    def __call__(self, shape, dtype=None):
+        return self._draw(_uniform, self.minval, self.maxval, shape=shape, dtype=dtype)
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "minval": self.minval, "maxval": self.maxval}
+
+
+class Orthogonal(_Random):
+    """A random matrix with orthonormal rows or columns, times `gain`.
+
+    All axes but the last count as rows. Source: Saxe et al., 2013
+    (https://arxiv.org/abs/1312.6120).
+
+    Args:
+        gain: the factor.
+        seed: an integer, a SeedGenerator, or None for a seed drawn now.
+
+    Raises:
+        ValueError: called with a shape of fewer than two axes.
+
+    >>> import lamina
+    >>> q = lamina.initializers.Orthogonal(seed=1)((3, 3))
+    >>> bool(abs(q.T @ q - lamina.initializers.Identity()((3, 3))).max() < 1e-6)
+    True
+    """
+
+    def __init__(self, gain=1.0, seed=None):
+        self.gain = gain
+        super().__init__(seed)
+
+    def __call__(self, shape, dtype=None):
+        if len(shape) < 2:
+            raise ValueError(
+                "`Orthogonal` expected a shape of at least two axes. "
+                f"Received: shape={tuple(shape)}"
+            )
+        return self._draw(_orthogonal, self.gain, shape=shape, dtype=dtype)
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "gain": self.gain}
+
+
+def compute_fans(shape, input_axes=None, output_axes=None) -> tuple[int, int]:
+    """Return how many inputs and outputs one weight of a kernel connects.
+
+    Args:
+        shape: the kernel's shape; by default the last two axes are inputs and
+            outputs, and the others the window, which counts for both.
+        input_axes: the axes that are inputs; used when both are given.
+        output_axes: the axes that are outputs.
+
+    >>> from lamina.initializers.draws import compute_fans
+    >>> compute_fans((3, 3, 8, 16))
+    (72, 144)
+    """
+    shape = tuple(int(d) for d in shape)
+    if input_axes is not None and output_axes is not None:
+        ends = input_axes, output_axes
+        return tuple(math.prod(shape[a] for a in axes) for axes in ends)  # pyright: ignore
+    if len(shape) < 2:
+        size = math.prod(shape)
+        return size, size
+    window = math.prod(shape[:-2])
+    return shape[-2] * window, shape[-1] * window
+
+
+class VarianceScaling(_Random):
+    r"""Draw with a variance that fits the kernel's shape.
+
+    The variance is $\text{scale} / n$ with $n$ the number of inputs, of outputs, or
+    their mean.
+
+    Args:
+        scale: a positive number.
+        mode: `"fan_in"`, `"fan_out"` or `"fan_avg"`.
+        distribution: `"truncated_normal"` (or `"normal"`), `"untruncated_normal"` or
+            `"uniform"`.
+        seed: an integer, a SeedGenerator, or None for a seed drawn now.
+        input_axes: the kernel's axes that are inputs; None for the usual layout.
+        output_axes: the kernel's axes that are outputs.
+
+    Raises:
+        ValueError: `scale`, `mode` or `distribution` is none of these.
+
+    >>> import lamina
+    >>> lamina.initializers.VarianceScaling(2.0, "fan_out", seed=1)((4, 5)).shape
+    (4, 5)
+    """
+
+    def __init__(
+        self,
+        scale=1.0,
+        mode="fan_in",
+        distribution="truncated_normal",
+        seed=None,
+        input_axes=None,
+        output_axes=None,
+    ):
+        name = type(self).__name__
+        if scale <= 0.0:
+            raise ValueError(
+                f"`{name}` expected `scale` to be positive. Received: scale={scale}"
+            )
+        if mode not in ("fan_in", "fan_out", "fan_avg"):
+            raise ValueError(
+                f"`{name}` expected `mode` to be 'fan_in', 'fan_out' or 'fan_avg'. "
+                f"Received: mode={mode!r}"
+            )
+        distribution = distribution.lower()
+        if distribution == "normal":
+            distribution = "truncated_normal"
+        if distribution not in ("uniform", "truncated_normal", "untruncated_normal"):
+            raise ValueError(
+                f"`{name}` expected `distribution` to be 'uniform', 'truncated_normal' "
+                f"or 'untruncated_normal'. Received: distribution={distribution!r}"
+            )
+        self.scale = scale
+        self.mode = mode
+        self.distribution = distribution
+        self.input_axes = input_axes
+        self.output_axes = output_axes
+        super().__init__(seed)
+
+    def __call__(self, shape, dtype=None):
+        fan_in, fan_out = compute_fans(shape, self.input_axes, self.output_axes)
+        fans = {
+            "fan_in": fan_in,
+            "fan_out": fan_out,
+            "fan_avg": (fan_in + fan_out) / 2,
+        }
+        variance = self.scale / max(1.0, fans[self.mode])
+        if self.distribution == "uniform":
+            limit = math.sqrt(3.0 * variance)
+            return self._draw(_uniform, -limit, limit, shape=shape, dtype=dtype)
+        stddev = math.sqrt(variance)
+        if self.distribution == "untruncated_normal":
+            return self._draw(_normal, 0.0, stddev, shape=shape, dtype=dtype)
+        stddev /= _CUT_DEVIATION
+        return self._draw(_cut_normal, 0.0, stddev, shape=shape, dtype=dtype)
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "scale": self.scale,
+            "mode": self.mode,
+            "distribution": self.distribution,
+            "input_axes": self.input_axes,
+            "output_axes": self.output_axes,
+        }
+
+
+class _Named(VarianceScaling):
+    """A VarianceScaling whose scale, mode and distribution have a name."""
+
+    _rule: tuple[float, str, str]
+
+    def __init__(self, seed=None, input_axes=None, output_axes=None):
+        super().__init__(*self._rule, seed, input_axes, output_axes)
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments."""
+        return {
+            "seed": serialize_keras_object(self._init_seed),
+            "input_axes": self.input_axes,
+            "output_axes": self.output_axes,
+        }
+
+
+class GlorotUniform(_Named):
+    """Draw uniformly with variance 2 / (inputs + outputs).
+
+    Source: Glorot and Bengio, 2010 (https://proceedings.mlr.press/v9/glorot10a.html).
+
+    Args:
+        seed: an integer, a SeedGenerator, or None for a seed drawn now.
+        input_axes: the kernel's axes that are inputs; None for the usual layout.
+        output_axes: the kernel's axes that are outputs.
+
+    >>> import lamina
+    >>> lamina.initializers.GlorotUniform(seed=1)((4, 5)).shape
+    (4, 5)
+    """
+
+    _rule = (1.0, "fan_avg", "uniform")
+
+
+class GlorotNormal(_Named):
+    """Draw from a cut normal with variance 2 / (inputs + outputs).
+
+    Source: Glorot and Bengio, 2010 (https://proceedings.mlr.press/v9/glorot10a.html).
+
+    Args:
+        seed: an integer, a SeedGenerator, or None for a seed drawn now.
+        input_axes: the kernel's axes that are inputs; None for the usual layout.
+        output_axes: the kernel's axes that are outputs.
+
+    >>> import lamina
+    >>> lamina.initializers.GlorotNormal(seed=1)((4, 5)).shape
+    (4, 5)
+    """
+
+    _rule = (1.0, "fan_avg", "truncated_normal")
+
+
+class LecunNormal(_Named):
+    """Draw from a cut normal with variance 1 / inputs.
+
+    Source: Klambauer et al., 2017 (https://arxiv.org/abs/1706.02515).
+
+    Args:
+        seed: an integer, a SeedGenerator, or None for a seed drawn now.
+        input_axes: the kernel's axes that are inputs; None for the usual layout.
+        output_axes: the kernel's axes that are outputs.
+
+    >>> import lamina
+    >>> lamina.initializers.LecunNormal(seed=1)((4, 5)).shape
+    (4, 5)
+    """
+
+    _rule = (1.0, "fan_in", "truncated_normal")
+
+
+class LecunUniform(_Named):
+    """Draw uniformly with variance 1 / inputs.
+
+    Source: Klambauer et al., 2017 (https://arxiv.org/abs/1706.02515).
+
+    Args:
+        seed: an integer, a SeedGenerator, or None for a seed drawn now.
+        input_axes: the kernel's axes that are inputs; None for the usual layout.
+        output_axes: the kernel's axes that are outputs.
+
+    >>> import lamina
+    >>> lamina.initializers.LecunUniform(seed=1)((4, 5)).shape
+    (4, 5)
+    """
+
+    _rule = (1.0, "fan_in", "uniform")
+
+
+class HeNormal(_Named):
+    """Draw from a cut normal with variance 2 / inputs.
+
+    Source: He et al., 2015 (https://arxiv.org/abs/1502.01852).
+
+    Args:
+        seed: an integer, a SeedGenerator, or None for a seed drawn now.
+        input_axes: the kernel's axes that are inputs; None for the usual layout.
+        output_axes: the kernel's axes that are outputs.
+
+    >>> import lamina
+    >>> lamina.initializers.HeNormal(seed=1)((4, 5)).shape
+    (4, 5)
+    """
+
+    _rule = (2.0, "fan_in", "truncated_normal")
+
+
+class HeUniform(_Named):
+    """Draw uniformly with variance 2 / inputs.
+
+    Source: He et al., 2015 (https://arxiv.org/abs/1502.01852).
+
+    Args:
+        seed: an integer, a SeedGenerator, or None for a seed drawn now.
+        input_axes: the kernel's axes that are inputs; None for the usual layout.
+        output_axes: the kernel's axes that are outputs.
+
+    >>> import lamina
+    >>> lamina.initializers.HeUniform(seed=1)((4, 5)).shape
+    (4, 5)
+    """
+
+    _rule = (2.0, "fan_in", "uniform")

@@ -1,0 +1,33 @@
+"""The base of all initializers."""
+
+
+class Initializer:
+    """A callable `(shape, dtype=None)` that gives the first value of a Variable.
+
+    Subclasses write `__call__`, and `get_config` when they take arguments.
+
+    >>> import lamina
+    >>> class Halves(lamina.initializers.Initializer):
+    ...     def __call__(self, shape, dtype=None):
+    ...         return lamina.initializers.Constant(0.5)(shape, dtype)
+    >>> Halves()((2,)).tolist()
+    [0.5, 0.5]
+    """
+
+    def __call__(self, shape, dtype=None):
+        raise NotImplementedError(
+            f"`{type(self).__name__}` must implement `__call__(shape, dtype=None)`."
+        )
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments."""
+        return {}
+
+    @classmethod
+    def from_config(cls, config: dict):
+        """Make an initializer from what `get_config` returned."""
+        return cls(**config)
+
+    def clone(self):
+        """Return an initializer with the same config."""
+        return type(self).from_config(self.get_config())

@@ -1,0 +1,233 @@
+"""Convolutions in 1, 2 and 3 dimensions.
+
+Everything is computed channels-last; other layouts are transposed at the border,
+which XLA folds into its own choice of layout.
+"""
+
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from lamina.kernels import windows
+from lamina.kernels.products import dense
+
+MOST_TAPS = 32
+
+
+def conv(
+    x: jax.Array,
+    kernel: jax.Array,
+    *,
+    strides: Sequence[int],
+    padding: str | windows.Pads,
+    dilation: Sequence[int],
+    groups: int = 1,
+    channels_last: bool = True,
+) -> jax.Array:
+    """Correlate `x` with `kernel` along the spatial dimensions.
+
+    y[p, o] = sum over cells t and channels c of
+    x[p * strides + t * dilation, c] * kernel[t, c, o]
+
+    Args:
+        x: (batch, *spatial, channels), or (batch, channels, *spatial).
+        kernel: (*window, channels // groups, outputs).
+        strides: distance of neighbouring windows along each dimension.
+        padding: "valid", "same", or a (before, after) pair per dimension.
+        dilation: distance of neighbouring cells of the window.
+        groups: split channels and outputs into as many independent parts.
+        channels_last: where the channels are, in `x` and in the result.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from lamina.kernels import conv
+        >>> x, kernel = jnp.ones((1, 4, 1)), jnp.ones((3, 1, 1))
+        >>> y = conv(x, kernel, strides=(1,), padding="same", dilation=(1,))
+        >>> y.ravel().tolist()
+        [2.0, 3.0, 3.0, 2.0]
+    """
+    x, kernel = _alike(x, kernel)
+    window = kernel.shape[:-2]
+    if not channels_last:
+        x = jnp.moveaxis(x, 1, -1)
+    if groups == 1 and math.prod(window) == 1 and _unpadded(padding):
+        y = dense(_every(x, strides), kernel.reshape(kernel.shape[-2:]))
+    elif groups == 1 and _unfolds(x, window, strides, padding, dilation):
+        x = _outside(x, window, strides, padding, dilation)
+        cells = jnp.concatenate([*windows.taps(x, window, strides, dilation)], -1)
+        y = dense(cells, kernel.reshape(-1, kernel.shape[-1]))
+    else:
+        y = _lax_conv(x, kernel, strides, padding, dilation, groups)
+    return y if channels_last else jnp.moveaxis(y, -1, 1)
+
+
+def depthwise_conv(
+    x: jax.Array,
+    kernel: jax.Array,
+    *,
+    strides: Sequence[int],
+    padding: str | windows.Pads,
+    dilation: Sequence[int],
+    channels_last: bool = True,
+) -> jax.Array:
+    """Convolve every channel on its own, `multiplier` times.
+
+    Args:
+        x: (batch, *spatial, channels), or (batch, channels, *spatial).
+        kernel: (*window, channels, multiplier).
+        strides: distance of neighbouring windows along each dimension.
+        padding: "valid", "same", or a (before, after) pair per dimension.
+        dilation: distance of neighbouring cells of the window.
+        channels_last: where the channels are, in `x` and in the result.
+
+    Returns:
+        channels * multiplier channels; those of one input channel are together.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from lamina.kernels import depthwise_conv
+        >>> x, kernel = jnp.ones((1, 4, 2)), jnp.ones((2, 2, 1))
+        >>> depthwise_conv(
+        ...     x, kernel, strides=(2,), padding="valid", dilation=(1,)
+        ... ).tolist()
+        [[[2.0, 2.0], [2.0, 2.0]]]
+    """
+    x, kernel = _alike(x, kernel)
+    *window, channels, multiplier = kernel.shape
+    if not channels_last:
+        x = jnp.moveaxis(x, 1, -1)
+    if multiplier == 1 and _taps_pay(x, window, strides, padding, dilation):
+        x = _outside(x, window, strides, padding, dilation)
+        weights = kernel.reshape(-1, channels)
+        seen = windows.taps(x, window, strides, dilation)
+        y = sum(tap * weights[cell] for cell, tap in enumerate(seen))
+    else:
+        kernel = kernel.reshape(*window, 1, channels * multiplier)
+        y = _lax_conv(x, kernel, strides, padding, dilation, channels)
+    return y if channels_last else jnp.moveaxis(y, -1, 1)
+
+
+def conv_transpose(
+    x: jax.Array,
+    kernel: jax.Array,
+    *,
+    strides: Sequence[int],
+    padding: str,
+    output_padding: Sequence[int] | None = None,
+    dilation: Sequence[int],
+    channels_last: bool = True,
+) -> jax.Array:
+    """Spread every value of `x` over a window: the gradient of `conv`.
+
+    Args:
+        x: (batch, *spatial, channels), or (batch, channels, *spatial).
+        kernel: (*window, outputs, channels).
+        strides: distance of neighbouring windows in the result.
+        padding: "valid" keeps every cell; "same" crops to size * stride, or to
+            what `output_padding` asks for.
+        output_padding: cells added to the end of each dimension; None for the
+            default size.
+        dilation: distance of neighbouring cells of the window.
+        channels_last: where the channels are, in `x` and in the result.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from lamina.kernels import conv_transpose
+        >>> x, kernel = jnp.ones((1, 2, 1)), jnp.ones((3, 1, 1))
+        >>> y = conv_transpose(
+        ...     x, kernel, strides=(2,), padding="valid", dilation=(1,)
+        ... )
+        >>> y.ravel().tolist()
+        [1.0, 1.0, 2.0, 1.0, 1.0]
+    """
+    x, kernel = _alike(x, kernel)
+    window = kernel.shape[:-2]
+    if not channels_last:
+        x = jnp.moveaxis(x, 1, -1)
+    extra = output_padding or (None,) * len(window)
+    spatial = [
+        _transposed_pads((cells - 1) * step + 1, stride, padding.lower(), more)
+        for cells, step, stride, more in zip(
+            window, dilation, strides, extra, strict=True
+        )
+    ]
+    kernel = jnp.flip(kernel, range(len(window))).swapaxes(-1, -2)
+    ones = (1,) * len(window)
+    y = _lax_conv(x, kernel, ones, spatial, dilation, 1, spread=strides)
+    return y if channels_last else jnp.moveaxis(y, -1, 1)
+
+
+def _transposed_pads(extent, stride, padding, more):
+    """Pads around an input spread by `stride`, for a window of `extent` cells.
+
+    Without cropping the result is (size - 1) * stride + extent long.
+    """
+    if more is None:
+        excess = extent - stride
+        crop = 0 if padding == "valid" else max(excess, 0)
+        # A window shorter than the stride leaves a gap at the end.
+        more = max(-excess, 0)
+    else:
+        crop = 0 if padding == "valid" else 2 * (extent // 2)
+    before = max(crop - more, 0) // 2
+    return extent - 1 - before, extent - 1 - (crop - before) + more
+
+
+def _alike(x, kernel):
+    dtype = jnp.result_type(x, kernel)
+    return x.astype(dtype), kernel.astype(dtype)
+
+
+def _unpadded(padding):
+    """Whether a window of one cell needs no padding."""
+    return isinstance(padding, str) or not any(lo or hi for lo, hi in padding)
+
+
+def _every(x, strides):
+    if all(stride == 1 for stride in strides):
+        return x
+    return x[:, *(slice(None, None, stride) for stride in strides)]
+
+
+def _taps_pay(x, window, strides, padding, dilation):
+    if (
+        jax.default_backend() != "cpu"
+        or math.prod(window) > MOST_TAPS
+        or not windows.known(x)
+    ):
+        return False
+    spatial = windows.pads(padding, x.shape[1:-1], window, strides, dilation)
+    sizes = [
+        lo + size + hi for size, (lo, hi) in zip(x.shape[1:-1], spatial, strict=True)
+    ]
+    return all(windows.counts(sizes, window, strides, dilation))
+
+
+def _unfolds(x, window, strides, padding, dilation):
+    """Whether the windows are better laid out as rows of one product."""
+    return x.shape[-1] == 1 and _taps_pay(x, window, strides, padding, dilation)
+
+
+def _outside(x, window, strides, padding, dilation):
+    sizes = x.shape[1:-1]
+    return windows.pad(x, windows.pads(padding, sizes, window, strides, dilation), 0)
+
+
+def _lax_conv(x, kernel, strides, padding, dilation, groups, spread=None):
+    letters = "DHW"[5 - x.ndim :]
+    numbers = lax.conv_dimension_numbers(
+        x.shape, kernel.shape, (f"N{letters}C", f"{letters}IO", f"N{letters}C")
+    )
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        tuple(strides),
+        windows.lax_padding(padding),
+        lhs_dilation=spread and tuple(spread),
+        rhs_dilation=tuple(dilation),
+        dimension_numbers=numbers,
+        feature_group_count=groups,
+    )

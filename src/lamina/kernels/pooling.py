@@ -1,0 +1,175 @@
+"""Pooling by taps: the windows' cells as strided slices, combined cell by cell.
+
+`lax.reduce_window` serves where the spatial sizes are symbols or the window is
+very large; its gradient (select-and-scatter) is far slower on a CPU.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from lamina.kernels import windows
+
+MOST_TAPS = 64
+
+
+def max_pool(
+    x: jax.Array,
+    *,
+    window: Sequence[int],
+    strides: Sequence[int],
+    padding: str | windows.Pads,
+    channels_last: bool = True,
+) -> jax.Array:
+    """Take the largest value of every window.
+
+    Padding never wins over a number, NaN always does, and the gradient goes to
+    the first maximum of the window in row order.
+
+    Args:
+        x: (batch, *spatial, channels), or (batch, channels, *spatial).
+        window: cells of the window along each spatial dimension.
+        strides: distance of neighbouring windows along each dimension.
+        padding: "valid", "same", or a (before, after) pair per dimension.
+        channels_last: where the channels are.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from lamina.kernels import max_pool
+        >>> x = jnp.array([1.0, 3.0, 2.0, 0.0]).reshape(1, 4, 1)
+        >>> max_pool(x, window=(2,), strides=(2,), padding="valid").ravel().tolist()
+        [3.0, 2.0]
+    """
+    window, strides = tuple(window), tuple(strides)
+    if not channels_last:
+        x = jnp.moveaxis(x, 1, -1)
+    lowest = _lowest(x.dtype)
+    padded = _padded(x, window, strides, padding, lowest)
+    if padded is None:
+        y = _reduce(x, lowest, lax.max, window, strides, padding)
+    elif not jnp.issubdtype(x.dtype, jnp.floating):
+        y = _largest(padded, window, strides)[0]
+    else:
+        y = _max(padded, window, strides)
+    return y if channels_last else jnp.moveaxis(y, -1, 1)
+
+
+def average_pool(
+    x: jax.Array,
+    *,
+    window: Sequence[int],
+    strides: Sequence[int],
+    padding: str | windows.Pads,
+    channels_last: bool = True,
+) -> jax.Array:
+    """Take the mean of every window; padding does not count.
+
+    Half precision is summed in float32, and integers give float32.
+
+    Args:
+        x: (batch, *spatial, channels), or (batch, channels, *spatial).
+        window: cells of the window along each spatial dimension.
+        strides: distance of neighbouring windows along each dimension.
+        padding: "valid", "same", or a (before, after) pair per dimension.
+        channels_last: where the channels are.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from lamina.kernels import average_pool
+        >>> x = jnp.array([1.0, 3.0, 2.0]).reshape(1, 3, 1)
+        >>> average_pool(x, window=(2,), strides=(2,), padding="same").ravel().tolist()
+        [2.0, 2.0]
+    """
+    window, strides = tuple(window), tuple(strides)
+    if not channels_last:
+        x = jnp.moveaxis(x, 1, -1)
+    dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.dtype("float32")
+    x = x.astype(jnp.promote_types(dtype, jnp.float32))
+    padded = _padded(x, window, strides, padding, 0)
+    add = partial(_reduce, start=0, combine=lax.add, window=window, strides=strides)
+    if padded is None:
+        total = add(x, padding=padding)
+        ones = jnp.ones((1, *x.shape[1:-1], 1), x.dtype)
+        count = add(ones, padding=padding)
+    else:
+        total = sum(windows.taps(padded, window, strides))
+        count = _count(x.shape[1:-1], window, strides, padding).astype(x.dtype)
+    y = (total / count).astype(dtype)
+    return y if channels_last else jnp.moveaxis(y, -1, 1)
+
+
+def _lowest(dtype):
+    if jnp.issubdtype(dtype, jnp.floating):
+        return -jnp.inf
+    return False if dtype == bool else jnp.iinfo(dtype).min
+
+
+def _padded(x, window, strides, padding, value):
+    """Return the padded array if taps can serve, else None."""
+    if math.prod(window) > MOST_TAPS or not windows.known(x):
+        return None
+    spatial = windows.pads(padding, x.shape[1:-1], window, strides)
+    x = windows.pad(x, spatial, value)
+    numbers = windows.counts(x.shape[1:-1], window, strides, (1,) * len(window))
+    return x if all(numbers) else None
+
+
+def _reduce(x, start, combine, window, strides, padding):
+    return lax.reduce_window(
+        x,
+        np.asarray(start, x.dtype),
+        combine,
+        (1, *window, 1),
+        (1, *strides, 1),
+        padding.upper()
+        if isinstance(padding, str)
+        else [(0, 0), *map(tuple, padding), (0, 0)],
+    )
+
+
+def _count(sizes, window, strides, padding):
+    """Count the true cells of each window; a product over the dimensions."""
+    spatial = windows.pads(padding, sizes, window, strides)
+    result = np.ones(())
+    for size, cells, stride, (lo, hi) in zip(
+        sizes, window, strides, spatial, strict=True
+    ):
+        starts = np.arange(0, lo + size + hi - cells + 1, stride)
+        inside = np.clip(starts + cells, lo, lo + size) - np.clip(starts, lo, lo + size)
+        result = np.multiply.outer(result, inside)
+    return result[None, ..., None]
+
+
+def _largest(x, window, strides):
+    """Return each window's maximum and which tap holds the first of it."""
+    best = place = None
+    for number, tap in enumerate(windows.taps(x, window, strides)):
+        if best is None:
+            best, place = tap, jnp.zeros(tap.shape, jnp.uint8)
+            continue
+        better = (tap > best) | ((tap != tap) & (best == best))
+        best = jnp.where(better, tap, best)
+        place = jnp.where(better, jnp.uint8(number), place)
+    return best, place
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def _max(x, window, strides):
+    return _largest(x, window, strides)[0]
+
+
+@_max.defjvp
+def _max_jvp(window, strides, primals, tangents):
+    # A rule for tangents, not cotangents: its transpose is the gradient, and
+    # forward mode (jax.jvp, jax.hessian) works too.
+    y, place = _largest(*primals, window, strides)
+    slopes = windows.taps(*tangents, window, strides)
+    tangent = sum(
+        jnp.where(place == number, slope, 0) for number, slope in enumerate(slopes)
+    )
+    return y, tangent

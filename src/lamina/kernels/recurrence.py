@@ -1,0 +1,499 @@
+"""Recurrences over time, with gradients written for the shape of the work.
+
+A recurrent layer's cost is the chain of small products. What does not depend
+on the chain is kept out of it: the inputs' projection comes before the scan as
+one product, and the recurrent weights' gradient after the backward scan as one
+product. The scans run over time-major arrays; every gate is an output of its
+own, because joining them costs a copy per step.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from lamina.kernels.products import dense
+
+Tree = Any
+
+
+def lstm(
+    x: jax.Array,
+    h: jax.Array,
+    c: jax.Array,
+    kernel: jax.Array,
+    recurrent_kernel: jax.Array,
+    bias: jax.Array | None = None,
+    *,
+    mask: jax.Array | None = None,
+    reverse: bool = False,
+    zero_output_for_mask: bool = False,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Run a long short-term memory over a batch of sequences.
+
+    i, f, g, o = x @ kernel + h @ recurrent_kernel + bias, in four equal parts;
+    c = sigmoid(f) * c + sigmoid(i) * tanh(g);  h = sigmoid(o) * tanh(c)
+
+    Args:
+        x: (batch, time, features).
+        h: (batch, units), the first output.
+        c: (batch, units), the first memory.
+        kernel: (features, 4 * units).
+        recurrent_kernel: (units, 4 * units).
+        bias: (4 * units,).
+        mask: (batch, time); where False, the state stays as it was.
+        reverse: start at the end; outputs are in the order of processing.
+        zero_output_for_mask: output zeros where masked, not the state.
+
+    Returns:
+        Outputs (batch, time, units), and the last h and c.
+
+    Source: Hochreiter and Schmidhuber, 1997, "Long short-term memory".
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from lamina.kernels import lstm
+        >>> x, state = jnp.ones((2, 5, 3)), jnp.zeros((2, 4))
+        >>> y, h, c = lstm(x, state, state, jnp.ones((3, 16)), jnp.ones((4, 16)))
+        >>> y.shape, bool((y[:, -1] == h).all())
+        ((2, 5, 4), True)
+    """
+    z, keep = _projected(x, kernel, bias, mask, reverse)
+    h, c, weights = (value.astype(z.dtype) for value in (h, c, recurrent_kernel))
+    outputs, h, c = _lstm(z, h, c, weights, keep)
+    return _batch_major(outputs, keep, zero_output_for_mask), h, c
+
+
+def gru(
+    x: jax.Array,
+    h: jax.Array,
+    kernel: jax.Array,
+    recurrent_kernel: jax.Array,
+    bias: jax.Array | None = None,
+    *,
+    reset_after: bool = True,
+    mask: jax.Array | None = None,
+    reverse: bool = False,
+    zero_output_for_mask: bool = False,
+) -> tuple[jax.Array, jax.Array]:
+    """Run gated recurrent units over a batch of sequences.
+
+    z = sigmoid(x @ Kz + h @ Rz);  r = sigmoid(x @ Kr + h @ Rr);
+    g = tanh(x @ Kg + r * (h @ Rg)), or tanh(x @ Kg + (r * h) @ Rg) if the reset
+    gate does not come after the product;  h = z * h + (1 - z) * g
+
+    Args:
+        x: (batch, time, features).
+        h: (batch, units), the first output.
+        kernel: (features, 3 * units), the parts z, r, g.
+        recurrent_kernel: (units, 3 * units).
+        bias: (2, 3 * units), for inputs and recurrence, with `reset_after`, else
+            (3 * units,).
+        reset_after: whether the reset gate multiplies the product.
+        mask: (batch, time); where False, the state stays as it was.
+        reverse: start at the end; outputs are in the order of processing.
+        zero_output_for_mask: output zeros where masked, not the state.
+
+    Returns:
+        Outputs (batch, time, units), and the last h.
+
+    Source: Cho et al., 2014, "Learning phrase representations using RNN
+    encoder-decoder for statistical machine translation".
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from lamina.kernels import gru
+        >>> x, h = jnp.ones((2, 5, 3)), jnp.zeros((2, 4))
+        >>> y, h = gru(x, h, jnp.ones((3, 12)), jnp.ones((4, 12)))
+        >>> y.shape, bool((y[:, -1] == h).all())
+        ((2, 5, 4), True)
+    """
+    before, after = bias if bias is not None and reset_after else (bias, None)
+    z, keep = _projected(x, kernel, before, mask, reverse)
+    h, weights = h.astype(z.dtype), recurrent_kernel.astype(z.dtype)
+    if reset_after:
+        if after is None:
+            after = jnp.zeros(weights.shape[-1:], z.dtype)
+        outputs, h = _gru_after(z, h, weights, after.astype(z.dtype), keep)
+    else:
+        outputs, h = _gru_before(z, h, weights, keep)
+    return _batch_major(outputs, keep, zero_output_for_mask), h
+
+
+def simple_rnn(
+    x: jax.Array,
+    h: jax.Array,
+    kernel: jax.Array,
+    recurrent_kernel: jax.Array,
+    bias: jax.Array | None = None,
+    *,
+    mask: jax.Array | None = None,
+    reverse: bool = False,
+    zero_output_for_mask: bool = False,
+) -> tuple[jax.Array, jax.Array]:
+    """Run h = tanh(x @ kernel + h @ recurrent_kernel + bias) over sequences.
+
+    Args:
+        x: (batch, time, features).
+        h: (batch, units), the first output.
+        kernel: (features, units).
+        recurrent_kernel: (units, units).
+        bias: (units,).
+        mask: (batch, time); where False, the state stays as it was.
+        reverse: start at the end; outputs are in the order of processing.
+        zero_output_for_mask: output zeros where masked, not the state.
+
+    Returns:
+        Outputs (batch, time, units), and the last h.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from lamina.kernels import simple_rnn
+        >>> x, h = jnp.zeros((1, 2, 3)), jnp.ones((1, 1))
+        >>> y, h = simple_rnn(x, h, jnp.ones((3, 1)), jnp.zeros((1, 1)))
+        >>> y.tolist()
+        [[[0.0], [0.0]]]
+    """
+    z, keep = _projected(x, kernel, bias, mask, reverse)
+    h, weights = h.astype(z.dtype), recurrent_kernel.astype(z.dtype)
+    outputs, h = _simple(z, h, weights, keep)
+    return _batch_major(outputs, keep, zero_output_for_mask), h
+
+
+def scan(
+    step: Callable[[Tree, Tree], tuple[Tree, Tree]],
+    inputs: Tree,
+    states: Tree,
+    *,
+    mask: jax.Array | None = None,
+    reverse: bool = False,
+    unroll: bool | int = False,
+    zero_output_for_mask: bool = False,
+    time_major: bool = False,
+) -> tuple[Tree, Tree, Tree]:
+    """Run any step over time: y, states = step(x_t, states).
+
+    Where the mask is False the states stay as they were and the output is the
+    previous output. Before the first step that is the first state if it has the
+    output's shape (as in all usual cells), else zeros.
+
+    Args:
+        step: takes the inputs at one time and the states; returns the output
+            and states of the same structure.
+        inputs: arrays (batch, time, ...).
+        states: arrays of any shape that starts with the batch, in any structure.
+        mask: (batch, time) or (batch, time, 1).
+        reverse: start at the end; outputs are in the order of processing.
+        unroll: write out all steps, or so many per iteration.
+        zero_output_for_mask: output zeros where masked.
+        time_major: inputs, mask and outputs have time before batch.
+
+    Returns:
+        The last output, all outputs (batch, time, ...), and the last states.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from lamina.kernels import scan
+        >>> step = lambda x, total: (x + total, x + total)
+        >>> x = jnp.array([[[1.0], [2.0], [3.0]]])
+        >>> last, outputs, total = scan(step, x, jnp.zeros((1, 1)))
+        >>> outputs.ravel().tolist()
+        [1.0, 3.0, 6.0]
+    """
+    leading = jax.tree.map(lambda a: _in_order(a, reverse, time_major), inputs)
+    keep = None
+    if mask is not None:
+        keep = _in_order(mask.astype(bool), reverse, time_major)
+        keep = keep.reshape(keep.shape[:2])
+    first = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), leading)
+    shape = jax.eval_shape(step, first, states)
+    # A step may return wider states than it was given (weak types, mixed
+    # precision), which a scan's carry must not.
+    states = jax.tree.map(lambda new, old: old.astype(new.dtype), shape[1], states)
+    previous = jax.tree.map(lambda y: jnp.zeros(y.shape, y.dtype), shape[0])
+    if keep is None:
+
+        def advance(states, now):
+            y, states = step(now, states)
+            return states, y
+
+        states, outputs = lax.scan(advance, states, leading, unroll=unroll)
+    else:
+        previous = _first_output(previous, states)
+
+        def advance(carry, now):
+            x, valid = now
+            y, states = step(x, carry[1])
+            carry = jax.tree.map(lambda *pair: _where(valid, *pair), (y, states), carry)
+            return carry, carry[0]
+
+        carry, now = (previous, states), (leading, keep)
+        (_, states), outputs = lax.scan(advance, carry, now, unroll=unroll)
+        if zero_output_for_mask:
+            outputs = jax.tree.map(lambda y: _zeroed(y, keep), outputs)
+    last = jax.tree.map(lambda y: y[-1], outputs)
+    if not time_major:
+        outputs = jax.tree.map(lambda y: y.swapaxes(0, 1), outputs)
+    return last, outputs, states
+
+
+def _first_output(zeros, states):
+    leaves = jax.tree.leaves(states)
+    same = (
+        leaves
+        and hasattr(zeros, "shape")
+        and (zeros.shape, zeros.dtype) == (leaves[0].shape, leaves[0].dtype)
+    )
+    return leaves[0] if same else zeros
+
+
+def _in_order(values, reverse, time_major):
+    values = values if time_major else values.swapaxes(0, 1)
+    return jnp.flip(values, 0) if reverse else values
+
+
+def _where(valid, new, old):
+    return jnp.where(valid.reshape(*valid.shape, *(1,) * (new.ndim - 1)), new, old)
+
+
+def _zeroed(outputs, keep):
+    keep = keep.reshape(*keep.shape, *(1,) * (outputs.ndim - 2))
+    return jnp.where(keep, outputs, jnp.zeros((), outputs.dtype))
+
+
+def _projected(x, kernel, bias, mask, reverse):
+    """Project all inputs at once; return them and the mask time-major."""
+    z = dense(_in_order(x, reverse, False), kernel)
+    if bias is not None:
+        z = z + bias.astype(z.dtype)
+    if mask is not None:
+        mask = _in_order(mask.astype(bool), reverse, False)
+        # One trailing cell: broadcasts over units without a reshape per step.
+        mask = mask.reshape(*mask.shape[:2], 1)
+    return z, mask
+
+
+def _batch_major(outputs, keep, zero):
+    if zero and keep is not None:
+        outputs = jnp.where(keep, outputs, jnp.zeros((), outputs.dtype))
+    return outputs.swapaxes(0, 1)
+
+
+def _choose(keep, new, old):
+    return new if keep is None else jnp.where(keep, new, old)
+
+
+def _only(keep, gradient):
+    """Split a state's gradient: through the step, and past it."""
+    if keep is None:
+        return gradient, 0
+    return jnp.where(keep, gradient, 0), jnp.where(keep, 0, gradient)
+
+
+def _weights(before, gradient):
+    """Sum the weights' gradient over all steps as one product."""
+    rows = before.shape[0] * before.shape[1]
+    return dense(
+        before.reshape(rows, before.shape[-1]).T,
+        gradient.reshape(rows, gradient.shape[-1]),
+    )
+
+
+def _before(h, outputs):
+    """Return the state each step started from."""
+    return jnp.concatenate([h[None], outputs])[:-1]
+
+
+@jax.custom_vjp
+def _lstm(z, h, c, weights, keep):
+    outputs, h, c, _ = _lstm_steps(z, h, c, weights, keep)
+    return outputs, h, c
+
+
+def _lstm_steps(z, h, c, weights, keep):
+    def step(carry, now):
+        h, before = carry
+        z, keep = now
+        i, f, g, o = jnp.split(z + dense(h, weights), 4, -1)
+        i, f, o = jax.nn.sigmoid(i), jax.nn.sigmoid(f), jax.nn.sigmoid(o)
+        g = jnp.tanh(g)
+        c = f * before + i * g
+        h = _choose(keep, o * jnp.tanh(c), h)
+        return (h, _choose(keep, c, before)), (h, (i, f, g, o, before))
+
+    (h, c), (outputs, saved) = lax.scan(step, (h, c), (z, keep))
+    return outputs, h, c, saved
+
+
+def _lstm_forward(z, h, c, weights, keep):
+    outputs, last_h, last_c, saved = _lstm_steps(z, h, c, weights, keep)
+    return (outputs, last_h, last_c), (h, weights, keep, outputs, saved)
+
+
+def _lstm_backward(residuals, gradients):
+    h, weights, keep, outputs, saved = residuals
+    d_outputs, d_h, d_c = gradients
+
+    def step(carry, now):
+        d_h, d_c = carry
+        d_output, (i, f, g, o, before), keep = now
+        d_h, past_h = _only(keep, d_h + d_output)
+        d_c, past_c = _only(keep, d_c)
+        tanh_c = jnp.tanh(f * before + i * g)
+        d_c = d_c + d_h * o * (1 - tanh_c * tanh_c)
+        d_z = jnp.concatenate(
+            [
+                d_c * g * i * (1 - i),
+                d_c * before * f * (1 - f),
+                d_c * i * (1 - g * g),
+                d_h * tanh_c * o * (1 - o),
+            ],
+            -1,
+        )
+        return (dense(d_z, weights.T) + past_h, d_c * f + past_c), d_z
+
+    now = d_outputs, saved, keep
+    (d_h, d_c), d_z = lax.scan(step, (d_h, d_c), now, reverse=True)
+    return d_z, d_h, d_c, _weights(_before(h, outputs), d_z), None
+
+
+_lstm.defvjp(_lstm_forward, _lstm_backward)
+
+
+@jax.custom_vjp
+def _gru_after(z, h, weights, bias, keep):
+    outputs, h, _ = _gru_after_steps(z, h, weights, bias, keep)
+    return outputs, h
+
+
+def _gru_after_steps(x, h, weights, bias, keep):
+    def step(h, now):
+        x, keep = now
+        xz, xr, xg = jnp.split(x, 3, -1)
+        hz, hr, hg = jnp.split(dense(h, weights) + bias, 3, -1)
+        z, r = jax.nn.sigmoid(xz + hz), jax.nn.sigmoid(xr + hr)
+        g = jnp.tanh(xg + r * hg)
+        h = _choose(keep, z * h + (1 - z) * g, h)
+        return h, (h, (z, r, g, hg))
+
+    h, (outputs, saved) = lax.scan(step, h, (x, keep))
+    return outputs, h, saved
+
+
+def _gru_after_forward(x, h, weights, bias, keep):
+    outputs, last, saved = _gru_after_steps(x, h, weights, bias, keep)
+    return (outputs, last), (h, weights, keep, outputs, saved)
+
+
+def _gru_after_backward(residuals, gradients):
+    h, weights, keep, outputs, saved = residuals
+    d_outputs, d_h = gradients
+    starts = _before(h, outputs)
+
+    def step(d_h, now):
+        d_output, h, (z, r, g, hg), keep = now
+        d_h, past = _only(keep, d_h + d_output)
+        d_g = d_h * (1 - z) * (1 - g * g)
+        d_z = d_h * (h - g) * z * (1 - z)
+        d_r = d_g * hg * r * (1 - r)
+        d_product = jnp.concatenate([d_z, d_r, d_g * r], -1)
+        return dense(d_product, weights.T) + d_h * z + past, (d_product, d_g)
+
+    now = d_outputs, starts, saved, keep
+    d_h, (d_product, d_g) = lax.scan(step, d_h, now, reverse=True)
+    gates = d_product.shape[-1] // 3 * 2
+    d_x = jnp.concatenate([d_product[..., :gates], d_g], -1)
+    return d_x, d_h, _weights(starts, d_product), d_product.sum((0, 1)), None
+
+
+_gru_after.defvjp(_gru_after_forward, _gru_after_backward)
+
+
+@jax.custom_vjp
+def _gru_before(z, h, weights, keep):
+    outputs, h, _ = _gru_before_steps(z, h, weights, keep)
+    return outputs, h
+
+
+def _gru_before_steps(x, h, weights, keep):
+    units = h.shape[-1]
+    gates, candidate = weights[:, : 2 * units], weights[:, 2 * units :]
+
+    def step(h, now):
+        x, keep = now
+        z, r = jnp.split(
+            jax.nn.sigmoid(x[:, : 2 * units] + dense(h, gates)), 2, -1
+        )
+        g = jnp.tanh(x[:, 2 * units :] + dense(r * h, candidate))
+        h = _choose(keep, z * h + (1 - z) * g, h)
+        return h, (h, (z, r, g))
+
+    h, (outputs, saved) = lax.scan(step, h, (x, keep))
+    return outputs, h, saved
+
+
+def _gru_before_forward(x, h, weights, keep):
+    outputs, last, saved = _gru_before_steps(x, h, weights, keep)
+    return (outputs, last), (h, weights, keep, outputs, saved)
+
+
+def _gru_before_backward(residuals, gradients):
+    h, weights, keep, outputs, saved = residuals
+    d_outputs, d_h = gradients
+    units = h.shape[-1]
+    gates, candidate = weights[:, : 2 * units], weights[:, 2 * units :]
+    starts = _before(h, outputs)
+
+    def step(d_h, now):
+        d_output, h, (z, r, g), keep = now
+        d_h, past = _only(keep, d_h + d_output)
+        d_g = d_h * (1 - z) * (1 - g * g)
+        d_reset = dense(d_g, candidate.T)
+        d_z = d_h * (h - g) * z * (1 - z)
+        d_gates = jnp.concatenate([d_z, d_reset * h * r * (1 - r)], -1)
+        d_h = dense(d_gates, gates.T) + d_reset * r + d_h * z + past
+        return d_h, (d_gates, d_g)
+
+    now = d_outputs, starts, saved, keep
+    d_h, (d_gates, d_g) = lax.scan(step, d_h, now, reverse=True)
+    d_weights = [_weights(starts, d_gates), _weights(saved[1] * starts, d_g)]
+    d_x = jnp.concatenate([d_gates, d_g], -1)
+    return d_x, d_h, jnp.concatenate(d_weights, -1), None
+
+
+_gru_before.defvjp(_gru_before_forward, _gru_before_backward)
+
+
+@jax.custom_vjp
+def _simple(z, h, weights, keep):
+    def step(h, now):
+        z, keep = now
+        h = _choose(keep, jnp.tanh(z + dense(h, weights)), h)
+        return h, h
+
+    h, outputs = lax.scan(step, h, (z, keep))
+    return outputs, h
+
+
+def _simple_forward(z, h, weights, keep):
+    outputs, last = _simple(z, h, weights, keep)
+    return (outputs, last), (h, weights, keep, outputs)
+
+
+def _simple_backward(residuals, gradients):
+    h, weights, keep, outputs = residuals
+    d_outputs, d_h = gradients
+
+    def step(d_h, now):
+        d_output, h, keep = now
+        d_h, past = _only(keep, d_h + d_output)
+        d_z = d_h * (1 - h * h)
+        return dense(d_z, weights.T) + past, d_z
+
+    d_h, d_z = lax.scan(step, d_h, (d_outputs, outputs, keep), reverse=True)
+    return d_z, d_h, _weights(_before(h, outputs), d_z), None
+
+
+_simple.defvjp(_simple_forward, _simple_backward)

@@ -1,0 +1,242 @@
+"""The arguments of one call of a layer, sorted by what they are."""
+
+import functools
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lamina.core import structure
+from lamina.core.dtypes import is_float
+from lamina.core.masks import get_mask
+from lamina.core.policy import cast_symbolic
+from lamina.core.variable import Variable
+
+
+class Signature:
+    """What a `call` method takes, read once per function."""
+
+    def __init__(self, function):
+        self.signature = inspect.signature(function)
+        parameters = self.signature.parameters
+        self.names = list(parameters)
+        kinds = {p.kind for p in parameters.values()}
+        self.any_keyword = inspect.Parameter.VAR_KEYWORD in kinds
+        self.training = "training" in parameters
+        self.mask = "mask" in parameters
+        self.defaults = {
+            name: p.default
+            for name, p in parameters.items()
+            if p.default is not inspect.Parameter.empty
+        }
+
+    def takes(self, name):
+        """Tell whether an argument may be passed by this name."""
+        return name in self.names or self.any_keyword
+
+
+@functools.lru_cache(maxsize=4096)
+def _signature_of(function):
+    return Signature(function)
+
+
+def signature_of(method) -> Signature:
+    """Return the signature of a bound method, without `self`."""
+    function = getattr(method, "__func__", None)
+    if function is None:
+        return Signature(method)
+    return _bound_signature(function)
+
+
+@functools.lru_cache(maxsize=4096)
+def _bound_signature(function):
+    return Signature(functools.partial(function, None))
+
+
+def is_tensor(x) -> bool:
+    """Tell whether `x` is an array, a symbolic tensor or a Variable."""
+    if isinstance(x, (jax.Array, np.ndarray, Variable)):
+        return True
+    return getattr(x, "is_symbolic", False)
+
+
+def plain_shape(x) -> tuple:
+    """Return the shape of `x`, with None for what is not known."""
+    return tuple(d if isinstance(d, int) else None for d in x.shape)
+
+
+class Arguments:
+    """The arguments of one call: converted, cast, and by name.
+
+    Args:
+        layer: the layer that is called.
+        args: positional arguments.
+        kwargs: keyword arguments.
+    """
+
+    def __init__(self, layer, args, kwargs):
+        self.layer = layer
+        self.takes = takes = signature_of(layer.call)
+        self.training = kwargs.get("training")
+        kwargs = {
+            k: v
+            for k, v in kwargs.items()
+            if k not in ("training", "mask") or takes.takes(k)
+        }
+        if not takes.training:
+            kwargs.pop("training", None)
+        self.args = tuple(self._convert(x, True) for x in args)
+        self.kwargs = {k: self._convert(v, False) for k, v in kwargs.items()}
+        try:
+            bound = takes.signature.bind(*self.args, **self.kwargs)
+        except TypeError as error:
+            raise TypeError(
+                f"Layer {layer.name!r} ({type(layer).__name__}) was called with "
+                f"arguments that its `call` does not take: {error}. It takes: "
+                f"{', '.join(takes.names) or 'none'}"
+            ) from None
+        self.by_name = bound.arguments
+
+    def _convert(self, value, positional):
+        if value is None:
+            return None
+        if isinstance(value, (list, tuple, dict)):
+            leaves = structure.flatten(value)
+            if not any(is_tensor(x) for x in leaves):
+                if positional and leaves and self.layer._tensors_only:
+                    self._refuse(value)
+                return value
+            return structure.map_leaves(lambda x: self._leaf(x), value)
+        if not is_tensor(value):
+            if hasattr(value, "__array__") and not isinstance(value, type):
+                return self._leaf(np.asarray(value))
+            if positional and self.layer._tensors_only:
+                self._refuse(value)
+            return value
+        return self._leaf(value)
+
+    def _refuse(self, value):
+        raise ValueError(
+            f"Only input tensors may be passed as positional arguments to layer "
+            f"{self.layer.name!r} ({type(self.layer).__name__}). Received: {value!r} (of "
+            f"type {type(value).__name__}). Pass an array (`numpy.array(...)`), or give "
+            "settings by keyword."
+        )
+
+    def _leaf(self, x):
+        if isinstance(x, np.ndarray) and x.dtype.kind in "OSU":
+            return self._text(x)
+        if not is_tensor(x) and not hasattr(x, "__array__"):
+            return x
+        cast = self.layer.autocast and is_float(x.dtype)
+        dtype = self.layer.input_dtype
+        if getattr(x, "is_symbolic", False):
+            return cast_symbolic(x, dtype) if cast and x.dtype != dtype else x
+        if not cast:
+            return x if isinstance(x, jax.Array) else jnp.asarray(x)
+        if isinstance(x, jax.Array) and x.dtype == jax.dtypes.canonicalize_dtype(dtype):
+            return x
+        y = jnp.asarray(x, dtype=jax.dtypes.canonicalize_dtype(dtype))
+        mask = get_mask(x)
+        if mask is not None:
+            from lamina.core.masks import set_mask
+
+            set_mask(y, mask)
+        return y
+
+    def _text(self, x):
+        if self.layer._takes_text:
+            return x
+        raise ValueError(
+            f"Layer {self.layer.name!r} ({type(self.layer).__name__}) takes numbers. "
+            f"Received: an array of {'text' if x.dtype.kind in 'SU' else 'objects'} with "
+            f"dtype={x.dtype}, shape={x.shape}. "
+            + (
+                "Turn words into integers first, for instance with "
+                "`lamina.layers.StringLookup` or `TextVectorization`."
+                if x.dtype.kind in "SU"
+                else "An array of objects is mostly a list of rows of different "
+                "lengths: pad them (`lamina.utils.pad_sequences`) or use "
+                "`numpy.stack`, so that the dtype is a number."
+            )
+        )
+
+    @property
+    def first(self):
+        """The first argument."""
+        if self.args:
+            return self.args[0]
+        return next(iter(self.by_name.values()), None)
+
+    @property
+    def tensors(self) -> dict:
+        """The arguments that hold tensors, by name, masks left out."""
+        found = {}
+        for name, value in self.by_name.items():
+            if name == "mask" or name.endswith("_mask"):
+                continue
+            if name in ("args", "kwargs") and isinstance(value, (tuple, dict)):
+                continue
+            if is_tensor(value):
+                found[name] = value
+            elif structure.is_nested(value):
+                leaves = [x for x in structure.flatten(value) if x is not None]
+                if leaves and all(is_tensor(x) for x in leaves):
+                    found[name] = value
+        return found
+
+    @property
+    def shapes(self) -> dict:
+        """The shapes of the tensors, by name with `_shape` added."""
+
+        def shape(x):
+            return None if x is None else plain_shape(x)
+
+        return {
+            f"{name}_shape": shape(value)
+            if is_tensor(value)
+            else structure.map_leaves(shape, value)
+            for name, value in self.tensors.items()
+        }
+
+    def set(self, name, value):
+        """Pass `value` under `name`, in place where the caller gave it."""
+        position = self.takes.names.index(name) if name in self.takes.names else None
+        if position is not None and position < len(self.args):
+            self.args = (
+                *self.args[:position], value, *self.args[position + 1 :]
+            )  # fmt: skip
+        else:
+            self.kwargs[name] = value
+        self.by_name[name] = value
+
+    def take_masks(self):
+        """Pass the masks that the tensors carry, unless the caller passed some."""
+        tensors = self.tensors
+        for name, value in tensors.items():
+            wanted = "mask" if len(tensors) == 1 else f"{name}_mask"
+            if wanted not in self.takes.names or self.by_name.get(wanted) is not None:
+                continue
+            masks = masks_of(value)
+            if masks is not None:
+                self.set(wanted, masks)
+
+    def take_training(self, outer):
+        """Decide the training flag: the caller's, the outer call's, the default."""
+        value = self.training if self.training is not None else outer
+        if value is None:
+            value = self.takes.defaults.get("training")
+        if self.takes.training and value is not None:
+            self.set("training", value)
+        self.training = value
+
+
+def masks_of(value):
+    """Return the masks of a tensor or a structure; None when there is none."""
+    if is_tensor(value):
+        return get_mask(value)
+    masks = [get_mask(x) for x in structure.flatten(value) if is_tensor(x)]
+    if all(m is None for m in masks):
+        return None
+    return structure.map_leaves(lambda x: get_mask(x) if is_tensor(x) else None, value)

@@ -1,0 +1,276 @@
+"""The layers that everything begins with: Input, Dense, Embedding, Lambda..."""
+
+from lamina import activations, constraints, initializers, regularizers
+from lamina.core.dtypes import standardize_dtype
+from lamina.core.symbolic import Node, SymbolicTensor, standardize_shape
+from lamina.kernels import dense
+from lamina.layers.checks import positive_int
+from lamina.layers.input_spec import InputSpec
+from lamina.layers.layer import Layer
+
+
+class InputLayer(Layer):
+    """Where a graph begins: it names the shape and dtype of one input.
+
+    Args:
+        shape: the shape without the batch.
+        batch_size: the number of rows, when it is fixed.
+        dtype: the dtype.
+        sparse: not supported; must be False.
+        ragged: not supported; must be False.
+        batch_shape: the shape with the batch, in place of `shape`.
+        input_tensor: a symbolic tensor to take as the input.
+        optional: whether None may be passed for it.
+        name: its name.
+
+    Raises:
+        ValueError: no shape, or two.
+
+    >>> import lamina
+    >>> lamina.layers.InputLayer(shape=(3,)).output.shape
+    (None, 3)
+    """
+
+    def __init__(
+        self,
+        shape=None,
+        batch_size=None,
+        dtype=None,
+        sparse=None,
+        ragged=None,
+        batch_shape=None,
+        input_tensor=None,
+        optional=False,
+        name=None,
+        **kwargs,
+    ):
+        super().__init__(name=name)
+        if "input_shape" in kwargs:
+            shape = shape if shape is not None else kwargs.pop("input_shape")
+        if "batch_input_shape" in kwargs:
+            batch_shape = kwargs.pop("batch_input_shape")
+        if kwargs:
+            raise ValueError(f"Unrecognized keyword arguments: {sorted(kwargs)}")
+        if sparse or ragged:
+            raise ValueError(
+                "Sparse and ragged inputs are not supported. Use dense arrays, with a "
+                "mask for missing entries."
+            )
+        if input_tensor is not None:
+            if not isinstance(input_tensor, SymbolicTensor):
+                raise ValueError(
+                    "Argument `input_tensor` must be a KerasTensor. Received: "
+                    f"input_tensor={input_tensor!r} (of type {type(input_tensor).__name__})"
+                )
+            dtype = dtype or input_tensor.dtype
+            if standardize_dtype(dtype) != input_tensor.dtype:
+                raise ValueError(
+                    "`input_tensor.dtype` differs from `dtype`. Received: "
+                    f"input_tensor.dtype={input_tensor.dtype}, dtype={dtype}"
+                )
+            if batch_size is not None and (
+                not input_tensor.shape or input_tensor.shape[0] != batch_size
+            ):
+                raise ValueError(
+                    "When providing the `input_tensor` argument, you cannot provide an "
+                    "incompatible `batch_size` argument."
+                )
+            batch_shape = shape = None
+            self._batch_shape = tuple(input_tensor.shape)
+        elif shape is not None and batch_shape is not None:
+            raise ValueError(
+                "You cannot pass both `shape` and `batch_shape` at the same time. "
+                f"Received: shape={shape}, batch_shape={batch_shape}"
+            )
+        elif shape is not None:
+            self._batch_shape = (batch_size, *standardize_shape(shape))
+        elif batch_shape is not None:
+            if batch_size is not None:
+                raise ValueError(
+                    "You cannot pass both `batch_size` and `batch_shape` at the same "
+                    f"time. Received: batch_size={batch_size}, batch_shape={batch_shape}"
+                )
+            self._batch_shape = standardize_shape(batch_shape)
+        else:
+            raise ValueError("You must pass a `shape` argument.")
+        self.optional = optional
+        self.sparse = self.ragged = False
+        self._dtype = standardize_dtype(dtype)
+        self.supports_masking = True
+        if input_tensor is None:
+            input_tensor = SymbolicTensor(self._batch_shape, self._dtype, name=name)
+        self._input_tensor = input_tensor
+        Node(self, outputs=input_tensor)
+        self.built = True
+
+    def call(self):
+        """Refuse: an input has nothing to compute."""
+        raise NotImplementedError("An InputLayer is where data comes in; do not call it.")
+
+    @property
+    def dtype(self):
+        """The dtype of the input."""
+        return self._dtype
+
+    @property
+    def batch_shape(self):
+        """The shape with the batch."""
+        return self._batch_shape
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {
+            "batch_shape": self.batch_shape,
+            "dtype": self.dtype,
+            "sparse": False,
+            "ragged": False,
+            "name": self.name,
+            "optional": self.optional,
+        }
+
+
+def Input(
+    shape=None,
+    batch_size=None,
+    dtype=None,
+    sparse=None,
+    ragged=None,
+    batch_shape=None,
+    name=None,
+    tensor=None,
+    optional=False,
+):
+    """Make a symbolic tensor for one input of a model.
+
+    Args:
+        shape: the shape without the batch; None in it is any size.
+        batch_size: the number of rows, when it is fixed.
+        dtype: the dtype.
+        sparse: not supported; must be False.
+        ragged: not supported; must be False.
+        batch_shape: the shape with the batch, in place of `shape`.
+        name: the key by which data is given.
+        tensor: a symbolic tensor to take as the input.
+        optional: whether None may be passed for it.
+
+    >>> import lamina
+    >>> x = lamina.Input(shape=(32,), name="table")
+    >>> lamina.layers.Dense(4)(x).shape
+    (None, 4)
+    """
+    layer = InputLayer(
+        shape=shape,
+        batch_size=batch_size,
+        dtype=dtype,
+        sparse=sparse,
+        ragged=ragged,
+        batch_shape=batch_shape,
+        name=name,
+        input_tensor=tensor,
+        optional=optional,
+    )
+    return layer.output
+
+
+class Dense(Layer):
+    """Every output is a weighted sum of all inputs: `activation(x @ kernel + bias)`.
+
+    Input `(..., features)`, output `(..., units)`.
+
+    Args:
+        units: the size of the last axis of the output.
+        activation: a function of the sums, or its name.
+        use_bias: whether a bias is added.
+        kernel_initializer: the first values of the kernel `(features, units)`.
+        bias_initializer: the first values of the bias `(units,)`.
+        kernel_regularizer: a penalty on the kernel.
+        bias_regularizer: a penalty on the bias.
+        activity_regularizer: a penalty on the output.
+        kernel_constraint: what the kernel is projected with after each step.
+        bias_constraint: likewise for the bias.
+        lora_rank: not supported; must be None.
+        lora_alpha: not supported.
+        quantization_config: not supported; must be None.
+
+    Raises:
+        ValueError: `units` is no positive integer.
+
+    >>> import lamina, numpy as np
+    >>> lamina.layers.Dense(4, activation="relu")(np.ones((2, 3))).shape
+    (2, 4)
+    """
+
+    quantization_config = None
+
+    def __init__(
+        self,
+        units,
+        activation=None,
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        bias_constraint=None,
+        lora_rank=None,
+        lora_alpha=None,
+        quantization_config=None,
+        **kwargs,
+    ):
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        refuse_variants(self, lora_rank, quantization_config)
+        self.units = positive_int("Dense", "units", units)
+        self.activation = activations.get(activation)
+        self.use_bias = use_bias
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
+        self.bias_constraint = constraints.get(bias_constraint)
+        self.input_spec = InputSpec(min_ndim=2)
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        """Make the kernel, and the bias if there is one."""
+        features = input_shape[-1]
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(features, self.units),
+            initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+        )
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(
+                name="bias",
+                shape=(self.units,),
+                initializer=self.bias_initializer,
+                regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
+            )
+        self.input_spec = InputSpec(min_ndim=2, axes={-1: features})
+
+    def call(self, inputs, training=None):
+        """Return `activation(inputs @ kernel + bias)`."""
+        x = dense(inputs, self.kernel.value)
+        if self.bias is not None:
+            x = x + self.bias
+        return self.activation(x) if self.activation is not None else x
+
+
+def refuse_variants(layer, lora_rank, quantization_config):
+    """Raise for Keras' options that replace a kernel."""
+    for name, value in (
+        ("lora_rank", lora_rank),
+        ("quantization_config", quantization_config),
+    ):
+        if value is not None:
+            raise ValueError(
+                f"`{type(layer).__name__}` does not support `{name}`. Received: "
+                f"{name}={value!r}. Write a Layer that wraps or replaces the kernel."
+            )
+

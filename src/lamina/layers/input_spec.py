@@ -1,0 +1,169 @@
+"""`InputSpec`: what a layer says of the tensors that it takes."""
+
+from lamina.core import structure
+from lamina.core.dtypes import standardize_dtype
+
+
+class InputSpec:
+    """What a layer accepts as one input; None accepts anything.
+
+    Args:
+        dtype: the dtype.
+        shape: the shape; None in it accepts any size there.
+        ndim: the number of axes.
+        max_ndim: the largest number of axes.
+        min_ndim: the smallest number of axes.
+        axes: a dict from axes to sizes.
+        allow_last_axis_squeeze: whether a last axis of size 1 may come or go.
+        name: the key, where inputs come as a dict.
+        optional: whether the input may be None.
+
+    >>> import lamina
+    >>> lamina.layers.InputSpec(min_ndim=2, axes={-1: 8})
+    InputSpec(min_ndim=2, axes={-1: 8})
+    """
+
+    def __init__(
+        self,
+        dtype=None,
+        shape=None,
+        ndim=None,
+        max_ndim=None,
+        min_ndim=None,
+        axes=None,
+        allow_last_axis_squeeze=False,
+        name=None,
+        optional=False,
+    ):
+        self.dtype = standardize_dtype(dtype) if dtype is not None else None
+        self.shape = tuple(shape) if shape is not None else None
+        self.ndim = len(self.shape) if self.shape is not None else ndim
+        self.max_ndim = max_ndim
+        self.min_ndim = min_ndim
+        self.name = name
+        self.optional = optional
+        self.allow_last_axis_squeeze = allow_last_axis_squeeze
+        try:
+            self.axes = {int(k): axes[k] for k in axes or {}}
+        except (ValueError, TypeError):
+            raise TypeError(
+                f"Argument `axes` must be a dict with integer keys. Received: axes={axes}"
+            ) from None
+        limit = self.ndim if self.ndim is not None else self.max_ndim
+        if self.axes and limit is not None and max(self.axes) > limit - 1:
+            raise ValueError(
+                f"Axis {max(self.axes)} is greater than the maximum allowed value: "
+                f"{limit - 1}"
+            )
+
+    def __repr__(self):
+        parts = {
+            "dtype": self.dtype, "shape": self.shape, "ndim": self.ndim,
+            "max_ndim": self.max_ndim, "min_ndim": self.min_ndim, "axes": self.axes,
+        }  # fmt: skip
+        shown = [f"{k}={v}" for k, v in parts.items() if v]
+        return f"InputSpec({', '.join(shown)})"
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {
+            "dtype": self.dtype, "shape": self.shape, "ndim": self.ndim,
+            "max_ndim": self.max_ndim, "min_ndim": self.min_ndim, "axes": self.axes,
+        }  # fmt: skip
+
+    @classmethod
+    def from_config(cls, config):
+        """Make a spec from `get_config()`."""
+        return cls(**config)
+
+
+def check_inputs(spec, inputs, layer) -> None:
+    """Raise unless `inputs` are what `spec` says.
+
+    Args:
+        spec: an InputSpec, or a structure of them.
+        inputs: the tensors, in a structure alike.
+        layer: the layer, for the message.
+
+    Raises:
+        ValueError: naming the layer, what was expected and what came.
+    """
+    if not spec:
+        return
+    specs = structure.flatten(spec)
+    if isinstance(inputs, dict) and all(s is not None and s.name for s in specs):
+        missing = [s.name for s in specs if s.name not in inputs and not s.optional]
+        if missing:
+            raise ValueError(
+                f"Missing data for input {missing[0]!r} of {_called(layer)}. You passed "
+                f"a dictionary with keys {sorted(inputs)}. Expected the keys "
+                f"{sorted(s.name for s in specs)}"
+            )
+        inputs = [inputs.get(s.name) for s in specs]
+    else:
+        inputs = structure.flatten(inputs)
+    if len(inputs) != len(specs):
+        raise ValueError(
+            f"{_called(layer, start=True)} expected {len(specs)} input(s). Received "
+            f"{len(inputs)} input tensors. Inputs received: "
+            f"{[_shape(x) for x in inputs]}"
+        )
+    for position, (x, one) in enumerate(zip(inputs, specs, strict=True)):
+        if one is None or (x is None and one.optional):
+            continue
+        if not hasattr(x, "shape"):
+            raise ValueError(
+                f"Inputs to a layer should be tensors. Got {x!r} (of type {type(x)}) as "
+                f"input for {_called(layer)}."
+            )
+        problem = _problem(one, x)
+        if problem:
+            raise ValueError(
+                f"Input {position}{f' ({one.name!r})' if one.name else ''} of "
+                f"{_called(layer)} is incompatible with the layer: {problem}. Full shape "
+                f"received: {_shape(x)}"
+            )
+
+
+def _called(layer, start=False):
+    return f"{'Layer' if start else 'layer'} {layer.name!r} ({type(layer).__name__})"
+
+
+def _shape(x):
+    return tuple(x.shape) if hasattr(x, "shape") else x
+
+
+def _problem(spec, x):
+    shape = tuple(x.shape)
+    ndim = len(shape)
+    if spec.ndim is not None and ndim != spec.ndim and not spec.allow_last_axis_squeeze:
+        return f"expected ndim={spec.ndim}, found ndim={ndim}"
+    if spec.max_ndim is not None and ndim > spec.max_ndim:
+        return f"expected max_ndim={spec.max_ndim}, found ndim={ndim}"
+    if spec.min_ndim is not None and ndim < spec.min_ndim:
+        return f"expected min_ndim={spec.min_ndim}, found ndim={ndim}"
+    if spec.dtype is not None and standardize_dtype(x.dtype) != spec.dtype:
+        return f"expected dtype={spec.dtype}, found dtype={standardize_dtype(x.dtype)}"
+    for axis, size in spec.axes.items():
+        if size is None:
+            continue
+        if -ndim <= axis < ndim and isinstance(shape[axis], int) and shape[axis] != size:
+            return f"expected axis {axis} of input shape to have value {size}"
+    if spec.shape is not None:
+        return _shape_problem(spec, shape)
+    return None
+
+
+def _shape_problem(spec, shape):
+    wanted = spec.shape
+    if spec.allow_last_axis_squeeze:
+        if shape and shape[-1] == 1:
+            shape = shape[:-1]
+        if wanted and wanted[-1] == 1:
+            wanted = wanted[:-1]
+    if len(wanted) != len(shape) or any(
+        isinstance(w, int) and isinstance(s, int) and w != s
+        for w, s in zip(wanted, shape, strict=False)
+    ):
+        return f"expected shape={spec.shape}"
+    return None

@@ -1,0 +1,1818 @@
+"""NumPy's functions, for arrays and symbolic tensors alike.
+
+Python numbers are weak: they take the dtype of the array beside them. Functions
+with fractional results turn integers into `floatx()`.
+"""
+
+import builtins
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lamina.core import settings
+from lamina.core.context import context
+from lamina.core.dtypes import result_type
+from lamina.core.op import op
+from lamina.core.symbolic import unknown_size
+from lamina.ops.arrays import (
+    axes as _axes,
+)
+from lamina.ops.arrays import canonical, inexact, kind, number, promoted, tensor, truth
+
+# Elementwise, of one argument.
+
+
+@op
+def abs(x):
+    """Return abs(x) of each entry."""
+    return jnp.abs(tensor(x))
+
+
+@op
+def absolute(x):
+    """Return abs(x) of each entry."""
+    return jnp.abs(tensor(x))
+
+
+@op
+def fabs(x):
+    """Return abs(x) of each entry, as a float."""
+    return jnp.abs(inexact(x))
+
+
+@op
+def negative(x):
+    """Return -x."""
+    return jnp.negative(tensor(x))
+
+
+@op
+def square(x):
+    """Return x²."""
+    return jnp.square(number(x))
+
+
+@op
+def sqrt(x):
+    """Return √x; NaN below zero."""
+    return jnp.sqrt(inexact(x))
+
+
+@op
+def cbrt(x):
+    """Return ∛x."""
+    return jnp.cbrt(inexact(x))
+
+
+@op
+def reciprocal(x):
+    """Return 1 / x."""
+    return jnp.reciprocal(inexact(x))
+
+
+@op
+def exp(x):
+    """Return eˣ."""
+    return jnp.exp(inexact(x))
+
+
+@op
+def exp2(x):
+    """Return 2ˣ."""
+    return jnp.exp2(inexact(x))
+
+
+@op
+def expm1(x):
+    """Return eˣ - 1, exact near zero."""
+    return jnp.expm1(inexact(x))
+
+
+@op
+def log(x):
+    """Return ln x."""
+    return jnp.log(inexact(x))
+
+
+@op
+def log10(x):
+    """Return the logarithm of x to base 10."""
+    return jnp.log10(inexact(x))
+
+
+@op
+def log1p(x):
+    """Return ln(1 + x), exact near zero."""
+    return jnp.log1p(inexact(x))
+
+
+@op
+def log2(x):
+    """Return the logarithm of x to base 2."""
+    return jnp.log2(inexact(x))
+
+
+@op
+def sin(x):
+    """Return sin x, with x in radians."""
+    return jnp.sin(inexact(x))
+
+
+@op
+def cos(x):
+    """Return cos x, with x in radians."""
+    return jnp.cos(inexact(x))
+
+
+@op
+def tan(x):
+    """Return tan x, with x in radians."""
+    return jnp.tan(inexact(x))
+
+
+@op
+def sinc(x):
+    """Return sin(πx) / (πx), which is 1 at zero."""
+    return jnp.sinc(inexact(x))
+
+
+@op
+def arcsin(x):
+    """Return the angle in [-π/2, π/2] whose sine is x."""
+    return jnp.arcsin(inexact(x))
+
+
+@op
+def arccos(x):
+    """Return the angle in [0, π] whose cosine is x."""
+    return jnp.arccos(inexact(x))
+
+
+@op
+def arctan(x):
+    """Return the angle in [-π/2, π/2] whose tangent is x."""
+    return jnp.arctan(inexact(x))
+
+
+@op
+def sinh(x):
+    """Return (eˣ - e⁻ˣ) / 2."""
+    return jnp.sinh(inexact(x))
+
+
+@op
+def cosh(x):
+    """Return (eˣ + e⁻ˣ) / 2."""
+    return jnp.cosh(inexact(x))
+
+
+@op
+def tanh(x):
+    """Return sinh x / cosh x."""
+    return jnp.tanh(inexact(x))
+
+
+@op
+def arcsinh(x):
+    """Return the inverse of `sinh`."""
+    return jnp.arcsinh(inexact(x))
+
+
+@op
+def arccosh(x):
+    """Return the inverse of `cosh`, for x ≥ 1."""
+    return jnp.arccosh(inexact(x))
+
+
+@op
+def arctanh(x):
+    """Return the inverse of `tanh`, for x in [-1, 1]."""
+    return jnp.arctanh(inexact(x))
+
+
+@op
+def deg2rad(x):
+    """Return degrees as radians: πx / 180."""
+    return jnp.deg2rad(inexact(x))
+
+
+@op
+def rad2deg(x):
+    """Return radians as degrees: 180x / π."""
+    return jnp.rad2deg(inexact(x))
+
+
+@op
+def i0(x):
+    """Return the modified Bessel function of the first kind, order 0."""
+    return jnp.i0(inexact(x))
+
+
+@op
+def floor(x):
+    """Return the largest whole number not above x."""
+    return jnp.floor(inexact(x))
+
+
+@op
+def ceil(x):
+    """Return the smallest whole number not below x."""
+    return jnp.ceil(inexact(x))
+
+
+@op
+def trunc(x):
+    """Return x without its fraction."""
+    return jnp.trunc(tensor(x))
+
+
+@op
+def sign(x):
+    """Return -1, 0 or 1, the sign of x."""
+    return jnp.sign(tensor(x))
+
+
+@op
+def signbit(x):
+    """Tell where the sign bit is set: negative numbers and -0."""
+    return jnp.signbit(tensor(x))
+
+
+@op
+def isfinite(x):
+    """Tell which entries are neither infinite nor NaN."""
+    return jnp.isfinite(tensor(x))
+
+
+@op
+def isinf(x):
+    """Tell which entries are infinite."""
+    return jnp.isinf(tensor(x))
+
+
+@op
+def isneginf(x):
+    """Tell which entries are -∞."""
+    return jnp.isneginf(tensor(x))
+
+
+@op
+def isposinf(x):
+    """Tell which entries are +∞."""
+    return jnp.isposinf(tensor(x))
+
+
+@op
+def isnan(x):
+    """Tell which entries are NaN."""
+    return jnp.isnan(tensor(x))
+
+
+@op
+def isreal(x):
+    """Tell which entries have no imaginary part."""
+    return jnp.isreal(tensor(x))
+
+
+@op
+def logical_not(x):
+    """Tell which entries are false."""
+    return jnp.logical_not(truth(x))
+
+
+@op
+def bitwise_invert(x):
+    """Flip every bit of integers."""
+    return jnp.invert(tensor(x))
+
+
+@op
+def bitwise_not(x):
+    """Flip every bit of integers."""
+    return jnp.invert(tensor(x))
+
+
+@op
+def real(x):
+    """Return the real part."""
+    return jnp.real(tensor(x))
+
+
+@op
+def imag(x):
+    """Return the imaginary part."""
+    return jnp.imag(tensor(x))
+
+
+@op
+def conj(x):
+    """Return the complex conjugate."""
+    return jnp.conj(tensor(x))
+
+
+@op
+def conjugate(x):
+    """Return the complex conjugate."""
+    return jnp.conj(tensor(x))
+
+
+@op
+def angle(x):
+    """Return the argument of complex numbers, in radians."""
+    return jnp.angle(inexact(x))
+
+
+@op
+def copy(x):
+    """Return a copy."""
+    return jnp.array(tensor(x), copy=True)
+
+
+@op(config=("decimals",))
+def round(x, decimals=0):
+    """Round to `decimals` places, halves to the even neighbour."""
+    x = tensor(x)
+    if jnp.issubdtype(x.dtype, jnp.inexact):
+        return jnp.round(x, decimals)
+    return jnp.round(inexact(x), decimals).astype(x.dtype)
+
+
+@op(config=("x_min", "x_max"))
+def clip(x, x_min, x_max):
+    """Limit x to [x_min, x_max]: min(max(x, x_min), x_max)."""
+    x = number(x)
+    dtype = result_type(x.dtype, kind(x_min), kind(x_max))
+    return jnp.clip(x.astype(dtype), tensor(x_min, dtype), tensor(x_max, dtype))
+
+
+@op(config=("nan", "posinf", "neginf"))
+def nan_to_num(x, nan=0.0, posinf=None, neginf=None):
+    """Replace NaN by `nan`, and the infinities by the largest numbers."""
+    return jnp.nan_to_num(tensor(x), nan=nan, posinf=posinf, neginf=neginf)
+
+
+@op(config=("dtype",))
+def view(x, dtype=None):
+    """Read the bytes of `x` as another dtype, without converting values."""
+    x = tensor(x)
+    return x if dtype is None else x.view(canonical(dtype))
+
+
+# Elementwise, of two arguments.
+
+
+@op
+def add(x1, x2):
+    """Return x1 + x2."""
+    return jnp.add(*promoted(x1, x2))
+
+
+@op
+def subtract(x1, x2):
+    """Return x1 - x2."""
+    return jnp.subtract(*promoted(x1, x2))
+
+
+@op
+def multiply(x1, x2):
+    """Return x1 · x2, entry by entry."""
+    return jnp.multiply(*promoted(x1, x2))
+
+
+@op
+def divide(x1, x2):
+    """Return x1 / x2, as a float."""
+    return jnp.divide(*promoted(x1, x2, also=(float,)))
+
+
+@op
+def true_divide(x1, x2):
+    """Return x1 / x2, as a float."""
+    return jnp.divide(*promoted(x1, x2, also=(float,)))
+
+
+@op
+def divide_no_nan(x1, x2):
+    """Return x1 / x2, and 0 where x2 is 0."""
+    x1, x2 = promoted(x1, x2, also=(float,))
+    safe = jnp.where(x2 == 0, 1, x2)
+    return jnp.where(x2 == 0, 0, jnp.divide(x1, safe))
+
+
+@op
+def floor_divide(x1, x2):
+    """Return x1 / x2 rounded down."""
+    return jnp.floor_divide(*promoted(x1, x2))
+
+
+@op
+def mod(x1, x2):
+    """Return the rest of x1 / x2, with the sign of x2."""
+    return jnp.mod(*_numbers(x1, x2))
+
+
+@op
+def fmod(x1, x2):
+    """Return the rest of x1 / x2, with the sign of x1."""
+    return jnp.fmod(*_numbers(x1, x2))
+
+
+@op
+def power(x1, x2):
+    """Return x1 to the power x2."""
+    return jnp.power(*promoted(x1, x2))
+
+
+@op
+def maximum(x1, x2):
+    """Return the larger of x1 and x2; NaN wins."""
+    return jnp.maximum(*promoted(x1, x2))
+
+
+@op
+def minimum(x1, x2):
+    """Return the smaller of x1 and x2; NaN wins."""
+    return jnp.minimum(*promoted(x1, x2))
+
+
+@op
+def fmax(x1, x2):
+    """Return the larger of x1 and x2; NaN loses."""
+    return jnp.fmax(*promoted(x1, x2))
+
+
+@op
+def fmin(x1, x2):
+    """Return the smaller of x1 and x2; NaN loses."""
+    return jnp.fmin(*promoted(x1, x2))
+
+
+@op
+def arctan2(x1, x2):
+    """Return the angle of the point (x2, x1), in [-π, π]."""
+    return jnp.arctan2(*promoted(x1, x2, also=(float,)))
+
+
+@op
+def hypot(x1, x2):
+    """Return √(x1² + x2²)."""
+    return jnp.hypot(*promoted(x1, x2, also=(float,)))
+
+
+@op
+def logaddexp(x1, x2):
+    """Return ln(exp x1 + exp x2), without overflow."""
+    return jnp.logaddexp(*promoted(x1, x2, also=(float,)))
+
+
+@op
+def logaddexp2(x1, x2):
+    """Return log2(2^x1 + 2^x2), without overflow."""
+    return jnp.logaddexp2(*promoted(x1, x2, also=(float,)))
+
+
+@op
+def heaviside(x1, x2):
+    """Return 0 below zero, x2 at zero and 1 above."""
+    return jnp.heaviside(*promoted(x1, x2, also=(float,)))
+
+
+@op
+def nextafter(x1, x2):
+    """Return the float after x1 in the direction of x2."""
+    return jnp.nextafter(*promoted(x1, x2, also=(float,)))
+
+
+@op
+def ldexp(x1, x2):
+    """Return x1 · 2^x2, with x2 of integers."""
+    return jnp.ldexp(inexact(x1), tensor(x2))
+
+
+@op
+def gcd(x1, x2):
+    """Return the greatest common divisor of integers."""
+    return jnp.gcd(*promoted(x1, x2))
+
+
+@op
+def lcm(x1, x2):
+    """Return the least common multiple of integers."""
+    return jnp.lcm(*promoted(x1, x2))
+
+
+@op
+def equal(x1, x2):
+    """Tell where x1 = x2."""
+    return jnp.equal(*promoted(x1, x2))
+
+
+@op
+def not_equal(x1, x2):
+    """Tell where x1 ≠ x2."""
+    return jnp.not_equal(*promoted(x1, x2))
+
+
+@op
+def less(x1, x2):
+    """Tell where x1 < x2."""
+    return jnp.less(*promoted(x1, x2))
+
+
+@op
+def less_equal(x1, x2):
+    """Tell where x1 ≤ x2."""
+    return jnp.less_equal(*promoted(x1, x2))
+
+
+@op
+def greater(x1, x2):
+    """Tell where x1 > x2."""
+    return jnp.greater(*promoted(x1, x2))
+
+
+@op
+def greater_equal(x1, x2):
+    """Tell where x1 ≥ x2."""
+    return jnp.greater_equal(*promoted(x1, x2))
+
+
+@op
+def logical_and(x1, x2):
+    """Tell where both are true."""
+    return jnp.logical_and(truth(x1), truth(x2))
+
+
+@op
+def logical_or(x1, x2):
+    """Tell where one or both are true."""
+    return jnp.logical_or(truth(x1), truth(x2))
+
+
+@op
+def logical_xor(x1, x2):
+    """Tell where exactly one is true."""
+    return jnp.logical_xor(truth(x1), truth(x2))
+
+
+@op
+def bitwise_and(x, y):
+    """Return the bits that both integers have."""
+    return jnp.bitwise_and(*promoted(x, y))
+
+
+@op
+def bitwise_or(x, y):
+    """Return the bits that one or both integers have."""
+    return jnp.bitwise_or(*promoted(x, y))
+
+
+@op
+def bitwise_xor(x, y):
+    """Return the bits that exactly one integer has."""
+    return jnp.bitwise_xor(*promoted(x, y))
+
+
+@op
+def bitwise_left_shift(x, y):
+    """Return x · 2^y, for integers."""
+    return jnp.left_shift(*promoted(x, y))
+
+
+@op
+def left_shift(x, y):
+    """Return x · 2^y, for integers."""
+    return jnp.left_shift(*promoted(x, y))
+
+
+@op
+def bitwise_right_shift(x, y):
+    """Return x / 2^y rounded down, for integers."""
+    return jnp.right_shift(*promoted(x, y))
+
+
+@op
+def right_shift(x, y):
+    """Return x / 2^y rounded down, for integers."""
+    return jnp.right_shift(*promoted(x, y))
+
+
+def _numbers(x1, x2):
+    return builtins.map(number, promoted(x1, x2))
+
+
+@op(config=("equal_nan",))
+def isclose(x1, x2, rtol=1e-5, atol=1e-8, equal_nan=False):
+    """Tell where abs(x1 - x2) ≤ atol + rtol · abs(x2)."""
+    x1, x2 = promoted(x1, x2)
+    return jnp.isclose(x1, x2, rtol, atol, equal_nan)
+
+
+@op(config=("rtol", "atol", "equal_nan"), name="AllClose")
+def allclose(x1, x2, rtol=1e-5, atol=1e-8, equal_nan=False):
+    """Tell whether abs(x1 - x2) ≤ atol + rtol · abs(x2) everywhere."""
+    x1, x2 = promoted(x1, x2)
+    return jnp.allclose(x1, x2, rtol, atol, equal_nan)
+
+
+@op
+def where(condition, x1=None, x2=None):
+    """Take x1 where `condition` holds and x2 elsewhere.
+
+    Without x1 and x2, return the positions where it holds, as `nonzero` does.
+
+    >>> import lamina
+    >>> lamina.ops.where([True, False], [1, 2], [3, 4]).tolist()
+    [1, 4]
+    """
+    if (x1 is None) != (x2 is None):
+        raise ValueError("`where` expected both x1 and x2, or neither.")
+    if x1 is None:
+        return _nonzero(truth(condition))
+    return jnp.where(truth(condition), *promoted(x1, x2))
+
+
+# Reductions.
+
+
+@op(
+    config=(
+        "axis",
+        "keepdims",
+    )
+)
+def sum(x, axis=None, keepdims=False):
+    """Return the sum over `axis`, all axes by default."""
+    return jnp.sum(tensor(x), _axes(axis), keepdims=keepdims)
+
+
+@op(config=("axis", "keepdims", "dtype"))
+def prod(x, axis=None, keepdims=False, dtype=None):
+    """Return the product over `axis`, all axes by default."""
+    x = tensor(x) if dtype is None else tensor(x, dtype)
+    return jnp.prod(x, _axes(axis), keepdims=keepdims, dtype=dtype and x.dtype)
+
+
+@op(
+    config=(
+        "axis",
+        "keepdims",
+    )
+)
+def mean(x, axis=None, keepdims=False):
+    """Return the mean over `axis`, all axes by default."""
+    return jnp.mean(inexact(x), _axes(axis), keepdims=keepdims)
+
+
+@op(
+    config=(
+        "axis",
+        "keepdims",
+    )
+)
+def std(x, axis=None, keepdims=False):
+    """Return √mean((x - mean x)²) over `axis`."""
+    return jnp.std(inexact(x), _axes(axis), keepdims=keepdims)
+
+
+@op(
+    config=(
+        "axis",
+        "keepdims",
+    )
+)
+def var(x, axis=None, keepdims=False):
+    """Return mean((x - mean x)²) over `axis`."""
+    return jnp.var(inexact(x), _axes(axis), keepdims=keepdims)
+
+
+@op(
+    config=(
+        "axis",
+        "keepdims",
+        "initial",
+    )
+)
+def max(x, axis=None, keepdims=False, initial=None):
+    """Return the largest entry over `axis`, at least `initial`."""
+    return jnp.max(tensor(x), _axes(axis), keepdims=keepdims, initial=initial)
+
+
+@op(
+    config=(
+        "axis",
+        "keepdims",
+        "initial",
+    )
+)
+def min(x, axis=None, keepdims=False, initial=None):
+    """Return the smallest entry over `axis`, at most `initial`."""
+    return jnp.min(tensor(x), _axes(axis), keepdims=keepdims, initial=initial)
+
+
+@op(
+    config=(
+        "axis",
+        "keepdims",
+    )
+)
+def amax(x, axis=None, keepdims=False):
+    """Return the largest entry over `axis`."""
+    return jnp.max(tensor(x), _axes(axis), keepdims=keepdims)
+
+
+@op(
+    config=(
+        "axis",
+        "keepdims",
+    )
+)
+def amin(x, axis=None, keepdims=False):
+    """Return the smallest entry over `axis`."""
+    return jnp.min(tensor(x), _axes(axis), keepdims=keepdims)
+
+
+@op(
+    config=(
+        "axis",
+        "keepdims",
+    )
+)
+def ptp(x, axis=None, keepdims=False):
+    """Return max x - min x over `axis`."""
+    return jnp.ptp(tensor(x), _axes(axis), keepdims=keepdims)
+
+
+@op(
+    config=(
+        "axis",
+        "keepdims",
+    )
+)
+def all(x, axis=None, keepdims=False):
+    """Tell whether all entries over `axis` are true."""
+    return jnp.all(tensor(x), _axes(axis), keepdims=keepdims)
+
+
+@op(
+    config=(
+        "axis",
+        "keepdims",
+    )
+)
+def any(x, axis=None, keepdims=False):
+    """Tell whether an entry over `axis` is true."""
+    return jnp.any(tensor(x), _axes(axis), keepdims=keepdims)
+
+
+@op(config=("axis",))
+def count_nonzero(x, axis=None):
+    """Return how many entries over `axis` are not zero."""
+    return jnp.count_nonzero(tensor(x), _axes(axis)).astype("int32")
+
+
+@op(
+    config=(
+        "axis",
+        "keepdims",
+    )
+)
+def median(x, axis=None, keepdims=False):
+    """Return the middle value over `axis`; the mean of two if there are two."""
+    return jnp.median(inexact(x), _axes(axis), keepdims=keepdims)
+
+
+@op(
+    config=(
+        "axis",
+        "keepdims",
+    )
+)
+def nansum(x, axis=None, keepdims=False):
+    """Return the sum over `axis`; NaN counts as 0."""
+    return jnp.nansum(tensor(x), _axes(axis), keepdims=keepdims)
+
+
+@op(
+    config=(
+        "axis",
+        "keepdims",
+    )
+)
+def nanprod(x, axis=None, keepdims=False):
+    """Return the product over `axis`; NaN counts as 1."""
+    return jnp.nanprod(tensor(x), _axes(axis), keepdims=keepdims)
+
+
+@op(
+    config=(
+        "axis",
+        "keepdims",
+    )
+)
+def nanmean(x, axis=None, keepdims=False):
+    """Return the mean of what is not NaN."""
+    return jnp.nanmean(inexact(x), _axes(axis), keepdims=keepdims)
+
+
+@op(
+    config=(
+        "axis",
+        "keepdims",
+    )
+)
+def nanstd(x, axis=None, keepdims=False):
+    """Return the standard deviation of what is not NaN."""
+    return jnp.nanstd(inexact(x), _axes(axis), keepdims=keepdims)
+
+
+@op(
+    config=(
+        "axis",
+        "keepdims",
+    )
+)
+def nanvar(x, axis=None, keepdims=False):
+    """Return the variance of what is not NaN."""
+    return jnp.nanvar(inexact(x), _axes(axis), keepdims=keepdims)
+
+
+@op(
+    config=(
+        "axis",
+        "keepdims",
+    )
+)
+def nanmax(x, axis=None, keepdims=False):
+    """Return the largest entry that is not NaN."""
+    return jnp.nanmax(tensor(x), _axes(axis), keepdims=keepdims)
+
+
+@op(
+    config=(
+        "axis",
+        "keepdims",
+    )
+)
+def nanmin(x, axis=None, keepdims=False):
+    """Return the smallest entry that is not NaN."""
+    return jnp.nanmin(tensor(x), _axes(axis), keepdims=keepdims)
+
+
+@op(
+    config=(
+        "axis",
+        "keepdims",
+    )
+)
+def nanmedian(x, axis=None, keepdims=False):
+    """Return the middle value of what is not NaN."""
+    return jnp.nanmedian(inexact(x), _axes(axis), keepdims=keepdims)
+
+
+@op(config=("axis", "method", "keepdims"))
+def quantile(x, q, axis=None, method="linear", keepdims=False):
+    """Return the values below which the shares `q` of the entries lie.
+
+    Args:
+        x: the entries.
+        q: shares in [0, 1]; one number or several, which become the first axis.
+        axis: the axes to reduce; all by default.
+        method: between two entries: `"linear"`, `"lower"`, `"higher"`,
+            `"midpoint"` or `"nearest"`.
+        keepdims: keep the reduced axes with size 1.
+
+    >>> import lamina
+    >>> float(lamina.ops.quantile([1.0, 2.0, 4.0], 0.25))
+    1.5
+    """
+    x = inexact(x)
+    return jnp.quantile(
+        x, tensor(q, x.dtype), _axes(axis), method=method, keepdims=keepdims
+    )
+
+
+@op(config=("axis", "method", "keepdims"))
+def nanquantile(x, q, axis=None, method="linear", keepdims=False):
+    """Return the `quantile` of what is not NaN."""
+    x = inexact(x)
+    return jnp.nanquantile(
+        x, tensor(q, x.dtype), _axes(axis), method=method, keepdims=keepdims
+    )
+
+
+@op(config=("axis", "method", "keepdims"))
+def percentile(x, q, axis=None, method="linear", keepdims=False):
+    """Return the `quantile` for shares `q` in percent."""
+    x = inexact(x)
+    return jnp.percentile(
+        x, tensor(q, x.dtype), _axes(axis), method=method, keepdims=keepdims
+    )
+
+
+@op(config=("axis", "method", "keepdims"))
+def nanpercentile(x, q, axis=None, method="linear", keepdims=False):
+    """Return the `percentile` of what is not NaN."""
+    x = inexact(x)
+    return jnp.nanpercentile(
+        x, tensor(q, x.dtype), _axes(axis), method=method, keepdims=keepdims
+    )
+
+
+@op(config=("axis",))
+def average(x, axis=None, weights=None):
+    """Return sum(weights · x) / sum(weights) over `axis`; the mean without weights."""
+    if weights is None:
+        return jnp.average(inexact(x), _axes(axis))
+    x, weights = promoted(x, weights, also=(float,))
+    return jnp.average(x, _axes(axis), weights)
+
+
+@op(config=("axis", "keepdims"))
+def argmax(x, axis=None, keepdims=False):
+    """Return the position of the first largest entry over `axis`."""
+    return jnp.argmax(_zeros_apart(tensor(x)), axis, keepdims=keepdims)
+
+
+@op(config=("axis", "keepdims"))
+def argmin(x, axis=None, keepdims=False):
+    """Return the position of the first smallest entry over `axis`."""
+    return jnp.argmin(_zeros_apart(tensor(x)), axis, keepdims=keepdims)
+
+
+def _zeros_apart(x):
+    # IEEE's total order puts -0 below 0; the comparison inside argmax does not.
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        return x
+    return jnp.where((x == 0) & jnp.signbit(x), -jnp.finfo(x.dtype).tiny, x)
+
+
+@op(config=("axis", "keepdims"))
+def nanargmax(x, axis=None, keepdims=False):
+    """Return the position of the first largest entry that is not NaN; -1 if none."""
+    return jnp.nanargmax(tensor(x), axis, keepdims=keepdims)
+
+
+@op(config=("axis", "keepdims"))
+def nanargmin(x, axis=None, keepdims=False):
+    """Return the position of the first smallest entry that is not NaN; -1 if none."""
+    return jnp.nanargmin(tensor(x), axis, keepdims=keepdims)
+
+
+# Running sums, differences and the like.
+
+
+@op(config=("axis", "dtype"))
+def cumsum(x, axis=None, dtype=None):
+    """Return the running sum along `axis`; of the flat array when None."""
+    return jnp.cumsum(_as(number(x), dtype), axis)
+
+
+@op(config=("axis", "dtype"))
+def cumprod(x, axis=None, dtype=None):
+    """Return the running product along `axis`; of the flat array when None."""
+    return jnp.cumprod(_as(number(x), dtype), axis)
+
+
+@op(config=("axis", "dtype"))
+def nancumsum(x, axis=None, dtype=None):
+    """Return the running sum along `axis`; NaN counts as 0."""
+    return jnp.nancumsum(_as(number(x), dtype), axis)
+
+
+@op(config=("axis", "dtype"))
+def nancumprod(x, axis=None, dtype=None):
+    """Return the running product along `axis`; NaN counts as 1."""
+    return jnp.nancumprod(_as(number(x), dtype), axis)
+
+
+def _as(x, dtype):
+    return x if dtype is None else tensor(x, dtype)
+
+
+@op(
+    config=(
+        "n",
+        "axis",
+    )
+)
+def diff(a, n=1, axis=-1):
+    """Return a[i + 1] - a[i] along `axis`, taken `n` times."""
+    return jnp.diff(tensor(a), n, axis)
+
+
+@op(config=("x", "dx", "axis"))
+def trapezoid(y, x=None, dx=1.0, axis=-1):
+    """Return the integral of y over x by the trapezoidal rule."""
+    y = inexact(y)
+    return jnp.trapezoid(y, x if x is None else tensor(x, y.dtype), dx, axis)
+
+
+# Products.
+
+
+@op
+def matmul(x1, x2):
+    """Return the matrix product over the last two axes; others broadcast.
+
+    Raises:
+        TypeError: the inner sizes differ, or an argument is a scalar.
+
+    >>> import lamina
+    >>> lamina.ops.matmul([[1, 2]], [[3], [4]]).tolist()
+    [[11]]
+    """
+    x1, x2 = tensor(x1), tensor(x2)
+    if x1.dtype == x2.dtype == jnp.int8:
+        return jnp.matmul(x1, x2, preferred_element_type=jnp.int32)
+    return jnp.matmul(*promoted(x1, x2))
+
+
+@op
+def dot(x1, x2):
+    """Return the product over the last axis of x1 and the last but one of x2."""
+    return jnp.dot(*promoted(x1, x2))
+
+
+@op
+def vdot(x1, x2):
+    """Return Σ conj(x1) · x2 of the flat arrays."""
+    return jnp.vdot(*promoted(x1, x2))
+
+
+@op
+def inner(x1, x2):
+    """Return the products over the last axes."""
+    return jnp.inner(*promoted(x1, x2))
+
+
+@op
+def outer(x1, x2):
+    """Return x1[i] · x2[j] of the flat arrays."""
+    return jnp.outer(*promoted(x1, x2))
+
+
+@op
+def kron(x1, x2):
+    """Return the Kronecker product: blocks x1[i, j] · x2."""
+    return jnp.kron(*promoted(x1, x2))
+
+
+@op(config=("axes",))
+def tensordot(x1, x2, axes=2):
+    """Sum products over `axes`: a number of axes, or a pair of lists of them."""
+    if isinstance(axes, list):
+        axes = tuple(_axes(a) for a in axes)
+    return jnp.tensordot(*promoted(x1, x2), axes=axes)
+
+
+@op(config=("axisa", "axisb", "axisc", "axis"))
+def cross(x1, x2, axisa=-1, axisb=-1, axisc=-1, axis=None):
+    """Return the cross product of vectors of two or three entries."""
+    return jnp.cross(*promoted(x1, x2), axisa, axisb, axisc, axis)
+
+
+def einsum(subscripts, *operands, **kwargs):
+    """Sum products of entries as Einstein's notation tells.
+
+    Args:
+        subscripts: a letter for each axis, such as `"ij,jk->ik"`.
+        operands: as many arrays as `subscripts` names.
+        kwargs: kept for compatibility.
+
+    >>> import lamina
+    >>> lamina.ops.einsum("ij->j", [[1.0, 2.0], [3.0, 4.0]]).tolist()
+    [4.0, 6.0]
+    """
+    return _einsum(*operands, subscripts=subscripts)
+
+
+@op(config=("subscripts",), name="Einsum")
+def _einsum(*operands, subscripts):
+    operands = [tensor(x) for x in operands]
+    if {x.dtype.name for x in operands} == {"int8"}:
+        return jnp.einsum(subscripts, *operands, preferred_element_type=jnp.int32)
+    return jnp.einsum(subscripts, *promoted(*operands))
+
+
+# Shapes.
+
+
+@op(config=("newshape",))
+def reshape(x, newshape):
+    """Give `x` another shape; one size may be -1 and follows from the others.
+
+    >>> import lamina
+    >>> lamina.ops.reshape([1, 2, 3, 4], (2, -1)).tolist()
+    [[1, 2], [3, 4]]
+    """
+    if isinstance(newshape, (list, tuple)):
+        newshape = tuple(-1 if n is None else n for n in newshape)
+    return jnp.reshape(tensor(x), newshape)
+
+
+@op
+def ravel(x):
+    """Return the entries in one axis."""
+    return jnp.ravel(tensor(x))
+
+
+@op(config=("axes",))
+def transpose(x, axes=None):
+    """Put the axes into the order `axes`; reverse them when None."""
+    return jnp.transpose(tensor(x), axes)
+
+
+@op(
+    config=(
+        "axis1",
+        "axis2",
+    )
+)
+def swapaxes(x, axis1, axis2):
+    """Exchange two axes."""
+    return jnp.swapaxes(tensor(x), axis1, axis2)
+
+
+@op(
+    config=(
+        "source",
+        "destination",
+    )
+)
+def moveaxis(x, source, destination):
+    """Move the axes `source` to `destination`."""
+    return jnp.moveaxis(tensor(x), source, destination)
+
+
+@op(config=("axis",))
+def expand_dims(x, axis):
+    """Insert axes of size 1 at `axis`."""
+    return jnp.expand_dims(tensor(x), _axes(axis))
+
+
+@op(config=("axis",))
+def squeeze(x, axis=None):
+    """Drop axes of size 1: those named, or all."""
+    return jnp.squeeze(tensor(x), _axes(axis))
+
+
+@op(config=("shape",))
+def broadcast_to(x, shape):
+    """Repeat axes of size 1 to fill `shape`."""
+    return jnp.broadcast_to(tensor(x), tuple(shape))
+
+
+@op(config=("axis",))
+def flip(x, axis=None):
+    """Reverse the order along `axis`, all axes by default."""
+    return jnp.flip(tensor(x), _axes(axis))
+
+
+@op
+def fliplr(x):
+    """Reverse the order of columns, axis 1."""
+    return jnp.fliplr(tensor(x))
+
+
+@op
+def flipud(x):
+    """Reverse the order of rows, axis 0."""
+    return jnp.flipud(tensor(x))
+
+
+@op(
+    config=(
+        "k",
+        "axes",
+    )
+)
+def rot90(array, k=1, axes=(0, 1)):
+    """Turn by 90 degrees `k` times, from the first of `axes` to the second."""
+    return jnp.rot90(tensor(array), k, tuple(axes))
+
+
+@op(
+    config=(
+        "shift",
+        "axis",
+    )
+)
+def roll(x, shift, axis=None):
+    """Shift entries along `axis`; what falls off the end comes first."""
+    return jnp.roll(tensor(x), shift, _axes(axis))
+
+
+@op(
+    config=(
+        "repeats",
+        "axis",
+    )
+)
+def repeat(x, repeats, axis=None):
+    """Repeat each entry along `axis`; of the flat array when None."""
+    return jnp.repeat(
+        tensor(x), repeats if isinstance(repeats, int) else tensor(repeats), axis
+    )
+
+
+@op(config=("repeats",))
+def tile(x, repeats):
+    """Repeat the whole array along each axis."""
+    return jnp.tile(tensor(x), repeats)
+
+
+@op
+def ndim(x):
+    """Return the number of axes."""
+    return jnp.ndim(tensor(x))
+
+
+@op
+def size(x):
+    """Return the number of entries."""
+    return jnp.size(tensor(x))
+
+
+@op(config=("pad_width", "mode"))
+def pad(x, pad_width, mode="constant", constant_values=None):
+    """Surround `x` with more entries.
+
+    Args:
+        x: any array.
+        pad_width: how many entries before and after: a pair for each axis, one
+            pair for all, or one number.
+        mode: `"constant"`, `"reflect"`, `"symmetric"`, or another of NumPy's.
+        constant_values: what stands there in mode `"constant"`; 0 when None.
+
+    Raises:
+        ValueError: `constant_values` in another mode.
+
+    >>> import lamina
+    >>> lamina.ops.pad([1, 2], (1, 0)).tolist()
+    [0, 1, 2]
+    """
+    if isinstance(pad_width, list):
+        pad_width = tuple(_axes(p) for p in pad_width)
+    if constant_values is None:
+        return jnp.pad(tensor(x), pad_width, mode)
+    if mode != "constant":
+        raise ValueError(
+            "Argument `constant_values` can only be provided when "
+            f"`mode == 'constant'`. Received: mode={mode}"
+        )
+    return jnp.pad(tensor(x), pad_width, mode, constant_values=constant_values)
+
+
+# Joining and cutting.
+
+
+def _list(xs):
+    if hasattr(xs, "shape"):
+        return list(tensor(xs))
+    return list(promoted(*xs))
+
+
+@op(config=("axis",))
+def concatenate(xs, axis=0):
+    """Join arrays along an axis they have."""
+    return jnp.concatenate(_list(xs), axis)
+
+
+@op(config=("axis",))
+def append(x1, x2, axis=None):
+    """Put x2 after x1 along `axis`; flat when None."""
+    return jnp.append(*promoted(x1, x2), axis)
+
+
+@op(config=("axis",))
+def stack(x, axis=0):
+    """Join arrays along a new axis."""
+    return jnp.stack(_list(x), axis)
+
+
+@op
+def hstack(xs):
+    """Join arrays along axis 1, or axis 0 for vectors."""
+    return jnp.hstack(_list(xs))
+
+
+@op
+def vstack(xs):
+    """Join arrays along axis 0, vectors as rows."""
+    return jnp.vstack(_list(xs))
+
+
+@op
+def dstack(xs):
+    """Join arrays along axis 2."""
+    return jnp.dstack(_list(xs))
+
+
+@op(config=("indices_or_sections", "axis"))
+def split(x, indices_or_sections, axis=0):
+    """Cut `x` along `axis` into a list of arrays.
+
+    Args:
+        x: any array with an axis.
+        indices_or_sections: the number of equal parts, or the positions to cut at.
+        axis: the axis.
+
+    Raises:
+        ValueError: the parts would not be equal.
+
+    >>> import lamina
+    >>> [part.tolist() for part in lamina.ops.split([1, 2, 3], [1])]
+    [[1], [2, 3]]
+    """
+    return list(jnp.split(tensor(x), _cuts(indices_or_sections), axis))
+
+
+def _cuts(x):
+    return x if isinstance(x, int) else tuple(int(i) for i in np.asarray(x))
+
+
+@op(
+    config=(
+        "indices_or_sections",
+        "axis",
+    )
+)
+def array_split(x, indices_or_sections, axis=0):
+    """Cut `x` along `axis` into parts as equal as can be."""
+    return list(jnp.array_split(tensor(x), _cuts(indices_or_sections), axis))
+
+
+@op(config=("indices_or_sections",))
+def hsplit(x, indices_or_sections):
+    """Cut along axis 1, or axis 0 of a vector."""
+    return list(jnp.hsplit(tensor(x), _cuts(indices_or_sections)))
+
+
+@op(config=("indices_or_sections",))
+def vsplit(x, indices_or_sections):
+    """Cut along axis 0."""
+    return list(jnp.vsplit(tensor(x), _cuts(indices_or_sections)))
+
+
+@op(config=("indices_or_sections",))
+def dsplit(x, indices_or_sections):
+    """Cut along axis 2."""
+    return list(jnp.dsplit(tensor(x), _cuts(indices_or_sections)))
+
+
+@op(config=("indexing",))
+def meshgrid(*x, indexing="xy"):
+    """Return coordinate arrays of the grid that vectors span, one for each."""
+    return list(jnp.meshgrid(*(tensor(v) for v in x), indexing=indexing))
+
+
+# Picking entries.
+
+
+@op
+def get_item(x, key):
+    """Return x[key]."""
+    if isinstance(key, list):
+        special = (slice, type(None), type(Ellipsis))
+        mixed = builtins.any(isinstance(k, special) for k in key)
+        key = tuple(key) if mixed else tensor(key)
+    return tensor(x)[key]
+
+
+@op(config=("axis",))
+def take(x, indices, axis=None):
+    """Return the entries at `indices` along `axis`; of the flat array when None."""
+    return jnp.take(tensor(x), tensor(indices).astype("int32"), axis)
+
+
+@op(config=("axis",))
+def take_along_axis(x, indices, axis=None):
+    """Return entries along `axis`, at an index for each of the other positions."""
+    return jnp.take_along_axis(tensor(x), tensor(indices).astype("int32"), axis)
+
+
+@op
+def select(condlist, choicelist, default=0):
+    """Take each entry from the first choice whose condition holds."""
+    conditions = [truth(c) for c in condlist]
+    *choices, default = promoted(*choicelist, default)
+    return jnp.select(conditions, choices, default)
+
+
+@op
+def nonzero(x):
+    """Return the positions of entries that are not zero, an array for each axis."""
+    return _nonzero(tensor(x))
+
+
+def _nonzero(x):
+    if context.symbolic:
+        return (jnp.zeros((unknown_size(),), "int32"),) * x.ndim
+    return jnp.nonzero(x)
+
+
+@op(config=("k",))
+def diag(x, k=0):
+    """Return the k-th diagonal of a matrix, or the matrix with it."""
+    return jnp.diag(tensor(x), k)
+
+
+@op(config=("k",))
+def diagflat(x, k=0):
+    """Return the matrix with the flat array on its k-th diagonal."""
+    return jnp.diagflat(tensor(x), k)
+
+
+@op(
+    config=(
+        "offset",
+        "axis1",
+        "axis2",
+    )
+)
+def diagonal(x, offset=0, axis1=0, axis2=1):
+    """Return the diagonal over two axes, as the last axis."""
+    return jnp.diagonal(tensor(x), offset, axis1, axis2)
+
+
+@op(
+    config=(
+        "offset",
+        "axis1",
+        "axis2",
+    )
+)
+def trace(x, offset=0, axis1=0, axis2=1):
+    """Return the sum of the diagonal over two axes."""
+    return jnp.trace(tensor(x), offset, axis1, axis2)
+
+
+@op(config=("k",))
+def tril(x, k=0):
+    """Put zeros above the k-th diagonal."""
+    return jnp.tril(tensor(x), k)
+
+
+@op(config=("k",))
+def triu(x, k=0):
+    """Put zeros below the k-th diagonal."""
+    return jnp.triu(tensor(x), k)
+
+
+# Order and sets.
+
+
+@op(config=("axis",))
+def sort(x, axis=-1):
+    """Put the entries along `axis` in rising order."""
+    return jnp.sort(tensor(x), axis)
+
+
+@op(config=("axis",))
+def argsort(x, axis=-1):
+    """Return the positions that sort `x` along `axis`."""
+    return jnp.argsort(tensor(x), axis).astype("int32")
+
+
+@op(config=("kth", "axis"))
+def argpartition(x, kth, axis=-1):
+    """Return positions with the `kth` in its sorted place, smaller ones before it."""
+    return jnp.argpartition(tensor(x), kth, axis).astype("int32")
+
+
+@op(config=("side",), name="SearchSorted")
+def searchsorted(sorted_sequence, values, side="left"):
+    """Return where `values` would go in a sorted vector to keep it sorted.
+
+    Raises:
+        ValueError: `sorted_sequence` has not one axis.
+    """
+    sorted_sequence, values = promoted(sorted_sequence, values)
+    if sorted_sequence.ndim != 1:
+        raise ValueError(
+            "`searchsorted` expected `sorted_sequence` to have one axis. Received: "
+            f"shape {sorted_sequence.shape}"
+        )
+    return jnp.searchsorted(sorted_sequence, values, side).astype("int32")
+
+
+@op
+def digitize(x, bins):
+    """Return the number of the bin of each entry; `bins` are rising limits."""
+    x = tensor(x)
+    return jnp.digitize(x, tensor(bins)).astype("int32")
+
+
+@op(config=("bins", "range"))
+def histogram(x, bins=10, range=None):
+    """Return how many entries each of `bins` equal bins holds, and their limits.
+
+    Raises:
+        ValueError: `bins` is not positive, or `range` is not a rising pair.
+    """
+    if not isinstance(bins, int) or bins <= 0:
+        raise ValueError(
+            f"`histogram` expected `bins` to be a positive integer. Received: bins={bins}"
+        )
+    if range is not None and (len(range) != 2 or range[0] > range[1]):
+        raise ValueError(
+            "`histogram` expected `range` to be a pair (min, max). Received: "
+            f"range={range}"
+        )
+    x = tensor(x)
+    return jnp.histogram(x, bins, range and tuple(range))
+
+
+@op(config=("weights", "minlength", "sparse"))
+def bincount(x, weights=None, minlength=0, sparse=False):
+    """Return how often 0, 1, 2, ... occur, or the sums of their weights.
+
+    Args:
+        x: non-negative integers; a matrix is counted row by row.
+        weights: what each entry counts, of the shape of `x`.
+        minlength: the least length of the result.
+        sparse: not supported; must be False.
+
+    >>> import lamina
+    >>> lamina.ops.bincount([0, 2, 2]).tolist()
+    [1, 0, 2]
+    """
+    if sparse:
+        raise ValueError("`bincount` has no sparse results. Received: sparse=True")
+    x = tensor(x).astype("int32")
+    dtype = "int32" if weights is None else tensor(weights).dtype
+    if context.symbolic:
+        return jnp.zeros((*x.shape[:-1], unknown_size()), dtype)
+    if isinstance(x, jax.core.Tracer):
+        length = minlength  # the largest entry is not known yet
+    else:
+        length = builtins.max(int(jnp.max(x, initial=-1)) + 1, minlength)
+    if weights is None:
+        weights = jnp.ones(x.shape, "int32")
+
+    def count(row, weight):
+        return jnp.zeros(length, dtype).at[row].add(weight, mode="drop")
+
+    for _ in x.shape[:-1]:
+        count = jax.vmap(count)
+    return count(x, tensor(weights))
+
+
+@op(config=("assume_unique", "invert"), name="IsIn")
+def isin(x1, x2, assume_unique=False, invert=False):
+    """Tell which entries of x1 occur in x2, or do not with `invert`."""
+    x1, x2 = promoted(x1, x2)
+    return jnp.isin(x1, x2, assume_unique, invert)
+
+
+@op(
+    config=(
+        "sorted", "return_index", "return_inverse", "return_counts", "axis", "size",
+        "fill_value",
+    )
+)  # fmt: skip
+def unique(
+    x,
+    sorted=True,
+    return_index=False,
+    return_inverse=False,
+    return_counts=False,
+    axis=None,
+    size=None,
+    fill_value=None,
+):
+    """Return the different entries, in rising order.
+
+    Args:
+        x: any array.
+        sorted: kept for compatibility; they always are.
+        return_index: return the first positions as well.
+        return_inverse: return the number of the unique entry of each entry as well.
+        return_counts: return how often each occurs as well.
+        axis: compare slices along this axis; entries when None.
+        size: the length of the result, needed inside `jax.jit`.
+        fill_value: what fills the rest of it.
+    """
+    x = tensor(x)
+    if size is None and context.symbolic:
+        size = unknown_size()
+        shape = (size,) if axis is None else x.shape
+        if axis is not None:
+            shape = tuple(
+                size if i == axis % x.ndim else n for i, n in enumerate(shape)
+            )
+        row = jnp.zeros((size,), "int32")
+        inverse = jnp.zeros(x.size if axis is None else x.shape[axis], "int32")
+        more = ((return_index, row), (return_inverse, inverse), (return_counts, row))
+        result = (jnp.zeros(shape, x.dtype), *(a for wanted, a in more if wanted))
+        return result if len(result) > 1 else result[0]
+    return jnp.unique(
+        x, return_index, return_inverse, return_counts, axis, size=size,
+        fill_value=fill_value,
+    )  # fmt: skip
+
+
+@op(config=("shape",))
+def unravel_index(indices, shape):
+    """Turn positions in the flat array into a tuple of positions in `shape`."""
+    indices = tensor(indices)
+    return tuple(i.astype(indices.dtype) for i in jnp.unravel_index(indices, shape))
+
+
+# Statistics and signals.
+
+
+@op
+def corrcoef(x):
+    """Return the correlations of the rows of `x`."""
+    return jnp.corrcoef(inexact(x))
+
+
+@op(config=("mode",))
+def correlate(x1, x2, mode="valid"):
+    """Return Σᵢ x1[i + k] · conj(x2[i]) for the shifts k that `mode` allows."""
+    return jnp.correlate(*promoted(x1, x2), mode)
+
+
+@op
+def bartlett(x):
+    """Return the triangular window of `x` points."""
+    return _window(jnp.bartlett, x)
+
+
+@op
+def blackman(x):
+    """Return the Blackman window of `x` points."""
+    return _window(jnp.blackman, x)
+
+
+@op
+def hamming(x):
+    """Return the Hamming window of `x` points."""
+    return _window(jnp.hamming, x)
+
+
+@op
+def hanning(x):
+    """Return the Hann window of `x` points."""
+    return _window(jnp.hanning, x)
+
+
+@op(config=("beta",))
+def kaiser(x, beta):
+    """Return the Kaiser window of `x` points; `beta` is its shape."""
+    return _window(jnp.kaiser, x, beta)
+
+
+def _window(function, points, *more):
+    return function(int(points), *more).astype(settings.floatx())
+
+
+# Making arrays.
+
+
+@op(config=("dtype",))
+def array(x, dtype=None):
+    """Return `x` as an array."""
+    return tensor(x, dtype)
+
+
+@op(config=("dtype",))
+def arange(start, stop=None, step=None, dtype=None):
+    """Return start, start + step, ... below `stop`; 0, 1, ... below one argument."""
+    if dtype is None:
+        given = [v for v in (start, stop, step) if v is not None]
+        dtype = result_type(*builtins.map(kind, given))
+    dtype = canonical(dtype)
+    if stop is None:
+        start, stop = 0, start
+    return jnp.arange(start, stop, 1 if step is None else step, dtype)
+
+
+def _floats(*limits, dtype):
+    return canonical(dtype or result_type(*builtins.map(kind, limits), float))
+
+
+@op(config=("num", "endpoint", "retstep", "dtype", "axis"))
+def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis=0):
+    """Return `num` numbers at equal distances from `start` to `stop`."""
+    dtype = _floats(start, stop, dtype=dtype)
+    start, stop = tensor(start), tensor(stop)
+    return jnp.linspace(start, stop, num, endpoint, retstep, dtype, axis=axis)
+
+
+@op(config=("num", "endpoint", "base", "dtype", "axis"))
+def logspace(start, stop, num=50, endpoint=True, base=10, dtype=None, axis=0):
+    """Return `num` numbers at equal ratios from base^start to base^stop."""
+    dtype = _floats(start, stop, dtype=dtype)
+    start, stop = tensor(start), tensor(stop)
+    return jnp.logspace(start, stop, num, endpoint, base, dtype, axis=axis)
+
+
+@op(config=("num", "endpoint", "dtype", "axis"))
+def geomspace(start, stop, num=50, endpoint=True, dtype=None, axis=0):
+    """Return `num` numbers at equal ratios from `start` to `stop`."""
+    dtype = _floats(start, stop, dtype=dtype)
+    start, stop = tensor(start), tensor(stop)
+    return jnp.geomspace(start, stop, num, endpoint, dtype, axis=axis)
+
+
+def zeros(shape, dtype=None):
+    """Return an array of zeros."""
+    return jnp.zeros(shape, canonical(dtype))
+
+
+def ones(shape, dtype=None):
+    """Return an array of ones."""
+    return jnp.ones(shape, canonical(dtype))
+
+
+def empty(shape, dtype=None):
+    """Return an array of no particular values; they happen to be zeros."""
+    return jnp.empty(shape, canonical(dtype))
+
+
+def full(shape, fill_value, dtype=None):
+    """Return an array of `fill_value`, which may broadcast."""
+    return _full(fill_value, shape=shape, dtype=dtype)
+
+
+@op(config=("shape", "dtype"), name="Full")
+def _full(fill_value, *, shape, dtype=None):
+    return jnp.full(shape, tensor(fill_value), canonical(dtype))
+
+
+@op(config=("dtype",))
+def zeros_like(x, dtype=None):
+    """Return zeros in the shape of `x`."""
+    return jnp.zeros_like(tensor(x), dtype and canonical(dtype))
+
+
+@op(config=("dtype",))
+def ones_like(x, dtype=None):
+    """Return ones in the shape of `x`."""
+    return jnp.ones_like(tensor(x), dtype and canonical(dtype))
+
+
+@op(config=("dtype",))
+def empty_like(x, dtype=None):
+    """Return an array in the shape of `x`, of no particular values."""
+    return jnp.empty_like(tensor(x), dtype and canonical(dtype))
+
+
+@op(config=("dtype",))
+def full_like(x, fill_value, dtype=None):
+    """Return `fill_value` in the shape of `x`."""
+    return jnp.full_like(tensor(x), tensor(fill_value), dtype and canonical(dtype))
+
+
+def eye(N, M=None, k=0, dtype=None):
+    """Return an N x M matrix with ones on the k-th diagonal and zeros elsewhere."""
+    return jnp.eye(N, M, k, canonical(dtype))
+
+
+def identity(n, dtype=None):
+    """Return the n x n matrix with ones on the diagonal."""
+    return jnp.identity(n, canonical(dtype))
+
+
+def tri(N, M=None, k=0, dtype=None):
+    """Return an N x M matrix with ones on and below the k-th diagonal."""
+    return jnp.tri(N, M, k, canonical(dtype))
+
+
+@op(config=("N", "increasing"))
+def vander(x, N=None, increasing=False):
+    """Return the matrix of powers of a vector, x[i] to the power j."""
+    return jnp.vander(tensor(x), N, increasing)
+
+
+def vectorize(pyfunc, *, excluded=None, signature=None):
+    """Make a function of scalars (or what `signature` tells) work on arrays.
+
+    Raises:
+        ValueError: `pyfunc` is not callable.
+
+    >>> import lamina
+    >>> first = lamina.ops.vectorize(lambda a, b: a if b is None else a + b)
+    >>> first(lamina.ops.arange(3), 1).tolist()
+    [1, 2, 3]
+    """
+    if not callable(pyfunc):
+        raise ValueError(
+            f"`vectorize` expected `pyfunc` to be callable. Received: pyfunc={pyfunc!r}"
+        )
+    run = jnp.vectorize(pyfunc, excluded=excluded or (), signature=signature)
+
+    def vectorized(*args):
+        return run(*(tensor(a) if isinstance(a, (list, tuple)) else a for a in args))
+
+    return vectorized
+
+
+@op
+def slogdet(x):
+    """Return sign and ln abs of the determinants of square matrices."""
+    return tuple(jnp.linalg.slogdet(inexact(x)))

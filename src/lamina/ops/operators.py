@@ -1,0 +1,72 @@
+"""Python's operators and array methods on symbolic tensors.
+
+Each records the op that Keras records for it: `x + 1` an `Add`, `x[0]` a
+`GetItem`. Importing `lamina.ops` puts them in place.
+"""
+
+from lamina.core.symbolic import SymbolicTensor
+from lamina.ops import numpy
+
+_BINARY = {
+    "add": numpy.add,
+    "sub": numpy.subtract,
+    "mul": numpy.multiply,
+    "matmul": numpy.matmul,
+    "div": numpy.divide,
+    "truediv": numpy.true_divide,
+    "floordiv": numpy.floor_divide,
+    "mod": numpy.mod,
+    "pow": numpy.power,
+    "and": numpy.logical_and,
+    "or": numpy.logical_or,
+    "xor": numpy.logical_xor,
+}
+_COMPARISONS = {
+    "eq": numpy.equal,
+    "ne": numpy.not_equal,
+    "lt": numpy.less,
+    "le": numpy.less_equal,
+    "gt": numpy.greater,
+    "ge": numpy.greater_equal,
+}
+_UNARY = {"neg": numpy.negative, "abs": numpy.absolute, "invert": numpy.logical_not}
+
+
+def _plain(op):
+    return lambda self, other: op(self, other)
+
+
+def _swapped(op):
+    return lambda self, other: op(other, self)
+
+
+def _unary(op):
+    return lambda self: op(self)
+
+
+def _one_or_many(values):
+    return values[0] if len(values) == 1 else values
+
+
+def install():
+    """Give `SymbolicTensor` its operators and methods."""
+    for name, op in _BINARY.items():
+        setattr(SymbolicTensor, f"__{name}__", _plain(op))
+        setattr(SymbolicTensor, f"__r{name}__", _swapped(op))
+    for name, op in _COMPARISONS.items():
+        setattr(SymbolicTensor, f"__{name}__", _plain(op))
+    for name, op in _UNARY.items():
+        setattr(SymbolicTensor, f"__{name}__", _unary(op))
+    # `__eq__` above compares entries; a tensor is still a key by identity.
+    methods = {
+        "__hash__": lambda self: id(self),
+        "__getitem__": lambda self, key: numpy.get_item(self, key),
+        "__round__": lambda self, ndigits=None: numpy.round(self, ndigits or 0),
+        "reshape": lambda self, *shape: numpy.reshape(self, _one_or_many(shape)),
+        "squeeze": lambda self, axis=None: numpy.squeeze(self, axis),
+    }
+    for name, method in methods.items():
+        setattr(SymbolicTensor, name, method)
+
+
+install()

@@ -1,0 +1,199 @@
+"""Penalties on the size of weights or outputs, added to the loss."""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+
+from lamina.core import settings
+from lamina.core.config import names_of, resolver, serialize_keras_object
+
+
+class Regularizer:
+    """A callable that gives the penalty for an array.
+
+    Subclasses write `__call__(x)` and `get_config`.
+
+    >>> import lamina
+    >>> class Largest(lamina.regularizers.Regularizer):
+    ...     def __call__(self, x):
+    ...         return lamina.ops.max(x)
+    >>> float(Largest()(lamina.ops.ones((2,))))
+    1.0
+    """
+
+    def __call__(self, x):
+        return 0.0
+
+    @classmethod
+    def from_config(cls, config: dict):
+        """Make a regularizer from what `get_config` returned."""
+        return cls(**config)
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments."""
+        raise NotImplementedError(
+            f"`{type(self).__name__}` must implement `get_config()` to be saved."
+        )
+
+
+def _factor(owner, name, value):
+    ok = isinstance(value, (int, float, np.number)) and math.isfinite(value)
+    if not ok or value < 0:
+        raise ValueError(
+            f"`{owner}` expected `{name}` to be a finite non-negative number. "
+            f"Received: {name}={value!r}"
+        )
+    return float(value)
+
+
+def _single(value):
+    # Keras keeps this factor as a float32 tensor, and so it stands in its configs.
+    return float(np.float32(value))
+
+
+class L1L2(Regularizer):
+    r"""The penalty $l_1 \sum |x| + l_2 \sum x^2$.
+
+    Args:
+        l1: the factor of the magnitudes.
+        l2: the factor of the squares.
+
+    Raises:
+        ValueError: a factor is negative or not finite.
+
+    >>> import lamina
+    >>> float(lamina.regularizers.L1L2(0.5, 2.0)(lamina.ops.ones((4,))))
+    10.0
+    """
+
+    def __init__(self, l1=0.0, l2=0.0):
+        self.l1 = _factor("L1L2", "l1", 0.0 if l1 is None else l1)
+        self.l2 = _factor("L1L2", "l2", 0.0 if l2 is None else l2)
+
+    def __call__(self, x):
+        x = jnp.asarray(x)
+        penalty = jnp.asarray(0.0, x.dtype)
+        if self.l1:
+            penalty += self.l1 * jnp.sum(jnp.abs(x))
+        if self.l2:
+            penalty += self.l2 * jnp.sum(jnp.square(x))
+        return penalty
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments."""
+        return {"l1": self.l1, "l2": self.l2}
+
+
+class L1(Regularizer):
+    r"""The penalty $l_1 \sum |x|$.
+
+    Args:
+        l1: the factor.
+
+    Raises:
+        ValueError: the factor is negative or not finite.
+
+    >>> import lamina
+    >>> float(lamina.regularizers.L1(0.5)(lamina.ops.ones((4,))))
+    2.0
+    """
+
+    def __init__(self, l1=0.01):
+        self.l1 = _single(_factor("L1", "l1", 0.01 if l1 is None else l1))
+
+    def __call__(self, x):
+        return self.l1 * jnp.sum(jnp.abs(jnp.asarray(x)))
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments."""
+        return {"l1": self.l1}
+
+
+class L2(Regularizer):
+    r"""The penalty $l_2 \sum x^2$.
+
+    Args:
+        l2: the factor.
+
+    Raises:
+        ValueError: the factor is negative or not finite.
+
+    >>> import lamina
+    >>> float(lamina.regularizers.L2(0.5)(lamina.ops.ones((4,))))
+    2.0
+    """
+
+    def __init__(self, l2=0.01):
+        self.l2 = _factor("L2", "l2", 0.01 if l2 is None else l2)
+
+    def __call__(self, x):
+        return self.l2 * jnp.sum(jnp.square(jnp.asarray(x)))
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments."""
+        return {"l2": self.l2}
+
+
+class OrthogonalRegularizer(Regularizer):
+    r"""Push the rows (or columns) of a matrix to be orthogonal.
+
+    With $u_i$ the rows scaled to length one, the penalty is `factor` times the mean
+    of $|u_i \cdot u_j|$ over the pairs.
+
+    Args:
+        factor: the factor.
+        mode: `"rows"` or `"columns"`.
+
+    Raises:
+        ValueError: a bad factor or mode, or called on other than a matrix.
+
+    >>> import lamina
+    >>> float(lamina.regularizers.OrthogonalRegularizer(0.5)(lamina.ops.ones((3, 2))))
+    0.5
+    """
+
+    def __init__(self, factor=0.01, mode="rows"):
+        self.factor = _single(_factor("OrthogonalRegularizer", "factor", factor))
+        if mode not in ("rows", "columns"):
+            raise ValueError(
+                "`OrthogonalRegularizer` expected `mode` to be 'rows' or 'columns'. "
+                f"Received: mode={mode!r}"
+            )
+        self.mode = mode
+
+    def __call__(self, inputs):
+        x = jnp.asarray(inputs)
+        if x.ndim != 2:
+            raise ValueError(
+                "`OrthogonalRegularizer` expected inputs of rank 2. "
+                f"Received: inputs.shape={x.shape}"
+            )
+        if self.mode == "columns":
+            x = x.T
+        squares = jnp.sum(jnp.square(x), axis=1, keepdims=True)
+        unit = x / jnp.sqrt(jnp.maximum(squares, settings.epsilon() ** 2))
+        size = x.shape[0]
+        products = unit @ unit.T * (1.0 - jnp.eye(size, dtype=x.dtype))
+        pairs = size * (size - 1.0) / 2.0
+        return self.factor * 0.5 * jnp.sum(jnp.abs(products)) / pairs
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments."""
+        return {"factor": self.factor, "mode": self.mode}
+
+
+l1 = L1
+l1_l2 = L1L2
+l2 = L2
+orthogonal_regularizer = OrthogonalRegularizer
+
+_CLASSES = (L1, L1L2, L2, OrthogonalRegularizer, Regularizer)
+_TABLE = {"l1_l2": L1L2} | names_of({cls.__name__: cls for cls in _CLASSES})
+
+get, _, deserialize = resolver("regularizer", lambda: _TABLE, Regularizer)
+
+
+def serialize(regularizer):
+    """Return the config of a regularizer."""
+    return serialize_keras_object(regularizer)
