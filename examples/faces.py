@@ -259,7 +259,7 @@ def main(arguments=None):
     parser.add_argument("--quick", action="store_true", help="a few seconds, for tests")
     options = parser.parse_args(arguments)
     if options.quick:
-        options.epochs, options.samples = 4, 1000
+        options.epochs, options.samples = 5, 1250
     options.out.mkdir(parents=True, exist_ok=True)
 
     lamina.utils.set_random_seed(0)

@@ -17,6 +17,7 @@ Run it with ``python examples/product_price.py``; it writes ``prices.png``,
 """
 
 import argparse
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -43,14 +44,13 @@ try:
     from plotnine.data import diamonds
 except ImportError as error:
     raise ImportError(
-        "This example needs plotnine, pillow and matplotlib: "
-        "pip install 'lamina[demo]'"
+        "This example needs plotnine, pillow and matplotlib: pip install 'lamina[demo]'"
     ) from error
 
 SIZE = 32  # pixels of a picture
 SCALE = 4  # pictures are drawn this much larger, then reduced, for smooth lines
 MILLIMETRES = 11  # what a picture is wide; the largest stone has 10.7
-WORDS = 24  # longer sentences would be cut
+WORDS = 18  # the longest sentence has 17; longer ones would be cut
 
 CUTS = {
     "Fair": "a fair cut",
@@ -99,15 +99,17 @@ def draw_stone(length, width, color, rng):
     middle = side / 2 + rng.uniform(-2, 2, 2)
     angles = np.arange(8) * np.pi / 4 + rng.uniform(0, np.pi / 4)
     circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    rim = [tuple(corner) for corner in middle + radii * circle]
-    facet = [tuple(corner) for corner in middle + 0.55 * radii * circle]
-    edge = tuple(int(level) for level in 0.72 * tint)
-    canvas.ellipse([*(middle - radii), *(middle + radii)], fill=tuple(tint.astype(int)))
-    for inner, outer, after in zip(
-        facet, rim, [*facet[1:], facet[0]], strict=True
-    ):
-        canvas.line([inner, outer], fill=edge, width=2)
-        canvas.line([inner, after], fill=edge, width=2)
+    rim, facet = middle + radii * circle, middle + 0.55 * radii * circle
+
+    def shade(share):
+        return tuple(int(level) for level in share * tint)
+
+    canvas.ellipse([*(middle - radii), *(middle + radii)], fill=shade(0.84))
+    for corner in range(0, 8, 2):
+        after = corner + 1
+        face = [facet[corner], rim[corner], rim[after], facet[after]]
+        canvas.polygon([tuple(point) for point in face], fill=shade(0.94))
+    canvas.polygon([tuple(point) for point in facet], fill=shade(1.0))
 
     pixels = np.asarray(image.reduce(SCALE), dtype="float32")
     pixels = pixels * rng.uniform(0.85, 1.05) + rng.normal(0, 3, pixels.shape)
@@ -121,19 +123,11 @@ def load_diamonds(samples, rng):
     possible = diamonds[(sizes > 1).all(axis=1) & (sizes < MILLIMETRES).all(axis=1)]
     rows = possible.iloc[rng.permutation(len(possible))[:samples]]
     table = rows[["z", "table"]].to_numpy("float32")
-    sentences = [
-        write_sentence(cut, clarity, rng)
-        for cut, clarity in zip(rows["cut"], rows["clarity"], strict=True)
-    ]
-    images = np.stack(
-        [
-            draw_stone(length, width, color, rng)
-            for length, width, color in zip(
-                rows["x"], rows["y"], rows["color"], strict=True
-            )
-        ]
-    )
-    return table, sentences, images, rows["price"].to_numpy("float32")
+    told = zip(rows["cut"], rows["clarity"], strict=True)
+    sentences = [write_sentence(cut, clarity, rng) for cut, clarity in told]
+    shown = zip(rows["x"], rows["y"], rows["color"], strict=True)
+    images = [draw_stone(length, width, color, rng) for length, width, color in shown]
+    return table, sentences, np.stack(images), rows["price"].to_numpy("float32")
 
 
 def build_vocabulary(sentences):
@@ -145,8 +139,7 @@ def build_vocabulary(sentences):
 def encode(sentences, vocabulary):
     """Return the sentences as integers of shape (number of sentences, WORDS)."""
     numbers = [
-        [vocabulary.get(word, 1) for word in sentence.split()]
-        for sentence in sentences
+        [vocabulary.get(word, 1) for word in sentence.split()] for sentence in sentences
     ]
     return lamina.utils.pad_sequences(numbers, maxlen=WORDS, padding="post")
 
@@ -168,8 +161,7 @@ def image_branch():
     """Return the input for pictures and what its branch makes of them."""
     image = Input(shape=(SIZE, SIZE, 3), name="image")
     x = Rescaling(1 / 255)(image)
-    x = Conv2D(16, 3, activation="relu")(x)
-    x = MaxPooling2D()(x)
+    x = Conv2D(16, 5, strides=2, activation="relu")(x)
     x = Conv2D(32, 3, activation="relu")(x)
     x = MaxPooling2D()(x)
     x = Flatten()(x)
@@ -192,7 +184,8 @@ def save_prices(path, truth, predicted, error):
     """Write predicted against real prices as a picture."""
     figure = Figure(figsize=(6, 6), layout="constrained")
     panel = figure.subplots()
-    ends = [truth.min() * 0.8, truth.max() * 1.2]
+    both = np.concatenate([truth, predicted])
+    ends = [both.min() * 0.8, both.max() * 1.2]
     panel.plot(ends, ends, color="#dd6b20", lw=1)
     panel.scatter(truth, predicted, s=6, alpha=0.35, color="#2b6cb0", lw=0)
     panel.set(xscale="log", yscale="log", xlim=ends, ylim=ends, aspect="equal")
@@ -218,18 +211,11 @@ def save_diamonds(path, table, sentences, images, truth, predicted):
         panel.set_yticks([])
         panel.set_xlabel(
             f"height {height:.2f} mm, top facet {facet:.0f}%\n"
-            f"{wrap(sentences[place])}\n"
-            f"real ${truth[place]:,.0f}, predicted ${predicted[place]:,.0f}",
+            f"{textwrap.fill(sentences[place], 38)}\n"
+            f"real {truth[place]:,.0f} dollars, predicted {predicted[place]:,.0f}",
             fontsize=8,
         )
     figure.savefig(path, dpi=130, facecolor="white")
-
-
-def wrap(sentence):
-    """Return the sentence on two lines."""
-    words = sentence.split()
-    middle = (len(words) + 1) // 2
-    return " ".join(words[:middle]) + "\n" + " ".join(words[middle:])
 
 
 def main(arguments=None):
@@ -240,7 +226,7 @@ def main(arguments=None):
     parser.add_argument("--quick", action="store_true", help="a few seconds, for tests")
     options = parser.parse_args(arguments)
     if options.quick:
-        options.epochs, options.samples = 4, 1500
+        options.epochs, options.samples = 10, 3000
     options.out.mkdir(parents=True, exist_ok=True)
 
     lamina.utils.set_random_seed(0)

@@ -1,13 +1,40 @@
-"""Functions applied to each element of a layer's output, or along one axis."""
+"""Functions applied to each element of a layer's output, or along one axis.
+
+Most of them are operations of `lamina.ops` under the same name.
+"""
 
 import jax
 import jax.numpy as jnp
 
 from lamina.core.config import resolver, serialize_keras_object
 from lamina.core.op import op
-
-_NN = "keras.src.ops.nn"
-_NUMPY = "keras.src.ops.numpy"
+from lamina.ops import nn
+from lamina.ops import numpy as arrays
+from lamina.ops.nn import celu as celu
+from lamina.ops.nn import elu as elu
+from lamina.ops.nn import glu as glu
+from lamina.ops.nn import hard_shrink as hard_shrink
+from lamina.ops.nn import hard_sigmoid as hard_sigmoid
+from lamina.ops.nn import hard_silu as hard_silu
+from lamina.ops.nn import hard_tanh as hard_tanh
+from lamina.ops.nn import leaky_relu as leaky_relu
+from lamina.ops.nn import log_sigmoid as log_sigmoid
+from lamina.ops.nn import log_softmax as log_softmax
+from lamina.ops.nn import relu6 as relu6
+from lamina.ops.nn import selu as selu
+from lamina.ops.nn import sigmoid as sigmoid
+from lamina.ops.nn import silu as silu
+from lamina.ops.nn import soft_shrink as soft_shrink
+from lamina.ops.nn import softmax as softmax
+from lamina.ops.nn import softplus as softplus
+from lamina.ops.nn import softsign as softsign
+from lamina.ops.nn import sparse_plus as sparse_plus
+from lamina.ops.nn import sparse_sigmoid as sparse_sigmoid
+from lamina.ops.nn import sparsemax as sparsemax
+from lamina.ops.nn import squareplus as squareplus
+from lamina.ops.nn import tanh_shrink as tanh_shrink
+from lamina.ops.nn import threshold as threshold
+from lamina.ops.numpy import tanh as tanh
 
 
 @op(
@@ -45,210 +72,6 @@ def relu(x, negative_slope=0.0, max_value=None, threshold=0.0):
     return above
 
 
-@op(config=("negative_slope",), module=_NN)
-def leaky_relu(x, negative_slope=0.2):
-    r"""Return $x$ where positive, and $\text{negative_slope} \cdot x$ elsewhere.
-
-    >>> import lamina
-    >>> lamina.activations.leaky_relu(lamina.ops.array([-1.0, 2.0]), 0.5).tolist()
-    [-0.5, 2.0]
-    """
-    return jax.nn.leaky_relu(jnp.asarray(x), negative_slope)
-
-
-@op(module=_NN)
-def relu6(x):
-    r"""Return $\min(\max(x, 0), 6)$.
-
-    >>> import lamina
-    >>> lamina.activations.relu6(lamina.ops.array([-1.0, 8.0])).tolist()
-    [0.0, 6.0]
-    """
-    return jax.nn.relu6(jnp.asarray(x))
-
-
-@op(config=("axis",), module=_NN)
-def softmax(x, axis=-1):
-    r"""Return $e^{x_i} / \sum_j e^{x_j}$ along an axis.
-
-    >>> import lamina
-    >>> lamina.activations.softmax(lamina.ops.array([0.0, 0.0])).tolist()
-    [0.5, 0.5]
-    """
-    return jax.nn.softmax(jnp.asarray(x), axis=axis)
-
-
-@op(config=("axis",), module=_NN)
-def log_softmax(x, axis=-1):
-    r"""Return $x_i - \log \sum_j e^{x_j}$ along an axis.
-
-    >>> import lamina
-    >>> lamina.activations.log_softmax(lamina.ops.array([1.0])).tolist()
-    [0.0]
-    """
-    return jax.nn.log_softmax(jnp.asarray(x), axis=axis)
-
-
-@op(config=("axis",), module=_NN)
-def sparsemax(x, axis=-1):
-    r"""Return the point of the probability simplex nearest to $x$.
-
-    Unlike softmax it gives exact zeros. Source: Martins and Astudillo, 2016
-    (https://arxiv.org/abs/1602.02068).
-
-    >>> import lamina
-    >>> lamina.activations.sparsemax(lamina.ops.array([3.0, 1.0])).tolist()
-    [1.0, 0.0]
-    """
-    x = jnp.moveaxis(jnp.asarray(x), axis, -1)
-    ordered = jnp.flip(jnp.sort(x, axis=-1), axis=-1)
-    sums = jnp.cumsum(ordered, axis=-1)
-    counts = jnp.arange(1, x.shape[-1] + 1)
-    kept = ordered > (sums - 1) / counts
-    size = jnp.sum(kept, axis=-1, keepdims=True)
-    total = jnp.sum(jnp.where(kept, ordered, 0), axis=-1, keepdims=True)
-    return jnp.moveaxis(jnp.maximum(x - (total - 1) / size, 0), -1, axis)
-
-
-@op(config=("alpha",), module=_NN)
-def elu(x, alpha=1.0):
-    r"""Return $x$ where positive, and $\alpha (e^x - 1)$ elsewhere.
-
-    >>> import lamina
-    >>> lamina.activations.elu(lamina.ops.array([0.0, 2.0])).tolist()
-    [0.0, 2.0]
-    """
-    return jax.nn.elu(jnp.asarray(x), alpha)
-
-
-@op(module=_NN)
-def selu(x):
-    r"""Return the scaled elu that keeps mean 0 and variance 1 from layer to layer.
-
-    Source: Klambauer et al., 2017 (https://arxiv.org/abs/1706.02515).
-
-    >>> import lamina
-    >>> lamina.activations.selu(lamina.ops.array([0.0])).tolist()
-    [0.0]
-    """
-    return jax.nn.selu(jnp.asarray(x))
-
-
-@op(config=("alpha",), module=_NN)
-def celu(x, alpha=1.0):
-    r"""Return $\max(x, 0) + \min(0, \alpha (e^{x/\alpha} - 1))$.
-
-    >>> import lamina
-    >>> lamina.activations.celu(lamina.ops.array([0.0, 2.0])).tolist()
-    [0.0, 2.0]
-    """
-    return jax.nn.celu(jnp.asarray(x), alpha)
-
-
-@op(module=_NN)
-def softplus(x):
-    r"""Return $\log(1 + e^x)$.
-
-    >>> import lamina
-    >>> lamina.activations.softplus(lamina.ops.array([0.0])).round(4).tolist()
-    [0.6931]
-    """
-    return jax.nn.softplus(jnp.asarray(x))
-
-
-@op(module=_NN)
-def softsign(x):
-    r"""Return $x / (1 + |x|)$.
-
-    >>> import lamina
-    >>> lamina.activations.softsign(lamina.ops.array([-1.0, 1.0])).tolist()
-    [-0.5, 0.5]
-    """
-    return jax.nn.soft_sign(jnp.asarray(x))
-
-
-@op(config=("threshold",), module=_NN)
-def soft_shrink(x, threshold=0.5):
-    """Bring values towards zero by `threshold`, and smaller ones to zero.
-
-    >>> import lamina
-    >>> lamina.activations.soft_shrink(lamina.ops.array([-0.2, 2.0])).tolist()
-    [0.0, 1.5]
-    """
-    x = jnp.asarray(x)
-    below = jnp.where(x < -threshold, x + threshold, 0)
-    return jnp.where(x > threshold, x - threshold, below)
-
-
-@op(config=("threshold",), module=_NN)
-def hard_shrink(x, threshold=0.5):
-    r"""Return $x$ where $|x|$ exceeds `threshold`, and zero elsewhere.
-
-    >>> import lamina
-    >>> lamina.activations.hard_shrink(lamina.ops.array([-0.2, 2.0])).tolist()
-    [0.0, 2.0]
-    """
-    x = jnp.asarray(x)
-    return jnp.where(jnp.abs(x) > threshold, x, 0)
-
-
-@op(config=("threshold", "default_value"), module=_NN)
-def threshold(x, threshold, default_value):
-    """Return `x` where it exceeds `threshold`, and `default_value` elsewhere.
-
-    >>> import lamina
-    >>> lamina.activations.threshold(lamina.ops.array([-0.2, 2.0]), 1.0, 9.0).tolist()
-    [9.0, 2.0]
-    """
-    x = jnp.asarray(x)
-    return jnp.where(x > threshold, x, default_value)
-
-
-@op(module=_NN)
-def sparse_plus(x):
-    r"""Return 0 up to -1, $(x + 1)^2 / 4$ between -1 and 1, and $x$ from 1.
-
-    >>> import lamina
-    >>> lamina.activations.sparse_plus(lamina.ops.array([-1.0, 0.0, 1.0])).tolist()
-    [0.0, 0.25, 1.0]
-    """
-    return jax.nn.sparse_plus(jnp.asarray(x))
-
-
-@op(module=_NN)
-def silu(x):
-    r"""Return $x / (1 + e^{-x})$, also called swish.
-
-    >>> import lamina
-    >>> lamina.activations.silu(lamina.ops.array([0.0])).tolist()
-    [0.0]
-    """
-    return jax.nn.silu(jnp.asarray(x))
-
-
-@op(module=_NN)
-def hard_silu(x):
-    r"""Return $x \min(\max(x + 3, 0), 6) / 6$.
-
-    >>> import lamina
-    >>> lamina.activations.hard_silu(lamina.ops.array([-3.0, 3.0])).tolist()
-    [0.0, 3.0]
-    """
-    return jax.nn.hard_silu(jnp.asarray(x))
-
-
-@op(config=("b",), module=_NN)
-def squareplus(x, b=4):
-    r"""Return $(x + \sqrt{x^2 + b}) / 2$.
-
-    >>> import lamina
-    >>> lamina.activations.squareplus(lamina.ops.array([0.0])).tolist()
-    [1.0]
-    """
-    return jax.nn.squareplus(jnp.asarray(x), b)
-
-
-@op(config=("approximate",), module=_NN)
 def gelu(x, approximate=False):
     r"""Return $x \Phi(x)$ with $\Phi$ the distribution function of a unit normal.
 
@@ -260,99 +83,9 @@ def gelu(x, approximate=False):
     >>> lamina.activations.gelu(lamina.ops.array([0.0])).tolist()
     [0.0]
     """
-    return jax.nn.gelu(jnp.asarray(x), approximate)
+    return nn.gelu(x, approximate=approximate)
 
 
-@op(config=("axis",), module=_NN)
-def glu(x, axis=-1):
-    r"""Return $a \cdot \sigma(b)$ with $a$ and $b$ the halves of $x$ along an axis.
-
-    >>> import lamina
-    >>> lamina.activations.glu(lamina.ops.array([2.0, 0.0])).tolist()
-    [1.0]
-    """
-    return jax.nn.glu(jnp.asarray(x), axis)
-
-
-@op(module=_NUMPY)
-def tanh(x):
-    """Return the hyperbolic tangent.
-
-    >>> import lamina
-    >>> lamina.activations.tanh(lamina.ops.array([0.0])).tolist()
-    [0.0]
-    """
-    return jnp.tanh(jnp.asarray(x))
-
-
-@op(module=_NN)
-def tanh_shrink(x):
-    r"""Return $x - \tanh x$.
-
-    >>> import lamina
-    >>> lamina.activations.tanh_shrink(lamina.ops.array([0.0])).tolist()
-    [0.0]
-    """
-    x = jnp.asarray(x)
-    return x - jnp.tanh(x)
-
-
-@op(module=_NN)
-def hard_tanh(x):
-    r"""Return $\min(\max(x, -1), 1)$.
-
-    >>> import lamina
-    >>> lamina.activations.hard_tanh(lamina.ops.array([-2.0, 0.5])).tolist()
-    [-1.0, 0.5]
-    """
-    return jax.nn.hard_tanh(jnp.asarray(x))
-
-
-@op(module=_NN)
-def sigmoid(x):
-    r"""Return $1 / (1 + e^{-x})$.
-
-    >>> import lamina
-    >>> lamina.activations.sigmoid(lamina.ops.array([0.0])).tolist()
-    [0.5]
-    """
-    return jax.nn.sigmoid(jnp.asarray(x))
-
-
-@op(module=_NN)
-def log_sigmoid(x):
-    r"""Return $-\log(1 + e^{-x})$.
-
-    >>> import lamina
-    >>> lamina.activations.log_sigmoid(lamina.ops.array([0.0])).round(4).tolist()
-    [-0.6931]
-    """
-    return jax.nn.log_sigmoid(jnp.asarray(x))
-
-
-@op(module=_NN)
-def hard_sigmoid(x):
-    r"""Return $\min(\max(x + 3, 0), 6) / 6$.
-
-    >>> import lamina
-    >>> lamina.activations.hard_sigmoid(lamina.ops.array([-3.0, 0.0])).tolist()
-    [0.0, 0.5]
-    """
-    return jax.nn.hard_sigmoid(jnp.asarray(x))
-
-
-@op(module=_NN)
-def sparse_sigmoid(x):
-    r"""Return $\min(\max(x + 1, 0), 2) / 2$.
-
-    >>> import lamina
-    >>> lamina.activations.sparse_sigmoid(lamina.ops.array([-1.0, 0.0])).tolist()
-    [0.0, 0.5]
-    """
-    return jax.nn.sparse_sigmoid(jnp.asarray(x))
-
-
-@op(name="Exp", module=_NUMPY)
 def exponential(x):
     r"""Return $e^x$.
 
@@ -360,7 +93,7 @@ def exponential(x):
     >>> lamina.activations.exponential(lamina.ops.array([0.0])).tolist()
     [1.0]
     """
-    return jnp.exp(jnp.asarray(x))
+    return arrays.exp(x)
 
 
 @op(module="keras.src.activations.activations")

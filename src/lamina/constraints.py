@@ -25,6 +25,7 @@ class Constraint(Constructed):
     """
 
     def __call__(self, w):
+        """Return the allowed array for a weight."""
         return w
 
 
@@ -52,6 +53,7 @@ class MaxNorm(Constraint):
         self.axis = axis
 
     def __call__(self, w):
+        """Return the allowed array for a weight."""
         w = jnp.asarray(w)
         norms = _lengths(w, self.axis)
         wanted = jnp.clip(norms, 0, self.max_value)
@@ -67,6 +69,7 @@ class NonNeg(Constraint):
     """
 
     def __call__(self, w):
+        """Return the allowed array for a weight."""
         return jnp.maximum(jnp.asarray(w), 0)
 
 
@@ -86,6 +89,7 @@ class UnitNorm(Constraint):
         self.axis = axis
 
     def __call__(self, w):
+        """Return the allowed array for a weight."""
         w = jnp.asarray(w)
         return w / (settings.epsilon() + _lengths(w, self.axis))
 
@@ -112,6 +116,7 @@ class MinMaxNorm(Constraint):
         self.axis = axis
 
     def __call__(self, w):
+        """Return the allowed array for a weight."""
         w = jnp.asarray(w)
         norms = _lengths(w, self.axis)
         bounded = jnp.clip(norms, self.min_value, self.max_value)

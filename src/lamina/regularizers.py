@@ -23,6 +23,7 @@ class Regularizer:
     """
 
     def __call__(self, x):
+        """Return the penalty for an array."""
         return 0.0
 
     @classmethod
@@ -72,6 +73,7 @@ class L1L2(Regularizer):
         self.l2 = _factor("L1L2", "l2", 0.0 if l2 is None else l2)
 
     def __call__(self, x):
+        """Return the penalty for an array."""
         x = jnp.asarray(x)
         penalty = jnp.asarray(0.0, x.dtype)
         if self.l1:
@@ -103,6 +105,7 @@ class L1(Regularizer):
         self.l1 = _single(_factor("L1", "l1", 0.01 if l1 is None else l1))
 
     def __call__(self, x):
+        """Return the penalty for an array."""
         return self.l1 * jnp.sum(jnp.abs(jnp.asarray(x)))
 
     def get_config(self) -> dict:
@@ -128,6 +131,7 @@ class L2(Regularizer):
         self.l2 = _factor("L2", "l2", 0.01 if l2 is None else l2)
 
     def __call__(self, x):
+        """Return the penalty for an array."""
         return self.l2 * jnp.sum(jnp.square(jnp.asarray(x)))
 
     def get_config(self) -> dict:
@@ -163,6 +167,7 @@ class OrthogonalRegularizer(Regularizer):
         self.mode = mode
 
     def __call__(self, inputs):
+        """Return the penalty for an array."""
         x = jnp.asarray(inputs)
         if x.ndim != 2:
             raise ValueError(

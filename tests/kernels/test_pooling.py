@@ -13,16 +13,12 @@ CASES = [
     ((7,), (3,), (1,), "same"),
     ((1,), (1,), (1,), "valid"),
     ((1,), (3,), (2,), "same"),
-    ((13,), (2,), (5,), "same"),
-    ((6, 4), (2, 2), (2, 2), "valid"),
     ((7, 5), (2, 2), (2, 2), "valid"),
     ((7, 5), (2, 2), (2, 2), "same"),
     ((5, 7), (3, 3), (2, 2), "same"),
     ((8, 8), (4, 2), (3, 1), "same"),
-    ((5, 1), (2, 1), (1, 3), "valid"),
-    ((11, 11), (9, 9), (1, 2), "same"),
-    ((4, 5, 3), (2, 2, 2), (2, 2, 2), "same"),
-    ((4, 4, 3), (2, 3, 2), (1, 2, 1), "valid"),
+    ((11, 40), (9, 60), (1, 2), "same"),
+    ((4, 5, 3), (2, 1, 3), (2, 2, 1), "same"),
 ]
 
 
@@ -36,9 +32,7 @@ def plain_max(x, window, strides, padding):
 
 
 @pytest.mark.parametrize("sizes, window, strides, padding", CASES)
-def test_max_agrees_with_reduce_window(
-    sizes, window, strides, padding, rng, agree
-):
+def test_max_agrees_with_reduce_window(sizes, window, strides, padding, rng, agree):
     options = {"window": window, "strides": strides, "padding": padding}
     x = rng.normal(size=(2, *sizes, 3)).astype("float32")
     # Few distinct values, so that most windows hold a tie.
@@ -100,7 +94,7 @@ def test_explicit_padding(rng, agree):
     )
     np.testing.assert_allclose(ones, 1.0, rtol=1e-6)
     wide = average_pool(
-        jnp.ones((1, 12, 12, 1)), window=(9, 9), strides=(1, 1), padding=pads
+        jnp.ones((1, 12, 80, 1)), window=(9, 70), strides=(1, 1), padding=pads
     )
     np.testing.assert_allclose(wide, 1.0, rtol=1e-6)
 
@@ -120,7 +114,10 @@ def test_half_precision(dtype, rng, agree):
     exact = average_pool(x.astype("float32"), **options).astype(dtype)
     np.testing.assert_array_equal(y, exact)
     full = average_pool(
-        jnp.full((1, 8, 8, 1), 6e4, dtype), window=(8, 8), strides=(8, 8), padding="same"
+        jnp.full((1, 8, 8, 1), 6e4, dtype),
+        window=(8, 8),
+        strides=(8, 8),
+        padding="same",
     )
     np.testing.assert_allclose(np.asarray(full, "float32"), 6e4, rtol=4e-3)
 

@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 
-
 from lamina.kernels import gru, lstm, scan, simple_rnn
 
 UNITS = 3
@@ -12,7 +11,7 @@ GATES = {"lstm": 4, "gru": 3, "gru_before": 3, "simple": 1}
 STATES = {"lstm": 2, "gru": 1, "gru_before": 1, "simple": 1}
 
 
-def arguments(name, rng, batch=2, time=5, features=2, units=UNITS, dtype="float32"):
+def arguments(name, rng, batch=2, time=4, features=2, units=UNITS, dtype="float32"):
     def draw(*shape):
         return jnp.asarray(rng.normal(size=shape), dtype)
 
@@ -64,13 +63,13 @@ def plain(name, x, *rest, mask=None, reverse=False, zero=False):
     return jnp.stack(outputs, 1), *states
 
 
-MASK = np.array([[0, 1, 1, 0, 1], [1, 1, 0, 0, 0]], bool)
+MASK = np.array([[0, 1, 0, 1], [1, 1, 0, 0]], bool)
 
 
 @pytest.mark.parametrize("name", GATES)
 @pytest.mark.parametrize(
     "mask, reverse, zero",
-    [(None, False, False), (None, True, False), (MASK, False, True), (MASK, True, False)],
+    [(None, False, False), (MASK, True, True)],
 )
 def test_agrees_with_the_textbook(name, mask, reverse, zero, rng, agree):
     options = {"mask": mask, "reverse": reverse}
@@ -79,14 +78,15 @@ def test_agrees_with_the_textbook(name, mask, reverse, zero, rng, agree):
         return kernel(name, *args, zero_output_for_mask=zero, **options)
 
     agree(
-        mine, lambda *args: plain(name, *args, zero=zero, **options), *arguments(name, rng)
+        mine,
+        lambda *args: plain(name, *args, zero=zero, **options),
+        *arguments(name, rng),
     )
 
 
 @pytest.mark.parametrize("name", GATES)
-@pytest.mark.parametrize("batch, time, features, units", [(1, 1, 1, 1), (3, 2, 5, 1)])
-def test_sizes(name, batch, time, features, units, rng, agree):
-    args = arguments(name, rng, batch, time, features, units)
+def test_sizes_of_one(name, rng, agree):
+    args = arguments(name, rng, 1, 1, 1, 1)
     agree(lambda *args: kernel(name, *args), lambda *args: plain(name, *args), *args)
 
 
@@ -98,8 +98,16 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("name", GATES)
-@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(
+    "name, reverse",
+    [
+        ("lstm", False),
+        ("lstm", True),
+        ("gru", False),
+        ("gru_before", True),
+        ("simple", True),
+    ],
+)
 def test_agrees_with_keras(name, reverse, rng, agree):
     x, *rest = arguments(name, rng)
     count = STATES[name]
@@ -142,8 +150,15 @@ def test_no_bias_is_a_zero_bias(name, rng):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-@pytest.mark.parametrize("name", GATES)
+@pytest.mark.parametrize(
+    "name, dtype",
+    [
+        ("lstm", "bfloat16"),
+        ("gru", "float16"),
+        ("gru_before", "bfloat16"),
+        ("simple", "float16"),
+    ],
+)
 def test_half_precision(name, dtype, rng):
     args = arguments(name, rng, dtype=dtype)
 
@@ -160,7 +175,7 @@ def test_half_precision(name, dtype, rng):
         np.testing.assert_allclose(np.asarray(a, "float32"), b, atol=bound)
 
 
-@pytest.mark.parametrize("name", GATES)
+@pytest.mark.parametrize("name", ["lstm", "gru"])
 def test_vmap_over_models(name, rng):
     args = arguments(name, rng)
     pair = [jnp.stack([arg, 2 * arg]) for arg in args]
@@ -173,7 +188,7 @@ def test_vmap_over_models(name, rng):
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", GATES)
+@pytest.mark.parametrize("name", ["lstm", "gru_before"])
 def test_second_gradient(name, rng):
     x, *rest = arguments(name, rng, 1, 2, 1, 1)
 
@@ -215,7 +230,7 @@ def test_symbolic_batch_and_time(name, masked, rng):
 @pytest.mark.parametrize("zero", [False, True])
 @pytest.mark.parametrize("time_major", [False, True])
 def test_scan_agrees_with_keras(masked, reverse, zero, time_major, rng):
-    x = jnp.asarray(rng.normal(size=(2, 5, 3)), "float32")
+    x = jnp.asarray(rng.normal(size=(2, 4, 3)), "float32")
     mask = jnp.asarray(MASK) if masked else None
     if time_major:
         x = x.swapaxes(0, 1)
@@ -229,9 +244,7 @@ def test_scan_agrees_with_keras(masked, reverse, zero, time_major, rng):
     def run(x):
         states = [jnp.full((2, 3), 0.5), jnp.ones((2, 1))]
         options = {"mask": mask, "zero_output_for_mask": zero, "time_major": time_major}
-        theirs = keras.src.backend.rnn(
-            step, x, states, go_backwards=reverse, **options
-        )
+        theirs = keras.src.backend.rnn(step, x, states, go_backwards=reverse, **options)
         return scan(step, x, states, reverse=reverse, **options), theirs
 
     mine, theirs = run(x)
@@ -241,7 +254,7 @@ def test_scan_agrees_with_keras(masked, reverse, zero, time_major, rng):
 
 @pytest.mark.parametrize("unroll", [True, 2])
 def test_unrolling_changes_nothing(unroll, rng):
-    x = jnp.asarray(rng.normal(size=(2, 5, 3)), "float32")
+    x = jnp.asarray(rng.normal(size=(2, 4, 3)), "float32")
 
     def step(x, state):
         return {"y": x.sum(-1)}, {"s": state["s"] + x}
@@ -259,15 +272,15 @@ def test_unrolling_changes_nothing(unroll, rng):
 
 
 def test_scan_repeats_the_previous_output_of_another_shape():
-    x = jnp.arange(1.0, 6.0).reshape(1, 5, 1)
+    x = jnp.arange(1.0, 5.0).reshape(1, 4, 1)
 
     def step(x, total):
         return jnp.concatenate([x, -x], -1), total + x
 
     last, outputs, total = scan(step, x, jnp.zeros((1, 1)), mask=jnp.asarray(MASK[:1]))
-    np.testing.assert_array_equal(outputs[0, :, 0], [0, 2, 3, 3, 5])
-    np.testing.assert_array_equal(last, [[5, -5]])
-    assert total.item() == 10
+    np.testing.assert_array_equal(outputs[0, :, 0], [0, 2, 2, 4])
+    np.testing.assert_array_equal(last, [[4, -4]])
+    assert total.item() == 6
 
 
 def test_scan_takes_trees_and_no_state():

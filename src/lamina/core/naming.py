@@ -32,3 +32,9 @@ def nearest(word: str, names) -> str:
     folded = {str(name).lower(): str(name) for name in names}
     found = difflib.get_close_matches(str(word).lower(), folded, n=1, cutoff=0.6)
     return f" Did you mean {folded[found[0]]!r}?" if found else ""
+
+
+def uid(prefix: str = "") -> int:
+    """Return 1 for the first use of `prefix`, then 2, and so on."""
+    _counts[prefix] += 1
+    return _counts[prefix]

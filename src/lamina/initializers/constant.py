@@ -29,6 +29,7 @@ class Constant(Initializer):
         self.value = value
 
     def __call__(self, shape, dtype=None):
+        """Return an array of the given shape and dtype."""
         return _filled(self.value, shape, dtype)
 
     def get_config(self) -> dict:
@@ -50,6 +51,7 @@ class Zeros(Initializer):
     """
 
     def __call__(self, shape, dtype=None):
+        """Return an array of the given shape and dtype."""
         return _filled(0, shape, dtype)
 
 
@@ -62,6 +64,7 @@ class Ones(Initializer):
     """
 
     def __call__(self, shape, dtype=None):
+        """Return an array of the given shape and dtype."""
         return _filled(1, shape, dtype)
 
 
@@ -83,6 +86,7 @@ class Identity(Initializer):
         self.gain = gain
 
     def __call__(self, shape, dtype=None):
+        """Return an array of the given shape and dtype."""
         if len(shape) != 2:
             raise ValueError(
                 "`Identity` expected a shape of two axes. "
@@ -121,7 +125,8 @@ class STFT(Initializer):
     def __init__(self, side="real", window="hann", scaling="density", periodic=False):
         if side not in ("real", "imag"):
             raise ValueError(
-                f"`STFT` expected `side` to be 'real' or 'imag'. Received: side={side!r}"
+                "`STFT` expected `side` to be 'real' or 'imag'. "
+                f"Received: side={side!r}"
             )
         if scaling not in (None, "density", "spectrum"):
             raise ValueError(
@@ -136,6 +141,7 @@ class STFT(Initializer):
         self.periodic = periodic
 
     def __call__(self, shape, dtype=None):
+        """Return an array of the given shape and dtype."""
         dtype = standardize_dtype(dtype)
         frame_length, _, frequencies = shape
         time = jnp.arange(frame_length, dtype=dtype).reshape(-1, 1, 1)

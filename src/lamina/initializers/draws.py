@@ -92,6 +92,7 @@ class RandomNormal(_Random):
         super().__init__(seed)
 
     def __call__(self, shape, dtype=None):
+        """Return an array of the given shape and dtype."""
         return self._draw(_normal, self.mean, self.stddev, shape=shape, dtype=dtype)
 
     def get_config(self) -> dict:
@@ -119,6 +120,7 @@ class TruncatedNormal(_Random):
         super().__init__(seed)
 
     def __call__(self, shape, dtype=None):
+        """Return an array of the given shape and dtype."""
         return self._draw(_cut_normal, self.mean, self.stddev, shape=shape, dtype=dtype)
 
     def get_config(self) -> dict:
@@ -146,6 +148,7 @@ class RandomUniform(_Random):
         super().__init__(seed)
 
     def __call__(self, shape, dtype=None):
+        """Return an array of the given shape and dtype."""
         return self._draw(_uniform, self.minval, self.maxval, shape=shape, dtype=dtype)
 
     def get_config(self) -> dict:
@@ -177,6 +180,7 @@ class Orthogonal(_Random):
         super().__init__(seed)
 
     def __call__(self, shape, dtype=None):
+        """Return an array of the given shape and dtype."""
         if len(shape) < 2:
             raise ValueError(
                 "`Orthogonal` expected a shape of at least two axes. "
@@ -271,6 +275,7 @@ class VarianceScaling(_Random):
         super().__init__(seed)
 
     def __call__(self, shape, dtype=None):
+        """Return an array of the given shape and dtype."""
         fan_in, fan_out = compute_fans(shape, self.input_axes, self.output_axes)
         fans = {
             "fan_in": fan_in,

@@ -15,6 +15,7 @@ class Initializer:
     """
 
     def __call__(self, shape, dtype=None):
+        """Return an array of the given shape and dtype."""
         raise NotImplementedError(
             f"`{type(self).__name__}` must implement `__call__(shape, dtype=None)`."
         )

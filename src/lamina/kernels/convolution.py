@@ -6,6 +6,7 @@ which XLA folds into its own choice of layout.
 
 import math
 from collections.abc import Sequence
+from functools import reduce
 
 import jax
 import jax.numpy as jnp
@@ -103,7 +104,9 @@ def depthwise_conv(
         x = _outside(x, window, strides, padding, dilation)
         weights = kernel.reshape(-1, channels)
         seen = windows.taps(x, window, strides, dilation)
-        y = sum(tap * weights[cell] for cell, tap in enumerate(seen))
+        y = reduce(
+            jnp.add, (tap * cell for tap, cell in zip(seen, weights, strict=True))
+        )
     else:
         kernel = kernel.reshape(*window, 1, channels * multiplier)
         y = _lax_conv(x, kernel, strides, padding, dilation, channels)

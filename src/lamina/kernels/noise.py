@@ -78,7 +78,10 @@ def dropout(
             for axis, size in enumerate(noise_shape)
         )
     mask = keep_mask(key, 1 - rate, shape)
-    return jnp.where(mask, x / (1 - rate), jnp.zeros((), x.dtype))
+    # A product in float32: division comes out differently inside and outside of
+    # jit, and 1 / (1 - rate) rounded to half precision is off for all elements.
+    scaled = x.astype(jnp.promote_types(x.dtype, jnp.float32)) * (1 / (1 - rate))
+    return jnp.where(mask, scaled.astype(x.dtype), jnp.zeros((), x.dtype))
 
 
 def _scramble(word):

@@ -99,22 +99,24 @@ def moments(
     """
     axes = _axes(x, axes)
     x = x.astype(_wide(x))
-    if mask is None:
-        average = partial(jnp.mean, axis=axes, keepdims=True)
-    else:
-        weights = mask.astype(x.dtype)
-        weights = weights.reshape(*mask.shape, *(1,) * (x.ndim - mask.ndim))
-        weights = jnp.broadcast_to(weights, x.shape)
-        total = jnp.sum(weights, axes, keepdims=True) + TINY
-
-        def average(values):
-            return jnp.sum(weights * values, axes, keepdims=True) / total
-
+    average = partial(jnp.mean, axis=axes, keepdims=True)
+    if mask is not None:
+        average = partial(_weighted_mean, _over(mask, x), axes)
     mean = average(x)
     variance = average(jnp.square(x - mean))
     if keepdims:
         return mean, variance
     return jnp.squeeze(mean, axes), jnp.squeeze(variance, axes)
+
+
+def _over(mask, x):
+    weights = mask.astype(x.dtype).reshape(*mask.shape, *(1,) * (x.ndim - mask.ndim))
+    return jnp.broadcast_to(weights, x.shape)
+
+
+def _weighted_mean(weights, axes, values):
+    total = jnp.sum(weights, axes, keepdims=True) + TINY
+    return jnp.sum(weights * values, axes, keepdims=True) / total
 
 
 def _wide(x):
@@ -152,9 +154,9 @@ def _standardized(x, axes, epsilon, center):
 def _standardize_jvp(axes, epsilon, center, primals, tangents):
     # The Jacobian is symmetric, so this one rule is also the short form of the
     # gradient; plain differentiation walks back through both means.
-    y, scale = _standardized(*primals, axes, epsilon, center)
+    (x,), (slope,) = primals, tangents
+    y, scale = _standardized(x, axes, epsilon, center)
     average = partial(jnp.mean, axis=axes, keepdims=True)
-    (slope,) = tangents
     tangent = slope - y * average(slope * y)
     if center:
         tangent = tangent - average(slope)

@@ -1,12 +1,14 @@
 """Pooling by taps: the windows' cells as strided slices, combined cell by cell.
 
+One spatial dimension after the other, the last first: fewer taps, and the first
+maximum of the first row that holds it is the first of the window in row order.
 `lax.reduce_window` serves where the spatial sizes are symbols or the window is
 very large; its gradient (select-and-scatter) is far slower on a CPU.
 """
 
 import math
 from collections.abc import Sequence
-from functools import partial
+from functools import partial, reduce
 
 import jax
 import jax.numpy as jnp
@@ -52,10 +54,10 @@ def max_pool(
     padded = _padded(x, window, strides, padding, lowest)
     if padded is None:
         y = _reduce(x, lowest, lax.max, window, strides, padding)
-    elif not jnp.issubdtype(x.dtype, jnp.floating):
-        y = _largest(padded, window, strides)[0]
     else:
-        y = _max(padded, window, strides)
+        y = padded
+        for part in _passes(window, strides, padded is x):
+            y = _max(y, *part)
     return y if channels_last else jnp.moveaxis(y, -1, 1)
 
 
@@ -97,8 +99,11 @@ def average_pool(
         ones = jnp.ones((1, *x.shape[1:-1], 1), x.dtype)
         count = add(ones, padding=padding)
     else:
-        total = sum(windows.taps(padded, window, strides))
-        count = _count(x.shape[1:-1], window, strides, padding).astype(x.dtype)
+        total = padded
+        for part in _passes(window, strides, padded is x):
+            total = reduce(jnp.add, windows.taps(total, *part))
+        count = _count(x.shape[1:-1], window, strides, padding)
+        count = jnp.asarray(count, x.dtype)
     y = (total / count).astype(dtype)
     return y if channels_last else jnp.moveaxis(y, -1, 1)
 
@@ -106,17 +111,31 @@ def average_pool(
 def _lowest(dtype):
     if jnp.issubdtype(dtype, jnp.floating):
         return -jnp.inf
-    return False if dtype == bool else jnp.iinfo(dtype).min
+    return jnp.iinfo(dtype).min if jnp.issubdtype(dtype, jnp.integer) else False
 
 
 def _padded(x, window, strides, padding, value):
     """Return the padded array if taps can serve, else None."""
-    if math.prod(window) > MOST_TAPS or not windows.known(x):
+    if sum(window) > MOST_TAPS or not windows.known(x):
         return None
     spatial = windows.pads(padding, x.shape[1:-1], window, strides)
     x = windows.pad(x, spatial, value)
     numbers = windows.counts(x.shape[1:-1], window, strides, (1,) * len(window))
     return x if all(numbers) else None
+
+
+def _passes(window, strides, unpadded):
+    """Yield the window and strides of each pass over the array."""
+    if unpadded and math.prod(window) <= 4:
+        # So few taps are cheaper at once than an array between two passes.
+        yield window, strides
+        return
+    for axis in reversed(range(len(window))):
+        if window[axis] > 1 or strides[axis] > 1:
+            only = [1] * len(window)
+            cells, steps = only.copy(), only.copy()
+            cells[axis], steps[axis] = window[axis], strides[axis]
+            yield tuple(cells), tuple(steps)
 
 
 def _reduce(x, start, combine, window, strides, padding):
@@ -147,11 +166,9 @@ def _count(sizes, window, strides, padding):
 
 def _largest(x, window, strides):
     """Return each window's maximum and which tap holds the first of it."""
-    best = place = None
-    for number, tap in enumerate(windows.taps(x, window, strides)):
-        if best is None:
-            best, place = tap, jnp.zeros(tap.shape, jnp.uint8)
-            continue
+    first, *others = windows.taps(x, window, strides)
+    best, place = first, jnp.zeros(first.shape, jnp.uint8)
+    for number, tap in enumerate(others, 1):
         better = (tap > best) | ((tap != tap) & (best == best))
         best = jnp.where(better, tap, best)
         place = jnp.where(better, jnp.uint8(number), place)
@@ -167,9 +184,8 @@ def _max(x, window, strides):
 def _max_jvp(window, strides, primals, tangents):
     # A rule for tangents, not cotangents: its transpose is the gradient, and
     # forward mode (jax.jvp, jax.hessian) works too.
-    y, place = _largest(*primals, window, strides)
-    slopes = windows.taps(*tangents, window, strides)
-    tangent = sum(
-        jnp.where(place == number, slope, 0) for number, slope in enumerate(slopes)
-    )
-    return y, tangent
+    (x,), (slope,) = primals, tangents
+    y, place = _largest(x, window, strides)
+    slopes = enumerate(windows.taps(slope, window, strides))
+    chosen = (jnp.where(place == number, slope, 0) for number, slope in slopes)
+    return y, reduce(jnp.add, chosen)

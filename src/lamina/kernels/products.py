@@ -55,4 +55,5 @@ def embedding(table: jax.Array, indices: jax.Array) -> jax.Array:
 
 
 def _accumulator(dtype):
-    return jnp.float32 if jnp.finfo(dtype).bits < 32 else dtype
+    half = jnp.issubdtype(dtype, jnp.floating) and dtype.itemsize < 4
+    return jnp.float32 if half else dtype

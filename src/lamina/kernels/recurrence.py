@@ -167,12 +167,13 @@ def scan(
     inputs: Tree,
     states: Tree,
     *,
+    shared: Tree = None,
     mask: jax.Array | None = None,
     reverse: bool = False,
     unroll: bool | int = False,
     zero_output_for_mask: bool = False,
     time_major: bool = False,
-) -> tuple[Tree, Tree, Tree]:
+) -> tuple[Tree, ...]:
     """Run any step over time: y, states = step(x_t, states).
 
     Where the mask is False the states stay as they were and the output is the
@@ -184,6 +185,8 @@ def scan(
             and states of the same structure.
         inputs: arrays (batch, time, ...).
         states: arrays of any shape that starts with the batch, in any structure.
+        shared: arrays of any shape that the step takes third and returns third,
+            and that no mask holds back; None for a step without.
         mask: (batch, time) or (batch, time, 1).
         reverse: start at the end; outputs are in the order of processing.
         unroll: write out all steps, or so many per iteration.
@@ -191,7 +194,8 @@ def scan(
         time_major: inputs, mask and outputs have time before batch.
 
     Returns:
-        The last output, all outputs (batch, time, ...), and the last states.
+        The last output, all outputs (batch, time, ...), the last states, and with
+        `shared` its last values.
 
     Example:
         >>> import jax.numpy as jnp
@@ -208,45 +212,62 @@ def scan(
         keep = _in_order(mask.astype(bool), reverse, time_major)
         keep = keep.reshape(keep.shape[:2])
     first = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), leading)
-    shape = jax.eval_shape(step, first, states)
+    whole = step if shared is not None else _without_shared(step)
+    shape = jax.eval_shape(whole, first, states, shared)
     # A step may return wider states than it was given (weak types, mixed
     # precision), which a scan's carry must not.
-    states = jax.tree.map(lambda new, old: old.astype(new.dtype), shape[1], states)
-    previous = jax.tree.map(lambda y: jnp.zeros(y.shape, y.dtype), shape[0])
+    states, shared = jax.tree.map(
+        lambda new, old: old.astype(new.dtype), tuple(shape[1:]), (states, shared)
+    )
     if keep is None:
-
-        def advance(states, now):
-            y, states = step(now, states)
-            return states, y
-
-        states, outputs = lax.scan(advance, states, leading, unroll=unroll)
+        steps, carry, now = _plain_step(whole), (states, shared), leading
+        (states, shared), outputs = lax.scan(steps, carry, now, unroll=unroll)
     else:
-        previous = _first_output(previous, states)
-
-        def advance(carry, now):
-            x, valid = now
-            y, states = step(x, carry[1])
-            carry = jax.tree.map(lambda *pair: _where(valid, *pair), (y, states), carry)
-            return carry, carry[0]
-
-        carry, now = (previous, states), (leading, keep)
-        (_, states), outputs = lax.scan(advance, carry, now, unroll=unroll)
+        steps, now = _masked_step(whole), (leading, keep)
+        carry = (_first_output(shape[0], states), states), shared
+        ((_, states), shared), outputs = lax.scan(steps, carry, now, unroll=unroll)
         if zero_output_for_mask:
             outputs = jax.tree.map(lambda y: _zeroed(y, keep), outputs)
     last = jax.tree.map(lambda y: y[-1], outputs)
     if not time_major:
         outputs = jax.tree.map(lambda y: y.swapaxes(0, 1), outputs)
-    return last, outputs, states
+    ended = last, outputs, states
+    return ended if shared is None else (*ended, shared)
 
 
-def _first_output(zeros, states):
-    leaves = jax.tree.leaves(states)
-    same = (
-        leaves
-        and hasattr(zeros, "shape")
-        and (zeros.shape, zeros.dtype) == (leaves[0].shape, leaves[0].dtype)
-    )
-    return leaves[0] if same else zeros
+def _without_shared(step):
+    def whole(x, states, shared):
+        return (*step(x, states), shared)
+
+    return whole
+
+
+def _plain_step(step):
+    def advance(carry, now):
+        y, states, shared = step(now, *carry)
+        return (states, shared), y
+
+    return advance
+
+
+def _masked_step(step):
+    def advance(carry, now):
+        x, valid = now
+        held, shared = carry
+        y, states, shared = step(x, held[1], shared)
+        held = jax.tree.map(lambda *pair: _where(valid, *pair), (y, states), held)
+        return (held, shared), held[0]
+
+    return advance
+
+
+def _first_output(shape, states):
+    first = jax.tree.leaves(states)[:1]
+    if first and jax.tree.structure(shape).num_leaves == 1:
+        (y,) = jax.tree.leaves(shape)
+        if (y.shape, y.dtype) == (first[0].shape, first[0].dtype):
+            return jax.tree.unflatten(jax.tree.structure(shape), first)
+    return jax.tree.map(lambda y: jnp.zeros(y.shape, y.dtype), shape)
 
 
 def _in_order(values, reverse, time_major):
@@ -423,9 +444,7 @@ def _gru_before_steps(x, h, weights, keep):
 
     def step(h, now):
         x, keep = now
-        z, r = jnp.split(
-            jax.nn.sigmoid(x[:, : 2 * units] + dense(h, gates)), 2, -1
-        )
+        z, r = jnp.split(jax.nn.sigmoid(x[:, : 2 * units] + dense(h, gates)), 2, -1)
         g = jnp.tanh(x[:, 2 * units :] + dense(r * h, candidate))
         h = _choose(keep, z * h + (1 - z) * g, h)
         return h, (h, (z, r, g))

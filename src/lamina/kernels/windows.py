@@ -38,7 +38,11 @@ def pads(
 
 def lax_padding(padding: str | Pads) -> str | Pads:
     """Spell the padding the way `jax.lax` does."""
-    return padding.upper() if isinstance(padding, str) else [*map(tuple, padding)]
+    return (
+        padding.upper()
+        if isinstance(padding, str)
+        else [(lo, hi) for lo, hi in padding]
+    )
 
 
 def pad(x: jax.Array, spatial: Pads, value) -> jax.Array:

@@ -54,3 +54,29 @@ def fraction(owner, name, value) -> float:
             f"Received: {name}={value!r}"
         )
     return value
+
+
+def axis_within(owner, axis, ndim) -> int:
+    """Return `axis` counted from the front, or raise: there is no such axis."""
+    if not hasattr(axis, "__index__") or not -ndim <= axis < ndim:
+        raise ValueError(
+            f"{owner} expected `axis` to be an axis of its input, which has {ndim} axes "
+            f"(from {-ndim} to {ndim - 1}). Received: axis={axis!r}"
+        )
+    return axis % ndim
+
+
+def axes_argument(owner, axis):
+    """Return `axis`, or raise: it must be an integer or a list of integers."""
+    axes = axis if isinstance(axis, (list, tuple)) else (axis,)
+    if not axes or not all(hasattr(a, "__index__") for a in axes):
+        raise TypeError(
+            f"`{owner}` expected `axis` to be an int or a list/tuple of ints. "
+            f"Received: axis={axis!r}"
+        )
+    return axis
+
+
+def described(layer) -> str:
+    """Return how a message names a layer: its name, its class."""
+    return f"Layer {layer.path or layer.name!r} ({type(layer).__name__})"

@@ -1,4 +1,6 @@
-"""The layers that everything begins with: Input, Dense, Embedding, Lambda..."""
+"""The layers that everything begins with: Input, Dense, and the plainest ones."""
+
+import jax.numpy as jnp
 
 from lamina import activations, constraints, initializers, regularizers
 from lamina.core.dtypes import standardize_dtype
@@ -7,6 +9,7 @@ from lamina.kernels import dense
 from lamina.layers.checks import positive_int
 from lamina.layers.input_spec import InputSpec
 from lamina.layers.layer import Layer
+from lamina.ops import numpy as ops
 
 
 class InputLayer(Layer):
@@ -274,3 +277,82 @@ def refuse_variants(layer, lora_rank, quantization_config):
                 f"{name}={value!r}. Write a Layer that wraps or replaces the kernel."
             )
 
+
+
+class Identity(Layer):
+    """Returns its input.
+
+    >>> import lamina, numpy as np
+    >>> lamina.layers.Identity()(np.ones((1, 2))).tolist()
+    [[1.0, 1.0]]
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def call(self, inputs):
+        """Return the inputs."""
+        return inputs
+
+
+class Masking(Layer):
+    """Marks steps of sequences that do not count, and sets them to zero.
+
+    A step of `(batch, steps, features)` is masked where all its features equal
+    `mask_value`. Layers after it that support masks pass over it.
+
+    Args:
+        mask_value: the value that padding has.
+
+    >>> import lamina, numpy as np
+    >>> x = np.array([[[1.0, 2.0], [9.0, 9.0]]])
+    >>> layer = lamina.layers.Masking(mask_value=9.0)
+    >>> layer(x).tolist(), layer.compute_mask(x).tolist()
+    ([[[1.0, 2.0], [0.0, 0.0]]], [[True, False]])
+    """
+
+    def __init__(self, mask_value=0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.mask_value = mask_value
+        self.supports_masking = True
+
+    def call(self, inputs):
+        """Return the inputs with zeros in the masked steps."""
+        counts = jnp.any(inputs != self.mask_value, -1, keepdims=True)
+        return jnp.where(counts, inputs, 0)
+
+    def compute_mask(self, inputs, previous_mask=None):
+        """Return where a step counts."""
+        return ops.any(ops.not_equal(inputs, self.mask_value), axis=-1)
+
+
+class Wrapper(Layer):
+    """Holds another layer; the base of layers that change how one is used.
+
+    Args:
+        layer: the layer.
+
+    Raises:
+        ValueError: it is no layer.
+
+    >>> import lamina
+    >>> wrapped = lamina.layers.Wrapper(lamina.layers.Dense(2))
+    >>> wrapped.build((None, 3))
+    >>> wrapped.count_params()
+    8
+    """
+
+    def __init__(self, layer, **kwargs):
+        if not isinstance(layer, Layer):
+            raise ValueError(
+                f"`{type(self).__name__}` expected `layer` to be a Layer object. "
+                f"Received: layer={layer!r} (of type {type(layer).__name__})"
+            )
+        super().__init__(**kwargs)
+        self.layer = layer
+
+    def build(self, input_shape=None):
+        """Build the layer inside."""
+        if not self.layer.built:
+            self.layer.build(input_shape)

@@ -620,8 +620,11 @@ class Layer:
     @property
     def losses(self) -> list:
         """The losses of the last call, and those of regularizers."""
-        added = [loss for layer in self._flatten_layers() for loss in layer._losses]
-        return added + self._regularization_losses()
+        if context.losses is not None:
+            added = context.losses
+        else:
+            added = [loss for layer in self._flatten_layers() for loss in layer._losses]
+        return [*added, *self._regularization_losses()]
 
     # ---- names, dtypes, configs ----------------------------------------------
 

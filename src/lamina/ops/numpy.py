@@ -19,308 +19,130 @@ from lamina.ops.arrays import (
     axes as _axes,
 )
 from lamina.ops.arrays import canonical, inexact, kind, number, promoted, tensor, truth
+from lamina.ops.elementwise import families
+
+__all__ = [
+    "abs", "absolute", "add", "all", "allclose", "amax", "amin", "angle", "any",
+    "append", "arange", "arccos", "arccosh", "arcsin", "arcsinh", "arctan",
+    "arctan2", "arctanh", "argmax", "argmin", "argpartition", "argsort", "array",
+    "array_split", "average", "bartlett", "bincount", "bitwise_and",
+    "bitwise_invert", "bitwise_left_shift", "bitwise_not", "bitwise_or",
+    "bitwise_right_shift", "bitwise_xor", "blackman", "broadcast_to", "cbrt",
+    "ceil", "clip", "concatenate", "conj", "conjugate", "copy", "corrcoef",
+    "correlate", "cos", "cosh", "count_nonzero", "cross", "cumprod", "cumsum",
+    "deg2rad", "diag", "diagflat", "diagonal", "diff", "digitize", "divide",
+    "divide_no_nan", "dot", "dsplit", "dstack", "einsum", "empty", "empty_like",
+    "equal", "exp", "exp2", "expand_dims", "expm1", "eye", "fabs", "flip", "fliplr",
+    "flipud", "floor", "floor_divide", "fmax", "fmin", "fmod", "full", "full_like",
+    "gcd", "geomspace", "get_item", "greater", "greater_equal", "hamming",
+    "hanning", "heaviside", "histogram", "hsplit", "hstack", "hypot", "i0",
+    "identity", "imag", "inner", "isclose", "isfinite", "isin", "isinf", "isnan",
+    "isneginf", "isposinf", "isreal", "kaiser", "kron", "lcm", "ldexp",
+    "left_shift", "less", "less_equal", "linspace", "log", "log10", "log1p", "log2",
+    "logaddexp", "logaddexp2", "logical_and", "logical_not", "logical_or",
+    "logical_xor", "logspace", "matmul", "max", "maximum", "mean", "median",
+    "meshgrid", "min", "minimum", "mod", "moveaxis", "multiply", "nan_to_num",
+    "nanargmax", "nanargmin", "nancumprod", "nancumsum", "nanmax", "nanmean",
+    "nanmedian", "nanmin", "nanpercentile", "nanprod", "nanquantile", "nanstd",
+    "nansum", "nanvar", "ndim", "negative", "nextafter", "nonzero", "not_equal",
+    "ones", "ones_like", "outer", "pad", "percentile", "power", "prod", "ptp",
+    "quantile", "rad2deg", "ravel", "real", "reciprocal", "repeat", "reshape",
+    "right_shift", "roll", "rot90", "round", "searchsorted", "select", "sign",
+    "signbit", "sin", "sinc", "sinh", "size", "slogdet", "sort", "split", "sqrt",
+    "square", "squeeze", "stack", "std", "subtract", "sum", "swapaxes", "take",
+    "take_along_axis", "tan", "tanh", "tensordot", "tile", "trace", "transpose",
+    "trapezoid", "tri", "tril", "triu", "true_divide", "trunc", "unique",
+    "unravel_index", "vander", "var", "vdot", "vectorize", "view", "vsplit",
+    "vstack", "where", "zeros", "zeros_like",
+]  # fmt: skip
+
+_one, _two, _bits, _reduction = families(__name__)
 
 # Elementwise, of one argument.
 
 
-@op
-def abs(x):
-    """Return abs(x) of each entry."""
-    return jnp.abs(tensor(x))
-
-
-@op
-def absolute(x):
-    """Return abs(x) of each entry."""
-    return jnp.abs(tensor(x))
-
-
-@op
-def fabs(x):
-    """Return abs(x) of each entry, as a float."""
-    return jnp.abs(inexact(x))
-
-
-@op
-def negative(x):
-    """Return -x."""
-    return jnp.negative(tensor(x))
-
-
-@op
-def square(x):
-    """Return x²."""
-    return jnp.square(number(x))
-
-
-@op
-def sqrt(x):
-    """Return √x; NaN below zero."""
-    return jnp.sqrt(inexact(x))
-
-
-@op
-def cbrt(x):
-    """Return ∛x."""
-    return jnp.cbrt(inexact(x))
-
-
-@op
-def reciprocal(x):
-    """Return 1 / x."""
-    return jnp.reciprocal(inexact(x))
-
-
-@op
-def exp(x):
-    """Return eˣ."""
-    return jnp.exp(inexact(x))
-
-
-@op
-def exp2(x):
-    """Return 2ˣ."""
-    return jnp.exp2(inexact(x))
-
-
-@op
-def expm1(x):
-    """Return eˣ - 1, exact near zero."""
-    return jnp.expm1(inexact(x))
-
-
-@op
-def log(x):
-    """Return ln x."""
-    return jnp.log(inexact(x))
-
-
-@op
-def log10(x):
-    """Return the logarithm of x to base 10."""
-    return jnp.log10(inexact(x))
-
-
-@op
-def log1p(x):
-    """Return ln(1 + x), exact near zero."""
-    return jnp.log1p(inexact(x))
-
-
-@op
-def log2(x):
-    """Return the logarithm of x to base 2."""
-    return jnp.log2(inexact(x))
-
-
-@op
-def sin(x):
-    """Return sin x, with x in radians."""
-    return jnp.sin(inexact(x))
-
-
-@op
-def cos(x):
-    """Return cos x, with x in radians."""
-    return jnp.cos(inexact(x))
-
-
-@op
-def tan(x):
-    """Return tan x, with x in radians."""
-    return jnp.tan(inexact(x))
-
-
-@op
-def sinc(x):
-    """Return sin(πx) / (πx), which is 1 at zero."""
-    return jnp.sinc(inexact(x))
-
-
-@op
-def arcsin(x):
-    """Return the angle in [-π/2, π/2] whose sine is x."""
-    return jnp.arcsin(inexact(x))
-
-
-@op
-def arccos(x):
-    """Return the angle in [0, π] whose cosine is x."""
-    return jnp.arccos(inexact(x))
-
-
-@op
-def arctan(x):
-    """Return the angle in [-π/2, π/2] whose tangent is x."""
-    return jnp.arctan(inexact(x))
-
-
-@op
-def sinh(x):
-    """Return (eˣ - e⁻ˣ) / 2."""
-    return jnp.sinh(inexact(x))
-
-
-@op
-def cosh(x):
-    """Return (eˣ + e⁻ˣ) / 2."""
-    return jnp.cosh(inexact(x))
-
-
-@op
-def tanh(x):
-    """Return sinh x / cosh x."""
-    return jnp.tanh(inexact(x))
-
-
-@op
-def arcsinh(x):
-    """Return the inverse of `sinh`."""
-    return jnp.arcsinh(inexact(x))
-
-
-@op
-def arccosh(x):
-    """Return the inverse of `cosh`, for x ≥ 1."""
-    return jnp.arccosh(inexact(x))
-
-
-@op
-def arctanh(x):
-    """Return the inverse of `tanh`, for x in [-1, 1]."""
-    return jnp.arctanh(inexact(x))
-
-
-@op
-def deg2rad(x):
-    """Return degrees as radians: πx / 180."""
-    return jnp.deg2rad(inexact(x))
-
-
-@op
-def rad2deg(x):
-    """Return radians as degrees: 180x / π."""
-    return jnp.rad2deg(inexact(x))
-
-
-@op
-def i0(x):
-    """Return the modified Bessel function of the first kind, order 0."""
-    return jnp.i0(inexact(x))
-
-
-@op
-def floor(x):
-    """Return the largest whole number not above x."""
-    return jnp.floor(inexact(x))
-
-
-@op
-def ceil(x):
-    """Return the smallest whole number not below x."""
-    return jnp.ceil(inexact(x))
-
-
-@op
-def trunc(x):
-    """Return x without its fraction."""
-    return jnp.trunc(tensor(x))
-
-
-@op
-def sign(x):
-    """Return -1, 0 or 1, the sign of x."""
-    return jnp.sign(tensor(x))
-
-
-@op
-def signbit(x):
-    """Tell where the sign bit is set: negative numbers and -0."""
-    return jnp.signbit(tensor(x))
-
-
-@op
-def isfinite(x):
-    """Tell which entries are neither infinite nor NaN."""
-    return jnp.isfinite(tensor(x))
-
-
-@op
-def isinf(x):
-    """Tell which entries are infinite."""
-    return jnp.isinf(tensor(x))
-
-
-@op
-def isneginf(x):
-    """Tell which entries are -∞."""
-    return jnp.isneginf(tensor(x))
-
-
-@op
-def isposinf(x):
-    """Tell which entries are +∞."""
-    return jnp.isposinf(tensor(x))
-
-
-@op
-def isnan(x):
-    """Tell which entries are NaN."""
-    return jnp.isnan(tensor(x))
-
-
-@op
-def isreal(x):
-    """Tell which entries have no imaginary part."""
-    return jnp.isreal(tensor(x))
-
-
-@op
-def logical_not(x):
-    """Tell which entries are false."""
-    return jnp.logical_not(truth(x))
-
-
-@op
-def bitwise_invert(x):
-    """Flip every bit of integers."""
-    return jnp.invert(tensor(x))
-
-
-@op
-def bitwise_not(x):
-    """Flip every bit of integers."""
-    return jnp.invert(tensor(x))
-
-
-@op
-def real(x):
-    """Return the real part."""
-    return jnp.real(tensor(x))
-
-
-@op
-def imag(x):
-    """Return the imaginary part."""
-    return jnp.imag(tensor(x))
-
-
-@op
-def conj(x):
-    """Return the complex conjugate."""
-    return jnp.conj(tensor(x))
-
-
-@op
-def conjugate(x):
-    """Return the complex conjugate."""
-    return jnp.conj(tensor(x))
-
-
-@op
-def angle(x):
-    """Return the argument of complex numbers, in radians."""
-    return jnp.angle(inexact(x))
+abs = _one("abs", jnp.abs, tensor, "Return x without its sign.")
+absolute = _one("absolute", jnp.abs, tensor, "Return x without its sign.")
+fabs = _one("fabs", jnp.abs, inexact, "Return abs(x) of each entry, as a float.")
+negative = _one("negative", jnp.negative, tensor, "Return -x.")
+square = _one("square", jnp.square, number, "Return x².")
+sqrt = _one("sqrt", jnp.sqrt, inexact, "Return √x; NaN below zero.")
+cbrt = _one("cbrt", jnp.cbrt, inexact, "Return ∛x.")
+reciprocal = _one("reciprocal", jnp.reciprocal, inexact, "Return 1 / x.")
+exp = _one("exp", jnp.exp, inexact, "Return eˣ.")
+exp2 = _one("exp2", jnp.exp2, inexact, "Return 2ˣ.")
+expm1 = _one("expm1", jnp.expm1, inexact, "Return eˣ - 1, exact near zero.")
+log = _one("log", jnp.log, inexact, "Return ln x.")
+log10 = _one("log10", jnp.log10, inexact, "Return the logarithm of x to base 10.")
+log1p = _one("log1p", jnp.log1p, inexact, "Return ln(1 + x), exact near zero.")
+log2 = _one("log2", jnp.log2, inexact, "Return the logarithm of x to base 2.")
+sin = _one("sin", jnp.sin, inexact, "Return sin x, with x in radians.")
+cos = _one("cos", jnp.cos, inexact, "Return cos x, with x in radians.")
+tan = _one("tan", jnp.tan, inexact, "Return tan x, with x in radians.")
+sinc = _one("sinc", jnp.sinc, inexact, "Return sin(πx) / (πx), which is 1 at zero.")
+arcsin = _one(
+    "arcsin", jnp.arcsin, inexact, "Return the angle in [-π/2, π/2] whose sine is x."
+)
+arccos = _one(
+    "arccos", jnp.arccos, inexact, "Return the angle in [0, π] whose cosine is x."
+)
+arctan = _one(
+    "arctan", jnp.arctan, inexact, "Return the angle in [-π/2, π/2] whose tangent is x."
+)
+sinh = _one("sinh", jnp.sinh, inexact, "Return (eˣ - e⁻ˣ) / 2.")
+cosh = _one("cosh", jnp.cosh, inexact, "Return (eˣ + e⁻ˣ) / 2.")
+tanh = _one("tanh", jnp.tanh, inexact, "Return sinh x / cosh x.")
+arcsinh = _one("arcsinh", jnp.arcsinh, inexact, "Return the inverse of `sinh`.")
+arccosh = _one(
+    "arccosh", jnp.arccosh, inexact, "Return the inverse of `cosh`, for x ≥ 1."
+)
+arctanh = _one(
+    "arctanh", jnp.arctanh, inexact, "Return the inverse of `tanh`, for x in [-1, 1]."
+)
+deg2rad = _one("deg2rad", jnp.deg2rad, inexact, "Return degrees as radians: πx / 180.")
+rad2deg = _one("rad2deg", jnp.rad2deg, inexact, "Return radians as degrees: 180x / π.")
+i0 = _one(
+    "i0",
+    jnp.i0,
+    inexact,
+    "Return the modified Bessel function of the first kind, order 0.",
+)
+floor = _one(
+    "floor", jnp.floor, inexact, "Return the largest whole number not above x."
+)
+ceil = _one("ceil", jnp.ceil, inexact, "Return the smallest whole number not below x.")
+trunc = _one("trunc", jnp.trunc, tensor, "Return x without its fraction.")
+sign = _one("sign", jnp.sign, tensor, "Return -1, 0 or 1, the sign of x.")
+signbit = _one(
+    "signbit",
+    jnp.signbit,
+    tensor,
+    "Tell where the sign bit is set: negative numbers and -0.",
+)
+isfinite = _one(
+    "isfinite", jnp.isfinite, tensor, "Tell which entries are neither infinite nor NaN."
+)
+isinf = _one("isinf", jnp.isinf, tensor, "Tell which entries are infinite.")
+isneginf = _one("isneginf", jnp.isneginf, tensor, "Tell which entries are -∞.")
+isposinf = _one("isposinf", jnp.isposinf, tensor, "Tell which entries are +∞.")
+isnan = _one("isnan", jnp.isnan, tensor, "Tell which entries are NaN.")
+isreal = _one(
+    "isreal", jnp.isreal, tensor, "Tell which entries have no imaginary part."
+)
+logical_not = _one(
+    "logical_not", jnp.logical_not, truth, "Tell which entries are false."
+)
+bitwise_invert = _one(
+    "bitwise_invert", jnp.invert, tensor, "Flip every bit of integers."
+)
+bitwise_not = _one("bitwise_not", jnp.invert, tensor, "Flip every bit of integers.")
+real = _one("real", jnp.real, tensor, "Return the real part.")
+imag = _one("imag", jnp.imag, tensor, "Return the imaginary part.")
+conj = _one("conj", jnp.conj, tensor, "Return the complex conjugate.")
+conjugate = _one("conjugate", jnp.conj, tensor, "Return the complex conjugate.")
+angle = _one(
+    "angle", jnp.angle, inexact, "Return the argument of complex numbers, in radians."
+)
 
 
 @op
@@ -362,34 +184,13 @@ def view(x, dtype=None):
 # Elementwise, of two arguments.
 
 
-@op
-def add(x1, x2):
-    """Return x1 + x2."""
-    return jnp.add(*promoted(x1, x2))
-
-
-@op
-def subtract(x1, x2):
-    """Return x1 - x2."""
-    return jnp.subtract(*promoted(x1, x2))
-
-
-@op
-def multiply(x1, x2):
-    """Return x1 · x2, entry by entry."""
-    return jnp.multiply(*promoted(x1, x2))
-
-
-@op
-def divide(x1, x2):
-    """Return x1 / x2, as a float."""
-    return jnp.divide(*promoted(x1, x2, also=(float,)))
-
-
-@op
-def true_divide(x1, x2):
-    """Return x1 / x2, as a float."""
-    return jnp.divide(*promoted(x1, x2, also=(float,)))
+add = _two("add", jnp.add, "Return x1 + x2.")
+subtract = _two("subtract", jnp.subtract, "Return x1 - x2.")
+multiply = _two("multiply", jnp.multiply, "Return x1 · x2, entry by entry.")
+divide = _two("divide", jnp.divide, "Return x1 / x2, as a float.", also=(float,))
+true_divide = _two(
+    "true_divide", jnp.divide, "Return x1 / x2, as a float.", also=(float,)
+)
 
 
 @op
@@ -400,88 +201,49 @@ def divide_no_nan(x1, x2):
     return jnp.where(x2 == 0, 0, jnp.divide(x1, safe))
 
 
-@op
-def floor_divide(x1, x2):
-    """Return x1 / x2 rounded down."""
-    return jnp.floor_divide(*promoted(x1, x2))
-
-
-@op
-def mod(x1, x2):
-    """Return the rest of x1 / x2, with the sign of x2."""
-    return jnp.mod(*_numbers(x1, x2))
-
-
-@op
-def fmod(x1, x2):
-    """Return the rest of x1 / x2, with the sign of x1."""
-    return jnp.fmod(*_numbers(x1, x2))
-
-
-@op
-def power(x1, x2):
-    """Return x1 to the power x2."""
-    return jnp.power(*promoted(x1, x2))
-
-
-@op
-def maximum(x1, x2):
-    """Return the larger of x1 and x2; NaN wins."""
-    return jnp.maximum(*promoted(x1, x2))
-
-
-@op
-def minimum(x1, x2):
-    """Return the smaller of x1 and x2; NaN wins."""
-    return jnp.minimum(*promoted(x1, x2))
-
-
-@op
-def fmax(x1, x2):
-    """Return the larger of x1 and x2; NaN loses."""
-    return jnp.fmax(*promoted(x1, x2))
-
-
-@op
-def fmin(x1, x2):
-    """Return the smaller of x1 and x2; NaN loses."""
-    return jnp.fmin(*promoted(x1, x2))
-
-
-@op
-def arctan2(x1, x2):
-    """Return the angle of the point (x2, x1), in [-π, π]."""
-    return jnp.arctan2(*promoted(x1, x2, also=(float,)))
-
-
-@op
-def hypot(x1, x2):
-    """Return √(x1² + x2²)."""
-    return jnp.hypot(*promoted(x1, x2, also=(float,)))
-
-
-@op
-def logaddexp(x1, x2):
-    """Return ln(exp x1 + exp x2), without overflow."""
-    return jnp.logaddexp(*promoted(x1, x2, also=(float,)))
-
-
-@op
-def logaddexp2(x1, x2):
-    """Return log2(2^x1 + 2^x2), without overflow."""
-    return jnp.logaddexp2(*promoted(x1, x2, also=(float,)))
-
-
-@op
-def heaviside(x1, x2):
-    """Return 0 below zero, x2 at zero and 1 above."""
-    return jnp.heaviside(*promoted(x1, x2, also=(float,)))
-
-
-@op
-def nextafter(x1, x2):
-    """Return the float after x1 in the direction of x2."""
-    return jnp.nextafter(*promoted(x1, x2, also=(float,)))
+floor_divide = _two("floor_divide", jnp.floor_divide, "Return x1 / x2 rounded down.")
+mod = _two(
+    "mod", jnp.mod, "Return the rest of x1 / x2, with the sign of x2.", convert=number
+)
+fmod = _two(
+    "fmod", jnp.fmod, "Return the rest of x1 / x2, with the sign of x1.", convert=number
+)
+power = _two("power", jnp.power, "Return x1 to the power x2.")
+maximum = _two("maximum", jnp.maximum, "Return the larger of x1 and x2; NaN wins.")
+minimum = _two("minimum", jnp.minimum, "Return the smaller of x1 and x2; NaN wins.")
+fmax = _two("fmax", jnp.fmax, "Return the larger of x1 and x2; NaN loses.")
+fmin = _two("fmin", jnp.fmin, "Return the smaller of x1 and x2; NaN loses.")
+arctan2 = _two(
+    "arctan2",
+    jnp.arctan2,
+    "Return the angle of the point (x2, x1), in [-π, π].",
+    also=(float,),
+)
+hypot = _two("hypot", jnp.hypot, "Return √(x1² + x2²).", also=(float,))
+logaddexp = _two(
+    "logaddexp",
+    jnp.logaddexp,
+    "Return ln(exp x1 + exp x2), without overflow.",
+    also=(float,),
+)
+logaddexp2 = _two(
+    "logaddexp2",
+    jnp.logaddexp2,
+    "Return log2(2^x1 + 2^x2), without overflow.",
+    also=(float,),
+)
+heaviside = _two(
+    "heaviside",
+    jnp.heaviside,
+    "Return 0 below zero, x2 at zero and 1 above.",
+    also=(float,),
+)
+nextafter = _two(
+    "nextafter",
+    jnp.nextafter,
+    "Return the float after x1 in the direction of x2.",
+    also=(float,),
+)
 
 
 @op
@@ -490,116 +252,42 @@ def ldexp(x1, x2):
     return jnp.ldexp(inexact(x1), tensor(x2))
 
 
-@op
-def gcd(x1, x2):
-    """Return the greatest common divisor of integers."""
-    return jnp.gcd(*promoted(x1, x2))
-
-
-@op
-def lcm(x1, x2):
-    """Return the least common multiple of integers."""
-    return jnp.lcm(*promoted(x1, x2))
-
-
-@op
-def equal(x1, x2):
-    """Tell where x1 = x2."""
-    return jnp.equal(*promoted(x1, x2))
-
-
-@op
-def not_equal(x1, x2):
-    """Tell where x1 ≠ x2."""
-    return jnp.not_equal(*promoted(x1, x2))
-
-
-@op
-def less(x1, x2):
-    """Tell where x1 < x2."""
-    return jnp.less(*promoted(x1, x2))
-
-
-@op
-def less_equal(x1, x2):
-    """Tell where x1 ≤ x2."""
-    return jnp.less_equal(*promoted(x1, x2))
-
-
-@op
-def greater(x1, x2):
-    """Tell where x1 > x2."""
-    return jnp.greater(*promoted(x1, x2))
-
-
-@op
-def greater_equal(x1, x2):
-    """Tell where x1 ≥ x2."""
-    return jnp.greater_equal(*promoted(x1, x2))
-
-
-@op
-def logical_and(x1, x2):
-    """Tell where both are true."""
-    return jnp.logical_and(truth(x1), truth(x2))
-
-
-@op
-def logical_or(x1, x2):
-    """Tell where one or both are true."""
-    return jnp.logical_or(truth(x1), truth(x2))
-
-
-@op
-def logical_xor(x1, x2):
-    """Tell where exactly one is true."""
-    return jnp.logical_xor(truth(x1), truth(x2))
-
-
-@op
-def bitwise_and(x, y):
-    """Return the bits that both integers have."""
-    return jnp.bitwise_and(*promoted(x, y))
-
-
-@op
-def bitwise_or(x, y):
-    """Return the bits that one or both integers have."""
-    return jnp.bitwise_or(*promoted(x, y))
-
-
-@op
-def bitwise_xor(x, y):
-    """Return the bits that exactly one integer has."""
-    return jnp.bitwise_xor(*promoted(x, y))
-
-
-@op
-def bitwise_left_shift(x, y):
-    """Return x · 2^y, for integers."""
-    return jnp.left_shift(*promoted(x, y))
-
-
-@op
-def left_shift(x, y):
-    """Return x · 2^y, for integers."""
-    return jnp.left_shift(*promoted(x, y))
-
-
-@op
-def bitwise_right_shift(x, y):
-    """Return x / 2^y rounded down, for integers."""
-    return jnp.right_shift(*promoted(x, y))
-
-
-@op
-def right_shift(x, y):
-    """Return x / 2^y rounded down, for integers."""
-    return jnp.right_shift(*promoted(x, y))
-
-
-def _numbers(x1, x2):
-    return builtins.map(number, promoted(x1, x2))
+gcd = _two("gcd", jnp.gcd, "Return the greatest common divisor of integers.")
+lcm = _two("lcm", jnp.lcm, "Return the least common multiple of integers.")
+equal = _two("equal", jnp.equal, "Tell where x1 = x2.")
+not_equal = _two("not_equal", jnp.not_equal, "Tell where x1 ≠ x2.")
+less = _two("less", jnp.less, "Tell where x1 < x2.")
+less_equal = _two("less_equal", jnp.less_equal, "Tell where x1 ≤ x2.")
+greater = _two("greater", jnp.greater, "Tell where x1 > x2.")
+greater_equal = _two("greater_equal", jnp.greater_equal, "Tell where x1 ≥ x2.")
+logical_and = _two(
+    "logical_and", jnp.logical_and, "Tell where both are true.", convert=truth
+)
+logical_or = _two(
+    "logical_or", jnp.logical_or, "Tell where one or both are true.", convert=truth
+)
+logical_xor = _two(
+    "logical_xor", jnp.logical_xor, "Tell where exactly one is true.", convert=truth
+)
+bitwise_and = _bits(
+    "bitwise_and", jnp.bitwise_and, "Return the bits that both integers have."
+)
+bitwise_or = _bits(
+    "bitwise_or", jnp.bitwise_or, "Return the bits that one or both integers have."
+)
+bitwise_xor = _bits(
+    "bitwise_xor", jnp.bitwise_xor, "Return the bits that exactly one integer has."
+)
+bitwise_left_shift = _bits(
+    "bitwise_left_shift", jnp.left_shift, "Return x · 2^y, for integers."
+)
+left_shift = _bits("left_shift", jnp.left_shift, "Return x · 2^y, for integers.")
+bitwise_right_shift = _bits(
+    "bitwise_right_shift", jnp.right_shift, "Return x / 2^y rounded down, for integers."
+)
+right_shift = _bits(
+    "right_shift", jnp.right_shift, "Return x / 2^y rounded down, for integers."
+)
 
 
 @op(config=("equal_nan",))
@@ -636,15 +324,9 @@ def where(condition, x1=None, x2=None):
 # Reductions.
 
 
-@op(
-    config=(
-        "axis",
-        "keepdims",
-    )
+sum = _reduction(
+    "sum", jnp.sum, tensor, "Return the sum over `axis`, all axes by default."
 )
-def sum(x, axis=None, keepdims=False):
-    """Return the sum over `axis`, all axes by default."""
-    return jnp.sum(tensor(x), _axes(axis), keepdims=keepdims)
 
 
 @op(config=("axis", "keepdims", "dtype"))
@@ -654,37 +336,11 @@ def prod(x, axis=None, keepdims=False, dtype=None):
     return jnp.prod(x, _axes(axis), keepdims=keepdims, dtype=dtype and x.dtype)
 
 
-@op(
-    config=(
-        "axis",
-        "keepdims",
-    )
+mean = _reduction(
+    "mean", jnp.mean, inexact, "Return the mean over `axis`, all axes by default."
 )
-def mean(x, axis=None, keepdims=False):
-    """Return the mean over `axis`, all axes by default."""
-    return jnp.mean(inexact(x), _axes(axis), keepdims=keepdims)
-
-
-@op(
-    config=(
-        "axis",
-        "keepdims",
-    )
-)
-def std(x, axis=None, keepdims=False):
-    """Return √mean((x - mean x)²) over `axis`."""
-    return jnp.std(inexact(x), _axes(axis), keepdims=keepdims)
-
-
-@op(
-    config=(
-        "axis",
-        "keepdims",
-    )
-)
-def var(x, axis=None, keepdims=False):
-    """Return mean((x - mean x)²) over `axis`."""
-    return jnp.var(inexact(x), _axes(axis), keepdims=keepdims)
+std = _reduction("std", jnp.std, inexact, "Return √mean((x - mean x)²) over `axis`.")
+var = _reduction("var", jnp.var, inexact, "Return mean((x - mean x)²) over `axis`.")
 
 
 @op(
@@ -711,59 +367,13 @@ def min(x, axis=None, keepdims=False, initial=None):
     return jnp.min(tensor(x), _axes(axis), keepdims=keepdims, initial=initial)
 
 
-@op(
-    config=(
-        "axis",
-        "keepdims",
-    )
+amax = _reduction("amax", jnp.max, tensor, "Return the largest entry over `axis`.")
+amin = _reduction("amin", jnp.min, tensor, "Return the smallest entry over `axis`.")
+ptp = _reduction("ptp", jnp.ptp, tensor, "Return max x - min x over `axis`.")
+all = _reduction(
+    "all", jnp.all, tensor, "Tell whether all entries over `axis` are true."
 )
-def amax(x, axis=None, keepdims=False):
-    """Return the largest entry over `axis`."""
-    return jnp.max(tensor(x), _axes(axis), keepdims=keepdims)
-
-
-@op(
-    config=(
-        "axis",
-        "keepdims",
-    )
-)
-def amin(x, axis=None, keepdims=False):
-    """Return the smallest entry over `axis`."""
-    return jnp.min(tensor(x), _axes(axis), keepdims=keepdims)
-
-
-@op(
-    config=(
-        "axis",
-        "keepdims",
-    )
-)
-def ptp(x, axis=None, keepdims=False):
-    """Return max x - min x over `axis`."""
-    return jnp.ptp(tensor(x), _axes(axis), keepdims=keepdims)
-
-
-@op(
-    config=(
-        "axis",
-        "keepdims",
-    )
-)
-def all(x, axis=None, keepdims=False):
-    """Tell whether all entries over `axis` are true."""
-    return jnp.all(tensor(x), _axes(axis), keepdims=keepdims)
-
-
-@op(
-    config=(
-        "axis",
-        "keepdims",
-    )
-)
-def any(x, axis=None, keepdims=False):
-    """Tell whether an entry over `axis` is true."""
-    return jnp.any(tensor(x), _axes(axis), keepdims=keepdims)
+any = _reduction("any", jnp.any, tensor, "Tell whether an entry over `axis` is true.")
 
 
 @op(config=("axis",))
@@ -772,103 +382,36 @@ def count_nonzero(x, axis=None):
     return jnp.count_nonzero(tensor(x), _axes(axis)).astype("int32")
 
 
-@op(
-    config=(
-        "axis",
-        "keepdims",
-    )
+median = _reduction(
+    "median",
+    jnp.median,
+    inexact,
+    "Return the middle value over `axis`; the mean of two if there are two.",
 )
-def median(x, axis=None, keepdims=False):
-    """Return the middle value over `axis`; the mean of two if there are two."""
-    return jnp.median(inexact(x), _axes(axis), keepdims=keepdims)
-
-
-@op(
-    config=(
-        "axis",
-        "keepdims",
-    )
+nansum = _reduction(
+    "nansum", jnp.nansum, tensor, "Return the sum over `axis`; NaN counts as 0."
 )
-def nansum(x, axis=None, keepdims=False):
-    """Return the sum over `axis`; NaN counts as 0."""
-    return jnp.nansum(tensor(x), _axes(axis), keepdims=keepdims)
-
-
-@op(
-    config=(
-        "axis",
-        "keepdims",
-    )
+nanprod = _reduction(
+    "nanprod", jnp.nanprod, tensor, "Return the product over `axis`; NaN counts as 1."
 )
-def nanprod(x, axis=None, keepdims=False):
-    """Return the product over `axis`; NaN counts as 1."""
-    return jnp.nanprod(tensor(x), _axes(axis), keepdims=keepdims)
-
-
-@op(
-    config=(
-        "axis",
-        "keepdims",
-    )
+nanmean = _reduction(
+    "nanmean", jnp.nanmean, inexact, "Return the mean of what is not NaN."
 )
-def nanmean(x, axis=None, keepdims=False):
-    """Return the mean of what is not NaN."""
-    return jnp.nanmean(inexact(x), _axes(axis), keepdims=keepdims)
-
-
-@op(
-    config=(
-        "axis",
-        "keepdims",
-    )
+nanstd = _reduction(
+    "nanstd", jnp.nanstd, inexact, "Return the standard deviation of what is not NaN."
 )
-def nanstd(x, axis=None, keepdims=False):
-    """Return the standard deviation of what is not NaN."""
-    return jnp.nanstd(inexact(x), _axes(axis), keepdims=keepdims)
-
-
-@op(
-    config=(
-        "axis",
-        "keepdims",
-    )
+nanvar = _reduction(
+    "nanvar", jnp.nanvar, inexact, "Return the variance of what is not NaN."
 )
-def nanvar(x, axis=None, keepdims=False):
-    """Return the variance of what is not NaN."""
-    return jnp.nanvar(inexact(x), _axes(axis), keepdims=keepdims)
-
-
-@op(
-    config=(
-        "axis",
-        "keepdims",
-    )
+nanmax = _reduction(
+    "nanmax", jnp.nanmax, tensor, "Return the largest entry that is not NaN."
 )
-def nanmax(x, axis=None, keepdims=False):
-    """Return the largest entry that is not NaN."""
-    return jnp.nanmax(tensor(x), _axes(axis), keepdims=keepdims)
-
-
-@op(
-    config=(
-        "axis",
-        "keepdims",
-    )
+nanmin = _reduction(
+    "nanmin", jnp.nanmin, tensor, "Return the smallest entry that is not NaN."
 )
-def nanmin(x, axis=None, keepdims=False):
-    """Return the smallest entry that is not NaN."""
-    return jnp.nanmin(tensor(x), _axes(axis), keepdims=keepdims)
-
-
-@op(
-    config=(
-        "axis",
-        "keepdims",
-    )
+nanmedian = _reduction(
+    "nanmedian", jnp.nanmedian, inexact, "Return the middle value of what is not NaN."
 )
-def nanmedian(x, axis=None, keepdims=False):
-    """Return the middle value of what is not NaN."""
-    return jnp.nanmedian(inexact(x), _axes(axis), keepdims=keepdims)
 
 
 @op(config=("axis", "method", "keepdims"))
@@ -1029,34 +572,15 @@ def matmul(x1, x2):
     return jnp.matmul(*promoted(x1, x2))
 
 
-@op
-def dot(x1, x2):
-    """Return the product over the last axis of x1 and the last but one of x2."""
-    return jnp.dot(*promoted(x1, x2))
-
-
-@op
-def vdot(x1, x2):
-    """Return Σ conj(x1) · x2 of the flat arrays."""
-    return jnp.vdot(*promoted(x1, x2))
-
-
-@op
-def inner(x1, x2):
-    """Return the products over the last axes."""
-    return jnp.inner(*promoted(x1, x2))
-
-
-@op
-def outer(x1, x2):
-    """Return x1[i] · x2[j] of the flat arrays."""
-    return jnp.outer(*promoted(x1, x2))
-
-
-@op
-def kron(x1, x2):
-    """Return the Kronecker product: blocks x1[i, j] · x2."""
-    return jnp.kron(*promoted(x1, x2))
+dot = _two(
+    "dot",
+    jnp.dot,
+    "Return the product over the last axis of x1 and the last but one of x2.",
+)
+vdot = _two("vdot", jnp.vdot, "Return Σ conj(x1) · x2 of the flat arrays.")
+inner = _two("inner", jnp.inner, "Return the products over the last axes.")
+outer = _two("outer", jnp.outer, "Return x1[i] · x2[j] of the flat arrays.")
+kron = _two("kron", jnp.kron, "Return the Kronecker product: blocks x1[i, j] · x2.")
 
 
 @op(config=("axes",))
@@ -1112,10 +636,7 @@ def reshape(x, newshape):
     return jnp.reshape(tensor(x), newshape)
 
 
-@op
-def ravel(x):
-    """Return the entries in one axis."""
-    return jnp.ravel(tensor(x))
+ravel = _one("ravel", jnp.ravel, tensor, "Return the entries in one axis.")
 
 
 @op(config=("axes",))
@@ -1170,16 +691,8 @@ def flip(x, axis=None):
     return jnp.flip(tensor(x), _axes(axis))
 
 
-@op
-def fliplr(x):
-    """Reverse the order of columns, axis 1."""
-    return jnp.fliplr(tensor(x))
-
-
-@op
-def flipud(x):
-    """Reverse the order of rows, axis 0."""
-    return jnp.flipud(tensor(x))
+fliplr = _one("fliplr", jnp.fliplr, tensor, "Reverse the order of columns, axis 1.")
+flipud = _one("flipud", jnp.flipud, tensor, "Reverse the order of rows, axis 0.")
 
 
 @op(
@@ -1223,16 +736,8 @@ def tile(x, repeats):
     return jnp.tile(tensor(x), repeats)
 
 
-@op
-def ndim(x):
-    """Return the number of axes."""
-    return jnp.ndim(tensor(x))
-
-
-@op
-def size(x):
-    """Return the number of entries."""
-    return jnp.size(tensor(x))
+ndim = _one("ndim", jnp.ndim, tensor, "Return the number of axes.")
+size = _one("size", jnp.size, tensor, "Return the number of entries.")
 
 
 @op(config=("pad_width", "mode"))
@@ -1624,10 +1129,9 @@ def unravel_index(indices, shape):
 # Statistics and signals.
 
 
-@op
-def corrcoef(x):
-    """Return the correlations of the rows of `x`."""
-    return jnp.corrcoef(inexact(x))
+corrcoef = _one(
+    "corrcoef", jnp.corrcoef, inexact, "Return the correlations of the rows of `x`."
+)
 
 
 @op(config=("mode",))

@@ -1,0 +1,120 @@
+"""Process-wide settings, under the names that Keras gives them."""
+
+from lamina.core import settings
+from lamina.core.context import context
+from lamina.core.policy import dtype_policy, set_dtype_policy
+from lamina.core.settings import (
+    epsilon,
+    floatx,
+    image_data_format,
+    set_epsilon,
+    set_floatx,
+    set_image_data_format,
+)
+
+__all__ = [
+    "backend", "disable_flash_attention", "disable_interactive_logging",
+    "disable_traceback_filtering", "dtype_policy", "enable_flash_attention",
+    "enable_interactive_logging", "enable_traceback_filtering",
+    "enable_unsafe_deserialization", "epsilon", "floatx", "image_data_format",
+    "is_flash_attention_enabled", "is_interactive_logging_enabled", "is_nnx_enabled",
+    "is_traceback_filtering_enabled", "max_epochs", "max_steps_per_epoch",
+    "set_backend", "set_dtype_policy", "set_epsilon", "set_floatx",
+    "set_image_data_format", "set_max_epochs", "set_max_steps_per_epoch",
+]  # fmt: skip
+
+
+def backend() -> str:
+    """Return the name of the engine, which is always `"jax"`."""
+    return "jax"
+
+
+def set_backend(backend: str) -> None:
+    """Accept `"jax"`, the one engine there is.
+
+    Raises:
+        ValueError: another engine.
+    """
+    if backend != "jax":
+        raise ValueError(
+            f"Lamina has one engine, 'jax'. Received: backend={backend!r}. For another "
+            "one use Keras, which reads Lamina's files."
+        )
+
+
+def enable_interactive_logging() -> None:
+    """Print progress to the terminal, as a bar that redraws itself."""
+    settings.put("interactive_logging", True)
+
+
+def disable_interactive_logging() -> None:
+    """Send progress to Python's `logging` instead of the terminal."""
+    settings.put("interactive_logging", False)
+
+
+def is_interactive_logging_enabled() -> bool:
+    """Tell whether progress is printed to the terminal."""
+    return settings.get("interactive_logging")
+
+
+def enable_traceback_filtering() -> None:
+    """Leave Lamina's own frames out of tracebacks."""
+    settings.put("traceback_filtering", True)
+
+
+def disable_traceback_filtering() -> None:
+    """Show Lamina's own frames in tracebacks."""
+    settings.put("traceback_filtering", False)
+
+
+def is_traceback_filtering_enabled() -> bool:
+    """Tell whether Lamina's own frames are left out of tracebacks."""
+    return settings.get("traceback_filtering")
+
+
+def enable_flash_attention() -> None:
+    """Ask for flash attention where there is a choice; XLA decides."""
+    settings.put("flash_attention", None)
+
+
+def disable_flash_attention() -> None:
+    """Ask for plain attention."""
+    settings.put("flash_attention", False)
+
+
+def is_flash_attention_enabled() -> bool | None:
+    """Return None when flash attention may be used, False when not."""
+    return settings.get("flash_attention")
+
+
+def enable_unsafe_deserialization() -> None:
+    """Let configs hold lambdas, which are code, for the rest of this thread.
+
+    Only for files from people you trust.
+    """
+    context.safe_mode = False
+
+
+def is_nnx_enabled() -> bool:
+    """Tell whether Variables are Flax NNX's; they never are."""
+    return False
+
+
+def max_epochs() -> int | None:
+    """Return the limit on the epochs of every `fit`, or None."""
+    return settings.get("max_epochs")
+
+
+def set_max_epochs(max_epochs: int | None) -> None:
+    """Limit the epochs of every `fit`; None takes the limit away."""
+    settings.put("max_epochs", max_epochs)
+
+
+def max_steps_per_epoch() -> int | None:
+    """Return the limit on the steps of an epoch, or None."""
+    return settings.get("max_steps_per_epoch")
+
+
+def set_max_steps_per_epoch(max_steps_per_epoch: int | None) -> None:
+    """Limit the steps of every epoch; None takes the limit away."""
+    settings.put("max_steps_per_epoch", max_steps_per_epoch)

@@ -1,0 +1,157 @@
+"""Columns of numbers from what users hold: arrays, frames, tensors, lists.
+
+Foreign types are recognised through `sys.modules`, never imported: a value can only
+be a pandas DataFrame if pandas is loaded already.
+"""
+
+import sys
+
+import jax
+import numpy as np
+
+from lamina.core import settings, structure
+
+
+def unpack(data) -> tuple:
+    """Return `(x, y, sample_weight)` from a batch of one, two or three parts."""
+    if isinstance(data, list):
+        data = tuple(data)
+    if not isinstance(data, tuple):
+        return data, None, None
+    if not 1 <= len(data) <= 3:
+        raise ValueError(
+            "Data is expected to be `x`, `(x, y)` or `(x, y, sample_weight)`. Received a "
+            f"tuple of {len(data)} parts."
+        )
+    return (*data, None, None)[:3]
+
+
+def pack(x, y=None, sample_weight=None):
+    """Return `x`, `(x, y)` or `(x, y, sample_weight)`, as short as it can be."""
+    if y is None and sample_weight is None:
+        return x if not isinstance(x, (tuple, list)) else (x,)
+    return (x, y) if sample_weight is None else (x, y, sample_weight)
+
+
+def as_arrays(value, what="x"):
+    """Return arrays in the structure of `value`, floats in the default float type.
+
+    Args:
+        value: an array, a frame, a tensor, a list of numbers, or lists, tuples and
+            dicts of them.
+        what: its name, for messages.
+
+    Raises:
+        ValueError: an array of objects or text that cannot be numbers.
+        TypeError: something that is no data at all.
+    """
+    return _convert(value, what)
+
+
+def _convert(value, path):
+    if value is None:
+        return None
+    if isinstance(value, dict):
+        return {k: _convert(v, f"{path}[{k!r}]") for k, v in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_convert(v, path) for v in value))
+    if isinstance(value, (list, tuple)):
+        if _is_numbers(value):
+            return _finish(_from_list(value, path), path)
+        return type(value)(_convert(v, f"{path}[{i}]") for i, v in enumerate(value))
+    return _finish(_one(value, path), path)
+
+
+def _is_numbers(value):
+    """Tell a list of numbers (one array) from a list of arrays (several)."""
+    first = value[0] if value else 0.0
+    while isinstance(first, (list, tuple)) and first:
+        first = first[0]
+    return isinstance(first, (int, float, bool, complex, str, bytes, np.generic))
+
+
+def _from_list(value, path):
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(
+            f"`{path}` is a list of rows of different lengths, so it is no array. Pad the "
+            "rows to one length, for instance with `lamina.utils.pad_sequences`."
+        ) from error
+
+
+def _loaded(module, name):
+    """Return a class of a package that is loaded, or an empty tuple."""
+    found = sys.modules.get(module)
+    return getattr(found, name, ()) if found is not None else ()
+
+
+def _one(value, path):
+    if isinstance(value, (np.ndarray, jax.Array)):
+        return value
+    if isinstance(value, _loaded("pandas", "DataFrame")):
+        return _frame(value, path)
+    if isinstance(value, _loaded("pandas", "Series")):
+        return _series(value, path)
+    if isinstance(value, _loaded("torch", "Tensor")):
+        return value.detach().cpu().numpy()
+    if hasattr(value, "to_numpy"):
+        return np.asarray(value.to_numpy())
+    if hasattr(value, "numpy"):
+        return np.asarray(value.numpy())
+    if hasattr(value, "__array__"):
+        return np.asarray(value)
+    if isinstance(value, (int, float, bool)):
+        return np.asarray(value)
+    raise TypeError(
+        f"`{path}` is no data that can be trained on. Received: {value!r} (of type "
+        f"{type(value).__name__}). Pass arrays, DataFrames, or something that yields "
+        "batches."
+    )
+
+
+def _frame(frame, path):
+    bad = [str(c) for c, dtype in frame.dtypes.items() if dtype.kind in "OSU"]
+    if bad:
+        raise ValueError(
+            f"`{path}` is a DataFrame with columns that are not numbers: {bad}. Encode "
+            "them (for instance `pandas.get_dummies`, or `.cat.codes`), or drop them."
+        )
+    return frame.to_numpy()
+
+
+def _series(series, path):
+    if str(series.dtype) == "category":
+        return series.cat.codes.to_numpy()
+    array = series.to_numpy()
+    return np.expand_dims(array, -1) if array.ndim == 1 else array
+
+
+def _finish(array, path):
+    """Check the dtype; bring floats to the default float type, once and for all."""
+    kind = array.dtype.kind if isinstance(array, np.ndarray) else None
+    if kind == "O":
+        raise ValueError(
+            f"`{path}` is an array of objects (shape {array.shape}), not of numbers. "
+            "Mostly it is a list of rows of different lengths: pad them "
+            "(`lamina.utils.pad_sequences`) or `numpy.stack` them."
+        )
+    if kind == "f" and array.dtype.name in ("float64", "float32", "float16"):
+        wanted = settings.floatx()
+        if array.dtype.name == "float64" and wanted != "float64":
+            return array.astype(wanted if wanted != "bfloat16" else "float32")
+    return array
+
+
+def rows_of(value, path="x"):
+    """Return the number of rows of all arrays of a structure.
+
+    Raises:
+        ValueError: they differ; the message has each.
+    """
+    named = [
+        (".".join((path, *map(str, p))), x)
+        for p, x in structure.flatten_with_names(value)
+        if x is not None
+    ]
+    return {name: (x.shape[0] if x.ndim else None) for name, x in named}

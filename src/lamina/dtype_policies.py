@@ -1,0 +1,161 @@
+"""Dtype policies, and maps that choose one by the path of a layer."""
+
+import collections.abc
+import re
+
+from lamina.core.config import deserialize_keras_object, serialize_keras_object
+from lamina.core.policy import (
+    DTypePolicy,
+    FloatDTypePolicy,
+    dtype_policy,
+    get_policy,
+)
+
+__all__ = [
+    "DTypePolicy", "DTypePolicyMap", "FloatDTypePolicy", "deserialize", "get",
+    "serialize",
+]  # fmt: skip
+
+
+class DTypePolicyMap(DTypePolicy, collections.abc.MutableMapping):
+    """Policies by the paths of layers; keys are regular expressions.
+
+    Args:
+        default_policy: for paths that no key matches; the global policy when None.
+        policy_map: a dict from paths to policies.
+
+    Raises:
+        TypeError: `policy_map` is no dict.
+        ValueError: a value is no policy.
+
+    >>> import lamina
+    >>> policies = lamina.dtype_policies.DTypePolicyMap()
+    >>> policies["encoder/.*"] = lamina.DTypePolicy("mixed_bfloat16")
+    >>> policies["encoder/dense"].compute_dtype
+    'bfloat16'
+    """
+
+    def __init__(self, default_policy=None, policy_map=None):
+        if isinstance(default_policy, DTypePolicyMap):
+            raise ValueError("`default_policy` cannot be a `DTypePolicyMap`.")
+        if policy_map is not None and not isinstance(policy_map, dict):
+            raise TypeError(
+                "If specified, `policy_map` must be a dict. Received: "
+                f"policy_map={policy_map} of type {type(policy_map)}"
+            )
+        self._given = default_policy
+        self._default = get_policy(default_policy)
+        self._policies = policy_map or {}
+
+    @property
+    def name(self) -> str:
+        """The map's name."""
+        return "map_" + self.default_policy.name
+
+    @property
+    def default_policy(self) -> DTypePolicy:
+        """The policy of paths that no key matches."""
+        return self._default
+
+    @property
+    def compute_dtype(self) -> str:
+        """The dtype that layers without an entry compute in."""
+        return self.default_policy.compute_dtype
+
+    @property
+    def variable_dtype(self) -> str:
+        """The dtype that layers without an entry keep weights in."""
+        return self.default_policy.variable_dtype
+
+    @property
+    def quantization_mode(self):
+        """None: entries may have one, the map has not."""
+        return self.default_policy.quantization_mode
+
+    def __getitem__(self, key):
+        if key in self._policies:
+            return self._policies[key]
+        found = [k for k in self._policies if re.fullmatch(k, key)]
+        if len(found) > 1:
+            raise ValueError(
+                f"Path '{key}' matches multiple dtype policy specification keys: "
+                f"{found}. Please make sure each path only matches at most one."
+            )
+        return self._policies[found[0]] if found else self.default_policy
+
+    def __setitem__(self, key, policy):
+        if key in self._policies:
+            raise ValueError(
+                f"{key} already exist in the DTypePolicyMap with value "
+                f"{self._policies[key]}. Please make sure to not use duplicated keys."
+            )
+        try:
+            policy = get_policy(policy)
+        except Exception:
+            raise ValueError(
+                "Cannot interpret the assigned value by `get`. Received: "
+                f"{policy} of type {type(policy)}"
+            ) from None
+        self._policies[key] = policy
+
+    def __delitem__(self, key):
+        del self._policies[key]
+
+    def __contains__(self, key):
+        return key in self._policies
+
+    def __len__(self):
+        return len(self._policies)
+
+    def __iter__(self):
+        return iter(self._policies)
+
+    def __eq__(self, other):
+        return (
+            isinstance(other, DTypePolicyMap)
+            and self._default == other._default
+            and self._policies == other._policies
+        )
+
+    __hash__ = None  # it changes
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments."""
+        given = self._given
+        return {
+            "default_policy": None if given is None else serialize(self._default),
+            "policy_map": {k: serialize(p) for k, p in self._policies.items()},
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Make a map from `get_config()`."""
+        policies = config["policy_map"] or {}
+        default = config["default_policy"]
+        return cls(
+            None if default is None else deserialize(default, custom_objects),
+            {key: deserialize(p, custom_objects) for key, p in policies.items()},
+        )
+
+    def __repr__(self):
+        return (
+            f"<DTypePolicyMap at {hex(id(self))}, default={self.default_policy.name}>"
+        )
+
+
+def get(identifier) -> DTypePolicy:
+    """Return a policy for a policy, its name, a dtype, its config or None."""
+    return dtype_policy() if identifier is None else get_policy(identifier)
+
+
+def serialize(dtype_policy):
+    """Return the config of a policy."""
+    return serialize_keras_object(dtype_policy)
+
+
+def deserialize(config, custom_objects=None):
+    """Make a policy from its config."""
+    table = {c.__name__: c for c in (DTypePolicy, FloatDTypePolicy, DTypePolicyMap)}
+    return deserialize_keras_object(
+        config, custom_objects=custom_objects, module_objects=table
+    )

@@ -1,0 +1,231 @@
+"""Layers that apply one function to every element, or along one axis."""
+
+import jax.numpy as jnp
+from jax.scipy.special import logsumexp
+
+from lamina import activations
+from lamina.layers import weights
+from lamina.layers.checks import axis_within, described
+from lamina.layers.input_spec import InputSpec
+from lamina.layers.layer import Layer
+
+
+def _number_at_least_zero(layer, name, value, optional=False):
+    if (value is None and optional) or (
+        isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+    ):
+        return value
+    word = "None or a number" if optional else "a number"
+    raise ValueError(
+        f"`{type(layer).__name__}` expected `{name}` to be {word} of at least 0. "
+        f"Received: {name}={value!r}"
+    )
+
+
+class Activation(Layer):
+    """Applies a function to its input: `activation(x)`.
+
+    Args:
+        activation: a function, or its name.
+
+    >>> import lamina, numpy as np
+    >>> lamina.layers.Activation("relu")(np.array([[-1.0, 2.0]])).tolist()
+    [[0.0, 2.0]]
+    """
+
+    def __init__(self, activation, **kwargs):
+        super().__init__(**kwargs)
+        self.activation = activations.get(activation)
+        self.supports_masking = True
+
+    def call(self, inputs):
+        """Return `activation(inputs)`."""
+        return self.activation(inputs)
+
+
+class ReLU(Layer):
+    """Rectifies: `max(x, 0)`, or a piecewise linear function more generally.
+
+    `x` from `threshold` up to `max_value`, `max_value` above it, and
+    `negative_slope * (x - threshold)` below the threshold.
+
+    Args:
+        max_value: the greatest value, or None.
+        negative_slope: the slope below the threshold.
+        threshold: where the function begins to rise.
+
+    Raises:
+        ValueError: one of them is negative.
+
+    >>> import lamina, numpy as np
+    >>> lamina.layers.ReLU(max_value=1.0)(np.array([[-1.0, 0.5, 2.0]])).tolist()
+    [[0.0, 0.5, 1.0]]
+    """
+
+    def __init__(self, max_value=None, negative_slope=0.0, threshold=0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.max_value = _number_at_least_zero(self, "max_value", max_value, True)
+        self.negative_slope = _number_at_least_zero(
+            self, "negative_slope", negative_slope
+        )
+        self.threshold = _number_at_least_zero(self, "threshold", threshold)
+        self.supports_masking = True
+
+    def call(self, inputs):
+        """Return the rectified inputs."""
+        return activations.relu(
+            inputs, self.negative_slope, self.max_value, self.threshold
+        )
+
+
+class LeakyReLU(Layer):
+    """Returns `x` where positive, and `negative_slope * x` elsewhere.
+
+    Args:
+        negative_slope: the slope below zero; `alpha` is an older name for it.
+
+    Raises:
+        ValueError: the slope is negative or None.
+
+    >>> import lamina, numpy as np
+    >>> lamina.layers.LeakyReLU(0.5)(np.array([[-1.0, 2.0]])).tolist()
+    [[-0.5, 2.0]]
+    """
+
+    def __init__(self, negative_slope=0.3, **kwargs):
+        slope = kwargs.pop("alpha", negative_slope)
+        super().__init__(**kwargs)
+        self.negative_slope = _number_at_least_zero(self, "negative_slope", slope)
+        self.supports_masking = True
+
+    def call(self, inputs):
+        """Return the inputs, the negative ones scaled."""
+        return activations.leaky_relu(inputs, self.negative_slope)
+
+
+class PReLU(Layer):
+    """Returns `x` where positive, and `alpha * x` elsewhere, with learnt `alpha`.
+
+    Args:
+        alpha_initializer: the first values of `alpha`, of the input's shape
+            without the batch.
+        alpha_regularizer: a penalty on `alpha`.
+        alpha_constraint: what `alpha` is projected with after each step.
+        shared_axes: axes (from 1) along which one `alpha` serves, such as
+            `[1, 2]` for the height and width of images.
+
+    Raises:
+        ValueError: a shared axis that the input has not.
+
+    Source: He et al., 2015, "Delving deep into rectifiers".
+
+    >>> import lamina, numpy as np
+    >>> layer = lamina.layers.PReLU(alpha_initializer="ones")
+    >>> layer(np.array([[-1.0, 2.0]])).tolist()
+    [[-1.0, 2.0]]
+    """
+
+    def __init__(
+        self,
+        alpha_initializer="Zeros",
+        alpha_regularizer=None,
+        alpha_constraint=None,
+        shared_axes=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        weights.keep(
+            self,
+            alpha_initializer=alpha_initializer,
+            alpha_regularizer=alpha_regularizer,
+            alpha_constraint=alpha_constraint,
+        )
+        if shared_axes is not None and not isinstance(shared_axes, (list, tuple)):
+            shared_axes = [shared_axes]
+        self.shared_axes = None if shared_axes is None else list(shared_axes)
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        """Make `alpha`."""
+        shape = list(input_shape)
+        for axis in self.shared_axes or ():
+            shape[axis_within(described(self), axis, len(shape))] = 1
+        if None in shape[1:]:
+            raise ValueError(
+                f"{described(self)} makes one `alpha` for each place and needs to know "
+                f"how many there are. Received: input shape {tuple(input_shape)}. List "
+                "the axes of unknown size in `shared_axes`."
+            )
+        self.alpha = weights.make(self, "alpha", shape[1:])
+        own = set(range(1, len(shape))) - {
+            a % len(shape) for a in self.shared_axes or ()
+        }
+        self.input_spec = InputSpec(
+            ndim=len(shape), axes={axis: shape[axis] for axis in sorted(own)}
+        )
+
+    def call(self, inputs):
+        """Return the inputs, the negative ones scaled by `alpha`."""
+        return jnp.maximum(inputs, 0) + self.alpha * jnp.minimum(inputs, 0)
+
+
+class ELU(Layer):
+    """Returns `x` where positive, and `alpha * (exp(x) - 1)` elsewhere.
+
+    Args:
+        alpha: the limit of the negative side.
+
+    Source: Clevert et al., 2016, "Fast and accurate deep network learning by
+    exponential linear units".
+
+    >>> import lamina, numpy as np
+    >>> lamina.layers.ELU()(np.array([[0.0, 2.0]])).tolist()
+    [[0.0, 2.0]]
+    """
+
+    def __init__(self, alpha=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.alpha = alpha
+        self.supports_masking = True
+
+    def call(self, inputs):
+        """Return the exponential linear function of the inputs."""
+        return activations.elu(inputs, self.alpha)
+
+
+class Softmax(Layer):
+    """Turns scores into shares that sum to one: `exp(x) / sum(exp(x))`.
+
+    Args:
+        axis: the axis, or several, to sum over.
+
+    >>> import lamina, numpy as np
+    >>> lamina.layers.Softmax()(np.array([[1.0, 1.0]])).tolist()
+    [[0.5, 0.5]]
+    """
+
+    def __init__(self, axis=-1, **kwargs):
+        super().__init__(**kwargs)
+        self.axis = axis
+        self.supports_masking = True
+
+    def call(self, inputs, mask=None):
+        """Return the shares.
+
+        Args:
+            inputs: the scores.
+            mask: True where an entry counts, of the inputs' shape; the others get
+                a share of zero.
+        """
+        axes = self.axis if isinstance(self.axis, (list, tuple)) else (self.axis,)
+        axes = tuple(axis_within(described(self), a, inputs.ndim) for a in axes)
+        if mask is None:
+            scores = inputs
+        else:
+            # A finite number: rows without any entry must not become NaN.
+            scores = jnp.where(mask, inputs, jnp.finfo(inputs.dtype).min / 2)
+        if len(axes) == 1:
+            shares = activations.softmax(scores, axes[0])
+        else:
+            shares = jnp.exp(scores - logsumexp(scores, axes, keepdims=True))
+        return shares if mask is None else jnp.where(mask, shares, 0)

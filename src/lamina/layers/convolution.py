@@ -1,0 +1,667 @@
+"""Convolutions over one, two or three spatial dimensions.
+
+One class serves all dimensions of a kind; `Conv2D` and its like only say how many
+there are. The arithmetic is in `lamina.kernels`.
+"""
+
+from lamina import activations
+from lamina.kernels import conv, conv_transpose, depthwise_conv
+from lamina.layers import weights
+from lamina.layers.checks import described, int_tuple, one_of, positive_int
+from lamina.layers.input_spec import InputSpec
+from lamina.layers.layer import Layer
+from lamina.core.settings import standardize_data_format
+
+
+def _keep_window(layer, kernel_size, strides, padding, data_format, dilation_rate):
+    """Check and store what every kind of convolution takes."""
+    owner, rank = type(layer).__name__, layer.rank
+    layer.kernel_size = int_tuple(owner, "kernel_size", kernel_size, rank)
+    layer.strides = int_tuple(owner, "strides", strides, rank)
+    layer.dilation_rate = int_tuple(owner, "dilation_rate", dilation_rate, rank)
+    layer.padding = one_of(owner, "padding", padding, layer._paddings)
+    layer.data_format = standardize_data_format(data_format)
+    layer.input_spec = InputSpec(ndim=rank + 2)
+
+
+def _refuse_strided_dilation(layer):
+    if max(layer.strides) > 1 and max(layer.dilation_rate) > 1:
+        raise ValueError(
+            f"`{type(layer).__name__}` takes `strides > 1` or `dilation_rate > 1`, not "
+            f"both. Received: strides={layer.strides}, "
+            f"dilation_rate={layer.dilation_rate}. Leave one of them at 1."
+        )
+
+
+def _channels(layer, input_shape):
+    """Return the number of input channels, and ask for it in later calls."""
+    axis = -1 if layer.data_format == "channels_last" else 1
+    channels = input_shape[axis]
+    if channels is None:
+        raise ValueError(
+            f"{described(layer)} needs to know the number of channels. Received: input "
+            f"shape {tuple(input_shape)} with data_format={layer.data_format!r}, where "
+            f"axis {axis} is None. Give its size in the shape of the input."
+        )
+    layer.input_spec = InputSpec(ndim=layer.rank + 2, axes={axis: channels})
+    return channels
+
+
+def _check_size(layer, inputs):
+    """Raise where a window without padding does not fit into the input."""
+    if layer.padding != "valid":
+        return
+    last = layer.data_format == "channels_last"
+    sizes = inputs.shape[1:-1] if last else inputs.shape[2:]
+    for size, cells, step in zip(
+        sizes, layer.kernel_size, layer.dilation_rate, strict=True
+    ):
+        extent = (cells - 1) * step + 1
+        if isinstance(size, int) and size < extent:
+            raise ValueError(
+                f"{described(layer)} has a window of {extent} cells, more than the "
+                f"{size} of its input, so its output would be empty. Received: input "
+                f"shape {tuple(inputs.shape)}, kernel_size={layer.kernel_size}, "
+                f"dilation_rate={layer.dilation_rate}, "
+                f"data_format={layer.data_format!r}. Use padding='same', a smaller "
+                "kernel, or fewer layers that shrink the input before it."
+            )
+
+
+def _finished(layer, y):
+    """Add the bias and apply the activation."""
+    if layer.bias is not None:
+        last = layer.data_format == "channels_last"
+        bias = layer.bias.value
+        y = y + (bias if last else bias.reshape(-1, *(1,) * layer.rank))
+    return layer.activation(y) if layer.activation is not None else y
+
+
+class Conv(Layer):
+    """Slides a window over the input and takes weighted sums of what it sees.
+
+    `y[p, o] = activation(sum over t, c of x[p * strides + t * dilation_rate, c] *
+    kernel[t, c, o] + bias[o])`. The base of `Conv1D`, `Conv2D` and `Conv3D`.
+
+    Input `(batch, *spatial, channels)`, or `(batch, channels, *spatial)` with
+    `data_format="channels_first"`; the output alike with `filters` channels.
+
+    Args:
+        filters: the number of output channels.
+        kernel_size: the cells of the window, one number for each spatial
+            dimension, or one for all.
+        strides: the distance of neighbouring windows.
+        padding: `"valid"` (windows inside the input), `"same"` (zeros around it so
+            that sizes are kept, up to strides) or, in one dimension, `"causal"`
+            (zeros before it, so that no output sees later input).
+        data_format: `"channels_last"` or `"channels_first"`.
+        dilation_rate: the distance of neighbouring cells of the window.
+        groups: the number of independent parts of channels and filters.
+        activation: a function of the sums, or its name.
+        use_bias: whether a bias is added.
+        kernel_initializer: the first values of the kernel
+            `(*kernel_size, channels // groups, filters)`.
+        bias_initializer: the first values of the bias `(filters,)`.
+        kernel_regularizer: a penalty on the kernel.
+        bias_regularizer: a penalty on the bias.
+        activity_regularizer: a penalty on the output.
+        kernel_constraint: what the kernel is projected with after each step.
+        bias_constraint: likewise for the bias.
+
+    Raises:
+        ValueError: a size is not positive, the padding is unknown, both strides
+            and dilation are above 1, groups do not divide filters and channels,
+            or the window is larger than the input.
+    """
+
+    rank = 2
+    _paddings = ("valid", "same")
+    get_config = weights.config_with_activity
+
+    def __init__(
+        self,
+        filters,
+        kernel_size,
+        strides=1,
+        padding="valid",
+        data_format=None,
+        dilation_rate=1,
+        groups=1,
+        activation=None,
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        bias_constraint=None,
+        **kwargs,
+    ):
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        owner = type(self).__name__
+        self.filters = positive_int(owner, "filters", filters)
+        self.groups = positive_int(owner, "groups", groups)
+        _keep_window(self, kernel_size, strides, padding, data_format, dilation_rate)
+        _refuse_strided_dilation(self)
+        if filters % groups:
+            raise ValueError(
+                f"`{owner}` expected `groups` to divide `filters`. "
+                f"Received: filters={filters}, groups={groups}"
+            )
+        self.activation = activations.get(activation)
+        self.use_bias = use_bias
+        weights.keep(
+            self,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+        )
+
+    def build(self, input_shape):
+        """Make the kernel, and the bias if there is one."""
+        channels = _channels(self, input_shape)
+        if channels % self.groups:
+            raise ValueError(
+                f"{described(self)} expected the number of input channels to be a "
+                f"multiple of `groups`. Received: groups={self.groups}, input shape "
+                f"{tuple(input_shape)} with {channels} channels"
+            )
+        shape = (*self.kernel_size, channels // self.groups, self.filters)
+        self.kernel = weights.make(self, "kernel", shape)
+        self.bias = weights.make(self, "bias", shape[-1:]) if self.use_bias else None
+
+    def call(self, inputs):
+        """Return the convolved inputs."""
+        _check_size(self, inputs)
+        padding = self.padding
+        if padding == "causal":
+            before = (self.kernel_size[0] - 1) * self.dilation_rate[0]
+            padding = [(before, 0)]
+        y = conv(
+            inputs,
+            self.kernel.value,
+            strides=self.strides,
+            padding=padding,
+            dilation=self.dilation_rate,
+            groups=self.groups,
+            channels_last=self.data_format == "channels_last",
+        )
+        return _finished(self, y)
+
+
+class Conv1D(Conv):
+    """Convolves sequences `(batch, steps, channels)`; the arguments are `Conv`'s.
+
+    >>> import lamina, numpy as np
+    >>> layer = lamina.layers.Conv1D(4, 3, padding="causal")
+    >>> layer(np.ones((2, 10, 8))).shape
+    (2, 10, 4)
+    """
+
+    rank = 1
+    _paddings = ("valid", "same", "causal")
+
+
+class Conv2D(Conv):
+    """Convolves images `(batch, height, width, channels)`; arguments as in `Conv`.
+
+    >>> import lamina, numpy as np
+    >>> layer = lamina.layers.Conv2D(4, (3, 3), activation="relu")
+    >>> layer(np.ones((2, 10, 10, 3))).shape
+    (2, 8, 8, 4)
+    """
+
+    rank = 2
+
+
+class Conv3D(Conv):
+    """Convolves volumes `(batch, depth, height, width, channels)` as in `Conv`.
+
+    >>> import lamina, numpy as np
+    >>> lamina.layers.Conv3D(4, 3, strides=2)(np.ones((1, 5, 5, 5, 2))).shape
+    (1, 2, 2, 2, 4)
+    """
+
+    rank = 3
+
+
+class ConvTranspose(Layer):
+    """Spreads every value of the input over a window: a convolution's gradient.
+
+    The base of `Conv1DTranspose`, `Conv2DTranspose` and `Conv3DTranspose`. An axis
+    of size n becomes `n * strides` long with `padding="same"`, and
+    `(n - 1) * strides + (kernel_size - 1) * dilation_rate + 1` with `"valid"` (at
+    least `n * strides`).
+
+    Args:
+        filters: the number of output channels.
+        kernel_size: the cells of the window.
+        strides: the distance of neighbouring windows in the output.
+        padding: `"valid"` or `"same"`.
+        output_padding: cells added at the end of each axis, fewer than the
+            strides; None for the size above.
+        data_format: `"channels_last"` or `"channels_first"`.
+        dilation_rate: the distance of neighbouring cells of the window.
+        activation: a function of the sums, or its name.
+        use_bias: whether a bias is added.
+        kernel_initializer: the first values of the kernel
+            `(*kernel_size, filters, channels)`.
+        bias_initializer: the first values of the bias `(filters,)`.
+        kernel_regularizer: a penalty on the kernel.
+        bias_regularizer: a penalty on the bias.
+        activity_regularizer: a penalty on the output.
+        kernel_constraint: what the kernel is projected with after each step.
+        bias_constraint: likewise for the bias.
+
+    Raises:
+        ValueError: a size is not positive, the padding is unknown, both strides
+            and dilation are above 1, or `output_padding` is not below `strides`.
+    """
+
+    rank = 2
+    _paddings = ("valid", "same")
+    get_config = weights.config_with_activity
+
+    def __init__(
+        self,
+        filters,
+        kernel_size,
+        strides=1,
+        padding="valid",
+        output_padding=None,
+        data_format=None,
+        dilation_rate=1,
+        activation=None,
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        bias_constraint=None,
+        **kwargs,
+    ):
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        owner = type(self).__name__
+        self.filters = positive_int(owner, "filters", filters)
+        _keep_window(self, kernel_size, strides, padding, data_format, dilation_rate)
+        _refuse_strided_dilation(self)
+        self.output_padding = None
+        if output_padding is not None:
+            self.output_padding = int_tuple(
+                owner, "output_padding", output_padding, self.rank, zero=True
+            )
+            pairs = zip(self.output_padding, self.strides, strict=True)
+            if any(extra >= stride for extra, stride in pairs):
+                raise ValueError(
+                    f"`{owner}`: `output_padding` must be strictly less than `strides` "
+                    "along each dimension. Received: "
+                    f"output_padding={self.output_padding}, strides={self.strides}"
+                )
+        self.activation = activations.get(activation)
+        self.use_bias = use_bias
+        weights.keep(
+            self,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+        )
+
+    def build(self, input_shape):
+        """Make the kernel, and the bias if there is one."""
+        shape = (*self.kernel_size, self.filters, _channels(self, input_shape))
+        self.kernel = weights.make(self, "kernel", shape)
+        self.bias = None
+        if self.use_bias:
+            self.bias = weights.make(self, "bias", (self.filters,))
+
+    def call(self, inputs):
+        """Return the spread inputs."""
+        y = conv_transpose(
+            inputs,
+            self.kernel.value,
+            strides=self.strides,
+            padding=self.padding,
+            output_padding=self.output_padding,
+            dilation=self.dilation_rate,
+            channels_last=self.data_format == "channels_last",
+        )
+        return _finished(self, y)
+
+
+class Conv1DTranspose(ConvTranspose):
+    """Spreads sequences `(batch, steps, channels)` as `ConvTranspose` tells.
+
+    >>> import lamina, numpy as np
+    >>> lamina.layers.Conv1DTranspose(4, 3, strides=2)(np.ones((2, 5, 8))).shape
+    (2, 11, 4)
+    """
+
+    rank = 1
+
+
+class Conv2DTranspose(ConvTranspose):
+    """Spreads images `(batch, height, width, channels)` as `ConvTranspose` tells.
+
+    >>> import lamina, numpy as np
+    >>> layer = lamina.layers.Conv2DTranspose(4, 3, strides=2, padding="same")
+    >>> layer(np.ones((2, 5, 5, 8))).shape
+    (2, 10, 10, 4)
+    """
+
+    rank = 2
+
+
+class Conv3DTranspose(ConvTranspose):
+    """Spreads volumes `(batch, depth, height, width, channels)`.
+
+    The arguments are those of `ConvTranspose`; `output_padding` comes after
+    `data_format`, as in Keras.
+
+    >>> import lamina, numpy as np
+    >>> lamina.layers.Conv3DTranspose(4, 2, strides=2)(np.ones((1, 2, 2, 2, 3))).shape
+    (1, 4, 4, 4, 4)
+    """
+
+    rank = 3
+
+    def __init__(
+        self,
+        filters,
+        kernel_size,
+        strides=1,
+        padding="valid",
+        data_format=None,
+        output_padding=None,
+        dilation_rate=1,
+        activation=None,
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        bias_constraint=None,
+        **kwargs,
+    ):
+        super().__init__(
+            filters, kernel_size, strides, padding, output_padding, data_format,
+            dilation_rate, activation, use_bias, kernel_initializer, bias_initializer,
+            kernel_regularizer, bias_regularizer, activity_regularizer,
+            kernel_constraint, bias_constraint, **kwargs,
+        )  # fmt: skip
+
+
+class DepthwiseConv(Layer):
+    """Convolves every channel on its own, `depth_multiplier` times.
+
+    The base of `DepthwiseConv1D` and `DepthwiseConv2D`. The output has
+    `channels * depth_multiplier` channels; those of one input channel are together.
+
+    Args:
+        kernel_size: the cells of the window.
+        strides: the distance of neighbouring windows.
+        padding: `"valid"` or `"same"`.
+        depth_multiplier: the number of output channels for each input channel.
+        data_format: `"channels_last"` or `"channels_first"`.
+        dilation_rate: the distance of neighbouring cells of the window.
+        activation: a function of the sums, or its name.
+        use_bias: whether a bias is added.
+        depthwise_initializer: the first values of the kernel
+            `(*kernel_size, channels, depth_multiplier)`.
+        bias_initializer: the first values of the bias.
+        depthwise_regularizer: a penalty on the kernel.
+        bias_regularizer: a penalty on the bias.
+        activity_regularizer: a penalty on the output.
+        depthwise_constraint: what the kernel is projected with after each step.
+        bias_constraint: likewise for the bias.
+
+    Raises:
+        ValueError: a size is not positive, the padding is unknown, or the window
+            is larger than the input.
+    """
+
+    rank = 2
+    _paddings = ("valid", "same")
+    get_config = weights.config_with_activity
+
+    def __init__(
+        self,
+        kernel_size,
+        strides=1,
+        padding="valid",
+        depth_multiplier=1,
+        data_format=None,
+        dilation_rate=1,
+        activation=None,
+        use_bias=True,
+        depthwise_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        depthwise_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        depthwise_constraint=None,
+        bias_constraint=None,
+        **kwargs,
+    ):
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        self.depth_multiplier = positive_int(
+            type(self).__name__, "depth_multiplier", depth_multiplier
+        )
+        _keep_window(self, kernel_size, strides, padding, data_format, dilation_rate)
+        self.activation = activations.get(activation)
+        self.use_bias = use_bias
+        weights.keep(
+            self,
+            depthwise_initializer=depthwise_initializer,
+            bias_initializer=bias_initializer,
+            depthwise_regularizer=depthwise_regularizer,
+            bias_regularizer=bias_regularizer,
+            depthwise_constraint=depthwise_constraint,
+            bias_constraint=bias_constraint,
+        )
+
+    def build(self, input_shape):
+        """Make the kernel, and the bias if there is one."""
+        channels = _channels(self, input_shape)
+        shape = (*self.kernel_size, channels, self.depth_multiplier)
+        self.kernel = weights.make(self, "depthwise", shape, name="kernel")
+        self.bias = None
+        if self.use_bias:
+            self.bias = weights.make(self, "bias", (channels * self.depth_multiplier,))
+
+    def call(self, inputs):
+        """Return the convolved inputs."""
+        _check_size(self, inputs)
+        y = depthwise_conv(
+            inputs,
+            self.kernel.value,
+            strides=self.strides,
+            padding=self.padding,
+            dilation=self.dilation_rate,
+            channels_last=self.data_format == "channels_last",
+        )
+        return _finished(self, y)
+
+
+class DepthwiseConv1D(DepthwiseConv):
+    """Convolves each channel of sequences on its own, as `DepthwiseConv` tells.
+
+    >>> import lamina, numpy as np
+    >>> lamina.layers.DepthwiseConv1D(3, depth_multiplier=2)(np.ones((1, 5, 3))).shape
+    (1, 3, 6)
+    """
+
+    rank = 1
+
+
+class DepthwiseConv2D(DepthwiseConv):
+    """Convolves each channel of images on its own, as `DepthwiseConv` tells.
+
+    >>> import lamina, numpy as np
+    >>> lamina.layers.DepthwiseConv2D(3, padding="same")(np.ones((1, 5, 5, 3))).shape
+    (1, 5, 5, 3)
+    """
+
+    rank = 2
+
+
+class SeparableConv(Layer):
+    """A depthwise convolution, then one of a single cell that mixes channels.
+
+    The base of `SeparableConv1D` and `SeparableConv2D`: far fewer weights than a
+    full convolution of the same window.
+
+    Args:
+        filters: the number of output channels.
+        kernel_size: the cells of the window.
+        strides: the distance of neighbouring windows.
+        padding: `"valid"` or `"same"`.
+        data_format: `"channels_last"` or `"channels_first"`.
+        dilation_rate: the distance of neighbouring cells of the window.
+        depth_multiplier: the number of channels between, for each input channel.
+        activation: a function of the sums, or its name.
+        use_bias: whether a bias is added.
+        depthwise_initializer: the first values of the depthwise kernel
+            `(*kernel_size, channels, depth_multiplier)`.
+        pointwise_initializer: the first values of the mixing kernel
+            `(1..., channels * depth_multiplier, filters)`.
+        bias_initializer: the first values of the bias `(filters,)`.
+        depthwise_regularizer: a penalty on the depthwise kernel.
+        pointwise_regularizer: a penalty on the mixing kernel.
+        bias_regularizer: a penalty on the bias.
+        activity_regularizer: a penalty on the output.
+        depthwise_constraint: what the depthwise kernel is projected with.
+        pointwise_constraint: likewise for the mixing kernel.
+        bias_constraint: likewise for the bias.
+
+    Raises:
+        ValueError: a size is not positive, the padding is unknown, or the window
+            is larger than the input.
+
+    Source: Chollet, 2017, "Xception: deep learning with depthwise separable
+    convolutions".
+    """
+
+    rank = 2
+    _paddings = ("valid", "same")
+    get_config = weights.config_with_activity
+
+    def __init__(
+        self,
+        filters,
+        kernel_size,
+        strides=1,
+        padding="valid",
+        data_format=None,
+        dilation_rate=1,
+        depth_multiplier=1,
+        activation=None,
+        use_bias=True,
+        depthwise_initializer="glorot_uniform",
+        pointwise_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        depthwise_regularizer=None,
+        pointwise_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        depthwise_constraint=None,
+        pointwise_constraint=None,
+        bias_constraint=None,
+        **kwargs,
+    ):
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        owner = type(self).__name__
+        self.filters = positive_int(owner, "filters", filters)
+        self.depth_multiplier = positive_int(
+            owner, "depth_multiplier", depth_multiplier
+        )
+        _keep_window(self, kernel_size, strides, padding, data_format, dilation_rate)
+        self.activation = activations.get(activation)
+        self.use_bias = use_bias
+        weights.keep(
+            self,
+            depthwise_initializer=depthwise_initializer,
+            pointwise_initializer=pointwise_initializer,
+            bias_initializer=bias_initializer,
+            depthwise_regularizer=depthwise_regularizer,
+            pointwise_regularizer=pointwise_regularizer,
+            bias_regularizer=bias_regularizer,
+            depthwise_constraint=depthwise_constraint,
+            pointwise_constraint=pointwise_constraint,
+            bias_constraint=bias_constraint,
+        )
+
+    def build(self, input_shape):
+        """Make both kernels, and the bias if there is one."""
+        channels = _channels(self, input_shape)
+        between = channels * self.depth_multiplier
+        self.depthwise_kernel = weights.make(
+            self,
+            "depthwise",
+            (*self.kernel_size, channels, self.depth_multiplier),
+            name="depthwise_kernel",
+        )
+        self.pointwise_kernel = weights.make(
+            self,
+            "pointwise",
+            (*(1,) * self.rank, between, self.filters),
+            name="pointwise_kernel",
+        )
+        self.bias = None
+        if self.use_bias:
+            self.bias = weights.make(self, "bias", (self.filters,))
+
+    def call(self, inputs):
+        """Return the convolved and mixed inputs."""
+        _check_size(self, inputs)
+        last = self.data_format == "channels_last"
+        ones = (1,) * self.rank
+        y = depthwise_conv(
+            inputs,
+            self.depthwise_kernel.value,
+            strides=self.strides,
+            padding=self.padding,
+            dilation=self.dilation_rate,
+            channels_last=last,
+        )
+        y = conv(
+            y,
+            self.pointwise_kernel.value,
+            strides=ones,
+            padding="valid",
+            dilation=ones,
+            channels_last=last,
+        )
+        return _finished(self, y)
+
+
+class SeparableConv1D(SeparableConv):
+    """Convolves sequences `(batch, steps, channels)` as `SeparableConv` tells.
+
+    >>> import lamina, numpy as np
+    >>> lamina.layers.SeparableConv1D(4, 3)(np.ones((1, 5, 3))).shape
+    (1, 3, 4)
+    """
+
+    rank = 1
+
+
+class SeparableConv2D(SeparableConv):
+    """Convolves images `(batch, height, width, channels)` as `SeparableConv` tells.
+
+    >>> import lamina, numpy as np
+    >>> lamina.layers.SeparableConv2D(4, 3)(np.ones((1, 5, 5, 3))).shape
+    (1, 3, 3, 4)
+    """
+
+    rank = 2

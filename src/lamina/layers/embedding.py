@@ -1,0 +1,199 @@
+"""Tables of learnt vectors: from numbers to vectors, and back to scores."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from lamina.core.dtypes import is_int, standardize_dtype
+from lamina.core.policy import get_policy
+from lamina.kernels import dense, embedding
+from lamina.layers import weights as hooks
+from lamina.layers.core import refuse_variants
+from lamina.layers.layer import Layer
+from lamina.ops import numpy as ops
+
+
+def _size(owner, name, value):
+    """Return a positive integer; a float is an error of type, as in Keras."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value <= 0:
+        error = TypeError if isinstance(value, float) else ValueError
+        raise error(
+            f"`{owner}`: `{name}` must be a positive integer. "
+            f"Received: {name}={value!r} (of type {type(value).__name__})"
+        )
+    return int(value)
+
+
+class Embedding(Layer):
+    """Looks up a learnt vector for each integer.
+
+    Input: integers of any shape, from 0 to below `input_dim`. Output: that shape
+    with `output_dim` added; an integer outside of the table gives NaN.
+
+    Args:
+        input_dim: the number of rows of the table.
+        output_dim: the size of each vector.
+        embeddings_initializer: the first values of the table.
+        embeddings_regularizer: a penalty on the table.
+        embeddings_constraint: what the table is projected with after each step.
+        mask_zero: whether 0 is padding that layers after this one pass over.
+        weights: the first values of the table, an array or a list of one.
+        lora_rank: not supported; must be None.
+        lora_alpha: not supported.
+        quantization_config: not supported; must be None.
+
+    Raises:
+        TypeError: a size is a float.
+        ValueError: a size is no positive integer, or `weights` has another shape.
+
+    >>> import lamina, numpy as np
+    >>> lamina.layers.Embedding(100, 8)(np.array([[4, 20, 7]])).shape
+    (1, 3, 8)
+    """
+
+    quantization_config = None
+
+    def __init__(
+        self,
+        input_dim,
+        output_dim,
+        embeddings_initializer="uniform",
+        embeddings_regularizer=None,
+        embeddings_constraint=None,
+        mask_zero=False,
+        weights=None,
+        lora_rank=None,
+        lora_alpha=None,
+        quantization_config=None,
+        **kwargs,
+    ):
+        kwargs.pop("input_length", None)  # said nothing that the input does not
+        # Numbers of rows must not pass through a half type; `call` casts instead.
+        kwargs.setdefault("autocast", False)
+        super().__init__(**kwargs)
+        refuse_variants(self, lora_rank, quantization_config)
+        owner = type(self).__name__
+        self.input_dim = _size(owner, "input_dim", input_dim)
+        self.output_dim = _size(owner, "output_dim", output_dim)
+        hooks.keep(
+            self,
+            embeddings_initializer=embeddings_initializer,
+            embeddings_regularizer=embeddings_regularizer,
+            embeddings_constraint=embeddings_constraint,
+        )
+        self.mask_zero = mask_zero
+        self.supports_masking = mask_zero
+        if weights is not None:
+            self.build()
+            single = not isinstance(weights, (list, tuple)) or np.ndim(weights[0]) < 2
+            self.set_weights([np.asarray(weights)] if single else list(weights))
+
+    def build(self, input_shape=None):
+        """Make the table."""
+        shape = (self.input_dim, self.output_dim)
+        self.embeddings = hooks.make(self, "embeddings", shape)
+
+    def call(self, inputs):
+        """Return the rows of the table that the inputs name."""
+        if not is_int(inputs.dtype):
+            inputs = inputs.astype("int32")
+        rows = embedding(self.embeddings.value, inputs)
+        return rows.astype(self.compute_dtype)
+
+    def compute_mask(self, inputs, mask=None):
+        """Return where the inputs are not 0, or None without `mask_zero`."""
+        return ops.not_equal(inputs, 0) if self.mask_zero else None
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        config = hooks.config_with_activity(self)
+        config.pop("weights", None)  # values are saved with the model's weights
+        return config
+
+
+class ReversibleEmbedding(Embedding):
+    """An `Embedding` that also goes back, from vectors to a score for each row.
+
+    `layer(integers)` looks up vectors; `layer(vectors, reverse=True)` returns
+    `vectors @ table.T`, the scores of a language model.
+
+    Args:
+        input_dim: the number of rows of the table.
+        output_dim: the size of each vector.
+        tie_weights: whether the way back uses the same table, or a matrix
+            `(output_dim, input_dim)` of its own.
+        embeddings_initializer: the first values of the table.
+        embeddings_regularizer: a penalty on the table.
+        embeddings_constraint: what the table is projected with after each step.
+        mask_zero: whether 0 is padding that layers after this one pass over.
+        reverse_dtype: the dtype of the way back; the compute dtype when None.
+        logit_soft_cap: a limit c of the scores, `c * tanh(scores / c)`, or None.
+
+    Raises:
+        ValueError: a size is no positive integer.
+
+    >>> import lamina, numpy as np
+    >>> layer = lamina.layers.ReversibleEmbedding(100, 8)
+    >>> vectors = layer(np.array([[4, 20, 7]]))
+    >>> layer(vectors, reverse=True).shape
+    (1, 3, 100)
+    """
+
+    def __init__(
+        self,
+        input_dim,
+        output_dim,
+        tie_weights=True,
+        embeddings_initializer="uniform",
+        embeddings_regularizer=None,
+        embeddings_constraint=None,
+        mask_zero=False,
+        reverse_dtype=None,
+        logit_soft_cap=None,
+        **kwargs,
+    ):
+        super().__init__(
+            input_dim,
+            output_dim,
+            embeddings_initializer=embeddings_initializer,
+            embeddings_regularizer=embeddings_regularizer,
+            embeddings_constraint=embeddings_constraint,
+            mask_zero=mask_zero,
+            **kwargs,
+        )
+        self.tie_weights = tie_weights
+        self.reverse_dtype = reverse_dtype
+        self.logit_soft_cap = logit_soft_cap
+
+    def build(self, input_shape=None):
+        """Make the table, and the matrix of the way back if it has its own."""
+        super().build(input_shape)
+        if not self.tie_weights:
+            self.reverse_embeddings = hooks.make(
+                self,
+                "embeddings",
+                (self.output_dim, self.input_dim),
+                name="reverse_embeddings",
+            )
+
+    def call(self, inputs, reverse=False):
+        """Return rows of the table, or scores of the rows.
+
+        Args:
+            inputs: integers, or vectors `(..., output_dim)` with `reverse`.
+            reverse: whether to go back.
+        """
+        if not reverse:
+            return super().call(inputs)
+        back = (
+            self.embeddings.value.T
+            if self.tie_weights
+            else self.reverse_embeddings.value
+        )
+        dtype = self.compute_dtype
+        if self.reverse_dtype is not None:
+            dtype = get_policy(self.reverse_dtype).compute_dtype
+        dtype = standardize_dtype(dtype)
+        scores = dense(inputs.astype(dtype), back.astype(dtype))
+        if self.logit_soft_cap is None:
+            return scores
+        return jnp.tanh(scores / self.logit_soft_cap) * self.logit_soft_cap

@@ -1,0 +1,375 @@
+"""SimpleRNN, LSTM, GRU: `RNN` over a built-in cell, with a fast kernel.
+
+The kernel computes what the cell would, for the usual activations; anything else
+runs the cell itself.
+"""
+
+from lamina import activations, kernels
+from lamina.core.config import encode_parameter, parameters_of
+from lamina.core.naming import snake_case
+from lamina.layers.checks import one_of
+from lamina.layers.input_spec import InputSpec
+from lamina.layers.recurrent.cells import GRUCell, LSTMCell, SimpleRNNCell
+from lamina.layers.recurrent.rnn import RNN
+
+
+class SimpleRNN(RNN):
+    r"""A plain recurrence: $h_t = \mathrm{activation}(x_t K + h_{t-1} R + b)$.
+
+    Input `(batch, time, features)`, output `(batch, units)`, or with
+    `return_sequences` `(batch, time, units)`.
+
+    Args:
+        units: the size of the output and of the state.
+        activation: a function of the sums, or its name.
+        use_bias: whether a bias is added.
+        kernel_initializer: the first values of the kernel `(features, units)`.
+        recurrent_initializer: the first values of `(units, units)`.
+        bias_initializer: the first values of the bias `(units,)`.
+        kernel_regularizer: a penalty on the kernel.
+        recurrent_regularizer: a penalty on the recurrent kernel.
+        bias_regularizer: a penalty on the bias.
+        activity_regularizer: a penalty on the output.
+        kernel_constraint: what the kernel is projected with after each step.
+        recurrent_constraint: likewise for the recurrent kernel.
+        bias_constraint: likewise for the bias.
+        dropout: the share of inputs dropped in training, the same at all steps.
+        recurrent_dropout: the share of the state dropped, the same at all steps.
+        return_sequences: whether to return the outputs of all steps.
+        return_state: whether to return the last state after the output.
+        go_backwards: whether to begin at the end.
+        stateful: whether a call begins with the state the last one ended with.
+        unroll: True writes all steps out, a number that many per iteration.
+        seed: the seed of the dropout.
+
+    Raises:
+        ValueError: an argument out of its range.
+
+    >>> import lamina, numpy as np
+    >>> lamina.layers.SimpleRNN(4)(np.ones((2, 5, 3))).shape
+    (2, 4)
+    """
+
+    def __init__(
+        self,
+        units,
+        activation="tanh",
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        recurrent_initializer="orthogonal",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        recurrent_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        recurrent_constraint=None,
+        bias_constraint=None,
+        dropout=0.0,
+        recurrent_dropout=0.0,
+        return_sequences=False,
+        return_state=False,
+        go_backwards=False,
+        stateful=False,
+        unroll=False,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(**_arguments(SimpleRNNCell, locals()))
+        self.input_spec = InputSpec(ndim=3)
+
+    def inner_loop(self, sequences, initial_state, mask, training=False):
+        """Run the recurrence over time, by its kernel where that may be."""
+        if not _fast(self, training):
+            return super().inner_loop(sequences, initial_state, mask, training)
+        cell = self.cell
+        outputs, h = kernels.simple_rnn(
+            _dropped(cell, sequences, training),
+            initial_state[0],
+            cell.kernel.value,
+            cell.recurrent_kernel.value,
+            None if cell.bias is None else cell.bias.value,
+            mask=mask,
+            reverse=self.go_backwards,
+            zero_output_for_mask=self.zero_output_for_mask,
+        )
+        return _last(self, outputs, h, mask), outputs, [h]
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return _config(super().get_config(), self, "seed")
+
+
+class LSTM(RNN):
+    r"""Long short-term memory.
+
+    $i, f, g, o = x_t K + h_{t-1} R + b$ in four equal parts;
+    $c_t = \sigma(f)\, c_{t-1} + \sigma(i) \tanh(g)$; $h_t = \sigma(o) \tanh(c_t)$.
+
+    Input `(batch, time, features)`, output `(batch, units)`, or with
+    `return_sequences` `(batch, time, units)`. Its states are $h$ and $c$.
+
+    Args:
+        units: the size of the output and of both states.
+        activation: the function in place of tanh, or its name.
+        recurrent_activation: the function of the gates, or its name.
+        use_bias: whether a bias is added.
+        kernel_initializer: the first values of the kernel `(features, 4 * units)`.
+        recurrent_initializer: the first values of `(units, 4 * units)`.
+        bias_initializer: the first values of the bias `(4 * units,)`.
+        unit_forget_bias: whether the bias of the forget gate begins at one.
+        kernel_regularizer: a penalty on the kernel.
+        recurrent_regularizer: a penalty on the recurrent kernel.
+        bias_regularizer: a penalty on the bias.
+        activity_regularizer: a penalty on the output.
+        kernel_constraint: what the kernel is projected with after each step.
+        recurrent_constraint: likewise for the recurrent kernel.
+        bias_constraint: likewise for the bias.
+        dropout: the share of inputs dropped in training, the same at all steps.
+        recurrent_dropout: the share of the state dropped, the same at all steps.
+        seed: the seed of the dropout.
+        return_sequences: whether to return the outputs of all steps.
+        return_state: whether to return the last states after the output.
+        go_backwards: whether to begin at the end.
+        stateful: whether a call begins with the states the last one ended with.
+        unroll: True writes all steps out, a number that many per iteration.
+        use_cudnn: "auto" takes the fast kernel where it can, False never, True
+            insists on it.
+
+    Raises:
+        ValueError: an argument out of its range, or `use_cudnn=True` where the
+            kernel cannot do what is asked.
+
+    Source: Hochreiter and Schmidhuber, 1997, "Long short-term memory".
+
+    >>> import lamina, numpy as np
+    >>> layer = lamina.layers.LSTM(4, return_sequences=True, return_state=True)
+    >>> [x.shape for x in layer(np.ones((2, 5, 3)))]
+    [(2, 5, 4), (2, 4), (2, 4)]
+    """
+
+    def __init__(
+        self,
+        units,
+        activation="tanh",
+        recurrent_activation="sigmoid",
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        recurrent_initializer="orthogonal",
+        bias_initializer="zeros",
+        unit_forget_bias=True,
+        kernel_regularizer=None,
+        recurrent_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        recurrent_constraint=None,
+        bias_constraint=None,
+        dropout=0.0,
+        recurrent_dropout=0.0,
+        seed=None,
+        return_sequences=False,
+        return_state=False,
+        go_backwards=False,
+        stateful=False,
+        unroll=False,
+        use_cudnn="auto",
+        **kwargs,
+    ):
+        super().__init__(**_arguments(LSTMCell, locals()))
+        self.input_spec = InputSpec(ndim=3)
+        self.use_cudnn = one_of("LSTM", "use_cudnn", use_cudnn, ("auto", True, False))
+
+    def inner_loop(self, sequences, initial_state, mask, training=False):
+        """Run the recurrence over time, by its kernel where that may be."""
+        if not _fast(self, training, self.use_cudnn):
+            return super().inner_loop(sequences, initial_state, mask, training)
+        cell = self.cell
+        outputs, h, c = kernels.lstm(
+            _dropped(cell, sequences, training),
+            *initial_state,
+            cell.kernel.value,
+            cell.recurrent_kernel.value,
+            None if cell.bias is None else cell.bias.value,
+            mask=mask,
+            reverse=self.go_backwards,
+            zero_output_for_mask=self.zero_output_for_mask,
+        )
+        return _last(self, outputs, h, mask), outputs, [h, c]
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return _config(super().get_config(), self, "use_cudnn")
+
+
+class GRU(RNN):
+    r"""Gated recurrent units.
+
+    $z, r, g$ are the parts of $x_t K + h_{t-1} R + b$, the reset gate $\sigma(r)$
+    on the recurrent part of $g$;
+    $h_t = \sigma(z)\, h_{t-1} + (1 - \sigma(z)) \tanh(g)$.
+
+    Input `(batch, time, features)`, output `(batch, units)`, or with
+    `return_sequences` `(batch, time, units)`.
+
+    Args:
+        units: the size of the output and of the state.
+        activation: the function in place of tanh, or its name.
+        recurrent_activation: the function of the gates, or its name.
+        use_bias: whether a bias is added.
+        kernel_initializer: the first values of the kernel `(features, 3 * units)`.
+        recurrent_initializer: the first values of `(units, 3 * units)`.
+        bias_initializer: the first values of the bias: `(2, 3 * units)` when the
+            reset comes after the product, else `(3 * units,)`.
+        kernel_regularizer: a penalty on the kernel.
+        recurrent_regularizer: a penalty on the recurrent kernel.
+        bias_regularizer: a penalty on the bias.
+        activity_regularizer: a penalty on the output.
+        kernel_constraint: what the kernel is projected with after each step.
+        recurrent_constraint: likewise for the recurrent kernel.
+        bias_constraint: likewise for the bias.
+        dropout: the share of inputs dropped in training, the same at all steps.
+        recurrent_dropout: the share of the state dropped, the same at all steps.
+        seed: the seed of the dropout.
+        return_sequences: whether to return the outputs of all steps.
+        return_state: whether to return the last state after the output.
+        go_backwards: whether to begin at the end.
+        stateful: whether a call begins with the state the last one ended with.
+        unroll: True writes all steps out, a number that many per iteration.
+        reset_after: whether the reset gate is applied to the product
+            (`r * (h @ R)`) rather than to the state (`(r * h) @ R`).
+        use_cudnn: "auto" takes the fast kernel where it can, False never, True
+            insists on it.
+
+    Raises:
+        ValueError: an argument out of its range, or `use_cudnn=True` where the
+            kernel cannot do what is asked.
+
+    Source: Cho et al., 2014, "Learning phrase representations using RNN
+    encoder-decoder for statistical machine translation".
+
+    >>> import lamina, numpy as np
+    >>> lamina.layers.GRU(4, return_sequences=True)(np.ones((2, 5, 3))).shape
+    (2, 5, 4)
+    """
+
+    def __init__(
+        self,
+        units,
+        activation="tanh",
+        recurrent_activation="sigmoid",
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        recurrent_initializer="orthogonal",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        recurrent_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        recurrent_constraint=None,
+        bias_constraint=None,
+        dropout=0.0,
+        recurrent_dropout=0.0,
+        seed=None,
+        return_sequences=False,
+        return_state=False,
+        go_backwards=False,
+        stateful=False,
+        unroll=False,
+        reset_after=True,
+        use_cudnn="auto",
+        **kwargs,
+    ):
+        super().__init__(**_arguments(GRUCell, locals()))
+        self.input_spec = InputSpec(ndim=3)
+        self.use_cudnn = one_of("GRU", "use_cudnn", use_cudnn, ("auto", True, False))
+
+    def inner_loop(self, sequences, initial_state, mask, training=False):
+        """Run the recurrence over time, by its kernel where that may be."""
+        if not _fast(self, training, self.use_cudnn):
+            return super().inner_loop(sequences, initial_state, mask, training)
+        cell = self.cell
+        outputs, h = kernels.gru(
+            _dropped(cell, sequences, training),
+            initial_state[0],
+            cell.kernel.value,
+            cell.recurrent_kernel.value,
+            None if cell.bias is None else cell.bias.value,
+            reset_after=cell.reset_after,
+            mask=mask,
+            reverse=self.go_backwards,
+            zero_output_for_mask=self.zero_output_for_mask,
+        )
+        return _last(self, outputs, h, mask), outputs, [h]
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return _config(super().get_config(), self, "use_cudnn")
+
+
+_OVER_TIME = (
+    "return_sequences", "return_state", "go_backwards", "stateful", "unroll",
+    "activity_regularizer",
+)  # fmt: skip
+
+
+def _arguments(cell_class, given):
+    """Make the cell from what a layer was given; return the arguments of `RNN`."""
+    rest = dict(given["kwargs"])
+    cell = cell_class(
+        **{name: given[name] for name in parameters_of(cell_class)},
+        implementation=rest.pop("implementation", 2),
+        dtype=rest.get("dtype"),
+        trainable=rest.get("trainable", True),
+        name=snake_case(cell_class.__name__),
+    )
+    return {"cell": cell, **{name: given[name] for name in _OVER_TIME}, **rest}
+
+
+def _config(config, layer, absent):
+    """Leave out of a config what Keras leaves out, and put the regularizer in."""
+    config = {k: v for k, v in config.items() if k not in ("cell", absent)}
+    config["activity_regularizer"] = encode_parameter(layer.activity_regularizer)
+    return config
+
+
+def _fast(layer, training, wish="auto"):
+    """Tell whether the kernel computes what the cell would."""
+    cell = layer.cell
+    gates = getattr(cell, "recurrent_activation", activations.sigmoid)
+    can = (
+        type(cell) in (SimpleRNNCell, LSTMCell, GRUCell)
+        and cell.activation is activations.tanh
+        and gates is activations.sigmoid
+        and not layer.unroll
+        and not (training and cell.recurrent_dropout)
+        and not (training and cell.dropout and cell.implementation == 1)
+    )
+    if wish is True and not can:
+        raise ValueError(
+            f"Layer {layer.name!r} ({type(layer).__name__}) was made with "
+            "`use_cudnn=True`, but the fast kernel needs activation='tanh', "
+            "recurrent_activation='sigmoid', unroll=False and no recurrent dropout. "
+            "Pass `use_cudnn='auto'` to use it only where it can be used."
+        )
+    return can and wish is not False
+
+
+def _dropped(cell, sequences, training):
+    mask = cell.get_dropout_mask(sequences[:, 0]) if training else None
+    return sequences if mask is None else sequences * mask[:, None]
+
+
+def _last(layer, outputs, h, mask):
+    zeroed = layer.zero_output_for_mask and mask is not None
+    return outputs[:, -1] if zeroed else h
+
+
+def _from_cell(name):
+    return property(lambda layer: getattr(layer.cell, name), doc=f"The cell's `{name}`.")
+
+
+for _layer, _cell in ((SimpleRNN, SimpleRNNCell), (LSTM, LSTMCell), (GRU, GRUCell)):
+    for _name in parameters_of(_cell):
+        setattr(_layer, _name, _from_cell(_name))

@@ -1,0 +1,325 @@
+"""Layers around layers: both directions of time, and every step of it."""
+
+import jax.numpy as jnp
+
+from lamina.core import structure
+from lamina.core.config import deserialize_keras_object, serialize_keras_object
+from lamina.core.registry import CustomObjectScope
+from lamina.core.variable import pure
+from lamina.kernels import scan
+from lamina.layers.call import plain_shape, signature_of
+from lamina.layers.core import Wrapper
+from lamina.layers.layer import Layer
+
+_MERGES = {
+    "concat": lambda a, b: jnp.concatenate([a, b], axis=-1),
+    "sum": lambda a, b: a + b,
+    "mul": lambda a, b: a * b,
+    "ave": lambda a, b: (a + b) / 2,
+    None: lambda a, b: (a, b),
+}
+
+
+class Bidirectional(Layer):
+    """Run a recurrent layer over a sequence in both directions of time.
+
+    Input `(batch, time, features)`. The outputs of the two runs are merged step by
+    step, each at its own place in time. With `return_state`, the states of the
+    forward run follow the output, then those of the backward run.
+
+    Args:
+        layer: the layer, such as an `LSTM`; two copies of it are used.
+        merge_mode: `"concat"`, `"sum"`, `"mul"`, `"ave"`, or None for both outputs.
+        weights: arrays for the first values of the weights, forward ones first.
+        backward_layer: the layer for the backward run, with the opposite
+            `go_backwards`; a copy of `layer` when None.
+
+    Raises:
+        ValueError: a layer that is none, is not recurrent, or does not fit the other;
+            an unknown `merge_mode`.
+
+    Source: Schuster and Paliwal, 1997, "Bidirectional recurrent neural networks".
+
+    >>> import lamina, numpy as np
+    >>> layer = lamina.layers.Bidirectional(lamina.layers.LSTM(4))
+    >>> layer(np.ones((2, 5, 3))).shape
+    (2, 8)
+    """
+
+    def __init__(
+        self, layer, merge_mode="concat", weights=None, backward_layer=None, **kwargs
+    ):
+        for name, value in (("layer", layer), ("backward_layer", backward_layer)):
+            if value is not None or name == "layer":
+                _check_recurrent(name, value)
+        if merge_mode not in _MERGES:
+            raise ValueError(
+                f"Invalid merge mode. Received: {merge_mode}. Merge mode should be one "
+                'of {"sum", "mul", "ave", "concat", None}'
+            )
+        super().__init__(**kwargs)
+        self.forward_layer = _copy(layer, "forward_")
+        if backward_layer is None:
+            backward_layer = _copy(
+                layer, "backward_", go_backwards=not layer.go_backwards
+            )
+        self.backward_layer = backward_layer
+        self._check_pair()
+        for one in (self.forward_layer, self.backward_layer):
+            if hasattr(layer, "use_cudnn"):
+                one.use_cudnn = layer.use_cudnn
+            # A masked step must add nothing to the merged output.
+            if hasattr(one, "zero_output_for_mask"):
+                one.zero_output_for_mask = one.return_sequences
+        self.merge_mode = merge_mode
+        self.stateful = layer.stateful
+        self.return_sequences = layer.return_sequences
+        self.return_state = layer.return_state
+        self.supports_masking = True
+        self.input_spec = layer.input_spec
+        self._first_weights = weights
+
+    def _check_pair(self):
+        forward, backward = self.forward_layer, self.backward_layer
+        if forward.go_backwards == backward.go_backwards:
+            raise ValueError(
+                "Forward layer and backward layer should have different `go_backwards` "
+                f"value. Received: forward_layer.go_backwards={forward.go_backwards}, "
+                f"backward_layer.go_backwards={backward.go_backwards}"
+            )
+        for name in ("stateful", "return_sequences", "return_state"):
+            one, other = getattr(forward, name), getattr(backward, name)
+            if one != other:
+                raise ValueError(
+                    "Forward layer and backward layer are expected to have the same "
+                    f'value for attribute "{name}", got "{one}" for forward layer and '
+                    f'"{other}" for backward layer'
+                )
+
+    def build(self, sequences_shape, initial_state_shape=None):
+        """Build both layers."""
+        for layer in (self.forward_layer, self.backward_layer):
+            if not layer.built:
+                layer.build(sequences_shape)
+        if self._first_weights is not None:
+            self.set_weights(self._first_weights)
+
+    def call(self, sequences, initial_state=None, mask=None, training=None):
+        """Return the merged output, and the last states when asked."""
+        first = last = None
+        if initial_state is not None:
+            half = len(initial_state) // 2
+            if len(initial_state) != 2 * half:
+                raise ValueError(
+                    f"Layer {self.name!r} (Bidirectional) expected `initial_state` to "
+                    "hold the states of the forward layer, then as many of the backward "
+                    f"layer. Received: {len(initial_state)} states"
+                )
+            first, last = list(initial_state[:half]), list(initial_state[half:])
+        y, states = self._run(self.forward_layer, sequences, first, mask, training)
+        back, more = self._run(self.backward_layer, sequences, last, mask, training)
+        if self.return_sequences:
+            back = jnp.flip(back, axis=1)
+        output = _MERGES[self.merge_mode](y, back)
+        if not self.return_state:
+            return output
+        outputs = output if self.merge_mode is None else (output,)
+        return (*outputs, *states, *more)
+
+    def _run(self, layer, sequences, states, mask, training):
+        takes = signature_of(layer.call)
+        kwargs = {"training": training} if takes.training else {}
+        if takes.mask:
+            kwargs["mask"] = mask
+        result = layer(sequences, initial_state=states, **kwargs)
+        y, *states = result if self.return_state else (result,)
+        return y.astype(self.compute_dtype), states
+
+    def reset_state(self):
+        """Set the states kept between calls to zero.
+
+        Raises:
+            AttributeError: the layer is not stateful.
+        """
+        if not self.stateful:
+            raise AttributeError("Layer must be stateful.")
+        self.forward_layer.reset_state()
+        self.backward_layer.reset_state()
+
+    def reset_states(self):
+        """Set the states kept between calls to zero."""
+        self.reset_state()
+
+    @property
+    def states(self):
+        """The states kept between calls, forward ones first, or None."""
+        forward, backward = self.forward_layer.states, self.backward_layer.states
+        return (*forward, *backward) if forward and backward else None
+
+    def compute_mask(self, sequences, previous_mask):
+        """Return the mask of all steps for all outputs, none for other results."""
+        if structure.is_nested(previous_mask):
+            previous_mask = structure.flatten(previous_mask)[0]
+        mask = previous_mask if self.return_sequences else None
+        return (mask, mask) if self.merge_mode is None else mask
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        config = super().get_config()
+        config.pop("weights")
+        config["layer"] = serialize_keras_object(self.forward_layer)
+        config["backward_layer"] = serialize_keras_object(self.backward_layer)
+        return config
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Make it from what `get_config` returned."""
+        config = dict(config)
+        with CustomObjectScope(custom_objects):
+            for name in ("layer", "backward_layer"):
+                if config.get(name) is not None:
+                    config[name] = deserialize_keras_object(config[name])
+        return cls(**config)
+
+
+def _check_recurrent(name, layer):
+    if not isinstance(layer, Layer):
+        raise ValueError(
+            f"`Bidirectional` expected `{name}` to be a layer. Received: {layer!r} (of "
+            f"type {type(layer).__name__})"
+        )
+    for attribute in ("go_backwards", "return_sequences", "return_state", "stateful"):
+        if not hasattr(layer, attribute):
+            raise ValueError(
+                f"`Bidirectional` expected `{name}` to be a recurrent layer such as "
+                f"`LSTM`, with an attribute `{attribute}`. Received: {layer!r}"
+            )
+
+
+def _copy(layer, prefix, **changes):
+    """Return a new layer of the same config, its name prefixed."""
+    name = prefix + layer.name.removeprefix(prefix)
+    return type(layer).from_config({**layer.get_config(), "name": name, **changes})
+
+
+class TimeDistributed(Wrapper):
+    """Apply a layer to every time step of its input on its own.
+
+    Input `(batch, time, ...)`; the layer sees `(batch, ...)`, with the same weights
+    at each step. A mask `(batch, time, ...)` is handed on step by step to a layer
+    that takes one.
+
+    Args:
+        layer: the layer.
+
+    Raises:
+        ValueError: `layer` is no layer, the input has fewer than three axes, or the
+            mask does not fit it.
+
+    >>> import lamina, numpy as np
+    >>> layer = lamina.layers.TimeDistributed(lamina.layers.Dense(4))
+    >>> layer(np.ones((2, 5, 3))).shape
+    (2, 5, 4)
+    """
+
+    def __init__(self, layer, **kwargs):
+        if not isinstance(layer, Layer):
+            raise ValueError(
+                "Please initialize `TimeDistributed` layer with a `Layer` instance. "
+                f"Received: {layer!r} (of type {type(layer).__name__})"
+            )
+        super().__init__(layer, **kwargs)
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        """Build the layer for one step."""
+        if not isinstance(input_shape, (tuple, list)) or len(input_shape) < 3:
+            raise ValueError(
+                "`TimeDistributed` Layer should be passed an `input_shape` with at "
+                f"least 3 dimensions, received: {input_shape}"
+            )
+        super().build((input_shape[0], *input_shape[2:]))
+
+    def call(self, inputs, training=None, mask=None):
+        """Return the layer's outputs for all steps, `(batch, time, ...)`."""
+        takes = signature_of(self.layer.call)
+        if mask is not None:
+            _check_mask(mask, inputs)
+        mask = mask if takes.mask else None
+        kwargs = {"training": training} if takes.training else {}
+
+        def step(x, mask):
+            given = kwargs if mask is None else {**kwargs, "mask": mask}
+            return self.layer(x, **given)
+
+        if _row_by_row(self.layer):
+            return _folded(step, inputs, mask)
+        return _stepped(step, inputs, mask, self.layer)
+
+
+def _check_mask(mask, inputs):
+    shape, wanted = plain_shape(mask), plain_shape(inputs)[:2]
+    if len(shape) < 2:
+        raise ValueError(
+            "The `mask` passed to the `TimeDistributed` layer must be at least 2D "
+            f"(batch, timesteps), but it has {len(shape)} dimension(s) with shape "
+            f"{shape}."
+        )
+    for size, needed in zip(shape, wanted, strict=False):
+        if size is not None and needed is not None and size != needed:
+            raise ValueError(
+                f"The `mask` passed to the `TimeDistributed` layer has a shape {shape} "
+                f"that is incompatible with the input shape {plain_shape(inputs)}. The "
+                f"first two dimensions must match. Expected mask shape prefix: {wanted}."
+            )
+
+
+def _row_by_row(layer) -> bool:
+    """Tell whether a layer surely treats each row of a batch on its own.
+
+    Then time can be folded into the batch, one call for all steps. Not so: statistics
+    of the batch, states kept between calls, and whatever code of the user's does.
+    """
+    from lamina.layers import Lambda
+
+    for inner in layer._flatten_layers():
+        if not type(inner).__module__.startswith("lamina.") or isinstance(inner, Lambda):
+            return False
+        if getattr(inner, "stateful", False) or getattr(inner, "noise_shape", None):
+            return False
+        if any(not v.made_trainable for v in inner.weights):
+            return False
+    return True
+
+
+def _folded(step, inputs, mask):
+    batch, time = inputs.shape[:2]
+
+    def fold(x):
+        return x.reshape(batch * time, *x.shape[2:])
+
+    outputs = step(fold(inputs), None if mask is None else fold(jnp.asarray(mask)))
+    return structure.map_leaves(
+        lambda y: y.reshape(batch, time, *y.shape[1:]), outputs
+    )
+
+
+def _stepped(step, inputs, mask, layer):
+    variables = [v for v in layer.variables if not v.made_trainable]
+    run = pure(step, variables)
+    changed = set()
+
+    def advance(now, states, values):
+        outputs, after = run(values, *now)
+        changed.update(
+            v for v, a, b in zip(variables, values, after, strict=True) if a is not b
+        )
+        return outputs, states, after
+
+    values = tuple(v.raw_value for v in variables)
+    now = (inputs, None if mask is None else jnp.asarray(mask))
+    _, outputs, _, values = scan(advance, now, (), shared=values)
+    for variable, value in zip(variables, values, strict=True):
+        if variable in changed:
+            variable.assign(value)
+    return outputs

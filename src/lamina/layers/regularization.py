@@ -1,0 +1,336 @@
+"""Noise that acts in training only, and penalties on activations."""
+
+import jax
+import jax.numpy as jnp
+
+from lamina.core.random import SeedGenerator
+from lamina.core.settings import standardize_data_format
+from lamina.kernels import dropout, keep_mask
+from lamina.layers.checks import described, fraction
+from lamina.layers.input_spec import InputSpec
+from lamina.layers.layer import Layer
+from lamina.regularizers import L1L2
+
+
+def _keep_rate(layer, name, value, seed):
+    """Store a share and the seed; a generator is made only if noise will be drawn."""
+    setattr(layer, name, fraction(type(layer).__name__, name, value))
+    layer.seed = seed
+    if value > 0:
+        layer.seed_generator = SeedGenerator(seed)
+    layer.supports_masking = True
+
+
+def _noise_shape(owner, value):
+    if value is None:
+        return None
+    if not isinstance(value, (list, tuple)) or not all(
+        d is None or (hasattr(d, "__index__") and d > 0) for d in value
+    ):
+        raise ValueError(
+            f"`{owner}` expected `noise_shape` to be a tuple or list of positive "
+            f"integers or None. Received: noise_shape={value!r}"
+        )
+    return tuple(value)
+
+
+def _check_noise(layer, inputs, shape):
+    """Raise where a noise shape does not broadcast over the inputs."""
+    if shape is None:
+        return
+    sizes = inputs.shape[max(inputs.ndim - len(shape), 0) :]
+    if len(shape) > inputs.ndim or any(
+        noise not in (None, 1) and isinstance(size, int) and noise != size
+        for noise, size in zip(shape, sizes, strict=True)
+    ):
+        raise ValueError(
+            f"{described(layer)} expected `noise_shape` to fit its input: each size 1, "
+            "None or that of the input, and it must not have more dimensions. "
+            f"Received: noise_shape={shape}, input shape {tuple(inputs.shape)}"
+        )
+
+
+class Dropout(Layer):
+    """Sets a random share of its input to zero in training, and scales the rest.
+
+    `y = x * keep / (1 - rate)`, where `keep` is 0 with probability `rate` and 1
+    otherwise; outside of training `y = x`.
+
+    Args:
+        rate: the share to drop, from 0 to 1.
+        noise_shape: the shape of `keep`, which is repeated to fit; None in it is
+            the size of the input. `(None, 1, None)` drops whole features of
+            sequences.
+        seed: an integer, for the same noise in each run.
+
+    Raises:
+        ValueError: `rate` is out of range, or `noise_shape` does not fit.
+
+    Source: Srivastava et al., 2014, "Dropout: a simple way to prevent neural
+    networks from overfitting".
+
+    >>> import lamina, numpy as np
+    >>> layer = lamina.layers.Dropout(0.5, seed=1)
+    >>> sorted(set(layer(np.ones((4, 8)), training=True).ravel().tolist()))
+    [0.0, 2.0]
+    """
+
+    def __init__(self, rate, noise_shape=None, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        _keep_rate(self, "rate", rate, seed)
+        self.noise_shape = _noise_shape(type(self).__name__, noise_shape)
+
+    def call(self, inputs, training=False):
+        """Return the inputs, some of them dropped in training."""
+        if not training or self.rate == 0:
+            return inputs
+        _check_noise(self, inputs, self.noise_shape)
+        key = self.seed_generator.next()
+        return dropout(inputs, self.rate, key, self.noise_shape)
+
+
+class _SpatialDropout(Layer):
+    """Drops whole channels; the base of the layers for 1, 2 and 3 dimensions."""
+
+    def __init__(self, rank, rate, seed, name, dtype, **kwargs):
+        super().__init__(name=name, dtype=dtype, **kwargs)
+        _keep_rate(self, "rate", rate, seed)
+        self.input_spec = InputSpec(ndim=rank + 2)
+
+    def call(self, inputs, training=False):
+        """Return the inputs, some channels dropped in training."""
+        if not training or self.rate == 0:
+            return inputs
+        channel = inputs.ndim - 1
+        if getattr(self, "data_format", None) == "channels_first":
+            channel = 1
+        shape = [1] * inputs.ndim
+        shape[0] = shape[channel] = None
+        return dropout(inputs, self.rate, self.seed_generator.next(), shape)
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        config = super().get_config()
+        names = ("rate", "data_format", "seed", "name")
+        kept = {name: config[name] for name in names if name in config}
+        return {**kept, "dtype": self.dtype}
+
+
+class SpatialDropout1D(_SpatialDropout):
+    """Drops whole features of sequences `(batch, steps, features)` in training.
+
+    Args:
+        rate: the share to drop, from 0 to 1.
+        seed: an integer, for the same noise in each run.
+        name: its name.
+        dtype: its dtype or policy.
+
+    Raises:
+        ValueError: `rate` is out of range.
+
+    Source: Tompson et al., 2015, "Efficient object localization using
+    convolutional networks".
+
+    >>> import lamina, numpy as np
+    >>> y = lamina.layers.SpatialDropout1D(0.5)(np.ones((2, 5, 3)), training=True)
+    >>> bool((y == y[:, :1]).all())
+    True
+    """
+
+    def __init__(self, rate, seed=None, name=None, dtype=None):
+        super().__init__(1, rate, seed, name, dtype)
+
+
+class SpatialDropout2D(_SpatialDropout):
+    """Drops whole channels of images in training.
+
+    Args:
+        rate: the share to drop, from 0 to 1.
+        data_format: `"channels_last"` or `"channels_first"`.
+        seed: an integer, for the same noise in each run.
+        name: its name.
+        dtype: its dtype or policy.
+
+    Raises:
+        ValueError: `rate` is out of range.
+
+    >>> import lamina, numpy as np
+    >>> lamina.layers.SpatialDropout2D(0.5)(np.ones((2, 5, 5, 3)), training=True).shape
+    (2, 5, 5, 3)
+    """
+
+    def __init__(self, rate, data_format=None, seed=None, name=None, dtype=None):
+        super().__init__(2, rate, seed, name, dtype)
+        self.data_format = standardize_data_format(data_format)
+
+
+class SpatialDropout3D(_SpatialDropout):
+    """Drops whole channels of volumes in training.
+
+    Args:
+        rate: the share to drop, from 0 to 1.
+        data_format: `"channels_last"` or `"channels_first"`.
+        seed: an integer, for the same noise in each run.
+        name: its name.
+        dtype: its dtype or policy.
+
+    Raises:
+        ValueError: `rate` is out of range.
+
+    >>> import lamina, numpy as np
+    >>> x = np.ones((2, 2, 2, 2, 3))
+    >>> lamina.layers.SpatialDropout3D(0.5)(x, training=True).shape
+    (2, 2, 2, 2, 3)
+    """
+
+    def __init__(self, rate, data_format=None, seed=None, name=None, dtype=None):
+        super().__init__(3, rate, seed, name, dtype)
+        self.data_format = standardize_data_format(data_format)
+
+
+class GaussianNoise(Layer):
+    """Adds normal noise in training: `x + stddev * noise`.
+
+    Args:
+        stddev: the standard deviation of the noise, from 0 to 1.
+        seed: an integer, for the same noise in each run.
+
+    Raises:
+        ValueError: `stddev` is out of range.
+
+    >>> import lamina, numpy as np
+    >>> lamina.layers.GaussianNoise(0.1)(np.ones((1, 2))).tolist()
+    [[1.0, 1.0]]
+    """
+
+    def __init__(self, stddev, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        _keep_rate(self, "stddev", stddev, seed)
+
+    def call(self, inputs, training=False):
+        """Return the inputs, with noise in training."""
+        if not training or self.stddev == 0:
+            return inputs
+        key = self.seed_generator.next()
+        noise = jax.random.normal(key, inputs.shape, inputs.dtype)
+        return inputs + self.stddev * noise
+
+
+class GaussianDropout(Layer):
+    """Multiplies with normal noise around 1 in training.
+
+    The noise has the standard deviation `sqrt(rate / (1 - rate))`, that of
+    `Dropout` with the same rate.
+
+    Args:
+        rate: as in `Dropout`, from 0 to below 1.
+        seed: an integer, for the same noise in each run.
+
+    Raises:
+        ValueError: `rate` is out of range.
+
+    Source: Srivastava et al., 2014, "Dropout: a simple way to prevent neural
+    networks from overfitting".
+
+    >>> import lamina, numpy as np
+    >>> lamina.layers.GaussianDropout(0.1)(np.ones((1, 2))).tolist()
+    [[1.0, 1.0]]
+    """
+
+    def __init__(self, rate, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        _keep_rate(self, "rate", rate, seed)
+
+    def call(self, inputs, training=False):
+        """Return the inputs, multiplied with noise in training."""
+        if not training or self.rate == 0:
+            return inputs
+        key = self.seed_generator.next()
+        noise = jax.random.normal(key, inputs.shape, inputs.dtype)
+        deviation = (self.rate / (1 - self.rate)) ** 0.5
+        return inputs * (1 + deviation * noise)
+
+
+# The value that SELU tends to: -scale * alpha, from the paper's fixed point.
+_SELU_LIMIT = -1.7580993408473766
+
+
+class AlphaDropout(Layer):
+    """Drops in training so that mean and variance stay: the dropout for SELU.
+
+    Dropped entries get the lower limit of SELU, and the whole is shifted and
+    scaled back to mean 0 and variance 1.
+
+    Args:
+        rate: the share to drop, from 0 to 1.
+        noise_shape: the shape of the mask, as in `Dropout`.
+        seed: an integer, for the same noise in each run.
+
+    Raises:
+        ValueError: `rate` is out of range, or `noise_shape` does not fit.
+
+    Source: Klambauer et al., 2017, "Self-normalizing neural networks".
+
+    >>> import lamina, numpy as np
+    >>> lamina.layers.AlphaDropout(0.1)(np.ones((1, 2))).tolist()
+    [[1.0, 1.0]]
+    """
+
+    def __init__(self, rate, noise_shape=None, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        _keep_rate(self, "rate", rate, seed)
+        self.noise_shape = _noise_shape(type(self).__name__, noise_shape)
+
+    def call(self, inputs, training=False):
+        """Return the inputs, some of them dropped in training."""
+        if not training or self.rate == 0:
+            return inputs
+        if self.rate == 1:
+            return jnp.zeros_like(inputs)
+        _check_noise(self, inputs, self.noise_shape)
+        shape = inputs.shape
+        if self.noise_shape is not None:
+            sizes = shape[len(shape) - len(self.noise_shape) :]
+            pairs = zip(self.noise_shape, sizes, strict=True)
+            shape = tuple(size if noise is None else noise for noise, size in pairs)
+        keep = keep_mask(self.seed_generator.next(), 1 - self.rate, shape)
+        variance = (1 - self.rate) * (1 + self.rate * _SELU_LIMIT**2)
+        scale = variance**-0.5
+        shift = -scale * _SELU_LIMIT * self.rate
+        limit = jnp.asarray(_SELU_LIMIT, inputs.dtype)
+        return scale * jnp.where(keep, inputs, limit) + shift
+
+
+class ActivityRegularization(Layer):
+    """Adds a penalty on its input to the loss, and returns it unchanged.
+
+    `l1 * sum(abs(x)) + l2 * sum(x**2)`.
+
+    Args:
+        l1: the factor of the absolute values.
+        l2: the factor of the squares.
+
+    Raises:
+        ValueError: a factor is negative.
+
+    >>> import lamina, numpy as np
+    >>> layer = lamina.layers.ActivityRegularization(l1=0.5)
+    >>> layer(np.array([[1.0, -3.0]])).tolist(), [float(x) for x in layer.losses]
+    ([[1.0, -3.0]], [2.0])
+    """
+
+    def __init__(self, l1=0.0, l2=0.0, **kwargs):
+        super().__init__(activity_regularizer=L1L2(l1=l1, l2=l2), **kwargs)
+        self.l1 = l1
+        self.l2 = l2
+        self.supports_masking = True
+
+    def call(self, inputs):
+        """Return the inputs."""
+        return inputs
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        config = super().get_config()
+        del config["activity_regularizer"]
+        return config

@@ -1,0 +1,29 @@
+"""Weights with their initializer, regularizer and constraint, for many layers."""
+
+from lamina import constraints, initializers, regularizers
+from lamina.core.config import encode_parameter
+from lamina.layers.layer import Layer
+
+_GET = {
+    "initializer": initializers.get,
+    "regularizer": regularizers.get,
+    "constraint": constraints.get,
+}
+
+
+def keep(layer, **arguments) -> None:
+    """Store arguments such as `kernel_initializer` on the layer, made into objects."""
+    for name, value in arguments.items():
+        setattr(layer, name, _GET[name.rpartition("_")[2]](value))
+
+
+def make(layer, prefix, shape, name=None, **more):
+    """Add the weight whose arguments were kept under `prefix`."""
+    hooks = {kind: getattr(layer, f"{prefix}_{kind}", None) for kind in _GET}
+    return layer.add_weight(name=name or prefix, shape=shape, **hooks, **more)
+
+
+def config_with_activity(layer) -> dict:
+    """Return the config of a layer that names its activity regularizer always."""
+    activity = encode_parameter(layer.activity_regularizer)
+    return {**Layer.get_config(layer), "activity_regularizer": activity}

@@ -1,0 +1,424 @@
+"""`Loss`: how a batch is scored; and what every loss needs beside its formula.
+
+A loss is a function of `(y_true, y_pred)` that gives one value per sample. `Loss`
+weighs the values, leaves out the masked ones and reduces the rest to a number.
+"""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lamina.core import settings
+from lamina.core.config import (
+    deserialize_keras_object,
+    encode_parameter,
+    parameters_of,
+    serialize_keras_object,
+)
+from lamina.core.masks import get_mask
+from lamina.core.naming import automatic_name, snake_case
+from lamina.core.policy import get_policy
+from lamina.core.structure import flatten, is_nested, map_leaves
+from lamina.core.variable import Variable
+
+REDUCTIONS = (
+    "sum_over_batch_size", "sum", "mean", "mean_with_sample_weight", "none", None,
+)  # fmt: skip
+
+
+def as_array(x, dtype=None):
+    """Return `x` as an array; a dtype that JAX has turned off gives its narrow twin."""
+    if isinstance(x, Variable):
+        x = x.value
+    if dtype is not None:
+        dtype = jax.dtypes.canonicalize_dtype(dtype)
+    return jnp.asarray(x, dtype)
+
+
+def as_float(x):
+    """Return `x` as an array of floats; integers get the default float type."""
+    x = as_array(x)
+    return (
+        x if jnp.issubdtype(x.dtype, jnp.floating) else as_array(x, settings.floatx())
+    )
+
+
+def divide_no_nan(a, b):
+    """Return `a / b`, and 0 where `b` is 0."""
+    zero = b == 0
+    return jnp.where(zero, 0, a / jnp.where(zero, 1, b))
+
+
+def same_rank(a, b):
+    """Give two arrays one rank where a last axis of length one tells them apart.
+
+    `(n,)` beside `(n, 1)` becomes `(n, 1)`; from rank two on the longer one loses
+    its last axis. All else stays as it is.
+    """
+    if a.ndim == b.ndim + 1 and a.shape[-1] == 1:
+        return (a, b[:, None]) if b.ndim == 1 else (a[..., 0], b)
+    if b.ndim == a.ndim + 1 and b.shape[-1] == 1:
+        return (a[:, None], b) if a.ndim == 1 else (a, b[..., 0])
+    return a, b
+
+
+def align(values, weights):
+    """Give weights the rank of the values, so that they multiply along its front."""
+    values, weights = same_rank(values, weights)
+    missing = values.ndim - weights.ndim
+    if weights.ndim and missing > 0 and values.shape[: weights.ndim] == weights.shape:
+        weights = weights.reshape(weights.shape + (1,) * missing)
+    return values, weights
+
+
+def pair(y_true, y_pred):
+    """Make two float arrays of one dtype and shape, to compare element by element.
+
+    Raises:
+        ValueError: the shapes differ by more than a last axis of length one.
+    """
+    y_pred = as_float(y_pred)
+    return same_shape(as_array(y_true, y_pred.dtype), y_pred)
+
+
+def same_shape(y_true, y_pred):
+    """Give two arrays one rank, and refuse them if their shapes still differ."""
+    y_true, y_pred = same_rank(y_true, y_pred)
+    if y_true.ndim and y_pred.ndim and not _agree(y_true.shape, y_pred.shape):
+        raise ValueError(
+            "`y_true` and `y_pred` must have the same shape: they are compared element "
+            f"by element. Received: y_true.shape={y_true.shape}, "
+            f"y_pred.shape={y_pred.shape}"
+        )
+    return y_true, y_pred
+
+
+def _agree(a, b):
+    # A dimension that is None or symbolic agrees with any.
+    return len(a) == len(b) and all(
+        m == n or not (isinstance(m, int) and isinstance(n, int))
+        for m, n in zip(a, b, strict=True)
+    )
+
+
+def compares(targets):
+    """Mark a loss function with what its `y_true` is.
+
+    `"elements"`: an array like `y_pred`; `"classes"`: the same, one probability per
+    class; `"labels"`: the number of the class, without the class axis.
+    """
+
+    def mark(function):
+        function.targets = targets
+        return function
+
+    return mark
+
+
+def weigh_by_mask(weights, mask, dtype, scaled=False):
+    """Fold a mask into weights; None when there is neither.
+
+    Args:
+        weights: weights of the values, or None.
+        mask: true where a value counts, or None.
+        dtype: the dtype of the result.
+        scaled: whether what counts makes up for what does not, so that a mean over
+            all values is the mean over those that count.
+    """
+    if mask is None:
+        return weights
+    mask = as_array(mask, dtype)
+    if scaled:
+        mask = mask * divide_no_nan(jnp.asarray(mask.size, mask.dtype), jnp.sum(mask))
+    if weights is None:
+        return mask
+    mask, weights = align(mask, as_array(weights, dtype))
+    weights, mask = align(weights, mask)
+    return weights * mask
+
+
+def reduce_weighted(values, sample_weight, mask, reduction):
+    """Weigh the values of a loss and reduce them.
+
+    Raises:
+        ValueError: weights of a shape that does not fit the values.
+    """
+    values = as_array(values)
+    if sample_weight is not None:
+        sample_weight = as_array(sample_weight, values.dtype)
+    scaled = reduction in ("mean", "sum_over_batch_size")
+    weights = weigh_by_mask(sample_weight, mask, values.dtype, scaled)
+    if weights is not None:
+        shape = values.shape
+        values, weights = align(values, weights)
+        try:
+            values = values * weights
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"`sample_weight` or the mask, of shape {weights.shape}, does not fit "
+                f"the loss, which has one value for each of {shape}. Give one weight "
+                "per sample, or per time step of a sequence."
+            ) from error
+    if reduction in (None, "none") or values.shape in ((), (0,)):
+        return values
+    if reduction == "sum":
+        return jnp.sum(values)
+    if reduction == "mean_with_sample_weight" and weights is not None:
+        return divide_no_nan(jnp.sum(values), jnp.sum(weights))
+    return jnp.mean(values) if 0 not in values.shape else jnp.sum(values)
+
+
+def constructor_config(obj, always, never=()):
+    """Read a config from the attributes that the constructor's parameters name.
+
+    Args:
+        obj: a loss or a metric; `_saved_if_changed` names parameters that Keras
+            leaves out, which are written only where they differ from the default.
+        always: attributes that are always written.
+        never: parameters that are not.
+    """
+    config = {name: getattr(obj, name) for name in always}
+    signature = inspect.signature(type(obj).__init__).parameters
+    for name in parameters_of(type(obj)):
+        if name in never or name in config or not hasattr(obj, name):
+            continue
+        value = getattr(obj, name)
+        if name in obj._saved_if_changed and value == signature[name].default:
+            continue
+        config[name] = encode_parameter(value)
+    return config
+
+
+class Loss:
+    """A score of predictions to make small. Subclass it and write `call`.
+
+    Args:
+        name: its name; made from the class' when None.
+        reduction: what becomes of the values of a batch: `"sum_over_batch_size"` or
+            `"mean"` (their mean), `"sum"`, `"mean_with_sample_weight"` (their sum
+            over the sum of the weights), `"none"` or None (left as they are).
+        dtype: the dtype to compute in, or a policy; None takes `floatx()`.
+
+    Raises:
+        ValueError: `reduction` is none of these.
+
+    >>> import lamina
+    >>> class Cubic(lamina.losses.Loss):
+    ...     def call(self, y_true, y_pred):
+    ...         return abs(y_true - y_pred) ** 3
+    >>> float(Cubic()([0.0, 0.0], [1.0, 2.0]))
+    4.5
+    """
+
+    _saved_if_changed: tuple[str, ...] = ()
+
+    def __init__(self, name=None, reduction="sum_over_batch_size", dtype=None):
+        if reduction not in REDUCTIONS:
+            raise ValueError(
+                "Invalid value for argument `reduction`. Expected one of "
+                f"{REDUCTIONS}. Received: reduction={reduction!r}"
+            )
+        self.name = name or automatic_name(snake_case(type(self).__name__))
+        self.reduction = reduction
+        self._dtype = get_policy(dtype or settings.floatx()).compute_dtype
+
+    @property
+    def dtype(self) -> str:
+        """The dtype it computes in."""
+        return self._dtype
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        """Return the loss of a batch, weighted, masked and reduced."""
+        mask = get_mask(y_pred)
+        values = self.call(_arrays(y_true, self.dtype), _arrays(y_pred, self.dtype))
+        own_mask = get_mask(values)
+        if own_mask is not None:
+            mask = own_mask if mask is None else mask & own_mask
+        values = as_array(values, self.dtype)
+        return reduce_weighted(values, sample_weight, mask, self.reduction)
+
+    def call(self, y_true, y_pred):
+        """Return the values of the loss, one per sample.
+
+        Args:
+            y_true: what is right, as an array of `dtype`.
+            y_pred: what was predicted, as an array of `dtype`.
+        """
+        raise NotImplementedError(
+            f"`{type(self).__name__}` must have a method `call(self, y_true, y_pred)`."
+        )
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments, ready to be saved."""
+        return constructor_config(self, ("name", "reduction"), ("dtype",))
+
+    @classmethod
+    def from_config(cls, config):
+        """Make a loss from what `get_config` returned."""
+        return cls(**config)
+
+
+def _arrays(x, dtype):
+    if is_nested(x) and any(hasattr(leaf, "shape") for leaf in flatten(x)):
+        return map_leaves(lambda leaf: as_array(leaf, dtype), x)
+    return as_array(x, dtype)
+
+
+class LossFunctionWrapper(Loss):
+    """A function `(y_true, y_pred, **settings)` as a `Loss`.
+
+    Args:
+        fn: the function; it gives one value per sample.
+        reduction: see `Loss`.
+        name: see `Loss`.
+        dtype: see `Loss`.
+        **kwargs: settings that `fn` is called with.
+    """
+
+    _saved_as = ("keras.src.losses.losses", "LossFunctionWrapper")
+
+    def __init__(
+        self, fn, reduction="sum_over_batch_size", name=None, dtype=None, **kwargs
+    ):
+        super().__init__(name, reduction, dtype)
+        self.fn = fn
+        self._settings = kwargs
+        vars(self).update(kwargs)
+
+    def call(self, y_true, y_pred):
+        """Return the values of the function."""
+        if not is_nested(y_true) and not is_nested(y_pred):
+            y_true, y_pred = same_rank(y_true, y_pred)
+        return self.fn(y_true, y_pred, **self._settings)
+
+    def get_config(self):
+        """Return the constructor's arguments, ready to be saved."""
+        if "fn" not in parameters_of(type(self)):
+            return super().get_config()
+        config = {"name": self.name, "reduction": self.reduction}
+        return config | serialize_keras_object({"fn": self.fn, **self._settings})
+
+    @classmethod
+    def from_config(cls, config):
+        """Make a loss from what `get_config` returned."""
+        return cls(**(deserialize_keras_object(config) if "fn" in config else config))
+
+
+def check_shapes(loss, y_true_shape, y_pred_shape, where) -> None:
+    """Refuse targets that a loss would compare with the wrong predictions.
+
+    Args:
+        loss: a loss function or object; one that is not Lamina's is not checked.
+        y_true_shape: the shape of the targets; None for an unknown dimension.
+        y_pred_shape: the shape of the predictions, likewise.
+        where: what the targets are for, such as `"output 'price'"`.
+
+    Raises:
+        ValueError: the shapes do not belong together.
+
+    >>> from lamina.losses import mean_squared_error
+    >>> from lamina.losses.loss import check_shapes
+    >>> check_shapes(mean_squared_error, (None, 3), (None, 1), "output 'price'")
+    Traceback (most recent call last):
+    ValueError: `mean_squared_error` ... y_true.shape=(None, 3)...
+    """
+    targets, name = _targets(loss)
+    true, pred = tuple(y_true_shape), tuple(y_pred_shape)
+    if targets is None or not pred:
+        return
+    if targets == "labels":
+        axis = getattr(loss, "axis", -1) % len(pred)
+        front = pred[:axis] + pred[axis + 1 :]
+        one = pred[:axis] + (1,) + pred[axis + 1 :]
+        if _agree(true, front) or (_agree(true, one) and true[axis] in (1, None)):
+            return
+        expects = f"one integer label per prediction, so targets of shape {front}"
+        fix = "Check the shape of the targets."
+        if _agree(true, pred):
+            fix = (
+                "These look like one-hot targets: use `categorical_crossentropy`, or "
+                "give `y.argmax(-1)`."
+            )
+    else:
+        if _agree(_squeezed(true, pred), _squeezed(pred, true)):
+            return
+        expects = f"targets of the predictions' shape, {pred}"
+        fix = _fix(targets, true, pred)
+    raise ValueError(
+        f"`{name}` of {where} expected {expects}. Received: y_true.shape={true}, "
+        f"y_pred.shape={pred}. {fix}"
+    )
+
+
+def _targets(loss):
+    function = getattr(loss, "fn", loss)
+    return getattr(function, "targets", None), getattr(
+        function, "__name__", type(loss).__name__
+    )
+
+
+def _squeezed(shape, other):
+    longer = len(shape) == len(other) + 1 and shape[-1] == 1
+    return shape[:-1] if longer else shape
+
+
+def _fix(targets, true, pred):
+    labels = _agree(true, pred[:-1]) or (_agree(true, (*pred[:-1], 1)))
+    if labels and targets == "classes":
+        return (
+            "These look like integer labels: use `sparse_categorical_crossentropy`, or "
+            f"`lamina.utils.to_categorical(y, {pred[-1]})`."
+        )
+    if len(true) == len(pred) and _agree(true[:-1], pred[:-1]):
+        return (
+            f"Make the last layer give {true[-1]} values per sample, or give targets "
+            f"with {pred[-1]} column{'' if pred[-1] == 1 else 's'}."
+        )
+    return "Reshape the targets, or change the last layer."
+
+
+def check_labels(loss, y_true, num_classes, where) -> None:
+    """Refuse integer labels that name no class.
+
+    Args:
+        loss: a loss function or object; only losses that take labels are checked.
+        y_true: the labels, as a NumPy array.
+        num_classes: how many classes the predictions have.
+        where: what the labels are for, such as `"output 'digit'"`.
+
+    Raises:
+        ValueError: a label below 0, or not below `num_classes`, other than the
+            loss' `ignore_class`.
+
+    >>> import numpy as np
+    >>> from lamina.losses import sparse_categorical_crossentropy
+    >>> from lamina.losses.loss import check_labels
+    >>> check_labels(sparse_categorical_crossentropy, np.array([1, 3]), 3, "y")
+    Traceback (most recent call last):
+    ValueError: `sparse_categorical_crossentropy` of y expected labels from 0 to 2...
+    """
+    targets, name = _targets(loss)
+    if targets != "labels":
+        return
+    labels = np.asarray(y_true)
+    ignored = getattr(loss, "ignore_class", None)
+    if ignored is not None:
+        labels = labels[labels != ignored]
+    if np.all((labels >= 0) & (labels < num_classes)):
+        return
+    low, high = labels.min(), labels.max()
+    if low < 0:
+        fix = f"If {low} marks what does not count, pass `ignore_class={low}`."
+    elif low == 1 and high == num_classes:
+        fix = "Labels count from 0: subtract 1."
+    elif high >= num_classes:
+        fix = f"Give the last layer {int(high) + 1} units, or check the labels."
+    else:
+        fix = "Every label must be an integer."
+    raise ValueError(
+        f"`{name}` of {where} expected labels from 0 to {num_classes - 1}, as there "
+        f"are {num_classes} classes. Received: smallest label {low}, largest {high}. "
+        f"{fix}"
+    )

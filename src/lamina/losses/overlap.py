@@ -1,0 +1,82 @@
+"""Losses for regions: how little two of them overlap."""
+
+import jax.numpy as jnp
+
+from lamina.core import settings
+from lamina.losses.loss import LossFunctionWrapper, compares, pair
+
+
+def _axis(axis):
+    return tuple(axis) if isinstance(axis, list) else axis
+
+
+@compares("elements")
+def dice(y_true, y_pred, axis=None):
+    """Return `1 - 2 |A B| / (|A| + |B|)`, sums over `axis`.
+
+    Args:
+        y_true: the true region, 0 or 1.
+        y_pred: the predicted one, probabilities, of the same shape.
+        axis: the axes to sum over; None means all.
+
+    >>> import lamina
+    >>> float(lamina.losses.dice([1.0, 1.0], [1.0, 0.0]))
+    0.3333333
+    """
+    y_true, y_pred = pair(y_true, y_pred)
+    axis = _axis(axis)
+    both = jnp.sum(y_true * y_pred, axis=axis)
+    sizes = jnp.sum(y_true, axis=axis) + jnp.sum(y_pred, axis=axis)
+    return 1 - 2.0 * both / (sizes + settings.epsilon())
+
+
+@compares("elements")
+def tversky(y_true, y_pred, alpha=0.5, beta=0.5, axis=None):
+    """Return `1 - |A B| / (|A B| + alpha |A - B| + beta |B - A|)`, sums over `axis`.
+
+    `A` is the true region, `B` the predicted one; halves give the Dice loss
+    (Salehi et al., 2017).
+
+    Args:
+        y_true: the true region, 0 or 1.
+        y_pred: the predicted one, probabilities, of the same shape.
+        alpha: the weight of what was missed.
+        beta: the weight of what was wrongly found.
+        axis: the axes to sum over; None means all.
+
+    >>> import lamina
+    >>> float(lamina.losses.tversky([1.0, 1.0], [1.0, 0.0], alpha=1.0))
+    0.5
+    """
+    y_true, y_pred = pair(y_true, y_pred)
+    axis = _axis(axis)
+    both = jnp.sum(y_true * y_pred, axis=axis)
+    missed = jnp.sum((1 - y_pred) * y_true, axis=axis)
+    extra = jnp.sum(y_pred * (1 - y_true), axis=axis)
+    return 1 - both / (both + alpha * missed + beta * extra + settings.epsilon())
+
+
+class Dice(LossFunctionWrapper):
+    """One minus the Dice coefficient of two regions; see `dice`."""
+
+    def __init__(
+        self, reduction="sum_over_batch_size", name="dice", axis=None, dtype=None
+    ):
+        super().__init__(dice, reduction, name, dtype, axis=axis)
+
+
+class Tversky(LossFunctionWrapper):
+    """One minus the Tversky index of two regions; see `tversky`."""
+
+    def __init__(
+        self,
+        alpha=0.5,
+        beta=0.5,
+        reduction="sum_over_batch_size",
+        name="tversky",
+        axis=None,
+        dtype=None,
+    ):
+        super().__init__(
+            tversky, reduction, name, dtype, alpha=alpha, beta=beta, axis=axis
+        )

@@ -1,0 +1,388 @@
+"""Right and wrong answers counted at thresholds, and the rates made from them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lamina.core import settings
+from lamina.losses.loss import align, as_array, divide_no_nan, same_shape
+from lamina.metrics.metric import Metric, zeros
+
+CELLS = ("true_positives", "false_positives", "true_negatives", "false_negatives")
+# Below every score, so that what is not among the top k counts as "no".
+NEVER = -1e10
+
+
+def thresholds_of(thresholds, default=0.5) -> list:
+    """Return thresholds as a list.
+
+    Raises:
+        ValueError: one of them is not between 0 and 1.
+    """
+    if thresholds is None:
+        return [default]
+    found = list(thresholds) if isinstance(thresholds, (list, tuple)) else [thresholds]
+    wrong = [t for t in found if t is None or t < 0 or t > 1]
+    if wrong:
+        raise ValueError(f"Threshold values must be in [0, 1]. Received: {wrong}")
+    return found
+
+
+def evenly_spaced(thresholds) -> bool:
+    """Tell whether thresholds go from 0 to 1 in even steps, at least two of them."""
+    even = np.linspace(0, 1, len(thresholds), dtype=np.float32)
+    return len(even) > 2 and np.allclose(thresholds, even, atol=settings.epsilon())
+
+
+def count(
+    cells,
+    y_true,
+    y_pred,
+    thresholds,
+    dtype,
+    even=False,
+    sample_weight=None,
+    top_k=None,
+    class_id=None,
+    per_label=False,
+    label_weights=None,
+) -> dict:
+    """Count a batch's right and wrong answers at every threshold.
+
+    A prediction above the threshold says "yes". At even thresholds each prediction
+    falls into a bucket, and sums over buckets give all counts at once.
+
+    Args:
+        cells: which to count, of `CELLS`.
+        y_true: 0 or 1, shape `(n,)` or `(n, labels)`.
+        y_pred: predictions between 0 and 1, of the same shape.
+        thresholds: the thresholds, in rising order.
+        dtype: the dtype of the counts.
+        even: whether the thresholds are evenly spaced from 0 to 1.
+        sample_weight: weights of the samples.
+        top_k: how many of the largest predictions of a sample may say "yes".
+        class_id: the only class to look at.
+        per_label: whether to count each label by itself.
+        label_weights: weights of the labels.
+
+    Returns:
+        A dict from `cells` to counts, of shape `(thresholds,)` or
+        `(thresholds, labels)`.
+    """
+    y_true, y_pred = same_shape(as_array(y_true, dtype), as_array(y_pred, dtype))
+    if top_k is not None:
+        y_pred = _only_top(y_pred, top_k)
+    if class_id is not None:
+        if y_pred.ndim == 1:
+            raise ValueError(
+                "When class_id is provided, y_pred must be a 2D array with shape "
+                f"(num_samples, num_classes), found shape: {y_pred.shape}"
+            )
+        y_true, y_pred = (y[..., class_id, None] for y in (y_true, y_pred))
+    weights = jnp.ones((), y_pred.dtype)
+    if label_weights is not None:
+        weights = as_array(label_weights, dtype)
+    if sample_weight is not None:
+        _, rows = align(y_true, as_array(sample_weight, dtype))
+        weights = weights * rows if rows.ndim <= y_true.ndim else weights * rows[..., 0]
+    weights = jnp.broadcast_to(weights, y_pred.shape)
+    if not per_label:
+        y_true, y_pred, weights = (x.reshape(-1, 1) for x in (y_true, y_pred, weights))
+    positive = jnp.where(y_true != 0, weights, 0)
+    negative = jnp.where(y_true != 0, 0, weights)
+    by = _by_bucket if even else _by_comparison
+    counts = by(cells, positive, negative, y_pred, thresholds)
+    return {k: counts[k] if per_label else counts[k][:, 0] for k in cells}
+
+
+def _by_comparison(cells, positive, negative, y_pred, thresholds):
+    yes = y_pred > jnp.asarray(thresholds, y_pred.dtype)[:, None, None]
+    parts = {
+        "true_positives": (yes, positive),
+        "false_positives": (yes, negative),
+        "true_negatives": (~yes, negative),
+        "false_negatives": (~yes, positive),
+    }
+    return {k: jnp.sum(jnp.where(*parts[k], 0), axis=1) for k in cells}
+
+
+def _by_bucket(cells, positive, negative, y_pred, thresholds):
+    number, labels = len(thresholds), y_pred.shape[1]
+    bucket = jnp.ceil(jnp.clip(y_pred, 0, 1) * (number - 1)) - 1
+    if thresholds[0] < 0 or thresholds[-1] > 1:
+        bucket = jnp.maximum(bucket, 0)
+    # A prediction of exactly 0 is above no threshold: the index past the end.
+    bucket = jnp.where(bucket < 0, number, bucket).astype(jnp.int32)
+    both = jnp.stack([positive, negative], axis=-1)
+    sums = jnp.zeros((number, labels, 2), both.dtype)
+    sums = sums.at[bucket, jnp.arange(labels)].add(both, mode="drop")
+    sums = jax.lax.cumsum(sums, axis=0, reverse=True)
+    counts = {"true_positives": sums[..., 0], "false_positives": sums[..., 1]}
+    counts["true_negatives"] = jnp.sum(negative, axis=0) - sums[..., 1]
+    counts["false_negatives"] = jnp.sum(positive, axis=0) - sums[..., 0]
+    return counts
+
+
+def _only_top(x, k):
+    _, chosen = jax.lax.top_k(x, k)
+    places = jax.lax.broadcasted_iota(
+        chosen.dtype, (*chosen.shape, x.shape[-1]), x.ndim
+    )
+    return jnp.where(jnp.any(places == chosen[..., None], axis=-2), x, NEVER)
+
+
+class _Counts(Metric):
+    """What all metrics over counts share: thresholds, and the counts as Variables."""
+
+    def _count_at(self, thresholds, cells, even=None):
+        # `cells` maps each cell to the name of its Variable.
+        self.thresholds = thresholds
+        self._even = evenly_spaced(thresholds) if even is None else even
+        self._cells = {}
+        for cell, name in cells.items():
+            variable = self.add_variable((len(thresholds),), zeros, name=name)
+            setattr(self, name, variable)
+            self._cells[cell] = variable
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Count a batch."""
+        counts = count(
+            self._cells, y_true, y_pred, self.thresholds, self.variables[0].dtype,
+            self._even, sample_weight, getattr(self, "top_k", None),
+            getattr(self, "class_id", None),
+        )  # fmt: skip
+        for cell, variable in self._cells.items():
+            variable.assign_add(counts[cell])
+
+    def _rate(self, right, wrong):
+        right, wrong = getattr(self, right).value, getattr(self, wrong).value
+        return divide_no_nan(right, right + wrong)
+
+    def _single(self, values):
+        return values[0] if len(self.thresholds) == 1 else values
+
+    def get_config(self):
+        """Return the constructor's arguments, ready to be saved."""
+        config = super().get_config()
+        if hasattr(self, "init_thresholds"):
+            config["thresholds"] = self.init_thresholds
+        return config
+
+
+def _by_name(*cells):
+    return dict(zip(cells, cells, strict=True))
+
+
+class _OneCount(_Counts):
+    _cell = ""
+
+    def __init__(self, thresholds=None, name=None, dtype=None):
+        super().__init__(dtype, name)
+        self.init_thresholds = thresholds
+        self._count_at(thresholds_of(thresholds), {self._cell: "accumulator"})
+
+    def result(self):
+        """Return the count, or one for each threshold."""
+        return self._single(self.accumulator.value)
+
+
+class TruePositives(_OneCount):
+    """How many ones were predicted as ones.
+
+    Args:
+        thresholds: a number in [0, 1], or several; 0.5 when None.
+        name: its name.
+        dtype: the dtype to compute in.
+
+    >>> import lamina
+    >>> float(lamina.metrics.TruePositives()([0, 1, 1], [0.9, 0.9, 0.1]))
+    1.0
+    """
+
+    _cell = "true_positives"
+
+
+class FalsePositives(_OneCount):
+    """How many zeros were predicted as ones; see `TruePositives`."""
+
+    _cell = "false_positives"
+
+
+class TrueNegatives(_OneCount):
+    """How many zeros were predicted as zeros; see `TruePositives`."""
+
+    _cell = "true_negatives"
+
+
+class FalseNegatives(_OneCount):
+    """How many ones were predicted as zeros; see `TruePositives`."""
+
+    _cell = "false_negatives"
+
+
+class Precision(_Counts):
+    """The share of right ones among the predicted ones.
+
+    Args:
+        thresholds: a number in [0, 1], or several; 0.5 when None.
+        top_k: how many of the largest predictions of a sample may count as ones.
+        class_id: the only class to look at.
+        name: its name.
+        dtype: the dtype to compute in.
+
+    Raises:
+        ValueError: a threshold outside [0, 1].
+
+    >>> import lamina
+    >>> float(lamina.metrics.Precision()([0, 1, 1, 1], [1, 0, 1, 1]))
+    0.6666667
+    """
+
+    _direction = "up"
+
+    def __init__(
+        self, thresholds=None, top_k=None, class_id=None, name=None, dtype=None
+    ):
+        super().__init__(dtype, name)
+        self.init_thresholds, self.top_k, self.class_id = thresholds, top_k, class_id
+        default = 0.5 if top_k is None else NEVER
+        cells = _by_name("true_positives", "false_positives")
+        self._count_at(thresholds_of(thresholds, default), cells)
+
+    def result(self):
+        """Return the precision, or one for each threshold."""
+        return self._single(self._rate("true_positives", "false_positives"))
+
+
+class Recall(_Counts):
+    """The share of ones that were predicted as ones; arguments as in `Precision`.
+
+    >>> import lamina
+    >>> float(lamina.metrics.Recall()([0, 1, 1, 1], [1, 0, 1, 1]))
+    0.6666667
+    """
+
+    _direction = "up"
+
+    def __init__(
+        self, thresholds=None, top_k=None, class_id=None, name=None, dtype=None
+    ):
+        super().__init__(dtype, name)
+        self.init_thresholds, self.top_k, self.class_id = thresholds, top_k, class_id
+        default = 0.5 if top_k is None else NEVER
+        cells = _by_name("true_positives", "false_negatives")
+        self._count_at(thresholds_of(thresholds, default), cells)
+
+    def result(self):
+        """Return the recall, or one for each threshold."""
+        return self._single(self._rate("true_positives", "false_negatives"))
+
+
+_RATES = {
+    "sensitivity": ("true_positives", "false_negatives"),
+    "specificity": ("true_negatives", "false_positives"),
+    "recall": ("true_positives", "false_negatives"),
+    "precision": ("true_positives", "false_positives"),
+}
+
+
+class _BestPoint(_Counts):
+    """The best value of one rate over the thresholds where another is high enough."""
+
+    _direction = "up"
+    _best, _given = "", ""
+
+    def _watch(self, least, num_thresholds, class_id):
+        if least < 0 or least > 1:
+            raise ValueError(
+                f"Argument `{self._given}` must be in the range [0, 1]. "
+                f"Received: {self._given}={least}"
+            )
+        if num_thresholds <= 0:
+            raise ValueError(
+                "Argument `num_thresholds` must be an integer > 0. "
+                f"Received: num_thresholds={num_thresholds}"
+            )
+        setattr(self, self._given, least)
+        self.num_thresholds, self.class_id = num_thresholds, class_id
+        several = num_thresholds > 1
+        levels = np.linspace(0, 1, num_thresholds).tolist() if several else [0.5]
+        self._count_at(levels, _by_name(*CELLS), even=several)
+
+    def result(self):
+        """Return the best value, or 0 if no threshold does."""
+        best, given = self._rate(*_RATES[self._best]), self._rate(*_RATES[self._given])
+        return jnp.max(jnp.where(given >= getattr(self, self._given), best, 0))
+
+
+class SensitivityAtSpecificity(_BestPoint):
+    """The best sensitivity where the specificity is at least a given one.
+
+    Args:
+        specificity: the least specificity, in [0, 1].
+        num_thresholds: how many thresholds to try.
+        class_id: the only class to look at.
+        name: its name.
+        dtype: the dtype to compute in.
+
+    Raises:
+        ValueError: `specificity` outside [0, 1], or no threshold.
+    """
+
+    _best, _given = "sensitivity", "specificity"
+
+    def __init__(
+        self, specificity, num_thresholds=200, class_id=None, name=None, dtype=None
+    ):
+        super().__init__(dtype, name)
+        self._watch(specificity, num_thresholds, class_id)
+
+
+class SpecificityAtSensitivity(_BestPoint):
+    """The best specificity where the sensitivity is at least a given one.
+
+    Arguments as in `SensitivityAtSpecificity`.
+    """
+
+    _best, _given = "specificity", "sensitivity"
+
+    def __init__(
+        self, sensitivity, num_thresholds=200, class_id=None, name=None, dtype=None
+    ):
+        super().__init__(dtype, name)
+        self._watch(sensitivity, num_thresholds, class_id)
+
+
+class PrecisionAtRecall(_BestPoint):
+    """The best precision where the recall is at least a given one.
+
+    Arguments as in `SensitivityAtSpecificity`.
+
+    >>> import lamina
+    >>> metric = lamina.metrics.PrecisionAtRecall(0.5)
+    >>> float(metric([0, 0, 1, 1], [0.2, 0.6, 0.3, 0.8]))
+    1.0
+    """
+
+    _best, _given = "precision", "recall"
+
+    def __init__(
+        self, recall, num_thresholds=200, class_id=None, name=None, dtype=None
+    ):
+        super().__init__(dtype, name)
+        self._watch(recall, num_thresholds, class_id)
+
+
+class RecallAtPrecision(_BestPoint):
+    """The best recall where the precision is at least a given one.
+
+    Arguments as in `SensitivityAtSpecificity`.
+    """
+
+    _best, _given = "recall", "precision"
+
+    def __init__(
+        self, precision, num_thresholds=200, class_id=None, name=None, dtype=None
+    ):
+        super().__init__(dtype, name)
+        self._watch(precision, num_thresholds, class_id)

@@ -1,0 +1,193 @@
+"""`Metric`: a number that grows with every batch, held in Variables."""
+
+import jax
+import jax.numpy as jnp
+
+from lamina.core import settings
+from lamina.core.context import name_scope
+from lamina.core.naming import automatic_name, snake_case
+from lamina.core.policy import get_policy
+from lamina.core.variable import Variable, binding
+from lamina.losses.loss import constructor_config
+
+
+def zeros(shape, dtype=None):
+    """Return the state of a metric that has seen nothing."""
+    return jnp.zeros(shape, jax.dtypes.canonicalize_dtype(dtype or settings.floatx()))
+
+
+class Metric:
+    """A number that is gathered over batches. Subclass it and write three methods.
+
+    `__init__` makes the state with `add_weight`, `update_state` assigns to it,
+    `result` reads it. The stateless methods are the same as functions of the values
+    of `variables`, for use under `jax.jit`.
+
+    Args:
+        dtype: the dtype to compute in, or a policy; None takes `floatx()`.
+        name: its name; made from the class' when None.
+
+    >>> import lamina
+    >>> class Largest(lamina.metrics.Metric):
+    ...     def __init__(self, name="largest"):
+    ...         super().__init__(name=name)
+    ...         self.top = self.add_weight(shape=(), initializer="zeros", name="top")
+    ...     def update_state(self, y_true, y_pred, sample_weight=None):
+    ...         self.top.assign(max(self.top.value, y_pred.max()))
+    ...     def result(self):
+    ...         return self.top.value
+    >>> import numpy as np
+    >>> float(Largest()(None, np.array([1.0, 4.0, 2.0])))
+    4.0
+    """
+
+    _saved_if_changed: tuple[str, ...] = ()
+    _direction: str | None = None  # "up" or "down": which way is better
+
+    def __init__(self, dtype=None, name=None):
+        self.name = name or automatic_name(snake_case(type(self).__name__))
+        self._dtype = get_policy(dtype or settings.floatx()).compute_dtype
+        self._variables = []
+
+    @property
+    def dtype(self) -> str:
+        """The dtype it computes in."""
+        return self._dtype
+
+    @property
+    def variables(self) -> list:
+        """Its Variables, then those of the metrics it holds."""
+        self._check_super_called()
+        found = list(_held(list(vars(self).values())))
+        own = [x for x in found if isinstance(x, Variable)]
+        for metric in found:
+            if isinstance(metric, Metric):
+                own += metric.variables
+        return list({id(v): v for v in own}.values())
+
+    def add_variable(
+        self, shape, initializer, dtype=None, aggregation="sum", name=None
+    ):
+        """Make a Variable that holds a part of the state.
+
+        Args:
+            shape: its shape.
+            initializer: a name, an initializer or a function `(shape, dtype=...)`
+                for its first value. `reset_state` sets zeros.
+            dtype: its dtype; None takes `floatx()`.
+            aggregation: how copies on several devices combine.
+            name: its name.
+        """
+        self._check_super_called()
+        if not callable(initializer):
+            from lamina import initializers
+
+            initializer = initializers.get(initializer or "zeros")
+        with name_scope(self.name.replace("/", ">")):
+            variable = Variable(
+                initializer, shape, dtype, trainable=False, autocast=False,
+                aggregation=aggregation, synchronization="on_read", name=name,
+            )  # fmt: skip
+        self._variables.append(variable)
+        return variable
+
+    def add_weight(self, shape=(), initializer=None, dtype=None, name=None):
+        """Make a Variable that holds a part of the state; see `add_variable`."""
+        return self.add_variable(shape, initializer, dtype, name=name)
+
+    def _check_super_called(self):
+        if "_variables" not in vars(self):
+            raise RuntimeError(
+                f"`{type(self).__name__}.__init__` must call `super().__init__()` "
+                "before anything else."
+            )
+
+    def update_state(self, *args, **kwargs):
+        """Take in a batch.
+
+        Args:
+            *args: usually `y_true`, `y_pred` and `sample_weight=None`.
+            **kwargs: the same by name.
+        """
+        raise NotImplementedError(
+            f"`{type(self).__name__}` must have a method `update_state`."
+        )
+
+    def result(self):
+        """Return the number for all batches since the last reset."""
+        raise NotImplementedError(
+            f"`{type(self).__name__}` must have a method `result`."
+        )
+
+    def reset_state(self):
+        """Forget all batches."""
+        for variable in self.variables:
+            variable.assign(zeros(variable.shape, variable.raw_value.dtype))
+
+    def __call__(self, *args, **kwargs):
+        """Take in a batch and return the result so far."""
+        self.update_state(*args, **kwargs)
+        return self.result()
+
+    def _explicit(self, function, values, *args, **kwargs):
+        # Open, so that a metric may make its Variables from the first batch's shape.
+        variables = self.variables
+        if len(values) != len(variables):
+            raise ValueError(
+                "`metric_variables` must hold one array for each of "
+                f"`{type(self).__name__}.variables`: {len(variables)} of them. "
+                f"Received: {len(values)}"
+            )
+        with binding(variables, values, open=True):
+            result = function(*args, **kwargs)
+            return result, [v.raw_value for v in self.variables]
+
+    def stateless_update_state(self, metric_variables, *args, **kwargs):
+        """Return the state after a batch, given the state before.
+
+        Args:
+            metric_variables: the values of `variables`.
+            *args: as in `update_state`.
+            **kwargs: as in `update_state`.
+
+        Raises:
+            ValueError: not one value per Variable.
+
+        >>> import lamina
+        >>> mean = lamina.metrics.Mean()
+        >>> state = mean.stateless_reset_state()
+        >>> state = mean.stateless_update_state(state, [1.0, 3.0])
+        >>> float(mean.stateless_result(state)), float(mean.result())
+        (2.0, 0.0)
+        """
+        return self._explicit(self.update_state, metric_variables, *args, **kwargs)[1]
+
+    def stateless_result(self, metric_variables):
+        """Return the result for a given state."""
+        return self._explicit(self.result, metric_variables)[0]
+
+    def stateless_reset_state(self):
+        """Return the state after a reset."""
+        values = [v.raw_value for v in self.variables]
+        return self._explicit(self.reset_state, values)[1]
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments, ready to be saved."""
+        return constructor_config(self, ("name", "dtype"))
+
+    @classmethod
+    def from_config(cls, config):
+        """Make a metric from what `get_config` returned."""
+        return cls(**config)
+
+    def __repr__(self):
+        return f"<{type(self).__name__} name={self.name}>"
+
+
+def _held(x):
+    """Give the Variables and metrics in nested lists, tuples and dicts."""
+    if isinstance(x, (Variable, Metric)):
+        yield x
+    elif isinstance(x, (list, tuple, dict)):
+        for item in x.values() if isinstance(x, dict) else x:
+            yield from _held(item)

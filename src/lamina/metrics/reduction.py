@@ -1,0 +1,123 @@
+"""Sums and means of what is given, weighted, and means of functions."""
+
+import jax.numpy as jnp
+
+from lamina import losses
+from lamina.core.config import (
+    deserialize_keras_object,
+    parameters_of,
+    serialize_keras_object,
+)
+from lamina.core.masks import get_mask
+from lamina.losses.loss import as_array, divide_no_nan, same_rank, weigh_by_mask
+from lamina.metrics.metric import Metric, zeros
+
+
+def _per_sample(values, sample_weight, reduce, dtype):
+    """Return weighted values and weights, one per sample; no weights give None."""
+    mask = get_mask(values)
+    values = as_array(values, dtype)
+    weights = sample_weight
+    if weights is not None:
+        weights = weigh_by_mask(as_array(weights, dtype), mask, dtype)
+        values, weights = same_rank(values, weights)
+        values = _reduced(values, reduce, weights.ndim)
+        values = values * jnp.broadcast_to(weights, values.shape)
+        weights = _reduced(jnp.broadcast_to(weights, values.shape), reduce, 1)
+    return _reduced(values, reduce, 1), weights
+
+
+def _reduced(x, reduce, first):
+    axes = tuple(range(first, x.ndim))
+    return reduce(x, axis=axes) if axes else x
+
+
+class Sum(Metric):
+    """The weighted sum of all values.
+
+    >>> import lamina
+    >>> float(lamina.metrics.Sum()([1.0, 3.0], sample_weight=[1.0, 0.5]))
+    2.5
+    """
+
+    def __init__(self, name="sum", dtype=None):
+        super().__init__(dtype, name)
+        self.total = self.add_variable((), zeros, self.dtype, name="total")
+
+    def update_state(self, values, sample_weight=None):
+        """Add values, weighted, to the sum."""
+        values, _ = _per_sample(values, sample_weight, jnp.sum, self.dtype)
+        self.total.assign_add(jnp.sum(values))
+
+    def result(self):
+        """Return the sum."""
+        return self.total.value
+
+
+class Mean(Metric):
+    """The weighted mean of all values; 0 before the first.
+
+    >>> import lamina
+    >>> float(lamina.metrics.Mean()([1.0, 3.0], sample_weight=[3.0, 1.0]))
+    1.5
+    """
+
+    def __init__(self, name="mean", dtype=None):
+        super().__init__(dtype, name)
+        self.total = self.add_variable((), zeros, self.dtype, name="total")
+        self.count = self.add_variable((), zeros, self.dtype, name="count")
+
+    def update_state(self, values, sample_weight=None):
+        """Take in values, averaged over all axes but the first."""
+        values, weights = _per_sample(values, sample_weight, jnp.mean, self.dtype)
+        self.total.assign_add(jnp.sum(values))
+        number = values.shape[0] if values.ndim else 1
+        self.count.assign_add(number if weights is None else jnp.sum(weights))
+
+    def result(self):
+        """Return the mean."""
+        return divide_no_nan(self.total.value, self.count.value)
+
+
+class MeanMetricWrapper(Mean):
+    """The mean of a function `(y_true, y_pred, **settings)` over all samples.
+
+    Args:
+        fn: the function; it gives one value per sample.
+        name: its name.
+        dtype: the dtype to compute in.
+        **kwargs: settings that `fn` is called with.
+
+    >>> import lamina
+    >>> metric = lamina.metrics.MeanMetricWrapper(lambda y, p: abs(y - p), name="off")
+    >>> float(metric([1.0, 2.0], [1.0, 4.0]))
+    1.0
+    """
+
+    def __init__(self, fn, name=None, dtype=None, **kwargs):
+        super().__init__(name, dtype)
+        self._fn = fn
+        self._settings = kwargs
+        vars(self).update(kwargs)
+        named = getattr(losses, getattr(fn, "__name__", ""), None)
+        if self._direction is None and (isinstance(fn, losses.Loss) or named is fn):
+            self._direction = "down"
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Take in the function's values for a batch; the mask of `y_pred` counts."""
+        mask = get_mask(y_pred)
+        values = self._fn(y_true, y_pred, **self._settings)
+        weights = weigh_by_mask(sample_weight, mask, self.dtype)
+        super().update_state(values, sample_weight=weights)
+
+    def get_config(self):
+        """Return the constructor's arguments, ready to be saved."""
+        config = super().get_config()
+        if "fn" in parameters_of(type(self)):
+            config |= serialize_keras_object({"fn": self._fn, **self._settings})
+        return config
+
+    @classmethod
+    def from_config(cls, config):
+        """Make a metric from what `get_config` returned."""
+        return cls(**(deserialize_keras_object(config) if "fn" in config else config))

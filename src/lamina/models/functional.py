@@ -1,0 +1,329 @@
+"""Models drawn as a graph: how they take inputs, and how they are written down."""
+
+from lamina.core import structure
+from lamina.core.config import deserialize_keras_object, serialize_keras_object
+from lamina.core.masks import get_mask, set_mask
+from lamina.core.symbolic import SymbolicTensor
+from lamina.layers.call import plain_shape
+from lamina.layers.input_spec import InputSpec
+from lamina.models.model import Model
+
+
+class Functional(Model):
+    """A model given by its inputs and outputs; made by `Model(inputs, outputs)`."""
+
+    _saved_as = ("keras.src.models.functional", "Functional")
+
+    def __init__(self, inputs, outputs, name=None, **kwargs):
+        super().__init__(inputs=inputs, outputs=outputs, name=name, **kwargs)
+
+
+def standardize_inputs(model, inputs):
+    """Return one array for each input of a graph model, in order.
+
+    Dicts are matched by name, never by order. Missing axes of size 1 are added or
+    taken away, dtypes are cast to those of the inputs.
+
+    Raises:
+        ValueError: naming what was expected and what came.
+    """
+    graph = model._graph
+    struct = graph.input
+    leaves = _matched(model, struct, inputs, graph.inputs)
+    return [
+        _fit(model, tensor, x) for tensor, x in zip(graph.inputs, leaves, strict=True)
+    ]
+
+
+def _matched(model, struct, inputs, tensors):
+    names = [t.node.operation.name for t in tensors]
+    if isinstance(inputs, dict):
+        keys = list(struct) if isinstance(struct, dict) else names
+        if not isinstance(struct, dict) and len(tensors) == 1 and len(inputs) == 1:
+            if names[0] not in inputs:
+                _refuse_keys(model, keys, inputs)
+        missing = [
+            key
+            for key, tensor in _by_key(struct, names, tensors)
+            if key not in inputs and not _optional(tensor)
+        ]
+        unknown = [key for key in inputs if key not in keys]
+        if missing or unknown:
+            _refuse_keys(model, keys, inputs, missing, unknown)
+        if isinstance(struct, dict):
+            ordered = {key: inputs.get(key) for key in struct}
+            return _flatten_like(model, struct, ordered)
+        return [inputs.get(name) for name in names]
+    if isinstance(struct, dict) and len(tensors) > 1 and isinstance(inputs, (list, tuple)):
+        # A list is matched to a dict in the order in which the dict was written.
+        if len(inputs) == len(struct):
+            return _flatten_like(model, struct, dict(zip(struct, inputs, strict=True)))
+    return _flatten_like(model, struct, inputs)
+
+
+def _by_key(struct, names, tensors):
+    if isinstance(struct, dict):
+        return [(k, structure.flatten(v)[0]) for k, v in struct.items()]
+    return list(zip(names, tensors, strict=True))
+
+
+def _optional(tensor):
+    return getattr(tensor.node.operation, "optional", False)
+
+
+def _refuse_keys(model, keys, inputs, missing=(), unknown=()):
+    raise ValueError(
+        f"Model {model.name!r} takes inputs by the names {sorted(map(str, keys))}. "
+        f"Received a dict with the keys {sorted(map(str, inputs))}."
+        + (f" Missing: {sorted(map(str, missing))}." if missing else "")
+        + (f" Unknown: {sorted(map(str, unknown))}." if unknown else "")
+    )
+
+
+def _flatten_like(model, struct, inputs):
+    expected = structure.flatten(struct)
+    leaves = structure.flatten(inputs)
+    if len(leaves) != len(expected):
+        shapes = [tuple(x.shape) if hasattr(x, "shape") else x for x in leaves]
+        raise ValueError(
+            f"Layer {model.name!r} expects {len(expected)} input(s), but it received "
+            f"{len(leaves)} input tensors. Expected: "
+            f"{[(t.node.operation.name, t.shape) for t in expected]}. Received shapes: "
+            f"{shapes}"
+        )
+    return leaves
+
+
+def _fit(model, tensor, x):
+    """Give one input the rank and dtype of the symbolic tensor it stands for."""
+    operation = tensor.node.operation
+    if x is None:
+        if _optional(tensor):
+            return None
+        raise ValueError(
+            f"Input {operation.name!r} of model {model.name!r} is required but None was "
+            "passed. Make it `Input(..., optional=True)` if it may be left out."
+        )
+    from jax import dtypes
+
+    symbolic = isinstance(x, SymbolicTensor)
+    wanted = dtypes.canonicalize_dtype(tensor.dtype)
+    mask = get_mask(x)
+    if not symbolic and x.dtype != wanted:
+        x = x.astype(wanted)
+    elif symbolic and x.dtype != tensor.dtype:
+        from lamina.core.policy import cast_symbolic
+
+        x = cast_symbolic(x, tensor.dtype)
+    expected, shape = tensor.shape, plain_shape(x)
+    if len(shape) == len(expected) + 1 and shape[-1] == 1:
+        from lamina import ops
+
+        x = ops.squeeze(x, axis=-1)
+    elif len(shape) == len(expected) - 1 and expected and expected[-1] == 1:
+        from lamina import ops
+
+        x = ops.expand_dims(x, axis=-1)
+    shape = plain_shape(x)
+    if len(shape) != len(expected) or any(
+        a is not None and b is not None and a != b
+        for a, b in zip(expected, shape, strict=False)
+    ):
+        raise ValueError(
+            f"Invalid input shape for input {operation.name!r} of model "
+            f"{model.name!r}: expected shape={expected}, found shape={shape}"
+        )
+    if mask is not None and get_mask(x) is None:
+        set_mask(x, mask)
+    return x
+
+
+def input_specs(graph):
+    """Return what a graph model takes, as InputSpecs in the structure of its inputs."""
+
+    def spec(tensor, key=None):
+        shape = (None, *tensor.shape[1:]) if tensor.shape else tensor.shape
+        return InputSpec(
+            shape=shape,
+            allow_last_axis_squeeze=True,
+            name=key or tensor.node.operation.name,
+            optional=_optional(tensor),
+        )
+
+    struct = graph.input
+    if isinstance(struct, dict):
+        return {
+            key: structure.map_leaves(lambda t, k=key: spec(t, k), value)
+            if structure.is_nested(value)
+            else spec(value, key)
+            for key, value in struct.items()
+        }
+    return structure.map_leaves(spec, struct)
+
+
+# ---- configs -----------------------------------------------------------------
+
+
+def graph_config(model):
+    """Return the config of a graph model: its layers, their calls, its ends."""
+    graph = model._graph
+    used = set(graph.nodes)
+    position = {}
+    for operation in graph.operations:
+        kept = [node for node in operation._inbound_nodes if node in used]
+        for place, node in enumerate(kept):
+            position[node] = place
+
+    def where(tensor):
+        return [tensor.node.operation.name, position[tensor.node], tensor.index]
+
+    layers = []
+    for operation in graph.operations:
+        config = serialize_keras_object(operation)
+        config["name"] = operation.name
+        config["inbound_nodes"] = [
+            _node_config(node, where)
+            for node in operation._inbound_nodes
+            if node in used and not node.is_input
+        ]
+        layers.append(config)
+    return {
+        "name": model.name,
+        "trainable": model.trainable,
+        "layers": layers,
+        "input_layers": _ends(graph.input, where),
+        "output_layers": _ends(graph.output, where),
+    }
+
+
+def _ends(struct, where):
+    return structure.map_leaves(where, struct)
+
+
+def _node_config(node, where):
+    def encode(x):
+        if not isinstance(x, SymbolicTensor):
+            return serialize_keras_object(x)
+        return {
+            "class_name": "__keras_tensor__",
+            "config": {"shape": x.shape, "dtype": x.dtype, "keras_history": where(x)},
+        }
+
+    return {
+        "args": structure.map_leaves(encode, node.args),
+        "kwargs": {k: structure.map_leaves(encode, v) for k, v in node.kwargs.items()},
+    }
+
+
+def graph_from_config(cls, config, custom_objects=None):
+    """Make a graph model from `graph_config`.
+
+    Raises:
+        ValueError: the calls name layers or outputs that the config does not hold.
+    """
+    operations, waiting = {}, []
+    for data in config["layers"]:
+        operation = deserialize_keras_object(data, custom_objects=custom_objects)
+        name = data.get("name", getattr(operation, "name", None))
+        operation.name = name
+        operations[name] = operation
+        waiting += [(operation, call) for call in data.get("inbound_nodes", [])]
+    tensors = _Tensors(operations)
+    while waiting:
+        left, held = [], set()
+        for operation, call in waiting:
+            # Later calls of one layer wait for its earlier ones: places count them.
+            if operation.name in held or not tensors.known(call):
+                held.add(operation.name)
+                left.append((operation, call))
+                continue
+            args, kwargs = tensors.arguments(call)
+            operation(*args, **kwargs)
+        if len(left) == len(waiting):
+            names = sorted({operation.name for operation, _ in left})
+            raise ValueError(
+                "The config's graph cannot be put together: the calls of "
+                f"{names} take outputs of layers that do not exist or that wait for each "
+                "other."
+            )
+        waiting = left
+    return cls(
+        inputs=tensors.ends(config["input_layers"]),
+        outputs=tensors.ends(config["output_layers"]),
+        name=config.get("name"),
+        **{k: v for k, v in config.items() if k in ("trainable", "dtype")},
+    )
+
+
+class _Tensors:
+    """The outputs that a graph's calls have given so far, by their place."""
+
+    def __init__(self, operations):
+        self.operations = operations
+
+    def find(self, place):
+        name, node, index = place[:3]
+        operation = self.operations.get(name)
+        if operation is None or node >= len(operation._inbound_nodes):
+            return None
+        outputs = operation._inbound_nodes[node].outputs
+        return outputs[index] if index < len(outputs) else None
+
+    def places(self, x):
+        if isinstance(x, dict):
+            if x.get("class_name") == "__keras_tensor__":
+                yield x["config"]["keras_history"]
+                return
+            for value in x.values():
+                yield from self.places(value)
+        elif isinstance(x, (list, tuple)):
+            for value in x:
+                yield from self.places(value)
+
+    def known(self, call):
+        return all(self.find(place) is not None for place in self.places(call))
+
+    def arguments(self, call):
+        if not isinstance(call, dict):
+            raise ValueError(
+                "This graph was saved by Keras 2, whose calls are written as lists. Load "
+                "the file with `lamina.saving.load_model`, which translates them."
+            )
+        args = [self.decode(x) for x in call["args"]]
+        return args, {k: self.decode(v) for k, v in call["kwargs"].items()}
+
+    def decode(self, x):
+        if isinstance(x, dict):
+            if x.get("class_name") == "__keras_tensor__":
+                return self.find(x["config"]["keras_history"])
+            if "class_name" in x and "config" in x:
+                return deserialize_keras_object(x)
+            return {k: self.decode(v) for k, v in x.items()}
+        if isinstance(x, (list, tuple)):
+            return type(x)(self.decode(v) for v in x)
+        return x
+
+    def ends(self, places):
+        """Return tensors for `[name, node, index]` entries in any structure."""
+        if isinstance(places, dict):
+            return {key: self.ends(value) for key, value in places.items()}
+        if _is_place(places):
+            found = self.find(places)
+            if found is None:
+                raise ValueError(
+                    f"The config names {list(places)} as an input or output of the "
+                    "model, which no call in it gives."
+                )
+            return found
+        ends = [self.ends(value) for value in places]
+        return tuple(ends) if isinstance(places, tuple) else ends
+
+
+def _is_place(x):
+    return (
+        isinstance(x, (list, tuple))
+        and len(x) == 3
+        and isinstance(x[0], str)
+        and isinstance(x[1], int)
+        and isinstance(x[2], int)
+    )

@@ -1,0 +1,287 @@
+"""`Function`: the calls between some symbolic tensors, run on others.
+
+A graph is found by walking back from the outputs. Operations are ordered as Keras
+orders them (by depth, then by the order in which the walk meets them), because the
+order of layers is the order of weights in files.
+"""
+
+import collections
+
+from lamina.core import structure
+from lamina.core.naming import automatic_name
+from lamina.core.symbolic import (
+    Node,
+    SymbolicTensor,
+    any_symbolic,
+    infer,
+)
+from lamina.layers.call import plain_shape
+from lamina.layers.core import InputLayer
+
+
+class Function:
+    """The computation from some symbolic tensors to others, as a callable.
+
+    Args:
+        inputs: symbolic tensors in any structure.
+        outputs: symbolic tensors in any structure.
+        name: its name.
+
+    Raises:
+        ValueError: an output does not follow from the inputs, or two operations
+            share a name.
+
+    >>> import lamina, numpy as np
+    >>> x = lamina.Input((2,))
+    >>> double = lamina.Function(x, x * 2.0)
+    >>> double(np.ones((1, 2))).tolist()
+    [[2.0, 2.0]]
+    """
+
+    def __init__(self, inputs, outputs, name=None):
+        self.name = name or automatic_name("function")
+        self._inbound_nodes = []
+        self._inputs_struct = inputs
+        self._outputs_struct = outputs
+        self._inputs = structure.flatten(self._inputs_struct)
+        self._outputs = structure.flatten(self._outputs_struct)
+        _check_tensors(self._inputs, "inputs")
+        _check_tensors(self._outputs, "outputs")
+        if not self._inputs:
+            raise ValueError(
+                "`inputs` argument cannot be empty. Received:\n"
+                f"inputs={inputs}\noutputs={outputs}"
+            )
+        if not self._outputs:
+            raise ValueError(
+                "`outputs` argument cannot be empty. Received:\n"
+                f"inputs={inputs}\noutputs={outputs}"
+            )
+        self.nodes, self.operations = _sort(self._inputs, self._outputs)
+        self._check_connected()
+        self._check_names()
+
+    @property
+    def inputs(self):
+        """The input tensors, flat."""
+        return self._inputs
+
+    @property
+    def outputs(self):
+        """The output tensors, flat."""
+        return self._outputs
+
+    @property
+    def input(self):
+        """The input tensors, in the caller's structure."""
+        return self._inputs_struct
+
+    @property
+    def output(self):
+        """The output tensors, in the caller's structure."""
+        return self._outputs_struct
+
+    def __call__(self, *inputs):
+        """Run it on arrays, or record it on symbolic tensors."""
+        given = inputs[0] if len(inputs) == 1 else inputs
+        if any_symbolic(inputs, {}):
+            outputs = infer(self.call, given)
+            Node(self, (given,), {}, outputs)
+            return outputs
+        return self.call(given)
+
+    def call(self, inputs):
+        """Run it on arrays in the structure of the inputs."""
+        leaves = structure.flatten(inputs)
+        if len(leaves) != len(self._inputs):
+            raise ValueError(
+                f"Function {self.name!r} expects {len(self._inputs)} input(s). Received "
+                f"{len(leaves)}."
+            )
+        return self.run(leaves)
+
+    def run(self, leaves, training=None):
+        """Run it on flat inputs.
+
+        Args:
+            leaves: one array for each input, in order.
+            training: the training flag for layers that take one; None leaves what
+                the graph was drawn with.
+        """
+        values = {
+            id(tensor): x for tensor, x in zip(self._inputs, leaves, strict=True)
+        }
+        for node in self.nodes:
+            if all(id(t) in values for t in node.outputs):
+                continue  # an input, or an inner tensor that was given
+            args, kwargs = node.fill(values)
+            if training is not None and "training" in kwargs:
+                kwargs["training"] = training
+            outputs = node.operation(*args, **kwargs)
+            for tensor, x in zip(node.outputs, structure.flatten(outputs), strict=True):
+                values[id(tensor)] = x
+        return structure.map_leaves(lambda t: values[id(t)], self._outputs_struct)
+
+    def compute_output_spec(self, inputs):
+        """Return what a call would give, as symbolic tensors."""
+        return infer(self.call, inputs)
+
+    def compute_output_shape(self, input_shape):
+        """Return the shape of the outputs for the shape of the inputs."""
+        from lamina.layers.layer import _spec
+
+        inputs = _spec(input_shape, self._inputs[0].dtype)
+        return structure.map_leaves(plain_shape, infer(self.call, inputs))
+
+    def get_config(self):
+        """Return the name; a Function is saved as part of a model."""
+        return {"name": self.name}
+
+    def _check_connected(self):
+        known = {id(t) for t in self._inputs}
+        for node in self.nodes:
+            if node.is_input:
+                continue
+            for tensor in node.input_tensors:
+                if id(tensor) in known:
+                    continue
+                made_by = tensor.node.operation.name if tensor.node else tensor.name
+                raise ValueError(
+                    f"The graph is disconnected: {node.operation.name!r} takes the "
+                    f"output of {made_by!r}, of shape {tensor.shape}, which does not "
+                    "follow from the inputs "
+                    f"{[_name(t) for t in self._inputs]}. Add what it comes from to "
+                    "`inputs`."
+                )
+            known.update(id(t) for t in node.outputs)
+        for path, tensor in structure.flatten_with_names(self._outputs_struct):
+            if id(tensor) not in known:
+                where = ".".join(map(str, path))
+                raise ValueError(
+                    f"Output with path `{where}` is not connected to `inputs`: "
+                    f"{_name(tensor)!r} of shape {tensor.shape} follows from none of "
+                    f"{[_name(t) for t in self._inputs]}."
+                )
+
+    def _check_names(self):
+        counts = collections.Counter(op.name for op in self.operations)
+        for name, count in counts.items():
+            if count > 1:
+                raise ValueError(
+                    f'The name "{name}" is used {count} times in the model. All '
+                    "operation names should be unique. Give the layers other names "
+                    "(`name=`), or none."
+                )
+
+
+def _name(tensor):
+    return tensor.node.operation.name if tensor.node is not None else tensor.name
+
+
+def _check_tensors(tensors, what):
+    for x in tensors:
+        if not isinstance(x, SymbolicTensor):
+            raise ValueError(
+                f"All `{what}` values must be KerasTensors: a graph is drawn from "
+                "`lamina.Input(...)` by calling layers on it. Received: "
+                f"{what}={tensors!r} including invalid value {x!r} of type {type(x)}"
+            )
+
+
+def _sort(inputs, outputs):
+    """Return the nodes in the order to run them, and the operations in Keras' order."""
+    finished, met = _walk({id(t) for t in inputs}, outputs)
+    reached = set(finished)
+    depth_of_node = {}
+    depth_of = {}
+    for node in reversed(finished):
+        depth = max(depth_of_node.get(node, 0), depth_of.get(node.operation, 0))
+        depth_of_node[node] = depth_of[node.operation] = depth
+        for parent in node.parents:
+            if parent in reached:
+                depth_of_node[parent] = max(depth + 1, depth_of_node.get(parent, 0))
+    for tensor in inputs:
+        node = tensor.node
+        if node is not None and node.operation not in depth_of:
+            depth_of[node.operation] = depth_of_node[node] = 0
+            met[node.operation] = -1
+            finished.append(node)
+    place = {node: i for i, node in enumerate(finished)}
+    nodes = sorted(finished, key=lambda n: (-depth_of_node[n], place[n]))
+    operations = sorted(depth_of, key=lambda op: (-depth_of[op], met[op]))
+    return nodes, operations
+
+
+def _walk(given, outputs):
+    """Walk back from the outputs: nodes after all they need, operations as met."""
+    finished, met, state = [], {}, {}
+    for output in outputs:
+        stack = [(output, False)]
+        while stack:
+            tensor, done = stack.pop()
+            node = tensor.node
+            if node is None:
+                continue
+            if done:
+                if state[node] != "finished":
+                    state[node] = "finished"
+                    finished.append(node)
+                continue
+            if node in state:
+                continue
+            state[node] = "open"
+            met.setdefault(node.operation, len(met))
+            stack.append((tensor, True))
+            if not node.is_input and id(tensor) not in given:
+                stack.extend((t, False) for t in reversed(node.input_tensors))
+    return finished, met
+
+
+def cut_at(inputs, outputs):
+    """Return a graph's ends with new Inputs where inner tensors were given.
+
+    A model that begins in the middle of another's graph gets Inputs of its own; the
+    calls between are noted again, on the same layers.
+
+    Args:
+        inputs: symbolic tensors in any structure.
+        outputs: symbolic tensors in any structure.
+    """
+    flat = structure.flatten(inputs)
+    symbolic = [t for t in flat if isinstance(t, SymbolicTensor)]
+    if all(_is_input(t) for t in symbolic) or len(symbolic) != len(flat):
+        return inputs, outputs
+    swapped = {}
+    for tensor in flat:
+        if _is_input(tensor):
+            swapped[id(tensor)] = tensor
+            continue
+        layer = InputLayer(
+            batch_shape=tensor.shape,
+            dtype=tensor.dtype,
+            name=automatic_name(f"{tensor.name}".replace("/", "_")),
+        )
+        swapped[id(tensor)] = layer.output
+    nodes, _ = _sort(flat, structure.flatten(outputs))
+    for node in nodes:
+        if all(id(t) in swapped for t in node.outputs):
+            continue
+        if node.is_input or not any(id(t) in swapped for t in node.input_tensors):
+            swapped.update({id(t): t for t in node.outputs if id(t) not in swapped})
+            continue
+        for tensor in node.input_tensors:
+            swapped.setdefault(id(tensor), tensor)
+        args, kwargs = node.fill(swapped)
+        copies = [SymbolicTensor(t.shape, t.dtype, name=t.name) for t in node.outputs]
+        Node(node.operation, args, kwargs, copies)
+        for tensor, copy in zip(node.outputs, copies, strict=True):
+            swapped.setdefault(id(tensor), copy)
+
+    def swap(structure_):
+        return structure.map_leaves(lambda t: swapped.get(id(t), t), structure_)
+
+    return swap(inputs), swap(outputs)
+
+
+def _is_input(tensor):
+    return tensor.node is not None and isinstance(tensor.node.operation, InputLayer)

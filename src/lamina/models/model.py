@@ -1,0 +1,677 @@
+"""`Model`: a Layer that can be trained."""
+
+from lamina.core import structure
+from lamina.core.config import deserialize_keras_object, serialize_keras_object
+from lamina.core.context import context, having
+from lamina.core.naming import nearest
+from lamina.core.symbolic import SymbolicTensor, infer
+from lamina.layers.call import Arguments
+from lamina.layers.core import InputLayer
+from lamina.layers.layer import Layer, _call_build, _spec
+from lamina.models.graph import Function, cut_at
+from lamina.training import loop, step
+from lamina.training.compiled import Compiled
+
+
+def _is_graph(args, kwargs):
+    return (
+        len(args) == 2
+        or (len(args) == 1 and "outputs" in kwargs)
+        or ("inputs" in kwargs and "outputs" in kwargs)
+    )
+
+
+class Model(Layer):
+    """A layer that can be trained: a graph of calls, or a class with a `call`.
+
+    `Model(inputs, outputs)` takes symbolic tensors in any nesting of lists and
+    dicts. A subclass makes its layers in `__init__` and calls them in `call`.
+
+    Args:
+        inputs: symbolic tensors, from `lamina.Input` or from inside another graph.
+        outputs: symbolic tensors that follow from them.
+        name: its name.
+        trainable: whether its weights are trained.
+
+    Raises:
+        ValueError: an output does not follow from the inputs, or two layers share
+            a name.
+
+    >>> import lamina, numpy as np
+    >>> x = lamina.Input((3,), name="table")
+    >>> model = lamina.Model(x, lamina.layers.Dense(1)(x))
+    >>> model(np.ones((2, 3))).shape
+    (2, 1)
+    """
+
+    def __new__(cls, *args, **kwargs):
+        if cls is Model and _is_graph(args, kwargs):
+            from lamina.models.functional import Functional
+
+            return Layer.__new__(Functional, *args, **kwargs)
+        return Layer.__new__(cls, *args, **kwargs)
+
+    def __init__(self, *args, **kwargs):
+        self._graph = None
+        self._compiled = Compiled()
+        graph = _is_graph(args, kwargs)
+        inputs = outputs = None
+        if graph:
+            args = list(args)
+            inputs = kwargs.pop("inputs") if "inputs" in kwargs else args.pop(0)
+            outputs = kwargs.pop("outputs") if "outputs" in kwargs else args.pop(0)
+        elif args:
+            raise TypeError(
+                f"`{type(self).__name__}` takes `inputs` and `outputs`, or keyword "
+                f"arguments only. Received: {args!r}"
+            )
+        trainable = kwargs.pop("trainable", None)
+        super().__init__(**kwargs)
+        if graph:
+            self._set_graph(inputs, outputs)
+        if trainable is not None and not trainable:
+            self.trainable = False
+
+    def _set_graph(self, inputs, outputs):
+        from lamina.models.functional import input_specs
+
+        inputs, outputs = cut_at(inputs, outputs)
+        self._graph = Function(inputs, outputs, name=self.name)
+        self._build_shapes = {
+            "input_shape": structure.map_leaves(lambda t: t.shape, inputs)
+        }
+        self.built = True
+        self.supports_masking = True
+        self._tensors_only = False
+        self._graph_specs = input_specs(self._graph)
+
+    # ---- calling -------------------------------------------------------------
+
+    def call(self, inputs, training=None, mask=None):
+        """Run the graph; a subclass writes its own."""
+        if self._graph is None:
+            raise NotImplementedError(
+                f"Model {type(self).__name__} does not have a `call()` method "
+                "implemented. Write `def call(self, inputs): ...`, or pass `inputs` and "
+                "`outputs`."
+            )
+        from lamina.core.masks import set_mask
+        from lamina.models.functional import standardize_inputs
+
+        leaves = standardize_inputs(self, inputs)
+        if mask is not None:
+            for x, one in zip(leaves, structure.flatten(mask), strict=False):
+                if one is not None:
+                    set_mask(x, one)
+        return self._graph.run(leaves, training=training)
+
+    def _check_spec(self, call):
+        if self._graph is None or self.input_spec is not None:
+            super()._check_spec(call)
+
+    def compute_output_spec(self, *args, **kwargs):
+        """Return what a call would give, as symbolic tensors."""
+        if self._graph is not None:
+            kwargs.pop("mask", None)
+        return super().compute_output_spec(*args, **kwargs)
+
+    def _carry_mask(self, call, outputs):
+        if self._graph is None:
+            super()._carry_mask(call, outputs)
+        elif any(isinstance(t, SymbolicTensor) for t in structure.flatten(outputs)):
+            self._carry_symbolic_mask(outputs)
+
+    def _carry_symbolic_mask(self, outputs):
+        """Give symbolic outputs the masks that the graph's own outputs have."""
+        for output, inner in zip(
+            structure.flatten(outputs), self._graph.outputs, strict=True
+        ):
+            mask = getattr(inner, "_keras_mask", None)
+            if mask is not None and isinstance(output, SymbolicTensor):
+                output._keras_mask = SymbolicTensor(mask.shape, mask.dtype)
+
+    def compute_mask(self, inputs, previous_mask=None):
+        """Return None: the layers inside carry masks themselves."""
+        return None
+
+    def build(self, input_shape):
+        """Build a subclassed model for inputs of a shape, or a structure of shapes."""
+        if self._graph is not None:
+            self.built = True
+            return
+        shapes = input_shape
+        tensors = _spec(shapes, self.input_dtype)
+        with having(autocast=None):
+            infer(self.call, tensors)
+        self.built = True
+
+    def _build_once(self, call):
+        if self.built:
+            return
+        if type(self).build is Model.build:
+            with having(autocast=context.autocast):
+                self._build_by_tracing(call)
+            self.built = True
+            self._build_shapes = self._build_shapes or call.shapes
+        else:
+            _call_build(self, call.shapes)
+
+    def build_from_config(self, config):
+        """Build it with the shapes that `get_build_config` returned."""
+        if self._graph is None and config:
+            from lamina.layers.layer import _as_shape
+
+            shapes = _as_shape(config.get("input_shape"))
+            if shapes is not None and type(self).build is Model.build:
+                try:
+                    self.build(shapes)
+                except Exception:
+                    # Models that need more than shapes are built by their first call.
+                    self.built = False
+                return
+            super().build_from_config(config)
+
+    # ---- parts ---------------------------------------------------------------
+
+    @property
+    def layers(self) -> list:
+        """The layers directly inside, in order."""
+        if self._graph is not None:
+            return [op for op in self._graph.operations if isinstance(op, Layer)]
+        return self._inner_layers()
+
+    @layers.setter
+    def layers(self, _):
+        raise AttributeError(
+            "`Model.layers` attribute is reserved and should not be used. Please use "
+            "another name."
+        )
+
+    @property
+    def operations(self) -> list:
+        """The layers and ops of the graph, in order."""
+        return list(self._graph.operations) if self._graph else list(self.layers)
+
+    def _inner_layers(self):
+        held = super()._inner_layers()
+        if self._graph is None:
+            return held
+        drawn = [op for op in self._graph.operations if isinstance(op, Layer)]
+        return list({id(layer): layer for layer in (*drawn, *held)}.values())
+
+    def get_layer(self, name=None, index=None):
+        """Return one layer by its name or its place.
+
+        Raises:
+            ValueError: neither or both are given, or there is no such layer.
+        """
+        if (name is None) == (index is None):
+            raise ValueError(
+                "Provide either a layer name or layer index at `get_layer`. Received: "
+                f"index={index}, name={name}"
+            )
+        layers = self.layers
+        if index is not None:
+            if not -len(layers) <= index < len(layers):
+                raise ValueError(
+                    f"Was asked to retrieve layer at index {index} but model "
+                    f"{self.name!r} only has {len(layers)} layers."
+                )
+            return layers[index]
+        for layer in layers:
+            if layer.name == name:
+                return layer
+        names = [layer.name for layer in layers]
+        raise ValueError(
+            f"No such layer: {name}. Existing layers are: {names}.{nearest(name, names)}"
+        )
+
+    @property
+    def inputs(self):
+        """The graph's input tensors, flat."""
+        return self._of_graph("inputs")
+
+    @property
+    def outputs(self):
+        """The graph's output tensors, flat."""
+        return self._of_graph("outputs")
+
+    @property
+    def input(self):
+        """The graph's input tensors, in the caller's structure."""
+        return self._of_graph("input")
+
+    @property
+    def output(self):
+        """The graph's output tensors, in the caller's structure."""
+        return self._of_graph("output")
+
+    def _of_graph(self, what):
+        if self._graph is None:
+            raise AttributeError(
+                f"Model {self.name!r} has no defined {what}: it is not drawn as a graph "
+                "(or, for a Sequential model, not built yet). Call it on data, or give "
+                "it an `Input`."
+            )
+        return getattr(self._graph, what)
+
+    @property
+    def input_shape(self):
+        """The shape of the inputs, in their structure."""
+        return structure.map_leaves(lambda t: t.shape, self.input)
+
+    @property
+    def output_shape(self):
+        """The shape of the outputs, in their structure."""
+        return structure.map_leaves(lambda t: t.shape, self.output)
+
+    @property
+    def input_names(self) -> list:
+        """The names of the graph's inputs."""
+        return [t.node.operation.name for t in self.inputs]
+
+    @property
+    def output_names(self):
+        """The names of the graph's outputs; None where there is no graph."""
+        if self._graph is None:
+            return None
+        return [t.node.operation.name for t in self.outputs]
+
+    @property
+    def input_spec(self):
+        """What it takes, as InputSpecs in the structure of its inputs."""
+        if self.__dict__.get("_input_spec") is not None:
+            return self._input_spec
+        return None
+
+    @input_spec.setter
+    def input_spec(self, value):
+        self._input_spec = value
+
+    # ---- training: thin delegates --------------------------------------------
+
+    def compile(
+        self,
+        optimizer="rmsprop",
+        loss=None,
+        loss_weights=None,
+        metrics=None,
+        weighted_metrics=None,
+        run_eagerly=False,
+        steps_per_execution=1,
+        jit_compile="auto",
+        auto_scale_loss=True,
+    ):
+        """Say how to train: what to minimise, by what steps, and what to report.
+
+        Args:
+            optimizer: an optimizer, its name, or an optax transformation.
+            loss: a loss, its name or a function, or one for each output as a list
+                or a dict.
+            loss_weights: a number for each output, as a list or a dict.
+            metrics: metrics, names or functions; for several outputs, lists of
+                them as a list or a dict.
+            weighted_metrics: likewise, weighted by sample and class weights.
+            run_eagerly: whether steps run uncompiled, for debugging.
+            steps_per_execution: how many steps run in one call.
+            jit_compile: kept for compatibility: steps are always compiled.
+            auto_scale_loss: whether half precision scales the loss.
+
+        Raises:
+            ValueError: an unknown name; the message has the nearest one.
+        """
+        self._compiled.compile(
+            optimizer, loss, loss_weights, metrics, weighted_metrics, run_eagerly,
+            steps_per_execution, jit_compile, auto_scale_loss, self.dtype_policy,
+        )  # fmt: skip
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        validation_split=0.0,
+        validation_data=None,
+        shuffle=True,
+        class_weight=None,
+        sample_weight=None,
+        initial_epoch=0,
+        steps_per_epoch=None,
+        validation_steps=None,
+        validation_batch_size=None,
+        validation_freq=1,
+    ):
+        """Train on data, epoch by epoch, and return the History.
+
+        Args:
+            x: inputs: an array, a list or dict of arrays, a DataFrame, or anything
+                that yields `(x, y)` or `(x, y, sample_weight)`.
+            y: targets, in the structure of the outputs.
+            batch_size: rows in one step; 32 when None.
+            epochs: the epoch to stop after.
+            verbose: 0 silent, 1 a bar, 2 a line for each epoch, "auto".
+            callbacks: callbacks that watch and steer.
+            validation_split: the last part of the data, held out, from 0 to 1.
+            validation_data: `(x, y)` or `(x, y, sample_weight)` held out.
+            shuffle: whether rows are drawn in a new order each epoch.
+            class_weight: a weight for each class.
+            sample_weight: a weight for each row.
+            initial_epoch: the epoch to begin with.
+            steps_per_epoch: steps in an epoch, for data without an end.
+            validation_steps: steps in a validation run.
+            validation_batch_size: rows in one validation step.
+            validation_freq: how often to validate: a number of epochs or a list.
+
+        Returns:
+            A `History`; its `history` is a dict from names to values by epoch.
+
+        Raises:
+            ValueError: `compile` was not called, or the data do not fit the model.
+        """
+        return loop.fit(
+            self, x=x, y=y, batch_size=batch_size, epochs=epochs, verbose=verbose,
+            callbacks=callbacks, validation_split=validation_split,
+            validation_data=validation_data, shuffle=shuffle,
+            class_weight=class_weight, sample_weight=sample_weight,
+            initial_epoch=initial_epoch, steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
+            validation_batch_size=validation_batch_size,
+            validation_freq=validation_freq,
+        )  # fmt: skip
+
+    def evaluate(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        verbose="auto",
+        sample_weight=None,
+        steps=None,
+        callbacks=None,
+        return_dict=False,
+        **kwargs,
+    ):
+        """Return the loss and the metrics on data.
+
+        A number, a list (loss first), or with `return_dict` a dict by name.
+        """
+        return loop.evaluate(
+            self, x=x, y=y, batch_size=batch_size, verbose=verbose,
+            sample_weight=sample_weight, steps=steps, callbacks=callbacks,
+            return_dict=return_dict, **kwargs,
+        )  # fmt: skip
+
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+        """Return the outputs for data, as NumPy arrays in the outputs' structure."""
+        return loop.predict(
+            self, x, batch_size=batch_size, verbose=verbose, steps=steps,
+            callbacks=callbacks,
+        )  # fmt: skip
+
+    def train_on_batch(
+        self, x, y=None, sample_weight=None, class_weight=None, return_dict=False
+    ):
+        """Train one step on one batch; return the loss and the metrics."""
+        return loop.train_on_batch(
+            self, x, y, sample_weight, class_weight, return_dict
+        )
+
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+        """Return the loss and the metrics on one batch."""
+        return loop.test_on_batch(self, x, y, sample_weight, return_dict)
+
+    def predict_on_batch(self, x):
+        """Return the outputs for one batch, as NumPy arrays."""
+        return loop.predict_on_batch(self, x)
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        """Return the loss of one batch; a subclass may write its own."""
+        return step.total_loss(self, y, y_pred, sample_weight)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """Update the metrics with one batch and return them by name."""
+        self._compiled.update_metrics(y, y_pred, sample_weight)
+        return self.get_metrics_result()
+
+    def get_metrics_result(self) -> dict:
+        """Return the metrics' present results by name."""
+        return self._compiled.results(super().metrics)
+
+    def reset_metrics(self):
+        """Set all metrics back to their beginning."""
+        for metric in self.metrics:
+            metric.reset_state()
+
+    @step.built_in
+    def train_step(self, state, data):
+        """Return `(logs, state)` after one step of training; a subclass may override."""
+        return loop.one_train_step(self, state, data)
+
+    @step.built_in
+    def test_step(self, state, data):
+        """Return `(logs, state)` after one step of evaluation."""
+        return loop.one_test_step(self, state, data)
+
+    @step.built_in
+    def predict_step(self, state, data):
+        """Return `(outputs, state)` for one batch."""
+        return loop.one_predict_step(self, state, data)
+
+    def stateless_compute_loss(
+        self,
+        trainable_variables,
+        non_trainable_variables,
+        metrics_variables,
+        x=None,
+        y=None,
+        y_pred=None,
+        sample_weight=None,
+        training=True,
+    ):
+        """Return the loss with all state given and returned.
+
+        Returns:
+            `(loss, (trainable, non-trainable, metrics variables))`.
+        """
+        from lamina.core.variable import binding
+
+        variables = (
+            *self.trainable_variables, *self.non_trainable_variables,
+            *self.metrics_variables,
+        )  # fmt: skip
+        values = (*trainable_variables, *non_trainable_variables, *metrics_variables)
+        with binding(variables, values) as bound:
+            loss = self.compute_loss(x, y, y_pred, sample_weight, training=training)
+        new = list(bound.current())
+        a = len(trainable_variables)
+        b = a + len(non_trainable_variables)
+        return loss, (new[:a], new[a:b], new[b:])
+
+    @property
+    def metrics(self) -> list:
+        """The loss tracker, the compiled metrics, and those of the layers."""
+        own = super().metrics
+        found = {id(m): m for m in (*self._compiled.metrics(), *own)}
+        return list(found.values())
+
+    @property
+    def metrics_names(self) -> list:
+        """The names of the metrics."""
+        return [metric.name for metric in self.metrics]
+
+    @property
+    def optimizer(self):
+        """The compiled optimizer, or None."""
+        return self._compiled.optimizer
+
+    @optimizer.setter
+    def optimizer(self, value):
+        self._compiled.optimizer = value
+
+    @property
+    def loss(self):
+        """The loss as it was given to `compile`."""
+        return self._compiled.given.get("loss")
+
+    @property
+    def compiled(self) -> bool:
+        """Whether `compile` was called."""
+        return self._compiled.compiled
+
+    @property
+    def compiled_metrics(self):
+        """The compiled metrics."""
+        return self._compiled.metrics()
+
+    @property
+    def run_eagerly(self) -> bool:
+        """Whether steps run uncompiled."""
+        return self._compiled.run_eagerly
+
+    @run_eagerly.setter
+    def run_eagerly(self, value):
+        self._compiled.run_eagerly = bool(value)
+
+    @property
+    def jit_compile(self):
+        """Whether steps are compiled: always, except when run eagerly."""
+        return self._compiled.jit_compile
+
+    @jit_compile.setter
+    def jit_compile(self, value):
+        self._compiled.jit_compile = value
+
+    @property
+    def stop_training(self) -> bool:
+        """Whether `fit` ends after this epoch; callbacks set it."""
+        return self._compiled.stop_training
+
+    @stop_training.setter
+    def stop_training(self, value):
+        self._compiled.stop_training = bool(value)
+
+    @property
+    def history(self):
+        """The History of the last `fit`."""
+        return self._compiled.history
+
+    @history.setter
+    def history(self, value):
+        self._compiled.history = value
+
+    def get_compile_config(self):
+        """Return what `compile` was told, ready to be saved, or None."""
+        return self._compiled.get_config() if self.compiled else {}
+
+    def compile_from_config(self, config):
+        """Compile with what `get_compile_config` returned."""
+        if config:
+            settings = {k: deserialize_keras_object(v) for k, v in config.items()}
+            self.compile(**settings)
+            if self.optimizer is not None and self.built:
+                self.optimizer.build(self.trainable_variables)
+
+    # ---- looking, saving -----------------------------------------------------
+
+    def summary(
+        self,
+        line_length=None,
+        positions=None,
+        print_fn=None,
+        expand_nested=False,
+        show_trainable=False,
+        layer_range=None,
+    ):
+        """Print the layers, their shapes and their numbers of parameters.
+
+        Args:
+            line_length: the width in characters.
+            positions: widths of the columns as fractions, or None.
+            print_fn: a function that takes the whole text; `print` when None.
+            expand_nested: whether models inside are opened.
+            show_trainable: whether a column says what is trained.
+            layer_range: the first and the last layer to show, as names or patterns.
+        """
+        from lamina.models.summary import summary
+
+        summary(
+            self, line_length, positions, print_fn, expand_nested, show_trainable,
+            layer_range,
+        )  # fmt: skip
+
+    def get_config(self):
+        """Return what it takes to make the model again, weights left out."""
+        from lamina.models.functional import graph_config
+
+        if self._graph is not None and _takes_graph(type(self)):
+            return graph_config(self)
+        return super().get_config()
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Make a model from what `get_config` returned."""
+        from lamina.models.functional import graph_from_config
+
+        keys = ("name", "layers", "input_layers", "output_layers")
+        if all(key in config for key in keys) and _takes_graph(cls):
+            return graph_from_config(cls, config, custom_objects)
+        if cls is Model:
+            raise TypeError("A config of a `Model` needs the keys " + ", ".join(keys))
+        return super().from_config(config)
+
+    def to_json(self, **kwargs) -> str:
+        """Return the architecture as JSON."""
+        import json
+
+        return json.dumps(serialize_keras_object(self), **kwargs)
+
+    def save(self, filepath, overwrite=True, zipped=None, **kwargs):
+        """Save the whole model: architecture, weights, compile and optimizer state.
+
+        Args:
+            filepath: where to, ending in `.keras`.
+            overwrite: whether a file that is there is replaced.
+            zipped: kept for compatibility.
+        """
+        from lamina import saving
+
+        saving.save_model(self, filepath, overwrite=overwrite, zipped=zipped, **kwargs)
+
+    def save_weights(self, filepath, overwrite=True, max_shard_size=None):
+        """Save the weights alone, to a file ending in `.weights.h5`."""
+        from lamina import saving
+
+        saving.save_weights(self, filepath, overwrite, max_shard_size)
+
+    def load_weights(self, filepath, skip_mismatch=False, **kwargs):
+        """Load weights that `save_weights` or `save` wrote."""
+        from lamina import saving
+
+        saving.load_weights(self, filepath, skip_mismatch=skip_mismatch, **kwargs)
+
+    def _first_inputs(self):
+        """Return the InputLayers of the graph, in the order of the inputs."""
+        return [op for op in self.operations if isinstance(op, InputLayer)]
+
+    def _as_arguments(self, x):
+        return Arguments(self, (x,), {})
+
+
+def _takes_graph(cls):
+    """Tell whether a class can be made from `inputs` and `outputs`."""
+    import inspect
+
+    if cls.__init__ is Model.__init__:
+        return True
+    parameters = inspect.signature(cls.__init__).parameters
+    kinds = [p.kind for p in parameters.values()]
+    takes_any = (
+        inspect.Parameter.VAR_POSITIONAL in kinds
+        and inspect.Parameter.VAR_KEYWORD in kinds
+    )
+    return takes_any or ("inputs" in parameters and "outputs" in parameters)

@@ -1,0 +1,289 @@
+"""`Sequential`: a plain stack of layers."""
+
+from lamina.core import structure
+from lamina.core.config import deserialize_keras_object, serialize_keras_object
+from lamina.core.symbolic import find_symbolic
+from lamina.layers.core import Input, InputLayer
+from lamina.layers.layer import Layer
+from lamina.models.model import Model
+
+
+class Sequential(Model):
+    """A stack of layers, each taking what the one before gives.
+
+    Args:
+        layers: the layers, in order; an `Input` may come first.
+        trainable: whether its weights are trained.
+        name: its name.
+
+    Raises:
+        ValueError: something that is no layer, two layers of one name, or a layer
+            in the middle that needs more than one input.
+
+    >>> import lamina, numpy as np
+    >>> model = lamina.Sequential([
+    ...     lamina.Input((3,)),
+    ...     lamina.layers.Dense(4, activation="relu"),
+    ...     lamina.layers.Dense(1),
+    ... ])
+    >>> model(np.ones((2, 3))).shape
+    (2, 1)
+    """
+
+    _saved_as = ("keras", "Sequential")
+
+    def __new__(cls, *args, **kwargs):
+        return Layer.__new__(cls, *args, **kwargs)
+
+    def __init__(self, layers=None, trainable=True, name=None, **kwargs):
+        super().__init__(name=name, **kwargs)
+        self._stack = []
+        for layer in layers or []:
+            self.add(layer, rebuild=False)
+        self._rebuild()
+        if not trainable:
+            self.trainable = False
+
+    def add(self, layer, rebuild=True):
+        """Put a layer on top of the stack."""
+        if getattr(layer, "is_symbolic", False):
+            origin = layer.node.operation if layer.node is not None else None
+            if not isinstance(origin, InputLayer):
+                raise ValueError(
+                    "Only instances of `lamina.Layer` can be added to a Sequential "
+                    f"model. Received: {layer!r}, the output of a call. Add the layer "
+                    "itself."
+                )
+            layer = origin
+        if not isinstance(layer, Layer):
+            _refuse(layer)
+        given = getattr(layer, "_input_shape_given", None)
+        if given is not None and not self._stack:
+            self.add(_input_for(layer, given), rebuild=False)
+        if any(other.name == layer.name for other in self._stack):
+            raise ValueError(
+                "All layers added to a Sequential model should have unique names. Name "
+                f"{layer.name!r} is already the name of a layer in this model. Update "
+                "the `name` argument to pass a unique name."
+            )
+        if isinstance(layer, InputLayer) and self._stack:
+            if isinstance(self._stack[0], InputLayer):
+                raise ValueError(
+                    f"Sequential model {self.name!r} has already been configured to use "
+                    f"input shape {self._stack[0].batch_shape}. You cannot add a "
+                    f"different Input layer to it.{_GRAPH}"
+                )
+            raise ValueError(
+                "An `Input` must be the first layer of a Sequential model. Received one "
+                f"after {self._stack[-1].name!r}.{_GRAPH}"
+            )
+        self._stack.append(layer)
+        if rebuild:
+            self._rebuild()
+        else:
+            self._graph = None
+            self.built = False
+
+    def pop(self, rebuild=True):
+        """Take the top layer off the stack and return it."""
+        layer = self._stack.pop()
+        self._graph = None
+        self.built = False
+        if rebuild:
+            self._rebuild()
+        return layer
+
+    def _rebuild(self):
+        self._graph = None
+        self.built = False
+        if not self._stack or len(self._stack) < 2:
+            if self._stack and isinstance(self._stack[0], Model):
+                first = self._stack[0]
+                if first._graph is not None:
+                    self._draw(first.input_shape)
+            return
+        first = self._stack[0]
+        if isinstance(first, InputLayer):
+            self._draw(first.batch_shape)
+        elif isinstance(first, Model) and first._graph is not None:
+            self._draw(first.input_shape)
+
+    def build(self, input_shape=None):
+        """Draw the graph for inputs of a shape."""
+        if self._graph is not None:
+            return
+        if input_shape is None:
+            if self._stack and isinstance(self._stack[0], InputLayer):
+                input_shape = self._stack[0].batch_shape
+            else:
+                raise ValueError(
+                    "You must provide an `input_shape` argument to build a Sequential "
+                    "model that has no `Input`."
+                )
+        if not self._stack:
+            raise ValueError(
+                f"Sequential model {self.name!r} cannot be built because it has no "
+                "layers. Call `model.add(layer)`."
+            )
+        self._draw(input_shape)
+
+    def _draw(self, input_shape):
+        """Call the layers one after the other on a symbolic input."""
+        stack = self._stack
+        if isinstance(stack[0], InputLayer):
+            inputs, stack = stack[0].output, stack[1:]
+        elif isinstance(stack[0], Model) and stack[0]._graph is not None:
+            inputs = structure.map_leaves(
+                lambda t: Input(batch_shape=t.shape, dtype=t.dtype), stack[0].input
+            )
+        else:
+            dtype = self._dtype_of_first()
+            inputs = _inputs_of(input_shape, dtype)
+        x = inputs
+        for layer in stack:
+            try:
+                with self._entered(None):
+                    x = layer(x)
+            except NotImplementedError:
+                # A layer without symbolic shapes runs on data only.
+                return
+            except TypeError as error:
+                if "missing" in str(error) and "argument" in str(error):
+                    raise ValueError(
+                        f"Layer {layer.name!r} ({type(layer).__name__}) takes more than "
+                        f"one input, and a Sequential model gives it one.{_GRAPH}"
+                    ) from error
+                raise
+            if layer is not stack[-1] and len(find_symbolic(x)) > 1:
+                self._refuse_several(layer, stack[stack.index(layer) + 1], x)
+        self._set_graph(inputs, x)
+
+    def _refuse_several(self, layer, following, outputs):
+        if following._tensors_only and not isinstance(following, Model):
+            from lamina.layers.call import signature_of
+
+            if signature_of(following.call).any_keyword:
+                return
+            if type(following).__module__.startswith("lamina.") and not hasattr(
+                following, "_merge_function"
+            ):
+                shapes = [t.shape for t in find_symbolic(outputs)]
+                raise ValueError(
+                    f"Layer {layer.name!r} ({type(layer).__name__}) gives "
+                    f"{len(shapes)} outputs, of shapes {shapes}, but "
+                    f"{following.name!r} ({type(following).__name__}) takes one."
+                    f"{_GRAPH}"
+                )
+
+    def _dtype_of_first(self):
+        from lamina.layers.core import Embedding
+
+        first = self._stack[0]
+        return "int32" if isinstance(first, Embedding) else first.input_dtype
+
+    def _build_once(self, call):
+        if self._graph is None:
+            shapes = call.shapes
+            if self._stack and len(shapes) == 1:
+                self._inputs_seen = call.first
+                self._draw(next(iter(shapes.values())))
+            self.built = True
+
+    def call(self, inputs, training=None, mask=None):
+        """Run the stack."""
+        if self._graph is not None:
+            return super().call(inputs, training=training, mask=mask)
+        x = inputs
+        for layer in self._stack:
+            if not isinstance(layer, InputLayer):
+                x = layer(x)
+        return x
+
+    @property
+    def layers(self):
+        """The layers, without the Input."""
+        return [x for x in self._stack if not isinstance(x, InputLayer)]
+
+    @layers.setter
+    def layers(self, _):
+        raise AttributeError(
+            "`Sequential.layers` attribute is reserved and should not be used. Use "
+            "`add()` and `pop()` to change the layers in this model."
+        )
+
+    def _inner_layers(self):
+        return list(self._stack)
+
+    def compute_output_spec(self, *args, **kwargs):
+        """Return what a call would give, as symbolic tensors."""
+        kwargs.pop("training", None)
+        return super().compute_output_spec(*args, **kwargs)
+
+    def get_config(self):
+        """Return what it takes to make the model again, weights left out."""
+        config = {
+            "name": self.name,
+            "trainable": self.trainable,
+            "dtype": serialize_keras_object(self.dtype_policy),
+            "layers": [serialize_keras_object(layer) for layer in self._stack],
+        }
+        if self._graph is not None:
+            config["build_input_shape"] = self.input_shape
+        return config
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Make a model from what `get_config` returned."""
+        if "layers" not in config:
+            return super().from_config(config)
+        model = cls(name=config.get("name"))
+        for data in config["layers"]:
+            layer = deserialize_keras_object(data, custom_objects=custom_objects)
+            model.add(layer, rebuild=False)
+        model._rebuild()
+        if config.get("dtype") is not None:
+            from lamina.core.policy import get_policy
+
+            model.dtype_policy = get_policy(config["dtype"])
+        shape = config.get("build_input_shape")
+        if model._graph is None and shape is not None and model._stack:
+            from lamina.layers.layer import _as_shape
+
+            model.build(_as_shape(shape))
+        if config.get("trainable") is False:
+            model.trainable = False
+        return model
+
+
+_GRAPH = """
+A Sequential model is a plain stack. For several inputs or outputs draw a graph:
+
+    a = lamina.Input(shape=(32,), name="a")
+    b = lamina.Input(shape=(8,), name="b")
+    x = lamina.layers.Concatenate()([a, b])
+    model = lamina.Model(inputs=[a, b], outputs=lamina.layers.Dense(1)(x))
+"""
+
+
+def _refuse(layer):
+    raise ValueError(
+        "Only instances of `lamina.Layer` can be added to a Sequential model. Received: "
+        f"{layer!r} (of type {type(layer)})"
+    )
+
+
+def _input_for(layer, batch_shape):
+    from lamina.layers.core import Embedding
+
+    dtype = "int32" if isinstance(layer, Embedding) else layer.input_dtype
+    return InputLayer(
+        batch_shape=batch_shape, dtype=dtype, name=f"{layer.name}_input"
+    )
+
+
+def _inputs_of(shape, dtype):
+    if isinstance(shape, dict):
+        return {k: Input(batch_shape=v, dtype=dtype, name=k) for k, v in shape.items()}
+    if shape and isinstance(shape[0], (list, tuple)):
+        return type(shape)(Input(batch_shape=v, dtype=dtype) for v in shape)
+    return Input(batch_shape=shape, dtype=dtype)

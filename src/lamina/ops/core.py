@@ -1,0 +1,441 @@
+"""Conversions, control flow and writes at positions."""
+
+import builtins
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from lamina.core import structure
+from lamina.core.dtypes import dtype_of
+from lamina.core.op import _unwrap, op
+from lamina.core.symbolic import any_symbolic, is_symbolic
+from lamina.ops.arrays import canonical, tensor
+from lamina.ops.numpy import where
+
+__all__ = [
+    "associative_scan", "cast", "cond", "convert_to_numpy", "convert_to_tensor",
+    "custom_gradient", "dtype", "fori_loop", "is_tensor", "map", "saturate_cast",
+    "scan", "scatter", "scatter_update", "shape", "slice", "slice_update",
+    "stop_gradient", "switch", "unstack", "vectorized_map", "while_loop",
+]  # fmt: skip
+
+
+@op(config=("dtype", "sparse", "ragged"))
+def convert_to_tensor(x, dtype=None, sparse=None, ragged=None):
+    """Return `x` as an array; Python floats become `floatx()`.
+
+    Args:
+        x: an array, a Variable, a number or a nesting of lists.
+        dtype: the dtype; that of `x` when None.
+        sparse: not supported; must not be True.
+        ragged: not supported; must not be True.
+
+    >>> import lamina
+    >>> str(lamina.ops.convert_to_tensor([1.0, 2.0]).dtype)
+    'float32'
+    """
+    if sparse or ragged:
+        raise ValueError(
+            "Sparse and ragged tensors are not supported. Received: "
+            f"sparse={sparse}, ragged={ragged}"
+        )
+    return tensor(x, dtype)
+
+
+def convert_to_numpy(x):
+    """Return `x` as a NumPy array."""
+    if any_symbolic((x,), {}):
+        raise ValueError(
+            "`convert_to_numpy` needs data. Received a symbolic KerasTensor, which "
+            "holds none."
+        )
+    return np.array(tensor(x))
+
+
+@op(config=("dtype",))
+def cast(x, dtype):
+    """Return `x` in another dtype."""
+    return _cast(tensor(x), dtype)
+
+
+def _cast(x, dtype):
+    dtype = canonical(dtype)
+    if jnp.iscomplexobj(x) and not jnp.issubdtype(dtype, jnp.complexfloating):
+        x = x.real
+    return tensor(x, dtype)
+
+
+@op(config=("dtype",))
+def saturate_cast(x, dtype):
+    """Return `x` in another dtype; what does not fit becomes its nearest number."""
+    x, dtype = tensor(x), canonical(dtype)
+    if x.dtype == dtype or x.dtype == bool or dtype == bool:
+        return x.astype(dtype)
+    wide, narrow = _limits(x.dtype), _limits(dtype)
+    low, high = builtins.max(wide[0], narrow[0]), builtins.min(wide[1], narrow[1])
+    if jnp.issubdtype(x.dtype, jnp.floating) and jnp.issubdtype(dtype, jnp.integer):
+        # The largest integer may round up to a float that no longer fits.
+        low, high = _inside(low, x.dtype), _inside(high, x.dtype)
+    return jnp.clip(x, jnp.array(low, x.dtype), jnp.array(high, x.dtype)).astype(dtype)
+
+
+def _limits(dtype):
+    info = jnp.finfo if jnp.issubdtype(dtype, jnp.floating) else jnp.iinfo
+    low, high = info(dtype).min, info(dtype).max
+    return (low, high) if info is jnp.iinfo else (float(low), float(high))
+
+
+def _inside(limit, dtype):
+    value = np.asarray(limit, dtype)
+    if abs(float(value)) > abs(limit):
+        value = np.nextafter(value, np.zeros((), dtype))
+    return value
+
+
+def shape(x) -> tuple:
+    """Return the shape; a size that is not known yet is None."""
+    if hasattr(x, "shape"):
+        return tuple(x.shape)
+    return tensor(x).shape
+
+
+def dtype(x) -> str:
+    """Return the dtype, as a string."""
+    return dtype_of(x)
+
+
+def is_tensor(x) -> bool:
+    """Tell whether `x` is an array of JAX, or a symbolic tensor."""
+    return isinstance(x, jax.Array) or is_symbolic(x)
+
+
+def stop_gradient(variable):
+    """Return its argument; derivatives see a constant."""
+    return _stop_gradient(variable)
+
+
+@op(name="StopGradient")
+def _stop_gradient(variable):
+    return lax.stop_gradient(tensor(variable))
+
+
+def custom_gradient(f):
+    """Give a function its own derivative.
+
+    Args:
+        f: a function that returns its value and a function from the gradient of
+            the value to those of its arguments.
+
+    >>> import jax, lamina
+    >>> @lamina.ops.custom_gradient
+    ... def doubled(x):
+    ...     return 2 * x, lambda upstream: 10 * upstream
+    >>> float(jax.grad(doubled)(1.0))
+    10.0
+    """
+    function = jax.custom_gradient(f)
+
+    def wrapped(*args, **kwargs):
+        return function(*_unwrap(args), **_unwrap(kwargs))
+
+    return wrapped
+
+
+# Control flow.
+
+
+def _arrays(values):
+    return structure.map_leaves(lambda v: v if v is None else tensor(v), values)
+
+
+def cond(pred, true_fn, false_fn):
+    """Return `true_fn()` if `pred` holds and `false_fn()` otherwise.
+
+    Args:
+        pred: a boolean scalar.
+        true_fn: a function without arguments.
+        false_fn: another, whose result has the same structure and shapes.
+
+    >>> import lamina
+    >>> int(lamina.ops.cond(True, lambda: 1, lambda: 2))
+    1
+    """
+    if is_symbolic(pred):
+        # The functions may close over symbolic tensors, so both are drawn.
+        return structure.map_leaves(_either(pred), true_fn(), false_fn())
+    pred = tensor(pred)
+    if not isinstance(pred, jax.core.Tracer):
+        chosen = true_fn() if bool(pred) else false_fn()
+        return structure.map_leaves(_array_or_symbol, chosen)
+    pred = pred.astype(bool)
+    return lax.cond(pred, lambda: _arrays(true_fn()), lambda: _arrays(false_fn()))
+
+
+def _array_or_symbol(x):
+    return x if x is None or is_symbolic(x) else tensor(x)
+
+
+def _either(pred):
+    def choose(a, b):
+        if a is None and b is None:
+            return None
+        if shape(a) != shape(b):
+            raise ValueError(
+                "`cond` expected both functions to return the same shapes. Received: "
+                f"{shape(a)} and {shape(b)}"
+            )
+        return where(pred, a, b)
+
+    return choose
+
+
+@op
+def switch(index, branches, *operands):
+    """Return branches[index](*operands), with `index` limited to what there is.
+
+    >>> import lamina
+    >>> int(lamina.ops.switch(1, [lambda x: x, lambda x: -x], 3))
+    -3
+    """
+    branches = [_returning_arrays(b) for b in branches]
+    return lax.switch(tensor(index), branches, *_arrays(operands))
+
+
+def _returning_arrays(function):
+    return lambda *args: _arrays(function(*args))
+
+
+@op(config=("cond", "body", "maximum_iterations"))
+def while_loop(cond, body, loop_vars, maximum_iterations=None):
+    """Replace `loop_vars` by `body(*loop_vars)` while `cond(*loop_vars)` holds.
+
+    Args:
+        cond: a function to a boolean scalar.
+        body: a function to new values of the same shapes and dtypes.
+        loop_vars: a value, or a tuple or list of them.
+        maximum_iterations: stop after so many rounds.
+
+    >>> import lamina
+    >>> lamina.ops.while_loop(lambda i: i < 5, lambda i: (i + 2,), (0,))
+    (Array(6, dtype=int32),)
+    """
+    many = isinstance(loop_vars, (tuple, list))
+    start = tuple(loop_vars) if many else (loop_vars,)
+
+    def going(state):
+        count, values = state
+        more = cond(*values)
+        if maximum_iterations is None:
+            return more
+        return jnp.logical_and(more, count < maximum_iterations)
+
+    def step(state):
+        count, values = state
+        values = body(*values)
+        values = tuple(values) if isinstance(values, (list, tuple)) else (values,)
+        return count + 1, _arrays(values)
+
+    _, values = lax.while_loop(going, step, (jnp.array(0), _arrays(start)))
+    return values if many else values[0]
+
+
+@op(config=("lower", "upper", "body_fun"))
+def fori_loop(lower, upper, body_fun, init_val):
+    """Replace the value by `body_fun(i, value)` for i = lower, ..., upper - 1.
+
+    >>> import lamina
+    >>> int(lamina.ops.fori_loop(0, 4, lambda i, total: total + i, 0))
+    6
+    """
+    body = _returning_arrays(body_fun)
+    return lax.fori_loop(lower, upper, body, _arrays(init_val))
+
+
+@op(config=("length", "reverse", "unroll"))
+def scan(f, init, xs=None, length=None, reverse=False, unroll=1):
+    """Carry a value along the first axis of `xs`, and stack what comes out.
+
+    Args:
+        f: a function `(carry, x) -> (new carry, output)`.
+        init: the first carry.
+        xs: arrays in any structure, or None.
+        length: the number of steps; needed when `xs` is None.
+        reverse: go from the end to the start.
+        unroll: how many steps to write out in the compiled loop.
+
+    Returns:
+        The last carry and the stacked outputs.
+
+    >>> import lamina
+    >>> total, sums = lamina.ops.scan(lambda c, x: (c + x, c + x), 0, [1, 2, 3])
+    >>> sums.tolist()
+    [1, 3, 6]
+    """
+    if not callable(f):
+        raise TypeError(f"`scan` expected `f` to be callable. Received: f={f!r}")
+    if not isinstance(unroll, (int, bool)) or (unroll < 1 and unroll is not False):
+        raise ValueError(
+            "`scan` expected `unroll` to be a positive integer or a boolean. Received: "
+            f"unroll={unroll!r}"
+        )
+    if xs is None and length is None:
+        raise ValueError("`scan` needs `xs` or `length`. Received neither.")
+    if xs is not None:
+        xs = tensor(xs) if _is_numbers(xs) else _arrays(xs)
+    init = _arrays(init)
+    return lax.scan(_returning_arrays(f), init, xs, length, reverse, unroll)
+
+
+def _nested(xs):
+    return isinstance(xs, (list, tuple, dict))
+
+
+def _is_numbers(xs):
+    if not isinstance(xs, (list, tuple)):
+        return not isinstance(xs, dict)
+    return all(isinstance(x, (bool, int, float)) for x in xs)
+
+
+@op(config=("reverse", "axis"))
+def associative_scan(f, elems, reverse=False, axis=0):
+    """Return the running combination of entries along `axis` by an associative `f`.
+
+    >>> import lamina
+    >>> lamina.ops.associative_scan(lambda a, b: a + b, [1, 2, 3]).tolist()
+    [1, 3, 6]
+    """
+    elems = tensor(elems) if _is_numbers(elems) else _arrays(elems)
+    return lax.associative_scan(f, elems, reverse, axis)
+
+
+@op
+def map(f, xs):
+    """Apply `f` to each entry along the first axis, one after the other.
+
+    >>> import lamina
+    >>> lamina.ops.map(lambda row: row.sum(), [[1, 2], [3, 4]]).tolist()
+    [3, 7]
+    """
+    return lax.map(_returning_arrays(f), xs if _nested_arrays(xs) else tensor(xs))
+
+
+@op(config=("function",))
+def vectorized_map(function, elements):
+    """Apply `function` to each entry along the first axis, all at once.
+
+    >>> import lamina
+    >>> lamina.ops.vectorized_map(lambda x: x * x, [1, 2, 3]).tolist()
+    [1, 4, 9]
+    """
+    elements = elements if _nested_arrays(elements) else tensor(elements)
+    return jax.vmap(_returning_arrays(function))(elements)
+
+
+def _nested_arrays(xs):
+    return _nested(xs) and any(hasattr(x, "shape") for x in structure.flatten(xs))
+
+
+# Parts of arrays.
+
+
+@op(config=("num", "axis"))
+def unstack(x, num=None, axis=0):
+    """Return the slices along `axis` as a list.
+
+    Args:
+        x: any array with an axis.
+        num: how many there are; needed where the size is not known.
+        axis: the axis, which the slices lose.
+
+    >>> import lamina
+    >>> [row.tolist() for row in lamina.ops.unstack([[1, 2], [3, 4]])]
+    [[1, 2], [3, 4]]
+    """
+    x = tensor(x)
+    size = x.shape[axis]
+    if num is None and not isinstance(size, int):
+        raise ValueError(
+            "`unstack` needs `num` where the size of the axis is not known. Received: "
+            f"axis={axis} of shape {x.shape}"
+        )
+    return [lax.index_in_dim(x, i, axis, keepdims=False) for i in range(num or size)]
+
+
+@op(config=("shape",))
+def slice(inputs, start_indices, shape):
+    """Return the block of `shape` that begins at `start_indices`.
+
+    Starts are moved so that the block fits.
+    """
+    return lax.dynamic_slice(tensor(inputs), _starts(start_indices), tuple(shape))
+
+
+@op
+def slice_update(inputs, start_indices, updates):
+    """Return `inputs` with the block at `start_indices` replaced by `updates`."""
+    inputs = tensor(inputs)
+    updates = tensor(updates, inputs.dtype)
+    return lax.dynamic_update_slice(inputs, updates, _starts(start_indices))
+
+
+def _starts(indices):
+    return tuple(tensor(indices).astype("int32"))
+
+
+def _at(indices):
+    return tuple(jnp.moveaxis(tensor(indices), -1, 0))
+
+
+@op(config=("shape",))
+def scatter(indices, values, shape):
+    """Return zeros of `shape` with `values` added at `indices`.
+
+    Args:
+        indices: positions, (..., number of axes they name).
+        values: what to add, (..., *rest of the shape).
+        shape: the shape of the result.
+
+    >>> import lamina
+    >>> lamina.ops.scatter([[0], [2], [2]], [1, 2, 3], (4,)).tolist()
+    [1, 0, 5, 0]
+    """
+    values = tensor(values)
+    return jnp.zeros(shape, values.dtype).at[_at(indices)].add(values)
+
+
+@op(config=("reduction",))
+def scatter_update(inputs, indices, updates, reduction=None):
+    """Return `inputs` with entries at `indices` replaced by or joined with `updates`.
+
+    Args:
+        inputs: any array.
+        indices: positions, (..., number of axes they name).
+        updates: values, (..., *rest of the shape).
+        reduction: None replaces; `"add"`, `"max"`, `"min"` or `"mul"` join.
+
+    Raises:
+        ValueError: another `reduction`.
+
+    >>> import lamina
+    >>> lamina.ops.scatter_update([1, 2, 3], [[1]], [9]).tolist()
+    [1, 9, 3]
+    """
+    inputs = tensor(inputs)
+    target = inputs.at[_at(indices)]
+    updates = tensor(updates).astype(inputs.dtype)
+    ways = {
+        None: target.set,
+        "add": target.add,
+        "max": target.max,
+        "min": target.min,
+        "mul": target.multiply,
+    }
+    if reduction not in ways:
+        names = ", ".join(repr(way) for way in ways if way)
+        raise ValueError(
+            f"`scatter_update` expected `reduction` to be one of {names}"
+            f" or None. Received: reduction={reduction!r}"
+        )
+    return ways[reduction](updates)

@@ -1,0 +1,730 @@
+"""Functions of images: (height, width, channels), or a batch of them.
+
+With `data_format="channels_first"` the channels stand before the height.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.scipy import ndimage
+
+from lamina import kernels
+from lamina.core import settings
+from lamina.core.op import op
+from lamina.core.random import draw_seed
+from lamina.ops.arrays import inexact, promoted, tensor
+from lamina.ops.core import saturate_cast
+
+__all__ = [
+    "affine_transform", "crop_images", "elastic_transform", "extract_patches",
+    "extract_patches_3d", "gaussian_blur", "hsv_to_rgb", "map_coordinates",
+    "pad_images", "perspective_transform", "resize", "rgb_to_grayscale",
+    "rgb_to_hsv", "scale_and_translate", "sobel_edges", "ssim",
+]  # fmt: skip
+
+
+_ORDERS = {"nearest": 0, "bilinear": 1}
+_FILLS = ("constant", "nearest", "wrap", "mirror", "reflect")
+_METHODS = {
+    "nearest": "nearest",
+    "bilinear": "linear",
+    "bicubic": "cubic",
+    "lanczos3": "lanczos3",
+    "lanczos5": "lanczos5",
+}
+
+
+def _open(images, data_format, name):
+    """Return images as a batch with channels last, and the way back."""
+    x = tensor(images)
+    if x.ndim not in (3, 4):
+        raise ValueError(
+            f"Invalid images rank: `{name}` expected rank 3 (single image) or rank 4 "
+            f"(batch of images). Received: images.shape={x.shape}"
+        )
+    single = x.ndim == 3
+    last = settings.standardize_data_format(data_format) == "channels_last"
+    x = x[None] if single else x
+    x = x if last else jnp.moveaxis(x, 1, -1)
+
+    def close(y, dtype=None):
+        y = y if last else jnp.moveaxis(y, -1, 1)
+        return y[0] if single else y
+
+    return x, close
+
+
+def _choose(argument, value, choices):
+    if value not in choices:
+        raise ValueError(
+            f"Invalid value for argument `{argument}`. Expected one of "
+            f"{sorted(choices)}. Received: {argument}={value}"
+        )
+
+
+def _colours(images, data_format, name):
+    x, close = _open(images, data_format, name)
+    if x.shape[-1] != 3:
+        raise ValueError(
+            f"`{name}` expected images with 3 channels. Received: {x.shape[-1]} channels "
+            f"of images.shape={jnp.shape(images)}"
+        )
+    return x, close
+
+
+@op(config=("data_format",), name="RGBToGrayscale")
+def rgb_to_grayscale(images, data_format=None):
+    """Return 0.2989 R + 0.587 G + 0.114 B as the one channel."""
+    x, close = _colours(images, data_format, "rgb_to_grayscale")
+    weights = jnp.array([0.2989, 0.5870, 0.1140], "float32")
+    y = jnp.sum(x.astype("float32") * weights, -1, keepdims=True)
+    return close(y.astype(x.dtype))
+
+
+def _float_colours(images, data_format, name):
+    x, close = _colours(images, data_format, name)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(
+            f"Invalid images dtype: `{name}` expected float dtype. Received: "
+            f"images.dtype={x.dtype}"
+        )
+    return x, close
+
+
+@op(config=("data_format",), name="RGBToHSV")
+def rgb_to_hsv(images, data_format=None):
+    """Turn red, green and blue into hue, saturation and value, all in [0, 1].
+
+    V = max, S = (max - min) / max, H = the angle on the colour circle from red.
+    """
+    x, close = _float_colours(images, data_format, "rgb_to_hsv")
+    red, green, blue = (x[..., i] for i in range(3))
+    value = jnp.max(x, -1)
+    spread = value - jnp.min(x, -1)
+    safe = jnp.where(spread > 0, spread, 1)
+    saturation = jnp.where(value > 0, spread / jnp.where(value > 0, value, 1), 0)
+    sixths = jnp.where(
+        red == value,
+        (green - blue) / safe,
+        jnp.where(green == value, 2 + (blue - red) / safe, 4 + (red - green) / safe),
+    )
+    hue = jnp.where(spread > 0, (sixths / 6) % 1, 0)
+    return close(jnp.stack([hue, saturation, value], -1))
+
+
+@op(config=("data_format",), name="HSVToRGB")
+def hsv_to_rgb(images, data_format=None):
+    """Turn hue, saturation and value, all in [0, 1], into red, green and blue."""
+    x, close = _float_colours(images, data_format, "hsv_to_rgb")
+    hue, saturation, value = (x[..., i : i + 1] for i in range(3))
+    # Each colour is full within a sixth of its place on the circle, and gone
+    # within a sixth of the opposite one.
+    turned = (hue * 6 + jnp.array([0, 4, 2], x.dtype)) % 6
+    purity = jnp.clip(jnp.abs(turned - 3) - 1, 0, 1)
+    return close(value * (1 - saturation * (1 - purity)))
+
+
+@op(
+    config=(
+        "size", "interpolation", "antialias", "crop_to_aspect_ratio",
+        "pad_to_aspect_ratio", "fill_mode", "fill_value", "data_format",
+    )
+)  # fmt: skip
+def resize(
+    images,
+    size,
+    interpolation="bilinear",
+    antialias=False,
+    crop_to_aspect_ratio=False,
+    pad_to_aspect_ratio=False,
+    fill_mode="constant",
+    fill_value=0.0,
+    data_format=None,
+):
+    """Return images of another size.
+
+    Args:
+        images: images of any dtype, which the result keeps.
+        size: (height, width).
+        interpolation: `"nearest"`, `"bilinear"`, `"bicubic"`, `"lanczos3"` or
+            `"lanczos5"`.
+        antialias: smooth before shrinking.
+        crop_to_aspect_ratio: first cut the middle out in the shape of `size`.
+        pad_to_aspect_ratio: first fill up to the shape of `size`.
+        fill_mode: `"constant"`.
+        fill_value: what it is filled up with.
+        data_format: `"channels_last"` or `"channels_first"`.
+
+    Raises:
+        ValueError: a size, an interpolation or a rank that does not exist.
+    """
+    _choose("interpolation", interpolation, _METHODS)
+    _choose("fill_mode", fill_mode, ("constant",))
+    if crop_to_aspect_ratio and pad_to_aspect_ratio:
+        raise ValueError(
+            "Only one of `pad_to_aspect_ratio` & `crop_to_aspect_ratio` can be `True`."
+        )
+    if len(size) != 2:
+        raise ValueError(
+            f"`resize` expected `size` to be (height, width). Received: size={size}"
+        )
+    height, width = size
+    x, close = _open(images, data_format, "resize")
+    dtype, (h, w) = x.dtype, x.shape[1:3]
+    if crop_to_aspect_ratio:
+        ch, cw = min(h, int(w * height / width)), min(w, int(h * width / height))
+        top, left = int((h - ch) / 2), int((w - cw) / 2)
+        x = x[:, top : top + ch, left : left + cw]
+    elif pad_to_aspect_ratio:
+        ph, pw = max(h, int(w * height / width)), max(w, int(h * width / height))
+        top, left = int((ph - h) / 2), int((pw - w) / 2)
+        around = ((0, 0), (top, ph - h - top), (left, pw - w - left), (0, 0))
+        x = jnp.pad(x, around, constant_values=fill_value)
+    shape = (x.shape[0], height, width, x.shape[-1])
+    y = jax.image.resize(x, shape, _METHODS[interpolation], antialias=antialias)
+    return close(y if y.dtype == dtype else saturate_cast(y, dtype))
+
+
+@op(config=("interpolation", "fill_mode", "fill_value", "data_format"))
+def affine_transform(
+    images,
+    transform,
+    interpolation="bilinear",
+    fill_mode="constant",
+    fill_value=0,
+    data_format=None,
+):
+    """Take each pixel (x, y) from (a0 x + a1 y + a2, b0 x + b1 y + b2).
+
+    Args:
+        images: images.
+        transform: (a0, a1, a2, b0, b1, b2, 0, 0), one for all or one for each.
+        interpolation: `"nearest"` or `"bilinear"`.
+        fill_mode: what lies outside: `"constant"`, `"nearest"`, `"wrap"`,
+            `"mirror"` or `"reflect"`.
+        fill_value: what it is with `"constant"`.
+        data_format: `"channels_last"` or `"channels_first"`.
+    """
+    _choose("interpolation", interpolation, _ORDERS)
+    _choose("fill_mode", fill_mode, _FILLS)
+    x, close = _open(images, data_format, "affine_transform")
+    transform = inexact(transform)
+    if transform.ndim not in (1, 2):
+        raise ValueError(
+            "Invalid transform rank: expected rank 1 (single transform) or rank 2 "
+            f"(batch of transforms). Received: transform.shape={transform.shape}"
+        )
+    place = functools.partial(_affine_places, *_grid(x))
+    return close(_sample(x, transform, place, interpolation, fill_mode, fill_value))
+
+
+def _grid(x):
+    rows, columns = x.shape[1:3]
+    return jnp.meshgrid(jnp.arange(columns), jnp.arange(rows))
+
+
+def _affine_places(columns, rows, t):
+    across = t[0] * columns + t[1] * rows + t[2]
+    down = t[3] * columns + t[4] * rows + t[5]
+    return down, across
+
+
+def _sample(x, transforms, places, interpolation, fill_mode, fill_value):
+    """Return images whose pixels come from `places(transform)`, one for each image."""
+    transforms = jnp.broadcast_to(transforms, (x.shape[0], transforms.shape[-1]))
+
+    def image(pixels, transform):
+        pick = functools.partial(
+            ndimage.map_coordinates,
+            coordinates=places(transform),
+            order=_ORDERS[interpolation],
+            mode=fill_mode,
+            cval=fill_value,
+        )
+        return jax.vmap(pick, -1, -1)(pixels)
+
+    return jax.vmap(image)(x, transforms)
+
+
+@op(config=("interpolation", "fill_value", "data_format"))
+def perspective_transform(
+    images,
+    start_points,
+    end_points,
+    interpolation="bilinear",
+    fill_value=0,
+    data_format=None,
+):
+    """Move four points of images to four others, and the plane with them.
+
+    Args:
+        images: images.
+        start_points: (4, 2) corners (x, y), or (batch, 4, 2).
+        end_points: where they go, in the same shape.
+        interpolation: `"nearest"` or `"bilinear"`.
+        fill_value: what lies outside.
+        data_format: `"channels_last"` or `"channels_first"`.
+    """
+    _choose("interpolation", interpolation, _ORDERS)
+    x, close = _open(images, data_format, "perspective_transform")
+    start, end = tensor(start_points, "float32"), tensor(end_points, "float32")
+    for name, points in (("start_points", start), ("end_points", end)):
+        if points.ndim not in (2, 3) or points.shape[-2:] != (4, 2):
+            raise ValueError(
+                f"Invalid {name} shape: expected (4,2) for a single image or (N,4,2) "
+                f"for a batch. Received shape: {points.shape}"
+            )
+    if start.shape != end.shape:
+        raise ValueError(
+            "start_points and end_points must have the same shape. Received: "
+            f"{start.shape} and {end.shape}"
+        )
+    place = functools.partial(_perspective_places, *_grid(x))
+    transforms = _homography(start, end)
+    return close(_sample(x, transforms, place, interpolation, "constant", fill_value))
+
+
+def _homography(start, end):
+    """Solve for h with start = (h0 x + h1 y + h2, h3 x + h4 y + h5) / (h6 x + h7 y + 1)."""
+    x, y = end[..., 0], end[..., 1]
+    one, zero = jnp.ones_like(x), jnp.zeros_like(x)
+    u, v = start[..., 0], start[..., 1]
+    first = jnp.stack([x, y, one, zero, zero, zero, -u * x, -u * y], -1)
+    second = jnp.stack([zero, zero, zero, x, y, one, -v * x, -v * y], -1)
+    matrix = jnp.concatenate([first, second], -2)
+    return jnp.linalg.solve(matrix, jnp.concatenate([u, v], -1)[..., None])[..., 0]
+
+
+def _perspective_places(columns, rows, h):
+    depth = h[6] * columns + h[7] * rows + 1
+    across = (h[0] * columns + h[1] * rows + h[2]) / depth
+    down = (h[3] * columns + h[4] * rows + h[5]) / depth
+    return down, across
+
+
+@op(config=("order", "fill_mode", "fill_value"))
+def map_coordinates(inputs, coordinates, order, fill_mode="constant", fill_value=0):
+    """Return entries of an array at places between its grid points.
+
+    Args:
+        inputs: an array of n axes.
+        coordinates: n arrays of positions, one for each axis.
+        order: 0 takes the nearest entry, 1 interpolates linearly.
+        fill_mode: what lies outside: `"constant"`, `"nearest"`, `"wrap"`,
+            `"mirror"` or `"reflect"`.
+        fill_value: what it is with `"constant"`.
+    """
+    x, places = tensor(inputs), tensor(coordinates)
+    if places.shape[0] != x.ndim:
+        raise ValueError(
+            "First dim of `coordinates` must be the same as the rank of `inputs`. "
+            f"Received: inputs.shape={x.shape}, coordinates.shape={places.shape}"
+        )
+    if places.ndim < 2:
+        raise ValueError(
+            "Invalid coordinates rank: expected at least rank 2. Received: "
+            f"coordinates.shape={places.shape}"
+        )
+    _choose("fill_mode", fill_mode, _FILLS)
+    _choose("order", order, (0, 1))
+    return ndimage.map_coordinates(x, list(places), order, fill_mode, fill_value)
+
+
+_PATCHES = ("size", "strides", "dilation_rate", "padding", "data_format")
+
+
+def _patches(x, size, strides, dilation_rate, padding, last):
+    """Convolve with one filter for each cell and channel."""
+    cells, channels = 1, x.shape[-1 if last else 1]
+    for n in size:
+        cells *= n
+    kernel = jnp.eye(cells * channels, dtype=x.dtype)
+    kernel = kernel.reshape(*size, channels, cells * channels)
+    return kernels.conv(
+        x,
+        kernel,
+        strides=strides,
+        padding=padding.lower(),
+        dilation=dilation_rate,
+        channels_last=last,
+    )
+
+
+def _extract(images, size, strides, dilation_rate, padding, data_format, rank, name):
+    x = tensor(images)
+    if x.ndim not in (rank + 1, rank + 2):
+        raise ValueError(
+            f"`{name}` expected rank {rank + 1} or, for a batch, {rank + 2}. Received: "
+            f"shape {x.shape}"
+        )
+    size = (size,) * rank if isinstance(size, int) else tuple(size)
+    if len(size) != rank:
+        raise ValueError(
+            f"Invalid `size` argument. Expected an int or a tuple of length {rank}. "
+            f"Received: size={size}"
+        )
+    strides = size if strides is None else strides
+    strides, dilation = (
+        (v,) * rank if isinstance(v, int) else tuple(v)
+        for v in (strides, dilation_rate)
+    )
+    if any(s > 1 for s in strides) and any(d > 1 for d in dilation):
+        raise ValueError(
+            f"`{name}` cannot have strides and a dilation rate above 1 at once. "
+            f"Received: strides={strides}, dilation_rate={dilation}"
+        )
+    last = settings.standardize_data_format(data_format) == "channels_last"
+    single = x.ndim == rank + 1
+    y = _patches(x[None] if single else x, size, strides, dilation, padding, last)
+    return y[0] if single else y
+
+
+@op(config=_PATCHES)
+def extract_patches(
+    images, size, strides=None, dilation_rate=1, padding="valid", data_format=None
+):
+    """Return the windows of images as channels, row by row.
+
+    Args:
+        images: images.
+        size: (height, width) of the windows, or one number.
+        strides: their distance; `size` when None.
+        dilation_rate: the distance of pixels in a window.
+        padding: `"valid"` or `"same"`.
+        data_format: `"channels_last"` or `"channels_first"`.
+
+    >>> import lamina
+    >>> lamina.ops.image.extract_patches(lamina.ops.ones((1, 4, 4, 3)), 2).shape
+    (1, 2, 2, 12)
+    """
+    if not isinstance(size, int) and len(size) == 3:
+        return _extract(
+            images, size, strides, dilation_rate, padding, data_format, 3,
+            "extract_patches",
+        )  # fmt: skip
+    return _extract(
+        images, size, strides, dilation_rate, padding, data_format, 2, "extract_patches"
+    )
+
+
+@op(config=_PATCHES, name="ExtractPatches3D")
+def extract_patches_3d(
+    volumes, size, strides=None, dilation_rate=1, padding="valid", data_format=None
+):
+    """Return the windows of volumes as channels; see `extract_patches`.
+
+    Args:
+        volumes: (batch, depth, height, width, channels), or one volume.
+        size: (depth, height, width) of the windows, or one number.
+        strides: their distance; `size` when None.
+        dilation_rate: the distance of cells in a window.
+        padding: `"valid"` or `"same"`.
+        data_format: `"channels_last"` or `"channels_first"`.
+    """
+    return _extract(
+        volumes, size, strides, dilation_rate, padding, data_format, 3,
+        "extract_patches_3d",
+    )  # fmt: skip
+
+
+def _two_of_three(words, before, after, target):
+    if [before, after, target].count(None) != 1:
+        raise ValueError(
+            "Must specify exactly two of {}, {}, {}. Received: {}, {}, {}".format(
+                *words, before, after, target
+            )
+        )
+
+
+@op(
+    config=(
+        "top_padding", "left_padding", "bottom_padding", "right_padding",
+        "target_height", "target_width", "data_format",
+    )
+)  # fmt: skip
+def pad_images(
+    images,
+    top_padding=None,
+    left_padding=None,
+    bottom_padding=None,
+    right_padding=None,
+    target_height=None,
+    target_width=None,
+    data_format=None,
+):
+    """Surround images with zeros.
+
+    Args:
+        images: images.
+        top_padding: rows above.
+        left_padding: columns to the left.
+        bottom_padding: rows below.
+        right_padding: columns to the right.
+        target_height: the height of the result; give two of the three for rows.
+        target_width: the width of the result; give two of the three for columns.
+        data_format: `"channels_last"` or `"channels_first"`.
+    """
+    rows = ("top_padding", "bottom_padding", "target_height")
+    columns = ("left_padding", "right_padding", "target_width")
+    _two_of_three(rows, top_padding, bottom_padding, target_height)
+    _two_of_three(columns, left_padding, right_padding, target_width)
+    x, close = _open(images, data_format, "pad_images")
+    height, width = x.shape[1:3]
+    top, bottom = _pads(rows, top_padding, bottom_padding, target_height, height)
+    left, right = _pads(columns, left_padding, right_padding, target_width, width)
+    return close(jnp.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0))))
+
+
+def _pads(words, before, after, target, size):
+    before = target - size - after if before is None else before
+    after = target - size - before if after is None else after
+    for word, value in zip(words, (before, after), strict=False):
+        if isinstance(value, int) and value < 0:
+            raise ValueError(f"{word} must be >= 0. Received: {word}={value}")
+    return before, after
+
+
+@op(
+    config=(
+        "top_cropping", "left_cropping", "bottom_cropping", "right_cropping",
+        "target_height", "target_width", "data_format",
+    )
+)  # fmt: skip
+def crop_images(
+    images,
+    top_cropping=None,
+    left_cropping=None,
+    bottom_cropping=None,
+    right_cropping=None,
+    target_height=None,
+    target_width=None,
+    data_format=None,
+):
+    """Cut rows and columns off images.
+
+    Args:
+        images: images.
+        top_cropping: rows above.
+        left_cropping: columns to the left.
+        bottom_cropping: rows below.
+        right_cropping: columns to the right.
+        target_height: the height of the result; give two of the three for rows.
+        target_width: the width of the result; give two of the three for columns.
+        data_format: `"channels_last"` or `"channels_first"`.
+    """
+    rows = ("top_cropping", "bottom_cropping", "target_height")
+    columns = ("left_cropping", "right_cropping", "target_width")
+    _two_of_three(rows, top_cropping, bottom_cropping, target_height)
+    _two_of_three(columns, left_cropping, right_cropping, target_width)
+    x, close = _open(images, data_format, "crop_images")
+    height, width = x.shape[1:3]
+    top, bottom = _crops(rows, top_cropping, bottom_cropping, target_height, height)
+    left, right = _crops(columns, left_cropping, right_cropping, target_width, width)
+    return close(x[:, top : height - bottom, left : width - right])
+
+
+def _crops(words, before, after, target, size):
+    before = size - target - after if before is None else before
+    after = size - target - before if after is None else after
+    for word, value in zip(words, (before, after), strict=False):
+        if isinstance(value, int) and value < 0:
+            raise ValueError(f"{word} must be >= 0. Received: {word}={value}")
+    return before, after
+
+
+def _bell(size, sigma, dtype):
+    """Return e^(-d² / 2σ²) over the distances d from the middle, with sum 1."""
+    distance = jnp.arange(size, dtype=dtype) - jnp.asarray((size - 1) / 2, dtype)
+    weights = jnp.exp(-0.5 * jnp.square(distance / sigma))
+    return weights / jnp.sum(weights)
+
+
+def _filter(x, kernel):
+    """Correlate each channel of (batch, height, width, channels) with `kernel`."""
+    kernel = jnp.broadcast_to(
+        kernel.astype(x.dtype)[..., None, None], (*kernel.shape, 1, x.shape[-1])
+    )
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        (1, 1),
+        "SAME",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=x.shape[-1],
+    )
+
+
+@op(config=("kernel_size", "sigma", "data_format"))
+def gaussian_blur(images, kernel_size=(3, 3), sigma=(1.0, 1.0), data_format=None):
+    """Smooth images by a bell of deviation `sigma`, cut at `kernel_size` pixels.
+
+    Args:
+        images: images.
+        kernel_size: two sizes.
+        sigma: two deviations, in pixels.
+        data_format: `"channels_last"` or `"channels_first"`.
+    """
+    x, close = _open(images, data_format, "gaussian_blur")
+    x = inexact(x)
+    return close(_blur(x, kernel_size, sigma))
+
+
+def _blur(x, kernel_size, sigma):
+    sigma = tensor(sigma, x.dtype)
+    first, second = (_bell(n, sigma[i], x.dtype) for i, n in enumerate(kernel_size))
+    return _filter(x, jnp.outer(second, first))
+
+
+@op(
+    config=(
+        "alpha", "sigma", "interpolation", "fill_mode", "fill_value", "seed",
+        "data_format",
+    )
+)  # fmt: skip
+def elastic_transform(
+    images,
+    alpha=20.0,
+    sigma=5.0,
+    interpolation="bilinear",
+    fill_mode="reflect",
+    fill_value=0.0,
+    seed=None,
+    data_format=None,
+):
+    """Shift pixels by a smooth random field, the same in x and y.
+
+    Args:
+        images: images.
+        alpha: the strength of shifts.
+        sigma: the smoothness of the field, in pixels.
+        interpolation: `"nearest"` or `"bilinear"`.
+        fill_mode: what lies outside: `"constant"`, `"nearest"`, `"wrap"`,
+            `"mirror"` or `"reflect"`.
+        fill_value: what it is with `"constant"`.
+        seed: an integer, a `SeedGenerator` or None.
+        data_format: `"channels_last"` or `"channels_first"`.
+
+    Source: Simard et al., 2003, "Best practices for convolutional neural networks".
+    """
+    _choose("interpolation", interpolation, _ORDERS)
+    _choose("fill_mode", fill_mode, _FILLS)
+    x, close = _open(images, data_format, "elastic_transform")
+    size = int(6 * sigma) | 1
+    noise = jax.random.normal(draw_seed(seed), x.shape[:3], x.dtype) * sigma
+    shift = alpha * _blur(noise[..., None], (size, size), (sigma, sigma))[..., 0]
+    columns, rows = _grid(x)
+
+    def image(pixels, moved):
+        pick = functools.partial(
+            ndimage.map_coordinates,
+            coordinates=(rows + moved, columns + moved),
+            order=_ORDERS[interpolation],
+            mode=fill_mode,
+            cval=fill_value,
+        )
+        return jax.vmap(pick, -1, -1)(pixels)
+
+    return close(jax.vmap(image)(x, shift).astype(x.dtype))
+
+
+@op(config=("spatial_dims", "method", "antialias"))
+def scale_and_translate(
+    images, output_shape, scale, translation, spatial_dims, method, antialias=True
+):
+    """Return images scaled by `scale` and then moved by `translation` pixels.
+
+    Args:
+        images: an array.
+        output_shape: the whole shape of the result.
+        scale: a factor for each of `spatial_dims`.
+        translation: a shift for each of them.
+        spatial_dims: the axes that are scaled.
+        method: `"linear"`, `"bilinear"`, `"trilinear"`, `"cubic"`, `"bicubic"`,
+            `"tricubic"`, `"lanczos3"` or `"lanczos5"`.
+        antialias: smooth before shrinking.
+    """
+    methods = "linear bilinear trilinear cubic bicubic tricubic lanczos3 lanczos5"
+    _choose("method", method, methods.split())
+    scale, translation = promoted(scale, translation, also=(float,))
+    return jax.image.scale_and_translate(
+        tensor(images), tuple(output_shape), tuple(spatial_dims), scale, translation,
+        method, antialias,
+    )  # fmt: skip
+
+
+@op(config=("data_format",))
+def sobel_edges(images, data_format=None):
+    """Return smoothed differences in y and x, along a new last axis.
+
+    d/dx: rows (-1, 0, 1), (-2, 0, 2), (-1, 0, 1); d/dy: its transpose.
+    """
+    x, close = _open(images, data_format, "sobel_edges")
+    across = jnp.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], x.dtype)
+    return jnp.stack([close(_filter(x, k)) for k in (across.T, across)], -1)
+
+
+@op(
+    config=("max_val", "filter_size", "filter_sigma", "k1", "k2", "data_format"),
+    name="SSIM",
+)
+def ssim(
+    image1,
+    image2,
+    max_val=1.0,
+    filter_size=11,
+    filter_sigma=1.5,
+    k1=0.01,
+    k2=0.03,
+    data_format=None,
+):
+    """Return the structural similarity of images, at most 1.
+
+    (2 μ₁ μ₂ + c₁)(2 σ₁₂ + c₂) / ((μ₁² + μ₂² + c₁)(σ₁² + σ₂² + c₂)), averaged, with
+    means, variances and covariance under a Gaussian window.
+
+    Args:
+        image1: images.
+        image2: as many of the same shape.
+        max_val: the range of their values.
+        filter_size: the side of the window.
+        filter_sigma: its deviation, in pixels.
+        k1: c₁ = (k1 · max_val)².
+        k2: c₂ = (k2 · max_val)².
+        data_format: `"channels_last"` or `"channels_first"`.
+
+    Source: Wang et al., 2004, "Image quality assessment".
+    """
+    a, close = _open(image1, data_format, "ssim")
+    b, _ = _open(image2, data_format, "ssim")
+    if a.shape != b.shape:
+        raise ValueError(
+            f"`ssim` expected images of one shape. Received: {jnp.shape(image1)} and "
+            f"{jnp.shape(image2)}"
+        )
+    dtype = inexact(a).dtype
+    a, b = (v.astype("float32") for v in (a, b))
+    bell = _bell(filter_size, filter_sigma, "float32")
+    kernel = jnp.broadcast_to(
+        jnp.outer(bell, bell)[..., None, None],
+        (filter_size, filter_size, 1, a.shape[-1]),
+    )
+
+    def local(x):
+        numbers = ("NHWC", "HWIO", "NHWC")
+        return lax.conv_general_dilated(
+            x, kernel, (1, 1), "VALID", dimension_numbers=numbers,
+            feature_group_count=x.shape[-1],
+        )  # fmt: skip
+
+    c1, c2 = (k1 * max_val) ** 2, (k2 * max_val) ** 2
+    mean_a, mean_b = local(a), local(b)
+    both = mean_a * mean_b
+    squares = mean_a**2 + mean_b**2
+    covariance = local(a * b) - both
+    variances = local(a * a) + local(b * b) - squares
+    similar = (2 * both + c1) * (2 * covariance + c2)
+    similar = similar / ((squares + c1) * (variances + c2))
+    result = jnp.mean(similar, (1, 2, 3)).astype(dtype)
+    return result[0] if jnp.ndim(image1) == 3 else result

@@ -1,0 +1,241 @@
+"""Linear algebra on matrices in the last two axes."""
+
+import jax
+import jax.numpy as jnp
+
+from lamina.core.op import _unwrap, op
+from lamina.ops.arrays import axes as _axes
+from lamina.ops.arrays import inexact, promoted
+
+__all__ = [
+    "cholesky", "cholesky_inverse", "det", "eig", "eigh", "inv", "jvp", "lstsq",
+    "lu_factor", "matrix_rank", "norm", "pinv", "qr", "solve", "solve_triangular",
+    "svd",
+]  # fmt: skip
+
+
+def _matrix(x, name):
+    x = inexact(x)
+    if x.ndim < 2:
+        raise ValueError(
+            f"`{name}` expected an array with at least two axes. Received: shape "
+            f"{x.shape}"
+        )
+    return x
+
+
+def _square(x, name):
+    x = _matrix(x, name)
+    if x.shape[-1] != x.shape[-2]:
+        raise ValueError(
+            f"`{name}` expected square matrices. Received: shape {x.shape}"
+        )
+    return x
+
+
+@op(config=("upper",))
+def cholesky(x, upper=False):
+    """Return L with x = L · Lᵀ, lower triangular; or its transpose if `upper`.
+
+    Raises:
+        ValueError: the matrices are not square, or not positive definite.
+    """
+    x = _square(x, "cholesky")
+    factor = jnp.linalg.cholesky(x, upper=upper)
+    if not isinstance(factor, jax.core.Tracer) and bool(jnp.isnan(factor).any()):
+        raise ValueError(
+            "Cholesky decomposition failed. The input might not be a valid positive "
+            "definite matrix."
+        )
+    return factor
+
+
+@op(config=("upper",))
+def cholesky_inverse(x, upper=False):
+    """Return the inverse of the matrix whose Cholesky factor is `x`."""
+    x = _square(x, "cholesky_inverse")
+    identity = jnp.broadcast_to(jnp.eye(x.shape[-1], dtype=x.dtype), x.shape)
+    inverse = jax.scipy.linalg.solve_triangular(x, identity, lower=not upper)
+    other = jnp.swapaxes(inverse, -1, -2)
+    return inverse @ other if upper else other @ inverse
+
+
+@op
+def det(x):
+    """Return the determinants of square matrices."""
+    return jnp.linalg.det(_square(x, "det"))
+
+
+@op
+def eig(x):
+    """Return eigenvalues and right eigenvectors (columns); complex, on CPU only."""
+    return tuple(jnp.linalg.eig(_square(x, "eig")))
+
+
+@op
+def eigh(x):
+    """Return rising eigenvalues and eigenvectors (columns) of symmetric matrices."""
+    return tuple(jnp.linalg.eigh(_square(x, "eigh")))
+
+
+@op
+def inv(x):
+    """Return the inverses of square matrices."""
+    return jnp.linalg.inv(_square(x, "inv"))
+
+
+@op
+def lu_factor(x):
+    """Return L and U with row exchanges, packed into one matrix, and the pivots."""
+    lu, pivots = jax.scipy.linalg.lu_factor(_matrix(x, "lu_factor"))
+    return lu, pivots
+
+
+@op(config=("ord", "axis", "keepdims"))
+def norm(x, ord=None, axis=None, keepdims=False):
+    """Return the norm of vectors or matrices.
+
+    Args:
+        x: any array.
+        ord: for vectors a number p, (Σ abs(x)^p)^(1/p); for matrices `"fro"`,
+            `"nuc"`, 1, 2 or infinity, or their negatives; 2 or `"fro"` when None.
+        axis: one axis for vectors, two for matrices; all when None.
+        keepdims: keep these axes with size 1.
+
+    Raises:
+        ValueError: there is no such norm for so many axes.
+
+    >>> import lamina
+    >>> float(lamina.ops.norm([3.0, 4.0]))
+    5.0
+    """
+    x = inexact(x)
+    return jnp.linalg.norm(x, ord, _axes(axis), keepdims)
+
+
+@op(config=("mode",))
+def qr(x, mode="reduced"):
+    """Return orthonormal Q and upper triangular R with x = Q · R.
+
+    Args:
+        x: (..., m, n).
+        mode: `"reduced"`: min(m, n) columns; `"complete"`: m columns.
+
+    Raises:
+        ValueError: another mode.
+    """
+    if mode not in ("reduced", "complete"):
+        raise ValueError(
+            "`mode` argument value not supported. Expected one of {'reduced', "
+            f"'complete'}}. Received: mode={mode}"
+        )
+    return tuple(jnp.linalg.qr(_matrix(x, "qr"), mode))
+
+
+def _system(name, a, b):
+    a, b = promoted(a, b, also=(float,))
+    a = _square(a, name)
+    rows = b.shape[-1] if b.ndim == a.ndim - 1 else b.shape[-2] if b.ndim > 1 else None
+    if rows != a.shape[-1]:
+        raise ValueError(
+            f"`{name}` expected `b` to have as many rows as `a`. Received: a.shape="
+            f"{a.shape}, b.shape={b.shape}"
+        )
+    return a, b, b.ndim == a.ndim - 1
+
+
+@op
+def solve(a, b):
+    """Return x with a · x = b, for square `a`; `b` holds vectors or matrices."""
+    a, b, vector = _system("solve", a, b)
+    return (
+        jnp.linalg.solve(a, b[..., None])[..., 0] if vector else jnp.linalg.solve(a, b)
+    )
+
+
+@op(config=("lower",))
+def solve_triangular(a, b, lower=False):
+    """Return x with a · x = b, for triangular `a`."""
+    a, b, vector = _system("solve_triangular", a, b)
+    b = b[..., None] if vector else b
+    x = jax.scipy.linalg.solve_triangular(a, b, lower=lower)
+    return x[..., 0] if vector else x
+
+
+@op(config=("full_matrices", "compute_uv"), name="SVD")
+def svd(x, full_matrices=True, compute_uv=True):
+    """Return U, s and Vᴴ with x = U · diag(s) · Vᴴ; or s alone.
+
+    Args:
+        x: (..., m, n).
+        full_matrices: square U and V; else min(m, n) columns.
+        compute_uv: return all three.
+    """
+    x = _matrix(x, "svd")
+    result = jnp.linalg.svd(x, full_matrices=full_matrices, compute_uv=compute_uv)
+    return tuple(result) if compute_uv else result
+
+
+@op(config=("rcond",))
+def lstsq(a, b, rcond=None):
+    """Return the x of least length among those that minimize ‖a · x - b‖.
+
+    Args:
+        a: (m, n).
+        b: (m,) or (m, k).
+        rcond: singular values below rcond times the largest count as zero.
+    """
+    a, b = promoted(a, b, also=(float,))
+    a = _matrix(a, "lstsq")
+    if b.ndim not in (1, 2) or b.shape[0] != a.shape[0]:
+        raise ValueError(
+            "`lstsq` expected `b` to have as many rows as `a`. Received: a.shape="
+            f"{a.shape}, b.shape={b.shape}"
+        )
+    return jnp.linalg.lstsq(a, b, rcond)[0]
+
+
+@op(config=("tol",))
+def matrix_rank(x, tol=None):
+    """Return how many singular values exceed `tol`."""
+    x = _matrix(x, "matrix_rank")
+    values = jnp.linalg.svd(x, compute_uv=False)
+    if tol is None:
+        largest = jnp.max(values, -1, keepdims=True)
+        tol = largest * max(x.shape[-2:]) * jnp.finfo(x.dtype).eps
+    return jnp.sum(values > tol, -1).astype("int32")
+
+
+@op(config=("rcond",))
+def pinv(x, rcond=None):
+    """Return the Moore-Penrose inverses.
+
+    Args:
+        x: (..., m, n).
+        rcond: singular values below rcond times the largest count as zero.
+    """
+    return jnp.linalg.pinv(_matrix(x, "pinv"), rtol=rcond)
+
+
+def jvp(fun, primals, tangents, has_aux=False):
+    """Return fun(*primals), and its derivative in the direction `tangents`.
+
+    Args:
+        fun: a differentiable function of arrays.
+        primals: where to take it.
+        tangents: the direction, one array for each of `primals`.
+        has_aux: `fun` returns a pair whose second part is handed on.
+
+    >>> import lamina
+    >>> value, slope = lamina.ops.jvp(lambda x: x * x, (3.0,), (1.0,))
+    >>> float(value), float(slope)
+    (9.0, 6.0)
+    """
+    return _jvp(primals, tangents, fun=fun, has_aux=has_aux)
+
+
+@op(config=("fun", "has_aux"), name="JVP")
+def _jvp(primals, tangents, *, fun, has_aux=False):
+    primals = [inexact(x) for x in _unwrap(tuple(primals))]
+    tangents = [inexact(x) for x in _unwrap(tuple(tangents))]
+    return jax.jvp(fun, primals, tangents, has_aux=has_aux)

@@ -1,0 +1,351 @@
+"""Segments, the largest entries, distances and Fourier transforms.
+
+Complex signals are pairs (real part, imaginary part), as in Keras.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.scipy import special
+
+from lamina.core.op import op
+from lamina.ops.arrays import axes as _axes
+from lamina.ops.arrays import inexact, promoted, tensor
+
+__all__ = [
+    "cdist", "erf", "erfc", "erfinv", "extract_sequences", "fft", "fft2", "ifft2",
+    "in_top_k", "irfft", "istft", "logdet", "logsumexp", "rfft", "rsqrt",
+    "segment_max", "segment_min", "segment_prod", "segment_sum", "stft", "top_k",
+    "view_as_complex", "view_as_real",
+]  # fmt: skip
+
+
+_SEGMENTS = ("num_segments", "sorted")
+
+
+def _segment(name, reduce, data, segment_ids, num_segments, sorted):
+    data, ids = tensor(data), tensor(segment_ids).astype("int32")
+    if ids.ndim != 1:
+        raise ValueError(
+            f"`{name}` expected `segment_ids` to have one axis. Received: shape "
+            f"{ids.shape}"
+        )
+    return reduce(data, ids, num_segments, indices_are_sorted=bool(sorted))
+
+
+@op(config=_SEGMENTS)
+def segment_sum(data, segment_ids, num_segments=None, sorted=False):
+    """Sum rows that have the same number in `segment_ids`.
+
+    Args:
+        data: rows along the first axis.
+        segment_ids: a number for each row.
+        num_segments: how many results; the largest number + 1 when None, which is
+            not known inside `jax.jit`.
+        sorted: promise that the numbers never fall.
+
+    >>> import lamina
+    >>> lamina.ops.segment_sum([1, 2, 3], [0, 0, 1]).tolist()
+    [3, 3]
+    """
+    reduce = jax.ops.segment_sum
+    return _segment("segment_sum", reduce, data, segment_ids, num_segments, sorted)
+
+
+@op(config=_SEGMENTS)
+def segment_max(data, segment_ids, num_segments=None, sorted=False):
+    """Take the largest of rows that have the same number; see `segment_sum`."""
+    reduce = jax.ops.segment_max
+    return _segment("segment_max", reduce, data, segment_ids, num_segments, sorted)
+
+
+@op(config=_SEGMENTS)
+def segment_min(data, segment_ids, num_segments=None, sorted=False):
+    """Take the smallest of rows that have the same number; see `segment_sum`."""
+    reduce = jax.ops.segment_min
+    return _segment("segment_min", reduce, data, segment_ids, num_segments, sorted)
+
+
+@op(config=_SEGMENTS)
+def segment_prod(data, segment_ids, num_segments=None, sorted=False):
+    """Multiply rows that have the same number; see `segment_sum`."""
+    reduce = jax.ops.segment_prod
+    return _segment("segment_prod", reduce, data, segment_ids, num_segments, sorted)
+
+
+@op(config=("k", "sorted"))
+def top_k(x, k, sorted=True):
+    """Return the `k` largest entries along the last axis, and their positions.
+
+    >>> import lamina
+    >>> values, positions = lamina.ops.top_k([3, 9, 5], 2)
+    >>> values.tolist(), positions.tolist()
+    ([9, 5], [1, 2])
+    """
+    return tuple(lax.top_k(tensor(x), k))
+
+
+@op(config=("k",))
+def in_top_k(targets, predictions, k):
+    """Tell which targets are among the `k` most likely classes; ties count as in.
+
+    Args:
+        targets: the numbers of classes, (batch,).
+        predictions: a score for each class, (batch, classes).
+        k: how many to look at.
+    """
+    targets, scores = tensor(targets).astype("int32"), tensor(predictions)
+    own = jnp.take_along_axis(scores, targets[:, None], -1, mode="fill")
+    better = jnp.sum(scores > own, -1)
+    return (better < k) & jnp.isfinite(own[:, 0]) & (targets >= 0)
+
+
+@op(config=("axis", "keepdims"))
+def logsumexp(x, axis=None, keepdims=False):
+    """Return ln Σ eˣ over `axis`, without overflow."""
+    return special.logsumexp(inexact(x), _axes(axis), keepdims=keepdims)
+
+
+@op(name="CDist")
+def cdist(x, y):
+    """Return the Euclidean distances of the rows of `x` to those of `y`.
+
+    Args:
+        x: (..., n, size).
+        y: (..., m, size).
+
+    Returns:
+        (..., n, m).
+    """
+    x, y = promoted(x, y, also=(float,))
+    return jnp.sqrt(jnp.sum(jnp.square(x[..., :, None, :] - y[..., None, :, :]), -1))
+
+
+@op(config=("sequence_length", "sequence_stride"))
+def extract_sequences(x, sequence_length, sequence_stride):
+    """Cut the last axis into windows of `sequence_length`, `sequence_stride` apart.
+
+    >>> import lamina
+    >>> lamina.ops.extract_sequences([1, 2, 3, 4], 2, 1).tolist()
+    [[1, 2], [2, 3], [3, 4]]
+    """
+    return _frames(tensor(x), sequence_length, sequence_stride)
+
+
+def _frames(x, length, stride):
+    count = (x.shape[-1] - length) // stride + 1
+    starts = jnp.arange(count) * stride
+    return x[..., starts[:, None] + jnp.arange(length)]
+
+
+def _complex(x):
+    if not isinstance(x, (tuple, list)) or len(x) != 2:
+        raise ValueError(
+            "Input `x` should be a tuple of two tensors - real and imaginary. "
+            f"Received: x={x}"
+        )
+    real, imag = promoted(*x)
+    if real.shape != imag.shape:
+        raise ValueError(
+            "Both the real and imaginary parts should have the same shape. Received: "
+            f"x[0].shape = {real.shape}, x[1].shape = {imag.shape}"
+        )
+    if not jnp.issubdtype(real.dtype, jnp.floating):
+        raise ValueError(
+            "At least one tensor in input `x` is not of type float. Received: "
+            f"x[0].dtype={real.dtype}, x[1].dtype={imag.dtype}"
+        )
+    return lax.complex(real, imag)
+
+
+def _parts(x):
+    return jnp.real(x), jnp.imag(x)
+
+
+@op(name="FFT")
+def fft(x):
+    """Return the discrete Fourier transform along the last axis, of a pair."""
+    return _parts(jnp.fft.fft(_complex(x)))
+
+
+@op(name="FFT2")
+def fft2(x):
+    """Return the discrete Fourier transform over the last two axes, of a pair."""
+    return _parts(jnp.fft.fft2(_complex(x)))
+
+
+@op(name="IFFT2")
+def ifft2(x):
+    """Return the inverse of `fft2`."""
+    return _parts(jnp.fft.ifft2(_complex(x)))
+
+
+@op(config=("fft_length",), name="RFFT")
+def rfft(x, fft_length=None):
+    """Return the non-negative frequencies of a real signal, as a pair.
+
+    Args:
+        x: real, transformed along the last axis.
+        fft_length: cut or fill it up to this length first.
+    """
+    return _parts(jnp.fft.rfft(inexact(x), fft_length))
+
+
+@op(config=("fft_length",), name="IRFFT")
+def irfft(x, fft_length=None):
+    """Return the real signal of length `fft_length` whose `rfft` is `x`."""
+    return jnp.fft.irfft(_complex(x), fft_length)
+
+
+def _window(window, sequence_length, fft_length, dtype):
+    """Return the window in the middle of `fft_length` zeros."""
+    if window is None:
+        return jnp.ones(fft_length, dtype)
+    if isinstance(window, str):
+        shapes = {"hann": jnp.hanning, "hamming": jnp.hamming}
+        if window not in shapes:
+            raise ValueError(
+                "If a string is passed to `window`, it must be one of 'hann', "
+                f"'hamming'. Received: window={window}"
+            )
+        window = shapes[window](sequence_length + 1)[:-1]
+    window = tensor(window, dtype)
+    if window.shape != (sequence_length,):
+        raise ValueError(
+            "The shape of `window` must be equal to [sequence_length]. Received: "
+            f"window shape={window.shape}"
+        )
+    before = (fft_length - sequence_length) // 2
+    return jnp.pad(window, (before, fft_length - sequence_length - before))
+
+
+@op(
+    config=("sequence_length", "sequence_stride", "fft_length", "window", "center"),
+    name="STFT",
+)
+def stft(x, sequence_length, sequence_stride, fft_length, window="hann", center=True):
+    """Return the `rfft` of windows along the last axis: (..., windows, frequencies).
+
+    Args:
+        x: a real signal.
+        sequence_length: the length of the window.
+        sequence_stride: the distance of windows.
+        fft_length: the length of the transform, at least `sequence_length`.
+        window: `"hann"`, `"hamming"`, a vector, or None for ones.
+        center: reflect half a window at both ends, so that window t is centred
+            at t · sequence_stride.
+
+    Raises:
+        TypeError: `x` is not real.
+        ValueError: `fft_length` is too short, or there is no such window.
+    """
+    x = tensor(x)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(
+            f"Invalid input type. Expected `float32` or `float64`. Received: {x.dtype}"
+        )
+    if fft_length < sequence_length:
+        raise ValueError(
+            "`fft_length` must equal or larger than `sequence_length`. Received: "
+            f"sequence_length={sequence_length}, fft_length={fft_length}"
+        )
+    if center:
+        side = fft_length // 2
+        x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(side, side)], "reflect")
+    shape = _window(window, sequence_length, fft_length, x.dtype)
+    return _parts(jnp.fft.rfft(_frames(x, fft_length, sequence_stride) * shape))
+
+
+@op(
+    config=(
+        "sequence_length", "sequence_stride", "fft_length", "length", "window", "center",
+    ),
+    name="ISTFT",
+)  # fmt: skip
+def istft(
+    x,
+    sequence_length,
+    sequence_stride,
+    fft_length,
+    length=None,
+    window="hann",
+    center=True,
+):
+    """Return the signal whose `stft` is nearest to `x`.
+
+    y = Σ window · irfft(x) / Σ window², both sums over the windows at a place.
+
+    Args:
+        x: a pair of (..., windows, frequencies).
+        sequence_length: as for `stft`, like the next two.
+        sequence_stride: as told.
+        fft_length: as told.
+        length: the length of the result; what the windows cover when None.
+        window: as for `stft`.
+        center: as for `stft`.
+    """
+    frames = jnp.fft.irfft(_complex(x), fft_length)
+    shape = _window(window, sequence_length, fft_length, frames.dtype)
+    y = _overlap(frames * shape, sequence_stride)
+    weight = _overlap(jnp.broadcast_to(shape**2, frames.shape[-2:]), sequence_stride)
+    y = y / jnp.where(weight > 1e-10, weight, 1)
+    if window is None:
+        y = y * (fft_length / sequence_stride)
+    start = fft_length // 2 if center else 0
+    stop = y.shape[-1] - start if length is None else start + length
+    return y[..., start:stop]
+
+
+def _overlap(frames, stride):
+    count, length = frames.shape[-2:]
+    places = jnp.arange(count)[:, None] * stride + jnp.arange(length)
+    total = jnp.zeros((*frames.shape[:-2], (count - 1) * stride + length), frames.dtype)
+    return total.at[..., places].add(frames)
+
+
+@op
+def rsqrt(x):
+    """Return 1 / √x."""
+    return lax.rsqrt(inexact(x))
+
+
+@op
+def erf(x):
+    """Return 2 / √π · ∫ e^(-t²) dt from 0 to x."""
+    return special.erf(inexact(x))
+
+
+@op
+def erfc(x):
+    """Return 1 - erf(x), exact for large x."""
+    return special.erfc(inexact(x))
+
+
+@op
+def erfinv(x):
+    """Return the inverse of `erf`, for x in [-1, 1]."""
+    return special.erfinv(inexact(x))
+
+
+@op
+def logdet(x):
+    """Return ln of the determinants of positive definite matrices."""
+    return jnp.linalg.slogdet(inexact(x))[1]
+
+
+@op
+def view_as_complex(x):
+    """Read pairs along the last axis as complex numbers."""
+    x = tensor(x)
+    if x.ndim < 1 or x.shape[-1] != 2:
+        raise ValueError(
+            "`view_as_complex` expected a last axis of size 2. Received: shape "
+            f"{x.shape}"
+        )
+    return lax.complex(x[..., 0], x[..., 1])
+
+
+@op
+def view_as_real(x):
+    """Return real and imaginary part side by side along a new last axis."""
+    return jnp.stack(_parts(tensor(x)), -1)

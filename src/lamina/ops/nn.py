@@ -1,0 +1,1056 @@
+"""Functions of neural networks: activations, convolutions, losses, norms."""
+
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from lamina import kernels
+from lamina.core import settings
+from lamina.core.op import op
+from lamina.ops.arrays import axes as _axes
+from lamina.ops.arrays import canonical, inexact, promoted, tensor
+from lamina.ops.elementwise import families
+
+__all__ = [
+    "adaptive_average_pool", "adaptive_max_pool", "average_pool",
+    "batch_normalization", "binary_crossentropy", "categorical_crossentropy",
+    "celu", "conv", "conv_transpose", "ctc_decode", "ctc_loss", "depth_to_space",
+    "depthwise_conv", "dot_product_attention", "elu", "fold", "gelu", "glu",
+    "hard_shrink", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh",
+    "layer_normalization", "leaky_relu", "log_sigmoid", "log_softmax", "max_pool",
+    "moments", "multi_hot", "normalize", "one_hot", "polar", "psnr", "relu",
+    "relu6", "rms_normalization", "selu", "separable_conv", "sigmoid", "silu",
+    "soft_shrink", "softmax", "softplus", "softsign", "space_to_depth",
+    "sparse_categorical_crossentropy", "sparse_plus", "sparse_sigmoid", "sparsemax",
+    "squareplus", "swish", "tanh_shrink", "threshold", "unfold",
+]  # fmt: skip
+
+
+# Activations.
+
+_one, *_ = families(__name__)
+
+relu = _one("relu", jax.nn.relu, tensor, "Return max(x, 0).")
+relu6 = _one("relu6", jax.nn.relu6, tensor, "Return min(max(x, 0), 6).")
+sigmoid = _one("sigmoid", jax.nn.sigmoid, inexact, "Return 1 / (1 + e⁻ˣ).")
+sparse_sigmoid = _one(
+    "sparse_sigmoid",
+    jax.nn.sparse_sigmoid,
+    inexact,
+    "Return (x + 1) / 2 limited to [0, 1].",
+)
+softplus = _one("softplus", jax.nn.softplus, inexact, "Return ln(1 + eˣ).")
+softsign = _one("softsign", jax.nn.soft_sign, inexact, "Return x / (1 + abs(x)).")
+silu = _one("silu", jax.nn.silu, inexact, "Return x · sigmoid(x).")
+log_sigmoid = _one("log_sigmoid", jax.nn.log_sigmoid, inexact, "Return ln sigmoid(x).")
+hard_sigmoid = _one(
+    "hard_sigmoid",
+    jax.nn.hard_sigmoid,
+    inexact,
+    "Return x / 6 + 1 / 2 limited to [0, 1].",
+)
+hard_silu = _one("hard_silu", jax.nn.hard_silu, inexact, "Return x · hard_sigmoid(x).")
+hard_tanh = _one("hard_tanh", jax.nn.hard_tanh, inexact, "Return x limited to [-1, 1].")
+selu = _one(
+    "selu",
+    jax.nn.selu,
+    inexact,
+    "Return 1.0507 · elu(x, 1.6733), which keeps mean 0 and variance 1.",
+)
+
+
+@op
+def tanh_shrink(x):
+    """Return x - tanh x."""
+    return (lambda v: v - jnp.tanh(v))(inexact(x))
+
+
+@op(config=("negative_slope",))
+def leaky_relu(x, negative_slope=0.2):
+    """Return x above zero and `negative_slope` · x below."""
+    return jax.nn.leaky_relu(inexact(x), negative_slope)
+
+
+@op(config=("alpha",))
+def elu(x, alpha=1.0):
+    """Return x above zero and `alpha` · (eˣ - 1) below."""
+    return jax.nn.elu(inexact(x), alpha)
+
+
+@op(config=("alpha",))
+def celu(x, alpha=1.0):
+    """Return x above zero and `alpha` · (e^(x / alpha) - 1) below."""
+    return jax.nn.celu(inexact(x), alpha)
+
+
+@op(config=("approximate",))
+def gelu(x, approximate=True):
+    """Return x · Φ(x), Φ the normal distribution; by tanh if `approximate`."""
+    return jax.nn.gelu(inexact(x), approximate)
+
+
+@op(config=("b",))
+def squareplus(x, b=4):
+    """Return (x + √(x² + b)) / 2."""
+    return jax.nn.squareplus(inexact(x), b)
+
+
+@op
+def sparse_plus(x):
+    """Return 0 below -1, x above 1 and (x + 1)² / 4 between."""
+    x = inexact(x)
+    return jnp.where(x <= -1, 0, jnp.where(x >= 1, x, (x + 1) ** 2 / 4))
+
+
+@op(config=("threshold",))
+def soft_shrink(x, threshold=0.5):
+    """Move x towards zero by `threshold`, and to zero what is nearer."""
+    x = inexact(x)
+    return jnp.where(
+        x > threshold, x - threshold, jnp.where(x < -threshold, x + threshold, 0)
+    )
+
+
+@op(config=("threshold",))
+def hard_shrink(x, threshold=0.5):
+    """Return x where abs(x) > `threshold` and 0 elsewhere."""
+    x = inexact(x)
+    return jnp.where(jnp.abs(x) > threshold, x, 0)
+
+
+@op(config=("threshold", "default_value"))
+def threshold(x, threshold, default_value):
+    """Return x where x > `threshold` and `default_value` elsewhere."""
+    x = inexact(x)
+    return jnp.where(x > threshold, x, default_value)
+
+
+@op(config=("axis",))
+def glu(x, axis=-1):
+    """Halve `x` along `axis` into a and b, and return a · sigmoid(b).
+
+    Raises:
+        ValueError: the size of the axis is odd.
+    """
+    x = inexact(x)
+    if isinstance(x.shape[axis], int) and x.shape[axis] % 2:
+        raise ValueError(
+            f"`glu` expected axis {axis} to have an even size. Received: shape {x.shape}"
+        )
+    return jax.nn.glu(x, axis)
+
+
+@op(config=("axis",))
+def softmax(x, axis=-1):
+    """Return exp(x) / Σ exp(x) over `axis`: one axis, several, or all when None.
+
+    >>> import lamina
+    >>> lamina.ops.softmax([0.0, 0.0]).tolist()
+    [0.5, 0.5]
+    """
+    return jax.nn.softmax(inexact(x), _axes(axis))
+
+
+@op(config=("axis",))
+def log_softmax(x, axis=-1):
+    """Return ln softmax(x) over `axis`: one axis, several, or all when None."""
+    return jax.nn.log_softmax(inexact(x), _axes(axis))
+
+
+@op(config=("axis",))
+def sparsemax(x, axis=-1):
+    """Return the point of the probability simplex nearest to x along `axis`.
+
+    p = max(x - τ, 0), with τ such that p sums to 1.
+
+    Source: Martins and Astudillo, 2016, "From softmax to sparsemax".
+    """
+    x = jnp.moveaxis(inexact(x), axis, -1)
+    falling = jnp.flip(jnp.sort(x, -1), -1)
+    count = jnp.arange(1, x.shape[-1] + 1, dtype=x.dtype)
+    excess = jnp.cumsum(falling, -1) - 1
+    support = jnp.sum(count * falling > excess, -1, keepdims=True)
+    tau = jnp.take_along_axis(excess, support - 1, -1) / support.astype(x.dtype)
+    return jnp.moveaxis(jnp.maximum(x - tau, 0), -1, axis)
+
+
+swish = silu
+hard_swish = hard_silu
+
+
+# Convolution and pooling.
+
+
+def _last(data_format):
+    return settings.standardize_data_format(data_format) == "channels_last"
+
+
+def _each(value, rank, name):
+    """Return one positive integer for each of `rank` spatial dimensions."""
+    values = (value,) * rank if isinstance(value, int) else tuple(value)
+    if len(values) != rank or any(v <= 0 for v in values):
+        raise ValueError(
+            f"Expected `{name}` to be a positive integer or {rank} of them. Received: "
+            f"{name}={value}"
+        )
+    return values
+
+
+def _padding(padding):
+    if isinstance(padding, str):
+        padding = padding.lower()
+        if padding not in ("valid", "same"):
+            raise ValueError(
+                f"Expected `padding` to be 'valid' or 'same'. Received: {padding!r}"
+            )
+        return padding
+    return [tuple(p) for p in padding]
+
+
+def _pool(kernel, inputs, pool_size, strides, padding, data_format):
+    x = tensor(inputs)
+    rank = x.ndim - 2
+    window = _each(pool_size, rank, "pool_size")
+    strides = window if strides is None else _each(strides, rank, "strides")
+    return kernel(
+        x,
+        window=window,
+        strides=strides,
+        padding=_padding(padding),
+        channels_last=_last(data_format),
+    )
+
+
+@op(config=("pool_size", "strides", "padding", "data_format"))
+def max_pool(inputs, pool_size, strides=None, padding="valid", data_format=None):
+    """Return the largest entry of each window.
+
+    Args:
+        inputs: (batch, *spatial, channels), or (batch, channels, *spatial).
+        pool_size: the size of the window: an integer, or one for each dimension.
+        strides: the distance of windows; `pool_size` when None.
+        padding: `"valid"`: windows lie inside; `"same"`: their number is the size
+            divided by the stride, rounded up.
+        data_format: `"channels_last"` or `"channels_first"`.
+    """
+    return _pool(kernels.max_pool, inputs, pool_size, strides, padding, data_format)
+
+
+@op(config=("pool_size", "strides", "padding", "data_format"))
+def average_pool(inputs, pool_size, strides=None, padding="valid", data_format=None):
+    """Return the mean of each window; arguments as for `max_pool`."""
+    return _pool(kernels.average_pool, inputs, pool_size, strides, padding, data_format)
+
+
+def _adaptive(inputs, output_size, data_format, reduce):
+    x = tensor(inputs)
+    sizes = _each(output_size, x.ndim - 2, "output_size")
+    for axis, size in enumerate(sizes, start=1 if _last(data_format) else 2):
+        whole = x.shape[axis]
+        limits = [(i * whole // size, -(-(i + 1) * whole // size)) for i in range(size)]
+        parts = [lax.slice_in_dim(x, a, b, axis=axis) for a, b in limits]
+        x = jnp.concatenate([reduce(p, axis=axis, keepdims=True) for p in parts], axis)
+    return x
+
+
+@op(config=("output_size", "data_format"))
+def adaptive_average_pool(inputs, output_size, data_format=None):
+    """Return means of `output_size` windows that cover each dimension evenly.
+
+    Window i of n over a size s spans [⌊i·s/n⌋, ⌈(i+1)·s/n⌉).
+    """
+    return _adaptive(inputs, output_size, data_format, jnp.mean)
+
+
+@op(config=("output_size", "data_format"))
+def adaptive_max_pool(inputs, output_size, data_format=None):
+    """Return maxima of `output_size` windows that cover each dimension evenly."""
+    return _adaptive(inputs, output_size, data_format, jnp.max)
+
+
+@op(config=("strides", "padding", "data_format", "dilation_rate"))
+def conv(inputs, kernel, strides=1, padding="valid", data_format=None, dilation_rate=1):
+    """Return the N-dimensional convolution (correlation) of `inputs` with `kernel`.
+
+    y[p, o] = Σ over t, c of x[p · strides + t · dilation_rate, c] · kernel[t, c, o]
+
+    Args:
+        inputs: (batch, *spatial, channels), or (batch, channels, *spatial).
+        kernel: (*window, channels / groups, filters); groups follow from the shapes.
+        strides: the distance of windows.
+        padding: `"valid"`, `"same"`, or a (before, after) pair for each dimension.
+        data_format: `"channels_last"` or `"channels_first"`.
+        dilation_rate: the distance of neighbouring cells of the window.
+
+    Raises:
+        ValueError: channels and kernel do not fit.
+    """
+    x, kernel = promoted(inputs, kernel)
+    rank, last = kernel.ndim - 2, _last(data_format)
+    channels, taken = x.shape[-1 if last else 1], kernel.shape[-2]
+    if channels % taken:
+        raise ValueError(
+            "`conv` expected the number of input channels to be a multiple of "
+            f"kernel.shape[-2]. Received: {channels} channels of inputs of shape "
+            f"{x.shape}, kernel of shape {kernel.shape}"
+        )
+    return kernels.conv(
+        x,
+        kernel,
+        strides=_each(strides, rank, "strides"),
+        padding=_padding(padding),
+        dilation=_each(dilation_rate, rank, "dilation_rate"),
+        groups=channels // taken,
+        channels_last=last,
+    )
+
+
+@op(config=("strides", "padding", "data_format", "dilation_rate"))
+def depthwise_conv(
+    inputs, kernel, strides=1, padding="valid", data_format=None, dilation_rate=1
+):
+    """Convolve each channel on its own.
+
+    Args:
+        inputs: (batch, *spatial, channels), or (batch, channels, *spatial).
+        kernel: (*window, channels, multiplier).
+        strides: the distance of windows.
+        padding: `"valid"` or `"same"`.
+        data_format: `"channels_last"` or `"channels_first"`.
+        dilation_rate: the distance of neighbouring cells of the window.
+
+    Returns:
+        channels · multiplier channels.
+    """
+    x, kernel = promoted(inputs, kernel)
+    rank = kernel.ndim - 2
+    return kernels.depthwise_conv(
+        x,
+        kernel,
+        strides=_each(strides, rank, "strides"),
+        padding=_padding(padding),
+        dilation=_each(dilation_rate, rank, "dilation_rate"),
+        channels_last=_last(data_format),
+    )
+
+
+@op(config=("strides", "padding", "data_format", "dilation_rate"))
+def separable_conv(
+    inputs,
+    depthwise_kernel,
+    pointwise_kernel,
+    strides=1,
+    padding="valid",
+    data_format=None,
+    dilation_rate=1,
+):
+    """Convolve each channel on its own, then mix channels by a 1 x 1 convolution.
+
+    Args:
+        inputs: (batch, *spatial, channels), or (batch, channels, *spatial).
+        depthwise_kernel: (*window, channels, multiplier).
+        pointwise_kernel: (1, ..., 1, channels · multiplier, filters).
+        strides: the distance of windows.
+        padding: `"valid"` or `"same"`.
+        data_format: `"channels_last"` or `"channels_first"`.
+        dilation_rate: the distance of neighbouring cells of the window.
+    """
+    y = depthwise_conv(
+        inputs, depthwise_kernel, strides, padding, data_format, dilation_rate
+    )
+    return conv(y, pointwise_kernel, 1, "valid", data_format)
+
+
+@op(config=("strides", "padding", "output_padding", "data_format", "dilation_rate"))
+def conv_transpose(
+    inputs,
+    kernel,
+    strides=1,
+    padding="valid",
+    output_padding=None,
+    data_format=None,
+    dilation_rate=1,
+):
+    """Spread each entry over a window: the gradient of `conv` for its input.
+
+    Args:
+        inputs: (batch, *spatial, channels), or (batch, channels, *spatial).
+        kernel: (*window, filters, channels).
+        strides: the distance of windows in the result.
+        padding: `"valid"` or `"same"`.
+        output_padding: cells added at the end of each dimension; None for the
+            default size.
+        data_format: `"channels_last"` or `"channels_first"`.
+        dilation_rate: the distance of neighbouring cells of the window.
+    """
+    x, kernel = promoted(inputs, kernel)
+    rank = kernel.ndim - 2
+    if isinstance(output_padding, int):
+        output_padding = (output_padding,) * rank
+    return kernels.conv_transpose(
+        x,
+        kernel,
+        strides=_each(strides, rank, "strides"),
+        padding=_padding(padding),
+        output_padding=output_padding and tuple(output_padding),
+        dilation=_each(dilation_rate, rank, "dilation_rate"),
+        channels_last=_last(data_format),
+    )
+
+
+# Codes.
+
+
+@op(config=("num_classes", "axis", "dtype", "sparse"))
+def one_hot(x, num_classes, axis=-1, dtype=None, sparse=False):
+    """Turn integers into vectors with a 1 at that position; zeros if outside.
+
+    Args:
+        x: integers of any shape.
+        num_classes: the length of the vectors.
+        axis: where they stand in the result.
+        dtype: the dtype of the result.
+        sparse: not supported; must be False.
+
+    >>> import lamina
+    >>> lamina.ops.one_hot([1, 0], 2).tolist()
+    [[0.0, 1.0], [1.0, 0.0]]
+    """
+    _no_sparse("one_hot", sparse)
+    return jax.nn.one_hot(tensor(x), num_classes, dtype=canonical(dtype), axis=axis)
+
+
+def _no_sparse(name, sparse):
+    if sparse:
+        raise ValueError(f"`{name}` has no sparse results. Received: sparse=True")
+
+
+def multi_hot(inputs, num_classes=None, axis=-1, dtype=None, sparse=False, **kwargs):
+    """Mark with 1 the classes that occur along the last axis of `inputs`.
+
+    Args:
+        inputs: integers.
+        num_classes: the number of classes.
+        axis: where they stand in the result.
+        dtype: the dtype of the result.
+        sparse: not supported; must be False.
+        kwargs: `num_tokens`, the old name of `num_classes`.
+
+    >>> import lamina
+    >>> lamina.ops.multi_hot([0, 2], 4).tolist()
+    [1.0, 0.0, 1.0, 0.0]
+    """
+    num_classes = kwargs.get("num_tokens", num_classes)
+    if num_classes is None:
+        raise ValueError("`multi_hot` expected `num_classes`. Received none.")
+    return _multi_hot(inputs, num_classes, axis, dtype, sparse)
+
+
+@op(config=("num_classes", "axis", "dtype", "sparse"), name="MultiHot")
+def _multi_hot(inputs, num_classes, axis=-1, dtype=None, sparse=False):
+    _no_sparse("multi_hot", sparse)
+    x = tensor(inputs)
+    over = 1 if x.ndim > 1 else 0
+    marks = jax.nn.one_hot(x, num_classes, dtype=canonical(dtype), axis=axis)
+    return jnp.max(marks, over)
+
+
+# Losses.
+
+
+def _same_shapes(name, target, output):
+    if target.shape != output.shape:
+        raise ValueError(
+            f"`{name}` expected `target` and `output` to have the same shape. Received: "
+            f"target.shape={target.shape}, output.shape={output.shape}"
+        )
+
+
+def _probable(p):
+    epsilon = settings.epsilon()
+    return jnp.clip(p, epsilon, 1 - epsilon)
+
+
+@op(config=("from_logits",))
+def binary_crossentropy(target, output, from_logits=False):
+    """Return -t · ln p - (1 - t) · ln(1 - p), entry by entry.
+
+    Args:
+        target: t, of the shape of `output`.
+        output: p, or with `from_logits` what `sigmoid` turns into p.
+        from_logits: see there.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    target, output = promoted(target, output, also=(float,))
+    _same_shapes("binary_crossentropy", target, output)
+    if from_logits:
+        yes, no = jax.nn.log_sigmoid(output), jax.nn.log_sigmoid(-output)
+    else:
+        output = _probable(output)
+        yes, no = jnp.log(output), jnp.log(1 - output)
+    return -(target * yes + (1 - target) * no)
+
+
+def _log_probability(output, from_logits, axis):
+    if from_logits:
+        return jax.nn.log_softmax(output, axis)
+    return jnp.log(_probable(output / jnp.sum(output, axis, keepdims=True)))
+
+
+@op(config=("from_logits", "axis"))
+def categorical_crossentropy(target, output, from_logits=False, axis=-1):
+    """Return -Σ t · ln p over `axis`.
+
+    Args:
+        target: t, the probabilities of the classes, of the shape of `output`.
+        output: p, scaled to sum 1; or with `from_logits` what `softmax` turns into p.
+        from_logits: see there.
+        axis: where the classes stand.
+
+    Raises:
+        ValueError: the shapes differ, or are empty.
+    """
+    target, output = promoted(target, output, also=(float,))
+    _same_shapes("categorical_crossentropy", target, output)
+    if not target.ndim:
+        raise ValueError(
+            "`categorical_crossentropy` expected arrays with an axis. Received: "
+            f"target.shape={target.shape}"
+        )
+    return -jnp.sum(target * _log_probability(output, from_logits, axis), axis)
+
+
+@op(config=("from_logits", "axis"))
+def sparse_categorical_crossentropy(target, output, from_logits=False, axis=-1):
+    """Return -ln p[t] over `axis`.
+
+    Args:
+        target: t, the numbers of the classes, of the shape of `output` without
+            `axis`; a last axis of size 1 is dropped.
+        output: p, scaled to sum 1; or with `from_logits` what `softmax` turns into p.
+        from_logits: see there.
+        axis: where the classes stand.
+
+    Raises:
+        ValueError: the shapes do not fit.
+    """
+    target, output = tensor(target).astype("int32"), inexact(output)
+    if target.ndim == output.ndim and target.shape[-1] == 1:
+        target = jnp.squeeze(target, -1)
+    if not output.ndim:
+        raise ValueError(
+            "`sparse_categorical_crossentropy` expected `output` with an axis. "
+            f"Received: output.shape={output.shape}"
+        )
+    rest = list(output.shape)
+    classes = rest.pop(axis)
+    if tuple(rest) != target.shape:
+        raise ValueError(
+            "`sparse_categorical_crossentropy` expected `target` to have the shape of "
+            f"`output` without axis {axis}. Received: target.shape={target.shape}, "
+            f"output.shape={output.shape}"
+        )
+    chosen = jax.nn.one_hot(target, classes, axis=axis, dtype=output.dtype)
+    return -jnp.sum(chosen * _log_probability(output, from_logits, axis), axis)
+
+
+# Statistics and normalization.
+
+
+@op(config=("axes", "keepdims", "synchronized"))
+def moments(x, axes, keepdims=False, synchronized=False):
+    """Return mean and variance over `axes`.
+
+    Args:
+        x: any array; half precision is summed in float32.
+        axes: the axes.
+        keepdims: keep them with size 1.
+        synchronized: over all devices; not supported, must be False.
+    """
+    if synchronized:
+        raise NotImplementedError("`moments` over several devices is not supported.")
+    x = inexact(x)
+    wide = x.astype("float32") if x.dtype == jnp.float16 else x
+    mean = jnp.mean(wide, _axes(axes), keepdims=True)
+    variance = jnp.var(wide, _axes(axes), keepdims=True)
+    if not keepdims:
+        mean, variance = (jnp.squeeze(v, _axes(axes)) for v in (mean, variance))
+    if x.dtype == jnp.float16:
+        top = jnp.finfo(x.dtype).max
+        mean, variance = (jnp.clip(v, -top, top) for v in (mean, variance))
+    return mean.astype(x.dtype), variance.astype(x.dtype)
+
+
+@op(config=("axis", "epsilon"), name="BatchNorm")
+def batch_normalization(x, mean, variance, axis, offset=None, scale=None, epsilon=1e-3):
+    """Return scale · (x - mean) / √(variance + epsilon) + offset.
+
+    Args:
+        x: any array.
+        mean: a vector along `axis`, as the following ones.
+        variance: as told.
+        axis: the axis of `x` that they belong to.
+        offset: as told; 0 when None.
+        scale: as told; 1 when None.
+        epsilon: added to the variance.
+    """
+    x = tensor(x)
+    shape = [1] * x.ndim
+    shape[axis] = -1
+    mean, variance = tensor(mean), tensor(variance)
+    factor = lax.rsqrt(variance.reshape(shape) + epsilon)
+    if scale is not None:
+        factor = factor * tensor(scale).reshape(shape)
+    shift = -mean.reshape(shape) * factor
+    if offset is not None:
+        shift = shift + tensor(offset).reshape(shape)
+    return (x * factor + shift).astype(x.dtype)
+
+
+def layer_normalization(x, gamma=None, beta=None, axis=-1, epsilon=None, **kwargs):
+    """Return gamma · (x - mean) / √(variance + epsilon) + beta over `axis`.
+
+    Args:
+        x: any array.
+        gamma: factors in the shape of the axes; 1 when None.
+        beta: offsets, likewise; 0 when None.
+        axis: an axis or several.
+        epsilon: added to the variance; `lamina.config.epsilon()` when None.
+        kwargs: `rms_scaling`, which divides by the deviation alone.
+    """
+    scaling = kwargs.pop("rms_scaling", False)
+    if kwargs:
+        raise TypeError(
+            f"`layer_normalization` got unknown arguments: {sorted(kwargs)}"
+        )
+    return _layer_norm(x, gamma, beta, axis, epsilon, scaling)
+
+
+@op(config=("axis", "epsilon", "rms_scaling"), name="LayerNorm")
+def _layer_norm(x, gamma=None, beta=None, axis=-1, epsilon=None, rms_scaling=False):
+    x = inexact(x)
+    epsilon = settings.epsilon() if epsilon is None else epsilon
+    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    if not rms_scaling:
+        return kernels.layer_norm(x, gamma, beta, axes=axes, epsilon=epsilon)
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    y = wide * lax.rsqrt(jnp.var(wide, axes, keepdims=True) + epsilon)
+    shape = [n if i in {a % x.ndim for a in axes} else 1 for i, n in enumerate(x.shape)]
+    return (y if gamma is None else y * tensor(gamma).reshape(shape)).astype(x.dtype)
+
+
+@op(config=("axis", "epsilon"), name="RMSNorm")
+def rms_normalization(x, scale=None, axis=-1, epsilon=None):
+    """Return scale · x / √(mean(x²) + epsilon) over `axis`."""
+    epsilon = settings.epsilon() if epsilon is None else epsilon
+    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    return kernels.rms_norm(inexact(x), scale, axes=axes, epsilon=epsilon)
+
+
+@op(config=("axis", "order", "epsilon"))
+def normalize(x, axis=-1, order=2, epsilon=None):
+    """Return x divided by its norm along `axis`, at least `epsilon`.
+
+    Args:
+        x: any array.
+        axis: an axis or several.
+        order: which norm: a positive number, Σ abs(x)^order to the 1 / order.
+        epsilon: the least norm; `lamina.config.epsilon()` when None.
+
+    Raises:
+        ValueError: `order` is not positive.
+
+    >>> import lamina
+    >>> lamina.ops.normalize([3.0, 4.0]).tolist()
+    [0.6, 0.8]
+    """
+    if not isinstance(order, (int, float)) or order < 1:
+        raise ValueError(
+            f"`normalize` expected `order` to be a number >= 1. Received: order={order}"
+        )
+    x = inexact(x)
+    epsilon = settings.epsilon() if epsilon is None else epsilon
+    if order == 2:
+        square = jnp.sum(jnp.square(x), _axes(axis), keepdims=True)
+        return x * lax.rsqrt(jnp.maximum(square, epsilon**2))
+    if order == jnp.inf:
+        norm = jnp.max(jnp.abs(x), _axes(axis), keepdims=True)
+    else:
+        powers = jnp.sum(jnp.abs(x) ** order, _axes(axis), keepdims=True)
+        norm = powers ** (1 / order)
+    return x / jnp.maximum(norm, epsilon)
+
+
+@op(config=("max_val",), name="PSNR")
+def psnr(x1, x2, max_val):
+    """Return 10 · log10(max_val² / mean((x1 - x2)²)), in decibels."""
+    x1, x2 = promoted(x1, x2, also=(float,))
+    if x1.shape != x2.shape:
+        raise ValueError(
+            f"`psnr` expected images of one shape. Received: {x1.shape} and {x2.shape}"
+        )
+    error = jnp.mean(jnp.square(x1 - x2))
+    return 20 * jnp.log10(tensor(max_val, x1.dtype)) - 10 * jnp.log10(error)
+
+
+@op(config=("is_causal", "flash_attention", "attn_logits_soft_cap"))
+def dot_product_attention(
+    query,
+    key,
+    value,
+    bias=None,
+    mask=None,
+    scale=None,
+    is_causal=False,
+    flash_attention=None,
+    attn_logits_soft_cap=None,
+):
+    """Return softmax(query · keyᵀ · scale + bias) · value, for each head.
+
+    Args:
+        query: (batch, targets, heads, size).
+        key: (batch, sources, key heads, size); heads is a multiple of key heads.
+        value: of the shape of `key`.
+        bias: added to the products; broadcasts to (batch, heads, targets, sources).
+        mask: booleans of the same shape; False forbids.
+        scale: 1 / √size when None.
+        is_causal: forbid sources that come after the target.
+        flash_attention: accepted; XLA chooses.
+        attn_logits_soft_cap: limit products softly: cap · tanh(products / cap).
+
+    Raises:
+        ValueError: an argument has not four axes.
+    """
+    query, key, value = promoted(query, key, value, also=(float,))
+    if not query.ndim == key.ndim == value.ndim == 4:
+        raise ValueError(
+            "`dot_product_attention` only supports 4D inputs. Received: "
+            f"query.shape={query.shape}, key.shape={key.shape}, "
+            f"value.shape={value.shape}."
+        )
+    heads, groups = query.shape[2], key.shape[2]
+    if heads != groups:
+        key, value = (jnp.repeat(v, heads // groups, 2) for v in (key, value))
+    wide = jnp.promote_types(query.dtype, jnp.float32)
+    scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    scores = jnp.einsum("btnh,bsnh->bnts", query, key, preferred_element_type=wide)
+    scores = scores * jnp.asarray(scale, wide)
+    if attn_logits_soft_cap is not None:
+        scores = attn_logits_soft_cap * jnp.tanh(scores / attn_logits_soft_cap)
+    if bias is not None:
+        scores = scores + tensor(bias).astype(wide)
+    allowed = None if mask is None else tensor(mask, "bool")
+    if is_causal:
+        past = jnp.tril(jnp.ones(scores.shape[-2:], bool))
+        allowed = past if allowed is None else allowed & past
+    if allowed is not None:
+        scores = jnp.where(allowed, scores, 0.7 * jnp.finfo(wide).min)
+    weights = jax.nn.softmax(scores, -1).astype(query.dtype)
+    return jnp.einsum("bnts,bsnh->btnh", weights, value)
+
+
+@op
+def polar(abs_, angle):
+    """Return the complex number abs_ · (cos angle + i · sin angle)."""
+    abs_, angle = promoted(abs_, angle, also=(float,))
+    return lax.complex(abs_ * jnp.cos(angle), abs_ * jnp.sin(angle))
+
+
+# Blocks of images.
+
+
+def _pair(value):
+    return (value, value) if isinstance(value, int) else tuple(value)
+
+
+def _blocks(height, width, kernel_size, dilation, padding, stride):
+    """Return, for each cell of the window, its slices in the padded image, and counts."""
+    (kh, kw), (dh, dw) = _pair(kernel_size), _pair(dilation)
+    (ph, pw), (sh, sw) = _pair(padding), _pair(stride)
+    rows = (height + 2 * ph - dh * (kh - 1) - 1) // sh + 1
+    columns = (width + 2 * pw - dw * (kw - 1) - 1) // sw + 1
+    cells = [
+        (
+            slice(i * dh, i * dh + sh * (rows - 1) + 1, sh),
+            slice(j * dw, j * dw + sw * (columns - 1) + 1, sw),
+        )
+        for i, j in itertools.product(range(kh), range(kw))
+    ]
+    return cells, rows, columns, (ph, pw)
+
+
+@op(config=("kernel_size", "dilation", "padding", "stride"))
+def unfold(x, kernel_size, dilation=1, padding=0, stride=1):
+    """Return the windows of images as columns.
+
+    Args:
+        x: (batch, channels, height, width).
+        kernel_size: the size of windows, as the following an integer or a pair.
+        dilation: the distance of cells in a window.
+        padding: zeros on each side.
+        stride: the distance of windows.
+
+    Returns:
+        (batch, channels · cells, windows).
+    """
+    x = tensor(x)
+    batch, channels, height, width = x.shape
+    cells, rows, columns, (ph, pw) = _blocks(
+        height, width, kernel_size, dilation, padding, stride
+    )
+    x = jnp.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
+    taken = jnp.stack([x[:, :, a, b] for a, b in cells], 2)
+    return taken.reshape(batch, channels * len(cells), rows * columns)
+
+
+@op(config=("output_size", "kernel_size", "dilation", "padding", "stride"))
+def fold(x, output_size, kernel_size, dilation=1, padding=0, stride=1):
+    """Put the columns of `unfold` back as windows of images; overlaps add up.
+
+    Args:
+        x: (batch, channels · cells, windows).
+        output_size: height and width of the images.
+        kernel_size: the size of windows, as the following an integer or a pair.
+        dilation: the distance of cells in a window.
+        padding: cells cut off on each side.
+        stride: the distance of windows.
+
+    Returns:
+        (batch, channels, height, width).
+    """
+    x = tensor(x)
+    height, width = _pair(output_size)
+    cells, rows, columns, (ph, pw) = _blocks(
+        height, width, kernel_size, dilation, padding, stride
+    )
+    batch, stacked, _ = x.shape
+    x = x.reshape(batch, stacked // len(cells), len(cells), rows, columns)
+    y = jnp.zeros((*x.shape[:2], height + 2 * ph, width + 2 * pw), x.dtype)
+    for i, (a, b) in enumerate(cells):
+        y = y.at[:, :, a, b].add(x[:, :, i])
+    return y[:, :, ph : ph + height, pw : pw + width]
+
+
+@op(config=("block_size", "data_format"))
+def depth_to_space(x, block_size, data_format="channels_last"):
+    """Spread groups of block_size² channels over blocks of pixels.
+
+    Args:
+        x: (batch, height, width, channels), or channels first.
+        block_size: the side of a block, at least 2.
+        data_format: `"channels_last"` or `"channels_first"`.
+    """
+    x, n, last = tensor(x), block_size, _last(data_format)
+    x = x if last else jnp.moveaxis(x, 1, -1)
+    batch, height, width, channels = x.shape
+    if isinstance(channels, int) and channels % n**2:
+        raise ValueError(
+            "`depth_to_space` expected the channels to be a multiple of block_size². "
+            f"Received: {channels} channels, block_size={n}"
+        )
+    x = x.reshape(batch, height, width, n, n, channels // n**2)
+    x = x.transpose(0, 1, 3, 2, 4, 5)
+    y = x.reshape(batch, height * n, width * n, channels // n**2)
+    return y if last else jnp.moveaxis(y, -1, 1)
+
+
+@op(config=("block_size", "data_format"))
+def space_to_depth(x, block_size, data_format="channels_last"):
+    """Gather blocks of pixels into channels: the inverse of `depth_to_space`."""
+    x, n, last = tensor(x), block_size, _last(data_format)
+    x = x if last else jnp.moveaxis(x, 1, -1)
+    batch, height, width, channels = x.shape
+    x = x.reshape(batch, height // n, n, width // n, n, channels)
+    x = x.transpose(0, 1, 3, 2, 4, 5)
+    y = x.reshape(batch, height // n, width // n, n * n * channels)
+    return y if last else jnp.moveaxis(y, -1, 1)
+
+
+# Connectionist temporal classification.
+
+# Stands for the logarithm of 0: finite, so that gradients are.
+_NEVER = -1e5
+
+
+@op(config=("mask_index",), name="CTCLoss")
+def ctc_loss(target, output, target_length, output_length, mask_index=0):
+    """Return -ln P(target | output), summed over all alignments.
+
+    An alignment repeats labels and puts blanks between them; equal neighbours need
+    a blank.
+
+    Args:
+        target: labels, (batch, most labels).
+        output: logits, (batch, steps, classes).
+        target_length: how many labels count, (batch,).
+        output_length: how many steps count, (batch,).
+        mask_index: the class that means blank.
+
+    Source: Graves et al., 2006, "Connectionist temporal classification".
+    """
+    target = tensor(target).astype("int32")
+    output = inexact(output)
+    if target.ndim != 2:
+        raise ValueError(
+            "Targets `target` are expected to be a tensor of shape `(batch_size, "
+            f"max_length)`. Received: target.shape={target.shape}"
+        )
+    if output.ndim != 3:
+        raise ValueError(
+            "Logits `output` are expected to be a tensor of shape `(batch_size, "
+            f"max_length, num_classes)`. Received: output.shape={output.shape}"
+        )
+    log_p = jax.nn.log_softmax(output)
+    lengths = tensor(target_length), tensor(output_length)
+    return jax.vmap(lambda *a: _ctc_one(*a, mask_index))(target, log_p, *lengths)
+
+
+def _ctc_one(labels, log_p, label_count, steps, blank):
+    # Blanks and labels in turn: blank, first label, blank, second label, ...
+    spaced = jnp.full(2 * labels.shape[0] + 1, blank).at[1::2].set(labels)
+    emitted = log_p[:, spaced]
+    before = jnp.concatenate([jnp.full(2, -1), spaced[:-2]])
+    may_skip = (spaced != blank) & (spaced != before)
+    start = jnp.full(spaced.shape, _NEVER, log_p.dtype)
+    first = start.at[:2].set(emitted[0, :2])
+
+    def step(alpha, now):
+        index, emission = now
+        one = jnp.concatenate([start[:1], alpha[:-1]])
+        two = jnp.where(may_skip, jnp.concatenate([start[:2], alpha[:-2]]), _NEVER)
+        moved = jnp.logaddexp(jnp.logaddexp(alpha, one), two) + emission
+        return jnp.where(index < steps, moved, alpha), None
+
+    times = jnp.arange(1, log_p.shape[0])
+    alpha, _ = lax.scan(step, first, (times, emitted[1:]))
+    last_blank = alpha[2 * label_count]
+    last_label = jnp.where(label_count > 0, alpha[2 * label_count - 1], _NEVER)
+    return -jnp.logaddexp(last_blank, last_label)
+
+
+@op(
+    config=("strategy", "beam_width", "top_paths", "merge_repeated", "mask_index"),
+    name="CTCDecode",
+)
+def ctc_decode(
+    inputs,
+    sequence_lengths,
+    strategy="greedy",
+    beam_width=100,
+    top_paths=1,
+    merge_repeated=True,
+    mask_index=0,
+):
+    """Return likely label sequences for logits of `ctc_loss`.
+
+    Args:
+        inputs: logits, (batch, steps, classes).
+        sequence_lengths: how many steps count, (batch,).
+        strategy: `"greedy"`: the best class of each step; `"beam_search"`.
+        beam_width: how many sequences the search keeps.
+        top_paths: how many it returns.
+        merge_repeated: with `"greedy"`, count repeated labels once.
+        mask_index: the class that means blank.
+
+    Returns:
+        Labels, (paths, batch, steps), -1 after the end; and scores: for
+        `"greedy"` (batch, 1), the negative sum of the best logits; for
+        `"beam_search"` (batch, paths), log probabilities.
+
+    Raises:
+        ValueError: another strategy.
+    """
+    x = promoted(inputs, also=("float32",))[0]
+    lengths = tensor(sequence_lengths).astype("int32")
+    if strategy == "greedy":
+        return _greedy(x, lengths, merge_repeated, mask_index)
+    if strategy == "beam_search":
+
+        def one(logits, steps):
+            return _beam(logits, steps, beam_width, top_paths, mask_index)
+
+        paths, scores = jax.vmap(one)(x, lengths)
+        return jnp.swapaxes(paths, 0, 1), scores
+    raise ValueError(
+        f"Invalid strategy {strategy}. Supported values are 'greedy' and 'beam_search'."
+    )
+
+
+def _greedy(x, lengths, merge_repeated, blank):
+    counts = jnp.arange(x.shape[1]) < lengths[:, None]
+    best = jnp.argmax(x, -1).astype("int32")
+    score = -jnp.sum(jnp.where(counts, jnp.max(x, -1), 0), 1, keepdims=True)
+    keep = counts & (best != blank)
+    if merge_repeated:
+        keep = keep.at[:, 1:].set(keep[:, 1:] & (best[:, 1:] != best[:, :-1]))
+    order = jnp.argsort(~keep, -1, stable=True)
+    labels = jnp.take_along_axis(jnp.where(keep, best, -1), order, -1)
+    return labels[None], score
+
+
+def _beam(logits, steps, width, top, blank):
+    """Search prefixes, each with the probabilities of ending in a blank or not.
+
+    A prefix is its labels and a hash that tells equal ones; extending the prefix
+    of a pair that is in the beam as well merges into that one.
+    """
+    length, classes = logits.shape
+    log_p = jax.nn.log_softmax(logits)
+    labels = jnp.full((width, length), -1, "int32")
+    sizes = jnp.zeros(width, "int32")
+    none = jnp.full(width, _NEVER, log_p.dtype)
+    everything = jnp.arange(classes)
+
+    def step(state, now):
+        labels, sizes, in_blank, in_label = state
+        index, emission = now
+        rows = jnp.arange(width)
+        last = jnp.where(sizes > 0, labels[rows, sizes - 1], -1)
+        either = jnp.logaddexp(in_blank, in_label)
+        stay_blank = either + emission[blank]
+        stay_label = jnp.where(last >= 0, in_label + emission[last], _NEVER)
+        # A repeated label needs a blank before it.
+        source = jnp.where(
+            everything == last[:, None], in_blank[:, None], either[:, None]
+        )
+        grown = jnp.where(everything == blank, _NEVER, source + emission)
+        # Prefix j grown from prefix i: all labels of j but the last are those of i.
+        position = jnp.arange(length)
+        shorter = jnp.where(position < sizes[:, None] - 1, labels, -1)
+        parent = (shorter[None] == labels[:, None]).all(-1)
+        parent = parent & (sizes[None] == sizes[:, None] + 1)
+        alive = either > _NEVER / 2
+        parent = parent & alive[:, None] & alive[None]
+        into = jnp.where(parent, grown[:, jnp.maximum(last, 0)], _NEVER)
+        stay_label = jnp.logaddexp(stay_label, jax.nn.logsumexp(into, 0))
+        merged = (
+            jnp.zeros((width, classes), bool)
+            .at[rows[:, None], jnp.maximum(last, 0)[None]]
+            .max(parent)
+        )
+        grown = jnp.where(merged, _NEVER, grown)
+        total = jnp.concatenate([jnp.logaddexp(stay_blank, stay_label), grown.ravel()])
+        _, best = lax.top_k(total, width)
+        new = best >= width
+        row = jnp.where(new, (best - width) // classes, best)
+        label = jnp.where(new, (best - width) % classes, -1)
+        here = (position == sizes[row][:, None]) & new[:, None]
+        moved = (
+            jnp.where(here, label[:, None], labels[row]).astype("int32"),
+            sizes[row] + new,
+            jnp.where(new, _NEVER, stay_blank[row]),
+            jnp.where(new, grown.ravel()[best - width], stay_label[row]),
+        )
+        running = index < steps
+        return jax.tree.map(lambda a, b: jnp.where(running, a, b), moved, state), None
+
+    state = (labels, sizes, none.at[0].set(0), none)
+    state, _ = lax.scan(step, state, (jnp.arange(length), log_p))
+    labels, _, in_blank, in_label = state
+    scores, best = lax.top_k(jnp.logaddexp(in_blank, in_label), top)
+    return labels[best], scores

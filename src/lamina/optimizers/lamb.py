@@ -1,0 +1,63 @@
+"""LAMB."""
+
+import jax.numpy as jnp
+
+from lamina.optimizers.adam import powers
+from lamina.optimizers.optimizer import Optimizer, shared_arguments
+
+
+class Lamb(Optimizer):
+    r"""Adam with steps in proportion to the norm of each Variable.
+
+    With Adam's direction $u$: $w \leftarrow w - r \frac{\|w\|}{\|u\|} u$. Made for
+    large batches. Source: You et al., 2019 (https://arxiv.org/abs/1904.00962).
+
+    Args:
+        learning_rate: $r$.
+        beta_1: how much of the mean gradient stays.
+        beta_2: how much of the mean square stays.
+        epsilon: what is added to the root.
+        kwargs: those of `Optimizer`.
+
+    >>> import lamina
+    >>> w = lamina.Variable([2.0])
+    >>> lamina.optimizers.Lamb(0.1).apply([lamina.ops.array([3.0])], [w])
+    >>> round(float(w[0]), 3)
+    1.8
+    """
+
+    @shared_arguments
+    def __init__(
+        self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7, **kwargs
+    ):
+        super().__init__(learning_rate=learning_rate, **kwargs)
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+
+    def build(self, var_list) -> None:
+        """Make the Variables that belong to the given ones."""
+        if self.built:
+            return
+        super().build(var_list)
+        self._momentums, self._velocities = self.add_optimizer_variables(
+            var_list, ["momentum", "velocity"]
+        )
+
+    def _corrections(self, learning_rate, dtype):
+        return [1.0 - p for p in powers(self, dtype, self.beta_1, self.beta_2)]
+
+    def update_step(self, gradient, variable, learning_rate) -> None:
+        """Change one Variable."""
+        rate = self._once(self._cast_rate, learning_rate, variable.dtype)
+        first, second = self._once(self._corrections, learning_rate, variable.dtype)
+        gradient = gradient.astype(variable.dtype)
+        index = self._get_variable_index(variable)
+        m, v = self._momentums[index], self._velocities[index]
+        self.assign_add(m, (gradient - m) * (1 - self.beta_1))
+        self.assign_add(v, (jnp.square(gradient) - v) * (1 - self.beta_2))
+        change = m / first / (jnp.sqrt(v / second) + self.epsilon)
+        weight = jnp.sqrt(jnp.sum(jnp.square(variable.value)))
+        length = jnp.sqrt(jnp.sum(jnp.square(change)))
+        ratio = jnp.where((weight > 0) & (length > 0), weight / length, 1.0)
+        self.assign_sub(variable, ratio * rate * change)

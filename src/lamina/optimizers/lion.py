@@ -1,0 +1,59 @@
+"""Lion."""
+
+import jax.numpy as jnp
+
+from lamina.optimizers.optimizer import Optimizer, shared_arguments
+
+
+class Lion(Optimizer):
+    r"""Steps of one size, in the direction of the sign of a mean gradient.
+
+    $w \leftarrow w - r \,\mathrm{sign}(\beta_1 m + (1 - \beta_1) g)$ and
+    $m \leftarrow \beta_2 m + (1 - \beta_2) g$. Source: Chen et al., 2023
+    (https://arxiv.org/abs/2302.06675).
+
+    Args:
+        learning_rate: $r$; take a third to a tenth of what you would give Adam.
+        beta_1: $\beta_1$.
+        beta_2: $\beta_2$.
+        kwargs: those of `Optimizer`.
+
+    Raises:
+        ValueError: `beta_1` is not above 0 and at most 1.
+
+    >>> import lamina
+    >>> w = lamina.Variable([1.0])
+    >>> lamina.optimizers.Lion(0.25).apply([lamina.ops.array([3.0])], [w])
+    >>> float(w[0])
+    0.75
+    """
+
+    @shared_arguments
+    def __init__(self, learning_rate=0.001, beta_1=0.9, beta_2=0.99, **kwargs):
+        super().__init__(learning_rate=learning_rate, **kwargs)
+        if not 0 < beta_1 <= 1:
+            raise ValueError(
+                "`Lion` expected `beta_1` to be above 0 and at most 1. "
+                f"Received: beta_1={beta_1}"
+            )
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+
+    def build(self, var_list) -> None:
+        """Make the Variables that belong to the given ones."""
+        if self.built:
+            return
+        super().build(var_list)
+        self._momentums = self.add_optimizer_variables(var_list, "momentum")
+
+    def update_step(self, gradient, variable, learning_rate) -> None:
+        """Change one Variable."""
+        dtype = variable.dtype
+        rate = self._once(self._cast_rate, learning_rate, dtype)
+        gradient = gradient.astype(dtype)
+        # Rounded to the dtype first, as a sign may hang on the last bit.
+        beta_1, beta_2 = (jnp.asarray(b, dtype) for b in (self.beta_1, self.beta_2))
+        m = self._momentums[self._get_variable_index(variable)]
+        direction = jnp.sign(m * beta_1 + gradient * (1.0 - beta_1))
+        self.assign_sub(variable, rate * direction)
+        self.assign(m, m * beta_2 + gradient * (1.0 - beta_2))

@@ -1,0 +1,706 @@
+"""The base of all optimizers: everything but the formula of one update."""
+
+import functools
+import inspect
+import re
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lamina import initializers
+from lamina.core.config import (
+    deserialize_keras_object,
+    encode_parameter,
+    parameters_of,
+    serialize_keras_object,
+)
+from lamina.core.context import having
+from lamina.core.naming import automatic_name, snake_case
+from lamina.core.settings import floatx
+from lamina.core.variable import Variable, pure
+from lamina.optimizers.schedules import LearningRateSchedule
+
+# The arguments that every optimizer takes, with their defaults.
+_SHARED = {
+    "weight_decay": None,
+    "clipnorm": None,
+    "clipvalue": None,
+    "global_clipnorm": None,
+    "use_ema": False,
+    "ema_momentum": 0.99,
+    "ema_overwrite_frequency": None,
+    "loss_scale_factor": None,
+    "gradient_accumulation_steps": None,
+    "name": None,
+}
+
+
+def shared_arguments(init):
+    """Give an `__init__` the arguments of all optimizers, behind its positional ones.
+
+    They reach it in `**kwargs`, which it hands to `Optimizer`. One that it names
+    itself keeps its default and, if it is positional, its place.
+    """
+    own = inspect.signature(init).parameters
+    first = [p for p in own.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    taken = {p.name for p in first}
+    shared = [
+        own.get(name, inspect.Parameter(name, first[0].kind, default=default))
+        for name, default in _SHARED.items()
+        if name not in taken
+    ]
+    last = [
+        p for p in own.values() if p.kind is p.KEYWORD_ONLY and p.name not in _SHARED
+    ]
+    listed = [p.replace(kind=p.POSITIONAL_OR_KEYWORD) for p in (*first, *shared, *last)]
+    signature = inspect.Signature([*listed, own["kwargs"]])
+
+    @functools.wraps(init)
+    def wrapper(self, *args, **kwargs):
+        given = signature.bind(self, *args, **kwargs).arguments
+        others = given.pop("kwargs", {})
+        init(**given, **others)
+
+    wrapper.__signature__ = signature  # pyright: ignore
+    return wrapper
+
+
+def choose(condition, on_true, on_false, variables) -> None:
+    """Run one of two functions for its effects on `variables`.
+
+    Args:
+        condition: a boolean, which may be traced.
+        on_true: a function without arguments.
+        on_false: likewise.
+        variables: the Variables that either may assign.
+    """
+    if not isinstance(condition, jax.core.Tracer):
+        return on_true() if condition else on_false()
+    values = tuple(v.raw_value for v in variables)
+    branches = [lambda x, f=f: pure(f, variables)(x)[1] for f in (on_true, on_false)]
+    for variable, value in zip(
+        variables, jax.lax.cond(condition, *branches, values), strict=True
+    ):
+        variable.assign(value)
+    return None
+
+
+class Optimizer:
+    """Change Variables against their gradients.
+
+    A subclass makes its own Variables in `build(variables)` and writes one formula
+    in `update_step(gradient, variable, learning_rate)`.
+
+    Args:
+        learning_rate: a float, a `LearningRateSchedule`, or a function without
+            arguments.
+        weight_decay: the part of each weight, times the learning rate, that is
+            taken away before a step.
+        clipnorm: the greatest norm of one gradient.
+        clipvalue: the greatest magnitude of one entry of a gradient.
+        global_clipnorm: the greatest norm of all gradients together.
+        use_ema: whether to keep a moving average of the weights.
+        ema_momentum: how much of the average stays at each step.
+        ema_overwrite_frequency: after how many steps the average replaces the
+            weights; None for only at the end of training.
+        loss_scale_factor: what `scale_loss` multiplies by, and gradients are
+            divided by.
+        gradient_accumulation_steps: how many gradients are averaged for one step.
+        name: the first part of the paths of its Variables.
+
+    Raises:
+        ValueError: an argument out of range, more than one kind of clipping, or
+            an unknown argument.
+
+    >>> import lamina
+    >>> class SignDescent(lamina.optimizers.Optimizer):
+    ...     def update_step(self, gradient, variable, learning_rate):
+    ...         self.assign_sub(variable, learning_rate * lamina.ops.sign(gradient))
+    >>> w = lamina.Variable([1.0, 2.0])
+    >>> SignDescent(0.5).apply([lamina.ops.array([3.0, -4.0])], [w])
+    >>> w.numpy().tolist()
+    [0.5, 2.5]
+    """
+
+    def __init__(
+        self,
+        learning_rate,
+        weight_decay=None,
+        clipnorm=None,
+        clipvalue=None,
+        global_clipnorm=None,
+        use_ema=False,
+        ema_momentum=0.99,
+        ema_overwrite_frequency=None,
+        loss_scale_factor=None,
+        gradient_accumulation_steps=None,
+        name=None,
+        **kwargs,
+    ):
+        self._variables = []
+        owner = type(self).__name__
+        if kwargs.pop("decay", None) is not None:
+            warnings.warn(
+                f"`{owner}` ignores `decay`. Pass a schedule of "
+                "`lamina.optimizers.schedules` as `learning_rate`.",
+                stacklevel=2,
+            )
+        if kwargs:
+            raise ValueError(f"`{owner}` got unknown arguments: {sorted(kwargs)}")
+        clips = {
+            "clipnorm": clipnorm,
+            "clipvalue": clipvalue,
+            "global_clipnorm": global_clipnorm,
+        }
+        if sum(c is not None for c in clips.values()) > 1:
+            raise ValueError(
+                f"`{owner}` takes only one of `clipnorm`, `clipvalue` and "
+                f"`global_clipnorm`. Received: {clips}"
+            )
+        steps = gradient_accumulation_steps
+        if steps and steps < 2:
+            raise ValueError(
+                f"`{owner}` expected `gradient_accumulation_steps` to be an integer >= "
+                f"2. Received: gradient_accumulation_steps={steps}"
+            )
+        if use_ema:
+            _check_average(owner, ema_momentum, ema_overwrite_frequency)
+        self.name = automatic_name(snake_case(owner)) if name is None else name
+        self.weight_decay = weight_decay
+        self.clipnorm = clipnorm
+        self.clipvalue = clipvalue
+        self.global_clipnorm = global_clipnorm
+        self.use_ema = use_ema
+        self.ema_momentum = ema_momentum
+        self.ema_overwrite_frequency = ema_overwrite_frequency
+        self.loss_scale_factor = loss_scale_factor
+        self.gradient_accumulation_steps = steps
+        self.built = False
+        self._trainable_variables = []
+        self._trainable_variables_indices = {}
+        self._undecayed = set()
+        self._undecayed_names = None
+        self._once_per_step = None
+        self._iterations = self._scalar(0, "iteration", "int32")
+        if callable(learning_rate):
+            self._learning_rate = learning_rate
+        elif _is_number(learning_rate):
+            self._learning_rate = self._scalar(learning_rate, "learning_rate", floatx())
+        else:
+            raise ValueError(
+                f"`{owner}` expected `learning_rate` to be a float, a "
+                "`LearningRateSchedule` or a function without arguments. "
+                f"Received: learning_rate={learning_rate!r}"
+            )
+
+    def _scalar(self, value, name, dtype):
+        with having(scopes=(self.name,)):
+            return Variable(
+                value,
+                dtype=dtype,
+                trainable=False,
+                aggregation="only_first_replica",
+                name=name,
+            )
+
+    def __setattr__(self, name, value):
+        if name != "_variables" and "_variables" not in self.__dict__:
+            raise RuntimeError(
+                f"`{type(self).__name__}.__init__` must call `super().__init__()` "
+                "first."
+            )
+        if isinstance(value, Variable):
+            self._track_variable(value)
+        super().__setattr__(name, value)
+
+    def _track_variable(self, variable):
+        if not any(variable is v for v in self._variables):
+            self._variables.append(variable)
+
+    @property
+    def variables(self) -> list:
+        """All its Variables, in the order in which they were made."""
+        return list(self._variables)
+
+    @property
+    def iterations(self):
+        """How many steps were made; accumulated gradients count as one."""
+        if self.gradient_accumulation_steps:
+            return self._iterations // self.gradient_accumulation_steps
+        return self._iterations
+
+    @property
+    def learning_rate(self):
+        """The learning rate at this step; assign a number or a schedule to it.
+
+        Raises:
+            TypeError: a number is assigned where there is a schedule.
+        """
+        rate = self._learning_rate
+        if isinstance(rate, LearningRateSchedule):
+            return rate(self._iterations)
+        return rate if isinstance(rate, Variable) else rate()
+
+    @learning_rate.setter
+    def learning_rate(self, value):
+        before = self._learning_rate
+        if callable(value):
+            self._learning_rate = value
+            self._variables = [v for v in self._variables if v is not before]
+        elif isinstance(before, Variable):
+            before.assign(value)
+        else:
+            raise TypeError(
+                f"`{self.name}` was made with a schedule or a function as "
+                "`learning_rate`, which a number cannot replace. Make the optimizer "
+                "with a float if you want to set the learning rate."
+            )
+
+    def build(self, variables) -> None:
+        """Make the Variables that belong to the given ones.
+
+        Args:
+            variables: the Variables that it will change.
+        """
+        variables = list(variables)
+        if self.use_ema:
+            self._model_variables_moving_average = self.add_optimizer_variables(
+                variables, "average"
+            )
+        self._trainable_variables = variables
+        self._trainable_variables_indices = {v: i for i, v in enumerate(variables)}
+        if self.gradient_accumulation_steps:
+            self._accumulated_gradients = [
+                self.add_variable_from_reference(v, "gradient_accumulator")
+                for v in variables
+            ]
+        self.built = True
+
+    def _get_variable_index(self, variable):
+        return self._trainable_variables_indices[variable]
+
+    def add_variable(
+        self, shape, initializer="zeros", dtype=None, aggregation="none", layout=None,
+        name=None,
+    ):  # fmt: skip
+        """Make a Variable of the optimizer and return it."""
+        with having(scopes=(self.name,)):
+            variable = Variable(
+                initializers.get(initializer),
+                shape=shape,
+                dtype=dtype,
+                trainable=False,
+                aggregation=aggregation,
+                layout=layout,
+                name=name,
+            )
+        self._track_variable(variable)
+        return variable
+
+    def add_variable_from_reference(
+        self, reference_variable, name=None, initializer="zeros"
+    ):
+        """Make a Variable of the shape and dtype of another, and return it."""
+        prefix = reference_variable.path.replace("/", "_")
+        return self.add_variable(
+            reference_variable.shape,
+            initializer,
+            dtype=reference_variable.dtype,
+            layout=getattr(reference_variable, "_layout", None),
+            name=f"{prefix}_{name or 'var'}",
+        )
+
+    def add_optimizer_variables(self, trainable_variables, name, initializer="zeros"):
+        """Make one or several Variables for each of the given ones.
+
+        Args:
+            trainable_variables: the Variables to follow.
+            name: the end of the new names, or a list of such.
+            initializer: an initializer for all, or a list as long as `name`.
+
+        Returns:
+            A list with a Variable for each given one, None for those that take
+            their gradient as value; for a list of names, a tuple of such lists.
+
+        Raises:
+            ValueError: the lists of names and initializers differ in length.
+        """
+        names = [name] if isinstance(name, str) else list(name)
+        several = isinstance(initializer, (list, tuple))
+        starts = list(initializer) if several else [initializer] * len(names)
+        if len(names) != len(starts):
+            raise ValueError(
+                "`add_optimizer_variables` expected as many initializers as names. "
+                f"Received: name={name}, initializer={initializer}"
+            )
+        made = tuple([] for _ in names)
+        for variable in trainable_variables:
+            for slots, end, start in zip(made, names, starts, strict=True):
+                slots.append(
+                    None
+                    if _takes_gradient(variable)
+                    else self.add_variable_from_reference(variable, end, start)
+                )
+        return made[0] if isinstance(name, str) else made
+
+    def assign(self, variable, value) -> None:
+        """Put a value into a Variable."""
+        variable.assign(value)
+
+    def assign_add(self, variable, value) -> None:
+        """Add a value to a Variable."""
+        variable.assign_add(value)
+
+    def assign_sub(self, variable, value) -> None:
+        """Subtract a value from a Variable."""
+        variable.assign_sub(value)
+
+    def update_step(self, gradient, variable, learning_rate) -> None:
+        """Change one Variable; subclasses write this."""
+        raise NotImplementedError(
+            f"`{type(self).__name__}` must implement "
+            "`update_step(gradient, variable, learning_rate)`."
+        )
+
+    def apply_gradients(self, grads_and_vars):
+        """Make one step, given pairs of a gradient and its Variable."""
+        grads, variables = zip(*grads_and_vars, strict=True)
+        self.apply(grads, variables)
+        return self._iterations
+
+    def apply(self, grads, trainable_variables=None) -> None:
+        """Make one step.
+
+        Args:
+            grads: a gradient for each Variable; None for one without.
+            trainable_variables: the Variables; those of `build` when None.
+
+        Raises:
+            ValueError: not built and no Variables, a Variable it was not built
+                for, another number of gradients, or none at all.
+        """
+        if len(grads) == 0:
+            return
+        pairs = self._pairs(grads, trainable_variables)
+        self._assign_gradients([p for p in pairs if _takes_gradient(p[1])])
+        pairs = [p for p in pairs if not _takes_gradient(p[1])]
+        if pairs:
+            grads, variables = (list(x) for x in zip(*pairs, strict=True))
+            if self.loss_scale_factor is not None:
+                grads = [g / self.loss_scale_factor for g in grads]
+            if self.gradient_accumulation_steps:
+                self._accumulate(grads, variables)
+            else:
+                self._step(grads, variables)
+            if self.use_ema:
+                self._average()
+            for variable in variables:
+                if variable.constraint is not None:
+                    variable.assign(variable.constraint(variable.raw_value))
+        self._iterations.assign_add(1)
+
+    def _pairs(self, grads, variables):
+        if variables is None:
+            if not self.built:
+                raise ValueError(
+                    "`apply` without variables needs an optimizer that is built. Call "
+                    "`optimizer.build(trainable_variables)` first."
+                )
+            variables = self._trainable_variables
+        else:
+            variables = list(variables)
+            if not self.built:
+                self.build(variables)
+                self.built = True
+            for variable in variables:
+                if variable not in self._trainable_variables_indices:
+                    raise ValueError(
+                        f"Unknown variable {variable.path!r}: the optimizer was built "
+                        "for others. Make a new optimizer for new variables."
+                    )
+        if len(grads) != len(variables):
+            raise ValueError(
+                "`apply` expected one gradient for each variable. "
+                f"Received: {len(grads)} gradients for {len(variables)} variables"
+            )
+        pairs = zip(grads, variables, strict=True)
+        pairs = [(jnp.asarray(g), v) for g, v in pairs if g is not None]
+        if not pairs:
+            raise ValueError("No gradients provided for any variable.")
+        if len(pairs) < len(variables):
+            lost = [v.path for g, v in zip(grads, variables, strict=True) if g is None]
+            warnings.warn(
+                f"There are no gradients for the variables {lost}. Does the loss "
+                "depend on them?",
+                stacklevel=3,
+            )
+        return pairs
+
+    def _assign_gradients(self, pairs):
+        for gradient, variable in pairs:
+            if self.gradient_accumulation_steps:
+                total = self._accumulated_gradients[self._get_variable_index(variable)]
+                largest = jnp.maximum(gradient, total.raw_value)
+                last = self._is_last_gradient()
+                variable.assign(jnp.where(last, largest, variable.raw_value))
+                total.assign(jnp.where(last, jnp.zeros_like(largest), largest))
+            else:
+                variable.assign(gradient)
+
+    def _is_last_gradient(self):
+        return (self._iterations + 1) % self.gradient_accumulation_steps == 0
+
+    def _accumulate(self, grads, variables):
+        totals = [
+            self._accumulated_gradients[self._get_variable_index(v)] for v in variables
+        ]
+
+        def last():
+            sums = [g + t.raw_value for g, t in zip(grads, totals, strict=True)]
+            self._step([s / self.gradient_accumulation_steps for s in sums], variables)
+            for total in totals:
+                total.assign(jnp.zeros(total.shape, total.dtype))
+
+        def more():
+            for gradient, total in zip(grads, totals, strict=True):
+                total.assign_add(gradient)
+
+        choose(self._is_last_gradient(), last, more, [*variables, *self.variables])
+
+    def _step(self, grads, variables):
+        self._once_per_step = {}
+        try:
+            self._apply_weight_decay(variables)
+            self._update(self._clip(grads), variables, self.learning_rate)
+        finally:
+            self._once_per_step = None
+
+    def _update(self, grads, variables, learning_rate):
+        for gradient, variable in zip(grads, variables, strict=True):
+            self.update_step(gradient, variable, learning_rate)
+
+    def _once(self, function, learning_rate, dtype):
+        """Return `function(learning_rate, dtype)`, computed once in a step."""
+        if self._once_per_step is None:
+            return function(learning_rate, dtype)
+        key = (function.__name__, dtype)
+        if key not in self._once_per_step:
+            self._once_per_step[key] = function(learning_rate, dtype)
+        return self._once_per_step[key]
+
+    def _cast_rate(self, learning_rate, dtype):
+        return jnp.asarray(learning_rate, dtype)
+
+    def _clip(self, grads):
+        if self.clipnorm:
+            norms = [jnp.sqrt(jnp.sum(jnp.square(g))) for g in grads]
+            clip = self.clipnorm
+            return [
+                g * clip / jnp.maximum(n, clip)
+                for g, n in zip(grads, norms, strict=True)
+            ]
+        if self.global_clipnorm:
+            norm = jnp.sqrt(sum(jnp.sum(jnp.square(g)) for g in grads))
+            clip = self.global_clipnorm
+            # A norm that is not finite spoils every gradient, so that it is seen.
+            scale = clip * jnp.minimum(1.0 / norm, 1.0 / clip) + (norm - norm)
+            return [g * scale for g in grads]
+        if self.clipvalue:
+            return [jnp.clip(g, -self.clipvalue, self.clipvalue) for g in grads]
+        return grads
+
+    def exclude_from_weight_decay(self, var_list=None, var_names=None) -> None:
+        """Say which Variables do not decay.
+
+        Args:
+            var_list: the Variables.
+            var_names: regular expressions; a Variable is meant when one is found in
+                its name.
+
+        >>> import lamina
+        >>> optimizer = lamina.optimizers.AdamW()
+        >>> optimizer.exclude_from_weight_decay(var_names=["bias"])
+        """
+        self._undecayed = set(var_list or ())
+        names = sorted(set(var_names or ()))
+        self._undecayed_names = re.compile("|".join(names)) if names else None
+
+    def _use_weight_decay(self, variable):
+        pattern = self._undecayed_names
+        named = pattern is not None and pattern.search(variable.name)
+        return not named and variable not in self._undecayed
+
+    def _apply_weight_decay(self, variables):
+        if self.weight_decay is not None:
+            for variable in variables:
+                if self._use_weight_decay(variable):
+                    self._decay(variable, self.weight_decay)
+
+    def _decay(self, variable, amount):
+        rate = self._once(self._cast_rate, self.learning_rate, variable.dtype)
+        amount = jnp.asarray(amount, variable.dtype)
+        variable.assign(variable - variable * amount * rate)
+
+    def _average(self):
+        averages = self._model_variables_moving_average
+        pairs = zip(self._trainable_variables, averages, strict=True)
+        pairs = [(v, a) for v, a in pairs if a is not None]
+        momentum = jnp.where(self.iterations == 0, 0.0, self.ema_momentum)
+        for variable, average in pairs:
+            m = momentum.astype(variable.dtype)
+            average.assign(m * average + (1 - m) * variable)
+        if self.ema_overwrite_frequency:
+            now = (self.iterations + 1) % self.ema_overwrite_frequency == 0
+            for variable, average in pairs:
+                variable.assign(jnp.where(now, average.raw_value, variable.raw_value))
+
+    def finalize_variable_values(self, var_list) -> None:
+        """Put the moving averages into the Variables, if there are any.
+
+        Raises:
+            ValueError: as many Variables as it was built for are not given.
+        """
+        if not self.use_ema:
+            return
+        averages = self._model_variables_moving_average
+        if len(var_list) != len(averages):
+            raise ValueError(
+                f"`finalize_variable_values` expected {len(averages)} variables, those "
+                f"the optimizer was built for. Received: {len(var_list)}"
+            )
+        for variable, average in zip(var_list, averages, strict=True):
+            if average is not None:
+                variable.assign(average)
+
+    def stateless_apply(self, optimizer_variables, grads, trainable_variables):
+        """Make one step on values, and leave the Variables as they are.
+
+        Args:
+            optimizer_variables: values for `variables`.
+            grads: a gradient for each of the Variables that it was built for.
+            trainable_variables: values for these.
+
+        Returns:
+            The new values of the trainable Variables and of the optimizer's.
+
+        Raises:
+            ValueError: not built, or another number of values.
+
+        >>> import lamina
+        >>> w = lamina.Variable([1.0])
+        >>> sgd = lamina.optimizers.SGD(0.5)
+        >>> sgd.build([w])
+        >>> (new,), state = sgd.stateless_apply(
+        ...     [v.value for v in sgd.variables], [w.value], [w.value])
+        >>> float(new[0]), float(w[0])
+        (0.5, 1.0)
+        """
+        if not self.built:
+            raise ValueError(
+                "`stateless_apply` needs an optimizer that is built. Call "
+                "`optimizer.build(trainable_variables)` first."
+            )
+        own, others = self.variables, self._trainable_variables
+        for argument, given, wanted in (
+            ("optimizer_variables", optimizer_variables, own),
+            ("trainable_variables", trainable_variables, others),
+        ):
+            if len(given) != len(wanted):
+                raise ValueError(
+                    f"`stateless_apply` expected {len(wanted)} values as `{argument}`. "
+                    f"Received: {len(given)}"
+                )
+        values = tuple(map(jnp.asarray, (*optimizer_variables, *trainable_variables)))
+        _, new = pure(lambda: self.apply(grads), [*own, *others])(values)
+        return list(new[len(own) :]), list(new[: len(own)])
+
+    def scale_loss(self, loss):
+        """Return the loss times `loss_scale_factor`, if there is one."""
+        if self.loss_scale_factor is None:
+            return loss
+        return loss * self.loss_scale_factor
+
+    def set_weights(self, weights) -> None:
+        """Put values into its Variables, in their order.
+
+        Raises:
+            ValueError: not built, or a value of another shape.
+        """
+        if not self.built:
+            raise ValueError(
+                "`set_weights` needs an optimizer that is built. Call "
+                "`optimizer.build(trainable_variables)` first."
+            )
+        for variable, weight in zip(self.variables, weights, strict=False):
+            variable.assign(weight)
+
+    def save_own_variables(self, store) -> None:
+        """Write its Variables into a dict-like store."""
+        for i, variable in enumerate(self.variables):
+            store[str(i)] = variable.numpy()
+
+    def load_own_variables(self, store) -> None:
+        """Read its Variables from a dict-like store."""
+        count = len(store.keys())
+        if count != len(self.variables):
+            warnings.warn(
+                f"The optimizer {self.name!r} keeps its own state: it has "
+                f"{len(self.variables)} variables and the saved one {count}.",
+                stacklevel=2,
+            )
+            return
+        for i, variable in enumerate(self.variables):
+            variable.assign(store[str(i)])
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments."""
+        rate = self._learning_rate
+        config = {
+            "name": self.name,
+            "learning_rate": float(rate.numpy())
+            if isinstance(rate, Variable)
+            else serialize_keras_object(rate),
+        }
+        for name in (*_SHARED, *parameters_of(type(self))):
+            if name not in config and hasattr(self, name):
+                config[name] = encode_parameter(getattr(self, name))
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects=None):
+        """Make an optimizer from what `get_config` returned."""
+        config = dict(config)
+        if isinstance(config.get("learning_rate"), dict):
+            config["learning_rate"] = deserialize_keras_object(
+                config["learning_rate"], custom_objects=custom_objects
+            )
+        return cls(**config)
+
+
+def _takes_gradient(variable):
+    return getattr(variable, "overwrite_with_gradient", False)
+
+
+def _is_number(x):
+    if isinstance(x, (bool, str)) or x is None:
+        return False
+    return isinstance(x, (int, float, np.number)) or getattr(x, "shape", None) == ()
+
+
+def _norm(x):
+    return jnp.sqrt(jnp.sum(jnp.square(x)))
+
+
+def _check_average(owner, momentum, frequency):
+    if not 0 <= momentum <= 1:
+        raise ValueError(
+            f"`{owner}` expected `ema_momentum` to be from 0 to 1. "
+            f"Received: ema_momentum={momentum}"
+        )
+    if frequency and (not isinstance(frequency, int) or frequency < 1):
+        raise ValueError(
+            f"`{owner}` expected `ema_overwrite_frequency` to be a positive integer or "
+            f"None. Received: ema_overwrite_frequency={frequency}"
+        )

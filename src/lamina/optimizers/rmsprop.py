@@ -1,0 +1,75 @@
+"""RMSprop."""
+
+import jax.numpy as jnp
+
+from lamina.optimizers.optimizer import Optimizer, shared_arguments
+
+
+class RMSprop(Optimizer):
+    r"""Divide gradients by a running root mean square.
+
+    $v \leftarrow \rho v + (1 - \rho) g^2$ and
+    $w \leftarrow w - r g / \sqrt{v + \epsilon}$. Source: Hinton, 2012, lecture 6e of
+    "Neural Networks for Machine Learning".
+
+    Args:
+        learning_rate: $r$.
+        rho: $\rho$.
+        momentum: how much of the last change is made again.
+        epsilon: $\epsilon$.
+        centered: whether the square of the mean gradient is taken from $v$.
+        kwargs: those of `Optimizer`.
+
+    >>> import lamina
+    >>> w = lamina.Variable([1.0])
+    >>> lamina.optimizers.RMSprop(0.1, rho=0.0).apply([lamina.ops.array([2.0])], [w])
+    >>> round(float(w[0]), 3)
+    0.9
+    """
+
+    @shared_arguments
+    def __init__(
+        self,
+        learning_rate=0.001,
+        rho=0.9,
+        momentum=0.0,
+        epsilon=1e-7,
+        centered=False,
+        **kwargs,
+    ):
+        super().__init__(learning_rate=learning_rate, **kwargs)
+        self.rho = rho
+        self.momentum = momentum
+        self.epsilon = epsilon
+        self.centered = centered
+
+    def build(self, var_list) -> None:
+        """Make the Variables that belong to the given ones."""
+        if self.built:
+            return
+        super().build(var_list)
+        self._velocities = self.add_optimizer_variables(var_list, "velocity")
+        if self.momentum > 0:
+            self._momentums = self.add_optimizer_variables(var_list, "momentum")
+        if self.centered:
+            self._means = self.add_optimizer_variables(var_list, "average_gradient")
+
+    def update_step(self, gradient, variable, learning_rate) -> None:
+        """Change one Variable."""
+        rate = self._once(self._cast_rate, learning_rate, variable.dtype)
+        gradient = gradient.astype(variable.dtype)
+        index = self._get_variable_index(variable)
+        velocity = self._velocities[index]
+        rho = self.rho
+        self.assign(velocity, rho * velocity + (1 - rho) * jnp.square(gradient))
+        square = velocity.value
+        if self.centered:
+            mean = self._means[index]
+            self.assign(mean, rho * mean + (1 - rho) * gradient)
+            square = square - jnp.square(mean.value)
+        change = rate * gradient / jnp.sqrt(square + self.epsilon)
+        if self.momentum > 0:
+            m = self._momentums[index]
+            self.assign(m, self.momentum * m + change)
+            change = m.value
+        self.assign_sub(variable, change)

@@ -1,0 +1,203 @@
+"""Random numbers: the same for the same seed as `keras.random` on JAX.
+
+`seed` is an integer (always the same numbers), a `SeedGenerator` (others at every
+call) or None (the global generator, which `lamina.utils.set_random_seed` seeds).
+"""
+
+import jax
+import jax.numpy as jnp
+
+from lamina.core.dtypes import is_float, is_int, standardize_dtype
+from lamina.core.random import SeedGenerator, draw_seed
+from lamina.core.symbolic import any_symbolic, infer
+from lamina.ops.arrays import canonical, tensor
+
+__all__ = [
+    "SeedGenerator", "beta", "binomial", "categorical", "dropout", "gamma", "normal",
+    "randint", "shuffle", "truncated_normal", "uniform",
+]  # fmt: skip
+
+
+def _float(name, dtype):
+    if not is_float(dtype):
+        raise ValueError(
+            f"`lamina.random.{name}` requires a floating point dtype. Received: "
+            f"dtype={dtype}"
+        )
+    return canonical(dtype)
+
+
+def normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None):
+    """Draw from the normal distribution.
+
+    Args:
+        shape: the shape of the result.
+        mean: its mean.
+        stddev: its standard deviation.
+        dtype: a float dtype; `floatx()` when None.
+        seed: see the module.
+
+    >>> import lamina
+    >>> lamina.random.normal((2, 3), seed=1).shape
+    (2, 3)
+    """
+    dtype = _float("normal", dtype)
+    sample = jax.random.normal(draw_seed(seed), tuple(shape), dtype)
+    return (sample * tensor(stddev) + tensor(mean)).astype(dtype)
+
+
+def truncated_normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None):
+    """Draw from the normal distribution within two deviations of the mean.
+
+    Args:
+        shape: the shape of the result.
+        mean: the mean.
+        stddev: the standard deviation before the tails are cut.
+        dtype: a float dtype; `floatx()` when None.
+        seed: see the module.
+    """
+    dtype = _float("truncated_normal", dtype)
+    sample = jax.random.truncated_normal(
+        draw_seed(seed), -2.0, 2.0, tuple(shape), dtype
+    )
+    return (sample * tensor(stddev) + tensor(mean)).astype(dtype)
+
+
+def uniform(shape, minval=0.0, maxval=1.0, dtype=None, seed=None):
+    """Draw from [minval, maxval), each number as likely as the next.
+
+    Args:
+        shape: the shape of the result.
+        minval: the lower limit.
+        maxval: the upper limit.
+        dtype: a float dtype; `floatx()` when None.
+        seed: see the module.
+    """
+    dtype = _float("uniform", dtype)
+    key = draw_seed(seed)
+    return jax.random.uniform(key, tuple(shape), dtype, minval, maxval)
+
+
+def randint(shape, minval, maxval, dtype="int32", seed=None):
+    """Draw integers from minval to maxval - 1, each as likely as the next.
+
+    Args:
+        shape: the shape of the result.
+        minval: the lower limit.
+        maxval: the upper limit, which never comes.
+        dtype: an integer dtype.
+        seed: see the module.
+    """
+    if not is_int(dtype):
+        raise ValueError(
+            f"`lamina.random.randint` requires an integer dtype. Received: dtype={dtype}"
+        )
+    key = draw_seed(seed)
+    return jax.random.randint(key, tuple(shape), minval, maxval, canonical(dtype))
+
+
+def categorical(logits, num_samples, dtype="int32", seed=None):
+    """Draw classes with probabilities softmax(logits).
+
+    Args:
+        logits: (batch, classes).
+        num_samples: how many to draw for each row.
+        dtype: an integer dtype.
+        seed: see the module.
+
+    Returns:
+        (batch, num_samples).
+    """
+    logits = tensor(logits)
+    if logits.ndim != 2:
+        raise ValueError(
+            "`logits` should be a 2-D tensor with shape [batch_size, num_classes]. "
+            f"Received: logits.shape={logits.shape}"
+        )
+    shape = (logits.shape[0], num_samples)
+    drawn = jax.random.categorical(draw_seed(seed), logits[..., None], 1, shape=shape)
+    return drawn.astype(canonical(dtype))
+
+
+def gamma(shape, alpha, dtype=None, seed=None):
+    """Draw from the gamma distribution of shape `alpha` and scale 1.
+
+    Args:
+        shape: the shape of the result.
+        alpha: the shape parameter; broadcasts to `shape`.
+        dtype: a float dtype; `floatx()` when None.
+        seed: see the module.
+    """
+    dtype = _float("gamma", dtype)
+    return jax.random.gamma(draw_seed(seed), tensor(alpha), tuple(shape), dtype)
+
+
+def beta(shape, alpha, beta, dtype=None, seed=None):
+    """Draw from the beta distribution, numbers in [0, 1].
+
+    Args:
+        shape: the shape of the result.
+        alpha: the first parameter; broadcasts to `shape`.
+        beta: the second parameter; broadcasts to `shape`.
+        dtype: a float dtype; `floatx()` when None.
+        seed: see the module.
+    """
+    dtype = _float("beta", dtype)
+    key = draw_seed(seed)
+    return jax.random.beta(key, tensor(alpha), tensor(beta), tuple(shape), dtype)
+
+
+def binomial(shape, counts, probabilities, dtype=None, seed=None):
+    """Draw how many of `counts` trials succeed.
+
+    Args:
+        shape: the shape of the result.
+        counts: the number of trials; broadcasts to `shape`.
+        probabilities: the probability of success; broadcasts to `shape`.
+        dtype: a float dtype; `floatx()` when None.
+        seed: see the module.
+    """
+    dtype = _float("binomial", dtype)
+    key = draw_seed(seed)
+    counts, odds = tensor(counts), tensor(probabilities)
+    return jax.random.binomial(key, counts, odds, tuple(shape), dtype)
+
+
+def shuffle(x, axis=0, seed=None):
+    """Put the entries along `axis` into random order, each row in its own.
+
+    Args:
+        x: any array.
+        axis: the axis.
+        seed: see the module.
+    """
+    if any_symbolic((x,), {}):
+        return infer(lambda v: v, x)
+    return jax.random.permutation(draw_seed(seed), tensor(x), axis, independent=True)
+
+
+def dropout(inputs, rate, noise_shape=None, seed=None):
+    """Set a share `rate` of entries to 0 and divide the others by 1 - rate.
+
+    Args:
+        inputs: any array.
+        rate: the share, in [0, 1].
+        noise_shape: the shape of the mask, which broadcasts; None in it stands for
+            the size of `inputs`.
+        seed: see the module.
+    """
+    if any_symbolic((inputs,), {}):
+        return infer(lambda v: v, inputs)
+    if not 0 <= rate <= 1:
+        raise ValueError(
+            f"`rate` should be a scalar number in the range [0, 1]. Received: rate={rate}"
+        )
+    x = tensor(inputs)
+    if rate in (0, 1):
+        return x if rate == 0 else jnp.zeros_like(x)
+    shape = x.shape
+    if noise_shape is not None:
+        sizes = zip(noise_shape, x.shape, strict=True)
+        shape = tuple(n if size is None else size for size, n in sizes)
+    kept = jax.random.bernoulli(draw_seed(seed), 1 - rate, shape)
+    return jnp.where(kept, x / (1 - rate), 0).astype(standardize_dtype(x.dtype))

@@ -1,0 +1,1 @@
+"""Training: what `compile` was told, the step, the loop, progress, callbacks."""

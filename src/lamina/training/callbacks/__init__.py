@@ -1,0 +1,33 @@
+"""What a loop calls at its turning points: one file for each callback."""
+
+from lamina.training.callbacks.callback import Callback
+from lamina.training.callbacks.callback_list import CallbackList
+from lamina.training.callbacks.csv_logger import CSVLogger
+from lamina.training.callbacks.early_stopping import EarlyStopping
+from lamina.training.callbacks.history import History
+from lamina.training.callbacks.lambda_callback import LambdaCallback
+from lamina.training.callbacks.learning_rate import (
+    LearningRateScheduler,
+    ReduceLROnPlateau,
+)
+from lamina.training.callbacks.model_checkpoint import ModelCheckpoint
+from lamina.training.callbacks.progbar_logger import ProgbarLogger
+from lamina.training.callbacks.remote_monitor import RemoteMonitor
+from lamina.training.callbacks.swap_ema_weights import SwapEMAWeights
+from lamina.training.callbacks.terminate_on_nan import TerminateOnNaN
+
+__all__ = [
+    "CSVLogger",
+    "Callback",
+    "CallbackList",
+    "EarlyStopping",
+    "History",
+    "LambdaCallback",
+    "LearningRateScheduler",
+    "ModelCheckpoint",
+    "ProgbarLogger",
+    "ReduceLROnPlateau",
+    "RemoteMonitor",
+    "SwapEMAWeights",
+    "TerminateOnNaN",
+]

@@ -1,0 +1,113 @@
+"""`EarlyStopping`."""
+
+import warnings
+
+from lamina.training.callbacks.monitor import MonitorCallback
+
+
+class EarlyStopping(MonitorCallback):
+    """Stop the training when a value no longer improves.
+
+    Args:
+        monitor: the name of the value.
+        min_delta: the least change that counts as an improvement.
+        patience: after how many epochs without improvement to stop.
+        verbose: 1 tells when it stops.
+        mode: `"min"`, `"max"`, or `"auto"` to ask the metric of that name.
+        baseline: a value that must be beaten as well.
+        restore_best_weights: whether the model gets back, at the end, the weights
+            of the best epoch.
+        start_from_epoch: how many epochs pass before it begins to watch.
+
+    Raises:
+        ValueError: `mode` is `"auto"` and the better direction is not known.
+
+    >>> import lamina, numpy as np
+    >>> model = lamina.Sequential([lamina.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> stop = lamina.callbacks.EarlyStopping("loss", min_delta=100.0, patience=2)
+    >>> x = np.ones((4, 2))
+    >>> history = model.fit(x, x[:, :1], epochs=9, callbacks=[stop], verbose=0)
+    >>> len(history.epoch)
+    3
+    """
+
+    def __init__(
+        self,
+        monitor="val_loss",
+        min_delta=0,
+        patience=0,
+        verbose=0,
+        mode="auto",
+        baseline=None,
+        restore_best_weights=False,
+        start_from_epoch=0,
+    ):
+        super().__init__(monitor, mode, min_delta=min_delta)
+        self.patience = patience
+        self.verbose = verbose
+        self.baseline = baseline
+        self.wait = 0
+        self.stopped_epoch = 0
+        self.restore_best_weights = restore_best_weights
+        self.best_weights = None
+        self.best_epoch = 0
+        self.start_from_epoch = start_from_epoch
+
+    def on_train_begin(self, logs=None):
+        """Forget the training before."""
+        self.wait = 0
+        self.stopped_epoch = 0
+        self.best = None
+        self.best_weights = None
+        self.best_epoch = 0
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Compare the value with the best so far."""
+        self._set_monitor_op()
+        current = self.get_monitor_value(logs)
+        if current is None or epoch < self.start_from_epoch:
+            return
+        if self.restore_best_weights and self.best_weights is None:
+            # Kept even if no epoch ever counts as an improvement.
+            self._keep(epoch)
+        self.wait += 1
+        if self._is_better(current, self.best):
+            self.best = current
+            self.best_epoch = epoch
+            if self.restore_best_weights:
+                self._keep(epoch)
+            if self.baseline is None or self._is_better(current, self.baseline):
+                self.wait = 0
+            return
+        if self.wait >= self.patience and epoch > 0:
+            self.stopped_epoch = epoch
+            self.model.stop_training = True
+
+    def on_train_end(self, logs=None):
+        """Put the best weights back, if it was told to."""
+        if self.stopped_epoch > 0 and self.verbose > 0:
+            print(f"Epoch {self.stopped_epoch + 1}: early stopping")
+        if self.restore_best_weights and self.best_weights is not None:
+            if self.verbose > 0:
+                print(
+                    "Restoring model weights from the end of the best epoch: "
+                    f"{self.best_epoch + 1}."
+                )
+            self.model.set_weights(self.best_weights)
+
+    def get_monitor_value(self, logs):
+        """Return the watched value, or None with a warning when it is not there."""
+        logs = logs or {}
+        value = logs.get(self.monitor)
+        if value is None:
+            warnings.warn(
+                f"Early stopping conditioned on metric `{self.monitor}` which is not "
+                f"available. Available metrics are: {','.join(logs)}",
+                stacklevel=3,
+            )
+        return value
+
+    def _keep(self, epoch):
+        self.best_weights = self.model.get_weights()
+        self.best_epoch = epoch

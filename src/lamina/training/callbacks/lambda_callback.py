@@ -1,0 +1,65 @@
+"""`LambdaCallback`."""
+
+from lamina.core.naming import nearest
+from lamina.training.callbacks.callback import HOOKS, Callback
+
+_KNOWN = (*HOOKS, "on_batch_begin", "on_batch_end")
+
+
+class LambdaCallback(Callback):
+    """A callback made from functions.
+
+    Args:
+        on_epoch_begin: a function `(epoch, logs)`.
+        on_epoch_end: a function `(epoch, logs)`.
+        on_train_begin: a function `(logs)`.
+        on_train_end: a function `(logs)`.
+        on_train_batch_begin: a function `(batch, logs)`.
+        on_train_batch_end: a function `(batch, logs)`.
+        kwargs: functions for the other hooks by name, such as `on_test_end`.
+
+    Raises:
+        TypeError: there is no hook of a name in `kwargs`, or something given is no
+            function.
+
+    >>> import lamina
+    >>> say = lamina.callbacks.LambdaCallback(
+    ...     on_epoch_end=lambda epoch, logs: print(epoch, logs["loss"])
+    ... )
+    >>> say.on_epoch_end(0, {"loss": 0.5})
+    0 0.5
+    """
+
+    def __init__(
+        self,
+        on_epoch_begin=None,
+        on_epoch_end=None,
+        on_train_begin=None,
+        on_train_end=None,
+        on_train_batch_begin=None,
+        on_train_batch_end=None,
+        **kwargs,
+    ):
+        super().__init__()
+        functions = {
+            "on_epoch_begin": on_epoch_begin,
+            "on_epoch_end": on_epoch_end,
+            "on_train_begin": on_train_begin,
+            "on_train_end": on_train_end,
+            "on_train_batch_begin": on_train_batch_begin,
+            "on_train_batch_end": on_train_batch_end,
+            **kwargs,
+        }
+        for name, function in functions.items():
+            if name not in _KNOWN:
+                raise TypeError(
+                    f"`LambdaCallback` has no hook {name!r}.{nearest(name, _KNOWN)}"
+                )
+            if function is None:
+                continue
+            if not callable(function):
+                raise TypeError(
+                    f"`LambdaCallback` expected `{name}` to be a function. Received: "
+                    f"{name}={function!r}"
+                )
+            setattr(self, name, function)

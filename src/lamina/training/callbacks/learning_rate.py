@@ -1,0 +1,194 @@
+"""Callbacks that set the learning rate."""
+
+import inspect
+import warnings
+
+import numpy as np
+
+from lamina.training.callbacks.callback import Callback
+from lamina.training.callbacks.monitor import MonitorCallback
+
+
+class ReduceLROnPlateau(MonitorCallback):
+    """Lower the learning rate when a value no longer improves.
+
+        learning_rate = max(learning_rate * factor, min_lr)
+
+    Args:
+        monitor: the name of the value.
+        factor: what the learning rate is multiplied by; below 1.
+        patience: after how many epochs without improvement to lower it.
+        verbose: 1 tells each change.
+        mode: `"min"`, `"max"`, or `"auto"` to ask the metric of that name.
+        min_delta: the least change that counts as an improvement.
+        cooldown: how many epochs to wait after a change before watching again.
+        min_lr: the learning rate it does not go below.
+
+    Raises:
+        ValueError: `factor` is 1 or more.
+
+    >>> import lamina, numpy as np
+    >>> model = lamina.Sequential([lamina.layers.Dense(1)])
+    >>> model.compile(lamina.optimizers.SGD(0.5), "mse")
+    >>> lower = lamina.callbacks.ReduceLROnPlateau(
+    ...     "loss", factor=0.5, patience=1, min_delta=100.0
+    ... )
+    >>> x = np.ones((4, 2))
+    >>> history = model.fit(x, x[:, :1], epochs=3, callbacks=[lower], verbose=0)
+    >>> history.history["learning_rate"]
+    [0.5, 0.5, 0.25]
+    """
+
+    def __init__(
+        self,
+        monitor="val_loss",
+        factor=0.1,
+        patience=10,
+        verbose=0,
+        mode="auto",
+        min_delta=1e-4,
+        cooldown=0,
+        min_lr=0.0,
+        **kwargs,
+    ):
+        if kwargs:
+            raise TypeError(
+                f"`ReduceLROnPlateau` got unknown arguments: {sorted(kwargs)}"
+            )
+        if factor >= 1.0:
+            raise ValueError(
+                "ReduceLROnPlateau does not support a factor >= 1.0. "
+                f"Received factor={factor}"
+            )
+        super().__init__(monitor, mode, min_delta=min_delta)
+        self.factor = factor
+        self.min_lr = min_lr
+        self.patience = patience
+        self.verbose = verbose
+        self.cooldown = cooldown
+        self.cooldown_counter = 0
+        self.wait = 0
+
+    def on_train_begin(self, logs=None):
+        """Forget the training before."""
+        self.best = None
+        self.cooldown_counter = 0
+        self.wait = 0
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Compare the value with the best so far."""
+        self._set_monitor_op()
+        logs = {} if logs is None else logs
+        rate = _learning_rate(self.model)
+        logs["learning_rate"] = rate
+        current = logs.get(self.monitor)
+        if current is None:
+            warnings.warn(
+                "Learning rate reduction is conditioned on metric "
+                f"`{self.monitor}` which is not available. Available metrics are: "
+                f"{','.join(logs)}.",
+                stacklevel=2,
+            )
+            return
+        if self.in_cooldown():
+            self.cooldown_counter -= 1
+            self.wait = 0
+        if self._is_better(current, self.best):
+            self.best = current
+            self.wait = 0
+        elif not self.in_cooldown():
+            self.wait += 1
+            # In float32, as the learning rate is: 0.01 read back is a bit less.
+            if self.wait >= self.patience and rate > np.float32(self.min_lr):
+                self._lower(epoch, rate)
+
+    def in_cooldown(self) -> bool:
+        """Tell whether it waits after a change."""
+        return self.cooldown_counter > 0
+
+    def _lower(self, epoch, rate):
+        rate = max(rate * self.factor, self.min_lr)
+        self._model.optimizer.learning_rate = rate
+        if self.verbose > 0:
+            print(
+                f"Epoch {epoch + 1}: ReduceLROnPlateau reducing learning rate to "
+                f"{rate}."
+            )
+        self.cooldown_counter = self.cooldown
+        self.wait = 0
+
+
+class LearningRateScheduler(Callback):
+    """Set the learning rate at the beginning of each epoch.
+
+    Args:
+        schedule: a function `(epoch, learning_rate)` or `(epoch)` that returns the
+            learning rate of the epoch; epochs count from 0.
+        verbose: 1 tells each change.
+
+    Raises:
+        ValueError: `schedule` returns no number, or the optimizer has no learning
+            rate.
+
+    >>> import lamina, numpy as np
+    >>> model = lamina.Sequential([lamina.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> halve = lamina.callbacks.LearningRateScheduler(lambda epoch: 0.5**epoch)
+    >>> x = np.ones((4, 2))
+    >>> history = model.fit(x, x[:, :1], epochs=3, callbacks=[halve], verbose=0)
+    >>> history.history["learning_rate"]
+    [1.0, 0.5, 0.25]
+    """
+
+    def __init__(self, schedule, verbose=0):
+        super().__init__()
+        if not callable(schedule):
+            raise TypeError(
+                "`LearningRateScheduler` expected `schedule` to be a function of the "
+                f"epoch. Received: schedule={schedule!r}"
+            )
+        self.schedule = schedule
+        self.verbose = verbose
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Set the learning rate of the epoch."""
+        model = self.model
+        if not hasattr(model.optimizer, "learning_rate"):
+            raise ValueError('Optimizer must have a "learning_rate" attribute.')
+        if _takes_rate(self.schedule):
+            rate = self.schedule(epoch, _learning_rate(model))
+        else:
+            rate = self.schedule(epoch)
+        try:
+            number = float(rate)
+        except (TypeError, ValueError):
+            raise ValueError(
+                "The output of the `schedule` function should be a float. "
+                f"Got: {rate!r}"
+            ) from None
+        model.optimizer.learning_rate = number
+        if self.verbose > 0:
+            print(
+                f"Epoch {epoch + 1}: LearningRateScheduler setting learning rate to "
+                f"{rate}."
+            )
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Note the learning rate in the logs."""
+        if logs is not None:
+            logs["learning_rate"] = _learning_rate(self.model)
+
+
+def _learning_rate(model):
+    return float(np.asarray(model.optimizer.learning_rate))
+
+
+def _takes_rate(schedule):
+    try:
+        parameters = inspect.signature(schedule).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    kinds = [p.kind for p in parameters]
+    if inspect.Parameter.VAR_POSITIONAL in kinds:
+        return True
+    return sum("POSITIONAL" in kind.name for kind in kinds) >= 2

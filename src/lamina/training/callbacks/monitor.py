@@ -1,0 +1,66 @@
+"""What the callbacks that watch one value share."""
+
+import warnings
+
+import numpy as np
+
+from lamina.training.callbacks.callback import Callback
+
+
+class MonitorCallback(Callback):
+    """A callback that watches one value and knows what is better.
+
+    Args:
+        monitor: the name of the value, such as `"val_loss"`.
+        mode: `"min"`, `"max"`, or `"auto"` to ask the metric of that name.
+        initial: the value to beat at first, or None.
+        min_delta: the least change that counts.
+    """
+
+    def __init__(self, monitor="val_loss", mode="auto", initial=None, min_delta=0):
+        super().__init__()
+        if mode not in ("auto", "min", "max"):
+            warnings.warn(
+                f"{type(self).__name__} mode '{mode}' is unknown, fallback to auto "
+                "mode.",
+                stacklevel=3,
+            )
+            mode = "auto"
+        self.monitor = monitor
+        self.mode = mode
+        self.best = initial
+        self.min_delta = abs(min_delta)
+        self.monitor_op = None
+
+    def _set_monitor_op(self):
+        """Settle which direction is better; the metrics exist only by now."""
+        if self.monitor_op is None:
+            mode = self._direction() if self.mode == "auto" else self.mode
+            self.monitor_op = np.less if mode == "min" else np.greater
+
+    def _direction(self):
+        name = self.monitor.removeprefix("val_")
+        if name == "loss" or name.endswith("_loss"):
+            return "min"
+        for metric in self._metrics():
+            # With several outputs a value is called `output_metric`.
+            if name != metric.name and not name.endswith("_" + metric.name):
+                continue
+            direction = getattr(metric, "_direction", None)
+            if direction:
+                return "max" if direction == "up" else "min"
+        raise ValueError(
+            f"{type(self).__name__} callback received monitor={self.monitor}, and it "
+            "cannot be told whether more of it is better. Pass `mode='max'` or "
+            "`mode='min'`."
+        )
+
+    def _metrics(self):
+        for metric in getattr(self._model, "metrics", None) or ():
+            yield from getattr(metric, "metrics", None) or (metric,)
+
+    def _is_better(self, value, reference):
+        if reference is None:
+            return True
+        change = -self.min_delta if self.monitor_op is np.greater else self.min_delta
+        return bool(self.monitor_op(value + change, reference))

@@ -1,0 +1,91 @@
+"""`ProgbarLogger`: the progress bar as a callback."""
+
+from lamina.training.callbacks.callback import Callback
+from lamina.training.progress import Progress
+
+
+class ProgbarLogger(Callback):
+    """Show the progress of the loop, as `verbose` says.
+
+    `fit`, `evaluate` and `predict` add it by themselves.
+
+    Attributes:
+        progress: the bar, or None before it begins.
+    """
+
+    _takes_lazy_logs = True
+
+    def __init__(self):
+        super().__init__()
+        self.progress = None
+        self.verbose = 1
+        self.epochs = 1
+        self._training = False
+
+    def set_params(self, params):
+        """Take `verbose`, `epochs` and `steps` for the bar."""
+        super().set_params(params)
+        self.verbose = params.get("verbose", 1)
+        self.epochs = params.get("epochs", 1)
+
+    def close(self):
+        """Give the terminal back."""
+        self._training = False
+        if self.progress is not None:
+            self.progress.close()
+
+    def on_train_begin(self, logs=None):
+        """Make the bar of the training."""
+        self._training = True
+        self._start(epochs=self.epochs)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Start a new line."""
+        if self.progress is None:
+            self._start(epochs=self.epochs)
+        self.progress.begin(epoch)
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Show the step, if it is time to."""
+        self.progress.update(batch + 1, logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Draw the last line of the epoch."""
+        self.progress.end(logs)
+
+    def on_train_end(self, logs=None):
+        """Give the terminal back."""
+        self.close()
+
+    def on_test_begin(self, logs=None):
+        """Start a line, unless it is a validation inside a training."""
+        if not self._training:
+            self._start()
+            self.progress.begin()
+
+    def on_test_batch_end(self, batch, logs=None):
+        """Show the step, if it is time to."""
+        if not self._training:
+            self.progress.update(batch + 1, logs)
+
+    def on_test_end(self, logs=None):
+        """Draw the last line of the evaluation."""
+        if not self._training:
+            self.progress.end(logs)
+
+    def on_predict_begin(self, logs=None):
+        """Start a line."""
+        self._start()
+        self.progress.begin()
+
+    def on_predict_batch_end(self, batch, logs=None):
+        """Show the step, if it is time to; outputs are no numbers to show."""
+        self.progress.update(batch + 1)
+
+    def on_predict_end(self, logs=None):
+        """Draw the last line of the prediction."""
+        self.progress.end()
+
+    def _start(self, epochs=None):
+        steps = (self.params or {}).get("steps")
+        self.progress = Progress(steps, epochs, self.verbose)

@@ -1,0 +1,72 @@
+"""`RemoteMonitor`."""
+
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+import warnings
+
+from lamina.training.callbacks.callback import Callback
+
+_SECONDS_TO_ANSWER = 10
+
+
+class RemoteMonitor(Callback):
+    """Send the values of each epoch to a server.
+
+    Each epoch is one POST to `root + path`. A server that does not answer costs a
+    warning, not the training.
+
+    Args:
+        root: the address of the server.
+        path: the path on it.
+        field: the form field that holds the values as JSON.
+        headers: more HTTP headers, as a dict.
+        send_as_json: whether the body is the JSON itself instead of a form.
+
+    >>> import lamina
+    >>> monitor = lamina.callbacks.RemoteMonitor("http://localhost:9000")
+    >>> monitor.path
+    '/publish/epoch/end/'
+    """
+
+    def __init__(
+        self,
+        root="http://localhost:9000",
+        path="/publish/epoch/end/",
+        field="data",
+        headers=None,
+        send_as_json=False,
+    ):
+        super().__init__()
+        self.root = root
+        self.path = path
+        self.field = field
+        self.headers = headers
+        self.send_as_json = send_as_json
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Send the values."""
+        values = {"epoch": epoch}
+        for name, value in (logs or {}).items():
+            values[name] = value.tolist() if hasattr(value, "tolist") else value
+        try:
+            request = self._request(json.dumps(values))
+            urllib.request.urlopen(request, timeout=_SECONDS_TO_ANSWER).close()
+        except (urllib.error.URLError, OSError) as error:
+            warnings.warn(
+                f"Could not reach RemoteMonitor root server at {self.root}: {error}",
+                stacklevel=2,
+            )
+
+    def _request(self, text):
+        if self.send_as_json:
+            body, kind = text, "application/json"
+        else:
+            body = urllib.parse.urlencode({self.field: text})
+            kind = "application/x-www-form-urlencoded"
+        return urllib.request.Request(
+            self.root + self.path,
+            data=body.encode(),
+            headers={"Content-Type": kind, **(self.headers or {})},
+        )

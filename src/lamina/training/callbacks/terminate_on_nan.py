@@ -1,0 +1,45 @@
+"""`TerminateOnNaN`."""
+
+import math
+
+from lamina.training.callbacks.callback import Callback
+
+
+class TerminateOnNaN(Callback):
+    """Stop the training when the loss is NaN or infinite.
+
+    It looks at every batch, so every step waits for its loss.
+
+    Args:
+        raise_error: whether to raise instead of only ending the training.
+
+    Raises:
+        RuntimeError: the loss is not finite and `raise_error` is set.
+
+    >>> import lamina, numpy as np
+    >>> model = lamina.Sequential([lamina.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> x = np.ones((4, 2))
+    >>> stop = lamina.callbacks.TerminateOnNaN(raise_error=True)
+    >>> model.fit(x, x[:, :1] * np.nan, callbacks=[stop], verbose=0)
+    Traceback (most recent call last):
+        ...
+    RuntimeError: The loss is nan at batch 0: the training is terminated...
+    """
+
+    def __init__(self, raise_error: bool = False):
+        super().__init__()
+        self.raise_error = raise_error
+
+    def on_batch_end(self, batch, logs=None):
+        """Look at the loss."""
+        loss = (logs or {}).get("loss")
+        if loss is None or math.isfinite(float(loss)):
+            return
+        if self.raise_error:
+            raise RuntimeError(
+                f"The loss is {float(loss)} at batch {batch}: the training is "
+                "terminated."
+            )
+        print(f"Batch {batch}: Invalid loss, terminating training")
+        self._model.stop_training = True

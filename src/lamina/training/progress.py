@@ -1,0 +1,510 @@
+"""The progress of `fit`, `evaluate` and `predict`, drawn as text.
+
+What is drawn depends on where it goes: one live line in a terminal or a notebook,
+one plain line at the end anywhere else. Values are asked for only when something
+is drawn, because they live on the device and fetching them waits for it.
+"""
+
+import os
+import shutil
+import sys
+import time
+import weakref
+
+from lamina.core import settings
+
+_SECONDS_BETWEEN_DRAWINGS = 0.1
+_NEVER = float("inf")
+_BOLD, _GREEN, _GREY, _RESET = "\x1b[1m", "\x1b[32m", "\x1b[37m", "\x1b[0m"
+
+
+class Progress:
+    """Steps that are counted in front of the user's eyes.
+
+    Args:
+        total: the number of steps, or None when it is not known.
+        epochs: the number of epochs; None draws no line `Epoch 1/5`.
+        verbose: 0 nothing, 1 a live line, 2 a plain line at the end, "auto" a live
+            line unless interactive logging is off.
+        unit: what is counted.
+        file: where to write; the standard output when None.
+        width: the length of the bar in characters.
+        interval: the least time between two drawings, in seconds.
+
+    >>> progress = Progress(total=2, epochs=3, verbose=2)
+    >>> progress.begin(epoch=0)
+    >>> progress.update(2, lambda: {"loss": 0.25})
+    >>> progress.end({"loss": 0.25})
+    Epoch 1/3 - 2/2 - ...s - ...s/step - loss: 0.2500
+    """
+
+    def __init__(
+        self,
+        total=None,
+        epochs=None,
+        verbose="auto",
+        unit="step",
+        file=None,
+        width=20,
+        interval=_SECONDS_BETWEEN_DRAWINGS,
+    ):
+        self.total = total
+        self.epochs = epochs
+        self.verbose = _verbosity(verbose)
+        self.unit = unit
+        self.step = 0
+        self._file = file
+        self._width = width
+        self._interval = interval
+        self._screen = None
+        self._title = ""
+        self._due = _NEVER
+        self._clock = (0.0, None, 0, 0.0)
+        self._bar = True
+        self._running = False
+
+    def begin(self, epoch=None):
+        """Start counting afresh.
+
+        Args:
+            epoch: the epoch's number from 0, for the line above the bar.
+        """
+        self.close()
+        self.step = 0
+        now = time.perf_counter()
+        # When it began, when the first steps were done, how many these were, and
+        # when the latest were: the first ones compile and would spoil the average.
+        self._clock = (now, None, 0, now)
+        self._bar = self._width > 0
+        self._running = True
+        self._title = "" if epoch is None else f"Epoch {epoch + 1}"
+        if self._title and self.epochs:
+            self._title += f"/{self.epochs}"
+        if self.verbose != 1:
+            return
+        self._screen = _screen(self._file)
+        if self._screen:
+            self._due = now
+            if self._title:
+                self._screen.print(self._title)
+
+    def update(self, step, logs=None):
+        """Tell how many steps are done; draw if it is time to.
+
+        Args:
+            step: the steps done since `begin`.
+            logs: the values by name, or a function that returns them. It is
+                called only when something is drawn.
+        """
+        self.step = step
+        now = time.perf_counter()
+        began, first, steps, _ = self._clock
+        if first is None:
+            first, steps = now, step
+        self._clock = (began, first, steps, now)
+        if now < self._due or self._screen is None:
+            return
+        self._screen.draw(self._live(logs, now))
+        # Counted from the end of the drawing, so that slow values cost no more.
+        self._due = time.perf_counter() + self._interval
+
+    def end(self, logs=None, note=""):
+        """Draw the final line and keep it.
+
+        Args:
+            logs: the values by name, or a function that returns them.
+            note: something to say after them.
+        """
+        if not self._running:
+            return
+        self._running = False
+        self.total = self.total or self.step
+        if self.verbose == 0:
+            return
+        if self._screen is None:
+            # One `write`, so that lines of several processes do not mix.
+            file = self._file or sys.stdout
+            file.write(self._plain(logs, note) + "\n")
+            file.flush()
+            return
+        self._screen.draw(self._final(logs, note), last=True)
+        self.close()
+
+    def close(self):
+        """Leave what is drawn, and give the terminal back."""
+        if self._screen:
+            self._screen.release()
+        self._screen = None
+        self._running = False
+        self._due = _NEVER
+
+    def _live(self, logs, now):
+        began = self._clock[0]
+        times = f"{self._per_step()}/{self.unit}"
+        if self.total:
+            left = max(self.total - self.step, 0)
+            times = f"ETA {_clock_time(left * self._seconds_per_step())} {times}"
+        else:
+            times = f"{_clock_time(now - began)} {times}"
+        lines, self._bar = self._layout(times, _items(logs), self._bar)
+        return lines
+
+    def _final(self, logs, note):
+        seconds = _clock_time(time.perf_counter() - self._clock[0])
+        times = f"{seconds} {self._per_step()}/{self.unit}"
+        items = [*_items(logs), *([note] if note else [])]
+        return self._layout(times, items, self._bar)[0]
+
+    def _layout(self, times, items, bar):
+        """Return the lines, and whether they have a bar.
+
+        The bar goes where that saves a line, and does not come back in this epoch.
+        """
+        columns = self._screen.columns()
+        head = self._count()
+        plain = _wrap([f"{head} {times}", *items], columns)
+        if not bar or not self.total:
+            return [_bold(line, head, i == 0) for i, line in enumerate(plain)], False
+        wide = _wrap([f"{head} {'━' * self._width} {times}", *items], columns)
+        if len(wide) > len(plain) or _cells(wide[0]) > columns:
+            return self._layout(times, items, False)
+        done = min(self.step * self._width // self.total, self._width)
+        drawn = self._screen.bar(done, self._width)
+        wide[0] = _bold(wide[0].replace("━" * self._width, drawn, 1), head, True)
+        return wide, True
+
+    def _plain(self, logs, note):
+        seconds = time.perf_counter() - self._clock[0]
+        parts = [
+            self._title,
+            f"{self.step}/{self.total}",
+            _clock_time(seconds),
+            f"{self._per_step()}/{self.unit}",
+            *_items(logs),
+            note,
+        ]
+        return " - ".join(part for part in parts if part)
+
+    def _count(self):
+        if not self.total:
+            return f"{self.step}/Unknown"
+        return f"{self.step:>{len(str(self.total))}}/{self.total}"
+
+    def _seconds_per_step(self):
+        began, first, steps, latest = self._clock
+        if first is not None and self.step > steps:
+            return (latest - first) / (self.step - steps)
+        return (latest - began) / max(self.step, 1)
+
+    def _per_step(self):
+        seconds = self._seconds_per_step()
+        for unit, size in (("s", 1.0), ("ms", 1e-3)):
+            if seconds >= size:
+                return f"{seconds / size:.0f}{unit}"
+        return f"{seconds * 1e6:.0f}us"
+
+
+class Progbar:
+    """A progress bar for the caller's own loops.
+
+    Args:
+        target: the number of steps, or None when it is not known.
+        width: the length of the bar in characters.
+        verbose: 0 nothing, 1 a live line, 2 a plain line at the end.
+        interval: the least time between two drawings, in seconds.
+        stateful_metrics: names whose values are shown as they are; the others are
+            averaged over the steps.
+        stateless_metrics: when given, the only names that are averaged.
+        unit_name: what is counted.
+
+    >>> bar = Progbar(4, verbose=2)
+    >>> bar.update(2, [("loss", 1.0)])
+    >>> bar.add(2, [("loss", 0.5)])
+    4/4 - ...s - ...s/step - loss: 0.7500
+    """
+
+    def __init__(
+        self,
+        target,
+        width=20,
+        verbose=1,
+        interval=0.05,
+        stateful_metrics=None,
+        stateless_metrics=None,
+        unit_name="step",
+    ):
+        self.target = target
+        self.verbose = verbose
+        self.stateful_metrics = set(stateful_metrics or ())
+        self.stateless_metrics = stateless_metrics
+        self._progress = Progress(
+            target, verbose=verbose, unit=unit_name, width=width, interval=interval
+        )
+        self._progress.begin()
+        self._sums = {}
+
+    def update(self, current, values=None, finalize=None):
+        """Show that `current` steps are done.
+
+        Args:
+            current: the steps done so far.
+            values: `(name, value)` pairs, or a dict.
+            finalize: whether this is the last one; None asks `target`.
+        """
+        steps = max(current - self._progress.step, 1)
+        pairs = values.items() if isinstance(values, dict) else values or ()
+        for name, value in pairs:
+            if self._is_averaged(name):
+                total, count = self._sums.get(name, (0.0, 0))
+                self._sums[name] = (total + value * steps, count + steps)
+            else:
+                self._sums[name] = (value, 1)
+        self._progress.update(current, self._averages)
+        if finalize is None:
+            finalize = self.target is not None and current >= self.target
+        if finalize:
+            self._progress.end(self._averages)
+
+    def add(self, n, values=None):
+        """Show that `n` more steps are done."""
+        self.update(self._progress.step + n, values)
+
+    def _is_averaged(self, name):
+        if self.stateless_metrics is not None:
+            return name in self.stateless_metrics
+        return name not in self.stateful_metrics
+
+    def _averages(self):
+        return {
+            name: value if count == 1 else value / count
+            for name, (value, count) in self._sums.items()
+        }
+
+
+class _Terminal:
+    """A terminal in which some lines are drawn again and again.
+
+    Whatever else is printed meanwhile appears above them: the standard streams
+    are watched, and the lines are wiped before foreign text comes.
+    """
+
+    def __init__(self, file):
+        self._file = file
+        self._drawn = []
+        self._at_line_start = True
+        self._watched = []
+        if file is sys.stdout:
+            self._watch("stdout")
+            if _is_terminal(sys.stderr):
+                self._watch("stderr")
+
+    def _watch(self, name):
+        stream = getattr(sys, name)
+        while isinstance(stream, _Watched) and stream.owner() is None:
+            stream = stream.stream  # left by a run that was broken off
+        watched = _Watched(stream, self)
+        setattr(sys, name, watched)
+        self._watched.append((name, stream, watched))
+        if name == "stdout":
+            self._file = stream
+
+    def columns(self):
+        return self._size()[0] - 1  # a full last column makes some terminals wrap
+
+    def _size(self):
+        try:
+            size = os.get_terminal_size(self._file.fileno())
+        except (OSError, ValueError, AttributeError):
+            size = shutil.get_terminal_size((80, 24))
+        return (size[0] or 80, size[1] or 24)
+
+    def bar(self, done, width):
+        full, rest = ("━", "━") if _can_write("━", self._file) else ("=", "-")
+        return f"{_GREEN}{full * done}{_RESET}{_GREY}{rest * (width - done)}{_RESET}"
+
+    def print(self, line):
+        self._write(line + "\n")
+
+    def draw(self, lines, last=False):
+        if not last:
+            lines = lines[: max(self._size()[1] - 1, 1)]
+        text = self._to_top() + "\x1b[K\n".join(lines) + "\x1b[J"
+        self._drawn = [] if last else lines
+        self._write(text + ("\n" if last else ""))
+
+    def _to_top(self):
+        if not self._drawn:
+            return "" if self._at_line_start else "\n"
+        columns = self._size()[0]  # it may have shrunk and wrapped what is there
+        rows = sum(max(-(-_cells(line) // columns), 1) for line in self._drawn)
+        return "\r" + (f"\x1b[{rows - 1}A" if rows > 1 else "")
+
+    def make_room(self, text):
+        """Wipe the live lines because `text` is about to be written."""
+        if self._drawn:
+            self._write(self._to_top() + "\x1b[J")
+            self._drawn = []
+        self._at_line_start = text.endswith("\n")
+
+    def _write(self, text):
+        self._at_line_start = True
+        self._file.write(text)
+        self._file.flush()
+
+    def release(self):
+        if self._drawn:
+            self._write("\n")
+            self._drawn = []
+        for name, stream, watched in reversed(self._watched):
+            if getattr(sys, name) is watched:
+                setattr(sys, name, stream)
+        self._watched = []
+
+
+class _Watched:
+    """A standard stream that tells a `_Terminal` before it writes."""
+
+    def __init__(self, stream, owner):
+        self.stream = stream
+        self.owner = weakref.ref(owner)
+
+    def write(self, text):
+        owner = self.owner()
+        if owner is not None and text:
+            owner.make_room(text)
+        return self.stream.write(text)
+
+    def writelines(self, lines):
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
+
+
+class _Notebook:
+    """The output of a notebook cell: one line that is written over."""
+
+    def __init__(self, file):
+        self._file = file
+        self._length = 0
+
+    def columns(self):
+        return 1_000_000  # the page wraps
+
+    def bar(self, done, width):
+        return f"{_GREEN}{'━' * done}{_RESET}{_GREY}{'━' * (width - done)}{_RESET}"
+
+    def print(self, line):
+        self._file.write(line + "\n")
+
+    def draw(self, lines, last=False):
+        text = " ".join(lines)
+        length = _cells(text)
+        self._file.write("\r" + text + " " * (self._length - length))
+        self._length = length
+        if last:
+            self.release()
+        self._file.flush()
+
+    def release(self):
+        if self._length:
+            self._file.write("\n")
+        self._length = 0
+
+
+def _verbosity(verbose):
+    if verbose == "auto":
+        return 1 if settings.get("interactive_logging") else 2
+    if verbose not in (0, 1, 2):
+        raise ValueError(
+            "`verbose` must be 0 (silent), 1 (a progress bar), 2 (a line for each "
+            f"epoch) or 'auto'. Received: verbose={verbose!r}"
+        )
+    return int(verbose)
+
+
+def _screen(file):
+    """Return what live lines can be drawn on, or None."""
+    file = file or sys.stdout
+    if _is_terminal(file):
+        return _Terminal(file)
+    if "ipykernel" in sys.modules and type(file).__module__.startswith("ipykernel"):
+        return _Notebook(file)
+    return None
+
+
+def _is_terminal(file):
+    try:
+        return file.isatty() and os.environ.get("TERM") != "dumb"
+    except (AttributeError, ValueError):
+        return False
+
+
+def _can_write(text, file):
+    try:
+        text.encode(getattr(file, "encoding", None) or "utf-8")
+    except (UnicodeError, LookupError):
+        return False
+    return True
+
+
+def _items(logs):
+    logs = logs() if callable(logs) else logs
+    return [f"{name}: {_number(value)}" for name, value in (logs or {}).items()]
+
+
+def _number(value):
+    if value is None or isinstance(value, str):
+        return str(value)
+    if getattr(value, "size", 1) != 1:
+        shown = [_number(v) for v in value.ravel()[:4]]
+        return f"[{', '.join(shown)}{', ...' if value.size > 4 else ''}]"
+    value = float(value.item() if hasattr(value, "item") else value)
+    if value == 0 or 1e-3 <= abs(value) < 1e7 or value != value:
+        return f"{value:.4f}"
+    return f"{value:.4e}"
+
+
+def _clock_time(seconds):
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}:{minutes:02d}:{seconds:02d}"
+    return f"{minutes}:{seconds:02d}" if minutes else f"{seconds}s"
+
+
+def _wrap(items, columns):
+    """Join items by dashes into lines of at most `columns` cells."""
+    lines = [items[0]]
+    for item in items[1:]:
+        joined = f"{lines[-1]} - {item}"
+        if _cells(joined) <= columns:
+            lines[-1] = joined
+        else:
+            lines.append(f"  {item}")
+    return [piece for line in lines for piece in _pieces(line, columns)]
+
+
+def _pieces(line, columns):
+    while _cells(line) > columns > 2:
+        cut = columns if line.isascii() else columns // 2
+        yield line[:cut]
+        line = line[cut:]
+    yield line
+
+
+def _bold(line, head, first):
+    return line.replace(head, f"{_BOLD}{head}{_RESET}", 1) if first else line
+
+
+def _cells(text):
+    """Return how many columns a text takes, colours aside."""
+    if "\x1b" in text:
+        for code in (_BOLD, _GREEN, _GREY, _RESET):
+            text = text.replace(code, "")
+    if text.replace("━", "-").isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)

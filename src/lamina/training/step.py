@@ -1,0 +1,175 @@
+"""The Step: a pure function of State and one batch.
+
+State is what training changes, as four flat tuples of arrays: trainable
+Variables, other Variables, the optimizer's, the metrics'.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lamina.core import structure
+from lamina.core.context import having
+from lamina.core.variable import binding
+from lamina.data import unpack
+from lamina.training.compiled import sum_of
+
+
+class State(NamedTuple):
+    """Values of all Variables that training changes, group by group."""
+
+    trainable: tuple
+    non_trainable: tuple
+    optimizer: tuple
+    metrics: tuple
+
+
+class Cells:
+    """The Variables behind a State: where values are read from and written to."""
+
+    def __init__(self, model, optimizer=True):
+        metrics = {id(v): v for v in model.metrics_variables}
+        own = model.optimizer.variables if optimizer and model.optimizer else []
+        self.groups = State(
+            tuple(model.trainable_variables),
+            tuple(v for v in model.non_trainable_variables if id(v) not in metrics),
+            tuple(own),
+            tuple(metrics.values()),
+        )
+
+    def key(self):
+        """Identify the groups, for caches of compiled steps."""
+        return tuple(tuple(map(id, group)) for group in self.groups)
+
+    def read(self) -> State:
+        """Return the present values."""
+        return State(*(tuple(v.raw_value for v in group) for group in self.groups))
+
+    def copy(self) -> State:
+        """Return copies of the present values, which a step may overwrite."""
+        return jax.tree.map(jnp.copy, self.read())
+
+    def write(self, state) -> None:
+        """Make `state` the Variables' values."""
+        for group, values in zip(self.groups, state, strict=True):
+            for variable, value in zip(group, values, strict=True):
+                variable._store(value)
+
+
+def rows(x) -> int:
+    """Return the number of rows of a batch."""
+    leaves = [a for a in structure.flatten(x) if a is not None]
+    return leaves[0].shape[0] if leaves and leaves[0].ndim else 1
+
+
+def train(model, cells, state, batch) -> State:
+    """Return the State after one step of training."""
+    x, y, weight = unpack(batch)
+    groups = cells.groups
+    bound = (*groups.trainable, *groups.non_trainable, *groups.metrics)
+    a = len(groups.trainable)
+    b = a + len(groups.non_trainable)
+
+    def forward(trainable):
+        values = (*trainable, *state.non_trainable, *state.metrics)
+        with binding(bound, values) as frame, having(losses=[]):
+            y_pred = model(x, training=True)
+            loss = model.compute_loss(
+                x=x, y=y, y_pred=y_pred, sample_weight=weight, training=True
+            )
+            _track(model, loss, rows(x))
+            new = frame.current()
+        return _scaled(model, state, loss), (y_pred, new[a:b], new[b:])
+
+    gradients, (y_pred, non_trainable, metrics) = jax.grad(forward, has_aux=True)(
+        state.trainable
+    )
+    trainable, optimizer = model.optimizer.stateless_apply(
+        list(state.optimizer), list(gradients), list(state.trainable)
+    )
+    everything = (*trainable, *non_trainable, *metrics)
+    with binding(bound, everything) as frame:
+        model.compute_metrics(x, y, y_pred, sample_weight=weight)
+        metrics = frame.current()[b:]
+    return State(tuple(trainable), non_trainable, tuple(optimizer), metrics)
+
+
+def _scaled(model, state, loss):
+    optimizer = model.optimizer
+    with binding(tuple(optimizer.variables), state.optimizer):
+        return optimizer.scale_loss(loss)
+
+
+def _track(model, loss, count):
+    """Put the loss of a batch into the running mean that logs show."""
+    tracker = model._compiled.loss_tracker
+    if tracker is not None:
+        tracker.update_state(loss, sample_weight=count)
+
+
+def test(model, cells, state, batch) -> State:
+    """Return the State after one step of evaluation: only metrics change."""
+    x, y, weight = unpack(batch)
+    groups = cells.groups
+    bound = (*groups.trainable, *groups.non_trainable, *groups.metrics)
+    values = (*state.trainable, *state.non_trainable, *state.metrics)
+    a = len(groups.trainable) + len(groups.non_trainable)
+    with binding(bound, values) as frame, having(losses=[]):
+        y_pred = model(x, training=False)
+        loss = model.compute_loss(
+            x=x, y=y, y_pred=y_pred, sample_weight=weight, training=False
+        )
+        _track(model, loss, rows(x))
+        model.compute_metrics(x, y, y_pred, sample_weight=weight)
+        metrics = frame.current()[a:]
+    return state._replace(metrics=metrics)
+
+
+def predict(model, cells, state, batch):
+    """Return the outputs for one batch."""
+    x, _, _ = unpack(batch)
+    groups = cells.groups
+    bound = (*groups.trainable, *groups.non_trainable)
+    with binding(bound, (*state.trainable, *state.non_trainable)), having(losses=[]):
+        return model(x, training=False)
+
+
+def results(model, cells, metrics) -> dict:
+    """Return the metrics' results, given their state."""
+    with binding(cells.groups.metrics, metrics):
+        return model.get_metrics_result()
+
+
+def own_step(model, name):
+    """Return a user's `train_step` or the like, or None where it is Lamina's."""
+    built_in = getattr(getattr(type(model), name), "is_built_in", False)
+    return None if built_in else getattr(model, name)
+
+
+def built_in(method):
+    """Mark a step of Model's own, so that the loop can tell a user's from it."""
+    method.is_built_in = True
+    return method
+
+
+def total_loss(model, y, y_pred, sample_weight):
+    """Return the compiled loss and all added and regularization losses, summed.
+
+    Raises:
+        ValueError: there is no loss at all.
+    """
+    parts = []
+    loss = model._compiled.loss(model, y, y_pred, sample_weight)
+    if loss is not None:
+        parts.append(loss)
+    added = model.losses
+    if added:
+        parts.append(sum_of(added))
+    if not parts:
+        raise ValueError(
+            "There is no loss to minimise. Give `compile` a `loss`, or call "
+            "`self.add_loss(...)` in a layer."
+        )
+    return functools.reduce(jnp.add, parts)

@@ -1,0 +1,20 @@
+"""A fresh start within a process."""
+
+import gc
+
+from lamina.core.naming import forget_names
+from lamina.core.policy import forget_policy
+from lamina.core.random import forget_global_seed
+
+
+def clear_session(free_memory: bool = True) -> None:
+    """Forget automatic names, the global seed and the global dtype policy.
+
+    Args:
+        free_memory: collect garbage as well.
+    """
+    forget_names()
+    forget_global_seed()
+    forget_policy()
+    if free_memory:
+        gc.collect()
