@@ -9,6 +9,7 @@ Everything is loaded on first use, so importing the package costs little.
 """
 
 import importlib
+import importlib.util
 
 from lamina._version import __version__
 
@@ -51,7 +52,7 @@ def __getattr__(name):
     if name in _HOMES:
         home, _, attribute = _HOMES[name].partition(":")
         value = getattr(importlib.import_module(f"lamina.{home}"), attribute or name)
-    elif name in _MODULES:
+    elif name in _MODULES and importlib.util.find_spec(f"lamina.{name}"):
         value = importlib.import_module(f"lamina.{name}")
     else:
         raise AttributeError(f"module 'lamina' has no attribute {name!r}")

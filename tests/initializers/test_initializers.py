@@ -10,7 +10,6 @@ NAMES = [
     "GlorotUniform",
     "HeNormal",
     "HeUniform",
-    "Identity",
     "LecunNormal",
     "LecunUniform",
     "Ones",
@@ -63,6 +62,13 @@ def test_constant(value):
     theirs = keras.initializers.Constant(value)((2, 3), "float16")
     assert ours.dtype == theirs.dtype
     np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_gain_of_identity_is_saved():
+    # Keras 3.15 leaves it out, but reads it.
+    config = initializers.serialize(initializers.Identity(2.0))
+    assert initializers.deserialize(config).gain == 2.0
+    assert keras.initializers.deserialize(config).gain == 2.0
 
 
 @pytest.mark.parametrize("shape", [(3, 3), (2, 4), (4, 2)])

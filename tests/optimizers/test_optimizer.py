@@ -9,7 +9,6 @@ import pytest
 from lamina import constraints, optimizers
 from lamina.core.variable import Variable
 
-
 # What Keras' own variables warn of when NumPy 2 reads them.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
 
@@ -55,14 +54,14 @@ def test_a_users_own_optimizer():
 
 def test_stateless_apply_leaves_the_variables_alone():
     w = Variable([1.0, 2.0])
-    optimizer = optimizers.Adam(0.1)
+    optimizer = optimizers.SGD(0.25, momentum=0.5)
     optimizer.build([w])
     state = [v.value for v in optimizer.variables]
     (new,), after = optimizer.stateless_apply(state, [ones(2)], [w.value])
     assert w.numpy().tolist() == [1.0, 2.0]
     assert int(optimizer.iterations) == 0
     assert int(after[0]) == 1
-    np.testing.assert_allclose(new, [0.9, 1.9], rtol=1e-6)
+    assert new.tolist() == [0.75, 1.75]
 
 
 def test_one_compilation_serves_all_steps():
@@ -185,7 +184,7 @@ def test_a_missing_gradient_warns():
     [
         (lambda: optimizers.SGD("fast"), "learning_rate='fast'"),
         (lambda: optimizers.SGD(0.1, momentum=2.0), "momentum=2.0"),
-        (lambda: optimizers.SGD(clipnorm=1.0, clipvalue=1.0), "only one of"),
+        (lambda: optimizers.SGD(clipnorm=1.0, clipvalue=1.0), "Only one of"),
         (lambda: optimizers.SGD(gradient_accumulation_steps=1), "steps=1"),
         (lambda: optimizers.SGD(use_ema=True, ema_momentum=2), "ema_momentum=2"),
         (lambda: optimizers.SGD(use_ema=True, ema_overwrite_frequency=0.5), "=0.5"),
@@ -227,9 +226,9 @@ def test_forgetting_the_super_call():
 
 
 def test_arguments_by_position():
-    optimizer = optimizers.AdamW(0.1, 0.2, 0.3, 0.4, 0.5, True, 0.6)
-    config = keras.optimizers.AdamW(0.1, 0.2, 0.3, 0.4, 0.5, True, 0.6).get_config()
-    assert optimizer.get_config() == config
+    optimizer = optimizers.AdamW(0.1, 0.2, 0.3, 0.4, 0.5, True, 0.6, name="a")
+    theirs = keras.optimizers.AdamW(0.1, 0.2, 0.3, 0.4, 0.5, True, 0.6, name="a")
+    assert optimizer.get_config() == theirs.get_config()
 
 
 @pytest.mark.parametrize("name", ["adam", "Adam", "rmsprop", "ADAMW", "lamb", "sgd"])

@@ -1,5 +1,7 @@
 """Every optimizer against Keras: 100 steps compiled, 5 steps op by op."""
 
+import copy
+
 import jax
 import jax.numpy as jnp
 import keras
@@ -120,13 +122,19 @@ def test_variables_and_config(name, kwargs):
     config = keras.optimizers.serialize(theirs)
     assert optimizers.serialize(ours) == config
     assert optimizers.deserialize(config).get_config() == config["config"]
-    assert keras.optimizers.deserialize(dict(config)).get_config() == config["config"]
+    # A copy, since Keras changes the config that it reads.
+    again = keras.saving.deserialize_keras_object(copy.deepcopy(config))
+    assert again.get_config() == config["config"]
 
 
 @pytest.mark.parametrize("name", sorted({name for name, _ in CASES}))
-def test_half_precision_stays_half(name):
-    variable = Variable(np.ones((3, 2)), dtype="bfloat16", name="w")
-    optimizer = getattr(optimizers, name)()
-    optimizer.apply([jnp.ones((3, 2), "bfloat16")], [variable])
-    assert variable.value.dtype == "bfloat16"
-    assert (variable.value < 1).all()
+def test_half_precision(name):
+    results = []
+    for module, kind in ((optimizers, Variable), (keras.optimizers, keras.Variable)):
+        variable = kind(WEIGHTS[0], dtype="bfloat16", name="w")
+        optimizer = getattr(module, name)(learning_rate=0.5)
+        for gradients in GRADIENTS[:3]:
+            optimizer.apply([gradients[0].astype("bfloat16")], [variable])
+        assert variable.value.dtype == "bfloat16"
+        results.append(np.asarray(variable.value.astype("float32")))
+    np.testing.assert_array_equal(*results)

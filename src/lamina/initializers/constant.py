@@ -135,10 +135,8 @@ class STFT(Initializer):
             )
         if isinstance(window, str):
             _named_window(window, 1, periodic)
-        self.side = side
-        self.window = window
-        self.scaling = scaling
-        self.periodic = periodic
+        self.side, self.scaling = side, scaling
+        self.window, self.periodic = window, periodic
 
     def __call__(self, shape, dtype=None):
         """Return an array of the given shape and dtype."""

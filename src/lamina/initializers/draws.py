@@ -267,11 +267,8 @@ class VarianceScaling(_Random):
                 f"`{name}` expected `distribution` to be 'uniform', 'truncated_normal' "
                 f"or 'untruncated_normal'. Received: distribution={distribution!r}"
             )
-        self.scale = scale
-        self.mode = mode
-        self.distribution = distribution
-        self.input_axes = input_axes
-        self.output_axes = output_axes
+        self.scale, self.mode, self.distribution = scale, mode, distribution
+        self.input_axes, self.output_axes = input_axes, output_axes
         super().__init__(seed)
 
     def __call__(self, shape, dtype=None):
@@ -294,14 +291,8 @@ class VarianceScaling(_Random):
 
     def get_config(self) -> dict:
         """Return the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "scale": self.scale,
-            "mode": self.mode,
-            "distribution": self.distribution,
-            "input_axes": self.input_axes,
-            "output_axes": self.output_axes,
-        }
+        names = ("scale", "mode", "distribution", "input_axes", "output_axes")
+        return {**super().get_config(), **{n: getattr(self, n) for n in names}}
 
 
 class _Named(VarianceScaling):

@@ -8,6 +8,10 @@ from lamina.layers.activation import LeakyReLU as LeakyReLU
 from lamina.layers.activation import PReLU as PReLU
 from lamina.layers.activation import ReLU as ReLU
 from lamina.layers.activation import Softmax as Softmax
+from lamina.layers.attention import AdditiveAttention as AdditiveAttention
+from lamina.layers.attention import Attention as Attention
+from lamina.layers.attention import GroupedQueryAttention as GroupQueryAttention
+from lamina.layers.attention import MultiHeadAttention as MultiHeadAttention
 from lamina.layers.convolution import Conv1D as Conv1D
 from lamina.layers.convolution import Conv1DTranspose as Conv1DTranspose
 from lamina.layers.convolution import Conv2D as Conv2D
@@ -70,6 +74,16 @@ from lamina.layers.pooling import MaxPooling1D as MaxPooling1D
 from lamina.layers.pooling import MaxPooling2D as MaxPooling2D
 from lamina.layers.pooling import MaxPooling3D as MaxPooling3D
 from lamina.layers.preprocessing import Rescaling as Rescaling
+from lamina.layers.recurrent import GRU as GRU
+from lamina.layers.recurrent import LSTM as LSTM
+from lamina.layers.recurrent import RNN as RNN
+from lamina.layers.recurrent import Bidirectional as Bidirectional
+from lamina.layers.recurrent import GRUCell as GRUCell
+from lamina.layers.recurrent import LSTMCell as LSTMCell
+from lamina.layers.recurrent import SimpleRNN as SimpleRNN
+from lamina.layers.recurrent import SimpleRNNCell as SimpleRNNCell
+from lamina.layers.recurrent import StackedRNNCells as StackedRNNCells
+from lamina.layers.recurrent import TimeDistributed as TimeDistributed
 from lamina.layers.regularization import ActivityRegularization as ActivityRegularization
 from lamina.layers.regularization import AlphaDropout as AlphaDropout
 from lamina.layers.regularization import Dropout as Dropout

@@ -214,14 +214,15 @@ class Softmax(Layer):
 
         Args:
             inputs: the scores.
-            mask: True where an entry counts, of the inputs' shape; the others get
-                a share of zero.
+            mask: True where an entry counts, of the inputs' shape or that of their
+                first axes; the others get a share of zero.
         """
         axes = self.axis if isinstance(self.axis, (list, tuple)) else (self.axis,)
         axes = tuple(axis_within(described(self), a, inputs.ndim) for a in axes)
         if mask is None:
             scores = inputs
         else:
+            mask = mask.reshape(*mask.shape, *(1,) * (inputs.ndim - mask.ndim))
             # A finite number: rows without any entry must not become NaN.
             scores = jnp.where(mask, inputs, jnp.finfo(inputs.dtype).min / 2)
         if len(axes) == 1:

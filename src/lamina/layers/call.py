@@ -132,7 +132,7 @@ class Arguments:
         cast = self.layer.autocast and is_float(x.dtype)
         dtype = self.layer.input_dtype
         if getattr(x, "is_symbolic", False):
-            return cast_symbolic(x, dtype) if cast and x.dtype != dtype else x
+            return x  # a graph keeps the tensor itself; `cast_for_inference` casts
         if not cast:
             return x if isinstance(x, jax.Array) else jnp.asarray(x)
         if isinstance(x, jax.Array) and x.dtype == jax.dtypes.canonicalize_dtype(dtype):
@@ -144,6 +144,22 @@ class Arguments:
 
             set_mask(y, mask)
         return y
+
+    def cast_for_inference(self):
+        """Return the arguments with symbolic floats in the compute dtype."""
+
+        def cast(x):
+            if not getattr(x, "is_symbolic", False) or not is_float(x.dtype):
+                return x
+            dtype = self.layer.input_dtype
+            return cast_symbolic(x, dtype) if x.dtype != dtype else x
+
+        if not self.layer.autocast:
+            return self.args, self.kwargs
+        return (
+            structure.map_leaves(cast, self.args),
+            {k: structure.map_leaves(cast, v) for k, v in self.kwargs.items()},
+        )
 
     def _text(self, x):
         if self.layer._takes_text:

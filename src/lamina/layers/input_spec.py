@@ -121,12 +121,16 @@ def check_inputs(spec, inputs, layer) -> None:
             raise ValueError(
                 f"Input {position}{f' ({one.name!r})' if one.name else ''} of "
                 f"{_called(layer)} is incompatible with the layer: {problem}. Full shape "
-                f"received: {_shape(x)}"
+                f"received: {_shown_shape(x)}"
             )
 
 
 def _called(layer, start=False):
     return f"{'Layer' if start else 'layer'} {layer.name!r} ({type(layer).__name__})"
+
+
+def _shown_shape(x):
+    return tuple(d if isinstance(d, int) else None for d in x.shape)
 
 
 def _shape(x):
@@ -165,5 +169,5 @@ def _shape_problem(spec, shape):
         isinstance(w, int) and isinstance(s, int) and w != s
         for w, s in zip(wanted, shape, strict=False)
     ):
-        return f"expected shape={spec.shape}"
+        return f"expected shape={spec.shape}, found shape={shape}"
     return None

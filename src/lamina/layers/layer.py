@@ -195,7 +195,9 @@ class Layer:
 
     def _record(self, call):
         """Infer the outputs' shapes and note the call in the graph."""
-        outputs = self.compute_output_spec(*call.args, **call.kwargs)
+        args, kwargs = call.cast_for_inference()
+        outputs = self.compute_output_spec(*args, **kwargs)
+        outputs = structure.map_leaves(_own_tensor, outputs)
         Node(self, call.args, call.kwargs, outputs)
         return outputs
 
@@ -873,6 +875,13 @@ def _spec(shapes, dtype):
     if isinstance(shapes, dict):
         return {k: _spec(v, dtype) for k, v in shapes.items()}
     return type(shapes)(_spec(v, dtype) for v in shapes)
+
+
+def _own_tensor(x):
+    """Return a tensor that no other call has made: some layers give back inputs."""
+    if isinstance(x, SymbolicTensor) and x.node is not None:
+        return SymbolicTensor(x.shape, x.dtype)
+    return x
 
 
 def _symbolic_like(value):

@@ -50,8 +50,9 @@ def binary_crossentropy(
     y_true = _smooth(y_true, label_smoothing, 2)
     if not from_logits:
         return jnp.mean(_binary(y_true, y_pred), axis=axis)
-    yes, no = jax.nn.log_sigmoid(y_pred), jax.nn.log_sigmoid(-y_pred)
-    return jnp.mean(-y_true * yes - (1.0 - y_true) * no, axis=axis)
+    # Both logarithms of the sigmoid from one exponential of a negative number.
+    rest = jnp.log1p(jnp.exp(-jnp.abs(y_pred)))
+    return jnp.mean(jnp.maximum(y_pred, 0.0) - y_true * y_pred + rest, axis=axis)
 
 
 def _smooth(y_true, amount, classes):
@@ -60,15 +61,9 @@ def _smooth(y_true, amount, classes):
 
 @compares("elements")
 def binary_focal_crossentropy(
-    y_true,
-    y_pred,
-    apply_class_balancing=False,
-    alpha=0.25,
-    gamma=2.0,
-    from_logits=False,
-    label_smoothing=0.0,
-    axis=-1,
-):
+    y_true, y_pred, apply_class_balancing=False, alpha=0.25, gamma=2.0,
+    from_logits=False, label_smoothing=0.0, axis=-1,
+):  # fmt: skip
     """Return the binary cross-entropy with less weight on what is already right.
 
     The cross-entropy times `(1 - q)^gamma`, `q` being the probability given to the
@@ -145,14 +140,9 @@ def categorical_crossentropy(
 
 @compares("classes")
 def categorical_focal_crossentropy(
-    y_true,
-    y_pred,
-    alpha=0.25,
-    gamma=2.0,
-    from_logits=False,
-    label_smoothing=0.0,
+    y_true, y_pred, alpha=0.25, gamma=2.0, from_logits=False, label_smoothing=0.0,
     axis=-1,
-):
+):  # fmt: skip
     """Return the sum of `-alpha (1 - p)^gamma y log p` over the classes.
 
     Args:
@@ -291,14 +281,9 @@ class BinaryCrossentropy(LossFunctionWrapper):
     """
 
     def __init__(
-        self,
-        from_logits=False,
-        label_smoothing=0.0,
-        axis=-1,
-        reduction="sum_over_batch_size",
-        name="binary_crossentropy",
-        dtype=None,
-    ):
+        self, from_logits=False, label_smoothing=0.0, axis=-1,
+        reduction="sum_over_batch_size", name="binary_crossentropy", dtype=None,
+    ):  # fmt: skip
         super().__init__(
             binary_crossentropy, reduction, name, dtype,
             from_logits=from_logits, label_smoothing=label_smoothing, axis=axis,
@@ -309,17 +294,10 @@ class BinaryFocalCrossentropy(LossFunctionWrapper):
     """The cross-entropy that fades easy samples; see `binary_focal_crossentropy`."""
 
     def __init__(
-        self,
-        apply_class_balancing=False,
-        alpha=0.25,
-        gamma=2.0,
-        from_logits=False,
-        label_smoothing=0.0,
-        axis=-1,
-        reduction="sum_over_batch_size",
-        name="binary_focal_crossentropy",
-        dtype=None,
-    ):
+        self, apply_class_balancing=False, alpha=0.25, gamma=2.0, from_logits=False,
+        label_smoothing=0.0, axis=-1, reduction="sum_over_batch_size",
+        name="binary_focal_crossentropy", dtype=None,
+    ):  # fmt: skip
         super().__init__(
             binary_focal_crossentropy, reduction, name, dtype,
             apply_class_balancing=apply_class_balancing, alpha=alpha, gamma=gamma,
@@ -331,14 +309,9 @@ class CategoricalCrossentropy(LossFunctionWrapper):
     """The cross-entropy of one-hot targets; see `categorical_crossentropy`."""
 
     def __init__(
-        self,
-        from_logits=False,
-        label_smoothing=0.0,
-        axis=-1,
-        reduction="sum_over_batch_size",
-        name="categorical_crossentropy",
-        dtype=None,
-    ):
+        self, from_logits=False, label_smoothing=0.0, axis=-1,
+        reduction="sum_over_batch_size", name="categorical_crossentropy", dtype=None,
+    ):  # fmt: skip
         super().__init__(
             categorical_crossentropy, reduction, name, dtype,
             from_logits=from_logits, label_smoothing=label_smoothing, axis=axis,
@@ -349,16 +322,10 @@ class CategoricalFocalCrossentropy(LossFunctionWrapper):
     """Fades easy samples; see `categorical_focal_crossentropy`."""
 
     def __init__(
-        self,
-        alpha=0.25,
-        gamma=2.0,
-        from_logits=False,
-        label_smoothing=0.0,
-        axis=-1,
-        reduction="sum_over_batch_size",
-        name="categorical_focal_crossentropy",
+        self, alpha=0.25, gamma=2.0, from_logits=False, label_smoothing=0.0, axis=-1,
+        reduction="sum_over_batch_size", name="categorical_focal_crossentropy",
         dtype=None,
-    ):
+    ):  # fmt: skip
         super().__init__(
             categorical_focal_crossentropy, reduction, name, dtype,
             alpha=alpha, gamma=gamma, from_logits=from_logits,
@@ -378,14 +345,9 @@ class SparseCategoricalCrossentropy(LossFunctionWrapper):
     _saved_if_changed = ("axis",)
 
     def __init__(
-        self,
-        from_logits=False,
-        ignore_class=None,
-        reduction="sum_over_batch_size",
-        axis=-1,
-        name="sparse_categorical_crossentropy",
-        dtype=None,
-    ):
+        self, from_logits=False, ignore_class=None, reduction="sum_over_batch_size",
+        axis=-1, name="sparse_categorical_crossentropy", dtype=None,
+    ):  # fmt: skip
         super().__init__(
             sparse_categorical_crossentropy, reduction, name, dtype,
             from_logits=from_logits, ignore_class=ignore_class, axis=axis,
@@ -400,12 +362,9 @@ class CategoricalGeneralizedCrossEntropy(LossFunctionWrapper):
     """
 
     def __init__(
-        self,
-        q=0.5,
-        reduction="sum_over_batch_size",
-        name="categorical_generalized_cross_entropy",
-        dtype=None,
-    ):
+        self, q=0.5, reduction="sum_over_batch_size",
+        name="categorical_generalized_cross_entropy", dtype=None,
+    ):  # fmt: skip
         if not 0 < q < 1:
             raise ValueError(f"q must be in the interval (0, 1). Received: q={q}")
         super().__init__(

@@ -5,6 +5,7 @@ weighs the values, leaves out the masked ones and reduces the rest to a number.
 """
 
 import inspect
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -297,13 +298,19 @@ class LossFunctionWrapper(Loss):
         """Return the constructor's arguments, ready to be saved."""
         if "fn" not in parameters_of(type(self)):
             return super().get_config()
-        config = {"name": self.name, "reduction": self.reduction}
-        return config | serialize_keras_object({"fn": self.fn, **self._settings})
+        settings = {"fn": self.fn, **self._settings}
+        return {
+            "name": self.name,
+            "reduction": self.reduction,
+            **{k: serialize_keras_object(v) for k, v in settings.items()},
+        }
 
     @classmethod
     def from_config(cls, config):
         """Make a loss from what `get_config` returned."""
-        return cls(**(deserialize_keras_object(config) if "fn" in config else config))
+        if "fn" in config:
+            config: Any = {k: deserialize_keras_object(v) for k, v in config.items()}
+        return cls(**config)
 
 
 def check_shapes(loss, y_true_shape, y_pred_shape, where) -> None:

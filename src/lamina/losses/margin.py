@@ -56,14 +56,9 @@ def categorical_hinge(y_true, y_pred):
 
 
 def circle(
-    y_true,
-    y_pred,
-    ref_labels=None,
-    ref_embeddings=None,
-    remove_diagonal=True,
-    gamma=80,
-    margin=0.4,
-):
+    y_true, y_pred, ref_labels=None, ref_embeddings=None, remove_diagonal=True,
+    gamma=80, margin=0.4,
+):  # fmt: skip
     """Return the circle loss of embeddings: near to their class, far from others.
 
     With `d` the cosine distances, it is `softplus(P + N)`, where `P` and `N` are
@@ -139,14 +134,9 @@ class Circle(LossFunctionWrapper):
     """
 
     def __init__(
-        self,
-        gamma=80.0,
-        margin=0.4,
-        remove_diagonal=True,
-        reduction="sum_over_batch_size",
-        name="circle",
-        dtype=None,
-    ):
+        self, gamma=80.0, margin=0.4, remove_diagonal=True,
+        reduction="sum_over_batch_size", name="circle", dtype=None,
+    ):  # fmt: skip
         super().__init__(
             circle, reduction, name, dtype,
             gamma=gamma, margin=margin, remove_diagonal=remove_diagonal,

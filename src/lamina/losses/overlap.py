@@ -69,14 +69,9 @@ class Tversky(LossFunctionWrapper):
     """One minus the Tversky index of two regions; see `tversky`."""
 
     def __init__(
-        self,
-        alpha=0.5,
-        beta=0.5,
-        reduction="sum_over_batch_size",
-        name="tversky",
-        axis=None,
-        dtype=None,
-    ):
+        self, alpha=0.5, beta=0.5, reduction="sum_over_batch_size", name="tversky",
+        axis=None, dtype=None,
+    ):  # fmt: skip
         super().__init__(
             tversky, reduction, name, dtype, alpha=alpha, beta=beta, axis=axis
         )

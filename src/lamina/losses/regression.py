@@ -190,12 +190,9 @@ class Huber(LossFunctionWrapper):
     _saved_if_changed = ("delta",)
 
     def __init__(
-        self,
-        delta=1.0,
-        reduction="sum_over_batch_size",
-        name="huber_loss",
+        self, delta=1.0, reduction="sum_over_batch_size", name="huber_loss",
         dtype=None,
-    ):
+    ):  # fmt: skip
         super().__init__(huber, reduction, name, dtype, delta=delta)
 
 
@@ -219,10 +216,7 @@ class CosineSimilarity(LossFunctionWrapper):
     _saved_if_changed = ("axis",)
 
     def __init__(
-        self,
-        axis=-1,
-        reduction="sum_over_batch_size",
-        name="cosine_similarity",
+        self, axis=-1, reduction="sum_over_batch_size", name="cosine_similarity",
         dtype=None,
-    ):
+    ):  # fmt: skip
         super().__init__(cosine_similarity, reduction, name, dtype, axis=axis)

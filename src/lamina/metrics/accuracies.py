@@ -169,12 +169,9 @@ class SparseTopKCategoricalAccuracy(MeanMetricWrapper):
     _saved_if_changed = ("from_sorted_ids",)
 
     def __init__(
-        self,
-        k=5,
-        name="sparse_top_k_categorical_accuracy",
-        dtype=None,
+        self, k=5, name="sparse_top_k_categorical_accuracy", dtype=None,
         from_sorted_ids=False,
-    ):
+    ):  # fmt: skip
         super().__init__(
             sparse_top_k_categorical_accuracy, name, dtype,
             k=k, from_sorted_ids=from_sorted_ids,

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina.core import settings
+from lamina.core.variable import Variable
 from lamina.losses.loss import align, as_array, divide_no_nan, same_shape
 from lamina.metrics.metric import Metric, zeros
 
@@ -131,11 +132,13 @@ def _only_top(x, k):
     return jnp.where(jnp.any(places == chosen[..., None], axis=-2), x, NEVER)
 
 
-class _Counts(Metric):
+class Counts(Metric):
     """What all metrics over counts share: thresholds, and the counts as Variables."""
 
-    def _count_at(self, thresholds, cells, even=None):
-        # `cells` maps each cell to the name of its Variable.
+    init_thresholds = None  # as they were given
+
+    def count_at(self, thresholds, cells, even=None):
+        """Make the Variables; `cells` maps each cell to the name of its own."""
         self.thresholds = thresholds
         self._even = evenly_spaced(thresholds) if even is None else even
         self._cells = {}
@@ -154,7 +157,8 @@ class _Counts(Metric):
         for cell, variable in self._cells.items():
             variable.assign_add(counts[cell])
 
-    def _rate(self, right, wrong):
+    def rate(self, right, wrong):
+        """Return the share of one cell in two."""
         right, wrong = getattr(self, right).value, getattr(self, wrong).value
         return divide_no_nan(right, right + wrong)
 
@@ -164,22 +168,24 @@ class _Counts(Metric):
     def get_config(self):
         """Return the constructor's arguments, ready to be saved."""
         config = super().get_config()
-        if hasattr(self, "init_thresholds"):
+        if "thresholds" in config:
             config["thresholds"] = self.init_thresholds
         return config
 
 
-def _by_name(*cells):
+def by_name(*cells):
+    """Return cells whose Variables are called as they are."""
     return dict(zip(cells, cells, strict=True))
 
 
-class _OneCount(_Counts):
+class _OneCount(Counts):
     _cell = ""
+    accumulator: Variable
 
     def __init__(self, thresholds=None, name=None, dtype=None):
         super().__init__(dtype, name)
         self.init_thresholds = thresholds
-        self._count_at(thresholds_of(thresholds), {self._cell: "accumulator"})
+        self.count_at(thresholds_of(thresholds), {self._cell: "accumulator"})
 
     def result(self):
         """Return the count, or one for each threshold."""
@@ -220,7 +226,7 @@ class FalseNegatives(_OneCount):
     _cell = "false_negatives"
 
 
-class Precision(_Counts):
+class Precision(Counts):
     """The share of right ones among the predicted ones.
 
     Args:
@@ -246,15 +252,15 @@ class Precision(_Counts):
         super().__init__(dtype, name)
         self.init_thresholds, self.top_k, self.class_id = thresholds, top_k, class_id
         default = 0.5 if top_k is None else NEVER
-        cells = _by_name("true_positives", "false_positives")
-        self._count_at(thresholds_of(thresholds, default), cells)
+        cells = by_name("true_positives", "false_positives")
+        self.count_at(thresholds_of(thresholds, default), cells)
 
     def result(self):
         """Return the precision, or one for each threshold."""
-        return self._single(self._rate("true_positives", "false_positives"))
+        return self._single(self.rate("true_positives", "false_positives"))
 
 
-class Recall(_Counts):
+class Recall(Counts):
     """The share of ones that were predicted as ones; arguments as in `Precision`.
 
     >>> import lamina
@@ -270,119 +276,9 @@ class Recall(_Counts):
         super().__init__(dtype, name)
         self.init_thresholds, self.top_k, self.class_id = thresholds, top_k, class_id
         default = 0.5 if top_k is None else NEVER
-        cells = _by_name("true_positives", "false_negatives")
-        self._count_at(thresholds_of(thresholds, default), cells)
+        cells = by_name("true_positives", "false_negatives")
+        self.count_at(thresholds_of(thresholds, default), cells)
 
     def result(self):
         """Return the recall, or one for each threshold."""
-        return self._single(self._rate("true_positives", "false_negatives"))
-
-
-_RATES = {
-    "sensitivity": ("true_positives", "false_negatives"),
-    "specificity": ("true_negatives", "false_positives"),
-    "recall": ("true_positives", "false_negatives"),
-    "precision": ("true_positives", "false_positives"),
-}
-
-
-class _BestPoint(_Counts):
-    """The best value of one rate over the thresholds where another is high enough."""
-
-    _direction = "up"
-    _best, _given = "", ""
-
-    def _watch(self, least, num_thresholds, class_id):
-        if least < 0 or least > 1:
-            raise ValueError(
-                f"Argument `{self._given}` must be in the range [0, 1]. "
-                f"Received: {self._given}={least}"
-            )
-        if num_thresholds <= 0:
-            raise ValueError(
-                "Argument `num_thresholds` must be an integer > 0. "
-                f"Received: num_thresholds={num_thresholds}"
-            )
-        setattr(self, self._given, least)
-        self.num_thresholds, self.class_id = num_thresholds, class_id
-        several = num_thresholds > 1
-        levels = np.linspace(0, 1, num_thresholds).tolist() if several else [0.5]
-        self._count_at(levels, _by_name(*CELLS), even=several)
-
-    def result(self):
-        """Return the best value, or 0 if no threshold does."""
-        best, given = self._rate(*_RATES[self._best]), self._rate(*_RATES[self._given])
-        return jnp.max(jnp.where(given >= getattr(self, self._given), best, 0))
-
-
-class SensitivityAtSpecificity(_BestPoint):
-    """The best sensitivity where the specificity is at least a given one.
-
-    Args:
-        specificity: the least specificity, in [0, 1].
-        num_thresholds: how many thresholds to try.
-        class_id: the only class to look at.
-        name: its name.
-        dtype: the dtype to compute in.
-
-    Raises:
-        ValueError: `specificity` outside [0, 1], or no threshold.
-    """
-
-    _best, _given = "sensitivity", "specificity"
-
-    def __init__(
-        self, specificity, num_thresholds=200, class_id=None, name=None, dtype=None
-    ):
-        super().__init__(dtype, name)
-        self._watch(specificity, num_thresholds, class_id)
-
-
-class SpecificityAtSensitivity(_BestPoint):
-    """The best specificity where the sensitivity is at least a given one.
-
-    Arguments as in `SensitivityAtSpecificity`.
-    """
-
-    _best, _given = "specificity", "sensitivity"
-
-    def __init__(
-        self, sensitivity, num_thresholds=200, class_id=None, name=None, dtype=None
-    ):
-        super().__init__(dtype, name)
-        self._watch(sensitivity, num_thresholds, class_id)
-
-
-class PrecisionAtRecall(_BestPoint):
-    """The best precision where the recall is at least a given one.
-
-    Arguments as in `SensitivityAtSpecificity`.
-
-    >>> import lamina
-    >>> metric = lamina.metrics.PrecisionAtRecall(0.5)
-    >>> float(metric([0, 0, 1, 1], [0.2, 0.6, 0.3, 0.8]))
-    1.0
-    """
-
-    _best, _given = "precision", "recall"
-
-    def __init__(
-        self, recall, num_thresholds=200, class_id=None, name=None, dtype=None
-    ):
-        super().__init__(dtype, name)
-        self._watch(recall, num_thresholds, class_id)
-
-
-class RecallAtPrecision(_BestPoint):
-    """The best recall where the precision is at least a given one.
-
-    Arguments as in `SensitivityAtSpecificity`.
-    """
-
-    _best, _given = "recall", "precision"
-
-    def __init__(
-        self, precision, num_thresholds=200, class_id=None, name=None, dtype=None
-    ):
-        super().__init__(dtype, name)
-        self._watch(precision, num_thresholds, class_id)
+        return self._single(self.rate("true_positives", "false_negatives"))

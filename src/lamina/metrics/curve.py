@@ -41,18 +41,10 @@ class AUC(Metric):
     _direction = "up"
 
     def __init__(
-        self,
-        num_thresholds=200,
-        curve="ROC",
-        summation_method="interpolation",
-        name=None,
-        dtype=None,
-        thresholds=None,
-        multi_label=False,
-        num_labels=None,
-        label_weights=None,
-        from_logits=False,
-    ):
+        self, num_thresholds=200, curve="ROC", summation_method="interpolation",
+        name=None, dtype=None, thresholds=None, multi_label=False, num_labels=None,
+        label_weights=None, from_logits=False,
+    ):  # fmt: skip
         if str(curve).upper() not in ("ROC", "PR", "PRGAIN"):
             raise ValueError(
                 f'Invalid AUC curve value: "{curve}". Expected "ROC", "PR" or "PRGAIN".'
@@ -118,7 +110,7 @@ class AUC(Metric):
         if self.from_logits:
             y_pred = jax.nn.sigmoid(y_pred)
         counts = count(
-            CELLS, y_true, y_pred, self._thresholds, self.true_positives.dtype,
+            CELLS, y_true, y_pred, self._thresholds, self.variables[0].dtype,
             self._even, sample_weight, per_label=self.multi_label,
             label_weights=None if self.multi_label else self.label_weights,
         )  # fmt: skip

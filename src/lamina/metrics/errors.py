@@ -104,12 +104,9 @@ class BinaryCrossentropy(MeanMetricWrapper):
     """The mean cross-entropy of yes-or-no answers."""
 
     def __init__(
-        self,
-        name="binary_crossentropy",
-        dtype=None,
-        from_logits=False,
+        self, name="binary_crossentropy", dtype=None, from_logits=False,
         label_smoothing=0,
-    ):
+    ):  # fmt: skip
         super().__init__(
             losses.binary_crossentropy, name, dtype,
             from_logits=from_logits, label_smoothing=label_smoothing,
@@ -120,13 +117,9 @@ class CategoricalCrossentropy(MeanMetricWrapper):
     """The mean cross-entropy of one-hot targets."""
 
     def __init__(
-        self,
-        name="categorical_crossentropy",
-        dtype=None,
-        from_logits=False,
-        label_smoothing=0,
-        axis=-1,
-    ):
+        self, name="categorical_crossentropy", dtype=None, from_logits=False,
+        label_smoothing=0, axis=-1,
+    ):  # fmt: skip
         super().__init__(
             losses.categorical_crossentropy, name, dtype,
             from_logits=from_logits, label_smoothing=label_smoothing, axis=axis,
@@ -137,13 +130,9 @@ class SparseCategoricalCrossentropy(MeanMetricWrapper):
     """The mean cross-entropy of integer labels."""
 
     def __init__(
-        self,
-        name="sparse_categorical_crossentropy",
-        dtype=None,
-        from_logits=False,
-        ignore_class=None,
-        axis=-1,
-    ):
+        self, name="sparse_categorical_crossentropy", dtype=None, from_logits=False,
+        ignore_class=None, axis=-1,
+    ):  # fmt: skip
         super().__init__(
             losses.sparse_categorical_crossentropy, name, dtype,
             from_logits=from_logits, ignore_class=ignore_class, axis=axis,

@@ -37,16 +37,9 @@ class IoU(Metric):
     _direction = "up"
 
     def __init__(
-        self,
-        num_classes,
-        target_class_ids,
-        name=None,
-        dtype=None,
-        ignore_class=None,
-        sparse_y_true=True,
-        sparse_y_pred=True,
-        axis=-1,
-    ):
+        self, num_classes, target_class_ids, name=None, dtype=None, ignore_class=None,
+        sparse_y_true=True, sparse_y_pred=True, axis=-1,
+    ):  # fmt: skip
         super().__init__("int32" if dtype in (None, "int") else dtype, name)
         if max(target_class_ids) >= num_classes:
             raise ValueError(
@@ -141,15 +134,9 @@ class MeanIoU(IoU):
     """The mean overlap over all classes; arguments as in `IoU`."""
 
     def __init__(
-        self,
-        num_classes,
-        name=None,
-        dtype=None,
-        ignore_class=None,
-        sparse_y_true=True,
-        sparse_y_pred=True,
-        axis=-1,
-    ):
+        self, num_classes, name=None, dtype=None, ignore_class=None,
+        sparse_y_true=True, sparse_y_pred=True, axis=-1,
+    ):  # fmt: skip
         super().__init__(
             num_classes, range(num_classes), name, dtype, ignore_class,
             sparse_y_true, sparse_y_pred, axis,
@@ -160,15 +147,9 @@ class OneHotIoU(IoU):
     """`IoU` for one-hot targets and scores of each class."""
 
     def __init__(
-        self,
-        num_classes,
-        target_class_ids,
-        name=None,
-        dtype=None,
-        ignore_class=None,
-        sparse_y_pred=False,
-        axis=-1,
-    ):
+        self, num_classes, target_class_ids, name=None, dtype=None, ignore_class=None,
+        sparse_y_pred=False, axis=-1,
+    ):  # fmt: skip
         super().__init__(
             num_classes, target_class_ids, name, dtype, ignore_class,
             False, sparse_y_pred, axis,
@@ -179,14 +160,9 @@ class OneHotMeanIoU(MeanIoU):
     """`MeanIoU` for one-hot targets and scores of each class."""
 
     def __init__(
-        self,
-        num_classes,
-        name=None,
-        dtype=None,
-        ignore_class=None,
-        sparse_y_pred=False,
-        axis=-1,
-    ):
+        self, num_classes, name=None, dtype=None, ignore_class=None,
+        sparse_y_pred=False, axis=-1,
+    ):  # fmt: skip
         super().__init__(
             num_classes, name, dtype, ignore_class, False, sparse_y_pred, axis
         )

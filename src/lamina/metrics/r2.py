@@ -31,12 +31,9 @@ class R2Score(Metric):
     _direction = "up"
 
     def __init__(
-        self,
-        class_aggregation="uniform_average",
-        num_regressors=0,
-        name="r2_score",
+        self, class_aggregation="uniform_average", num_regressors=0, name="r2_score",
         dtype=None,
-    ):
+    ):  # fmt: skip
         super().__init__(dtype, name)
         known = (None, "uniform_average", "variance_weighted_average")
         if class_aggregation not in known:
@@ -87,8 +84,8 @@ class R2Score(Metric):
 
     def result(self):
         """Return the score, or one for each output."""
-        total = self.squared_sum - self.sum * (self.sum / self.count)
-        score = 1 - self.total_mse / total
+        total = self.squared_sum.value - self.sum.value**2 / self.count.value
+        score = 1 - self.total_mse.value / total
         score = jnp.where(jnp.isinf(score), 0.0, score)
         if self.class_aggregation == "uniform_average":
             score = jnp.mean(score)
@@ -96,7 +93,8 @@ class R2Score(Metric):
             score = jnp.sum(total * score) / jnp.sum(total)
         if self.num_regressors == 0:
             return score
-        free = self.num_samples - self.num_regressors - 1
+        samples = self.num_samples.value
+        free = samples - self.num_regressors - 1
         few = free <= 0
-        adjusted = 1 - (1 - score) * (self.num_samples - 1) / jnp.where(few, 1, free)
+        adjusted = 1 - (1 - score) * (samples - 1) / jnp.where(few, 1, free)
         return jnp.where(few, score, adjusted)

@@ -1,5 +1,7 @@
 """Sums and means of what is given, weighted, and means of functions."""
 
+from typing import Any
+
 import jax.numpy as jnp
 
 from lamina import losses
@@ -62,7 +64,7 @@ class Mean(Metric):
     1.5
     """
 
-    def __init__(self, name="mean", dtype=None):
+    def __init__(self, name: str | None = "mean", dtype=None):
         super().__init__(dtype, name)
         self.total = self.add_variable((), zeros, self.dtype, name="total")
         self.count = self.add_variable((), zeros, self.dtype, name="count")
@@ -89,9 +91,9 @@ class MeanMetricWrapper(Mean):
         **kwargs: settings that `fn` is called with.
 
     >>> import lamina
-    >>> metric = lamina.metrics.MeanMetricWrapper(lambda y, p: abs(y - p), name="off")
-    >>> float(metric([1.0, 2.0], [1.0, 4.0]))
-    1.0
+    >>> metric = lamina.metrics.MeanMetricWrapper(lamina.losses.huber, delta=2.0)
+    >>> float(metric([[0.0]], [[5.0]]))
+    8.0
     """
 
     def __init__(self, fn, name=None, dtype=None, **kwargs):
@@ -114,10 +116,13 @@ class MeanMetricWrapper(Mean):
         """Return the constructor's arguments, ready to be saved."""
         config = super().get_config()
         if "fn" in parameters_of(type(self)):
-            config |= serialize_keras_object({"fn": self._fn, **self._settings})
+            settings = {"fn": self._fn, **self._settings}
+            config.update({k: serialize_keras_object(v) for k, v in settings.items()})
         return config
 
     @classmethod
     def from_config(cls, config):
         """Make a metric from what `get_config` returned."""
-        return cls(**(deserialize_keras_object(config) if "fn" in config else config))
+        if "fn" in config:
+            config: Any = {k: deserialize_keras_object(v) for k, v in config.items()}
+        return cls(**config)

@@ -1,5 +1,7 @@
 """Models drawn as a graph: how they take inputs, and how they are written down."""
 
+import warnings
+
 from lamina.core import structure
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
 from lamina.core.masks import get_mask, set_mask
@@ -54,9 +56,15 @@ def _matched(model, struct, inputs, tensors):
             ordered = {key: inputs.get(key) for key in struct}
             return _flatten_like(model, struct, ordered)
         return [inputs.get(name) for name in names]
-    if isinstance(struct, dict) and len(tensors) > 1 and isinstance(inputs, (list, tuple)):
-        # A list is matched to a dict in the order in which the dict was written.
+    if isinstance(struct, dict) and isinstance(inputs, (list, tuple)):
         if len(inputs) == len(struct):
+            warnings.warn(
+                "The structure of `inputs` doesn't match the expected structure. "
+                f"Expected: a dict with the keys {list(struct)}. Received: a "
+                f"{type(inputs).__name__} of {len(inputs)}. It is read in the order in "
+                "which the model's inputs were written; pass a dict, so that names bind.",
+                stacklevel=2,
+            )
             return _flatten_like(model, struct, dict(zip(struct, inputs, strict=True)))
     return _flatten_like(model, struct, inputs)
 
@@ -84,9 +92,12 @@ def _flatten_like(model, struct, inputs):
     expected = structure.flatten(struct)
     leaves = structure.flatten(inputs)
     if len(leaves) != len(expected):
+        keys = ""
+        if isinstance(struct, dict):
+            keys = f" named input(s) with keys {sorted(map(str, struct))},"
         shapes = [tuple(x.shape) if hasattr(x, "shape") else x for x in leaves]
         raise ValueError(
-            f"Layer {model.name!r} expects {len(expected)} input(s), but it received "
+            f"Layer {model.name!r} expects {len(expected)}{keys or ' input(s),'} but it received "
             f"{len(leaves)} input tensors. Expected: "
             f"{[(t.node.operation.name, t.shape) for t in expected]}. Received shapes: "
             f"{shapes}"
@@ -101,20 +112,15 @@ def _fit(model, tensor, x):
         if _optional(tensor):
             return None
         raise ValueError(
-            f"Input {operation.name!r} of model {model.name!r} is required but None was "
-            "passed. Make it `Input(..., optional=True)` if it may be left out."
+            f"Input {operation.name!r} of model {model.name!r} is not optional, but None "
+            "was passed for it. Make it `Input(..., optional=True)` if it may be left out."
         )
     from jax import dtypes
 
-    symbolic = isinstance(x, SymbolicTensor)
     wanted = dtypes.canonicalize_dtype(tensor.dtype)
     mask = get_mask(x)
-    if not symbolic and x.dtype != wanted:
+    if x.dtype != wanted:
         x = x.astype(wanted)
-    elif symbolic and x.dtype != tensor.dtype:
-        from lamina.core.policy import cast_symbolic
-
-        x = cast_symbolic(x, tensor.dtype)
     expected, shape = tensor.shape, plain_shape(x)
     if len(shape) == len(expected) + 1 and shape[-1] == 1:
         from lamina import ops
@@ -130,12 +136,25 @@ def _fit(model, tensor, x):
         for a, b in zip(expected, shape, strict=False)
     ):
         raise ValueError(
-            f"Invalid input shape for input {operation.name!r} of model "
-            f"{model.name!r}: expected shape={expected}, found shape={shape}"
+            f"Invalid input shape for input with name {operation.name!r} and path "
+            f"{_path_of(model, tensor)!r} of model {model.name!r}: expected "
+            f"shape={expected}, found shape={shape}."
+            + (
+                " Is the axis of rows missing? One row is given as `x[None]`."
+                if len(shape) == len(expected) - 1
+                else ""
+            )
         )
     if mask is not None and get_mask(x) is None:
         set_mask(x, mask)
     return x
+
+
+def _path_of(model, tensor):
+    for path, other in structure.flatten_with_names(model._graph.input):
+        if other is tensor:
+            return ".".join(map(str, path))
+    return ""
 
 
 def input_specs(graph):
@@ -240,12 +259,7 @@ def graph_from_config(cls, config, custom_objects=None):
             args, kwargs = tensors.arguments(call)
             operation(*args, **kwargs)
         if len(left) == len(waiting):
-            names = sorted({operation.name for operation, _ in left})
-            raise ValueError(
-                "The config's graph cannot be put together: the calls of "
-                f"{names} take outputs of layers that do not exist or that wait for each "
-                "other."
-            )
+            tensors.refuse(left)
         waiting = left
     return cls(
         inputs=tensors.ends(config["input_layers"]),
@@ -270,7 +284,9 @@ class _Tensors:
         return outputs[index] if index < len(outputs) else None
 
     def places(self, x):
-        if isinstance(x, dict):
+        if isinstance(x, list) and x and all(_is_old_place(p) for p in x):
+            yield from x
+        elif isinstance(x, dict):
             if x.get("class_name") == "__keras_tensor__":
                 yield x["config"]["keras_history"]
                 return
@@ -283,12 +299,28 @@ class _Tensors:
     def known(self, call):
         return all(self.find(place) is not None for place in self.places(call))
 
+    def refuse(self, waiting):
+        """Raise for calls that can never run."""
+        for operation, call in waiting:
+            for place in self.places(call):
+                if place[0] not in self.operations:
+                    raise ValueError(
+                        f"Missing node: {place[0]}, which {operation.name!r} takes. The "
+                        f"config holds the layers {sorted(self.operations)}."
+                    )
+        names = sorted({operation.name for operation, _ in waiting})
+        raise ValueError(
+            f"The config's graph has a loop: the calls of {names} wait for each other's "
+            "outputs."
+        )
+
     def arguments(self, call):
         if not isinstance(call, dict):
-            raise ValueError(
-                "This graph was saved by Keras 2, whose calls are written as lists. Load "
-                "the file with `lamina.saving.load_model`, which translates them."
-            )
+            # Keras 2: a list of [name, node, tensor, keyword arguments].
+            tensors = [self.find(place) for place in call]
+            kwargs = call[0][3] if call and len(call[0]) > 3 else {}
+            decoded = {k: self.decode(v) for k, v in kwargs.items()}
+            return [tensors if len(tensors) > 1 else tensors[0]], decoded
         args = [self.decode(x) for x in call["args"]]
         return args, {k: self.decode(v) for k, v in call["kwargs"].items()}
 
@@ -317,6 +349,10 @@ class _Tensors:
             return found
         ends = [self.ends(value) for value in places]
         return tuple(ends) if isinstance(places, tuple) else ends
+
+
+def _is_old_place(x):
+    return isinstance(x, list) and len(x) in (3, 4) and _is_place(x[:3])
 
 
 def _is_place(x):

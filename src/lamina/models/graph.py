@@ -139,6 +139,7 @@ class Function:
 
     def _check_connected(self):
         known = {id(t) for t in self._inputs}
+        self._check_outputs()
         for node in self.nodes:
             if node.is_input:
                 continue
@@ -154,8 +155,15 @@ class Function:
                     "`inputs`."
                 )
             known.update(id(t) for t in node.outputs)
+
+    def _check_outputs(self):
+        """Raise for an output that follows from none of the inputs."""
+        from_inputs = {id(t) for t in self._inputs}
+        for node in self.nodes:
+            if any(id(t) in from_inputs for t in node.input_tensors):
+                from_inputs.update(id(t) for t in node.outputs)
         for path, tensor in structure.flatten_with_names(self._outputs_struct):
-            if id(tensor) not in known:
+            if id(tensor) not in from_inputs:
                 where = ".".join(map(str, path))
                 raise ValueError(
                     f"Output with path `{where}` is not connected to `inputs`: "

@@ -624,6 +624,54 @@ class Model(Layer):
             raise TypeError("A config of a `Model` needs the keys " + ", ".join(keys))
         return super().from_config(config)
 
+    def get_state_tree(self, value_format="backend_tensor"):
+        """Return the values of all Variables as nested dicts by their paths.
+
+        Args:
+            value_format: `"backend_tensor"` or `"numpy_array"`.
+
+        Raises:
+            ValueError: two Variables have one path.
+        """
+        import numpy as np
+
+        return {
+            group: _tree_of(
+                variables,
+                lambda v: np.array(v) if value_format == "numpy_array" else v.value,
+            )
+            for group, variables in self._state_groups().items()
+        }
+
+    def set_state_tree(self, state_tree):
+        """Set Variables from nested dicts as `get_state_tree` gives them.
+
+        Raises:
+            ValueError: a group or path that the model does not have.
+        """
+        groups = self._state_groups()
+        for group, tree in state_tree.items():
+            if group not in groups:
+                raise ValueError(
+                    f"Unknown variable name: {group}. It must be one of {list(groups)}."
+                )
+            cells = {v.path: v for v in groups[group]}
+            for path, value in _paths_of(tree):
+                if path not in cells:
+                    raise ValueError(
+                        f"The model has no Variable {path!r} among its {group}."
+                        f"{nearest(path, cells)}"
+                    )
+                cells[path].assign(value)
+
+    def _state_groups(self):
+        return {
+            "trainable_variables": self.trainable_variables,
+            "non_trainable_variables": self.non_trainable_variables,
+            "optimizer_variables": self.optimizer.variables if self.optimizer else [],
+            "metrics_variables": self.metrics_variables,
+        }
+
     def to_json(self, **kwargs) -> str:
         """Return the architecture as JSON."""
         import json
@@ -660,6 +708,32 @@ class Model(Layer):
 
     def _as_arguments(self, x):
         return Arguments(self, (x,), {})
+
+
+def _tree_of(variables, read):
+    tree = {}
+    for variable in variables:
+        node = tree
+        *scopes, name = variable.path.split("/")
+        for scope in scopes:
+            node = node.setdefault(scope, {})
+        if name in node:
+            raise ValueError(
+                "The following variable path is found twice in the model: "
+                f"'{variable.path}'. `get_state_tree()` can only be called when all "
+                "variable paths are unique. Give your layers unique names."
+            )
+        node[name] = read(variable)
+    return tree
+
+
+def _paths_of(tree, prefix=""):
+    for key, value in tree.items():
+        path = f"{prefix}/{key}" if prefix else key
+        if isinstance(value, dict):
+            yield from _paths_of(value, path)
+        else:
+            yield path, value
 
 
 def _takes_graph(cls):

@@ -150,8 +150,9 @@ class Sequential(Model):
             except TypeError as error:
                 if "missing" in str(error) and "argument" in str(error):
                     raise ValueError(
-                        f"Layer {layer.name!r} ({type(layer).__name__}) takes more than "
-                        f"one input, and a Sequential model gives it one.{_GRAPH}"
+                        "Layers added to a Sequential model can only have a single "
+                        "positional argument, the output of the layer before. Layer "
+                        f"{layer.name!r} ({type(layer).__name__}) needs more.{_GRAPH}"
                     ) from error
                 raise
             if layer is not stack[-1] and len(find_symbolic(x)) > 1:
@@ -176,10 +177,7 @@ class Sequential(Model):
                 )
 
     def _dtype_of_first(self):
-        from lamina.layers.core import Embedding
-
-        first = self._stack[0]
-        return "int32" if isinstance(first, Embedding) else first.input_dtype
+        return self._stack[0].input_dtype
 
     def _build_once(self, call):
         if self._graph is None:
@@ -273,12 +271,7 @@ def _refuse(layer):
 
 
 def _input_for(layer, batch_shape):
-    from lamina.layers.core import Embedding
-
-    dtype = "int32" if isinstance(layer, Embedding) else layer.input_dtype
-    return InputLayer(
-        batch_shape=batch_shape, dtype=dtype, name=f"{layer.name}_input"
-    )
+    return InputLayer(batch_shape=batch_shape, dtype=layer.input_dtype)
 
 
 def _inputs_of(shape, dtype):

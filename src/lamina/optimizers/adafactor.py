@@ -29,19 +29,12 @@ class Adafactor(Optimizer):
 
     @shared_arguments
     def __init__(
-        self,
-        learning_rate=0.001,
-        beta_2_decay=-0.8,
-        epsilon_1=1e-30,
-        epsilon_2=0.001,
-        clip_threshold=1.0,
-        relative_step=True,
-        **kwargs,
-    ):
+        self, learning_rate=0.001, beta_2_decay=-0.8, epsilon_1=1e-30, epsilon_2=0.001,
+        clip_threshold=1.0, relative_step=True, **kwargs,
+    ):  # fmt: skip
         super().__init__(learning_rate=learning_rate, **kwargs)
         self.beta_2_decay = beta_2_decay
-        self.epsilon_1 = epsilon_1
-        self.epsilon_2 = epsilon_2
+        self.epsilon_1, self.epsilon_2 = epsilon_1, epsilon_2
         self.clip_threshold = clip_threshold
         self.relative_step = relative_step
 

@@ -34,19 +34,12 @@ class Adam(Optimizer):
 
     @shared_arguments
     def __init__(
-        self,
-        learning_rate=0.001,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-7,
-        amsgrad=False,
-        **kwargs,
-    ):
+        self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7,
+        amsgrad=False, **kwargs,
+    ):  # fmt: skip
         super().__init__(learning_rate=learning_rate, **kwargs)
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.amsgrad = amsgrad
+        self.beta_1, self.beta_2 = beta_1, beta_2
+        self.epsilon, self.amsgrad = epsilon, amsgrad
 
     def build(self, var_list) -> None:
         """Make the Variables that belong to the given ones."""
@@ -117,15 +110,9 @@ class AdamW(Adam):
 
     @shared_arguments
     def __init__(
-        self,
-        learning_rate=0.001,
-        weight_decay=0.004,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-7,
-        amsgrad=False,
-        **kwargs,
-    ):
+        self, learning_rate=0.001, weight_decay=0.004, beta_1=0.9, beta_2=0.999,
+        epsilon=1e-7, amsgrad=False, **kwargs,
+    ):  # fmt: skip
         if weight_decay is None:
             raise ValueError(
                 "`AdamW` expected `weight_decay` to be a float. "
@@ -168,8 +155,7 @@ class Adamax(Optimizer):
         self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7, **kwargs
     ):
         super().__init__(learning_rate=learning_rate, **kwargs)
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
+        self.beta_1, self.beta_2 = beta_1, beta_2
         self.epsilon = epsilon
 
     def build(self, var_list) -> None:
@@ -218,8 +204,7 @@ class Nadam(Optimizer):
         self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7, **kwargs
     ):
         super().__init__(learning_rate=learning_rate, **kwargs)
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
+        self.beta_1, self.beta_2 = beta_1, beta_2
         self.epsilon = epsilon
 
     def build(self, var_list) -> None:

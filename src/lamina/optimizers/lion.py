@@ -36,8 +36,7 @@ class Lion(Optimizer):
                 "`Lion` expected `beta_1` to be above 0 and at most 1. "
                 f"Received: beta_1={beta_1}"
             )
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
+        self.beta_1, self.beta_2 = beta_1, beta_2
 
     def build(self, var_list) -> None:
         """Make the Variables that belong to the given ones."""

@@ -30,30 +30,26 @@ class LossScaleOptimizer(Optimizer):
     """
 
     def __init__(
-        self,
-        inner_optimizer,
-        initial_scale=2.0**15,
-        dynamic_growth_steps=2000,
-        name=None,
-        **kwargs,
-    ):
+        self, inner_optimizer, initial_scale=2.0**15, dynamic_growth_steps=2000,
+        name=None, **kwargs,
+    ):  # fmt: skip
         if not kwargs.pop("dynamic", True):
             raise ValueError(
                 "`LossScaleOptimizer` is always dynamic. For a fixed scale, set "
                 "`loss_scale_factor` on the inner optimizer."
             )
         neutral = {"use_ema": False, "ema_momentum": 0.99}
-        wrong = sorted(k for k, v in kwargs.items() if v != neutral.get(k))
+        wrong = [f"`{k}`" for k, v in kwargs.items() if v != neutral.get(k)]
         if wrong:
             raise ValueError(
-                f"`LossScaleOptimizer` does not support {wrong}. Set what the inner "
-                "optimizer knows there."
+                f"`LossScaleOptimizer` does not support arguments: {', '.join(wrong)}. "
+                "Set those of `Optimizer` on the `inner_optimizer`."
             )
         super().__init__(learning_rate=0.0, name=name)
         self.inner_optimizer = inner_optimizer
+        inner_optimizer.loss_scale_factor = None
         self.initial_scale = initial_scale
         self.dynamic_growth_steps = dynamic_growth_steps
-        inner_optimizer.loss_scale_factor = None
 
     def build(self, var_list) -> None:
         """Make its Variables and the inner optimizer's."""

@@ -63,18 +63,18 @@ class OptimizerMap(MutableMapping):
         _check_single(optimizer)
         self._optimizer_map[key] = optimizer
 
-    def __delitem__(self, key):
-        del self._optimizer_map[key]
-
     def __len__(self):
         return len(self._optimizer_map)
-
-    def __iter__(self):
-        return iter(self._optimizer_map)
 
     def __call__(self, variable):
         """Return the optimizer for a Variable."""
         return self[variable.path]
+
+    def __iter__(self):
+        return iter(self._optimizer_map)
+
+    def __delitem__(self, key):
+        del self._optimizer_map[key]
 
     def get_config(self) -> dict:
         """Return the constructor's arguments."""
@@ -96,8 +96,8 @@ def _check_single(optimizer):
     for kind in (LossScaleOptimizer, MultiOptimizer):
         if isinstance(optimizer, kind):
             raise ValueError(
-                f"{kind.__name__} cannot be used inside a MultiOptimizer. Put it "
-                "around the whole, or choose among simple optimizers."
+                f"An inner optimizer cannot be {kind.__name__}. Put it around the "
+                "whole, or choose among simple optimizers."
             )
 
 

@@ -44,45 +44,28 @@ class Muon(Optimizer):
 
     @shared_arguments
     def __init__(
-        self,
-        learning_rate=0.001,
-        adam_beta_1=0.9,
-        adam_beta_2=0.999,
-        adam_weight_decay=0.004,
-        epsilon=1e-7,
-        *,
-        weight_decay=0.004,
-        exclude_layers=None,
-        exclude_embeddings=True,
-        muon_a=3.4445,
-        muon_b=-4.775,
-        muon_c=2.0315,
-        adam_lr_ratio=1,
-        momentum=0.95,
-        ns_steps=5,
-        nesterov=True,
-        rms_rate=0.2,
-        **kwargs,
-    ):
+        self, learning_rate=0.001, adam_beta_1=0.9, adam_beta_2=0.999,
+        adam_weight_decay=0.004, epsilon=1e-7, *, weight_decay=0.004,
+        exclude_layers=None, exclude_embeddings=True, muon_a=3.4445, muon_b=-4.775,
+        muon_c=2.0315, adam_lr_ratio=1, momentum=0.95, ns_steps=5, nesterov=True,
+        rms_rate=0.2, **kwargs,
+    ):  # fmt: skip
         super().__init__(
             learning_rate=learning_rate, weight_decay=weight_decay, **kwargs
         )
-        self.adam_beta_1 = adam_beta_1
-        self.adam_beta_2 = adam_beta_2
+        self.adam_beta_1, self.adam_beta_2 = adam_beta_1, adam_beta_2
         self.adam_weight_decay = adam_weight_decay
         self.epsilon = epsilon
         self.exclude_layers = exclude_layers or []
         self.exclude_embeddings = exclude_embeddings
-        self.muon_a = muon_a
-        self.muon_b = muon_b
-        self.muon_c = muon_c
+        self.muon_a, self.muon_b, self.muon_c = muon_a, muon_b, muon_c
         self.adam_lr_ratio = adam_lr_ratio
         self.momentum = momentum
-        self.ns_steps = ns_steps
         self.nesterov = nesterov
+        self.ns_steps = ns_steps
         self.rms_rate = rms_rate
 
-    def _is_adams(self, variable):
+    def _should_use_adamw(self, variable):
         if len(variable.shape) != 2:
             return True
         if self.exclude_embeddings and "embedding" in variable.path.lower():
@@ -99,7 +82,7 @@ class Muon(Optimizer):
             m = v = None
             if not variable.overwrite_with_gradient:
                 m = self.add_variable_from_reference(variable, "momentum")
-                if self._is_adams(variable):
+                if self._should_use_adamw(variable):
                     v = self.add_variable_from_reference(variable, "velocity")
             self.momentums.append(m)
             self.adam_velocities.append(v)
@@ -163,7 +146,7 @@ class Muon(Optimizer):
 
     def _apply_weight_decay(self, variables):
         for variable in variables:
-            adams = self._is_adams(variable)
+            adams = self._should_use_adamw(variable)
             amount = self.adam_weight_decay if adams else self.weight_decay
             if amount is not None and self._use_weight_decay(variable):
                 self._decay(variable, amount)

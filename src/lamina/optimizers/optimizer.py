@@ -24,17 +24,10 @@ from lamina.optimizers.schedules import LearningRateSchedule
 
 # The arguments that every optimizer takes, with their defaults.
 _SHARED = {
-    "weight_decay": None,
-    "clipnorm": None,
-    "clipvalue": None,
-    "global_clipnorm": None,
-    "use_ema": False,
-    "ema_momentum": 0.99,
-    "ema_overwrite_frequency": None,
-    "loss_scale_factor": None,
-    "gradient_accumulation_steps": None,
-    "name": None,
-}
+    "weight_decay": None, "clipnorm": None, "clipvalue": None, "global_clipnorm": None,
+    "use_ema": False, "ema_momentum": 0.99, "ema_overwrite_frequency": None,
+    "loss_scale_factor": None, "gradient_accumulation_steps": None, "name": None,
+}  # fmt: skip
 
 
 def shared_arguments(init):
@@ -125,20 +118,11 @@ class Optimizer:
     """
 
     def __init__(
-        self,
-        learning_rate,
-        weight_decay=None,
-        clipnorm=None,
-        clipvalue=None,
-        global_clipnorm=None,
-        use_ema=False,
-        ema_momentum=0.99,
-        ema_overwrite_frequency=None,
-        loss_scale_factor=None,
-        gradient_accumulation_steps=None,
-        name=None,
-        **kwargs,
-    ):
+        self, learning_rate, weight_decay=None, clipnorm=None, clipvalue=None,
+        global_clipnorm=None, use_ema=False, ema_momentum=0.99,
+        ema_overwrite_frequency=None, loss_scale_factor=None,
+        gradient_accumulation_steps=None, name=None, **kwargs,
+    ):  # fmt: skip
         self._variables = []
         owner = type(self).__name__
         if kwargs.pop("decay", None) is not None:
@@ -156,8 +140,8 @@ class Optimizer:
         }
         if sum(c is not None for c in clips.values()) > 1:
             raise ValueError(
-                f"`{owner}` takes only one of `clipnorm`, `clipvalue` and "
-                f"`global_clipnorm`. Received: {clips}"
+                "Only one of `clipnorm`, `clipvalue` and `global_clipnorm` can be given "
+                f"to `{owner}`. Received: {clips}"
             )
         steps = gradient_accumulation_steps
         if steps and steps < 2:
@@ -168,14 +152,11 @@ class Optimizer:
         if use_ema:
             _check_average(owner, ema_momentum, ema_overwrite_frequency)
         self.name = automatic_name(snake_case(owner)) if name is None else name
-        self.weight_decay = weight_decay
-        self.clipnorm = clipnorm
-        self.clipvalue = clipvalue
+        self.weight_decay, self.loss_scale_factor = weight_decay, loss_scale_factor
+        self.clipnorm, self.clipvalue = clipnorm, clipvalue
         self.global_clipnorm = global_clipnorm
-        self.use_ema = use_ema
-        self.ema_momentum = ema_momentum
+        self.use_ema, self.ema_momentum = use_ema, ema_momentum
         self.ema_overwrite_frequency = ema_overwrite_frequency
-        self.loss_scale_factor = loss_scale_factor
         self.gradient_accumulation_steps = steps
         self.built = False
         self._trainable_variables = []
@@ -288,14 +269,9 @@ class Optimizer:
         """Make a Variable of the optimizer and return it."""
         with having(scopes=(self.name,)):
             variable = Variable(
-                initializers.get(initializer),
-                shape=shape,
-                dtype=dtype,
-                trainable=False,
-                aggregation=aggregation,
-                layout=layout,
-                name=name,
-            )
+                initializers.get(initializer), shape, dtype, trainable=False,
+                aggregation=aggregation, layout=layout, name=name,
+            )  # fmt: skip
         self._track_variable(variable)
         return variable
 
@@ -473,7 +449,7 @@ class Optimizer:
         self._once_per_step = {}
         try:
             self._apply_weight_decay(variables)
-            self._update(self._clip(grads), variables, self.learning_rate)
+            self._update(self._clip_gradients(grads), variables, self.learning_rate)
         finally:
             self._once_per_step = None
 
@@ -493,7 +469,7 @@ class Optimizer:
     def _cast_rate(self, learning_rate, dtype):
         return jnp.asarray(learning_rate, dtype)
 
-    def _clip(self, grads):
+    def _clip_gradients(self, grads):
         if self.clipnorm:
             norms = [jnp.sqrt(jnp.sum(jnp.square(g))) for g in grads]
             clip = self.clipnorm

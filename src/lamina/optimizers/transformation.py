@@ -65,7 +65,7 @@ class Transformation(Optimizer):
         values = [v.raw_value for v in self._trainable_variables]
         return dict(zip(self._keys, values, strict=True))
 
-    def _update(self, grads, variables, learning_rate):
+    def _step(self, grads, variables):
         weights = self._weights()
         updates = {key: jnp.zeros_like(w) for key, w in weights.items()}
         for gradient, variable in zip(grads, variables, strict=True):

@@ -116,17 +116,20 @@ class Compiled:
             outputs = [Output(name) for name in names]
             weights = match(given["loss_weights"], y_pred, names, "loss_weights")
             labels = _labels(names, found)
+            kinds = {
+                kind: _metrics_for(given[kind], y_pred, names, kind)
+                for kind in ("metrics", "weighted_metrics")
+            }
             y_list = match(y, y_pred, names, "y", optional=found)
             for output, loss, weight in zip(outputs, found, weights, strict=True):
                 output.loss, output.weight = loss, weight
-            for kind in ("metrics", "weighted_metrics"):
-                chosen = _metrics_for(given[kind], y_pred, names, kind)
+            for kind, chosen in kinds.items():
                 for output, some, true, pred in zip(
                     outputs, chosen, y_list, structure.flatten(y_pred), strict=True
                 ):
                     made = tuple(_metric(m, true, pred) for m in some)
                     setattr(output, kind, made)
-            if not single:
+            if not single and sum(loss is not None for loss in found) > 1:
                 for output, label in zip(outputs, labels, strict=True):
                     if output.loss is not None:
                         output.tracker = Mean(name=f"{label}_loss")
@@ -220,8 +223,13 @@ class Compiled:
         if self.loss_tracker is not None:
             put("loss", self.loss_tracker.result())
         for output in self.outputs or ():
-            for metric in (*output.metrics, *output.weighted_metrics):
+            plain = {metric.name for metric in output.metrics}
+            for metric in output.metrics:
                 put(self.prefix(output) + metric.name, metric.result())
+            for metric in output.weighted_metrics:
+                name = metric.name
+                name = f"weighted_{name}" if name in plain else name
+                put(self.prefix(output) + name, metric.result())
         for output in self.outputs or ():
             if output.tracker is not None:
                 put(output.tracker.name, output.tracker.result())
@@ -346,6 +354,12 @@ def _descend(value, struct, path, names, what, found, places):
     if value is None:
         return
     where = f" at {'/'.join(map(str, path))!r}" if path else ""
+    if len(names) == 1 and not structure.is_nested(value):
+        found[0] = value  # one output in a container takes a bare value
+        return
+    if len(names) == 1 and isinstance(value, (list, tuple)) and len(value) == 1:
+        found[0] = value[0]
+        return
     if isinstance(struct, dict):
         if not isinstance(value, dict):
             raise ValueError(
@@ -390,9 +404,9 @@ def _refuse_unknown(value, known, what, where):
     unknown = [key for key in value if key not in known]
     if unknown:
         raise ValueError(
-            f"`{what}` has keys that are no outputs of the model{where}: "
-            f"{sorted(map(str, unknown))}. Expected keys {sorted(map(str, known))} in "
-            f"{what} dict, but found {sorted(map(str, value))}."
+            f"Invalid `{what}`: Expected keys {sorted(map(str, known))} in {what} dict "
+            f"(the model's outputs{where}), but found {what}.keys()="
+            f"{sorted(map(str, value))}. Unknown: {sorted(map(str, unknown))}."
             f"{nearest(str(unknown[0]), known)}"
         )
 
@@ -425,6 +439,8 @@ def _is_config(x):
 
 
 def _loss(identifier):
+    if isinstance(identifier, (list, tuple)) and len(identifier) == 1:
+        identifier = identifier[0]
     if identifier is None or isinstance(identifier, Loss):
         return identifier
     found = losses_module.get(identifier)

@@ -68,6 +68,8 @@ def _specs(value):
     def spec(a):
         if a is None:
             return None
+        if isinstance(a, np.ndarray) and a.dtype.kind in "SU":
+            _place(a)
         return SymbolicTensor(a.shape, jax.dtypes.canonicalize_dtype(a.dtype))
 
     return structure.map_leaves(spec, value)
@@ -89,9 +91,19 @@ def _build_metrics(model, y, y_pred, weight):
 
 def _on_device(batch):
     """Place a batch; the one place where data meets the device."""
-    return structure.map_leaves(
-        lambda a: None if a is None else jnp.asarray(a), tuple(batch)
-    )
+    return structure.map_leaves(_place, tuple(batch))
+
+
+def _place(array):
+    if array is None:
+        return None
+    if isinstance(array, np.ndarray) and array.dtype.kind in "SU":
+        raise ValueError(
+            f"The model was given text (dtype {array.dtype}, shape {array.shape}) where it "
+            "takes numbers. Turn words into integers first, for instance with "
+            "`lamina.layers.StringLookup` or `TextVectorization`."
+        )
+    return jnp.asarray(array)
 
 
 # ---- compiled steps ----------------------------------------------------------

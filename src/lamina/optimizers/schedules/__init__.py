@@ -57,13 +57,9 @@ class ExponentialDecay(LearningRateSchedule):
     """
 
     def __init__(
-        self,
-        initial_learning_rate,
-        decay_steps,
-        decay_rate,
-        staircase=False,
+        self, initial_learning_rate, decay_steps, decay_rate, staircase=False,
         name="ExponentialDecay",
-    ):
+    ):  # fmt: skip
         self.name = name
         self.initial_learning_rate = initial_learning_rate
         self.decay_steps = decay_steps
@@ -102,13 +98,9 @@ class InverseTimeDecay(LearningRateSchedule):
     """
 
     def __init__(
-        self,
-        initial_learning_rate,
-        decay_steps,
-        decay_rate,
-        staircase=False,
+        self, initial_learning_rate, decay_steps, decay_rate, staircase=False,
         name="InverseTimeDecay",
-    ):
+    ):  # fmt: skip
         self.name = name
         self.initial_learning_rate = initial_learning_rate
         self.decay_steps = decay_steps
@@ -178,20 +170,14 @@ class PolynomialDecay(LearningRateSchedule):
     """
 
     def __init__(
-        self,
-        initial_learning_rate,
-        decay_steps,
-        end_learning_rate=0.0001,
-        power=1.0,
-        cycle=False,
-        name="PolynomialDecay",
-    ):
+        self, initial_learning_rate, decay_steps, end_learning_rate=0.0001, power=1.0,
+        cycle=False, name="PolynomialDecay",
+    ):  # fmt: skip
         self.name = name
         self.initial_learning_rate = initial_learning_rate
         self.decay_steps = decay_steps
         self.end_learning_rate = end_learning_rate
-        self.power = power
-        self.cycle = cycle
+        self.power, self.cycle = power, cycle
         _check_steps(self, "decay_steps")
 
     def __call__(self, step):
@@ -232,14 +218,9 @@ class CosineDecay(LearningRateSchedule):
     """
 
     def __init__(
-        self,
-        initial_learning_rate,
-        decay_steps,
-        alpha=0.0,
-        name="CosineDecay",
-        warmup_target=None,
-        warmup_steps=0,
-    ):
+        self, initial_learning_rate, decay_steps, alpha=0.0, name="CosineDecay",
+        warmup_target=None, warmup_steps=0,
+    ):  # fmt: skip
         self.name = name
         self.initial_learning_rate = initial_learning_rate
         self.decay_steps = decay_steps
@@ -289,14 +270,9 @@ class CosineDecayRestarts(LearningRateSchedule):
     """
 
     def __init__(
-        self,
-        initial_learning_rate,
-        first_decay_steps,
-        t_mul=2.0,
-        m_mul=1.0,
-        alpha=0.0,
+        self, initial_learning_rate, first_decay_steps, t_mul=2.0, m_mul=1.0, alpha=0.0,
         name="SGDRDecay",
-    ):
+    ):  # fmt: skip
         self.name = name
         self.initial_learning_rate = initial_learning_rate
         self.first_decay_steps = first_decay_steps

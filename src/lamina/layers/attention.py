@@ -1,0 +1,739 @@
+"""Attention: each query takes a weighted mean of the values, by likeness of keys."""
+
+import math
+import string
+
+import jax
+import jax.numpy as jnp
+
+from lamina.core import settings, structure
+from lamina.core.random import SeedGenerator
+from lamina.kernels import dropout as drop
+from lamina.layers.checks import fraction, one_of, positive_int
+from lamina.layers.einsum import EinsumDense
+from lamina.layers.layer import Layer
+from lamina.layers.regularization import Dropout
+from lamina.layers.weights import config_with_activity, keep
+
+
+def causal_mask(queries, keys):
+    """Return `(1, queries, keys)`: True where the key does not come after the query."""
+    return (jnp.arange(queries)[:, None] >= jnp.arange(keys))[None]
+
+
+def window_mask(queries, keys, width):
+    """Return `(1, queries, keys)`: True where both are less than `width` apart."""
+    return (jnp.abs(jnp.arange(queries)[:, None] - jnp.arange(keys)) < width)[None]
+
+
+class _HeadAttention(Layer):
+    """What attention with projected heads shares: masks, sub-layers, the core."""
+
+    def _keep_common(self, dropout, use_bias, window, flash, use_gate, seed, **weights):
+        owner = type(self).__name__
+        keep(self, **weights)
+        self.supports_masking = True
+        self.dropout = fraction(owner, "dropout", dropout)
+        self.use_bias = use_bias
+        self.use_gate = use_gate
+        self.seed = seed
+        if window is not None and (
+            isinstance(window, bool) or not isinstance(window, int) or window <= 0
+        ):
+            raise ValueError(
+                "`sliding_window` must be `None` or a positive integer. "
+                f"Received: sliding_window={window!r}"
+            )
+        self.sliding_window = window
+        self.flash_attention = flash or settings.get("flash_attention")
+        if self.flash_attention and dropout:
+            raise ValueError(
+                "Dropout is not supported when flash attention is enabled. Please set "
+                f"dropout to 0.0 to use flash attention. Received: dropout={dropout}"
+            )
+
+    def _projection(self, name, inputs, outputs, shape, activation=None):
+        """Make and build the sub-layer that maps axes `inputs` to axes `outputs`.
+
+        Args:
+            name: its name.
+            inputs: how many last axes of its input are summed over.
+            outputs: the sizes of the axes that take their place.
+            shape: the shape of its input.
+            activation: a function of its output.
+        """
+        letters = iter(string.ascii_lowercase)
+        free = "".join(next(letters) for _ in shape[:-inputs])
+        summed = "".join(next(letters) for _ in range(inputs))
+        made = "".join(next(letters) for _ in outputs)
+        layer = EinsumDense(
+            f"{free}{summed},{summed}{made}->{free}{made}",
+            output_shape=(*(None for _ in free[1:]), *outputs),
+            bias_axes=made if self.use_bias else None,
+            activation=activation,
+            name=name,
+            dtype=self.dtype_policy,
+            kernel_initializer=_fresh(self.kernel_initializer),
+            bias_initializer=_fresh(self.bias_initializer),
+            kernel_regularizer=self.kernel_regularizer,
+            bias_regularizer=self.bias_regularizer,
+            activity_regularizer=self._inner_activity(),
+            kernel_constraint=self.kernel_constraint,
+            bias_constraint=self.bias_constraint,
+        )
+        layer.build(tuple(shape))
+        return layer
+
+    def _inner_activity(self):
+        return self.activity_regularizer
+
+    def _mask(self, queries, keys, query_mask, value_mask, key_mask, given, causal):
+        """Return one mask from all, `(batch, queries, keys)`, or None."""
+        masks = [] if given is None else [given]
+        if query_mask is not None:
+            masks.append(jnp.expand_dims(query_mask, -1))
+        for mask in (value_mask, key_mask):
+            if mask is not None:
+                masks.append(jnp.expand_dims(mask, -2))
+        if causal:
+            masks.append(causal_mask(queries, keys))
+        if self.sliding_window is not None:
+            masks.append(window_mask(queries, keys, self.sliding_window))
+        total = None
+        for mask in masks:
+            mask = jnp.asarray(mask).astype(bool)
+            total = mask if total is None else total & mask
+        return total
+
+    def _weights(self, scores, mask, zero, training):
+        """Return the weights of the values, and those weights after dropout."""
+        dtype = jnp.dtype(self.compute_dtype)
+        if mask is not None:
+            # A finite number: a row without any key must not become NaN.
+            scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min / 2)
+        weights = jax.nn.softmax(scores, axis=-1)
+        if mask is not None and zero:
+            weights = jnp.where(mask, weights, 0)
+        weights = weights.astype(dtype)
+        if not self.dropout:
+            return weights, weights
+        return weights, self._dropout_layer(weights, training=training)
+
+    def _check_scores(self, wanted):
+        if self.flash_attention and wanted:
+            raise ValueError(
+                "Returning attention scores is not supported when flash attention is "
+                "enabled. Please disable flash attention to access attention scores."
+            )
+
+    def compute_mask(self, query, previous_mask):
+        """Return the mask of the query, for the output alone."""
+        if structure.is_nested(previous_mask):
+            return previous_mask[0]
+        return previous_mask
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        config = config_with_activity(self)
+        config.pop("flash_attention")
+        return config
+
+
+def _fresh(initializer):
+    """Return an initializer that draws anew, of the same config."""
+    if not hasattr(initializer, "get_config"):
+        return initializer
+    return type(initializer).from_config(initializer.get_config())
+
+
+def _scores(query, key, scale):
+    """Return `query @ key * scale`, `(..., heads, queries, keys)`, half types in f32."""
+    dtype = jnp.promote_types(query.dtype, jnp.float32)
+    return scale * jnp.einsum(
+        "...qnh,...knh->...nqk", query, key, preferred_element_type=dtype
+    )
+
+
+def _check_keys(layer, value_shape, key_shape):
+    if tuple(value_shape[1:-1]) != tuple(key_shape[1:-1]):
+        raise ValueError(
+            "All dimensions of `value` and `key`, except the last one, must be equal. "
+            f"Layer {layer.name!r} received: value_shape={value_shape} and "
+            f"key_shape={key_shape}"
+        )
+
+
+class MultiHeadAttention(_HeadAttention):
+    r"""Several attentions side by side, each in a projection of its own.
+
+    For each head, $q = Q W_q$, $k = K W_k$, $v = V W_v$ and
+    $\mathrm{softmax}(q k^\top / \sqrt{d})\, v$ with $d$ = `key_dim`; the heads'
+    results are projected to the output together.
+
+    Query `(batch, queries, features)`, value and key `(batch, keys, features)`,
+    output `(batch, queries, features of the query)`. There may be more axes between
+    the batch and the features; attention goes over `attention_axes`.
+
+    A query that may see no key gets a plain mean of all values; with dropout, with
+    `return_attention_scores` or with more than one axis between batch and features
+    it gets zeros.
+
+    Args:
+        num_heads: the number of heads.
+        key_dim: the size of each head's query and key.
+        value_dim: the size of each head's value; `key_dim` when None.
+        dropout: the share of attention weights dropped in training, from 0 to 1.
+        use_bias: whether the projections have biases.
+        output_shape: the sizes of the output's last axes; the query's when None.
+        attention_axes: the axes that attention goes over; all between the batch and
+            the features when None.
+        sliding_window: attend only to keys less than so many places away.
+        flash_attention: accepted for compatibility; the result does not depend on it.
+        kernel_initializer: the first values of the kernels.
+        bias_initializer: the first values of the biases.
+        kernel_regularizer: a penalty on the kernels.
+        bias_regularizer: a penalty on the biases.
+        activity_regularizer: a penalty on the projections' outputs.
+        kernel_constraint: what the kernels are projected with after each step.
+        bias_constraint: likewise for the biases.
+        use_gate: whether the heads' results are multiplied by a sigmoid gate that is
+            computed from the query.
+        seed: the seed of the dropout.
+
+    Call arguments:
+        query: the query.
+        value: the value.
+        key: the key; the value when None.
+        query_mask: `(batch, queries)`, which queries count.
+        value_mask: `(batch, keys)`, which values count.
+        key_mask: `(batch, keys)`, which keys count.
+        attention_mask: `(batch, queries, keys)`, which keys each query may see.
+        return_attention_scores: whether to return the weights
+            `(batch, heads, queries, keys)` as well.
+        training: whether dropout acts.
+        use_causal_mask: whether no query sees a key that comes after it.
+
+    Raises:
+        ValueError: an argument out of its range, or value and key that do not fit.
+
+    Source: Vaswani et al., 2017, "Attention is all you need".
+
+    >>> import lamina, numpy as np
+    >>> layer = lamina.layers.MultiHeadAttention(num_heads=2, key_dim=4)
+    >>> layer(np.ones((1, 5, 8)), np.ones((1, 6, 8))).shape
+    (1, 5, 8)
+    """
+
+    def __init__(
+        self,
+        num_heads,
+        key_dim,
+        value_dim=None,
+        dropout=0.0,
+        use_bias=True,
+        output_shape=None,
+        attention_axes=None,
+        sliding_window=None,
+        flash_attention=None,
+        kernel_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        bias_constraint=None,
+        use_gate=False,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        owner = type(self).__name__
+        self.num_heads = positive_int(owner, "num_heads", num_heads)
+        self.key_dim = positive_int(owner, "key_dim", key_dim)
+        self.value_dim = self.key_dim
+        if value_dim is not None:
+            self.value_dim = positive_int(owner, "value_dim", value_dim)
+        self._keep_common(
+            dropout, use_bias, sliding_window, flash_attention, use_gate, seed,
+            kernel_initializer=kernel_initializer, bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer, bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint, bias_constraint=bias_constraint,
+        )  # fmt: skip
+        self.output_shape = _sizes(output_shape)
+        self.attention_axes = _axes(attention_axes)
+
+    def _collect_activity_loss(self, outputs):
+        """Leave the penalty to the projections, which have it each for itself."""
+
+    def build(self, query_shape, value_shape, key_shape=None):
+        """Make the projections of query, key, value and output."""
+        key_shape = value_shape if key_shape is None else key_shape
+        _check_keys(self, value_shape, key_shape)
+        rank = len(query_shape)
+        if self.attention_axes is None:
+            self.attention_axes = tuple(range(1, rank - 1))
+        else:
+            self.attention_axes = tuple(a % rank for a in self.attention_axes)
+        heads = self.num_heads
+        self._query_dense = self._projection(
+            "query", 1, (heads, self.key_dim), query_shape
+        )
+        self._key_dense = self._projection("key", 1, (heads, self.key_dim), key_shape)
+        if self.use_gate:
+            self._gate_dense = self._projection(
+                "gate", 1, (heads, self.value_dim), query_shape, "sigmoid"
+            )
+        self._value_dense = self._projection(
+            "value", 1, (heads, self.value_dim), value_shape
+        )
+        self._dropout_layer = Dropout(
+            self.dropout, dtype=self.dtype_policy, seed=self.seed
+        )
+        self._output_dense = self._projection(
+            "attention_output",
+            2,
+            self.output_shape or (query_shape[-1],),
+            (*query_shape[:-1], heads, self.value_dim),
+        )
+
+    def call(
+        self,
+        query,
+        value,
+        key=None,
+        query_mask=None,
+        value_mask=None,
+        key_mask=None,
+        attention_mask=None,
+        return_attention_scores=False,
+        training=None,
+        use_causal_mask=False,
+    ):
+        """Return the output, and the attention weights when asked."""
+        self._check_scores(return_attention_scores)
+        key = value if key is None else key
+        mask = self._mask(
+            query.shape[1], value.shape[1], query_mask, value_mask, key_mask,
+            attention_mask, use_causal_mask,
+        )  # fmt: skip
+        gate = self._gate_dense(query) if self.use_gate else None
+        output, scores = self._compute_attention(
+            self._query_dense(query),
+            self._key_dense(key),
+            self._value_dense(value),
+            mask,
+            training,
+            return_attention_scores,
+        )
+        output = self._output_dense(output if gate is None else output * gate)
+        return (output, scores) if return_attention_scores else output
+
+    def _compute_attention(
+        self,
+        query,
+        key,
+        value,
+        attention_mask=None,
+        training=None,
+        return_attention_scores=False,
+    ):
+        """Attend with projected `(batch, ..., heads, size)`; a subclass may replace it.
+
+        Returns:
+            The heads' results, of the query's shape but for the last axis, and the
+            attention weights.
+        """
+        axes = self.attention_axes
+        query, queries, back = _to_the_end(query, axes)
+        key, keys, _ = _to_the_end(key, axes)
+        value, _, _ = _to_the_end(value, axes)
+        scores = _scores(query, key, 1 / math.sqrt(self.key_dim))
+        mask = attention_mask
+        if mask is not None:
+            mask = _mask_of_scores(mask, scores, queries, keys)
+        zero = self.dropout > 0 or return_attention_scores or len(back) != 4
+        weights, dropped = self._weights(scores, mask, zero, training)
+        output = jnp.einsum("...nqk,...knh->...qnh", dropped, value)
+        output = output.reshape(*output.shape[:-3], *queries, *output.shape[-2:])
+        weights = weights.reshape(*weights.shape[:-2], *queries, *keys)
+        return output.transpose(back), weights
+
+    @property
+    def query_dense(self):
+        """The projection of the query."""
+        return self._query_dense
+
+    @property
+    def key_dense(self):
+        """The projection of the key."""
+        return self._key_dense
+
+    @property
+    def value_dense(self):
+        """The projection of the value."""
+        return self._value_dense
+
+    @property
+    def output_dense(self):
+        """The projection of the heads' results to the output."""
+        return self._output_dense
+
+
+def _sizes(output_shape):
+    if output_shape is None or isinstance(output_shape, int):
+        return (output_shape,) if output_shape else None
+    if isinstance(output_shape, str) or not hasattr(output_shape, "__iter__"):
+        raise ValueError(
+            f"Invalid `output_shape`: {output_shape!r}. When specified, the "
+            "`output_shape` should be of type tuple, list, or int."
+        )
+    return tuple(output_shape)
+
+
+def _axes(attention_axes):
+    if attention_axes is None or isinstance(attention_axes, int):
+        return None if attention_axes is None else (attention_axes,)
+    if not isinstance(attention_axes, (list, tuple)):
+        raise ValueError(
+            "`attention_axes` must be an int, list, or tuple. "
+            f"Received: attention_axes={attention_axes!r}"
+        )
+    return tuple(attention_axes)
+
+
+def _to_the_end(x, axes):
+    """Make one axis of those attended over, the third from the end.
+
+    Returns:
+        The array, the sizes of the axes that were joined, and the order of axes that
+        turns an array with them apart back.
+    """
+    last = (x.ndim - 2, x.ndim - 1)
+    free = [a for a in range(x.ndim) if a not in axes and a not in last]
+    order = (*free, *axes, *last)
+    x = x.transpose(order)
+    start = len(free)
+    sizes = x.shape[start:-2]
+    joined = x.reshape(*x.shape[:start], math.prod(sizes), *x.shape[-2:])
+    return joined, sizes, tuple(order.index(a) for a in range(x.ndim))
+
+
+def _mask_of_scores(mask, scores, queries, keys):
+    """Put axes for heads into a mask, and join its axes as those of the scores are."""
+    wide = (*queries, *keys)
+    rank = scores.ndim - 2 + len(wide)
+    missing = rank - mask.ndim
+    lead = mask.shape[: max(mask.ndim - len(wide), 0)]
+    rest = mask.shape[len(lead) :]
+    mask = mask.reshape(*lead, *(1,) * missing, *rest)
+    if len(queries) == 1:
+        return mask
+    mask = jnp.broadcast_to(mask, (*mask.shape[: -len(wide)], *wide))
+    return mask.reshape(*mask.shape[: -len(wide)], *scores.shape[-2:])
+
+
+class GroupedQueryAttention(_HeadAttention):
+    r"""Attention with several query heads to each head of keys and values.
+
+    As `MultiHeadAttention`, but `num_query_heads / num_key_value_heads` query heads
+    share one key and one value.
+
+    Query `(batch, queries, features)`, value and key `(batch, keys, features)`,
+    output `(batch, queries, features of the query)`.
+
+    Args:
+        head_dim: the size of each head.
+        num_query_heads: the number of heads of the query.
+        num_key_value_heads: the number of heads of key and value; divides the former.
+        dropout: the share of attention weights dropped in training, from 0 to 1.
+        use_bias: whether the projections have biases.
+        sliding_window: attend only to keys less than so many places away.
+        flash_attention: accepted for compatibility; the result does not depend on it.
+        kernel_initializer: the first values of the kernels.
+        bias_initializer: the first values of the biases.
+        kernel_regularizer: a penalty on the kernels.
+        bias_regularizer: a penalty on the biases.
+        activity_regularizer: a penalty on the outputs.
+        kernel_constraint: what the kernels are projected with after each step.
+        bias_constraint: likewise for the biases.
+        use_gate: whether the heads' results are multiplied by a sigmoid gate that is
+            computed from the query.
+        seed: the seed of the dropout.
+
+    Raises:
+        ValueError: an argument out of its range.
+
+    Source: Ainslie et al., 2023, "GQA: training generalized multi-query transformer
+    models from multi-head checkpoints".
+
+    >>> import lamina, numpy as np
+    >>> layer = lamina.layers.GroupQueryAttention(4, 6, 2)
+    >>> layer(np.ones((1, 5, 8)), np.ones((1, 6, 8))).shape
+    (1, 5, 8)
+    """
+
+    _saved_as = ("keras.layers", "GroupQueryAttention")
+
+    def __init__(
+        self,
+        head_dim,
+        num_query_heads,
+        num_key_value_heads,
+        dropout=0.0,
+        use_bias=True,
+        sliding_window=None,
+        flash_attention=None,
+        kernel_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        bias_constraint=None,
+        use_gate=False,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        owner = "GroupQueryAttention"
+        self.head_dim = positive_int(owner, "head_dim", head_dim)
+        self.num_query_heads = positive_int(owner, "num_query_heads", num_query_heads)
+        self.num_key_value_heads = positive_int(
+            owner, "num_key_value_heads", num_key_value_heads
+        )
+        if num_query_heads % num_key_value_heads:
+            raise ValueError(
+                "`num_query_heads` must be divisible by `num_key_value_heads`. Received: "
+                f"num_query_heads={num_query_heads}, "
+                f"num_key_value_heads={num_key_value_heads}"
+            )
+        self._keep_common(
+            dropout, use_bias, sliding_window, flash_attention, use_gate, seed,
+            kernel_initializer=kernel_initializer, bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer, bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint, bias_constraint=bias_constraint,
+        )  # fmt: skip
+
+    def build(self, query_shape, value_shape, key_shape=None):
+        """Make the projections of query, key, value and output."""
+        key_shape = value_shape if key_shape is None else key_shape
+        _check_keys(self, value_shape, key_shape)
+        wide = (self.num_query_heads, self.head_dim)
+        narrow = (self.num_key_value_heads, self.head_dim)
+        self._query_dense = self._projection("query", 1, wide, query_shape)
+        self._key_dense = self._projection("key", 1, narrow, key_shape)
+        if self.use_gate:
+            self._gate_dense = self._projection("gate", 1, wide, query_shape, "sigmoid")
+        self._value_dense = self._projection("value", 1, narrow, value_shape)
+        self._dropout_layer = Dropout(
+            self.dropout, dtype=self.dtype_policy, seed=self.seed
+        )
+        self._output_dense = self._projection(
+            "attention_output", 2, query_shape[-1:], (*query_shape[:-1], *wide)
+        )
+
+    def call(
+        self,
+        query,
+        value,
+        key=None,
+        query_mask=None,
+        value_mask=None,
+        key_mask=None,
+        attention_mask=None,
+        return_attention_scores=False,
+        training=None,
+        use_causal_mask=False,
+    ):
+        """Return the output, and the attention weights when asked."""
+        self._check_scores(return_attention_scores)
+        key = value if key is None else key
+        mask = self._mask(
+            query.shape[1], value.shape[1], query_mask, value_mask, key_mask,
+            attention_mask, use_causal_mask,
+        )  # fmt: skip
+        gate = self._gate_dense(query) if self.use_gate else None
+        query, key = self._query_dense(query), self._key_dense(key)
+        value = self._value_dense(value)
+        group = self.num_query_heads // self.num_key_value_heads
+        key, value = (jnp.repeat(x, group, axis=2) for x in (key, value))
+        scores = _scores(query, key, 1 / math.sqrt(self.head_dim))
+        if mask is not None and mask.ndim == 3:
+            mask = mask[:, None]
+        zero = self.dropout > 0 or return_attention_scores
+        weights, dropped = self._weights(scores, mask, zero, training)
+        output = jnp.einsum("bnqk,bknh->bqnh", dropped, value)
+        output = self._output_dense(output if gate is None else output * gate)
+        return (output, weights) if return_attention_scores else output
+
+
+class Attention(Layer):
+    r"""Dot-product attention: $\mathrm{softmax}(Q K^\top)\, V$.
+
+    Takes a list `[query, value]` or `[query, value, key]`, of shapes
+    `(batch, queries, features)` and `(batch, keys, features)`; output
+    `(batch, queries, features)`. Masks come as a list `[query_mask, value_mask]`:
+    masked values are not attended to, masked queries give zeros.
+
+    Args:
+        use_scale: whether scores are multiplied by a trained number.
+        score_mode: `"dot"`, or `"concat"` for
+            $w \sum \tanh(\mathrm{scale}\,(q + k))$ with a trained $w$.
+        dropout: the share of attention weights dropped in training, from 0 to 1.
+        seed: the seed of the dropout.
+
+    Call arguments:
+        inputs: the list.
+        mask: the list of masks, any of them None.
+        training: whether dropout acts.
+        return_attention_scores: whether to return the weights
+            `(batch, queries, keys)` as well.
+        use_causal_mask: whether no query sees a key that comes after it.
+
+    Raises:
+        ValueError: an argument out of its range, or inputs that are no such list.
+
+    Source: Luong et al., 2015, "Effective approaches to attention-based neural
+    machine translation".
+
+    >>> import lamina, numpy as np
+    >>> lamina.layers.Attention()([np.ones((1, 5, 8)), np.ones((1, 6, 8))]).shape
+    (1, 5, 8)
+    """
+
+    def __init__(
+        self, use_scale=False, score_mode="dot", dropout=0.0, seed=None, **kwargs
+    ):
+        super().__init__(**kwargs)
+        owner = type(self).__name__
+        self.use_scale = use_scale
+        self.score_mode = one_of(owner, "score_mode", score_mode, ("dot", "concat"))
+        self.dropout = fraction(owner, "dropout", dropout)
+        self.seed = seed
+        if dropout:
+            self.seed_generator = SeedGenerator(seed)
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        """Make the scale, and the weight of the scores, where there is one."""
+        self._check(input_shape)
+        self.scale = self.concat_score_weight = None
+        if self.use_scale:
+            self.scale = self.add_weight(name="scale", initializer="ones")
+        if self.score_mode == "concat":
+            self.concat_score_weight = self.add_weight(
+                name="concat_score_weight", initializer="ones"
+            )
+
+    def call(
+        self,
+        inputs,
+        mask=None,
+        training=False,
+        return_attention_scores=False,
+        use_causal_mask=False,
+    ):
+        """Return the output, and the attention weights when asked."""
+        self._check(inputs, mask)
+        query, value = inputs[:2]
+        key = inputs[2] if len(inputs) == 3 else value
+        query_mask, value_mask = mask[:2] if mask is not None else (None, None)
+        scores = self._calculate_scores(query, key)
+        seen = None
+        if value_mask is not None:
+            seen = jnp.asarray(value_mask).astype(bool)
+            seen = jnp.expand_dims(seen, -2) if seen.ndim == 2 else seen
+        if use_causal_mask:
+            causal = causal_mask(*scores.shape[-2:])
+            seen = causal if seen is None else seen & causal
+        if seen is not None:
+            # A finite number: a row without any value must not become NaN.
+            scores = jnp.where(seen, scores, jnp.finfo(scores.dtype).min / 2)
+        weights = jax.nn.softmax(scores, axis=-1)
+        if training and self.dropout:
+            weights = drop(weights, self.dropout, self.seed_generator.next())
+        output = jnp.matmul(weights, value)
+        if query_mask is not None:
+            output = jnp.where(jnp.asarray(query_mask)[..., None], output, 0)
+        return (output, weights) if return_attention_scores else output
+
+    def _calculate_scores(self, query, key):
+        """Return how well each key fits each query, `(batch, queries, keys)`."""
+        scale = 1 if self.scale is None else self.scale.value
+        if self.score_mode == "dot":
+            return jnp.matmul(query, jnp.swapaxes(key, -2, -1)) * scale
+        sums = jnp.tanh(scale * (query[..., :, None, :] + key[..., None, :, :]))
+        return self.concat_score_weight.value * sums.sum(-1)
+
+    def compute_mask(self, inputs, mask=None):
+        """Return the mask of the query."""
+        self._check(inputs, mask)
+        return None if mask is None else mask[0]
+
+    def _check(self, inputs, mask=None):
+        name = f"Layer {self.name!r} ({type(self).__name__})"
+        if not isinstance(inputs, list) or len(inputs) not in (2, 3):
+            got = f"length {len(inputs)}" if isinstance(inputs, list) else inputs
+            raise ValueError(
+                f"{type(self).__name__} layer must be called on a list of inputs, "
+                "namely [query, value] or [query, value, key]; it accepts inputs list of "
+                f"length 2 or 3. {name} received: {got}"
+            )
+        if mask is None:
+            return
+        if not isinstance(mask, list) or len(mask) not in (2, 3):
+            got = f"length {len(mask)}" if isinstance(mask, list) else type(mask)
+            raise ValueError(
+                f"{type(self).__name__} layer mask must be a list, namely [query_mask, "
+                "value_mask]; it accepts mask list of length 2 or 3. "
+                f"{name} received: {got}"
+            )
+
+
+class AdditiveAttention(Attention):
+    r"""Attention whose scores are $\sum \mathrm{scale} \cdot \tanh(q + k)$.
+
+    Takes what `Attention` takes. The scale is a trained vector, one number for each
+    feature.
+
+    Args:
+        use_scale: whether there is a scale.
+        dropout: the share of attention weights dropped in training, from 0 to 1.
+
+    Raises:
+        ValueError: an argument out of its range, or inputs that are no such list.
+
+    Source: Bahdanau et al., 2015, "Neural machine translation by jointly learning to
+    align and translate".
+
+    >>> import lamina, numpy as np
+    >>> layer = lamina.layers.AdditiveAttention()
+    >>> layer([np.ones((1, 5, 8)), np.ones((1, 6, 8))]).shape
+    (1, 5, 8)
+    """
+
+    def __init__(self, use_scale=True, dropout=0.0, **kwargs):
+        super().__init__(use_scale=use_scale, dropout=dropout, **kwargs)
+
+    def build(self, input_shape):
+        """Make the scale."""
+        self._check(input_shape)
+        self.scale = None
+        if self.use_scale:
+            self.scale = self.add_weight(
+                name="scale",
+                shape=(input_shape[0][-1],),
+                initializer="glorot_uniform",
+            )
+
+    def _calculate_scores(self, query, key):
+        """Return how well each key fits each query, `(batch, queries, keys)`."""
+        scale = 1 if self.scale is None else self.scale.value
+        sums = jnp.tanh(query[..., :, None, :] + key[..., None, :, :])
+        return (scale * sums).sum(-1)
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        config = super().get_config()
+        config.pop("score_mode")
+        return config
