@@ -3,6 +3,8 @@
 Most of them are operations of `lamina.ops` under the same name.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -123,7 +125,7 @@ def linear(x):
 swish = silu
 hard_swish = hard_silu
 
-_FUNCTIONS = (
+_FUNCTIONS: tuple[Any, ...] = (
     celu, elu, exponential, gelu, glu, hard_shrink, hard_sigmoid, hard_silu, hard_tanh,
     leaky_relu, linear, log_sigmoid, log_softmax, mish, relu, relu6, selu, sigmoid,
     silu, soft_shrink, softmax, softplus, softsign, sparse_plus, sparse_sigmoid,

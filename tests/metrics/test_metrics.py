@@ -292,6 +292,8 @@ def test_nested_metrics_and_their_variables():
     assert [id(v) for v in metric.variables] == [id(v) for v in expected]
     assert len(expected) == 5
     assert metric.own.path == "pair/own"
+    state = metric.stateless_update_state(metric.variables, [4.0])
+    close(metric.stateless_result(state)["mean"], 4.0)
     result = metric([1.0, 3.0])
     close(result["mean"], 2.0)
     close(result["own"], [2.0, 2.0])

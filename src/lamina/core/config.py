@@ -6,6 +6,7 @@ uses the closed registry only (see `registry`).
 """
 
 import base64
+import collections
 import inspect
 import marshal
 import types
@@ -131,7 +132,10 @@ def serialize_keras_object(obj):
         if issubclass(obj, np.generic):
             return standardize_dtype(obj)
         return _function(obj, "class")
+    held = context.held
     if isinstance(obj, types.FunctionType) and obj.__name__ == "<lambda>":
+        if held is not None and held.lambdas:
+            return _marked("__held__", held.put(obj))
         return _marked("__lambda__", {"value": _bytecode(obj)})
     if isinstance(obj, (types.FunctionType, types.BuiltinFunctionType)) or (
         hasattr(obj, "__wrapped__") and hasattr(obj, "__name__")
@@ -141,6 +145,8 @@ def serialize_keras_object(obj):
         return _op(obj)
     if hasattr(obj, "get_config"):
         return _object(obj)
+    if held is not None and held.things:
+        return _marked("__held__", held.put(obj))
     if hasattr(obj, "__name__"):
         return obj.__name__
     raise ValueError(
@@ -163,7 +169,7 @@ def _describe(tensor):
 
 def _function(obj, kind):
     name = public_name(obj)
-    shown = name[1] if name else custom_name(obj)
+    shown = name[1] if name else _custom_name(obj)
     return {
         "module": "builtins",
         "class_name": kind,
@@ -193,7 +199,7 @@ def _object(obj):
     module, name = known or (None, cls.__name__)
     # The two forms that Keras keeps private say so in their registered name.
     private = bool(known) and ".src." in module
-    registered = (name if private else None) if known else custom_name(cls)
+    registered = (name if private else None) if known else _custom_name(cls)
     config = {
         "module": module,
         "class_name": name,
@@ -208,7 +214,33 @@ def _object(obj):
         extra = getter() if getter else None
         if extra is not None:
             config[key] = serialize_keras_object(extra)
+    if context.numbering is not None and hasattr(obj, "save_own_variables"):
+        number = context.numbering(obj)
+        if number is not None:
+            config["shared_object_id"] = number
     return config
+
+
+def _custom_name(thing):
+    name = custom_name(thing)
+    return name if context.held is None else context.held.lend(name, thing)
+
+
+def serialize_shared(obj):
+    """Serialize, and number what is mentioned more than once, as Keras' files do."""
+    mentions = collections.Counter()
+    alive = []
+
+    def count(thing):
+        alive.append(thing)  # so that no id is given twice
+        mentions[id(thing)] += 1
+
+    with having(numbering=count):
+        serialize_keras_object(obj)
+    repeated = [key for key, times in mentions.items() if times > 1]
+    numbers = {key: i for i, key in enumerate(repeated, 1)}
+    with having(numbering=lambda thing: numbers.get(id(thing))):
+        return serialize_keras_object(obj)
 
 
 def deserialize_keras_object(config, custom_objects=None, safe_mode=None, **kwargs):
@@ -281,6 +313,10 @@ def _decode(config, names=None):
 
 
 def _build(cls, name, inner, config):
+    number = config.get("shared_object_id")
+    shared = context.shared if isinstance(number, int) else None
+    if shared is not None and number in shared:
+        return shared[number]
     # Inner objects are read by `from_config` itself, which knows its arguments.
     try:
         obj = cls.from_config(inner)
@@ -291,6 +327,8 @@ def _build(cls, name, inner, config):
             f"{name!r} could not be made from its config: {error}. Its `__init__` does "
             f"not take what the config holds. Config: {inner!r}"
         ) from error
+    if shared is not None:
+        shared[number] = obj
     build_config = config.get("build_config")
     if build_config and hasattr(obj, "build_from_config"):
         obj.build_from_config(_decode(build_config))
@@ -341,6 +379,13 @@ def _array_from(config):
     return array.astype(config["dtype"])
 
 
+def _held_from(number):
+    # A file cannot say this: nothing is held while one is read.
+    if context.held is None or not isinstance(number, int):
+        raise ValueError("The config refers to something that no file can hold.")
+    return context.held.objects[number]
+
+
 def _lambda_from(config):
     if context.safe_mode is not False:
         raise ValueError(
@@ -371,6 +416,7 @@ _MARKS = {
     "__keras_tensor__": _tensor_from,
     "__tuple__": lambda c: tuple(_decode(x) for x in c["value"]),
     "__lambda__": _lambda_from,
+    "__held__": _held_from,
 }
 
 

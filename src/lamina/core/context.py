@@ -18,6 +18,10 @@ class _Context(threading.local):
     symbolic: bool = False  # inside shape inference
     custom_objects: dict | None = None  # names that the caller lent to a load
     safe_mode: bool | None = None  # None means safe
+    shared: dict | None = None  # what was read already, by number in the config
+    numbering: object = None  # gives numbers to what a config mentions repeatedly
+    held: object = None  # what a config in memory may refer to, see `core.held`
+    first_value: object = None  # stands in for the initializers of Variables
     remat: object = None
 
 

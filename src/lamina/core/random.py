@@ -128,7 +128,8 @@ def draw_seed(seed) -> jax.Array:
     if seed is None:
         generator = global_seed_generator()
         bound = any(generator.state in frame.values for frame in context.frames)
-        if not bound and not context.symbolic and not jax.core.trace_state_clean():
+        traced = isinstance(jnp.zeros(()), jax.core.Tracer)
+        if traced and not bound and not context.symbolic:
             raise ValueError(
                 "A random draw without a seed stands inside a compiled function: it "
                 "would give the same numbers at every step. Make a "

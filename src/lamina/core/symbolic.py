@@ -1,5 +1,7 @@
 """Tensors without data, and the record of the calls that made them."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -136,7 +138,11 @@ def standardize_shape(shape) -> tuple:
     Raises:
         ValueError: it is no sequence, or holds something else.
     """
-    if shape is None or isinstance(shape, (str, dict)) or not hasattr(shape, "__iter__"):
+    if (
+        shape is None
+        or isinstance(shape, (str, dict))
+        or not hasattr(shape, "__iter__")
+    ):
         raise ValueError(f"A shape must be a list or tuple. Received: shape={shape!r}")
     result = []
     for dim in shape:
@@ -147,8 +153,8 @@ def standardize_shape(shape) -> tuple:
             number = int(dim.__index__())
         except Exception:
             raise ValueError(
-                "Cannot convert '{}' to a shape. Found invalid dimension '{}' of type "
-                "'{}'.".format(shape, dim, type(dim))
+                f"Cannot convert '{shape}' to a shape. Found invalid dimension '{dim}' of type "
+                f"'{type(dim)}'."
             ) from None
         if number < 0:
             raise ValueError(
@@ -283,27 +289,65 @@ def infer(fn, *args, **kwargs):
 
 
 def _probe(fn, args, kwargs, tensors, error):
-    try:
-        first, second = (_abstract(fn, args, kwargs, tensors, n) for n in _PROBES)
-    except Exception:
-        raise error from None
-
-    def merge(a, b):
-        shape = [x if x == y else None for x, y in zip(a.shape, b.shape, strict=True)]
-        return SymbolicTensor(shape, a.dtype)
-
-    if jax.tree.structure(first) != jax.tree.structure(second):
+    results = []
+    for fill in _fills(tensors, (args, kwargs)):
+        try:
+            results.append(_abstract(fn, args, kwargs, tensors, fill))
+        except Exception:
+            continue
+        if fill == _PROBES[1]:
+            break  # every size will do
+    if not results or len({jax.tree.structure(r) for r in results}) > 1:
         raise error
-    return jax.tree.map(merge, first, second)
+
+    def merge(*found):
+        ranks = {len(x.shape) for x in found}
+        if len(ranks) > 1:
+            raise error
+        sizes = [set(n) for n in zip(*(x.shape for x in found), strict=True)]
+        shape = [_size(n) for n in sizes]
+        return SymbolicTensor(shape, found[0].dtype)
+
+    return jax.tree.map(merge, *results)
+
+
+def _size(found):
+    (size, *others) = found
+    return None if others or not isinstance(size, int) else size
+
+
+def _fills(tensors, arguments):
+    """Yield sizes to try for None: the same for all, then one for each.
+
+    A None may have to be what another tensor has: (None, 3) + (2, None).
+    """
+    yield from _PROBES
+    slots = [(i, a) for i, t in enumerate(tensors) for a in _unknown_axes(t)]
+    shapes = [getattr(x, "shape", ()) for x in structure.flatten(arguments)]
+    known = {n for shape in shapes for n in shape if n}
+    choices = sorted(known)[:4] + [_PROBES[0], _PROBES[1]]
+    if len(choices) ** len(slots) > 250:
+        choices = choices[:-1]
+    if len(choices) ** len(slots) > 250:
+        return
+    for sizes in itertools.product(choices, repeat=len(slots)):
+        yield dict(zip(slots, sizes, strict=True))
+
+
+def _unknown_axes(tensor):
+    return [axis for axis, size in enumerate(tensor.shape) if size is None]
 
 
 def _abstract(fn, args, kwargs, tensors, unknown):
+    def fill(i, axis):
+        return unknown[i, axis] if isinstance(unknown, dict) else unknown
+
     specs = [
         jax.ShapeDtypeStruct(
-            tuple(unknown if d is None else d for d in t.shape),
+            tuple(fill(i, a) if d is None else d for a, d in enumerate(t.shape)),
             jax.dtypes.canonicalize_dtype(t.dtype),
         )
-        for t in tensors
+        for i, t in enumerate(tensors)
     ]
 
     def run(arrays):
@@ -321,7 +365,11 @@ def _abstract(fn, args, kwargs, tensors, unknown):
 
 def _arrays_only(result):
     def check(x):
-        if x is None or hasattr(x, "shape") or isinstance(x, (bool, int, float, complex)):
+        if (
+            x is None
+            or hasattr(x, "shape")
+            or isinstance(x, (bool, int, float, complex))
+        ):
             return x.value if isinstance(x, Variable) else x
         raise TypeError(
             f"A call on symbolic tensors must return arrays. Received: {x!r} (of type "

@@ -6,9 +6,9 @@ what the code assigns. `pure` turns that into a function:
 
     outputs, new_values = pure(layer, layer.variables)(values, inputs)
 
-Reading a Variable looks through the open bindings from the innermost outwards.
-Assigning goes to the innermost binding; where that does not hold the Variable, a
-traced value has no place to go and the assignment raises.
+Reading a Variable looks through the bindings from the innermost outwards, and
+assigning goes the same way. Only a traced value has to stay in the innermost binding:
+where that does not hold the Variable it has no place to go, and assigning it raises.
 """
 
 import contextlib
@@ -169,14 +169,13 @@ class Variable:
                         f"must be given as well. Received: initializer={initializer!r}, "
                         "shape=None"
                     )
-                shape = tuple(int(d) for d in shape)
-                value = initializer(shape, dtype=dtype)
+                shape = _full_shape(shape, self._path)
+                make = context.first_value or _call
+                value = make(initializer, shape, dtype)
             else:
-                value = initializer
-                if isinstance(value, Variable):
-                    value = value.value
-                if given is None and hasattr(value, "dtype"):
-                    dtype = standardize_dtype(value.dtype)
+                value = _plain(initializer)
+                if given is None:
+                    dtype = _dtype_of_value(value)
             if isinstance(value, jax.core.Tracer):
                 raise ValueError(
                     f"Variable {self._path!r} cannot start from a value that is being "
@@ -185,9 +184,8 @@ class Variable:
                 )
             if dtype == "string":
                 raise ValueError("A Variable holds numbers. Received: dtype='string'")
-            value = jnp.asarray(value, dtype=_canonical(dtype))
-            if value is initializer:
-                value = jnp.array(value, copy=True)
+            ours = callable(initializer) and isinstance(value, jax.Array)
+            value = jnp.array(value, dtype=_canonical(dtype), copy=None if ours else True)
         if layout is not None:
             value = jax.device_put(value, layout)
         self._shape = tuple(value.shape)
@@ -225,7 +223,9 @@ class Variable:
         """
         if isinstance(value, Variable):
             value = value.raw_value
-        value = jnp.asarray(value, dtype=_canonical(self._dtype))
+        # JAX may look into a NumPy array's own memory, which its owner may change.
+        copy = True if isinstance(value, np.ndarray) else None
+        value = jnp.array(value, dtype=_canonical(self._dtype), copy=copy)
         if value.shape != self._shape:
             raise ValueError(
                 "The shape of the target variable and the shape of the target value in "
@@ -236,13 +236,14 @@ class Variable:
         return value
 
     def _store(self, value):
-        if context.frames:
-            frame = context.frames[-1]
+        traced = isinstance(value, jax.core.Tracer)
+        for frame in reversed(context.frames):
             if frame.open or self in frame.values:
                 frame.values[self] = value
                 return
-        held = any(self in frame.values for frame in context.frames)
-        if held or isinstance(value, jax.core.Tracer):
+            if traced:
+                break  # what is traced in there means nothing further out
+        if traced:
             raise ValueError(
                 f"Variable {self._path!r} was assigned inside a function that JAX is "
                 "tracing, where the assignment would be lost. Wrap the function with "
@@ -407,8 +408,33 @@ class Variable:
         self._value = jnp.asarray(self._value)
 
 
+def _call(initializer, shape, dtype):
+    return initializer(shape, dtype=dtype)
+
+
 def _plain(x):
     return x.value if isinstance(x, Variable) else x
+
+
+def _dtype_of_value(value):
+    """Return the dtype that JAX gives a value; Python's floats get `floatx()`."""
+    if not hasattr(value, "dtype"):
+        value = np.asarray(value)
+        if value.dtype.kind == "f":
+            return standardize_dtype(None)
+    dtype = standardize_dtype(value.dtype)
+    return dtype if dtype == "string" else _canonical(dtype).name
+
+
+def _full_shape(shape, path):
+    try:
+        return tuple(d.__index__() for d in shape)
+    except (AttributeError, TypeError):
+        raise ValueError(
+            f"Variable {path!r} needs a shape of integers, each known. Received: "
+            f"shape={shape}. A None mostly comes from an `Input` whose last axis is not "
+            "given."
+        ) from None
 
 
 def _hook(kind, value):

@@ -1,5 +1,7 @@
 """Initializers without chance."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -25,7 +27,7 @@ class Constant(Initializer):
     [2.0, 2.0, 2.0]
     """
 
-    def __init__(self, value=0.0):
+    def __init__(self, value: Any = 0.0):
         self.value = value
 
     def __call__(self, shape, dtype=None):

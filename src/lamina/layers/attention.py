@@ -639,14 +639,9 @@ class Attention(Layer):
         key = inputs[2] if len(inputs) == 3 else value
         query_mask, value_mask = mask[:2] if mask is not None else (None, None)
         scores = self._calculate_scores(query, key)
-        seen = None
-        if value_mask is not None:
-            seen = jnp.asarray(value_mask).astype(bool)
-            seen = jnp.expand_dims(seen, -2) if seen.ndim == 2 else seen
-        if use_causal_mask:
-            causal = causal_mask(*scores.shape[-2:])
-            seen = causal if seen is None else seen & causal
+        seen = self._calculate_score_mask(scores, value_mask, use_causal_mask)
         if seen is not None:
+            seen = jnp.expand_dims(seen, -2) if seen.ndim == 2 else seen
             # A finite number: a row without any value must not become NaN.
             scores = jnp.where(seen, scores, jnp.finfo(scores.dtype).min / 2)
         weights = jax.nn.softmax(scores, axis=-1)
@@ -664,6 +659,15 @@ class Attention(Layer):
             return jnp.matmul(query, jnp.swapaxes(key, -2, -1)) * scale
         sums = jnp.tanh(scale * (query[..., :, None, :] + key[..., None, :, :]))
         return self.concat_score_weight.value * sums.sum(-1)
+
+    def _calculate_score_mask(self, scores, v_mask, use_causal_mask):
+        """Return which values each query may see, or None for all."""
+        if v_mask is not None:
+            v_mask = jnp.asarray(v_mask).astype(bool)
+        if not use_causal_mask:
+            return v_mask
+        causal = causal_mask(*scores.shape[-2:])
+        return causal if v_mask is None else jnp.expand_dims(v_mask, -2) & causal
 
     def compute_mask(self, inputs, mask=None):
         """Return the mask of the query."""

@@ -21,6 +21,7 @@ from lamina.core.config import (
 )
 from lamina.core.context import context, having
 from lamina.core.dtypes import is_float
+from lamina.core.held import describe, remake
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.naming import automatic_name, snake_case
 from lamina.core.policy import get_policy
@@ -60,6 +61,7 @@ class Layer:
 
     _tensors_only = True
     _takes_text = False
+    _not_walked = _NOT_OWNED
 
     def __new__(cls, *args, **kwargs):
         layer = super().__new__(cls)
@@ -107,6 +109,7 @@ class Layer:
         self._inbound_nodes = []
         self._build_shapes = None
         self._path = None
+        self._closed = False
 
     # ---- calling -------------------------------------------------------------
 
@@ -142,6 +145,23 @@ class Layer:
                 f"            super().__init__(**kwargs)   # first\n"
             )
 
+    def __setattr__(self, name, value):
+        if isinstance(value, (Layer, Variable)) and any(
+            layer is self for layer in context.calling
+        ):
+            self._check_open(name)
+        super().__setattr__(name, value)
+
+    def _check_open(self, what):
+        """Raise for weights and layers made too late to be trained or saved."""
+        if self.__dict__.get("_closed"):
+            raise ValueError(
+                f"Layer {self.name!r} ({type(self).__name__}) is built already, so "
+                f"{what!r} cannot be added to it: what a `call` makes anew each time, or "
+                "a second `build`, would never be trained. Make weights and layers in "
+                "`__init__()` or in `build()`, once."
+            )
+
     def _check_spec(self, call):
         if self.input_spec is not None:
             check_inputs(self.input_spec, call.first, self)
@@ -171,6 +191,7 @@ class Layer:
                 self.built = True
             else:
                 _call_build(self, shapes)
+        self._closed = True
         self._build_shapes = self._build_shapes or shapes
         self._check_spec(call)
 
@@ -198,7 +219,8 @@ class Layer:
         args, kwargs = call.cast_for_inference()
         outputs = self.compute_output_spec(*args, **kwargs)
         outputs = structure.map_leaves(_own_tensor, outputs)
-        Node(self, call.args, call.kwargs, outputs)
+        kwargs = {k: _drawn_mask(k, v) for k, v in call.kwargs.items()}
+        Node(self, call.args, kwargs, outputs)
         return outputs
 
     def _carry_mask(self, call, outputs):
@@ -343,6 +365,7 @@ class Layer:
             name: the last part of its path.
         """
         self._check_constructed()
+        self._check_open(name or "a weight")
         from lamina import constraints, initializers
 
         dtype = dtype if dtype is not None else self.variable_dtype
@@ -360,6 +383,7 @@ class Layer:
         variable.regularizer = _regularizer(regularizer)
         variable.constraint = constraints.get(constraint)
         variable.overwrite_with_gradient = overwrite_with_gradient
+        variable.trainable = variable.trainable and self._trainable
         self._variables.append(variable)
         return variable
 
@@ -407,9 +431,11 @@ class Layer:
 
         No data is computed. The layer is built if it was not.
         """
-        names = iter(signature_of(self.call).names)
-        given = {next(names): shape for shape in args}
+        names = signature_of(self.call).names
+        given = dict(zip(names, args, strict=False))
         given |= {k.removesuffix("_shape"): v for k, v in kwargs.items()}
+        if list(given) == ["input"]:  # however `call` names its one argument
+            given = {names[0]: given["input"]}
         tensors = {k: _spec(v, self.input_dtype) for k, v in given.items()}
         if not self.built:
             with self._entered(None):
@@ -572,6 +598,13 @@ class Layer:
         """
         own = self._own_variables()
         if len(store.keys()) != len(own):
+            if not own and not self.built:
+                raise ValueError(
+                    f"Layer {self.name!r} ({type(self).__name__}) was never built and "
+                    f"thus it doesn't have any variables, but {len(store.keys())} are to "
+                    "be loaded into it. Build the model by calling it on data, or let "
+                    "its `build()` make or build every layer that it holds."
+                )
             if own and not store.keys():
                 raise ValueError(
                     f"Layer {self.name!r} expected {len(own)} variables, but received 0 "
@@ -718,11 +751,7 @@ class Layer:
     @classmethod
     def from_config(cls, config):
         """Make a layer from what `get_config` returned."""
-        config = dict(config)
-        for key, value in config.items():
-            if isinstance(value, dict) and "class_name" in value and "config" in value:
-                config[key] = deserialize_keras_object(value)
-        return cls(**config)
+        return cls(**{k: deserialize_keras_object(v) for k, v in config.items()})
 
     def quantize(self, *args, **kwargs):
         """Refuse: quantization is not part of layers here."""
@@ -734,11 +763,11 @@ class Layer:
     def __repr__(self):
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
-    def __getstate__(self):
-        state = dict(self.__dict__)
-        state["_inbound_nodes"] = []
-        state["_losses"] = []
-        return state
+    def __reduce__(self):
+        return remake, describe(self, lambdas=False)
+
+    def __deepcopy__(self, memo):
+        return remake(*describe(self))
 
 
 _BASE = ("activity_regularizer", "trainable", "dtype", "autocast", "name")
@@ -815,7 +844,7 @@ def _building(build):
             if self._build_shapes is None:
                 self._build_shapes = {k: _as_shape(v) for k, v in shapes.items()}
             result = build(self, *args, **kwargs)
-        self.built = True
+        self.built = self._closed = True
         return result
 
     return wrapped
@@ -882,6 +911,20 @@ def _own_tensor(x):
     if isinstance(x, SymbolicTensor) and x.node is not None:
         return SymbolicTensor(x.shape, x.dtype)
     return x
+
+
+def _drawn_mask(name, value):
+    """Return an argument without masks that no call in the graph has made.
+
+    Those come out of a model inside, and flow with its arrays when the graph runs.
+    """
+    if name != "mask" and not name.endswith("_mask"):
+        return value
+
+    def drawn(x):
+        return None if isinstance(x, SymbolicTensor) and x.node is None else x
+
+    return structure.map_leaves(drawn, value)
 
 
 def _symbolic_like(value):

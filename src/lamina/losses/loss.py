@@ -308,9 +308,8 @@ class LossFunctionWrapper(Loss):
     @classmethod
     def from_config(cls, config):
         """Make a loss from what `get_config` returned."""
-        if "fn" in config:
-            config: Any = {k: deserialize_keras_object(v) for k, v in config.items()}
-        return cls(**config)
+        decode: Any = deserialize_keras_object if "fn" in config else dict
+        return cls(**decode(config))
 
 
 def check_shapes(loss, y_true_shape, y_pred_shape, where) -> None:

@@ -47,9 +47,10 @@ def ctc(y_true, y_pred):
     # The states: nothing, first label, nothing, second label, ... nothing.
     states = jnp.zeros((batch, 2 * length + 1), jnp.int32).at[:, 1::2].set(labels)
     emitted = jnp.take_along_axis(log_p, states[:, None, :], axis=2)
-    before = jnp.pad(states, ((0, 0), (2, 0)))[:, :-2]
-    # Nothing may be left out between two labels unless they are the same.
-    skip = jnp.where((states != 0) & (states != before), 0.0, LOG_ZERO).astype(dtype)
+    # The "nothing" between two labels may be left out unless they are the same.
+    changes = jnp.pad(labels[:, 1:] != labels[:, :-1], ((0, 0), (1, 0)))
+    skip = jnp.full(states.shape, LOG_ZERO, dtype)
+    skip = skip.at[:, 1::2].set(jnp.where(changes, 0.0, LOG_ZERO))
     start = jnp.full(states.shape, LOG_ZERO, dtype).at[:, 0].set(0.0)
 
     def shifted(score, by):

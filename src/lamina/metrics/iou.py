@@ -68,9 +68,9 @@ class IoU(Metric):
             weights = as_array(sample_weight)
             if _is_float(weights) and not _is_float(self.total_cm.raw_value):
                 warnings.warn(
-                    f"`{type(self).__name__}` counts in {self.dtype}, which cuts the "
-                    "fractions off float weights. Pass integer weights, or "
-                    "`dtype='float32'` to the metric.",
+                    f"`{type(self).__name__}` got `sample_weight` of float type, but "
+                    f"counts in {self.dtype}: casting cuts the fractions off. Pass "
+                    "integer weights, or `dtype='float32'` to the metric.",
                     stacklevel=2,
                 )
             if weights.size != true.size:

@@ -8,7 +8,7 @@ from lamina.core.context import name_scope
 from lamina.core.naming import automatic_name, snake_case
 from lamina.core.policy import get_policy
 from lamina.core.variable import Variable, binding
-from lamina.losses.loss import constructor_config
+from lamina.losses.loss import as_array, constructor_config
 
 
 def zeros(shape, dtype=None):
@@ -138,7 +138,7 @@ class Metric:
                 f"`{type(self).__name__}.variables`: {len(variables)} of them. "
                 f"Received: {len(values)}"
             )
-        with binding(variables, values, open=True):
+        with binding(variables, [as_array(v) for v in values], open=True):
             result = function(*args, **kwargs)
             return result, [v.raw_value for v in self.variables]
 

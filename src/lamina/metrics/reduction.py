@@ -123,6 +123,5 @@ class MeanMetricWrapper(Mean):
     @classmethod
     def from_config(cls, config):
         """Make a metric from what `get_config` returned."""
-        if "fn" in config:
-            config: Any = {k: deserialize_keras_object(v) for k, v in config.items()}
-        return cls(**config)
+        decode: Any = deserialize_keras_object if "fn" in config else dict
+        return cls(**decode(config))

@@ -41,9 +41,6 @@ def _matched(model, struct, inputs, tensors):
     names = [t.node.operation.name for t in tensors]
     if isinstance(inputs, dict):
         keys = list(struct) if isinstance(struct, dict) else names
-        if not isinstance(struct, dict) and len(tensors) == 1 and len(inputs) == 1:
-            if names[0] not in inputs:
-                _refuse_keys(model, keys, inputs)
         missing = [
             key
             for key, tensor in _by_key(struct, names, tensors)
@@ -88,7 +85,20 @@ def _refuse_keys(model, keys, inputs, missing=(), unknown=()):
     )
 
 
+def _check_inner_keys(model, struct, inputs):
+    if isinstance(struct, dict) and isinstance(inputs, dict):
+        if set(struct) != set(inputs):
+            missing, unknown = set(struct) - set(inputs), set(inputs) - set(struct)
+            _refuse_keys(model, struct, inputs, missing, unknown)
+        struct = list(struct.values())
+        inputs = list(inputs.values())
+    if isinstance(struct, (list, tuple)) and isinstance(inputs, (list, tuple)):
+        for one, given in zip(struct, inputs, strict=False):
+            _check_inner_keys(model, one, given)
+
+
 def _flatten_like(model, struct, inputs):
+    _check_inner_keys(model, struct, inputs)
     expected = structure.flatten(struct)
     leaves = structure.flatten(inputs)
     if len(leaves) != len(expected):
@@ -133,7 +143,7 @@ def _fit(model, tensor, x):
     shape = plain_shape(x)
     if len(shape) != len(expected) or any(
         a is not None and b is not None and a != b
-        for a, b in zip(expected, shape, strict=False)
+        for a, b in zip(expected[1:], shape[1:], strict=False)
     ):
         raise ValueError(
             f"Invalid input shape for input with name {operation.name!r} and path "
@@ -234,7 +244,7 @@ def _node_config(node, where):
     }
 
 
-def graph_from_config(cls, config, custom_objects=None):
+def graph_from_config(cls, config):
     """Make a graph model from `graph_config`.
 
     Raises:
@@ -242,7 +252,7 @@ def graph_from_config(cls, config, custom_objects=None):
     """
     operations, waiting = {}, []
     for data in config["layers"]:
-        operation = deserialize_keras_object(data, custom_objects=custom_objects)
+        operation = deserialize_keras_object(data)
         name = data.get("name", getattr(operation, "name", None))
         operation.name = name
         operations[name] = operation

@@ -2,8 +2,9 @@
 
 from lamina.core import structure
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
-from lamina.core.context import context, having
+from lamina.core.context import having
 from lamina.core.naming import nearest
+from lamina.core.registry import CustomObjectScope
 from lamina.core.symbolic import SymbolicTensor, infer
 from lamina.layers.call import Arguments
 from lamina.layers.core import InputLayer
@@ -43,6 +44,8 @@ class Model(Layer):
     >>> model(np.ones((2, 3))).shape
     (2, 1)
     """
+
+    _not_walked = frozenset({"operations", "_drawn_layers"})
 
     def __new__(cls, *args, **kwargs):
         if cls is Model and _is_graph(args, kwargs):
@@ -149,9 +152,8 @@ class Model(Layer):
         if self.built:
             return
         if type(self).build is Model.build:
-            with having(autocast=context.autocast):
-                self._build_by_tracing(call)
-            self.built = True
+            self._build_by_tracing(call)
+            self.built = self._closed = True
             self._build_shapes = self._build_shapes or call.shapes
         else:
             _call_build(self, call.shapes)
@@ -186,6 +188,11 @@ class Model(Layer):
             "`Model.layers` attribute is reserved and should not be used. Please use "
             "another name."
         )
+
+    @property
+    def _drawn_layers(self):
+        """The layers of a graph, which come first in files; None without a graph."""
+        return self.layers if self._graph is not None else None
 
     @property
     def operations(self) -> list:
@@ -619,7 +626,8 @@ class Model(Layer):
 
         keys = ("name", "layers", "input_layers", "output_layers")
         if all(key in config for key in keys) and _takes_graph(cls):
-            return graph_from_config(cls, config, custom_objects)
+            with CustomObjectScope(custom_objects):
+                return graph_from_config(cls, config)
         if cls is Model:
             raise TypeError("A config of a `Model` needs the keys " + ", ".join(keys))
         return super().from_config(config)

@@ -31,6 +31,7 @@ class Sequential(Model):
     """
 
     _saved_as = ("keras", "Sequential")
+    _not_walked = frozenset({"_stack"})
 
     def __new__(cls, *args, **kwargs):
         return Layer.__new__(cls, *args, **kwargs)
@@ -96,15 +97,10 @@ class Sequential(Model):
     def _rebuild(self):
         self._graph = None
         self.built = False
-        if not self._stack or len(self._stack) < 2:
-            if self._stack and isinstance(self._stack[0], Model):
-                first = self._stack[0]
-                if first._graph is not None:
-                    self._draw(first.input_shape)
-            return
-        first = self._stack[0]
+        first = self._stack[0] if self._stack else None
         if isinstance(first, InputLayer):
-            self._draw(first.batch_shape)
+            if len(self._stack) > 1:
+                self._draw(first.batch_shape)
         elif isinstance(first, Model) and first._graph is not None:
             self._draw(first.input_shape)
 
@@ -120,16 +116,16 @@ class Sequential(Model):
                     "You must provide an `input_shape` argument to build a Sequential "
                     "model that has no `Input`."
                 )
-        if not self._stack:
-            raise ValueError(
-                f"Sequential model {self.name!r} cannot be built because it has no "
-                "layers. Call `model.add(layer)`."
-            )
         self._draw(input_shape)
 
     def _draw(self, input_shape):
         """Call the layers one after the other on a symbolic input."""
         stack = self._stack
+        if not stack:
+            raise ValueError(
+                f"Sequential model {self.name!r} cannot be built because it has no "
+                "layers. Call `model.add(layer)`."
+            )
         if isinstance(stack[0], InputLayer):
             inputs, stack = stack[0].output, stack[1:]
         elif isinstance(stack[0], Model) and stack[0]._graph is not None:
@@ -137,8 +133,7 @@ class Sequential(Model):
                 lambda t: Input(batch_shape=t.shape, dtype=t.dtype), stack[0].input
             )
         else:
-            dtype = self._dtype_of_first()
-            inputs = _inputs_of(input_shape, dtype)
+            inputs = _inputs_of(input_shape, stack[0].input_dtype)
         x = inputs
         for layer in stack:
             try:
@@ -176,16 +171,13 @@ class Sequential(Model):
                     f"{_GRAPH}"
                 )
 
-    def _dtype_of_first(self):
-        return self._stack[0].input_dtype
-
     def _build_once(self, call):
-        if self._graph is None:
-            shapes = call.shapes
-            if self._stack and len(shapes) == 1:
-                self._inputs_seen = call.first
-                self._draw(next(iter(shapes.values())))
-            self.built = True
+        if self.built:
+            return
+        shapes = list(call.shapes.values())
+        if len(shapes) == 1:
+            self._draw(shapes[0])
+        self.built = True
 
     def call(self, inputs, training=None, mask=None):
         """Run the stack."""
@@ -202,15 +194,16 @@ class Sequential(Model):
         """The layers, without the Input."""
         return [x for x in self._stack if not isinstance(x, InputLayer)]
 
+    @property
+    def _drawn_layers(self):
+        return self.layers
+
     @layers.setter
     def layers(self, _):
         raise AttributeError(
             "`Sequential.layers` attribute is reserved and should not be used. Use "
             "`add()` and `pop()` to change the layers in this model."
         )
-
-    def _inner_layers(self):
-        return list(self._stack)
 
     def compute_output_spec(self, *args, **kwargs):
         """Return what a call would give, as symbolic tensors."""

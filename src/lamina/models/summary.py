@@ -3,6 +3,7 @@
 import io
 import math
 import re
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -12,18 +13,17 @@ from lamina.layers.layer import Layer
 _LEAST_WIDTH = 65
 _LEAST_COLUMN = 8
 _GLUE = "\xa0"  # a space inside a shape, where a line is broken only at need
-_JUSTIFY = {"Param #": "right", "Trainable": "center", "Train": "center"}
+_JUSTIFY: dict[str, Any] = {
+    "Param #": "right",
+    "Trainable": "center",
+    "Train": "center",
+}
 
 
 def summary(
-    model,
-    line_length=None,
-    positions=None,
-    print_fn=None,
-    expand_nested=False,
-    show_trainable=False,
-    layer_range=None,
-):
+    model, line_length=None, positions=None, print_fn=None, expand_nested=False,
+    show_trainable=False, layer_range=None,
+):  # fmt: skip
     """Print the layers of a model with their shapes and numbers of parameters.
 
     Args:
@@ -46,12 +46,12 @@ def summary(
     >>> model = lamina.Sequential([lamina.Input((3,)), layer], name="small")
     >>> model.summary(line_length=40)
     Model: "small"
-    ┏━━━━━━━━━━━━━┳━━━━━━━━━━━━━┳━━━━━━━━━━┓
-    ┃ Layer       ┃ Output      ┃          ┃
-    ┃ (type)      ┃ Shape       ┃  Param # ┃
-    ┡━━━━━━━━━━━━━╇━━━━━━━━━━━━━╇━━━━━━━━━━┩
-    │ a (Dense)   │ (None, 4)   │       16 │
-    └─────────────┴─────────────┴──────────┘
+    ┏━━━━━━━━━━━━━━┳━━━━━━━━━━━━━┳━━━━━━━━━┓
+    ┃              ┃ Output      ┃         ┃
+    ┃ Layer (type) ┃ Shape       ┃ Param # ┃
+    ┡━━━━━━━━━━━━━━╇━━━━━━━━━━━━━╇━━━━━━━━━┩
+    │ a (Dense)    │ (None, 4)   │      16 │
+    └──────────────┴─────────────┴─────────┘
      Total params: 16 (64.00 B)
      Trainable params: 16 (64.00 B)
      Non-trainable params: 0 (0.00 B)
@@ -353,7 +353,7 @@ def _totals(model):
     weights = model.weights
     trainable = model.trainable_weights
     frozen = model.non_trainable_weights
-    optimizer = getattr(model, "optimizer", None)
+    optimizer: Any = getattr(model, "optimizer", None)
     state = list(optimizer.variables) if getattr(optimizer, "built", False) else []
     groups = {
         "Total": [*weights, *state],

@@ -1,6 +1,6 @@
 """Ops that are a conversion of arguments and one function of JAX.
 
-_one, _two, _reduction = families(__name__)
+_op, _one, _two, _bits, _reduction = families(__name__)
 sin = _one("sin", jnp.sin, inexact, "Return sin x, with x in radians.")
 """
 
@@ -9,23 +9,23 @@ from lamina.ops.arrays import axes, promoted
 
 
 def families(module):
-    """Return the makers of ops of one argument, of two, and of reductions.
+    """Return the makers of any op, of ops of one argument, of two, and of reductions.
 
     Args:
         module: the module the ops stand in.
     """
 
-    def finish(function, name, doc, config=()):
+    def finish(name, function, doc, config=""):
         function.__name__ = function.__qualname__ = name
         function.__doc__ = doc
         function.__module__ = module
-        return op(function, config=config)
+        return op(function, config=tuple(config.split()))
 
     def one(name, function, convert, doc):
         def elementwise(x):
             return function(convert(x))
 
-        return finish(elementwise, name, doc)
+        return finish(name, elementwise, doc)
 
     def two(name, function, doc, also=(), convert=None):
         def elementwise(x1, x2):
@@ -34,18 +34,18 @@ def families(module):
                 x1, x2 = convert(x1), convert(x2)
             return function(x1, x2)
 
-        return finish(elementwise, name, doc)
+        return finish(name, elementwise, doc)
 
     def bits(name, function, doc):
         def elementwise(x, y):
             return function(*promoted(x, y))
 
-        return finish(elementwise, name, doc)
+        return finish(name, elementwise, doc)
 
     def reduction(name, function, convert, doc):
         def reduce(x, axis=None, keepdims=False):
             return function(convert(x), axes(axis), keepdims=keepdims)
 
-        return finish(reduce, name, doc, ("axis", "keepdims"))
+        return finish(name, reduce, doc, "axis keepdims")
 
-    return one, two, bits, reduction
+    return finish, one, two, bits, reduction

@@ -31,71 +31,38 @@ __all__ = [
 
 # Activations.
 
-_one, *_ = families(__name__)
-
+_op, _one, *_ = families(__name__)
+# fmt: off
 relu = _one("relu", jax.nn.relu, tensor, "Return max(x, 0).")
 relu6 = _one("relu6", jax.nn.relu6, tensor, "Return min(max(x, 0), 6).")
 sigmoid = _one("sigmoid", jax.nn.sigmoid, inexact, "Return 1 / (1 + e⁻ˣ).")
-sparse_sigmoid = _one(
-    "sparse_sigmoid",
-    jax.nn.sparse_sigmoid,
-    inexact,
-    "Return (x + 1) / 2 limited to [0, 1].",
-)
+sparse_sigmoid = _one("sparse_sigmoid", jax.nn.sparse_sigmoid, inexact,
+    "Return (x + 1) / 2 limited to [0, 1].")
 softplus = _one("softplus", jax.nn.softplus, inexact, "Return ln(1 + eˣ).")
 softsign = _one("softsign", jax.nn.soft_sign, inexact, "Return x / (1 + abs(x)).")
 silu = _one("silu", jax.nn.silu, inexact, "Return x · sigmoid(x).")
 log_sigmoid = _one("log_sigmoid", jax.nn.log_sigmoid, inexact, "Return ln sigmoid(x).")
-hard_sigmoid = _one(
-    "hard_sigmoid",
-    jax.nn.hard_sigmoid,
-    inexact,
-    "Return x / 6 + 1 / 2 limited to [0, 1].",
-)
+hard_sigmoid = _one("hard_sigmoid", jax.nn.hard_sigmoid, inexact,
+    "Return x / 6 + 1 / 2 limited to [0, 1].")
 hard_silu = _one("hard_silu", jax.nn.hard_silu, inexact, "Return x · hard_sigmoid(x).")
 hard_tanh = _one("hard_tanh", jax.nn.hard_tanh, inexact, "Return x limited to [-1, 1].")
-selu = _one(
-    "selu",
-    jax.nn.selu,
-    inexact,
-    "Return 1.0507 · elu(x, 1.6733), which keeps mean 0 and variance 1.",
-)
-
-
-@op
-def tanh_shrink(x):
-    """Return x - tanh x."""
-    return (lambda v: v - jnp.tanh(v))(inexact(x))
-
-
-@op(config=("negative_slope",))
-def leaky_relu(x, negative_slope=0.2):
-    """Return x above zero and `negative_slope` · x below."""
-    return jax.nn.leaky_relu(inexact(x), negative_slope)
-
-
-@op(config=("alpha",))
-def elu(x, alpha=1.0):
-    """Return x above zero and `alpha` · (eˣ - 1) below."""
-    return jax.nn.elu(inexact(x), alpha)
-
-
-@op(config=("alpha",))
-def celu(x, alpha=1.0):
-    """Return x above zero and `alpha` · (e^(x / alpha) - 1) below."""
-    return jax.nn.celu(inexact(x), alpha)
-
-
-@op(config=("approximate",))
-def gelu(x, approximate=True):
-    """Return x · Φ(x), Φ the normal distribution; by tanh if `approximate`."""
-    return jax.nn.gelu(inexact(x), approximate)
-
-
-@op(config=("b",))
-def squareplus(x, b=4):
-    """Return (x + √(x² + b)) / 2."""
-    return jax.nn.squareplus(inexact(x), b)
+selu = _one("selu", jax.nn.selu, inexact,
+    "Return 1.0507 · elu(x, 1.6733), which keeps mean 0 and variance 1.")
+tanh_shrink = _op("tanh_shrink", lambda x: (lambda v: v - jnp.tanh(v))(inexact(x)),
+    "Return x - tanh x.")
+leaky_relu = _op("leaky_relu",
+    lambda x, negative_slope=0.2: jax.nn.leaky_relu(inexact(x), negative_slope),
+    "Return x above zero and `negative_slope` · x below.", "negative_slope")
+elu = _op("elu", lambda x, alpha=1.0: jax.nn.elu(inexact(x), alpha),
+    "Return x above zero and `alpha` · (eˣ - 1) below.", "alpha")
+celu = _op("celu", lambda x, alpha=1.0: jax.nn.celu(inexact(x), alpha),
+    "Return x above zero and `alpha` · (e^(x / alpha) - 1) below.", "alpha")
+gelu = _op("gelu", lambda x, approximate=True: jax.nn.gelu(inexact(x), approximate),
+    "Return x · Φ(x), Φ the normal distribution; by tanh if `approximate`.",
+    "approximate")
+squareplus = _op("squareplus", lambda x, b=4: jax.nn.squareplus(inexact(x), b),
+    "Return (x + √(x² + b)) / 2.", "b")
+# fmt: on
 
 
 @op
@@ -154,10 +121,11 @@ def softmax(x, axis=-1):
     return jax.nn.softmax(inexact(x), _axes(axis))
 
 
-@op(config=("axis",))
-def log_softmax(x, axis=-1):
-    """Return ln softmax(x) over `axis`: one axis, several, or all when None."""
-    return jax.nn.log_softmax(inexact(x), _axes(axis))
+# fmt: off
+log_softmax = _op("log_softmax",
+    lambda x, axis=-1: jax.nn.log_softmax(inexact(x), _axes(axis)),
+    "Return ln softmax(x) over `axis`: one axis, several, or all when None.", "axis")
+# fmt: on
 
 
 @op(config=("axis",))
@@ -239,10 +207,12 @@ def max_pool(inputs, pool_size, strides=None, padding="valid", data_format=None)
     return _pool(kernels.max_pool, inputs, pool_size, strides, padding, data_format)
 
 
-@op(config=("pool_size", "strides", "padding", "data_format"))
-def average_pool(inputs, pool_size, strides=None, padding="valid", data_format=None):
-    """Return the mean of each window; arguments as for `max_pool`."""
-    return _pool(kernels.average_pool, inputs, pool_size, strides, padding, data_format)
+# fmt: off
+average_pool = _op("average_pool",
+    lambda inputs, pool_size, strides=None, padding="valid", data_format=None: _pool(kernels.average_pool, inputs, pool_size, strides, padding, data_format ),
+    "Return the mean of each window; arguments as for `max_pool`.",
+    "pool_size strides padding data_format")
+# fmt: on
 
 
 def _adaptive(inputs, output_size, data_format, reduce):
@@ -265,10 +235,12 @@ def adaptive_average_pool(inputs, output_size, data_format=None):
     return _adaptive(inputs, output_size, data_format, jnp.mean)
 
 
-@op(config=("output_size", "data_format"))
-def adaptive_max_pool(inputs, output_size, data_format=None):
-    """Return maxima of `output_size` windows that cover each dimension evenly."""
-    return _adaptive(inputs, output_size, data_format, jnp.max)
+# fmt: off
+adaptive_max_pool = _op("adaptive_max_pool",
+    lambda inputs, output_size, data_format=None: _adaptive(inputs, output_size, data_format, jnp.max ),
+    "Return maxima of `output_size` windows that cover each dimension evenly.",
+    "output_size data_format")
+# fmt: on
 
 
 @op(config=("strides", "padding", "data_format", "dilation_rate"))
@@ -853,8 +825,12 @@ def depth_to_space(x, block_size, data_format="channels_last"):
             "`depth_to_space` expected the channels to be a multiple of block_size². "
             f"Received: {channels} channels, block_size={n}"
         )
-    x = x.reshape(batch, height, width, n, n, channels // n**2)
-    x = x.transpose(0, 1, 3, 2, 4, 5)
+    if last:
+        x = x.reshape(batch, height, width, n, n, channels // n**2)
+        x = x.transpose(0, 1, 3, 2, 4, 5)
+    else:
+        x = x.reshape(batch, height, width, channels // n**2, n, n)
+        x = x.transpose(0, 1, 4, 2, 5, 3)
     y = x.reshape(batch, height * n, width * n, channels // n**2)
     return y if last else jnp.moveaxis(y, -1, 1)
 
@@ -866,7 +842,8 @@ def space_to_depth(x, block_size, data_format="channels_last"):
     x = x if last else jnp.moveaxis(x, 1, -1)
     batch, height, width, channels = x.shape
     x = x.reshape(batch, height // n, n, width // n, n, channels)
-    x = x.transpose(0, 1, 3, 2, 4, 5)
+    # The cells of a block come before the channels, or after them if these lead.
+    x = x.transpose(0, 1, 3, 2, 4, 5) if last else x.transpose(0, 1, 3, 5, 2, 4)
     y = x.reshape(batch, height // n, width // n, n * n * channels)
     return y if last else jnp.moveaxis(y, -1, 1)
 

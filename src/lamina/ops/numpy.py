@@ -56,11 +56,10 @@ __all__ = [
     "vstack", "where", "zeros", "zeros_like",
 ]  # fmt: skip
 
-_one, _two, _bits, _reduction = families(__name__)
+_op, _one, _two, _bits, _reduction = families(__name__)
 
 # Elementwise, of one argument.
-
-
+# fmt: off
 abs = _one("abs", jnp.abs, tensor, "Return x without its sign.")
 absolute = _one("absolute", jnp.abs, tensor, "Return x without its sign.")
 fabs = _one("fabs", jnp.abs, inexact, "Return abs(x) of each entry, as a float.")
@@ -80,75 +79,52 @@ sin = _one("sin", jnp.sin, inexact, "Return sin x, with x in radians.")
 cos = _one("cos", jnp.cos, inexact, "Return cos x, with x in radians.")
 tan = _one("tan", jnp.tan, inexact, "Return tan x, with x in radians.")
 sinc = _one("sinc", jnp.sinc, inexact, "Return sin(πx) / (πx), which is 1 at zero.")
-arcsin = _one(
-    "arcsin", jnp.arcsin, inexact, "Return the angle in [-π/2, π/2] whose sine is x."
-)
-arccos = _one(
-    "arccos", jnp.arccos, inexact, "Return the angle in [0, π] whose cosine is x."
-)
-arctan = _one(
-    "arctan", jnp.arctan, inexact, "Return the angle in [-π/2, π/2] whose tangent is x."
-)
+arcsin = _one("arcsin", jnp.arcsin, inexact,
+    "Return the angle in [-π/2, π/2] whose sine is x.")
+arccos = _one("arccos", jnp.arccos, inexact,
+    "Return the angle in [0, π] whose cosine is x.")
+arctan = _one("arctan", jnp.arctan, inexact,
+    "Return the angle in [-π/2, π/2] whose tangent is x.")
 sinh = _one("sinh", jnp.sinh, inexact, "Return (eˣ - e⁻ˣ) / 2.")
 cosh = _one("cosh", jnp.cosh, inexact, "Return (eˣ + e⁻ˣ) / 2.")
 tanh = _one("tanh", jnp.tanh, inexact, "Return sinh x / cosh x.")
 arcsinh = _one("arcsinh", jnp.arcsinh, inexact, "Return the inverse of `sinh`.")
-arccosh = _one(
-    "arccosh", jnp.arccosh, inexact, "Return the inverse of `cosh`, for x ≥ 1."
-)
-arctanh = _one(
-    "arctanh", jnp.arctanh, inexact, "Return the inverse of `tanh`, for x in [-1, 1]."
-)
+arccosh = _one("arccosh", jnp.arccosh, inexact,
+    "Return the inverse of `cosh`, for x ≥ 1.")
+arctanh = _one("arctanh", jnp.arctanh, inexact,
+    "Return the inverse of `tanh`, for x in [-1, 1].")
 deg2rad = _one("deg2rad", jnp.deg2rad, inexact, "Return degrees as radians: πx / 180.")
 rad2deg = _one("rad2deg", jnp.rad2deg, inexact, "Return radians as degrees: 180x / π.")
-i0 = _one(
-    "i0",
-    jnp.i0,
-    inexact,
-    "Return the modified Bessel function of the first kind, order 0.",
-)
-floor = _one(
-    "floor", jnp.floor, inexact, "Return the largest whole number not above x."
-)
+i0 = _one("i0", jnp.i0, inexact,
+    "Return the modified Bessel function of the first kind, order 0.")
+floor = _one("floor", jnp.floor, inexact,
+    "Return the largest whole number not above x.")
 ceil = _one("ceil", jnp.ceil, inexact, "Return the smallest whole number not below x.")
 trunc = _one("trunc", jnp.trunc, tensor, "Return x without its fraction.")
 sign = _one("sign", jnp.sign, tensor, "Return -1, 0 or 1, the sign of x.")
-signbit = _one(
-    "signbit",
-    jnp.signbit,
-    tensor,
-    "Tell where the sign bit is set: negative numbers and -0.",
-)
-isfinite = _one(
-    "isfinite", jnp.isfinite, tensor, "Tell which entries are neither infinite nor NaN."
-)
+signbit = _one("signbit", jnp.signbit, tensor,
+    "Tell where the sign bit is set: negative numbers and -0.")
+isfinite = _one("isfinite", jnp.isfinite, tensor,
+    "Tell which entries are neither infinite nor NaN.")
 isinf = _one("isinf", jnp.isinf, tensor, "Tell which entries are infinite.")
 isneginf = _one("isneginf", jnp.isneginf, tensor, "Tell which entries are -∞.")
 isposinf = _one("isposinf", jnp.isposinf, tensor, "Tell which entries are +∞.")
 isnan = _one("isnan", jnp.isnan, tensor, "Tell which entries are NaN.")
-isreal = _one(
-    "isreal", jnp.isreal, tensor, "Tell which entries have no imaginary part."
-)
-logical_not = _one(
-    "logical_not", jnp.logical_not, truth, "Tell which entries are false."
-)
-bitwise_invert = _one(
-    "bitwise_invert", jnp.invert, tensor, "Flip every bit of integers."
-)
+isreal = _one("isreal", jnp.isreal, tensor,
+    "Tell which entries have no imaginary part.")
+logical_not = _one("logical_not", jnp.logical_not, truth,
+    "Tell which entries are false.")
+bitwise_invert = _one("bitwise_invert", jnp.invert, tensor,
+    "Flip every bit of integers.")
 bitwise_not = _one("bitwise_not", jnp.invert, tensor, "Flip every bit of integers.")
 real = _one("real", jnp.real, tensor, "Return the real part.")
 imag = _one("imag", jnp.imag, tensor, "Return the imaginary part.")
 conj = _one("conj", jnp.conj, tensor, "Return the complex conjugate.")
 conjugate = _one("conjugate", jnp.conj, tensor, "Return the complex conjugate.")
-angle = _one(
-    "angle", jnp.angle, inexact, "Return the argument of complex numbers, in radians."
-)
-
-
-@op
-def copy(x):
-    """Return a copy."""
-    return jnp.array(tensor(x), copy=True)
+angle = _one("angle", jnp.angle, inexact,
+    "Return the argument of complex numbers, in radians.")
+copy = _op("copy", lambda x: jnp.array(tensor(x), copy=True), "Return a copy.")
+# fmt: on
 
 
 @op(config=("decimals",))
@@ -168,10 +144,12 @@ def clip(x, x_min, x_max):
     return jnp.clip(x.astype(dtype), tensor(x_min, dtype), tensor(x_max, dtype))
 
 
-@op(config=("nan", "posinf", "neginf"))
-def nan_to_num(x, nan=0.0, posinf=None, neginf=None):
-    """Replace NaN by `nan`, and the infinities by the largest numbers."""
-    return jnp.nan_to_num(tensor(x), nan=nan, posinf=posinf, neginf=neginf)
+# fmt: off
+nan_to_num = _op("nan_to_num",
+    lambda x, nan=0.0, posinf=None, neginf=None: jnp.nan_to_num(tensor(x), nan=nan, posinf=posinf, neginf=neginf ),
+    "Replace NaN by `nan`, and the infinities by the largest numbers.",
+    "nan posinf neginf")
+# fmt: on
 
 
 @op(config=("dtype",))
@@ -182,15 +160,14 @@ def view(x, dtype=None):
 
 
 # Elementwise, of two arguments.
-
-
+# fmt: off
 add = _two("add", jnp.add, "Return x1 + x2.")
 subtract = _two("subtract", jnp.subtract, "Return x1 - x2.")
 multiply = _two("multiply", jnp.multiply, "Return x1 · x2, entry by entry.")
 divide = _two("divide", jnp.divide, "Return x1 / x2, as a float.", also=(float,))
-true_divide = _two(
-    "true_divide", jnp.divide, "Return x1 / x2, as a float.", also=(float,)
-)
+true_divide = _two("true_divide", jnp.divide, "Return x1 / x2, as a float.",
+    also=(float,))
+# fmt: on
 
 
 @op
@@ -201,57 +178,30 @@ def divide_no_nan(x1, x2):
     return jnp.where(x2 == 0, 0, jnp.divide(x1, safe))
 
 
+# fmt: off
 floor_divide = _two("floor_divide", jnp.floor_divide, "Return x1 / x2 rounded down.")
-mod = _two(
-    "mod", jnp.mod, "Return the rest of x1 / x2, with the sign of x2.", convert=number
-)
-fmod = _two(
-    "fmod", jnp.fmod, "Return the rest of x1 / x2, with the sign of x1.", convert=number
-)
+mod = _two("mod", jnp.mod, "Return the rest of x1 / x2, with the sign of x2.",
+    convert=number)
+fmod = _two("fmod", jnp.fmod, "Return the rest of x1 / x2, with the sign of x1.",
+    convert=number)
 power = _two("power", jnp.power, "Return x1 to the power x2.")
 maximum = _two("maximum", jnp.maximum, "Return the larger of x1 and x2; NaN wins.")
 minimum = _two("minimum", jnp.minimum, "Return the smaller of x1 and x2; NaN wins.")
 fmax = _two("fmax", jnp.fmax, "Return the larger of x1 and x2; NaN loses.")
 fmin = _two("fmin", jnp.fmin, "Return the smaller of x1 and x2; NaN loses.")
-arctan2 = _two(
-    "arctan2",
-    jnp.arctan2,
-    "Return the angle of the point (x2, x1), in [-π, π].",
-    also=(float,),
-)
+arctan2 = _two("arctan2", jnp.arctan2,
+    "Return the angle of the point (x2, x1), in [-π, π].", also=(float,))
 hypot = _two("hypot", jnp.hypot, "Return √(x1² + x2²).", also=(float,))
-logaddexp = _two(
-    "logaddexp",
-    jnp.logaddexp,
-    "Return ln(exp x1 + exp x2), without overflow.",
-    also=(float,),
-)
-logaddexp2 = _two(
-    "logaddexp2",
-    jnp.logaddexp2,
-    "Return log2(2^x1 + 2^x2), without overflow.",
-    also=(float,),
-)
-heaviside = _two(
-    "heaviside",
-    jnp.heaviside,
-    "Return 0 below zero, x2 at zero and 1 above.",
-    also=(float,),
-)
-nextafter = _two(
-    "nextafter",
-    jnp.nextafter,
-    "Return the float after x1 in the direction of x2.",
-    also=(float,),
-)
-
-
-@op
-def ldexp(x1, x2):
-    """Return x1 · 2^x2, with x2 of integers."""
-    return jnp.ldexp(inexact(x1), tensor(x2))
-
-
+logaddexp = _two("logaddexp", jnp.logaddexp,
+    "Return ln(exp x1 + exp x2), without overflow.", also=(float,))
+logaddexp2 = _two("logaddexp2", jnp.logaddexp2,
+    "Return log2(2^x1 + 2^x2), without overflow.", also=(float,))
+heaviside = _two("heaviside", jnp.heaviside,
+    "Return 0 below zero, x2 at zero and 1 above.", also=(float,))
+nextafter = _two("nextafter", jnp.nextafter,
+    "Return the float after x1 in the direction of x2.", also=(float,))
+ldexp = _op("ldexp", lambda x1, x2: jnp.ldexp(inexact(x1), tensor(x2)),
+    "Return x1 · 2^x2, with x2 of integers.")
 gcd = _two("gcd", jnp.gcd, "Return the greatest common divisor of integers.")
 lcm = _two("lcm", jnp.lcm, "Return the least common multiple of integers.")
 equal = _two("equal", jnp.equal, "Tell where x1 = x2.")
@@ -260,34 +210,26 @@ less = _two("less", jnp.less, "Tell where x1 < x2.")
 less_equal = _two("less_equal", jnp.less_equal, "Tell where x1 ≤ x2.")
 greater = _two("greater", jnp.greater, "Tell where x1 > x2.")
 greater_equal = _two("greater_equal", jnp.greater_equal, "Tell where x1 ≥ x2.")
-logical_and = _two(
-    "logical_and", jnp.logical_and, "Tell where both are true.", convert=truth
-)
-logical_or = _two(
-    "logical_or", jnp.logical_or, "Tell where one or both are true.", convert=truth
-)
-logical_xor = _two(
-    "logical_xor", jnp.logical_xor, "Tell where exactly one is true.", convert=truth
-)
-bitwise_and = _bits(
-    "bitwise_and", jnp.bitwise_and, "Return the bits that both integers have."
-)
-bitwise_or = _bits(
-    "bitwise_or", jnp.bitwise_or, "Return the bits that one or both integers have."
-)
-bitwise_xor = _bits(
-    "bitwise_xor", jnp.bitwise_xor, "Return the bits that exactly one integer has."
-)
-bitwise_left_shift = _bits(
-    "bitwise_left_shift", jnp.left_shift, "Return x · 2^y, for integers."
-)
+logical_and = _two("logical_and", jnp.logical_and, "Tell where both are true.",
+    convert=truth)
+logical_or = _two("logical_or", jnp.logical_or, "Tell where one or both are true.",
+    convert=truth)
+logical_xor = _two("logical_xor", jnp.logical_xor, "Tell where exactly one is true.",
+    convert=truth)
+bitwise_and = _bits("bitwise_and", jnp.bitwise_and,
+    "Return the bits that both integers have.")
+bitwise_or = _bits("bitwise_or", jnp.bitwise_or,
+    "Return the bits that one or both integers have.")
+bitwise_xor = _bits("bitwise_xor", jnp.bitwise_xor,
+    "Return the bits that exactly one integer has.")
+bitwise_left_shift = _bits("bitwise_left_shift", jnp.left_shift,
+    "Return x · 2^y, for integers.")
 left_shift = _bits("left_shift", jnp.left_shift, "Return x · 2^y, for integers.")
-bitwise_right_shift = _bits(
-    "bitwise_right_shift", jnp.right_shift, "Return x / 2^y rounded down, for integers."
-)
-right_shift = _bits(
-    "right_shift", jnp.right_shift, "Return x / 2^y rounded down, for integers."
-)
+bitwise_right_shift = _bits("bitwise_right_shift", jnp.right_shift,
+    "Return x / 2^y rounded down, for integers.")
+right_shift = _bits("right_shift", jnp.right_shift,
+    "Return x / 2^y rounded down, for integers.")
+# fmt: on
 
 
 @op(config=("equal_nan",))
@@ -322,11 +264,10 @@ def where(condition, x1=None, x2=None):
 
 
 # Reductions.
-
-
-sum = _reduction(
-    "sum", jnp.sum, tensor, "Return the sum over `axis`, all axes by default."
-)
+# fmt: off
+sum = _reduction("sum", jnp.sum, tensor,
+    "Return the sum over `axis`, all axes by default.")
+# fmt: on
 
 
 @op(config=("axis", "keepdims", "dtype"))
@@ -336,82 +277,47 @@ def prod(x, axis=None, keepdims=False, dtype=None):
     return jnp.prod(x, _axes(axis), keepdims=keepdims, dtype=dtype and x.dtype)
 
 
-mean = _reduction(
-    "mean", jnp.mean, inexact, "Return the mean over `axis`, all axes by default."
-)
+# fmt: off
+mean = _reduction("mean", jnp.mean, inexact,
+    "Return the mean over `axis`, all axes by default.")
 std = _reduction("std", jnp.std, inexact, "Return √mean((x - mean x)²) over `axis`.")
 var = _reduction("var", jnp.var, inexact, "Return mean((x - mean x)²) over `axis`.")
-
-
-@op(
-    config=(
-        "axis",
-        "keepdims",
-        "initial",
-    )
-)
-def max(x, axis=None, keepdims=False, initial=None):
-    """Return the largest entry over `axis`, at least `initial`."""
-    return jnp.max(tensor(x), _axes(axis), keepdims=keepdims, initial=initial)
-
-
-@op(
-    config=(
-        "axis",
-        "keepdims",
-        "initial",
-    )
-)
-def min(x, axis=None, keepdims=False, initial=None):
-    """Return the smallest entry over `axis`, at most `initial`."""
-    return jnp.min(tensor(x), _axes(axis), keepdims=keepdims, initial=initial)
-
-
+max = _op("max",
+    lambda x, axis=None, keepdims=False, initial=None: jnp.max(tensor(x), _axes(axis), keepdims=keepdims, initial=initial ),
+    "Return the largest entry over `axis`, at least `initial`.",
+    "axis keepdims initial")
+min = _op("min",
+    lambda x, axis=None, keepdims=False, initial=None: jnp.min(tensor(x), _axes(axis), keepdims=keepdims, initial=initial ),
+    "Return the smallest entry over `axis`, at most `initial`.",
+    "axis keepdims initial")
 amax = _reduction("amax", jnp.max, tensor, "Return the largest entry over `axis`.")
 amin = _reduction("amin", jnp.min, tensor, "Return the smallest entry over `axis`.")
 ptp = _reduction("ptp", jnp.ptp, tensor, "Return max x - min x over `axis`.")
-all = _reduction(
-    "all", jnp.all, tensor, "Tell whether all entries over `axis` are true."
-)
+all = _reduction("all", jnp.all, tensor,
+    "Tell whether all entries over `axis` are true.")
 any = _reduction("any", jnp.any, tensor, "Tell whether an entry over `axis` is true.")
-
-
-@op(config=("axis",))
-def count_nonzero(x, axis=None):
-    """Return how many entries over `axis` are not zero."""
-    return jnp.count_nonzero(tensor(x), _axes(axis)).astype("int32")
-
-
-median = _reduction(
-    "median",
-    jnp.median,
-    inexact,
-    "Return the middle value over `axis`; the mean of two if there are two.",
-)
-nansum = _reduction(
-    "nansum", jnp.nansum, tensor, "Return the sum over `axis`; NaN counts as 0."
-)
-nanprod = _reduction(
-    "nanprod", jnp.nanprod, tensor, "Return the product over `axis`; NaN counts as 1."
-)
-nanmean = _reduction(
-    "nanmean", jnp.nanmean, inexact, "Return the mean of what is not NaN."
-)
-nanstd = _reduction(
-    "nanstd", jnp.nanstd, inexact, "Return the standard deviation of what is not NaN."
-)
-nanvar = _reduction(
-    "nanvar", jnp.nanvar, inexact, "Return the variance of what is not NaN."
-)
-nanmax = _reduction(
-    "nanmax", jnp.nanmax, tensor, "Return the largest entry that is not NaN."
-)
-nanmin = _reduction(
-    "nanmin", jnp.nanmin, tensor, "Return the smallest entry that is not NaN."
-)
-nanmedian = _reduction(
-    "nanmedian", jnp.nanmedian, inexact, "Return the middle value of what is not NaN."
-)
+count_nonzero = _op("count_nonzero",
+    lambda x, axis=None: jnp.count_nonzero(tensor(x), _axes(axis)).astype("int32"),
+    "Return how many entries over `axis` are not zero.", "axis")
+median = _reduction("median", jnp.median, inexact,
+    "Return the middle value over `axis`; the mean of two if there are two.")
+nansum = _reduction("nansum", jnp.nansum, tensor,
+    "Return the sum over `axis`; NaN counts as 0.")
+nanprod = _reduction("nanprod", jnp.nanprod, tensor,
+    "Return the product over `axis`; NaN counts as 1.")
+nanmean = _reduction("nanmean", jnp.nanmean, inexact,
+    "Return the mean of what is not NaN.")
+nanstd = _reduction("nanstd", jnp.nanstd, inexact,
+    "Return the standard deviation of what is not NaN.")
+nanvar = _reduction("nanvar", jnp.nanvar, inexact,
+    "Return the variance of what is not NaN.")
+nanmax = _reduction("nanmax", jnp.nanmax, tensor,
+    "Return the largest entry that is not NaN.")
+nanmin = _reduction("nanmin", jnp.nanmin, tensor,
+    "Return the smallest entry that is not NaN.")
+nanmedian = _reduction("nanmedian", jnp.nanmedian, inexact,
+    "Return the middle value of what is not NaN.")
+# fmt: on
 
 
 @op(config=("axis", "method", "keepdims"))
@@ -472,16 +378,14 @@ def average(x, axis=None, weights=None):
     return jnp.average(x, _axes(axis), weights)
 
 
-@op(config=("axis", "keepdims"))
-def argmax(x, axis=None, keepdims=False):
-    """Return the position of the first largest entry over `axis`."""
-    return jnp.argmax(_zeros_apart(tensor(x)), axis, keepdims=keepdims)
-
-
-@op(config=("axis", "keepdims"))
-def argmin(x, axis=None, keepdims=False):
-    """Return the position of the first smallest entry over `axis`."""
-    return jnp.argmin(_zeros_apart(tensor(x)), axis, keepdims=keepdims)
+# fmt: off
+argmax = _op("argmax",
+    lambda x, axis=None, keepdims=False: jnp.argmax(_zeros_apart(tensor(x)), axis, keepdims=keepdims ),
+    "Return the position of the first largest entry over `axis`.", "axis keepdims")
+argmin = _op("argmin",
+    lambda x, axis=None, keepdims=False: jnp.argmin(_zeros_apart(tensor(x)), axis, keepdims=keepdims ),
+    "Return the position of the first smallest entry over `axis`.", "axis keepdims")
+# fmt: on
 
 
 def _zeros_apart(x):
@@ -491,58 +395,41 @@ def _zeros_apart(x):
     return jnp.where((x == 0) & jnp.signbit(x), -jnp.finfo(x.dtype).tiny, x)
 
 
-@op(config=("axis", "keepdims"))
-def nanargmax(x, axis=None, keepdims=False):
-    """Return the position of the first largest entry that is not NaN; -1 if none."""
-    return jnp.nanargmax(tensor(x), axis, keepdims=keepdims)
-
-
-@op(config=("axis", "keepdims"))
-def nanargmin(x, axis=None, keepdims=False):
-    """Return the position of the first smallest entry that is not NaN; -1 if none."""
-    return jnp.nanargmin(tensor(x), axis, keepdims=keepdims)
-
+# fmt: off
+nanargmax = _op("nanargmax",
+    lambda x, axis=None, keepdims=False: jnp.nanargmax(tensor(x), axis, keepdims=keepdims ),
+    "Return the position of the first largest entry that is not NaN; -1 if none.",
+    "axis keepdims")
+nanargmin = _op("nanargmin",
+    lambda x, axis=None, keepdims=False: jnp.nanargmin(tensor(x), axis, keepdims=keepdims ),
+    "Return the position of the first smallest entry that is not NaN; -1 if none.",
+    "axis keepdims")
 
 # Running sums, differences and the like.
-
-
-@op(config=("axis", "dtype"))
-def cumsum(x, axis=None, dtype=None):
-    """Return the running sum along `axis`; of the flat array when None."""
-    return jnp.cumsum(_as(number(x), dtype), axis)
-
-
-@op(config=("axis", "dtype"))
-def cumprod(x, axis=None, dtype=None):
-    """Return the running product along `axis`; of the flat array when None."""
-    return jnp.cumprod(_as(number(x), dtype), axis)
-
-
-@op(config=("axis", "dtype"))
-def nancumsum(x, axis=None, dtype=None):
-    """Return the running sum along `axis`; NaN counts as 0."""
-    return jnp.nancumsum(_as(number(x), dtype), axis)
-
-
-@op(config=("axis", "dtype"))
-def nancumprod(x, axis=None, dtype=None):
-    """Return the running product along `axis`; NaN counts as 1."""
-    return jnp.nancumprod(_as(number(x), dtype), axis)
+cumsum = _op("cumsum",
+    lambda x, axis=None, dtype=None: jnp.cumsum(_as(number(x), dtype), axis),
+    "Return the running sum along `axis`; of the flat array when None.", "axis dtype")
+cumprod = _op("cumprod",
+    lambda x, axis=None, dtype=None: jnp.cumprod(_as(number(x), dtype), axis),
+    "Return the running product along `axis`; of the flat array when None.",
+    "axis dtype")
+nancumsum = _op("nancumsum",
+    lambda x, axis=None, dtype=None: jnp.nancumsum(_as(number(x), dtype), axis),
+    "Return the running sum along `axis`; NaN counts as 0.", "axis dtype")
+nancumprod = _op("nancumprod",
+    lambda x, axis=None, dtype=None: jnp.nancumprod(_as(number(x), dtype), axis),
+    "Return the running product along `axis`; NaN counts as 1.", "axis dtype")
+# fmt: on
 
 
 def _as(x, dtype):
     return x if dtype is None else tensor(x, dtype)
 
 
-@op(
-    config=(
-        "n",
-        "axis",
-    )
-)
-def diff(a, n=1, axis=-1):
-    """Return a[i + 1] - a[i] along `axis`, taken `n` times."""
-    return jnp.diff(tensor(a), n, axis)
+# fmt: off
+diff = _op("diff", lambda a, n=1, axis=-1: jnp.diff(tensor(a), n, axis),
+    "Return a[i + 1] - a[i] along `axis`, taken `n` times.", "n axis")
+# fmt: on
 
 
 @op(config=("x", "dx", "axis"))
@@ -572,15 +459,14 @@ def matmul(x1, x2):
     return jnp.matmul(*promoted(x1, x2))
 
 
-dot = _two(
-    "dot",
-    jnp.dot,
-    "Return the product over the last axis of x1 and the last but one of x2.",
-)
+# fmt: off
+dot = _two("dot", jnp.dot,
+    "Return the product over the last axis of x1 and the last but one of x2.")
 vdot = _two("vdot", jnp.vdot, "Return Σ conj(x1) · x2 of the flat arrays.")
 inner = _two("inner", jnp.inner, "Return the products over the last axes.")
 outer = _two("outer", jnp.outer, "Return x1[i] · x2[j] of the flat arrays.")
 kron = _two("kron", jnp.kron, "Return the Kronecker product: blocks x1[i, j] · x2.")
+# fmt: on
 
 
 @op(config=("axes",))
@@ -591,10 +477,12 @@ def tensordot(x1, x2, axes=2):
     return jnp.tensordot(*promoted(x1, x2), axes=axes)
 
 
-@op(config=("axisa", "axisb", "axisc", "axis"))
-def cross(x1, x2, axisa=-1, axisb=-1, axisc=-1, axis=None):
-    """Return the cross product of vectors of two or three entries."""
-    return jnp.cross(*promoted(x1, x2), axisa, axisb, axisc, axis)
+# fmt: off
+cross = _op("cross",
+    lambda x1, x2, axisa=-1, axisb=-1, axisc=-1, axis=None: jnp.cross(*promoted(x1, x2), axisa, axisb, axisc, axis ),
+    "Return the cross product of vectors of two or three entries.",
+    "axisa axisb axisc axis")
+# fmt: on
 
 
 def einsum(subscripts, *operands, **kwargs):
@@ -636,108 +524,41 @@ def reshape(x, newshape):
     return jnp.reshape(tensor(x), newshape)
 
 
+# fmt: off
 ravel = _one("ravel", jnp.ravel, tensor, "Return the entries in one axis.")
-
-
-@op(config=("axes",))
-def transpose(x, axes=None):
-    """Put the axes into the order `axes`; reverse them when None."""
-    return jnp.transpose(tensor(x), axes)
-
-
-@op(
-    config=(
-        "axis1",
-        "axis2",
-    )
-)
-def swapaxes(x, axis1, axis2):
-    """Exchange two axes."""
-    return jnp.swapaxes(tensor(x), axis1, axis2)
-
-
-@op(
-    config=(
-        "source",
-        "destination",
-    )
-)
-def moveaxis(x, source, destination):
-    """Move the axes `source` to `destination`."""
-    return jnp.moveaxis(tensor(x), source, destination)
-
-
-@op(config=("axis",))
-def expand_dims(x, axis):
-    """Insert axes of size 1 at `axis`."""
-    return jnp.expand_dims(tensor(x), _axes(axis))
-
-
-@op(config=("axis",))
-def squeeze(x, axis=None):
-    """Drop axes of size 1: those named, or all."""
-    return jnp.squeeze(tensor(x), _axes(axis))
-
-
-@op(config=("shape",))
-def broadcast_to(x, shape):
-    """Repeat axes of size 1 to fill `shape`."""
-    return jnp.broadcast_to(tensor(x), tuple(shape))
-
-
-@op(config=("axis",))
-def flip(x, axis=None):
-    """Reverse the order along `axis`, all axes by default."""
-    return jnp.flip(tensor(x), _axes(axis))
-
-
+transpose = _op("transpose", lambda x, axes=None: jnp.transpose(tensor(x), axes),
+    "Put the axes into the order `axes`; reverse them when None.", "axes")
+swapaxes = _op("swapaxes",
+    lambda x, axis1, axis2: jnp.swapaxes(tensor(x), axis1, axis2), "Exchange two axes.",
+    "axis1 axis2")
+moveaxis = _op("moveaxis",
+    lambda x, source, destination: jnp.moveaxis(tensor(x), source, destination),
+    "Move the axes `source` to `destination`.", "source destination")
+expand_dims = _op("expand_dims",
+    lambda x, axis: jnp.expand_dims(tensor(x), _axes(axis)),
+    "Insert axes of size 1 at `axis`.", "axis")
+squeeze = _op("squeeze", lambda x, axis=None: jnp.squeeze(tensor(x), _axes(axis)),
+    "Drop axes of size 1: those named, or all.", "axis")
+broadcast_to = _op("broadcast_to",
+    lambda x, shape: jnp.broadcast_to(tensor(x), tuple(shape)),
+    "Repeat axes of size 1 to fill `shape`.", "shape")
+flip = _op("flip", lambda x, axis=None: jnp.flip(tensor(x), _axes(axis)),
+    "Reverse the order along `axis`, all axes by default.", "axis")
 fliplr = _one("fliplr", jnp.fliplr, tensor, "Reverse the order of columns, axis 1.")
 flipud = _one("flipud", jnp.flipud, tensor, "Reverse the order of rows, axis 0.")
-
-
-@op(
-    config=(
-        "k",
-        "axes",
-    )
-)
-def rot90(array, k=1, axes=(0, 1)):
-    """Turn by 90 degrees `k` times, from the first of `axes` to the second."""
-    return jnp.rot90(tensor(array), k, tuple(axes))
-
-
-@op(
-    config=(
-        "shift",
-        "axis",
-    )
-)
-def roll(x, shift, axis=None):
-    """Shift entries along `axis`; what falls off the end comes first."""
-    return jnp.roll(tensor(x), shift, _axes(axis))
-
-
-@op(
-    config=(
-        "repeats",
-        "axis",
-    )
-)
-def repeat(x, repeats, axis=None):
-    """Repeat each entry along `axis`; of the flat array when None."""
-    return jnp.repeat(
-        tensor(x), repeats if isinstance(repeats, int) else tensor(repeats), axis
-    )
-
-
-@op(config=("repeats",))
-def tile(x, repeats):
-    """Repeat the whole array along each axis."""
-    return jnp.tile(tensor(x), repeats)
-
-
+rot90 = _op("rot90",
+    lambda array, k=1, axes=(0, 1): jnp.rot90(tensor(array), k, tuple(axes)),
+    "Turn by 90 degrees `k` times, from the first of `axes` to the second.", "k axes")
+roll = _op("roll", lambda x, shift, axis=None: jnp.roll(tensor(x), shift, _axes(axis)),
+    "Shift entries along `axis`; what falls off the end comes first.", "shift axis")
+repeat = _op("repeat",
+    lambda x, repeats, axis=None: jnp.repeat(tensor(x), repeats if isinstance(repeats, int) else tensor(repeats), axis ),
+    "Repeat each entry along `axis`; of the flat array when None.", "repeats axis")
+tile = _op("tile", lambda x, repeats: jnp.tile(tensor(x), repeats),
+    "Repeat the whole array along each axis.", "repeats")
 ndim = _one("ndim", jnp.ndim, tensor, "Return the number of axes.")
 size = _one("size", jnp.size, tensor, "Return the number of entries.")
+# fmt: on
 
 
 @op(config=("pad_width", "mode"))
@@ -779,40 +600,19 @@ def _list(xs):
     return list(promoted(*xs))
 
 
-@op(config=("axis",))
-def concatenate(xs, axis=0):
-    """Join arrays along an axis they have."""
-    return jnp.concatenate(_list(xs), axis)
-
-
-@op(config=("axis",))
-def append(x1, x2, axis=None):
-    """Put x2 after x1 along `axis`; flat when None."""
-    return jnp.append(*promoted(x1, x2), axis)
-
-
-@op(config=("axis",))
-def stack(x, axis=0):
-    """Join arrays along a new axis."""
-    return jnp.stack(_list(x), axis)
-
-
-@op
-def hstack(xs):
-    """Join arrays along axis 1, or axis 0 for vectors."""
-    return jnp.hstack(_list(xs))
-
-
-@op
-def vstack(xs):
-    """Join arrays along axis 0, vectors as rows."""
-    return jnp.vstack(_list(xs))
-
-
-@op
-def dstack(xs):
-    """Join arrays along axis 2."""
-    return jnp.dstack(_list(xs))
+# fmt: off
+concatenate = _op("concatenate", lambda xs, axis=0: jnp.concatenate(_list(xs), axis),
+    "Join arrays along an axis they have.", "axis")
+append = _op("append", lambda x1, x2, axis=None: jnp.append(*promoted(x1, x2), axis),
+    "Put x2 after x1 along `axis`; flat when None.", "axis")
+stack = _op("stack", lambda x, axis=0: jnp.stack(_list(x), axis),
+    "Join arrays along a new axis.", "axis")
+hstack = _op("hstack", lambda xs: jnp.hstack(_list(xs)),
+    "Join arrays along axis 1, or axis 0 for vectors.")
+vstack = _op("vstack", lambda xs: jnp.vstack(_list(xs)),
+    "Join arrays along axis 0, vectors as rows.")
+dstack = _op("dstack", lambda xs: jnp.dstack(_list(xs)), "Join arrays along axis 2.")
+# fmt: on
 
 
 @op(config=("indices_or_sections", "axis"))
@@ -838,33 +638,20 @@ def _cuts(x):
     return x if isinstance(x, int) else tuple(int(i) for i in np.asarray(x))
 
 
-@op(
-    config=(
-        "indices_or_sections",
-        "axis",
-    )
-)
-def array_split(x, indices_or_sections, axis=0):
-    """Cut `x` along `axis` into parts as equal as can be."""
-    return list(jnp.array_split(tensor(x), _cuts(indices_or_sections), axis))
-
-
-@op(config=("indices_or_sections",))
-def hsplit(x, indices_or_sections):
-    """Cut along axis 1, or axis 0 of a vector."""
-    return list(jnp.hsplit(tensor(x), _cuts(indices_or_sections)))
-
-
-@op(config=("indices_or_sections",))
-def vsplit(x, indices_or_sections):
-    """Cut along axis 0."""
-    return list(jnp.vsplit(tensor(x), _cuts(indices_or_sections)))
-
-
-@op(config=("indices_or_sections",))
-def dsplit(x, indices_or_sections):
-    """Cut along axis 2."""
-    return list(jnp.dsplit(tensor(x), _cuts(indices_or_sections)))
+# fmt: off
+array_split = _op("array_split",
+    lambda x, indices_or_sections, axis=0: list(jnp.array_split(tensor(x), _cuts(indices_or_sections), axis) ),
+    "Cut `x` along `axis` into parts as equal as can be.", "indices_or_sections axis")
+hsplit = _op("hsplit",
+    lambda x, indices_or_sections: list(jnp.hsplit(tensor(x), _cuts(indices_or_sections)) ),
+    "Cut along axis 1, or axis 0 of a vector.", "indices_or_sections")
+vsplit = _op("vsplit",
+    lambda x, indices_or_sections: list(jnp.vsplit(tensor(x), _cuts(indices_or_sections)) ),
+    "Cut along axis 0.", "indices_or_sections")
+dsplit = _op("dsplit",
+    lambda x, indices_or_sections: list(jnp.dsplit(tensor(x), _cuts(indices_or_sections)) ),
+    "Cut along axis 2.", "indices_or_sections")
+# fmt: on
 
 
 @op(config=("indexing",))
@@ -886,16 +673,15 @@ def get_item(x, key):
     return tensor(x)[key]
 
 
-@op(config=("axis",))
-def take(x, indices, axis=None):
-    """Return the entries at `indices` along `axis`; of the flat array when None."""
-    return jnp.take(tensor(x), tensor(indices).astype("int32"), axis)
-
-
-@op(config=("axis",))
-def take_along_axis(x, indices, axis=None):
-    """Return entries along `axis`, at an index for each of the other positions."""
-    return jnp.take_along_axis(tensor(x), tensor(indices).astype("int32"), axis)
+# fmt: off
+take = _op("take",
+    lambda x, indices, axis=None: jnp.take(tensor(x), tensor(indices).astype("int32"), axis ),
+    "Return the entries at `indices` along `axis`; of the flat array when None.",
+    "axis")
+take_along_axis = _op("take_along_axis",
+    lambda x, indices, axis=None: jnp.take_along_axis(tensor(x), tensor(indices).astype("int32"), axis ),
+    "Return entries along `axis`, at an index for each of the other positions.", "axis")
+# fmt: on
 
 
 @op
@@ -906,10 +692,10 @@ def select(condlist, choicelist, default=0):
     return jnp.select(conditions, choices, default)
 
 
-@op
-def nonzero(x):
-    """Return the positions of entries that are not zero, an array for each axis."""
-    return _nonzero(tensor(x))
+# fmt: off
+nonzero = _op("nonzero", lambda x: _nonzero(tensor(x)),
+    "Return the positions of entries that are not zero, an array for each axis.")
+# fmt: on
 
 
 def _nonzero(x):
@@ -918,73 +704,33 @@ def _nonzero(x):
     return jnp.nonzero(x)
 
 
-@op(config=("k",))
-def diag(x, k=0):
-    """Return the k-th diagonal of a matrix, or the matrix with it."""
-    return jnp.diag(tensor(x), k)
-
-
-@op(config=("k",))
-def diagflat(x, k=0):
-    """Return the matrix with the flat array on its k-th diagonal."""
-    return jnp.diagflat(tensor(x), k)
-
-
-@op(
-    config=(
-        "offset",
-        "axis1",
-        "axis2",
-    )
-)
-def diagonal(x, offset=0, axis1=0, axis2=1):
-    """Return the diagonal over two axes, as the last axis."""
-    return jnp.diagonal(tensor(x), offset, axis1, axis2)
-
-
-@op(
-    config=(
-        "offset",
-        "axis1",
-        "axis2",
-    )
-)
-def trace(x, offset=0, axis1=0, axis2=1):
-    """Return the sum of the diagonal over two axes."""
-    return jnp.trace(tensor(x), offset, axis1, axis2)
-
-
-@op(config=("k",))
-def tril(x, k=0):
-    """Put zeros above the k-th diagonal."""
-    return jnp.tril(tensor(x), k)
-
-
-@op(config=("k",))
-def triu(x, k=0):
-    """Put zeros below the k-th diagonal."""
-    return jnp.triu(tensor(x), k)
-
+# fmt: off
+diag = _op("diag", lambda x, k=0: jnp.diag(tensor(x), k),
+    "Return the k-th diagonal of a matrix, or the matrix with it.", "k")
+diagflat = _op("diagflat", lambda x, k=0: jnp.diagflat(tensor(x), k),
+    "Return the matrix with the flat array on its k-th diagonal.", "k")
+diagonal = _op("diagonal",
+    lambda x, offset=0, axis1=0, axis2=1: jnp.diagonal(tensor(x), offset, axis1, axis2),
+    "Return the diagonal over two axes, as the last axis.", "offset axis1 axis2")
+trace = _op("trace",
+    lambda x, offset=0, axis1=0, axis2=1: jnp.trace(tensor(x), offset, axis1, axis2),
+    "Return the sum of the diagonal over two axes.", "offset axis1 axis2")
+tril = _op("tril", lambda x, k=0: jnp.tril(tensor(x), k),
+    "Put zeros above the k-th diagonal.", "k")
+triu = _op("triu", lambda x, k=0: jnp.triu(tensor(x), k),
+    "Put zeros below the k-th diagonal.", "k")
 
 # Order and sets.
-
-
-@op(config=("axis",))
-def sort(x, axis=-1):
-    """Put the entries along `axis` in rising order."""
-    return jnp.sort(tensor(x), axis)
-
-
-@op(config=("axis",))
-def argsort(x, axis=-1):
-    """Return the positions that sort `x` along `axis`."""
-    return jnp.argsort(tensor(x), axis).astype("int32")
-
-
-@op(config=("kth", "axis"))
-def argpartition(x, kth, axis=-1):
-    """Return positions with the `kth` in its sorted place, smaller ones before it."""
-    return jnp.argpartition(tensor(x), kth, axis).astype("int32")
+sort = _op("sort", lambda x, axis=-1: jnp.sort(tensor(x), axis),
+    "Put the entries along `axis` in rising order.", "axis")
+argsort = _op("argsort",
+    lambda x, axis=-1: jnp.argsort(tensor(x), axis).astype("int32"),
+    "Return the positions that sort `x` along `axis`.", "axis")
+argpartition = _op("argpartition",
+    lambda x, kth, axis=-1: jnp.argpartition(tensor(x), kth, axis).astype("int32"),
+    "Return positions with the `kth` in its sorted place, smaller ones before it.",
+    "kth axis")
+# fmt: on
 
 
 @op(config=("side",), name="SearchSorted")
@@ -1127,47 +873,23 @@ def unravel_index(indices, shape):
 
 
 # Statistics and signals.
-
-
-corrcoef = _one(
-    "corrcoef", jnp.corrcoef, inexact, "Return the correlations of the rows of `x`."
-)
-
-
-@op(config=("mode",))
-def correlate(x1, x2, mode="valid"):
-    """Return Σᵢ x1[i + k] · conj(x2[i]) for the shifts k that `mode` allows."""
-    return jnp.correlate(*promoted(x1, x2), mode)
-
-
-@op
-def bartlett(x):
-    """Return the triangular window of `x` points."""
-    return _window(jnp.bartlett, x)
-
-
-@op
-def blackman(x):
-    """Return the Blackman window of `x` points."""
-    return _window(jnp.blackman, x)
-
-
-@op
-def hamming(x):
-    """Return the Hamming window of `x` points."""
-    return _window(jnp.hamming, x)
-
-
-@op
-def hanning(x):
-    """Return the Hann window of `x` points."""
-    return _window(jnp.hanning, x)
-
-
-@op(config=("beta",))
-def kaiser(x, beta):
-    """Return the Kaiser window of `x` points; `beta` is its shape."""
-    return _window(jnp.kaiser, x, beta)
+# fmt: off
+corrcoef = _one("corrcoef", jnp.corrcoef, inexact,
+    "Return the correlations of the rows of `x`.")
+correlate = _op("correlate",
+    lambda x1, x2, mode="valid": jnp.correlate(*promoted(x1, x2), mode),
+    "Return Σᵢ x1[i + k] · conj(x2[i]) for the shifts k that `mode` allows.", "mode")
+bartlett = _op("bartlett", lambda x: _window(jnp.bartlett, x),
+    "Return the triangular window of `x` points.")
+blackman = _op("blackman", lambda x: _window(jnp.blackman, x),
+    "Return the Blackman window of `x` points.")
+hamming = _op("hamming", lambda x: _window(jnp.hamming, x),
+    "Return the Hamming window of `x` points.")
+hanning = _op("hanning", lambda x: _window(jnp.hanning, x),
+    "Return the Hann window of `x` points.")
+kaiser = _op("kaiser", lambda x, beta: _window(jnp.kaiser, x, beta),
+    "Return the Kaiser window of `x` points; `beta` is its shape.", "beta")
+# fmt: on
 
 
 def _window(function, points, *more):
@@ -1175,12 +897,10 @@ def _window(function, points, *more):
 
 
 # Making arrays.
-
-
-@op(config=("dtype",))
-def array(x, dtype=None):
-    """Return `x` as an array."""
-    return tensor(x, dtype)
+# fmt: off
+array = _op("array", lambda x, dtype=None: tensor(x, dtype), "Return `x` as an array.",
+    "dtype")
+# fmt: on
 
 
 @op(config=("dtype",))
@@ -1248,28 +968,20 @@ def _full(fill_value, *, shape, dtype=None):
     return jnp.full(shape, tensor(fill_value), canonical(dtype))
 
 
-@op(config=("dtype",))
-def zeros_like(x, dtype=None):
-    """Return zeros in the shape of `x`."""
-    return jnp.zeros_like(tensor(x), dtype and canonical(dtype))
-
-
-@op(config=("dtype",))
-def ones_like(x, dtype=None):
-    """Return ones in the shape of `x`."""
-    return jnp.ones_like(tensor(x), dtype and canonical(dtype))
-
-
-@op(config=("dtype",))
-def empty_like(x, dtype=None):
-    """Return an array in the shape of `x`, of no particular values."""
-    return jnp.empty_like(tensor(x), dtype and canonical(dtype))
-
-
-@op(config=("dtype",))
-def full_like(x, fill_value, dtype=None):
-    """Return `fill_value` in the shape of `x`."""
-    return jnp.full_like(tensor(x), tensor(fill_value), dtype and canonical(dtype))
+# fmt: off
+zeros_like = _op("zeros_like",
+    lambda x, dtype=None: jnp.zeros_like(tensor(x), dtype and canonical(dtype)),
+    "Return zeros in the shape of `x`.", "dtype")
+ones_like = _op("ones_like",
+    lambda x, dtype=None: jnp.ones_like(tensor(x), dtype and canonical(dtype)),
+    "Return ones in the shape of `x`.", "dtype")
+empty_like = _op("empty_like",
+    lambda x, dtype=None: jnp.empty_like(tensor(x), dtype and canonical(dtype)),
+    "Return an array in the shape of `x`, of no particular values.", "dtype")
+full_like = _op("full_like",
+    lambda x, fill_value, dtype=None: jnp.full_like(tensor(x), tensor(fill_value), dtype and canonical(dtype) ),
+    "Return `fill_value` in the shape of `x`.", "dtype")
+# fmt: on
 
 
 def eye(N, M=None, k=0, dtype=None):
@@ -1287,10 +999,11 @@ def tri(N, M=None, k=0, dtype=None):
     return jnp.tri(N, M, k, canonical(dtype))
 
 
-@op(config=("N", "increasing"))
-def vander(x, N=None, increasing=False):
-    """Return the matrix of powers of a vector, x[i] to the power j."""
-    return jnp.vander(tensor(x), N, increasing)
+# fmt: off
+vander = _op("vander",
+    lambda x, N=None, increasing=False: jnp.vander(tensor(x), N, increasing),
+    "Return the matrix of powers of a vector, x[i] to the power j.", "N increasing")
+# fmt: on
 
 
 def vectorize(pyfunc, *, excluded=None, signature=None):
@@ -1316,7 +1029,7 @@ def vectorize(pyfunc, *, excluded=None, signature=None):
     return vectorized
 
 
-@op
-def slogdet(x):
-    """Return sign and ln abs of the determinants of square matrices."""
-    return tuple(jnp.linalg.slogdet(inexact(x)))
+# fmt: off
+slogdet = _op("slogdet", lambda x: tuple(jnp.linalg.slogdet(inexact(x))),
+    "Return sign and ln abs of the determinants of square matrices.")
+# fmt: on

@@ -1,5 +1,7 @@
 """Adam and its relatives."""
 
+from typing import Any
+
 import jax.numpy as jnp
 
 from lamina.core.settings import floatx
@@ -38,17 +40,16 @@ class Adam(Optimizer):
         amsgrad=False, **kwargs,
     ):  # fmt: skip
         super().__init__(learning_rate=learning_rate, **kwargs)
-        self.beta_1, self.beta_2 = beta_1, beta_2
-        self.epsilon, self.amsgrad = epsilon, amsgrad
+        self.amsgrad = amsgrad
+        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
 
     def build(self, var_list) -> None:
         """Make the Variables that belong to the given ones."""
         if self.built:
             return
         super().build(var_list)
-        self._momentums, self._velocities = self.add_optimizer_variables(
-            var_list, ["momentum", "velocity"]
-        )
+        slots = self.add_optimizer_variables(var_list, ["momentum", "velocity"])
+        self._momentums, self._velocities = slots
         if self.amsgrad:
             self._greatest = self.add_optimizer_variables(var_list, "velocity_hat")
 
@@ -216,7 +217,7 @@ class Nadam(Optimizer):
             var_list, ["momentum", "velocity"]
         )
         dtype = var_list[0].dtype if var_list else floatx()
-        self._u_product = Variable(1.0, dtype=dtype)
+        self._u_product: Any = Variable(1.0, dtype=dtype)
 
     def _update(self, grads, variables, learning_rate):
         product = self._u_product

@@ -4,10 +4,12 @@ import functools
 import inspect
 import re
 import warnings
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from lamina import initializers
 from lamina.core.config import (
@@ -69,7 +71,7 @@ def choose(condition, on_true, on_false, variables) -> None:
         on_false: likewise.
         variables: the Variables that either may assign.
     """
-    if not isinstance(condition, jax.core.Tracer):
+    if not isinstance(condition, Tracer):
         return on_true() if condition else on_false()
     values = tuple(v.raw_value for v in variables)
     branches = [lambda x, f=f: pure(f, variables)(x)[1] for f in (on_true, on_false)]
@@ -140,8 +142,8 @@ class Optimizer:
         }
         if sum(c is not None for c in clips.values()) > 1:
             raise ValueError(
-                "Only one of `clipnorm`, `clipvalue` and `global_clipnorm` can be given "
-                f"to `{owner}`. Received: {clips}"
+                "Only one of `clipnorm`, `clipvalue` and `global_clipnorm` can be "
+                f"given to `{owner}`. Received: {clips}"
             )
         steps = gradient_accumulation_steps
         if steps and steps < 2:
@@ -164,7 +166,7 @@ class Optimizer:
         self._undecayed = set()
         self._undecayed_names = None
         self._once_per_step = None
-        self._iterations = self._scalar(0, "iteration", "int32")
+        self._iterations: Any = self._scalar(0, "iteration", "int32")
         if callable(learning_rate):
             self._learning_rate = learning_rate
         elif _is_number(learning_rate):
@@ -206,14 +208,14 @@ class Optimizer:
         return list(self._variables)
 
     @property
-    def iterations(self):
+    def iterations(self) -> Any:
         """How many steps were made; accumulated gradients count as one."""
         if self.gradient_accumulation_steps:
             return self._iterations // self.gradient_accumulation_steps
         return self._iterations
 
     @property
-    def learning_rate(self):
+    def learning_rate(self) -> Any:
         """The learning rate at this step; assign a number or a schedule to it.
 
         Raises:
@@ -263,9 +265,9 @@ class Optimizer:
         return self._trainable_variables_indices[variable]
 
     def add_variable(
-        self, shape, initializer="zeros", dtype=None, aggregation="none", layout=None,
-        name=None,
-    ):  # fmt: skip
+        self, shape, initializer: Any = "zeros", dtype=None, aggregation="none",
+        layout=None, name=None,
+    ) -> Any:  # fmt: skip
         """Make a Variable of the optimizer and return it."""
         with having(scopes=(self.name,)):
             variable = Variable(
@@ -276,8 +278,8 @@ class Optimizer:
         return variable
 
     def add_variable_from_reference(
-        self, reference_variable, name=None, initializer="zeros"
-    ):
+        self, reference_variable, name=None, initializer: Any = "zeros"
+    ) -> Any:
         """Make a Variable of the shape and dtype of another, and return it."""
         prefix = reference_variable.path.replace("/", "_")
         return self.add_variable(
@@ -288,7 +290,9 @@ class Optimizer:
             name=f"{prefix}_{name or 'var'}",
         )
 
-    def add_optimizer_variables(self, trainable_variables, name, initializer="zeros"):
+    def add_optimizer_variables(
+        self, trainable_variables, name, initializer: Any = "zeros"
+    ) -> Any:
         """Make one or several Variables for each of the given ones.
 
         Args:

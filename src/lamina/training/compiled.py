@@ -152,14 +152,14 @@ class Compiled:
         return "" if self.single or output.name is None else f"{output.name}_"
 
     def metrics(self) -> list:
-        """Return the loss tracker, then the metrics, then the outputs' trackers."""
+        """Return the loss tracker, then the outputs' trackers, then the metrics."""
         if self.loss_tracker is None:
             return []
         outputs = self.outputs or []
         found = [self.loss_tracker]
+        found += [o.tracker for o in outputs if o.tracker is not None]
         for output in outputs:
             found += [*output.metrics, *output.weighted_metrics]
-        found += [o.tracker for o in outputs if o.tracker is not None]
         return found
 
     # ---- computing -----------------------------------------------------------
@@ -223,6 +223,9 @@ class Compiled:
         if self.loss_tracker is not None:
             put("loss", self.loss_tracker.result())
         for output in self.outputs or ():
+            if output.tracker is not None:
+                put(output.tracker.name, output.tracker.result())
+        for output in self.outputs or ():
             plain = {metric.name for metric in output.metrics}
             for metric in output.metrics:
                 put(self.prefix(output) + metric.name, metric.result())
@@ -230,9 +233,6 @@ class Compiled:
                 name = metric.name
                 name = f"weighted_{name}" if name in plain else name
                 put(self.prefix(output) + name, metric.result())
-        for output in self.outputs or ():
-            if output.tracker is not None:
-                put(output.tracker.name, output.tracker.result())
         for metric in extra:
             put(metric.name, metric.result())
         return logs

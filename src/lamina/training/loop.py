@@ -462,6 +462,7 @@ def train_on_batch(model, x, y, sample_weight, class_weight, return_dict):
     batch = _batch(x, y, sample_weight)
     prepare(model, batch)
     checks.check_batch(model, batch)
+    model.reset_metrics()
     cells = Cells(model)
     state, logs = _advance(
         compiled_step(model, "train", cells), cells.read(), _on_device(batch)
@@ -476,6 +477,7 @@ def test_on_batch(model, x, y, sample_weight, return_dict):
     batch = _batch(x, y, sample_weight)
     prepare(model, batch, training=False)
     checks.check_batch(model, batch)
+    model.reset_metrics()
     cells = Cells(model)
     state, logs = _advance(
         compiled_step(model, "test", cells), cells.read(), _on_device(batch)

@@ -5,17 +5,15 @@ one plain line at the end anywhere else. Values are asked for only when somethin
 is drawn, because they live on the device and fetching them waits for it.
 """
 
-import os
-import shutil
 import sys
 import time
-import weakref
+from typing import Any
 
 from lamina.core import settings
+from lamina.training.screen import BOLD, RESET, cells, find_screen
 
 _SECONDS_BETWEEN_DRAWINGS = 0.1
 _NEVER = float("inf")
-_BOLD, _GREEN, _GREY, _RESET = "\x1b[1m", "\x1b[32m", "\x1b[37m", "\x1b[0m"
 
 
 class Progress:
@@ -42,7 +40,7 @@ class Progress:
         self,
         total=None,
         epochs=None,
-        verbose="auto",
+        verbose: int | str = "auto",
         unit="step",
         file=None,
         width=20,
@@ -56,7 +54,7 @@ class Progress:
         self._file = file
         self._width = width
         self._interval = interval
-        self._screen = None
+        self._screen: Any = None
         self._title = ""
         self._due = _NEVER
         self._clock = (0.0, None, 0, 0.0)
@@ -82,7 +80,7 @@ class Progress:
             self._title += f"/{self.epochs}"
         if self.verbose != 1:
             return
-        self._screen = _screen(self._file)
+        self._screen = find_screen(self._file)
         if self._screen:
             self._due = now
             if self._title:
@@ -166,7 +164,7 @@ class Progress:
         if not bar or not self.total:
             return [_bold(line, head, i == 0) for i, line in enumerate(plain)], False
         wide = _wrap([f"{head} {'━' * self._width} {times}", *items], columns)
-        if len(wide) > len(plain) or _cells(wide[0]) > columns:
+        if len(wide) > len(plain) or cells(wide[0]) > columns:
             return self._layout(times, items, False)
         done = min(self.step * self._width // self.total, self._width)
         drawn = self._screen.bar(done, self._width)
@@ -217,6 +215,9 @@ class Progbar:
         stateless_metrics: when given, the only names that are averaged.
         unit_name: what is counted.
 
+    Raises:
+        ValueError: both lists of names are given.
+
     >>> bar = Progbar(4, verbose=2)
     >>> bar.update(2, [("loss", 1.0)])
     >>> bar.add(2, [("loss", 0.5)])
@@ -224,15 +225,13 @@ class Progbar:
     """
 
     def __init__(
-        self,
-        target,
-        width=20,
-        verbose=1,
-        interval=0.05,
-        stateful_metrics=None,
-        stateless_metrics=None,
-        unit_name="step",
-    ):
+        self, target, width=20, verbose=1, interval=0.05, stateful_metrics=None,
+        stateless_metrics=None, unit_name="step",
+    ):  # fmt: skip
+        if stateful_metrics is not None and stateless_metrics is not None:
+            raise ValueError(
+                "`Progbar` takes `stateful_metrics` or `stateless_metrics`, not both."
+            )
         self.target = target
         self.verbose = verbose
         self.stateful_metrics = set(stateful_metrics or ())
@@ -281,138 +280,6 @@ class Progbar:
         }
 
 
-class _Terminal:
-    """A terminal in which some lines are drawn again and again.
-
-    Whatever else is printed meanwhile appears above them: the standard streams
-    are watched, and the lines are wiped before foreign text comes.
-    """
-
-    def __init__(self, file):
-        self._file = file
-        self._drawn = []
-        self._at_line_start = True
-        self._watched = []
-        if file is sys.stdout:
-            self._watch("stdout")
-            if _is_terminal(sys.stderr):
-                self._watch("stderr")
-
-    def _watch(self, name):
-        stream = getattr(sys, name)
-        while isinstance(stream, _Watched) and stream.owner() is None:
-            stream = stream.stream  # left by a run that was broken off
-        watched = _Watched(stream, self)
-        setattr(sys, name, watched)
-        self._watched.append((name, stream, watched))
-        if name == "stdout":
-            self._file = stream
-
-    def columns(self):
-        return self._size()[0] - 1  # a full last column makes some terminals wrap
-
-    def _size(self):
-        try:
-            size = os.get_terminal_size(self._file.fileno())
-        except (OSError, ValueError, AttributeError):
-            size = shutil.get_terminal_size((80, 24))
-        return (size[0] or 80, size[1] or 24)
-
-    def bar(self, done, width):
-        full, rest = ("━", "━") if _can_write("━", self._file) else ("=", "-")
-        return f"{_GREEN}{full * done}{_RESET}{_GREY}{rest * (width - done)}{_RESET}"
-
-    def print(self, line):
-        self._write(line + "\n")
-
-    def draw(self, lines, last=False):
-        if not last:
-            lines = lines[: max(self._size()[1] - 1, 1)]
-        text = self._to_top() + "\x1b[K\n".join(lines) + "\x1b[J"
-        self._drawn = [] if last else lines
-        self._write(text + ("\n" if last else ""))
-
-    def _to_top(self):
-        if not self._drawn:
-            return "" if self._at_line_start else "\n"
-        columns = self._size()[0]  # it may have shrunk and wrapped what is there
-        rows = sum(max(-(-_cells(line) // columns), 1) for line in self._drawn)
-        return "\r" + (f"\x1b[{rows - 1}A" if rows > 1 else "")
-
-    def make_room(self, text):
-        """Wipe the live lines because `text` is about to be written."""
-        if self._drawn:
-            self._write(self._to_top() + "\x1b[J")
-            self._drawn = []
-        self._at_line_start = text.endswith("\n")
-
-    def _write(self, text):
-        self._at_line_start = True
-        self._file.write(text)
-        self._file.flush()
-
-    def release(self):
-        if self._drawn:
-            self._write("\n")
-            self._drawn = []
-        for name, stream, watched in reversed(self._watched):
-            if getattr(sys, name) is watched:
-                setattr(sys, name, stream)
-        self._watched = []
-
-
-class _Watched:
-    """A standard stream that tells a `_Terminal` before it writes."""
-
-    def __init__(self, stream, owner):
-        self.stream = stream
-        self.owner = weakref.ref(owner)
-
-    def write(self, text):
-        owner = self.owner()
-        if owner is not None and text:
-            owner.make_room(text)
-        return self.stream.write(text)
-
-    def writelines(self, lines):
-        for line in lines:
-            self.write(line)
-
-    def __getattr__(self, name):
-        return getattr(self.stream, name)
-
-
-class _Notebook:
-    """The output of a notebook cell: one line that is written over."""
-
-    def __init__(self, file):
-        self._file = file
-        self._length = 0
-
-    def columns(self):
-        return 1_000_000  # the page wraps
-
-    def bar(self, done, width):
-        return f"{_GREEN}{'━' * done}{_RESET}{_GREY}{'━' * (width - done)}{_RESET}"
-
-    def print(self, line):
-        self._file.write(line + "\n")
-
-    def draw(self, lines, last=False):
-        text = " ".join(lines)
-        length = _cells(text)
-        self._file.write("\r" + text + " " * (self._length - length))
-        self._length = length
-        if last:
-            self.release()
-        self._file.flush()
-
-    def release(self):
-        if self._length:
-            self._file.write("\n")
-        self._length = 0
-
-
 def _verbosity(verbose):
     if verbose == "auto":
         return 1 if settings.get("interactive_logging") else 2
@@ -424,34 +291,9 @@ def _verbosity(verbose):
     return int(verbose)
 
 
-def _screen(file):
-    """Return what live lines can be drawn on, or None."""
-    file = file or sys.stdout
-    if _is_terminal(file):
-        return _Terminal(file)
-    if "ipykernel" in sys.modules and type(file).__module__.startswith("ipykernel"):
-        return _Notebook(file)
-    return None
-
-
-def _is_terminal(file):
-    try:
-        return file.isatty() and os.environ.get("TERM") != "dumb"
-    except (AttributeError, ValueError):
-        return False
-
-
-def _can_write(text, file):
-    try:
-        text.encode(getattr(file, "encoding", None) or "utf-8")
-    except (UnicodeError, LookupError):
-        return False
-    return True
-
-
 def _items(logs):
-    logs = logs() if callable(logs) else logs
-    return [f"{name}: {_number(value)}" for name, value in (logs or {}).items()]
+    values: Any = logs() if callable(logs) else logs
+    return [f"{name}: {_number(value)}" for name, value in (values or {}).items()]
 
 
 def _number(value):
@@ -479,7 +321,7 @@ def _wrap(items, columns):
     lines = [items[0]]
     for item in items[1:]:
         joined = f"{lines[-1]} - {item}"
-        if _cells(joined) <= columns:
+        if cells(joined) <= columns:
             lines[-1] = joined
         else:
             lines.append(f"  {item}")
@@ -487,7 +329,7 @@ def _wrap(items, columns):
 
 
 def _pieces(line, columns):
-    while _cells(line) > columns > 2:
+    while cells(line) > columns > 2:
         cut = columns if line.isascii() else columns // 2
         yield line[:cut]
         line = line[cut:]
@@ -495,16 +337,4 @@ def _pieces(line, columns):
 
 
 def _bold(line, head, first):
-    return line.replace(head, f"{_BOLD}{head}{_RESET}", 1) if first else line
-
-
-def _cells(text):
-    """Return how many columns a text takes, colours aside."""
-    if "\x1b" in text:
-        for code in (_BOLD, _GREEN, _GREY, _RESET):
-            text = text.replace(code, "")
-    if text.replace("━", "-").isascii():
-        return len(text)
-    from rich.cells import cell_len
-
-    return cell_len(text)
+    return line.replace(head, f"{BOLD}{head}{RESET}", 1) if first else line

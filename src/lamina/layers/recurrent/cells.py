@@ -6,7 +6,7 @@ masks for the whole sequence, so that every step drops the same units.
 
 import jax.numpy as jnp
 
-from lamina import activations, constraints, initializers, regularizers
+from lamina import activations
 from lamina.core import structure
 from lamina.core.config import deserialize_keras_object
 from lamina.core.random import SeedGenerator
@@ -15,13 +15,10 @@ from lamina.kernels import dense, dropout
 from lamina.layers.call import signature_of
 from lamina.layers.checks import fraction, positive_int
 from lamina.layers.layer import Layer
+from lamina.layers.weights import keep, make
 
 
-_KINDS = {
-    "initializer": initializers.get,
-    "regularizer": regularizers.get,
-    "constraint": constraints.get,
-}
+_KINDS = ("initializer", "regularizer", "constraint")
 
 
 class Cell(Layer):
@@ -35,7 +32,7 @@ class Cell(Layer):
         dropout: the share of inputs dropped.
         recurrent_dropout: the share of the state dropped on its way back in.
         seed: the seed of the masks.
-        implementation: 1 draws a mask per gate, 2 one for all of them.
+        implementation: 1 draws a mask per gate, 0 and 2 one for all of them.
     """
 
     def __init__(
@@ -52,19 +49,16 @@ class Cell(Layer):
         super().__init__(**kwargs)
         owner = type(self).__name__
         self.units = positive_int(owner, "units", units)
-        for name, value in settings.items():
-            kind = _KINDS.get(name.rpartition("_")[2])
-            if kind is not None:
-                setattr(self, name, kind(value))
+        keep(self, **{k: v for k, v in settings.items() if k.endswith(_KINDS)})
         self.dropout = fraction(owner, "dropout", dropout)
         self.recurrent_dropout = fraction(
             owner, "recurrent_dropout", recurrent_dropout
         )
         self.seed = seed
         self.seed_generator = SeedGenerator(seed)
-        if implementation not in (1, 2):
+        if implementation not in (0, 1, 2):
             raise ValueError(
-                f"`{owner}` expected `implementation` to be 1 or 2. "
+                f"`{owner}` expected `implementation` to be 0, 1 or 2. "
                 f"Received: implementation={implementation!r}"
             )
         # With recurrent dropout every gate sees its own share of the state.
@@ -76,19 +70,9 @@ class Cell(Layer):
     def build(self, input_shape):
         """Make the kernels, and the bias if there is one."""
         columns = self._gates * self.units
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(input_shape[-1], columns),
-            initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
-        )
-        self.recurrent_kernel = self.add_weight(
-            name="recurrent_kernel",
-            shape=(self.units, columns),
-            initializer=self.recurrent_initializer,
-            regularizer=self.recurrent_regularizer,
-            constraint=self.recurrent_constraint,
+        self.kernel = make(self, "kernel", (input_shape[-1], columns))
+        self.recurrent_kernel = make(
+            self, "recurrent", (self.units, columns), name="recurrent_kernel"
         )
         self.bias = None
         if self.use_bias:

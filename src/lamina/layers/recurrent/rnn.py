@@ -100,6 +100,7 @@ class RNN(Layer):
         self.zero_output_for_mask = zero_output_for_mask
         self.supports_masking = True
         self.states = None
+        self._kept = []  # the Variables in `states`
 
     # ---- states --------------------------------------------------------------
 
@@ -117,25 +118,24 @@ class RNN(Layer):
                 f"Found dynamic batch size: sequence.shape={sequences_shape}. Give it "
                 "with `Input(batch_shape=...)` or `Input(shape, batch_size=...)`."
             )
-        self.states = structure.map_leaves(
-            lambda value: Variable(
-                value, dtype=self.variable_dtype, trainable=False, name="rnn_state"
-            ),
-            self.get_initial_state(batch_size),
-        )
+        first = self.get_initial_state(batch_size)
+        self._kept = [
+            Variable(x, dtype=self.variable_dtype, trainable=False, name="rnn_state")
+            for x in structure.flatten(first)
+        ]
+        self.states = structure.pack_like(first, self._kept)
 
     # The states of a stateful layer flow through compiled steps like any Variable
     # but are no weights: they belong to the data, and files do not hold them.
 
     def _own_variables(self):
-        kept = {id(v) for v in structure.flatten(self.states)}
+        kept = {id(v) for v in self._kept}
         return [v for v in super()._own_variables() if id(v) not in kept]
 
     @property
     def variables(self):
         """All state: weights, seeds, and last the states kept between calls."""
-        kept = [] if self.states is None else structure.flatten(self.states)
-        return super().variables + kept
+        return super().variables + self._kept
 
     def get_initial_state(self, batch_size):
         """Return the states before the first step, a list."""
@@ -144,9 +144,8 @@ class RNN(Layer):
 
     def reset_state(self):
         """Set the states kept between calls to zero."""
-        if self.states is not None:
-            for variable in structure.flatten(self.states):
-                variable.assign(jnp.zeros(variable.shape))
+        for variable in self._kept:
+            variable.assign(jnp.zeros(variable.shape))
 
     def reset_states(self):
         """Set the states kept between calls to zero."""
@@ -155,7 +154,7 @@ class RNN(Layer):
     def _first_states(self, sequences, given):
         batch_size = sequences.shape[0]
         if self.stateful:
-            kept = structure.flatten(self.states)[0].shape[0]
+            kept = self._kept[0].shape[0]
             if isinstance(batch_size, int) and batch_size != kept:
                 raise ValueError(
                     "If an RNN is stateful, the batch size of the input sequences must "
@@ -166,7 +165,7 @@ class RNN(Layer):
             states = list(given) if structure.is_nested(given) else [given]
             self._check_states(states)
         elif self.stateful:
-            states = structure.map_leaves(lambda v: v.value, self.states)
+            states = structure.pack_like(self.states, [v.value for v in self._kept])
         else:
             states = self.get_initial_state(batch_size)
         dtype = getattr(self.cell, "compute_dtype", self.compute_dtype)
@@ -201,8 +200,8 @@ class RNN(Layer):
                 sequences, states, _one_mask(mask), training=training
             )
         if self.stateful:
-            kept = structure.flatten(self.states)
-            for variable, state in zip(kept, structure.flatten(states), strict=True):
+            flat = structure.flatten(states)
+            for variable, state in zip(self._kept, flat, strict=True):
                 variable.assign(state)
         output = outputs if self.return_sequences else last
         if is_float(output.dtype):

@@ -116,8 +116,8 @@ class Bidirectional(Layer):
                     f"layer. Received: {len(initial_state)} states"
                 )
             first, last = list(initial_state[:half]), list(initial_state[half:])
-        y, states = self._run(self.forward_layer, sequences, first, mask, training)
-        back, more = self._run(self.backward_layer, sequences, last, mask, training)
+        y, states = self._directed(self.forward_layer, sequences, first, mask, training)
+        back, more = self._directed(self.backward_layer, sequences, last, mask, training)
         if self.return_sequences:
             back = jnp.flip(back, axis=1)
         output = _MERGES[self.merge_mode](y, back)
@@ -126,7 +126,7 @@ class Bidirectional(Layer):
         outputs = output if self.merge_mode is None else (output,)
         return (*outputs, *states, *more)
 
-    def _run(self, layer, sequences, states, mask, training):
+    def _directed(self, layer, sequences, states, mask, training):
         takes = signature_of(layer.call)
         kwargs = {"training": training} if takes.training else {}
         if takes.mask:

@@ -1,5 +1,7 @@
 """`Callback`: what a loop calls at its turning points."""
 
+from typing import Any
+
 HOOKS = tuple(
     f"on_{event}_{moment}"
     for event in (
@@ -37,8 +39,8 @@ class Callback:
     _takes_lazy_logs = False
 
     def __init__(self):
-        self.params = None
-        self._model = None
+        self.params: Any = None
+        self._model: Any = None
 
     @property
     def model(self):

@@ -148,24 +148,19 @@ class CallbackList(Callback):
 
 
 def _hook(name):
-    if name.endswith(("epoch_begin", "epoch_end")):
+    def of_epoch(self, epoch, logs=None):
+        self._tell(name, logs, epoch)
 
-        def call(self, epoch, logs=None):
-            self._tell(name, logs, epoch)
+    def of_batch(self, batch, logs=None):
+        self._tell(name, logs, batch)
 
-    elif "batch" in name:
+    def of_loop(self, logs=None):
+        self._tell(name, logs)
 
-        def call(self, batch, logs=None):
-            self._tell(name, logs, batch)
-
-    else:
-
-        def call(self, logs=None):
-            self._tell(name, logs)
-
-    call.__name__ = name
-    call.__doc__ = f"Call `{name}` of each callback."
-    return call
+    hook = of_batch if "batch" in name else of_epoch if "epoch" in name else of_loop
+    hook.__name__ = name
+    hook.__doc__ = f"Call `{name}` of each callback."
+    return hook
 
 
 for _name in HOOKS:

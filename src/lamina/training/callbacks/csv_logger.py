@@ -3,6 +3,7 @@
 import csv
 import os
 import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -36,9 +37,9 @@ class CSVLogger(Callback):
         self.filename = os.fspath(filename)
         self.sep = separator
         self.append = append
-        self.keys = None
-        self.csv_file = None
-        self.writer = None
+        self.keys: Any = None
+        self.csv_file: Any = None
+        self.writer: Any = None
         self._header = True
 
     def on_train_begin(self, logs=None):
@@ -55,7 +56,7 @@ class CSVLogger(Callback):
         """Write one line."""
         logs = logs or {}
         if self.writer is None:
-            self._begin(logs)
+            self.writer = self._begin(logs)
         row = {key: _cell(logs[key]) if key in logs else "NA" for key in self.keys}
         self.writer.writerow({"epoch": epoch, **row})
         self.csv_file.flush()
@@ -72,14 +73,15 @@ class CSVLogger(Callback):
         if not any(key.startswith("val_") for key in self.keys):
             # Validation may begin with a later epoch, when the header is written.
             self.keys += [f"val_{key}" for key in self.keys]
-        self.writer = csv.DictWriter(
+        writer = csv.DictWriter(
             self.csv_file,
             fieldnames=["epoch", *self.keys],
             delimiter=self.sep,
             lineterminator="\n",
         )
         if self._header:
-            self.writer.writeheader()
+            writer.writeheader()
+        return writer
 
 
 def _cell(value):

@@ -33,34 +33,27 @@ class EarlyStopping(MonitorCallback):
     """
 
     def __init__(
-        self,
-        monitor="val_loss",
-        min_delta=0,
-        patience=0,
-        verbose=0,
-        mode="auto",
-        baseline=None,
-        restore_best_weights=False,
-        start_from_epoch=0,
-    ):
+        self, monitor="val_loss", min_delta=0, patience=0, verbose=0, mode="auto",
+        baseline=None, restore_best_weights=False, start_from_epoch=0,
+    ):  # fmt: skip
         super().__init__(monitor, mode, min_delta=min_delta)
         self.patience = patience
-        self.verbose = verbose
         self.baseline = baseline
-        self.wait = 0
-        self.stopped_epoch = 0
-        self.restore_best_weights = restore_best_weights
-        self.best_weights = None
-        self.best_epoch = 0
         self.start_from_epoch = start_from_epoch
+        self.restore_best_weights = restore_best_weights
+        self.verbose = verbose
+        self._forget()
+
+    def _forget(self):
+        self.best = None
+        self.best_epoch = 0
+        self.best_weights = None
+        self.stopped_epoch = 0
+        self.wait = 0
 
     def on_train_begin(self, logs=None):
         """Forget the training before."""
-        self.wait = 0
-        self.stopped_epoch = 0
-        self.best = None
-        self.best_weights = None
-        self.best_epoch = 0
+        self._forget()
 
     def on_epoch_end(self, epoch, logs=None):
         """Compare the value with the best so far."""

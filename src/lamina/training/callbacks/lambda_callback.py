@@ -31,15 +31,9 @@ class LambdaCallback(Callback):
     """
 
     def __init__(
-        self,
-        on_epoch_begin=None,
-        on_epoch_end=None,
-        on_train_begin=None,
-        on_train_end=None,
-        on_train_batch_begin=None,
-        on_train_batch_end=None,
-        **kwargs,
-    ):
+        self, on_epoch_begin=None, on_epoch_end=None, on_train_begin=None,
+        on_train_end=None, on_train_batch_begin=None, on_train_batch_end=None, **kwargs,
+    ):  # fmt: skip
         super().__init__()
         functions = {
             "on_epoch_begin": on_epoch_begin,

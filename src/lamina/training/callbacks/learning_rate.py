@@ -2,6 +2,7 @@
 
 import inspect
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -62,10 +63,10 @@ class ReduceLROnPlateau(MonitorCallback):
             )
         super().__init__(monitor, mode, min_delta=min_delta)
         self.factor = factor
-        self.min_lr = min_lr
         self.patience = patience
-        self.verbose = verbose
         self.cooldown = cooldown
+        self.min_lr = min_lr
+        self.verbose = verbose
         self.cooldown_counter = 0
         self.wait = 0
 
@@ -155,6 +156,7 @@ class LearningRateScheduler(Callback):
         model = self.model
         if not hasattr(model.optimizer, "learning_rate"):
             raise ValueError('Optimizer must have a "learning_rate" attribute.')
+        rate: Any
         if _takes_rate(self.schedule):
             rate = self.schedule(epoch, _learning_rate(model))
         else:

@@ -1,6 +1,7 @@
 """What the callbacks that watch one value share."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,9 @@ class MonitorCallback(Callback):
         min_delta: the least change that counts.
     """
 
-    def __init__(self, monitor="val_loss", mode="auto", initial=None, min_delta=0):
+    def __init__(
+        self, monitor="val_loss", mode="auto", initial=None, min_delta: float = 0
+    ):
         super().__init__()
         if mode not in ("auto", "min", "max"):
             warnings.warn(
@@ -30,7 +33,7 @@ class MonitorCallback(Callback):
         self.mode = mode
         self.best = initial
         self.min_delta = abs(min_delta)
-        self.monitor_op = None
+        self.monitor_op: Any = None
 
     def _set_monitor_op(self):
         """Settle which direction is better; the metrics exist only by now."""

@@ -1,5 +1,7 @@
 """`ProgbarLogger`: the progress bar as a callback."""
 
+from typing import Any
+
 from lamina.training.callbacks.callback import Callback
 from lamina.training.progress import Progress
 
@@ -17,7 +19,7 @@ class ProgbarLogger(Callback):
 
     def __init__(self):
         super().__init__()
-        self.progress = None
+        self.progress: Any = None
         self.verbose = 1
         self.epochs = 1
         self._training = False
@@ -41,8 +43,6 @@ class ProgbarLogger(Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         """Start a new line."""
-        if self.progress is None:
-            self._start(epochs=self.epochs)
         self.progress.begin(epoch)
 
     def on_train_batch_end(self, batch, logs=None):

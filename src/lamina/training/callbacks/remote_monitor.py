@@ -31,19 +31,15 @@ class RemoteMonitor(Callback):
     """
 
     def __init__(
-        self,
-        root="http://localhost:9000",
-        path="/publish/epoch/end/",
-        field="data",
-        headers=None,
-        send_as_json=False,
-    ):
+        self, root="http://localhost:9000", path="/publish/epoch/end/", field="data",
+        headers=None, send_as_json=False,
+    ):  # fmt: skip
         super().__init__()
-        self.root = root
-        self.path = path
-        self.field = field
-        self.headers = headers
         self.send_as_json = send_as_json
+        self.headers = headers
+        self.field = field
+        self.path = path
+        self.root = root
 
     def on_epoch_end(self, epoch, logs=None):
         """Send the values."""

@@ -1,5 +1,7 @@
 """`SwapEMAWeights`."""
 
+from typing import Any
+
 import jax.numpy as jnp
 
 from lamina.training.callbacks.callback import Callback
@@ -31,7 +33,7 @@ class SwapEMAWeights(Callback):
     def __init__(self, swap_on_epoch=False):
         super().__init__()
         self.swap_on_epoch = swap_on_epoch
-        self._aside = None  # the weights while the model holds the average
+        self._aside: Any = None  # the weights while the model holds the average
 
     def on_train_begin(self, logs=None):
         """Check the optimizer."""

@@ -1,0 +1,201 @@
+"""Models made again from others, and from JSON."""
+
+import json
+
+from lamina.core import structure
+from lamina.core.config import deserialize_keras_object
+from lamina.core.context import having
+from lamina.core.held import make_again
+from lamina.layers.core import Input, InputLayer
+from lamina.layers.layer import Layer
+from lamina.models.functional import Functional
+from lamina.models.model import Model, _takes_graph
+from lamina.models.sequential import Sequential
+
+
+def clone_model(
+    model,
+    input_tensors=None,
+    clone_function=None,
+    call_function=None,
+    recursive=False,
+    **kwargs,
+):
+    """Make a model of new layers in the form of another; weights start afresh.
+
+    Args:
+        model: the model; its functions are shared, never turned into bytecode.
+        input_tensors: symbolic tensors to draw the graph on, in the structure of the
+            model's inputs; new ones when None.
+        clone_function: `layer -> layer` for each layer but the inputs; when None a
+            layer is made again from its config.
+        call_function: `(layer, *args, **kwargs) -> outputs` for each call in a
+            Functional model.
+        recursive: whether models inside are cloned by the same functions.
+        kwargs: `cache`, a dict from `id(layer)` to the layer to use for it.
+
+    Raises:
+        ValueError: an argument that this kind of model does not take, or inputs of
+            another structure.
+
+    >>> import lamina
+    >>> model = lamina.Sequential([lamina.Input((3,)), lamina.layers.Dense(2)])
+    >>> copy = lamina.models.clone_model(model)
+    >>> copy.layers[0].units, copy.layers[0] is model.layers[0]
+    (2, False)
+    """
+    cache = kwargs.pop("cache", None)
+    if kwargs:
+        raise ValueError(f"Unexpected keyword argument(s): {sorted(kwargs)}")
+    cloned = _Cloning(clone_function, call_function, recursive, cache).clone(
+        model, input_tensors
+    )
+    if isinstance(model, Model) and model.compiled:
+        cloned.compile_from_config(model.get_compile_config())
+    return cloned
+
+
+def model_from_json(json_string, custom_objects=None):
+    """Make a model from what `model.to_json()` returned; weights start afresh.
+
+    Args:
+        json_string: the JSON.
+        custom_objects: a dict from names to classes and functions of yours.
+
+    Raises:
+        ValueError: it is no JSON, or holds a lambda, which is code.
+        TypeError: it needs a class or function that was not lent.
+
+    >>> import lamina
+    >>> model = lamina.Sequential([lamina.Input((3,)), lamina.layers.Dense(2)])
+    >>> lamina.models.model_from_json(model.to_json()).output_shape
+    (None, 2)
+    """
+    with having(held=None):
+        return deserialize_keras_object(
+            json.loads(json_string), custom_objects=custom_objects
+        )
+
+
+class _Cloning:
+    """How layers are cloned and called, the same at every depth."""
+
+    def __init__(self, clone_function, call_function, recursive, cache):
+        self.clone_function = clone_function
+        self.call_function = call_function
+        self.recursive = recursive
+        self.cache = {} if cache is None else cache
+
+    def clone(self, model, input_tensors=None):
+        if isinstance(model, Sequential):
+            return self.sequential(model, input_tensors)
+        if isinstance(model, Functional) or (
+            isinstance(model, Model) and model._graph is not None and self._is_custom
+        ):
+            return self.functional(model, input_tensors)
+        for name in ("clone_function", "call_function"):
+            if getattr(self, name) is not None:
+                raise ValueError(
+                    f"Arguments `clone_function` and `call_function` are only supported "
+                    f"for Sequential and Functional models. Received: {model!r}, a "
+                    f"{type(model).__name__}, with `{name}`."
+                )
+        if input_tensors is not None:
+            raise ValueError(
+                "Argument `input_tensors` is only supported for Sequential and "
+                f"Functional models. Received: {model!r}"
+            )
+        return make_again(model)
+
+    @property
+    def _is_custom(self):
+        return self.clone_function is not None or self.call_function is not None
+
+    def layer(self, layer):
+        """Return the new layer for an old one: always the same one."""
+        if id(layer) not in self.cache:
+            self.cache[id(layer)] = self._new_layer(layer)
+        return self.cache[id(layer)]
+
+    def _new_layer(self, layer):
+        if self.recursive and isinstance(layer, (Functional, Sequential)):
+            return self.clone(layer)
+        if self.clone_function is None or isinstance(layer, InputLayer):
+            return make_again(layer)
+        return self.clone_function(layer)
+
+    def sequential(self, model, input_tensors):
+        if self.call_function is not None and not self.recursive:
+            raise ValueError(
+                "`call_function` is for Functional models. Received a Sequential one, "
+                f"{model.name!r}."
+            )
+        layers = [self.layer(layer) for layer in model.layers]
+        first = _input_like(model, input_tensors)
+        layers = layers if first is None else [first, *layers]
+        new = type(model)(layers, name=model.name, trainable=model.trainable)
+        new.dtype_policy = model.dtype_policy
+        return new
+
+    def functional(self, model, input_tensors):
+        graph = model._graph
+        if input_tensors is None:
+            inputs = structure.map_leaves(_input_again, graph.input)
+        else:
+            inputs = _matching(input_tensors, graph.input)
+        values = dict(
+            zip(map(id, graph.inputs), structure.flatten(inputs), strict=True)
+        )
+        for node in graph.nodes:
+            if all(id(t) in values for t in node.outputs):
+                continue
+            operation = node.operation
+            if isinstance(operation, Layer):
+                operation = self.layer(operation)
+            args, kwargs = node.fill(values)
+            if self.call_function is not None:
+                outputs = self.call_function(operation, *args, **kwargs)
+            else:
+                outputs = operation(*args, **kwargs)
+            for tensor, x in zip(node.outputs, structure.flatten(outputs), strict=True):
+                values[id(tensor)] = x
+        outputs = structure.map_leaves(lambda t: values[id(t)], graph.output)
+        kind = type(model) if _takes_graph(type(model)) else Functional
+        new = kind(inputs=inputs, outputs=outputs, name=model.name)
+        new.trainable = model.trainable
+        return new
+
+
+def _input_again(tensor):
+    layer = tensor.node.operation
+    if isinstance(layer, InputLayer):
+        return make_again(layer).output
+    return Input(batch_shape=tensor.shape, dtype=tensor.dtype)
+
+
+def _input_like(model, input_tensors):
+    """Return what a new stack begins with, or None where the old one has no Input."""
+    if input_tensors is not None:
+        flat = structure.flatten(input_tensors)
+        if len(flat) != 1:
+            raise ValueError(
+                "Argument `input_tensors` must contain a single tensor for a Sequential "
+                f"model. Received: {input_tensors}"
+            )
+        return flat[0]
+    first = model._stack[0] if model._stack else None
+    return make_again(first) if isinstance(first, InputLayer) else None
+
+
+def _matching(input_tensors, struct):
+    """Return input tensors in the structure of a model's inputs."""
+    if not structure.is_nested(struct) and structure.is_nested(input_tensors):
+        if isinstance(input_tensors, (list, tuple)) and len(input_tensors) == 1:
+            input_tensors = input_tensors[0]
+    same = structure.map_leaves(lambda _: 0, struct)
+    if structure.map_leaves(lambda _: 0, input_tensors) != same:
+        raise ValueError(
+            "`input_tensors` must have the same structure as model.input: "
+            f"{struct}. Received: {input_tensors}"
+        )
+    return input_tensors

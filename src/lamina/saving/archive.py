@@ -1,0 +1,261 @@
+"""`.keras` archives: members read in place and checked first, files put whole.
+
+Nothing is ever extracted under a name that a file gives.
+"""
+
+import contextlib
+import io
+import os
+import pathlib
+import re
+import secrets
+import stat
+import struct
+import zipfile
+
+from lamina.saving.hdf5 import FLOOR, RATIO, readable
+
+CONFIG = "config.json"
+METADATA = "metadata.json"
+WEIGHTS = "model.weights.h5"
+ASSETS = "assets"
+_MEMBERS = 10_000
+_TEXT = 1 << 27  # bytes of JSON
+_CHUNK = 1 << 20
+
+
+class Archive:
+    """The members of a `.keras` file, or of a folder with the same files.
+
+    Args:
+        source: a path, or a binary file that is open for reading.
+
+    Raises:
+        ValueError: no zip file, or one with a member that is never read.
+    """
+
+    def __init__(self, source):
+        self.name = repr(str(source)) if _is_path(source) else "The archive"
+        self._zip = None
+        self._folder = None
+        if _is_path(source) and pathlib.Path(source).is_dir():
+            self._folder = pathlib.Path(source)
+            return
+        try:
+            self._zip = zipfile.ZipFile(source)
+        except (zipfile.BadZipFile, OSError, ValueError) as error:
+            raise ValueError(
+                f"{self.name} is not a zip file, which a `.keras` file is, or it is "
+                f"damaged: {error}"
+            ) from error
+        try:
+            self._check()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    def close(self):
+        """Close the file."""
+        if self._zip is not None:
+            self._zip.close()
+
+    def _check(self):
+        members = self._zip.infolist()
+        if len(members) > _MEMBERS:
+            self._refuse(f"{len(members)} members; {_MEMBERS} are allowed")
+        seen = set()
+        for member in members:
+            reason = _bad_name(member.orig_filename)
+            if reason:
+                self._refuse(f"a member of the name {member.orig_filename!r}, {reason}")
+            if member.filename in seen:
+                self._refuse(f"two members of the name {member.filename!r}")
+            seen.add(member.filename)
+            if stat.S_ISLNK(member.external_attr >> 16):
+                self._refuse(f"a link, {member.filename!r}")
+            if member.flag_bits & 1:
+                self._refuse(f"an encrypted member, {member.filename!r}")
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                self._refuse(
+                    f"a member that is compressed with method {member.compress_type}, "
+                    f"{member.filename!r}"
+                )
+            if member.compress_type == zipfile.ZIP_STORED:
+                if member.file_size != member.compress_size:
+                    self._refuse(
+                        f"a member of two sizes, {member.filename!r}: it declares "
+                        f"{member.file_size} bytes and stores {member.compress_size}"
+                    )
+            self._check_size(member.filename, member.file_size, member.compress_size)
+        declared = sum(m.file_size for m in members)
+        stored = sum(m.compress_size for m in members)
+        self._check_size("all members together", declared, stored)
+
+    def _check_size(self, name, declared, stored):
+        if declared > max(FLOOR, RATIO * stored):
+            self._refuse(
+                f"a decompression bomb, {name!r}: it declares {readable(declared)} with "
+                f"{readable(stored)} stored"
+            )
+
+    def _refuse(self, reason):
+        raise ValueError(
+            f"Not allowed: {self.name} holds {reason}. No model is saved like this; the "
+            "file may be meant to do harm."
+        )
+
+    def names(self) -> list:
+        """Return the names of all members."""
+        if self._folder is None:
+            return self._zip.namelist()
+        found = (p for p in self._folder.rglob("*") if p.is_file() and not p.is_symlink())
+        return [p.relative_to(self._folder).as_posix() for p in found]
+
+    def text(self, name) -> str:
+        """Return a member that is text.
+
+        Raises:
+            ValueError: it is missing, too large, damaged, or no UTF-8.
+        """
+        if name not in self.names():
+            raise ValueError(
+                f"{self.name} has no {name}, so it holds no model. It has: "
+                f"{sorted(self.names())[:10]}"
+            )
+        with self.open(name) as (file, _):
+            data = self._guarded(name, file.read, _TEXT + 1)
+        if len(data) > _TEXT:
+            self._refuse(f"more than {readable(_TEXT)} of text in {name!r}")
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{self.name} is damaged: {name} is no UTF-8.") from error
+
+    @contextlib.contextmanager
+    def open(self, name):
+        """Give a member as `(binary file, bytes stored)`, its checksum tested."""
+        if self._folder is not None:
+            path = self._folder / name
+            with path.open("rb") as file:
+                yield file, path.stat().st_size
+            return
+        member = self._zip.getinfo(name)
+        with self._guarded(name, self._zip.open, member) as file:
+            if member.compress_type == zipfile.ZIP_DEFLATED:
+                yield io.BytesIO(self._guarded(name, file.read)), member.compress_size
+                return
+            # The end of a member is where zipfile compares its checksum.
+            while self._guarded(name, file.read, _CHUNK):
+                pass
+        yield _Window(self._zip.fp, *_place(self._zip.fp, member)), member.file_size
+
+    def _guarded(self, name, read, *args):
+        try:
+            return read(*args)
+        except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError) as error:
+            raise ValueError(f"{self.name} is damaged at {name!r}: {error}") from error
+        except Exception as error:
+            if type(error).__module__ != "zlib":
+                raise
+            raise ValueError(f"{self.name} is damaged at {name!r}: {error}") from error
+
+
+class _Window(io.RawIOBase):
+    """A part of a file as a file of its own."""
+
+    def __init__(self, file, start, size):
+        self._file = file
+        self._start = start
+        self._size = size
+        self._at = 0
+
+    def readable(self):
+        return True
+
+    def seekable(self):
+        return True
+
+    def seek(self, offset, whence=os.SEEK_SET):
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}
+        self._at = max(0, base[whence] + offset)
+        return self._at
+
+    def tell(self):
+        return self._at
+
+    def readinto(self, buffer):
+        count = max(0, min(len(buffer), self._size - self._at))
+        self._file.seek(self._start + self._at)
+        data = self._file.read(count)
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
+def _place(file, member):
+    """Return where the bytes of a stored member begin, and how many there are."""
+    file.seek(member.header_offset + 26)
+    name, extra = struct.unpack("<HH", file.read(4))
+    return member.header_offset + 30 + name + extra, member.file_size
+
+
+def _is_path(source):
+    return isinstance(source, (str, os.PathLike))
+
+
+def _bad_name(name):
+    """Return why a member's name is refused, or None."""
+    parts = name.removesuffix("/").split("/")
+    if "\0" in name or "\\" in name:
+        return "which holds a backslash or a zero byte"
+    if name.startswith("/") or re.match(r"[A-Za-z]:", name):
+        return "which is absolute"
+    if ".." in parts:
+        return "which leaves the archive"
+    if "" in parts or "." in parts:
+        return "which is no plain path"
+    return None
+
+
+@contextlib.contextmanager
+def replacing(path, check=lambda path: None):
+    """Give a new binary file that takes the place of `path` at the end, whole.
+
+    It is written beside `path`, flushed to the disk, checked and renamed. Whatever
+    stops this, `path` is either the old file or the new one.
+
+    Args:
+        path: where the file shall be.
+        check: is called with the path of the finished file before it takes its place.
+    """
+    path = pathlib.Path(path).resolve()
+    part = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.part")
+    try:
+        with part.open("x+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        check(part)
+        if path.exists():
+            part.chmod(stat.S_IMODE(path.stat().st_mode))
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(path):
+    # Not every system opens folders; there the rename is safe without it.
+    with contextlib.suppress(OSError):
+        number = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)

@@ -1,0 +1,250 @@
+"""Reading models and weights from files, as if every file were a stranger's."""
+
+import contextlib
+import json
+import math
+import os
+import pathlib
+
+import numpy as np
+
+from lamina.core.config import deserialize_keras_object
+from lamina.core.context import context, having
+from lamina.initializers.draws import _Random
+from lamina.saving.archive import CONFIG, WEIGHTS, Archive
+from lamina.saving.hdf5 import Weights, readable
+from lamina.saving.state import put_values
+
+# Of each weight there is the value, and what an optimizer keeps of it.
+_COPIES = 6
+_SLACK = 1 << 25
+
+
+def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
+    """Load a whole model that `save_model` or Keras 3 saved.
+
+    No code comes from the file: names in it mean Lamina's own classes, or what you
+    lend here or registered.
+
+    Args:
+        filepath: a `.keras` file, a folder with its members, or an open binary file.
+        custom_objects: a dict from names to classes and functions of yours.
+        compile: whether to compile the model as it was when it was saved.
+        safe_mode: False lets lambdas in, which are code from the file's author.
+
+    Raises:
+        ValueError: there is no such file; it is damaged or meant to do harm; a weight
+            does not fit the architecture.
+        TypeError: it needs a class or function that was not lent; the message shows
+            what to pass.
+
+    >>> import lamina, pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "model.keras")
+    >>> model = lamina.Sequential([lamina.Input((3,)), lamina.layers.Dense(2)])
+    >>> model.save(path)
+    >>> lamina.models.load_model(path).layers[0].units
+    2
+    """
+    if not hasattr(filepath, "read"):
+        _check_model_path(filepath)
+    with Archive(filepath) as archive, _weights_in(archive) as weights:
+        config = _parsed(archive)
+        if not compile:
+            config.pop("compile_config", None)
+        held_to = Budget(weights.declared, archive.name)
+        model = build(config, custom_objects, safe_mode, held_to, archive.name)
+        with having(first_value=None):
+            put_values(model, weights, archive)
+    return model
+
+
+def _check_model_path(filepath):
+    path = pathlib.Path(filepath)
+    name = str(filepath)
+    if path.is_dir() and (path / CONFIG).is_file():
+        return
+    if name.endswith((".h5", ".hdf5")):
+        if not path.is_file():
+            raise ValueError(f"File not found: filepath={name}.")
+        raise ValueError(
+            f"{name!r} is a whole model in the legacy HDF5 format, which Lamina does not "
+            "read yet. Open it in Keras and save it with `model.save('model.keras')`."
+        )
+    if not name.endswith(".keras"):
+        raise ValueError(
+            f"File format not supported: filepath={name}. `load_model` reads `.keras` "
+            "files"
+            + (", and this one does not exist." if not path.exists() else ".")
+            + " For weights alone, make the model and call `model.load_weights(path)`."
+        )
+    if not path.is_file():
+        raise ValueError(
+            f"File not found: filepath={name}. Please ensure the file is an accessible "
+            f"`.keras` zip file.{_neighbours(path)}"
+        )
+    if not _begins_as_zip(path):
+        raise ValueError(
+            f"File not found: filepath={name} is not a zip file, which a `.keras` file "
+            "is. Please ensure the file is an accessible `.keras` zip file."
+        )
+
+
+def _begins_as_zip(path):
+    import zipfile
+
+    return zipfile.is_zipfile(path)
+
+
+def _neighbours(path):
+    """Say which models are there, beside the one that is not."""
+    folder = path.parent
+    if not folder.is_dir():
+        return f" There is no folder {str(folder)!r}."
+    there = sorted(p.name for p in folder.glob("*.keras"))[:5]
+    return f" In its folder there are: {', '.join(there)}." if there else ""
+
+
+@contextlib.contextmanager
+def _weights_in(archive):
+    if WEIGHTS not in archive.names():
+        raise ValueError(
+            f"{archive.name} has no {WEIGHTS}. It has: {sorted(archive.names())[:10]}"
+        )
+    with archive.open(WEIGHTS) as (file, stored):
+        with Weights(file, stored, f"{WEIGHTS} in {archive.name}") as weights:
+            yield weights
+
+
+def _parsed(archive):
+    try:
+        config = json.loads(archive.text(CONFIG))
+    except (ValueError, RecursionError) as error:
+        if not isinstance(error, (json.JSONDecodeError, RecursionError)):
+            raise
+        raise ValueError(
+            f"{archive.name} is damaged: {CONFIG} is no JSON: {error}"
+        ) from error
+    if not isinstance(config, dict) or "class_name" not in config:
+        raise ValueError(f"{archive.name} is damaged: {CONFIG} describes no model.")
+    return config
+
+
+def build(config, custom_objects, safe_mode, first_value, name):
+    """Make a model from its config, with nothing but names from the registry.
+
+    Args:
+        config: the parsed config.
+        custom_objects: names that the caller lends.
+        safe_mode: False lets lambdas in.
+        first_value: stands in for the initializers of Variables.
+        name: what to call the file in errors.
+    """
+    lent = {**(context.custom_objects or {}), **(custom_objects or {})}
+    fields = {
+        "custom_objects": lent,
+        "safe_mode": safe_mode is not False,
+        "held": None,
+        "shared": {},
+        "first_value": first_value,
+    }
+    try:
+        with having(**fields):
+            model = deserialize_keras_object(config)
+    except (AttributeError, LookupError, RecursionError, OverflowError) as error:
+        raise ValueError(
+            f"{name} has a {CONFIG} that describes no model: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if not hasattr(model, "load_own_variables"):
+        raise ValueError(
+            f"{name} holds a {type(model).__name__}, which is neither a model nor a layer."
+        )
+    return model
+
+
+class Budget:
+    """First values for Variables, and a limit on what they take together.
+
+    A file says how large its layers are; they may not be larger than the weights that
+    it holds for them.
+    """
+
+    def __init__(self, declared, name):
+        self.limit = _COPIES * declared + _SLACK
+        self.declared = declared
+        self.name = name
+        self.spent = 0
+
+    def __call__(self, initializer, shape, dtype):
+        """Return zeros in place of random values, which the file's replace."""
+        self.spent += math.prod(shape) * np.dtype(dtype).itemsize
+        if self.spent > self.limit:
+            raise ValueError(
+                f"Not allowed: the architecture in {self.name} makes weights of more "
+                f"than {readable(self.spent)}, the last one of shape {tuple(shape)}, but "
+                f"the file holds {readable(self.declared)} of them."
+            )
+        if isinstance(initializer, _Random) and _reads_all(context.calling):
+            return np.zeros(shape, dtype)
+        return initializer(shape, dtype=dtype)
+
+
+def _reads_all(calling):
+    """Tell whether the layer that makes a Variable is sure to load it, or to raise."""
+    if not calling:
+        return False
+    method = type(calling[-1]).load_own_variables
+    return method.__module__.startswith("lamina.")
+
+
+def load_weights(model, filepath, skip_mismatch=False, **kwargs):
+    """Load weights into a model that is built, by their place in it.
+
+    Args:
+        model: the model.
+        filepath: a `.weights.h5` or `.keras` file.
+        skip_mismatch: warn of layers that do not fit and leave them as they are.
+        kwargs: `objects_to_skip`, a list of layers to leave out (`.weights.h5` only).
+
+    Raises:
+        ValueError: there is no such file, the model is not built, or a layer's weights
+            have other shapes; the message names it and both shapes.
+    """
+    skip = kwargs.pop("objects_to_skip", None)
+    by_name = kwargs.pop("by_name", None)
+    if kwargs:
+        raise ValueError(f"Invalid keyword arguments: {kwargs}")
+    name = os.fspath(filepath)
+    if by_name is not None:
+        raise ValueError(
+            "`by_name` only supports loading legacy '.h5' or '.hdf5' files. "
+            f"Received: {name}"
+        )
+    if not name.endswith((".keras", ".weights.h5")):
+        raise ValueError(
+            f"File format not supported: filepath={name}. `load_weights` reads "
+            "`.weights.h5` and `.keras` files."
+        )
+    if skip is not None and not name.endswith(".weights.h5"):
+        raise ValueError(
+            "`objects_to_skip` only supports loading '.weights.h5' files. "
+            f"Received: {name}"
+        )
+    path = pathlib.Path(filepath)
+    if not path.is_file():
+        raise ValueError(f"File not found: filepath={name}.")
+    if not model.built:
+        raise ValueError(
+            "You are loading weights into a model that has not yet been built. Try "
+            "building the model first by calling it on some data or by using `build()`."
+        )
+    with contextlib.ExitStack() as stack:
+        if name.endswith(".keras"):
+            archive = stack.enter_context(Archive(path))
+            weights = stack.enter_context(_weights_in(archive))
+        else:
+            weights = Weights(path, path.stat().st_size, repr(name))
+            stack.enter_context(weights)
+        put_values(model, weights, skip_mismatch=skip_mismatch, skip=skip or ())
+
+

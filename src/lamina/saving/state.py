@@ -1,0 +1,184 @@
+"""The values of a model: taken out for a file, put back from one."""
+
+import contextlib
+import pathlib
+import tempfile
+import warnings
+import zlib
+
+import numpy as np
+
+from lamina.core.walk import generators, objects, walk
+from lamina.saving.archive import ASSETS
+
+
+def values_of(root, seeds=False, skip=()) -> dict:
+    """Return what to write of `root`: path -> (name, values by key).
+
+    Args:
+        root: a model.
+        seeds: whether the states of its random generators are among them. Keras
+            passes over them.
+        skip: objects to leave out.
+
+    Raises:
+        ValueError: an object gives values that are no numbers.
+    """
+    skipped = {id(thing) for thing in skip}
+    found = {}
+    for path, thing in objects(root).items():
+        if id(thing) in skipped:
+            continue
+        own = {}
+        thing.save_own_variables(own)
+        name = getattr(thing, "name", None)
+        own = {str(key): np.asarray(value) for key, value in own.items()}
+        for key, value in own.items():
+            if value.dtype.kind in "OUM":
+                raise ValueError(
+                    f"{type(thing).__name__} {name!r} gave a value of dtype "
+                    f"{value.dtype} for {key!r} in `save_own_variables`. Files hold "
+                    "numbers; texts belong into `save_assets`."
+                )
+        found[path] = (name if isinstance(name, str) else None), own
+        if seeds:
+            for attribute, generator in generators(thing).items():
+                where = f"{path}/{attribute}" if path else attribute
+                state = {"0": np.asarray(generator.state.raw_value)}
+                found.setdefault(where, (None, state))
+    return found
+
+
+def checksum(value) -> int:
+    """Return a checksum of an array's bytes."""
+    return zlib.crc32(np.ascontiguousarray(value).view(np.uint8).reshape(-1))
+
+
+def put_values(root, weights, archive=None, skip_mismatch=False, skip=()) -> None:
+    """Put the values of a file into a model.
+
+    Args:
+        root: the model.
+        weights: the file's `Weights`.
+        archive: the Archive it is a member of, for vocabularies and other assets.
+        skip_mismatch: warn of what does not fit and leave it as it is.
+        skip: objects to leave out.
+
+    Raises:
+        ValueError: something does not fit; the first such is told in full, all by name.
+    """
+    skipped = {id(thing) for thing in skip}
+    places = {}
+    for path, thing in walk(root):
+        places.setdefault(id(thing), (thing, []))[1].append(path)
+    failed = {}
+    for key, (thing, paths) in places.items():
+        if key in skipped:
+            continue
+        try:
+            _put_one(thing, paths, weights, archive)
+        except Exception as error:
+            failed[key] = thing, error
+    if not failed:
+        return
+    message = _failures(list(failed.values()), weights)
+    if skip_mismatch:
+        warnings.warn(message, stacklevel=4)
+        return
+    raise ValueError(message) from next(iter(failed.values()))[1]
+
+
+def _put_one(thing, paths, weights, archive):
+    """Fill one object from the first of its places that fits."""
+    found = [(p, s) for p in paths if (s := weights.section(p)) is not None]
+    filled = [(p, s) for p, s in found if s]
+    errors = []
+    for path, section in filled or found or [(paths[0], {})]:
+        try:
+            _load(thing, section)
+            break
+        except Exception as error:
+            errors.append(error)
+    else:
+        raise errors[0]
+    for attribute, generator in generators(thing).items():
+        section = weights.section(f"{path}/{attribute}" if path else attribute)
+        if section is not None and "0" in section and section.shape("0") == (2,):
+            generator.state.assign(section["0"])
+    if archive is not None and hasattr(type(thing), "load_assets"):
+        with assets_of(archive, path) as folder:
+            if folder is not None:
+                thing.load_assets(folder)
+
+
+def _load(thing, section):
+    if not hasattr(thing, "_own_variables"):
+        if section:  # an optimizer that was not saved keeps its first state
+            thing.load_own_variables(section)
+        return
+    if type(thing).load_own_variables.__module__.startswith("lamina."):
+        own = thing._own_variables()
+        if len(section) == len(own):
+            _check_shapes(thing, own, section)
+    thing.load_own_variables(section)
+
+
+def _check_shapes(layer, own, section):
+    for i, variable in enumerate(own):
+        if str(i) not in section:
+            raise ValueError(
+                f"Layer {layer.name!r} ({type(layer).__name__}) has a weight "
+                f"{variable.path!r}, number {i}. The file holds {sorted(section)}."
+            )
+        shape = section.shape(str(i))
+        if shape != tuple(variable.shape):
+            raise ValueError(
+                f"The shapes must match: layer {layer.name!r} "
+                f"({type(layer).__name__}) has a weight {variable.path!r} of shape "
+                f"{tuple(variable.shape)}. The file holds shape {shape} for it."
+            )
+
+
+def _failures(failed, weights):
+    thing, error = failed[0]
+    names = [getattr(one, "name", type(one).__name__) for one, _ in failed]
+    return (
+        f"{weights.name} does not fit the model: {len(failed)} object(s) could not be "
+        f"loaded. The first, {type(thing).__name__} {names[0]!r}:\n\n{error}\n\n"
+        f"All of them: {names}. "
+        "`load_weights(..., skip_mismatch=True)` passes over what does not fit."
+    )
+
+
+# ---- assets --------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def written_assets(root):
+    """Give a list of `(member, path)` of the files that layers write for themselves."""
+    with tempfile.TemporaryDirectory() as temporary:
+        top = pathlib.Path(temporary)
+        for path, thing in objects(root).items():
+            if hasattr(type(thing), "save_assets"):
+                folder = top / path
+                folder.mkdir(parents=True, exist_ok=True)
+                thing.save_assets(str(folder))
+        files = sorted(p for p in top.rglob("*") if p.is_file())
+        yield [(f"{ASSETS}/{p.relative_to(top).as_posix()}", p) for p in files]
+
+
+@contextlib.contextmanager
+def assets_of(archive, path):
+    """Give a folder with copies of the assets of one object; None where there are none."""
+    prefix = f"{ASSETS}/{path}/" if path else f"{ASSETS}/"
+    names = [n for n in archive.names() if n.startswith(prefix) and n[-1] != "/"]
+    if not names:
+        yield None
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            target = pathlib.Path(folder, *name.removeprefix(prefix).split("/"))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with archive.open(name) as (file, _):
+                target.write_bytes(file.read())
+        yield folder

@@ -1,0 +1,347 @@
+"""Writing models and weights to files: whole or not at all, and proven to load."""
+
+import contextlib
+import datetime
+import io
+import json
+import os
+import pathlib
+import random
+import shutil
+import tempfile
+import warnings
+import weakref
+import zipfile
+
+import numpy as np
+
+from lamina._version import __version__
+from lamina.core import naming
+from lamina.core.config import serialize_keras_object, serialize_shared
+from lamina.core.context import having
+from lamina.core.held import Held
+from lamina.core.walk import objects
+from lamina.saving import hdf5
+from lamina.saving.archive import (
+    CONFIG,
+    METADATA,
+    WEIGHTS,
+    Archive,
+    replacing,
+)
+from lamina.saving.hdf5 import Weights
+from lamina.saving.reading import build
+from lamina.saving.state import checksum, values_of, written_assets
+
+# The version of Keras whose format this is.
+_FORMAT = "3.15.1"
+# Architectures that were made again from their config once.
+_proven = weakref.WeakKeyDictionary()
+
+
+def save_model(model, filepath, overwrite=True, zipped=None, **kwargs):
+    """Save a whole model: architecture, weights, compile and optimizer state.
+
+    The file is written beside `filepath`, read back, compared, and only then takes its
+    place: whatever happens meanwhile, a file that was there stays whole. Keras 3 reads
+    it too.
+
+    Args:
+        model: the model.
+        filepath: where to, ending in `.keras`; or a binary file open for writing.
+        overwrite: whether a file that is there is replaced.
+        zipped: False writes a folder with the same members.
+        kwargs: none; older arguments of Keras are refused by name.
+
+    Raises:
+        ValueError: another ending, or a model that could not be loaded again; the
+            message names the layer.
+        FileExistsError: the file is there and `overwrite` is False.
+
+    >>> import lamina, pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "model.keras")
+    >>> model = lamina.Sequential([lamina.Input((3,)), lamina.layers.Dense(2)])
+    >>> lamina.saving.save_model(model, path)
+    >>> path.exists()
+    True
+    """
+    if "save_format" in kwargs:
+        raise ValueError(
+            "The `save_format` argument is deprecated: the ending of the file name says "
+            f"it, `.keras`. Received: save_format={kwargs['save_format']!r}"
+        )
+    kwargs.pop("include_optimizer", None)
+    if kwargs:
+        raise ValueError(
+            f"The following argument(s) are not supported: {sorted(kwargs)}"
+        )
+    opened = hasattr(filepath, "write")
+    if not opened:
+        _check_model_path(filepath, zipped, overwrite)
+    if not model.built:
+        warnings.warn(
+            "You are saving a model that has not yet been built. It might not contain "
+            "any weights yet. Consider building the model first by calling it on some "
+            "data.",
+            stacklevel=2,
+        )
+    held = Held(things=False)
+    config = _written_config(model, held)
+    values = values_of(model, seeds=True)
+
+    def check(path):
+        _compare(path, values)
+        _prove(model, config, held, values)
+
+    with written_assets(model) as assets:
+        if opened:
+            data = io.BytesIO()
+            _write_archive(data, config, values, assets)
+            check(io.BytesIO(data.getbuffer()))
+            filepath.write(data.getbuffer())
+        elif zipped is False:
+            _write_folder(pathlib.Path(filepath), config, values, assets)
+            check(filepath)
+        else:
+            with replacing(filepath, check) as file:
+                _write_archive(file, config, values, assets)
+
+
+def _check_model_path(filepath, zipped, overwrite):
+    name = os.fspath(filepath)
+    if zipped is False and name.endswith(".keras"):
+        raise ValueError(
+            "When using `zipped=False`, the `filepath` argument should not end in "
+            f"`.keras`. Received: filepath={name}"
+        )
+    if zipped is not False and name.endswith((".h5", ".hdf5")):
+        raise ValueError(
+            "Lamina does not write whole models in the legacy HDF5 format. Use "
+            "`model.save('model.keras')`, or `model.save_weights('model.weights.h5')` "
+            f"for the weights alone. Received: filepath={name}"
+        )
+    if zipped is not False and not name.endswith(".keras"):
+        raise ValueError(
+            "Invalid filepath extension for saving: a model is saved as `.keras`. "
+            f"Received: filepath={name}"
+        )
+    _check_place(filepath, overwrite)
+
+
+def _check_place(filepath, overwrite):
+    path = pathlib.Path(filepath)
+    if path.exists() and not overwrite:
+        raise FileExistsError(
+            f"{str(path)!r} exists, and `overwrite=False` keeps it. Save under another "
+            "name, or pass `overwrite=True`."
+        )
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"There is no folder {str(path.parent)!r} to save {path.name!r} in."
+        )
+
+
+def _written_config(model, held):
+    try:
+        with having(held=held):
+            return json.dumps(serialize_shared(model))
+    except Exception as error:
+        culprit = _culprit(model, lambda x: json.dumps(serialize_keras_object(x)))
+        raise ValueError(
+            f"{_named(culprit or model)} cannot be saved, because its config is no plain "
+            f"data: {error}{_FIX}"
+        ) from error
+
+
+_FIX = (
+    "\nA layer of your own keeps each argument of `__init__` as an attribute of its "
+    "name, or has `get_config` and `from_config` that match. To save the weights alone: "
+    "`model.save_weights('model.weights.h5')`."
+)
+
+
+def _culprit(model, attempt):
+    """Return the innermost object for which `attempt` fails, or None."""
+    for thing in reversed(objects(model).values()):
+        if thing is not model:
+            try:
+                attempt(thing)
+            except Exception:
+                return thing
+    return None
+
+
+def _named(thing):
+    kind = "Model" if hasattr(thing, "fit") else "Layer"
+    return f"{kind} {getattr(thing, 'name', '')!r} ({type(thing).__name__})"
+
+
+# ---- the members -----------------------------------------------------------------
+
+
+def _metadata():
+    now = datetime.datetime.now().strftime("%Y-%m-%d@%H:%M:%S")
+    return json.dumps(
+        {"keras_version": _FORMAT, "date_saved": now, "lamina_version": __version__}
+    )
+
+
+def _write_archive(file, config, values, assets):
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(METADATA, _metadata())
+        archive.writestr(CONFIG, config)
+        with tempfile.TemporaryFile() as weights:
+            hdf5.write(weights, values)
+            weights.seek(0)
+            with archive.open(WEIGHTS, "w", force_zip64=True) as member:
+                shutil.copyfileobj(weights, member, 1 << 20)
+        for name, path in assets:
+            archive.write(path, name)
+
+
+def _write_folder(folder, config, values, assets):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in ((METADATA, _metadata()), (CONFIG, config)):
+        with replacing(folder / name) as file:
+            file.write(text.encode())
+    with replacing(folder / WEIGHTS) as file:
+        hdf5.write(file, values)
+    for name, path in assets:
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(target) as file:
+            file.write(path.read_bytes())
+
+
+# ---- the proof -------------------------------------------------------------------
+
+
+def _compare(source, values):
+    """Raise unless a file on the disk holds exactly `values`."""
+    with Archive(source) as archive, archive.open(WEIGHTS) as (file, stored):
+        with Weights(file, stored, WEIGHTS) as weights:
+            _compare_weights(weights, values)
+
+
+def _compare_weights(weights, values):
+    for path, (_, own) in values.items():
+        section = weights.section(path) or {}
+        for key, value in own.items():
+            place = f"{path}/vars/{key}"
+            if key not in section:
+                raise OSError(f"{place} is missing from the file that was just written.")
+            read = section[key]
+            if read.shape != value.shape or checksum(read) != checksum(value):
+                raise OSError(f"{place} reads back as something else than was written.")
+
+
+def _prove(model, config, held, values):
+    """Raise unless the config makes a model into which the values fit.
+
+    No weight is computed for it, and nothing outside notices.
+    """
+    parsed = json.loads(config)
+    parsed.pop("compile_config", None)
+    kind = json.dumps(parsed, sort_keys=True)
+    if _proven.get(model) == kind:
+        return
+
+    def remade(config):
+        with _unnoticed():
+            return build(config, held.classes, False, _blank, "The model")
+
+    try:
+        fresh = remade(parsed)
+    except Exception as error:
+        culprit = _culprit(model, lambda x: remade(serialize_keras_object(x)))
+        raise ValueError(
+            f"{_named(culprit or model)} cannot be made again from its config, so the "
+            f"model could not be loaded: {error}{_FIX}"
+        ) from error
+    made = objects(fresh)
+    for path, thing in objects(model).items():
+        if not hasattr(thing, "_own_variables"):
+            continue
+        if path not in made:
+            raise ValueError(
+                f"{_named(thing)} at {path!r} is missing from the model that its config "
+                f"makes, so its weights could not be loaded.{_FIX}"
+            )
+        _prove_layer(thing, made[path], values[path][1])
+    _proven[model] = kind
+
+
+def _prove_layer(thing, made, own):
+    if not type(thing).load_own_variables.__module__.startswith("lamina."):
+        return  # what it makes of its values is known to itself alone
+    expected = {str(i): tuple(v.shape) for i, v in enumerate(made._own_variables())}
+    saved = {key: value.shape for key, value in own.items()}
+    if expected != saved and (own or expected):
+        raise ValueError(
+            f"{_named(thing)} is saved with weights of the shapes "
+            f"{list(saved.values())}, but the layer that its config makes has "
+            f"{list(expected.values())}, so the model could not be loaded. Make all "
+            f"weights in `__init__` or `build`.{_FIX}"
+        )
+
+
+def _blank(initializer, shape, dtype):
+    """Give a Variable a first value that takes no memory and is never used."""
+    return np.broadcast_to(np.zeros((), dtype), shape)
+
+
+@contextlib.contextmanager
+def _unnoticed():
+    """Leave automatic names, Python's random numbers and warnings as they are."""
+    counts, state = naming._counts.copy(), random.getstate()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        naming._counts.clear()
+        naming._counts.update(counts)
+        random.setstate(state)
+
+
+def save_weights(model, filepath, overwrite=True, max_shard_size=None, **kwargs):
+    """Save the weights of a model that is built, in the layout of Keras 3.
+
+    Args:
+        model: the model.
+        filepath: where to, ending in `.weights.h5`.
+        overwrite: whether a file that is there is replaced.
+        max_shard_size: None; one file holds all.
+        kwargs: `objects_to_skip`, a list of layers to leave out.
+
+    Raises:
+        ValueError: another ending, or the model is not built.
+        FileExistsError: the file is there and `overwrite` is False.
+    """
+    skip = kwargs.pop("objects_to_skip", None) or ()
+    if kwargs:
+        raise ValueError(f"Invalid keyword arguments: {kwargs}")
+    name = os.fspath(filepath)
+    if max_shard_size is not None:
+        raise ValueError(
+            "Lamina does not split weights into several files yet. Leave out "
+            f"`max_shard_size`. Received: max_shard_size={max_shard_size}"
+        )
+    if not name.endswith(".weights.h5"):
+        raise ValueError(
+            f"The filename must end in `.weights.h5`. Received: filepath={name}"
+        )
+    if not model.built:
+        raise ValueError(
+            "You are saving a model that has not yet been built. Try building the model "
+            "first by calling it on some data or by using `build()`."
+        )
+    _check_place(filepath, overwrite)
+    values = values_of(model, skip=skip)
+
+    def check(path):
+        with Weights(path, path.stat().st_size, name) as weights:
+            _compare_weights(weights, values)
+
+    with replacing(filepath, check) as file:
+        hdf5.write(file, values)
