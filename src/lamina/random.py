@@ -90,7 +90,8 @@ def randint(shape, minval, maxval, dtype="int32", seed=None):
     """
     if not is_int(dtype):
         raise ValueError(
-            f"`lamina.random.randint` requires an integer dtype. Received: dtype={dtype}"
+            "`lamina.random.randint` requires an integer dtype. Received: "
+            f"dtype={dtype}"
         )
     key = draw_seed(seed)
     return jax.random.randint(key, tuple(shape), minval, maxval, canonical(dtype))
@@ -190,7 +191,8 @@ def dropout(inputs, rate, noise_shape=None, seed=None):
         return infer(lambda v: v, inputs)
     if not 0 <= rate <= 1:
         raise ValueError(
-            f"`rate` should be a scalar number in the range [0, 1]. Received: rate={rate}"
+            "`rate` should be a scalar number in the range [0, 1]. Received: "
+            f"rate={rate}"
         )
     x = tensor(inputs)
     if rate in (0, 1):

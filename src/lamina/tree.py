@@ -121,7 +121,8 @@ def pack_sequence_as(structure, flat_sequence):
     if len(leaves) != len(values):
         raise ValueError(
             "Could not pack sequence. Structure had "
-            f"{len(leaves)} atoms, but flat_sequence had {len(values)} items. Received: "
+            f"{len(leaves)} atoms, but flat_sequence had {len(values)} items. "
+            "Received: "
             f"structure={structure}, flat_sequence={flat_sequence}"
         )
     remaining = iter(values)

@@ -296,7 +296,8 @@ def _decode(config, names=None):
         return _op_from(OPS[module, name], inner)
     if not isinstance(name, str) or not isinstance(inner, (dict, type(None))):
         raise TypeError(
-            f"A config needs a class name and a dict of arguments. Received: {config!r}"
+            "A config needs a class name and its arguments. Expected 'config' to be a "
+            f"dict. Received: {config!r}"
         )
     cls = None
     if names and name in names and custom(name) is None and not registered:
@@ -340,7 +341,10 @@ def _build(cls, name, inner, config):
 
 def _named(name):
     if not isinstance(name, str):
-        raise TypeError(f"A function's config must be its name. Received: {name!r}")
+        raise TypeError(
+            "A function's config is its name. Expected 'config' to be a non-null str. "
+            f"Received: {name!r}"
+        )
     found = custom(name)
     if found is not None:
         return found

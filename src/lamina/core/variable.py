@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lamina.core import registry
 from lamina.core.context import context, current_path
 from lamina.core.dtypes import is_float, standardize_dtype
 from lamina.core.naming import automatic_name
@@ -95,7 +96,7 @@ class Variable:
     """A named cell that holds one array and keeps its identity.
 
     Args:
-        initializer: the first value, or a callable `(shape, dtype=...)`.
+        initializer: the first value, a callable `(shape, dtype=...)`, or its name.
         shape: the shape for a callable initializer; may not hold None.
         dtype: the dtype; None takes that of the value, else `floatx()`.
         trainable: whether optimizers change it.
@@ -161,6 +162,8 @@ class Variable:
     def _first_value(self, initializer, shape, dtype, layout):
         given = dtype
         dtype = standardize_dtype(dtype)
+        if isinstance(initializer, str):
+            initializer = registry.public("initializers").get(initializer)
         with jax.ensure_compile_time_eval():
             if callable(initializer):
                 if shape is None:

@@ -121,8 +121,8 @@ def _read(config, custom_objects, safe_mode):
     if (context.safe_mode if safe_mode is None else safe_mode) is not False:
         raise ValueError(
             "The config of this `Lambda` layer holds a Python lambda as bytecode, which "
-            "is code from its author and could do anything to this machine. If you trust "
-            "where it comes from, pass `safe_mode=False` to the call that loads it; "
+            "is code from its author: loading it allows arbitrary code execution on this "
+            "machine. If you trust where it comes from, pass `safe_mode=False` to the call that loads it; "
             "better, replace the lambda by a named function registered with "
             "`@lamina.saving.register_keras_serializable()`."
         )

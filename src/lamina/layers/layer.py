@@ -373,7 +373,7 @@ class Layer:
             initializer = "glorot_uniform" if is_float(dtype) else "zeros"
         variable = Variable(
             initializers.get(initializer),
-            shape=tuple(shape) if shape is not None else (),
+            shape=shape if shape is not None else (),
             dtype=dtype,
             trainable=trainable,
             autocast=autocast,
@@ -465,18 +465,16 @@ class Layer:
         return _unique(x for x in self._owned() if isinstance(x, Layer))
 
     def _flatten_layers(self, include_self=True, recursive=True):
-        if include_self:
-            yield self
-        seen = {id(self)}
+        found = {id(self): self}
         queue = list(self._inner_layers())
         while queue:
             layer = queue.pop(0)
-            if id(layer) in seen:
+            if id(layer) in found:
                 continue
-            seen.add(id(layer))
-            yield layer
+            found[id(layer)] = layer
             if recursive:
                 queue = layer._inner_layers() + queue
+        return list(found.values())[0 if include_self else 1 :]
 
     @property
     def variables(self) -> list:
@@ -720,11 +718,9 @@ class Layer:
         }
         if self.activity_regularizer is not None:
             config["activity_regularizer"] = encode_parameter(self.activity_regularizer)
-        own = [n for n in _all_parameters(type(self)) if n not in _BASE]
-        if not type(self).__module__.startswith("lamina."):
-            given = self._given_arguments()
-        else:
-            given = {}
+        author = _author_of_config(type(self))
+        own = [n for n in _all_parameters(author) if n not in _BASE]
+        given = {} if author.__module__.startswith("lamina.") else self._given_arguments()
         for name in own:
             if name in given:
                 config[name] = encode_parameter(given[name])
@@ -774,6 +770,17 @@ _BASE = ("activity_regularizer", "trainable", "dtype", "autocast", "name")
 
 
 @functools.cache
+def _author_of_config(cls):
+    """Return the class whose parameters belong into a config without further word.
+
+    Who writes `get_config` for a class of theirs adds its parameters there.
+    """
+    if cls.get_config.__module__.startswith("lamina."):
+        return cls
+    return next(c for c in cls.__mro__ if c.__module__.startswith("lamina."))
+
+
+@functools.cache
 def _all_parameters(cls) -> list[str]:
     """Return constructor parameters, followed through `**kwargs` to base classes."""
     names = []
@@ -787,13 +794,13 @@ def _all_parameters(cls) -> list[str]:
     return names
 
 
-def _leaves(value):
-    if isinstance(value, (list, tuple, set)):
-        for item in value:
-            yield from _leaves(item)
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _leaves(item)
+def _leaves(value, outer=()):
+    if isinstance(value, (list, tuple, set, dict)):
+        if id(value) in outer:
+            return
+        outer = (*outer, id(value))
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(item, outer)
     elif not isinstance(value, (str, int, float, bool, type(None))):
         yield value
 

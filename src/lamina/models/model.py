@@ -577,7 +577,15 @@ class Model(Layer):
 
     def compile_from_config(self, config):
         """Compile with what `get_compile_config` returned."""
-        if config:
+        if config and type(self).compile is not Model.compile:
+            warnings.warn(
+                f"`compile()` was not called as part of model loading because the "
+                f"`compile()` method of {type(self).__name__} is custom. Write "
+                "`get_compile_config()` and `compile_from_config()` for it, or call "
+                "`compile()` yourself.",
+                stacklevel=2,
+            )
+        elif config:
             settings = {k: deserialize_keras_object(v) for k, v in config.items()}
             self.compile(**settings)
             if self.optimizer is not None and self.built:

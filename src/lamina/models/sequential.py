@@ -87,6 +87,8 @@ class Sequential(Model):
 
     def pop(self, rebuild=True):
         """Take the top layer off the stack and return it."""
+        if not self._stack:
+            raise IndexError(f"Sequential model {self.name!r} has no layers to pop.")
         layer = self._stack.pop()
         self._graph = None
         self.built = False
@@ -229,6 +231,11 @@ class Sequential(Model):
             return super().from_config(config)
         model = cls(name=config.get("name"))
         for data in config["layers"]:
+            if not isinstance(data, dict) or "config" not in data:
+                raise ValueError(
+                    f"A layer of {model.name!r} has no config. Expected a dictionary "
+                    f"containing a 'config' key. Received: {data!r}"
+                )
             layer = deserialize_keras_object(data, custom_objects=custom_objects)
             model.add(layer, rebuild=False)
         model._rebuild()

@@ -71,7 +71,7 @@ def _cast(x, dtype):
 def saturate_cast(x, dtype):
     """Return `x` in another dtype; what does not fit becomes its nearest number."""
     x, dtype = tensor(x), canonical(dtype)
-    if x.dtype == dtype or x.dtype == bool or dtype == bool:
+    if x.dtype == dtype or "bool" in (x.dtype.name, dtype.name):
         return x.astype(dtype)
     wide, narrow = _limits(x.dtype), _limits(dtype)
     low, high = builtins.max(wide[0], narrow[0]), builtins.min(wide[1], narrow[1])

@@ -42,7 +42,8 @@ def rearrange(tensor, pattern, **axes_lengths):
         )
     if len(before) != x.ndim:
         raise ValueError(
-            f"`rearrange` expected {len(before)} axes for pattern {pattern!r}. Received: "
+            f"`rearrange` expected {len(before)} axes for pattern {pattern!r}. "
+            "Received: "
             f"shape {x.shape}"
         )
     sizes = dict(axes_lengths)

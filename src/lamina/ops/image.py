@@ -68,7 +68,8 @@ def _colours(images, data_format, name):
     x, close = _open(images, data_format, name)
     if x.shape[-1] != 3:
         raise ValueError(
-            f"`{name}` expected images with 3 channels. Received: {x.shape[-1]} channels "
+            f"`{name}` expected images with 3 channels. Received: {x.shape[-1]} "
+            "channels "
             f"of images.shape={jnp.shape(images)}"
         )
     return x, close
@@ -184,7 +185,7 @@ def resize(
         x = jnp.pad(x, around, constant_values=fill_value)
     shape = (x.shape[0], height, width, x.shape[-1])
     y = jax.image.resize(x, shape, _METHODS[interpolation], antialias=antialias)
-    return close(y if y.dtype == dtype else saturate_cast(y, dtype))
+    return close(y if y.dtype == dtype else saturate_cast(jnp.round(y), dtype))
 
 
 @op(config=("interpolation", "fill_mode", "fill_value", "data_format"))
@@ -287,7 +288,8 @@ def perspective_transform(
 
 
 def _homography(start, end):
-    """Solve for h with start = (h0 x + h1 y + h2, h3 x + h4 y + h5) / (h6 x + h7 y + 1)."""
+    """Solve for h with start = (h0 x + h1 y + h2, h3 x + h4 y + h5) / (h6 x + h7 y + "
+    "1)."""
     x, y = end[..., 0], end[..., 1]
     one, zero = jnp.ones_like(x), jnp.zeros_like(x)
     u, v = start[..., 0], start[..., 1]

@@ -105,7 +105,8 @@ def glu(x, axis=-1):
     x = inexact(x)
     if isinstance(x.shape[axis], int) and x.shape[axis] % 2:
         raise ValueError(
-            f"`glu` expected axis {axis} to have an even size. Received: shape {x.shape}"
+            f"`glu` expected axis {axis} to have an even size. Received: shape "
+            f"{x.shape}"
         )
     return jax.nn.glu(x, axis)
 
@@ -209,7 +210,8 @@ def max_pool(inputs, pool_size, strides=None, padding="valid", data_format=None)
 
 # fmt: off
 average_pool = _op("average_pool",
-    lambda inputs, pool_size, strides=None, padding="valid", data_format=None: _pool(kernels.average_pool, inputs, pool_size, strides, padding, data_format ),
+    lambda inputs, pool_size, strides=None, padding="valid", data_format=None:
+        _pool(kernels.average_pool, inputs, pool_size, strides, padding, data_format ),
     "Return the mean of each window; arguments as for `max_pool`.",
     "pool_size strides padding data_format")
 # fmt: on
@@ -237,7 +239,8 @@ def adaptive_average_pool(inputs, output_size, data_format=None):
 
 # fmt: off
 adaptive_max_pool = _op("adaptive_max_pool",
-    lambda inputs, output_size, data_format=None: _adaptive(inputs, output_size, data_format, jnp.max ),
+    lambda inputs, output_size, data_format=None: _adaptive(inputs, output_size,
+        data_format, jnp.max ),
     "Return maxima of `output_size` windows that cover each dimension evenly.",
     "output_size data_format")
 # fmt: on
@@ -436,7 +439,8 @@ def _multi_hot(inputs, num_classes, axis=-1, dtype=None, sparse=False):
 def _same_shapes(name, target, output):
     if target.shape != output.shape:
         raise ValueError(
-            f"`{name}` expected `target` and `output` to have the same shape. Received: "
+            f"`{name}` expected `target` and `output` to have the same shape. "
+            "Received: "
             f"target.shape={target.shape}, output.shape={output.shape}"
         )
 
@@ -741,7 +745,8 @@ def _pair(value):
 
 
 def _blocks(height, width, kernel_size, dilation, padding, stride):
-    """Return, for each cell of the window, its slices in the padded image, and counts."""
+    """Return, for each cell of the window, its slices in the padded image, and "
+    "counts."""
     (kh, kw), (dh, dw) = _pair(kernel_size), _pair(dilation)
     (ph, pw), (sh, sw) = _pair(padding), _pair(stride)
     rows = (height + 2 * ph - dh * (kh - 1) - 1) // sh + 1

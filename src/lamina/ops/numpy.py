@@ -146,7 +146,8 @@ def clip(x, x_min, x_max):
 
 # fmt: off
 nan_to_num = _op("nan_to_num",
-    lambda x, nan=0.0, posinf=None, neginf=None: jnp.nan_to_num(tensor(x), nan=nan, posinf=posinf, neginf=neginf ),
+    lambda x, nan=0.0, posinf=None, neginf=None: jnp.nan_to_num(tensor(x), nan=nan,
+        posinf=posinf, neginf=neginf ),
     "Replace NaN by `nan`, and the infinities by the largest numbers.",
     "nan posinf neginf")
 # fmt: on
@@ -283,11 +284,13 @@ mean = _reduction("mean", jnp.mean, inexact,
 std = _reduction("std", jnp.std, inexact, "Return √mean((x - mean x)²) over `axis`.")
 var = _reduction("var", jnp.var, inexact, "Return mean((x - mean x)²) over `axis`.")
 max = _op("max",
-    lambda x, axis=None, keepdims=False, initial=None: jnp.max(tensor(x), _axes(axis), keepdims=keepdims, initial=initial ),
+    lambda x, axis=None, keepdims=False, initial=None: jnp.max(tensor(x), _axes(axis),
+        keepdims=keepdims, initial=initial ),
     "Return the largest entry over `axis`, at least `initial`.",
     "axis keepdims initial")
 min = _op("min",
-    lambda x, axis=None, keepdims=False, initial=None: jnp.min(tensor(x), _axes(axis), keepdims=keepdims, initial=initial ),
+    lambda x, axis=None, keepdims=False, initial=None: jnp.min(tensor(x), _axes(axis),
+        keepdims=keepdims, initial=initial ),
     "Return the smallest entry over `axis`, at most `initial`.",
     "axis keepdims initial")
 amax = _reduction("amax", jnp.max, tensor, "Return the largest entry over `axis`.")
@@ -380,10 +383,12 @@ def average(x, axis=None, weights=None):
 
 # fmt: off
 argmax = _op("argmax",
-    lambda x, axis=None, keepdims=False: jnp.argmax(_zeros_apart(tensor(x)), axis, keepdims=keepdims ),
+    lambda x, axis=None, keepdims=False: jnp.argmax(_zeros_apart(tensor(x)), axis,
+        keepdims=keepdims ),
     "Return the position of the first largest entry over `axis`.", "axis keepdims")
 argmin = _op("argmin",
-    lambda x, axis=None, keepdims=False: jnp.argmin(_zeros_apart(tensor(x)), axis, keepdims=keepdims ),
+    lambda x, axis=None, keepdims=False: jnp.argmin(_zeros_apart(tensor(x)), axis,
+        keepdims=keepdims ),
     "Return the position of the first smallest entry over `axis`.", "axis keepdims")
 # fmt: on
 
@@ -397,11 +402,13 @@ def _zeros_apart(x):
 
 # fmt: off
 nanargmax = _op("nanargmax",
-    lambda x, axis=None, keepdims=False: jnp.nanargmax(tensor(x), axis, keepdims=keepdims ),
+    lambda x, axis=None, keepdims=False: jnp.nanargmax(tensor(x), axis,
+        keepdims=keepdims ),
     "Return the position of the first largest entry that is not NaN; -1 if none.",
     "axis keepdims")
 nanargmin = _op("nanargmin",
-    lambda x, axis=None, keepdims=False: jnp.nanargmin(tensor(x), axis, keepdims=keepdims ),
+    lambda x, axis=None, keepdims=False: jnp.nanargmin(tensor(x), axis,
+        keepdims=keepdims ),
     "Return the position of the first smallest entry that is not NaN; -1 if none.",
     "axis keepdims")
 
@@ -479,7 +486,8 @@ def tensordot(x1, x2, axes=2):
 
 # fmt: off
 cross = _op("cross",
-    lambda x1, x2, axisa=-1, axisb=-1, axisc=-1, axis=None: jnp.cross(*promoted(x1, x2), axisa, axisb, axisc, axis ),
+    lambda x1, x2, axisa=-1, axisb=-1, axisc=-1, axis=None: jnp.cross(*promoted(x1,
+        x2), axisa, axisb, axisc, axis ),
     "Return the cross product of vectors of two or three entries.",
     "axisa axisb axisc axis")
 # fmt: on
@@ -552,7 +560,8 @@ rot90 = _op("rot90",
 roll = _op("roll", lambda x, shift, axis=None: jnp.roll(tensor(x), shift, _axes(axis)),
     "Shift entries along `axis`; what falls off the end comes first.", "shift axis")
 repeat = _op("repeat",
-    lambda x, repeats, axis=None: jnp.repeat(tensor(x), repeats if isinstance(repeats, int) else tensor(repeats), axis ),
+    lambda x, repeats, axis=None: jnp.repeat(tensor(x), repeats if isinstance(repeats,
+        int) else tensor(repeats), axis ),
     "Repeat each entry along `axis`; of the flat array when None.", "repeats axis")
 tile = _op("tile", lambda x, repeats: jnp.tile(tensor(x), repeats),
     "Repeat the whole array along each axis.", "repeats")
@@ -640,16 +649,20 @@ def _cuts(x):
 
 # fmt: off
 array_split = _op("array_split",
-    lambda x, indices_or_sections, axis=0: list(jnp.array_split(tensor(x), _cuts(indices_or_sections), axis) ),
+    lambda x, indices_or_sections, axis=0: list(jnp.array_split(tensor(x),
+        _cuts(indices_or_sections), axis) ),
     "Cut `x` along `axis` into parts as equal as can be.", "indices_or_sections axis")
 hsplit = _op("hsplit",
-    lambda x, indices_or_sections: list(jnp.hsplit(tensor(x), _cuts(indices_or_sections)) ),
+    lambda x, indices_or_sections: list(jnp.hsplit(tensor(x),
+        _cuts(indices_or_sections)) ),
     "Cut along axis 1, or axis 0 of a vector.", "indices_or_sections")
 vsplit = _op("vsplit",
-    lambda x, indices_or_sections: list(jnp.vsplit(tensor(x), _cuts(indices_or_sections)) ),
+    lambda x, indices_or_sections: list(jnp.vsplit(tensor(x),
+        _cuts(indices_or_sections)) ),
     "Cut along axis 0.", "indices_or_sections")
 dsplit = _op("dsplit",
-    lambda x, indices_or_sections: list(jnp.dsplit(tensor(x), _cuts(indices_or_sections)) ),
+    lambda x, indices_or_sections: list(jnp.dsplit(tensor(x),
+        _cuts(indices_or_sections)) ),
     "Cut along axis 2.", "indices_or_sections")
 # fmt: on
 
@@ -675,11 +688,13 @@ def get_item(x, key):
 
 # fmt: off
 take = _op("take",
-    lambda x, indices, axis=None: jnp.take(tensor(x), tensor(indices).astype("int32"), axis ),
+    lambda x, indices, axis=None: jnp.take(tensor(x), tensor(indices).astype("int32"),
+        axis ),
     "Return the entries at `indices` along `axis`; of the flat array when None.",
     "axis")
 take_along_axis = _op("take_along_axis",
-    lambda x, indices, axis=None: jnp.take_along_axis(tensor(x), tensor(indices).astype("int32"), axis ),
+    lambda x, indices, axis=None: jnp.take_along_axis(tensor(x),
+        tensor(indices).astype("int32"), axis ),
     "Return entries along `axis`, at an index for each of the other positions.", "axis")
 # fmt: on
 
@@ -765,7 +780,8 @@ def histogram(x, bins=10, range=None):
     """
     if not isinstance(bins, int) or bins <= 0:
         raise ValueError(
-            f"`histogram` expected `bins` to be a positive integer. Received: bins={bins}"
+            "`histogram` expected `bins` to be a positive integer. Received: "
+            f"bins={bins}"
         )
     if range is not None and (len(range) != 2 or range[0] > range[1]):
         raise ValueError(
@@ -979,7 +995,8 @@ empty_like = _op("empty_like",
     lambda x, dtype=None: jnp.empty_like(tensor(x), dtype and canonical(dtype)),
     "Return an array in the shape of `x`, of no particular values.", "dtype")
 full_like = _op("full_like",
-    lambda x, fill_value, dtype=None: jnp.full_like(tensor(x), tensor(fill_value), dtype and canonical(dtype) ),
+    lambda x, fill_value, dtype=None: jnp.full_like(tensor(x), tensor(fill_value),
+        dtype and canonical(dtype) ),
     "Return `fill_value` in the shape of `x`.", "dtype")
 # fmt: on
 

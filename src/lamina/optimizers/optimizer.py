@@ -625,6 +625,8 @@ class Optimizer:
         """Read its Variables from a dict-like store."""
         count = len(store.keys())
         if count != len(self.variables):
+            if count and int(np.asarray(store["0"])) == 0:
+                return  # it was saved before its first step: there is no state yet
             warnings.warn(
                 f"The optimizer {self.name!r} keeps its own state: it has "
                 f"{len(self.variables)} variables and the saved one {count}.",

@@ -252,7 +252,6 @@ def fit(
 def _callbacks(model, given, verbose, source, history=False, epochs=1):
     if isinstance(given, CallbackList):
         return given
-    verbose = 1 if verbose == "auto" else verbose
     return CallbackList(
         given, add_history=history, add_progbar=verbose != 0, model=model,
         verbose=verbose, epochs=epochs, steps=source.batches,
@@ -301,6 +300,8 @@ def _train_epoch(model, source, callbacks, listens, epoch):
             if listens:
                 cells.write(state)
             callbacks.on_train_batch_end(index, logs)
+            if listens:
+                state = logs.state = cells.read()
             if model.stop_training:
                 break
     finally:

@@ -87,7 +87,8 @@ def pad_sequences(
     text = np.issubdtype(dtype, np.str_)
     if isinstance(value, str) and dtype is not object and not text:
         raise ValueError(
-            f"`dtype` {dtype} is not compatible with `value`'s type: {type(value)}. You "
+            f"`dtype` {dtype} is not compatible with `value`'s type: {type(value)}. "
+            "You "
             "should set `dtype=object` for variable length strings."
         )
     if maxlen is None:

@@ -139,7 +139,8 @@ def load_img(
         return picture
     if interpolation not in _INTERPOLATIONS:
         raise ValueError(
-            f"Invalid interpolation method {interpolation} specified. Supported methods "
+            f"Invalid interpolation method {interpolation} specified. Supported "
+            "methods "
             f"are {', '.join(_INTERPOLATIONS)}"
         )
     resample = getattr(image.Resampling, interpolation.upper())

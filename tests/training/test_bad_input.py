@@ -1,0 +1,193 @@
+"""What a mistake gets: an error that names the place, both sides and the fix."""
+
+import numpy as np
+import pandas
+import pytest
+
+import lamina
+from lamina import layers
+
+X = np.linspace(0, 1, 128, dtype="float32").reshape(32, 4)
+Y = X[:, :1]
+TABLE = {"a": X, "b": X[:, :2]}
+TARGETS = {"p": Y, "q": np.zeros(32, "int32")}
+
+
+def stack(units=1, activation=None, loss="mse", **arguments):
+    model = lamina.Sequential(
+        [lamina.Input((4,), name="table"), layers.Dense(units, activation, name="out")],
+        name="net",
+    )
+    model.compile("adam", loss, **arguments)
+    return model
+
+
+def graph():
+    a, b = lamina.Input((4,), name="a"), lamina.Input((2,), name="b")
+    joined = layers.Concatenate()([a, b])
+    model = lamina.Model(
+        {"a": a, "b": b},
+        {
+            "p": layers.Dense(1, name="price")(joined),
+            "q": layers.Dense(3, "softmax", name="kind")(joined),
+        },
+        name="net",
+    )
+    model.compile("adam", {"p": "mse", "q": "sparse_categorical_crossentropy"})
+    return model
+
+
+def classes(y):
+    return stack(3, "softmax", "sparse_categorical_crossentropy").fit(X, y, verbose=0)
+
+
+def holes(a):
+    return np.where(np.arange(a.size).reshape(a.shape) % 9 == 5, np.nan, a)
+
+
+# What is done, and every piece of text that its error must hold.
+CASES = {
+    "rank": (lambda: stack()(X[0]), ["'table'", "(None, 4)", "(4,)", "x[None]"]),
+    "features": (
+        lambda: stack().fit(X[:, :3], Y, verbose=0),
+        ["'table'", "'net'", "(None, 4)", "(32, 3)"],
+    ),
+    "features of a layer": (
+        lambda: [d(np.ones((2, n))) for d in [layers.Dense(1, name="d")] for n in (3, 4)],
+        ["'d' (Dense)", "axis -1", "value 3", "(2, 4)"],
+    ),
+    "fit before compile": (
+        lambda: lamina.Sequential([layers.Dense(1)]).fit(X, Y),
+        ["compile()", "fit()", 'loss="mse"'],
+    ),
+    "loss name": (lambda: stack(loss="mean_squred_error"), ["'mean_squared_error'"]),
+    "optimizer name": (lambda: stack().compile("adm", "mse"), ["'adm'", "'adam'"]),
+    "metric name": (lambda: stack(metrics=["acuracy"]), ["'acuracy'", "'accuracy'"]),
+    "two columns against one": (
+        lambda: stack().fit(X, np.ones((32, 3)), verbose=0),
+        ["'out'", "(32, 3)", "(32, 1)", "Make the last layer give 3"],
+    ),
+    "flat against three": (
+        lambda: stack(3).fit(X, np.ones(32), verbose=0),
+        ["'out'", "(32,)", "(32, 3)"],
+    ),
+    "one-hot for sparse": (
+        lambda: classes(np.eye(3)[np.zeros(32, int)]),
+        ["`categorical_crossentropy`", "argmax"],
+    ),
+    "labels for one-hot": (
+        lambda: stack(3, "softmax", "categorical_crossentropy").fit(
+            X, np.zeros(32, int), verbose=0
+        ),
+        ["sparse_categorical_crossentropy", "to_categorical"],
+    ),
+    "label out of range": (
+        lambda: classes(np.full(32, 3)),
+        ["'out'", "0 to 2", "largest 3", "4 units"],
+    ),
+    "labels from one": (lambda: classes(np.arange(32) % 3 + 1), ["subtract 1"]),
+    "lengths": (lambda: stack().fit(X, Y[:5], verbose=0), ["x: 32", "y: 5"]),
+    "missing input": (
+        lambda: graph().fit({"a": X}, TARGETS, verbose=0),
+        ["'net'", "['a', 'b']", "Missing: ['b']"],
+    ),
+    "unknown input": (
+        lambda: graph().fit({**TABLE, "c": X}, TARGETS, verbose=0),
+        ["['a', 'b']", "['a', 'b', 'c']", "Unknown: ['c']"],
+    ),
+    "missing target": (
+        lambda: graph().fit(TABLE, {"p": Y}, verbose=0),
+        ["['q']", "['p', 'q']", "['p']"],
+    ),
+    "unknown target": (
+        lambda: graph().fit(TABLE, {**TARGETS, "r": Y}, verbose=0),
+        ["['p', 'q']", "['p', 'q', 'r']", "Unknown: ['r']"],
+    ),
+    "targets in a list": (
+        lambda: graph().fit(TABLE, [Y, Y], verbose=0),
+        ["must be a dict with the keys ['p', 'q']", "a list of 2"],
+    ),
+    "loss for no output": (
+        lambda: graph().compile("adam", {"p": "mse", "z": "mse"})
+        or graph_with({"p": "mse", "z": "mse"}),
+        ["['p', 'q']", "['z']"],
+    ),
+    "nan input": (
+        lambda: stack().fit(holes(X), Y, verbose=0),
+        ["`x`", "NaN", "the first is row 1", "nan_to_num"],
+    ),
+    "nan target": (lambda: stack().fit(X, holes(Y), verbose=0), ["`y`", "NaN", "row 5"]),
+    "objects": (
+        lambda: stack().fit(np.array([[1, 2], [3]], dtype=object), Y, verbose=0),
+        ["array of objects", "pad_sequences"],
+    ),
+    "ragged lists": (lambda: stack().fit([[1, 2], [3]], Y), ["different lengths"]),
+    "text": (
+        lambda: stack().predict(np.array([["a", "b", "c", "d"]]), verbose=0),
+        ["text", "StringLookup"],
+    ),
+    "frame of text": (
+        lambda: stack().fit(pandas.DataFrame({"city": ["x"] * 32, "n": range(32)}), Y),
+        ["['city']", "get_dummies"],
+    ),
+    "no rows": (lambda: stack().fit(X[:0], Y[:0]), ["empty", "0 rows"]),
+    "no batch": (lambda: stack().fit(iter([])), ["empty", "yielded no batch"]),
+    "batch size": (lambda: stack().fit(X, Y, batch_size=0), ["batch_size", "0"]),
+    "no targets": (lambda: stack().fit(X, verbose=0), ["no `y`", "fit(x, y)"]),
+    "split": (lambda: stack().fit(X, Y, validation_split=1.5), ["between 0 and 1"]),
+    "y beside batches": (lambda: stack().fit(iter([(X, Y)]), Y), ["must not be given"]),
+    "other validation": (
+        lambda: stack().fit(X, Y, validation_data=X, verbose=0),
+        ["`y`", "validation_data=(x_val, y_val)"],
+    ),
+    "class weights of several outputs": (
+        lambda: graph().fit(TABLE, TARGETS, class_weight={0: 2.0}, verbose=0),
+        ["class_weight={'p': {0: 1.0, 1: 2.0}}"],
+    ),
+}
+
+
+def graph_with(loss):
+    model = graph()
+    model.compile("adam", loss)
+    model.fit(TABLE, TARGETS, verbose=0)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bad_input(name):
+    mistake, pieces = CASES[name]
+    with pytest.raises(ValueError) as caught:  # noqa: PT011: the text is checked below
+        mistake()
+    text = str(caught.value)
+    assert [piece for piece in pieces if piece not in text] == [], text
+
+
+@pytest.mark.parametrize("shape", [(32,), (32, 1)])
+def test_flat_targets_are_never_broadcast(shape):
+    """(batch,) against (batch, 1) is compared row by row, not all with all."""
+    model = stack()
+    y = Y.reshape(shape)
+    expected = float(np.mean((model.predict(X, verbose=0) - Y) ** 2))
+    assert model.evaluate(X, y, verbose=0) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_model_that_copes_with_nan_may_have_them():
+    model = lamina.Sequential(
+        [
+            lamina.Input((4,)),
+            layers.Lambda(lambda x: lamina.ops.where(lamina.ops.isnan(x), 0.0, x)),
+            layers.Dense(1),
+        ]
+    )
+    model.compile("adam", "mse")
+    loss = model.fit(holes(X), Y, verbose=0).history["loss"][0]
+    assert np.isfinite(loss)
+
+
+def test_weights_are_untouched_by_a_refused_fit():
+    model = stack(3)
+    before = model.get_weights()
+    with pytest.raises(ValueError, match="expected targets"):
+        model.fit(X, np.ones((32, 2)), verbose=0)
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -1,0 +1,298 @@
+"""The loop: how often it compiles, what it leaves behind, what it yields."""
+
+import jax
+import numpy as np
+import pytest
+
+import lamina
+from lamina import layers
+
+
+def regression(n=40, seed=0):
+    random = np.random.default_rng(seed)
+    x = random.normal(size=(n, 4)).astype("float32")
+    return x, x.sum(axis=1, keepdims=True)
+
+
+def small(**compile_arguments):
+    model = lamina.Sequential(
+        [lamina.Input((4,)), layers.Dense(8, "tanh"), layers.Dense(1)]
+    )
+    model.compile(**{"optimizer": "adam", "loss": "mse", **compile_arguments})
+    return model
+
+
+class Traces(layers.Layer):
+    """Counts how often its `call` runs in Python: once for each compilation."""
+
+    def __init__(self):
+        super().__init__()
+        self.trained = 0
+
+    def call(self, x, training=False):
+        self.trained += bool(training)
+        return x
+
+
+@pytest.mark.parametrize(("rows", "traces"), [(32, 1), (40, 2)])
+def test_a_fit_compiles_the_training_step_once(rows, traces):
+    count = Traces()
+    model = lamina.Sequential([lamina.Input((4,)), count, layers.Dense(1)])
+    model.compile("adam", "mse", metrics=["mae"])
+    x, y = regression(rows)
+    model.fit(x, y, batch_size=16, epochs=4, verbose=0)
+    assert count.trained == traces  # a shorter last batch is compiled by itself
+    model.fit(x, y, batch_size=16, epochs=2, verbose=0)
+    assert count.trained == traces
+
+
+def test_changing_what_is_trained_takes_effect_without_compile():
+    model = small()
+    x, y = regression()
+    model.fit(x, y, verbose=0)
+    model.layers[0].trainable = False
+    frozen = model.layers[0].get_weights()
+    last = model.layers[1].get_weights()
+    model.compile("adam", "mse")
+    model.fit(x, y, verbose=0)
+    for before, after in zip(frozen, model.layers[0].get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+    assert not np.array_equal(last[0], model.layers[1].get_weights()[0])
+
+
+def test_same_seed_same_bits():
+    def run():
+        lamina.utils.set_random_seed(3)
+        model = lamina.Sequential(
+            [layers.Dense(16, "relu"), layers.Dropout(0.5), layers.Dense(1)]
+        )
+        model.compile("adam", "mse")
+        x, y = regression()
+        history = model.fit(x, y, epochs=3, batch_size=8, verbose=0)
+        return history.history["loss"], model.get_weights()
+
+    (loss_a, weights_a), (loss_b, weights_b) = run(), run()
+    assert loss_a == loss_b
+    for a, b in zip(weights_a, weights_b, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+class Fails(lamina.callbacks.Callback):
+    """Raises at the end of one batch, and remembers the weights then."""
+
+    def __init__(self, at, error):
+        super().__init__()
+        self.at, self.error, self.weights = at, error, None
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == self.at:
+            self.weights = self.model.get_weights()
+            raise self.error
+
+
+@pytest.mark.parametrize("error", [RuntimeError("mine"), KeyboardInterrupt()])
+def test_an_interruption_leaves_the_last_finished_step(error):
+    model = small()
+    x, y = regression()
+    fails = Fails(2, error)
+    with pytest.raises(type(error)) as caught:
+        model.fit(x, y, batch_size=8, callbacks=[fails], verbose=0)
+    assert "Fails" in "".join(getattr(caught.value, "__notes__", ["Fails"]))
+    for held, seen in zip(model.get_weights(), fails.weights, strict=True):
+        np.testing.assert_array_equal(held, seen)
+    assert int(model.optimizer.iterations.value) == 3
+    model.fit(x, y, verbose=0)  # and the model trains on
+
+
+def test_data_that_fails_in_the_middle_leaves_a_usable_model():
+    model = small()
+    x, y = regression()
+
+    def batches():
+        yield x[:8], y[:8]
+        yield x[8:16], y[8:16]
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        model.fit(batches(), verbose=0)
+    assert int(model.optimizer.iterations.value) == 2
+    assert np.isfinite(model.predict(x, verbose=0)).all()
+
+
+def test_a_kept_array_outlives_training():
+    """Steps overwrite their own State, never arrays that a user holds."""
+    model = small()
+    x, y = regression()
+    kept = model.layers[0].kernel.value
+    before = np.array(kept)
+    model.fit(x, y, epochs=2, verbose=0)
+    np.testing.assert_array_equal(np.asarray(kept), before)
+
+
+def test_callbacks_see_and_change_weights():
+    seen = []
+
+    class Zero(lamina.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append(float(self.model.layers[1].bias.value[0]))
+            self.model.layers[1].bias.assign([0.0])
+
+    model = small()
+    x, y = regression()
+    model.fit(x, y, batch_size=8, callbacks=[Zero()], verbose=0)
+    assert len(seen) == 5
+    assert all(value != 0 for value in seen)
+    assert float(model.layers[1].bias.value[0]) == 0
+
+
+def test_stop_training_ends_after_the_step():
+    class Stop(lamina.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.stop_training = batch == 1
+
+    model = small()
+    x, y = regression()
+    history = model.fit(x, y, batch_size=8, epochs=5, callbacks=[Stop()], verbose=0)
+    assert len(history.history["loss"]) == 1
+    assert int(model.optimizer.iterations.value) == 2
+
+
+@pytest.mark.parametrize("rows", [1, 7, 32, 33, 64])
+def test_predict_pads_the_last_batch_away(rows):
+    model = small()
+    x, _ = regression(rows)
+    np.testing.assert_allclose(
+        model.predict(x, verbose=0), np.asarray(model(x)), atol=1e-6
+    )
+
+
+def test_predict_keeps_structures_and_names():
+    a, b = lamina.Input((4,), name="a"), lamina.Input((2,), name="b")
+    joined = layers.Concatenate()([a, b])
+    model = lamina.Model(
+        {"a": a, "b": b},
+        {"sum": layers.Dense(1)(joined), "pair": [joined, layers.Dense(2)(b)]},
+    )
+    x, _ = regression(5)
+    given = {"b": x[:, :2], "a": x}
+    outputs = model.predict(given, verbose=0)
+    assert sorted(outputs) == ["pair", "sum"]
+    np.testing.assert_allclose(outputs["pair"][0], np.concatenate([x, x[:, :2]], 1))
+    assert outputs["pair"][1].shape == (5, 2)
+
+
+def test_generators_and_steps():
+    model = small()
+    x, y = regression()
+
+    def endless():
+        while True:
+            yield x[:8], y[:8]
+
+    history = model.fit(endless(), steps_per_epoch=3, epochs=2, verbose=0)
+    assert len(history.history["loss"]) == 2
+    assert int(model.optimizer.iterations.value) == 6
+    assert model.predict(endless(), steps=2, verbose=0).shape == (16, 1)
+
+
+def test_a_generator_that_ends_early_warns_and_trains():
+    model = small()
+    x, y = regression()
+    with pytest.warns(UserWarning, match="ran out of data.*2 of 5"):
+        model.fit(iter([(x[:8], y[:8])] * 2), steps_per_epoch=5, verbose=0)
+
+
+def test_validation_frequency_and_initial_epoch():
+    model = small()
+    x, y = regression()
+    history = model.fit(
+        x, y, epochs=5, initial_epoch=1, validation_data=(x, y), validation_freq=2,
+        verbose=0,
+    )  # fmt: skip
+    assert history.epoch == [1, 2, 3, 4]
+    assert len(history.history["val_loss"]) == 2
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_trains_and_keeps_float32_weights(policy):
+    model = lamina.Sequential(
+        [
+            lamina.Input((4,)),
+            layers.Dense(16, "relu", dtype=policy),
+            layers.Dense(1, dtype=policy),
+        ]
+    )
+    model.dtype_policy = lamina.DTypePolicy(policy)
+    model.compile(lamina.optimizers.Adam(0.02), "mse")
+    x, y = regression(64)
+    losses = model.fit(x, y, epochs=15, batch_size=16, verbose=0).history["loss"]
+    assert losses[-1] < losses[0] / 2
+    assert {v.raw_value.dtype.name for v in model.trainable_weights} == {"float32"}
+    assert model(x[:2]).dtype == policy.removeprefix("mixed_")
+    scaled = isinstance(model.optimizer, lamina.optimizers.LossScaleOptimizer)
+    assert scaled == (policy == "mixed_float16")
+
+
+def test_run_eagerly_gives_the_same_numbers():
+    x, y = regression()
+    compiled, eager = small(), small(run_eagerly=True)
+    eager.set_weights(compiled.get_weights())
+    for model in (compiled, eager):
+        model.fit(x, y, epochs=2, batch_size=16, shuffle=False, verbose=0)
+    for a, b in zip(compiled.get_weights(), eager.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_losses_added_in_layers_count():
+    class Penalty(layers.Layer):
+        def call(self, x):
+            self.add_loss(3.0 + 0.0 * x.sum())
+            return x
+
+    model = lamina.Sequential([lamina.Input((4,)), Penalty(), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x, y = regression()
+    model.optimizer.learning_rate = 0.0
+    loss = model.evaluate(x, y, verbose=0)
+    plain = float(np.mean((model.predict(x, verbose=0) - y) ** 2))
+    assert loss == pytest.approx(plain + 3.0, rel=1e-5)
+
+
+def test_own_train_step_in_keras_jax_form():
+    class Own(lamina.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = layers.Dense(1)
+
+        def call(self, x):
+            return self.dense(x)
+
+        def train_step(self, state, data):
+            trainable, frozen, optimizer, metrics = state
+            x, y = data
+
+            def loss_of(values):
+                y_pred, new = self.stateless_call(values, frozen, x, training=True)
+                return ((y_pred - y) ** 2).mean(), new
+
+            (loss, frozen), grads = jax.value_and_grad(loss_of, has_aux=True)(trainable)
+            trainable, optimizer = self.optimizer.stateless_apply(
+                optimizer, grads, trainable
+            )
+            return {"mine": loss}, (trainable, frozen, optimizer, metrics)
+
+    model = Own()
+    model.compile(lamina.optimizers.Adam(0.05), "mse")
+    x, y = regression()
+    history = model.fit(x, y, epochs=3, verbose=0).history
+    assert list(history) == ["mine"]
+    assert history["mine"][2] < history["mine"][0]
+
+
+def test_verbose_zero_prints_nothing(capfd):
+    model = small()
+    x, y = regression()
+    model.fit(x, y, validation_data=(x, y), verbose=0)
+    model.evaluate(x, y, verbose=0)
+    model.predict(x, verbose=0)
+    assert capfd.readouterr() == ("", "")
