@@ -1,8 +1,6 @@
 """The same graphs in Lamina and in real Keras: order, configs, numbers."""
 
-import importlib.util
 import json
-import pathlib
 
 import jax
 import keras
@@ -11,11 +9,7 @@ import pytest
 
 import lamina
 from lamina.core import structure
-
-_path = pathlib.Path(__file__).with_name("graphs.py")
-_spec = importlib.util.spec_from_file_location("graphs", _path)
-graphs = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(graphs)
+from tests.models import graphs
 
 
 def plain(config):

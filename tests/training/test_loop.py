@@ -284,9 +284,9 @@ def test_own_train_step_in_keras_jax_form():
     model = Own()
     model.compile(lamina.optimizers.Adam(0.05), "mse")
     x, y = regression()
-    history = model.fit(x, y, epochs=3, verbose=0).history
+    history = model.fit(x, y, epochs=20, batch_size=40, verbose=0).history
     assert list(history) == ["mine"]
-    assert history["mine"][2] < history["mine"][0]
+    assert history["mine"][-1] < history["mine"][0] / 2
 
 
 def test_verbose_zero_prints_nothing(capfd):

@@ -291,7 +291,7 @@ def _decode(config, names=None):
     module = config.get("module")
     registered = config.get("registered_name")
     if name in ("function", "class") and module in ("builtins", None):
-        return _named(inner)
+        return _named(inner, name, config.get("registered_name"))
     if (module, name) in OPS:
         return _op_from(OPS[module, name], inner)
     if not isinstance(name, str) or not isinstance(inner, (dict, type(None))):
@@ -339,7 +339,12 @@ def _build(cls, name, inner, config):
     return obj
 
 
-def _named(name):
+def _named(name, kind, registered):
+    """Return the function or class of a name: the caller's own, or a pure one of ours.
+
+    A layer may call what it is given with arguments from the file, so nothing that
+    reaches beyond its arguments is found here.
+    """
     if not isinstance(name, str):
         raise TypeError(
             "A function's config is its name. Expected 'config' to be a non-null str. "
@@ -352,9 +357,23 @@ def _named(name):
         from lamina.core.registry import public
 
         found = getattr(public(space), name, None)
-        if found is not None and not name.startswith("_") and callable(found):
+        home = getattr(found, "__module__", None) or ""
+        if isinstance(found, types.FunctionType) and home.startswith(f"lamina.{space}"):
+            if name in ("get", "serialize", "deserialize") or name.startswith("_"):
+                break
+            if registered not in (None, "", kind, name):
+                raise ValueError(
+                    f"The config says that {name!r} is registered as {registered!r}, "
+                    "but it resolved to a Keras built-in."
+                )
             return found
-    return find_class(None, name, kind="function")
+    found = find_class(None, name, kind=kind)
+    if not hasattr(found, "from_config"):
+        raise TypeError(
+            f"{name!r} is no {kind} that a config may refer to: only activations, "
+            "losses, metrics and classes with a config are, and your own."
+        )
+    return found
 
 
 def _op_from(function, config):
@@ -393,9 +412,9 @@ def _held_from(number):
 def _lambda_from(config):
     if context.safe_mode is not False:
         raise ValueError(
-            "The config holds a Python lambda, which is code from its author and could "
-            "do anything to this machine. If you trust where it comes from, pass "
-            "`safe_mode=False` to the call that loads it; better, replace the lambda by "
+            "The config holds a Python lambda, which is code from its author: loading "
+            "it allows arbitrary code execution on this machine. If you trust where it "
+            "comes from, pass `safe_mode=False` to the call that loads it; better, replace the lambda by "
             "a named function registered with "
             "`@lamina.saving.register_keras_serializable()`."
         )

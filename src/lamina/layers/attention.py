@@ -336,6 +336,7 @@ class MultiHeadAttention(_HeadAttention):
         attention_mask=None,
         training=None,
         return_attention_scores=False,
+        use_causal_mask=False,
     ):
         """Attend with projected `(batch, ..., heads, size)`; a subclass may replace it.
 
@@ -349,6 +350,9 @@ class MultiHeadAttention(_HeadAttention):
         value, _, _ = _to_the_end(value, axes)
         scores = _scores(query, key, 1 / math.sqrt(self.key_dim))
         mask = attention_mask
+        if use_causal_mask:
+            causal = causal_mask(*scores.shape[-2:])
+            mask = causal if mask is None else jnp.asarray(mask).astype(bool) & causal
         if mask is not None:
             mask = _mask_of_scores(mask, scores, queries, keys)
         zero = self.dropout > 0 or return_attention_scores or len(back) != 4

@@ -122,8 +122,8 @@ def _read(config, custom_objects, safe_mode):
         raise ValueError(
             "The config of this `Lambda` layer holds a Python lambda as bytecode, which "
             "is code from its author: loading it allows arbitrary code execution on this "
-            "machine. If you trust where it comes from, pass `safe_mode=False` to the call that loads it; "
-            "better, replace the lambda by a named function registered with "
+            "machine. If you trust where it comes from, pass `safe_mode=False` to the "
+            "call that loads it; better, replace the lambda by a named function registered with "
             "`@lamina.saving.register_keras_serializable()`."
         )
     return function_from_bytecode([config["config"].get(part) for part in _CODE])

@@ -1,5 +1,7 @@
 """`Model`: a Layer that can be trained."""
 
+import warnings
+
 from lamina.core import structure
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
 from lamina.core.context import having

@@ -288,8 +288,7 @@ def perspective_transform(
 
 
 def _homography(start, end):
-    """Solve for h with start = (h0 x + h1 y + h2, h3 x + h4 y + h5) / (h6 x + h7 y + "
-    "1)."""
+    """Return the transform that finds start points for end points."""
     x, y = end[..., 0], end[..., 1]
     one, zero = jnp.ones_like(x), jnp.zeros_like(x)
     u, v = start[..., 0], start[..., 1]

@@ -258,8 +258,8 @@ def stft(x, sequence_length, sequence_stride, fft_length, window="hann", center=
 
 @op(
     config=(
-        "sequence_length", "sequence_stride", "fft_length", "length", "window", "
-        ""center",
+        "sequence_length", "sequence_stride", "fft_length", "length", "window",
+        "center",
     ),
     name="ISTFT",
 )  # fmt: skip

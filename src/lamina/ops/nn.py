@@ -745,8 +745,7 @@ def _pair(value):
 
 
 def _blocks(height, width, kernel_size, dilation, padding, stride):
-    """Return, for each cell of the window, its slices in the padded image, and "
-    "counts."""
+    """Return the slices of each cell of the window, counts of windows and pads."""
     (kh, kw), (dh, dw) = _pair(kernel_size), _pair(dilation)
     (ph, pw), (sh, sw) = _pair(padding), _pair(stride)
     rows = (height + 2 * ph - dh * (kh - 1) - 1) // sh + 1

@@ -1,0 +1,275 @@
+import json
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+import pytest
+
+import lamina
+from lamina.core.masks import get_mask, set_mask
+from lamina.testing import check_layer
+from tests.layers.parity import plain, same
+
+L, K = lamina.layers, keras.layers
+RANDOM = np.random.default_rng(5)
+
+
+def draw(*shape):
+    return RANDOM.normal(size=shape).astype("float32")
+
+
+Q, V, KEY = draw(2, 4, 6), draw(2, 5, 3), draw(2, 5, 2)
+QUERY_MASK = np.array([[1, 1, 0, 0], [1, 0, 1, 1]], bool)
+VALUE_MASK = np.array([[1, 0, 1, 1, 0], [0, 0, 0, 0, 0]], bool)  # one sees nothing
+SEEN = RANDOM.random((2, 4, 5)) > 0.4
+SEEN[0, 0] = False
+
+
+def pair(name, *shapes, **kwargs):
+    """Make a layer and Keras' own, of the same config, paths and weights."""
+    ours, theirs = (getattr(m, name)(name="it", **kwargs) for m in (L, K))
+    assert plain(ours.get_config()) == plain(theirs.get_config())
+    ours.build(*shapes), theirs.build(*shapes)
+    assert [v.path for v in ours.variables] == [v.path for v in theirs.variables]
+    values = [0.5 * RANDOM.normal(size=v.shape) for v in theirs.weights]
+    ours.set_weights(values), theirs.set_weights(values)
+    return ours, theirs
+
+
+HEADS = [
+    ("MultiHeadAttention", {"num_heads": 2, "key_dim": 3}),
+    ("MultiHeadAttention", {"num_heads": 2, "key_dim": 3, "value_dim": 4,
+                            "use_gate": True, "output_shape": (3, 2)}),
+    ("MultiHeadAttention", {"num_heads": 1, "key_dim": 3, "use_bias": False,
+                            "sliding_window": 2, "output_shape": 5}),
+    ("GroupQueryAttention", {"head_dim": 3, "num_query_heads": 4,
+                             "num_key_value_heads": 2}),
+    ("GroupQueryAttention", {"head_dim": 3, "num_query_heads": 2, "use_gate": True,
+                             "num_key_value_heads": 1, "sliding_window": 2}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "kwargs"), HEADS)
+def test_numbers(name, kwargs):
+    ours, theirs = pair(name, Q.shape, V.shape, KEY.shape, **kwargs)
+    same(ours, theirs, Q, value=V, key=KEY, attention_mask=SEEN)
+
+
+CALLS = [
+    {},
+    {"use_causal_mask": True},
+    {"attention_mask": SEEN.astype("float32")},
+    {"attention_mask": SEEN[:1]},
+    {"attention_mask": SEEN[:, None]},
+    {"value_mask": VALUE_MASK},
+    {"value_mask": VALUE_MASK, "key_mask": VALUE_MASK[::-1], "use_causal_mask": True},
+]
+
+
+@pytest.mark.parametrize("scores", [False, True])
+@pytest.mark.parametrize(("name", "kwargs"), [HEADS[0], HEADS[3]])
+def test_masks(name, kwargs, scores):
+    ours, theirs = pair(name, Q.shape, V.shape, **kwargs)
+    for call in CALLS:
+        if name != "MultiHeadAttention" and call.get("attention_mask") is not None:
+            call = {"attention_mask": SEEN}
+        call = {**call, "return_attention_scores": scores}
+        a, b = ours(Q, V, **call), theirs(Q, V, **call)
+        for p, q in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+            np.testing.assert_allclose(p, q, atol=1e-5)
+
+
+def test_masks_that_tensors_carry():
+    ours, theirs = pair("MultiHeadAttention", Q.shape, V.shape, **HEADS[0][1])
+    query, value = jnp.array(Q), jnp.array(V)
+    set_mask(query, jnp.asarray(QUERY_MASK))
+    set_mask(value, jnp.asarray(VALUE_MASK))
+    seen = QUERY_MASK[:, :, None] & VALUE_MASK[:, None]
+    output = ours(query, value)
+    np.testing.assert_allclose(output, theirs(Q, V, attention_mask=seen), atol=1e-5)
+    np.testing.assert_array_equal(get_mask(output), QUERY_MASK)
+    output, scores = ours(query, value, return_attention_scores=True)
+    np.testing.assert_array_equal(get_mask(output), QUERY_MASK)
+    assert get_mask(scores) is None
+
+
+def test_masks_in_a_graph():
+    ids = lamina.Input((None,), dtype="int32")
+    x = L.Embedding(9, 4, mask_zero=True)(ids)
+    y = L.MultiHeadAttention(2, 3)(x, x)
+    assert y.shape == (None, None, 4) and get_mask(y) is not None
+    model = lamina.Model(ids, y)
+    rows = np.array([[3, 4, 0], [5, 0, 0]])
+    longer = np.array([[3, 4, 0, 0], [5, 0, 0, 0]])
+    a, b = model(rows), model(longer)
+    np.testing.assert_allclose(a[0, :2], b[0, :2], atol=1e-6)
+    np.testing.assert_allclose(a[1, :1], b[1, :1], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("axes", "rank", "mask"),
+    [
+        ((2,), 4, (2, 3, 3)),
+        ((1,), 4, (2, 2, 2)),
+        ((-2,), 4, None),
+        ((1, 2), 4, (2, 2, 3, 2, 3)),
+        (None, 4, (2, 2, 3, 2, 3)),
+        ((2, 3), 5, (2, 3, 2, 3, 2)),
+        ((1, 3), 5, None),
+    ],
+)
+def test_several_axes(axes, rank, mask):
+    shape = (2, 2, 3, 2, 4)[:rank] if rank == 5 else (2, 2, 3, 4)
+    x = draw(*shape)
+    ours, theirs = pair(
+        "MultiHeadAttention", shape, shape, num_heads=2, key_dim=3, attention_axes=axes
+    )
+    seen = RANDOM.random(mask) > 0.4 if mask else None
+    kwargs = {"attention_mask": seen, "return_attention_scores": True}
+    for a, b in zip(ours(x, x, **kwargs), theirs(x, x, **kwargs), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_a_query_that_sees_nothing():
+    layer = L.MultiHeadAttention(1, 2)
+    layer.build(Q.shape, V.shape)
+    values = layer.output_dense(layer.value_dense(V).mean(1, keepdims=True))
+    nothing = np.zeros((2, 4, 5), bool)
+    output = layer(Q, V, attention_mask=nothing)
+    np.testing.assert_allclose(output, np.repeat(values, 4, 1), atol=1e-6)
+    output, scores = layer(Q, V, attention_mask=nothing, return_attention_scores=True)
+    assert not np.asarray(scores).any()
+    zeros = layer.output_dense(jnp.zeros((2, 4, 1, 2)))
+    np.testing.assert_allclose(output, zeros, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "mixed_bfloat16"])
+@pytest.mark.parametrize(("name", "kwargs"), [HEADS[0], HEADS[3]])
+def test_half_types(name, kwargs, dtype):
+    ours, theirs = pair(name, Q.shape, V.shape, dtype=dtype, **kwargs)
+    a, b = (x(Q, V, attention_mask=SEEN) for x in (ours, theirs))
+    assert a.dtype == b.dtype
+    a, b = np.asarray(a, "float32"), np.asarray(b, "float32")
+    np.testing.assert_allclose(a, b, atol=5e-2 if "b" in dtype else 5e-3)
+
+
+def test_dropout_acts_on_weights_in_training_only():
+    layer = L.MultiHeadAttention(2, 3, dropout=0.5, seed=1)
+    still = layer(Q, V)
+    np.testing.assert_allclose(layer(Q, V, training=False), still)
+    assert not np.allclose(layer(Q, V, training=True), still)
+    layer = L.GroupQueryAttention(3, 2, 1, dropout=1.0)
+    output = layer(Q, V, training=True)
+    np.testing.assert_allclose(output, np.zeros_like(output), atol=1e-6)
+
+
+def test_every_duty_of_a_layer():
+    check_layer(L.Attention, {"use_scale": True, "name": "it"}, [Q, draw(2, 5, 6)])
+    check_layer(L.AdditiveAttention, {"name": "it"}, [Q, draw(2, 5, 6)])
+    check_layer(
+        L.MultiHeadAttention,
+        {"num_heads": 2, "key_dim": 3, "dropout": 0.1},
+        Q,
+        call_kwargs={"value": V},
+        expected_output_shape=(2, 4, 6),
+        expected_num_trainable_weights=8,
+        expected_num_seeds=1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs"),
+    [
+        ("MultiHeadAttention", {"num_heads": 2, "key_dim": 3, "dropout": 0.2,
+                                "kernel_regularizer": "l2", "attention_axes": (1,),
+                                "activity_regularizer": "l1", "seed": 4}),
+        ("GroupQueryAttention", {"head_dim": 3, "num_query_heads": 4, "use_gate": True,
+                                 "num_key_value_heads": 2, "bias_constraint": "non_neg"}),
+        ("Attention", {"use_scale": True, "score_mode": "concat", "dropout": 0.1}),
+        ("AdditiveAttention", {"use_scale": False, "seed": 2}),
+    ],
+)  # fmt: skip
+def test_configs(name, kwargs):
+    ours, theirs = (getattr(m, name)(name="it", **kwargs) for m in (L, K))
+    assert plain(ours.get_config()) == plain(theirs.get_config())
+    written = json.loads(json.dumps(L.serialize(ours)))
+    assert written["class_name"] == name
+    assert plain(L.deserialize(written).get_config()) == plain(ours.get_config())
+
+
+def test_activity_is_penalized_as_in_keras():
+    for name, kwargs in (HEADS[0], HEADS[3]):
+        ours, theirs = pair(
+            name, Q.shape, V.shape, activity_regularizer="l2", **kwargs
+        )
+        ours(Q, V), theirs(Q, V)
+        np.testing.assert_allclose(sum(ours.losses), sum(theirs.losses), rtol=1e-4)
+
+
+# ---- Attention, AdditiveAttention ------------------------------------------------
+
+SIMPLE = [
+    ("Attention", {}),
+    ("Attention", {"use_scale": True}),
+    ("Attention", {"score_mode": "concat"}),
+    ("Attention", {"score_mode": "concat", "use_scale": True}),
+    ("AdditiveAttention", {}),
+    ("AdditiveAttention", {"use_scale": False}),
+]
+
+
+@pytest.mark.parametrize(("name", "kwargs"), SIMPLE)
+def test_simple_attention(name, kwargs):
+    x = [Q, draw(2, 5, 6), draw(2, 5, 6)]
+    ours, theirs = pair(name, [a.shape for a in x], **kwargs)
+    same(ours, theirs, x, mask=[None, VALUE_MASK])
+    for mask, causal in (
+        (None, True),
+        ([QUERY_MASK, None], False),
+        ([QUERY_MASK, VALUE_MASK], True),
+    ):
+        call = {"mask": mask, "use_causal_mask": causal, "return_attention_scores": True}
+        if mask is not None:
+            mask = [None if m is None else jnp.asarray(m) for m in mask]
+        for a, b in zip(ours(x, **call), theirs(x, **{**call, "mask": mask}), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_simple_attention_carries_the_mask_of_the_query():
+    query = jnp.array(Q)
+    set_mask(query, jnp.asarray(QUERY_MASK))
+    output = L.Attention()([query, draw(2, 5, 6)])
+    np.testing.assert_array_equal(get_mask(output), QUERY_MASK)
+    assert not np.asarray(output)[~QUERY_MASK].any()
+
+
+def test_simple_attention_drops_weights_in_training():
+    x = [Q, draw(2, 5, 6)]
+    layer = L.Attention(dropout=0.5, seed=3)
+    assert not np.allclose(layer(x, training=True), layer(x))
+
+
+def bad(make, match):
+    with pytest.raises(ValueError, match=match):
+        make()
+
+
+def test_bad_input():
+    bad(lambda: L.MultiHeadAttention(0, 3), "num_heads=0")
+    bad(lambda: L.MultiHeadAttention(2, "a"), "key_dim='a'")
+    bad(lambda: L.MultiHeadAttention(2, 3, value_dim=-1), "value_dim=-1")
+    bad(lambda: L.MultiHeadAttention(2, 3, dropout=2), "dropout=2")
+    bad(lambda: L.MultiHeadAttention(2, 3, output_shape=1.5), "output_shape")
+    bad(lambda: L.MultiHeadAttention(2, 3, attention_axes="a"), "attention_axes")
+    bad(lambda: L.MultiHeadAttention(2, 3, sliding_window=0), "sliding_window")
+    flash = {"flash_attention": True}
+    bad(lambda: L.MultiHeadAttention(2, 3, dropout=0.1, **flash), "not supported")
+    layer = L.MultiHeadAttention(2, 3, **flash)
+    bad(lambda: layer(Q, V, return_attention_scores=True), "not supported")
+    bad(lambda: L.MultiHeadAttention(2, 3)(Q, V, Q), "must be equal")
+    bad(lambda: L.GroupQueryAttention(3, 3, 2), "divisible")
+    bad(lambda: L.Attention(score_mode="x"), "score_mode='x'")
+    bad(lambda: L.Attention()(Q), "list of inputs")
+    bad(lambda: L.Attention()([Q]), "length 1")
+    bad(lambda: L.Attention()([Q, Q], mask=QUERY_MASK), "mask must be a list")
