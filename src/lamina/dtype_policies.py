@@ -40,8 +40,8 @@ class DTypePolicyMap(DTypePolicy, collections.abc.MutableMapping):
             raise ValueError("`default_policy` cannot be a `DTypePolicyMap`.")
         if policy_map is not None and not isinstance(policy_map, dict):
             raise TypeError(
-                "If specified, `policy_map` must be a dict. Received: "
-                f"policy_map={policy_map} of type {type(policy_map)}"
+                "`DTypePolicyMap` expected `policy_map` to be a dict or None. "
+                f"Received: {policy_map!r} (of type {type(policy_map).__name__})"
             )
         self._given = default_policy
         self._default = get_policy(default_policy)

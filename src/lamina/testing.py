@@ -216,7 +216,9 @@ def _check_gradient(name, call, arrays):
         found = sum(float((s * d).sum()) for s, d in zip(slopes, way, strict=True))
         step = 1e-6
         ahead, behind = (
-            float(weighted([v + sign * step * d for v, d in zip(start, way, strict=True)]))
+            float(
+                weighted([v + sign * step * d for v, d in zip(start, way, strict=True)])
+            )
             for sign in (1, -1)
         )
     expected = (ahead - behind) / (2 * step)

@@ -72,7 +72,7 @@ def sequential_as_layer(k):
         [k.Input((4,)), k.layers.Dense(3), k.layers.Dense(2)], name="tower"
     )
     x = k.Input((4,))
-    return k.Model(x, k.layers.Dense(1)(tower(x)))
+    return k.Model(x, k.layers.Dense(1)(tower(x)), name="whole")
 
 
 def unused_input(k):
@@ -99,14 +99,15 @@ def reused_in_another(k):
 def masks(k):
     x = k.Input((4,), dtype="int32", name="words")
     e = k.layers.Embedding(7, 3, mask_zero=True)(x)
-    return k.Model(x, k.layers.LSTM(2)(k.layers.LSTM(3, return_sequences=True)(e)))
+    h = k.layers.SimpleRNN(3, return_sequences=True)(e)
+    return k.Model(x, k.layers.SimpleRNN(2)(h))
 
 
 def mask_from_inside(k):
     x = k.Input((4,), dtype="int32", name="inner_words")
     inner = k.Model(x, k.layers.Embedding(7, 3, mask_zero=True)(x), name="inner")
     y = k.Input((4,), dtype="int32", name="words")
-    return k.Model(y, k.layers.LSTM(2)(inner(y)))
+    return k.Model(y, k.layers.SimpleRNN(2)(inner(y)))
 
 
 def convolutions(k):
@@ -134,8 +135,8 @@ def frozen_call(k):
 
 def several_outputs(k):
     x = k.Input((5, 3))
-    y, h, c = k.layers.LSTM(4, return_state=True, name="lstm")(x)
-    return k.Model(x, [k.layers.Add()([h, c]), y])
+    y, h = k.layers.SimpleRNN(4, return_state=True, name="rnn")(x)
+    return k.Model(x, [k.layers.Subtract()([h, y]), y])
 
 
 def uneven_depths(k):

@@ -360,10 +360,10 @@ def test_saved_names_and_settings_are_keras():
         lambda o, t: t[:, 1], lambda o, t: t + 1.0, lambda o, t: 2.0 - t,
         lambda o, t: o.max_pool(t, 2), lambda o, t: o.layer_normalization(t),
         lambda o, t: o.cast(t, "int32"), lambda o, t: o.einsum("abcd->ab", t),
-        lambda o, t: t.reshape(-1, 4), lambda o, t: abs(t), lambda o, t: ~(t > 0),
+        lambda o, t: t.reshape((-1, 4)), lambda o, t: abs(t), lambda o, t: ~(t > 0),
         lambda o, t: o.isin(t, t), lambda o, t: o.rms_normalization(t),
         lambda o, t: t.squeeze(-1), lambda o, t: round(t), lambda o, t: t // 2,
-        lambda o, t: o.image.resize(t, (2, 2)), lambda o, t: o.stop_gradient(t),
+        lambda o, t: o.stop_gradient(t),
         lambda o, t: o.norm(t, axis=1), lambda o, t: o.fft((t, t))[0],
     ):  # fmt: skip
         mine, expected = draw(ops, x), draw(theirs, y)

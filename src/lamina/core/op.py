@@ -15,6 +15,7 @@ import inspect
 
 from lamina.core.context import context
 from lamina.core.naming import automatic_name, snake_case
+from lamina.core.settings import image_data_format
 from lamina.core.symbolic import Node, any_symbolic, infer
 from lamina.core.variable import Variable
 
@@ -147,4 +148,6 @@ def _record(function, signature, config, args, kwargs):
             data.append(value)
     if context.symbolic:
         return infer(function.plain, *args, **kwargs)
+    if settings.get("data_format", "") is None:
+        settings["data_format"] = image_data_format()  # a file must not depend on it
     return OpCall(function, settings)(*data, **named)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from lamina.core import settings, structure
+from lamina.core.masks import get_mask, set_mask
 from lamina.core.random import SeedGenerator
 from lamina.kernels import dropout as drop
 from lamina.layers.checks import fraction, one_of, positive_int
@@ -118,6 +119,20 @@ class _HeadAttention(Layer):
         if not self.dropout:
             return weights, weights
         return weights, self._dropout_layer(weights, training=training)
+
+    def _project(self, query, key, value):
+        """Return the gate, if there is one, and query, key and value by heads."""
+        tensors = {id(x): x for x in (query, key, value)}.values()
+        masks = [get_mask(x) for x in tensors]
+        for x in tensors:
+            set_mask(x, None)  # the projections would warn of it
+        try:
+            gate = self._gate_dense(query) if self.use_gate else None
+            heads = self._query_dense(query), self._key_dense(key)
+            return gate, *heads, self._value_dense(value)
+        finally:
+            for x, mask in zip(tensors, masks, strict=True):
+                set_mask(x, mask)
 
     def _check_scores(self, wanted):
         if self.flash_attention and wanted:
@@ -316,14 +331,9 @@ class MultiHeadAttention(_HeadAttention):
             query.shape[1], value.shape[1], query_mask, value_mask, key_mask,
             attention_mask, use_causal_mask,
         )  # fmt: skip
-        gate = self._gate_dense(query) if self.use_gate else None
+        gate, query, key, value = self._project(query, key, value)
         output, scores = self._compute_attention(
-            self._query_dense(query),
-            self._key_dense(key),
-            self._value_dense(value),
-            mask,
-            training,
-            return_attention_scores,
+            query, key, value, mask, training, return_attention_scores
         )
         output = self._output_dense(output if gate is None else output * gate)
         return (output, scores) if return_attention_scores else output
@@ -556,9 +566,7 @@ class GroupedQueryAttention(_HeadAttention):
             query.shape[1], value.shape[1], query_mask, value_mask, key_mask,
             attention_mask, use_causal_mask,
         )  # fmt: skip
-        gate = self._gate_dense(query) if self.use_gate else None
-        query, key = self._query_dense(query), self._key_dense(key)
-        value = self._value_dense(value)
+        gate, query, key, value = self._project(query, key, value)
         group = self.num_query_heads // self.num_key_value_heads
         key, value = (jnp.repeat(x, group, axis=2) for x in (key, value))
         scores = _scores(query, key, 1 / math.sqrt(self.head_dim))
@@ -647,7 +655,8 @@ class Attention(Layer):
         if seen is not None:
             seen = jnp.expand_dims(seen, -2) if seen.ndim == 2 else seen
             # A finite number: a row without any value must not become NaN.
-            scores = jnp.where(seen, scores, jnp.finfo(scores.dtype).min / 2)
+            far = 3e4 if scores.dtype == jnp.float16 else 1e9
+            scores = jnp.where(seen, scores, scores - far)
         weights = jax.nn.softmax(scores, axis=-1)
         if training and self.dropout:
             weights = drop(weights, self.dropout, self.seed_generator.next())

@@ -46,8 +46,10 @@ def one_of(owner, name, value, choices) -> str:
 
 def fraction(owner, name, value) -> float:
     """Return `value`, or raise: it must be a number from 0 to 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (
-        0 <= value <= 1
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not (0 <= value <= 1)
     ):
         raise ValueError(
             f"`{owner}` expected `{name}` to be a number from 0 to 1. "

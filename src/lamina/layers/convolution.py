@@ -5,12 +5,12 @@ there are. The arithmetic is in `lamina.kernels`.
 """
 
 from lamina import activations
+from lamina.core.settings import standardize_data_format
 from lamina.kernels import conv, conv_transpose, depthwise_conv
 from lamina.layers import weights
 from lamina.layers.checks import described, int_tuple, one_of, positive_int
 from lamina.layers.input_spec import InputSpec
 from lamina.layers.layer import Layer
-from lamina.core.settings import standardize_data_format
 
 
 def _keep_window(layer, kernel_size, strides, padding, data_format, dilation_rate):

@@ -108,7 +108,9 @@ class InputLayer(Layer):
 
     def call(self):
         """Refuse: an input has nothing to compute."""
-        raise NotImplementedError("An InputLayer is where data comes in; do not call it.")
+        raise NotImplementedError(
+            "An InputLayer is where data comes in; do not call it."
+        )
 
     @property
     def dtype(self):
@@ -276,7 +278,6 @@ def refuse_variants(layer, lora_rank, quantization_config):
                 f"`{type(layer).__name__}` does not support `{name}`. Received: "
                 f"{name}={value!r}. Write a Layer that wraps or replaces the kernel."
             )
-
 
 
 class Identity(Layer):

@@ -37,7 +37,9 @@ class Lambda(Layer):
     [[9.0]]
     """
 
-    def __init__(self, function, output_shape=None, mask=None, arguments=None, **kwargs):
+    def __init__(
+        self, function, output_shape=None, mask=None, arguments=None, **kwargs
+    ):
         super().__init__(**kwargs)
         if not callable(function):
             raise TypeError(

@@ -255,7 +255,8 @@ class Layer:
             return
         for output in structure.flatten(outputs):
             if is_tensor(output) and not isinstance(output, SymbolicTensor):
-                self.add_loss(self.activity_regularizer(output))
+                rows = output.shape[0] if output.ndim else 1
+                self.add_loss(self.activity_regularizer(output) / rows)
 
     def call(self, *args, **kwargs):
         """Compute the outputs; every layer writes its own."""
@@ -460,6 +461,10 @@ class Layer:
         found = _unique(x for x in self._owned() if isinstance(x, Variable))
         return sorted(found, key=lambda v: not v.made_trainable)
 
+    @property
+    def _seed_generators(self):
+        return [x for x in self._owned() if isinstance(x, SeedGenerator)]
+
     def _inner_layers(self):
         """Return the layers directly inside."""
         return _unique(x for x in self._owned() if isinstance(x, Layer))
@@ -480,7 +485,7 @@ class Layer:
     def variables(self) -> list:
         """All state: weights, then the states of random generators, layer by layer."""
         own = self._own_variables()
-        seeds = [x.state for x in self._owned() if isinstance(x, SeedGenerator)]
+        seeds = [x.state for x in self._seed_generators]
         inner = [v for layer in self._inner_layers() for v in layer.variables]
         return _unique([*own, *seeds, *inner])
 

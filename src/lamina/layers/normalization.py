@@ -466,9 +466,7 @@ class GroupNormalization(Layer):
         axis = self.axis % inputs.ndim
         before, after = inputs.shape[:axis], inputs.shape[axis + 1 :]
         channels = inputs.shape[axis]
-        x = _wide(inputs).reshape(
-            *before, self.groups, channels // self.groups, *after
-        )
+        x = _wide(inputs).reshape(*before, self.groups, channels // self.groups, *after)
         axes = [a for a in range(1, x.ndim) if a != axis]
         y = layer_norm(x, axes=axes, epsilon=self.epsilon).reshape(inputs.shape)
         shape = (-1, *(1,) * len(after))

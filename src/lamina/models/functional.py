@@ -55,13 +55,14 @@ def _matched(model, struct, inputs, tensors):
         return [inputs.get(name) for name in names]
     if isinstance(struct, dict) and isinstance(inputs, (list, tuple)):
         if len(inputs) == len(struct):
-            warnings.warn(
+            text = (
                 "The structure of `inputs` doesn't match the expected structure. "
                 f"Expected: a dict with the keys {list(struct)}. Received: a "
-                f"{type(inputs).__name__} of {len(inputs)}. It is read in the order in "
-                "which the model's inputs were written; pass a dict, so that names bind.",
-                stacklevel=2,
+                f"{type(inputs).__name__} of {len(inputs)}. Pass a dict: names bind."
             )
+            if list(struct) != sorted(struct):
+                raise ValueError(text)
+            warnings.warn(text, stacklevel=2)
             return _flatten_like(model, struct, dict(zip(struct, inputs, strict=True)))
     return _flatten_like(model, struct, inputs)
 

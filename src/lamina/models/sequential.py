@@ -107,8 +107,18 @@ class Sequential(Model):
             self._draw(first.input_shape)
 
     def build(self, input_shape=None):
-        """Draw the graph for inputs of a shape."""
+        """Draw the graph for inputs of a shape.
+
+        Raises:
+            ValueError: the model has no layers, or is drawn for another shape.
+        """
         if self._graph is not None:
+            if input_shape is not None and not _agree(self.input_shape, input_shape):
+                raise ValueError(
+                    f"Sequential model {self.name!r} has already been configured to use "
+                    f"input shape {self.input_shape}. You cannot build it with "
+                    f"input_shape {input_shape}."
+                )
             return
         if input_shape is None:
             if self._stack and isinstance(self._stack[0], InputLayer):
@@ -155,6 +165,8 @@ class Sequential(Model):
             if layer is not stack[-1] and len(find_symbolic(x)) > 1:
                 self._refuse_several(layer, stack[stack.index(layer) + 1], x)
         self._set_graph(inputs, x)
+        if getattr(inputs, "is_symbolic", False):
+            self._stack = [inputs.node.operation, *stack]
 
     def _refuse_several(self, layer, following, outputs):
         if following._tensors_only and not isinstance(following, Model):
@@ -177,6 +189,8 @@ class Sequential(Model):
         if self.built:
             return
         shapes = list(call.shapes.values())
+        if not self._stack:
+            self.build(())  # raises: there are no layers
         if len(shapes) == 1:
             self._draw(shapes[0])
         self.built = True
@@ -261,6 +275,15 @@ A Sequential model is a plain stack. For several inputs or outputs draw a graph:
     x = lamina.layers.Concatenate()([a, b])
     model = lamina.Model(inputs=[a, b], outputs=lamina.layers.Dense(1)(x))
 """
+
+
+def _agree(drawn, given):
+    """Tell whether a shape may stand where another was drawn."""
+    if not isinstance(drawn, tuple) or not isinstance(given, (list, tuple)):
+        return True  # structures of shapes are compared when data come
+    return len(drawn) == len(given) and all(
+        a == b or a is None or b is None for a, b in zip(drawn, given, strict=True)
+    )
 
 
 def _refuse(layer):

@@ -49,7 +49,7 @@ def _open(images, data_format, name):
     x = x[None] if single else x
     x = x if last else jnp.moveaxis(x, 1, -1)
 
-    def close(y, dtype=None):
+    def close(y):
         y = y if last else jnp.moveaxis(y, -1, 1)
         return y[0] if single else y
 
@@ -134,16 +134,10 @@ def hsv_to_rgb(images, data_format=None):
     )
 )  # fmt: skip
 def resize(
-    images,
-    size,
-    interpolation="bilinear",
-    antialias=False,
-    crop_to_aspect_ratio=False,
-    pad_to_aspect_ratio=False,
-    fill_mode="constant",
-    fill_value=0.0,
-    data_format=None,
-):
+    images, size, interpolation="bilinear", antialias=False,
+    crop_to_aspect_ratio=False, pad_to_aspect_ratio=False, fill_mode="constant",
+    fill_value=0.0, data_format=None,
+):  # fmt: skip
     """Return images of another size.
 
     Args:
@@ -190,13 +184,9 @@ def resize(
 
 @op(config=("interpolation", "fill_mode", "fill_value", "data_format"))
 def affine_transform(
-    images,
-    transform,
-    interpolation="bilinear",
-    fill_mode="constant",
-    fill_value=0,
+    images, transform, interpolation="bilinear", fill_mode="constant", fill_value=0,
     data_format=None,
-):
+):  # fmt: skip
     """Take each pixel (x, y) from (a0 x + a1 y + a2, b0 x + b1 y + b2).
 
     Args:
@@ -251,13 +241,9 @@ def _sample(x, transforms, places, interpolation, fill_mode, fill_value):
 
 @op(config=("interpolation", "fill_value", "data_format"))
 def perspective_transform(
-    images,
-    start_points,
-    end_points,
-    interpolation="bilinear",
-    fill_value=0,
+    images, start_points, end_points, interpolation="bilinear", fill_value=0,
     data_format=None,
-):
+):  # fmt: skip
     """Move four points of images to four others, and the plane with them.
 
     Args:
@@ -400,13 +386,10 @@ def extract_patches(
     >>> lamina.ops.image.extract_patches(lamina.ops.ones((1, 4, 4, 3)), 2).shape
     (1, 2, 2, 12)
     """
-    if not isinstance(size, int) and len(size) == 3:
-        return _extract(
-            images, size, strides, dilation_rate, padding, data_format, 3,
-            "extract_patches",
-        )  # fmt: skip
+    rank = 3 if not isinstance(size, int) and len(size) == 3 else 2
+    name = "extract_patches"
     return _extract(
-        images, size, strides, dilation_rate, padding, data_format, 2, "extract_patches"
+        images, size, strides, dilation_rate, padding, data_format, rank, name
     )
 
 
@@ -446,15 +429,9 @@ def _two_of_three(words, before, after, target):
     )
 )  # fmt: skip
 def pad_images(
-    images,
-    top_padding=None,
-    left_padding=None,
-    bottom_padding=None,
-    right_padding=None,
-    target_height=None,
-    target_width=None,
-    data_format=None,
-):
+    images, top_padding=None, left_padding=None, bottom_padding=None,
+    right_padding=None, target_height=None, target_width=None, data_format=None,
+):  # fmt: skip
     """Surround images with zeros.
 
     Args:
@@ -473,14 +450,19 @@ def pad_images(
     _two_of_three(columns, left_padding, right_padding, target_width)
     x, close = _open(images, data_format, "pad_images")
     height, width = x.shape[1:3]
-    top, bottom = _pads(rows, top_padding, bottom_padding, target_height, height)
-    left, right = _pads(columns, left_padding, right_padding, target_width, width)
+    top, bottom = _edges(
+        rows, top_padding, bottom_padding, (target_height or 0) - height
+    )
+    left, right = _edges(
+        columns, left_padding, right_padding, (target_width or 0) - width
+    )
     return close(jnp.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0))))
 
 
-def _pads(words, before, after, target, size):
-    before = target - size - after if before is None else before
-    after = target - size - before if after is None else after
+def _edges(words, before, after, total):
+    """Complete what is cut or added before and after to `total`."""
+    before = total - after if before is None else before
+    after = total - before if after is None else after
     for word, value in zip(words, (before, after), strict=False):
         if isinstance(value, int) and value < 0:
             raise ValueError(f"{word} must be >= 0. Received: {word}={value}")
@@ -494,15 +476,9 @@ def _pads(words, before, after, target, size):
     )
 )  # fmt: skip
 def crop_images(
-    images,
-    top_cropping=None,
-    left_cropping=None,
-    bottom_cropping=None,
-    right_cropping=None,
-    target_height=None,
-    target_width=None,
-    data_format=None,
-):
+    images, top_cropping=None, left_cropping=None, bottom_cropping=None,
+    right_cropping=None, target_height=None, target_width=None, data_format=None,
+):  # fmt: skip
     """Cut rows and columns off images.
 
     Args:
@@ -521,18 +497,13 @@ def crop_images(
     _two_of_three(columns, left_cropping, right_cropping, target_width)
     x, close = _open(images, data_format, "crop_images")
     height, width = x.shape[1:3]
-    top, bottom = _crops(rows, top_cropping, bottom_cropping, target_height, height)
-    left, right = _crops(columns, left_cropping, right_cropping, target_width, width)
+    top, bottom = _edges(
+        rows, top_cropping, bottom_cropping, height - (target_height or 0)
+    )
+    left, right = _edges(
+        columns, left_cropping, right_cropping, width - (target_width or 0)
+    )
     return close(x[:, top : height - bottom, left : width - right])
-
-
-def _crops(words, before, after, target, size):
-    before = size - target - after if before is None else before
-    after = size - target - before if after is None else after
-    for word, value in zip(words, (before, after), strict=False):
-        if isinstance(value, int) and value < 0:
-            raise ValueError(f"{word} must be >= 0. Received: {word}={value}")
-    return before, after
 
 
 def _bell(size, sigma, dtype):
@@ -585,15 +556,9 @@ def _blur(x, kernel_size, sigma):
     )
 )  # fmt: skip
 def elastic_transform(
-    images,
-    alpha=20.0,
-    sigma=5.0,
-    interpolation="bilinear",
-    fill_mode="reflect",
-    fill_value=0.0,
-    seed=None,
-    data_format=None,
-):
+    images, alpha=20.0, sigma=5.0, interpolation="bilinear", fill_mode="reflect",
+    fill_value=0.0, seed=None, data_format=None,
+):  # fmt: skip
     """Shift pixels by a smooth random field, the same in x and y.
 
     Args:
@@ -671,15 +636,9 @@ def sobel_edges(images, data_format=None):
     name="SSIM",
 )
 def ssim(
-    image1,
-    image2,
-    max_val=1.0,
-    filter_size=11,
-    filter_sigma=1.5,
-    k1=0.01,
-    k2=0.03,
+    image1, image2, max_val=1.0, filter_size=11, filter_sigma=1.5, k1=0.01, k2=0.03,
     data_format=None,
-):
+):  # fmt: skip
     """Return the structural similarity of images, at most 1.
 
     (2 μ₁ μ₂ + c₁)(2 σ₁₂ + c₂) / ((μ₁² + μ₂² + c₁)(σ₁² + σ₂² + c₂)), averaged, with

@@ -11,6 +11,7 @@ from jax.scipy import special
 from lamina.core.op import op
 from lamina.ops.arrays import axes as _axes
 from lamina.ops.arrays import inexact, promoted, tensor
+from lamina.ops.elementwise import families
 
 __all__ = [
     "cdist", "erf", "erfc", "erfinv", "extract_sequences", "fft", "fft2", "ifft2",
@@ -20,22 +21,23 @@ __all__ = [
 ]  # fmt: skip
 
 
-_SEGMENTS = ("num_segments", "sorted")
+_op, _one, *_ = families(__name__)
 
 
-def _segment(name, reduce, data, segment_ids, num_segments, sorted):
-    data, ids = tensor(data), tensor(segment_ids).astype("int32")
-    if ids.ndim != 1:
-        raise ValueError(
-            f"`{name}` expected `segment_ids` to have one axis. Received: shape "
-            f"{ids.shape}"
-        )
-    return reduce(data, ids, num_segments, indices_are_sorted=bool(sorted))
+def _segments(name, reduce, doc):
+    def segments(data, segment_ids, num_segments=None, sorted=False):
+        data, ids = tensor(data), tensor(segment_ids).astype("int32")
+        if ids.ndim != 1:
+            raise ValueError(
+                f"`{name}` expected `segment_ids` to have one axis. Received: shape "
+                f"{ids.shape}"
+            )
+        return reduce(data, ids, num_segments, indices_are_sorted=bool(sorted))
+
+    return _op(name, segments, doc + _SEGMENTS, "num_segments sorted")
 
 
-@op(config=_SEGMENTS)
-def segment_sum(data, segment_ids, num_segments=None, sorted=False):
-    """Sum rows that have the same number in `segment_ids`.
+_SEGMENTS = """ that have the same number.
 
     Args:
         data: rows along the first axis.
@@ -43,34 +45,14 @@ def segment_sum(data, segment_ids, num_segments=None, sorted=False):
         num_segments: how many results; the largest number + 1 when None, which is
             not known inside `jax.jit`.
         sorted: promise that the numbers never fall.
-
-    >>> import lamina
-    >>> lamina.ops.segment_sum([1, 2, 3], [0, 0, 1]).tolist()
-    [3, 3]
     """
-    reduce = jax.ops.segment_sum
-    return _segment("segment_sum", reduce, data, segment_ids, num_segments, sorted)
 
-
-@op(config=_SEGMENTS)
-def segment_max(data, segment_ids, num_segments=None, sorted=False):
-    """Take the largest of rows that have the same number; see `segment_sum`."""
-    reduce = jax.ops.segment_max
-    return _segment("segment_max", reduce, data, segment_ids, num_segments, sorted)
-
-
-@op(config=_SEGMENTS)
-def segment_min(data, segment_ids, num_segments=None, sorted=False):
-    """Take the smallest of rows that have the same number; see `segment_sum`."""
-    reduce = jax.ops.segment_min
-    return _segment("segment_min", reduce, data, segment_ids, num_segments, sorted)
-
-
-@op(config=_SEGMENTS)
-def segment_prod(data, segment_ids, num_segments=None, sorted=False):
-    """Multiply rows that have the same number; see `segment_sum`."""
-    reduce = jax.ops.segment_prod
-    return _segment("segment_prod", reduce, data, segment_ids, num_segments, sorted)
+# fmt: off
+segment_sum = _segments("segment_sum", jax.ops.segment_sum, "Sum rows")
+segment_max = _segments("segment_max", jax.ops.segment_max, "Take the largest of rows")
+segment_min = _segments("segment_min", jax.ops.segment_min, "Take the smallest of rows")
+segment_prod = _segments("segment_prod", jax.ops.segment_prod, "Multiply rows")
+# fmt: on
 
 
 @op(config=("k", "sorted"))
@@ -100,10 +82,12 @@ def in_top_k(targets, predictions, k):
     return (better < k) & jnp.isfinite(own[:, 0]) & (targets >= 0)
 
 
-@op(config=("axis", "keepdims"))
-def logsumexp(x, axis=None, keepdims=False):
-    """Return ln Σ eˣ over `axis`, without overflow."""
-    return special.logsumexp(inexact(x), _axes(axis), keepdims=keepdims)
+# fmt: off
+logsumexp = _op("logsumexp",
+    lambda x, axis=None, keepdims=False: special.logsumexp(inexact(x), _axes(axis),
+        keepdims=keepdims),
+    "Return ln Σ eˣ over `axis`, without overflow.", "axis keepdims")
+# fmt: on
 
 
 @op(name="CDist")
@@ -264,14 +248,9 @@ def stft(x, sequence_length, sequence_stride, fft_length, window="hann", center=
     name="ISTFT",
 )  # fmt: skip
 def istft(
-    x,
-    sequence_length,
-    sequence_stride,
-    fft_length,
-    length=None,
-    window="hann",
+    x, sequence_length, sequence_stride, fft_length, length=None, window="hann",
     center=True,
-):
+):  # fmt: skip
     """Return the signal whose `stft` is nearest to `x`.
 
     y = Σ window · irfft(x) / Σ window², both sums over the windows at a place.
@@ -304,34 +283,15 @@ def _overlap(frames, stride):
     return total.at[..., places].add(frames)
 
 
-@op
-def rsqrt(x):
-    """Return 1 / √x."""
-    return lax.rsqrt(inexact(x))
-
-
-@op
-def erf(x):
-    """Return 2 / √π · ∫ e^(-t²) dt from 0 to x."""
-    return special.erf(inexact(x))
-
-
-@op
-def erfc(x):
-    """Return 1 - erf(x), exact for large x."""
-    return special.erfc(inexact(x))
-
-
-@op
-def erfinv(x):
-    """Return the inverse of `erf`, for x in [-1, 1]."""
-    return special.erfinv(inexact(x))
-
-
-@op
-def logdet(x):
-    """Return ln of the determinants of positive definite matrices."""
-    return jnp.linalg.slogdet(inexact(x))[1]
+# fmt: off
+rsqrt = _one("rsqrt", lax.rsqrt, inexact, "Return 1 / √x.")
+erf = _one("erf", special.erf, inexact, "Return 2 / √π · ∫ e^(-t²) dt from 0 to x.")
+erfc = _one("erfc", special.erfc, inexact, "Return 1 - erf(x), exact for large x.")
+erfinv = _one("erfinv", special.erfinv, inexact,
+    "Return the inverse of `erf`, for x in [-1, 1].")
+logdet = _op("logdet", lambda x: jnp.linalg.slogdet(inexact(x))[1],
+    "Return ln of the determinants of positive definite matrices.")
+# fmt: on
 
 
 @op
@@ -346,7 +306,7 @@ def view_as_complex(x):
     return lax.complex(x[..., 0], x[..., 1])
 
 
-@op
-def view_as_real(x):
-    """Return real and imaginary part side by side along a new last axis."""
-    return jnp.stack(_parts(tensor(x)), -1)
+# fmt: off
+view_as_real = _op("view_as_real", lambda x: jnp.stack(_parts(tensor(x)), -1),
+    "Return real and imaginary part side by side along a new last axis.")
+# fmt: on

@@ -10,6 +10,7 @@ from jax import lax
 from lamina import kernels
 from lamina.core import settings
 from lamina.core.op import op
+from lamina.kernels import ctc
 from lamina.ops.arrays import axes as _axes
 from lamina.ops.arrays import canonical, inexact, promoted, tensor
 from lamina.ops.elementwise import families
@@ -314,14 +315,9 @@ def depthwise_conv(
 
 @op(config=("strides", "padding", "data_format", "dilation_rate"))
 def separable_conv(
-    inputs,
-    depthwise_kernel,
-    pointwise_kernel,
-    strides=1,
-    padding="valid",
-    data_format=None,
-    dilation_rate=1,
-):
+    inputs, depthwise_kernel, pointwise_kernel, strides=1, padding="valid",
+    data_format=None, dilation_rate=1,
+):  # fmt: skip
     """Convolve each channel on its own, then mix channels by a 1 x 1 convolution.
 
     Args:
@@ -341,14 +337,9 @@ def separable_conv(
 
 @op(config=("strides", "padding", "output_padding", "data_format", "dilation_rate"))
 def conv_transpose(
-    inputs,
-    kernel,
-    strides=1,
-    padding="valid",
-    output_padding=None,
-    data_format=None,
-    dilation_rate=1,
-):
+    inputs, kernel, strides=1, padding="valid", output_padding=None,
+    data_format=None, dilation_rate=1,
+):  # fmt: skip
     """Spread each entry over a window: the gradient of `conv` for its input.
 
     Args:
@@ -676,16 +667,9 @@ def psnr(x1, x2, max_val):
 
 @op(config=("is_causal", "flash_attention", "attn_logits_soft_cap"))
 def dot_product_attention(
-    query,
-    key,
-    value,
-    bias=None,
-    mask=None,
-    scale=None,
-    is_causal=False,
-    flash_attention=None,
-    attn_logits_soft_cap=None,
-):
+    query, key, value, bias=None, mask=None, scale=None, is_causal=False,
+    flash_attention=None, attn_logits_soft_cap=None,
+):  # fmt: skip
     """Return softmax(query · keyᵀ · scale + bias) · value, for each head.
 
     Args:
@@ -854,9 +838,6 @@ def space_to_depth(x, block_size, data_format="channels_last"):
 
 # Connectionist temporal classification.
 
-# Stands for the logarithm of 0: finite, so that gradients are.
-_NEVER = -1e5
-
 
 @op(config=("mask_index",), name="CTCLoss")
 def ctc_loss(target, output, target_length, output_length, mask_index=0):
@@ -888,30 +869,7 @@ def ctc_loss(target, output, target_length, output_length, mask_index=0):
         )
     log_p = jax.nn.log_softmax(output)
     lengths = tensor(target_length), tensor(output_length)
-    return jax.vmap(lambda *a: _ctc_one(*a, mask_index))(target, log_p, *lengths)
-
-
-def _ctc_one(labels, log_p, label_count, steps, blank):
-    # Blanks and labels in turn: blank, first label, blank, second label, ...
-    spaced = jnp.full(2 * labels.shape[0] + 1, blank).at[1::2].set(labels)
-    emitted = log_p[:, spaced]
-    before = jnp.concatenate([jnp.full(2, -1), spaced[:-2]])
-    may_skip = (spaced != blank) & (spaced != before)
-    start = jnp.full(spaced.shape, _NEVER, log_p.dtype)
-    first = start.at[:2].set(emitted[0, :2])
-
-    def step(alpha, now):
-        index, emission = now
-        one = jnp.concatenate([start[:1], alpha[:-1]])
-        two = jnp.where(may_skip, jnp.concatenate([start[:2], alpha[:-2]]), _NEVER)
-        moved = jnp.logaddexp(jnp.logaddexp(alpha, one), two) + emission
-        return jnp.where(index < steps, moved, alpha), None
-
-    times = jnp.arange(1, log_p.shape[0])
-    alpha, _ = lax.scan(step, first, (times, emitted[1:]))
-    last_blank = alpha[2 * label_count]
-    last_label = jnp.where(label_count > 0, alpha[2 * label_count - 1], _NEVER)
-    return -jnp.logaddexp(last_blank, last_label)
+    return jax.vmap(lambda *a: ctc.alignments(*a, mask_index))(target, log_p, *lengths)
 
 
 @op(
@@ -919,14 +877,9 @@ def _ctc_one(labels, log_p, label_count, steps, blank):
     name="CTCDecode",
 )
 def ctc_decode(
-    inputs,
-    sequence_lengths,
-    strategy="greedy",
-    beam_width=100,
-    top_paths=1,
-    merge_repeated=True,
-    mask_index=0,
-):
+    inputs, sequence_lengths, strategy="greedy", beam_width=100, top_paths=1,
+    merge_repeated=True, mask_index=0,
+):  # fmt: skip
     """Return likely label sequences for logits of `ctc_loss`.
 
     Args:
@@ -949,89 +902,14 @@ def ctc_decode(
     x = promoted(inputs, also=("float32",))[0]
     lengths = tensor(sequence_lengths).astype("int32")
     if strategy == "greedy":
-        return _greedy(x, lengths, merge_repeated, mask_index)
+        return ctc.greedy(x, lengths, merge_repeated, mask_index)
     if strategy == "beam_search":
 
         def one(logits, steps):
-            return _beam(logits, steps, beam_width, top_paths, mask_index)
+            return ctc.beam(logits, steps, beam_width, top_paths, mask_index)
 
         paths, scores = jax.vmap(one)(x, lengths)
         return jnp.swapaxes(paths, 0, 1), scores
     raise ValueError(
         f"Invalid strategy {strategy}. Supported values are 'greedy' and 'beam_search'."
     )
-
-
-def _greedy(x, lengths, merge_repeated, blank):
-    counts = jnp.arange(x.shape[1]) < lengths[:, None]
-    best = jnp.argmax(x, -1).astype("int32")
-    score = -jnp.sum(jnp.where(counts, jnp.max(x, -1), 0), 1, keepdims=True)
-    keep = counts & (best != blank)
-    if merge_repeated:
-        keep = keep.at[:, 1:].set(keep[:, 1:] & (best[:, 1:] != best[:, :-1]))
-    order = jnp.argsort(~keep, -1, stable=True)
-    labels = jnp.take_along_axis(jnp.where(keep, best, -1), order, -1)
-    return labels[None], score
-
-
-def _beam(logits, steps, width, top, blank):
-    """Search prefixes, each with the probabilities of ending in a blank or not.
-
-    A prefix is its labels and a hash that tells equal ones; extending the prefix
-    of a pair that is in the beam as well merges into that one.
-    """
-    length, classes = logits.shape
-    log_p = jax.nn.log_softmax(logits)
-    labels = jnp.full((width, length), -1, "int32")
-    sizes = jnp.zeros(width, "int32")
-    none = jnp.full(width, _NEVER, log_p.dtype)
-    everything = jnp.arange(classes)
-
-    def step(state, now):
-        labels, sizes, in_blank, in_label = state
-        index, emission = now
-        rows = jnp.arange(width)
-        last = jnp.where(sizes > 0, labels[rows, sizes - 1], -1)
-        either = jnp.logaddexp(in_blank, in_label)
-        stay_blank = either + emission[blank]
-        stay_label = jnp.where(last >= 0, in_label + emission[last], _NEVER)
-        # A repeated label needs a blank before it.
-        source = jnp.where(
-            everything == last[:, None], in_blank[:, None], either[:, None]
-        )
-        grown = jnp.where(everything == blank, _NEVER, source + emission)
-        # Prefix j grown from prefix i: all labels of j but the last are those of i.
-        position = jnp.arange(length)
-        shorter = jnp.where(position < sizes[:, None] - 1, labels, -1)
-        parent = (shorter[None] == labels[:, None]).all(-1)
-        parent = parent & (sizes[None] == sizes[:, None] + 1)
-        alive = either > _NEVER / 2
-        parent = parent & alive[:, None] & alive[None]
-        into = jnp.where(parent, grown[:, jnp.maximum(last, 0)], _NEVER)
-        stay_label = jnp.logaddexp(stay_label, jax.nn.logsumexp(into, 0))
-        merged = (
-            jnp.zeros((width, classes), bool)
-            .at[rows[:, None], jnp.maximum(last, 0)[None]]
-            .max(parent)
-        )
-        grown = jnp.where(merged, _NEVER, grown)
-        total = jnp.concatenate([jnp.logaddexp(stay_blank, stay_label), grown.ravel()])
-        _, best = lax.top_k(total, width)
-        new = best >= width
-        row = jnp.where(new, (best - width) // classes, best)
-        label = jnp.where(new, (best - width) % classes, -1)
-        here = (position == sizes[row][:, None]) & new[:, None]
-        moved = (
-            jnp.where(here, label[:, None], labels[row]).astype("int32"),
-            sizes[row] + new,
-            jnp.where(new, _NEVER, stay_blank[row]),
-            jnp.where(new, grown.ravel()[best - width], stay_label[row]),
-        )
-        running = index < steps
-        return jax.tree.map(lambda a, b: jnp.where(running, a, b), moved, state), None
-
-    state = (labels, sizes, none.at[0].set(0), none)
-    state, _ = lax.scan(step, state, (jnp.arange(length), log_p))
-    labels, _, in_blank, in_label = state
-    scores, best = lax.top_k(jnp.logaddexp(in_blank, in_label), top)
-    return labels[best], scores

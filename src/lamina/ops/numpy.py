@@ -345,31 +345,23 @@ def quantile(x, q, axis=None, method="linear", keepdims=False):
     )
 
 
-@op(config=("axis", "method", "keepdims"))
-def nanquantile(x, q, axis=None, method="linear", keepdims=False):
-    """Return the `quantile` of what is not NaN."""
-    x = inexact(x)
-    return jnp.nanquantile(
-        x, tensor(q, x.dtype), _axes(axis), method=method, keepdims=keepdims
-    )
+def _quantiles(name, function, doc):
+    def quantiles(x, q, axis=None, method="linear", keepdims=False):
+        x = inexact(x)
+        shares = tensor(q, x.dtype)
+        return function(x, shares, _axes(axis), method=method, keepdims=keepdims)
+
+    return _op(name, quantiles, doc, "axis method keepdims")
 
 
-@op(config=("axis", "method", "keepdims"))
-def percentile(x, q, axis=None, method="linear", keepdims=False):
-    """Return the `quantile` for shares `q` in percent."""
-    x = inexact(x)
-    return jnp.percentile(
-        x, tensor(q, x.dtype), _axes(axis), method=method, keepdims=keepdims
-    )
-
-
-@op(config=("axis", "method", "keepdims"))
-def nanpercentile(x, q, axis=None, method="linear", keepdims=False):
-    """Return the `percentile` of what is not NaN."""
-    x = inexact(x)
-    return jnp.nanpercentile(
-        x, tensor(q, x.dtype), _axes(axis), method=method, keepdims=keepdims
-    )
+# fmt: off
+nanquantile = _quantiles("nanquantile", jnp.nanquantile,
+    "Return the `quantile` of what is not NaN.")
+percentile = _quantiles("percentile", jnp.percentile,
+    "Return the `quantile` for shares `q` in percent.")
+nanpercentile = _quantiles("nanpercentile", jnp.nanpercentile,
+    "Return the `percentile` of what is not NaN.")
+# fmt: on
 
 
 @op(config=("axis",))
@@ -841,15 +833,9 @@ def isin(x1, x2, assume_unique=False, invert=False):
     )
 )  # fmt: skip
 def unique(
-    x,
-    sorted=True,
-    return_index=False,
-    return_inverse=False,
-    return_counts=False,
-    axis=None,
-    size=None,
-    fill_value=None,
-):
+    x, sorted=True, return_index=False, return_inverse=False, return_counts=False,
+    axis=None, size=None, fill_value=None,
+):  # fmt: skip
     """Return the different entries, in rising order.
 
     Args:

@@ -17,7 +17,6 @@ from lamina.layers.checks import fraction, positive_int
 from lamina.layers.layer import Layer
 from lamina.layers.weights import keep, make
 
-
 _KINDS = ("initializer", "regularizer", "constraint")
 
 
@@ -51,9 +50,7 @@ class Cell(Layer):
         self.units = positive_int(owner, "units", units)
         keep(self, **{k: v for k, v in settings.items() if k.endswith(_KINDS)})
         self.dropout = fraction(owner, "dropout", dropout)
-        self.recurrent_dropout = fraction(
-            owner, "recurrent_dropout", recurrent_dropout
-        )
+        self.recurrent_dropout = fraction(owner, "recurrent_dropout", recurrent_dropout)
         self.seed = seed
         self.seed_generator = SeedGenerator(seed)
         if implementation not in (0, 1, 2):
@@ -219,9 +216,7 @@ class SimpleRNNCell(Cell):
         **kwargs,
     ):
         # One gate: a mask per gate and a mask for all are the same here.
-        super().__init__(
-            units, 1, locals(), dropout, recurrent_dropout, seed, **kwargs
-        )
+        super().__init__(units, 1, locals(), dropout, recurrent_dropout, seed, **kwargs)
         self.activation = activations.get(activation)
         self.use_bias = use_bias
         self.state_size = self.units
@@ -300,9 +295,7 @@ class LSTMCell(Cell):
         seed=None,
         **kwargs,
     ):
-        super().__init__(
-            units, 4, locals(), dropout, recurrent_dropout, seed, **kwargs
-        )
+        super().__init__(units, 4, locals(), dropout, recurrent_dropout, seed, **kwargs)
         self.activation = activations.get(activation)
         self.recurrent_activation = activations.get(recurrent_activation)
         self.use_bias = use_bias
@@ -396,9 +389,7 @@ class GRUCell(Cell):
         seed=None,
         **kwargs,
     ):
-        super().__init__(
-            units, 3, locals(), dropout, recurrent_dropout, seed, **kwargs
-        )
+        super().__init__(units, 3, locals(), dropout, recurrent_dropout, seed, **kwargs)
         self.activation = activations.get(activation)
         self.recurrent_activation = activations.get(recurrent_activation)
         self.use_bias = use_bias

@@ -367,7 +367,9 @@ def _last(layer, outputs, h, mask):
 
 
 def _from_cell(name):
-    return property(lambda layer: getattr(layer.cell, name), doc=f"The cell's `{name}`.")
+    return property(
+        lambda layer: getattr(layer.cell, name), doc=f"The cell's `{name}`."
+    )
 
 
 for _layer, _cell in ((SimpleRNN, SimpleRNNCell), (LSTM, LSTMCell), (GRU, GRUCell)):

@@ -237,9 +237,7 @@ class RNN(Layer):
         variables = []
         if isinstance(cell, Layer):
             variables = [v for v in cell.variables if not v.made_trainable]
-        run = pure(
-            lambda x, states: self._step(x, states, training), variables
-        )
+        run = pure(lambda x, states: self._step(x, states, training), variables)
         assigned, penalized = set(), []
 
         def step(x, states, shared):

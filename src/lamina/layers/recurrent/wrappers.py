@@ -117,7 +117,9 @@ class Bidirectional(Layer):
                 )
             first, last = list(initial_state[:half]), list(initial_state[half:])
         y, states = self._directed(self.forward_layer, sequences, first, mask, training)
-        back, more = self._directed(self.backward_layer, sequences, last, mask, training)
+        back, more = self._directed(
+            self.backward_layer, sequences, last, mask, training
+        )
         if self.return_sequences:
             back = jnp.flip(back, axis=1)
         output = _MERGES[self.merge_mode](y, back)
@@ -283,7 +285,8 @@ def _row_by_row(layer) -> bool:
     from lamina.layers import Lambda
 
     for inner in layer._flatten_layers():
-        if not type(inner).__module__.startswith("lamina.") or isinstance(inner, Lambda):
+        ours = type(inner).__module__.startswith("lamina.")
+        if not ours or isinstance(inner, Lambda):
             return False
         if getattr(inner, "stateful", False) or getattr(inner, "noise_shape", None):
             return False
@@ -299,9 +302,7 @@ def _folded(step, inputs, mask):
         return x.reshape(batch * time, *x.shape[2:])
 
     outputs = step(fold(inputs), None if mask is None else fold(jnp.asarray(mask)))
-    return structure.map_leaves(
-        lambda y: y.reshape(batch, time, *y.shape[1:]), outputs
-    )
+    return structure.map_leaves(lambda y: y.reshape(batch, time, *y.shape[1:]), outputs)
 
 
 def _stepped(step, inputs, mask, layer):

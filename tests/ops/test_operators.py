@@ -1,0 +1,97 @@
+"""Python's operators on symbolic tensors record ops that replay on arrays."""
+
+import operator
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lamina
+from lamina import ops
+
+BINARY = [
+    operator.add, operator.sub, operator.mul, operator.truediv, operator.floordiv,
+    operator.mod, operator.pow, operator.eq, operator.ne, operator.lt, operator.le,
+    operator.gt, operator.ge,
+]  # fmt: skip
+LOGIC = [operator.and_, operator.or_, operator.xor]
+X = jnp.array([[1.0, -2.0, 3.5], [0.5, 2.0, -1.0]])
+
+
+def replay(function, *arrays):
+    """Draw the graph of `function`, then compute it node by node."""
+    inputs = [lamina.KerasTensor((None, *a.shape[1:]), a.dtype) for a in arrays]
+    output = function(*inputs)
+    values = {id(t): a for t, a in zip(inputs, arrays, strict=True)}
+
+    def value(t):
+        if id(t) not in values:
+            for parent in t.node.input_tensors:
+                value(parent)
+            args, kwargs = t.node.fill(values)
+            values[id(t)] = t.node.operation(*args, **kwargs)
+        return values[id(t)]
+
+    result = value(output)
+    assert output.dtype == result.dtype.name
+    return result
+
+
+@pytest.mark.parametrize("op", BINARY, ids=lambda o: o.__name__)
+def test_binary(op):
+    for f in (lambda a: op(a, 2.0), lambda a: op(2.0, a)):
+        np.testing.assert_array_equal(replay(f, X), f(X))
+    np.testing.assert_array_equal(replay(op, X, X + 1), op(X, X + 1))
+
+
+@pytest.mark.parametrize("op", LOGIC, ids=lambda o: o.__name__)
+def test_logic(op):
+    a, b = X > 0, X > 1
+    np.testing.assert_array_equal(replay(op, a, b), op(a, b))
+    np.testing.assert_array_equal(replay(lambda v: ~v, a), ~a)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda v: -v, abs, round, lambda v: v[:, 1:], lambda v: v[..., 0], lambda v: v[0],
+        lambda v: v.reshape((3, -1)), lambda v: v[:, None].squeeze(1),
+        lambda v: v @ np.ones((3, 2), "float32"), lambda v: v[:, ::-1] + v,
+    ],
+)  # fmt: skip
+def test_methods(function):
+    np.testing.assert_array_equal(replay(function, X), function(X))
+
+
+def test_arrays_and_variables_on_the_left():
+    x = lamina.KerasTensor((None, 3))
+    for left in (np.ones(3, "float32"), lamina.Variable(jnp.ones(3))):
+        assert isinstance(left + x, lamina.KerasTensor)
+        assert (left * x).shape == (None, 3)
+
+
+def test_a_symbolic_tensor_is_a_key_by_identity():
+    x, y = lamina.KerasTensor((3,)), lamina.KerasTensor((3,))
+    assert {x: 1, y: 2}[x] == 1
+
+
+@pytest.mark.parametrize(
+    ("draw", "shape"),
+    [
+        (lambda k: k((None, 3)) + k((2, None)), (2, 3)),
+        (lambda k: ops.matmul(k((None, None)), k((3, 4))), (None, 4)),
+        (lambda k: ops.dot(k((2, None)), k((3, 4))), (2, 4)),
+        (lambda k: ops.concatenate([k((None, 3)), k((None, 3))], 0), (None, 3)),
+        (lambda k: ops.nonzero(k((None, 3)))[1], (None,)),
+        (lambda k: ops.unique(k((5,))), (None,)),
+        (lambda k: ops.bincount(k((None, 4), "int32")), (None, None)),
+        (lambda k: ops.reshape(k((None, 4, 3)), (-1, 12)), (None, 12)),
+    ],
+)
+def test_sizes_that_are_not_known(draw, shape):
+    assert draw(lamina.KerasTensor).shape == shape
+
+
+def test_shapes_that_do_not_fit_raise():
+    with pytest.raises(TypeError, match="incompatible shapes"):
+        lamina.KerasTensor((None, 3)) + lamina.KerasTensor((2, 4))
