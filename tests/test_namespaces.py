@@ -94,7 +94,7 @@ def test_tree_refuses(call, error):
         lambda u: u.to_categorical([0, 2, 1]),
         lambda u: u.to_categorical([[1], [0]], 4),
         lambda u: u.normalize(np.array([[3.0, 4.0], [0.0, 0.0]])),
-        lambda u: u.normalize(np.arange(6.0).reshape(2, 3), 0, 1),
+        lambda u: u.normalize(np.arange(9.0).reshape(3, 3), 0, 1),
         lambda u: u.pad_sequences([[1], [2, 3], [4, 5, 6]]),
         lambda u: u.pad_sequences([[1], [2, 3]], 3, "float32", "post", "post", -1.0),
         lambda u: u.pad_sequences([[1, 2, 3], [], [4]], 2, truncating="post"),

@@ -22,7 +22,9 @@ def test_shapes(shape):
     assert T(shape).shape == tuple(shape)
 
 
-@pytest.mark.parametrize("shape", [None, 3, "ab", (-1,), (1.5,), ("a",), {"a": 1}, (2, (3,))])
+@pytest.mark.parametrize(
+    "shape", [None, 3, "ab", (-1,), (1.5,), ("a",), {"a": 1}, (2, (3,))]
+)
 def test_bad_shapes(shape):
     with pytest.raises(ValueError, match="shape"):
         standardize_shape(shape)
@@ -227,7 +229,11 @@ def test_many_calls_leave_no_masks():
     entries = _table.__dict__.setdefault("entries", {})
     layers = lamina.layers
     model = lamina.Sequential(
-        [lamina.Input((4,)), layers.Embedding(5, 3, mask_zero=True), layers.SimpleRNN(2)]
+        [
+            lamina.Input((4,)),
+            layers.Embedding(5, 3, mask_zero=True),
+            layers.SimpleRNN(2),
+        ]
     )
     model.compile("sgd", "mse")
     x = np.array([[1, 2, 0, 0], [3, 0, 0, 0]])

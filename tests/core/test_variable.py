@@ -117,7 +117,13 @@ def test_arithmetic(sign):
     a, b = np.array([5.0, 7.0], "float32"), np.array([2.0, 3.0], "float32")
     v, w = Variable(a), Variable(b)
     expected = eval(f"a {sign} b")
-    for left, right in ((v, w), (v, b), (a, w), (v, jnp.asarray(b)), (jnp.asarray(a), w)):
+    for left, right in (
+        (v, w),
+        (v, b),
+        (a, w),
+        (v, jnp.asarray(b)),
+        (jnp.asarray(a), w),
+    ):
         result = eval(f"left {sign} right", {"left": left, "right": right})
         assert isinstance(result, jax.Array)
         np.testing.assert_allclose(result, expected, rtol=1e-6)
@@ -139,7 +145,10 @@ def test_it_reads_as_its_array():
     assert [1, 2, 3][Variable(1)] == 2
     assert round(Variable(1.26), 1) == pytest.approx(1.3)
     assert (~Variable(True)).tolist() is False
-    assert jax.grad(lambda x: jnp.sum(x * v))(jnp.ones((2, 2))).tolist() == v.numpy().tolist()
+    assert (
+        jax.grad(lambda x: jnp.sum(x * v))(jnp.ones((2, 2))).tolist()
+        == v.numpy().tolist()
+    )
 
 
 def test_hooks_and_switches():

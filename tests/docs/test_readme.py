@@ -34,7 +34,9 @@ def test_example(name, capsys, monkeypatch):
     assert [name for name in names if f"{name}: " not in printed] == []
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/differences.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "docs/differences.md"]
+)
 def test_links_lead_somewhere(page):
     text = (ROOT / page).read_text()
     links = re.findall(r"\]\(([^)#]+)\)", text)

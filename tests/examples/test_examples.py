@@ -41,7 +41,7 @@ def assert_reported(printed, result):
 def test_digits_cnn(run, tmp_path):
     result, printed = run("digits_cnn")
     assert_reported(printed, result)
-    assert_written(tmp_path, "digits_curves.png", "digits.keras")
+    assert_written(tmp_path, "digits_model.png", "digits_curves.png", "digits.keras")
     assert result["always the most frequent digit"] == 0.1
     assert result["this network"] > 0.7
 

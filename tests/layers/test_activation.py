@@ -32,6 +32,14 @@ def test_masked_softmax(same_as_keras, axis):
     same_as_keras("Softmax", {"axis": axis}, (2, 3, 4), {"mask": mask})
 
 
+def test_softmax_masks_of_fewer_axes():
+    x = np.zeros((2, 4, 4), "float32")
+    entries = layers.Softmax()(x, mask=np.array([True, False, True, False]))
+    np.testing.assert_array_equal(entries[0, 0], [0.5, 0, 0.5, 0])
+    steps = layers.Softmax()(x[:, :3], mask=np.array([[1, 0, 1], [0, 1, 1]], bool))
+    np.testing.assert_array_equal(steps[0], [[0.25] * 4, [0] * 4, [0.25] * 4])
+
+
 def test_softmax_of_nothing_is_zero():
     y = layers.Softmax()(np.ones((1, 3)), mask=np.zeros((1, 3), bool))
     np.testing.assert_array_equal(y, np.zeros((1, 3)))
@@ -51,6 +59,8 @@ BAD = [
     (lambda: layers.PReLU(shared_axes=[5])(X), "3 axes.*axis=5"),
     (lambda: layers.PReLU()(lamina.Input((None, 3))), "`shared_axes`"),
     (lambda: layers.Softmax(axis=7)(X), "3 axes.*axis=7"),
+    (lambda: layers.Softmax()(X, mask=np.ones((3, 4))), "broadcastable.*(3, 4)"),
+    (lambda: layers.Softmax()(X, mask=np.ones((1,) * 4)), "not have more dimensions"),
 ]
 
 

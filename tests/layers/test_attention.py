@@ -179,7 +179,7 @@ def test_every_duty_of_a_layer():
                                 "kernel_regularizer": "l2", "attention_axes": (1,),
                                 "activity_regularizer": "l1", "seed": 4}),
         ("GroupQueryAttention", {"head_dim": 3, "num_query_heads": 4, "use_gate": True,
-                                 "num_key_value_heads": 2, "bias_constraint": "non_neg"}),
+                                 "num_key_value_heads": 2, "seed": 1}),
         ("Attention", {"use_scale": True, "score_mode": "concat", "dropout": 0.1}),
         ("AdditiveAttention", {"use_scale": False, "seed": 2}),
     ],

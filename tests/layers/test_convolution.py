@@ -86,3 +86,18 @@ BAD = [
 def test_bad_input(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_subclass_may_change_the_kernel_at_each_call():
+    class Standardized(layers.Conv2D):
+        def convolution_op(self, inputs, kernel):
+            return super().convolution_op(inputs, kernel - kernel.mean())
+
+    x = np.random.default_rng(0).normal(size=(1, 4, 4, 2)).astype("float32")
+    plain, changed = layers.Conv2D(3, 2), Standardized(3, 2)
+    plain.build(x.shape)
+    kernel = np.asarray(plain.kernel)
+    changed.build(x.shape)
+    changed.set_weights(plain.get_weights())
+    plain.kernel.assign(kernel - kernel.mean())
+    np.testing.assert_allclose(changed(x), plain(x), atol=1e-6)

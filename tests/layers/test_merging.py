@@ -90,7 +90,7 @@ BAD = [
     (lambda: layers.Concatenate(axis=5)([X, X]), ValueError, "3 axes.*axis=5"),
     (lambda: layers.Concatenate()([X, X[:, 0]]), ValueError, "matching shapes"),
     (lambda: layers.Concatenate()(X), ValueError, "list of inputs"),
-    (lambda: layers.Dot(axes=1)([X, X[:, 1:]]), ValueError, "8 (at axis 1.*7 (at axis 1"),
+    (lambda: layers.Dot(axes=1)([X, X[:, 1:]]), ValueError, "8 (at axis 1.*7 (at"),
     (lambda: layers.Dot(axes="a"), TypeError, "`axes`"),
     (lambda: layers.Dot(axes=(1, 2, 3)), ValueError, "two elements"),
     (lambda: layers.Dot(axes=1)([X]), ValueError, "exactly 2 inputs"),

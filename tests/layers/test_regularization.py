@@ -44,9 +44,8 @@ def test_a_seed_gives_the_same_noise(name, kwargs):
 
 @pytest.mark.parametrize(("name", "kwargs"), NOISES[:1] + NOISES[3:5])
 def test_statistics(name, kwargs):
-    y = np.asarray(getattr(layers, name)(**kwargs, seed=11)(ONES, training=True)
-                   if "seed" not in kwargs
-                   else getattr(layers, name)(**kwargs)(ONES, training=True))  # fmt: skip
+    layer = getattr(layers, name)(**{"seed": 11, **kwargs})
+    y = np.asarray(layer(ONES, training=True))
     share = kwargs.get("rate", 0)
     deviation = kwargs.get("stddev") or (share / (1 - share)) ** 0.5
     # 30,000 draws: four standard errors of the mean.

@@ -18,7 +18,9 @@ def branches(k):
     a = k.layers.Dense(3, name="a")(x)
     b = k.layers.Dense(3, name="b2")(k.layers.Dense(5, name="b1")(x))
     c = k.layers.Concatenate(name="cat")([b, a])
-    return k.Model(x, [k.layers.Dense(1, name="o1")(c), k.layers.Dense(2, name="o2")(a)])
+    return k.Model(
+        x, [k.layers.Dense(1, name="o1")(c), k.layers.Dense(2, name="o2")(a)]
+    )
 
 
 def two_inputs(k):

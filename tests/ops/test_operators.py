@@ -54,7 +54,8 @@ def test_logic(op):
 @pytest.mark.parametrize(
     "function",
     [
-        lambda v: -v, abs, round, lambda v: v[:, 1:], lambda v: v[..., 0], lambda v: v[0],
+        lambda v: -v, abs, round, lambda v: v[:, 1:], lambda v: v[..., 0],
+        lambda v: v[0],
         lambda v: v.reshape((3, -1)), lambda v: v[:, None].squeeze(1),
         lambda v: v @ np.ones((3, 2), "float32"), lambda v: v[:, ::-1] + v,
     ],

@@ -90,7 +90,9 @@ def test_fifty_steps_as_keras(name):
     for mine, real in zip(*runs, strict=True):
         assert mine.keys() == real.keys()
     np.testing.assert_allclose(
-        [logs["loss"] for logs in runs[0]], [logs["loss"] for logs in runs[1]], atol=1e-4
+        [logs["loss"] for logs in runs[0]],
+        [logs["loss"] for logs in runs[1]],
+        atol=1e-4,
     )
     np.testing.assert_allclose(
         [logs["accuracy"] for logs in runs[0]], [logs["accuracy"] for logs in runs[1]],

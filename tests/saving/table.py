@@ -30,6 +30,31 @@ def custom(k):
     return model
 
 
+def interleaved(k):
+    """Make a model whose lists are filled in turns and come after `layers` by name."""
+
+    @k.saving.register_keras_serializable(package="tests")
+    class Turns(k.Model):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.queries, self.values = [], []
+            for _ in range(2):
+                self.queries.append(k.layers.Dense(4))
+                self.values.append(k.layers.Dense(4))
+            last = k.layers.Dense(4)
+            self.middle = k.layers.Dense(4)
+            self.over = last
+
+        def call(self, x):
+            for query, value in zip(self.queries, self.values, strict=True):
+                x = value(query(x))
+            return self.over(self.middle(x))
+
+    model = Turns(name="turns")
+    model(np.ones((2, 4), "float32"))
+    return model
+
+
 def stack(k, *layers, shape=(4,)):
     return k.Sequential([k.Input(shape), *layers])
 
@@ -57,7 +82,11 @@ def attention(k):
 
 def words(k, *layers):
     return k.Sequential(
-        [k.Input((6,), dtype="int32"), k.layers.Embedding(9, 4, mask_zero=True), *layers]
+        [
+            k.Input((6,), dtype="int32"),
+            k.layers.Embedding(9, 4, mask_zero=True),
+            *layers,
+        ]
     )
 
 
@@ -89,6 +118,7 @@ def images(k):
     )
 
 
+CUSTOM = {"custom", "interleaved"}
 MODELS = {
     "dense": lambda k: stack(k, k.layers.Dense(3, "relu"), k.layers.Dense(2)),
     "normalized": lambda k: stack(
@@ -112,6 +142,7 @@ MODELS = {
     "images": images,
     "attention": attention,
     "custom": custom,
+    "interleaved": interleaved,
 }
 
 

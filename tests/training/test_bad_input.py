@@ -53,7 +53,9 @@ CASES = {
         ["'table'", "'net'", "(None, 4)", "(32, 3)"],
     ),
     "features of a layer": (
-        lambda: [d(np.ones((2, n))) for d in [layers.Dense(1, name="d")] for n in (3, 4)],
+        lambda: [
+            d(np.ones((2, n))) for d in [layers.Dense(1, name="d")] for n in (3, 4)
+        ],
         ["'d' (Dense)", "axis -1", "value 3", "(2, 4)"],
     ),
     "fit before compile": (
@@ -108,15 +110,20 @@ CASES = {
         ["must be a dict with the keys ['p', 'q']", "a list of 2"],
     ),
     "loss for no output": (
-        lambda: graph().compile("adam", {"p": "mse", "z": "mse"})
-        or graph_with({"p": "mse", "z": "mse"}),
+        lambda: (
+            graph().compile("adam", {"p": "mse", "z": "mse"})
+            or graph_with({"p": "mse", "z": "mse"})
+        ),
         ["['p', 'q']", "['z']"],
     ),
     "nan input": (
         lambda: stack().fit(holes(X), Y, verbose=0),
         ["`x`", "NaN", "the first is row 1", "nan_to_num"],
     ),
-    "nan target": (lambda: stack().fit(X, holes(Y), verbose=0), ["`y`", "NaN", "row 5"]),
+    "nan target": (
+        lambda: stack().fit(X, holes(Y), verbose=0),
+        ["`y`", "NaN", "row 5"],
+    ),
     "objects": (
         lambda: stack().fit(np.array([[1, 2], [3]], dtype=object), Y, verbose=0),
         ["array of objects", "pad_sequences"],

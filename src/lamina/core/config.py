@@ -396,10 +396,16 @@ def _tensor_from(config):
 
 
 def _array_from(config):
-    array = np.array(config["value"])
-    if array.dtype == object:
-        raise ValueError("An array in a config must hold numbers or strings.")
-    return array.astype(config["dtype"])
+    try:
+        array = np.array(config["value"])
+        if array.dtype.kind == "U":
+            return array
+        return array.astype(standardize_dtype(config["dtype"]))
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            "An array in a config must hold numbers or text, in rows of one length. "
+            f"Received: dtype={config['dtype']!r}"
+        ) from error
 
 
 def _held_from(number):
@@ -414,8 +420,8 @@ def _lambda_from(config):
         raise ValueError(
             "The config holds a Python lambda, which is code from its author: loading "
             "it allows arbitrary code execution on this machine. If you trust where it "
-            "comes from, pass `safe_mode=False` to the call that loads it; better, replace the lambda by "
-            "a named function registered with "
+            "comes from, pass `safe_mode=False` to the call that loads it; better, "
+            "replace the lambda by a named function registered with "
             "`@lamina.saving.register_keras_serializable()`."
         )
     return function_from_bytecode(config["value"])
@@ -427,7 +433,9 @@ def function_from_bytecode(value):
     body = marshal.loads(base64.b64decode(code))
     cells = tuple(types.CellType(c) for c in closure or ())
     defaults = tuple(_decode(d) for d in defaults) if defaults else None
-    return types.FunctionType(body, {"__builtins__": __builtins__}, "<lambda>", defaults, cells)
+    return types.FunctionType(
+        body, {"__builtins__": __builtins__}, "<lambda>", defaults, cells
+    )
 
 
 _MARKS = {

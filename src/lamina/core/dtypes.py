@@ -14,6 +14,7 @@ ALLOWED = (
 ).split()
 _FLOATS = {"float16", "bfloat16", "float32", "float64", "float8_e4m3fn", "float8_e5m2"}
 _PYTHON = {bool: "bool", int: "int32", str: "string"}
+_SHORT = {"int": "int32", "str": "string"}
 
 
 def standardize_dtype(dtype) -> str:
@@ -27,10 +28,10 @@ def standardize_dtype(dtype) -> str:
     Raises:
         ValueError: there is no such dtype.
     """
-    if dtype is None or dtype is float:
+    if dtype is None or dtype is float or dtype == "float":
         return settings.floatx()
     if type(dtype) is str:
-        name = dtype
+        name = _SHORT.get(dtype, dtype)
     elif dtype in _PYTHON:
         return _PYTHON[dtype]
     else:
@@ -101,8 +102,9 @@ def _result_type(floatx, wide, dtypes):
         return "int32"
     if "uint64" in kinds and any(str(k).startswith("int") for k in kinds):
         kinds.append(floatx)  # no integer type holds both
-    kinds = [k if isinstance(k, type) else jax.dtypes.canonicalize_dtype(k) for k in kinds]
-    return jax.dtypes.canonicalize_dtype(jnp.result_type(*kinds)).name
+    narrow = jax.dtypes.canonicalize_dtype
+    kinds = [k if isinstance(k, type) else narrow(k) for k in kinds]
+    return narrow(jnp.result_type(*kinds)).name
 
 
 def _inexact(kind):

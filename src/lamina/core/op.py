@@ -16,7 +16,7 @@ import inspect
 from lamina.core.context import context
 from lamina.core.naming import automatic_name, snake_case
 from lamina.core.settings import image_data_format
-from lamina.core.symbolic import Node, any_symbolic, infer
+from lamina.core.symbolic import Node, any_symbolic, find_symbolic, infer
 from lamina.core.variable import Variable
 
 # Saved graphs name an op by its class in Keras: (module, class) -> function.
@@ -150,4 +150,12 @@ def _record(function, signature, config, args, kwargs):
         return infer(function.plain, *args, **kwargs)
     if settings.get("data_format", "") is None:
         settings["data_format"] = image_data_format()  # a file must not depend on it
-    return OpCall(function, settings)(*data, **named)
+    try:
+        return OpCall(function, settings)(*data, **named)
+    except TypeError as error:
+        if "shape" not in str(error):
+            raise
+        shapes = ", ".join(str(t.shape) for t in find_symbolic((args, kwargs)))
+        raise ValueError(
+            f"`{function.__name__}` cannot take arguments of shapes {shapes}: {error}"
+        ) from error

@@ -90,7 +90,7 @@ class SeedGenerator:
 
     def get_config(self):
         """Return the constructor's arguments."""
-        return {"seed": self.seed}
+        return {"seed": self.seed, "name": self.name}
 
     @classmethod
     def from_config(cls, config):

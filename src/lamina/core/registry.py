@@ -86,8 +86,8 @@ def find_class(module, name, registered_name=None, custom_objects=None, kind="cl
     found = _built_in(module, name)
     if found is not None and registered_name not in (None, "", "function", name):
         raise ValueError(
-            f"The config says that {name!r} is registered as {registered_name!r}, but it "
-            "resolved to a Keras built-in. If it is yours, pass "
+            f"The config says that {name!r} is registered as {registered_name!r}, but "
+            "it resolved to a Keras built-in. If it is yours, pass "
             f"`custom_objects={{{registered_name!r}: {name}}}`."
         )
     if found is not None:

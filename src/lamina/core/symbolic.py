@@ -96,14 +96,15 @@ class SymbolicTensor:
 
     def __iter__(self):
         raise NotImplementedError(
-            "Iterating over a symbolic KerasTensor is not supported: it has no data yet."
+            "Iterating over a symbolic KerasTensor is not supported: it has no data "
+            "yet."
         )
 
     def __bool__(self):
         raise TypeError(
             "A symbolic KerasTensor has no value, so it cannot decide an `if` or a "
-            "`while`. Use `lamina.ops.where` or `lamina.ops.cond`, or write the model as "
-            "a subclass of `lamina.Model`."
+            "`while`. Use `lamina.ops.where` or `lamina.ops.cond`, or write the model "
+            "as a subclass of `lamina.Model`."
         )
 
     def __float__(self):
@@ -115,7 +116,9 @@ class SymbolicTensor:
     def __array__(self, dtype=None, copy=None):
         raise ValueError(_no_value("a NumPy array"))
 
+    @property
     def __jax_array__(self):
+        # A property, because JAX may ask for the method and never call it.
         raise ValueError(
             "A symbolic KerasTensor was given to a JAX function. Symbolic tensors draw "
             "the graph of a model and hold no data: use `lamina.ops` in place of "
@@ -153,8 +156,8 @@ def standardize_shape(shape) -> tuple:
             number = int(dim.__index__())
         except Exception:
             raise ValueError(
-                f"Cannot convert '{shape}' to a shape. Found invalid dimension '{dim}' of type "
-                f"'{type(dim)}'."
+                f"Cannot convert '{shape}' to a shape. Found invalid dimension '{dim}' "
+                f"of type '{type(dim)}'."
             ) from None
         if number < 0:
             raise ValueError(
@@ -293,7 +296,9 @@ def _probe(fn, args, kwargs, tensors, error):
     for fill in _fills(tensors, (args, kwargs)):
         try:
             results.append(_abstract(fn, args, kwargs, tensors, fill))
-        except Exception:
+        except Exception as other:
+            if repr(other) == repr(error):
+                raise error from None  # no matter of sizes
             continue
         if fill == _PROBES[1]:
             break  # every size will do
@@ -357,7 +362,7 @@ def _abstract(fn, args, kwargs, tensors, unknown):
             return values[id(x)] if isinstance(x, SymbolicTensor) else x
 
         filled = structure.map_leaves(swap, (args, kwargs))
-        with scratch(), having(symbolic=True):
+        with scratch(), having(symbolic=True, losses=[]):
             return _arrays_only(fn(*filled[0], **filled[1]))
 
     return jax.eval_shape(run, specs)

@@ -169,14 +169,16 @@ class Variable:
                 if shape is None:
                     raise ValueError(
                         "When a Variable is made with a callable initializer, `shape` "
-                        f"must be given as well. Received: initializer={initializer!r}, "
-                        "shape=None"
+                        "must be given as well. Received: "
+                        f"initializer={initializer!r}, shape=None"
                     )
                 shape = _full_shape(shape, self._path)
                 make = context.first_value or _call
                 value = make(initializer, shape, dtype)
             else:
-                value = _plain(initializer)
+                value = initializer
+                if isinstance(value, Variable):
+                    value = value.raw_value
                 if given is None:
                     dtype = _dtype_of_value(value)
             if isinstance(value, jax.core.Tracer):
@@ -187,8 +189,9 @@ class Variable:
                 )
             if dtype == "string":
                 raise ValueError("A Variable holds numbers. Received: dtype='string'")
-            ours = callable(initializer) and isinstance(value, jax.Array)
-            value = jnp.array(value, dtype=_canonical(dtype), copy=None if ours else True)
+            value = _own_array(value, dtype)
+            if value is initializer:
+                value = jnp.array(value, copy=True)
         if layout is not None:
             value = jax.device_put(value, layout)
         self._shape = tuple(value.shape)
@@ -226,14 +229,12 @@ class Variable:
         """
         if isinstance(value, Variable):
             value = value.raw_value
-        # JAX may look into a NumPy array's own memory, which its owner may change.
-        copy = True if isinstance(value, np.ndarray) else None
-        value = jnp.array(value, dtype=_canonical(self._dtype), copy=copy)
+        value = _own_array(value, self._dtype)
         if value.shape != self._shape:
             raise ValueError(
                 "The shape of the target variable and the shape of the target value in "
-                f"`variable.assign(value)` must match. Variable {self._path!r} has shape "
-                f"{self._shape}. Received: value.shape={tuple(value.shape)}"
+                f"`variable.assign(value)` must match. Variable {self._path!r} has "
+                f"shape {self._shape}. Received: value.shape={tuple(value.shape)}"
             )
         self._store(value)
         return value
@@ -250,8 +251,8 @@ class Variable:
             raise ValueError(
                 f"Variable {self._path!r} was assigned inside a function that JAX is "
                 "tracing, where the assignment would be lost. Wrap the function with "
-                "`lamina.core.variable.pure(fn, variables)` and name the Variable among "
-                "`variables`, or call the layer through `stateless_call`."
+                "`lamina.core.variable.pure(fn, variables)` and name the Variable "
+                "among `variables`, or call the layer through `stateless_call`."
             )
         if self._layout is not None:
             value = jax.device_put(value, self._layout)
@@ -266,8 +267,8 @@ class Variable:
         return self.assign(self.raw_value - _plain(value))
 
     def numpy(self):
-        """Return what it holds as a NumPy array."""
-        return np.asarray(self.value)
+        """Return what it holds as a NumPy array of its own."""
+        return np.array(self.value)
 
     @property
     def dtype(self) -> str:
@@ -372,8 +373,7 @@ class Variable:
         return self.value
 
     def __array__(self, dtype=None, copy=None):
-        value = np.asarray(self.value)
-        return value if dtype is None else value.astype(dtype)
+        return np.array(self.value, dtype=dtype, copy=copy)
 
     def __bool__(self):
         return bool(self.value)
@@ -404,7 +404,11 @@ class Variable:
         return copy
 
     def __getstate__(self):
-        return {**self.__dict__, "_value": np.asarray(self._value), "_initializer": None}
+        return {
+            **self.__dict__,
+            "_value": np.asarray(self._value),
+            "_initializer": None,
+        }
 
     def __setstate__(self, state):
         self.__dict__.update(state)
@@ -416,7 +420,16 @@ def _call(initializer, shape, dtype):
 
 
 def _plain(x):
+    if isinstance(x, (list, tuple)):
+        return jnp.asarray(x)
     return x.value if isinstance(x, Variable) else x
+
+
+def _own_array(value, dtype):
+    # JAX may read a NumPy array where it lies, later, when its owner has changed it.
+    if isinstance(value, np.ndarray):
+        value = value.copy()
+    return jnp.asarray(value, dtype=_canonical(dtype))
 
 
 def _dtype_of_value(value):
@@ -435,8 +448,8 @@ def _full_shape(shape, path):
     except (AttributeError, TypeError):
         raise ValueError(
             f"Variable {path!r} needs a shape of integers, each known. Received: "
-            f"shape={shape}. A None mostly comes from an `Input` whose last axis is not "
-            "given."
+            f"shape={shape}. A None mostly comes from an `Input` whose last axis is "
+            "not given."
         ) from None
 
 

@@ -20,8 +20,8 @@ def unpack(data) -> tuple:
         return data, None, None
     if not 1 <= len(data) <= 3:
         raise ValueError(
-            "Data is expected to be `x`, `(x, y)` or `(x, y, sample_weight)`. Received a "
-            f"tuple of {len(data)} parts."
+            "Data is expected to be `x`, `(x, y)` or `(x, y, sample_weight)`. Received "
+            f"a tuple of {len(data)} parts."
         )
     return (*data, None, None)[:3]
 
@@ -67,7 +67,8 @@ def _is_numbers(value):
     first = value[0] if value else 0.0
     while isinstance(first, (list, tuple)) and first:
         first = first[0]
-    return isinstance(first, (int, float, bool, complex, str, bytes, np.generic))
+    kinds = (int, float, bool, complex, str, bytes, np.generic, list, tuple)
+    return isinstance(first, kinds)  # a list is left where it is empty
 
 
 def _from_list(value, path):
@@ -75,8 +76,8 @@ def _from_list(value, path):
         return np.asarray(value)
     except ValueError as error:
         raise ValueError(
-            f"`{path}` is a list of rows of different lengths, so it is no array. Pad the "
-            "rows to one length, for instance with `lamina.utils.pad_sequences`."
+            f"`{path}` is a list of rows of different lengths, so it is no array. Pad "
+            "the rows to one length, for instance with `lamina.utils.pad_sequences`."
         ) from error
 
 
@@ -111,20 +112,47 @@ def _one(value, path):
 
 
 def _frame(frame, path):
-    bad = [str(c) for c, dtype in frame.dtypes.items() if dtype.kind in "OSU"]
+    bad = [str(c) for c, dtype in frame.dtypes.items() if dtype.kind not in "biufc"]
     if bad:
         raise ValueError(
             f"`{path}` is a DataFrame with columns that are not numbers: {bad}. Encode "
             "them (for instance `pandas.get_dummies`, or `.cat.codes`), or drop them."
         )
-    return frame.to_numpy()
+    array = frame.to_numpy()
+    if array.dtype.kind != "O":
+        return array
+    # Columns of truths beside numbers, or of pandas' own types, which know no NaN.
+    _refuse_missing([str(c) for c in frame if frame[c].isna().any()], path, "DataFrame")
+    return array.astype(settings.floatx() if "f" in _kinds(frame) else "int64")
+
+
+def _kinds(frame):
+    return {dtype.kind for dtype in frame.dtypes}
 
 
 def _series(series, path):
     if str(series.dtype) == "category":
-        return series.cat.codes.to_numpy()
+        series = series.cat.codes
+    if series.dtype.kind not in "biufc":
+        raise ValueError(
+            f"`{path}` is a Series of {series.dtype}, not of numbers. Encode it (for "
+            "instance `.astype('category').cat.codes`)."
+        )
     array = series.to_numpy()
-    return np.expand_dims(array, -1) if array.ndim == 1 else array
+    if array.dtype.kind == "O":
+        _refuse_missing(
+            [str(series.name)] if series.isna().any() else [], path, "Series"
+        )
+        array = series.to_numpy(dtype=series.dtype.numpy_dtype)
+    return np.expand_dims(array, -1)
+
+
+def _refuse_missing(columns, path, what):
+    if columns:
+        raise ValueError(
+            f"`{path}` is a {what} with missing values in {columns}. Fill them "
+            "(`.fillna(...)`) or drop their rows (`.dropna()`)."
+        )
 
 
 def _finish(array, path):
@@ -143,15 +171,34 @@ def _finish(array, path):
     return array
 
 
-def rows_of(value, path="x"):
-    """Return the number of rows of all arrays of a structure.
+def count_rows(x, y=None, sample_weight=None) -> int:
+    """Return the number of rows that all arrays of the structures have.
 
     Raises:
-        ValueError: they differ; the message has each.
+        ValueError: they differ (the message has each), or there are none.
     """
-    named = [
-        (".".join((path, *map(str, p))), x)
-        for p, x in structure.flatten_with_names(value)
-        if x is not None
-    ]
-    return {name: (x.shape[0] if x.ndim else None) for name, x in named}
+    counts = {}
+    for what, value in (("x", x), ("y", y), ("sample_weight", sample_weight)):
+        for place, array in structure.flatten_with_names(value):
+            if array is not None:
+                name = ".".join((what, *map(str, place)))
+                counts[name] = array.shape[0] if array.ndim else None
+    if not counts or None in counts.values():
+        scalars = [name for name, rows in counts.items() if rows is None]
+        raise ValueError(
+            "Data must have rows: arrays of at least one axis. Received: "
+            f"{'scalars for ' + ', '.join(scalars) if scalars else 'nothing'}"
+        )
+    if len(set(counts.values())) > 1:
+        shown = ", ".join(f"{name}: {n}" for name, n in counts.items())
+        raise ValueError(
+            "Data cardinality is ambiguous: x, y and sample_weight need the same "
+            f"number of rows. Received rows: {shown}"
+        )
+    rows = next(iter(counts.values()))
+    if rows == 0:
+        raise ValueError(
+            "The data set is empty: there are 0 rows. Check how it was loaded or "
+            "filtered."
+        )
+    return rows

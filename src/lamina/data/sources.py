@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from lamina.core import structure
-from lamina.data.arrays import as_arrays, rows_of, unpack
+from lamina.data.arrays import as_arrays, count_rows, unpack
 
 
 def open_source(
@@ -38,11 +38,10 @@ def open_source(
         for name, value in (("y", y), ("sample_weight", sample_weight)):
             if value is not None:
                 raise ValueError(
-                    f"When `x` yields batches, `{name}` comes with them and must not be "
-                    f"given. Received: x={type(x).__name__}, {name}={type(value).__name__}"
+                    f"When `x` yields batches, `{name}` comes with them and must not "
+                    f"be given. Received: x={type(x).__name__}, "
+                    f"{name}={type(value).__name__}"
                 )
-        if batch_size is not None and hasattr(x, "__len__"):
-            pass  # Keras refuses this for some types and ignores it for others
         return IterableSource(x, steps)
     x = as_arrays(x, "x")
     y = as_arrays(y, "y")
@@ -55,8 +54,10 @@ def _yields_batches(x):
         return False
     if hasattr(x, "__array__") or hasattr(x, "to_numpy") or hasattr(x, "dtypes"):
         return False
-    return hasattr(x, "__iter__") or hasattr(x, "__next__") or (
-        hasattr(x, "__getitem__") and hasattr(x, "__len__")
+    return (
+        hasattr(x, "__iter__")
+        or hasattr(x, "__next__")
+        or (hasattr(x, "__getitem__") and hasattr(x, "__len__"))
     )
 
 
@@ -70,33 +71,12 @@ class ArraySource:
     """
 
     def __init__(self, x, y, sample_weight, batch_size, shuffle, steps, seed=None):
-        counts = rows_of(x, "x") | rows_of(y, "y")
-        counts |= rows_of(sample_weight, "sample_weight")
-        if not counts or None in counts.values():
-            raise ValueError(
-                "Data must have rows: arrays of at least one axis. Received: "
-                f"{structure.map_leaves(_shape, x)}"
-            )
-        if len(set(counts.values())) > 1:
-            shown = ", ".join(f"{name}: {n}" for name, n in counts.items())
-            raise ValueError(
-                "Data cardinality is ambiguous: x, y and sample_weight need the same "
-                f"number of rows. Received rows: {shown}"
-            )
-        self.rows = next(iter(counts.values()))
-        if self.rows == 0:
-            raise ValueError(
-                "The data set is empty: there are 0 rows. Check how it was loaded or "
-                "filtered."
-            )
+        self.rows = count_rows(x, y, sample_weight)
         batch_size = 32 if batch_size is None else batch_size
-        if isinstance(batch_size, bool) or not hasattr(batch_size, "__index__"):
+        whole = hasattr(batch_size, "__index__") and not isinstance(batch_size, bool)
+        if not whole or batch_size <= 0:
             raise ValueError(
                 f"`batch_size` must be a positive integer. Received: {batch_size!r}"
-            )
-        if batch_size <= 0:
-            raise ValueError(
-                f"`batch_size` must be a positive integer. Received: {batch_size}"
             )
         self.arrays = (x, y, sample_weight)
         self.batch_size = int(batch_size)
@@ -111,9 +91,12 @@ class ArraySource:
         if not self.shuffle:
             return None
         if self.shuffle == "batch":
-            starts = self._random.permutation(self.all_batches) * self.batch_size
-            parts = [np.arange(s, min(s + self.batch_size, self.rows)) for s in starts]
-            return np.concatenate(parts)
+            # A shorter last batch stays the last, so that each keeps its own rows.
+            whole = self.rows // self.batch_size
+            starts = self._random.permutation(whole) * self.batch_size
+            parts = starts[:, None] + np.arange(self.batch_size)
+            rest = np.arange(whole * self.batch_size, self.rows)
+            return np.concatenate([parts.ravel(), rest])
         return self._random.permutation(self.rows)
 
     def _endless(self):
@@ -134,24 +117,18 @@ class ArraySource:
 
     def epoch(self):
         """Yield the batches of one epoch."""
-        if self.batches == self.all_batches:
+        if self.batches >= self.all_batches:
             yield from self._pass()
             return
         # `steps_per_epoch`: an epoch ends in the middle of the data, and the next
         # one goes on from there.
         if self._left is None:
-            self._left = self._pass() if self.batches > self.all_batches else (
-                self._endless()
-            )
+            self._left = self._endless()
         yield from itertools.islice(self._left, self.batches)
 
     def first(self):
         """Return a batch like those of an epoch, without moving on."""
         return self.take(slice(0, min(self.batch_size, self.rows)))
-
-
-def _shape(x):
-    return getattr(x, "shape", x)
 
 
 class IterableSource:
@@ -187,10 +164,14 @@ class IterableSource:
         return iter(self._iterable)
 
     def _convert(self, batch, step):
-        x, y, weight = unpack(batch)
-        return tuple(
+        names = ("x", "y", "sample_weight")
+        parts = tuple(
             as_arrays(v, f"{name} of batch {step}")
-            for name, v in zip(("x", "y", "sample_weight"), (x, y, weight), strict=True)
+            for name, v in zip(names, unpack(batch), strict=True)
+        )
+        # JAX reads a NumPy array later, when a generator may have filled it again.
+        return structure.map_leaves(
+            lambda a: a.copy() if isinstance(a, np.ndarray) else a, parts
         )
 
     def first(self):
@@ -204,10 +185,11 @@ class IterableSource:
             try:
                 self._peeked = self._convert(next(self._running), 0)
             except StopIteration:
+                self._running = None
                 raise ValueError(
                     "The data set is empty: it yielded no batch. (A generator that was "
-                    "run through once is empty afterwards; pass a new one, or an object "
-                    "that can be iterated again.)"
+                    "run through once is empty afterwards; pass a new one, or an "
+                    "object that can be iterated again.)"
                 ) from None
             leaves = [a for a in structure.flatten(self._peeked[0]) if a is not None]
             self.batch_size = leaves[0].shape[0] if leaves and leaves[0].ndim else None
@@ -241,7 +223,9 @@ class IterableSource:
 def _is_dataset(x):
     """Tell data sets that are indexed by batch, such as `PyDataset`."""
     return (
-        hasattr(x, "__getitem__") and hasattr(x, "__len__") and hasattr(x, "on_epoch_end")
+        hasattr(x, "__getitem__")
+        and hasattr(x, "__len__")
+        and hasattr(x, "on_epoch_end")
     )
 
 
@@ -265,20 +249,13 @@ def split(x, y, sample_weight, share):
         as_arrays(v, name)
         for name, v in (("x", x), ("y", y), ("sample_weight", sample_weight))
     )
-    counts = rows_of(parts[0], "x") | rows_of(parts[1], "y")
-    if len(set(counts.values())) > 1:
-        shown = ", ".join(f"{name}: {n}" for name, n in counts.items())
-        raise ValueError(
-            "Data cardinality is ambiguous: x, y and sample_weight need the same number "
-            f"of rows. Received rows: {shown}"
-        )
-    rows = next(iter(counts.values()))
+    rows = count_rows(*parts)
     at = int(np.floor(rows * (1 - share)))
     if at == 0 or at == rows:
         raise ValueError(
-            f"Training data contains {rows} samples, which is not sufficient to split it "
-            f"into a training and a validation part with validation_split={share}. Give "
-            "more data or another share."
+            f"Training data contains {rows} samples, which is not sufficient to split "
+            f"it into a training and a validation part with validation_split={share}. "
+            "Give more data or another share."
         )
 
     def cut(rows):

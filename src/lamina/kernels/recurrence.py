@@ -163,7 +163,7 @@ def simple_rnn(
 
 
 def scan(
-    step: Callable[[Tree, Tree], tuple[Tree, Tree]],
+    step: Callable[..., tuple[Tree, ...]],
     inputs: Tree,
     states: Tree,
     *,
@@ -173,7 +173,7 @@ def scan(
     unroll: bool | int = False,
     zero_output_for_mask: bool = False,
     time_major: bool = False,
-) -> tuple[Tree, ...]:
+) -> Any:
     """Run any step over time: y, states = step(x_t, states).
 
     Where the mask is False the states stay as they were and the output is the

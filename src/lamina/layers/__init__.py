@@ -2,15 +2,16 @@
 
 from lamina import ops as _ops  # installs the operators of symbolic tensors
 from lamina.core.config import resolver as _resolver
-from lamina.layers.activation import Activation as Activation
+from lamina.core.config import serialize_keras_object as _serialize
 from lamina.layers.activation import ELU as ELU
+from lamina.layers.activation import Activation as Activation
 from lamina.layers.activation import LeakyReLU as LeakyReLU
 from lamina.layers.activation import PReLU as PReLU
 from lamina.layers.activation import ReLU as ReLU
 from lamina.layers.activation import Softmax as Softmax
 from lamina.layers.attention import AdditiveAttention as AdditiveAttention
 from lamina.layers.attention import Attention as Attention
-from lamina.layers.attention import GroupedQueryAttention as GroupQueryAttention
+from lamina.layers.attention import GroupedQueryAttention as GroupQueryAttention  # noqa: F401
 from lamina.layers.attention import MultiHeadAttention as MultiHeadAttention
 from lamina.layers.convolution import Conv1D as Conv1D
 from lamina.layers.convolution import Conv1DTranspose as Conv1DTranspose
@@ -84,7 +85,9 @@ from lamina.layers.recurrent import SimpleRNN as SimpleRNN
 from lamina.layers.recurrent import SimpleRNNCell as SimpleRNNCell
 from lamina.layers.recurrent import StackedRNNCells as StackedRNNCells
 from lamina.layers.recurrent import TimeDistributed as TimeDistributed
-from lamina.layers.regularization import ActivityRegularization as ActivityRegularization
+from lamina.layers.regularization import (
+    ActivityRegularization as ActivityRegularization,
+)
 from lamina.layers.regularization import AlphaDropout as AlphaDropout
 from lamina.layers.regularization import Dropout as Dropout
 from lamina.layers.regularization import GaussianDropout as GaussianDropout
@@ -129,6 +132,16 @@ MaxPool3D = MaxPooling3D
 SeparableConvolution1D = SeparableConv1D
 SeparableConvolution2D = SeparableConv2D
 
-_, serialize, deserialize = _resolver(
+_, _, deserialize = _resolver(
     "layer", lambda: {k: v for k, v in globals().items() if k[0].isupper()}, Layer
 )
+
+
+def serialize(layer):
+    """Return the config of a layer, from which `deserialize` makes another.
+
+    >>> import lamina
+    >>> lamina.layers.serialize(lamina.layers.Dense(2))["class_name"]
+    'Dense'
+    """
+    return _serialize(layer)

@@ -214,15 +214,19 @@ class Softmax(Layer):
 
         Args:
             inputs: the scores.
-            mask: True where an entry counts, of the inputs' shape or that of their
-                first axes; the others get a share of zero.
+            mask: True where an entry counts; the others get a share of zero. It is
+                repeated to fit the inputs, as NumPy does; one of the shape of their
+                first axes (a mask of steps) serves whole steps.
+
+        Raises:
+            ValueError: the mask does not fit the inputs.
         """
         axes = self.axis if isinstance(self.axis, (list, tuple)) else (self.axis,)
         axes = tuple(axis_within(described(self), a, inputs.ndim) for a in axes)
         if mask is None:
             scores = inputs
         else:
-            mask = mask.reshape(*mask.shape, *(1,) * (inputs.ndim - mask.ndim))
+            mask = self._fitted(mask, inputs)
             # A finite number: rows without any entry must not become NaN.
             scores = jnp.where(mask, inputs, jnp.finfo(inputs.dtype).min / 2)
         if len(axes) == 1:
@@ -230,3 +234,17 @@ class Softmax(Layer):
         else:
             shares = jnp.exp(scores - logsumexp(scores, axes, keepdims=True))
         return shares if mask is None else jnp.where(mask, shares, 0)
+
+    def _fitted(self, mask, inputs):
+        shape, sizes = mask.shape, inputs.shape
+        if len(shape) <= len(sizes):
+            ends = zip(shape[::-1], sizes[::-1], strict=False)
+            if all(m == 1 or m == size for m, size in ends):
+                return mask
+            if shape == sizes[: len(shape)]:
+                return mask.reshape(*shape, *(1,) * (len(sizes) - len(shape)))
+        raise ValueError(
+            f"{described(self)} expected a mask that is broadcastable to its inputs; "
+            "it must not have more dimensions. Received: mask shape "
+            f"{tuple(shape)}, input shape {tuple(sizes)}"
+        )

@@ -2,6 +2,7 @@
 
 import math
 import string
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +30,18 @@ def window_mask(queries, keys, width):
 
 class _HeadAttention(Layer):
     """What attention with projected heads shares: masks, sub-layers, the core."""
+
+    kernel_initializer: Any
+    bias_initializer: Any
+    kernel_regularizer: Any
+    bias_regularizer: Any
+    kernel_constraint: Any
+    bias_constraint: Any
+    _query_dense: EinsumDense
+    _key_dense: EinsumDense
+    _gate_dense: EinsumDense
+    _value_dense: EinsumDense
+    _dropout_layer: Dropout
 
     def _keep_common(self, dropout, use_bias, window, flash, use_gate, seed, **weights):
         owner = type(self).__name__
@@ -78,15 +91,12 @@ class _HeadAttention(Layer):
             bias_initializer=_fresh(self.bias_initializer),
             kernel_regularizer=self.kernel_regularizer,
             bias_regularizer=self.bias_regularizer,
-            activity_regularizer=self._inner_activity(),
+            activity_regularizer=self.activity_regularizer,
             kernel_constraint=self.kernel_constraint,
             bias_constraint=self.bias_constraint,
         )
         layer.build(tuple(shape))
         return layer
-
-    def _inner_activity(self):
-        return self.activity_regularizer
 
     def _mask(self, queries, keys, query_mask, value_mask, key_mask, given, causal):
         """Return one mask from all, `(batch, queries, keys)`, or None."""
@@ -162,7 +172,7 @@ def _fresh(initializer):
 
 
 def _scores(query, key, scale):
-    """Return `query @ key * scale`, `(..., heads, queries, keys)`, half types in f32."""
+    """Return `query @ key * scale`, `(..., heads, queries, keys)`, at least in f32."""
     dtype = jnp.promote_types(query.dtype, jnp.float32)
     return scale * jnp.einsum(
         "...qnh,...knh->...nqk", query, key, preferred_element_type=dtype
@@ -517,8 +527,8 @@ class GroupedQueryAttention(_HeadAttention):
         )
         if num_query_heads % num_key_value_heads:
             raise ValueError(
-                "`num_query_heads` must be divisible by `num_key_value_heads`. Received: "
-                f"num_query_heads={num_query_heads}, "
+                "`num_query_heads` must be divisible by `num_key_value_heads`. "
+                f"Received: num_query_heads={num_query_heads}, "
                 f"num_key_value_heads={num_key_value_heads}"
             )
         self._keep_common(
@@ -629,7 +639,8 @@ class Attention(Layer):
     def build(self, input_shape):
         """Make the scale, and the weight of the scores, where there is one."""
         self._check(input_shape)
-        self.scale = self.concat_score_weight = None
+        self.scale = None
+        self.concat_score_weight: Any = None
         if self.use_scale:
             self.scale = self.add_weight(name="scale", initializer="ones")
         if self.score_mode == "concat":
@@ -693,8 +704,8 @@ class Attention(Layer):
             got = f"length {len(inputs)}" if isinstance(inputs, list) else inputs
             raise ValueError(
                 f"{type(self).__name__} layer must be called on a list of inputs, "
-                "namely [query, value] or [query, value, key]; it accepts inputs list of "
-                f"length 2 or 3. {name} received: {got}"
+                "namely [query, value] or [query, value, key]; it accepts inputs list "
+                f"of length 2 or 3. {name} received: {got}"
             )
         if mask is None:
             return

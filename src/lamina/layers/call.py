@@ -9,7 +9,7 @@ import numpy as np
 
 from lamina.core import structure
 from lamina.core.dtypes import is_float
-from lamina.core.masks import get_mask
+from lamina.core.masks import get_mask, set_mask
 from lamina.core.policy import cast_symbolic
 from lamina.core.variable import Variable
 
@@ -36,11 +36,6 @@ class Signature:
         return name in self.names or self.any_keyword
 
 
-@functools.lru_cache(maxsize=4096)
-def _signature_of(function):
-    return Signature(function)
-
-
 def signature_of(method) -> Signature:
     """Return the signature of a bound method, without `self`."""
     function = getattr(method, "__func__", None)
@@ -64,6 +59,11 @@ def is_tensor(x) -> bool:
 def plain_shape(x) -> tuple:
     """Return the shape of `x`, with None for what is not known."""
     return tuple(d if isinstance(d, int) else None for d in x.shape)
+
+
+def is_mask(name) -> bool:
+    """Tell whether an argument of this name is a mask."""
+    return name == "mask" or name.endswith("_mask")
 
 
 class Arguments:
@@ -118,10 +118,10 @@ class Arguments:
 
     def _refuse(self, value):
         raise ValueError(
-            f"Only input tensors may be passed as positional arguments to layer "
-            f"{self.layer.name!r} ({type(self.layer).__name__}). Received: {value!r} (of "
-            f"type {type(value).__name__}). Pass an array (`numpy.array(...)`), or give "
-            "settings by keyword."
+            "Only input tensors may be passed as positional arguments to layer "
+            f"{self.layer.name!r} ({type(self.layer).__name__}). Received: {value!r} "
+            f"(of type {type(value).__name__}). Pass an array (`numpy.array(...)`), or "
+            "give settings by keyword."
         )
 
     def _leaf(self, x):
@@ -140,8 +140,6 @@ class Arguments:
         y = jnp.asarray(x, dtype=jax.dtypes.canonicalize_dtype(dtype))
         mask = get_mask(x)
         if mask is not None:
-            from lamina.core.masks import set_mask
-
             set_mask(y, mask)
         return y
 
@@ -166,8 +164,8 @@ class Arguments:
             return x
         raise ValueError(
             f"Layer {self.layer.name!r} ({type(self.layer).__name__}) takes numbers. "
-            f"Received: an array of {'text' if x.dtype.kind in 'SU' else 'objects'} with "
-            f"dtype={x.dtype}, shape={x.shape}. "
+            f"Received: an array of {'text' if x.dtype.kind in 'SU' else 'objects'} "
+            f"with dtype={x.dtype}, shape={x.shape}. "
             + (
                 "Turn words into integers first, for instance with "
                 "`lamina.layers.StringLookup` or `TextVectorization`."
@@ -190,7 +188,7 @@ class Arguments:
         """The arguments that hold tensors, by name, masks left out."""
         found = {}
         for name, value in self.by_name.items():
-            if name == "mask" or name.endswith("_mask"):
+            if is_mask(name):
                 continue
             if name in ("args", "kwargs") and isinstance(value, (tuple, dict)):
                 continue
@@ -201,6 +199,11 @@ class Arguments:
                 if leaves and all(is_tensor(x) for x in leaves):
                     found[name] = value
         return found
+
+    @property
+    def masked(self) -> bool:
+        """Whether a mask is passed."""
+        return any(is_mask(k) and v is not None for k, v in self.by_name.items())
 
     @property
     def shapes(self) -> dict:

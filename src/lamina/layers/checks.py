@@ -62,7 +62,7 @@ def axis_within(owner, axis, ndim) -> int:
     """Return `axis` counted from the front, or raise: there is no such axis."""
     if not hasattr(axis, "__index__") or not -ndim <= axis < ndim:
         raise ValueError(
-            f"{owner} expected `axis` to be an axis of its input, which has {ndim} axes "
+            f"{owner} expected `axis` to be one of its input, which has {ndim} axes "
             f"(from {-ndim} to {ndim - 1}). Received: axis={axis!r}"
         )
     return axis % ndim

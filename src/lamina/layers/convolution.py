@@ -4,6 +4,8 @@ One class serves all dimensions of a kind; `Conv2D` and its like only say how ma
 there are. The arithmetic is in `lamina.kernels`.
 """
 
+import jax.numpy as jnp
+
 from lamina import activations
 from lamina.core.settings import standardize_data_format
 from lamina.kernels import conv, conv_transpose, depthwise_conv
@@ -177,20 +179,23 @@ class Conv(Layer):
     def call(self, inputs):
         """Return the convolved inputs."""
         _check_size(self, inputs)
+        return _finished(self, self.convolution_op(inputs, self.kernel.value))
+
+    def convolution_op(self, inputs, kernel):
+        """Return the sums alone: override it to change the kernel at each call."""
         padding = self.padding
         if padding == "causal":
             before = (self.kernel_size[0] - 1) * self.dilation_rate[0]
             padding = [(before, 0)]
-        y = conv(
+        return conv(
             inputs,
-            self.kernel.value,
+            jnp.asarray(kernel),
             strides=self.strides,
             padding=padding,
             dilation=self.dilation_rate,
             groups=self.groups,
             channels_last=self.data_format == "channels_last",
         )
-        return _finished(self, y)
 
 
 class Conv1D(Conv):

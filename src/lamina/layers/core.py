@@ -63,7 +63,8 @@ class InputLayer(Layer):
             if not isinstance(input_tensor, SymbolicTensor):
                 raise ValueError(
                     "Argument `input_tensor` must be a KerasTensor. Received: "
-                    f"input_tensor={input_tensor!r} (of type {type(input_tensor).__name__})"
+                    f"input_tensor={input_tensor!r} (of type "
+                    f"{type(input_tensor).__name__})"
                 )
             dtype = dtype or input_tensor.dtype
             if standardize_dtype(dtype) != input_tensor.dtype:
@@ -91,7 +92,8 @@ class InputLayer(Layer):
             if batch_size is not None:
                 raise ValueError(
                     "You cannot pass both `batch_size` and `batch_shape` at the same "
-                    f"time. Received: batch_size={batch_size}, batch_shape={batch_shape}"
+                    f"time. Received: batch_size={batch_size}, "
+                    f"batch_shape={batch_shape}"
                 )
             self._batch_shape = standardize_shape(batch_shape)
         else:

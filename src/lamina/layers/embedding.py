@@ -7,20 +7,10 @@ from lamina.core.dtypes import is_int, standardize_dtype
 from lamina.core.policy import get_policy
 from lamina.kernels import dense, embedding
 from lamina.layers import weights as hooks
+from lamina.layers.checks import positive_int
 from lamina.layers.core import refuse_variants
 from lamina.layers.layer import Layer
 from lamina.ops import numpy as ops
-
-
-def _size(owner, name, value):
-    """Return a positive integer; a float is an error of type, as in Keras."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value <= 0:
-        error = TypeError if isinstance(value, float) else ValueError
-        raise error(
-            f"`{owner}`: `{name}` must be a positive integer. "
-            f"Received: {name}={value!r} (of type {type(value).__name__})"
-        )
-    return int(value)
 
 
 class Embedding(Layer):
@@ -42,7 +32,6 @@ class Embedding(Layer):
         quantization_config: not supported; must be None.
 
     Raises:
-        TypeError: a size is a float.
         ValueError: a size is no positive integer, or `weights` has another shape.
 
     >>> import lamina, numpy as np
@@ -72,8 +61,8 @@ class Embedding(Layer):
         super().__init__(**kwargs)
         refuse_variants(self, lora_rank, quantization_config)
         owner = type(self).__name__
-        self.input_dim = _size(owner, "input_dim", input_dim)
-        self.output_dim = _size(owner, "output_dim", output_dim)
+        self.input_dim = positive_int(owner, "input_dim", input_dim)
+        self.output_dim = positive_int(owner, "output_dim", output_dim)
         hooks.keep(
             self,
             embeddings_initializer=embeddings_initializer,

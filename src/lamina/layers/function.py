@@ -122,10 +122,11 @@ def _read(config, custom_objects, safe_mode):
         return deserialize_keras_object(config, custom_objects, safe_mode)
     if (context.safe_mode if safe_mode is None else safe_mode) is not False:
         raise ValueError(
-            "The config of this `Lambda` layer holds a Python lambda as bytecode, which "
-            "is code from its author: loading it allows arbitrary code execution on this "
-            "machine. If you trust where it comes from, pass `safe_mode=False` to the "
-            "call that loads it; better, replace the lambda by a named function registered with "
+            "The config of this `Lambda` layer holds a Python lambda as bytecode, "
+            "which is code from its author: loading it allows arbitrary code "
+            "execution on this machine. If you trust where it comes from, pass "
+            "`safe_mode=False` to the call that loads it; better, replace the lambda "
+            "by a named function registered with "
             "`@lamina.saving.register_keras_serializable()`."
         )
     return function_from_bytecode([config["config"].get(part) for part in _CODE])

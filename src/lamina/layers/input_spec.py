@@ -47,7 +47,8 @@ class InputSpec:
             self.axes = {int(k): axes[k] for k in axes or {}}
         except (ValueError, TypeError):
             raise TypeError(
-                f"Argument `axes` must be a dict with integer keys. Received: axes={axes}"
+                "Argument `axes` must be a dict with integer keys. Received: "
+                f"axes={axes}"
             ) from None
         limit = self.ndim if self.ndim is not None else self.max_ndim
         if self.axes and limit is not None and max(self.axes) > limit - 1:
@@ -95,8 +96,8 @@ def check_inputs(spec, inputs, layer) -> None:
         missing = [s.name for s in specs if s.name not in inputs and not s.optional]
         if missing:
             raise ValueError(
-                f"Missing data for input {missing[0]!r} of {_called(layer)}. You passed "
-                f"a dictionary with keys {sorted(inputs)}. Expected the keys "
+                f"Missing data for input {missing[0]!r} of {_called(layer)}. You "
+                f"passed a dictionary with keys {sorted(inputs)}. Expected the keys "
                 f"{sorted(s.name for s in specs)}"
             )
         inputs = [inputs.get(s.name) for s in specs]
@@ -113,15 +114,15 @@ def check_inputs(spec, inputs, layer) -> None:
             continue
         if not hasattr(x, "shape"):
             raise ValueError(
-                f"Inputs to a layer should be tensors. Got {x!r} (of type {type(x)}) as "
-                f"input for {_called(layer)}."
+                f"Inputs to a layer should be tensors. Got {x!r} (of type {type(x)}) "
+                f"as input for {_called(layer)}."
             )
         problem = _problem(one, x)
         if problem:
             raise ValueError(
                 f"Input {position}{f' ({one.name!r})' if one.name else ''} of "
-                f"{_called(layer)} is incompatible with the layer: {problem}. Full shape "
-                f"received: {_shown_shape(x)}"
+                f"{_called(layer)} is incompatible with the layer: {problem}. Full "
+                f"shape received: {_shown_shape(x)}"
             )
 
 
@@ -151,7 +152,11 @@ def _problem(spec, x):
     for axis, size in spec.axes.items():
         if size is None:
             continue
-        if -ndim <= axis < ndim and isinstance(shape[axis], int) and shape[axis] != size:
+        if (
+            -ndim <= axis < ndim
+            and isinstance(shape[axis], int)
+            and shape[axis] != size
+        ):
             return f"expected axis {axis} of input shape to have value {size}"
     if spec.shape is not None:
         return _shape_problem(spec, shape)

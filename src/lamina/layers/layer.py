@@ -8,6 +8,8 @@ casting, naming, masks, losses, drawing graphs, configs.
 import contextlib
 import functools
 import inspect
+import itertools
+import operator
 import warnings
 
 import numpy as np
@@ -28,11 +30,22 @@ from lamina.core.policy import get_policy
 from lamina.core.random import SeedGenerator
 from lamina.core.symbolic import Node, SymbolicTensor, any_symbolic, infer
 from lamina.core.variable import Variable, binding
-from lamina.layers.call import Arguments, is_tensor, masks_of, plain_shape, signature_of
+from lamina.layers.call import (
+    Arguments,
+    is_mask,
+    is_tensor,
+    masks_of,
+    plain_shape,
+    signature_of,
+)
 from lamina.layers.input_spec import InputSpec, check_inputs
 
+# Counts layers and assignments, to tell which came first.
+_clock = itertools.count(1)
 # Attributes that hold layers or Variables without owning them.
-_NOT_OWNED = frozenset({"_inbound_nodes", "_given", "_losses", "_build_shapes"})
+_NOT_OWNED = frozenset(
+    {"_inbound_nodes", "_given", "_times", "_losses", "_build_shapes"}
+)
 
 
 class Layer:
@@ -66,6 +79,8 @@ class Layer:
     def __new__(cls, *args, **kwargs):
         layer = super().__new__(cls)
         layer.__dict__["_given"] = (args, kwargs)
+        layer.__dict__["_times"] = {}
+        layer.__dict__["_made_at"] = next(_clock)
         return layer
 
     def __init_subclass__(cls, **kwargs):
@@ -86,8 +101,8 @@ class Layer:
         self._input_shape_given = _given_shape(type(self).__name__, kwargs)
         if kwargs:
             raise ValueError(
-                f"Unrecognized keyword arguments passed to {type(self).__name__}: {kwargs}"
-                f". It takes: {', '.join(_all_parameters(type(self)))}"
+                f"Unrecognized keyword arguments passed to {type(self).__name__}: "
+                f"{kwargs}. It takes: {', '.join(_all_parameters(type(self)))}"
             )
         if name is None:
             name = automatic_name(snake_case(type(self).__name__))
@@ -101,7 +116,9 @@ class Layer:
         self.dtype_policy = get_policy(dtype)
         self.autocast = autocast
         self._trainable = bool(trainable)
-        self.built = False
+        # A layer of ours without `build` has nothing to make.
+        ours = type(self).__module__.startswith("lamina.layers.")
+        self.built = ours and type(self).build is Layer.build
         self.supports_masking = False
         self.input_spec = None
         self._variables = []
@@ -146,6 +163,8 @@ class Layer:
             )
 
     def __setattr__(self, name, value):
+        if isinstance(value, (Layer, list, tuple, dict)):
+            self._times[name] = next(_clock)
         if isinstance(value, (Layer, Variable)) and any(
             layer is self for layer in context.calling
         ):
@@ -157,9 +176,9 @@ class Layer:
         if self.__dict__.get("_closed"):
             raise ValueError(
                 f"Layer {self.name!r} ({type(self).__name__}) is built already, so "
-                f"{what!r} cannot be added to it: what a `call` makes anew each time, or "
-                "a second `build`, would never be trained. Make weights and layers in "
-                "`__init__()` or in `build()`, once."
+                f"{what!r} cannot be added to it: what a `call` makes anew each time, "
+                "or a second `build`, would never be trained. Make weights and layers "
+                "in `__init__()` or in `build()`, once."
             )
 
     def _check_spec(self, call):
@@ -237,16 +256,16 @@ class Layer:
             for output, one in zip(flat, masks, strict=False):
                 if one is not None and get_mask(output) is None:
                     set_mask(output, one)
-        elif call.by_name.get("mask") is None and not self._inner_layers():
+        elif not call.masked and not self._inner_layers():
             self._warn_of_lost_mask(call)
 
     def _warn_of_lost_mask(self, call):
         if any(masks_of(v) is not None for v in call.tensors.values()):
             warnings.warn(
-                f"Layer {self.name!r} ({type(self).__name__}) was passed an input with a "
-                "mask attached to it. However, this layer does not support masking and "
-                "will therefore destroy the mask information. Downstream layers will not "
-                "see the mask.",
+                f"Layer {self.name!r} ({type(self).__name__}) was passed an input with "
+                "a mask attached to it. However, this layer does not support masking "
+                "and will therefore destroy the mask information. Downstream layers "
+                "will not see the mask.",
                 stacklevel=4,
             )
 
@@ -395,6 +414,8 @@ class Layer:
         shapes = self._build_shapes
         if shapes is None:
             return None
+        if type(self).build is Layer.build and not self._inner_layers():
+            return None  # there is nothing to build
         if len(shapes) == 1:
             return {"input_shape": next(iter(shapes.values()))}
         return {"shapes_dict": dict(shapes)}
@@ -415,7 +436,10 @@ class Layer:
         """Return what a call would give, as symbolic tensors."""
         if type(self).compute_output_shape is not Layer.compute_output_shape:
             return self._spec_from_shape(args, kwargs)
-        return infer(self.call, *args, **kwargs)
+        with self._entered(context.training):
+            if not self.built:
+                self._build_once(Arguments(self, args, kwargs))
+            return infer(self.call, *args, **kwargs)
 
     def _spec_from_shape(self, args, kwargs):
         shapes = Arguments(self, args, kwargs).shapes
@@ -438,9 +462,6 @@ class Layer:
         if list(given) == ["input"]:  # however `call` names its one argument
             given = {names[0]: given["input"]}
         tensors = {k: _spec(v, self.input_dtype) for k, v in given.items()}
-        if not self.built:
-            with self._entered(None):
-                self._build_once(Arguments(self, (), tensors))
         result = self.compute_output_spec(**tensors)
         return structure.map_leaves(lambda t: t.shape, result)
 
@@ -466,8 +487,22 @@ class Layer:
         return [x for x in self._owned() if isinstance(x, SeedGenerator)]
 
     def _inner_layers(self):
-        """Return the layers directly inside."""
-        return _unique(x for x in self._owned() if isinstance(x, Layer))
+        """Return the layers directly inside, in the order in which they came in.
+
+        Weights and files go by this order. What is in a list or dict came in with it,
+        or was put into it when it was made.
+        """
+        found = []
+        for name, value in self.__dict__.items():
+            if isinstance(value, Layer):
+                found.append((self._times.get(name, 0), value))
+            elif isinstance(value, (list, tuple, set, dict)) and name not in _NOT_OWNED:
+                since = self._times.get(name, 0)
+                for x in _leaves(value):
+                    if isinstance(x, Layer):
+                        found.append((max(since, x._made_at), x))
+        found.sort(key=operator.itemgetter(0))
+        return _unique(x for _, x in found)
 
     def _flatten_layers(self, include_self=True, recursive=True):
         found = {id(self): self}
@@ -550,7 +585,7 @@ class Layer:
 
     def get_weights(self) -> list:
         """Return the weights as NumPy arrays."""
-        return [np.asarray(v.raw_value) for v in self.weights]
+        return [np.array(v.raw_value) for v in self.weights]
 
     def set_weights(self, weights) -> None:
         """Put NumPy arrays into the weights, in the order of `weights`.
@@ -561,9 +596,9 @@ class Layer:
         own = self.weights
         if len(own) != len(weights):
             raise ValueError(
-                f"You called `set_weights(weights)` on layer {self.name!r} with a weight "
-                f"list of length {len(weights)}, but the layer was expecting {len(own)} "
-                "weights."
+                f"You called `set_weights(weights)` on layer {self.name!r} with a "
+                f"weight list of length {len(weights)}, but the layer was expecting "
+                f"{len(own)} weights."
             )
         for variable, value in zip(own, weights, strict=True):
             if tuple(variable.shape) != tuple(np.shape(value)):
@@ -583,8 +618,9 @@ class Layer:
         """
         if not self.built:
             raise ValueError(
-                f"You tried to call `count_params` on layer {self.name!r}, but the layer "
-                "isn't built. You can build it manually via: `layer.build(input_shape)`."
+                f"You tried to call `count_params` on layer {self.name!r}, but the "
+                "layer isn't built. You can build it manually via: "
+                "`layer.build(input_shape)`."
             )
         return sum(v.size for v in self.weights)
 
@@ -604,15 +640,14 @@ class Layer:
             if not own and not self.built:
                 raise ValueError(
                     f"Layer {self.name!r} ({type(self).__name__}) was never built and "
-                    f"thus it doesn't have any variables, but {len(store.keys())} are to "
-                    "be loaded into it. Build the model by calling it on data, or let "
-                    "its `build()` make or build every layer that it holds."
+                    f"thus it doesn't have any variables, but {len(store.keys())} are "
+                    "to be loaded into it. Build the model by calling it on data, or "
+                    "let its `build()` make or build every layer that it holds."
                 )
             if own and not store.keys():
                 raise ValueError(
-                    f"Layer {self.name!r} expected {len(own)} variables, but received 0 "
-                    "variables during loading. Expected: "
-                    f"{[v.path for v in own]}"
+                    f"Layer {self.name!r} expected {len(own)} variables, but received "
+                    f"0 variables during loading. Expected: {[v.path for v in own]}"
                 )
             raise ValueError(
                 f"Layer {self.name!r} expected {len(own)} variables, but received "
@@ -629,8 +664,8 @@ class Layer:
         for one in structure.flatten(loss):
             if isinstance(one, SymbolicTensor):
                 raise ValueError(
-                    "`add_loss` takes the value of a loss inside `call`, not a symbolic "
-                    "tensor. Put it into a Layer's `call`."
+                    "`add_loss` takes the value of a loss inside `call`, not a "
+                    "symbolic tensor. Put it into a Layer's `call`."
                 )
             target = context.losses if context.losses is not None else self._losses
             target.append(one)
@@ -638,8 +673,8 @@ class Layer:
     def add_metric(self, *args, **kwargs):
         """Refuse: make the metric an attribute and update it in `call`."""
         raise NotImplementedError(
-            "Layer `add_metric()` method is deprecated. Keep the metric as an attribute "
-            "of the layer or model and call its `update_state` in `call()`."
+            "Layer `add_metric()` method is deprecated. Keep the metric as an "
+            "attribute of the layer or model and call its `update_state` in `call()`."
         )
 
     def _regularization_losses(self):
@@ -704,8 +739,8 @@ class Layer:
     def _of_node(self, what, pick):
         if not self._inbound_nodes:
             raise AttributeError(
-                f"The layer {self.name!r} has never been called on a symbolic tensor and "
-                f"thus has no defined {what}."
+                f"The layer {self.name!r} has never been called on a symbolic tensor "
+                f"and thus has no defined {what}."
             )
         node = self._inbound_nodes[0]
         if what == "input":
@@ -725,7 +760,9 @@ class Layer:
             config["activity_regularizer"] = encode_parameter(self.activity_regularizer)
         author = _author_of_config(type(self))
         own = [n for n in _all_parameters(author) if n not in _BASE]
-        given = {} if author.__module__.startswith("lamina.") else self._given_arguments()
+        given = (
+            {} if author.__module__.startswith("lamina.") else self._given_arguments()
+        )
         for name in own:
             if name in given:
                 config[name] = encode_parameter(given[name])
@@ -752,7 +789,16 @@ class Layer:
     @classmethod
     def from_config(cls, config):
         """Make a layer from what `get_config` returned."""
-        return cls(**{k: deserialize_keras_object(v) for k, v in config.items()})
+        config = {k: deserialize_keras_object(v) for k, v in config.items()}
+        taken = _all_parameters(cls)
+        # A constructor without `**kwargs` does not take what every layer has.
+        left = {k: config.pop(k) for k in _EVERY if k in config and k not in taken}
+        layer = cls(**config)
+        layer.name = left.get("name", layer.name)
+        layer.dtype_policy = left.get("dtype", layer.dtype_policy)
+        if left.get("trainable") is False:
+            layer.trainable = False
+        return layer
 
     def quantize(self, *args, **kwargs):
         """Refuse: quantization is not part of layers here."""
@@ -771,6 +817,7 @@ class Layer:
         return remake(*describe(self))
 
 
+_EVERY = ("name", "trainable", "dtype")
 _BASE = ("activity_regularizer", "trainable", "dtype", "autocast", "name")
 
 
@@ -930,7 +977,7 @@ def _drawn_mask(name, value):
 
     Those come out of a model inside, and flow with its arrays when the graph runs.
     """
-    if name != "mask" and not name.endswith("_mask"):
+    if not is_mask(name):
         return value
 
     def drawn(x):
@@ -960,7 +1007,9 @@ def _annotate(error, layer, call):
             return f"{x.dtype}{list(plain_shape(x))}"
         return repr(x) if len(repr(x)) < 60 else type(x).__name__
 
-    lines = [f"  {k}: {structure.map_leaves(shown, v)}" for k, v in call.by_name.items()]
+    lines = [
+        f"  {k}: {structure.map_leaves(shown, v)}" for k, v in call.by_name.items()
+    ]
     where = "/".join(context.scopes) or layer.name
     error.add_note(
         f"\nThis happened in layer {where!r} ({type(layer).__name__}), called with\n"

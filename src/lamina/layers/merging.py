@@ -60,9 +60,9 @@ class Merge(Layer):
                 what = "different batch sizes" if axis == 0 else "incompatible shapes"
                 raise ValueError(
                     f"{described(self)} was called on inputs with {what}: they differ "
-                    f"at axis {axis}. Received: input shapes {shapes}. Make them alike, "
-                    "for instance with a `Dense` or `Reshape` layer, or join them with "
-                    "`Concatenate`."
+                    f"at axis {axis}. Received: input shapes {shapes}. Make them "
+                    "alike, for instance with a `Dense` or `Reshape` layer, or join "
+                    "them with `Concatenate`."
                 )
 
     def build(self, input_shape):
@@ -329,8 +329,8 @@ class Dot(Layer):
                 )
             if len(axes) != 2 or not all(hasattr(a, "__index__") for a in axes):
                 raise ValueError(
-                    "`Dot` expected `axes` to be one integer, or to contain two elements "
-                    f"that are integers. Received: axes={axes!r}"
+                    "`Dot` expected `axes` to be one integer, or to contain two "
+                    f"elements that are integers. Received: axes={axes!r}"
                 )
         self.axes = axes
         self.normalize = normalize
@@ -350,8 +350,8 @@ class Dot(Layer):
         for p, q in ((i, j), (0, 0)):
             if None not in (a[p], b[q]) and a[p] != b[q]:
                 raise ValueError(
-                    f"{described(self)}: incompatible input shapes: {a[p]} (at axis {p} "
-                    f"of the first) is not {b[q]} (at axis {q} of the second). "
+                    f"{described(self)}: incompatible input shapes: {a[p]} (at axis "
+                    f"{p} of the first) is not {b[q]} (at axis {q} of the second). "
                     f"Received: axes={self.axes}, input shapes {shapes}"
                 )
 

@@ -19,9 +19,9 @@ def _size(layer, input_shape, axis):
     size = input_shape[axis]
     if size is None:
         raise ValueError(
-            f"{described(layer)} needs to know the size of the axis that it normalizes. "
-            f"Received: input shape {tuple(input_shape)}, axis={layer.axis}, which is "
-            "None there. Give its size in the shape of the input."
+            f"{described(layer)} needs to know the size of its axis. Received: input "
+            f"shape {tuple(input_shape)}, axis={layer.axis}, which is None there. Give "
+            "its size in the shape of the input."
         )
     return size
 
@@ -111,6 +111,7 @@ class BatchNormalization(Layer):
         synchronized=False,
         **kwargs,
     ):
+        kwargs.setdefault("autocast", False)  # `call` goes to float32 itself
         super().__init__(**kwargs)
         axis = axes_argument("BatchNormalization", axis)
         if isinstance(axis, (list, tuple)):
@@ -203,7 +204,7 @@ class BatchNormalization(Layer):
         y = (x - mean.reshape(shape)) * factor.reshape(shape)
         if self.beta is not None:
             y = y + self.beta.value.reshape(shape)
-        return y.astype(inputs.dtype)
+        return y.astype(self.compute_dtype)
 
     def _from_batch(self, x, axis, mask):
         """Return what to subtract and what to multiply with, and step the averages."""
@@ -429,8 +430,15 @@ class GroupNormalization(Layer):
         gamma_constraint=None,
         **kwargs,
     ):
+        kwargs.setdefault("autocast", False)  # `call` goes to float32 itself
         super().__init__(**kwargs)
-        self.groups = groups
+        whole = hasattr(groups, "__index__") and not isinstance(groups, bool)
+        if not whole or (groups < 1 and groups != -1):
+            raise ValueError(
+                "`GroupNormalization` expected the argument `groups` to be a positive "
+                f"integer, or -1 for one group a channel. Received: groups={groups!r}"
+            )
+        self.groups = int(groups)
         self.axis = axis
         self.epsilon = epsilon
         _keep_scale_and_center(
@@ -452,11 +460,11 @@ class GroupNormalization(Layer):
         channels = _size(self, input_shape, axis)
         if self.groups == -1:
             self.groups = channels
-        if not 0 < self.groups <= channels or channels % self.groups:
+        if channels % self.groups:
             raise ValueError(
-                f"{described(self)} expected `groups` to divide the number of channels. "
-                f"Received: groups={self.groups}, input shape {tuple(input_shape)} with "
-                f"{channels} channels at axis {self.axis}"
+                f"{described(self)} expected `groups` to divide the number of "
+                f"channels. Received: groups={self.groups}, {channels} channels at "
+                f"axis {self.axis} of an input of shape {tuple(input_shape)}"
             )
         _make_scale_and_center(self, (channels,), autocast=False)
         self.input_spec = InputSpec(ndim=len(input_shape), axes={axis: channels})
@@ -474,7 +482,7 @@ class GroupNormalization(Layer):
             y = y * self.gamma.value.reshape(shape)
         if self.beta is not None:
             y = y + self.beta.value.reshape(shape)
-        return y.astype(inputs.dtype)
+        return y.astype(self.compute_dtype)
 
 
 class UnitNormalization(Layer):

@@ -73,8 +73,8 @@ class Reshape(Layer):
         target_shape = tuple(target_shape)
         if not all(hasattr(d, "__index__") and d >= -1 for d in target_shape):
             raise ValueError(
-                "`Reshape` expected `target_shape` to hold -1 or a non-negative integer "
-                f"for each axis. Received: target_shape={target_shape}"
+                "`Reshape` expected `target_shape` to hold -1 or a non-negative "
+                f"integer for each axis. Received: target_shape={target_shape}"
             )
         if target_shape.count(-1) > 1:
             raise ValueError(

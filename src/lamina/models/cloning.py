@@ -14,13 +14,9 @@ from lamina.models.sequential import Sequential
 
 
 def clone_model(
-    model,
-    input_tensors=None,
-    clone_function=None,
-    call_function=None,
-    recursive=False,
-    **kwargs,
-):
+    model, input_tensors=None, clone_function=None, call_function=None,
+    recursive=False, **kwargs,
+):  # fmt: skip
     """Make a model of new layers in the form of another; weights start afresh.
 
     Args:
@@ -96,7 +92,7 @@ class _Cloning:
         for name in ("clone_function", "call_function"):
             if getattr(self, name) is not None:
                 raise ValueError(
-                    f"Arguments `clone_function` and `call_function` are only supported "
+                    "Arguments `clone_function` and `call_function` are only supported "
                     f"for Sequential and Functional models. Received: {model!r}, a "
                     f"{type(model).__name__}, with `{name}`."
                 )
@@ -179,8 +175,8 @@ def _input_like(model, input_tensors):
         flat = structure.flatten(input_tensors)
         if len(flat) != 1:
             raise ValueError(
-                "Argument `input_tensors` must contain a single tensor for a Sequential "
-                f"model. Received: {input_tensors}"
+                "Argument `input_tensors` must contain a single tensor for a "
+                f"Sequential model. Received: {input_tensors}"
             )
         return flat[0]
     first = model._stack[0] if model._stack else None

@@ -108,8 +108,8 @@ def _flatten_like(model, struct, inputs):
             keys = f" named input(s) with keys {sorted(map(str, struct))},"
         shapes = [tuple(x.shape) if hasattr(x, "shape") else x for x in leaves]
         raise ValueError(
-            f"Layer {model.name!r} expects {len(expected)}{keys or ' input(s),'} but it received "
-            f"{len(leaves)} input tensors. Expected: "
+            f"Layer {model.name!r} expects {len(expected)}{keys or ' input(s),'} but "
+            f"it received {len(leaves)} input tensors. Expected: "
             f"{[(t.node.operation.name, t.shape) for t in expected]}. Received shapes: "
             f"{shapes}"
         )
@@ -123,8 +123,9 @@ def _fit(model, tensor, x):
         if _optional(tensor):
             return None
         raise ValueError(
-            f"Input {operation.name!r} of model {model.name!r} is not optional, but None "
-            "was passed for it. Make it `Input(..., optional=True)` if it may be left out."
+            f"Input {operation.name!r} of model {model.name!r} is not optional, but "
+            "None was passed for it. Make it `Input(..., optional=True)` if it may be "
+            "left out."
         )
     from jax import dtypes
 
@@ -316,13 +317,13 @@ class _Tensors:
             for place in self.places(call):
                 if place[0] not in self.operations:
                     raise ValueError(
-                        f"Missing node: {place[0]}, which {operation.name!r} takes. The "
-                        f"config holds the layers {sorted(self.operations)}."
+                        f"Missing node: {place[0]}, which {operation.name!r} takes. "
+                        f"The config holds the layers {sorted(self.operations)}."
                     )
         names = sorted({operation.name for operation, _ in waiting})
         raise ValueError(
-            f"The config's graph has a loop: the calls of {names} wait for each other's "
-            "outputs."
+            f"The config's graph has a loop: the calls of {names} wait for each "
+            "other's outputs."
         )
 
     def arguments(self, call):

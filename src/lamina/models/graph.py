@@ -95,8 +95,8 @@ class Function:
         leaves = structure.flatten(inputs)
         if len(leaves) != len(self._inputs):
             raise ValueError(
-                f"Function {self.name!r} expects {len(self._inputs)} input(s). Received "
-                f"{len(leaves)}."
+                f"Function {self.name!r} expects {len(self._inputs)} input(s). "
+                f"Received {len(leaves)}."
             )
         return self.run(leaves)
 
@@ -108,9 +108,7 @@ class Function:
             training: the training flag for layers that take one; None leaves what
                 the graph was drawn with.
         """
-        values = {
-            id(tensor): x for tensor, x in zip(self._inputs, leaves, strict=True)
-        }
+        values = {id(tensor): x for tensor, x in zip(self._inputs, leaves, strict=True)}
         for node in self.nodes:
             if all(id(t) in values for t in node.outputs):
                 continue  # an input, or an inner tensor that was given

@@ -97,8 +97,8 @@ class Model(Layer):
         if self._graph is None:
             raise NotImplementedError(
                 f"Model {type(self).__name__} does not have a `call()` method "
-                "implemented. Write `def call(self, inputs): ...`, or pass `inputs` and "
-                "`outputs`."
+                "implemented. Write `def call(self, inputs): ...`, or pass `inputs` "
+                "and `outputs`."
             )
         from lamina.core.masks import set_mask
         from lamina.models.functional import standardize_inputs
@@ -232,7 +232,8 @@ class Model(Layer):
                 return layer
         names = [layer.name for layer in layers]
         raise ValueError(
-            f"No such layer: {name}. Existing layers are: {names}.{nearest(name, names)}"
+            f"No such layer: {name}. Existing layers are: "
+            f"{names}.{nearest(name, names)}"
         )
 
     @property
@@ -258,9 +259,9 @@ class Model(Layer):
     def _of_graph(self, what):
         if self._graph is None:
             raise AttributeError(
-                f"Model {self.name!r} has no defined {what}: it is not drawn as a graph "
-                "(or, for a Sequential model, not built yet). Call it on data, or give "
-                "it an `Input`."
+                f"Model {self.name!r} has no defined {what}: it is not drawn as a "
+                "graph (or, for a Sequential model, not built yet). Call it on data, "
+                "or give it an `Input`."
             )
         return getattr(self._graph, what)
 
@@ -424,9 +425,7 @@ class Model(Layer):
         self, x, y=None, sample_weight=None, class_weight=None, return_dict=False
     ):
         """Train one step on one batch; return the loss and the metrics."""
-        return loop.train_on_batch(
-            self, x, y, sample_weight, class_weight, return_dict
-        )
+        return loop.train_on_batch(self, x, y, sample_weight, class_weight, return_dict)
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """Return the loss and the metrics on one batch."""
@@ -581,10 +580,10 @@ class Model(Layer):
         """Compile with what `get_compile_config` returned."""
         if config and type(self).compile is not Model.compile:
             warnings.warn(
-                f"`compile()` was not called as part of model loading because the "
-                f"`compile()` method of {type(self).__name__} is custom. Write "
-                "`get_compile_config()` and `compile_from_config()` for it, or call "
-                "`compile()` yourself.",
+                "`compile()` was not called as part of model loading because the "
+                f"model's `compile()` method is custom. {type(self).__name__} needs "
+                "`get_compile_config()` and `compile_from_config()` of its own, or "
+                "call `compile()` yourself.",
                 stacklevel=2,
             )
         elif config:

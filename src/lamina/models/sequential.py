@@ -70,13 +70,13 @@ class Sequential(Model):
         if isinstance(layer, InputLayer) and self._stack:
             if isinstance(self._stack[0], InputLayer):
                 raise ValueError(
-                    f"Sequential model {self.name!r} has already been configured to use "
-                    f"input shape {self._stack[0].batch_shape}. You cannot add a "
+                    f"Sequential model {self.name!r} has already been configured to "
+                    f"use input shape {self._stack[0].batch_shape}. You cannot add a "
                     f"different Input layer to it.{_GRAPH}"
                 )
             raise ValueError(
-                "An `Input` must be the first layer of a Sequential model. Received one "
-                f"after {self._stack[-1].name!r}.{_GRAPH}"
+                "An `Input` must be the first layer of a Sequential model. Received "
+                f"one after {self._stack[-1].name!r}.{_GRAPH}"
             )
         self._stack.append(layer)
         if rebuild:
@@ -115,8 +115,8 @@ class Sequential(Model):
         if self._graph is not None:
             if input_shape is not None and not _agree(self.input_shape, input_shape):
                 raise ValueError(
-                    f"Sequential model {self.name!r} has already been configured to use "
-                    f"input shape {self.input_shape}. You cannot build it with "
+                    f"Sequential model {self.name!r} has already been configured to "
+                    f"use input shape {self.input_shape}. You cannot build it with "
                     f"input_shape {input_shape}."
                 )
             return
@@ -243,6 +243,11 @@ class Sequential(Model):
         """Make a model from what `get_config` returned."""
         if "layers" not in config:
             return super().from_config(config)
+        if not isinstance(config["layers"], (list, tuple)):
+            raise ValueError(
+                "The config of a Sequential model lists its layers. Received: "
+                f"layers={config['layers']!r}"
+            )
         model = cls(name=config.get("name"))
         for data in config["layers"]:
             if not isinstance(data, dict) or "config" not in data:
@@ -288,8 +293,8 @@ def _agree(drawn, given):
 
 def _refuse(layer):
     raise ValueError(
-        "Only instances of `lamina.Layer` can be added to a Sequential model. Received: "
-        f"{layer!r} (of type {type(layer)})"
+        "Only instances of `lamina.Layer` can be added to a Sequential model. "
+        f"Received: {layer!r} (of type {type(layer)})"
     )
 
 

@@ -46,7 +46,7 @@ log_sigmoid = _one("log_sigmoid", jax.nn.log_sigmoid, inexact, "Return ln sigmoi
 hard_sigmoid = _one("hard_sigmoid", jax.nn.hard_sigmoid, inexact,
     "Return x / 6 + 1 / 2 limited to [0, 1].")
 hard_silu = _one("hard_silu", jax.nn.hard_silu, inexact, "Return x · hard_sigmoid(x).")
-hard_tanh = _one("hard_tanh", jax.nn.hard_tanh, inexact, "Return x limited to [-1, 1].")
+hard_tanh = _one("hard_tanh", jax.nn.hard_tanh, tensor, "Return x limited to [-1, 1].")
 selu = _one("selu", jax.nn.selu, inexact,
     "Return 1.0507 · elu(x, 1.6733), which keeps mean 0 and variance 1.")
 tanh_shrink = _op("tanh_shrink", lambda x: (lambda v: v - jnp.tanh(v))(inexact(x)),

@@ -258,7 +258,9 @@ def where(condition, x1=None, x2=None):
     [1, 4]
     """
     if (x1 is None) != (x2 is None):
-        raise ValueError("`where` expected both x1 and x2, or neither.")
+        raise ValueError(
+            "`x1` and `x2` either both should be `None` or both be given to `where`."
+        )
     if x1 is None:
         return _nonzero(truth(condition))
     return jnp.where(truth(condition), *promoted(x1, x2))
@@ -511,6 +513,11 @@ def _einsum(*operands, subscripts):
 # Shapes.
 
 
+def _concrete(x):
+    # Arrays made of lists inside a trace would be traced as well.
+    return np.asarray(x) if isinstance(x, (list, tuple)) else x
+
+
 @op(config=("newshape",))
 def reshape(x, newshape):
     """Give `x` another shape; one size may be -1 and follows from the others.
@@ -552,8 +559,7 @@ rot90 = _op("rot90",
 roll = _op("roll", lambda x, shift, axis=None: jnp.roll(tensor(x), shift, _axes(axis)),
     "Shift entries along `axis`; what falls off the end comes first.", "shift axis")
 repeat = _op("repeat",
-    lambda x, repeats, axis=None: jnp.repeat(tensor(x), repeats if isinstance(repeats,
-        int) else tensor(repeats), axis ),
+    lambda x, repeats, axis=None: jnp.repeat(tensor(x), _concrete(repeats), axis),
     "Repeat each entry along `axis`; of the flat array when None.", "repeats axis")
 tile = _op("tile", lambda x, repeats: jnp.tile(tensor(x), repeats),
     "Repeat the whole array along each axis.", "repeats")
@@ -662,7 +668,7 @@ dsplit = _op("dsplit",
 @op(config=("indexing",))
 def meshgrid(*x, indexing="xy"):
     """Return coordinate arrays of the grid that vectors span, one for each."""
-    return list(jnp.meshgrid(*(tensor(v) for v in x), indexing=indexing))
+    return list(jnp.meshgrid(*(jnp.ravel(tensor(v)) for v in x), indexing=indexing))
 
 
 # Picking entries.
@@ -731,10 +737,12 @@ triu = _op("triu", lambda x, k=0: jnp.triu(tensor(x), k),
 sort = _op("sort", lambda x, axis=-1: jnp.sort(tensor(x), axis),
     "Put the entries along `axis` in rising order.", "axis")
 argsort = _op("argsort",
-    lambda x, axis=-1: jnp.argsort(tensor(x), axis).astype("int32"),
+    lambda x, axis=-1: jnp.argsort(jnp.atleast_1d(tensor(x)), axis).astype("int32"),
     "Return the positions that sort `x` along `axis`.", "axis")
 argpartition = _op("argpartition",
-    lambda x, kth, axis=-1: jnp.argpartition(tensor(x), kth, axis).astype("int32"),
+    lambda x, kth, axis=-1: jnp.argpartition(
+        jnp.ravel(tensor(x)) if axis is None else tensor(x), kth,
+        -1 if axis is None else axis).astype("int32"),
     "Return positions with the `kth` in its sorted place, smaller ones before it.",
     "kth axis")
 # fmt: on
@@ -770,17 +778,20 @@ def histogram(x, bins=10, range=None):
     Raises:
         ValueError: `bins` is not positive, or `range` is not a rising pair.
     """
-    if not isinstance(bins, int) or bins <= 0:
+    if not isinstance(bins, int) or bins < 0:
         raise ValueError(
-            "`histogram` expected `bins` to be a positive integer. Received: "
-            f"bins={bins}"
+            f"Argument `bins` should be a non-negative integer. Received: bins={bins}"
         )
     if range is not None and (len(range) != 2 or range[0] > range[1]):
         raise ValueError(
-            "`histogram` expected `range` to be a pair (min, max). Received: "
+            "Argument `range` must be a tuple of two elements, rising. Received: "
             f"range={range}"
         )
     x = tensor(x)
+    if x.ndim != 1:
+        raise ValueError(
+            f"`histogram` expected an array of one axis. Received: shape {x.shape}"
+        )
     return jnp.histogram(x, bins, range and tuple(range))
 
 
@@ -857,13 +868,13 @@ def unique(
                 size if i == axis % x.ndim else n for i, n in enumerate(shape)
             )
         row = jnp.zeros((size,), "int32")
-        inverse = jnp.zeros(x.size if axis is None else x.shape[axis], "int32")
+        inverse = jnp.zeros(x.shape if axis is None else x.shape[axis], "int32")
         more = ((return_index, row), (return_inverse, inverse), (return_counts, row))
         result = (jnp.zeros(shape, x.dtype), *(a for wanted, a in more if wanted))
         return result if len(result) > 1 else result[0]
     return jnp.unique(
         x, return_index, return_inverse, return_counts, axis, size=size,
-        fill_value=fill_value,
+        fill_value=fill_value, equal_nan=False,
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import secrets
 import stat
 import struct
 import zipfile
+from typing import Any
 
 from lamina.saving.hdf5 import FLOOR, RATIO, readable
 
@@ -36,7 +37,7 @@ class Archive:
 
     def __init__(self, source):
         self.name = repr(str(source)) if _is_path(source) else "The archive"
-        self._zip = None
+        self._zip: Any = None
         self._folder = None
         if _is_path(source) and pathlib.Path(source).is_dir():
             self._folder = pathlib.Path(source)
@@ -100,21 +101,23 @@ class Archive:
     def _check_size(self, name, declared, stored):
         if declared > max(FLOOR, RATIO * stored):
             self._refuse(
-                f"a decompression bomb, {name!r}: it declares {readable(declared)} with "
-                f"{readable(stored)} stored"
+                f"a decompression bomb, {name!r}: it declares {readable(declared)} "
+                f"with {readable(stored)} stored"
             )
 
     def _refuse(self, reason):
         raise ValueError(
-            f"Not allowed: {self.name} holds {reason}. No model is saved like this; the "
-            "file may be meant to do harm."
+            f"Not allowed: {self.name} holds {reason}. No model is saved like this; "
+            "the file may be meant to do harm."
         )
 
     def names(self) -> list:
         """Return the names of all members."""
         if self._folder is None:
             return self._zip.namelist()
-        found = (p for p in self._folder.rglob("*") if p.is_file() and not p.is_symlink())
+        found = (
+            p for p in self._folder.rglob("*") if p.is_file() and not p.is_symlink()
+        )
         return [p.relative_to(self._folder).as_posix() for p in found]
 
     def text(self, name) -> str:

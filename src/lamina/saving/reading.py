@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pathlib
+import zipfile
 
 import numpy as np
 
@@ -67,8 +68,8 @@ def _check_model_path(filepath):
         if not path.is_file():
             raise ValueError(f"File not found: filepath={name}.")
         raise ValueError(
-            f"{name!r} is a whole model in the legacy HDF5 format, which Lamina does not "
-            "read yet. Open it in Keras and save it with `model.save('model.keras')`."
+            f"{name!r} is a whole model in the legacy HDF5 format, which Lamina does "
+            "not read yet. Open it in Keras and call `model.save('model.keras')`."
         )
     if not name.endswith(".keras"):
         raise ValueError(
@@ -82,17 +83,11 @@ def _check_model_path(filepath):
             f"File not found: filepath={name}. Please ensure the file is an accessible "
             f"`.keras` zip file.{_neighbours(path)}"
         )
-    if not _begins_as_zip(path):
+    if not zipfile.is_zipfile(path):
         raise ValueError(
-            f"File not found: filepath={name} is not a zip file, which a `.keras` file "
-            "is. Please ensure the file is an accessible `.keras` zip file."
+            f"File not found: filepath={name} is not a zip file, which a `.keras` "
+            "file is. Please ensure the file is an accessible `.keras` zip file."
         )
-
-
-def _begins_as_zip(path):
-    import zipfile
-
-    return zipfile.is_zipfile(path)
 
 
 def _neighbours(path):
@@ -157,7 +152,7 @@ def build(config, custom_objects, safe_mode, first_value, name):
         ) from error
     if not hasattr(model, "load_own_variables"):
         raise ValueError(
-            f"{name} holds a {type(model).__name__}, which is neither a model nor a layer."
+            f"{name} holds a {type(model).__name__}, which is no model and no layer."
         )
     return model
 
@@ -181,8 +176,8 @@ class Budget:
         if self.spent > self.limit:
             raise ValueError(
                 f"Not allowed: the architecture in {self.name} makes weights of more "
-                f"than {readable(self.spent)}, the last one of shape {tuple(shape)}, but "
-                f"the file holds {readable(self.declared)} of them."
+                f"than {readable(self.spent)}, the last one of shape {tuple(shape)}, "
+                f"but the file holds {readable(self.declared)} of them."
             )
         if isinstance(initializer, _Random) and _reads_all(context.calling):
             return np.zeros(shape, dtype)
@@ -246,5 +241,3 @@ def load_weights(model, filepath, skip_mismatch=False, **kwargs):
             weights = Weights(path, path.stat().st_size, repr(name))
             stack.enter_context(weights)
         put_values(model, weights, skip_mismatch=skip_mismatch, skip=skip or ())
-
-

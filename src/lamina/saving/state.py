@@ -51,7 +51,7 @@ def values_of(root, seeds=False, skip=()) -> dict:
 
 def checksum(value) -> int:
     """Return a checksum of an array's bytes."""
-    return zlib.crc32(np.ascontiguousarray(value).view(np.uint8).reshape(-1))
+    return zlib.crc32(np.ascontiguousarray(value).view(np.uint8).reshape(-1).data)
 
 
 def put_values(root, weights, archive=None, skip_mismatch=False, skip=()) -> None:
@@ -93,9 +93,10 @@ def _put_one(thing, paths, weights, archive):
     found = [(p, s) for p in paths if (s := weights.section(p)) is not None]
     filled = [(p, s) for p, s in found if s]
     errors = []
-    for path, section in filled or found or [(paths[0], {})]:
+    for place, section in filled or found or [(paths[0], {})]:
         try:
             _load(thing, section)
+            path = place
             break
         except Exception as error:
             errors.append(error)
@@ -169,7 +170,7 @@ def written_assets(root):
 
 @contextlib.contextmanager
 def assets_of(archive, path):
-    """Give a folder with copies of the assets of one object; None where there are none."""
+    """Give a folder with copies of the assets of one object, or None."""
     prefix = f"{ASSETS}/{path}/" if path else f"{ASSETS}/"
     names = [n for n in archive.names() if n.startswith(prefix) and n[-1] != "/"]
     if not names:

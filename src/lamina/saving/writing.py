@@ -67,8 +67,8 @@ def save_model(model, filepath, overwrite=True, zipped=None, **kwargs):
     """
     if "save_format" in kwargs:
         raise ValueError(
-            "The `save_format` argument is deprecated: the ending of the file name says "
-            f"it, `.keras`. Received: save_format={kwargs['save_format']!r}"
+            "The `save_format` argument is deprecated: the ending of the file name "
+            f"says it, `.keras`. Received: save_format={kwargs['save_format']!r}"
         )
     kwargs.pop("include_optimizer", None)
     if kwargs:
@@ -148,15 +148,15 @@ def _written_config(model, held):
     except Exception as error:
         culprit = _culprit(model, lambda x: json.dumps(serialize_keras_object(x)))
         raise ValueError(
-            f"{_named(culprit or model)} cannot be saved, because its config is no plain "
-            f"data: {error}{_FIX}"
+            f"{_named(culprit or model)} cannot be saved, because its config is no "
+            f"plain data: {error}{_FIX}"
         ) from error
 
 
 _FIX = (
     "\nA layer of your own keeps each argument of `__init__` as an attribute of its "
-    "name, or has `get_config` and `from_config` that match. To save the weights alone: "
-    "`model.save_weights('model.weights.h5')`."
+    "name, or has `get_config` and `from_config` that match. To save the weights "
+    "alone: `model.save_weights('model.weights.h5')`."
 )
 
 
@@ -229,7 +229,9 @@ def _compare_weights(weights, values):
         for key, value in own.items():
             place = f"{path}/vars/{key}"
             if key not in section:
-                raise OSError(f"{place} is missing from the file that was just written.")
+                raise OSError(
+                    f"{place} is missing from the file that was just written."
+                )
             read = section[key]
             if read.shape != value.shape or checksum(read) != checksum(value):
                 raise OSError(f"{place} reads back as something else than was written.")
@@ -264,8 +266,8 @@ def _prove(model, config, held, values):
             continue
         if path not in made:
             raise ValueError(
-                f"{_named(thing)} at {path!r} is missing from the model that its config "
-                f"makes, so its weights could not be loaded.{_FIX}"
+                f"{_named(thing)} at {path!r} is missing from the model that its "
+                f"config makes, so its weights could not be loaded.{_FIX}"
             )
         _prove_layer(thing, made[path], values[path][1])
     _proven[model] = kind
@@ -333,8 +335,8 @@ def save_weights(model, filepath, overwrite=True, max_shard_size=None, **kwargs)
         )
     if not model.built:
         raise ValueError(
-            "You are saving a model that has not yet been built. Try building the model "
-            "first by calling it on some data or by using `build()`."
+            "You are saving a model that has not yet been built. Try building the "
+            "model first by calling it on some data or by using `build()`."
         )
     _check_place(filepath, overwrite)
     values = values_of(model, skip=skip)

@@ -36,11 +36,11 @@ def _check(model, x, y, weight):
     if y is None:
         if compiled.given.get("loss") is not None and not _custom_loss(model):
             raise ValueError(
-                "`compile` was given a loss, which needs targets, but no `y` was passed. "
-                "Pass `fit(x, y)`, or data that yields `(x, y)`."
+                "`compile` was given a loss, which needs targets, but no `y` was "
+                "passed. Pass `fit(x, y)`, or data that yields `(x, y)`."
             )
         return
-    if compiled.outputs is None:
+    if not compiled.prepared:
         return
     outputs = _outputs(model, x)
     names = names_of(model, outputs)
@@ -120,15 +120,15 @@ def check_alike(training, validation) -> None:
         if a is None or b is None:
             if (a is None) != (b is None):
                 raise ValueError(
-                    f"The training data have {'no' if a is None else 'a'} `{name}`, the "
-                    f"validation data have {'none' if b is None else 'one'}. Give "
+                    f"The training data have {'no' if a is None else 'a'} `{name}`, "
+                    f"the validation data have {'none' if b is None else 'one'}. Give "
                     "`validation_data=(x_val, y_val)`."
                 )
             continue
         if isinstance(a, dict) and isinstance(b, dict) and set(a) != set(b):
             raise ValueError(
-                f"The validation data's `{name}` has the keys {sorted(map(str, b))}, the "
-                f"training data's has {sorted(map(str, a))}."
+                f"The validation data's `{name}` has the keys {sorted(map(str, b))}, "
+                f"the training data's has {sorted(map(str, a))}."
             )
 
 
@@ -147,8 +147,8 @@ def _times(sample_weight, factor):
         return factor
     if structure.is_nested(sample_weight) or structure.is_nested(factor):
         raise ValueError(
-            "`class_weight` and `sample_weight` for several outputs cannot be combined. "
-            "Multiply them yourself and give `sample_weight` alone."
+            "`class_weight` and `sample_weight` for several outputs cannot be "
+            "combined. Multiply them yourself and give `sample_weight` alone."
         )
     sample_weight = np.asarray(sample_weight)
     return sample_weight * factor.reshape(factor.shape[: sample_weight.ndim])
@@ -196,7 +196,7 @@ def class_weights(model, y, weights):
     Raises:
         ValueError: several outputs without a dict by name, or no targets.
     """
-    outputs = model._compiled.outputs or []
+    outputs = model._compiled.outputs
     by_output = isinstance(weights, dict) and any(
         isinstance(v, dict) for v in weights.values()
     )
@@ -245,5 +245,3 @@ def _row_weights(y, weights):
     for label, weight in weights.items():
         result[labels == int(label)] = weight
     return result
-
-

@@ -6,6 +6,7 @@ sides.
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +26,7 @@ class Output:
     """One output of the model, and what is computed of it."""
 
     name: str | None
-    loss: object = None
+    loss: Any = None
     weight: float | None = None
     tracker: Mean | None = None
     metrics: tuple = ()
@@ -44,7 +45,9 @@ class Compiled:
         self.steps_per_execution = 1
         self.stop_training = False
         self.history = None
-        self.outputs = None
+        self.prepared = False
+        self.outputs: list[Output] = []
+        self.single = True
         self.loss_tracker = None
         self.steps = {}
 
@@ -110,12 +113,13 @@ class Compiled:
         """
         names = names_of(model, y_pred)
         given = self.given
-        if self.outputs is None:
+        if not self.prepared:
             single = len(names) == 1
-            found = _losses_for(given["loss"], y_pred, names)
+            told = _each(given["loss"], y_pred, names)
+            found = [_loss(one) for one in told]
             outputs = [Output(name) for name in names]
             weights = match(given["loss_weights"], y_pred, names, "loss_weights")
-            labels = _labels(names, found)
+            labels = _labels(names, told, found)
             kinds = {
                 kind: _metrics_for(given[kind], y_pred, names, kind)
                 for kind in ("metrics", "weighted_metrics")
@@ -134,6 +138,7 @@ class Compiled:
                     if output.loss is not None:
                         output.tracker = Mean(name=f"{label}_loss")
             self.outputs = outputs
+            self.prepared = True
             self.single = single
         self._check(y, y_pred, names)
 
@@ -155,7 +160,7 @@ class Compiled:
         """Return the loss tracker, then the outputs' trackers, then the metrics."""
         if self.loss_tracker is None:
             return []
-        outputs = self.outputs or []
+        outputs = self.outputs
         found = [self.loss_tracker]
         found += [o.tracker for o in outputs if o.tracker is not None]
         for output in outputs:
@@ -166,7 +171,7 @@ class Compiled:
 
     def loss(self, model, y, y_pred, sample_weight):
         """Return the weighted sum of the outputs' losses, or None without any."""
-        if self.outputs is None:
+        if not self.prepared:
             self.prepare(model, y, y_pred)
         names = [output.name for output in self.outputs]
         losses = [output.loss for output in self.outputs]
@@ -181,7 +186,9 @@ class Compiled:
             if output.loss is None or true is None:
                 continue
             value = output.loss(true, pred, weight)
-            value = jnp.asarray(value, "float32") if not hasattr(value, "dtype") else value
+            value = (
+                jnp.asarray(value, "float32") if not hasattr(value, "dtype") else value
+            )
             if output.tracker is not None:
                 output.tracker.update_state(value, sample_weight=pred.shape[0])
             if output.weight is not None:
@@ -222,10 +229,10 @@ class Compiled:
 
         if self.loss_tracker is not None:
             put("loss", self.loss_tracker.result())
-        for output in self.outputs or ():
+        for output in self.outputs:
             if output.tracker is not None:
                 put(output.tracker.name, output.tracker.result())
-        for output in self.outputs or ():
+        for output in self.outputs:
             plain = {metric.name for metric in output.metrics}
             for metric in output.metrics:
                 put(self.prefix(output) + metric.name, metric.result())
@@ -239,15 +246,14 @@ class Compiled:
 
     def get_config(self) -> dict:
         """Return the arguments of `compile`, ready to be saved."""
-        return serialize_keras_object(
-            {
-                "optimizer": self.optimizer,
-                **self.given,
-                "run_eagerly": self.run_eagerly,
-                "steps_per_execution": self.steps_per_execution,
-                "jit_compile": self.jit_compile == "auto" or bool(self.jit_compile),
-            }
-        )
+        settings = {
+            "optimizer": self.optimizer,
+            **self.given,
+            "run_eagerly": self.run_eagerly,
+            "steps_per_execution": self.steps_per_execution,
+            "jit_compile": self.jit_compile == "auto" or bool(self.jit_compile),
+        }
+        return {k: serialize_keras_object(v) for k, v in settings.items()}
 
 
 def names_of(model, y_pred) -> list:
@@ -268,11 +274,12 @@ def names_of(model, y_pred) -> list:
     return names
 
 
-def _labels(names, losses):
+def _labels(names, told, losses):
     """Name outputs that have no name after their losses, as Keras does."""
     labels = []
-    for name, loss in zip(names, losses, strict=True):
-        label = name or getattr(loss, "label", None) or getattr(loss, "name", "output")
+    for name, word, loss in zip(names, told, losses, strict=True):
+        word = word if isinstance(word, str) else getattr(loss, "name", "output")
+        label = name or word
         unique, i = label, 0
         while unique in labels:
             i += 1
@@ -312,8 +319,8 @@ def match(value, struct, names, what, optional=None) -> list:
         if missing:
             keys = sorted(map(str, value)) if isinstance(value, dict) else len(value)
             raise ValueError(
-                f"`{what}` has nothing for the output(s) {missing}. The model's outputs: "
-                f"{[n or i for i, n in enumerate(names)]}. Received: {keys}"
+                f"`{what}` has nothing for the output(s) {missing}. The model's "
+                f"outputs: {[n or i for i, n in enumerate(names)]}. Received: {keys}"
             )
     return entries
 
@@ -334,8 +341,8 @@ def _unwrap(value, name, what):
             )
         unknown = sorted(str(k) for k in value if k != name)
         raise ValueError(
-            f"`{what}` has keys that are no outputs: {unknown}. The model's only output "
-            f"is {name or 'unnamed'!r}."
+            f"`{what}` has keys that are no outputs: {unknown}. The model's only "
+            f"output is {name or 'unnamed'!r}."
         )
     if isinstance(value, (list, tuple)) and len(value) == 1:
         return value[0]
@@ -363,14 +370,20 @@ def _descend(value, struct, path, names, what, found, places):
     if isinstance(struct, dict):
         if not isinstance(value, dict):
             raise ValueError(
-                f"`{what}` must be a dict with the keys {sorted(map(str, struct))}, like "
-                f"the model's outputs{where}. Received: {_brief(value)}. Names bind, "
-                "order does not."
+                f"`{what}` must be a dict with the keys {sorted(map(str, struct))}, "
+                f"like the model's outputs{where}. Received: {_brief(value)}. Names "
+                "bind, order does not."
             )
         _refuse_unknown(value, list(struct), what, where)
         for key in struct:
             _descend(
-                value.get(key), struct[key], (*path, key), names, what, found, places[key]
+                value.get(key),
+                struct[key],
+                (*path, key),
+                names,
+                what,
+                found,
+                places[key],
             )
         return
     if isinstance(value, dict):
@@ -393,8 +406,8 @@ def _descend(value, struct, path, names, what, found, places):
         )
     if len(value) != len(struct):
         raise ValueError(
-            f"`{what}` has {len(value)} entries, but the model has {len(struct)} outputs"
-            f"{where}: {names}."
+            f"`{what}` has {len(value)} entries, but the model has {len(struct)} "
+            f"outputs{where}: {names}."
         )
     for i, (one, inner) in enumerate(zip(value, struct, strict=True)):
         _descend(one, inner, (*path, i), names, what, found, places[i])
@@ -426,12 +439,11 @@ def match_weights(value, struct, names) -> list:
     return match(value, struct, names, "sample_weight")
 
 
-def _losses_for(loss, struct, names):
-    if loss is None:
-        return [None] * len(names)
+def _each(loss, struct, names):
+    """Return what was told for each output; one loss alone is told for all."""
     if not isinstance(loss, (list, tuple, dict)) or _is_config(loss):
-        return [_loss(loss) for _ in names]
-    return [_loss(x) for x in match(loss, struct, names, "loss")]
+        return [loss] * len(names)
+    return match(loss, struct, names, "loss")
 
 
 def _is_config(x):
@@ -444,14 +456,10 @@ def _loss(identifier):
     if identifier is None or isinstance(identifier, Loss):
         return identifier
     found = losses_module.get(identifier)
-    if not isinstance(found, Loss):
-        label = identifier if isinstance(identifier, str) else None
-        name = getattr(found, "__name__", type(found).__name__)
-        found = LossFunctionWrapper(found, name=name)
-        found.label = label
-    elif isinstance(identifier, str):
-        found.label = identifier
-    return found
+    if isinstance(found, Loss):
+        return found
+    name = getattr(found, "__name__", type(found).__name__)
+    return LossFunctionWrapper(found, name=name)
 
 
 def _metrics_for(metrics, struct, names, what):
@@ -538,8 +546,10 @@ def sum_of(losses):
 def as_specs(value):
     """Return the shapes and dtypes of arrays, with rows left unknown."""
     return structure.map_leaves(
-        lambda a: None
-        if a is None
-        else jax.ShapeDtypeStruct(a.shape, jax.dtypes.canonicalize_dtype(a.dtype)),
+        lambda a: (
+            None
+            if a is None
+            else jax.ShapeDtypeStruct(a.shape, jax.dtypes.canonicalize_dtype(a.dtype))
+        ),
         value,
     )

@@ -70,14 +70,14 @@ def _specs(value):
             return None
         if isinstance(a, np.ndarray) and a.dtype.kind in "SU":
             _place(a)
-        return SymbolicTensor(a.shape, jax.dtypes.canonicalize_dtype(a.dtype))
+        return SymbolicTensor(a.shape, jax.dtypes.canonicalize_dtype(a.dtype).name)
 
     return structure.map_leaves(spec, value)
 
 
 def _build_metrics(model, y, y_pred, weight):
     """Let metrics make their Variables, from the shapes of one batch."""
-    if model._compiled.outputs is None or y is None:
+    if not model._compiled.prepared or y is None:
         return
 
     def update(y, y_pred, weight):
@@ -99,8 +99,8 @@ def _place(array):
         return None
     if isinstance(array, np.ndarray) and array.dtype.kind in "SU":
         raise ValueError(
-            f"The model was given text (dtype {array.dtype}, shape {array.shape}) where it "
-            "takes numbers. Turn words into integers first, for instance with "
+            f"The model was given text (dtype {array.dtype}, shape {array.shape}) "
+            "where it takes numbers. Turn words into integers first, for instance with "
             "`lamina.layers.StringLookup` or `TextVectorization`."
         )
     return jnp.asarray(array)
@@ -110,7 +110,7 @@ def _place(array):
 
 
 def compiled_step(model, kind, cells, donate=False):
-    """Return the compiled step of a kind for these Variables, from the model's cache."""
+    """Return the compiled step of a kind for these Variables, from a cache."""
     steps = model._compiled.steps
     key = (kind, cells.key(), donate, id(model.optimizer))
     if key not in steps:
@@ -138,7 +138,9 @@ def _foreign(own, kind):
         if kind == "test":
             given = (state.trainable, state.non_trainable, state.metrics)
             logs, (trainable, frozen, metrics) = own(given, data)
-            new = State(tuple(trainable), tuple(frozen), state.optimizer, tuple(metrics))
+            new = State(
+                tuple(trainable), tuple(frozen), state.optimizer, tuple(metrics)
+            )
         else:
             logs, parts = own(tuple(state), data)
             new = State(*(tuple(part) for part in parts))
@@ -158,9 +160,9 @@ def _advance(run, state, batch):
 class _Logs:
     """The logs of an epoch so far: computed only when somebody reads them."""
 
-    def __init__(self, model, cells):
+    def __init__(self, model, cells, state):
         self._read = compiled_step(model, "results", cells)
-        self.state = None
+        self.state = state
         self.given = None
 
     def __call__(self) -> dict:
@@ -277,7 +279,9 @@ def _due(epoch, frequency):
 
 
 def _validation(data, batch_size, steps):
-    x, y, weight = unpack(data) if isinstance(data, (list, tuple)) else (data, None, None)
+    x, y, weight = (
+        unpack(data) if isinstance(data, (list, tuple)) else (data, None, None)
+    )
     return open_source(x, y, weight, batch_size=batch_size, steps=steps)
 
 
@@ -285,8 +289,8 @@ def _train_epoch(model, source, callbacks, listens, epoch):
     cells = Cells(model)
     # A step may overwrite its State in place unless somebody holds on to it.
     run = compiled_step(model, "train", cells, donate=not listens)
-    logs = _Logs(model, cells)
-    state = logs.state = cells.read() if listens else cells.copy()
+    state = cells.read() if listens else cells.copy()
+    logs = _Logs(model, cells, state)
     count = 0
     try:
         for index, batch in enumerate(source.epoch()):
@@ -308,11 +312,15 @@ def _train_epoch(model, source, callbacks, listens, epoch):
         cells.write(state)
     if count == 0:
         raise ValueError(
-            f"Epoch {epoch + 1} had no batch: the data ran out. A generator that was run "
-            "through is empty afterwards; give `steps_per_epoch`, or an object that can "
-            "be iterated again."
+            f"Epoch {epoch + 1} had no batch: the data ran out. A generator that was "
+            "run through is empty afterwards; give `steps_per_epoch`, or an object "
+            "that can be iterated again."
         )
-    if source.batches is not None and count < source.batches and not model.stop_training:
+    if (
+        source.batches is not None
+        and count < source.batches
+        and not model.stop_training
+    ):
         _warn_short(source, count)
     return logs()
 
@@ -348,7 +356,9 @@ def evaluate(
     if kwargs:
         raise ValueError(f"Arguments not recognized: {kwargs}")
     model._compiled.require("evaluate")
-    source = open_source(x, y, sample_weight, batch_size=batch_size, steps=_limited(steps))
+    source = open_source(
+        x, y, sample_weight, batch_size=batch_size, steps=_limited(steps)
+    )
     prepare(model, source.first(), training=False)
     checks.check_targets(model, source)
     callbacks = _callbacks(model, callbacks, verbose, source)
@@ -365,8 +375,8 @@ def _run_test(model, source, callbacks):
     model.reset_metrics()
     cells = Cells(model)
     run = compiled_step(model, "test", cells)
-    logs = _Logs(model, cells)
-    state = logs.state = cells.read()
+    state = cells.read()
+    logs = _Logs(model, cells, state)
     callbacks.on_test_begin()
     try:
         for index, batch in enumerate(source.epoch()):
@@ -456,8 +466,8 @@ def train_on_batch(model, x, y, sample_weight, class_weight, return_dict):
     if class_weight is not None:
         if sample_weight is not None:
             raise ValueError(
-                "Arguments `sample_weight` and `class_weight` cannot be given at the same "
-                "time."
+                "Arguments `sample_weight` and `class_weight` cannot be given at the "
+                "same time."
             )
         sample_weight = checks.class_weights(model, as_arrays(y, "y"), class_weight)
     batch = _batch(x, y, sample_weight)
@@ -502,8 +512,8 @@ def _batch(x, y, weight):
 
 
 def _batch_logs(model, cells, state, given, return_dict):
-    logs = _Logs(model, cells)
-    logs.state, logs.given = state, given
+    logs = _Logs(model, cells, state)
+    logs.given = given
     found = logs()
     return found if return_dict else _in_order(model, found)
 

@@ -32,17 +32,22 @@ from lamina.utils.images import array_to_img, img_to_array, load_img, save_img
 from lamina.utils.session import clear_session
 
 # What other rooms define; loaded when asked for, so that utils stays light.
-_ELSEWHERE = {"Progbar": "lamina.training.progress"}
+_ELSEWHERE = {
+    "Progbar": "lamina.training.progress",
+    "model_to_dot": "lamina.utils.dot",
+    "plot_model": "lamina.utils.plot",
+}
 
 __all__ = [
     "Config", "CustomObjectScope", "array_to_img", "clear_session",
     "custom_object_scope", "deserialize_keras_object", "disable_interactive_logging",
     "enable_interactive_logging", "get_custom_objects", "get_registered_name",
     "get_registered_object", "get_source_inputs", "img_to_array",
-    "is_interactive_logging_enabled", "is_keras_tensor", "load_img", "normalize",
-    "pack_x_y_sample_weight", "pad_sequences", "register_keras_serializable",
-    "save_img", "serialize_keras_object", "set_random_seed", "standardize_dtype",
-    "to_categorical", "unpack_x_y_sample_weight",
+    "is_interactive_logging_enabled", "is_keras_tensor", "load_img", "model_to_dot",
+    "normalize", "pack_x_y_sample_weight", "pad_sequences", "plot_model",
+    "register_keras_serializable", "save_img", "serialize_keras_object",
+    "set_random_seed", "standardize_dtype", "to_categorical",
+    "unpack_x_y_sample_weight",
 ]  # fmt: skip
 
 

@@ -4,6 +4,8 @@ A cell knows nothing of time. `RNN` calls it once per step, and holds its dropou
 masks for the whole sequence, so that every step drops the same units.
 """
 
+from typing import Any
+
 import jax.numpy as jnp
 
 from lamina import activations
@@ -33,6 +35,14 @@ class Cell(Layer):
         seed: the seed of the masks.
         implementation: 1 draws a mask per gate, 0 and 2 one for all of them.
     """
+
+    activation: Any
+    recurrent_activation: Any
+    bias_initializer: Any
+    bias_regularizer: Any
+    bias_constraint: Any
+    state_size: Any
+    use_bias: bool
 
     def __init__(
         self,
@@ -227,7 +237,7 @@ class SimpleRNNCell(Cell):
         mask, recurrent_mask = self._masks(inputs, h, training)
         z = _product(inputs, mask, self.kernel.value)
         if self.bias is not None:
-            z = z + self.bias
+            z = z + self.bias.value
         z = z + _product(h, recurrent_mask, self.recurrent_kernel.value)
         h = self.activation(z) if self.activation is not None else z
         return h, [h] if structure.is_nested(states) else h
@@ -317,7 +327,7 @@ class LSTMCell(Cell):
         z = _product(inputs, mask, self.kernel.value)
         z = z + _product(h, recurrent_mask, self.recurrent_kernel.value)
         if self.bias is not None:
-            z = z + self.bias
+            z = z + self.bias.value
         i, f, g, o = jnp.split(z, 4, axis=-1)
         i, f, o = (self.recurrent_activation(gate) for gate in (i, f, o))
         c = f * c + i * self.activation(g)
@@ -515,7 +525,7 @@ class StackedRNNCells(Layer):
         """Make it from what `get_config` returned."""
         config = dict(config)
         with CustomObjectScope(custom_objects):
-            cells = [deserialize_keras_object(c) for c in config.pop("cells")]
+            cells: Any = [deserialize_keras_object(c) for c in config.pop("cells")]
         return cls(cells, **config)
 
 
@@ -528,7 +538,7 @@ def output_size(cell) -> int:
     return size
 
 
-def first_state(cell, batch_size, dtype):
+def first_state(cell, batch_size, dtype) -> Any:
     """Return what a cell says its first states are, by default zeros."""
     if hasattr(cell, "get_initial_state"):
         return cell.get_initial_state(batch_size=batch_size)
@@ -538,7 +548,7 @@ def first_state(cell, batch_size, dtype):
     )
 
 
-def call_cell(cell, inputs, states, training, **kwargs):
+def call_cell(cell, inputs, states, training, **kwargs) -> Any:
     """Run one step of any cell, be it a Layer or a plain object with `call`."""
     if isinstance(cell, Layer) and signature_of(cell.call).training:
         kwargs["training"] = training

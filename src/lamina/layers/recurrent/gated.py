@@ -184,10 +184,11 @@ class LSTM(RNN):
         """Run the recurrence over time, by its kernel where that may be."""
         if not _fast(self, training, self.use_cudnn):
             return super().inner_loop(sequences, initial_state, mask, training)
-        cell = self.cell
+        cell, (h, c) = self.cell, initial_state
         outputs, h, c = kernels.lstm(
             _dropped(cell, sequences, training),
-            *initial_state,
+            h,
+            c,
             cell.kernel.value,
             cell.recurrent_kernel.value,
             None if cell.bias is None else cell.bias.value,

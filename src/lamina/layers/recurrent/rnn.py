@@ -1,6 +1,7 @@
 """`RNN`: runs a cell over time."""
 
 import contextlib
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -90,16 +91,16 @@ class RNN(Layer):
                 "state_size must be an integer, or a list/tuple of integers (one for "
                 f"each state tensor). Received: state_size={sizes!r}"
             )
-        self.cell = cell
+        self.cell: Any = cell
         self.state_size = [sizes] if isinstance(sizes, int) else list(sizes)
         self.return_sequences = return_sequences
-        self.return_state = return_state
-        self.go_backwards = go_backwards
-        self.stateful = stateful
-        self.unroll = unroll
         self.zero_output_for_mask = zero_output_for_mask
+        self.go_backwards = go_backwards
+        self.unroll = unroll
+        self.return_state = return_state
         self.supports_masking = True
-        self.states = None
+        self.stateful = stateful
+        self.states: Any = None
         self._kept = []  # the Variables in `states`
 
     # ---- states --------------------------------------------------------------
@@ -279,8 +280,8 @@ class RNN(Layer):
         if len(new) != len(structure.flatten(states)):
             raise ValueError(
                 f"The cell {self.cell!r} of layer {self.name!r} takes "
-                f"{len(structure.flatten(states))} state(s) but returned {len(new)}. Its "
-                "`call` must return `(output, states)` with as many states as it got."
+                f"{len(structure.flatten(states))} state(s) but returned {len(new)}. "
+                "Its `call` must return `(output, states)` with as many states."
             )
         return output, structure.pack_like(states, new)
 
@@ -291,8 +292,8 @@ class RNN(Layer):
         if self.unroll and sequences.shape[1] is None:
             raise ValueError(
                 "Cannot unroll a RNN if the time dimension is undefined. Layer "
-                f"{self.name!r} received sequences of shape {sequences.shape}. Give the "
-                "number of steps with `Input(shape=(steps, ...))`, or pass "
+                f"{self.name!r} received sequences of shape {sequences.shape}. Give "
+                "the number of steps with `Input(shape=(steps, ...))`, or pass "
                 "`unroll=False`."
             )
         return super().compute_output_spec(sequences, *args, **kwargs)

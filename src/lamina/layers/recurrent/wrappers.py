@@ -72,11 +72,11 @@ class Bidirectional(Layer):
             if hasattr(one, "zero_output_for_mask"):
                 one.zero_output_for_mask = one.return_sequences
         self.merge_mode = merge_mode
-        self.stateful = layer.stateful
-        self.return_sequences = layer.return_sequences
-        self.return_state = layer.return_state
-        self.supports_masking = True
         self.input_spec = layer.input_spec
+        self.supports_masking = True
+        self.return_state = layer.return_state
+        self.return_sequences = layer.return_sequences
+        self.stateful = layer.stateful
         self._first_weights = weights
 
     def _check_pair(self):
@@ -112,8 +112,8 @@ class Bidirectional(Layer):
             if len(initial_state) != 2 * half:
                 raise ValueError(
                     f"Layer {self.name!r} (Bidirectional) expected `initial_state` to "
-                    "hold the states of the forward layer, then as many of the backward "
-                    f"layer. Received: {len(initial_state)} states"
+                    "hold the states of the forward layer, then as many of the "
+                    f"backward layer. Received: {len(initial_state)} states"
                 )
             first, last = list(initial_state[:half]), list(initial_state[half:])
         y, states = self._directed(self.forward_layer, sequences, first, mask, training)
@@ -271,8 +271,9 @@ def _check_mask(mask, inputs):
         if size is not None and needed is not None and size != needed:
             raise ValueError(
                 f"The `mask` passed to the `TimeDistributed` layer has a shape {shape} "
-                f"that is incompatible with the input shape {plain_shape(inputs)}. The "
-                f"first two dimensions must match. Expected mask shape prefix: {wanted}."
+                f"that is incompatible with the input shape {plain_shape(inputs)}. "
+                "The first two dimensions must match. Expected mask shape prefix: "
+                f"{wanted}."
             )
 
 

@@ -1,0 +1,627 @@
+"""The base class: what every layer of ours and every layer of a user's gets from it."""
+
+import json
+import re
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+import pytest
+
+import lamina
+from lamina.layers import Dense, Layer
+
+
+class Scale(Layer):
+    built_times = 0
+
+    def build(self, input_shape):
+        self.built_times += 1
+        self.factor = self.add_weight(shape=(input_shape[-1],), initializer="ones")
+
+    def call(self, x):
+        return x * self.factor
+
+
+class Block(Layer):
+    """Layers in attributes, lists and dicts, and one that nobody calls at first."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.first = Dense(3, name="first")
+        self.more = [Dense(3, name="a"), {"b": Dense(3, name="b")}]
+
+    def call(self, x):
+        return self.more[1]["b"](self.more[0](self.first(x)))
+
+
+X = np.arange(6, dtype="float32").reshape(2, 3)
+
+
+# ---- building ----------------------------------------------------------------
+
+
+def test_it_is_built_once():
+    layer = Scale()
+    assert not layer.built
+    for rows in (1, 2, 5):
+        layer(np.ones((rows, 3)))
+    assert layer.built and layer.built_times == 1 and len(layer.weights) == 1
+    with pytest.raises(ValueError, match="input of shape|axis -1|shapes|broadcast"):
+        layer(np.ones((2, 4)))
+
+
+def test_paths_are_kerass():
+    def paths(k):
+        k.utils.clear_session()
+
+        class Inner(k.layers.Layer):
+            def build(self, input_shape):
+                self.dense = k.layers.Dense(2)
+                self.dense.build(input_shape)
+                self.w = self.add_weight(shape=(1,), name="w", trainable=False)
+                self.v = self.add_weight(shape=(1,))
+
+            def call(self, x):
+                return self.dense(x) * self.v
+
+        class Outer(k.layers.Layer):
+            def __init__(self):
+                super().__init__()
+                self.parts = [Inner(), Inner(name="named")]
+                self.table = {
+                    "z": k.layers.Dense(1),
+                    "a": k.layers.BatchNormalization(),
+                }
+
+            def call(self, x):
+                for part in self.parts:
+                    x = part(x)
+                return self.table["a"](self.table["z"](x))
+
+        layer = Outer()
+        layer(X)
+        return [
+            [(w.path, tuple(w.shape)) for w in weights]
+            for weights in (layer.weights, layer.trainable_weights, layer.variables)
+        ]
+
+    assert paths(lamina) == paths(keras)
+
+
+def test_build_with_many_shapes():
+    class Pair(Layer):
+        def build(self, a_shape, b_shape):
+            self.sizes = (a_shape, b_shape)
+
+        def call(self, a, b=None):
+            return a if b is None else a + b
+
+    pair = Pair()
+    pair(X, b=X)
+    assert pair.sizes == ((2, 3), (2, 3))
+    assert pair.get_build_config() == {
+        "shapes_dict": {"a_shape": (2, 3), "b_shape": (2, 3)}
+    }
+    copy = Pair.from_config(pair.get_config())
+    copy.build_from_config(json.loads(json.dumps(pair.get_build_config())))
+    assert copy.sizes == pair.sizes
+
+    class Wrong(Layer):
+        def build(self, one, two):
+            pass
+
+        def call(self, a, b):
+            return a
+
+    with pytest.raises(ValueError, match=r"\['one', 'two'\].*\['a_shape', 'b_shape'\]"):
+        Wrong()(X, X)
+
+
+def test_structures_of_shapes():
+    class Sum(Layer):
+        def build(self, input_shape):
+            self.seen = input_shape
+
+        def call(self, inputs):
+            return inputs["a"] + inputs["b"][0]
+
+    layer = Sum()
+    layer({"a": X, "b": [X]})
+    assert layer.seen == {"a": (2, 3), "b": [(2, 3)]}
+
+
+def test_add_weight():
+    layer = Layer()
+    assert layer.add_weight().shape == ()
+    w = layer.add_weight((2,), dtype="int32", name="w", trainable=False)
+    assert w.numpy().tolist() == [0, 0]
+    assert layer.non_trainable_weights == [w]
+    hooked = layer.add_weight((2,), regularizer="l2", constraint="non_neg")
+    assert float(hooked.regularizer(jnp.ones(2))) == pytest.approx(0.02)
+    assert hooked.constraint(jnp.array([-1.0])).tolist() == [0.0]
+    for shape in (5, (None, 3), (2.5,)):
+        with pytest.raises(ValueError, match="shape of integers"):
+            layer.add_weight(shape)
+
+
+def test_weights_made_too_late_are_refused():
+    class Late(Layer):
+        def call(self, x):
+            self.dense = Dense(2)
+            return self.dense(x)
+
+    with pytest.raises(ValueError, match="'late' .Late. is built already, so 'dense'"):
+        Late()(X)
+    layer = Scale()
+    layer.build((None, 3))
+    with pytest.raises(ValueError, match="is built already"):
+        layer.build((None, 3))
+    with pytest.raises(ValueError, match="is built already, so 'extra'"):
+        layer.add_weight((), name="extra")
+    layer.not_a_weight = 3
+
+
+def test_calling_super_build_first():
+    class First(Layer):
+        def build(self, input_shape):
+            super().build(input_shape)
+            self.w = self.add_weight((input_shape[-1],))
+
+        def call(self, x):
+            return x * self.w
+
+    class Second(Scale):
+        def build(self, input_shape):
+            super().build(input_shape)
+            self.other = self.add_weight((1,), name="other")
+
+    assert First()(X).shape == (2, 3)
+    layer = Second(name="second")
+    layer(X)
+    assert [w.path for w in layer.weights] == [
+        f"second/{layer.factor.name}", "second/other"
+    ]  # fmt: skip
+
+
+def test_forgetting_super_init():
+    class Forgot(Layer):
+        def __init__(self):
+            self.dense = Dense(2)
+
+        def call(self, x):
+            return self.dense(x)
+
+    with pytest.raises(RuntimeError, match=r"'Forgot', you forgot to call `super"):
+        Forgot()(X)
+    with pytest.raises(RuntimeError, match="forgot"):
+        Forgot().add_weight()
+
+
+def test_attributes_before_super_init():
+    class Early(Layer):
+        def __init__(self):
+            self.dense = Dense(2)
+            super().__init__()
+
+        def call(self, x):
+            return self.dense(x)
+
+    layer = Early()
+    layer(X)
+    assert len(layer.weights) == 2
+
+
+@pytest.mark.parametrize(
+    "kwargs, word",
+    [({"unit": 3}, "unit.*It takes: units, activation"), ({"name": "a/b"}, "without '/'"),
+     ({"name": 3}, "name=3"), ({"input_shape": 3}, r"a tuple such as \(3,\)")],
+)  # fmt: skip
+def test_bad_arguments(kwargs, word):
+    with pytest.raises((ValueError, TypeError), match=word):
+        Dense(2, **kwargs)
+
+
+# ---- what it owns ------------------------------------------------------------
+
+
+def test_containers_are_looked_into():
+    layer = Block()
+    layer(X)
+    assert len(layer.weights) == 6
+    layer.more.append(Dense(1))
+    layer.more[-1].build((None, 3))
+    assert len(layer.weights) == 8
+    layer.more.pop()
+    del layer.first
+    assert len(layer.weights) == 4
+
+
+def test_shared_layers_count_once():
+    layer = Block()
+    layer.more[0] = layer.first
+    layer(X)
+    assert len(layer.weights) == 4 and layer.count_params() == 24
+
+
+def test_trainable_switches():
+    layer = Block()
+    layer(X)
+    assert len(layer.trainable_weights) == 6
+    layer.first.trainable = False
+    assert len(layer.trainable_weights) == 4 and len(layer.non_trainable_weights) == 2
+    layer.trainable = False
+    assert layer.trainable_weights == layer.trainable_variables == []
+    assert len(layer.non_trainable_variables) == 6
+    layer.trainable = True
+    assert len(layer.trainable_weights) == 6
+
+
+def test_frozen_before_it_is_built():
+    frozen = Dense(2, trainable=False)
+    outer = lamina.Sequential([lamina.Input((3,)), frozen, Dense(1)])
+    assert outer.trainable_weights == outer.layers[1].weights
+    frozen.trainable = True
+    assert len(outer.trainable_weights) == 4
+    norm = lamina.layers.BatchNormalization()
+    norm.trainable = False
+    norm.build((None, 3))
+    norm.trainable = True
+    assert len(norm.trainable_weights) == 2
+
+
+def test_weights_in_and_out():
+    layer = Dense(2, name="d")
+    with pytest.raises(ValueError, match=r"`count_params` on layer 'd'.*build"):
+        layer.count_params()
+    layer.build((None, 3))
+    layer.set_weights([np.ones((3, 2)), [1.0, 2.0]])
+    assert layer.get_weights()[1].tolist() == [1.0, 2.0]
+    with pytest.raises(ValueError, match="length 1, but the layer was expecting 2"):
+        layer.set_weights([np.ones((3, 2))])
+    with pytest.raises(ValueError, match=r"'d/kernel' has shape \(3, 2\).*\(2, 3\)"):
+        layer.set_weights([np.zeros((2, 3)), np.zeros(2)])
+    assert layer.get_weights()[0].sum() == 6.0
+
+
+# ---- calls -------------------------------------------------------------------
+
+
+class Flag(Layer):
+    def call(self, x, training=None):
+        return x * (2.0 if training else 1.0)
+
+
+class Outer(Layer):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def call(self, x):
+        return self.inner(x)
+
+
+def test_training_flows_inwards():
+    layer = Outer(Outer(Flag()))
+    assert layer(X, training=True).sum() == 2 * X.sum()
+    assert layer(X, training=False).sum() == layer(X).sum() == X.sum()
+
+    class Own(Outer):
+        def call(self, x, training=True):
+            return self.inner(x)
+
+    assert Own(Flag())(X).sum() == 2 * X.sum()
+    assert Own(Flag())(X, training=False).sum() == X.sum()
+
+    class Never(Outer):
+        def call(self, x):
+            return self.inner(x, training=False)
+
+    assert Never(Flag())(X, training=True).sum() == X.sum()
+
+
+def test_bad_calls():
+    with pytest.raises(ValueError, match="'dense' .Dense.*Received: 'text'"):
+        Dense(2)("text")
+    with pytest.raises(TypeError, match="does not take.*It takes: inputs, training"):
+        Dense(2)(X, wrong=X)
+    with pytest.raises(ValueError, match="min_ndim=2, found ndim=1.*\\(3,\\)"):
+        Dense(2)(np.ones(3))
+    layer = Dense(2)
+    layer(X)
+    with pytest.raises(ValueError, match=r"axis -1 .*value 3.*\(2, 4\)"):
+        layer(np.ones((2, 4)))
+    with pytest.raises(ValueError, match="takes numbers.*text.*StringLookup"):
+        Dense(2)(np.array([["a"]]))
+    with pytest.raises(ValueError, match="takes numbers.*objects.*pad_sequences"):
+        Dense(2)(np.array([[None]]))
+    with pytest.raises(NotImplementedError, match="`call"):
+        Layer()(X)
+    with pytest.raises(ValueError, match="last axis is not given"):
+        Dense(2)(lamina.Input((None,)))
+
+
+class Mistake(Layer):
+    def call(self, x, scale=1):
+        return {"a": x}["b"]  # the line
+
+
+def notes_of(error):
+    """Our notes; JAX may add one of its own on how to see its frames."""
+    return [n for n in error.__notes__ if "This happened in layer" in n]
+
+
+@pytest.mark.parametrize("symbolic", [False, True])
+def test_a_users_exception_is_kept_and_noted_once(symbolic):
+    inner = Mistake(name="mistake")
+    outer = Outer(Outer(inner))
+    x = lamina.Input((3,)) if symbolic else X
+    with pytest.raises(KeyError) as caught:
+        outer(x, training=True) if symbolic else outer(x)
+    assert caught.value.args == ("b",)
+    assert "# the line" in str(caught.traceback[-1].statement)
+    (note,) = notes_of(caught.value)
+    assert "layer 'outer_1/outer/mistake' (Mistake)" in note
+    shape = "float32[None, 3]" if symbolic else "float32[2, 3]"
+    assert re.search(rf"x: {re.escape(shape)}", note)
+
+
+def test_an_error_in_a_model_is_noted_once():
+    x = lamina.Input((3,))
+
+    class Picky(Layer):
+        def call(self, x):
+            if x.shape[0] == 2:
+                raise ZeroDivisionError("two rows")
+            return x
+
+    model = lamina.Model(x, Picky(name="picky")(Dense(3)(x)), name="m")
+    with pytest.raises(ZeroDivisionError) as caught:
+        model(X)
+    assert caught.value.args == ("two rows",)
+    (note,) = notes_of(caught.value)
+    assert "'m/picky' (Picky)" in note and "float32[2, 3]" in note
+
+
+# ---- losses ------------------------------------------------------------------
+
+
+def test_losses():
+    class Penalty(Layer):
+        def call(self, x):
+            self.add_loss([jnp.sum(x), 1.0])
+            return x
+
+    inner = Penalty(activity_regularizer=lambda y: jnp.max(y))
+    layer = Outer(inner)
+    for _ in range(2):
+        layer(X)
+        assert [float(v) for v in layer.losses] == [15.0, 1.0, 2.5]
+    assert [float(v) for v in inner.losses] == [15.0, 1.0, 2.5]
+    dense = Dense(1, kernel_regularizer=lambda w: jnp.sum(w), kernel_initializer="ones")
+    dense(X)
+    assert [float(v) for v in dense.losses] == [3.0]
+    dense.trainable = False
+    assert dense.losses == []
+    with pytest.raises(ValueError, match="symbolic tensor"):
+        Layer().add_loss(lamina.Input(()))
+
+
+def test_stateless_call():
+    class Count(Layer):
+        def __init__(self):
+            super().__init__()
+            self.n = self.add_weight((), trainable=False)
+            self.w = self.add_weight((), initializer="ones", regularizer="l2")
+
+        def call(self, x):
+            self.n.assign_add(1.0)
+            self.add_loss(jnp.sum(x))
+            return x * self.w
+
+    layer = Count()
+    with pytest.raises(ValueError, match="must be built"):
+        layer.stateless_call([], [], X)
+    layer(X)
+    start = layer.n.numpy()
+    call = jax.jit(lambda t, n: layer.stateless_call(t, n, X, return_losses=True))
+    y, (n,), losses = call([3.0], [5.0])
+    assert float(y.sum()) == 45.0 and float(n) == 6.0
+    assert [round(float(v), 4) for v in losses] == [15.0, 0.09]
+    assert layer.n.numpy() == start
+    y, new = layer.stateless_call(layer.trainable_variables, [1.0], X)
+    assert float(new[0]) == 2.0 and float(y.sum()) == 15.0
+    with pytest.raises(ValueError, match="list of 1 values.*Received: 2"):
+        layer.stateless_call([1.0, 2.0], [1.0], X)
+
+
+# ---- masks -------------------------------------------------------------------
+
+
+def test_masks_flow_through_layers_that_support_them():
+    masked = lamina.layers.Masking()(np.array([[[1.0], [0.0]]]))
+
+    class Seen(Layer):
+        def __init__(self):
+            super().__init__()
+            self.supports_masking = True
+            self.seen = []
+
+        def call(self, x, mask=None):
+            self.seen.append(None if mask is None else mask.tolist())
+            return x
+
+    layer = Seen()
+    layer(layer(masked))
+    assert layer.seen == [[[True, False]]] * 2
+    layer(masked, mask=jnp.array([[False, False]]))
+    assert layer.seen[-1] == [[False, False]]
+    layer(np.ones((1, 2, 1)))
+    assert layer.seen[-1] is None
+
+    class Deaf(Layer):
+        def call(self, x):
+            return x + 1
+
+    with pytest.warns(UserWarning, match="'deaf' .Deaf.*does not support masking"):
+        Deaf()(masked)
+
+
+def test_masks_of_several_arguments():
+    class Two(Layer):
+        def call(self, a, b, a_mask=None, b_mask=None):
+            return a_mask, b_mask
+
+    m = lamina.layers.Masking()
+    left, right = Two()(m(np.zeros((1, 1, 1))), m(np.ones((1, 1, 1))))
+    assert (left.tolist(), right.tolist()) == ([[False]], [[True]])
+
+
+# ---- dtypes ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float16"])
+def test_casting(policy):
+    class Look(Layer):
+        def build(self, input_shape):
+            self.w = self.add_weight((3,), initializer="ones")
+            self.exact = self.add_weight((3,), autocast=False)
+            self.inner = Dense(2, dtype="float32")
+
+        def call(self, x, index, setting=1.0):
+            self.seen = (x.dtype, index.dtype, self.w.dtype, self.exact.value.dtype)
+            return x * self.w, self.inner(x)
+
+    layer = Look(dtype=policy)
+    y, z = layer(X, np.array([1, 2]))
+    half = layer.compute_dtype
+    exact = layer.variable_dtype
+    assert layer.seen == (half, "int32", half, exact)
+    assert y.dtype == half and z.dtype == "float32"
+    assert layer.w.raw_value.dtype == exact
+    y, z = layer(lamina.Input((3,)), lamina.Input((), dtype="int32"))
+    assert (y.dtype, z.dtype) == (half, "float32")
+
+    class AsIs(Layer):
+        def call(self, x):
+            return x
+
+    assert AsIs(dtype=policy, autocast=False)(X).dtype == "float32"
+
+
+# ---- shapes ------------------------------------------------------------------
+
+
+def test_shapes_without_data():
+    assert Dense(2).compute_output_shape((None, 3)) == (None, 2)
+    assert Dense(2).compute_output_shape(input_shape=(4, 3)) == (4, 2)
+    assert lamina.layers.Add().compute_output_shape([(None, 3), (None, 3)]) == (None, 3)
+    spec = Dense(2).compute_output_spec(lamina.KerasTensor((None, 3)))
+    assert (spec.shape, spec.dtype) == ((None, 2), "float32")
+
+    class Two(Layer):
+        def call(self, a, b):
+            return {"sum": a + b, "a": a[0]}
+
+    assert Two().compute_output_shape((None, 3), (None, 3)) == {
+        "sum": (None, 3), "a": (3,)
+    }  # fmt: skip
+
+    class Told(Layer):
+        def call(self, x):
+            raise AssertionError("not traced")
+
+        def compute_output_shape(self, input_shape):
+            return (input_shape[0], 7)
+
+    assert Told()(lamina.Input((3,))).shape == (None, 7)
+
+
+# ---- configs -----------------------------------------------------------------
+
+
+class Plain(Layer):
+    def __init__(self, units, activation="relu", *, parts=(), **kwargs):
+        super().__init__(**kwargs)
+        self.dense = [Dense(units, activation=activation), *parts]
+
+    def call(self, x):
+        return self.dense[0](x)
+
+
+class Written(Plain):
+    def get_config(self):
+        return {**super().get_config(), "units": 5}
+
+
+def test_configs_without_get_config():
+    layer = Plain(3, "tanh", parts=[Dense(1)], name="mine", dtype="mixed_bfloat16")
+    config = json.loads(json.dumps(layer.get_config()))
+    assert (config["units"], config["activation"], config["name"]) == (
+        3,
+        "tanh",
+        "mine",
+    )
+    copy = Plain.from_config(config)
+    assert [type(x) for x in copy.dense] == [Dense, Dense]
+    assert copy.dtype_policy == layer.dtype_policy
+    assert json.loads(json.dumps(copy.get_config())) == config
+
+
+def test_configs_with_get_config():
+    assert Written.from_config(Written(3).get_config()).dense[0].units == 5
+
+
+def test_a_users_subclass_of_ours():
+    class Wide(Dense):
+        def __init__(self, factor, **kwargs):
+            super().__init__(10 * factor, **kwargs)
+            self.factor = factor
+
+        def get_config(self):
+            config = super().get_config()
+            del config["units"]
+            return {**config, "factor": self.factor}
+
+    copy = Wide.from_config(Wide(2, activation="relu").get_config())
+    assert copy.units == 20 and copy.activation is lamina.activations.relu
+
+
+def test_inputs_and_outputs():
+    layer = Dense(2)
+    with pytest.raises(AttributeError, match="never been called"):
+        _ = layer.output
+    x = lamina.Input((3,))
+    y = layer(x)
+    assert layer.input is x and layer.output is y
+
+
+def test_arrays_given_out_are_the_users_own():
+    layer = Dense(2)
+    layer.build((None, 3))
+    for array in (layer.get_weights()[0], layer.kernel.numpy(), np.array(layer.kernel)):
+        before = layer.kernel.numpy()
+        array[:] = 9
+        np.testing.assert_array_equal(layer.kernel.numpy(), before)
+
+
+def test_a_constructor_without_kwargs():
+    class Short(Layer):
+        def __init__(self, units):
+            super().__init__()
+            self.dense = Dense(units)
+
+        def call(self, x):
+            return self.dense(x)
+
+    layer = Short(4)
+    layer.trainable = False
+    copy = Short.from_config(json.loads(json.dumps(layer.get_config())))
+    assert copy(X).shape == (2, 4)
+    assert (copy.name, copy.trainable, copy.trainable_weights) == (
+        layer.name,
+        False,
+        [],
+    )
+    assert copy.dtype_policy == layer.dtype_policy
