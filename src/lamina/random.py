@@ -130,7 +130,7 @@ def gamma(shape, alpha, dtype=None, seed=None):
         seed: see the module.
     """
     dtype = _float("gamma", dtype)
-    return jax.random.gamma(draw_seed(seed), tensor(alpha), tuple(shape), dtype)
+    return jax.random.gamma(draw_seed(seed), tensor(alpha, dtype), tuple(shape), dtype)
 
 
 def beta(shape, alpha, beta, dtype=None, seed=None):
@@ -145,7 +145,8 @@ def beta(shape, alpha, beta, dtype=None, seed=None):
     """
     dtype = _float("beta", dtype)
     key = draw_seed(seed)
-    return jax.random.beta(key, tensor(alpha), tensor(beta), tuple(shape), dtype)
+    a, b = tensor(alpha, dtype), tensor(beta, dtype)
+    return jax.random.beta(key, a, b, tuple(shape), dtype)
 
 
 def binomial(shape, counts, probabilities, dtype=None, seed=None):

@@ -71,7 +71,8 @@ def test_what_has_no_config_is_named():
     "make",
     [lambda k: k.layers.Dense(3, activation="relu", kernel_regularizer="l2"),
      lambda k: k.optimizers.Adam(k.optimizers.schedules.CosineDecay(0.1, 10)),
-     lambda k: k.losses.CategoricalCrossentropy(label_smoothing=0.1), lambda k: k.metrics.MeanSquaredError(),
+     lambda k: k.losses.CategoricalCrossentropy(label_smoothing=0.1),
+     lambda k: k.metrics.MeanSquaredError(),
      lambda k: k.initializers.HeNormal(seed=3), lambda k: k.constraints.MaxNorm(3),
      lambda k: k.activations.relu, lambda k: k.DTypePolicy("mixed_float16"),
      lambda k: k.layers.TimeDistributed(k.layers.Dense(2))],
@@ -222,18 +223,25 @@ def test_the_constructor_contract():
         Lost(1).get_config()
 
 
-@pytest.mark.parametrize("space", ["losses", "metrics", "optimizers", "layers",
-                                   "initializers", "regularizers", "activations"])  # fmt: skip
+NEARLY = {
+    "losses": "mean_squared_eror",
+    "metrics": "acuracy",
+    "optimizers": "adan",
+    "layers": "Dens",
+    "initializers": "glorot_unifor",
+    "regularizers": "orthogonal_regulariser",
+    "activations": "rellu",
+}
+
+
+@pytest.mark.parametrize("space", NEARLY)
 def test_unknown_names_are_answered_with_the_nearest(space):
-    names = {"losses": "mean_squared_eror", "metrics": "acuracy", "optimizers": "adan",
-             "layers": "Dens", "initializers": "glorot_unifor", "regularizers": "orthogonal_regulariser",
-             "activations": "rellu"}  # fmt: skip
     module = getattr(lamina, space)
     with pytest.raises((ValueError, TypeError), match="Did you mean '"):
         if space == "layers":
-            module.deserialize({"class_name": names[space], "config": {}})
+            module.deserialize({"class_name": NEARLY[space], "config": {}})
         else:
-            module.get(names[space])
+            module.get(NEARLY[space])
 
 
 def test_arrays_of_text():

@@ -18,8 +18,8 @@ from lamina.core.random import draw_seed
 
 
 @pytest.mark.parametrize(
-    "name", ["Dense", "MaxPooling2D", "LSTM", "ConvLSTM2D", "RNNCell", "My_Layer", "ReLU",
-             "GlobalAveragePooling1D", "A", "HTMLParser2", "<lambda>"],
+    "name", ["Dense", "MaxPooling2D", "LSTM", "ConvLSTM2D", "RNNCell", "My_Layer",
+             "ReLU",             "GlobalAveragePooling1D", "A", "HTMLParser2", "<lambda>"],
 )  # fmt: skip
 def test_snake_case_is_kerass(name):
     from keras.src.utils.naming import to_snake_case
@@ -193,8 +193,9 @@ def test_a_generator_in_a_layer_is_state():
     assert abs(np.asarray(other) - same).max() > 0.01
 
 
-@pytest.mark.parametrize("setter, bad", [("set_floatx", "float31"),
-                                         ("set_image_data_format", "last")])  # fmt: skip
+@pytest.mark.parametrize(
+    "setter, bad", [("set_floatx", "float31"), ("set_image_data_format", "last")]
+)
 def test_bad_settings(setter, bad):
     with pytest.raises(ValueError, match=bad):
         getattr(lamina.config, setter)(bad)

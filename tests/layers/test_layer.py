@@ -215,9 +215,13 @@ def test_attributes_before_super_init():
 
 @pytest.mark.parametrize(
     "kwargs, word",
-    [({"unit": 3}, "unit.*It takes: units, activation"), ({"name": "a/b"}, "without '/'"),
-     ({"name": 3}, "name=3"), ({"input_shape": 3}, r"a tuple such as \(3,\)")],
-)  # fmt: skip
+    [
+        ({"unit": 3}, "unit.*It takes: units, activation"),
+        ({"name": "a/b"}, "without '/'"),
+        ({"name": 3}, "name=3"),
+        ({"input_shape": 3}, r"a tuple such as \(3,\)"),
+    ],
+)
 def test_bad_arguments(kwargs, word):
     with pytest.raises((ValueError, TypeError), match=word):
         Dense(2, **kwargs)

@@ -252,6 +252,8 @@ def test_a_notebook_gets_the_picture(tmp_path, monkeypatch):
     display.Image = display.SVG = lambda filename: ("shown", filename)
     package = types.ModuleType("IPython")
     package.display = display
+    package.get_ipython = lambda: None  # matplotlib asks
+    package.version_info = (9, 0)
     monkeypatch.setitem(sys.modules, "IPython", package)
     monkeypatch.setitem(sys.modules, "IPython.display", display)
     for name in ("m.png", "m.svg"):

@@ -10,6 +10,7 @@ import collections
 import inspect
 import marshal
 import types
+from typing import Any
 
 import jax
 import numpy as np
@@ -90,7 +91,7 @@ def encode_parameter(value):
     return value
 
 
-def serialize_keras_object(obj):
+def serialize_keras_object(obj) -> Any:
     """Turn an object into plain data that JSON can hold.
 
     Args:
@@ -243,13 +244,16 @@ def serialize_shared(obj):
         return serialize_keras_object(obj)
 
 
-def deserialize_keras_object(config, custom_objects=None, safe_mode=None, **kwargs):
+def deserialize_keras_object(
+    config, custom_objects=None, safe_mode=None, **kwargs
+) -> Any:
     """Make an object from plain data. No code comes from the data.
 
     Args:
         config: what `serialize_keras_object` gave.
         custom_objects: a dict from names to classes and functions of yours.
         safe_mode: False allows lambdas, which are code; anything else refuses.
+        **kwargs: kept for compatibility.
 
     Raises:
         TypeError: a name that is neither Lamina's nor lent nor registered.

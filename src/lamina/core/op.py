@@ -39,6 +39,7 @@ class OpCall:
         self._inbound_nodes = []
 
     def __call__(self, *args, **kwargs):
+        """Run the op on arrays, or record it on symbolic tensors."""
         settings = self.config
         if any_symbolic(args, kwargs):
             outputs = infer(self.function.plain, *args, **kwargs, **settings)

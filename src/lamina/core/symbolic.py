@@ -390,10 +390,3 @@ def _as_symbolic(result):
         return SymbolicTensor(shape, x.dtype)
 
     return jax.tree.map(convert, result)
-
-
-def as_struct(x):
-    """Return the shape and dtype of an array, a Variable or a symbolic tensor."""
-    if isinstance(x, (int, float, bool)):
-        x = np.asarray(jnp.asarray(x))
-    return SymbolicTensor(x.shape, x.dtype)

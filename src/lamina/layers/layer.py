@@ -64,7 +64,8 @@ class Layer:
     >>> import lamina, numpy as np
     >>> class Scale(lamina.layers.Layer):
     ...     def build(self, input_shape):
-    ...         self.factor = self.add_weight(shape=(input_shape[-1],), initializer="ones")
+    ...         size = input_shape[-1]
+    ...         self.factor = self.add_weight(shape=(size,), initializer="ones")
     ...     def call(self, x):
     ...         return x * self.factor
     >>> layer = Scale()
@@ -77,6 +78,7 @@ class Layer:
     _not_walked = _NOT_OWNED
 
     def __new__(cls, *args, **kwargs):
+        """Keep the constructor's arguments: configs are read from them."""
         layer = super().__new__(cls)
         layer.__dict__["_given"] = (args, kwargs)
         layer.__dict__["_times"] = {}
@@ -155,8 +157,8 @@ class Layer:
         if "_inbound_nodes" not in self.__dict__:
             name = type(self).__name__
             raise RuntimeError(
-                f"In layer {name!r}, you forgot to call `super().__init__()` as the first "
-                f"statement of `__init__()`:\n\n"
+                f"In layer {name!r}, you forgot to call `super().__init__()` as the "
+                f"first statement of `__init__()`:\n\n"
                 f"    class {name}(...):\n"
                 f"        def __init__(self, ..., **kwargs):\n"
                 f"            super().__init__(**kwargs)   # first\n"
@@ -329,8 +331,8 @@ class Layer:
                     f"Argument `{kind}` must be a list of {len(variables)} values, one "
                     f"for each of `layer.{kind}`. Received: {len(values)} values"
                 )
-        values = [getattr(v, "value", v) if isinstance(v, Variable) else v
-                  for v in (*trainable_variables, *non_trainable_variables)]  # fmt: skip
+        given = (*trainable_variables, *non_trainable_variables)
+        values = [v.raw_value if isinstance(v, Variable) else v for v in given]
         losses = []
         with binding((*trainable, *frozen), values) as bound:
             with having(losses=losses if return_losses else []):
@@ -898,7 +900,7 @@ def _building(build):
             return build(self, *args, **kwargs)  # a subclass's super().build()
         with self._entered(context.training), having(autocast=None):
             self._path = "/".join(context.scopes)
-            names = [n for n in signature_of(getattr(self, "build")).names]
+            names = signature_of(self.build).names
             shapes = dict(zip(names, args, strict=False)) | kwargs
             if self._build_shapes is None:
                 self._build_shapes = {k: _as_shape(v) for k, v in shapes.items()}

@@ -8,8 +8,6 @@ from lamina.core.context import having
 from lamina.core.naming import nearest
 from lamina.core.registry import CustomObjectScope
 from lamina.core.symbolic import SymbolicTensor, infer
-from lamina.layers.call import Arguments
-from lamina.layers.core import InputLayer
 from lamina.layers.layer import Layer, _call_build, _spec
 from lamina.models.graph import Function, cut_at
 from lamina.training import loop, step
@@ -50,6 +48,7 @@ class Model(Layer):
     _not_walked = frozenset({"operations", "_drawn_layers"})
 
     def __new__(cls, *args, **kwargs):
+        """Make a `Functional` where inputs and outputs are given."""
         if cls is Model and _is_graph(args, kwargs):
             from lamina.models.functional import Functional
 
@@ -57,7 +56,8 @@ class Model(Layer):
         return Layer.__new__(cls, *args, **kwargs)
 
     def __init__(self, *args, **kwargs):
-        self._graph = None
+        self._graph: Function | None = None
+        self._input_spec = None
         self._compiled = Compiled()
         graph = _is_graph(args, kwargs)
         inputs = outputs = None
@@ -78,8 +78,6 @@ class Model(Layer):
             self.trainable = False
 
     def _set_graph(self, inputs, outputs):
-        from lamina.models.functional import input_specs
-
         inputs, outputs = cut_at(inputs, outputs)
         self._graph = Function(inputs, outputs, name=self.name)
         self._build_shapes = {
@@ -88,7 +86,6 @@ class Model(Layer):
         self.built = True
         self.supports_masking = True
         self._tensors_only = False
-        self._graph_specs = input_specs(self._graph)
 
     # ---- calling -------------------------------------------------------------
 
@@ -111,7 +108,8 @@ class Model(Layer):
         return self._graph.run(leaves, training=training)
 
     def _check_spec(self, call):
-        if self._graph is None or self.input_spec is not None:
+        # A graph checks its inputs itself, where it matches them by name.
+        if self._graph is None or self._input_spec is not None:
             super()._check_spec(call)
 
     def compute_output_spec(self, *args, **kwargs):
@@ -137,7 +135,6 @@ class Model(Layer):
 
     def compute_mask(self, inputs, previous_mask=None):
         """Return None: the layers inside carry masks themselves."""
-        return None
 
     def build(self, input_shape):
         """Build a subclassed model for inputs of a shape, or a structure of shapes."""
@@ -290,9 +287,11 @@ class Model(Layer):
     @property
     def input_spec(self):
         """What it takes, as InputSpecs in the structure of its inputs."""
-        if self.__dict__.get("_input_spec") is not None:
-            return self._input_spec
-        return None
+        if self._input_spec is None and self._graph is not None:
+            from lamina.models.functional import input_specs
+
+            return input_specs(self._graph)
+        return self._input_spec
 
     @input_spec.setter
     def input_spec(self, value):
@@ -457,7 +456,7 @@ class Model(Layer):
 
     @step.built_in
     def train_step(self, state, data):
-        """Return `(logs, state)` after one step of training; a subclass may override."""
+        """Return `(logs, state)` after one training step; a subclass may override."""
         return loop.one_train_step(self, state, data)
 
     @step.built_in
@@ -702,6 +701,7 @@ class Model(Layer):
             filepath: where to, ending in `.keras`.
             overwrite: whether a file that is there is replaced.
             zipped: kept for compatibility.
+            **kwargs: what the file's format takes besides.
         """
         from lamina import saving
 
@@ -718,13 +718,6 @@ class Model(Layer):
         from lamina import saving
 
         saving.load_weights(self, filepath, skip_mismatch=skip_mismatch, **kwargs)
-
-    def _first_inputs(self):
-        """Return the InputLayers of the graph, in the order of the inputs."""
-        return [op for op in self.operations if isinstance(op, InputLayer)]
-
-    def _as_arguments(self, x):
-        return Arguments(self, (x,), {})
 
 
 def _tree_of(variables, read):

@@ -34,6 +34,7 @@ class Sequential(Model):
     _not_walked = frozenset({"_stack"})
 
     def __new__(cls, *args, **kwargs):
+        """Never a graph: the first argument is a list of layers."""
         return Layer.__new__(cls, *args, **kwargs)
 
     def __init__(self, layers=None, trainable=True, name=None, **kwargs):

@@ -357,8 +357,8 @@ def unstack(x, num=None, axis=0):
     size = x.shape[axis]
     if num is None and not isinstance(size, int):
         raise ValueError(
-            "`unstack` needs `num` where the size of the axis is not known. Received: "
-            f"axis={axis} of shape {x.shape}"
+            f"Cannot infer argument `num` from shape {x.shape}. Give it. Received: "
+            f"axis={axis}"
         )
     return [lax.index_in_dim(x, i, axis, keepdims=False) for i in range(num or size)]
 
@@ -367,9 +367,14 @@ def unstack(x, num=None, axis=0):
 def slice(inputs, start_indices, shape):
     """Return the block of `shape` that begins at `start_indices`.
 
-    Starts are moved so that the block fits.
+    Starts are moved so that the block fits; -1 in `shape` stands for all the rest.
     """
-    return lax.dynamic_slice(tensor(inputs), _starts(start_indices), tuple(shape))
+    x = tensor(inputs)
+    if -1 in shape:
+        starts = np.asarray(start_indices)
+        sizes = zip(shape, x.shape, starts, strict=True)
+        shape = [size - int(at) if n == -1 else n for n, size, at in sizes]
+    return lax.dynamic_slice(x, _starts(start_indices), tuple(shape))
 
 
 @op

@@ -41,8 +41,8 @@ def _open(images, data_format, name):
     x = tensor(images)
     if x.ndim not in (3, 4):
         raise ValueError(
-            f"Invalid images rank: `{name}` expected rank 3 (single image) or rank 4 "
-            f"(batch of images). Received: images.shape={x.shape}"
+            "Invalid images rank: expected rank 3 (single image) or rank 4 (batch of "
+            f"images) in `{name}`. Received: images.shape={x.shape}"
         )
     single = x.ndim == 3
     last = settings.standardize_data_format(data_format) == "channels_last"
@@ -357,11 +357,6 @@ def _extract(images, size, strides, dilation_rate, padding, data_format, rank, n
         (v,) * rank if isinstance(v, int) else tuple(v)
         for v in (strides, dilation_rate)
     )
-    if any(s > 1 for s in strides) and any(d > 1 for d in dilation):
-        raise ValueError(
-            f"`{name}` cannot have strides and a dilation rate above 1 at once. "
-            f"Received: strides={strides}, dilation_rate={dilation}"
-        )
     last = settings.standardize_data_format(data_format) == "channels_last"
     single = x.ndim == rank + 1
     y = _patches(x[None] if single else x, size, strides, dilation, padding, last)
@@ -420,6 +415,8 @@ def _two_of_three(words, before, after, target):
                 *words, before, after, target
             )
         )
+    if target is not None and target < 0:
+        raise ValueError(f"{words[2]} must be >= 0. Received: {words[2]}={target}")
 
 
 @op(
@@ -503,7 +500,10 @@ def crop_images(
     left, right = _edges(
         columns, left_cropping, right_cropping, width - (target_width or 0)
     )
-    return close(x[:, top : height - bottom, left : width - right])
+    # Sizes that are asked for are known even where those of the images are not.
+    end = height - bottom if target_height is None else top + target_height
+    side = width - right if target_width is None else left + target_width
+    return close(x[:, top:end, left:side])
 
 
 def _bell(size, sigma, dtype):

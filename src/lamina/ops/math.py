@@ -8,7 +8,9 @@ import jax.numpy as jnp
 from jax import lax
 from jax.scipy import special
 
+from lamina.core.context import context
 from lamina.core.op import op
+from lamina.core.symbolic import unknown_size
 from lamina.ops.arrays import axes as _axes
 from lamina.ops.arrays import inexact, promoted, tensor
 from lamina.ops.elementwise import families
@@ -32,6 +34,13 @@ def _segments(name, reduce, doc):
                 f"`{name}` expected `segment_ids` to have one axis. Received: shape "
                 f"{ids.shape}"
             )
+        if data.shape[0] != ids.shape[0]:
+            raise ValueError(
+                "Argument `segment_ids` and `data` should have same leading dimension. "
+                f"Received: {ids.shape} and {data.shape}"
+            )
+        if num_segments is None and context.symbolic:
+            return jnp.zeros((unknown_size(), *data.shape[1:]), data.dtype)
         return reduce(data, ids, num_segments, indices_are_sorted=bool(sorted))
 
     return _op(name, segments, doc + _SEGMENTS, "num_segments sorted")
@@ -102,6 +111,11 @@ def cdist(x, y):
         (..., n, m).
     """
     x, y = promoted(x, y, also=(float,))
+    if x.shape[-1] != y.shape[-1]:
+        raise ValueError(
+            "`cdist` expected rows of one size. Received: x.shape="
+            f"{x.shape}, y.shape={y.shape}"
+        )
     return jnp.sqrt(jnp.sum(jnp.square(x[..., :, None, :] - y[..., None, :, :]), -1))
 
 
@@ -116,7 +130,13 @@ def extract_sequences(x, sequence_length, sequence_stride):
     return _frames(tensor(x), sequence_length, sequence_stride)
 
 
+def _positive(name, value):
+    if not isinstance(value, int) or value <= 0:
+        raise ValueError(f"`{name}` must be a positive integer. Received: {value!r}")
+
+
 def _frames(x, length, stride):
+    _positive("sequence_stride", stride)
     count = (x.shape[-1] - length) // stride + 1
     starts = jnp.arange(count) * stride
     return x[..., starts[:, None] + jnp.arange(length)]
@@ -264,6 +284,7 @@ def istft(
         window: as for `stft`.
         center: as for `stft`.
     """
+    _positive("sequence_stride", sequence_stride)
     frames = jnp.fft.irfft(_complex(x), fft_length)
     shape = _window(window, sequence_length, fft_length, frames.dtype)
     y = _overlap(frames * shape, sequence_stride)
@@ -300,8 +321,8 @@ def view_as_complex(x):
     x = tensor(x)
     if x.ndim < 1 or x.shape[-1] != 2:
         raise ValueError(
-            "`view_as_complex` expected a last axis of size 2. Received: shape "
-            f"{x.shape}"
+            "Last dimension of input must be size 2 in `view_as_complex`. Received: "
+            f"shape {x.shape}"
         )
     return lax.complex(x[..., 0], x[..., 1])
 

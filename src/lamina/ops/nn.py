@@ -269,8 +269,8 @@ def conv(inputs, kernel, strides=1, padding="valid", data_format=None, dilation_
     channels, taken = x.shape[-1 if last else 1], kernel.shape[-2]
     if channels % taken:
         raise ValueError(
-            "`conv` expected the number of input channels to be a multiple of "
-            f"kernel.shape[-2]. Received: {channels} channels of inputs of shape "
+            "The number of input channels must match the kernel in `conv`: be a "
+            f"multiple of kernel.shape[-2]. Received: {channels} channels of inputs of shape "
             f"{x.shape}, kernel of shape {kernel.shape}"
         )
     return kernels.conv(
@@ -638,7 +638,8 @@ def normalize(x, axis=-1, order=2, epsilon=None):
     """
     if not isinstance(order, (int, float)) or order < 1:
         raise ValueError(
-            f"`normalize` expected `order` to be a number >= 1. Received: order={order}"
+            "Argument `order` must be an int >= 1 in `normalize`. Received: "
+            f"order={order}"
         )
     x = inexact(x)
     epsilon = settings.epsilon() if epsilon is None else epsilon
@@ -796,6 +797,12 @@ def fold(x, output_size, kernel_size, dilation=1, padding=0, stride=1):
     return y[:, :, ph : ph + height, pw : pw + width]
 
 
+def _side(block_size):
+    if block_size < 2:
+        raise ValueError(f"`block_size` must be at least 2. Received: {block_size}")
+    return block_size
+
+
 @op(config=("block_size", "data_format"))
 def depth_to_space(x, block_size, data_format="channels_last"):
     """Spread groups of block_size² channels over blocks of pixels.
@@ -805,7 +812,7 @@ def depth_to_space(x, block_size, data_format="channels_last"):
         block_size: the side of a block, at least 2.
         data_format: `"channels_last"` or `"channels_first"`.
     """
-    x, n, last = tensor(x), block_size, _last(data_format)
+    x, n, last = tensor(x), _side(block_size), _last(data_format)
     x = x if last else jnp.moveaxis(x, 1, -1)
     batch, height, width, channels = x.shape
     if isinstance(channels, int) and channels % n**2:
@@ -826,7 +833,7 @@ def depth_to_space(x, block_size, data_format="channels_last"):
 @op(config=("block_size", "data_format"))
 def space_to_depth(x, block_size, data_format="channels_last"):
     """Gather blocks of pixels into channels: the inverse of `depth_to_space`."""
-    x, n, last = tensor(x), block_size, _last(data_format)
+    x, n, last = tensor(x), _side(block_size), _last(data_format)
     x = x if last else jnp.moveaxis(x, 1, -1)
     batch, height, width, channels = x.shape
     x = x.reshape(batch, height // n, n, width // n, n, channels)

@@ -79,7 +79,7 @@ class _Scope:
     def __init__(self, graph, name, outer=None, place=None):
         self.graph = graph
         self.name = name
-        self.outer = outer
+        self.outer: Any = outer  # None around the whole model, which has no ends
         self.place = place
 
     def node(self, place):

@@ -1,5 +1,6 @@
 """`plot_model`: a model as a picture."""
 
+import importlib
 import math
 import sys
 from pathlib import Path
@@ -108,8 +109,7 @@ def _shown(path, form):
     """Return the picture for a notebook, if this is one."""
     if "IPython" not in sys.modules or form not in ("png", "jpg", "jpeg", "svg"):
         return None
-    from IPython import display  # pyright: ignore[reportMissingImports]
-
+    display = importlib.import_module("IPython.display")
     show = display.SVG if form == "svg" else display.Image
     return show(filename=str(path))
 
