@@ -20,7 +20,7 @@ from lamina.core.config import deserialize_keras_object, serialize_keras_object
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.symbolic import SymbolicTensor
 
-__all__ = ["check_layer", "check_op"]
+__all__ = ["check_layer", "check_op", "compare_numbers"]
 
 
 def check_op(fn, *args, reference=None, gradient=True, tolerance=1e-5, **kwargs):
@@ -160,11 +160,9 @@ def check_layer(
         if inspect.isclass(reference):
             reference = reference(**init_kwargs)
         reference(inputs, **call_kwargs)
-        expected = _reference_numbers(layer, reference, state, inputs, call_kwargs)
-        for what, value in found.items():
-            allowed = gradient_tolerance if "gradient" in what else tolerance
-            text = f"{what} of `{name}` and of its reference"
-            _same(text, value, expected[what], allowed)
+        compare_numbers(
+            layer, reference, inputs, call_kwargs, tolerance, gradient_tolerance, state
+        )
     return layer
 
 
@@ -437,27 +435,55 @@ def _check_step(layer, inputs, call_kwargs):
         )
 
 
-def _reference_numbers(layer, reference, state, inputs, call_kwargs):
-    """Give another layer the same weights, and return its numbers."""
-    name = type(layer).__name__
-    for what, ours, theirs in (
-        ("weights of shapes", layer.weights, reference.weights),
-        ("trained weights of shapes", layer.trainable_weights,
-         reference.trainable_weights),
-    ):  # fmt: skip
-        ours, theirs = ([(w.name, tuple(w.shape)) for w in x] for x in (ours, theirs))
+def compare_numbers(
+    layer,
+    reference,
+    inputs,
+    call_kwargs=None,
+    tolerance=1e-5,
+    gradient_tolerance=1e-4,
+    state=None,
+):
+    """Compare outputs, new state and gradients of two built layers.
+
+    Args:
+        layer: the layer.
+        reference: a layer of the Keras kind; it is given the same weights.
+        inputs: an array, or a list or dict of arrays.
+        call_kwargs: more arguments of the call.
+        tolerance: the difference of outputs and states that passes.
+        gradient_tolerance: the difference of gradients that passes.
+        state: the values of the layer's Variables, trained ones and others.
+
+    Raises:
+        AssertionError: something differs, or the weights do not match.
+    """
+    name, call_kwargs = type(layer).__name__, call_kwargs or {}
+    for what in ("weights", "trainable_weights"):
+        ours, theirs = (
+            [(w.name, tuple(w.shape)) for w in getattr(x, what)]
+            for x in (layer, reference)
+        )
         assert ours == theirs, f"`{name}` has {what} {ours}, its reference {theirs}"
-    reference.set_weights(layer.get_weights())
-    trainable, others = state
-    own = {id(v): value for v, value in zip(
-        layer.non_trainable_variables, others, strict=True)}  # fmt: skip
-    values = [jnp.asarray(v.value) for v in reference.non_trainable_variables]
-    places = {id(w): i for i, w in enumerate(reference.non_trainable_variables)}
-    for ours, theirs in zip(
-        layer.non_trainable_weights, reference.non_trainable_weights, strict=True
-    ):
-        values[places[id(theirs)]] = own[id(ours)]
-    return _numbers(reference, (trainable, values), inputs, call_kwargs)
+    trainable, others = state or _Pure(layer, call_kwargs).state()
+    own = dict(zip(map(id, layer.non_trainable_variables), others, strict=True))
+    like = {
+        id(theirs): own[id(ours)]
+        for ours, theirs in zip(
+            layer.non_trainable_weights, reference.non_trainable_weights, strict=True
+        )
+    }
+    given = [
+        like[id(v)] if id(v) in like else jnp.asarray(v.value)
+        for v in reference.non_trainable_variables
+    ]
+    expected = _numbers(reference, (trainable, given), inputs, call_kwargs)
+    for what, value in _numbers(
+        layer, (trainable, others), inputs, call_kwargs
+    ).items():
+        allowed = gradient_tolerance if "gradient" in what else tolerance
+        text = f"{what} of `{name}` and of its reference"
+        _same(text, value, expected[what], allowed)
 
 
 def _numbers(layer, state, inputs, call_kwargs):

@@ -7,6 +7,12 @@ import lamina
 from lamina import layers
 from lamina.core.masks import get_mask, set_mask
 
+
+def data(shapes):
+    random = np.random.default_rng(0)
+    return [random.normal(size=s).astype("float32") for s in shapes]
+
+
 MERGES = [
     ("Add", {}, [(2, 3, 4), (2, 3, 4), (2, 3, 4)]),
     ("Add", {}, [(2, 3, 4), (2, 4)]),
@@ -31,23 +37,29 @@ def test_same_as_keras(same_as_keras, name, kwargs, shapes):
 
 FIRST = np.array([[1, 0, 1], [1, 1, 0]], bool)
 SECOND = np.array([[0, 0, 1], [1, 1, 1]], bool)
+THIRD = np.array([[1, 1, 0], [0, 1, 0]], bool)
 
 
-@pytest.mark.parametrize("masks", [(FIRST, SECOND), (FIRST, None), (None, None)])
 @pytest.mark.parametrize(
-    "name", ["Add", "Subtract", "Multiply", "Average", "Concatenate", "Dot"]
+    "masks",
+    [(FIRST, SECOND), (FIRST, None), (None, SECOND, None), (FIRST, SECOND, THIRD)],
+)
+@pytest.mark.parametrize(
+    "name", ["Add", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "Dot"]
 )
 def test_masks_as_in_keras(name, masks):
     kwargs = {"axes": 2} if name == "Dot" else {}
-    ours = [jnp.full((2, 3, 2), v) for v in (2.0, 3.0)]
-    theirs = [keras.ops.full((2, 3, 2), v) for v in (2.0, 3.0)]
+    masks = masks[:2] if name == "Dot" else masks
+    values = data([(2, 3, 2)] * len(masks))
+    ours = [jnp.asarray(v) for v in values]
+    theirs = [keras.ops.convert_to_tensor(v.copy()) for v in values]
     for x, y, mask in zip(ours, theirs, masks, strict=True):
         if mask is not None:
             set_mask(x, jnp.asarray(mask))
             y._keras_mask = jnp.asarray(mask)
     found = getattr(layers, name)(**kwargs)(ours)
     expected = getattr(keras.layers, name)(**kwargs)(theirs)
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
     wanted = getattr(expected, "_keras_mask", None)
     if wanted is None:
         assert get_mask(found) is None

@@ -177,7 +177,7 @@ class Multiply(Merge):
         if masks is None:
             return functools.reduce(operator.mul, tensors)
         wide = [
-            None if m is None else _fitted(m, x, y.ndim)
+            _fitted(m, x, y.ndim)
             for m, x, y in zip(masks, inputs, tensors, strict=True)
         ]
         product = functools.reduce(
@@ -194,6 +194,8 @@ class Multiply(Merge):
 
 def _fitted(mask, x, ndim):
     """Give a mask the axes that its tensor has after `_aligned`."""
+    if mask is None:
+        return None
     mask = mask.reshape(*mask.shape, *(1,) * (x.ndim - mask.ndim))
     return mask.reshape(*mask.shape[:1], *(1,) * (ndim - mask.ndim), *mask.shape[1:])
 
@@ -210,28 +212,57 @@ class Average(Merge):
         return functools.reduce(operator.add, tensors) / len(tensors)
 
 
-class Maximum(Merge):
+class _Extreme(Merge):
+    """Picks among its inputs; entries that do not count stand aside for others."""
+
+    _pick = staticmethod(jnp.maximum)
+
+    def call(self, inputs, mask=None):
+        """Return what was picked.
+
+        Args:
+            inputs: a list of arrays.
+            mask: a list of as many masks, each None or of the first axes of its
+                array. Where no input counts the first one is returned.
+        """
+        masks = _masks(self, inputs, mask) or [None] * len(inputs)
+        tensors = _aligned(inputs)
+        picked, counts = tensors[0], _fitted(masks[0], inputs[0], tensors[0].ndim)
+        for m, x, y in zip(masks[1:], inputs[1:], tensors[1:], strict=True):
+            m = _fitted(m, x, y.ndim)
+            if counts is None and m is None:
+                picked = self._pick(picked, y)
+                continue
+            before = jnp.asarray(True if counts is None else counts)
+            now = jnp.asarray(True if m is None else m)
+            alone = jnp.where(now & ~before, y, picked)
+            picked = jnp.where(now & before, self._pick(picked, y), alone)
+            counts = now | before
+        return picked
+
+
+class Maximum(_Extreme):
     """Takes the largest of its inputs; see `Merge` for shapes and masks.
+
+    With masks, of those that count.
 
     >>> import lamina, numpy as np
     >>> lamina.layers.Maximum()([np.zeros((1, 2)), np.ones((1, 2))]).tolist()
     [[1.0, 1.0]]
     """
 
-    def _combine(self, tensors):
-        return functools.reduce(jnp.maximum, tensors)
 
-
-class Minimum(Merge):
+class Minimum(_Extreme):
     """Takes the smallest of its inputs; see `Merge` for shapes and masks.
+
+    With masks, of those that count.
 
     >>> import lamina, numpy as np
     >>> lamina.layers.Minimum()([np.zeros((1, 2)), np.ones((1, 2))]).tolist()
     [[0.0, 0.0]]
     """
 
-    def _combine(self, tensors):
-        return functools.reduce(jnp.minimum, tensors)
+    _pick = staticmethod(jnp.minimum)
 
 
 class Concatenate(Layer):

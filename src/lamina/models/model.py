@@ -434,6 +434,7 @@ class Model(Layer):
         """Return the outputs for one batch, as NumPy arrays."""
         return loop.predict_on_batch(self, x)
 
+    @step.built_in
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):

@@ -270,8 +270,8 @@ def conv(inputs, kernel, strides=1, padding="valid", data_format=None, dilation_
     if channels % taken:
         raise ValueError(
             "The number of input channels must match the kernel in `conv`: be a "
-            f"multiple of kernel.shape[-2]. Received: {channels} channels of inputs of shape "
-            f"{x.shape}, kernel of shape {kernel.shape}"
+            f"multiple of kernel.shape[-2]. Received: {channels} channels of inputs of "
+            f"shape {x.shape}, kernel of shape {kernel.shape}"
         )
     return kernels.conv(
         x,

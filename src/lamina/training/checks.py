@@ -5,11 +5,8 @@ import numpy as np
 from lamina.core import structure
 from lamina.data import ArraySource, unpack
 from lamina.losses.loss import check_labels
-from lamina.training.compiled import match, names_of
-
-
-def _where(output):
-    return f"output {output.name!r}" if output.name else "the model"
+from lamina.training import step
+from lamina.training.matching import match, names_of
 
 
 def check_targets(model, source) -> None:
@@ -44,26 +41,23 @@ def _check(model, x, y, weight):
         return
     outputs = _outputs(model, x)
     names = names_of(model, outputs)
-    losses = [output.loss for output in compiled.outputs]
-    targets = match(y, outputs, names, "y", optional=losses)
-    for output, true, pred in zip(
-        compiled.outputs, targets, structure.flatten(outputs), strict=True
-    ):
-        if true is None or output.loss is None:
+    if names != compiled.names:
+        return  # a loss of the user's own, on other parts than the outputs
+    targets = match(y, outputs, names, "y")
+    predictions = structure.flatten(outputs)
+    for term in compiled.terms:
+        if not term.alone or targets[term.places] is None:
             continue
-        compiled_shape = getattr(pred, "shape", ())
-        if getattr(getattr(output.loss, "fn", None), "targets", None) == "labels":
-            axis = getattr(output.loss, "axis", -1)
-            classes = compiled_shape[axis]
+        if getattr(getattr(term.loss, "fn", None), "targets", None) == "labels":
+            classes = predictions[term.places].shape[getattr(term.loss, "axis", -1)]
             if classes is not None:
-                check_labels(output.loss, np.asarray(true), classes, _where(output))
+                labels = np.asarray(targets[term.places])
+                check_labels(term.loss, labels, classes, compiled.where(term))
 
 
 def _custom_loss(model):
-    from_model = type(model).compute_loss
-    return not from_model.__module__.startswith("lamina.") or not getattr(
-        type(model).train_step, "is_built_in", False
-    )
+    own = (step.own_method(model, name) for name in ("compute_loss", "train_step"))
+    return any(method is not None for method in own)
 
 
 def _outputs(model, x):

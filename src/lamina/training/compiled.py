@@ -6,29 +6,25 @@ sides.
 """
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from lamina import losses as losses_module
 from lamina import metrics as metrics_module
 from lamina import optimizers as optimizers_module
 from lamina.core import structure
 from lamina.core.config import serialize_keras_object
-from lamina.core.naming import nearest
-from lamina.losses.loss import Loss, LossFunctionWrapper, check_shapes
+from lamina.losses.loss import check_shapes
 from lamina.metrics import Mean, Metric
+from lamina.training.matching import match, match_weights, names_of, unwrap
+from lamina.training.terms import Term, each_loss, make_loss, terms_of
 
 
 @dataclasses.dataclass
 class Output:
-    """One output of the model, and what is computed of it."""
+    """One output of the model, and the metrics of it."""
 
     name: str | None
-    loss: Any = None
-    weight: float | None = None
-    tracker: Mean | None = None
     metrics: tuple = ()
     weighted_metrics: tuple = ()
 
@@ -45,9 +41,9 @@ class Compiled:
         self.steps_per_execution = 1
         self.stop_training = False
         self.history = None
-        self.prepared = False
+        self.names: list | None = None
+        self.terms: list[Term] = []
         self.outputs: list[Output] = []
-        self.single = True
         self.loss_tracker = None
         self.steps = {}
 
@@ -70,9 +66,8 @@ class Compiled:
             scaled = optimizers_module.LossScaleOptimizer
             if not isinstance(optimizer, scaled):
                 optimizer = scaled(optimizer, name="loss_scale_optimizer")
-        for one in structure.flatten(loss):
-            if one is not None:
-                _loss(one)
+        for one in each_loss(loss):
+            make_loss(one)
         for one in structure.flatten((metrics, weighted_metrics)):
             _check_metric(one)
         self.__init__()
@@ -111,90 +106,115 @@ class Compiled:
             ValueError: what `compile` was told does not match the outputs, or the
                 targets do not match a loss.
         """
-        names = names_of(model, y_pred)
-        given = self.given
-        if not self.prepared:
-            single = len(names) == 1
-            told = _each(given["loss"], y_pred, names)
-            found = [_loss(one) for one in told]
-            outputs = [Output(name) for name in names]
-            weights = match(given["loss_weights"], y_pred, names, "loss_weights")
-            labels = _labels(names, told, found)
-            kinds = {
-                kind: _metrics_for(given[kind], y_pred, names, kind)
-                for kind in ("metrics", "weighted_metrics")
-            }
-            y_list = match(y, y_pred, names, "y", optional=found)
-            for output, loss, weight in zip(outputs, found, weights, strict=True):
-                output.loss, output.weight = loss, weight
-            for kind, chosen in kinds.items():
-                for output, some, true, pred in zip(
-                    outputs, chosen, y_list, structure.flatten(y_pred), strict=True
-                ):
-                    made = tuple(_metric(m, true, pred) for m in some)
-                    setattr(output, kind, made)
-            if not single and sum(loss is not None for loss in found) > 1:
-                for output, label in zip(outputs, labels, strict=True):
-                    if output.loss is not None:
-                        output.tracker = Mean(name=f"{label}_loss")
-            self.outputs = outputs
-            self.prepared = True
-            self.single = single
-        self._check(y, y_pred, names)
+        self.prepare_losses(model, y_pred)
+        self.prepare_metrics(model, y, y_pred)
+        self._check(y, y_pred)
 
-    def _check(self, y, y_pred, names):
-        losses = [output.loss for output in self.outputs]
-        y_list = match(y, y_pred, names, "y", optional=losses)
-        for output, true, pred in zip(
-            self.outputs, y_list, structure.flatten(y_pred), strict=True
-        ):
-            if true is not None and output.loss is not None:
-                where = f"output {output.name!r}" if output.name else "the model"
-                check_shapes(output.loss, true.shape, pred.shape, where)
+    def prepare_losses(self, model, y_pred):
+        """Make the terms of the loss, once the outputs' structure is known."""
+        if self.names is None:
+            names = names_of(model, y_pred)
+            told, weights = self.given["loss"], self.given["loss_weights"]
+            self.terms = terms_of(told, weights, y_pred, names)
+            self.names = names
+
+    def prepare_metrics(self, model, y, y_pred):
+        """Make the metrics, once the outputs' structure is known."""
+        if self.outputs:
+            return
+        names = names_of(model, y_pred)
+        outputs = [Output(name) for name in names]
+        kinds = {
+            kind: _metrics_for(self.given[kind], y_pred, names, kind)
+            for kind in ("metrics", "weighted_metrics")
+        }
+        targets = match(y, y_pred, names, "y", optional=self._needed(len(names)))
+        for kind, chosen in kinds.items():
+            for output, some, true, pred in zip(
+                outputs, chosen, targets, structure.flatten(y_pred), strict=True
+            ):
+                setattr(output, kind, tuple(_metric(m, true, pred) for m in some))
+        self.outputs = outputs
+
+    def _needed(self, count):
+        """Return a list that holds None for the outputs without a loss."""
+        needed = {i for term in self.terms for i in structure.flatten(term.places)}
+        return [i if i in needed else None for i in range(count)]
+
+    def _check(self, y, y_pred):
+        names = self.names or []
+        targets = match(y, y_pred, names, "y", optional=self._needed(len(names)))
+        predictions = structure.flatten(y_pred)
+        for term in self.terms:
+            if not term.alone or targets[term.places] is None:
+                continue
+            true, pred = targets[term.places], predictions[term.places]
+            check_shapes(term.loss, true.shape, pred.shape, self.where(term))
+
+    def where(self, term):
+        """Say which output a term is taken of."""
+        name = (self.names or [None])[term.places]
+        return f"output {name!r}" if name else "the model"
+
+    @property
+    def prepared(self) -> bool:
+        """Whether the losses and metrics are made."""
+        return self.names is not None and bool(self.outputs)
+
+    @property
+    def single(self) -> bool:
+        """Whether the model has one output."""
+        return len(self.outputs) == 1
 
     def prefix(self, output):
         """Return what the names of an output's metrics begin with."""
         return "" if self.single or output.name is None else f"{output.name}_"
 
     def metrics(self) -> list:
-        """Return the loss tracker, then the outputs' trackers, then the metrics."""
+        """Return the loss tracker, then those of its terms, then the metrics."""
         if self.loss_tracker is None:
             return []
-        outputs = self.outputs
-        found = [self.loss_tracker]
-        found += [o.tracker for o in outputs if o.tracker is not None]
-        for output in outputs:
+        found = [self.loss_tracker, *self._trackers()]
+        for output in self.outputs:
             found += [*output.metrics, *output.weighted_metrics]
         return found
+
+    def _trackers(self):
+        trackers = [t.tracker for t in self.terms if t.tracker is not None]
+        return list({id(tracker): tracker for tracker in trackers}.values())
 
     # ---- computing -----------------------------------------------------------
 
     def loss(self, model, y, y_pred, sample_weight):
         """Return the weighted sum of the outputs' losses, or None without any."""
-        if not self.prepared:
-            self.prepare(model, y, y_pred)
-        names = [output.name for output in self.outputs]
-        losses = [output.loss for output in self.outputs]
-        if all(loss is None for loss in losses):
+        self.prepare_losses(model, y_pred)
+        names = self.names or []
+        if not self.terms:
             return None
-        targets = match(y, y_pred, names, "y", optional=losses)
+        targets = match(y, y_pred, names, "y", optional=self._needed(len(names)))
         weights = match_weights(sample_weight, y_pred, names)
+        predictions = structure.flatten(y_pred)
+        values = {}
         total = None
-        for output, true, pred, weight in zip(
-            self.outputs, targets, structure.flatten(y_pred), weights, strict=True
-        ):
-            if output.loss is None or true is None:
+        for term in self.terms:
+            true, pred = term.of(targets), term.of(predictions)
+            if all(one is None for one in structure.flatten(true)):
                 continue
-            value = output.loss(true, pred, weight)
-            value = (
-                jnp.asarray(value, "float32") if not hasattr(value, "dtype") else value
-            )
-            if output.tracker is not None:
-                output.tracker.update_state(value, sample_weight=pred.shape[0])
-            if output.weight is not None:
-                value = value * output.weight
+            weight = structure.flatten(term.of(weights))[0]
+            value = jnp.asarray(term.loss(true, pred, weight))
+            values[term.label] = values.get(term.label, 0) + value
+            if term.weight is not None:
+                value = value * term.weight
             total = value if total is None else total + value
+        self._track(values, predictions[0].shape[0])
         return total
+
+    def _track(self, values, count):
+        """Put the values of terms, without their weights, into running means."""
+        trackers = {term.label: term.tracker for term in self.terms}
+        for label, value in values.items():
+            if trackers[label] is not None:
+                trackers[label].update_state(value, sample_weight=count)
 
     def update_metrics(self, y, y_pred, sample_weight):
         """Update the metrics with one batch."""
@@ -229,9 +249,8 @@ class Compiled:
 
         if self.loss_tracker is not None:
             put("loss", self.loss_tracker.result())
-        for output in self.outputs:
-            if output.tracker is not None:
-                put(output.tracker.name, output.tracker.result())
+        for tracker in self._trackers():
+            put(tracker.name, tracker.result())
         for output in self.outputs:
             plain = {metric.name for metric in output.metrics}
             for metric in output.metrics:
@@ -256,212 +275,6 @@ class Compiled:
         return {k: serialize_keras_object(v) for k, v in settings.items()}
 
 
-def names_of(model, y_pred) -> list:
-    """Return a name for each output, in the order of `structure.flatten`."""
-    pairs = structure.flatten_with_names(y_pred)
-    drawn = getattr(model, "output_names", None)
-    if not structure.is_nested(y_pred):
-        return [drawn[0] if drawn else None]
-    names = []
-    for position, (path, _) in enumerate(pairs):
-        parts = list(map(str, path))
-        if isinstance(path[-1], int):
-            if not drawn:
-                names.append(None if len(path) == 1 else "/".join(parts))
-                continue
-            parts[-1] = drawn[position]
-        names.append("/".join(parts))
-    return names
-
-
-def _labels(names, told, losses):
-    """Name outputs that have no name after their losses, as Keras does."""
-    labels = []
-    for name, word, loss in zip(names, told, losses, strict=True):
-        word = word if isinstance(word, str) else getattr(loss, "name", "output")
-        label = name or word
-        unique, i = label, 0
-        while unique in labels:
-            i += 1
-            unique = f"{label}_{i}"
-        labels.append(unique)
-    return labels
-
-
-def match(value, struct, names, what, optional=None) -> list:
-    """Return one entry of `value` for each output.
-
-    Args:
-        value: anything given by output: an array, a list, a dict, or nestings.
-        struct: the outputs.
-        names: their names.
-        what: the argument's name, for messages.
-        optional: a list that holds None where an entry may be missing; None means
-            that all may.
-
-    Raises:
-        ValueError: the keys or the lengths differ; both sides are shown.
-    """
-    count = len(names)
-    if value is None:
-        return [None] * count
-    if not structure.is_nested(struct):
-        return [_unwrap(value, names[0], what)]
-    found = {}
-    _descend(value, struct, (), names, what, found, _positions(struct))
-    entries = [found.get(i) for i in range(count)]
-    if optional is not None:
-        missing = [
-            names[i] or i
-            for i in range(count)
-            if entries[i] is None and optional[i] is not None
-        ]
-        if missing:
-            keys = sorted(map(str, value)) if isinstance(value, dict) else len(value)
-            raise ValueError(
-                f"`{what}` has nothing for the output(s) {missing}. The model's "
-                f"outputs: {[n or i for i, n in enumerate(names)]}. Received: {keys}"
-            )
-    return entries
-
-
-def _positions(struct):
-    """Return a structure like `struct` that holds the position of each output."""
-    return structure.pack_like(struct, list(range(len(structure.flatten(struct)))))
-
-
-def _unwrap(value, name, what):
-    if isinstance(value, dict):
-        if len(value) == 1 and (name is None or name in value):
-            return next(iter(value.values()))
-        if name is not None and name not in value:
-            raise ValueError(
-                f"`{what}` is a dict with the keys {sorted(map(str, value))}, but the "
-                f"model's only output is {name!r}.{nearest(name, value)}"
-            )
-        unknown = sorted(str(k) for k in value if k != name)
-        raise ValueError(
-            f"`{what}` has keys that are no outputs: {unknown}. The model's only "
-            f"output is {name or 'unnamed'!r}."
-        )
-    if isinstance(value, (list, tuple)) and len(value) == 1:
-        return value[0]
-    if isinstance(value, (list, tuple)):
-        raise ValueError(
-            f"`{what}` has {len(value)} entries, but the model has one output"
-            f"{f', {name!r}' if name else ''}."
-        )
-    return value
-
-
-def _descend(value, struct, path, names, what, found, places):
-    if not structure.is_nested(struct):
-        found[places] = value
-        return
-    if value is None:
-        return
-    where = f" at {'/'.join(map(str, path))!r}" if path else ""
-    if len(names) == 1 and not structure.is_nested(value):
-        found[0] = value  # one output in a container takes a bare value
-        return
-    if len(names) == 1 and isinstance(value, (list, tuple)) and len(value) == 1:
-        found[0] = value[0]
-        return
-    if isinstance(struct, dict):
-        if not isinstance(value, dict):
-            raise ValueError(
-                f"`{what}` must be a dict with the keys {sorted(map(str, struct))}, "
-                f"like the model's outputs{where}. Received: {_brief(value)}. Names "
-                "bind, order does not."
-            )
-        _refuse_unknown(value, list(struct), what, where)
-        for key in struct:
-            _descend(
-                value.get(key),
-                struct[key],
-                (*path, key),
-                names,
-                what,
-                found,
-                places[key],
-            )
-        return
-    if isinstance(value, dict):
-        own = {names[i]: i for i in structure.flatten(places)}
-        if path or None in own:
-            raise ValueError(
-                f"`{what}` must be a list of {len(struct)} entries, like the model's "
-                f"outputs{where}. Received a dict with the keys "
-                f"{sorted(map(str, value))}."
-                + (" Its outputs have no names." if None in own else "")
-            )
-        _refuse_unknown(value, list(own), what, where)
-        for key, one in value.items():
-            found[own[key]] = one
-        return
-    if not isinstance(value, (list, tuple)):
-        raise ValueError(
-            f"`{what}` is one {type(value).__name__}, but the model has {len(struct)} "
-            f"outputs{where}: {names}. Give a list of {len(struct)}, or a dict by name."
-        )
-    if len(value) != len(struct):
-        raise ValueError(
-            f"`{what}` has {len(value)} entries, but the model has {len(struct)} "
-            f"outputs{where}: {names}."
-        )
-    for i, (one, inner) in enumerate(zip(value, struct, strict=True)):
-        _descend(one, inner, (*path, i), names, what, found, places[i])
-
-
-def _refuse_unknown(value, known, what, where):
-    unknown = [key for key in value if key not in known]
-    if unknown:
-        raise ValueError(
-            f"Invalid `{what}`: Expected keys {sorted(map(str, known))} in {what} dict "
-            f"(the model's outputs{where}), but found {what}.keys()="
-            f"{sorted(map(str, value))}. Unknown: {sorted(map(str, unknown))}."
-            f"{nearest(str(unknown[0]), known)}"
-        )
-
-
-def _brief(value):
-    if isinstance(value, (list, tuple)):
-        return f"a {type(value).__name__} of {len(value)}"
-    return f"one {type(value).__name__}"
-
-
-def match_weights(value, struct, names) -> list:
-    """Return sample weights for each output: one array serves all of them."""
-    if value is None:
-        return [None] * len(names)
-    if not structure.is_nested(value):
-        return [value] * len(names)
-    return match(value, struct, names, "sample_weight")
-
-
-def _each(loss, struct, names):
-    """Return what was told for each output; one loss alone is told for all."""
-    if not isinstance(loss, (list, tuple, dict)) or _is_config(loss):
-        return [loss] * len(names)
-    return match(loss, struct, names, "loss")
-
-
-def _is_config(x):
-    return isinstance(x, dict) and "class_name" in x
-
-
-def _loss(identifier):
-    if isinstance(identifier, (list, tuple)) and len(identifier) == 1:
-        identifier = identifier[0]
-    if identifier is None or isinstance(identifier, Loss):
-        return identifier
-    found = losses_module.get(identifier)
-    if isinstance(found, Loss):
-        return found
-    name = getattr(found, "__name__", type(found).__name__)
-    return LossFunctionWrapper(found, name=name)
-
-
 def _metrics_for(metrics, struct, names, what):
     """Return a list of metrics for each output."""
 
@@ -474,7 +287,7 @@ def _metrics_for(metrics, struct, names, what):
         return [[] for _ in names]
     if not structure.is_nested(struct) or len(names) == 1:
         if isinstance(metrics, dict):
-            return [as_list(_unwrap(metrics, names[0], what))]
+            return [as_list(unwrap(metrics, names[0], what))]
         if len(metrics) == 1 and isinstance(metrics, (list, tuple)):
             return [as_list(metrics[0])]
         return [as_list(metrics)]

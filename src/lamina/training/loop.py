@@ -26,7 +26,11 @@ def prepare(model, batch, training=True):
     compiled = model._compiled
     if not compiled.compiled:
         return
-    if _uses_compiled_loss(model):
+    if step.own_method(model, "compute_loss") is not None:
+        # The user's own loss may hand other parts to the compiled one.
+        infer(model.compute_loss, _specs(x), _specs(y), y_pred, _specs(weight))
+        compiled.prepare_metrics(model, _specs(y), y_pred)
+    elif _uses_compiled_loss(model):
         compiled.prepare(model, _specs(y), y_pred)
     _build_metrics(model, y, y_pred, weight)
     if training and model.optimizer is not None:
@@ -77,7 +81,7 @@ def _specs(value):
 
 def _build_metrics(model, y, y_pred, weight):
     """Let metrics make their Variables, from the shapes of one batch."""
-    if not model._compiled.prepared or y is None:
+    if not model._compiled.outputs or y is None:
         return
 
     def update(y, y_pred, weight):
@@ -114,7 +118,7 @@ def compiled_step(model, kind, cells, donate=False):
     steps = model._compiled.steps
     key = (kind, cells.key(), donate, id(model.optimizer))
     if key not in steps:
-        own = None if kind == "results" else step.own_step(model, f"{kind}_step")
+        own = None if kind == "results" else step.own_method(model, f"{kind}_step")
         run = _foreign(own, kind) if own else getattr(step, kind)
 
         def call(*args):

@@ -142,7 +142,7 @@ def results(model, cells, metrics) -> dict:
         return model.get_metrics_result()
 
 
-def own_step(model, name):
+def own_method(model, name):
     """Return a user's `train_step` or the like, or None where it is Lamina's."""
     built_in = getattr(getattr(type(model), name), "is_built_in", False)
     return None if built_in else getattr(model, name)
