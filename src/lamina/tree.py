@@ -153,7 +153,8 @@ def assert_same_structure(a, b, check_types=None):
     except (TypeError, ValueError):
         pass  # keys that do not sort; the error below shows both
     raise ValueError(
-        f"`a` and `b` don't have the same structure. Received: a={a}, b={b}"
+        "`a` and `b` don't have the same structure. Expected one of type "
+        f"{type(a).__name__} as in a={a}. Received: b={b} of type {type(b).__name__}"
     )
 
 

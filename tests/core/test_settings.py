@@ -19,7 +19,7 @@ from lamina.core.random import draw_seed
 
 @pytest.mark.parametrize(
     "name", ["Dense", "MaxPooling2D", "LSTM", "ConvLSTM2D", "RNNCell", "My_Layer",
-             "ReLU",             "GlobalAveragePooling1D", "A", "HTMLParser2", "<lambda>"],
+             "ReLU", "GlobalAveragePooling1D", "A", "HTMLParser2", "<lambda>"],
 )  # fmt: skip
 def test_snake_case_is_kerass(name):
     from keras.src.utils.naming import to_snake_case

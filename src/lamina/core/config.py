@@ -199,7 +199,7 @@ def _object(obj):
     known = public_name(cls)
     module, name = known or (None, cls.__name__)
     # The two forms that Keras keeps private say so in their registered name.
-    private = bool(known) and ".src." in module
+    private = known is not None and ".src." in known[0]
     registered = (name if private else None) if known else _custom_name(cls)
     config = {
         "module": module,
@@ -478,7 +478,7 @@ def resolver(kind, table, base):
         """Return the config of an object, or the name of a built-in function."""
         return serialize_keras_object(obj)
 
-    def get(identifier):
+    def get(identifier) -> Any:
         """Return an object for a name, a config, a class or the object itself."""
         if identifier is None:
             return None

@@ -6,6 +6,7 @@ One object per thread. Every field is set for the length of a `with` block by
 
 import contextlib
 import threading
+from typing import Any
 
 
 class _Context(threading.local):
@@ -19,10 +20,10 @@ class _Context(threading.local):
     custom_objects: dict | None = None  # names that the caller lent to a load
     safe_mode: bool | None = None  # None means safe
     shared: dict | None = None  # what was read already, by number in the config
-    numbering: object = None  # gives numbers to what a config mentions repeatedly
-    held: object = None  # what a config in memory may refer to, see `core.held`
-    first_value: object = None  # stands in for the initializers of Variables
-    remat: object = None
+    numbering: Any = None  # gives numbers to what a config mentions repeatedly
+    held: Any = None  # what a config in memory may refer to, see `core.held`
+    first_value: Any = None  # stands in for the initializers of Variables
+    remat: Any = None
 
 
 context = _Context()
@@ -58,7 +59,7 @@ class name_scope:
                 f"Received: name={name!r}"
             )
         self.name = name
-        self._saved = None
+        self._saved: tuple[str, ...] = ()
 
     def __enter__(self):
         self._saved = context.scopes

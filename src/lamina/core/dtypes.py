@@ -86,7 +86,8 @@ def result_type(*dtypes) -> str:
     >>> lamina.backend.result_type("int32", "float16")
     'float16'
     """
-    return _result_type(settings.floatx(), jax.config.jax_enable_x64, dtypes)
+    wide = jax.config.jax_enable_x64  # pyright: ignore
+    return _result_type(settings.floatx(), wide, dtypes)
 
 
 @functools.cache

@@ -12,6 +12,7 @@ what a saved graph stores for the call, as Keras' class of the same name does.
 
 import functools
 import inspect
+from typing import Any
 
 from lamina.core.context import context
 from lamina.core.naming import automatic_name, snake_case
@@ -20,7 +21,7 @@ from lamina.core.symbolic import Node, any_symbolic, find_symbolic, infer
 from lamina.core.variable import Variable
 
 # Saved graphs name an op by its class in Keras: (module, class) -> function.
-OPS: dict[tuple[str, str], "callable"] = {}  # pyright: ignore
+OPS: dict[tuple, Any] = {}
 
 
 class OpCall:
@@ -69,7 +70,7 @@ def _one_or_list(items):
     return items[0] if len(items) == 1 else list(items)
 
 
-def _unwrap(x):
+def _unwrap(x) -> Any:
     if isinstance(x, Variable):
         return x.value
     if isinstance(x, (list, tuple)):
@@ -79,7 +80,7 @@ def _unwrap(x):
     return x
 
 
-def op(function=None, *, config=(), name=None, module=None):
+def op(function=None, *, config=(), name=None, module=None) -> Any:
     """Make a pure function of arrays accept symbolic tensors and Variables.
 
     Args:
@@ -109,11 +110,12 @@ def op(function=None, *, config=(), name=None, module=None):
         )
 
     @functools.wraps(function)
-    def wrapper(*args, **kwargs):
+    def recording(*args, **kwargs):
         if any_symbolic(args, kwargs):
-            return _record(wrapper, signature, config, args, kwargs)
+            return _record(recording, signature, config, args, kwargs)
         return function(*_unwrap(args), **_unwrap(kwargs))
 
+    wrapper: Any = recording
     wrapper.plain = function
     wrapper.config = config
     wrapper.class_name = name or "".join(

@@ -1,5 +1,7 @@
 """Dtype policies: in what dtype a layer keeps its weights and computes."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -7,7 +9,7 @@ from lamina.core import settings
 from lamina.core.dtypes import is_float, standardize_dtype
 from lamina.core.naming import nearest
 
-_default = {"policy": None}
+_default: dict[str, Any] = {"policy": None}
 _MIXED = {"mixed_float16": "float16", "mixed_bfloat16": "bfloat16"}
 
 

@@ -1,16 +1,17 @@
 """Seeds: `SeedGenerator`, the global generator, and keys for JAX's draws."""
 
 import random as python_random
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from lamina.core.context import context, name_scope
 from lamina.core.naming import automatic_name
 from lamina.core.variable import Variable
 
-_global = {"generator": None}
+_global: dict[str, Any] = {"generator": None}
 
 
 def make_default_seed() -> int:
@@ -110,7 +111,7 @@ def forget_global_seed() -> None:
     _global["generator"] = None
 
 
-def draw_seed(seed) -> jax.Array:
+def draw_seed(seed) -> Any:
     """Turn what a user gave as `seed` into a key: a uint32 pair.
 
     Args:
@@ -128,7 +129,7 @@ def draw_seed(seed) -> jax.Array:
     if seed is None:
         generator = global_seed_generator()
         bound = any(generator.state in frame.values for frame in context.frames)
-        traced = isinstance(jnp.zeros(()), jax.core.Tracer)
+        traced = isinstance(jnp.zeros(()), Tracer)
         if traced and not bound and not context.symbolic:
             raise ValueError(
                 "A random draw without a seed stands inside a compiled function: it "

@@ -9,6 +9,7 @@ ever imported.
 import functools
 import importlib
 import inspect
+from typing import Any
 
 from lamina.core.context import context
 from lamina.core.naming import nearest
@@ -35,7 +36,7 @@ _custom: dict[str, object] = {}
 _custom_names: dict[int, tuple[object, str]] = {}
 
 
-def public(namespace):
+def public(namespace) -> Any:
     """Return the module of a public namespace, or None while there is none."""
     name = f"lamina.{namespace}" if namespace else "lamina"
     try:

@@ -28,7 +28,7 @@ def set_up() -> None:
 def _compilation_cache():
     import jax
 
-    if jax.config.jax_compilation_cache_dir:
+    if jax.config.jax_compilation_cache_dir:  # pyright: ignore
         return  # the user chose one
     root = os.environ.get("LAMINA_CACHE_DIR") or _cache_home() / "lamina" / "xla"
     folder = pathlib.Path(root).expanduser() / _machine()
@@ -59,7 +59,8 @@ def _machine():
     except OSError:
         pass
     digest = hashlib.sha256(f"{platform.machine()}{flags}".encode()).hexdigest()[:12]
-    return f"{jaxlib.__version__}-{digest}"
+    version = jaxlib.__version__  # pyright: ignore
+    return f"{version}-{digest}"
 
 
 def _keep_memory():

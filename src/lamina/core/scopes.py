@@ -1,6 +1,7 @@
 """Keras' scopes, as thin forms of `binding`."""
 
 import contextlib
+from typing import Any
 
 import jax
 
@@ -33,7 +34,7 @@ class StatelessScope:
         self.collect_losses = collect_losses
         self.initialize_variables = initialize_variables
         self.losses = []
-        pairs = list(state_mapping or ())
+        pairs: list[Any] = list(state_mapping or ())
         for variable, value in pairs:
             if not isinstance(variable, Variable):
                 raise ValueError(
@@ -48,7 +49,7 @@ class StatelessScope:
                 )
         pairs = [(v, x) for v, x in pairs if x is not None]
         self._frame = Frame([v for v, _ in pairs], [x for _, x in pairs], True)
-        self._saved = None
+        self._saved: Any = None
 
     def __enter__(self):
         self._saved = context.frames, context.losses

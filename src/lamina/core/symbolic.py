@@ -3,8 +3,6 @@
 import itertools
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from lamina.core import structure
 from lamina.core.context import having
@@ -54,7 +52,7 @@ class SymbolicTensor:
         self._shape = standardize_shape(shape)
         self._dtype = standardize_dtype(dtype)
         self.name = name or automatic_name("keras_tensor")
-        self.node = None
+        self.node: Node | None = None
         self.index = 0
 
     @property

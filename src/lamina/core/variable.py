@@ -16,6 +16,7 @@ import contextlib
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from lamina.core import registry
 from lamina.core.context import context, current_path
@@ -181,7 +182,7 @@ class Variable:
                     value = value.raw_value
                 if given is None:
                     dtype = _dtype_of_value(value)
-            if isinstance(value, jax.core.Tracer):
+            if isinstance(value, Tracer):
                 raise ValueError(
                     f"Variable {self._path!r} cannot start from a value that is being "
                     "traced. Make Variables in `__init__` or `build`, from concrete "
@@ -240,7 +241,7 @@ class Variable:
         return value
 
     def _store(self, value):
-        traced = isinstance(value, jax.core.Tracer)
+        traced = isinstance(value, Tracer)
         for frame in reversed(context.frames):
             if frame.open or self in frame.values:
                 frame.values[self] = value
@@ -501,5 +502,7 @@ Variable.__round__ = lambda self, n=0: jnp.round(self.value, n or 0)  # pyright:
 
 # jnp functions and jax.grad take a Variable as if it were its array.
 jax.tree_util.register_pytree_node(
-    Variable, lambda v: ((v.value,), None), lambda _, children: children[0]
+    Variable,
+    lambda v: ((v.value,), None),
+    lambda _, children: children[0],  # pyright: ignore
 )

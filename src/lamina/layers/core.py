@@ -265,7 +265,7 @@ class Dense(Layer):
         """Return `activation(inputs @ kernel + bias)`."""
         x = dense(inputs, self.kernel.value)
         if self.bias is not None:
-            x = x + self.bias
+            x = x + self.bias.value
         return self.activation(x) if self.activation is not None else x
 
 

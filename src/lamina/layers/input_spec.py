@@ -44,8 +44,8 @@ class InputSpec:
         self.optional = optional
         self.allow_last_axis_squeeze = allow_last_axis_squeeze
         try:
-            self.axes = {int(k): axes[k] for k in axes or {}}
-        except (ValueError, TypeError):
+            self.axes = {int(k): size for k, size in (axes or {}).items()}
+        except (ValueError, TypeError, AttributeError):
             raise TypeError(
                 "Argument `axes` must be a dict with integer keys. Received: "
                 f"axes={axes}"

@@ -11,6 +11,7 @@ import inspect
 import itertools
 import operator
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -76,6 +77,9 @@ class Layer:
     _tensors_only = True
     _takes_text = False
     _not_walked = _NOT_OWNED
+    _given: tuple
+    _times: dict[str, int]
+    _made_at: int
 
     def __new__(cls, *args, **kwargs):
         """Keep the constructor's arguments: configs are read from them."""
@@ -863,7 +867,7 @@ def _unique(items) -> list:
     return list({id(x): x for x in items}.values())
 
 
-def _regularizer(identifier):
+def _regularizer(identifier) -> Any:
     if identifier is None:
         return None
     from lamina import regularizers

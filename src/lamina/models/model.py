@@ -5,6 +5,7 @@ import warnings
 from lamina.core import structure
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
 from lamina.core.context import having
+from lamina.core.masks import get_mask, set_mask
 from lamina.core.naming import nearest
 from lamina.core.registry import CustomObjectScope
 from lamina.core.symbolic import SymbolicTensor, infer
@@ -97,7 +98,6 @@ class Model(Layer):
                 "implemented. Write `def call(self, inputs): ...`, or pass `inputs` "
                 "and `outputs`."
             )
-        from lamina.core.masks import set_mask
         from lamina.models.functional import standardize_inputs
 
         leaves = standardize_inputs(self, inputs)
@@ -122,16 +122,7 @@ class Model(Layer):
         if self._graph is None:
             super()._carry_mask(call, outputs)
         elif any(isinstance(t, SymbolicTensor) for t in structure.flatten(outputs)):
-            self._carry_symbolic_mask(outputs)
-
-    def _carry_symbolic_mask(self, outputs):
-        """Give symbolic outputs the masks that the graph's own outputs have."""
-        for output, inner in zip(
-            structure.flatten(outputs), self._graph.outputs, strict=True
-        ):
-            mask = getattr(inner, "_keras_mask", None)
-            if mask is not None and isinstance(output, SymbolicTensor):
-                output._keras_mask = SymbolicTensor(mask.shape, mask.dtype)
+            _carry_symbolic_masks(self._graph, outputs)
 
     def compute_mask(self, inputs, previous_mask=None):
         """Return None: the layers inside carry masks themselves."""
@@ -230,7 +221,7 @@ class Model(Layer):
         names = [layer.name for layer in layers]
         raise ValueError(
             f"No such layer: {name}. Existing layers are: "
-            f"{names}.{nearest(name, names)}"
+            f"{names}.{nearest(str(name), names)}"
         )
 
     @property
@@ -719,6 +710,14 @@ class Model(Layer):
         from lamina import saving
 
         saving.load_weights(self, filepath, skip_mismatch=skip_mismatch, **kwargs)
+
+
+def _carry_symbolic_masks(graph, outputs):
+    """Give symbolic outputs the masks that the graph's own outputs have."""
+    for output, inner in zip(structure.flatten(outputs), graph.outputs, strict=True):
+        mask = get_mask(inner)
+        if mask is not None:
+            set_mask(output, SymbolicTensor(mask.shape, mask.dtype))
 
 
 def _tree_of(variables, read):

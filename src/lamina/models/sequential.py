@@ -1,8 +1,10 @@
 """`Sequential`: a plain stack of layers."""
 
+from typing import Any
+
 from lamina.core import structure
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
-from lamina.core.symbolic import find_symbolic
+from lamina.core.symbolic import SymbolicTensor, find_symbolic
 from lamina.layers.core import Input, InputLayer
 from lamina.layers.layer import Layer
 from lamina.models.model import Model
@@ -147,7 +149,7 @@ class Sequential(Model):
             )
         else:
             inputs = _inputs_of(input_shape, stack[0].input_dtype)
-        x = inputs
+        x: Any = inputs
         for layer in stack:
             try:
                 with self._entered(None):
@@ -166,7 +168,7 @@ class Sequential(Model):
             if layer is not stack[-1] and len(find_symbolic(x)) > 1:
                 self._refuse_several(layer, stack[stack.index(layer) + 1], x)
         self._set_graph(inputs, x)
-        if getattr(inputs, "is_symbolic", False):
+        if isinstance(inputs, SymbolicTensor) and inputs.node is not None:
             self._stack = [inputs.node.operation, *stack]
 
     def _refuse_several(self, layer, following, outputs):

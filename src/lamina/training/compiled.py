@@ -128,13 +128,15 @@ class Compiled:
             kind: _metrics_for(self.given[kind], y_pred, names, kind)
             for kind in ("metrics", "weighted_metrics")
         }
+        self.outputs = outputs
+        if not any(some for chosen in kinds.values() for some in chosen):
+            return
         targets = match(y, y_pred, names, "y", optional=self._needed(len(names)))
         for kind, chosen in kinds.items():
             for output, some, true, pred in zip(
                 outputs, chosen, targets, structure.flatten(y_pred), strict=True
             ):
                 setattr(output, kind, tuple(_metric(m, true, pred) for m in some))
-        self.outputs = outputs
 
     def _needed(self, count):
         """Return a list that holds None for the outputs without a loss."""
@@ -218,6 +220,8 @@ class Compiled:
 
     def update_metrics(self, y, y_pred, sample_weight):
         """Update the metrics with one batch."""
+        if not any(o.metrics or o.weighted_metrics for o in self.outputs):
+            return
         names = [output.name for output in self.outputs]
         # A metric of an output without targets is passed over.
         targets = match(y, y_pred, names, "y", optional=[None] * len(names))

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina.core import settings, structure
+from lamina.core.context import having
 from lamina.core.symbolic import SymbolicTensor, infer
 from lamina.data import ArraySource, as_arrays, open_source, pack, split, unpack
 from lamina.training import checks, step
@@ -28,7 +29,10 @@ def prepare(model, batch, training=True):
         return
     if step.own_method(model, "compute_loss") is not None:
         # The user's own loss may hand other parts to the compiled one.
-        infer(model.compute_loss, _specs(x), _specs(y), y_pred, _specs(weight))
+        arguments = {"x": x, "y": y, "sample_weight": weight}
+        specs = {name: _specs(value) for name, value in arguments.items()}
+        with having(losses=[]):
+            infer(model.compute_loss, y_pred=y_pred, training=True, **specs)
         compiled.prepare_metrics(model, _specs(y), y_pred)
     elif _uses_compiled_loss(model):
         compiled.prepare(model, _specs(y), y_pred)

@@ -12,6 +12,8 @@ def names_of(model, y_pred) -> list:
     """Return a name for each output, in the order of `structure.flatten`."""
     pairs = structure.flatten_with_names(y_pred)
     drawn = getattr(model, "output_names", None)
+    if drawn and len(drawn) != len(pairs):
+        drawn = None  # a loss of the user's own, on other parts than the outputs
     if not structure.is_nested(y_pred):
         return [drawn[0] if drawn else None]
     names = []
