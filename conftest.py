@@ -33,7 +33,7 @@ def fresh_state():
     state yet, and importing it here would cost every test its import time.
     """
     if lamina := sys.modules.get("lamina"):
-        lamina.utils.clear_session()
+        lamina.utils.clear_session(free_memory=False)
         lamina.utils.set_random_seed(0)
     if keras := sys.modules.get("keras"):
         keras.utils.clear_session(free_memory=False)  # a full collection is 0.1 s

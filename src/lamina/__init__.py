@@ -37,7 +37,8 @@ _HOMES = {
 _MODULES = (
     "activations", "backend", "callbacks", "config", "constraints", "data",
     "dtype_policies", "initializers", "layers", "losses", "metrics", "models", "ops",
-    "optimizers", "random", "regularizers", "saving", "testing", "tree", "utils",
+    "optimizers", "quantizers", "random", "regularizers", "saving", "testing", "tree",
+    "utils",
 )  # fmt: skip
 
 __all__ = ["__version__", *sorted(_HOMES), *_MODULES]

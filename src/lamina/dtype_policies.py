@@ -7,13 +7,14 @@ from lamina.core.config import deserialize_keras_object, serialize_keras_object
 from lamina.core.policy import (
     DTypePolicy,
     FloatDTypePolicy,
+    QuantizedDTypePolicy,
     dtype_policy,
     get_policy,
 )
 
 __all__ = [
-    "DTypePolicy", "DTypePolicyMap", "FloatDTypePolicy", "deserialize", "get",
-    "serialize",
+    "DTypePolicy", "DTypePolicyMap", "FloatDTypePolicy", "QuantizedDTypePolicy",
+    "deserialize", "get", "serialize",
 ]  # fmt: skip
 
 
@@ -36,12 +37,15 @@ class DTypePolicyMap(DTypePolicy, collections.abc.MutableMapping):
     """
 
     def __init__(self, default_policy=None, policy_map=None):
-        if isinstance(default_policy, DTypePolicyMap):
-            raise ValueError("`default_policy` cannot be a `DTypePolicyMap`.")
-        if policy_map is not None and not isinstance(policy_map, dict):
+        if not isinstance(policy_map, (dict, type(None))):
             raise TypeError(
                 "`DTypePolicyMap` expected `policy_map` to be a dict or None. "
                 f"Received: {policy_map!r} (of type {type(policy_map).__name__})"
+            )
+        if isinstance(default_policy, DTypePolicyMap):
+            raise ValueError(
+                "`DTypePolicyMap` expected `default_policy` to be one policy. "
+                f"Received: {default_policy!r}"
             )
         self._given = default_policy
         self._default = get_policy(default_policy)
@@ -117,7 +121,7 @@ class DTypePolicyMap(DTypePolicy, collections.abc.MutableMapping):
             and self._policies == other._policies
         )
 
-    __hash__ = None  # it changes
+    __hash__ = None  # it changes  # pyright: ignore
 
     def get_config(self) -> dict:
         """Return the constructor's arguments."""

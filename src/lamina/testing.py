@@ -455,6 +455,9 @@ def compare_numbers(
         gradient_tolerance: the difference of gradients that passes.
         state: the values of the layer's Variables, trained ones and others.
 
+    Returns:
+        The layer's output.
+
     Raises:
         AssertionError: something differs, or the weights do not match.
     """
@@ -478,12 +481,12 @@ def compare_numbers(
         for v in reference.non_trainable_variables
     ]
     expected = _numbers(reference, (trainable, given), inputs, call_kwargs)
-    for what, value in _numbers(
-        layer, (trainable, others), inputs, call_kwargs
-    ).items():
+    found = _numbers(layer, (trainable, others), inputs, call_kwargs)
+    for what, value in found.items():
         allowed = gradient_tolerance if "gradient" in what else tolerance
         text = f"{what} of `{name}` and of its reference"
         _same(text, value, expected[what], allowed)
+    return found["output"]
 
 
 def _numbers(layer, state, inputs, call_kwargs):

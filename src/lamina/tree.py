@@ -3,6 +3,8 @@
 `None` is a leaf like any other, unless `none_is_leaf=False`.
 """
 
+import collections
+
 import jax
 
 from lamina.core.structure import flatten, is_nested, map_leaves
@@ -35,7 +37,7 @@ def _rebuild(x, values):
         keys = [k for k, _ in _children(x)]
         new = dict(zip(keys, values, strict=True))
         ordered = {k: new[k] for k in x}
-        if hasattr(x, "default_factory"):
+        if isinstance(x, collections.defaultdict):
             return type(x)(x.default_factory, ordered)
         return type(x)(ordered)
     return type(x)(*values) if hasattr(x, "_fields") else type(x)(values)

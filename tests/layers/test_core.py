@@ -159,7 +159,7 @@ BAD = [
     (lambda: layers.Embedding(0, 2), ValueError, "`input_dim` to be a positive"),
     (lambda: layers.Embedding(3, 3.7), ValueError, "`output_dim` to be a positive"),
     (lambda: layers.Embedding(3, 2, weights=np.ones((2, 2))), ValueError, "(3, 2)"),
-    (lambda: layers.Embedding(3, 2, lora_rank=2), ValueError, "`lora_rank`"),
+    (lambda: layers.Embedding(3, 2, lora_rank=-2), ValueError, "`lora_rank`"),
     (lambda: layers.EinsumDense("ab->ac", 3), ValueError, "invalid einsum equation"),
     (lambda: layers.EinsumDense("ab,bc->ac", 3)(X), ValueError, "names 2 axes"),
     (

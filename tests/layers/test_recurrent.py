@@ -456,7 +456,7 @@ def test_bad_input():
     z = np.zeros((4, 3), "float32")
     bad(lambda: L.LSTM(0), "positive integer. Received: units=0")
     bad(lambda: L.GRU("a"), "positive integer. Received: units='a'")
-    bad(lambda: L.GRU(3, dropout=1.5), "from 0 to 1. Received: dropout=1.5")
+    bad(lambda: L.GRU(3, dropout=1.5), "between 0 and 1. Received: dropout=1.5")
     bad(lambda: L.LSTM(3, implementation=7), "implementation=7")
     bad(lambda: L.LSTM(3, use_cudnn="maybe"), "use_cudnn='maybe'")
     bad(lambda: L.LSTM(3)(X[0]), "expected ndim=3, found ndim=2")

@@ -351,8 +351,7 @@ def test_attention_with_mask_bias_and_cap():
 
 
 def test_sparsemax_projects_onto_the_simplex():
-    # Keras 3.15 gives zeros where every class is in the support.
-    same(ops.sparsemax(X * 5), theirs.sparsemax(X * 5), ulp=16)
+    # Keras 3.15 is no oracle here: its rows do not always sum to 1.
     for x in (X * 0.1, X * 9):
         p = ops.sparsemax(x)
         np.testing.assert_allclose(p.sum(-1), 1, rtol=1e-6)

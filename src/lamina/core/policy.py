@@ -10,6 +10,7 @@ from lamina.core.dtypes import is_float, standardize_dtype
 from lamina.core.naming import nearest
 
 _default: dict[str, Any] = {"policy": None}
+QUANTIZATION_MODES = ("int8", "float8", "int4", "gptq", "awq")
 _MIXED = {"mixed_float16": "float16", "mixed_bfloat16": "bfloat16"}
 
 
@@ -32,7 +33,7 @@ class DTypePolicy:
     ('float32', 'bfloat16')
     """
 
-    quantization_mode = None
+    _quantization_mode = None
 
     def __init__(self, name=None):
         if name is None:
@@ -69,6 +70,11 @@ class DTypePolicy:
     def variable_dtype(self) -> str:
         """The dtype that weights are kept in."""
         return self._variable_dtype
+
+    @property
+    def quantization_mode(self):
+        """How layers keep their kernels, such as "int8", or None."""
+        return self._quantization_mode
 
     def convert_input(self, x, autocast, dtype):
         """Make an array of `x`; floats get `dtype` when `autocast` is true."""
@@ -113,6 +119,56 @@ class FloatDTypePolicy(DTypePolicy):
         return f'<FloatDTypePolicy "{self._name}">'
 
 
+class QuantizedDTypePolicy(DTypePolicy):
+    """A policy of layers whose kernels are small integers, see `Layer.quantize`.
+
+    Args:
+        mode: the quantization mode; `"int8"`.
+        source_name: the policy of everything else; the default policy when None.
+
+    Raises:
+        ValueError: there is no such mode, or it is not supported with float16.
+
+    >>> import lamina
+    >>> policy = lamina.dtype_policies.QuantizedDTypePolicy("int8", "float32")
+    >>> policy.name, policy.compute_dtype
+    ('int8_from_float32', 'float32')
+    """
+
+    def __init__(self, mode, source_name=None):
+        if check_mode(mode) != "int8":
+            raise ValueError(
+                f"Quantization mode {mode!r} is left out. Use mode='int8'."
+            )
+        super().__init__(source_name)
+        if self._compute_dtype == "float16":
+            raise ValueError(
+                "`QuantizedDTypePolicy` does not take float16, in which sums of int8 "
+                "overflow. Use bfloat16 or float32. Received: "
+                f"mode={mode!r}, source_name={source_name!r}"
+            )
+        self._source_name = self._name
+        self._quantization_mode = mode
+        self._name = f"{mode}_from_{self._source_name}"
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments."""
+        return {"mode": self._quantization_mode, "source_name": self._source_name}
+
+    def __repr__(self):
+        return f'<QuantizedDTypePolicy "{self._name}">'
+
+
+def check_mode(mode) -> str:
+    """Return `mode`, or raise: it must be a quantization mode of Keras."""
+    if mode not in QUANTIZATION_MODES:
+        raise ValueError(
+            f"Invalid quantization mode. Expected one of {QUANTIZATION_MODES}. "
+            f"Received: mode={mode}"
+        )
+    return mode
+
+
 def cast_symbolic(x, dtype):
     """Return a symbolic tensor like `x` in another dtype, with x's history."""
     from lamina.core.symbolic import SymbolicTensor
@@ -149,6 +205,9 @@ def get_policy(identifier) -> DTypePolicy:
 
         return deserialize_keras_object(identifier)
     if isinstance(identifier, str):
+        mode, quantized, source = identifier.partition("_from_")
+        if quantized and mode.partition("/")[0] in QUANTIZATION_MODES:
+            return QuantizedDTypePolicy(mode.partition("/")[0], source)
         return DTypePolicy(identifier)
     try:
         return DTypePolicy(standardize_dtype(identifier))

@@ -335,10 +335,10 @@ class Variable:
 
     @overwrite_with_gradient.setter
     def overwrite_with_gradient(self, value):
-        if not isinstance(value, bool):
+        if value is not True and value is not False:
             raise TypeError(
-                "`overwrite_with_gradient` must be a boolean. "
-                f"Received: {value!r} (of type {type(value).__name__})"
+                "`overwrite_with_gradient` must be a boolean. Received: "
+                f"overwrite_with_gradient={value!r}"
             )
         self._overwrite_with_gradient = value
 

@@ -15,9 +15,9 @@ def _number_at_least_zero(layer, name, value, optional=False):
         isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
     ):
         return value
-    word = "None or a number" if optional else "a number"
+    word = "a negative value" if optional else "None or a negative value"
     raise ValueError(
-        f"`{type(layer).__name__}` expected `{name}` to be {word} of at least 0. "
+        f"{name} of a {type(layer).__name__} layer cannot be {word}. "
         f"Received: {name}={value!r}"
     )
 

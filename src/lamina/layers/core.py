@@ -5,10 +5,11 @@ import jax.numpy as jnp
 from lamina import activations, constraints, initializers, regularizers
 from lamina.core.dtypes import standardize_dtype
 from lamina.core.symbolic import Node, SymbolicTensor, standardize_shape
-from lamina.kernels import dense
 from lamina.layers.checks import positive_int
 from lamina.layers.input_spec import InputSpec
 from lamina.layers.layer import Layer
+from lamina.layers.lora import Adaptable, replaceable
+from lamina.layers.replaced import dense
 from lamina.ops import numpy as ops
 
 
@@ -56,8 +57,8 @@ class InputLayer(Layer):
             raise ValueError(f"Unrecognized keyword arguments: {sorted(kwargs)}")
         if sparse or ragged:
             raise ValueError(
-                "Sparse and ragged inputs are not supported. Use dense arrays, with a "
-                "mask for missing entries."
+                f"`{'sparse' if sparse else 'ragged'}=True` is not supported. Use dense "
+                "arrays, with a mask for missing entries."
             )
         if input_tensor is not None:
             if not isinstance(input_tensor, SymbolicTensor):
@@ -72,13 +73,18 @@ class InputLayer(Layer):
                     "`input_tensor.dtype` differs from `dtype`. Received: "
                     f"input_tensor.dtype={input_tensor.dtype}, dtype={dtype}"
                 )
-            if batch_size is not None and (
-                not input_tensor.shape or input_tensor.shape[0] != batch_size
+            own = tuple(input_tensor.shape)
+            for word, given, has in (
+                ("shape", shape and tuple(shape), own[1:]),
+                ("batch_shape", batch_shape and tuple(batch_shape), own),
+                ("batch_size", batch_size, own[0] if own else None),
             ):
-                raise ValueError(
-                    "When providing the `input_tensor` argument, you cannot provide an "
-                    "incompatible `batch_size` argument."
-                )
+                if given is not None and given != has:
+                    raise ValueError(
+                        "Beside `input_tensor` you cannot provide an incompatible "
+                        f"`{word}` argument. Received: {word}={given}, "
+                        f"input_tensor.shape={own}"
+                    )
             batch_shape = shape = None
             self._batch_shape = tuple(input_tensor.shape)
         elif shape is not None and batch_shape is not None:
@@ -179,7 +185,7 @@ def Input(
     return layer.output
 
 
-class Dense(Layer):
+class Dense(Adaptable):
     """Every output is a weighted sum of all inputs: `activation(x @ kernel + bias)`.
 
     Input `(..., features)`, output `(..., units)`.
@@ -195,9 +201,10 @@ class Dense(Layer):
         activity_regularizer: a penalty on the output.
         kernel_constraint: what the kernel is projected with after each step.
         bias_constraint: likewise for the bias.
-        lora_rank: not supported; must be None.
-        lora_alpha: not supported.
-        quantization_config: not supported; must be None.
+        lora_rank: the rank of LoRA, see `enable_lora`; None trains the whole kernel.
+        lora_alpha: the weight of LoRA; `lora_rank` when None.
+        quantization_config: how `dtype="int8_from_float32"` quantizes, an
+            `Int8QuantizationConfig`.
 
     Raises:
         ValueError: `units` is no positive integer.
@@ -207,7 +214,7 @@ class Dense(Layer):
     (2, 4)
     """
 
-    quantization_config = None
+    kernel = replaceable("kernel")
 
     def __init__(
         self,
@@ -227,7 +234,7 @@ class Dense(Layer):
         **kwargs,
     ):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        refuse_variants(self, lora_rank, quantization_config)
+        self._take_variants(lora_rank, lora_alpha, quantization_config)
         self.units = positive_int("Dense", "units", units)
         self.activation = activations.get(activation)
         self.use_bias = use_bias
@@ -263,23 +270,10 @@ class Dense(Layer):
 
     def call(self, inputs, training=None):
         """Return `activation(inputs @ kernel + bias)`."""
-        x = dense(inputs, self.kernel.value)
+        x = dense(inputs, self.kernel)
         if self.bias is not None:
             x = x + self.bias.value
         return self.activation(x) if self.activation is not None else x
-
-
-def refuse_variants(layer, lora_rank, quantization_config):
-    """Raise for Keras' options that replace a kernel."""
-    for name, value in (
-        ("lora_rank", lora_rank),
-        ("quantization_config", quantization_config),
-    ):
-        if value is not None:
-            raise ValueError(
-                f"`{type(layer).__name__}` does not support `{name}`. Received: "
-                f"{name}={value!r}. Write a Layer that wraps or replaces the kernel."
-            )
 
 
 class Identity(Layer):

@@ -2,16 +2,14 @@
 
 import re
 
-import jax.numpy as jnp
-
 from lamina import activations
 from lamina.layers import weights
 from lamina.layers.checks import described
-from lamina.layers.core import refuse_variants
-from lamina.layers.layer import Layer
+from lamina.layers.lora import Adaptable, replaceable
+from lamina.layers.replaced import Scales, einsum, spelled
 
 
-class EinsumDense(Layer):
+class EinsumDense(Adaptable):
     """Sums products of input and kernel over the axes that an equation names.
 
     `activation(einsum(equation, x, kernel) + bias)`. `"ab,bc->ac"` is `Dense` on
@@ -31,10 +29,11 @@ class EinsumDense(Layer):
         bias_regularizer: a penalty on the bias.
         kernel_constraint: what the kernel is projected with after each step.
         bias_constraint: likewise for the bias.
-        lora_rank: not supported; must be None.
-        lora_alpha: not supported.
-        gptq_unpacked_column_size: not supported; must be None.
-        quantization_config: not supported; must be None.
+        lora_rank: the rank of LoRA, see `enable_lora`; None trains the whole kernel.
+        lora_alpha: the weight of LoRA; `lora_rank` when None.
+        gptq_unpacked_column_size: for files of Keras; not used.
+        quantization_config: how `dtype="int8_from_float32"` quantizes, an
+            `Int8QuantizationConfig`.
 
     Raises:
         ValueError: the equation cannot be read, does not fit the input or
@@ -46,7 +45,7 @@ class EinsumDense(Layer):
     (2, 5, 4)
     """
 
-    quantization_config = None
+    kernel = replaceable("kernel")
 
     def __init__(
         self,
@@ -67,7 +66,7 @@ class EinsumDense(Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        refuse_variants(self, lora_rank, quantization_config)
+        self._take_variants(lora_rank, lora_alpha, quantization_config)
         self.equation = equation
         _parts(equation)
         if hasattr(output_shape, "__index__"):
@@ -85,8 +84,6 @@ class EinsumDense(Layer):
             bias_constraint=bias_constraint,
         )
 
-    get_config = weights.config_with_activity
-
     def build(self, input_shape):
         """Make the kernel, and the bias if there is one."""
         kernel, bias = _weight_shapes(self, tuple(input_shape))
@@ -95,10 +92,22 @@ class EinsumDense(Layer):
 
     def call(self, inputs, training=None):
         """Return the sums."""
-        y = jnp.einsum(self.equation, inputs, self.kernel.value)
+        y = einsum(self.equation, inputs, self.kernel)
         if self.bias is not None:
             y = y + self.bias.value
         return self.activation(y) if self.activation is not None else y
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return weights.with_activity(self, super().get_config())
+
+    def _scales(self, name, shape):
+        ndim = len(next(iter(self._build_shapes.values())))
+        _, kernel, output = spelled(self.equation, ndim)
+        shared = [i for i, axis in enumerate(kernel) if axis not in output]
+        order = [kernel.index(axis) for axis in output if axis in kernel]
+        kept = [shape[kernel.index(a)] if a in kernel else 1 for a in output]
+        return Scales(shape, shared, order, kept)
 
 
 def _parts(equation):

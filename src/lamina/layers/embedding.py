@@ -5,15 +5,14 @@ import numpy as np
 
 from lamina.core.dtypes import is_int, standardize_dtype
 from lamina.core.policy import get_policy
-from lamina.kernels import dense, embedding
 from lamina.layers import weights as hooks
 from lamina.layers.checks import positive_int
-from lamina.layers.core import refuse_variants
-from lamina.layers.layer import Layer
+from lamina.layers.lora import Adaptable, replaceable
+from lamina.layers.replaced import Scales, dense, rows
 from lamina.ops import numpy as ops
 
 
-class Embedding(Layer):
+class Embedding(Adaptable):
     """Looks up a learnt vector for each integer.
 
     Input: integers of any shape, from 0 to below `input_dim`. Output: that shape
@@ -27,9 +26,10 @@ class Embedding(Layer):
         embeddings_constraint: what the table is projected with after each step.
         mask_zero: whether 0 is padding that layers after this one pass over.
         weights: the first values of the table, an array or a list of one.
-        lora_rank: not supported; must be None.
-        lora_alpha: not supported.
-        quantization_config: not supported; must be None.
+        lora_rank: the rank of LoRA, see `enable_lora`; None trains the whole kernel.
+        lora_alpha: the weight of LoRA; `lora_rank` when None.
+        quantization_config: how `dtype="int8_from_float32"` quantizes, an
+            `Int8QuantizationConfig`.
 
     Raises:
         ValueError: a size is no positive integer, or `weights` has another shape.
@@ -39,7 +39,11 @@ class Embedding(Layer):
     (1, 3, 8)
     """
 
-    quantization_config = None
+    embeddings = replaceable("embeddings")
+    _main = "embeddings"
+    _kind = "embedding"
+    _quantized = ("embeddings",)
+    _also = ()
 
     def __init__(
         self,
@@ -59,7 +63,7 @@ class Embedding(Layer):
         # Numbers of rows must not pass through a half type; `call` casts instead.
         kwargs.setdefault("autocast", False)
         super().__init__(**kwargs)
-        refuse_variants(self, lora_rank, quantization_config)
+        self._take_variants(lora_rank, lora_alpha, quantization_config)
         owner = type(self).__name__
         self.input_dim = positive_int(owner, "input_dim", input_dim)
         self.output_dim = positive_int(owner, "output_dim", output_dim)
@@ -85,8 +89,7 @@ class Embedding(Layer):
         """Return the rows of the table that the inputs name."""
         if not is_int(inputs.dtype):
             inputs = inputs.astype("int32")
-        rows = embedding(self.embeddings.value, inputs)
-        return rows.astype(self.compute_dtype)
+        return rows(self.embeddings, inputs).astype(self.compute_dtype)
 
     def compute_mask(self, inputs, mask=None):
         """Return where the inputs are not 0, or None without `mask_zero`."""
@@ -94,9 +97,14 @@ class Embedding(Layer):
 
     def get_config(self):
         """Return the constructor's arguments."""
-        config = hooks.config_with_activity(self)
+        config = hooks.with_activity(self, super().get_config())
         config.pop("weights", None)  # values are saved with the model's weights
         return config
+
+    def _scales(self, name, shape):
+        # One for each number that is looked up, and for each score.
+        axis = 0 if name == "embeddings" else 1
+        return Scales(shape, (1 - axis,), (axis,), shape[axis : axis + 1])
 
 
 class ReversibleEmbedding(Embedding):
@@ -126,6 +134,8 @@ class ReversibleEmbedding(Embedding):
     >>> layer(vectors, reverse=True).shape
     (1, 3, 100)
     """
+
+    reverse_embeddings = replaceable("reverse_embeddings")
 
     def __init__(
         self,
@@ -173,16 +183,19 @@ class ReversibleEmbedding(Embedding):
         """
         if not reverse:
             return super().call(inputs)
-        back = (
-            self.embeddings.value.T
-            if self.tie_weights
-            else self.reverse_embeddings.value
-        )
         dtype = self.compute_dtype
         if self.reverse_dtype is not None:
             dtype = get_policy(self.reverse_dtype).compute_dtype
         dtype = standardize_dtype(dtype)
-        scores = dense(inputs.astype(dtype), back.astype(dtype))
+        inputs = inputs.astype(dtype)
+        if self.tie_weights:
+            scores = dense(inputs, self.embeddings, transposed=True)
+        else:
+            scores = dense(inputs, self.reverse_embeddings).astype(dtype)
         if self.logit_soft_cap is None:
             return scores
         return jnp.tanh(scores / self.logit_soft_cap) * self.logit_soft_cap
+
+    def _quantized_weights(self):
+        more = () if self.tie_weights else ("reverse_embeddings",)
+        return (*self._quantized, *more)

@@ -362,6 +362,9 @@ class Layer:
         """Make the Variables; a layer without any need not write it."""
         self.built = True
 
+    def _finish_build(self):
+        """Do what comes after `build`, also that of a subclass."""
+
     def add_weight(
         self,
         shape=None,
@@ -487,6 +490,10 @@ class Layer:
         """Return the Variables of this layer alone: trained ones first."""
         found = _unique(x for x in self._owned() if isinstance(x, Variable))
         return sorted(found, key=lambda v: not v.made_trainable)
+
+    def _saved_variables(self):
+        """Return its own Variables in the order of files."""
+        return self._own_variables()
 
     @property
     def _seed_generators(self):
@@ -632,7 +639,7 @@ class Layer:
 
     def save_own_variables(self, store):
         """Write the values of this layer's own Variables into a dict-like store."""
-        for position, variable in enumerate(self._own_variables()):
+        for position, variable in enumerate(self._saved_variables()):
             store[str(position)] = np.asarray(variable.raw_value)
 
     def load_own_variables(self, store):
@@ -641,7 +648,7 @@ class Layer:
         Raises:
             ValueError: the store holds another number of values.
         """
-        own = self._own_variables()
+        own = self._saved_variables()
         if len(store.keys()) != len(own):
             if not own and not self.built:
                 raise ValueError(
@@ -706,6 +713,24 @@ class Layer:
         return [*added, *self._regularization_losses()]
 
     # ---- names, dtypes, configs ----------------------------------------------
+
+    @property
+    def dtype_policy(self):
+        """In what dtype it keeps its weights and computes; set it or give a name."""
+        return self._dtype_policy
+
+    @dtype_policy.setter
+    def dtype_policy(self, value):
+        policy = get_policy(value)
+        quantizes = policy.quantization_mode is not None and self.__dict__.get("built")
+        if quantizes and self.quantization_mode is None:
+            self.quantize(policy.quantization_mode)
+        self._dtype_policy = policy
+
+    @property
+    def quantization_mode(self):
+        """How it keeps its kernel, such as "int8"; None for floats."""
+        return self._dtype_policy.quantization_mode
 
     @property
     def dtype(self) -> str:
@@ -806,8 +831,8 @@ class Layer:
             layer.trainable = False
         return layer
 
-    def quantize(self, *args, **kwargs):
-        """Refuse: quantization is not part of layers here."""
+    def quantize(self, mode=None, type_check=True, config=None):
+        """Refuse: layers with a kernel write their own."""
         raise NotImplementedError(
             f"Layer {type(self).__name__} does not have a `quantize()` method "
             "implemented."
@@ -909,7 +934,9 @@ def _building(build):
             if self._build_shapes is None:
                 self._build_shapes = {k: _as_shape(v) for k, v in shapes.items()}
             result = build(self, *args, **kwargs)
-        self.built = self._closed = True
+            self.built = True
+            self._finish_build()
+        self._closed = True
         return result
 
     return wrapped

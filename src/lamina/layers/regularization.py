@@ -24,12 +24,17 @@ def _keep_rate(layer, name, value, seed):
 def _noise_shape(owner, value):
     if value is None:
         return None
-    if not isinstance(value, (list, tuple)) or not all(
-        d is None or (hasattr(d, "__index__") and d > 0) for d in value
-    ):
+    expected = None
+    if not isinstance(value, (list, tuple)):
+        expected = "a tuple or list of integers"
+    elif not all(d is None or hasattr(d, "__index__") for d in value):
+        expected = "all elements to be integers or None"
+    elif not all(d is None or d > 0 for d in value):
+        expected = "all dimensions to be positive integers or None"
+    if expected:
         raise ValueError(
-            f"`{owner}` expected `noise_shape` to be a tuple or list of positive "
-            f"integers or None. Received: noise_shape={value!r}"
+            f"`{owner}`: Invalid value received for argument `noise_shape`. Expected "
+            f"{expected}. Received: noise_shape={value!r}"
         )
     return tuple(value)
 

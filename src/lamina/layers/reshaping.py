@@ -16,8 +16,8 @@ def _integer(owner, name, value):
     """Return a positive integer, or raise as Keras does: by type, then by size."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(
-            f"`{owner}` expected `{name}` to be an integer. Received: {name}={value!r} "
-            f"(of type {type(value).__name__})"
+            f"`{owner}`: Expected an integer value for `{name}`. Received: "
+            f"{name}={value!r} (of type {type(value).__name__})"
         )
     if value <= 0:
         raise ValueError(
@@ -73,8 +73,8 @@ class Reshape(Layer):
         target_shape = tuple(target_shape)
         if not all(hasattr(d, "__index__") and d >= -1 for d in target_shape):
             raise ValueError(
-                "`Reshape` expected `target_shape` to hold -1 or a non-negative "
-                f"integer for each axis. Received: target_shape={target_shape}"
+                "`Reshape` expected `target_shape` to hold a non-negative integer "
+                f"or -1 for each axis. Received: target_shape={target_shape}"
             )
         if target_shape.count(-1) > 1:
             raise ValueError(
@@ -192,15 +192,27 @@ def _spatial(layer, ndim):
     return range(first, ndim - 1 if first == 1 else ndim)
 
 
+def _too_much(layer):
+    if layer.input_spec.ndim == 3:
+        return (
+            "`cropping` parameter of `Cropping1D` layer must be smaller than the input "
+            "is long."
+        )
+    return (
+        "Values in `cropping` argument should be smaller than the corresponding spatial "
+        "dimension of the input."
+    )
+
+
 def _crop(layer, x, pairs, axes):
     index = [slice(None)] * x.ndim
     for axis, (before, after) in zip(axes, pairs, strict=True):
         size = x.shape[axis]
         if isinstance(size, int) and before + after >= size:
             raise ValueError(
-                f"{described(layer)}: values in `cropping` must be smaller than the "
-                f"input along each dimension. Received: input shape {tuple(x.shape)}, "
-                f"cropping={layer.cropping}, which leaves nothing of axis {axis}"
+                f"{_too_much(layer)} Layer {layer.name!r} would leave nothing of axis "
+                f"{axis}. Received: input shape {tuple(x.shape)}, "
+                f"cropping={layer.cropping}"
             )
         index[axis] = slice(before, size - after)
     return x[tuple(index)]

@@ -25,5 +25,10 @@ def make(layer, prefix, shape, name=None, **more):
 
 def config_with_activity(layer) -> dict:
     """Return the config of a layer that names its activity regularizer always."""
+    return with_activity(layer, Layer.get_config(layer))
+
+
+def with_activity(layer, config) -> dict:
+    """Return a layer's config with its activity regularizer, also where it is None."""
     activity = encode_parameter(layer.activity_regularizer)
-    return {**Layer.get_config(layer), "activity_regularizer": activity}
+    return {**config, "activity_regularizer": activity}

@@ -1,7 +1,9 @@
 """`Model`: a Layer that can be trained."""
 
+import re
 import warnings
 
+from lamina import quantizers
 from lamina.core import structure
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
 from lamina.core.context import having
@@ -21,6 +23,21 @@ def _is_graph(args, kwargs):
         or (len(args) == 1 and "outputs" in kwargs)
         or ("inputs" in kwargs and "outputs" in kwargs)
     )
+
+
+def _filter(filters):
+    """Return a function that says whether a layer is meant."""
+    if filters is None:
+        return lambda layer: True
+    if callable(filters):
+        return filters
+    patterns = [filters] if isinstance(filters, str) else filters
+    if not isinstance(patterns, (list, tuple)):
+        raise ValueError(
+            "`quantize` expected `filters` to be a regex string, a list of regex "
+            f"strings, or a callable. Received: {type(filters)}"
+        )
+    return lambda layer: any(re.search(p, layer.name) for p in patterns)
 
 
 class Model(Layer):
@@ -584,6 +601,50 @@ class Model(Layer):
                 self.optimizer.build(self.trainable_variables)
 
     # ---- looking, saving -----------------------------------------------------
+
+    def quantize(self, mode=None, config=None, filters=None, **kwargs):
+        """Quantize the layers inside, see `Dense.quantize`.
+
+        A layer with weights that cannot be quantized is left as it is, with a warning.
+
+        Args:
+            mode: `"int8"`.
+            config: an `Int8QuantizationConfig` with quantizers in place of the usual
+                ones.
+            filters: which layers: a regular expression or a list of them, searched in
+                the name, or a function of the layer.
+            kwargs: `type_check=False` takes subclasses of the built-in layers too.
+
+        Raises:
+            ValueError: the model is not built, or an argument is wrong.
+            NotImplementedError: a mode of Keras that is left out.
+
+        >>> import lamina
+        >>> model = lamina.Sequential([lamina.Input((3,)), lamina.layers.Dense(2)])
+        >>> model.quantize("int8")
+        >>> model.layers[0].dtype_policy.name
+        'int8_from_float32'
+        """
+        type_check = kwargs.pop("type_check", True)
+        if kwargs:
+            raise ValueError(
+                f"Unrecognized keyword arguments passed to `quantize`: {kwargs}"
+            )
+        mode, _ = quantizers.resolve(mode, config)
+        wanted = _filter(filters)
+        if not self.built:
+            raise ValueError(
+                f"Cannot quantize a layer that isn't yet built. Layer {self.name!r} "
+                f"(of type {type(self).__name__!r}) is not built yet."
+            )
+        quantizers.refuse_other_modes(mode)
+        for layer in self._flatten_layers():
+            if layer._inner_layers() or not layer.weights or not wanted(layer):
+                continue
+            try:
+                layer.quantize(mode, type_check=type_check, config=config)
+            except NotImplementedError as error:
+                warnings.warn(str(error), stacklevel=2)
 
     def summary(
         self,

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 
 from lamina.core import structure
 from lamina.core.dtypes import dtype_of
@@ -166,7 +167,7 @@ def cond(pred, true_fn, false_fn):
         # The functions may close over symbolic tensors, so both are drawn.
         return structure.map_leaves(_either(pred), true_fn(), false_fn())
     pred = tensor(pred)
-    if not isinstance(pred, jax.core.Tracer):
+    if not isinstance(pred, Tracer):
         chosen = true_fn() if bool(pred) else false_fn()
         return structure.map_leaves(_array_or_symbol, chosen)
     pred = pred.astype(bool)

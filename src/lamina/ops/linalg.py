@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from lamina.core.op import _unwrap, op
 from lamina.ops.arrays import axes as _axes
@@ -45,7 +46,7 @@ def cholesky(x, upper=False):
     """
     x = _square(x, "cholesky")
     factor = jnp.linalg.cholesky(x, upper=upper)
-    if not isinstance(factor, jax.core.Tracer) and bool(jnp.isnan(factor).any()):
+    if not isinstance(factor, Tracer) and bool(jnp.isnan(factor).any()):
         raise ValueError(
             "Cholesky decomposition failed. The input might not be a valid positive "
             "definite matrix."

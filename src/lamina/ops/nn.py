@@ -360,7 +360,7 @@ def conv_transpose(
         x,
         kernel,
         strides=_each(strides, rank, "strides"),
-        padding=_padding(padding),
+        padding=_padding(padding),  # pyright: ignore
         output_padding=output_padding and tuple(output_padding),
         dilation=_each(dilation_rate, rank, "dilation_rate"),
         channels_last=_last(data_format),
@@ -875,8 +875,9 @@ def ctc_loss(target, output, target_length, output_length, mask_index=0):
             f"max_length, num_classes)`. Received: output.shape={output.shape}"
         )
     log_p = jax.nn.log_softmax(output)
-    lengths = tensor(target_length), tensor(output_length)
-    return jax.vmap(lambda *a: ctc.alignments(*a, mask_index))(target, log_p, *lengths)
+    labels, steps = tensor(target_length), tensor(output_length)
+    loss = jax.vmap(ctc.alignments, (0, 0, 0, 0, None))
+    return loss(target, log_p, labels, steps, mask_index)
 
 
 @op(

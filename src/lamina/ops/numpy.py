@@ -9,6 +9,7 @@ import builtins
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from lamina.core import settings
 from lamina.core.context import context
@@ -478,13 +479,11 @@ def tensordot(x1, x2, axes=2):
     return jnp.tensordot(*promoted(x1, x2), axes=axes)
 
 
-# fmt: off
-cross = _op("cross",
-    lambda x1, x2, axisa=-1, axisb=-1, axisc=-1, axis=None: jnp.cross(*promoted(x1,
-        x2), axisa, axisb, axisc, axis ),
-    "Return the cross product of vectors of two or three entries.",
-    "axisa axisb axisc axis")
-# fmt: on
+@op(config=("axisa", "axisb", "axisc", "axis"))
+def cross(x1, x2, axisa=-1, axisb=-1, axisc=-1, axis=None):
+    """Return the cross product of vectors of two or three entries."""
+    x1, x2 = promoted(x1, x2)
+    return jnp.cross(x1, x2, axisa, axisb, axisc, axis)
 
 
 def einsum(subscripts, *operands, **kwargs):
@@ -610,7 +609,8 @@ def _list(xs):
 # fmt: off
 concatenate = _op("concatenate", lambda xs, axis=0: jnp.concatenate(_list(xs), axis),
     "Join arrays along an axis they have.", "axis")
-append = _op("append", lambda x1, x2, axis=None: jnp.append(*promoted(x1, x2), axis),
+append = _op("append",
+    lambda x1, x2, axis=None: jnp.append(*promoted(x1, x2), axis=axis),
     "Put x2 after x1 along `axis`; flat when None.", "axis")
 stack = _op("stack", lambda x, axis=0: jnp.stack(_list(x), axis),
     "Join arrays along a new axis.", "axis")
@@ -642,7 +642,7 @@ def split(x, indices_or_sections, axis=0):
 
 
 def _cuts(x):
-    return x if isinstance(x, int) else tuple(int(i) for i in np.asarray(x))
+    return x if isinstance(x, int) else np.asarray(x)
 
 
 # fmt: off
@@ -815,7 +815,7 @@ def bincount(x, weights=None, minlength=0, sparse=False):
     dtype = "int32" if weights is None else tensor(weights).dtype
     if context.symbolic:
         return jnp.zeros((*x.shape[:-1], unknown_size()), dtype)
-    if isinstance(x, jax.core.Tracer):
+    if isinstance(x, Tracer):
         length = minlength  # the largest entry is not known yet
     else:
         length = builtins.max(int(jnp.max(x, initial=-1)) + 1, minlength)
@@ -890,7 +890,7 @@ def unravel_index(indices, shape):
 corrcoef = _one("corrcoef", jnp.corrcoef, inexact,
     "Return the correlations of the rows of `x`.")
 correlate = _op("correlate",
-    lambda x1, x2, mode="valid": jnp.correlate(*promoted(x1, x2), mode),
+    lambda x1, x2, mode="valid": jnp.correlate(*promoted(x1, x2), mode=mode),
     "Return Σᵢ x1[i + k] · conj(x2[i]) for the shifts k that `mode` allows.", "mode")
 bartlett = _op("bartlett", lambda x: _window(jnp.bartlett, x),
     "Return the triangular window of `x` points.")

@@ -113,12 +113,12 @@ def _put_one(thing, paths, weights, archive):
 
 
 def _load(thing, section):
-    if not hasattr(thing, "_own_variables"):
+    if not hasattr(thing, "_saved_variables"):
         if section:  # an optimizer that was not saved keeps its first state
             thing.load_own_variables(section)
         return
     if type(thing).load_own_variables.__module__.startswith("lamina."):
-        own = thing._own_variables()
+        own = thing._saved_variables()
         if len(section) == len(own):
             _check_shapes(thing, own, section)
     thing.load_own_variables(section)

@@ -262,7 +262,7 @@ def _prove(model, config, held, values):
         ) from error
     made = objects(fresh)
     for path, thing in objects(model).items():
-        if not hasattr(thing, "_own_variables"):
+        if not hasattr(thing, "_saved_variables"):
             continue
         if path not in made:
             raise ValueError(
@@ -276,7 +276,7 @@ def _prove(model, config, held, values):
 def _prove_layer(thing, made, own):
     if not type(thing).load_own_variables.__module__.startswith("lamina."):
         return  # what it makes of its values is known to itself alone
-    expected = {str(i): tuple(v.shape) for i, v in enumerate(made._own_variables())}
+    expected = {str(i): tuple(v.shape) for i, v in enumerate(made._saved_variables())}
     saved = {key: value.shape for key, value in own.items()}
     if expected != saved and (own or expected):
         raise ValueError(
