@@ -95,7 +95,7 @@ def test_activity_regularization():
 
 
 BAD = [
-    (lambda: layers.Dropout(1.5), "`rate`. Expected a float value between 0 and 1.*1.5"),
+    (lambda: layers.Dropout(1.5), "`rate`. Expected a float value between 0.*1.5"),
     (lambda: layers.Dropout("a"), "`rate`.*'a'"),
     (lambda: layers.SpatialDropout2D(-1), "`rate`"),
     (lambda: layers.GaussianNoise(2), "`stddev`"),

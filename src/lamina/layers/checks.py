@@ -52,8 +52,8 @@ def fraction(owner, name, value) -> float:
         or not (0 <= value <= 1)
     ):
         raise ValueError(
-            f"`{owner}`: Invalid value received for argument `{name}`. Expected a float "
-            f"value between 0 and 1. Received: {name}={value!r}"
+            f"`{owner}`: Invalid value received for argument `{name}`. Expected a "
+            f"float value between 0 and 1. Received: {name}={value!r}"
         )
     return value
 

@@ -57,8 +57,8 @@ class InputLayer(Layer):
             raise ValueError(f"Unrecognized keyword arguments: {sorted(kwargs)}")
         if sparse or ragged:
             raise ValueError(
-                f"`{'sparse' if sparse else 'ragged'}=True` is not supported. Use dense "
-                "arrays, with a mask for missing entries."
+                f"`{'sparse' if sparse else 'ragged'}=True` is not supported. Use "
+                "dense arrays, with a mask for missing entries."
             )
         if input_tensor is not None:
             if not isinstance(input_tensor, SymbolicTensor):

@@ -199,8 +199,8 @@ def _too_much(layer):
             "is long."
         )
     return (
-        "Values in `cropping` argument should be smaller than the corresponding spatial "
-        "dimension of the input."
+        "Values in `cropping` argument should be smaller than the corresponding "
+        "spatial dimension of the input."
     )
 
 
