@@ -199,23 +199,24 @@ class Adaptable(Layer):
                 self._variables = [v for v in self._variables if v is not old]
                 setattr(self, f"_{name}", self.add_weight(integers.shape, name=name))
                 getattr(self, f"_{name}").assign(integers)
-                self._add_scale(name)
                 getattr(self, f"{name}_scale").assign(scale)
         self._replace()
 
     def add_weight(self, shape=None, *args, name=None, **kwargs):
-        """Make a Variable that the layer owns; of integers for a quantized kernel."""
-        if self.quantization_mode is not None and name in self._quantized_weights():
-            args = ()
-            kwargs = {"initializer": "zeros", "dtype": "int8", "trainable": False}
-        return super().add_weight(shape, *args, name=name, **kwargs)
-
-    def _add_scale(self, name):
-        scales = self._scales(name, tuple(getattr(self, f"_{name}").shape))
-        scale = self.add_weight(
-            scales.kept, initializer="ones", trainable=False, name=f"{name}_scale"
+        """Make a Variable that the layer owns; integers and a scale if quantized."""
+        if self.quantization_mode is None or name not in self._quantized_weights():
+            return super().add_weight(shape, *args, name=name, **kwargs)
+        integers = super().add_weight(
+            shape, initializer="zeros", dtype="int8", trainable=False, name=name
+        )
+        scale = super().add_weight(
+            self._scales(name, tuple(integers.shape)).kept,
+            initializer="ones",
+            trainable=False,
+            name=f"{name}_scale",
         )
         setattr(self, f"{name}_scale", scale)
+        return integers
 
     def _quantized_weights(self):
         return self._quantized
@@ -257,8 +258,6 @@ class Adaptable(Layer):
 
     def _finish_build(self):
         if self.quantization_mode is not None:
-            for name in self._quantized_weights():
-                self._add_scale(name)
             self._replace()
         if self.lora_rank is not None:
             self.enable_lora(self.lora_rank, self.lora_alpha)

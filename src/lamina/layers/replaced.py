@@ -73,6 +73,10 @@ class Scales:
         back = np.argsort(self.order)
         return scale.reshape(self.sizes).transpose(back).reshape(self.wide)
 
+    def floats(self, integers, scale):
+        """Return floats for the integers of a kernel."""
+        return integers.astype(scale.dtype) / self.spread(scale)
+
 
 class Replaced:
     r"""Stands for a Variable W: $q / s$ for integers, with $c A B$ added for LoRA.
@@ -100,11 +104,7 @@ class Replaced:
         """The floats without LoRA."""
         if self.scale is None:
             return self.variable.value
-        return self.floats(self.variable.value, self.scale.value)
-
-    def floats(self, integers, scale):
-        """Return floats for integers."""
-        return integers.astype(scale.dtype) / self.scales.spread(scale)
+        return self.scales.floats(self.variable.value, self.scale.value)
 
     @property
     def value(self):
@@ -149,7 +149,8 @@ class Replaced:
             y = jnp.einsum(f"{left},{letters}->{right}", x, base)
         else:
             scale = self.scale.value.astype(x.dtype)
-            y = _quantized(self, (left, letters, right), x, self.variable.value, scale)
+            how = self.scales, self.quantizer, (left, letters, right)
+            y = _quantized(*how, x, self.variable.value, scale)
         if self.lora is None:
             return y
         a, b, factor = self.lora
@@ -164,8 +165,8 @@ class Replaced:
             found = kernels.embedding(self.variable.value, indices)
         else:
             scale = self.scale.value
-            integers = jnp.take(self.variable.value, indices, axis=0, mode="clip")
-            # An index outside of the table makes its scale NaN, and so the row.
+            # An index outside of the table has the scale NaN, and so the row is.
+            integers = jnp.take(self.variable.value, indices, axis=0, mode="wrap")
             own = kernels.embedding(self.scales.spread(scale), indices)
             found = integers.astype(scale.dtype) / own
         if self.lora is None:
@@ -179,8 +180,6 @@ class Replaced:
         lora = ", LoRA" if self.lora is not None else ""
         return f"<Replaced {self.variable.path}, shape={self.shape}, {kind}{lora}>"
 
-    __hash__ = object.__hash__
-
 
 # Whatever reads a Variable through its value reads what stands for one alike.
 for _name in (
@@ -188,6 +187,10 @@ for _name in (
     "rmatmul", "pow", "neg", "abs", "getitem", "len", "iter", "array", "jax_array",
 ):  # fmt: skip
     setattr(Replaced, f"__{_name}__", getattr(Variable, f"__{_name}__"))
+
+jax.tree_util.register_pytree_node(
+    Replaced, lambda r: ((r.value,), None), lambda _, children: children[0]
+)
 
 
 def spelled(equation, ndim):
@@ -208,16 +211,16 @@ def _unused(letters):
     return [c for c in string.ascii_letters if c not in letters]
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _quantized(kernel, axes, x, integers, scale):
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+def _quantized(scales, quantizer, axes, x, integers, scale):
     """Sum integers for `x` with the kernel's, and scale the sums."""
     left, letters, right = axes
-    factor = _aligned(kernel.scales.spread(scale), letters, right)
-    if kernel.quantizer is None:
+    factor = _aligned(scales.spread(scale), letters, right)
+    if quantizer is None:
         y = jnp.einsum(f"{left},{letters}->{right}", x, integers.astype(x.dtype))
         return y / factor
     summed = tuple(i for i, c in enumerate(left) if c not in right)
-    q, own = kernel.quantizer(x, axis=summed)
+    q, own = quantizer(x, axis=summed)
     y = jnp.einsum(
         f"{left},{letters}->{right}", q, integers, preferred_element_type=jnp.int32
     )
@@ -225,13 +228,13 @@ def _quantized(kernel, axes, x, integers, scale):
 
 
 @_quantized.defjvp
-def _straight_through(kernel, axes, values, tangents):
+def _straight_through(scales, quantizer, axes, values, tangents):
     """Take the rounding of the input for none, and the kernel for a constant."""
     x, integers, scale = values
     left, letters, right = axes
-    floats = kernel.floats(integers, scale)
+    floats = scales.floats(integers, scale)
     change = jnp.einsum(f"{left},{letters}->{right}", tangents[0], floats)
-    return _quantized(kernel, axes, x, integers, scale), change
+    return _quantized(scales, quantizer, axes, x, integers, scale), change
 
 
 def _aligned(scale, letters, right):
