@@ -27,17 +27,24 @@ settings.load_profile("lamina")
 
 @pytest.fixture(autouse=True)
 def fresh_state():
-    """Starts each test with the same seeds and no automatic names taken.
+    """Starts each test with the same seeds, names and registered objects.
 
     A library that the test's module has not imported is left alone: it has no
     state yet, and importing it here would cost every test its import time.
     """
+    registered, before = {}, {}
     if lamina := sys.modules.get("lamina"):
         lamina.utils.clear_session(free_memory=False)
         lamina.utils.set_random_seed(0)
+        registered = lamina.saving.get_custom_objects()
+        before = dict(registered)
     if keras := sys.modules.get("keras"):
         keras.utils.clear_session(free_memory=False)  # a full collection is 0.1 s
         keras.utils.set_random_seed(0)
+    yield
+    # What a test registers for files is gone after it; what a module registers stays.
+    registered.clear()
+    registered.update(before)
 
 
 # doctest asks a function's globals which module it belongs to. Those of a

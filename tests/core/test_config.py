@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import lamina
-from lamina.core import registry
 from lamina.core.config import Constructed
 
 saving = lamina.saving
@@ -27,13 +26,6 @@ class Mine(lamina.layers.Layer):
 
     def call(self, x):
         return x * self.units
-
-
-@pytest.fixture(autouse=True)
-def nothing_registered():
-    yield
-    registry._custom.clear()
-    registry._custom_names.clear()
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,6 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from table import CUSTOM, MODELS, inputs_for, outputs_of  # noqa: E402
 
 
-@pytest.fixture(autouse=True)
-def no_leftovers():
-    yield
-    lamina.saving.get_custom_objects().clear()
-
-
 def again(x):
     return pickle.loads(pickle.dumps(x))
 

@@ -19,7 +19,6 @@ from table import CUSTOM, MODELS, inputs_for, outputs_of, targets_for  # noqa: E
 @pytest.fixture(autouse=True)
 def no_leftovers():
     yield
-    lamina.saving.get_custom_objects().clear()
     keras.saving.get_custom_objects().clear()
 
 

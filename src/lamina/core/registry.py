@@ -159,7 +159,7 @@ def custom(name, custom_objects=None):
 def custom_name(thing) -> str:
     """Return the name under which something was registered, else its own."""
     entry = _custom_names.get(id(thing))
-    if entry is not None and entry[0] is thing:
+    if entry is not None and entry[0] is thing and _custom.get(entry[1]) is thing:
         return entry[1]
     return thing.__name__
 

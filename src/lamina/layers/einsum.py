@@ -102,7 +102,7 @@ class EinsumDense(Adaptable):
         return weights.with_activity(self, super().get_config())
 
     def _scales(self, name, shape):
-        ndim = len(next(iter(self._build_shapes.values())))
+        ndim = len(next(iter((self._build_shapes or {}).values())))
         _, kernel, output = spelled(self.equation, ndim)
         shared = [i for i, axis in enumerate(kernel) if axis not in output]
         order = [kernel.index(axis) for axis in output if axis in kernel]

@@ -1,6 +1,7 @@
 """Layers whose kernel can be replaced: `enable_lora` and `quantize`."""
 
 import contextlib
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,8 @@ class Adaptable(Layer):
     _kind = "kernel"
     _quantized = ("kernel",)
     _also = ("bias",)
+    lora_rank: Any
+    lora_alpha: Any
 
     # ---- LoRA ----------------------------------------------------------------
 
@@ -124,7 +127,7 @@ class Adaptable(Layer):
         if self.lora_enabled:
             getattr(self, f"_{self._main}").trainable = False
 
-    def _lora(self):
+    def _lora(self) -> Any:
         if not self.lora_enabled:
             return None
         a, b = (getattr(self, f"lora_{self._main}_{letter}") for letter in "ab")

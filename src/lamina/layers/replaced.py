@@ -6,6 +6,7 @@ For a Variable they take its value; an object in its place has its own way.
 
 import functools
 import string
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -91,6 +92,8 @@ class Replaced:
 
     __array_priority__ = 100
     constraint = regularizer = None
+
+    scales: Any
 
     def __init__(self, variable, scale=None, scales=None, quantizer=None, lora=None):
         self.variable = variable
