@@ -159,7 +159,7 @@ def check_layer(
     if reference is not None:
         if inspect.isclass(reference):
             reference = reference(**init_kwargs)
-        reference(inputs, **call_kwargs)
+        reference(inputs, **call_kwargs)  # pyright: ignore
         compare_numbers(
             layer, reference, inputs, call_kwargs, tolerance, gradient_tolerance, state
         )

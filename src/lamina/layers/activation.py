@@ -126,20 +126,14 @@ class PReLU(Layer):
     """
 
     def __init__(
-        self,
-        alpha_initializer="Zeros",
-        alpha_regularizer=None,
-        alpha_constraint=None,
-        shared_axes=None,
-        **kwargs,
-    ):
+        self, alpha_initializer="Zeros", alpha_regularizer=None, alpha_constraint=None,
+        shared_axes=None, **kwargs,
+    ):  # fmt: skip
         super().__init__(**kwargs)
         weights.keep(
-            self,
-            alpha_initializer=alpha_initializer,
-            alpha_regularizer=alpha_regularizer,
-            alpha_constraint=alpha_constraint,
-        )
+            self, alpha_initializer=alpha_initializer,
+            alpha_regularizer=alpha_regularizer, alpha_constraint=alpha_constraint,
+        )  # fmt: skip
         if shared_axes is not None and not isinstance(shared_axes, (list, tuple)):
             shared_axes = [shared_axes]
         self.shared_axes = None if shared_axes is None else list(shared_axes)
@@ -166,7 +160,7 @@ class PReLU(Layer):
 
     def call(self, inputs):
         """Return the inputs, the negative ones scaled by `alpha`."""
-        return jnp.maximum(inputs, 0) + self.alpha * jnp.minimum(inputs, 0)
+        return jnp.maximum(inputs, 0) + self.alpha.value * jnp.minimum(inputs, 0)
 
 
 class ELU(Layer):

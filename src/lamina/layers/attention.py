@@ -28,6 +28,14 @@ def window_mask(queries, keys, width):
     return (jnp.abs(jnp.arange(queries)[:, None] - jnp.arange(keys)) < width)[None]
 
 
+# What the projections of an attention layer take over from it.
+_HOOKS = tuple(
+    f"{weight}_{kind}"
+    for weight in ("kernel", "bias")
+    for kind in ("regularizer", "constraint")
+)
+
+
 class _HeadAttention(Layer):
     """What attention with projected heads shares: masks, sub-layers, the core."""
 
@@ -80,6 +88,7 @@ class _HeadAttention(Layer):
         free = "".join(next(letters) for _ in shape[:-inputs])
         summed = "".join(next(letters) for _ in range(inputs))
         made = "".join(next(letters) for _ in outputs)
+        hooks = {name: getattr(self, name) for name in _HOOKS}
         layer = EinsumDense(
             f"{free}{summed},{summed}{made}->{free}{made}",
             output_shape=(*(None for _ in free[1:]), *outputs),
@@ -89,11 +98,8 @@ class _HeadAttention(Layer):
             dtype=self.dtype_policy,
             kernel_initializer=_fresh(self.kernel_initializer),
             bias_initializer=_fresh(self.bias_initializer),
-            kernel_regularizer=self.kernel_regularizer,
-            bias_regularizer=self.bias_regularizer,
             activity_regularizer=self.activity_regularizer,
-            kernel_constraint=self.kernel_constraint,
-            bias_constraint=self.bias_constraint,
+            **hooks,
         )
         layer.build(tuple(shape))
         return layer
@@ -250,27 +256,13 @@ class MultiHeadAttention(_HeadAttention):
     """
 
     def __init__(
-        self,
-        num_heads,
-        key_dim,
-        value_dim=None,
-        dropout=0.0,
-        use_bias=True,
-        output_shape=None,
-        attention_axes=None,
-        sliding_window=None,
-        flash_attention=None,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
-        use_gate=False,
-        seed=None,
-        **kwargs,
-    ):
+        self, num_heads, key_dim, value_dim=None, dropout=0.0, use_bias=True,
+        output_shape=None, attention_axes=None, sliding_window=None,
+        flash_attention=None, kernel_initializer="glorot_uniform",
+        bias_initializer="zeros", kernel_regularizer=None, bias_regularizer=None,
+        activity_regularizer=None, kernel_constraint=None, bias_constraint=None,
+        use_gate=False, seed=None, **kwargs,
+    ):  # fmt: skip
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         owner = type(self).__name__
         self.num_heads = positive_int(owner, "num_heads", num_heads)
@@ -322,18 +314,10 @@ class MultiHeadAttention(_HeadAttention):
         )
 
     def call(
-        self,
-        query,
-        value,
-        key=None,
-        query_mask=None,
-        value_mask=None,
-        key_mask=None,
-        attention_mask=None,
-        return_attention_scores=False,
-        training=None,
+        self, query, value, key=None, query_mask=None, value_mask=None, key_mask=None,
+        attention_mask=None, return_attention_scores=False, training=None,
         use_causal_mask=False,
-    ):
+    ):  # fmt: skip
         """Return the output, and the attention weights when asked."""
         self._check_scores(return_attention_scores)
         key = value if key is None else key
@@ -349,15 +333,9 @@ class MultiHeadAttention(_HeadAttention):
         return (output, scores) if return_attention_scores else output
 
     def _compute_attention(
-        self,
-        query,
-        key,
-        value,
-        attention_mask=None,
-        training=None,
-        return_attention_scores=False,
-        use_causal_mask=False,
-    ):
+        self, query, key, value, attention_mask=None, training=None,
+        return_attention_scores=False, use_causal_mask=False,
+    ):  # fmt: skip
         """Attend with projected `(batch, ..., heads, size)`; a subclass may replace it.
 
         Returns:
@@ -499,25 +477,13 @@ class GroupedQueryAttention(_HeadAttention):
     _saved_as = ("keras.layers", "GroupQueryAttention")
 
     def __init__(
-        self,
-        head_dim,
-        num_query_heads,
-        num_key_value_heads,
-        dropout=0.0,
-        use_bias=True,
-        sliding_window=None,
-        flash_attention=None,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
-        use_gate=False,
-        seed=None,
+        self, head_dim, num_query_heads, num_key_value_heads, dropout=0.0,
+        use_bias=True, sliding_window=None, flash_attention=None,
+        kernel_initializer="glorot_uniform", bias_initializer="zeros",
+        kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
+        kernel_constraint=None, bias_constraint=None, use_gate=False, seed=None,
         **kwargs,
-    ):
+    ):  # fmt: skip
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         owner = "GroupQueryAttention"
         self.head_dim = positive_int(owner, "head_dim", head_dim)
@@ -557,18 +523,10 @@ class GroupedQueryAttention(_HeadAttention):
         )
 
     def call(
-        self,
-        query,
-        value,
-        key=None,
-        query_mask=None,
-        value_mask=None,
-        key_mask=None,
-        attention_mask=None,
-        return_attention_scores=False,
-        training=None,
+        self, query, value, key=None, query_mask=None, value_mask=None, key_mask=None,
+        attention_mask=None, return_attention_scores=False, training=None,
         use_causal_mask=False,
-    ):
+    ):  # fmt: skip
         """Return the output, and the attention weights when asked."""
         self._check_scores(return_attention_scores)
         key = value if key is None else key

@@ -118,28 +118,21 @@ class Conv(Layer):
 
     rank = 2
     _paddings = ("valid", "same")
-    get_config = weights.config_with_activity
+    get_config = weights.config_with_activity  # pyright: ignore
+
+    kernel_size: tuple
+    strides: tuple
+    dilation_rate: tuple
+    padding: str
+    data_format: str
 
     def __init__(
-        self,
-        filters,
-        kernel_size,
-        strides=1,
-        padding="valid",
-        data_format=None,
-        dilation_rate=1,
-        groups=1,
-        activation=None,
-        use_bias=True,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
-        **kwargs,
-    ):
+        self, filters, kernel_size, strides=1, padding="valid", data_format=None,
+        dilation_rate=1, groups=1, activation=None, use_bias=True,
+        kernel_initializer="glorot_uniform", bias_initializer="zeros",
+        kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
+        kernel_constraint=None, bias_constraint=None, **kwargs,
+    ):  # fmt: skip
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         owner = type(self).__name__
         self.filters = positive_int(owner, "filters", filters)
@@ -269,28 +262,21 @@ class ConvTranspose(Layer):
 
     rank = 2
     _paddings = ("valid", "same")
-    get_config = weights.config_with_activity
+    get_config = weights.config_with_activity  # pyright: ignore
+
+    kernel_size: tuple
+    strides: tuple
+    dilation_rate: tuple
+    padding: str
+    data_format: str
 
     def __init__(
-        self,
-        filters,
-        kernel_size,
-        strides=1,
-        padding="valid",
-        output_padding=None,
-        data_format=None,
-        dilation_rate=1,
-        activation=None,
-        use_bias=True,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
-        **kwargs,
-    ):
+        self, filters, kernel_size, strides=1, padding="valid", output_padding=None,
+        data_format=None, dilation_rate=1, activation=None, use_bias=True,
+        kernel_initializer="glorot_uniform", bias_initializer="zeros",
+        kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
+        kernel_constraint=None, bias_constraint=None, **kwargs,
+    ):  # fmt: skip
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         owner = type(self).__name__
         self.filters = positive_int(owner, "filters", filters)
@@ -379,25 +365,12 @@ class Conv3DTranspose(ConvTranspose):
     rank = 3
 
     def __init__(
-        self,
-        filters,
-        kernel_size,
-        strides=1,
-        padding="valid",
-        data_format=None,
-        output_padding=None,
-        dilation_rate=1,
-        activation=None,
-        use_bias=True,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
-        **kwargs,
-    ):
+        self, filters, kernel_size, strides=1, padding="valid", data_format=None,
+        output_padding=None, dilation_rate=1, activation=None, use_bias=True,
+        kernel_initializer="glorot_uniform", bias_initializer="zeros",
+        kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
+        kernel_constraint=None, bias_constraint=None, **kwargs,
+    ):  # fmt: skip
         super().__init__(
             filters, kernel_size, strides, padding, output_padding, data_format,
             dilation_rate, activation, use_bias, kernel_initializer, bias_initializer,
@@ -437,27 +410,21 @@ class DepthwiseConv(Layer):
 
     rank = 2
     _paddings = ("valid", "same")
-    get_config = weights.config_with_activity
+    get_config = weights.config_with_activity  # pyright: ignore
+
+    kernel_size: tuple
+    strides: tuple
+    dilation_rate: tuple
+    padding: str
+    data_format: str
 
     def __init__(
-        self,
-        kernel_size,
-        strides=1,
-        padding="valid",
-        depth_multiplier=1,
-        data_format=None,
-        dilation_rate=1,
-        activation=None,
-        use_bias=True,
-        depthwise_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        depthwise_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        depthwise_constraint=None,
-        bias_constraint=None,
-        **kwargs,
-    ):
+        self, kernel_size, strides=1, padding="valid", depth_multiplier=1,
+        data_format=None, dilation_rate=1, activation=None, use_bias=True,
+        depthwise_initializer="glorot_uniform", bias_initializer="zeros",
+        depthwise_regularizer=None, bias_regularizer=None, activity_regularizer=None,
+        depthwise_constraint=None, bias_constraint=None, **kwargs,
+    ):  # fmt: skip
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.depth_multiplier = positive_int(
             type(self).__name__, "depth_multiplier", depth_multiplier
@@ -559,31 +526,23 @@ class SeparableConv(Layer):
 
     rank = 2
     _paddings = ("valid", "same")
-    get_config = weights.config_with_activity
+    get_config = weights.config_with_activity  # pyright: ignore
+
+    kernel_size: tuple
+    strides: tuple
+    dilation_rate: tuple
+    padding: str
+    data_format: str
 
     def __init__(
-        self,
-        filters,
-        kernel_size,
-        strides=1,
-        padding="valid",
-        data_format=None,
-        dilation_rate=1,
-        depth_multiplier=1,
-        activation=None,
-        use_bias=True,
-        depthwise_initializer="glorot_uniform",
-        pointwise_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        depthwise_regularizer=None,
-        pointwise_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        depthwise_constraint=None,
-        pointwise_constraint=None,
-        bias_constraint=None,
+        self, filters, kernel_size, strides=1, padding="valid", data_format=None,
+        dilation_rate=1, depth_multiplier=1, activation=None, use_bias=True,
+        depthwise_initializer="glorot_uniform", pointwise_initializer="glorot_uniform",
+        bias_initializer="zeros", depthwise_regularizer=None,
+        pointwise_regularizer=None, bias_regularizer=None, activity_regularizer=None,
+        depthwise_constraint=None, pointwise_constraint=None, bias_constraint=None,
         **kwargs,
-    ):
+    ):  # fmt: skip
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         owner = type(self).__name__
         self.filters = positive_int(owner, "filters", filters)
@@ -596,13 +555,13 @@ class SeparableConv(Layer):
         weights.keep(
             self,
             depthwise_initializer=depthwise_initializer,
-            pointwise_initializer=pointwise_initializer,
-            bias_initializer=bias_initializer,
             depthwise_regularizer=depthwise_regularizer,
-            pointwise_regularizer=pointwise_regularizer,
-            bias_regularizer=bias_regularizer,
             depthwise_constraint=depthwise_constraint,
+            pointwise_initializer=pointwise_initializer,
+            pointwise_regularizer=pointwise_regularizer,
             pointwise_constraint=pointwise_constraint,
+            bias_initializer=bias_initializer,
+            bias_regularizer=bias_regularizer,
             bias_constraint=bias_constraint,
         )
 

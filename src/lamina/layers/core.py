@@ -2,9 +2,10 @@
 
 import jax.numpy as jnp
 
-from lamina import activations, constraints, initializers, regularizers
+from lamina import activations
 from lamina.core.dtypes import standardize_dtype
 from lamina.core.symbolic import Node, SymbolicTensor, standardize_shape
+from lamina.layers import weights
 from lamina.layers.checks import positive_int
 from lamina.layers.input_spec import InputSpec
 from lamina.layers.layer import Layer
@@ -36,18 +37,9 @@ class InputLayer(Layer):
     """
 
     def __init__(
-        self,
-        shape=None,
-        batch_size=None,
-        dtype=None,
-        sparse=None,
-        ragged=None,
-        batch_shape=None,
-        input_tensor=None,
-        optional=False,
-        name=None,
-        **kwargs,
-    ):
+        self, shape=None, batch_size=None, dtype=None, sparse=None, ragged=None,
+        batch_shape=None, input_tensor=None, optional=False, name=None, **kwargs,
+    ):  # fmt: skip
         super().__init__(name=name)
         if "input_shape" in kwargs:
             shape = shape if shape is not None else kwargs.pop("input_shape")
@@ -143,16 +135,9 @@ class InputLayer(Layer):
 
 
 def Input(
-    shape=None,
-    batch_size=None,
-    dtype=None,
-    sparse=None,
-    ragged=None,
-    batch_shape=None,
-    name=None,
-    tensor=None,
-    optional=False,
-):
+    shape=None, batch_size=None, dtype=None, sparse=None, ragged=None, batch_shape=None,
+    name=None, tensor=None, optional=False,
+):  # fmt: skip
     """Make a symbolic tensor for one input of a model.
 
     Args:
@@ -172,16 +157,9 @@ def Input(
     (None, 4)
     """
     layer = InputLayer(
-        shape=shape,
-        batch_size=batch_size,
-        dtype=dtype,
-        sparse=sparse,
-        ragged=ragged,
-        batch_shape=batch_shape,
-        name=name,
-        input_tensor=tensor,
-        optional=optional,
-    )
+        shape=shape, batch_size=batch_size, dtype=dtype, sparse=sparse, ragged=ragged,
+        batch_shape=batch_shape, name=name, input_tensor=tensor, optional=optional,
+    )  # fmt: skip
     return layer.output
 
 
@@ -217,55 +195,36 @@ class Dense(Adaptable):
     kernel = replaceable("kernel")
 
     def __init__(
-        self,
-        units,
-        activation=None,
-        use_bias=True,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
-        lora_rank=None,
-        lora_alpha=None,
-        quantization_config=None,
-        **kwargs,
-    ):
+        self, units, activation=None, use_bias=True,
+        kernel_initializer="glorot_uniform", bias_initializer="zeros",
+        kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
+        kernel_constraint=None, bias_constraint=None, lora_rank=None, lora_alpha=None,
+        quantization_config=None, **kwargs,
+    ):  # fmt: skip
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self._take_variants(lora_rank, lora_alpha, quantization_config)
         self.units = positive_int("Dense", "units", units)
         self.activation = activations.get(activation)
         self.use_bias = use_bias
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
-        self.kernel_constraint = constraints.get(kernel_constraint)
-        self.bias_constraint = constraints.get(bias_constraint)
+        weights.keep(
+            self,
+            kernel_initializer=kernel_initializer,
+            kernel_regularizer=kernel_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_initializer=bias_initializer,
+            bias_regularizer=bias_regularizer,
+            bias_constraint=bias_constraint,
+        )
         self.input_spec = InputSpec(min_ndim=2)
         self.supports_masking = True
 
     def build(self, input_shape):
         """Make the kernel, and the bias if there is one."""
         features = input_shape[-1]
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(features, self.units),
-            initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
-        )
+        self.kernel = weights.make(self, "kernel", (features, self.units))
         self.bias = None
         if self.use_bias:
-            self.bias = self.add_weight(
-                name="bias",
-                shape=(self.units,),
-                initializer=self.bias_initializer,
-                regularizer=self.bias_regularizer,
-                constraint=self.bias_constraint,
-            )
+            self.bias = weights.make(self, "bias", (self.units,))
         self.input_spec = InputSpec(min_ndim=2, axes={-1: features})
 
     def call(self, inputs, training=None):
@@ -343,7 +302,8 @@ class Wrapper(Layer):
     def __init__(self, layer, **kwargs):
         if not isinstance(layer, Layer):
             raise ValueError(
-                f"`{type(self).__name__}` expected `layer` to be a Layer object. "
+                f"Layer {layer!r} supplied to {type(self).__name__} isn't a supported "
+                "layer type. Please ensure wrapped layer is a valid Keras layer. "
                 f"Received: layer={layer!r} (of type {type(layer).__name__})"
             )
         super().__init__(**kwargs)

@@ -48,23 +48,12 @@ class EinsumDense(Adaptable):
     kernel = replaceable("kernel")
 
     def __init__(
-        self,
-        equation,
-        output_shape,
-        activation=None,
-        bias_axes=None,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
-        lora_rank=None,
-        lora_alpha=None,
-        gptq_unpacked_column_size=None,
-        quantization_config=None,
-        **kwargs,
-    ):
+        self, equation, output_shape, activation=None, bias_axes=None,
+        kernel_initializer="glorot_uniform", bias_initializer="zeros",
+        kernel_regularizer=None, bias_regularizer=None, kernel_constraint=None,
+        bias_constraint=None, lora_rank=None, lora_alpha=None,
+        gptq_unpacked_column_size=None, quantization_config=None, **kwargs,
+    ):  # fmt: skip
         super().__init__(**kwargs)
         self._take_variants(lora_rank, lora_alpha, quantization_config)
         self.equation = equation

@@ -46,19 +46,11 @@ class Embedding(Adaptable):
     _also = ()
 
     def __init__(
-        self,
-        input_dim,
-        output_dim,
-        embeddings_initializer="uniform",
-        embeddings_regularizer=None,
-        embeddings_constraint=None,
-        mask_zero=False,
-        weights=None,
-        lora_rank=None,
-        lora_alpha=None,
-        quantization_config=None,
+        self, input_dim, output_dim, embeddings_initializer="uniform",
+        embeddings_regularizer=None, embeddings_constraint=None, mask_zero=False,
+        weights=None, lora_rank=None, lora_alpha=None, quantization_config=None,
         **kwargs,
-    ):
+    ):  # fmt: skip
         kwargs.pop("input_length", None)  # said nothing that the input does not
         # Numbers of rows must not pass through a half type; `call` casts instead.
         kwargs.setdefault("autocast", False)
@@ -138,27 +130,15 @@ class ReversibleEmbedding(Embedding):
     reverse_embeddings = replaceable("reverse_embeddings")
 
     def __init__(
-        self,
-        input_dim,
-        output_dim,
-        tie_weights=True,
-        embeddings_initializer="uniform",
-        embeddings_regularizer=None,
-        embeddings_constraint=None,
-        mask_zero=False,
-        reverse_dtype=None,
-        logit_soft_cap=None,
-        **kwargs,
-    ):
+        self, input_dim, output_dim, tie_weights=True, embeddings_initializer="uniform",
+        embeddings_regularizer=None, embeddings_constraint=None, mask_zero=False,
+        reverse_dtype=None, logit_soft_cap=None, **kwargs,
+    ):  # fmt: skip
         super().__init__(
-            input_dim,
-            output_dim,
-            embeddings_initializer=embeddings_initializer,
+            input_dim, output_dim, embeddings_initializer=embeddings_initializer,
             embeddings_regularizer=embeddings_regularizer,
-            embeddings_constraint=embeddings_constraint,
-            mask_zero=mask_zero,
-            **kwargs,
-        )
+            embeddings_constraint=embeddings_constraint, mask_zero=mask_zero, **kwargs,
+        )  # fmt: skip
         self.tie_weights = tie_weights
         self.reverse_dtype = reverse_dtype
         self.logit_soft_cap = logit_soft_cap

@@ -38,10 +38,8 @@ class InputSpec:
         self.dtype = standardize_dtype(dtype) if dtype is not None else None
         self.shape = tuple(shape) if shape is not None else None
         self.ndim = len(self.shape) if self.shape is not None else ndim
-        self.max_ndim = max_ndim
-        self.min_ndim = min_ndim
-        self.name = name
-        self.optional = optional
+        self.max_ndim, self.min_ndim = max_ndim, min_ndim
+        self.name, self.optional = name, optional
         self.allow_last_axis_squeeze = allow_last_axis_squeeze
         try:
             self.axes = {int(k): size for k, size in (axes or {}).items()}

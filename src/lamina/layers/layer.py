@@ -366,18 +366,10 @@ class Layer:
         """Do what comes after `build`, also that of a subclass."""
 
     def add_weight(
-        self,
-        shape=None,
-        initializer=None,
-        dtype=None,
-        trainable=True,
-        autocast=True,
-        regularizer=None,
-        constraint=None,
-        aggregation="none",
-        overwrite_with_gradient=False,
-        name=None,
-    ) -> Variable:
+        self, shape=None, initializer=None, dtype=None, trainable=True, autocast=True,
+        regularizer=None, constraint=None, aggregation="none",
+        overwrite_with_gradient=False, name=None,
+    ) -> Variable:  # fmt: skip
         """Make a Variable that the layer owns.
 
         Args:

@@ -189,7 +189,8 @@ class Multiply(Merge):
         )
         if any(m is None for m in wide):
             return product
-        return jnp.where(functools.reduce(operator.or_, wide), product, 0)
+        counted = functools.reduce(operator.or_, wide)
+        return jnp.where(jnp.asarray(counted), product, 0)
 
 
 def _fitted(mask, x, ndim):

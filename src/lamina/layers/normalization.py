@@ -1,5 +1,7 @@
 """Normalization: shift and scale activations to a common mean and size."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -90,27 +92,20 @@ class BatchNormalization(Layer):
     [[-1.0], [1.0]]
     """
 
+    gamma: Any
+    beta: Any
+    moving_mean_initializer: Any
+    moving_variance_initializer: Any
+    renorm_clipping: Any
+
     def __init__(
-        self,
-        axis=-1,
-        momentum=0.99,
-        epsilon=1e-3,
-        center=True,
-        scale=True,
-        beta_initializer="zeros",
-        gamma_initializer="ones",
-        moving_mean_initializer="zeros",
-        moving_variance_initializer="ones",
-        beta_regularizer=None,
-        gamma_regularizer=None,
-        beta_constraint=None,
-        gamma_constraint=None,
-        renorm=False,
-        renorm_clipping=None,
-        renorm_momentum=0.99,
-        synchronized=False,
-        **kwargs,
-    ):
+        self, axis=-1, momentum=0.99, epsilon=1e-3, center=True, scale=True,
+        beta_initializer="zeros", gamma_initializer="ones",
+        moving_mean_initializer="zeros", moving_variance_initializer="ones",
+        beta_regularizer=None, gamma_regularizer=None, beta_constraint=None,
+        gamma_constraint=None, renorm=False, renorm_clipping=None, renorm_momentum=0.99,
+        synchronized=False, **kwargs,
+    ):  # fmt: skip
         kwargs.setdefault("autocast", False)  # `call` goes to float32 itself
         super().__init__(**kwargs)
         axis = axes_argument("BatchNormalization", axis)
@@ -148,7 +143,7 @@ class BatchNormalization(Layer):
         axis = axis_within(described(self), self.axis, len(input_shape))
         shape = (_size(self, input_shape, axis),)
         _make_scale_and_center(self, shape, autocast=False)
-        fixed = {"trainable": False, "autocast": False}
+        fixed: dict[str, Any] = {"trainable": False, "autocast": False}
         self.moving_mean = weights.make(self, "moving_mean", shape, **fixed)
         self.moving_variance = weights.make(self, "moving_variance", shape, **fixed)
         if self.renorm:
@@ -291,35 +286,25 @@ class LayerNormalization(Layer):
     [[-1.0, 1.0]]
     """
 
+    gamma: Any
+    beta: Any
+    scale: bool
+    center: bool
+
     def __init__(
-        self,
-        axis=-1,
-        epsilon=1e-3,
-        center=True,
-        scale=True,
-        beta_initializer="zeros",
-        gamma_initializer="ones",
-        beta_regularizer=None,
-        gamma_regularizer=None,
-        beta_constraint=None,
-        gamma_constraint=None,
-        rms_scaling=False,
-        **kwargs,
-    ):
+        self, axis=-1, epsilon=1e-3, center=True, scale=True, beta_initializer="zeros",
+        gamma_initializer="ones", beta_regularizer=None, gamma_regularizer=None,
+        beta_constraint=None, gamma_constraint=None, rms_scaling=False, **kwargs,
+    ):  # fmt: skip
         super().__init__(**kwargs)
         self.axis = axes_argument("LayerNormalization", axis)
         self.epsilon = epsilon
         _keep_scale_and_center(
-            self,
-            center,
-            scale,
-            beta_initializer=beta_initializer,
-            gamma_initializer=gamma_initializer,
-            beta_regularizer=beta_regularizer,
-            gamma_regularizer=gamma_regularizer,
-            beta_constraint=beta_constraint,
+            self, center, scale, beta_initializer=beta_initializer,
+            gamma_initializer=gamma_initializer, beta_regularizer=beta_regularizer,
+            gamma_regularizer=gamma_regularizer, beta_constraint=beta_constraint,
             gamma_constraint=gamma_constraint,
-        )
+        )  # fmt: skip
         self.rms_scaling = rms_scaling
         self.supports_masking = True
 
@@ -415,21 +400,16 @@ class GroupNormalization(Layer):
     [[-1.0, 1.0, -1.0, 1.0]]
     """
 
+    gamma: Any
+    beta: Any
+    scale: bool
+    center: bool
+
     def __init__(
-        self,
-        groups=32,
-        axis=-1,
-        epsilon=1e-3,
-        center=True,
-        scale=True,
-        beta_initializer="zeros",
-        gamma_initializer="ones",
-        beta_regularizer=None,
-        gamma_regularizer=None,
-        beta_constraint=None,
-        gamma_constraint=None,
-        **kwargs,
-    ):
+        self, groups=32, axis=-1, epsilon=1e-3, center=True, scale=True,
+        beta_initializer="zeros", gamma_initializer="ones", beta_regularizer=None,
+        gamma_regularizer=None, beta_constraint=None, gamma_constraint=None, **kwargs,
+    ):  # fmt: skip
         kwargs.setdefault("autocast", False)  # `call` goes to float32 itself
         super().__init__(**kwargs)
         whole = hasattr(groups, "__index__") and not isinstance(groups, bool)

@@ -22,8 +22,7 @@ class Rescaling(Layer):
 
     def __init__(self, scale, offset=0.0, **kwargs):
         super().__init__(**kwargs)
-        self.scale = scale
-        self.offset = offset
+        self.scale, self.offset = scale, offset
         self.supports_masking = True
 
     def call(self, inputs):

@@ -80,6 +80,9 @@ class Dropout(Layer):
     [0.0, 2.0]
     """
 
+    rate: float
+    seed_generator: SeedGenerator
+
     def __init__(self, rate, noise_shape=None, seed=None, **kwargs):
         super().__init__(**kwargs)
         _keep_rate(self, "rate", rate, seed)
@@ -96,6 +99,9 @@ class Dropout(Layer):
 
 class _SpatialDropout(Layer):
     """Drops whole channels; the base of the layers for 1, 2 and 3 dimensions."""
+
+    rate: float
+    seed_generator: SeedGenerator
 
     def __init__(self, rank, rate, seed, name, dtype, **kwargs):
         super().__init__(name=name, dtype=dtype, **kwargs)
@@ -208,6 +214,9 @@ class GaussianNoise(Layer):
     [[1.0, 1.0]]
     """
 
+    stddev: float
+    seed_generator: SeedGenerator
+
     def __init__(self, stddev, seed=None, **kwargs):
         super().__init__(**kwargs)
         _keep_rate(self, "stddev", stddev, seed)
@@ -241,6 +250,9 @@ class GaussianDropout(Layer):
     >>> lamina.layers.GaussianDropout(0.1)(np.ones((1, 2))).tolist()
     [[1.0, 1.0]]
     """
+
+    rate: float
+    seed_generator: SeedGenerator
 
     def __init__(self, rate, seed=None, **kwargs):
         super().__init__(**kwargs)
@@ -280,6 +292,9 @@ class AlphaDropout(Layer):
     >>> lamina.layers.AlphaDropout(0.1)(np.ones((1, 2))).tolist()
     [[1.0, 1.0]]
     """
+
+    rate: float
+    seed_generator: SeedGenerator
 
     def __init__(self, rate, noise_shape=None, seed=None, **kwargs):
         super().__init__(**kwargs)

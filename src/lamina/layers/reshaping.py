@@ -98,7 +98,7 @@ class Reshape(Layer):
             return tuple(None if d == -1 else d for d in self.target_shape)
         total = math.prod(sizes)
         rest = None if -1 not in self.target_shape or not known else total // known
-        target = tuple(rest if d == -1 else d for d in self.target_shape)
+        target: tuple = tuple(rest if d == -1 else d for d in self.target_shape)
         if None in target or math.prod(target) != total:
             raise ValueError(
                 f"{described(self)}: the total size must be unchanged. Received: input "

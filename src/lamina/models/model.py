@@ -308,17 +308,10 @@ class Model(Layer):
     # ---- training: thin delegates --------------------------------------------
 
     def compile(
-        self,
-        optimizer="rmsprop",
-        loss=None,
-        loss_weights=None,
-        metrics=None,
-        weighted_metrics=None,
-        run_eagerly=False,
-        steps_per_execution=1,
-        jit_compile="auto",
-        auto_scale_loss=True,
-    ):
+        self, optimizer="rmsprop", loss=None, loss_weights=None, metrics=None,
+        weighted_metrics=None, run_eagerly=False, steps_per_execution=1,
+        jit_compile="auto", auto_scale_loss=True,
+    ):  # fmt: skip
         """Say how to train: what to minimise, by what steps, and what to report.
 
         Args:
@@ -343,24 +336,11 @@ class Model(Layer):
         )  # fmt: skip
 
     def fit(
-        self,
-        x=None,
-        y=None,
-        batch_size=None,
-        epochs=1,
-        verbose="auto",
-        callbacks=None,
-        validation_split=0.0,
-        validation_data=None,
-        shuffle=True,
-        class_weight=None,
-        sample_weight=None,
-        initial_epoch=0,
-        steps_per_epoch=None,
-        validation_steps=None,
-        validation_batch_size=None,
-        validation_freq=1,
-    ):
+        self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None,
+        validation_split=0.0, validation_data=None, shuffle=True, class_weight=None,
+        sample_weight=None, initial_epoch=0, steps_per_epoch=None,
+        validation_steps=None, validation_batch_size=None, validation_freq=1,
+    ):  # fmt: skip
         """Train on data, epoch by epoch, and return the History.
 
         Args:
@@ -400,17 +380,9 @@ class Model(Layer):
         )  # fmt: skip
 
     def evaluate(
-        self,
-        x=None,
-        y=None,
-        batch_size=None,
-        verbose="auto",
-        sample_weight=None,
-        steps=None,
-        callbacks=None,
-        return_dict=False,
-        **kwargs,
-    ):
+        self, x=None, y=None, batch_size=None, verbose="auto", sample_weight=None,
+        steps=None, callbacks=None, return_dict=False, **kwargs,
+    ):  # fmt: skip
         """Return the loss and the metrics on data.
 
         A number, a list (loss first), or with `return_dict` a dict by name.
@@ -479,16 +451,9 @@ class Model(Layer):
         return loop.one_predict_step(self, state, data)
 
     def stateless_compute_loss(
-        self,
-        trainable_variables,
-        non_trainable_variables,
-        metrics_variables,
-        x=None,
-        y=None,
-        y_pred=None,
-        sample_weight=None,
-        training=True,
-    ):
+        self, trainable_variables, non_trainable_variables, metrics_variables, x=None,
+        y=None, y_pred=None, sample_weight=None, training=True,
+    ):  # fmt: skip
         """Return the loss with all state given and returned.
 
         Returns:
@@ -647,14 +612,9 @@ class Model(Layer):
                 warnings.warn(str(error), stacklevel=2)
 
     def summary(
-        self,
-        line_length=None,
-        positions=None,
-        print_fn=None,
-        expand_nested=False,
-        show_trainable=False,
-        layer_range=None,
-    ):
+        self, line_length=None, positions=None, print_fn=None, expand_nested=False,
+        show_trainable=False, layer_range=None,
+    ):  # fmt: skip
         """Print the layers, their shapes and their numbers of parameters.
 
         Args:

@@ -96,7 +96,7 @@ class Weights:
         )
 
     def _scan(self, group, path, depth):
-        from h5py import h5d, h5g, h5l, h5o
+        from h5py import h5d, h5g, h5l, h5o  # pyright: ignore
 
         key = self._identity(h5o.get_info(group))
         if key in self._seen:
@@ -136,7 +136,7 @@ class Weights:
             self._names[path] = name
 
     def _check_dataset(self, dataset, path):
-        from h5py import h5d, h5t
+        from h5py import h5d, h5t  # pyright: ignore
 
         plan = dataset.get_create_plist()
         if plan.get_external_count():
@@ -213,7 +213,7 @@ class Section(collections.abc.Mapping):
 
 def _small_text(owner, name):
     """Return an attribute if it is one short text."""
-    from h5py import h5a, h5t
+    from h5py import h5a, h5t  # pyright: ignore
 
     if not h5a.exists(owner, name):
         return None

@@ -215,8 +215,9 @@ class Compiled:
         """Put the values of terms, without their weights, into running means."""
         trackers = {term.label: term.tracker for term in self.terms}
         for label, value in values.items():
-            if trackers[label] is not None:
-                trackers[label].update_state(value, sample_weight=count)
+            tracker = trackers[label]
+            if tracker is not None:
+                tracker.update_state(value, sample_weight=count)
 
     def update_metrics(self, y, y_pred, sample_weight):
         """Update the metrics with one batch."""

@@ -28,7 +28,7 @@ class Term:
 
     places: Any
     loss: Any
-    weight: float | None
+    weight: Any
     label: str
     tracker: Mean | None = None
 
@@ -106,7 +106,7 @@ def terms_of(told, weights, struct, names) -> list[Term]:
     return terms
 
 
-def _walk(told, weight, node, places, names, where):
+def _walk(told, weight: Any, node, places, names, where):
     """Yield (places, loss, weight) for a structure of losses at a node."""
     if told is None:
         return

@@ -63,16 +63,9 @@ class RNN(Layer):
     """
 
     def __init__(
-        self,
-        cell,
-        return_sequences=False,
-        return_state=False,
-        go_backwards=False,
-        stateful=False,
-        unroll=False,
-        zero_output_for_mask=False,
-        **kwargs,
-    ):
+        self, cell, return_sequences=False, return_state=False, go_backwards=False,
+        stateful=False, unroll=False, zero_output_for_mask=False, **kwargs,
+    ):  # fmt: skip
         super().__init__(**kwargs)
         if isinstance(cell, (list, tuple)):
             cell = StackedRNNCells(cell)
