@@ -328,7 +328,8 @@ class LayerNormalization(Layer):
         x = _wide(inputs)
         _, variance = moments(x, axes, keepdims=True)
         shape = [size if a in axes else 1 for a, size in enumerate(x.shape)]
-        y = x * jax.lax.rsqrt(variance + self.epsilon) * gamma.reshape(shape)
+        y = x * jax.lax.rsqrt(variance + self.epsilon)
+        y = y if gamma is None else y * gamma.reshape(shape)
         return y.astype(inputs.dtype)
 
 
