@@ -62,8 +62,9 @@ class InputLayer(Layer):
             dtype = dtype or input_tensor.dtype
             if standardize_dtype(dtype) != input_tensor.dtype:
                 raise ValueError(
-                    "`input_tensor.dtype` differs from `dtype`. Received: "
-                    f"input_tensor.dtype={input_tensor.dtype}, dtype={dtype}"
+                    "Beside `input_tensor` you cannot provide an incompatible `dtype` "
+                    f"argument. Received: dtype={dtype}, "
+                    f"input_tensor.dtype={input_tensor.dtype}"
                 )
             own = tuple(input_tensor.shape)
             for word, given, has in (
@@ -107,10 +108,7 @@ class InputLayer(Layer):
         self.built = True
 
     def call(self):
-        """Refuse: an input has nothing to compute."""
-        raise NotImplementedError(
-            "An InputLayer is where data comes in; do not call it."
-        )
+        """Return None: an input has nothing to compute."""
 
     @property
     def dtype(self):
