@@ -174,7 +174,7 @@ BAD = [
         "8 in the input",
     ),
     (lambda: layers.Lambda(3), TypeError, "callable"),
-    (lambda: layers.Wrapper(3), ValueError, "`layer` to be a Layer"),
+    (lambda: layers.Wrapper(3), ValueError, "a supported layer type"),
 ]
 
 
