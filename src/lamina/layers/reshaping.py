@@ -134,8 +134,8 @@ class Permute(Layer):
         self.dims = tuple(dims)
         if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
             raise ValueError(
-                "Invalid permutation in `dims`: `Permute` takes each of 1, 2, ... once. "
-                f"Received: dims={self.dims}"
+                "Invalid permutation in `dims`: `Permute` takes each of 1, 2, ... "
+                f"once. Received: dims={self.dims}"
             )
         self.input_spec = InputSpec(ndim=len(self.dims) + 1)
 
