@@ -27,8 +27,8 @@ def check_op(fn, *args, reference=None, gradient=True, tolerance=1e-5, **kwargs)
     """Check that an op means the same in every way that it can be called.
 
     Eager and compiled calls agree; symbolic calls, with a known and an unknown first
-    axis, give the same shape and dtype; the gradient agrees with differences in
-    double precision.
+    axis, give the same shape and dtype; the gradient agrees with differences, in
+    double precision where the op allows it.
 
     Args:
         fn: a function of arrays, under `@op` or built of ops.
@@ -209,10 +209,18 @@ def _check_gradient(name, call, arrays):
                 if jnp.issubdtype(y.dtype, jnp.floating)
             )
 
+        filled = list(arrays)
+        for place, value in zip(floats, start, strict=True):
+            filled[place] = value
+        kinds = {jnp.asarray(y).dtype.name for y in jax.tree.leaves(call(filled))}
+        if not any(kind.startswith(("float", "bfloat")) for kind in kinds):
+            return
+        # Ops that keep to single precision allow only a coarse difference.
+        fine = "float32" not in kinds
+        step, near = (1e-6, 1e-5) if fine else (3e-3, 5e-3)
         way = [random.normal(size=v.shape) for v in start]
         slopes = jax.grad(weighted)(start)
         found = sum(float((s * d).sum()) for s, d in zip(slopes, way, strict=True))
-        step = 1e-6
         ahead, behind = (
             float(
                 weighted([v + sign * step * d for v, d in zip(start, way, strict=True)])
@@ -220,7 +228,7 @@ def _check_gradient(name, call, arrays):
             for sign in (1, -1)
         )
     expected = (ahead - behind) / (2 * step)
-    assert np.isclose(found, expected, rtol=1e-5, atol=1e-6), (
+    assert np.isclose(found, expected, rtol=near, atol=near / 10), (
         f"`{name}`: the gradient along a random direction is {found}, differences of "
         f"the function give {expected}"
     )
