@@ -7,7 +7,6 @@ sides.
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 
 from lamina import metrics as metrics_module
@@ -354,20 +353,3 @@ def _by_shape(y_true, y_pred, binary, sparse, dense):
     if len(true) < len(pred) or (true[-1] == 1 and pred[-1] != 1):
         return sparse
     return dense
-
-
-def sum_of(losses):
-    """Return the sum of all entries of some losses."""
-    return sum(jnp.sum(jnp.asarray(x)) for x in losses)
-
-
-def as_specs(value):
-    """Return the shapes and dtypes of arrays, with rows left unknown."""
-    return structure.map_leaves(
-        lambda a: (
-            None
-            if a is None
-            else jax.ShapeDtypeStruct(a.shape, jax.dtypes.canonicalize_dtype(a.dtype))
-        ),
-        value,
-    )

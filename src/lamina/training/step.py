@@ -14,7 +14,6 @@ from lamina.core import structure
 from lamina.core.context import having
 from lamina.core.variable import binding
 from lamina.data import unpack
-from lamina.training.compiled import sum_of
 
 
 class State(NamedTuple):
@@ -166,7 +165,7 @@ def total_loss(model, y, y_pred, sample_weight):
         parts.append(loss)
     added = model.losses
     if added:
-        parts.append(sum_of(added))
+        parts.append(sum(jnp.sum(jnp.asarray(loss)) for loss in added))
     if not parts:
         raise ValueError(
             "There is no loss to minimise. Give `compile` a `loss`, or call "
