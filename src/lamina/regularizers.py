@@ -160,9 +160,10 @@ class OrthogonalRegularizer(Regularizer):
     def __init__(self, factor=0.01, mode="rows"):
         self.factor = _single(_factor("OrthogonalRegularizer", "factor", factor))
         if mode not in ("rows", "columns"):
+            wanted = '{"rows", "columns"}'
             raise ValueError(
-                "`OrthogonalRegularizer` expected `mode` to be 'rows' or 'columns'. "
-                f"Received: mode={mode!r}"
+                f"Invalid value for argument `mode`. Expected one of {wanted}. "
+                f"Received: mode={mode}"
             )
         self.mode = mode
 
@@ -171,7 +172,7 @@ class OrthogonalRegularizer(Regularizer):
         x = jnp.asarray(inputs)
         if x.ndim != 2:
             raise ValueError(
-                "`OrthogonalRegularizer` expected inputs of rank 2. "
+                "Inputs to OrthogonalRegularizer must have rank 2. "
                 f"Received: inputs.shape={x.shape}"
             )
         if self.mode == "columns":

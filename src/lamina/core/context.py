@@ -23,7 +23,10 @@ class _Context(threading.local):
     numbering: Any = None  # gives numbers to what a config mentions repeatedly
     held: Any = None  # what a config in memory may refer to, see `core.held`
     first_value: Any = None  # stands in for the initializers of Variables
-    remat: Any = None
+    remat: Any = None  # which layers made now forget activations, see `core.remat`
+    again: bool = False  # inside a call that is computed again backward
+    named: bool = False  # whether compiled code says which layer made it
+    passed: dict = {}  # call-context arguments besides `training`, for the calls inside
 
 
 context = _Context()

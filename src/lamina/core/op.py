@@ -16,15 +16,16 @@ from typing import Any
 
 from lamina.core.context import context
 from lamina.core.naming import automatic_name, snake_case
+from lamina.core.operation import Operation
 from lamina.core.settings import image_data_format
-from lamina.core.symbolic import Node, any_symbolic, find_symbolic, infer
+from lamina.core.symbolic import any_symbolic, find_symbolic, infer
 from lamina.core.variable import Variable
 
 # Saved graphs name an op by its class in Keras: (module, class) -> function.
 OPS: dict[tuple, Any] = {}
 
 
-class OpCall:
+class OpCall(Operation):
     """One use of an op in a graph: the function and its settings.
 
     Args:
@@ -34,40 +35,17 @@ class OpCall:
     """
 
     def __init__(self, function, config, name=None):
+        super().__init__(name or automatic_name(snake_case(function.class_name)))
         self.function = function
         self.config = config
-        self.name = name or automatic_name(snake_case(function.class_name))
-        self._inbound_nodes = []
 
-    def __call__(self, *args, **kwargs):
-        """Run the op on arrays, or record it on symbolic tensors."""
-        settings = self.config
-        if any_symbolic(args, kwargs):
-            outputs = infer(self.function.plain, *args, **kwargs, **settings)
-            Node(self, args, kwargs, outputs)
-            return outputs
-        return self.function.plain(*_unwrap(args), **_unwrap(kwargs), **settings)
-
-    @property
-    def input(self):
-        """The symbolic tensors it was called on."""
-        return _one_or_list(self._inbound_nodes[0].input_tensors)
-
-    @property
-    def output(self):
-        """The symbolic tensors it gave."""
-        return _one_or_list(self._inbound_nodes[0].outputs)
+    def call(self, *args, **kwargs):
+        """Run the op on arrays."""
+        return self.function.plain(*_unwrap(args), **_unwrap(kwargs), **self.config)
 
     def get_config(self):
         """Return the settings and the name."""
         return {"name": self.name, **self.config}
-
-    def __repr__(self):
-        return f"<Operation name={self.name}>"
-
-
-def _one_or_list(items):
-    return items[0] if len(items) == 1 else list(items)
 
 
 def _unwrap(x) -> Any:
@@ -80,12 +58,13 @@ def _unwrap(x) -> Any:
     return x
 
 
-def op(function=None, *, config=(), name=None, module=None) -> Any:
+def op(function=None, *, config=(), data=None, name=None, module=None) -> Any:
     """Make a pure function of arrays accept symbolic tensors and Variables.
 
     Args:
         function: the function; its data arguments come first.
         config: the names of the arguments that are settings.
+        data: the names of those that are not, where this is shorter to tell.
         name: the name of the class Keras saves for the op; CamelCase of the
             function's name when None.
         module: the module Keras saves for it; `keras.src.ops.` and the file's
@@ -100,8 +79,11 @@ def op(function=None, *, config=(), name=None, module=None) -> Any:
     (None, 3)
     """
     if function is None:
-        return functools.partial(op, config=config, name=name, module=module)
+        told = {"config": config, "data": data, "name": name, "module": module}
+        return functools.partial(op, **told)
     signature = inspect.signature(function)
+    if data is not None:
+        config = tuple(key for key in signature.parameters if key not in data)
     unknown = set(config) - set(signature.parameters)
     if unknown:
         raise ValueError(

@@ -1,12 +1,13 @@
 """Dtype policies: in what dtype a layer keeps its weights and computes."""
 
+import re
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from lamina.core import settings
-from lamina.core.dtypes import is_float, standardize_dtype
+from lamina.core.dtypes import ALLOWED, is_float, standardize_dtype
 from lamina.core.naming import nearest
 
 _default: dict[str, Any] = {"policy": None}
@@ -97,33 +98,34 @@ class DTypePolicy:
         """Make a policy from `get_config()`."""
         return cls(**config)
 
+    def _kind(self):
+        return DTypePolicy if type(self) is FloatDTypePolicy else type(self)
+
     def __eq__(self, other):
-        if self.__class__ in (DTypePolicy, FloatDTypePolicy):
-            if type(other) not in (DTypePolicy, FloatDTypePolicy):
-                return False
-        elif type(other) is not type(self):
+        if not isinstance(other, DTypePolicy) or self._kind() is not other._kind():
             return False
-        return self._name == other._name
+        return self.get_config() == other.get_config()
 
     def __hash__(self):
-        return hash(self._name)
+        return hash(self.name)
 
     def __repr__(self):
-        return f'<DTypePolicy "{self._name}">'
+        return f'<{self._kind().__name__} "{self._name}">'
 
 
 class FloatDTypePolicy(DTypePolicy):
-    """A policy of one floating point type, or a mixed one."""
-
-    def __repr__(self):
-        return f'<FloatDTypePolicy "{self._name}">'
+    """The same as `DTypePolicy`, under the name that older files have."""
 
 
 class QuantizedDTypePolicy(DTypePolicy):
     """A policy of layers whose kernels are small integers, see `Layer.quantize`.
 
+    Policies for all of Keras' modes can be made, read from files and written to
+    them; a layer can be quantized to int8 only.
+
     Args:
-        mode: the quantization mode; `"int8"`.
+        mode: the quantization mode: `"int8"`, `"int4"`, `"float8"`, `"gptq"` or
+            `"awq"`.
         source_name: the policy of everything else; the default policy when None.
 
     Raises:
@@ -135,28 +137,158 @@ class QuantizedDTypePolicy(DTypePolicy):
     ('int8_from_float32', 'float32')
     """
 
+    # Subclasses whose mode is spelled with numbers: the mode, and for each number
+    # its name with the values that it may have, () for -1 or what is positive.
+    _mode_of_numbers = None
+    _numbers: dict[str, tuple] = {}
+
     def __init__(self, mode, source_name=None):
-        if check_mode(mode) != "int8":
-            raise ValueError(
-                f"Quantization mode {mode!r} is left out. Use mode='int8'."
-            )
+        if source_name is None:
+            default = dtype_policy()
+            source_name = getattr(default, "_source_name", default.name)
+        self._quantization_mode = self._read(mode)
         super().__init__(source_name)
-        if self._compute_dtype == "float16":
+        if mode == "int8" and self._compute_dtype == "float16":
             raise ValueError(
-                "`QuantizedDTypePolicy` does not take float16, in which sums of int8 "
-                "overflow. Use bfloat16 or float32. Received: "
-                f"mode={mode!r}, source_name={source_name!r}"
+                f"Quantization mode {mode!r} doesn't work well with float16, in which "
+                "sums of int8 overflow. Use bfloat16 or float32. Received: "
+                f"source_name={source_name!r}"
             )
-        self._source_name = self._name
-        self._quantization_mode = mode
-        self._name = f"{mode}_from_{self._source_name}"
+        self._source_name = source_name
+        self._name = f"{mode}_from_{source_name}"
+
+    def _read(self, mode):
+        """Return the mode without its numbers; they become attributes."""
+        if self._mode_of_numbers is None:
+            return check_mode(mode)
+        cls = type(self).__name__
+        given, *texts = str(mode).split("/")
+        form = "/".join([self._mode_of_numbers, *(f"<{n}>" for n in self._numbers)])
+        integers = all(re.fullmatch(r"[+-]?\d+", t) for t in texts)
+        known = given == self._mode_of_numbers and len(texts) == len(self._numbers)
+        if not (known and integers):
+            raise ValueError(
+                f"Invalid mode for `{cls}`. Expected '{form}' with integers. "
+                f"Received: mode={mode!r}"
+            )
+        for (name, allowed), text in zip(self._numbers.items(), texts, strict=True):
+            number = int(text)
+            if allowed and number not in allowed:
+                bits = ", ".join(f"{n}-bit" for n in allowed)
+                raise ValueError(
+                    f"Invalid {name} in mode: `{cls}` only supports {bits} weights. "
+                    f"Received: mode={mode!r}"
+                )
+            if not allowed and number != -1 and number < 1:
+                raise ValueError(
+                    f"Invalid {name} in mode: `{cls}` expected -1, for all inputs of "
+                    f"an output, or a positive integer. Received: mode={mode!r}"
+                )
+            setattr(self, name, number)
+        self.mode = given
+        return given
 
     def get_config(self) -> dict:
         """Return the constructor's arguments."""
-        return {"mode": self._quantization_mode, "source_name": self._source_name}
+        mode = self._name.partition("_from_")[0]
+        return {"mode": mode, "source_name": self._source_name}
 
-    def __repr__(self):
-        return f'<QuantizedDTypePolicy "{self._name}">'
+
+class QuantizedFloat8DTypePolicy(QuantizedDTypePolicy):
+    """A policy that describes training in float8; layers refuse it.
+
+    Args:
+        mode: `"float8"`.
+        source_name: the policy of everything else; the default policy when None.
+        amax_history_length: the number of steps whose largest magnitudes give the
+            scale.
+
+    Raises:
+        TypeError: `amax_history_length` is no integer.
+
+    >>> import lamina
+    >>> lamina.dtype_policies.get("float8_from_float32").amax_history_length
+    1024
+    """
+
+    default_amax_history_length = 1024
+
+    def __init__(self, mode, source_name=None, amax_history_length=1024):
+        super().__init__(mode, source_name)
+        if not isinstance(amax_history_length, int):
+            raise TypeError(
+                "`amax_history_length` must be an integer. Received: "
+                f"amax_history_length={amax_history_length!r}"
+            )
+        self._amax_history_length = amax_history_length
+
+    @property
+    def amax_history_length(self) -> int:
+        """The number of steps whose largest magnitudes give the scale."""
+        return self._amax_history_length
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments."""
+        length = self.amax_history_length
+        return {**super().get_config(), "amax_history_length": length}
+
+
+class Int4DTypePolicy(QuantizedDTypePolicy):
+    """A policy that describes kernels of 4 bits; layers refuse it.
+
+    Args:
+        mode: `"int4/<block_size>"`; a block of inputs shares a scale, -1 for all.
+        source_name: the policy of everything else; the default policy when None.
+
+    Raises:
+        ValueError: `mode` is not of that form.
+
+    >>> import lamina
+    >>> lamina.dtype_policies.Int4DTypePolicy("int4/64", "float32").block_size
+    64
+    """
+
+    _mode_of_numbers = "int4"
+    _numbers = {"block_size": ()}
+
+
+class GPTQDTypePolicy(QuantizedDTypePolicy):
+    """A policy that describes kernels quantized by GPTQ; layers refuse it.
+
+    Args:
+        mode: `"gptq/<weight_bits>/<group_size>"`, with 2, 3, 4 or 8 bits; a group
+            of inputs shares a scale, -1 for all.
+        source_name: the policy of everything else; the default policy when None.
+
+    Raises:
+        ValueError: `mode` is not of that form.
+
+    >>> import lamina
+    >>> lamina.dtype_policies.GPTQDTypePolicy("gptq/3/128", "float32").weight_bits
+    3
+    """
+
+    _mode_of_numbers = "gptq"
+    _numbers = {"weight_bits": (2, 3, 4, 8), "group_size": ()}
+
+
+class AWQDTypePolicy(QuantizedDTypePolicy):
+    """A policy that describes kernels quantized by AWQ; layers refuse it.
+
+    Args:
+        mode: `"awq/4/<group_size>"`; a group of inputs shares a scale, -1 for all.
+        source_name: the policy of everything else; the default policy when None.
+
+    Raises:
+        ValueError: `mode` is not of that form.
+
+    >>> import lamina
+    >>> lamina.dtype_policies.AWQDTypePolicy("awq/4/-1", "float32").group_size
+    -1
+    """
+
+    _mode_of_numbers = "awq"
+    _numbers = {"weight_bits": (4,), "group_size": ()}
 
 
 def check_mode(mode) -> str:
@@ -190,7 +322,15 @@ def set_dtype_policy(policy) -> None:
 
     Args:
         policy: a `DTypePolicy`, a name or a config.
+
+    Raises:
+        ValueError: `policy` is nothing of that kind.
     """
+    if not isinstance(policy, (str, dict, DTypePolicy)):
+        raise ValueError(
+            "Invalid `policy` argument. Expected a policy or a name, such as "
+            f"'mixed_float16'. Received: policy={policy} (of type {type(policy)})"
+        )
     _default["policy"] = get_policy(policy)
 
 
@@ -207,7 +347,12 @@ def get_policy(identifier) -> DTypePolicy:
     if isinstance(identifier, str):
         mode, quantized, source = identifier.partition("_from_")
         if quantized and mode.partition("/")[0] in QUANTIZATION_MODES:
-            return QuantizedDTypePolicy(mode.partition("/")[0], source)
+            return _quantized_class(mode)(mode, source)
+        if identifier.startswith(QUANTIZATION_MODES) and identifier not in ALLOWED:
+            raise ValueError(
+                "Cannot convert `policy` into a valid pair of a mode and a source, "
+                f"such as 'int8_from_float32'. Received: policy={identifier}"
+            )
         return DTypePolicy(identifier)
     try:
         return DTypePolicy(standardize_dtype(identifier))
@@ -216,6 +361,17 @@ def get_policy(identifier) -> DTypePolicy:
             "Cannot interpret `dtype` argument. Expected a string or an instance of "
             f"DTypePolicy. Received: dtype={identifier}"
         ) from None
+
+
+def _quantized_class(mode):
+    kind, numbers, _ = mode.partition("/")
+    if kind == "float8":
+        return QuantizedFloat8DTypePolicy
+    for cls in (Int4DTypePolicy, GPTQDTypePolicy, AWQDTypePolicy):
+        # "int4" alone is a policy too; the other two cannot do without numbers.
+        if kind == cls._mode_of_numbers and (numbers or kind != "int4"):
+            return cls
+    return QuantizedDTypePolicy
 
 
 def forget_policy() -> None:

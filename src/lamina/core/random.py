@@ -66,14 +66,14 @@ class SeedGenerator:
 
     def __init__(self, seed=None, name=None, **kwargs):
         if kwargs:
-            raise ValueError(f"`SeedGenerator` got unknown arguments: {sorted(kwargs)}")
+            raise ValueError(f"Unrecognized keyword arguments: {sorted(kwargs)}")
         self.name = name or automatic_name("seed_generator")
         self._initial_seed = seed
         if seed is None:
             seed = make_default_seed()
         if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
             raise ValueError(
-                "`SeedGenerator` expected `seed` to be an integer. "
+                "Argument `seed` must be an integer. "
                 f"Received: seed={seed!r} (of type {type(seed).__name__})"
             )
         self.seed = int(seed)

@@ -86,7 +86,7 @@ def standardize_data_format(data_format: str | None) -> str:
     if lowered not in _FORMATS:
         raise ValueError(
             "The `data_format` argument must be one of 'channels_first', "
-            f"'channels_last'. Received: data_format={data_format}"
+            f"'channels_last'. Received: data_format={data_format!r}"
         )
     return lowered
 

@@ -46,6 +46,6 @@ def same_shape(a, b) -> bool:
     )
 
 
-def is_nested(x) -> bool:
-    """Tell whether `x` is a container rather than a leaf."""
-    return isinstance(x, (list, tuple, dict))
+def is_nested(structure) -> bool:
+    """Tell whether `structure` is a container rather than a leaf."""
+    return isinstance(structure, (list, tuple, dict))

@@ -19,7 +19,7 @@ import numpy as np
 from jax.core import Tracer
 
 from lamina.core import registry
-from lamina.core.context import context, current_path
+from lamina.core.context import context, current_path, having
 from lamina.core.dtypes import is_float, standardize_dtype
 from lamina.core.naming import automatic_name
 
@@ -91,6 +91,49 @@ def pure(fn, variables):
         return result, bound.current()
 
     return explicit
+
+
+def value_and_grad(fn, variables):
+    """Return a function that gives what `fn` returns and its gradients.
+
+    Whatever else `fn` assigns, such as the moving averages of a normalization or the
+    seeds of a dropout, is assigned when it returns. Works inside a `train_step` and
+    outside of compiled code alike.
+
+    Args:
+        fn: a function that returns a scalar, or a tuple that begins with one.
+        variables: the float Variables to differentiate for.
+
+    Returns:
+        A function of `fn`'s arguments: `(result, gradients)`, the gradients in the
+        order of `variables`.
+
+    >>> import lamina
+    >>> w = lamina.Variable(3.0)
+    >>> value, (slope,) = lamina.value_and_grad(lambda x: x * w * w, [w])(2.0)
+    >>> float(value), float(slope)
+    (18.0, 12.0)
+    """
+    variables = tuple(variables)
+    assigned: list[Variable] = []
+
+    def explicit(values, args, kwargs):
+        with binding(variables, values, open=True) as frame, having(losses=[]):
+            result = fn(*args, **kwargs)
+        given = dict(zip(variables, values, strict=True))
+        assigned[:] = [v for v, a in frame.values.items() if a is not given.get(v)]
+        loss = result[0] if isinstance(result, tuple) else result
+        return jnp.asarray(loss), (result, [frame.values[v] for v in assigned])
+
+    def run(*args, **kwargs):
+        values = tuple(v.raw_value for v in variables)
+        slope = jax.value_and_grad(explicit, has_aux=True)
+        (_, (result, new)), gradients = slope(values, args, kwargs)
+        for variable, value in zip(assigned, new, strict=True):
+            variable.assign(value)
+        return result, gradients
+
+    return run
 
 
 class Variable:

@@ -252,7 +252,7 @@ class VarianceScaling(_Random):
         name = type(self).__name__
         if scale <= 0.0:
             raise ValueError(
-                f"`{name}` expected `scale` to be positive. Received: scale={scale}"
+                f"Argument `scale` must be positive float. Received: scale={scale}"
             )
         if mode not in ("fan_in", "fan_out", "fan_avg"):
             raise ValueError(
@@ -264,8 +264,8 @@ class VarianceScaling(_Random):
             distribution = "truncated_normal"
         if distribution not in ("uniform", "truncated_normal", "untruncated_normal"):
             raise ValueError(
-                f"`{name}` expected `distribution` to be 'uniform', 'truncated_normal' "
-                f"or 'untruncated_normal'. Received: distribution={distribution!r}"
+                f"Invalid `distribution` argument: {distribution!r}. Use 'uniform', "
+                "'truncated_normal' or 'untruncated_normal'."
             )
         self.scale, self.mode, self.distribution = scale, mode, distribution
         self.input_axes, self.output_axes = input_axes, output_axes

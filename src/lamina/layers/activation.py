@@ -4,20 +4,20 @@ import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
 from lamina import activations
+from lamina.core.checks import axes_argument, axis_within, described, number
+from lamina.core.input_spec import InputSpec
 from lamina.layers import weights
-from lamina.layers.checks import axis_within, described
-from lamina.layers.input_spec import InputSpec
 from lamina.layers.layer import Layer
 
 
-def _number_at_least_zero(layer, name, value, optional=False):
+def _number_at_least_zero(layer, name, value, optional=False, what=None):
     if (value is None and optional) or (
         isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
     ):
         return value
     word = "a negative value" if optional else "None or a negative value"
     raise ValueError(
-        f"{name} of a {type(layer).__name__} layer cannot be {word}. "
+        f"{what or f'{name} of a {type(layer).__name__} layer'} cannot be {word}. "
         f"Received: {name}={value!r}"
     )
 
@@ -35,11 +35,10 @@ class Activation(Layer):
 
     def __init__(self, activation, **kwargs):
         super().__init__(**kwargs)
-        self.activation = activations.get(activation)
+        self.activation = weights.resolved(self, "activation", activation)
         self.supports_masking = True
 
     def call(self, inputs):
-        """Return `activation(inputs)`."""
         return self.activation(inputs)
 
 
@@ -72,7 +71,6 @@ class ReLU(Layer):
         self.supports_masking = True
 
     def call(self, inputs):
-        """Return the rectified inputs."""
         return activations.relu(
             inputs, self.negative_slope, self.max_value, self.threshold
         )
@@ -95,11 +93,13 @@ class LeakyReLU(Layer):
     def __init__(self, negative_slope=0.3, **kwargs):
         slope = kwargs.pop("alpha", negative_slope)
         super().__init__(**kwargs)
-        self.negative_slope = _number_at_least_zero(self, "negative_slope", slope)
+        self.negative_slope = _number_at_least_zero(
+            self, "negative_slope", slope,
+            what="The negative_slope value of a Leaky ReLU layer",
+        )  # fmt: skip
         self.supports_masking = True
 
     def call(self, inputs):
-        """Return the inputs, the negative ones scaled."""
         return activations.leaky_relu(inputs, self.negative_slope)
 
 
@@ -136,11 +136,12 @@ class PReLU(Layer):
         )  # fmt: skip
         if shared_axes is not None and not isinstance(shared_axes, (list, tuple)):
             shared_axes = [shared_axes]
-        self.shared_axes = None if shared_axes is None else list(shared_axes)
+        if shared_axes is not None:
+            shared_axes = list(axes_argument("PReLU", shared_axes, "shared_axes"))
+        self.shared_axes = shared_axes
         self.supports_masking = True
 
     def build(self, input_shape):
-        """Make `alpha`."""
         shape = list(input_shape)
         for axis in self.shared_axes or ():
             shape[axis_within(described(self), axis, len(shape))] = 1
@@ -159,7 +160,6 @@ class PReLU(Layer):
         )
 
     def call(self, inputs):
-        """Return the inputs, the negative ones scaled by `alpha`."""
         return jnp.maximum(inputs, 0) + self.alpha.value * jnp.minimum(inputs, 0)
 
 
@@ -179,11 +179,10 @@ class ELU(Layer):
 
     def __init__(self, alpha=1.0, **kwargs):
         super().__init__(**kwargs)
-        self.alpha = alpha
+        self.alpha = number("ELU", "alpha", alpha)
         self.supports_masking = True
 
     def call(self, inputs):
-        """Return the exponential linear function of the inputs."""
         return activations.elu(inputs, self.alpha)
 
 
@@ -200,6 +199,7 @@ class Softmax(Layer):
 
     def __init__(self, axis=-1, **kwargs):
         super().__init__(**kwargs)
+        axes_argument("Softmax", axis)
         self.axis = axis
         self.supports_masking = True
 

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from lamina.core import settings, structure
+from lamina.core.checks import described, fraction, one_of, positive_int
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.random import SeedGenerator
 from lamina.kernels import dropout as drop
-from lamina.layers.checks import fraction, one_of, positive_int
 from lamina.layers.einsum import EinsumDense
 from lamina.layers.layer import Layer
 from lamina.layers.regularization import Dropout
@@ -67,8 +67,8 @@ class _HeadAttention(Layer):
                 f"Received: sliding_window={window!r}"
             )
         self.sliding_window = window
-        self.flash_attention = flash or settings.get("flash_attention")
-        if self.flash_attention and dropout:
+        self._flash_attention = flash or settings.get("flash_attention")
+        if self._flash_attention and dropout:
             raise ValueError(
                 "Dropout is not supported when flash attention is enabled. Please set "
                 f"dropout to 0.0 to use flash attention. Received: dropout={dropout}"
@@ -151,23 +151,18 @@ class _HeadAttention(Layer):
                 set_mask(x, mask)
 
     def _check_scores(self, wanted):
-        if self.flash_attention and wanted:
+        if self._flash_attention and wanted:
             raise ValueError(
                 "Returning attention scores is not supported when flash attention is "
                 "enabled. Please disable flash attention to access attention scores."
             )
 
     def compute_mask(self, query, previous_mask):
-        """Return the mask of the query, for the output alone."""
         if structure.is_nested(previous_mask):
             return previous_mask[0]
         return previous_mask
 
-    def get_config(self):
-        """Return the constructor's arguments."""
-        config = config_with_activity(self)
-        config.pop("flash_attention")
-        return config
+    get_config = config_with_activity  # pyright: ignore
 
 
 def _fresh(initializer):
@@ -182,6 +177,23 @@ def _scores(query, key, scale):
     dtype = jnp.promote_types(query.dtype, jnp.float32)
     return scale * jnp.einsum(
         "...qnh,...knh->...nqk", query, key, preferred_element_type=dtype
+    )
+
+
+def _flash(layer, query, key, value, mask, causal=False):
+    """Attend to `(batch, keys, heads, size)` by cuDNN's kernel."""
+    if jax.default_backend() != "gpu":
+        raise RuntimeError(
+            f"{described(layer)} was made with `flash_attention=True`, but JAX has "
+            "flash attention on GPUs with cuDNN alone. It runs on "
+            f"{jax.default_backend()!r} here. Leave out `flash_attention`, which gives "
+            "the same numbers everywhere."
+        )
+    if mask is not None:
+        lead, last = mask.shape[:-2], mask.shape[-2:]
+        mask = mask.reshape(*lead, *(1,) * (4 - mask.ndim), *last).astype(bool)
+    return jax.nn.dot_product_attention(
+        query, key, value, mask=mask, is_causal=causal, implementation="cudnn"
     )
 
 
@@ -219,7 +231,8 @@ class MultiHeadAttention(_HeadAttention):
         attention_axes: the axes that attention goes over; all between the batch and
             the features when None.
         sliding_window: attend only to keys less than so many places away.
-        flash_attention: accepted for compatibility; the result does not depend on it.
+        flash_attention: True insists on cuDNN's kernel, which needs a GPU and half
+            types; otherwise XLA compiles the formula.
         kernel_initializer: the first values of the kernels.
         bias_initializer: the first values of the biases.
         kernel_regularizer: a penalty on the kernels.
@@ -246,6 +259,7 @@ class MultiHeadAttention(_HeadAttention):
 
     Raises:
         ValueError: an argument out of its range, or value and key that do not fit.
+        RuntimeError: `flash_attention=True` without a GPU.
 
     Source: Vaswani et al., 2017, "Attention is all you need".
 
@@ -254,6 +268,14 @@ class MultiHeadAttention(_HeadAttention):
     >>> layer(np.ones((1, 5, 8)), np.ones((1, 6, 8))).shape
     (1, 5, 8)
     """
+
+    # Known to the class, for tools that list what a layer has.
+    num_heads: Any = None
+    key_dim: Any = None
+    value_dim: Any = None
+    dropout: Any = None
+    use_bias: Any = None
+    attention_axes: Any = None
 
     def __init__(
         self, num_heads, key_dim, value_dim=None, dropout=0.0, use_bias=True,
@@ -283,7 +305,6 @@ class MultiHeadAttention(_HeadAttention):
         """Leave the penalty to the projections, which have it each for itself."""
 
     def build(self, query_shape, value_shape, key_shape=None):
-        """Make the projections of query, key, value and output."""
         key_shape = value_shape if key_shape is None else key_shape
         _check_keys(self, value_shape, key_shape)
         rank = len(query_shape)
@@ -318,7 +339,6 @@ class MultiHeadAttention(_HeadAttention):
         attention_mask=None, return_attention_scores=False, training=None,
         use_causal_mask=False,
     ):  # fmt: skip
-        """Return the output, and the attention weights when asked."""
         self._check_scores(return_attention_scores)
         key = value if key is None else key
         mask = self._mask(
@@ -342,12 +362,14 @@ class MultiHeadAttention(_HeadAttention):
             The heads' results, of the query's shape but for the last axis, and the
             attention weights.
         """
+        mask = attention_mask
+        if self._flash_attention and query.ndim == 4:
+            return _flash(self, query, key, value, mask, use_causal_mask), None
         axes = self.attention_axes
         query, queries, back = _to_the_end(query, axes)
         key, keys, _ = _to_the_end(key, axes)
         value, _, _ = _to_the_end(value, axes)
         scores = _scores(query, key, 1 / math.sqrt(self.key_dim))
-        mask = attention_mask
         if use_causal_mask:
             causal = causal_mask(*scores.shape[-2:])
             mask = causal if mask is None else jnp.asarray(mask).astype(bool) & causal
@@ -450,7 +472,8 @@ class GroupedQueryAttention(_HeadAttention):
         dropout: the share of attention weights dropped in training, from 0 to 1.
         use_bias: whether the projections have biases.
         sliding_window: attend only to keys less than so many places away.
-        flash_attention: accepted for compatibility; the result does not depend on it.
+        flash_attention: True insists on cuDNN's kernel, which needs a GPU and half
+            types; otherwise XLA compiles the formula.
         kernel_initializer: the first values of the kernels.
         bias_initializer: the first values of the biases.
         kernel_regularizer: a penalty on the kernels.
@@ -464,6 +487,7 @@ class GroupedQueryAttention(_HeadAttention):
 
     Raises:
         ValueError: an argument out of its range.
+        RuntimeError: `flash_attention=True` without a GPU.
 
     Source: Ainslie et al., 2023, "GQA: training generalized multi-query transformer
     models from multi-head checkpoints".
@@ -505,7 +529,6 @@ class GroupedQueryAttention(_HeadAttention):
         )  # fmt: skip
 
     def build(self, query_shape, value_shape, key_shape=None):
-        """Make the projections of query, key, value and output."""
         key_shape = value_shape if key_shape is None else key_shape
         _check_keys(self, value_shape, key_shape)
         wide = (self.num_query_heads, self.head_dim)
@@ -527,7 +550,6 @@ class GroupedQueryAttention(_HeadAttention):
         attention_mask=None, return_attention_scores=False, training=None,
         use_causal_mask=False,
     ):  # fmt: skip
-        """Return the output, and the attention weights when asked."""
         self._check_scores(return_attention_scores)
         key = value if key is None else key
         mask = self._mask(
@@ -535,6 +557,9 @@ class GroupedQueryAttention(_HeadAttention):
             attention_mask, use_causal_mask,
         )  # fmt: skip
         gate, query, key, value = self._project(query, key, value)
+        if self._flash_attention:
+            output = _flash(self, query, key, value, mask)
+            return self._output_dense(output if gate is None else output * gate)
         group = self.num_query_heads // self.num_key_value_heads
         key, value = (jnp.repeat(x, group, axis=2) for x in (key, value))
         scores = _scores(query, key, 1 / math.sqrt(self.head_dim))
@@ -595,7 +620,6 @@ class Attention(Layer):
         self.supports_masking = True
 
     def build(self, input_shape):
-        """Make the scale, and the weight of the scores, where there is one."""
         self._check(input_shape)
         self.scale = None
         self.concat_score_weight: Any = None
@@ -614,7 +638,6 @@ class Attention(Layer):
         return_attention_scores=False,
         use_causal_mask=False,
     ):
-        """Return the output, and the attention weights when asked."""
         self._check(inputs, mask)
         query, value = inputs[:2]
         key = inputs[2] if len(inputs) == 3 else value
@@ -652,7 +675,6 @@ class Attention(Layer):
         return causal if v_mask is None else jnp.expand_dims(v_mask, -2) & causal
 
     def compute_mask(self, inputs, mask=None):
-        """Return the mask of the query."""
         self._check(inputs, mask)
         return None if mask is None else mask[0]
 
@@ -702,7 +724,6 @@ class AdditiveAttention(Attention):
         super().__init__(use_scale=use_scale, dropout=dropout, **kwargs)
 
     def build(self, input_shape):
-        """Make the scale."""
         self._check(input_shape)
         self.scale = None
         if self.use_scale:
@@ -719,7 +740,6 @@ class AdditiveAttention(Attention):
         return (scale * sums).sum(-1)
 
     def get_config(self):
-        """Return the constructor's arguments."""
         config = super().get_config()
         config.pop("score_mode")
         return config

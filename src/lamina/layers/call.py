@@ -11,6 +11,7 @@ from lamina.core import structure
 from lamina.core.dtypes import is_float
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.policy import cast_symbolic
+from lamina.core.sparse import refuse_sparse
 from lamina.core.variable import Variable
 
 
@@ -79,10 +80,12 @@ class Arguments:
         self.layer = layer
         self.takes = takes = signature_of(layer.call)
         self.training = kwargs.get("training")
+        registered = layer._call_context_args
+        self.passed = {k: kwargs[k] for k in registered[1:] if k in kwargs}
         kwargs = {
             k: v
             for k, v in kwargs.items()
-            if k not in ("training", "mask") or takes.takes(k)
+            if (k not in registered and k not in ("training", "mask")) or takes.takes(k)
         }
         if not takes.training:
             kwargs.pop("training", None)
@@ -117,6 +120,7 @@ class Arguments:
         return self._leaf(value)
 
     def _refuse(self, value):
+        refuse_sparse(value)
         raise ValueError(
             "Only input tensors may be passed as positional arguments to layer "
             f"{self.layer.name!r} ({type(self.layer).__name__}). Received: {value!r} "
@@ -125,7 +129,8 @@ class Arguments:
         )
 
     def _leaf(self, x):
-        if isinstance(x, np.ndarray) and x.dtype.kind in "OSU":
+        host = self.layer._takes_text  # NumPy arrays, also numbers, stay what they are
+        if isinstance(x, np.ndarray) and (host or x.dtype.kind in "OSU"):
             return self._text(x)
         if not is_tensor(x) and not hasattr(x, "__array__"):
             return x
@@ -160,16 +165,18 @@ class Arguments:
         )
 
     def _text(self, x):
-        if self.layer._takes_text:
+        inner = self.layer._flatten_layers()
+        if self.layer._takes_text or any(layer._takes_text for layer in inner):
             return x
+        words = x.dtype.kind in "SU" or isinstance(next(x.flat, None), (str, bytes))
         raise ValueError(
             f"Layer {self.layer.name!r} ({type(self.layer).__name__}) takes numbers. "
-            f"Received: an array of {'text' if x.dtype.kind in 'SU' else 'objects'} "
+            f"Received: an array of {'text' if words else 'objects'} "
             f"with dtype={x.dtype}, shape={x.shape}. "
             + (
                 "Turn words into integers first, for instance with "
-                "`lamina.layers.StringLookup` or `TextVectorization`."
-                if x.dtype.kind in "SU"
+                "`lamina.layers.StringLookup` or `TextVectorization`, on the data."
+                if words
                 else "An array of objects is mostly a list of rows of different "
                 "lengths: pad them (`lamina.utils.pad_sequences`) or use "
                 "`numpy.stack`, so that the dtype is a number."
@@ -219,6 +226,15 @@ class Arguments:
             for name, value in self.tensors.items()
         }
 
+    @property
+    def mask_shapes(self) -> dict:
+        """The shapes of the masks that were passed, named alike."""
+        return {
+            f"{name}_shape": plain_shape(value)
+            for name, value in self.by_name.items()
+            if is_mask(name) and is_tensor(value)
+        }
+
     def set(self, name, value):
         """Pass `value` under `name`, in place where the caller gave it."""
         position = self.takes.names.index(name) if name in self.takes.names else None
@@ -249,6 +265,18 @@ class Arguments:
         if self.takes.training and value is not None:
             self.set("training", value)
         self.training = value
+
+    def take_passed(self, outer) -> dict:
+        """Decide the other call-context arguments; return those for the calls inside.
+
+        What the caller passes comes before what an outer call was passed.
+        """
+        for name in self.layer._call_context_args[1:]:
+            if name in self.passed:
+                outer = {**outer, name: self.passed[name]}
+            elif name in outer and name in self.takes.names:
+                self.set(name, outer[name])
+        return outer
 
 
 def masks_of(value):

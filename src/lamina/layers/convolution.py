@@ -6,16 +6,16 @@ there are. The arithmetic is in `lamina.kernels`.
 
 import jax.numpy as jnp
 
-from lamina import activations
+from lamina.core.checks import described, int_tuple, one_of, positive_int
+from lamina.core.input_spec import InputSpec
 from lamina.core.settings import standardize_data_format
 from lamina.kernels import conv, conv_transpose, depthwise_conv
 from lamina.layers import weights
-from lamina.layers.checks import described, int_tuple, one_of, positive_int
-from lamina.layers.input_spec import InputSpec
 from lamina.layers.layer import Layer
+from lamina.layers.lora import Adaptable, replaceable
 
 
-def _keep_window(layer, kernel_size, strides, padding, data_format, dilation_rate):
+def keep_window(layer, kernel_size, strides, padding, data_format, dilation_rate):
     """Check and store what every kind of convolution takes."""
     owner, rank = type(layer).__name__, layer.rank
     layer.kernel_size = int_tuple(owner, "kernel_size", kernel_size, rank)
@@ -26,11 +26,12 @@ def _keep_window(layer, kernel_size, strides, padding, data_format, dilation_rat
     layer.input_spec = InputSpec(ndim=rank + 2)
 
 
-def _refuse_strided_dilation(layer):
+def refuse_strided_dilation(layer):
+    """Raise where both strides and dilation are above 1."""
     if max(layer.strides) > 1 and max(layer.dilation_rate) > 1:
         raise ValueError(
-            f"`{type(layer).__name__}` takes `strides > 1` or `dilation_rate > 1`, not "
-            f"both. Received: strides={layer.strides}, "
+            f"`{type(layer).__name__}`: Specifying `strides > 1` is not compatible "
+            f"with `dilation_rate > 1`. Received: strides={layer.strides}, "
             f"dilation_rate={layer.dilation_rate}. Leave one of them at 1."
         )
 
@@ -62,8 +63,9 @@ def _check_size(layer, inputs):
         if isinstance(size, int) and size < extent:
             raise ValueError(
                 f"{described(layer)} has a window of {extent} cells, more than the "
-                f"{size} of its input, so its output would be empty. Received: input "
-                f"shape {tuple(inputs.shape)}, kernel_size={layer.kernel_size}, "
+                f"{size} of its input: Computed output size would be zero or negative. "
+                f"Received: input shape {tuple(inputs.shape)}, "
+                f"kernel_size={layer.kernel_size}, "
                 f"dilation_rate={layer.dilation_rate}, "
                 f"data_format={layer.data_format!r}. Use padding='same', a smaller "
                 "kernel, or fewer layers that shrink the input before it."
@@ -79,7 +81,39 @@ def _finished(layer, y):
     return layer.activation(y) if layer.activation is not None else y
 
 
-class Conv(Layer):
+class Windowed(Layer):
+    """What every kind of convolution has: a window that moves over the input."""
+
+    rank = 2
+    _paddings: tuple[str, ...] = ("valid", "same")
+    kernel_size: tuple
+    strides: tuple
+    dilation_rate: tuple
+    padding: str
+    data_format: str
+    use_bias: bool
+
+    def _keep(self, given):
+        """Check and store the arguments that a constructor was given, by name."""
+        owner = type(self).__name__
+        for name in ("filters", "depth_multiplier", "groups"):
+            if name in given:
+                setattr(self, name, positive_int(owner, name, given[name]))
+        keep_window(
+            self, given["kernel_size"], given["strides"], given["padding"],
+            given["data_format"], given["dilation_rate"],
+        )  # fmt: skip
+        self.use_bias = given["use_bias"]
+        weights.keep(self, **{k: v for k, v in given.items() if k.endswith(_OBJECTS)})
+
+    def get_config(self):
+        return weights.with_activity(self, super().get_config())
+
+
+_OBJECTS = ("activation", "_initializer", "_regularizer", "_constraint")
+
+
+class Conv(Windowed, Adaptable):
     """Slides a window over the input and takes weighted sums of what it sees.
 
     `y[p, o] = activation(sum over t, c of x[p * strides + t * dilation_rate, c] *
@@ -109,6 +143,8 @@ class Conv(Layer):
         activity_regularizer: a penalty on the output.
         kernel_constraint: what the kernel is projected with after each step.
         bias_constraint: likewise for the bias.
+        lora_rank: the rank of LoRA, see `enable_lora`; None trains the whole kernel.
+        lora_alpha: the weight of LoRA; `lora_rank` when None.
 
     Raises:
         ValueError: a size is not positive, the padding is unknown, both strides
@@ -116,48 +152,31 @@ class Conv(Layer):
             or the window is larger than the input.
     """
 
-    rank = 2
-    _paddings = ("valid", "same")
-    get_config = weights.config_with_activity  # pyright: ignore
-
-    kernel_size: tuple
-    strides: tuple
-    dilation_rate: tuple
-    padding: str
-    data_format: str
+    _quantized = ()
+    quantize = Layer.quantize
+    kernel = replaceable("kernel")
+    filters: int
+    groups: int
 
     def __init__(
         self, filters, kernel_size, strides=1, padding="valid", data_format=None,
         dilation_rate=1, groups=1, activation=None, use_bias=True,
         kernel_initializer="glorot_uniform", bias_initializer="zeros",
         kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
-        kernel_constraint=None, bias_constraint=None, **kwargs,
+        kernel_constraint=None, bias_constraint=None, lora_rank=None, lora_alpha=None,
+        **kwargs,
     ):  # fmt: skip
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        owner = type(self).__name__
-        self.filters = positive_int(owner, "filters", filters)
-        self.groups = positive_int(owner, "groups", groups)
-        _keep_window(self, kernel_size, strides, padding, data_format, dilation_rate)
-        _refuse_strided_dilation(self)
+        self._keep(locals())
+        refuse_strided_dilation(self)
+        self._take_variants(lora_rank, lora_alpha, None)
         if filters % groups:
             raise ValueError(
-                f"`{owner}` expected `groups` to divide `filters`. "
+                f"`{type(self).__name__}` expected `groups` to divide `filters`. "
                 f"Received: filters={filters}, groups={groups}"
             )
-        self.activation = activations.get(activation)
-        self.use_bias = use_bias
-        weights.keep(
-            self,
-            kernel_initializer=kernel_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            bias_constraint=bias_constraint,
-        )
 
     def build(self, input_shape):
-        """Make the kernel, and the bias if there is one."""
         channels = _channels(self, input_shape)
         if channels % self.groups:
             raise ValueError(
@@ -170,7 +189,6 @@ class Conv(Layer):
         self.bias = weights.make(self, "bias", shape[-1:]) if self.use_bias else None
 
     def call(self, inputs):
-        """Return the convolved inputs."""
         _check_size(self, inputs)
         return _finished(self, self.convolution_op(inputs, self.kernel.value))
 
@@ -227,7 +245,7 @@ class Conv3D(Conv):
     rank = 3
 
 
-class ConvTranspose(Layer):
+class ConvTranspose(Windowed):
     """Spreads every value of the input over a window: a convolution's gradient.
 
     The base of `Conv1DTranspose`, `Conv2DTranspose` and `Conv3DTranspose`. An axis
@@ -260,15 +278,7 @@ class ConvTranspose(Layer):
             and dilation are above 1, or `output_padding` is not below `strides`.
     """
 
-    rank = 2
-    _paddings = ("valid", "same")
-    get_config = weights.config_with_activity  # pyright: ignore
-
-    kernel_size: tuple
-    strides: tuple
-    dilation_rate: tuple
-    padding: str
-    data_format: str
+    filters: int
 
     def __init__(
         self, filters, kernel_size, strides=1, padding="valid", output_padding=None,
@@ -278,36 +288,24 @@ class ConvTranspose(Layer):
         kernel_constraint=None, bias_constraint=None, **kwargs,
     ):  # fmt: skip
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        owner = type(self).__name__
-        self.filters = positive_int(owner, "filters", filters)
-        _keep_window(self, kernel_size, strides, padding, data_format, dilation_rate)
-        _refuse_strided_dilation(self)
+        self._keep(locals())
+        refuse_strided_dilation(self)
         self.output_padding = None
-        if output_padding is not None:
-            self.output_padding = int_tuple(
-                owner, "output_padding", output_padding, self.rank, zero=True
-            )
-            pairs = zip(self.output_padding, self.strides, strict=True)
-            if any(extra >= stride for extra, stride in pairs):
-                raise ValueError(
-                    f"`{owner}`: `output_padding` must be strictly less than `strides` "
-                    "along each dimension. Received: "
-                    f"output_padding={self.output_padding}, strides={self.strides}"
-                )
-        self.activation = activations.get(activation)
-        self.use_bias = use_bias
-        weights.keep(
-            self,
-            kernel_initializer=kernel_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            bias_constraint=bias_constraint,
+        if output_padding is None:
+            return
+        owner = type(self).__name__
+        self.output_padding = int_tuple(
+            owner, "output_padding", output_padding, self.rank, zero=True
         )
+        pairs = zip(self.output_padding, self.strides, strict=True)
+        if any(extra >= stride for extra, stride in pairs):
+            raise ValueError(
+                f"`{owner}`: `output_padding` must be strictly less than `strides` "
+                "along each dimension. Received: "
+                f"output_padding={self.output_padding}, strides={self.strides}"
+            )
 
     def build(self, input_shape):
-        """Make the kernel, and the bias if there is one."""
         shape = (*self.kernel_size, self.filters, _channels(self, input_shape))
         self.kernel = weights.make(self, "kernel", shape)
         self.bias = None
@@ -315,7 +313,6 @@ class ConvTranspose(Layer):
             self.bias = weights.make(self, "bias", (self.filters,))
 
     def call(self, inputs):
-        """Return the spread inputs."""
         y = conv_transpose(
             inputs,
             self.kernel.value,
@@ -379,7 +376,7 @@ class Conv3DTranspose(ConvTranspose):
         )  # fmt: skip
 
 
-class DepthwiseConv(Layer):
+class DepthwiseConv(Windowed):
     """Convolves every channel on its own, `depth_multiplier` times.
 
     The base of `DepthwiseConv1D` and `DepthwiseConv2D`. The output has
@@ -408,15 +405,7 @@ class DepthwiseConv(Layer):
             is larger than the input.
     """
 
-    rank = 2
-    _paddings = ("valid", "same")
-    get_config = weights.config_with_activity  # pyright: ignore
-
-    kernel_size: tuple
-    strides: tuple
-    dilation_rate: tuple
-    padding: str
-    data_format: str
+    depth_multiplier: int
 
     def __init__(
         self, kernel_size, strides=1, padding="valid", depth_multiplier=1,
@@ -426,24 +415,9 @@ class DepthwiseConv(Layer):
         depthwise_constraint=None, bias_constraint=None, **kwargs,
     ):  # fmt: skip
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        self.depth_multiplier = positive_int(
-            type(self).__name__, "depth_multiplier", depth_multiplier
-        )
-        _keep_window(self, kernel_size, strides, padding, data_format, dilation_rate)
-        self.activation = activations.get(activation)
-        self.use_bias = use_bias
-        weights.keep(
-            self,
-            depthwise_initializer=depthwise_initializer,
-            bias_initializer=bias_initializer,
-            depthwise_regularizer=depthwise_regularizer,
-            bias_regularizer=bias_regularizer,
-            depthwise_constraint=depthwise_constraint,
-            bias_constraint=bias_constraint,
-        )
+        self._keep(locals())
 
     def build(self, input_shape):
-        """Make the kernel, and the bias if there is one."""
         channels = _channels(self, input_shape)
         shape = (*self.kernel_size, channels, self.depth_multiplier)
         self.kernel = weights.make(self, "depthwise", shape, name="kernel")
@@ -452,7 +426,6 @@ class DepthwiseConv(Layer):
             self.bias = weights.make(self, "bias", (channels * self.depth_multiplier,))
 
     def call(self, inputs):
-        """Return the convolved inputs."""
         _check_size(self, inputs)
         y = depthwise_conv(
             inputs,
@@ -487,7 +460,7 @@ class DepthwiseConv2D(DepthwiseConv):
     rank = 2
 
 
-class SeparableConv(Layer):
+class SeparableConv(Windowed):
     """A depthwise convolution, then one of a single cell that mixes channels.
 
     The base of `SeparableConv1D` and `SeparableConv2D`: far fewer weights than a
@@ -524,15 +497,8 @@ class SeparableConv(Layer):
     convolutions".
     """
 
-    rank = 2
-    _paddings = ("valid", "same")
-    get_config = weights.config_with_activity  # pyright: ignore
-
-    kernel_size: tuple
-    strides: tuple
-    dilation_rate: tuple
-    padding: str
-    data_format: str
+    filters: int
+    depth_multiplier: int
 
     def __init__(
         self, filters, kernel_size, strides=1, padding="valid", data_format=None,
@@ -544,29 +510,9 @@ class SeparableConv(Layer):
         **kwargs,
     ):  # fmt: skip
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        owner = type(self).__name__
-        self.filters = positive_int(owner, "filters", filters)
-        self.depth_multiplier = positive_int(
-            owner, "depth_multiplier", depth_multiplier
-        )
-        _keep_window(self, kernel_size, strides, padding, data_format, dilation_rate)
-        self.activation = activations.get(activation)
-        self.use_bias = use_bias
-        weights.keep(
-            self,
-            depthwise_initializer=depthwise_initializer,
-            depthwise_regularizer=depthwise_regularizer,
-            depthwise_constraint=depthwise_constraint,
-            pointwise_initializer=pointwise_initializer,
-            pointwise_regularizer=pointwise_regularizer,
-            pointwise_constraint=pointwise_constraint,
-            bias_initializer=bias_initializer,
-            bias_regularizer=bias_regularizer,
-            bias_constraint=bias_constraint,
-        )
+        self._keep(locals())
 
     def build(self, input_shape):
-        """Make both kernels, and the bias if there is one."""
         channels = _channels(self, input_shape)
         between = channels * self.depth_multiplier
         self.depthwise_kernel = weights.make(
@@ -586,7 +532,6 @@ class SeparableConv(Layer):
             self.bias = weights.make(self, "bias", (self.filters,))
 
     def call(self, inputs):
-        """Return the convolved and mixed inputs."""
         _check_size(self, inputs)
         last = self.data_format == "channels_last"
         ones = (1,) * self.rank

@@ -1,16 +1,17 @@
 """The layers that everything begins with: Input, Dense, and the plainest ones."""
 
+import warnings
+
 import jax.numpy as jnp
 
-from lamina import activations
+from lamina.core.checks import number, positive_int
 from lamina.core.dtypes import standardize_dtype
+from lamina.core.input_spec import InputSpec
 from lamina.core.symbolic import Node, SymbolicTensor, standardize_shape
+from lamina.kernels.replaced import dense
 from lamina.layers import weights
-from lamina.layers.checks import positive_int
-from lamina.layers.input_spec import InputSpec
 from lamina.layers.layer import Layer
 from lamina.layers.lora import Adaptable, replaceable
-from lamina.layers.replaced import dense
 from lamina.ops import numpy as ops
 
 
@@ -42,12 +43,17 @@ class InputLayer(Layer):
     ):  # fmt: skip
         super().__init__(name=name)
         if "input_shape" in kwargs:
-            shape = shape if shape is not None else kwargs.pop("input_shape")
+            warnings.warn(
+                "Argument `input_shape` is deprecated. Use `shape` instead.",
+                stacklevel=2,
+            )
+            older = kwargs.pop("input_shape")
+            shape = older if shape is None else shape
         if "batch_input_shape" in kwargs:
             batch_shape = kwargs.pop("batch_input_shape")
         if kwargs:
             raise ValueError(f"Unrecognized keyword arguments: {sorted(kwargs)}")
-        if sparse or ragged:
+        if (sparse or ragged) and input_tensor is None:
             raise ValueError(
                 f"`{'sparse' if sparse else 'ragged'}=True` is not supported. Use "
                 "dense arrays, with a mask for missing entries."
@@ -71,6 +77,8 @@ class InputLayer(Layer):
                 ("shape", shape and tuple(shape), own[1:]),
                 ("batch_shape", batch_shape and tuple(batch_shape), own),
                 ("batch_size", batch_size, own[0] if own else None),
+                ("sparse", sparse, False),
+                ("ragged", ragged, False),
             ):
                 if given is not None and given != has:
                     raise ValueError(
@@ -86,6 +94,8 @@ class InputLayer(Layer):
                 f"Received: shape={shape}, batch_shape={batch_shape}"
             )
         elif shape is not None:
+            if batch_size is not None:
+                positive_int("InputLayer", "batch_size", batch_size)
             self._batch_shape = (batch_size, *standardize_shape(shape))
         elif batch_shape is not None:
             if batch_size is not None:
@@ -121,7 +131,6 @@ class InputLayer(Layer):
         return self._batch_shape
 
     def get_config(self):
-        """Return the constructor's arguments."""
         return {
             "batch_shape": self.batch_shape,
             "dtype": self.dtype,
@@ -202,7 +211,7 @@ class Dense(Adaptable):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self._take_variants(lora_rank, lora_alpha, quantization_config)
         self.units = positive_int("Dense", "units", units)
-        self.activation = activations.get(activation)
+        self.activation = weights.resolved(self, "activation", activation)
         self.use_bias = use_bias
         weights.keep(
             self,
@@ -217,7 +226,6 @@ class Dense(Adaptable):
         self.supports_masking = True
 
     def build(self, input_shape):
-        """Make the kernel, and the bias if there is one."""
         features = input_shape[-1]
         self.kernel = weights.make(self, "kernel", (features, self.units))
         self.bias = None
@@ -226,7 +234,6 @@ class Dense(Adaptable):
         self.input_spec = InputSpec(min_ndim=2, axes={-1: features})
 
     def call(self, inputs, training=None):
-        """Return `activation(inputs @ kernel + bias)`."""
         x = dense(inputs, self.kernel)
         if self.bias is not None:
             x = x + self.bias.value
@@ -246,7 +253,6 @@ class Identity(Layer):
         self.supports_masking = True
 
     def call(self, inputs):
-        """Return the inputs."""
         return inputs
 
 
@@ -268,16 +274,14 @@ class Masking(Layer):
 
     def __init__(self, mask_value=0.0, **kwargs):
         super().__init__(**kwargs)
-        self.mask_value = mask_value
+        self.mask_value = number("Masking", "mask_value", mask_value)
         self.supports_masking = True
 
     def call(self, inputs):
-        """Return the inputs with zeros in the masked steps."""
         counts = jnp.any(inputs != self.mask_value, -1, keepdims=True)
         return jnp.where(counts, inputs, 0)
 
     def compute_mask(self, inputs, previous_mask=None):
-        """Return where a step counts."""
         return ops.any(ops.not_equal(inputs, self.mask_value), axis=-1)
 
 
@@ -308,6 +312,6 @@ class Wrapper(Layer):
         self.layer = layer
 
     def build(self, input_shape=None):
-        """Build the layer inside."""
+        """Build the layer inside, unless it is built."""
         if not self.layer.built:
             self.layer.build(input_shape)

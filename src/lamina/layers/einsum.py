@@ -1,12 +1,13 @@
 """`EinsumDense`: a dense layer over any axes, written as an Einstein sum."""
 
 import re
+from typing import Any
 
-from lamina import activations
+from lamina.core.checks import described
+from lamina.initializers import VarianceScaling
+from lamina.kernels.replaced import Scales, einsum, spelled
 from lamina.layers import weights
-from lamina.layers.checks import described
 from lamina.layers.lora import Adaptable, replaceable
-from lamina.layers.replaced import Scales, einsum, spelled
 
 
 class EinsumDense(Adaptable):
@@ -46,6 +47,10 @@ class EinsumDense(Adaptable):
     """
 
     kernel = replaceable("kernel")
+    activation: Any
+    kernel_initializer: Any
+    kernel_regularizer: Any
+    kernel_constraint: Any
 
     def __init__(
         self, equation, output_shape, activation=None, bias_axes=None,
@@ -57,12 +62,17 @@ class EinsumDense(Adaptable):
         super().__init__(**kwargs)
         self._take_variants(lora_rank, lora_alpha, quantization_config)
         self.equation = equation
-        _parts(equation)
+        *_, outputs = _parts(equation)
+        if not set(bias_axes or "") <= set(outputs):
+            raise ValueError(
+                f"`EinsumDense` expected `bias_axes` to name axes of the output, "
+                f"{outputs!r}. Received: bias_axes={bias_axes!r}"
+            )
         if hasattr(output_shape, "__index__"):
             output_shape = (output_shape,)
         self.output_shape = tuple(output_shape)
         self.bias_axes = bias_axes
-        self.activation = activations.get(activation)
+        weights.keep(self, activation=activation)
         weights.keep(
             self,
             kernel_initializer=kernel_initializer,
@@ -74,20 +84,38 @@ class EinsumDense(Adaptable):
         )
 
     def build(self, input_shape):
-        """Make the kernel, and the bias if there is one."""
         kernel, bias = _weight_shapes(self, tuple(input_shape))
-        self.kernel = weights.make(self, "kernel", kernel)
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=kernel,
+            initializer=self._kernel_initializer(),
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+        )
         self.bias = None if bias is None else weights.make(self, "bias", bias)
 
+    def _kernel_initializer(self):
+        """Return the initializer, told which axes of the kernel are summed over."""
+        first = self.kernel_initializer
+        if not isinstance(first, VarianceScaling):
+            return first
+        if first.input_axes is not None and first.output_axes is not None:
+            return first
+        _, kernel, outputs = _parts(self.equation)
+        ends = {"input_axes": [], "output_axes": []}
+        for axis, letter in enumerate(kernel):
+            ends["output_axes" if letter in outputs else "input_axes"].append(axis)
+        # With the seed that it has drawn: what uses it elsewhere gets the same numbers.
+        config = {**first.get_config(), "seed": first.seed, **ends}
+        return type(first).from_config(config)
+
     def call(self, inputs, training=None):
-        """Return the sums."""
         y = einsum(self.equation, inputs, self.kernel)
         if self.bias is not None:
             y = y + self.bias.value
         return self.activation(y) if self.activation is not None else y
 
     def get_config(self):
-        """Return the constructor's arguments."""
         return weights.with_activity(self, super().get_config())
 
     def _scales(self, name, shape):
@@ -101,7 +129,7 @@ class EinsumDense(Adaptable):
 
 def _parts(equation):
     """Return the letters of input, kernel and output, `...` still in them."""
-    found = re.fullmatch(
+    found = isinstance(equation, str) and re.fullmatch(
         r"((?:\.\.\.)?[a-zA-Z]+|[a-zA-Z]+\.\.\.),([a-zA-Z]+)->"
         r"((?:\.\.\.)?[a-zA-Z]+|[a-zA-Z]+\.\.\.)",
         re.sub(r"\s", "", equation),
@@ -110,9 +138,9 @@ def _parts(equation):
             for part in (found.group(1), found.group(3))] if found else []  # fmt: skip
     if not found or dots[0] != dots[1]:
         raise ValueError(
-            f"`EinsumDense` could not read `equation`: invalid einsum equation "
-            f"{equation!r}. Write it as 'ab,bc->ac', '...b,bc->...c' or "
-            "'ab...,bc->ac...'."
+            "`EinsumDense` could not read `equation`: invalid einsum equation. "
+            f"Received: equation={equation!r}. Write it as 'ab,bc->ac', "
+            "'...b,bc->...c' or 'ab...,bc->ac...'."
         )
     return found.groups()
 
@@ -166,9 +194,6 @@ def _weight_shapes(layer, input_shape):
             refuse(f"the size of the kernel's axis {letter!r} is not known")
     if not layer.bias_axes:
         return shape, None
-    for letter in layer.bias_axes:
-        if letter not in outputs:
-            refuse(f"`bias_axes` asks for axis {letter!r}, which the output has not")
     first = min(outputs.index(letter) for letter in layer.bias_axes)
     bias = [sizes[a] if a in layer.bias_axes else 1 for a in outputs[first:]]
     if trailing:

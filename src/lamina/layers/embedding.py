@@ -3,12 +3,12 @@
 import jax.numpy as jnp
 import numpy as np
 
+from lamina.core.checks import number
 from lamina.core.dtypes import is_int, standardize_dtype
 from lamina.core.policy import get_policy
+from lamina.kernels.replaced import Scales, dense, rows
 from lamina.layers import weights as hooks
-from lamina.layers.checks import positive_int
 from lamina.layers.lora import Adaptable, replaceable
-from lamina.layers.replaced import Scales, dense, rows
 from lamina.ops import numpy as ops
 
 
@@ -56,9 +56,8 @@ class Embedding(Adaptable):
         kwargs.setdefault("autocast", False)
         super().__init__(**kwargs)
         self._take_variants(lora_rank, lora_alpha, quantization_config)
-        owner = type(self).__name__
-        self.input_dim = positive_int(owner, "input_dim", input_dim)
-        self.output_dim = positive_int(owner, "output_dim", output_dim)
+        self.input_dim = self._size("input_dim", input_dim)
+        self.output_dim = self._size("output_dim", output_dim)
         hooks.keep(
             self,
             embeddings_initializer=embeddings_initializer,
@@ -72,23 +71,27 @@ class Embedding(Adaptable):
             single = not isinstance(weights, (list, tuple)) or np.ndim(weights[0]) < 2
             self.set_weights([np.asarray(weights)] if single else list(weights))
 
+    def _size(self, name, value):
+        if isinstance(value, bool) or not hasattr(value, "__index__") or value <= 0:
+            raise ValueError(
+                f"`{name}` must be a positive integer in `{type(self).__name__}`. "
+                f"Received: {name}={value!r}"
+            )
+        return int(value)
+
     def build(self, input_shape=None):
-        """Make the table."""
         shape = (self.input_dim, self.output_dim)
         self.embeddings = hooks.make(self, "embeddings", shape)
 
     def call(self, inputs):
-        """Return the rows of the table that the inputs name."""
         if not is_int(inputs.dtype):
             inputs = inputs.astype("int32")
         return rows(self.embeddings, inputs).astype(self.compute_dtype)
 
     def compute_mask(self, inputs, mask=None):
-        """Return where the inputs are not 0, or None without `mask_zero`."""
         return ops.not_equal(inputs, 0) if self.mask_zero else None
 
     def get_config(self):
-        """Return the constructor's arguments."""
         config = hooks.with_activity(self, super().get_config())
         config.pop("weights", None)  # values are saved with the model's weights
         return config
@@ -141,10 +144,11 @@ class ReversibleEmbedding(Embedding):
         )  # fmt: skip
         self.tie_weights = tie_weights
         self.reverse_dtype = reverse_dtype
+        if logit_soft_cap is not None:
+            number("ReversibleEmbedding", "logit_soft_cap", logit_soft_cap, least=0)
         self.logit_soft_cap = logit_soft_cap
 
     def build(self, input_shape=None):
-        """Make the table, and the matrix of the way back if it has its own."""
         super().build(input_shape)
         if not self.tie_weights:
             self.reverse_embeddings = hooks.make(

@@ -8,11 +8,10 @@ casting, naming, masks, losses, drawing graphs, configs.
 import contextlib
 import functools
 import inspect
-import itertools
-import operator
 import warnings
 from typing import Any
 
+import jax
 import numpy as np
 
 from lamina.core import structure
@@ -25,12 +24,14 @@ from lamina.core.config import (
 from lamina.core.context import context, having
 from lamina.core.dtypes import is_float
 from lamina.core.held import describe, remake
+from lamina.core.input_spec import InputSpec, check_inputs
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.naming import automatic_name, snake_case
-from lamina.core.policy import get_policy
-from lamina.core.random import SeedGenerator
+from lamina.core.policy import DTypePolicy, FloatDTypePolicy, get_policy
+from lamina.core.remat import remat_for
 from lamina.core.symbolic import Node, SymbolicTensor, any_symbolic, infer
 from lamina.core.variable import Variable, binding
+from lamina.layers.building import as_shape, building, call_build, spec_of
 from lamina.layers.call import (
     Arguments,
     is_mask,
@@ -39,17 +40,12 @@ from lamina.layers.call import (
     plain_shape,
     signature_of,
 )
-from lamina.layers.input_spec import InputSpec, check_inputs
+from lamina.layers.owner import NOT_OWNED, Owner
 
-# Counts layers and assignments, to tell which came first.
-_clock = itertools.count(1)
-# Attributes that hold layers or Variables without owning them.
-_NOT_OWNED = frozenset(
-    {"_inbound_nodes", "_given", "_times", "_losses", "_build_shapes"}
-)
+_nothing = contextlib.nullcontext()
 
 
-class Layer:
+class Layer(Owner):
     """A callable that owns weights and other layers; the base of all layers.
 
     Args:
@@ -76,23 +72,25 @@ class Layer:
 
     _tensors_only = True
     _takes_text = False
-    _not_walked = _NOT_OWNED
+    _not_walked = NOT_OWNED
+    # Arguments that a call hands on to the calls inside, where those take them.
+    _call_context_args: tuple[str, ...] = ("training",)
+    # Whether masks of the inputs are handed on to the outputs.
+    supports_masking = False
+    # What it accepts: an InputSpec or a structure of them.
+    input_spec: Any = None
     _given: tuple
-    _times: dict[str, int]
-    _made_at: int
 
     def __new__(cls, *args, **kwargs):
         """Keep the constructor's arguments: configs are read from them."""
         layer = super().__new__(cls)
         layer.__dict__["_given"] = (args, kwargs)
-        layer.__dict__["_times"] = {}
-        layer.__dict__["_made_at"] = next(_clock)
         return layer
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         if "build" in cls.__dict__:
-            cls.build = _building(cls.__dict__["build"])
+            cls.build = building(cls.__dict__["build"])
 
     def __init__(
         self,
@@ -118,21 +116,42 @@ class Layer:
                 f"Received: name={name!r}"
             )
         self.name = name
-        self.activity_regularizer = _regularizer(activity_regularizer)
-        self.dtype_policy = get_policy(dtype)
+        self.activity_regularizer = self._given_object(
+            _regularizer, "activity_regularizer", activity_regularizer
+        )
+        self.dtype_policy = self._given_object(get_policy, "dtype", dtype)
         self.autocast = autocast
-        self._trainable = bool(trainable)
+        if not isinstance(trainable, bool):
+            raise ValueError(
+                f"`{type(self).__name__}` expected `trainable` to be a boolean. "
+                f"Received: trainable={trainable!r}"
+            )
+        self._trainable = trainable
         # A layer of ours without `build` has nothing to make.
         ours = type(self).__module__.startswith("lamina.layers.")
         self.built = ours and type(self).build is Layer.build
-        self.supports_masking = False
-        self.input_spec = None
+        if type(self).compute_mask is not Layer.compute_mask:
+            self.supports_masking = True
         self._variables = []
         self._losses = []
         self._inbound_nodes = []
         self._build_shapes = None
         self._path = None
         self._closed = False
+        self._called = False
+        self._remat_mode = context.remat
+
+    def _given_object(self, get, name, value):
+        """Return what `get` makes of an argument; an error names the argument too."""
+        try:
+            return get(value)
+        except (ValueError, TypeError) as error:
+            if isinstance(value, dict):  # it came from a file: its own error says more
+                raise
+            raise type(error)(
+                f"`{type(self).__name__}` cannot use what it was given as `{name}`. "
+                f"Received: {name}={value!r}. {error}"
+            ) from error
 
     # ---- calling -------------------------------------------------------------
 
@@ -143,9 +162,10 @@ class Layer:
         self._check_spec(call)
         outermost = not context.calling
         call.take_training(context.training)
-        with self._entered(call.training):
-            if outermost and context.losses is None:
-                self._forget_losses()
+        self.__dict__["_called"] = True
+        with self._entered(call.training, call.take_passed(context.passed)):
+            if outermost:
+                self._begin()
             self._build_once(call)
             call.take_masks()
             try:
@@ -156,6 +176,31 @@ class Layer:
             self._carry_mask(call, outputs)
             self._collect_activity_loss(outputs)
         return outputs
+
+    def _begin(self):
+        """Do what is due before the outermost of nested calls."""
+        if context.losses is None:
+            self._forget_losses()
+        if context.remat is not None and context.remat != self._remat_mode:
+            warnings.warn(
+                f"Layer {self.name!r} was not made in this `RematScope`, which has no "
+                "effect on it: layers follow the scope that they are made in.",
+                stacklevel=3,
+            )
+
+    def _register_call_context_args(self, *names):
+        """Let calls take more arguments that reach the layers inside, as `training`.
+
+        Raises:
+            RuntimeError: the layer was called already.
+        """
+        if self._called:
+            raise RuntimeError(
+                "Cannot add call-context args after the layer has been called. Do it "
+                f"in `__init__()` of {type(self).__name__}."
+            )
+        known = self._call_context_args
+        self._call_context_args = (*known, *(n for n in names if n not in known))
 
     def _check_constructed(self):
         if "_inbound_nodes" not in self.__dict__:
@@ -169,8 +214,6 @@ class Layer:
             )
 
     def __setattr__(self, name, value):
-        if isinstance(value, (Layer, list, tuple, dict)):
-            self._times[name] = next(_clock)
         if isinstance(value, (Layer, Variable)) and any(
             layer is self for layer in context.calling
         ):
@@ -181,10 +224,11 @@ class Layer:
         """Raise for weights and layers made too late to be trained or saved."""
         if self.__dict__.get("_closed"):
             raise ValueError(
-                f"Layer {self.name!r} ({type(self).__name__}) is built already, so "
-                f"{what!r} cannot be added to it: what a `call` makes anew each time, "
-                "or a second `build`, would never be trained. Make weights and layers "
-                "in `__init__()` or in `build()`, once."
+                f"Layer {self.name!r} ({type(self).__name__}) is built already, so you "
+                f"cannot add new elements of state such as {what!r} to it: what a "
+                "`call` makes anew each time, or a second `build`, would never be "
+                "trained. Make weights and layers in `__init__()` or in `build()`, "
+                "once."
             )
 
     def _check_spec(self, call):
@@ -192,30 +236,32 @@ class Layer:
             check_inputs(self.input_spec, call.first, self)
 
     @contextlib.contextmanager
-    def _entered(self, training):
+    def _entered(self, training, passed=None):
         """Hold the training flag, the name scope and the compute dtype of a call."""
         compute = self.compute_dtype
         casts = self.autocast and compute != self.variable_dtype and is_float(compute)
         again = context.calling and context.calling[-1] is self
         with having(
             training=training,
+            passed=context.passed if passed is None else passed,
             calling=context.calling if again else (*context.calling, self),
             scopes=context.scopes if again else (*context.scopes, self.name),
             autocast=compute if casts else None,
         ):
-            yield
+            with jax.named_scope(self.name) if context.named else _nothing:
+                yield
 
     def _build_once(self, call):
         if self.built:
             return
         shapes = call.shapes
         target = type(self).build
-        with having(autocast=None):
+        with having(autocast=None, remat=self._remat_mode):
             if target is Layer.build:
                 self._build_by_tracing(call)
                 self.built = True
             else:
-                _call_build(self, shapes)
+                call_build(self, shapes, call.mask_shapes)
         self._closed = True
         self._build_shapes = self._build_shapes or shapes
         self._check_spec(call)
@@ -235,9 +281,10 @@ class Layer:
     def _run(self, call):
         if any_symbolic(call.args, call.kwargs):
             return self._record(call)
-        if context.remat is not None:
-            return context.remat(self, call)
-        return self.call(*call.args, **call.kwargs)
+        run = self.call
+        if self._remat_mode is not None:
+            run = self.rematerialized_call(run, *call.args, **call.kwargs)
+        return run(*call.args, **call.kwargs)
 
     def _record(self, call):
         """Infer the outputs' shapes and note the call in the graph."""
@@ -286,7 +333,7 @@ class Layer:
     def call(self, *args, **kwargs):
         """Compute the outputs; every layer writes its own."""
         raise NotImplementedError(
-            f"Layer {type(self).__name__} does not have a `call()` method implemented."
+            f"Layer {type(self).__name__} does not have a `call` method implemented."
         )
 
     def symbolic_call(self, *args, **kwargs):
@@ -347,14 +394,20 @@ class Layer:
         return (outputs, new, losses) if return_losses else (outputs, new)
 
     def rematerialized_call(self, layer_call, *args, **kwargs):
-        """Return `layer_call` such that its activations are computed again backward."""
-        import jax
+        """Return `layer_call` as the `RematScope` that the layer was made in wants it.
 
-        @functools.wraps(layer_call)
-        def again(*args, **kwargs):
-            return jax.checkpoint(lambda a, k: layer_call(*a, **k))(args, kwargs)
-
-        return again
+        Args:
+            layer_call: the layer's `call`, or what stands for it.
+            args: what it will be called with; its outputs may count by their size.
+            kwargs: likewise.
+        """
+        return remat_for(
+            self._remat_mode,
+            layer_call,
+            self.name,
+            getattr(self, "activation", None) is not None,
+            lambda: self.compute_output_spec(*args, **kwargs),
+        )
 
     # ---- building ------------------------------------------------------------
 
@@ -387,20 +440,29 @@ class Layer:
         """
         self._check_constructed()
         self._check_open(name or "a weight")
+        if isinstance(shape, str):
+            raise ValueError(
+                "`add_weight` takes the shape first and `name` as a keyword argument: "
+                f"`self.add_weight(shape=..., name={shape!r})`. Received: "
+                f"shape={shape!r}"
+            )
         from lamina import constraints, initializers
 
         dtype = dtype if dtype is not None else self.variable_dtype
         if initializer is None:
             initializer = "glorot_uniform" if is_float(dtype) else "zeros"
-        variable = Variable(
-            initializers.get(initializer),
-            shape=shape if shape is not None else (),
-            dtype=dtype,
-            trainable=trainable,
-            autocast=autocast,
-            aggregation=aggregation,
-            name=name,
-        )
+        # What is added later belongs under the name that the layer was built with.
+        late = self._path and not context.scopes
+        with having(scopes=(self._path,) if late else context.scopes):
+            variable = Variable(
+                initializers.get(initializer),
+                shape=shape if shape is not None else (),
+                dtype=dtype,
+                trainable=trainable,
+                autocast=autocast,
+                aggregation=aggregation,
+                name=name,
+            )
         variable.regularizer = _regularizer(regularizer)
         variable.constraint = constraints.get(constraint)
         variable.overwrite_with_gradient = overwrite_with_gradient
@@ -409,6 +471,15 @@ class Layer:
         return variable
 
     add_variable = add_weight
+
+    def _untrack_variable(self, variable):
+        """Give a weight up: it is trained and saved no more."""
+        self._variables = [v for v in self._variables if v is not variable]
+
+    @property
+    def _tracker(self):
+        """Lets `unlock()` and `lock()` frame changes to a layer that is built."""
+        return _Lock(self)
 
     def get_build_config(self):
         """Return the shapes it was built with, or None."""
@@ -426,10 +497,10 @@ class Layer:
         if self.built or not config:
             return
         if "shapes_dict" in config:
-            shapes = {k: _as_shape(v) for k, v in config["shapes_dict"].items()}
-            _call_build(self, shapes)
+            shapes = {k: as_shape(v) for k, v in config["shapes_dict"].items()}
+            call_build(self, shapes)
         elif config.get("input_shape") is not None:
-            self.build(_as_shape(config["input_shape"]))
+            self.build(as_shape(config["input_shape"]))
 
     # ---- shapes --------------------------------------------------------------
 
@@ -450,19 +521,24 @@ class Layer:
         else:
             named = {k: v for k, v in shapes.items() if takes.takes(k)}
             result = self.compute_output_shape(**named)
-        return _spec(result, self.compute_dtype)
+        return spec_of(result, self.compute_dtype)
 
     def compute_output_shape(self, *args, **kwargs):
         """Return the shape of the outputs for the shape of the inputs.
 
         No data is computed. The layer is built if it was not.
         """
+        if type(self).call is Layer.call:
+            raise NotImplementedError(
+                f"Layer {type(self).__name__} does not have a `compute_output_shape` "
+                "method implemented."
+            )
         names = signature_of(self.call).names
         given = dict(zip(names, args, strict=False))
         given |= {k.removesuffix("_shape"): v for k, v in kwargs.items()}
         if list(given) == ["input"]:  # however `call` names its one argument
             given = {names[0]: given["input"]}
-        tensors = {k: _spec(v, self.input_dtype) for k, v in given.items()}
+        tensors = {k: spec_of(v, self.input_dtype) for k, v in given.items()}
         result = self.compute_output_spec(**tensors)
         return structure.map_leaves(lambda t: t.shape, result)
 
@@ -470,164 +546,7 @@ class Layer:
         """Return the mask of the outputs."""
         return previous_mask
 
-    # ---- what it owns --------------------------------------------------------
-
-    def _owned(self):
-        """Yield what attributes hold, containers opened, in order of assignment."""
-        for name, value in self.__dict__.items():
-            if name not in _NOT_OWNED:
-                yield from _leaves(value)
-
-    def _own_variables(self):
-        """Return the Variables of this layer alone: trained ones first."""
-        found = _unique(x for x in self._owned() if isinstance(x, Variable))
-        return sorted(found, key=lambda v: not v.made_trainable)
-
-    def _saved_variables(self):
-        """Return its own Variables in the order of files."""
-        return self._own_variables()
-
-    @property
-    def _seed_generators(self):
-        return [x for x in self._owned() if isinstance(x, SeedGenerator)]
-
-    def _inner_layers(self):
-        """Return the layers directly inside, in the order in which they came in.
-
-        Weights and files go by this order. What is in a list or dict came in with it,
-        or was put into it when it was made.
-        """
-        found = []
-        for name, value in self.__dict__.items():
-            if isinstance(value, Layer):
-                found.append((self._times.get(name, 0), value))
-            elif isinstance(value, (list, tuple, set, dict)) and name not in _NOT_OWNED:
-                since = self._times.get(name, 0)
-                for x in _leaves(value):
-                    if isinstance(x, Layer):
-                        found.append((max(since, x._made_at), x))
-        found.sort(key=operator.itemgetter(0))
-        return _unique(x for _, x in found)
-
-    def _flatten_layers(self, include_self=True, recursive=True):
-        found = {id(self): self}
-        queue = list(self._inner_layers())
-        while queue:
-            layer = queue.pop(0)
-            if id(layer) in found:
-                continue
-            found[id(layer)] = layer
-            if recursive:
-                queue = layer._inner_layers() + queue
-        return list(found.values())[0 if include_self else 1 :]
-
-    @property
-    def variables(self) -> list:
-        """All state: weights, then the states of random generators, layer by layer."""
-        own = self._own_variables()
-        seeds = [x.state for x in self._seed_generators]
-        inner = [v for layer in self._inner_layers() for v in layer.variables]
-        return _unique([*own, *seeds, *inner])
-
-    @property
-    def weights(self) -> list:
-        """The weights of this layer and of those inside."""
-        inner = [v for layer in self._inner_layers() for v in layer.weights]
-        return _unique([*self._own_variables(), *inner])
-
-    @property
-    def trainable_variables(self) -> list:
-        """The Variables that optimizers change."""
-        return [v for v in self.variables if v.trainable] if self.trainable else []
-
-    @property
-    def non_trainable_variables(self) -> list:
-        """All other Variables."""
-        if not self.trainable:
-            return self.variables
-        return [v for v in self.variables if not v.trainable]
-
-    @property
-    def trainable_weights(self) -> list:
-        """The weights that optimizers change."""
-        return [v for v in self.weights if v.trainable] if self.trainable else []
-
-    @property
-    def non_trainable_weights(self) -> list:
-        """All other weights."""
-        if not self.trainable:
-            return self.weights
-        return [v for v in self.weights if not v.trainable]
-
-    @property
-    def metrics(self) -> list:
-        """The metrics that it and the layers inside own."""
-        from lamina.metrics import Metric
-
-        own = [x for x in self._owned() if isinstance(x, Metric)]
-        inner = [m for layer in self._inner_layers() for m in layer.metrics]
-        return _unique([*own, *inner])
-
-    @property
-    def metrics_variables(self) -> list:
-        """The Variables of its metrics."""
-        return [v for metric in self.metrics for v in metric.variables]
-
-    @property
-    def trainable(self) -> bool:
-        """Whether its weights are trained; setting it sets the layers inside."""
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value):
-        value = bool(value)
-        self._trainable = value
-        for variable in self._own_variables():
-            if variable.made_trainable:
-                variable.trainable = value
-        for layer in self._inner_layers():
-            layer.trainable = value
-
-    def get_weights(self) -> list:
-        """Return the weights as NumPy arrays."""
-        return [np.array(v.raw_value) for v in self.weights]
-
-    def set_weights(self, weights) -> None:
-        """Put NumPy arrays into the weights, in the order of `weights`.
-
-        Raises:
-            ValueError: their number or a shape differs.
-        """
-        own = self.weights
-        if len(own) != len(weights):
-            raise ValueError(
-                f"You called `set_weights(weights)` on layer {self.name!r} with a "
-                f"weight list of length {len(weights)}, but the layer was expecting "
-                f"{len(own)} weights."
-            )
-        for variable, value in zip(own, weights, strict=True):
-            if tuple(variable.shape) != tuple(np.shape(value)):
-                raise ValueError(
-                    f"Layer {self.name!r} weight {variable.path!r} has shape "
-                    f"{variable.shape}, which is not that of the given weight: "
-                    f"{np.shape(value)}."
-                )
-        for variable, value in zip(own, weights, strict=True):
-            variable.assign(value)
-
-    def count_params(self) -> int:
-        """Return the number of scalars in the weights.
-
-        Raises:
-            ValueError: the layer is not built yet.
-        """
-        if not self.built:
-            raise ValueError(
-                f"You tried to call `count_params` on layer {self.name!r}, but the "
-                "layer isn't built. You can build it manually via: "
-                "`layer.build(input_shape)`."
-            )
-        return sum(v.size for v in self.weights)
+    # ---- files ---------------------------------------------------------------
 
     def save_own_variables(self, store):
         """Write the values of this layer's own Variables into a dict-like store."""
@@ -720,9 +639,16 @@ class Layer:
         self._dtype_policy = policy
 
     @property
+    def _policy(self):
+        """The policy, or what a map of policies has for the layer's path."""
+        policy: Any = self._dtype_policy
+        path = self.path or self.name
+        return policy[path] if hasattr(policy, "default_policy") else policy
+
+    @property
     def quantization_mode(self):
         """How it keeps its kernel, such as "int8"; None for floats."""
-        return self._dtype_policy.quantization_mode
+        return self._policy.quantization_mode
 
     @property
     def dtype(self) -> str:
@@ -732,17 +658,17 @@ class Layer:
     @property
     def variable_dtype(self) -> str:
         """The dtype of its weights."""
-        return self.dtype_policy.variable_dtype
+        return self._policy.variable_dtype
 
     @property
     def compute_dtype(self) -> str:
         """The dtype that it computes in."""
-        return self.dtype_policy.compute_dtype
+        return self._policy.compute_dtype
 
     @property
     def input_dtype(self) -> str:
         """The dtype that its float inputs are cast to."""
-        return self.dtype_policy.compute_dtype
+        return self._policy.compute_dtype
 
     @property
     def path(self):
@@ -813,6 +739,9 @@ class Layer:
     def from_config(cls, config):
         """Make a layer from what `get_config` returned."""
         config = {k: deserialize_keras_object(v) for k, v in config.items()}
+        policy = config.get("dtype")
+        if policy is not None and type(policy) in (DTypePolicy, FloatDTypePolicy):
+            config["dtype"] = policy.name  # a constructor may compare it with a text
         taken = _all_parameters(cls)
         # A constructor without `**kwargs` does not take what every layer has.
         left = {k: config.pop(k) for k in _EVERY if k in config and k not in taken}
@@ -826,7 +755,7 @@ class Layer:
     def quantize(self, mode=None, type_check=True, config=None):
         """Refuse: layers with a kernel write their own."""
         raise NotImplementedError(
-            f"Layer {type(self).__name__} does not have a `quantize()` method "
+            f"Layer {type(self).__name__} does not have a `quantize` method "
             "implemented."
         )
 
@@ -838,6 +767,19 @@ class Layer:
 
     def __deepcopy__(self, memo):
         return remake(*describe(self))
+
+
+class _Lock:
+    """Opens a layer that is built for more weights and layers, and closes it."""
+
+    def __init__(self, layer):
+        self._layer = layer
+
+    def unlock(self):
+        self._layer._closed = False
+
+    def lock(self):
+        self._layer._closed = True
 
 
 _EVERY = ("name", "trainable", "dtype")
@@ -869,21 +811,6 @@ def _all_parameters(cls) -> list[str]:
     return names
 
 
-def _leaves(value, outer=()):
-    if isinstance(value, (list, tuple, set, dict)):
-        if id(value) in outer:
-            return
-        outer = (*outer, id(value))
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _leaves(item, outer)
-    elif not isinstance(value, (str, int, float, bool, type(None))):
-        yield value
-
-
-def _unique(items) -> list:
-    return list({id(x): x for x in items}.values())
-
-
 def _regularizer(identifier) -> Any:
     if identifier is None:
         return None
@@ -911,85 +838,6 @@ def _given_shape(owner, kwargs):
     return (batch_size, *shape) if shape is not None else None
 
 
-def _building(build):
-    """Wrap a `build` method: name scope, build once, remember the shapes."""
-
-    @functools.wraps(build)
-    def wrapped(self, *args, **kwargs):
-        self._check_constructed()
-        if context.calling and context.calling[-1] is self and self._path is not None:
-            return build(self, *args, **kwargs)  # a subclass's super().build()
-        with self._entered(context.training), having(autocast=None):
-            self._path = "/".join(context.scopes)
-            names = signature_of(self.build).names
-            shapes = dict(zip(names, args, strict=False)) | kwargs
-            if self._build_shapes is None:
-                self._build_shapes = {k: _as_shape(v) for k, v in shapes.items()}
-            result = build(self, *args, **kwargs)
-            self.built = True
-            self._finish_build()
-        self._closed = True
-        return result
-
-    return wrapped
-
-
-def _call_build(layer, shapes):
-    """Call `build` with the shapes that its signature asks for.
-
-    Raises:
-        ValueError: the signature names no argument that a shape belongs to.
-    """
-    takes = signature_of(layer.build)
-    required = [n for n in takes.names if n not in takes.defaults]
-    named = {k: v for k, v in shapes.items() if k in takes.names}
-    if len(takes.names) == 1 and not takes.any_keyword and not named and shapes:
-        layer.build(next(iter(shapes.values())))
-    elif takes.any_keyword and not named:
-        layer.build(*list(shapes.values())[:1])
-    elif not takes.names:
-        layer.build()
-    elif all(n in named for n in required if n != "kwargs"):
-        layer.build(**named)
-    elif len(shapes) >= 1 and len(required) <= 1:
-        layer.build(next(iter(shapes.values())))
-    else:
-        raise ValueError(
-            f"`build()` of layer {layer.name!r} ({type(layer).__name__}) takes "
-            f"{takes.names}, which does not match the arguments of `call()`: there are "
-            f"shapes for {sorted(shapes)}. Name each argument of `build` after one of "
-            "`call`, with `_shape` added."
-        )
-
-
-def _as_shape(value):
-    """Turn the lists that JSON makes of shapes back into tuples."""
-    if isinstance(value, (list, tuple)):
-        if all(v is None or isinstance(v, int) for v in value):
-            return tuple(value)
-        return type(value)(_as_shape(v) for v in value)
-    if isinstance(value, dict):
-        return {k: _as_shape(v) for k, v in value.items()}
-    return value
-
-
-def _is_shape(value):
-    return isinstance(value, (list, tuple)) and all(
-        d is None or isinstance(d, (int, np.integer)) for d in value
-    )
-
-
-def _spec(shapes, dtype):
-    """Return symbolic tensors for a shape, or for a structure of shapes."""
-    if shapes is None or isinstance(shapes, SymbolicTensor):
-        return shapes
-    if _is_shape(shapes):
-        return SymbolicTensor(shapes, dtype)
-    if isinstance(shapes, dict):
-        return {k: _spec(v, dtype) for k, v in shapes.items()}
-    return type(shapes)(_spec(v, dtype) for v in shapes)
-
-
 def _own_tensor(x):
     """Return a tensor that no other call has made: some layers give back inputs."""
     if isinstance(x, SymbolicTensor) and x.node is not None:
@@ -1015,7 +863,8 @@ def _symbolic_like(value):
     def convert(x):
         if not is_tensor(x) or isinstance(x, SymbolicTensor):
             return x
-        return SymbolicTensor(plain_shape(x), x.dtype)
+        text = getattr(x.dtype, "kind", "f") in "OSUT"
+        return SymbolicTensor(plain_shape(x), "string" if text else x.dtype)
 
     if is_tensor(value):
         return convert(value)

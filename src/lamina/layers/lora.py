@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from lamina import initializers, quantizers
+from lamina.core.checks import positive_int
 from lamina.core.context import having
 from lamina.core.policy import QUANTIZATION_MODES, QuantizedDTypePolicy
-from lamina.layers.checks import positive_int
+from lamina.kernels.replaced import Replaced, Scales
 from lamina.layers.layer import Layer
-from lamina.layers.replaced import Replaced, Scales
 
 
 def replaceable(name):
@@ -187,7 +187,7 @@ class Adaptable(Layer):
                 f"{self.dtype_policy.name!r}. Received: mode={mode}"
             )
         quantizers.refuse_other_modes(mode)
-        policy = QuantizedDTypePolicy(mode, self.dtype_policy.name)
+        policy = QuantizedDTypePolicy(mode, self._policy.name)
         values = {}
         for name in self._quantized_weights():
             kernel = getattr(self, f"_{name}")
@@ -209,6 +209,7 @@ class Adaptable(Layer):
         """Make a Variable that the layer owns; integers and a scale if quantized."""
         if self.quantization_mode is None or name not in self._quantized_weights():
             return super().add_weight(shape, *args, name=name, **kwargs)
+        quantizers.refuse_other_modes(self.quantization_mode)
         integers = super().add_weight(
             shape, initializer="zeros", dtype="int8", trainable=False, name=name
         )
@@ -245,7 +246,7 @@ class Adaptable(Layer):
         _check_known(mode)
         quantizers.refuse_other_modes(mode)
         self.quantization_config = config
-        self._dtype_policy = QuantizedDTypePolicy(mode, self.dtype_policy.name)
+        self._dtype_policy = QuantizedDTypePolicy(mode, self._policy.name)
         self.build(input_shape)
 
     def quantized_call(self, *args, **kwargs):
@@ -260,7 +261,7 @@ class Adaptable(Layer):
     # ---- both ----------------------------------------------------------------
 
     def _finish_build(self):
-        if self.quantization_mode is not None:
+        if self.quantization_mode is not None and self._quantized:
             self._replace()
         if self.lora_rank is not None:
             self.enable_lora(self.lora_rank, self.lora_alpha)
@@ -285,13 +286,16 @@ class Adaptable(Layer):
         integers = []
         for name in self._quantized_weights():
             integers += [name, f"{name}_scale"]
-        plain = [*self._quantized_weights(), *self._also]
+        plain = [*(self._quantized_weights() or (self._main,)), *self._also]
+        if not integers:
+            return {None: plain}
         # Where there is a bias, files have it before the scale.
         main, *scales = integers
         return {None: plain, "int8": [main, *self._also, *scales]}
 
     def _saved_variables(self):
-        names = self.variable_serialization_spec[self.quantization_mode]
+        spec = self.variable_serialization_spec
+        names = spec.get(self.quantization_mode, spec[None])
         held = [self.__dict__.get(f"_{n}", self.__dict__.get(n)) for n in names]
         lora = self._lora() or ()
         others = [
@@ -302,7 +306,6 @@ class Adaptable(Layer):
         return [*(v for v in held if v is not None), *others]
 
     def save_own_variables(self, store):
-        """Write the weights into a dict-like store, LoRA's merged into the kernel."""
         super().save_own_variables(store)
         if not self.lora_enabled:
             return
@@ -318,7 +321,6 @@ class Adaptable(Layer):
         store[str(place)] = np.asarray(scales.keep(scale))
 
     def load_own_variables(self, store):
-        """Read the weights from a dict-like store; LoRA begins anew."""
         super().load_own_variables(store)
         if not self.lora_enabled:
             return
@@ -329,7 +331,6 @@ class Adaptable(Layer):
             a.assign(self._first_a(a.shape, dtype=a.dtype))
 
     def get_config(self):
-        """Return the constructor's arguments."""
         config = super().get_config()
         if self.lora_rank is None:
             del config["lora_rank"], config["lora_alpha"]

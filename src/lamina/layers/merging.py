@@ -6,8 +6,8 @@ import operator
 import jax
 import jax.numpy as jnp
 
+from lamina.core.checks import axes_argument, axis_within, described
 from lamina.layers.call import is_tensor, plain_shape
-from lamina.layers.checks import axis_within, described
 from lamina.layers.layer import Layer
 from lamina.layers.normalization import unit_length
 from lamina.ops import numpy as ops
@@ -66,18 +66,15 @@ class Merge(Layer):
                 )
 
     def build(self, input_shape):
-        """Check the shapes."""
         self._check_shapes(input_shape)
 
     def call(self, inputs):
-        """Return the combined inputs."""
         return self._combine(_aligned(inputs))
 
     def _combine(self, tensors):
         raise NotImplementedError(f"{type(self).__name__} does not say how to combine.")
 
     def compute_mask(self, inputs, mask=None):
-        """Return where any input counts."""
         masks = _masks(self, inputs, mask)
         if masks is None or any(m is None for m in masks):
             return None
@@ -283,6 +280,7 @@ class Concatenate(Layer):
 
     def __init__(self, axis=-1, **kwargs):
         super().__init__(**kwargs)
+        axes_argument("Concatenate", axis)
         self.axis = axis
         self.supports_masking = True
 
@@ -306,21 +304,21 @@ class Concatenate(Layer):
                 )
 
     def build(self, input_shape):
-        """Check the shapes."""
         self._check_shapes(input_shape)
 
     def call(self, inputs):
-        """Return the joined inputs."""
         return jnp.concatenate(inputs, self.axis)
 
     def compute_mask(self, inputs, mask=None):
-        """Return the joined masks; an input without one counts everywhere."""
         masks = _masks(self, inputs, mask)
         if masks is None:
             return None
         axis = self.axis % inputs[0].ndim
         wide = []
         for x, m in zip(inputs, masks, strict=True):
+            if m is not None and m.ndim == x.ndim:
+                wide.append(m.astype("bool"))
+                continue
             everywhere = ops.ones_like(x, dtype="bool")
             if m is not None:
                 for _ in range(x.ndim - m.ndim):
@@ -394,11 +392,9 @@ class Dot(Layer):
         ]
 
     def build(self, input_shape):
-        """Check the shapes."""
         self._check_shapes(input_shape)
 
     def call(self, inputs):
-        """Return the sums of products."""
         a, b = inputs
         i, j = self._axes(a.ndim, b.ndim)
         if self.normalize:
@@ -407,7 +403,6 @@ class Dot(Layer):
         return y if y.ndim > 1 else y[:, None]
 
     def compute_mask(self, inputs, mask=None):
-        """Return None: the masked axis may be gone."""
         return
 
 

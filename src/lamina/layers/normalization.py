@@ -1,14 +1,15 @@
 """Normalization: shift and scale activations to a common mean and size."""
 
+import numbers
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from lamina.core.checks import axes_argument, axis_within, described
+from lamina.core.input_spec import InputSpec
 from lamina.kernels import layer_norm, moments, rms_norm
 from lamina.layers import weights
-from lamina.layers.checks import axes_argument, axis_within, described
-from lamina.layers.input_spec import InputSpec
 from lamina.layers.layer import Layer
 
 
@@ -21,9 +22,10 @@ def _size(layer, input_shape, axis):
     size = input_shape[axis]
     if size is None:
         raise ValueError(
-            f"{described(layer)} needs to know the size of its axis. Received: input "
-            f"shape {tuple(input_shape)}, axis={layer.axis}, which is None there. Give "
-            "its size in the shape of the input."
+            f"Axis {axis} of the input tensor should have a defined dimension but the "
+            f"layer received an input with shape {tuple(input_shape)}. "
+            f"{described(layer)} has axis={layer.axis}: give its size in the shape of "
+            "the input."
         )
     return size
 
@@ -39,6 +41,18 @@ def _make_scale_and_center(layer, shape, **more):
         layer.gamma = weights.make(layer, "gamma", shape, **more)
     if layer.center:
         layer.beta = weights.make(layer, "beta", shape, **more)
+
+
+def _number(layer, name, value, most=float("inf")):
+    """Return `value`, or raise: it must be a number from 0 to `most`."""
+    numeric = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not numeric or not 0 <= float(value) <= most:
+        least = "of at least 0" if most == float("inf") else f"from 0 to {most}"
+        raise ValueError(
+            f"`{type(layer).__name__}` expected `{name}` to be a number {least}. "
+            f"Received: {name}={value!r}"
+        )
+    return value
 
 
 def _keep_scale_and_center(layer, center, scale, **hooks):
@@ -117,8 +131,8 @@ class BatchNormalization(Layer):
                 )
             axis = axis[0]
         self.axis = int(axis)
-        self.momentum = float(momentum)
-        self.epsilon = float(epsilon)
+        self.momentum = float(_number(self, "momentum", momentum, 1))
+        self.epsilon = float(_number(self, "epsilon", epsilon))
         _keep_scale_and_center(
             self,
             center,
@@ -139,7 +153,6 @@ class BatchNormalization(Layer):
         self.supports_masking = True
 
     def build(self, input_shape):
-        """Make `gamma`, `beta` and the moving averages."""
         axis = axis_within(described(self), self.axis, len(input_shape))
         shape = (_size(self, input_shape, axis),)
         _make_scale_and_center(self, shape, autocast=False)
@@ -298,7 +311,7 @@ class LayerNormalization(Layer):
     ):  # fmt: skip
         super().__init__(**kwargs)
         self.axis = axes_argument("LayerNormalization", axis)
-        self.epsilon = epsilon
+        self.epsilon = _number(self, "epsilon", epsilon)
         _keep_scale_and_center(
             self, center, scale, beta_initializer=beta_initializer,
             gamma_initializer=gamma_initializer, beta_regularizer=beta_regularizer,
@@ -309,7 +322,6 @@ class LayerNormalization(Layer):
         self.supports_masking = True
 
     def build(self, input_shape):
-        """Make `gamma` and `beta`."""
         axes = _axes(self, len(input_shape))
         shape = tuple(_size(self, input_shape, a) for a in axes)
         self.gamma = self.beta = None
@@ -319,7 +331,6 @@ class LayerNormalization(Layer):
             self.beta = weights.make(self, "beta", shape, autocast=False)
 
     def call(self, inputs):
-        """Return the normalized inputs."""
         axes = _axes(self, inputs.ndim)
         gamma = None if self.gamma is None else self.gamma.value
         beta = None if self.beta is None else self.beta.value
@@ -354,17 +365,15 @@ class RMSNormalization(Layer):
     def __init__(self, axis=-1, epsilon=1e-6, **kwargs):
         super().__init__(**kwargs)
         self.axis = axes_argument("RMSNormalization", axis)
-        self.epsilon = epsilon
+        self.epsilon = _number(self, "epsilon", epsilon)
         self.supports_masking = True
 
     def build(self, input_shape):
-        """Make `scale`."""
         axes = _axes(self, len(input_shape))
         shape = tuple(_size(self, input_shape, a) for a in axes)
         self.scale = self.add_weight(name="scale", shape=shape, initializer="ones")
 
     def call(self, inputs):
-        """Return the scaled inputs."""
         axes = _axes(self, inputs.ndim)
         return rms_norm(inputs, self.scale.value, axes=axes, epsilon=self.epsilon)
 
@@ -420,8 +429,13 @@ class GroupNormalization(Layer):
                 f"integer, or -1 for one group a channel. Received: groups={groups!r}"
             )
         self.groups = int(groups)
+        if isinstance(axes_argument("GroupNormalization", axis), (list, tuple)):
+            raise TypeError(
+                "`GroupNormalization` expected `axis` to be one integer. "
+                f"Received: axis={axis!r}"
+            )
         self.axis = axis
-        self.epsilon = epsilon
+        self.epsilon = _number(self, "epsilon", epsilon)
         _keep_scale_and_center(
             self,
             center,
@@ -436,22 +450,21 @@ class GroupNormalization(Layer):
         self.supports_masking = True
 
     def build(self, input_shape):
-        """Make `gamma` and `beta`."""
         axis = axis_within(described(self), self.axis, len(input_shape))
         channels = _size(self, input_shape, axis)
         if self.groups == -1:
             self.groups = channels
         if channels % self.groups:
+            wrong = "must divide" if self.groups < channels else "cannot be more than"
             raise ValueError(
-                f"{described(self)} expected `groups` to divide the number of "
-                f"channels. Received: groups={self.groups}, {channels} channels at "
-                f"axis {self.axis} of an input of shape {tuple(input_shape)}"
+                f"{described(self)}: `groups` {wrong} the number of channels. "
+                f"Received: groups={self.groups}, {channels} channels at axis "
+                f"{self.axis} of an input of shape {tuple(input_shape)}"
             )
         _make_scale_and_center(self, (channels,), autocast=False)
         self.input_spec = InputSpec(ndim=len(input_shape), axes={axis: channels})
 
     def call(self, inputs):
-        """Return the normalized inputs."""
         axis = self.axis % inputs.ndim
         before, after = inputs.shape[:axis], inputs.shape[axis + 1 :]
         channels = inputs.shape[axis]
@@ -486,7 +499,6 @@ class UnitNormalization(Layer):
         self.supports_masking = True
 
     def call(self, inputs):
-        """Return the scaled inputs; zeros stay zeros."""
         return unit_length(inputs, tuple(_axes(self, inputs.ndim)))
 
 

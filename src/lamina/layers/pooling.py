@@ -3,10 +3,10 @@
 import jax.numpy as jnp
 import numpy as np
 
+from lamina.core.checks import described, int_tuple, one_of
+from lamina.core.input_spec import InputSpec
 from lamina.core.settings import standardize_data_format
 from lamina.kernels import average_pool, max_pool
-from lamina.layers.checks import described, int_tuple, one_of
-from lamina.layers.input_spec import InputSpec
 from lamina.layers.layer import Layer
 
 
@@ -52,7 +52,6 @@ class Pool(Layer):
         self.input_spec = InputSpec(ndim=self.rank + 2)
 
     def call(self, inputs):
-        """Return one number for each window."""
         last = self.data_format == "channels_last"
         sizes = inputs.shape[1:-1] if last else inputs.shape[2:]
         if self.padding == "valid" and any(
@@ -167,7 +166,6 @@ class GlobalPool(Layer):
         self.input_spec = InputSpec(ndim=self.rank + 2)
 
     def call(self, inputs):
-        """Return one number for each channel."""
         return self._reduce(inputs, axis=self._axes(), keepdims=self.keepdims)
 
     def _axes(self):
@@ -241,7 +239,6 @@ class GlobalAveragePooling1D(GlobalPool):
         return total / jnp.sum(mask, axis, keepdims=self.keepdims)
 
     def compute_mask(self, inputs, previous_mask):
-        """Return None: the masked axis is gone."""
         return
 
 
@@ -303,7 +300,6 @@ class AdaptivePool(Layer):
         self.input_spec = InputSpec(ndim=self.rank + 2)
 
     def call(self, inputs):
-        """Return one number for each part."""
         first = 1 if self.data_format == "channels_last" else 2
         x = inputs
         # Parts are boxes, so the dimensions can be reduced one after the other.

@@ -3,11 +3,11 @@
 import jax
 import jax.numpy as jnp
 
+from lamina.core.checks import described, fraction
+from lamina.core.input_spec import InputSpec
 from lamina.core.random import SeedGenerator
 from lamina.core.settings import standardize_data_format
 from lamina.kernels import dropout, keep_mask
-from lamina.layers.checks import described, fraction
-from lamina.layers.input_spec import InputSpec
 from lamina.layers.layer import Layer
 from lamina.regularizers import L1L2
 
@@ -19,6 +19,11 @@ def _keep_rate(layer, name, value, seed):
     if value > 0:
         layer.seed_generator = SeedGenerator(seed)
     layer.supports_masking = True
+
+
+def _normal(layer, like):
+    """Draw normal noise in the shape and dtype of an array."""
+    return jax.random.normal(layer.seed_generator.next(), like.shape, like.dtype)
 
 
 def _noise_shape(owner, value):
@@ -89,7 +94,6 @@ class Dropout(Layer):
         self.noise_shape = _noise_shape(type(self).__name__, noise_shape)
 
     def call(self, inputs, training=False):
-        """Return the inputs, some of them dropped in training."""
         if not training or self.rate == 0:
             return inputs
         _check_noise(self, inputs, self.noise_shape)
@@ -109,7 +113,6 @@ class _SpatialDropout(Layer):
         self.input_spec = InputSpec(ndim=rank + 2)
 
     def call(self, inputs, training=False):
-        """Return the inputs, some channels dropped in training."""
         if not training or self.rate == 0:
             return inputs
         channel = inputs.ndim - 1
@@ -120,7 +123,6 @@ class _SpatialDropout(Layer):
         return dropout(inputs, self.rate, self.seed_generator.next(), shape)
 
     def get_config(self):
-        """Return the constructor's arguments."""
         config = super().get_config()
         names = ("rate", "data_format", "seed", "name")
         kept = {name: config[name] for name in names if name in config}
@@ -222,12 +224,9 @@ class GaussianNoise(Layer):
         _keep_rate(self, "stddev", stddev, seed)
 
     def call(self, inputs, training=False):
-        """Return the inputs, with noise in training."""
         if not training or self.stddev == 0:
             return inputs
-        key = self.seed_generator.next()
-        noise = jax.random.normal(key, inputs.shape, inputs.dtype)
-        return inputs + self.stddev * noise
+        return inputs + self.stddev * _normal(self, inputs)
 
 
 class GaussianDropout(Layer):
@@ -259,13 +258,10 @@ class GaussianDropout(Layer):
         _keep_rate(self, "rate", rate, seed)
 
     def call(self, inputs, training=False):
-        """Return the inputs, multiplied with noise in training."""
         if not training or self.rate == 0:
             return inputs
-        key = self.seed_generator.next()
-        noise = jax.random.normal(key, inputs.shape, inputs.dtype)
         deviation = (self.rate / (1 - self.rate)) ** 0.5
-        return inputs * (1 + deviation * noise)
+        return inputs * (1 + deviation * _normal(self, inputs))
 
 
 # The value that SELU tends to: -scale * alpha, from the paper's fixed point.
@@ -302,7 +298,6 @@ class AlphaDropout(Layer):
         self.noise_shape = _noise_shape(type(self).__name__, noise_shape)
 
     def call(self, inputs, training=False):
-        """Return the inputs, some of them dropped in training."""
         if not training or self.rate == 0:
             return inputs
         if self.rate == 1:
@@ -346,11 +341,9 @@ class ActivityRegularization(Layer):
         self.supports_masking = True
 
     def call(self, inputs):
-        """Return the inputs."""
         return inputs
 
     def get_config(self):
-        """Return the constructor's arguments."""
         config = super().get_config()
         del config["activity_regularizer"]
         return config

@@ -5,10 +5,10 @@ import math
 import jax
 import jax.numpy as jnp
 
+from lamina.core.checks import axes_argument, described, int_tuple, one_of
+from lamina.core.input_spec import InputSpec
 from lamina.core.settings import standardize_data_format
 from lamina.core.symbolic import SymbolicTensor
-from lamina.layers.checks import described, int_tuple, one_of
-from lamina.layers.input_spec import InputSpec
 from lamina.layers.layer import Layer
 
 
@@ -45,7 +45,6 @@ class Flatten(Layer):
         self.input_spec = InputSpec(min_ndim=1)
 
     def call(self, inputs):
-        """Return the inputs as rows."""
         x = inputs
         if self.data_format == "channels_first" and x.ndim > 1:
             x = jnp.moveaxis(x, 1, -1)
@@ -70,7 +69,11 @@ class Reshape(Layer):
 
     def __init__(self, target_shape, **kwargs):
         super().__init__(**kwargs)
-        target_shape = tuple(target_shape)
+        target_shape = tuple(
+            axes_argument("Reshape", target_shape, "target_shape")
+            if target_shape
+            else ()
+        )
         if not all(hasattr(d, "__index__") and d >= -1 for d in target_shape):
             raise ValueError(
                 "`Reshape` expected `target_shape` to hold a non-negative integer "
@@ -84,11 +87,9 @@ class Reshape(Layer):
         self.target_shape = target_shape
 
     def compute_output_shape(self, input_shape):
-        """Return the shape; sizes that cannot be known yet are None."""
         return (input_shape[0], *self._resolved(input_shape[1:]))
 
     def compute_output_spec(self, inputs):
-        """Return a symbolic tensor of the new shape and the same dtype."""
         return SymbolicTensor(self.compute_output_shape(inputs.shape), inputs.dtype)
 
     def _resolved(self, sizes):
@@ -108,7 +109,6 @@ class Reshape(Layer):
         return target
 
     def call(self, inputs):
-        """Return the inputs in the new shape."""
         sizes = inputs.shape[1:]
         if all(isinstance(d, int) for d in sizes):
             return inputs.reshape(inputs.shape[0], *self._resolved(sizes))
@@ -131,7 +131,7 @@ class Permute(Layer):
 
     def __init__(self, dims, **kwargs):
         super().__init__(**kwargs)
-        self.dims = tuple(dims)
+        self.dims = tuple(axes_argument("Permute", dims, "dims"))
         if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
             raise ValueError(
                 "Invalid permutation in `dims`: `Permute` takes each of 1, 2, ... "
@@ -140,7 +140,6 @@ class Permute(Layer):
         self.input_spec = InputSpec(ndim=len(self.dims) + 1)
 
     def call(self, inputs):
-        """Return the inputs with their axes in the new order."""
         return jnp.transpose(inputs, (0, *self.dims))
 
 
@@ -165,7 +164,6 @@ class RepeatVector(Layer):
         self.input_spec = InputSpec(ndim=2)
 
     def call(self, inputs):
-        """Return the repeated rows."""
         rows, features = inputs.shape
         return jnp.broadcast_to(inputs[:, None], (rows, self.n, features))
 
@@ -239,7 +237,6 @@ class Cropping1D(Layer):
         self.input_spec = InputSpec(ndim=3)
 
     def call(self, inputs):
-        """Return the inner steps."""
         return _crop(self, inputs, (self.cropping,), (1,))
 
 
@@ -266,7 +263,6 @@ class Cropping2D(Layer):
         self.input_spec = InputSpec(ndim=4)
 
     def call(self, inputs):
-        """Return the inner part."""
         return _crop(self, inputs, self.cropping, _spatial(self, 4))
 
 
@@ -293,7 +289,6 @@ class Cropping3D(Layer):
         self.input_spec = InputSpec(ndim=5)
 
     def call(self, inputs):
-        """Return the inner part."""
         return _crop(self, inputs, self.cropping, _spatial(self, 5))
 
 
@@ -327,7 +322,6 @@ class ZeroPadding1D(Layer):
         self.input_spec = InputSpec(ndim=3)
 
     def call(self, inputs):
-        """Return the longer sequences."""
         return _pad(inputs, (self.padding,), _spatial(self, 3))
 
 
@@ -354,7 +348,6 @@ class ZeroPadding2D(Layer):
         self.input_spec = InputSpec(ndim=4)
 
     def call(self, inputs):
-        """Return the larger images."""
         return _pad(inputs, self.padding, _spatial(self, 4))
 
 
@@ -381,7 +374,6 @@ class ZeroPadding3D(Layer):
         self.input_spec = InputSpec(ndim=5)
 
     def call(self, inputs):
-        """Return the larger volumes."""
         return _pad(inputs, self.padding, _spatial(self, 5))
 
 
@@ -417,7 +409,6 @@ class UpSampling1D(Layer):
         self.input_spec = InputSpec(ndim=3)
 
     def call(self, inputs):
-        """Return the longer sequences."""
         return _repeat(inputs, self.size, 1)
 
 
@@ -453,7 +444,6 @@ class UpSampling2D(Layer):
         self.input_spec = InputSpec(ndim=4)
 
     def call(self, inputs):
-        """Return the larger images."""
         axes = _spatial(self, 4)
         if self.interpolation == "nearest":
             x = inputs
@@ -488,7 +478,6 @@ class UpSampling3D(Layer):
         self.input_spec = InputSpec(ndim=5)
 
     def call(self, inputs):
-        """Return the larger volumes."""
         x = inputs
         for axis, times in zip(_spatial(self, 5), self.size, strict=True):
             x = _repeat(x, times, axis)

@@ -6,6 +6,7 @@ import numpy as np
 
 from lamina.core import settings
 from lamina.core.dtypes import result_type, standardize_dtype
+from lamina.core.sparse import refuse_sparse
 from lamina.core.variable import Variable
 
 
@@ -17,6 +18,7 @@ def tensor(x, dtype=None):
         dtype = canonical(dtype)
         if isinstance(x, jax.Array):
             return x if x.dtype == dtype and not x.weak_type else x.astype(dtype)
+        refuse_sparse(x)
         return jnp.asarray(x, dtype)
     if isinstance(x, jax.Array):
         return x
@@ -24,6 +26,7 @@ def tensor(x, dtype=None):
         return jnp.asarray(x, result_type(type(x)))
     if isinstance(x, (list, tuple)):
         x = _from_list(x)
+    refuse_sparse(x)
     return jnp.asarray(x)
 
 
@@ -82,3 +85,12 @@ def truth(x):
 def axes(axis):
     """Return `axis` as JAX takes it: a list, as files hold it, as a tuple."""
     return tuple(axis) if isinstance(axis, list) else axis
+
+
+def dense_only(name, asked):
+    """Raise if a sparse or ragged result is asked for."""
+    if asked:
+        raise ValueError(
+            f"`{name}` has no sparse or ragged results. Leave `sparse` and `ragged` "
+            "out, and use a mask for what is missing."
+        )

@@ -12,7 +12,7 @@ from lamina.core import structure
 from lamina.core.dtypes import dtype_of
 from lamina.core.op import _unwrap, op
 from lamina.core.symbolic import any_symbolic, is_symbolic
-from lamina.ops.arrays import canonical, tensor
+from lamina.ops.arrays import canonical, dense_only, tensor
 from lamina.ops.numpy import where
 
 __all__ = [
@@ -37,11 +37,7 @@ def convert_to_tensor(x, dtype=None, sparse=None, ragged=None):
     >>> str(lamina.ops.convert_to_tensor([1.0, 2.0]).dtype)
     'float32'
     """
-    if sparse or ragged:
-        raise ValueError(
-            "Sparse and ragged tensors are not supported. Received: "
-            f"sparse={sparse}, ragged={ragged}"
-        )
+    dense_only("convert_to_tensor", sparse or ragged)
     return tensor(x, dtype)
 
 
@@ -201,7 +197,7 @@ def switch(index, branches, *operands):
     -3
     """
     branches = [_returning_arrays(b) for b in branches]
-    return lax.switch(tensor(index), branches, *_arrays(operands))
+    return lax.switch(tensor(index, "int32"), branches, *_arrays(operands))
 
 
 def _returning_arrays(function):
@@ -355,6 +351,8 @@ def unstack(x, num=None, axis=0):
     [[1, 2], [3, 4]]
     """
     x = tensor(x)
+    if not -x.ndim <= axis < x.ndim:
+        raise ValueError(f"axis {axis} is out of bounds for shape {x.shape}")
     size = x.shape[axis]
     if num is None and not isinstance(size, int):
         raise ValueError(
@@ -387,11 +385,11 @@ def slice_update(inputs, start_indices, updates):
 
 
 def _starts(indices):
-    return tuple(tensor(indices).astype("int32"))
+    return tuple(tensor(indices, "int32"))
 
 
 def _at(indices):
-    return tuple(jnp.moveaxis(tensor(indices), -1, 0))
+    return tuple(jnp.moveaxis(tensor(indices, "int32"), -1, 0))
 
 
 @op(config=("shape",))

@@ -43,8 +43,7 @@ def rearrange(tensor, pattern, **axes_lengths):
     if len(before) != x.ndim:
         raise ValueError(
             f"`rearrange` expected {len(before)} axes for pattern {pattern!r}. "
-            "Received: "
-            f"shape {x.shape}"
+            f"Received: shape {x.shape}"
         )
     sizes = dict(axes_lengths)
     for group, size in zip(before, x.shape, strict=True):

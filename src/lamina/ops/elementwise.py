@@ -4,6 +4,8 @@ _op, _one, _two, _bits, _reduction = families(__name__)
 sin = _one("sin", jnp.sin, inexact, "Return sin x, with x in radians.")
 """
 
+import inspect
+
 from lamina.core.op import op
 from lamina.ops.arrays import axes, promoted
 
@@ -11,15 +13,19 @@ from lamina.ops.arrays import axes, promoted
 def families(module):
     """Return the makers of any op, of ops of one argument, of two, and of reductions.
 
+    Arguments with a default are settings; a maker of any op is told of others.
+
     Args:
         module: the module the ops stand in.
     """
 
     def finish(name, function, doc, config=""):
+        parameters = inspect.signature(function).parameters.values()
+        settings = [p.name for p in parameters if p.default is not p.empty]
         function.__name__ = function.__qualname__ = name
         function.__doc__ = doc
         function.__module__ = module
-        return op(function, config=tuple(config.split()))
+        return op(function, config=(*settings, *config.split()))
 
     def one(name, function, convert, doc):
         def elementwise(x):
@@ -46,6 +52,6 @@ def families(module):
         def reduce(x, axis=None, keepdims=False):
             return function(convert(x), axes(axis), keepdims=keepdims)
 
-        return finish(name, reduce, doc, "axis keepdims")
+        return finish(name, reduce, doc)
 
     return finish, one, two, bits, reduction

@@ -4,6 +4,7 @@ With `data_format="channels_first"` the channels stand before the height.
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -69,8 +70,7 @@ def _colours(images, data_format, name):
     if x.shape[-1] != 3:
         raise ValueError(
             f"`{name}` expected images with 3 channels. Received: {x.shape[-1]} "
-            "channels "
-            f"of images.shape={jnp.shape(images)}"
+            f"channels of images.shape={jnp.shape(images)}"
         )
     return x, close
 
@@ -127,12 +127,7 @@ def hsv_to_rgb(images, data_format=None):
     return close(value * (1 - saturation * (1 - purity)))
 
 
-@op(
-    config=(
-        "size", "interpolation", "antialias", "crop_to_aspect_ratio",
-        "pad_to_aspect_ratio", "fill_mode", "fill_value", "data_format",
-    )
-)  # fmt: skip
+@op(data=("images",))
 def resize(
     images, size, interpolation="bilinear", antialias=False,
     crop_to_aspect_ratio=False, pad_to_aspect_ratio=False, fill_mode="constant",
@@ -166,16 +161,21 @@ def resize(
             f"`resize` expected `size` to be (height, width). Received: size={size}"
         )
     height, width = size
+    if height <= 0 or width <= 0:
+        raise ValueError(
+            f"`size` must have positive height and width. Received: size={size}"
+        )
     x, close = _open(images, data_format, "resize")
     dtype, (h, w) = x.dtype, x.shape[1:3]
     if crop_to_aspect_ratio:
-        ch, cw = min(h, int(w * height / width)), min(w, int(h * width / height))
+        ch = max(1, min(h, int(w * height / width)))
+        cw = max(1, min(w, int(h * width / height)))
         top, left = int((h - ch) / 2), int((w - cw) / 2)
         x = x[:, top : top + ch, left : left + cw]
     elif pad_to_aspect_ratio:
         ph, pw = max(h, int(w * height / width)), max(w, int(h * width / height))
         top, left = int((ph - h) / 2), int((pw - w) / 2)
-        around = ((0, 0), (top, ph - h - top), (left, pw - w - left), (0, 0))
+        around = ((0, 0), (top, top), (left, left), (0, 0))
         x = jnp.pad(x, around, constant_values=fill_value)
     shape = (x.shape[0], height, width, x.shape[-1])
     y = jax.image.resize(x, shape, _METHODS[interpolation], antialias=antialias)
@@ -208,6 +208,7 @@ def affine_transform(
             f"(batch of transforms). Received: transform.shape={transform.shape}"
         )
     place = functools.partial(_affine_places, *_grid(x))
+    transform = jnp.broadcast_to(transform, (x.shape[0], transform.shape[-1]))
     return close(_sample(x, transform, place, interpolation, fill_mode, fill_value))
 
 
@@ -222,21 +223,20 @@ def _affine_places(columns, rows, t):
     return down, across
 
 
-def _sample(x, transforms, places, interpolation, fill_mode, fill_value):
-    """Return images whose pixels come from `places(transform)`, one for each image."""
-    transforms = jnp.broadcast_to(transforms, (x.shape[0], transforms.shape[-1]))
+def _sample(x, moves, places, interpolation, fill_mode, fill_value):
+    """Return images whose pixels come from `places(move)`, a move for each image."""
 
-    def image(pixels, transform):
+    def image(pixels, move):
         pick = functools.partial(
             ndimage.map_coordinates,
-            coordinates=places(transform),
+            coordinates=places(move),
             order=_ORDERS[interpolation],
             mode=fill_mode,
             cval=fill_value,
         )
         return jax.vmap(pick, -1, -1)(pixels)
 
-    return jax.vmap(image)(x, transforms)
+    return jax.vmap(image)(x, moves)
 
 
 @op(config=("interpolation", "fill_value", "data_format"))
@@ -269,11 +269,11 @@ def perspective_transform(
             f"{start.shape} and {end.shape}"
         )
     place = functools.partial(_perspective_places, *_grid(x))
-    transforms = _homography(start, end)
+    transforms = jnp.broadcast_to(homography(start, end), (x.shape[0], 8))
     return close(_sample(x, transforms, place, interpolation, "constant", fill_value))
 
 
-def _homography(start, end):
+def homography(start, end):
     """Return the transform that finds start points for end points."""
     x, y = end[..., 0], end[..., 1]
     one, zero = jnp.ones_like(x), jnp.zeros_like(x)
@@ -408,23 +408,29 @@ def extract_patches_3d(
     )  # fmt: skip
 
 
-def _two_of_three(words, before, after, target):
-    if [before, after, target].count(None) != 1:
+def _edges(kind, words, size, before, after, target) -> Any:
+    """Return what is added or cut before and after, any two of three being given."""
+    first, last, extent = words.split()
+    given = {f"{first}_{kind}": before, f"{last}_{kind}": after}
+    given[f"target_{extent}"] = target
+    if list(given.values()).count(None) != 1:
         raise ValueError(
             "Must specify exactly two of {}, {}, {}. Received: {}, {}, {}".format(
-                *words, before, after, target
+                *given, *given.values()
             )
         )
-    if target is not None and target < 0:
-        raise ValueError(f"{words[2]} must be >= 0. Received: {words[2]}={target}")
+    if target is not None:
+        total = target - size if kind == "padding" else size - target
+        before = total - after if before is None else before
+        after = total - before if after is None else after
+    given = dict(zip(given, (before, after, target), strict=True))
+    for word, value in reversed(given.items()):
+        if isinstance(value, int) and value < 0:
+            raise ValueError(f"{word} must be >= 0. Received: {word}={value}")
+    return before, after
 
 
-@op(
-    config=(
-        "top_padding", "left_padding", "bottom_padding", "right_padding",
-        "target_height", "target_width", "data_format",
-    )
-)  # fmt: skip
+@op(data=("images",))
 def pad_images(
     images, top_padding=None, left_padding=None, bottom_padding=None,
     right_padding=None, target_height=None, target_width=None, data_format=None,
@@ -441,37 +447,23 @@ def pad_images(
         target_width: the width of the result; give two of the three for columns.
         data_format: `"channels_last"` or `"channels_first"`.
     """
-    rows = ("top_padding", "bottom_padding", "target_height")
-    columns = ("left_padding", "right_padding", "target_width")
-    _two_of_three(rows, top_padding, bottom_padding, target_height)
-    _two_of_three(columns, left_padding, right_padding, target_width)
     x, close = _open(images, data_format, "pad_images")
-    height, width = x.shape[1:3]
-    top, bottom = _edges(
-        rows, top_padding, bottom_padding, (target_height or 0) - height
-    )
-    left, right = _edges(
-        columns, left_padding, right_padding, (target_width or 0) - width
-    )
-    return close(jnp.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0))))
+    around = (
+        (0, 0),
+        _edges(
+            "padding", "top bottom height", x.shape[1],
+            top_padding, bottom_padding, target_height,
+        ),
+        _edges(
+            "padding", "left right width", x.shape[2],
+            left_padding, right_padding, target_width,
+        ),
+        (0, 0),
+    )  # fmt: skip
+    return close(jnp.pad(x, around))
 
 
-def _edges(words, before, after, total):
-    """Complete what is cut or added before and after to `total`."""
-    before = total - after if before is None else before
-    after = total - before if after is None else after
-    for word, value in zip(words, (before, after), strict=False):
-        if isinstance(value, int) and value < 0:
-            raise ValueError(f"{word} must be >= 0. Received: {word}={value}")
-    return before, after
-
-
-@op(
-    config=(
-        "top_cropping", "left_cropping", "bottom_cropping", "right_cropping",
-        "target_height", "target_width", "data_format",
-    )
-)  # fmt: skip
+@op(data=("images",))
 def crop_images(
     images, top_cropping=None, left_cropping=None, bottom_cropping=None,
     right_cropping=None, target_height=None, target_width=None, data_format=None,
@@ -488,22 +480,25 @@ def crop_images(
         target_width: the width of the result; give two of the three for columns.
         data_format: `"channels_last"` or `"channels_first"`.
     """
-    rows = ("top_cropping", "bottom_cropping", "target_height")
-    columns = ("left_cropping", "right_cropping", "target_width")
-    _two_of_three(rows, top_cropping, bottom_cropping, target_height)
-    _two_of_three(columns, left_cropping, right_cropping, target_width)
     x, close = _open(images, data_format, "crop_images")
     height, width = x.shape[1:3]
     top, bottom = _edges(
-        rows, top_cropping, bottom_cropping, height - (target_height or 0)
-    )
+        "cropping", "top bottom height", height,
+        top_cropping, bottom_cropping, target_height,
+    )  # fmt: skip
     left, right = _edges(
-        columns, left_cropping, right_cropping, width - (target_width or 0)
-    )
+        "cropping", "left right width", width,
+        left_cropping, right_cropping, target_width,
+    )  # fmt: skip
     # Sizes that are asked for are known even where those of the images are not.
-    end = height - bottom if target_height is None else top + target_height
-    side = width - right if target_width is None else left + target_width
-    return close(x[:, top:end, left:side])
+    x = _span(x, 1, top, target_height or height - bottom - top)
+    return close(_span(x, 2, left, target_width or width - right - left))
+
+
+def _span(x, axis, start, size):
+    if isinstance(x.shape[axis], int) or not isinstance(start, int):
+        return lax.slice_in_dim(x, start, start + size, axis=axis)
+    return jnp.take(x, start + jnp.arange(size), axis)
 
 
 def _bell(size, sigma, dtype):
@@ -513,7 +508,7 @@ def _bell(size, sigma, dtype):
     return weights / jnp.sum(weights)
 
 
-def _filter(x, kernel):
+def _filter(x, kernel, padding="SAME"):
     """Correlate each channel of (batch, height, width, channels) with `kernel`."""
     kernel = jnp.broadcast_to(
         kernel.astype(x.dtype)[..., None, None], (*kernel.shape, 1, x.shape[-1])
@@ -522,7 +517,7 @@ def _filter(x, kernel):
         x,
         kernel,
         (1, 1),
-        "SAME",
+        padding,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=x.shape[-1],
     )
@@ -549,12 +544,7 @@ def _blur(x, kernel_size, sigma):
     return _filter(x, jnp.outer(second, first))
 
 
-@op(
-    config=(
-        "alpha", "sigma", "interpolation", "fill_mode", "fill_value", "seed",
-        "data_format",
-    )
-)  # fmt: skip
+@op(data=("images",))
 def elastic_transform(
     images, alpha=20.0, sigma=5.0, interpolation="bilinear", fill_mode="reflect",
     fill_value=0.0, seed=None, data_format=None,
@@ -582,17 +572,11 @@ def elastic_transform(
     shift = alpha * _blur(noise[..., None], (size, size), (sigma, sigma))[..., 0]
     columns, rows = _grid(x)
 
-    def image(pixels, moved):
-        pick = functools.partial(
-            ndimage.map_coordinates,
-            coordinates=(rows + moved, columns + moved),
-            order=_ORDERS[interpolation],
-            mode=fill_mode,
-            cval=fill_value,
-        )
-        return jax.vmap(pick, -1, -1)(pixels)
+    def place(moved):
+        return rows + moved, columns + moved
 
-    return close(jax.vmap(image)(x, shift).astype(x.dtype))
+    y = _sample(x, shift, place, interpolation, fill_mode, fill_value)
+    return close(y.astype(x.dtype))
 
 
 @op(config=("spatial_dims", "method", "antialias"))
@@ -603,7 +587,7 @@ def scale_and_translate(
 
     Args:
         images: an array.
-        output_shape: the whole shape of the result.
+        output_shape: the whole shape of the result; None keeps a size.
         scale: a factor for each of `spatial_dims`.
         translation: a shift for each of them.
         spatial_dims: the axes that are scaled.
@@ -614,8 +598,10 @@ def scale_and_translate(
     methods = "linear bilinear trilinear cubic bicubic tricubic lanczos3 lanczos5"
     _choose("method", method, methods.split())
     scale, translation = promoted(scale, translation, also=(float,))
+    x = tensor(images)
+    shape = tuple(n or old for n, old in zip(output_shape, x.shape, strict=True))
     return jax.image.scale_and_translate(
-        tensor(images), tuple(output_shape), tuple(spatial_dims), scale, translation,
+        x, shape, tuple(spatial_dims), scale, translation,
         method, antialias,
     )  # fmt: skip
 
@@ -666,18 +652,7 @@ def ssim(
     dtype = inexact(a).dtype
     a, b = (v.astype("float32") for v in (a, b))
     bell = _bell(filter_size, filter_sigma, "float32")
-    kernel = jnp.broadcast_to(
-        jnp.outer(bell, bell)[..., None, None],
-        (filter_size, filter_size, 1, a.shape[-1]),
-    )
-
-    def local(x):
-        numbers = ("NHWC", "HWIO", "NHWC")
-        return lax.conv_general_dilated(
-            x, kernel, (1, 1), "VALID", dimension_numbers=numbers,
-            feature_group_count=x.shape[-1],
-        )  # fmt: skip
-
+    local = functools.partial(_filter, kernel=jnp.outer(bell, bell), padding="VALID")
     c1, c2 = (k1 * max_val) ** 2, (k2 * max_val) ** 2
     mean_a, mean_b = local(a), local(b)
     both = mean_a * mean_b

@@ -11,7 +11,6 @@ from jax.scipy import special
 from lamina.core.context import context
 from lamina.core.op import op
 from lamina.core.symbolic import unknown_size
-from lamina.ops.arrays import axes as _axes
 from lamina.ops.arrays import inexact, promoted, tensor
 from lamina.ops.elementwise import families
 
@@ -23,7 +22,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-_op, _one, *_ = families(__name__)
+_op, _one, *_, _reduction = families(__name__)
 
 
 def _segments(name, reduce, doc):
@@ -43,7 +42,7 @@ def _segments(name, reduce, doc):
             return jnp.zeros((unknown_size(), *data.shape[1:]), data.dtype)
         return reduce(data, ids, num_segments, indices_are_sorted=bool(sorted))
 
-    return _op(name, segments, doc + _SEGMENTS, "num_segments sorted")
+    return _op(name, segments, doc + _SEGMENTS)
 
 
 _SEGMENTS = """ that have the same number.
@@ -92,10 +91,8 @@ def in_top_k(targets, predictions, k):
 
 
 # fmt: off
-logsumexp = _op("logsumexp",
-    lambda x, axis=None, keepdims=False: special.logsumexp(inexact(x), _axes(axis),
-        keepdims=keepdims),
-    "Return ln Σ eˣ over `axis`, without overflow.", "axis keepdims")
+logsumexp = _reduction("logsumexp", special.logsumexp, inexact,
+    "Return ln Σ eˣ over `axis`, without overflow.")
 # fmt: on
 
 
@@ -223,10 +220,7 @@ def _window(window, sequence_length, fft_length, dtype):
     return jnp.pad(window, (before, fft_length - sequence_length - before))
 
 
-@op(
-    config=("sequence_length", "sequence_stride", "fft_length", "window", "center"),
-    name="STFT",
-)
+@op(data=("x",), name="STFT")
 def stft(x, sequence_length, sequence_stride, fft_length, window="hann", center=True):
     """Return the `rfft` of windows along the last axis: (..., windows, frequencies).
 
@@ -260,13 +254,7 @@ def stft(x, sequence_length, sequence_stride, fft_length, window="hann", center=
     return _parts(jnp.fft.rfft(_frames(x, fft_length, sequence_stride) * shape))
 
 
-@op(
-    config=(
-        "sequence_length", "sequence_stride", "fft_length", "length", "window",
-        "center",
-    ),
-    name="ISTFT",
-)  # fmt: skip
+@op(data=("x",), name="ISTFT")
 def istft(
     x, sequence_length, sequence_stride, fft_length, length=None, window="hann",
     center=True,

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from lamina.core import settings
 from lamina.core.op import op
 from lamina.kernels import ctc
 from lamina.ops.arrays import axes as _axes
-from lamina.ops.arrays import canonical, inexact, promoted, tensor
+from lamina.ops.arrays import canonical, dense_only, inexact, promoted, tensor
 from lamina.ops.elementwise import families
 
 __all__ = [
@@ -53,16 +54,15 @@ tanh_shrink = _op("tanh_shrink", lambda x: (lambda v: v - jnp.tanh(v))(inexact(x
     "Return x - tanh x.")
 leaky_relu = _op("leaky_relu",
     lambda x, negative_slope=0.2: jax.nn.leaky_relu(inexact(x), negative_slope),
-    "Return x above zero and `negative_slope` · x below.", "negative_slope")
+    "Return x above zero and `negative_slope` · x below.")
 elu = _op("elu", lambda x, alpha=1.0: jax.nn.elu(inexact(x), alpha),
-    "Return x above zero and `alpha` · (eˣ - 1) below.", "alpha")
+    "Return x above zero and `alpha` · (eˣ - 1) below.")
 celu = _op("celu", lambda x, alpha=1.0: jax.nn.celu(inexact(x), alpha),
-    "Return x above zero and `alpha` · (e^(x / alpha) - 1) below.", "alpha")
+    "Return x above zero and `alpha` · (e^(x / alpha) - 1) below.")
 gelu = _op("gelu", lambda x, approximate=True: jax.nn.gelu(inexact(x), approximate),
-    "Return x · Φ(x), Φ the normal distribution; by tanh if `approximate`.",
-    "approximate")
+    "Return x · Φ(x), Φ the normal distribution; by tanh if `approximate`.")
 squareplus = _op("squareplus", lambda x, b=4: jax.nn.squareplus(inexact(x), b),
-    "Return (x + √(x² + b)) / 2.", "b")
+    "Return (x + √(x² + b)) / 2.")
 # fmt: on
 
 
@@ -120,13 +120,22 @@ def softmax(x, axis=-1):
     >>> lamina.ops.softmax([0.0, 0.0]).tolist()
     [0.5, 0.5]
     """
-    return jax.nn.softmax(inexact(x), _axes(axis))
+    x = inexact(x)
+    if isinstance(axis, int) and x.shape[axis : axis + 1 or None] == (1,):
+        warnings.warn(
+            f"You are using a softmax over axis {axis} of a tensor of shape {x.shape}. "
+            "This axis has size 1. The softmax operation will always return the value "
+            "1, which is likely not what you intended. Did you mean to use a sigmoid "
+            "instead?",
+            stacklevel=3,
+        )
+    return jax.nn.softmax(x, _axes(axis))
 
 
 # fmt: off
 log_softmax = _op("log_softmax",
     lambda x, axis=-1: jax.nn.log_softmax(inexact(x), _axes(axis)),
-    "Return ln softmax(x) over `axis`: one axis, several, or all when None.", "axis")
+    "Return ln softmax(x) over `axis`: one axis, several, or all when None.")
 # fmt: on
 
 
@@ -214,7 +223,7 @@ average_pool = _op("average_pool",
     lambda inputs, pool_size, strides=None, padding="valid", data_format=None:
         _pool(kernels.average_pool, inputs, pool_size, strides, padding, data_format ),
     "Return the mean of each window; arguments as for `max_pool`.",
-    "pool_size strides padding data_format")
+    "pool_size")
 # fmt: on
 
 
@@ -243,7 +252,7 @@ adaptive_max_pool = _op("adaptive_max_pool",
     lambda inputs, output_size, data_format=None: _adaptive(inputs, output_size,
         data_format, jnp.max ),
     "Return maxima of `output_size` windows that cover each dimension evenly.",
-    "output_size data_format")
+    "output_size")
 # fmt: on
 
 
@@ -265,23 +274,34 @@ def conv(inputs, kernel, strides=1, padding="valid", data_format=None, dilation_
         ValueError: channels and kernel do not fit.
     """
     x, kernel = promoted(inputs, kernel)
-    rank, last = kernel.ndim - 2, _last(data_format)
-    channels, taken = x.shape[-1 if last else 1], kernel.shape[-2]
-    if channels % taken:
+    moves = _moves(kernel, strides, padding, data_format, dilation_rate)
+    channels = _channels("conv", x, kernel, moves)
+    groups = channels // kernel.shape[-2]
+    return kernels.conv(x, kernel, groups=groups, **moves)
+
+
+def _moves(kernel, strides, padding, data_format, dilation_rate):
+    """Return how a kernel moves, as the functions of `kernels` take it."""
+    rank = kernel.ndim - 2
+    return {
+        "strides": _each(strides, rank, "strides"),
+        "padding": _padding(padding),
+        "dilation": _each(dilation_rate, rank, "dilation_rate"),
+        "channels_last": _last(data_format),
+    }
+
+
+def _channels(name, x, kernel, moves):
+    channels, taken = x.shape[-1 if moves["channels_last"] else 1], kernel.shape[-2]
+    fits = channels % taken == 0 if name == "conv" else channels == taken
+    if isinstance(channels, int) and not fits:
         raise ValueError(
-            "The number of input channels must match the kernel in `conv`: be a "
-            f"multiple of kernel.shape[-2]. Received: {channels} channels of inputs of "
-            f"shape {x.shape}, kernel of shape {kernel.shape}"
+            f"The number of input channels must match the kernel in `{name}`: be "
+            f"{'a multiple of ' * (name == 'conv')}kernel.shape[-2]. Received: "
+            f"{channels} channels of inputs of shape {x.shape}, kernel of shape "
+            f"{kernel.shape}"
         )
-    return kernels.conv(
-        x,
-        kernel,
-        strides=_each(strides, rank, "strides"),
-        padding=_padding(padding),
-        dilation=_each(dilation_rate, rank, "dilation_rate"),
-        groups=channels // taken,
-        channels_last=last,
-    )
+    return channels
 
 
 @op(config=("strides", "padding", "data_format", "dilation_rate"))
@@ -302,15 +322,9 @@ def depthwise_conv(
         channels · multiplier channels.
     """
     x, kernel = promoted(inputs, kernel)
-    rank = kernel.ndim - 2
-    return kernels.depthwise_conv(
-        x,
-        kernel,
-        strides=_each(strides, rank, "strides"),
-        padding=_padding(padding),
-        dilation=_each(dilation_rate, rank, "dilation_rate"),
-        channels_last=_last(data_format),
-    )
+    moves = _moves(kernel, strides, padding, data_format, dilation_rate)
+    _channels("depthwise_conv", x, kernel, moves)
+    return kernels.depthwise_conv(x, kernel, **moves)
 
 
 @op(config=("strides", "padding", "data_format", "dilation_rate"))
@@ -353,17 +367,13 @@ def conv_transpose(
         dilation_rate: the distance of neighbouring cells of the window.
     """
     x, kernel = promoted(inputs, kernel)
-    rank = kernel.ndim - 2
     if isinstance(output_padding, int):
-        output_padding = (output_padding,) * rank
+        output_padding = (output_padding,) * (kernel.ndim - 2)
     return kernels.conv_transpose(
         x,
         kernel,
-        strides=_each(strides, rank, "strides"),
-        padding=_padding(padding),  # pyright: ignore
         output_padding=output_padding and tuple(output_padding),
-        dilation=_each(dilation_rate, rank, "dilation_rate"),
-        channels_last=_last(data_format),
+        **_moves(kernel, strides, padding, data_format, dilation_rate),
     )
 
 
@@ -385,13 +395,8 @@ def one_hot(x, num_classes, axis=-1, dtype=None, sparse=False):
     >>> lamina.ops.one_hot([1, 0], 2).tolist()
     [[0.0, 1.0], [1.0, 0.0]]
     """
-    _no_sparse("one_hot", sparse)
+    dense_only("one_hot", sparse)
     return jax.nn.one_hot(tensor(x), num_classes, dtype=canonical(dtype), axis=axis)
-
-
-def _no_sparse(name, sparse):
-    if sparse:
-        raise ValueError(f"`{name}` has no sparse results. Received: sparse=True")
 
 
 def multi_hot(inputs, num_classes=None, axis=-1, dtype=None, sparse=False, **kwargs):
@@ -417,7 +422,7 @@ def multi_hot(inputs, num_classes=None, axis=-1, dtype=None, sparse=False, **kwa
 
 @op(config=("num_classes", "axis", "dtype", "sparse"), name="MultiHot")
 def _multi_hot(inputs, num_classes, axis=-1, dtype=None, sparse=False):
-    _no_sparse("multi_hot", sparse)
+    dense_only("multi_hot", sparse)
     x = tensor(inputs)
     over = 1 if x.ndim > 1 else 0
     marks = jax.nn.one_hot(x, num_classes, dtype=canonical(dtype), axis=axis)
@@ -431,8 +436,7 @@ def _same_shapes(name, target, output):
     if target.shape != output.shape:
         raise ValueError(
             f"`{name}` expected `target` and `output` to have the same shape. "
-            "Received: "
-            f"target.shape={target.shape}, output.shape={output.shape}"
+            f"Received: target.shape={target.shape}, output.shape={output.shape}"
         )
 
 
@@ -626,17 +630,17 @@ def normalize(x, axis=-1, order=2, epsilon=None):
     Args:
         x: any array.
         axis: an axis or several.
-        order: which norm: a positive number, Σ abs(x)^order to the 1 / order.
+        order: which norm: a positive integer, Σ abs(x)^order to the 1 / order.
         epsilon: the least norm; `lamina.config.epsilon()` when None.
 
     Raises:
-        ValueError: `order` is not positive.
+        ValueError: `order` is no positive integer.
 
     >>> import lamina
     >>> lamina.ops.normalize([3.0, 4.0]).tolist()
     [0.6, 0.8]
     """
-    if not isinstance(order, (int, float)) or order < 1:
+    if not isinstance(order, int) or order < 1:
         raise ValueError(
             "Argument `order` must be an int >= 1 in `normalize`. Received: "
             f"order={order}"
@@ -646,12 +650,8 @@ def normalize(x, axis=-1, order=2, epsilon=None):
     if order == 2:
         square = jnp.sum(jnp.square(x), _axes(axis), keepdims=True)
         return x * lax.rsqrt(jnp.maximum(square, epsilon**2))
-    if order == jnp.inf:
-        norm = jnp.max(jnp.abs(x), _axes(axis), keepdims=True)
-    else:
-        powers = jnp.sum(jnp.abs(x) ** order, _axes(axis), keepdims=True)
-        norm = powers ** (1 / order)
-    return x / jnp.maximum(norm, epsilon)
+    powers = jnp.sum(jnp.abs(x) ** order, _axes(axis), keepdims=True)
+    return x / jnp.maximum(powers ** (1 / order), epsilon)
 
 
 @op(config=("max_val",), name="PSNR")

@@ -16,10 +16,17 @@ from lamina.core.context import context
 from lamina.core.dtypes import result_type
 from lamina.core.op import op
 from lamina.core.symbolic import unknown_size
+from lamina.ops.arrays import axes as _axes
 from lamina.ops.arrays import (
-    axes as _axes,
+    canonical,
+    dense_only,
+    inexact,
+    kind,
+    number,
+    promoted,
+    tensor,
+    truth,
 )
-from lamina.ops.arrays import canonical, inexact, kind, number, promoted, tensor, truth
 from lamina.ops.elementwise import families
 
 __all__ = [
@@ -149,8 +156,7 @@ def clip(x, x_min, x_max):
 nan_to_num = _op("nan_to_num",
     lambda x, nan=0.0, posinf=None, neginf=None: jnp.nan_to_num(tensor(x), nan=nan,
         posinf=posinf, neginf=neginf ),
-    "Replace NaN by `nan`, and the infinities by the largest numbers.",
-    "nan posinf neginf")
+    "Replace NaN by `nan`, and the infinities by the largest numbers.")
 # fmt: on
 
 
@@ -289,13 +295,11 @@ var = _reduction("var", jnp.var, inexact, "Return mean((x - mean x)²) over `axi
 max = _op("max",
     lambda x, axis=None, keepdims=False, initial=None: jnp.max(tensor(x), _axes(axis),
         keepdims=keepdims, initial=initial ),
-    "Return the largest entry over `axis`, at least `initial`.",
-    "axis keepdims initial")
+    "Return the largest entry over `axis`, at least `initial`.")
 min = _op("min",
     lambda x, axis=None, keepdims=False, initial=None: jnp.min(tensor(x), _axes(axis),
         keepdims=keepdims, initial=initial ),
-    "Return the smallest entry over `axis`, at most `initial`.",
-    "axis keepdims initial")
+    "Return the smallest entry over `axis`, at most `initial`.")
 amax = _reduction("amax", jnp.max, tensor, "Return the largest entry over `axis`.")
 amin = _reduction("amin", jnp.min, tensor, "Return the smallest entry over `axis`.")
 ptp = _reduction("ptp", jnp.ptp, tensor, "Return max x - min x over `axis`.")
@@ -304,7 +308,7 @@ all = _reduction("all", jnp.all, tensor,
 any = _reduction("any", jnp.any, tensor, "Tell whether an entry over `axis` is true.")
 count_nonzero = _op("count_nonzero",
     lambda x, axis=None: jnp.count_nonzero(tensor(x), _axes(axis)).astype("int32"),
-    "Return how many entries over `axis` are not zero.", "axis")
+    "Return how many entries over `axis` are not zero.")
 median = _reduction("median", jnp.median, inexact,
     "Return the middle value over `axis`; the mean of two if there are two.")
 nansum = _reduction("nansum", jnp.nansum, tensor,
@@ -354,7 +358,7 @@ def _quantiles(name, function, doc):
         shares = tensor(q, x.dtype)
         return function(x, shares, _axes(axis), method=method, keepdims=keepdims)
 
-    return _op(name, quantiles, doc, "axis method keepdims")
+    return _op(name, quantiles, doc)
 
 
 # fmt: off
@@ -376,51 +380,37 @@ def average(x, axis=None, weights=None):
     return jnp.average(x, _axes(axis), weights)
 
 
-# fmt: off
-argmax = _op("argmax",
-    lambda x, axis=None, keepdims=False: jnp.argmax(_zeros_apart(tensor(x)), axis,
-        keepdims=keepdims ),
-    "Return the position of the first largest entry over `axis`.", "axis keepdims")
-argmin = _op("argmin",
-    lambda x, axis=None, keepdims=False: jnp.argmin(_zeros_apart(tensor(x)), axis,
-        keepdims=keepdims ),
-    "Return the position of the first smallest entry over `axis`.", "axis keepdims")
-# fmt: on
-
-
 def _zeros_apart(x):
     # IEEE's total order puts -0 below 0; the comparison inside argmax does not.
+    x = tensor(x)
     if not jnp.issubdtype(x.dtype, jnp.floating):
         return x
     return jnp.where((x == 0) & jnp.signbit(x), -jnp.finfo(x.dtype).tiny, x)
 
 
 # fmt: off
-nanargmax = _op("nanargmax",
-    lambda x, axis=None, keepdims=False: jnp.nanargmax(tensor(x), axis,
-        keepdims=keepdims ),
-    "Return the position of the first largest entry that is not NaN; -1 if none.",
-    "axis keepdims")
-nanargmin = _op("nanargmin",
-    lambda x, axis=None, keepdims=False: jnp.nanargmin(tensor(x), axis,
-        keepdims=keepdims ),
-    "Return the position of the first smallest entry that is not NaN; -1 if none.",
-    "axis keepdims")
+argmax = _reduction("argmax", jnp.argmax, _zeros_apart,
+    "Return the position of the first largest entry over `axis`.")
+argmin = _reduction("argmin", jnp.argmin, _zeros_apart,
+    "Return the position of the first smallest entry over `axis`.")
+nanargmax = _reduction("nanargmax", jnp.nanargmax, tensor,
+    "Return the position of the first largest entry that is not NaN; -1 if none.")
+nanargmin = _reduction("nanargmin", jnp.nanargmin, tensor,
+    "Return the position of the first smallest entry that is not NaN; -1 if none.")
 
 # Running sums, differences and the like.
 cumsum = _op("cumsum",
     lambda x, axis=None, dtype=None: jnp.cumsum(_as(number(x), dtype), axis),
-    "Return the running sum along `axis`; of the flat array when None.", "axis dtype")
+    "Return the running sum along `axis`; of the flat array when None.")
 cumprod = _op("cumprod",
     lambda x, axis=None, dtype=None: jnp.cumprod(_as(number(x), dtype), axis),
-    "Return the running product along `axis`; of the flat array when None.",
-    "axis dtype")
+    "Return the running product along `axis`; of the flat array when None.")
 nancumsum = _op("nancumsum",
     lambda x, axis=None, dtype=None: jnp.nancumsum(_as(number(x), dtype), axis),
-    "Return the running sum along `axis`; NaN counts as 0.", "axis dtype")
+    "Return the running sum along `axis`; NaN counts as 0.")
 nancumprod = _op("nancumprod",
     lambda x, axis=None, dtype=None: jnp.nancumprod(_as(number(x), dtype), axis),
-    "Return the running product along `axis`; NaN counts as 1.", "axis dtype")
+    "Return the running product along `axis`; NaN counts as 1.")
 # fmt: on
 
 
@@ -430,7 +420,7 @@ def _as(x, dtype):
 
 # fmt: off
 diff = _op("diff", lambda a, n=1, axis=-1: jnp.diff(tensor(a), n, axis),
-    "Return a[i + 1] - a[i] along `axis`, taken `n` times.", "n axis")
+    "Return a[i + 1] - a[i] along `axis`, taken `n` times.")
 # fmt: on
 
 
@@ -533,7 +523,7 @@ def reshape(x, newshape):
 # fmt: off
 ravel = _one("ravel", jnp.ravel, tensor, "Return the entries in one axis.")
 transpose = _op("transpose", lambda x, axes=None: jnp.transpose(tensor(x), axes),
-    "Put the axes into the order `axes`; reverse them when None.", "axes")
+    "Put the axes into the order `axes`; reverse them when None.")
 swapaxes = _op("swapaxes",
     lambda x, axis1, axis2: jnp.swapaxes(tensor(x), axis1, axis2), "Exchange two axes.",
     "axis1 axis2")
@@ -544,22 +534,22 @@ expand_dims = _op("expand_dims",
     lambda x, axis: jnp.expand_dims(tensor(x), _axes(axis)),
     "Insert axes of size 1 at `axis`.", "axis")
 squeeze = _op("squeeze", lambda x, axis=None: jnp.squeeze(tensor(x), _axes(axis)),
-    "Drop axes of size 1: those named, or all.", "axis")
+    "Drop axes of size 1: those named, or all.")
 broadcast_to = _op("broadcast_to",
     lambda x, shape: jnp.broadcast_to(tensor(x), tuple(shape)),
     "Repeat axes of size 1 to fill `shape`.", "shape")
 flip = _op("flip", lambda x, axis=None: jnp.flip(tensor(x), _axes(axis)),
-    "Reverse the order along `axis`, all axes by default.", "axis")
+    "Reverse the order along `axis`, all axes by default.")
 fliplr = _one("fliplr", jnp.fliplr, tensor, "Reverse the order of columns, axis 1.")
 flipud = _one("flipud", jnp.flipud, tensor, "Reverse the order of rows, axis 0.")
 rot90 = _op("rot90",
     lambda array, k=1, axes=(0, 1): jnp.rot90(tensor(array), k, tuple(axes)),
-    "Turn by 90 degrees `k` times, from the first of `axes` to the second.", "k axes")
+    "Turn by 90 degrees `k` times, from the first of `axes` to the second.")
 roll = _op("roll", lambda x, shift, axis=None: jnp.roll(tensor(x), shift, _axes(axis)),
-    "Shift entries along `axis`; what falls off the end comes first.", "shift axis")
+    "Shift entries along `axis`; what falls off the end comes first.", "shift")
 repeat = _op("repeat",
     lambda x, repeats, axis=None: jnp.repeat(tensor(x), _concrete(repeats), axis),
-    "Repeat each entry along `axis`; of the flat array when None.", "repeats axis")
+    "Repeat each entry along `axis`; of the flat array when None.", "repeats")
 tile = _op("tile", lambda x, repeats: jnp.tile(tensor(x), repeats),
     "Repeat the whole array along each axis.", "repeats")
 ndim = _one("ndim", jnp.ndim, tensor, "Return the number of axes.")
@@ -608,12 +598,12 @@ def _list(xs):
 
 # fmt: off
 concatenate = _op("concatenate", lambda xs, axis=0: jnp.concatenate(_list(xs), axis),
-    "Join arrays along an axis they have.", "axis")
+    "Join arrays along an axis they have.")
 append = _op("append",
     lambda x1, x2, axis=None: jnp.append(*promoted(x1, x2), axis=axis),
-    "Put x2 after x1 along `axis`; flat when None.", "axis")
+    "Put x2 after x1 along `axis`; flat when None.")
 stack = _op("stack", lambda x, axis=0: jnp.stack(_list(x), axis),
-    "Join arrays along a new axis.", "axis")
+    "Join arrays along a new axis.")
 hstack = _op("hstack", lambda xs: jnp.hstack(_list(xs)),
     "Join arrays along axis 1, or axis 0 for vectors.")
 vstack = _op("vstack", lambda xs: jnp.vstack(_list(xs)),
@@ -645,23 +635,21 @@ def _cuts(x):
     return x if isinstance(x, int) else np.asarray(x)
 
 
+def _splits(name, function, doc):
+    def splits(x, indices_or_sections):
+        return list(function(tensor(x), _cuts(indices_or_sections)))
+
+    return _op(name, splits, doc, "indices_or_sections")
+
+
 # fmt: off
 array_split = _op("array_split",
     lambda x, indices_or_sections, axis=0: list(jnp.array_split(tensor(x),
         _cuts(indices_or_sections), axis) ),
-    "Cut `x` along `axis` into parts as equal as can be.", "indices_or_sections axis")
-hsplit = _op("hsplit",
-    lambda x, indices_or_sections: list(jnp.hsplit(tensor(x),
-        _cuts(indices_or_sections)) ),
-    "Cut along axis 1, or axis 0 of a vector.", "indices_or_sections")
-vsplit = _op("vsplit",
-    lambda x, indices_or_sections: list(jnp.vsplit(tensor(x),
-        _cuts(indices_or_sections)) ),
-    "Cut along axis 0.", "indices_or_sections")
-dsplit = _op("dsplit",
-    lambda x, indices_or_sections: list(jnp.dsplit(tensor(x),
-        _cuts(indices_or_sections)) ),
-    "Cut along axis 2.", "indices_or_sections")
+    "Cut `x` along `axis` into parts as equal as can be.", "indices_or_sections")
+hsplit = _splits("hsplit", jnp.hsplit, "Cut along axis 1, or axis 0 of a vector.")
+vsplit = _splits("vsplit", jnp.vsplit, "Cut along axis 0.")
+dsplit = _splits("dsplit", jnp.dsplit, "Cut along axis 2.")
 # fmt: on
 
 
@@ -688,12 +676,11 @@ def get_item(x, key):
 take = _op("take",
     lambda x, indices, axis=None: jnp.take(tensor(x), tensor(indices).astype("int32"),
         axis ),
-    "Return the entries at `indices` along `axis`; of the flat array when None.",
-    "axis")
+    "Return the entries at `indices` along `axis`; of the flat array when None.")
 take_along_axis = _op("take_along_axis",
     lambda x, indices, axis=None: jnp.take_along_axis(tensor(x),
         tensor(indices).astype("int32"), axis ),
-    "Return entries along `axis`, at an index for each of the other positions.", "axis")
+    "Return entries along `axis`, at an index for each of the other positions.")
 # fmt: on
 
 
@@ -719,32 +706,32 @@ def _nonzero(x):
 
 # fmt: off
 diag = _op("diag", lambda x, k=0: jnp.diag(tensor(x), k),
-    "Return the k-th diagonal of a matrix, or the matrix with it.", "k")
+    "Return the k-th diagonal of a matrix, or the matrix with it.")
 diagflat = _op("diagflat", lambda x, k=0: jnp.diagflat(tensor(x), k),
-    "Return the matrix with the flat array on its k-th diagonal.", "k")
+    "Return the matrix with the flat array on its k-th diagonal.")
 diagonal = _op("diagonal",
     lambda x, offset=0, axis1=0, axis2=1: jnp.diagonal(tensor(x), offset, axis1, axis2),
-    "Return the diagonal over two axes, as the last axis.", "offset axis1 axis2")
+    "Return the diagonal over two axes, as the last axis.")
 trace = _op("trace",
     lambda x, offset=0, axis1=0, axis2=1: jnp.trace(tensor(x), offset, axis1, axis2),
-    "Return the sum of the diagonal over two axes.", "offset axis1 axis2")
+    "Return the sum of the diagonal over two axes.")
 tril = _op("tril", lambda x, k=0: jnp.tril(tensor(x), k),
-    "Put zeros above the k-th diagonal.", "k")
+    "Put zeros above the k-th diagonal.")
 triu = _op("triu", lambda x, k=0: jnp.triu(tensor(x), k),
-    "Put zeros below the k-th diagonal.", "k")
+    "Put zeros below the k-th diagonal.")
 
 # Order and sets.
 sort = _op("sort", lambda x, axis=-1: jnp.sort(tensor(x), axis),
-    "Put the entries along `axis` in rising order.", "axis")
+    "Put the entries along `axis` in rising order.")
 argsort = _op("argsort",
     lambda x, axis=-1: jnp.argsort(jnp.atleast_1d(tensor(x)), axis).astype("int32"),
-    "Return the positions that sort `x` along `axis`.", "axis")
+    "Return the positions that sort `x` along `axis`.")
 argpartition = _op("argpartition",
     lambda x, kth, axis=-1: jnp.argpartition(
         jnp.ravel(tensor(x)) if axis is None else tensor(x), kth,
         -1 if axis is None else axis).astype("int32"),
     "Return positions with the `kth` in its sorted place, smaller ones before it.",
-    "kth axis")
+    "kth")
 # fmt: on
 
 
@@ -809,8 +796,7 @@ def bincount(x, weights=None, minlength=0, sparse=False):
     >>> lamina.ops.bincount([0, 2, 2]).tolist()
     [1, 0, 2]
     """
-    if sparse:
-        raise ValueError("`bincount` has no sparse results. Received: sparse=True")
+    dense_only("bincount", sparse)
     x = tensor(x).astype("int32")
     dtype = "int32" if weights is None else tensor(weights).dtype
     if context.symbolic:
@@ -837,12 +823,7 @@ def isin(x1, x2, assume_unique=False, invert=False):
     return jnp.isin(x1, x2, assume_unique, invert)
 
 
-@op(
-    config=(
-        "sorted", "return_index", "return_inverse", "return_counts", "axis", "size",
-        "fill_value",
-    )
-)  # fmt: skip
+@op(data=("x",))
 def unique(
     x, sorted=True, return_index=False, return_inverse=False, return_counts=False,
     axis=None, size=None, fill_value=None,
@@ -891,7 +872,7 @@ corrcoef = _one("corrcoef", jnp.corrcoef, inexact,
     "Return the correlations of the rows of `x`.")
 correlate = _op("correlate",
     lambda x1, x2, mode="valid": jnp.correlate(*promoted(x1, x2), mode=mode),
-    "Return Σᵢ x1[i + k] · conj(x2[i]) for the shifts k that `mode` allows.", "mode")
+    "Return Σᵢ x1[i + k] · conj(x2[i]) for the shifts k that `mode` allows.")
 bartlett = _op("bartlett", lambda x: _window(jnp.bartlett, x),
     "Return the triangular window of `x` points.")
 blackman = _op("blackman", lambda x: _window(jnp.blackman, x),
@@ -911,8 +892,7 @@ def _window(function, points, *more):
 
 # Making arrays.
 # fmt: off
-array = _op("array", lambda x, dtype=None: tensor(x, dtype), "Return `x` as an array.",
-    "dtype")
+array = _op("array", lambda x, dtype=None: tensor(x, dtype), "Return `x` as an array.")
 # fmt: on
 
 
@@ -984,17 +964,17 @@ def _full(fill_value, *, shape, dtype=None):
 # fmt: off
 zeros_like = _op("zeros_like",
     lambda x, dtype=None: jnp.zeros_like(tensor(x), dtype and canonical(dtype)),
-    "Return zeros in the shape of `x`.", "dtype")
+    "Return zeros in the shape of `x`.")
 ones_like = _op("ones_like",
     lambda x, dtype=None: jnp.ones_like(tensor(x), dtype and canonical(dtype)),
-    "Return ones in the shape of `x`.", "dtype")
+    "Return ones in the shape of `x`.")
 empty_like = _op("empty_like",
     lambda x, dtype=None: jnp.empty_like(tensor(x), dtype and canonical(dtype)),
-    "Return an array in the shape of `x`, of no particular values.", "dtype")
+    "Return an array in the shape of `x`, of no particular values.")
 full_like = _op("full_like",
     lambda x, fill_value, dtype=None: jnp.full_like(tensor(x), tensor(fill_value),
         dtype and canonical(dtype) ),
-    "Return `fill_value` in the shape of `x`.", "dtype")
+    "Return `fill_value` in the shape of `x`.")
 # fmt: on
 
 
@@ -1016,7 +996,7 @@ def tri(N, M=None, k=0, dtype=None):
 # fmt: off
 vander = _op("vander",
     lambda x, N=None, increasing=False: jnp.vander(tensor(x), N, increasing),
-    "Return the matrix of powers of a vector, x[i] to the power j.", "N increasing")
+    "Return the matrix of powers of a vector, x[i] to the power j.")
 # fmt: on
 
 

@@ -61,14 +61,20 @@ class Adam(Optimizer):
         rate = self._once(self._corrected_rate, learning_rate, variable.dtype)
         gradient = gradient.astype(variable.dtype)
         index = self._get_variable_index(variable)
-        m, v = self._momentums[index], self._velocities[index]
-        self.assign_add(m, (gradient - m) * (1 - self.beta_1))
-        self.assign_add(v, (jnp.square(gradient) - v) * (1 - self.beta_2))
+        m, v = averages(self, gradient, index)
         if self.amsgrad:
             greatest = self._greatest[index]
             self.assign(greatest, jnp.maximum(greatest.value, v.value))
             v = greatest
         self.assign_sub(variable, m * rate / (jnp.sqrt(v.value) + self.epsilon))
+
+
+def averages(optimizer, gradient, index):
+    """Take a gradient into its mean and its mean square, and return their Variables."""
+    m, v = optimizer._momentums[index], optimizer._velocities[index]
+    optimizer.assign_add(m, (gradient - m) * (1 - optimizer.beta_1))
+    optimizer.assign_add(v, (jnp.square(gradient) - v) * (1 - optimizer.beta_2))
+    return m, v
 
 
 def powers(optimizer, dtype, *bases):
@@ -116,7 +122,7 @@ class AdamW(Adam):
     ):  # fmt: skip
         if weight_decay is None:
             raise ValueError(
-                "`AdamW` expected `weight_decay` to be a float. "
+                "Argument `weight_decay` must be a float. "
                 "Received: weight_decay=None. Use `Adam` for none."
             )
         super().__init__(

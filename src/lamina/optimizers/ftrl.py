@@ -51,8 +51,8 @@ class Ftrl(Optimizer):
         self.beta = beta
         if learning_rate_power > 0:
             raise ValueError(
-                "`Ftrl` expected `learning_rate_power` to be at most 0. "
-                f"Received: learning_rate_power={learning_rate_power}"
+                "`learning_rate_power` needs to be negative or zero. "
+                f"Received: learning_rate_power={learning_rate_power}."
             )
         for name in (
             "initial_accumulator_value",
@@ -62,8 +62,8 @@ class Ftrl(Optimizer):
         ):
             if getattr(self, name) < 0:
                 raise ValueError(
-                    f"`Ftrl` expected `{name}` to be at least 0. "
-                    f"Received: {name}={getattr(self, name)}"
+                    f"`{name}` needs to be positive or zero. "
+                    f"Received: {name}={getattr(self, name)}."
                 )
 
     def build(self, var_list) -> None:

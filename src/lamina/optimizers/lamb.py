@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from lamina.optimizers.adam import powers
+from lamina.optimizers.adam import averages, powers
 from lamina.optimizers.optimizer import Optimizer, shared_arguments
 
 
@@ -51,10 +51,7 @@ class Lamb(Optimizer):
         rate = self._once(self._cast_rate, learning_rate, variable.dtype)
         first, second = self._once(self._corrections, learning_rate, variable.dtype)
         gradient = gradient.astype(variable.dtype)
-        index = self._get_variable_index(variable)
-        m, v = self._momentums[index], self._velocities[index]
-        self.assign_add(m, (gradient - m) * (1 - self.beta_1))
-        self.assign_add(v, (jnp.square(gradient) - v) * (1 - self.beta_2))
+        m, v = averages(self, gradient, self._get_variable_index(variable))
         change = m / first / (jnp.sqrt(v / second) + self.epsilon)
         weight = jnp.sqrt(jnp.sum(jnp.square(variable.value)))
         length = jnp.sqrt(jnp.sum(jnp.square(change)))

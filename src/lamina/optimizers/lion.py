@@ -33,8 +33,8 @@ class Lion(Optimizer):
         super().__init__(learning_rate=learning_rate, **kwargs)
         if not 0 < beta_1 <= 1:
             raise ValueError(
-                "`Lion` expected `beta_1` to be above 0 and at most 1. "
-                f"Received: beta_1={beta_1}"
+                "Argument `beta_1` must be in the [0, 1] range. Otherwise, the "
+                f"optimizer degenerates to SignSGD. Received: beta_1={beta_1}."
             )
         self.beta_1, self.beta_2 = beta_1, beta_2
 

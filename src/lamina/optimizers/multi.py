@@ -96,8 +96,9 @@ def _check_single(optimizer):
     for kind in (LossScaleOptimizer, MultiOptimizer):
         if isinstance(optimizer, kind):
             raise ValueError(
-                f"An inner optimizer cannot be {kind.__name__}. Put it around the "
-                "whole, or choose among simple optimizers."
+                f"An inner optimizer cannot be {kind.__name__}: {kind.__name__} cannot "
+                "be used inside an MultiOptimizer. Put it around the whole, or choose "
+                "among simple optimizers."
             )
 
 

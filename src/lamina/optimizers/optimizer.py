@@ -236,9 +236,9 @@ class Optimizer:
             before.assign(value)
         else:
             raise TypeError(
-                f"`{self.name}` was made with a schedule or a function as "
-                "`learning_rate`, which a number cannot replace. Make the optimizer "
-                "with a float if you want to set the learning rate."
+                "This optimizer was created with a `LearningRateSchedule` or a function "
+                "as its `learning_rate`, which a number cannot replace. Make "
+                f"`{self.name}` with a float if you want to set the learning rate."
             )
 
     def build(self, variables) -> None:
@@ -610,7 +610,7 @@ class Optimizer:
         """
         if not self.built:
             raise ValueError(
-                "`set_weights` needs an optimizer that is built. Call "
+                "You are calling `set_weights` of an optimizer that is not built. Call "
                 "`optimizer.build(trainable_variables)` first."
             )
         for variable, weight in zip(self.variables, weights, strict=False):

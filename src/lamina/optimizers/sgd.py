@@ -30,7 +30,7 @@ class SGD(Optimizer):
         super().__init__(learning_rate=learning_rate, **kwargs)
         if not isinstance(momentum, (int, float)) or not 0 <= momentum <= 1:
             raise ValueError(
-                "`SGD` expected `momentum` to be a float from 0 to 1. "
+                "`momentum` must be a float between [0, 1]. "
                 f"Received: momentum={momentum!r}"
             )
         self.momentum = momentum

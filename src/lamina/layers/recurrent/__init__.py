@@ -4,6 +4,9 @@ from lamina.layers.recurrent.cells import GRUCell as GRUCell
 from lamina.layers.recurrent.cells import LSTMCell as LSTMCell
 from lamina.layers.recurrent.cells import SimpleRNNCell as SimpleRNNCell
 from lamina.layers.recurrent.cells import StackedRNNCells as StackedRNNCells
+from lamina.layers.recurrent.convolutional import ConvLSTM1D as ConvLSTM1D
+from lamina.layers.recurrent.convolutional import ConvLSTM2D as ConvLSTM2D
+from lamina.layers.recurrent.convolutional import ConvLSTM3D as ConvLSTM3D
 from lamina.layers.recurrent.gated import GRU as GRU
 from lamina.layers.recurrent.gated import LSTM as LSTM
 from lamina.layers.recurrent.gated import SimpleRNN as SimpleRNN

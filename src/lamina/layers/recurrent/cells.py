@@ -8,14 +8,13 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from lamina import activations
 from lamina.core import structure
+from lamina.core.checks import fraction, positive_int
 from lamina.core.config import deserialize_keras_object
 from lamina.core.random import SeedGenerator
 from lamina.core.registry import CustomObjectScope
 from lamina.kernels import dense, dropout
 from lamina.layers.call import signature_of
-from lamina.layers.checks import fraction, positive_int
 from lamina.layers.layer import Layer
 from lamina.layers.weights import keep, make
 
@@ -23,7 +22,7 @@ _KINDS = ("initializer", "regularizer", "constraint")
 
 
 class Cell(Layer):
-    """What the three built-in cells share: weights, first states, dropout masks.
+    """What the built-in cells share: weights, first states, dropout masks.
 
     Args:
         units: the size of the output and of each state.
@@ -43,6 +42,7 @@ class Cell(Layer):
     bias_constraint: Any
     state_size: Any
     use_bias: bool
+    _size = "units"
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Cell(Layer):
     ):
         super().__init__(**kwargs)
         owner = type(self).__name__
-        self.units = positive_int(owner, "units", units)
+        self.units = positive_int(owner, self._size, units)
         keep(self, **{k: v for k, v in settings.items() if k.endswith(_KINDS)})
         self.dropout = fraction(owner, "dropout", dropout)
         self.recurrent_dropout = fraction(owner, "recurrent_dropout", recurrent_dropout)
@@ -75,11 +75,13 @@ class Cell(Layer):
         self._dropout_mask = self._recurrent_dropout_mask = None
 
     def build(self, input_shape):
-        """Make the kernels, and the bias if there is one."""
+        self._make_kernels(input_shape[-1])
+
+    def _make_kernels(self, features, window=()):
         columns = self._gates * self.units
-        self.kernel = make(self, "kernel", (input_shape[-1], columns))
+        self.kernel = make(self, "kernel", (*window, features, columns))
         self.recurrent_kernel = make(
-            self, "recurrent", (self.units, columns), name="recurrent_kernel"
+            self, "recurrent", (*window, self.units, columns), name="recurrent_kernel"
         )
         self.bias = None
         if self.use_bias:
@@ -98,12 +100,10 @@ class Cell(Layer):
         return self.bias_initializer(shape, dtype=dtype)
 
     def get_initial_state(self, batch_size=None):
-        """Return the states before the first step: zeros."""
         zeros = jnp.zeros((batch_size, self.units), self.compute_dtype)
         return [zeros for _ in structure.flatten(self.state_size)]
 
     def get_config(self):
-        """Return the constructor's arguments."""
         config = super().get_config()
         config.pop("implementation", None)
         return config
@@ -215,12 +215,11 @@ class SimpleRNNCell(Cell):
     ):  # fmt: skip
         # One gate: a mask per gate and a mask for all are the same here.
         super().__init__(units, 1, locals(), dropout, recurrent_dropout, seed, **kwargs)
-        self.activation = activations.get(activation)
+        keep(self, activation=activation)
         self.use_bias = use_bias
         self.state_size = self.units
 
     def call(self, inputs, states, training=False):
-        """Return the output and the new state, which are the same."""
         h = states[0] if structure.is_nested(states) else states
         mask, recurrent_mask = self._masks(inputs, h, training)
         z = _product(inputs, mask, self.kernel.value)
@@ -272,6 +271,8 @@ class LSTMCell(Cell):
     (2, 4)
     """
 
+    _gate_axis = -1
+
     def __init__(
         self, units, activation="tanh", recurrent_activation="sigmoid", use_bias=True,
         kernel_initializer="glorot_uniform", recurrent_initializer="orthogonal",
@@ -281,8 +282,8 @@ class LSTMCell(Cell):
         recurrent_dropout=0.0, seed=None, **kwargs,
     ):  # fmt: skip
         super().__init__(units, 4, locals(), dropout, recurrent_dropout, seed, **kwargs)
-        self.activation = activations.get(activation)
-        self.recurrent_activation = activations.get(recurrent_activation)
+        keep(self, activation=activation)
+        keep(self, recurrent_activation=recurrent_activation)
         self.use_bias = use_bias
         self.unit_forget_bias = unit_forget_bias
         self.state_size = [self.units, self.units]
@@ -296,14 +297,23 @@ class LSTMCell(Cell):
         return jnp.concatenate([jnp.asarray(first), ones, jnp.asarray(rest)])
 
     def call(self, inputs, states, training=False):
-        """Return the output, and the new `[h, c]`."""
-        h, c = states
-        mask, recurrent_mask = self._masks(inputs, h, training)
+        mask, recurrent_mask = self._masks(inputs, states[0], training)
+        return self._advance(self._of_inputs(inputs, mask), states, recurrent_mask)
+
+    def _of_inputs(self, inputs, mask):
+        """Return what the inputs add to the gates, the bias with it."""
         z = _product(inputs, mask, self.kernel.value)
-        z = z + _product(h, recurrent_mask, self.recurrent_kernel.value)
-        if self.bias is not None:
-            z = z + self.bias.value
-        i, f, g, o = jnp.split(z, 4, axis=-1)
+        return z if self.bias is None else z + self.bias.value
+
+    def _of_state(self, h, mask):
+        """Return what the state adds to the gates."""
+        return _product(h, mask, self.recurrent_kernel.value)
+
+    def _advance(self, z, states, recurrent_mask):
+        """Return the output and the new states for what the inputs gave."""
+        h, c = states
+        z = z + self._of_state(h, recurrent_mask)
+        i, f, g, o = jnp.split(z, 4, axis=self._gate_axis)
         i, f, o = (self.recurrent_activation(gate) for gate in (i, f, o))
         c = f * c + i * self.activation(g)
         h = o * self.activation(c)
@@ -362,8 +372,8 @@ class GRUCell(Cell):
         seed=None, **kwargs,
     ):  # fmt: skip
         super().__init__(units, 3, locals(), dropout, recurrent_dropout, seed, **kwargs)
-        self.activation = activations.get(activation)
-        self.recurrent_activation = activations.get(recurrent_activation)
+        keep(self, activation=activation)
+        keep(self, recurrent_activation=recurrent_activation)
         self.use_bias = use_bias
         self.reset_after = reset_after
         self.state_size = self.units
@@ -373,7 +383,6 @@ class GRUCell(Cell):
         return (2, columns) if self.reset_after else (columns,)
 
     def call(self, inputs, states, training=False):
-        """Return the output and the new state, which are the same."""
         h = states[0] if structure.is_nested(states) else states
         mask, recurrent_mask = self._masks(inputs, h, training)
         before = after = None
@@ -424,32 +433,35 @@ class StackedRNNCells(Layer):
 
     def __init__(self, cells, **kwargs):
         super().__init__(**kwargs)
+        if not isinstance(cells, (list, tuple)) or not cells:
+            raise ValueError(
+                "`StackedRNNCells` expected `cells` to be a list of cells. "
+                f"Received: cells={cells!r}"
+            )
         for cell in cells:
             for name in ("call", "state_size"):
                 if not hasattr(cell, name):
                     raise ValueError(
                         f"All cells must have a `{name}` "
                         f"{'method' if name == 'call' else 'attribute'}. "
-                        f"Received cell without a `{name}`: {cell}"
+                        f"Received cell without a `{name}`: {cell!r} in "
+                        f"cells={cells!r}"
                     )
         self.cells = list(cells)
 
     @property
     def state_size(self):
-        """The sizes of the states of each cell."""
         return [cell.state_size for cell in self.cells]
 
     @property
     def output_size(self):
-        """The size of the last cell's output."""
         return output_size(self.cells[-1])
 
     def get_initial_state(self, batch_size=None):
-        """Return the states of each cell before the first step."""
         return [first_state(c, batch_size, self.compute_dtype) for c in self.cells]
 
     def build(self, input_shape):
-        """Build each cell for the output of the one below."""
+        """Build each cell for what the one before it gives."""
         for cell in self.cells:
             if isinstance(cell, Layer) and not cell.built:
                 cell.build(input_shape)
@@ -457,7 +469,6 @@ class StackedRNNCells(Layer):
             input_shape = (input_shape[0], output_size(cell))
 
     def call(self, inputs, states, training=False, **kwargs):
-        """Return the last cell's output, and the new states of all."""
         new_states = []
         for cell, state in zip(self.cells, states, strict=True):
             nested = structure.is_nested(state)
@@ -484,7 +495,6 @@ class StackedRNNCells(Layer):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        """Make it from what `get_config` returned."""
         config = dict(config)
         with CustomObjectScope(custom_objects):
             cells: Any = [deserialize_keras_object(c) for c in config.pop("cells")]

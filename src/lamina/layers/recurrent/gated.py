@@ -4,11 +4,13 @@ The kernel computes what the cell would, for the usual activations; anything els
 runs the cell itself.
 """
 
+import functools
+
 from lamina import activations, kernels
+from lamina.core.checks import one_of
 from lamina.core.config import encode_parameter, parameters_of
+from lamina.core.input_spec import InputSpec
 from lamina.core.naming import snake_case
-from lamina.layers.checks import one_of
-from lamina.layers.input_spec import InputSpec
 from lamina.layers.recurrent.cells import GRUCell, LSTMCell, SimpleRNNCell
 from lamina.layers.recurrent.rnn import RNN
 
@@ -59,29 +61,18 @@ class SimpleRNN(RNN):
         recurrent_dropout=0.0, return_sequences=False, return_state=False,
         go_backwards=False, stateful=False, unroll=False, seed=None, **kwargs,
     ):  # fmt: skip
-        super().__init__(**_arguments(SimpleRNNCell, locals()))
+        super().__init__(**cell_arguments(SimpleRNNCell, locals()))
         self.input_spec = InputSpec(ndim=3)
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
         """Run the recurrence over time, by its kernel where that may be."""
         if not _fast(self, training):
             return super().inner_loop(sequences, initial_state, mask, training)
-        cell = self.cell
-        outputs, h = kernels.simple_rnn(
-            _dropped(cell, sequences, training),
-            initial_state[0],
-            cell.kernel.value,
-            cell.recurrent_kernel.value,
-            None if cell.bias is None else cell.bias.value,
-            mask=mask,
-            reverse=self.go_backwards,
-            zero_output_for_mask=self.zero_output_for_mask,
-        )
-        return _last(self, outputs, h, mask), outputs, [h]
+        run = kernels.simple_rnn
+        return _run(run, self, sequences, initial_state, mask, training)
 
     def get_config(self):
-        """Return the constructor's arguments."""
-        return _config(super().get_config(), self, "seed")
+        return config_of(super().get_config(), self, "seed")
 
 
 class LSTM(RNN):
@@ -142,7 +133,7 @@ class LSTM(RNN):
         return_state=False, go_backwards=False, stateful=False, unroll=False,
         use_cudnn="auto", **kwargs,
     ):  # fmt: skip
-        super().__init__(**_arguments(LSTMCell, locals()))
+        super().__init__(**cell_arguments(LSTMCell, locals()))
         self.input_spec = InputSpec(ndim=3)
         self.use_cudnn = one_of("LSTM", "use_cudnn", use_cudnn, ("auto", True, False))
 
@@ -150,23 +141,10 @@ class LSTM(RNN):
         """Run the recurrence over time, by its kernel where that may be."""
         if not _fast(self, training, self.use_cudnn):
             return super().inner_loop(sequences, initial_state, mask, training)
-        cell, (h, c) = self.cell, initial_state
-        outputs, h, c = kernels.lstm(
-            _dropped(cell, sequences, training),
-            h,
-            c,
-            cell.kernel.value,
-            cell.recurrent_kernel.value,
-            None if cell.bias is None else cell.bias.value,
-            mask=mask,
-            reverse=self.go_backwards,
-            zero_output_for_mask=self.zero_output_for_mask,
-        )
-        return _last(self, outputs, h, mask), outputs, [h, c]
+        return _run(kernels.lstm, self, sequences, initial_state, mask, training)
 
     def get_config(self):
-        """Return the constructor's arguments."""
-        return _config(super().get_config(), self, "use_cudnn")
+        return config_of(super().get_config(), self, "use_cudnn")
 
 
 class GRU(RNN):
@@ -230,7 +208,7 @@ class GRU(RNN):
         go_backwards=False, stateful=False, unroll=False, reset_after=True,
         use_cudnn="auto", **kwargs,
     ):  # fmt: skip
-        super().__init__(**_arguments(GRUCell, locals()))
+        super().__init__(**cell_arguments(GRUCell, locals()))
         self.input_spec = InputSpec(ndim=3)
         self.use_cudnn = one_of("GRU", "use_cudnn", use_cudnn, ("auto", True, False))
 
@@ -238,23 +216,11 @@ class GRU(RNN):
         """Run the recurrence over time, by its kernel where that may be."""
         if not _fast(self, training, self.use_cudnn):
             return super().inner_loop(sequences, initial_state, mask, training)
-        cell = self.cell
-        outputs, h = kernels.gru(
-            _dropped(cell, sequences, training),
-            initial_state[0],
-            cell.kernel.value,
-            cell.recurrent_kernel.value,
-            None if cell.bias is None else cell.bias.value,
-            reset_after=cell.reset_after,
-            mask=mask,
-            reverse=self.go_backwards,
-            zero_output_for_mask=self.zero_output_for_mask,
-        )
-        return _last(self, outputs, h, mask), outputs, [h]
+        run = functools.partial(kernels.gru, reset_after=self.cell.reset_after)
+        return _run(run, self, sequences, initial_state, mask, training)
 
     def get_config(self):
-        """Return the constructor's arguments."""
-        return _config(super().get_config(), self, "use_cudnn")
+        return config_of(super().get_config(), self, "use_cudnn")
 
 
 _OVER_TIME = (
@@ -263,7 +229,7 @@ _OVER_TIME = (
 )  # fmt: skip
 
 
-def _arguments(cell_class, given):
+def cell_arguments(cell_class, given):
     """Make the cell from what a layer was given; return the arguments of `RNN`."""
     rest = dict(given["kwargs"])
     cell = cell_class(
@@ -273,14 +239,26 @@ def _arguments(cell_class, given):
         trainable=rest.get("trainable", True),
         name=snake_case(cell_class.__name__),
     )
-    return {"cell": cell, **{name: given[name] for name in _OVER_TIME}, **rest}
+    return {"cell": cell, **{k: given[k] for k in _OVER_TIME if k in given}, **rest}
 
 
-def _config(config, layer, absent):
+def config_of(config, layer, absent=None):
     """Leave out of a config what Keras leaves out, and put the regularizer in."""
     config = {k: v for k, v in config.items() if k not in ("cell", absent)}
     config["activity_regularizer"] = encode_parameter(layer.activity_regularizer)
     return config
+
+
+def show_cell(layer_class, cell_class):
+    """Let a layer's attributes be those of its cell."""
+    for name in parameters_of(cell_class):
+        setattr(layer_class, name, _from_cell(name))
+
+
+def _from_cell(name):
+    return property(
+        lambda layer: getattr(layer.cell, name), doc=f"The cell's `{name}`."
+    )
 
 
 def _fast(layer, training, wish="auto"):
@@ -305,22 +283,22 @@ def _fast(layer, training, wish="auto"):
     return can and wish is not False
 
 
-def _dropped(cell, sequences, training):
-    mask = cell.get_dropout_mask(sequences[:, 0]) if training else None
-    return sequences if mask is None else sequences * mask[:, None]
-
-
-def _last(layer, outputs, h, mask):
-    zeroed = layer.zero_output_for_mask and mask is not None
-    return outputs[:, -1] if zeroed else h
-
-
-def _from_cell(name):
-    return property(
-        lambda layer: getattr(layer.cell, name), doc=f"The cell's `{name}`."
+def _run(kernel, layer, sequences, initial_state, mask, training):
+    cell = layer.cell
+    drop = cell.get_dropout_mask(sequences[:, 0]) if training else None
+    outputs, *states = kernel(
+        sequences if drop is None else sequences * drop[:, None],
+        *initial_state,
+        cell.kernel.value,
+        cell.recurrent_kernel.value,
+        None if cell.bias is None else cell.bias.value,
+        mask=mask,
+        reverse=layer.go_backwards,
+        zero_output_for_mask=layer.zero_output_for_mask,
     )
+    zeroed = layer.zero_output_for_mask and mask is not None
+    return outputs[:, -1] if zeroed else states[0], outputs, states
 
 
 for _layer, _cell in ((SimpleRNN, SimpleRNNCell), (LSTM, LSTMCell), (GRU, GRUCell)):
-    for _name in parameters_of(_cell):
-        setattr(_layer, _name, _from_cell(_name))
+    show_cell(_layer, _cell)

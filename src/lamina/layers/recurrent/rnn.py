@@ -99,7 +99,6 @@ class RNN(Layer):
     # ---- states --------------------------------------------------------------
 
     def build(self, sequences_shape, initial_state_shape=None):
-        """Build the cell, and make the Variables for states that are kept."""
         batch_size = sequences_shape[0]
         if isinstance(self.cell, Layer) and not self.cell.built:
             self.cell.build((batch_size, *sequences_shape[2:]))
@@ -132,12 +131,10 @@ class RNN(Layer):
         return super().variables + self._kept
 
     def get_initial_state(self, batch_size):
-        """Return the states before the first step, a list."""
         states = first_state(self.cell, batch_size, self.compute_dtype)
         return list(states) if structure.is_nested(states) else [states]
 
     def reset_state(self):
-        """Set the states kept between calls to zero."""
         for variable in self._kept:
             variable.assign(jnp.zeros(variable.shape))
 
@@ -187,7 +184,6 @@ class RNN(Layer):
     # ---- the loop ------------------------------------------------------------
 
     def call(self, sequences, initial_state=None, mask=None, training=False):
-        """Return the output, and the last states when asked."""
         states = self._first_states(sequences, initial_state)
         with self._shared_masks(sequences, states, training):
             last, outputs, states = self.inner_loop(
@@ -281,7 +277,6 @@ class RNN(Layer):
     # ---- shapes and configs --------------------------------------------------
 
     def compute_output_spec(self, sequences, *args, **kwargs):
-        """Return what a call would give, as symbolic tensors."""
         if self.unroll and sequences.shape[1] is None:
             raise ValueError(
                 "Cannot unroll a RNN if the time dimension is undefined. Layer "
@@ -292,14 +287,12 @@ class RNN(Layer):
         return super().compute_output_spec(sequences, *args, **kwargs)
 
     def compute_mask(self, sequences, previous_mask):
-        """Return the mask of all steps for all outputs, none for other results."""
         mask = _one_mask(previous_mask)
         mask = mask if self.return_sequences else None
         return [mask, *(None for _ in self.state_size)] if self.return_state else mask
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        """Make it from what `get_config` returned."""
         with CustomObjectScope(custom_objects):
             return super().from_config(config)
 

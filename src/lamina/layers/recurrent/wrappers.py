@@ -54,8 +54,9 @@ class Bidirectional(Layer):
                 _check_recurrent(name, value)
         if merge_mode not in _MERGES:
             raise ValueError(
-                f"Invalid merge mode. Received: {merge_mode}. Merge mode should be one "
-                'of {"sum", "mul", "ave", "concat", None}'
+                "Invalid merge mode. `Bidirectional` expected `merge_mode` to be one "
+                "of 'sum', 'mul', 'ave', 'concat' and None. "
+                f"Received: merge_mode={merge_mode!r}"
             )
         super().__init__(**kwargs)
         self.forward_layer = _copy(layer, "forward_")
@@ -97,7 +98,6 @@ class Bidirectional(Layer):
                 )
 
     def build(self, sequences_shape, initial_state_shape=None):
-        """Build both layers."""
         for layer in (self.forward_layer, self.backward_layer):
             if not layer.built:
                 layer.build(sequences_shape)
@@ -105,7 +105,6 @@ class Bidirectional(Layer):
             self.set_weights(self._first_weights)
 
     def call(self, sequences, initial_state=None, mask=None, training=None):
-        """Return the merged output, and the last states when asked."""
         first = last = None
         if initial_state is not None:
             half = len(initial_state) // 2
@@ -159,14 +158,12 @@ class Bidirectional(Layer):
         return (*forward, *backward) if forward and backward else None
 
     def compute_mask(self, sequences, previous_mask):
-        """Return the mask of all steps for all outputs, none for other results."""
         if structure.is_nested(previous_mask):
             previous_mask = structure.flatten(previous_mask)[0]
         mask = previous_mask if self.return_sequences else None
         return (mask, mask) if self.merge_mode is None else mask
 
     def get_config(self):
-        """Return the constructor's arguments."""
         config = super().get_config()
         config.pop("weights")
         config["layer"] = serialize_keras_object(self.forward_layer)
@@ -175,7 +172,6 @@ class Bidirectional(Layer):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        """Make it from what `get_config` returned."""
         config = dict(config)
         with CustomObjectScope(custom_objects):
             for name in ("layer", "backward_layer"):
@@ -234,7 +230,6 @@ class TimeDistributed(Wrapper):
         self.supports_masking = True
 
     def build(self, input_shape):
-        """Build the layer for one step."""
         if not isinstance(input_shape, (tuple, list)) or len(input_shape) < 3:
             raise ValueError(
                 "`TimeDistributed` Layer should be passed an `input_shape` with at "
@@ -243,7 +238,6 @@ class TimeDistributed(Wrapper):
         super().build((input_shape[0], *input_shape[2:]))
 
     def call(self, inputs, training=None, mask=None):
-        """Return the layer's outputs for all steps, `(batch, time, ...)`."""
         takes = signature_of(self.layer.call)
         if mask is not None:
             _check_mask(mask, inputs)

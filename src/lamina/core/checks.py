@@ -1,5 +1,7 @@
 """Checks of constructor arguments, worded in one way."""
 
+import numbers
+
 from lamina.core.naming import nearest
 
 
@@ -11,6 +13,21 @@ def positive_int(owner, name, value) -> int:
             f"Received: {name}={value!r}"
         )
     return int(value)
+
+
+def number(owner, name, value, *, least=None):
+    """Return `value`, or raise: it must be a number, not below `least`."""
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, numbers.Real)
+        or (least is not None and not value >= least)
+    ):
+        above = "" if least is None else f" of at least {least}"
+        raise ValueError(
+            f"`{owner}` expected `{name}` to be a number{above}. "
+            f"Received: {name}={value!r}"
+        )
+    return value
 
 
 def int_tuple(owner, name, value, n, *, zero=False) -> tuple[int, ...]:
@@ -68,13 +85,13 @@ def axis_within(owner, axis, ndim) -> int:
     return axis % ndim
 
 
-def axes_argument(owner, axis):
-    """Return `axis`, or raise: it must be an integer or a list of integers."""
+def axes_argument(owner, axis, name="axis"):
+    """Return `axis`, or raise: it must be an integer or a list of them."""
     axes = axis if isinstance(axis, (list, tuple)) else (axis,)
     if not axes or not all(hasattr(a, "__index__") for a in axes):
         raise TypeError(
-            f"`{owner}` expected `axis` to be an int or a list/tuple of ints. "
-            f"Received: axis={axis!r}"
+            f"`{owner}` expected `{name}` to be an int or a list/tuple of ints. "
+            f"Received: {name}={axis!r}"
         )
     return axis
 

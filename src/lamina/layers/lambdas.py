@@ -55,13 +55,11 @@ class Lambda(Layer):
         self._passed = [name for name in ("mask", "training") if name in takes]
 
     def call(self, inputs, mask=None, training=None):
-        """Return what the function gives."""
         outer = {"mask": mask, "training": training}
         passed = {name: outer[name] for name in self._passed}
         return self.function(inputs, **{**self.arguments, **passed})
 
     def compute_output_shape(self, input_shape):
-        """Return the shape that was given, or else what the function gives."""
         if self._output_shape is None:
             return super().compute_output_shape(input_shape)
         if callable(self._output_shape):
@@ -69,18 +67,15 @@ class Lambda(Layer):
         return (input_shape[0], *self._output_shape)
 
     def compute_output_spec(self, inputs, *args, **kwargs):
-        """Return symbolic tensors like what the function gives."""
         if self._output_shape is None:
             return infer(self.call, inputs, *args, **kwargs)
         shape = self.compute_output_shape(plain_shape(inputs))
         return SymbolicTensor(shape, self.compute_dtype)
 
     def compute_mask(self, inputs, mask=None):
-        """Return the mask that was given, or what its function gives."""
         return self.mask(inputs, mask) if callable(self.mask) else self.mask
 
     def get_config(self):
-        """Return the constructor's arguments; lambdas as bytecode."""
         config = super().get_config()
         config["function"] = _written(self.function)
         config["arguments"] = serialize_keras_object(self.arguments)

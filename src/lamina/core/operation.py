@@ -1,0 +1,167 @@
+"""`Operation`: a computation of a user's own that graphs can record."""
+
+import inspect
+
+from lamina.core import structure
+from lamina.core.context import context
+from lamina.core.naming import automatic_name, snake_case
+from lamina.core.remat import remat_for
+from lamina.core.symbolic import Node, any_symbolic, infer
+
+_PLAIN = (str, int, float, bool, type(None))
+
+
+class Operation:
+    """A computation without state; called on symbolic tensors it is recorded.
+
+    A subclass writes `call`. Lamina's own ops are functions (`lamina.ops`) and need
+    no class; a computation with weights is a `Layer`.
+
+    Args:
+        name: its name in graphs; made from the class's when None.
+
+    Raises:
+        ValueError: a name that is no string, or with `/`.
+
+    >>> import lamina
+    >>> class Scale(lamina.Operation):
+    ...     def __init__(self, factor, name=None):
+    ...         super().__init__(name=name)
+    ...         self.factor = factor
+    ...     def call(self, x):
+    ...         return x * self.factor
+    >>> x = lamina.Input((2,))
+    >>> model = lamina.Model(x, Scale(3.0)(x))
+    >>> Scale(3.0, name="scale").get_config()
+    {'factor': 3.0, 'name': 'scale'}
+    """
+
+    _given: tuple
+    # Set to anything but None, calls run `quantized_call`.
+    quantization_mode = None
+
+    def __new__(cls, *args, **kwargs):
+        """Keep the constructor's arguments: configs are read from them."""
+        operation = super().__new__(cls)
+        operation.__dict__["_given"] = (args, kwargs)
+        return operation
+
+    def __init__(self, name=None):
+        if name is None:
+            name = automatic_name(snake_case(type(self).__name__))
+        if not isinstance(name, str) or "/" in name:
+            raise ValueError(
+                f"The `name` of a `{type(self).__name__}` must be a string and cannot "
+                f"contain character `/`. Received: name={name!r}"
+            )
+        self.name = name
+        self._inbound_nodes = []
+        self._remat_mode = context.remat
+
+    def __call__(self, *args, **kwargs):
+        """Run it on arrays, or record it on symbolic tensors."""
+        if any_symbolic(args, kwargs):
+            return self.symbolic_call(*args, **kwargs)
+        run = self.call if self.quantization_mode is None else self.quantized_call
+        return self.rematerialized_call(run, *args, **kwargs)(*args, **kwargs)
+
+    def call(self, *args, **kwargs):
+        """Compute the outputs; every operation writes its own."""
+        raise NotImplementedError(
+            f"Operation {type(self).__name__} does not have a `call` method "
+            "implemented."
+        )
+
+    def quantized_call(self, *args, **kwargs):
+        """Compute the outputs in integers, where `quantization_mode` is set."""
+        raise NotImplementedError(
+            f"Operation {type(self).__name__} does not have a `quantized_call` method "
+            "implemented."
+        )
+
+    def symbolic_call(self, *args, **kwargs):
+        """Infer the outputs' shapes and note the call in the graph."""
+        outputs = self.compute_output_spec(*args, **kwargs)
+        Node(self, args, kwargs, outputs)
+        return outputs
+
+    def compute_output_spec(self, *args, **kwargs):
+        """Return what a call would give, as symbolic tensors."""
+        return infer(self.call, *args, **kwargs)
+
+    def rematerialized_call(self, fn, *args, **kwargs):
+        """Return `fn` as the `RematScope` wants it that the operation was made in."""
+        return remat_for(
+            self._remat_mode,
+            fn,
+            self.name,
+            False,
+            lambda: self.compute_output_spec(*args, **kwargs),
+        )
+
+    @property
+    def input(self):
+        """The symbolic tensors of its first call."""
+        return self._of_first_call("input", "input_tensors")
+
+    @property
+    def output(self):
+        """What its first symbolic call gave."""
+        return self._of_first_call("output", "outputs")
+
+    def _of_first_call(self, what, attribute):
+        if not self._inbound_nodes:
+            raise AttributeError(
+                f"Operation {self.name!r} has never been called on a symbolic tensor "
+                f"and thus has no defined {what}."
+            )
+        tensors = getattr(self._inbound_nodes[0], attribute)
+        return tensors[0] if len(tensors) == 1 else list(tensors)
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments and the name, ready to be saved.
+
+        Raises:
+            NotImplementedError: an argument is more than numbers, texts and containers
+                of them, or has no name of its own.
+        """
+        if type(self).get_config is not Operation.get_config:
+            return {"name": self.name}
+        signature = inspect.signature(type(self).__init__)
+        args, kwargs = self._given
+        bound = signature.bind(self, *args, **kwargs)
+        bound.apply_defaults()
+        config, named = {}, False
+        for key, parameter in list(signature.parameters.items())[1:]:
+            value = bound.arguments[key]
+            if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+                config |= value
+                named = True
+            elif parameter.kind is inspect.Parameter.KEYWORD_ONLY or (
+                parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+            ):
+                config[key] = value
+            elif value != ():
+                self._refuse_config(f"`{key}` is passed by place alone")
+        for key, value in config.items():
+            if not all(isinstance(x, _PLAIN) for x in structure.flatten(value)):
+                self._refuse_config(f"`{key}` is {value!r}")
+        if named or "name" in config:
+            config["name"] = self.name
+        return config
+
+    def _refuse_config(self, reason):
+        raise NotImplementedError(
+            f"The config of `{type(self).__name__}` cannot be read from what its "
+            f"constructor was given: {reason}. Write `get_config()`, with "
+            "`super().get_config()` for the name, and `from_config()` if its arguments "
+            "must be made first."
+        )
+
+    @classmethod
+    def from_config(cls, config):
+        """Make an operation from what `get_config` returned."""
+        return cls(**config)
+
+    def __repr__(self):
+        return f"<Operation name={self.name}>"

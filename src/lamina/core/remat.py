@@ -1,0 +1,180 @@
+"""Rematerialization: activations dropped after use and computed again backward.
+
+What a layer computes stays in memory until the backward pass has used it. A call
+under `remat` keeps its arguments alone and runs a second time backward: less memory
+for more work. Numbers and gradients stay the same.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+
+from lamina.core import structure
+from lamina.core.context import context, having
+from lamina.core.masks import get_mask, set_mask
+from lamina.core.variable import scratch
+
+_MODES = ("full", "activations", "larger_than", "list_of_layers", None)
+# What `activations` keeps: the results of products and convolutions.
+_PRODUCTS = ("dot_general", "conv_general_dilated")
+
+
+class RematMode(NamedTuple):
+    """Which layers forget their activations."""
+
+    mode: str | None
+    output_size_threshold: int = 1024
+    layer_names: tuple = ()
+
+
+class RematScope:
+    """Let layers made in a `with` block forget activations and compute them again.
+
+    A layer remembers the innermost scope that it was made in. `Model`s pass it on to
+    the layers inside rather than obey it; a layer that obeys holds for all inside.
+
+    Args:
+        mode: `"full"`, every layer; `"activations"`, layers with an activation
+            function, which keep the results of products and convolutions alone;
+            `"larger_than"`, layers with more than `output_size_threshold` numbers in
+            their outputs; `"list_of_layers"`, those in `layer_names`; None, no layer.
+        output_size_threshold: a number of elements.
+        layer_names: the names of layers.
+
+    Raises:
+        ValueError: there is no such mode.
+
+    Chen et al., 2016, "Training Deep Nets with Sublinear Memory Cost".
+
+    >>> import lamina
+    >>> with lamina.RematScope(mode="full"):
+    ...     layer = lamina.layers.Dense(2, activation="tanh")
+    """
+
+    def __init__(self, mode="full", output_size_threshold=1024, layer_names=None):
+        if mode not in _MODES:
+            raise ValueError(
+                f"`RematScope` expected `mode` to be one of {list(_MODES)}. "
+                f"Received: mode={mode!r}"
+            )
+        self.mode = mode
+        self.output_size_threshold = output_size_threshold
+        self.layer_names = list(layer_names or [])
+        self._saved = []
+
+    def __enter__(self):
+        self._saved.append(context.remat)
+        context.remat = RematMode(
+            self.mode, self.output_size_threshold, tuple(self.layer_names)
+        )
+        return self
+
+    def __exit__(self, *exception):
+        context.remat = self._saved.pop()
+
+
+def get_current_remat_mode() -> RematMode | None:
+    """Return what the innermost `RematScope` says, or None outside of all."""
+    return context.remat
+
+
+def remat(f):
+    """Return `f` such that the backward pass computes its inside again.
+
+    Variables that `f` assigns, random seeds among them, are assigned once; masks and
+    losses come out as from `f` itself.
+
+    Args:
+        f: a function or a layer.
+
+    >>> import jax, lamina
+    >>> square = lamina.remat(lambda x: x * x)
+    >>> float(jax.grad(square)(3.0))
+    6.0
+    """
+    return _remat(f)
+
+
+def remat_for(mode, call, name, has_activation, outputs):
+    """Return `call` as a mode wants it.
+
+    Args:
+        mode: a RematMode, or None.
+        call: the function that computes the outputs of a layer or operation.
+        name: the name of the layer or operation.
+        has_activation: whether it has an activation function.
+        outputs: a function that gives the outputs as symbolic tensors.
+    """
+    if mode is None or mode.mode is None or context.again:
+        return call
+    if mode.mode == "full":
+        return _remat(call)
+    if mode.mode == "activations":
+        return _remat(call, _is_product) if has_activation else call
+    if mode.mode == "list_of_layers":
+        return _remat(call) if name in mode.layer_names else call
+    large = _size(outputs()) > mode.output_size_threshold
+    return _remat(call) if large else call
+
+
+def _is_product(primitive, *args, **parameters):
+    return primitive.name in _PRODUCTS
+
+
+def _size(outputs):
+    sizes = [1 if t is None else _count(t.shape) for t in structure.flatten(outputs)]
+    return sum(sizes)
+
+
+def _count(shape):
+    return functools.reduce(lambda n, d: n * (d or 1), shape, 1)
+
+
+def _remat(f, policy=None):
+    @functools.wraps(f)
+    def again(*args, **kwargs):
+        if context.symbolic:
+            return f(*args, **kwargs)
+        return _checkpointed(f, policy, args, kwargs)
+
+    return again
+
+
+def _checkpointed(f, policy, args, kwargs):
+    """Call `f` under `jax.checkpoint`, its effects carried out of it as results."""
+    given, tree = jax.tree.flatten((args, kwargs))
+    places = [i for i, x in enumerate(given) if isinstance(x, jax.Array)]
+    masks = [get_mask(given[i]) for i in places]
+    found = {}
+
+    def run(arrays, masks):
+        leaves = list(given)
+        for place, array, mask in zip(places, arrays, masks, strict=True):
+            leaves[place] = array
+            if mask is not None:
+                set_mask(array, mask)
+        args, kwargs = jax.tree.unflatten(tree, leaves)
+        with scratch() as frame, having(losses=[], again=True):
+            outputs = f(*args, **kwargs)
+            found["variables"] = list(frame.values)
+            flat, found["tree"] = jax.tree.flatten(outputs)
+            kept = [get_mask(x) for x in flat]
+            return flat, kept, list(frame.values.values()), context.losses
+
+    run = jax.checkpoint(run, policy=policy)
+    flat, kept, values, losses = run([given[i] for i in places], masks)
+    for variable, value in zip(found["variables"], values, strict=True):
+        variable._store(value)
+    _add_losses(losses)
+    for x, mask in zip(flat, kept, strict=True):
+        if mask is not None:
+            set_mask(x, mask)
+    return jax.tree.unflatten(found["tree"], flat)
+
+
+def _add_losses(losses):
+    if context.losses is not None:
+        context.losses.extend(losses)
+    elif context.calling:
+        context.calling[-1]._losses.extend(losses)

@@ -1,0 +1,215 @@
+"""`Owner`: what holds Variables, other owners, and says which are trained.
+
+What an object owns is read from its attributes: nothing has to be declared.
+"""
+
+import itertools
+import operator
+
+import numpy as np
+
+from lamina.core.random import SeedGenerator
+from lamina.core.variable import Variable
+
+# Counts owners and assignments, to tell which came first.
+_clock = itertools.count(1)
+# Attributes that hold owners or Variables without owning them.
+NOT_OWNED = frozenset(
+    {"_inbound_nodes", "_given", "_times", "_losses", "_build_shapes"}
+)
+
+
+class Owner:
+    """The part of a Layer that knows its Variables and the layers inside."""
+
+    name: str
+    built: bool
+    _trainable: bool
+    _times: dict[str, int]
+    _made_at: int
+
+    def __new__(cls, *args, **kwargs):
+        """Note when it was made."""
+        owner = super().__new__(cls)
+        owner.__dict__["_times"] = {}
+        owner.__dict__["_made_at"] = next(_clock)
+        return owner
+
+    def __setattr__(self, name, value):
+        if isinstance(value, (Owner, list, tuple, dict)):
+            self._times[name] = next(_clock)
+        super().__setattr__(name, value)
+
+    def _owned(self):
+        """Yield what attributes hold, containers opened, in order of assignment."""
+        for name, value in self.__dict__.items():
+            if name not in NOT_OWNED:
+                yield from leaves_of(value)
+
+    def _own_variables(self):
+        """Return the Variables of this layer alone: trained ones first."""
+        found = unique(x for x in self._owned() if isinstance(x, Variable))
+        return sorted(found, key=lambda v: not v.made_trainable)
+
+    def _saved_variables(self):
+        """Return its own Variables in the order of files."""
+        return self._own_variables()
+
+    @property
+    def _seed_generators(self):
+        return [x for x in self._owned() if isinstance(x, SeedGenerator)]
+
+    def _inner_layers(self):
+        """Return the layers directly inside, in the order in which they came in.
+
+        Weights and files go by this order. What is in a list or dict came in with it,
+        or was put into it when it was made.
+        """
+        found = []
+        for name, value in self.__dict__.items():
+            if isinstance(value, Owner):
+                found.append((self._times.get(name, 0), value))
+            elif isinstance(value, (list, tuple, set, dict)) and name not in NOT_OWNED:
+                since = self._times.get(name, 0)
+                for x in leaves_of(value):
+                    if isinstance(x, Owner):
+                        found.append((max(since, x._made_at), x))
+        found.sort(key=operator.itemgetter(0))
+        return unique(x for _, x in found)
+
+    def _flatten_layers(self, include_self=True, recursive=True):
+        found = {id(self): self}
+        queue = list(self._inner_layers())
+        while queue:
+            layer = queue.pop(0)
+            if id(layer) in found:
+                continue
+            found[id(layer)] = layer
+            if recursive:
+                queue = layer._inner_layers() + queue
+        return list(found.values())[0 if include_self else 1 :]
+
+    @property
+    def variables(self) -> list:
+        """All state: weights, then the states of random generators, layer by layer."""
+        own = self._own_variables()
+        seeds = [x.state for x in self._seed_generators]
+        inner = [v for layer in self._inner_layers() for v in layer.variables]
+        return unique([*own, *seeds, *inner])
+
+    @property
+    def weights(self) -> list:
+        """The weights of this layer and of those inside."""
+        inner = [v for layer in self._inner_layers() for v in layer.weights]
+        return unique([*self._own_variables(), *inner])
+
+    @property
+    def trainable_variables(self) -> list:
+        """The Variables that optimizers change."""
+        return [v for v in self.variables if v.trainable] if self.trainable else []
+
+    @property
+    def non_trainable_variables(self) -> list:
+        """All other Variables."""
+        if not self.trainable:
+            return self.variables
+        return [v for v in self.variables if not v.trainable]
+
+    @property
+    def trainable_weights(self) -> list:
+        """The weights that optimizers change."""
+        return [v for v in self.weights if v.trainable] if self.trainable else []
+
+    @property
+    def non_trainable_weights(self) -> list:
+        """All other weights."""
+        if not self.trainable:
+            return self.weights
+        return [v for v in self.weights if not v.trainable]
+
+    @property
+    def metrics(self) -> list:
+        """The metrics that it and the layers inside own."""
+        from lamina.metrics import Metric
+
+        own = [x for x in self._owned() if isinstance(x, Metric)]
+        inner = [m for layer in self._inner_layers() for m in layer.metrics]
+        return unique([*own, *inner])
+
+    @property
+    def metrics_variables(self) -> list:
+        """The Variables of its metrics."""
+        return [v for metric in self.metrics for v in metric.variables]
+
+    @property
+    def trainable(self) -> bool:
+        """Whether its weights are trained; setting it sets the layers inside."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value):
+        value = bool(value)
+        self._trainable = value
+        for variable in self._own_variables():
+            if variable.made_trainable:
+                variable.trainable = value
+        for layer in self._inner_layers():
+            layer.trainable = value
+
+    def get_weights(self) -> list:
+        """Return the weights as NumPy arrays."""
+        return [np.array(v.raw_value) for v in self.weights]
+
+    def set_weights(self, weights) -> None:
+        """Put NumPy arrays into the weights, in the order of `weights`.
+
+        Raises:
+            ValueError: their number or a shape differs.
+        """
+        own = self.weights
+        if len(own) != len(weights):
+            raise ValueError(
+                f"You called `set_weights(weights)` on layer {self.name!r} with a "
+                f"weight list of length {len(weights)}, but the layer was expecting "
+                f"{len(own)} weights."
+            )
+        for variable, value in zip(own, weights, strict=True):
+            if tuple(variable.shape) != tuple(np.shape(value)):
+                raise ValueError(
+                    f"Layer {self.name!r} weight {variable.path!r} has shape "
+                    f"{variable.shape}, which is not that of the given weight: "
+                    f"{np.shape(value)}."
+                )
+        for variable, value in zip(own, weights, strict=True):
+            variable.assign(value)
+
+    def count_params(self) -> int:
+        """Return the number of scalars in the weights.
+
+        Raises:
+            ValueError: the layer is not built yet.
+        """
+        if not self.built:
+            raise ValueError(
+                f"You tried to call `count_params` on layer {self.name!r}, but the "
+                "layer isn't built. You can build it manually via: "
+                "`layer.build(input_shape)`."
+            )
+        return sum(v.size for v in self.weights)
+
+
+def leaves_of(value, outer=()):
+    """Yield what containers hold, opened to any depth."""
+    if isinstance(value, (list, tuple, set, dict)):
+        if id(value) in outer:
+            return
+        outer = (*outer, id(value))
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from leaves_of(item, outer)
+    elif not isinstance(value, (str, int, float, bool, type(None))):
+        yield value
+
+
+def unique(items) -> list:
+    """Return each item once, by identity, in order."""
+    return list({id(x): x for x in items}.values())

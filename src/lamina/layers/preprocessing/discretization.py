@@ -1,0 +1,165 @@
+"""`Discretization`: numbers as the index of the range that they are in."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from lamina.core import settings
+from lamina.core.checks import number, one_of
+from lamina.core.symbolic import SymbolicTensor, infer
+from lamina.layers.preprocessing.adapting import batches
+from lamina.layers.preprocessing.data_layer import DataLayer
+from lamina.layers.preprocessing.encoding import encode, refuse_sparse
+
+_MODES = ("int", "one_hot", "multi_hot", "count")
+
+
+class Discretization(DataLayer):
+    """Tells which of several ranges each number is in.
+
+    Boundaries `[0, 1, 2]` make the ranges `(-inf, 0)`, `[0, 1)`, `[1, 2)` and
+    `[2, inf)`, of indices 0 to 3. They are given, or found by `adapt` such that each
+    range holds about as many numbers of the data as any other.
+
+    Args:
+        bin_boundaries: the boundaries, rising.
+        num_bins: how many ranges `adapt` makes, in place of `bin_boundaries`.
+        epsilon: how fine `adapt` looks: it keeps about `1 / epsilon` numbers of the
+            data.
+        output_mode: `"int"`, the index; `"one_hot"`, a vector for each number;
+            `"multi_hot"` and `"count"`, a vector for each sample.
+        sparse: not supported; must be False.
+
+    Raises:
+        ValueError: not exactly one of `bin_boundaries` and `num_bins` is given, an
+            argument is out of range, or `sparse` is True.
+
+    >>> import lamina, numpy as np
+    >>> layer = lamina.layers.Discretization(bin_boundaries=[0.0, 1.0, 2.0])
+    >>> layer(np.array([[-1.5, 1.0, 3.4, 0.5]])).tolist()
+    [[0, 2, 3, 1]]
+    """
+
+    def __init__(
+        self, bin_boundaries=None, num_bins=None, epsilon=0.01, output_mode="int",
+        sparse=False, dtype=None, name=None,
+    ):  # fmt: skip
+        super().__init__(name=name, dtype=dtype)
+        refuse_sparse("Discretization", sparse)
+        if num_bins is not None and num_bins < 0:
+            raise ValueError(
+                "`num_bins` must be greater than or equal to 0. Received: "
+                f"`num_bins={num_bins}`"
+            )
+        if num_bins is not None and bin_boundaries is not None:
+            raise ValueError(
+                "Both `num_bins` and `bin_boundaries` should not be set. Received: "
+                f"`num_bins={num_bins}` and `bin_boundaries={bin_boundaries}`"
+            )
+        if num_bins is None and bin_boundaries is None:
+            raise ValueError("You need to set either `num_bins` or `bin_boundaries`.")
+        self.bin_boundaries = bin_boundaries
+        self.num_bins = num_bins
+        self.epsilon = number("Discretization", "epsilon", epsilon, least=1e-9)
+        self.output_mode = one_of("Discretization", "output_mode", output_mode, _MODES)
+        self.sparse = sparse
+        self.reset_state()
+
+    @property
+    def input_dtype(self):
+        """The dtype of the numbers: boundaries need all of their digits."""
+        return settings.floatx()
+
+    @property
+    def output_dtype(self):
+        """The dtype of the outputs."""
+        return "int32" if self.output_mode == "int" else self.compute_dtype
+
+    def adapt(self, data, steps=None):
+        """Find boundaries between which the data is spread evenly.
+
+        Args:
+            data: an array, a DataFrame, or anything that yields batches.
+            steps: how many batches to read; None for all.
+
+        Raises:
+            ValueError: the layer was given boundaries, or there is no data.
+        """
+        if self.num_bins is None:
+            raise ValueError(
+                "Cannot adapt a Discretization layer that has been initialized with "
+                "`bin_boundaries`, use `num_bins` instead."
+            )
+        self.reset_state()
+        for batch in batches(data, steps):
+            self.update_state(batch)
+        self.finalize_state()
+
+    def update_state(self, data):
+        values: np.ndarray = np.sort(np.asarray(data, "float32"), axis=None)
+        step = max(values.size * float(self.epsilon), 1.0)
+        kept = values[int(step - 1) :: int(step)]
+        new = np.stack([kept, np.full_like(kept, step)])
+        merged = np.concatenate([new, self.summary], axis=1)
+        order = np.argsort(merged[0])
+        self.summary = _thinned(merged[:, order], self.epsilon)
+
+    def finalize_state(self):
+        if self.num_bins is not None:
+            found = _thinned(self.summary, 1.0 / self.num_bins)
+            self.bin_boundaries = found[0, :-1].tolist()
+
+    def reset_state(self):
+        self.summary = np.zeros((2, 0), "float32")
+
+    def call(self, inputs):
+        if self.bin_boundaries is None:
+            raise ValueError(
+                "You need to either pass the `bin_boundaries` argument at construction "
+                "time or call `adapt(dataset)` before you can start using the "
+                "`Discretization` layer."
+            )
+        return self._encoded(jnp.digitize(inputs, jnp.asarray(self.bin_boundaries)))
+
+    def compute_output_spec(self, inputs):
+        return infer(self._encoded, SymbolicTensor(inputs.shape, "int32"))
+
+    def _encoded(self, indices):
+        return encode(indices, self.output_mode, self.depth, self.output_dtype)
+
+    @property
+    def depth(self):
+        """How many ranges there are."""
+        found = self.bin_boundaries
+        return self.num_bins if found is None else len(found) + 1
+
+    def get_config(self):
+        config = super().get_config()
+        config.pop("trainable")
+        return {**config, "dtype": self.dtype}
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        found = None
+        if config.get("num_bins") is not None:
+            found = config.pop("bin_boundaries", None)
+        layer = super().from_config(config)
+        if found is not None:
+            layer.bin_boundaries = found
+        return layer
+
+
+def _thinned(summary, share):
+    """Return a summary of about `1 / share` values, evenly far apart in weight.
+
+    A summary is an array of two rows: sorted values, and how many numbers of the data
+    each of them stands for.
+    """
+    if summary.shape[1] * share < 1:
+        return summary
+    wanted = share + np.arange(0.0, 1.0, share)
+    total = summary[1].cumsum()
+    reached = total / total[-1]
+    values = np.interp(wanted, reached, summary[0])
+    total = np.interp(wanted, reached, total)
+    return np.stack([values, np.diff(total, prepend=0)]).astype("float32")

@@ -1,0 +1,107 @@
+"""`IntegerLookup`: integers that stand for something as indices of a vocabulary."""
+
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from lamina.layers.preprocessing.host import run_on_host
+from lamina.layers.preprocessing.lookup import Lookup
+
+
+class IntegerLookup(Lookup):
+    """Turns integers that stand for something into indices of a vocabulary, or back.
+
+    Index 0 stands for unknown integers, or for `mask_token` where there is one; then
+    unknown ones are 1. Those that `adapt` counts come by how frequent they are.
+
+    Args:
+        max_tokens: the largest size of the vocabulary, special tokens included.
+        num_oov_indices: how many indices unknown integers are spread over.
+        mask_token: the integer whose index is 0, for padding.
+        oov_token: what an unknown index becomes when `invert` is set.
+        vocabulary: the integers in order, or the path of a file with one on each line.
+        vocabulary_dtype: `"int64"`.
+        idf_weights: the weight of each integer, for mode `"tf_idf"`.
+        invert: turn indices into integers of the vocabulary.
+        output_mode: `"int"`, or vectors as in `CategoryEncoding`: `"one_hot"`,
+            `"multi_hot"`, `"count"`, `"tf_idf"`.
+        sparse: not supported; must be False.
+        pad_to_max_tokens: whether vectors have `max_tokens` entries in any case.
+        oov_method: how unknown integers are spread: `"floormod"` by their remainder,
+            `"farmhash"` by a hash.
+        salt: an integer or two, the key of the hash.
+
+    Raises:
+        ValueError: arguments that do not go together.
+
+    >>> import lamina
+    >>> layer = lamina.layers.IntegerLookup(vocabulary=[1200, 7])
+    >>> layer([7, 8, 1200]).tolist()
+    [2, 0, 1]
+    """
+
+    vocabulary_dtype = "int64"
+    encoding = "utf-8"
+
+    def __init__(
+        self, max_tokens=None, num_oov_indices=1, mask_token=None, oov_token=-1,
+        vocabulary=None, vocabulary_dtype="int64", idf_weights=None, invert=False,
+        output_mode="int", sparse=False, pad_to_max_tokens=False,
+        oov_method="floormod", salt=None, name=None, **kwargs,
+    ):  # fmt: skip
+        if vocabulary_dtype != "int64":
+            raise ValueError(
+                "Only `vocabulary_dtype='int64'` is supported at this time. Received: "
+                f"vocabulary_dtype={vocabulary_dtype!r}"
+            )
+        super().__init__(
+            max_tokens=max_tokens, num_oov_indices=num_oov_indices,
+            mask_token=mask_token, oov_token=oov_token, vocabulary=vocabulary,
+            idf_weights=idf_weights, invert=invert, output_mode=output_mode,
+            pad_to_max_tokens=pad_to_max_tokens, sparse=sparse, name=name, salt=salt,
+            oov_method=oov_method, **kwargs,
+        )  # fmt: skip
+
+    def _set_tokens(self, tokens):
+        self._tokens = tokens
+        self._order = np.argsort(np.array(tokens, "int64"))
+        self._sorted = np.array(tokens, "int64")[self._order]
+
+    def _term(self, value):
+        return int(value)
+
+    def _terms(self, vocabulary):
+        return self._read(vocabulary)[0].tolist()
+
+    def _read(self, inputs):
+        array = np.asarray(inputs)
+        if array.dtype.kind not in "iufb":
+            raise TypeError(
+                f"Layer {self.name!r} (IntegerLookup) takes integers; `StringLookup` "
+                f"takes text. Received: dtype={array.dtype}, shape={array.shape}"
+            )
+        return array.astype("int64").ravel(), array.shape
+
+    def _count(self, tokens, lengths):
+        super()._count(tokens.tolist(), lengths)
+
+    def _indices(self, inputs):
+        if isinstance(inputs, Tracer):
+            found = super()._indices
+            return run_on_host(lambda x: found(x).astype("int32"), inputs)
+        return super()._indices(inputs)
+
+    def _places(self, tokens):
+        if not len(self._sorted):
+            return np.full(len(tokens), -1)
+        place = np.searchsorted(self._sorted, tokens)
+        place = np.minimum(place, len(self._sorted) - 1)
+        return np.where(self._sorted[place] == tokens, self._order[place], -1)
+
+    def _equal(self, tokens, token):
+        return tokens == token
+
+    def _tokens_at(self, indices):
+        found = super()._tokens_at(indices).astype("int64")
+        on_device = jnp.asarray(found)
+        return on_device if (np.asarray(on_device) == found).all() else found

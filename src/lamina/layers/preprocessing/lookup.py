@@ -1,0 +1,519 @@
+"""Layers that turn words, or numbers that stand for something, into indices.
+
+They work on the host, in NumPy: strings never reach a device, and 64-bit numbers keep
+all their bits.
+"""
+
+import collections
+import itertools
+import json
+import os
+import pathlib
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from lamina.core import settings
+from lamina.core.checks import one_of
+from lamina.core.context import context
+from lamina.core.symbolic import SymbolicTensor
+from lamina.kernels import hashing
+from lamina.layers.preprocessing.adapting import _yields_batches, batches
+from lamina.layers.preprocessing.data_layer import DataLayer
+from lamina.layers.preprocessing.encoding import encode, refuse_sparse
+from lamina.layers.preprocessing.vocabulary import (
+    lines_of,
+    read_vocabulary,
+    refuse_path,
+)
+
+_OLD_MODES = {"binary": "multi_hot", "tf-idf": "tf_idf"}
+_MODES = ("int", "one_hot", "multi_hot", "count", "tf_idf")
+_FILE, _LOSSLESS = "vocabulary.txt", "vocabulary.json"
+
+
+class Lookup(DataLayer):
+    """What `StringLookup` and `IntegerLookup` share: all but how a token is found.
+
+    A vocabulary begins with the mask token (mode `"int"` alone), then come
+    `num_oov_indices` places for unknown tokens, then the terms.
+    """
+
+    _takes_text = True
+    _lists_are_arrays = False
+    vocabulary_dtype = "string"
+    encoding: str
+    _tokens: list
+    # How each kind keeps its tokens, reads data and finds tokens.
+    _set_tokens: Any
+    _term: Any
+    _terms: Any
+    _read: Any
+    _places: Any
+    _equal: Any
+
+    def __init__(
+        self, *, max_tokens, num_oov_indices, mask_token, oov_token, vocabulary,
+        idf_weights, invert, output_mode, pad_to_max_tokens, sparse, salt,
+        oov_method="floormod", **kwargs,
+    ):  # fmt: skip
+        owner = type(self).__name__
+        known_size = kwargs.pop("vocabulary_size", None)
+        fixed = kwargs.pop("has_input_vocabulary", vocabulary is not None)
+        super().__init__(**kwargs)
+        self.max_tokens = _size(owner, max_tokens, pad_to_max_tokens)
+        if num_oov_indices < 0:
+            raise ValueError(
+                f"The value of `num_oov_indices` argument for `{owner}` must >= 0. "
+                f"Received: num_oov_indices={num_oov_indices}"
+            )
+        self.output_mode = output_mode_of(owner, output_mode)
+        if invert and self.output_mode != "int":
+            raise ValueError(
+                "`output_mode` must be `'int'` when `invert` is true. Received: "
+                f"output_mode={output_mode!r}"
+            )
+        refuse_sparse(owner, sparse)
+        self.oov_method = one_of(
+            owner, "oov_method", oov_method, ("floormod", "farmhash")
+        )
+        self.salt = self._key(salt)
+        self.num_oov_indices = num_oov_indices
+        self.mask_token, self.oov_token = mask_token, oov_token
+        self.invert, self.sparse = invert, False
+        self.pad_to_max_tokens = pad_to_max_tokens
+        # What the constructor was given; a file's terms are saved beside the config.
+        path = isinstance(vocabulary, (str, os.PathLike))
+        given = vocabulary is not None and not path
+        self.vocabulary = self._terms(vocabulary) if given else None
+        self._given_idf = None if idf_weights is None else np.asarray(idf_weights)
+        self._fixed = fixed
+        # From a config: the graph is drawn before the vocabulary is read.
+        start = self._token_start
+        self._known_size = known_size if (known_size or 0) > start else None
+        self.idf_weights = None
+        self._set_tokens([])
+        self.reset_state()
+        if vocabulary is not None:
+            self.set_vocabulary(vocabulary, idf_weights)
+        elif idf_weights is not None:
+            self._check_idf(idf_weights)
+
+    def _key(self, salt):
+        if salt is None:
+            return None
+        if self.vocabulary_dtype != "string" and self.oov_method != "farmhash":
+            raise ValueError(
+                "`salt` can only be used when `oov_method='farmhash'`. Received: "
+                f"oov_method={self.oov_method!r}"
+            )
+        if isinstance(salt, int) and not isinstance(salt, bool):
+            return [salt, salt]
+        if isinstance(salt, (tuple, list)) and len(salt) == 2:
+            return list(salt)
+        raise ValueError(
+            f"`{type(self).__name__}` expected `salt` to be an integer or two of them. "
+            f"Received: salt={salt!r}"
+        )
+
+    # ---- the vocabulary ------------------------------------------------------
+
+    @property
+    def _oov_start(self):
+        return int(self.mask_token is not None and self.output_mode == "int")
+
+    @property
+    def _token_start(self):
+        return self._oov_start + self.num_oov_indices
+
+    @property
+    def _special(self):
+        return [self.mask_token] * self._oov_start + (
+            [self.oov_token] * self.num_oov_indices
+        )
+
+    def get_vocabulary(self, include_special_tokens=True) -> list:
+        """Return the vocabulary; a term's place in it is its index.
+
+        Args:
+            include_special_tokens: whether the mask and unknown tokens are in it.
+        """
+        special = self._special if include_special_tokens and self._tokens else []
+        return special + self._tokens
+
+    def vocabulary_size(self) -> int:
+        """Return the number of indices, those of special tokens among them."""
+        return self._token_start + len(self._tokens)
+
+    def set_vocabulary(self, vocabulary, idf_weights=None):
+        """Take a vocabulary in place of the present one.
+
+        Args:
+            vocabulary: its terms in order, with all special tokens in front or with
+                none; or the path of a text file with a term on each line.
+            idf_weights: the weight of each term, in mode `"tf_idf"` only.
+
+        Raises:
+            ValueError: it is empty, too long, or a term comes twice; a special token
+                stands among the terms; weights are missing or not asked for.
+            RuntimeError: a graph was drawn with a vocabulary of another size.
+        """
+        self._check_idf(idf_weights)
+        if isinstance(vocabulary, (str, os.PathLike)):
+            if self.output_mode == "tf_idf":
+                raise ValueError(
+                    "output_mode `'tf_idf'` does not support loading a vocabulary from "
+                    "file: read it into a list and give `idf_weights` with it."
+                )
+            self._take_tokens(read_vocabulary(vocabulary, self.encoding, self._term))
+            return
+        terms = self._terms(vocabulary)
+        if not terms:
+            raise ValueError(
+                f"Cannot set an empty vocabulary. Received: vocabulary={vocabulary!r}"
+            )
+        start, special = self._token_start, self._special
+        with_special = terms[:start] == special
+        tokens = terms[start:] if with_special else terms
+        reserved = [("mask", self.mask_token)]
+        if self.invert:
+            reserved.append(("OOV", self.oov_token))
+        for kind, token in reserved:
+            if token is not None and token in tokens:
+                raise ValueError(
+                    f"Found reserved {kind} token at unexpected location in "
+                    "`vocabulary`. Leave all mask and OOV tokens out of it, or have "
+                    f"them at its start in precisely this order: {special}. Received: "
+                    f"{token!r} at index {terms.index(token, len(terms) - len(tokens))}"
+                )
+        if idf_weights is not None and len(idf_weights) != len(terms):
+            raise ValueError(
+                "`idf_weights` must be the same length as vocabulary. "
+                f"len(idf_weights) is {len(idf_weights)}; len(vocabulary) is "
+                f"{len(terms)}"
+            )
+        self._take_tokens(tokens)
+        if self.output_mode == "tf_idf":
+            self._set_idf(idf_weights, 0 if with_special else start)
+
+    def _check_idf(self, idf_weights):
+        if self.output_mode == "tf_idf" and idf_weights is None:
+            raise ValueError(
+                "`idf_weights` must be set if output_mode is 'tf_idf' and a "
+                "vocabulary is given."
+            )
+        if self.output_mode != "tf_idf" and idf_weights is not None:
+            raise ValueError(
+                "`idf_weights` should only be set if `output_mode` is `'tf_idf'`. "
+                f"Received: output_mode={self.output_mode!r} and "
+                f"idf_weights={idf_weights!r}"
+            )
+
+    def _take_tokens(self, tokens):
+        repeated = [t for t, n in collections.Counter(tokens).items() if n > 1]
+        if repeated:
+            raise ValueError(
+                "The passed vocabulary has at least one repeated term. The repeated "
+                f"terms are: {repeated[:20]}"
+            )
+        size = self._token_start + len(tokens)
+        if self.max_tokens is not None and size > self.max_tokens:
+            raise ValueError(
+                "Attempted to set a vocabulary larger than the maximum vocab size. "
+                f"Received vocabulary size is {size}; `max_tokens` is "
+                f"{self.max_tokens}."
+            )
+        self._set_tokens(tokens)
+        self._keep_size()
+
+    def _keep_size(self):
+        """Note the size that one more vector has; raise if a graph knows another."""
+        size = self.vocabulary_size()
+        drawn = self._known_size if self._inbound_nodes else None
+        fixed = self.output_mode != "int" and not self.pad_to_max_tokens
+        if fixed and drawn not in (None, size):
+            raise RuntimeError(
+                f"When using `output_mode={self.output_mode}` and "
+                "`pad_to_max_tokens=False`, the vocabulary size cannot be changed "
+                f"after the layer is called. Old vocab size is {drawn}, new vocab size "
+                f"is {size}"
+            )
+        self._known_size = size
+
+    def _set_idf(self, weights, padding):
+        """Keep the terms' weights; what has none gets their mean, padding gets 0."""
+        weights = np.asarray(weights, settings.floatx())
+        if weights.ndim != 1:
+            raise ValueError(
+                "`idf_weights` must be a list of numbers, one for each term. Received: "
+                f"shape {weights.shape}"
+            )
+        weights = np.pad(weights, (padding, 0), constant_values=weights.mean())
+        if self.pad_to_max_tokens and self.max_tokens:
+            weights = np.pad(weights, (0, self.max_tokens - len(weights)))
+        self.idf_weights = weights
+
+    # ---- learning it ---------------------------------------------------------
+
+    def adapt(self, data, steps=None):
+        """Learn the vocabulary: the most frequent tokens first.
+
+        Tokens that are equally frequent come in the reverse of their sorted order.
+
+        Args:
+            data: an array, a list, a Series, or an iterable of batches.
+            steps: how many batches to read; None for all.
+
+        Raises:
+            ValueError: the vocabulary was given to the constructor.
+        """
+        self.reset_state()
+        whole = not _yields_batches(data)
+        for batch in batches(data, steps):
+            self.update_state(batch[:, None] if whole and batch.ndim == 1 else batch)
+        self.finalize_state()
+
+    def update_state(self, data):
+        """Count the tokens of one batch, a row being one document.
+
+        Raises:
+            ValueError: the vocabulary was given to the constructor.
+        """
+        tokens, shape = self._read(data)
+        rows = shape[0] if len(shape) > 1 else 1
+        self._count(tokens, [len(tokens) // max(rows, 1)] * rows)
+
+    def _count(self, tokens, lengths):
+        """Count the tokens of documents of some lengths, given one after the other."""
+        if self._fixed:
+            raise ValueError(
+                f"Cannot adapt layer {self.name!r} after setting a static vocabulary "
+                "via the `vocabulary` argument."
+            )
+        self._counts.update(tokens)
+        if self.output_mode == "tf_idf":
+            following = iter(tokens)
+            for length in lengths:
+                self._documents.update(set(itertools.islice(following, length)))
+            self._rows += len(lengths)
+
+    def finalize_state(self):
+        if self._fixed or not self._counts:
+            self._keep_size()
+            return
+        counts = self._counts
+        for token in (self.mask_token, self.oov_token):
+            counts.pop(token, None)
+        tokens = sorted(sorted(counts, reverse=True), key=counts.__getitem__,
+                        reverse=True)  # fmt: skip
+        if self.max_tokens is not None:
+            tokens = tokens[: self.max_tokens - self._token_start]
+        self._set_tokens(tokens)
+        if self.output_mode == "tf_idf":
+            within = np.array([self._documents[t] for t in tokens])
+            self._set_idf(np.log(1 + self._rows / (1 + within)), self._token_start)
+        self.reset_state()
+        self._keep_size()
+
+    def reset_state(self):
+        self._counts = collections.Counter()
+        self._documents = collections.Counter()
+        self._rows = 0
+
+    # ---- looking up ----------------------------------------------------------
+
+    @property
+    def input_dtype(self):
+        """The dtype of its inputs."""
+        return "int64" if self.invert else self.vocabulary_dtype
+
+    def call(self, inputs):
+        self._check_vocabulary()
+        if self.invert:
+            return self._tokens_at(inputs)
+        return self._encoded(self._indices(inputs))
+
+    def _check_vocabulary(self):
+        if not self._tokens:
+            raise RuntimeError(
+                f"When using `output_mode={self.output_mode}` and "
+                f"`pad_to_max_tokens={self.pad_to_max_tokens}`, layer {self.name!r} "
+                f"({type(self).__name__}) needs a vocabulary before it is called. Pass "
+                "`vocabulary`, or call `adapt` with some data."
+            )
+
+    def _encoded(self, indices):
+        return jnp.asarray(
+            encode(indices, self.output_mode, self._depth, self._output_dtype,
+                   idf=self.idf_weights)
+        )  # fmt: skip
+
+    @property
+    def _depth(self):
+        return self.max_tokens if self.pad_to_max_tokens else self._known_size
+
+    @property
+    def _output_dtype(self):
+        return "int64" if self.output_mode == "int" else self.compute_dtype
+
+    def _indices(self, inputs):
+        tokens, shape = self._read(inputs)
+        return self._found(tokens).reshape(shape)
+
+    def _found(self, tokens):
+        """Return the indices of tokens; masked ones are -1 but in mode `"int"`."""
+        places = self._places(tokens)
+        indices = places + self._token_start
+        missing = places < 0
+        if self.mask_token is not None and missing.any():
+            masked = self._equal(tokens, self.mask_token)
+            indices = np.where(masked, self._oov_start - 1, indices)
+            missing &= ~masked
+        if missing.any():
+            where = np.flatnonzero(missing)
+            unknown = [tokens[i] for i in where]
+            indices[where] = self._oov_start + self._buckets(unknown)
+        return indices
+
+    def _buckets(self, unknown):
+        """Return which of the places for unknown tokens each of some gets."""
+        count = self.num_oov_indices
+        if count == 0:
+            raise ValueError(
+                "When `num_oov_indices=0` all inputs should be in vocabulary, found "
+                f"OOV values {list(dict.fromkeys(unknown))[:10]}, consider setting "
+                "`num_oov_indices=1`."
+            )
+        if count == 1:
+            return 0
+        if self.vocabulary_dtype != "string" and self.oov_method == "floormod":
+            return np.asarray(unknown) % count
+        texts = np.empty(len(unknown), object)
+        texts[:] = [str(t).encode("utf-8", "surrogateescape") for t in unknown]
+        hashed = hashing.fingerprint(texts)
+        if self.salt is not None:
+            hashed = hashing.keyed(texts, self.salt)
+        return (hashed % np.uint64(count)).astype("int64")
+
+    def _tokens_at(self, indices):
+        if isinstance(indices, Tracer):
+            self._refuse_trace()
+        indices = np.asarray(indices).astype("int64")
+        places = indices - self._token_start
+        known = (places >= 0) & (places < len(self._tokens))
+        found = np.full(places.shape, self.oov_token, object)
+        terms = np.empty(len(self._tokens), object)
+        terms[:] = self._tokens
+        found[known] = terms[places[known]]
+        if self.mask_token is not None:
+            found[indices == 0] = self.mask_token
+        return found
+
+    def _refuse_trace(self):
+        raise TypeError(
+            f"Layer {self.name!r} ({type(self).__name__}) works on the host and cannot "
+            "be part of a compiled step. In a `Functional` model it may follow inputs "
+            "directly; elsewhere apply it to the data before, or to the outputs after."
+        )
+
+    def compute_output_shape(self, input_shape):
+        shape = tuple(input_shape)
+        if self.output_mode == "int":
+            return shape
+        if self._depth is None:
+            self._check_vocabulary()
+        shape = shape or (1,)
+        if self.output_mode == "one_hot":
+            only = len(shape) > 1 and shape[-1] == 1
+            return (*(shape[:-1] if only else shape), self._depth)
+        return (*(shape[:1] if len(shape) > 1 else ()), *shape[2:], self._depth)
+
+    def compute_output_spec(self, inputs):
+        dtype = self.vocabulary_dtype if self.invert else self._output_dtype
+        return SymbolicTensor(self.compute_output_shape(inputs.shape), dtype)
+
+    # ---- saving --------------------------------------------------------------
+
+    def get_config(self):
+        config = super().get_config()
+        idf = self._given_idf
+        config["idf_weights"] = None if idf is None else idf.tolist()
+        config["vocabulary_size"] = self._known_size
+        held = context.held
+        if held is not None and held.things and not self._fixed and self._tokens:
+            # A copy within the process has no archive to find the terms in.
+            config["vocabulary"] = self.get_vocabulary()
+            config["has_input_vocabulary"] = False
+            if self.idf_weights is not None:
+                config["idf_weights"] = self.idf_weights[
+                    : self.vocabulary_size()
+                ].tolist()
+        return config
+
+    @classmethod
+    def from_config(cls, config):
+        """Make a layer from what `get_config` returned.
+
+        Raises:
+            ValueError: the vocabulary is a path: a config opens no files.
+        """
+        refuse_path(config)
+        return super().from_config(config)
+
+    def save_own_variables(self, store):
+        if self.idf_weights is not None:
+            store["idf_weights"] = self.idf_weights
+
+    def load_own_variables(self, store):
+        if "idf_weights" in store:
+            self.idf_weights = np.asarray(store["idf_weights"])
+
+    def save_assets(self, dir_path):
+        if self.vocabulary is not None:
+            return
+        terms, folder = self.get_vocabulary(), pathlib.Path(dir_path)
+        lines = [str(term) for term in terms]
+        text = "\n".join(lines)
+        (folder / _FILE).write_bytes(text.encode("utf-8", "surrogateescape"))
+        if text.splitlines() != lines:  # a term holds a line break
+            (folder / _LOSSLESS).write_text(json.dumps(terms), "utf-8")
+
+    def load_assets(self, dir_path):
+        if self.vocabulary is not None:
+            return
+        lossless = pathlib.Path(dir_path, _LOSSLESS)
+        if lossless.is_file():
+            terms = [self._term(t) for t in json.loads(lossless.read_text("utf-8"))]
+        else:
+            path = pathlib.Path(dir_path, _FILE)
+            terms = [self._term(line) for line in lines_of(path, "utf-8")]
+        start = self._token_start
+        if terms:
+            special = terms[:start] == self._special
+            self._take_tokens(terms[start:] if special else terms)
+        if self.idf_weights is not None and len(self.idf_weights) != self._depth:
+            raise ValueError(
+                f"Layer {self.name!r} has a vocabulary of {self._depth} entries and "
+                f"{len(self.idf_weights)} `idf_weights` for them."
+            )
+
+
+def output_mode_of(owner, mode) -> str:
+    """Return the name of an output mode, or raise: there is no such."""
+    return one_of(owner, "output_mode", _OLD_MODES.get(mode, mode), _MODES)
+
+
+def _size(owner, max_tokens, pad):
+    if max_tokens is not None and max_tokens <= 1:
+        raise ValueError(
+            f"If `max_tokens` is set for `{owner}`, it must be greater than 1. "
+            f"Received: max_tokens={max_tokens}"
+        )
+    if pad and max_tokens is None:
+        raise ValueError(
+            "If pad_to_max_tokens is True, must set `max_tokens`. Received: "
+            f"max_tokens={max_tokens}"
+        )
+    return max_tokens

@@ -1,0 +1,194 @@
+"""`Normalization`: numbers brought to mean 0 and variance 1."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from lamina.core import settings
+from lamina.core.checks import axes_argument
+from lamina.layers.preprocessing.adapting import batches
+from lamina.layers.preprocessing.data_layer import DataLayer
+
+
+class Normalization(DataLayer):
+    r"""Shifts and scales its input to mean 0 and variance 1.
+
+    $$y = \frac{x - \mu}{\max(\sigma, \epsilon)}$$
+
+    Mean and variance are given, or learned from data by `adapt`, before training.
+
+    Args:
+        axis: the axis, or axes, that keep a mean and a variance for each index; None
+            for one of each for all numbers.
+        mean: the mean, of a shape that fits the kept axes.
+        variance: the variance, likewise.
+        invert: whether the way back is computed, from normalized to raw numbers.
+
+    Raises:
+        ValueError: only one of `mean` and `variance` is given, their shapes differ,
+            or `axis` is no axis of the input or of unknown size.
+
+    >>> import lamina, numpy as np
+    >>> layer = lamina.layers.Normalization()
+    >>> layer.adapt(np.array([[0.0, 7.0], [2.0, 9.0]]))
+    >>> layer(np.array([[0.0, 9.0]])).tolist()
+    [[-1.0, 1.0]]
+    """
+
+    def __init__(self, axis=-1, mean=None, variance=None, invert=False, **kwargs):
+        super().__init__(**kwargs)
+        axis = (
+            () if axis is None or axis == () else axes_argument("Normalization", axis)
+        )
+        self.axis = tuple(axis) if isinstance(axis, (list, tuple)) else (axis,)
+        _check_given(mean, variance, self.axis)
+        self.input_mean, self.input_variance = mean, variance
+        self.invert = invert
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        rank = len(input_shape)
+        if any(not -rank <= a < rank for a in self.axis):
+            raise ValueError(
+                "All `axis` values must be in the range [-ndim, ndim). Received inputs "
+                f"with ndim={rank}, while axis={self.axis}"
+            )
+        self._kept = tuple(sorted(a % rank for a in self.axis))
+        for a in self._kept:
+            if input_shape[a] is None:
+                raise ValueError(
+                    "All `axis` values to be kept must have a known shape. Received "
+                    f"axis={self.axis}, inputs.shape={input_shape}, with unknown axis "
+                    f"at index {a}"
+                )
+        self._reduced = tuple(a for a in range(rank) if a not in self._kept)
+        self._wide = tuple(
+            n if a in self._kept else 1 for a, n in enumerate(input_shape)
+        )
+        if self.input_mean is not None:
+            return
+        shape = tuple(input_shape[a] for a in self._kept)
+        self.adapt_mean = self.add_weight(shape, "zeros", trainable=False, name="mean")
+        self.adapt_variance = self.add_weight(
+            shape, "ones", trainable=False, name="variance"
+        )
+        # Nothing reads the count, but Keras' files hold it.
+        self.count = self.add_weight(
+            (), "zeros", dtype="int32", trainable=False, name="count"
+        )
+
+    @property
+    def mean(self) -> Any:
+        """The mean, in the rank of the input; None before the layer is built."""
+        return self._broadcast("mean")
+
+    @property
+    def variance(self) -> Any:
+        """The variance, likewise."""
+        return self._broadcast("variance")
+
+    def _broadcast(self, what) -> Any:
+        if not self.built:
+            return None
+        given = getattr(self, f"input_{what}")
+        if given is None:
+            value = getattr(self, f"adapt_{what}").value.reshape(self._wide)
+            return value.astype(self.compute_dtype)
+        value = np.asarray(given, self.compute_dtype)
+        # What has fewer axes than are kept belongs to the last of them.
+        shape = [1] * len(self._wide)
+        for size, axis in zip(value.shape[::-1], self._kept[::-1], strict=False):
+            shape[axis] = size
+        return jnp.asarray(np.broadcast_to(value.reshape(shape), self._wide))
+
+    def adapt(self, data):
+        """Learn mean and variance from data; what was learned before is forgotten.
+
+        Args:
+            data: an array, a DataFrame, or anything that yields batches.
+
+        Raises:
+            ValueError: mean and variance are given, there is no data, or its shape is
+                not that of the layer.
+            TypeError: it holds no arrays.
+        """
+        if self.input_mean is not None:
+            raise ValueError(
+                "Cannot adapt a Normalization layer that has been given `mean` and "
+                "`variance`. Make it without them."
+            )
+        count, mean, variance = 0, 0.0, 0.0
+        for batch in batches(data):
+            batch = np.asarray(batch)
+            if batch.ndim == 0 or batch.dtype.kind in "OSU":
+                raise TypeError(
+                    "`adapt` expected arrays of numbers, or an iterable of batches "
+                    f"that have a `.shape`. Received: {batch!r}"
+                )
+            if not self.built:
+                self.build(batch.shape)
+            self._check_batch(batch.shape)
+            new = int(np.prod([batch.shape[a] for a in self._reduced], dtype=int))
+            count += new
+            share = new / count
+            new_mean = batch.mean(self._reduced, dtype="float64")
+            new_variance = batch.var(self._reduced, dtype="float64")
+            # Chan, Golub and LeVeque, 1979: variances of parts, put together.
+            between = share * (1 - share) * (new_mean - mean) ** 2
+            variance = (1 - share) * variance + share * new_variance + between
+            mean = (1 - share) * mean + share * new_mean
+        self.adapt_mean.assign(mean)
+        self.adapt_variance.assign(variance)
+
+    def _check_batch(self, shape):
+        sizes = tuple(self._wide[a] for a in self._kept)
+        if len(shape) != len(self._wide) or sizes != tuple(
+            shape[a] for a in self._kept
+        ):
+            raise ValueError(
+                f"The layer was built with input_shape={self._build_shape()}, but "
+                "adapt() is being called with data with an incompatible shape, "
+                f"data.shape={tuple(shape)}"
+            )
+
+    def _build_shape(self):
+        return next(iter((self._build_shapes or {}).values()), None)
+
+    def finalize_state(self):
+        """Do nothing: mean and variance are read from the weights in every call."""
+
+    def call(self, inputs):
+        inputs = inputs.astype(self.compute_dtype)
+        deviation = jnp.maximum(jnp.sqrt(self.variance), settings.epsilon())
+        if self.invert:
+            return inputs * deviation + self.mean
+        return (inputs - self.mean) / deviation
+
+    def get_config(self):
+        config = super().get_config()
+        for name in ("mean", "variance"):
+            given = getattr(self, f"input_{name}")
+            config[name] = None if given is None else np.asarray(given).tolist()
+        return config
+
+
+def _check_given(mean, variance, axis):
+    if (mean is None) != (variance is None):
+        raise ValueError(
+            "When setting values directly, both `mean` and `variance` must be set. "
+            f"Received: mean={mean} and variance={variance}"
+        )
+    if mean is None:
+        return
+    if np.shape(mean) != np.shape(variance):
+        raise ValueError(
+            "When setting values directly, `mean` and `variance` must have the same "
+            f"shape. Received: mean shape {np.shape(mean)} and variance shape "
+            f"{np.shape(variance)}"
+        )
+    if np.ndim(mean) > len(axis):
+        raise ValueError(
+            "The rank of `mean` must be less than or equal to the number of axes "
+            f"({len(axis)}). Received: mean shape {np.shape(mean)} for axis {axis}"
+        )

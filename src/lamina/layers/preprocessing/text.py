@@ -1,0 +1,326 @@
+"""A layer that turns texts into indices of words, or into vectors."""
+
+import itertools
+import math
+import re
+import string
+
+import jax.numpy as jnp
+import numpy as np
+
+from lamina.core.checks import one_of
+from lamina.core.symbolic import SymbolicTensor
+from lamina.layers.preprocessing.adapting import _yields_batches, batches
+from lamina.layers.preprocessing.data_layer import DataLayer
+from lamina.layers.preprocessing.encoding import encode, refuse_sparse
+from lamina.layers.preprocessing.lookup import output_mode_of
+from lamina.layers.preprocessing.string_lookup import StringLookup
+from lamina.layers.preprocessing.vocabulary import refuse_path, text_array, words
+
+# As TensorFlow's string ops: letters and white space are those of ASCII.
+_LOWER = (string.ascii_uppercase, string.ascii_lowercase)
+_STANDARDIZE = {
+    "lower_and_strip_punctuation": str.maketrans(*_LOWER, string.punctuation),
+    "lower": str.maketrans(*_LOWER),
+    "strip_punctuation": str.maketrans("", "", string.punctuation),
+}
+_WORD = re.compile(r"[^ \t\n\v\f\r]+")
+
+
+class TextVectorization(DataLayer):
+    """Turns texts into indices of words, or into a vector each.
+
+    A text is standardized, split into words, the words are joined into n-grams where
+    `ngrams` asks for them, and each is looked up in a vocabulary: 0 is padding, 1 an
+    unknown word. Rows of indices are as long as the longest text of the call, or
+    `output_sequence_length`; the latter spares a compiled model from being compiled
+    for each length.
+
+    Args:
+        max_tokens: the largest size of the vocabulary, special tokens included.
+        standardize: `"lower_and_strip_punctuation"`, `"lower"`, `"strip_punctuation"`,
+            None, or a function of a NumPy array of strings.
+        split: `"whitespace"`, `"character"`, None for inputs that are words already,
+            or a function of a NumPy array of strings that returns a list of words
+            for each.
+        ngrams: an integer n for all n-grams from 1 to n, or a tuple of their sizes.
+        output_mode: `"int"`, or vectors as in `CategoryEncoding`: `"multi_hot"`,
+            `"count"`, `"tf_idf"`, `"one_hot"`.
+        output_sequence_length: the length that rows of indices are cut or padded to.
+        pad_to_max_tokens: whether vectors have `max_tokens` entries in any case.
+        vocabulary: the words in order, or the path of a file with one on each line.
+        idf_weights: the weight of each word, for mode `"tf_idf"`.
+        sparse: not supported; must be False.
+        ragged: not supported; must be False.
+        encoding: how texts that are given as bytes are decoded.
+
+    Raises:
+        ValueError: arguments that do not go together.
+
+    >>> import lamina
+    >>> layer = lamina.layers.TextVectorization(output_sequence_length=4)
+    >>> layer.adapt(["The cat.", "The dog and the cat"])
+    >>> layer.get_vocabulary()
+    ['', '[UNK]', 'the', 'cat', 'dog', 'and']
+    >>> layer(["the cow", "a cat and a dog"]).tolist()
+    [[2, 1, 0, 0], [1, 3, 5, 1]]
+    """
+
+    _takes_text = True
+    _lists_are_arrays = False
+
+    def __init__(
+        self, max_tokens=None, standardize="lower_and_strip_punctuation",
+        split="whitespace", ngrams=None, output_mode="int",
+        output_sequence_length=None, pad_to_max_tokens=False, vocabulary=None,
+        idf_weights=None, sparse=False, ragged=False, encoding="utf-8", name=None,
+        **kwargs,
+    ):  # fmt: skip
+        owner = "TextVectorization"
+        refuse_sparse(owner, sparse)
+        if ragged:
+            raise ValueError(
+                "`TextVectorization`: ragged tensors are not supported, so "
+                "`ragged=True` cannot be used. Rows are padded with 0; set "
+                "`output_sequence_length`, and `mask_zero=True` in an `Embedding` "
+                "that follows."
+            )
+        if not callable(standardize) and standardize is not None:
+            one_of(owner, "standardize", standardize, tuple(_STANDARDIZE))
+        if not callable(split) and split is not None:
+            one_of(owner, "split", split, ("whitespace", "character"))
+        output_mode = output_mode_of(owner, output_mode)
+        _check_length(output_mode, output_sequence_length)
+        self._sizes = _ngram_sizes(ngrams)
+        inner = {
+            key: kwargs.pop(key)
+            for key in ("has_input_vocabulary", "vocabulary_size")
+            if key in kwargs
+        }
+        super().__init__(name=name, **kwargs)
+        self._lookup_layer = StringLookup(
+            max_tokens=max_tokens, vocabulary=vocabulary, idf_weights=idf_weights,
+            pad_to_max_tokens=pad_to_max_tokens, mask_token="",
+            output_mode=output_mode, encoding=encoding, **inner,
+        )  # fmt: skip
+        self.max_tokens, self.pad_to_max_tokens = max_tokens, pad_to_max_tokens
+        self.standardize, self.split = standardize, split
+        self.ngrams = tuple(ngrams) if isinstance(ngrams, list) else ngrams
+        self.output_mode = output_mode
+        self.output_sequence_length = output_sequence_length
+        self.sparse, self.ragged, self.encoding = False, False, encoding
+
+    # ---- the vocabulary ------------------------------------------------------
+
+    def get_vocabulary(self, include_special_tokens=True) -> list:
+        """Return the vocabulary; a word's place in it is its index.
+
+        Args:
+            include_special_tokens: whether padding and the unknown word are in it.
+        """
+        return self._lookup_layer.get_vocabulary(include_special_tokens)
+
+    def vocabulary_size(self) -> int:
+        """Return the number of indices, those of special tokens among them."""
+        return self._lookup_layer.vocabulary_size()
+
+    def set_vocabulary(self, vocabulary, idf_weights=None):
+        """Take a vocabulary in place of the present one, see `StringLookup`."""
+        self._lookup_layer.set_vocabulary(vocabulary, idf_weights)
+
+    def adapt(self, data, batch_size=None, steps=None):
+        """Learn the vocabulary: the most frequent words first.
+
+        Args:
+            data: an array, a list or a Series of texts, or an iterable of batches.
+            batch_size: kept for compatibility.
+            steps: how many batches to read; None for all.
+
+        Raises:
+            ValueError: the vocabulary was given to the constructor.
+        """
+        self.reset_state()
+        whole = not _yields_batches(data)
+        for batch in batches(data, steps):
+            self.update_state(batch[:, None] if whole and batch.ndim == 1 else batch)
+        self.finalize_state()
+
+    def update_state(self, data):
+        tokens, lengths, _ = self._tokens(data)
+        self._lookup_layer._count(tokens, lengths)
+
+    def finalize_state(self):
+        self._lookup_layer.finalize_state()
+
+    def reset_state(self):
+        self._lookup_layer.reset_state()
+
+    # ---- calling -------------------------------------------------------------
+
+    @property
+    def input_dtype(self):
+        """The dtype of its inputs."""
+        return "string"
+
+    def call(self, inputs):
+        lookup = self._lookup_layer
+        lookup._check_vocabulary()
+        tokens, lengths, outer = self._tokens(inputs)
+        whole = self.output_mode == "int"
+        table = _padded(
+            lookup._found(tokens), np.array(lengths, int), 0 if whole else -1,
+            self.output_sequence_length,
+        )  # fmt: skip
+        width = table.shape[1]
+        if whole:
+            return jnp.asarray(table.reshape(*outer, width))
+        if self.output_mode == "one_hot" and not (self.split is None and width == 1):
+            outer, table = (*outer, width), table.reshape(-1)
+        dtype, idf = self.compute_dtype, lookup.idf_weights
+        vectors = encode(table, self.output_mode, lookup._depth, dtype, idf=idf)
+        return jnp.asarray(vectors.reshape(*outer, vectors.shape[-1]))
+
+    def _tokens(self, inputs):
+        """Return words, how many each text has, and the shape of the texts."""
+        array = text_array(inputs, self)
+        texts = self._standardized(array)
+        if self.split is None:
+            outer = array.shape[:-1]
+            count = math.prod(outer)
+            size = len(texts) // max(count, 1)
+            rows = [texts[i * size : (i + 1) * size] for i in range(count)]
+        else:
+            outer = _one_text_each(array.shape)
+            rows = self._split_up(texts)
+        if self._sizes:
+            rows = [_ngrams(row, self._sizes) for row in rows]
+        return list(itertools.chain.from_iterable(rows)), list(map(len, rows)), outer
+
+    def _standardized(self, array):
+        texts = words(array, self.encoding)
+        if self.standardize is None:
+            return texts
+        if callable(self.standardize):
+            result = self.standardize(np.array(texts, str).reshape(array.shape))
+            return words(np.asarray(result), self.encoding)
+        table = _STANDARDIZE[self.standardize]
+        return [text.translate(table) for text in texts]
+
+    def _split_up(self, texts):
+        if not callable(self.split):
+            split = _WORD.findall if self.split == "whitespace" else list
+            return list(map(split, texts))
+        rows = self.split(np.array(texts, str))
+        rows = rows.to_list() if hasattr(rows, "to_list") else rows
+        return [words(np.array(list(row), object), self.encoding) for row in rows]
+
+    def compute_output_shape(self, input_shape):
+        shape = tuple(input_shape)
+        if self.split is None:
+            outer, length = shape[:-1], (*shape, 1)[len(shape) - 1 if shape else 0]
+            length = None if self._sizes else length
+        else:
+            outer, length = _one_text_each(shape), None
+        if self.output_mode == "int":
+            return (*outer, self.output_sequence_length or length)
+        if self._lookup_layer._depth is None:
+            self._lookup_layer._check_vocabulary()
+        if self.output_mode == "one_hot" and not (self.split is None and length == 1):
+            outer = (*outer, length)
+        return (*outer, self._lookup_layer._depth)
+
+    def compute_output_spec(self, inputs):
+        dtype = "int64" if self.output_mode == "int" else self.compute_dtype
+        return SymbolicTensor(self.compute_output_shape(inputs.shape), dtype)
+
+    def _refuse_trace(self):
+        self._lookup_layer._refuse_trace()
+
+    # ---- saving --------------------------------------------------------------
+
+    def get_config(self):
+        inner = self._lookup_layer.get_config()
+        names = ("vocabulary", "idf_weights", "vocabulary_size", "has_input_vocabulary")
+        return {
+            **super().get_config(),
+            **{name: inner[name] for name in names if name in inner},
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """Make a layer from what `get_config` returned.
+
+        Raises:
+            ValueError: the vocabulary is a path: a config opens no files.
+        """
+        refuse_path(config)
+        return super().from_config(config)
+
+    def save_own_variables(self, store):
+        self._lookup_layer.save_own_variables(store)
+
+    def save_assets(self, dir_path):
+        self._lookup_layer.save_assets(dir_path)
+
+    def load_own_variables(self, store):
+        self._lookup_layer.load_own_variables(store)
+
+    def load_assets(self, dir_path):
+        self._lookup_layer.load_assets(dir_path)
+
+
+def _check_length(output_mode, length):
+    if output_mode != "int" and length is not None:
+        raise ValueError(
+            "`output_sequence_length` must not be set if `output_mode` is not 'int'. "
+            f"Received: output_sequence_length={length!r}"
+        )
+    whole = isinstance(length, int) and not isinstance(length, bool)
+    if length is not None and not (whole and length > 0):
+        raise ValueError(
+            "`output_sequence_length` must be either None or an integer when "
+            "`output_mode` is 'int', a positive one. Received: "
+            f"output_sequence_length={length!r}"
+        )
+
+
+def _ngram_sizes(ngrams):
+    """Return the sizes of n-grams, or None for words alone."""
+    if ngrams is None:
+        return None
+    sizes = range(1, ngrams + 1) if isinstance(ngrams, int) else ngrams
+    if isinstance(sizes, str) or not all(isinstance(n, int) and n > 0 for n in sizes):
+        raise ValueError(
+            "`ngrams` must be None, an integer, or a tuple of integers, all positive. "
+            f"Received: ngrams={ngrams!r}"
+        )
+    return tuple(sizes)
+
+
+def _ngrams(row, sizes):
+    """Return the n-grams of a row of words, smaller sizes as they are asked for."""
+    return [" ".join(row[i : i + n]) for n in sizes for i in range(len(row) - n + 1)]
+
+
+def _one_text_each(shape):
+    """Return the shape of the texts without a last axis of size 1."""
+    if len(shape) < 2:
+        return shape
+    if shape[-1] not in (1, None):
+        raise ValueError(
+            "When using `TextVectorization` to tokenize strings, the input rank must "
+            "be 1 or the last shape dimension must be 1. Received: "
+            f"inputs.shape={shape}. Use one layer for each column, or `split=None` "
+            "where the entries are words."
+        )
+    return shape[:-1]
+
+
+def _padded(indices, lengths, fill, width) -> np.ndarray:
+    """Return rows of some lengths, given one after the other, as one array."""
+    width = lengths.max(initial=0) if width is None else width
+    within = np.arange(width) < lengths[:, None]
+    starts = np.cumsum(lengths) - lengths
+    table = np.full(within.shape, fill, "int64")
+    table[within] = indices[(starts[:, None] + np.arange(width))[within]]
+    return table
