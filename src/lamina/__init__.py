@@ -25,20 +25,26 @@ _HOMES = {
     "Loss": "losses",
     "Metric": "metrics",
     "Model": "models",
+    "Operation": "core.operation",
     "Optimizer": "optimizers",
+    "Quantizer": "quantizers",
     "Regularizer": "regularizers",
+    "RematScope": "core.remat",
     "Sequential": "models",
     "StatelessScope": "core.scopes",
     "SymbolicScope": "core.scopes",
     "Variable": "core.variable",
     "device": "core.scopes",
     "name_scope": "core.context",
+    "pure": "core.variable",
+    "value_and_grad": "core.variable",
+    "remat": "core.remat",
 }
 _MODULES = (
     "activations", "backend", "callbacks", "config", "constraints", "data",
-    "dtype_policies", "initializers", "layers", "losses", "metrics", "models", "ops",
-    "optimizers", "quantizers", "random", "regularizers", "saving", "testing", "tree",
-    "utils",
+    "dtype_policies", "initializers", "layers", "legacy", "losses", "metrics",
+    "mixed_precision", "models", "ops", "optimizers", "preprocessing", "quantizers",
+    "random", "regularizers", "saving", "testing", "tree", "utils",
 )  # fmt: skip
 
 __all__ = ["__version__", *sorted(_HOMES), *_MODULES]

@@ -5,16 +5,21 @@ import re
 
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
 from lamina.core.policy import (
+    AWQDTypePolicy,
     DTypePolicy,
     FloatDTypePolicy,
+    GPTQDTypePolicy,
+    Int4DTypePolicy,
     QuantizedDTypePolicy,
-    dtype_policy,
+    QuantizedFloat8DTypePolicy,
     get_policy,
 )
+from lamina.core.policy import get_policy as get
 
 __all__ = [
-    "DTypePolicy", "DTypePolicyMap", "FloatDTypePolicy", "QuantizedDTypePolicy",
-    "deserialize", "get", "serialize",
+    "AWQDTypePolicy", "DTypePolicy", "DTypePolicyMap", "FloatDTypePolicy",
+    "GPTQDTypePolicy", "Int4DTypePolicy", "QuantizedDTypePolicy",
+    "QuantizedFloat8DTypePolicy", "deserialize", "get", "serialize",
 ]  # fmt: skip
 
 
@@ -39,8 +44,8 @@ class DTypePolicyMap(DTypePolicy, collections.abc.MutableMapping):
     def __init__(self, default_policy=None, policy_map=None):
         if not isinstance(policy_map, (dict, type(None))):
             raise TypeError(
-                "`DTypePolicyMap` expected `policy_map` to be a dict or None. "
-                f"Received: {policy_map!r} (of type {type(policy_map).__name__})"
+                "If specified, `policy_map` must be a dict. Received: "
+                f"policy_map={policy_map!r} (of type {type(policy_map).__name__})"
             )
         if isinstance(default_policy, DTypePolicyMap):
             raise ValueError(
@@ -49,7 +54,7 @@ class DTypePolicyMap(DTypePolicy, collections.abc.MutableMapping):
             )
         self._given = default_policy
         self._default = get_policy(default_policy)
-        self._policies = policy_map or {}
+        self._policies = {k: get_policy(p) for k, p in (policy_map or {}).items()}
 
     @property
     def name(self) -> str:
@@ -124,32 +129,39 @@ class DTypePolicyMap(DTypePolicy, collections.abc.MutableMapping):
     __hash__ = None  # it changes  # pyright: ignore
 
     def get_config(self) -> dict:
-        """Return the constructor's arguments."""
+        """Return the constructor's arguments.
+
+        Without a `default_policy` the entries are written without their source, so
+        that they follow the global policy of whoever reads them.
+        """
+        policies = {k: serialize(p) for k, p in self._policies.items()}
+        if self._given is None:
+            for entry in policies.values():
+                config = entry["config"]
+                config["source_name" if "mode" in config else "name"] = None
         given = self._given
-        return {
-            "default_policy": None if given is None else serialize(self._default),
-            "policy_map": {k: serialize(p) for k, p in self._policies.items()},
-        }
+        if isinstance(given, DTypePolicy):
+            given = serialize(given)
+        return {"default_policy": given, "policy_map": policies}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         """Make a map from `get_config()`."""
         policies = config["policy_map"] or {}
         default = config["default_policy"]
+        if isinstance(default, dict):
+            default = deserialize(default, custom_objects)
         return cls(
-            None if default is None else deserialize(default, custom_objects),
+            default,
             {key: deserialize(p, custom_objects) for key, p in policies.items()},
         )
 
     def __repr__(self):
+        names = [(path, policy.name) for path, policy in self.items()]
         return (
-            f"<DTypePolicyMap at {hex(id(self))}, default={self.default_policy.name}>"
+            f"<DTypePolicyMap at {hex(id(self))} "
+            f"default_policy={self.default_policy.name}, mapping={names}>"
         )
-
-
-def get(identifier) -> DTypePolicy:
-    """Return a policy for a policy, its name, a dtype, its config or None."""
-    return dtype_policy() if identifier is None else get_policy(identifier)
 
 
 def serialize(dtype_policy):
@@ -159,7 +171,7 @@ def serialize(dtype_policy):
 
 def deserialize(config, custom_objects=None):
     """Make a policy from its config."""
-    table = {c.__name__: c for c in (DTypePolicy, FloatDTypePolicy, DTypePolicyMap)}
+    table = {name: globals()[name] for name in __all__ if "Policy" in name}
     return deserialize_keras_object(
         config, custom_objects=custom_objects, module_objects=table
     )

@@ -1,5 +1,7 @@
 """Arrays as small integers and a scale: what quantized layers are made of."""
 
+import inspect
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -207,6 +209,138 @@ class Int8QuantizationConfig(QuantizationConfig):
         return "int8"
 
 
+class GPTQConfig(QuantizationConfig):
+    """The settings of Keras' GPTQ, which Lamina leaves out: they are only checked.
+
+    Args:
+        dataset: texts or arrays that the quantization is fitted to.
+        tokenizer: what turns texts into integers.
+        weight_bits: 2, 3, 4 or 8.
+        num_samples: how many samples to fit to.
+        per_channel: whether each output has its own scale.
+        sequence_length: the length of a sample.
+        hessian_damping: what is added to the Hessian's diagonal, from 0 to 1.
+        group_size: how many inputs share a scale; -1 for all.
+        symmetric: whether the range is symmetric about zero.
+        activation_order: whether to begin with the largest activations.
+        quantization_layer_structure: which layers follow each other.
+
+    Raises:
+        ValueError: a number is out of its range.
+
+    >>> import lamina
+    >>> lamina.quantizers.GPTQConfig(None, None).dtype_policy_string()
+    'gptq/4/128'
+    """
+
+    def __init__(
+        self, dataset, tokenizer, *, weight_bits=4, num_samples=128, per_channel=True,
+        sequence_length=512, hessian_damping=0.01, group_size=128, symmetric=False,
+        activation_order=False, quantization_layer_structure=None,
+    ):  # fmt: skip
+        super().__init__()
+        if weight_bits not in (2, 3, 4, 8):
+            raise ValueError(
+                "Unsupported weight_bits: use 2, 3, 4 or 8. Received: "
+                f"weight_bits={weight_bits}"
+            )
+        if not 0 <= hessian_damping <= 1:
+            raise ValueError(
+                "hessian_damping must be between 0 and 1. Received: "
+                f"hessian_damping={hessian_damping}"
+            )
+        self.dataset, self.tokenizer = dataset, tokenizer
+        self.weight_bits, self.group_size = weight_bits, group_size
+        self.num_samples, self.sequence_length = num_samples, sequence_length
+        self.per_channel, self.symmetric = per_channel, symmetric
+        self.hessian_damping = hessian_damping
+        self.activation_order = activation_order
+        self.quantization_layer_structure = quantization_layer_structure
+        _check_calibration(self, "num_samples", "sequence_length")
+
+    @property
+    def mode(self) -> str:
+        """The quantization mode."""
+        return "gptq"
+
+    def dtype_policy_string(self) -> str:
+        """Return the mode with its numbers, as dtype policies spell it."""
+        return f"{self.mode}/{self.weight_bits}/{self.group_size}"
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments, without data, tokenizer and layers."""
+        return _settings(self)
+
+
+class AWQConfig(QuantizationConfig):
+    """The settings of Keras' AWQ, which Lamina leaves out: they are only checked.
+
+    Args:
+        dataset: texts or arrays that the quantization is fitted to.
+        tokenizer: what turns texts into integers.
+        weight_bits: 4.
+        num_samples: how many samples to fit to.
+        sequence_length: the length of a sample.
+        group_size: how many inputs share a scale; -1 for all.
+        num_grid_points: how many scales to try.
+        quantization_layer_structure: which layers follow each other.
+
+    Raises:
+        ValueError: a number is out of its range.
+
+    >>> import lamina
+    >>> lamina.quantizers.AWQConfig(None, None, group_size=-1).dtype_policy_string()
+    'awq/4/-1'
+    """
+
+    def __init__(
+        self, dataset, tokenizer, *, weight_bits=4, num_samples=128,
+        sequence_length=512, group_size=128, num_grid_points=20,
+        quantization_layer_structure=None,
+    ):  # fmt: skip
+        super().__init__()
+        if weight_bits != 4:
+            raise ValueError(
+                "AWQ only supports 4-bit quantization. Received: "
+                f"weight_bits={weight_bits}"
+            )
+        self.dataset, self.tokenizer = dataset, tokenizer
+        self.weight_bits, self.group_size = weight_bits, group_size
+        self.num_samples, self.sequence_length = num_samples, sequence_length
+        self.num_grid_points = num_grid_points
+        self.quantization_layer_structure = quantization_layer_structure
+        _check_calibration(self, "num_samples", "sequence_length", "num_grid_points")
+
+    @property
+    def mode(self) -> str:
+        """The quantization mode."""
+        return "awq"
+
+    dtype_policy_string = GPTQConfig.dtype_policy_string
+    get_config = GPTQConfig.get_config
+
+
+def _check_calibration(config, *names):
+    for name in names:
+        if getattr(config, name) <= 0:
+            raise ValueError(
+                f"{name} must be a positive integer. Received: "
+                f"{name}={getattr(config, name)}"
+            )
+    if config.group_size < -1 or config.group_size == 0:
+        raise ValueError(
+            "Invalid group_size. Supported values are -1, for all inputs, and positive "
+            f"integers. Received: group_size={config.group_size}"
+        )
+
+
+def _settings(config):
+    """Return the arguments of a constructor; data and layers are not written."""
+    names = inspect.signature(type(config)).parameters
+    apart = ("dataset", "tokenizer", "quantization_layer_structure")
+    return {n: None if n in apart else getattr(config, n) for n in names}
+
+
 def resolve(mode, config):
     """Return the mode and the config object that the arguments of `quantize` mean.
 
@@ -244,7 +378,9 @@ def refuse_other_modes(mode) -> None:
 
 _TABLE = names_of(
     {
+        "AWQConfig": AWQConfig,
         "AbsMaxQuantizer": AbsMaxQuantizer,
+        "GPTQConfig": GPTQConfig,
         "Int8QuantizationConfig": Int8QuantizationConfig,
         "Quantizer": Quantizer,
     }

@@ -90,7 +90,7 @@ def randint(shape, minval, maxval, dtype="int32", seed=None):
     """
     if not is_int(dtype):
         raise ValueError(
-            "`lamina.random.randint` requires an integer dtype. Received: "
+            "`lamina.random.randint` requires an integer `dtype`. Received: "
             f"dtype={dtype}"
         )
     key = draw_seed(seed)

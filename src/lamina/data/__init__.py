@@ -1,9 +1,25 @@
-"""Anything a user has, turned into batches of arrays."""
+"""Anything a user has, turned into batches of arrays.
 
-from lamina.data.arrays import as_arrays as as_arrays
-from lamina.data.arrays import pack as pack
-from lamina.data.arrays import unpack as unpack
-from lamina.data.sources import ArraySource as ArraySource
-from lamina.data.sources import IterableSource as IterableSource
-from lamina.data.sources import open_source as open_source
-from lamina.data.sources import split as split
+Loaded on first use: a worker process imports `PyDataset` from here, and must not
+import JAX with it.
+"""
+
+import importlib
+
+_HOMES = {
+    "ArraySource": "sources",
+    "IndexedSource": "indexed",
+    "IterableSource": "sources",
+    "PyDataset": "pydataset",
+    "as_arrays": "arrays",
+    "open_source": "sources",
+    "pack": "arrays",
+    "split": "sources",
+    "unpack": "arrays",
+}
+
+
+def __getattr__(name):
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lamina.data' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"lamina.data.{_HOMES[name]}"), name)

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from lamina.core import settings, structure
+from lamina.core.sparse import refuse_sparse
 
 
 def unpack(data) -> tuple:
@@ -90,6 +91,7 @@ def _loaded(module, name):
 def _one(value, path):
     if isinstance(value, (np.ndarray, jax.Array)):
         return value
+    refuse_sparse(value)
     if isinstance(value, _loaded("pandas", "DataFrame")):
         return _frame(value, path)
     if isinstance(value, _loaded("pandas", "Series")):
@@ -134,6 +136,9 @@ def _series(series, path):
     if str(series.dtype) == "category":
         series = series.cat.codes
     if series.dtype.kind not in "biufc":
+        text = series.to_numpy(object)
+        if path.startswith("x") and is_text(text):
+            return np.expand_dims(text, -1)
         raise ValueError(
             f"`{path}` is a Series of {series.dtype}, not of numbers. Encode it (for "
             "instance `.astype('category').cat.codes`)."
@@ -158,7 +163,7 @@ def _refuse_missing(columns, path, what):
 def _finish(array, path):
     """Check the dtype; bring floats to the default float type, once and for all."""
     kind = array.dtype.kind if isinstance(array, np.ndarray) else None
-    if kind == "O":
+    if kind == "O" and not is_text(array):
         raise ValueError(
             f"`{path}` is an array of objects (shape {array.shape}), not of numbers. "
             "Mostly it is a list of rows of different lengths: pad them "
@@ -169,6 +174,14 @@ def _finish(array, path):
         if array.dtype.name == "float64" and wanted != "float64":
             return array.astype(wanted if wanted != "bfloat16" else "float32")
     return array
+
+
+def is_text(array) -> bool:
+    """Tell whether an array holds text, going by its first entry."""
+    kind = array.dtype.kind if isinstance(array, np.ndarray) else ""
+    if kind == "O":
+        return isinstance(next(array.flat, None), (str, bytes))
+    return kind != "" and kind in "SUT"
 
 
 def count_rows(x, y=None, sample_weight=None) -> int:

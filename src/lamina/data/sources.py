@@ -1,12 +1,13 @@
 """Sources of batches: arrays in memory, and anything that yields batches."""
 
-import itertools
-
 import jax
 import numpy as np
 
 from lamina.core import structure
-from lamina.data.arrays import as_arrays, count_rows, unpack
+from lamina.core.sparse import refuse_sparse
+from lamina.data.arrays import as_arrays, count_rows
+from lamina.data.indexed import EMPTY, IndexedSource, as_batch, is_indexed, rows_of
+from lamina.data.worker import refuse_training
 
 
 def open_source(
@@ -34,6 +35,7 @@ def open_source(
         ValueError: different numbers of rows, no rows, or arguments that do not go
             together.
     """
+    refuse_training()
     if _yields_batches(x):
         for name, value in (("y", y), ("sample_weight", sample_weight)):
             if value is not None:
@@ -42,6 +44,8 @@ def open_source(
                     f"be given. Received: x={type(x).__name__}, "
                     f"{name}={type(value).__name__}"
                 )
+        if is_indexed(x):
+            return IndexedSource(x, shuffle, steps, seed)
         return IterableSource(x, steps)
     x = as_arrays(x, "x")
     y = as_arrays(y, "y")
@@ -54,6 +58,7 @@ def _yields_batches(x):
         return False
     if hasattr(x, "__array__") or hasattr(x, "to_numpy") or hasattr(x, "dtypes"):
         return False
+    refuse_sparse(x)
     return (
         hasattr(x, "__iter__")
         or hasattr(x, "__next__")
@@ -68,7 +73,10 @@ class ArraySource:
         rows: the number of rows.
         batch_size: rows in one batch; the last may have fewer.
         batches: batches in one epoch.
+        replays: whether `go_to` and `skip` make batches again to get to a place.
     """
+
+    replays = False
 
     def __init__(self, x, y, sample_weight, batch_size, shuffle, steps, seed=None):
         self.rows = count_rows(x, y, sample_weight)
@@ -84,7 +92,9 @@ class ArraySource:
         self.all_batches = -(-self.rows // self.batch_size)
         self.batches = self.all_batches if steps is None else int(steps)
         self._random = np.random.default_rng(seed)
-        self._left = None
+        self._at = 0  # the next batch of the pass through the rows
+        self._order = self._drawn_from = None
+        self.change = None  # a function that batches go through
 
     def order(self):
         """Return the rows of one epoch in order, or None for as they are."""
@@ -99,32 +109,47 @@ class ArraySource:
             return np.concatenate([parts.ravel(), rest])
         return self._random.permutation(self.rows)
 
-    def _endless(self):
-        while True:
-            yield from self._pass()
-
-    def _pass(self):
-        order = self.order()
-        for start in range(0, self.rows, self.batch_size):
-            stop = min(start + self.batch_size, self.rows)
-            yield self.take(slice(start, stop) if order is None else order[start:stop])
-
     def take(self, rows):
         """Return the batch of some rows: a slice or an array of indices."""
-        return structure.map_leaves(
+        batch = structure.map_leaves(
             lambda a: None if a is None else a[rows], self.arrays
         )
+        return batch if self.change is None else self.change(batch)
 
-    def epoch(self):
-        """Yield the batches of one epoch."""
+    def epoch(self, skip=0):
+        """Yield the batches of one epoch, without the first `skip` of them."""
         if self.batches >= self.all_batches:
-            yield from self._pass()
-            return
-        # `steps_per_epoch`: an epoch ends in the middle of the data, and the next
+            self._at = 0
+        # With `steps_per_epoch` an epoch may end in the middle of the data; the next
         # one goes on from there.
-        if self._left is None:
-            self._left = self._endless()
-        yield from itertools.islice(self._left, self.batches)
+        for count in range(min(self.batches, self.all_batches)):
+            if self._at == 0:
+                self._begin_pass()
+            at, self._at = self._at, (self._at + 1) % self.all_batches
+            if count >= skip:
+                yield self._batch(at)
+
+    def _begin_pass(self):
+        self._drawn_from = self._random.bit_generator.state
+        self._order = self.order()
+
+    def _batch(self, at):
+        start, stop = (min(i * self.batch_size, self.rows) for i in (at, at + 1))
+        return self.take(
+            slice(start, stop) if self._order is None else self._order[start:stop]
+        )
+
+    def mark(self) -> dict:
+        """Return where the next epoch begins, in plain values."""
+        state = self._drawn_from if self._at else self._random.bit_generator.state
+        return {"random": state, "at": self._at}
+
+    def go_to(self, mark):
+        """Let the next epoch begin where `mark()` was called."""
+        self._random.bit_generator.state = mark["random"]
+        if mark["at"]:
+            self._begin_pass()
+        self._at = mark["at"]
 
     def first(self):
         """Return a batch like those of an epoch, without moving on."""
@@ -141,6 +166,7 @@ class IterableSource:
 
     rows = None
     arrays = None
+    replays = True
 
     def __init__(self, iterable, steps):
         self._iterable = iterable
@@ -148,6 +174,7 @@ class IterableSource:
         self._is_iterator = hasattr(iterable, "__next__")
         self._running = None
         self._peeked = None
+        self._taken = 0  # batches that `_running` has given
         self.batches = steps
         if steps is None and hasattr(iterable, "__len__"):
             self.batches = len(iterable)
@@ -156,23 +183,23 @@ class IterableSource:
         self.batch_size = None
 
     def _begin(self):
+        self._taken = 0
         if self._is_iterator:
             return self._iterable
-        if not hasattr(self._iterable, "__iter__") or _is_dataset(self._iterable):
+        if not hasattr(self._iterable, "__iter__"):
             length = self.batches if self.batches is not None else len(self._iterable)
             return (self._iterable[i] for i in range(length))
         return iter(self._iterable)
 
-    def _convert(self, batch, step):
-        names = ("x", "y", "sample_weight")
-        parts = tuple(
-            as_arrays(v, f"{name} of batch {step}")
-            for name, v in zip(names, unpack(batch), strict=True)
-        )
-        # JAX reads a NumPy array later, when a generator may have filled it again.
-        return structure.map_leaves(
-            lambda a: a.copy() if isinstance(a, np.ndarray) else a, parts
-        )
+    def _next(self, count):
+        if self._peeked is not None:
+            batch, self._peeked = self._peeked, None
+        else:
+            if self._running is None:
+                self._running = self._begin()
+            batch = as_batch(next(self._running), count)
+        self._taken += 1
+        return batch
 
     def first(self):
         """Return the first batch of the coming epoch, which will still yield it.
@@ -181,52 +208,45 @@ class IterableSource:
             ValueError: there is none.
         """
         if self._peeked is None:
-            self._running = self._running or self._begin()
             try:
-                self._peeked = self._convert(next(self._running), 0)
+                self._peeked = self._next(0)
+                self._taken -= 1
             except StopIteration:
                 self._running = None
-                raise ValueError(
-                    "The data set is empty: it yielded no batch. (A generator that was "
-                    "run through once is empty afterwards; pass a new one, or an "
-                    "object that can be iterated again.)"
-                ) from None
-            leaves = [a for a in structure.flatten(self._peeked[0]) if a is not None]
-            self.batch_size = leaves[0].shape[0] if leaves and leaves[0].ndim else None
+                raise ValueError(EMPTY) from None
+            self.batch_size = rows_of(self._peeked)
         return self._peeked
 
-    def epoch(self):
-        """Yield the batches of one epoch."""
+    def epoch(self, skip=0):
+        """Yield the batches of one epoch, without the first `skip` of them."""
         count = 0
-        running = self._running or self._begin()
-        self._running = None
+        # A source longer than the epoch goes on where it is.
         while self._steps is None or count < self._steps:
-            if self._peeked is not None:
-                batch, self._peeked = self._peeked, None
-            else:
-                try:
-                    batch = self._convert(next(running), count)
-                except StopIteration:
-                    break
-            yield batch
+            try:
+                batch = self._next(count)
+            except StopIteration:
+                self._running = None
+                break
             count += 1
-        else:
-            # A source longer than the epoch goes on where it is.
-            self._running = running
+            if count > skip:
+                yield batch
         if self._steps is None and self.batches is None:
             self.batches = count
         end = getattr(self._iterable, "on_epoch_end", None)
         if callable(end):
             end()
 
+    def mark(self) -> dict:
+        """Return where the next epoch begins, in plain values."""
+        return {"taken": self._taken, "begun": self._running is not None}
 
-def _is_dataset(x):
-    """Tell data sets that are indexed by batch, such as `PyDataset`."""
-    return (
-        hasattr(x, "__getitem__")
-        and hasattr(x, "__len__")
-        and hasattr(x, "on_epoch_end")
-    )
+    def go_to(self, mark):
+        """Let the next epoch begin where `mark()` was called."""
+        if mark["begun"]:
+            for count in range(mark["taken"] - self._taken):
+                self._next(count)
+        else:
+            self._running = self._peeked = None
 
 
 def split(x, y, sample_weight, share):

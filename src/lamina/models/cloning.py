@@ -11,6 +11,7 @@ from lamina.layers.layer import Layer
 from lamina.models.functional import Functional
 from lamina.models.model import Model, _takes_graph
 from lamina.models.sequential import Sequential
+from lamina.saving.migration import migrated
 
 
 def clone_model(
@@ -54,6 +55,8 @@ def clone_model(
 def model_from_json(json_string, custom_objects=None):
     """Make a model from what `model.to_json()` returned; weights start afresh.
 
+    JSON of Keras 2 and 3 is read as well.
+
     Args:
         json_string: the JSON.
         custom_objects: a dict from names to classes and functions of yours.
@@ -69,7 +72,7 @@ def model_from_json(json_string, custom_objects=None):
     """
     with having(held=None):
         return deserialize_keras_object(
-            json.loads(json_string), custom_objects=custom_objects
+            migrated(json.loads(json_string)), custom_objects=custom_objects
         )
 
 

@@ -2,16 +2,29 @@
 
 import warnings
 
+import numpy as np
+from jax import dtypes
+
 from lamina.core import structure
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
+from lamina.core.input_spec import InputSpec
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.symbolic import SymbolicTensor
 from lamina.layers.call import plain_shape
-from lamina.layers.input_spec import InputSpec
 from lamina.models.model import Model
 
 
-class Functional(Model):
+class _Drawn(type):
+    """Lets a model of a subclass of Model count as Functional if it has a graph."""
+
+    def __instancecheck__(cls, model):
+        if super().__instancecheck__(model) or cls is not Functional:
+            return super().__instancecheck__(model)
+        drawn = isinstance(model, Model) and model._graph is not None
+        return drawn and type(model).layers is Model.layers
+
+
+class Functional(Model, metaclass=_Drawn):
     """A model given by its inputs and outputs; made by `Model(inputs, outputs)`."""
 
     _saved_as = ("keras.src.models.functional", "Functional")
@@ -127,26 +140,19 @@ def _fit(model, tensor, x):
             "None was passed for it. Make it `Input(..., optional=True)` if it may be "
             "left out."
         )
-    from jax import dtypes
-
-    wanted = dtypes.canonicalize_dtype(tensor.dtype)
     mask = get_mask(x)
-    if x.dtype != wanted:
-        x = x.astype(wanted)
+    x = _cast(model, tensor, x)
     expected, shape = tensor.shape, plain_shape(x)
     if len(shape) == len(expected) + 1 and shape[-1] == 1:
-        from lamina import ops
-
-        x = ops.squeeze(x, axis=-1)
+        x = x[..., 0]
     elif len(shape) == len(expected) - 1 and expected and expected[-1] == 1:
-        from lamina import ops
-
-        x = ops.expand_dims(x, axis=-1)
+        x = x[..., None]
     shape = plain_shape(x)
-    if len(shape) != len(expected) or any(
+    differ = any(
         a is not None and b is not None and a != b
         for a, b in zip(expected[1:], shape[1:], strict=False)
-    ):
+    )
+    if len(shape) != len(expected) or (differ and model._checks_sizes):
         raise ValueError(
             f"Invalid input shape for input with name {operation.name!r} and path "
             f"{_path_of(model, tensor)!r} of model {model.name!r}: expected "
@@ -160,6 +166,23 @@ def _fit(model, tensor, x):
     if mask is not None and get_mask(x) is None:
         set_mask(x, mask)
     return x
+
+
+def _cast(model, tensor, x):
+    """Return an input in the dtype of its symbolic tensor."""
+    on_host = isinstance(x, np.ndarray)
+    text = on_host and x.dtype.kind in "OSUT"
+    if text != (tensor.dtype == "string"):
+        raise ValueError(
+            f"Input {tensor.node.operation.name!r} of model {model.name!r} takes "
+            f"{'numbers' if text else 'text'}. Received: dtype={x.dtype}, "
+            f"shape={plain_shape(x)}"
+        )
+    if text:
+        return x
+    # On the host integers keep their 64 bits.
+    wanted = tensor.dtype if on_host else dtypes.canonicalize_dtype(tensor.dtype)
+    return x.astype(wanted) if x.dtype != wanted else x
 
 
 def _path_of(model, tensor):
@@ -273,12 +296,21 @@ def graph_from_config(cls, config):
         if len(left) == len(waiting):
             tensors.refuse(left)
         waiting = left
+    # A subclass may have arguments of its own; ours have these.
+    ours = cls.__module__.startswith("lamina.")
     return cls(
         inputs=tensors.ends(config["input_layers"]),
         outputs=tensors.ends(config["output_layers"]),
         name=config.get("name"),
-        **{k: v for k, v in config.items() if k in ("trainable", "dtype")},
+        **{
+            key: value if key == "trainable" else deserialize_keras_object(value)
+            for key, value in config.items()
+            if key not in _GRAPH_KEYS and (key in ("trainable", "dtype") or not ours)
+        },
     )
+
+
+_GRAPH_KEYS = ("layers", "input_layers", "output_layers", "name")
 
 
 class _Tensors:

@@ -6,20 +6,23 @@ order of layers is the order of weights in files.
 """
 
 import collections
+import functools
 
 from lamina.core import structure
 from lamina.core.naming import automatic_name
+from lamina.core.operation import Operation
 from lamina.core.symbolic import (
     Node,
     SymbolicTensor,
-    any_symbolic,
     infer,
 )
+from lamina.layers.building import spec_of
 from lamina.layers.call import plain_shape
 from lamina.layers.core import InputLayer
+from lamina.models.host import Prefix, Prepared
 
 
-class Function:
+class Function(Operation):
     """The computation from some symbolic tensors to others, as a callable.
 
     Args:
@@ -39,8 +42,7 @@ class Function:
     """
 
     def __init__(self, inputs, outputs, name=None):
-        self.name = name or automatic_name("function")
-        self._inbound_nodes = []
+        super().__init__(name)
         self._inputs_struct = inputs
         self._outputs_struct = outputs
         self._inputs = structure.flatten(self._inputs_struct)
@@ -57,9 +59,14 @@ class Function:
                 "`outputs` argument cannot be empty. Received:\n"
                 f"inputs={inputs}\noutputs={outputs}"
             )
-        self.nodes, self.operations = _sort(self._inputs, self._outputs)
+        self.nodes, self._operations = _sort(self._inputs, self._outputs)
         self._check_connected()
         self._check_names()
+
+    @property
+    def operations(self) -> list:
+        """The layers and ops between inputs and outputs, in order."""
+        return list(self._operations)
 
     @property
     def inputs(self):
@@ -83,12 +90,7 @@ class Function:
 
     def __call__(self, *inputs):
         """Run it on arrays, or record it on symbolic tensors."""
-        given = inputs[0] if len(inputs) == 1 else inputs
-        if any_symbolic(inputs, {}):
-            outputs = infer(self.call, given)
-            Node(self, (given,), {}, outputs)
-            return outputs
-        return self.call(given)
+        return super().__call__(inputs[0] if len(inputs) == 1 else inputs)
 
     def call(self, inputs):
         """Run it on arrays in the structure of the inputs."""
@@ -104,12 +106,35 @@ class Function:
         """Run it on flat inputs.
 
         Args:
-            leaves: one array for each input, in order.
+            leaves: one array for each input, in order; or `Prepared` ones.
             training: the training flag for layers that take one; None leaves what
                 the graph was drawn with.
         """
+        if isinstance(leaves, Prepared):
+            made = zip(self.prefix.gives, leaves.made, strict=True)
+            given = {id(tensor): x for tensor, x in made}
+            values = self.follow(self.prefix.rest, leaves.inputs, training, given)
+        else:
+            values = self.follow(self.nodes, leaves, training)
+        return structure.map_leaves(lambda t: values[id(t)], self._outputs_struct)
+
+    @functools.cached_property
+    def prefix(self) -> Prefix:
+        """The calls at the beginning that run on the host, because of text."""
+        return Prefix(self)
+
+    def follow(self, nodes, leaves, training=None, given=None) -> dict:
+        """Return the values of symbolic tensors, by `id`, after some calls.
+
+        Args:
+            nodes: the calls, in order.
+            leaves: one array for each input, in order.
+            training: as in `run`.
+            given: values of inner tensors that are known, by `id`.
+        """
         values = {id(tensor): x for tensor, x in zip(self._inputs, leaves, strict=True)}
-        for node in self.nodes:
+        values |= given or {}
+        for node in nodes:
             if all(id(t) in values for t in node.outputs):
                 continue  # an input, or an inner tensor that was given
             args, kwargs = node.fill(values)
@@ -118,7 +143,7 @@ class Function:
             outputs = node.operation(*args, **kwargs)
             for tensor, x in zip(node.outputs, structure.flatten(outputs), strict=True):
                 values[id(tensor)] = x
-        return structure.map_leaves(lambda t: values[id(t)], self._outputs_struct)
+        return values
 
     def compute_output_spec(self, inputs):
         """Return what a call would give, as symbolic tensors."""
@@ -126,9 +151,7 @@ class Function:
 
     def compute_output_shape(self, input_shape):
         """Return the shape of the outputs for the shape of the inputs."""
-        from lamina.layers.layer import _spec
-
-        inputs = _spec(input_shape, self._inputs[0].dtype)
+        inputs = spec_of(input_shape, self._inputs[0].dtype)
         return structure.map_leaves(plain_shape, infer(self.call, inputs))
 
     def get_config(self):
@@ -208,7 +231,9 @@ def _sort(inputs, outputs):
                 depth_of_node[parent] = max(depth + 1, depth_of_node.get(parent, 0))
     for tensor in inputs:
         node = tensor.node
-        if node is not None and node.operation not in depth_of:
+        if node is None or not node.is_input:
+            continue
+        if node.operation not in depth_of:
             depth_of[node.operation] = depth_of_node[node] = 0
             met[node.operation] = -1
             finished.append(node)
@@ -226,8 +251,8 @@ def _walk(given, outputs):
         while stack:
             tensor, done = stack.pop()
             node = tensor.node
-            if node is None:
-                continue
+            if node is None or (id(tensor) in given and not node.is_input):
+                continue  # what made a given tensor is no part of the graph
             if done:
                 if state[node] != "finished":
                     state[node] = "finished"
@@ -238,7 +263,7 @@ def _walk(given, outputs):
             state[node] = "open"
             met.setdefault(node.operation, len(met))
             stack.append((tensor, True))
-            if not node.is_input and id(tensor) not in given:
+            if not node.is_input:
                 stack.extend((t, False) for t in reversed(node.input_tensors))
     return finished, met
 

@@ -1,5 +1,7 @@
 """`Model`: a Layer that can be trained."""
 
+import contextlib
+import itertools
 import re
 import warnings
 
@@ -11,10 +13,14 @@ from lamina.core.masks import get_mask, set_mask
 from lamina.core.naming import nearest
 from lamina.core.registry import CustomObjectScope
 from lamina.core.symbolic import SymbolicTensor, infer
-from lamina.layers.layer import Layer, _call_build, _spec
+from lamina.core.variable import binding
+from lamina.layers.building import as_shape, call_build, spec_of
+from lamina.layers.layer import Layer
 from lamina.models.graph import Function, cut_at
-from lamina.training import loop, step
+from lamina.models.host import Prepared
+from lamina.training import execute, loop, step
 from lamina.training.compiled import Compiled
+from lamina.training.fit import fit
 
 
 def _is_graph(args, kwargs):
@@ -64,6 +70,8 @@ class Model(Layer):
     """
 
     _not_walked = frozenset({"operations", "_drawn_layers"})
+    # Whether inputs must have the sizes that the graph was drawn with.
+    _checks_sizes = True
 
     def __new__(cls, *args, **kwargs):
         """Make a `Functional` where inputs and outputs are given."""
@@ -104,8 +112,14 @@ class Model(Layer):
         self.built = True
         self.supports_masking = True
         self._tensors_only = False
+        self._takes_text = bool(self._graph.prefix.nodes)
 
     # ---- calling -------------------------------------------------------------
+
+    @property
+    def has_call(self) -> bool:
+        """Whether it can be called: it has a graph or its class writes `call`."""
+        return self._graph is not None or type(self).call is not Model.call
 
     def call(self, inputs, training=None, mask=None):
         """Run the graph; a subclass writes its own."""
@@ -115,6 +129,8 @@ class Model(Layer):
                 "implemented. Write `def call(self, inputs): ...`, or pass `inputs` "
                 "and `outputs`."
             )
+        if isinstance(inputs, Prepared):
+            return self._graph.run(inputs, training=training)
         from lamina.models.functional import standardize_inputs
 
         leaves = standardize_inputs(self, inputs)
@@ -124,10 +140,23 @@ class Model(Layer):
                     set_mask(x, one)
         return self._graph.run(leaves, training=training)
 
+    def _prepared(self, inputs):
+        """Return the inputs of one batch as a compiled step takes them."""
+        if self._graph is None or not self._takes_text:
+            return inputs
+        from lamina.models.functional import standardize_inputs
+
+        leaves = standardize_inputs(self, inputs)
+        return self._graph.prefix.run(self._graph, leaves)
+
     def _check_spec(self, call):
         # A graph checks its inputs itself, where it matches them by name.
         if self._graph is None or self._input_spec is not None:
             super()._check_spec(call)
+
+    def rematerialized_call(self, layer_call, *args, **kwargs):
+        """Return `layer_call`: a `RematScope` is for the layers inside."""
+        return layer_call
 
     def compute_output_spec(self, *args, **kwargs):
         """Return what a call would give, as symbolic tensors."""
@@ -150,7 +179,7 @@ class Model(Layer):
             self.built = True
             return
         shapes = input_shape
-        tensors = _spec(shapes, self.input_dtype)
+        tensors = spec_of(shapes, self.input_dtype)
         with having(autocast=None):
             infer(self.call, tensors)
         self.built = True
@@ -163,14 +192,12 @@ class Model(Layer):
             self.built = self._closed = True
             self._build_shapes = self._build_shapes or call.shapes
         else:
-            _call_build(self, call.shapes)
+            call_build(self, call.shapes, call.mask_shapes)
 
     def build_from_config(self, config):
         """Build it with the shapes that `get_build_config` returned."""
         if self._graph is None and config:
-            from lamina.layers.layer import _as_shape
-
-            shapes = _as_shape(config.get("input_shape"))
+            shapes = as_shape(config.get("input_shape"))
             if shapes is not None and type(self).build is Model.build:
                 try:
                     self.build(shapes)
@@ -340,6 +367,7 @@ class Model(Layer):
         validation_split=0.0, validation_data=None, shuffle=True, class_weight=None,
         sample_weight=None, initial_epoch=0, steps_per_epoch=None,
         validation_steps=None, validation_batch_size=None, validation_freq=1,
+        *, resume=None, check_numerics=False,
     ):  # fmt: skip
         """Train on data, epoch by epoch, and return the History.
 
@@ -361,14 +389,20 @@ class Model(Layer):
             validation_steps: steps in a validation run.
             validation_batch_size: rows in one validation step.
             validation_freq: how often to validate: a number of epochs or a list.
+            resume: a folder for snapshots of the run, or a `BackupAndRestore`. The
+                same call in the same script goes on from the last one, bit for bit,
+                after the run was killed.
+            check_numerics: whether to stop at the first loss or gradient that is not
+                finite, and to name the layer and the operation where it began.
 
         Returns:
             A `History`; its `history` is a dict from names to values by epoch.
 
         Raises:
             ValueError: `compile` was not called, or the data do not fit the model.
+            FloatingPointError: a number went wrong, with `check_numerics=True`.
         """
-        return loop.fit(
+        return fit(
             self, x=x, y=y, batch_size=batch_size, epochs=epochs, verbose=verbose,
             callbacks=callbacks, validation_split=validation_split,
             validation_data=validation_data, shuffle=shuffle,
@@ -376,7 +410,8 @@ class Model(Layer):
             initial_epoch=initial_epoch, steps_per_epoch=steps_per_epoch,
             validation_steps=validation_steps,
             validation_batch_size=validation_batch_size,
-            validation_freq=validation_freq,
+            validation_freq=validation_freq, resume=resume,
+            check_numerics=check_numerics,
         )  # fmt: skip
 
     def evaluate(
@@ -459,19 +494,108 @@ class Model(Layer):
         Returns:
             `(loss, (trainable, non-trainable, metrics variables))`.
         """
-        from lamina.core.variable import binding
+        groups = (trainable_variables, non_trainable_variables, metrics_variables)
+        with self._holding(groups) as current:
+            loss = self.compute_loss(x, y, y_pred, sample_weight, training=training)
+            return loss, tuple(current())
 
+    def compute_loss_and_updates(
+        self, trainable_variables, non_trainable_variables, metrics_variables, x, y,
+        sample_weight, training=False, optimizer_variables=None,
+    ):  # fmt: skip
+        """Run the model on a batch and return its loss, with all state given.
+
+        Made for `jax.value_and_grad(..., has_aux=True)` in a `train_step`.
+
+        Returns:
+            `(loss, (loss, y_pred, non-trainable, metrics variables))`; the first loss
+            is scaled where the optimizer scales it.
+        """
+        groups = (trainable_variables, non_trainable_variables, metrics_variables)
+        with self._holding(groups) as current, having(losses=[]):
+            y_pred = self(x, training=training)
+            loss = self.compute_loss(x, y, y_pred, sample_weight, training=training)
+            _, frozen, metrics = current()
+        scaled = loss
+        if training and self.optimizer is not None:
+            own = tuple(self.optimizer.variables)
+            with binding(own, optimizer_variables or [v.raw_value for v in own]):
+                scaled = self.optimizer.scale_loss(loss)
+        return scaled, (loss, y_pred, frozen, metrics)
+
+    @contextlib.contextmanager
+    def _holding(self, values):
+        """Bind values to the trained, the other and the metrics' Variables."""
+        sizes = [len(group) for group in values]
         variables = (
             *self.trainable_variables, *self.non_trainable_variables,
             *self.metrics_variables,
         )  # fmt: skip
-        values = (*trainable_variables, *non_trainable_variables, *metrics_variables)
-        with binding(variables, values) as bound:
-            loss = self.compute_loss(x, y, y_pred, sample_weight, training=training)
-        new = list(bound.current())
-        a = len(trainable_variables)
-        b = a + len(non_trainable_variables)
-        return loss, (new[:a], new[a:b], new[b:])
+        with binding(variables, [v for group in values for v in group]) as bound:
+
+            def current():
+                new = iter(bound.current())
+                return [list(itertools.islice(new, size)) for size in sizes]
+
+            yield current
+
+    def make_train_function(self, force=False):
+        """Return the compiled step that `fit` runs.
+
+        It is a function `(state, batch) -> state`. The state is four tuples with the
+        values of `trainable_variables`, `non_trainable_variables`,
+        `optimizer.variables` and `metrics_variables`; the batch is `(x, y)` or
+        `(x, y, sample_weight)`. With a `train_step` of one's own the result is
+        `(state, logs)`. The Variables themselves stay as they are.
+
+        Args:
+            force: whether to compile again.
+
+        Raises:
+            ValueError: the model is not compiled or not built.
+        """
+        return self._made_function("train", force)
+
+    def make_test_function(self, force=False):
+        """Return the compiled step that `evaluate` runs, see `make_train_function`."""
+        return self._made_function("test", force)
+
+    def make_predict_function(self, force=False):
+        """Return the compiled step that `predict` runs: `(state, batch) -> outputs`.
+
+        The state is two tuples or more, of which the first two count, and the batch is
+        `(x,)`; otherwise as in `make_train_function`.
+        """
+        return self._made_function("predict", force)
+
+    def _made_function(self, kind, force):
+        if kind != "predict":
+            self._compiled.require(f"make_{kind}_function")
+        if not self.built:
+            raise ValueError(
+                f"Model {self.name!r} must be built before `make_{kind}_function()`: "
+                "its state is not known yet. Call it on data, or `build` it."
+            )
+        if kind == "train" and self.optimizer and not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
+        if force:
+            self._compiled.steps.clear()
+        cells = step.Cells(self, optimizer=kind != "predict")
+        run = execute.compiled_step(self, kind, cells)
+
+        def function(state, batch):
+            groups = [tuple(group) for group in state]
+            groups += [()] * (4 - len(groups))
+            return run(step.State(*groups), batch)
+
+        return function
+
+    def jax_state_sync(self):
+        """Do nothing: kept for compatibility.
+
+        Whenever a callback or a step of one's own runs, the Variables already hold the
+        last finished step.
+        """
 
     @property
     def metrics(self) -> list:

@@ -5,6 +5,7 @@ from typing import Any
 from lamina.core import structure
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
 from lamina.core.symbolic import SymbolicTensor, find_symbolic
+from lamina.layers.building import as_shape
 from lamina.layers.core import Input, InputLayer
 from lamina.layers.layer import Layer
 from lamina.models.model import Model
@@ -33,7 +34,7 @@ class Sequential(Model):
     """
 
     _saved_as = ("keras", "Sequential")
-    _not_walked = frozenset({"_stack"})
+    _not_walked = frozenset({"_stack", "_functional"})
 
     def __new__(cls, *args, **kwargs):
         """Never a graph: the first argument is a list of layers."""
@@ -103,6 +104,7 @@ class Sequential(Model):
         self._graph = None
         self.built = False
         first = self._stack[0] if self._stack else None
+        self._takes_text = getattr(first, "_takes_text", False)
         if isinstance(first, InputLayer):
             if len(self._stack) > 1:
                 self._draw(first.batch_shape)
@@ -168,8 +170,16 @@ class Sequential(Model):
             if layer is not stack[-1] and len(find_symbolic(x)) > 1:
                 self._refuse_several(layer, stack[stack.index(layer) + 1], x)
         self._set_graph(inputs, x)
+        # A number of rows shows that the shape was read from data: the next data may
+        # have other sizes.
+        self._checks_sizes = all(None in t.shape[:1] for t in find_symbolic(inputs))
         if isinstance(inputs, SymbolicTensor) and inputs.node is not None:
             self._stack = [inputs.node.operation, *stack]
+
+    def _prepared(self, inputs):
+        if self._graph is None and self._takes_text and hasattr(inputs, "shape"):
+            self._draw((None, *inputs.shape[1:]))
+        return super()._prepared(inputs)
 
     def _refuse_several(self, layer, following, outputs):
         if following._tensors_only and not isinstance(following, Model):
@@ -207,6 +217,15 @@ class Sequential(Model):
             if not isinstance(layer, InputLayer):
                 x = layer(x)
         return x
+
+    @property
+    def _functional(self):
+        """The stack as a graph model of the same layers; None until it is drawn."""
+        if self._graph is None:
+            return None
+        from lamina.models.functional import Functional
+
+        return Functional(self.input, self.output, name=self.name)
 
     @property
     def layers(self):
@@ -267,9 +286,7 @@ class Sequential(Model):
             model.dtype_policy = get_policy(config["dtype"])
         shape = config.get("build_input_shape")
         if model._graph is None and shape is not None and model._stack:
-            from lamina.layers.layer import _as_shape
-
-            model.build(_as_shape(shape))
+            model.build(as_shape(shape))
         if config.get("trainable") is False:
             model.trainable = False
         return model

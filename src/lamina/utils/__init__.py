@@ -1,57 +1,65 @@
-"""Helpers around models: data, seeds, names, files of images, logging."""
+"""Helpers around models: data, seeds, names, files of images, logging.
+
+Everything is loaded on first use: a worker process of a `PyDataset` imports this,
+and must not import JAX with it.
+"""
 
 import importlib
 
-from lamina.config import (
-    disable_interactive_logging,
-    enable_interactive_logging,
-    is_interactive_logging_enabled,
-)
-from lamina.core.config import deserialize_keras_object, serialize_keras_object
-from lamina.core.dtypes import standardize_dtype
-from lamina.core.random import set_random_seed
-from lamina.core.registry import (
-    CustomObjectScope,
-    custom_object_scope,
-    get_custom_objects,
-    get_registered_name,
-    get_registered_object,
-    register_keras_serializable,
-)
-from lamina.core.symbolic import is_symbolic as is_keras_tensor
-from lamina.data.arrays import pack as pack_x_y_sample_weight
-from lamina.data.arrays import unpack as unpack_x_y_sample_weight
-from lamina.utils.arrays import (
-    get_source_inputs,
-    normalize,
-    pad_sequences,
-    to_categorical,
-)
-from lamina.utils.configuration import Config
-from lamina.utils.images import array_to_img, img_to_array, load_img, save_img
-from lamina.utils.session import clear_session
-
-# What other rooms define; loaded when asked for, so that utils stays light.
-_ELSEWHERE = {
-    "Progbar": "lamina.training.progress",
-    "model_to_dot": "lamina.utils.dot",
-    "plot_model": "lamina.utils.plot",
+# Where a name is defined; `module:name` where it has another name there.
+_HOMES = {
+    "Config": "utils.configuration",
+    "CustomObjectScope": "core.registry",
+    "FeatureSpace": "utils.feature_space",
+    "Progbar": "training.progress",
+    "PyDataset": "data.pydataset",
+    "Sequence": "data.pydataset:PyDataset",
+    "array_to_img": "utils.images",
+    "audio_dataset_from_directory": "utils.datasets.audio",
+    "bounding_boxes": "utils.bounding_boxes",
+    "clear_session": "utils.session",
+    "custom_object_scope": "core.registry",
+    "deserialize_keras_object": "core.config",
+    "disable_interactive_logging": "config",
+    "enable_interactive_logging": "config",
+    "get_custom_objects": "core.registry",
+    "get_file": "utils.files",
+    "get_registered_name": "core.registry",
+    "get_registered_object": "core.registry",
+    "get_source_inputs": "utils.arrays",
+    "image_dataset_from_directory": "utils.datasets.image",
+    "img_to_array": "utils.images",
+    "is_interactive_logging_enabled": "config",
+    "is_keras_tensor": "core.symbolic:is_symbolic",
+    "legacy": "legacy:saving",
+    "load_img": "utils.images",
+    "model_to_dot": "utils.dot",
+    "normalize": "utils.arrays",
+    "pack_x_y_sample_weight": "data.arrays:pack",
+    "pad_sequences": "utils.arrays",
+    "plot_model": "utils.plot",
+    "register_keras_serializable": "core.registry",
+    "save_img": "utils.images",
+    "serialize_keras_object": "core.config",
+    "set_random_seed": "core.random",
+    "split_dataset": "utils.datasets.split",
+    "standardize_dtype": "core.dtypes",
+    "text_dataset_from_directory": "utils.datasets.text",
+    "timeseries_dataset_from_array": "utils.datasets.timeseries",
+    "to_categorical": "utils.arrays",
+    "unpack_x_y_sample_weight": "data.arrays:unpack",
 }
 
-__all__ = [
-    "Config", "CustomObjectScope", "array_to_img", "clear_session",
-    "custom_object_scope", "deserialize_keras_object", "disable_interactive_logging",
-    "enable_interactive_logging", "get_custom_objects", "get_registered_name",
-    "get_registered_object", "get_source_inputs", "img_to_array",
-    "is_interactive_logging_enabled", "is_keras_tensor", "load_img", "model_to_dot",
-    "normalize", "pack_x_y_sample_weight", "pad_sequences", "plot_model",
-    "register_keras_serializable", "save_img", "serialize_keras_object",
-    "set_random_seed", "standardize_dtype", "to_categorical",
-    "unpack_x_y_sample_weight",
-]  # fmt: skip
+__all__ = [*_HOMES]
 
 
 def __getattr__(name):
-    if name not in _ELSEWHERE:
+    if name not in _HOMES:
         raise AttributeError(f"module 'lamina.utils' has no attribute {name!r}")
-    return getattr(importlib.import_module(_ELSEWHERE[name]), name)
+    home, _, attribute = _HOMES[name].partition(":")
+    module = importlib.import_module(f"lamina.{home}")
+    return module if home == f"utils.{name}" else getattr(module, attribute or name)
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

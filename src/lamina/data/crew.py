@@ -1,0 +1,102 @@
+"""Workers that make items of a data set ahead of their use, in order."""
+
+import collections
+import hashlib
+import itertools
+import pickle
+import queue
+import threading
+import weakref
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
+
+from lamina.data.pydataset import fetch
+from lamina.data.worker import Worker
+
+
+class Crew:
+    """Threads that make items: each by itself, or by a worker process of its own.
+
+    Args:
+        dataset: what has the items.
+        size: how many there are.
+        processes: whether each has a process.
+    """
+
+    def __init__(self, dataset, size: int, processes: bool):
+        self._dataset = dataset
+        self._processes = processes
+        self._jobs = queue.SimpleQueue()
+        name = type(dataset).__name__
+        workers = [Worker(name) if processes else None for _ in range(size)]
+        self._end = weakref.finalize(self, _end, self._jobs, workers)
+        for worker in workers:
+            # A daemon: an item that never ends must not keep the program from ending.
+            threading.Thread(
+                target=_work, args=(self._jobs, dataset, worker), daemon=True
+            ).start()
+
+    def make(self, items: Iterable, ahead: int) -> Iterator:
+        """Yield items in order.
+
+        Args:
+            items: pairs of an index and a seed.
+            ahead: how many may be under way or waiting for their use.
+        """
+        version, pickled = self._pickled() if self._processes else (None, None)
+        items, waiting = iter(items), collections.deque()
+        try:
+            while True:
+                for index, seed in itertools.islice(items, ahead - len(waiting)):
+                    waiting.append(Future())
+                    self._jobs.put((waiting[-1], index, seed, version, pickled))
+                if not waiting:
+                    return
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def _pickled(self):
+        """Return the data set as it is now: `on_epoch_end` may have changed it."""
+        try:
+            pickled = pickle.dumps(self._dataset, protocol=5)
+        except Exception as error:
+            error.add_note(
+                "`use_multiprocessing=True` sends the data set to other processes. Its "
+                "class must be defined at the top of a module and its attributes must "
+                "be picklable. Or use threads: `use_multiprocessing=False`."
+            )
+            raise
+        return hashlib.sha256(pickled).digest(), pickled
+
+    def stop(self):
+        """End the workers at once; a thread ends with the item it is making."""
+        self._end()
+
+
+def _work(jobs, dataset, worker):
+    while (job := jobs.get()) is not None:
+        future, index, seed, *sent = job
+        if not future.set_running_or_notify_cancel():
+            continue
+        try:
+            if worker is None:
+                # The global generators are shared: seeding them here would be a race.
+                result = fetch(dataset, index, None)
+            else:
+                result = worker.fetch(index, seed, *sent)
+            future.set_result(result)
+        except BaseException as error:
+            future.set_exception(error)
+        del job, future, sent
+        result = None
+    if worker is not None:
+        worker.close()
+
+
+def _end(jobs, workers):
+    for worker in workers:
+        jobs.put(None)
+        if worker is not None:
+            worker.stop()

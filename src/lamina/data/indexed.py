@@ -1,0 +1,218 @@
+"""Sources over data sets that are indexed by batch."""
+
+import numpy as np
+
+from lamina.core import structure
+from lamina.data.arrays import as_arrays, unpack
+from lamina.data.crew import Crew
+from lamina.data.pydataset import PyDataset, drawing, fetch
+
+EMPTY = (
+    "The data set is empty: it yielded no batch. (A generator that was run through "
+    "once is empty afterwards; pass a new one, or an object that can be iterated "
+    "again.)"
+)
+
+
+def is_indexed(x) -> bool:
+    """Tell `PyDataset` and what has its methods."""
+    return (
+        hasattr(x, "__getitem__")
+        and hasattr(x, "on_epoch_end")
+        and (hasattr(x, "__len__") or hasattr(type(x), "num_batches"))
+    )
+
+
+def as_batch(batch, step):
+    """Return `(x, y, sample_weight)` with arrays that nobody else will write to."""
+    names = ("x", "y", "sample_weight")
+    parts = tuple(
+        as_arrays(v, f"{name} of batch {step}")
+        for name, v in zip(names, unpack(batch), strict=True)
+    )
+    # JAX reads a NumPy array later, when its owner may have filled it again.
+    return structure.map_leaves(
+        lambda a: a.copy() if isinstance(a, np.ndarray) else a, parts
+    )
+
+
+def rows_of(batch):
+    """Return the rows of a batch, or None when it has no array with rows."""
+    leaves = [a for a in structure.flatten(batch[0]) if a is not None]
+    return leaves[0].shape[0] if leaves and leaves[0].ndim else None
+
+
+class IndexedSource:
+    """Batches of a `PyDataset`, made by as many workers as it asks for.
+
+    Which batches come, in which order, and how the global generators are seeded for
+    each follows from the seed and the place in the data, not from the workers.
+
+    Attributes:
+        batches: batches in one epoch.
+        batch_size: rows in the first batch.
+        replays: whether `go_to` and `skip` make batches again to get to a place.
+    """
+
+    rows = None
+    arrays = None
+    replays = False
+
+    def __init__(self, dataset, shuffle, steps, seed=None):
+        self._dataset = dataset
+        self._shuffle = bool(shuffle)
+        self._steps = steps
+        # Drawn from the generator that users seed.
+        self._seed = int(np.random.randint(2**31 - 1)) if seed is None else seed
+        self._epoch, self._begun = 0, False
+        self._start = self._next = (0, 0)  # run through the data, place in it
+        self._draws = None  # whether items draw from the global generators
+        self._crew = None
+        self._running = None
+        self._peeked = None
+        self.batch_size = None
+        self.batches = self._count()
+
+    def _length(self):
+        """Return the batches in one run through the data; None without end."""
+        if hasattr(type(self._dataset), "num_batches"):
+            return self._dataset.num_batches
+        return len(self._dataset)
+
+    def _count(self):
+        length = self._length()
+        if length is None and self._steps is None:
+            raise ValueError(
+                f"`{type(self._dataset).__name__}` has no end (`num_batches` is None), "
+                "so tell how many batches to take: `steps_per_epoch` in `fit`, "
+                "`validation_steps` for validation data, `steps` elsewhere."
+            )
+        return int(min(n for n in (length, self._steps) if n is not None))
+
+    # ---- which batches -----------------------------------------------------------
+
+    def _seeded(self, *place):
+        return int(np.random.SeedSequence((self._seed, *place)).generate_state(1)[0])
+
+    def _order(self, run, length):
+        if not self._shuffle or length is None:
+            return None
+        return np.random.default_rng((self._seed, run)).permutation(length)
+
+    def _items(self, skip):
+        """Yield the index and the seed of the batches of one epoch."""
+        length, (run, at) = self._length(), self._start
+        order = self._order(run, length)
+        for count in range(self.batches):
+            if at == length:
+                run, at = run + 1, 0
+                order = self._order(run, length)
+            index = at if order is None else int(order[at])
+            if count >= skip:
+                yield index, self._seeded(run, index)
+            at += 1
+        # With steps an epoch may end in the middle of the data; the next goes on there.
+        self._next = (run + 1, 0) if self._steps is None else (run, at)
+
+    # ---- making them -------------------------------------------------------------
+
+    def _here(self, items):
+        for index, seed in items:
+            if self._draws is False:
+                # Seeding would only disturb who draws meanwhile in another thread.
+                yield fetch(self._dataset, index, None)
+                continue
+            with drawing(seed) as drawn:
+                batch = fetch(self._dataset, index, None)
+                self._draws = self._draws or drawn()
+            yield batch
+
+    def _made(self, items, count):
+        workers = getattr(self._dataset, "workers", 1) or 0
+        processes = getattr(self._dataset, "use_multiprocessing", False)
+        if workers < 1 or (workers == 1 and not processes):
+            return self._here(items)
+        if self._crew is None:
+            self._crew = Crew(self._dataset, max(1, min(workers, count)), processes)
+        ahead = getattr(self._dataset, "max_queue_size", 10)
+        return self._crew.make(items, max(1, ahead))
+
+    def _batches(self, skip=0):
+        self._begin()
+        self.batches = self._count()
+        finished = False
+        try:
+            made = self._made(self._items(skip), self.batches - skip)
+            for step, batch in enumerate(made, skip):
+                yield as_batch(batch, step)
+            finished = True
+        finally:
+            if not finished and self._crew is not None:
+                self._crew.stop()
+                self._crew = None
+        self._start = self._next
+        self._end()
+
+    def _begin(self):
+        if not self._begun:
+            self._call("on_epoch_begin")
+            self._begun = True
+
+    def _end(self):
+        self._call("on_epoch_end")
+        self._epoch, self._begun = self._epoch + 1, False
+
+    def _call(self, event):
+        """Tell the data set, whose new order may come from the global generators."""
+        own = getattr(type(self._dataset), event, None)
+        if own is not None and own is not getattr(PyDataset, event):
+            with drawing(self._seeded(self._epoch)):
+                getattr(self._dataset, event)()
+
+    # ---- what the loop asks for ----------------------------------------------------
+
+    def first(self):
+        """Return the first batch of the coming epoch, which will still yield it.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if self._peeked is None:
+            self._running = self._batches()
+            self._peeked = next(self._running, None)
+            if self._peeked is None:
+                raise ValueError(EMPTY)
+            self.batch_size = rows_of(self._peeked)
+        return self._peeked
+
+    def epoch(self, skip=0):
+        """Yield the batches of one epoch, without the first `skip` of them."""
+        if skip:
+            self._forget()
+            yield from self._batches(skip)
+            return
+        batch, running = self.first(), self._running
+        self._running = self._peeked = None
+        yield batch
+        yield from running  # type: ignore[misc]
+
+    def mark(self) -> dict:
+        """Return where the next epoch begins, in plain values."""
+        return {"seed": self._seed, "epoch": self._epoch, "start": list(self._start)}
+
+    def go_to(self, mark):
+        """Let the next epoch begin where `mark()` was called.
+
+        The data set hears of the epochs in between, as it may change with them.
+        """
+        self._forget()
+        self._seed = mark["seed"]
+        while self._epoch < mark["epoch"]:
+            self._begin()
+            self._end()
+        self._start = tuple(mark["start"])
+
+    def _forget(self):
+        if self._running is not None:
+            self._running.close()
+        self._running = self._peeked = None

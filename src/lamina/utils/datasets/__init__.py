@@ -1,0 +1,4 @@
+"""Data sets made of folders of files and of arrays.
+
+Nothing here imports JAX at its top: worker processes read files with it.
+"""

@@ -1,0 +1,198 @@
+"""Folders of images as data sets."""
+
+import dataclasses
+
+import numpy as np
+
+from lamina.utils.datasets.folders import Kind, folder_dataset
+from lamina.utils.datasets.foreign import package
+from lamina.utils.datasets.resizing import INTERPOLATIONS, resize
+
+_CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4}
+
+
+def image_dataset_from_directory(
+    directory, labels="inferred", label_mode="int", class_names=None,
+    color_mode="rgb", batch_size=32, image_size=(256, 256), shuffle=True, seed=None,
+    validation_split=None, subset=None, interpolation="bilinear", follow_links=False,
+    crop_to_aspect_ratio=False, pad_to_aspect_ratio=False, data_format=None,
+    format=None, verbose=True,
+):  # fmt: skip
+    """Make a data set of the images in a folder.
+
+    It gives `(images, labels)`, or only images without labels. Images are float32
+    from 0 to 255, (batch, height, width, channels). Labels are the numbers of the
+    subfolders in sorted order: int32 (batch,) for `"int"`, float32 (batch, 1) for
+    `"binary"`, float32 (batch, classes) for `"categorical"`.
+
+    Args:
+        directory: the folder; with `labels="inferred"` a subfolder for each class.
+        labels: `"inferred"`, None, or a list of integers for the files in the sorted
+            order of their paths.
+        label_mode: `"int"`, `"binary"`, `"categorical"` or None.
+        class_names: the subfolders to use, in the order of their numbers.
+        color_mode: `"grayscale"`, `"rgb"` or `"rgba"`.
+        batch_size: images in a batch; None gives single images.
+        image_size: (height, width) to bring them to.
+        shuffle: whether to shuffle; otherwise in the sorted order of paths.
+        seed: the seed of the order.
+        validation_split: the share to keep for validation.
+        subset: `"training"`, `"validation"`, or `"both"` for a list of the two.
+        interpolation: `"bilinear"`, `"nearest"`, `"bicubic"`, `"area"`,
+            `"lanczos3"`, `"lanczos5"`, `"gaussian"` or `"mitchellcubic"`.
+        follow_links: whether to go into linked folders.
+        crop_to_aspect_ratio: cut the middle out instead of distorting.
+        pad_to_aspect_ratio: put black around instead of distorting.
+        data_format: `"channels_last"` or `"channels_first"`.
+        format: `"lamina"` for a `PyDataset` that needs Pillow only, `"tf"` for a
+            `tf.data.Dataset`, `"grain"` for a grain data set. None means `"tf"` in
+            a program that has loaded TensorFlow, else `"lamina"`.
+        verbose: whether to print how many files were found.
+
+    Returns:
+        A data set with the attributes `class_names` and `file_paths`.
+
+    Raises:
+        ValueError: no images, or an argument that does not fit, which it names.
+        FileNotFoundError: no such folder.
+
+    >>> import pathlib, tempfile, lamina, numpy as np
+    >>> root = pathlib.Path(tempfile.mkdtemp())
+    >>> for name in ("cat", "dog"):
+    ...     (root / name).mkdir()
+    ...     lamina.utils.save_img(root / name / "1.png", np.zeros((4, 4, 3)))
+    >>> data = lamina.utils.image_dataset_from_directory(
+    ...     root, image_size=(2, 2), shuffle=False, format="lamina"
+    ... )
+    Found 2 files belonging to 2 classes.
+    >>> [(x.shape, y.tolist()) for x, y in data]
+    [((2, 2, 2, 3), [0, 1])]
+    """
+    from lamina.core import settings
+
+    if color_mode not in _CHANNELS:
+        raise ValueError(
+            f"`color_mode` must be one of {', '.join(_CHANNELS)}. Received: "
+            f"color_mode={color_mode!r}"
+        )
+    interpolation = str(interpolation).lower()
+    if interpolation not in INTERPOLATIONS:
+        raise ValueError(
+            f"Argument `interpolation` should be one of {INTERPOLATIONS}. Received: "
+            f"interpolation={interpolation!r}"
+        )
+    if crop_to_aspect_ratio and pad_to_aspect_ratio:
+        raise ValueError(
+            "Only one of `pad_to_aspect_ratio`, `crop_to_aspect_ratio` can be True."
+        )
+    reader = Reader(
+        _size(image_size),
+        _CHANNELS[color_mode],
+        interpolation,
+        crop_to_aspect_ratio,
+        pad_to_aspect_ratio,
+        settings.standardize_data_format(data_format) == "channels_first",
+    )
+    kind = Kind(
+        "images", (".bmp", ".gif", ".jpeg", ".jpg", ".png"),
+        read=reader, join=np.stack, load_tf=reader.load_tf, join_grain=np.stack,
+    )  # fmt: skip
+    return folder_dataset(
+        kind, directory, labels, label_mode, class_names, batch_size, shuffle, seed,
+        validation_split, subset, follow_links, format, verbose,
+    )  # fmt: skip
+
+
+def _size(image_size):
+    pair = (image_size,) * 2 if isinstance(image_size, int) else image_size
+    fits = isinstance(pair, (list, tuple)) and len(pair) == 2
+    if not fits or any(not isinstance(n, int) or n < 1 for n in pair):
+        raise ValueError(
+            "Invalid `image_size` value. Expected (height, width), two positive "
+            f"integers. Received: image_size={image_size!r}"
+        )
+    return pair[0], pair[1]
+
+
+@dataclasses.dataclass
+class Reader:
+    """Reads an image file into an array of a given size."""
+
+    size: tuple[int, int]
+    channels: int
+    interpolation: str
+    crop: bool
+    pad: bool
+    channels_first: bool
+
+    def __call__(self, path):
+        """Return the image: float32 from 0 to 255."""
+        image = self._decoded(path)
+        height, width = image.shape[:2]
+        if self.crop:
+            rows, columns = _cropped(height, width, self.size)
+            top, left = (height - rows) // 2, (width - columns) // 2
+            image = image[top : top + rows, left : left + columns]
+        if self.pad:
+            image = self._padded(image)
+        else:
+            image = resize(image, self.size, self.interpolation)
+        return image.transpose(2, 0, 1) if self.channels_first else image
+
+    def _decoded(self, path):
+        try:
+            from PIL import Image
+        except ImportError:
+            raise ImportError(
+                "Reading images needs Pillow: `pip install 'lamina[plot]'`."
+            ) from None
+        with Image.open(path) as picture:
+            if picture.mode.startswith("I;16"):
+                # 16 bits a pixel: the upper eight.
+                picture = Image.fromarray((np.asarray(picture) >> 8).astype("uint8"))
+            mode = {1: "L", 3: "RGB", 4: "RGBA"}[self.channels]
+            image = np.asarray(picture.convert(mode))
+        return image[:, :, None] if image.ndim == 2 else image
+
+    def _padded(self, image):
+        shape = image.shape[:2]
+        ratio = max(n / wanted for n, wanted in zip(shape, self.size, strict=True))
+        inner = [max(1, int(n / ratio)) for n in shape]
+        result = np.zeros((*self.size, self.channels), "float32")
+        # TensorFlow's rule, which halves what is left before it is rounded.
+        top, left = (
+            int((n - m / ratio) / 2) for n, m in zip(self.size, shape, strict=True)
+        )
+        result[top : top + inner[0], left : left + inner[1]] = resize(
+            image, (inner[0], inner[1]), self.interpolation
+        )
+        return result
+
+    def load_tf(self, path):
+        """Return the image as a tensor, within TensorFlow."""
+        tf = package("tensorflow", "tf")
+        image = tf.io.decode_image(
+            tf.io.read_file(path), channels=self.channels, expand_animations=False
+        )
+        height, width = self.size
+        if self.crop:
+            shape = tf.shape(image)
+            rows = tf.minimum(shape[0], shape[1] * height // width)
+            columns = tf.minimum(shape[1], shape[0] * width // height)
+            image = tf.image.crop_to_bounding_box(
+                image, (shape[0] - rows) // 2, (shape[1] - columns) // 2, rows, columns
+            )
+        if self.pad:
+            image = tf.image.resize_with_pad(image, height, width, self.interpolation)
+        else:
+            image = tf.image.resize(image, self.size, self.interpolation)
+        image.set_shape((height, width, self.channels))
+        return tf.transpose(image, (2, 0, 1)) if self.channels_first else image
+
+
+def _cropped(height, width, size):
+    """Return the largest height and width within the image of the wanted shape."""
+    return (
+        min(height, width * size[0] // size[1]),
+        min(width, height * size[1] // size[0]),
+    )

@@ -1,0 +1,84 @@
+"""Images resized in NumPy, with the numbers of `tf.image.resize`.
+
+A row of the result is a weighted sum of a few rows of the image, and so are the
+columns; the weights come from a kernel around the row's place in the image. The
+image is not smoothed before it shrinks (`antialias=False`).
+"""
+
+import functools
+
+import numpy as np
+
+
+def _cubic(a, b=0.0):
+    """Cubic kernels: Keys' for b = 0, Mitchell's for a = b = 1/3."""
+
+    def kernel(x):
+        near = ((12 - 9 * b - 6 * a) * x - (18 - 12 * b - 6 * a)) * x * x + 6 - 2 * b
+        far = (((-b - 6 * a) * x + 6 * b + 30 * a) * x - 12 * b - 48 * a) * x
+        far = far + 8 * b + 24 * a
+        return np.where(x < 1, near, np.where(x < 2, far, 0)) / 6
+
+    return kernel
+
+
+def _lanczos(radius):
+    return lambda x: np.sinc(x) * np.sinc(x / radius) * (x < radius)
+
+
+# The kernel over the distance in pixels, and where it ends.
+_KERNELS = {
+    "bilinear": (lambda x: np.maximum(1 - x, 0), 1),
+    "bicubic": (_cubic(0.5), 2),
+    "mitchellcubic": (_cubic(1 / 3, 1 / 3), 2),
+    "lanczos3": (_lanczos(3), 3),
+    "lanczos5": (_lanczos(5), 5),
+    "gaussian": (lambda x: np.exp(-2 * x**2) * (x < 1.5), 1.5),
+}
+INTERPOLATIONS = (*_KERNELS, "nearest", "area")
+
+
+@functools.lru_cache(64)
+def _taps(size, wanted, method):
+    """Return which pixels make each new one, and their weights: (wanted, taps)."""
+    scale = size / wanted
+    places = np.arange(wanted)[:, None]
+    centres = (places + 0.5) * scale
+    if method == "nearest":
+        return np.minimum(centres.astype(int), size - 1), np.ones((wanted, 1), "f4")
+    if method == "area":
+        start, end = places * scale, (places + 1) * scale
+        pixels = np.floor(start).astype(int) + np.arange(int(np.ceil(scale)) + 1)
+        shares = np.minimum(end, pixels + 1) - np.maximum(start, pixels)
+        weights = np.maximum(shares, 0)
+    else:
+        kernel, radius = _KERNELS[method]
+        first = np.ceil(centres - radius - 0.5).astype(int)
+        pixels = first + np.arange(int(np.ceil(2 * radius)) + 1)
+        weights = kernel(np.abs(pixels + 0.5 - centres))
+    weights = np.where((pixels >= 0) & (pixels < size), weights, 0)
+    weights = weights / weights.sum(axis=1, keepdims=True)
+    used = np.any(weights != 0, axis=0)
+    pixels = np.clip(pixels, 0, size - 1)
+    return pixels[:, used], weights[:, used].astype("f4")
+
+
+def resize(image: np.ndarray, size: tuple[int, int], method: str) -> np.ndarray:
+    """Return the image in another size, as float32.
+
+    Args:
+        image: (height, width, channels).
+        size: the new height and width.
+        method: one of `INTERPOLATIONS`.
+    """
+    if image.shape[:2] == tuple(size):
+        return image.astype("float32")
+    pixels, weights = _taps(image.shape[0], size[0], method)
+    rows = np.zeros((size[0], *image.shape[1:]), "float32")
+    for k in range(weights.shape[1]):
+        rows += image[pixels[:, k]] * weights[:, k, None, None]
+    pixels, weights = _taps(image.shape[1], size[1], method)
+    result = np.zeros((*size, image.shape[2]), "float32")
+    for k in range(weights.shape[1]):
+        result += rows[:, pixels[:, k]] * weights[:, k, None]
+    return result

@@ -1,0 +1,92 @@
+"""Folders of texts as data sets."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from lamina.utils.datasets.folders import Kind, folder_dataset
+from lamina.utils.datasets.foreign import package
+
+
+def text_dataset_from_directory(
+    directory, labels="inferred", label_mode="int", class_names=None, batch_size=32,
+    max_length=None, shuffle=True, seed=None, validation_split=None, subset=None,
+    follow_links=False, format=None, verbose=True,
+):  # fmt: skip
+    """Make a data set of the `.txt` files in a folder, which are read as UTF-8.
+
+    It gives `(texts, labels)`, or only texts without labels. Texts are a NumPy array
+    of strings (a tensor of bytes for `"tf"`, a list for `"grain"`); labels are as in
+    `image_dataset_from_directory`.
+
+    Args:
+        directory: the folder; with `labels="inferred"` a subfolder for each class.
+        labels: `"inferred"`, None, or a list of integers for the files in the sorted
+            order of their paths.
+        label_mode: `"int"`, `"binary"`, `"categorical"` or None.
+        class_names: the subfolders to use, in the order of their numbers.
+        batch_size: texts in a batch; None gives single texts.
+        max_length: where longer texts are cut off: characters (bytes for `"tf"`).
+        shuffle: whether to shuffle; otherwise in the sorted order of paths.
+        seed: the seed of the order.
+        validation_split: the share to keep for validation.
+        subset: `"training"`, `"validation"`, or `"both"` for a list of the two.
+        follow_links: whether to go into linked folders.
+        format: `"lamina"`, `"tf"`, `"grain"` or None, as in
+            `image_dataset_from_directory`.
+        verbose: whether to print how many files were found.
+
+    Returns:
+        A data set with the attributes `class_names` and `file_paths`.
+
+    Raises:
+        ValueError: no texts, or an argument that does not fit, which it names.
+        FileNotFoundError: no such folder.
+
+    >>> import pathlib, tempfile, lamina
+    >>> root = pathlib.Path(tempfile.mkdtemp())
+    >>> _ = (root / "a.txt").write_text("good morning")
+    >>> data = lamina.utils.text_dataset_from_directory(
+    ...     root, labels=None, max_length=4, format="lamina"
+    ... )
+    Found 1 files.
+    >>> [x.tolist() for x in data]
+    [['good']]
+    """
+    reader = Reader(max_length)
+    kind = Kind(
+        "text files", (".txt",), read=reader, join=strings, load_tf=reader.load_tf,
+        join_grain=list,
+    )  # fmt: skip
+    return folder_dataset(
+        kind, directory, labels, label_mode, class_names, batch_size, shuffle, seed,
+        validation_split, subset, follow_links, format, verbose,
+    )  # fmt: skip
+
+
+@dataclasses.dataclass
+class Reader:
+    """Reads a text file, up to a length."""
+
+    max_length: int | None
+
+    def __call__(self, path):
+        """Return the text."""
+        # Decoded as it is: line ends are part of the text.
+        return pathlib.Path(path).read_bytes().decode()[: self.max_length]
+
+    def load_tf(self, path):
+        """Return the text as a tensor, within TensorFlow."""
+        tf = package("tensorflow", "tf")
+        text = tf.io.read_file(path)
+        if self.max_length is None:
+            return text
+        return tf.strings.substr(text, 0, self.max_length)
+
+
+def strings(texts):
+    """Return an array of strings, each as long as it is."""
+    array = np.empty(len(texts), object)
+    array[:] = texts
+    return array

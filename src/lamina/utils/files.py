@@ -1,0 +1,376 @@
+"""Files from the net: fetched, checked against a hash, unpacked, never trusted."""
+
+import contextlib
+import hashlib
+import itertools
+import os
+import pathlib
+import posixpath
+import re
+import shutil
+import stat
+import tarfile
+import tempfile
+import urllib.error
+import urllib.parse
+import urllib.request
+import warnings
+import zipfile
+
+from lamina.core import settings
+
+_CHUNK = 1 << 18
+_PATIENCE = 60  # seconds without a byte
+# An archive that grows more than this, beyond this size, is no data set.
+_GROWTH, _LARGE = 200, 1 << 30
+
+
+def get_file(
+    fname=None, origin=None, untar=False, md5_hash=None, file_hash=None,
+    cache_subdir="datasets", hash_algorithm="auto", extract=False,
+    archive_format="auto", cache_dir=None, force_download=False,
+):  # fmt: skip
+    """Return the path of a file from the net, which is fetched if it is not there.
+
+    A file appears under its name only when it is complete and its hash is right. An
+    archive is unpacked beside it, wholly or not at all; one with an entry that leads
+    out of the folder (an absolute path, `..`, a link), or with a device, is refused.
+
+    Args:
+        fname: the name to give it; the last part of `origin` when None. With
+            `extract` it names the folder: `a` is unpacked to `a`, `a.zip` to
+            `a_extracted`.
+        origin: the URL: `https`, `http`, `ftp` or `file`.
+        untar: like `extract`, for tar only.
+        md5_hash: the MD5 that the file must have.
+        file_hash: the SHA256 or MD5 that the file must have. It is checked whenever
+            it is given, for a file that is already there too.
+        cache_subdir: the folder below `cache_dir`, or an absolute one.
+        hash_algorithm: `"sha256"`, `"md5"`, or `"auto"` to go by the length.
+        extract: whether to unpack a tar or zip archive.
+        archive_format: `"tar"`, `"zip"`, a list of them, `"auto"` for both, or None.
+        cache_dir: where to keep files; when None, the environment variable
+            `KERAS_HOME`, or `~/.keras`.
+        force_download: fetch it even when it is there.
+
+    Returns:
+        The path of the file, or of the folder with `extract`, as a string.
+
+    Raises:
+        ValueError: a wrong hash, a name that is a path, or a hostile archive.
+        OSError: it could not be fetched.
+
+    >>> import pathlib, tempfile, lamina
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> _ = (folder / "here.txt").write_text("text")
+    >>> path = lamina.utils.get_file(
+    ...     "there.txt", (folder / "here.txt").as_uri(), cache_dir=folder
+    ... )
+    Downloading data from file://...here.txt
+    >>> path == str(folder / "datasets" / "there.txt")
+    True
+    """
+    if origin is None:
+        raise ValueError('Please specify the "origin" argument: the URL of the file.')
+    unpack = extract or untar
+    if md5_hash is not None and file_hash is None:
+        file_hash, hash_algorithm = md5_hash, "md5"
+    expected = _expected(file_hash, hash_algorithm)
+    formats = _formats("tar" if untar else archive_format)
+    given, name = fname is not None, _name(fname, origin)
+    folder = _folder(cache_dir, cache_subdir)
+    target = goal = folder / name
+    if unpack:
+        stem, dot, _ = name.partition(".")
+        if given and dot and stem:
+            goal = folder / f"{stem}_extracted"
+        else:
+            target = folder / f"{name}_archive"
+    fetch = force_download or not target.exists()
+    if not fetch and expected is not None and _hash(target, expected[0]) != expected[1]:
+        _say(
+            f"A local file was found, but its {expected[0]} is not {expected[1]}: it "
+            "is incomplete or outdated, and will be fetched again."
+        )
+        fetch = True
+    if fetch:
+        _download(origin, target, expected)
+    if not unpack:
+        return str(target)
+    if fetch or not goal.exists():
+        _extract(target, goal, formats)
+    return str(goal)
+
+
+# ---- names -------------------------------------------------------------------
+
+
+def _name(fname, origin):
+    """Return the name of the file, which is never taken from an answer of the net."""
+    if fname is not None:
+        name = os.fspath(fname)
+    else:
+        name = posixpath.basename(urllib.parse.urlsplit(origin).path)
+    if not name:
+        raise ValueError(
+            f"`origin` ends in no name of a file: {origin!r}. Please specify the "
+            "`fname` argument."
+        )
+    if re.search(r"[/\\:\x00]", name) or name in (".", ".."):
+        raise ValueError(
+            "`fname` must be a name, not a path; the folder is told by `cache_dir` and "
+            f"`cache_subdir`. Received: fname={name!r}"
+        )
+    return name
+
+
+def _folder(cache_dir, cache_subdir):
+    if cache_dir is None:
+        cache_dir = os.environ.get("KERAS_HOME") or "~/.keras"
+    root = pathlib.Path(cache_dir).expanduser()
+    with contextlib.suppress(OSError):
+        root.mkdir(parents=True, exist_ok=True)
+    if not os.access(root, os.W_OK) and not pathlib.Path(cache_subdir).is_absolute():
+        root = _private_folder()
+    folder = root / cache_subdir
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _private_folder():
+    """Return a folder among the temporary ones that nobody else can have filled."""
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    folder = pathlib.Path(tempfile.gettempdir()) / f"keras-{user}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or (user != "user" and found.st_uid != user):
+        raise PermissionError(
+            f"The cache folder cannot be written, and {str(folder)!r} belongs to "
+            "somebody else. Give `cache_dir`."
+        )
+    return folder
+
+
+# ---- hashes ------------------------------------------------------------------
+
+
+def _expected(file_hash, algorithm):
+    """Return the algorithm and the hash to expect, or None."""
+    if file_hash is None:
+        return None
+    text = str(file_hash).lower()
+    if algorithm == "auto":
+        algorithm = "sha256" if len(text) == 64 else "md5"
+    if {"sha256": 64, "md5": 32}.get(algorithm) != len(text) or not re.fullmatch(
+        "[0-9a-f]+", text
+    ):
+        raise ValueError(
+            "`file_hash` must be the SHA256 of the file (64 hexadecimal digits) or its "
+            f"MD5 (32), and `hash_algorithm` must agree. Received: {file_hash!r}"
+        )
+    return algorithm, text
+
+
+def _hash(path, algorithm):
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+# ---- fetching ----------------------------------------------------------------
+
+
+def _download(origin, target, expected):
+    """Fetch a file beside its place, check it, and only then put it there."""
+    _say(f"Downloading data from {origin}")
+    handle, part = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    part = pathlib.Path(part)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            _receive(origin, file)
+            file.flush()
+            os.fsync(file.fileno())
+        if expected is not None and (found := _hash(part, expected[0])) != expected[1]:
+            raise ValueError(
+                f"Incomplete or corrupted file detected: the {expected[0]} of {origin} "
+                f"is {found}, not {expected[1]}. Nothing was kept."
+            )
+        part.chmod(0o644)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _receive(origin, file):
+    try:
+        with urllib.request.urlopen(origin, timeout=_PATIENCE) as answer:
+            length = answer.headers.get("Content-Length")
+            total = int(length) if length and length.isdigit() else None
+            with _progress(total) as advance:
+                received = 0
+                while chunk := answer.read(_CHUNK):
+                    file.write(chunk)
+                    received += len(chunk)
+                    advance(len(chunk))
+    except urllib.error.HTTPError as error:
+        reason = f"{error.code} -- {error.reason}"
+        error.close()
+        raise OSError(f"URL fetch failure on {origin}: {reason}") from None
+    except urllib.error.URLError as error:
+        raise OSError(f"URL fetch failure on {origin}: {error.reason}") from error
+    if total is not None and received != total:
+        raise OSError(
+            f"URL fetch failure on {origin}: the connection ended after {received} of "
+            f"{total} bytes."
+        )
+
+
+@contextlib.contextmanager
+def _progress(total):
+    """Draw a bar where there is a terminal; yield what moves it on."""
+    from rich import progress
+
+    columns = (
+        progress.BarColumn(),
+        progress.DownloadColumn(),
+        progress.TransferSpeedColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    quiet = not settings.get("interactive_logging")
+    with progress.Progress(*columns, transient=True, disable=quiet) as bar:
+        if not bar.console.is_terminal:
+            bar.disable = True
+        task = bar.add_task("", total=total)
+        yield lambda count: bar.advance(task, count)
+
+
+def _say(text):
+    if settings.get("interactive_logging"):
+        print(text)
+
+
+# ---- unpacking ---------------------------------------------------------------
+
+
+def _formats(given):
+    if given == "auto":
+        return ("tar", "zip")
+    formats = (given,) if isinstance(given, str) else tuple(given or ())
+    unknown = set(formats) - {"tar", "zip"}
+    if unknown:
+        raise NotImplementedError(
+            '`archive_format` must be "tar", "zip", a list of them, "auto" or None. '
+            f"Received: {sorted(map(str, unknown))}"
+        )
+    return formats
+
+
+def _extract(path, goal, formats):
+    """Unpack an archive into a new folder, which then takes its place at once."""
+    kinds = {"tar": tarfile.is_tarfile, "zip": zipfile.is_zipfile}
+    kind = next((name for name in formats if kinds[name](path)), None)
+    if kind is None:
+        tried = " or ".join(formats) or "any"
+        warnings.warn(
+            f"Could not extract archive {path}: it is no {tried} file.", stacklevel=3
+        )
+        return
+    if goal.exists() and not goal.is_dir():
+        raise FileExistsError(
+            f"The archive cannot be unpacked to {str(goal)!r}: there is a file of this "
+            "name. Give another `fname`, or remove it."
+        )
+    fresh = pathlib.Path(tempfile.mkdtemp(prefix=f".{goal.name}.", dir=goal.parent))
+    try:
+        (_untar if kind == "tar" else _unzip)(path, fresh)
+        fresh.chmod(0o755)
+        if goal.is_symlink():
+            goal.unlink()
+        elif goal.exists():
+            shutil.rmtree(goal)
+        fresh.replace(goal)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _untar(path, folder):
+    with tarfile.open(path) as archive:
+        members = archive.getmembers()
+        links = {_parts(m.name) for m in members if m.issym()}
+        files = {_parts(m.name) for m in members if m.isfile()}
+        for member in members:
+            _check_member(member, links, files)
+        _check_size(path, sum(m.size for m in members if m.isfile()), folder)
+        # The interpreter's own checks come on top.
+        archive.extractall(folder, members, filter="data")
+
+
+def _check_member(member, links, files):
+    parts = _parts(member.name)
+    if not (member.isfile() or member.isdir() or member.issym() or member.islnk()):
+        _refuse(member.name, "it is a device or a pipe, not a file")
+    if any(parts[:end] in links for end in range(1, len(parts))):
+        _refuse(member.name, "it lies behind a link of the archive")
+    if member.issym():
+        at = posixpath.dirname("/".join(parts))
+        led = _parts(member.linkname, member.name, at)
+        if any(led[:end] in links for end in range(1, len(led) + 1)):
+            _refuse(member.name, "it is a link to a link")
+    if member.islnk() and _parts(member.linkname, member.name) not in files:
+        _refuse(member.name, "it is a link to what is no file of the archive")
+
+
+def _unzip(path, folder):
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        for member in members:
+            # `filename` has been cut at a NUL and had its separators changed.
+            _parts(member.orig_filename)
+            if stat.S_IFMT(member.external_attr >> 16) == stat.S_IFLNK:
+                _refuse(member.filename, "it is a link")
+        _check_size(path, sum(member.file_size for member in members), folder)
+        archive.extractall(folder, members)
+
+
+def _parts(name, link=None, at=""):
+    """Return the parts of a path within the archive; refuse one that leads out.
+
+    Args:
+        name: the path.
+        link: the entry that is a link to it; None for an entry's own path.
+        at: the folder that it starts from.
+    """
+    member = name if link is None else link
+    if re.search(r"[\\\x00]|^[A-Za-z]:", name):
+        _refuse(member, "its path has a drive, a backslash or a NUL")
+    if name.startswith("/"):
+        _refuse(member, "its path is absolute")
+    steps = [step for step in name.split("/") if step not in ("", ".")]
+    # A link may go up before it goes down: `..` after a name may follow a link.
+    up = len(list(itertools.takewhile(lambda step: step == "..", steps)))
+    if ".." in steps[0 if link is None else up :]:
+        _refuse(member, "its path has `..`")
+    parts = tuple(posixpath.normpath(posixpath.join(at, name)).split("/"))
+    if parts[0] == "..":
+        _refuse(member, "it leads out of the folder")
+    return () if parts == (".",) else parts
+
+
+def _check_size(path, size, folder):
+    stored = path.stat().st_size
+    if size > _LARGE and size > _GROWTH * stored:
+        raise ValueError(
+            f"The archive of {stored} bytes would unpack to {size} bytes, more than "
+            f"{_GROWTH} times as many. It was not unpacked."
+        )
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise OSError(
+            f"The archive unpacks to {size} bytes, but only {free} bytes are free."
+        )
+
+
+def _refuse(name, reason):
+    raise ValueError(
+        f"The archive holds the entry {name!r}, which is refused: {reason}. Nothing "
+        "was unpacked."
+    )
