@@ -10,7 +10,7 @@ PY := $(VENV)/bin/python
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench stress clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 14
@@ -29,6 +29,9 @@ lint: $(VENV)/test.stamp ## check style, types and the import law
 
 bench: $(VENV)/test.stamp ## measure speed against other libraries
 	$(PY) benchmarks/run.py
+
+stress: $(VENV)/test.stamp ## kill, interrupt and damage runs; watch the memory
+	$(PY) benchmarks/stress.py
 
 clean: ## remove everything that was made here
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .import_linter_cache

@@ -6,7 +6,9 @@ from lamina.core import structure
 from lamina.data import ArraySource, unpack
 from lamina.losses.loss import check_labels
 from lamina.training import step
+from lamina.training.mapped import Mapped
 from lamina.training.matching import match, names_of
+from lamina.training.prepare import outputs_for
 
 
 def check_targets(model, source) -> None:
@@ -61,8 +63,6 @@ def _custom_loss(model):
 
 
 def _outputs(model, x):
-    from lamina.training.loop import outputs_for
-
     return outputs_for(model, x)
 
 
@@ -128,8 +128,13 @@ def check_alike(training, validation) -> None:
 
 def with_class_weight(model, source, weights):
     """Return the source with class weights multiplied into the sample weights."""
+
+    def weighted(batch):
+        x, y, sample_weight = batch
+        return x, y, _times(sample_weight, class_weights(model, y, weights))
+
     if not isinstance(source, ArraySource):
-        return _Weighted(model, source, weights)
+        return Mapped(source, weighted)
     x, y, sample_weight = source.arrays
     factor = class_weights(model, y, weights)
     source.arrays = (x, y, _times(sample_weight, factor))
@@ -146,37 +151,6 @@ def _times(sample_weight, factor):
         )
     sample_weight = np.asarray(sample_weight)
     return sample_weight * factor.reshape(factor.shape[: sample_weight.ndim])
-
-
-class _Weighted:
-    """A source whose batches get class weights as they come."""
-
-    rows = None
-    arrays = None
-
-    def __init__(self, model, source, weights):
-        self._model, self._source, self._weights = model, source, weights
-
-    def __getattr__(self, name):
-        return getattr(self._source, name)
-
-    def _add(self, batch):
-        x, y, weight = batch
-        return x, y, _times(weight, class_weights(self._model, y, self._weights))
-
-    def first(self):
-        return self._add(self._source.first())
-
-    def epoch(self):
-        return map(self._add, self._source.epoch())
-
-    @property
-    def batches(self):
-        return self._source.batches
-
-    @batches.setter
-    def batches(self, value):
-        self._source.batches = value
 
 
 def class_weights(model, y, weights):

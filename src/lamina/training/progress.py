@@ -9,6 +9,8 @@ import sys
 import time
 from typing import Any
 
+import numpy as np
+
 from lamina.core import settings
 from lamina.training.screen import BOLD, RESET, cells, find_screen
 
@@ -230,7 +232,8 @@ class Progbar:
     ):  # fmt: skip
         if stateful_metrics is not None and stateless_metrics is not None:
             raise ValueError(
-                "`Progbar` takes `stateful_metrics` or `stateless_metrics`, not both."
+                "Only one of `stateful_metrics` and `stateless_metrics` can be given "
+                "to `Progbar`."
             )
         self.target = target
         self.verbose = verbose
@@ -253,6 +256,7 @@ class Progbar:
         steps = max(current - self._progress.step, 1)
         pairs = values.items() if isinstance(values, dict) else values or ()
         for name, value in pairs:
+            value = np.asarray(value) if isinstance(value, (list, tuple)) else value
             if self._is_averaged(name):
                 total, count = self._sums.get(name, (0.0, 0))
                 self._sums[name] = (total + value * steps, count + steps)

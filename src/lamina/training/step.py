@@ -5,6 +5,7 @@ Variables, other Variables, the optimizer's, the metrics'.
 """
 
 import functools
+import inspect
 from typing import NamedTuple
 
 import jax
@@ -14,6 +15,7 @@ from lamina.core import structure
 from lamina.core.context import having
 from lamina.core.variable import binding
 from lamina.data import unpack
+from lamina.optimizers import Optimizer
 
 
 class State(NamedTuple):
@@ -30,7 +32,11 @@ class Cells:
 
     def __init__(self, model, optimizer=True):
         metrics = {id(v): v for v in model.metrics_variables}
-        own = model.optimizer.variables if optimizer and model.optimizer else []
+        own = list(model.optimizer.variables) if optimizer and model.optimizer else []
+        if optimizer and assigns(own_method(model, "train_step")):
+            held = [o for o in vars(model).values() if isinstance(o, Optimizer)]
+            others = {id(v): v for o in held for v in o.variables}
+            own += [v for i, v in others.items() if i not in set(map(id, own))]
         self.groups = State(
             tuple(model.trainable_variables),
             tuple(v for v in model.non_trainable_variables if id(v) not in metrics),
@@ -63,8 +69,13 @@ def rows(x) -> int:
     return leaves[0].shape[0] if leaves and leaves[0].ndim else 1
 
 
-def train(model, cells, state, batch) -> State:
-    """Return the State after one step of training."""
+def slopes(model, cells, state, batch):
+    """Return the loss, its gradients, and what else the forward pass made.
+
+    Returns:
+        `(loss, gradients, (outputs, non_trainable, metrics))`; loss and gradients
+        are scaled where the optimizer scales the loss.
+    """
     x, y, weight = unpack(batch)
     groups = cells.groups
     bound = (*groups.trainable, *groups.non_trainable, *groups.metrics)
@@ -82,16 +93,29 @@ def train(model, cells, state, batch) -> State:
             new = frame.current()
         return _scaled(model, state, loss), (y_pred, new[a:b], new[b:])
 
-    gradients, (y_pred, non_trainable, metrics) = jax.grad(forward, has_aux=True)(
-        state.trainable
-    )
+    slope = jax.value_and_grad(forward, has_aux=True)
+    (loss, made), gradients = slope(state.trainable)
+    return loss, gradients, made
+
+
+def train(model, cells, state, batch) -> State:
+    """Return the State after one step of training."""
+    return updated(model, cells, state, batch, *slopes(model, cells, state, batch))
+
+
+def updated(model, cells, state, batch, loss, gradients, made) -> State:
+    """Return the State after a step, given what `slopes` returned."""
+    x, y, weight = unpack(batch)
+    y_pred, non_trainable, metrics = made
+    groups = cells.groups
     trainable, optimizer = model.optimizer.stateless_apply(
         list(state.optimizer), list(gradients), list(state.trainable)
     )
+    bound = (*groups.trainable, *groups.non_trainable, *groups.metrics)
     everything = (*trainable, *non_trainable, *metrics)
     with binding(bound, everything) as frame:
         model.compute_metrics(x, y, y_pred, sample_weight=weight)
-        metrics = frame.current()[b:]
+        metrics = frame.current()[len(trainable) + len(non_trainable) :]
     return State(tuple(trainable), non_trainable, tuple(optimizer), metrics)
 
 
@@ -145,6 +169,14 @@ def own_method(model, name):
     """Return a user's `train_step` or the like, or None where it is Lamina's."""
     built_in = getattr(getattr(type(model), name), "is_built_in", False)
     return None if built_in else getattr(model, name)
+
+
+def assigns(method) -> bool:
+    """Tell a user's `step(self, data)`, which assigns Variables as it pleases.
+
+    The other form, Keras' own, takes the state as well and returns it.
+    """
+    return method is not None and len(inspect.signature(method).parameters) == 1
 
 
 def built_in(method):

@@ -1,5 +1,6 @@
 """What a loop calls at its turning points: one file for each callback."""
 
+from lamina.training.callbacks.backup_and_restore import BackupAndRestore
 from lamina.training.callbacks.callback import Callback
 from lamina.training.callbacks.callback_list import CallbackList
 from lamina.training.callbacks.csv_logger import CSVLogger
@@ -14,9 +15,11 @@ from lamina.training.callbacks.model_checkpoint import ModelCheckpoint
 from lamina.training.callbacks.progbar_logger import ProgbarLogger
 from lamina.training.callbacks.remote_monitor import RemoteMonitor
 from lamina.training.callbacks.swap_ema_weights import SwapEMAWeights
+from lamina.training.callbacks.tensorboard import TensorBoard
 from lamina.training.callbacks.terminate_on_nan import TerminateOnNaN
 
 __all__ = [
+    "BackupAndRestore",
     "CSVLogger",
     "Callback",
     "CallbackList",
@@ -29,5 +32,6 @@ __all__ = [
     "ReduceLROnPlateau",
     "RemoteMonitor",
     "SwapEMAWeights",
+    "TensorBoard",
     "TerminateOnNaN",
 ]

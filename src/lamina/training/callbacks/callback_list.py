@@ -112,6 +112,11 @@ class CallbackList(Callback):
             for callback, _ in self._listening(f"on_{phase}_batch_{moment}")
         )
 
+    def note(self, text):
+        """Let the bar say something at the end of the epoch's line."""
+        if self._progbar is not None:
+            self._progbar.note = text
+
     def close(self):
         """Give the terminal back; a loop calls it however it ends."""
         if self._progbar is not None:

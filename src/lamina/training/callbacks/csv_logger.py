@@ -38,50 +38,57 @@ class CSVLogger(Callback):
         self.sep = separator
         self.append = append
         self.keys: Any = None
-        self.csv_file: Any = None
-        self.writer: Any = None
-        self._header = True
+        self._start = 0  # bytes of the file that are none of this training's
+
+    def get_state(self):
+        """Return what was written."""
+        path = pathlib.Path(self.filename)
+        text = path.read_bytes()[self._start :].decode() if self.keys else ""
+        return {"start": self._start, "keys": self.keys, "text": text}
+
+    def set_state(self, state):
+        """Make the file what it was."""
+        self._start, self.keys = state["start"], state["keys"]
+        if self.keys:
+            self._cut()
+            with self._open() as file:
+                file.write(state["text"])
 
     def on_train_begin(self, logs=None):
-        """Open the file."""
-        path = pathlib.Path(self.filename)
-        self._header = not (self.append and path.exists() and path.stat().st_size)
-        self.writer = None
+        """Note where the lines of this training begin."""
         self.keys = None
-        if self.csv_file is not None:
-            self.csv_file.close()
-        self.csv_file = path.open("a" if self.append else "w", newline="")
+        path = pathlib.Path(self.filename)
+        there = self.append and path.exists()
+        self._start = path.stat().st_size if there else 0
 
     def on_epoch_end(self, epoch, logs=None):
         """Write one line."""
         logs = logs or {}
-        if self.writer is None:
-            self.writer = self._begin(logs)
+        begins = self.keys is None
+        if begins:
+            self.keys = sorted(logs)
+            if not any(key.startswith("val_") for key in self.keys):
+                # Validation may begin with a later epoch, when the header is written.
+                self.keys += [f"val_{key}" for key in self.keys]
+            # Not before: a run that never gets here leaves an old file alone.
+            self._cut()
         row = {key: _cell(logs[key]) if key in logs else "NA" for key in self.keys}
-        self.writer.writerow({"epoch": epoch, **row})
-        self.csv_file.flush()
+        with self._open() as file:
+            writer = csv.DictWriter(
+                file, ["epoch", *self.keys], delimiter=self.sep, lineterminator="\n"
+            )
+            if begins and not self._start:
+                writer.writeheader()
+            writer.writerow({"epoch": epoch, **row})
 
-    def on_train_end(self, logs=None):
-        """Close the file."""
-        if self.csv_file is not None:
-            self.csv_file.close()
-        self.csv_file = None
-        self.writer = None
+    def _open(self):
+        return pathlib.Path(self.filename).open("a", encoding="utf-8", newline="")
 
-    def _begin(self, logs):
-        self.keys = sorted(logs)
-        if not any(key.startswith("val_") for key in self.keys):
-            # Validation may begin with a later epoch, when the header is written.
-            self.keys += [f"val_{key}" for key in self.keys]
-        writer = csv.DictWriter(
-            self.csv_file,
-            fieldnames=["epoch", *self.keys],
-            delimiter=self.sep,
-            lineterminator="\n",
-        )
-        if self._header:
-            writer.writeheader()
-        return writer
+    def _cut(self):
+        """Take away what is in the file after its beginning."""
+        path = pathlib.Path(self.filename)
+        if path.exists() and path.stat().st_size > self._start:
+            os.truncate(path, self._start)
 
 
 def _cell(value):

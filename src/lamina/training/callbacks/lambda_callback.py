@@ -16,11 +16,12 @@ class LambdaCallback(Callback):
         on_train_end: a function `(logs)`.
         on_train_batch_begin: a function `(batch, logs)`.
         on_train_batch_end: a function `(batch, logs)`.
-        kwargs: functions for the other hooks by name, such as `on_test_end`.
+        kwargs: functions for the other hooks by name, such as `on_test_end`, and
+            attributes that the functions may want.
 
     Raises:
-        TypeError: there is no hook of a name in `kwargs`, or something given is no
-            function.
+        TypeError: there is no hook of a name that begins with `on_`, or something
+            given for a hook is no function.
 
     >>> import lamina
     >>> say = lamina.callbacks.LambdaCallback(
@@ -35,7 +36,7 @@ class LambdaCallback(Callback):
         on_train_end=None, on_train_batch_begin=None, on_train_batch_end=None, **kwargs,
     ):  # fmt: skip
         super().__init__()
-        functions = {
+        for name, value in {
             "on_epoch_begin": on_epoch_begin,
             "on_epoch_end": on_epoch_end,
             "on_train_begin": on_train_begin,
@@ -43,17 +44,17 @@ class LambdaCallback(Callback):
             "on_train_batch_begin": on_train_batch_begin,
             "on_train_batch_end": on_train_batch_end,
             **kwargs,
-        }
-        for name, function in functions.items():
-            if name not in _KNOWN:
+        }.items():
+            if not name.startswith("on_"):
+                setattr(self, name, value)
+            elif name not in _KNOWN:
                 raise TypeError(
                     f"`LambdaCallback` has no hook {name!r}.{nearest(name, _KNOWN)}"
                 )
-            if function is None:
-                continue
-            if not callable(function):
+            elif callable(value):
+                setattr(self, name, value)
+            elif value is not None:
                 raise TypeError(
                     f"`LambdaCallback` expected `{name}` to be a function. Received: "
-                    f"{name}={function!r}"
+                    f"{name}={value!r}"
                 )
-            setattr(self, name, function)

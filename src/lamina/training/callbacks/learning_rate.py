@@ -78,10 +78,9 @@ class ReduceLROnPlateau(MonitorCallback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Compare the value with the best so far."""
-        self._set_monitor_op()
+        self._set_monitor_op(logs)
         logs = {} if logs is None else logs
-        rate = _learning_rate(self.model)
-        logs["learning_rate"] = rate
+        logs.update(learning_rates(self.model))
         current = logs.get(self.monitor)
         if current is None:
             warnings.warn(
@@ -99,24 +98,28 @@ class ReduceLROnPlateau(MonitorCallback):
             self.wait = 0
         elif not self.in_cooldown():
             self.wait += 1
-            # In float32, as the learning rate is: 0.01 read back is a bit less.
-            if self.wait >= self.patience and rate > np.float32(self.min_lr):
-                self._lower(epoch, rate)
+            if self.wait >= self.patience:
+                self._lower(epoch)
 
     def in_cooldown(self) -> bool:
         """Tell whether it waits after a change."""
         return self.cooldown_counter > 0
 
-    def _lower(self, epoch, rate):
-        rate = max(rate * self.factor, self.min_lr)
-        self._model.optimizer.learning_rate = rate
-        if self.verbose > 0:
-            print(
-                f"Epoch {epoch + 1}: ReduceLROnPlateau reducing learning rate to "
-                f"{rate}."
-            )
-        self.cooldown_counter = self.cooldown
-        self.wait = 0
+    def _lower(self, epoch):
+        for optimizer, name in _rated(self._model):
+            rate = _learning_rate(optimizer)
+            # In float32, as the learning rate is: 0.01 read back is a bit less.
+            if rate <= np.float32(self.min_lr):
+                continue
+            rate = max(rate * self.factor, self.min_lr)
+            optimizer.learning_rate = rate
+            if self.verbose > 0:
+                print(
+                    f"Epoch {epoch + 1}: ReduceLROnPlateau reducing {name}learning "
+                    f"rate to {rate}."
+                )
+            self.cooldown_counter = self.cooldown
+            self.wait = 0
 
 
 class LearningRateScheduler(Callback):
@@ -153,12 +156,15 @@ class LearningRateScheduler(Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         """Set the learning rate of the epoch."""
-        model = self.model
-        if not hasattr(model.optimizer, "learning_rate"):
+        for optimizer, name in _rated(self.model):
+            self._set(optimizer, name, epoch)
+
+    def _set(self, optimizer, name, epoch):
+        if not hasattr(optimizer, "learning_rate"):
             raise ValueError('Optimizer must have a "learning_rate" attribute.')
         rate: Any
         if _takes_rate(self.schedule):
-            rate = self.schedule(epoch, _learning_rate(model))
+            rate = self.schedule(epoch, _learning_rate(optimizer))
         else:
             rate = self.schedule(epoch)
         try:
@@ -168,21 +174,36 @@ class LearningRateScheduler(Callback):
                 "The output of the `schedule` function should be a float. "
                 f"Got: {rate!r}"
             ) from None
-        model.optimizer.learning_rate = number
+        optimizer.learning_rate = number
         if self.verbose > 0:
             print(
-                f"Epoch {epoch + 1}: LearningRateScheduler setting learning rate to "
-                f"{rate}."
+                f"Epoch {epoch + 1}: LearningRateScheduler setting {name}learning rate "
+                f"to {rate}."
             )
 
     def on_epoch_end(self, epoch, logs=None):
         """Note the learning rate in the logs."""
         if logs is not None:
-            logs["learning_rate"] = _learning_rate(self.model)
+            logs.update(learning_rates(self.model))
 
 
-def _learning_rate(model):
-    return float(np.asarray(model.optimizer.learning_rate))
+def _learning_rate(optimizer):
+    return float(np.asarray(optimizer.learning_rate))
+
+
+def _rated(model):
+    """Return the optimizers that have a learning rate, and what names them apart."""
+    inner = getattr(model.optimizer, "optimizers", None)
+    if inner is None:
+        return [(model.optimizer, "")]
+    return [(optimizer, f"{optimizer.name} ") for optimizer in inner]
+
+
+def learning_rates(model):
+    return {
+        f"learning_rate_{name}".rstrip("_ "): _learning_rate(optimizer)
+        for optimizer, name in _rated(model)
+    }
 
 
 def _takes_rate(schedule):

@@ -117,7 +117,7 @@ class ModelCheckpoint(MonitorCallback):
                 stacklevel=4,
             )
             return True
-        self._set_monitor_op()
+        self._set_monitor_op(logs)
         best = None if self.best is None else f"{self.best:.5f}"
         if not self._is_better(current, self.best):
             self._say(epoch, f"{self.monitor} did not improve from {best}")

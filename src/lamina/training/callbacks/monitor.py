@@ -3,8 +3,8 @@
 import warnings
 from typing import Any
 
-import numpy as np
-
+from lamina import ops
+from lamina.core.naming import nearest
 from lamina.training.callbacks.callback import Callback
 
 
@@ -35,13 +35,13 @@ class MonitorCallback(Callback):
         self.min_delta = abs(min_delta)
         self.monitor_op: Any = None
 
-    def _set_monitor_op(self):
+    def _set_monitor_op(self, logs=None):
         """Settle which direction is better; the metrics exist only by now."""
         if self.monitor_op is None:
-            mode = self._direction() if self.mode == "auto" else self.mode
-            self.monitor_op = np.less if mode == "min" else np.greater
+            mode = self._direction(logs or {}) if self.mode == "auto" else self.mode
+            self.monitor_op = ops.less if mode == "min" else ops.greater
 
-    def _direction(self):
+    def _direction(self, logs):
         name = self.monitor.removeprefix("val_")
         if name == "loss" or name.endswith("_loss"):
             return "min"
@@ -52,10 +52,15 @@ class MonitorCallback(Callback):
             direction = getattr(metric, "_direction", None)
             if direction:
                 return "max" if direction == "up" else "min"
+        message = f"{type(self).__name__} callback received monitor={self.monitor}, "
+        if logs and self.monitor not in logs:
+            raise ValueError(
+                f"{message}and there is no such value.{nearest(self.monitor, logs)} "
+                f"Available: {', '.join(logs)}"
+            )
         raise ValueError(
-            f"{type(self).__name__} callback received monitor={self.monitor}, and it "
-            "cannot be told whether more of it is better. Pass `mode='max'` or "
-            "`mode='min'`."
+            f"{message}and it cannot be told whether more of it is better. Pass "
+            "`mode='max'` or `mode='min'`."
         )
 
     def _metrics(self):
@@ -65,5 +70,5 @@ class MonitorCallback(Callback):
     def _is_better(self, value, reference):
         if reference is None:
             return True
-        change = -self.min_delta if self.monitor_op is np.greater else self.min_delta
+        change = -self.min_delta if self.monitor_op is ops.greater else self.min_delta
         return bool(self.monitor_op(value + change, reference))

@@ -22,7 +22,12 @@ class ProgbarLogger(Callback):
         self.progress: Any = None
         self.verbose = 1
         self.epochs = 1
+        self.note = ""
         self._training = False
+
+    def get_state(self):
+        """Return nothing: where a bar was drawn is no part of a run."""
+        return {}
 
     def set_params(self, params):
         """Take `verbose`, `epochs` and `steps` for the bar."""
@@ -51,7 +56,8 @@ class ProgbarLogger(Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Draw the last line of the epoch."""
-        self.progress.end(logs)
+        self.progress.end(logs, self.note)
+        self.note = ""
 
     def on_train_end(self, logs=None):
         """Give the terminal back."""

@@ -21,7 +21,7 @@ class TerminateOnNaN(Callback):
     >>> stop.on_train_batch_end(3, {"loss": float("nan")})
     Traceback (most recent call last):
         ...
-    RuntimeError: The loss is nan at batch 3: the training is terminated.
+    RuntimeError: NaN or Inf loss encountered at batch 3: the loss is nan.
     """
 
     def __init__(self, raise_error: bool = False):
@@ -35,8 +35,8 @@ class TerminateOnNaN(Callback):
             return
         if self.raise_error:
             raise RuntimeError(
-                f"The loss is {float(loss)} at batch {batch}: the training is "
-                "terminated."
+                f"NaN or Inf loss encountered at batch {batch}: the loss is "
+                f"{float(loss)}."
             )
         print(f"Batch {batch}: Invalid loss, terminating training")
         self._model.stop_training = True

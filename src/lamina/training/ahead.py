@@ -1,0 +1,133 @@
+"""Batches made ahead of the step, in the background."""
+
+import itertools
+import queue
+import threading
+
+from lamina.core import structure
+
+_END = object()
+_PATIENCE = 0.005  # seconds between two looks at who waits for whom
+
+
+def in_groups(batches, size):
+    """Yield lists of `size` batches of one shape; fewer where shape or data end.
+
+    >>> from lamina.training.ahead import in_groups
+    >>> list(in_groups(range(5), 2))
+    [[0, 1], [2, 3], [4]]
+    """
+    if size == 1:
+        for batch in batches:
+            yield [batch]
+        return
+    for _, alike in itertools.groupby(batches, _shapes):
+        while group := list(itertools.islice(alike, size)):
+            yield group
+
+
+def _shapes(batch):
+    return [getattr(a, "shape", None) for a in structure.flatten(batch)]
+
+
+class Now:
+    """Iterates over batches that are prepared when they are asked for.
+
+    Args:
+        batches: an iterable of batches.
+        place: what makes a batch ready for the step.
+    """
+
+    waited = 0.0
+
+    def __init__(self, batches, place):
+        self._batches, self._place = batches, place
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        """Do nothing: there is no thread to stop."""
+
+    def __iter__(self):
+        return map(self._place, self._batches)
+
+
+class Ahead:
+    """Iterates over batches that a thread prepares, two of them ahead.
+
+    Args:
+        batches: an iterable of batches.
+        place: what makes a batch ready for the step.
+        idle: tells whether nothing is being computed.
+
+    Attributes:
+        waited: seconds spent waiting for batches while nothing else was running.
+
+    >>> from lamina.training.ahead import Ahead
+    >>> with Ahead(range(3), lambda batch: batch + 10) as batches:
+    ...     list(batches)
+    [10, 11, 12]
+    """
+
+    def __init__(self, batches, place, idle=lambda: True):
+        self._batches, self._place, self._idle = iter(batches), place, idle
+        self._ready = queue.Queue(maxsize=2)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(
+            target=self._work, name="lamina-batches", daemon=True
+        )
+        self.waited = 0.0
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        """Stop; the thread ends when the batch that it is making is made."""
+        self._stopped.set()
+        while self._thread.is_alive():
+            try:
+                self._ready.get_nowait()
+            except queue.Empty:
+                self._thread.join(0.01)
+                break
+        if not self._thread.is_alive() and hasattr(self._batches, "close"):
+            self._batches.close()
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        """Return the next batch; raise what making it raised."""
+        while True:
+            try:
+                batch, error = self._ready.get(timeout=_PATIENCE)
+                break
+            except queue.Empty:
+                self.waited += _PATIENCE if self._idle() else 0.0
+        if error is not None:
+            self._ready.put((_END, error))
+            raise error
+        if batch is _END:
+            self._ready.put((_END, None))
+            raise StopIteration
+        return batch
+
+    def _work(self):
+        try:
+            for batch in self._batches:
+                if not self._hand_over(self._place(batch)):
+                    return
+            self._hand_over(_END)
+        except BaseException as error:
+            self._hand_over(_END, error)
+
+    def _hand_over(self, batch, error=None):
+        while not self._stopped.is_set():
+            try:
+                self._ready.put((batch, error), timeout=0.1)
+            except queue.Full:
+                continue
+            return True
+        return False

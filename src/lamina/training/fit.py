@@ -1,0 +1,337 @@
+"""`fit`: the loop that trains."""
+
+import time
+import warnings
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lamina.core import settings
+from lamina.data import ArraySource, open_source, split, unpack
+from lamina.training import checks
+from lamina.training.ahead import Ahead, Now, in_groups
+from lamina.training.callbacks.backup_and_restore import (
+    BackupAndRestore,
+    described,
+    put_back,
+    random_state,
+    set_random_state,
+)
+from lamina.training.execute import Logs, advance, compiled_step
+from lamina.training.interrupt import Interrupts
+from lamina.training.loop import callbacks_for, limited, run_test
+from lamina.training.mapped import prepared
+from lamina.training.numerics import Guard
+from lamina.training.prepare import on_device, order_seed, prepare
+from lamina.training.step import Cells
+
+# Seconds between two snapshots of `fit(resume=...)`.
+_APART = 30
+
+
+def fit(
+    model, *, x, y, batch_size, epochs, verbose, callbacks, validation_split,
+    validation_data, shuffle, class_weight, sample_weight, initial_epoch,
+    steps_per_epoch, validation_steps, validation_batch_size, validation_freq, resume,
+    check_numerics,
+):  # fmt: skip
+    """Train; see `Model.fit`."""
+    compiled = model._compiled
+    compiled.require("fit")
+    limit = settings.get("max_epochs")
+    epochs = min(epochs, limit) if limit is not None else epochs
+    if validation_split and validation_data is None:
+        (x, y, sample_weight), validation_data = split(
+            x, y, sample_weight, validation_split
+        )
+    source = open_source(
+        x, y, sample_weight, batch_size=batch_size, shuffle=shuffle,
+        steps=limited(steps_per_epoch), seed=order_seed(),
+    )  # fmt: skip
+    source = prepared(model, source)
+    first = source.first()
+    prepare(model, first)
+    if class_weight is not None:
+        source = checks.with_class_weight(model, source, class_weight)
+        first = source.first()
+    checks.check_targets(model, source)
+    checks.check_numbers(model, source)
+    held_out = None
+    if validation_data is not None:
+        held_out = _validation(
+            validation_data, validation_batch_size or batch_size, validation_steps
+        )
+        held_out = prepared(model, held_out)
+        checks.check_alike(first, held_out.first())
+    compiled.stop_training = False
+    keeper = _keeper(resume, callbacks)
+    callbacks = callbacks_for(
+        model, callbacks, verbose, source, history=True, epochs=epochs
+    )
+    run = Run(model, source, held_out, callbacks, keeper, check_numerics)
+    arguments = {
+        "batch_size": source.batch_size, "shuffle": str(shuffle), "rows": source.rows,
+        "steps_per_epoch": steps_per_epoch, "initial_epoch": initial_epoch,
+        "validation_freq": validation_freq,
+    }  # fmt: skip
+    try:
+        run.train(initial_epoch, epochs, validation_freq, arguments)
+    finally:
+        callbacks.close()
+    return model.history
+
+
+def _keeper(resume, callbacks):
+    """Return what stores and restores the run, if anything does."""
+    if resume is not None:
+        if isinstance(resume, BackupAndRestore):
+            return resume
+        return BackupAndRestore(
+            resume, save_freq=None, seconds=_APART, delete_checkpoint=False
+        )
+    given = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
+    return next((c for c in given if isinstance(c, BackupAndRestore)), None)
+
+
+def _validation(data, batch_size, steps):
+    x, y, weight = (
+        unpack(data) if isinstance(data, (list, tuple)) else (data, None, None)
+    )
+    return open_source(x, y, weight, batch_size=batch_size, steps=steps)
+
+
+def _due(epoch, frequency):
+    if isinstance(frequency, int):
+        return (epoch + 1) % frequency == 0
+    return (epoch + 1) in frequency
+
+
+class Run:
+    """One training: what its epochs share.
+
+    Args:
+        model: the model, prepared.
+        source: the source of batches.
+        held_out: the source of validation batches, or None.
+        callbacks: the `CallbackList`.
+        keeper: the `BackupAndRestore` of the run, or None.
+        check_numerics: whether to find the first number that is not finite.
+    """
+
+    def __init__(self, model, source, held_out, callbacks, keeper, check_numerics):
+        self.model, self.source, self.held_out = model, source, held_out
+        self.callbacks, self.keeper = callbacks, keeper
+        self.check_numerics = check_numerics
+        self.listens = callbacks.listens_to_batches("train")
+        self.interrupts = Interrupts()
+        self._marks: Any = None  # where the sources' present epochs began
+        self._began: Any = None  # the shared generators, then
+
+    def train(self, epoch, epochs, validation_freq, arguments):
+        """Run all epochs, from the number `epoch` on."""
+        complete = False
+        logs = {}
+        with self.interrupts:
+            try:
+                self.callbacks.on_train_begin()
+                found = self._open(arguments)
+                step = 0
+                if found is not None:
+                    epoch, step = found["epoch"], found["step"]
+                    if step == 0:
+                        self._put_back(found)
+                        found = None
+                while epoch < epochs and not self.model.stop_training:
+                    logs = self._epoch(epoch, step, found, validation_freq)
+                    epoch, step, found = epoch + 1, 0, None
+                    self._keep_epoch(epoch, epochs)
+                if getattr(self.model.optimizer, "use_ema", False) and epochs > 0:
+                    self.model.optimizer.finalize_variable_values(
+                        self.model.trainable_weights
+                    )
+                complete = True
+            except KeyboardInterrupt:
+                self.callbacks.on_train_end(logs)
+                raise
+            finally:
+                if self.keeper is not None:
+                    self.keeper.close(complete)
+            self.callbacks.on_train_end(logs)
+
+    def _epoch(self, epoch, skip, found, validation_freq):
+        model, callbacks = self.model, self.callbacks
+        model.reset_metrics()
+        callbacks.on_epoch_begin(epoch)
+        if found is not None:
+            self._put_back(found)
+        else:
+            self._begin()
+        logs = self._steps(epoch, skip)
+        if self.held_out is not None and _due(epoch, validation_freq):
+            results = run_test(model, self.held_out, callbacks)
+            logs |= {f"val_{name}": value for name, value in results.items()}
+        callbacks.on_epoch_end(epoch, logs)
+        return logs
+
+    # ---- the steps of one epoch --------------------------------------------------
+
+    def _steps(self, epoch, skip):
+        model, callbacks, listens = self.model, self.callbacks, self.listens
+        cells = Cells(model)
+        # A step may overwrite its State in place unless somebody holds on to it.
+        state = cells.read() if listens else cells.copy()
+        run = self._compiled(cells, donate=not listens)
+        guard = self._guard(cells, state)
+        logs = Logs(model, cells, state)
+        count = skip
+        size = model._compiled.steps_per_execution
+        begin = time.perf_counter()
+        try:
+            with self._batches(skip, lambda: _is_ready(state)) as batches:
+                for group in in_groups(batches, size):
+                    if listens:
+                        callbacks.on_train_batch_begin(count)
+                        state = cells.read()
+                    if guard is not None:
+                        guard.take(group, state)
+                    with self.interrupts.held:
+                        state, logs.given = run(state, group)
+                        logs.state = state
+                        count += len(group)
+                        if listens:
+                            cells.write(state)
+                    if guard is not None:
+                        guard.check(state)
+                    callbacks.on_train_batch_end(count - 1, logs)
+                    if listens:
+                        state = logs.state = cells.read()
+                    if self.keeper is not None and self.keeper.due():
+                        self._keep(state, epoch, count)
+                    if model.stop_training:
+                        break
+                    if count == skip + len(group):  # what was compiled does not count
+                        begin, batches.waited = time.perf_counter(), 0.0
+            if guard is not None:
+                guard.check(state, last=True)
+        finally:
+            cells.write(guard.good if guard is not None and guard.good else state)
+        self._check_count(count, epoch)
+        found = logs()
+        spent = time.perf_counter() - begin
+        callbacks.note(_waiting(batches.waited, spent))
+        return found
+
+    def _guard(self, cells, state):
+        if not self.check_numerics:
+            return None
+        hides = getattr(self.model.optimizer, "clipvalue", None) is not None
+        return Guard(self.model, cells, state, each=self.listens or hides)
+
+    def _compiled(self, cells, donate):
+        """Return what runs a group of batches."""
+        model = self.model
+        size = model._compiled.steps_per_execution
+        one = compiled_step(model, "train", cells, donate=donate)
+        many = compiled_step(model, "train", cells, donate=donate, count=size)
+
+        def run(state, group):
+            if size > 1 and len(group) == size:
+                return advance(many, state, tuple(group))
+            logs = None
+            for batch in group:
+                state, logs = advance(one, state, batch)
+            return state, logs
+
+        return run
+
+    def _batches(self, skip, idle):
+        """Return a context that yields the batches of an epoch on the device."""
+        batches = self.source.epoch(skip)
+        # Arrays need no thread: a batch is cut while the step before is running.
+        if isinstance(self.source, ArraySource) or self.model._compiled.run_eagerly:
+            return Now(batches, on_device)
+        return Ahead(batches, on_device, idle)
+
+    def _check_count(self, count, epoch):
+        source = self.source
+        if count == 0:
+            raise ValueError(
+                f"Epoch {epoch + 1} had no batch: the data ran out. A generator that "
+                "was run through is empty afterwards; give `steps_per_epoch`, or an "
+                "object that can be iterated again."
+            )
+        stopped = self.model.stop_training
+        if source.batches is not None and count < source.batches and not stopped:
+            warnings.warn(
+                "Your input ran out of data; interrupting the epoch. It gave "
+                f"{count} of {source.batches} batches. Make sure that your dataset or "
+                "generator can generate enough batches, or lower `steps_per_epoch`.",
+                stacklevel=7,
+            )
+            source.batches = count
+
+    # ---- snapshots -------------------------------------------------------------
+
+    def _open(self, arguments):
+        """Return the snapshot to go on from, or None."""
+        if self.keeper is None:
+            return None
+        run = described(
+            self.model, Cells(self.model), self.callbacks,
+            validates=self.held_out is not None, **arguments,
+        )  # fmt: skip
+        found = self.keeper.open(run)
+        if found is not None:
+            self._marks = found["marks"]
+            for source, mark in zip(self._sources(), self._marks, strict=True):
+                source.go_to(mark)
+        return found
+
+    def _put_back(self, found):
+        """Take over what the snapshot holds, once nothing else will change it."""
+        put_back(found, Cells(self.model), self.callbacks)
+        self.model.stop_training = found["stop"]
+        self._began = found["began"]
+        if not self.source.replays:
+            set_random_state(found["random"])
+        elif not self._marks[0]["begun"]:
+            # The batches up to the place are made again, with the same numbers.
+            set_random_state(self._began)
+
+    def _begin(self):
+        """Note where an epoch begins."""
+        self._marks = [source.mark() for source in self._sources()]
+        self._began = random_state()
+
+    def _sources(self):
+        return [s for s in (self.source, self.held_out) if s is not None]
+
+    def _keep(self, state, epoch, step):
+        """Store the run as it is after so many steps of an epoch."""
+        if not self.listens:  # the next step overwrites it
+            state = jax.tree.map(jnp.copy, state)
+        self.keeper.store(
+            state, self.callbacks, epoch=epoch, step=step, marks=self._marks,
+            began=self._began, stop=self.model.stop_training,
+        )  # fmt: skip
+
+    def _keep_epoch(self, epoch, epochs):
+        """Store the run between two epochs, when it is time to or it is the last."""
+        if self.keeper is None:
+            return
+        last = epoch >= epochs or self.model.stop_training
+        if last or self.keeper.due_after_epoch():
+            self._begin()
+            self._keep(Cells(self.model).copy(), epoch, 0)
+
+
+def _is_ready(state):
+    leaves = jax.tree.leaves(state)
+    return not leaves or leaves[0].is_ready()
+
+
+def _waiting(seconds, total):
+    """Say which share of an epoch went into waiting for data, if it was much."""
+    share = seconds / total
+    return f"waited {share:.0%} of the time for data" if share > 0.1 else ""

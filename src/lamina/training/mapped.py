@@ -1,0 +1,58 @@
+"""Sources whose batches are changed as they come."""
+
+from lamina.data import ArraySource
+
+
+class Mapped:
+    """A source that gives the batches of another, each changed by a function.
+
+    Args:
+        source: any source but an `ArraySource`, which can do more.
+        change: a function of a batch that returns one.
+    """
+
+    rows = None
+    arrays = None
+
+    def __init__(self, source, change):
+        self._source, self._change = source, change
+
+    def __getattr__(self, name):
+        return getattr(self._source, name)
+
+    def first(self):
+        """Return the first batch of the coming epoch, which will still yield it."""
+        return self._change(self._source.first())
+
+    def epoch(self, *skip):
+        """Yield the batches of one epoch."""
+        return map(self._change, self._source.epoch(*skip))
+
+    @property
+    def batches(self):
+        """The batches in one epoch, or None."""
+        return self._source.batches
+
+    @batches.setter
+    def batches(self, value):
+        self._source.batches = value
+
+
+def prepared(model, source):
+    """Return the source with what works on text done, where the model has such layers.
+
+    Args:
+        model: the model that will take the batches.
+        source: a source of batches.
+    """
+    if not model._takes_text:
+        return source
+
+    def change(batch):
+        x, y, weight = batch
+        return model._prepared(x), y, weight
+
+    if not isinstance(source, ArraySource):
+        return Mapped(source, change)
+    source.change = change
+    return source

@@ -1,0 +1,113 @@
+"""Getting a model ready for the batches that will come."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lamina.core import structure
+from lamina.core.context import having
+from lamina.core.symbolic import SymbolicTensor, infer
+from lamina.data import unpack
+from lamina.data.arrays import is_text
+from lamina.training import step
+
+
+def prepare(model, batch, training=True):
+    """Build the model, its losses, metrics and optimizer for batches like this one."""
+    x, y, weight = unpack(batch)
+    compiled = model._compiled
+    if not model.has_call:
+        # Its own steps call the models inside of it.
+        model.built = True
+        return
+    y_pred = outputs_for(model, x)
+    if not compiled.compiled:
+        return
+    if step.own_method(model, "compute_loss") is not None:
+        # The user's own loss may hand other parts to the compiled one.
+        arguments = {"x": x, "y": y, "sample_weight": weight}
+        specs = {name: _specs(value) for name, value in arguments.items()}
+        with having(losses=[]):
+            infer(model.compute_loss, y_pred=y_pred, training=True, **specs)
+        compiled.prepare_metrics(model, _specs(y), y_pred)
+    elif _uses_compiled_loss(model):
+        compiled.prepare(model, _specs(y), y_pred)
+    _build_metrics(model, y, y_pred, weight)
+    if training and model.optimizer is not None:
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+
+
+def _uses_compiled_loss(model):
+    return model._compiled.given.get("loss") is not None or any(
+        model._compiled.given.get(key) for key in ("metrics", "weighted_metrics")
+    )
+
+
+def outputs_for(model, x):
+    """Return the outputs for a batch as symbolic tensors; builds the model."""
+    specs = _specs(x)
+    if not model.built:
+        model(_zeros(specs)) if model._compiled.run_eagerly else _build(model, specs)
+    return infer(lambda *a: model(*a, training=False), specs)
+
+
+def _build(model, specs):
+    infer(model, specs)
+
+
+def _zeros(specs):
+    return structure.map_leaves(
+        lambda t: None if t is None else jnp.zeros(t.shape, t.dtype), specs
+    )
+
+
+def _specs(value):
+    """Return symbolic tensors of the shapes of a batch."""
+
+    def spec(a):
+        if a is None:
+            return None
+        if is_text(a):
+            _place(a)
+        return SymbolicTensor(a.shape, jax.dtypes.canonicalize_dtype(a.dtype).name)
+
+    return structure.map_leaves(spec, value)
+
+
+def _build_metrics(model, y, y_pred, weight):
+    """Let metrics make their Variables, from the shapes of one batch."""
+    if not model._compiled.outputs or y is None:
+        return
+
+    def update(y, y_pred, weight):
+        model._compiled.update_metrics(y, y_pred, weight)
+        return jnp.zeros(())
+
+    fresh = [m for m in model._compiled.metrics() if not m.variables]
+    if fresh:
+        infer(update, _specs(y), y_pred, _specs(weight))
+
+
+def on_device(batch):
+    """Place a batch; the one place where data meets the device."""
+    return structure.map_leaves(_place, tuple(batch))
+
+
+def _place(array):
+    if array is None:
+        return None
+    if is_text(array):
+        raise ValueError(
+            f"The model was given text (dtype {array.dtype}, shape {array.shape}) "
+            "where it takes numbers. Turn words into integers first, for instance with "
+            "`lamina.layers.StringLookup` or `TextVectorization`: on the data, or as "
+            "the first layers of a Functional or Sequential model, right after its "
+            "inputs."
+        )
+    return jnp.asarray(array)
+
+
+def order_seed():
+    """Draw the seed of the order of rows from NumPy's generator, which users seed."""
+    return int(np.random.randint(0, 2**31 - 1))

@@ -1,0 +1,204 @@
+"""Snapshots of a run: files that are whole or not there.
+
+A snapshot is a dict of plain values and arrays. Its file holds a line of JSON, the
+arrays' bytes one after the other, and the SHA-256 of all that; nothing in it is
+ever run. It is written aside, flushed to the disk, and renamed, and the one before
+is kept until the next but one.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import threading
+import warnings
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+_MAGIC = b"lamina snapshot 1\n"
+_KEPT = 2
+
+
+def dumps(tree) -> bytes:
+    """Return the bytes of a snapshot.
+
+    Args:
+        tree: dicts, lists, tuples, strings, numbers, None and arrays.
+
+    Raises:
+        TypeError: the tree holds something else.
+    """
+    arrays = []
+    head = json.dumps(_packed(tree, arrays)).encode()
+    parts = [_MAGIC, len(head).to_bytes(8, "little"), head]
+    parts += [np.ascontiguousarray(a).tobytes() for a in arrays]
+    body = b"".join(parts)
+    return body + hashlib.sha256(body).digest()
+
+
+def loads(data: bytes):
+    """Return the tree of a snapshot's bytes.
+
+    Raises:
+        ValueError: the bytes are not those of a whole snapshot.
+    """
+    if not data.startswith(_MAGIC):
+        raise ValueError("it does not begin like a snapshot")
+    body, digest = data[:-32], data[-32:]
+    if hashlib.sha256(body).digest() != digest:
+        raise ValueError("its checksum does not fit; it was cut or changed")
+    start = len(_MAGIC) + 8
+    length = int.from_bytes(body[len(_MAGIC) : start], "little")
+    head = json.loads(body[start : start + length])
+    return _unpacked(head, memoryview(body), start + length)
+
+
+def _packed(tree, arrays):
+    if tree is None or isinstance(tree, (bool, int, float, str)):
+        return tree
+    if isinstance(tree, dict):
+        pairs = [[_packed(k, arrays), _packed(v, arrays)] for k, v in tree.items()]
+        return {"dict": pairs}
+    if isinstance(tree, (list, tuple)):
+        kind = "tuple" if isinstance(tree, tuple) else "list"
+        return {kind: [_packed(v, arrays) for v in tree]}
+    if isinstance(tree, (np.ndarray, np.generic, jax.Array)):
+        array = np.asarray(tree)
+        if array.dtype.kind == "O":
+            raise TypeError("a snapshot holds no Python objects")
+        arrays.append(array)
+        kind = "scalar" if isinstance(tree, np.generic) else "array"
+        # NumPy's own dtypes have a code; those that JAX adds have only a name.
+        dtype = array.dtype.name if array.dtype.kind == "V" else array.dtype.str
+        return {kind: [dtype, list(array.shape)]}
+    raise TypeError(f"a snapshot cannot hold {tree!r} ({type(tree).__name__})")
+
+
+def _unpacked(head, body, at):
+    """Build the tree again; arrays lie in `body` from `at` in the order of the tree."""
+
+    def build(node):
+        nonlocal at
+        if not isinstance(node, dict):
+            return node
+        ((kind, value),) = node.items()
+        if kind == "dict":
+            return {build(k): build(v) for k, v in value}
+        if kind in ("list", "tuple"):
+            items = [build(v) for v in value]
+            return tuple(items) if kind == "tuple" else items
+        dtype, shape = jax.numpy.dtype(value[0]), tuple(value[1])
+        count = int(np.prod(shape, dtype=np.int64))
+        array = np.frombuffer(body, dtype, count, at).reshape(shape).copy()
+        at += array.nbytes
+        return array[()] if kind == "scalar" else array
+
+    return build(head)
+
+
+def holds(value) -> bool:
+    """Tell whether a snapshot can hold a value."""
+    try:
+        _packed(value, [])
+    except (TypeError, RecursionError):
+        return False
+    return True
+
+
+class Folder:
+    """The folder of a run's snapshots: the last two of them.
+
+    Args:
+        path: the folder; made when it is not there.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self._writing: threading.Thread | None = None
+        self._problem: str | None = None
+
+    def files(self) -> list[Path]:
+        """Return the snapshots, the newest first."""
+        return sorted(self.path.glob("*.snapshot"), reverse=True)
+
+    def read(self) -> tuple[Any, Path | None]:
+        """Return `(tree, path)` of the newest whole snapshot, or `(None, None)`.
+
+        A damaged one is passed over with a warning.
+        """
+        for path in self.files():
+            try:
+                return loads(path.read_bytes()), path
+            except (ValueError, OSError) as error:
+                warnings.warn(
+                    f"The snapshot {str(path)!r} is damaged and was passed over: "
+                    f"{error}.",
+                    stacklevel=4,
+                )
+        return None, None
+
+    def write(self, number, tree):
+        """Write a snapshot in the background, after the one that is being written."""
+        self.wait()
+        self._writing = threading.Thread(
+            target=self._write, args=(number, tree), name="lamina-snapshot"
+        )
+        self._writing.start()
+
+    def busy(self) -> bool:
+        """Tell whether a snapshot is being written."""
+        return self._writing is not None and self._writing.is_alive()
+
+    def wait(self):
+        """Wait until nothing is being written; warn of a write that failed."""
+        if self._writing is not None:
+            self._writing.join()
+            self._writing = None
+        if self._problem is not None:
+            problem, self._problem = self._problem, None
+            warnings.warn(problem, stacklevel=4)
+
+    def _write(self, number, tree):
+        path = self.path / f"{number:012d}.snapshot"
+        aside = path.with_suffix(".part")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            data = dumps(tree)
+            with aside.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(path)
+            _flush_folder(self.path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                aside.unlink()
+            self._problem = (
+                f"The snapshot {str(path)!r} could not be written: {error}. The run "
+                "goes on without it."
+            )
+            return
+        for old in self.files()[_KEPT:]:
+            with contextlib.suppress(OSError):
+                old.unlink()
+
+    def clear(self):
+        """Remove all snapshots."""
+        self.wait()
+        for path in [*self.path.glob("*.snapshot"), *self.path.glob("*.part")]:
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
+
+
+def _flush_folder(path):
+    """Make a rename last through a power cut, where the system can."""
+    if hasattr(os, "O_DIRECTORY"):
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
