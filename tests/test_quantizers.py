@@ -101,7 +101,6 @@ def test_policies_are_those_of_keras(source):
         ("int8", "float16", "float16"),
         ("int8", "mixed_float16", "float16"),
         ("int7", "float32", "Invalid quantization mode"),
-        ("int4", "float32", "left out"),
     ],
 )
 def test_bad_policies(mode, source, message):

@@ -56,7 +56,7 @@ def test_unseeded_draws_differ_and_follow_the_global_seed():
 def test_errors_name_the_argument():
     with pytest.raises(ValueError, match="floating point dtype"):
         random.normal((2,), dtype="int32")
-    with pytest.raises(ValueError, match="integer dtype"):
+    with pytest.raises(ValueError, match="integer `dtype`"):
         random.randint((2,), 0, 5, dtype="float32")
     with pytest.raises(ValueError, match="rate=1.5"):
         random.dropout(X, 1.5)

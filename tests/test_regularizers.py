@@ -51,7 +51,7 @@ def test_get(name):
         (lambda: regularizers.L1(-1.0), "l1=-1.0"),
         (lambda: regularizers.L2(float("nan")), "l2=nan"),
         (lambda: regularizers.L1L2(l2="a"), "l2='a'"),
-        (lambda: regularizers.OrthogonalRegularizer(mode="all"), "mode='all'"),
+        (lambda: regularizers.OrthogonalRegularizer(mode="all"), "mode=all"),
         (lambda: regularizers.OrthogonalRegularizer()(jnp.ones(3)), r"shape=\(3,\)"),
         (lambda: regularizers.get("l3"), "'l3'"),
     ],

@@ -163,7 +163,7 @@ def test_bad_seeds():
             lamina.random.SeedGenerator(seed)
         with pytest.raises(ValueError, match="seed="):
             draw_seed(seed)
-    with pytest.raises(ValueError, match="unknown arguments"):
+    with pytest.raises(ValueError, match="Unrecognized keyword arguments"):
         lamina.random.SeedGenerator(1, sed=2)
 
 

@@ -55,7 +55,7 @@ BAD = [
     (lambda: layers.ReLU(max_value=-1.0), "max_value of a ReLU"),
     (lambda: layers.ReLU(negative_slope=None), "negative_slope of a ReLU"),
     (lambda: layers.ReLU(threshold=-2), "threshold of a ReLU"),
-    (lambda: layers.LeakyReLU(None), "negative_slope of a LeakyReLU"),
+    (lambda: layers.LeakyReLU(None), "negative_slope value of a Leaky ReLU"),
     (lambda: layers.PReLU(shared_axes=[5])(X), "3 axes.*axis=5"),
     (lambda: layers.PReLU()(lamina.Input((None, 3))), "`shared_axes`"),
     (lambda: layers.Softmax(axis=7)(X), "3 axes.*axis=7"),

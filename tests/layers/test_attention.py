@@ -247,6 +247,18 @@ def test_simple_attention_drops_weights_in_training():
     assert not np.allclose(layer(x, training=True), layer(x))
 
 
+def test_first_weights_for_a_seed():
+    seeded = [
+        m.layers.MultiHeadAttention(2, 3, kernel_initializer=m.initializers.HeNormal(3))
+        for m in (lamina, keras)
+    ]
+    for layer in seeded:
+        layer.build(Q.shape, V.shape)
+    ours, theirs = (layer.get_weights() for layer in seeded)
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
 def bad(make, match):
     with pytest.raises(ValueError, match=match):
         make()
@@ -264,6 +276,10 @@ def test_bad_input():
     bad(lambda: L.MultiHeadAttention(2, 3, dropout=0.1, **flash), "not supported")
     layer = L.MultiHeadAttention(2, 3, **flash)
     bad(lambda: layer(Q, V, return_attention_scores=True), "not supported")
+    if jax.default_backend() != "gpu":
+        for eager in (layer, L.GroupQueryAttention(3, 4, 2, **flash)):
+            with pytest.raises(RuntimeError, match="with `flash_attention=True`"):
+                eager(Q, V)
     bad(lambda: L.MultiHeadAttention(2, 3)(Q, V, Q), "must be equal")
     bad(lambda: L.GroupQueryAttention(3, 3, 2), "divisible")
     bad(lambda: L.Attention(score_mode="x"), "score_mode='x'")

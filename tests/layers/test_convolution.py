@@ -1,9 +1,12 @@
+import keras
 import numpy as np
 import pytest
 
 import lamina
 from lamina import layers
+from tests.layers.parity import plain, same
 
+RANDOM = np.random.default_rng(4)
 FIRST = {"data_format": "channels_first"}
 
 CONVOLUTIONS = [
@@ -66,15 +69,15 @@ BAD = [
     (lambda: layers.Conv2D(2, 3, strides=0), "`strides`.*strides=0"),
     (lambda: layers.Conv2D(2, 3, padding="causal"), "`padding`.*'valid', 'same'"),
     (lambda: layers.Conv1D(2, 3, padding="casual"), "Did you mean 'causal'"),
-    (lambda: layers.Conv2D(2, 3, strides=2, dilation_rate=2), "not both"),
-    (lambda: layers.Conv2DTranspose(2, 3, strides=2, dilation_rate=2), "not both"),
+    (lambda: layers.Conv2D(2, 3, strides=2, dilation_rate=2), "not compatible"),
+    (lambda: layers.Conv1DTranspose(2, 3, 2, dilation_rate=2), "not compatible"),
     (lambda: layers.Conv2D(3, 3, groups=2), "`groups` to divide `filters`"),
     (lambda: layers.Conv2D(4, 3, groups=0), "`groups`.*groups=0"),
     (lambda: layers.Conv2D(4, 3, groups=4)(IMAGE), "multiple of `groups`.*6 channels"),
     (lambda: layers.Conv2D(4, 6)(IMAGE), "window of 6 cells.*padding='same'"),
     (lambda: layers.Conv2D(4, 3)(IMAGE[0]), "ndim=4, found ndim=3"),
     (lambda: layers.Conv2D(4, 3)(lamina.Input((5, 5, None))), "number of channels"),
-    (lambda: layers.Conv2D(4, 3, data_format="last"), "data_format=last"),
+    (lambda: layers.Conv2D(4, 3, data_format="last"), "data_format=.last"),
     (lambda: layers.Conv2DTranspose(4, 3, strides=2, output_padding=2),
      "strictly less than `strides`"),
     (lambda: layers.DepthwiseConv1D(3, depth_multiplier=0), "`depth_multiplier`"),
@@ -101,3 +104,48 @@ def test_a_subclass_may_change_the_kernel_at_each_call():
     changed.set_weights(plain.get_weights())
     plain.kernel.assign(kernel - kernel.mean())
     np.testing.assert_allclose(changed(x), plain(x), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "shape"),
+    [
+        ("Conv1D", {"strides": 2, "kernel_regularizer": "l2"}, (2, 7, 4)),
+        ("Conv2D", {"groups": 2, **FIRST}, (2, 4, 5, 5)),
+    ],
+)
+def test_lora_is_that_of_keras(name, kwargs, shape, tmp_path):
+    kwargs = {"filters": 4, "kernel_size": 2, "name": "one", **kwargs}
+    x = RANDOM.normal(size=shape).astype("float32")
+    both = [getattr(m.layers, name)(**kwargs) for m in (lamina, keras)]
+    for layer in both:
+        layer.build(shape)
+        layer.enable_lora(2, lora_alpha=3.0)
+    ours, theirs = both
+    assert plain(ours.get_config()) == plain(theirs.get_config())
+    assert [(w.path, w.trainable) for w in ours.weights] == [
+        (w.path, w.trainable) for w in theirs.weights
+    ]
+    values = [RANDOM.normal(size=w.shape) for w in theirs.weights]
+    ours.set_weights(values), theirs.set_weights(values)
+    same(ours, theirs, x)
+    mine, kept = {}, {}
+    ours.save_own_variables(mine), theirs.save_own_variables(kept)
+    assert list(mine) == list(kept)
+    for key, value in kept.items():
+        np.testing.assert_allclose(mine[key], value, atol=1e-5)
+    again = type(ours).from_config(ours.get_config())
+    again.build(shape)
+    again.load_own_variables(mine)
+    np.testing.assert_allclose(again(x), ours(x), atol=1e-5)
+
+
+def test_lora_of_a_convolution_has_no_integers():
+    layer = layers.Conv2D(2, 3, lora_rank=1)
+    with pytest.raises(AttributeError, match="build the layer"):
+        layer.kernel  # noqa: B018
+    layer.build(IMAGE.shape)
+    assert [w.name for w in layer.trainable_weights] == [
+        "bias", "lora_kernel_a", "lora_kernel_b"
+    ]  # fmt: skip
+    with pytest.raises(NotImplementedError, match="Conv2D does not have a `quantize`"):
+        layer.quantize("int8")

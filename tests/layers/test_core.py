@@ -17,8 +17,6 @@ LAYERS = [
     ("Dense", {"units": 3, "activation": "tanh", "bias_regularizer": "l2"}, (2, 5, 4)),
     ("Identity", {}, (2, 3)),
     ("Masking", {"mask_value": 0.5}, (2, 3, 4)),
-    ("Rescaling", {"scale": 0.5, "offset": -1.0}, (2, 3)),
-    ("Rescaling", {"scale": [0.5, 2.0], "offset": [1, 2]}, (2, 3, 2)),
     ("EinsumDense", {"equation": "ab,bc->ac", "output_shape": 3}, (2, 4)),
     ("EinsumDense", {"equation": "abc,cd->abd", "output_shape": (None, 3),
                      "bias_axes": "d", "activation": "relu"}, (2, 5, 4)),
@@ -156,8 +154,8 @@ def test_aliases_and_names():
 X = np.ones((2, 8, 4), "float32")
 BAD = [
     (lambda: layers.Dense(-3), ValueError, "positive integer.*units=-3"),
-    (lambda: layers.Embedding(0, 2), ValueError, "`input_dim` to be a positive"),
-    (lambda: layers.Embedding(3, 3.7), ValueError, "`output_dim` to be a positive"),
+    (lambda: layers.Embedding(0, 2), ValueError, "`input_dim` must be a positive"),
+    (lambda: layers.Embedding(3, 3.7), ValueError, "`output_dim` must be a positive"),
     (lambda: layers.Embedding(3, 2, weights=np.ones((2, 2))), ValueError, "(3, 2)"),
     (lambda: layers.Embedding(3, 2, lora_rank=-2), ValueError, "`lora_rank`"),
     (lambda: layers.EinsumDense("ab->ac", 3), ValueError, "invalid einsum equation"),

@@ -115,7 +115,7 @@ def test_build_with_many_shapes():
         def call(self, a, b):
             return a
 
-    with pytest.raises(ValueError, match=r"\['one', 'two'\].*\['a_shape', 'b_shape'\]"):
+    with pytest.raises(ValueError, match=r"`one`.*\['a_shape', 'b_shape'\]"):
         Wrong()(X, X)
 
 
@@ -152,13 +152,14 @@ def test_weights_made_too_late_are_refused():
             self.dense = Dense(2)
             return self.dense(x)
 
-    with pytest.raises(ValueError, match="'late' .Late. is built already, so 'dense'"):
+    said = "'late' .Late. is built already, so you cannot .*'dense'"
+    with pytest.raises(ValueError, match=said):
         Late()(X)
     layer = Scale()
     layer.build((None, 3))
     with pytest.raises(ValueError, match="is built already"):
         layer.build((None, 3))
-    with pytest.raises(ValueError, match="is built already, so 'extra'"):
+    with pytest.raises(ValueError, match="is built already, so you cannot .*'extra'"):
         layer.add_weight((), name="extra")
     layer.not_a_weight = 3
 

@@ -1,3 +1,4 @@
+import functools
 import json
 
 import jax
@@ -143,6 +144,26 @@ def test_every_duty_of_a_layer(name):
         expected_num_seeds=1,
         supports_masking=True,
     )
+
+
+def test_convolution_over_time_does_every_duty():
+    check_layer(
+        L.ConvLSTM2D,
+        {"filters": 2, "kernel_size": 2, "dropout": 0.2, "recurrent_dropout": 0.2},
+        RANDOM.normal(size=(2, 3, 4, 4, 2)).astype("float32"),
+        expected_output_shape=(2, 3, 3, 2),
+        expected_num_trainable_weights=3,
+        expected_num_non_trainable_weights=0,
+        supports_masking=True,
+    )
+
+
+def test_a_masked_step_of_images_changes_nothing():
+    layer = L.ConvLSTM1D(2, 2, return_sequences=True)
+    x = RANDOM.normal(size=(4, 5, 4, 2)).astype("float32")
+    masked = np.asarray(layer(x, mask=MASK))
+    np.testing.assert_allclose(masked[0, 2:], np.repeat(masked[:1, 2], 3, 0), atol=0)
+    np.testing.assert_allclose(masked[2, 4], layer(x[2:3, ::2])[0, 2], atol=1e-6)
 
 
 @pytest.mark.parametrize("name", STATES)
@@ -478,6 +499,21 @@ def test_bad_input():
     bad(lambda: L.TimeDistributed(L.Dense(3))(X[0]), "at least 3 dimensions")
     steps = L.TimeDistributed(L.Dense(3))
     bad(lambda: steps(X, mask=MASK[:, :2]), "must match")
+
+
+def test_bad_input_of_convolutions_over_time():
+    make = functools.partial(L.ConvLSTM2D, 3, 2)
+    bad(lambda: L.ConvLSTM1D(0, 2), "filters=0")
+    bad(lambda: make(padding="causal"), "'valid', 'same'")
+    bad(lambda: make(strides=2, dilation_rate=2), "not compatible")
+    bad(lambda: make()(X), "expected ndim=5, found ndim=3")
+    bad(lambda: make()(lamina.Input((2, None, 5, 3))), "static input shapes")
+    videos = np.ones((2, 3, 4, 4, 1), "float32")
+    layer = make()
+    layer(videos)
+    bad(lambda: layer(videos[:, :, 1:]), "axis 2 of input shape to have value 4")
+    states = [np.zeros((2, 4, 4, 3), "float32")] * 2
+    bad(lambda: layer(videos, initial_state=states), r"\(batch, 3, 3, 3\)")
 
 
 def test_cell_that_loses_a_state():

@@ -323,5 +323,5 @@ class TestProgbar:
         assert self.last(capsys) == "loss: 0.2500 - acc: 0.7500"
 
     def test_both_lists_are_refused(self):
-        with pytest.raises(ValueError, match="not both"):
+        with pytest.raises(ValueError, match="Only one of"):
             Progbar(4, stateful_metrics=["a"], stateless_metrics=["b"])

@@ -1,0 +1,269 @@
+"""What callbacks hold survives a run that is cut off, and what they change counts."""
+
+import numpy as np
+import pytest
+
+import lamina
+from lamina.callbacks import Callback, CSVLogger, EarlyStopping, ModelCheckpoint
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(size=(12, 3)).astype("float32")
+Y = X[:, :1]
+STEPS = 3  # in an epoch of 4 rows a batch
+EPOCHS = 6
+
+
+class Die(Callback):
+    """Cuts the run off after so many batches in all; not a part of what it does."""
+
+    def __init__(self, at=None):
+        super().__init__()
+        Die.at = at
+        self.seen = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen += 1
+        if self.seen == Die.at:
+            raise RuntimeError("cut off")
+
+
+class Score(Callback):
+    """A value that is best in the third epoch."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["score"] = -abs(epoch - 2.0)
+
+
+def compiled(rate=0.1):
+    lamina.utils.set_random_seed(1)
+    model = lamina.Sequential([lamina.Input((3,)), lamina.layers.Dense(1)])
+    model.compile(lamina.optimizers.SGD(rate), "mse")
+    return model
+
+
+def run(folder, callback, die_at=None, every=2):
+    """Train with snapshots; return the model."""
+    model = compiled()
+    keep = lamina.callbacks.BackupAndRestore(
+        folder / "snapshots", every, delete_checkpoint=False
+    )
+    model.fit(
+        X, Y, 4, epochs=EPOCHS, verbose=0, validation_data=(X[:2], Y[:2]), resume=keep,
+        callbacks=[Score(), callback, Die(die_at)],
+    )  # fmt: skip
+    return model
+
+
+# Before any snapshot; with a line that no snapshot knows of; much later.
+CUTS = (1, 4, 8, 17)
+
+
+def cut_and_resumed(folder, make, die_at, every=2):
+    with pytest.raises(RuntimeError, match="cut off"):
+        run(folder, make(), die_at, every)
+    callback = make()
+    return run(folder, callback, every=every), callback
+
+
+@pytest.mark.parametrize("every", [2, "epoch"])
+@pytest.mark.parametrize("append", [False, True])
+@pytest.mark.parametrize("die_at", CUTS)
+def test_a_csv_file_has_each_epoch_once(tmp_path, die_at, append, every):
+    texts = []
+    for cut in (None, die_at):
+        folder = tmp_path / str(cut)
+        folder.mkdir()
+        file = folder / "log.csv"
+        if append:
+            file.write_text("epoch,loss,score,val_loss\n0,1.0,0.0,1.0\n")
+
+        def make(file=file):
+            return CSVLogger(file, append=append)
+
+        if cut is None:
+            run(folder, make())
+        else:
+            cut_and_resumed(folder, make, cut, every)
+        texts.append(file.read_text())
+    assert texts[0] == texts[1]
+    assert texts[0].count("\n") == EPOCHS + 1 + append
+
+
+def test_a_csv_file_that_was_lost_is_written_again(tmp_path):
+    file = tmp_path / "log.csv"
+    with pytest.raises(RuntimeError, match="cut off"):
+        run(tmp_path, CSVLogger(file), 17)
+    file.unlink()
+    run(tmp_path, CSVLogger(file))
+    assert [line[0] for line in file.read_text().splitlines()] == list("e012345")
+
+
+def test_a_run_that_is_refused_leaves_the_csv_file_alone(tmp_path):
+    file = tmp_path / "log.csv"
+    run(tmp_path, CSVLogger(file))
+    text = file.read_text()
+    model = compiled(rate=0.5)
+    with pytest.raises(ValueError, match="belong to another run"):
+        model.fit(
+            X, Y, 4, verbose=0, resume=tmp_path / "snapshots",
+            callbacks=[Score(), CSVLogger(file), Die()],
+        )  # fmt: skip
+    assert file.read_text() == text
+
+
+@pytest.mark.parametrize("die_at", [8, 11, 15])
+def test_early_stopping_remembers_the_best_weights(tmp_path, die_at):
+    def make():
+        return EarlyStopping("score", mode="max", patience=2, restore_best_weights=True)
+
+    whole = make()
+    expected = run(tmp_path / "whole", whole).get_weights()
+    model, stop = cut_and_resumed(tmp_path / "cut", make, die_at)
+    for now, best in zip(model.get_weights(), expected, strict=True):
+        np.testing.assert_array_equal(now, best)
+    assert (stop.best, stop.best_epoch, stop.stopped_epoch) == (0.0, 2, 4)
+    assert (whole.best, whole.best_epoch, whole.stopped_epoch) == (0.0, 2, 4)
+
+
+@pytest.mark.parametrize("die_at", [8, 11, 17])
+def test_a_checkpoint_remembers_what_is_best(tmp_path, die_at):
+    def make():
+        return ModelCheckpoint(
+            tmp_path / "{epoch}.weights.h5", "score", save_best_only=True,
+            save_weights_only=True, mode="max",
+        )  # fmt: skip
+
+    _, keep = cut_and_resumed(tmp_path, make, die_at)
+    assert keep.best == 0.0
+    names = sorted(path.name for path in tmp_path.glob("*.h5"))
+    assert names == ["1.weights.h5", "2.weights.h5", "3.weights.h5"]
+
+
+@pytest.mark.parametrize("die_at", [4, 11])
+def test_a_checkpoint_goes_on_counting_batches(tmp_path, die_at):
+    def make(folder):
+        return lambda: ModelCheckpoint(
+            folder / "{epoch}-{batch}.weights.h5", save_freq=4, save_weights_only=True
+        )
+
+    run(tmp_path / "whole", make(tmp_path / "whole")())
+    cut_and_resumed(tmp_path / "cut", make(tmp_path / "cut"), die_at)
+    whole, cut = (
+        sorted(path.name for path in (tmp_path / name).glob("*.h5"))
+        for name in ("whole", "cut")
+    )
+    assert cut == whole
+    assert whole == [f"{e}-{b}.weights.h5" for e, b in ((2, 1), (3, 2), (4, 3), (6, 1))]
+
+
+def test_tensorboard_goes_on_counting_batches(tmp_path):
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+    def make():
+        return lamina.callbacks.TensorBoard(tmp_path / "logs", update_freq=1)
+
+    cut_and_resumed(tmp_path, make, 8)
+    _, second = sorted((tmp_path / "logs" / "train").iterdir())
+    steps = [
+        event.step
+        for event in EventFileLoader(str(second)).Load()
+        for value in event.summary.value
+        if value.tag == "batch_loss"
+    ]
+    assert steps == list(range(7, EPOCHS * STEPS + 1))
+
+
+# ---- what a callback changes takes effect at once --------------------------------
+
+
+class Edit(Callback):
+    """Notes the weights after each batch, and changes something once."""
+
+    def __init__(self, hook, change):
+        super().__init__()
+        self.seen, self.epoch_of, self.change = [], [], change
+        self.hook = hook
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen.append(self.model.get_weights()[0])
+        if self.hook == "batch" and len(self.seen) == 2:
+            self.change(self.model)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.hook == "epoch" and epoch == 0:
+            self.change(self.model)
+
+
+@pytest.mark.parametrize(("hook", "at"), [("batch", 2), ("epoch", STEPS)])
+def test_a_learning_rate_counts_from_the_next_batch(hook, at):
+    def change(model):
+        model.optimizer.learning_rate = 0.0
+
+    edit = Edit(hook, change)
+    compiled().fit(X, Y, 4, epochs=2, verbose=0, callbacks=[edit])
+    moved = [
+        bool((before != after).any())
+        for before, after in zip(edit.seen, edit.seen[1:], strict=False)
+    ]
+    assert moved == [i < at for i in range(1, 2 * STEPS)]
+
+
+@pytest.mark.parametrize(("hook", "at"), [("batch", 2), ("epoch", STEPS)])
+def test_weights_count_from_the_next_batch(hook, at):
+    def change(model):
+        # With no rate, what is assigned stays.
+        model.optimizer.learning_rate = 0.0
+        model.layers[0].kernel.assign(np.full((3, 1), 7.0))
+
+    edit = Edit(hook, change)
+    model = compiled()
+    model.fit(X, Y, 4, epochs=2, verbose=0, callbacks=[edit])
+    is_seven = [bool((weights == 7.0).all()) for weights in edit.seen]
+    assert is_seven == [i >= at for i in range(2 * STEPS)]
+    assert (model.get_weights()[0] == 7.0).all()
+
+
+def test_momentum_counts_as_well():
+    class Rest(Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            for variable in self.model.optimizer.variables:
+                if "momentum" in variable.name:
+                    variable.assign(np.zeros(variable.shape))
+
+    weights = []
+    for momentum, callbacks in ((0.9, [Rest()]), (0.0, [])):
+        model = compiled()
+        model.compile(lamina.optimizers.SGD(0.1, momentum), "mse")
+        model.fit(X, Y, 4, epochs=2, verbose=0, shuffle=False, callbacks=callbacks)
+        weights.append(model.get_weights()[0])
+    np.testing.assert_array_equal(*weights)
+
+
+# ---- bad input ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("callback", "kind", "message"),
+    [
+        (EarlyStopping, ValueError, "is no such value"),
+        (lamina.callbacks.ReduceLROnPlateau, ValueError, "is no such value"),
+        (EarlyStopping, UserWarning, "not available"),
+        (ModelCheckpoint, UserWarning, "only with val_acuracy available"),
+    ],
+)
+def test_a_value_that_is_not_there(tmp_path, callback, kind, message):
+    kwargs = {"monitor": "val_acuracy"}
+    if kind is UserWarning:
+        kwargs["mode"] = "max"
+    if callback is ModelCheckpoint:
+        kwargs |= {"filepath": tmp_path / "a.keras", "save_best_only": True}
+    with pytest.raises(kind, match=f"{message}.*vailable.*: .*loss") as caught:
+        compiled().fit(X, Y, verbose=0, callbacks=[callback(**kwargs)])
+    (note,) = caught.value.__notes__
+    assert note == f"Raised by the callback `{callback.__name__}` in `on_epoch_end`(0)."
+
+
+def test_the_nearest_value_is_named():
+    stop = EarlyStopping("val_lss")
+    with pytest.raises(ValueError, match="no such value. Did you mean 'val_loss'"):
+        stop.on_epoch_end(0, {"loss": 1.0, "val_loss": 1.0})

@@ -1,0 +1,340 @@
+"""`fit(resume=)`: a run that is cut off goes on as if nothing had happened."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+import warnings
+
+import numpy as np
+import pytest
+
+import lamina
+from lamina import layers
+from lamina.training import snapshot
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(size=(52, 6)).astype("float32")
+Y = X[:, :1] * 2
+STEPS = 7  # in an epoch of 8 rows a batch
+
+
+class Stop(lamina.callbacks.Callback):
+    """Dies after so many batches in all."""
+
+    def __init__(self, at):
+        super().__init__()
+        Stop.at = at
+        self.seen = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen += 1
+        if self.seen == Stop.at:
+            raise RuntimeError("cut off")
+
+
+class Indexed(lamina.utils.PyDataset):
+    def __len__(self):
+        return STEPS
+
+    def __getitem__(self, index):
+        x = np.random.normal(size=(8, 6)).astype("float32")
+        return x, x[:, :1]
+
+
+class Repeated:
+    """Other batches in every pass."""
+
+    def __iter__(self):
+        for _ in range(STEPS):
+            x = np.random.normal(size=(8, 6)).astype("float32")
+            yield x, x[:, :1]
+
+
+def endless():
+    while True:
+        yield from Repeated()
+
+
+SOURCES = {
+    "arrays": lambda: {"x": X, "y": Y, "batch_size": 8},
+    "parts of arrays": lambda: {"x": X, "y": Y, "batch_size": 4, "steps_per_epoch": 7},
+    "indexed": lambda: {"x": Indexed()},
+    "repeated": lambda: {"x": Repeated()},
+    "endless": lambda: {"x": endless(), "steps_per_epoch": STEPS},
+}
+
+
+def made():
+    lamina.utils.set_random_seed(3)
+    model = lamina.Sequential(
+        [
+            layers.Input((6,)),
+            layers.Dense(5, "relu"),
+            layers.Dropout(0.3),
+            layers.BatchNormalization(),
+            layers.Dense(1),
+        ]
+    )
+    model.compile("adam", "mse", metrics=["mae"])
+    return model
+
+
+def run(folder, source, die_at=None, epochs=3, every=2, **more):
+    """Train; return all that must be the same."""
+    model = made()
+    keep = lamina.callbacks.BackupAndRestore(folder, every, delete_checkpoint=False)
+    slow = lamina.callbacks.ReduceLROnPlateau("loss", patience=1, min_delta=1.0)
+    history = model.fit(
+        **SOURCES[source](), epochs=epochs, verbose=0, validation_data=(X[:9], Y[:9]),
+        callbacks=[slow, Stop(die_at)], resume=keep, **more,
+    )  # fmt: skip
+    values = [*model.get_weights(), *(np.asarray(v) for v in model.optimizer.variables)]
+    return history.history, [v.tolist() for v in values], np.random.random()
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """The runs that were left alone, by source."""
+    found = {}
+
+    def of(source):
+        if source not in found:
+            found[source] = run(tmp_path_factory.mktemp("whole"), source)
+        return found[source]
+
+    return of
+
+
+# In the first epoch before any snapshot, between two, at an epoch's end, later.
+@pytest.mark.parametrize(
+    ("source", "die_at"),
+    [("arrays", n) for n in (1, 3, 7, 8, 12)]
+    + [(s, n) for s in SOURCES if s != "arrays" for n in (3, 12)],
+)
+def test_goes_on_bit_for_bit(tmp_path, uninterrupted, source, die_at):
+    with pytest.raises(RuntimeError, match="cut off"):
+        run(tmp_path, source, die_at)
+    history, values, number = run(tmp_path, source)
+    expected = uninterrupted(source)
+    assert history == expected[0]
+    assert values == expected[1]
+    # NumPy's generator is where it would have been, unless batches come from it in
+    # the background, where it may be ahead.
+    assert number == expected[2] or source in ("repeated", "endless")
+
+
+def test_cut_off_twice(tmp_path, uninterrupted):
+    for die_at in (4, 11):
+        with pytest.raises(RuntimeError, match="cut off"):
+            run(tmp_path, "arrays", die_at)
+    assert run(tmp_path, "arrays")[:2] == uninterrupted("arrays")[:2]
+
+
+def test_complete_run_is_only_read(tmp_path, uninterrupted):
+    first = run(tmp_path, "arrays")
+    before = {p.name for p in tmp_path.iterdir()}
+    assert run(tmp_path, "arrays", die_at=1)[:2] == first[:2]  # no batch is run
+    assert {p.name for p in tmp_path.iterdir()} == before
+
+
+def test_more_epochs_go_on(tmp_path, uninterrupted):
+    run(tmp_path, "arrays", epochs=2)
+    assert run(tmp_path, "arrays", epochs=3)[:2] == uninterrupted("arrays")[:2]
+
+
+def test_two_snapshots_are_kept(tmp_path):
+    run(tmp_path, "arrays")
+    files = sorted(p.name for p in tmp_path.iterdir())
+    assert len(files) == 2
+    assert all(name.endswith(".snapshot") for name in files)
+
+
+DAMAGE = {
+    "cut": lambda data: data[: len(data) // 2],
+    "empty": lambda data: b"",
+    "a flipped bit": lambda data: data[:-100] + bytes([data[-100] ^ 1]) + data[-99:],
+    "a head of something else": lambda data: b"PK" + data[2:],
+    "a longer tail": lambda data: data + b"\0",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_snapshot_is_passed_over(tmp_path, uninterrupted, damage):
+    with pytest.raises(RuntimeError, match="cut off"):
+        run(tmp_path, "arrays", 12)
+    newest = max(tmp_path.glob("*.snapshot"))
+    newest.write_bytes(DAMAGE[damage](newest.read_bytes()))
+    with pytest.warns(UserWarning, match=f"{newest.name}.*damaged and was passed over"):
+        again = run(tmp_path, "arrays")
+    assert again[:2] == uninterrupted("arrays")[:2]
+
+
+def test_all_snapshots_damaged(tmp_path, uninterrupted):
+    with pytest.raises(RuntimeError, match="cut off"):
+        run(tmp_path, "arrays", 12)
+    for path in tmp_path.iterdir():
+        path.write_bytes(b"lamina snapshot 1\n")
+    with pytest.warns(UserWarning, match="damaged"):
+        again = run(tmp_path, "arrays")
+    assert again[:2] == uninterrupted("arrays")[:2]
+
+
+def test_other_run_is_refused(tmp_path):
+    run(tmp_path, "arrays", epochs=1)
+    with pytest.raises(ValueError, match="another run:\n  batch_size was 8 and is 4"):
+        run(tmp_path, "parts of arrays")
+    model = lamina.Sequential([layers.Input((6,)), layers.Dense(2), layers.Dense(1)])
+    model.compile("adam", "mse", metrics=["mae"])
+    with pytest.raises(
+        ValueError, match=r"weights.trainable\[0\] was 'kernel .*\(6, 5"
+    ):
+        model.fit(X, Y, 8, verbose=0, resume=tmp_path)
+    weights = model.get_weights()
+    model.compile("sgd", "mae")
+    with pytest.raises(ValueError, match="loss was 'mse' and is 'mae'"):
+        model.fit(X, Y, 8, verbose=0, resume=tmp_path)
+    for before, after in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_disk_that_cannot_be_written(tmp_path):
+    place = tmp_path / "file"
+    place.write_text("not a folder")
+    with pytest.warns(UserWarning, match="could not be written.*run goes on"):
+        history, *_ = run(place, "arrays", epochs=1)
+    assert len(history["loss"]) == 1
+
+
+def test_callback_with_its_own_state(tmp_path):
+    class Counts(lamina.callbacks.Callback):
+        def __init__(self):
+            super().__init__()
+            self.thing = object()  # not in a snapshot
+            self.best = {"loss": [np.inf, np.float32(2)], "at": (1, None)}
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.best["loss"].append(logs["loss"])
+
+    def train(epochs):
+        callback = Counts()
+        made().fit(
+            X, Y, 8, epochs=epochs, verbose=0, callbacks=[callback], resume=tmp_path
+        )
+        return callback.best
+
+    first = train(2)
+    again = train(2)
+    assert len(first["loss"]) == 4
+    assert again == first
+    assert again["at"] == (1, None)
+    assert isinstance(again["loss"][1], np.float32)
+
+
+def test_callback_form_removes_its_snapshots(tmp_path):
+    folder = tmp_path / "backup"
+    keep = lamina.callbacks.BackupAndRestore(folder, save_freq=1)
+    with pytest.raises(RuntimeError, match="cut off"):
+        made().fit(X, Y, 8, verbose=0, callbacks=[keep, Stop(3)])
+    assert list(folder.glob("*.snapshot"))
+    Stop.at = None
+    made().fit(X, Y, 8, verbose=0, callbacks=[keep, Stop(None)])
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("save_freq", ["batch", 0, -1, 0.5, True])
+def test_bad_frequency(save_freq):
+    with pytest.raises(ValueError, match="Invalid value.*save_freq"):
+        lamina.callbacks.BackupAndRestore("folder", save_freq)
+
+
+TREES = [
+    None,
+    {"a": [1, 2.5, float("inf"), True, "text", None], "b": ((), [], {})},
+    {1: "a number is a key", (2, 3): "so is a tuple"},
+    {"big": 2**100, "tiny": 5e-324, "array": np.arange(6).reshape(2, 3)},
+    [np.float32(0.1), np.zeros((0, 3)), np.array(True), np.array("text")],
+]
+
+
+@pytest.mark.parametrize("tree", TREES, ids=str)
+def test_snapshot_round_trip(tree):
+    again = snapshot.loads(snapshot.dumps(tree))
+    assert repr(again) == repr(tree)
+
+
+def test_snapshot_of_half_floats():
+    import jax.numpy as jnp
+
+    (again,) = snapshot.loads(snapshot.dumps([jnp.ones(3, "bfloat16")]))
+    assert again.dtype == jnp.bfloat16
+    assert again.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("thing", [object(), {1, 2}, np.array([object()]), len])
+def test_snapshot_holds_no_objects(thing):
+    assert not snapshot.holds(thing)
+    with pytest.raises(TypeError, match="cannot hold|no Python objects"):
+        snapshot.dumps(thing)
+
+
+SCRIPT = """
+    import sys
+    import numpy as np
+    import lamina
+    from lamina import layers
+
+    lamina.utils.set_random_seed(1)
+    x = np.random.default_rng(0).normal(size=(640, 8)).astype("float32")
+    y = x[:, :1] ** 2
+    model = lamina.Sequential([
+        layers.Input((8,)), layers.Dense(16, "relu"), layers.Dropout(0.2),
+        layers.Dense(1),
+    ])
+    model.compile("adam", "mse")
+    keep = lamina.callbacks.BackupAndRestore(sys.argv[1], 5, delete_checkpoint=False)
+
+    class Tell(lamina.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            print("epoch", epoch, flush=True)
+
+    history = model.fit(
+        x, y, 8, epochs=6, verbose=0, callbacks=[Tell()], resume=keep
+    ).history
+    print(history, [w.tobytes().hex() for w in model.get_weights()])
+"""
+
+
+def start(folder):
+    command = [sys.executable, "-c", textwrap.dedent(SCRIPT), str(folder)]
+    source = str(pathlib.Path(lamina.__file__).parents[1])
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": source},
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_killed_process(tmp_path):
+    whole = start(tmp_path / "whole")
+    expected = whole.communicate()[0].splitlines()[-1]
+    for line in ("epoch 0", "epoch 3"):
+        process = start(tmp_path / "killed")
+        while process.stdout.readline().strip() < line:
+            pass
+        time.sleep(0.01)
+        process.kill()
+        process.communicate()
+    process = start(tmp_path / "killed")
+    output = process.communicate()[0].splitlines()
+    assert output[-1] == expected
+    assert "epoch 0" not in output
+
+
+def test_no_warning_of_a_healthy_run(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run(tmp_path, "arrays", epochs=1)

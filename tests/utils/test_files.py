@@ -1,0 +1,245 @@
+"""`get_file`: from a local server, and archives that mean harm."""
+
+import hashlib
+import http.server
+import io
+import pathlib
+import stat
+import tarfile
+import threading
+import zipfile
+
+import pytest
+
+from lamina.utils import get_file
+
+TEXT = b"Der Worte sind genug gewechselt."
+SHA256, MD5 = hashlib.sha256(TEXT).hexdigest(), hashlib.md5(TEXT).hexdigest()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    asked = []
+
+    def do_GET(self):
+        self.asked.append(self.path)
+        if self.path == "/away":
+            self.send_response(302)
+            self.send_header("Location", "/evil/..%2f..%2fname.txt")
+        elif self.path == "/none.txt":
+            self.send_response(404)
+        else:
+            self.send_response(200)
+            if self.path == "/named":
+                self.send_header("Content-Disposition", 'attachment; filename="../x"')
+            short = 10 if self.path == "/short.txt" else 0
+            self.send_header("Content-Length", str(len(TEXT) + short))
+        self.end_headers()
+        if self.path not in ("/away", "/none.txt"):
+            self.wfile.write(TEXT)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="module")
+def server():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
+    Handler.asked.clear()
+    return tmp_path / "home"
+
+
+def files_in(folder):
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*"))
+
+
+def test_fetched_once(server, home, capsys):
+    for file_hash in (None, SHA256, MD5.upper()):
+        path = get_file(origin=f"{server}/a.txt?x=/y", file_hash=file_hash)
+        assert path == str(home / "datasets" / "a.txt")
+        assert pathlib.Path(path).read_bytes() == TEXT
+    assert get_file("a.txt", f"{server}/a.txt", md5_hash=MD5) == path
+    assert len(Handler.asked) == 1
+    assert capsys.readouterr().out == f"Downloading data from {server}/a.txt?x=/y\n"
+    get_file(origin=f"{server}/a.txt", force_download=True)
+    assert len(Handler.asked) == 2
+
+
+def test_a_damaged_file_is_fetched_again(server, home, capsys):
+    path = pathlib.Path(get_file(origin=f"{server}/a.txt", cache_subdir="texts"))
+    assert path.parent == home / "texts"
+    path.write_bytes(b"damaged")
+    get_file(origin=f"{server}/a.txt", cache_subdir="texts", file_hash=SHA256)
+    assert path.read_bytes() == TEXT
+    assert "fetched again" in capsys.readouterr().out
+
+
+def test_a_failure_leaves_what_was_there(server, home):
+    path = pathlib.Path(get_file("a.txt", f"{server}/a.txt"))
+    for url, error, message in (
+        ("/a.txt", ValueError, "Incomplete or corrupted file detected"),
+        ("/none.txt", OSError, "URL fetch failure .*404"),
+        ("/short.txt", OSError, "ended after 32 of 42 bytes|IncompleteRead"),
+    ):
+        with pytest.raises(error, match=message):
+            get_file("a.txt", server + url, force_download=True, file_hash="0" * 64)
+    assert path.read_bytes() == TEXT
+    assert files_in(home) == ["datasets", "datasets/a.txt"]
+
+
+def test_no_name_comes_from_the_answer(server, home):
+    assert pathlib.Path(get_file(origin=f"{server}/away")).name == "away"
+    assert pathlib.Path(get_file(origin=f"{server}/named")).name == "named"
+    assert files_in(home) == ["datasets", "datasets/away", "datasets/named"]
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({}, '"origin"'),
+        ({"origin": "http://h/"}, "specify the `fname`"),
+        ({"origin": "http://h/.."}, "a name, not a path"),
+        ({"fname": "../a", "origin": "http://h/a"}, "a name, not a path"),
+        ({"fname": "a\\b", "origin": "http://h/a"}, "a name, not a path"),
+        ({"fname": "C:a", "origin": "http://h/a"}, "a name, not a path"),
+        ({"origin": "http://h/a", "file_hash": "12"}, "64 hexadecimal digits"),
+        (
+            {"origin": "http://h/a", "file_hash": MD5, "hash_algorithm": "sha256"},
+            "must agree",
+        ),
+    ],
+)
+def test_bad_arguments(arguments, message, home):
+    with pytest.raises(ValueError, match=message):
+        get_file(**arguments)
+    assert not home.exists()
+
+
+# ---- archives ----------------------------------------------------------------
+
+
+def entry(name, kind=tarfile.REGTYPE, link="", data=b"text"):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, link
+    info.size = len(data) if kind == tarfile.REGTYPE else 0
+    return info, io.BytesIO(data)
+
+
+def tar(path, *entries, mode="w:gz"):
+    with tarfile.open(path, mode) as archive:
+        for info, data in entries:
+            archive.addfile(info, data)
+    return path.as_uri()
+
+
+def test_tar_and_zip_are_unpacked(tmp_path, home):
+    good = [
+        entry("d", tarfile.DIRTYPE),
+        entry("d/a.txt"),
+        entry("d/b.txt", tarfile.SYMTYPE, "a.txt"),
+        entry("c.txt", tarfile.LNKTYPE, "d/a.txt"),
+    ]
+    origin = tar(tmp_path / "some.tar.gz", *good)
+    folder = pathlib.Path(get_file("some.tar.gz", origin, untar=True))
+    assert folder == home / "datasets" / "some_extracted"
+    assert files_in(folder) == ["c.txt", "d", "d/a.txt", "d/b.txt"]
+    assert (folder / "d" / "b.txt").read_text() == "text"
+    assert (folder.stat().st_mode & 0o777, (folder / "c.txt").is_file()) == (
+        0o755,
+        True,
+    )
+    # The names that Keras gives.
+    named = pathlib.Path(get_file("other", origin, extract=True))
+    with pytest.raises(FileExistsError, match="Give another `fname`"):
+        get_file(origin=origin, extract=True)
+    (home / "datasets" / "some.tar.gz").unlink()
+    unnamed = pathlib.Path(get_file(origin=origin, extract=True))
+    assert (named.name, unnamed.name) == ("other", "some.tar.gz")
+    assert files_in(home / "datasets")[:2] == ["other", "other/c.txt"]
+    assert (home / "datasets" / "some.tar.gz_archive").is_file()
+
+    with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
+        archive.writestr("d/a.txt", "zipped")
+    origin = (tmp_path / "z.zip").as_uri()
+    folder = pathlib.Path(get_file("z.zip", origin, extract=True))
+    (folder / "d" / "a.txt").unlink()
+    assert not (folder / "d" / "a.txt").exists()
+    get_file("z.zip", origin, extract=True, force_download=True)
+    assert (folder / "d" / "a.txt").read_text() == "zipped"
+
+
+@pytest.mark.parametrize(
+    "entries, reason",
+    [
+        ([entry("../out.txt")], r"`\.\.`"),
+        ([entry("d/../../out.txt")], r"`\.\.`"),
+        ([entry("d/../in.txt")], r"`\.\.`"),
+        ([entry("/tmp/out.txt")], "absolute"),
+        ([entry("C:/out.txt")], "drive"),
+        ([entry("..\\out.txt")], "backslash"),
+        ([entry("l", tarfile.SYMTYPE, "../out")], "leads out"),
+        ([entry("l", tarfile.SYMTYPE, "/etc")], "absolute"),
+        ([entry("d/l", tarfile.SYMTYPE, "../../out")], "leads out"),
+        ([entry("l", tarfile.SYMTYPE, "."), entry("l/a")], "behind a link"),
+        (
+            [entry("a", tarfile.SYMTYPE, "d"), entry("b", tarfile.SYMTYPE, "a/..")],
+            r"`\.\.`",
+        ),
+        (
+            [entry("a", tarfile.SYMTYPE, "d"), entry("b", tarfile.SYMTYPE, "a/c")],
+            "link to a link",
+        ),
+        ([entry("l", tarfile.LNKTYPE, "/etc/passwd")], "absolute"),
+        ([entry("l", tarfile.LNKTYPE, "../out")], "leads out"),
+        (
+            [entry("s", tarfile.SYMTYPE, "x"), entry("l", tarfile.LNKTYPE, "s")],
+            "no file of the archive",
+        ),
+        ([entry("p", tarfile.FIFOTYPE)], "device or a pipe"),
+        ([entry("n", tarfile.CHRTYPE)], "device or a pipe"),
+        ([entry("n", tarfile.BLKTYPE)], "device or a pipe"),
+    ],
+)
+def test_hostile_tar(entries, reason, tmp_path, home):
+    origin = tar(tmp_path / "evil.tar", entry("first.txt"), *entries, mode="w")
+    with pytest.raises(ValueError, match=f"refused: .*({reason})"):
+        get_file("evil.tar", origin, extract=True)
+    assert files_in(home) == ["datasets", "datasets/evil.tar"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["evil.tar", "home"]
+
+
+def link(name):
+    info = zipfile.ZipInfo(name)
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return info
+
+
+@pytest.mark.parametrize("name", ["../a", "/a", "C:\\a", "d\\..\\a", link("l")])
+def test_hostile_zip(name, tmp_path, home):
+    path = tmp_path / "evil.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("first.txt", "text")
+        archive.writestr(name, "/etc/passwd")
+    with pytest.raises(ValueError, match="is refused"):
+        get_file("evil.zip", path.as_uri(), extract=True)
+    assert files_in(home) == ["datasets", "datasets/evil.zip"]
+
+
+def test_bombs_and_what_is_no_archive(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "b.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("zeros", bytes(1 << 20))
+    monkeypatch.setattr("lamina.utils.files._LARGE", 1 << 19)
+    with pytest.raises(ValueError, match="more than 200 times"):
+        get_file("b.zip", (tmp_path / "b.zip").as_uri(), extract=True)
+    (tmp_path / "a.txt").write_bytes(TEXT)
+    with pytest.warns(UserWarning, match="Could not extract archive"):
+        get_file("a.txt", (tmp_path / "a.txt").as_uri(), extract=True)
+    with pytest.raises(NotImplementedError, match="rar"):
+        get_file(origin="http://h/a", extract=True, archive_format="rar")
