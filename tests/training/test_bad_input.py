@@ -198,3 +198,54 @@ def test_weights_are_untouched_by_a_refused_fit():
         model.fit(X, np.ones((32, 2)), verbose=0)
     for a, b in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+ROWS, SUMS = np.ones((8, 3), "float32"), np.ones((8, 1), "float32")
+CHANGES = [
+    (({"b": ROWS}, SUMS), r"batch 1 of the epoch: x\['a'\] is not there"),
+    ((ROWS, SUMS), r"batch 1 of the epoch: x\['a'\] is not there"),
+    (({"a": ROWS},), "y is not there, and was float32 with 2 axes"),
+    (({"a": ROWS.astype("int32")}, SUMS), r"x\['a'\] is int32 with 2 axes"),
+    (({"a": ROWS[..., None]}, SUMS), r"x\['a'\] is float32 with 3 axes"),
+    (({"a": ROWS}, SUMS, SUMS), "sample_weight is float32.*was not there"),
+]
+
+
+@pytest.mark.parametrize(("second", "said"), CHANGES)
+def test_batches_that_change(second, said):
+    inputs = lamina.Input((3,), name="a")
+    model = lamina.Model({"a": inputs}, lamina.layers.Dense(1)(inputs))
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match=said):
+        model.fit(iter([({"a": ROWS}, SUMS), second]), verbose=0)
+
+    class Indexed(lamina.utils.PyDataset):
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            return [({"a": ROWS}, SUMS), second][index]
+
+    with pytest.raises(ValueError, match=said):
+        model.fit(Indexed(), shuffle=False, verbose=0)
+
+
+def test_batches_may_change_their_sizes():
+    model = lamina.Sequential([lamina.layers.GlobalAveragePooling1D()])
+    model.compile(loss="mse")
+    batches = [(np.ones((n, n + 1, 2)), np.zeros((n, 2))) for n in (2, 3)]
+    model.evaluate(iter(batches), verbose=0)
+
+
+def test_class_without_a_weight():
+    model = lamina.Sequential([lamina.Input((3,)), lamina.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    with pytest.warns(UserWarning, match=r"no weight for the classes \[2\]"):
+        model.fit(ROWS, np.arange(8) % 3, class_weight={0: 1.0, 1: 2.0}, verbose=0)
+
+
+def test_resume_from_something_else():
+    model = lamina.Sequential([lamina.Input((3,)), lamina.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    with pytest.raises(TypeError, match="`resume` expected a folder.*resume=3"):
+        model.fit(ROWS, SUMS, resume=3, verbose=0)

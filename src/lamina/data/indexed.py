@@ -1,5 +1,6 @@
 """Sources over data sets that are indexed by batch."""
 
+import jax
 import numpy as np
 
 from lamina.core import structure
@@ -21,6 +22,61 @@ def is_indexed(x) -> bool:
         and hasattr(x, "on_epoch_end")
         and (hasattr(x, "__len__") or hasattr(type(x), "num_batches"))
     )
+
+
+class Form:
+    """The form of a source's batches, which is that of the first one.
+
+    Rows and the sizes of other axes may change; names, dtypes and the number of axes
+    may not.
+    """
+
+    def __init__(self):
+        self._first = None
+
+    def check(self, batch, step):
+        """Return a batch, or raise: it is of another form than the first one.
+
+        Raises:
+            ValueError: its structure, a dtype or a number of axes changed.
+        """
+        form = {
+            name: None if leaf is None else (_kind(leaf.dtype), leaf.ndim)
+            for name, leaf in _named(batch)
+        }
+        if self._first is None:
+            self._first = form
+        if form == self._first:
+            return batch
+        for name in dict.fromkeys((*self._first, *form)):
+            before, now = (_said(f, name) for f in (self._first, form))
+            if before != now:
+                raise ValueError(
+                    f"The data changed at batch {step} of the epoch: {name} is {now}, "
+                    f"and was {before} in the first batch. All batches must have the "
+                    "same names, dtypes and numbers of axes."
+                )
+        return batch
+
+
+def _kind(dtype):
+    """Return the dtype as the device will have it."""
+    return (
+        jax.dtypes.canonicalize_dtype(dtype).name if dtype.kind in "iuf" else dtype.kind
+    )
+
+
+def _named(batch):
+    for part, value in zip(("x", "y", "sample_weight"), batch, strict=True):
+        for path, leaf in structure.flatten_with_names(value):
+            yield part + "".join(f"[{key!r}]" for key in path), leaf
+
+
+def _said(form, name):
+    if form.get(name) is None:
+        return "not there"
+    dtype, ndim = form[name]
+    return f"{dtype} with {ndim} axes"
 
 
 def as_batch(batch, step):
@@ -70,6 +126,7 @@ class IndexedSource:
         self._crew = None
         self._running = None
         self._peeked = None
+        self._form = Form()
         self.batch_size = None
         self.batches = self._count()
 
@@ -144,7 +201,7 @@ class IndexedSource:
         try:
             made = self._made(self._items(skip), self.batches - skip)
             for step, batch in enumerate(made, skip):
-                yield as_batch(batch, step)
+                yield self._form.check(as_batch(batch, step), step)
             finished = True
         finally:
             if not finished and self._crew is not None:

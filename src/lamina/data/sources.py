@@ -6,7 +6,14 @@ import numpy as np
 from lamina.core import structure
 from lamina.core.sparse import refuse_sparse
 from lamina.data.arrays import as_arrays, count_rows
-from lamina.data.indexed import EMPTY, IndexedSource, as_batch, is_indexed, rows_of
+from lamina.data.indexed import (
+    EMPTY,
+    Form,
+    IndexedSource,
+    as_batch,
+    is_indexed,
+    rows_of,
+)
 from lamina.data.worker import refuse_training
 
 
@@ -174,6 +181,7 @@ class IterableSource:
         self._is_iterator = hasattr(iterable, "__next__")
         self._running = None
         self._peeked = None
+        self._form = Form()
         self._taken = 0  # batches that `_running` has given
         self.batches = steps
         if steps is None and hasattr(iterable, "__len__"):
@@ -198,6 +206,7 @@ class IterableSource:
             if self._running is None:
                 self._running = self._begin()
             batch = as_batch(next(self._running), count)
+            self._form.check(batch, count)
         self._taken += 1
         return batch
 

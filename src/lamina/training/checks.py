@@ -1,5 +1,7 @@
 """Looks at data before the first step, where a mistake can still be explained."""
 
+import warnings
+
 import numpy as np
 
 from lamina.core import structure
@@ -210,6 +212,13 @@ def _row_weights(y, weights):
         y = y[..., 0]
     labels = np.round(y).astype("int64")
     result = np.ones(labels.shape, "float32")
+    missing = sorted({*np.unique(labels).tolist()} - {int(k) for k in weights})
+    if missing:
+        warnings.warn(
+            f"`class_weight` has no weight for the classes {missing[:10]}, which are "
+            f"in `y`; their rows count once. It has: {sorted(map(int, weights))}",
+            stacklevel=2,
+        )
     for label, weight in weights.items():
         result[labels == int(label)] = weight
     return result

@@ -1,5 +1,6 @@
 """`fit`: the loop that trains."""
 
+import os
 import time
 import warnings
 from typing import Any
@@ -87,6 +88,11 @@ def _keeper(resume, callbacks):
     if resume is not None:
         if isinstance(resume, BackupAndRestore):
             return resume
+        if not isinstance(resume, (str, os.PathLike)):
+            raise TypeError(
+                "`resume` expected a folder or a `BackupAndRestore`. Received: "
+                f"resume={resume!r}"
+            )
         return BackupAndRestore(
             resume, save_freq=None, seconds=_APART, delete_checkpoint=False
         )

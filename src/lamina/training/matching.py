@@ -142,7 +142,7 @@ def _descend(value, struct, path, names, what, found, places):
         return
     if not isinstance(value, (list, tuple)):
         raise ValueError(
-            f"`{what}` is one {type(value).__name__}, but the model has {len(struct)} "
+            f"`{what}` is one {_kind(value)}, but the model has {len(struct)} "
             f"outputs{where}: {names}. Give a list of {len(struct)}, or a dict by name."
         )
     if len(value) != len(struct):
@@ -169,7 +169,11 @@ def refuse_unknown(value, known, what, where):
 def _brief(value):
     if isinstance(value, (list, tuple)):
         return f"a {type(value).__name__} of {len(value)}"
-    return f"one {type(value).__name__}"
+    return f"one {_kind(value)}"
+
+
+def _kind(value):
+    return "array" if hasattr(value, "shape") else type(value).__name__
 
 
 def match_weights(value, struct, names) -> list:
