@@ -193,7 +193,7 @@ BAD = {
     "Pipeline": ({}, {"layers": [3]}),
     "RMSNormalization": ({}, {"epsilon": [-1.0], "axis": ["last"]}),
     "RNN": ({"cell": layers.GRUCell(2)}, {"cell": [3]}),
-    "RandAugment": ({}, {**PIXELS, "num_ops": [0], "factor": [2.0]}),
+    "RandAugment": ({}, {**PIXELS, "num_ops": [-1, 1.5], "factor": [2.0]}),
     "RandomBrightness": ({"factor": 0.5}, {**PIXELS, "factor": [2.0, "much"]}),
     "RandomColorDegeneration": ({"factor": 0.5}, {**PIXELS, "factor": [2.0]}),
     "RandomColorJitter": ({}, {**PIXELS, "hue_factor": [2.0]}),

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 
 from lamina import random
-from lamina.core.checks import number, positive_int
+from lamina.core.checks import int_tuple, number, positive_int
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
 from lamina.core.random import draw_seed
 from lamina.core.variable import pure
@@ -297,7 +297,7 @@ class RandAugment(_Augmenting):
     ):  # fmt: skip
         super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
         self._keep_range(value_range)
-        self.num_ops = positive_int("RandAugment", "num_ops", num_ops)
+        (self.num_ops,) = int_tuple("RandAugment", "num_ops", num_ops, 1, zero=True)
         self.interpolation = interpolation
         self._make(
             (
