@@ -182,3 +182,27 @@ def test_class_weight_and_split_as_keras():
     assert histories[0].keys() == histories[1].keys()
     for key, values in histories[1].items():
         np.testing.assert_allclose(histories[0][key], values, rtol=1e-4, err_msg=key)
+
+
+def test_loss_scaling_as_keras():
+    """Half floats under a scale that overflows at first, shrinks, and grows again."""
+    x = np.random.default_rng(0).normal(size=(64, 6)).astype("float32")
+    begin, ends = None, []
+    for package in (keras, lamina):
+        package.utils.set_random_seed(1)
+        stack = [package.layers.Dense(n, "tanh", dtype="mixed_float16") for n in (8, 1)]
+        model = package.Sequential([package.Input((6,)), *stack])
+        optimizer = package.optimizers.LossScaleOptimizer(
+            package.optimizers.Adam(0.01), 2.0**30, dynamic_growth_steps=5
+        )
+        model.compile(optimizer, "mse")
+        begin = begin or model.get_weights()
+        model.set_weights(begin)
+        fit = {"batch_size": 8, "epochs": 3, "shuffle": False, "verbose": 0}
+        losses = model.fit(x, 3 * x[:, :1], **fit).history["loss"]
+        ends.append((model.get_weights(), losses, float(optimizer.dynamic_scale)))
+    theirs, ours = ends
+    assert ours[2] == theirs[2] == 2.0**14
+    np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-5)
+    for a, b in zip(ours[0], theirs[0], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
