@@ -249,3 +249,10 @@ def test_resume_from_something_else():
     model.compile("sgd", "mse")
     with pytest.raises(TypeError, match="`resume` expected a folder.*resume=3"):
         model.fit(ROWS, SUMS, resume=3, verbose=0)
+
+
+@pytest.mark.parametrize("count", [0, -1, 2.5, "many", True])
+def test_steps_per_execution(count):
+    model = lamina.Sequential([lamina.layers.Dense(1)])
+    with pytest.raises(ValueError, match="`steps_per_execution` to be a positive int"):
+        model.compile("sgd", "mse", steps_per_execution=count)

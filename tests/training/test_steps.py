@@ -44,7 +44,7 @@ def result(model, *args, **more):
 
 
 # 52 rows are 6 batches of 8 and one of 4, which no call of several can take.
-@pytest.mark.parametrize("count", [2, 3, 6, 7, 50])
+@pytest.mark.parametrize("count", [2, 3, 7, 50, "auto"])
 def test_steps_per_execution(count):
     expected = result(made(), X, Y, 8)
     assert result(made(steps_per_execution=count), X, Y, 8) == expected

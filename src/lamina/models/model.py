@@ -350,7 +350,8 @@ class Model(Layer):
                 them as a list or a dict.
             weighted_metrics: likewise, weighted by sample and class weights.
             run_eagerly: whether steps run uncompiled, for debugging.
-            steps_per_execution: how many steps run in one call.
+            steps_per_execution: how many steps run in one call; with "auto", 16 for
+                small models unless a callback listens to single batches.
             jit_compile: kept for compatibility: steps are always compiled.
             auto_scale_loss: whether half precision scales the loss.
 

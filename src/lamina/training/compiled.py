@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from lamina import metrics as metrics_module
 from lamina import optimizers as optimizers_module
 from lamina.core import structure
+from lamina.core.checks import positive_int
 from lamina.core.config import serialize_keras_object
 from lamina.losses.loss import check_shapes
 from lamina.metrics import Mean, Metric
@@ -79,6 +80,8 @@ class Compiled:
         }
         self.run_eagerly = bool(run_eagerly)
         self.jit_compile = jit_compile
+        if steps_per_execution != "auto":
+            positive_int("compile", "steps_per_execution", steps_per_execution)
         self.steps_per_execution = steps_per_execution
         self.loss_tracker = Mean(name="loss")
         self.compiled = True

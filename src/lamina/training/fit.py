@@ -29,6 +29,8 @@ from lamina.training.step import Cells
 
 # Seconds between two snapshots of `fit(resume=...)`.
 _APART = 30
+# `steps_per_execution="auto"`: so many steps in one call for so small a State.
+_AUTO, _SMALL = 16, 100_000
 
 
 def fit(
@@ -187,11 +189,11 @@ class Run:
         cells = Cells(model)
         # A step may overwrite its State in place unless somebody holds on to it.
         state = cells.read() if listens else cells.copy()
-        run = self._compiled(cells, donate=not listens)
+        size = self._steps_per_call(state)
+        run = self._compiled(cells, size, donate=not listens)
         guard = self._guard(cells, state)
         logs = Logs(model, cells, state)
         count = skip
-        size = model._compiled.steps_per_execution
         begin = time.perf_counter()
         try:
             with self._batches(skip, lambda: _is_ready(state)) as batches:
@@ -234,10 +236,19 @@ class Run:
         hides = getattr(self.model.optimizer, "clipvalue", None) is not None
         return Guard(self.model, cells, state, each=self.listens or hides)
 
-    def _compiled(self, cells, donate):
+    def _steps_per_call(self, state):
+        """Return how many steps run in one call at most."""
+        size = self.model._compiled.steps_per_execution
+        if size != "auto":
+            return size
+        # Several where starting a step costs as much as running it, and nobody is
+        # to hear of single steps. Not by the clock: a run must be repeatable.
+        count = sum(a.size for a in jax.tree.leaves(state))
+        return _AUTO if count < _SMALL and not self.listens else 1
+
+    def _compiled(self, cells, size, donate):
         """Return what runs a group of batches."""
         model = self.model
-        size = model._compiled.steps_per_execution
         one = compiled_step(model, "train", cells, donate=donate)
         many = compiled_step(model, "train", cells, donate=donate, count=size)
 
