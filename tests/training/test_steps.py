@@ -50,7 +50,7 @@ def test_steps_per_execution(count):
     assert result(made(steps_per_execution=count), X, Y, 8) == expected
 
 
-def test_callbacks_hear_of_the_last_step():
+def test_callbacks_hear_of_whole_groups():
     heard = []
     watch = lamina.callbacks.LambdaCallback(
         on_train_batch_begin=lambda batch, logs: heard.append(("begin", batch)),
@@ -58,7 +58,7 @@ def test_callbacks_hear_of_the_last_step():
     )
     made(steps_per_execution=3).fit(X, Y, 8, verbose=0, callbacks=[watch])
     assert heard == [
-        ("begin", 0), ("end", 2), ("begin", 3), ("end", 5), ("begin", 6), ("end", 6)
+        ("begin", 0), ("end", 2), ("begin", 3), ("end", 5), ("begin", 6), ("end", 8)
     ]  # fmt: skip
 
 

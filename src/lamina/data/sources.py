@@ -1,5 +1,7 @@
 """Sources of batches: arrays in memory, and anything that yields batches."""
 
+import contextlib
+
 import jax
 import numpy as np
 
@@ -185,7 +187,8 @@ class IterableSource:
         self._taken = 0  # batches that `_running` has given
         self.batches = steps
         if steps is None and hasattr(iterable, "__len__"):
-            self.batches = len(iterable)
+            with contextlib.suppress(TypeError):  # TensorFlow's and PyTorch's unknown
+                self.batches = len(iterable)
         if steps is None and getattr(iterable, "num_batches", None) is not None:
             self.batches = iterable.num_batches
         self.batch_size = None

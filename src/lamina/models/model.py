@@ -562,7 +562,7 @@ class Model(Layer):
         return self._made_function("test", force)
 
     def make_predict_function(self, force=False):
-        """Return the compiled step that `predict` runs: `(state, batch) -> outputs`.
+        """Return what `predict` runs, compiled: `(state, batch) -> outputs`.
 
         The state is two tuples or more, of which the first two count, and the batch is
         `(x,)`; otherwise as in `make_train_function`.
@@ -587,7 +587,8 @@ class Model(Layer):
         def function(state, batch):
             groups = [tuple(group) for group in state]
             groups += [()] * (4 - len(groups))
-            return run(step.State(*groups), batch)
+            result = run(step.State(*groups), batch)
+            return result[0] if kind == "predict" else result
 
         return function
 
@@ -660,6 +661,24 @@ class Model(Layer):
     @stop_training.setter
     def stop_training(self, value):
         self._compiled.stop_training = bool(value)
+
+    @property
+    def stop_evaluating(self) -> bool:
+        """Whether `evaluate` ends after this batch; callbacks set it."""
+        return self._compiled.stop_evaluating
+
+    @stop_evaluating.setter
+    def stop_evaluating(self, value):
+        self._compiled.stop_evaluating = bool(value)
+
+    @property
+    def stop_predicting(self) -> bool:
+        """Whether `predict` ends after this batch; callbacks set it."""
+        return self._compiled.stop_predicting
+
+    @stop_predicting.setter
+    def stop_predicting(self, value):
+        self._compiled.stop_predicting = bool(value)
 
     @property
     def history(self):

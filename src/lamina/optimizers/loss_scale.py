@@ -95,7 +95,7 @@ class LossScaleOptimizer(Optimizer):
     def check_finite(self, grads):
         """Return whether all entries of all gradients are finite."""
         finite = [jnp.all(jnp.isfinite(jnp.asarray(g))) for g in grads if g is not None]
-        return jnp.all(jnp.stack(finite))
+        return jnp.all(jnp.asarray(finite, "bool"))
 
     @property
     def learning_rate(self):

@@ -236,8 +236,8 @@ class Optimizer:
             before.assign(value)
         else:
             raise TypeError(
-                "This optimizer was created with a `LearningRateSchedule` or a function "
-                "as its `learning_rate`, which a number cannot replace. Make "
+                "This optimizer was created with a `LearningRateSchedule` or another "
+                "function as its `learning_rate`, which a number cannot replace. Make "
                 f"`{self.name}` with a float if you want to set the learning rate."
             )
 

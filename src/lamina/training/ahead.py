@@ -11,7 +11,7 @@ _PATIENCE = 0.005  # seconds between two looks at who waits for whom
 
 
 def in_groups(batches, size):
-    """Yield lists of `size` batches of one shape; fewer where shape or data end.
+    """Yield lists of `size` batches; fewer where the data end.
 
     >>> from lamina.training.ahead import in_groups
     >>> list(in_groups(range(5), 2))
@@ -21,13 +21,17 @@ def in_groups(batches, size):
         for batch in batches:
             yield [batch]
         return
-    for _, alike in itertools.groupby(batches, _shapes):
-        while group := list(itertools.islice(alike, size)):
-            yield group
+    batches = iter(batches)
+    while group := list(itertools.islice(batches, size)):
+        yield group
 
 
-def _shapes(batch):
-    return [getattr(a, "shape", None) for a in structure.flatten(batch)]
+def alike(group) -> bool:
+    """Tell whether all batches of a group have the same shapes."""
+    shapes = [
+        [getattr(a, "shape", None) for a in structure.flatten(batch)] for batch in group
+    ]
+    return all(shape == shapes[0] for shape in shapes)
 
 
 class Now:

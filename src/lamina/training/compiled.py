@@ -39,7 +39,7 @@ class Compiled:
         self.run_eagerly = False
         self.jit_compile = "auto"
         self.steps_per_execution = 1
-        self.stop_training = False
+        self.stop_training = self.stop_evaluating = self.stop_predicting = False
         self.history = None
         self.names: list | None = None
         self.terms: list[Term] = []

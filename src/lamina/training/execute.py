@@ -77,7 +77,10 @@ def _made_pure(own, kind):
             result = own(pack(*batch))
             new = iter(frame.current())
         if kind == "predict":
-            return result
+            start = len(groups.trainable)
+            frozen = frame.current()[start : start + len(groups.non_trainable)]
+            old = state.non_trainable
+            return result, {i: a for i, a in enumerate(frozen) if a is not old[i]}
         if not isinstance(result, dict):
             raise TypeError(
                 f"`{type(model).__name__}.{_OWN[kind]}(self, data)` expected to return "
@@ -95,7 +98,7 @@ def _explicit(own, kind):
     def run(model, cells, state, batch):
         data = pack(*batch)
         if kind == "predict":
-            return own((state.trainable, state.non_trainable), data)[0]
+            return own((state.trainable, state.non_trainable), data)[0], {}
         if kind == "test":
             given = (state.trainable, state.non_trainable, state.metrics)
             logs, (trainable, frozen, metrics) = own(given, data)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from lamina.core import settings
 from lamina.data import ArraySource, open_source, split, unpack
 from lamina.training import checks
-from lamina.training.ahead import Ahead, Now, in_groups
+from lamina.training.ahead import Ahead, Now, alike, in_groups
 from lamina.training.callbacks.backup_and_restore import (
     BackupAndRestore,
     described,
@@ -154,7 +154,7 @@ class Run:
                     logs = self._epoch(epoch, step, found, validation_freq)
                     epoch, step, found = epoch + 1, 0, None
                     self._keep_epoch(epoch, epochs)
-                if getattr(self.model.optimizer, "use_ema", False) and epochs > 0:
+                if _averages(self.model.optimizer) and epochs > 0:
                     self.model.optimizer.finalize_variable_values(
                         self.model.trainable_weights
                     )
@@ -211,7 +211,8 @@ class Run:
                             cells.write(state)
                     if guard is not None:
                         guard.check(state)
-                    callbacks.on_train_batch_end(count - 1, logs)
+                    # A group is told of as a whole one, also where the data end.
+                    callbacks.on_train_batch_end(count - len(group) + size - 1, logs)
                     if listens:
                         state = logs.state = cells.read()
                     if self.keeper is not None and self.keeper.due():
@@ -253,7 +254,7 @@ class Run:
         many = compiled_step(model, "train", cells, donate=donate, count=size)
 
         def run(state, group):
-            if size > 1 and len(group) == size:
+            if size > 1 and len(group) == size and alike(group):
                 return advance(many, state, tuple(group))
             logs = None
             for batch in group:
@@ -341,6 +342,12 @@ class Run:
         if last or self.keeper.due_after_epoch():
             self._begin()
             self._keep(Cells(self.model).copy(), epoch, 0)
+
+
+def _averages(optimizer):
+    """Tell whether an optimizer, or the one inside it, averages weights."""
+    inner = getattr(optimizer, "inner_optimizer", None)
+    return getattr(optimizer, "use_ema", False) or (inner and _averages(inner))
 
 
 def _is_ready(state):

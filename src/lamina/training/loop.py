@@ -9,6 +9,7 @@ import numpy as np
 from lamina.core import settings, structure
 from lamina.data import ArraySource, as_arrays, open_source, unpack
 from lamina.training import checks, step
+from lamina.training.ahead import in_groups
 from lamina.training.callbacks import CallbackList
 from lamina.training.execute import Logs, advance, compiled_step
 from lamina.training.mapped import prepared
@@ -60,7 +61,6 @@ def evaluate(
     prepare(model, source.first(), training=False)
     checks.check_targets(model, source)
     callbacks = callbacks_for(model, callbacks, verbose, source)
-    model.stop_training = False
     try:
         logs = run_test(model, source, callbacks)
     finally:
@@ -72,22 +72,41 @@ def run_test(model, source, callbacks):
     """Evaluate on the batches of a source; return the logs."""
     prepare(model, source.first(), training=False)
     model.reset_metrics()
+    callbacks.on_test_begin()
     cells = Cells(model)
     run = compiled_step(model, "test", cells)
     state = cells.read()
     logs = Logs(model, cells, state)
-    callbacks.on_test_begin()
+    listens = callbacks.listens_to_batches("test")
+    model._compiled.stop_evaluating = False
+    count, size = 0, _steps_per_call(model)
     try:
-        for index, batch in enumerate(source.epoch()):
-            callbacks.on_test_batch_begin(index)
-            state, logs.given = advance(run, state, on_device(batch))
+        for group in in_groups(map(on_device, source.epoch()), size):
+            if listens:
+                callbacks.on_test_batch_begin(count)
+                state = cells.read()
+            for batch in group:
+                state, logs.given = advance(run, state, batch)
             logs.state = state
-            callbacks.on_test_batch_end(index, logs)
+            count += size
+            if listens:
+                cells.write(state)
+            callbacks.on_test_batch_end(count - 1, logs)
+            if listens:
+                state = logs.state = cells.read()
+            if model._compiled.stop_evaluating:
+                break
     finally:
         cells.write(state)
     found = logs()
     callbacks.on_test_end(found)
     return found
+
+
+def _steps_per_call(model):
+    """Return how many batches callbacks hear of at once."""
+    size = model._compiled.steps_per_execution
+    return 1 if size == "auto" else size
 
 
 def _in_order(model, logs):
@@ -108,20 +127,28 @@ def predict(model, x, batch_size, verbose, steps, callbacks):
     first = source.first()
     if not model.built:
         outputs_for(model, first[0])
-    cells = Cells(model, optimizer=False)
-    run = compiled_step(model, "predict", cells)
-    state = cells.read()
     callbacks = callbacks_for(model, callbacks, verbose, source)
-    model.stop_training = False
+    listens = callbacks.listens_to_batches("predict")
+    model._compiled.stop_predicting = False
     parts = []
+    count, size = 0, _steps_per_call(model)
     try:
         callbacks.on_predict_begin()
-        for index, (x, _, _) in enumerate(source.epoch()):
-            callbacks.on_predict_batch_begin(index)
-            outputs = _predict_batch(run, state, x, source)
-            parts.append(outputs)
-            callbacks.on_predict_batch_end(index, {"outputs": outputs})
-            if model.stop_training:
+        cells = Cells(model, optimizer=False)
+        run = compiled_step(model, "predict", cells)
+        state = cells.read()
+        for group in in_groups(source.epoch(), size):
+            callbacks.on_predict_batch_begin(count)
+            if listens:
+                state = cells.read()
+            made = []
+            for x, _, _ in group:
+                outputs, state = _predict_batch(run, cells, state, x, source)
+                made.append(outputs)
+            parts += made
+            count += size
+            callbacks.on_predict_batch_end(count - 1, {"outputs": _together(made)})
+            if model._compiled.stop_predicting:
                 break
         callbacks.on_predict_end()
     finally:
@@ -129,12 +156,25 @@ def predict(model, x, batch_size, verbose, steps, callbacks):
     return _joined(parts)
 
 
-def _predict_batch(run, state, x, source):
+def _together(made):
+    return made[0] if len(made) == 1 else _joined(made)
+
+
+def _predict_batch(run, cells, state, x, source):
+    """Return the outputs and the State after a batch; seeds may have moved on."""
     count, size = step.rows(x), source.batch_size
-    if not isinstance(source, ArraySource) or source.rows < size or count == size:
-        return run(state, on_device((x, None, None)))
-    outputs = run(state, on_device((_padded(x, size), None, None)))
-    return structure.map_leaves(lambda a: a[:count], outputs)
+    whole = not isinstance(source, ArraySource) or source.rows < size or count == size
+    x = x if whole else _padded(x, size)
+    outputs, changed = run(state, on_device((x, None, None)))
+    if changed:
+        frozen = list(state.non_trainable)
+        for i, value in changed.items():
+            frozen[i] = value
+        state = state._replace(non_trainable=tuple(frozen))
+        cells.write(state)
+    if not whole:
+        outputs = structure.map_leaves(lambda a: a[:count], outputs)
+    return outputs, state
 
 
 def _padded(x, size):
@@ -203,7 +243,8 @@ def predict_on_batch(model, x):
     if not model.built:
         outputs_for(model, batch[0])
     cells = Cells(model, optimizer=False)
-    outputs = compiled_step(model, "predict", cells)(cells.read(), on_device(batch))
+    run = compiled_step(model, "predict", cells)
+    outputs, _ = run(cells.read(), on_device(batch))
     return structure.map_leaves(np.array, outputs)
 
 
@@ -243,4 +284,4 @@ def one_predict_step(model, state, data):
     trainable, frozen = map(tuple, state[:2])
     cells = Cells(model, optimizer=False)
     given = State(trainable, frozen, (), ())
-    return step.predict(model, cells, given, unpack(data)), state
+    return step.predict(model, cells, given, unpack(data))[0], state

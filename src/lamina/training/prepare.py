@@ -27,8 +27,12 @@ def prepare(model, batch, training=True):
         # The user's own loss may hand other parts to the compiled one.
         arguments = {"x": x, "y": y, "sample_weight": weight}
         specs = {name: _specs(value) for name, value in arguments.items()}
+
+        def loss(x, y, sample_weight, y_pred):
+            return step.loss_of(model, x, y, y_pred, sample_weight, training=True)
+
         with having(losses=[]):
-            infer(model.compute_loss, y_pred=y_pred, training=True, **specs)
+            infer(loss, y_pred=y_pred, **specs)
         compiled.prepare_metrics(model, _specs(y), y_pred)
     elif _uses_compiled_loss(model):
         compiled.prepare(model, _specs(y), y_pred)

@@ -86,9 +86,7 @@ def slopes(model, cells, state, batch):
         values = (*trainable, *state.non_trainable, *state.metrics)
         with binding(bound, values) as frame, having(losses=[]):
             y_pred = model(x, training=True)
-            loss = model.compute_loss(
-                x=x, y=y, y_pred=y_pred, sample_weight=weight, training=True
-            )
+            loss = loss_of(model, x, y, y_pred, weight, training=True)
             _track(model, loss, rows(x))
             new = frame.current()
         return _scaled(model, state, loss), (y_pred, new[a:b], new[b:])
@@ -96,6 +94,20 @@ def slopes(model, cells, state, batch):
     slope = jax.value_and_grad(forward, has_aux=True)
     (loss, made), gradients = slope(state.trainable)
     return loss, gradients, made
+
+
+def loss_of(model, x, y, y_pred, weight, training):
+    """Return the loss of a batch, from `compute_loss` in its form of today or older."""
+    given = {"x": x, "y": y, "y_pred": y_pred, "sample_weight": weight}
+    own = own_method(model, "compute_loss")
+    if own is None or _takes(own, "training"):
+        given["training"] = training
+    return model.compute_loss(**given)
+
+
+def _takes(function, name):
+    parameters = inspect.signature(function).parameters.values()
+    return any(p.name == name or p.kind is p.VAR_KEYWORD for p in parameters)
 
 
 def train(model, cells, state, batch) -> State:
@@ -133,7 +145,7 @@ def _track(model, loss, count):
 
 
 def test(model, cells, state, batch) -> State:
-    """Return the State after one step of evaluation: only metrics change."""
+    """Return the State after one step of evaluation."""
     x, y, weight = unpack(batch)
     groups = cells.groups
     bound = (*groups.trainable, *groups.non_trainable, *groups.metrics)
@@ -141,22 +153,29 @@ def test(model, cells, state, batch) -> State:
     a = len(groups.trainable) + len(groups.non_trainable)
     with binding(bound, values) as frame, having(losses=[]):
         y_pred = model(x, training=False)
-        loss = model.compute_loss(
-            x=x, y=y, y_pred=y_pred, sample_weight=weight, training=False
-        )
+        loss = loss_of(model, x, y, y_pred, weight, training=False)
         _track(model, loss, rows(x))
         model.compute_metrics(x, y, y_pred, sample_weight=weight)
-        metrics = frame.current()[a:]
-    return state._replace(metrics=metrics)
+        new = frame.current()
+    frozen, metrics = new[len(groups.trainable) : a], new[a:]
+    return state._replace(non_trainable=frozen, metrics=metrics)
 
 
 def predict(model, cells, state, batch):
-    """Return the outputs for one batch."""
+    """Return the outputs for one batch, and what changed of `state.non_trainable`.
+
+    Returns:
+        `(outputs, changed)`; `changed` is a dict by position.
+    """
     x, _, _ = unpack(batch)
     groups = cells.groups
     bound = (*groups.trainable, *groups.non_trainable)
-    with binding(bound, (*state.trainable, *state.non_trainable)), having(losses=[]):
-        return model(x, training=False)
+    given = (*state.trainable, *state.non_trainable)
+    with binding(bound, given) as frame, having(losses=[]):
+        outputs = model(x, training=False)
+        new = frame.current()[len(groups.trainable) :]
+    old = state.non_trainable
+    return outputs, {i: a for i, a in enumerate(new) if a is not old[i]}
 
 
 def results(model, cells, metrics) -> dict:
@@ -176,7 +195,10 @@ def assigns(method) -> bool:
 
     The other form, Keras' own, takes the state as well and returns it.
     """
-    return method is not None and len(inspect.signature(method).parameters) == 1
+    if method is None:
+        return False
+    kinds = [p.kind for p in inspect.signature(method).parameters.values()]
+    return len(kinds) == 1 and kinds[0] is not inspect.Parameter.VAR_POSITIONAL
 
 
 def built_in(method):

@@ -338,7 +338,7 @@ class TestTerminateOnNaN:
 
     def test_it_raises(self):
         callbacks = CallbackList([TerminateOnNaN(raise_error=True)], model=FakeModel())
-        with pytest.raises(RuntimeError, match="encountered at batch 4: the loss is nan"):
+        with pytest.raises(RuntimeError, match="at batch 4: the loss is nan"):
             callbacks.on_train_batch_end(4, {"loss": float("nan")})
 
 

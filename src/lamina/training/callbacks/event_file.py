@@ -40,24 +40,22 @@ class EventFile:
 
     def write(self, step, *summaries):
         """Add summaries of one step."""
-        from tensorboard.compat.proto.event_pb2 import Event
-
-        if self._path is None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._path = self._folder / (
-                f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}."
-                f"{os.getpid()}.{next(_numbers)}.v2"
-            )
-            self._add([Event(wall_time=time.time(), file_version="brain.Event:2")])
-        now = time.time()
-        self._add([Event(wall_time=now, step=step, summary=s) for s in summaries])
-
-    def _add(self, events):
+        from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore
         from tensorboard.summary.writer.record_writer import RecordWriter
 
+        now = time.time()
+        events = [Event(wall_time=now, step=step, summary=s) for s in summaries]
+        if self._path is None:
+            self._path = self._folder / (
+                f"events.out.tfevents.{int(now)}.{socket.gethostname()}."
+                f"{os.getpid()}.{next(_numbers)}.v2"
+            )
+            self._folder.mkdir(parents=True, exist_ok=True)
+            events.insert(0, Event(wall_time=now, file_version="brain.Event:2"))
         with self._path.open("ab") as file:
+            records = RecordWriter(file)
             for event in events:
-                RecordWriter(file).write(event.SerializeToString())
+                records.write(event.SerializeToString())
 
 
 def scalars(values, prefix="", suffix=""):
@@ -118,15 +116,14 @@ def image(tag, values):
 
 
 def _summary(tag, texts, plugin, content):
-    from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+    from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore
     from tensorboard.util.tensor_util import make_tensor_proto
 
-    data = SummaryMetadata.PluginData(plugin_name=plugin, content=content)
-    tensor = make_tensor_proto(np.array(texts, object))
     summary = Summary()
-    summary.value.add(
-        tag=tag, tensor=tensor, metadata=SummaryMetadata(plugin_data=data)
-    )
+    tensor = make_tensor_proto(np.array(texts, object))
+    value = summary.value.add(tag=tag, tensor=tensor)
+    value.metadata.plugin_data.plugin_name = plugin
+    value.metadata.plugin_data.content = content
     return summary
 
 

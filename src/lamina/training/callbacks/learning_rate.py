@@ -200,6 +200,7 @@ def _rated(model):
 
 
 def learning_rates(model):
+    """Return the learning rates of a model's optimizers, by the names they log."""
     return {
         f"learning_rate_{name}".rstrip("_ "): _learning_rate(optimizer)
         for optimizer, name in _rated(model)

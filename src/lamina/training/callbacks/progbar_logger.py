@@ -52,7 +52,7 @@ class ProgbarLogger(Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         """Show the step, if it is time to."""
-        self.progress.update(batch + 1, logs)
+        self.progress.update(self._count(batch), logs)
 
     def on_epoch_end(self, epoch, logs=None):
         """Draw the last line of the epoch."""
@@ -72,7 +72,7 @@ class ProgbarLogger(Callback):
     def on_test_batch_end(self, batch, logs=None):
         """Show the step, if it is time to."""
         if not self._training:
-            self.progress.update(batch + 1, logs)
+            self.progress.update(self._count(batch), logs)
 
     def on_test_end(self, logs=None):
         """Draw the last line of the evaluation."""
@@ -86,11 +86,16 @@ class ProgbarLogger(Callback):
 
     def on_predict_batch_end(self, batch, logs=None):
         """Show the step, if it is time to; outputs are no numbers to show."""
-        self.progress.update(batch + 1)
+        self.progress.update(self._count(batch))
 
     def on_predict_end(self, logs=None):
         """Draw the last line of the prediction."""
         self.progress.end()
+
+    def _count(self, batch):
+        """Return how many batches are done; the last of several may not be there."""
+        steps = (self.params or {}).get("steps")
+        return batch + 1 if steps is None else min(batch + 1, steps)
 
     def _start(self, epochs=None):
         steps = (self.params or {}).get("steps")

@@ -1,6 +1,7 @@
 """`TensorBoard`."""
 
 import contextlib
+import json
 import os
 import re
 import time
@@ -11,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from lamina.core.config import serialize_keras_object
 from lamina.training.callbacks import event_file
 from lamina.training.callbacks.callback import Callback
 from lamina.training.callbacks.event_file import EventFile
@@ -71,7 +73,7 @@ class TensorBoard(Callback):
         self.write_graph = write_graph
         self.write_images = write_images
         self.write_steps_per_second = write_steps_per_second
-        self.update_freq = _batches(update_freq)
+        self.update_freq: Any = _batches(update_freq)
         self.profile_batch = profile_batch
         self.embeddings_freq = _whole("embeddings_freq", embeddings_freq)
         self.embeddings_metadata = embeddings_metadata
@@ -193,12 +195,13 @@ class TensorBoard(Callback):
         self._runs[run].write(step, *summaries)
 
     def _write_graph(self):
-        if not hasattr(self._model, "to_json"):
-            return
-        if type(self._model).__name__ not in ("Sequential", "Functional"):
+        kind = type(self._model).__name__
+        if kind not in ("Sequential", "Functional"):
             return
         try:
-            text = self._model.to_json()
+            # Without what `compile` was given, which need not be serializable.
+            config = serialize_keras_object(self._model.get_config())
+            text = json.dumps({"class_name": kind, "config": config})
         except Exception as error:  # a layer of the user's may have no config
             warnings.warn(
                 f"`TensorBoard` could not write the graph of the model: {error}",
@@ -226,7 +229,7 @@ class TensorBoard(Callback):
 
     def _write_projector(self):
         from google.protobuf import text_format
-        from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
+        from tensorboard.plugins.projector import ProjectorConfig  # pyright: ignore
 
         names = list(self._embeddings())
         labels = self.embeddings_metadata or {}
@@ -304,10 +307,10 @@ def _batches(value):
 
 def _profiled(value):
     """Return the first and the last batch to profile; zeros for none."""
-    pair = value
-    if isinstance(value, str):  # Keras' old way to write a pair
-        parts = value.split(",")
-        pair = [int(p) if p.strip().isdecimal() else None for p in parts]
+    pair: Any = value
+    if isinstance(value, str) and re.fullmatch(r"\d+(,\d+)?", value):
+        # Keras' old way to write it.
+        pair = [int(part) for part in value.split(",")]
         pair = pair * 2 if len(pair) == 1 else pair
     elif _is_whole(value):
         pair = (value, value)

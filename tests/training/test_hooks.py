@@ -1,0 +1,148 @@
+"""What callbacks and a model's own methods change takes effect."""
+
+import numpy as np
+import pytest
+
+import lamina
+from lamina import layers
+
+X, Y = np.ones((12, 2), "float32"), np.ones((12, 1), "float32")
+
+
+def made(optimizer="sgd", cls=lamina.Sequential, stack=None):
+    lamina.utils.set_random_seed(1)
+    model = cls([layers.Input((2,)), *(stack or [layers.Dense(1)])])
+    model.compile(optimizer, "mse")
+    return model
+
+
+def setting(hook, value):
+    """Return a callback that sets the kernel in a hook."""
+
+    def act(*_):
+        callback.model.layers[0].kernel.assign([[value], [value]])
+
+    callback = lamina.callbacks.LambdaCallback(**{hook: act})
+    return callback
+
+
+def kernel(model):
+    return np.asarray(model.layers[0].kernel).ravel().tolist()
+
+
+@pytest.mark.parametrize("hook", ["on_test_begin", "on_test_batch_begin"])
+def test_weights_set_before_a_test(hook):
+    model = made()
+    model.layers[0].bias.assign([0.0])
+    found = model.evaluate(X, Y, 6, verbose=0, callbacks=[setting(hook, 1.0)])
+    assert found == 1.0  # (1 + 1 - 1)^2
+    assert kernel(model) == [1, 1]
+
+
+@pytest.mark.parametrize("hook", ["on_test_batch_end", "on_test_end"])
+def test_weights_set_after_a_test(hook):
+    model = made()
+    model.evaluate(X, Y, 6, verbose=0, callbacks=[setting(hook, 3.0)])
+    assert kernel(model) == [3, 3]
+
+
+@pytest.mark.parametrize("hook", ["on_predict_begin", "on_predict_batch_begin"])
+def test_weights_set_before_a_prediction(hook):
+    model = made()
+    outputs = model.predict(X, 6, verbose=0, callbacks=[setting(hook, 2.0)])
+    assert outputs.ravel().tolist() == [4.0] * 12
+    assert kernel(model) == [2, 2]
+
+
+def test_average_inside_a_loss_scale():
+    inner = lamina.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5)
+    model = made(lamina.optimizers.LossScaleOptimizer(inner))
+    model.fit(X, Y, 6, epochs=2, verbose=0)
+    plain = made(lamina.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5))
+    plain.fit(X, Y, 6, epochs=2, verbose=0)
+    np.testing.assert_allclose(kernel(model), kernel(plain), rtol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["evaluate", "predict"])
+def test_stopping(method):
+    def endless():
+        while True:
+            yield (X, Y) if method == "evaluate" else (X,)
+
+    seen = []
+
+    def stop(batch, logs):
+        seen.append(batch)
+        setattr(model, f"stop_{'evaluating' if method == 'evaluate' else 'predicting'}",
+                batch == 2)  # fmt: skip
+
+    name = "test" if method == "evaluate" else "predict"
+    callback = lamina.callbacks.LambdaCallback(**{f"on_{name}_batch_end": stop})
+    model = made()
+    getattr(model, method)(endless(), verbose=0, callbacks=[callback])
+    assert seen == [0, 1, 2]
+
+
+def test_an_evaluation_does_not_let_a_stopped_training_go_on():
+    model = made()
+
+    def stop(epoch, logs):
+        model.stop_training = True
+        model.evaluate(X, Y, verbose=0)
+
+    history = model.fit(
+        X, Y, epochs=5, verbose=0,
+        callbacks=[lamina.callbacks.LambdaCallback(on_epoch_end=stop)],
+    )  # fmt: skip
+    assert history.epoch == [0]
+
+
+class Noisy(layers.Layer):
+    """Draws in `predict` too."""
+
+    def __init__(self):
+        super().__init__()
+        self.seeds = lamina.random.SeedGenerator(3)
+
+    def call(self, x):
+        return x + lamina.random.normal(x.shape, seed=self.seeds)
+
+
+def test_seeds_move_on_in_a_prediction():
+    model = made(stack=[Noisy()])
+    first = model.predict(X, 6, verbose=0)
+    assert (first[:6] != first[6:]).all()
+    assert int(model.layers[0].seeds.state.value[1]) == 2
+    assert (model.predict(X, 6, verbose=0) != first).all()
+
+
+def test_loss_of_a_model_without_training():
+    class Own(lamina.Sequential):
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None):
+            return lamina.ops.mean(lamina.ops.abs(y - y_pred))
+
+    model = made(cls=Own)
+    model.fit(X, Y, verbose=0)
+    assert model.evaluate(X, Y, verbose=0) >= 0
+
+
+def test_step_with_any_arguments_is_kerass():
+    class Own(lamina.Sequential):
+        def train_step(self, *args):
+            return super().train_step(*args)
+
+    model, plain = made(cls=Own), made()
+    model.fit(X, Y, verbose=0)
+    plain.fit(X, Y, verbose=0)
+    assert kernel(model) == kernel(plain)
+
+
+def test_data_set_that_does_not_know_its_length():
+    class Unknown:
+        def __len__(self):
+            raise TypeError("the length is unknown")
+
+        def __iter__(self):
+            yield X, Y
+
+    assert len(made().fit(Unknown(), epochs=2, verbose=0).epoch) == 2
