@@ -422,3 +422,65 @@ def test_what_a_file_cannot_hold(good):
 )
 def test_configs_of_no_model(good, text, reason):
     refused(rewritten(good, config__json=text), reason)
+
+
+# ---- budgets -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("units, count", [(10**9, 1), (8_000, 30)])
+def test_json_cannot_make_more_than_the_memory(units, count):
+    layers = [
+        {"class_name": "InputLayer", "config": {"batch_shape": [None, units]}},
+        *(
+            {
+                "class_name": "Dense",
+                "config": {
+                    "units": units,
+                    "name": f"d{i}",
+                    # A first value that takes no time, until there are too many.
+                    "kernel_initializer": "zeros",
+                },
+            }
+            for i in range(count)
+        ),
+    ]
+    config = {"class_name": "Sequential", "config": {"layers": layers}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lamina.saving.reading._memory", lambda: 400 << 20)
+        with pytest.raises(ValueError, match="this machine has 400 MiB of memory"):
+            lamina.models.model_from_json(json.dumps(config))
+
+
+@pytest.mark.parametrize("value", [[{}], [None], [2**100], [[1], [2, 3]]])
+def test_arrays_in_configs_hold_numbers_or_text(value):
+    config = {"class_name": "__numpy__", "config": {"value": value, "dtype": "float32"}}
+    with pytest.raises(ValueError, match="must hold numbers or text"):
+        lamina.saving.deserialize_keras_object(config)
+    config["config"] = {"value": [1], "dtype": "object"}
+    with pytest.raises(ValueError, match="object"):
+        lamina.saving.deserialize_keras_object(config)
+
+
+def test_bombs_within_bombs(good):
+    data = io.BytesIO()
+    with h5py.File(data, "w") as file:
+        file.create_dataset(
+            f"{PLACE}/0", data=np.zeros((1 << 23,), "f4"), compression="gzip"
+        )
+    found = {**members(good), "model.weights.h5": data.getvalue()}
+    with zipfile.ZipFile(good, "w", zipfile.ZIP_DEFLATED) as archive:
+        for key, value in found.items():
+            archive.writestr(key, value)
+    refused(good, "shape bomb.*declares 32 MiB with .* stored")
+
+
+def test_texts_that_hold_hdf5_for_ever(good):
+    """An entry of size zero in a collection of texts, which HDF5 walks in circles."""
+    data = bytearray(members(good)["model.weights.h5"])
+    at = data.index(b"GCOL\x01") + 16
+    data[at : at + 2] = bytes(2)
+    data[at + 8 : at + 16] = bytes(8)
+    path = good.with_name("m.weights.h5")
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="damaged collection of texts"):
+        lamina.saving.KerasFileEditor(path)

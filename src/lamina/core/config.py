@@ -404,6 +404,8 @@ def _array_from(config):
         array = np.array(config["value"])
         if array.dtype.kind == "U":
             return array
+        if array.dtype.kind not in "biuf":
+            raise ValueError(f"values of dtype {array.dtype}")
         return array.astype(standardize_dtype(config["dtype"]))
     except (ValueError, TypeError) as error:
         raise ValueError(

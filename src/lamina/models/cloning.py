@@ -12,6 +12,7 @@ from lamina.models.functional import Functional
 from lamina.models.model import Model, _takes_graph
 from lamina.models.sequential import Sequential
 from lamina.saving.migration import migrated
+from lamina.saving.reading import MemoryBudget
 
 
 def clone_model(
@@ -62,7 +63,8 @@ def model_from_json(json_string, custom_objects=None):
         custom_objects: a dict from names to classes and functions of yours.
 
     Raises:
-        ValueError: it is no JSON, or holds a lambda, which is code.
+        ValueError: it is no JSON, holds a lambda, which is code, or makes weights that
+            this machine has no memory for.
         TypeError: it needs a class or function that was not lent.
 
     >>> import lamina
@@ -70,7 +72,7 @@ def model_from_json(json_string, custom_objects=None):
     >>> lamina.models.model_from_json(model.to_json()).output_shape
     (None, 2)
     """
-    with having(held=None):
+    with having(held=None, first_value=MemoryBudget("the JSON")):
         return deserialize_keras_object(
             migrated(json.loads(json_string)), custom_objects=custom_objects
         )

@@ -14,6 +14,7 @@ from lamina.core.registry import get_registered_object as get_registered_object
 from lamina.core.registry import (
     register_keras_serializable as register_keras_serializable,
 )
+from lamina.saving.editor import KerasFileEditor as KerasFileEditor
 from lamina.saving.reading import load_model as load_model
 from lamina.saving.reading import load_weights as load_weights
 from lamina.saving.writing import save_model as save_model

@@ -8,16 +8,21 @@ path and the reason.
 """
 
 import collections.abc
+import contextlib
 import math
 
 import jax.numpy as jnp
 import numpy as np
 
+# The version of Keras whose formats these are.
+FORMAT = "3.15.1"
 BFLOAT16 = np.dtype(jnp.bfloat16)
 FLOOR = 1 << 24  # bytes that any file may declare
 RATIO = 16  # how much more than what it stores a larger file may declare
 _OBJECTS = 1_000_000
 _DEPTH = 256
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_ATTRIBUTE = 1 << 27  # bytes of one attribute
 _FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 4: "szip", 32000: "lzf"}
 
 
@@ -50,7 +55,8 @@ class Weights:
         self._limit = max(FLOOR, RATIO * stored)
         self._seen = set()
         self._groups = {}
-        self._names = {}
+        self._source = file
+        self._heaps_are_good = False
         try:
             self._file = h5py.File(file, "r")
         except (OSError, RuntimeError) as error:
@@ -78,6 +84,14 @@ class Weights:
         """Return the paths of all groups that hold values."""
         return [path for path, found in self._groups.items() if found]
 
+    def places(self) -> list:
+        """Return the places of all objects: the groups that have values of their own.
+
+        The root's is empty.
+        """
+        found = [p for p in self._groups if p == "vars" or p.endswith("/vars")]
+        return [path.removesuffix("vars").removesuffix("/") for path in found]
+
     def section(self, path):
         """Return the values of one object, by key; None where there is no group."""
         path = f"{path}/vars" if path else "vars"
@@ -85,9 +99,115 @@ class Weights:
             return None
         return Section(self, path, self._groups[path])
 
+    def values(self, path):
+        """Return the datasets of the group at `path` itself, or None."""
+        if path not in self._groups:
+            return None
+        return Section(self, path, self._groups[path])
+
+    def texts(self, path, name):
+        """Return an attribute of a group as a list of texts, or None.
+
+        Keras splits what is too long for one attribute: `name0`, `name1`, ...
+        """
+        group = self._file[path or "/"].id
+        with self._readable(path):
+            return self._all_texts(group, path, name)
+
+    @contextlib.contextmanager
+    def _readable(self, path):
+        """Say of HDF5's own errors that the file is damaged."""
+        try:
+            yield
+        except (OSError, RuntimeError, KeyError, TypeError, MemoryError) as error:
+            raise ValueError(
+                f"{self.name} is damaged at {path or '/'!r}: {error}"
+            ) from error
+
+    def _all_texts(self, group, path, name):
+        found = self._texts(group, path, name)
+        if found is not None:
+            return found
+        parts = []
+        while (part := self._texts(group, path, f"{name}{len(parts)}")) is not None:
+            parts.append(part)
+        return [text for part in parts for text in part] if parts else None
+
+    def _texts(self, group, path, name):
+        from h5py import h5a, h5t  # pyright: ignore
+
+        if not h5a.exists(group, name.encode()):
+            return None
+        attribute = h5a.open(group, name.encode())
+        count, kind = math.prod(attribute.shape), attribute.get_type()
+        if not count:
+            return []
+        if kind.get_class() != h5t.STRING:
+            self._refuse(path, f"an attribute {name!r} that is no text")
+        if count * kind.get_size() > _ATTRIBUTE:
+            size = readable(count * kind.get_size())
+            self._refuse(path, f"an attribute {name!r} of {size}")
+        self._check_heaps()
+        value = np.empty(attribute.shape, kind.dtype)
+        attribute.read(value)
+        return [
+            x.decode("utf-8", "replace") if isinstance(x, bytes) else str(x)
+            for x in value.reshape(-1).tolist()
+        ]
+
     def saved_name(self, path):
         """Return the name that an object had when it was saved, or None."""
-        return self._names.get(f"{path}/vars" if path else "vars")
+        path = f"{path}/vars" if path else "vars"
+        if path not in self._groups:
+            return None
+        return self._text(self._file[path].id, b"name")
+
+    def _text(self, owner, name):
+        """Return an attribute if it is one short text."""
+        from h5py import h5a  # pyright: ignore
+
+        with self._readable(""):
+            if not h5a.exists(owner, name):
+                return None
+            self._check_heaps()
+            return _small_text(owner, name)
+
+    def _check_heaps(self):
+        """Look at what texts are kept in before HDF5 does, which may never return.
+
+        A collection of texts is a row of entries. HDF5 walks it by the sizes that are
+        written there, and stays for ever where one is zero.
+        """
+        if self._heaps_are_good:
+            return
+        if hasattr(self._source, "read"):
+            self._walk_heaps(self._source)
+        else:
+            with open(self._source, "rb") as file:  # noqa: PTH123
+                self._walk_heaps(file)
+        self._heaps_are_good = True
+
+    def _walk_heaps(self, file):
+        file.seek(0)
+        start = file.read(16)
+        widths = start[13:15] if start[8:9] in (b"\0", b"\1") else start[9:11]
+        if start[:8] != _SIGNATURE or widths != b"\x08\x08":
+            self._refuse("", "addresses that are not 8 bytes wide")
+        total, walked = file.seek(0, 2), 0
+        for at in _found(file, b"GCOL\x01"):
+            file.seek(at + 8)
+            size = int.from_bytes(file.read(8), "little")
+            walked += size
+            if size > total - at or walked > 2 * total:
+                self._refuse("", f"a collection of texts of {readable(size)}")
+            data, here = file.read(size - 16), 0
+            while here + 16 <= len(data):
+                length = int.from_bytes(data[here + 8 : here + 16], "little")
+                used = data[here : here + 2] != b"\0\0"
+                step = 16 + -(-length // 8) * 8 if used else length
+                if step < 16 or step > len(data) - here:
+                    self._refuse("", f"a damaged collection of texts at byte {at}")
+                here += step
 
     def _refuse(self, path, reason):
         raise ValueError(
@@ -105,7 +225,6 @@ class Weights:
         if depth > _DEPTH:
             self._refuse(path, f"groups more than {_DEPTH} levels deep")
         found = self._groups[path] = {}
-        self._note_name(group, path)
         for raw in group:
             name = raw.decode("utf-8", "backslashreplace")
             where = f"{path}/{name}" if path else name
@@ -129,11 +248,6 @@ class Weights:
     @staticmethod
     def _identity(info):
         return getattr(info, "token", None) or (info.fileno, info.addr)
-
-    def _note_name(self, group, path):
-        name = _small_text(group, b"name")
-        if name is not None:
-            self._names[path] = name
 
     def _check_dataset(self, dataset, path):
         from h5py import h5d, h5t  # pyright: ignore
@@ -189,6 +303,15 @@ class Section(collections.abc.Mapping):
         """Return the shape of a value without reading it."""
         return tuple(self._found[key].shape)
 
+    def dtype(self, key) -> str:
+        """Return the name of the dtype of a value without reading it."""
+        dataset = self._found[key]
+        return self._weights._text(dataset, b"dtype") or str(dataset.dtype)
+
+    def size(self, key) -> int:
+        """Return the bytes of a value without reading it."""
+        return math.prod(self.shape(key)) * self._found[key].dtype.itemsize
+
     def __getitem__(self, key):
         import h5py
 
@@ -202,13 +325,29 @@ class Section(collections.abc.Mapping):
             ) from error
         value = np.asarray(value)
         if value.dtype.kind == "V":
-            named = _small_text(self._found[key], b"dtype")
+            named = self._weights._text(self._found[key], b"dtype")
             if named != "bfloat16" or value.dtype.itemsize != 2:
                 self._weights._refuse(
                     f"{self._path}/{key}", f"values of the unknown dtype {named}"
                 )
             value = value.view(BFLOAT16)
         return value
+
+
+def _found(file, mark):
+    """Return all places of a mark in a file."""
+    file.seek(0)
+    base, data = 0, b""
+    places = []
+    while block := file.read(1 << 24):
+        data = data[-len(mark) + 1 :] + block
+        start = base - (len(data) - len(block))
+        at = data.find(mark)
+        while at >= 0:
+            places.append(start + at)
+            at = data.find(mark, at + 1)
+        base += len(block)
+    return places
 
 
 def _small_text(owner, name):
@@ -246,8 +385,13 @@ def write(file, values) -> None:
             if name is not None:
                 group.attrs["name"] = name
             for key, value in own.items():
-                if value.dtype == BFLOAT16:
-                    group[key] = value.view("V2")
-                    group[key].attrs["dtype"] = "bfloat16"
-                else:
-                    group[key] = value
+                write_value(group, key, value)
+
+
+def write_value(group, key, value) -> None:
+    """Write one array into a group; HDF5 has no bfloat16 and is told its bytes."""
+    if value.dtype == BFLOAT16:
+        group[key] = value.view("V2")
+        group[key].attrs["dtype"] = "bfloat16"
+    else:
+        group[key] = value

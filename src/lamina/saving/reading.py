@@ -11,14 +11,18 @@ import numpy as np
 
 from lamina.core.config import deserialize_keras_object
 from lamina.core.context import context, having
+from lamina.core.registry import public
 from lamina.initializers.draws import _Random
+from lamina.saving import legacy, safetensors, shards
 from lamina.saving.archive import CONFIG, WEIGHTS, Archive
 from lamina.saving.hdf5 import Weights, readable
+from lamina.saving.shards import Shards
 from lamina.saving.state import put_values
 
 # Of each weight there is the value, and what an optimizer keeps of it.
 _COPIES = 6
 _SLACK = 1 << 25
+_LEGACY = (".h5", ".hdf5")
 
 
 def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
@@ -28,7 +32,8 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
     lend here or registered.
 
     Args:
-        filepath: a `.keras` file, a folder with its members, or an open binary file.
+        filepath: a `.keras` file, a folder with its members, an open binary file, or
+            an `.h5` or `.hdf5` file of Keras 2 or 3.
         custom_objects: a dict from names to classes and functions of yours.
         compile: whether to compile the model as it was when it was saved.
         safe_mode: False lets lambdas in, which are code from the file's author.
@@ -48,6 +53,9 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
     """
     if not hasattr(filepath, "read"):
         _check_model_path(filepath)
+        path = pathlib.Path(filepath)
+        if path.suffix in _LEGACY and not path.is_dir():
+            return _load_legacy(filepath, custom_objects, compile, safe_mode)
     with Archive(filepath) as archive, _weights_in(archive) as weights:
         config = _parsed(archive)
         if not compile:
@@ -59,18 +67,26 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
     return model
 
 
+def _load_legacy(filepath, custom_objects, compile, safe_mode):
+    path = pathlib.Path(filepath)
+    with Weights(path, path.stat().st_size, repr(str(path))) as weights:
+        config = legacy.config_of(weights)
+        held_to = Budget(weights.declared, weights.name)
+        model = build(config, custom_objects, safe_mode, held_to, weights.name)
+        lent = {**(context.custom_objects or {}), **(custom_objects or {})}
+        legacy.put_model(model, weights, lent, safe_mode is not False, compile)
+    return model
+
+
 def _check_model_path(filepath):
     path = pathlib.Path(filepath)
     name = str(filepath)
     if path.is_dir() and (path / CONFIG).is_file():
         return
-    if name.endswith((".h5", ".hdf5")):
+    if name.endswith(_LEGACY):
         if not path.is_file():
             raise ValueError(f"File not found: filepath={name}.")
-        raise ValueError(
-            f"{name!r} is a whole model in the legacy HDF5 format, which Lamina does "
-            "not read yet. Open it in Keras and call `model.save('model.keras')`."
-        )
+        return
     if not name.endswith(".keras"):
         raise ValueError(
             f"File format not supported: filepath={name}. `load_model` reads `.keras` "
@@ -135,6 +151,7 @@ def build(config, custom_objects, safe_mode, first_value, name):
         name: what to call the file in errors.
     """
     lent = {**(context.custom_objects or {}), **(custom_objects or {})}
+    public("ops")  # a graph may name any of them
     fields = {
         "custom_objects": lent,
         "safe_mode": safe_mode is not False,
@@ -147,7 +164,7 @@ def build(config, custom_objects, safe_mode, first_value, name):
             model = deserialize_keras_object(config)
     except (AttributeError, LookupError, RecursionError, OverflowError) as error:
         raise ValueError(
-            f"{name} has a {CONFIG} that describes no model: "
+            f"{name} has a config that describes no model: "
             f"{type(error).__name__}: {error}"
         ) from error
     if not hasattr(model, "load_own_variables"):
@@ -184,6 +201,35 @@ class Budget:
         return initializer(shape, dtype=dtype)
 
 
+class MemoryBudget:
+    """A limit on the Variables that a config makes, where no file holds values.
+
+    They may not be larger together than the memory of this machine.
+    """
+
+    def __init__(self, name):
+        self.name = name
+        self.spent = 0
+        self.limit = _memory()
+
+    def __call__(self, initializer, shape, dtype):
+        """Return the first value of a Variable, if there is room for it."""
+        self.spent += math.prod(shape) * np.dtype(dtype).itemsize
+        if self.spent > self.limit:
+            raise ValueError(
+                f"Not allowed: the architecture in {self.name} makes weights of more "
+                f"than {readable(self.spent)}, the last one of shape {tuple(shape)}, "
+                f"but this machine has {readable(self.limit)} of memory."
+            )
+        return initializer(shape, dtype=dtype)
+
+
+def _memory():
+    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", ()):
+        return 1 << 40
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def _reads_all(calling):
     """Tell whether the layer that makes a Variable is sure to load it, or to raise."""
     if not calling:
@@ -197,9 +243,13 @@ def load_weights(model, filepath, skip_mismatch=False, **kwargs):
 
     Args:
         model: the model.
-        filepath: a `.weights.h5` or `.keras` file.
+        filepath: a `.weights.h5` or `.keras` file, the `.weights.json` list of
+            several, a `.safetensors` file, or an `.h5` file of Keras 2.
         skip_mismatch: warn of layers that do not fit and leave them as they are.
-        kwargs: `objects_to_skip`, a list of layers to leave out (`.weights.h5` only).
+        kwargs: `objects_to_skip`, a list of layers to leave out (`.weights.h5` only);
+            `by_name`, whether layers are matched by name (`.h5` only); `rename`, a
+            dict or a function from names in the file to names in the model
+            (`.safetensors` only).
 
     Raises:
         ValueError: there is no such file, the model is not built, or a layer's weights
@@ -207,23 +257,31 @@ def load_weights(model, filepath, skip_mismatch=False, **kwargs):
     """
     skip = kwargs.pop("objects_to_skip", None)
     by_name = kwargs.pop("by_name", None)
+    rename = kwargs.pop("rename", None)
     if kwargs:
         raise ValueError(f"Invalid keyword arguments: {kwargs}")
     name = os.fspath(filepath)
-    if by_name is not None:
+    old = name.endswith(_LEGACY) and not name.endswith(".weights.h5")
+    if by_name is not None and not old:
         raise ValueError(
             "`by_name` only supports loading legacy '.h5' or '.hdf5' files. "
             f"Received: {name}"
         )
-    if not name.endswith((".keras", ".weights.h5")):
+    if not name.endswith((".keras", ".safetensors", shards.ENDING, *_LEGACY)):
         raise ValueError(
             f"File format not supported: filepath={name}. `load_weights` reads "
-            "`.weights.h5` and `.keras` files."
+            "`.weights.h5`, `.weights.json`, `.safetensors`, `.keras`, and the older "
+            "`.h5` and `.hdf5` files."
         )
-    if skip is not None and not name.endswith(".weights.h5"):
+    if skip is not None and not name.endswith((".weights.h5", shards.ENDING)):
         raise ValueError(
             "`objects_to_skip` only supports loading '.weights.h5' files. "
             f"Received: {name}"
+        )
+    if rename is not None and not name.endswith(".safetensors"):
+        raise ValueError(
+            "`rename` only supports loading '.safetensors' files, whose tensors are "
+            f"found by name. Received: {name}"
         )
     path = pathlib.Path(filepath)
     if not path.is_file():
@@ -233,11 +291,19 @@ def load_weights(model, filepath, skip_mismatch=False, **kwargs):
             "You are loading weights into a model that has not yet been built. Try "
             "building the model first by calling it on some data or by using `build()`."
         )
+    if name.endswith(".safetensors"):
+        safetensors.load(model, path, rename, skip_mismatch)
+        return
     with contextlib.ExitStack() as stack:
         if name.endswith(".keras"):
             archive = stack.enter_context(Archive(path))
             weights = stack.enter_context(_weights_in(archive))
+        elif name.endswith(shards.ENDING):
+            weights = stack.enter_context(Shards(path))
         else:
             weights = Weights(path, path.stat().st_size, repr(name))
             stack.enter_context(weights)
+        if old:
+            legacy.put_weights(model, weights, bool(by_name), skip_mismatch)
+            return
         put_values(model, weights, skip_mismatch=skip_mismatch, skip=skip or ())

@@ -21,7 +21,7 @@ from lamina.core.config import serialize_keras_object, serialize_shared
 from lamina.core.context import having
 from lamina.core.held import Held
 from lamina.core.walk import objects
-from lamina.saving import hdf5
+from lamina.saving import hdf5, legacy, safetensors, shards
 from lamina.saving.archive import (
     CONFIG,
     METADATA,
@@ -33,8 +33,6 @@ from lamina.saving.hdf5 import Weights
 from lamina.saving.reading import build
 from lamina.saving.state import checksum, values_of, written_assets
 
-# The version of Keras whose format this is.
-_FORMAT = "3.15.1"
 # Architectures that were made again from their config once.
 _proven = weakref.WeakKeyDictionary()
 
@@ -49,9 +47,11 @@ def save_model(model, filepath, overwrite=True, zipped=None, **kwargs):
     Args:
         model: the model.
         filepath: where to, ending in `.keras`; or a binary file open for writing.
+            `.h5` and `.hdf5` give the format of Keras 2, for whoever still needs it.
         overwrite: whether a file that is there is replaced.
         zipped: False writes a folder with the same members.
-        kwargs: none; older arguments of Keras are refused by name.
+        kwargs: `include_optimizer`, whether an `.h5` file gets the compile and
+            optimizer state; older arguments of Keras are refused by name.
 
     Raises:
         ValueError: another ending, or a model that could not be loaded again; the
@@ -70,7 +70,7 @@ def save_model(model, filepath, overwrite=True, zipped=None, **kwargs):
             "The `save_format` argument is deprecated: the ending of the file name "
             f"says it, `.keras`. Received: save_format={kwargs['save_format']!r}"
         )
-    kwargs.pop("include_optimizer", None)
+    optimizer = kwargs.pop("include_optimizer", True)
     if kwargs:
         raise ValueError(
             f"The following argument(s) are not supported: {sorted(kwargs)}"
@@ -87,6 +87,9 @@ def save_model(model, filepath, overwrite=True, zipped=None, **kwargs):
         )
     held = Held(things=False)
     config = _written_config(model, held)
+    if not opened and os.fspath(filepath).endswith((".h5", ".hdf5")):
+        _save_legacy(model, filepath, config, held, optimizer)
+        return
     values = values_of(model, seeds=True)
 
     def check(path):
@@ -107,6 +110,16 @@ def save_model(model, filepath, overwrite=True, zipped=None, **kwargs):
                 _write_archive(file, config, values, assets)
 
 
+def _save_legacy(model, filepath, config, held, optimizer):
+    def check(path):
+        with Weights(path, path.stat().st_size, repr(str(filepath))) as weights:
+            legacy.compare(weights, model, optimizer)
+        _prove(model, config, held, values_of(model))
+
+    with replacing(filepath, check) as file:
+        legacy.write_model(file, model, json.loads(config), optimizer)
+
+
 def _check_model_path(filepath, zipped, overwrite):
     name = os.fspath(filepath)
     if zipped is False and name.endswith(".keras"):
@@ -114,13 +127,12 @@ def _check_model_path(filepath, zipped, overwrite):
             "When using `zipped=False`, the `filepath` argument should not end in "
             f"`.keras`. Received: filepath={name}"
         )
-    if zipped is not False and name.endswith((".h5", ".hdf5")):
+    if zipped is False and name.endswith((".h5", ".hdf5")):
         raise ValueError(
-            "Lamina does not write whole models in the legacy HDF5 format. Use "
-            "`model.save('model.keras')`, or `model.save_weights('model.weights.h5')` "
-            f"for the weights alone. Received: filepath={name}"
+            "When using `zipped=False`, the `filepath` argument is a folder, and HDF5 "
+            f"is one file. Received: filepath={name}"
         )
-    if zipped is not False and not name.endswith(".keras"):
+    if zipped is not False and not name.endswith((".keras", ".h5", ".hdf5")):
         raise ValueError(
             "Invalid filepath extension for saving: a model is saved as `.keras`. "
             f"Received: filepath={name}"
@@ -182,7 +194,7 @@ def _named(thing):
 def _metadata():
     now = datetime.datetime.now().strftime("%Y-%m-%d@%H:%M:%S")
     return json.dumps(
-        {"keras_version": _FORMAT, "date_saved": now, "lamina_version": __version__}
+        {"keras_version": hdf5.FORMAT, "date_saved": now, "lamina_version": __version__}
     )
 
 
@@ -274,7 +286,8 @@ def _prove(model, config, held, values):
 
 
 def _prove_layer(thing, made, own):
-    if not type(thing).load_own_variables.__module__.startswith("lamina."):
+    ours = type(thing).load_own_variables.__module__.startswith("lamina.")
+    if not ours or not all(map(str.isdigit, own)):
         return  # what it makes of its values is known to itself alone
     expected = {str(i): tuple(v.shape) for i, v in enumerate(made._saved_variables())}
     saved = {key: value.shape for key, value in own.items()}
@@ -311,9 +324,12 @@ def save_weights(model, filepath, overwrite=True, max_shard_size=None, **kwargs)
 
     Args:
         model: the model.
-        filepath: where to, ending in `.weights.h5`.
+        filepath: where to, ending in `.weights.h5` or, without the state of the
+            optimizer, in `.safetensors`.
         overwrite: whether a file that is there is replaced.
-        max_shard_size: None; one file holds all.
+        max_shard_size: the size in GiB of the files among which the weights are
+            divided; the name of their list ends in `.weights.json`. None makes one
+            file.
         kwargs: `objects_to_skip`, a list of layers to leave out.
 
     Raises:
@@ -325,25 +341,50 @@ def save_weights(model, filepath, overwrite=True, max_shard_size=None, **kwargs)
         raise ValueError(f"Invalid keyword arguments: {kwargs}")
     name = os.fspath(filepath)
     if max_shard_size is not None:
+        name = _listing_name(name, max_shard_size)
+    elif not name.endswith((".weights.h5", ".safetensors")):
         raise ValueError(
-            "Lamina does not split weights into several files yet. Leave out "
-            f"`max_shard_size`. Received: max_shard_size={max_shard_size}"
-        )
-    if not name.endswith(".weights.h5"):
-        raise ValueError(
-            f"The filename must end in `.weights.h5`. Received: filepath={name}"
+            "The filename must end in `.weights.h5` or `.safetensors`; `.weights.json` "
+            f"needs `max_shard_size`, in GiB. Received: filepath={name}"
         )
     if not model.built:
         raise ValueError(
             "You are saving a model that has not yet been built. Try building the "
             "model first by calling it on some data or by using `build()`."
         )
-    _check_place(filepath, overwrite)
+    _check_place(name, overwrite)
     values = values_of(model, skip=skip)
+    if max_shard_size is not None:
+        shards.write(name, values, max_shard_size, _compare_weights)
+        return
+    if name.endswith(".safetensors"):
+        safetensors.save(model, name, values)
+        return
 
     def check(path):
         with Weights(path, path.stat().st_size, name) as weights:
             _compare_weights(weights, values)
 
-    with replacing(filepath, check) as file:
+    with replacing(name, check) as file:
         hdf5.write(file, values)
+
+
+def _listing_name(name, max_shard_size):
+    if not isinstance(max_shard_size, (int, float)) or not max_shard_size > 0:
+        raise ValueError(
+            "`save_weights` expected `max_shard_size` to be a positive number, in GiB. "
+            f"Received: max_shard_size={max_shard_size!r}"
+        )
+    if name.endswith(shards.ENDING):
+        return name
+    if not name.endswith(".weights.h5"):
+        raise ValueError(
+            "With `max_shard_size`, the filename must end in `.weights.json`. "
+            f"Received: filepath={name}"
+        )
+    new = name.removesuffix(".weights.h5") + shards.ENDING
+    warnings.warn(
+        f"Weights in several files are listed in JSON: {name!r} becomes {new!r}.",
+        stacklevel=4,
+    )
+    return new

@@ -1,0 +1,300 @@
+"""Whole models and weights in the HDF5 format of Keras 2, which Keras 3 still writes.
+
+The architecture is JSON in an attribute; weights are in one group per layer, in the
+order that attributes list.
+"""
+
+import json
+import warnings
+
+import numpy as np
+
+from lamina.core.context import having
+from lamina.saving.hdf5 import BFLOAT16, FORMAT, write_value
+from lamina.saving.migration import migrated
+from lamina.saving.state import checksum
+
+_TOP = "top_level_model_weights"
+# Where Keras writes the state of the random layers of 2021 among the weights.
+_NO_WEIGHT = "StateVar:0"
+_COMPILED = ("loss", "metrics", "loss_weights", "weighted_metrics")
+
+
+def config_of(weights):
+    """Return the config of the model in a file, as today's Keras would write it.
+
+    Raises:
+        ValueError: the file has none, or one that is no JSON.
+    """
+    return migrated(_json(weights, "model_config", required=True))
+
+
+def _json(weights, name, required=False):
+    found = weights.texts("", name)
+    if not found:
+        if not required:
+            return None
+        raise ValueError(
+            f"No model config found in the file: {weights.name} holds weights alone. "
+            "Make the model and call `model.load_weights(path)`."
+        )
+    try:
+        config = json.loads(found[0])
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{weights.name} is damaged: {name} is no JSON: {error}"
+        ) from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{weights.name} is damaged: {name} describes no model.")
+    return config
+
+
+def put_model(model, weights, custom_objects, safe_mode, compile):
+    """Put the weights of a file into a model made from its config, and compile it.
+
+    Raises:
+        ValueError: the weights are not those of the model.
+    """
+    with having(first_value=None):
+        put_weights(model, weights)
+        config = _json(weights, "training_config") if compile else None
+        if config is None:
+            return
+        settings = {key: config[key] for key in _COMPILED if key in config}
+        settings["optimizer"] = config.get("optimizer_config")
+        with having(custom_objects=custom_objects, safe_mode=safe_mode, held=None):
+            model.compile_from_config(migrated(settings))
+        if model.optimizer is not None and model.built:
+            _put_optimizer(model.optimizer, weights)
+
+
+def put_weights(model, weights, by_name=False, skip_mismatch=False):
+    """Put the weights of a file into a model: layer by layer in order, or by name.
+
+    Args:
+        model: the model, built.
+        weights: the file's `Weights`.
+        by_name: whether layers are matched by name; others keep their values.
+        skip_mismatch: warn of what does not fit and leave it as it is.
+
+    Raises:
+        ValueError: the file and the model do not hold the same; nothing is assigned.
+    """
+    root = "model_weights" if weights.values("model_weights") is not None else ""
+    names = weights.texts(root, "layer_names")
+    if names is None:
+        raise ValueError(
+            f"{weights.name} is no file of weights in the legacy HDF5 format: it does "
+            "not list the names of its layers. A file that `save_weights` wrote ends "
+            "in `.weights.h5`."
+        )
+    saved = {name: _group(weights, root, name) for name in names}
+    saved = {name: values for name, values in saved.items() if values}
+    layers = [layer for layer in model.layers if layer.weights]
+    failed, todo = [], []
+    for layer, name in _pairs(model, layers, saved, by_name, weights):
+        try:
+            todo += _fitting(layer, _legacy_order(layer), saved[name])
+        except ValueError as error:
+            failed.append(error)
+    own = model._own_variables()
+    top = _group(weights, root, _TOP)
+    if top and (own or not by_name):
+        try:
+            todo += _fitting(model, own, top)
+        except ValueError as error:
+            failed.append(error)
+    if failed and not skip_mismatch:
+        raise ValueError(f"{weights.name} does not fit the model: {failed[0]}")
+    for error in failed:
+        warnings.warn(f"Skipping loading of weights: {error}", stacklevel=4)
+    for variable, read in todo:
+        variable.assign(read())
+
+
+def _pairs(model, layers, saved, by_name, weights):
+    known = {layer.name: layer for layer in layers}
+    if by_name:
+        return [(known[name], name) for name in saved if name in known]
+    if len(saved) != len(layers):
+        raise ValueError(
+            f"Layer count mismatch when loading weights from file. Model "
+            f"{model.name!r} expected {len(layers)} layers with weights, found "
+            f"{len(saved)} saved layers in {weights.name}. Model: {list(known)[:20]}. "
+            f"File: {list(saved)[:20]}. `by_name=True` loads those of equal names."
+        )
+    return list(zip(layers, saved, strict=True))
+
+
+def _legacy_order(layer):
+    return [*layer.trainable_weights, *layer.non_trainable_weights]
+
+
+def _group(weights, root, layer):
+    """Return the values of one layer in order: `(path, shape, function that reads)`."""
+    place = f"{root}/{layer}" if root else layer
+    if weights.values(place) is None:
+        if layer == _TOP:
+            return []
+        raise ValueError(f"{weights.name} lists a layer {layer!r} and does not hold it")
+    found = []
+    for name in weights.texts(place, "weight_names") or []:
+        if name.endswith(_NO_WEIGHT):
+            continue
+        group, _, key = f"{place}/{name}".rpartition("/")
+        section = weights.values(group)
+        if section is None or key not in section:
+            raise ValueError(
+                f"{weights.name} lists a weight {name!r} and does not hold it."
+            )
+        found.append((name, section.shape(key), lambda s=section, k=key: s[k]))
+    return found
+
+
+def _fitting(layer, variables, values):
+    """Return pairs of a Variable and the function that reads its value."""
+    if len(variables) != len(values):
+        raise ValueError(
+            f"Weight count mismatch for layer {layer.name!r} "
+            f"({type(layer).__name__}). It expects {len(variables)} weight(s), "
+            f"{[v.path for v in variables]}. The file holds {len(values)}: "
+            f"{[name for name, _, _ in values]}."
+        )
+    for variable, (name, shape, _) in zip(variables, values, strict=True):
+        if tuple(variable.shape) != shape:
+            raise ValueError(
+                f"Shape mismatch in layer {layer.name!r} ({type(layer).__name__}) for "
+                f"weight {variable.path!r}: it expects shape {tuple(variable.shape)}. "
+                f"The file holds {name!r} of shape {shape}."
+            )
+    return [
+        (variable, lambda r=read: _numbers(r()))
+        for variable, (_, _, read) in zip(variables, values, strict=True)
+    ]
+
+
+def _numbers(value):
+    if value.dtype.kind not in "biufc" and value.dtype != BFLOAT16:
+        raise ValueError(f"The file holds values of dtype {value.dtype} for a weight.")
+    return value
+
+
+# ---- the optimizer -----------------------------------------------------------------
+
+
+def _put_optimizer(optimizer, weights):
+    """Give an optimizer its state, or say why it starts afresh."""
+    if weights.values("optimizer_weights") is None:
+        return
+    values = _group(weights, "", "optimizer_weights")
+    variables = optimizer.variables
+    values = _interleaved(values, variables)
+    shapes = [shape for _, shape, _ in values]
+    if shapes != [tuple(v.shape) for v in variables]:
+        warnings.warn(
+            f"The optimizer {optimizer.name!r} starts without the state in "
+            f"{weights.name}, which is that of another version: it has "
+            f"{len(variables)} variables and the file {len(values)}.",
+            stacklevel=4,
+        )
+        return
+    for variable, (_, _, read) in zip(variables, values, strict=True):
+        variable.assign(_numbers(read()))
+
+
+def _interleaved(values, variables):
+    """Bring the state of an optimizer of Keras 2 into the order of Keras 3.
+
+    Then it was the number of steps, and one kind of value after the other: first that
+    of all weights, then the next. Now the learning rate comes second, and all values
+    of the first weight, then those of the next.
+    """
+    scalar = [v for v in variables[:2] if tuple(v.shape) == ()]
+    if len(scalar) != 2 or len(values) != len(variables) - 1:
+        return values
+    slots = values[1:]
+    rate = variables[1]
+    kept = ("learning_rate", (), lambda: np.asarray(rate.raw_value))
+    names = [name.rpartition("/")[2] for name, _, _ in slots]
+    kinds = len(dict.fromkeys(names)) if len(slots) else 1
+    each = len(slots) // max(kinds, 1)
+    if kinds * each == len(slots) and names == sorted(names, key=names.index):
+        slots = [slots[k * each + i] for i in range(each) for k in range(kinds)]
+    return [values[0], kept, *slots]
+
+
+# ---- writing -----------------------------------------------------------------------
+
+
+def write_model(file, model, config, optimizer=True):
+    """Write a whole model as Keras 3 writes it into `.h5` files.
+
+    Args:
+        file: a path, or a binary file that is open for writing.
+        model: the model.
+        config: its config, parsed.
+        optimizer: whether the state of the optimizer is written.
+    """
+    import h5py
+
+    config = dict(config)
+    compiled = config.pop("compile_config", None)
+    with h5py.File(file, "w") as f:
+        f.attrs["model_config"] = json.dumps(config)
+        if compiled and optimizer:
+            settings = {key: compiled.get(key) for key in _COMPILED}
+            settings["optimizer_config"] = compiled.get("optimizer")
+            f.attrs["training_config"] = json.dumps(settings)
+        weights = f.create_group("model_weights")
+        for owner in (f, weights):
+            owner.attrs["keras_version"] = FORMAT
+            owner.attrs["backend"] = "jax"
+        _write_texts(weights, "layer_names", [layer.name for layer in model.layers])
+        for place, variables in _groups(model, optimizer):
+            group = f.create_group(place)
+            for path, variable in variables.items():
+                write_value(group, path, np.asarray(variable.raw_value))
+            _write_texts(group, "weight_names", list(variables))
+
+
+def _groups(model, optimizer):
+    """Yield `(group, Variables by path)` for all that a file holds of a model."""
+    for layer in model.layers:
+        yield f"model_weights/{layer.name}", _by_path(_legacy_order(layer))
+    yield f"model_weights/{_TOP}", _by_path(model._own_variables())
+    if optimizer and model.optimizer is not None and model.optimizer.built:
+        yield "optimizer_weights", _by_path(model.optimizer.variables)
+
+
+def _by_path(variables):
+    found = {}
+    for variable in variables:
+        path = variable.path
+        while path in found:
+            path += "_"
+        found[path] = variable
+    return found
+
+
+def compare(weights, model, optimizer=True):
+    """Raise unless a file holds exactly the values of a model."""
+    for place, variables in _groups(model, optimizer):
+        root, _, name = place.rpartition("/")
+        read = {path: value for path, _, value in _group(weights, root, name)}
+        for path, variable in variables.items():
+            value = np.asarray(variable.raw_value)
+            if path not in read or checksum(read[path]()) != checksum(value):
+                raise OSError(
+                    f"{place}/{path} reads back as something else than was written."
+                )
+
+
+def _write_texts(group, name, texts):
+    """Write texts as one attribute, or as several when they are too long for one."""
+    encoded = np.array([text.encode() for text in texts], dtype="S")
+    parts = max(1, -(-encoded.nbytes // 60_000))
+    if parts == 1:
+        group.attrs[name] = encoded if texts else np.zeros(0)
+        return
+    for i, part in enumerate(np.array_split(encoded, parts)):
+        group.attrs[f"{name}{i}"] = part

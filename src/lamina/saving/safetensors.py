@@ -1,0 +1,289 @@
+"""Weights in `.safetensors` files, the format of Hugging Face: read and written.
+
+A file is the length of a header, the header in JSON, and the bytes of the tensors one
+after the other. What a header declares must be what the file stores, byte for byte,
+so a small file cannot ask for much memory. The format is small enough to be read here,
+with nothing to install, and in bfloat16 and float8 too.
+"""
+
+import json
+import math
+import pathlib
+import struct
+import warnings
+
+import jax.numpy as jnp
+import numpy as np
+
+from lamina.core.walk import objects
+from lamina.saving.archive import replacing
+from lamina.saving.hdf5 import readable
+from lamina.saving.state import checksum, put_values
+
+_HEADER = 100_000_000  # bytes, as the format has it
+_DTYPES = {
+    "BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16",
+    "F16": "float16", "BF16": "bfloat16", "U32": "uint32", "I32": "int32",
+    "F32": "float32", "U64": "uint64", "I64": "int64", "F64": "float64",
+    "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2", "C64": "complex64",
+}  # fmt: skip
+_KINDS = {name: np.dtype(getattr(jnp, kind)) for name, kind in _DTYPES.items()}
+_NAMES = {kind: name for name, kind in _KINDS.items()}
+
+
+class Tensors:
+    """The tensors of a file, by name; read when they are asked for.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ValueError: the file is damaged, or its header is not true.
+    """
+
+    def __init__(self, path):
+        self.name = repr(str(path))
+        self.path = pathlib.Path(path)
+        size = self.path.stat().st_size
+        with self.path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if size < 8 or length > min(size - 8, _HEADER):
+                self._damaged(
+                    f"its header takes {readable(length)}, the file {readable(size)}"
+                )
+            header = self._parsed(file.read(length))
+        self.metadata = header.pop("__metadata__", None) or {}
+        self._start = 8 + length
+        self.tensors = {name: self._entry(name, e) for name, e in header.items()}
+        self._check_places(size - self._start)
+
+    def _damaged(self, reason):
+        raise ValueError(f"{self.name} is no `.safetensors` file, or damaged: {reason}")
+
+    def _parsed(self, data):
+        def once(pairs):
+            if len({name for name, _ in pairs}) < len(pairs):
+                raise ValueError("a name comes twice")
+            return dict(pairs)
+
+        try:
+            header = json.loads(data.decode("utf-8"), object_pairs_hook=once)
+        except (ValueError, RecursionError) as error:
+            self._damaged(f"its header is no JSON: {error}")
+        if not isinstance(header, dict):
+            self._damaged("its header is no dict")
+        return header
+
+    def _entry(self, name, entry):
+        """Return `(dtype, shape, first byte, end)` of one tensor."""
+        try:
+            kind, shape = _KINDS[entry["dtype"]], tuple(entry["shape"])
+            first, end = entry["data_offsets"]
+        except (LookupError, TypeError, ValueError):
+            self._damaged(f"the entry of {name!r} is {str(entry)[:200]}")
+        numbers = (*shape, first, end)
+        if len(shape) > 32 or any(type(n) is not int or n < 0 for n in numbers):
+            self._damaged(f"the entry of {name!r} is {str(entry)[:200]}")
+        declared = math.prod(shape) * kind.itemsize
+        if declared != end - first:
+            self._damaged(
+                f"{name!r} declares the shape {shape}, which takes "
+                f"{readable(declared)}, and {readable(end - first)} for it"
+            )
+        return kind, shape, first, end
+
+    def _check_places(self, stored):
+        """Every byte belongs to one tensor: none is shared, left over or missing."""
+        at = 0
+        places = sorted((first, end) for _, _, first, end in self.tensors.values())
+        for first, end in places:
+            if first != at:
+                self._damaged(f"no tensor begins where one ends, at byte {at}")
+            at = end
+        if at != stored:
+            self._damaged(
+                f"its tensors take {readable(at)}, and {readable(stored)} are stored"
+            )
+
+    def __getitem__(self, name):
+        kind, shape, first, end = self.tensors[name]
+        with self.path.open("rb") as file:
+            file.seek(self._start + first)
+            data = file.read(end - first)
+        return np.frombuffer(data, kind).reshape(shape)
+
+
+def write(file, tensors, metadata=None):
+    """Write tensors into a file.
+
+    Args:
+        file: a binary file that is open for writing.
+        tensors: a dict from name to array.
+        metadata: a dict from text to text, or None.
+
+    Raises:
+        ValueError: the format has no such dtype.
+    """
+    header: dict = {"__metadata__": metadata} if metadata else {}
+    at = 0
+    # Wide numbers come first, so that all are aligned.
+    order = sorted(tensors, key=lambda n: (-tensors[n].dtype.itemsize, n))
+    for name in order:
+        value = tensors[name]
+        if value.dtype not in _NAMES:
+            raise ValueError(
+                f"`.safetensors` files hold no values of dtype {value.dtype}, which "
+                f"{name!r} has."
+            )
+        header[name] = {
+            "dtype": _NAMES[value.dtype],
+            "shape": list(value.shape),
+            "data_offsets": [at, at + value.nbytes],
+        }
+        at += value.nbytes
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    file.write(struct.pack("<Q", len(text)) + text)
+    for name in order:
+        file.write(np.ascontiguousarray(tensors[name]).tobytes())
+
+
+# ---- models ------------------------------------------------------------------------
+
+
+def _names(model):
+    """Return `path -> {key: name}` for the values of all layers.
+
+    A name is the place of the layer in the model and the weight's own name:
+    `layers/dense_1/kernel`. It does not depend on what the layers are called.
+    """
+    found = {}
+    for path, thing in objects(model).items():
+        if not hasattr(thing, "_saved_variables"):
+            continue
+        own = {}
+        thing.save_own_variables(own)
+        variables = thing._saved_variables()
+        named = [v.name for v in variables]
+        if list(own) != [str(i) for i in range(len(variables))]:
+            named = list(own)
+        elif len(set(named)) < len(named):
+            named = [f"{name}_{i}" for i, name in enumerate(named)]
+        prefix = f"{path}/" if path else ""
+        found[path] = {
+            str(key): f"{prefix}{name}" for key, name in zip(own, named, strict=True)
+        }
+    return found
+
+
+def save(model, filepath, values):
+    """Write the weights of a model, whole or not at all.
+
+    Args:
+        model: the model.
+        filepath: where to.
+        values: what `values_of` gave for it.
+    """
+    tensors = {}
+    for path, names in _names(model).items():
+        own = values.get(path, (None, {}))[1]
+        tensors |= {names[key]: np.asarray(value) for key, value in own.items()}
+
+    def check(path):
+        read = Tensors(path)
+        for name, value in tensors.items():
+            if name not in read.tensors or checksum(read[name]) != checksum(value):
+                raise OSError(f"{name} reads back as something else than was written.")
+
+    with replacing(filepath, check) as file:
+        write(file, tensors, {"format": "lamina"})
+
+
+def load(model, filepath, rename=None, skip_mismatch=False):
+    """Put the tensors of a file into a model, by name.
+
+    Args:
+        model: the model, built.
+        filepath: the file.
+        rename: a dict from names in the file to names in the model, or a function from
+            one to the other; None for a tensor leaves it out.
+        skip_mismatch: warn of what does not fit and leave it as it is.
+
+    Raises:
+        ValueError: a tensor has no place in the model, a weight is missing in the
+            file, or shapes differ.
+    """
+    tensors = Tensors(filepath)
+    names = _names(model)
+    known = {name for own in names.values() for name in own.values()}
+    source = _sources(tensors, rename)
+    missing = sorted(known - set(source))
+    unknown = sorted(set(source) - known)
+    if missing or unknown:
+        text = (
+            f"{tensors.name} does not hold the weights of model {model.name!r}."
+            + (f" Missing in the file: {missing[:10]}." if missing else "")
+            + (f" Without a place in the model: {unknown[:10]}." if unknown else "")
+            + f" ({len(missing)} and {len(unknown)} in all.) `rename=` takes a dict or "
+            "a function from names in the file to those of the model."
+        )
+        if not skip_mismatch:
+            raise ValueError(text)
+        warnings.warn(text, stacklevel=3)
+    whole = {
+        path: {key: source[name] for key, name in own.items()}
+        for path, own in names.items()
+        if own and all(name in source for name in own.values())
+    }
+    skip = [
+        thing
+        for path, thing in objects(model).items()
+        if names.get(path) and path not in whole
+    ]
+    view = _View(tensors, whole)
+    put_values(model, view, skip_mismatch=skip_mismatch, skip=skip)
+
+
+def _sources(tensors, rename):
+    """Return a dict from a name in the model to the name in the file."""
+    source = {}
+    for name in tensors.tensors:
+        new = rename(name) if callable(rename) else (rename or {}).get(name, name)
+        if new is None:
+            continue
+        if new in source:
+            raise ValueError(
+                f"`rename` gives two tensors of {tensors.name} the name {new!r}: "
+                f"{source[new]!r} and {name!r}."
+            )
+        source[new] = name
+    return source
+
+
+class _View:
+    """The tensors of a file by path and key, as `put_values` asks for them."""
+
+    def __init__(self, tensors, places):
+        self.name = tensors.name
+        self._tensors = tensors
+        self._places = places
+
+    def section(self, path):
+        if path not in self._places:
+            return None
+        return _Section(self._tensors, self._places[path])
+
+
+class _Section(dict):
+    """The values of one object, read when they are asked for."""
+
+    def __init__(self, tensors, names):
+        super().__init__(names)
+        self._tensors = tensors
+
+    def shape(self, key) -> tuple:
+        """Return the shape of a value without reading it."""
+        return self._tensors.tensors[super().__getitem__(key)][1]
+
+    def __getitem__(self, key):
+        return self._tensors[super().__getitem__(key)]

@@ -1,0 +1,175 @@
+"""Weights in several HDF5 files, with a JSON file that lists them."""
+
+import collections.abc
+import contextlib
+import json
+import math
+import pathlib
+import re
+
+from lamina.saving import hdf5
+from lamina.saving.archive import replacing
+from lamina.saving.hdf5 import Weights, readable
+
+ENDING = ".weights.json"
+_PART = ".weights.h5"
+_TEXT = 1 << 27  # bytes of JSON
+_FILES = 1000
+_GIB = 1 << 30
+
+
+class Shards:
+    """The values in all files that a JSON file lists, as if they were in one.
+
+    Args:
+        path: the path of the JSON file; the others are beside it.
+
+    Raises:
+        ValueError: it is no such list, or names files elsewhere.
+    """
+
+    def __init__(self, path):
+        path = pathlib.Path(path)
+        self.name = repr(str(path))
+        self._stack = contextlib.ExitStack()
+        self.parts = []
+        with self._stack:
+            for part in _listed(path, self.name):
+                if not part.is_file():
+                    raise ValueError(
+                        f"{self.name} lists a file {part.name!r} that is not beside it."
+                    )
+                size = part.stat().st_size
+                shard = Weights(part, size, repr(str(part)))
+                self.parts.append(self._stack.enter_context(shard))
+            self._stack = self._stack.pop_all()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self._stack.close()
+
+    def section(self, path):
+        """Return the values of one object, by key; None where no file has it."""
+        parts = [s for w in self.parts if (s := w.section(path)) is not None]
+        return _Joined(parts, f"{self.name}, {path!r}") if parts else None
+
+
+class _Joined(collections.abc.Mapping):
+    """The values of one object from several files."""
+
+    def __init__(self, parts, name):
+        self._parts = {}
+        for part in parts:
+            for key in part:
+                if key in self._parts:
+                    raise ValueError(f"Two files hold the value {key!r} of {name}.")
+                self._parts[key] = part
+
+    def __len__(self):
+        return len(self._parts)
+
+    def __iter__(self):
+        return iter(self._parts)
+
+    def __getitem__(self, key):
+        return self._parts[key][key]
+
+    def shape(self, key) -> tuple:
+        """Return the shape of a value without reading it."""
+        return self._parts[key].shape(key)
+
+
+def _listed(path, name):
+    """Return the paths of the files that a JSON file lists."""
+    if path.stat().st_size > _TEXT:
+        raise ValueError(f"Not allowed: {name} is larger than {readable(_TEXT)}.")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()
+        parts = list(dict.fromkeys(part for value in found for part in _strings(value)))
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError) as e:
+        raise ValueError(
+            f"{name} does not list files of weights, as `save_weights` with "
+            f"`max_shard_size` writes it: {type(e).__name__}: {e}"
+        ) from e
+    for part in parts:
+        # One plain name: nothing leads out of the folder.
+        if not re.fullmatch(r"[^/\\:\0]+", part) or not part.endswith(_PART):
+            raise ValueError(
+                f"Not allowed: {name} lists {part!r}. Files of weights are beside "
+                f"their list and end in `{_PART}`; this list may be meant to do harm."
+            )
+    if len(parts) > _FILES:
+        raise ValueError(
+            f"Not allowed: {name} lists {len(parts)} files; {_FILES} are allowed."
+        )
+    return [path.with_name(part) for part in parts]
+
+
+def _strings(value):
+    value = [value] if isinstance(value, str) else value
+    if not isinstance(value, list) or not all(isinstance(x, str) for x in value):
+        raise TypeError(f"no list of file names: {value!r}")
+    return value
+
+
+def write(path, values, max_shard_size, compare):
+    """Write values into files of at most `max_shard_size` GiB, and their list.
+
+    All are written and checked before the first takes its place, the list last.
+
+    Args:
+        path: where the list shall be, ending in `.weights.json`.
+        values: a dict from path to `(name, values by key)`.
+        max_shard_size: the limit, in GiB.
+        compare: is called with an opened `Weights` and the values it must hold.
+
+    Raises:
+        ValueError: a value is larger than the limit.
+    """
+    path = pathlib.Path(path)
+    stem = path.name.removesuffix(ENDING)
+    shards = _divided(values, max_shard_size * _GIB)
+    listed = {}
+    with contextlib.ExitStack() as stack:
+        # What is entered first leaves last.
+        listing = stack.enter_context(replacing(path))
+        for i, shard in enumerate(shards):
+            name = f"{stem}_{i:05}{_PART}"
+
+            def check(part, shard=shard):
+                with Weights(part, part.stat().st_size, repr(str(part))) as weights:
+                    compare(weights, shard)
+
+            file = stack.enter_context(replacing(path.with_name(name), check))
+            hdf5.write(file, shard)
+            for place, (_, own) in shard.items():
+                if own:
+                    listed.setdefault(f"/{place}/vars".replace("//", "/"), []).append(
+                        name
+                    )
+        size = sum(v.nbytes for _, own in values.values() for v in own.values())
+        text = {"metadata": {"total_size": float(size)}, "weight_map": listed}
+        listing.write(json.dumps(text, indent=4).encode())
+
+
+def _divided(values, limit):
+    """Divide values among as few files as their order allows."""
+    shards, used = [{}], 0.0
+    for path, (name, own) in values.items():
+        shards[-1].setdefault(path, (name, {}))
+        for key, value in own.items():
+            if value.nbytes > limit:
+                raise ValueError(
+                    f"The size of the weight {path}/vars/{key} is "
+                    f"{readable(value.nbytes)}, which exceeds the maximum shard size "
+                    f"{readable(math.floor(limit))}. Increase `max_shard_size`, which "
+                    "is in GiB."
+                )
+            if used + value.nbytes > limit:
+                shards.append({path: (name, {})})
+                used = 0.0
+            used += value.nbytes
+            shards[-1][path][1][key] = value
+    return shards
