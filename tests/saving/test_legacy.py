@@ -480,6 +480,21 @@ def test_a_config_larger_than_the_file(tmp_path):
         load(path)
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"class_name": "Dense", "config": {}, "registered_name": 3},
+        {"class_name": "Model", "config": {"layers": [{"inbound_nodes": [[[]]]}]}},
+        {"class_name": "Model", "config": {"layers": [{"inbound_nodes": 3}]}},
+    ],
+)
+def test_configs_of_the_wrong_kinds(config, tmp_path):
+    path = old_file(tmp_path / "m.h5", config, {})
+    match = "describes no model|could not be made from its config"
+    with pytest.raises((ValueError, TypeError), match=match):
+        load(path)
+
+
 @pytest.mark.parametrize("module", ["os", "keras.utils", None])
 def test_names_stay_in_the_registry(module, tmp_path):
     layer = {"class_name": "system", "config": {"name": "x"}, "module": module}

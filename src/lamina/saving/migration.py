@@ -113,14 +113,26 @@ def migrated(config):
     Args:
         config: parsed JSON.
 
+    Raises:
+        ValueError: it is nested too deeply, or its parts are of the wrong kinds.
+
     >>> migrated({"class_name": "SGD", "config": {"lr": 0.1, "decay": 0.0}})
     {'class_name': 'SGD', 'config': {'learning_rate': 0.1}}
     """
+    try:
+        return _migrated(config)
+    except (AttributeError, LookupError, TypeError, RecursionError) as error:
+        raise ValueError(
+            f"The config describes no model: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _migrated(config):
     if isinstance(config, list):
-        return [migrated(x) for x in config]
+        return [_migrated(x) for x in config]
     if not isinstance(config, dict):
         return config
-    config = {key: migrated(value) for key, value in config.items()}
+    config = {key: _migrated(value) for key, value in config.items()}
     name, inner = config.get("class_name"), config.get("config")
     if not isinstance(name, str) or ">" in (config.get("registered_name") or ""):
         return config
@@ -149,8 +161,9 @@ def _arguments(name, given):
         given = _with_decay(given)
     if name == "Lambda":
         given = _function(given)
-    if name == "BatchNormalization" and isinstance(given.get("axis"), list):
-        given["axis"] = given["axis"][0]
+    axis = given.get("axis")
+    if name == "BatchNormalization" and isinstance(axis, list) and len(axis) == 1:
+        given["axis"] = axis[0]
     gone = _GONE.get(name, {})
     kept = {}
     for key, value in given.items():
