@@ -47,6 +47,27 @@ def fresh_state():
     registered.update(before)
 
 
+# The tables of cases whose programs take long to compile, and the short ones there.
+_LARGE = ("tests/parity/", "tests/layers/", "tests/kernels/")
+_QUICK = ("test_layer_configs.py", "test_bad_arguments.py")
+
+
+def pytest_collection_modifyitems(items):
+    """Leaves out every second case of the large tables with `LAMINA_TESTS=sample`.
+
+    CI asks for that, to stay within its time. `make test` runs them all.
+    """
+    if os.environ.get("LAMINA_TESTS") != "sample":
+        return
+    cases: dict = {}
+    for item in items:
+        path = item.nodeid.partition("::")[0]
+        if path.startswith(_LARGE) and not path.endswith(_QUICK):
+            cases.setdefault((path, getattr(item, "originalname", "")), []).append(item)
+    left_out = {id(item) for table in cases.values() for item in table[1::2]}
+    items[:] = [item for item in items if id(item) not in left_out]
+
+
 # doctest asks a function's globals which module it belongs to. Those of a
 # decorated function are its decorator's, so it would pass over every `@op`.
 _belongs = doctest.DocTestFinder._from_module  # type: ignore[attr-defined]
