@@ -338,3 +338,31 @@ def test_no_warning_of_a_healthy_run(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         run(tmp_path, "arrays", epochs=1)
+
+
+class Own(lamina.Sequential):
+    """A step whose logs are no metrics' results."""
+
+    def train_step(self, data):
+        x, y = data
+        loss, slopes = lamina.value_and_grad(
+            lambda: self.compute_loss(y=y, y_pred=self(x)), self.trainable_variables
+        )()
+        self.optimizer.apply(slopes, self.trainable_variables)
+        return {"own": 2 * loss}
+
+
+@pytest.mark.parametrize("die_at", [4, 7, 8])
+def test_logs_of_a_step_of_ones_own(tmp_path, die_at):
+    def train(folder, at=None):
+        lamina.utils.set_random_seed(3)
+        model = Own([layers.Input((6,)), layers.Dense(1)])
+        model.compile("sgd", "mse")
+        keep = lamina.callbacks.BackupAndRestore(folder, 1, delete_checkpoint=False)
+        return model.fit(
+            X, Y, 8, epochs=2, verbose=0, callbacks=[Stop(at)], resume=keep
+        ).history
+
+    with pytest.raises(RuntimeError, match="cut off"):
+        train(tmp_path / "cut", die_at)
+    assert train(tmp_path / "cut") == train(tmp_path / "whole")

@@ -27,8 +27,6 @@ from lamina.training.numerics import Guard
 from lamina.training.prepare import on_device, order_seed, prepare
 from lamina.training.step import Cells
 
-# Seconds between two snapshots of `fit(resume=...)`.
-_APART = 30
 # `steps_per_execution="auto"`: so many steps in one call for so small a State.
 _AUTO, _SMALL = 16, 100_000
 
@@ -68,10 +66,10 @@ def fit(
         held_out = prepared(model, held_out)
         checks.check_alike(first, held_out.first())
     compiled.stop_training = False
-    keeper = _keeper(resume, callbacks)
     callbacks = callbacks_for(
         model, callbacks, verbose, source, history=True, epochs=epochs
     )
+    keeper = _keeper(resume, callbacks)
     run = Run(model, source, held_out, callbacks, keeper, check_numerics)
     arguments = {
         "batch_size": source.batch_size, "shuffle": str(shuffle), "rows": source.rows,
@@ -95,11 +93,8 @@ def _keeper(resume, callbacks):
                 "`resume` expected a folder or a `BackupAndRestore`. Received: "
                 f"resume={resume!r}"
             )
-        return BackupAndRestore(
-            resume, save_freq=None, seconds=_APART, delete_checkpoint=False
-        )
-    given = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
-    return next((c for c in given if isinstance(c, BackupAndRestore)), None)
+        return BackupAndRestore(resume, save_freq=None, delete_checkpoint=False)
+    return next((c for c in callbacks if isinstance(c, BackupAndRestore)), None)
 
 
 def _validation(data, batch_size, steps):
@@ -135,6 +130,7 @@ class Run:
         self.interrupts = Interrupts()
         self._marks: Any = None  # where the sources' present epochs began
         self._began: Any = None  # the shared generators, then
+        self._logs: Any = None  # what the last step said, where a run goes on
 
     def train(self, epoch, epochs, validation_freq, arguments):
         """Run all epochs, from the number `epoch` on."""
@@ -191,8 +187,9 @@ class Run:
         state = cells.read() if listens else cells.copy()
         size = self._steps_per_call(state)
         run = self._compiled(cells, size, donate=not listens)
-        guard = self._guard(cells, state)
+        guard = self._guard(cells, state, skip)
         logs = Logs(model, cells, state)
+        logs.given = self._logs
         count = skip
         begin = time.perf_counter()
         try:
@@ -215,27 +212,28 @@ class Run:
                     callbacks.on_train_batch_end(count - len(group) + size - 1, logs)
                     if listens:
                         state = logs.state = cells.read()
-                    if self.keeper is not None and self.keeper.due():
-                        self._keep(state, epoch, count)
                     if model.stop_training:
                         break
+                    if self.keeper is not None and self.keeper.due():
+                        self._keep(state, epoch, count, logs.given)
                     if count == skip + len(group):  # what was compiled does not count
                         begin, batches.waited = time.perf_counter(), 0.0
             if guard is not None:
                 guard.check(state, last=True)
         finally:
-            cells.write(guard.good if guard is not None and guard.good else state)
+            with self.interrupts.held:
+                cells.write(guard.good if guard is not None and guard.good else state)
         self._check_count(count, epoch)
         found = logs()
         spent = time.perf_counter() - begin
         callbacks.note(_waiting(batches.waited, spent))
         return found
 
-    def _guard(self, cells, state):
+    def _guard(self, cells, state, count):
         if not self.check_numerics:
             return None
         hides = getattr(self.model.optimizer, "clipvalue", None) is not None
-        return Guard(self.model, cells, state, each=self.listens or hides)
+        return Guard(self.model, cells, state, count, each=self.listens or hides)
 
     def _steps_per_call(self, state):
         """Return how many steps run in one call at most."""
@@ -310,7 +308,7 @@ class Run:
         """Take over what the snapshot holds, once nothing else will change it."""
         put_back(found, Cells(self.model), self.callbacks)
         self.model.stop_training = found["stop"]
-        self._began = found["began"]
+        self._began, self._logs = found["began"], found["logs"]
         if not self.source.replays:
             set_random_state(found["random"])
         elif not self._marks[0]["begun"]:
@@ -320,18 +318,18 @@ class Run:
     def _begin(self):
         """Note where an epoch begins."""
         self._marks = [source.mark() for source in self._sources()]
-        self._began = random_state()
+        self._began, self._logs = random_state(), None
 
     def _sources(self):
         return [s for s in (self.source, self.held_out) if s is not None]
 
-    def _keep(self, state, epoch, step):
+    def _keep(self, state, epoch, step, logs=None):
         """Store the run as it is after so many steps of an epoch."""
         if not self.listens:  # the next step overwrites it
             state = jax.tree.map(jnp.copy, state)
         self.keeper.store(
             state, self.callbacks, epoch=epoch, step=step, marks=self._marks,
-            began=self._began, stop=self.model.stop_training,
+            began=self._began, logs=logs, stop=self.model.stop_training,
         )  # fmt: skip
 
     def _keep_epoch(self, epoch, epochs):

@@ -35,6 +35,7 @@ class Guard:
         model: the model that is trained.
         cells: its Variables.
         state: the State to begin with.
+        count: how many steps of the epoch are done.
         each: whether to look after each step: where something else than the step
             changes the State, or where clipping hides a bad gradient.
 
@@ -42,12 +43,12 @@ class Guard:
         good: the State before the step that went wrong, once one has.
     """
 
-    def __init__(self, model, cells, state, each=False):
+    def __init__(self, model, cells, state, count=0, each=False):
         self.model, self.cells = model, cells
         self.good = None
         self._each = each
         self._unsure = None  # what was looked at and not yet seen
-        self._count = 0
+        self._count = count
         self._begin(state)
 
     def _begin(self, state):
