@@ -6,9 +6,11 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import warnings
 
+import jax
 import numpy as np
 import pytest
 
@@ -274,7 +276,34 @@ def test_snapshot_of_half_floats():
     assert again.tolist() == [1, 1, 1]
 
 
-@pytest.mark.parametrize("thing", [object(), {1, 2}, np.array([object()]), len])
+def test_snapshot_of_what_changes_meanwhile(tmp_path, monkeypatch):
+    go = threading.Event()
+    monkeypatch.setattr(snapshot, "_bytes", held_up(snapshot._bytes, go))
+    tree = {"history": [1, 2], "array": np.zeros(3)}
+    folder = snapshot.Folder(tmp_path)
+    folder.write(0, tree)
+    tree["history"].append(3)
+    tree["array"] += 1
+    go.set()
+    folder.wait()
+    again, _ = folder.read()
+    assert again["history"] == [1, 2]
+    assert again["array"].tolist() == [0, 0, 0]
+
+
+def held_up(function, event):
+    """Return the function, which runs once the event is set."""
+
+    def run(*args):
+        assert event.wait(60)
+        return function(*args)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "thing", [object(), {1, 2}, np.array([object()]), len, jax.random.key(0)]
+)
 def test_snapshot_holds_no_objects(thing):
     assert not snapshot.holds(thing)
     with pytest.raises(TypeError, match="cannot hold|no Python objects"):

@@ -31,8 +31,20 @@ def dumps(tree) -> bytes:
     Raises:
         TypeError: the tree holds something else.
     """
+    return _bytes(*packed(tree))
+
+
+def packed(tree) -> tuple[str, list]:
+    """Return a tree as it is now: a text, and the arrays that it refers to.
+
+    What the tree's owners change afterwards does not change them.
+    """
     arrays = []
-    head = json.dumps(_packed(tree, arrays)).encode()
+    return json.dumps(_packed(tree, arrays)), arrays
+
+
+def _bytes(head, arrays):
+    head = head.encode()
     parts = [_MAGIC, len(head).to_bytes(8, "little"), head]
     parts += [np.ascontiguousarray(a).tobytes() for a in arrays]
     body = b"".join(parts)
@@ -66,14 +78,14 @@ def _packed(tree, arrays):
         kind = "tuple" if isinstance(tree, tuple) else "list"
         return {kind: [_packed(v, arrays) for v in tree]}
     if isinstance(tree, (np.ndarray, np.generic, jax.Array)):
-        array = np.asarray(tree)
-        if array.dtype.kind == "O":
+        if getattr(tree.dtype, "kind", "O") == "O":  # a PRNG key's dtype has none
             raise TypeError("a snapshot holds no Python objects")
-        arrays.append(array)
+        # JAX's arrays never change: they are fetched when the bytes are made.
+        arrays.append(tree if isinstance(tree, jax.Array) else np.array(tree))
         kind = "scalar" if isinstance(tree, np.generic) else "array"
         # NumPy's own dtypes have a code; those that JAX adds have only a name.
-        dtype = array.dtype.name if array.dtype.kind == "V" else array.dtype.str
-        return {kind: [dtype, list(array.shape)]}
+        dtype = tree.dtype.name if tree.dtype.kind == "V" else tree.dtype.str
+        return {kind: [dtype, list(tree.shape)]}
     raise TypeError(f"a snapshot cannot hold {tree!r} ({type(tree).__name__})")
 
 
@@ -141,10 +153,10 @@ class Folder:
         return None, None
 
     def write(self, number, tree):
-        """Write a snapshot in the background, after the one that is being written."""
+        """Write a tree as it is now, in the background, after the one before."""
         self.wait()
         self._writing = threading.Thread(
-            target=self._write, args=(number, tree), name="lamina-snapshot"
+            target=self._write, args=(number, *packed(tree)), name="lamina-snapshot"
         )
         self._writing.start()
 
@@ -161,12 +173,12 @@ class Folder:
             problem, self._problem = self._problem, None
             warnings.warn(problem, stacklevel=4)
 
-    def _write(self, number, tree):
+    def _write(self, number, head, arrays):
         path = self.path / f"{number:012d}.snapshot"
         aside = path.with_suffix(".part")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            data = dumps(tree)
+            data = _bytes(head, arrays)
             with aside.open("wb") as file:
                 file.write(data)
                 file.flush()
