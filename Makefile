@@ -10,10 +10,10 @@ PY := $(VENV)/bin/python
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench stress clean
+.PHONY: help demo test lint bench bench-quick stress clean
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 
 demo: $(VENV)/demo.stamp ## train a network on handwritten digits
 	$(PY) examples/digits_cnn.py --out build/demo
@@ -27,8 +27,11 @@ lint: $(VENV)/test.stamp ## check style, types and the import law
 	$(PY) -m pyright --pythonpath $(PY)
 	$(VENV)/bin/lint-imports --no-logo
 
-bench: $(VENV)/test.stamp ## measure speed against other libraries
+bench: $(VENV)/plot.stamp ## measure speed beside other libraries, in an hour
 	$(PY) benchmarks/run.py
+
+bench-quick: $(VENV)/plot.stamp ## the same in less than 15 minutes
+	$(PY) benchmarks/run.py --quick
 
 stress: $(VENV)/test.stamp ## kill, interrupt and damage runs; watch the memory
 	$(PY) benchmarks/stress.py

@@ -1,167 +1,304 @@
-"""Times training and prediction beside other libraries, and writes the table.
+"""Measures Lamina beside other libraries, in turn, and writes docs/benchmarks.md.
 
-usage: python benchmarks/run.py [--rounds 5] [--quick] [--write docs/benchmarks.md]
+usage: python benchmarks/run.py [--quick] [--only WORKLOAD ...] [--peers PEER ...]
+       python benchmarks/run.py --table    write the table again from the last numbers
+       python benchmarks/run.py --check    is the hand-written limit the same network?
 
-Each library runs in processes of its own, in turn (A B A B ...), with the same
-model, data, batch size and optimizer, on two threads. A figure is the median of the
-rounds; only ratios within one run mean anything. Peers that are not installed are
-left out and named.
+The libraries of one workload wait in processes of their own and are asked in rounds
+(A B C, C B A, ...), so that all of them meet the same moods of the machine. Only
+ratios within a round mean anything; the table shows their median and extremes.
 """
 
 import argparse
-import importlib.util
+import datetime
 import json
 import os
 import platform
-import statistics
+import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+BUILD = ROOT / "build" / "bench"
+RESULTS = BUILD / "results.json"
+ROOM = 900  # seconds after which a silent process is given up
+
+KEPT = {  # what Lamina sets up for itself: freed memory stays, programs are kept
+    "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
+    "MALLOC_TOP_PAD_": str(2**26), "MALLOC_ARENA_MAX": "1",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}  # fmt: skip
+
+# Each peer: its module, its import, its settings.
 PEERS = {
-    "lamina": ("lamina", {}),
-    "keras-jax": ("keras", {"KERAS_BACKEND": "jax"}),
-    "keras-tensorflow": ("keras", {"KERAS_BACKEND": "tensorflow"}),
-    "keras-torch": ("keras", {"KERAS_BACKEND": "torch"}),
+    "lamina": ("keras_peer", "import lamina", {"BENCH_PACKAGE": "lamina"}),
+    "keras-jax": ("keras_peer", "import keras", {"KERAS_BACKEND": "jax"}),
+    "keras-tensorflow": ("keras_peer", "import keras", {"KERAS_BACKEND": "tensorflow"}),
+    "keras-torch": ("keras_peer", "import keras", {"KERAS_BACKEND": "torch"}),
+    "torch": ("torch_peer", "import torch", {}),
+    "torch-compile": ("torch_peer", "import torch", {"BENCH_COMPILE": "1"}),
+    "jax": ("jax_peer", "import jax, jax.numpy", KEPT),
 }
-NEEDS = {"keras-tensorflow": "tensorflow", "keras-torch": "torch"}
+FULL = {
+    "rounds": 7, "train": 3.0, "predict": 1.5, "single": 0.3, "call": 0.3,
+    "starts": 5, "imports": 7,
+}  # fmt: skip
+QUICK = {
+    "rounds": 3, "train": 0.5, "predict": 0.3, "single": 0.1, "call": 0.1,
+    "starts": 1, "imports": 3,
+}  # fmt: skip
 
 
-def tabular(k):
-    dense = k.layers.Dense
-    stack = [dense(64, "relu"), dense(64, "relu"), dense(1)]
-    return k.Sequential([k.Input((20,)), *stack]), (20,), "number", 32
+def environment(peer, cache):
+    """Return the variables that a peer's processes run with."""
+    settings = {
+        "BENCH_PACKAGE": "keras", "OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2",
+        "TF_NUM_INTRAOP_THREADS": "2", "TF_NUM_INTEROP_THREADS": "2",
+        "TF_CPP_MIN_LOG_LEVEL": "3", "JAX_PLATFORMS": "cpu",
+        "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT / "src"),
+        "KERAS_HOME": str(BUILD / "keras"),
+        "LAMINA_CACHE_DIR": str(cache), "TORCHINDUCTOR_CACHE_DIR": str(cache),
+    }  # fmt: skip
+    if peer == "jax":
+        settings["JAX_COMPILATION_CACHE_DIR"] = str(cache)
+    return os.environ | settings | PEERS[peer][2]
 
 
-def dropout(k):
-    dense, drop = k.layers.Dense, k.layers.Dropout
-    stack = [dense(512, "relu"), drop(0.2), dense(512, "relu"), drop(0.2)]
-    last = dense(10, "softmax")
-    return k.Sequential([k.Input((784,)), *stack, last]), (784,), 10, 64
+class Worker:
+    """A process that holds one model of one library."""
+
+    def __init__(self, python, peer, *arguments, cache=None):
+        log = BUILD / "logs" / f"{peer}-{arguments[0]}.txt"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.log, self.peer = log, peer
+        cache = cache or BUILD / "cache" / peer
+        cache.mkdir(parents=True, exist_ok=True)
+        with log.open("w") as file:
+            self.process = subprocess.Popen(
+                [python, HERE / "worker.py", PEERS[peer][0], *arguments],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file,
+                text=True, env=environment(peer, cache),
+            )  # fmt: skip
+
+    def answer(self):
+        """Return what the process says next; RuntimeError if it died."""
+        alarm = threading.Timer(ROOM, self.process.kill)
+        alarm.start()
+        line = self.process.stdout.readline()
+        alarm.cancel()
+        if line:
+            return json.loads(line)
+        code = self.process.wait()
+        said = [s for s in self.log.read_text().splitlines() if s.strip()]
+        raise RuntimeError(said[-1][:200] if said else f"ended with code {code}")
+
+    def ask(self, *question):
+        print(json.dumps(question), file=self.process.stdin, flush=True)
+        return self.answer()
+
+    def close(self):
+        self.process.communicate()
 
 
-def digits(k):
-    layers = k.layers
-    stack = [
-        layers.Conv2D(32, 3, activation="relu"),
-        layers.MaxPooling2D(),
-        layers.Flatten(),
-        layers.Dense(128, "relu"),
-        layers.Dense(10, "softmax"),
-    ]
-    return k.Sequential([k.Input((28, 28, 1)), *stack]), (28, 28, 1), 10, 64
+class Bench:
+    """A measurement: the pairs (Lamina's number, the peer's) of each round."""
+
+    def __init__(self, python, peers, share):
+        self.python, self.peers, self.share = python, peers, share
+        self.found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+        for part in ("pairs", "errors", "parameters"):
+            self.found.setdefault(part, {})
+        self.fresh = set()
+
+    def keep(self):
+        RESULTS.parent.mkdir(parents=True, exist_ok=True)
+        RESULTS.write_text(json.dumps(self.found, indent=1))
+
+    def note(self, metric, name, numbers):
+        """Add one round of a metric; an older run's rounds make way."""
+        if "lamina" not in numbers:
+            return
+        table = self.found["pairs"].setdefault(metric, {}).setdefault(name, {})
+        for peer, number in numbers.items():
+            if (metric, name, peer) not in self.fresh:
+                self.fresh.add((metric, name, peer))
+                table[peer] = []
+            table[peer].append([numbers["lamina"], number])
+
+    def fail(self, peer, name, error):
+        print(f"  {peer}: {error}", flush=True)
+        self.found["errors"].setdefault(name, {})[peer] = str(error)
+
+    def workload(self, name):
+        """Train and predict with all peers, in rounds."""
+        self.found["errors"].pop(name, None)
+        workers = {p: Worker(self.python, p, name) for p in self.peers}
+
+        def each(what):
+            found = {}
+            for peer in list(workers):
+                try:
+                    found[peer] = what(workers[peer])
+                except (RuntimeError, OSError) as error:
+                    self.fail(peer, name, error)
+                    workers.pop(peer).close()
+            return found
+
+        begun = each(Worker.answer)
+        if "lamina" not in workers:
+            return
+        sizes = {peer: said["parameters"] for peer, said in begun.items()}
+        self.found["parameters"].setdefault(name, {}).update(sizes)
+        for peer, size in sizes.items():
+            if size != sizes["lamina"]:
+                self.fail(peer, name, f"{size} parameters, not {sizes['lamina']}")
+                workers.pop(peer).close()
+        memory = {peer: begun[peer]["memory"] for peer in workers}
+        self.note("memory", name, memory)
+        for _ in range(self.share["rounds"]):
+            workers = dict(reversed(workers.items()))
+            for use in ("train", "predict", "single", "call"):
+                numbers = each(lambda w, use=use: w.ask(use, self.share[use]))
+                self.note(use, name, numbers)
+        for worker in workers.values():
+            worker.close()
+
+    def imports(self):
+        """Time the imports; Lamina's also with all that a script needs."""
+        self.found["errors"].pop("import", None)
+        lines = {peer: PEERS[peer][1] for peer in self.peers}
+        lines["whole"] = "import lamina.layers, lamina.models, lamina.optimizers"
+        for _ in range(self.share["imports"]):
+            numbers = {}
+            for peer, line in lines.items():
+                timed = f"import time; t = time.perf_counter(); {line}; "
+                owner = "lamina" if peer == "whole" else peer
+                done = subprocess.run(
+                    [self.python, "-c", timed + "print(time.perf_counter() - t)"],
+                    capture_output=True, text=True,
+                    env=environment(owner, BUILD / "cache" / owner),
+                )  # fmt: skip
+                if done.returncode:
+                    self.fail(owner, "import", done.stderr.splitlines()[-1])
+                else:
+                    numbers[peer] = float(done.stdout.splitlines()[-1])
+            whole = numbers.pop("whole", None)
+            self.note("import", "import", numbers)
+            if whole is not None:
+                self.note("import", "whole", numbers | {"lamina": whole})
+
+    def starts(self, name, twice):
+        """Time a script up to its first step: with an empty cache, perhaps again."""
+        self.found["errors"].pop(f"start {name}", None)
+        for _ in range(self.share["starts"]):
+            rounds = {"cold": {}, "again": {}, "build": {}, "compile": {}}
+            for peer in self.peers:
+                cache = BUILD / "cold" / peer
+                shutil.rmtree(cache, ignore_errors=True)
+                try:
+                    for which in ("cold", "again")[: 1 + twice]:
+                        start = time.perf_counter()
+                        worker = Worker(self.python, peer, name, "--first", cache=cache)
+                        said = worker.answer()
+                        rounds[which][peer] = time.perf_counter() - start
+                        worker.close()
+                        if which == "cold":
+                            rounds["build"][peer] = said["build"]
+                            rounds["compile"][peer] = sum(said.values())
+                except RuntimeError as error:
+                    self.fail(peer, f"start {name}", error)
+            for which, numbers in rounds.items():
+                self.note(which, name, numbers)
 
 
-def text(k):
-    layers = k.layers
-    stack = [
-        layers.Embedding(5000, 64),
-        layers.LSTM(128),
-        layers.Dense(2, "softmax"),
-    ]
-    return k.Sequential([k.Input((64,), dtype="int32"), *stack]), "words", 2, 64
+def installed():
+    """Return the Python of an environment with all peers, made at the first run."""
+    python = BUILD / "peers" / "bin" / "python"
+    if not (BUILD / "peers" / "made").exists():
+        print("Installing the peers (some GB) ...", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", BUILD / "peers"], check=True)
+        subprocess.run(
+            [python, "-m", "pip", "install", "-q", "-e", f"{ROOT}[bench]"], check=True
+        )
+        (BUILD / "peers" / "made").touch()
+    return str(python)
 
 
-WORKLOADS = {
-    "MLP 20-64-64-1, batch 32": (tabular, 6400),
-    "MLP 784-512-512-10, dropout, batch 64": (dropout, 6400),
-    "digits CNN, batch 64": (digits, 1920),
-    "Embedding-LSTM(128), 64 steps, batch 64": (text, 640),
-}
-
-
-def measure(package, name, share):
-    """Return samples per second of `fit` and `predict`, in this process."""
-    import numpy as np
-
-    k = importlib.import_module(package)
-    build, rows = WORKLOADS[name]
-    rows = max(int(rows * share), 128)
-    model, shape, classes, batch = build(k)
-    random = np.random.default_rng(0)
-    if shape == "words":
-        x = random.integers(1, 5000, (rows, 64)).astype("int32")
-    else:
-        x = random.normal(size=(rows, *shape)).astype("float32")
-    if classes == "number":
-        y, loss = x.sum(axis=1, keepdims=True), "mse"
-    else:
-        y, loss = random.integers(0, classes, rows), "sparse_categorical_crossentropy"
-    model.compile("adam", loss)
-    model.fit(x, y, batch_size=batch, verbose=0)
-    model.predict(x, batch_size=256, verbose=0)
-    start = time.perf_counter()
-    model.fit(x, y, batch_size=batch, verbose=0)
-    middle = time.perf_counter()
-    model.predict(x, batch_size=256, verbose=0)
-    end = time.perf_counter()
-    return {"fit": rows / (middle - start), "predict": rows / (end - middle)}
-
-
-def in_process(peer, name, share):
-    package, settings = PEERS[peer]
-    threads = {"OMP_NUM_THREADS": "2", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    arguments = ["--measure", package, name, str(share)]
-    done = subprocess.run(
-        [sys.executable, __file__, *arguments],
-        env={**os.environ, **threads, **settings},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(f"{peer}, {name}:\n{done.stderr}")
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def table(results, peers):
-    lines = [
-        f"Machine: {platform.machine()}, {os.cpu_count()} cores, Python "
-        f"{platform.python_version()}. Samples per second, median of the rounds; in "
-        "brackets how many times Lamina is as fast.",
-        "",
-        "| workload | | " + " | ".join(peers) + " |",
-        "|---|---|" + "---:|" * len(peers),
-    ]
-    for name, by_peer in results.items():
-        for kind in ("fit", "predict"):
-            ours = statistics.median(r[kind] for r in by_peer["lamina"])
-            cells = []
-            for peer in peers:
-                median = statistics.median(r[kind] for r in by_peer[peer])
-                ratio = f" ({ours / median:.2f}x)" if peer != "lamina" else ""
-                cells.append(f"{median:,.0f}{ratio}")
-            lines.append(f"| {name} | {kind} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+def machine(python):
+    """Describe where the numbers come from."""
+    names = ["jax", "keras", "numpy", "tensorflow_cpu", "torch"]
+    code = f"""
+import importlib.metadata as m, json, platform
+found = {{"Python": platform.python_version()}}
+for name in {names}:
+    try: found[name] = m.version(name)
+    except m.PackageNotFoundError: pass
+print(json.dumps(found))"""
+    done = subprocess.run([python, "-c", code], capture_output=True, check=True)
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    model = next((s.split(":")[1].strip() for s in lines if "model name" in s), "?")
+    try:
+        system = platform.freedesktop_os_release()["PRETTY_NAME"]
+    except OSError:
+        system = platform.platform()
+    compiler = shutil.which("g++") or shutil.which("clang++")
+    return {
+        "cpu": model, "cores": os.cpu_count(), "system": system,
+        "compiler": bool(compiler),
+        "day": datetime.date.today().isoformat(), "versions": json.loads(done.stdout),
+    }  # fmt: skip
 
 
 def main():
-    cli = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    cli.add_argument("--rounds", type=int, default=5)
-    cli.add_argument("--quick", action="store_true", help="one short round")
-    cli.add_argument("--write", type=Path, default=None)
-    cli.add_argument("--measure", nargs=3, default=None, help=argparse.SUPPRESS)
+    sys.path.insert(0, str(HERE))
+    from workloads import MEASURED
+
+    parts = [*MEASURED, "imports", "starts"]
+    cli = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    cli.add_argument("--quick", action="store_true", help="in less than 15 minutes")
+    cli.add_argument("--only", nargs="+", choices=parts, default=parts)
+    cli.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
+    cli.add_argument("--python", help="a Python that has all peers installed")
+    cli.add_argument("--table", action="store_true", help="measure nothing")
+    cli.add_argument("--check", action="store_true", help="compare with the limit")
     options = cli.parse_args()
-    if options.measure:
-        package, name, share = options.measure
-        print(json.dumps(measure(package, name, float(share))))
-        return
-    absent = [p for p, need in NEEDS.items() if not importlib.util.find_spec(need)]
-    peers = [p for p in PEERS if p not in absent]
-    rounds, share = (1, 0.2) if options.quick else (options.rounds, 1.0)
-    results = {name: {peer: [] for peer in peers} for name in WORKLOADS}
-    for turn in range(rounds):
-        for name in WORKLOADS:
-            for peer in peers:
-                print(f"round {turn + 1} of {rounds}: {name}, {peer}", file=sys.stderr)
-                results[name][peer].append(in_process(peer, name, share))
-    text = table(results, peers)
-    if absent:
-        text += f"\nNot installed, so not measured: {', '.join(absent)}.\n"
-    print(text)
-    if options.write:
-        options.write.write_text("# Benchmarks\n\n" + text)
+    if not options.table:
+        python = options.python or installed()
+    if options.check:
+        done = subprocess.run(
+            [python, HERE / "check.py"], env=environment("lamina", BUILD / "cache")
+        )
+        raise SystemExit(done.returncode)
+    if not options.table:
+        if hasattr(os, "sched_setaffinity"):  # XLA has no other setting for it
+            os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
+        # Lamina is always there: a ratio is only good within one run.
+        peers = [p for p in PEERS if p in options.peers or p == "lamina"]
+        bench = Bench(python, peers, QUICK if options.quick else FULL)
+        bench.found["machine"] = machine(python)
+        began = time.perf_counter()
+        for part in options.only:
+            print(f"{time.perf_counter() - began:5.0f} s  {part}", flush=True)
+            if part == "imports":
+                bench.imports()
+            elif part == "starts":
+                bench.starts("digits", twice=True)
+                bench.starts("deep", twice=False)
+            else:
+                bench.workload(part)
+            bench.keep()
+        print(f"{time.perf_counter() - began:5.0f} s  done")
+    import table
+
+    table.write(json.loads(RESULTS.read_text()), ROOT / "docs" / "benchmarks.md")
 
 
 if __name__ == "__main__":

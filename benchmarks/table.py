@@ -1,0 +1,184 @@
+"""Writes the numbers of a run as tables and as a picture."""
+
+from statistics import median
+
+from workloads import MEASURED, WORKLOADS
+
+NAMES = {
+    "keras-jax": "Keras, JAX",
+    "keras-tensorflow": "Keras, TensorFlow",
+    "keras-torch": "Keras, PyTorch",
+    "torch": "PyTorch",
+    "torch-compile": "PyTorch, compiled",
+    "jax": "JAX by hand",
+}
+TITLES = {name: workload.title for name, workload in WORKLOADS.items()}
+START = "Digits CNN: from nothing to the first step"
+DEEP = "100-layer residual graph"
+COSTS = [
+    ("import", "import", "Import of the package"),
+    ("import", "whole", "Import with layers, models and optimizers"),
+    ("cold", "digits", f"{START}, nothing compiled yet"),
+    ("again", "digits", f"{START}, second run of the script"),
+    ("build", "deep", f"{DEEP}: building"),
+    ("compile", "deep", f"{DEEP}: building and first step"),
+    *(("memory", name, f"Peak memory: {TITLES[name]}") for name in MEASURED),
+]
+SECTIONS = [
+    (
+        "Training",
+        "`fit`, and loops by hand over shuffled arrays: how many times as fast "
+        "Lamina is. Above 1, Lamina is ahead.",
+        [("train", name, TITLES[name]) for name in MEASURED],
+    ),
+    (
+        "Prediction",
+        "`predict` on 512 rows in batches of 256, `predict` on one row, and "
+        "`model(x)` on one row; PyTorch and JAX have one call for both. How many "
+        "times as fast Lamina is. Above 1, Lamina is ahead.",
+        [
+            (use, name, f"{TITLES[name].rsplit(', batch', 1)[0]}: {kind}")
+            for name in MEASURED
+            for use, kind in (
+                ("predict", "batch 256"),
+                ("single", "`predict`, one row"),
+                ("call", "`model(x)`, one row"),
+            )
+        ],
+    ),
+    (
+        "Start and memory",
+        "What Lamina needs as a multiple of what the peer needs, in time or in "
+        "resident memory of a training process. Below 1, Lamina needs less.",
+        COSTS,
+    ),
+]
+
+
+def ratios(pairs):
+    """Return Lamina / peer of each round."""
+    return [ours / theirs for ours, theirs in pairs]
+
+
+def cell(pairs):
+    """Return the median ratio and its extremes."""
+    found = ratios(pairs)
+    low, middle, high = (digits(f(found)) for f in (min, median, max))
+    return f"{middle} ({low}–{high})" if len(found) > 1 else middle
+
+
+def digits(ratio):
+    return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
+
+
+def amount(value, use):
+    """Write Lamina's own number with its unit."""
+    if use in ("train", "predict"):
+        return f"{value:,.0f} samples/s"
+    if use == "memory":
+        return f"{value:,.0f} MB"
+    seconds = 1 / value if use in ("single", "call") else value
+    return f"{seconds:.2f} s" if seconds > 0.1 else f"{seconds * 1e3:.2f} ms"
+
+
+def write(found, path):
+    """Write the Markdown to `path` and the picture beside it."""
+    here, notes = found["machine"], []
+    versions = ", ".join(f"{n} {v}" for n, v in here["versions"].items())
+    lines = [
+        "# Benchmarks", "",
+        f"{here['day']}; {here['cpu']}, 2 of {here['cores']} cores; {here['system']}; "
+        f"{versions}."
+        + ("" if here["compiler"] else " No C++ compiler for `torch.compile`."),
+        "", "float32, Adam with a learning rate of 0.001, 2 threads, the same batch "
+        "everywhere. Each number is the median ratio of the rounds, with the "
+        "smallest and the largest. Written by `make bench`.", "",
+        f"![How many times as fast Lamina trains]({path.stem}.png)", "",
+    ]  # fmt: skip
+    for title, text, rows in SECTIONS:
+        lines += [f"## {title}", "", text, ""]
+        lines += [f"| | Lamina | {' | '.join(NAMES.values())} |"]
+        lines += ["|---|---:|" + "---:|" * len(NAMES)]
+        for use, name, label in rows:
+            pairs = found["pairs"].get(use, {}).get(name, {})
+            cells = [cell_of(found, pairs, peer, use, name, notes) for peer in NAMES]
+            own = [ours for ours, _ in pairs.get("lamina", [])]
+            own = amount(median(own), use) if own else "–"
+            lines += [f"| {label} | {own} | {' | '.join(cells)} |"]
+        lines += [""]
+    lines += [f"{i}. {note}" for i, note in enumerate(notes, 1)]
+    path.write_text("\n".join(lines).rstrip() + "\n")
+    draw(found, path.with_suffix(".png"))
+    print(f"wrote {path} and {path.with_suffix('.png').name}")
+
+
+def cell_of(found, pairs, peer, use, name, notes):
+    """Return a cell; a dash, and a note that says why, where there is no number."""
+    if pairs.get(peer):
+        return cell(pairs[peer])
+    errors = found["errors"]
+    for place in (name, f"start {name}", "import" if use == "import" else ""):
+        if peer in errors.get(place, {}):
+            note = f"{NAMES[peer]}, {TITLES.get(name, name)}: {errors[place][peer]}"
+            if note not in notes:
+                notes.append(note)
+            return f"– [{notes.index(note) + 1}]"
+    return "–"
+
+
+def draw(found, path):
+    """Draw the ratios of training as bars from 1 to the left or to the right."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    mpl.rcParams["font.size"] = 9
+    ahead, behind, ink = "#2b6cb0", "#dd6b20", "#2d3748"
+    train = found["pairs"].get("train", {})
+    figure = Figure(figsize=(11, 7.6), layout="constrained")
+    panels = figure.subplots(3, 3, sharex=True, sharey=True)
+    everything = [
+        ratio
+        for peers in train.values()
+        for peer, pairs in peers.items() if peer in NAMES
+        for ratio in ratios(pairs)
+    ] or [1.0]  # fmt: skip
+    low, high = min(0.5, *everything) * 0.85, max(2.0, *everything) * 2.2
+    for panel, name in zip(panels.flat, MEASURED, strict=True):
+        title = TITLES[name].rsplit(", batch", 1)[0]
+        panel.set_title(title, loc="left", fontsize=9, color=ink, weight="bold")
+        for row, peer in enumerate(NAMES):
+            pairs = train.get(name, {}).get(peer)
+            if not pairs:
+                panel.text(1.05, row, "–", va="center", color=ink)
+                continue
+            found_ = ratios(pairs)
+            middle = median(found_)
+            color = ahead if middle >= 1 else behind
+            alpha = 0.45 if peer == "jax" else 0.9
+            panel.barh(row, middle - 1, 0.68, left=1, color=color, alpha=alpha, lw=0)
+            panel.plot([min(found_), max(found_)], [row, row], color=ink, lw=0.9)
+            end = max(*found_, 1.0) * 1.06
+            panel.text(end, row, f"{digits(middle)}×", va="center", color=ink)
+        panel.axvline(1, color=ink, lw=0.8)
+        panel.set_xscale("log", base=2)
+        panel.set_xlim(low, high)
+        panel.set_yticks(range(len(NAMES)), NAMES.values(), color=ink)
+        panel.set_ylim(len(NAMES) - 0.4, -0.6)
+        panel.xaxis.set_major_formatter(
+            lambda x, _: f"{x:g}×" if x >= 1 else f"1/{1 / x:g}×"
+        )
+        panel.tick_params(which="minor", length=0)
+        panel.tick_params(length=0, colors=ink)
+        panel.grid(axis="x", color="#e2e8f0", lw=0.7)
+        panel.set_axisbelow(True)
+        panel.spines[:].set_visible(False)
+    figure.suptitle(
+        "Training: how many times as fast Lamina is as each peer",
+        x=0.01, ha="left", fontsize=13, weight="bold", color=ink,
+    )  # fmt: skip
+    figure.supxlabel(
+        "samples/s of Lamina ÷ samples/s of the peer (logarithmic; blue: Lamina is "
+        "ahead; pale: the limit; lines: smallest and largest round)",
+        fontsize=9, color=ink,
+    )  # fmt: skip
+    figure.savefig(path, dpi=100)
