@@ -21,6 +21,7 @@ CASES = [
     ((7, 7), 1, (3, 2), 2, (1, 1), "same", (2, 3), 1),
     ((5, 5), 2, (2, 2), 3, (2, 2), "same", (1, 1), 1),
     ((7, 5), 4, (3, 3), 8, (2, 1), "valid", (1, 1), 4),
+    ((7, 5), 6, (4, 2), 3, (2, 3), "same", (1, 1), 3),
     ((3, 4, 5), 1, (2, 2, 2), 3, (1, 2, 1), "same", (1, 1, 1), 1),
     ((3, 4, 5), 2, (2, 1, 3), 3, (1, 1, 1), "valid", (1, 1, 1), 1),
     ((3, 2, 2), 2, (1, 1, 1), 3, (2, 1, 1), "valid", (1, 1, 1), 1),
@@ -73,6 +74,8 @@ DEPTHWISE = [
     ((7, 8), 3, (2, 3), 1, (1, 1), "valid", (2, 2)),
     ((6, 6), 1, (2, 2), 3, (2, 2), "same", (1, 1)),
     ((9, 9), 2, (7, 7), 1, (1, 1), "same", (1, 1)),
+    ((1,), 3, (4,), 1, (2,), "same", (1,)),
+    ((3, 4, 5), 2, (2, 1, 3), 1, (2, 1, 1), "same", (1, 1, 1)),
 ]
 
 
@@ -198,6 +201,44 @@ def test_half_precision(dtype, channels, window, rng):
     bound = 4 * float(jnp.finfo(dtype).eps) * float(jnp.abs(exact).max())
     np.testing.assert_allclose(np.asarray(y, "float32"), exact, atol=bound)
     assert [g.dtype for g in gradients] == [dtype, dtype]
+
+
+@pytest.mark.parametrize("f", [conv, depthwise_conv, conv_transpose])
+def test_every_form_in_bfloat16(f, rng):
+    x = jnp.asarray(rng.normal(size=(2, 6, 5, 2)), "bfloat16")
+    kernel = jnp.asarray(rng.normal(size=(3, 2, 2, 2)), "bfloat16")
+    options = {"strides": (1, 1), "padding": "same", "dilation": (2, 1)}
+
+    @jax.jit
+    def run(*args):
+        y, pullback = jax.vjp(lambda *args: f(*args, **options), *args)
+        return y, *pullback(jnp.ones_like(y))
+
+    mine = run(x, kernel)
+    exact = run(x.astype("float32"), kernel.astype("float32"))
+    for half, single in zip(mine, exact, strict=True):
+        assert half.dtype == "bfloat16"
+        bound = 4 * float(jnp.finfo("bfloat16").eps) * float(jnp.abs(single).max())
+        np.testing.assert_allclose(np.asarray(half, "float32"), single, atol=bound)
+
+
+def test_transposed_gradient_with_dilation(rng, agree):
+    x = rng.normal(size=(2, 4, 5, 3)).astype("float32")
+    kernel = rng.normal(size=(2, 3, 2, 3)).astype("float32")
+
+    def reference(x, kernel):
+        return ops.conv_transpose(
+            x, kernel, 1, "same", dilation_rate=2, data_format="channels_last"
+        )
+
+    agree(
+        lambda x, kernel: conv_transpose(
+            x, kernel, strides=(1, 1), padding="same", dilation=(2, 2)
+        ),
+        reference,
+        x,
+        kernel,
+    )
 
 
 @pytest.mark.parametrize("window", [1, 3])

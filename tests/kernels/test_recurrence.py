@@ -85,6 +85,28 @@ def test_agrees_with_the_textbook(name, mask, reverse, zero, rng, agree):
 
 
 @pytest.mark.parametrize("name", GATES)
+@pytest.mark.parametrize("biased", [True, False])
+def test_without_a_gradient_the_values_are_the_same(name, biased, rng):
+    *args, bias = arguments(name, rng, time=5)
+    mask = jnp.array([[1, 0, 1, 1, 0], [0, 1, 1, 0, 1]], bool)
+
+    @jax.jit
+    def run(bias, *args):
+        def mine(*args):
+            given = (*args, bias) if biased else args
+            return kernel(name, *given, mask=mask, reverse=True)
+
+        zeros = bias if biased else jnp.zeros_like(bias)
+        textbook = plain(name, *args, zeros, mask=mask, reverse=True)
+        return mine(*args), jax.vjp(mine, *args)[0], textbook
+
+    alone, learning, textbook = run(bias, *args)
+    for a, b, c in zip(alone, learning, textbook, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+        np.testing.assert_allclose(a, c, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", GATES)
 def test_sizes_of_one(name, rng, agree):
     args = arguments(name, rng, 1, 1, 1, 1)
     agree(lambda *args: kernel(name, *args), lambda *args: plain(name, *args), *args)

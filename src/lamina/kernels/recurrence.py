@@ -5,9 +5,14 @@ on the chain is kept out of it: the inputs' projection comes before the scan as
 one product, and the recurrent weights' gradient after the backward scan as one
 product. The scans run over time-major arrays; every gate is an output of its
 own, because joining them costs a copy per step.
+
+Without a gradient a CPU does better with the projection inside of the scan: what
+a step projects is still in the cache when it is used, and no other array of all
+gates is written.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -60,9 +65,9 @@ def lstm(
         >>> y.shape, bool((y[:, -1] == h).all())
         ((2, 5, 4), True)
     """
-    z, keep = _projected(x, kernel, bias, mask, reverse)
-    h, c, weights = (value.astype(z.dtype) for value in (h, c, recurrent_kernel))
-    outputs, h, c = _lstm(z, h, c, weights, keep)
+    x, projection, keep = _time_major(x, kernel, bias, mask, reverse)
+    h, c, weights = (value.astype(x.dtype) for value in (h, c, recurrent_kernel))
+    outputs, h, c = _run(_lstm, _lstm_steps, x, projection, h, c, weights, keep)
     return _batch_major(outputs, keep, zero_output_for_mask), h, c
 
 
@@ -111,14 +116,16 @@ def gru(
         ((2, 5, 4), True)
     """
     before, after = bias if bias is not None and reset_after else (bias, None)
-    z, keep = _projected(x, kernel, before, mask, reverse)
-    h, weights = h.astype(z.dtype), recurrent_kernel.astype(z.dtype)
+    x, projection, keep = _time_major(x, kernel, before, mask, reverse)
+    h, weights = h.astype(x.dtype), recurrent_kernel.astype(x.dtype)
     if reset_after:
         if after is None:
-            after = jnp.zeros(weights.shape[-1:], z.dtype)
-        outputs, h = _gru_after(z, h, weights, after.astype(z.dtype), keep)
+            after = jnp.zeros(weights.shape[-1:], x.dtype)
+        rest = h, weights, after.astype(x.dtype), keep
+        outputs, h = _run(_gru_after, _gru_after_steps, x, projection, *rest)
     else:
-        outputs, h = _gru_before(z, h, weights, keep)
+        rest = h, weights, keep
+        outputs, h = _run(_gru_before, _gru_before_steps, x, projection, *rest)
     return _batch_major(outputs, keep, zero_output_for_mask), h
 
 
@@ -156,9 +163,9 @@ def simple_rnn(
         >>> y.tolist()
         [[[0.0], [0.0]]]
     """
-    z, keep = _projected(x, kernel, bias, mask, reverse)
-    h, weights = h.astype(z.dtype), recurrent_kernel.astype(z.dtype)
-    outputs, h = _simple(z, h, weights, keep)
+    x, projection, keep = _time_major(x, kernel, bias, mask, reverse)
+    h, weights = h.astype(x.dtype), recurrent_kernel.astype(x.dtype)
+    outputs, h = _run(_simple, _simple_steps, x, projection, h, weights, keep)
     return _batch_major(outputs, keep, zero_output_for_mask), h
 
 
@@ -284,16 +291,45 @@ def _zeroed(outputs, keep):
     return jnp.where(keep, outputs, jnp.zeros((), outputs.dtype))
 
 
-def _projected(x, kernel, bias, mask, reverse):
-    """Project all inputs at once; return them and the mask time-major."""
-    z = dense(_in_order(x, reverse, False), kernel)
+def _time_major(x, kernel, bias, mask, reverse):
+    """Return the inputs and the mask time-major, and what projects the inputs."""
+    dtype = jnp.result_type(x, kernel)
+    x = _in_order(x.astype(dtype), reverse, False)
+    projection = [kernel.astype(dtype)]
     if bias is not None:
-        z = z + bias.astype(z.dtype)
+        projection.append(bias.astype(dtype))
     if mask is not None:
         mask = _in_order(mask.astype(bool), reverse, False)
         # One trailing cell: broadcasts over units without a reshape per step.
         mask = mask.reshape(*mask.shape[:2], 1)
-    return z, mask
+    return x, projection, mask
+
+
+def _project(x, projection):
+    z = dense(x, projection[0])
+    return z + projection[1] if len(projection) > 1 else z
+
+
+def _run(learning, steps, x, projection, *rest):
+    """Project all inputs at once for `learning`, one step's for `steps` alone."""
+
+    def learn(x, projection, *rest):
+        return learning(_project(x, projection), *rest)
+
+    if jax.default_backend() != "cpu":
+        return learn(x, projection, *rest)
+
+    @jax.custom_vjp
+    def run(x, projection, *rest):
+        *results, _ = steps(x, *rest, project=lambda x: _project(x, projection))
+        return tuple(results)
+
+    run.defvjp(partial(jax.vjp, learn), lambda pullback, gradients: pullback(gradients))
+    return run(x, projection, *rest)
+
+
+def _as_is(x):
+    return x
 
 
 def _batch_major(outputs, keep, zero):
@@ -333,11 +369,11 @@ def _lstm(z, h, c, weights, keep):
     return outputs, h, c
 
 
-def _lstm_steps(z, h, c, weights, keep):
+def _lstm_steps(z, h, c, weights, keep, project=_as_is):
     def step(carry, now):
         h, before = carry
         z, keep = now
-        i, f, g, o = jnp.split(z + dense(h, weights), 4, -1)
+        i, f, g, o = jnp.split(project(z) + dense(h, weights), 4, -1)
         i, f, o = jax.nn.sigmoid(i), jax.nn.sigmoid(f), jax.nn.sigmoid(o)
         g = jnp.tanh(g)
         c = f * before + i * g
@@ -389,10 +425,10 @@ def _gru_after(z, h, weights, bias, keep):
     return outputs, h
 
 
-def _gru_after_steps(x, h, weights, bias, keep):
+def _gru_after_steps(x, h, weights, bias, keep, project=_as_is):
     def step(h, now):
         x, keep = now
-        xz, xr, xg = jnp.split(x, 3, -1)
+        xz, xr, xg = jnp.split(project(x), 3, -1)
         hz, hr, hg = jnp.split(dense(h, weights) + bias, 3, -1)
         z, r = jax.nn.sigmoid(xz + hz), jax.nn.sigmoid(xr + hr)
         g = jnp.tanh(xg + r * hg)
@@ -438,12 +474,13 @@ def _gru_before(z, h, weights, keep):
     return outputs, h
 
 
-def _gru_before_steps(x, h, weights, keep):
+def _gru_before_steps(x, h, weights, keep, project=_as_is):
     units = h.shape[-1]
     gates, candidate = weights[:, : 2 * units], weights[:, 2 * units :]
 
     def step(h, now):
         x, keep = now
+        x = project(x)
         z, r = jnp.split(jax.nn.sigmoid(x[:, : 2 * units] + dense(h, gates)), 2, -1)
         g = jnp.tanh(x[:, 2 * units :] + dense(r * h, candidate))
         h = _choose(keep, z * h + (1 - z) * g, h)
@@ -487,17 +524,22 @@ _gru_before.defvjp(_gru_before_forward, _gru_before_backward)
 
 @jax.custom_vjp
 def _simple(z, h, weights, keep):
-    def step(h, now):
-        z, keep = now
-        h = _choose(keep, jnp.tanh(z + dense(h, weights)), h)
-        return h, h
-
-    h, outputs = lax.scan(step, h, (z, keep))
+    outputs, h, _ = _simple_steps(z, h, weights, keep)
     return outputs, h
 
 
+def _simple_steps(z, h, weights, keep, project=_as_is):
+    def step(h, now):
+        z, keep = now
+        h = _choose(keep, jnp.tanh(project(z) + dense(h, weights)), h)
+        return h, h
+
+    h, outputs = lax.scan(step, h, (z, keep))
+    return outputs, h, None
+
+
 def _simple_forward(z, h, weights, keep):
-    outputs, last = _simple(z, h, weights, keep)
+    outputs, last, _ = _simple_steps(z, h, weights, keep)
     return (outputs, last), (h, weights, keep, outputs)
 
 
