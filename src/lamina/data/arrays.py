@@ -11,6 +11,8 @@ import numpy as np
 
 from lamina.core import settings, structure
 from lamina.core.sparse import refuse_sparse
+from lamina.data import frames
+from lamina.data.frames import is_text
 
 
 def unpack(data) -> tuple:
@@ -93,11 +95,17 @@ def _one(value, path):
         return value
     refuse_sparse(value)
     if isinstance(value, _loaded("pandas", "DataFrame")):
-        return _frame(value, path)
+        return frames.pandas_frame(value, path)
     if isinstance(value, _loaded("pandas", "Series")):
-        return _series(value, path)
+        return frames.pandas_series(value, path)
+    if isinstance(value, _loaded("polars", "DataFrame")):
+        return frames.polars_frame(value, path)
+    if isinstance(value, _loaded("polars", "Series")):
+        return frames.polars_series(value, path)
+    if isinstance(value, _loaded("polars", "LazyFrame")):
+        raise TypeError(f"`{path}` is a LazyFrame. Give `{path}.collect()`.")
     if isinstance(value, _loaded("torch", "Tensor")):
-        return value.detach().cpu().numpy()
+        return _from_torch(value)
     if hasattr(value, "to_numpy"):
         return np.asarray(value.to_numpy())
     if hasattr(value, "numpy"):
@@ -113,51 +121,10 @@ def _one(value, path):
     )
 
 
-def _frame(frame, path):
-    bad = [str(c) for c, dtype in frame.dtypes.items() if dtype.kind not in "biufc"]
-    if bad:
-        raise ValueError(
-            f"`{path}` is a DataFrame with columns that are not numbers: {bad}. Encode "
-            "them (for instance `pandas.get_dummies`, or `.cat.codes`), or drop them."
-        )
-    array = frame.to_numpy()
-    if array.dtype.kind != "O":
-        return array
-    # Columns of truths beside numbers, or of pandas' own types, which know no NaN.
-    _refuse_missing([str(c) for c in frame if frame[c].isna().any()], path, "DataFrame")
-    return array.astype(settings.floatx() if "f" in _kinds(frame) else "int64")
-
-
-def _kinds(frame):
-    return {dtype.kind for dtype in frame.dtypes}
-
-
-def _series(series, path):
-    if str(series.dtype) == "category":
-        series = series.cat.codes
-    if series.dtype.kind not in "biufc":
-        text = series.to_numpy(object)
-        if path.startswith("x") and is_text(text):
-            return np.expand_dims(text, -1)
-        raise ValueError(
-            f"`{path}` is a Series of {series.dtype}, not of numbers. Encode it (for "
-            "instance `.astype('category').cat.codes`)."
-        )
-    array = series.to_numpy()
-    if array.dtype.kind == "O":
-        _refuse_missing(
-            [str(series.name)] if series.isna().any() else [], path, "Series"
-        )
-        array = series.to_numpy(dtype=series.dtype.numpy_dtype)
-    return np.expand_dims(array, -1)
-
-
-def _refuse_missing(columns, path, what):
-    if columns:
-        raise ValueError(
-            f"`{path}` is a {what} with missing values in {columns}. Fill them "
-            "(`.fillna(...)`) or drop their rows (`.dropna()`)."
-        )
+def _from_torch(tensor):
+    if str(tensor.dtype) == "torch.bfloat16":  # which NumPy alone does not have
+        return tensor.float().numpy(force=True).astype(jax.numpy.bfloat16)
+    return tensor.numpy(force=True)
 
 
 def _finish(array, path):
@@ -169,19 +136,17 @@ def _finish(array, path):
             "Mostly it is a list of rows of different lengths: pad them "
             "(`lamina.utils.pad_sequences`) or `numpy.stack` them."
         )
+    if is_text(array) and path.startswith(("y", "sample_weight")):
+        raise ValueError(
+            f"`{path}` holds text (dtype {array.dtype}, shape {array.shape}), not "
+            "numbers. Words for classes become integers with "
+            "`numpy.unique(words, return_inverse=True)[1]`."
+        )
     if kind == "f" and array.dtype.name in ("float64", "float32", "float16"):
         wanted = settings.floatx()
         if array.dtype.name == "float64" and wanted != "float64":
             return array.astype(wanted if wanted != "bfloat16" else "float32")
     return array
-
-
-def is_text(array) -> bool:
-    """Tell whether an array holds text, going by its first entry."""
-    kind = array.dtype.kind if isinstance(array, np.ndarray) else ""
-    if kind == "O":
-        return isinstance(next(array.flat, None), (str, bytes))
-    return kind != "" and kind in "SUT"
 
 
 def count_rows(x, y=None, sample_weight=None) -> int:

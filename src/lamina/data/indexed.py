@@ -15,6 +15,15 @@ EMPTY = (
 )
 
 
+def endless(name, reason="") -> str:
+    """Return what to say of data without end when nobody said where to stop."""
+    return (
+        f"`{name}` has no end{reason}, so tell how many batches to take: "
+        "`steps_per_epoch` in `fit`, `validation_steps` for validation data, `steps` "
+        "elsewhere."
+    )
+
+
 def is_indexed(x) -> bool:
     """Tell `PyDataset` and what has its methods."""
     return (
@@ -140,9 +149,7 @@ class IndexedSource:
         length = self._length()
         if length is None and self._steps is None:
             raise ValueError(
-                f"`{type(self._dataset).__name__}` has no end (`num_batches` is None), "
-                "so tell how many batches to take: `steps_per_epoch` in `fit`, "
-                "`validation_steps` for validation data, `steps` elsewhere."
+                endless(type(self._dataset).__name__, " (`num_batches` is None)")
             )
         return int(min(n for n in (length, self._steps) if n is not None))
 

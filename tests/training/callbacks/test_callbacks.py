@@ -1,6 +1,7 @@
 """The callbacks, driven by hand beside Keras' own, and in a real training."""
 
 import json
+import socket
 import threading
 import warnings
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -490,9 +491,33 @@ class TestRemoteMonitor:
         else:
             assert body == "data=%7B%22epoch%22%3A+2%2C+%22loss%22%3A+0.5%7D"
 
-    def test_no_server_costs_a_warning(self):
+    @pytest.mark.parametrize("root", ["http://127.0.0.1:9", "127.0.0.1:9", "nowhere"])
+    def test_no_server_costs_a_warning(self, root):
         with pytest.warns(UserWarning, match="Could not reach RemoteMonitor"):
-            RemoteMonitor("http://127.0.0.1:9").on_epoch_end(0, {})
+            RemoteMonitor(root).on_epoch_end(0, {})
+
+    @pytest.mark.parametrize(
+        ("answer", "said"),
+        [
+            (b"HTTP/1.0 500 Broken\r\n\r\n", "HTTP Error 500"),
+            (b"hello\r\n", "hello"),
+            (b"", "closed connection"),
+        ],
+    )
+    def test_a_broken_server_costs_a_warning(self, answer, said):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+
+            def serve():
+                with server.accept()[0] as connection:
+                    connection.recv(100_000)
+                    connection.sendall(answer)
+
+            thread = threading.Thread(target=serve)
+            thread.start()
+            root = f"http://127.0.0.1:{server.getsockname()[1]}"
+            with pytest.warns(UserWarning, match=f"Could not reach.*{said}"):
+                RemoteMonitor(root, send_as_json=True).on_epoch_end(0, {"loss": 0.5})
+            thread.join()
 
 
 def regression(rows=20):

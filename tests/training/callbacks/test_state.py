@@ -239,6 +239,59 @@ def test_momentum_counts_as_well():
     np.testing.assert_array_equal(*weights)
 
 
+# ---- callbacks of the user's own -----------------------------------------------------
+
+
+class Patient(Callback):
+    """Holds an argument that stays, one that the run changes, and a count."""
+
+    def __init__(self, patience=3, speed=1.0):
+        super().__init__()
+        self.patience = patience
+        self._speed = speed
+        self.count = 0
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.count += 1
+        self._speed *= 0.5
+
+
+def test_arguments_are_those_of_the_script(tmp_path):
+    with pytest.raises(RuntimeError, match="cut off"):
+        run(tmp_path, Patient(patience=3), 8)  # after four snapshots
+    other = Patient(patience=5)
+    run(tmp_path, other)
+    assert (other.patience, other._speed, other.count) == (5, 0.5**EPOCHS, EPOCHS)
+
+
+def test_what_the_run_changed_stays_changed(tmp_path):
+    with pytest.raises(RuntimeError, match="cut off"):
+        run(tmp_path, Patient(speed=1.0), 8)
+    other = Patient(speed=8.0)
+    run(tmp_path, other)
+    assert other._speed == 0.5**EPOCHS
+
+
+def test_another_patience_of_early_stopping(tmp_path):
+    def stop(patience):
+        return EarlyStopping("score", mode="max", patience=patience)
+
+    with pytest.raises(RuntimeError, match="cut off"):
+        run(tmp_path, stop(9), 14)  # in the fifth epoch, two after the best one
+    other = stop(3)
+    run(tmp_path, other)
+    assert (other.patience, other.stopped_epoch) == (3, 5)
+
+
+def test_a_state_that_cannot_be_stored_names_the_callback(tmp_path):
+    class Odd(Callback):
+        def get_state(self):
+            return {"lock": object()}
+
+    with pytest.raises(TypeError, match=r"get_state\(\)` of the callback `Odd`.*lock"):
+        run(tmp_path, Odd())
+
+
 # ---- bad input ---------------------------------------------------------------------
 
 

@@ -354,6 +354,20 @@ def test_profile(tmp_path, batches, count):
     assert len(list(tmp_path.glob("train/plugins/profile/*/*.xplane.pb"))) == count
 
 
+@pytest.mark.parametrize("event", ["begin", "end"])
+def test_an_error_ends_the_profile(tmp_path, event):
+    def fail(batch, logs):
+        raise RuntimeError("in the middle")
+
+    board = TensorBoard(tmp_path / "a", profile_batch=(1, 9), write_graph=False)
+    broken = lamina.callbacks.LambdaCallback(**{f"on_train_batch_{event}": fail})
+    with pytest.raises(RuntimeError, match="in the middle"):
+        train(compiled(), board, callbacks=[broken])
+    assert len(list(tmp_path.glob("a/train/plugins/profile/*/*.xplane.pb"))) == 1
+    # JAX takes one profile at a time: this one would fail if the first went on.
+    test_profile(tmp_path / "b", 1, 1)
+
+
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [

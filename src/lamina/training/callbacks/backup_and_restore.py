@@ -1,7 +1,9 @@
 """`BackupAndRestore`: a run that goes on where it was killed."""
 
+import inspect
 import random
 import time
+from itertools import zip_longest
 from typing import Any
 
 import jax.numpy as jnp
@@ -9,7 +11,7 @@ import numpy as np
 
 from lamina.core.random import global_seed_generator
 from lamina.training.callbacks.callback import Callback
-from lamina.training.snapshot import Folder, holds
+from lamina.training.snapshot import Folder, dumps, holds
 
 _SHOWN = 8  # differences in a message
 
@@ -26,7 +28,9 @@ class BackupAndRestore(Callback):
 
     A callback's own values are what `get_state()` returns and `set_state(state)`
     takes, where it has them, else its attributes that are numbers, strings, arrays,
-    and lists, tuples and dicts of these.
+    and lists, tuples and dicts of these. Of those that have the name of an argument
+    of its constructor, only the ones that the run has changed: another `patience` in
+    the script counts.
 
     Args:
         backup_dir: the folder of the snapshots.
@@ -81,6 +85,7 @@ class BackupAndRestore(Callback):
         self._number = 0
         self._batches = 0
         self._last = 0.0
+        self._given = []
 
     def get_state(self):
         """Return nothing: it is part of no snapshot."""
@@ -88,11 +93,12 @@ class BackupAndRestore(Callback):
 
     # ---- what the loop calls ---------------------------------------------------
 
-    def open(self, run):
+    def open(self, run, callbacks=()):
         """Read the newest snapshot.
 
         Args:
             run: what must be the same for a run to go on: names and plain values.
+            callbacks: all callbacks of the run, as the script made them.
 
         Returns:
             The snapshot: a dict, or None when there is none.
@@ -102,6 +108,7 @@ class BackupAndRestore(Callback):
         """
         self._last = time.monotonic()
         self._run = run
+        self._given = [_given(callback) for callback in callbacks]
         found, path = self._folder.read()
         if found is None or path is None:
             return None
@@ -149,7 +156,10 @@ class BackupAndRestore(Callback):
                 "run": self._run,
                 "state": [list(group) for group in state],
                 "random": random_state(),
-                "callbacks": [state_of(callback) for callback in callbacks],
+                "callbacks": [
+                    state_of(callback, given)
+                    for callback, given in zip_longest(callbacks, self._given)
+                ],
                 **place,
             },
         )
@@ -197,12 +207,39 @@ def described(model, cells, callbacks, **arguments) -> dict:
     }
 
 
-def state_of(callback) -> dict:
-    """Return a callback's own values."""
+def state_of(callback, given=None) -> dict:
+    """Return a callback's own values.
+
+    Args:
+        callback: the callback.
+        given: what `_given` returned for it when the run began.
+
+    Raises:
+        TypeError: its `get_state()` returns what a snapshot cannot hold.
+    """
     if hasattr(callback, "get_state"):
-        return callback.get_state()
+        state = callback.get_state()
+        if not holds(state):
+            raise TypeError(
+                f"`get_state()` of the callback `{type(callback).__name__}` must "
+                "return numbers, strings, arrays, or lists, tuples and dicts of "
+                f"these, which a snapshot can hold. Received: {state!r}"
+            )
+        return state
     own = {k: v for k, v in vars(callback).items() if k not in ("params", "_model")}
-    return {k: v for k, v in own.items() if holds(v)}
+    own = {k: v for k, v in own.items() if holds(v)}
+    given = given or {}
+    return {k: v for k, v in own.items() if k not in given or given[k] != dumps(v)}
+
+
+def _given(callback) -> dict:
+    """Return the values, as bytes, that a callback has from its constructor."""
+    names = inspect.signature(type(callback)).parameters
+    return {
+        k: dumps(v)
+        for k, v in vars(callback).items()
+        if k.removeprefix("_") in names and holds(v)
+    }
 
 
 def set_state_of(callback, state):

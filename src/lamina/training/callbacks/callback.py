@@ -108,6 +108,9 @@ class Callback:
     def on_predict_batch_end(self, batch, logs=None):
         """Called after a batch of a prediction; `logs["outputs"]` holds the outputs."""
 
+    def _close(self):
+        """Let go of what the loop must not leave behind, however it ends."""
+
     def _listens(self, hook):
         """Tell whether calling `hook` has any effect."""
         if hook.startswith("on_train_batch") and self._writes(

@@ -118,7 +118,10 @@ class CallbackList(Callback):
             self._progbar.note = text
 
     def close(self):
-        """Give the terminal back; a loop calls it however it ends."""
+        """Give the terminal back, end profiles; a loop calls it however it ends."""
+        for callback in self.callbacks:
+            if isinstance(callback, Callback):
+                callback._close()
         if self._progbar is not None:
             self._progbar.close()
 

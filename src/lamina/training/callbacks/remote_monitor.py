@@ -1,7 +1,7 @@
 """`RemoteMonitor`."""
 
+import http.client
 import json
-import urllib.error
 import urllib.parse
 import urllib.request
 import warnings
@@ -14,8 +14,8 @@ _SECONDS_TO_ANSWER = 10
 class RemoteMonitor(Callback):
     """Send the values of each epoch to a server.
 
-    Each epoch is one POST to `root + path`. A server that does not answer costs a
-    warning, not the training.
+    Each epoch is one POST to `root + path`. A server that does not answer, or
+    answers with an error, costs a warning, not the training.
 
     Args:
         root: the address of the server.
@@ -46,10 +46,12 @@ class RemoteMonitor(Callback):
         values = {"epoch": epoch}
         for name, value in (logs or {}).items():
             values[name] = value.tolist() if hasattr(value, "tolist") else value
+        text = json.dumps(values)
         try:
-            request = self._request(json.dumps(values))
+            request = self._request(text)
             urllib.request.urlopen(request, timeout=_SECONDS_TO_ANSWER).close()
-        except (urllib.error.URLError, OSError) as error:
+        # No server, an answer that is an error or no HTTP, an address that is none.
+        except (OSError, http.client.HTTPException, ValueError) as error:
             warnings.warn(
                 f"Could not reach RemoteMonitor root server at {self.root}: {error}",
                 stacklevel=2,

@@ -162,9 +162,7 @@ class TensorBoard(Callback):
     def on_train_batch_end(self, batch, logs=None):
         """Write the values of the batch, and end the profile, when it is time to."""
         before, self._step = self._step, self._before + batch + 1
-        if self._mark is not None:
-            self._mark.__exit__(None, None, None)
-            self._mark = None
+        self._end_mark()
         if self._tracing and self._step >= self._last:
             self._stop_trace()
         # Several batches may have been run at once.
@@ -267,14 +265,25 @@ class TensorBoard(Callback):
         iterations = getattr(getattr(model, "optimizer", None), "iterations", 0)
         return int(np.asarray(iterations))
 
+    def _close(self):
+        self._stop_trace()
+
     def _stop_trace(self):
+        self._end_mark()
         if not self._tracing:
             return
-        # The steps run on after they were called; the profile is to show them.
-        jax.block_until_ready([v.value for v in self.model.variables])
         self._tracing = False
         self._traced = True
-        jax.profiler.stop_trace()
+        try:
+            # The steps run on after they were called; the profile is to show them.
+            jax.block_until_ready([v.value for v in self.model.variables])
+        finally:
+            jax.profiler.stop_trace()
+
+    def _end_mark(self):
+        if self._mark is not None:
+            self._mark.__exit__(None, None, None)
+            self._mark = None
 
 
 def _table(name):
