@@ -42,7 +42,7 @@ _HOMES = {
 }
 _MODULES = (
     "activations", "backend", "callbacks", "config", "constraints", "data",
-    "dtype_policies", "initializers", "layers", "legacy", "losses", "metrics",
+    "dtype_policies", "export", "initializers", "layers", "legacy", "losses", "metrics",
     "mixed_precision", "models", "ops", "optimizers", "preprocessing", "quantizers",
     "random", "regularizers", "saving", "testing", "tree", "utils",
 )  # fmt: skip

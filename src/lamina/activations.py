@@ -134,6 +134,9 @@ _FUNCTIONS: tuple[Any, ...] = (
 _TABLE = {function.__name__: function for function in _FUNCTIONS}
 _TABLE |= {"swish": silu, "hard_swish": hard_silu}
 
+# Where the classes are whose objects may be activations.
+_HOMES = ("lamina.layers.", "lamina.models.", "lamina.core.op")
+
 _get, _, deserialize = resolver("activation function", lambda: _TABLE, None)
 
 
@@ -151,7 +154,17 @@ def get(identifier):
     >>> lamina.activations.get("relu") is lamina.activations.relu
     True
     """
-    return linear if identifier is None else _get(identifier)
+    if identifier is None:
+        return linear
+    found = _get(identifier)
+    home = type(found).__module__
+    if home.startswith("lamina.") and not home.startswith(_HOMES):
+        # Called with a tensor as its shape, an initializer comes to no end.
+        raise ValueError(
+            f"An activation is a function or a layer, no {type(found).__name__}. "
+            f"Received: {identifier!r}"
+        )
+    return found
 
 
 def serialize(activation):

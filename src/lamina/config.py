@@ -16,11 +16,12 @@ __all__ = [
     "backend", "disable_flash_attention", "disable_interactive_logging",
     "disable_traceback_filtering", "dtype_policy", "enable_flash_attention",
     "enable_interactive_logging", "enable_traceback_filtering",
-    "enable_unsafe_deserialization", "epsilon", "floatx", "image_data_format",
-    "is_flash_attention_enabled", "is_interactive_logging_enabled", "is_nnx_enabled",
-    "is_traceback_filtering_enabled", "max_epochs", "max_steps_per_epoch",
-    "set_backend", "set_dtype_policy", "set_epsilon", "set_floatx",
-    "set_image_data_format", "set_max_epochs", "set_max_steps_per_epoch",
+    "enable_unsafe_deserialization", "epsilon", "explain_recompiles", "floatx",
+    "image_data_format", "is_flash_attention_enabled", "is_interactive_logging_enabled",
+    "is_nnx_enabled", "is_traceback_filtering_enabled", "max_epochs",
+    "max_steps_per_epoch", "set_backend", "set_dtype_policy", "set_epsilon",
+    "set_explain_recompiles", "set_floatx", "set_image_data_format", "set_max_epochs",
+    "set_max_steps_per_epoch",
 ]  # fmt: skip
 
 
@@ -118,3 +119,37 @@ def max_steps_per_epoch() -> int | None:
 def set_max_steps_per_epoch(max_steps_per_epoch: int | None) -> None:
     """Limit the steps of every epoch; None takes the limit away."""
     settings.put("max_steps_per_epoch", max_steps_per_epoch)
+
+
+def explain_recompiles() -> bool:
+    """Tell whether it is said what made a step of a model compile again."""
+    return settings.get("explain_recompiles")
+
+
+def set_explain_recompiles(value: bool) -> None:
+    """Say on stderr, in one line each time, what made a step compile again.
+
+    A step of `fit`, `evaluate` or `predict` is compiled for the shapes and dtypes of
+    its arguments. The line names the model, the step, the argument that differs and
+    how, and what to do: `the train step of 'net' is compiled again: x float32[32,4]
+    -> float32[8,4]. ...`. Nothing is looked at while it is off, which is the default.
+
+    Args:
+        value: whether to. It counts for each `fit`, `evaluate` and `predict` that
+            begins afterwards.
+
+    Raises:
+        TypeError: `value` is no bool.
+
+    >>> import lamina
+    >>> lamina.config.set_explain_recompiles(True)
+    >>> lamina.config.explain_recompiles()
+    True
+    >>> lamina.config.set_explain_recompiles(False)
+    """
+    if not isinstance(value, bool):
+        raise TypeError(
+            "`set_explain_recompiles` expected `value` to be a bool. Received: "
+            f"value={value!r}"
+        )
+    settings.put("explain_recompiles", value)

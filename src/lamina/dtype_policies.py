@@ -1,8 +1,8 @@
 """Dtype policies, and maps that choose one by the path of a layer."""
 
 import collections.abc
-import re
 
+from lamina.core import patterns
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
 from lamina.core.policy import (
     AWQDTypePolicy,
@@ -52,6 +52,7 @@ class DTypePolicyMap(DTypePolicy, collections.abc.MutableMapping):
                 "`DTypePolicyMap` expected `default_policy` to be one policy. "
                 f"Received: {default_policy!r}"
             )
+        patterns.check(policy_map or ())
         self._given = default_policy
         self._default = get_policy(default_policy)
         self._policies = {k: get_policy(p) for k, p in (policy_map or {}).items()}
@@ -84,7 +85,7 @@ class DTypePolicyMap(DTypePolicy, collections.abc.MutableMapping):
     def __getitem__(self, key):
         if key in self._policies:
             return self._policies[key]
-        found = [k for k in self._policies if re.fullmatch(k, key)]
+        found = [k for k in self._policies if patterns.fullmatch(k, key)]
         if len(found) > 1:
             raise ValueError(
                 f"Path '{key}' matches multiple dtype policy specification keys: "

@@ -268,3 +268,8 @@ def test_none_is_a_leaf():
     assert structure.same_shape([None, 1], [3, None])
     assert not structure.same_shape([None], None)
     assert structure.is_nested(()) and not structure.is_nested("ab")
+
+
+def test_what_needs_a_long_sequence():
+    x = lamina.Input((None, 4))
+    assert lamina.layers.Cropping1D((5000, 5000))(x).shape == (None, None, 4)

@@ -92,15 +92,74 @@ def test_frames_of_other_things():
         as_arrays(frame["city"], "y")
 
 
-def test_torch_tensors():
-    torch = pytest.importorskip("torch")
-    tensor = torch.ones(2, 3, requires_grad=True)
-    assert as_arrays(tensor).tolist() == [[1.0] * 3] * 2
-    loader = torch.utils.data.DataLoader(
-        torch.utils.data.TensorDataset(torch.ones(5, 2), torch.zeros(5)), batch_size=2
+def test_series_of_other_things():
+    words = pandas.Series(["b", None, "a"], dtype="category", name="kind")
+    with pytest.raises(ValueError, match=r"missing values in \['kind'\]"):
+        as_arrays(words, "y")  # its code would be -1
+    numbers = pandas.Series([1, 2.5], dtype=object)
+    with pytest.raises(ValueError, match="Series of object.*to_numeric"):
+        as_arrays(numbers)
+    with pytest.raises(ValueError, match=r"\['n'\] \(of object\).*to_numeric"):
+        as_arrays(numbers.to_frame("n"))
+    assert as_arrays(pandas.to_numeric(numbers)).tolist() == [[1.0], [2.5]]
+    assert as_arrays(pandas.Series([1, 2], dtype="Int64")).dtype == "int64"
+    twice = pandas.DataFrame([[1, True], [2, False]], columns=["a", "a"])
+    assert as_arrays(twice).tolist() == [[1, 1], [2, 0]]
+
+
+def test_polars_frames():
+    polars = pytest.importorskip("polars")
+    frame = polars.DataFrame({"a": [1, 2], "b": [0.5, 1.5], "c": [True, False]})
+    assert as_arrays(frame).tolist() == [[1.0, 0.5, 1.0], [2.0, 1.5, 0.0]]
+    assert as_arrays(frame).dtype == "float32"
+    assert as_arrays(frame[["a"]]).dtype == "int64"
+    assert as_arrays(frame["a"]).tolist() == [[1], [2]]
+    assert as_arrays({"t": frame["b"]})["t"].tolist() == [[0.5], [1.5]]
+    exact = polars.Series(["1.5", "2.5"]).cast(polars.Decimal(10, 2))
+    assert as_arrays(exact.to_frame("d")).tolist() == [[1.5], [2.5]]
+    words = polars.Series(["b", "a"])
+    assert as_arrays(words.cast(polars.Enum(["a", "b"])), "y").tolist() == [[1], [0]]
+    assert as_arrays(words, "x").tolist() == [["b"], ["a"]]
+    pairs = polars.Series([[1, 2], [3, 4]], dtype=polars.Array(polars.Int8, 2))
+    assert as_arrays(pairs).tolist() == [[1, 2], [3, 4]]
+
+
+def test_polars_frames_of_other_things():
+    polars = pytest.importorskip("polars")
+    frame = polars.DataFrame(
+        {"n": [1, None], "city": ["A", "B"], "o": [object(), object()], "l": [[1], [2]]}
     )
-    source = open_source(loader)
-    assert [x.shape[0] for x, _, _ in source.epoch()] == [2, 2, 1]
+    with pytest.raises(ValueError, match=r"not numbers: \['city', 'o', 'l'\].*dummies"):
+        as_arrays(frame)
+    with pytest.raises(ValueError, match=r"missing values in \['n'\].*fill_null"):
+        as_arrays(frame[["n"]])
+    with pytest.raises(ValueError, match=r"Series with missing.*\['n'\].*drop_nulls"):
+        as_arrays(frame["n"], "y")
+    with pytest.raises(ValueError, match="`y` is a Series of String.*Enum"):
+        as_arrays(frame["city"], "y")
+    with pytest.raises(ValueError, match="Series of Categorical"):
+        as_arrays(frame["city"].cast(polars.Categorical))
+    with pytest.raises(TypeError, match=r"`x` is a LazyFrame. Give `x.collect\(\)`"):
+        as_arrays(frame.lazy())
+
+
+@pytest.mark.parametrize("package", ["pandas", "polars"])
+def test_training_on_frames(package):
+    package = pytest.importorskip(package)
+    x = np.linspace(0, 1, 12).reshape(6, 2)
+    columns = {"a": x[:, 0], "b": x[:, 1], "y": x.sum(1)}
+    frame = package.DataFrame(columns)
+
+    def losses(x, y):
+        lamina.utils.set_random_seed(0)
+        model = lamina.Sequential([lamina.Input((2,)), lamina.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        history = model.fit(x, y, 4, 2, validation_data=(x, y), verbose=0).history
+        return history, model.predict(x, verbose=0).tolist()
+
+    expected = losses(x, columns["y"])
+    assert losses(frame[["a", "b"]], frame["y"]) == expected
+    assert losses(frame[["a", "b"]], frame[["y"]]) == expected
 
 
 def test_packing():

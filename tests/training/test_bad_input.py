@@ -37,6 +37,10 @@ def graph():
     return model
 
 
+def fit_once(**arguments):
+    stack().fit(X, Y, verbose=0, **arguments)
+
+
 def classes(y):
     return stack(3, "softmax", "sparse_categorical_crossentropy").fit(X, y, verbose=0)
 
@@ -147,6 +151,64 @@ CASES = {
         lambda: stack().fit(X, Y, validation_data=X, verbose=0),
         ["`y`", "validation_data=(x_val, y_val)"],
     ),
+    "width of validation": (
+        lambda: fit_once(validation_data=(X[:, :3], Y)),
+        ["'table'", "(None, 4)", "(32, 3)"],
+    ),
+    "rows of validation": (
+        lambda: fit_once(validation_data=(X, Y[:5])),
+        ["x: 32", "y: 5"],
+    ),
+    "no rows of validation": (
+        lambda: fit_once(validation_data=(X[:0], Y[:0])),
+        ["empty", "0 rows"],
+    ),
+    "keys of validation": (
+        lambda: graph().fit(TABLE, TARGETS, validation_data=({"a": X}, TARGETS)),
+        ["validation data's `x`", "['a']", "['a', 'b']"],
+    ),
+    "frame of objects": (
+        lambda: stack().fit(pandas.DataFrame({"n": [1, None, {}, 2]}), Y[:4]),
+        ["['n'] (of object)", "to_numeric"],
+    ),
+    "generator that ends": (
+        lambda: stack().fit(iter([(X, Y)] * 2), epochs=2, verbose=0),
+        ["Epoch 2 had no batch", "run through"],
+    ),
+    "steps": (lambda: fit_once(steps_per_epoch=0), ["`steps_per_epoch`", "0"]),
+    "negative steps": (lambda: stack().predict(X, steps=-1), ["`steps`", "-1"]),
+    "rows of weights": (
+        lambda: fit_once(sample_weight=np.ones(5)),
+        ["x: 32, y: 32, sample_weight: 5"],
+    ),
+    "shape of weights": (
+        lambda: fit_once(sample_weight=np.ones((32, 4))),
+        ["`sample_weight`", "(32, 4)", "(32,)"],
+    ),
+    "one weight": (
+        lambda: fit_once(sample_weight=2.0),
+        ["scalars for sample_weight"],
+    ),
+    "text for weights": (
+        lambda: fit_once(sample_weight=["a"] * 32),
+        ["`sample_weight` holds text"],
+    ),
+    "text for targets": (
+        lambda: stack().fit(X, ["cat", "dog"] * 16, verbose=0),
+        ["`y` holds text", "numpy.unique"],
+    ),
+    "name of a class": (
+        lambda: fit_once(class_weight={"cat": 2.0, 0: 1.0}),
+        ["{'cat': 2.0}", "class_weight={0: 1.0, 1: 2.0}"],
+    ),
+    "no weight of a class": (
+        lambda: fit_once(class_weight={0: None}),
+        ["{0: None}", "finite numbers"],
+    ),
+    "one array for several outputs": (
+        lambda: graph().fit(TABLE, Y, verbose=0),
+        ["a dict with the keys ['p', 'q']", "one array"],
+    ),
     "class weights of several outputs": (
         lambda: graph().fit(TABLE, TARGETS, class_weight={0: 2.0}, verbose=0),
         ["class_weight={'p': {0: 1.0, 1: 2.0}}"],
@@ -244,6 +306,46 @@ def test_class_without_a_weight():
         model.fit(ROWS, np.arange(8) % 3, class_weight={0: 1.0, 1: 2.0}, verbose=0)
 
 
+def test_class_weights_in_a_list():
+    with pytest.raises(TypeError, match=r"must be a dict.*Received: \[1.0, 2.0\]"):
+        fit_once(class_weight=[1.0, 2.0])
+
+
+def test_a_path_is_no_data():
+    with pytest.raises(TypeError, match="`x` is no data.*'data.csv'"):
+        stack().fit("data.csv")
+
+
+@pytest.mark.parametrize("source", [(X, Y), "generator"])
+def test_more_steps_than_data(source):
+    data = (iter([(X, Y)]),) if source == "generator" else source
+    with pytest.warns(UserWarning, match="ran out of data.*gave 1 of 7 batches"):
+        stack().fit(*data, steps_per_epoch=7, verbose=0)
+
+
+@pytest.mark.parametrize("event", ["train_begin", "epoch_begin", "train_batch_end"])
+def test_a_callback_that_raises_is_named(event):
+    def fail(*_):
+        raise KeyError("nope")
+
+    callback = lamina.callbacks.LambdaCallback(**{f"on_{event}": fail})
+    with pytest.raises(KeyError) as caught:
+        fit_once(callbacks=[callback])
+    (note,) = caught.value.__notes__
+    place = "" if event == "train_begin" else "(0)"
+    assert note == f"Raised by the callback `LambdaCallback` in `on_{event}`{place}."
+
+
+def test_validation_data_are_refused_before_the_training():
+    model = stack()
+    before = model.get_weights()
+    with pytest.raises(ValueError) as caught:
+        model.fit(X, Y, validation_data=(X[:, :3], Y), verbose=0)
+    assert "It was given the validation data's `x`." in caught.value.__notes__
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_resume_from_something_else():
     model = lamina.Sequential([lamina.Input((3,)), lamina.layers.Dense(1)])
     model.compile("sgd", "mse")
@@ -256,3 +358,20 @@ def test_steps_per_execution(count):
     model = lamina.Sequential([lamina.layers.Dense(1)])
     with pytest.raises(ValueError, match="`steps_per_execution` to be a positive int"):
         model.compile("sgd", "mse", steps_per_execution=count)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", "3"), ("epochs", 1.5), ("epochs", -1), ("initial_epoch", -2),
+        ("validation_freq", 0), ("validation_freq", 0.5), ("shuffle", "banana"),
+        ("validation_batch_size", 0),
+    ],
+)  # fmt: skip
+def test_settings_of_fit(name, value):
+    model = lamina.Sequential([lamina.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x, y = np.ones((8, 2), "float32"), np.ones((8, 1), "float32")
+    wanted = "batch_size" if name == "validation_batch_size" else name
+    with pytest.raises(ValueError, match=f"`{wanted}`"):
+        model.fit(x, y, verbose=0, validation_data=(x, y), **{name: value})

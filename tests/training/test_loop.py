@@ -296,3 +296,14 @@ def test_verbose_zero_prints_nothing(capfd):
     model.evaluate(x, y, verbose=0)
     model.predict(x, verbose=0)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_metric_that_makes_variables_when_it_sees_data():
+    x = np.linspace(0, 1, 24, dtype="float32").reshape(8, 3)
+    y = x[:, :1] ** 2
+    model = lamina.Sequential([lamina.Input((3,)), lamina.layers.Dense(1)])
+    model.compile("sgd", "mse", metrics=["mae", "r2_score"])
+    model.fit(x, y, verbose=0)
+    found = model.evaluate(x, y, verbose=0, return_dict=True)
+    errors = np.mean((model.predict(x, verbose=0) - y) ** 2)
+    assert found["r2_score"] == pytest.approx(1 - errors / np.var(y), rel=1e-5)

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from lamina.core.budget import budgeted
 from lamina.core.context import context, having
 from lamina.core.dtypes import standardize_dtype
 from lamina.core.op import OPS, OpCall
@@ -273,7 +274,7 @@ def deserialize_keras_object(
         fields["custom_objects"] = {**(context.custom_objects or {}), **custom_objects}
     if safe_mode is not None:
         fields["safe_mode"] = safe_mode
-    with having(**fields):
+    with having(**fields), budgeted():
         return _decode(config, module_objects)
 
 
@@ -322,6 +323,8 @@ def _build(cls, name, inner, config):
     shared = context.shared if isinstance(number, int) else None
     if shared is not None and number in shared:
         return shared[number]
+    if context.budget is not None:
+        context.budget.make(cls, inner)
     # Inner objects are read by `from_config` itself, which knows its arguments.
     try:
         obj = cls.from_config(inner)

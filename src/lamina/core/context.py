@@ -22,7 +22,7 @@ class _Context(threading.local):
     shared: dict | None = None  # what was read already, by number in the config
     numbering: Any = None  # gives numbers to what a config mentions repeatedly
     held: Any = None  # what a config in memory may refer to, see `core.held`
-    first_value: Any = None  # stands in for the initializers of Variables
+    budget: Any = None  # what a config may make, see `core.budget`
     remat: Any = None  # which layers made now forget activations, see `core.remat`
     again: bool = False  # inside a call that is computed again backward
     named: bool = False  # whether compiled code says which layer made it

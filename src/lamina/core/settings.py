@@ -16,6 +16,7 @@ _values = {
     "nnx": False,
     "flash_attention": None,
     "interop": {},
+    "explain_recompiles": False,
 }
 
 

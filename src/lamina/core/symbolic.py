@@ -261,10 +261,11 @@ def unknown_size():
     return _Unknown.get()
 
 
-# Two sizes tried in place of None where the symbolic dimension cannot decide:
+# Sizes tried in place of None where the symbolic dimension cannot decide, two by two:
 # what differs between the two results is unknown. They are multiples of many
-# small numbers so that usual reshapes and windows divide them.
-_PROBES = (240, 480)
+# small numbers so that usual reshapes and windows divide them. The second pair is for
+# what needs long sequences, such as a crop of thousands.
+_PROBES = (240, 480, 61_440, 122_880)
 
 
 def infer(fn, *args, **kwargs):
@@ -299,7 +300,7 @@ def _probe(fn, args, kwargs, tensors, error):
             if repr(other) == repr(error) and not ("shape" in text or "size" in text):
                 raise error from None  # no matter of sizes
             continue
-        if fill == _PROBES[1]:
+        if fill in _PROBES[1::2]:
             break  # every size will do
     if not results or len({jax.tree.structure(r) for r in results}) > 1:
         raise error

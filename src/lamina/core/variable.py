@@ -217,8 +217,7 @@ class Variable:
                         f"initializer={initializer!r}, shape=None"
                     )
                 shape = _full_shape(shape, self._path)
-                make = context.first_value or _call
-                value = make(initializer, shape, dtype)
+                value = _made(initializer, shape, dtype)
             else:
                 value = initializer
                 if isinstance(value, Variable):
@@ -459,8 +458,12 @@ class Variable:
         self._value = jnp.asarray(self._value)
 
 
-def _call(initializer, shape, dtype):
-    return initializer(shape, dtype=dtype)
+def _made(initializer, shape, dtype):
+    budget = context.budget
+    if budget is None:
+        return initializer(shape, dtype=dtype)
+    budget.take(shape, dtype)
+    return budget.first_value(initializer, shape, dtype)
 
 
 def _plain(x):

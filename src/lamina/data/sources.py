@@ -13,6 +13,7 @@ from lamina.data.indexed import (
     Form,
     IndexedSource,
     as_batch,
+    endless,
     is_indexed,
     rows_of,
 )
@@ -45,6 +46,12 @@ def open_source(
             together.
     """
     refuse_training()
+    if steps is not None and not _is_positive(steps):
+        raise ValueError(
+            "The number of steps (`steps_per_epoch` or `validation_steps` in `fit`, "
+            "`steps` elsewhere) must be a positive integer, or None for all there "
+            f"are. Received: {steps!r}"
+        )
     if _yields_batches(x):
         for name, value in (("y", y), ("sample_weight", sample_weight)):
             if value is not None:
@@ -62,8 +69,14 @@ def open_source(
     return ArraySource(x, y, sample_weight, batch_size, shuffle, steps, seed)
 
 
+def _is_positive(value):
+    whole = hasattr(value, "__index__") and not isinstance(value, bool)
+    return whole and value > 0
+
+
 def _yields_batches(x):
-    if x is None or isinstance(x, (list, tuple, dict, np.ndarray, jax.Array)):
+    given = (list, tuple, dict, str, bytes, np.ndarray, jax.Array)
+    if x is None or isinstance(x, given):
         return False
     if hasattr(x, "__array__") or hasattr(x, "to_numpy") or hasattr(x, "dtypes"):
         return False
@@ -82,6 +95,7 @@ class ArraySource:
         rows: the number of rows.
         batch_size: rows in one batch; the last may have fewer.
         batches: batches in one epoch.
+        whole: batches in one pass through the rows that have all their rows.
         replays: whether `go_to` and `skip` make batches again to get to a place.
     """
 
@@ -90,8 +104,7 @@ class ArraySource:
     def __init__(self, x, y, sample_weight, batch_size, shuffle, steps, seed=None):
         self.rows = count_rows(x, y, sample_weight)
         batch_size = 32 if batch_size is None else batch_size
-        whole = hasattr(batch_size, "__index__") and not isinstance(batch_size, bool)
-        if not whole or batch_size <= 0:
+        if not _is_positive(batch_size):
             raise ValueError(
                 f"`batch_size` must be a positive integer. Received: {batch_size!r}"
             )
@@ -100,21 +113,22 @@ class ArraySource:
         self.shuffle = shuffle
         self.all_batches = -(-self.rows // self.batch_size)
         self.batches = self.all_batches if steps is None else int(steps)
+        self.whole = self.rows // self.batch_size  # batches without a shorter last
+        self._order = None
         self._random = np.random.default_rng(seed)
         self._at = 0  # the next batch of the pass through the rows
-        self._order = self._drawn_from = None
+        self._drawn_from = None
         self.change = None  # a function that batches go through
 
-    def order(self):
-        """Return the rows of one epoch in order, or None for as they are."""
+    def _drawn(self):
+        """Return the rows of one pass in order, or None for as they are."""
         if not self.shuffle:
             return None
         if self.shuffle == "batch":
             # A shorter last batch stays the last, so that each keeps its own rows.
-            whole = self.rows // self.batch_size
-            starts = self._random.permutation(whole) * self.batch_size
+            starts = self._random.permutation(self.whole) * self.batch_size
             parts = starts[:, None] + np.arange(self.batch_size)
-            rest = np.arange(whole * self.batch_size, self.rows)
+            rest = np.arange(self.whole * self.batch_size, self.rows)
             return np.concatenate([parts.ravel(), rest])
         return self._random.permutation(self.rows)
 
@@ -127,23 +141,42 @@ class ArraySource:
 
     def epoch(self, skip=0):
         """Yield the batches of one epoch, without the first `skip` of them."""
+        for at, _ in self.spans(skip, lambda: 1):
+            yield self.batch(at)
+
+    def spans(self, skip, most):
+        """Yield `(place, count)` of batches of one epoch that follow each other.
+
+        Args:
+            skip: how many batches to leave out at the beginning.
+            most: a function that returns the largest count. A shorter last batch,
+                at the place `whole`, comes alone.
+        """
         if self.batches >= self.all_batches:
             self._at = 0
         # With `steps_per_epoch` an epoch may end in the middle of the data; the next
         # one goes on from there.
-        for count in range(min(self.batches, self.all_batches)):
+        left = min(self.batches, self.all_batches)
+        while left:
             if self._at == 0:
                 self._begin_pass()
-            at, self._at = self._at, (self._at + 1) % self.all_batches
-            if count >= skip:
-                yield self._batch(at)
+            at = self._at
+            limit = skip or most()
+            count = max(1, min(limit, left, self.whole - at))
+            self._at = (at + count) % self.all_batches
+            left -= count
+            if skip:
+                skip -= count
+            else:
+                yield at, count
 
     def _begin_pass(self):
         self._drawn_from = self._random.bit_generator.state
-        self._order = self.order()
+        self._order = self._drawn()
 
-    def _batch(self, at):
-        start, stop = (min(i * self.batch_size, self.rows) for i in (at, at + 1))
+    def batch(self, at, count=1):
+        """Return the batch at a place of the present pass, or several as one."""
+        start, stop = (min(i * self.batch_size, self.rows) for i in (at, at + count))
         return self.take(
             slice(start, stop) if self._order is None else self._order[start:stop]
         )
@@ -192,6 +225,10 @@ class IterableSource:
         if steps is None and getattr(iterable, "num_batches", None) is not None:
             self.batches = iterable.num_batches
         self.batch_size = None
+        # TensorFlow's data sets know when they are infinite, and say -1.
+        count = getattr(iterable, "cardinality", None)
+        if steps is None and callable(count) and int(count()) == -1:  # type: ignore
+            raise ValueError(endless(type(iterable).__name__))
 
     def _begin(self):
         self._taken = 0

@@ -160,6 +160,8 @@ class Layer(Owner):
         self._check_constructed()
         call = Arguments(self, args, kwargs)
         self._check_spec(call)
+        if context.budget is not None:
+            context.budget.call(self)
         outermost = not context.calling
         call.take_training(context.training)
         self.__dict__["_called"] = True

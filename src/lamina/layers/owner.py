@@ -13,6 +13,15 @@ from lamina.core.variable import Variable
 
 # Counts owners and assignments, to tell which came first.
 _clock = itertools.count(1)
+
+
+class _Changes:
+    """When an attribute of any owner was last assigned."""
+
+    last = 0
+
+
+changes = _Changes()
 # Attributes that hold owners or Variables without owning them.
 NOT_OWNED = frozenset(
     {"_inbound_nodes", "_given", "_times", "_losses", "_build_shapes"}
@@ -27,18 +36,29 @@ class Owner:
     _trainable: bool
     _times: dict[str, int]
     _made_at: int
+    _changed_at: int
 
     def __new__(cls, *args, **kwargs):
         """Note when it was made."""
         owner = super().__new__(cls)
         owner.__dict__["_times"] = {}
-        owner.__dict__["_made_at"] = next(_clock)
+        owner.__dict__["_made_at"] = owner.__dict__["_changed_at"] = next(_clock)
         return owner
 
     def __setattr__(self, name, value):
         if isinstance(value, (Owner, list, tuple, dict)):
             self._times[name] = next(_clock)
         super().__setattr__(name, value)
+        self._note_change(name)
+
+    def __delattr__(self, name):
+        super().__delattr__(name)
+        self._note_change(name)
+
+    def _note_change(self, name):
+        # A property's setter assigns what it is about itself.
+        if not isinstance(getattr(type(self), name, None), property):
+            self.__dict__["_changed_at"] = changes.last = next(_clock)
 
     def _owned(self):
         """Yield what attributes hold, containers opened, in order of assignment."""

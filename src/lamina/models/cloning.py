@@ -1,8 +1,7 @@
 """Models made again from others, and from JSON."""
 
-import json
-
 from lamina.core import structure
+from lamina.core.budget import budgeted
 from lamina.core.config import deserialize_keras_object
 from lamina.core.context import having
 from lamina.core.held import make_again
@@ -12,7 +11,7 @@ from lamina.models.functional import Functional
 from lamina.models.model import Model, _takes_graph
 from lamina.models.sequential import Sequential
 from lamina.saving.migration import migrated
-from lamina.saving.reading import MemoryBudget
+from lamina.saving.texts import parsed
 
 
 def clone_model(
@@ -72,10 +71,9 @@ def model_from_json(json_string, custom_objects=None):
     >>> lamina.models.model_from_json(model.to_json()).output_shape
     (None, 2)
     """
-    with having(held=None, first_value=MemoryBudget("the JSON")):
-        return deserialize_keras_object(
-            migrated(json.loads(json_string)), custom_objects=custom_objects
-        )
+    with having(held=None, budget=None), budgeted("the JSON"):
+        config = migrated(parsed(json_string, "the JSON"))
+        return deserialize_keras_object(config, custom_objects=custom_objects)
 
 
 class _Cloning:

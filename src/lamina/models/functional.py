@@ -318,10 +318,16 @@ class _Tensors:
 
     def __init__(self, operations):
         self.operations = operations
+        # A layer that is shared with a model inside was called there already.
+        self.earlier = {
+            name: sum(not node.is_input for node in operation._inbound_nodes)
+            for name, operation in operations.items()
+        }
 
     def find(self, place):
         name, node, index = place[:3]
         operation = self.operations.get(name)
+        node += self.earlier.get(name, 0)
         if operation is None or node >= len(operation._inbound_nodes):
             return None
         outputs = operation._inbound_nodes[node].outputs

@@ -7,6 +7,7 @@ import warnings
 
 from lamina import quantizers
 from lamina.core import structure
+from lamina.core.budget import budgeted
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
 from lamina.core.context import having
 from lamina.core.masks import get_mask, set_mask
@@ -16,6 +17,7 @@ from lamina.core.symbolic import SymbolicTensor, infer
 from lamina.core.variable import binding
 from lamina.layers.building import as_shape, call_build, spec_of
 from lamina.layers.layer import Layer
+from lamina.models.calling import Calls, quick_call
 from lamina.models.graph import Function, cut_at
 from lamina.models.host import Prepared
 from lamina.training import execute, loop, step
@@ -85,6 +87,7 @@ class Model(Layer):
         self._graph: Function | None = None
         self._input_spec = None
         self._compiled = Compiled()
+        self._calls = Calls()
         graph = _is_graph(args, kwargs)
         inputs = outputs = None
         if graph:
@@ -115,6 +118,11 @@ class Model(Layer):
         self._takes_text = bool(self._graph.prefix.nodes)
 
     # ---- calling -------------------------------------------------------------
+
+    def __call__(self, *args, **kwargs):
+        """Run the model: as one compiled call where it is a graph of layers of ours."""
+        quick = quick_call(self, args, kwargs) if "_calls" in self.__dict__ else None
+        return quick[0] if quick else super().__call__(*args, **kwargs)
 
     @property
     def has_call(self) -> bool:
@@ -776,6 +784,43 @@ class Model(Layer):
             layer_range,
         )  # fmt: skip
 
+    def forecast(self, batch_size=32, input_shape=None, target_shape=None):
+        """Say what training and prediction will cost, without running a step.
+
+        FLOPs, bytes and peak memory are XLA's figures for the compiled steps. The
+        training step is the one that `fit` runs on batches that come one by one. Time
+        is an estimate: FLOPs and bytes divided by what a short measurement of this
+        machine gives, and so much for each kernel. No weight, metric or seed changes;
+        what is not built is built.
+
+        Args:
+            batch_size: rows in one step.
+            input_shape: shapes of the inputs, the batch first as None, as a list or
+                dict where there are several. Needed where the model's own have other
+                unknown sizes, and for a subclassed model that is not built. A
+                `lamina.KerasTensor` in place of a shape tells a dtype as well.
+            target_shape: likewise for the targets; None follows the outputs and the
+                losses: integers for sparse ones, else arrays like the outputs.
+
+        Returns:
+            A `Forecast`, which prints as a table. It has `trainable`, `frozen` and
+            `optimizer` (`count`, `bytes`), and `training` and `prediction`
+            (`flops`, `bytes_accessed`, `peak_bytes`, `estimated_seconds`,
+            `samples_per_second`); `training` is None before `compile`.
+
+        Raises:
+            ValueError: a size is not known, or the model runs eagerly.
+
+        >>> import lamina
+        >>> model = lamina.Sequential([lamina.Input((3,)), lamina.layers.Dense(2)])
+        >>> forecast = model.forecast(batch_size=8)
+        >>> forecast.trainable.count, forecast.training is None
+        (8, True)
+        """
+        from lamina.training.forecast import forecast
+
+        return forecast(self, batch_size, input_shape, target_shape)
+
     def get_config(self):
         """Return what it takes to make the model again, weights left out."""
         from lamina.models.functional import graph_config
@@ -791,7 +836,7 @@ class Model(Layer):
 
         keys = ("name", "layers", "input_layers", "output_layers")
         if all(key in config for key in keys) and _takes_graph(cls):
-            with CustomObjectScope(custom_objects):
+            with CustomObjectScope(custom_objects), budgeted():
                 return graph_from_config(cls, config)
         if cls is Model:
             raise TypeError("A config of a `Model` needs the keys " + ", ".join(keys))
@@ -863,6 +908,38 @@ class Model(Layer):
         from lamina import saving
 
         saving.save_model(self, filepath, overwrite=overwrite, zipped=zipped, **kwargs)
+
+    def export(
+        self, filepath, format="stablehlo", verbose=None, input_signature=None, **kwargs
+    ):
+        """Write the model as a program with its weights, for inference without code.
+
+        `"stablehlo"` files are opened by `lamina.export.load`, and run wherever JAX
+        does. `"onnx"` files are for ONNX Runtime and the like, and need the packages
+        of `lamina[export]`. Sizes that are None stay open in both.
+
+        Args:
+            filepath: the file to write.
+            format: `"stablehlo"` or `"onnx"`.
+            verbose: whether to print what was written.
+            input_signature: a list with a structure of `InputSpec` for each argument;
+                None takes what the model was built for.
+            kwargs: `platforms` for StableHLO, `opset_version` for ONNX.
+
+        Raises:
+            ValueError: the model is not built, takes text, or cannot be written in
+                this format; the message names the layer.
+            ImportError: a package that ONNX needs is missing.
+
+        >>> import lamina, numpy as np, pathlib, tempfile
+        >>> path = pathlib.Path(tempfile.mkdtemp(), "model.lamina")
+        >>> lamina.Sequential([lamina.Input((3,)), lamina.layers.Dense(1)]).export(path)
+        >>> lamina.export.load(path)(np.zeros((7, 3))).shape
+        (7, 1)
+        """
+        from lamina.export.formats import export_model
+
+        export_model(self, filepath, format, verbose, input_signature, kwargs)
 
     def save_weights(self, filepath, overwrite=True, max_shard_size=None):
         """Save the weights alone, to a file ending in `.weights.h5`."""

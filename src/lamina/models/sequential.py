@@ -3,6 +3,7 @@
 from typing import Any
 
 from lamina.core import structure
+from lamina.core.budget import budgeted
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
 from lamina.core.symbolic import SymbolicTensor, find_symbolic
 from lamina.layers.building import as_shape
@@ -270,6 +271,11 @@ class Sequential(Model):
                 "The config of a Sequential model lists its layers. Received: "
                 f"layers={config['layers']!r}"
             )
+        with budgeted():
+            return cls._from_layers(config, custom_objects)
+
+    @classmethod
+    def _from_layers(cls, config, custom_objects):
         model = cls(name=config.get("name"))
         for data in config["layers"]:
             if not isinstance(data, dict) or "config" not in data:

@@ -1,8 +1,8 @@
 """Several optimizers, each for some of the Variables."""
 
-import re
 from collections.abc import MutableMapping
 
+from lamina.core import patterns
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
 from lamina.optimizers.loss_scale import LossScaleOptimizer
 from lamina.optimizers.optimizer import Optimizer
@@ -39,6 +39,7 @@ class OptimizerMap(MutableMapping):
                 "`OptimizerMap` expected `optimizer_map` to be a dict. "
                 f"Received: optimizer_map={optimizer_map!r}"
             )
+        patterns.check(optimizer_map or ())
         self._default_optimizer = default_optimizer
         self._optimizer_map = optimizer_map or {}
 
@@ -50,7 +51,7 @@ class OptimizerMap(MutableMapping):
     def __getitem__(self, key):
         if key in self._optimizer_map:
             return self._optimizer_map[key]
-        found = [p for p in self._optimizer_map if re.fullmatch(p, key)]
+        found = [p for p in self._optimizer_map if patterns.fullmatch(p, key)]
         if len(found) > 1:
             raise ValueError(f"Several expressions match the path {key!r}: {found}")
         return self._optimizer_map[found[0]] if found else self._default_optimizer

@@ -1,9 +1,8 @@
 """Muon."""
 
-import re
-
 import jax.numpy as jnp
 
+from lamina.core import patterns
 from lamina.optimizers.adam import corrected_rate
 from lamina.optimizers.optimizer import Optimizer, shared_arguments
 
@@ -57,6 +56,7 @@ class Muon(Optimizer):
         self.adam_weight_decay = adam_weight_decay
         self.epsilon = epsilon
         self.exclude_layers = exclude_layers or []
+        patterns.check(self.exclude_layers)
         self.exclude_embeddings = exclude_embeddings
         self.muon_a, self.muon_b, self.muon_c = muon_a, muon_b, muon_c
         self.adam_lr_ratio = adam_lr_ratio
@@ -70,7 +70,7 @@ class Muon(Optimizer):
             return True
         if self.exclude_embeddings and "embedding" in variable.path.lower():
             return True
-        return any(re.search(p, variable.path) for p in self.exclude_layers)
+        return any(patterns.search(p, variable.path) for p in self.exclude_layers)
 
     def build(self, var_list) -> None:
         """Make the Variables that belong to the given ones."""

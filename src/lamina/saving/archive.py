@@ -14,7 +14,8 @@ import struct
 import zipfile
 from typing import Any
 
-from lamina.saving.hdf5 import FLOOR, RATIO, readable
+from lamina.core.budget import readable
+from lamina.saving.hdf5 import FLOOR, RATIO
 
 CONFIG = "config.json"
 METADATA = "metadata.json"
@@ -94,9 +95,24 @@ class Archive:
                         f"{member.file_size} bytes and stores {member.compress_size}"
                     )
             self._check_size(member.filename, member.file_size, member.compress_size)
+        self._check_overlap(members)
         declared = sum(m.file_size for m in members)
         stored = sum(m.compress_size for m in members)
         self._check_size("all members together", declared, stored)
+
+    def _check_overlap(self, members):
+        """Let no two members share bytes, with which a small file holds much."""
+        end, before = 0, None
+        for member in sorted(members, key=lambda m: m.header_offset):
+            if member.header_offset < end:
+                self._refuse(
+                    f"members that overlap, {before!r} and {member.filename!r}: the "
+                    f"second begins at byte {member.header_offset}, the first ends at "
+                    f"{end}"
+                )
+            # A local header is 30 bytes and a name, which may be written otherwise.
+            end = member.header_offset + 30 + member.compress_size
+            before = member.filename
 
     def _check_size(self, name, declared, stored):
         if declared > max(FLOOR, RATIO * stored):

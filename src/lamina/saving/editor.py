@@ -1,7 +1,6 @@
 """`KerasFileEditor`: weights looked at and changed in a file, no model made."""
 
 import contextlib
-import json
 import os
 import pathlib
 
@@ -12,6 +11,7 @@ from lamina.saving import hdf5
 from lamina.saving.archive import CONFIG, METADATA, WEIGHTS, Archive, replacing
 from lamina.saving.hdf5 import Weights
 from lamina.saving.state import checksum, values_of
+from lamina.saving.texts import parsed
 
 
 class KerasFileEditor:
@@ -297,10 +297,7 @@ class KerasFileEditor:
 
 
 def _json(archive, name):
-    try:
-        return json.loads(archive.text(name))
-    except RecursionError as error:
-        raise ValueError(f"{archive.name} is damaged: {name} is no JSON.") from error
+    return parsed(archive.text(name), f"{name} in {archive.name}")
 
 
 def _nested(values):

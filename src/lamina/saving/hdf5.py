@@ -10,9 +10,12 @@ path and the reason.
 import collections.abc
 import contextlib
 import math
+import zlib
 
 import jax.numpy as jnp
 import numpy as np
+
+from lamina.core.budget import readable
 
 # The version of Keras whose formats these are.
 FORMAT = "3.15.1"
@@ -23,16 +26,8 @@ _OBJECTS = 1_000_000
 _DEPTH = 256
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _ATTRIBUTE = 1 << 27  # bytes of one attribute
-_FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 4: "szip", 32000: "lzf"}
-
-
-def readable(size) -> str:
-    """Return a number of bytes for people: `1.5 GiB`."""
-    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
-        if size < 1024 or unit == "TiB":
-            break
-        size /= 1024
-    return f"{size:.4g} {unit}"
+_GZIP, _SHUFFLE, _FLETCHER = 1, 2, 3
+_READ = 1 << 28  # bytes of text that one file may make when it is read
 
 
 class Weights:
@@ -57,6 +52,7 @@ class Weights:
         self._groups = {}
         self._source = file
         self._heaps_are_good = False
+        self._longest = self._texts_read = 0
         try:
             self._file = h5py.File(file, "r")
         except (OSError, RuntimeError) as error:
@@ -147,7 +143,8 @@ class Weights:
         if count * kind.get_size() > _ATTRIBUTE:
             size = readable(count * kind.get_size())
             self._refuse(path, f"an attribute {name!r} of {size}")
-        self._check_heaps()
+        if kind.is_variable_str():
+            self._count_texts(path, name, count)
         value = np.empty(attribute.shape, kind.dtype)
         attribute.read(value)
         return [
@@ -169,8 +166,20 @@ class Weights:
         with self._readable(""):
             if not h5a.exists(owner, name):
                 return None
-            self._check_heaps()
+            self._count_texts("", name.decode(), 1)
             return _small_text(owner, name)
+
+    def _count_texts(self, path, name, count):
+        """Bound what texts take, many of which may point to one large one."""
+        self._check_heaps()
+        self._texts_read += count * self._longest
+        if self._texts_read > _READ:
+            self._refuse(
+                path,
+                f"an attribute {name!r} of {count} texts of up to "
+                f"{readable(self._longest)} each, with which the texts of the file may "
+                f"take {readable(self._texts_read)}; {readable(_READ)} are allowed",
+            )
 
     def _check_heaps(self):
         """Look at what texts are kept in before HDF5 does, which may never return.
@@ -204,6 +213,8 @@ class Weights:
             while here + 16 <= len(data):
                 length = int.from_bytes(data[here + 8 : here + 16], "little")
                 used = data[here : here + 2] != b"\0\0"
+                if used:
+                    self._longest = max(self._longest, length)
                 step = 16 + -(-length // 8) * 8 if used else length
                 if step < 16 or step > len(data) - here:
                     self._refuse("", f"a damaged collection of texts at byte {at}")
@@ -258,9 +269,13 @@ class Weights:
             self._refuse(path, f"a dataset whose values are in another file, {where!r}")
         if plan.get_layout() == h5d.VIRTUAL:
             self._refuse(path, "a virtual dataset, made of parts of other files")
-        for i in range(plan.get_nfilters()):
-            if plan.get_filter(i)[0] not in _FILTERS:
-                self._refuse(path, f"a dataset with the filter {plan.get_filter(i)[0]}")
+        filters = [plan.get_filter(i)[0] for i in range(plan.get_nfilters())]
+        for number in filters:
+            if number not in (_GZIP, _SHUFFLE, _FLETCHER):
+                self._refuse(path, f"a dataset with the filter {number}")
+        # Only what gzip gives last can be measured before it is inflated.
+        if _GZIP in filters and set(filters[filters.index(_GZIP) + 1 :]) - {_FLETCHER}:
+            self._refuse(path, f"a dataset with the filters {filters}, in this order")
         kind = dataset.get_type()
         text = kind.get_class() == h5t.STRING and not kind.is_variable_str()
         plain = kind.get_class() in (h5t.INTEGER, h5t.FLOAT, h5t.ENUM) or text
@@ -271,6 +286,15 @@ class Weights:
         if any(n < 0 for n in dataset.shape) or len(dataset.shape) > 32:
             self._refuse(path, f"a dataset of the shape {dataset.shape}")
         declared = math.prod(dataset.shape) * kind.get_size()
+        if plan.get_layout() == h5d.CHUNKED:
+            # A whole chunk is taken into memory for a part of it.
+            chunk = math.prod(plan.get_chunk()) * kind.get_size()
+            if chunk > max(FLOOR, 4 * declared):
+                self._refuse(
+                    path,
+                    f"a shape bomb: {dataset.shape} declares {readable(declared)} in "
+                    f"chunks {plan.get_chunk()} of {readable(chunk)}",
+                )
         self.declared += declared
         if self.declared > self._limit:
             self._refuse(
@@ -317,8 +341,9 @@ class Section(collections.abc.Mapping):
 
         dataset = h5py.Dataset(self._found[key])
         try:
+            self._check_chunks(dataset.id, key)
             value = dataset[()]
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, MemoryError) as error:
             raise ValueError(
                 f"{self._weights.name} is damaged: the values at "
                 f"{self._path}/{key} cannot be read. {error}"
@@ -332,6 +357,30 @@ class Section(collections.abc.Mapping):
                 )
             value = value.view(BFLOAT16)
         return value
+
+    def _check_chunks(self, dataset, key):
+        """Let no gzip chunk inflate to more than its shape, which HDF5 would allow."""
+        plan = dataset.get_create_plist()
+        filters = [plan.get_filter(i)[0] for i in range(plan.get_nfilters())]
+        if _GZIP not in filters:
+            return
+        size = math.prod(plan.get_chunk()) * dataset.get_type().get_size()
+        size += 4 * filters.count(_FLETCHER)
+        for i in range(dataset.get_num_chunks()):
+            chunk = dataset.get_chunk_info(i)
+            if chunk.filter_mask & 1 << filters.index(_GZIP):
+                continue
+            stored = dataset.read_direct_chunk(chunk.chunk_offset)[1]
+            try:
+                inflated = zlib.decompressobj().decompress(stored, size + 1)
+            except zlib.error as error:
+                raise OSError(f"a chunk is no gzip: {error}") from error
+            if len(inflated) > size:
+                self._weights._refuse(
+                    f"{self._path}/{key}",
+                    f"a decompression bomb: a chunk of {readable(len(stored))} inflates"
+                    f" to more than the {readable(size)} of its shape",
+                )
 
 
 def _found(file, mark):

@@ -2,19 +2,20 @@
 
 import contextlib
 import dataclasses
-import json
 import math
 import pathlib
 import re
 from typing import Any
 
+from lamina.core.budget import readable
 from lamina.core.naming import snake_case
 from lamina.core.op import OPS
 from lamina.core.registry import find_class, public
 from lamina.saving import legacy, shards
 from lamina.saving.archive import ASSETS, CONFIG, METADATA, WEIGHTS, Archive
-from lamina.saving.hdf5 import Weights, readable
+from lamina.saving.hdf5 import Weights
 from lamina.saving.safetensors import Tensors
+from lamina.saving.texts import parsed
 
 _ADDRESS = re.compile(r"([a-z][a-z0-9+]*://|/|~|\\\\|[A-Za-z]:[\\/])\S+")
 _MEMBERS = (CONFIG, METADATA, WEIGHTS)
@@ -113,7 +114,7 @@ def inspect(filepath) -> Report:
 def _archive(report, path):
     with Archive(path) as archive:
         with report.guarded():
-            _metadata(report, json.loads(archive.text(METADATA)))
+            _metadata(report, parsed(archive.text(METADATA), METADATA))
         rows = []
         with report.guarded():
             rows = _architecture(report, _parsed(archive.text(CONFIG)))
@@ -176,10 +177,7 @@ def _tensors(report, path):
 
 
 def _parsed(text):
-    try:
-        config = json.loads(text)
-    except RecursionError as error:
-        raise ValueError("The config is nested too deeply.") from error
+    config = parsed(text, "The config")
     if not isinstance(config, dict):
         raise ValueError("The config describes no model.")
     return config

@@ -13,6 +13,7 @@ from lamina.core.context import having
 from lamina.saving.hdf5 import BFLOAT16, FORMAT, write_value
 from lamina.saving.migration import migrated
 from lamina.saving.state import checksum
+from lamina.saving.texts import parsed
 
 _TOP = "top_level_model_weights"
 # Where Keras writes the state of the random layers of 2021 among the weights.
@@ -38,12 +39,7 @@ def _json(weights, name, required=False):
             f"No model config found in the file: {weights.name} holds weights alone. "
             "Make the model and call `model.load_weights(path)`."
         )
-    try:
-        config = json.loads(found[0])
-    except (ValueError, RecursionError) as error:
-        raise ValueError(
-            f"{weights.name} is damaged: {name} is no JSON: {error}"
-        ) from error
+    config = parsed(found[0], f"{weights.name} is damaged or hostile: {name}")
     if not isinstance(config, dict):
         raise ValueError(f"{weights.name} is damaged: {name} describes no model.")
     return config
@@ -55,7 +51,7 @@ def put_model(model, weights, custom_objects, safe_mode, compile):
     Raises:
         ValueError: the weights are not those of the model.
     """
-    with having(first_value=None):
+    with having(budget=None):
         put_weights(model, weights)
         config = _json(weights, "training_config") if compile else None
         if config is None:

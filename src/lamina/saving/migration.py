@@ -14,6 +14,7 @@ _NAMES = {
     "Policy": "DTypePolicy",
     "PolicyV1": "DTypePolicy",
     "ThresholdedReLU": "ReLU",
+    "GroupedQueryAttention": "GroupQueryAttention",
 }
 _RECURRENT = (
     "RNN", "SimpleRNN", "LSTM", "GRU", "SimpleRNNCell", "LSTMCell", "GRUCell",

@@ -1,23 +1,23 @@
 """Reading models and weights from files, as if every file were a stranger's."""
 
 import contextlib
-import json
-import math
 import os
 import pathlib
 import zipfile
 
 import numpy as np
 
+from lamina.core.budget import Budget, readable
 from lamina.core.config import deserialize_keras_object
 from lamina.core.context import context, having
 from lamina.core.registry import public
 from lamina.initializers.draws import _Random
 from lamina.saving import legacy, safetensors, shards
 from lamina.saving.archive import CONFIG, WEIGHTS, Archive
-from lamina.saving.hdf5 import Weights, readable
+from lamina.saving.hdf5 import Weights
 from lamina.saving.shards import Shards
 from lamina.saving.state import put_values
+from lamina.saving.texts import parsed
 
 # Of each weight there is the value, and what an optimizer keeps of it.
 _COPIES = 6
@@ -60,9 +60,9 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
         config = _parsed(archive)
         if not compile:
             config.pop("compile_config", None)
-        held_to = Budget(weights.declared, archive.name)
+        held_to = FileBudget(weights.declared, archive.name)
         model = build(config, custom_objects, safe_mode, held_to, archive.name)
-        with having(first_value=None):
+        with having(budget=None):
             put_values(model, weights, archive)
     return model
 
@@ -71,7 +71,7 @@ def _load_legacy(filepath, custom_objects, compile, safe_mode):
     path = pathlib.Path(filepath)
     with Weights(path, path.stat().st_size, repr(str(path))) as weights:
         config = legacy.config_of(weights)
-        held_to = Budget(weights.declared, weights.name)
+        held_to = FileBudget(weights.declared, weights.name)
         model = build(config, custom_objects, safe_mode, held_to, weights.name)
         lent = {**(context.custom_objects or {}), **(custom_objects or {})}
         legacy.put_model(model, weights, lent, safe_mode is not False, compile)
@@ -127,27 +127,20 @@ def _weights_in(archive):
 
 
 def _parsed(archive):
-    try:
-        config = json.loads(archive.text(CONFIG))
-    except (ValueError, RecursionError) as error:
-        if not isinstance(error, (json.JSONDecodeError, RecursionError)):
-            raise
-        raise ValueError(
-            f"{archive.name} is damaged: {CONFIG} is no JSON: {error}"
-        ) from error
+    config = parsed(archive.text(CONFIG), f"{archive.name} is damaged: {CONFIG}")
     if not isinstance(config, dict) or "class_name" not in config:
         raise ValueError(f"{archive.name} is damaged: {CONFIG} describes no model.")
     return config
 
 
-def build(config, custom_objects, safe_mode, first_value, name):
+def build(config, custom_objects, safe_mode, budget, name):
     """Make a model from its config, with nothing but names from the registry.
 
     Args:
         config: the parsed config.
         custom_objects: names that the caller lends.
         safe_mode: False lets lambdas in.
-        first_value: stands in for the initializers of Variables.
+        budget: a `Budget` for what it makes.
         name: what to call the file in errors.
     """
     lent = {**(context.custom_objects or {}), **(custom_objects or {})}
@@ -157,7 +150,7 @@ def build(config, custom_objects, safe_mode, first_value, name):
         "safe_mode": safe_mode is not False,
         "held": None,
         "shared": {},
-        "first_value": first_value,
+        "budget": budget,
     }
     try:
         with having(**fields):
@@ -174,60 +167,21 @@ def build(config, custom_objects, safe_mode, first_value, name):
     return model
 
 
-class Budget:
-    """First values for Variables, and a limit on what they take together.
+class FileBudget(Budget):
+    """What a file's config may make: weights as large as those that it holds for them.
 
-    A file says how large its layers are; they may not be larger than the weights that
-    it holds for them.
+    The first values are zeros in place of random ones, since the file's replace them.
     """
 
     def __init__(self, declared, name):
-        self.limit = _COPIES * declared + _SLACK
-        self.declared = declared
-        self.name = name
-        self.spent = 0
+        held = f"the file holds {readable(declared)} of them"
+        super().__init__(name, _COPIES * declared + _SLACK, held)
 
-    def __call__(self, initializer, shape, dtype):
-        """Return zeros in place of random values, which the file's replace."""
-        self.spent += math.prod(shape) * np.dtype(dtype).itemsize
-        if self.spent > self.limit:
-            raise ValueError(
-                f"Not allowed: the architecture in {self.name} makes weights of more "
-                f"than {readable(self.spent)}, the last one of shape {tuple(shape)}, "
-                f"but the file holds {readable(self.declared)} of them."
-            )
+    def first_value(self, initializer, shape, dtype):
+        """Return zeros where the file's value is sure to come."""
         if isinstance(initializer, _Random) and _reads_all(context.calling):
             return np.zeros(shape, dtype)
         return initializer(shape, dtype=dtype)
-
-
-class MemoryBudget:
-    """A limit on the Variables that a config makes, where no file holds values.
-
-    They may not be larger together than the memory of this machine.
-    """
-
-    def __init__(self, name):
-        self.name = name
-        self.spent = 0
-        self.limit = _memory()
-
-    def __call__(self, initializer, shape, dtype):
-        """Return the first value of a Variable, if there is room for it."""
-        self.spent += math.prod(shape) * np.dtype(dtype).itemsize
-        if self.spent > self.limit:
-            raise ValueError(
-                f"Not allowed: the architecture in {self.name} makes weights of more "
-                f"than {readable(self.spent)}, the last one of shape {tuple(shape)}, "
-                f"but this machine has {readable(self.limit)} of memory."
-            )
-        return initializer(shape, dtype=dtype)
-
-
-def _memory():
-    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", ()):
-        return 1 << 40
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _reads_all(calling):

@@ -15,10 +15,11 @@ import warnings
 import jax.numpy as jnp
 import numpy as np
 
+from lamina.core.budget import readable
 from lamina.core.walk import objects
 from lamina.saving.archive import replacing
-from lamina.saving.hdf5 import readable
 from lamina.saving.state import checksum, put_values
+from lamina.saving.texts import parsed
 
 _HEADER = 100_000_000  # bytes, as the format has it
 _DTYPES = {
@@ -67,9 +68,9 @@ class Tensors:
             return dict(pairs)
 
         try:
-            header = json.loads(data.decode("utf-8"), object_pairs_hook=once)
-        except (ValueError, RecursionError) as error:
-            self._damaged(f"its header is no JSON: {error}")
+            header = parsed(data, "the header", object_pairs_hook=once)
+        except ValueError as error:
+            self._damaged(str(error))
         if not isinstance(header, dict):
             self._damaged("its header is no dict")
         return header

@@ -7,9 +7,11 @@ import math
 import pathlib
 import re
 
+from lamina.core.budget import readable
 from lamina.saving import hdf5
 from lamina.saving.archive import replacing
-from lamina.saving.hdf5 import Weights, readable
+from lamina.saving.hdf5 import Weights
+from lamina.saving.texts import parsed
 
 ENDING = ".weights.json"
 _PART = ".weights.h5"
@@ -86,9 +88,10 @@ def _listed(path, name):
     if path.stat().st_size > _TEXT:
         raise ValueError(f"Not allowed: {name} is larger than {readable(_TEXT)}.")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()
+        text = path.read_text(encoding="utf-8")
+        found = parsed(text, "it")["weight_map"].values()
         parts = list(dict.fromkeys(part for value in found for part in _strings(value)))
-    except (ValueError, RecursionError, LookupError, TypeError, AttributeError) as e:
+    except (ValueError, LookupError, TypeError, AttributeError) as e:
         raise ValueError(
             f"{name} does not list files of weights, as `save_weights` with "
             f"`max_shard_size` writes it: {type(e).__name__}: {e}"

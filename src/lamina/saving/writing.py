@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import io
 import json
+import math
 import os
 import pathlib
 import random
@@ -17,6 +18,7 @@ import numpy as np
 
 from lamina._version import __version__
 from lamina.core import naming
+from lamina.core.budget import Budget
 from lamina.core.config import serialize_keras_object, serialize_shared
 from lamina.core.context import having
 from lamina.core.held import Held
@@ -262,7 +264,7 @@ def _prove(model, config, held, values):
 
     def remade(config):
         with _unnoticed():
-            return build(config, held.classes, False, _blank, "The model")
+            return build(config, held.classes, False, _Blank(), "The model")
 
     try:
         fresh = remade(parsed)
@@ -300,9 +302,14 @@ def _prove_layer(thing, made, own):
         )
 
 
-def _blank(initializer, shape, dtype):
-    """Give a Variable a first value that takes no memory and is never used."""
-    return np.broadcast_to(np.zeros((), dtype), shape)
+class _Blank(Budget):
+    """Room for all, and first values that take no memory and are never used."""
+
+    def __init__(self):
+        super().__init__("the model", math.inf)
+
+    def first_value(self, initializer, shape, dtype):
+        return np.broadcast_to(np.zeros((), dtype), shape)
 
 
 @contextlib.contextmanager

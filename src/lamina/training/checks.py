@@ -106,8 +106,13 @@ def _copes(model, source, rows):
     return all(np.isfinite(np.asarray(a)).all() for a in structure.flatten(outputs))
 
 
-def check_alike(training, validation) -> None:
+def check_alike(training, validation, model=None) -> None:
     """Refuse validation data of another structure than the training data.
+
+    Args:
+        training: the first batch.
+        validation: the first batch of the validation data.
+        model: when given, also refuse what it cannot take, before it is trained.
 
     Raises:
         ValueError: showing both.
@@ -126,6 +131,20 @@ def check_alike(training, validation) -> None:
                 f"The validation data's `{name}` has the keys {sorted(map(str, b))}, "
                 f"the training data's has {sorted(map(str, a))}."
             )
+    if model is not None and _shapes(training[0]) != _shapes(validation[0]):
+        try:
+            outputs_for(model, validation[0])
+        except Exception as error:
+            error.add_note("It was given the validation data's `x`.")
+            raise
+
+
+def _shapes(value):
+    """Return the structure and the shapes of a batch, without its rows."""
+    return [
+        (path, getattr(a, "shape", ())[1:])
+        for path, a in structure.flatten_with_names(value)
+    ]
 
 
 def with_class_weight(model, source, weights):
@@ -164,8 +183,15 @@ def class_weights(model, y, weights):
         weights: a dict from class to weight, or a dict of these by output.
 
     Raises:
-        ValueError: several outputs without a dict by name, or no targets.
+        TypeError: it is no dict.
+        ValueError: several outputs without a dict by name, no targets, or classes or
+            weights that are no numbers.
     """
+    if not isinstance(weights, dict):
+        raise TypeError(
+            "`class_weight` must be a dict from class to weight: class_weight={0: 1.0, "
+            f"1: 2.0}}. Received: {weights!r}"
+        )
     outputs = model._compiled.outputs
     by_output = isinstance(weights, dict) and any(
         isinstance(v, dict) for v in weights.values()
@@ -202,9 +228,26 @@ def class_weights(model, y, weights):
     return _row_weights(y, weights)
 
 
+def _is_class(key):
+    try:
+        return float(key).is_integer()
+    except (TypeError, ValueError):
+        return False
+
+
+def _is_weight(value):
+    return np.asarray(value).dtype.kind in "biuf" and np.isfinite(value)
+
+
 def _row_weights(y, weights):
     if y is None:
         raise ValueError("`class_weight` needs targets `y`.")
+    bad = {k: w for k, w in weights.items() if not (_is_class(k) and _is_weight(w))}
+    if bad:
+        raise ValueError(
+            "`class_weight` must have the classes' numbers as keys and finite numbers "
+            f"as values: class_weight={{0: 1.0, 1: 2.0}}. Received: {bad}"
+        )
     y = np.asarray(y)
     if y.ndim > 1 and y.shape[-1] != 1:
         y = y.argmax(axis=-1)

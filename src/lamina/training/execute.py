@@ -1,6 +1,6 @@
 """Compiled steps, from a cache on the model, and the logs they make."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,13 +10,14 @@ from lamina.core.context import having
 from lamina.core.variable import binding
 from lamina.data import pack
 from lamina.training import step
+from lamina.training.recompiles import watched
 from lamina.training.step import State
 
 # Steps that a user may write, by the kind of step they stand for.
 _OWN = {"train": "train_step", "test": "test_step", "predict": "predict_step"}
 
 
-def compiled_step(model, kind, cells, donate=False, count=1):
+def compiled_step(model, kind, cells, donate=False, several: Any = None):
     """Return the compiled step of a kind for these Variables, from a cache.
 
     Args:
@@ -24,29 +25,35 @@ def compiled_step(model, kind, cells, donate=False, count=1):
         kind: `"train"`, `"slopes"`, `"test"`, `"predict"` or `"results"`.
         cells: the Variables that it reads and changes.
         donate: whether it may overwrite the State it is given.
-        count: how many batches it takes in one call, as a tuple.
+        several: what makes a step of one batch into one of several, `in_stack` or
+            `Several(batch_size, logs)`, or None.
     """
     steps = model._compiled.steps
-    key = (kind, cells.key(), donate, count, id(model.optimizer))
+    key = (kind, cells.key(), donate, several, id(model.optimizer))
     if key not in steps:
-        own = step.own_method(model, _OWN[kind]) if kind in _OWN else None
+        own = own_step(model, kind)
         run = _of_user(own, kind) if own else getattr(step, kind)
 
         def call(*args):
             return run(model, cells, *args)
 
-        made: Any = call if count == 1 else _repeated(call)
+        made: Any = call if several is None else several(call)
         if not model._compiled.run_eagerly:
             made.__name__ = f"{kind}_step"
             made = jax.jit(made, donate_argnums=(0,) if donate else ())
         steps[key] = made
-    return steps[key]
+    return watched(steps[key], model, kind, cells, donate, several)
 
 
-def _repeated(call):
-    """Make a step of one batch into one of several."""
+def own_step(model, kind):
+    """Return the step of a kind that a user wrote, or None."""
+    return step.own_method(model, _OWN[kind]) if kind in _OWN else None
 
-    def several(state, batches):
+
+def in_stack(call):
+    """Make a step of one batch into one of a tuple of batches, all of one shape."""
+
+    def run(state, batches):
         def body(state, batch):
             return advance(call, state, batch)
 
@@ -56,7 +63,43 @@ def _repeated(call):
             return state
         return state, jax.tree.map(lambda a: a[-1], logs)
 
-    return several
+    return run
+
+
+class Several(NamedTuple):
+    """Makes a step of one batch into one of several that lie one after the other.
+
+    Attributes:
+        size: rows in a batch.
+        logs: whether the step gives logs; those of the last batch are kept.
+    """
+
+    size: int
+    logs: bool
+
+    def __call__(self, call):
+        """Return a step that takes `(arrays, count)`: so many batches of the arrays."""
+
+        def run(state, given):
+            arrays, count = given
+
+            def batch(i):
+                return jax.tree.map(
+                    lambda a: jax.lax.dynamic_slice_in_dim(a, i * self.size, self.size),
+                    arrays,
+                )
+
+            def body(i, carry):
+                return advance(call, carry[0], batch(i))
+
+            logs = None
+            if self.logs:
+                shapes = jax.eval_shape(lambda: advance(call, state, batch(0))[1])
+                logs = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+            state, logs = jax.lax.fori_loop(0, count, body, (state, logs))
+            return (state, logs) if self.logs else state
+
+        return run
 
 
 def _of_user(own, kind):

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from lamina.core import settings
-from lamina.data import ArraySource, open_source, split, unpack
+from lamina.core.checks import positive_int
+from lamina.data import open_source, split, unpack
 from lamina.training import checks
-from lamina.training.ahead import Ahead, Now, alike, in_groups
 from lamina.training.callbacks.backup_and_restore import (
     BackupAndRestore,
     described,
@@ -19,16 +19,14 @@ from lamina.training.callbacks.backup_and_restore import (
     random_state,
     set_random_state,
 )
-from lamina.training.execute import Logs, advance, compiled_step
+from lamina.training.execute import Logs
 from lamina.training.interrupt import Interrupts
 from lamina.training.loop import callbacks_for, limited, run_test
 from lamina.training.mapped import prepared
 from lamina.training.numerics import Guard
-from lamina.training.prepare import on_device, order_seed, prepare
+from lamina.training.portions import portions
+from lamina.training.prepare import order_seed, prepare
 from lamina.training.step import Cells
-
-# `steps_per_execution="auto"`: so many steps in one call for so small a State.
-_AUTO, _SMALL = 16, 100_000
 
 
 def fit(
@@ -40,6 +38,7 @@ def fit(
     """Train; see `Model.fit`."""
     compiled = model._compiled
     compiled.require("fit")
+    _check(epochs, initial_epoch, validation_freq, shuffle)
     limit = settings.get("max_epochs")
     epochs = min(epochs, limit) if limit is not None else epochs
     if validation_split and validation_data is None:
@@ -60,11 +59,11 @@ def fit(
     checks.check_numbers(model, source)
     held_out = None
     if validation_data is not None:
-        held_out = _validation(
-            validation_data, validation_batch_size or batch_size, validation_steps
-        )
+        if validation_batch_size is None:
+            validation_batch_size = batch_size
+        held_out = _validation(validation_data, validation_batch_size, validation_steps)
         held_out = prepared(model, held_out)
-        checks.check_alike(first, held_out.first())
+        checks.check_alike(first, held_out.first(), model)
     compiled.stop_training = False
     callbacks = callbacks_for(
         model, callbacks, verbose, source, history=True, epochs=epochs
@@ -81,6 +80,24 @@ def fit(
     finally:
         callbacks.close()
     return model.history
+
+
+def _check(epochs, initial_epoch, validation_freq, shuffle):
+    """Refuse settings that would go unnoticed or fail with other words."""
+    for name, value in (("epochs", epochs), ("initial_epoch", initial_epoch)):
+        whole = hasattr(value, "__index__") and not isinstance(value, bool)
+        if not whole or value < 0:
+            raise ValueError(
+                f"`fit` expected `{name}` to be a whole number, 0 or more. Received: "
+                f"{name}={value!r}"
+            )
+    if not isinstance(validation_freq, (list, tuple, set, range)):
+        positive_int("fit", "validation_freq", validation_freq)
+    if isinstance(shuffle, str) and shuffle != "batch":
+        raise ValueError(
+            "`fit` expected `shuffle` to be True, False or 'batch'. Received: "
+            f"shuffle={shuffle!r}"
+        )
 
 
 def _keeper(resume, callbacks):
@@ -185,39 +202,40 @@ class Run:
         cells = Cells(model)
         # A step may overwrite its State in place unless somebody holds on to it.
         state = cells.read() if listens else cells.copy()
-        size = self._steps_per_call(state)
-        run = self._compiled(cells, size, donate=not listens)
         guard = self._guard(cells, state, skip)
         logs = Logs(model, cells, state)
         logs.given = self._logs
         count = skip
         begin = time.perf_counter()
+        parts = portions(
+            model, "train", cells, self.source, donate=not listens, skip=skip,
+            single=listens or guard is not None, counted=self._counted(),
+        )  # fmt: skip
         try:
-            with self._batches(skip, lambda: _is_ready(state)) as batches:
-                for group in in_groups(batches, size):
+            with parts:
+                for part in parts:
                     if listens:
                         callbacks.on_train_batch_begin(count)
                         state = cells.read()
                     if guard is not None:
-                        guard.take(group, state)
+                        guard.take(part.batches, state)
                     with self.interrupts.held:
-                        state, logs.given = run(state, group)
+                        state, logs.given = part.run(state)
                         logs.state = state
-                        count += len(group)
+                        count += part.count
                         if listens:
                             cells.write(state)
                     if guard is not None:
                         guard.check(state)
-                    # A group is told of as a whole one, also where the data end.
-                    callbacks.on_train_batch_end(count - len(group) + size - 1, logs)
+                    callbacks.on_train_batch_end(part.last(count), logs)
                     if listens:
                         state = logs.state = cells.read()
                     if model.stop_training:
                         break
                     if self.keeper is not None and self.keeper.due():
                         self._keep(state, epoch, count, logs.given)
-                    if count == skip + len(group):  # what was compiled does not count
-                        begin, batches.waited = time.perf_counter(), 0.0
+                    if count == skip + part.count:  # what was compiled does not count
+                        begin, parts.waited = time.perf_counter(), 0.0
             if guard is not None:
                 guard.check(state, last=True)
         finally:
@@ -226,7 +244,7 @@ class Run:
         self._check_count(count, epoch)
         found = logs()
         spent = time.perf_counter() - begin
-        callbacks.note(_waiting(batches.waited, spent))
+        callbacks.note(_waiting(parts.waited, spent))
         return found
 
     def _guard(self, cells, state, count):
@@ -235,39 +253,9 @@ class Run:
         hides = getattr(self.model.optimizer, "clipvalue", None) is not None
         return Guard(self.model, cells, state, count, each=self.listens or hides)
 
-    def _steps_per_call(self, state):
-        """Return how many steps run in one call at most."""
-        size = self.model._compiled.steps_per_execution
-        if size != "auto":
-            return size
-        # Several where starting a step costs as much as running it, and nobody is
-        # to hear of single steps. Not by the clock: a run must be repeatable.
-        count = sum(a.size for a in jax.tree.leaves(state))
-        return _AUTO if count < _SMALL and not self.listens else 1
-
-    def _compiled(self, cells, size, donate):
-        """Return what runs a group of batches."""
-        model = self.model
-        one = compiled_step(model, "train", cells, donate=donate)
-        many = compiled_step(model, "train", cells, donate=donate, count=size)
-
-        def run(state, group):
-            if size > 1 and len(group) == size and alike(group):
-                return advance(many, state, tuple(group))
-            logs = None
-            for batch in group:
-                state, logs = advance(one, state, batch)
-            return state, logs
-
-        return run
-
-    def _batches(self, skip, idle):
-        """Return a context that yields the batches of an epoch on the device."""
-        batches = self.source.epoch(skip)
-        # Arrays need no thread: a batch is cut while the step before is running.
-        if isinstance(self.source, ArraySource) or self.model._compiled.run_eagerly:
-            return Now(batches, on_device)
-        return Ahead(batches, on_device, idle)
+    def _counted(self):
+        """Tell whether snapshots come by the number of batches."""
+        return self.keeper is not None and isinstance(self.keeper.save_freq, int)
 
     def _check_count(self, count, epoch):
         source = self.source
@@ -297,7 +285,7 @@ class Run:
             self.model, Cells(self.model), self.callbacks,
             validates=self.held_out is not None, **arguments,
         )  # fmt: skip
-        found = self.keeper.open(run)
+        found = self.keeper.open(run, self.callbacks)
         if found is not None:
             self._marks = found["marks"]
             for source, mark in zip(self._sources(), self._marks, strict=True):
@@ -346,11 +334,6 @@ def _averages(optimizer):
     """Tell whether an optimizer, or the one inside it, averages weights."""
     inner = getattr(optimizer, "inner_optimizer", None)
     return getattr(optimizer, "use_ema", False) or (inner and _averages(inner))
-
-
-def _is_ready(state):
-    leaves = jax.tree.leaves(state)
-    return not leaves or leaves[0].is_ready()
 
 
 def _waiting(seconds, total):

@@ -4,6 +4,7 @@ Logs stay on the device until somebody reads them. The model's Variables are
 written back at the end, however the loop ends.
 """
 
+import jax
 import numpy as np
 
 from lamina.core import settings, structure
@@ -11,8 +12,9 @@ from lamina.data import ArraySource, as_arrays, open_source, unpack
 from lamina.training import checks, step
 from lamina.training.ahead import in_groups
 from lamina.training.callbacks import CallbackList
-from lamina.training.execute import Logs, advance, compiled_step
+from lamina.training.execute import Logs, advance, compiled_step, own_step
 from lamina.training.mapped import prepared
+from lamina.training.portions import portions
 from lamina.training.prepare import on_device, outputs_for, prepare
 from lamina.training.step import Cells, State
 
@@ -74,28 +76,28 @@ def run_test(model, source, callbacks):
     model.reset_metrics()
     callbacks.on_test_begin()
     cells = Cells(model)
-    run = compiled_step(model, "test", cells)
     state = cells.read()
     logs = Logs(model, cells, state)
     listens = callbacks.listens_to_batches("test")
+    parts = portions(model, "test", cells, source, donate=False, single=listens)
     model._compiled.stop_evaluating = False
-    count, size = 0, _steps_per_call(model)
+    count = 0
     try:
-        for group in in_groups(map(on_device, source.epoch()), size):
-            if listens:
-                callbacks.on_test_batch_begin(count)
-                state = cells.read()
-            for batch in group:
-                state, logs.given = advance(run, state, batch)
-            logs.state = state
-            count += size
-            if listens:
-                cells.write(state)
-            callbacks.on_test_batch_end(count - 1, logs)
-            if listens:
-                state = logs.state = cells.read()
-            if model._compiled.stop_evaluating:
-                break
+        with parts:
+            for part in parts:
+                if listens:
+                    callbacks.on_test_batch_begin(count)
+                    state = cells.read()
+                state, logs.given = part.run(state)
+                logs.state = state
+                count += part.count
+                if listens:
+                    cells.write(state)
+                callbacks.on_test_batch_end(part.last(count), logs)
+                if listens:
+                    state = logs.state = cells.read()
+                if model._compiled.stop_evaluating:
+                    break
     finally:
         cells.write(state)
     found = logs()
@@ -122,29 +124,25 @@ def _in_order(model, logs):
 
 def predict(model, x, batch_size, verbose, steps, callbacks):
     """Predict; see `Model.predict`."""
+    if callbacks is None and steps is None and verbose in (0, "0"):
+        outputs = _at_once(model, x, batch_size)
+        if outputs is not None:
+            return outputs[0]
     source = open_source(x, batch_size=batch_size, steps=limited(steps))
     source = prepared(model, source)
     first = source.first()
     if not model.built:
         outputs_for(model, first[0])
     callbacks = callbacks_for(model, callbacks, verbose, source)
-    listens = callbacks.listens_to_batches("predict")
     model._compiled.stop_predicting = False
     parts = []
     count, size = 0, _steps_per_call(model)
     try:
         callbacks.on_predict_begin()
-        cells = Cells(model, optimizer=False)
-        run = compiled_step(model, "predict", cells)
-        state = cells.read()
+        run = _forward(model, callbacks.listens_to_batches("predict"))
         for group in in_groups(source.epoch(), size):
             callbacks.on_predict_batch_begin(count)
-            if listens:
-                state = cells.read()
-            made = []
-            for x, _, _ in group:
-                outputs, state = _predict_batch(run, cells, state, x, source)
-                made.append(outputs)
+            made = [_predict_batch(run, x, source) for x, _, _ in group]
             parts += made
             count += size
             callbacks.on_predict_batch_end(count - 1, {"outputs": _together(made)})
@@ -156,25 +154,89 @@ def predict(model, x, batch_size, verbose, steps, callbacks):
     return _joined(parts)
 
 
+def _whole(model):
+    """Return the model's compiled calls, or None where a user wrote a part."""
+    whole = model._calls.now(model)
+    own = own_step(model, "predict") is not None
+    if not whole.able or own or model._compiled.run_eagerly:
+        return None
+    return whole
+
+
+def _forward(model, listens=False):
+    """Return a function from a batch to the outputs."""
+    whole = _whole(model)
+    if whole is None:
+        return _Forward(model, listens)
+    return lambda x: whole.run(model, x, False)[0]
+
+
+class _Forward:
+    """A function from a batch to the outputs, by the model's step of prediction.
+
+    Args:
+        model: the model.
+        listens: whether callbacks may change Variables between two batches.
+    """
+
+    def __init__(self, model, listens):
+        self._cells = Cells(model, optimizer=False)
+        self._run = compiled_step(model, "predict", self._cells)
+        self._listens = listens
+        self._state = self._cells.read()
+
+    def __call__(self, x):
+        state = self._cells.read() if self._listens else self._state
+        outputs, changed = self._run(state, (x, None, None))
+        if changed:  # the seeds of random numbers, for instance
+            frozen = list(state.non_trainable)
+            for i, value in changed.items():
+                frozen[i] = value
+            state = state._replace(non_trainable=tuple(frozen))
+            self._cells.write(state)
+        self._state = state
+        return outputs
+
+
+def _at_once(model, x, batch_size):
+    """Return `(outputs,)` for arrays that fit one batch, or None for other data."""
+    if not isinstance(x, (np.ndarray, jax.Array, list, tuple, dict)):
+        return None
+    leaves = structure.flatten(x)
+    if not all(isinstance(a, (np.ndarray, jax.Array)) and a.ndim for a in leaves):
+        return None
+    counts = {a.shape[0] for a in leaves}
+    if len(counts) != 1 or any(a.dtype.kind not in "fiub" for a in leaves):
+        return None
+    (count,) = counts
+    most = 32 if batch_size is None else batch_size
+    whole = _whole(model)
+    if whole is None or not isinstance(most, int) or not 0 < count <= most:
+        return None
+    # Some sizes serve all, so that not each number of rows is compiled.
+    size = min(1 << (count - 1).bit_length(), most) if whole.by_row else count
+    if size > count:
+        x = _padded(x, size)
+    outputs, _ = whole.run(model, x, False)
+    return (structure.map_leaves(lambda a: np.array(a)[:count], outputs),)
+
+
 def _together(made):
     return made[0] if len(made) == 1 else _joined(made)
 
 
-def _predict_batch(run, cells, state, x, source):
-    """Return the outputs and the State after a batch; seeds may have moved on."""
+def _predict_batch(run, x, source):
+    """Return the outputs for a batch; a shorter last one is filled up."""
     count, size = step.rows(x), source.batch_size
     whole = not isinstance(source, ArraySource) or source.rows < size or count == size
-    x = x if whole else _padded(x, size)
-    outputs, changed = run(state, on_device((x, None, None)))
-    if changed:
-        frozen = list(state.non_trainable)
-        for i, value in changed.items():
-            frozen[i] = value
-        state = state._replace(non_trainable=tuple(frozen))
-        cells.write(state)
+    outputs = run(_placed(x if whole else _padded(x, size)))
     if not whole:
         outputs = structure.map_leaves(lambda a: a[:count], outputs)
-    return outputs, state
+    return outputs
+
+
+def _placed(x):
+    return on_device((x,))[0]
 
 
 def _padded(x, size):
@@ -242,10 +304,7 @@ def predict_on_batch(model, x):
     batch = _batch(model, x, None, None)
     if not model.built:
         outputs_for(model, batch[0])
-    cells = Cells(model, optimizer=False)
-    run = compiled_step(model, "predict", cells)
-    outputs, _ = run(cells.read(), on_device(batch))
-    return structure.map_leaves(np.array, outputs)
+    return structure.map_leaves(np.array, _forward(model)(_placed(batch[0])))
 
 
 def _batch(model, x, y, weight):

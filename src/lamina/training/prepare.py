@@ -88,8 +88,12 @@ def _build_metrics(model, y, y_pred, weight):
         model._compiled.update_metrics(y, y_pred, weight)
         return jnp.zeros(())
 
-    fresh = [m for m in model._compiled.metrics() if not m.variables]
-    if fresh:
+    # Some have Variables from the beginning and make more of them here.
+    fresh = (
+        not m.variables or getattr(m, "_built", True) is False
+        for m in model._compiled.metrics()
+    )  # fmt: skip
+    if any(fresh):
         infer(update, _specs(y), y_pred, _specs(weight))
 
 

@@ -1,0 +1,309 @@
+"""Opening what was exported: a program and its weights, without the model's code.
+
+A file is a `.safetensors` file: weights, the programs as bytes, and a description in
+its header. A program is what `jax.export` writes: StableHLO, which computes and can
+do nothing else, as long as it calls nothing outside of it; that is checked here.
+"""
+
+import json
+import pathlib
+import re
+import zlib
+from typing import Any
+
+import jax
+from jax import export
+
+from lamina.core import structure
+from lamina.core.naming import nearest
+from lamina.export import signature
+from lamina.saving.safetensors import Tensors
+
+KEY = "lamina.export"
+VERSION = 1
+# What programs may call: parts of XLA and of the libraries for linear algebra. Calls
+# back into Python, and kernels in machine code, are never among them.
+_ALLOWED = re.compile(
+    r"shape_assertion|Sharding|SPMD\w+|LayoutConstraint|annotate_device_placement"
+    r"|(stablehlo|mhlo|chlo)\.\w+|(lapack|cublas|cusolver|cuhybrid|cu|hip|hipsolver)_\w+"
+    r"|Qr|Eigh|ApproxTopK|TopK|ProductOfElementaryHouseholderReflectors"
+    r"|LuDecomposition|Cholesky"
+)
+_CALLED = re.compile(r'custom_call[" ]*@"?([\w.$]+)')
+
+
+class Endpoint:
+    """One function of an exported file.
+
+    Attributes:
+        name: its name.
+        inputs: `(name, shape, dtype)` of each input; open sizes are text.
+        outputs: likewise, of each output.
+        platforms: where it runs, such as `("cpu", "cuda", "tpu")`.
+        exported: the `jax.export.Exported` behind it, which takes the weights first.
+    """
+
+    def __init__(self, name, exported, weights, about):
+        self.name = name
+        self.exported = exported
+        self.platforms = tuple(exported.platforms)
+        self._weights = weights
+        self._takes: Any = signature.read(about["takes"])
+        self._gives = signature.read(about["gives"])
+        count = len(weights)
+        self.inputs = _listed(exported.in_avals[count:], about["inputs"])
+        self.outputs = _listed(exported.out_avals, about["outputs"])
+        for tree, listed in ((self._takes, self.inputs), (self._gives, self.outputs)):
+            if sorted(structure.flatten(tree)) != list(range(len(listed))):
+                raise ValueError("its structures do not fit its program")
+        for weight, aval in zip(weights, exported.in_avals, strict=False):
+            if (weight.shape, weight.dtype) != (aval.shape, aval.dtype):
+                raise ValueError("its weights do not fit its program")
+        self._run = jax.jit(exported.call)
+
+    def __call__(self, *args):
+        """Compute the outputs, in inference mode.
+
+        Args:
+            args: arrays in the structure that the model took, or one dict from
+                input names to arrays.
+
+        Raises:
+            ValueError: another structure, or other shapes.
+            TypeError: other dtypes.
+        """
+        owner = f"Endpoint {self.name!r}"
+        leaves = [
+            signature.fit(owner, name, x, shape, dtype)
+            for x, (name, shape, dtype) in zip(
+                self._matched(owner, args), self.inputs, strict=True
+            )
+        ]
+        results = self._run(*self._weights, *leaves)
+        return structure.map_leaves(lambda i: results[i], self._gives)
+
+    def _matched(self, owner, args):
+        """Return the given arrays in the order of the inputs."""
+        takes = self._takes[0] if len(args) == len(self._takes) == 1 else self._takes
+        given = args[0] if len(args) == len(self._takes) == 1 else tuple(args)
+        names = [name for name, _, _ in self.inputs]
+        by_name = args[0] if len(args) == 1 else None
+        if isinstance(by_name, dict) and set(by_name) == set(names):
+            return [by_name[name] for name in names]
+        if isinstance(takes, list) and isinstance(given, tuple):
+            given = list(given)
+        if not isinstance(takes, (list, tuple, dict)) and isinstance(given, list):
+            given = jax.numpy.asarray(given)
+        if not structure.same_shape(takes, given):
+            shown = structure.map_leaves(lambda i: names[i], takes)
+            raise ValueError(
+                f"{owner} expected its input as {shown!r}, or as a dict with the keys "
+                f"{names}. Received: {_shown(given)}"
+            )
+        found = zip(structure.flatten(takes), structure.flatten(given), strict=True)
+        return [x for _, x in sorted(found, key=lambda pair: pair[0])]
+
+    def __repr__(self):
+        return f"<Endpoint {self.name!r}: {_table(self.inputs, self.outputs)}>"
+
+
+def _listed(avals, names):
+    def size(dim):
+        return dim if isinstance(dim, int) else str(dim)
+
+    return [
+        (str(name), tuple(size(d) for d in aval.shape), str(aval.dtype))
+        for name, aval in zip(names, avals, strict=True)
+    ]
+
+
+def _shown(given):
+    def shape(x):
+        return f"array{tuple(x.shape)}" if hasattr(x, "shape") else type(x).__name__
+
+    return structure.map_leaves(shape, given)
+
+
+def _table(inputs, outputs):
+    def one(tensors):
+        return ", ".join(
+            f"{name} {dtype}[{', '.join(map(str, shape))}]"
+            for name, shape, dtype in tensors
+        )
+
+    return f"{one(inputs)} -> {one(outputs)}"
+
+
+class Exported:
+    """What `load` returns: the functions and the weights of an exported file.
+
+    It can be called like the model. Its functions and collections of weights are
+    attributes too, by their names.
+
+    Attributes:
+        endpoints: the functions, a dict from name to `Endpoint`.
+        collections: lists of arrays, a dict by name.
+    """
+
+    def __init__(self, endpoints, collections):
+        self.endpoints = endpoints
+        self.collections = collections
+
+    def endpoint(self, name) -> Endpoint:
+        """Return one function by its name.
+
+        Raises:
+            ValueError: there is none of this name.
+        """
+        if name not in self.endpoints:
+            raise ValueError(
+                f"The file has no endpoint {name!r}. It has: {sorted(self.endpoints)}."
+                f"{nearest(str(name), self.endpoints)}"
+            )
+        return self.endpoints[name]
+
+    @property
+    def main(self) -> Endpoint:
+        """The function that a call runs: `serve`, or else the first one."""
+        return self.endpoints.get("serve") or next(iter(self.endpoints.values()))
+
+    @property
+    def inputs(self) -> list:
+        """`(name, shape, dtype)` of each input of `main`."""
+        return self.main.inputs
+
+    @property
+    def outputs(self) -> list:
+        """`(name, shape, dtype)` of each output of `main`."""
+        return self.main.outputs
+
+    def __call__(self, *args):
+        """Compute what the model would, in inference mode."""
+        return self.main(*args)
+
+    def __getattr__(self, name):
+        for found in ("endpoints", "collections"):
+            if name in self.__dict__.get(found, {}):
+                return self.__dict__[found][name]
+        raise AttributeError(
+            f"The exported file has no endpoint and no collection {name!r}."
+        )
+
+    def __repr__(self):
+        lines = [f"  {endpoint!r}" for endpoint in self.endpoints.values()]
+        return "\n".join(["<Exported", *lines, ">"])
+
+
+def load(filepath) -> Exported:
+    """Open a file that `Model.export` or `ExportArchive` wrote as StableHLO.
+
+    The model's code is not needed, nor the library it was built with. No code from
+    the file runs in Python; its programs run in XLA and may call nothing outside.
+
+    Args:
+        filepath: the file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, no such file, or asks for what is not allowed.
+
+    >>> import lamina, numpy as np, pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "model.lamina")
+    >>> model = lamina.Sequential([lamina.Input((3,)), lamina.layers.Dense(2)])
+    >>> model.export(path)
+    >>> program = lamina.export.load(path)
+    >>> program(np.ones((5, 3))).shape
+    (5, 2)
+    """
+    path = pathlib.Path(filepath)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no exported file {str(path)!r}.")
+    about, tensors = _opened(path)
+    try:
+        return _assembled(about, tensors)
+    except _Refused as error:
+        raise ValueError(f"Not allowed: {str(path)!r} {error}") from None
+    except Exception as error:
+        raise ValueError(
+            f"{str(path)!r} is damaged, or written for another version of JAX: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _opened(path):
+    """Return the description and the tensors of a file."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    if start.startswith(b"PK"):
+        raise ValueError(
+            f"{str(path)!r} is a zip file, such as a `.keras` file, and no exported "
+            "one. Open a `.keras` file with `lamina.saving.load_model`."
+        )
+    try:
+        tensors = Tensors(path)
+    except ValueError as error:
+        raise ValueError(
+            f"{str(path)!r} is no file of `Model.export(format='stablehlo')`, or it is "
+            f"damaged: {error}"
+        ) from error
+    metadata = tensors.metadata if isinstance(tensors.metadata, dict) else {}
+    if KEY not in metadata:
+        raise ValueError(
+            f"{str(path)!r} is a `.safetensors` file of weights, without a program. "
+            "Read it with `model.load_weights`."
+        )
+    try:
+        about = json.loads(metadata[KEY])
+        version = about["version"]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ValueError(f"{str(path)!r} is damaged: its header: {error}") from error
+    if version != VERSION:
+        raise ValueError(
+            f"{str(path)!r} was written in version {version!r} of the format, and this "
+            f"Lamina reads version {VERSION}."
+        )
+    return about, tensors
+
+
+class _Refused(Exception):
+    pass
+
+
+def _assembled(about, tensors):
+    sums = about["checksums"]
+    read = {}
+    for name in tensors.tensors:
+        value = tensors[name]
+        if sums.get(name) != zlib.crc32(value.tobytes()):
+            raise ValueError(f"the checksum of {name!r} differs")
+        read[name] = value
+    # On the device once, however many endpoints take it.
+    weights = {n: jax.device_put(v) for n, v in read.items() if n.startswith("weight/")}
+    endpoints = {}
+    for number, entry in enumerate(about["endpoints"]):
+        data = read[f"program/{number}"]
+        exported = export.deserialize(bytearray(data.tobytes()))
+        _check_calls(exported)
+        own = [weights[name] for name in entry["weights"]]
+        endpoints[str(entry["name"])] = Endpoint(entry["name"], exported, own, entry)
+    if not endpoints:
+        raise ValueError("it has no endpoint")
+    collections = {
+        str(name): [weights[n] for n in members]
+        for name, members in about["collections"].items()
+    }
+    return Exported(endpoints, collections)
+
+
+def _check_calls(exported):
+    """Refuse a program that calls anything that is not known to be harmless."""
+    text = exported.mlir_module()
+    called = _CALLED.findall(text)
+    bad = sorted({name for name in called if not _ALLOWED.fullmatch(name)})
+    if bad:
+        raise _Refused(
+            f"holds a program that calls {', '.join(bad)}, which is no part of XLA "
+            "that exported programs may use."
+        )
+    if len(re.findall(r"\bcustom_call\b", text)) != len(called):
+        raise _Refused("holds a program with a call that cannot be read.")

@@ -1,0 +1,36 @@
+"""JSON from strangers: its size in memory is known before it is parsed."""
+
+import json
+
+from lamina.core.budget import readable
+
+# Text of one byte can become a list of sixty: what makes objects is counted.
+_MARKS = 1_000_000
+
+
+def parsed(text, name, **options):
+    """Parse JSON.
+
+    Args:
+        text: a str or UTF-8 bytes.
+        name: what to call it in errors.
+        options: for `json.loads`.
+
+    Raises:
+        ValueError: it is no JSON, nested too deeply, or holds too many values.
+    """
+    if isinstance(text, bytes):
+        marks = sum(text.count(mark) for mark in (b"[", b"{", b",", b":"))
+    else:
+        marks = sum(text.count(mark) for mark in "[{,:")
+    if marks > _MARKS:
+        raise ValueError(
+            f"Not allowed: {name} holds {marks} values and keys in "
+            f"{readable(len(text))} of JSON; {_MARKS} are allowed."
+        )
+    try:
+        return json.loads(text, **options)
+    except RecursionError:
+        raise ValueError(f"{name} is no JSON: it is nested too deeply.") from None
+    except ValueError as error:
+        raise ValueError(f"{name} is no JSON: {error}") from error

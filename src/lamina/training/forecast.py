@@ -1,0 +1,455 @@
+"""`Model.forecast`: what a training step and a prediction will cost, before any run."""
+
+import io
+import math
+import operator
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lamina.core import settings, structure
+from lamina.core.symbolic import SymbolicTensor
+from lamina.training import step
+from lamina.training.cost import Cost, Machine, cost_of, machine
+from lamina.training.execute import compiled_step
+from lamina.training.prepare import outputs_for, prepare
+from lamina.training.step import Cells
+
+_NOTE = (
+    "Time is an estimate; no step was run. It is FLOPs / {flops}FLOP/s + bytes / "
+    "{bytes}B/s + {kernel:.1f} us a kernel + {call:.0f} us, rates that a short "
+    "measurement of this machine gave. Expect it to be off by a factor of two, and by "
+    "more where steps are so short that the loop around them counts."
+)
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Numbers of one kind that a model holds.
+
+    Attributes:
+        count: how many numbers.
+        bytes: the memory that they take.
+    """
+
+    count: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class StepForecast:
+    """What one step will cost.
+
+    Attributes:
+        batch_size: rows in the step.
+        cost: its FLOPs, bytes and memory.
+        estimated_seconds: how long it may take here, estimated.
+    """
+
+    batch_size: int
+    cost: Cost
+    estimated_seconds: float
+
+    @property
+    def flops(self) -> float:
+        """Operations on numbers."""
+        return self.cost.flops
+
+    @property
+    def bytes_accessed(self) -> float:
+        """Bytes that its kernels read and write."""
+        return self.cost.bytes_accessed
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most memory held at once: weights, batch, outputs and all between."""
+        return self.cost.peak_bytes
+
+    @property
+    def samples_per_second(self) -> float:
+        """Rows in a second, estimated."""
+        return self.batch_size / self.estimated_seconds
+
+
+@dataclass(frozen=True, repr=False)
+class Forecast:
+    """What `Model.forecast` returns; prints as a table.
+
+    Attributes:
+        name: the model's name.
+        batch_size: rows in a step.
+        trainable: the weights that training changes.
+        frozen: the other weights.
+        optimizer: the optimizer's own numbers; None where there is no optimizer.
+        training: a step of training; None for a model that is not compiled.
+        prediction: a step of prediction.
+        machine: what the times are estimated with.
+    """
+
+    name: str
+    batch_size: int
+    trainable: Parameters
+    frozen: Parameters
+    optimizer: Parameters | None
+    training: StepForecast | None
+    prediction: StepForecast
+    machine: Machine
+
+    @property
+    def title(self) -> str:
+        """The headline of the table."""
+        return f"Forecast of {self.name!r}, {self.batch_size} rows a step"
+
+    @property
+    def rows(self) -> list:
+        """The table: the name of each figure, then its texts."""
+        parts = {"Trainable": self.trainable, "Frozen": self.frozen}
+        if self.optimizer is not None:
+            parts["Optimizer"] = self.optimizer
+        steps = [s for s in (self.training, self.prediction) if s is not None]
+
+        def each(text):
+            return [text(s) for s in steps]
+
+        blank = [""] * (len(steps) - 1)
+        return [
+            *(
+                [f"{name} parameters", f"{p.count:,} ({_units(p.bytes)}B)", *blank]
+                for name, p in parts.items()
+            ),
+            ["", *(["Training step"] if self.training else []), "Prediction"],
+            ["FLOPs", *each(lambda s: _units(s.flops).strip())],
+            ["Bytes read and written", *each(lambda s: f"{_units(s.bytes_accessed)}B")],
+            ["Peak memory", *each(lambda s: f"{_units(s.peak_bytes)}B")],
+            ["  weights and batch", *each(lambda s: f"{_units(_held(s))}B")],
+            ["  in between", *each(lambda s: f"{_units(s.cost.temp_bytes)}B")],
+            ["Estimated time", *each(lambda s: _time(s.estimated_seconds))],
+            ["Estimated samples/s", *each(lambda s: _rounded(s.samples_per_second))],
+        ]
+
+    @property
+    def notes(self) -> list:
+        """What must be known to read the figures."""
+        rates = self.machine
+        notes = [
+            _NOTE.format(
+                flops=_units(rates.flops_per_second),
+                bytes=_units(rates.bytes_per_second),
+                kernel=rates.kernel_seconds * 1e6,
+                call=rates.call_seconds * 1e6,
+            )
+        ]
+        if self.training is None:
+            notes.append("The model is not compiled: there is no training step yet.")
+        if any(s and s.cost.open_loops for s in (self.training, self.prediction)):
+            notes.append("Loops of unknown length are counted as one iteration.")
+        return notes
+
+    def __rich__(self):
+        from rich.table import Table
+
+        table = Table(
+            title=self.title, caption=" ".join(self.notes), show_header=False,
+            title_justify="left", caption_justify="left",
+        )  # fmt: skip
+        for row in self.rows:
+            if not row[0]:
+                table.add_section()
+            table.add_row(*row, style=None if row[0] else "bold")
+        return table
+
+    def __repr__(self):
+        from rich.console import Console
+
+        file = io.StringIO()
+        console = Console(file=file, width=78, color_system=None, force_jupyter=False)
+        console.print(self.__rich__())
+        return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+
+    def _repr_html_(self):
+        rows = "".join(
+            f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>"
+            for row in self.rows
+        )
+        return (
+            f"<table><caption>{escape(self.title)}</caption>{rows}</table>"
+            f"<p>{escape(' '.join(self.notes))}</p>"
+        )
+
+
+def forecast(model, batch_size=32, input_shape=None, target_shape=None) -> Forecast:
+    """Say what a step will cost; see `Model.forecast`."""
+    batch_size = _checked_size(batch_size)
+    compiled = model._compiled
+    if compiled.run_eagerly:
+        raise ValueError(
+            "`forecast` looks at compiled steps, and the model was compiled with "
+            "`run_eagerly=True`. Call `compile` without it."
+        )
+    if getattr(model, "_takes_text", False):
+        raise ValueError(
+            "`forecast` sees what is compiled, but the model begins with layers that "
+            "take text, which run outside. Forecast the model behind them."
+        )
+    x = _inputs(model, batch_size, input_shape)
+    outputs = outputs_for(model, x)  # builds the model
+    training = None
+    if compiled.compiled:
+        training = _train_cost(model, batch_size, x, outputs, target_shape)
+    cells = Cells(model, optimizer=False)
+    prediction = cost_of(
+        compiled_step(model, "predict", cells), cells.read(), (x, None, None)
+    )
+    rates = machine(model.compute_dtype)
+
+    def of(cost):
+        return StepForecast(batch_size, cost, rates.seconds(cost))
+
+    optimizer = model.optimizer if training is not None else None
+    return Forecast(
+        name=model.name,
+        batch_size=batch_size,
+        trainable=_parameters(model.trainable_weights),
+        frozen=_parameters(model.non_trainable_weights),
+        optimizer=None if optimizer is None else _parameters(optimizer.variables),
+        training=None if training is None else of(training),
+        prediction=of(prediction),
+        machine=rates,
+    )
+
+
+def _checked_size(batch_size):
+    try:
+        size = operator.index(batch_size)
+    except TypeError:
+        size = 0
+    if size < 1 or isinstance(batch_size, bool):
+        raise ValueError(
+            "`forecast` expected `batch_size` to be a positive integer. Received: "
+            f"batch_size={batch_size!r}"
+        )
+    return size
+
+
+def _train_cost(model, batch_size, x, outputs, target_shape):
+    compiled, optimizer = model._compiled, model.optimizer
+    if optimizer is not None and optimizer.built:
+        count = len(getattr(optimizer, "_trainable_variables", ()))
+        if count and count != len(model.trainable_variables):
+            raise ValueError(
+                f"`forecast`: the optimizer was made for {count} Variables, and now "
+                f"{len(model.trainable_variables)} are trained. Call `compile` again "
+                "after a change of `trainable`."
+            )
+    fresh = not compiled.prepared
+    y, sure = _targets(model, batch_size, outputs, target_shape)
+    batch = (x, y, None)
+    prepare(model, batch)
+    cells = Cells(model)
+    made = compiled_step(model, "train", cells, donate=True)
+    cost = cost_of(made, cells.read(), batch)
+    if fresh and not sure:
+        # The losses and metrics are made again for the targets that really come.
+        compiled.names, compiled.terms, compiled.outputs = None, [], []
+    return cost
+
+
+def _parameters(variables):
+    unique = {id(v): v for v in variables}.values()
+    sizes = [(math.prod(v.shape), jnp.dtype(v.dtype).itemsize) for v in unique]
+    return Parameters(sum(n for n, _ in sizes), sum(n * size for n, size in sizes))
+
+
+# ---- shapes --------------------------------------------------------------------
+
+
+def _is_shape(value):
+    return isinstance(value, (list, tuple)) and all(
+        d is None or (isinstance(d, int) and not isinstance(d, bool)) for d in value
+    )
+
+
+def _leaves(value, what):
+    """Yield `(shape, dtype or None)` for each leaf of a structure of shapes."""
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return (tuple(value.shape), jax.dtypes.canonicalize_dtype(value.dtype).name)
+    if _is_shape(value):
+        return (tuple(value), None)
+    if isinstance(value, dict):
+        return {key: _leaves(one, what) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_leaves(one, what) for one in value]
+    raise ValueError(
+        f"`forecast` expected `{what}` to be a shape such as (None, 28, 28, 1), the "
+        f"batch first, or a list or dict of shapes. Received: {what}={value!r}"
+    )
+
+
+def _inputs(model, batch_size, given):
+    """Return the shapes of a batch of inputs, in the model's structure."""
+    given = None if given is None else _leaves(given, "input_shape")
+    graph = getattr(model, "_graph", None)
+    if graph is None and not hasattr(model, "inputs"):
+        return _undrawn_inputs(model, batch_size, given)
+    tensors, names = model.inputs, model.input_names
+    if given is None:
+        pairs = [(t.shape, None) for t in tensors]
+    else:
+        pairs = _matched(given, model.input, names)
+    specs = []
+    for tensor, name, (shape, dtype) in zip(tensors, names, pairs, strict=True):
+        drawn = tuple(tensor.shape)
+        fits = len(shape) == len(drawn) and all(
+            None in (a, b) or a == b for a, b in zip(shape[1:], drawn[1:], strict=True)
+        )
+        if not fits:
+            raise ValueError(
+                f"`forecast`: input {name!r} of {model.name!r} has the shape {drawn}, "
+                f"the batch first. Received: input_shape={tuple(shape)}"
+            )
+        sizes = [b if a is None else a for a, b in zip(shape, drawn, strict=True)]
+        spec = _spec(sizes, dtype or tensor.dtype, batch_size, f"input {name!r}")
+        specs.append(spec)
+    return structure.pack_like(model.input, specs)
+
+
+def _matched(given: Any, struct, names) -> list:
+    """Return what is given for each input, in the order of the inputs."""
+    if _is_leaf(given):
+        found = [given]
+    elif isinstance(given, dict):
+        keys = sorted(struct) if isinstance(struct, dict) else names
+        if set(given) != set(keys):
+            raise ValueError(
+                f"`forecast` expected `input_shape` to have the keys {sorted(keys)}. "
+                f"Received: {sorted(map(str, given))}"
+            )
+        found = [given[key] for key in keys]
+    else:
+        found = given
+    if len(found) != len(names) or not all(_is_leaf(one) for one in found):
+        raise ValueError(
+            f"`forecast` expected `input_shape` to hold a shape for each of the inputs "
+            f"{names}. Received: {len(found)}"
+        )
+    return found
+
+
+def _is_leaf(value):
+    return isinstance(value, tuple)
+
+
+def _undrawn_inputs(model, batch_size, given):
+    if given is None:
+        known = list((getattr(model, "_build_shapes", None) or {}).values())
+        if len(known) != 1 or known[0] is None:
+            raise ValueError(
+                f"`forecast` does not know what {model.name!r} takes: it is not drawn "
+                "from `Input`s. Give `input_shape=(None, 28, 28, 1)`, the batch "
+                'first, or `input_shape=lamina.KerasTensor((None, 64), "int32")`.'
+            )
+        given = _leaves(known[0], "input_shape")
+        # What it was built for had a batch size of its own.
+        given = _each(lambda pair: ((None, *pair[0][1:]), pair[1]), given)
+
+    def spec(pair):
+        shape, dtype = pair
+        return _spec(shape, dtype or model.input_dtype, batch_size, "the input")
+
+    return _each(spec, given)
+
+
+def _each(function, given):
+    if _is_leaf(given):
+        return function(given)
+    if isinstance(given, dict):
+        return {key: _each(function, one) for key, one in given.items()}
+    return [_each(function, one) for one in given]
+
+
+def _spec(shape, dtype, batch_size, what) -> Any:
+    if len(shape) == 0 or shape[0] not in (None, batch_size):
+        raise ValueError(
+            f"`forecast`: {what} has the shape {tuple(shape)}, whose first axis is not "
+            f"the batch of {batch_size}. Give None there, or that batch_size."
+        )
+    if None in shape[1:]:
+        raise ValueError(
+            f"`forecast` needs all sizes but the batch's, and {what} has the shape "
+            f"{tuple(shape)}. Give `input_shape` with a number in place of each None "
+            "but the first."
+        )
+    dtype = jax.dtypes.canonicalize_dtype(dtype)
+    return jax.ShapeDtypeStruct((batch_size, *shape[1:]), dtype)
+
+
+def _targets(model, batch_size, outputs, given):
+    """Return the shapes of the targets, and whether they are sure to be these."""
+    own = ("compute_loss", "train_step")
+    custom = any(step.own_method(model, name) is not None for name in own)
+    compiled = model._compiled
+    if given is not None:
+
+        def spec(pair):
+            shape, dtype = pair
+            return _spec(shape, dtype or settings.floatx(), batch_size, "the target")
+
+        return _each(spec, _leaves(given, "target_shape")), True
+    predictions = structure.flatten(outputs)
+    if custom:
+        specs = [_like(p) for p in predictions]
+        return structure.pack_like(outputs, specs), False
+    if compiled.given.get("loss") is None:
+        return None, False
+    compiled.prepare_losses(model, outputs)
+    specs, sure = [None] * len(predictions), True
+    for term in compiled.terms:
+        kind = getattr(getattr(term.loss, "fn", None), "targets", None)
+        sure = sure and kind is not None and term.alone
+        for place in structure.flatten(term.places):
+            specs[place] = _like(predictions[place])
+            if kind == "labels":
+                axis = getattr(term.loss, "axis", -1)
+                specs[place] = _labels(predictions[place], axis)
+    return structure.pack_like(outputs, specs), sure
+
+
+def _like(tensor: SymbolicTensor) -> Any:
+    return jax.ShapeDtypeStruct(tensor.shape, settings.floatx())
+
+
+def _labels(tensor, axis) -> Any:
+    shape = list(tensor.shape)
+    del shape[axis]
+    return jax.ShapeDtypeStruct(tuple(shape), jnp.int32)
+
+
+# ---- texts ---------------------------------------------------------------------
+
+
+def _held(found):
+    return found.peak_bytes - found.cost.temp_bytes
+
+
+def _units(number):
+    """Return a number in thousands, millions and so on: `"1.50 M"`."""
+    for unit in ("", "k", "M", "G", "T"):
+        if abs(number) < 1000:
+            return f"{number:.0f} " if not unit else f"{number:.2f} {unit}"
+        number /= 1000
+    return f"{number:.2f} P"
+
+
+def _rounded(number):
+    """Return a number with two digits, as an estimate has no more."""
+    digits = 1 - math.floor(math.log10(number))
+    return f"about {round(number, digits):,.{max(digits, 0)}f}"
+
+
+def _time(seconds):
+    sizes = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
+    unit = next((u for u, size in sizes.items() if seconds >= size), "us")
+    return f"{_rounded(seconds / sizes[unit])} {unit}"

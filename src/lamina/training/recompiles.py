@@ -1,0 +1,281 @@
+"""Says what made a step compile again, where `lamina.config` asks for it.
+
+XLA compiles a step for the shapes and dtypes of its arguments. Whatever differs from
+the call before is named on stderr, in one line for each new executable.
+"""
+
+import sys
+import weakref
+from typing import Any, NamedTuple
+
+import jax
+
+from lamina.core import settings
+from lamina.training.step import State
+
+_PARTS = ("x", "y", "sample_weight")
+_MOST = 4  # so many differences are listed, the rest is counted
+
+# By model: what its steps were last compiled for. Kept apart from the model because
+# `compile` throws away all that the model knows of its steps.
+_past: Any = weakref.WeakKeyDictionary()
+
+
+def watched(made, model, kind, cells, donate=False, several=None):
+    """Return a compiled step that tells why it compiles again, if that is wanted.
+
+    Args:
+        made: the step, from `jax.jit`.
+        model: the model that it belongs to.
+        kind: what the step is called, such as `"train"`.
+        cells: the Variables that it reads and changes.
+        donate: whether it may overwrite the State it is given.
+        several: what makes a step of one batch into one of several, or None.
+    """
+    wanted = settings.get("explain_recompiles") and kind != "results"
+    if not wanted or not hasattr(made, "lower"):
+        return made
+    return _Watched(made, model, kind, cells, donate, several)
+
+
+def watched_call(made, model, variables):
+    """Return a model's compiled call, likewise.
+
+    Args:
+        made: a function of the Variables' values and the inputs, from `jax.jit`.
+        model: the model that is called.
+        variables: the Variables.
+    """
+    if not settings.get("explain_recompiles"):
+        return made
+    return _WatchedCall(made, model, variables)
+
+
+class _Leaf(NamedTuple):
+    """What an executable depends on of one argument."""
+
+    shape: tuple
+    dtype: str
+    weak: bool
+    place: Any
+
+    def __str__(self):
+        return f"{self.dtype}[{','.join(map(str, self.shape))}]"
+
+
+class _Setup(NamedTuple):
+    """What a step depends on besides its arguments."""
+
+    groups: dict  # from `id` of a Variable to its path and its group
+    donate: bool
+    optimizer: Any  # weak references
+    compiled: Any
+
+
+class _Call(NamedTuple):
+    """A call that was compiled for."""
+
+    made: Any  # a weak reference
+    setup: _Setup
+    leaves: dict  # from the name of an argument to its _Leaf, for one batch
+    rows: int | None  # of all data, where a call gathers its batches from them
+
+
+class _Watched:
+    """A compiled step that looks at its arguments before each call."""
+
+    def __init__(self, made, model, kind, cells, donate, several):
+        self._made, self._what = made, f"the {kind} step of {model.name!r}"
+        self._groups, self._several = cells.groups, several
+        self._past = _past.setdefault(model, {}).setdefault(kind, [])
+        self._setup = _Setup(
+            _places(cells.groups), donate, _reference(model.optimizer),
+            _reference(model._compiled.loss_tracker),
+        )  # fmt: skip
+
+    def __getattr__(self, name):
+        return getattr(self._made, name)
+
+    def __call__(self, *args):
+        self._look(*args)
+        return self._made(*args)
+
+    def _look(self, state, given):
+        past = self._past
+        new = _Call(weakref.ref(self._made), self._setup, *self._leaves(state, given))
+        if new in past:
+            return
+        if past:
+            # The nearest call says most clearly what is new; the last one of several.
+            alike = [c for c in past if c.setup == new.setup] or past[-1:]
+            old = min(reversed(alike), key=lambda c: _distance(c, new))
+            print(
+                f"lamina: {self._what} is compiled again: {_reason(old, new)}",
+                file=sys.stderr,
+                flush=True,
+            )
+        past.append(new)
+
+    def _leaves(self, state, given):
+        """Return what the executable depends on, by the name of the argument."""
+        variables = (v for group in self._groups for v in group)
+        values = (a for group in state for a in group)
+        # A path may be there twice, as with two optimizers.
+        found = {
+            f"Variable {i} {v.path!r}": _leaf(a)
+            for i, (v, a) in enumerate(zip(variables, values, strict=True))
+        }
+        size = getattr(self._several, "size", None)
+        # All batches of a call are alike; or it takes whole arrays.
+        batch, rows = (given if self._several is None else given[0]), None
+        for name, part in zip(_PARTS, batch, strict=False):
+            for path, a in jax.tree_util.tree_leaves_with_path(part):
+                leaf = _leaf(a)
+                if size is not None:
+                    rows = leaf.shape[0]
+                    leaf = leaf._replace(shape=(size, *leaf.shape[1:]))
+                found[name + jax.tree_util.keystr(path)] = leaf
+        return found, rows
+
+
+class _WatchedCall(_Watched):
+    """A compiled call that looks at its arguments before."""
+
+    def __init__(self, made, model, variables):
+        self._made, self._what = made, f"the call of {model.name!r}"
+        self._groups, self._several = (tuple(variables),), None
+        self._past = _past.setdefault(model, {}).setdefault("call", [])
+        # It hangs on nothing that `compile` says, nor on what is trained.
+        self._setup = _Setup(_places(self._groups), False, None, None)
+
+    def __call__(self, values, inputs):
+        self._look((values,), (inputs,))
+        return self._made(values, inputs)
+
+
+def _places(groups):
+    return {
+        id(v): (v.path, group)
+        for group, variables in zip(State._fields, groups, strict=False)
+        for v in variables
+    }
+
+
+def _distance(old, new):
+    return len(old.leaves.items() ^ new.leaves.items()), old.rows != new.rows
+
+
+def _reference(thing):
+    return None if thing is None else weakref.ref(thing)
+
+
+def _leaf(a):
+    committed = getattr(a, "committed", False)
+    aval = jax.typeof(a)
+    return _Leaf(
+        tuple(aval.shape),
+        aval.dtype.name,
+        getattr(aval, "weak_type", False),
+        a.sharding if committed else None,
+    )
+
+
+# ---- reasons -------------------------------------------------------------------
+
+
+def _reason(old, new):
+    """Say what changed from one call to another, and what to do."""
+    changes = _changed_setup(old.setup, new.setup) if old.setup != new.setup else None
+    changes = changes or _changed_leaves(old.leaves, new.leaves)
+    if changes:
+        return changes
+    if None not in (old.rows, new.rows) and old.rows != new.rows:
+        return (
+            f"the data have {new.rows} rows, not {old.rows}. Steps that gather their "
+            "batches from arrays in memory are compiled for the number of rows."
+        )
+    if old.rows != new.rows:
+        return (
+            "batches that come one by one, and batches gathered from arrays in memory, "
+            "have executables of their own."
+        )
+    return "its executable was thrown away (`force=True`, or a layer was changed)."
+
+
+def _changed_setup(old, new):
+    """Say what changed about the model, or return None."""
+    if old.compiled != new.compiled:
+        return "`compile` was called. Call it once, before the first `fit`."
+    if old.optimizer != new.optimizer:
+        return "the optimizer was replaced."
+    moved = [
+        f"{path} is now {'trained' if group == 'trainable' else 'frozen'}"
+        for i, (path, group) in new.groups.items()
+        if i in old.groups
+        and old.groups[i][1] != group
+        and "trainable" in (group, old.groups[i][1])
+    ]
+    if moved:
+        return f"`trainable` was changed: {_listed(moved)}."
+    names = [new.groups[i][0] for i in new.groups.keys() - old.groups.keys()]
+    if names:
+        return f"there are new Variables: {_listed(sorted(names))}."
+    names = [old.groups[i][0] for i in old.groups.keys() - new.groups.keys()]
+    if names:
+        return f"Variables are gone: {_listed(sorted(names))}."
+    if old.donate != new.donate:
+        return (
+            "steps that something listens to one by one (a callback with "
+            "`on_train_batch_end`, `train_on_batch`) have an executable of their own."
+        )
+    return None
+
+
+def _changed_leaves(old, new):
+    """Say which arguments changed, and what to do, or return None."""
+    changed = {k: (old[k], new[k]) for k in new if k in old and old[k] != new[k]}
+    texts = [f"{name} {_change(*pair)}" for name, pair in changed.items()]
+    came = [name for name in new if name not in old]
+    gone = [name for name in old if name not in new]
+    texts += [f"{name} {new[name]} was not given before" for name in came]
+    texts += [f"{name} {old[name]} is not given now" for name in gone]
+    if not texts:
+        return None
+    if came or gone:
+        advice = "Give the same arguments in every call."
+    else:
+        advice = _advice(list(changed.values()))
+    return f"{_listed(texts)}. {advice}"
+
+
+def _change(before, after):
+    if (before.shape, before.dtype) != (after.shape, after.dtype):
+        return f"{before} -> {after}"
+    if before.weak != after.weak:
+        kinds = ("an array's dtype", "a Python number's dtype")
+        return f"{before} from {kinds[before.weak]} -> {kinds[after.weak]}"
+    return f"{before} placed {before.place} -> {after.place}"
+
+
+def _advice(changed):
+    if any(a.dtype != b.dtype for a, b in changed):
+        return "Cast the data to one dtype."
+    if any(len(a.shape) != len(b.shape) for a, b in changed):
+        return "Give arrays with the same number of axes."
+    if any(a.shape[1:] != b.shape[1:] for a, b in changed):
+        return "Pad to one size, or to a few."
+    if any(a.shape != b.shape for a, b in changed):
+        if all(a.shape[0] > b.shape[0] for a, b in changed):
+            return (
+                "Pad or drop the short batch, or choose a batch size that divides the "
+                "number of rows."
+            )
+        return "Keep to one batch size."
+    if any(a.weak != b.weak for a, b in changed):
+        return "Give arrays with a dtype in place of Python numbers."
+    return "Keep the data on the same devices."
+
+
+def _listed(texts):
+    shown = ", ".join(texts[:_MOST])
+    return shown + (f" and {len(texts) - _MOST} more" if len(texts) > _MOST else "")
