@@ -9,7 +9,7 @@ from jax.core import Tracer
 
 from lamina.core.context import context, name_scope
 from lamina.core.naming import automatic_name
-from lamina.core.variable import Variable
+from lamina.core.variable import Variable, from_host
 
 _global: dict[str, Any] = {"generator": None}
 
@@ -86,7 +86,7 @@ class SeedGenerator:
     def next(self, ordered=True):
         """Return the current seed, a uint32 pair, and step the counter."""
         key = self.state.value
-        self.state.assign(key + jnp.array([0, 1], jnp.uint32))
+        self.state.assign(key + np.array([0, 1], np.uint32))
         return key
 
     def get_config(self):
@@ -125,7 +125,7 @@ def draw_seed(seed) -> Any:
     if isinstance(seed, SeedGenerator):
         return seed.next()
     if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
-        return jnp.array([int(seed) & 0xFFFFFFFF, 0], jnp.uint32)
+        return from_host(np.array([int(seed) & 0xFFFFFFFF, 0], np.uint32))
     if seed is None:
         generator = global_seed_generator()
         bound = any(generator.state in frame.values for frame in context.frames)

@@ -232,7 +232,10 @@ class Variable:
                 )
             if dtype == "string":
                 raise ValueError("A Variable holds numbers. Received: dtype='string'")
-            value = _own_array(value, dtype)
+            if isinstance(value, np.ndarray):
+                value = from_host(value.astype(_canonical(dtype)))
+            else:
+                value = _own_array(value, dtype)
             if value is initializer:
                 value = jnp.array(value, copy=True)
         if layout is not None:
@@ -470,6 +473,15 @@ def _plain(x):
     if isinstance(x, (list, tuple)):
         return jnp.asarray(x)
     return x.value if isinstance(x, Variable) else x
+
+
+def from_host(value):
+    """Return a NumPy array that nobody will change as one of JAX's.
+
+    `jnp.asarray` compiles a program for each new shape; this compiles nothing, and
+    takes longer for arrays of known shapes.
+    """
+    return jax.device_put(value)
 
 
 def _own_array(value, dtype):

@@ -7,13 +7,14 @@ import numpy as np
 
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
 from lamina.core.dtypes import standardize_dtype
+from lamina.core.variable import from_host
 from lamina.initializers.initializer import Initializer
 
 
 def _filled(value, shape, dtype):
     # Filled on the host, since XLA would compile one program for every shape.
     kind = jnp.dtype(standardize_dtype(dtype))
-    return jnp.asarray(np.full(tuple(shape), np.asarray(value, kind), kind))
+    return from_host(np.full(tuple(shape), np.asarray(value, kind), kind))
 
 
 class Constant(Initializer):

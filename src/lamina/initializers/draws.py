@@ -14,14 +14,34 @@ import numpy as np
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
 from lamina.core.dtypes import standardize_dtype
 from lamina.core.random import SeedGenerator, draw_seed, make_default_seed
+from lamina.core.variable import from_host
+from lamina.initializers import threefry
 from lamina.initializers.initializer import Initializer
 
 # The standard deviation of a unit normal cut off at two of its deviations.
 _CUT_DEVIATION = 0.87962566103423978
 
 
-@functools.partial(jax.jit, static_argnames=("shape", "dtype"))
 def _normal(key, mean, stddev, shape, dtype):
+    if threefry.draws_alike(math.prod(shape), dtype):
+        return from_host(threefry.normal(key, mean, stddev, shape))
+    return _normal_by_jax(key, mean, stddev, shape, dtype)
+
+
+def _cut_normal(key, mean, stddev, shape, dtype):
+    if threefry.draws_alike(math.prod(shape), dtype):
+        return from_host(threefry.cut_normal(key, mean, stddev, shape))
+    return _cut_normal_by_jax(key, mean, stddev, shape, dtype)
+
+
+def _orthogonal(key, gain, shape, dtype):
+    rows, columns = math.prod(shape[:-1]), shape[-1]
+    tall = max(rows, columns), min(rows, columns)
+    return _orthonormal(_normal(key, 0.0, 1.0, tall, dtype), gain, shape)
+
+
+@functools.partial(jax.jit, static_argnames=("shape", "dtype"))
+def _normal_by_jax(key, mean, stddev, shape, dtype):
     # Without the barrier XLA multiplies the constants inside the draw with `stddev`
     # first, and the last bit differs from Keras.
     draw = jax.lax.optimization_barrier(jax.random.normal(key, shape, dtype))
@@ -29,20 +49,20 @@ def _normal(key, mean, stddev, shape, dtype):
 
 
 @functools.partial(jax.jit, static_argnames=("shape", "dtype"))
-def _cut_normal(key, mean, stddev, shape, dtype):
+def _cut_normal_by_jax(key, mean, stddev, shape, dtype):
     return jax.random.truncated_normal(key, -2.0, 2.0, shape, dtype) * stddev + mean
 
 
-@functools.partial(jax.jit, static_argnames=("shape", "dtype"))
 def _uniform(key, low, high, shape, dtype):
+    if threefry.draws_alike(math.prod(shape), dtype):
+        return from_host(threefry.uniform(key, low, high, shape))
     return jax.random.uniform(key, shape, dtype, low, high)
 
 
-@functools.partial(jax.jit, static_argnames=("shape", "dtype"))
-def _orthogonal(key, gain, shape, dtype):
+@functools.partial(jax.jit, static_argnames="shape")
+def _orthonormal(draws, gain, shape):
     rows, columns = math.prod(shape[:-1]), shape[-1]
-    tall = max(rows, columns), min(rows, columns)
-    q, r = jnp.linalg.qr(jax.random.normal(key, tall, dtype))
+    q, r = jnp.linalg.qr(draws)
     q = q * jnp.sign(jnp.diagonal(r))  # makes the draw uniform over the group
     return gain * (q.T if rows < columns else q).reshape(shape)
 

@@ -54,7 +54,10 @@ class Cells:
 
     def copy(self) -> State:
         """Return copies of the present values, which a step may overwrite."""
-        return jax.tree.map(jnp.copy, self.read())
+        # Unlike `jnp.copy` it compiles nothing.
+        return jax.tree.map(
+            lambda a: jax.device_put(a, a.sharding, may_alias=False), self.read()
+        )
 
     def write(self, state) -> None:
         """Make `state` the Variables' values."""
