@@ -48,7 +48,10 @@ def fresh_state():
 
 
 # The tables of cases whose programs take long to compile, and the short ones there.
-_LARGE = ("tests/parity/", "tests/layers/", "tests/kernels/")
+_LARGE = (
+    "tests/parity/", "tests/layers/", "tests/kernels/", "tests/saving/test_with_keras.py",
+    "tests/export/",
+)  # fmt: skip
 _QUICK = ("test_layer_configs.py", "test_bad_arguments.py")
 
 
