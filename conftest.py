@@ -49,8 +49,8 @@ def fresh_state():
 
 # The tables of cases whose programs take long to compile, and the short ones there.
 _LARGE = (
-    "tests/parity/", "tests/layers/", "tests/kernels/", "tests/saving/test_with_keras.py",
-    "tests/export/",
+    "tests/parity/", "tests/layers/", "tests/kernels/", "tests/export/",
+    "tests/saving/test_with_keras.py",
 )  # fmt: skip
 _QUICK = ("test_layer_configs.py", "test_bad_arguments.py")
 

@@ -108,8 +108,8 @@ def quick_call(model, args, kwargs):
     if not (training is None or isinstance(training, bool)) or not _is_plain(args[0]):
         return None
     outputs, masks = whole.run(model, args[0], training)
-    for output, mask in zip(structure.flatten(outputs), masks, strict=True):
-        if mask is not None:
+    if masks:
+        for output, mask in zip(structure.flatten(outputs), masks, strict=True):
             set_mask(output, mask)
     return (outputs,)
 
@@ -120,6 +120,8 @@ def _compiled(model, variables, training):
             outputs = Layer.__call__(model, inputs, training=training)
             new = frame.current()
         masks = [get_mask(x) for x in structure.flatten(outputs)]
+        if all(mask is None for mask in masks):
+            masks = []
         return outputs, masks, {i: a for i, a in enumerate(new) if a is not values[i]}
 
     return jax.jit(call)

@@ -202,7 +202,7 @@ def _at_once(model, x, batch_size):
     """Return `(outputs,)` for arrays that fit one batch, or None for other data."""
     if not isinstance(x, (np.ndarray, jax.Array, list, tuple, dict)):
         return None
-    leaves = structure.flatten(x)
+    leaves = [x] if isinstance(x, np.ndarray) else structure.flatten(x)
     if not all(isinstance(a, (np.ndarray, jax.Array)) and a.ndim for a in leaves):
         return None
     counts = {a.shape[0] for a in leaves}
@@ -218,6 +218,8 @@ def _at_once(model, x, batch_size):
     if size > count:
         x = _padded(x, size)
     outputs, _ = whole.run(model, x, False)
+    if isinstance(outputs, jax.Array):
+        return (np.array(outputs)[:count],)
     return (structure.map_leaves(lambda a: np.array(a)[:count], outputs),)
 
 
