@@ -2,6 +2,7 @@
 
 import sys
 
+import jax
 import numpy as np
 import pytest
 
@@ -135,3 +136,12 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch):
     model = lamina.Sequential([lamina.Input((3,)), layers.Dense(2)])
     with pytest.raises(ImportError, match=r"lamina\[export\]"):
         model.export(tmp_path / "model.onnx", format="onnx")
+
+
+def test_jax_is_left_as_it_was(tmp_path):
+    before = dict(vars(jax.numpy))
+    lamina.Sequential([lamina.Input((3,)), layers.Dense(2)]).export(
+        tmp_path / "model.onnx", format="onnx"
+    )
+    now = vars(jax.numpy)
+    assert [name for name, value in before.items() if now[name] is not value] == []

@@ -1,17 +1,13 @@
 """Copies: deepcopy, pickle, clone_model, JSON."""
 
 import copy
-import pathlib
 import pickle
-import sys
 
 import numpy as np
 import pytest
+from table import CUSTOM, MODELS, inputs_for, outputs_of
 
 import lamina
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from table import CUSTOM, MODELS, inputs_for, outputs_of  # noqa: E402
 
 
 def again(x):

@@ -5,7 +5,6 @@
 
 import json
 import os
-import pathlib
 import random
 import resource
 import sys
@@ -13,11 +12,7 @@ import warnings
 
 import numpy as np
 import pytest
-
-import lamina
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from mutations import (  # noqa: E402
+from mutations import (
     KINDS,
     altered,
     damaged,
@@ -27,6 +22,8 @@ from mutations import (  # noqa: E402
     stack,
     zipped,
 )
+
+import lamina
 
 COUNT = int(os.environ.get("LAMINA_FUZZ", "60"))
 _FORBIDDEN = {

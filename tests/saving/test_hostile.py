@@ -9,11 +9,7 @@ import zipfile
 
 import h5py
 import pytest
-
-import lamina
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from hostile import (  # noqa: E402
+from hostile import (
     CASES,
     PLACE,
     members,
@@ -23,6 +19,8 @@ from hostile import (  # noqa: E402
     with_config,
     with_weights,
 )
+
+import lamina
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 import io
 import json
-import pathlib
-import sys
 import zipfile
 
 import h5py
@@ -11,13 +9,11 @@ import keras
 import numpy as np
 import pytest
 from rich.console import Console
+from table import MODELS
 
 import lamina
 from lamina.__main__ import main
 from lamina.saving.inspection import draw, inspect
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from table import MODELS  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

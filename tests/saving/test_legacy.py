@@ -2,19 +2,15 @@
 
 import json
 import logging
-import pathlib
-import sys
 
 import h5py
 import keras
 import numpy as np
 import pytest
+from table import MODELS, inputs_for, outputs_of, targets_for
 
 import lamina
 from lamina.saving.migration import migrated
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from table import MODELS, inputs_for, outputs_of, targets_for  # noqa: E402
 
 load = lamina.saving.load_model
 

@@ -1,17 +1,14 @@
 """`.keras` and `.weights.h5` both ways between Lamina and real Keras."""
 
 import pathlib
-import sys
 import zipfile
 
 import keras
 import numpy as np
 import pytest
+from table import MODELS, inputs_for, outputs_of
 
 import lamina
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from table import MODELS, inputs_for, outputs_of  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

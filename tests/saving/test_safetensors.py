@@ -1,19 +1,15 @@
 """`.safetensors`: weights by name, and headers that are not true."""
 
 import json
-import pathlib
 import struct
-import sys
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from table import MODELS
 
 import lamina
 from lamina.saving import safetensors
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from table import MODELS  # noqa: E402
 
 
 @pytest.mark.parametrize("name", ["dense", "half", "recurrent", "images", "custom"])

@@ -1,17 +1,13 @@
 """Weights in several files, both ways with Keras."""
 
 import json
-import pathlib
-import sys
 
 import keras
 import numpy as np
 import pytest
+from table import MODELS, inputs_for, outputs_of
 
 import lamina
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from table import MODELS, inputs_for, outputs_of  # noqa: E402
 
 
 def equal(first, second):

@@ -3,8 +3,6 @@
 import importlib.util
 import json
 import logging
-import pathlib
-import sys
 import zipfile
 
 import h5py
@@ -12,12 +10,10 @@ import jax
 import keras
 import numpy as np
 import pytest
+from families import LINE, TABLE, custom
+from table import inputs_for
 
 import lamina
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from families import LINE, TABLE, custom  # noqa: E402
-from table import inputs_for  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

@@ -171,10 +171,6 @@ CASES = {
         lambda: stack().fit(pandas.DataFrame({"n": [1, None, {}, 2]}), Y[:4]),
         ["['n'] (of object)", "to_numeric"],
     ),
-    "generator that ends": (
-        lambda: stack().fit(iter([(X, Y)] * 2), epochs=2, verbose=0),
-        ["Epoch 2 had no batch", "run through"],
-    ),
     "steps": (lambda: fit_once(steps_per_epoch=0), ["`steps_per_epoch`", "0"]),
     "negative steps": (lambda: stack().predict(X, steps=-1), ["`steps`", "-1"]),
     "rows of weights": (
@@ -375,3 +371,12 @@ def test_settings_of_fit(name, value):
     wanted = "batch_size" if name == "validation_batch_size" else name
     with pytest.raises(ValueError, match=f"`{wanted}`"):
         model.fit(x, y, verbose=0, validation_data=(x, y), **{name: value})
+
+
+def test_a_generator_that_was_run_through():
+    model = stack()
+    with pytest.warns(UserWarning, match="Epoch 2 had no batch.* ends here") as caught:
+        history = model.fit(iter([(X, Y)] * 2), epochs=3, verbose=0)
+    assert caught[0].filename == __file__
+    assert history.epoch == [0]
+    assert len(history.history["loss"]) == 1

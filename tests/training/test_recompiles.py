@@ -128,10 +128,15 @@ def test_a_model_of_ones_own(capfd):
 
 
 def test_more_rows_of_data(model, capfd):
-    fit(model, X, Y)
-    fit(model, np.concatenate([X, X]), np.concatenate([Y, Y]))
+    def times(count):
+        fit(model, np.concatenate([X] * count), np.concatenate([Y] * count))
+
+    times(2)
+    times(3)  # 6 batches, which go 4 to a call like the 4 before
+    assert lines(capfd) == []
+    times(4)
     (line,) = lines(capfd)
-    assert "the data have 20 rows, not 10." in line
+    assert "a call takes 40 rows at once, not 20." in line
 
 
 def _replace_optimizer(model):

@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import logging
 import re
+import sys
 
 import jax
 import numpy as np
@@ -67,7 +68,7 @@ def write(model, filepath, input_signature, verbose, **kwargs):
     if opset is not None:
         names["opset"] = opset
     try:
-        with _quiet():
+        with _quiet(), _unpatched():
             proto = jax2onnx.to_onnx(
                 jaxpr_as_fun(closed), leaves, model_name=model.name, **names
             )
@@ -102,6 +103,20 @@ def _quiet():
     finally:
         for logger, level in zip(loggers, before, strict=True):
             logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _unpatched():
+    """Put back the functions of JAX that the converter replaces and forgets."""
+    modules = [m for n, m in list(sys.modules.items()) if n.partition(".")[0] == "jax"]
+    before = [(vars(module), dict(vars(module))) for module in modules]
+    try:
+        yield
+    finally:
+        for now, then in before:
+            now.update(
+                {k: v for k, v in then.items() if callable(v) and now.get(k) is not v}
+            )
 
 
 def _check_dtypes(closed):

@@ -127,6 +127,10 @@ def _due(epoch, frequency):
     return (epoch + 1) in frequency
 
 
+class _RanOut(Exception):
+    """The data gave nothing for an epoch after the first one."""
+
+
 class Run:
     """One training: what its epochs share.
 
@@ -148,6 +152,7 @@ class Run:
         self._marks: Any = None  # where the sources' present epochs began
         self._began: Any = None  # the shared generators, then
         self._logs: Any = None  # what the last step said, where a run goes on
+        self._epochs = 0  # that were run
 
     def train(self, epoch, epochs, validation_freq, arguments):
         """Run all epochs, from the number `epoch` on."""
@@ -164,7 +169,12 @@ class Run:
                         self._put_back(found)
                         found = None
                 while epoch < epochs and not self.model.stop_training:
-                    logs = self._epoch(epoch, step, found, validation_freq)
+                    try:
+                        logs = self._epoch(epoch, step, found, validation_freq)
+                    except _RanOut as end:
+                        warnings.warn(f"{end} The training ends here.", stacklevel=4)
+                        break
+                    self._epochs += 1
                     epoch, step, found = epoch + 1, 0, None
                     self._keep_epoch(epoch, epochs)
                 if _averages(self.model.optimizer) and epochs > 0:
@@ -260,11 +270,12 @@ class Run:
     def _check_count(self, count, epoch):
         source = self.source
         if count == 0:
-            raise ValueError(
+            message = (
                 f"Epoch {epoch + 1} had no batch: the data ran out. A generator that "
                 "was run through is empty afterwards; give `steps_per_epoch`, or an "
                 "object that can be iterated again."
             )
+            raise _RanOut(message) if self._epochs else ValueError(message)
         stopped = self.model.stop_training
         if source.batches is not None and count < source.batches and not stopped:
             warnings.warn(

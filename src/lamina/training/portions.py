@@ -91,7 +91,9 @@ def _most(model, cells, source):
     if not all(isinstance(a, np.ndarray) for a in leaves) or _numbers(cells) > _SMALL:
         return 1
     row = sum(a.nbytes // source.rows for a in leaves)
-    return min(_MOST, source.whole, _BYTES // max(row * source.batch_size, 1))
+    most = min(_MOST, source.whole, _BYTES // max(row * source.batch_size, 1))
+    # Some numbers serve all sizes of data: each is compiled.
+    return 1 << (most.bit_length() - 1) if most else 0
 
 
 def _numbers(cells):

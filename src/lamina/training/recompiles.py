@@ -78,7 +78,7 @@ class _Call(NamedTuple):
     made: Any  # a weak reference
     setup: _Setup
     leaves: dict  # from the name of an argument to its _Leaf, for one batch
-    rows: int | None  # of all data, where a call gathers its batches from them
+    rows: int | None  # that a call takes where several steps share it
 
 
 class _Watched:
@@ -191,13 +191,13 @@ def _reason(old, new):
         return changes
     if None not in (old.rows, new.rows) and old.rows != new.rows:
         return (
-            f"the data have {new.rows} rows, not {old.rows}. Steps that gather their "
-            "batches from arrays in memory are compiled for the number of rows."
+            f"a call takes {new.rows} rows at once, not {old.rows}. Steps that share a "
+            "call have an executable for 4 of them, for 8, 16, 32 and 64."
         )
     if old.rows != new.rows:
         return (
-            "batches that come one by one, and batches gathered from arrays in memory, "
-            "have executables of their own."
+            "steps that run alone, and steps that share a call, have executables of "
+            "their own."
         )
     return "its executable was thrown away (`force=True`, or a layer was changed)."
 

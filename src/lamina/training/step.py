@@ -55,9 +55,7 @@ class Cells:
     def copy(self) -> State:
         """Return copies of the present values, which a step may overwrite."""
         # Unlike `jnp.copy` it compiles nothing.
-        return jax.tree.map(
-            lambda a: jax.device_put(a, a.sharding, may_alias=False), self.read()
-        )
+        return jax.tree.map(lambda a: jax.device_put(a, may_alias=False), self.read())
 
     def write(self, state) -> None:
         """Make `state` the Variables' values."""
