@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from lamina.kernels import windows
+from lamina.kernels.forms import with_slopes
 from lamina.kernels.products import dense
 
 MOST_TAPS = 32
@@ -57,9 +58,11 @@ def conv(
     if groups == 1 and math.prod(window) == 1 and _unpadded(padding):
         y = dense(_every(x, strides), kernel.reshape(kernel.shape[-2:]))
     elif groups == 1 and _unfolds(x, window, strides, padding, dilation):
-        x = _outside(x, window, strides, padding, dilation)
-        cells = jnp.concatenate([*windows.taps(x, window, strides, dilation)], -1)
-        y = dense(cells, kernel.reshape(-1, kernel.shape[-1]))
+        settings = strides, padding, dilation
+        y = with_slopes(
+            lambda x, kernel: _lax_conv(x, kernel, *settings, groups),
+            lambda x, kernel: _unfolded(x, kernel, *settings),
+        )(x, kernel)
     else:
         y = _lax_conv(x, kernel, strides, padding, dilation, groups)
     return y if channels_last else jnp.moveaxis(y, -1, 1)
@@ -210,8 +213,15 @@ def _taps_pay(x, window, strides, padding, dilation):
 
 
 def _unfolds(x, window, strides, padding, dilation):
-    """Whether the windows are better laid out as rows of one product."""
+    """Whether slopes are cheaper with the windows laid out as rows of one product."""
     return x.shape[-1] == 1 and _taps_pay(x, window, strides, padding, dilation)
+
+
+def _unfolded(x, kernel, strides, padding, dilation):
+    window = kernel.shape[:-2]
+    x = _outside(x, window, strides, padding, dilation)
+    cells = jnp.concatenate([*windows.taps(x, window, strides, dilation)], -1)
+    return dense(cells, kernel.reshape(-1, kernel.shape[-1]))
 
 
 def _outside(x, window, strides, padding, dilation):

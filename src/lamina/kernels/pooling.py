@@ -2,8 +2,8 @@
 
 One spatial dimension after the other, the last first: fewer taps, and the first
 maximum of the first row that holds it is the first of the window in row order.
-`lax.reduce_window` serves where the spatial sizes are symbols or the window is
-very large; its gradient (select-and-scatter) is far slower on a CPU.
+`lax.reduce_window` serves where no gradient is wanted, the spatial sizes are symbols
+or the window is very large; its gradient (select-and-scatter) is far slower on a CPU.
 """
 
 import math
@@ -16,6 +16,7 @@ import numpy as np
 from jax import lax
 
 from lamina.kernels import windows
+from lamina.kernels.forms import with_slopes
 
 MOST_TAPS = 64
 
@@ -51,13 +52,19 @@ def max_pool(
     if not channels_last:
         x = jnp.moveaxis(x, 1, -1)
     lowest = _lowest(x.dtype)
-    padded = _padded(x, window, strides, padding, lowest)
-    if padded is None:
-        y = _reduce(x, lowest, lax.max, window, strides, padding)
-    else:
-        y = padded
+
+    def plain(x):
+        return _reduce(x, lowest, lax.max, window, strides, padding)
+
+    def learning(x):
+        y = padded = _padded(x, window, strides, padding, lowest)
+        if y is None:
+            return plain(x)
         for part in _passes(window, strides, padded is x):
             y = _max(y, *part)
+        return y
+
+    y = with_slopes(plain, learning)(x)
     return y if channels_last else jnp.moveaxis(y, -1, 1)
 
 

@@ -15,7 +15,7 @@ from lamina.training.callbacks import CallbackList
 from lamina.training.execute import Logs, advance, compiled_step, own_step
 from lamina.training.mapped import prepared
 from lamina.training.portions import portions
-from lamina.training.prepare import on_device, outputs_for, prepare
+from lamina.training.prepare import checked, on_device, outputs_for, prepare
 from lamina.training.step import Cells, State
 
 
@@ -168,7 +168,7 @@ def _forward(model, listens=False):
     whole = _whole(model)
     if whole is None:
         return _Forward(model, listens)
-    return lambda x: whole.run(model, x, False)[0]
+    return lambda x: whole.run(model, checked((x,))[0], False)[0]
 
 
 class _Forward:
@@ -182,12 +182,13 @@ class _Forward:
     def __init__(self, model, listens):
         self._cells = Cells(model, optimizer=False)
         self._run = compiled_step(model, "predict", self._cells)
+        self._place = on_device if model._compiled.run_eagerly else checked
         self._listens = listens
         self._state = self._cells.read()
 
     def __call__(self, x):
         state = self._cells.read() if self._listens else self._state
-        outputs, changed = self._run(state, (x, None, None))
+        outputs, changed = self._run(state, self._place((x, None, None)))
         if changed:  # the seeds of random numbers, for instance
             frozen = list(state.non_trainable)
             for i, value in changed.items():
@@ -231,14 +232,10 @@ def _predict_batch(run, x, source):
     """Return the outputs for a batch; a shorter last one is filled up."""
     count, size = step.rows(x), source.batch_size
     whole = not isinstance(source, ArraySource) or source.rows < size or count == size
-    outputs = run(_placed(x if whole else _padded(x, size)))
+    outputs = run(x if whole else _padded(x, size))
     if not whole:
         outputs = structure.map_leaves(lambda a: a[:count], outputs)
     return outputs
-
-
-def _placed(x):
-    return on_device((x,))[0]
 
 
 def _padded(x, size):
@@ -306,7 +303,7 @@ def predict_on_batch(model, x):
     batch = _batch(model, x, None, None)
     if not model.built:
         outputs_for(model, batch[0])
-    return structure.map_leaves(np.array, _forward(model)(_placed(batch[0])))
+    return structure.map_leaves(np.array, _forward(model)(batch[0]))
 
 
 def _batch(model, x, y, weight):

@@ -24,7 +24,7 @@ from lamina.training.execute import (
     in_stack,
     own_step,
 )
-from lamina.training.prepare import on_device
+from lamina.training.prepare import checked, on_device
 
 _SPAN = 0.02  # seconds that a call of many steps should last at most
 _MOST, _BYTES = 64, 2**20  # steps in one call, and what their batches may take
@@ -145,7 +145,7 @@ class InRows:
         source = self._source
         for at, count in source.spans(self._skip, lambda: self._now):
             if at == source.whole:  # the short last batch
-                batch = on_device(source.batch(at))
+                batch = checked(source.batch(at))
                 yield Portion(
                     1, 1, [batch], lambda s, b=batch: advance(self._rest(), s, b)
                 )
@@ -164,7 +164,7 @@ class InRows:
             whole[: len(a)] = a
             return whole
 
-        return on_device(structure.map_leaves(fill, self._source.batch(at, count)))
+        return checked(structure.map_leaves(fill, self._source.batch(at, count)))
 
     def _run(self, state, given):
         begin = time.perf_counter()
@@ -189,8 +189,10 @@ class Grouped:
         self._state: Any = ()
         batches = source.epoch(skip)
         # Arrays need no thread: a batch is cut while the step before is running.
-        if isinstance(source, ArraySource) or model._compiled.run_eagerly:
+        if model._compiled.run_eagerly:
             self._batches = Now(batches, on_device)
+        elif isinstance(source, ArraySource):
+            self._batches = Now(batches, checked)
         else:
             self._batches = Ahead(batches, on_device, self._idle)
 

@@ -102,7 +102,16 @@ def on_device(batch):
     return structure.map_leaves(_place, tuple(batch))
 
 
+def checked(batch):
+    """Return a batch of NumPy arrays as it is, for steps that place it themselves."""
+    return structure.map_leaves(_checked, tuple(batch))
+
+
 def _place(array):
+    return None if array is None else jnp.asarray(_checked(array))
+
+
+def _checked(array):
     if array is None:
         return None
     if is_text(array):
@@ -113,7 +122,7 @@ def _place(array):
             "the first layers of a Functional or Sequential model, right after its "
             "inputs."
         )
-    return jnp.asarray(array)
+    return array
 
 
 def order_seed():
