@@ -182,6 +182,21 @@ def test_a_convolution_that_no_layer_tells_of():
     assert kind(lamina.Sequential([layers.Dense(6), Hidden()]), x, y, 8) == "Grouped"
 
 
+def test_batches_of_a_call_are_those_one_by_one():
+    x = np.arange(48, dtype="float32").reshape(12, 4)
+    model = lamina.Sequential([layers.Input((4,)), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(x, x[:, :1], verbose=0)
+    source = ArraySource(x, x[:, :1], None, 2, False, None)
+    made = portions.portions(
+        model, "train", Cells(model), source, donate=False, single=False
+    )
+    seen = [batch for part in made for batch in part.batches()]
+    assert type(made).__name__ == "InRows"
+    np.testing.assert_array_equal(np.concatenate([b[0] for b in seen]), x)
+    assert all(b[0].shape == (2, 4) and b[2] is None for b in seen)
+
+
 def test_arrays_changed_between_epochs():
     """What a callback does to the data in place is seen by the next epoch."""
 

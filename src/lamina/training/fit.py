@@ -24,7 +24,7 @@ from lamina.training.interrupt import Interrupts
 from lamina.training.loop import callbacks_for, limited, run_test
 from lamina.training.mapped import prepared
 from lamina.training.numerics import Guard
-from lamina.training.portions import portions
+from lamina.training.portions import is_small, portions
 from lamina.training.prepare import order_seed, prepare
 from lamina.training.step import Cells
 
@@ -153,6 +153,7 @@ class Run:
         self._began: Any = None  # the shared generators, then
         self._logs: Any = None  # what the last step said, where a run goes on
         self._epochs = 0  # that were run
+        self.donates = False
 
     def train(self, epoch, epochs, validation_freq, arguments):
         """Run all epochs, from the number `epoch` on."""
@@ -210,16 +211,19 @@ class Run:
     def _steps(self, epoch, skip):
         model, callbacks, listens = self.model, self.callbacks, self.listens
         cells = Cells(model)
-        # A step may overwrite its State in place unless somebody holds on to it.
-        state = cells.read() if listens else cells.copy()
+        # A step may overwrite its State in place unless somebody holds on to it, and
+        # where that is worth a copy.
+        self.donates = not listens and not is_small(cells)
+        state = cells.copy() if self.donates else cells.read()
         guard = self._guard(cells, state, skip)
         logs = Logs(model, cells, state)
         logs.given = self._logs
         count = skip
         begin = time.perf_counter()
         parts = portions(
-            model, "train", cells, self.source, donate=not listens, skip=skip,
-            single=listens or guard is not None, counted=self._counted(),
+            model, "train", cells, self.source, donate=self.donates, skip=skip,
+            single=listens or (guard is not None and guard.each),
+            counted=self._counted(),
         )  # fmt: skip
         try:
             with parts:
@@ -228,7 +232,7 @@ class Run:
                         callbacks.on_train_batch_begin(count)
                         state = cells.read()
                     if guard is not None:
-                        guard.take(part.batches, state)
+                        guard.take(part, state)
                     with self.interrupts.held:
                         state, logs.given = part.run(state)
                         logs.state = state
@@ -261,7 +265,8 @@ class Run:
         if not self.check_numerics:
             return None
         hides = getattr(self.model.optimizer, "clipvalue", None) is not None
-        return Guard(self.model, cells, state, count, each=self.listens or hides)
+        each = self.listens or hides
+        return Guard(self.model, cells, state, count, each, overwritten=self.donates)
 
     def _counted(self):
         """Tell whether snapshots come by the number of batches."""
@@ -324,7 +329,7 @@ class Run:
 
     def _keep(self, state, epoch, step, logs=None):
         """Store the run as it is after so many steps of an epoch."""
-        if not self.listens:  # the next step overwrites it
+        if self.donates:  # the next step overwrites it
             state = jax.tree.map(jnp.copy, state)
         self.keeper.store(
             state, self.callbacks, epoch=epoch, step=step, marks=self._marks,

@@ -7,6 +7,7 @@ operation at a time.
 """
 
 import re
+import time
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +20,9 @@ from lamina.optimizers import LossScaleOptimizer
 from lamina.training import step
 from lamina.training.execute import advance, compiled_step
 
-# Batches are held until their steps are known to be good: so many, so many bytes.
-_STEPS, _BYTES = 32, 2**26
+# Batches are held until their steps are known to be good: so many, so many bytes, for
+# so many seconds.
+_STEPS, _BYTES, _SECONDS = 1024, 2**26, 0.5
 
 # Operations that only hold a program, by the parameter that holds it.
 _BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr")
@@ -38,29 +40,33 @@ class Guard:
         count: how many steps of the epoch are done.
         each: whether to look after each step: where something else than the step
             changes the State, or where clipping hides a bad gradient.
+        overwritten: whether steps overwrite the State that they are given.
 
     Attributes:
+        each: see above.
         good: the State before the step that went wrong, once one has.
     """
 
-    def __init__(self, model, cells, state, count=0, each=False):
+    def __init__(self, model, cells, state, count=0, each=False, overwritten=True):
         self.model, self.cells = model, cells
         self.good = None
-        self._each = each
+        self.each, self._overwritten = each, overwritten
         self._unsure = None  # what was looked at and not yet seen
         self._count = count
         self._begin(state)
 
     def _begin(self, state):
-        self._good = jax.tree.map(jnp.copy, state)
-        self._batches, self._bytes = [], 0
+        self._good = jax.tree.map(jnp.copy, state) if self._overwritten else state
+        self._parts, self._steps, self._bytes = [], 0, 0
+        self._since = time.monotonic()
 
-    def take(self, batches, state):
-        """Note the batches of the steps to come, and the State before them."""
-        if self._each:
+    def take(self, part, state):
+        """Note the Portion of the steps to come, and the State before them."""
+        if self.each:
             self._begin(state)
-        self._batches += batches
-        self._bytes += sum(a.nbytes for a in jax.tree.leaves(batches))
+        self._parts.append(part)
+        self._steps += part.count
+        self._bytes += sum(a.nbytes for a in jax.tree.leaves(part.data))
 
     def check(self, state, last=False):
         """Look at the State after a step, when it is time to.
@@ -72,23 +78,29 @@ class Guard:
         Raises:
             FloatingPointError: a loss, a gradient or a weight is infinite or NaN.
         """
-        full = len(self._batches) >= _STEPS or self._bytes >= _BYTES
-        if self._batches and (full or last or self._each):
+        full = (
+            self._steps >= _STEPS
+            or self._bytes >= _BYTES
+            or time.monotonic() - self._since >= _SECONDS
+        )
+        if self._parts and (full or last or self.each):
             finite = _finite(state)
             self._look()
-            self._unsure = (self._good, self._batches, finite)
+            self._unsure = (self._good, self._parts, self._steps, finite)
             self._begin(state)
-        if last or self._each:
+        if last or self.each:
             self._look()
 
     def _look(self):
         if self._unsure is None:
             return
-        good, batches, finite = self._unsure
+        good, parts, steps, finite = self._unsure
         self._unsure = None
-        if not finite or self._each:
-            self._find(good, [*batches, *self._batches], always=not finite)
-        self._count += len(batches)
+        if not finite or self.each:
+            all_parts = (*parts, *self._parts)
+            batches = [batch for part in all_parts for batch in part.batches()]
+            self._find(good, batches, always=not finite)
+        self._count += steps
 
     def _find(self, state, batches, always):
         run = compiled_step(self.model, "train", self.cells)

@@ -43,14 +43,16 @@ class Portion(NamedTuple):
         count: how many.
         told: how many callbacks hear of: a group as a whole one, also where the data
             end.
-        batches: the batches, or None where nobody wants to see them.
+        data: the arrays that hold the batches.
+        batches: a function that returns the batches.
         run: a function from a State to the next one and the last step's logs, if it
             gives any.
     """
 
     count: int
     told: int
-    batches: list | None
+    data: Any
+    batches: Callable
     run: Callable
 
     def last(self, count):
@@ -67,7 +69,7 @@ def portions(model, kind, cells, source, *, donate, single, skip=0, counted=Fals
         cells: its Variables.
         source: the source of batches.
         donate: whether a step may overwrite the State it is given.
-        single: whether somebody wants to see each batch.
+        single: whether somebody wants to hear of each batch.
         skip: how many batches to leave out.
         counted: whether somebody counts the batches after each call.
     """
@@ -88,12 +90,17 @@ def _most(model, cells, source):
     if any(hasattr(layer, "kernel_size") for layer in model._flatten_layers()):
         return 1
     leaves = jax.tree.leaves(source.arrays)
-    if not all(isinstance(a, np.ndarray) for a in leaves) or _numbers(cells) > _SMALL:
+    if not all(isinstance(a, np.ndarray) for a in leaves) or not is_small(cells):
         return 1
     row = sum(a.nbytes // source.rows for a in leaves)
     most = min(_MOST, source.whole, _BYTES // max(row * source.batch_size, 1))
     # Some numbers serve all sizes of data: each is compiled.
     return 1 << (most.bit_length() - 1) if most else 0
+
+
+def is_small(cells) -> bool:
+    """Tell whether starting a step costs more than copying what it changes."""
+    return _numbers(cells) <= _SMALL
 
 
 def _numbers(cells):
@@ -147,11 +154,26 @@ class InRows:
             if at == source.whole:  # the short last batch
                 batch = checked(source.batch(at))
                 yield Portion(
-                    1, 1, [batch], lambda s, b=batch: advance(self._rest(), s, b)
-                )
+                    1, 1, batch, lambda b=batch: [b],
+                    lambda s, b=batch: advance(self._rest(), s, b),
+                )  # fmt: skip
                 continue
             given = self._cut(at, count), count
-            yield Portion(count, count, None, lambda s, g=given: self._run(s, g))
+            yield Portion(
+                count, count, given[0], lambda g=given: self._parts(*g),
+                lambda s, g=given: self._run(s, g),
+            )  # fmt: skip
+
+    def _parts(self, arrays, count):
+        size = self._source.batch_size
+
+        def part(i):
+            rows = slice(i * size, (i + 1) * size)
+            return structure.map_leaves(
+                lambda a: None if a is None else a[rows], arrays
+            )
+
+        return [part(i) for i in range(count)]
 
     def _cut(self, at, count):
         """Return batches as rows one after the other, in arrays of always one size."""
@@ -215,8 +237,9 @@ class Grouped:
     def __iter__(self):
         for group in in_groups(self._batches, self._size):
             yield Portion(
-                len(group), self._size, group, lambda s, g=group: self._run(s, g)
-            )
+                len(group), self._size, group, lambda g=group: g,
+                lambda s, g=group: self._run(s, g),
+            )  # fmt: skip
 
     def _run(self, state, group):
         if 1 < len(group) == self._size and alike(group):
