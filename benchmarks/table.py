@@ -84,6 +84,9 @@ def amount(value, use):
 def write(found, path):
     """Write the Markdown to `path` and the picture beside it."""
     here, notes = found["machine"], []
+    measured = {p for use in found["pairs"].values() for by in use.values() for p in by}
+    peers = {peer: name for peer, name in NAMES.items() if peer in measured}
+    absent = [name for peer, name in NAMES.items() if peer not in measured]
     versions = ", ".join(f"{n} {v}" for n, v in here["versions"].items())
     lines = [
         "# Benchmarks", "",
@@ -92,23 +95,24 @@ def write(found, path):
         + ("" if here["compiler"] else " No C++ compiler for `torch.compile`."),
         "", "float32, Adam with a learning rate of 0.001, 2 threads, the same batch "
         "everywhere. Each number is the median ratio of the rounds, with the "
-        "smallest and the largest. Written by `make bench`.", "",
+        "smallest and the largest. Written by `make bench`."
+        + (f" Not measured in this run: {'; '.join(absent)}." if absent else ""), "",
         f"![How many times as fast Lamina trains]({path.stem}.png)", "",
     ]  # fmt: skip
     for title, text, rows in SECTIONS:
         lines += [f"## {title}", "", text, ""]
-        lines += [f"| | Lamina | {' | '.join(NAMES.values())} |"]
-        lines += ["|---|---:|" + "---:|" * len(NAMES)]
+        lines += [f"| | Lamina | {' | '.join(peers.values())} |"]
+        lines += ["|---|---:|" + "---:|" * len(peers)]
         for use, name, label in rows:
             pairs = found["pairs"].get(use, {}).get(name, {})
-            cells = [cell_of(found, pairs, peer, use, name, notes) for peer in NAMES]
+            cells = [cell_of(found, pairs, peer, use, name, notes) for peer in peers]
             own = [ours for ours, _ in pairs.get("lamina", [])]
             own = amount(median(own), use) if own else "–"
             lines += [f"| {label} | {own} | {' | '.join(cells)} |"]
         lines += [""]
     lines += [f"{i}. {note}" for i, note in enumerate(notes, 1)]
     path.write_text("\n".join(lines).rstrip() + "\n")
-    draw(found, path.with_suffix(".png"))
+    draw(found, path.with_suffix(".png"), peers)
     print(f"wrote {path} and {path.with_suffix('.png').name}")
 
 
@@ -126,7 +130,7 @@ def cell_of(found, pairs, peer, use, name, notes):
     return "–"
 
 
-def draw(found, path):
+def draw(found, path, peers):
     """Draw the ratios of training as bars from 1 to the left or to the right."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -138,15 +142,15 @@ def draw(found, path):
     panels = figure.subplots(3, 3, sharex=True, sharey=True)
     everything = [
         ratio
-        for peers in train.values()
-        for peer, pairs in peers.items() if peer in NAMES
+        for by_peer in train.values()
+        for peer, pairs in by_peer.items() if peer in peers
         for ratio in ratios(pairs)
     ] or [1.0]  # fmt: skip
     low, high = min(0.5, *everything) * 0.85, max(2.0, *everything) * 2.2
     for panel, name in zip(panels.flat, MEASURED, strict=True):
         title = TITLES[name].rsplit(", batch", 1)[0]
         panel.set_title(title, loc="left", fontsize=9, color=ink, weight="bold")
-        for row, peer in enumerate(NAMES):
+        for row, peer in enumerate(peers):
             pairs = train.get(name, {}).get(peer)
             if not pairs:
                 panel.text(1.05, row, "–", va="center", color=ink)
@@ -162,8 +166,8 @@ def draw(found, path):
         panel.axvline(1, color=ink, lw=0.8)
         panel.set_xscale("log", base=2)
         panel.set_xlim(low, high)
-        panel.set_yticks(range(len(NAMES)), NAMES.values(), color=ink)
-        panel.set_ylim(len(NAMES) - 0.4, -0.6)
+        panel.set_yticks(range(len(peers)), peers.values(), color=ink)
+        panel.set_ylim(len(peers) - 0.4, -0.6)
         panel.xaxis.set_major_formatter(
             lambda x, _: f"{x:g}×" if x >= 1 else f"1/{1 / x:g}×"
         )
