@@ -15,6 +15,7 @@ from lamina.core.symbolic import SymbolicTensor
 from lamina.training import step
 from lamina.training.cost import Cost, Machine, cost_of, machine
 from lamina.training.execute import compiled_step
+from lamina.training.portions import is_small
 from lamina.training.prepare import outputs_for, prepare
 from lamina.training.step import Cells
 
@@ -249,7 +250,7 @@ def _train_cost(model, batch_size, x, outputs, target_shape):
     batch = (x, y, None)
     prepare(model, batch)
     cells = Cells(model)
-    made = compiled_step(model, "train", cells, donate=True)
+    made = compiled_step(model, "train", cells, donate=not is_small(cells))
     cost = cost_of(made, cells.read(), batch)
     if fresh and not sure:
         # The losses and metrics are made again for the targets that really come.
