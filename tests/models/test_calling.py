@@ -1,6 +1,7 @@
 """`model(x)` as one compiled call."""
 
 import copy
+import functools
 import pickle
 import threading
 
@@ -128,12 +129,19 @@ def loud(x):
     return x
 
 
+class Scaled:
+    def __call__(self, x):
+        return 2 * x
+
+
 @pytest.mark.parametrize(
     "foreign",
     [
         lambda: Loud(),
         lambda: layers.Lambda(loud),
         lambda: layers.Activation(loud),
+        lambda: layers.Activation(Scaled()),
+        lambda: layers.Activation(functools.partial(loud)),
         lambda: layers.ActivityRegularization(0.1),
         lambda: lamina.Sequential([Loud()]),
         lambda: layers.Dense(2, activity_regularizer="l2"),
@@ -143,6 +151,12 @@ def test_what_a_user_wrote_runs_layer_by_layer(foreign):
     model = lamina.Sequential([layers.Input((4,)), layers.Dense(2), foreign()])
     assert not compiled(model)
     assert model(X).shape == (6, 2)
+
+
+def test_functions_that_no_call_runs():
+    dense = layers.Dense(2, kernel_initializer=lambda shape, dtype: np.ones(shape))
+    model = lamina.Sequential([layers.Input((4,)), dense])
+    assert compiled(model)
 
 
 def test_a_users_layer_runs_each_time():

@@ -216,7 +216,8 @@ def test_arrays_changed_between_epochs():
     assert run() == run(EachBatch())
 
 
-def test_callbacks_that_count_batches_are_heard(tmp_path):
+@pytest.mark.parametrize("frequency", [3, np.int64(3)])
+def test_callbacks_that_count_batches_are_heard(tmp_path, frequency):
     """A snapshot every third batch comes every third batch."""
     stored = []
 
@@ -229,6 +230,6 @@ def test_callbacks_that_count_batches_are_heard(tmp_path):
     model = lamina.Sequential(dense())
     model.compile("sgd", "mse")
     x, y = np.ones((64, 6), "float32"), np.ones((64, 2), "float32")
-    keep = Counting(tmp_path, save_freq=3)
+    keep = Counting(tmp_path, save_freq=frequency)
     model.fit(x, y, 8, epochs=1, verbose=0, callbacks=[keep])
     assert stored[:2] == [3, 6]

@@ -6,8 +6,6 @@ to follow: it is compiled as a whole, once for each shape, and kept until a laye
 changed. Several threads may call a model at once.
 """
 
-import types
-
 import jax
 import numpy as np
 from jax.core import Tracer
@@ -23,6 +21,9 @@ from lamina.training.recompiles import watched_call
 
 # Layers of ours that run what a user wrote, or do more than give outputs.
 _OTHER = frozenset({"Lambda", "JaxLayer", "FlaxLayer", "ActivityRegularization"})
+_OURS = ("lamina.", "jax.")
+# Attributes by these names are functions that no call runs.
+_NOT_CALLED = ("_initializer", "_regularizer", "_constraint")
 _NUMBERS = frozenset("fiubV")  # kinds of dtypes; V is bfloat16 and the like
 
 
@@ -65,12 +66,21 @@ class Whole:
     """
 
     def __init__(self, model, layers, of):
-        self.of, self._layers = of, layers
+        self.of = of
+        self._layers = layers  # held, so that no other layer gets the `id` of one
         self._variables = tuple(model.variables)
         self._compiled = {}
         self.able = model.built and _is_ours(model, layers)
         self.by_row = self.able and _is_by_row(layers)
         self._trains = any(_trains_unasked(layer) for layer in layers)
+
+    @staticmethod
+    def takes(inputs) -> bool:
+        """Tell whether all inputs are arrays of numbers, without masks."""
+        if not isinstance(inputs, (list, tuple, dict)):
+            return _is_array(inputs)
+        leaves = structure.flatten(inputs)
+        return bool(leaves) and all(map(_is_array, leaves))
 
     def run(self, model, inputs, training):
         """Return `(outputs, masks)` for arrays."""
@@ -105,7 +115,7 @@ def quick_call(model, args, kwargs):
     if len(args) != 1 or any(name != "training" for name in kwargs):
         return None
     training = kwargs.get("training")
-    if not (training is None or isinstance(training, bool)) or not _is_plain(args[0]):
+    if not (training is None or isinstance(training, bool)) or not whole.takes(args[0]):
         return None
     outputs, masks = whole.run(model, args[0], training)
     if masks:
@@ -125,14 +135,6 @@ def _compiled(model, variables, training):
         return outputs, masks, {i: a for i, a in enumerate(new) if a is not values[i]}
 
     return jax.jit(call)
-
-
-def _is_plain(inputs):
-    """Tell whether all inputs are arrays of numbers, without masks."""
-    if not isinstance(inputs, (list, tuple, dict)):
-        return _is_array(inputs)
-    leaves = structure.flatten(inputs)
-    return bool(leaves) and all(map(_is_array, leaves))
 
 
 def _is_array(x):
@@ -164,11 +166,13 @@ def _calls_its_graph(model):
 
 
 def _holds_function(layer):
-    """Tell whether a layer was given a function that is not one of ours."""
+    """Tell whether a layer's calls run a function or callable that is not ours."""
     return any(
-        isinstance(value, (types.FunctionType, types.MethodType))
-        and not (value.__module__ or "").startswith(("lamina.", "jax."))
-        for value in vars(layer).values()
+        callable(value)
+        and not isinstance(value, Layer)
+        and not name.endswith(_NOT_CALLED)
+        and not (getattr(value, "__module__", None) or "").startswith(_OURS)
+        for name, value in vars(layer).items()
     )
 
 

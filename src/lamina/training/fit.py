@@ -5,9 +5,6 @@ import time
 import warnings
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
 from lamina.core import settings
 from lamina.core.checks import positive_int
 from lamina.data import open_source, split, unpack
@@ -26,7 +23,7 @@ from lamina.training.mapped import prepared
 from lamina.training.numerics import Guard
 from lamina.training.portions import is_small, portions
 from lamina.training.prepare import order_seed, prepare
-from lamina.training.step import Cells
+from lamina.training.step import Cells, copied
 
 
 def fit(
@@ -223,7 +220,7 @@ class Run:
         parts = portions(
             model, "train", cells, self.source, donate=self.donates, skip=skip,
             single=listens or (guard is not None and guard.each),
-            counted=self._counted(),
+            counted=self.keeper is not None and self.keeper.counts,
         )  # fmt: skip
         try:
             with parts:
@@ -267,10 +264,6 @@ class Run:
         hides = getattr(self.model.optimizer, "clipvalue", None) is not None
         each = self.listens or hides
         return Guard(self.model, cells, state, count, each, overwritten=self.donates)
-
-    def _counted(self):
-        """Tell whether snapshots come by the number of batches."""
-        return self.keeper is not None and isinstance(self.keeper.save_freq, int)
 
     def _check_count(self, count, epoch):
         source = self.source
@@ -330,7 +323,7 @@ class Run:
     def _keep(self, state, epoch, step, logs=None):
         """Store the run as it is after so many steps of an epoch."""
         if self.donates:  # the next step overwrites it
-            state = jax.tree.map(jnp.copy, state)
+            state = copied(state)
         self.keeper.store(
             state, self.callbacks, epoch=epoch, step=step, marks=self._marks,
             began=self._began, logs=logs, stop=self.model.stop_training,

@@ -124,7 +124,7 @@ def _in_order(model, logs):
 
 def predict(model, x, batch_size, verbose, steps, callbacks):
     """Predict; see `Model.predict`."""
-    if callbacks is None and steps is None and verbose in (0, "0"):
+    if callbacks is None and steps is None and verbose == 0:
         outputs = _at_once(model, x, batch_size)
         if outputs is not None:
             return outputs[0]
@@ -201,18 +201,14 @@ class _Forward:
 
 def _at_once(model, x, batch_size):
     """Return `(outputs,)` for arrays that fit one batch, or None for other data."""
-    if not isinstance(x, (np.ndarray, jax.Array, list, tuple, dict)):
+    whole = _whole(model)
+    if whole is None or not whole.takes(x):
         return None
     leaves = [x] if isinstance(x, np.ndarray) else structure.flatten(x)
-    if not all(isinstance(a, (np.ndarray, jax.Array)) and a.ndim for a in leaves):
-        return None
-    counts = {a.shape[0] for a in leaves}
-    if len(counts) != 1 or any(a.dtype.kind not in "fiub" for a in leaves):
-        return None
-    (count,) = counts
+    counts = {a.shape[:1] for a in leaves}
+    count = sum(max(counts))  # no rows where there is no axis of them
     most = 32 if batch_size is None else batch_size
-    whole = _whole(model)
-    if whole is None or not isinstance(most, int) or not 0 < count <= most:
+    if len(counts) != 1 or not isinstance(most, int) or not 0 < count <= most:
         return None
     # Some sizes serve all, so that not each number of rows is compiled.
     size = min(1 << (count - 1).bit_length(), most) if whole.by_row else count

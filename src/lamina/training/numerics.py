@@ -56,7 +56,7 @@ class Guard:
         self._begin(state)
 
     def _begin(self, state):
-        self._good = jax.tree.map(jnp.copy, state) if self._overwritten else state
+        self._good = step.copied(state) if self._overwritten else state
         self._parts, self._steps, self._bytes = [], 0, 0
         self._since = time.monotonic()
 

@@ -27,6 +27,11 @@ class State(NamedTuple):
     metrics: tuple
 
 
+def copied(state):
+    """Return a copy of a State; unlike `jnp.copy` it compiles nothing."""
+    return jax.tree.map(lambda a: jax.device_put(a, may_alias=False), state)
+
+
 class Cells:
     """The Variables behind a State: where values are read from and written to."""
 
@@ -54,8 +59,7 @@ class Cells:
 
     def copy(self) -> State:
         """Return copies of the present values, which a step may overwrite."""
-        # Unlike `jnp.copy` it compiles nothing.
-        return jax.tree.map(lambda a: jax.device_put(a, may_alias=False), self.read())
+        return copied(self.read())
 
     def write(self, state) -> None:
         """Make `state` the Variables' values."""

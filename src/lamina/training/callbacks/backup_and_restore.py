@@ -93,6 +93,11 @@ class BackupAndRestore(Callback):
 
     # ---- what the loop calls ---------------------------------------------------
 
+    @property
+    def counts(self) -> bool:
+        """Whether snapshots come by the number of batches."""
+        return self.save_freq not in ("epoch", None)
+
     def open(self, run, callbacks=()):
         """Read the newest snapshot.
 
@@ -131,9 +136,7 @@ class BackupAndRestore(Callback):
         if self.save_freq is None:
             waited = time.monotonic() - self._last
             return waited >= self.seconds and not self._folder.busy()
-        if self.save_freq == "epoch":
-            return False
-        return self._batches % int(self.save_freq) == 0
+        return self.counts and self._batches % int(self.save_freq) == 0
 
     def due_after_epoch(self) -> bool:
         """Tell, after an epoch, whether it is time for a snapshot."""
