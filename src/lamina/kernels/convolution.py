@@ -14,6 +14,7 @@ from jax import lax
 
 from lamina.kernels import windows
 from lamina.kernels.forms import with_slopes
+from lamina.kernels.native import convolution as native
 from lamina.kernels.products import dense
 
 MOST_TAPS = 32
@@ -57,6 +58,9 @@ def conv(
         x = jnp.moveaxis(x, 1, -1)
     if groups == 1 and math.prod(window) == 1 and _unpadded(padding):
         y = dense(_every(x, strides), kernel.reshape(kernel.shape[-2:]))
+    elif groups == 1 and native.fits(x, kernel, padding):
+        pads = windows.pads(padding, x.shape[1:-1], window, strides, dilation)
+        y = native.conv(x, kernel, strides, pads, dilation)
     elif groups == 1 and _unfolds(x, window, strides, padding, dilation):
         settings = strides, padding, dilation
         y = with_slopes(

@@ -1,0 +1,163 @@
+"""Kernels compiled ahead of time for CPUs, beside their plain forms.
+
+Lamina is built with a small library of C++ kernels where a compiler is found; they
+run as XLA's custom calls on XLA's own threads. Each is a JAX primitive with a plain
+form: that runs where the library is missing, on accelerators, on several devices, in
+exported programs and under `vmap`; its derivatives are the kernel's too, of any
+order. `LAMINA_NATIVE=0` in the environment turns the library off.
+"""
+
+import ctypes
+import functools
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+# Built by hatch_build.py: one library for each level of x86-64 instructions (2 is
+# what all have), one without a level elsewhere.
+_SUFFIX = {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """Return the library that this machine runs best, or None."""
+    if os.environ.get("LAMINA_NATIVE", "1") == "0":
+        return None
+    here = Path(__file__).parent
+    try:
+        base = ctypes.CDLL(str(here / f"kernels{_SUFFIX}"))
+        best = here / f"kernels-v{base.lamina_level()}{_SUFFIX}"
+        return ctypes.CDLL(str(best)) if best.exists() else base
+    except OSError:
+        return None
+
+
+def available() -> bool:
+    """Return whether compiled kernels run where JAX places arrays by itself.
+
+    Example:
+        >>> from lamina.kernels import native
+        >>> native.available() in (True, False)
+        True
+    """
+    return jax.default_backend() == "cpu" and library() is not None
+
+
+@functools.cache
+def _target(name: str) -> str | None:
+    """Make a function of the library known to XLA, and return its name there."""
+    function = getattr(library(), f"lamina_{name}", None)
+    if function is None:
+        return None
+    try:
+        jax.ffi.register_ffi_target(
+            f"lamina_{name}", jax.ffi.pycapsule(function), platform="cpu"
+        )
+    except Exception:  # built for another version of XLA's interface
+        return None
+    return f"lamina_{name}"
+
+
+def primitive(
+    name: str,
+    plain: Callable[..., Any],
+    attributes: Callable[..., Mapping[str, Any]] | None = None,
+    several: bool = False,
+) -> Primitive:
+    """Return a JAX primitive that computes `plain`, by `lamina_<name>` if it can.
+
+    Args:
+        name: of the function in the library, without its prefix.
+        plain: a function of arrays, and of hashable parameters by keyword.
+        attributes: turns the parameters into what the compiled function takes:
+            numbers, and sequences of integers; None to pass them on.
+        several: whether there are several results.
+    """
+    made = Primitive(f"lamina_{name}")
+    made.multiple_results = several
+
+    def shape(*operands, **parameters):
+        found = jax.eval_shape(
+            functools.partial(plain, **parameters),
+            *(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in operands),
+        )
+        made_of = jax.core.ShapedArray
+        if several:
+            return [made_of(one.shape, one.dtype) for one in found]
+        return made_of(found.shape, found.dtype)
+
+    def batched(operands, places, **parameters):
+        mapped = jax.vmap(functools.partial(plain, **parameters), places)(*operands)
+        return mapped, [0] * len(mapped) if several else 0
+
+    def slopes(primals, tangents, **parameters):
+        tangents = [
+            ad.instantiate_zeros(t) if type(t) is ad.Zero else t for t in tangents
+        ]
+        return jax.jvp(
+            functools.partial(plain, **parameters), tuple(primals), tuple(tangents)
+        )
+
+    otherwise: Any = mlir.lower_fun(plain, multiple_results=several)
+
+    def compiled(context, *operands, **parameters):
+        target = _target(name) if _alone(context.module_context) else None
+        if target is None:
+            return otherwise(context, *operands, **parameters)
+        given = attributes(**parameters) if attributes else parameters
+        return jax.ffi.ffi_lowering(target)(
+            context, *operands, **{key: _attribute(v) for key, v in given.items()}
+        )
+
+    @functools.lru_cache(maxsize=256)
+    def eager(parameters):
+        return jax.jit(functools.partial(made.bind, **dict(parameters)))
+
+    made.def_impl(lambda *a, **parameters: eager(tuple(parameters.items()))(*a))
+    made.def_abstract_eval(shape)
+    batching.primitive_batchers[made] = batched
+    ad.primitive_jvps[made] = slopes
+    mlir.register_lowering(made, otherwise)
+    mlir.register_lowering(made, compiled, platform="cpu")
+    return made
+
+
+def _alone(module) -> bool:
+    """Whether a program is compiled for this process alone, and for one device."""
+    devices = getattr(module.axis_context, "num_devices", 2)
+    return devices == 1 and not module.lowering_parameters.for_export
+
+
+def _attribute(value):
+    return value if np.isscalar(value) else np.array(value, np.int64)
+
+
+def bilinear(
+    made: Primitive,
+    left: Callable[..., jax.Array],
+    right: Callable[..., jax.Array],
+) -> None:
+    """Give a primitive of two arrays, linear in each, its derivatives.
+
+    Args:
+        made: the primitive.
+        left: takes the result's gradient, the first array's shape, the second
+            array and the parameters; returns the first array's gradient.
+        right: the same for the second array, with the first array in between and
+            the second array's shape last.
+    """
+
+    def to_left(gradient, x, y, **parameters):
+        return left(gradient, x.aval.shape, y, **parameters)
+
+    def to_right(gradient, x, y, **parameters):
+        return right(gradient, x, y.aval.shape, **parameters)
+
+    ad.defbilinear(made, to_left, to_right)

@@ -1,0 +1,65 @@
+// Work split over XLA's own threads: no second pool, no OpenMP.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "xla/ffi/api/ffi.h"
+
+namespace lamina {
+
+namespace ffi = xla::ffi;
+
+// Runs task(0) ... task(count - 1). The calling thread works too, and waits only
+// for tasks that have begun, so it is safe to call on a thread of the pool.
+template <typename Task>
+void Parallel(ffi::ThreadPool& pool, int64_t count, const Task& task) {
+  struct Shared {
+    const Task* task;
+    int64_t count;
+    std::atomic<int64_t> next{0}, done{0};
+    std::mutex mutex;
+    std::condition_variable finished;
+
+    void Work() {
+      for (int64_t i; (i = next.fetch_add(1)) < count;) {
+        (*task)(i);
+        if (done.fetch_add(1) + 1 == count) {
+          std::lock_guard<std::mutex> lock(mutex);
+          finished.notify_all();
+        }
+      }
+    }
+  };
+  int64_t helpers = std::min<int64_t>(count, pool.num_threads()) - 1;
+  if (helpers < 1) {
+    for (int64_t i = 0; i < count; ++i) task(i);
+    return;
+  }
+  // A helper that starts late finds nothing to do, and must still find `Shared`.
+  auto shared = std::make_shared<Shared>();
+  shared->task = &task;
+  shared->count = count;
+  for (int64_t i = 0; i < helpers; ++i) {
+    pool.Schedule([shared] { shared->Work(); });
+  }
+  shared->Work();
+  std::unique_lock<std::mutex> lock(shared->mutex);
+  shared->finished.wait(lock, [&] { return shared->done == count; });
+}
+
+// Memory of this thread that outlives the call: `slot` tells apart what one
+// function needs at the same time.
+inline float* Scratch(int slot, int64_t count) {
+  thread_local std::vector<float> memory[4];
+  if (static_cast<int64_t>(memory[slot].size()) < count) {
+    memory[slot].resize(count);
+  }
+  return memory[slot].data();
+}
+
+}  // namespace lamina
