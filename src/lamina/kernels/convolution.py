@@ -58,7 +58,7 @@ def conv(
         x = jnp.moveaxis(x, 1, -1)
     if groups == 1 and math.prod(window) == 1 and _unpadded(padding):
         y = dense(_every(x, strides), kernel.reshape(kernel.shape[-2:]))
-    elif groups == 1 and native.fits(x, kernel, padding):
+    elif groups == 1 and native.fits(x, kernel, padding, kernel.shape[-1]):
         pads = windows.pads(padding, x.shape[1:-1], window, strides, dilation)
         y = native.conv(x, kernel, strides, pads, dilation)
     elif groups == 1 and _unfolds(x, window, strides, padding, dilation):
@@ -164,9 +164,19 @@ def conv_transpose(
             window, dilation, strides, extra, strict=True
         )
     ]
-    kernel = jnp.flip(kernel, range(len(window))).swapaxes(-1, -2)
-    ones = (1,) * len(window)
-    y = _lax_conv(x, kernel, ones, spatial, dilation, 1, spread=strides)
+    outside = _left_out(window, dilation, spatial)
+    if native.fits(x, kernel, outside, kernel.shape[-2]):
+        sizes = [
+            (size - 1) * stride + 1 + lo + hi - (cells - 1) * step
+            for size, stride, (lo, hi), cells, step in zip(
+                x.shape[1:-1], strides, spatial, window, dilation, strict=True
+            )
+        ]
+        y = native.spread(x, kernel, sizes, strides, outside, dilation)
+    else:
+        kernel = jnp.flip(kernel, range(len(window))).swapaxes(-1, -2)
+        ones = (1,) * len(window)
+        y = _lax_conv(x, kernel, ones, spatial, dilation, 1, spread=strides)
     return y if channels_last else jnp.moveaxis(y, -1, 1)
 
 
@@ -184,6 +194,14 @@ def _transposed_pads(extent, stride, padding, more):
         crop = 0 if padding == "valid" else 2 * (extent // 2)
     before = max(crop - more, 0) // 2
     return extent - 1 - before, extent - 1 - (crop - before) + more
+
+
+def _left_out(window, dilation, spatial):
+    """Cells at each end of the whole spread result that these pads leave out."""
+    return [
+        ((cells - 1) * step - lo, (cells - 1) * step - hi)
+        for cells, step, (lo, hi) in zip(window, dilation, spatial, strict=True)
+    ]
 
 
 def _alike(x, kernel):

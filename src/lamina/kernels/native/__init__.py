@@ -40,14 +40,18 @@ def library() -> ctypes.CDLL | None:
 
 
 def available() -> bool:
-    """Return whether compiled kernels run where JAX places arrays by itself.
+    """Return whether compiled kernels run: on a CPU that JAX sees as one device.
 
     Example:
         >>> from lamina.kernels import native
         >>> native.available() in (True, False)
         True
     """
-    return jax.default_backend() == "cpu" and library() is not None
+    return (
+        jax.default_backend() == "cpu"
+        and jax.device_count() == 1
+        and library() is not None
+    )
 
 
 @functools.cache

@@ -12,27 +12,31 @@ from jax import lax
 
 from lamina.kernels import native, windows
 
-# Below so many result channels, vectors are mostly empty.
-_FEW = 4
+# With fewer channels to compute, vectors are mostly empty.
+_FEW = 8
 
 
-def fits(x: jax.Array, kernel: jax.Array, padding: str | windows.Pads) -> bool:
+def fits(
+    x: jax.Array, kernel: jax.Array, padding: str | windows.Pads, channels: int
+) -> bool:
     """Return whether the compiled kernels are there, and take these arrays.
 
     Args:
         x: (batch, *spatial, channels).
         kernel: (*window, channels, outputs).
         padding: "valid", "same", or a (before, after) pair per dimension.
+        channels: of the result.
 
     Example:
         >>> import jax.numpy as jnp
         >>> from lamina.kernels.native.convolution import fits
-        >>> fits(jnp.ones((1, 4, 4, 4, 1)), jnp.ones((2, 2, 2, 1, 1)), "same")
+        >>> fits(jnp.ones((1, 4, 4, 4, 1)), jnp.ones((2, 2, 2, 1, 8)), "same", 8)
         False
     """
     return (
         native.available()
         and x.ndim in (3, 4)
+        and channels >= _FEW
         and x.dtype == kernel.dtype == jnp.float32
         and all(type(size) is int and size > 0 for size in (*x.shape, *kernel.shape))
         and (isinstance(padding, str) or all(min(pair) >= 0 for pair in padding))

@@ -1,0 +1,240 @@
+"""Compiled convolutions are held to the plain form, for every level of the library."""
+
+import ctypes
+import importlib.metadata
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import export
+from jax.test_util import check_grads
+
+from lamina import kernels
+from lamina.kernels import native
+from lamina.kernels.native import convolution
+
+needs_library = pytest.mark.skipif(
+    not native.available(), reason="built without compiled kernels"
+)
+FOLDER = Path(native.__file__).parent
+# The plainest library and the best one; between them those that are not the best.
+LIBRARIES = sorted(path for path in FOLDER.glob("kernels*") if path.suffix != ".cc")
+
+
+def test_an_installed_package_has_its_kernels():
+    try:
+        wheel = importlib.metadata.distribution("lamina").read_text("WHEEL") or ""
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("lamina is not installed")
+    off = os.environ.get("LAMINA_NATIVE") == "0"
+    if off or not shutil.which(os.environ.get("CXX", "c++")):
+        pytest.skip("there is no compiler")
+    if "py3-none-any" in wheel:
+        pytest.skip("installed where there was no compiler")
+    assert native.library() is not None
+
+
+# batch, sizes, channels, window, outputs, strides, pads, dilation
+CASES = [
+    (2, (5, 6), 3, (3, 3), 8, (1, 1), ((1, 1), (1, 1)), (1, 1)),
+    (1, (7, 5), 16, (3, 2), 16, (2, 1), ((1, 1), (0, 1)), (1, 1)),
+    (3, (4, 9), 5, (2, 3), 17, (1, 2), ((0, 1), (2, 0)), (1, 1)),
+    (9, (3, 3), 2, (3, 3), 80, (1, 1), ((1, 1), (1, 1)), (1, 1)),
+    (1, (8, 8), 1, (2, 2), 33, (3, 3), ((0, 0), (0, 0)), (1, 1)),  # leaves cells out
+    (2, (9, 7), 4, (3, 3), 24, (1, 2), ((2, 2), (3, 1)), (2, 3)),
+    (1, (2, 2), 3, (5, 5), 9, (1, 1), ((2, 2), (2, 2)), (1, 1)),  # window > image
+    (2, (6, 6), 3, (1, 1), 12, (2, 2), ((0, 0), (0, 0)), (1, 1)),
+    (2, (1, 1), 1, (1, 1), 8, (1, 1), ((0, 0), (0, 0)), (1, 1)),
+    (1, (3, 40), 70, (1, 2), 64, (1, 1), ((0, 0), (0, 1)), (1, 1)),
+    (17, (3, 2), 3, (2, 2), 10, (1, 1), ((0, 1), (1, 0)), (1, 1)),
+    (2, (11,), 6, (4,), 19, (3,), ((2, 1),), (2,)),
+    (1, (5, 4), 300, (3, 3), 140, (1, 1), ((1, 1), (1, 1)), (1, 1)),  # large kernel
+    (2, (3, 3), 2, (2, 2), 8, (4, 4), ((0, 0), (0, 0)), (1, 1)),  # stride > window
+]
+
+
+def arrays(case, rng):
+    batch, sizes, channels, window, outputs, strides, pads, dilation = case
+    settings = {"strides": strides, "pads": pads, "dilation": dilation}
+    x = jnp.asarray(rng.normal(size=(batch, *sizes, channels)), "float32")
+    kernel = jnp.asarray(rng.normal(size=(*window, channels, outputs)), "float32")
+    y = convolution._plain(x, kernel, **settings)
+    return x, kernel, jnp.asarray(rng.normal(size=y.shape), "float32"), settings
+
+
+@needs_library
+@pytest.mark.parametrize("path", LIBRARIES, ids=lambda path: path.stem)
+def test_every_library_agrees_with_the_plain_form(path, rng):
+    library = ctypes.CDLL(str(path))
+    level = "".join(filter(str.isdigit, path.stem))
+    if int(level or 0) > native.library().lamina_level():  # pyright: ignore
+        pytest.skip("this machine has no such instructions")
+
+    def run(name, shape, a, b, settings):
+        target = f"lamina_{name}_of_{path.stem}"
+        call = jax.ffi.ffi_call(target, jax.ShapeDtypeStruct(shape, "float32"))
+        given = convolution._attributes(**settings)
+        return call(a, b, **{key: np.array(v) for key, v in given.items()})
+
+    for name in ("conv", "conv_image", "conv_kernel"):
+        jax.ffi.register_ffi_target(
+            f"lamina_{name}_of_{path.stem}",
+            jax.ffi.pycapsule(getattr(library, f"lamina_{name}")),
+            platform="cpu",
+        )
+    for case in CASES:
+        x, kernel, y, settings = arrays(case, rng)
+        sizes, window = x.shape[1:-1], kernel.shape[:-2]
+        for mine, theirs in (
+            (
+                run("conv", y.shape, x, kernel, settings),
+                convolution._plain(x, kernel, **settings),
+            ),
+            (
+                run("conv_image", x.shape, y, kernel, settings),
+                convolution._plain_image(y, kernel, sizes=sizes, **settings),
+            ),
+            (
+                run("conv_kernel", kernel.shape, x, y, settings),
+                convolution._plain_kernel(x, y, window=window, **settings),
+            ),
+        ):
+            size = max(float(jnp.abs(theirs).max()), 1.0)
+            np.testing.assert_allclose(
+                mine, theirs, rtol=0, atol=2e-6 * size, err_msg=str(case)
+            )
+
+
+@needs_library
+def test_derivatives_of_any_order(rng):
+    x, kernel, y, settings = arrays(CASES[3], rng)
+    x, y = x[:1, :2], y[:1, :2]
+
+    def value(x, kernel):
+        return convolution.conv(x, kernel, *settings.values())
+
+    def image(y, kernel):
+        return convolution.spread(y, kernel, (2, 3), *settings.values())
+
+    for function, given in ((value, (x, kernel)), (image, (y, kernel))):
+        check_grads(function, given, 2, ["fwd", "rev"], rtol=0.02, atol=0.02)
+    slopes = jax.make_jaxpr(jax.grad(lambda k: value(x, k).sum()))(kernel)
+    assert "lamina_conv_kernel" in str(slopes)
+
+
+@needs_library
+def test_conv_uses_it_and_agrees_under_every_transformation(rng, monkeypatch):
+    x, kernel, _, settings = arrays(CASES[1], rng)
+    pads = settings.pop("pads")
+
+    def run(x, kernel):
+        y = kernels.conv(x, kernel, padding=pads, **settings)
+        back = kernels.conv_transpose(
+            y, kernel, strides=settings["strides"], padding="same", dilation=(1, 1)
+        )
+        return y.sum() + (back**2).sum()
+
+    many = jnp.stack([x, 2 * x])
+    ways = [
+        lambda: run(x, kernel),
+        lambda: jax.jit(run)(x, kernel),
+        lambda: jax.vmap(run, (0, None))(many, kernel),
+        lambda: jax.lax.map(lambda x: run(x, kernel), many),
+        lambda: jax.jit(jax.grad(run, (0, 1)))(x, kernel),
+        lambda: jax.vmap(jax.grad(run), (0, None))(many, kernel),
+        lambda: jax.grad(jax.checkpoint(run))(x, kernel),
+    ]
+    text = str(jax.make_jaxpr(run)(x, kernel))
+    assert "lamina_conv[" in text and "lamina_conv_image[" in text
+    compiled = [way() for way in ways]
+    monkeypatch.setattr(native, "available", lambda: False)
+    for mine, way in zip(compiled, ways, strict=True):
+        for a, b in zip(jax.tree.leaves(mine), jax.tree.leaves(way()), strict=True):
+            size = float(jnp.abs(b).max())
+            np.testing.assert_allclose(a, b, rtol=0, atol=2e-6 * size)
+
+
+@needs_library
+def test_what_it_does_not_take(rng):
+    x, kernel = jnp.ones((1, 4, 4, 3)), jnp.ones((2, 2, 3, 8))
+    assert convolution.fits(x, kernel, "same", 8)
+    assert not convolution.fits(x[:0], kernel, "same", 8)
+    assert not convolution.fits(x, kernel, [(-1, 0), (0, 0)], 8)
+    assert not convolution.fits(x.astype("bfloat16"), kernel, "same", 8)
+    assert not convolution.fits(x, kernel, "same", 1)
+    shape = jax.eval_shape(
+        lambda x: kernels.conv(
+            x, kernel, strides=(1, 1), padding="same", dilation=(1, 1)
+        ),
+        jax.ShapeDtypeStruct((*export.symbolic_shape("b"), 4, 4, 3), "float32"),
+    )
+    assert shape.shape[1:] == (4, 4, 8)
+
+
+@needs_library
+def test_exported_programs_hold_the_plain_form():
+    def run(x, kernel):
+        return convolution.conv(x, kernel, (1, 1), [(0, 0)] * 2, (1, 1))
+
+    given = jnp.ones((1, 4, 4, 3)), jnp.ones((2, 2, 3, 8))
+    assert "lamina_conv" in jax.jit(run).lower(*given).as_text()
+    for platforms in (["cpu"], ["cpu", "cuda"]):
+        exported = export.export(jax.jit(run), platforms=platforms)(*given)
+        assert "custom_call" not in exported.mlir_module()
+
+
+@needs_library
+def test_not_a_number_goes_where_the_plain_form_has_it(rng):
+    for case, place in itertools.product(CASES[:3], (np.nan, np.inf)):
+        x, kernel, _, settings = arrays(case, rng)
+        x = x.at[0, 1, 1, 0].set(place)
+        mine = convolution.conv(x, kernel, *settings.values())
+        theirs = convolution._plain(x, kernel, **settings)
+        np.testing.assert_array_equal(np.isfinite(mine), np.isfinite(theirs))
+
+
+ELSEWHERE = """
+import os, sys
+if sys.argv[1] == "one":
+    os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+elif sys.argv[1] == "many":
+    os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+import hashlib, jax, jax.numpy as jnp, numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+from lamina.kernels import conv
+rng = np.random.default_rng(0)
+x = jnp.asarray(rng.normal(size=(10, 6, 6, 9)), "float32")
+k = jnp.asarray(rng.normal(size=(3, 3, 9, 16)), "float32")
+def run(x, k):
+    settings = {"strides": (1, 1), "padding": "same", "dilation": (1, 1)}
+    y, pullback = jax.vjp(lambda x, k: conv(x, k, **settings), x, k)
+    return y, pullback(y)
+if sys.argv[1] == "many":
+    mesh = jax.make_mesh((2,), ("batch",))
+    x = jax.device_put(x, NamedSharding(mesh, PartitionSpec("batch")))
+text = jax.jit(run).lower(x, k).as_text()
+assert ("lamina_conv" in text) == (sys.argv[1] != "many"), text
+results = jax.tree.leaves(jax.jit(run)(x, k))
+print(hashlib.sha256(b"".join(map(np.asarray, results))).hexdigest())
+"""
+
+
+@needs_library
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux")
+def test_threads_and_devices():
+    def run(how):
+        command = [sys.executable, "-c", ELSEWHERE, how]
+        ran = subprocess.run(command, capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
+
+    # The same bits on any number of cores.
+    assert run("one") == run("all")
+    run("many")
