@@ -217,7 +217,8 @@ def run(x, k):
     y, pullback = jax.vjp(lambda x, k: conv(x, k, **settings), x, k)
     return y, pullback(y)
 if sys.argv[1] == "many":
-    mesh = jax.make_mesh((2,), ("batch",))
+    auto = jax.sharding.AxisType.Auto
+    mesh = jax.make_mesh((2,), ("batch",), axis_types=(auto,))
     x = jax.device_put(x, NamedSharding(mesh, PartitionSpec("batch")))
 text = jax.jit(run).lower(x, k).as_text()
 assert ("lamina_conv" in text) == (sys.argv[1] != "many"), text
