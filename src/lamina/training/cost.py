@@ -1,7 +1,8 @@
 """What a compiled program costs, and how long this machine may take for it.
 
-FLOPs, bytes and memory are XLA's own figures. XLA counts the body of a loop once; the
-iterations of a `lax.scan` that this leaves out are counted here, from the jaxpr.
+FLOPs, bytes and memory are XLA's own figures. XLA counts the body of a loop once, and
+compiled kernels not at all; the iterations of a `lax.scan` that this leaves out, and
+what the plain forms of kernels do, are counted here, from the jaxpr.
 
 The time is an estimate: `call + kernels * kernel + flops / F + bytes / B`. The four
 rates are measured once in each process, with programs of a few milliseconds.
@@ -17,6 +18,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.extend.core import jaxprs_in_params
+
+from lamina.kernels import native
 
 # What an instruction of a compiled program does without running a kernel.
 _FREE = {"parameter", "constant", "get-tuple-element", "tuple", "bitcast", "while"}
@@ -102,6 +105,8 @@ def _left_out(jaxpr):
             body = eqn.params["jaxpr"].jaxpr
             again = eqn.params["length"] - max(int(eqn.params["unroll"]), 1)
             work = work.plus(_work(body), max(again, 0))
+        if plain := native.plain_jaxpr(eqn):
+            work = work.plus(_work(plain))
         for inner in jaxprs_in_params(eqn.params):
             more, found = _left_out(inner)
             work, loops = work.plus(more), loops + found
@@ -116,6 +121,8 @@ def _work(jaxpr):
         inner = [_work(one) for one in jaxprs_in_params(eqn.params)]
         if name == "cond":
             work = work.plus(max(inner))
+        elif plain := native.plain_jaxpr(eqn):
+            work = work.plus(_work(plain))
         elif inner:
             times = eqn.params["length"] if name == "scan" else 1
             for one in inner:
@@ -136,7 +143,9 @@ def _product(eqn):
         (axes, _), _ = eqn.params["dimension_numbers"]
         return 2 * result * math.prod(left[axis] for axis in axes)
     channels = right[eqn.params["dimension_numbers"].rhs_spec[0]]
-    return 2 * result * math.prod(right) // max(channels, 1)
+    # Zeros between the cells of a gradient that is spread by strides cost nothing.
+    holes = math.prod(eqn.params["lhs_dilation"])
+    return 2 * result * math.prod(right) // max(channels * holes, 1)
 
 
 def _size(variables):

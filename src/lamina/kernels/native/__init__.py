@@ -17,12 +17,16 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.extend.core import Primitive
+from jax.core import ShapedArray
+from jax.extend.core import Jaxpr, Primitive
 from jax.interpreters import ad, batching, mlir
 
 # Built by hatch_build.py: one library for each level of x86-64 instructions (2 is
 # what all have), one without a level elsewhere.
 _SUFFIX = {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
+
+
+_plain_forms: dict[Primitive, Callable[..., Any]] = {}
 
 
 @functools.cache
@@ -50,7 +54,7 @@ def available() -> bool:
     return (
         jax.default_backend() == "cpu"
         and jax.device_count() == 1
-        and library() is not None
+        and _target("conv") is not None
     )
 
 
@@ -86,13 +90,14 @@ def primitive(
     """
     made = Primitive(f"lamina_{name}")
     made.multiple_results = several
+    _plain_forms[made] = plain
 
     def shape(*operands, **parameters):
         found = jax.eval_shape(
             functools.partial(plain, **parameters),
             *(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in operands),
         )
-        made_of = jax.core.ShapedArray
+        made_of = ShapedArray
         if several:
             return [made_of(one.shape, one.dtype) for one in found]
         return made_of(found.shape, found.dtype)
@@ -131,6 +136,19 @@ def primitive(
     mlir.register_lowering(made, otherwise)
     mlir.register_lowering(made, compiled, platform="cpu")
     return made
+
+
+def plain_jaxpr(equation) -> Jaxpr | None:
+    """Return what the plain form of a compiled kernel does, or None for others.
+
+    Args:
+        equation: of a jaxpr.
+    """
+    plain = _plain_forms.get(equation.primitive)
+    if plain is None:
+        return None
+    given = (jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in equation.invars)
+    return jax.make_jaxpr(functools.partial(plain, **equation.params))(*given).jaxpr
 
 
 def _alone(module) -> bool:
