@@ -45,8 +45,11 @@ $(VENV)/made.stamp:
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 	@touch $@
 
+NATIVE := hatch_build.py $(wildcard src/lamina/kernels/native/*.cc \
+	src/lamina/kernels/native/*.h)
+
 # One stamp for each extra: a demo does not wait for the test tools.
-$(VENV)/%.stamp: $(VENV)/made.stamp pyproject.toml
+$(VENV)/%.stamp: $(VENV)/made.stamp pyproject.toml $(NATIVE)
 	@echo "Installing lamina[$*] into $(VENV); later runs skip this ..."
 	@$(PY) -m pip install -qq --disable-pip-version-check -e ".[$*]"
 	@touch $@
