@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from lamina.kernels.native.recurrence import beside
 from lamina.kernels.products import dense
 
 Tree = Any
@@ -67,7 +68,7 @@ def lstm(
     """
     x, projection, keep = _time_major(x, kernel, bias, mask, reverse)
     h, c, weights = (value.astype(x.dtype) for value in (h, c, recurrent_kernel))
-    outputs, h, c = _run(_lstm, _lstm_steps, x, projection, h, c, weights, keep)
+    outputs, h, c = _run(_lstm, _lstm_scan, x, projection, h, weights, c, keep)
     return _batch_major(outputs, keep, zero_output_for_mask), h, c
 
 
@@ -122,10 +123,10 @@ def gru(
         if after is None:
             after = jnp.zeros(weights.shape[-1:], x.dtype)
         rest = h, weights, after.astype(x.dtype), keep
-        outputs, h = _run(_gru_after, _gru_after_steps, x, projection, *rest)
+        outputs, h = _run(_gru_after, _gru_after_scan, x, projection, *rest)
     else:
         rest = h, weights, keep
-        outputs, h = _run(_gru_before, _gru_before_steps, x, projection, *rest)
+        outputs, h = _run(_gru_before, _gru_before_scan, x, projection, *rest)
     return _batch_major(outputs, keep, zero_output_for_mask), h
 
 
@@ -165,7 +166,7 @@ def simple_rnn(
     """
     x, projection, keep = _time_major(x, kernel, bias, mask, reverse)
     h, weights = h.astype(x.dtype), recurrent_kernel.astype(x.dtype)
-    outputs, h = _run(_simple, _simple_steps, x, projection, h, weights, keep)
+    outputs, h = _run(_simple, _simple_scan, x, projection, h, weights, keep)
     return _batch_major(outputs, keep, zero_output_for_mask), h
 
 
@@ -310,8 +311,8 @@ def _project(x, projection):
     return z + projection[1] if len(projection) > 1 else z
 
 
-def _run(learning, steps, x, projection, *rest):
-    """Project all inputs at once for `learning`, one step's for `steps` alone."""
+def _run(learning, scan, x, projection, *rest):
+    """Project all inputs at once for `learning`, one step's for a plain scan."""
 
     def learn(x, projection, *rest):
         return learning(_project(x, projection), *rest)
@@ -321,7 +322,8 @@ def _run(learning, steps, x, projection, *rest):
 
     @jax.custom_vjp
     def run(x, projection, *rest):
-        *results, _ = steps(x, *rest, project=lambda x: _project(x, projection))
+        project = partial(_project, projection=projection)
+        *results, _ = scan(x, *rest, project=project, saves=False)
         return tuple(results)
 
     run.defvjp(partial(jax.vjp, learn), lambda pullback, gradients: pullback(gradients))
@@ -363,13 +365,11 @@ def _before(h, outputs):
     return jnp.concatenate([h[None], outputs])[:-1]
 
 
-@jax.custom_vjp
-def _lstm(z, h, c, weights, keep):
-    outputs, h, c, _ = _lstm_steps(z, h, c, weights, keep)
-    return outputs, h, c
+def _saved(saves, *values):
+    return values if saves else ()
 
 
-def _lstm_steps(z, h, c, weights, keep, project=_as_is):
+def _lstm_steps(z, h, weights, c, keep, project=_as_is, saves=True):
     def step(carry, now):
         h, before = carry
         z, keep = now
@@ -378,21 +378,13 @@ def _lstm_steps(z, h, c, weights, keep, project=_as_is):
         g = jnp.tanh(g)
         c = f * before + i * g
         h = _choose(keep, o * jnp.tanh(c), h)
-        return (h, _choose(keep, c, before)), (h, (i, f, g, o, before))
+        return (h, _choose(keep, c, before)), (h, _saved(saves, i, f, g, o, before))
 
     (h, c), (outputs, saved) = lax.scan(step, (h, c), (z, keep))
     return outputs, h, c, saved
 
 
-def _lstm_forward(z, h, c, weights, keep):
-    outputs, last_h, last_c, saved = _lstm_steps(z, h, c, weights, keep)
-    return (outputs, last_h, last_c), (h, weights, keep, outputs, saved)
-
-
-def _lstm_backward(residuals, gradients):
-    h, weights, keep, outputs, saved = residuals
-    d_outputs, d_h, d_c = gradients
-
+def _lstm_steps_back(d_outputs, h, weights, d_h, d_c, outputs, saved, keep):
     def step(carry, now):
         d_h, d_c = carry
         d_output, (i, f, g, o, before), keep = now
@@ -413,19 +405,34 @@ def _lstm_backward(residuals, gradients):
 
     now = d_outputs, saved, keep
     (d_h, d_c), d_z = lax.scan(step, (d_h, d_c), now, reverse=True)
-    return d_z, d_h, d_c, _weights(_before(h, outputs), d_z), None
+    return d_z, d_h, d_c
+
+
+_lstm_scan = beside("lstm", _lstm_steps)
+_lstm_scan_back = beside("lstm_back", _lstm_steps_back)
+
+
+@jax.custom_vjp
+def _lstm(z, h, weights, c, keep):
+    return _lstm_forward(z, h, weights, c, keep)[0]
+
+
+def _lstm_forward(z, h, weights, c, keep):
+    *results, saved = _lstm_scan(z, h, weights, c, keep)
+    return tuple(results), (h, weights, results[0], saved, keep)
+
+
+def _lstm_backward(residuals, gradients):
+    h, weights, outputs, *_ = residuals
+    d_outputs, *d_states = gradients
+    d_z, d_h, d_c = _lstm_scan_back(d_outputs, h, weights, *d_states, *residuals[2:])
+    return d_z, d_h, _weights(_before(h, outputs), d_z), d_c, None
 
 
 _lstm.defvjp(_lstm_forward, _lstm_backward)
 
 
-@jax.custom_vjp
-def _gru_after(z, h, weights, bias, keep):
-    outputs, h, _ = _gru_after_steps(z, h, weights, bias, keep)
-    return outputs, h
-
-
-def _gru_after_steps(x, h, weights, bias, keep, project=_as_is):
+def _gru_after_steps(x, h, weights, bias, keep, project=_as_is, saves=True):
     def step(h, now):
         x, keep = now
         xz, xr, xg = jnp.split(project(x), 3, -1)
@@ -433,22 +440,13 @@ def _gru_after_steps(x, h, weights, bias, keep, project=_as_is):
         z, r = jax.nn.sigmoid(xz + hz), jax.nn.sigmoid(xr + hr)
         g = jnp.tanh(xg + r * hg)
         h = _choose(keep, z * h + (1 - z) * g, h)
-        return h, (h, (z, r, g, hg))
+        return h, (h, _saved(saves, z, r, g, hg))
 
     h, (outputs, saved) = lax.scan(step, h, (x, keep))
     return outputs, h, saved
 
 
-def _gru_after_forward(x, h, weights, bias, keep):
-    outputs, last, saved = _gru_after_steps(x, h, weights, bias, keep)
-    return (outputs, last), (h, weights, keep, outputs, saved)
-
-
-def _gru_after_backward(residuals, gradients):
-    h, weights, keep, outputs, saved = residuals
-    d_outputs, d_h = gradients
-    starts = _before(h, outputs)
-
+def _gru_after_steps_back(d_outputs, h, weights, d_h, outputs, saved, keep):
     def step(d_h, now):
         d_output, h, (z, r, g, hg), keep = now
         d_h, past = _only(keep, d_h + d_output)
@@ -458,11 +456,34 @@ def _gru_after_backward(residuals, gradients):
         d_product = jnp.concatenate([d_z, d_r, d_g * r], -1)
         return dense(d_product, weights.T) + d_h * z + past, (d_product, d_g)
 
-    now = d_outputs, starts, saved, keep
+    now = d_outputs, _before(h, outputs), saved, keep
     d_h, (d_product, d_g) = lax.scan(step, d_h, now, reverse=True)
     gates = d_product.shape[-1] // 3 * 2
-    d_x = jnp.concatenate([d_product[..., :gates], d_g], -1)
-    return d_x, d_h, _weights(starts, d_product), d_product.sum((0, 1)), None
+    return jnp.concatenate([d_product[..., :gates], d_g], -1), d_h, d_product
+
+
+_gru_after_scan = beside("gru_after", _gru_after_steps)
+_gru_after_scan_back = beside("gru_after_back", _gru_after_steps_back)
+
+
+@jax.custom_vjp
+def _gru_after(x, h, weights, bias, keep):
+    return _gru_after_forward(x, h, weights, bias, keep)[0]
+
+
+def _gru_after_forward(x, h, weights, bias, keep):
+    *results, saved = _gru_after_scan(x, h, weights, bias, keep)
+    return tuple(results), (h, weights, results[0], saved, keep)
+
+
+def _gru_after_backward(residuals, gradients):
+    h, weights, outputs, *_ = residuals
+    d_outputs, d_h = gradients
+    d_x, d_h, d_product = _gru_after_scan_back(
+        d_outputs, h, weights, d_h, *residuals[2:]
+    )
+    d_weights = _weights(_before(h, outputs), d_product)
+    return d_x, d_h, d_weights, d_product.sum((0, 1)), None
 
 
 _gru_after.defvjp(_gru_after_forward, _gru_after_backward)
@@ -470,11 +491,11 @@ _gru_after.defvjp(_gru_after_forward, _gru_after_backward)
 
 @jax.custom_vjp
 def _gru_before(z, h, weights, keep):
-    outputs, h, _ = _gru_before_steps(z, h, weights, keep)
+    outputs, h, _ = _gru_before_scan(z, h, weights, keep)
     return outputs, h
 
 
-def _gru_before_steps(x, h, weights, keep, project=_as_is):
+def _gru_before_scan(x, h, weights, keep, project=_as_is, saves=True):
     units = h.shape[-1]
     gates, candidate = weights[:, : 2 * units], weights[:, 2 * units :]
 
@@ -484,14 +505,14 @@ def _gru_before_steps(x, h, weights, keep, project=_as_is):
         z, r = jnp.split(jax.nn.sigmoid(x[:, : 2 * units] + dense(h, gates)), 2, -1)
         g = jnp.tanh(x[:, 2 * units :] + dense(r * h, candidate))
         h = _choose(keep, z * h + (1 - z) * g, h)
-        return h, (h, (z, r, g))
+        return h, (h, _saved(saves, z, r, g))
 
     h, (outputs, saved) = lax.scan(step, h, (x, keep))
     return outputs, h, saved
 
 
 def _gru_before_forward(x, h, weights, keep):
-    outputs, last, saved = _gru_before_steps(x, h, weights, keep)
+    outputs, last, saved = _gru_before_scan(x, h, weights, keep)
     return (outputs, last), (h, weights, keep, outputs, saved)
 
 
@@ -522,13 +543,7 @@ def _gru_before_backward(residuals, gradients):
 _gru_before.defvjp(_gru_before_forward, _gru_before_backward)
 
 
-@jax.custom_vjp
-def _simple(z, h, weights, keep):
-    outputs, h, _ = _simple_steps(z, h, weights, keep)
-    return outputs, h
-
-
-def _simple_steps(z, h, weights, keep, project=_as_is):
+def _simple_steps(z, h, weights, keep, project=_as_is, saves=True):
     def step(h, now):
         z, keep = now
         h = _choose(keep, jnp.tanh(project(z) + dense(h, weights)), h)
@@ -538,15 +553,7 @@ def _simple_steps(z, h, weights, keep, project=_as_is):
     return outputs, h, None
 
 
-def _simple_forward(z, h, weights, keep):
-    outputs, last, _ = _simple_steps(z, h, weights, keep)
-    return (outputs, last), (h, weights, keep, outputs)
-
-
-def _simple_backward(residuals, gradients):
-    h, weights, keep, outputs = residuals
-    d_outputs, d_h = gradients
-
+def _simple_steps_back(d_outputs, h, weights, d_h, outputs, keep):
     def step(d_h, now):
         d_output, h, keep = now
         d_h, past = _only(keep, d_h + d_output)
@@ -554,6 +561,27 @@ def _simple_backward(residuals, gradients):
         return dense(d_z, weights.T) + past, d_z
 
     d_h, d_z = lax.scan(step, d_h, (d_outputs, outputs, keep), reverse=True)
+    return d_z, d_h
+
+
+_simple_scan = beside("simple", _simple_steps)
+_simple_scan_back = beside("simple_back", _simple_steps_back)
+
+
+@jax.custom_vjp
+def _simple(z, h, weights, keep):
+    return _simple_forward(z, h, weights, keep)[0]
+
+
+def _simple_forward(z, h, weights, keep):
+    outputs, last, _ = _simple_scan(z, h, weights, keep)
+    return (outputs, last), (h, weights, outputs, keep)
+
+
+def _simple_backward(residuals, gradients):
+    h, weights, outputs, _ = residuals
+    d_outputs, d_h = gradients
+    d_z, d_h = _simple_scan_back(d_outputs, h, weights, d_h, *residuals[2:])
     return d_z, d_h, _weights(_before(h, outputs), d_z), None
 
 

@@ -12,6 +12,7 @@
 
 #include "simd.h"
 #include "threads.h"
+#include "tile.h"
 
 namespace lamina {
 namespace {
@@ -75,97 +76,6 @@ struct Gather {
   int64_t result_step[2];  // between neighbouring results of a phase
   std::vector<Phase> phases;
 };
-
-struct Offset {
-  int64_t source, matrix;
-};
-
-// Adds the products of some neighbouring channels to a tile.
-template <int kPixels, int kVectors, int kSteps>
-inline __attribute__((always_inline)) void Add(const float* source, int64_t pixel_step,
-                                               const float* matrix, int64_t padded,
-                                               Vec (&sum)[kPixels][kVectors]) {
-  Vec row[kSteps][kVectors];
-#pragma GCC unroll 8
-  for (int s = 0; s < kSteps; ++s) {
-#pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) row[s][v] = Load(matrix + s * padded + v * kLanes);
-  }
-#pragma GCC unroll 32
-  for (int p = 0; p < kPixels; ++p) {
-    const float* pixel = source + p * pixel_step;
-#pragma GCC unroll 8
-    for (int s = 0; s < kSteps; ++s) {
-      Vec value = All(pixel[s]);
-#pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) sum[p][v] += value * row[s][v];
-    }
-  }
-}
-
-template <int kPixels, int kVectors>
-void Tile(const float* source, int64_t pixel_step, const Offset* cells, int64_t count,
-          int64_t channels, const float* matrices, int64_t padded, bool add, float* out,
-          int64_t out_step, int64_t left) {
-  // Channels at a time: a pixel's address is computed once for all of them.
-  constexpr int kSteps = std::max(1, kRegisters / 8 / kVectors);
-  Vec sum[kPixels][kVectors];
-  for (int p = 0; p < kPixels; ++p) {
-    for (int v = 0; v < kVectors; ++v) {
-      sum[p][v] = Vec{};
-      if (add) {
-        int64_t some = std::min<int64_t>(left - v * kLanes, kLanes);
-        std::memcpy(&sum[p][v], out + p * out_step + v * kLanes, some * sizeof(float));
-      }
-    }
-  }
-  for (int64_t i = 0; i < count; ++i) {
-    const float* a = source + cells[i].source;
-    const float* b = matrices + cells[i].matrix;
-    int64_t c = 0;
-    for (; c + kSteps <= channels; c += kSteps, b += kSteps * padded) {
-      Add<kPixels, kVectors, kSteps>(a + c, pixel_step, b, padded, sum);
-    }
-    for (; c < channels; ++c, b += padded) {
-      Add<kPixels, kVectors, 1>(a + c, pixel_step, b, padded, sum);
-    }
-  }
-  for (int p = 0; p < kPixels; ++p) {
-    for (int v = 0; v < kVectors; ++v) {
-      Store(out + p * out_step + v * kLanes, sum[p][v], left - v * kLanes);
-    }
-  }
-}
-
-using TileFunction = decltype(&Tile<1, 1>);
-
-// Three registers stay free for a row of the matrix and the value.
-constexpr int MostPixels(int vectors) {
-  return std::min(16, (kRegisters - vectors - 2) / vectors);
-}
-
-template <int kVectors, int... kPixels>
-TileFunction Choose(int64_t pixels, std::integer_sequence<int, kPixels...>) {
-  static constexpr TileFunction functions[] = {&Tile<kPixels + 1, kVectors>...};
-  return functions[pixels - 1];
-}
-
-template <int kVectors>
-TileFunction Choose(int64_t pixels) {
-  return Choose<kVectors>(pixels,
-                          std::make_integer_sequence<int, MostPixels(kVectors)>());
-}
-
-TileFunction Choose(int64_t pixels, int vectors) {
-  if (vectors == 4) return Choose<4>(pixels);
-  if (vectors == 2) return Choose<2>(pixels);
-  return Choose<1>(pixels);
-}
-
-int Vectors(int64_t left) {
-  int64_t whole = left / kLanes;
-  return whole >= 4 ? 4 : whole >= 2 ? 2 : 1;
-}
 
 // A part of a matrix that stays in the second-level cache.
 constexpr int64_t kPanel = 1 << 16;

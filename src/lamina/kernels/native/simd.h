@@ -18,11 +18,19 @@ constexpr int kLanes = 4, kRegisters = 16;
 #endif
 
 typedef float Vec __attribute__((vector_size(kLanes * sizeof(float))));
-typedef int32_t IntVec __attribute__((vector_size(kLanes * sizeof(float))));
+typedef uint32_t UnsignedVec __attribute__((vector_size(kLanes * sizeof(float))));
 
 inline Vec Load(const float* from) {
   Vec v;
   std::memcpy(&v, from, sizeof(v));
+  return v;
+}
+
+// The first `count` numbers, then zeros.
+inline Vec Load(const float* from, int64_t count) {
+  if (count >= kLanes) return Load(from);
+  Vec v{};
+  std::memcpy(&v, from, count * sizeof(float));
   return v;
 }
 

@@ -1,0 +1,73 @@
+"""Recurrences over time with compiled kernels, each beside the scan that it replaces.
+
+The compiled forms split the batch, not the steps: a few sequences run from the first
+step to the last on one thread, with the weights in its cache.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lamina.kernels import native
+
+
+def fits(sequence: jax.Array, h: jax.Array, weights: jax.Array, keep: Any) -> bool:
+    """Return whether the compiled kernels are there, and take these arrays.
+
+    Args:
+        sequence: (time, batch, ...).
+        h: (batch, units), the first state.
+        weights: (units, gates * units).
+        keep: (time, batch, 1), or None.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from lamina.kernels.native.recurrence import fits
+        >>> z, h, weights = jnp.ones((5, 2, 12)), jnp.ones((2, 3)), jnp.ones((3, 12))
+        >>> fits(z.astype("bfloat16"), h, weights, None)
+        False
+    """
+    return (
+        native.available()
+        and sequence.dtype == h.dtype == weights.dtype == jnp.float32
+        and all(type(n) is int and n > 0 for n in (*sequence.shape, *h.shape))
+        and sequence.shape[1] == h.shape[0]
+        and (keep is None or keep.shape == (*sequence.shape[:2], 1))
+    )
+
+
+def beside(name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that computes `plain`, by `lamina_<name>` where it can.
+
+    Args:
+        name: of the function in the library, without its prefix.
+        plain: takes the arrays that `fits` tells of, the last one last, others in
+            any structure in between, and hashable settings by keyword; returns
+            arrays in any structure. The compiled function takes and gives the same
+            arrays in the same order.
+
+    Returns:
+        A function like `plain`. It takes one more keyword, `project`: what turns
+        the first array into the one that `plain` is of.
+    """
+
+    def flat(*arrays, given, settings):
+        args = jax.tree.unflatten(given, arrays)
+        return jax.tree.leaves(plain(*args, **dict(settings)))
+
+    made = native.primitive(name, flat, lambda **_: {}, several=True)
+
+    def either(sequence, h, weights, *rest, project=None, **settings):
+        if not fits(sequence, h, weights, rest[-1]):
+            lazy = {"project": project} if project else {}
+            return plain(sequence, h, weights, *rest, **lazy, **settings)
+        args = project(sequence) if project else sequence, h, weights, *rest
+        arrays, given = jax.tree.flatten(args)
+        results = jax.eval_shape(lambda *args: plain(*args, **settings), *args)
+        settings = tuple(sorted(settings.items()))
+        filled = made.bind(*arrays, given=given, settings=settings)
+        return jax.tree.unflatten(jax.tree.structure(results), filled)
+
+    return either
