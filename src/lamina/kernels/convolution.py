@@ -6,7 +6,6 @@ which XLA folds into its own choice of layout.
 
 import math
 from collections.abc import Sequence
-from functools import reduce
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +14,8 @@ from jax import lax
 from lamina.kernels import windows
 from lamina.kernels.forms import with_slopes
 from lamina.kernels.native import convolution as native
+from lamina.kernels.native import depthwise
 from lamina.kernels.products import dense
-
-MOST_TAPS = 32
 
 
 def conv(
@@ -107,13 +105,13 @@ def depthwise_conv(
     *window, channels, multiplier = kernel.shape
     if not channels_last:
         x = jnp.moveaxis(x, 1, -1)
-    if multiplier == 1 and _taps_pay(x, window, strides, padding, dilation):
-        x = _outside(x, window, strides, padding, dilation)
-        weights = kernel.reshape(-1, channels)
-        seen = windows.taps(x, window, strides, dilation)
-        y = reduce(
-            jnp.add, (tap * cell for tap, cell in zip(seen, weights, strict=True))
-        )
+    compiled = depthwise.fits(x, kernel, strides, padding, dilation)
+    if compiled or (
+        multiplier == 1 and _taps_pay(x, window, strides, padding, dilation)
+    ):
+        pads = windows.pads(padding, x.shape[1:-1], window, strides, dilation)
+        form = depthwise.conv if compiled else depthwise.plain
+        y = form(x, kernel[..., 0], strides=strides, pads=pads, dilation=dilation)
     else:
         kernel = kernel.reshape(*window, 1, channels * multiplier)
         y = _lax_conv(x, kernel, strides, padding, dilation, channels)
@@ -223,7 +221,7 @@ def _every(x, strides):
 def _taps_pay(x, window, strides, padding, dilation):
     if (
         jax.default_backend() != "cpu"
-        or math.prod(window) > MOST_TAPS
+        or math.prod(window) > windows.MOST_TAPS
         or not windows.known(x)
     ):
         return False
