@@ -20,7 +20,7 @@ _HOMES = {
     "Initializer": "initializers",
     "Input": "layers",
     "InputSpec": "layers",
-    "KerasTensor": "core.symbolic:SymbolicTensor",
+    "KerasTensor": "ops.operators:SymbolicTensor",
     "Layer": "layers",
     "Loss": "losses",
     "Metric": "metrics",

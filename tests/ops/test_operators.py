@@ -96,3 +96,38 @@ def test_sizes_that_are_not_known(draw, shape):
 def test_shapes_that_do_not_fit_raise():
     with pytest.raises(ValueError, match=r"`add` .* \(None, 3\), \(2, 4\)"):
         lamina.KerasTensor((None, 3)) + lamina.KerasTensor((2, 4))
+
+
+def test_a_tensor_is_found_in_a_list_by_identity():
+    a, b, c = (lamina.KerasTensor(s) for s in ((2, 3), (2, 3), (4, 5)))
+    assert a in [c, b, a] and a not in [b, c, None, "a"]
+    assert [c, b, a].index(a) == 2
+    assert [a, b] == [a, b] != [b, a]
+    assert (a == b).dtype == "bool"
+    with pytest.raises(TypeError, match="no value"):
+        bool(a == 0)
+
+
+@pytest.mark.parametrize(
+    "key", [(slice(None), 3), (..., 4), -3, (None, 2), (0, ..., -5)]
+)
+def test_a_place_outside_of_an_array_is_refused(key):
+    x = np.zeros((2, 3, 4), "float32")
+    with pytest.raises(IndexError):
+        x[key]
+    with pytest.raises(IndexError, match="out of bounds"):
+        ops.get_item(x, key)
+    with pytest.raises(ValueError, match="out of bounds"):
+        lamina.KerasTensor(x.shape)[key]
+    np.testing.assert_array_equal(
+        ops.get_item(x, (-2, None, ..., -4)), x[-2, None, ..., -4]
+    )
+
+
+def test_swapped_axes_outside_are_refused():
+    with pytest.raises(ValueError, match="out of bounds"):
+        ops.swapaxes(lamina.KerasTensor((3, 4)), 5, 0)
+    with pytest.raises(ValueError, match=r"newshape=\(-2, 5\)"):
+        ops.reshape(np.ones((2, 5)), (-2, 5))
+    with pytest.raises(ValueError, match="axis 3"):
+        ops.sparse_categorical_crossentropy([1, 1], np.ones((2, 4)), axis=3)

@@ -137,8 +137,8 @@ def _record(function, signature, config, args, kwargs):
         settings["data_format"] = image_data_format()  # a file must not depend on it
     try:
         return OpCall(function, settings)(*data, **named)
-    except TypeError as error:
-        if "shape" not in str(error):
+    except (TypeError, IndexError) as error:
+        if isinstance(error, TypeError) and "shape" not in str(error):
             raise
         shapes = ", ".join(str(t.shape) for t in find_symbolic((args, kwargs)))
         raise ValueError(

@@ -54,6 +54,8 @@ class SymbolicTensor:
         self.name = name or automatic_name("keras_tensor")
         self.node: Node | None = None
         self.index = 0
+        # Of `a == b`: whether a is b, which is what `in` and `if` want to know.
+        self.identical: bool | None = None
 
     @property
     def shape(self):
@@ -99,6 +101,8 @@ class SymbolicTensor:
         )
 
     def __bool__(self):
+        if self.identical is not None:
+            return self.identical
         raise TypeError(
             "A symbolic KerasTensor has no value, so it cannot decide an `if` or a "
             "`while`. Use `lamina.ops.where` or `lamina.ops.cond`, or write the model "

@@ -317,7 +317,7 @@ class Concatenate(Layer):
         wide = []
         for x, m in zip(inputs, masks, strict=True):
             if m is not None and m.ndim == x.ndim:
-                wide.append(m.astype("bool"))
+                wide.append(ops.cast(m, "bool"))
                 continue
             everywhere = ops.ones_like(x, dtype="bool")
             if m is not None:

@@ -513,9 +513,9 @@ def sparse_categorical_crossentropy(target, output, from_logits=False, axis=-1):
     target, output = tensor(target).astype("int32"), inexact(output)
     if target.ndim == output.ndim and target.shape[-1] == 1:
         target = jnp.squeeze(target, -1)
-    if not output.ndim:
+    if not -output.ndim <= axis < output.ndim:
         raise ValueError(
-            "`sparse_categorical_crossentropy` expected `output` with an axis. "
+            f"`sparse_categorical_crossentropy` expected `output` with axis {axis}. "
             f"Received: output.shape={output.shape}"
         )
     rest = list(output.shape)

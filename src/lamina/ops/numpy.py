@@ -5,6 +5,7 @@ with fractional results turn integers into `floatx()`.
 """
 
 import builtins
+from types import EllipsisType
 
 import jax
 import jax.numpy as jnp
@@ -517,6 +518,12 @@ def reshape(x, newshape):
     """
     if isinstance(newshape, (list, tuple)):
         newshape = tuple(-1 if n is None else n for n in newshape)
+        if builtins.any(isinstance(n, int) and n < -1 for n in newshape):
+            raise ValueError(
+                "`reshape` expected each size in `newshape` to be a non-negative "
+                "integer, or -1 for the one that follows from the others. Received: "
+                f"newshape={newshape}"
+            )
     return jnp.reshape(tensor(x), newshape)
 
 
@@ -669,7 +676,27 @@ def get_item(x, key):
         special = (slice, type(None), type(Ellipsis))
         mixed = builtins.any(isinstance(k, special) for k in key)
         key = tuple(key) if mixed else tensor(key)
-    return tensor(x)[key]
+    x = tensor(x)
+    _check_places(x.shape, key if isinstance(key, tuple) else (key,))
+    return x[key]
+
+
+def _check_places(shape, key):
+    """Refuse a place outside the array, for which JAX would take the last one."""
+    key = [k for k in key if k is not None]
+    if not builtins.all(
+        isinstance(k, (int, np.integer, slice, EllipsisType)) for k in key
+    ):
+        return
+    dots = key.index(...) if ... in key else len(key)
+    for sizes, places in ((shape, key[:dots]), (shape[::-1], key[:dots:-1])):
+        for n, k in zip(sizes, places, strict=False):
+            known = isinstance(n, int) and not isinstance(k, (slice, bool))
+            if known and not -n <= k < n:
+                raise IndexError(
+                    f"Index {k} is out of bounds for an axis of size {n}. Received: an "
+                    f"array of shape {shape}"
+                )
 
 
 # fmt: off

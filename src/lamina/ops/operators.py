@@ -22,7 +22,6 @@ _BINARY = {
     "xor": numpy.logical_xor,
 }
 _COMPARISONS = {
-    "eq": numpy.equal,
     "ne": numpy.not_equal,
     "lt": numpy.less,
     "le": numpy.less_equal,
@@ -48,6 +47,17 @@ def _one_or_many(values):
     return values[0] if len(values) == 1 else values
 
 
+def _equal(a, b):
+    """Compare entries; as a condition, as `in` asks, whether the two are one."""
+    try:
+        result = NotImplemented if isinstance(b, str) else numpy.equal(a, b)
+    except (TypeError, ValueError):
+        return NotImplemented
+    if isinstance(b, SymbolicTensor):
+        result.identical = a is b
+    return result
+
+
 def install():
     """Give `SymbolicTensor` its operators and methods."""
     for name, op in _BINARY.items():
@@ -57,8 +67,9 @@ def install():
         setattr(SymbolicTensor, f"__{name}__", _plain(op))
     for name, op in _UNARY.items():
         setattr(SymbolicTensor, f"__{name}__", _unary(op))
-    # `__eq__` above compares entries; a tensor is still a key by identity.
     methods = {
+        "__eq__": _equal,
+        # A tensor is a key by identity.
         "__hash__": lambda self: id(self),
         "__getitem__": lambda self, key: numpy.get_item(self, key),
         "__round__": lambda self, ndigits=None: numpy.round(self, ndigits or 0),
