@@ -62,6 +62,8 @@ def environment(peer, cache):
         "TF_CPP_MIN_LOG_LEVEL": "3", "JAX_PLATFORMS": "cpu",
         "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT / "src"),
         "KERAS_HOME": str(BUILD / "keras"),
+        # Installed packages have their bytecode beside them; so should this one.
+        "PYTHONDONTWRITEBYTECODE": "",
         "LAMINA_CACHE_DIR": str(cache), "TORCHINDUCTOR_CACHE_DIR": str(cache),
     }  # fmt: skip
     if peer == "jax":

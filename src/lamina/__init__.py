@@ -8,9 +8,9 @@
 Everything is loaded on first use, so importing the package costs little.
 """
 
-import importlib
 import importlib.util
 
+from lamina._imports import imported
 from lamina._version import __version__
 
 _HOMES = {
@@ -58,9 +58,9 @@ def version() -> str:
 def __getattr__(name):
     if name in _HOMES:
         home, _, attribute = _HOMES[name].partition(":")
-        value = getattr(importlib.import_module(f"lamina.{home}"), attribute or name)
+        value = getattr(imported(f"lamina.{home}"), attribute or name)
     elif name in _MODULES and importlib.util.find_spec(f"lamina.{name}"):
-        value = importlib.import_module(f"lamina.{name}")
+        value = imported(f"lamina.{name}")
     else:
         raise AttributeError(f"module 'lamina' has no attribute {name!r}")
     globals()[name] = value

@@ -232,6 +232,10 @@ class Variable:
                 )
             if dtype == "string":
                 raise ValueError("A Variable holds numbers. Received: dtype='string'")
+            if type(value) is int and dtype == "int32":
+                value = np.array(value, dtype)  # for which JAX compiles nothing
+            elif type(value) in (int, float) and dtype == "float32":
+                value = np.array(value, dtype)
             if isinstance(value, np.ndarray):
                 value = from_host(value.astype(_canonical(dtype)))
             else:

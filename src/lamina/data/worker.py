@@ -17,7 +17,6 @@ import sys
 import traceback
 from importlib.machinery import PathFinder
 from importlib.util import LazyLoader
-from multiprocessing import spawn
 from typing import Any
 
 from lamina.data.pydataset import fetch
@@ -74,6 +73,8 @@ class Worker:
 
     def __init__(self, name: str):
         self.name = name
+        from multiprocessing import spawn
+
         self._version = None
         self._process = subprocess.Popen(
             [spawn.get_executable(), "-c", _START],
@@ -205,6 +206,8 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module_name: str, global_name: str) -> Any:
         if module_name == "__main__":
+            from multiprocessing import spawn
+
             spawn.prepare(self._script)
             if not hasattr(sys.modules["__main__"], global_name):
                 raise AttributeError(

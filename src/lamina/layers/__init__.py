@@ -2,6 +2,7 @@
 
 # fmt: off
 # isort: off
+import lamina.core as _core  # imports JAX, in its way
 from lamina import ops as _ops  # installs the operators of symbolic tensors
 from lamina.core.config import resolver as _resolver
 from lamina.core.config import serialize_keras_object as _serialize
@@ -127,7 +128,7 @@ __all__ = [
 # isort: on
 # fmt: on
 
-del _ops
+del _core, _ops
 
 AvgPool1D = AveragePooling1D
 AvgPool2D = AveragePooling2D

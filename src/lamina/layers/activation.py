@@ -1,7 +1,7 @@
 """Layers that apply one function to every element, or along one axis."""
 
+import jax
 import jax.numpy as jnp
-from jax.scipy.special import logsumexp
 
 from lamina import activations
 from lamina.core.checks import axes_argument, axis_within, described, number
@@ -226,7 +226,7 @@ class Softmax(Layer):
         if len(axes) == 1:
             shares = activations.softmax(scores, axes[0])
         else:
-            shares = jnp.exp(scores - logsumexp(scores, axes, keepdims=True))
+            shares = jnp.exp(scores - jax.nn.logsumexp(scores, axes, keepdims=True))
         return shares if mask is None else jnp.where(mask, shares, 0)
 
     def _fitted(self, mask, inputs):

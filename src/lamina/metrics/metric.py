@@ -1,19 +1,20 @@
 """`Metric`: a number that grows with every batch, held in Variables."""
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 from lamina.core import settings
 from lamina.core.context import name_scope
 from lamina.core.naming import automatic_name, snake_case
 from lamina.core.policy import get_policy
-from lamina.core.variable import Variable, binding
+from lamina.core.variable import Variable, binding, from_host
 from lamina.losses.loss import as_array, constructor_config
 
 
 def zeros(shape, dtype=None):
     """Return the state of a metric that has seen nothing."""
-    return jnp.zeros(shape, jax.dtypes.canonicalize_dtype(dtype or settings.floatx()))
+    kind = jax.dtypes.canonicalize_dtype(dtype or settings.floatx())
+    return from_host(np.zeros(shape, kind))
 
 
 class Metric:

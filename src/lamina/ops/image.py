@@ -9,7 +9,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.scipy import ndimage
 
 from lamina import kernels
 from lamina.core import settings
@@ -228,7 +227,7 @@ def _sample(x, moves, places, interpolation, fill_mode, fill_value):
 
     def image(pixels, move):
         pick = functools.partial(
-            ndimage.map_coordinates,
+            jax.scipy.ndimage.map_coordinates,
             coordinates=places(move),
             order=_ORDERS[interpolation],
             mode=fill_mode,
@@ -316,7 +315,9 @@ def map_coordinates(inputs, coordinates, order, fill_mode="constant", fill_value
         )
     _choose("fill_mode", fill_mode, _FILLS)
     _choose("order", order, (0, 1))
-    return ndimage.map_coordinates(x, list(places), order, fill_mode, fill_value)
+    return jax.scipy.ndimage.map_coordinates(
+        x, list(places), order, fill_mode, fill_value
+    )
 
 
 _PATCHES = ("size", "strides", "dilation_rate", "padding", "data_format")

@@ -6,7 +6,6 @@ Complex signals are pairs (real part, imaginary part), as in Keras.
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.scipy import special
 
 from lamina.core.context import context
 from lamina.core.op import op
@@ -91,7 +90,7 @@ def in_top_k(targets, predictions, k):
 
 
 # fmt: off
-logsumexp = _reduction("logsumexp", special.logsumexp, inexact,
+logsumexp = _reduction("logsumexp", jax.nn.logsumexp, inexact,
     "Return ln Σ eˣ over `axis`, without overflow.")
 # fmt: on
 
@@ -294,9 +293,9 @@ def _overlap(frames, stride):
 
 # fmt: off
 rsqrt = _one("rsqrt", lax.rsqrt, inexact, "Return 1 / √x.")
-erf = _one("erf", special.erf, inexact, "Return 2 / √π · ∫ e^(-t²) dt from 0 to x.")
-erfc = _one("erfc", special.erfc, inexact, "Return 1 - erf(x), exact for large x.")
-erfinv = _one("erfinv", special.erfinv, inexact,
+erf = _one("erf", lax.erf, inexact, "Return 2 / √π · ∫ e^(-t²) dt from 0 to x.")
+erfc = _one("erfc", lax.erfc, inexact, "Return 1 - erf(x), exact for large x.")
+erfinv = _one("erfinv", lax.erf_inv, inexact,
     "Return the inverse of `erf`, for x in [-1, 1].")
 logdet = _op("logdet", lambda x: jnp.linalg.slogdet(inexact(x))[1],
     "Return ln of the determinants of positive definite matrices.")

@@ -2,8 +2,6 @@
 
 import http.client
 import json
-import urllib.parse
-import urllib.request
 import warnings
 
 from lamina.training.callbacks.callback import Callback
@@ -43,6 +41,8 @@ class RemoteMonitor(Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Send the values."""
+        import urllib.request
+
         values = {"epoch": epoch}
         for name, value in (logs or {}).items():
             values[name] = value.tolist() if hasattr(value, "tolist") else value
@@ -58,6 +58,9 @@ class RemoteMonitor(Callback):
             )
 
     def _request(self, text):
+        import urllib.parse
+        import urllib.request
+
         if self.send_as_json:
             body, kind = text, "application/json"
         else:
