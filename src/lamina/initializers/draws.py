@@ -37,7 +37,34 @@ def _cut_normal(key, mean, stddev, shape, dtype):
 def _orthogonal(key, gain, shape, dtype):
     rows, columns = math.prod(shape[:-1]), shape[-1]
     tall = max(rows, columns), min(rows, columns)
+    if 0 not in tall and threefry.draws_alike(math.prod(tall), dtype):
+        draws = threefry.normal(key, 0.0, 1.0, tall)
+        q, diagonal = _factors(draws)
+        return from_host(_turned(q, np.sign(diagonal), float(gain), shape))
     return _orthonormal(_normal(key, 0.0, 1.0, tall, dtype), gain, shape)
+
+
+def _factors(draws):
+    """Return Q and the diagonal of R, as `jnp.linalg.qr` does on a CPU.
+
+    JAX calls the same functions of SciPy, which it needs itself, but compiles a
+    program for each shape.
+    """
+    from scipy.linalg import lapack
+
+    def with_room(function, *arguments):
+        room = int(function(*arguments, lwork=-1)[-2][0])  # it says how much it wants
+        return function(*arguments, lwork=room)
+
+    packed, scales, _, _ = with_room(lapack.sgeqrf, draws)
+    q, _, _ = with_room(lapack.sorgqr, packed, scales)
+    return q, np.diagonal(packed)
+
+
+def _turned(q, signs, gain, shape):
+    """Return Q as a kernel, with the signs that make the draw uniform."""
+    q = q * signs
+    return gain * (q.T if math.prod(shape[:-1]) < shape[-1] else q).reshape(shape)
 
 
 @functools.partial(jax.jit, static_argnames=("shape", "dtype"))
@@ -61,10 +88,8 @@ def _uniform(key, low, high, shape, dtype):
 
 @functools.partial(jax.jit, static_argnames="shape")
 def _orthonormal(draws, gain, shape):
-    rows, columns = math.prod(shape[:-1]), shape[-1]
     q, r = jnp.linalg.qr(draws)
-    q = q * jnp.sign(jnp.diagonal(r))  # makes the draw uniform over the group
-    return gain * (q.T if rows < columns else q).reshape(shape)
+    return _turned(q, jnp.sign(jnp.diagonal(r)), gain, shape)
 
 
 class _Random(Initializer):

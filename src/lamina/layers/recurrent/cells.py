@@ -7,6 +7,7 @@ masks for the whole sequence, so that every step drops the same units.
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from lamina.core import structure
 from lamina.core.checks import fraction, positive_int
@@ -291,10 +292,10 @@ class LSTMCell(Cell):
     def _first_bias(self, shape, dtype=None):
         if not self.unit_forget_bias:
             return self.bias_initializer(shape, dtype=dtype)
-        ones = jnp.ones((self.units,), dtype)
-        first = self.bias_initializer((self.units,), dtype=dtype)
-        rest = self.bias_initializer((2 * self.units,), dtype=dtype)
-        return jnp.concatenate([jnp.asarray(first), ones, jnp.asarray(rest)])
+        # On the host, for which nothing is compiled.
+        first = np.asarray(self.bias_initializer((self.units,), dtype=dtype))
+        rest = np.asarray(self.bias_initializer((2 * self.units,), dtype=dtype))
+        return np.concatenate([first, np.ones_like(first), rest])
 
     def call(self, inputs, states, training=False):
         mask, recurrent_mask = self._masks(inputs, states[0], training)
