@@ -7,62 +7,15 @@
 // the rows in use.
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
+#include "images.h"
 #include "simd.h"
 #include "threads.h"
 #include "tile.h"
 
 namespace lamina {
 namespace {
-
-using Image = ffi::Buffer<ffi::F32>;
-using Ints = ffi::Span<const int64_t>;
-
-struct Geometry {
-  int64_t batch, height, width, channels;  // of the image
-  int64_t rows, cols, outputs;             // of the result
-  int64_t window[2], stride[2], before[2], dilation[2];
-};
-
-// One spatial dimension is a height of one.
-std::array<int64_t, 4> Shape(const Image& a) {
-  auto d = a.dimensions();
-  if (d.size() == 3) return {d[0], 1, d[1], d[2]};
-  return {d[0], d[1], d[2], d[3]};
-}
-
-Geometry Describe(const Image& image, const Image& kernel, const Image& result,
-                  Ints strides, Ints before, Ints dilation) {
-  auto x = Shape(image), y = Shape(result);
-  auto k = kernel.dimensions();
-  bool flat = k.size() == 3;
-  return {x[0],
-          x[1],
-          x[2],
-          x[3],
-          y[1],
-          y[2],
-          y[3],
-          {flat ? 1 : k[0], k[k.size() - 3]},
-          {strides[0], strides[1]},
-          {before[0], before[1]},
-          {dilation[0], dilation[1]}};
-}
-
-// What one cell of the window adds: where its source pixel is, counted from that
-// of the first cell, and where its matrix (channels x outputs) starts.
-struct Cell {
-  int64_t row, col, matrix;
-};
-
-// Result pixels that lie `step` apart and see the same cells.
-struct Phase {
-  int64_t rows, cols;            // how many result pixels
-  int64_t first_row, first_col;  // the first one's place
-  std::vector<Cell> cells;
-};
 
 // A sum over cells for all pixels: see the head of this file.
 struct Gather {
@@ -82,13 +35,7 @@ constexpr int64_t kPanel = 1 << 16;
 
 void Rows(const Gather& g, const Phase& phase, int64_t image, int64_t begin,
           int64_t end) {
-  int64_t low[2] = {0, 0}, high[2] = {0, 0};
-  for (const Cell& cell : phase.cells) {
-    low[0] = std::min(low[0], cell.row);
-    low[1] = std::min(low[1], cell.col);
-    high[0] = std::max(high[0], cell.row);
-    high[1] = std::max(high[1], cell.col);
-  }
+  const int64_t *low = phase.low, *high = phase.high;
   int64_t top = begin * g.pixel_step[0] + low[0];
   int64_t bottom = (end - 1) * g.pixel_step[0] + high[0] + 1;
   int64_t left = low[1], right = (phase.cols - 1) * g.pixel_step[1] + high[1] + 1;
@@ -118,7 +65,7 @@ void Rows(const Gather& g, const Phase& phase, int64_t image, int64_t begin,
   std::vector<Offset> cells;
   for (const Cell& cell : phase.cells) {
     cells.push_back({(cell.row - low[0]) * width + (cell.col - low[1]) * g.channels,
-                     cell.matrix});
+                     cell.index * g.channels * g.padded});
   }
   int64_t count = cells.size(), pixel_step = g.pixel_step[1] * g.channels;
   int64_t out_step = g.result_step[1] * g.outputs;
@@ -177,37 +124,19 @@ const float* Padded(const float* matrices, int64_t rows, int64_t outputs,
 ffi::Error Value(ffi::ThreadPool pool, Image image, Image kernel,
                  ffi::Result<Image> result, Ints strides, Ints before, Ints dilation) {
   Geometry d = Describe(image, kernel, *result, strides, before, dilation);
-  int64_t padded = RoundUp(d.outputs, kLanes), cells = d.window[0] * d.window[1];
-  Phase phase{d.rows, d.cols, 0, 0, {}};
-  for (int64_t i = 0; i < cells; ++i) {
-    phase.cells.push_back({i / d.window[1] * d.dilation[0] - d.before[0],
-                           i % d.window[1] * d.dilation[1] - d.before[1],
-                           i * d.channels * padded});
-  }
+  int64_t padded = RoundUp(d.outputs, kLanes);
   Run(pool, {image.typed_data(), d.batch, d.height, d.width, d.channels,
-             Padded(kernel.typed_data(), cells * d.channels, d.outputs, padded), padded,
+             Padded(kernel.typed_data(), d.cells() * d.channels, d.outputs, padded), padded,
              result->typed_data(), d.rows, d.cols, d.outputs,
-             {d.stride[0], d.stride[1]}, {1, 1}, {phase}});
+             {d.stride[0], d.stride[1]}, {1, 1}, ResultPhases(d)});
   return ffi::Error::Success();
-}
-
-// Result places of one dimension in phase `first`, and the cells they see: each
-// with its index, and its source place counted from the phase's start.
-std::vector<std::pair<int64_t, int64_t>> Seen(const Geometry& d, int axis,
-                                              int64_t first) {
-  std::vector<std::pair<int64_t, int64_t>> cells;
-  for (int64_t k = 0; k < d.window[axis]; ++k) {
-    int64_t place = first + d.before[axis] - k * d.dilation[axis];
-    if (place % d.stride[axis] == 0) cells.push_back({k, place / d.stride[axis]});
-  }
-  return cells;
 }
 
 ffi::Error ImageGradient(ffi::ThreadPool pool, Image gradient, Image kernel,
                          ffi::Result<Image> result, Ints strides, Ints before,
                          Ints dilation) {
   Geometry d = Describe(*result, kernel, gradient, strides, before, dilation);
-  int64_t padded = RoundUp(d.channels, kLanes), cells = d.window[0] * d.window[1];
+  int64_t padded = RoundUp(d.channels, kLanes), cells = d.cells();
   float* turned = Scratch(1, cells * d.outputs * padded);
   const float* given = kernel.typed_data();
   Parallel(pool, cells, [&](int64_t i) {
@@ -218,23 +147,9 @@ ffi::Error ImageGradient(ffi::ThreadPool pool, Image gradient, Image kernel,
       std::fill_n(to + k * padded + d.channels, padded - d.channels, 0.f);
     }
   });
-  Gather g{gradient.typed_data(), d.batch, d.rows, d.cols, d.outputs, turned, padded,
-           result->typed_data(), d.height, d.width, d.channels, {1, 1},
-           {d.stride[0], d.stride[1]}, {}};
-  for (int64_t r = 0; r < std::min(d.stride[0], d.height); ++r) {
-    for (int64_t c = 0; c < std::min(d.stride[1], d.width); ++c) {
-      Phase phase{DivideUp(d.height - r, d.stride[0]), DivideUp(d.width - c, d.stride[1]),
-                  r, c, {}};
-      for (auto [i, row] : Seen(d, 0, r)) {
-        for (auto [j, col] : Seen(d, 1, c)) {
-          phase.cells.push_back(
-              {row, col, (i * d.window[1] + j) * d.outputs * padded});
-        }
-      }
-      g.phases.push_back(phase);
-    }
-  }
-  Run(pool, g);
+  Run(pool, {gradient.typed_data(), d.batch, d.rows, d.cols, d.outputs, turned, padded,
+             result->typed_data(), d.height, d.width, d.channels, {1, 1},
+             {d.stride[0], d.stride[1]}, ImagePhases(d)});
   return ffi::Error::Success();
 }
 
@@ -300,7 +215,7 @@ ffi::Error KernelGradient(ffi::ThreadPool pool, Image image, Image gradient,
                           ffi::Result<Image> result, Ints strides, Ints before,
                           Ints dilation) {
   Geometry d = Describe(image, *result, gradient, strides, before, dilation);
-  int64_t padded = RoundUp(d.outputs, kLanes), cells = d.window[0] * d.window[1];
+  int64_t padded = RoundUp(d.outputs, kLanes), cells = d.cells();
   int64_t size = cells * d.channels * padded, whole = d.channels * padded;
   // Each part of the batch has a sum of its own; how many depends on shapes alone,
   // so that the bits do not depend on the machine's threads. A large kernel has
@@ -367,22 +282,11 @@ ffi::Error KernelGradient(ffi::ThreadPool pool, Image image, Image gradient,
   return ffi::Error::Success();
 }
 
-auto Signature() {
-  return ffi::Ffi::Bind()
-      .Ctx<ffi::ThreadPool>()
-      .Arg<Image>()
-      .Arg<Image>()
-      .Ret<Image>()
-      .Attr<Ints>("strides")
-      .Attr<Ints>("before")
-      .Attr<Ints>("dilation");
-}
-
 }  // namespace
 }  // namespace lamina
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(lamina_conv, lamina::Value, lamina::Signature());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(lamina_conv, lamina::Value, lamina::ConvolutionSignature());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(lamina_conv_image, lamina::ImageGradient,
-                              lamina::Signature());
+                              lamina::ConvolutionSignature());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(lamina_conv_kernel, lamina::KernelGradient,
-                              lamina::Signature());
+                              lamina::ConvolutionSignature());

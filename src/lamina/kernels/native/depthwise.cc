@@ -8,34 +8,17 @@
 // with fewer channels than a vector has lanes take shorter vectors.
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
+#include "images.h"
 #include "simd.h"
 #include "threads.h"
 
 namespace lamina {
 namespace {
 
-using Image = ffi::Buffer<ffi::F32>;
-using Ints = ffi::Span<const int64_t>;
-
 typedef float Vec8 __attribute__((vector_size(8 * sizeof(float))));
 typedef float Vec4 __attribute__((vector_size(4 * sizeof(float))));
-
-// One cell of the window: where its source is, counted from the result's pixel, and
-// which of the kernel's cells it is.
-struct Cell {
-  int64_t row, col, index;
-};
-
-// Result pixels that lie some pixels apart and see the same cells.
-struct Phase {
-  int64_t rows, cols;            // how many
-  int64_t first_row, first_col;  // the first one's place
-  std::vector<Cell> cells;
-  int64_t low = 0, high = 0;  // of the cells' columns
-};
 
 struct Images {
   const float* data;
@@ -47,18 +30,6 @@ struct Run {
   int64_t row, col, count;
 };
 
-// One spatial dimension is a height of one.
-Images Describe(const Image& a) {
-  auto d = a.dimensions();
-  if (d.size() == 3) return {a.typed_data(), d[0], 1, d[1], d[2]};
-  return {a.typed_data(), d[0], d[1], d[2], d[3]};
-}
-
-std::array<int64_t, 2> Window(const Image& kernel) {
-  auto d = kernel.dimensions();
-  return {d.size() == 3 ? d[0] : 1, d[d.size() - 2]};
-}
-
 // What pixels outside of an image hold: as much as a row, for any thread to read.
 const float* Zeros(const Images& source) {
   int64_t count = source.cols * source.channels;
@@ -67,20 +38,13 @@ const float* Zeros(const Images& source) {
   return zeros;
 }
 
-void Bound(Phase& phase) {
-  for (const Cell& cell : phase.cells) {
-    phase.low = std::min(phase.low, cell.col);
-    phase.high = std::max(phase.high, cell.col);
-  }
-}
-
 // Splits a row of a phase into runs, and appends where each of their cells starts:
 // null outside of the image where there are no zeros.
 void Split(const Phase& phase, const Images& source, int64_t image, int64_t row,
            Ints step, const float* zeros, std::vector<Run>& runs,
            std::vector<const float*>& starts) {
-  int64_t begin = std::min(DivideUp(-phase.low, step[1]), phase.cols);
-  int64_t room = source.cols - 1 - phase.high;
+  int64_t begin = std::min(DivideUp(-phase.low[1], step[1]), phase.cols);
+  int64_t room = source.cols - 1 - phase.high[1];
   int64_t end = room < 0 ? begin : std::clamp(room / step[1] + 1, begin, phase.cols);
   const float* pixels =
       source.data + image * source.rows * source.cols * source.channels;
@@ -228,78 +192,40 @@ struct Gather {
   }
 };
 
-Phase Whole(const Images& result, std::array<int64_t, 2> window, Ints before,
-            Ints dilation) {
-  Phase phase{result.rows, result.cols, 0, 0, {}};
-  for (int64_t i = 0; i < window[0] * window[1]; ++i) {
-    phase.cells.push_back({i / window[1] * dilation[0] - before[0],
-                           i % window[1] * dilation[1] - before[1], i});
-  }
-  Bound(phase);
-  return phase;
-}
-
 constexpr int64_t kOnes[] = {1, 1};
 
 ffi::Error Value(ffi::ThreadPool pool, Image image, Image kernel,
                  ffi::Result<Image> result, Ints strides, Ints before, Ints dilation) {
-  Images y = Describe(*result);
+  Geometry d = Describe(image, kernel, *result, strides, before, dilation);
   Gather task{pool,
-              Describe(image),
+              {image.typed_data(), d.batch, d.height, d.width, d.channels},
               kernel.typed_data(),
               result->typed_data(),
-              y.rows,
-              y.cols,
+              d.rows,
+              d.cols,
               strides,
               Ints(kOnes, 2),
               true,
-              {Whole(y, Window(kernel), before, dilation)}};
-  WithLanes(y.channels, task);
+              ResultPhases(d)};
+  WithLanes(d.channels, task);
   return ffi::Error::Success();
-}
-
-// The cells that a result place sees along one dimension: each with its index, and
-// its source place counted from the phase's start.
-std::vector<std::pair<int64_t, int64_t>> Seen(int64_t first, int64_t window,
-                                              int64_t stride, int64_t before,
-                                              int64_t dilation) {
-  std::vector<std::pair<int64_t, int64_t>> cells;
-  for (int64_t k = 0; k < window; ++k) {
-    int64_t place = first + before - k * dilation;
-    if (place % stride == 0) cells.push_back({k, place / stride});
-  }
-  return cells;
 }
 
 ffi::Error ImageGradient(ffi::ThreadPool pool, Image gradient, Image kernel,
                          ffi::Result<Image> result, Ints strides, Ints before,
                          Ints dilation) {
-  Images x = Describe(*result);
-  auto window = Window(kernel);
+  Geometry d = Describe(*result, kernel, gradient, strides, before, dilation);
   Gather task{pool,
-              Describe(gradient),
+              {gradient.typed_data(), d.batch, d.rows, d.cols, d.channels},
               kernel.typed_data(),
               result->typed_data(),
-              x.rows,
-              x.cols,
+              d.height,
+              d.width,
               Ints(kOnes, 2),
               strides,
               false,
-              {}};
-  for (int64_t r = 0; r < std::min(strides[0], x.rows); ++r) {
-    for (int64_t c = 0; c < std::min(strides[1], x.cols); ++c) {
-      Phase phase{DivideUp(x.rows - r, strides[0]), DivideUp(x.cols - c, strides[1]), r,
-                  c, {}};
-      for (auto [i, row] : Seen(r, window[0], strides[0], before[0], dilation[0])) {
-        for (auto [j, col] : Seen(c, window[1], strides[1], before[1], dilation[1])) {
-          phase.cells.push_back({row, col, i * window[1] + j});
-        }
-      }
-      Bound(phase);
-      task.phases.push_back(phase);
-    }
-  }
-  WithLanes(x.channels, task);
+              ImagePhases(d)};
+  WithLanes(d.channels, task);
   return ffi::Error::Success();
 }
 
@@ -408,29 +334,23 @@ struct Scatter {
 ffi::Error KernelGradient(ffi::ThreadPool pool, Image image, Image gradient,
                           ffi::Result<Image> result, Ints strides, Ints before,
                           Ints dilation) {
-  Images x = Describe(image), y = Describe(gradient);
-  Phase phase = Whole(y, Window(*result), before, dilation);
-  Scatter task{pool, x, y, result->typed_data(), strides, phase};
-  WithLanes(x.channels, task);
+  Geometry d = Describe(image, *result, gradient, strides, before, dilation);
+  Phase phase = ResultPhases(d)[0];
+  Scatter task{pool,
+               {image.typed_data(), d.batch, d.height, d.width, d.channels},
+               {gradient.typed_data(), d.batch, d.rows, d.cols, d.channels},
+               result->typed_data(),
+               strides,
+               phase};
+  WithLanes(d.channels, task);
   return ffi::Error::Success();
-}
-
-auto Signature() {
-  return ffi::Ffi::Bind()
-      .Ctx<ffi::ThreadPool>()
-      .Arg<Image>()
-      .Arg<Image>()
-      .Ret<Image>()
-      .Attr<Ints>("strides")
-      .Attr<Ints>("before")
-      .Attr<Ints>("dilation");
 }
 
 }  // namespace
 }  // namespace lamina
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(lamina_depthwise, lamina::Value, lamina::Signature());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(lamina_depthwise, lamina::Value, lamina::ConvolutionSignature());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(lamina_depthwise_image, lamina::ImageGradient,
-                              lamina::Signature());
+                              lamina::ConvolutionSignature());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(lamina_depthwise_kernel, lamina::KernelGradient,
-                              lamina::Signature());
+                              lamina::ConvolutionSignature());

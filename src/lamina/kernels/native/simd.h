@@ -1,11 +1,15 @@
 // A vector of floats as wide as the machine's registers, by the compiler's own
 // vector types: one text for AVX-512, AVX2, SSE and NEON.
+//
+// All headers here are in a namespace without a name: libraries for several levels
+// of instructions are loaded together, and must not find each other's functions.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
 
 namespace lamina {
+namespace {
 
 #if defined(__AVX512F__)
 constexpr int kLanes = 16, kRegisters = 32;
@@ -50,4 +54,5 @@ inline int64_t RoundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 inline int64_t DivideUp(int64_t n, int64_t by) { return (n + by - 1) / by; }
 
+}  // namespace
 }  // namespace lamina

@@ -11,6 +11,7 @@
 #include "xla/ffi/api/ffi.h"
 
 namespace lamina {
+namespace {
 
 namespace ffi = xla::ffi;
 
@@ -64,4 +65,5 @@ inline float* Scratch(int slot, int64_t count) {
   return memory[slot].data() + (kLine - place % kLine) % kLine;
 }
 
+}  // namespace
 }  // namespace lamina

@@ -8,6 +8,7 @@
 #include "simd.h"
 
 namespace lamina {
+namespace {
 
 struct Offset {
   int64_t source, matrix;
@@ -96,4 +97,5 @@ inline int Vectors(int64_t left) {
   return whole >= 4 ? 4 : whole >= 2 ? 2 : 1;
 }
 
+}  // namespace
 }  // namespace lamina
