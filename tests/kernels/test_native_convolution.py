@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -18,7 +19,7 @@ from jax.test_util import check_grads
 
 from lamina import kernels
 from lamina.kernels import native
-from lamina.kernels.native import convolution
+from lamina.kernels.native import convolution, depthwise, windowed
 
 needs_library = pytest.mark.skipif(
     not native.available(), reason="built without compiled kernels"
@@ -77,38 +78,30 @@ def test_every_library_agrees_with_the_plain_form(path, rng):
     if int(level or 0) > native.library().lamina_level():  # pyright: ignore
         pytest.skip("this machine has no such instructions")
 
-    def run(name, shape, a, b, settings):
+    def run(name, like, a, b, settings):
         target = f"lamina_{name}_of_{path.stem}"
-        call = jax.ffi.ffi_call(target, jax.ShapeDtypeStruct(shape, "float32"))
-        given = convolution._attributes(**settings)
+        function = jax.ffi.pycapsule(getattr(library, f"lamina_{name}"))
+        jax.ffi.register_ffi_target(target, function, platform="cpu")
+        call = jax.ffi.ffi_call(target, jax.ShapeDtypeStruct(like.shape, "float32"))
+        given = windowed._attributes(**settings)
         return call(a, b, **{key: np.array(v) for key, v in given.items()})
 
-    for name in ("conv", "conv_image", "conv_kernel"):
-        jax.ffi.register_ffi_target(
-            f"lamina_{name}_of_{path.stem}",
-            jax.ffi.pycapsule(getattr(library, f"lamina_{name}")),
-            platform="cpu",
-        )
-    for case in CASES:
+    for case, (name, plain) in itertools.product(
+        CASES, (("conv", convolution._plain), ("depthwise", depthwise.plain))
+    ):
         x, kernel, y, settings = arrays(case, rng)
-        sizes, window = x.shape[1:-1], kernel.shape[:-2]
+        if name == "depthwise":
+            kernel, y = kernel[..., 0], y[..., :1] * jnp.arange(1.0, x.shape[-1] + 1)
+        value, pullback = jax.vjp(partial(plain, **settings), x, kernel)
+        to_image, to_kernel = pullback(y)
         for mine, theirs in (
-            (
-                run("conv", y.shape, x, kernel, settings),
-                convolution._plain(x, kernel, **settings),
-            ),
-            (
-                run("conv_image", x.shape, y, kernel, settings),
-                convolution._plain_image(y, kernel, sizes=sizes, **settings),
-            ),
-            (
-                run("conv_kernel", kernel.shape, x, y, settings),
-                convolution._plain_kernel(x, y, window=window, **settings),
-            ),
+            (run(name, y, x, kernel, settings), value),
+            (run(f"{name}_image", x, y, kernel, settings), to_image),
+            (run(f"{name}_kernel", kernel, x, y, settings), to_kernel),
         ):
             size = max(float(jnp.abs(theirs).max()), 1.0)
             np.testing.assert_allclose(
-                mine, theirs, rtol=0, atol=2e-6 * size, err_msg=str(case)
+                mine, theirs, rtol=0, atol=2e-6 * size, err_msg=f"{name} {case}"
             )
 
 

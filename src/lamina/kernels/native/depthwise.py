@@ -1,8 +1,4 @@
-"""Depthwise convolutions with compiled kernels: a product, and its two gradients.
-
-Each of the three is linear in both of its arrays, and its derivatives are the other
-two; so derivatives of any order, in forward and reverse mode, run compiled.
-"""
+"""Depthwise convolutions with compiled kernels."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from lamina.kernels import native, windows
+from lamina.kernels import windows
+from lamina.kernels.native.windowed import family, settings, takes
 
 # With fewer channels there are no vectors along them.
 _FEW = 4
@@ -41,15 +38,8 @@ def fits(
         >>> fits(x, kernel, (1, 1), "same", (1, 1))
         False
     """
-    if not (
-        native.available()
-        and x.ndim in (3, 4)
-        and x.dtype == kernel.dtype == jnp.float32
-        and all(type(size) is int and size > 0 for size in (*x.shape, *kernel.shape))
-        and kernel.shape[-2] >= _FEW
-        and kernel.shape[-1] == 1
-        and (isinstance(padding, str) or all(min(pair) >= 0 for pair in padding))
-    ):
+    *_, channels, multiplier = kernel.shape
+    if multiplier != 1 or channels < _FEW or not takes(x, kernel, padding):
         return False
     window, sizes = kernel.shape[:-2], x.shape[1:-1]
     pads = windows.pads(padding, sizes, window, strides, dilation)
@@ -80,13 +70,7 @@ def conv(
         >>> conv(x, kernel, (1,), [(1, 1)], (1,)).ravel().tolist()
         [2.0, 3.0, 3.0, 2.0]
     """
-    return _value.bind(
-        x,
-        kernel,
-        strides=tuple(map(int, strides)),
-        pads=tuple((int(lo), int(hi)) for lo, hi in pads),
-        dilation=tuple(map(int, dilation)),
-    )
+    return _FAMILY.value.bind(x, kernel, **settings(strides, pads, dilation))
 
 
 def plain(
@@ -126,49 +110,9 @@ def plain(
     )
 
 
-def _plain_image(y, kernel, *, sizes, **settings):
-    x = jax.ShapeDtypeStruct((y.shape[0], *sizes, y.shape[-1]), y.dtype)
-    return jax.linear_transpose(lambda x: plain(x, kernel, **settings), x)(y)[0]
-
-
-def _plain_kernel(x, y, *, window, **settings):
-    kernel = jax.ShapeDtypeStruct((*window, x.shape[-1]), x.dtype)
-    return jax.linear_transpose(lambda k: plain(x, k, **settings), kernel)(y)[0]
-
-
-def _attributes(*, strides, pads, dilation, **_):
-    """Return what the compiled functions take, for two dimensions always."""
-    flat = len(strides) == 1
-    return {
-        "strides": (1,) * flat + strides,
-        "before": (0,) * flat + tuple(lo for lo, _ in pads),
-        "dilation": (1,) * flat + dilation,
-    }
-
-
-_value = native.primitive("depthwise", plain, _attributes)
-_image = native.primitive("depthwise_image", _plain_image, _attributes)
-_kernel = native.primitive("depthwise_kernel", _plain_kernel, _attributes)
-
-
-def _to_image(y, shape, kernel, **settings):
-    return _image.bind(y, kernel, sizes=shape[1:-1], **settings)
-
-
-def _to_kernel(y, x, shape, **settings):
-    return _kernel.bind(x, y, window=shape[:-1], **settings)
-
-
-native.bilinear(_value, _to_image, _to_kernel)
-native.bilinear(
-    _image,
-    lambda x, shape, kernel, sizes, **settings: _value.bind(x, kernel, **settings),
-    lambda x, y, shape, sizes, **settings: _to_kernel(y, x, shape, **settings),
-)
-native.bilinear(
-    _kernel,
-    lambda kernel, shape, y, window, **settings: _to_image(
-        y, shape, kernel, **settings
-    ),
-    lambda kernel, x, shape, window, **settings: _value.bind(x, kernel, **settings),
+_FAMILY = family(
+    "depthwise",
+    plain,
+    channels=lambda y, kernel: y.shape[-1],
+    weights=lambda x, y: (x.shape[-1],),
 )
