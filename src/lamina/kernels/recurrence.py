@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from lamina.kernels.native.recurrence import beside
+from lamina.kernels.native.recurrence import beside, fits
 from lamina.kernels.products import dense
 
 Tree = Any
@@ -68,7 +68,7 @@ def lstm(
     """
     x, projection, keep = _time_major(x, kernel, bias, mask, reverse)
     h, c, weights = (value.astype(x.dtype) for value in (h, c, recurrent_kernel))
-    outputs, h, c = _run(_lstm, _lstm_scan, x, projection, h, weights, c, keep)
+    outputs, h, c = _run(_lstm, _lstm_scan, x, projection, h, weights, keep, c)
     return _batch_major(outputs, keep, zero_output_for_mask), h, c
 
 
@@ -122,7 +122,7 @@ def gru(
     if reset_after:
         if after is None:
             after = jnp.zeros(weights.shape[-1:], x.dtype)
-        rest = h, weights, after.astype(x.dtype), keep
+        rest = h, weights, keep, after.astype(x.dtype)
         outputs, h = _run(_gru_after, _gru_after_scan, x, projection, *rest)
     else:
         rest = h, weights, keep
@@ -307,27 +307,43 @@ def _time_major(x, kernel, bias, mask, reverse):
 
 
 def _project(x, projection):
-    z = dense(x, projection[0])
-    return z + projection[1] if len(projection) > 1 else z
+    if projection:
+        x = dense(x, projection[0])
+    return x + projection[1] if len(projection) > 1 else x
 
 
-def _run(learning, scan, x, projection, *rest):
-    """Project all inputs at once for `learning`, one step's for a plain scan."""
+def _projects(x, projection, saves):
+    """Return inputs, and what each step does to its own, for a plain scan."""
+    if saves:
+        return _project(x, projection), _as_is
+    return x, partial(_project, projection=projection)
 
-    def learn(x, projection, *rest):
-        return learning(_project(x, projection), *rest)
 
+# A compiled scan projects the inputs itself, with a kernel that stays in the cache.
+_MOST = 1 << 17
+
+
+def _scanned(scan, x, projection, h, weights, keep, *rest, saves=True):
+    if fits(x, h, weights, keep) and projection[0].size > _MOST:
+        x, projection = _project(x, projection), ()
+    return scan(x, h, weights, keep, *rest, projection, saves=saves)
+
+
+def _run(learning, scan, *args):
+    """Run `learning`; on a CPU, and without a gradient, a scan that saves nothing."""
     if jax.default_backend() != "cpu":
-        return learn(x, projection, *rest)
+        return learning(*args)
 
     @jax.custom_vjp
-    def run(x, projection, *rest):
-        project = partial(_project, projection=projection)
-        *results, _ = scan(x, *rest, project=project, saves=False)
+    def run(*args):
+        *results, _ = _scanned(scan, *args, saves=False)
         return tuple(results)
 
-    run.defvjp(partial(jax.vjp, learn), lambda pullback, gradients: pullback(gradients))
-    return run(x, projection, *rest)
+    def pull(pullback, gradients):
+        return pullback(gradients)
+
+    run.defvjp(partial(jax.vjp, learning), pull)
+    return run(*args)
 
 
 def _as_is(x):
@@ -360,6 +376,11 @@ def _weights(before, gradient):
     )
 
 
+def _pulled(x, projection, gradient):
+    """Return the gradients of the inputs and of what projected them."""
+    return jax.vjp(_project, x, projection)[1](gradient)
+
+
 def _before(h, outputs):
     """Return the state each step started from."""
     return jnp.concatenate([h[None], outputs])[:-1]
@@ -369,22 +390,24 @@ def _saved(saves, *values):
     return values if saves else ()
 
 
-def _lstm_steps(z, h, weights, c, keep, project=_as_is, saves=True):
+def _lstm_steps(x, h, weights, keep, c, projection, saves):
+    x, project = _projects(x, projection, saves)
+
     def step(carry, now):
         h, before = carry
-        z, keep = now
-        i, f, g, o = jnp.split(project(z) + dense(h, weights), 4, -1)
+        x, keep = now
+        i, f, g, o = jnp.split(project(x) + dense(h, weights), 4, -1)
         i, f, o = jax.nn.sigmoid(i), jax.nn.sigmoid(f), jax.nn.sigmoid(o)
         g = jnp.tanh(g)
         c = f * before + i * g
         h = _choose(keep, o * jnp.tanh(c), h)
         return (h, _choose(keep, c, before)), (h, _saved(saves, i, f, g, o, before))
 
-    (h, c), (outputs, saved) = lax.scan(step, (h, c), (z, keep))
+    (h, c), (outputs, saved) = lax.scan(step, (h, c), (x, keep))
     return outputs, h, c, saved
 
 
-def _lstm_steps_back(d_outputs, h, weights, d_h, d_c, outputs, saved, keep):
+def _lstm_steps_back(d_outputs, h, weights, keep, d_h, d_c, outputs, saved):
     def step(carry, now):
         d_h, d_c = carry
         d_output, (i, f, g, o, before), keep = now
@@ -413,26 +436,29 @@ _lstm_scan_back = beside("lstm_back", _lstm_steps_back)
 
 
 @jax.custom_vjp
-def _lstm(z, h, weights, c, keep):
-    return _lstm_forward(z, h, weights, c, keep)[0]
+def _lstm(x, projection, h, weights, keep, c):
+    return _lstm_forward(x, projection, h, weights, keep, c)[0]
 
 
-def _lstm_forward(z, h, weights, c, keep):
-    *results, saved = _lstm_scan(z, h, weights, c, keep)
-    return tuple(results), (h, weights, results[0], saved, keep)
+def _lstm_forward(*args):
+    *results, saved = _scanned(_lstm_scan, *args)
+    return tuple(results), (args[:5], results[0], saved)
 
 
 def _lstm_backward(residuals, gradients):
-    h, weights, outputs, *_ = residuals
+    (x, projection, h, weights, keep), *rest = residuals
     d_outputs, *d_states = gradients
-    d_z, d_h, d_c = _lstm_scan_back(d_outputs, h, weights, *d_states, *residuals[2:])
-    return d_z, d_h, _weights(_before(h, outputs), d_z), d_c, None
+    d_z, d_h, d_c = _lstm_scan_back(d_outputs, h, weights, keep, *d_states, *rest)
+    d_weights = _weights(_before(h, rest[0]), d_z)
+    return *_pulled(x, projection, d_z), d_h, d_weights, None, d_c
 
 
 _lstm.defvjp(_lstm_forward, _lstm_backward)
 
 
-def _gru_after_steps(x, h, weights, bias, keep, project=_as_is, saves=True):
+def _gru_after_steps(x, h, weights, keep, bias, projection, saves):
+    x, project = _projects(x, projection, saves)
+
     def step(h, now):
         x, keep = now
         xz, xr, xg = jnp.split(project(x), 3, -1)
@@ -446,7 +472,7 @@ def _gru_after_steps(x, h, weights, bias, keep, project=_as_is, saves=True):
     return outputs, h, saved
 
 
-def _gru_after_steps_back(d_outputs, h, weights, d_h, outputs, saved, keep):
+def _gru_after_steps_back(d_outputs, h, weights, keep, d_h, outputs, saved):
     def step(d_h, now):
         d_output, h, (z, r, g, hg), keep = now
         d_h, past = _only(keep, d_h + d_output)
@@ -467,35 +493,29 @@ _gru_after_scan_back = beside("gru_after_back", _gru_after_steps_back)
 
 
 @jax.custom_vjp
-def _gru_after(x, h, weights, bias, keep):
-    return _gru_after_forward(x, h, weights, bias, keep)[0]
+def _gru_after(x, projection, h, weights, keep, bias):
+    return _gru_after_forward(x, projection, h, weights, keep, bias)[0]
 
 
-def _gru_after_forward(x, h, weights, bias, keep):
-    *results, saved = _gru_after_scan(x, h, weights, bias, keep)
-    return tuple(results), (h, weights, results[0], saved, keep)
+def _gru_after_forward(*args):
+    *results, saved = _scanned(_gru_after_scan, *args)
+    return tuple(results), (args[:5], results[0], saved)
 
 
 def _gru_after_backward(residuals, gradients):
-    h, weights, outputs, *_ = residuals
+    (x, projection, h, weights, keep), *rest = residuals
     d_outputs, d_h = gradients
-    d_x, d_h, d_product = _gru_after_scan_back(
-        d_outputs, h, weights, d_h, *residuals[2:]
-    )
-    d_weights = _weights(_before(h, outputs), d_product)
-    return d_x, d_h, d_weights, d_product.sum((0, 1)), None
+    d_x, d_h, d_product = _gru_after_scan_back(d_outputs, h, weights, keep, d_h, *rest)
+    d_weights = _weights(_before(h, rest[0]), d_product)
+    d_bias = d_product.sum((0, 1))
+    return *_pulled(x, projection, d_x), d_h, d_weights, None, d_bias
 
 
 _gru_after.defvjp(_gru_after_forward, _gru_after_backward)
 
 
-@jax.custom_vjp
-def _gru_before(z, h, weights, keep):
-    outputs, h, _ = _gru_before_scan(z, h, weights, keep)
-    return outputs, h
-
-
-def _gru_before_scan(x, h, weights, keep, project=_as_is, saves=True):
+def _gru_before_scan(x, h, weights, keep, projection, saves):
+    x, project = _projects(x, projection, saves)
     units = h.shape[-1]
     gates, candidate = weights[:, : 2 * units], weights[:, 2 * units :]
 
@@ -511,13 +531,18 @@ def _gru_before_scan(x, h, weights, keep, project=_as_is, saves=True):
     return outputs, h, saved
 
 
-def _gru_before_forward(x, h, weights, keep):
-    outputs, last, saved = _gru_before_scan(x, h, weights, keep)
-    return (outputs, last), (h, weights, keep, outputs, saved)
+@jax.custom_vjp
+def _gru_before(x, projection, h, weights, keep):
+    return _gru_before_forward(x, projection, h, weights, keep)[0]
+
+
+def _gru_before_forward(*args):
+    *results, saved = _gru_before_scan(args[0], *args[2:], args[1], saves=True)
+    return tuple(results), (args, results[0], saved)
 
 
 def _gru_before_backward(residuals, gradients):
-    h, weights, keep, outputs, saved = residuals
+    (x, projection, h, weights, keep), outputs, saved = residuals
     d_outputs, d_h = gradients
     units = h.shape[-1]
     gates, candidate = weights[:, : 2 * units], weights[:, 2 * units :]
@@ -536,24 +561,26 @@ def _gru_before_backward(residuals, gradients):
     now = d_outputs, starts, saved, keep
     d_h, (d_gates, d_g) = lax.scan(step, d_h, now, reverse=True)
     d_weights = [_weights(starts, d_gates), _weights(saved[1] * starts, d_g)]
-    d_x = jnp.concatenate([d_gates, d_g], -1)
-    return d_x, d_h, jnp.concatenate(d_weights, -1), None
+    pulled = _pulled(x, projection, jnp.concatenate([d_gates, d_g], -1))
+    return *pulled, d_h, jnp.concatenate(d_weights, -1), None
 
 
 _gru_before.defvjp(_gru_before_forward, _gru_before_backward)
 
 
-def _simple_steps(z, h, weights, keep, project=_as_is, saves=True):
+def _simple_steps(x, h, weights, keep, projection, saves):
+    x, project = _projects(x, projection, saves)
+
     def step(h, now):
-        z, keep = now
-        h = _choose(keep, jnp.tanh(project(z) + dense(h, weights)), h)
+        x, keep = now
+        h = _choose(keep, jnp.tanh(project(x) + dense(h, weights)), h)
         return h, h
 
-    h, outputs = lax.scan(step, h, (z, keep))
+    h, outputs = lax.scan(step, h, (x, keep))
     return outputs, h, None
 
 
-def _simple_steps_back(d_outputs, h, weights, d_h, outputs, keep):
+def _simple_steps_back(d_outputs, h, weights, keep, d_h, outputs):
     def step(d_h, now):
         d_output, h, keep = now
         d_h, past = _only(keep, d_h + d_output)
@@ -569,20 +596,21 @@ _simple_scan_back = beside("simple_back", _simple_steps_back)
 
 
 @jax.custom_vjp
-def _simple(z, h, weights, keep):
-    return _simple_forward(z, h, weights, keep)[0]
+def _simple(x, projection, h, weights, keep):
+    return _simple_forward(x, projection, h, weights, keep)[0]
 
 
-def _simple_forward(z, h, weights, keep):
-    outputs, last, _ = _simple_scan(z, h, weights, keep)
-    return (outputs, last), (h, weights, outputs, keep)
+def _simple_forward(*args):
+    outputs, last, _ = _scanned(_simple_scan, *args)
+    return (outputs, last), (args, outputs)
 
 
 def _simple_backward(residuals, gradients):
-    h, weights, outputs, _ = residuals
+    (x, projection, h, weights, keep), outputs = residuals
     d_outputs, d_h = gradients
-    d_z, d_h = _simple_scan_back(d_outputs, h, weights, d_h, *residuals[2:])
-    return d_z, d_h, _weights(_before(h, outputs), d_z), None
+    d_z, d_h = _simple_scan_back(d_outputs, h, weights, keep, d_h, outputs)
+    d_weights = _weights(_before(h, outputs), d_z)
+    return *_pulled(x, projection, d_z), d_h, d_weights, None
 
 
 _simple.defvjp(_simple_forward, _simple_backward)

@@ -125,9 +125,9 @@ struct Panels {
   int64_t rows, columns;
 };
 
-Panels Pack(const float* from, int64_t rows, int64_t columns, int64_t row_step,
-            int64_t column_step) {
-  float* to = Scratch(1, rows * RoundUp(columns, kLanes));
+Panels Pack(int slot, const float* from, int64_t rows, int64_t columns,
+            int64_t row_step, int64_t column_step) {
+  float* to = Scratch(slot, rows * RoundUp(columns, kLanes));
   Panels packed{to, rows, columns};
   for (int64_t k = 0; k < columns;) {
     int64_t wide = Vectors(RoundUp(columns - k, kLanes)) * kLanes;
@@ -177,8 +177,12 @@ struct Arrays {
     return static_cast<const T*>(array.untyped_data());
   }
 
-  const bool* Keep(int64_t count) {
-    return Take<bool>(taken < args.size() ? count : 0);
+  // The next array, if there is one and it has so many dimensions.
+  template <typename T = float>
+  const T* Maybe(size_t rank, int64_t count) {
+    if (taken == args.size()) return nullptr;
+    auto array = args.get<ffi::AnyBuffer>(taken).value();
+    return array.dimensions().size() == rank ? Take<T>(count) : nullptr;
   }
 
   float* Fill(int64_t count) {
@@ -190,6 +194,15 @@ struct Arrays {
 
   ffi::Error Unfit() const { return ffi::Error::InvalidArgument("arrays do not fit"); }
 };
+
+// out = x @ matrix + bias
+void Multiply(const float* x, int64_t rows, const Panels& matrix, const float* bias,
+              float* out) {
+  for (int64_t r = 0; bias && r < rows; ++r) {
+    std::copy_n(bias, matrix.columns, out + r * matrix.columns);
+  }
+  Multiply(x, rows, matrix, out, bias != nullptr);
+}
 
 // Sequences that run together: enough to use a weight several times while it is in
 // a register, few enough to share the work among threads.
@@ -225,37 +238,46 @@ ffi::Error Forward(ffi::ThreadPool pool, ffi::RemainingArgs args,
   int64_t times = inputs.dimensions()[0], batch = first.dimensions()[0];
   int64_t units = first.dimensions()[1], wide = kGates * units, all = batch * units;
   const float* matrix = arrays.Take(units * wide);
+  const bool* keep = arrays.Maybe<bool>(3, times * batch);
   const float* first_c = arrays.Take(Cell::kMemory * all);
   const float* bias = arrays.Take(Cell::kBias * wide);
-  const bool* keep = arrays.Keep(times * batch);
+  int64_t features = inputs.dimensions()[2];
+  const float* kernel = arrays.Maybe(2, features * wide);
+  const float* kernel_bias = arrays.Maybe(1, wide);
   float *outputs = arrays.Fill(times * all), *last_h = arrays.Fill(all);
   float* c = arrays.Fill(Cell::kMemory * all);
   bool saves = arrays.filled < rets.size();
   float* saved[Cell::kSaved + 1] = {};
   for (int s = 0; s < Cell::kSaved; ++s) saved[s] = arrays.Fill(saves * times * all);
-  arrays.fit = arrays.fit && inputs.element_count() == size_t(times * batch * wide);
-  if (!arrays.fit) return arrays.Unfit();
-  Panels weights = Pack(matrix, units, wide, wide, 1);
+  if (!arrays.fit || inputs.dimensions()[1] != batch || (!kernel && features != wide)) {
+    return arrays.Unfit();
+  }
+  Panels weights = Pack(1, matrix, units, wide, wide, 1), projection{};
+  if (kernel) projection = Pack(2, kernel, features, wide, wide, 1);
 
   Split(pool, batch, [&](int64_t begin, int64_t end) {
-    float* product = Scratch(0, (end - begin) * wide);
+    int64_t rows = end - begin;
+    float *product = Scratch(0, 2 * rows * wide), *projected = product + rows * wide;
     if (c) std::copy(first_c + begin * units, first_c + end * units, c + begin * units);
     const float* before = first_h;
     for (int64_t t = 0; t < times; ++t) {
-      for (int64_t n = 0; bias && n < end - begin; ++n) {
-        std::copy_n(bias, wide, product + n * wide);
+      Multiply(before + begin * units, rows, weights, bias, product);
+      const float* in = x + (t * batch + begin) * features;
+      if (kernel) {
+        Multiply(in, rows, projection, kernel_bias, projected);
+        in = projected;
       }
-      Multiply(before + begin * units, end - begin, weights, product, bias);
       float* now = outputs + t * batch * units;
       for (int64_t n = begin; n < end; ++n) {
         bool valid = !keep || keep[t * batch + n];
         for (int64_t u = 0; u < units; u += kLanes) {
           int64_t left = units - u, place = n * units + u;
-          Vec in[kGates], sum[kGates], save[Cell::kSaved + 1];
-          LoadAll<kGates>(x + (t * batch + n) * wide + u, units, left, in);
-          LoadAll<kGates>(product + (n - begin) * wide + u, units, left, sum);
+          int64_t gates = (n - begin) * wide + u;
+          Vec part[kGates], sum[kGates], save[Cell::kSaved + 1];
+          LoadAll<kGates>(in + gates, units, left, part);
+          LoadAll<kGates>(product + gates, units, left, sum);
           Vec h = Load(before + place, left), memory = c ? Load(c + place, left) : Vec{};
-          Vec new_h = Cell::Forward(in, sum, h, memory, save);
+          Vec new_h = Cell::Forward(part, sum, h, memory, save);
           Store(now + place, valid ? new_h : h, left);
           if (c && valid) Store(c + place, memory, left);
           for (int s = 0; saves && s < Cell::kSaved; ++s) {
@@ -282,17 +304,17 @@ ffi::Error Backward(ffi::ThreadPool pool, ffi::RemainingArgs args,
   int64_t all = batch * units;
   const float* first = arrays.Take(all);
   const float* matrix = arrays.Take(units * wide);
+  const bool* keep = arrays.Maybe<bool>(3, times * batch);
   const float* last_h = arrays.Take(all);
   const float* last_c = arrays.Take(Cell::kMemory * all);
   const float* outputs = arrays.Take(times * all);
   const float* saved[Cell::kSaved + 1] = {};
   for (int s = 0; s < Cell::kSaved; ++s) saved[s] = arrays.Take(times * all);
-  const bool* keep = arrays.Keep(times * batch);
   float *d_inputs = arrays.Fill(times * batch * wide), *d_h = arrays.Fill(all);
   float* d_c = arrays.Fill(Cell::kMemory * all);
   float* d_products = arrays.Fill(!Cell::kSame * times * batch * wide);
   if (!arrays.fit) return arrays.Unfit();
-  Panels weights = Pack(matrix, wide, units, 1, wide);  // transposed
+  Panels weights = Pack(1, matrix, wide, units, 1, wide);  // transposed
 
   Split(pool, batch, [&](int64_t begin, int64_t end) {
     auto copy = [&](const float* from, float* to) {

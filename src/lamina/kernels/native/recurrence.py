@@ -43,14 +43,9 @@ def beside(name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
 
     Args:
         name: of the function in the library, without its prefix.
-        plain: takes the arrays that `fits` tells of, the last one last, others in
-            any structure in between, and hashable settings by keyword; returns
-            arrays in any structure. The compiled function takes and gives the same
-            arrays in the same order.
-
-    Returns:
-        A function like `plain`. It takes one more keyword, `project`: what turns
-        the first array into the one that `plain` is of.
+        plain: takes the four arrays of `fits`, then others in any structure,
+            and hashable settings by keyword; returns arrays in any structure. The
+            compiled function takes and gives the same arrays in the same order.
     """
 
     def flat(*arrays, given, settings):
@@ -59,11 +54,9 @@ def beside(name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
 
     made = native.primitive(name, flat, lambda **_: {}, several=True)
 
-    def either(sequence, h, weights, *rest, project=None, **settings):
-        if not fits(sequence, h, weights, rest[-1]):
-            lazy = {"project": project} if project else {}
-            return plain(sequence, h, weights, *rest, **lazy, **settings)
-        args = project(sequence) if project else sequence, h, weights, *rest
+    def either(*args, **settings):
+        if not fits(*args[:4]):
+            return plain(*args, **settings)
         arrays, given = jax.tree.flatten(args)
         results = jax.eval_shape(lambda *args: plain(*args, **settings), *args)
         settings = tuple(sorted(settings.items()))
