@@ -130,7 +130,7 @@ BAD = {
     "Equalization": ({}, {"value_range": [3], "bins": [0]}),
     "FlaxLayer": (None, {"module": [3]}),
     "Flatten": ({}, {"data_format": ["channels"]}),
-    "GRU": ({"units": 3}, RECURRENT),
+    "GRU": ({"units": 3}, {**RECURRENT, "unroll": [-1, "all"]}),
     "GRUCell": ({"units": 3}, RECURRENT),
     "GaussianDropout": ({"rate": 0.5}, RATE),
     "GaussianNoise": ({"stddev": 0.5}, {"stddev": [-0.1, "much"]}),
@@ -165,7 +165,7 @@ BAD = {
          "sparse": [True]},
     ),
     "JaxLayer": ({"call_fn": lambda inputs: inputs}, {"call_fn": [3]}),
-    "LSTM": ({"units": 3}, RECURRENT),
+    "LSTM": ({"units": 3}, {**RECURRENT, "unroll": [-1, "all"]}),
     "LSTMCell": ({"units": 3}, RECURRENT),
     "Lambda": ({"function": abs}, {"function": [3]}),
     "LayerNormalization": ({}, {**AFFINE, "axis": ["last"]}),
@@ -244,7 +244,7 @@ BAD = {
         )
         for rank in (1, 2)
     },
-    "SimpleRNN": ({"units": 3}, RECURRENT),
+    "SimpleRNN": ({"units": 3}, {**RECURRENT, "unroll": [-1, "all"]}),
     "SimpleRNNCell": ({"units": 3}, RECURRENT),
     "Softmax": ({}, {"axis": ["last"]}),
     "Solarization": ({}, {"value_range": [3], "addition_factor": [2.0]}),

@@ -3,6 +3,7 @@
 import operator
 
 import jax.numpy as jnp
+import keras
 import numpy as np
 import pytest
 
@@ -131,3 +132,20 @@ def test_swapped_axes_outside_are_refused():
         ops.reshape(np.ones((2, 5)), (-2, 5))
     with pytest.raises(ValueError, match="axis 3"):
         ops.sparse_categorical_crossentropy([1, 1], np.ones((2, 4)), axis=3)
+
+
+def test_what_is_counted_below_zero_is_counted_as_zero():
+    x = jnp.array([-4, 1, 3])
+    assert ops.bincount(x).tolist() == keras.ops.bincount(x).tolist() == [1, 1, 0, 1]
+
+
+def test_distances_of_vectors_are_refused():
+    with pytest.raises(ValueError, match=r"x.shape=\(3,\)"):
+        ops.cdist(np.ones(3), np.ones(3))
+
+
+@pytest.mark.parametrize("x", [[1, 2], [1.5], 2.5, np.ones(2), np.ones(2, "int64")])
+def test_numpy_keeps_the_dtype_of_what_is_no_tensor(x):
+    ours, theirs = ops.convert_to_numpy(x), keras.ops.convert_to_numpy(x)
+    assert ours.dtype == theirs.dtype
+    np.testing.assert_array_equal(ours, theirs)

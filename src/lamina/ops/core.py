@@ -48,7 +48,9 @@ def convert_to_numpy(x):
             "`convert_to_numpy` needs data. Received a symbolic KerasTensor, which "
             "holds none."
         )
-    return np.array(tensor(x))
+    return np.array(
+        x if isinstance(x, (np.ndarray, list, tuple, float, int)) else tensor(x)
+    )
 
 
 @op(config=("dtype",))

@@ -107,9 +107,9 @@ def cdist(x, y):
         (..., n, m).
     """
     x, y = promoted(x, y, also=(float,))
-    if x.shape[-1] != y.shape[-1]:
+    if x.ndim < 2 or y.ndim < 2 or x.shape[-1] != y.shape[-1]:
         raise ValueError(
-            "`cdist` expected rows of one size. Received: x.shape="
+            "`cdist` expected matrices with rows of one size. Received: x.shape="
             f"{x.shape}, y.shape={y.shape}"
         )
     return jnp.sqrt(jnp.sum(jnp.square(x[..., :, None, :] - y[..., None, :, :]), -1))

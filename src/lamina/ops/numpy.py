@@ -836,6 +836,7 @@ def bincount(x, weights=None, minlength=0, sparse=False):
         weights = jnp.ones(x.shape, "int32")
 
     def count(row, weight):
+        row = jnp.maximum(row, 0)  # as JAX does; an index below 0 counts from the end
         return jnp.zeros(length, dtype).at[row].add(weight, mode="drop")
 
     for _ in x.shape[:-1]:

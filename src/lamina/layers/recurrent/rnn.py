@@ -84,6 +84,11 @@ class RNN(Layer):
                 "state_size must be an integer, or a list/tuple of integers (one for "
                 f"each state tensor). Received: state_size={sizes!r}"
             )
+        if not isinstance(unroll, int) or unroll < 0:
+            raise ValueError(
+                f"`{type(self).__name__}` expected `unroll` to be a bool, or a number "
+                f"of steps. Received: unroll={unroll!r}"
+            )
         self.cell: Any = cell
         self.state_size = [sizes] if isinstance(sizes, int) else list(sizes)
         self.return_sequences = return_sequences
