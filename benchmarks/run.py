@@ -81,11 +81,10 @@ def emptied(peer):
 class Worker:
     """A process that holds one model of one library."""
 
-    def __init__(self, python, peer, *arguments, cache=None):
+    def __init__(self, python, peer, *arguments, cache):
         log = BUILD / "logs" / f"{peer}-{arguments[0]}.txt"
         log.parent.mkdir(parents=True, exist_ok=True)
         self.log, self.peer = log, peer
-        cache = cache or BUILD / "cache" / peer
         cache.mkdir(parents=True, exist_ok=True)
         with log.open("w") as file:
             self.process = subprocess.Popen(

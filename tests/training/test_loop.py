@@ -307,3 +307,43 @@ def test_a_metric_that_makes_variables_when_it_sees_data():
     found = model.evaluate(x, y, verbose=0, return_dict=True)
     errors = np.mean((model.predict(x, verbose=0) - y) ** 2)
     assert found["r2_score"] == pytest.approx(1 - errors / np.var(y), rel=1e-5)
+
+
+def test_shapes_are_inferred_once_for_data_of_one_shape():
+    seen = []
+
+    class Watching(lamina.layers.Layer):
+        def call(self, x):
+            seen.append(x.shape)
+            return x
+
+    model = lamina.Sequential([lamina.Input((3,)), Watching(), lamina.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x, y = np.ones((8, 3), "float32"), np.ones((8, 1), "float32")
+    model.fit(x, y, batch_size=4, verbose=0)
+    seen.clear()
+    model.fit(x, y, batch_size=4, epochs=2, verbose=0)
+    assert seen == []
+    model.fit(x, y, batch_size=2, verbose=0)
+    assert (2, 3) in seen
+    model.add(lamina.layers.Dense(2))  # now the targets do not fit
+    with pytest.raises(ValueError, match="shape"):
+        model.fit(x, np.ones((8, 3), "float32"), batch_size=4, verbose=0)
+
+
+def test_a_call_that_runs_eagerly_runs_each_time():
+    seen = []
+
+    class Model(lamina.Model):
+        def call(self, x):
+            seen.append(x.shape)
+            return x
+
+    model = Model()
+    model.compile("sgd", "mse", run_eagerly=True)
+    x = np.ones((4, 3), "float32")
+    model.evaluate(x, x, batch_size=4, verbose=0)
+    once = len(seen)
+    seen.clear()
+    model.evaluate(x, x, batch_size=4, verbose=0)
+    assert 1 < len(seen) <= once

@@ -12,6 +12,7 @@ where that does not hold the Variable it has no place to go, and assigning it ra
 """
 
 import contextlib
+import math
 
 import jax
 import jax.numpy as jnp
@@ -341,7 +342,7 @@ class Variable:
     @property
     def size(self) -> int:
         """The number of elements."""
-        return int(np.prod(self._shape, dtype=np.int64))
+        return math.prod(self._shape)
 
     @property
     def name(self) -> str:

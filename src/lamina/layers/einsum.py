@@ -1,10 +1,13 @@
 """`EinsumDense`: a dense layer over any axes, written as an Einstein sum."""
 
+import math
 import re
 from typing import Any
 
 from lamina.core.checks import described
+from lamina.core.variable import Variable
 from lamina.initializers import VarianceScaling
+from lamina.kernels import dense
 from lamina.kernels.replaced import Scales, einsum, spelled
 from lamina.layers import weights
 from lamina.layers.lora import Adaptable, replaceable
@@ -110,10 +113,28 @@ class EinsumDense(Adaptable):
         return type(first).from_config(config)
 
     def call(self, inputs, training=None):
-        y = einsum(self.equation, inputs, self.kernel)
+        y = self._product(inputs)
         if self.bias is not None:
             y = y + self.bias.value
         return self.activation(y) if self.activation is not None else y
+
+    def _product(self, x):
+        """Return the Einstein sum, as one 2-D product where the axes lie in order.
+
+        XLA's sums over several axes, and their gradients, move whole arrays about.
+        """
+        left, letters, right = spelled(self.equation, x.ndim)
+        made = [axis for axis in letters if axis in right]
+        free, summed = len(right) - len(made), len(letters) - len(made)
+        axes = left[:free], left[free:], "".join(made)
+        in_order = letters == axes[1] + axes[2] and right == axes[0] + axes[2]
+        if not (isinstance(self.kernel, Variable) and in_order and summed):
+            return einsum(self.equation, x, self.kernel)
+        kernel = self.kernel.value
+        ends = math.prod(kernel.shape[:summed]), math.prod(kernel.shape[summed:])
+        flat = x.reshape(*x.shape[:free], ends[0])
+        y = dense(flat, kernel.reshape(ends))
+        return y.reshape(*x.shape[:free], *kernel.shape[summed:])
 
     def get_config(self):
         return weights.with_activity(self, super().get_config())

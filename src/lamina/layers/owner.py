@@ -26,6 +26,8 @@ changes = _Changes()
 NOT_OWNED = frozenset(
     {"_inbound_nodes", "_given", "_times", "_losses", "_build_shapes"}
 )
+# Most attributes are of these types: a quick way to pass them over.
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 class Owner:
@@ -63,8 +65,12 @@ class Owner:
     def _owned(self):
         """Yield what attributes hold, containers opened, in order of assignment."""
         for name, value in self.__dict__.items():
-            if name not in NOT_OWNED:
+            if type(value) in _PLAIN or name in NOT_OWNED:
+                continue
+            if isinstance(value, (list, tuple, set, dict)):
                 yield from leaves_of(value)
+            else:
+                yield value
 
     def _own_variables(self):
         """Return the Variables of this layer alone: trained ones first."""
@@ -87,6 +93,8 @@ class Owner:
         """
         found = []
         for name, value in self.__dict__.items():
+            if type(value) in _PLAIN:
+                continue
             if isinstance(value, Owner):
                 found.append((self._times.get(name, 0), value))
             elif isinstance(value, (list, tuple, set, dict)) and name not in NOT_OWNED:
@@ -134,6 +142,17 @@ class Owner:
         if not self.trainable:
             return self.variables
         return [v for v in self.variables if not v.trainable]
+
+    def _split_variables(self) -> tuple[list, list]:
+        """Return the trained Variables and the others, and look for them once."""
+        names = ("trainable_variables", "non_trainable_variables")
+        if any(getattr(type(self), name) is not getattr(Owner, name) for name in names):
+            return self.trainable_variables, self.non_trainable_variables
+        found = self.variables
+        trained = [v for v in found if v.trainable] if self.trainable else []
+        if not trained:
+            return [], found
+        return trained, [v for v in found if not v.trainable]
 
     @property
     def trainable_weights(self) -> list:

@@ -51,13 +51,25 @@ def _uses_compiled_loss(model):
 def outputs_for(model, x):
     """Return the outputs for a batch as symbolic tensors; builds the model."""
     specs = _specs(x)
+    eager = model._compiled.run_eagerly
     if not model.built:
-        model(_zeros(specs)) if model._compiled.run_eagerly else _build(model, specs)
-    return infer(lambda *a: model(*a, training=False), specs)
+        model(_zeros(specs)) if eager else infer(model, specs)
+    # Each `fit` and `evaluate` asks more than once, and takes a trace of the model.
+    known, key = model._compiled.steps, _key(specs)
+    graph = getattr(model, "_graph", None)
+    of, outputs = known.get(key, (None, None))
+    if outputs is None or of is not graph:
+        outputs = infer(lambda *a: model(*a, training=False), specs)
+        if key is not None and not eager:
+            known[key] = graph, outputs
+    return outputs
 
 
-def _build(model, specs):
-    infer(model, specs)
+def _key(specs):
+    leaves, form = jax.tree.flatten(specs)
+    if not all(isinstance(t, SymbolicTensor) for t in leaves):
+        return None
+    return "outputs", form, tuple((t.shape, t.dtype) for t in leaves)
 
 
 def _zeros(specs):

@@ -29,7 +29,7 @@ class State(NamedTuple):
 
 def copied(state):
     """Return a copy of a State; unlike `jnp.copy` it compiles nothing."""
-    return jax.tree.map(lambda a: jax.device_put(a, may_alias=False), state)
+    return jax.device_put(state, may_alias=False)
 
 
 class Cells:
@@ -42,9 +42,10 @@ class Cells:
             held = [o for o in vars(model).values() if isinstance(o, Optimizer)]
             others = {id(v): v for o in held for v in o.variables}
             own += [v for i, v in others.items() if i not in set(map(id, own))]
+        trained, others = model._split_variables()
         self.groups = State(
-            tuple(model.trainable_variables),
-            tuple(v for v in model.non_trainable_variables if id(v) not in metrics),
+            tuple(trained),
+            tuple(v for v in others if id(v) not in metrics),
             tuple(own),
             tuple(metrics.values()),
         )
