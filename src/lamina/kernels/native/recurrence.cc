@@ -125,21 +125,38 @@ struct Panels {
   int64_t rows, columns;
 };
 
-Panels Pack(int slot, const float* from, int64_t rows, int64_t columns,
-            int64_t row_step, int64_t column_step) {
+Panels Pack(ffi::ThreadPool& pool, int slot, const float* from, int64_t rows,
+            int64_t columns, int64_t row_step, int64_t column_step) {
+  constexpr int64_t kRows = 16, kSmall = 1 << 14, kColumns = 4 * kLanes;
   float* to = Scratch(slot, rows * RoundUp(columns, kLanes));
-  Panels packed{to, rows, columns};
-  for (int64_t k = 0; k < columns;) {
-    int64_t wide = Vectors(RoundUp(columns - k, kLanes)) * kLanes;
-    int64_t some = std::min(wide, columns - k);
-    for (int64_t r = 0; r < rows; ++r, to += wide) {
-      const float* row = from + r * row_step + k * column_step;
-      for (int64_t c = 0; c < some; ++c) to[c] = row[c * column_step];
-      std::fill(to + some, to + wide, 0.f);
+  auto pack = [&](int64_t task) {
+    int64_t k = task * kColumns, end = std::min(k + kColumns, columns);
+    while (k < end) {
+      int64_t wide = Vectors(RoundUp(end - k, kLanes)) * kLanes;
+      int64_t some = std::min(wide, end - k);
+      // A few rows at a time: lines of the cache are read and written whole.
+      for (int64_t first = 0; first < rows; first += kRows) {
+        int64_t last = std::min(first + kRows, rows);
+        float* panel = to + k * rows;
+        for (int64_t c = 0; c < some && column_step > 1; ++c) {
+          const float* column = from + (k + c) * column_step;
+          for (int64_t r = first; r < last; ++r) panel[r * wide + c] = column[r * row_step];
+        }
+        for (int64_t r = first; r < last; ++r) {
+          if (column_step == 1) std::copy_n(from + r * row_step + k, some, panel + r * wide);
+          std::fill(panel + r * wide + some, panel + (r + 1) * wide, 0.f);
+        }
+      }
+      k += wide;
     }
-    k += wide;
+  };
+  int64_t tasks = DivideUp(columns, kColumns);
+  if (rows * columns > kSmall) {
+    Parallel(pool, tasks, pack);
+  } else {
+    for (int64_t task = 0; task < tasks; ++task) pack(task);
   }
-  return packed;
+  return {to, rows, columns};
 }
 
 // out = x @ matrix, or out += x @ matrix.
@@ -252,8 +269,8 @@ ffi::Error Forward(ffi::ThreadPool pool, ffi::RemainingArgs args,
   if (!arrays.fit || inputs.dimensions()[1] != batch || (!kernel && features != wide)) {
     return arrays.Unfit();
   }
-  Panels weights = Pack(1, matrix, units, wide, wide, 1), projection{};
-  if (kernel) projection = Pack(2, kernel, features, wide, wide, 1);
+  Panels weights = Pack(pool, 1, matrix, units, wide, wide, 1), projection{};
+  if (kernel) projection = Pack(pool, 2, kernel, features, wide, wide, 1);
 
   Split(pool, batch, [&](int64_t begin, int64_t end) {
     int64_t rows = end - begin;
@@ -314,7 +331,7 @@ ffi::Error Backward(ffi::ThreadPool pool, ffi::RemainingArgs args,
   float* d_c = arrays.Fill(Cell::kMemory * all);
   float* d_products = arrays.Fill(!Cell::kSame * times * batch * wide);
   if (!arrays.fit) return arrays.Unfit();
-  Panels weights = Pack(1, matrix, wide, units, 1, wide);  // transposed
+  Panels weights = Pack(pool, 1, matrix, wide, units, 1, wide);  // transposed
 
   Split(pool, batch, [&](int64_t begin, int64_t end) {
     auto copy = [&](const float* from, float* to) {

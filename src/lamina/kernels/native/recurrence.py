@@ -12,6 +12,15 @@ import jax.numpy as jnp
 
 from lamina.kernels import native
 
+# With more weights the products are for many threads together, or for large tiles.
+_MOST = 1 << 20
+# The weights are copied once a call: so many for each row of the inputs pay, and
+# more than one step.
+_EACH, _STEPS = 1 << 10, 2
+# Units fill vectors of up to so many numbers; with few sequences a step of a scan is
+# mostly overhead, however full they are.
+_LANES, _FEW = 16, 8
+
 
 def fits(sequence: jax.Array, h: jax.Array, weights: jax.Array, keep: Any) -> bool:
     """Return whether the compiled kernels are there, and take these arrays.
@@ -34,6 +43,9 @@ def fits(sequence: jax.Array, h: jax.Array, weights: jax.Array, keep: Any) -> bo
         and sequence.dtype == h.dtype == weights.dtype == jnp.float32
         and all(type(n) is int and n > 0 for n in (*sequence.shape, *h.shape))
         and sequence.shape[1] == h.shape[0]
+        and (h.shape[0] <= _FEW or -h.shape[1] % _LANES <= h.shape[1] // 3)
+        and sequence.shape[0] >= _STEPS
+        and weights.size <= min(_MOST, _EACH * sequence.shape[0] * sequence.shape[1])
         and (keep is None or keep.shape == (*sequence.shape[:2], 1))
     )
 

@@ -30,6 +30,8 @@ inline Vec Load(const float* from) {
   return v;
 }
 
+inline void Store(float* to, Vec v) { std::memcpy(to, &v, sizeof(v)); }
+
 // The first `count` numbers, then zeros.
 inline Vec Load(const float* from, int64_t count) {
   if (count >= kLanes) return Load(from);
@@ -37,8 +39,6 @@ inline Vec Load(const float* from, int64_t count) {
   std::memcpy(&v, from, count * sizeof(float));
   return v;
 }
-
-inline void Store(float* to, Vec v) { std::memcpy(to, &v, sizeof(v)); }
 
 inline void Store(float* to, Vec v, int64_t count) {
   if (count >= kLanes) {
