@@ -537,8 +537,8 @@ def _gru_before(x, projection, h, weights, keep):
 
 
 def _gru_before_forward(*args):
-    *results, saved = _gru_before_scan(args[0], *args[2:], args[1], saves=True)
-    return tuple(results), (args, results[0], saved)
+    outputs, last, saved = _scanned(_gru_before_scan, *args)
+    return (outputs, last), (args, outputs, saved)
 
 
 def _gru_before_backward(residuals, gradients):

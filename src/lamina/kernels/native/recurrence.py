@@ -66,13 +66,13 @@ def beside(name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
 
     made = native.primitive(name, flat, lambda **_: {}, several=True)
 
-    def either(*args, **settings):
+    def either(*args, **settings: Any):
         if not fits(*args[:4]):
             return plain(*args, **settings)
         arrays, given = jax.tree.flatten(args)
         results = jax.eval_shape(lambda *args: plain(*args, **settings), *args)
-        settings = tuple(sorted(settings.items()))
-        filled = made.bind(*arrays, given=given, settings=settings)
+        pairs = tuple(sorted(settings.items()))
+        filled = made.bind(*arrays, given=given, settings=pairs)
         return jax.tree.unflatten(jax.tree.structure(results), filled)
 
     return either
