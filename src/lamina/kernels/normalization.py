@@ -6,6 +6,8 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from lamina.kernels.native import reduction
+
 # Keeps the mean of nothing (everything masked) at zero rather than NaN.
 TINY = 1e-7
 
@@ -99,6 +101,12 @@ def moments(
     """
     axes = _axes(x, axes)
     x = x.astype(_wide(x))
+    if mask is None and axes == tuple(range(x.ndim - 1)) and reduction.fits(x):
+        mean, variance = reduction.moments(x)
+        if keepdims:
+            shape = (1,) * len(axes) + mean.shape
+            return mean.reshape(shape), variance.reshape(shape)
+        return mean, variance
     average = partial(jnp.mean, axis=axes, keepdims=True)
     if mask is not None:
         average = partial(_weighted_mean, _over(mask, x), axes)
@@ -107,6 +115,42 @@ def moments(
     if keepdims:
         return mean, variance
     return jnp.squeeze(mean, axes), jnp.squeeze(variance, axes)
+
+
+def rescale(
+    x: jax.Array,
+    mean: jax.Array,
+    factor: jax.Array,
+    offset: jax.Array | None = None,
+    *,
+    axis: int = -1,
+) -> jax.Array:
+    """Return (x - mean) * factor + offset, each of one number along `axis`.
+
+    Args:
+        x: values of any shape.
+        mean: (size of the axis,), like `factor` and `offset`.
+        factor: what differences from the mean are multiplied with.
+        offset: what is added; None for nothing.
+        axis: the axis that the numbers lie along.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from lamina.kernels.normalization import rescale
+        >>> x, one = jnp.array([[1.0], [3.0]]), jnp.ones(1)
+        >>> rescale(x, one, 2 * one).tolist()
+        [[0.0], [4.0]]
+    """
+    axis = axis % x.ndim
+    terms = [mean, factor] if offset is None else [mean, factor, offset]
+    alike = all(term.dtype == x.dtype for term in terms)
+    if offset is not None and axis == x.ndim - 1 and alike and reduction.fits(x):
+        return reduction.scaled(x, mean, factor, offset)
+    shape = [1] * x.ndim
+    shape[axis] = -1
+    mean, factor, *more = (term.reshape(shape) for term in terms)
+    y = (x - mean) * factor
+    return y + more[0] if more else y
 
 
 def _over(mask, x):

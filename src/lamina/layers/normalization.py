@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from lamina.core.checks import axes_argument, axis_within, described
 from lamina.core.input_spec import InputSpec
 from lamina.kernels import layer_norm, moments, rms_norm
+from lamina.kernels.normalization import rescale
 from lamina.layers import weights
 from lamina.layers.layer import Layer
 
@@ -207,12 +208,8 @@ class BatchNormalization(Layer):
             factor = jax.lax.rsqrt(self.moving_variance.value + self.epsilon)
         if self.gamma is not None:
             factor = factor * self.gamma.value
-        shape = [1] * x.ndim
-        shape[axis] = -1
-        y = (x - mean.reshape(shape)) * factor.reshape(shape)
-        if self.beta is not None:
-            y = y + self.beta.value.reshape(shape)
-        return y.astype(self.compute_dtype)
+        offset = None if self.beta is None else self.beta.value
+        return rescale(x, mean, factor, offset, axis=axis).astype(self.compute_dtype)
 
     def _from_batch(self, x, axis, mask):
         """Return what to subtract and what to multiply with, and step the averages."""
