@@ -132,7 +132,7 @@ def _scaled_back(gradient, factor, offset, x, mean):
 _scaled = Primitive("lamina_scaled")
 _scaled.def_impl(jax.jit(_plain_scaled))
 _scaled.def_abstract_eval(
-    lambda factor, offset, x, mean: jax.core.ShapedArray(x.shape, x.dtype)
+    lambda factor, offset, x, mean: jax.core.ShapedArray(x.shape, x.dtype)  # pyright: ignore
 )
 mlir.register_lowering(_scaled, mlir.lower_fun(_plain_scaled, multiple_results=False))
 batching.primitive_batchers[_scaled] = lambda operands, places: (
