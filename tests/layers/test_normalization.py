@@ -99,3 +99,15 @@ BAD = [
 def test_bad_input(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint8", "bool"])
+@pytest.mark.parametrize(
+    "name", ["LayerNormalization", "RMSNormalization", "UnitNormalization"]
+)
+def test_integers_are_not_rounded_to_integers(name, dtype):
+    layer = getattr(layers, name)()
+    x = np.arange(24).reshape(2, 3, 4).astype(dtype)
+    y = layer(x)
+    assert y.dtype == layer(lamina.KerasTensor((None, 3, 4), dtype)).dtype == "float32"
+    np.testing.assert_array_equal(y, layer(x.astype("float32")))

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 
@@ -69,3 +70,12 @@ BAD = [
 def test_bad_input(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_means_of_integers_over_equal_parts_have_fractions():
+    x = np.arange(50).reshape(1, 5, 5, 2)
+    y = layers.AdaptiveAveragePooling2D(2)(x)
+    np.testing.assert_allclose(
+        y, keras.layers.AdaptiveAveragePooling2D(2)(x), rtol=1e-6
+    )
+    assert layers.AdaptiveAveragePooling2D(2, dtype="bfloat16")(x).dtype == "bfloat16"

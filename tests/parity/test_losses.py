@@ -410,3 +410,9 @@ def test_check_labels():
     ):
         with pytest.raises(ValueError, match=message):
             check_labels(sparse, np.array(bad), 10, "y")
+
+
+def test_every_loss_has_a_case():
+    ours = {c for c in vars(losses).values() if isinstance(c, type)}
+    names = {c.__name__ for c in ours if issubclass(c, losses.Loss)}
+    assert names - {"Loss", "LossFunctionWrapper"} == {name for name, *_ in CASES}

@@ -417,3 +417,10 @@ def test_unfinished_subclasses():
 def test_float_weights_in_an_integer_count_warn():
     with pytest.warns(UserWarning, match="integer weights"):
         metrics.MeanIoU(2)([0, 1], [0, 1], np.array([0.5, 0.5]))
+
+
+def test_every_metric_has_a_case():
+    ours = {c for c in vars(metrics).values() if isinstance(c, type)}
+    names = {c.__name__ for c in ours if issubclass(c, metrics.Metric)}
+    elsewhere = {"Mean", "Sum", "Metric", "MeanMetricWrapper"}  # tests of their own
+    assert names - elsewhere == {name for name, *_ in CASES}

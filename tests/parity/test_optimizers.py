@@ -100,6 +100,14 @@ def assert_near(ours, theirs):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6 * scale)
 
 
+def test_every_optimizer_has_a_case():
+    ours = {c for c in vars(optimizers).values() if isinstance(c, type)}
+    names = {c.__name__ for c in ours if issubclass(c, optimizers.Optimizer)}
+    # Those that drive others are compared in tests/optimizers and test_trajectories.
+    drivers = {"LossScaleOptimizer", "MultiOptimizer", "Optimizer", "Transformation"}
+    assert names - drivers == {name for name, _ in CASES} - drivers
+
+
 @pytest.mark.parametrize(("name", "kwargs"), CASES)
 def test_hundred_compiled_steps(name, kwargs):
     ours, theirs = pair(name, kwargs)

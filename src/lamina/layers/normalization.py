@@ -14,6 +14,12 @@ from lamina.layers import weights
 from lamina.layers.layer import Layer
 
 
+def _floating(layer, x):
+    """Return `x` as it is, or integers in the layer's compute dtype."""
+    known = jnp.issubdtype(x.dtype, jnp.inexact)
+    return x if known else x.astype(layer.compute_dtype)
+
+
 def _wide(x):
     """Return `x` in float32 at least: half types lose statistics."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
@@ -328,7 +334,7 @@ class LayerNormalization(Layer):
             self.beta = weights.make(self, "beta", shape, autocast=False)
 
     def call(self, inputs):
-        axes = _axes(self, inputs.ndim)
+        axes, inputs = _axes(self, inputs.ndim), _floating(self, inputs)
         gamma = None if self.gamma is None else self.gamma.value
         beta = None if self.beta is None else self.beta.value
         if not self.rms_scaling:
@@ -371,7 +377,7 @@ class RMSNormalization(Layer):
         self.scale = self.add_weight(name="scale", shape=shape, initializer="ones")
 
     def call(self, inputs):
-        axes = _axes(self, inputs.ndim)
+        axes, inputs = _axes(self, inputs.ndim), _floating(self, inputs)
         return rms_norm(inputs, self.scale.value, axes=axes, epsilon=self.epsilon)
 
 
@@ -496,7 +502,8 @@ class UnitNormalization(Layer):
         self.supports_masking = True
 
     def call(self, inputs):
-        return unit_length(inputs, tuple(_axes(self, inputs.ndim)))
+        axes = tuple(_axes(self, inputs.ndim))
+        return unit_length(_floating(self, inputs), axes)
 
 
 def unit_length(x, axes):

@@ -318,9 +318,11 @@ class AdaptivePool(Layer):
         cells = jnp.take(x, np.where(inside, places, stop[:, None] - 1), axis)
         if not self._average:
             return jnp.max(cells, axis + 1)
+        if not jnp.issubdtype(x.dtype, jnp.inexact):
+            cells = cells.astype(self.compute_dtype)
         share = inside / inside.sum(1, keepdims=True)
         share = share.reshape(*share.shape, *(1,) * (x.ndim - axis - 1))
-        return jnp.sum(cells * share.astype(x.dtype), axis + 1)
+        return jnp.sum(cells * share.astype(cells.dtype), axis + 1)
 
 
 class AdaptiveMaxPooling1D(AdaptivePool):
