@@ -166,19 +166,34 @@ def test_predict_pads_the_last_batch_away(rows):
     )
 
 
-def test_predict_keeps_structures_and_names():
+@pytest.mark.parametrize("rows", [3, 8, 11])
+def test_predict_keeps_structures_and_names(rows):
     a, b = lamina.Input((4,), name="a"), lamina.Input((2,), name="b")
     joined = layers.Concatenate()([a, b])
     model = lamina.Model(
         {"a": a, "b": b},
         {"sum": layers.Dense(1)(joined), "pair": [joined, layers.Dense(2)(b)]},
     )
-    x, _ = regression(5)
+    x, _ = regression(rows)
     given = {"b": x[:, :2], "a": x}
-    outputs = model.predict(given, verbose=0)
+    outputs = model.predict(given, batch_size=4, verbose=0)
     assert sorted(outputs) == ["pair", "sum"]
     np.testing.assert_allclose(outputs["pair"][0], np.concatenate([x, x[:, :2]], 1))
-    assert outputs["pair"][1].shape == (5, 2)
+    whole = model(given)
+    np.testing.assert_allclose(outputs["pair"][1], whole["pair"][1], atol=1e-6)
+    np.testing.assert_allclose(outputs["sum"], whole["sum"], atol=1e-6)
+    assert outputs["sum"].flags.writeable
+
+
+def test_predict_stops_at_the_most_steps_of_an_epoch():
+    model = small()
+    x, _ = regression(12)
+    lamina.config.set_max_steps_per_epoch(2)
+    try:
+        assert model.predict(x, batch_size=4, verbose=0).shape == (8, 1)
+    finally:
+        lamina.config.set_max_steps_per_epoch(None)
+    assert model.predict(x, batch_size=4, verbose=0).shape == (12, 1)
 
 
 def test_generators_and_steps():

@@ -200,7 +200,7 @@ class _Forward:
 
 
 def _at_once(model, x, batch_size):
-    """Return `(outputs,)` for arrays that fit one batch, or None for other data."""
+    """Return `(outputs,)` for arrays of numbers, or None for other data."""
     whole = _whole(model)
     if whole is None or not whole.takes(x):
         return None
@@ -208,8 +208,12 @@ def _at_once(model, x, batch_size):
     counts = {a.shape[:1] for a in leaves}
     count = sum(max(counts))  # no rows where there is no axis of them
     most = 32 if batch_size is None else batch_size
-    if len(counts) != 1 or not isinstance(most, int) or not 0 < count <= most:
+    if len(counts) != 1 or not isinstance(most, int) or not (0 < count and 0 < most):
         return None
+    if count > most:
+        if limited(None) is not None or not all(type(a) is np.ndarray for a in leaves):
+            return None
+        return _in_turn(model, whole, x, count, most)
     # Some sizes serve all, so that not each number of rows is compiled.
     size = min(1 << (count - 1).bit_length(), most) if whole.by_row else count
     if size > count:
@@ -218,6 +222,25 @@ def _at_once(model, x, batch_size):
     if isinstance(outputs, jax.Array):
         return (np.array(outputs)[:count],)
     return (structure.map_leaves(lambda a: np.array(a)[:count], outputs),)
+
+
+def _in_turn(model, whole, x, count, size):
+    """Return `(outputs,)` for arrays of more than one batch."""
+
+    def rows(at, end):
+        if isinstance(x, np.ndarray):
+            return x[at:end]
+        return structure.map_leaves(lambda a: a[at:end], x)
+
+    left = count % size
+    parts = [
+        whole.run(model, rows(at, at + size), False)[0]
+        for at in range(0, count - left, size)
+    ]
+    if left:
+        last = whole.run(model, _padded(rows(count - left, count), size), False)[0]
+        parts.append(structure.map_leaves(lambda a: np.asarray(a)[:left], last))
+    return (_joined(parts),)
 
 
 def _together(made):
