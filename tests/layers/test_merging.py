@@ -126,3 +126,18 @@ def test_shapes_are_checked_at_every_call():
     layer([X, X])
     with pytest.raises(ValueError, match="incompatible shapes"):
         layer([X, X[:, 1:]])
+
+
+@pytest.mark.parametrize("kind", ["array", "Variable"])
+def test_masks_of_all_axes_are_concatenated(kind):
+    inputs, masks = np.ones((2, 2, 3)), np.array([[[1, 1, 0], [0, 0, 0]]] * 2)
+    results = []
+    for module in (lamina, keras):
+        make = module.Variable if kind == "Variable" else jnp.asarray
+        layer = module.layers.Concatenate(axis=1)
+        mask = layer.compute_mask(
+            [module.KerasTensor(x[None].shape) for x in inputs],
+            [make(m[None]) for m in masks],
+        )
+        results.append(np.asarray(mask))
+    np.testing.assert_array_equal(*results)

@@ -149,3 +149,8 @@ def test_numpy_keeps_the_dtype_of_what_is_no_tensor(x):
     ours, theirs = ops.convert_to_numpy(x), keras.ops.convert_to_numpy(x)
     assert ours.dtype == theirs.dtype
     np.testing.assert_array_equal(ours, theirs)
+
+
+def test_root_mean_square_over_all_axes():
+    ours, theirs = (m.ops.rms_normalization(X, axis=None) for m in (lamina, keras))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)

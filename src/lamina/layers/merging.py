@@ -317,7 +317,7 @@ class Concatenate(Layer):
         wide = []
         for x, m in zip(inputs, masks, strict=True):
             if m is not None and m.ndim == x.ndim:
-                wide.append(ops.cast(m, "bool"))
+                wide.append(ops.logical_and(m, True))
                 continue
             everywhere = ops.ones_like(x, dtype="bool")
             if m is not None:

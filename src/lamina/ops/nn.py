@@ -619,8 +619,10 @@ def _layer_norm(x, gamma=None, beta=None, axis=-1, epsilon=None, rms_scaling=Fal
 def rms_normalization(x, scale=None, axis=-1, epsilon=None):
     """Return scale · x / √(mean(x²) + epsilon) over `axis`."""
     epsilon = settings.epsilon() if epsilon is None else epsilon
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
-    return kernels.rms_norm(inexact(x), scale, axes=axes, epsilon=epsilon)
+    x = inexact(x)
+    axes = range(x.ndim) if axis is None else axis
+    axes = (axes,) if isinstance(axes, int) else tuple(axes)
+    return kernels.rms_norm(x, scale, axes=axes, epsilon=epsilon)
 
 
 @op(config=("axis", "order", "epsilon"))

@@ -5,6 +5,7 @@ with fractional results turn integers into `floatx()`.
 """
 
 import builtins
+import operator
 from types import EllipsisType
 
 import jax
@@ -691,8 +692,9 @@ def _check_places(shape, key):
     dots = key.index(...) if ... in key else len(key)
     for sizes, places in ((shape, key[:dots]), (shape[::-1], key[:dots:-1])):
         for n, k in zip(sizes, places, strict=False):
-            known = isinstance(n, int) and not isinstance(k, (slice, bool))
-            if known and not -n <= k < n:
+            if not isinstance(n, int) or isinstance(k, (slice, bool)):
+                continue
+            if not -n <= operator.index(k) < n:
                 raise IndexError(
                     f"Index {k} is out of bounds for an axis of size {n}. Received: an "
                     f"array of shape {shape}"
