@@ -17,9 +17,6 @@
 namespace lamina {
 namespace {
 
-typedef float Vec8 __attribute__((vector_size(8 * sizeof(float))));
-typedef float Vec4 __attribute__((vector_size(4 * sizeof(float))));
-
 struct Images {
   const float* data;
   int64_t batch, rows, cols, channels;
@@ -59,27 +56,6 @@ void Split(const Phase& phase, const Images& source, int64_t image, int64_t row,
       starts.push_back(start && seen ? start + place * source.channels : start);
     }
   }
-}
-
-template <typename V>
-V LoadAs(const float* from) {
-  V v;
-  std::memcpy(&v, from, sizeof(v));
-  return v;
-}
-
-template <typename V>
-constexpr int64_t Lanes() {
-  return sizeof(V) / sizeof(float);
-}
-
-// Calls task.Do<V>() with the widest vector that a pixel fills.
-template <typename Task>
-void WithLanes(int64_t channels, const Task& task) {
-  if (channels >= kLanes) return task.template Do<Vec>();
-  if (channels >= 8 && kLanes > 8) return task.template Do<Vec8>();
-  if (channels >= 4 && kLanes > 4) return task.template Do<Vec4>();
-  task.template Do<float>();
 }
 
 // Where vector `i` of a pixel starts.

@@ -12,16 +12,6 @@ namespace {
 
 using Array = ffi::Buffer<ffi::F32>;
 
-typedef float Vec8 __attribute__((vector_size(8 * sizeof(float))));
-typedef float Vec4 __attribute__((vector_size(4 * sizeof(float))));
-
-template <typename V>
-V Read(const float* from) {
-  V v;
-  std::memcpy(&v, from, sizeof(v));
-  return v;
-}
-
 template <typename V>
 void Write(float* to, V v) {
   std::memcpy(to, &v, sizeof(v));
@@ -40,23 +30,24 @@ struct Blocks {
   }
 };
 
-// Calls task.Do<V>(first column) for vectors that cover the columns; the last one
+// Calls task.At<V>(first column) for vectors that cover the columns; the last one
 // overlaps the one before instead of being half empty.
-template <typename V, typename Task>
-void Each(int64_t columns, const Task& task) {
-  constexpr int64_t lanes = sizeof(V) / sizeof(float);
-  for (int64_t c = 0; c < columns; c += lanes) {
-    task.template Do<V>(std::min(c, columns - lanes));
-  }
-}
-
 template <typename Task>
-void Columns(int64_t columns, const Task& task) {
-  if (columns >= kLanes) return Each<Vec>(columns, task);
-  if (columns >= 8 && kLanes > 8) return Each<Vec8>(columns, task);
-  if (columns >= 4 && kLanes > 4) return Each<Vec4>(columns, task);
-  Each<float>(columns, task);
-}
+struct Columns {
+  int64_t columns;
+  const Task& task;
+
+  Columns(int64_t columns, const Task& task) : columns(columns), task(task) {
+    WithLanes(columns, *this);
+  }
+
+  template <typename V>
+  void Do() const {
+    for (int64_t c = 0; c < columns; c += Lanes<V>()) {
+      task.template At<V>(std::min(c, columns - Lanes<V>()));
+    }
+  }
+};
 
 // Adds up value(row) over rows, in four independent sums.
 template <typename V, typename Value>
@@ -79,9 +70,9 @@ struct BlockMoments {
   float *mean, *squares;
 
   template <typename V>
-  void Do(int64_t c) const {
-    V start = Read<V>(near + c);
-    auto moved = [&](int64_t r) { return Read<V>(x + r * columns + c) - start; };
+  void At(int64_t c) const {
+    V start = LoadAs<V>(near + c);
+    auto moved = [&](int64_t r) { return LoadAs<V>(x + r * columns + c) - start; };
     V m = Total<V>(rows, moved) / static_cast<float>(rows);
     V s = Total<V>(rows, [&](int64_t r) {
       V away = moved(r) - m;
@@ -99,19 +90,19 @@ struct AllMoments {
   float *mean, *variance;
 
   template <typename V>
-  void Do(int64_t c) const {
+  void At(int64_t c) const {
     auto weight = [&](int64_t i) {
       return static_cast<float>(std::min(b.block, b.rows - i * b.block)) / b.rows;
     };
     V shift = Total<V>(b.count, [&](int64_t i) {
-      return Read<V>(means + i * b.columns + c) * weight(i);
+      return LoadAs<V>(means + i * b.columns + c) * weight(i);
     });
     V v = Total<V>(b.count, [&](int64_t i) {
-      V away = Read<V>(means + i * b.columns + c) - shift;
+      V away = LoadAs<V>(means + i * b.columns + c) - shift;
       return away * away * weight(i) +
-             Read<V>(squares + i * b.columns + c) / static_cast<float>(b.rows);
+             LoadAs<V>(squares + i * b.columns + c) / static_cast<float>(b.rows);
     });
-    Write(mean + c, Read<V>(near + c) + shift);
+    Write(mean + c, LoadAs<V>(near + c) + shift);
     Write(variance + c, v);
   }
 };
@@ -142,12 +133,12 @@ struct BlockSums {
   float *plain, *product;
 
   template <typename V>
-  void Do(int64_t c) const {
-    V m = Read<V>(mean + c), sum[2] = {}, with[2] = {};
+  void At(int64_t c) const {
+    V m = LoadAs<V>(mean + c), sum[2] = {}, with[2] = {};
     for (int64_t r = 0; r < rows; ++r) {
-      V value = Read<V>(y + r * columns + c);
+      V value = LoadAs<V>(y + r * columns + c);
       sum[r % 2] += value;
-      with[r % 2] += value * (Read<V>(x + r * columns + c) - m);
+      with[r % 2] += value * (LoadAs<V>(x + r * columns + c) - m);
     }
     Write(plain + c, sum[0] + sum[1]);
     Write(product + c, with[0] + with[1]);
@@ -160,9 +151,9 @@ struct AllSums {
   float* to;
 
   template <typename V>
-  void Do(int64_t c) const {
+  void At(int64_t c) const {
     Write(to + c, Total<V>(count, [&](int64_t i) {
-            return Read<V>(from + i * columns + c);
+            return LoadAs<V>(from + i * columns + c);
           }));
   }
 };

@@ -24,11 +24,32 @@ constexpr int kLanes = 4, kRegisters = 16;
 typedef float Vec __attribute__((vector_size(kLanes * sizeof(float))));
 typedef uint32_t UnsignedVec __attribute__((vector_size(kLanes * sizeof(float))));
 
-inline Vec Load(const float* from) {
-  Vec v;
+// Shorter ones, for rows that do not fill a whole one.
+typedef float Vec8 __attribute__((vector_size(8 * sizeof(float))));
+typedef float Vec4 __attribute__((vector_size(4 * sizeof(float))));
+
+template <typename V>
+constexpr int64_t Lanes() {
+  return sizeof(V) / sizeof(float);
+}
+
+template <typename V>
+V LoadAs(const float* from) {
+  V v;
   std::memcpy(&v, from, sizeof(v));
   return v;
 }
+
+// Calls task.Do<V>() with the widest vector that a row fills.
+template <typename Task>
+void WithLanes(int64_t columns, const Task& task) {
+  if (columns >= kLanes) return task.template Do<Vec>();
+  if (columns >= 8 && kLanes > 8) return task.template Do<Vec8>();
+  if (columns >= 4 && kLanes > 4) return task.template Do<Vec4>();
+  task.template Do<float>();
+}
+
+inline Vec Load(const float* from) { return LoadAs<Vec>(from); }
 
 inline void Store(float* to, Vec v) { std::memcpy(to, &v, sizeof(v)); }
 
