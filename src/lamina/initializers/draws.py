@@ -56,8 +56,8 @@ def _factors(draws):
         room = int(function(*arguments, lwork=-1)[-2][0])  # it says how much it wants
         return function(*arguments, lwork=room)
 
-    packed, scales, _, _ = with_room(lapack.sgeqrf, draws)
-    q, _, _ = with_room(lapack.sorgqr, packed, scales)
+    packed, scales, _, _ = with_room(lapack.sgeqrf, draws)  # pyright: ignore
+    q, _, _ = with_room(lapack.sorgqr, packed, scales)  # pyright: ignore
     return q, np.diagonal(packed)
 
 
