@@ -16,7 +16,9 @@ import pytest
 
 import lamina
 from lamina import layers
+from lamina.data.pydataset import drawing
 from lamina.training import snapshot
+from lamina.training.callbacks.backup_and_restore import random_state
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(52, 6)).astype("float32")
@@ -127,6 +129,25 @@ def test_goes_on_bit_for_bit(tmp_path, uninterrupted, source, die_at):
     # NumPy's generator is where it would have been, unless batches come from it in
     # the background, where it may be ahead.
     assert number == expected[2] or source in ("repeated", "endless")
+
+
+def test_the_generators_are_saved_as_they_are_outside_of_an_item():
+    begun, end = threading.Event(), threading.Event()
+
+    def item():
+        with drawing(7):
+            begun.set()
+            end.wait(10)
+
+    np.random.seed(1)
+    outside = np.random.get_state()[1].tolist()
+    thread = threading.Thread(target=item)
+    thread.start()
+    begun.wait(10)
+    threading.Timer(0.1, end.set).start()
+    saved = random_state()["numpy"][1].tolist()
+    thread.join()
+    assert saved == outside == np.random.get_state()[1].tolist()
 
 
 def test_cut_off_twice(tmp_path, uninterrupted):

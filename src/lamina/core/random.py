@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from lamina import _generators
 from lamina.core.context import context, name_scope
 from lamina.core.naming import automatic_name
 from lamina.core.variable import Variable, from_host
@@ -40,8 +41,9 @@ def set_random_seed(seed: int) -> None:
             "`set_random_seed` expected `seed` to be an integer. "
             f"Received: seed={seed!r} (of type {type(seed).__name__})"
         )
-    python_random.seed(int(seed))
-    np.random.seed(int(seed))
+    with _generators.lock:
+        python_random.seed(int(seed))
+        np.random.seed(int(seed))
     _global["generator"] = SeedGenerator(int(seed), name="global_seed_generator")
 
 

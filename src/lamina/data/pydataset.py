@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from lamina import _generators
+
 
 class PyDataset:
     """Batches that a class of yours makes, one for each index.
@@ -91,15 +93,16 @@ def drawing(seed: int):
     Yields:
         A function that tells whether somebody has drawn from them.
     """
-    before = random.getstate(), np.random.get_state(legacy=False)
-    random.seed(seed)
-    np.random.seed(seed)
-    fresh = random.getstate(), _place()
-    try:
-        yield lambda: (random.getstate(), _place()) != fresh
-    finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])
+    with _generators.lock:
+        before = random.getstate(), np.random.get_state(legacy=False)
+        random.seed(seed)
+        np.random.seed(seed)
+        fresh = random.getstate(), _place()
+        try:
+            yield lambda: (random.getstate(), _place()) != fresh
+        finally:
+            random.setstate(before[0])
+            np.random.set_state(before[1])
 
 
 def _place():

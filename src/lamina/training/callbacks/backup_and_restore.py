@@ -9,6 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from lamina import _generators
 from lamina.core.random import global_seed_generator
 from lamina.training.callbacks.callback import Callback
 from lamina.training.snapshot import Folder, dumps, holds
@@ -255,18 +256,20 @@ def set_state_of(callback, state):
 
 def random_state() -> dict:
     """Return the states of the generators that everybody shares."""
-    return {
-        "python": random.getstate(),
-        "numpy": np.random.get_state(),
-        "lamina": np.asarray(global_seed_generator().state.value),
-    }
+    with _generators.lock:
+        return {
+            "python": random.getstate(),
+            "numpy": np.random.get_state(),
+            "lamina": np.asarray(global_seed_generator().state.value),
+        }
 
 
 def set_random_state(state):
     """Set the generators that everybody shares."""
-    random.setstate(state["python"])
-    np.random.set_state(state["numpy"])
-    global_seed_generator().state.assign(state["lamina"])
+    with _generators.lock:
+        random.setstate(state["python"])
+        np.random.set_state(state["numpy"])
+        global_seed_generator().state.assign(state["lamina"])
 
 
 def _plain(value):
