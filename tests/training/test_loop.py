@@ -362,3 +362,21 @@ def test_a_call_that_runs_eagerly_runs_each_time():
     seen.clear()
     model.evaluate(x, x, batch_size=4, verbose=0)
     assert 1 < len(seen) <= once
+
+
+def test_weights_that_are_frozen_after_the_first_fit():
+    model = lamina.Sequential(
+        [lamina.Input((3,)), layers.Dense(4, name="a"), layers.Dense(1, name="b")],
+        name="net",
+    )
+    model.compile("adam", "mse")
+    x, y = np.ones((8, 3), "float32"), np.ones((8, 1), "float32")
+    model.fit(x, y, verbose=0)
+    model.layers[0].trainable = False
+    with pytest.raises(ValueError, match=r"`net`.*gone: net/a/kernel, net/a/bias.*compile"):
+        model.fit(x, y, verbose=0)
+    model.compile("adam", "mse")
+    model.fit(x, y, verbose=0)
+    model.layers[0].trainable = True
+    with pytest.raises(ValueError, match=r"new: net/a/kernel, net/a/bias"):
+        model.fit(x, y, verbose=0)

@@ -40,6 +40,27 @@ def prepare(model, batch, training=True):
     if training and model.optimizer is not None:
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
+        elif step.own_method(model, "train_step") is None:
+            _check_trained(model)
+
+
+def _check_trained(model):
+    """Refuse an optimizer that was built for other weights than are trained now."""
+    known = getattr(model.optimizer, "_trainable_variables", None)
+    now = model.trainable_variables
+    if known is None or {id(v) for v in known} == {id(v) for v in now}:
+        return
+    changes = []
+    for word, some, others in (("new", now, known), ("gone", known, now)):
+        ids = {id(v) for v in others}
+        paths = [v.path for v in some if id(v) not in ids]
+        more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+        changes += [f"{word}: {', '.join(paths[:3])}{more}"] if paths else []
+    raise ValueError(
+        f"The weights that `{model.name}` trains are not those that its optimizer was "
+        f"built for ({'; '.join(changes)}). Call `compile()` again, with a new "
+        "optimizer, after `trainable` or the layers have changed."
+    )
 
 
 def _uses_compiled_loss(model):
