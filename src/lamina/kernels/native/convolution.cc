@@ -159,7 +159,9 @@ void Product(const float* image, int64_t image_row, int64_t image_step,
              const float* gradient, int64_t gradient_row, int64_t gradient_step,
              int64_t rows, int64_t cols, float* sums, int64_t padded) {
   Vec sum[kChannels][kVectors];
+#pragma GCC unroll 32
   for (int c = 0; c < kChannels; ++c) {
+#pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) sum[c][v] = Load(sums + c * padded + v * kLanes);
   }
   for (int64_t r = 0; r < rows; ++r) {
@@ -177,7 +179,9 @@ void Product(const float* image, int64_t image_row, int64_t image_step,
       }
     }
   }
+#pragma GCC unroll 32
   for (int c = 0; c < kChannels; ++c) {
+#pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) Store(sums + c * padded + v * kLanes, sum[c][v]);
   }
 }

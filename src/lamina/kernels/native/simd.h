@@ -69,7 +69,8 @@ inline void Store(float* to, Vec v, int64_t count) {
   }
 }
 
-inline Vec All(float value) { return Vec{} + value; }
+// A difference, which leaves every value as it is; a sum would be computed, for -0.
+inline Vec All(float value) { return value - Vec{}; }
 
 inline int64_t RoundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 

@@ -44,7 +44,9 @@ void Tile(const float* source, int64_t pixel_step, const Offset* cells, int64_t 
   // Channels at a time: a pixel's address is computed once for all of them.
   constexpr int kSteps = std::max(1, kRegisters / 8 / kVectors);
   Vec sum[kPixels][kVectors];
+#pragma GCC unroll 32
   for (int p = 0; p < kPixels; ++p) {
+#pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) {
       sum[p][v] = add ? Load(out + p * out_step + v * kLanes, left - v * kLanes) : Vec{};
     }
@@ -60,7 +62,9 @@ void Tile(const float* source, int64_t pixel_step, const Offset* cells, int64_t 
       Add<kPixels, kVectors, 1>(a + c, pixel_step, b, padded, sum);
     }
   }
+#pragma GCC unroll 32
   for (int p = 0; p < kPixels; ++p) {
+#pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) {
       Store(out + p * out_step + v * kLanes, sum[p][v], left - v * kLanes);
     }
