@@ -100,7 +100,12 @@ void Rows(const Gather& g, const Phase& phase, int64_t image, int64_t begin,
 void Run(ffi::ThreadPool& pool, const Gather& g) {
   // A few large images are split into rows as well.
   int64_t parts = DivideUp(4 * pool.num_threads(), g.batch);
-  Parallel(pool, g.batch * parts, [&](int64_t task) {
+  int64_t work = 0;
+  for (const Phase& phase : g.phases) {
+    work += phase.rows * phase.cols * phase.cells.size();
+  }
+  work *= g.batch * g.channels * g.padded;
+  Parallel(pool, g.batch * parts, work, [&](int64_t task) {
     int64_t image = task / parts, part = task % parts;
     for (const Phase& phase : g.phases) {
       int64_t begin = phase.rows * part / parts, end = phase.rows * (part + 1) / parts;
@@ -139,7 +144,7 @@ ffi::Error ImageGradient(ffi::ThreadPool pool, Image gradient, Image kernel,
   int64_t padded = RoundUp(d.channels, kLanes), cells = d.cells();
   float* turned = Scratch(1, cells * d.outputs * padded);
   const float* given = kernel.typed_data();
-  Parallel(pool, cells, [&](int64_t i) {
+  Parallel(pool, cells, cells * d.channels * d.outputs, [&](int64_t i) {
     const float* from = given + i * d.channels * d.outputs;
     float* to = turned + i * d.outputs * padded;
     for (int64_t k = 0; k < d.outputs; ++k) {
@@ -228,7 +233,8 @@ ffi::Error KernelGradient(ffi::ThreadPool pool, Image image, Image gradient,
   int64_t splits = parts > 1 ? 1 : cells;
   bool direct = parts == 1 && padded == d.outputs;
   float* sums = direct ? result->typed_data() : Scratch(1, parts * size);
-  Parallel(pool, parts * splits, [&](int64_t task) {
+  int64_t work = d.batch * d.rows * d.cols * size;
+  Parallel(pool, parts * splits, work, [&](int64_t task) {
     int64_t part = task / splits, split = task % splits;
     int64_t first = cells * split / splits, last = cells * (split + 1) / splits;
     float* sum = sums + part * size;
@@ -272,7 +278,7 @@ ffi::Error KernelGradient(ffi::ThreadPool pool, Image image, Image gradient,
   if (direct) return ffi::Error::Success();
   float* out = result->typed_data();
   int64_t lines = cells * d.channels, share = DivideUp(lines, 8);
-  Parallel(pool, DivideUp(lines, share), [&](int64_t task) {
+  Parallel(pool, DivideUp(lines, share), parts * size, [&](int64_t task) {
     for (int64_t r = task * share; r < std::min(lines, (task + 1) * share); ++r) {
       for (int64_t k = 0; k < padded; k += kLanes) {
         Vec total = Load(sums + r * padded + k);

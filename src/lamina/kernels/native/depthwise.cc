@@ -151,7 +151,9 @@ struct Gather {
     const float* zeros = zeros_count ? Zeros(source) : nullptr;
     // A few large images are split into rows as well.
     int64_t parts = DivideUp(4 * pool.num_threads(), source.batch);
-    Parallel(pool, source.batch * parts, [&](int64_t task) {
+    int64_t work = source.batch * result_rows * result_cols * source.channels *
+                   phases[0].cells.size();
+    Parallel(pool, source.batch * parts, work, [&](int64_t task) {
       int64_t image = task / parts, part = task % parts;
       std::vector<Run> runs;
       std::vector<const float*> starts;
@@ -256,7 +258,8 @@ struct Scatter {
     int64_t parts = std::min(std::clamp<int64_t>((1 << 20) / size, 1, 16), lines);
     const float* zeros = Zeros(source);
     float* sums = Scratch(1, parts * size);
-    Parallel(pool, parts, [&](int64_t part) {
+    int64_t work = lines * gradient.cols * channels * cells;
+    Parallel(pool, parts, work, [&](int64_t part) {
       float* own = sums + part * size;
       std::fill_n(own, size, 0.f);
       std::vector<Run> runs;
@@ -271,7 +274,7 @@ struct Scatter {
         Band<V>(runs, starts, line, own);
       }
     });
-    Parallel(pool, vectors, [&](int64_t v) {
+    Parallel(pool, vectors, parts * size, [&](int64_t v) {
       for (int64_t i = 0; i < cells; ++i) {
         const float* from = sums + (v * cells + i) * Lanes<V>();
         V total = LoadAs<V>(from);

@@ -127,7 +127,7 @@ struct Panels {
 
 Panels Pack(ffi::ThreadPool& pool, int slot, const float* from, int64_t rows,
             int64_t columns, int64_t row_step, int64_t column_step) {
-  constexpr int64_t kRows = 16, kSmall = 1 << 14, kColumns = 4 * kLanes;
+  constexpr int64_t kRows = 16, kColumns = 4 * kLanes;
   float* to = Scratch(slot, rows * RoundUp(columns, kLanes));
   auto pack = [&](int64_t task) {
     int64_t k = task * kColumns, end = std::min(k + kColumns, columns);
@@ -151,11 +151,7 @@ Panels Pack(ffi::ThreadPool& pool, int slot, const float* from, int64_t rows,
     }
   };
   int64_t tasks = DivideUp(columns, kColumns);
-  if (rows * columns > kSmall) {
-    Parallel(pool, tasks, pack);
-  } else {
-    for (int64_t task = 0; task < tasks; ++task) pack(task);
-  }
+  Parallel(pool, tasks, 16 * rows * columns, pack);
   return {to, rows, columns};
 }
 
@@ -226,9 +222,9 @@ void Multiply(const float* x, int64_t rows, const Panels& matrix, const float* b
 constexpr int64_t kTogether = 8;
 
 template <typename Task>
-void Split(ffi::ThreadPool& pool, int64_t batch, const Task& task) {
+void Split(ffi::ThreadPool& pool, int64_t batch, int64_t work, const Task& task) {
   int64_t parts = DivideUp(batch, kTogether);
-  Parallel(pool, parts, [&](int64_t part) {
+  Parallel(pool, parts, work, [&](int64_t part) {
     task(batch * part / parts, batch * (part + 1) / parts);
   });
 }
@@ -272,7 +268,7 @@ ffi::Error Forward(ffi::ThreadPool pool, ffi::RemainingArgs args,
   Panels weights = Pack(pool, 1, matrix, units, wide, wide, 1), projection{};
   if (kernel) projection = Pack(pool, 2, kernel, features, wide, wide, 1);
 
-  Split(pool, batch, [&](int64_t begin, int64_t end) {
+  Split(pool, batch, times * all * wide, [&](int64_t begin, int64_t end) {
     int64_t rows = end - begin;
     float *product = Scratch(0, 2 * rows * wide), *projected = product + rows * wide;
     if (c) std::copy(first_c + begin * units, first_c + end * units, c + begin * units);
@@ -333,7 +329,7 @@ ffi::Error Backward(ffi::ThreadPool pool, ffi::RemainingArgs args,
   if (!arrays.fit) return arrays.Unfit();
   Panels weights = Pack(pool, 1, matrix, wide, units, 1, wide);  // transposed
 
-  Split(pool, batch, [&](int64_t begin, int64_t end) {
+  Split(pool, batch, times * all * wide, [&](int64_t begin, int64_t end) {
     auto copy = [&](const float* from, float* to) {
       std::copy(from + begin * units, from + end * units, to + begin * units);
     };

@@ -116,7 +116,7 @@ ffi::Error Moments(ffi::ThreadPool pool, Array x, ffi::Result<Array> mean,
   for (int64_t c = 0; c < b.columns; ++c) {
     near[c] = std::isfinite(x.typed_data()[c]) ? x.typed_data()[c] : 0.f;
   }
-  Parallel(pool, b.count, [&](int64_t i) {
+  Parallel(pool, b.count, 2 * b.rows * b.columns, [&](int64_t i) {
     int64_t first = i * b.block, rows = std::min(b.block, b.rows - first);
     Columns(b.columns, BlockMoments{x.typed_data() + first * b.columns, near, rows,
                                     b.columns, means + i * b.columns, squares + i * b.columns});
@@ -163,7 +163,7 @@ ffi::Error Sums(ffi::ThreadPool pool, Array y, Array x, Array mean,
   Blocks b(x);
   float* sums = Scratch(0, b.count * b.columns);
   float* products = Scratch(1, b.count * b.columns);
-  Parallel(pool, b.count, [&](int64_t i) {
+  Parallel(pool, b.count, 2 * b.rows * b.columns, [&](int64_t i) {
     int64_t first = i * b.block, rows = std::min(b.block, b.rows - first);
     Columns(b.columns,
             BlockSums{y.typed_data() + first * b.columns, x.typed_data() + first * b.columns,

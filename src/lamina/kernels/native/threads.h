@@ -1,6 +1,7 @@
 // Work split over XLA's own threads: no second pool, no OpenMP.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -15,10 +16,14 @@ namespace {
 
 namespace ffi = xla::ffi;
 
-// Runs task(0) ... task(count - 1). The calling thread works too, and waits only
-// for tasks that have begun, so it is safe to call on a thread of the pool.
+// To wake a thread takes as long as so many products of numbers, about 10 us.
+constexpr int64_t kWorthAThread = 1 << 19;
+
+// Runs task(0) ... task(count - 1), which take about as long as `work` products of
+// numbers. The calling thread works too, and waits only for tasks that have begun, so
+// it is safe to call on a thread of the pool.
 template <typename Task>
-void Parallel(ffi::ThreadPool& pool, int64_t count, const Task& task) {
+void Parallel(ffi::ThreadPool& pool, int64_t count, int64_t work, const Task& task) {
   struct Shared {
     const Task* task;
     int64_t count;
@@ -36,7 +41,8 @@ void Parallel(ffi::ThreadPool& pool, int64_t count, const Task& task) {
       }
     }
   };
-  int64_t helpers = std::min<int64_t>(count, pool.num_threads()) - 1;
+  int64_t helpers =
+      std::min<int64_t>({count, pool.num_threads(), work / kWorthAThread}) - 1;
   if (helpers < 1) {
     for (int64_t i = 0; i < count; ++i) task(i);
     return;
@@ -49,6 +55,9 @@ void Parallel(ffi::ThreadPool& pool, int64_t count, const Task& task) {
     pool.Schedule([shared] { shared->Work(); });
   }
   shared->Work();
+  for (int i = 0; i < 4096 && shared->done != count; ++i) {
+    // The others are about to finish; to sleep would take longer.
+  }
   std::unique_lock<std::mutex> lock(shared->mutex);
   shared->finished.wait(lock, [&] { return shared->done == count; });
 }
