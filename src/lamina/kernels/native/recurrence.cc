@@ -119,20 +119,40 @@ struct Simple {
   }
 };
 
+// How many sequences run together: enough to use a weight several times while it is
+// in a register, few enough to share the work among threads. An even number of parts
+// serves an even number of threads.
+int64_t Parts(int64_t batch) {
+  int64_t parts = DivideUp(batch, 11);
+  return parts > 1 ? RoundUp(parts, 2) : parts;
+}
+
+// The vectors of a panel: few enough for one tile to take all sequences, as each tile
+// reads the whole panel again.
+int Widest(int64_t batch) {
+  return DivideUp(batch, Parts(batch)) <= MostPixels(4) ? 4 : 2;
+}
+
 // A matrix in panels of a few vectors of columns, each in one piece.
 struct Panels {
   const float* data;
   int64_t rows, columns;
+  int most;  // vectors
+
+  int VectorsAt(int64_t column) const {
+    return std::min(most, Vectors(RoundUp(columns - column, kLanes)));
+  }
 };
 
 Panels Pack(ffi::ThreadPool& pool, int slot, const float* from, int64_t rows,
-            int64_t columns, int64_t row_step, int64_t column_step) {
+            int64_t columns, int64_t row_step, int64_t column_step, int most) {
   constexpr int64_t kRows = 16, kColumns = 4 * kLanes;
   float* to = Scratch(slot, rows * RoundUp(columns, kLanes));
+  Panels packed{to, rows, columns, most};
   auto pack = [&](int64_t task) {
     int64_t k = task * kColumns, end = std::min(k + kColumns, columns);
     while (k < end) {
-      int64_t wide = Vectors(RoundUp(end - k, kLanes)) * kLanes;
+      int64_t wide = packed.VectorsAt(k) * kLanes;
       int64_t some = std::min(wide, end - k);
       // A few rows at a time: lines of the cache are read and written whole.
       for (int64_t first = 0; first < rows; first += kRows) {
@@ -152,7 +172,7 @@ Panels Pack(ffi::ThreadPool& pool, int slot, const float* from, int64_t rows,
   };
   int64_t tasks = DivideUp(columns, kColumns);
   Parallel(pool, tasks, 16 * rows * columns, pack);
-  return {to, rows, columns};
+  return packed;
 }
 
 // out = x @ matrix, or out += x @ matrix.
@@ -160,7 +180,7 @@ void Multiply(const float* x, int64_t rows, const Panels& matrix, float* out, bo
   const Offset whole{0, 0};
   const float* panel = matrix.data;
   for (int64_t k = 0; k < matrix.columns;) {
-    int vectors = Vectors(RoundUp(matrix.columns - k, kLanes));
+    int vectors = matrix.VectorsAt(k);
     int64_t wide = vectors * kLanes;
     int64_t tile = DivideUp(rows, DivideUp(rows, MostPixels(vectors)));
     for (int64_t r = 0; r < rows; r += tile) {
@@ -217,13 +237,9 @@ void Multiply(const float* x, int64_t rows, const Panels& matrix, const float* b
   Multiply(x, rows, matrix, out, bias != nullptr);
 }
 
-// Sequences that run together: enough to use a weight several times while it is in
-// a register, few enough to share the work among threads.
-constexpr int64_t kTogether = 8;
-
 template <typename Task>
 void Split(ffi::ThreadPool& pool, int64_t batch, int64_t work, const Task& task) {
-  int64_t parts = DivideUp(batch, kTogether);
+  int64_t parts = Parts(batch);
   Parallel(pool, parts, work, [&](int64_t part) {
     task(batch * part / parts, batch * (part + 1) / parts);
   });
@@ -265,8 +281,9 @@ ffi::Error Forward(ffi::ThreadPool pool, ffi::RemainingArgs args,
   if (!arrays.fit || inputs.dimensions()[1] != batch || (!kernel && features != wide)) {
     return arrays.Unfit();
   }
-  Panels weights = Pack(pool, 1, matrix, units, wide, wide, 1), projection{};
-  if (kernel) projection = Pack(pool, 2, kernel, features, wide, wide, 1);
+  int most = Widest(batch);
+  Panels weights = Pack(pool, 1, matrix, units, wide, wide, 1, most), projection{};
+  if (kernel) projection = Pack(pool, 2, kernel, features, wide, wide, 1, most);
 
   Split(pool, batch, times * all * wide, [&](int64_t begin, int64_t end) {
     int64_t rows = end - begin;
@@ -327,7 +344,7 @@ ffi::Error Backward(ffi::ThreadPool pool, ffi::RemainingArgs args,
   float* d_c = arrays.Fill(Cell::kMemory * all);
   float* d_products = arrays.Fill(!Cell::kSame * times * batch * wide);
   if (!arrays.fit) return arrays.Unfit();
-  Panels weights = Pack(pool, 1, matrix, wide, units, 1, wide);  // transposed
+  Panels weights = Pack(pool, 1, matrix, wide, units, 1, wide, Widest(batch));  // transposed
 
   Split(pool, batch, times * all * wide, [&](int64_t begin, int64_t end) {
     auto copy = [&](const float* from, float* to) {
