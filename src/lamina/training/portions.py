@@ -16,6 +16,7 @@ from jax.extend.core import jaxprs_in_params
 
 from lamina.core import structure
 from lamina.data import ArraySource
+from lamina.kernels import native
 from lamina.training.ahead import Ahead, Now, alike, in_groups
 from lamina.training.execute import (
     Several,
@@ -27,7 +28,7 @@ from lamina.training.execute import (
 from lamina.training.prepare import checked, on_device
 
 _SPAN = 0.02  # seconds that a call of many steps should last at most
-_MOST, _BYTES = 64, 2**20  # steps in one call, and what their batches may take
+_MOST, _BYTES = 64, 2**22  # steps in one call, and what their batches may take
 _FEW = 4  # less would not pay
 _SMALL = 1_000_000  # numbers in the State of a small step
 
@@ -87,7 +88,9 @@ def _most(model, cells, source):
     if not isinstance(source, ArraySource) or source.change is not None:
         return 1
     # Saves tracing a step that turns out to have convolutions.
-    if any(hasattr(layer, "kernel_size") for layer in model._flatten_layers()):
+    if not native.available() and any(
+        hasattr(layer, "kernel_size") for layer in model._flatten_layers()
+    ):
         return 1
     leaves = jax.tree.leaves(source.arrays)
     if not all(isinstance(a, np.ndarray) for a in leaves) or not is_small(cells):
