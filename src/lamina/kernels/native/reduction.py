@@ -6,6 +6,7 @@ derivatives, each array is read as few times as can be.
 
 import jax
 import jax.numpy as jnp
+from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
@@ -131,9 +132,7 @@ def _scaled_back(gradient, factor, offset, x, mean):
 
 _scaled = Primitive("lamina_scaled")
 _scaled.def_impl(jax.jit(_plain_scaled))
-_scaled.def_abstract_eval(
-    lambda factor, offset, x, mean: jax.core.ShapedArray(x.shape, x.dtype)  # pyright: ignore
-)
+_scaled.def_abstract_eval(lambda factor, offset, x, mean: ShapedArray(x.shape, x.dtype))
 mlir.register_lowering(_scaled, mlir.lower_fun(_plain_scaled, multiple_results=False))
 batching.primitive_batchers[_scaled] = lambda operands, places: (
     jax.vmap(_plain_scaled, places)(*operands),
