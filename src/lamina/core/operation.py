@@ -1,6 +1,7 @@
 """`Operation`: a computation of a user's own that graphs can record."""
 
 import inspect
+from typing import Any
 
 from lamina.core import structure
 from lamina.core.context import context
@@ -39,6 +40,8 @@ class Operation:
     _given: tuple
     # Set to anything but None, calls run `quantized_call`.
     quantization_mode = None
+    # As of layers: whether each row of a batch is computed from this row alone.
+    rows_independent: Any = False
 
     def __new__(cls, *args, **kwargs):
         """Keep the constructor's arguments: configs are read from them."""

@@ -47,6 +47,12 @@ def public(namespace) -> Any:
         raise
 
 
+def ours(thing) -> bool:
+    """Tell whether a class or function is the library's own, or JAX's."""
+    module = getattr(thing, "__module__", None) or ""
+    return module.partition(".")[0] in ("lamina", "jax")
+
+
 @functools.cache
 def public_name(thing) -> tuple[str, str] | None:
     """Return the `(module, name)` by which Keras' files call something of ours."""

@@ -9,10 +9,15 @@ what the code assigns. `pure` turns that into a function:
 Reading a Variable looks through the bindings from the innermost outwards, and
 assigning goes the same way. Only a traced value has to stay in the innermost binding:
 where that does not hold the Variable it has no place to go, and assigning it raises.
+
+Whoever compiles code does not know all Variables that it reaches. A binding with
+`adopts=True` notes those that nothing holds, and `Unbound` names them, so that the code
+is traced again with these among its Variables.
 """
 
 import contextlib
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,13 +30,26 @@ from lamina.core.dtypes import is_float, standardize_dtype
 from lamina.core.naming import automatic_name
 
 
+class Unbound(Exception):
+    """Traced code reached Variables that no binding holds.
+
+    Attributes:
+        variables: these Variables.
+    """
+
+    def __init__(self, variables):
+        super().__init__(", ".join(v.path for v in variables))
+        self.variables = tuple(variables)
+
+
 class Frame:
     """The values that one `binding` holds for its Variables."""
 
-    def __init__(self, variables, values, open_):
+    def __init__(self, variables, values, open_, adopts=False):
         self._variables = variables
         self.values = dict(zip(variables, values, strict=True))
         self.open = open_
+        self.reached = {} if adopts else None
 
     def current(self) -> tuple:
         """Return the present values of the bound Variables, in their order."""
@@ -39,7 +57,7 @@ class Frame:
 
 
 @contextlib.contextmanager
-def binding(variables, values, *, open=False):
+def binding(variables, values, *, open=False, adopts=False):
     """Run a block with `values` in place of the Variables' own.
 
     Args:
@@ -47,18 +65,22 @@ def binding(variables, values, *, open=False):
         values: their values, in the same order.
         open: whether assignments to other Variables stay in the block as well
             (they are dropped at its end); otherwise they must be concrete.
+        adopts: whether to raise `Unbound` at the end where the block reached other
+            Variables, which it should have been given.
 
     Yields:
         A frame whose `current()` gives the values, assignments included.
     """
     variables = tuple(variables)
-    frame = Frame(variables, values, open)
+    frame = Frame(variables, values, open, adopts)
     saved = context.frames
     context.frames = (*saved, frame)
     try:
         yield frame
     finally:
         context.frames = saved
+    if frame.reached:
+        raise Unbound(frame.reached)
 
 
 def scratch():
@@ -66,16 +88,18 @@ def scratch():
     return binding((), (), open=True)
 
 
-def pure(fn, variables):
+def pure(fn, variables, *, adopts=False) -> Any:
     """Return `fn` with its effects on `variables` made explicit.
 
     Args:
         fn: any callable that reads and assigns Variables.
-        variables: the Variables that it may read or assign.
+        variables: the Variables that it may read or assign, or groups of them: tuples,
+            NamedTuples or lists of Variables, to any depth.
+        adopts: as in `binding`.
 
     Returns:
         A function `(values, *args, **kwargs) -> (result, new_values)` with
-        `values` and `new_values` tuples in the order of `variables`.
+        `values` and `new_values` in the groups of `variables`, lists as tuples.
 
     >>> import lamina
     >>> from lamina.core.variable import pure
@@ -84,14 +108,33 @@ def pure(fn, variables):
     >>> float(new), float(counter.value)
     (6.0, 0.0)
     """
-    variables = tuple(variables)
 
     def explicit(values, *args, **kwargs):
-        with binding(variables, values) as bound:
+        pairs = list(_pairs(variables, values))
+        flat, given = zip(*pairs, strict=True) if pairs else ((), ())
+        with binding(flat, given, adopts=adopts) as bound:
             result = fn(*args, **kwargs)
-        return result, bound.current()
+        return result, _grouped(variables, iter(bound.current()))
 
     return explicit
+
+
+def _pairs(variables, values):
+    """Yield each Variable of nested groups with its value."""
+    for variable, value in zip(variables, values, strict=True):
+        if isinstance(variable, Variable):
+            yield variable, value
+        else:
+            yield from _pairs(variable, value)
+
+
+def _grouped(variables, values):
+    """Return values one by one in the groups of the Variables."""
+    parts = [
+        next(values) if isinstance(v, Variable) else _grouped(v, values)
+        for v in variables
+    ]
+    return type(variables)(*parts) if hasattr(variables, "_fields") else tuple(parts)
 
 
 def value_and_grad(fn, variables):
@@ -269,7 +312,13 @@ class Variable:
         for frame in reversed(context.frames):
             if self in frame.values:
                 return frame.values[self]
+        self._note_reached()
         return self._value
+
+    def _note_reached(self):
+        for frame in context.frames:
+            if frame.reached is not None:
+                frame.reached[self] = None
 
     def assign(self, value):
         """Put `value` in, cast to the Variable's dtype.
@@ -296,8 +345,13 @@ class Variable:
             if frame.open or self in frame.values:
                 frame.values[self] = value
                 return
+            if traced and frame.reached is not None:
+                self._note_reached()
+                frame.values[self] = value
+                return
             if traced:
                 break  # what is traced in there means nothing further out
+        self._note_reached()
         if traced:
             raise ValueError(
                 f"Variable {self._path!r} was assigned inside a function that JAX is "

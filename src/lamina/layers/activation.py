@@ -7,7 +7,7 @@ from lamina import activations
 from lamina.core.checks import axes_argument, axis_within, described, number
 from lamina.core.input_spec import InputSpec
 from lamina.layers import weights
-from lamina.layers.layer import Layer
+from lamina.layers.layer import Layer, off_rows
 
 
 def _number_at_least_zero(layer, name, value, optional=False, what=None):
@@ -32,6 +32,8 @@ class Activation(Layer):
     >>> lamina.layers.Activation("relu")(np.array([[-1.0, 2.0]])).tolist()
     [[0.0, 2.0]]
     """
+
+    rows_independent = True
 
     def __init__(self, activation, **kwargs):
         super().__init__(**kwargs)
@@ -61,6 +63,8 @@ class ReLU(Layer):
     [[0.0, 0.5, 1.0]]
     """
 
+    rows_independent = True
+
     def __init__(self, max_value=None, negative_slope=0.0, threshold=0.0, **kwargs):
         super().__init__(**kwargs)
         self.max_value = _number_at_least_zero(self, "max_value", max_value, True)
@@ -89,6 +93,8 @@ class LeakyReLU(Layer):
     >>> lamina.layers.LeakyReLU(0.5)(np.array([[-1.0, 2.0]])).tolist()
     [[-0.5, 2.0]]
     """
+
+    rows_independent = True
 
     def __init__(self, negative_slope=0.3, **kwargs):
         slope = kwargs.pop("alpha", negative_slope)
@@ -124,6 +130,8 @@ class PReLU(Layer):
     >>> layer(np.array([[-1.0, 2.0]])).tolist()
     [[-1.0, 2.0]]
     """
+
+    rows_independent = True
 
     def __init__(
         self, alpha_initializer="Zeros", alpha_regularizer=None, alpha_constraint=None,
@@ -177,6 +185,8 @@ class ELU(Layer):
     [[0.0, 2.0]]
     """
 
+    rows_independent = True
+
     def __init__(self, alpha=1.0, **kwargs):
         super().__init__(**kwargs)
         self.alpha = number("ELU", "alpha", alpha)
@@ -202,6 +212,10 @@ class Softmax(Layer):
         axes_argument("Softmax", axis)
         self.axis = axis
         self.supports_masking = True
+
+    @property
+    def rows_independent(self):
+        return off_rows(self.axis)
 
     def call(self, inputs, mask=None):
         """Return the shares.

@@ -39,6 +39,7 @@ _HOOKS = tuple(
 class _HeadAttention(Layer):
     """What attention with projected heads shares: masks, sub-layers, the core."""
 
+    rows_independent = True
     kernel_initializer: Any
     bias_initializer: Any
     kernel_regularizer: Any
@@ -605,6 +606,8 @@ class Attention(Layer):
     >>> lamina.layers.Attention()([np.ones((1, 5, 8)), np.ones((1, 6, 8))]).shape
     (1, 5, 8)
     """
+
+    rows_independent = True
 
     def __init__(
         self, use_scale=False, score_mode="dot", dropout=0.0, seed=None, **kwargs

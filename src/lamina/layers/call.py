@@ -100,6 +100,9 @@ class Arguments:
                 f"{', '.join(takes.names) or 'none'}"
             ) from None
         self.by_name = bound.arguments
+        if takes.training:
+            self.training = self.by_name.get("training")
+        self.flag_given = self.training is not None
 
     def _convert(self, value, positional):
         if value is None:

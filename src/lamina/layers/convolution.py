@@ -84,6 +84,7 @@ def _finished(layer, y):
 class Windowed(Layer):
     """What every kind of convolution has: a window that moves over the input."""
 
+    rows_independent = True
     rank = 2
     _paddings: tuple[str, ...] = ("valid", "same")
     kernel_size: tuple

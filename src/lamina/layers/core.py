@@ -37,6 +37,8 @@ class InputLayer(Layer):
     (None, 3)
     """
 
+    rows_independent = True
+
     def __init__(
         self, shape=None, batch_size=None, dtype=None, sparse=None, ragged=None,
         batch_shape=None, input_tensor=None, optional=False, name=None, **kwargs,
@@ -199,6 +201,7 @@ class Dense(Adaptable):
     (2, 4)
     """
 
+    rows_independent = True
     kernel = replaceable("kernel")
 
     def __init__(
@@ -248,6 +251,8 @@ class Identity(Layer):
     [[1.0, 1.0]]
     """
 
+    rows_independent = True
+
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.supports_masking = True
@@ -271,6 +276,8 @@ class Masking(Layer):
     >>> layer(x).tolist(), layer.compute_mask(x).tolist()
     ([[[1.0, 2.0], [0.0, 0.0]]], [[True, False]])
     """
+
+    rows_independent = True
 
     def __init__(self, mask_value=0.0, **kwargs):
         super().__init__(**kwargs)

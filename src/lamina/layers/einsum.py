@@ -86,6 +86,14 @@ class EinsumDense(Adaptable):
             bias_constraint=bias_constraint,
         )
 
+    @property
+    def rows_independent(self):
+        given, kernel, outputs = _parts(self.equation)
+        first = given[:1]
+        return given[:3] == outputs[:3] == "..." or (
+            first == outputs[:1] and first not in kernel
+        )
+
     def build(self, input_shape):
         kernel, bias = _weight_shapes(self, tuple(input_shape))
         self.kernel = self.add_weight(

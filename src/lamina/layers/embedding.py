@@ -39,6 +39,7 @@ class Embedding(Adaptable):
     (1, 3, 8)
     """
 
+    rows_independent = True
     embeddings = replaceable("embeddings")
     _main = "embeddings"
     _kind = "embedding"

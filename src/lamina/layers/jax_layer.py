@@ -52,6 +52,8 @@ class JaxLayer(Layer):
     [[3.0, 3.0]]
     """
 
+    _runs_given_code = True
+
     def __init__(
         self, call_fn, init_fn=None, params=None, state=None, seed=None,
         native_serialization_platforms=None, **kwargs,

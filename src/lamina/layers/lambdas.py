@@ -37,6 +37,8 @@ class Lambda(Layer):
     [[9.0]]
     """
 
+    _runs_given_code = True
+
     def __init__(
         self, function, output_shape=None, mask=None, arguments=None, **kwargs
     ):

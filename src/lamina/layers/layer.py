@@ -28,6 +28,7 @@ from lamina.core.input_spec import InputSpec, check_inputs
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.naming import automatic_name, snake_case
 from lamina.core.policy import DTypePolicy, FloatDTypePolicy, get_policy
+from lamina.core.registry import ours
 from lamina.core.remat import remat_for
 from lamina.core.symbolic import Node, SymbolicTensor, any_symbolic, infer
 from lamina.core.variable import Variable, binding
@@ -77,6 +78,12 @@ class Layer(Owner):
     _call_context_args: tuple[str, ...] = ("training",)
     # Whether masks of the inputs are handed on to the outputs.
     supports_masking = False
+    # Whether each row of a batch is computed from this row alone: False, True, or
+    # "inference". Declared with `call`; a subclass in another package that overrides
+    # what takes part in a call declares it anew.
+    rows_independent: Any = False
+    # Whether a call runs a function that was given to the layer.
+    _runs_given_code = False
     # What it accepts: an InputSpec or a structure of them.
     input_spec: Any = None
     _given: tuple
@@ -89,8 +96,20 @@ class Layer(Owner):
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        if "build" in cls.__dict__:
-            cls.build = building(cls.__dict__["build"])
+        own = cls.__dict__
+        if "build" in own:
+            cls.build = building(own["build"])
+        # What was declared holds for the package in which it was declared.
+        home = cls.__mro__[1].__module__.partition(".")[0]
+        if "rows_independent" not in own and cls.__module__.partition(".")[0] != home:
+            if any(map(cls._takes_part, own)):
+                cls.rows_independent = False
+
+    @classmethod
+    def _takes_part(cls, name):
+        """Tell whether an attribute of the class may be code that calls run."""
+        value = cls.__dict__[name]
+        return inspect.isfunction(value) and name not in _NO_PART_OF_CALLS
 
     def __init__(
         self,
@@ -294,6 +313,8 @@ class Layer(Owner):
         outputs = self.compute_output_spec(*args, **kwargs)
         outputs = structure.map_leaves(_own_tensor, outputs)
         kwargs = {k: _drawn_mask(k, v) for k, v in call.kwargs.items()}
+        if not call.flag_given:
+            kwargs.pop("training", None)
         Node(self, call.args, kwargs, outputs)
         return outputs
 
@@ -672,6 +693,28 @@ class Layer(Owner):
         """The dtype that its float inputs are cast to."""
         return self._policy.compute_dtype
 
+    def _rows_apart(self, training=None) -> bool:
+        """Tell whether rows of a batch have no effect on each other, for certain."""
+        declared = self.rows_independent
+        if not declared or (training and declared == "inference"):
+            return False
+        return not any(x._holds_function for x in self._flatten_layers())
+
+    @property
+    def _holds_function(self):
+        """Whether its calls run a function or callable that was given to it."""
+        return self._runs_given_code or any(
+            callable(value)
+            and not isinstance(value, Layer)
+            and not name.endswith(_NOT_CALLED)
+            and not ours(value)
+            for name, value in vars(self).items()
+        )
+
+    @property
+    def _trains_by_default(self):
+        return bool(signature_of(self.call).defaults.get("training"))
+
     @property
     def path(self):
         """Its name with the names of the layers it was built in."""
@@ -784,6 +827,14 @@ class _Lock:
         self._layer._closed = True
 
 
+# Methods that say nothing about how the rows of a batch are computed.
+_NO_PART_OF_CALLS = frozenset(
+    """__init__ build compute_mask compute_output_shape compute_output_spec get_config
+    get_build_config build_from_config save_own_variables load_own_variables adapt
+    quantize""".split()
+)
+# Attributes by these names are functions that no call runs.
+_NOT_CALLED = ("_initializer", "_regularizer", "_constraint")
 _EVERY = ("name", "trainable", "dtype")
 _BASE = ("activity_regularizer", "trainable", "dtype", "autocast", "name")
 
@@ -811,6 +862,22 @@ def _all_parameters(cls) -> list[str]:
         if inspect.Parameter.VAR_KEYWORD not in kinds:
             break
     return names
+
+
+def off_rows(axes) -> bool:
+    """Tell whether axes leave out the first one of two or more, whatever the rank.
+
+    Of the negative ones, only the last one surely does.
+    """
+    axes = axes if isinstance(axes, (list, tuple)) else (axes,)
+    return all(a is not None and (a > 0 or a == -1) for a in axes)
+
+
+def weakest(*declared):
+    """Return what holds of layers together of what each declares of its rows."""
+    if not all(declared):
+        return False
+    return "inference" if "inference" in declared else True
 
 
 def _regularizer(identifier) -> Any:

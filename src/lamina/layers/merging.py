@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from lamina.core.checks import axes_argument, axis_within, described
 from lamina.layers.call import is_tensor, plain_shape
-from lamina.layers.layer import Layer
+from lamina.layers.layer import Layer, off_rows
 from lamina.layers.normalization import unit_length
 from lamina.ops import numpy as ops
 
@@ -39,6 +39,7 @@ class Merge(Layer):
         ValueError: there is no list of inputs, or the shapes do not fit.
     """
 
+    rows_independent = True
     _most = None
 
     def __init__(self, **kwargs):
@@ -284,6 +285,10 @@ class Concatenate(Layer):
         self.axis = axis
         self.supports_masking = True
 
+    @property
+    def rows_independent(self):
+        return off_rows(self.axis)
+
     def _check_spec(self, call):
         self._check_shapes(_shapes_of(call.first))
 
@@ -348,6 +353,8 @@ class Dot(Layer):
     >>> lamina.layers.Dot(axes=1)([a, a]).tolist()
     [[5.0]]
     """
+
+    rows_independent = True
 
     def __init__(self, axes, normalize=False, **kwargs):
         super().__init__(**kwargs)

@@ -11,7 +11,7 @@ from lamina.core.input_spec import InputSpec
 from lamina.kernels import layer_norm, moments, rms_norm
 from lamina.kernels.normalization import rescale
 from lamina.layers import weights
-from lamina.layers.layer import Layer
+from lamina.layers.layer import Layer, off_rows
 
 
 def _floating(layer, x):
@@ -158,6 +158,10 @@ class BatchNormalization(Layer):
         self.renorm_momentum = renorm_momentum
         self.synchronized = synchronized
         self.supports_masking = True
+
+    @property
+    def rows_independent(self):
+        return "inference" if off_rows(self.axis) else False
 
     def build(self, input_shape):
         axis = axis_within(described(self), self.axis, len(input_shape))
@@ -324,6 +328,10 @@ class LayerNormalization(Layer):
         self.rms_scaling = rms_scaling
         self.supports_masking = True
 
+    @property
+    def rows_independent(self):
+        return off_rows(self.axis)
+
     def build(self, input_shape):
         axes = _axes(self, len(input_shape))
         shape = tuple(_size(self, input_shape, a) for a in axes)
@@ -370,6 +378,10 @@ class RMSNormalization(Layer):
         self.axis = axes_argument("RMSNormalization", axis)
         self.epsilon = _number(self, "epsilon", epsilon)
         self.supports_masking = True
+
+    @property
+    def rows_independent(self):
+        return off_rows(self.axis)
 
     def build(self, input_shape):
         axes = _axes(self, len(input_shape))
@@ -452,6 +464,10 @@ class GroupNormalization(Layer):
         )
         self.supports_masking = True
 
+    @property
+    def rows_independent(self):
+        return off_rows(self.axis)
+
     def build(self, input_shape):
         axis = axis_within(described(self), self.axis, len(input_shape))
         channels = _size(self, input_shape, axis)
@@ -500,6 +516,10 @@ class UnitNormalization(Layer):
         super().__init__(**kwargs)
         self.axis = axes_argument("UnitNormalization", axis)
         self.supports_masking = True
+
+    @property
+    def rows_independent(self):
+        return off_rows(self.axis)
 
     def call(self, inputs):
         axes = tuple(_axes(self, inputs.ndim))

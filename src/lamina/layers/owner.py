@@ -9,6 +9,7 @@ import operator
 import numpy as np
 
 from lamina.core.random import SeedGenerator
+from lamina.core.registry import ours
 from lamina.core.variable import Variable
 
 # Counts owners and assignments, to tell which came first.
@@ -16,12 +17,11 @@ _clock = itertools.count(1)
 
 
 class _Changes:
-    """When an attribute of any owner was last assigned."""
+    """When anything was last assigned that compiled programs may hang on."""
 
     last = 0
 
 
-changes = _Changes()
 # Attributes that hold owners or Variables without owning them.
 NOT_OWNED = frozenset(
     {"_inbound_nodes", "_given", "_times", "_losses", "_build_shapes"}
@@ -39,6 +39,7 @@ class Owner:
     _times: dict[str, int]
     _made_at: int
     _changed_at: int
+    _changes = _Changes()
 
     def __new__(cls, *args, **kwargs):
         """Note when it was made."""
@@ -51,16 +52,31 @@ class Owner:
         if isinstance(value, (Owner, list, tuple, dict)):
             self._times[name] = next(_clock)
         super().__setattr__(name, value)
-        self._note_change(name)
+        self._note_change(name, value)
 
     def __delattr__(self, name):
         super().__delattr__(name)
         self._note_change(name)
 
-    def _note_change(self, name):
+    def _note_change(self, name, value=None):
+        """Note that programs made before may be out of date.
+
+        What a user's class keeps while it runs does not count, but for layers and
+        Variables: they are found by looking for them once more.
+        """
+        setting = self._is_setting(name)
+        plain = type(value) in _PLAIN and name != "_trainable"
         # A property's setter assigns what it is about itself.
-        if not isinstance(getattr(type(self), name, None), property):
-            self.__dict__["_changed_at"] = changes.last = next(_clock)
+        if (setting or not plain) and not isinstance(
+            getattr(type(self), name, None), property
+        ):
+            self._changes.last = next(_clock)
+            if setting:
+                self.__dict__["_changed_at"] = self._changes.last
+
+    def _is_setting(self, name):
+        """Tell whether a compiled program hangs on the attribute of this name."""
+        return ours(type(self)) and name != "_trainable"
 
     def _owned(self):
         """Yield what attributes hold, containers opened, in order of assignment."""

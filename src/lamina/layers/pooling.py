@@ -30,6 +30,7 @@ class Pool(Layer):
             is larger than the input.
     """
 
+    rows_independent = True
     rank = 2
     _pool = staticmethod(max_pool)
 
@@ -156,6 +157,7 @@ class GlobalPool(Layer):
         keepdims: whether the spatial dimensions stay, with size 1.
     """
 
+    rows_independent = True
     rank = 2
     _reduce = staticmethod(jnp.max)
 
@@ -283,6 +285,7 @@ class AdaptivePool(Layer):
             there are no dimensions.
     """
 
+    rows_independent = True
     rank = 2
     _average = False
 

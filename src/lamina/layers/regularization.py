@@ -93,6 +93,10 @@ class Dropout(Layer):
         _keep_rate(self, "rate", rate, seed)
         self.noise_shape = _noise_shape(type(self).__name__, noise_shape)
 
+    @property
+    def rows_independent(self):
+        return True if self.noise_shape is None else "inference"
+
     def call(self, inputs, training=False):
         if not training or self.rate == 0:
             return inputs
@@ -104,6 +108,7 @@ class Dropout(Layer):
 class _SpatialDropout(Layer):
     """Drops whole channels; the base of the layers for 1, 2 and 3 dimensions."""
 
+    rows_independent = True
     rate: float
     seed_generator: SeedGenerator
 
@@ -216,6 +221,7 @@ class GaussianNoise(Layer):
     [[1.0, 1.0]]
     """
 
+    rows_independent = True
     stddev: float
     seed_generator: SeedGenerator
 
@@ -250,6 +256,7 @@ class GaussianDropout(Layer):
     [[1.0, 1.0]]
     """
 
+    rows_independent = True
     rate: float
     seed_generator: SeedGenerator
 
@@ -297,6 +304,10 @@ class AlphaDropout(Layer):
         _keep_rate(self, "rate", rate, seed)
         self.noise_shape = _noise_shape(type(self).__name__, noise_shape)
 
+    @property
+    def rows_independent(self):
+        return True if self.noise_shape is None else "inference"
+
     def call(self, inputs, training=False):
         if not training or self.rate == 0:
             return inputs
@@ -333,6 +344,8 @@ class ActivityRegularization(Layer):
     >>> layer(np.array([[1.0, -3.0]])).tolist(), [float(x) for x in layer.losses]
     ([[1.0, -3.0]], [2.0])
     """
+
+    rows_independent = True
 
     def __init__(self, l1=0.0, l2=0.0, **kwargs):
         super().__init__(activity_regularizer=L1L2(l1=l1, l2=l2), **kwargs)

@@ -53,6 +53,10 @@ class SpectralNormalization(Wrapper):
             )
         self.power_iterations = int(power_iterations)
 
+    @property
+    def rows_independent(self):
+        return "inference" if self.layer.rows_independent else False
+
     def build(self, input_shape):
         super().build(input_shape)
         self.input_spec = InputSpec(min_ndim=1, axes={-1: input_shape[-1]})

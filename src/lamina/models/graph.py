@@ -10,6 +10,7 @@ import functools
 
 from lamina.core import structure
 from lamina.core.naming import automatic_name
+from lamina.core.op import OpCall
 from lamina.core.operation import Operation
 from lamina.core.symbolic import (
     Node,
@@ -19,6 +20,7 @@ from lamina.core.symbolic import (
 from lamina.layers.building import spec_of
 from lamina.layers.call import plain_shape
 from lamina.layers.core import InputLayer
+from lamina.layers.layer import weakest
 from lamina.models.host import Prefix, Prepared
 
 
@@ -102,20 +104,21 @@ class Function(Operation):
             )
         return self.run(leaves)
 
-    def run(self, leaves, training=None):
+    def run(self, leaves):
         """Run it on flat inputs.
+
+        A flag that a layer was called with when the graph was drawn holds; other layers
+        take that of the call around them.
 
         Args:
             leaves: one array for each input, in order; or `Prepared` ones.
-            training: the training flag for layers that take one; None leaves what
-                the graph was drawn with.
         """
         if isinstance(leaves, Prepared):
             made = zip(self.prefix.gives, leaves.made, strict=True)
             given = {id(tensor): x for tensor, x in made}
-            values = self.follow(self.prefix.rest, leaves.inputs, training, given)
+            values = self.follow(self.prefix.rest, leaves.inputs, given)
         else:
-            values = self.follow(self.nodes, leaves, training)
+            values = self.follow(self.nodes, leaves)
         return structure.map_leaves(lambda t: values[id(t)], self._outputs_struct)
 
     @functools.cached_property
@@ -123,13 +126,12 @@ class Function(Operation):
         """The calls at the beginning that run on the host, because of text."""
         return Prefix(self)
 
-    def follow(self, nodes, leaves, training=None, given=None) -> dict:
+    def follow(self, nodes, leaves, given=None) -> dict:
         """Return the values of symbolic tensors, by `id`, after some calls.
 
         Args:
             nodes: the calls, in order.
             leaves: one array for each input, in order.
-            training: as in `run`.
             given: values of inner tensors that are known, by `id`.
         """
         values = {id(tensor): x for tensor, x in zip(self._inputs, leaves, strict=True)}
@@ -138,12 +140,18 @@ class Function(Operation):
             if all(id(t) in values for t in node.outputs):
                 continue  # an input, or an inner tensor that was given
             args, kwargs = node.fill(values)
-            if training is not None and "training" in kwargs:
-                kwargs["training"] = training
             outputs = node.operation(*args, **kwargs)
             for tensor, x in zip(node.outputs, structure.flatten(outputs), strict=True):
                 values[id(tensor)] = x
         return values
+
+    @property
+    def rows_independent(self):
+        """What holds of all its calls.
+
+        No where one was drawn to train: random numbers hang on the batch's shape.
+        """
+        return weakest(*map(_rows_of, self.nodes))
 
     def compute_output_spec(self, inputs):
         """Return what a call would give, as symbolic tensors."""
@@ -201,6 +209,23 @@ class Function(Operation):
                     "operation names should be unique. Give the layers other names "
                     "(`name=`), or none."
                 )
+
+
+def _rows_of(node):
+    """Return what one call declares of its rows."""
+    if node.is_input:
+        return all(t.shape[:1] == (None,) for t in node.outputs)
+    ranks = {len(t.shape) for t in node.input_tensors}
+    leaves = structure.flatten((node.args, node.kwargs))
+    # The last of one axis, or an array of as many rows, is the axis of rows itself.
+    if min(ranks) < 2 or any(
+        getattr(x, "shape", ()) and not isinstance(x, SymbolicTensor) for x in leaves
+    ):
+        return False
+    operation = node.operation
+    if isinstance(operation, OpCall):
+        return getattr(operation.function, "elementwise", False) and len(ranks) == 1
+    return False if node.kwargs.get("training") else operation.rows_independent
 
 
 def _name(tensor):

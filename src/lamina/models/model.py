@@ -1,7 +1,5 @@
 """`Model`: a Layer that can be trained."""
 
-import contextlib
-import itertools
 import re
 import warnings
 
@@ -9,20 +7,20 @@ from lamina import quantizers
 from lamina.core import structure
 from lamina.core.budget import budgeted
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
-from lamina.core.context import having
+from lamina.core.context import context, having
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.naming import nearest
-from lamina.core.registry import CustomObjectScope
+from lamina.core.registry import CustomObjectScope, ours
 from lamina.core.symbolic import SymbolicTensor, infer
-from lamina.core.variable import binding
+from lamina.core.variable import pure
 from lamina.layers.building import as_shape, call_build, spec_of
 from lamina.layers.layer import Layer
-from lamina.models.calling import Calls, quick_call
 from lamina.models.graph import Function, cut_at
 from lamina.models.host import Prepared
-from lamina.training import execute, loop, step
+from lamina.training import loop, programs, step
 from lamina.training.compiled import Compiled
 from lamina.training.fit import fit
+from lamina.training.programs import Programs
 
 
 def _is_graph(args, kwargs):
@@ -87,7 +85,7 @@ class Model(Layer):
         self._graph: Function | None = None
         self._input_spec = None
         self._compiled = Compiled()
-        self._calls = Calls()
+        self._programs = Programs()
         graph = _is_graph(args, kwargs)
         inputs = outputs = None
         if graph:
@@ -121,8 +119,25 @@ class Model(Layer):
 
     def __call__(self, *args, **kwargs):
         """Run the model: as one compiled call where it is a graph of layers of ours."""
-        quick = quick_call(self, args, kwargs) if "_calls" in self.__dict__ else None
-        return quick[0] if quick else super().__call__(*args, **kwargs)
+        if "_programs" in self.__dict__:
+            outputs = programs.called(self, args, kwargs)
+            if outputs:
+                return outputs[0]
+        return super().__call__(*args, **kwargs)
+
+    @property
+    def rows_independent(self):
+        """Whether rows of a batch have no effect on each other, as its graph says."""
+        return ours(type(self).call) and self._graph and self._graph.rows_independent
+
+    @classmethod
+    def _takes_part(cls, name):
+        return name in ("call", "__call__")
+
+    def _is_setting(self, name):
+        # Scripts and callbacks keep notes of their own on models.
+        known = name in ("autocast", "built", "activity_regularizer")
+        return (known or name.startswith("_")) and super()._is_setting(name)
 
     @property
     def has_call(self) -> bool:
@@ -137,16 +152,17 @@ class Model(Layer):
                 "implemented. Write `def call(self, inputs): ...`, or pass `inputs` "
                 "and `outputs`."
             )
-        if isinstance(inputs, Prepared):
-            return self._graph.run(inputs, training=training)
-        from lamina.models.functional import standardize_inputs
+        leaves = inputs
+        if not isinstance(inputs, Prepared):
+            from lamina.models.functional import standardize_inputs
 
-        leaves = standardize_inputs(self, inputs)
-        if mask is not None:
-            for x, one in zip(leaves, structure.flatten(mask), strict=False):
-                if one is not None:
-                    set_mask(x, one)
-        return self._graph.run(leaves, training=training)
+            leaves = standardize_inputs(self, inputs)
+            if mask is not None:
+                for x, one in zip(leaves, structure.flatten(mask), strict=False):
+                    if one is not None:
+                        set_mask(x, one)
+        with having(training=context.training if training is None else training):
+            return self._graph.run(leaves)
 
     def _prepared(self, inputs):
         """Return the inputs of one batch as a compiled step takes them."""
@@ -465,6 +481,7 @@ class Model(Layer):
         """Return the loss of one batch; a subclass may write its own."""
         return step.total_loss(self, y, y_pred, sample_weight)
 
+    @step.built_in
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Update the metrics with one batch and return them by name."""
         self._compiled.update_metrics(y, y_pred, sample_weight)
@@ -482,17 +499,17 @@ class Model(Layer):
     @step.built_in
     def train_step(self, state, data):
         """Return `(logs, state)` after one training step; a subclass may override."""
-        return loop.one_train_step(self, state, data)
+        return step.one_step(self, "train", state, data)
 
     @step.built_in
     def test_step(self, state, data):
         """Return `(logs, state)` after one step of evaluation."""
-        return loop.one_test_step(self, state, data)
+        return step.one_step(self, "test", state, data)
 
     @step.built_in
     def predict_step(self, state, data):
         """Return `(outputs, state)` for one batch."""
-        return loop.one_predict_step(self, state, data)
+        return step.one_step(self, "predict", state, data)
 
     def stateless_compute_loss(
         self, trainable_variables, non_trainable_variables, metrics_variables, x=None,
@@ -503,10 +520,10 @@ class Model(Layer):
         Returns:
             `(loss, (trainable, non-trainable, metrics variables))`.
         """
-        groups = (trainable_variables, non_trainable_variables, metrics_variables)
-        with self._holding(groups) as current:
-            loss = self.compute_loss(x, y, y_pred, sample_weight, training=training)
-            return loss, tuple(current())
+        values = (trainable_variables, non_trainable_variables, metrics_variables)
+        return pure(self.compute_loss, self._groups())(
+            values, x, y, y_pred, sample_weight, training=training
+        )
 
     def compute_loss_and_updates(
         self, trainable_variables, non_trainable_variables, metrics_variables, x, y,
@@ -520,33 +537,30 @@ class Model(Layer):
             `(loss, (loss, y_pred, non-trainable, metrics variables))`; the first loss
             is scaled where the optimizer scales it.
         """
-        groups = (trainable_variables, non_trainable_variables, metrics_variables)
-        with self._holding(groups) as current, having(losses=[]):
+        own = self.optimizer.variables if self.optimizer is not None else ()
+
+        def run():
             y_pred = self(x, training=training)
             loss = self.compute_loss(x, y, y_pred, sample_weight, training=training)
-            _, frozen, metrics = current()
-        scaled = loss
-        if training and self.optimizer is not None:
-            own = tuple(self.optimizer.variables)
-            with binding(own, optimizer_variables or [v.raw_value for v in own]):
-                scaled = self.optimizer.scale_loss(loss)
-        return scaled, (loss, y_pred, frozen, metrics)
+            if not training or self.optimizer is None:
+                return loss, loss, y_pred
+            return self.optimizer.scale_loss(loss), loss, y_pred
 
-    @contextlib.contextmanager
-    def _holding(self, values):
-        """Bind values to the trained, the other and the metrics' Variables."""
-        sizes = [len(group) for group in values]
-        variables = (
-            *self.trainable_variables, *self.non_trainable_variables,
-            *self.metrics_variables,
+        values = (
+            trainable_variables, non_trainable_variables, metrics_variables,
+            optimizer_variables or [v.raw_value for v in own],
         )  # fmt: skip
-        with binding(variables, [v for group in values for v in group]) as bound:
+        with having(losses=[]):
+            made, new = pure(run, (*self._groups(), own))(values)
+        scaled, loss, y_pred = made
+        return scaled, (loss, y_pred, list(new[1]), list(new[2]))
 
-            def current():
-                new = iter(bound.current())
-                return [list(itertools.islice(new, size)) for size in sizes]
-
-            yield current
+    def _groups(self):
+        """Return the trained, the other and the metrics' Variables."""
+        return (
+            self.trainable_variables, self.non_trainable_variables,
+            self.metrics_variables,
+        )  # fmt: skip
 
     def make_train_function(self, force=False):
         """Return the compiled step that `fit` runs.
@@ -588,15 +602,14 @@ class Model(Layer):
         if kind == "train" and self.optimizer and not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
         if force:
-            self._compiled.steps.clear()
-        cells = step.Cells(self, optimizer=kind != "predict")
-        run = execute.compiled_step(self, kind, cells)
+            self._programs = Programs()
+        cells = step.Cells(self)
+        run = programs.compiled_step(self, kind, cells)
 
         def function(state, batch):
             groups = [tuple(group) for group in state]
             groups += [()] * (4 - len(groups))
-            result = run(step.State(*groups), batch)
-            return result[0] if kind == "predict" else result
+            return run(step.State(*groups), batch)
 
         return function
 

@@ -45,7 +45,7 @@ class Compiled:
         self.terms: list[Term] = []
         self.outputs: list[Output] = []
         self.loss_tracker = None
-        self.steps = {}
+        self.identity = object()  # tells what is compiled for it from what was before
 
     def compile(
         self,

@@ -16,13 +16,13 @@ from lamina.training.callbacks.backup_and_restore import (
     random_state,
     set_random_state,
 )
-from lamina.training.execute import Logs
 from lamina.training.interrupt import Interrupts
 from lamina.training.loop import callbacks_for, limited, run_test
 from lamina.training.mapped import prepared
 from lamina.training.numerics import Guard
 from lamina.training.portions import is_small, portions
 from lamina.training.prepare import order_seed, prepare
+from lamina.training.programs import Logs
 from lamina.training.step import Cells, copied
 
 

@@ -14,9 +14,9 @@ from lamina.core import settings, structure
 from lamina.core.symbolic import SymbolicTensor
 from lamina.training import step
 from lamina.training.cost import Cost, Machine, cost_of, machine
-from lamina.training.execute import compiled_step
 from lamina.training.portions import is_small
 from lamina.training.prepare import outputs_for, prepare
+from lamina.training.programs import compiled_step
 from lamina.training.step import Cells
 
 _NOTE = (
@@ -200,7 +200,7 @@ def forecast(model, batch_size=32, input_shape=None, target_shape=None) -> Forec
     training = None
     if compiled.compiled:
         training = _train_cost(model, batch_size, x, outputs, target_shape)
-    cells = Cells(model, optimizer=False)
+    cells = Cells(model)
     prediction = cost_of(
         compiled_step(model, "predict", cells), cells.read(), (x, None, None)
     )

@@ -4,19 +4,24 @@ Logs stay on the device until somebody reads them. The model's Variables are
 written back at the end, however the loop ends.
 """
 
-import jax
 import numpy as np
 
 from lamina.core import settings, structure
-from lamina.data import ArraySource, as_arrays, open_source, unpack
+from lamina.data import as_arrays, open_source
 from lamina.training import checks, step
 from lamina.training.ahead import in_groups
 from lamina.training.callbacks import CallbackList
-from lamina.training.execute import Logs, advance, compiled_step, own_step
 from lamina.training.mapped import prepared
 from lamina.training.portions import portions
 from lamina.training.prepare import checked, on_device, outputs_for, prepare
-from lamina.training.step import Cells, State
+from lamina.training.programs import (
+    Logs,
+    advance,
+    all_arrays,
+    compiled_step,
+    forward,
+)
+from lamina.training.step import Cells
 
 
 def callbacks_for(model, given, verbose, source, history=False, epochs=1):
@@ -124,10 +129,13 @@ def _in_order(model, logs):
 
 def predict(model, x, batch_size, verbose, steps, callbacks):
     """Predict; see `Model.predict`."""
-    if callbacks is None and steps is None and verbose == 0:
-        outputs = _at_once(model, x, batch_size)
-        if outputs is not None:
-            return outputs[0]
+    if verbose == 0 and callbacks is None and steps is None and model.built:
+        size = 32 if batch_size is None else batch_size
+        count = _count(model, x, size)
+        if count:
+            run = _runner(model, count, size)
+            parts = (_rows(x, at, at + size) for at in range(0, count, size))
+            return _joined([run(part) for part in parts])
     source = open_source(x, batch_size=batch_size, steps=limited(steps))
     source = prepared(model, source)
     first = source.first()
@@ -139,13 +147,13 @@ def predict(model, x, batch_size, verbose, steps, callbacks):
     count, size = 0, _steps_per_call(model)
     try:
         callbacks.on_predict_begin()
-        run = _forward(model, callbacks.listens_to_batches("predict"))
+        run = _runner(model, source.rows, source.batch_size)
         for group in in_groups(source.epoch(), size):
             callbacks.on_predict_batch_begin(count)
-            made = [_predict_batch(run, x, source) for x, _, _ in group]
+            made = [run(x) for x, _, _ in group]
             parts += made
             count += size
-            callbacks.on_predict_batch_end(count - 1, {"outputs": _together(made)})
+            callbacks.on_predict_batch_end(count - 1, {"outputs": _joined(made)})
             if model._compiled.stop_predicting:
                 break
         callbacks.on_predict_end()
@@ -154,111 +162,53 @@ def predict(model, x, batch_size, verbose, steps, callbacks):
     return _joined(parts)
 
 
-def _whole(model):
-    """Return the model's compiled calls, or None where a user wrote a part."""
-    whole = model._calls.now(model)
-    own = own_step(model, "predict") is not None
-    if not whole.able or own or model._compiled.run_eagerly:
-        return None
-    return whole
-
-
-def _forward(model, listens=False):
-    """Return a function from a batch to the outputs."""
-    whole = _whole(model)
-    if whole is None:
-        return _Forward(model, listens)
-    return lambda x: whole.run(model, checked((x,))[0], False)[0]
-
-
-class _Forward:
-    """A function from a batch to the outputs, by the model's step of prediction.
-
-    Args:
-        model: the model.
-        listens: whether callbacks may change Variables between two batches.
-    """
-
-    def __init__(self, model, listens):
-        self._cells = Cells(model, optimizer=False)
-        self._run = compiled_step(model, "predict", self._cells)
-        self._place = on_device if model._compiled.run_eagerly else checked
-        self._listens = listens
-        self._state = self._cells.read()
-
-    def __call__(self, x):
-        state = self._cells.read() if self._listens else self._state
-        outputs, changed = self._run(state, self._place((x, None, None)))
-        if changed:  # the seeds of random numbers, for instance
-            frozen = list(state.non_trainable)
-            for i, value in changed.items():
-                frozen[i] = value
-            state = state._replace(non_trainable=tuple(frozen))
-            self._cells.write(state)
-        self._state = state
-        return outputs
-
-
-def _at_once(model, x, batch_size):
-    """Return `(outputs,)` for arrays of numbers, or None for other data."""
-    whole = _whole(model)
-    if whole is None or not whole.takes(x):
+def _count(model, x, size):
+    """Return the rows of arrays that need nothing but to be cut; None for others."""
+    plain = isinstance(size, int) and size > 0 and limited(None) is None
+    if not plain or model._takes_text or not all_arrays(x):
         return None
     leaves = [x] if isinstance(x, np.ndarray) else structure.flatten(x)
     counts = {a.shape[:1] for a in leaves}
+    arrays = all(type(a) is np.ndarray for a in leaves)
     count = sum(max(counts))  # no rows where there is no axis of them
-    most = 32 if batch_size is None else batch_size
-    if len(counts) != 1 or not isinstance(most, int) or not (0 < count and 0 < most):
-        return None
-    if count > most:
-        if limited(None) is not None or not all(type(a) is np.ndarray for a in leaves):
-            return None
-        return _in_turn(model, whole, x, count, most)
-    # Some sizes serve all, so that not each number of rows is compiled.
-    size = min(1 << (count - 1).bit_length(), most) if whole.by_row else count
-    if size > count:
-        x = _padded(x, size)
-    outputs, _ = whole.run(model, x, False)
-    if isinstance(outputs, jax.Array):
-        return (np.array(outputs)[:count],)
-    return (structure.map_leaves(lambda a: np.array(a)[:count], outputs),)
+    return count if len(counts) == 1 and (arrays or count <= size) else None
 
 
-def _in_turn(model, whole, x, count, size):
-    """Return `(outputs,)` for arrays of more than one batch."""
-
-    def rows(at, end):
-        if isinstance(x, np.ndarray):
-            return x[at:end]
-        return structure.map_leaves(lambda a: a[at:end], x)
-
-    left = count % size
-    parts = [
-        whole.run(model, rows(at, at + size), False)[0]
-        for at in range(0, count - left, size)
-    ]
-    if left:
-        last = whole.run(model, _padded(rows(count - left, count), size), False)[0]
-        parts.append(structure.map_leaves(lambda a: np.asarray(a)[:left], last))
-    return (_joined(parts),)
+def _rows(x, at, end):
+    if isinstance(x, np.ndarray):
+        return x[at:end]
+    return structure.map_leaves(lambda a: a[at:end], x)
 
 
-def _together(made):
-    return made[0] if len(made) == 1 else _joined(made)
+def _runner(model, rows=None, size=None):
+    """Return a function from a batch to the outputs.
 
+    Where rows are independent, short batches are filled up, so that not each number
+    of rows is compiled: to a full batch, or to a power of two where there is none.
 
-def _predict_batch(run, x, source):
-    """Return the outputs for a batch; a shorter last one is filled up."""
-    count, size = step.rows(x), source.batch_size
-    whole = not isinstance(source, ArraySource) or source.rows < size or count == size
-    outputs = run(x if whole else _padded(x, size))
-    if not whole:
-        outputs = structure.map_leaves(lambda a: a[:count], outputs)
+    Args:
+        model: the model, built.
+        rows: how many rows there are, or None.
+        size: the rows of a full batch.
+    """
+    run = forward(model, "predict")
+    full = 0
+    if run.by_row and rows and size:
+        full = min(1 << (rows - 1).bit_length(), size)
+
+    def outputs(x):
+        x = checked((x,))[0]
+        count = step.rows(x)
+        if count >= full:
+            return run(x)[0]
+        made = run(_padded(x, full))[0]
+        return structure.map_leaves(lambda a: np.asarray(a)[:count], made)
+
     return outputs
 
 
 def _padded(x, size):
-    """Repeat the last row up to a full batch, so that one executable serves all."""
+    """Repeat the last row up to a full batch."""
 
     def pad(a):
         if a is None:
@@ -322,7 +272,7 @@ def predict_on_batch(model, x):
     batch = _batch(model, x, None, None)
     if not model.built:
         outputs_for(model, batch[0])
-    return structure.map_leaves(np.array, _forward(model)(batch[0]))
+    return _joined([_runner(model)(batch[0])])
 
 
 def _batch(model, x, y, weight):
@@ -335,30 +285,3 @@ def _batch_logs(model, cells, state, given, return_dict):
     logs.given = given
     found = logs()
     return found if return_dict else _in_order(model, found)
-
-
-# ---- Keras' own form of the steps --------------------------------------------
-
-
-def one_train_step(model, state, data):
-    """Return `(logs, state)`: `Model.train_step`, for users who call it."""
-    cells = Cells(model)
-    new = step.train(model, cells, State(*map(tuple, state)), unpack(data))
-    return step.results(model, cells, new.metrics), tuple(new)
-
-
-def one_test_step(model, state, data):
-    """Return `(logs, state)`: `Model.test_step`, for users who call it."""
-    trainable, frozen, metrics = map(tuple, state)
-    cells = Cells(model)
-    given = State(trainable, frozen, (), metrics)
-    new = step.test(model, cells, given, unpack(data))
-    return step.results(model, cells, new.metrics), (trainable, frozen, new.metrics)
-
-
-def one_predict_step(model, state, data):
-    """Return `(outputs, state)`: `Model.predict_step`, for users who call it."""
-    trainable, frozen = map(tuple, state[:2])
-    cells = Cells(model, optimizer=False)
-    given = State(trainable, frozen, (), ())
-    return step.predict(model, cells, given, unpack(data))[0], state

@@ -16,9 +16,10 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 
 from lamina.core import structure
 from lamina.core.context import having
+from lamina.core.variable import pure
 from lamina.optimizers import LossScaleOptimizer
 from lamina.training import step
-from lamina.training.execute import advance, compiled_step
+from lamina.training.programs import advance, compiled_step
 
 # Batches are held until their steps are known to be good: so many, so many bytes, for
 # so many seconds.
@@ -122,7 +123,9 @@ class Guard:
             return ()
         if isinstance(self.model.optimizer, LossScaleOptimizer):
             return ()  # it expects such slopes, and leaves the step out
-        return compiled_step(self.model, "slopes", self.cells)(state, batch)[:2]
+        run = compiled_step(self.model, "slopes", self.cells)
+        loss, _, gradients = run(state, batch)
+        return loss, gradients
 
 
 @jax.jit
@@ -143,12 +146,17 @@ def explain(model, cells, state, batch, number) -> str:
         number: the step's number in its epoch, from 1.
     """
 
+    def train(batch):
+        loss, _, gradients = step.slopes(model, batch)
+        model.optimizer.apply(gradients)
+        return loss, gradients
+
     def run(state, batch):
-        loss, gradients, made = step.slopes(model, cells, state, batch)
-        new = step.updated(model, cells, state, batch, loss, gradients, made)
+        (loss, gradients), new = pure(train, cells.groups)(state, batch)
         return loss, gradients, new.trainable
 
-    with having(named=True):
+    state = cells.complete(state)
+    with having(named=True, losses=[]):
         program = jax.make_jaxpr(run)(state, batch)
     leaves = jax.tree.leaves((state, batch))
     results = _run(program.jaxpr, program.consts, [_Value(a) for a in leaves], "")

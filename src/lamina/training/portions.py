@@ -18,14 +18,9 @@ from lamina.core import structure
 from lamina.data import ArraySource
 from lamina.kernels import native
 from lamina.training.ahead import Ahead, Now, alike, in_groups
-from lamina.training.execute import (
-    Several,
-    advance,
-    compiled_step,
-    in_stack,
-    own_step,
-)
 from lamina.training.prepare import checked, on_device
+from lamina.training.programs import Several, advance, compiled_step, in_stack
+from lamina.training.step import gives_logs
 
 _SPAN = 0.02  # seconds that a call of many steps should last at most
 _MOST, _BYTES = 64, 2**22  # steps in one call, and what their batches may take
@@ -130,12 +125,13 @@ class InRows:
 
     def __init__(self, model, kind, cells, source, donate, skip, most):
         self._source, self._skip, self._most = source, skip, most
-        several = Several(source.batch_size, own_step(model, kind) is not None)
+        several = Several(source.batch_size, gives_logs(model, kind))
         self._several = compiled_step(model, kind, cells, donate, several)
         self._rest: Any = lambda: compiled_step(model, kind, cells, donate)
         self._now = 1
         self._calls = 0
-        known, key = model._compiled.steps, ("convolves", kind, cells.key(), several)
+        known = model._programs.of(model).made
+        key = ("convolves", kind, cells.key(), several)
         if key not in known:
             known[key] = jax.default_backend() == "cpu" and self._has_one(cells)
         self.convolves = known[key]

@@ -13,16 +13,44 @@ from lamina.training import step
 
 
 def prepare(model, batch, training=True):
-    """Build the model, its losses, metrics and optimizer for batches like this one."""
+    """Build the model, its losses, metrics and optimizer for batches like this one.
+
+    For a step of the user's only as far as that step needs: what it makes while it is
+    traced is found there.
+    """
     x, y, weight = unpack(batch)
     compiled = model._compiled
-    if not model.has_call:
-        # Its own steps call the models inside of it.
-        model.built = True
-        return
-    y_pred = outputs_for(model, x)
-    if not compiled.compiled:
-        return
+    if step.own_step(model, "train" if training else "test"):
+        y_pred = _outputs_if_wanted(model, x)
+    else:
+        y_pred = outputs_for(model, x)
+    if y_pred is not None and compiled.compiled:
+        _prepare_compiled(model, x, y, y_pred, weight)
+    optimizer = model.optimizer
+    if training and optimizer is not None:
+        if not optimizer.built:
+            optimizer.build(model.trainable_variables)
+        elif step.own_step(model, "train") is None:
+            _check_trained(model)
+
+
+def _outputs_if_wanted(model, x):
+    """Return the outputs where there is something to build by them, and they are known.
+
+    Its own step may call the models inside of it, and never the model as a whole.
+    """
+    built = all(layer.built for layer in model._flatten_layers(include_self=False))
+    if not model.has_call or (built and not _uses_compiled_loss(model)):
+        model.built = model.built or built
+        return None
+    try:
+        return outputs_for(model, x)
+    except Exception:
+        return None
+
+
+def _prepare_compiled(model, x, y, y_pred, weight):
+    compiled = model._compiled
     if step.own_method(model, "compute_loss") is not None:
         # The user's own loss may hand other parts to the compiled one.
         arguments = {"x": x, "y": y, "sample_weight": weight}
@@ -37,11 +65,6 @@ def prepare(model, batch, training=True):
     elif _uses_compiled_loss(model):
         compiled.prepare(model, _specs(y), y_pred)
     _build_metrics(model, y, y_pred, weight)
-    if training and model.optimizer is not None:
-        if not model.optimizer.built:
-            model.optimizer.build(model.trainable_variables)
-        elif step.own_method(model, "train_step") is None:
-            _check_trained(model)
 
 
 def _check_trained(model):
@@ -76,7 +99,7 @@ def outputs_for(model, x):
     if not model.built:
         model(_zeros(specs)) if eager else infer(model, specs)
     # Each `fit` and `evaluate` asks more than once, and takes a trace of the model.
-    known, key = model._compiled.steps, _key(specs)
+    known, key = model._programs.of(model).made, _key(specs)
     graph = getattr(model, "_graph", None)
     of, outputs = known.get(key, (None, None))
     if outputs is None or of is not graph:

@@ -1,7 +1,9 @@
-"""The Step: a pure function of State and one batch.
+"""The Step: what happens to a model's Variables in one batch.
 
-State is what training changes, as four flat tuples of arrays: trainable
-Variables, other Variables, the optimizer's, the metrics'.
+A step here is a function of the model and a batch that assigns Variables as it goes,
+as a user's `train_step(self, data)` does; `pure` makes a function of the State and the
+batch out of it. State is what training changes, as four flat tuples of arrays:
+trainable Variables, other Variables, the optimizer's, the metrics'.
 """
 
 import functools
@@ -12,10 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from lamina.core import structure
-from lamina.core.context import having
-from lamina.core.variable import binding
-from lamina.data import unpack
-from lamina.optimizers import Optimizer
+from lamina.core.variable import pure, value_and_grad
+from lamina.data import pack, unpack
 
 
 class State(NamedTuple):
@@ -33,22 +33,67 @@ def copied(state):
 
 
 class Cells:
-    """The Variables behind a State: where values are read from and written to."""
+    """The Variables behind a State: where values are read from and written to.
 
-    def __init__(self, model, optimizer=True):
-        metrics = {id(v): v for v in model.metrics_variables}
-        own = list(model.optimizer.variables) if optimizer and model.optimizer else []
-        if optimizer and assigns(own_method(model, "train_step")):
-            held = [o for o in vars(model).values() if isinstance(o, Optimizer)]
-            others = {id(v): v for o in held for v in o.variables}
-            own += [v for i, v in others.items() if i not in set(map(id, own))]
+    The other Variables end with those that are not the model's own, and that a step of
+    it reaches: the slots of a second optimizer, a generator of the module.
+    """
+
+    def __init__(self, model):
+        self._model = model
+        self._earlier = ()
+        self.groups = self._sorted()
+
+    def _sorted(self):
+        model = self._model
+        metrics = dict.fromkeys(model.metrics_variables)
         trained, others = model._split_variables()
-        self.groups = State(
+        groups = (
             tuple(trained),
-            tuple(v for v in others if id(v) not in metrics),
-            tuple(own),
-            tuple(metrics.values()),
+            tuple(v for v in others if v not in metrics),
+            tuple(model.optimizer.variables if model.optimizer else ()),
+            tuple(metrics),
         )
+        own = {v for group in groups for v in group}
+        adopted = tuple(v for v in model._programs.adopted if v not in own)
+        self.own = len(groups[1])
+        return State(groups[0], groups[1] + adopted, *groups[2:])
+
+    def adopt(self, variables):
+        """Take in Variables that a step reaches.
+
+        Some may be the model's own and new: a layer, an optimizer or a metric made
+        them while the step was traced.
+        """
+        self._model._programs.adopt(variables)
+        self._earlier = ((self.groups, self.own), *self._earlier)
+        self.groups = self._sorted()
+
+    def complete(self, state) -> State:
+        """Return a State with present values in place of those that it leaves out.
+
+        These may be whole groups, and what was adopted.
+        """
+        sizes = [len(values) for values in state]
+        if sizes == [len(group) for group in self.groups]:
+            return state
+        for groups, own in ((self.groups, self.own), *self._earlier):
+            fits = [n in (0, len(g)) for n, g in zip(sizes, groups, strict=True)]
+            if all(fits) or (sizes[1] == own and all(fits[:1] + fits[2:])):
+                known = dict(_pairs(groups, state))
+                break
+        else:
+            wanted = dict(zip(State._fields, map(len, self.groups), strict=True))
+            raise ValueError(
+                f"A State of this model has {wanted} values. Received: "
+                f"{dict(zip(State._fields, sizes, strict=True))}"
+            )
+
+        def value(variable):
+            found = known.get(variable)
+            return copied(variable.raw_value) if found is None else found
+
+        return State(*(tuple(map(value, group)) for group in self.groups))
 
     def key(self):
         """Identify the groups, for caches of compiled steps."""
@@ -64,9 +109,13 @@ class Cells:
 
     def write(self, state) -> None:
         """Make `state` the Variables' values."""
-        for group, values in zip(self.groups, state, strict=True):
-            for variable, value in zip(group, values, strict=True):
-                variable._store(value)
+        for variable, value in _pairs(self.groups, self.complete(state)):
+            variable._store(value)
+
+
+def _pairs(groups, state):
+    for group, values in zip(groups, state, strict=True):
+        yield from zip(group, values, strict=False)
 
 
 def rows(x) -> int:
@@ -75,31 +124,24 @@ def rows(x) -> int:
     return leaves[0].shape[0] if leaves and leaves[0].ndim else 1
 
 
-def slopes(model, cells, state, batch):
-    """Return the loss, its gradients, and what else the forward pass made.
+def slopes(model, batch):
+    """Run a model on a batch for training.
 
     Returns:
-        `(loss, gradients, (outputs, non_trainable, metrics))`; loss and gradients
-        are scaled where the optimizer scales the loss.
+        `(loss, outputs, gradients)`; loss and gradients are scaled where the optimizer
+        scales the loss.
     """
     x, y, weight = unpack(batch)
-    groups = cells.groups
-    bound = (*groups.trainable, *groups.non_trainable, *groups.metrics)
-    a = len(groups.trainable)
-    b = a + len(groups.non_trainable)
 
-    def forward(trainable):
-        values = (*trainable, *state.non_trainable, *state.metrics)
-        with binding(bound, values) as frame, having(losses=[]):
-            y_pred = model(x, training=True)
-            loss = loss_of(model, x, y, y_pred, weight, training=True)
-            _track(model, loss, rows(x))
-            new = frame.current()
-        return _scaled(model, state, loss), (y_pred, new[a:b], new[b:])
+    def forward():
+        y_pred = model(x, training=True)
+        loss = loss_of(model, x, y, y_pred, weight, training=True)
+        _track(model, loss, rows(x))
+        return model.optimizer.scale_loss(loss), y_pred
 
-    slope = jax.value_and_grad(forward, has_aux=True)
-    (loss, made), gradients = slope(state.trainable)
-    return loss, gradients, made
+    trained, _ = model._split_variables()
+    (loss, y_pred), gradients = value_and_grad(forward, trained)()
+    return loss, y_pred, gradients
 
 
 def loss_of(model, x, y, y_pred, weight, training):
@@ -116,31 +158,37 @@ def _takes(function, name):
     return any(p.name == name or p.kind is p.VAR_KEYWORD for p in parameters)
 
 
-def train(model, cells, state, batch) -> State:
-    """Return the State after one step of training."""
-    return updated(model, cells, state, batch, *slopes(model, cells, state, batch))
+def train(model, batch):
+    """Train on one batch; return the logs if the model makes its own."""
+    loss, y_pred, gradients = slopes(model, batch)
+    model.optimizer.apply(gradients)
+    return _measured(model, batch, y_pred)
 
 
-def updated(model, cells, state, batch, loss, gradients, made) -> State:
-    """Return the State after a step, given what `slopes` returned."""
+def test(model, batch):
+    """Evaluate one batch; return the logs if the model makes its own."""
     x, y, weight = unpack(batch)
-    y_pred, non_trainable, metrics = made
-    groups = cells.groups
-    trainable, optimizer = model.optimizer.stateless_apply(
-        list(state.optimizer), list(gradients), list(state.trainable)
-    )
-    bound = (*groups.trainable, *groups.non_trainable, *groups.metrics)
-    everything = (*trainable, *non_trainable, *metrics)
-    with binding(bound, everything) as frame:
-        model.compute_metrics(x, y, y_pred, sample_weight=weight)
-        metrics = frame.current()[len(trainable) + len(non_trainable) :]
-    return State(tuple(trainable), non_trainable, tuple(optimizer), metrics)
+    y_pred = model(x, training=False)
+    loss = loss_of(model, x, y, y_pred, weight, training=False)
+    _track(model, loss, rows(x))
+    return _measured(model, batch, y_pred)
 
 
-def _scaled(model, state, loss):
-    optimizer = model.optimizer
-    with binding(tuple(optimizer.variables), state.optimizer):
-        return optimizer.scale_loss(loss)
+def predict(model, batch):
+    """Return the outputs for one batch."""
+    return model(unpack(batch)[0], training=False)
+
+
+def results(model):
+    """Return the metrics' results."""
+    return model.get_metrics_result()
+
+
+def _measured(model, batch, y_pred):
+    x, y, weight = unpack(batch)
+    logs = model.compute_metrics(x, y, y_pred, sample_weight=weight)
+    # Those of the library follow from the metrics' state whenever somebody asks.
+    return None if own_method(model, "compute_metrics") is None else logs
 
 
 def _track(model, loss, count):
@@ -150,44 +198,10 @@ def _track(model, loss, count):
         tracker.update_state(loss, sample_weight=count)
 
 
-def test(model, cells, state, batch) -> State:
-    """Return the State after one step of evaluation."""
-    x, y, weight = unpack(batch)
-    groups = cells.groups
-    bound = (*groups.trainable, *groups.non_trainable, *groups.metrics)
-    values = (*state.trainable, *state.non_trainable, *state.metrics)
-    a = len(groups.trainable) + len(groups.non_trainable)
-    with binding(bound, values) as frame, having(losses=[]):
-        y_pred = model(x, training=False)
-        loss = loss_of(model, x, y, y_pred, weight, training=False)
-        _track(model, loss, rows(x))
-        model.compute_metrics(x, y, y_pred, sample_weight=weight)
-        new = frame.current()
-    frozen, metrics = new[len(groups.trainable) : a], new[a:]
-    return state._replace(non_trainable=frozen, metrics=metrics)
+# ---- steps of the user's -------------------------------------------------------
 
-
-def predict(model, cells, state, batch):
-    """Return the outputs for one batch, and what changed of `state.non_trainable`.
-
-    Returns:
-        `(outputs, changed)`; `changed` is a dict by position.
-    """
-    x, _, _ = unpack(batch)
-    groups = cells.groups
-    bound = (*groups.trainable, *groups.non_trainable)
-    given = (*state.trainable, *state.non_trainable)
-    with binding(bound, given) as frame, having(losses=[]):
-        outputs = model(x, training=False)
-        new = frame.current()[len(groups.trainable) :]
-    old = state.non_trainable
-    return outputs, {i: a for i, a in enumerate(new) if a is not old[i]}
-
-
-def results(model, cells, metrics) -> dict:
-    """Return the metrics' results, given their state."""
-    with binding(cells.groups.metrics, metrics):
-        return model.get_metrics_result()
+# By the kind of step they stand for.
+_OWN = {"train": "train_step", "test": "test_step", "predict": "predict_step"}
 
 
 def own_method(model, name):
@@ -196,21 +210,84 @@ def own_method(model, name):
     return None if built_in else getattr(model, name)
 
 
-def assigns(method) -> bool:
-    """Tell a user's `step(self, data)`, which assigns Variables as it pleases.
+def own_step(model, kind):
+    """Return the step of a kind that a user wrote, or None."""
+    return own_method(model, _OWN[kind]) if kind in _OWN else None
 
-    The other form, Keras' own, takes the state as well and returns it.
-    """
-    if method is None:
-        return False
-    kinds = [p.kind for p in inspect.signature(method).parameters.values()]
-    return len(kinds) == 1 and kinds[0] is not inspect.Parameter.VAR_POSITIONAL
+
+def gives_logs(model, kind) -> bool:
+    """Tell whether a step of a kind gives logs of its own."""
+    own = own_step(model, kind) or own_method(model, "compute_metrics")
+    return own is not None
 
 
 def built_in(method):
     """Mark a step of Model's own, so that the loop can tell a user's from it."""
     method.is_built_in = True
     return method
+
+
+def step_of(model, kind, cells=None):
+    """Return the step of a kind: the user's, in either form, or the library's."""
+    own = own_step(model, kind)
+    if own is None:
+        return functools.partial(globals()[kind], model)
+    parameters = inspect.signature(own).parameters.values()
+    if len(parameters) != 1 or any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return functools.partial(_explicit, own, kind, cells or Cells(model))
+
+    def run(batch):
+        result = own(pack(*batch))
+        if kind != "predict" and not isinstance(result, dict):
+            raise TypeError(
+                f"`{type(model).__name__}.{_OWN[kind]}(self, data)` expected to return "
+                f"a dict of logs. Received: {result!r} (of type "
+                f"{type(result).__name__})"
+            )
+        return result
+
+    return run
+
+
+# What Keras' form of the steps, `(state, data) -> (logs, state)`, takes and returns.
+_PARTS = {
+    "train": ("trainable", "non_trainable", "optimizer", "metrics"),
+    "test": ("trainable", "non_trainable", "metrics"),
+    "predict": ("trainable", "non_trainable"),
+}
+
+
+def _explicit(own, kind, cells, batch):
+    """Run a step in Keras' form as one that assigns."""
+    names = _PARTS[kind]
+    logs, parts = own(_parts(cells, cells.read(), names), pack(*batch))
+    if kind != "predict":
+        parts = {name: tuple(p) for name, p in zip(names, parts, strict=True)}
+        cells.write(cells.read()._replace(**parts))
+    return logs
+
+
+def _parts(cells, state, names):
+    state = state._replace(non_trainable=state.non_trainable[: cells.own])
+    return tuple(getattr(state, name) for name in names)
+
+
+def one_step(model, kind, state, data):
+    """Run the library's step in Keras' form, for users who call it."""
+    names, cells = _PARTS[kind], Cells(model)
+    given = {name: tuple(p) for name, p in zip(names, state, strict=False)}
+    run = pure(functools.partial(globals()[kind], model), cells.groups)
+    logs, new = run(cells.complete(cells.read()._replace(**given)), unpack(data))
+    adopted = slice(cells.own, None)
+    for variable, value in zip(
+        cells.groups.non_trainable[adopted], new.non_trainable[adopted], strict=True
+    ):
+        variable._store(value)
+    if kind == "predict":
+        return logs, state
+    if logs is None:
+        logs = pure(model.get_metrics_result, cells.groups)(new)[0]
+    return logs, _parts(cells, new, names)
 
 
 def total_loss(model, y, y_pred, sample_weight):

@@ -32,6 +32,8 @@ class CategoryEncoding(DataLayer):
     [[1.0, 0.0, 1.0], [0.0, 2.0, 0.0]]
     """
 
+    rows_independent = True
+
     def __init__(
         self, num_tokens=None, output_mode="multi_hot", sparse=False, **kwargs
     ):

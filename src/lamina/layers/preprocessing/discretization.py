@@ -39,6 +39,8 @@ class Discretization(DataLayer):
     [[0, 2, 3, 1]]
     """
 
+    rows_independent = True
+
     def __init__(
         self, bin_boundaries=None, num_bins=None, epsilon=0.01, output_mode="int",
         sparse=False, dtype=None, name=None,

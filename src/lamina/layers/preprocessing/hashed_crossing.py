@@ -33,6 +33,7 @@ class HashedCrossing(DataLayer):
     [1, 4, 3]
     """
 
+    rows_independent = True
     _takes_text = True
     _lists_are_arrays = False
 

@@ -41,6 +41,7 @@ class Hashing(DataLayer):
     [[1], [0], [1]]
     """
 
+    rows_independent = True
     _takes_text = True
 
     def __init__(

@@ -84,6 +84,7 @@ class BaseImagePreprocessingLayer(DataLayer):
     [[[0.5, 0.5]]]
     """
 
+    rows_independent = "inference"
     _FACTOR_BOUNDS = (-1, 1)
     factor: tuple
 

@@ -41,6 +41,7 @@ class Lookup(DataLayer):
     `num_oov_indices` places for unknown tokens, then the terms.
     """
 
+    rows_independent = True
     _takes_text = True
     _lists_are_arrays = False
     vocabulary_dtype = "string"

@@ -12,6 +12,7 @@ from lamina.core.config import deserialize_keras_object, serialize_keras_object
 from lamina.core.random import draw_seed
 from lamina.core.variable import pure
 from lamina.layers.call import masks_of, signature_of
+from lamina.layers.layer import weakest
 from lamina.layers.preprocessing.color import (
     ColorLayer,
     RandomBrightness,
@@ -465,6 +466,10 @@ class Pipeline(DataLayer):
                 f"Received: layers={layers!r}"
             )
         self._pipeline_layers = layers
+
+    @property
+    def rows_independent(self):
+        return weakest(*(x.rows_independent for x in self.layers))
 
     @property
     def layers(self):

@@ -7,6 +7,7 @@ import numpy as np
 
 from lamina.core import settings
 from lamina.core.checks import axes_argument
+from lamina.layers.layer import off_rows
 from lamina.layers.preprocessing.adapting import batches
 from lamina.layers.preprocessing.data_layer import DataLayer
 
@@ -46,6 +47,10 @@ class Normalization(DataLayer):
         self.input_mean, self.input_variance = mean, variance
         self.invert = invert
         self.supports_masking = True
+
+    @property
+    def rows_independent(self):
+        return off_rows(self.axis)
 
     def build(self, input_shape):
         rank = len(input_shape)

@@ -22,6 +22,8 @@ class Rescaling(DataLayer):
     [[0.0, 1.0]]
     """
 
+    rows_independent = True
+
     def __init__(self, scale, offset=0.0, **kwargs):
         super().__init__(**kwargs)
         for name, value in (("scale", scale), ("offset", offset)):

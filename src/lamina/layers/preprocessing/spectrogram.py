@@ -50,6 +50,8 @@ class STFTSpectrogram(Layer):
     (1, 7, 5)
     """
 
+    rows_independent = True
+
     def __init__(
         self, mode="log", frame_length=256, frame_step=None, fft_length=None,
         window="hann", periodic=False, scaling="density", padding="valid",
@@ -178,6 +180,8 @@ class MelSpectrogram(DataLayer):
     >>> layer(np.zeros((1, 320), "float32")).shape
     (1, 4, 11)
     """
+
+    rows_independent = True
 
     def __init__(
         self, fft_length=2048, sequence_stride=512, sequence_length=None,

@@ -66,6 +66,7 @@ class TextVectorization(DataLayer):
     [[2, 1, 0, 0], [1, 3, 5, 1]]
     """
 
+    rows_independent = True
     _takes_text = True
     _lists_are_arrays = False
 

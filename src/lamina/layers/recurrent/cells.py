@@ -16,7 +16,7 @@ from lamina.core.random import SeedGenerator
 from lamina.core.registry import CustomObjectScope
 from lamina.kernels import dense, dropout
 from lamina.layers.call import signature_of
-from lamina.layers.layer import Layer
+from lamina.layers.layer import Layer, weakest
 from lamina.layers.weights import keep, make
 
 _KINDS = ("initializer", "regularizer", "constraint")
@@ -36,6 +36,7 @@ class Cell(Layer):
         implementation: 1 draws a mask per gate, 0 and 2 one for all of them.
     """
 
+    rows_independent = True
     activation: Any
     recurrent_activation: Any
     bias_initializer: Any
@@ -449,6 +450,10 @@ class StackedRNNCells(Layer):
                         f"cells={cells!r}"
                     )
         self.cells = list(cells)
+
+    @property
+    def rows_independent(self):
+        return weakest(*(x.rows_independent for x in self.cells))
 
     @property
     def state_size(self):

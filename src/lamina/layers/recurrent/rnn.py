@@ -103,6 +103,10 @@ class RNN(Layer):
 
     # ---- states --------------------------------------------------------------
 
+    @property
+    def rows_independent(self):
+        return not self.stateful and getattr(self.cell, "rows_independent", False)
+
     def build(self, sequences_shape, initial_state_shape=None):
         batch_size = sequences_shape[0]
         if isinstance(self.cell, Layer) and not self.cell.built:

@@ -9,7 +9,7 @@ from lamina.core.variable import pure
 from lamina.kernels import scan
 from lamina.layers.call import plain_shape, signature_of
 from lamina.layers.core import Wrapper
-from lamina.layers.layer import Layer
+from lamina.layers.layer import Layer, weakest
 
 _MERGES = {
     "concat": lambda a, b: jnp.concatenate([a, b], axis=-1),
@@ -79,6 +79,12 @@ class Bidirectional(Layer):
         self.return_sequences = layer.return_sequences
         self.stateful = layer.stateful
         self._first_weights = weights
+
+    @property
+    def rows_independent(self):
+        return weakest(
+            self.forward_layer.rows_independent, self.backward_layer.rows_independent
+        )
 
     def _check_pair(self):
         forward, backward = self.forward_layer, self.backward_layer
@@ -229,6 +235,10 @@ class TimeDistributed(Wrapper):
         super().__init__(layer, **kwargs)
         self.supports_masking = True
 
+    @property
+    def rows_independent(self):
+        return self.layer.rows_independent
+
     def build(self, input_shape):
         if not isinstance(input_shape, (tuple, list)) or len(input_shape) < 3:
             raise ValueError(
@@ -248,7 +258,8 @@ class TimeDistributed(Wrapper):
             given = kwargs if mask is None else {**kwargs, "mask": mask}
             return self.layer(x, **given)
 
-        if _row_by_row(self.layer):
+        # Time is folded into the batch, one call for all steps, where that is the same.
+        if self.layer._rows_apart(training):
             return _folded(step, inputs, mask)
         return _stepped(step, inputs, mask, self.layer)
 
@@ -269,25 +280,6 @@ def _check_mask(mask, inputs):
                 "The first two dimensions must match. Expected mask shape prefix: "
                 f"{wanted}."
             )
-
-
-def _row_by_row(layer) -> bool:
-    """Tell whether a layer surely treats each row of a batch on its own.
-
-    Then time can be folded into the batch, one call for all steps. Not so: statistics
-    of the batch, states kept between calls, and whatever code of the user's does.
-    """
-    from lamina.layers import Lambda
-
-    for inner in layer._flatten_layers():
-        ours = type(inner).__module__.startswith("lamina.")
-        if not ours or isinstance(inner, Lambda):
-            return False
-        if getattr(inner, "stateful", False) or getattr(inner, "noise_shape", None):
-            return False
-        if any(not v.made_trainable for v in inner.weights):
-            return False
-    return True
 
 
 def _folded(step, inputs, mask):

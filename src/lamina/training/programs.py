@@ -1,0 +1,379 @@
+"""Every compiled program of a model, and the one cache that keeps them.
+
+A model runs compiled in two forms: as its forward pass (`model(x)`, `predict`), a
+function of all Variables' values and the inputs; and as a step of training or
+evaluation, a function of the State and a batch. Both are kept while the model's layers
+stay as they are, and both find out by being traced which Variables they reach besides
+the model's own.
+"""
+
+import copy
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from lamina.core import structure
+from lamina.core.context import context, having
+from lamina.core.masks import get_mask, set_mask
+from lamina.core.registry import ours
+from lamina.core.variable import Unbound, pure
+from lamina.training import step
+from lamina.training.recompiles import watched, watched_call
+from lamina.training.step import State, own_step
+
+_NUMBERS = frozenset("fiubV")  # kinds of dtypes; V is bfloat16 and the like
+_LAYOUTS = 8  # states of `trainable` and the like whose programs are kept
+
+
+class Programs:
+    """The compiled programs of one model.
+
+    Attributes:
+        adopted: Variables that its programs reach and that are not its own, such as
+            the slots of a second optimizer or a generator of the module.
+    """
+
+    def __init__(self):
+        self.adopted: tuple = ()
+        self._kept: dict = {}
+        self._seen, self._now = None, None
+
+    def __deepcopy__(self, memo):
+        return Programs()
+
+    def __reduce__(self):
+        return Programs, ()
+
+    def adopt(self, variables):
+        """Note more Variables that a program reaches."""
+        self.adopted = tuple(dict.fromkeys((*self.adopted, *variables)))
+
+    def of(self, model) -> "Kept":
+        """Return what is kept for the model's present layers."""
+        seen, kept = model._changes.last, self._now
+        if seen != self._seen or kept is None:
+            layers = model._flatten_layers()
+            of = tuple((id(x), x.trainable, x._changed_at) for x in layers)
+            # Assigned at once: other threads may be using the one from before.
+            kept = self._kept.pop(of, None) or Kept(model, layers)
+            self._kept[of] = self._now = kept
+            if len(self._kept) > _LAYOUTS:
+                self._kept.pop(next(iter(self._kept)))
+            self._seen = seen
+        return kept
+
+
+class Kept:
+    """The programs of a model whose layers stay as they are.
+
+    Args:
+        model: the model.
+        layers: all layers in it, itself included.
+
+    Attributes:
+        made: programs and other things that are worked out once, by a key.
+        whole: whether a call outside of compiled code may run as one program: no layer,
+            function or activity regularizer in it is one that a user may watch at work.
+        trains: whether some layer trains unless it is told otherwise.
+    """
+
+    def __init__(self, model, layers):
+        self._layers = layers  # held, so that no other layer gets the `id` of one
+        self.made: dict = {}
+        self.whole = model.built and _is_ours(model, layers)
+        self.trains = any(layer._trains_by_default for layer in layers)
+
+
+# ---- the forward pass ----------------------------------------------------------
+
+
+class Forward:
+    """The forward pass of a model, compiled for each shape of its inputs.
+
+    Args:
+        model: the model.
+        kind: the training flag, or `"predict"` for a `predict_step` of the user's.
+
+    Attributes:
+        by_row: whether each row's outputs follow from that row alone.
+    """
+
+    def __init__(self, model, kind):
+        self._model, self._kind = model, kind
+        trained, others = model._split_variables()
+        adopted = {id(v): v for v in model._programs.adopted}
+        own = {id(v): v for v in (*trained, *others)}
+        self.variables = tuple((own | adopted).values())
+        self.by_row = kind is False and model._rows_apart()
+        eager = model._compiled.run_eagerly
+        predicts = step.step_of(model, kind) if kind == "predict" else None
+
+        def run(inputs):
+            if predicts is not None:
+                return predicts((inputs, None, None))
+            return model(inputs, training=kind)
+
+        explicit = pure(run, self.variables, adopts=not eager)
+
+        def call(values, inputs):
+            with having(losses=[]):
+                outputs, new = explicit(values, inputs)
+            masks = [get_mask(x) for x in structure.flatten(outputs)]
+            if all(mask is None for mask in masks):
+                masks = []
+            changed = {i: a for i, a in enumerate(new) if a is not values[i]}
+            return outputs, masks, changed
+
+        self.program = call if eager else jax.jit(call)
+
+    def __call__(self, inputs):
+        """Return `(outputs, masks)`."""
+        variables = self.variables
+        values = tuple([v._value for v in variables])
+        program = watched_call(self.program, self._model, variables)
+        try:
+            outputs, masks, changed = program(values, inputs)
+        except Unbound as found:
+            self._model._programs.adopt(found.variables)
+            return forward(self._model, self._kind, anew=True)(inputs)
+        for i, value in changed.items():
+            variables[i]._store(value)
+        return outputs, masks
+
+
+def forward(model, kind: Any, anew=False) -> Forward:
+    """Return the compiled forward pass of a model, from the cache.
+
+    Args:
+        model: the model.
+        kind: the training flag, or `"predict"` for what `predict` runs.
+        anew: whether to make it again.
+    """
+    if kind == "predict" and own_step(model, kind) is None:
+        kind = False
+    made = model._programs.of(model).made
+    key = kind, model._compiled.run_eagerly, model.built
+    found = made.get(key)
+    if found is None or anew:
+        found = made[key] = Forward(model, kind)
+    return found
+
+
+def called(model, args, kwargs):
+    """Return what a call gives that runs as one program, as `(outputs,)`, or None.
+
+    Args:
+        model: the model that is called.
+        args: its positional arguments.
+        kwargs: its keyword arguments.
+    """
+    inside = context.calling or context.frames or context.symbolic
+    if inside or context.losses is not None or context.remat is not None:
+        return None
+    kept = model._programs.of(model)
+    if not kept.whole or model._compiled.run_eagerly:
+        return None
+    if len(args) != 1 or any(name != "training" for name in kwargs):
+        return None
+    training = kwargs.get("training")
+    if not (training is None or isinstance(training, bool)) or not all_arrays(args[0]):
+        return None
+    if training is None and not kept.trains:
+        training = False
+    outputs, masks = forward(model, training)(args[0])
+    if masks:
+        for output, mask in zip(structure.flatten(outputs), masks, strict=True):
+            set_mask(output, mask)
+    return (outputs,)
+
+
+def all_arrays(inputs) -> bool:
+    """Tell whether all inputs are arrays of numbers, without masks."""
+    if not isinstance(inputs, (list, tuple, dict)):
+        return _is_array(inputs)
+    leaves = structure.flatten(inputs)
+    return bool(leaves) and all(map(_is_array, leaves))
+
+
+def _is_array(x):
+    if isinstance(x, np.ndarray):
+        return x.dtype.kind in _NUMBERS and get_mask(x) is None
+    concrete = isinstance(x, jax.Array) and not isinstance(x, Tracer)
+    return concrete and get_mask(x) is None
+
+
+def _is_ours(model, layers):
+    """Tell whether a graph holds no code that a user may want to watch at work."""
+    graph = model._graph
+    if graph is None or model._takes_text or not ours(type(model).call):
+        return False
+    graphs = [x._graph for x in layers if getattr(x, "_graph", None) is not None]
+    parts = [*layers, *(x for graph in graphs for x in graph.operations)]
+    return (
+        ours(type(model).__call__)
+        and all(ours(type(x)) for x in parts if x is not model)
+        and not any(x._holds_function or x.activity_regularizer for x in layers)
+    )
+
+
+# ---- steps ---------------------------------------------------------------------
+
+
+class Program:
+    """A compiled step: a function of a State and more that takes Variables in.
+
+    Args:
+        make: a function that returns the step as it is for the present Variables.
+        cells: the Variables that it reads and changes.
+    """
+
+    def __init__(self, make, cells):
+        self._make, self._cells = make, cells
+        self._groups, self._made = cells.groups, make()
+
+    def __call__(self, state, *rest):
+        """Run it; the State it returns may have more Variables than the one given."""
+        return self._with("__call__", state, *rest)
+
+    def trace(self, state, *rest):
+        """Trace it, as `jax.jit(...).trace` does; the first call uses the trace."""
+        return self._with("trace", state, *rest)
+
+    def _with(self, name, state, *rest):
+        cells = self._cells
+        if cells.groups is not self._groups:
+            self._groups, self._made = cells.groups, self._make()
+        try:
+            return getattr(self._made, name)(cells.complete(state), *rest)
+        except Unbound as found:
+            cells.adopt(found.variables)
+            return self._with(name, state, *rest)
+
+
+def compiled_step(model, kind, cells, donate=False, several: Any = None):
+    """Return the compiled step of a kind for these Variables, from the cache.
+
+    Args:
+        model: the model.
+        kind: `"train"`, `"slopes"`, `"test"`, `"predict"` or `"results"`.
+        cells: the Variables that it reads and changes.
+        donate: whether it may overwrite the State it is given.
+        several: what makes a step of one batch into one of several, `in_stack` or
+            `Several(batch_size, logs)`, or None.
+    """
+    eager = model._compiled.run_eagerly
+
+    def make():
+        steps = model._programs.of(model).made
+        identity, optimizer = model._compiled.identity, model.optimizer
+        key = (kind, cells.key(), donate, several, identity, id(optimizer), eager)
+        if key not in steps:
+            # A copy: these groups stay when the Variables become more.
+            made: Any = _bound(model, kind, copy.copy(cells), eager)
+            made = made if several is None else several(made)
+            if not eager:
+                made.__name__ = f"{kind}_step"
+                made = jax.jit(made, donate_argnums=(0,) if donate else ())
+            steps[key] = made, optimizer  # held, so that no other one gets its `id`
+        return watched(steps[key][0], model, kind, cells, donate, several)
+
+    return Program(make, cells)
+
+
+def _bound(model, kind, cells, eager):
+    """Make a function of the State of a step that assigns Variables."""
+    run = step.step_of(model, kind, cells)
+
+    def call(state, *batch):
+        with having(losses=[]):
+            result, new = pure(run, cells.groups, adopts=not eager)(state, *batch)
+        if kind not in ("train", "test"):
+            return result
+        return new if result is None else (new, result)
+
+    return call
+
+
+def in_stack(call):
+    """Make a step of one batch into one of a tuple of batches, all of one shape."""
+
+    def run(state, batches):
+        def body(state, batch):
+            return advance(call, state, batch)
+
+        stacked = jax.tree.map(lambda *arrays: jnp.stack(arrays), *batches)
+        state, logs = jax.lax.scan(body, state, stacked)
+        if logs is None:
+            return state
+        return state, jax.tree.map(lambda a: a[-1], logs)
+
+    return run
+
+
+class Several(NamedTuple):
+    """Makes a step of one batch into one of several that lie one after the other.
+
+    Attributes:
+        size: rows in a batch.
+        logs: whether the step gives logs; those of the last batch are kept.
+    """
+
+    size: int
+    logs: bool
+
+    def __call__(self, call):
+        """Return a step that takes `(arrays, count)`: so many batches of the arrays."""
+
+        def run(state, given):
+            arrays, count = given
+
+            def batch(i):
+                return jax.tree.map(
+                    lambda a: jax.lax.dynamic_slice_in_dim(a, i * self.size, self.size),
+                    arrays,
+                )
+
+            def body(i, carry):
+                return advance(call, carry[0], batch(i))
+
+            logs = None
+            if self.logs:
+                shapes = jax.eval_shape(lambda: advance(call, state, batch(0))[1])
+                logs = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+            state, logs = jax.lax.fori_loop(0, count, body, (state, logs))
+            return (state, logs) if self.logs else state
+
+        return run
+
+
+def advance(run, state, batch):
+    """Run one step; return the State and the logs, if the step gave some."""
+    result = run(state, batch)
+    if isinstance(result, State):
+        return result, None
+    return result
+
+
+class Logs:
+    """The logs of an epoch so far: computed only when somebody reads them."""
+
+    def __init__(self, model, cells, state):
+        self._read = compiled_step(model, "results", cells)
+        self.state = state
+        self.given = None
+
+    def __call__(self) -> dict:
+        """Return the values by name, fetched from the device."""
+        logs = self.given
+        if logs is None:
+            logs = self._read(self.state)
+        logs = jax.device_get(logs)
+        return {name: _number(value) for name, value in sorted(logs.items())}
+
+
+def _number(value):
+    array = np.asarray(value)
+    return float(array) if array.ndim == 0 else array
