@@ -5,6 +5,7 @@ converter of jax2onnx misreads is said in other steps of the same meaning.
 """
 
 import contextlib
+import functools
 
 import jax
 from jax import lax
@@ -98,6 +99,9 @@ def _step(eqn, args):
         padded = _pad(args[0], args[1], eqn.params["padding_config"])
         if padded is not None:
             return [padded]
+    if name == "reduce_window_max" and args[0].ndim > 3:
+        # The converter counts all axes as windowed, and the runtime takes three.
+        return [_largest(args[0], eqn.params)]
     if name == "dot_general":
         # Products of half precision that are summed in float32.
         wide = eqn.params["preferred_element_type"]
@@ -105,6 +109,28 @@ def _step(eqn, args):
             args = [lax.convert_element_type(x, wide) for x in args]
     results = eqn.primitive.bind(*args, **eqn.params)
     return results if eqn.primitive.multiple_results else [results]
+
+
+def _largest(x, params):
+    """Return the largest numbers of windows, one axis after the other."""
+    sizes, strides = params["window_dimensions"], params["window_strides"]
+    lowest = (
+        -jax.numpy.inf
+        if jax.numpy.issubdtype(x.dtype, jax.numpy.floating)
+        else (jax.numpy.iinfo(x.dtype).min)
+    )
+    for axis, (size, stride, (lo, hi)) in enumerate(
+        zip(sizes, strides, params["padding"], strict=True)
+    ):
+        if size == stride == 1:
+            continue
+        config = [(0, 0, 0)] * x.ndim
+        config[axis] = (lo, hi, 0)
+        x = _pad(x, jax.numpy.asarray(lowest, x.dtype), config)
+        end = x.shape[axis] - size + 1
+        parts = [lax.slice_in_dim(x, i, end + i, stride, axis) for i in range(size)]
+        x = functools.reduce(lax.max, parts)
+    return x
 
 
 def _scan(params, args):
