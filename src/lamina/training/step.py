@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from lamina.core import structure
+from lamina.core.context import context
 from lamina.core.variable import pure, value_and_grad
 from lamina.data import pack, unpack
 
@@ -276,7 +277,9 @@ def one_step(model, kind, state, data):
     """Run the library's step in Keras' form, for users who call it."""
     names, cells = _PARTS[kind], Cells(model)
     given = {name: tuple(p) for name, p in zip(names, state, strict=False)}
-    run = pure(functools.partial(globals()[kind], model), cells.groups)
+    # Inside of a step that is traced, the program around it learns what this reaches.
+    adopts = any(frame.reached is not None for frame in context.frames)
+    run = pure(functools.partial(globals()[kind], model), cells.groups, adopts=adopts)
     logs, new = run(cells.complete(cells.read()._replace(**given)), unpack(data))
     adopted = slice(cells.own, None)
     for variable, value in zip(
