@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from lamina.core import structure
 from lamina.core.context import having
+from lamina.core.masks import masks_of, put_masks
 from lamina.core.variable import binding
 from lamina.data import unpack
 from lamina.optimizers import Optimizer
@@ -95,10 +96,12 @@ def slopes(model, cells, state, batch):
             loss = loss_of(model, x, y, y_pred, weight, training=True)
             _track(model, loss, rows(x))
             new = frame.current()
-        return _scaled(model, state, loss), (y_pred, new[a:b], new[b:])
+        made = y_pred, new[a:b], new[b:]
+        return _scaled(model, state, loss), (made, masks_of(y_pred))
 
     slope = jax.value_and_grad(forward, has_aux=True)
-    (loss, made), gradients = slope(state.trainable)
+    (loss, (made, masks)), gradients = slope(state.trainable)
+    put_masks(made[0], masks)
     return loss, gradients, made
 
 
