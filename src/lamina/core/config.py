@@ -475,9 +475,12 @@ def resolver(kind, table, base):
 
     def deserialize(config, custom_objects=None):
         """Make an object from its name or its config."""
-        return deserialize_keras_object(
+        found = deserialize_keras_object(
             config, custom_objects=custom_objects, module_objects=table()
         )
+        if isinstance(found, str):
+            raise unknown(found)
+        return found
 
     def serialize(obj):
         """Return the config of an object, or the name of a built-in function."""
@@ -493,20 +496,22 @@ def resolver(kind, table, base):
             found = custom(identifier)
             found = table().get(identifier) if found is None else found
             if found is None:
-                from lamina.core.naming import nearest
-
-                raise ValueError(
-                    f"Unknown {kind}: {identifier!r}.{nearest(identifier, table())}"
-                )
+                raise unknown(identifier)
             return found() if inspect.isclass(found) else found
         if inspect.isclass(identifier) and base and issubclass(identifier, base):
             return identifier()
         if (base and isinstance(identifier, base)) or callable(identifier):
             return identifier
         raise ValueError(
-            f"Could not interpret {kind} identifier: {identifier!r} (of type "
+            f"Could not interpret {kind} identifier: {identifier} (of type "
             f"{type(identifier).__name__}). Pass a name, an object or a config."
         )
+
+    def unknown(name):
+        from lamina.core.naming import nearest
+
+        hint = nearest(name, table())
+        return ValueError(f"Could not interpret {kind} identifier: {name}.{hint}")
 
     return get, serialize, deserialize
 

@@ -7,6 +7,8 @@ attributes, so theirs stand in a side table by identity, and leave it with them.
 import threading
 import weakref
 
+import jax
+
 _table = threading.local()
 
 
@@ -19,6 +21,18 @@ def get_mask(x):
         return None
     entry = entries.get(id(x))
     return entry[1] if entry is not None and entry[0]() is x else None
+
+
+def masks_of(tree):
+    """Return the masks of a tree of arrays, for `put_masks`."""
+    return [get_mask(x) for x in jax.tree.leaves(tree)]
+
+
+def put_masks(tree, masks):
+    """Return a tree of arrays, given masks: JAX hands out others than were made."""
+    for x, mask in zip(jax.tree.leaves(tree), masks, strict=True):
+        set_mask(x, mask)
+    return tree
 
 
 def set_mask(x, mask) -> None:

@@ -27,6 +27,7 @@ from jax.core import Tracer
 from lamina.core import registry
 from lamina.core.context import context, current_path, having
 from lamina.core.dtypes import is_float, standardize_dtype
+from lamina.core.masks import masks_of, put_masks
 from lamina.core.naming import automatic_name
 
 
@@ -167,15 +168,16 @@ def value_and_grad(fn, variables):
         given = dict(zip(variables, values, strict=True))
         assigned[:] = [v for v, a in frame.values.items() if a is not given.get(v)]
         loss = result[0] if isinstance(result, tuple) else result
-        return jnp.asarray(loss), (result, [frame.values[v] for v in assigned])
+        new = [frame.values[v] for v in assigned]
+        return jnp.asarray(loss), (result, new, masks_of(result))
 
     def run(*args, **kwargs):
         values = tuple(v.raw_value for v in variables)
         slope = jax.value_and_grad(explicit, has_aux=True)
-        (_, (result, new)), gradients = slope(values, args, kwargs)
+        (_, (result, new, masks)), gradients = slope(values, args, kwargs)
         for variable, value in zip(assigned, new, strict=True):
             variable.assign(value)
-        return result, gradients
+        return put_masks(result, masks), gradients
 
     return run
 

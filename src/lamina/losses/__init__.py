@@ -8,6 +8,7 @@ from lamina.losses.crossentropy import (
     CategoricalFocalCrossentropy,
     CategoricalGeneralizedCrossEntropy,
     KLDivergence,
+    ShapedCrossentropy,
     SparseCategoricalCrossentropy,
     binary_crossentropy,
     binary_focal_crossentropy,
@@ -116,6 +117,7 @@ def _names():
     things["LossFunctionWrapper"] = LossFunctionWrapper
     things.pop("serialize")
     short = _SHORT | {name.upper(): loss for name, loss in _SHORT.items()}
+    short |= dict.fromkeys(("crossentropy", "ce", "CE"), ShapedCrossentropy)
     return (
         names_of(things)
         | short

@@ -8,13 +8,16 @@ import warnings
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lamina.core import settings
 from lamina.core.masks import set_mask
 from lamina.losses.loss import (
+    Loss,
     LossFunctionWrapper,
     as_array,
     as_float,
+    by_shape,
     compares,
     pair,
 )
@@ -352,6 +355,29 @@ class SparseCategoricalCrossentropy(LossFunctionWrapper):
             sparse_categorical_crossentropy, reduction, name, dtype,
             from_logits=from_logits, ignore_class=ignore_class, axis=axis,
         )  # fmt: skip
+
+
+class ShapedCrossentropy(Loss):
+    """The cross-entropy that the shapes ask for: `compile(loss="crossentropy")`."""
+
+    def __init__(
+        self, reduction="sum_over_batch_size", name="crossentropy", dtype=None
+    ):
+        super().__init__(name, reduction, dtype)
+
+    @staticmethod
+    def chosen(y_true_shape, y_pred_shape):
+        """Return the function for targets and predictions of given shapes."""
+        return by_shape(
+            y_true_shape, y_pred_shape, binary_crossentropy,
+            sparse_categorical_crossentropy, categorical_crossentropy,
+        )  # fmt: skip
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        """Return the loss of a batch, weighted, masked and reduced."""
+        function = self.chosen(np.shape(y_true), np.shape(y_pred))
+        loss = LossFunctionWrapper(function, self.reduction, self.name, self.dtype)
+        return loss(y_true, y_pred, sample_weight)
 
 
 class CategoricalGeneralizedCrossEntropy(LossFunctionWrapper):

@@ -18,7 +18,7 @@ from lamina.core.config import (
     parameters_of,
     serialize_keras_object,
 )
-from lamina.core.masks import get_mask
+from lamina.core.masks import get_mask, set_mask
 from lamina.core.naming import automatic_name, snake_case
 from lamina.core.policy import get_policy
 from lamina.core.structure import flatten, is_nested, map_leaves
@@ -44,6 +44,34 @@ def as_float(x):
     return (
         x if jnp.issubdtype(x.dtype, jnp.floating) else as_array(x, settings.floatx())
     )
+
+
+def widened(x):
+    """Return half-precision floats in float32, with their mask; all else as it is.
+
+    Squares of float16 overflow from 256 on, and sums of bfloat16 stop growing there.
+    """
+    dtype = getattr(x, "dtype", None)
+    if dtype is None or not is_half(dtype):
+        return x
+    wide = as_array(x, "float32")
+    set_mask(wide, get_mask(x))
+    return wide
+
+
+def is_half(dtype) -> bool:
+    """Tell whether a dtype is of floats narrower than float32."""
+    return jnp.issubdtype(dtype, jnp.floating) and jnp.dtype(dtype).itemsize < 4
+
+
+def score_dtype(dtype=None) -> str:
+    """Return the dtype that a score is computed in: what was asked for, or `floatx()`.
+
+    Where `floatx()` is a half type, float32.
+    """
+    if dtype is None:
+        dtype = "float32" if is_half(settings.floatx()) else settings.floatx()
+    return get_policy(dtype).compute_dtype
 
 
 def divide_no_nan(a, b):
@@ -72,6 +100,46 @@ def align(values, weights):
     if weights.ndim and missing > 0 and values.shape[: weights.ndim] == weights.shape:
         weights = weights.reshape(weights.shape + (1,) * missing)
     return values, weights
+
+
+def weights_for(shape, weights, what="the targets"):
+    """Return weights of an array's shape, from one for each row, step or entry.
+
+    Raises:
+        ValueError: weights of a shape that does not fit.
+    """
+    spread = weights
+    while spread.ndim > len(shape) and spread.shape[-1] == 1:
+        spread = spread[..., 0]
+    front = zip(spread.shape, shape, strict=False)
+    if spread.ndim < len(shape) and all(n == size or n == 1 for n, size in front):
+        spread = spread.reshape(spread.shape + (1,) * (len(shape) - spread.ndim))
+    try:
+        return jnp.broadcast_to(spread, shape)
+    except (TypeError, ValueError) as error:
+        raise ValueError(misfit(weights.shape, what, shape)) from error
+
+
+def misfit(weights, what, shape):
+    """Return the message for weights of a shape that does not fit."""
+    return (
+        f"`sample_weight` or the mask, of shape {weights}, does not fit {what} of "
+        f"shape {shape}. Give one weight per sample, or per time step of a sequence."
+    )
+
+
+def by_step(function, y_true, y_pred, *weights):
+    """Give targets `(n, t)` of predictions `(n, t, 1)` an axis where steps are weighed.
+
+    A mean over the last axis then leaves one value for each step.
+    """
+    if getattr(function, "targets", None) != "elements":
+        return y_true
+    true, pred = np.shape(y_true), np.shape(y_pred)
+    finest = max((np.ndim(w) for w in weights if w is not None), default=0)
+    if 1 < len(true) <= finest and len(pred) == len(true) + 1 and pred[-1] == 1:
+        return as_array(y_true)[..., None]
+    return y_true
 
 
 def pair(y_true, y_pred):
@@ -118,6 +186,19 @@ def compares(targets):
     return mark
 
 
+def by_shape(y_true, y_pred, binary, sparse, dense):
+    """Choose by the shapes of targets and predictions, for "crossentropy" and such.
+
+    One prediction is binary; labels have an axis less than the predictions, or one of
+    length one in its place.
+    """
+    if len(y_pred) < 2 or y_pred[-1] == 1:
+        return binary
+    if len(y_true) < len(y_pred) or y_true[-1] == 1:
+        return sparse
+    return dense
+
+
 def weigh_by_mask(weights, mask, dtype, scaled=False):
     """Fold a mask into weights; None when there is neither.
 
@@ -149,19 +230,20 @@ def reduce_weighted(values, sample_weight, mask, reduction):
     values = as_array(values)
     if sample_weight is not None:
         sample_weight = as_array(sample_weight, values.dtype)
+    if mask is not None and mask.ndim > values.ndim > 0:
+        # A value for a whole sequence counts where one of the steps does.
+        mask = jnp.any(mask, axis=tuple(range(values.ndim, mask.ndim)))
     scaled = reduction in ("mean", "sum_over_batch_size")
     weights = weigh_by_mask(sample_weight, mask, values.dtype, scaled)
     if weights is not None:
-        shape = values.shape
+        given, shape = weights.shape, values.shape
         values, weights = align(values, weights)
         try:
+            if weights.ndim > values.ndim > 0:
+                raise ValueError(f"{weights.ndim} axes for {values.ndim}")
             values = values * weights
         except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"`sample_weight` or the mask, of shape {weights.shape}, does not fit "
-                f"the loss, which has one value for each of {shape}. Give one weight "
-                "per sample, or per time step of a sequence."
-            ) from error
+            raise ValueError(misfit(given, "the values of the loss,", shape)) from error
     if reduction in (None, "none") or values.shape in ((), (0,)):
         return values
     if reduction == "sum":
@@ -200,7 +282,8 @@ class Loss:
         reduction: what becomes of the values of a batch: `"sum_over_batch_size"` or
             `"mean"` (their mean), `"sum"`, `"mean_with_sample_weight"` (their sum
             over the sum of the weights), `"none"` or None (left as they are).
-        dtype: the dtype to compute in, or a policy; None takes `floatx()`.
+        dtype: the dtype to compute in, or a policy; None takes `floatx()`, or float32
+            where that is a half type.
 
     Raises:
         ValueError: `reduction` is none of these.
@@ -223,7 +306,7 @@ class Loss:
             )
         self.name = name or automatic_name(snake_case(type(self).__name__))
         self.reduction = reduction
-        self._dtype = get_policy(dtype or settings.floatx()).compute_dtype
+        self._dtype = score_dtype(dtype)
 
     @property
     def dtype(self) -> str:
@@ -288,6 +371,11 @@ class LossFunctionWrapper(Loss):
         self._settings = kwargs
         vars(self).update(kwargs)
 
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        """Return the loss of a batch, weighted, masked and reduced."""
+        y_true = by_step(self.fn, y_true, y_pred, sample_weight, get_mask(y_pred))
+        return super().__call__(y_true, y_pred, sample_weight)
+
     def call(self, y_true, y_pred):
         """Return the values of the function."""
         if not is_nested(y_true) and not is_nested(y_pred):
@@ -330,8 +418,8 @@ def check_shapes(loss, y_true_shape, y_pred_shape, where) -> None:
     Traceback (most recent call last):
     ValueError: `mean_squared_error` ... y_true.shape=(None, 3)...
     """
-    targets, name = _targets(loss)
     true, pred = tuple(y_true_shape), tuple(y_pred_shape)
+    targets, name = targets_of(loss, true, pred)
     if targets is None or not pred:
         return
     if targets == "labels":
@@ -358,11 +446,18 @@ def check_shapes(loss, y_true_shape, y_pred_shape, where) -> None:
     )
 
 
-def _targets(loss):
+def targets_of(loss, y_true_shape, y_pred_shape):
+    """Return what the targets of a loss are, as it declares, and the loss' name.
+
+    Returns:
+        `(targets, name)`; the first is `"elements"`, `"classes"`, `"labels"` (see
+        `compares`), or None for a loss that does not declare it.
+    """
     function = getattr(loss, "fn", loss)
-    return getattr(function, "targets", None), getattr(
-        function, "__name__", type(loss).__name__
-    )
+    if hasattr(loss, "chosen"):
+        function = loss.chosen(y_true_shape, y_pred_shape)
+    name = getattr(function, "__name__", type(loss).__name__)
+    return getattr(function, "targets", None), name
 
 
 def _squeezed(shape, other):
@@ -405,10 +500,10 @@ def check_labels(loss, y_true, num_classes, where) -> None:
     Traceback (most recent call last):
     ValueError: `sparse_categorical_crossentropy` of y expected labels from 0 to 2...
     """
-    targets, name = _targets(loss)
+    labels = np.asarray(y_true)
+    targets, name = targets_of(loss, labels.shape, (*labels.shape, num_classes))
     if targets != "labels":
         return
-    labels = np.asarray(y_true)
     ignored = getattr(loss, "ignore_class", None)
     if ignored is not None:
         labels = labels[labels != ignored]

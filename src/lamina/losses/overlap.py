@@ -32,7 +32,7 @@ def dice(y_true, y_pred, axis=None):
 
 @compares("elements")
 def tversky(y_true, y_pred, alpha=0.5, beta=0.5, axis=None):
-    """Return `1 - |A B| / (|A B| + alpha |A - B| + beta |B - A|)`, sums over `axis`.
+    """Return `1 - |A B| / (|A B| + alpha |B - A| + beta |A - B|)`, sums over `axis`.
 
     `A` is the true region, `B` the predicted one; halves give the Dice loss
     (Salehi et al., 2017).
@@ -40,12 +40,12 @@ def tversky(y_true, y_pred, alpha=0.5, beta=0.5, axis=None):
     Args:
         y_true: the true region, 0 or 1.
         y_pred: the predicted one, probabilities, of the same shape.
-        alpha: the weight of what was missed.
-        beta: the weight of what was wrongly found.
+        alpha: the weight of what was wrongly found (false positives).
+        beta: the weight of what was missed (false negatives).
         axis: the axes to sum over; None means all.
 
     >>> import lamina
-    >>> float(lamina.losses.tversky([1.0, 1.0], [1.0, 0.0], alpha=1.0))
+    >>> float(lamina.losses.tversky([1.0, 1.0], [1.0, 0.0], beta=1.0))
     0.5
     """
     y_true, y_pred = pair(y_true, y_pred)
@@ -53,7 +53,7 @@ def tversky(y_true, y_pred, alpha=0.5, beta=0.5, axis=None):
     both = jnp.sum(y_true * y_pred, axis=axis)
     missed = jnp.sum((1 - y_pred) * y_true, axis=axis)
     extra = jnp.sum(y_pred * (1 - y_true), axis=axis)
-    return 1 - both / (both + alpha * missed + beta * extra + settings.epsilon())
+    return 1 - both / (both + alpha * extra + beta * missed + settings.epsilon())
 
 
 class Dice(LossFunctionWrapper):

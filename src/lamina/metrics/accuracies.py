@@ -2,13 +2,12 @@
 
 import jax.numpy as jnp
 
-from lamina.core import settings
-from lamina.losses.loss import as_array, as_float, same_shape
+from lamina.losses.loss import as_array, as_float, same_shape, score_dtype
 from lamina.metrics.reduction import MeanMetricWrapper
 
 
 def _hits(right):
-    return right.astype(jnp.dtype(settings.floatx()))
+    return right.astype(score_dtype())
 
 
 def accuracy(y_true, y_pred):

@@ -6,7 +6,7 @@ import numpy as np
 
 from lamina.core import settings
 from lamina.core.variable import Variable
-from lamina.losses.loss import align, as_array, divide_no_nan, same_shape
+from lamina.losses.loss import as_array, divide_no_nan, same_shape, weights_for
 from lamina.metrics.metric import Metric, zeros
 
 CELLS = ("true_positives", "false_positives", "true_negatives", "false_negatives")
@@ -84,8 +84,8 @@ def count(
     if label_weights is not None:
         weights = as_array(label_weights, dtype)
     if sample_weight is not None:
-        _, rows = align(y_true, as_array(sample_weight, dtype))
-        weights = weights * rows if rows.ndim <= y_true.ndim else weights * rows[..., 0]
+        given = as_array(sample_weight, dtype)
+        weights = weights * weights_for(y_true.shape, given)
     weights = jnp.broadcast_to(weights, y_pred.shape)
     if not per_label:
         y_true, y_pred, weights = (x.reshape(-1, 1) for x in (y_true, y_pred, weights))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina.core import settings
-from lamina.losses.loss import as_array, divide_no_nan
+from lamina.losses.loss import as_array, divide_no_nan, widened
 from lamina.metrics.confusion import CELLS, count, evenly_spaced
 from lamina.metrics.metric import Metric, zeros
 
@@ -104,7 +104,7 @@ class AUC(Metric):
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Count a batch at every threshold."""
-        y_pred = as_array(y_pred)
+        y_pred = widened(as_array(y_pred))
         if not self._built:
             self._build(y_pred.shape)
         if self.from_logits:

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from lamina import losses
-from lamina.losses.loss import pair
+from lamina.losses.loss import as_array, pair
 from lamina.losses.regression import likeness
 from lamina.metrics.reduction import Mean, MeanMetricWrapper
 
@@ -35,7 +35,7 @@ class RootMeanSquaredError(Mean):
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Take in the squared errors of a batch."""
-        y_true, y_pred = pair(y_true, y_pred)
+        y_true, y_pred = pair(y_true, as_array(y_pred, self.dtype))
         super().update_state(jnp.square(y_pred - y_true), sample_weight)
 
     def result(self):

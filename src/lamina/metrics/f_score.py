@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from lamina.core import settings
-from lamina.losses.loss import as_array
+from lamina.losses.loss import as_array, weights_for
 from lamina.metrics.metric import Metric, zeros
 
 _PARTS = (
@@ -87,7 +87,7 @@ class FBetaScore(Metric):
         chosen = chosen.astype(y_pred.dtype)
         weights = jnp.ones((), y_pred.dtype)
         if sample_weight is not None:
-            weights = as_array(sample_weight, self.dtype).reshape(-1, 1)
+            weights = weights_for(y_true.shape, as_array(sample_weight, self.dtype))
         parts = (
             chosen * y_true, chosen * (1 - y_true), (1 - chosen) * y_true, y_true,
         )  # fmt: skip

@@ -5,7 +5,7 @@ import warnings
 import jax.numpy as jnp
 
 from lamina.core import settings
-from lamina.losses.loss import align, as_array
+from lamina.losses.loss import as_array, weights_for
 from lamina.metrics.metric import Metric, zeros
 
 
@@ -73,11 +73,10 @@ class IoU(Metric):
                     "integer weights, or `dtype='float32'` to the metric.",
                     stacklevel=2,
                 )
-            if weights.size != true.size:
-                _, weights = align(true, weights)
+            if weights.size == true.size:
+                weights = weights.reshape(true.shape)
         weights = weights.astype(self.total_cm.raw_value.dtype)
-        if weights.ndim and weights.size != true.size:
-            weights = jnp.broadcast_to(weights, true.shape)
+        weights = weights_for(true.shape, weights)
         true, pred, weights = true.reshape(-1), pred.reshape(-1), weights.reshape(-1)
         valid = (true >= 0) & (true < self.num_classes)
         valid = valid & (pred >= 0) & (pred < self.num_classes)

@@ -3,17 +3,15 @@
 import jax
 import numpy as np
 
-from lamina.core import settings
 from lamina.core.context import name_scope
 from lamina.core.naming import automatic_name, snake_case
-from lamina.core.policy import get_policy
 from lamina.core.variable import Variable, binding, from_host
-from lamina.losses.loss import as_array, constructor_config
+from lamina.losses.loss import as_array, constructor_config, score_dtype
 
 
 def zeros(shape, dtype=None):
     """Return the state of a metric that has seen nothing."""
-    kind = jax.dtypes.canonicalize_dtype(dtype or settings.floatx())
+    kind = jax.dtypes.canonicalize_dtype(dtype or score_dtype())
     return from_host(np.zeros(shape, kind))
 
 
@@ -25,7 +23,8 @@ class Metric:
     of `variables`, for use under `jax.jit`.
 
     Args:
-        dtype: the dtype to compute in, or a policy; None takes `floatx()`.
+        dtype: the dtype to compute in, or a policy; None takes `floatx()`, or float32
+            where that is a half type.
         name: its name; made from the class' when None.
 
     >>> import lamina
@@ -47,7 +46,7 @@ class Metric:
 
     def __init__(self, dtype=None, name=None):
         self.name = name or automatic_name(snake_case(type(self).__name__))
-        self._dtype = get_policy(dtype or settings.floatx()).compute_dtype
+        self._dtype = score_dtype(dtype)
         self._variables = []
 
     @property
@@ -75,7 +74,7 @@ class Metric:
             shape: its shape.
             initializer: a name, an initializer or a function `(shape, dtype=...)`
                 for its first value. `reset_state` sets zeros.
-            dtype: its dtype; None takes `floatx()`.
+            dtype: its dtype; None takes that of metrics by default.
             aggregation: how copies on several devices combine.
             name: its name.
         """
@@ -86,8 +85,9 @@ class Metric:
             initializer = initializers.get(initializer or "zeros")
         with name_scope(self.name.replace("/", ">")):
             variable = Variable(
-                initializer, shape, dtype, trainable=False, autocast=False,
-                aggregation=aggregation, synchronization="on_read", name=name,
+                initializer, shape, dtype or score_dtype(), trainable=False,
+                autocast=False, aggregation=aggregation, synchronization="on_read",
+                name=name,
             )  # fmt: skip
         self._variables.append(variable)
         return variable

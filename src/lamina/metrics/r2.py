@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from lamina.losses.loss import align, as_array, pair
+from lamina.losses.loss import as_array, pair, weights_for
 from lamina.metrics.metric import Metric, zeros
 
 
@@ -72,15 +72,15 @@ class R2Score(Metric):
             self._build(y_true.shape, y_pred.shape)
         weights = jnp.ones((), y_true.dtype)
         if sample_weight is not None:
-            _, weights = align(y_true, as_array(sample_weight, self.dtype))
-        weights = jnp.broadcast_to(weights, y_true.shape)
+            weights = as_array(sample_weight, self.dtype)
+        weights = weights_for(y_true.shape, weights)
         weighted = y_true * weights
         self.sum.assign_add(jnp.sum(weighted, axis=0))
         self.squared_sum.assign_add(jnp.sum(y_true * weighted, axis=0))
         squared = jnp.square(y_true - y_pred)
         self.total_mse.assign_add(jnp.sum(squared * weights, axis=0))
         self.count.assign_add(jnp.sum(weights, axis=0))
-        self.num_samples.assign_add(y_true.size)
+        self.num_samples.assign_add(jnp.mean(jnp.sum(weights, axis=0)))
 
     def result(self):
         """Return the score, or one for each output."""

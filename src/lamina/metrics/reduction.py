@@ -1,8 +1,10 @@
 """Sums and means of what is given, weighted, and means of functions."""
 
+import warnings
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from lamina import losses
 from lamina.core.config import (
@@ -11,7 +13,15 @@ from lamina.core.config import (
     serialize_keras_object,
 )
 from lamina.core.masks import get_mask
-from lamina.losses.loss import as_array, divide_no_nan, same_rank, weigh_by_mask
+from lamina.losses.loss import (
+    as_array,
+    by_step,
+    divide_no_nan,
+    same_rank,
+    weigh_by_mask,
+    weights_for,
+    widened,
+)
 from lamina.metrics.metric import Metric, zeros
 
 
@@ -24,8 +34,8 @@ def _per_sample(values, sample_weight, reduce, dtype):
         weights = weigh_by_mask(as_array(weights, dtype), mask, dtype)
         values, weights = same_rank(values, weights)
         values = _reduced(values, reduce, weights.ndim)
-        values = values * jnp.broadcast_to(weights, values.shape)
-        weights = _reduced(jnp.broadcast_to(weights, values.shape), reduce, 1)
+        weights = weights_for(values.shape, weights, "the metric's values,")
+        values, weights = values * weights, _reduced(weights, reduce, 1)
     return _reduced(values, reduce, 1), weights
 
 
@@ -107,9 +117,22 @@ class MeanMetricWrapper(Mean):
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Take in the function's values for a batch; the mask of `y_pred` counts."""
-        mask = get_mask(y_pred)
+        y_true, y_pred = widened(y_true), widened(y_pred)
+        weights = weigh_by_mask(sample_weight, get_mask(y_pred), self.dtype)
+        if isinstance(self._fn, losses.Loss):
+            # It weighs and reduces by itself.
+            super().update_state(self._fn(y_true, y_pred, weights))
+            return
+        y_true = by_step(self._fn, y_true, y_pred, weights)
         values = self._fn(y_true, y_pred, **self._settings)
-        weights = weigh_by_mask(sample_weight, mask, self.dtype)
+        if weights is not None and np.ndim(values) == 0:
+            warnings.warn(
+                f"The function of the metric `{self.name}` gives one number for a "
+                "batch, which no sample weight or mask can change. Return one value "
+                "for each sample or time step, so that the padded ones do not count.",
+                stacklevel=2,
+            )
+            weights = None
         super().update_state(values, sample_weight=weights)
 
     def get_config(self):

@@ -6,10 +6,10 @@ import numpy as np
 
 from lamina.core import structure
 from lamina.data import ArraySource, unpack
-from lamina.losses.loss import check_labels
+from lamina.losses.loss import check_labels, targets_of
 from lamina.training import step
 from lamina.training.mapped import Mapped
-from lamina.training.matching import match, names_of
+from lamina.training.matching import match, match_weights, names_of
 from lamina.training.prepare import outputs_for
 
 
@@ -52,10 +52,10 @@ def _check(model, x, y, weight):
     for term in compiled.terms:
         if not term.alone or targets[term.places] is None:
             continue
-        if getattr(getattr(term.loss, "fn", None), "targets", None) == "labels":
-            classes = predictions[term.places].shape[getattr(term.loss, "axis", -1)]
+        labels, shape = np.asarray(targets[term.places]), predictions[term.places].shape
+        if targets_of(term.loss, labels.shape, shape)[0] == "labels":
+            classes = shape[getattr(term.loss, "axis", -1)]
             if classes is not None:
-                labels = np.asarray(targets[term.places])
                 check_labels(term.loss, labels, classes, compiled.where(term))
 
 
@@ -149,83 +149,105 @@ def _shapes(value):
 
 def with_class_weight(model, source, weights):
     """Return the source with class weights multiplied into the sample weights."""
-
-    def weighted(batch):
-        x, y, sample_weight = batch
-        return x, y, _times(sample_weight, class_weights(model, y, weights))
-
     if not isinstance(source, ArraySource):
-        return Mapped(source, weighted)
-    x, y, sample_weight = source.arrays
-    factor = class_weights(model, y, weights)
-    source.arrays = (x, y, _times(sample_weight, factor))
+        return Mapped(source, lambda batch: class_weighted(model, batch, weights))
+    _, y, sample_weight = source.arrays
+    batch = source.first()[0], y, sample_weight
+    source.arrays = (source.arrays[0], *class_weighted(model, batch, weights)[1:])
     return source
 
 
-def _times(sample_weight, factor):
-    if sample_weight is None:
-        return factor
-    if structure.is_nested(sample_weight) or structure.is_nested(factor):
-        raise ValueError(
-            "`class_weight` and `sample_weight` for several outputs cannot be "
-            "combined. Multiply them yourself and give `sample_weight` alone."
-        )
-    sample_weight = np.asarray(sample_weight)
-    return sample_weight * factor.reshape(factor.shape[: sample_weight.ndim])
-
-
-def class_weights(model, y, weights):
-    """Return a weight for each row, from a weight for each class.
+def class_weighted(model, batch, weights):
+    """Return a batch with class weights multiplied into its sample weights.
 
     Args:
-        model: the compiled model.
-        y: labels, or one-hot rows; by output when `weights` is.
+        model: the model, prepared.
+        batch: `(x, y, sample_weight)`; `y` may be all labels, `x` a part of the rows.
         weights: a dict from class to weight, or a dict of these by output.
 
     Raises:
         TypeError: it is no dict.
-        ValueError: several outputs without a dict by name, no targets, or classes or
-            weights that are no numbers.
+        ValueError: several outputs without a dict by name, no targets, targets that
+            may have several classes, or classes or weights that are no numbers.
     """
+    x, y, sample_weight = batch
     if not isinstance(weights, dict):
         raise TypeError(
             "`class_weight` must be a dict from class to weight: class_weight={0: 1.0, "
             f"1: 2.0}}. Received: {weights!r}"
         )
-    outputs = model._compiled.outputs
-    by_output = isinstance(weights, dict) and any(
-        isinstance(v, dict) for v in weights.values()
-    )
-    names = [output.name for output in outputs]
-    if by_output:
+    if y is None:
+        raise ValueError("`class_weight` needs targets `y`.")
+    # A model that has only its own steps may make anything of its inputs.
+    outputs = _outputs(model, x) if model.has_call else y
+    names = names_of(model, outputs)
+    if any(isinstance(w, dict) for w in weights.values()):
         unknown = sorted(str(k) for k in weights if k not in names)
         if unknown:
             raise ValueError(
                 f"`class_weight` has keys that are no outputs: {unknown}. The outputs: "
                 f"{names}"
             )
-        if isinstance(y, dict):
-            return {
-                name: _row_weights(y[name], weights[name])
-                if name in weights
-                else np.ones(len(y[name]), "float32")
-                for name in y
-            }
-        if not isinstance(y, (list, tuple)):
-            return _row_weights(y, weights[names[0]])
-        return [
-            _row_weights(one, weights[name]) if name in weights
-            else np.ones(len(one), "float32")
-            for name, one in zip(names, y, strict=True)
-        ]  # fmt: skip
-    if len(outputs) > 1:
+    elif len(names) > 1:
         raise ValueError(
             "`class_weight` of a model with several outputs must be a dict by output: "
             f"class_weight={{{names[0]!r}: {{0: 1.0, 1: 2.0}}}}. The outputs: {names}"
         )
-    while structure.is_nested(y) and len(y) == 1:
-        y = next(iter(y.values())) if isinstance(y, dict) else y[0]
-    return _row_weights(y, weights)
+    else:
+        weights = {names[0]: weights}
+    targets = match(y, outputs, names, "y")
+    given = match_weights(sample_weight, outputs, names)
+    for i, output in enumerate(structure.flatten(outputs)):
+        if targets[i] is not None and names[i] in weights:
+            classes, ignored = _classes(model, i, np.asarray(targets[i]), output.shape)
+            factor = _looked_up(classes, weights[names[i]], ignored)
+            given[i] = factor if given[i] is None else _times(given[i], factor)
+        elif given[i] is None:
+            given[i] = np.ones(len(structure.flatten(y)[0]), "float32")
+    return x, y, structure.pack_like(outputs, given)
+
+
+def _times(a, b):
+    """Multiply weights of rows with weights of steps."""
+    a, b = np.asarray(a), np.asarray(b)
+    rank = max(a.ndim, b.ndim)
+    return np.multiply(*(w.reshape(w.shape + (1,) * (rank - w.ndim)) for w in (a, b)))
+
+
+def _classes(model, position, y, shape):
+    """Return the class of each target of an output, and the label that is ignored.
+
+    Args:
+        model: the compiled model.
+        position: the output's, among all of them.
+        y: the targets: labels or one-hot rows, as the loss declares. Where it declares
+            neither, what has one value for each prediction is labels, and the rest
+            must be one-hot rows.
+        shape: the shape of the predictions.
+    """
+    terms = [t for t in model._compiled.terms if t.alone and t.places == position]
+    kinds = [targets_of(term.loss, y.shape, shape) for term in terms]
+    found = sorted(zip(kinds, terms, strict=True), key=lambda pair: pair[0][0] is None)
+    (kind, name), term = found[0] if found else ((None, "The loss"), None)
+    loss = getattr(term, "loss", None)
+    axis = getattr(loss, "axis", -1)
+    if kind == "classes":
+        return y.argmax(axis), None
+    if kind == "labels":
+        labels = y.squeeze(axis) if y.ndim == len(shape) else y
+        return labels, getattr(loss, "ignore_class", None)
+    if y.ndim == 1 or y.shape[1:] == tuple(shape[1:-1]):
+        return y, None
+    if y.shape[-1] == 1:
+        return y[..., 0], None
+    if ((y == 0) | (y == 1)).all() and (y.sum(axis=-1) == 1).all():
+        return y.argmax(axis=-1), None
+    raise ValueError(
+        f"`class_weight` needs one class for each target: integer labels or one-hot "
+        f"rows. `{name}` takes targets entry by entry, and these are no one-hot rows. "
+        f"Received: y.shape={y.shape}, y_pred.shape={tuple(shape)}. Give "
+        "`sample_weight`, with a weight for each row or time step."
+    )
 
 
 def _is_class(key):
@@ -239,23 +261,18 @@ def _is_weight(value):
     return np.asarray(value).dtype.kind in "biuf" and np.isfinite(value)
 
 
-def _row_weights(y, weights):
-    if y is None:
-        raise ValueError("`class_weight` needs targets `y`.")
+def _looked_up(classes, weights, ignored):
+    """Return the weight of each class."""
     bad = {k: w for k, w in weights.items() if not (_is_class(k) and _is_weight(w))}
     if bad:
         raise ValueError(
             "`class_weight` must have the classes' numbers as keys and finite numbers "
             f"as values: class_weight={{0: 1.0, 1: 2.0}}. Received: {bad}"
         )
-    y = np.asarray(y)
-    if y.ndim > 1 and y.shape[-1] != 1:
-        y = y.argmax(axis=-1)
-    elif y.ndim > 1:
-        y = y[..., 0]
-    labels = np.round(y).astype("int64")
+    labels = np.round(classes).astype("int64")
     result = np.ones(labels.shape, "float32")
-    missing = sorted({*np.unique(labels).tolist()} - {int(k) for k in weights})
+    known = {*map(int, weights), ignored}
+    missing = sorted({*np.unique(labels).tolist()} - known)
     if missing:
         warnings.warn(
             f"`class_weight` has no weight for the classes {missing[:10]}, which are "

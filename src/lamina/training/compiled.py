@@ -6,6 +6,7 @@ sides.
 """
 
 import dataclasses
+import inspect
 
 import jax.numpy as jnp
 
@@ -14,7 +15,9 @@ from lamina import optimizers as optimizers_module
 from lamina.core import structure
 from lamina.core.checks import positive_int
 from lamina.core.config import serialize_keras_object
-from lamina.losses.loss import check_shapes
+from lamina.core.masks import get_mask
+from lamina.core.naming import snake_case
+from lamina.losses.loss import by_shape, check_shapes, weigh_by_mask, widened
 from lamina.metrics import Mean, Metric
 from lamina.training.matching import match, match_weights, names_of, unwrap
 from lamina.training.terms import Term, each_loss, make_loss, terms_of
@@ -234,10 +237,11 @@ class Compiled:
         ):
             if true is None:
                 continue
+            true, pred = widened(true), widened(pred)
             for metric in output.metrics:
-                metric.update_state(true, pred)
+                _update(metric, true, pred, None)
             for metric in output.weighted_metrics:
-                metric.update_state(true, pred, sample_weight=weight)
+                _update(metric, true, pred, weight)
 
     def results(self, extra=()) -> dict:
         """Return the metrics' results by name: the loss first."""
@@ -336,23 +340,41 @@ def _metric(identifier, y_true, y_pred):
     name = identifier if isinstance(identifier, str) else None
     if name is not None and name.lower() in _BY_SHAPE:
         binary, sparse, dense = _BY_SHAPE[name.lower()]
-        return _by_shape(y_true, y_pred, binary, sparse, dense)(name=name)
+        true = (y_true if y_true is not None else y_pred).shape
+        return by_shape(true, y_pred.shape, binary, sparse, dense)(name=name)
     found = metrics_module.get(identifier)
     if isinstance(found, Metric):
         if name is not None:
             found.name = name
         return found
-    name = name or getattr(found, "__name__", type(found).__name__)
-    if name == "<lambda>":
-        name = "lambda"
+    word = getattr(found, "__name__", type(found).__name__)
+    word = "lambda" if word == "<lambda>" else snake_case(word)
+    name = name or getattr(found, "name", None) or word
     return metrics_module.MeanMetricWrapper(found, name=name)
 
 
-def _by_shape(y_true, y_pred, binary, sparse, dense):
-    pred = y_pred.shape
-    true = y_true.shape if y_true is not None else pred
-    if len(pred) == 0 or pred[-1] == 1 or len(pred) == 1:
-        return binary
-    if len(true) < len(pred) or (true[-1] == 1 and pred[-1] != 1):
-        return sparse
-    return dense
+def _update(metric, true, pred, weight):
+    """Update a metric; the mask of the predictions is a part of the weights."""
+    mask = get_mask(pred)
+    known = inspect.signature(metric.update_state).parameters
+    takes = "sample_weight" in known
+    if not takes and all(p.kind is not p.VAR_KEYWORD for p in known.values()):
+        if weight is not None:
+            raise ValueError(
+                f"`{metric.name}` is one of the `weighted_metrics`, but its "
+                "`update_state` takes no `sample_weight`. Give it that argument, or "
+                "list the metric under `metrics`."
+            )
+        mask = None
+    dtype = metric.dtype if weight is None else weight.dtype
+    weight = weigh_by_mask(weight, mask, dtype)
+    given = {"sample_weight": weight} if takes or weight is not None else {}
+    try:
+        metric.update_state(true, pred, **given)
+    except Exception as error:
+        if mask is not None:
+            error.add_note(
+                f"The mask of the predictions, of shape {mask.shape}, is in the "
+                f"`sample_weight` that the metric `{metric.name}` was given."
+            )
+        raise

@@ -233,15 +233,15 @@ def _joined(parts):
 def train_on_batch(model, x, y, sample_weight, class_weight, return_dict):
     """Train one step; see `Model.train_on_batch`."""
     model._compiled.require("train_on_batch")
-    if class_weight is not None:
-        if sample_weight is not None:
-            raise ValueError(
-                "Arguments `sample_weight` and `class_weight` cannot be given at the "
-                "same time."
-            )
-        sample_weight = checks.class_weights(model, as_arrays(y, "y"), class_weight)
+    if class_weight is not None and sample_weight is not None:
+        raise ValueError(
+            "Arguments `sample_weight` and `class_weight` cannot be given at the same "
+            "time."
+        )
     batch = _batch(model, x, y, sample_weight)
     prepare(model, batch)
+    if class_weight is not None:
+        batch = checks.class_weighted(model, batch, class_weight)
     checks.check_batch(model, batch)
     model.reset_metrics()
     cells = Cells(model)
