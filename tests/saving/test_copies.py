@@ -140,3 +140,34 @@ def test_json(name):
     x = inputs_for(model)
     for a, b in zip(outputs_of(model, x), outputs_of(other, x), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_the_first_parameter_may_have_any_name(tmp_path):
+    class Wide(lamina.layers.Layer):
+        def __init__(this, units, self=2, **kwargs):
+            super().__init__(**kwargs)
+            this.dense = lamina.layers.Dense(units * self)
+
+        def call(this, x):
+            return this.dense(x)
+
+    class Box(lamina.constraints.Constraint):
+        def __init__(this, high):
+            this.high = high
+
+        def __call__(this, x):
+            return lamina.ops.minimum(x, this.high)
+
+    box = lamina.layers.Dense(1, bias_constraint=Box(0.5))
+    model = lamina.Sequential([lamina.Input((3,)), Wide(2, self=3), box])
+    model.save(tmp_path / "m.keras")
+    lent = {"Wide": Wide, "Box": Box}
+    x = np.arange(6, dtype="float32").reshape(2, 3)
+    loaded = lamina.models.load_model(tmp_path / "m.keras", custom_objects=lent)
+    text = lamina.models.model_from_json(model.to_json(), custom_objects=lent)
+    text.set_weights(model.get_weights())
+    for other in (loaded, text, copy.deepcopy(model)):
+        assert other.layers[0].get_config()["self"] == 3
+        assert other.layers[1].bias_constraint.high == 0.5
+        np.testing.assert_array_equal(other(x), model(x))
+    assert lamina.models.clone_model(model).count_params() == model.count_params()

@@ -129,14 +129,26 @@ def test_errors_of_loading(tmp_path):
         load(tmp_path / "old.h5")
 
 
+@pytest.mark.parametrize("form", ["keras", "h5", "tf"])
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+def test_the_ending_decides_whatever_save_format_says(form, ending, tmp_path):
+    model, path = stack(), tmp_path / f"m{ending}"
+    with pytest.warns(UserWarning, match=f"save_format.*no effect.*{form}"):
+        model.save(path, save_format=form)
+    assert zipfile.is_zipfile(path) == (ending == ".keras")
+    loaded = lamina.models.load_model(path)
+    np.testing.assert_array_equal(loaded.get_weights()[0], model.get_weights()[0])
+    lamina.saving.save_model(model, path, save_format=None)
+
+
 def test_errors_of_saving(tmp_path):
     model = stack()
     with pytest.raises(ValueError, match="Invalid filepath extension"):
         model.save(tmp_path / "m.model")
     with pytest.raises(ValueError, match=r"are not supported.*format"):
         model.save(tmp_path / "m.keras", format="x")
-    with pytest.raises(ValueError, match="save_format.*deprecated"):
-        model.save(tmp_path / "m.keras", save_format="keras")
+    with pytest.raises(ValueError, match="Invalid filepath extension"):
+        model.save(tmp_path / "m", save_format="h5")
     with pytest.raises(FileNotFoundError, match="no folder"):
         model.save(tmp_path / "none" / "m.keras")
     with pytest.raises(ValueError, match="must end in `.weights.h5`"):

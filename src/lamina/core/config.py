@@ -50,8 +50,8 @@ class Constructed:
 def parameters_of(cls) -> list[str]:
     """Return the names of a constructor's own parameters."""
     kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    found = inspect.signature(cls.__init__).parameters.values()
-    return [p.name for p in found if p.name != "self" and p.kind not in kinds]
+    _, *found = inspect.signature(cls.__init__).parameters.values()
+    return [p.name for p in found if p.kind not in kinds]
 
 
 def read_parameters(obj, skip=()) -> dict:

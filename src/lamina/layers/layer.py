@@ -724,7 +724,7 @@ class Layer(Owner):
     def _given_arguments(self):
         args, kwargs = self._given
         try:
-            bound = inspect.signature(type(self).__init__).bind(self, *args, **kwargs)
+            bound = inspect.signature(self.__init__).bind(*args, **kwargs)
         except TypeError:
             return {}
         bound.apply_defaults()
@@ -734,7 +734,6 @@ class Layer(Owner):
                 given.update(given.pop(name))
             elif parameter.kind is inspect.Parameter.VAR_POSITIONAL:
                 given.pop(name)
-        given.pop("self", None)
         return given
 
     @classmethod

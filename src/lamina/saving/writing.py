@@ -53,7 +53,8 @@ def save_model(model, filepath, overwrite=True, zipped=None, **kwargs):
         overwrite: whether a file that is there is replaced.
         zipped: False writes a folder with the same members.
         kwargs: `include_optimizer`, whether an `.h5` file gets the compile and
-            optimizer state; older arguments of Keras are refused by name.
+            optimizer state; `save_format`, which has no effect but a warning; other
+            arguments are refused by name.
 
     Raises:
         ValueError: another ending, or a model that could not be loaded again; the
@@ -67,11 +68,7 @@ def save_model(model, filepath, overwrite=True, zipped=None, **kwargs):
     >>> path.exists()
     True
     """
-    if "save_format" in kwargs:
-        raise ValueError(
-            "The `save_format` argument is deprecated: the ending of the file name "
-            f"says it, `.keras`. Received: save_format={kwargs['save_format']!r}"
-        )
+    save_format = kwargs.pop("save_format", None)
     optimizer = kwargs.pop("include_optimizer", True)
     if kwargs:
         raise ValueError(
@@ -80,6 +77,13 @@ def save_model(model, filepath, overwrite=True, zipped=None, **kwargs):
     opened = hasattr(filepath, "write")
     if not opened:
         _check_model_path(filepath, zipped, overwrite)
+    if save_format:
+        warnings.warn(
+            "The `save_format` argument is deprecated and has no effect: the ending of "
+            "the file name says the format, `.keras` or `.h5`. Received: "
+            f"save_format={save_format!r}",
+            stacklevel=2,
+        )
     if not model.built:
         warnings.warn(
             "You are saving a model that has not yet been built. It might not contain "
