@@ -337,6 +337,8 @@ def _build(cls, name, inner, config):
         ) from error
     if shared is not None:
         shared[number] = obj
+    if context.replaced is not None and type(obj).__name__ != name:
+        context.replaced.append((obj, name))
     build_config = config.get("build_config")
     if build_config and hasattr(obj, "build_from_config"):
         obj.build_from_config(_decode(build_config))

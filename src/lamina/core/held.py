@@ -95,10 +95,10 @@ def put_values(root, values) -> None:
                 generator.state.assign(seeds[name])
 
 
-def make_again(thing):
-    """Make a new object from the config of one, with fresh values."""
+def make_again(thing, **changes):
+    """Make a new object from the config of one, with changes and fresh values."""
     held = Held()
     with having(held=held):
-        config = thing.get_config()
+        config = {**thing.get_config(), **changes}
     with having(held=held, custom_objects=held.classes):
         return type(thing).from_config(config)

@@ -61,9 +61,11 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
         if not compile:
             config.pop("compile_config", None)
         held_to = FileBudget(weights.declared, archive.name)
-        model = build(config, custom_objects, safe_mode, held_to, archive.name)
+        with having(replaced=[]) as reading:
+            model = build(config, custom_objects, safe_mode, held_to, archive.name)
+            replaced = reading.replaced
         with having(budget=None):
-            put_values(model, weights, archive)
+            put_values(model, weights, archive, replaced=replaced)
     return model
 
 
