@@ -20,6 +20,7 @@ from lamina.core.context import context, having
 from lamina.core.dtypes import standardize_dtype
 from lamina.core.op import OPS, OpCall
 from lamina.core.registry import (
+    built_in,
     custom,
     custom_name,
     find_class,
@@ -337,8 +338,11 @@ def _build(cls, name, inner, config):
         ) from error
     if shared is not None:
         shared[number] = obj
-    if context.replaced is not None and type(obj).__name__ != name:
-        context.replaced.append((obj, name))
+    if context.replaced is not None:
+        # A class of ours may be public under another name than its own.
+        kept = config.get("module") and built_in(config["module"], name)
+        if type(obj).__name__ != (name := kept.__name__ if kept else name):
+            context.replaced.append((obj, name))
     build_config = config.get("build_config")
     if build_config and hasattr(obj, "build_from_config"):
         obj.build_from_config(_decode(build_config))
