@@ -9,6 +9,7 @@ import base64
 import collections
 import inspect
 import marshal
+import re
 import types
 from typing import Any
 
@@ -330,7 +331,8 @@ def _build(cls, name, inner, config):
     try:
         obj = cls.from_config(inner)
     except TypeError as error:
-        if "unexpected keyword" not in str(error) and "missing" not in str(error):
+        said = error.__cause__ is not None  # of something inside
+        if said or not re.search("unexpected keyword|missing", str(error)):
             raise
         raise TypeError(
             f"{name!r} could not be made from its config: {error}. Its `__init__` does "
@@ -448,9 +450,8 @@ def function_from_bytecode(value):
     body = marshal.loads(base64.b64decode(code))
     cells = tuple(types.CellType(c) for c in closure or ())
     defaults = tuple(_decode(d) for d in defaults) if defaults else None
-    return types.FunctionType(
-        body, {"__builtins__": __builtins__}, "<lambda>", defaults, cells
-    )
+    names = {"__builtins__": __builtins__, **(context.custom_objects or {})}
+    return types.FunctionType(body, names, "<lambda>", defaults, cells)
 
 
 _MARKS = {

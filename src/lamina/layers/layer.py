@@ -891,7 +891,7 @@ def _annotate(error, layer, call):
         + "\n".join(lines)
     )
     with contextlib.suppress(AttributeError):
-        error._lamina_noted = True
+        error._lamina_noted = layer
 
 
 __all__ = ["InputSpec", "Layer"]
