@@ -7,6 +7,7 @@ uses the closed registry only (see `registry`).
 
 import base64
 import collections
+import contextlib
 import inspect
 import marshal
 import re
@@ -232,6 +233,20 @@ def _custom_name(thing):
 
 def serialize_shared(obj):
     """Serialize, and number what is mentioned more than once, as Keras' files do."""
+    with having(numbering=None):
+        return numbered(lambda: serialize_keras_object(obj))
+
+
+def numbered(write):
+    """Return the config that `write` returns, with numbers as in `serialize_shared`."""
+    if context.numbering is not None:
+        return write()  # a part of a config that is numbered as a whole
+    with having(numbering=numbering_of(write)):
+        return write()
+
+
+def numbering_of(write):
+    """Return a function that numbers what `write` serializes more than once."""
     mentions = collections.Counter()
     alive = []
 
@@ -240,11 +255,17 @@ def serialize_shared(obj):
         mentions[id(thing)] += 1
 
     with having(numbering=count):
-        serialize_keras_object(obj)
+        write()
     repeated = [key for key, times in mentions.items() if times > 1]
     numbers = {key: i for i, key in enumerate(repeated, 1)}
-    with having(numbering=lambda thing: numbers.get(id(thing))):
-        return serialize_keras_object(obj)
+    return lambda thing, alive=alive: numbers.get(id(thing))
+
+
+@contextlib.contextmanager
+def sharing():
+    """Make what a config mentions more than once only once, within one config."""
+    with having(shared={} if context.shared is None else context.shared):
+        yield
 
 
 def deserialize_keras_object(
@@ -321,8 +342,9 @@ def _decode(config, names=None):
 
 
 def _build(cls, name, inner, config):
-    number = config.get("shared_object_id")
-    shared = context.shared if isinstance(number, int) else None
+    # Parts of a config may have been numbered each for itself: names tell them apart.
+    number = config.get("shared_object_id"), inner.get("name")
+    shared = context.shared if isinstance(number[0], int) else None
     if shared is not None and number in shared:
         return shared[number]
     if context.budget is not None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from lamina.core.context import having
+from lamina.layers.owner import unique
 from lamina.saving.hdf5 import BFLOAT16, FORMAT, write_value
 from lamina.saving.migration import migrated
 from lamina.saving.state import checksum
@@ -91,7 +92,7 @@ def put_weights(model, weights, by_name=False, skip_mismatch=False):
         )
     saved = {name: _group(weights, root, name) for name in names}
     saved = {name: values for name, values in saved.items() if values}
-    layers = [layer for layer in model.layers if layer.weights]
+    layers = [layer for layer in unique(model.layers) if layer.weights]
     failed, todo = [], []
     for layer, name in _pairs(model, layers, saved, by_name, weights):
         try:
@@ -302,7 +303,8 @@ def write_model(file, model, config, optimizer=True):
         for owner in (f, weights):
             owner.attrs["keras_version"] = FORMAT
             owner.attrs["backend"] = "jax"
-        _write_texts(weights, "layer_names", [layer.name for layer in model.layers])
+        names = [layer.name for layer in unique(model.layers)]
+        _write_texts(weights, "layer_names", names)
         for place, variables in _groups(model, optimizer):
             group = f.create_group(place)
             for path, variable in variables.items():
@@ -312,7 +314,7 @@ def write_model(file, model, config, optimizer=True):
 
 def _groups(model, optimizer):
     """Yield `(group, Variables by path)` for all that a file holds of a model."""
-    for layer in model.layers:
+    for layer in unique(model.layers):
         variables = _legacy_order(layer)
         paths = list(map("/".join, _paths(layer, variables)[0]))
         yield f"model_weights/{layer.name}", _by_path(variables, paths)
