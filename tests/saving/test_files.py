@@ -67,7 +67,7 @@ def test_a_file_keeps_its_mode(tmp_path):
     assert path.stat().st_mode & 0o777 == 0o640
 
 
-def test_a_model_that_could_not_be_loaded_again_fails_at_save(tmp_path):
+def test_a_model_that_could_not_be_loaded_again_is_saved_with_a_warning(tmp_path):
     class Forgets(lamina.layers.Layer):
         def __init__(self, factor, **kwargs):
             super().__init__(**kwargs)
@@ -97,15 +97,57 @@ def test_a_model_that_could_not_be_loaded_again_fails_at_save(tmp_path):
 
     late = Grows(name="late")
     late.width = 5
-    for layer, match in (
-        (Forgets(2.0, name="mine"), "Layer 'mine' .Forgets. cannot be made again"),
-        (Unwritable(name="mine"), "Layer 'mine' .Unwritable. cannot be saved"),
-        (late, "Layer 'late' .Grows. is saved with weights of the shapes"),
+
+    def ending_in(layer):
+        return lamina.Sequential([lamina.Input((4,)), lamina.layers.Dense(4), layer])
+
+    with pytest.raises(ValueError, match="Layer 'mine' .Unwritable. cannot be saved"):
+        ending_in(Unwritable(name="mine")).save(tmp_path / "m.keras")
+    assert not list(tmp_path.iterdir())
+    for layer, match, error in (
+        (
+            Forgets(2.0, name="mine"),
+            "Layer 'mine' .Forgets. cannot be made again(.|\\n)*has `get_config`",
+            "missing 1 required positional argument: 'factor'",
+        ),
+        (
+            late,
+            "Layer 'late' .Grows. is saved with weights of the shapes",
+            r"(?s)'late'.* shape \(2,\)\..*The file holds .*\(5,\)",
+        ),
     ):
-        model = lamina.Sequential([lamina.Input((4,)), layer])
-        with pytest.raises(ValueError, match=match):
-            model.save(tmp_path / "m.keras")
-        assert not list(tmp_path.iterdir())
+        for ending in (".keras", ".h5"):
+            model, path = ending_in(layer), tmp_path / f"m{ending}"
+            with pytest.warns(UserWarning, match=match):
+                model.save(path)
+            model.save(path)  # it was said
+            with pytest.raises((TypeError, ValueError), match=error):
+                lamina.models.load_model(
+                    path, custom_objects={type(layer).__name__: type(layer)}
+                )
+            fresh = ending_in(layer)
+            fresh.load_weights(path)
+            np.testing.assert_array_equal(
+                fresh.get_weights()[0], model.get_weights()[0]
+            )
+
+
+def test_a_lambda_that_uses_names_of_the_program_trains_and_says_what_is_missing(
+    tmp_path,
+):
+    size = lamina.layers.Lambda(lambda x: lamina.ops.abs(x), name="size")
+    model = lamina.Sequential([lamina.Input((4,)), size, lamina.layers.Dense(2)])
+    model.compile("sgd", "mse")
+    x, path = -np.ones((4, 4), "float32"), tmp_path / "m.keras"
+    keep = lamina.callbacks.ModelCheckpoint(path)
+    with pytest.warns(UserWarning, match="Layer 'size' .Lambda.*'lamina'") as caught:
+        model.fit(x, np.ones((4, 2)), epochs=3, verbose=0, callbacks=[keep])
+    assert len(caught) == 1
+    load = lamina.models.load_model
+    with pytest.raises(ValueError, match="custom_objects={'lamina': lamina}"):
+        load(path, safe_mode=False)
+    loaded = load(path, custom_objects={"lamina": lamina}, safe_mode=False)
+    np.testing.assert_array_equal(loaded(x), model(x))
 
 
 def test_overwrite_false(tmp_path):
@@ -129,14 +171,26 @@ def test_errors_of_loading(tmp_path):
         load(tmp_path / "old.h5")
 
 
+@pytest.mark.parametrize("form", ["keras", "h5", "tf"])
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+def test_the_ending_decides_whatever_save_format_says(form, ending, tmp_path):
+    model, path = stack(), tmp_path / f"m{ending}"
+    with pytest.warns(UserWarning, match=f"save_format.*no effect.*{form}"):
+        model.save(path, save_format=form)
+    assert zipfile.is_zipfile(path) == (ending == ".keras")
+    loaded = lamina.models.load_model(path)
+    np.testing.assert_array_equal(loaded.get_weights()[0], model.get_weights()[0])
+    lamina.saving.save_model(model, path, save_format=None)
+
+
 def test_errors_of_saving(tmp_path):
     model = stack()
     with pytest.raises(ValueError, match="Invalid filepath extension"):
         model.save(tmp_path / "m.model")
     with pytest.raises(ValueError, match=r"are not supported.*format"):
         model.save(tmp_path / "m.keras", format="x")
-    with pytest.raises(ValueError, match="save_format.*deprecated"):
-        model.save(tmp_path / "m.keras", save_format="keras")
+    with pytest.raises(ValueError, match="Invalid filepath extension"):
+        model.save(tmp_path / "m", save_format="h5")
     with pytest.raises(FileNotFoundError, match="no folder"):
         model.save(tmp_path / "none" / "m.keras")
     with pytest.raises(ValueError, match="must end in `.weights.h5`"):

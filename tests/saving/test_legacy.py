@@ -420,6 +420,79 @@ def test_what_does_not_fit_is_told_and_nothing_assigned(weights, tmp_path):
         model.load_weights(tmp_path / "m.h5")
 
 
+# ---- models inside, with other layers frozen -----------------------------------------
+
+
+def inside(k, frozen, names=(None, None, None)):
+    """A model whose parts, all of one shape, are in a model inside."""
+
+    class Block(k.layers.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.scale = self.add_weight(shape=(4,), name="w", initializer="ones")
+            self.dense = k.layers.Dense(4)
+
+        def build(self, shape):
+            self.dense.build(shape)
+
+        def call(self, x):
+            return self.dense(x) * self.scale
+
+    first, second, third = names
+    layers = [
+        k.layers.Dense(4, name=first),
+        k.layers.BatchNormalization(name=second),
+        k.layers.Dense(4, name=third),
+        Block(),
+        Block(),
+    ]
+    for i in frozen:
+        layers[i].trainable = False
+    net = k.Sequential([k.Input((4,)), *layers], name="net")
+    x = k.Input((4,))
+    model = k.Model(x, k.layers.Dense(2)(net(x)))
+    rng = np.random.default_rng(0)
+    model.set_weights([rng.uniform(0.5, 1.5, w.shape) for w in model.weights])
+    return model
+
+
+@pytest.mark.parametrize("writer", [lamina, keras], ids=["lamina", "keras"])
+@pytest.mark.parametrize("names", [(None, None, None), ("c", "b", "a")])
+@pytest.mark.parametrize("before, now", [((0,), ()), ((), (0, 3)), ((0, 3), (2,))])
+def test_weights_find_their_layers_whatever_is_frozen(
+    writer, names, before, now, tmp_path
+):
+    model = inside(writer, before, names)
+    model.save(tmp_path / "m.h5")
+    other = inside(lamina, now, names)
+    other.set_weights([np.zeros(w.shape) for w in other.weights])
+    other.load_weights(tmp_path / "m.h5")
+    for a, b in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_names_that_say_nothing_leave_the_order(tmp_path):
+    model = inside(lamina, (0,), ("c", "b", "a"))
+    model.save(tmp_path / "m.h5")
+    other = inside(lamina, (0,), ("x", "y", "z"))
+    other.load_weights(tmp_path / "m.h5")
+    for a, b in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_numbers_that_no_freezing_explains_leave_the_order(tmp_path):
+    def numbered(*numbers):
+        layers = [lamina.layers.Dense(4, name=f"part_{n}") for n in numbers]
+        net = lamina.Sequential([lamina.Input((4,)), *layers])
+        return lamina.Sequential([lamina.Input((4,)), net])
+
+    model, other = numbered(7, 5, 8, 6), numbered(1, 2, 3, 4)
+    model.save(tmp_path / "m.h5")
+    other.load_weights(tmp_path / "m.h5")
+    for a, b in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 # ---- hostile files -----------------------------------------------------------------
 
 

@@ -121,3 +121,97 @@ def test_saving_leaves_no_trace():
     lamina.saving.save_model(model, io.BytesIO())
     assert random.random() == expected
     assert lamina.layers.Dropout(0.1).name == "dropout_1"
+
+
+def replaceable(k):
+    """A model whose containers of every kind hold layers to be replaced."""
+    layers = k.layers
+
+    class Chain(layers.Layer):
+        def __init__(self, parts, **kwargs):
+            super().__init__(**kwargs)
+            self.parts = parts
+
+        def build(self, shape):
+            for part in self.parts:
+                if not part.built:
+                    part.build(shape)
+                shape = part.compute_output_shape(shape)
+
+        def call(self, x):
+            for part in self.parts:
+                x = part(x)
+            return x
+
+        def get_config(self):
+            parts = k.saving.serialize_keras_object(self.parts)
+            return {**super().get_config(), "parts": parts}
+
+        @classmethod
+        def from_config(cls, config):
+            parts = k.saving.deserialize_keras_object(config.pop("parts"))
+            return cls(parts, **config)
+
+    inner = k.Sequential([k.Input((3, 4)), layers.Dense(4), layers.Dense(4)])
+    cells = layers.RNN([layers.LSTMCell(2), layers.LSTMCell(3)], return_sequences=True)
+    stack = [
+        k.Input((3, 4)),
+        layers.Dense(4),
+        inner,
+        layers.Bidirectional(cells),
+        layers.TimeDistributed(layers.Dense(2)),
+        Chain([layers.Dense(3), layers.Dense(3)]),
+        layers.Dense(1),
+    ]
+    return k.Sequential(stack), {"Chain": Chain}
+
+
+@pytest.mark.parametrize("writer", [lamina, keras], ids=["lamina", "keras"])
+def test_replaced_classes_find_their_weights(writer, tmp_path):
+    class Fast(lamina.layers.Dense):
+        pass
+
+    class Small(lamina.layers.LSTMCell):
+        pass
+
+    class Link(replaceable(lamina)[1]["Chain"]):
+        pass
+
+    model, _ = replaceable(writer)
+    path = tmp_path / "m.keras"
+    model.save(path)
+    lent = {"Dense": Fast, "LSTMCell": Small, "Chain": Link}
+    other = lamina.models.load_model(path, custom_objects=lent)
+    x = np.random.default_rng(0).normal(size=(2, 3, 4)).astype("float32")
+    np.testing.assert_allclose(other(x), model(x), rtol=1e-5, atol=1e-6)
+    kinds = {type(layer) for layer in other._flatten_layers(include_self=False)}
+    assert {Fast, Small, Link} <= kinds
+    assert not kinds & {lamina.layers.Dense, lamina.layers.LSTMCell}
+    # Saved again, its weights stand under the names of the classes that it has now.
+    other.save(path)
+    lent = {"Fast": Fast, "Small": Small, "Link": Link}
+    again = lamina.models.load_model(path, custom_objects=lent)
+    np.testing.assert_array_equal(again(x), other(x))
+
+
+def test_what_a_replacement_makes_itself_is_found_by_either_name(tmp_path):
+    class Fast(lamina.layers.Dense):
+        pass
+
+    class Pair(lamina.layers.Layer):
+        def build(self, shape):
+            self.parts = [Fast(2), lamina.layers.Dense(2)]
+            for part in self.parts:
+                part.build(shape)
+
+        def call(self, x):
+            return self.parts[0](x) - self.parts[1](x)
+
+    layers = [Pair(), lamina.layers.Dense(3)]
+    model = lamina.Sequential([lamina.Input((4,)), *layers])
+    model.save(tmp_path / "m.keras")
+    lent = {"Dense": Fast, "Pair": Pair}
+    other = lamina.models.load_model(tmp_path / "m.keras", custom_objects=lent)
+    assert type(other.layers[1]) is Fast
+    x = np.ones((2, 4), "float32")
+    np.testing.assert_array_equal(other(x), model(x))

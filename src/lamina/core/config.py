@@ -7,8 +7,10 @@ uses the closed registry only (see `registry`).
 
 import base64
 import collections
+import contextlib
 import inspect
 import marshal
+import re
 import types
 from typing import Any
 
@@ -20,6 +22,7 @@ from lamina.core.context import context, having
 from lamina.core.dtypes import standardize_dtype
 from lamina.core.op import OPS, OpCall
 from lamina.core.registry import (
+    built_in,
     custom,
     custom_name,
     find_class,
@@ -50,8 +53,8 @@ class Constructed:
 def parameters_of(cls) -> list[str]:
     """Return the names of a constructor's own parameters."""
     kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    found = inspect.signature(cls.__init__).parameters.values()
-    return [p.name for p in found if p.name != "self" and p.kind not in kinds]
+    _, *found = inspect.signature(cls.__init__).parameters.values()
+    return [p.name for p in found if p.kind not in kinds]
 
 
 def read_parameters(obj, skip=()) -> dict:
@@ -230,6 +233,20 @@ def _custom_name(thing):
 
 def serialize_shared(obj):
     """Serialize, and number what is mentioned more than once, as Keras' files do."""
+    with having(numbering=None):
+        return numbered(lambda: serialize_keras_object(obj))
+
+
+def numbered(write):
+    """Return the config that `write` returns, with numbers as in `serialize_shared`."""
+    if context.numbering is not None:
+        return write()  # a part of a config that is numbered as a whole
+    with having(numbering=numbering_of(write)):
+        return write()
+
+
+def numbering_of(write):
+    """Return a function that numbers what `write` serializes more than once."""
     mentions = collections.Counter()
     alive = []
 
@@ -238,11 +255,17 @@ def serialize_shared(obj):
         mentions[id(thing)] += 1
 
     with having(numbering=count):
-        serialize_keras_object(obj)
+        write()
     repeated = [key for key, times in mentions.items() if times > 1]
     numbers = {key: i for i, key in enumerate(repeated, 1)}
-    with having(numbering=lambda thing: numbers.get(id(thing))):
-        return serialize_keras_object(obj)
+    return lambda thing, alive=alive: numbers.get(id(thing))
+
+
+@contextlib.contextmanager
+def sharing():
+    """Make what a config mentions more than once only once, within one config."""
+    with having(shared={} if context.shared is None else context.shared):
+        yield
 
 
 def deserialize_keras_object(
@@ -319,8 +342,9 @@ def _decode(config, names=None):
 
 
 def _build(cls, name, inner, config):
-    number = config.get("shared_object_id")
-    shared = context.shared if isinstance(number, int) else None
+    # Parts of a config may have been numbered each for itself: names tell them apart.
+    number = config.get("shared_object_id"), inner.get("name")
+    shared = context.shared if isinstance(number[0], int) else None
     if shared is not None and number in shared:
         return shared[number]
     if context.budget is not None:
@@ -329,7 +353,8 @@ def _build(cls, name, inner, config):
     try:
         obj = cls.from_config(inner)
     except TypeError as error:
-        if "unexpected keyword" not in str(error) and "missing" not in str(error):
+        said = error.__cause__ is not None  # of something inside
+        if said or not re.search("unexpected keyword|missing", str(error)):
             raise
         raise TypeError(
             f"{name!r} could not be made from its config: {error}. Its `__init__` does "
@@ -337,6 +362,11 @@ def _build(cls, name, inner, config):
         ) from error
     if shared is not None:
         shared[number] = obj
+    if context.replaced is not None:
+        # A class of ours may be public under another name than its own.
+        kept = config.get("module") and built_in(config["module"], name)
+        if type(obj).__name__ != (name := kept.__name__ if kept else name):
+            context.replaced.append((obj, name))
     build_config = config.get("build_config")
     if build_config and hasattr(obj, "build_from_config"):
         obj.build_from_config(_decode(build_config))
@@ -442,9 +472,8 @@ def function_from_bytecode(value):
     body = marshal.loads(base64.b64decode(code))
     cells = tuple(types.CellType(c) for c in closure or ())
     defaults = tuple(_decode(d) for d in defaults) if defaults else None
-    return types.FunctionType(
-        body, {"__builtins__": __builtins__}, "<lambda>", defaults, cells
-    )
+    names = {"__builtins__": __builtins__, **(context.custom_objects or {})}
+    return types.FunctionType(body, names, "<lambda>", defaults, cells)
 
 
 _MARKS = {

@@ -20,6 +20,7 @@ class _Context(threading.local):
     custom_objects: dict | None = None  # names that the caller lent to a load
     safe_mode: bool | None = None  # None means safe
     shared: dict | None = None  # what was read already, by number in the config
+    replaced: list | None = None  # what was read under another class' name, and that
     numbering: Any = None  # gives numbers to what a config mentions repeatedly
     held: Any = None  # what a config in memory may refer to, see `core.held`
     budget: Any = None  # what a config may make, see `core.budget`

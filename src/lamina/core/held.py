@@ -95,10 +95,17 @@ def put_values(root, values) -> None:
                 generator.state.assign(seeds[name])
 
 
-def make_again(thing):
-    """Make a new object from the config of one, with fresh values."""
+def make_again(thing, numbering=None, shared=None, **changes):
+    """Make a new object from the config of one, with fresh values.
+
+    Args:
+        thing: the object.
+        numbering: a function that numbers what it shares with others.
+        shared: what was made again already, by number and name.
+        changes: what to change in the config.
+    """
     held = Held()
-    with having(held=held):
-        config = thing.get_config()
-    with having(held=held, custom_objects=held.classes):
+    with having(held=held, numbering=numbering):
+        config = {**thing.get_config(), **changes}
+    with having(held=held, custom_objects=held.classes, shared=shared):
         return type(thing).from_config(config)

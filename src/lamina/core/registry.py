@@ -90,7 +90,7 @@ def find_class(module, name, registered_name=None, custom_objects=None, kind="cl
             found = custom(candidate, custom_objects)
             if found is not None:
                 return found
-    found = _built_in(module, name)
+    found = built_in(module, name)
     if found is not None and registered_name not in (None, "", "function", name):
         raise ValueError(
             f"The config says that {name!r} is registered as {registered_name!r}, but "
@@ -118,7 +118,8 @@ def _place(module):
     return None
 
 
-def _built_in(module, name):
+def built_in(module, name):
+    """Return our class or function of a name in a module of Keras, or None."""
     spaces = list(NAMESPACES) if not module else []
     if module:
         place = _place(module)

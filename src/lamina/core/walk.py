@@ -14,12 +14,17 @@ from lamina.core.naming import snake_case
 from lamina.core.random import SeedGenerator
 
 
-def walk(root):
+def walk(root, named=()):
     """Yield `(path, object)` for everything with state of its own, `root` first.
 
     An object that is held twice comes twice, and is opened the first time.
+
+    Args:
+        root: where to begin.
+        named: a dict from the `id` of an object, or from a class, to the class name
+            that a file has for it.
     """
-    yield from _walk(root, "", set())
+    yield from _walk(root, "", set(), dict(named))
 
 
 def objects(root) -> dict:
@@ -41,7 +46,7 @@ def _has_state(thing):
     return hasattr(cls, "save_own_variables") and hasattr(cls, "load_own_variables")
 
 
-def _walk(thing, path, opened):
+def _walk(thing, path, opened, named):
     yield path, thing
     if id(thing) in opened:
         return
@@ -49,12 +54,12 @@ def _walk(thing, path, opened):
     for name, child in _attributes(thing):
         where = f"{path}/{name}" if path else name
         if _has_state(child):
-            yield from _walk(child, where, opened)
+            yield from _walk(child, where, opened, named)
         elif isinstance(child, (list, tuple, dict)):
-            yield from _walk_container(child, where, opened, set())
+            yield from _walk_container(child, where, opened, named, set())
 
 
-def _walk_container(container, path, opened, inside):
+def _walk_container(container, path, opened, named, inside):
     if id(container) in inside:
         return
     inside.add(id(container))
@@ -63,14 +68,16 @@ def _walk_container(container, path, opened, inside):
         state = _has_state(child)
         if not state and not isinstance(child, (list, tuple, dict)):
             continue
-        name = snake_case(type(child).__name__) if state else "container"
+        kind = type(child)
+        name = named.get(id(child)) or named.get(kind, kind.__name__)
+        name = snake_case(name) if state else "container"
         count = names[name]
         names[name] += 1
         where = f"{path}/{name}_{count}" if count else f"{path}/{name}"
         if state:
-            yield from _walk(child, where, opened)
+            yield from _walk(child, where, opened, named)
         else:
-            yield from _walk_container(child, where, opened, inside)
+            yield from _walk_container(child, where, opened, named, inside)
 
 
 def _attributes(thing):

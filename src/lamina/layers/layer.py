@@ -767,7 +767,7 @@ class Layer(Owner):
     def _given_arguments(self):
         args, kwargs = self._given
         try:
-            bound = inspect.signature(type(self).__init__).bind(self, *args, **kwargs)
+            bound = inspect.signature(self.__init__).bind(*args, **kwargs)
         except TypeError:
             return {}
         bound.apply_defaults()
@@ -777,7 +777,6 @@ class Layer(Owner):
                 given.update(given.pop(name))
             elif parameter.kind is inspect.Parameter.VAR_POSITIONAL:
                 given.pop(name)
-        given.pop("self", None)
         return given
 
     @classmethod
@@ -959,7 +958,7 @@ def _annotate(error, layer, call):
         + "\n".join(lines)
     )
     with contextlib.suppress(AttributeError):
-        error._lamina_noted = True
+        error._lamina_noted = layer
 
 
 __all__ = ["InputSpec", "Layer"]

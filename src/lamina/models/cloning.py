@@ -1,10 +1,16 @@
 """Models made again from others, and from JSON."""
 
+import contextlib
+
 from lamina.core import structure
 from lamina.core.budget import budgeted
-from lamina.core.config import deserialize_keras_object
+from lamina.core.config import (
+    deserialize_keras_object,
+    numbering_of,
+    serialize_keras_object,
+)
 from lamina.core.context import having
-from lamina.core.held import make_again
+from lamina.core.held import Held, make_again
 from lamina.layers.core import Input, InputLayer
 from lamina.layers.layer import Layer
 from lamina.models.functional import Functional
@@ -44,9 +50,8 @@ def clone_model(
     cache = kwargs.pop("cache", None)
     if kwargs:
         raise ValueError(f"Unexpected keyword argument(s): {sorted(kwargs)}")
-    cloned = _Cloning(clone_function, call_function, recursive, cache).clone(
-        model, input_tensors
-    )
+    cloning = _Cloning(model, clone_function, call_function, recursive, cache)
+    cloned = cloning.clone(model, input_tensors)
     if isinstance(model, Model) and model.compiled:
         cloned.compile_from_config(model.get_compile_config())
     return cloned
@@ -71,7 +76,7 @@ def model_from_json(json_string, custom_objects=None):
     >>> lamina.models.model_from_json(model.to_json()).output_shape
     (None, 2)
     """
-    with having(held=None, budget=None), budgeted("the JSON"):
+    with having(held=None, budget=None, shared={}), budgeted("the JSON"):
         config = migrated(parsed(json_string, "the JSON"))
         return deserialize_keras_object(config, custom_objects=custom_objects)
 
@@ -79,11 +84,14 @@ def model_from_json(json_string, custom_objects=None):
 class _Cloning:
     """How layers are cloned and called, the same at every depth."""
 
-    def __init__(self, clone_function, call_function, recursive, cache):
+    def __init__(self, model, clone_function, call_function, recursive, cache):
         self.clone_function = clone_function
         self.call_function = call_function
         self.recursive = recursive
         self.cache = {} if cache is None else cache
+        # What layers of the model share with each other, and its clones.
+        self.numbering = numbering_of(lambda: _mention(model))
+        self.shared = {}
 
     def clone(self, model, input_tensors=None):
         if isinstance(model, Sequential):
@@ -111,17 +119,21 @@ class _Cloning:
         return self.clone_function is not None or self.call_function is not None
 
     def layer(self, layer):
-        """Return the new layer for an old one: always the same one."""
+        """Return the new layer for an old one: always the same one, at any depth."""
+        key = self.numbering(layer) or -id(layer), layer.name
         if id(layer) not in self.cache:
-            self.cache[id(layer)] = self._new_layer(layer)
-        return self.cache[id(layer)]
+            new = self.shared[key] if key in self.shared else self._new_layer(layer)
+            self.cache[id(layer)] = new
+        self.shared[key] = self.cache[id(layer)]
+        return self.shared[key]
 
     def _new_layer(self, layer):
         if self.recursive and isinstance(layer, (Functional, Sequential)):
             return self.clone(layer)
         if self.clone_function is None or isinstance(layer, InputLayer):
-            return make_again(layer)
-        return self.clone_function(layer)
+            return make_again(layer, self.numbering, self.shared)
+        with having(numbering=self.numbering, shared=self.shared):
+            return self.clone_function(layer)
 
     def sequential(self, model, input_tensors):
         if self.call_function is not None and not self.recursive:
@@ -163,6 +175,13 @@ class _Cloning:
         new = kind(inputs=inputs, outputs=outputs, name=model.name)
         new.trainable = model.trainable
         return new
+
+
+def _mention(model):
+    """Serialize each layer of a graph whose config can be written."""
+    for layer in model.layers if isinstance(model, (Functional, Sequential)) else ():
+        with having(held=Held()), contextlib.suppress(Exception):
+            serialize_keras_object(layer)
 
 
 def _input_again(tensor):

@@ -6,7 +6,11 @@ import numpy as np
 from jax import dtypes
 
 from lamina.core import structure
-from lamina.core.config import deserialize_keras_object, serialize_keras_object
+from lamina.core.config import (
+    deserialize_keras_object,
+    numbered,
+    serialize_keras_object,
+)
 from lamina.core.input_spec import InputSpec
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.symbolic import SymbolicTensor
@@ -220,6 +224,10 @@ def input_specs(graph):
 
 def graph_config(model):
     """Return the config of a graph model: its layers, their calls, its ends."""
+    return numbered(lambda: _graph_config(model))
+
+
+def _graph_config(model):
     graph = model._graph
     used = set(graph.nodes)
     position = {}

@@ -6,7 +6,7 @@ import warnings
 from lamina import quantizers
 from lamina.core import structure
 from lamina.core.budget import budgeted
-from lamina.core.config import deserialize_keras_object, serialize_keras_object
+from lamina.core.config import deserialize_keras_object, serialize_shared, sharing
 from lamina.core.context import context, having
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.naming import nearest
@@ -849,7 +849,7 @@ class Model(Layer):
 
         keys = ("name", "layers", "input_layers", "output_layers")
         if all(key in config for key in keys) and _takes_graph(cls):
-            with CustomObjectScope(custom_objects), budgeted():
+            with CustomObjectScope(custom_objects), budgeted(), sharing():
                 return graph_from_config(cls, config)
         if cls is Model:
             raise TypeError("A config of a `Model` needs the keys " + ", ".join(keys))
@@ -907,7 +907,7 @@ class Model(Layer):
         """Return the architecture as JSON."""
         import json
 
-        return json.dumps(serialize_keras_object(self), **kwargs)
+        return json.dumps(serialize_shared(self), **kwargs)
 
     def save(self, filepath, overwrite=True, zipped=None, **kwargs):
         """Save the whole model: architecture, weights, compile and optimizer state.

@@ -1,10 +1,16 @@
 """`Sequential`: a plain stack of layers."""
 
+import itertools
 from typing import Any
 
 from lamina.core import structure
 from lamina.core.budget import budgeted
-from lamina.core.config import deserialize_keras_object, serialize_keras_object
+from lamina.core.config import (
+    deserialize_keras_object,
+    numbered,
+    serialize_keras_object,
+    sharing,
+)
 from lamina.core.symbolic import SymbolicTensor, find_symbolic
 from lamina.layers.building import as_shape
 from lamina.layers.core import Input, InputLayer
@@ -22,7 +28,7 @@ class Sequential(Model):
 
     Raises:
         ValueError: something that is no layer, two layers of one name, or a layer
-            in the middle that needs more than one input.
+            in the middle that needs more than one input. One layer may come twice.
 
     >>> import lamina, numpy as np
     >>> model = lamina.Sequential([
@@ -66,7 +72,7 @@ class Sequential(Model):
         given = getattr(layer, "_input_shape_given", None)
         if given is not None and not self._stack:
             self.add(_input_for(layer, given), rebuild=False)
-        if any(other.name == layer.name for other in self._stack):
+        if any(x.name == layer.name and x is not layer for x in self._stack):
             raise ValueError(
                 "All layers added to a Sequential model should have unique names. Name "
                 f"{layer.name!r} is already the name of a layer in this model. Update "
@@ -153,7 +159,7 @@ class Sequential(Model):
         else:
             inputs = _inputs_of(input_shape, stack[0].input_dtype)
         x: Any = inputs
-        for layer in stack:
+        for layer, following in itertools.zip_longest(stack, stack[1:]):
             try:
                 with self._entered(None):
                     x = layer(x)
@@ -168,8 +174,8 @@ class Sequential(Model):
                         f"{layer.name!r} ({type(layer).__name__}) needs more.{_GRAPH}"
                     ) from error
                 raise
-            if layer is not stack[-1] and len(find_symbolic(x)) > 1:
-                self._refuse_several(layer, stack[stack.index(layer) + 1], x)
+            if following is not None and len(find_symbolic(x)) > 1:
+                self._refuse_several(layer, following, x)
         self._set_graph(inputs, x)
         # A number of rows shows that the shape was read from data: the next data may
         # have other sizes.
@@ -251,6 +257,9 @@ class Sequential(Model):
 
     def get_config(self):
         """Return what it takes to make the model again, weights left out."""
+        return numbered(self._config)
+
+    def _config(self):
         config = {
             "name": self.name,
             "trainable": self.trainable,
@@ -271,7 +280,7 @@ class Sequential(Model):
                 "The config of a Sequential model lists its layers. Received: "
                 f"layers={config['layers']!r}"
             )
-        with budgeted():
+        with budgeted(), sharing():
             return cls._from_layers(config, custom_objects)
 
     @classmethod

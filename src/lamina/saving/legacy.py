@@ -4,12 +4,16 @@ The architecture is JSON in an attribute; weights are in one group per layer, in
 order that attributes list.
 """
 
+import itertools
 import json
+import re
 import warnings
+from typing import Any
 
 import numpy as np
 
 from lamina.core.context import having
+from lamina.layers.owner import unique
 from lamina.saving.hdf5 import BFLOAT16, FORMAT, write_value
 from lamina.saving.migration import migrated
 from lamina.saving.state import checksum
@@ -18,6 +22,8 @@ from lamina.saving.texts import parsed
 _TOP = "top_level_model_weights"
 # Where Keras writes the state of the random layers of 2021 among the weights.
 _NO_WEIGHT = "StateVar:0"
+# A name and the number that makes it unique.
+_NUMBERED = re.compile(r"(.*?)(?:_(\d{1,9}))?", re.DOTALL)
 _COMPILED = ("loss", "metrics", "loss_weights", "weighted_metrics")
 
 
@@ -86,7 +92,7 @@ def put_weights(model, weights, by_name=False, skip_mismatch=False):
         )
     saved = {name: _group(weights, root, name) for name in names}
     saved = {name: values for name, values in saved.items() if values}
-    layers = [layer for layer in model.layers if layer.weights]
+    layers = [layer for layer in unique(model.layers) if layer.weights]
     failed, todo = [], []
     for layer, name in _pairs(model, layers, saved, by_name, weights):
         try:
@@ -156,17 +162,69 @@ def _fitting(layer, variables, values):
             f"{[v.path for v in variables]}. The file holds {len(values)}: "
             f"{[name for name, _, _ in values]}."
         )
-    for variable, (name, shape, _) in zip(variables, values, strict=True):
-        if tuple(variable.shape) != shape:
-            raise ValueError(
-                f"Shape mismatch in layer {layer.name!r} ({type(layer).__name__}) for "
-                f"weight {variable.path!r}: it expects shape {tuple(variable.shape)}. "
-                f"The file holds {name!r} of shape {shape}."
-            )
-    return [
-        (variable, lambda r=read: _numbers(r()))
-        for variable, (_, _, read) in zip(variables, values, strict=True)
-    ]
+    wrong: Any = None
+    for found in _pairings(layer, variables, values):
+        misfits = [(v, x) for v, x in found if tuple(v.shape) != x[1]]
+        if not misfits:
+            return [(v, lambda r=read: _numbers(r())) for v, (_, _, read) in found]
+        wrong = misfits[0]
+    variable, (name, shape, _) = wrong
+    raise ValueError(
+        f"Shape mismatch in layer {layer.name!r} ({type(layer).__name__}) for "
+        f"weight {variable.path!r}: it expects shape {tuple(variable.shape)}. "
+        f"The file holds {name!r} of shape {shape}."
+    )
+
+
+def _pairings(layer, variables, values):
+    """Yield ways to pair Variables and values: by name where names fit, then in order.
+
+    In order trained weights come before frozen ones, so that a file of a layer with
+    layers inside, or of a model, has another order where something else is frozen.
+    """
+    saved = [name.removesuffix(":0").split("/") for name, _, _ in values]
+    paths, short = _paths(layer, variables)
+    place = {id(v): i for i, v in enumerate(layer.weights)}
+    for theirs, ours in (saved, paths), ([name[-2:] for name in saved], short):
+        known = dict(zip(_ranked(theirs), values, strict=True))
+        keys = _ranked(ours)
+        if len(known) < len(values) or {*keys} != {*known}:
+            continue
+        same = {*map(tuple, theirs)} == {*map(tuple, ours)}
+        found = [(v, known[key]) for v, key in zip(variables, keys, strict=True)]
+        order = {id(x): place.get(id(v), 0) for v, x in found}
+        places = [order[id(x)] for x in values]
+        # Names with other numbers count where freezing explains the file's order.
+        if same or sum(a > b for a, b in itertools.pairwise(places)) < 2:
+            yield found
+    yield list(zip(variables, values, strict=True))
+
+
+def _paths(layer, variables):
+    """Return the path of each Variable, and one of the layer that owns it alone."""
+    owners = {
+        id(v): x.name for x in layer._flatten_layers() for v in x._own_variables()
+    }
+    short = [[owners.get(id(v), layer.name), v.name] for v in variables]
+    paths = [v.path.split("/") for v in variables]
+    # What a constructor makes has no path of layers.
+    return [p if p[1:] else s for p, s in zip(paths, short, strict=True)], short
+
+
+def _ranked(paths):
+    """Return paths whose automatic numbers are replaced by their rank: 0, 1, ..."""
+    keys = [() for _ in paths]
+    for depth in range(max(map(len, paths), default=0)):
+        parts = [_NUMBERED.fullmatch("".join(p[depth : depth + 1])) for p in paths]
+        parts = [(m[1], int(m[2] or 0)) for m in parts if m]
+        numbers = {}
+        for key, (base, number) in zip(keys, parts, strict=True):
+            numbers.setdefault((key, base), set()).add(number)
+        keys = [
+            (*key, base, sorted(numbers[key, base]).index(number))
+            for key, (base, number) in zip(keys, parts, strict=True)
+        ]
+    return keys
 
 
 def _numbers(value):
@@ -245,7 +303,8 @@ def write_model(file, model, config, optimizer=True):
         for owner in (f, weights):
             owner.attrs["keras_version"] = FORMAT
             owner.attrs["backend"] = "jax"
-        _write_texts(weights, "layer_names", [layer.name for layer in model.layers])
+        names = [layer.name for layer in unique(model.layers)]
+        _write_texts(weights, "layer_names", names)
         for place, variables in _groups(model, optimizer):
             group = f.create_group(place)
             for path, variable in variables.items():
@@ -255,17 +314,19 @@ def write_model(file, model, config, optimizer=True):
 
 def _groups(model, optimizer):
     """Yield `(group, Variables by path)` for all that a file holds of a model."""
-    for layer in model.layers:
-        yield f"model_weights/{layer.name}", _by_path(_legacy_order(layer))
+    for layer in unique(model.layers):
+        variables = _legacy_order(layer)
+        paths = list(map("/".join, _paths(layer, variables)[0]))
+        yield f"model_weights/{layer.name}", _by_path(variables, paths)
     yield f"model_weights/{_TOP}", _by_path(model._own_variables())
     if optimizer and model.optimizer is not None and model.optimizer.built:
         yield "optimizer_weights", _by_path(model.optimizer.variables)
 
 
-def _by_path(variables):
+def _by_path(variables, paths=None):
+    paths = paths or [v.path for v in variables]
     found = {}
-    for variable in variables:
-        path = variable.path
+    for variable, path in zip(variables, paths, strict=True):
         while path in found:
             path += "_"
         found[path] = variable

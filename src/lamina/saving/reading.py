@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import zipfile
+from traceback import walk_tb
 
 import numpy as np
 
@@ -34,7 +35,8 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
     Args:
         filepath: a `.keras` file, a folder with its members, an open binary file, or
             an `.h5` or `.hdf5` file of Keras 2 or 3.
-        custom_objects: a dict from names to classes and functions of yours.
+        custom_objects: a dict from names to classes and functions of yours, and to
+            what lambdas in the file call by name.
         compile: whether to compile the model as it was when it was saved.
         safe_mode: False lets lambdas in, which are code from the file's author.
 
@@ -61,9 +63,11 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
         if not compile:
             config.pop("compile_config", None)
         held_to = FileBudget(weights.declared, archive.name)
-        model = build(config, custom_objects, safe_mode, held_to, archive.name)
+        with having(replaced=[]) as reading:
+            model = build(config, custom_objects, safe_mode, held_to, archive.name)
+            replaced = reading.replaced
         with having(budget=None):
-            put_values(model, weights, archive)
+            put_values(model, weights, archive, replaced=replaced)
     return model
 
 
@@ -160,11 +164,27 @@ def build(config, custom_objects, safe_mode, budget, name):
             f"{name} has a config that describes no model: "
             f"{type(error).__name__}: {error}"
         ) from error
+    except NameError as error:
+        if not _is_lambda(error.__traceback__):
+            raise
+        raise ValueError(
+            f"{name} holds a lambda that uses {error.name!r}, a name of the program "
+            "around it, which no file holds. Lend it to the call that loads the file, "
+            f"`custom_objects={{{error.name!r}: {error.name}}}, safe_mode=False`; "
+            "better, replace the lambda by a named function registered with "
+            "`@lamina.saving.register_keras_serializable()`."
+        ) from error
     if not hasattr(model, "load_own_variables"):
         raise ValueError(
             f"{name} holds a {type(model).__name__}, which is no model and no layer."
         )
     return model
+
+
+def _is_lambda(traceback):
+    """Tell whether an error comes from a function that was made of bytecode."""
+    *_, (frame, _) = walk_tb(traceback)
+    return "__name__" not in frame.f_globals
 
 
 class FileBudget(Budget):

@@ -54,7 +54,9 @@ def checksum(value) -> int:
     return zlib.crc32(np.ascontiguousarray(value).view(np.uint8).reshape(-1).data)
 
 
-def put_values(root, weights, archive=None, skip_mismatch=False, skip=()) -> None:
+def put_values(
+    root, weights, archive=None, skip_mismatch=False, skip=(), replaced=()
+) -> None:
     """Put the values of a file into a model.
 
     Args:
@@ -63,14 +65,16 @@ def put_values(root, weights, archive=None, skip_mismatch=False, skip=()) -> Non
         archive: the Archive it is a member of, for vocabularies and other assets.
         skip_mismatch: warn of what does not fit and leave it as it is.
         skip: objects to leave out.
+        replaced: `(object, class name in the file)` where that is not its class' own.
 
     Raises:
         ValueError: something does not fit; the first such is told in full, all by name.
     """
     skipped = {id(thing) for thing in skip}
     places = {}
-    for path, thing in walk(root):
-        places.setdefault(id(thing), (thing, []))[1].append(path)
+    for named in _names(replaced):
+        for path, thing in walk(root, named):
+            places.setdefault(id(thing), (thing, []))[1].append(path)
     failed = {}
     for key, (thing, paths) in places.items():
         if key in skipped:
@@ -86,6 +90,16 @@ def put_values(root, weights, archive=None, skip_mismatch=False, skip=()) -> Non
         warnings.warn(message, stacklevel=4)
         return
     raise ValueError(message) from next(iter(failed.values()))[1]
+
+
+def _names(replaced):
+    """Return the names to find objects by, the likelier ones first.
+
+    What classes make themselves, in the place of those in the file, may have the name
+    of either.
+    """
+    names = {id(thing): name for thing, name in replaced}
+    return [names, names | {type(x): name for x, name in replaced}][: 1 + bool(names)]
 
 
 def _put_one(thing, paths, weights, archive):

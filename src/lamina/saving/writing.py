@@ -1,4 +1,4 @@
-"""Writing models and weights to files: whole or not at all, and proven to load."""
+"""Writing models and weights to files: whole or not at all, and read again."""
 
 import contextlib
 import datetime
@@ -53,11 +53,13 @@ def save_model(model, filepath, overwrite=True, zipped=None, **kwargs):
         overwrite: whether a file that is there is replaced.
         zipped: False writes a folder with the same members.
         kwargs: `include_optimizer`, whether an `.h5` file gets the compile and
-            optimizer state; older arguments of Keras are refused by name.
+            optimizer state; `save_format`, which has no effect but a warning; other
+            arguments are refused by name.
 
     Raises:
-        ValueError: another ending, or a model that could not be loaded again; the
-            message names the layer.
+        ValueError: another ending, or a model with what no file can hold; the message
+            names the layer. A model that could not be loaded again is saved with a
+            warning that does.
         FileExistsError: the file is there and `overwrite` is False.
 
     >>> import lamina, pathlib, tempfile
@@ -67,11 +69,7 @@ def save_model(model, filepath, overwrite=True, zipped=None, **kwargs):
     >>> path.exists()
     True
     """
-    if "save_format" in kwargs:
-        raise ValueError(
-            "The `save_format` argument is deprecated: the ending of the file name "
-            f"says it, `.keras`. Received: save_format={kwargs['save_format']!r}"
-        )
+    save_format = kwargs.pop("save_format", None)
     optimizer = kwargs.pop("include_optimizer", True)
     if kwargs:
         raise ValueError(
@@ -80,6 +78,13 @@ def save_model(model, filepath, overwrite=True, zipped=None, **kwargs):
     opened = hasattr(filepath, "write")
     if not opened:
         _check_model_path(filepath, zipped, overwrite)
+    if save_format:
+        warnings.warn(
+            "The `save_format` argument is deprecated and has no effect: the ending of "
+            "the file name says the format, `.keras` or `.h5`. Received: "
+            f"save_format={save_format!r}",
+            stacklevel=2,
+        )
     if not model.built:
         warnings.warn(
             "You are saving a model that has not yet been built. It might not contain "
@@ -96,7 +101,6 @@ def save_model(model, filepath, overwrite=True, zipped=None, **kwargs):
 
     def check(path):
         _compare(path, values)
-        _prove(model, config, held, values)
 
     with written_assets(model) as assets:
         if opened:
@@ -110,16 +114,17 @@ def save_model(model, filepath, overwrite=True, zipped=None, **kwargs):
         else:
             with replacing(filepath, check) as file:
                 _write_archive(file, config, values, assets)
+    _prove(model, config, held, values)
 
 
 def _save_legacy(model, filepath, config, held, optimizer):
     def check(path):
         with Weights(path, path.stat().st_size, repr(str(filepath))) as weights:
             legacy.compare(weights, model, optimizer)
-        _prove(model, config, held, values_of(model))
 
     with replacing(filepath, check) as file:
         legacy.write_model(file, model, json.loads(config), optimizer)
+    _prove(model, config, held, values_of(model))
 
 
 def _check_model_path(filepath, zipped, overwrite):
@@ -163,14 +168,14 @@ def _written_config(model, held):
         culprit = _culprit(model, lambda x: json.dumps(serialize_keras_object(x)))
         raise ValueError(
             f"{_named(culprit or model)} cannot be saved, because its config is no "
-            f"plain data: {error}{_FIX}"
+            f"plain data: {error}{_FIX} To save the weights alone: "
+            "`model.save_weights('model.weights.h5')`."
         ) from error
 
 
 _FIX = (
     "\nA layer of your own keeps each argument of `__init__` as an attribute of its "
-    "name, or has `get_config` and `from_config` that match. To save the weights "
-    "alone: `model.save_weights('model.weights.h5')`."
+    "name, or has `get_config` and `from_config` that match."
 )
 
 
@@ -252,7 +257,7 @@ def _compare_weights(weights, values):
 
 
 def _prove(model, config, held, values):
-    """Raise unless the config makes a model into which the values fit.
+    """Warn, once, unless the config makes a model into which the values fit.
 
     No weight is computed for it, and nothing outside notices.
     """
@@ -261,45 +266,61 @@ def _prove(model, config, held, values):
     kind = json.dumps(parsed, sort_keys=True)
     if _proven.get(model) == kind:
         return
+    _proven[model] = kind
+    problem = _problem(model, parsed, held, values)
+    if problem:
+        warnings.warn(
+            f"The model was saved with all its weights, but `load_model` cannot make "
+            f"it again from the file. {problem} Until that is mended, make the model "
+            "by its own code and call `model.load_weights(path)`.",
+            stacklevel=4,
+        )
+
+
+def _problem(model, config, held, values):
+    """Return why a config does not make its model again, and what to do, or None."""
 
     def remade(config):
         with _unnoticed():
             return build(config, held.classes, False, _Blank(), "The model")
 
     try:
-        fresh = remade(parsed)
+        fresh = remade(config)
     except Exception as error:
+        noted = getattr(error.__cause__ or error, "_lamina_noted", None)
         culprit = _culprit(model, lambda x: remade(serialize_keras_object(x)))
-        raise ValueError(
-            f"{_named(culprit or model)} cannot be made again from its config, so the "
-            f"model could not be loaded: {error}{_FIX}"
-        ) from error
+        return (
+            f"{_named(culprit or noted or model)} cannot be made again from its "
+            f"config: {error}{'' if isinstance(error.__cause__, NameError) else _FIX}"
+        )
     made = objects(fresh)
     for path, thing in objects(model).items():
         if not hasattr(thing, "_saved_variables"):
             continue
         if path not in made:
-            raise ValueError(
+            return (
                 f"{_named(thing)} at {path!r} is missing from the model that its "
-                f"config makes, so its weights could not be loaded.{_FIX}"
+                f"config makes.{_FIX}"
             )
-        _prove_layer(thing, made[path], values[path][1])
-    _proven[model] = kind
+        problem = _layer_problem(thing, made[path], values[path][1])
+        if problem:
+            return problem
+    return None
 
 
-def _prove_layer(thing, made, own):
+def _layer_problem(thing, made, own):
     ours = type(thing).load_own_variables.__module__.startswith("lamina.")
     if not ours or not all(map(str.isdigit, own)):
-        return  # what it makes of its values is known to itself alone
+        return None  # what it makes of its values is known to itself alone
     expected = {str(i): tuple(v.shape) for i, v in enumerate(made._saved_variables())}
     saved = {key: value.shape for key, value in own.items()}
-    if expected != saved and (own or expected):
-        raise ValueError(
-            f"{_named(thing)} is saved with weights of the shapes "
-            f"{list(saved.values())}, but the layer that its config makes has "
-            f"{list(expected.values())}, so the model could not be loaded. Make all "
-            f"weights in `__init__` or `build`.{_FIX}"
-        )
+    if expected == saved or not (own or expected):
+        return None
+    return (
+        f"{_named(thing)} is saved with weights of the shapes {list(saved.values())}, "
+        f"but the layer that its config makes has {list(expected.values())}. Make all "
+        f"weights in `__init__` or `build`.{_FIX}"
+    )
 
 
 class _Blank(Budget):

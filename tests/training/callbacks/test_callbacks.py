@@ -237,6 +237,28 @@ class TestModelCheckpoint:
             saved.append(self.batches(cls(path, save_freq=freq), 3, 4))
         assert saved[0] == saved[1]
 
+    def test_subclasses_override_the_names_of_keras(self, tmp_path):
+        calls = []
+
+        class Own(ModelCheckpoint):
+            def _should_save_on_batch(self, batch):
+                return batch == 1
+
+            def _get_file_path(self, epoch, batch, logs):
+                return super()._get_file_path(epoch, batch, {**logs, "tag": "x"})
+
+            def _save_model(self, epoch, batch, logs):
+                calls.append((epoch, batch, logs["loss"] > 0))
+                super()._save_model(epoch, batch, logs)
+
+        model = lamina.Sequential([lamina.Input((2,)), lamina.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        path = tmp_path / "{epoch}_{tag}.keras"
+        data = np.ones((6, 2), "float32"), np.zeros((6, 1), "float32")
+        model.fit(*data, batch_size=2, epochs=2, verbose=0, callbacks=[Own(path)])
+        assert calls == [(0, 1, True), (0, None, True), (1, 1, True), (1, None, True)]
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["1_x.keras", "2_x.keras"]
+
     def test_the_best_batch_is_kept(self, tmp_path):
         callback = ModelCheckpoint(
             tmp_path / "best.keras", "loss", save_best_only=True, save_freq=1

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 
 from lamina.core import structure
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
+from lamina.core.held import make_again
 from lamina.core.registry import CustomObjectScope
 from lamina.core.variable import pure
 from lamina.kernels import scan
@@ -203,7 +204,7 @@ def _check_recurrent(name, layer):
 def _copy(layer, prefix, **changes):
     """Return a new layer of the same config, its name prefixed."""
     name = prefix + layer.name.removeprefix(prefix)
-    return type(layer).from_config({**layer.get_config(), "name": name, **changes})
+    return make_again(layer, name=name, **changes)
 
 
 class TimeDistributed(Wrapper):

@@ -52,9 +52,9 @@ class ModelCheckpoint(MonitorCallback):
                 "or a positive number of batches."
             )
         _check_ending(self.filepath, save_weights_only)
-        self._epoch = 0
-        self._batches = 0
-        self._last_batch = -1
+        self._current_epoch = 0
+        self._batches_seen_since_last_saving = 0
+        self._last_batch_seen = None
 
     def _listens(self, hook):
         # Its method is there, but has nothing to do unless it counts batches.
@@ -64,38 +64,42 @@ class ModelCheckpoint(MonitorCallback):
 
     @classmethod
     def _is_plain(cls):
-        return (
-            cls.on_train_batch_end is ModelCheckpoint.on_train_batch_end
-            and cls.on_batch_end is MonitorCallback.on_batch_end
-        )
+        own = ("on_train_batch_end", "on_batch_end", "_should_save_on_batch")
+        return all(getattr(cls, n) is getattr(ModelCheckpoint, n) for n in own)
 
     def on_epoch_begin(self, epoch, logs=None):
         """Note the epoch."""
-        self._epoch = epoch
-        self._last_batch = -1
+        self._current_epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
         """Save after every `save_freq` batches."""
-        if self.save_freq == "epoch":
-            return
-        self._batches += batch - self._last_batch
-        self._last_batch = batch
-        if self._batches >= self.save_freq:
-            self._batches = 0
-            self._save(self._epoch, batch, logs)
+        if self._should_save_on_batch(batch):
+            self._save_model(epoch=self._current_epoch, batch=batch, logs=logs)
 
     def on_epoch_end(self, epoch, logs=None):
         """Save after the epoch."""
         if self.save_freq == "epoch":
-            self._save(epoch, None, logs)
+            self._save_model(epoch=epoch, batch=None, logs=logs)
 
-    def _save(self, epoch, batch, logs):
+    # The private names are those of Keras: subclasses override them.
+
+    def _should_save_on_batch(self, batch):
+        if self.save_freq == "epoch":
+            return False
+        last = self._last_batch_seen
+        new_epoch = last is None or batch <= last
+        self._batches_seen_since_last_saving += batch + 1 if new_epoch else batch - last
+        self._last_batch_seen = batch
+        if self._batches_seen_since_last_saving < self.save_freq:
+            return False
+        self._batches_seen_since_last_saving = 0
+        return True
+
+    def _save_model(self, epoch, batch, logs):
         logs = logs or {}
-        path = self._path(epoch, batch, logs)
-        if self.save_best_only and not self._is_best(epoch, logs, path):
+        path = self._get_file_path(epoch, batch, logs)
+        if not self._should_save_model(epoch, batch, logs, path):
             return
-        if not self.save_best_only:
-            self._say(epoch, f"saving model to {path}")
         if pathlib.Path(path).is_dir():
             raise IsADirectoryError(
                 f"`ModelCheckpoint` expected `filepath` to be a file. Received: "
@@ -108,7 +112,10 @@ class ModelCheckpoint(MonitorCallback):
             self.model.save(path, overwrite=True)
         self._say(epoch, f"finished saving model to {path}")
 
-    def _is_best(self, epoch, logs, path):
+    def _should_save_model(self, epoch, batch, logs, filepath):
+        if not self.save_best_only:
+            self._say(epoch, f"saving model to {filepath}")
+            return True
         current = logs.get(self.monitor)
         if current is None:
             warnings.warn(
@@ -125,12 +132,12 @@ class ModelCheckpoint(MonitorCallback):
         self._say(
             epoch,
             f"{self.monitor} improved from {best} to {current:.5f}, saving model to "
-            f"{path}",
+            f"{filepath}",
         )
         self.best = current
         return True
 
-    def _path(self, epoch, batch, logs):
+    def _get_file_path(self, epoch, batch, logs):
         place = {"epoch": epoch + 1}
         if batch is not None:
             place["batch"] = batch + 1
