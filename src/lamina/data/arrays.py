@@ -15,6 +15,10 @@ from lamina.data import frames
 from lamina.data.frames import is_text
 
 
+class EmptyData(ValueError):
+    """Data have no row or no batch."""
+
+
 def unpack(data) -> tuple:
     """Return `(x, y, sample_weight)` from a batch of one, two or three parts."""
     if isinstance(data, list):
@@ -153,7 +157,8 @@ def count_rows(x, y=None, sample_weight=None) -> int:
     """Return the number of rows that all arrays of the structures have.
 
     Raises:
-        ValueError: they differ (the message has each), or there are none.
+        EmptyData: there are none.
+        ValueError: they differ (the message has each).
     """
     counts = {}
     for what, value in (("x", x), ("y", y), ("sample_weight", sample_weight)):
@@ -175,7 +180,7 @@ def count_rows(x, y=None, sample_weight=None) -> int:
         )
     rows = next(iter(counts.values()))
     if rows == 0:
-        raise ValueError(
+        raise EmptyData(
             "The data set is empty: there are 0 rows. Check how it was loaded or "
             "filtered."
         )

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from lamina.core import structure
-from lamina.data.arrays import as_arrays, unpack
+from lamina.data.arrays import EmptyData, as_arrays, unpack
 from lamina.data.crew import Crew
 from lamina.data.pydataset import PyDataset, drawing, fetch
 
@@ -123,10 +123,11 @@ class IndexedSource:
     arrays = None
     replays = False
 
-    def __init__(self, dataset, shuffle, steps, seed=None):
+    def __init__(self, dataset, shuffle, steps, seed=None, restarts=False):
         self._dataset = dataset
         self._shuffle = bool(shuffle)
         self._steps = steps
+        self._restarts = restarts or steps is None
         # Drawn from the generator that users seed.
         self._seed = int(np.random.randint(2**31 - 1)) if seed is None else seed
         self._epoch, self._begun = 0, False
@@ -176,7 +177,7 @@ class IndexedSource:
                 yield index, self._seeded(run, index)
             at += 1
         # With steps an epoch may end in the middle of the data; the next goes on there.
-        self._next = (run + 1, 0) if self._steps is None else (run, at)
+        self._next = (run + 1, 0) if self._restarts else (run, at)
 
     # ---- making them -------------------------------------------------------------
 
@@ -239,13 +240,13 @@ class IndexedSource:
         """Return the first batch of the coming epoch, which will still yield it.
 
         Raises:
-            ValueError: there is none.
+            EmptyData: there is none.
         """
         if self._peeked is None:
             self._running = self._batches()
             self._peeked = next(self._running, None)
             if self._peeked is None:
-                raise ValueError(EMPTY)
+                raise EmptyData(EMPTY)
             self.batch_size = rows_of(self._peeked)
         return self._peeked
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from lamina.core import settings
 from lamina.core.checks import positive_int
-from lamina.data import open_source, split, unpack
+from lamina.data import EmptyData, open_source, split, unpack
 from lamina.training import checks
 from lamina.training.callbacks.backup_and_restore import (
     BackupAndRestore,
@@ -56,10 +56,9 @@ def fit(
     checks.check_numbers(model, source)
     held_out = None
     if validation_data is not None:
-        if validation_batch_size is None:
-            validation_batch_size = batch_size
-        held_out = _validation(validation_data, validation_batch_size, validation_steps)
-        held_out = prepared(model, held_out)
+        size = batch_size if validation_batch_size is None else validation_batch_size
+        held_out = _validation(model, validation_data, size, validation_steps)
+    if held_out is not None:
         checks.check_alike(first, held_out.first(), model)
     compiled.stop_training = False
     callbacks = callbacks_for(
@@ -111,11 +110,29 @@ def _keeper(resume, callbacks):
     return next((c for c in callbacks if isinstance(c, BackupAndRestore)), None)
 
 
-def _validation(data, batch_size, steps):
+def _validation(model, data, batch_size, steps):
+    """Return the source of validation batches, or None for data without any."""
     x, y, weight = (
         unpack(data) if isinstance(data, (list, tuple)) else (data, None, None)
     )
-    return open_source(x, y, weight, batch_size=batch_size, steps=steps)
+    try:
+        source = open_source(
+            x, y, weight, batch_size=batch_size, steps=steps, restarts=True
+        )
+        source = prepared(model, source)
+        source.first()
+    except EmptyData as error:
+        _unvalidated("", error)
+        return None
+    return source
+
+
+def _unvalidated(when, error, stacklevel=5):
+    warnings.warn(
+        f"The training goes on without validation{when}, so no log begins with "
+        f"'val_'. The validation data: {error}",
+        stacklevel=stacklevel,
+    )
 
 
 def _due(epoch, frequency):
@@ -198,7 +215,11 @@ class Run:
             self._begin()
         logs = self._steps(epoch, skip)
         if self.held_out is not None and _due(epoch, validation_freq):
-            results = run_test(model, self.held_out, callbacks)
+            try:
+                results = run_test(model, self.held_out, callbacks)
+            except EmptyData as error:  # an iterator, too large to keep, ran out
+                _unvalidated(f" from epoch {epoch + 1} on", error, stacklevel=6)
+                self.held_out, results = None, {}
             logs |= {f"val_{name}": value for name, value in results.items()}
         callbacks.on_epoch_end(epoch, logs)
         return logs
