@@ -41,7 +41,7 @@ class Form:
     """
 
     def __init__(self):
-        self._first = None
+        self.first = None
 
     def check(self, batch, step):
         """Return a batch, or raise: it is of another form than the first one.
@@ -51,14 +51,14 @@ class Form:
         """
         form = {
             name: None if leaf is None else (_kind(leaf.dtype), leaf.ndim)
-            for name, leaf in _named(batch)
+            for name, leaf in named(batch)
         }
-        if self._first is None:
-            self._first = form
-        if form == self._first:
+        if self.first is None:
+            self.first = form
+        if form == self.first:
             return batch
-        for name in dict.fromkeys((*self._first, *form)):
-            before, now = (_said(f, name) for f in (self._first, form))
+        for name in dict.fromkeys((*self.first, *form)):
+            before, now = (_said(f, name) for f in (self.first, form))
             if before != now:
                 raise ValueError(
                     f"The data changed at batch {step} of the epoch: {name} is {now}, "
@@ -75,7 +75,8 @@ def _kind(dtype):
     )
 
 
-def _named(batch):
+def named(batch):
+    """Yield the names and the arrays of a batch."""
     for part, value in zip(("x", "y", "sample_weight"), batch, strict=True):
         for path, leaf in structure.flatten_with_names(value):
             yield part + "".join(f"[{key!r}]" for key in path), leaf
@@ -105,6 +106,14 @@ def rows_of(batch):
     """Return the rows of a batch, or None when it has no array with rows."""
     leaves = [a for a in structure.flatten(batch[0]) if a is not None]
     return leaves[0].shape[0] if leaves and leaves[0].ndim else None
+
+
+def described(batch, length, **more) -> dict:
+    """Return what is known of data that come in batches like one, in plain values."""
+    form = Form()
+    form.check(batch, 0)
+    data = {name: _said(form.first, name) for name, _ in named(batch)}
+    return {"batch_size": rows_of(batch), "data": {"batches": length, **data}, **more}
 
 
 class IndexedSource:
@@ -264,6 +273,10 @@ class IndexedSource:
     def mark(self) -> dict:
         """Return where the next epoch begins, in plain values."""
         return {"seed": self._seed, "epoch": self._epoch, "start": list(self._start)}
+
+    def described(self) -> dict:
+        """Return what decides the batches, in plain values, as far as one can tell."""
+        return described(self.first(), self._length(), shuffle=str(self._shuffle))
 
     def go_to(self, mark):
         """Let the next epoch begin where `mark()` was called.

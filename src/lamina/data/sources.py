@@ -3,20 +3,23 @@
 import contextlib
 import itertools
 import warnings
+from typing import Any
 
 import jax
 import numpy as np
 
 from lamina.core import structure
 from lamina.core.sparse import refuse_sparse
-from lamina.data.arrays import EmptyData, as_arrays, count_rows
+from lamina.data.arrays import EmptyData, as_arrays, count_rows, digest
 from lamina.data.indexed import (
     EMPTY,
     Form,
     IndexedSource,
     as_batch,
+    described,
     endless,
     is_indexed,
+    named,
     rows_of,
 )
 from lamina.data.worker import refuse_training
@@ -118,7 +121,7 @@ class ArraySource:
             raise ValueError(
                 f"`batch_size` must be a positive integer. Received: {batch_size!r}"
             )
-        self.arrays = (x, y, sample_weight)
+        self.arrays = self.given = (x, y, sample_weight)
         self.batch_size = int(batch_size)
         self.shuffle = shuffle
         self.all_batches = -(-self.rows // self.batch_size)
@@ -204,6 +207,17 @@ class ArraySource:
             self._begin_pass()
         self._at = mark["at"]
 
+    def described(self) -> dict:
+        """Return what decides the batches, in plain values."""
+        data = {
+            name: f"{a.dtype} {a.shape}, digest {digest(a)}"
+            for name, a in named(self.given)
+            if a is not None
+        }
+        return {
+            "batch_size": self.batch_size, "shuffle": str(self.shuffle), "data": data
+        }  # fmt: skip
+
     def first(self):
         """Return a batch like those of an epoch, without moving on."""
         return self.take(slice(0, min(self.batch_size, self.rows)))
@@ -232,12 +246,11 @@ class IterableSource:
         self._peeked = None
         self._form = Form()
         self._taken = 0  # batches that `_running` has given
-        self.batches = steps
-        if steps is None and hasattr(iterable, "__len__"):
+        self._length = getattr(iterable, "num_batches", None)
+        if self._length is None and hasattr(iterable, "__len__"):
             with contextlib.suppress(TypeError):  # TensorFlow's and PyTorch's unknown
-                self.batches = len(iterable)
-        if steps is None and getattr(iterable, "num_batches", None) is not None:
-            self.batches = iterable.num_batches
+                self._length = len(iterable)
+        self.batches = self._length if steps is None else steps
         self.batch_size = None
         # TensorFlow's data sets know when they are infinite, and say -1.
         count = getattr(iterable, "cardinality", None)
@@ -310,6 +323,10 @@ class IterableSource:
         begun = self._peeked if self._restarts else self._running
         return {"taken": self._taken, "begun": begun is not None}
 
+    def described(self) -> dict:
+        """Return what decides the batches, in plain values, as far as one can tell."""
+        return described(self.first(), self._length)
+
     def go_to(self, mark):
         """Let the next epoch begin where `mark()` was called."""
         if mark["begun"]:
@@ -319,7 +336,7 @@ class IterableSource:
             self._running = self._peeked = None
 
 
-def _kept(iterator, steps):
+def _kept(iterator, steps) -> Any:
     """Return an iterator's first batches, so that they can come again.
 
     Where they would take too much memory: an iterator, which goes on where it is.

@@ -11,12 +11,12 @@ from lamina.data import EmptyData, open_source, split, unpack
 from lamina.training import checks
 from lamina.training.callbacks.backup_and_restore import (
     BackupAndRestore,
-    described,
     put_back,
     random_state,
     set_random_state,
 )
 from lamina.training.execute import Logs
+from lamina.training.identity import described, metric_names, note_settings
 from lamina.training.interrupt import Interrupts
 from lamina.training.loop import callbacks_for, limited, run_test
 from lamina.training.mapped import prepared
@@ -67,9 +67,7 @@ def fit(
     keeper = _keeper(resume, callbacks)
     run = Run(model, source, held_out, callbacks, keeper, check_numerics)
     arguments = {
-        "batch_size": source.batch_size, "shuffle": str(shuffle), "rows": source.rows,
-        "steps_per_epoch": steps_per_epoch, "initial_epoch": initial_epoch,
-        "validation_freq": validation_freq,
+        "steps_per_epoch": limited(steps_per_epoch), "class_weight": class_weight
     }  # fmt: skip
     try:
         run.train(initial_epoch, epochs, validation_freq, arguments)
@@ -173,10 +171,11 @@ class Run:
         """Run all epochs, from the number `epoch` on."""
         complete = False
         logs = {}
+        run = self._described(arguments)
         with self.interrupts:
             try:
                 self.callbacks.on_train_begin()
-                found = self._open(arguments)
+                found = self._open(run)
                 step = 0
                 if found is not None:
                     epoch, step = found["epoch"], found["step"]
@@ -202,6 +201,7 @@ class Run:
                 raise
             finally:
                 if self.keeper is not None:
+                    note_settings(self.model, run["optimizer"])
                     self.keeper.close(complete)
             self.callbacks.on_train_end(logs)
 
@@ -307,24 +307,27 @@ class Run:
 
     # ---- snapshots -------------------------------------------------------------
 
-    def _open(self, arguments):
+    def _described(self, arguments):
+        if self.keeper is None:
+            return {}
+        data = self.source.described()
+        return described(self.model, Cells(self.model), **data, **arguments)
+
+    def _open(self, run):
         """Return the snapshot to go on from, or None."""
         if self.keeper is None:
             return None
-        run = described(
-            self.model, Cells(self.model), self.callbacks,
-            validates=self.held_out is not None, **arguments,
-        )  # fmt: skip
         found = self.keeper.open(run, self.callbacks)
         if found is not None:
             self._marks = found["marks"]
-            for source, mark in zip(self._sources(), self._marks, strict=True):
+            # Either run may be without validation, whose source is the second one.
+            for source, mark in zip(self._sources(), self._marks, strict=False):
                 source.go_to(mark)
         return found
 
     def _put_back(self, found):
         """Take over what the snapshot holds, once nothing else will change it."""
-        put_back(found, Cells(self.model), self.callbacks)
+        put_back(found, self.model, Cells(self.model), self.callbacks)
         self.model.stop_training = found["stop"]
         self._began, self._logs = found["began"], found["logs"]
         if not self.source.replays:
@@ -348,6 +351,7 @@ class Run:
         self.keeper.store(
             state, self.callbacks, epoch=epoch, step=step, marks=self._marks,
             began=self._began, logs=logs, stop=self.model.stop_training,
+            metrics=metric_names(self.model, Cells(self.model)),
         )  # fmt: skip
 
     def _keep_epoch(self, epoch, epochs):
