@@ -214,15 +214,21 @@ class Run:
         else:
             self._begin()
         logs = self._steps(epoch, skip)
-        if self.held_out is not None and _due(epoch, validation_freq):
-            try:
-                results = run_test(model, self.held_out, callbacks)
-            except EmptyData as error:  # an iterator, too large to keep, ran out
-                _unvalidated(f" from epoch {epoch + 1} on", error, stacklevel=6)
-                self.held_out, results = None, {}
+        if _due(epoch, validation_freq) and self._validates(epoch):
+            results = run_test(model, self.held_out, callbacks)
             logs |= {f"val_{name}": value for name, value in results.items()}
         callbacks.on_epoch_end(epoch, logs)
         return logs
+
+    def _validates(self, epoch):
+        """Tell whether there are validation data; those of an iterator may end."""
+        if self.held_out is not None:
+            try:
+                self.held_out.first()
+            except EmptyData as error:
+                _unvalidated(f" from epoch {epoch + 1} on", error, stacklevel=7)
+                self.held_out = None
+        return self.held_out is not None
 
     # ---- the steps of one epoch --------------------------------------------------
 
