@@ -358,6 +358,7 @@ class Run:
             state, self.callbacks, epoch=epoch, step=step, marks=self._marks,
             began=self._began, logs=logs, stop=self.model.stop_training,
             metrics=metric_names(self.model, Cells(self.model)),
+            stopper=self.callbacks.stopper,
         )  # fmt: skip
 
     def _keep_epoch(self, epoch, epochs):

@@ -148,8 +148,8 @@ class BackupAndRestore(Callback):
             )
         pairs = _paired(found["names"], self._names)
         kept = {i for k, i in pairs.items() if found["names"][i] == self._names[k]}
-        # Callbacks that changed may not have ended the run.
-        found["stop"] = found["stop"] and len(kept) == len(found["names"])
+        # Without the callback that ended the run, it goes on.
+        found["stop"] = found["stop"] and found["stopper"] in {None, *kept}
         found["callbacks"] = {k: found["callbacks"][i] for k, i in pairs.items()}
         return found
 
