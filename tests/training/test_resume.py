@@ -313,6 +313,19 @@ def test_what_changes_the_numbers_is_refused_by_name(trained, change):
         train(trained[0], **changed)
 
 
+def test_another_wiring_is_refused(tmp_path):
+    def drawn(swapped):
+        x = lamina.Input((6,))
+        pair = [layers.Dense(1)(x)]
+        pair.append(layers.Dense(1)(pair[0]))
+        return lamina.Model(x, layers.Subtract()(pair[::-1] if swapped else pair))
+
+    train(tmp_path, drawn(False))
+    train(tmp_path, drawn(False))  # the layers have other names
+    with pytest.raises(ValueError, match=r"layers\[0\] Functional.wiring was"):
+        train(tmp_path, drawn(True))
+
+
 class Heavy(layers.Layer):
     """Its settings cannot be saved."""
 

@@ -1,5 +1,7 @@
 """What must be the same for a run to go on from a snapshot of another one."""
 
+import re
+
 from lamina.data.arrays import digest
 
 _LONG = 64  # entries of a list that is compared by its digest
@@ -119,7 +121,16 @@ def _plain(value):
     if isinstance(value, type) or not hasattr(value, "get_config"):
         return name
     try:
-        config = _plain(value.get_config())
+        config = value.get_config()
+        return {"class_name": name, **_plain(config), **_wiring(config)}
     except Exception:  # not everything of a user's can be saved
-        config = {}
-    return {"class_name": name, **config}
+        return {"class_name": name}
+
+
+def _wiring(config):
+    """Return what tells how a graph's layers are joined, whatever their names."""
+    layers = [layer for layer in config.get("layers", ()) if "inbound_nodes" in layer]
+    places = {layer["name"]: i for i, layer in enumerate(layers)}
+    calls = repr([layer["inbound_nodes"] for layer in layers])
+    calls = re.sub(r"'(\w+)'", lambda name: str(places.get(name[1], name[1])), calls)
+    return {"wiring": digest(calls)} if layers else {}
