@@ -12,6 +12,7 @@ from lamina.data import (
     as_arrays,
     open_source,
     pack,
+    sources,
     split,
     unpack,
 )
@@ -332,6 +333,37 @@ def test_steps_of_an_iterable():
     assert [firsts(source) for _ in range(3)] == [[0.0, 1.0], [2.0], [0.0, 1.0]]
     source = open_source(Again(2), steps=5)
     assert [firsts(source) for _ in range(2)] == [[0.0, 1.0], [0.0, 1.0]]
+
+
+RESTARTED = {
+    "arrays": lambda: (np.arange(3.0), np.zeros(3)),
+    "an iterable": lambda: (Again(),),
+    "a loader with a length": lambda: (Indexed(),),
+    "an iterator": lambda: (iter(Again()),),
+}
+
+
+@pytest.mark.parametrize("kind", RESTARTED)
+@pytest.mark.parametrize("steps", [2, 5, None])
+def test_epochs_that_begin_anew(kind, steps):
+    source = open_source(*RESTARTED[kind](), batch_size=1, steps=steps, restarts=True)
+    for _ in range(3):
+        assert firsts(source) == [0.0, 1.0, 2.0][:steps]
+        source.first()
+    mark = source.mark()
+    left = source.epoch()
+    next(left)  # an evaluation that a callback ends
+    again = open_source(*RESTARTED[kind](), batch_size=1, steps=steps, restarts=True)
+    again.go_to(mark)
+    for one in (source, again):
+        assert firsts(one) == [0.0, 1.0, 2.0][:steps]
+
+
+def test_an_iterator_that_is_too_large_to_keep(monkeypatch):
+    monkeypatch.setattr(sources, "_MOST_KEPT", 4)
+    with pytest.warns(UserWarning, match="more than 0 MiB.*goes on where the one"):
+        source = open_source(iter(Again(3)), steps=2, restarts=True)
+    assert [firsts(source) for _ in range(3)] == [[0.0, 1.0], [2.0], []]
 
 
 def test_indexed_data_sets():

@@ -159,10 +159,6 @@ CASES = {
         lambda: fit_once(validation_data=(X, Y[:5])),
         ["x: 32", "y: 5"],
     ),
-    "no rows of validation": (
-        lambda: fit_once(validation_data=(X[:0], Y[:0])),
-        ["empty", "0 rows"],
-    ),
     "keys of validation": (
         lambda: graph().fit(TABLE, TARGETS, validation_data=({"a": X}, TARGETS)),
         ["validation data's `x`", "['a']", "['a', 'b']"],

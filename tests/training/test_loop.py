@@ -6,6 +6,7 @@ import pytest
 
 import lamina
 from lamina import layers
+from lamina.data import sources
 
 
 def regression(n=40, seed=0):
@@ -215,6 +216,98 @@ def test_a_generator_that_ends_early_warns_and_trains():
     x, y = regression()
     with pytest.warns(UserWarning, match="ran out of data.*2 of 5"):
         model.fit(iter([(x[:8], y[:8])] * 2), steps_per_epoch=5, verbose=0)
+
+
+class Steps(lamina.utils.PyDataset):
+    """Batches whose mean squared target is their number, squared."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        return np.ones((2, 1)), np.full((2, 1), float(index))
+
+
+class Passes:
+    def __iter__(self):
+        return iter(Steps())
+
+
+def endless():
+    while True:
+        yield from Steps()
+
+
+ROWS = np.ones((8, 1)), np.repeat(np.arange(4.0), 2)[:, None]
+HELD_OUT = {
+    "arrays": lambda: ROWS,
+    "data set": Steps,
+    "iterable": Passes,
+    "iterator": lambda: iter(Steps()),
+    "endless": endless,
+}
+
+
+def unmoved():
+    model = lamina.Sequential(
+        [lamina.Input((1,)), layers.Dense(1, kernel_initializer="zeros")]
+    )
+    model.compile(lamina.optimizers.SGD(0.0), "mse")
+    return model
+
+
+@pytest.mark.parametrize("kind", HELD_OUT)
+@pytest.mark.parametrize("frequency", [1, 2])
+def test_validation_steps_are_the_same_in_each_epoch(kind, frequency):
+    history = unmoved().fit(
+        *ROWS, epochs=4, verbose=0, validation_data=HELD_OUT[kind](),
+        validation_steps=3, validation_batch_size=2, validation_freq=frequency,
+    ).history  # fmt: skip
+    np.testing.assert_allclose(
+        history["val_loss"], [5 / 3] * (4 // frequency), rtol=1e-6
+    )
+
+
+class Nothing(Steps):
+    def __len__(self):
+        return 0
+
+
+EMPTY = {
+    "arrays": lambda: (np.ones((0, 1)), np.ones((0, 1))),
+    "data set": Nothing,
+    "iterator": lambda: iter([]),
+}
+
+
+@pytest.mark.parametrize("kind", EMPTY)
+def test_empty_validation_data(kind):
+    with pytest.warns(UserWarning, match="without validation, .*The data set is empty"):
+        found = unmoved().fit(*ROWS, epochs=2, verbose=0, validation_data=EMPTY[kind]())
+    assert {name: len(values) for name, values in found.history.items()} == {"loss": 2}
+    given = EMPTY[kind]()
+    with pytest.raises(ValueError, match="The data set is empty"):
+        unmoved().evaluate(*(given if isinstance(given, tuple) else [given]), verbose=0)
+
+
+def test_validation_data_that_run_out(monkeypatch):
+    monkeypatch.setattr(sources, "_MOST_KEPT", 4)
+    with (
+        pytest.warns(UserWarning, match="too much to keep"),
+        pytest.warns(UserWarning, match="without validation from epoch 3 on"),
+    ):
+        history = unmoved().fit(
+            *ROWS, epochs=4, verbose=0, validation_data=iter(Steps()),
+            validation_steps=2,
+        ).history  # fmt: skip
+    assert history["val_loss"] == [0.5, 6.5]
+    assert len(history["loss"]) == 4
+
+
+def test_a_split_that_leaves_no_row():
+    with pytest.warns(UserWarning, match="without validation"):
+        history = unmoved().fit(*ROWS, verbose=0, validation_split=1e-17).history
+    assert list(history) == ["loss"]
 
 
 def test_validation_frequency_and_initial_epoch():

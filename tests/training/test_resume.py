@@ -18,7 +18,7 @@ import lamina
 from lamina import layers
 from lamina.data.pydataset import drawing
 from lamina.training import snapshot
-from lamina.training.callbacks.backup_and_restore import random_state
+from lamina.training.callbacks.backup_and_restore import random_state, set_random_state
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(52, 6)).astype("float32")
@@ -204,6 +204,7 @@ def test_all_snapshots_damaged(tmp_path, uninterrupted):
     with pytest.warns(UserWarning, match="damaged"):
         again = run(tmp_path, "arrays")
     assert again[:2] == uninterrupted("arrays")[:2]
+    assert run(tmp_path, "arrays", die_at=1)[:2] == again[:2]  # the new ones are kept
 
 
 def test_other_run_is_refused(tmp_path):
@@ -213,7 +214,8 @@ def test_other_run_is_refused(tmp_path):
     model = lamina.Sequential([layers.Input((6,)), layers.Dense(2), layers.Dense(1)])
     model.compile("adam", "mse", metrics=["mae"])
     with pytest.raises(
-        ValueError, match=r"weights.trainable\[0\] was 'kernel .*\(6, 5"
+        ValueError,
+        match=r"(?s)layers was .*weights.trainable\[0\] was 'kernel .*\(6, 5",
     ):
         model.fit(X, Y, 8, verbose=0, resume=tmp_path)
     weights = model.get_weights()
@@ -222,6 +224,277 @@ def test_other_run_is_refused(tmp_path):
         model.fit(X, Y, 8, verbose=0, resume=tmp_path)
     for before, after in zip(weights, model.get_weights(), strict=True):
         np.testing.assert_array_equal(before, after)
+
+
+def plain(units=5, activation="relu", rate=0.2):
+    return lamina.Sequential(
+        [layers.Dense(units, activation), layers.Dropout(rate), layers.Dense(1)]
+    )
+
+
+def train(folder, model=None, **changed):
+    """Train a model that is not built; return its history."""
+    told = {"optimizer": "adam", "loss": "mse", "metrics": ["mae"]}
+    told |= {k: changed.pop(k) for k in told if k in changed}
+    given = {"x": X, "y": Y, "batch_size": 8, "epochs": 2, "verbose": 0} | changed
+    lamina.utils.set_random_seed(3)
+    model = plain() if model is None else model
+    model.compile(**told)
+    return model.fit(**given, resume=folder).history
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    return folder, train(folder)
+
+
+OTHER = X.copy()
+OTHER[7, 2] += 1
+schedules, losses = lamina.optimizers.schedules, lamina.losses
+REFUSED = {
+    "learning rate": (
+        {"optimizer": lamina.optimizers.Adam(0.01)},
+        r"optimizer Adam.learning_rate was 0.001 and is 0.01\n",
+    ),
+    "schedule": (
+        {"optimizer": lamina.optimizers.Adam(schedules.CosineDecay(0.01, 9))},
+        r"optimizer Adam.learning_rate was 0.001 and is CosineDecay\n",
+    ),
+    "optimizer": ({"optimizer": "sgd"}, r"optimizer was Adam and is SGD\n"),
+    "clipping": (
+        {"optimizer": lamina.optimizers.Adam(clipnorm=1.0)},
+        "optimizer Adam.clipnorm was None and is 1\n",
+    ),
+    "loss": ({"loss": losses.Huber(2.0)}, "loss was 'mse' and is Huber\n"),
+    "batch size": ({"batch_size": 4}, "batch_size was 8 and is 4\n"),
+    "steps": ({"steps_per_epoch": 3}, "steps_per_epoch was None and is 3\n"),
+    "order": ({"shuffle": False}, "shuffle was 'True' and is 'False'\n"),
+    "class weight": (
+        {"y": np.zeros((52, 1)), "class_weight": {0: np.float32(2)}},
+        r"data.y was .*\n  class_weight was None and is {'0': 2.0}\n",
+    ),
+    "sample weight": (
+        {"sample_weight": np.ones(52)},
+        r"data.sample_weight was 'not there' and is 'float32 \(52,\), digest \w+'\n",
+    ),
+    "one number": (
+        {"x": OTHER},
+        r"data.x was 'float32 \(52, 6\), digest \w+' and is 'float32 \(52, 6\), dig",
+    ),
+    "rows": (
+        {"x": X[:40], "y": Y[:40]},
+        r"data.x was 'float32 \(52, 6\).* and is 'float32 \(40, 6\).*\n  data.y was",
+    ),
+    "other data": (
+        {"x": iter([(X, Y)]), "y": None, "batch_size": None},
+        r"batch_size was 8 and is 52\n(.*\n)*  data.x was .*is 'float32 with 2 axes'",
+    ),
+    "activation": (
+        {"model": lambda: plain(activation="tanh")},
+        r"layers\[2\] Dense.activation was 'relu' and is 'tanh'\n",
+    ),
+    "rate": (
+        {"model": lambda: plain(rate=0.4)},
+        r"layers\[3\] Dropout.rate was 0.2 and is 0.4\n",
+    ),
+    "units": (
+        {"model": lambda: plain(4)},
+        r"layers\[2\] Dense.units was 5 and is 4\n(.*\n)*  weights.trainable\[0\] was",
+    ),
+}
+
+
+@pytest.mark.parametrize("change", REFUSED)
+def test_what_changes_the_numbers_is_refused_by_name(trained, change):
+    changed, message = REFUSED[change]
+    changed = {k: v() if k == "model" else v for k, v in changed.items()}
+    with pytest.raises(ValueError, match=rf"another run:\n  {message}"):
+        train(trained[0], **changed)
+
+
+def test_another_wiring_is_refused(tmp_path):
+    def drawn(swapped):
+        x = lamina.Input((6,))
+        pair = [layers.Dense(1)(x)]
+        pair.append(layers.Dense(1)(pair[0]))
+        return lamina.Model(x, layers.Subtract()(pair[::-1] if swapped else pair))
+
+    train(tmp_path, drawn(False))
+    train(tmp_path, drawn(False))  # the layers have other names
+    with pytest.raises(ValueError, match=r"layers\[0\] Functional.wiring was"):
+        train(tmp_path, drawn(True))
+
+
+class Heavy(layers.Layer):
+    """Its settings cannot be saved."""
+
+    def __init__(self, units):
+        super().__init__()
+        self.dense = layers.Dense(units)
+
+    def call(self, x):
+        return self.dense(x)
+
+    def get_config(self):
+        raise TypeError("no")
+
+
+def test_settings_that_cannot_be_saved(tmp_path):
+    train(tmp_path, lamina.Sequential([Heavy(1)]))
+    train(tmp_path, lamina.Sequential([Heavy(1)]))
+    with pytest.raises(ValueError, match=r"layers\[3\] Dense.units was 1 and is 2"):
+        train(tmp_path, lamina.Sequential([Heavy(2)]), y=np.ones((52, 2)))
+
+
+UNHARMED = {
+    "nothing": {},
+    "validation": {"validation_data": (X[:4], Y[:4]), "validation_freq": 2},
+    "a later first epoch": {"initial_epoch": 1},
+    "a callback more": {"callbacks": [lamina.callbacks.TerminateOnNaN()]},
+    "a metric more": {"metrics": ["mse", "mae"]},
+    "no metric": {"metrics": None},
+}
+
+
+@pytest.mark.parametrize("change", UNHARMED)
+def test_what_leaves_the_numbers_alone_goes_on(tmp_path, trained, change):
+    cut = Stop(4)
+    with pytest.raises(RuntimeError, match="cut off"):
+        train(tmp_path, callbacks=[cut])  # before the first snapshot
+    train(tmp_path, epochs=1)
+    history = train(tmp_path, **UNHARMED[change])
+    assert history["loss"] == trained[1]["loss"]
+
+
+def test_a_metric_more_in_the_middle_of_an_epoch(tmp_path):
+    def run(folder, at=None, metrics=("mae",)):
+        keep = lamina.callbacks.BackupAndRestore(folder, 1, delete_checkpoint=False)
+        return train(keep, epochs=1, callbacks=[Stop(at)], metrics=list(metrics))
+
+    with pytest.raises(RuntimeError, match="cut off"):
+        run(tmp_path / "cut", 6)
+    whole = run(tmp_path / "whole", metrics=["mse", "mae"])
+    with pytest.warns(UserWarning, match=r"\['mse'\] are new.*epoch 1"):
+        history = run(tmp_path / "cut", metrics=["mse", "mae"])
+    assert history["loss"] == whole["loss"]
+    assert history["mae"] == whole["mae"]
+    assert history["mse"] != whole["mse"]
+
+
+class Counts(lamina.callbacks.Callback):
+    """Counts epochs from a number on."""
+
+    def __init__(self, start=0):
+        super().__init__()
+        self.start, self.count = start, start
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.count += 1
+
+
+class CountsToo(Counts):
+    pass
+
+
+def test_callbacks_are_found_by_class_and_arguments(tmp_path):
+    train(tmp_path, callbacks=[Counts(), CountsToo(5), Counts(10)], epochs=2)
+    # Another order, one more, none gone.
+    now = [lamina.callbacks.TerminateOnNaN(), Counts(10), Counts(), CountsToo(5)]
+    train(tmp_path, callbacks=now, epochs=3)
+    assert [c.count for c in now[1:]] == [13, 3, 8]
+    # One gone, one that is new, one with another argument.
+    now = [Counts(10), Counts(20), Counts(30), CountsToo(6)]
+    train(tmp_path, callbacks=now, epochs=4)
+    assert [c.count for c in now] == [14, 21, 31, 9]
+    assert now[3].start == 6
+
+
+def test_a_callback_that_is_gone_ends_nothing(tmp_path):
+    class Ends(Counts):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = epoch >= self.start
+
+    def epochs(*callbacks, **more):
+        return len(train(tmp_path, callbacks=callbacks, epochs=4, **more)["loss"])
+
+    assert epochs(Counts(), Ends(), verbose=2) == 1
+    assert epochs(CountsToo(), Ends()) == 1  # it ended, and nothing of that changed
+    assert epochs(Ends(1), Counts()) == 2
+    assert epochs(Counts()) == 4
+
+
+def test_a_learning_rate_that_a_callback_changed(tmp_path):
+    def run(folder, model=None, at=None):
+        keep = lamina.callbacks.BackupAndRestore(folder, delete_checkpoint=False)
+        slow = lamina.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
+        if model is None:
+            lamina.utils.set_random_seed(3)
+            model = plain()
+            model.compile("adam", "mse")
+        history = model.fit(
+            X, Y, 8, epochs=3, verbose=0, callbacks=[slow, keep, Stop(at)]
+        ).history
+        return history, model
+
+    whole, _ = run(tmp_path / "whole")
+    lamina.utils.set_random_seed(3)
+    model = plain()
+    model.compile("adam", "mse")
+    with pytest.raises(RuntimeError, match="cut off"):
+        run(tmp_path / "cut", model, 17)
+    assert float(model.optimizer.learning_rate) == np.float32(0.001 / 8)
+    assert run(tmp_path / "cut", model)[0] == whole  # the same model once more
+    assert run(tmp_path / "cut")[0] == whole  # a new one
+    model.optimizer.learning_rate = 0.5
+    with pytest.raises(ValueError, match="learning_rate was 0.001 and is 0.5"):
+        run(tmp_path / "cut", model)
+
+
+@pytest.mark.parametrize("data", [(X, Y), Repeated(), Indexed()], ids=["a", "b", "c"])
+@pytest.mark.parametrize("die_at", [3, 9])
+def test_parts_of_validation_data(tmp_path, data, die_at):
+    if not isinstance(data, tuple):
+        data = list(data)  # the same numbers each time
+
+    def validated(folder, at=None):
+        keep = lamina.callbacks.BackupAndRestore(folder, 2, delete_checkpoint=False)
+        return train(
+            keep, epochs=3, validation_steps=2, validation_batch_size=8,
+            validation_data=data if isinstance(data, tuple) else iter(data),
+            callbacks=[Stop(at)],
+        )  # fmt: skip
+
+    with pytest.raises(RuntimeError, match="cut off"):
+        validated(tmp_path / "cut", die_at)
+    assert validated(tmp_path / "cut") == validated(tmp_path / "whole")
+
+
+def test_torchs_generator_goes_with_the_others(monkeypatch):
+    class Torch:
+        state = np.arange(4, dtype="uint8")
+
+        def get_rng_state(self):
+            class Tensor:
+                numpy = self.state.copy
+
+            return Tensor()
+
+        def set_rng_state(self, state):
+            self.state = state
+
+        def from_numpy(self, array):
+            return array
+
+    torch = Torch()
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    saved = snapshot.loads(snapshot.dumps(random_state()))
+    torch.state = np.zeros(4, "uint8")
+    set_random_state(saved)
+    assert torch.state.tolist() == [0, 1, 2, 3]
+    monkeypatch.delitem(sys.modules, "torch")
+    set_random_state(saved)  # it is not needed to go on
+    assert random_state()["torch"] is None
 
 
 def test_disk_that_cannot_be_written(tmp_path):
@@ -307,7 +580,7 @@ def test_snapshot_of_what_changes_meanwhile(tmp_path, monkeypatch):
     tree["array"] += 1
     go.set()
     folder.wait()
-    again, _ = folder.read()
+    again = folder.read()
     assert again["history"] == [1, 2]
     assert again["array"].tolist() == [0, 0, 0]
 

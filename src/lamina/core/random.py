@@ -1,6 +1,7 @@
 """Seeds: `SeedGenerator`, the global generator, and keys for JAX's draws."""
 
 import random as python_random
+import sys
 from typing import Any
 
 import jax.numpy as jnp
@@ -23,6 +24,9 @@ def make_default_seed() -> int:
 def set_random_seed(seed: int) -> None:
     """Seed Python's, NumPy's and Lamina's generators.
 
+    TensorFlow's and PyTorch's too, where they are loaded: pipelines of data draw from
+    them. Neither is imported for it.
+
     Args:
         seed: a non-negative integer below 2**32.
 
@@ -44,7 +48,20 @@ def set_random_seed(seed: int) -> None:
     with _generators.lock:
         python_random.seed(int(seed))
         np.random.seed(int(seed))
+    for seeder in (
+        loaded("tensorflow", "random", "set_seed"), loaded("torch", "manual_seed")
+    ):  # fmt: skip
+        if seeder is not None:
+            seeder(int(seed))
     _global["generator"] = SeedGenerator(int(seed), name="global_seed_generator")
+
+
+def loaded(package: str, *path: str) -> Any:
+    """Return what a package that is imported already has at a path, else None."""
+    found: Any = sys.modules.get(package)
+    for name in path:
+        found = getattr(found, name, None)
+    return found
 
 
 class SeedGenerator:

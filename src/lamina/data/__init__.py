@@ -8,6 +8,7 @@ import importlib
 
 _HOMES = {
     "ArraySource": "sources",
+    "EmptyData": "arrays",
     "IndexedSource": "indexed",
     "IterableSource": "sources",
     "PyDataset": "pydataset",

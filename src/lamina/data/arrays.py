@@ -4,6 +4,7 @@ Foreign types are recognised through `sys.modules`, never imported: a value can 
 be a pandas DataFrame if pandas is loaded already.
 """
 
+import hashlib
 import sys
 
 import jax
@@ -13,6 +14,12 @@ from lamina.core import settings, structure
 from lamina.core.sparse import refuse_sparse
 from lamina.data import frames
 from lamina.data.frames import is_text
+
+_WHOLE = 2**26  # bytes of an array that is compared as a whole
+
+
+class EmptyData(ValueError):
+    """Data have no row or no batch."""
 
 
 def unpack(data) -> tuple:
@@ -149,11 +156,28 @@ def _finish(array, path):
     return array
 
 
+def digest(array) -> str:
+    """Return a short text that is another one for other contents.
+
+    Args:
+        array: an array or a list. Of one that has more than 64 MiB, 1024 rows count,
+            evenly spread.
+    """
+    if getattr(array, "nbytes", 0) > _WHOLE:
+        array = array[np.linspace(0, len(array) - 1, 1024).astype(int)]
+    if hasattr(array, "dtype"):
+        array = np.asarray(array)
+        array = array.tolist() if is_text(array) else array.tobytes()
+    data = array if isinstance(array, bytes) else repr(array).encode()
+    return hashlib.blake2b(data, digest_size=6).hexdigest()
+
+
 def count_rows(x, y=None, sample_weight=None) -> int:
     """Return the number of rows that all arrays of the structures have.
 
     Raises:
-        ValueError: they differ (the message has each), or there are none.
+        EmptyData: there are none.
+        ValueError: they differ (the message has each).
     """
     counts = {}
     for what, value in (("x", x), ("y", y), ("sample_weight", sample_weight)):
@@ -175,7 +199,7 @@ def count_rows(x, y=None, sample_weight=None) -> int:
         )
     rows = next(iter(counts.values()))
     if rows == 0:
-        raise ValueError(
+        raise EmptyData(
             "The data set is empty: there are 0 rows. Check how it was loaded or "
             "filtered."
         )

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from lamina.core import structure
-from lamina.data.arrays import as_arrays, unpack
+from lamina.data.arrays import EmptyData, as_arrays, unpack
 from lamina.data.crew import Crew
 from lamina.data.pydataset import PyDataset, drawing, fetch
 
@@ -41,7 +41,7 @@ class Form:
     """
 
     def __init__(self):
-        self._first = None
+        self.first = None
 
     def check(self, batch, step):
         """Return a batch, or raise: it is of another form than the first one.
@@ -51,14 +51,14 @@ class Form:
         """
         form = {
             name: None if leaf is None else (_kind(leaf.dtype), leaf.ndim)
-            for name, leaf in _named(batch)
+            for name, leaf in named(batch)
         }
-        if self._first is None:
-            self._first = form
-        if form == self._first:
+        if self.first is None:
+            self.first = form
+        if form == self.first:
             return batch
-        for name in dict.fromkeys((*self._first, *form)):
-            before, now = (_said(f, name) for f in (self._first, form))
+        for name in dict.fromkeys((*self.first, *form)):
+            before, now = (_said(f, name) for f in (self.first, form))
             if before != now:
                 raise ValueError(
                     f"The data changed at batch {step} of the epoch: {name} is {now}, "
@@ -75,7 +75,8 @@ def _kind(dtype):
     )
 
 
-def _named(batch):
+def named(batch):
+    """Yield the names and the arrays of a batch."""
     for part, value in zip(("x", "y", "sample_weight"), batch, strict=True):
         for path, leaf in structure.flatten_with_names(value):
             yield part + "".join(f"[{key!r}]" for key in path), leaf
@@ -107,6 +108,14 @@ def rows_of(batch):
     return leaves[0].shape[0] if leaves and leaves[0].ndim else None
 
 
+def described(batch, length, **more) -> dict:
+    """Return what is known of data that come in batches like one, in plain values."""
+    form = Form()
+    form.check(batch, 0)
+    data = {name: _said(form.first, name) for name, _ in named(batch)}
+    return {"batch_size": rows_of(batch), "data": {"batches": length, **data}, **more}
+
+
 class IndexedSource:
     """Batches of a `PyDataset`, made by as many workers as it asks for.
 
@@ -123,10 +132,11 @@ class IndexedSource:
     arrays = None
     replays = False
 
-    def __init__(self, dataset, shuffle, steps, seed=None):
+    def __init__(self, dataset, shuffle, steps, seed=None, restarts=False):
         self._dataset = dataset
         self._shuffle = bool(shuffle)
         self._steps = steps
+        self._restarts = restarts or steps is None
         # Drawn from the generator that users seed.
         self._seed = int(np.random.randint(2**31 - 1)) if seed is None else seed
         self._epoch, self._begun = 0, False
@@ -176,7 +186,7 @@ class IndexedSource:
                 yield index, self._seeded(run, index)
             at += 1
         # With steps an epoch may end in the middle of the data; the next goes on there.
-        self._next = (run + 1, 0) if self._steps is None else (run, at)
+        self._next = (run + 1, 0) if self._restarts else (run, at)
 
     # ---- making them -------------------------------------------------------------
 
@@ -239,13 +249,13 @@ class IndexedSource:
         """Return the first batch of the coming epoch, which will still yield it.
 
         Raises:
-            ValueError: there is none.
+            EmptyData: there is none.
         """
         if self._peeked is None:
             self._running = self._batches()
             self._peeked = next(self._running, None)
             if self._peeked is None:
-                raise ValueError(EMPTY)
+                raise EmptyData(EMPTY)
             self.batch_size = rows_of(self._peeked)
         return self._peeked
 
@@ -263,6 +273,10 @@ class IndexedSource:
     def mark(self) -> dict:
         """Return where the next epoch begins, in plain values."""
         return {"seed": self._seed, "epoch": self._epoch, "start": list(self._start)}
+
+    def described(self) -> dict:
+        """Return what decides the batches, in plain values, as far as one can tell."""
+        return described(self.first(), self._length(), shuffle=str(self._shuffle))
 
     def go_to(self, mark):
         """Let the next epoch begin where `mark()` was called.

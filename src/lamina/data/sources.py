@@ -1,23 +1,30 @@
 """Sources of batches: arrays in memory, and anything that yields batches."""
 
 import contextlib
+import itertools
+import warnings
+from typing import Any
 
 import jax
 import numpy as np
 
 from lamina.core import structure
 from lamina.core.sparse import refuse_sparse
-from lamina.data.arrays import as_arrays, count_rows
+from lamina.data.arrays import EmptyData, as_arrays, count_rows, digest
 from lamina.data.indexed import (
     EMPTY,
     Form,
     IndexedSource,
     as_batch,
+    described,
     endless,
     is_indexed,
+    named,
     rows_of,
 )
 from lamina.data.worker import refuse_training
+
+_MOST_KEPT = 2**28  # bytes of batches that are kept to come again
 
 
 def open_source(
@@ -29,6 +36,7 @@ def open_source(
     shuffle=False,
     steps=None,
     seed=None,
+    restarts=False,
 ):
     """Return a source of `(x, y, sample_weight)` batches for whatever came in.
 
@@ -40,9 +48,12 @@ def open_source(
         shuffle: whether rows come in a new order each epoch.
         steps: batches in one epoch; None means all there are.
         seed: the first seed of the order of rows.
+        restarts: whether each epoch begins at the first batch, though `steps` may have
+            ended the one before in the middle of the data.
 
     Raises:
-        ValueError: different numbers of rows, no rows, or arguments that do not go
+        EmptyData: there are no rows.
+        ValueError: different numbers of rows, or arguments that do not go
             together.
     """
     refuse_training()
@@ -61,12 +72,12 @@ def open_source(
                     f"{name}={type(value).__name__}"
                 )
         if is_indexed(x):
-            return IndexedSource(x, shuffle, steps, seed)
-        return IterableSource(x, steps)
+            return IndexedSource(x, shuffle, steps, seed, restarts)
+        return IterableSource(x, steps, restarts)
     x = as_arrays(x, "x")
     y = as_arrays(y, "y")
     sample_weight = as_arrays(sample_weight, "sample_weight")
-    return ArraySource(x, y, sample_weight, batch_size, shuffle, steps, seed)
+    return ArraySource(x, y, sample_weight, batch_size, shuffle, steps, seed, restarts)
 
 
 def _is_positive(value):
@@ -101,14 +112,16 @@ class ArraySource:
 
     replays = False
 
-    def __init__(self, x, y, sample_weight, batch_size, shuffle, steps, seed=None):
+    def __init__(
+        self, x, y, sample_weight, batch_size, shuffle, steps, seed=None, restarts=False
+    ):
         self.rows = count_rows(x, y, sample_weight)
         batch_size = 32 if batch_size is None else batch_size
         if not _is_positive(batch_size):
             raise ValueError(
                 f"`batch_size` must be a positive integer. Received: {batch_size!r}"
             )
-        self.arrays = (x, y, sample_weight)
+        self.arrays = self.given = (x, y, sample_weight)
         self.batch_size = int(batch_size)
         self.shuffle = shuffle
         self.all_batches = -(-self.rows // self.batch_size)
@@ -116,6 +129,7 @@ class ArraySource:
         self.whole = self.rows // self.batch_size  # batches without a shorter last
         self._order = None
         self._random = np.random.default_rng(seed)
+        self._restarts = restarts
         self._at = 0  # the next batch of the pass through the rows
         self._drawn_from = None
         self.change = None  # a function that batches go through
@@ -152,7 +166,7 @@ class ArraySource:
             most: a function that returns the largest count. A shorter last batch,
                 at the place `whole`, comes alone.
         """
-        if self.batches >= self.all_batches:
+        if self._restarts or self.batches >= self.all_batches:
             self._at = 0
         # With `steps_per_epoch` an epoch may end in the middle of the data; the next
         # one goes on from there.
@@ -193,6 +207,17 @@ class ArraySource:
             self._begin_pass()
         self._at = mark["at"]
 
+    def described(self) -> dict:
+        """Return what decides the batches, in plain values."""
+        data = {
+            name: f"{a.dtype} {a.shape}, digest {digest(a)}"
+            for name, a in named(self.given)
+            if a is not None
+        }
+        return {
+            "batch_size": self.batch_size, "shuffle": str(self.shuffle), "data": data
+        }  # fmt: skip
+
     def first(self):
         """Return a batch like those of an epoch, without moving on."""
         return self.take(slice(0, min(self.batch_size, self.rows)))
@@ -210,20 +235,22 @@ class IterableSource:
     arrays = None
     replays = True
 
-    def __init__(self, iterable, steps):
+    def __init__(self, iterable, steps, restarts=False):
+        if restarts and hasattr(iterable, "__next__"):
+            iterable = _kept(iterable, steps)
         self._iterable = iterable
         self._steps = steps
         self._is_iterator = hasattr(iterable, "__next__")
+        self._restarts = restarts and not self._is_iterator
         self._running = None
         self._peeked = None
         self._form = Form()
         self._taken = 0  # batches that `_running` has given
-        self.batches = steps
-        if steps is None and hasattr(iterable, "__len__"):
+        self._length = getattr(iterable, "num_batches", None)
+        if self._length is None and hasattr(iterable, "__len__"):
             with contextlib.suppress(TypeError):  # TensorFlow's and PyTorch's unknown
-                self.batches = len(iterable)
-        if steps is None and getattr(iterable, "num_batches", None) is not None:
-            self.batches = iterable.num_batches
+                self._length = len(iterable)
+        self.batches = self._length if steps is None else steps
         self.batch_size = None
         # TensorFlow's data sets know when they are infinite, and say -1.
         count = getattr(iterable, "cardinality", None)
@@ -254,21 +281,23 @@ class IterableSource:
         """Return the first batch of the coming epoch, which will still yield it.
 
         Raises:
-            ValueError: there is none.
+            EmptyData: there is none.
         """
         if self._peeked is None:
+            self._restart()
             try:
                 self._peeked = self._next(0)
                 self._taken -= 1
             except StopIteration:
                 self._running = None
-                raise ValueError(EMPTY) from None
+                raise EmptyData(EMPTY) from None
             self.batch_size = rows_of(self._peeked)
         return self._peeked
 
     def epoch(self, skip=0):
         """Yield the batches of one epoch, without the first `skip` of them."""
         count = 0
+        self._restart()
         # A source longer than the epoch goes on where it is.
         while self._steps is None or count < self._steps:
             try:
@@ -285,9 +314,18 @@ class IterableSource:
         if callable(end):
             end()
 
+    def _restart(self):
+        if self._restarts and self._peeked is None:
+            self._running = None
+
     def mark(self) -> dict:
         """Return where the next epoch begins, in plain values."""
-        return {"taken": self._taken, "begun": self._running is not None}
+        begun = self._peeked if self._restarts else self._running
+        return {"taken": self._taken, "begun": begun is not None}
+
+    def described(self) -> dict:
+        """Return what decides the batches, in plain values, as far as one can tell."""
+        return described(self.first(), self._length)
 
     def go_to(self, mark):
         """Let the next epoch begin where `mark()` was called."""
@@ -298,11 +336,32 @@ class IterableSource:
             self._running = self._peeked = None
 
 
+def _kept(iterator, steps) -> Any:
+    """Return an iterator's first batches, so that they can come again.
+
+    Where they would take too much memory: an iterator, which goes on where it is.
+    """
+    batches, size = [], 0
+    for batch in itertools.islice(iterator, steps):
+        batches.append(as_batch(batch, len(batches)))
+        size += sum(a.nbytes for a in structure.flatten(batches[-1]) if a is not None)
+        if size > _MOST_KEPT:
+            warnings.warn(
+                f"The validation data are a `{type(iterator).__name__}`, which cannot "
+                f"begin again, and have more than {_MOST_KEPT >> 20} MiB, too much to "
+                "keep: each validation goes on where the one before it ended. Give an "
+                "object that can be iterated again, or fewer `validation_steps`.",
+                stacklevel=7,
+            )
+            return itertools.chain(batches, iterator)
+    return batches
+
+
 def split(x, y, sample_weight, share):
     """Split arrays in two: the last `share` of the rows is the second part.
 
     Raises:
-        ValueError: `share` is not between 0 and 1, or a part would be empty.
+        ValueError: `share` is not between 0 and 1, or the first part would be empty.
     """
     if not 0 < share < 1:
         raise ValueError(
@@ -320,7 +379,7 @@ def split(x, y, sample_weight, share):
     )
     rows = count_rows(*parts)
     at = int(np.floor(rows * (1 - share)))
-    if at == 0 or at == rows:
+    if at == 0:
         raise ValueError(
             f"Training data contains {rows} samples, which is not sufficient to split "
             f"it into a training and a validation part with validation_split={share}. "

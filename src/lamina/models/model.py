@@ -411,7 +411,7 @@ class Model(Layer):
             sample_weight: a weight for each row.
             initial_epoch: the epoch to begin with.
             steps_per_epoch: steps in an epoch, for data without an end.
-            validation_steps: steps in a validation run.
+            validation_steps: steps in a validation, which begins at the first batch.
             validation_batch_size: rows in one validation step.
             validation_freq: how often to validate: a number of epochs or a list.
             resume: a folder for snapshots of the run, or a `BackupAndRestore`. The

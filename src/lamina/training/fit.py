@@ -7,15 +7,15 @@ from typing import Any
 
 from lamina.core import settings
 from lamina.core.checks import positive_int
-from lamina.data import open_source, split, unpack
+from lamina.data import EmptyData, open_source, split, unpack
 from lamina.training import checks
 from lamina.training.callbacks.backup_and_restore import (
     BackupAndRestore,
-    described,
     put_back,
     random_state,
     set_random_state,
 )
+from lamina.training.identity import described, metric_names, note_settings
 from lamina.training.interrupt import Interrupts
 from lamina.training.loop import callbacks_for, limited, run_test
 from lamina.training.mapped import prepared
@@ -56,10 +56,9 @@ def fit(
     checks.check_numbers(model, source)
     held_out = None
     if validation_data is not None:
-        if validation_batch_size is None:
-            validation_batch_size = batch_size
-        held_out = _validation(validation_data, validation_batch_size, validation_steps)
-        held_out = prepared(model, held_out)
+        size = batch_size if validation_batch_size is None else validation_batch_size
+        held_out = _validation(model, validation_data, size, validation_steps)
+    if held_out is not None:
         checks.check_alike(first, held_out.first(), model)
     compiled.stop_training = False
     callbacks = callbacks_for(
@@ -68,9 +67,7 @@ def fit(
     keeper = _keeper(resume, callbacks)
     run = Run(model, source, held_out, callbacks, keeper, check_numerics)
     arguments = {
-        "batch_size": source.batch_size, "shuffle": str(shuffle), "rows": source.rows,
-        "steps_per_epoch": steps_per_epoch, "initial_epoch": initial_epoch,
-        "validation_freq": validation_freq,
+        "steps_per_epoch": limited(steps_per_epoch), "class_weight": class_weight
     }  # fmt: skip
     try:
         run.train(initial_epoch, epochs, validation_freq, arguments)
@@ -111,11 +108,29 @@ def _keeper(resume, callbacks):
     return next((c for c in callbacks if isinstance(c, BackupAndRestore)), None)
 
 
-def _validation(data, batch_size, steps):
+def _validation(model, data, batch_size, steps):
+    """Return the source of validation batches, or None for data without any."""
     x, y, weight = (
         unpack(data) if isinstance(data, (list, tuple)) else (data, None, None)
     )
-    return open_source(x, y, weight, batch_size=batch_size, steps=steps)
+    try:
+        source = open_source(
+            x, y, weight, batch_size=batch_size, steps=steps, restarts=True
+        )
+        source = prepared(model, source)
+        source.first()
+    except EmptyData as error:
+        _unvalidated("", error)
+        return None
+    return source
+
+
+def _unvalidated(when, error, stacklevel=5):
+    warnings.warn(
+        f"The training goes on without validation{when}, so no log begins with "
+        f"'val_'. The validation data: {error}",
+        stacklevel=stacklevel,
+    )
 
 
 def _due(epoch, frequency):
@@ -156,10 +171,11 @@ class Run:
         """Run all epochs, from the number `epoch` on."""
         complete = False
         logs = {}
+        run = self._described(arguments)
         with self.interrupts:
             try:
                 self.callbacks.on_train_begin()
-                found = self._open(arguments)
+                found = self._open(run)
                 step = 0
                 if found is not None:
                     epoch, step = found["epoch"], found["step"]
@@ -185,6 +201,7 @@ class Run:
                 raise
             finally:
                 if self.keeper is not None:
+                    note_settings(self.model, run["optimizer"])
                     self.keeper.close(complete)
             self.callbacks.on_train_end(logs)
 
@@ -197,11 +214,21 @@ class Run:
         else:
             self._begin()
         logs = self._steps(epoch, skip)
-        if self.held_out is not None and _due(epoch, validation_freq):
+        if _due(epoch, validation_freq) and self._validates(epoch):
             results = run_test(model, self.held_out, callbacks)
             logs |= {f"val_{name}": value for name, value in results.items()}
         callbacks.on_epoch_end(epoch, logs)
         return logs
+
+    def _validates(self, epoch):
+        """Tell whether there are validation data; those of an iterator may end."""
+        if self.held_out is not None:
+            try:
+                self.held_out.first()
+            except EmptyData as error:
+                _unvalidated(f" from epoch {epoch + 1} on", error, stacklevel=7)
+                self.held_out = None
+        return self.held_out is not None
 
     # ---- the steps of one epoch --------------------------------------------------
 
@@ -286,24 +313,27 @@ class Run:
 
     # ---- snapshots -------------------------------------------------------------
 
-    def _open(self, arguments):
+    def _described(self, arguments):
+        if self.keeper is None:
+            return {}
+        data = self.source.described()
+        return described(self.model, Cells(self.model), **data, **arguments)
+
+    def _open(self, run):
         """Return the snapshot to go on from, or None."""
         if self.keeper is None:
             return None
-        run = described(
-            self.model, Cells(self.model), self.callbacks,
-            validates=self.held_out is not None, **arguments,
-        )  # fmt: skip
         found = self.keeper.open(run, self.callbacks)
         if found is not None:
             self._marks = found["marks"]
-            for source, mark in zip(self._sources(), self._marks, strict=True):
+            # Either run may be without validation, whose source is the second one.
+            for source, mark in zip(self._sources(), self._marks, strict=False):
                 source.go_to(mark)
         return found
 
     def _put_back(self, found):
         """Take over what the snapshot holds, once nothing else will change it."""
-        put_back(found, Cells(self.model), self.callbacks)
+        put_back(found, self.model, Cells(self.model), self.callbacks)
         self.model.stop_training = found["stop"]
         self._began, self._logs = found["began"], found["logs"]
         if not self.source.replays:
@@ -327,6 +357,8 @@ class Run:
         self.keeper.store(
             state, self.callbacks, epoch=epoch, step=step, marks=self._marks,
             began=self._began, logs=logs, stop=self.model.stop_training,
+            metrics=metric_names(self.model, Cells(self.model)),
+            stopper=self.callbacks.stopper,
         )  # fmt: skip
 
     def _keep_epoch(self, epoch, epochs):

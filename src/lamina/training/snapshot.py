@@ -136,21 +136,25 @@ class Folder:
         """Return the snapshots, the newest first."""
         return sorted(self.path.glob("*.snapshot"), reverse=True)
 
-    def read(self) -> tuple[Any, Path | None]:
-        """Return `(tree, path)` of the newest whole snapshot, or `(None, None)`.
+    def next(self) -> int:
+        """Return the number of the next snapshot, which comes after those there."""
+        return max((int(path.stem) + 1 for path in self.files()), default=0)
+
+    def read(self) -> Any:
+        """Return the tree of the newest whole snapshot, or None.
 
         A damaged one is passed over with a warning.
         """
         for path in self.files():
             try:
-                return loads(path.read_bytes()), path
+                return loads(path.read_bytes())
             except (ValueError, OSError) as error:
                 warnings.warn(
                     f"The snapshot {str(path)!r} is damaged and was passed over: "
                     f"{error}.",
                     stacklevel=4,
                 )
-        return None, None
+        return None
 
     def write(self, number, tree):
         """Write a tree as it is now, in the background, after the one before."""

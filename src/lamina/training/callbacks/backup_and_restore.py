@@ -2,7 +2,9 @@
 
 import inspect
 import random
+import sys
 import time
+import warnings
 from itertools import zip_longest
 from typing import Any
 
@@ -10,8 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina import _generators
-from lamina.core.random import global_seed_generator
+from lamina.core.random import global_seed_generator, loaded
+from lamina.data.arrays import digest
 from lamina.training.callbacks.callback import Callback
+from lamina.training.identity import differences, metric_names
 from lamina.training.snapshot import Folder, dumps, holds
 
 _SHOWN = 8  # differences in a message
@@ -27,7 +31,17 @@ class BackupAndRestore(Callback):
     written in the background, each whole or not at all, and the last two are kept;
     a damaged one is passed over.
 
-    A callback's own values are what `get_state()` returns and `set_state(state)`
+    The model, the arithmetic and the data of the two runs must be the same: the
+    layers' and the optimizer's settings, the loss, `batch_size`, `steps_per_epoch`,
+    `shuffle`, `class_weight`; arrays in memory whole, or 1024 of their rows where they
+    have more than 64 MiB; of data that come in batches their number, names, dtypes and
+    axes. What differs is named, and nothing is overwritten. The rest may change:
+    `epochs`, `verbose`, validation, callbacks, metrics. A learning rate that a
+    callback changed goes on as it was.
+
+    A callback that is new begins anew, and the values of one that is gone are dropped.
+    Those of one class are told apart by their constructors' arguments, else by their
+    order. A callback's own values are what `get_state()` returns and `set_state(state)`
     takes, where it has them, else its attributes that are numbers, strings, arrays,
     and lists, tuples and dicts of these. Of those that have the name of an argument
     of its constructor, only the ones that the run has changed: another `patience` in
@@ -42,7 +56,7 @@ class BackupAndRestore(Callback):
 
     Raises:
         ValueError: `save_freq` is something else, or, in `fit`, the snapshots belong
-            to another model or to other arguments.
+            to another model or to other data or settings.
 
     >>> import lamina, numpy as np, tempfile
     >>> folder = tempfile.mkdtemp()
@@ -115,20 +129,28 @@ class BackupAndRestore(Callback):
         self._last = time.monotonic()
         self._run = run
         self._given = [_given(callback) for callback in callbacks]
-        found, path = self._folder.read()
-        if found is None or path is None:
+        self._names = list(map(_named, callbacks, self._given))
+        self._number = self._folder.next()
+        found = self._folder.read()
+        if found is None:
             return None
-        differences = _differences(found["run"], run)
-        if differences:
-            shown = [f"  {line}" for line in differences[:_SHOWN]]
-            if len(differences) > _SHOWN:
-                shown.append(f"  and {len(differences) - _SHOWN} more")
+        lines = differences(found["run"], run)
+        # What an optimizer keeps follows from the rest.
+        lines = [t for t in lines if not t.startswith("weights.optimizer")] or lines
+        if lines:
+            shown = [f"  {line}" for line in lines[:_SHOWN]]
+            if len(lines) > _SHOWN:
+                shown.append(f"  and {len(lines) - _SHOWN} more")
             raise ValueError(
                 f"The snapshots in {str(self.backup_dir)!r} belong to another run:\n"
                 + "\n".join(shown)
                 + "\nGive this run another folder, or remove that one to start anew."
             )
-        self._number = int(path.stem) + 1
+        pairs = _paired(found["names"], self._names)
+        kept = {i for k, i in pairs.items() if found["names"][i] == self._names[k]}
+        # Without the callback that ended the run, it goes on.
+        found["stop"] = found["stop"] and found["stopper"] in {None, *kept}
+        found["callbacks"] = {k: found["callbacks"][i] for k, i in pairs.items()}
         return found
 
     def due(self) -> bool:
@@ -158,6 +180,7 @@ class BackupAndRestore(Callback):
             self._number,
             {
                 "run": self._run,
+                "names": self._names,
                 "state": [list(group) for group in state],
                 "random": random_state(),
                 "callbacks": [
@@ -176,39 +199,56 @@ class BackupAndRestore(Callback):
             self._folder.clear()
 
 
-def put_back(found, cells, callbacks):
+def put_back(found, model, cells, callbacks):
     """Give the Variables and the callbacks their stored values.
 
     Args:
-        found: a snapshot.
-        cells: the Variables that the loop changes.
-        callbacks: all callbacks of the run, as many as when it was stored.
+        found: a snapshot, as `open` returned it.
+        model: the model.
+        cells: its Variables.
+        callbacks: all callbacks of the run.
     """
-    cells.write(
-        type(cells.groups)(*(tuple(map(jnp.asarray, g)) for g in found["state"]))
-    )
-    for callback, state in zip(callbacks, found["callbacks"], strict=True):
-        set_state_of(callback, state)
+    *groups, values = found["state"]
+    known = dict(zip(found["metrics"], values, strict=True))
+    names = metric_names(model, cells)
+    if found["step"] and not known.keys() >= {*names}:
+        new = sorted({name.split("/")[0] for name in names if name not in known})
+        warnings.warn(
+            f"The metrics {new} are new, and the run goes on in the middle of epoch "
+            f"{found['epoch'] + 1}: they count only what is left of it.",
+            stacklevel=7,
+        )
+    own = zip(names, cells.groups.metrics, strict=True)
+    groups.append([known.get(name, v.raw_value) for name, v in own])
+    cells.write(type(cells.groups)(*(tuple(map(jnp.asarray, g)) for g in groups)))
+    for i, callback in enumerate(callbacks):
+        if i in found["callbacks"]:
+            set_state_of(callback, found["callbacks"][i])
 
 
-def described(model, cells, callbacks, **arguments) -> dict:
-    """Return what must be the same for a run to go on."""
-    # Without the layers' names, which count up when a script makes a model again.
-    weights = {
-        f"{kind}[{i}]": f"{v.name if kind != 'optimizer' else ''} {v.dtype} {v.shape}"
-        for kind, group in cells.groups._asdict().items()
-        for i, v in enumerate(group)
-    }
-    optimizer = model.optimizer.get_config() if model.optimizer else {}
-    optimizer.pop("name", None)
-    return {
-        "model": type(model).__name__,
-        "optimizer": _plain(optimizer),
-        "loss": _plain(model._compiled.given.get("loss")),
-        "callbacks": [type(c).__name__ for c in callbacks],
-        **arguments,
-        "weights": weights,
-    }
+def _named(callback, given):
+    return [type(callback).__name__, digest(list(given.items()))]
+
+
+def _paired(before, now):
+    """Return, by the places of callbacks, those of what they were in a snapshot.
+
+    Args:
+        before: names of the snapshot's callbacks, from `_named`.
+        now: names of the callbacks of this run.
+    """
+    pairs, free = {}, dict(enumerate(before))
+    for alike in (list.__eq__, lambda a, b: a[0] == b[0] and _as_many(a, before, now)):
+        for k, name in enumerate(now):
+            i = next((i for i, old in free.items() if alike(name, old)), None)
+            if k not in pairs and i is not None:
+                pairs[k] = i
+                del free[i]
+    return pairs
+
+
+def _as_many(name, *lists):
+    return len({sum(n[0] == name[0] for n in names) for names in lists}) == 1
 
 
 def state_of(callback, given=None) -> dict:
@@ -256,11 +296,13 @@ def set_state_of(callback, state):
 
 def random_state() -> dict:
     """Return the states of the generators that everybody shares."""
+    torch = loaded("torch", "get_rng_state")  # its loaders draw from it
     with _generators.lock:
         return {
             "python": random.getstate(),
             "numpy": np.random.get_state(),
             "lamina": np.asarray(global_seed_generator().state.value),
+            "torch": torch and torch().numpy(),
         }
 
 
@@ -270,28 +312,6 @@ def set_random_state(state):
         random.setstate(state["python"])
         np.random.set_state(state["numpy"])
         global_seed_generator().state.assign(state["lamina"])
-
-
-def _plain(value):
-    """Return a text of a value that is the same in another process."""
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    return getattr(value, "__name__", type(value).__name__)
-
-
-def _differences(before, now, name=""):
-    if isinstance(before, dict) and isinstance(now, dict):
-        return [
-            line
-            for key in dict.fromkeys((*before, *now))
-            for line in _differences(
-                before.get(key, "not there"),
-                now.get(key, "not there"),
-                f"{name}.{key}" if name else str(key),
-            )
-        ]
-    return [] if before == now else [f"{name} was {before!r} and is {now!r}"]
+    torch = sys.modules.get("torch")
+    if torch is not None and state["torch"] is not None:
+        torch.set_rng_state(torch.from_numpy(state["torch"]))

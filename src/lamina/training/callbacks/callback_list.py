@@ -22,6 +22,9 @@ class CallbackList(Callback):
         model: the model that runs.
         params: the settings of the loop: `verbose`, `epochs`, `steps`.
 
+    Attributes:
+        stopper: the place of the callback that has set `stop_training`, or None.
+
     Raises:
         TypeError: one of `callbacks` is no callback.
 
@@ -55,6 +58,7 @@ class CallbackList(Callback):
         self._history = self._find_or_add(History, add_history)
         self._progbar = self._find_or_add(ProgbarLogger, add_progbar)
         self._listeners = {}
+        self.stopper: int | None = None
         if model is not None:
             self.set_model(model)
         if params:
@@ -153,6 +157,10 @@ class CallbackList(Callback):
                     + (f"({place[0]})." if place else ".")
                 )
                 raise
+            if not getattr(self._model, "stop_training", False):
+                self.stopper = None
+            elif self.stopper is None:
+                self.stopper = self.callbacks.index(callback)
 
 
 def _hook(name):

@@ -1,0 +1,136 @@
+"""What must be the same for a run to go on from a snapshot of another one."""
+
+import re
+
+from lamina.data.arrays import digest
+
+_LONG = 64  # entries of a list that is compared by its digest
+# What says nothing about the numbers that a run computes: names count up when a script
+# makes a model again, and weights were drawn already. Inner layers come by themselves.
+_IDLE = {
+    "name", "module", "registered_name", "build_config", "build_input_shape",
+    "batch_shape", "layers", "input_layers", "output_layers",
+}  # fmt: skip
+
+
+def described(model, cells, **arguments) -> dict:
+    """Return what decides the numbers of a run, as plain values.
+
+    Args:
+        model: the model, prepared.
+        cells: its Variables.
+        arguments: those of `fit` that count.
+    """
+    given = model._compiled.given
+    return {
+        "layers": [
+            _plain(layer) | {"dtype": layer.dtype_policy.name}
+            for layer in model._flatten_layers()
+        ],
+        "optimizer": optimizer_of(model),
+        **{name: _plain(given.get(name)) for name in ("loss", "loss_weights")},
+        **_plain(arguments),
+        "weights": {
+            f"{kind}[{i}]": f"{'' if kind == 'optimizer' else v.name} {v.dtype} "
+            f"{v.shape}"
+            for kind, group in cells.groups._asdict().items()
+            for i, v in enumerate(group)
+            if kind != "metrics"
+        },
+    }
+
+
+def optimizer_of(model):
+    """Return the optimizer's settings as they were when its last run began.
+
+    Callbacks change them during a run, and what they do is part of the snapshot;
+    what somebody changes between two runs is not.
+    """
+    now = _plain(model.optimizer)
+    begun, ended = model._compiled.steps.get("settings", (now, None))
+    return begun if now == ended else now
+
+
+def note_settings(model, begun):
+    """Note how the optimizer's settings were when a run began that now ends."""
+    model._compiled.steps["settings"] = begun, _plain(model.optimizer)
+
+
+def metric_names(model, cells) -> list[str]:
+    """Return a name for each Variable of the metrics, in the order of `cells`."""
+    names = {}
+    for metric in model.metrics:
+        for v in metric.variables:
+            name = f"{metric.name}/{v.name} {v.shape}"
+            while name in names.values():  # outputs may have metrics of one name
+                name += "'"
+            names[id(v)] = name
+    return [names.get(id(v), v.path) for v in cells.groups.metrics]
+
+
+def differences(before, now, name="") -> list[str]:
+    """Return a line for each plain value that is another one."""
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        pairs = enumerate(zip(before, now, strict=True))
+        return [x for i, (a, b) in pairs for x in differences(a, b, f"{name}[{i}]")]
+    if isinstance(before, dict) and isinstance(now, dict):
+        kind = now.get("class_name")
+        if before.get("class_name") == kind:
+            name += f" {kind}" if kind and name else ""
+            return [
+                line
+                for key in dict.fromkeys((*before, *now))
+                for line in differences(
+                    before.get(key, "not there"),
+                    now.get(key, "not there"),
+                    f"{name}.{key}" if name else key,
+                )
+            ]
+    if before == now:
+        return []
+    return [f"{name} was {_shown(before)} and is {_shown(now)}"]
+
+
+def _shown(value):
+    if isinstance(value, dict):
+        return value.get("class_name", repr(value))
+    if isinstance(value, list):
+        return f"[{', '.join(map(_shown, value))}]"
+    return f"{value:.7g}" if isinstance(value, float) else repr(value)
+
+
+def _plain(value):
+    """Return plain values that are the same in another process."""
+    if hasattr(value, "dtype") and hasattr(value, "tolist"):
+        array = f"{value.dtype} {value.shape}, digest {digest(value)}"
+        return array if value.shape else value.tolist()
+    if isinstance(value, dict):
+        if value.get("class_name") == "__lambda__":  # its code has line numbers
+            return "lambda"
+        return {
+            str(k): _plain(v)
+            for k, v in value.items()
+            if k not in _IDLE and not str(k).endswith("_initializer")
+        }
+    if isinstance(value, (list, tuple)):
+        whole = [_plain(v) for v in value]
+        return whole if len(whole) <= _LONG else f"{len(whole)}, {digest(whole)}"
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    name = getattr(value, "__name__", type(value).__name__)
+    if isinstance(value, type) or not hasattr(value, "get_config"):
+        return name
+    try:
+        config = value.get_config()
+        return {"class_name": name, **_plain(config), **_wiring(config)}
+    except Exception:  # not everything of a user's can be saved
+        return {"class_name": name}
+
+
+def _wiring(config):
+    """Return what tells how a graph's layers are joined, whatever their names."""
+    layers = [layer for layer in config.get("layers", ()) if "inbound_nodes" in layer]
+    places = {layer["name"]: i for i, layer in enumerate(layers)}
+    calls = repr([layer["inbound_nodes"] for layer in layers])
+    calls = re.sub(r"'(\w+)'", lambda name: str(places.get(name[1], name[1])), calls)
+    return {"wiring": digest(calls)} if layers else {}
