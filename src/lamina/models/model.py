@@ -33,6 +33,11 @@ def _is_graph(args, kwargs):
     )
 
 
+def _one_or_all(parts):
+    """Return the only entry of a list or tuple of one; anything else as it is."""
+    return parts[0] if isinstance(parts, (list, tuple)) and len(parts) == 1 else parts
+
+
 def _filter(filters):
     """Return a function that says whether a layer is meant."""
     if filters is None:
@@ -109,6 +114,7 @@ class Model(Layer):
     def _set_graph(self, inputs, outputs):
         inputs, outputs = cut_at(inputs, outputs)
         self._graph = Function(inputs, outputs, name=self.name)
+        self._graph.slots.owner = f"model {self.name!r}"
         self._build_shapes = {
             "input_shape": structure.map_leaves(lambda t: t.shape, inputs)
         }
@@ -138,7 +144,7 @@ class Model(Layer):
                 "and `outputs`."
             )
         if isinstance(inputs, Prepared):
-            return self._graph.run(inputs, training=training)
+            return _one_or_all(self._graph.run(inputs, training=training))
         from lamina.models.functional import standardize_inputs
 
         leaves = standardize_inputs(self, inputs)
@@ -146,7 +152,7 @@ class Model(Layer):
             for x, one in zip(leaves, structure.flatten(mask), strict=False):
                 if one is not None:
                     set_mask(x, one)
-        return self._graph.run(leaves, training=training)
+        return _one_or_all(self._graph.run(leaves, training=training))
 
     def _prepared(self, inputs):
         """Return the inputs of one batch as a compiled step takes them."""
@@ -168,9 +174,11 @@ class Model(Layer):
 
     def compute_output_spec(self, *args, **kwargs):
         """Return what a call would give, as symbolic tensors."""
-        if self._graph is not None:
-            kwargs.pop("mask", None)
-        return super().compute_output_spec(*args, **kwargs)
+        if self._graph is None:
+            return super().compute_output_spec(*args, **kwargs)
+        kwargs.pop("mask", None)
+        outputs = structure.flatten(super().compute_output_spec(*args, **kwargs))
+        return structure.pack_like(self.output, outputs)
 
     def _carry_mask(self, call, outputs):
         if self._graph is None:
@@ -307,13 +315,13 @@ class Model(Layer):
 
     @property
     def input_shape(self):
-        """The shape of the inputs, in their structure."""
-        return structure.map_leaves(lambda t: t.shape, self.input)
+        """The shape of the input, or a list of the inputs' shapes."""
+        return _one_or_all([tensor.shape for tensor in self.inputs])
 
     @property
     def output_shape(self):
-        """The shape of the outputs, in their structure."""
-        return structure.map_leaves(lambda t: t.shape, self.output)
+        """The shape of the output, or a list of the outputs' shapes."""
+        return _one_or_all([tensor.shape for tensor in self.outputs])
 
     @property
     def input_names(self) -> list:
