@@ -35,7 +35,7 @@ class Slots:
     def __init__(self, struct, names, owner="the model", kind="output", ordered=True):
         self.names, self.owner, self.kind = list(names), owner, kind
         self.expected = structure.flatten(struct)
-        self.places, self.ordered = numbered(struct), ordered
+        self.places, self.ordered = filled(struct, range(len(self.names))), ordered
         self.warned = set()
 
     def each(self, given, what, **rules) -> list:
@@ -88,6 +88,11 @@ class Slots:
                     yield from walk(one, child, (*path, i))
 
         return walk(given, self.places, ())
+
+    def trimmed(self, given):
+        """Return a dict without the keys that name nothing here."""
+        parts = self._by_name(given, self.places, (), "inputs", ())
+        return {key: part for key, part, _ in parts}
 
     def label(self, i):
         """Return the name of a leaf, or its place where it has none."""
@@ -183,22 +188,22 @@ class Slots:
         )
 
 
-def numbered(struct, is_leaf=None):
-    """Return a structure like `struct` that holds the number of each leaf.
+def filled(struct, leaves, is_leaf=None):
+    """Return a structure like `struct` with other leaves.
 
-    Leaves are numbered as `structure.flatten` orders them; dicts stay as written.
+    Leaves go by the order of `structure.flatten`, and dicts stay as written.
     """
-    leaves, form = jax.tree.flatten(struct, is_leaf or (lambda x: x is None))
+    form = jax.tree.structure(struct, is_leaf or (lambda x: x is None))
 
-    def as_written(x, numbers):
-        if isinstance(numbers, dict):
-            return {key: as_written(x[key], numbers[key]) for key in x}
-        if not _is_list(numbers):
-            return numbers
-        parts = map(as_written, x, numbers)
+    def as_written(x, new):
+        if isinstance(new, dict):
+            return {key: as_written(x[key], new[key]) for key in x}
+        if not _is_list(new):
+            return new
+        parts = map(as_written, x, new)
         return type(x)(*parts) if hasattr(x, "_fields") else type(x)(parts)
 
-    return as_written(struct, form.unflatten(range(len(leaves))))
+    return as_written(struct, form.unflatten(leaves))
 
 
 def _written(node):

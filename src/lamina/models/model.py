@@ -15,6 +15,7 @@ from lamina.core.naming import nearest
 from lamina.core.registry import CustomObjectScope
 from lamina.core.symbolic import SymbolicTensor, infer
 from lamina.core.variable import binding
+from lamina.data.arrays import is_text
 from lamina.layers.building import as_shape, call_build, spec_of
 from lamina.layers.layer import Layer
 from lamina.models.calling import Calls, quick_call
@@ -128,7 +129,9 @@ class Model(Layer):
     def __call__(self, *args, **kwargs):
         """Run the model: as one compiled call where it is a graph of layers of ours."""
         quick = quick_call(self, args, kwargs) if "_calls" in self.__dict__ else None
-        return quick[0] if quick else super().__call__(*args, **kwargs)
+        if quick:
+            return quick[0]
+        return super().__call__(*map(self._trimmed, args), **kwargs)
 
     @property
     def has_call(self) -> bool:
@@ -157,11 +160,18 @@ class Model(Layer):
     def _prepared(self, inputs):
         """Return the inputs of one batch as a compiled step takes them."""
         if self._graph is None or not self._takes_text:
-            return inputs
+            return self._trimmed(inputs)
         from lamina.models.functional import standardize_inputs
 
         leaves = standardize_inputs(self, inputs)
         return self._graph.prefix.run(self._graph, leaves)
+
+    def _trimmed(self, inputs):
+        """Leave out the text of a dict that names no input: no device holds it."""
+        if self._graph is None or self._takes_text or not isinstance(inputs, dict):
+            return inputs
+        text = any(is_text(x) for x in inputs.values())
+        return self._graph.slots.trimmed(inputs) if text else inputs
 
     def _check_spec(self, call):
         # A graph checks its inputs itself, where it matches them by name.

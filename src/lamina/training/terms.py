@@ -11,7 +11,7 @@ import jax
 
 from lamina import losses as losses_module
 from lamina.core import structure
-from lamina.core.matching import Slots, numbered
+from lamina.core.matching import Slots, filled
 from lamina.losses.loss import Loss, LossFunctionWrapper
 from lamina.metrics import Mean
 
@@ -101,13 +101,14 @@ def terms_of(told, weights, slots) -> list[Term]:
         found = [(i, i) for i in range(len(names))]
     else:
         _refuse_several(told, slots)
-        losses, form = jax.tree.flatten(told, is_leaf=is_plain)
-        given = form.unflatten(map(_Told, losses, range(len(losses))))
+        losses = each_loss(told)
+        numbers = filled(told, range(len(losses)), is_plain)
+        given = filled(told, map(_Told, losses, range(len(losses))), is_plain)
         pairs = slots.pairs(given, "loss", whole=True, lists=True)
         found = [(p, one.place) for p, part in pairs for one in structure.flatten(part)]
         alone = {i: names[places] for places, i in found if isinstance(places, int)}
         named = [alone.get(i) for i in range(len(losses))]
-        weighed = Slots(numbered(told, is_plain), named, slots.owner)
+        weighed = Slots(numbers, named, slots.owner)
     factors = weighed.each(weights, "loss_weights", whole=True)
     terms = []
     for places, i in found:
