@@ -97,9 +97,9 @@ CASES = {
         lambda: graph().fit({"a": X}, TARGETS, verbose=0),
         ["'net'", "['a', 'b']", "Missing: ['b']"],
     ),
-    "unknown input": (
-        lambda: graph().fit({**TABLE, "c": X}, TARGETS, verbose=0),
-        ["['a', 'b']", "['a', 'b', 'c']", "Unknown: ['c']"],
+    "misspelt input": (
+        lambda: graph().fit({"a": X, "bb": X}, TARGETS, verbose=0),
+        ["['a', 'b']", "Missing: ['b']. Unknown: ['bb']. Did you mean 'b'?"],
     ),
     "missing target": (
         lambda: graph().fit(TABLE, {"p": Y}, verbose=0),

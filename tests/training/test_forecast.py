@@ -291,7 +291,7 @@ def test_peak_counts_shared_memory_once():
         ({"input_shape": (9, SIZES[0])}, "not the batch of 32"),
         ({"input_shape": "64"}, "to be a shape such as"),
         ({"input_shape": [(None, 64), (None, 2)]}, "for each of the inputs"),
-        ({"input_shape": {"b": (None, 64)}}, "to have the keys"),
+        ({"input_shape": {"b": (None, 64)}}, "takes inputs by the names"),
         ({"target_shape": (None, None)}, "needs all sizes but the batch's"),
         ({"target_shape": (None, 4)}, "expected one integer label"),
     ],

@@ -153,7 +153,9 @@ class _Cloning:
         if input_tensors is None:
             inputs = structure.map_leaves(_input_again, graph.input)
         else:
-            inputs = _matching(input_tensors, graph.input)
+            needed = range(len(graph.inputs))
+            flat = graph.slots.each(input_tensors, "input_tensors", needed=needed)
+            inputs = structure.pack_like(graph.input, flat)
         values = dict(
             zip(map(id, graph.inputs), structure.flatten(inputs), strict=True)
         )
@@ -203,17 +205,3 @@ def _input_like(model, input_tensors):
         return flat[0]
     first = model._stack[0] if model._stack else None
     return make_again(first) if isinstance(first, InputLayer) else None
-
-
-def _matching(input_tensors, struct):
-    """Return input tensors in the structure of a model's inputs."""
-    if not structure.is_nested(struct) and structure.is_nested(input_tensors):
-        if isinstance(input_tensors, (list, tuple)) and len(input_tensors) == 1:
-            input_tensors = input_tensors[0]
-    same = structure.map_leaves(lambda _: 0, struct)
-    if structure.map_leaves(lambda _: 0, input_tensors) != same:
-        raise ValueError(
-            "`input_tensors` must have the same structure as model.input: "
-            f"{struct}. Received: {input_tensors}"
-        )
-    return input_tensors

@@ -1,7 +1,5 @@
 """Models drawn as a graph: how they take inputs, and how they are written down."""
 
-import warnings
-
 import numpy as np
 from jax import dtypes
 
@@ -47,90 +45,25 @@ def standardize_inputs(model, inputs):
         ValueError: naming what was expected and what came.
     """
     graph = model._graph
-    struct = graph.input
-    leaves = _matched(model, struct, inputs, graph.inputs)
+    if isinstance(inputs, (list, tuple)) and not _has_names(inputs):
+        inputs = structure.flatten(inputs)
+    leaves = graph.slots.each(inputs, "inputs", needed=graph.needed)
     return [
         _fit(model, tensor, x) for tensor, x in zip(graph.inputs, leaves, strict=True)
     ]
 
 
-def _matched(model, struct, inputs, tensors):
-    names = [t.node.operation.name for t in tensors]
-    if isinstance(inputs, dict):
-        keys = list(struct) if isinstance(struct, dict) else names
-        missing = [
-            key
-            for key, tensor in _by_key(struct, names, tensors)
-            if key not in inputs and not _optional(tensor)
-        ]
-        unknown = [key for key in inputs if key not in keys]
-        if missing or unknown:
-            _refuse_keys(model, keys, inputs, missing, unknown)
-        if isinstance(struct, dict):
-            ordered = {key: inputs.get(key) for key in struct}
-            return _flatten_like(model, struct, ordered)
-        return [inputs.get(name) for name in names]
-    if isinstance(struct, dict) and isinstance(inputs, (list, tuple)):
-        if len(inputs) == len(struct):
-            text = (
-                "The structure of `inputs` doesn't match the expected structure. "
-                f"Expected: a dict with the keys {list(struct)}. Received: a "
-                f"{type(inputs).__name__} of {len(inputs)}. Pass a dict: names bind."
-            )
-            if list(struct) != sorted(struct):
-                raise ValueError(text)
-            warnings.warn(text, stacklevel=2)
-            return _flatten_like(model, struct, dict(zip(struct, inputs, strict=True)))
-    return _flatten_like(model, struct, inputs)
-
-
-def _by_key(struct, names, tensors):
-    if isinstance(struct, dict):
-        return [(k, structure.flatten(v)[0]) for k, v in struct.items()]
-    return list(zip(names, tensors, strict=True))
+def _has_names(inputs):
+    """Tell whether there is a dict in a structure."""
+    return any(
+        not isinstance(key, int)
+        for path, _ in structure.flatten_with_names(inputs)
+        for key in path
+    )
 
 
 def _optional(tensor):
     return getattr(tensor.node.operation, "optional", False)
-
-
-def _refuse_keys(model, keys, inputs, missing=(), unknown=()):
-    raise ValueError(
-        f"Model {model.name!r} takes inputs by the names {sorted(map(str, keys))}. "
-        f"Received a dict with the keys {sorted(map(str, inputs))}."
-        + (f" Missing: {sorted(map(str, missing))}." if missing else "")
-        + (f" Unknown: {sorted(map(str, unknown))}." if unknown else "")
-    )
-
-
-def _check_inner_keys(model, struct, inputs):
-    if isinstance(struct, dict) and isinstance(inputs, dict):
-        if set(struct) != set(inputs):
-            missing, unknown = set(struct) - set(inputs), set(inputs) - set(struct)
-            _refuse_keys(model, struct, inputs, missing, unknown)
-        struct = list(struct.values())
-        inputs = list(inputs.values())
-    if isinstance(struct, (list, tuple)) and isinstance(inputs, (list, tuple)):
-        for one, given in zip(struct, inputs, strict=False):
-            _check_inner_keys(model, one, given)
-
-
-def _flatten_like(model, struct, inputs):
-    _check_inner_keys(model, struct, inputs)
-    expected = structure.flatten(struct)
-    leaves = structure.flatten(inputs)
-    if len(leaves) != len(expected):
-        keys = ""
-        if isinstance(struct, dict):
-            keys = f" named input(s) with keys {sorted(map(str, struct))},"
-        shapes = [tuple(x.shape) if hasattr(x, "shape") else x for x in leaves]
-        raise ValueError(
-            f"Layer {model.name!r} expects {len(expected)}{keys or ' input(s),'} but "
-            f"it received {len(leaves)} input tensors. Expected: "
-            f"{[(t.node.operation.name, t.shape) for t in expected]}. Received shapes: "
-            f"{shapes}"
-        )
-    return leaves
 
 
 def _fit(model, tensor, x):

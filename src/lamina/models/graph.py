@@ -9,6 +9,7 @@ import collections
 import functools
 
 from lamina.core import structure
+from lamina.core.matching import Slots
 from lamina.core.naming import automatic_name
 from lamina.core.op import OpCall
 from lamina.core.operation import Operation
@@ -96,13 +97,19 @@ class Function(Operation):
 
     def call(self, inputs):
         """Run it on arrays in the structure of the inputs."""
-        leaves = structure.flatten(inputs)
-        if len(leaves) != len(self._inputs):
-            raise ValueError(
-                f"Function {self.name!r} expects {len(self._inputs)} input(s). "
-                f"Received {len(leaves)}."
-            )
-        return self.run(leaves)
+        return self.run(self.slots.each(inputs, "inputs", needed=self.needed))
+
+    @functools.cached_property
+    def slots(self) -> Slots:
+        """What it takes: a place for each input, by the name of its layer."""
+        names = [_name(tensor) for tensor in self._inputs]
+        return Slots(self._inputs_struct, names, f"function {self.name!r}", "input")
+
+    @functools.cached_property
+    def needed(self) -> list:
+        """The places of the inputs that are not optional."""
+        layers = [getattr(t.node, "operation", None) for t in self._inputs]
+        return [i for i, x in enumerate(layers) if not getattr(x, "optional", False)]
 
     def run(self, leaves):
         """Run it on flat inputs.

@@ -13,6 +13,7 @@ from lamina.core.naming import nearest
 from lamina.core.registry import CustomObjectScope, ours
 from lamina.core.symbolic import SymbolicTensor, infer
 from lamina.core.variable import pure
+from lamina.data.arrays import is_text
 from lamina.layers.building import as_shape, call_build, spec_of
 from lamina.layers.layer import Layer
 from lamina.models.graph import Function, cut_at
@@ -29,6 +30,11 @@ def _is_graph(args, kwargs):
         or (len(args) == 1 and "outputs" in kwargs)
         or ("inputs" in kwargs and "outputs" in kwargs)
     )
+
+
+def _one_or_all(parts):
+    """Return the only entry of a list or tuple of one; anything else as it is."""
+    return parts[0] if isinstance(parts, (list, tuple)) and len(parts) == 1 else parts
 
 
 def _filter(filters):
@@ -107,6 +113,7 @@ class Model(Layer):
     def _set_graph(self, inputs, outputs):
         inputs, outputs = cut_at(inputs, outputs)
         self._graph = Function(inputs, outputs, name=self.name)
+        self._graph.slots.owner = f"model {self.name!r}"
         self._build_shapes = {
             "input_shape": structure.map_leaves(lambda t: t.shape, inputs)
         }
@@ -123,7 +130,7 @@ class Model(Layer):
             outputs = programs.called(self, args, kwargs)
             if outputs:
                 return outputs[0]
-        return super().__call__(*args, **kwargs)
+        return super().__call__(*map(self._trimmed, args), **kwargs)
 
     @property
     def rows_independent(self):
@@ -162,16 +169,23 @@ class Model(Layer):
                     if one is not None:
                         set_mask(x, one)
         with having(training=context.training if training is None else training):
-            return self._graph.run(leaves)
+            return _one_or_all(self._graph.run(leaves))
 
     def _prepared(self, inputs):
         """Return the inputs of one batch as a compiled step takes them."""
         if self._graph is None or not self._takes_text:
-            return inputs
+            return self._trimmed(inputs)
         from lamina.models.functional import standardize_inputs
 
         leaves = standardize_inputs(self, inputs)
         return self._graph.prefix.run(self._graph, leaves)
+
+    def _trimmed(self, inputs):
+        """Leave out the text of a dict that names no input: no device holds it."""
+        if self._graph is None or self._takes_text or not isinstance(inputs, dict):
+            return inputs
+        text = any(is_text(x) for x in inputs.values())
+        return self._graph.slots.trimmed(inputs) if text else inputs
 
     def _check_spec(self, call):
         # A graph checks its inputs itself, where it matches them by name.
@@ -184,9 +198,11 @@ class Model(Layer):
 
     def compute_output_spec(self, *args, **kwargs):
         """Return what a call would give, as symbolic tensors."""
-        if self._graph is not None:
-            kwargs.pop("mask", None)
-        return super().compute_output_spec(*args, **kwargs)
+        if self._graph is None:
+            return super().compute_output_spec(*args, **kwargs)
+        kwargs.pop("mask", None)
+        outputs = structure.flatten(super().compute_output_spec(*args, **kwargs))
+        return structure.pack_like(self.output, outputs)
 
     def _carry_mask(self, call, outputs):
         if self._graph is None:
@@ -323,13 +339,13 @@ class Model(Layer):
 
     @property
     def input_shape(self):
-        """The shape of the inputs, in their structure."""
-        return structure.map_leaves(lambda t: t.shape, self.input)
+        """The shape of the input, or a list of the inputs' shapes."""
+        return _one_or_all([tensor.shape for tensor in self.inputs])
 
     @property
     def output_shape(self):
-        """The shape of the outputs, in their structure."""
-        return structure.map_leaves(lambda t: t.shape, self.output)
+        """The shape of the output, or a list of the outputs' shapes."""
+        return _one_or_all([tensor.shape for tensor in self.outputs])
 
     @property
     def input_names(self) -> list:

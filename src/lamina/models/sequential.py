@@ -125,7 +125,7 @@ class Sequential(Model):
             ValueError: the model has no layers, or is drawn for another shape.
         """
         if self._graph is not None:
-            if input_shape is not None and not _agree(self.input_shape, input_shape):
+            if input_shape is not None and not _agree(self._drawn_shape, input_shape):
                 raise ValueError(
                     f"Sequential model {self.name!r} has already been configured to "
                     f"use input shape {self.input_shape}. You cannot build it with "
@@ -182,6 +182,10 @@ class Sequential(Model):
         self._checks_sizes = all(None in t.shape[:1] for t in find_symbolic(inputs))
         if isinstance(inputs, SymbolicTensor) and inputs.node is not None:
             self._stack = [inputs.node.operation, *stack]
+
+    @property
+    def _drawn_shape(self):
+        return structure.map_leaves(lambda t: t.shape, self.input)
 
     def _prepared(self, inputs):
         if self._graph is None and self._takes_text and hasattr(inputs, "shape"):
@@ -267,7 +271,7 @@ class Sequential(Model):
             "layers": [serialize_keras_object(layer) for layer in self._stack],
         }
         if self._graph is not None:
-            config["build_input_shape"] = self.input_shape
+            config["build_input_shape"] = self._drawn_shape
         return config
 
     @classmethod

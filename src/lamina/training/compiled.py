@@ -19,7 +19,7 @@ from lamina.core.masks import get_mask
 from lamina.core.naming import snake_case
 from lamina.losses.loss import by_shape, check_shapes, weigh_by_mask, widened
 from lamina.metrics import Mean, Metric
-from lamina.training.matching import match, match_weights, names_of, unwrap
+from lamina.training.matching import match, match_weights, slots_of
 from lamina.training.terms import Term, each_loss, make_loss, terms_of
 
 
@@ -118,19 +118,22 @@ class Compiled:
     def prepare_losses(self, model, y_pred):
         """Make the terms of the loss, once the outputs' structure is known."""
         if self.names is None:
-            names = names_of(model, y_pred)
+            slots = slots_of(model, y_pred)
             told, weights = self.given["loss"], self.given["loss_weights"]
-            self.terms = terms_of(told, weights, y_pred, names)
-            self.names = names
+            self.terms = terms_of(told, weights, slots)
+            self.names = slots.names
 
     def prepare_metrics(self, model, y, y_pred):
         """Make the metrics, once the outputs' structure is known."""
         if self.outputs:
             return
-        names = names_of(model, y_pred)
-        outputs = [Output(name) for name in names]
+        slots = slots_of(model, y_pred)
+        names, outputs = slots.names, [Output(name) for name in slots.names]
         kinds = {
-            kind: _metrics_for(self.given[kind], y_pred, names, kind)
+            kind: [
+                [one for one in structure.flatten(some) if one is not None]
+                for some in slots.each(self.given[kind], kind, lists=True)
+            ]
             for kind in ("metrics", "weighted_metrics")
         }
         self.outputs = outputs
@@ -284,27 +287,6 @@ class Compiled:
             "jit_compile": self.jit_compile == "auto" or bool(self.jit_compile),
         }
         return {k: serialize_keras_object(v) for k, v in settings.items()}
-
-
-def _metrics_for(metrics, struct, names, what):
-    """Return a list of metrics for each output."""
-
-    def as_list(x):
-        if x is None:
-            return []
-        return list(x) if isinstance(x, (list, tuple)) else [x]
-
-    if metrics is None:
-        return [[] for _ in names]
-    if not structure.is_nested(struct) or len(names) == 1:
-        if isinstance(metrics, dict):
-            return [as_list(unwrap(metrics, names[0], what))]
-        if len(metrics) == 1 and isinstance(metrics, (list, tuple)):
-            return [as_list(metrics[0])]
-        return [as_list(metrics)]
-    if not structure.is_nested(metrics):
-        metrics = [metrics]
-    return [as_list(m) for m in match(metrics, struct, names, what)]
 
 
 def _check_metric(identifier):

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from lamina.core import settings, structure
+from lamina.core.input_spec import InputSpec
+from lamina.core.matching import Slots
 from lamina.core.symbolic import SymbolicTensor
 from lamina.training import step
 from lamina.training.cost import Cost, Machine, cost_of, machine
@@ -273,12 +275,13 @@ def _is_shape(value):
     )
 
 
-def _leaves(value, what):
-    """Yield `(shape, dtype or None)` for each leaf of a structure of shapes."""
+def _leaves(value, what) -> Any:
+    """Return an InputSpec for each leaf of a structure of shapes."""
     if hasattr(value, "shape") and hasattr(value, "dtype"):
-        return (tuple(value.shape), jax.dtypes.canonicalize_dtype(value.dtype).name)
+        dtype = jax.dtypes.canonicalize_dtype(value.dtype).name
+        return InputSpec(dtype, shape=value.shape)
     if _is_shape(value):
-        return (tuple(value), None)
+        return InputSpec(shape=value)
     if isinstance(value, dict):
         return {key: _leaves(one, what) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
@@ -297,12 +300,13 @@ def _inputs(model, batch_size, given):
         return _undrawn_inputs(model, batch_size, given)
     tensors, names = model.inputs, model.input_names
     if given is None:
-        pairs = [(t.shape, None) for t in tensors]
+        given = [InputSpec(shape=t.shape) for t in tensors]
     else:
-        pairs = _matched(given, model.input, names)
+        slots = Slots(model.input, names, f"model {model.name!r}", "input")
+        given = slots.each(given, "input_shape", needed=range(len(names)))
     specs = []
-    for tensor, name, (shape, dtype) in zip(tensors, names, pairs, strict=True):
-        drawn = tuple(tensor.shape)
+    for tensor, name, found in zip(tensors, names, given, strict=True):
+        shape, drawn = tuple(found.shape or ()), tuple(tensor.shape)
         fits = len(shape) == len(drawn) and all(
             None in (a, b) or a == b for a, b in zip(shape[1:], drawn[1:], strict=True)
         )
@@ -312,35 +316,9 @@ def _inputs(model, batch_size, given):
                 f"the batch first. Received: input_shape={tuple(shape)}"
             )
         sizes = [b if a is None else a for a, b in zip(shape, drawn, strict=True)]
-        spec = _spec(sizes, dtype or tensor.dtype, batch_size, f"input {name!r}")
+        spec = _spec(sizes, found.dtype or tensor.dtype, batch_size, f"input {name!r}")
         specs.append(spec)
     return structure.pack_like(model.input, specs)
-
-
-def _matched(given: Any, struct, names) -> list:
-    """Return what is given for each input, in the order of the inputs."""
-    if _is_leaf(given):
-        found = [given]
-    elif isinstance(given, dict):
-        keys = sorted(struct) if isinstance(struct, dict) else names
-        if set(given) != set(keys):
-            raise ValueError(
-                f"`forecast` expected `input_shape` to have the keys {sorted(keys)}. "
-                f"Received: {sorted(map(str, given))}"
-            )
-        found = [given[key] for key in keys]
-    else:
-        found = given
-    if len(found) != len(names) or not all(_is_leaf(one) for one in found):
-        raise ValueError(
-            f"`forecast` expected `input_shape` to hold a shape for each of the inputs "
-            f"{names}. Received: {len(found)}"
-        )
-    return found
-
-
-def _is_leaf(value):
-    return isinstance(value, tuple)
 
 
 def _undrawn_inputs(model, batch_size, given):
@@ -354,21 +332,13 @@ def _undrawn_inputs(model, batch_size, given):
             )
         given = _leaves(known[0], "input_shape")
         # What it was built for had a batch size of its own.
-        given = _each(lambda pair: ((None, *pair[0][1:]), pair[1]), given)
-
-    def spec(pair):
-        shape, dtype = pair
-        return _spec(shape, dtype or model.input_dtype, batch_size, "the input")
-
-    return _each(spec, given)
-
-
-def _each(function, given):
-    if _is_leaf(given):
-        return function(given)
-    if isinstance(given, dict):
-        return {key: _each(function, one) for key, one in given.items()}
-    return [_each(function, one) for one in given]
+        given = structure.map_leaves(
+            lambda one: InputSpec(one.dtype, shape=(None, *one.shape[1:])), given
+        )
+    dtype = model.input_dtype
+    return structure.map_leaves(
+        lambda one: _spec(one.shape, one.dtype or dtype, batch_size, "the input"), given
+    )
 
 
 def _spec(shape, dtype, batch_size, what) -> Any:
@@ -393,12 +363,11 @@ def _targets(model, batch_size, outputs, given):
     custom = any(step.own_method(model, name) is not None for name in own)
     compiled = model._compiled
     if given is not None:
-
-        def spec(pair):
-            shape, dtype = pair
-            return _spec(shape, dtype or settings.floatx(), batch_size, "the target")
-
-        return _each(spec, _leaves(given, "target_shape")), True
+        floatx = settings.floatx()
+        return structure.map_leaves(
+            lambda one: _spec(one.shape, one.dtype or floatx, batch_size, "the target"),
+            _leaves(given, "target_shape"),
+        ), True
     predictions = structure.flatten(outputs)
     if custom:
         specs = [_like(p) for p in predictions]

@@ -39,13 +39,14 @@ class Mapped:
 
 
 def prepared(model, source):
-    """Return the source with what works on text done, where the model has such layers.
+    """Return the source with what works on text done, and other text left out.
 
     Args:
         model: the model that will take the batches.
         source: a source of batches.
     """
-    if not model._takes_text:
+    first = source.first()[0]
+    if not model._takes_text and model._trimmed(first) is first:
         return source
 
     def change(batch):

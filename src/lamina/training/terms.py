@@ -7,11 +7,13 @@ nested structure of outputs, beside or in place of its members.
 import dataclasses
 from typing import Any
 
+import jax
+
 from lamina import losses as losses_module
 from lamina.core import structure
+from lamina.core.matching import Slots, filled
 from lamina.losses.loss import Loss, LossFunctionWrapper
 from lamina.metrics import Mean
-from lamina.training.matching import match, positions, refuse_unknown
 
 
 @dataclasses.dataclass
@@ -42,6 +44,17 @@ class Term:
         return not structure.is_nested(self.places)
 
 
+@dataclasses.dataclass(repr=False)
+class _Told:
+    """One of the losses that `compile` was told, and its place among them."""
+
+    loss: Any
+    place: int
+
+    def __repr__(self):
+        return repr(self.loss)
+
+
 def make_loss(identifier):
     """Return a Loss for a Loss, its name, its config or a function.
 
@@ -57,13 +70,9 @@ def make_loss(identifier):
     return LossFunctionWrapper(found, name=name)
 
 
-def each_loss(told):
-    """Yield every single loss in what `compile` was told."""
-    if is_plain(told):
-        yield told
-        return
-    for one in told.values() if isinstance(told, dict) else told:
-        yield from each_loss(one)
+def each_loss(told) -> list:
+    """Return every single loss in what `compile` was told."""
+    return jax.tree.leaves(told, is_leaf=is_plain)
 
 
 def is_plain(told) -> bool:
@@ -73,31 +82,40 @@ def is_plain(told) -> bool:
     return not isinstance(told, (list, tuple))
 
 
-def terms_of(told, weights, struct, names) -> list[Term]:
+def terms_of(told, weights, slots) -> list[Term]:
     """Return the terms for what `compile` was told.
 
     Args:
         told: a loss for all outputs, or a structure of losses.
         weights: a structure of numbers alike, or by output, or None.
-        struct: the outputs.
-        names: their names.
+        slots: the outputs.
 
     Raises:
         ValueError: keys or lengths that do not belong to the outputs.
     """
     if told is None:
         return []
-    places = positions(struct)
+    names = slots.names
     if is_plain(told):
-        each = match(weights, struct, names, "loss_weights")
-        found = [(i, told, weight) for i, weight in enumerate(each)]
+        losses, weighed = [told] * len(names), slots
+        found = [(i, i) for i in range(len(names))]
     else:
-        found = list(_walk(told, weights, struct, places, names, ""))
+        _refuse_several(told, slots)
+        losses = each_loss(told)
+        numbers = filled(told, range(len(losses)), is_plain)
+        given = filled(told, map(_Told, losses, range(len(losses))), is_plain)
+        pairs = slots.pairs(given, "loss", whole=True, lists=True)
+        found = [(p, one.place) for p, part in pairs for one in structure.flatten(part)]
+        alone = {i: names[places] for places, i in found if isinstance(places, int)}
+        named = [alone.get(i) for i in range(len(losses))]
+        weighed = Slots(numbers, named, slots.owner)
+    factors = weighed.each(weights, "loss_weights", whole=True)
     terms = []
-    for where, one, weight in found:
-        loss = make_loss(one)
+    for places, i in found:
+        loss = make_loss(losses[i])
         if loss is not None:
-            terms.append(Term(where, loss, weight, _label(where, names, one, loss)))
+            label = _label(places, names, losses[i], loss)
+            terms.append(Term(places, loss, factors[i], label))
     _tell_apart(terms, names)
     if len({term.label for term in terms}) > 1:
         trackers = {t.label: Mean(name=f"{t.label}_loss") for t in terms}
@@ -106,86 +124,15 @@ def terms_of(told, weights, struct, names) -> list[Term]:
     return terms
 
 
-def _walk(told, weight: Any, node, places, names, where):
-    """Yield (places, loss, weight) for a structure of losses at a node."""
-    if told is None:
-        return
-    if is_plain(told):
-        if isinstance(weight, (list, tuple)) and len(weight) == 1:
-            weight = weight[0]
-        yield places, told, weight
-        return
-    for key, one, inner, spot in _members(told, node, places, names, where):
-        below = f"{where}/{key}" if where else str(key)
-        part = _part(weight, key, spot, names)
-        yield from _walk(one, part, inner, spot, names, below)
-
-
-def _members(told, node, places, names, where):
-    """Yield (key, what is told, node, places) for the members of a structure."""
-    at = f" at {where!r}" if where else ""
-    if isinstance(told, dict):
-        if isinstance(node, dict):
-            refuse_unknown(told, list(node), "loss", at)
-            for key, one in told.items():
-                yield key, one, node[key], places[key]
-            return
-        named = {names[i]: i for i in structure.flatten(places)}
-        if where or None in named:
-            raise ValueError(
-                f"`loss` is a dict with the keys {sorted(map(str, told))}{at}, where "
-                "the model's outputs have no names: Expected keys of a dict of outputs."
-            )
-        refuse_unknown(told, list(named), "loss", at)
-        flat = structure.flatten(node)
-        for key, one in told.items():
-            yield key, one, flat[_place(named[key], places)], named[key]
-        return
-    if _by_position(told, node):
-        if len(told) != len(node):
-            raise ValueError(
-                f"`loss` has {len(told)} entries{at}, but the model has {len(node)} "
-                f"outputs there: {[names[i] for i in structure.flatten(places)]}."
-            )
-        for i, one in enumerate(told):
-            yield i, one, node[i], places[i]
-        return
-    if isinstance(node, dict) and all(one is None or is_plain(one) for one in told):
-        if len(told) != 1 or len(node) != 1:
-            raise ValueError(
-                f"`loss` must be a dict with the keys {sorted(map(str, node))}, like "
-                f"the model's outputs{at}. Received: a {type(told).__name__} of "
-                f"{len(told)}. Names bind, order does not."
-            )
-        (key,) = node
-        yield key, told[0], node[key], places[key]
-        return
-    for i, one in enumerate(told):  # several losses of the same part
-        yield i, one, node, places
-
-
-def _place(position, places):
-    return structure.flatten(places).index(position)
-
-
-def _by_position(told, node):
-    if isinstance(node, dict) or not isinstance(node, (list, tuple)):
-        return False
-    if type(told) is type(node):
-        return True
-    return all(one is None or is_plain(one) for one in told)
-
-
-def _part(weight, key, spot, names):
-    """Return the weights of one member."""
-    if weight is None or isinstance(weight, (int, float)):
-        return weight
-    if isinstance(weight, dict):
-        name = key if structure.is_nested(spot) else names[spot]
-        return weight.get(key, weight.get(name))
-    if isinstance(key, int) and key < len(weight):
-        return weight[key]
-    return weight[spot] if not structure.is_nested(spot) else None
+def _refuse_several(told, slots):
+    """Refuse a list of losses, one for each output, where there is one output."""
+    if isinstance(told, (list, tuple)) and len(slots.names) == 1 < len(told):
+        shown = [one if isinstance(one, str) else "..." for one in told]
+        raise ValueError(
+            f"A list in `loss` holds one loss for each output, and {slots.owner} has "
+            f"one output, {slots.label(0)!r}. Received {len(told)}: loss={shown}. Give "
+            f"one of them, or loss=[{shown}] to minimise their sum."
+        )
 
 
 def _label(places, names, told, loss):
