@@ -30,7 +30,13 @@ from lamina.core.policy import DTypePolicy, FloatDTypePolicy, get_policy
 from lamina.core.remat import remat_for
 from lamina.core.symbolic import Node, SymbolicTensor, any_symbolic, infer
 from lamina.core.variable import Variable, binding
-from lamina.layers.building import as_shape, building, call_build, spec_of
+from lamina.layers.building import (
+    as_shape,
+    building,
+    call_build,
+    spec_of,
+    with_shapes,
+)
 from lamina.layers.call import (
     Arguments,
     is_mask,
@@ -300,7 +306,8 @@ class Layer(Owner):
     def _carry_mask(self, call, outputs):
         if self.supports_masking:
             previous = [masks_of(v) for v in call.tensors.values()]
-            previous = previous[0] if len(previous) == 1 else previous or None
+            if len(previous) == 1 or all(m is None for m in previous):
+                previous = previous[0] if previous else None
             if previous is None and type(self).compute_mask is Layer.compute_mask:
                 return
             mask = self.compute_mask(call.first, previous)
@@ -520,12 +527,7 @@ class Layer(Owner):
 
     def _spec_from_shape(self, args, kwargs):
         shapes = Arguments(self, args, kwargs).shapes
-        takes = signature_of(self.compute_output_shape)
-        if len(shapes) == 1 or list(takes.names)[:1] == ["input_shape"]:
-            result = self.compute_output_shape(next(iter(shapes.values())))
-        else:
-            named = {k: v for k, v in shapes.items() if takes.takes(k)}
-            result = self.compute_output_shape(**named)
+        result = with_shapes(self, self.compute_output_shape, shapes)
         return spec_of(result, self.compute_dtype)
 
     def compute_output_shape(self, *args, **kwargs):
