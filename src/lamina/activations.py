@@ -43,6 +43,7 @@ from lamina.ops.numpy import tanh as tanh
     config=("negative_slope", "max_value", "threshold"),
     name="ReLU",
     module="keras.src.activations.activations",
+    elementwise=True,
 )
 def relu(x, negative_slope=0.0, max_value=None, threshold=0.0):
     r"""Rectify: $\max(x, 0)$, or a piecewise linear function more generally.
@@ -98,7 +99,7 @@ def exponential(x):
     return arrays.exp(x)
 
 
-@op(module="keras.src.activations.activations")
+@op(module="keras.src.activations.activations", elementwise=True)
 def mish(x):
     r"""Return $x \tanh(\log(1 + e^x))$.
 

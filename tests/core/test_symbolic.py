@@ -209,15 +209,16 @@ def test_masks_leave_with_their_arrays():
     entries.clear()
     mask = jnp.ones((2,), bool)
     held = weakref.ref(mask)
-    x, y = jnp.ones((2, 3)), np.ones((2, 3))
+    x, y, z = np.zeros((2, 3)), np.ones((2, 3)), jnp.ones((2, 3))
     set_mask(x, mask)
     set_mask(y, mask)
     set_mask(y, mask)
-    assert get_mask(x) is mask and get_mask(y) is mask
+    set_mask(z, mask)
+    assert get_mask(x) is mask and get_mask(y) is mask and z._keras_mask is mask
     assert get_mask(jnp.ones((2, 3))) is None
     set_mask(y, None)
     assert get_mask(y) is None and len(entries) == 1
-    del x, mask
+    del x, z, mask
     gc.collect()
     assert not entries and held() is None
     set_mask(3.0, jnp.ones(1))

@@ -286,3 +286,183 @@ def test_bad_input():
     bad(lambda: L.Attention()(Q), "list of inputs")
     bad(lambda: L.Attention()([Q]), "length 1")
     bad(lambda: L.Attention()([Q, Q], mask=QUERY_MASK), "mask must be a list")
+
+
+# ---- axes between the batch and the features -----------------------------------
+
+
+def reference(layer, q, v, axes, *, query=None, value=None, key=None, given=None,
+              causal=False, window=None):  # fmt: skip
+    """Attend in loops over every query, its keys counted over all attended axes."""
+    wq, bq, wk, bk, wv, bv, wo, bo = (np.asarray(w) for w in layer.get_weights())
+    free = [a for a in range(q.ndim - 1) if a not in axes]
+    order = (*free, *axes, q.ndim - 1)
+    sizes = [tuple(x.shape[a] for a in axes) for x in (q, v)]
+
+    def flat(x):
+        x = x.transpose(order)
+        return x.reshape(-1, int(np.prod(x.shape[len(free) : -1])), x.shape[-1])
+
+    def flat_mask(m, x):
+        m = np.ones(x.shape[:-1], bool) if m is None else m
+        m = m.reshape(*m.shape, *(1,) * (x.ndim - 1 - m.ndim))
+        return flat(np.broadcast_to(m, x.shape[:-1])[..., None])[..., 0]
+
+    seen_q = flat_mask(query, q)
+    seen_k = flat_mask(value, v) & flat_mask(key, v)
+    qs, vs = flat(q), flat(v)
+    out = np.zeros((*qs.shape[:2], wo.shape[-1]))
+    for b, t in np.ndindex(*qs.shape[:2]):
+        allowed = seen_k[b] & seen_q[b, t]
+        for s in range(vs.shape[1]):
+            allowed[s] &= not causal or s <= t
+            allowed[s] &= window is None or abs(s - t) < window
+        if given is not None:
+            allowed &= given.reshape(len(qs), qs.shape[1], vs.shape[1])[b, t]
+        total = bo.copy()
+        for h in range(wq.shape[1]):
+            x = qs[b, t] @ wq[:, h] + bq[h]
+            scores = (vs[b] @ wk[:, h] + bk[h]) @ x / np.sqrt(wq.shape[-1])
+            weights = np.where(allowed, np.exp(scores - scores.max()), 0)
+            weights = weights / weights.sum() if allowed.any() else weights
+            total = total + (weights @ (vs[b] @ wv[:, h] + bv[h])) @ wo[h]
+        out[b, t] = total
+    free_sizes = [q.shape[a] for a in free]
+    return out.reshape(*free_sizes, *sizes[0], -1).transpose(np.argsort(order))
+
+
+INNER = {
+    (2,): ((2, 3, 4, 5), (2, 3, 6, 5)),
+    (1,): ((2, 4, 3, 5), (2, 6, 3, 5)),
+    (1, 2): ((2, 2, 3, 5), (2, 3, 2, 5)),
+    (-2,): ((2, 3, 4, 5), (2, 3, 4, 5)),
+}
+
+
+@pytest.mark.parametrize("axes", INNER)
+def test_every_mask_follows_the_axes_attended_over(axes):
+    at = tuple(a % 4 for a in axes)
+    q, v = (draw(*shape) for shape in INNER[axes])
+    layer = L.MultiHeadAttention(2, 3, attention_axes=axes)
+    layer.build(q.shape, v.shape)
+    layer.set_weights([draw(*w.shape) / 2 for w in layer.weights])
+    masks = {
+        "query": RANDOM.random(q.shape[:-1]) > 0.3,
+        "value": RANDOM.random(v.shape[:-1]) > 0.3,
+        "key": RANDOM.random(v.shape[:-1]) > 0.3,
+    }
+    free = [q.shape[a] for a in range(3) if a not in at]
+    given = RANDOM.random((*free, *(x.shape[a] for x in (q, v) for a in at))) > 0.2
+    names = {k: f"{k}_mask" for k in masks}
+    names |= {"given": "attention_mask", "causal": "use_causal_mask"}
+    every = {**masks, "given": given, "causal": True}
+    chosen = [{}, every, *({k: m} for k, m in every.items())]
+    chosen += [{k: m for k, m in every.items() if k != left} for left in every]
+    chosen.append({"query": masks["query"][:, :, 0], "causal": True})
+    for masks in chosen:
+        if masks.get("query") is not None and masks["query"].ndim == 2:
+            masks["query"][0, 0] = False
+        expected = reference(layer, q, v, at, **masks)
+        call = {names[k]: m for k, m in masks.items()}
+        np.testing.assert_allclose(layer(q, v, **call), expected, atol=2e-5)
+        output, weights = layer(q, v, return_attention_scores=True, **call)
+        np.testing.assert_allclose(output, expected, atol=2e-5)
+        assert weights.shape == (
+            *free, 2, *(x.shape[a] for x in (q, v) for a in at)
+        )  # fmt: skip
+
+
+def test_a_window_and_carried_masks_over_an_inner_axis():
+    layer = L.MultiHeadAttention(2, 3, attention_axes=(2,), sliding_window=2)
+    q = draw(2, 3, 4, 5)
+    mask = RANDOM.random((2, 3, 4)) > 0.3
+    layer.build(q.shape, q.shape)
+    carried = jnp.asarray(q)
+    set_mask(carried, jnp.asarray(mask))
+    expected = reference(layer, q, q, (2,), query=mask, value=mask, window=2)
+    output = layer(carried, carried)
+    np.testing.assert_allclose(output, expected, atol=2e-5)
+    np.testing.assert_array_equal(get_mask(output), mask)
+
+
+def test_a_mask_for_each_head_joins_the_others():
+    given = RANDOM.random((2, 3, 4, 5)) > 0.4
+    for layer in (L.MultiHeadAttention(3, 2), L.GroupQueryAttention(2, 3, 1)):
+        call = {"query_mask": QUERY_MASK, "value_mask": VALUE_MASK}
+        _, got = layer(Q, V, attention_mask=given, return_attention_scores=True, **call)
+        _, shared = layer(Q, V, return_attention_scores=True, **call)
+        assert not np.asarray(got)[~given].any()
+        assert not np.asarray(got)[np.asarray(shared) == 0].any()
+        allowed = given & (np.asarray(shared) > 0)
+        sums = np.asarray(got).sum(-1)
+        np.testing.assert_allclose(sums, allowed.any(-1), atol=1e-5)
+
+
+def test_simple_attention_with_an_axis_more():
+    q, v = draw(2, 3, 4, 6), draw(2, 3, 5, 6)
+    seen = RANDOM.random((2, 3, 5)) > 0.4
+    seen[..., 0] = True
+    for layer in (L.Attention(), L.AdditiveAttention()):
+        for causal in (False, True):
+            call = {"use_causal_mask": causal}
+            got = layer([q, v], mask=[None, seen], **call)
+            for i in range(3):
+                one = layer([q[:, i], v[:, i]], mask=[None, seen[:, i]], **call)
+                np.testing.assert_allclose(got[:, i], one, atol=1e-5)
+
+
+def test_a_subclass_with_the_names_of_keras():
+    def attention(m):
+        class Own(m.layers.MultiHeadAttention):
+            def _compute_attention(
+                self, query, key, value, attention_mask=None, training=None,
+                return_attention_scores=False,
+            ):  # fmt: skip
+                query = m.ops.multiply(query, self._inverse_sqrt_key_dim)
+                scores = m.ops.einsum(self._dot_product_equation, key, query)
+                scores = self._masked_softmax(scores, attention_mask)
+                scores = self._dropout_layer(scores, training=training)
+                return m.ops.einsum(self._combine_equation, scores, value), scores
+
+            def _compute_causal_mask(self, query, value=None):
+                return ~super()._compute_causal_mask(query, value)
+
+        layer = Own(2, 3, value_dim=4, attention_axes=(1,))
+        layer.build((2, 4, 6), (2, 5, 6))
+        layer.set_weights(
+            [np.random.default_rng(1).normal(size=w.shape) for w in layer.weights]
+        )
+        assert (layer._num_heads, layer._key_dim, layer._value_dim) == (2, 3, 4)
+        assert layer._use_bias and layer._attention_axes == (1,)
+        assert layer._dropout == 0 and layer._output_shape is None
+        assert "kernel_initializer" in layer._get_common_kwargs_for_sublayer()
+        seen = np.asarray(layer._compute_attention_mask(Q, V, attention_mask=SEEN))
+        assert seen.shape == (2, 4, 5)
+        out, scores = layer(
+            Q, draw_once, return_attention_scores=True, use_causal_mask=True
+        )
+        return np.asarray(out), np.asarray(scores)
+
+    draw_once = draw(2, 5, 6)
+    for a, b in zip(attention(lamina), attention(keras), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_a_subclass_that_builds_its_projections_itself():
+    class Own(L.MultiHeadAttention):
+        def build(self, query_shape, value_shape, key_shape=None):
+            def dense(name):
+                layer = L.EinsumDense(
+                    "abc,cde->abde", (None, self._num_heads, self._key_dim),
+                    name=name, **self._get_common_kwargs_for_sublayer(),
+                )  # fmt: skip
+                layer.build(query_shape)
+                return layer
+
+            self._query_dense, self._key_dense = dense("query"), dense("key")
+            self._value_dense = dense("value")
+            self._build_attention(4)
+            self._output_dense = L.EinsumDense("abcd,cde->abe", (None, 6))
+
+    output = Own(2, 3)(Q, Q, use_causal_mask=True)
+    assert output.shape == Q.shape and np.isfinite(np.asarray(output)).all()

@@ -1,5 +1,6 @@
 """The base class: what every layer of ours and every layer of a user's gets from it."""
 
+import inspect
 import json
 import re
 
@@ -630,3 +631,87 @@ def test_a_constructor_without_kwargs():
         [],
     )
     assert copy.dtype_policy == layer.dtype_policy
+
+
+# ---- signatures of own hooks -----------------------------------------------------
+
+
+def summing(name, *bodies):
+    """Make a layer of two inputs with one hook of its own."""
+
+    def call(self, a, b):
+        return a + b
+
+    return type("Summing", (Layer,), {"call": call, name: bodies[0]})
+
+
+SHAPE_HOOKS = [
+    lambda self, shape: shape,
+    lambda self, input_shape: input_shape,
+    lambda self, a_shape: a_shape,
+    lambda self, a_shape, b_shape: a_shape,
+    lambda self, b_shape, extra=None: b_shape,
+    lambda self, *shapes: shapes[0],
+    lambda self, **shapes: shapes["b_shape"],
+]
+
+
+@pytest.mark.parametrize("hook", SHAPE_HOOKS)
+def test_an_own_output_shape_or_build_takes_what_its_signature_names(hook):
+    a, b = lamina.Input((5,)), lamina.Input((5,))
+    layer = summing("compute_output_shape", hook)()
+    assert layer(a, b).shape == layer(b=b, a=a).shape == (None, 5)
+    seen = []
+
+    def build(self, *args, **kwargs):
+        seen.append(hook(self, *args, **kwargs))
+
+    build.__signature__ = inspect.signature(hook)
+    summing("build", build)()(a, b)
+    assert seen == [(None, 5)]
+
+
+def test_a_hook_whose_arguments_have_no_names_of_the_call():
+    a, b = lamina.Input((5,)), lamina.Input((5,))
+    for hook in ("compute_output_shape", "build"):
+        layer = summing(hook, lambda self, s1, s2: s1)()
+        getattr(type(layer), hook).__name__ = hook
+        with pytest.raises(ValueError, match="`s1`, which does not end in `_shape`"):
+            layer(a, b)
+
+
+def test_an_own_mask_hook_gets_none_where_no_input_has_a_mask():
+    seen = []
+
+    def compute_mask(self, inputs, mask=None):
+        seen.append(mask)
+
+    layer = summing("compute_mask", compute_mask)()
+    masked = lamina.layers.Embedding(5, 3, mask_zero=True)(lamina.Input((4,)))
+    plain = lamina.Input((4, 3))
+    layer(plain, plain)
+    layer(masked, plain)
+    assert seen[0] is None
+    assert seen[1][0].shape == (None, 4) and seen[1][1] is None
+
+
+def test_a_lambda_with_an_output_shape_on_structures():
+    Lambda = lamina.layers.Lambda
+    a, b = lamina.Input((10,)), lamina.Input((10,))
+    first = Lambda(lambda v: v[0] - v[1], output_shape=(10,))
+    assert first([a, b]).shape == first((a, b)).shape == (None, 10)
+    by_key = Lambda(lambda v: v["a"] - v["b"], output_shape=(10,))
+    x = by_key({"a": a, "b": b})
+    assert x.shape == (None, 10)
+    net = lamina.Model([a, b], x)
+    assert net.predict([np.ones((2, 10)), np.ones((2, 10))], verbose=0).sum() == 0
+    own = Lambda(lambda v: v[0], output_shape=lambda shapes: shapes[0])
+    assert own([a, b]).shape == (None, 10)
+    small = Lambda(lambda v: v, output_shape=(1,))
+    assert small.compute_output_shape([(None, 10), (None, 10)]) == (None, 1)
+    assert small.compute_output_shape({"a": (3, 10)}) == (3, 1)
+    twice = Lambda(lambda v: [v, v[:, :4]], output_shape=[(10,), (4,)])
+    assert [t.shape for t in twice(a)] == [(None, 10), (None, 4)]
+    assert Lambda(lambda v: v[0], output_shape=(None, 2))(
+        [lamina.Input(batch_shape=(3, None, 2)), b]
+    ).shape == (3, None, 2)

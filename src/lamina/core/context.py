@@ -6,6 +6,7 @@ One object per thread. Every field is set for the length of a `with` block by
 
 import contextlib
 import threading
+import warnings
 from typing import Any
 
 
@@ -44,6 +45,16 @@ def having(**fields):
     finally:
         for name, value in saved.items():
             setattr(context, name, value)
+
+
+def warn_once(kind, text, stacklevel):
+    """Warn; inside the calls of a layer, once for each layer and kind of warning."""
+    if context.calling:
+        warned = context.calling[-1].__dict__.setdefault("_warned", set())
+        if kind in warned:
+            return
+        warned.add(kind)
+    warnings.warn(text, stacklevel=stacklevel)
 
 
 class name_scope:

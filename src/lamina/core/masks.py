@@ -1,7 +1,8 @@
 """Masks: which entries of a tensor count.
 
-A symbolic tensor carries its mask as an attribute. Arrays and tracers refuse
-attributes, so theirs stand in a side table by identity, and leave it with them.
+A symbolic tensor and a JAX array carry their mask as the attribute `_keras_mask`.
+Tracers and NumPy arrays refuse attributes, so theirs stand in a side table by
+identity, and leave it with them.
 """
 
 import threading
@@ -14,8 +15,9 @@ _table = threading.local()
 
 def get_mask(x):
     """Return the mask of `x`, or None."""
-    if getattr(x, "is_symbolic", False):
-        return getattr(x, "_keras_mask", None)
+    mask = getattr(x, "_keras_mask", None)
+    if mask is not None:
+        return mask
     entries = getattr(_table, "entries", None)
     if not entries:
         return None
@@ -39,9 +41,11 @@ def set_mask(x, mask) -> None:
     """Give `x` a mask; None takes it away."""
     if x is None:
         return
-    if getattr(x, "is_symbolic", False):
+    try:
         x._keras_mask = mask
         return
+    except (AttributeError, TypeError):
+        pass  # it refuses attributes
     entries = _table.__dict__.setdefault("entries", {})
     key = id(x)
     if mask is None:

@@ -14,11 +14,15 @@ import functools
 import inspect
 from typing import Any
 
+import jax
+
+from lamina.core import structure
 from lamina.core.context import context
+from lamina.core.masks import get_mask, set_mask
 from lamina.core.naming import automatic_name, snake_case
 from lamina.core.operation import Operation
 from lamina.core.settings import image_data_format
-from lamina.core.symbolic import any_symbolic, find_symbolic, infer
+from lamina.core.symbolic import any_symbolic, find_symbolic, infer, is_symbolic
 from lamina.core.variable import Variable
 
 # Saved graphs name an op by its class in Keras: (module, class) -> function.
@@ -41,7 +45,20 @@ class OpCall(Operation):
 
     def call(self, *args, **kwargs):
         """Run the op on arrays."""
-        return self.function.plain(*_unwrap(args), **_unwrap(kwargs), **self.config)
+        outputs = self.function.plain(*_unwrap(args), **_unwrap(kwargs), **self.config)
+        if self.function.masks and self._inbound_nodes:
+            node = self._inbound_nodes[0]
+            drawn = structure.flatten((node.args, node.kwargs))
+            pairs = zip(drawn, structure.flatten((args, kwargs)), strict=True)
+            _carry_mask(outputs, [x for t, x in pairs if is_symbolic(t)])
+        return outputs
+
+    def symbolic_call(self, *args, **kwargs):
+        """Infer the outputs' shapes, note the call in the graph, carry the mask."""
+        outputs = super().symbolic_call(*args, **kwargs)
+        if self.function.masks:
+            _carry_mask(outputs, find_symbolic((args, kwargs)))
+        return outputs
 
     def get_config(self):
         """Return the settings and the name."""
@@ -58,7 +75,44 @@ def _unwrap(x) -> Any:
     return x
 
 
-def op(function=None, *, config=(), data=None, name=None, module=None) -> Any:
+def _carry_mask(result, operands):
+    """Give `result` the mask of its operands, joined as merging layers join them.
+
+    Arrays of fewer axes than the result have no rows of their own and do not count.
+    In a layer that does not support masks, none is made.
+    """
+    if all(get_mask(x) is None for x in operands) or not hasattr(result, "ndim"):
+        return
+    if context.calling and not context.calling[-1]._keeps_masks:
+        return
+    rows = [x for x in operands if getattr(x, "ndim", None) == result.ndim]
+    masks: list[Any] = list({id(m): m for m in map(get_mask, rows)}.values())
+    if not masks or any(m is None for m in masks) or get_mask(result) is not None:
+        return
+    expand, either = (OPS["keras.src.ops.numpy", n] for n in _JOINS)
+    rank = max(m.ndim for m in masks)
+    masks = [
+        expand(m, tuple(range(m.ndim, rank))) if m.ndim < rank else m for m in masks
+    ]
+    mask = functools.reduce(either, masks)
+    sizes = zip(mask.shape, result.shape, strict=False)
+    if rank <= result.ndim and all(a == b or None in (a, b) for a, b in sizes):
+        set_mask(result, mask)
+
+
+_JOINS = ("ExpandDims", "LogicalOr")
+
+
+def op(
+    function=None,
+    *,
+    config=(),
+    data=None,
+    name=None,
+    module=None,
+    elementwise=False,
+    masks=None,
+) -> Any:
     """Make a pure function of arrays accept symbolic tensors and Variables.
 
     Args:
@@ -69,6 +123,10 @@ def op(function=None, *, config=(), data=None, name=None, module=None) -> Any:
             function's name when None.
         module: the module Keras saves for it; `keras.src.ops.` and the file's
             name when None.
+        elementwise: whether each entry of the result follows from the entries of the
+            arguments at its own place.
+        masks: whether the result keeps the masks of the arguments; as `elementwise`
+            when None.
 
     >>> import jax.numpy as jnp, lamina
     >>> from lamina.core.op import op
@@ -79,8 +137,10 @@ def op(function=None, *, config=(), data=None, name=None, module=None) -> Any:
     (None, 3)
     """
     if function is None:
-        told = {"config": config, "data": data, "name": name, "module": module}
-        return functools.partial(op, **told)
+        return functools.partial(
+            op, config=config, data=data, name=name, module=module,
+            elementwise=elementwise, masks=masks,
+        )  # fmt: skip
     signature = inspect.signature(function)
     if data is not None:
         config = tuple(key for key in signature.parameters if key not in data)
@@ -95,10 +155,17 @@ def op(function=None, *, config=(), data=None, name=None, module=None) -> Any:
     def recording(*args, **kwargs):
         if any_symbolic(args, kwargs):
             return _record(recording, signature, config, args, kwargs)
-        return function(*_unwrap(args), **_unwrap(kwargs))
+        result = function(*_unwrap(args), **_unwrap(kwargs))
+        if masks:
+            given = (*args, *kwargs.values())
+            _carry_mask(result, [x for x in given if isinstance(x, jax.Array)])
+        return result
 
+    masks = elementwise if masks is None else masks
     wrapper: Any = recording
     wrapper.plain = function
+    wrapper.elementwise = elementwise
+    wrapper.masks = masks
     wrapper.config = config
     wrapper.class_name = name or "".join(
         part.capitalize() for part in function.__name__.strip("_").split("_")

@@ -1,6 +1,8 @@
 """Attention: each query takes a weighted mean of the values, by likeness of keys."""
 
+import functools
 import math
+import operator
 import string
 from typing import Any
 
@@ -36,6 +38,13 @@ _HOOKS = tuple(
 )
 
 
+def _also(name):
+    """Return a property that reads and writes the attribute `name`."""
+    return property(
+        lambda self: getattr(self, name), lambda self, x: setattr(self, name, x)
+    )
+
+
 class _HeadAttention(Layer):
     """What attention with projected heads shares: masks, sub-layers, the core."""
 
@@ -46,11 +55,14 @@ class _HeadAttention(Layer):
     bias_regularizer: Any
     kernel_constraint: Any
     bias_constraint: Any
+    attention_axes: Any
     _query_dense: EinsumDense
     _key_dense: EinsumDense
     _gate_dense: EinsumDense
     _value_dense: EinsumDense
+    _output_dense: EinsumDense
     _dropout_layer: Dropout
+    _inverse_sqrt_key_dim: float
 
     def _keep_common(self, dropout, use_bias, window, flash, use_gate, seed, **weights):
         owner = type(self).__name__
@@ -75,6 +87,16 @@ class _HeadAttention(Layer):
                 f"dropout to 0.0 to use flash attention. Received: dropout={dropout}"
             )
 
+    def _get_common_kwargs_for_sublayer(self):
+        """Return what every projection takes over from the layer."""
+        return {
+            "dtype": self.dtype_policy,
+            "kernel_initializer": _fresh(self.kernel_initializer),
+            "bias_initializer": _fresh(self.bias_initializer),
+            "activity_regularizer": self.activity_regularizer,
+            **{name: getattr(self, name) for name in _HOOKS},
+        }
+
     def _projection(self, name, inputs, outputs, shape, activation=None):
         """Make and build the sub-layer that maps axes `inputs` to axes `outputs`.
 
@@ -89,53 +111,135 @@ class _HeadAttention(Layer):
         free = "".join(next(letters) for _ in shape[:-inputs])
         summed = "".join(next(letters) for _ in range(inputs))
         made = "".join(next(letters) for _ in outputs)
-        hooks = {name: getattr(self, name) for name in _HOOKS}
         layer = EinsumDense(
             f"{free}{summed},{summed}{made}->{free}{made}",
             output_shape=(*(None for _ in free[1:]), *outputs),
             bias_axes=made if self.use_bias else None,
             activation=activation,
             name=name,
-            dtype=self.dtype_policy,
-            kernel_initializer=_fresh(self.kernel_initializer),
-            bias_initializer=_fresh(self.bias_initializer),
-            activity_regularizer=self.activity_regularizer,
-            **hooks,
+            **self._get_common_kwargs_for_sublayer(),
         )
         layer.build(tuple(shape))
         return layer
 
-    def _mask(self, queries, keys, query_mask, value_mask, key_mask, given, causal):
-        """Return one mask from all, `(batch, queries, keys)`, or None."""
-        masks = [] if given is None else [given]
+    def _build_attention(self, rank):
+        """Get ready to attend with tensors of `rank`, `(batch, ..., heads, size)`."""
+        axes = self.attention_axes
+        axes = range(1, rank - 2) if axes is None else [a % (rank - 1) for a in axes]
+        self.attention_axes = axes = tuple(axes)
+        query = string.ascii_lowercase[:rank]
+        key = [
+            string.ascii_lowercase[rank + i] if i in axes else c
+            for i, c in enumerate(query)
+        ]
+        free = [c for i, c in enumerate(query[:-2]) if i not in axes]
+        scores = [*free, query[-2], *(x[a] for x in (query, key) for a in axes)]
+        key, scores = "".join(key), "".join(scores)
+        self._dot_product_equation = f"{key},{query}->{scores}"
+        self._combine_equation = f"{scores},{key}->{query}"
+        self._dropout_layer = Dropout(
+            self.dropout, dtype=self.dtype_policy, seed=self.seed
+        )
+
+    def _compute_attention_mask(
+        self, query, value, query_mask=None, value_mask=None, key_mask=None,
+        attention_mask=None, use_causal_mask=False,
+    ):  # fmt: skip
+        """Return one mask from all, or None.
+
+        Its axes are the batch, those that are not attended over, and those that are:
+        of the query, then of the keys; `(batch, queries, keys)` in most cases. Size 1
+        stands for all entries, and an axis for heads is there if the caller gave one.
+        """
+        axes = self.attention_axes
+        ones = (1,) * len(axes)
+        masks = [] if attention_mask is None else [jnp.asarray(attention_mask)]
         if query_mask is not None:
-            masks.append(jnp.expand_dims(query_mask, -1))
+            mask = _attended_last(query_mask, query.ndim - 1, axes)
+            masks.append(mask.reshape(*mask.shape, *ones))
         for mask in (value_mask, key_mask):
             if mask is not None:
-                masks.append(jnp.expand_dims(mask, -2))
-        if causal:
-            masks.append(causal_mask(queries, keys))
+                mask = _attended_last(mask, value.ndim - 1, axes)
+                at = mask.ndim - len(axes)
+                masks.append(mask.reshape(*mask.shape[:at], *ones, *mask.shape[at:]))
+        if use_causal_mask:
+            masks.append(self._compute_causal_mask(query, value))
         if self.sliding_window is not None:
-            masks.append(window_mask(queries, keys, self.sliding_window))
-        total = None
-        for mask in masks:
-            mask = jnp.asarray(mask).astype(bool)
-            total = mask if total is None else total & mask
-        return total
+            masks.append(self._compute_sliding_window_mask(query, value))
+        rank = max((m.ndim for m in masks), default=0)
+        masks = [_widened(m.astype(bool), rank, axes) for m in masks]
+        return functools.reduce(operator.and_, masks) if masks else None
 
-    def _weights(self, scores, mask, zero, training):
-        """Return the weights of the values, and those weights after dropout."""
-        dtype = jnp.dtype(self.compute_dtype)
-        if mask is not None:
-            # A finite number: a row without any key must not become NaN.
-            scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min / 2)
-        weights = jax.nn.softmax(scores, axis=-1)
-        if mask is not None and zero:
-            weights = jnp.where(mask, weights, 0)
-        weights = weights.astype(dtype)
-        if not self.dropout:
-            return weights, weights
-        return weights, self._dropout_layer(weights, training=training)
+    def _compute_causal_mask(self, query, value=None):
+        """Return where the key does not come after the query, `(1, queries, keys)`."""
+        return self._by_place(causal_mask, query, value)
+
+    def _compute_sliding_window_mask(self, query, value=None):
+        """Return where query and key are near each other, `(1, queries, keys)`."""
+        return self._by_place(window_mask, query, value, self.sliding_window)
+
+    def _by_place(self, mask, query, value, *more):
+        """Return a mask that follows from places, counted over all attended axes."""
+        queries, keys = (
+            tuple(x.shape[a] for a in self.attention_axes)
+            for x in (query, query if value is None else value)
+        )
+        joined = mask(math.prod(queries), math.prod(keys), *more)
+        return joined.reshape(1, *queries, *keys)
+
+    def _masked_softmax(self, attention_scores, attention_mask=None):
+        """Return the weights of the values; those of masked ones are zero."""
+        return _softmax(attention_scores, attention_mask, self.attention_axes, True)
+
+    def call(
+        self, query, value, key=None, query_mask=None, value_mask=None, key_mask=None,
+        attention_mask=None, return_attention_scores=False, training=None,
+        use_causal_mask=False,
+    ):  # fmt: skip
+        self._check_scores(return_attention_scores)
+        key = value if key is None else key
+        mask = self._compute_attention_mask(
+            query, value, query_mask=query_mask, value_mask=value_mask,
+            key_mask=key_mask, attention_mask=attention_mask,
+            use_causal_mask=use_causal_mask,
+        )  # fmt: skip
+        gate, query, key, value = self._project(query, key, value)
+        output, scores = self._compute_attention(
+            query, key, value, mask, training, return_attention_scores
+        )
+        output = self._output_dense(output if gate is None else output * gate)
+        return (output, scores) if return_attention_scores else output
+
+    def _compute_attention(
+        self, query, key, value, attention_mask=None, training=None,
+        return_attention_scores=False, use_causal_mask=False,
+    ):  # fmt: skip
+        """Attend with projected `(batch, ..., heads, size)`; a subclass may replace it.
+
+        Returns:
+            The heads' results, of the query's shape but for the last axis, and the
+            attention weights.
+        """
+        mask = attention_mask
+        if self._flash_attention and query.ndim == 4:
+            return _flash(self, query, key, value, mask, use_causal_mask), None
+        scores = self._inverse_sqrt_key_dim * jnp.einsum(
+            self._dot_product_equation,
+            key,
+            query,
+            preferred_element_type=jnp.promote_types(query.dtype, jnp.float32),
+        )
+        if use_causal_mask:
+            causal = self._compute_causal_mask(query, value)
+            mask = causal if mask is None else jnp.asarray(mask).astype(bool) & causal
+        if self.dropout or return_attention_scores or query.ndim != 4:
+            weights = self._masked_softmax(scores, mask)
+        else:
+            weights = _softmax(scores, mask, self.attention_axes, False)
+        weights = dropped = weights.astype(self.compute_dtype)
+        if self.dropout:
+            dropped = self._dropout_layer(weights, training=training)
+        return jnp.einsum(self._combine_equation, dropped, value), weights
 
     def _project(self, query, key, value):
         """Return the gate, if there is one, and query, key and value by heads."""
@@ -173,12 +277,29 @@ def _fresh(initializer):
     return type(initializer).from_config(initializer.get_config())
 
 
-def _scores(query, key, scale):
-    """Return `query @ key * scale`, `(..., heads, queries, keys)`, at least in f32."""
-    dtype = jnp.promote_types(query.dtype, jnp.float32)
-    return scale * jnp.einsum(
-        "...qnh,...knh->...nqk", query, key, preferred_element_type=dtype
-    )
+def _attended_last(mask, rank, axes):
+    """Give the mask of a tensor the axes attended over last, and `rank` axes."""
+    mask = jnp.asarray(mask)
+    mask = mask.reshape(*mask.shape, *(1,) * (rank - mask.ndim))
+    return jnp.moveaxis(mask, axes, range(rank - len(axes), rank))
+
+
+def _widened(mask, rank, axes):
+    """Give a mask `rank` axes, by some of size 1 before those attended over."""
+    at = max(mask.ndim - 2 * len(axes), 0)
+    return jnp.expand_dims(mask, tuple(range(at, at + rank - mask.ndim)))
+
+
+def _softmax(scores, mask, axes, zero):
+    """Return the softmax of what is not masked; a row of nothing is even, or `zero`."""
+    last = tuple(range(-len(axes), 0))
+    if mask is None:
+        return jax.nn.softmax(scores, last)
+    mask = _widened(jnp.asarray(mask).astype(bool), scores.ndim, axes)
+    # A finite number: a row without any key must not become NaN.
+    scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min / 2)
+    weights = jax.nn.softmax(scores, last)
+    return jnp.where(mask, weights, 0) if zero else weights
 
 
 def _flash(layer, query, key, value, mask, causal=False):
@@ -277,6 +398,12 @@ class MultiHeadAttention(_HeadAttention):
     dropout: Any = None
     use_bias: Any = None
     attention_axes: Any = None
+    # The names that subclasses know from Keras.
+    _num_heads, _key_dim = _also("num_heads"), _also("key_dim")
+    _value_dim, _dropout = _also("value_dim"), _also("dropout")
+    _use_bias, _use_gate = _also("use_bias"), _also("use_gate")
+    _output_shape, _attention_axes = _also("output_shape"), _also("attention_axes")
+    _sliding_window = _also("sliding_window")
 
     def __init__(
         self, num_heads, key_dim, value_dim=None, dropout=0.0, use_bias=True,
@@ -301,6 +428,7 @@ class MultiHeadAttention(_HeadAttention):
         )  # fmt: skip
         self.output_shape = _sizes(output_shape)
         self.attention_axes = _axes(attention_axes)
+        self._inverse_sqrt_key_dim = 1 / math.sqrt(self.key_dim)
 
     def _collect_activity_loss(self, outputs):
         """Leave the penalty to the projections, which have it each for itself."""
@@ -308,11 +436,6 @@ class MultiHeadAttention(_HeadAttention):
     def build(self, query_shape, value_shape, key_shape=None):
         key_shape = value_shape if key_shape is None else key_shape
         _check_keys(self, value_shape, key_shape)
-        rank = len(query_shape)
-        if self.attention_axes is None:
-            self.attention_axes = tuple(range(1, rank - 1))
-        else:
-            self.attention_axes = tuple(a % rank for a in self.attention_axes)
         heads = self.num_heads
         self._query_dense = self._projection(
             "query", 1, (heads, self.key_dim), query_shape
@@ -325,63 +448,13 @@ class MultiHeadAttention(_HeadAttention):
         self._value_dense = self._projection(
             "value", 1, (heads, self.value_dim), value_shape
         )
-        self._dropout_layer = Dropout(
-            self.dropout, dtype=self.dtype_policy, seed=self.seed
-        )
+        self._build_attention(len(query_shape) + 1)
         self._output_dense = self._projection(
             "attention_output",
             2,
             self.output_shape or (query_shape[-1],),
             (*query_shape[:-1], heads, self.value_dim),
         )
-
-    def call(
-        self, query, value, key=None, query_mask=None, value_mask=None, key_mask=None,
-        attention_mask=None, return_attention_scores=False, training=None,
-        use_causal_mask=False,
-    ):  # fmt: skip
-        self._check_scores(return_attention_scores)
-        key = value if key is None else key
-        mask = self._mask(
-            query.shape[1], value.shape[1], query_mask, value_mask, key_mask,
-            attention_mask, use_causal_mask,
-        )  # fmt: skip
-        gate, query, key, value = self._project(query, key, value)
-        output, scores = self._compute_attention(
-            query, key, value, mask, training, return_attention_scores
-        )
-        output = self._output_dense(output if gate is None else output * gate)
-        return (output, scores) if return_attention_scores else output
-
-    def _compute_attention(
-        self, query, key, value, attention_mask=None, training=None,
-        return_attention_scores=False, use_causal_mask=False,
-    ):  # fmt: skip
-        """Attend with projected `(batch, ..., heads, size)`; a subclass may replace it.
-
-        Returns:
-            The heads' results, of the query's shape but for the last axis, and the
-            attention weights.
-        """
-        mask = attention_mask
-        if self._flash_attention and query.ndim == 4:
-            return _flash(self, query, key, value, mask, use_causal_mask), None
-        axes = self.attention_axes
-        query, queries, back = _to_the_end(query, axes)
-        key, keys, _ = _to_the_end(key, axes)
-        value, _, _ = _to_the_end(value, axes)
-        scores = _scores(query, key, 1 / math.sqrt(self.key_dim))
-        if use_causal_mask:
-            causal = causal_mask(*scores.shape[-2:])
-            mask = causal if mask is None else jnp.asarray(mask).astype(bool) & causal
-        if mask is not None:
-            mask = _mask_of_scores(mask, scores, queries, keys)
-        zero = self.dropout > 0 or return_attention_scores or len(back) != 4
-        weights, dropped = self._weights(scores, mask, zero, training)
-        output = jnp.einsum("...nqk,...knh->...qnh", dropped, value)
-        output = output.reshape(*output.shape[:-3], *queries, *output.shape[-2:])
-        weights = weights.reshape(*weights.shape[:-2], *queries, *keys)
-        return output.transpose(back), weights
 
     @property
     def query_dense(self):
@@ -424,37 +497,6 @@ def _axes(attention_axes):
             f"Received: attention_axes={attention_axes!r}"
         )
     return tuple(attention_axes)
-
-
-def _to_the_end(x, axes):
-    """Make one axis of those attended over, the third from the end.
-
-    Returns:
-        The array, the sizes of the axes that were joined, and the order of axes that
-        turns an array with them apart back.
-    """
-    last = (x.ndim - 2, x.ndim - 1)
-    free = [a for a in range(x.ndim) if a not in axes and a not in last]
-    order = (*free, *axes, *last)
-    x = x.transpose(order)
-    start = len(free)
-    sizes = x.shape[start:-2]
-    joined = x.reshape(*x.shape[:start], math.prod(sizes), *x.shape[-2:])
-    return joined, sizes, tuple(order.index(a) for a in range(x.ndim))
-
-
-def _mask_of_scores(mask, scores, queries, keys):
-    """Put axes for heads into a mask, and join its axes as those of the scores are."""
-    wide = (*queries, *keys)
-    rank = scores.ndim - 2 + len(wide)
-    missing = rank - mask.ndim
-    lead = mask.shape[: max(mask.ndim - len(wide), 0)]
-    rest = mask.shape[len(lead) :]
-    mask = mask.reshape(*lead, *(1,) * missing, *rest)
-    if len(queries) == 1:
-        return mask
-    mask = jnp.broadcast_to(mask, (*mask.shape[: -len(wide)], *wide))
-    return mask.reshape(*mask.shape[: -len(wide)], *scores.shape[-2:])
 
 
 class GroupedQueryAttention(_HeadAttention):
@@ -512,6 +554,8 @@ class GroupedQueryAttention(_HeadAttention):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         owner = "GroupQueryAttention"
         self.head_dim = positive_int(owner, "head_dim", head_dim)
+        self.attention_axes = (1,)
+        self._inverse_sqrt_key_dim = 1 / math.sqrt(self.head_dim)
         self.num_query_heads = positive_int(owner, "num_query_heads", num_query_heads)
         self.num_key_value_heads = positive_int(
             owner, "num_key_value_heads", num_key_value_heads
@@ -539,38 +583,21 @@ class GroupedQueryAttention(_HeadAttention):
         if self.use_gate:
             self._gate_dense = self._projection("gate", 1, wide, query_shape, "sigmoid")
         self._value_dense = self._projection("value", 1, narrow, value_shape)
-        self._dropout_layer = Dropout(
-            self.dropout, dtype=self.dtype_policy, seed=self.seed
-        )
+        self._build_attention(len(query_shape) + 1)
         self._output_dense = self._projection(
             "attention_output", 2, query_shape[-1:], (*query_shape[:-1], *wide)
         )
 
-    def call(
-        self, query, value, key=None, query_mask=None, value_mask=None, key_mask=None,
-        attention_mask=None, return_attention_scores=False, training=None,
-        use_causal_mask=False,
-    ):  # fmt: skip
-        self._check_scores(return_attention_scores)
-        key = value if key is None else key
-        mask = self._mask(
-            query.shape[1], value.shape[1], query_mask, value_mask, key_mask,
-            attention_mask, use_causal_mask,
-        )  # fmt: skip
-        gate, query, key, value = self._project(query, key, value)
-        if self._flash_attention:
-            output = _flash(self, query, key, value, mask)
-            return self._output_dense(output if gate is None else output * gate)
-        group = self.num_query_heads // self.num_key_value_heads
-        key, value = (jnp.repeat(x, group, axis=2) for x in (key, value))
-        scores = _scores(query, key, 1 / math.sqrt(self.head_dim))
-        if mask is not None and mask.ndim == 3:
-            mask = mask[:, None]
-        zero = self.dropout > 0 or return_attention_scores
-        weights, dropped = self._weights(scores, mask, zero, training)
-        output = jnp.einsum("bnqk,bknh->bqnh", dropped, value)
-        output = self._output_dense(output if gate is None else output * gate)
-        return (output, weights) if return_attention_scores else output
+    def _compute_attention(self, query, key, value, *args, **kwargs):
+        """Attend with projected `(batch, ..., heads, size)`; a subclass may replace it.
+
+        Returns:
+            The heads' results, of the query's shape, and the attention weights.
+        """
+        if not self._flash_attention:
+            group = self.num_query_heads // self.num_key_value_heads
+            key, value = (jnp.repeat(x, group, axis=2) for x in (key, value))
+        return super()._compute_attention(query, key, value, *args, **kwargs)
 
 
 class Attention(Layer):
@@ -648,7 +675,6 @@ class Attention(Layer):
         scores = self._calculate_scores(query, key)
         seen = self._calculate_score_mask(scores, value_mask, use_causal_mask)
         if seen is not None:
-            seen = jnp.expand_dims(seen, -2) if seen.ndim == 2 else seen
             # A finite number: a row without any value must not become NaN.
             far = 3e4 if scores.dtype == jnp.float16 else 1e9
             scores = jnp.where(seen, scores, scores - far)
@@ -671,11 +697,11 @@ class Attention(Layer):
     def _calculate_score_mask(self, scores, v_mask, use_causal_mask):
         """Return which values each query may see, or None for all."""
         if v_mask is not None:
-            v_mask = jnp.asarray(v_mask).astype(bool)
+            v_mask = jnp.expand_dims(jnp.asarray(v_mask).astype(bool), -2)
         if not use_causal_mask:
             return v_mask
         causal = causal_mask(*scores.shape[-2:])
-        return causal if v_mask is None else jnp.expand_dims(v_mask, -2) & causal
+        return causal if v_mask is None else v_mask & causal
 
     def compute_mask(self, inputs, mask=None):
         self._check(inputs, mask)

@@ -40,66 +40,64 @@ def building(build):
 
 
 def call_build(layer, shapes, masks=None):
-    """Call `build` with the shapes that its signature asks for.
+    """Call `build` with the shapes that its signature asks for; see `with_shapes`."""
+    with_shapes(layer, layer.build, shapes, masks)
+
+
+def with_shapes(layer, method, shapes, masks=None):
+    """Call `build` or `compute_output_shape` with the shapes that it asks for.
+
+    They are matched by name; what needs one argument gets the first, however named.
 
     Args:
         layer: the layer.
+        method: its method.
         shapes: the shapes of the tensors that it is called on, by name.
-        masks: the shapes of masks, for a `build` that asks for them.
+        masks: the shapes of masks, for a method that asks for them.
 
     Raises:
         ValueError: the signature names no argument that a shape belongs to.
     """
-    takes = signature_of(layer.build)
-    required = [n for n in takes.names if n not in takes.defaults]
+    takes = signature_of(method)
+    names = takes.plain
+    required = [n for n in names if n not in takes.defaults]
     known = {**(masks or {}), **shapes}
-    named = {k: v for k, v in known.items() if k in takes.names}
-    if len(takes.names) == 1 and not takes.any_keyword and not named and shapes:
-        layer.build(next(iter(shapes.values())))
-    elif takes.any_keyword and not named:
-        layer.build(*list(shapes.values())[:1])
-    elif not takes.names:
-        layer.build()
-    elif all(n in named for n in required if n != "kwargs"):
-        layer.build(**named)
-    elif len(shapes) >= 1 and len(required) <= 1:
-        layer.build(next(iter(shapes.values())))
-    else:
-        wrong = next(n for n in required if n not in named)
-        reason = ", which does not end in `_shape`"
-        if wrong.endswith("_shape"):
-            argument = wrong.removesuffix("_shape")
-            reason = f", but `call()` does not have argument `{argument}`"
-        raise ValueError(
-            f"`build()` of layer {layer.name!r} ({type(layer).__name__}) has the "
-            f"argument `{wrong}`{reason}. Name each argument of `build` after one of "
-            f"`call`, with `_shape` added. There are shapes for {sorted(shapes)}."
-        )
+    named = {k: v for k, v in known.items() if k in names}
+    if named and all(n in named for n in required):
+        return method(**named)
+    if len(required) <= 1 and (names or takes.any_position):
+        return method(*list(shapes.values())[:1])
+    if not required:
+        return method(**shapes) if takes.any_keyword else method()
+    wrong = next(n for n in required if n not in named)
+    reason = ", which does not end in `_shape`"
+    if wrong.endswith("_shape"):
+        argument = wrong.removesuffix("_shape")
+        reason = f", but `call()` does not have argument `{argument}`"
+    name = method.__name__
+    raise ValueError(
+        f"`{name}()` of layer {layer.name!r} ({type(layer).__name__}) has the "
+        f"argument `{wrong}`{reason}. Name each argument of `{name}` after one of "
+        f"`call`, with `_shape` added. There are shapes for {sorted(shapes)}."
+    )
 
 
 def as_shape(value):
     """Turn the lists that JSON makes of shapes back into tuples."""
-    if isinstance(value, (list, tuple)):
-        if all(v is None or isinstance(v, int) for v in value):
-            return tuple(value)
-        return type(value)(as_shape(v) for v in value)
+    return map_shapes(tuple, value)
+
+
+def map_shapes(function, value):
+    """Apply `function` to a shape, or to every shape of a structure."""
     if isinstance(value, dict):
-        return {k: as_shape(v) for k, v in value.items()}
-    return value
-
-
-def _is_shape(value):
-    return isinstance(value, (list, tuple)) and all(
-        d is None or isinstance(d, (int, np.integer)) for d in value
-    )
+        return {k: map_shapes(function, v) for k, v in value.items()}
+    if not isinstance(value, (list, tuple)):
+        return value
+    if all(d is None or isinstance(d, (int, np.integer)) for d in value):
+        return function(value)
+    return type(value)(map_shapes(function, v) for v in value)
 
 
 def spec_of(shapes, dtype):
     """Return symbolic tensors for a shape, or for a structure of shapes."""
-    if shapes is None or isinstance(shapes, SymbolicTensor):
-        return shapes
-    if _is_shape(shapes):
-        return SymbolicTensor(shapes, dtype)
-    if isinstance(shapes, dict):
-        return {k: spec_of(v, dtype) for k, v in shapes.items()}
-    return type(shapes)(spec_of(v, dtype) for v in shapes)
+    return map_shapes(lambda shape: SymbolicTensor(shape, dtype), shapes)

@@ -22,8 +22,10 @@ class Signature:
         self.signature = inspect.signature(function)
         parameters = self.signature.parameters
         self.names = list(parameters)
-        kinds = {p.kind for p in parameters.values()}
-        self.any_keyword = inspect.Parameter.VAR_KEYWORD in kinds
+        kinds = {name: p.kind for name, p in parameters.items()}
+        self.any_keyword = inspect.Parameter.VAR_KEYWORD in kinds.values()
+        self.any_position = inspect.Parameter.VAR_POSITIONAL in kinds.values()
+        self.plain = [name for name, kind in kinds.items() if kind.name[:4] != "VAR_"]
         self.training = "training" in parameters
         self.mask = "mask" in parameters
         self.defaults = {

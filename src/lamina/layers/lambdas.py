@@ -2,13 +2,15 @@
 
 import inspect
 
+from lamina.core import structure
 from lamina.core.config import (
     deserialize_keras_object,
     function_from_bytecode,
     serialize_keras_object,
 )
 from lamina.core.context import context
-from lamina.core.symbolic import SymbolicTensor, infer
+from lamina.core.symbolic import infer
+from lamina.layers.building import map_shapes, spec_of
 from lamina.layers.call import plain_shape
 from lamina.layers.layer import Layer
 
@@ -24,8 +26,8 @@ class Lambda(Layer):
 
     Args:
         function: the function; it is passed `mask` and `training` if it takes them.
-        output_shape: the output's shape without the batch, or a function of the
-            input's shape; found out by itself when None.
+        output_shape: the output's shape without the batch, or a structure of them;
+            or a function of the input's shapes; found out by itself when None.
         mask: the output's mask, or a function of inputs and mask that gives it.
         arguments: keyword arguments for the function.
 
@@ -66,13 +68,14 @@ class Lambda(Layer):
             return super().compute_output_shape(input_shape)
         if callable(self._output_shape):
             return self._output_shape(input_shape)
-        return (input_shape[0], *self._output_shape)
+        batch = structure.flatten(input_shape)[:1]
+        return map_shapes(lambda shape: (*batch, *shape), self._output_shape)
 
     def compute_output_spec(self, inputs, *args, **kwargs):
         if self._output_shape is None:
             return infer(self.call, inputs, *args, **kwargs)
-        shape = self.compute_output_shape(plain_shape(inputs))
-        return SymbolicTensor(shape, self.compute_dtype)
+        shapes = self.compute_output_shape(structure.map_leaves(plain_shape, inputs))
+        return spec_of(shapes, self.compute_dtype)
 
     def compute_mask(self, inputs, mask=None):
         return self.mask(inputs, mask) if callable(self.mask) else self.mask

@@ -8,7 +8,6 @@ casting, naming, masks, losses, drawing graphs, configs.
 import contextlib
 import functools
 import inspect
-import warnings
 from typing import Any
 
 import jax
@@ -21,7 +20,7 @@ from lamina.core.config import (
     parameters_of,
     serialize_keras_object,
 )
-from lamina.core.context import context, having
+from lamina.core.context import context, having, warn_once
 from lamina.core.dtypes import is_float
 from lamina.core.held import describe, remake
 from lamina.core.input_spec import InputSpec, check_inputs
@@ -32,7 +31,13 @@ from lamina.core.registry import ours
 from lamina.core.remat import remat_for
 from lamina.core.symbolic import Node, SymbolicTensor, any_symbolic, infer
 from lamina.core.variable import Variable, binding
-from lamina.layers.building import as_shape, building, call_build, spec_of
+from lamina.layers.building import (
+    as_shape,
+    building,
+    call_build,
+    spec_of,
+    with_shapes,
+)
 from lamina.layers.call import (
     Arguments,
     is_mask,
@@ -203,10 +208,11 @@ class Layer(Owner):
         if context.losses is None:
             self._forget_losses()
         if context.remat is not None and context.remat != self._remat_mode:
-            warnings.warn(
+            warn_once(
+                "remat",
                 f"Layer {self.name!r} was not made in this `RematScope`, which has no "
                 "effect on it: layers follow the scope that they are made in.",
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def _register_call_context_args(self, *names):
@@ -321,7 +327,8 @@ class Layer(Owner):
     def _carry_mask(self, call, outputs):
         if self.supports_masking:
             previous = [masks_of(v) for v in call.tensors.values()]
-            previous = previous[0] if len(previous) == 1 else previous or None
+            if len(previous) == 1 or all(m is None for m in previous):
+                previous = previous[0] if previous else None
             if previous is None and type(self).compute_mask is Layer.compute_mask:
                 return
             mask = self.compute_mask(call.first, previous)
@@ -332,18 +339,21 @@ class Layer(Owner):
             for output, one in zip(flat, masks, strict=False):
                 if one is not None and get_mask(output) is None:
                     set_mask(output, one)
-        elif not call.masked and not self._inner_layers():
-            self._warn_of_lost_mask(call)
+        elif not call.masked and not self._keeps_masks:
+            if any(masks_of(v) is not None for v in call.tensors.values()):
+                warn_once(
+                    "mask",
+                    f"Layer {self.name!r} ({type(self).__name__}) was passed an input "
+                    "with a mask attached to it. However, this layer does not support "
+                    "masking and will therefore destroy the mask information. "
+                    "Downstream layers will not see the mask.",
+                    stacklevel=4,
+                )
 
-    def _warn_of_lost_mask(self, call):
-        if any(masks_of(v) is not None for v in call.tensors.values()):
-            warnings.warn(
-                f"Layer {self.name!r} ({type(self).__name__}) was passed an input with "
-                "a mask attached to it. However, this layer does not support masking "
-                "and will therefore destroy the mask information. Downstream layers "
-                "will not see the mask.",
-                stacklevel=4,
-            )
+    @property
+    def _keeps_masks(self):
+        """Whether masks pass through its `call`: by itself, or by layers inside."""
+        return self.supports_masking or bool(self._inner_layers())
 
     def _collect_activity_loss(self, outputs):
         if self.activity_regularizer is None:
@@ -538,12 +548,7 @@ class Layer(Owner):
 
     def _spec_from_shape(self, args, kwargs):
         shapes = Arguments(self, args, kwargs).shapes
-        takes = signature_of(self.compute_output_shape)
-        if len(shapes) == 1 or list(takes.names)[:1] == ["input_shape"]:
-            result = self.compute_output_shape(next(iter(shapes.values())))
-        else:
-            named = {k: v for k, v in shapes.items() if takes.takes(k)}
-            result = self.compute_output_shape(**named)
+        result = with_shapes(self, self.compute_output_shape, shapes)
         return spec_of(result, self.compute_dtype)
 
     def compute_output_shape(self, *args, **kwargs):

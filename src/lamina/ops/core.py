@@ -23,7 +23,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-@op(config=("dtype", "sparse", "ragged"))
+@op(config=("dtype", "sparse", "ragged"), elementwise=True)
 def convert_to_tensor(x, dtype=None, sparse=None, ragged=None):
     """Return `x` as an array; Python floats become `floatx()`.
 
@@ -53,7 +53,7 @@ def convert_to_numpy(x):
     )
 
 
-@op(config=("dtype",))
+@op(config=("dtype",), elementwise=True)
 def cast(x, dtype):
     """Return `x` in another dtype."""
     return _cast(tensor(x), dtype)
@@ -66,7 +66,7 @@ def _cast(x, dtype):
     return tensor(x, dtype)
 
 
-@op(config=("dtype",))
+@op(config=("dtype",), elementwise=True)
 def saturate_cast(x, dtype):
     """Return `x` in another dtype; what does not fit becomes its nearest number."""
     x, dtype = tensor(x), canonical(dtype)
@@ -115,7 +115,7 @@ def stop_gradient(variable):
     return _stop_gradient(variable)
 
 
-@op(name="StopGradient")
+@op(name="StopGradient", elementwise=True)
 def _stop_gradient(variable):
     return lax.stop_gradient(tensor(variable))
 

@@ -13,40 +13,41 @@ from lamina.ops.arrays import axes, promoted
 def families(module):
     """Return the makers of any op, of ops of one argument, of two, and of reductions.
 
-    Arguments with a default are settings; a maker of any op is told of others.
+    Arguments with a default are settings; a maker of any op is told of others, and of
+    what else `@op` takes.
 
     Args:
         module: the module the ops stand in.
     """
 
-    def finish(name, function, doc, config=""):
+    def finish(name, function, doc, config="", **declared):
         parameters = inspect.signature(function).parameters.values()
         settings = [p.name for p in parameters if p.default is not p.empty]
         function.__name__ = function.__qualname__ = name
         function.__doc__ = doc
         function.__module__ = module
-        return op(function, config=(*settings, *config.split()))
+        return op(function, config=(*settings, *config.split()), **declared)
 
     def one(name, function, convert, doc):
         def elementwise(x):
             return function(convert(x))
 
-        return finish(name, elementwise, doc)
+        return finish(name, elementwise, doc, elementwise=True)
 
-    def two(name, function, doc, also=(), convert=None):
-        def elementwise(x1, x2):
+    def two(name, function, doc, also=(), convert=None, elementwise=True):
+        def combine(x1, x2):
             x1, x2 = promoted(x1, x2, also=also)
             if convert is not None:
                 x1, x2 = convert(x1), convert(x2)
             return function(x1, x2)
 
-        return finish(name, elementwise, doc)
+        return finish(name, combine, doc, elementwise=elementwise)
 
     def bits(name, function, doc):
         def elementwise(x, y):
             return function(*promoted(x, y))
 
-        return finish(name, elementwise, doc)
+        return finish(name, elementwise, doc, elementwise=True)
 
     def reduction(name, function, convert, doc):
         def reduce(x, axis=None, keepdims=False):

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import warnings
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +9,7 @@ from jax import lax
 
 from lamina import kernels
 from lamina.core import settings
+from lamina.core.context import warn_once
 from lamina.core.op import op
 from lamina.kernels import ctc
 from lamina.ops.arrays import axes as _axes
@@ -51,29 +51,35 @@ hard_tanh = _one("hard_tanh", jax.nn.hard_tanh, tensor, "Return x limited to [-1
 selu = _one("selu", jax.nn.selu, inexact,
     "Return 1.0507 · elu(x, 1.6733), which keeps mean 0 and variance 1.")
 tanh_shrink = _op("tanh_shrink", lambda x: (lambda v: v - jnp.tanh(v))(inexact(x)),
-    "Return x - tanh x.")
+    "Return x - tanh x.",
+    elementwise=True)
 leaky_relu = _op("leaky_relu",
     lambda x, negative_slope=0.2: jax.nn.leaky_relu(inexact(x), negative_slope),
-    "Return x above zero and `negative_slope` · x below.")
+    "Return x above zero and `negative_slope` · x below.",
+    elementwise=True)
 elu = _op("elu", lambda x, alpha=1.0: jax.nn.elu(inexact(x), alpha),
-    "Return x above zero and `alpha` · (eˣ - 1) below.")
+    "Return x above zero and `alpha` · (eˣ - 1) below.",
+    elementwise=True)
 celu = _op("celu", lambda x, alpha=1.0: jax.nn.celu(inexact(x), alpha),
-    "Return x above zero and `alpha` · (e^(x / alpha) - 1) below.")
+    "Return x above zero and `alpha` · (e^(x / alpha) - 1) below.",
+    elementwise=True)
 gelu = _op("gelu", lambda x, approximate=True: jax.nn.gelu(inexact(x), approximate),
-    "Return x · Φ(x), Φ the normal distribution; by tanh if `approximate`.")
+    "Return x · Φ(x), Φ the normal distribution; by tanh if `approximate`.",
+    elementwise=True)
 squareplus = _op("squareplus", lambda x, b=4: jax.nn.squareplus(inexact(x), b),
-    "Return (x + √(x² + b)) / 2.")
+    "Return (x + √(x² + b)) / 2.",
+    elementwise=True)
 # fmt: on
 
 
-@op
+@op(elementwise=True)
 def sparse_plus(x):
     """Return 0 below -1, x above 1 and (x + 1)² / 4 between."""
     x = inexact(x)
     return jnp.where(x <= -1, 0, jnp.where(x >= 1, x, (x + 1) ** 2 / 4))
 
 
-@op(config=("threshold",))
+@op(config=("threshold",), elementwise=True)
 def soft_shrink(x, threshold=0.5):
     """Move x towards zero by `threshold`, and to zero what is nearer."""
     x = inexact(x)
@@ -82,21 +88,21 @@ def soft_shrink(x, threshold=0.5):
     )
 
 
-@op(config=("threshold",))
+@op(config=("threshold",), elementwise=True)
 def hard_shrink(x, threshold=0.5):
     """Return x where abs(x) > `threshold` and 0 elsewhere."""
     x = inexact(x)
     return jnp.where(jnp.abs(x) > threshold, x, 0)
 
 
-@op(config=("threshold", "default_value"))
+@op(config=("threshold", "default_value"), elementwise=True)
 def threshold(x, threshold, default_value):
     """Return x where x > `threshold` and `default_value` elsewhere."""
     x = inexact(x)
     return jnp.where(x > threshold, x, default_value)
 
 
-@op(config=("axis",))
+@op(config=("axis",), masks=True)
 def glu(x, axis=-1):
     """Halve `x` along `axis` into a and b, and return a · sigmoid(b).
 
@@ -112,7 +118,7 @@ def glu(x, axis=-1):
     return jax.nn.glu(x, axis)
 
 
-@op(config=("axis",))
+@op(config=("axis",), masks=True)
 def softmax(x, axis=-1):
     """Return exp(x) / Σ exp(x) over `axis`: one axis, several, or all when None.
 
@@ -122,12 +128,13 @@ def softmax(x, axis=-1):
     """
     x = inexact(x)
     if isinstance(axis, int) and x.shape[axis : axis + 1 or None] == (1,):
-        warnings.warn(
+        warn_once(
+            "softmax",
             f"You are using a softmax over axis {axis} of a tensor of shape {x.shape}. "
             "This axis has size 1. The softmax operation will always return the value "
             "1, which is likely not what you intended. Did you mean to use a sigmoid "
             "instead?",
-            stacklevel=3,
+            stacklevel=4,
         )
     return jax.nn.softmax(x, _axes(axis))
 
@@ -135,11 +142,12 @@ def softmax(x, axis=-1):
 # fmt: off
 log_softmax = _op("log_softmax",
     lambda x, axis=-1: jax.nn.log_softmax(inexact(x), _axes(axis)),
-    "Return ln softmax(x) over `axis`: one axis, several, or all when None.")
+    "Return ln softmax(x) over `axis`: one axis, several, or all when None.",
+    masks=True)
 # fmt: on
 
 
-@op(config=("axis",))
+@op(config=("axis",), masks=True)
 def sparsemax(x, axis=-1):
     """Return the point of the probability simplex nearest to x along `axis`.
 
@@ -557,7 +565,7 @@ def moments(x, axes, keepdims=False, synchronized=False):
     return mean.astype(x.dtype), variance.astype(x.dtype)
 
 
-@op(config=("axis", "epsilon"), name="BatchNorm")
+@op(config=("axis", "epsilon"), name="BatchNorm", masks=True)
 def batch_normalization(x, mean, variance, axis, offset=None, scale=None, epsilon=1e-3):
     """Return scale · (x - mean) / √(variance + epsilon) + offset.
 
@@ -602,7 +610,7 @@ def layer_normalization(x, gamma=None, beta=None, axis=-1, epsilon=None, **kwarg
     return _layer_norm(x, gamma, beta, axis, epsilon, scaling)
 
 
-@op(config=("axis", "epsilon", "rms_scaling"), name="LayerNorm")
+@op(config=("axis", "epsilon", "rms_scaling"), name="LayerNorm", masks=True)
 def _layer_norm(x, gamma=None, beta=None, axis=-1, epsilon=None, rms_scaling=False):
     x = inexact(x)
     epsilon = settings.epsilon() if epsilon is None else epsilon
@@ -615,7 +623,7 @@ def _layer_norm(x, gamma=None, beta=None, axis=-1, epsilon=None, rms_scaling=Fal
     return (y if gamma is None else y * tensor(gamma).reshape(shape)).astype(x.dtype)
 
 
-@op(config=("axis", "epsilon"), name="RMSNorm")
+@op(config=("axis", "epsilon"), name="RMSNorm", masks=True)
 def rms_normalization(x, scale=None, axis=-1, epsilon=None):
     """Return scale · x / √(mean(x²) + epsilon) over `axis`."""
     epsilon = settings.epsilon() if epsilon is None else epsilon
@@ -625,7 +633,7 @@ def rms_normalization(x, scale=None, axis=-1, epsilon=None):
     return kernels.rms_norm(x, scale, axes=axes, epsilon=epsilon)
 
 
-@op(config=("axis", "order", "epsilon"))
+@op(config=("axis", "order", "epsilon"), masks=True)
 def normalize(x, axis=-1, order=2, epsilon=None):
     """Return x divided by its norm along `axis`, at least `epsilon`.
 
@@ -717,7 +725,7 @@ def dot_product_attention(
     return jnp.einsum("bnts,bsnh->btnh", weights, value)
 
 
-@op
+@op(elementwise=True)
 def polar(abs_, angle):
     """Return the complex number abs_ · (cos angle + i · sin angle)."""
     abs_, angle = promoted(abs_, angle, also=(float,))

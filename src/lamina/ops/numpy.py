@@ -133,11 +133,12 @@ conj = _one("conj", jnp.conj, tensor, "Return the complex conjugate.")
 conjugate = _one("conjugate", jnp.conj, tensor, "Return the complex conjugate.")
 angle = _one("angle", jnp.angle, inexact,
     "Return the argument of complex numbers, in radians.")
-copy = _op("copy", lambda x: jnp.array(tensor(x), copy=True), "Return a copy.")
+copy = _op("copy", lambda x: jnp.array(tensor(x), copy=True), "Return a copy.",
+    elementwise=True)
 # fmt: on
 
 
-@op(config=("decimals",))
+@op(config=("decimals",), elementwise=True)
 def round(x, decimals=0):
     """Round to `decimals` places, halves to the even neighbour."""
     x = tensor(x)
@@ -146,7 +147,7 @@ def round(x, decimals=0):
     return jnp.round(inexact(x), decimals).astype(x.dtype)
 
 
-@op(config=("x_min", "x_max"))
+@op(config=("x_min", "x_max"), elementwise=True)
 def clip(x, x_min, x_max):
     """Limit x to [x_min, x_max]: min(max(x, x_min), x_max)."""
     x = number(x)
@@ -158,7 +159,8 @@ def clip(x, x_min, x_max):
 nan_to_num = _op("nan_to_num",
     lambda x, nan=0.0, posinf=None, neginf=None: jnp.nan_to_num(tensor(x), nan=nan,
         posinf=posinf, neginf=neginf ),
-    "Replace NaN by `nan`, and the infinities by the largest numbers.")
+    "Replace NaN by `nan`, and the infinities by the largest numbers.",
+    elementwise=True)
 # fmt: on
 
 
@@ -180,7 +182,7 @@ true_divide = _two("true_divide", jnp.divide, "Return x1 / x2, as a float.",
 # fmt: on
 
 
-@op
+@op(elementwise=True)
 def divide_no_nan(x1, x2):
     """Return x1 / x2, and 0 where x2 is 0."""
     x1, x2 = promoted(x1, x2, also=(float,))
@@ -211,7 +213,7 @@ heaviside = _two("heaviside", jnp.heaviside,
 nextafter = _two("nextafter", jnp.nextafter,
     "Return the float after x1 in the direction of x2.", also=(float,))
 ldexp = _op("ldexp", lambda x1, x2: jnp.ldexp(inexact(x1), tensor(x2)),
-    "Return x1 · 2^x2, with x2 of integers.")
+    "Return x1 · 2^x2, with x2 of integers.", elementwise=True)
 gcd = _two("gcd", jnp.gcd, "Return the greatest common divisor of integers.")
 lcm = _two("lcm", jnp.lcm, "Return the least common multiple of integers.")
 equal = _two("equal", jnp.equal, "Tell where x1 = x2.")
@@ -242,7 +244,7 @@ right_shift = _bits("right_shift", jnp.right_shift,
 # fmt: on
 
 
-@op(config=("equal_nan",))
+@op(config=("equal_nan",), elementwise=True)
 def isclose(x1, x2, rtol=1e-5, atol=1e-8, equal_nan=False):
     """Tell where abs(x1 - x2) ≤ atol + rtol · abs(x2)."""
     x1, x2 = promoted(x1, x2)
@@ -256,7 +258,7 @@ def allclose(x1, x2, rtol=1e-5, atol=1e-8, equal_nan=False):
     return jnp.allclose(x1, x2, rtol, atol, equal_nan)
 
 
-@op
+@op(elementwise=True)
 def where(condition, x1=None, x2=None):
     """Take x1 where `condition` holds and x2 elsewhere.
 
@@ -455,11 +457,16 @@ def matmul(x1, x2):
 
 # fmt: off
 dot = _two("dot", jnp.dot,
-    "Return the product over the last axis of x1 and the last but one of x2.")
-vdot = _two("vdot", jnp.vdot, "Return Σ conj(x1) · x2 of the flat arrays.")
-inner = _two("inner", jnp.inner, "Return the products over the last axes.")
-outer = _two("outer", jnp.outer, "Return x1[i] · x2[j] of the flat arrays.")
-kron = _two("kron", jnp.kron, "Return the Kronecker product: blocks x1[i, j] · x2.")
+    "Return the product over the last axis of x1 and the last but one of x2.",
+    elementwise=False)
+vdot = _two("vdot", jnp.vdot, "Return Σ conj(x1) · x2 of the flat arrays.",
+    elementwise=False)
+inner = _two("inner", jnp.inner, "Return the products over the last axes.",
+    elementwise=False)
+outer = _two("outer", jnp.outer, "Return x1[i] · x2[j] of the flat arrays.",
+    elementwise=False)
+kron = _two("kron", jnp.kron, "Return the Kronecker product: blocks x1[i, j] · x2.",
+    elementwise=False)
 # fmt: on
 
 
@@ -529,7 +536,7 @@ def reshape(x, newshape):
 
 
 # fmt: off
-ravel = _one("ravel", jnp.ravel, tensor, "Return the entries in one axis.")
+ravel = _op("ravel", lambda x: jnp.ravel(tensor(x)), "Return the entries in one axis.")
 transpose = _op("transpose", lambda x, axes=None: jnp.transpose(tensor(x), axes),
     "Put the axes into the order `axes`; reverse them when None.")
 swapaxes = _op("swapaxes",
@@ -548,8 +555,10 @@ broadcast_to = _op("broadcast_to",
     "Repeat axes of size 1 to fill `shape`.", "shape")
 flip = _op("flip", lambda x, axis=None: jnp.flip(tensor(x), _axes(axis)),
     "Reverse the order along `axis`, all axes by default.")
-fliplr = _one("fliplr", jnp.fliplr, tensor, "Reverse the order of columns, axis 1.")
-flipud = _one("flipud", jnp.flipud, tensor, "Reverse the order of rows, axis 0.")
+fliplr = _op("fliplr", lambda x: jnp.fliplr(tensor(x)),
+    "Reverse the order of columns, axis 1.")
+flipud = _op("flipud", lambda x: jnp.flipud(tensor(x)),
+    "Reverse the order of rows, axis 0.")
 rot90 = _op("rot90",
     lambda array, k=1, axes=(0, 1): jnp.rot90(tensor(array), k, tuple(axes)),
     "Turn by 90 degrees `k` times, from the first of `axes` to the second.")
@@ -560,8 +569,8 @@ repeat = _op("repeat",
     "Repeat each entry along `axis`; of the flat array when None.", "repeats")
 tile = _op("tile", lambda x, repeats: jnp.tile(tensor(x), repeats),
     "Repeat the whole array along each axis.", "repeats")
-ndim = _one("ndim", jnp.ndim, tensor, "Return the number of axes.")
-size = _one("size", jnp.size, tensor, "Return the number of entries.")
+ndim = _op("ndim", lambda x: jnp.ndim(tensor(x)), "Return the number of axes.")
+size = _op("size", lambda x: jnp.size(tensor(x)), "Return the number of entries.")
 # fmt: on
 
 
@@ -713,7 +722,7 @@ take_along_axis = _op("take_along_axis",
 # fmt: on
 
 
-@op
+@op(elementwise=True)
 def select(condlist, choicelist, default=0):
     """Take each entry from the first choice whose condition holds."""
     conditions = [truth(c) for c in condlist]
@@ -898,7 +907,7 @@ def unravel_index(indices, shape):
 
 # Statistics and signals.
 # fmt: off
-corrcoef = _one("corrcoef", jnp.corrcoef, inexact,
+corrcoef = _op("corrcoef", lambda x: jnp.corrcoef(inexact(x)),
     "Return the correlations of the rows of `x`.")
 correlate = _op("correlate",
     lambda x1, x2, mode="valid": jnp.correlate(*promoted(x1, x2), mode=mode),
@@ -922,7 +931,8 @@ def _window(function, points, *more):
 
 # Making arrays.
 # fmt: off
-array = _op("array", lambda x, dtype=None: tensor(x, dtype), "Return `x` as an array.")
+array = _op("array", lambda x, dtype=None: tensor(x, dtype), "Return `x` as an array.",
+    elementwise=True)
 # fmt: on
 
 
@@ -994,17 +1004,17 @@ def _full(fill_value, *, shape, dtype=None):
 # fmt: off
 zeros_like = _op("zeros_like",
     lambda x, dtype=None: jnp.zeros_like(tensor(x), dtype and canonical(dtype)),
-    "Return zeros in the shape of `x`.")
+    "Return zeros in the shape of `x`.", elementwise=True)
 ones_like = _op("ones_like",
     lambda x, dtype=None: jnp.ones_like(tensor(x), dtype and canonical(dtype)),
-    "Return ones in the shape of `x`.")
+    "Return ones in the shape of `x`.", elementwise=True)
 empty_like = _op("empty_like",
     lambda x, dtype=None: jnp.empty_like(tensor(x), dtype and canonical(dtype)),
     "Return an array in the shape of `x`, of no particular values.")
 full_like = _op("full_like",
     lambda x, fill_value, dtype=None: jnp.full_like(tensor(x), tensor(fill_value),
         dtype and canonical(dtype) ),
-    "Return `fill_value` in the shape of `x`.")
+    "Return `fill_value` in the shape of `x`.", elementwise=True)
 # fmt: on
 
 
