@@ -12,7 +12,7 @@ from lamina.core.config import (
 from lamina.core.input_spec import InputSpec
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.symbolic import SymbolicTensor
-from lamina.layers.call import plain_shape
+from lamina.layers.call import plain_shape, signature_of
 from lamina.models.model import Model
 
 
@@ -204,10 +204,23 @@ def _node_config(node, where):
             "config": {"shape": x.shape, "dtype": x.dtype, "keras_history": where(x)},
         }
 
-    return {
+    config = {
         "args": structure.map_leaves(encode, node.args),
         "kwargs": {k: structure.map_leaves(encode, v) for k, v in node.kwargs.items()},
     }
+    if _flag_of_default(node.operation, node.kwargs):
+        config["drawn"] = True
+    return config
+
+
+def _flag_of_default(operation, kwargs):
+    """Tell whether a call has the training flag that it would have without one.
+
+    Keras writes such a flag whether it was given or not.
+    """
+    flag = kwargs.get("training")
+    takes = signature_of(operation.call)
+    return flag is not None and flag == takes.defaults.get("training")
 
 
 def graph_from_config(cls, config):
@@ -233,6 +246,9 @@ def graph_from_config(cls, config):
                 left.append((operation, call))
                 continue
             args, kwargs = tensors.arguments(call)
+            drawn = isinstance(call, dict) and call.get("drawn")
+            if not drawn and _flag_of_default(operation, kwargs):
+                del kwargs["training"]
             operation(*args, **kwargs)
         if len(left) == len(waiting):
             tensors.refuse(left)

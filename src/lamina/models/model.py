@@ -19,7 +19,7 @@ from lamina.layers.layer import Layer
 from lamina.models.graph import Function, cut_at
 from lamina.models.host import Prepared
 from lamina.training import loop, programs, step
-from lamina.training.compiled import Compiled
+from lamina.training.compiled import Compiled, named
 from lamina.training.fit import fit
 from lamina.training.programs import Programs
 
@@ -399,8 +399,8 @@ class Model(Layer):
             ValueError: an unknown name; the message has the nearest one.
         """
         self._compiled.compile(
-            optimizer, loss, loss_weights, metrics, weighted_metrics, run_eagerly,
-            steps_per_execution, jit_compile, auto_scale_loss, self.dtype_policy,
+            self, optimizer, loss, loss_weights, metrics, weighted_metrics, run_eagerly,
+            steps_per_execution, jit_compile, auto_scale_loss,
         )  # fmt: skip
 
     def fit(
@@ -500,12 +500,13 @@ class Model(Layer):
     @step.built_in
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Update the metrics with one batch and return them by name."""
-        self._compiled.update_metrics(y, y_pred, sample_weight)
+        if self.compiled:
+            self.compiled_metrics.update_state(y, y_pred, sample_weight)
         return self.get_metrics_result()
 
     def get_metrics_result(self) -> dict:
         """Return the metrics' present results by name."""
-        return self._compiled.results(super().metrics)
+        return named((metric.name, metric.result()) for metric in self.metrics)
 
     def reset_metrics(self):
         """Set all metrics back to their beginning."""
@@ -638,10 +639,15 @@ class Model(Layer):
 
     @property
     def metrics(self) -> list:
-        """The loss tracker, the compiled metrics, and those of the layers."""
-        own = super().metrics
-        found = {id(m): m for m in (*self._compiled.metrics(), *own)}
-        return list(found.values())
+        """The mean of the loss, the compiled metrics as one, and other metrics.
+
+        Those are the means of the losses of several outputs, and what the model and
+        its layers hold.
+        """
+        own = (*self._compiled.trackers(), *super().metrics)
+        if self.compiled:
+            own = (self._loss_tracker, self.compiled_metrics, *own)
+        return list(dict.fromkeys(own))
 
     @property
     def metrics_names(self) -> list:
@@ -669,8 +675,14 @@ class Model(Layer):
 
     @property
     def compiled_metrics(self):
-        """The compiled metrics."""
-        return self._compiled.metrics()
+        """The compiled metrics as one, or None."""
+        return self._compiled.metrics
+
+    _compile_metrics = compiled_metrics
+
+    @property
+    def _loss_tracker(self):
+        return self._compiled.loss_tracker
 
     @property
     def run_eagerly(self) -> bool:

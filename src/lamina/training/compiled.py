@@ -47,11 +47,12 @@ class Compiled:
         self.names: list | None = None
         self.terms: list[Term] = []
         self.outputs: list[Output] = []
-        self.loss_tracker = None
+        self.loss_tracker = self.metrics = None
         self.identity = object()  # tells what is compiled for it from what was before
 
     def compile(
         self,
+        model,
         optimizer,
         loss,
         loss_weights,
@@ -61,11 +62,11 @@ class Compiled:
         steps_per_execution,
         jit_compile,
         auto_scale_loss,
-        policy,
     ):
         """Take the arguments of `Model.compile`; names are checked at once."""
         optimizer = optimizers_module.get(optimizer)
-        if auto_scale_loss and policy.name == "mixed_float16" and optimizer is not None:
+        half = model.dtype_policy.name == "mixed_float16"
+        if auto_scale_loss and half and optimizer is not None:
             scaled = optimizers_module.LossScaleOptimizer
             if not isinstance(optimizer, scaled):
                 optimizer = scaled(optimizer, name="loss_scale_optimizer")
@@ -87,6 +88,7 @@ class Compiled:
             positive_int("compile", "steps_per_execution", steps_per_execution)
         self.steps_per_execution = steps_per_execution
         self.loss_tracker = Mean(name="loss")
+        self.metrics = CompileMetrics(self, model)
         self.compiled = True
 
     def require(self, what):
@@ -180,16 +182,8 @@ class Compiled:
         """Return what the names of an output's metrics begin with."""
         return "" if self.single or output.name is None else f"{output.name}_"
 
-    def metrics(self) -> list:
-        """Return the loss tracker, then those of its terms, then the metrics."""
-        if self.loss_tracker is None:
-            return []
-        found = [self.loss_tracker, *self._trackers()]
-        for output in self.outputs:
-            found += [*output.metrics, *output.weighted_metrics]
-        return found
-
-    def _trackers(self):
+    def trackers(self) -> list:
+        """Return the running means of the loss's terms, where there are several."""
         trackers = [t.tracker for t in self.terms if t.tracker is not None]
         return list({id(tracker): tracker for tracker in trackers}.values())
 
@@ -197,7 +191,9 @@ class Compiled:
 
     def loss(self, model, y, y_pred, sample_weight):
         """Return the weighted sum of the outputs' losses, or None without any."""
-        self.prepare_losses(model, y_pred)
+        if self.names is None:
+            self.prepare_losses(model, y_pred)
+            self._check(y, y_pred)
         names = self.names or []
         if not self.terms:
             return None
@@ -227,56 +223,6 @@ class Compiled:
             if tracker is not None:
                 tracker.update_state(value, sample_weight=count)
 
-    def update_metrics(self, y, y_pred, sample_weight):
-        """Update the metrics with one batch."""
-        if not any(o.metrics or o.weighted_metrics for o in self.outputs):
-            return
-        names = [output.name for output in self.outputs]
-        # A metric of an output without targets is passed over.
-        targets = match(y, y_pred, names, "y", optional=[None] * len(names))
-        weights = match_weights(sample_weight, y_pred, names)
-        for output, true, pred, weight in zip(
-            self.outputs, targets, structure.flatten(y_pred), weights, strict=True
-        ):
-            if true is None:
-                continue
-            true, pred = widened(true), widened(pred)
-            for metric in output.metrics:
-                _update(metric, true, pred, None)
-            for metric in output.weighted_metrics:
-                _update(metric, true, pred, weight)
-
-    def results(self, extra=()) -> dict:
-        """Return the metrics' results by name: the loss first."""
-        logs = {}
-
-        def put(name, value):
-            if isinstance(value, dict):
-                for key, one in value.items():
-                    put(key, one)
-                return
-            unique, i = name, 0
-            while unique in logs:
-                i += 1
-                unique = f"{name}_{i}"
-            logs[unique] = value
-
-        if self.loss_tracker is not None:
-            put("loss", self.loss_tracker.result())
-        for tracker in self._trackers():
-            put(tracker.name, tracker.result())
-        for output in self.outputs:
-            plain = {metric.name for metric in output.metrics}
-            for metric in output.metrics:
-                put(self.prefix(output) + metric.name, metric.result())
-            for metric in output.weighted_metrics:
-                name = metric.name
-                name = f"weighted_{name}" if name in plain else name
-                put(self.prefix(output) + name, metric.result())
-        for metric in extra:
-            put(metric.name, metric.result())
-        return logs
-
     def get_config(self) -> dict:
         """Return the arguments of `compile`, ready to be saved."""
         settings = {
@@ -287,6 +233,86 @@ class Compiled:
             "jit_compile": self.jit_compile == "auto" or bool(self.jit_compile),
         }
         return {k: serialize_keras_object(v) for k, v in settings.items()}
+
+
+class CompileMetrics(Metric):
+    """The metrics that `compile` was given, as one; its result is a dict by name.
+
+    Args:
+        compiled: what `compile` was told.
+        model: the model that it was told.
+    """
+
+    def __init__(self, compiled, model):
+        super().__init__(name="compile_metrics")
+        self._compiled, self._model = compiled, model
+
+    @property
+    def metrics(self) -> list:
+        """The metrics, output by output."""
+        found = self._compiled.outputs
+        return [m for o in found for m in (*o.metrics, *o.weighted_metrics)]
+
+    @property
+    def variables(self) -> list:
+        """The Variables of all of them."""
+        return list(dict.fromkeys(v for m in self.metrics for v in m.variables))
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Take in a batch: the targets and outputs of the whole model."""
+        given = self._compiled.given
+        if not given["metrics"] and not given["weighted_metrics"]:
+            return
+        self._compiled.prepare_metrics(self._model, y_true, y_pred)
+        outputs = self._compiled.outputs
+        names = [output.name for output in outputs]
+        # A metric of an output without targets is passed over.
+        targets = match(y_true, y_pred, names, "y", optional=[None] * len(names))
+        weights = match_weights(sample_weight, y_pred, names)
+        for output, true, pred, weight in zip(
+            outputs, targets, structure.flatten(y_pred), weights, strict=True
+        ):
+            if true is None:
+                continue
+            true, pred = widened(true), widened(pred)
+            for metric in output.metrics:
+                _update(metric, true, pred, None)
+            for metric in output.weighted_metrics:
+                _update(metric, true, pred, weight)
+
+    def reset_state(self):
+        """Forget all batches."""
+        for metric in self.metrics:
+            metric.reset_state()
+
+    def result(self) -> dict:
+        """Return the results by name; those of several outputs after their output."""
+        found = []
+        for output in self._compiled.outputs:
+            prefix = self._compiled.prefix(output)
+            plain = {metric.name for metric in output.metrics}
+            found += [(prefix + m.name, m.result()) for m in output.metrics]
+            for m in output.weighted_metrics:
+                name = f"weighted_{m.name}" if m.name in plain else m.name
+                found.append((prefix + name, m.result()))
+        return named(found)
+
+
+def named(results) -> dict:
+    """Return results by name, dicts of them opened; a name met again is numbered.
+
+    Args:
+        results: pairs of a name and a result.
+    """
+    found = {}
+    for name, value in results:
+        for key, one in (value if isinstance(value, dict) else {name: value}).items():
+            unique, i = key, 0
+            while unique in found:
+                i += 1
+                unique = f"{key}_{i}"
+            found[unique] = one
+    return found
 
 
 def _check_metric(identifier):

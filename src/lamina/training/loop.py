@@ -117,10 +117,18 @@ def _steps_per_call(model):
 
 
 def _in_order(model, logs):
-    """Return results as Keras' list: the loss, the metrics, the outputs' losses."""
-    names = list(model.get_metrics_result()) if logs else []
-    values = [logs[name] for name in names if name in logs]
-    values += [logs[name] for name in logs if name not in names]
+    """Return results as Keras' list: the loss, the metrics, the rest by name."""
+    names = [
+        name
+        for metric in model.metrics
+        for name in (
+            [m.name for m in metric.metrics]
+            if metric is model.compiled_metrics
+            else [metric.name]
+        )
+    ]
+    names = dict.fromkeys((*(name for name in names if name in logs), *sorted(logs)))
+    values = [logs[name] for name in names]
     return values[0] if len(values) == 1 else values
 
 

@@ -35,12 +35,12 @@ def prepare(model, batch, training=True):
 
 
 def _outputs_if_wanted(model, x):
-    """Return the outputs where there is something to build by them, and they are known.
+    """Return the outputs where they are known and there are layers to build.
 
     Its own step may call the models inside of it, and never the model as a whole.
     """
     built = all(layer.built for layer in model._flatten_layers(include_self=False))
-    if not model.has_call or (built and not _uses_compiled_loss(model)):
+    if not model.has_call or built:
         model.built = model.built or built
         return None
     try:
@@ -100,12 +100,11 @@ def outputs_for(model, x):
         model(_zeros(specs)) if eager else infer(model, specs)
     # Each `fit` and `evaluate` asks more than once, and takes a trace of the model.
     known, key = model._programs.of(model).made, _key(specs)
-    graph = getattr(model, "_graph", None)
-    of, outputs = known.get(key, (None, None))
-    if outputs is None or of is not graph:
+    outputs = known.get(key)
+    if outputs is None:
         outputs = infer(lambda *a: model(*a, training=False), specs)
         if key is not None and not eager:
-            known[key] = graph, outputs
+            known[key] = outputs
     return outputs
 
 
@@ -141,13 +140,13 @@ def _build_metrics(model, y, y_pred, weight):
         return
 
     def update(y, y_pred, weight):
-        model._compiled.update_metrics(y, y_pred, weight)
+        model.compiled_metrics.update_state(y, y_pred, weight)
         return jnp.zeros(())
 
     # Some have Variables from the beginning and make more of them here.
     fresh = (
         not m.variables or getattr(m, "_built", True) is False
-        for m in model._compiled.metrics()
+        for m in model.compiled_metrics.metrics
     )  # fmt: skip
     if any(fresh):
         infer(update, _specs(y), y_pred, _specs(weight))

@@ -21,6 +21,7 @@ from lamina.core.masks import get_mask, set_mask
 from lamina.core.registry import ours
 from lamina.core.variable import Unbound, pure
 from lamina.training import step
+from lamina.training.compiled import named
 from lamina.training.recompiles import watched, watched_call
 from lamina.training.step import State, own_step
 
@@ -370,7 +371,7 @@ class Logs:
         logs = self.given
         if logs is None:
             logs = self._read(self.state)
-        logs = jax.device_get(logs)
+        logs = named(jax.device_get(logs).items())
         return {name: _number(value) for name, value in sorted(logs.items())}
 
 
