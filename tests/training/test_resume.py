@@ -349,7 +349,8 @@ def test_settings_that_cannot_be_saved(tmp_path):
 
 UNHARMED = {
     "nothing": {},
-    "validation": {"validation_data": (X[:4], Y[:4]), "validation_freq": 2},
+    "no validation": {"validation_data": None},
+    "other validation": {"validation_data": Indexed(), "validation_freq": 2},
     "a later first epoch": {"initial_epoch": 1},
     "a callback more": {"callbacks": [lamina.callbacks.TerminateOnNaN()]},
     "a metric more": {"metrics": ["mse", "mae"]},
@@ -362,8 +363,8 @@ def test_what_leaves_the_numbers_alone_goes_on(tmp_path, trained, change):
     cut = Stop(4)
     with pytest.raises(RuntimeError, match="cut off"):
         train(tmp_path, callbacks=[cut])  # before the first snapshot
-    train(tmp_path, epochs=1)
-    history = train(tmp_path, **UNHARMED[change])
+    train(tmp_path, epochs=1, validation_data=(X[:4], Y[:4]))
+    history = train(tmp_path, **{"validation_data": (X, Y)} | UNHARMED[change])
     assert history["loss"] == trained[1]["loss"]
 
 

@@ -326,9 +326,10 @@ class Run:
         found = self.keeper.open(run, self.callbacks)
         if found is not None:
             self._marks = found["marks"]
-            # Either run may be without validation, whose source is the second one.
+            # The second one is that of validation, which may be another in each run.
             for source, mark in zip(self._sources(), self._marks, strict=False):
-                source.go_to(mark)
+                if source.mark().keys() == mark.keys():
+                    source.go_to(mark)
         return found
 
     def _put_back(self, found):

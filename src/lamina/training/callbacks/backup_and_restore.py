@@ -31,17 +31,17 @@ class BackupAndRestore(Callback):
     written in the background, each whole or not at all, and the last two are kept;
     a damaged one is passed over.
 
-    The model, the arithmetic and the data of the two runs must be the same: the
-    layers' and the optimizer's settings, the loss, `batch_size`, `steps_per_epoch`,
-    `shuffle`, `class_weight`; arrays in memory whole, or 1024 of their rows where they
-    have more than 64 MiB; of data that come in batches their number, names, dtypes and
-    axes. What differs is named, and nothing is overwritten. The rest may change:
-    `epochs`, `verbose`, validation, callbacks, metrics. A learning rate that a
-    callback changed goes on as it was.
+    Both runs must compute the same from the same data. Compared are the settings of
+    layers and optimizer, the wiring of a graph, the loss (functions by their names),
+    the shapes of the weights, `batch_size`, `steps_per_epoch`, `shuffle` and
+    `class_weight`; of arrays their numbers (1024 rows of an array of more than 64 MiB);
+    of data that come in batches how many, and their names, dtypes and axes. An error
+    names each difference. All else may change: `epochs`, `initial_epoch`, `verbose`,
+    validation, metrics, callbacks. A learning rate that a callback changed is none.
 
-    A callback that is new begins anew, and the values of one that is gone are dropped.
-    Those of one class are told apart by their constructors' arguments, else by their
-    order. A callback's own values are what `get_state()` returns and `set_state(state)`
+    A new callback begins anew; the values of one that is gone are dropped. Callbacks of
+    one class are told apart by their constructors' arguments, else by their order. A
+    callback's own values are what `get_state()` returns and `set_state(state)`
     takes, where it has them, else its attributes that are numbers, strings, arrays,
     and lists, tuples and dicts of these. Of those that have the name of an argument
     of its constructor, only the ones that the run has changed: another `patience` in
