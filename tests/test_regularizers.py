@@ -53,7 +53,7 @@ def test_get(name):
         (lambda: regularizers.L1L2(l2="a"), "l2='a'"),
         (lambda: regularizers.OrthogonalRegularizer(mode="all"), "mode=all"),
         (lambda: regularizers.OrthogonalRegularizer()(jnp.ones(3)), r"shape=\(3,\)"),
-        (lambda: regularizers.get("l3"), "'l3'"),
+        (lambda: regularizers.get("l3"), "identifier: l3"),
     ],
 )
 def test_bad_input(make, message):

@@ -1,5 +1,7 @@
 """Losses and metrics by name: the one that shapes ask for, and names that are none."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -99,3 +101,22 @@ def test_adjusted_score_counts_samples_not_outputs():
     assert float(weighted) == pytest.approx(
         float(lamina.metrics.R2Score(num_regressors=2)(*repeated)), rel=1e-4
     )
+
+
+def test_a_focal_loss_has_a_slope_where_it_is_right():
+    def loss(logits):
+        return losses.binary_focal_crossentropy(
+            jnp.array([0.0, 1.0]), logits, from_logits=True, gamma=0.5
+        )
+
+    assert np.isfinite(jax.grad(loss)(jnp.array([-100.0, 100.0]))).all()
+
+
+def test_functions_and_losses_give_metrics_their_names():
+    def myScore(y_true, y_pred):  # noqa: N802
+        return abs(y_true - y_pred)
+
+    model = lamina.Sequential([lamina.Input((2,)), layers.Dense(1)])
+    model.compile("sgd", "mse", metrics=[myScore, losses.Huber(name="near")])
+    logs = model.evaluate(np.ones((4, 2)), np.ones((4, 1)), verbose=0, return_dict=True)
+    assert set(logs) == {"loss", "my_score", "near"}

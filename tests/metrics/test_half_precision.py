@@ -1,5 +1,6 @@
 """Scores of float16 and bfloat16 outputs are computed in float32."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -130,3 +131,13 @@ def test_scaled_gradients_still_find_their_scale():
         lamina.config.set_dtype_policy("float32")
     assert np.isfinite(history["loss"]).all()
     assert history["loss"][-1] < history["loss"][0]
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_norms_of_half_floats(order):
+    x = jnp.asarray([[300.0, 400.0], [0.01, 0.02]], "float16")
+    got = np.asarray(ops.normalize(x, order=order), "float32")
+    want = np.asarray(ops.normalize(x.astype("float32"), order=order))
+    np.testing.assert_allclose(got, want, rtol=1e-3)
+    slope = jax.grad(lambda x: ops.normalize(x)[1, 0].astype("float32"))(x)
+    assert np.isfinite(np.asarray(slope)).all()

@@ -67,8 +67,8 @@ CASES = {
         ["compile()", "fit()", 'loss="mse"'],
     ),
     "loss name": (lambda: stack(loss="mean_squred_error"), ["'mean_squared_error'"]),
-    "optimizer name": (lambda: stack().compile("adm", "mse"), ["'adm'", "'adam'"]),
-    "metric name": (lambda: stack(metrics=["acuracy"]), ["'acuracy'", "'accuracy'"]),
+    "optimizer name": (lambda: stack().compile("adm", "mse"), ["adm", "'adam'"]),
+    "metric name": (lambda: stack(metrics=["acuracy"]), ["acuracy", "'accuracy'"]),
     "two columns against one": (
         lambda: stack().fit(X, np.ones((32, 3)), verbose=0),
         ["'out'", "(32, 3)", "(32, 1)", "Make the last layer give 3"],

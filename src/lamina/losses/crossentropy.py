@@ -91,6 +91,7 @@ def binary_focal_crossentropy(
     y_true = _smooth(y_true, label_smoothing, 2)
     if from_logits:
         p = jax.nn.sigmoid(p)
+    p = _clipped(p)  # a power below 1 has no derivative at 0
     right = y_true * p + (1.0 - y_true) * (1.0 - p)
     values = jnp.power(1.0 - right, gamma) * _binary(y_true, p)
     if apply_class_balancing:

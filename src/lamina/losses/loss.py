@@ -523,3 +523,50 @@ def check_labels(loss, y_true, num_classes, where) -> None:
         f"are {num_classes} classes. Received: smallest label {low}, largest {high}. "
         f"{fix}"
     )
+
+
+def classes_of(losses, y_true, y_pred_shape):
+    """Return the class of each target: labels or one-hot rows, as a loss declares.
+
+    Where none declares it, or the targets are compared entry by entry, those with one
+    value for each prediction are labels, and the rest must be one-hot rows.
+
+    Args:
+        losses: the losses that the targets are for; the first that declares decides.
+        y_true: the targets, as a NumPy array.
+        y_pred_shape: the shape of the predictions.
+
+    Returns:
+        `(classes, ignored)`: integers, and the label that the loss ignores, or None.
+
+    Raises:
+        ValueError: targets that may have several classes.
+
+    >>> import numpy as np
+    >>> from lamina.losses import categorical_crossentropy
+    >>> from lamina.losses.loss import classes_of
+    >>> classes_of([categorical_crossentropy], np.eye(3)[[2, 0]], (2, 3))[0].tolist()
+    [2, 0]
+    """
+    kind, name, loss = None, "The loss", None
+    for one in losses:
+        if kind is None:
+            (kind, name), loss = targets_of(one, y_true.shape, y_pred_shape), one
+    axis = getattr(loss, "axis", -1)
+    if kind == "classes":
+        return y_true.argmax(axis), None
+    if kind == "labels":
+        labels = y_true.squeeze(axis) if y_true.ndim == len(y_pred_shape) else y_true
+        return labels, getattr(loss, "ignore_class", None)
+    if y_true.ndim == 1 or y_true.shape[1:] == tuple(y_pred_shape[1:-1]):
+        return y_true, None
+    if y_true.shape[-1] == 1:
+        return y_true[..., 0], None
+    if ((y_true == 0) | (y_true == 1)).all() and (y_true.sum(axis=-1) == 1).all():
+        return y_true.argmax(axis=-1), None
+    raise ValueError(
+        "`class_weight` needs one class for each target: integer labels or one-hot "
+        f"rows. `{name}` takes targets entry by entry, and these are no one-hot rows. "
+        f"Received: y_true.shape={y_true.shape}, y_pred.shape={tuple(y_pred_shape)}. "
+        "Give `sample_weight`, with a weight for each row or time step."
+    )

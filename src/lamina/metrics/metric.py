@@ -1,12 +1,20 @@
 """`Metric`: a number that grows with every batch, held in Variables."""
 
+import inspect
+
 import jax
 import numpy as np
 
 from lamina.core.context import name_scope
+from lamina.core.masks import get_mask
 from lamina.core.naming import automatic_name, snake_case
 from lamina.core.variable import Variable, binding, from_host
-from lamina.losses.loss import as_array, constructor_config, score_dtype
+from lamina.losses.loss import (
+    as_array,
+    constructor_config,
+    score_dtype,
+    weigh_by_mask,
+)
 
 
 def zeros(shape, dtype=None):
@@ -183,6 +191,39 @@ class Metric:
 
     def __repr__(self):
         return f"<{type(self).__name__} name={self.name}>"
+
+
+def update_weighted(metric, y_true, y_pred, weight):
+    """Update a metric; the mask of `y_pred` becomes a part of the weights.
+
+    A metric whose `update_state` takes no `sample_weight` sees every entry.
+
+    Raises:
+        ValueError: weights for a metric that takes none.
+    """
+    mask = get_mask(y_pred)
+    known = inspect.signature(metric.update_state).parameters
+    takes = "sample_weight" in known
+    if not takes and all(p.kind is not p.VAR_KEYWORD for p in known.values()):
+        if weight is not None:
+            raise ValueError(
+                f"`{metric.name}` is one of the `weighted_metrics`, but its "
+                "`update_state` takes no `sample_weight`. Give it that argument, or "
+                "list the metric under `metrics`."
+            )
+        mask = None
+    dtype = metric.dtype if weight is None else weight.dtype
+    weight = weigh_by_mask(weight, mask, dtype)
+    given = {"sample_weight": weight} if takes or weight is not None else {}
+    try:
+        metric.update_state(y_true, y_pred, **given)
+    except Exception as error:
+        if mask is not None:
+            error.add_note(
+                f"The mask of the predictions, of shape {mask.shape}, is in the "
+                f"`sample_weight` that the metric `{metric.name}` was given."
+            )
+        raise
 
 
 def _held(x):

@@ -657,11 +657,13 @@ def normalize(x, axis=-1, order=2, epsilon=None):
         )
     x = inexact(x)
     epsilon = settings.epsilon() if epsilon is None else epsilon
+    # The powers of half floats overflow, and `epsilon**2` is 0 there.
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     if order == 2:
-        square = jnp.sum(jnp.square(x), _axes(axis), keepdims=True)
-        return x * lax.rsqrt(jnp.maximum(square, epsilon**2))
-    powers = jnp.sum(jnp.abs(x) ** order, _axes(axis), keepdims=True)
-    return x / jnp.maximum(powers ** (1 / order), epsilon)
+        square = jnp.sum(jnp.square(wide), _axes(axis), keepdims=True)
+        return (wide * lax.rsqrt(jnp.maximum(square, epsilon**2))).astype(x.dtype)
+    powers = jnp.sum(jnp.abs(wide) ** order, _axes(axis), keepdims=True)
+    return (wide / jnp.maximum(powers ** (1 / order), epsilon)).astype(x.dtype)
 
 
 @op(config=("max_val",), name="PSNR")

@@ -6,7 +6,7 @@ import numpy as np
 
 from lamina.core import structure
 from lamina.data import ArraySource, unpack
-from lamina.losses.loss import check_labels, targets_of
+from lamina.losses.loss import check_labels, classes_of, targets_of
 from lamina.training import step
 from lamina.training.mapped import Mapped
 from lamina.training.matching import match, match_weights, names_of
@@ -201,8 +201,9 @@ def class_weighted(model, batch, weights):
     given = match_weights(sample_weight, outputs, names)
     for i, output in enumerate(structure.flatten(outputs)):
         if targets[i] is not None and names[i] in weights:
-            classes, ignored = _classes(model, i, np.asarray(targets[i]), output.shape)
-            factor = _looked_up(classes, weights[names[i]], ignored)
+            losses = [t.loss for t in model._compiled.terms if t.places == i]
+            found = classes_of(losses, np.asarray(targets[i]), output.shape)
+            factor = _looked_up(*found, weights[names[i]])
             given[i] = factor if given[i] is None else _times(given[i], factor)
         elif given[i] is None:
             given[i] = np.ones(len(structure.flatten(y)[0]), "float32")
@@ -216,42 +217,6 @@ def _times(a, b):
     return np.multiply(*(w.reshape(w.shape + (1,) * (rank - w.ndim)) for w in (a, b)))
 
 
-def _classes(model, position, y, shape):
-    """Return the class of each target of an output, and the label that is ignored.
-
-    Args:
-        model: the compiled model.
-        position: the output's, among all of them.
-        y: the targets: labels or one-hot rows, as the loss declares. Where it declares
-            neither, what has one value for each prediction is labels, and the rest
-            must be one-hot rows.
-        shape: the shape of the predictions.
-    """
-    terms = [t for t in model._compiled.terms if t.alone and t.places == position]
-    kinds = [targets_of(term.loss, y.shape, shape) for term in terms]
-    found = sorted(zip(kinds, terms, strict=True), key=lambda pair: pair[0][0] is None)
-    (kind, name), term = found[0] if found else ((None, "The loss"), None)
-    loss = getattr(term, "loss", None)
-    axis = getattr(loss, "axis", -1)
-    if kind == "classes":
-        return y.argmax(axis), None
-    if kind == "labels":
-        labels = y.squeeze(axis) if y.ndim == len(shape) else y
-        return labels, getattr(loss, "ignore_class", None)
-    if y.ndim == 1 or y.shape[1:] == tuple(shape[1:-1]):
-        return y, None
-    if y.shape[-1] == 1:
-        return y[..., 0], None
-    if ((y == 0) | (y == 1)).all() and (y.sum(axis=-1) == 1).all():
-        return y.argmax(axis=-1), None
-    raise ValueError(
-        f"`class_weight` needs one class for each target: integer labels or one-hot "
-        f"rows. `{name}` takes targets entry by entry, and these are no one-hot rows. "
-        f"Received: y.shape={y.shape}, y_pred.shape={tuple(shape)}. Give "
-        "`sample_weight`, with a weight for each row or time step."
-    )
-
-
 def _is_class(key):
     try:
         return float(key).is_integer()
@@ -263,7 +228,7 @@ def _is_weight(value):
     return np.asarray(value).dtype.kind in "biuf" and np.isfinite(value)
 
 
-def _looked_up(classes, weights, ignored):
+def _looked_up(classes, ignored, weights):
     """Return the weight of each class."""
     bad = {k: w for k, w in weights.items() if not (_is_class(k) and _is_weight(w))}
     if bad:

@@ -6,7 +6,6 @@ sides.
 """
 
 import dataclasses
-import inspect
 
 import jax.numpy as jnp
 
@@ -15,10 +14,10 @@ from lamina import optimizers as optimizers_module
 from lamina.core import structure
 from lamina.core.checks import positive_int
 from lamina.core.config import serialize_keras_object
-from lamina.core.masks import get_mask
 from lamina.core.naming import snake_case
-from lamina.losses.loss import by_shape, check_shapes, weigh_by_mask, widened
+from lamina.losses.loss import by_shape, check_shapes, widened
 from lamina.metrics import Mean, Metric
+from lamina.metrics.metric import update_weighted
 from lamina.training.matching import match, match_weights, slots_of
 from lamina.training.terms import Term, each_loss, make_loss, terms_of
 
@@ -276,9 +275,9 @@ class CompileMetrics(Metric):
                 continue
             true, pred = widened(true), widened(pred)
             for metric in output.metrics:
-                _update(metric, true, pred, None)
+                update_weighted(metric, true, pred, None)
             for metric in output.weighted_metrics:
-                _update(metric, true, pred, weight)
+                update_weighted(metric, true, pred, weight)
 
     def reset_state(self):
         """Forget all batches."""
@@ -359,30 +358,3 @@ def _metric(identifier, y_true, y_pred):
     word = "lambda" if word == "<lambda>" else snake_case(word)
     name = name or getattr(found, "name", None) or word
     return metrics_module.MeanMetricWrapper(found, name=name)
-
-
-def _update(metric, true, pred, weight):
-    """Update a metric; the mask of the predictions is a part of the weights."""
-    mask = get_mask(pred)
-    known = inspect.signature(metric.update_state).parameters
-    takes = "sample_weight" in known
-    if not takes and all(p.kind is not p.VAR_KEYWORD for p in known.values()):
-        if weight is not None:
-            raise ValueError(
-                f"`{metric.name}` is one of the `weighted_metrics`, but its "
-                "`update_state` takes no `sample_weight`. Give it that argument, or "
-                "list the metric under `metrics`."
-            )
-        mask = None
-    dtype = metric.dtype if weight is None else weight.dtype
-    weight = weigh_by_mask(weight, mask, dtype)
-    given = {"sample_weight": weight} if takes or weight is not None else {}
-    try:
-        metric.update_state(true, pred, **given)
-    except Exception as error:
-        if mask is not None:
-            error.add_note(
-                f"The mask of the predictions, of shape {mask.shape}, is in the "
-                f"`sample_weight` that the metric `{metric.name}` was given."
-            )
-        raise
