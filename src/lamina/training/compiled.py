@@ -47,6 +47,7 @@ class Compiled:
         self.terms: list[Term] = []
         self.outputs: list[Output] = []
         self.loss_tracker = self.metrics = None
+        self.settings = None  # the optimizer's, when the last run began and ended
         self.identity = object()  # tells what is compiled for it from what was before
 
     def compile(

@@ -47,19 +47,19 @@ def optimizer_of(model):
     what somebody changes between two runs is not.
     """
     now = _plain(model.optimizer)
-    begun, ended = model._compiled.steps.get("settings", (now, None))
+    begun, ended = model._compiled.settings or (now, None)
     return begun if now == ended else now
 
 
 def note_settings(model, begun):
     """Note how the optimizer's settings were when a run began that now ends."""
-    model._compiled.steps["settings"] = begun, _plain(model.optimizer)
+    model._compiled.settings = begun, _plain(model.optimizer)
 
 
 def metric_names(model, cells) -> list[str]:
     """Return a name for each Variable of the metrics, in the order of `cells`."""
     names = {}
-    for metric in model.metrics:
+    for metric in (m for one in model.metrics for m in getattr(one, "metrics", [one])):
         for v in metric.variables:
             name = f"{metric.name}/{v.name} {v.shape}"
             while name in names.values():  # outputs may have metrics of one name
