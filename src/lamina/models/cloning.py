@@ -94,6 +94,10 @@ class _Cloning:
         self.shared = {}
 
     def clone(self, model, input_tensors=None):
+        # What is shared first, and the smallest: what holds it finds its clone.
+        shared = filter(self.numbering, getattr(model, "layers", ()))
+        for layer in sorted(shared, key=lambda x: len(x._flatten_layers())):
+            self.layer(layer)
         if isinstance(model, Sequential):
             return self.sequential(model, input_tensors)
         if isinstance(model, Functional) or (

@@ -287,7 +287,8 @@ def graph_from_config(cls, config):
     for data in config["layers"]:
         operation = deserialize_keras_object(data)
         name = data.get("name", getattr(operation, "name", None))
-        operation.name = name
+        if not operation._inbound_nodes:  # else it has a name from where it was called
+            operation.name = name
         operations[name] = operation
         waiting += [(operation, call) for call in data.get("inbound_nodes", [])]
     tensors = _Tensors(operations)
