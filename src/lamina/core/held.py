@@ -106,7 +106,7 @@ def make_again(thing, numbering=None, shared=None, **changes):
     """
     held = Held()
     with having(held=held, numbering=numbering):
-        config = {**numbered(thing.get_config), **changes}
+        config = {**numbered(type(thing).get_config)(thing), **changes}
     shared = {} if shared is None else shared
     with having(held=held, custom_objects=held.classes, shared=shared):
         return type(thing).from_config(config)

@@ -123,7 +123,7 @@ class Function(Operation):
         """The calls at the beginning that run on the host, because of text."""
         return Prefix(self)
 
-    def follow(self, nodes, leaves, training=None, given=None) -> dict:
+    def follow(self, nodes, leaves, training=None, given=None, instead=None) -> dict:
         """Return the values of symbolic tensors, by `id`, after some calls.
 
         Args:
@@ -131,6 +131,7 @@ class Function(Operation):
             leaves: one array for each input, in order.
             training: as in `run`.
             given: values of inner tensors that are known, by `id`.
+            instead: a function from an operation to what is called in its place.
         """
         values = {id(tensor): x for tensor, x in zip(self._inputs, leaves, strict=True)}
         values |= given or {}
@@ -140,7 +141,8 @@ class Function(Operation):
             args, kwargs = node.fill(values)
             if training is not None and "training" in kwargs:
                 kwargs["training"] = training
-            outputs = node.operation(*args, **kwargs)
+            operation = instead(node.operation) if instead else node.operation
+            outputs = operation(*args, **kwargs)
             for tensor, x in zip(node.outputs, structure.flatten(outputs), strict=True):
                 values[id(tensor)] = x
         return values
