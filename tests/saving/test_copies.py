@@ -241,6 +241,43 @@ def test_one_layer_in_several_places_stays_one(name, tmp_path):
         np.testing.assert_array_equal(other(x), model(x))
 
 
+def test_a_clone_function_that_renames_keeps_what_is_tied():
+    def renamed(layer):
+        config = {**layer.get_config(), "name": layer.name + "_new"}
+        return type(layer).from_config(config)
+
+    for name in ("before", "after"):
+        model, count = tied(lamina, name)
+        other = lamina.models.clone_model(model, clone_function=renamed)
+        assert {"one_new", "part_new"} < {layer.name for layer in other.layers}
+        assert len(other.weights) == count
+
+
+def test_a_clone_of_a_class_of_ones_own_ties_what_its_config_mentions_twice():
+    class Ends(lamina.Model):
+        def __init__(self, first, last, **kwargs):
+            super().__init__(**kwargs)
+            self.first, self.last = first, last
+
+        def call(self, x):
+            return self.last(self.first(x))
+
+        def get_config(self):
+            parts = {"first": self.first, "last": self.last}
+            return lamina.saving.serialize_keras_object(parts)
+
+        @classmethod
+        def from_config(cls, config):
+            return cls(**lamina.saving.deserialize_keras_object(config))
+
+    one = lamina.layers.Dense(4)
+    model = Ends(lamina.Sequential([lamina.Input((4,)), one]), one)
+    other = lamina.models.clone_model(model)
+    x = np.ones((2, 4), "float32")
+    model(x), other(x)
+    assert len(model.weights) == len(other.weights) == 2
+
+
 @pytest.mark.parametrize("name", ["twice", "stacked"])
 def test_keras_reads_a_layer_that_comes_twice(name, tmp_path):
     model, count = tied(lamina, name)

@@ -107,12 +107,13 @@ def same_config(first, second, path=""):
 
 
 def without_shapes(config):
-    """Drop the shapes to build with, which `.h5` files do not keep."""
+    """Drop the shapes to build with and what is shared: Keras' `.h5` keeps neither."""
     if isinstance(config, (list, tuple)):
         return [without_shapes(x) for x in config]
     if not isinstance(config, dict):
         return config
-    return {k: without_shapes(v) for k, v in config.items() if k != "build_config"}
+    left_out = ("build_config", "shared_object_id")
+    return {k: without_shapes(v) for k, v in config.items() if k not in left_out}
 
 
 def data_for(row, model):

@@ -7,7 +7,7 @@ uses the closed registry only (see `registry`).
 
 import base64
 import collections
-import contextlib
+import functools
 import inspect
 import marshal
 import re
@@ -234,15 +234,19 @@ def _custom_name(thing):
 def serialize_shared(obj):
     """Serialize, and number what is mentioned more than once, as Keras' files do."""
     with having(numbering=None):
-        return numbered(lambda: serialize_keras_object(obj))
+        return numbered(serialize_keras_object)(obj)
 
 
 def numbered(write):
-    """Return the config that `write` returns, with numbers as in `serialize_shared`."""
-    if context.numbering is not None:
-        return write()  # a part of a config that is numbered as a whole
-    with having(numbering=numbering_of(write)):
-        return write()
+    """Number what `write(thing)` serializes more than once, unless a caller does."""
+
+    @functools.wraps(write)
+    def written(thing):
+        number = context.numbering or numbering_of(lambda: write(thing))
+        with having(numbering=number):
+            return write(thing)
+
+    return written
 
 
 def numbering_of(write):
@@ -261,11 +265,9 @@ def numbering_of(write):
     return lambda thing, alive=alive: numbers.get(id(thing))
 
 
-@contextlib.contextmanager
 def sharing():
-    """Make what a config mentions more than once only once, within one config."""
-    with having(shared={} if context.shared is None else context.shared):
-        yield
+    """Make what one config mentions more than once only once, in a `with` block."""
+    return having(shared={} if context.shared is None else context.shared)
 
 
 def deserialize_keras_object(
@@ -343,7 +345,7 @@ def _decode(config, names=None):
 
 def _build(cls, name, inner, config):
     # Parts of a config may have been numbered each for itself: names tell them apart.
-    number = config.get("shared_object_id"), inner.get("name")
+    number = config.get("shared_object_id"), str(inner.get("name"))
     shared = context.shared if isinstance(number[0], int) else None
     if shared is not None and number in shared:
         return shared[number]

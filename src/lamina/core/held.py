@@ -7,7 +7,7 @@ and functions and objects that have no config.
 
 import numpy as np
 
-from lamina.core.config import deserialize_keras_object, serialize_shared
+from lamina.core.config import deserialize_keras_object, numbered, serialize_shared
 from lamina.core.context import having
 from lamina.core.walk import generators, objects
 
@@ -106,6 +106,7 @@ def make_again(thing, numbering=None, shared=None, **changes):
     """
     held = Held()
     with having(held=held, numbering=numbering):
-        config = {**thing.get_config(), **changes}
+        config = {**numbered(type(thing).get_config)(thing), **changes}
+    shared = {} if shared is None else shared
     with having(held=held, custom_objects=held.classes, shared=shared):
         return type(thing).from_config(config)

@@ -1,6 +1,7 @@
 """Models made again from others, and from JSON."""
 
 import contextlib
+import functools
 
 from lamina.core import structure
 from lamina.core.budget import budgeted
@@ -94,11 +95,15 @@ class _Cloning:
         self.shared = {}
 
     def clone(self, model, input_tensors=None):
+        # What is shared first, and the smallest: what holds it finds its clone.
+        shared = filter(self.numbering, getattr(model, "layers", ()))
+        for layer in sorted(shared, key=lambda x: len(x._flatten_layers())):
+            self.layer(layer)
         if isinstance(model, Sequential):
             return self.sequential(model, input_tensors)
-        if isinstance(model, Functional) or (
-            isinstance(model, Model) and model._graph is not None and self._is_custom
-        ):
+        custom = self.clone_function is not None or self.call_function is not None
+        drawn = custom and isinstance(model, Model) and model._graph is not None
+        if isinstance(model, Functional) or drawn:
             return self.functional(model, input_tensors)
         for name in ("clone_function", "call_function"):
             if getattr(self, name) is not None:
@@ -114,10 +119,6 @@ class _Cloning:
             )
         return make_again(model)
 
-    @property
-    def _is_custom(self):
-        return self.clone_function is not None or self.call_function is not None
-
     def layer(self, layer):
         """Return the new layer for an old one: always the same one, at any depth."""
         key = self.numbering(layer) or -id(layer), layer.name
@@ -126,6 +127,14 @@ class _Cloning:
             self.cache[id(layer)] = new
         self.shared[key] = self.cache[id(layer)]
         return self.shared[key]
+
+    def called(self, operation):
+        """Return what is called in the place of an old operation."""
+        if isinstance(operation, Layer):
+            operation = self.layer(operation)
+        if self.call_function is None:
+            return operation
+        return functools.partial(self.call_function, operation)
 
     def _new_layer(self, layer):
         if self.recursive and isinstance(layer, (Functional, Sequential)):
@@ -156,22 +165,8 @@ class _Cloning:
             needed = range(len(graph.inputs))
             flat = graph.slots.each(input_tensors, "input_tensors", needed=needed)
             inputs = structure.pack_like(graph.input, flat)
-        values = dict(
-            zip(map(id, graph.inputs), structure.flatten(inputs), strict=True)
-        )
-        for node in graph.nodes:
-            if all(id(t) in values for t in node.outputs):
-                continue
-            operation = node.operation
-            if isinstance(operation, Layer):
-                operation = self.layer(operation)
-            args, kwargs = node.fill(values)
-            if self.call_function is not None:
-                outputs = self.call_function(operation, *args, **kwargs)
-            else:
-                outputs = operation(*args, **kwargs)
-            for tensor, x in zip(node.outputs, structure.flatten(outputs), strict=True):
-                values[id(tensor)] = x
+        leaves = structure.flatten(inputs)
+        values = graph.follow(graph.nodes, leaves, instead=self.called)
         outputs = structure.map_leaves(lambda t: values[id(t)], graph.output)
         kind = type(model) if _takes_graph(type(model)) else Functional
         new = kind(inputs=inputs, outputs=outputs, name=model.name)

@@ -155,12 +155,9 @@ def input_specs(graph):
 # ---- configs -----------------------------------------------------------------
 
 
+@numbered
 def graph_config(model):
     """Return the config of a graph model: its layers, their calls, its ends."""
-    return numbered(lambda: _graph_config(model))
-
-
-def _graph_config(model):
     graph = model._graph
     used = set(graph.nodes)
     position = {}
@@ -186,13 +183,9 @@ def _graph_config(model):
         "name": model.name,
         "trainable": model.trainable,
         "layers": layers,
-        "input_layers": _ends(graph.input, where),
-        "output_layers": _ends(graph.output, where),
+        "input_layers": structure.map_leaves(where, graph.input),
+        "output_layers": structure.map_leaves(where, graph.output),
     }
-
-
-def _ends(struct, where):
-    return structure.map_leaves(where, struct)
 
 
 def _node_config(node, where):
@@ -233,7 +226,8 @@ def graph_from_config(cls, config):
     for data in config["layers"]:
         operation = deserialize_keras_object(data)
         name = data.get("name", getattr(operation, "name", None))
-        operation.name = name
+        if not operation._inbound_nodes:  # else it has a name from where it was called
+            operation.name = name
         operations[name] = operation
         waiting += [(operation, call) for call in data.get("inbound_nodes", [])]
     tensors = _Tensors(operations)
@@ -354,8 +348,7 @@ class _Tensors:
                     "model, which no call in it gives."
                 )
             return found
-        ends = [self.ends(value) for value in places]
-        return tuple(ends) if isinstance(places, tuple) else ends
+        return type(places)(self.ends(value) for value in places)
 
 
 def _is_old_place(x):

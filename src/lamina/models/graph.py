@@ -133,13 +133,14 @@ class Function(Operation):
         """The calls at the beginning that run on the host, because of text."""
         return Prefix(self)
 
-    def follow(self, nodes, leaves, given=None) -> dict:
+    def follow(self, nodes, leaves, given=None, instead=None) -> dict:
         """Return the values of symbolic tensors, by `id`, after some calls.
 
         Args:
             nodes: the calls, in order.
             leaves: one array for each input, in order.
             given: values of inner tensors that are known, by `id`.
+            instead: a function from an operation to what is called in its place.
         """
         values = {id(tensor): x for tensor, x in zip(self._inputs, leaves, strict=True)}
         values |= given or {}
@@ -147,7 +148,8 @@ class Function(Operation):
             if all(id(t) in values for t in node.outputs):
                 continue  # an input, or an inner tensor that was given
             args, kwargs = node.fill(values)
-            outputs = node.operation(*args, **kwargs)
+            operation = instead(node.operation) if instead else node.operation
+            outputs = operation(*args, **kwargs)
             for tensor, x in zip(node.outputs, structure.flatten(outputs), strict=True):
                 values[id(tensor)] = x
         return values

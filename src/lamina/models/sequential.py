@@ -71,7 +71,8 @@ class Sequential(Model):
             _refuse(layer)
         given = getattr(layer, "_input_shape_given", None)
         if given is not None and not self._stack:
-            self.add(_input_for(layer, given), rebuild=False)
+            first = InputLayer(batch_shape=given, dtype=layer.input_dtype)
+            self.add(first, rebuild=False)
         if any(x.name == layer.name and x is not layer for x in self._stack):
             raise ValueError(
                 "All layers added to a Sequential model should have unique names. Name "
@@ -90,26 +91,21 @@ class Sequential(Model):
                 f"one after {self._stack[-1].name!r}.{_GRAPH}"
             )
         self._stack.append(layer)
-        if rebuild:
-            self._rebuild()
-        else:
-            self._graph = None
-            self.built = False
+        self._rebuild(rebuild)
 
     def pop(self, rebuild=True):
         """Take the top layer off the stack and return it."""
         if not self._stack:
             raise IndexError(f"Sequential model {self.name!r} has no layers to pop.")
         layer = self._stack.pop()
-        self._graph = None
-        self.built = False
-        if rebuild:
-            self._rebuild()
+        self._rebuild(rebuild)
         return layer
 
-    def _rebuild(self):
+    def _rebuild(self, draw=True):
         self._graph = None
         self.built = False
+        if not draw:
+            return
         first = self._stack[0] if self._stack else None
         self._takes_text = getattr(first, "_takes_text", False)
         if isinstance(first, InputLayer):
@@ -259,11 +255,9 @@ class Sequential(Model):
         kwargs.pop("training", None)
         return super().compute_output_spec(*args, **kwargs)
 
+    @numbered
     def get_config(self):
         """Return what it takes to make the model again, weights left out."""
-        return numbered(self._config)
-
-    def _config(self):
         config = {
             "name": self.name,
             "trainable": self.trainable,
@@ -285,27 +279,21 @@ class Sequential(Model):
                 f"layers={config['layers']!r}"
             )
         with budgeted(), sharing():
-            return cls._from_layers(config, custom_objects)
-
-    @classmethod
-    def _from_layers(cls, config, custom_objects):
-        model = cls(name=config.get("name"))
-        for data in config["layers"]:
-            if not isinstance(data, dict) or "config" not in data:
-                raise ValueError(
-                    f"A layer of {model.name!r} has no config. Expected a dictionary "
-                    f"containing a 'config' key. Received: {data!r}"
-                )
-            layer = deserialize_keras_object(data, custom_objects=custom_objects)
-            model.add(layer, rebuild=False)
-        model._rebuild()
-        if config.get("dtype") is not None:
-            from lamina.core.policy import get_policy
-
-            model.dtype_policy = get_policy(config["dtype"])
-        shape = config.get("build_input_shape")
-        if model._graph is None and shape is not None and model._stack:
-            model.build(as_shape(shape))
+            model = cls(name=config.get("name"))
+            for data in config["layers"]:
+                if not isinstance(data, dict) or "config" not in data:
+                    raise ValueError(
+                        f"A layer of {model.name!r} has no config. Expected a "
+                        f"dictionary containing a 'config' key. Received: {data!r}"
+                    )
+                layer = deserialize_keras_object(data, custom_objects=custom_objects)
+                model.add(layer, rebuild=False)
+            model._rebuild()
+            if config.get("dtype") is not None:
+                model.dtype_policy = config["dtype"]
+            shape = config.get("build_input_shape")
+            if model._graph is None and shape is not None and model._stack:
+                model.build(as_shape(shape))
         if config.get("trainable") is False:
             model.trainable = False
         return model
@@ -335,10 +323,6 @@ def _refuse(layer):
         "Only instances of `lamina.Layer` can be added to a Sequential model. "
         f"Received: {layer!r} (of type {type(layer)})"
     )
-
-
-def _input_for(layer, batch_shape):
-    return InputLayer(batch_shape=batch_shape, dtype=layer.input_dtype)
 
 
 def _inputs_of(shape, dtype):

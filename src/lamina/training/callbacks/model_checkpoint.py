@@ -86,14 +86,11 @@ class ModelCheckpoint(MonitorCallback):
     def _should_save_on_batch(self, batch):
         if self.save_freq == "epoch":
             return False
-        last = self._last_batch_seen
-        new_epoch = last is None or batch <= last
-        self._batches_seen_since_last_saving += batch + 1 if new_epoch else batch - last
-        self._last_batch_seen = batch
-        if self._batches_seen_since_last_saving < self.save_freq:
-            return False
-        self._batches_seen_since_last_saving = 0
-        return True
+        last, self._last_batch_seen = self._last_batch_seen, batch
+        new = batch + 1 if last is None or batch <= last else batch - last
+        seen = self._batches_seen_since_last_saving + new
+        self._batches_seen_since_last_saving = 0 if seen >= self.save_freq else seen
+        return seen >= self.save_freq
 
     def _save_model(self, epoch, batch, logs):
         logs = logs or {}
