@@ -128,10 +128,12 @@ class Model(Layer):
 
     def __call__(self, *args, **kwargs):
         """Run the model: as one compiled call where it is a graph of layers of ours."""
-        quick = quick_call(self, args, kwargs) if "_calls" in self.__dict__ else None
-        if quick:
-            return quick[0]
-        return super().__call__(*map(self._trimmed, args), **kwargs)
+        if "_calls" in self.__dict__:  # or the layer says what was forgotten
+            quick = quick_call(self, args, kwargs)
+            if quick:
+                return quick[0]
+            args = map(self._trimmed, args)
+        return super().__call__(*args, **kwargs)
 
     @property
     def has_call(self) -> bool:
