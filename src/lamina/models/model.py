@@ -126,11 +126,12 @@ class Model(Layer):
 
     def __call__(self, *args, **kwargs):
         """Run the model: as one compiled call where it is a graph of layers of ours."""
-        if "_programs" in self.__dict__:
+        if "_programs" in self.__dict__:  # or the layer says what was forgotten
             outputs = programs.called(self, args, kwargs)
             if outputs:
                 return outputs[0]
-        return super().__call__(*map(self._trimmed, args), **kwargs)
+            args = map(self._trimmed, args)
+        return super().__call__(*args, **kwargs)
 
     @property
     def rows_independent(self):

@@ -126,9 +126,12 @@ def check_alike(training, validation, model=None) -> None:
                     "`validation_data=(x_val, y_val)`."
                 )
             continue
-        if name == "x" and getattr(model, "_graph", None) is not None:
-            continue  # a graph matches its inputs below
-        if isinstance(a, dict) and isinstance(b, dict) and set(a) != set(b):
+        if not isinstance(a, dict) or not isinstance(b, dict):
+            continue
+        graph = getattr(model, "_graph", None) if name == "x" else None
+        if graph is not None:  # what it ignores may differ
+            a, b = map(graph.slots.trimmed, (a, b))
+        if set(a) != set(b):
             raise ValueError(
                 f"The validation data's `{name}` has the keys {sorted(map(str, b))}, "
                 f"the training data's has {sorted(map(str, a))}."
