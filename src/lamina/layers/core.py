@@ -37,6 +37,8 @@ class InputLayer(Layer):
     (None, 3)
     """
 
+    _moves_entries = True
+
     def __init__(
         self, shape=None, batch_size=None, dtype=None, sparse=None, ragged=None,
         batch_shape=None, input_tensor=None, optional=False, name=None, **kwargs,
@@ -247,6 +249,8 @@ class Identity(Layer):
     >>> lamina.layers.Identity()(np.ones((1, 2))).tolist()
     [[1.0, 1.0]]
     """
+
+    _moves_entries = True
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)

@@ -39,6 +39,7 @@ class Embedding(Adaptable):
     (1, 3, 8)
     """
 
+    _reads_integers = True
     embeddings = replaceable("embeddings")
     _main = "embeddings"
     _kind = "embedding"

@@ -39,6 +39,8 @@ class Flatten(Layer):
     (2, 12)
     """
 
+    _moves_entries = True
+
     def __init__(self, data_format=None, **kwargs):
         super().__init__(**kwargs)
         self.data_format = standardize_data_format(data_format)
@@ -66,6 +68,8 @@ class Reshape(Layer):
     >>> lamina.layers.Reshape((2, -1))(np.ones((5, 6))).shape
     (5, 2, 3)
     """
+
+    _moves_entries = True
 
     def __init__(self, target_shape, **kwargs):
         super().__init__(**kwargs)
@@ -129,6 +133,8 @@ class Permute(Layer):
     (5, 4, 3)
     """
 
+    _moves_entries = True
+
     def __init__(self, dims, **kwargs):
         super().__init__(**kwargs)
         self.dims = tuple(axes_argument("Permute", dims, "dims"))
@@ -157,6 +163,8 @@ class RepeatVector(Layer):
     >>> lamina.layers.RepeatVector(3)(np.ones((2, 4))).shape
     (2, 3, 4)
     """
+
+    _moves_entries = True
 
     def __init__(self, n, **kwargs):
         super().__init__(**kwargs)
@@ -231,6 +239,8 @@ class Cropping1D(Layer):
     (2, 3, 4)
     """
 
+    _moves_entries = True
+
     def __init__(self, cropping=(1, 1), **kwargs):
         super().__init__(**kwargs)
         self.cropping = int_tuple("Cropping1D", "cropping", cropping, 2, zero=True)
@@ -255,6 +265,8 @@ class Cropping2D(Layer):
     >>> lamina.layers.Cropping2D(((1, 0), (2, 2)))(np.ones((1, 5, 6, 3))).shape
     (1, 4, 2, 3)
     """
+
+    _moves_entries = True
 
     def __init__(self, cropping=((0, 0), (0, 0)), data_format=None, **kwargs):
         super().__init__(**kwargs)
@@ -281,6 +293,8 @@ class Cropping3D(Layer):
     >>> lamina.layers.Cropping3D(1)(np.ones((1, 5, 6, 7, 3))).shape
     (1, 3, 4, 5, 3)
     """
+
+    _moves_entries = True
 
     def __init__(self, cropping=((1, 1), (1, 1), (1, 1)), data_format=None, **kwargs):
         super().__init__(**kwargs)
@@ -315,6 +329,8 @@ class ZeroPadding1D(Layer):
     (2, 6, 4)
     """
 
+    _moves_entries = True
+
     def __init__(self, padding=1, data_format=None, **kwargs):
         super().__init__(**kwargs)
         self.padding = int_tuple("ZeroPadding1D", "padding", padding, 2, zero=True)
@@ -341,6 +357,8 @@ class ZeroPadding2D(Layer):
     (1, 6, 8, 3)
     """
 
+    _moves_entries = True
+
     def __init__(self, padding=(1, 1), data_format=None, **kwargs):
         super().__init__(**kwargs)
         self.padding = _pairs("ZeroPadding2D", "padding", padding, 2)
@@ -366,6 +384,8 @@ class ZeroPadding3D(Layer):
     >>> lamina.layers.ZeroPadding3D(1)(np.ones((1, 2, 2, 2, 3))).shape
     (1, 4, 4, 4, 3)
     """
+
+    _moves_entries = True
 
     def __init__(self, padding=((1, 1), (1, 1), (1, 1)), data_format=None, **kwargs):
         super().__init__(**kwargs)

@@ -35,6 +35,7 @@ class Sequential(Model):
     """
 
     _saved_as = ("keras", "Sequential")
+    input_dtype: Any = None
     _not_walked = frozenset({"_stack", "_functional"})
 
     def __new__(cls, *args, **kwargs):
@@ -183,7 +184,9 @@ class Sequential(Model):
         return super()._prepared(inputs)
 
     def _refuse_several(self, layer, following, outputs):
-        if following._tensors_only and not isinstance(following, Model):
+        if not following._allow_non_tensor_positional_args and not isinstance(
+            following, Model
+        ):
             from lamina.layers.call import signature_of
 
             if signature_of(following.call).any_keyword:

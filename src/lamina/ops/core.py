@@ -53,7 +53,7 @@ def convert_to_numpy(x):
     )
 
 
-@op(config=("dtype",), elementwise=True)
+@op(config=("dtype",), elementwise=True, integers=True)
 def cast(x, dtype):
     """Return `x` in another dtype."""
     return _cast(tensor(x), dtype)

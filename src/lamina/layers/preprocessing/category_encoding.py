@@ -32,9 +32,12 @@ class CategoryEncoding(DataLayer):
     [[1.0, 0.0, 1.0], [0.0, 2.0, 0.0]]
     """
 
+    _reads_integers = True
+
     def __init__(
         self, num_tokens=None, output_mode="multi_hot", sparse=False, **kwargs
     ):
+        kwargs.setdefault("autocast", False)  # half precision would round indices
         super().__init__(**kwargs)
         output_mode = "multi_hot" if output_mode == "binary" else output_mode
         if output_mode not in ("count", "one_hot", "multi_hot"):

@@ -18,7 +18,7 @@ class DataLayer(Layer):
     is done by the same code, on arrays, when the data set is read.
     """
 
-    _tensors_only = False
+    _allow_non_tensor_positional_args = True
     _lists_are_arrays = True
 
     def __call__(self, *args, **kwargs):

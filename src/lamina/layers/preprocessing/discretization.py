@@ -5,6 +5,7 @@ import numpy as np
 
 from lamina.core import settings
 from lamina.core.checks import number, one_of
+from lamina.core.dtypes import result_type
 from lamina.core.symbolic import SymbolicTensor, infer
 from lamina.layers.preprocessing.adapting import batches
 from lamina.layers.preprocessing.data_layer import DataLayer
@@ -39,6 +40,8 @@ class Discretization(DataLayer):
     [[0, 2, 3, 1]]
     """
 
+    _reads_integers = True
+
     def __init__(
         self, bin_boundaries=None, num_bins=None, epsilon=0.01, output_mode="int",
         sparse=False, dtype=None, name=None,
@@ -67,7 +70,7 @@ class Discretization(DataLayer):
     @property
     def input_dtype(self):
         """The dtype of the numbers: boundaries need all of their digits."""
-        return settings.floatx()
+        return result_type(settings.floatx(), "float32")
 
     @property
     def output_dtype(self):

@@ -33,7 +33,7 @@ class HashedCrossing(DataLayer):
     [1, 4, 3]
     """
 
-    _takes_text = True
+    _takes_text = _reads_integers = True
     _lists_are_arrays = False
 
     def __init__(

@@ -41,7 +41,7 @@ class Lookup(DataLayer):
     `num_oov_indices` places for unknown tokens, then the terms.
     """
 
-    _takes_text = True
+    _takes_text = _reads_integers = True
     _lists_are_arrays = False
     vocabulary_dtype = "string"
     encoding: str
