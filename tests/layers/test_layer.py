@@ -715,3 +715,42 @@ def test_a_lambda_with_an_output_shape_on_structures():
     assert Lambda(lambda v: v[0], output_shape=(None, 2))(
         [lamina.Input(batch_shape=(3, None, 2)), b]
     ).shape == (3, None, 2)
+
+
+def test_a_layer_that_does_not_convert_its_arguments_gets_them_as_they_are():
+    seen = []
+
+    class Raw(Layer):
+        def __init__(self, convert=None, **kwargs):
+            super().__init__(**kwargs)
+            if convert is not None:
+                self._convert_input_args = convert
+
+        def call(self, x, more=None):
+            seen.append((type(x).__name__, getattr(x, "dtype", None)))
+            return x
+
+    x = np.ones((2, 3), "float64")
+    Raw(dtype="bfloat16")(x)
+    Raw(False, dtype="bfloat16")(x)
+    free = Raw(False)
+    free._allow_non_tensor_positional_args = True
+    with pytest.raises(ValueError, match="Only input tensors"):
+        Raw(False)("text")
+    assert free("text") == "text" and free([1, 2]) == [1, 2]
+    names, dtypes = zip(*seen, strict=True)
+    assert names == ("ArrayImpl", "ndarray", "str", "list")
+    assert str(dtypes[0]) == "bfloat16" and dtypes[1] == x.dtype
+
+
+def test_a_layer_may_take_positional_arguments_that_are_no_tensors():
+    class Free(Layer):
+        _allow_non_tensor_positional_args = True
+
+        def call(self, x, factor):
+            return x * factor
+
+    assert Free()(np.ones((1, 2)), 3).tolist() == [[3.0, 3.0]]
+    assert Free()(lamina.Input((2,)), 3).shape == (None, 2)
+    with pytest.raises(ValueError, match="Only input tensors"):
+        Scale()("text")

@@ -104,9 +104,14 @@ class Arguments:
         self.by_name = bound.arguments
 
     def _convert(self, value, positional):
-        if value is None or not self.layer._convert_input_args:
-            return value
+        if value is None:
+            return None
         positional &= not self.layer._allow_non_tensor_positional_args
+        if not self.layer._convert_input_args:
+            leaves = structure.flatten(value)
+            if positional and not all(x is None or is_tensor(x) for x in leaves):
+                self._refuse(value)
+            return value
         if isinstance(value, (list, tuple, dict)):
             leaves = structure.flatten(value)
             if not any(is_tensor(x) for x in leaves):
