@@ -36,6 +36,7 @@ class Sequential(Model):
 
     _saved_as = ("keras", "Sequential")
     input_dtype: Any = None
+    _checks_sizes = False  # its layers do
     _not_walked = frozenset({"_stack", "_functional"})
 
     def __new__(cls, *args, **kwargs):
@@ -172,9 +173,6 @@ class Sequential(Model):
             if layer is not stack[-1] and len(find_symbolic(x)) > 1:
                 self._refuse_several(layer, stack[stack.index(layer) + 1], x)
         self._set_graph(inputs, x)
-        # A number of rows shows that the shape was read from data: the next data may
-        # have other sizes.
-        self._checks_sizes = all(None in t.shape[:1] for t in find_symbolic(inputs))
         if isinstance(inputs, SymbolicTensor) and inputs.node is not None:
             self._stack = [inputs.node.operation, *stack]
 
