@@ -754,3 +754,38 @@ def test_a_layer_may_take_positional_arguments_that_are_no_tensors():
     assert Free()(lamina.Input((2,)), 3).shape == (None, 2)
     with pytest.raises(ValueError, match="Only input tensors"):
         Scale()("text")
+
+
+TEXTS = ["a b", b"a", np.array(["a", "b"]), np.array([["a"]], object), np.str_("a")]
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=repr)
+def test_text_where_numbers_are_due_is_told_so(text):
+    x = lamina.Input((1,))
+    takers = [
+        lamina.Model(x, Dense(1)(x)),
+        lamina.Sequential([lamina.Input((1,)), Dense(1)]),
+        Dense(1),
+        lamina.layers.Rescaling(2.0),
+        lamina.layers.Normalization(mean=0.0, variance=1.0),
+        lamina.layers.CategoryEncoding(3),
+        lamina.layers.RandomFlip(),
+        lamina.layers.Discretization([1.0]),
+    ]
+    for taker in takers:
+        with pytest.raises(ValueError, match="takes numbers|Only input tensors"):
+            taker(text)
+    for call in (lamina.ops.convert_to_tensor, lambda t: lamina.ops.add(t, 1)):
+        with pytest.raises(TypeError, match="Ops take numbers"):
+            call(text)
+
+
+def test_numbers_where_text_is_due_are_told_so():
+    x = lamina.Input((1,), dtype="string")
+    words = lamina.layers.StringLookup(vocabulary=["a"])
+    net = lamina.Model(x, words(x))
+    for numbers in (np.ones((2, 1)), jnp.ones((2, 1))):
+        with pytest.raises(ValueError, match="takes text"):
+            net(numbers)
+        with pytest.raises(TypeError, match="takes text"):
+            words(numbers)

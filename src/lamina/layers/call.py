@@ -143,7 +143,8 @@ class Arguments:
         if not is_tensor(x) and not hasattr(x, "__array__"):
             return x
         dtype = self.layer.input_dtype
-        cast = self.layer.autocast and dtype is not None and is_float(x.dtype)
+        cast = self.layer.autocast and is_float(x.dtype)
+        cast = cast and dtype not in (None, "string")
         if getattr(x, "is_symbolic", False):
             return x  # a graph keeps the tensor itself; `cast_for_inference` casts
         if not cast:

@@ -171,6 +171,7 @@ def _fit(model, tensor, x):
 
 def _cast(model, tensor, x):
     """Return an input in the dtype of its symbolic tensor."""
+    x = x if hasattr(x, "dtype") else np.asarray(x)
     on_host = isinstance(x, np.ndarray)
     text = on_host and x.dtype.kind in "OSUT"
     if text != (tensor.dtype == "string"):
