@@ -62,3 +62,10 @@ def test_errors_name_the_argument():
         random.dropout(X, 1.5)
     with pytest.raises(ValueError, match="2-D"):
         random.categorical(X[0], 3)
+
+
+def test_a_seed_generator_takes_the_backend_that_layers_of_keras_pass():
+    seeds = lamina.random.SeedGenerator(3, backend=None)
+    assert [int(n) for n in seeds.next()] == [3, 0]
+    with pytest.raises(ValueError, match="Unrecognized"):
+        lamina.random.SeedGenerator(3, frontend=None)

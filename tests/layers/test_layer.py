@@ -715,3 +715,77 @@ def test_a_lambda_with_an_output_shape_on_structures():
     assert Lambda(lambda v: v[0], output_shape=(None, 2))(
         [lamina.Input(batch_shape=(3, None, 2)), b]
     ).shape == (3, None, 2)
+
+
+def test_a_layer_that_does_not_convert_its_arguments_gets_them_as_they_are():
+    seen = []
+
+    class Raw(Layer):
+        def __init__(self, convert=None, **kwargs):
+            super().__init__(**kwargs)
+            if convert is not None:
+                self._convert_input_args = convert
+
+        def call(self, x, more=None):
+            seen.append((type(x).__name__, getattr(x, "dtype", None)))
+            return x
+
+    x = np.ones((2, 3), "float64")
+    Raw(dtype="bfloat16")(x)
+    Raw(False, dtype="bfloat16")(x)
+    free = Raw(False)
+    free._allow_non_tensor_positional_args = True
+    with pytest.raises(ValueError, match="Only input tensors"):
+        Raw(False)("text")
+    assert free("text") == "text" and free([1, 2]) == [1, 2]
+    names, dtypes = zip(*seen, strict=True)
+    assert names == ("ArrayImpl", "ndarray", "str", "list")
+    assert str(dtypes[0]) == "bfloat16" and dtypes[1] == x.dtype
+
+
+def test_a_layer_may_take_positional_arguments_that_are_no_tensors():
+    class Free(Layer):
+        _allow_non_tensor_positional_args = True
+
+        def call(self, x, factor):
+            return x * factor
+
+    assert Free()(np.ones((1, 2)), 3).tolist() == [[3.0, 3.0]]
+    assert Free()(lamina.Input((2,)), 3).shape == (None, 2)
+    with pytest.raises(ValueError, match="Only input tensors"):
+        Scale()("text")
+
+
+TEXTS = ["a b", b"a", np.array(["a", "b"]), np.array([["a"]], object), np.str_("a")]
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=repr)
+def test_text_where_numbers_are_due_is_told_so(text):
+    x = lamina.Input((1,))
+    takers = [
+        lamina.Model(x, Dense(1)(x)),
+        lamina.Sequential([lamina.Input((1,)), Dense(1)]),
+        Dense(1),
+        lamina.layers.Rescaling(2.0),
+        lamina.layers.Normalization(mean=0.0, variance=1.0),
+        lamina.layers.CategoryEncoding(3),
+        lamina.layers.RandomFlip(),
+        lamina.layers.Discretization([1.0]),
+    ]
+    for taker in takers:
+        with pytest.raises(ValueError, match="takes numbers|Only input tensors"):
+            taker(text)
+    for call in (lamina.ops.convert_to_tensor, lambda t: lamina.ops.add(t, 1)):
+        with pytest.raises(TypeError, match="Ops take numbers"):
+            call(text)
+
+
+def test_numbers_where_text_is_due_are_told_so():
+    x = lamina.Input((1,), dtype="string")
+    words = lamina.layers.StringLookup(vocabulary=["a"])
+    net = lamina.Model(x, words(x))
+    for numbers in (np.ones((2, 1)), jnp.ones((2, 1))):
+        with pytest.raises(ValueError, match="takes text"):
+            net(numbers)
+        with pytest.raises(TypeError, match="takes text"):
+            words(numbers)

@@ -93,8 +93,7 @@ def test_sizes_that_were_read_from_data_may_change():
     model = lamina.Sequential([layers.GlobalMaxPooling1D()])
     assert model(np.ones((2, 5, 3))).shape == model(np.ones((2, 7, 3))).shape == (2, 3)
     promised = lamina.Sequential([lamina.Input((5, 3)), layers.GlobalMaxPooling1D()])
-    with pytest.raises(ValueError, match="expected shape=.None, 5, 3."):
-        promised(np.ones((2, 7, 3)))
+    assert promised(np.ones((2, 7, 3))).shape == (2, 3)
 
 
 def test_call_context_arguments_reach_the_layers_inside():

@@ -111,3 +111,42 @@ def test_bincount_inside_jit_needs_a_length():
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "int8"])
+def test_python_numbers_in_loops_take_the_dtype_of_what_they_meet(dtype):
+    x = jnp.full((3,), 2, dtype)
+    number = 3 if dtype == "int8" else 3.0
+
+    def same(result, expected):
+        assert result.dtype == x.dtype and not result.weak_type
+        np.testing.assert_array_equal(np.asarray(result, "float32"), expected)
+
+    def counted(i, total, k):
+        return i + 1, total + x[0], k
+
+    same(ops.while_loop(lambda i, *_: i < 2, counted, (0, number, number))[1], 7)
+    same(ops.fori_loop(0, 2, lambda i, s: (s[0] * s[1], s[1]), (x, number))[0], 18)
+    last, seen = ops.scan(lambda c, v: (c + v, c * v), number, x)
+    same(last, 9), same(seen, [6, 10, 14])
+    same(ops.scan(lambda c, _: ({**c, "a": c["a"] * c["b"]}, None),
+                  {"a": x, "b": number}, length=2)[0]["a"], 18)  # fmt: skip
+    same(x * ops.cond(True, lambda: number, lambda: 0), 6)
+    same(jax.jit(lambda p: x * ops.cond(p, lambda: 2, lambda: 1))(True), 4)
+    same(x * ops.switch(1, [lambda: 1, lambda: 3]), 6)
+    same(ops.switch(0, [lambda v, k: v * k, lambda v, k: v], x, number), 6)
+    same(ops.associative_scan(lambda a, b: a + number * b, x), [2, 8, 14])
+    same(ops.vectorized_map(lambda v: v * number, x), 6)
+    same(x * ops.vectorized_map(lambda v: number, x), 6)
+    same(x * ops.map(lambda v: number, x), 6)
+    same(x * ops.stop_gradient(number), 6)
+
+
+def test_a_python_integer_as_carry_becomes_the_float_that_is_added():
+    assert (
+        ops.while_loop(lambda i, s: i < 3, lambda i, s: (i + 1, s + 0.5), (0, 0))[
+            1
+        ].tolist()
+        == 1.5
+    )
+    assert ops.fori_loop(0, 3, lambda i, s: s + X[0, 1], 0).tolist() == 3.0

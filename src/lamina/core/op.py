@@ -42,6 +42,7 @@ class OpCall(Operation):
         super().__init__(name or automatic_name(snake_case(function.class_name)))
         self.function = function
         self.config = config
+        self._moves_entries = self._takes_integers = function.integers
 
     def call(self, *args, **kwargs):
         """Run the op on arrays."""
@@ -112,6 +113,7 @@ def op(
     module=None,
     elementwise=False,
     masks=None,
+    integers=False,
 ) -> Any:
     """Make a pure function of arrays accept symbolic tensors and Variables.
 
@@ -127,6 +129,8 @@ def op(
             arguments at its own place.
         masks: whether the result keeps the masks of the arguments; as `elementwise`
             when None.
+        integers: whether it moves entries or reads integers, and does not compute
+            with them: in a graph of half precision they stay integers.
 
     >>> import jax.numpy as jnp, lamina
     >>> from lamina.core.op import op
@@ -139,7 +143,7 @@ def op(
     if function is None:
         return functools.partial(
             op, config=config, data=data, name=name, module=module,
-            elementwise=elementwise, masks=masks,
+            elementwise=elementwise, masks=masks, integers=integers,
         )  # fmt: skip
     signature = inspect.signature(function)
     if data is not None:
@@ -166,6 +170,7 @@ def op(
     wrapper.plain = function
     wrapper.elementwise = elementwise
     wrapper.masks = masks
+    wrapper.integers = integers
     wrapper.config = config
     wrapper.class_name = name or "".join(
         part.capitalize() for part in function.__name__.strip("_").split("_")

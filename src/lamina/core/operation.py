@@ -38,6 +38,8 @@ class Operation:
     """
 
     _given: tuple
+    # Whether it moves entries, or reads integers, and does not compute with them.
+    _moves_entries = _takes_integers = False
     # Set to anything but None, calls run `quantized_call`.
     quantization_mode = None
     # As of layers: whether each row of a batch is computed from this row alone.

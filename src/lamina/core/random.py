@@ -84,6 +84,7 @@ class SeedGenerator:
     """
 
     def __init__(self, seed=None, name=None, **kwargs):
+        kwargs.pop("backend", None)  # Keras' layers say whose arrays: there is one kind
         if kwargs:
             raise ValueError(f"Unrecognized keyword arguments: {sorted(kwargs)}")
         self.name = name or automatic_name("seed_generator")

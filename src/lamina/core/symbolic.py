@@ -6,7 +6,7 @@ import jax
 
 from lamina.core import structure
 from lamina.core.context import having
-from lamina.core.dtypes import standardize_dtype
+from lamina.core.dtypes import is_float, standardize_dtype
 from lamina.core.naming import automatic_name
 from lamina.core.variable import Variable, scratch
 
@@ -216,7 +216,9 @@ class Node:
         """
 
         def swap(x):
-            return values[id(x)] if isinstance(x, SymbolicTensor) else x
+            if not isinstance(x, SymbolicTensor):
+                return x
+            return in_drawn_dtype(x, values[id(x)], self.operation)
 
         return structure.map_leaves(swap, self.args), {
             k: structure.map_leaves(swap, v) for k, v in self.kwargs.items()
@@ -224,6 +226,38 @@ class Node:
 
     def __repr__(self):
         return f"<Node of {self.operation.name}, {len(self.input_tensors)} inputs>"
+
+
+HALF = ("bfloat16", "float16")
+
+
+def in_drawn_dtype(tensor, value, taker=None):
+    """Return the value of a symbolic tensor as an operation takes it.
+
+    Integers given to an Input of floats stay integers as long as entries are moved or
+    read as numbers of rows: half precision would round those. For what computes with
+    them they are cast to what was drawn.
+
+    Args:
+        tensor: the symbolic tensor.
+        value: its value.
+        taker: the operation; None for the caller of the graph.
+    """
+    if not is_wide_integer(value) or not is_float(tensor.dtype):
+        return value
+    if tensor.node is None or not tensor.node.operation._moves_entries:
+        return value
+    dtypes = (tensor.dtype, getattr(taker, "compute_dtype", None))
+    if getattr(taker, "_takes_integers", False) and any(d in HALF for d in dtypes):
+        return value
+    return value.astype(jax.dtypes.canonicalize_dtype(tensor.dtype))
+
+
+def is_wide_integer(x) -> bool:
+    """Tell whether `x` holds integers that half precision may round: no bytes."""
+    return (
+        getattr(getattr(x, "dtype", None), "kind", "-") in "iu" and x.dtype != "uint8"
+    )
 
 
 def is_symbolic(x) -> bool:

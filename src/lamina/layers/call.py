@@ -109,17 +109,23 @@ class Arguments:
     def _convert(self, value, positional):
         if value is None:
             return None
+        positional &= not self.layer._allow_non_tensor_positional_args
+        if not self.layer._convert_input_args:
+            leaves = structure.flatten(value)
+            if positional and not all(x is None or is_tensor(x) for x in leaves):
+                self._refuse(value)
+            return value
         if isinstance(value, (list, tuple, dict)):
             leaves = structure.flatten(value)
             if not any(is_tensor(x) for x in leaves):
-                if positional and leaves and self.layer._tensors_only:
+                if positional and leaves:
                     self._refuse(value)
                 return value
             return structure.map_leaves(lambda x: self._leaf(x), value)
         if not is_tensor(value):
             if hasattr(value, "__array__") and not isinstance(value, type):
                 return self._leaf(np.asarray(value))
-            if positional and self.layer._tensors_only:
+            if positional:
                 self._refuse(value)
             return value
         return self._leaf(value)
@@ -139,8 +145,9 @@ class Arguments:
             return self._text(x)
         if not is_tensor(x) and not hasattr(x, "__array__"):
             return x
-        cast = self.layer.autocast and is_float(x.dtype)
         dtype = self.layer.input_dtype
+        cast = self.layer.autocast and is_float(x.dtype)
+        cast = cast and dtype not in (None, "string")
         if getattr(x, "is_symbolic", False):
             return x  # a graph keeps the tensor itself; `cast_for_inference` casts
         if not cast:
@@ -162,7 +169,7 @@ class Arguments:
             dtype = self.layer.input_dtype
             return cast_symbolic(x, dtype) if x.dtype != dtype else x
 
-        if not self.layer.autocast:
+        if not self.layer.autocast or self.layer.input_dtype is None:
             return self.args, self.kwargs
         return (
             structure.map_leaves(cast, self.args),

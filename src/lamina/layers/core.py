@@ -38,6 +38,7 @@ class InputLayer(Layer):
     """
 
     rows_independent = True
+    _moves_entries = True
 
     def __init__(
         self, shape=None, batch_size=None, dtype=None, sparse=None, ragged=None,
@@ -252,6 +253,7 @@ class Identity(Layer):
     """
 
     rows_independent = True
+    _moves_entries = True
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)

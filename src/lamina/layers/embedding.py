@@ -40,6 +40,7 @@ class Embedding(Adaptable):
     """
 
     rows_independent = True
+    _reads_integers = True
     embeddings = replaceable("embeddings")
     _main = "embeddings"
     _kind = "embedding"

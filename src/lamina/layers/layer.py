@@ -76,8 +76,13 @@ class Layer(Owner):
     ((2, 3), 3)
     """
 
-    _tensors_only = True
+    # Whether the arguments of a call are made arrays of the compute dtype.
+    _convert_input_args = True
+    # Whether what is no array may be passed by position.
+    _allow_non_tensor_positional_args = False
     _takes_text = False
+    # Whether it moves entries, or reads integers, and does not compute with them.
+    _moves_entries = _reads_integers = False
     _not_walked = NOT_OWNED
     # Arguments that a call hands on to the calls inside, where those take them.
     _call_context_args: tuple[str, ...] = ("training",)
@@ -719,6 +724,12 @@ class Layer(Owner):
     @property
     def _trains_by_default(self):
         return bool(signature_of(self.call).defaults.get("training"))
+
+    @property
+    def _takes_integers(self):
+        """Whether integers stay what they are in a graph of half precision."""
+        inner = self._flatten_layers()
+        return self._moves_entries or any(layer._reads_integers for layer in inner)
 
     @property
     def path(self):

@@ -279,6 +279,8 @@ class Concatenate(Layer):
     (2, 7)
     """
 
+    _moves_entries = True
+
     def __init__(self, axis=-1, **kwargs):
         super().__init__(**kwargs)
         axes_argument("Concatenate", axis)

@@ -40,6 +40,7 @@ class Flatten(Layer):
     """
 
     rows_independent = True
+    _moves_entries = True
 
     def __init__(self, data_format=None, **kwargs):
         super().__init__(**kwargs)
@@ -70,6 +71,7 @@ class Reshape(Layer):
     """
 
     rows_independent = True
+    _moves_entries = True
 
     def __init__(self, target_shape, **kwargs):
         super().__init__(**kwargs)
@@ -134,6 +136,7 @@ class Permute(Layer):
     """
 
     rows_independent = True
+    _moves_entries = True
 
     def __init__(self, dims, **kwargs):
         super().__init__(**kwargs)
@@ -165,6 +168,7 @@ class RepeatVector(Layer):
     """
 
     rows_independent = True
+    _moves_entries = True
 
     def __init__(self, n, **kwargs):
         super().__init__(**kwargs)
@@ -240,6 +244,7 @@ class Cropping1D(Layer):
     """
 
     rows_independent = True
+    _moves_entries = True
 
     def __init__(self, cropping=(1, 1), **kwargs):
         super().__init__(**kwargs)
@@ -267,6 +272,7 @@ class Cropping2D(Layer):
     """
 
     rows_independent = True
+    _moves_entries = True
 
     def __init__(self, cropping=((0, 0), (0, 0)), data_format=None, **kwargs):
         super().__init__(**kwargs)
@@ -295,6 +301,7 @@ class Cropping3D(Layer):
     """
 
     rows_independent = True
+    _moves_entries = True
 
     def __init__(self, cropping=((1, 1), (1, 1), (1, 1)), data_format=None, **kwargs):
         super().__init__(**kwargs)
@@ -330,6 +337,7 @@ class ZeroPadding1D(Layer):
     """
 
     rows_independent = True
+    _moves_entries = True
 
     def __init__(self, padding=1, data_format=None, **kwargs):
         super().__init__(**kwargs)
@@ -358,6 +366,7 @@ class ZeroPadding2D(Layer):
     """
 
     rows_independent = True
+    _moves_entries = True
 
     def __init__(self, padding=(1, 1), data_format=None, **kwargs):
         super().__init__(**kwargs)
@@ -386,6 +395,7 @@ class ZeroPadding3D(Layer):
     """
 
     rows_independent = True
+    _moves_entries = True
 
     def __init__(self, padding=((1, 1), (1, 1), (1, 1)), data_format=None, **kwargs):
         super().__init__(**kwargs)

@@ -9,9 +9,10 @@ from lamina.core.config import (
     numbered,
     serialize_keras_object,
 )
+from lamina.core.dtypes import is_float
 from lamina.core.input_spec import InputSpec
 from lamina.core.masks import get_mask, set_mask
-from lamina.core.symbolic import SymbolicTensor
+from lamina.core.symbolic import HALF, SymbolicTensor, is_wide_integer
 from lamina.layers.call import plain_shape, signature_of
 from lamina.models.model import Model
 
@@ -107,6 +108,7 @@ def _fit(model, tensor, x):
 
 def _cast(model, tensor, x):
     """Return an input in the dtype of its symbolic tensor."""
+    x = x if hasattr(x, "dtype") else np.asarray(x)
     on_host = isinstance(x, np.ndarray)
     text = on_host and x.dtype.kind in "OSUT"
     if text != (tensor.dtype == "string"):
@@ -115,7 +117,8 @@ def _cast(model, tensor, x):
             f"{'numbers' if text else 'text'}. Received: dtype={x.dtype}, "
             f"shape={plain_shape(x)}"
         )
-    if text:
+    half = tensor.dtype in HALF or model._graph.halves
+    if text or (half and is_float(tensor.dtype) and is_wide_integer(x)):
         return x
     # On the host integers keep their 64 bits.
     wanted = tensor.dtype if on_host else dtypes.canonicalize_dtype(tensor.dtype)

@@ -14,8 +14,10 @@ from lamina.core.naming import automatic_name
 from lamina.core.op import OpCall
 from lamina.core.operation import Operation
 from lamina.core.symbolic import (
+    HALF,
     Node,
     SymbolicTensor,
+    in_drawn_dtype,
     infer,
 )
 from lamina.layers.building import spec_of
@@ -126,7 +128,17 @@ class Function(Operation):
             values = self.follow(self.prefix.rest, leaves.inputs, given)
         else:
             values = self.follow(self.nodes, leaves)
-        return structure.map_leaves(lambda t: values[id(t)], self._outputs_struct)
+        return structure.map_leaves(
+            lambda t: in_drawn_dtype(t, values[id(t)]), self._outputs_struct
+        )
+
+    @functools.cached_property
+    def halves(self) -> bool:
+        """Whether a call that takes integers computes in half precision."""
+        return any(
+            getattr(op, "compute_dtype", None) in HALF and op._takes_integers
+            for op in self._operations
+        )
 
     @functools.cached_property
     def prefix(self) -> Prefix:

@@ -76,6 +76,8 @@ class Model(Layer):
     """
 
     _not_walked = frozenset({"operations", "_drawn_layers"})
+    # Its Inputs see to integers themselves.
+    _reads_integers = property(lambda self: self._graph is not None)
     # Whether inputs must have the sizes that the graph was drawn with.
     _checks_sizes = True
 
@@ -119,7 +121,7 @@ class Model(Layer):
         }
         self.built = True
         self.supports_masking = True
-        self._tensors_only = False
+        self._allow_non_tensor_positional_args = True
         self._takes_text = bool(self._graph.prefix.nodes)
 
     # ---- calling -------------------------------------------------------------
@@ -171,6 +173,11 @@ class Model(Layer):
                         set_mask(x, one)
         with having(training=context.training if training is None else training):
             return _one_or_all(self._graph.run(leaves))
+
+    @property
+    def input_dtype(self):
+        """The dtype that float inputs are cast to; None leaves it to a graph."""
+        return None if self._graph is not None else super().input_dtype
 
     def _prepared(self, inputs):
         """Return the inputs of one batch as a compiled step takes them."""

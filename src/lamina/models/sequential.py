@@ -41,6 +41,8 @@ class Sequential(Model):
     """
 
     _saved_as = ("keras", "Sequential")
+    input_dtype: Any = None
+    _checks_sizes = False  # its layers do
     _not_walked = frozenset({"_stack", "_functional"})
 
     def __new__(cls, *args, **kwargs):
@@ -173,9 +175,6 @@ class Sequential(Model):
             if following is not None and len(find_symbolic(x)) > 1:
                 self._refuse_several(layer, following, x)
         self._set_graph(inputs, x)
-        # A number of rows shows that the shape was read from data: the next data may
-        # have other sizes.
-        self._checks_sizes = all(None in t.shape[:1] for t in find_symbolic(inputs))
         if isinstance(inputs, SymbolicTensor) and inputs.node is not None:
             self._stack = [inputs.node.operation, *stack]
 
@@ -189,7 +188,9 @@ class Sequential(Model):
         return super()._prepared(inputs)
 
     def _refuse_several(self, layer, following, outputs):
-        if following._tensors_only and not isinstance(following, Model):
+        if not following._allow_non_tensor_positional_args and not isinstance(
+            following, Model
+        ):
             from lamina.layers.call import signature_of
 
             if signature_of(following.call).any_keyword:

@@ -19,6 +19,7 @@ def tensor(x, dtype=None):
         if isinstance(x, jax.Array):
             return x if x.dtype == dtype and not x.weak_type else x.astype(dtype)
         refuse_sparse(x)
+        _refuse_text(x)
         return jnp.asarray(x, dtype)
     if isinstance(x, jax.Array):
         return x
@@ -27,7 +28,18 @@ def tensor(x, dtype=None):
     if isinstance(x, (list, tuple)):
         x = _from_list(x)
     refuse_sparse(x)
+    _refuse_text(x)
     return jnp.asarray(x)
+
+
+def _refuse_text(x):
+    kind = getattr(getattr(x, "dtype", None), "kind", "")
+    if isinstance(x, (str, bytes)) or kind in ("O", "S", "T", "U"):
+        raise TypeError(
+            "Ops take numbers. Received: text or objects, such as "
+            f"{next(iter(np.ravel(x)), None)!r}. Turn words into integers first, for "
+            "instance with `lamina.layers.StringLookup`."
+        )
 
 
 def _from_list(x):
@@ -49,6 +61,8 @@ def kind(x):
         return "bool" if isinstance(x, bool) else type(x)
     if isinstance(x, complex):
         return "complex64"
+    if isinstance(x, (np.ndarray, np.generic)):
+        _refuse_text(x)
     return (x if hasattr(x, "dtype") else tensor(x)).dtype
 
 

@@ -53,7 +53,7 @@ def convert_to_numpy(x):
     )
 
 
-@op(config=("dtype",), elementwise=True)
+@op(config=("dtype",), elementwise=True, integers=True)
 def cast(x, dtype):
     """Return `x` in another dtype."""
     return _cast(tensor(x), dtype)
@@ -117,7 +117,7 @@ def stop_gradient(variable):
 
 @op(name="StopGradient", elementwise=True)
 def _stop_gradient(variable):
-    return lax.stop_gradient(tensor(variable))
+    return lax.stop_gradient(_array(variable))
 
 
 def custom_gradient(f):
@@ -146,7 +146,14 @@ def custom_gradient(f):
 
 
 def _arrays(values):
-    return structure.map_leaves(lambda v: v if v is None else tensor(v), values)
+    return structure.map_leaves(_array, values)
+
+
+def _array(x):
+    """Return `x` as an array; a Python number stays weak: it takes others' dtype."""
+    if type(x) in (bool, int, float):
+        return jnp.asarray(x)
+    return x if x is None or is_symbolic(x) else tensor(x)
 
 
 def cond(pred, true_fn, false_fn):
@@ -167,13 +174,9 @@ def cond(pred, true_fn, false_fn):
     pred = tensor(pred)
     if not isinstance(pred, Tracer):
         chosen = true_fn() if bool(pred) else false_fn()
-        return structure.map_leaves(_array_or_symbol, chosen)
+        return _arrays(chosen)
     pred = pred.astype(bool)
     return lax.cond(pred, lambda: _arrays(true_fn()), lambda: _arrays(false_fn()))
-
-
-def _array_or_symbol(x):
-    return x if x is None or is_symbolic(x) else tensor(x)
 
 
 def _either(pred):

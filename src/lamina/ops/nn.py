@@ -388,7 +388,7 @@ def conv_transpose(
 # Codes.
 
 
-@op(config=("num_classes", "axis", "dtype", "sparse"))
+@op(config=("num_classes", "axis", "dtype", "sparse"), integers=True)
 def one_hot(x, num_classes, axis=-1, dtype=None, sparse=False):
     """Turn integers into vectors with a 1 at that position; zeros if outside.
 
@@ -404,7 +404,15 @@ def one_hot(x, num_classes, axis=-1, dtype=None, sparse=False):
     [[0.0, 1.0], [1.0, 0.0]]
     """
     dense_only("one_hot", sparse)
-    return jax.nn.one_hot(tensor(x), num_classes, dtype=canonical(dtype), axis=axis)
+    return _marks(tensor(x), num_classes, axis, dtype)
+
+
+def _marks(x, num_classes, axis, dtype):
+    if not jnp.issubdtype(x.dtype, jnp.integer):
+        # A half float would not tell 257 from 256, the numbers compared with it.
+        x, given = x.astype("int32"), x
+        x = jnp.where(x == given, x, -1)
+    return jax.nn.one_hot(x, num_classes, dtype=canonical(dtype), axis=axis)
 
 
 def multi_hot(inputs, num_classes=None, axis=-1, dtype=None, sparse=False, **kwargs):
@@ -428,13 +436,12 @@ def multi_hot(inputs, num_classes=None, axis=-1, dtype=None, sparse=False, **kwa
     return _multi_hot(inputs, num_classes, axis, dtype, sparse)
 
 
-@op(config=("num_classes", "axis", "dtype", "sparse"), name="MultiHot")
+@op(config=("num_classes", "axis", "dtype", "sparse"), name="MultiHot", integers=True)
 def _multi_hot(inputs, num_classes, axis=-1, dtype=None, sparse=False):
     dense_only("multi_hot", sparse)
     x = tensor(inputs)
     over = 1 if x.ndim > 1 else 0
-    marks = jax.nn.one_hot(x, num_classes, dtype=canonical(dtype), axis=axis)
-    return jnp.max(marks, over)
+    return jnp.max(_marks(x, num_classes, axis, dtype), over)
 
 
 # Losses.

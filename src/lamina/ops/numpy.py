@@ -516,7 +516,7 @@ def _concrete(x):
     return np.asarray(x) if isinstance(x, (list, tuple)) else x
 
 
-@op(config=("newshape",))
+@op(config=("newshape",), integers=True)
 def reshape(x, newshape):
     """Give `x` another shape; one size may be -1 and follows from the others.
 
@@ -538,23 +538,30 @@ def reshape(x, newshape):
 # fmt: off
 ravel = _op("ravel", lambda x: jnp.ravel(tensor(x)), "Return the entries in one axis.")
 transpose = _op("transpose", lambda x, axes=None: jnp.transpose(tensor(x), axes),
-    "Put the axes into the order `axes`; reverse them when None.")
+    "Put the axes into the order `axes`; reverse them when None.",
+    integers=True)
 swapaxes = _op("swapaxes",
     lambda x, axis1, axis2: jnp.swapaxes(tensor(x), axis1, axis2), "Exchange two axes.",
-    "axis1 axis2")
+    "axis1 axis2",
+    integers=True)
 moveaxis = _op("moveaxis",
     lambda x, source, destination: jnp.moveaxis(tensor(x), source, destination),
-    "Move the axes `source` to `destination`.", "source destination")
+    "Move the axes `source` to `destination`.", "source destination",
+    integers=True)
 expand_dims = _op("expand_dims",
     lambda x, axis: jnp.expand_dims(tensor(x), _axes(axis)),
-    "Insert axes of size 1 at `axis`.", "axis")
+    "Insert axes of size 1 at `axis`.", "axis",
+    integers=True)
 squeeze = _op("squeeze", lambda x, axis=None: jnp.squeeze(tensor(x), _axes(axis)),
-    "Drop axes of size 1: those named, or all.")
+    "Drop axes of size 1: those named, or all.",
+    integers=True)
 broadcast_to = _op("broadcast_to",
     lambda x, shape: jnp.broadcast_to(tensor(x), tuple(shape)),
-    "Repeat axes of size 1 to fill `shape`.", "shape")
+    "Repeat axes of size 1 to fill `shape`.", "shape",
+    integers=True)
 flip = _op("flip", lambda x, axis=None: jnp.flip(tensor(x), _axes(axis)),
-    "Reverse the order along `axis`, all axes by default.")
+    "Reverse the order along `axis`, all axes by default.",
+    integers=True)
 fliplr = _op("fliplr", lambda x: jnp.fliplr(tensor(x)),
     "Reverse the order of columns, axis 1.")
 flipud = _op("flipud", lambda x: jnp.flipud(tensor(x)),
@@ -615,12 +622,14 @@ def _list(xs):
 
 # fmt: off
 concatenate = _op("concatenate", lambda xs, axis=0: jnp.concatenate(_list(xs), axis),
-    "Join arrays along an axis they have.")
+    "Join arrays along an axis they have.",
+    integers=True)
 append = _op("append",
     lambda x1, x2, axis=None: jnp.append(*promoted(x1, x2), axis=axis),
     "Put x2 after x1 along `axis`; flat when None.")
 stack = _op("stack", lambda x, axis=0: jnp.stack(_list(x), axis),
-    "Join arrays along a new axis.")
+    "Join arrays along a new axis.",
+    integers=True)
 hstack = _op("hstack", lambda xs: jnp.hstack(_list(xs)),
     "Join arrays along axis 1, or axis 0 for vectors.")
 vstack = _op("vstack", lambda xs: jnp.vstack(_list(xs)),
@@ -679,7 +688,7 @@ def meshgrid(*x, indexing="xy"):
 # Picking entries.
 
 
-@op
+@op(integers=True)
 def get_item(x, key):
     """Return x[key]."""
     if isinstance(key, list):
@@ -714,11 +723,13 @@ def _check_places(shape, key):
 take = _op("take",
     lambda x, indices, axis=None: jnp.take(tensor(x), tensor(indices).astype("int32"),
         axis ),
-    "Return the entries at `indices` along `axis`; of the flat array when None.")
+    "Return the entries at `indices` along `axis`; of the flat array when None.",
+    integers=True)
 take_along_axis = _op("take_along_axis",
     lambda x, indices, axis=None: jnp.take_along_axis(tensor(x),
         tensor(indices).astype("int32"), axis ),
-    "Return entries along `axis`, at an index for each of the other positions.")
+    "Return entries along `axis`, at an index for each of the other positions.",
+    integers=True)
 # fmt: on
 
 

@@ -389,3 +389,17 @@ def test_a_layer_of_ones_own():
     config = layer.get_config()
     assert config["factor"] == (0.1, 0.2) and "bounding_box_format" not in config
     assert (Shade.from_config(config)(IMAGES[0]) == result["images"]).all()
+
+
+def test_an_unseeded_crop_follows_the_global_seed_as_keras_does():
+    images = np.random.default_rng(0).uniform(size=(2, 30, 20, 1)).astype("float32")
+    crops = []
+    for m in (lamina, keras):
+        m.utils.set_random_seed(7)
+        layer = m.layers.RandomCrop(5, 4)
+        crops.append([np.asarray(layer(images, training=True)) for _ in range(3)])
+        crops[-1].append(layer.get_config()["seed"])
+        again = type(layer).from_config(layer.get_config())
+        crops[-1].append(np.asarray(again(images, training=True)))
+    for ours, theirs in zip(*crops, strict=True):
+        np.testing.assert_array_equal(ours, theirs)

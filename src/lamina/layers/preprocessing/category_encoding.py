@@ -33,10 +33,12 @@ class CategoryEncoding(DataLayer):
     """
 
     rows_independent = True
+    _reads_integers = True
 
     def __init__(
         self, num_tokens=None, output_mode="multi_hot", sparse=False, **kwargs
     ):
+        kwargs.setdefault("autocast", False)  # half precision would round indices
         super().__init__(**kwargs)
         output_mode = "multi_hot" if output_mode == "binary" else output_mode
         if output_mode not in ("count", "one_hot", "multi_hot"):

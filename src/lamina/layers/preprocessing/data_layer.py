@@ -18,7 +18,7 @@ class DataLayer(Layer):
     is done by the same code, on arrays, when the data set is read.
     """
 
-    _tensors_only = False
+    _allow_non_tensor_positional_args = True
     _lists_are_arrays = True
 
     def __call__(self, *args, **kwargs):
@@ -48,7 +48,9 @@ def drawn_in_graphs(method):
 
 
 def _array(value):
-    """Return nested lists of numbers or text as an array, all else as it is."""
+    """Return text and nested lists of text or numbers as an array, else `value`."""
+    if isinstance(value, (str, bytes)):
+        return np.asarray(value)
     if isinstance(value, (list, tuple)):
         leaves = structure.flatten(value)
         if leaves and all(isinstance(x, (int, float, str, bytes)) for x in leaves):

@@ -5,6 +5,7 @@ import numpy as np
 
 from lamina.core import settings
 from lamina.core.checks import number, one_of
+from lamina.core.dtypes import result_type
 from lamina.core.symbolic import SymbolicTensor, infer
 from lamina.layers.preprocessing.adapting import batches
 from lamina.layers.preprocessing.data_layer import DataLayer
@@ -40,6 +41,7 @@ class Discretization(DataLayer):
     """
 
     rows_independent = True
+    _reads_integers = True
 
     def __init__(
         self, bin_boundaries=None, num_bins=None, epsilon=0.01, output_mode="int",
@@ -69,7 +71,7 @@ class Discretization(DataLayer):
     @property
     def input_dtype(self):
         """The dtype of the numbers: boundaries need all of their digits."""
-        return settings.floatx()
+        return result_type(settings.floatx(), "float32")
 
     @property
     def output_dtype(self):

@@ -34,7 +34,7 @@ class HashedCrossing(DataLayer):
     """
 
     rows_independent = True
-    _takes_text = True
+    _takes_text = _reads_integers = True
     _lists_are_arrays = False
 
     def __init__(

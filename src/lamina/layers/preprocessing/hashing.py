@@ -42,7 +42,7 @@ class Hashing(DataLayer):
     """
 
     rows_independent = True
-    _takes_text = True
+    _takes_text = _reads_integers = True
 
     def __init__(
         self, num_bins, mask_value=None, salt=None, output_mode="int", sparse=False,

@@ -42,7 +42,7 @@ class Lookup(DataLayer):
     """
 
     rows_independent = True
-    _takes_text = True
+    _takes_text = _reads_integers = True
     _lists_are_arrays = False
     vocabulary_dtype = "string"
     encoding: str

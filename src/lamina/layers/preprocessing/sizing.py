@@ -7,6 +7,7 @@ from jax import lax
 
 from lamina import random
 from lamina.core.checks import one_of, positive_int
+from lamina.core.random import make_default_seed
 from lamina.kernels.boxes import moved
 from lamina.layers.preprocessing.image import BaseImagePreprocessingLayer, images_of
 from lamina.ops.image import resize
@@ -221,7 +222,10 @@ class RandomCrop(_Window):
     """
 
     def __init__(self, height, width, seed=None, data_format=None, name=None, **kwargs):
+        # In this order: unseeded, it draws what Keras' layer draws.
+        own = make_default_seed() if seed is None else seed
         super().__init__(data_format=data_format, seed=seed, name=name, **kwargs)
+        self.seed = own
         self.height = positive_int("RandomCrop", "height", height)
         self.width = positive_int("RandomCrop", "width", width)
 
