@@ -6,6 +6,7 @@ converter of jax2onnx misreads is said in other steps of the same meaning.
 
 import contextlib
 import functools
+from typing import Any
 
 import jax
 from jax import lax
@@ -114,11 +115,8 @@ def _step(eqn, args):
 def _largest(x, params):
     """Return the largest numbers of windows, one axis after the other."""
     sizes, strides = params["window_dimensions"], params["window_strides"]
-    lowest = (
-        -jax.numpy.inf
-        if jax.numpy.issubdtype(x.dtype, jax.numpy.floating)
-        else (jax.numpy.iinfo(x.dtype).min)
-    )
+    floats = jax.numpy.issubdtype(x.dtype, jax.numpy.floating)
+    lowest = -jax.numpy.inf if floats else jax.numpy.iinfo(x.dtype).min
     for axis, (size, stride, (lo, hi)) in enumerate(
         zip(sizes, strides, params["padding"], strict=True)
     ):
@@ -149,7 +147,7 @@ def _scan(params, args):
     return [*carry, *outputs]
 
 
-def _pad(x, value, config):
+def _pad(x, value, config) -> Any:
     """Return `x` padded by concatenation, or None where it is more than that."""
     if any(lo < 0 or hi < 0 or inside for lo, hi, inside in config):
         return None

@@ -6,6 +6,7 @@ sides.
 """
 
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -46,7 +47,8 @@ class Compiled:
         self.names: list | None = None
         self.terms: list[Term] = []
         self.outputs: list[Output] = []
-        self.loss_tracker = self.metrics = None
+        self.loss_tracker: Any = None
+        self.metrics: Any = None
         self.settings = None  # the optimizer's, when the last run began and ended
         self.identity = object()  # tells what is compiled for it from what was before
 

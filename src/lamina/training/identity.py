@@ -29,7 +29,7 @@ def described(model, cells, **arguments) -> dict:
         ],
         "optimizer": optimizer_of(model),
         **{name: _plain(given.get(name)) for name in ("loss", "loss_weights")},
-        **_plain(arguments),
+        **{name: _plain(value) for name, value in arguments.items()},
         "weights": {
             f"{kind}[{i}]": f"{'' if kind == 'optimizer' else v.name} {v.dtype} "
             f"{v.shape}"
