@@ -32,8 +32,9 @@ def masks_of(tree):
 
 def put_masks(tree, masks):
     """Return a tree of arrays, given masks: JAX hands out others than were made."""
-    for x, mask in zip(jax.tree.leaves(tree), masks, strict=True):
-        set_mask(x, mask)
+    if any(mask is not None for mask in masks):
+        for x, mask in zip(jax.tree.leaves(tree), masks, strict=True):
+            set_mask(x, mask)
     return tree
 
 

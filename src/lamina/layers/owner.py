@@ -52,31 +52,28 @@ class Owner:
         if isinstance(value, (Owner, list, tuple, dict)):
             self._times[name] = next(_clock)
         super().__setattr__(name, value)
-        self._note_change(name, value)
+        self._note_change(name)
 
     def __delattr__(self, name):
         super().__delattr__(name)
         self._note_change(name)
 
-    def _note_change(self, name, value=None):
-        """Note that programs made before may be out of date.
-
-        What a user's class keeps while it runs does not count, but for layers and
-        Variables: they are found by looking for them once more.
-        """
-        setting = self._is_setting(name)
-        plain = type(value) in _PLAIN and name != "_trainable"
+    def _note_change(self, name):
+        """Note that programs made before may be out of date."""
         # A property's setter assigns what it is about itself.
-        if (setting or not plain) and not isinstance(
+        if self._is_setting(name) and not isinstance(
             getattr(type(self), name, None), property
         ):
             self._changes.last = next(_clock)
-            if setting:
+            if name != "_trainable":
                 self.__dict__["_changed_at"] = self._changes.last
 
     def _is_setting(self, name):
-        """Tell whether a compiled program hangs on the attribute of this name."""
-        return ours(type(self)) and name != "_trainable"
+        """Tell whether compiled programs hang on the attribute of this name.
+
+        A class that a user wrote keeps what it likes while it runs.
+        """
+        return ours(type(self))
 
     def _owned(self):
         """Yield what attributes hold, containers opened, in order of assignment."""

@@ -17,7 +17,7 @@ from jax.core import Tracer
 
 from lamina.core import structure
 from lamina.core.context import context, having
-from lamina.core.masks import get_mask, set_mask
+from lamina.core.masks import get_mask, masks_of, put_masks
 from lamina.core.registry import ours
 from lamina.core.variable import Unbound, pure
 from lamina.training import step
@@ -55,9 +55,13 @@ class Programs:
     def of(self, model) -> "Kept":
         """Return what is kept for the model's present layers."""
         seen, kept = model._changes.last, self._now
-        if seen != self._seen or kept is None:
+        # Code that a user wrote may change anything, and nobody is told.
+        if kept is None or seen != self._seen or not kept.whole:
             layers = model._flatten_layers()
-            of = tuple((id(x), x.trainable, x._changed_at) for x in layers)
+            of = (
+                tuple((id(x), x.trainable, x._changed_at) for x in layers),
+                tuple(map(id, model.variables)),
+            )
             # Assigned at once: other threads may be using the one from before.
             kept = self._kept.pop(of, None) or Kept(model, layers)
             self._kept[of] = self._now = kept
@@ -122,11 +126,8 @@ class Forward:
         def call(values, inputs):
             with having(losses=[]):
                 outputs, new = explicit(values, inputs)
-            masks = [get_mask(x) for x in structure.flatten(outputs)]
-            if all(mask is None for mask in masks):
-                masks = []
             changed = {i: a for i, a in enumerate(new) if a is not values[i]}
-            return outputs, masks, changed
+            return outputs, masks_of(outputs), changed
 
         self.program = call if eager else jax.jit(call)
 
@@ -184,11 +185,7 @@ def called(model, args, kwargs):
         return None
     if training is None and not kept.trains:
         training = False
-    outputs, masks = forward(model, training)(args[0])
-    if masks:
-        for output, mask in zip(structure.flatten(outputs), masks, strict=True):
-            set_mask(output, mask)
-    return (outputs,)
+    return (put_masks(*forward(model, training)(args[0])),)
 
 
 def all_arrays(inputs) -> bool:
