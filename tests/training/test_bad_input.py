@@ -54,7 +54,7 @@ CASES = {
     "rank": (lambda: stack()(X[0]), ["'table'", "(None, 4)", "(4,)", "x[None]"]),
     "features": (
         lambda: stack().fit(X[:, :3], Y, verbose=0),
-        ["'table'", "'net'", "(None, 4)", "(32, 3)"],
+        ["'out' (Dense)", "axis -1", "value 4", "(32, 3)"],
     ),
     "features of a layer": (
         lambda: [
@@ -153,7 +153,7 @@ CASES = {
     ),
     "width of validation": (
         lambda: fit_once(validation_data=(X[:, :3], Y)),
-        ["'table'", "(None, 4)", "(32, 3)"],
+        ["'out' (Dense)", "axis -1", "value 4", "(32, 3)"],
     ),
     "rows of validation": (
         lambda: fit_once(validation_data=(X, Y[:5])),
