@@ -357,9 +357,10 @@ class Variable:
         if traced:
             raise ValueError(
                 f"Variable {self._path!r} was assigned inside a function that JAX is "
-                "tracing, where the assignment would be lost. Wrap the function with "
-                "`lamina.core.variable.pure(fn, variables)` and name the Variable "
-                "among `variables`, or call the layer through `stateless_call`."
+                "tracing, where the assignment would be lost. Make it an attribute of "
+                "the layer that assigns it, call the layer through `stateless_call`, "
+                "or wrap the function with `lamina.pure(fn, variables)` and name the "
+                "Variable among `variables`."
             )
         if self._layout is not None:
             value = jax.device_put(value, self._layout)

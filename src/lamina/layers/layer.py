@@ -249,7 +249,9 @@ class Layer(Owner):
         if isinstance(value, (Layer, Variable)) and any(
             layer is self for layer in context.calling
         ):
-            self._check_open(name)
+            known = (*self._flatten_layers(), *self.variables)
+            if not any(one is value for one in known):
+                self._check_open(name)
         super().__setattr__(name, value)
 
     def _check_open(self, what):

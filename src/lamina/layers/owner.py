@@ -14,6 +14,7 @@ from lamina.core.variable import Variable
 
 # Counts owners and assignments, to tell which came first.
 _clock = itertools.count(1)
+_MISSING = object()
 
 
 class _Changes:
@@ -49,6 +50,8 @@ class Owner:
         return owner
 
     def __setattr__(self, name, value):
+        if self.__dict__.get(name, _MISSING) is value:
+            return  # nothing is new: it keeps its place among the parts
         if isinstance(value, (Owner, list, tuple, dict)):
             self._times[name] = next(_clock)
         super().__setattr__(name, value)

@@ -204,7 +204,7 @@ class Grouped:
     """Iterates over the Portions of batches that come one by one."""
 
     def __init__(self, model, kind, cells, source, donate, single, skip):
-        self._size = _size(model, cells, single)
+        self._size, self._eager = _size(model, cells, single), model.run_eagerly
         self._one = compiled_step(model, kind, cells, donate)
         self._many: Any = lambda: compiled_step(model, kind, cells, donate, in_stack)
         self._state: Any = ()
@@ -241,7 +241,7 @@ class Grouped:
             )  # fmt: skip
 
     def _run(self, state, group):
-        if 1 < len(group) == self._size and alike(group):
+        if 1 < len(group) == self._size and not self._eager and alike(group):
             result = advance(self._many(), state, tuple(group))
         else:
             logs = None
