@@ -792,10 +792,10 @@ def test_numbers_where_text_is_due_are_told_so():
 
 
 def test_what_a_call_assigns_may_be_known_already():
-    class Renaming(layers.Layer):
+    class Renaming(lamina.layers.Layer):
         def build(self, input_shape):
             self.w = self.add_weight((3, 3), name="w")
-            self.dense = layers.Dense(3)
+            self.dense = lamina.layers.Dense(3)
             self.dense.build(input_shape)
 
         def call(self, x):
