@@ -488,11 +488,13 @@ class Model(Layer):
         self, x, y=None, sample_weight=None, class_weight=None, return_dict=False
     ):
         """Train one step on one batch; return the loss and the metrics."""
-        return loop.train_on_batch(self, x, y, sample_weight, class_weight, return_dict)
+        return loop.on_batch(
+            self, "train", x, y, sample_weight, class_weight, return_dict
+        )
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """Return the loss and the metrics on one batch."""
-        return loop.test_on_batch(self, x, y, sample_weight, return_dict)
+        return loop.on_batch(self, "test", x, y, sample_weight, None, return_dict)
 
     def predict_on_batch(self, x):
         """Return the outputs for one batch, as NumPy arrays."""

@@ -4,6 +4,8 @@ Logs stay on the device until somebody reads them. The model's Variables are
 written back at the end, however the loop ends.
 """
 
+from contextlib import nullcontext
+
 import numpy as np
 
 from lamina.core import settings, structure
@@ -14,13 +16,7 @@ from lamina.training.callbacks import CallbackList
 from lamina.training.mapped import prepared
 from lamina.training.portions import portions
 from lamina.training.prepare import checked, on_device, outputs_for, prepare
-from lamina.training.programs import (
-    Logs,
-    advance,
-    all_arrays,
-    compiled_step,
-    forward,
-)
+from lamina.training.programs import Logs, advance, all_arrays, compiled_step, forward
 from lamina.training.step import Cells
 
 
@@ -81,33 +77,55 @@ def run_test(model, source, callbacks):
     model.reset_metrics()
     callbacks.on_test_begin()
     cells = Cells(model)
-    state = cells.read()
-    logs = Logs(model, cells, state)
-    listens = callbacks.listens_to_batches("test")
-    parts = portions(model, "test", cells, source, donate=False, single=listens)
+    logs = Logs(model, cells, cells.read())
+    single = callbacks.listens_to_batches("test")
     model._compiled.stop_evaluating = False
-    count = 0
     try:
-        with parts:
-            for part in parts:
-                if listens:
-                    callbacks.on_test_batch_begin(count)
-                    state = cells.read()
-                state, logs.given = part.run(state)
-                logs.state = state
-                count += part.count
-                if listens:
-                    cells.write(state)
-                callbacks.on_test_batch_end(part.last(count), logs)
-                if listens:
-                    state = logs.state = cells.read()
+        with portions(
+            model, "test", cells, source, donate=False, single=single
+        ) as parts:
+            for _ in run_steps("test", parts, logs, callbacks, nullcontext()):
                 if model._compiled.stop_evaluating:
                     break
     finally:
-        cells.write(state)
+        cells.write(logs.state)
     found = logs()
     callbacks.on_test_end(found)
     return found
+
+
+def run_steps(kind, parts, logs, callbacks, held, count=0, guard=None):
+    """Run the steps of an epoch; yield each Portion, done, and how many steps are.
+
+    Args:
+        kind: `"train"` or `"test"`.
+        parts: what `portions` gives.
+        logs: the Logs, which hold the State.
+        callbacks: the `CallbackList`.
+        held: a context that a step is not interrupted in.
+        count: how many were done before.
+        guard: the Guard that looks for numbers that are not finite, or None.
+    """
+    cells, listens = logs.cells, callbacks.listens_to_batches(kind)
+    begin = getattr(callbacks, f"on_{kind}_batch_begin")
+    end = getattr(callbacks, f"on_{kind}_batch_end")
+    for part in parts:
+        if listens:
+            begin(count)
+            logs.state = cells.read()
+        if guard is not None:
+            guard.take(part, logs.state)
+        with held:
+            logs.state, logs.given = parts.run(logs.state, part)
+            count += part.count
+            if listens:
+                cells.write(logs.state)
+        if guard is not None:
+            guard.check(logs.state)
+        end(part.last(count), logs)
+        if listens:
+            logs.state = cells.read()
+        yield part, count
 
 
 def _steps_per_call(model):
@@ -238,41 +256,26 @@ def _joined(parts):
 # ---- single batches ----------------------------------------------------------
 
 
-def train_on_batch(model, x, y, sample_weight, class_weight, return_dict):
-    """Train one step; see `Model.train_on_batch`."""
-    model._compiled.require("train_on_batch")
+def on_batch(model, kind, x, y, sample_weight, class_weight, return_dict):
+    """Train or evaluate one step; see `Model.train_on_batch`."""
+    model._compiled.require(f"{kind}_on_batch")
     if class_weight is not None and sample_weight is not None:
         raise ValueError(
             "Arguments `sample_weight` and `class_weight` cannot be given at the same "
             "time."
         )
     batch = _batch(model, x, y, sample_weight)
-    prepare(model, batch)
+    prepare(model, batch, training=kind == "train")
     if class_weight is not None:
         batch = checks.class_weighted(model, batch, class_weight)
     checks.check_batch(model, batch)
     model.reset_metrics()
     cells = Cells(model)
-    state, logs = advance(
-        compiled_step(model, "train", cells), cells.read(), on_device(batch)
-    )
+    run = compiled_step(model, kind, cells)
+    state, given = advance(run, cells.read(), on_device(batch))
     cells.write(state)
-    return _batch_logs(model, cells, state, logs, return_dict)
-
-
-def test_on_batch(model, x, y, sample_weight, return_dict):
-    """Evaluate one step; see `Model.test_on_batch`."""
-    model._compiled.require("test_on_batch")
-    batch = _batch(model, x, y, sample_weight)
-    prepare(model, batch, training=False)
-    checks.check_batch(model, batch)
-    model.reset_metrics()
-    cells = Cells(model)
-    state, logs = advance(
-        compiled_step(model, "test", cells), cells.read(), on_device(batch)
-    )
-    cells.write(state)
-    return _batch_logs(model, cells, state, logs, return_dict)
+    logs = Logs(model, cells, state, given)()
+    return logs if return_dict else _in_order(model, logs)
 
 
 def predict_on_batch(model, x):
@@ -286,10 +289,3 @@ def predict_on_batch(model, x):
 def _batch(model, x, y, weight):
     x = model._prepared(as_arrays(x, "x"))
     return x, as_arrays(y, "y"), as_arrays(weight, "sample_weight")
-
-
-def _batch_logs(model, cells, state, given, return_dict):
-    logs = Logs(model, cells, state)
-    logs.given = given
-    found = logs()
-    return found if return_dict else _in_order(model, found)
