@@ -11,7 +11,7 @@ import importlib
 import inspect
 from typing import Any
 
-from lamina.core.context import context
+from lamina.core.context import Scope, context
 from lamina.core.naming import nearest
 
 # Public namespaces in the order in which a bare class name is looked for.
@@ -221,7 +221,7 @@ def get_custom_objects() -> dict:
     return _custom
 
 
-class CustomObjectScope:
+class CustomObjectScope(Scope):
     """Lend names to everything that loads in a `with` block.
 
     Args:
@@ -238,15 +238,11 @@ class CustomObjectScope:
 
     def __init__(self, custom_objects):
         self.custom_objects = dict(custom_objects or {})
-        self._saved = None
 
-    def __enter__(self):
-        self._saved = context.custom_objects
-        context.custom_objects = {**(self._saved or {}), **self.custom_objects}
-        return self
-
-    def __exit__(self, *exception):
-        context.custom_objects = self._saved
+    def _fields(self):
+        return {
+            "custom_objects": {**(context.custom_objects or {}), **self.custom_objects}
+        }
 
 
 custom_object_scope = CustomObjectScope

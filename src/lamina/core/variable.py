@@ -74,12 +74,8 @@ def binding(variables, values, *, open=False, adopts=False):
     """
     variables = tuple(variables)
     frame = Frame(variables, values, open, adopts)
-    saved = context.frames
-    context.frames = (*saved, frame)
-    try:
+    with having(frames=(*context.frames, frame)):
         yield frame
-    finally:
-        context.frames = saved
     if frame.reached:
         raise Unbound(frame.reached)
 

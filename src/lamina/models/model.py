@@ -1,7 +1,9 @@
 """`Model`: a Layer that can be trained."""
 
+import operator
 import re
 import warnings
+from typing import Any
 
 from lamina import quantizers
 from lamina.core import structure
@@ -50,6 +52,29 @@ def _filter(filters):
             f"strings, or a callable. Received: {type(filters)}"
         )
     return lambda layer: any(re.search(p, layer.name) for p in patterns)
+
+
+def _as_given(value):
+    return value
+
+
+def _kept(put=None) -> Any:
+    """Make a property of what `compile` keeps under the name of a function.
+
+    Args:
+        put: what becomes of a value that is assigned; None forbids it.
+    """
+
+    def made(function):
+        name = function.__name__
+
+        def assign(model, value):
+            setattr(model._compiled, name, put(value))
+
+        read = operator.attrgetter(f"_compiled.{name}")
+        return property(read, put and assign, doc=function.__doc__)
+
+    return made
 
 
 class Model(Layer):
@@ -662,24 +687,18 @@ class Model(Layer):
         """The names of the metrics."""
         return [metric.name for metric in self.metrics]
 
-    @property
+    @_kept(put=_as_given)
     def optimizer(self):
         """The compiled optimizer, or None."""
-        return self._compiled.optimizer
-
-    @optimizer.setter
-    def optimizer(self, value):
-        self._compiled.optimizer = value
 
     @property
     def loss(self):
         """The loss as it was given to `compile`."""
         return self._compiled.given.get("loss")
 
-    @property
-    def compiled(self) -> bool:
+    @_kept()
+    def compiled(self):
         """Whether `compile` was called."""
-        return self._compiled.compiled
 
     @property
     def compiled_metrics(self):
@@ -692,59 +711,29 @@ class Model(Layer):
     def _loss_tracker(self):
         return self._compiled.loss_tracker
 
-    @property
-    def run_eagerly(self) -> bool:
+    @_kept(put=bool)
+    def run_eagerly(self):
         """Whether steps run uncompiled."""
-        return self._compiled.run_eagerly
 
-    @run_eagerly.setter
-    def run_eagerly(self, value):
-        self._compiled.run_eagerly = bool(value)
-
-    @property
+    @_kept(put=_as_given)
     def jit_compile(self):
         """Whether steps are compiled: always, except when run eagerly."""
-        return self._compiled.jit_compile
 
-    @jit_compile.setter
-    def jit_compile(self, value):
-        self._compiled.jit_compile = value
-
-    @property
-    def stop_training(self) -> bool:
+    @_kept(put=bool)
+    def stop_training(self):
         """Whether `fit` ends after this epoch; callbacks set it."""
-        return self._compiled.stop_training
 
-    @stop_training.setter
-    def stop_training(self, value):
-        self._compiled.stop_training = bool(value)
-
-    @property
-    def stop_evaluating(self) -> bool:
+    @_kept(put=bool)
+    def stop_evaluating(self):
         """Whether `evaluate` ends after this batch; callbacks set it."""
-        return self._compiled.stop_evaluating
 
-    @stop_evaluating.setter
-    def stop_evaluating(self, value):
-        self._compiled.stop_evaluating = bool(value)
-
-    @property
-    def stop_predicting(self) -> bool:
+    @_kept(put=bool)
+    def stop_predicting(self):
         """Whether `predict` ends after this batch; callbacks set it."""
-        return self._compiled.stop_predicting
 
-    @stop_predicting.setter
-    def stop_predicting(self, value):
-        self._compiled.stop_predicting = bool(value)
-
-    @property
+    @_kept(put=_as_given)
     def history(self):
         """The History of the last `fit`."""
-        return self._compiled.history
-
-    @history.setter
-    def history(self, value):
-        self._compiled.history = value
 
     def get_compile_config(self):
         """Return what `compile` was told, ready to be saved, or None."""
