@@ -6,6 +6,7 @@ for more work. Numbers and gradients stay the same.
 """
 
 import functools
+import math
 from typing import NamedTuple
 
 import jax
@@ -107,21 +108,13 @@ def remat_for(mode, call, name, has_activation, outputs):
         return _remat(call, _is_product) if has_activation else call
     if mode.mode == "list_of_layers":
         return _remat(call) if name in mode.layer_names else call
-    large = _size(outputs()) > mode.output_size_threshold
-    return _remat(call) if large else call
+    shapes = [getattr(t, "shape", ()) for t in structure.flatten(outputs())]
+    size = sum(math.prod(d or 1 for d in shape) for shape in shapes)
+    return _remat(call) if size > mode.output_size_threshold else call
 
 
 def _is_product(primitive, *args, **parameters):
     return primitive.name in _PRODUCTS
-
-
-def _size(outputs):
-    sizes = [1 if t is None else _count(t.shape) for t in structure.flatten(outputs)]
-    return sum(sizes)
-
-
-def _count(shape):
-    return functools.reduce(lambda n, d: n * (d or 1), shape, 1)
 
 
 def _remat(f, policy=None):
