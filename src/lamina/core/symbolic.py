@@ -252,6 +252,27 @@ def is_symbolic(x) -> bool:
     return isinstance(x, SymbolicTensor)
 
 
+def of_first_call(operation, what, kind):
+    """Return the tensors that an operation's first call on symbolic ones took or gave.
+
+    Args:
+        operation: the layer or operation.
+        what: `"input"` or `"output"`.
+        kind: what to call it in the error.
+
+    Raises:
+        AttributeError: it was never called on symbolic tensors.
+    """
+    if not operation._inbound_nodes:
+        raise AttributeError(
+            f"{kind} {operation.name!r} has never been called on a symbolic tensor "
+            f"and thus has no defined {what}."
+        )
+    node = operation._inbound_nodes[0]
+    tensors = (node.input_tensors if what == "input" else None) or node.outputs
+    return tensors[0] if len(tensors) == 1 else list(tensors)
+
+
 def find_symbolic(args) -> list:
     """Return the symbolic tensors inside any nesting of containers, in order."""
     return [x for x in structure.flatten(args) if isinstance(x, SymbolicTensor)]

@@ -23,7 +23,7 @@ from lamina.core.symbolic import (
 from lamina.layers.building import spec_of
 from lamina.layers.call import plain_shape
 from lamina.layers.core import InputLayer
-from lamina.layers.layer import weakest
+from lamina.layers.rows import weakest
 from lamina.models.host import Prefix, Prepared
 
 

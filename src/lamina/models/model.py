@@ -16,7 +16,7 @@ from lamina.core.registry import CustomObjectScope, ours
 from lamina.core.symbolic import SymbolicTensor, infer
 from lamina.core.variable import pure
 from lamina.data.arrays import is_text
-from lamina.layers.building import as_shape, call_build, spec_of
+from lamina.layers.building import as_shape, spec_of, with_shapes
 from lamina.layers.layer import Layer
 from lamina.models.graph import Function, cut_at
 from lamina.models.host import Prepared
@@ -265,7 +265,7 @@ class Model(Layer):
             self.built = self._closed = True
             self._build_shapes = self._build_shapes or call.shapes
         else:
-            call_build(self, call.shapes, call.mask_shapes)
+            with_shapes(self, self.build, call.shapes, call.mask_shapes)
 
     def build_from_config(self, config):
         """Build it with the shapes that `get_build_config` returned."""
