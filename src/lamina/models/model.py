@@ -18,6 +18,7 @@ from lamina.core.variable import pure
 from lamina.data.arrays import is_text
 from lamina.layers.building import as_shape, spec_of, with_shapes
 from lamina.layers.layer import Layer
+from lamina.layers.owner import unique
 from lamina.models.graph import Function, cut_at
 from lamina.models.host import Prepared
 from lamina.training import loop, programs, step
@@ -119,12 +120,10 @@ class Model(Layer):
         self._input_spec = None
         self._compiled = Compiled()
         self._programs = Programs()
-        graph = _is_graph(args, kwargs)
-        inputs = outputs = None
-        if graph:
-            args = list(args)
-            inputs = kwargs.pop("inputs") if "inputs" in kwargs else args.pop(0)
-            outputs = kwargs.pop("outputs") if "outputs" in kwargs else args.pop(0)
+        ends = ()
+        if _is_graph(args, kwargs):
+            named = [kwargs.pop(k) for k in ("inputs", "outputs") if k in kwargs]
+            ends = (*args, *named)
         elif args:
             raise TypeError(
                 f"`{type(self).__name__}` takes `inputs` and `outputs`, or keyword "
@@ -132,8 +131,8 @@ class Model(Layer):
             )
         trainable = kwargs.pop("trainable", None)
         super().__init__(**kwargs)
-        if graph:
-            self._set_graph(inputs, outputs)
+        if ends:
+            self._set_graph(*ends)
         if trainable is not None and not trainable:
             self.trainable = False
 
@@ -251,10 +250,8 @@ class Model(Layer):
         if self._graph is not None:
             self.built = True
             return
-        shapes = input_shape
-        tensors = spec_of(shapes, self.input_dtype)
         with having(autocast=None):
-            infer(self.call, tensors)
+            infer(self.call, spec_of(input_shape, self.input_dtype))
         self.built = True
 
     def _build_once(self, call):
@@ -311,7 +308,7 @@ class Model(Layer):
         if self._graph is None:
             return held
         drawn = [op for op in self._graph.operations if isinstance(op, Layer)]
-        return list({id(layer): layer for layer in (*drawn, *held)}.values())
+        return unique([*drawn, *held])
 
     def get_layer(self, name=None, index=None):
         """Return one layer by its name or its place.
@@ -891,13 +888,8 @@ class Model(Layer):
         """
         import numpy as np
 
-        return {
-            group: _tree_of(
-                variables,
-                lambda v: np.array(v) if value_format == "numpy_array" else v.value,
-            )
-            for group, variables in self._state_groups().items()
-        }
+        read = np.array if value_format == "numpy_array" else lambda v: v.value
+        return {k: _tree_of(group, read) for k, group in self._state_groups().items()}
 
     def set_state_tree(self, state_tree):
         """Set Variables from nested dicts as `get_state_tree` gives them.
@@ -1033,9 +1025,6 @@ def _takes_graph(cls):
     if cls.__init__ is Model.__init__:
         return True
     parameters = inspect.signature(cls.__init__).parameters
-    kinds = [p.kind for p in parameters.values()]
-    takes_any = (
-        inspect.Parameter.VAR_POSITIONAL in kinds
-        and inspect.Parameter.VAR_KEYWORD in kinds
-    )
-    return takes_any or ("inputs" in parameters and "outputs" in parameters)
+    kinds = {p.kind for p in parameters.values()}
+    takes_any = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+    return takes_any <= kinds or parameters.keys() >= {"inputs", "outputs"}
