@@ -320,8 +320,9 @@ def _decode(config, names=None):
             "A config needs a class name and its arguments. Expected 'config' to be a "
             f"dict. Received: {config!r}"
         )
-    own = names and name in names and custom(name) is None and not registered
-    cls = names[name] if own else find_class(module, name, registered)
+    cls = None if registered or custom(name) else (names or {}).get(name)
+    if cls is None:
+        cls = find_class(module, name, registered)
     if not hasattr(cls, "from_config"):
         raise TypeError(
             f"Unable to reconstruct an instance of {name!r}: it has no "

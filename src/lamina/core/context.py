@@ -75,7 +75,7 @@ class Scope:
         return self
 
     def __exit__(self, *exception):
-        *self._open, block = self._open
+        self._open, block = self._open[:-1], self._open[-1]
         return block.__exit__(*exception)
 
 
@@ -99,8 +99,3 @@ class name_scope(Scope):
 
     def _fields(self):
         return {"scopes": (*context.scopes, self.name)}
-
-
-def current_path() -> str:
-    """Return the scopes that are open, joined by `/`."""
-    return "/".join(context.scopes)

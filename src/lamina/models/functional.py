@@ -251,12 +251,12 @@ def graph_from_config(cls, config):
         **{
             key: value if key == "trainable" else deserialize_keras_object(value)
             for key, value in config.items()
-            if key not in _GRAPH_KEYS and (key in ("trainable", "dtype") or not ours)
+            if key not in GRAPH_KEYS and (key in ("trainable", "dtype") or not ours)
         },
     )
 
 
-_GRAPH_KEYS = ("layers", "input_layers", "output_layers", "name")
+GRAPH_KEYS = ("name", "layers", "input_layers", "output_layers")
 
 
 class _Tensors:

@@ -59,7 +59,7 @@ def _as_given(value):
     return value
 
 
-def _kept(put=None) -> Any:
+def _kept(put: Any = None) -> Any:
     """Make a property of what `compile` keeps under the name of a function.
 
     Args:
@@ -867,14 +867,14 @@ class Model(Layer):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         """Make a model from what `get_config` returned."""
-        from lamina.models.functional import graph_from_config
+        from lamina.models.functional import GRAPH_KEYS, graph_from_config
 
-        keys = ("name", "layers", "input_layers", "output_layers")
-        if all(key in config for key in keys) and _takes_graph(cls):
+        if config.keys() >= set(GRAPH_KEYS) and _takes_graph(cls):
             with CustomObjectScope(custom_objects), budgeted(), sharing():
                 return graph_from_config(cls, config)
         if cls is Model:
-            raise TypeError("A config of a `Model` needs the keys " + ", ".join(keys))
+            keys = ", ".join(GRAPH_KEYS)
+            raise TypeError(f"A config of a `Model` needs the keys {keys}")
         return super().from_config(config)
 
     def get_state_tree(self, value_format="backend_tensor"):
