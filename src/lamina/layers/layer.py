@@ -8,6 +8,7 @@ casting, naming, masks, losses, drawing graphs, configs.
 import contextlib
 import functools
 import inspect
+import types
 from typing import Any
 
 import jax
@@ -27,17 +28,16 @@ from lamina.core.input_spec import InputSpec, check_inputs
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.naming import automatic_name, snake_case
 from lamina.core.policy import DTypePolicy, FloatDTypePolicy, get_policy
-from lamina.core.registry import ours
 from lamina.core.remat import remat_for
-from lamina.core.symbolic import Node, SymbolicTensor, any_symbolic, infer
-from lamina.core.variable import Variable, binding
-from lamina.layers.building import (
-    as_shape,
-    building,
-    call_build,
-    spec_of,
-    with_shapes,
+from lamina.core.symbolic import (
+    Node,
+    SymbolicTensor,
+    any_symbolic,
+    infer,
+    of_first_call,
 )
+from lamina.core.variable import Variable, binding
+from lamina.layers.building import as_shape, building, spec_of, with_shapes
 from lamina.layers.call import (
     Arguments,
     is_mask,
@@ -47,11 +47,12 @@ from lamina.layers.call import (
     signature_of,
 )
 from lamina.layers.owner import NOT_OWNED, Owner
+from lamina.layers.rows import Rows
 
 _nothing = contextlib.nullcontext()
 
 
-class Layer(Owner):
+class Layer(Rows, Owner):
     """A callable that owns weights and other layers; the base of all layers.
 
     Args:
@@ -88,12 +89,6 @@ class Layer(Owner):
     _call_context_args: tuple[str, ...] = ("training",)
     # Whether masks of the inputs are handed on to the outputs.
     supports_masking = False
-    # Whether each row of a batch is computed from this row alone: False, True, or
-    # "inference". Declared with `call`; a subclass in another package that overrides
-    # what takes part in a call declares it anew.
-    rows_independent: Any = False
-    # Whether a call runs a function that was given to the layer.
-    _runs_given_code = False
     # What it accepts: an InputSpec or a structure of them.
     input_spec: Any = None
     _given: tuple
@@ -106,20 +101,8 @@ class Layer(Owner):
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        own = cls.__dict__
-        if "build" in own:
-            cls.build = building(own["build"])
-        # What was declared holds for the package in which it was declared.
-        home = cls.__mro__[1].__module__.partition(".")[0]
-        if "rows_independent" not in own and cls.__module__.partition(".")[0] != home:
-            if any(map(cls._takes_part, own)):
-                cls.rows_independent = False
-
-    @classmethod
-    def _takes_part(cls, name):
-        """Tell whether an attribute of the class may be code that calls run."""
-        value = cls.__dict__[name]
-        return inspect.isfunction(value) and name not in _NO_PART_OF_CALLS
+        if "build" in cls.__dict__:
+            cls.build = building(cls.__dict__["build"])
 
     def __init__(
         self,
@@ -295,7 +278,7 @@ class Layer(Owner):
                 self._build_by_tracing(call)
                 self.built = True
             else:
-                call_build(self, shapes, call.mask_shapes)
+                with_shapes(self, self.build, shapes, call.mask_shapes)
         self._closed = True
         self._build_shapes = self._build_shapes or shapes
         self._check_spec(call)
@@ -519,7 +502,10 @@ class Layer(Owner):
     @property
     def _tracker(self):
         """Lets `unlock()` and `lock()` frame changes to a layer that is built."""
-        return _Lock(self)
+        close = functools.partial(setattr, self, "_closed")
+        return types.SimpleNamespace(
+            unlock=functools.partial(close, False), lock=functools.partial(close, True)
+        )
 
     def get_build_config(self):
         """Return the shapes it was built with, or None."""
@@ -538,7 +524,7 @@ class Layer(Owner):
             return
         if "shapes_dict" in config:
             shapes = {k: as_shape(v) for k, v in config["shapes_dict"].items()}
-            call_build(self, shapes)
+            with_shapes(self, self.build, shapes)
         elif config.get("input_shape") is not None:
             self.build(as_shape(config["input_shape"]))
 
@@ -602,11 +588,6 @@ class Layer(Owner):
                     f"thus it doesn't have any variables, but {len(store.keys())} are "
                     "to be loaded into it. Build the model by calling it on data, or "
                     "let its `build()` make or build every layer that it holds."
-                )
-            if own and not store.keys():
-                raise ValueError(
-                    f"Layer {self.name!r} expected {len(own)} variables, but received "
-                    f"0 variables during loading. Expected: {[v.path for v in own]}"
                 )
             raise ValueError(
                 f"Layer {self.name!r} expected {len(own)} variables, but received "
@@ -705,24 +686,6 @@ class Layer(Owner):
         """The dtype that its float inputs are cast to."""
         return self._policy.compute_dtype
 
-    def _rows_apart(self, training=None) -> bool:
-        """Tell whether rows of a batch have no effect on each other, for certain."""
-        declared = self.rows_independent
-        if not declared or (training and declared == "inference"):
-            return False
-        return not any(x._holds_function for x in self._flatten_layers())
-
-    @property
-    def _holds_function(self):
-        """Whether its calls run a function or callable that was given to it."""
-        return self._runs_given_code or any(
-            callable(value)
-            and not isinstance(value, Layer)
-            and not name.endswith(_NOT_CALLED)
-            and not ours(value)
-            for name, value in vars(self).items()
-        )
-
     @property
     def _trains_by_default(self):
         return bool(signature_of(self.call).defaults.get("training"))
@@ -741,25 +704,12 @@ class Layer(Owner):
     @property
     def input(self):
         """The symbolic tensors of its first call."""
-        return self._of_node("input", lambda node: (node.args, node.kwargs))
+        return of_first_call(self, "input", "The layer")
 
     @property
     def output(self):
         """What its first symbolic call gave."""
-        return self._of_node("output", lambda node: node.outputs)
-
-    def _of_node(self, what, pick):
-        if not self._inbound_nodes:
-            raise AttributeError(
-                f"The layer {self.name!r} has never been called on a symbolic tensor "
-                f"and thus has no defined {what}."
-            )
-        node = self._inbound_nodes[0]
-        if what == "input":
-            tensors = node.input_tensors or node.outputs
-        else:
-            tensors = pick(node)
-        return tensors[0] if len(tensors) == 1 else list(tensors)
+        return of_first_call(self, "output", "The layer")
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, ready to be saved."""
@@ -831,27 +781,6 @@ class Layer(Owner):
         return remake(*describe(self))
 
 
-class _Lock:
-    """Opens a layer that is built for more weights and layers, and closes it."""
-
-    def __init__(self, layer):
-        self._layer = layer
-
-    def unlock(self):
-        self._layer._closed = False
-
-    def lock(self):
-        self._layer._closed = True
-
-
-# Methods that say nothing about how the rows of a batch are computed.
-_NO_PART_OF_CALLS = frozenset(
-    """__init__ build compute_mask compute_output_shape compute_output_spec get_config
-    get_build_config build_from_config save_own_variables load_own_variables adapt
-    quantize""".split()
-)
-# Attributes by these names are functions that no call runs.
-_NOT_CALLED = ("_initializer", "_regularizer", "_constraint")
 _EVERY = ("name", "trainable", "dtype")
 _BASE = ("activity_regularizer", "trainable", "dtype", "autocast", "name")
 
@@ -879,22 +808,6 @@ def _all_parameters(cls) -> list[str]:
         if inspect.Parameter.VAR_KEYWORD not in kinds:
             break
     return names
-
-
-def off_rows(axes) -> bool:
-    """Tell whether axes leave out the first one of two or more, whatever the rank.
-
-    Of the negative ones, only the last one surely does.
-    """
-    axes = axes if isinstance(axes, (list, tuple)) else (axes,)
-    return all(a is not None and (a > 0 or a == -1) for a in axes)
-
-
-def weakest(*declared):
-    """Return what holds of layers together of what each declares of its rows."""
-    if not all(declared):
-        return False
-    return "inference" if "inference" in declared else True
 
 
 def _regularizer(identifier) -> Any:
@@ -952,8 +865,6 @@ def _symbolic_like(value):
         text = getattr(x.dtype, "kind", "f") in "OSUT"
         return SymbolicTensor(plain_shape(x), "string" if text else x.dtype)
 
-    if is_tensor(value):
-        return convert(value)
     return structure.map_leaves(convert, value)
 
 
