@@ -60,7 +60,7 @@ def test_true_holds(way, tmp_path):
     assert model.evaluate(X, X, verbose=0) > 0.1
 
 
-@pytest.mark.parametrize("way", set(WAYS) - {"nested and told otherwise"})
+@pytest.mark.parametrize("way", [w for w in WAYS if "otherwise" not in w])
 def test_false_holds(way, tmp_path):
     model = WAYS[way](dropping(training=False), tmp_path)
     for training in (None, True, False):
