@@ -35,7 +35,7 @@ def check_batch(model, batch) -> None:
 def _check(model, x, y, weight):
     compiled = model._compiled
     if y is None:
-        if compiled.given.get("loss") is not None and not _custom_loss(model):
+        if compiled.given.get("loss") is not None and not step.own_loss(model):
             raise ValueError(
                 "`compile` was given a loss, which needs targets, but no `y` was "
                 "passed. Pass `fit(x, y)`, or data that yields `(x, y)`."
@@ -43,7 +43,7 @@ def _check(model, x, y, weight):
         return
     if not compiled.prepared:
         return
-    outputs = _outputs(model, x)
+    outputs = outputs_for(model, x)
     names = names_of(model, outputs)
     if names != compiled.names:
         return  # a loss of the user's own, on other parts than the outputs
@@ -57,15 +57,6 @@ def _check(model, x, y, weight):
             classes = shape[getattr(term.loss, "axis", -1)]
             if classes is not None:
                 check_labels(term.loss, labels, classes, compiled.where(term))
-
-
-def _custom_loss(model):
-    own = (step.own_method(model, name) for name in ("compute_loss", "train_step"))
-    return any(method is not None for method in own)
-
-
-def _outputs(model, x):
-    return outputs_for(model, x)
 
 
 def check_numbers(model, source) -> None:
@@ -184,7 +175,7 @@ def class_weighted(model, batch, weights):
     if y is None:
         raise ValueError("`class_weight` needs targets `y`.")
     # A model that has only its own steps may make anything of its inputs.
-    outputs = _outputs(model, x) if model.has_call else y
+    outputs = outputs_for(model, x) if model.has_call else y
     names = names_of(model, outputs)
     if any(isinstance(w, dict) for w in weights.values()):
         unknown = sorted(str(k) for k in weights if k not in names)
