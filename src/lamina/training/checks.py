@@ -19,20 +19,13 @@ def check_targets(model, source) -> None:
     Raises:
         ValueError: naming the output and what is wrong with its targets.
     """
-    if isinstance(source, ArraySource):
-        _, y, weight = source.arrays
-    else:
-        _, y, weight = source.first()
-    _check(model, source.first()[0], y, weight)
+    x, y, _ = source.first()
+    check_batch(model, (x, source.arrays[1] if source.arrays else y))
 
 
 def check_batch(model, batch) -> None:
     """Check one batch as `check_targets` does."""
-    x, y, weight = unpack(batch)
-    _check(model, x, y, weight)
-
-
-def _check(model, x, y, weight):
+    x, y, _ = unpack(batch)
     compiled = model._compiled
     if y is None:
         if compiled.given.get("loss") is not None and not step.own_loss(model):

@@ -137,7 +137,7 @@ class Compiled:
         self.outputs = outputs
         if not any(some for chosen in kinds.values() for some in chosen):
             return
-        targets = match(y, y_pred, names, "y", optional=self._needed(len(names)))
+        targets = match(y, y_pred, names, "y", self._needed(len(names)))
         for kind, chosen in kinds.items():
             for output, some, true, pred in zip(
                 outputs, chosen, targets, structure.flatten(y_pred), strict=True
@@ -145,13 +145,13 @@ class Compiled:
                 setattr(output, kind, tuple(_metric(m, true, pred) for m in some))
 
     def _needed(self, count):
-        """Return a list that holds None for the outputs without a loss."""
+        """Return which of so many outputs have a loss."""
         needed = {i for term in self.terms for i in structure.flatten(term.places)}
-        return [i if i in needed else None for i in range(count)]
+        return sorted(needed & {*range(count)})
 
     def _check(self, y, y_pred):
         names = self.names or []
-        targets = match(y, y_pred, names, "y", optional=self._needed(len(names)))
+        targets = match(y, y_pred, names, "y", self._needed(len(names)))
         predictions = structure.flatten(y_pred)
         for term in self.terms:
             if not term.alone or targets[term.places] is None:
@@ -189,7 +189,7 @@ class Compiled:
         names = self.names or []
         if not self.terms:
             return None
-        targets = match(y, y_pred, names, "y", optional=self._needed(len(names)))
+        targets = match(y, y_pred, names, "y", self._needed(len(names)))
         weights = match_weights(sample_weight, y_pred, names)
         predictions = structure.flatten(y_pred)
         values = {}
@@ -255,7 +255,7 @@ class CompileMetrics(Metric):
         outputs = self._compiled.outputs
         names = [output.name for output in outputs]
         # A metric of an output without targets is passed over.
-        targets = match(y_true, y_pred, names, "y", optional=[None] * len(names))
+        targets = match(y_true, y_pred, names, "y")
         weights = match_weights(sample_weight, y_pred, names)
         for output, true, pred, weight in zip(
             outputs, targets, structure.flatten(y_pred), weights, strict=True
