@@ -429,8 +429,9 @@ class Model(Layer):
             ValueError: an unknown name; the message has the nearest one.
         """
         self._compiled.compile(
-            self, optimizer, loss, loss_weights, metrics, weighted_metrics, run_eagerly,
-            steps_per_execution, jit_compile, auto_scale_loss,
+            self, optimizer, run_eagerly, steps_per_execution, jit_compile,
+            auto_scale_loss, loss=loss, loss_weights=loss_weights, metrics=metrics,
+            weighted_metrics=weighted_metrics,
         )  # fmt: skip
 
     def fit(
@@ -493,10 +494,11 @@ class Model(Layer):
 
         A number, a list (loss first), or with `return_dict` a dict by name.
         """
+        if kwargs:
+            raise ValueError(f"Arguments not recognized: {kwargs}")
         return loop.evaluate(
-            self, x=x, y=y, batch_size=batch_size, verbose=verbose,
-            sample_weight=sample_weight, steps=steps, callbacks=callbacks,
-            return_dict=return_dict, **kwargs,
+            self, x, y, batch_size, verbose, sample_weight, steps, callbacks,
+            return_dict,
         )  # fmt: skip
 
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):

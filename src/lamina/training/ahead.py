@@ -17,10 +17,6 @@ def in_groups(batches, size):
     >>> list(in_groups(range(5), 2))
     [[0, 1], [2, 3], [4]]
     """
-    if size == 1:
-        for batch in batches:
-            yield [batch]
-        return
     batches = iter(batches)
     while group := list(itertools.islice(batches, size)):
         yield group

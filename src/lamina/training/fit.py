@@ -268,8 +268,10 @@ class Run:
                 cells.write(good or logs.state)
         self._check_count(count, epoch)
         found = logs()
-        spent = time.perf_counter() - begin
-        callbacks.note(_waiting(parts.waited, spent))
+        share = parts.waited / (time.perf_counter() - begin)
+        callbacks.note(
+            f"waited {share:.0%} of the time for data" if share > 0.1 else ""
+        )
         return found
 
     def _guard(self, logs, count):
@@ -363,9 +365,3 @@ def _averages(optimizer):
     """Tell whether an optimizer, or the one inside it, averages weights."""
     inner = getattr(optimizer, "inner_optimizer", None)
     return getattr(optimizer, "use_ema", False) or (inner and _averages(inner))
-
-
-def _waiting(seconds, total):
-    """Say which share of an epoch went into waiting for data, if it was much."""
-    share = seconds / total
-    return f"waited {share:.0%} of the time for data" if share > 0.1 else ""

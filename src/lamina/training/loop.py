@@ -6,13 +6,14 @@ written back at the end, however the loop ends.
 
 from contextlib import nullcontext
 
+import jax
 import numpy as np
 
 from lamina.core import settings, structure
 from lamina.data import as_arrays, open_source
 from lamina.training import checks, step
 from lamina.training.ahead import in_groups
-from lamina.training.callbacks import CallbackList
+from lamina.training.callbacks.callback_list import CallbackList
 from lamina.training.mapped import prepared
 from lamina.training.portions import portions
 from lamina.training.prepare import checked, on_device, outputs_for, prepare
@@ -42,20 +43,9 @@ def limited(steps):
 
 
 def evaluate(
-    model,
-    x,
-    y,
-    batch_size,
-    verbose,
-    sample_weight,
-    steps,
-    callbacks,
-    return_dict,
-    **kwargs,
+    model, x, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict
 ):
     """Evaluate; see `Model.evaluate`."""
-    if kwargs:
-        raise ValueError(f"Arguments not recognized: {kwargs}")
     model._compiled.require("evaluate")
     source = open_source(
         x, y, sample_weight, batch_size=batch_size, steps=limited(steps)
@@ -128,12 +118,6 @@ def run_steps(kind, parts, logs, callbacks, held, count=0, guard=None):
         yield part, count
 
 
-def _steps_per_call(model):
-    """Return how many batches callbacks hear of at once."""
-    size = model._compiled.steps_per_execution
-    return 1 if size == "auto" else size
-
-
 def _in_order(model, logs):
     """Return results as Keras' list: the loss, the metrics, the rest by name."""
     names = [
@@ -170,7 +154,8 @@ def predict(model, x, batch_size, verbose, steps, callbacks):
     callbacks = callbacks_for(model, callbacks, verbose, source)
     model._compiled.stop_predicting = False
     parts = []
-    count, size = 0, _steps_per_call(model)
+    count, size = 0, model._compiled.steps_per_execution
+    size = 1 if size == "auto" else size
     try:
         callbacks.on_predict_begin()
         run = _runner(model, source.rows, source.batch_size)
@@ -237,12 +222,10 @@ def _padded(x, size):
     """Repeat the last row up to a full batch."""
 
     def pad(a):
-        if a is None:
-            return None
         missing = size - a.shape[0]
         return np.concatenate([np.asarray(a), np.repeat(a[-1:], missing, axis=0)])
 
-    return structure.map_leaves(pad, x)
+    return jax.tree.map(pad, x)
 
 
 def _joined(parts):

@@ -43,9 +43,6 @@ class Programs:
         self._kept: dict = {}
         self._seen, self._now = None, None
 
-    def __deepcopy__(self, memo):
-        return Programs()
-
     def __reduce__(self):
         return Programs, ()
 
@@ -110,9 +107,8 @@ class Forward:
     def __init__(self, model, kind):
         self._model, self._kind = model, kind
         trained, others = model._split_variables()
-        adopted = {id(v): v for v in model._programs.adopted}
-        own = {id(v): v for v in (*trained, *others)}
-        self.variables = tuple((own | adopted).values())
+        adopted = model._programs.adopted
+        self.variables = tuple(dict.fromkeys((*trained, *others, *adopted)))
         self.by_row = kind is False and model._rows_apart()
         eager = model._compiled.run_eagerly
         predicts = step.step_of(model, kind) if kind == "predict" else None
