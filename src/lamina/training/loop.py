@@ -144,8 +144,10 @@ def predict(model, x, batch_size, verbose, steps, callbacks):
         count = _count(model, x, size)
         if count:
             run = _runner(model, count, size)
-            parts = (_rows(x, at, at + size) for at in range(0, count, size))
-            return _joined([run(part) for part in parts])
+            if count <= size:
+                return _joined([run(x, count)])
+            ends = [(at, min(at + size, count)) for at in range(0, count, size)]
+            return _joined([run(_rows(x, at, end), end - at) for at, end in ends])
     source = open_source(x, batch_size=batch_size, steps=limited(steps))
     source = prepared(model, source)
     first = source.first()
@@ -161,7 +163,7 @@ def predict(model, x, batch_size, verbose, steps, callbacks):
         run = _runner(model, source.rows, source.batch_size)
         for group in in_groups(source.epoch(), size):
             callbacks.on_predict_batch_begin(count)
-            made = [run(x) for x, _, _ in group]
+            made = [run(checked((x,))[0], step.rows(x)) for x, _, _ in group]
             parts += made
             count += size
             callbacks.on_predict_batch_end(count - 1, {"outputs": _joined(made)})
@@ -192,7 +194,7 @@ def _rows(x, at, end):
 
 
 def _runner(model, rows=None, size=None):
-    """Return a function from a batch to the outputs.
+    """Return a function from a batch, and how many rows it has, to the outputs.
 
     Where rows are independent, short batches are filled up, so that not each number
     of rows is compiled: to a full batch, or to a power of two where there is none.
@@ -207,9 +209,7 @@ def _runner(model, rows=None, size=None):
     if run.by_row and rows and size:
         full = min(1 << (rows - 1).bit_length(), size)
 
-    def outputs(x):
-        x = checked((x,))[0]
-        count = step.rows(x)
+    def outputs(x, count):
         if count >= full:
             return run(x)[0]
         made = run(_padded(x, full))[0]
@@ -229,6 +229,9 @@ def _padded(x, size):
 
 
 def _joined(parts):
+    if len(parts) == 1 and isinstance(parts[0], jax.Array):
+        return np.array(parts[0])
+
     def join(*arrays):
         arrays = [np.asarray(a) for a in arrays]
         return np.array(arrays[0]) if len(arrays) == 1 else np.concatenate(arrays)
@@ -266,7 +269,7 @@ def predict_on_batch(model, x):
     batch = _batch(model, x, None, None)
     if not model.built:
         outputs_for(model, batch[0])
-    return _joined([_runner(model)(batch[0])])
+    return _joined([_runner(model)(checked(batch)[0], step.rows(batch[0]))])
 
 
 def _batch(model, x, y, weight):

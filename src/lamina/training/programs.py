@@ -143,17 +143,18 @@ class Forward:
         return outputs, masks
 
 
-def forward(model, kind: Any, anew=False) -> Forward:
+def forward(model, kind: Any, anew=False, kept=None) -> Forward:
     """Return the compiled forward pass of a model, from the cache.
 
     Args:
         model: the model.
         kind: the training flag, or `"predict"` for what `predict` runs.
         anew: whether to make it again.
+        kept: the model's `Kept`, where it is known.
     """
     if kind == "predict" and own_step(model, kind) is None:
         kind = False
-    made = model._programs.of(model).made
+    made = (kept or model._programs.of(model)).made
     key = kind, model._compiled.run_eagerly, model.built
     found = made.get(key)
     if found is None or anew:
@@ -182,7 +183,7 @@ def called(model, args, kwargs):
         return None
     if training is None and not kept.trains:
         training = False
-    return (put_masks(*forward(model, training)(args[0])),)
+    return (put_masks(*forward(model, training, kept=kept)(args[0])),)
 
 
 def all_arrays(inputs) -> bool:
