@@ -4,7 +4,7 @@ Layers declare it; nothing guesses. What hangs on it: whether a batch may be fil
 with rows that are cut off again.
 """
 
-import inspect
+import itertools
 from typing import Any
 
 from lamina.core.registry import ours
@@ -32,18 +32,22 @@ class Rows:
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
+        later = list(itertools.takewhile(_is_silent, cls.__mro__))
+        home = _package(cls.__mro__[len(later)])
         # What was declared holds for the package in which it was declared.
-        home = cls.__mro__[1].__module__.partition(".")[0]
-        own = cls.__dict__
-        if "rows_independent" not in own and cls.__module__.partition(".")[0] != home:
-            if any(map(cls._takes_part, own)):
-                cls.rows_independent = False
+        if any(
+            cls._takes_part(name, value)
+            for c in later
+            if _package(c) != home
+            for name, value in vars(c).items()
+        ):
+            cls.rows_independent = False
 
-    @classmethod
-    def _takes_part(cls, name):
-        """Tell whether an attribute of the class may be code that calls run."""
-        value = cls.__dict__[name]
-        return inspect.isfunction(value) and name not in _NO_PART_OF_CALLS
+    @staticmethod
+    def _takes_part(name, value):
+        """Tell whether an attribute of a class may be code that calls run."""
+        code = callable(value) or isinstance(value, (property, staticmethod))
+        return code and name not in _NO_PART_OF_CALLS
 
     def _rows_apart(self, training=None) -> bool:
         """Tell whether rows of a batch have no effect on each other, for certain."""
@@ -62,6 +66,14 @@ class Rows:
             and not ours(value)
             for name, value in vars(self).items()
         )
+
+
+def _is_silent(cls):
+    return "rows_independent" not in vars(cls)
+
+
+def _package(cls):
+    return cls.__module__.partition(".")[0]
 
 
 def off_rows(axes) -> bool:
