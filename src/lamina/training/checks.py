@@ -41,11 +41,8 @@ def check_batch(model, batch) -> None:
     if names != compiled.names:
         return  # a loss of the user's own, on other parts than the outputs
     targets = match(y, outputs, names, "y")
-    predictions = structure.flatten(outputs)
-    for term in compiled.terms:
-        if not term.alone or targets[term.places] is None:
-            continue
-        labels, shape = np.asarray(targets[term.places]), predictions[term.places].shape
+    for term, true, pred in compiled.alone(targets, outputs):
+        labels, shape = np.asarray(true), pred.shape
         if targets_of(term.loss, labels.shape, shape)[0] == "labels":
             classes = shape[getattr(term.loss, "axis", -1)]
             if classes is not None:

@@ -117,8 +117,7 @@ class Compiled:
         """Make the terms of the loss, once the outputs' structure is known."""
         if self.names is None:
             slots = slots_of(model, y_pred)
-            told, weights = self.given["loss"], self.given["loss_weights"]
-            self.terms = terms_of(told, weights, slots)
+            self.terms = terms_of(self.given["loss"], self.given["loss_weights"], slots)
             self.names = slots.names
 
     def prepare_metrics(self, model, y, y_pred):
@@ -152,12 +151,15 @@ class Compiled:
     def _check(self, y, y_pred):
         names = self.names or []
         targets = match(y, y_pred, names, "y", self._needed(len(names)))
+        for term, true, pred in self.alone(targets, y_pred):
+            check_shapes(term.loss, true.shape, pred.shape, self.where(term))
+
+    def alone(self, targets, y_pred):
+        """Yield each term of one output that has targets, with these and the output."""
         predictions = structure.flatten(y_pred)
         for term in self.terms:
-            if not term.alone or targets[term.places] is None:
-                continue
-            true, pred = targets[term.places], predictions[term.places]
-            check_shapes(term.loss, true.shape, pred.shape, self.where(term))
+            if term.alone and targets[term.places] is not None:
+                yield term, targets[term.places], predictions[term.places]
 
     def where(self, term):
         """Say which output a term is taken of."""
