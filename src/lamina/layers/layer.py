@@ -92,6 +92,9 @@ class Layer(Owner):
     # "inference". Declared with `call`; a subclass in another package that overrides
     # what takes part in a call declares it anew.
     rows_independent: Any = False
+    # The least rank of an input whose first axis are rows: with fewer axes it is one
+    # sample, or the axis that the layer works along.
+    _least_rank = 2
     # Whether a call runs a function that was given to the layer.
     _runs_given_code = False
     # What it accepts: an InputSpec or a structure of them.
@@ -110,16 +113,19 @@ class Layer(Owner):
         if "build" in own:
             cls.build = building(own["build"])
         # What was declared holds for the package in which it was declared.
-        home = cls.__mro__[1].__module__.partition(".")[0]
-        if "rows_independent" not in own and cls.__module__.partition(".")[0] != home:
-            if any(map(cls._takes_part, own)):
-                cls.rows_independent = False
+        declares = next(c for c in cls.__mro__ if "rows_independent" in c.__dict__)
+        nearer = cls.__mro__[: cls.__mro__.index(declares)]
+        others = (c for c in nearer if _package(c) != _package(declares))
+        if any(cls._takes_part(name) for c in others for name in c.__dict__):
+            cls.rows_independent = False
 
     @classmethod
     def _takes_part(cls, name):
         """Tell whether an attribute of the class may be code that calls run."""
-        value = cls.__dict__[name]
-        return inspect.isfunction(value) and name not in _NO_PART_OF_CALLS
+        if name in _NO_PART_OF_CALLS or (name[:2] == "__" and name != "__call__"):
+            return False
+        value = inspect.getattr_static(cls, name)
+        return callable(value) or hasattr(value, "__get__")
 
     def __init__(
         self,
@@ -359,6 +365,10 @@ class Layer(Owner):
     def _keeps_masks(self):
         """Whether masks pass through its `call`: by itself, or by layers inside."""
         return self.supports_masking or bool(self._inner_layers())
+
+    def _carried(self, inputs, mask):
+        """Return what `call` gets of a mask that its inputs carry."""
+        return mask
 
     def _collect_activity_loss(self, outputs):
         if self.activity_regularizer is None:
@@ -708,18 +718,26 @@ class Layer(Owner):
         declared = self.rows_independent
         if not declared or (training and declared == "inference"):
             return False
-        return not any(x._holds_function for x in self._flatten_layers())
+        layers = self._flatten_layers()
+        return not any(x._runs_given_code for x in layers) and all(
+            getattr(f, "rows_independent", False) for x in layers for f in x._functions
+        )
+
+    @property
+    def _functions(self):
+        """The functions and callables that it was given and that its calls run."""
+        return [
+            value
+            for name, value in vars(self).items()
+            if callable(value)
+            and not name.endswith(_NOT_CALLED)
+            and (not isinstance(value, Layer) or name.endswith("activation"))
+        ]
 
     @property
     def _holds_function(self):
-        """Whether its calls run a function or callable that was given to it."""
-        return self._runs_given_code or any(
-            callable(value)
-            and not isinstance(value, Layer)
-            and not name.endswith(_NOT_CALLED)
-            and not ours(value)
-            for name, value in vars(self).items()
-        )
+        """Whether its calls run code of the user's that was given to it."""
+        return self._runs_given_code or not all(map(ours, self._functions))
 
     @property
     def _trains_by_default(self):
@@ -844,7 +862,7 @@ class _Lock:
 
 # Methods that say nothing about how the rows of a batch are computed.
 _NO_PART_OF_CALLS = frozenset(
-    """__init__ build compute_mask compute_output_shape compute_output_spec get_config
+    """build compute_mask compute_output_shape compute_output_spec get_config
     get_build_config build_from_config save_own_variables load_own_variables adapt
     quantize""".split()
 )
@@ -886,6 +904,10 @@ def off_rows(axes) -> bool:
     """
     axes = axes if isinstance(axes, (list, tuple)) else (axes,)
     return all(a is not None and (a > 0 or a == -1) for a in axes)
+
+
+def _package(cls):
+    return cls.__module__.partition(".")[0]
 
 
 def weakest(*declared):
