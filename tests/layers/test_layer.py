@@ -789,3 +789,28 @@ def test_numbers_where_text_is_due_are_told_so():
             net(numbers)
         with pytest.raises(TypeError, match="takes text"):
             words(numbers)
+
+
+def test_what_a_call_assigns_may_be_known_already():
+    class Renaming(lamina.layers.Layer):
+        def build(self, input_shape):
+            self.w = self.add_weight((3, 3), name="w")
+            self.dense = lamina.layers.Dense(3)
+            self.dense.build(input_shape)
+
+        def call(self, x):
+            self.w = self.w
+            self.view, self.last = self.w, self.dense
+            self.dense = self.dense
+            return self.last(x) @ self.view
+
+    layer = Renaming()
+    x = np.ones((2, 3), "float32")
+    layer(x)
+    paths = [v.path for v in layer.weights]
+    layer(x)
+    assert [v.path for v in layer.weights] == paths and len(paths) == 3
+    model = lamina.Sequential([lamina.Input((3,)), Renaming()])
+    model.compile("sgd", "mse")
+    model.fit(x, x, verbose=0)
+    np.testing.assert_allclose(model.predict(x, verbose=0), model(x), rtol=1e-6)

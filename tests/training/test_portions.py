@@ -159,8 +159,9 @@ def kind(model, x, y, batch_size):
     model.fit(x[:1], y[:1], verbose=0)
     source = ArraySource(x, y, None, batch_size, False, None)
     cells = Cells(model)
-    made = portions.portions(model, "train", cells, source, donate=False, single=False)
-    return type(made).__name__
+    rules = {"donate": False, "single": False}
+    with portions.portions(model, "train", cells, source, **rules) as made:
+        return type(made).__name__
 
 
 def test_which_steps_run_in_one_call():
@@ -188,10 +189,9 @@ def test_batches_of_a_call_are_those_one_by_one():
     model.compile("sgd", "mse")
     model.fit(x, x[:, :1], verbose=0)
     source = ArraySource(x, x[:, :1], None, 2, False, None)
-    made = portions.portions(
-        model, "train", Cells(model), source, donate=False, single=False
-    )
-    seen = [batch for part in made for batch in part.batches()]
+    rules = {"donate": False, "single": False}
+    with portions.portions(model, "train", Cells(model), source, **rules) as made:
+        seen = [batch for part in made for batch in part.batches()]
     assert type(made).__name__ == "InRows"
     np.testing.assert_array_equal(np.concatenate([b[0] for b in seen]), x)
     assert all(b[0].shape == (2, 4) and b[2] is None for b in seen)

@@ -181,6 +181,7 @@ def test_off_leaves_the_step_alone(model):
     fit(model, X, Y)
     cells = Cells(model)
     step = compiled_step(model, "predict", cells)
+    step(cells.read(), (X, None, None))
     made = model._programs.of(model).made.values()
     assert any(step._made is entry[0] for entry in made if isinstance(entry, tuple))
 

@@ -20,12 +20,14 @@ import numpy as np
 from lamina.core.budget import budgeted
 from lamina.core.context import context, having
 from lamina.core.dtypes import standardize_dtype
+from lamina.core.naming import nearest, snake_case
 from lamina.core.op import OPS, OpCall
 from lamina.core.registry import (
     built_in,
     custom,
-    custom_name,
     find_class,
+    get_registered_name,
+    public,
     public_name,
 )
 from lamina.core.symbolic import SymbolicTensor
@@ -41,8 +43,21 @@ class Constructed:
     """
 
     def get_config(self) -> dict:
-        """Return the constructor's arguments, ready to be saved."""
-        return read_parameters(self)
+        """Return the constructor's arguments, ready to be saved.
+
+        Raises:
+            NotImplementedError: a parameter was not kept on `self`.
+        """
+        config = {}
+        for name in parameters_of(type(self)):
+            if not hasattr(self, name):
+                raise NotImplementedError(
+                    f"`{type(self).__name__}` takes `{name}` in `__init__` but has no "
+                    "attribute of that name, so its config cannot be read. Write "
+                    f"`self.{name} = {name}` in `__init__`, or override `get_config`."
+                )
+            config[name] = encode_parameter(getattr(self, name))
+        return config
 
     @classmethod
     def from_config(cls, config: dict):
@@ -55,26 +70,6 @@ def parameters_of(cls) -> list[str]:
     kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     _, *found = inspect.signature(cls.__init__).parameters.values()
     return [p.name for p in found if p.kind not in kinds]
-
-
-def read_parameters(obj, skip=()) -> dict:
-    """Read a config from the attributes that the constructor's signature names.
-
-    Raises:
-        NotImplementedError: a parameter was not kept on `self`.
-    """
-    config = {}
-    for name in parameters_of(type(obj)):
-        if name in skip:
-            continue
-        if not hasattr(obj, name):
-            raise NotImplementedError(
-                f"`{type(obj).__name__}` takes `{name}` in `__init__` but has no "
-                f"attribute of that name, so its config cannot be read. Write "
-                f"`self.{name} = {name}` in `__init__`, or override `get_config`."
-            )
-        config[name] = encode_parameter(getattr(obj, name))
-    return config
 
 
 def encode_parameter(value):
@@ -164,6 +159,15 @@ def _marked(mark, config):
     return {"class_name": mark, "config": config}
 
 
+def _entry(module, name, config, registered):
+    return {
+        "module": module,
+        "class_name": name,
+        "config": config,
+        "registered_name": registered,
+    }
+
+
 def _describe(tensor):
     config = {"shape": tensor.shape, "dtype": tensor.dtype}
     if tensor.node is not None:
@@ -175,12 +179,7 @@ def _describe(tensor):
 def _function(obj, kind):
     name = public_name(obj)
     shown = name[1] if name else _custom_name(obj)
-    return {
-        "module": "builtins",
-        "class_name": kind,
-        "config": shown,
-        "registered_name": kind,
-    }
+    return _entry("builtins", kind, shown, kind)
 
 
 def _bytecode(function):
@@ -190,12 +189,8 @@ def _bytecode(function):
 
 
 def _op(call):
-    return {
-        "module": call.function.module,
-        "class_name": call.function.class_name,
-        "config": serialize_keras_object(call.get_config()),
-        "registered_name": call.function.class_name,
-    }
+    module, name = call.function.module, call.function.class_name
+    return _entry(module, name, serialize_keras_object(call.get_config()), name)
 
 
 def _object(obj):
@@ -205,12 +200,8 @@ def _object(obj):
     # The two forms that Keras keeps private say so in their registered name.
     private = known is not None and ".src." in known[0]
     registered = (name if private else None) if known else _custom_name(cls)
-    config = {
-        "module": module,
-        "class_name": name,
-        "config": serialize_keras_object(obj.get_config()),
-        "registered_name": registered,
-    }
+    inner = serialize_keras_object(obj.get_config())
+    config = _entry(module, name, inner, registered)
     for key, method in (
         ("build_config", "get_build_config"),
         ("compile_config", "get_compile_config"),
@@ -227,7 +218,7 @@ def _object(obj):
 
 
 def _custom_name(thing):
-    name = custom_name(thing)
+    name = get_registered_name(thing)
     return name if context.held is None else context.held.lend(name, thing)
 
 
@@ -321,7 +312,7 @@ def _decode(config, names=None):
     module = config.get("module")
     registered = config.get("registered_name")
     if name in ("function", "class") and module in ("builtins", None):
-        return _named(inner, name, config.get("registered_name"))
+        return _named(inner, name, registered)
     if (module, name) in OPS:
         return _op_from(OPS[module, name], inner)
     if not isinstance(name, str) or not isinstance(inner, (dict, type(None))):
@@ -329,17 +320,14 @@ def _decode(config, names=None):
             "A config needs a class name and its arguments. Expected 'config' to be a "
             f"dict. Received: {config!r}"
         )
-    cls = None
-    if names and name in names and custom(name) is None and not registered:
-        cls = names[name]
+    cls = None if registered or custom(name) else (names or {}).get(name)
     if cls is None:
         cls = find_class(module, name, registered)
-    if not inspect.isclass(cls) or not hasattr(cls, "from_config"):
-        if not hasattr(cls, "from_config"):
-            raise TypeError(
-                f"Unable to reconstruct an instance of {name!r}: it has no "
-                "`from_config()` method."
-            )
+    if not hasattr(cls, "from_config"):
+        raise TypeError(
+            f"Unable to reconstruct an instance of {name!r}: it has no "
+            "`from_config()` method."
+        )
     return _build(cls, name, inner or {}, config)
 
 
@@ -393,8 +381,6 @@ def _named(name, kind, registered):
     if found is not None:
         return found
     for space in ("activations", "losses", "metrics"):
-        from lamina.core.registry import public
-
         found = getattr(public(space), name, None)
         home = getattr(found, "__module__", None) or ""
         if isinstance(found, types.FunctionType) and home.startswith(f"lamina.{space}"):
@@ -428,10 +414,6 @@ def _op_from(function, config):
             f"Received: config={config!r}"
         )
     return OpCall(function, settings, name)
-
-
-def _tensor_from(config):
-    return SymbolicTensor(config["shape"], config["dtype"])
 
 
 def _array_from(config):
@@ -484,7 +466,7 @@ _MARKS = {
     "__slice__": lambda c: slice(c["start"], c["stop"], c["step"]),
     "__numpy__": _array_from,
     "__tensor__": lambda c: jax.numpy.asarray(_array_from(c)),
-    "__keras_tensor__": _tensor_from,
+    "__keras_tensor__": lambda c: SymbolicTensor(c["shape"], c["dtype"]),
     "__tuple__": lambda c: tuple(_decode(x) for x in c["value"]),
     "__lambda__": _lambda_from,
     "__held__": _held_from,
@@ -539,8 +521,6 @@ def resolver(kind, table, base):
         )
 
     def unknown(name):
-        from lamina.core.naming import nearest
-
         hint = nearest(name, table())
         return ValueError(f"Could not interpret {kind} identifier: {name}.{hint}")
 
@@ -549,8 +529,6 @@ def resolver(kind, table, base):
 
 def names_of(module_names: dict) -> dict:
     """Return a table from class names and snake-case names to classes."""
-    from lamina.core.naming import snake_case
-
     table = {}
     for name, thing in module_names.items():
         table[name] = thing

@@ -57,7 +57,29 @@ def warn_once(kind, text, stacklevel):
     warnings.warn(text, stacklevel=stacklevel)
 
 
-class name_scope:
+class Scope:
+    """A `with` block for the length of which fields of the context are set.
+
+    A subclass says in `_fields` which ones. It may be entered again while it is open.
+    """
+
+    _open: tuple = ()
+
+    def _fields(self) -> dict:
+        raise NotImplementedError
+
+    def __enter__(self):
+        block = having(**self._fields())
+        block.__enter__()
+        self._open = (*self._open, block)
+        return self
+
+    def __exit__(self, *exception):
+        self._open, block = self._open[:-1], self._open[-1]
+        return block.__exit__(*exception)
+
+
+class name_scope(Scope):
     """Prefix the paths of Variables made in a `with` block by `name`.
 
     >>> import lamina
@@ -74,17 +96,6 @@ class name_scope:
                 f"Received: name={name!r}"
             )
         self.name = name
-        self._saved: tuple[str, ...] = ()
 
-    def __enter__(self):
-        self._saved = context.scopes
-        context.scopes = (*context.scopes, self.name)
-        return self
-
-    def __exit__(self, *exception):
-        context.scopes = self._saved
-
-
-def current_path() -> str:
-    """Return the scopes that are open, joined by `/`."""
-    return "/".join(context.scopes)
+    def _fields(self):
+        return {"scopes": (*context.scopes, self.name)}

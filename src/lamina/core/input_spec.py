@@ -2,6 +2,7 @@
 
 from lamina.core import structure
 from lamina.core.dtypes import standardize_dtype
+from lamina.core.symbolic import plain_shape
 
 
 class InputSpec:
@@ -56,11 +57,7 @@ class InputSpec:
             )
 
     def __repr__(self):
-        parts = {
-            "dtype": self.dtype, "shape": self.shape, "ndim": self.ndim,
-            "max_ndim": self.max_ndim, "min_ndim": self.min_ndim, "axes": self.axes,
-        }  # fmt: skip
-        shown = [f"{k}={v}" for k, v in parts.items() if v]
+        shown = [f"{k}={v}" for k, v in self.get_config().items() if v]
         return f"InputSpec({', '.join(shown)})"
 
     def get_config(self):
@@ -120,16 +117,12 @@ def check_inputs(spec, inputs, layer) -> None:
             raise ValueError(
                 f"Input {position}{f' ({one.name!r})' if one.name else ''} of "
                 f"{_called(layer)} is incompatible with the layer: {problem}. Full "
-                f"shape received: {_shown_shape(x)}"
+                f"shape received: {plain_shape(x)}"
             )
 
 
 def _called(layer, start=False):
     return f"{'Layer' if start else 'layer'} {layer.name!r} ({type(layer).__name__})"
-
-
-def _shown_shape(x):
-    return tuple(d if isinstance(d, int) else None for d in x.shape)
 
 
 def _shape(x):
@@ -148,13 +141,8 @@ def _problem(spec, x):
     if spec.dtype is not None and standardize_dtype(x.dtype) != spec.dtype:
         return f"expected dtype={spec.dtype}, found dtype={standardize_dtype(x.dtype)}"
     for axis, size in spec.axes.items():
-        if size is None:
-            continue
-        if (
-            -ndim <= axis < ndim
-            and isinstance(shape[axis], int)
-            and shape[axis] != size
-        ):
+        found = shape[axis] if -ndim <= axis < ndim else None
+        if size is not None and isinstance(found, int) and found != size:
             return f"expected axis {axis} of input shape to have value {size}"
     if spec.shape is not None:
         return _shape_problem(spec, shape)

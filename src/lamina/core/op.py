@@ -90,7 +90,8 @@ def _carry_mask(result, operands):
     masks: list[Any] = list({id(m): m for m in map(get_mask, rows)}.values())
     if not masks or any(m is None for m in masks) or get_mask(result) is not None:
         return
-    expand, either = (OPS["keras.src.ops.numpy", n] for n in _JOINS)
+    module = "keras.src.ops.numpy"
+    expand, either = OPS[module, "ExpandDims"], OPS[module, "LogicalOr"]
     rank = max(m.ndim for m in masks)
     masks = [
         expand(m, tuple(range(m.ndim, rank))) if m.ndim < rank else m for m in masks
@@ -99,9 +100,6 @@ def _carry_mask(result, operands):
     sizes = zip(mask.shape, result.shape, strict=False)
     if rank <= result.ndim and all(a == b or None in (a, b) for a, b in sizes):
         set_mask(result, mask)
-
-
-_JOINS = ("ExpandDims", "LogicalOr")
 
 
 def op(

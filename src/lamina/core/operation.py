@@ -7,7 +7,7 @@ from lamina.core import structure
 from lamina.core.context import context
 from lamina.core.naming import automatic_name, snake_case
 from lamina.core.remat import remat_for
-from lamina.core.symbolic import Node, any_symbolic, infer
+from lamina.core.symbolic import Node, any_symbolic, infer, of_first_call
 
 _PLAIN = (str, int, float, bool, type(None))
 
@@ -107,21 +107,12 @@ class Operation:
     @property
     def input(self):
         """The symbolic tensors of its first call."""
-        return self._of_first_call("input", "input_tensors")
+        return of_first_call(self, "input", "Operation")
 
     @property
     def output(self):
         """What its first symbolic call gave."""
-        return self._of_first_call("output", "outputs")
-
-    def _of_first_call(self, what, attribute):
-        if not self._inbound_nodes:
-            raise AttributeError(
-                f"Operation {self.name!r} has never been called on a symbolic tensor "
-                f"and thus has no defined {what}."
-            )
-        tensors = getattr(self._inbound_nodes[0], attribute)
-        return tensors[0] if len(tensors) == 1 else list(tensors)
+        return of_first_call(self, "output", "Operation")
 
     def get_config(self) -> dict:
         """Return the constructor's arguments and the name, ready to be saved.

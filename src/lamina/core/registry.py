@@ -11,7 +11,7 @@ import importlib
 import inspect
 from typing import Any
 
-from lamina.core.context import context
+from lamina.core.context import Scope, context
 from lamina.core.naming import nearest
 
 # Public namespaces in the order in which a bare class name is looked for.
@@ -31,6 +31,7 @@ _PLACES = {
     "keras.src.ops.function": "",
     "builtins": None,
 }
+_PREFIXES = ("keras.api.", "tensorflow.keras.", "tf_keras.", "lamina.", "keras.")
 
 _custom: dict[str, object] = {}
 _custom_names: dict[int, tuple[object, str]] = {}
@@ -71,14 +72,13 @@ def public_name(thing) -> tuple[str, str] | None:
     return None
 
 
-def find_class(module, name, registered_name=None, custom_objects=None, kind="class"):
+def find_class(module, name, registered_name=None, kind="class"):
     """Return the class or function that a config names.
 
     Args:
         module: the module in the config.
         name: the class name in the config.
         registered_name: the registered name in the config.
-        custom_objects: names that the caller lends, before all others.
         kind: what to call it in the error.
 
     Raises:
@@ -86,19 +86,18 @@ def find_class(module, name, registered_name=None, custom_objects=None, kind="cl
     """
     wanted = registered_name or name
     for candidate in (registered_name, name):
-        if candidate:
-            found = custom(candidate, custom_objects)
-            if found is not None:
-                return found
+        found = custom(candidate)
+        if found is not None:
+            return found
     found = built_in(module, name)
-    if found is not None and registered_name not in (None, "", "function", name):
+    if found is not None:
+        if registered_name in (None, "", "function", name):
+            return found
         raise ValueError(
             f"The config says that {name!r} is registered as {registered_name!r}, but "
             "it resolved to a Keras built-in. If it is yours, pass "
             f"`custom_objects={{{registered_name!r}: {name}}}`."
         )
-    if found is not None:
-        return found
     hint = nearest(name, _built_in_names(module))
     raise TypeError(
         f"Could not locate {kind} {name!r}"
@@ -109,50 +108,38 @@ def find_class(module, name, registered_name=None, custom_objects=None, kind="cl
     )
 
 
-def _place(module):
-    if module in _PLACES:
-        return _PLACES[module]
-    for prefix in ("keras.api.", "tensorflow.keras.", "tf_keras.", "lamina.", "keras."):
-        if module.startswith(prefix):
-            return module.removeprefix(prefix)
-    return None
+def _spaces(module) -> tuple:
+    """Return the public namespaces to look for what stands in a module of Keras."""
+    if not module:
+        return NAMESPACES
+    place = _PLACES.get(module)
+    if module not in _PLACES:
+        prefix = next(filter(module.startswith, _PREFIXES), None)
+        place = module.removeprefix(prefix) if prefix else None
+    if place == "":
+        return "", "models"
+    if place and place.startswith("src."):
+        # A private place of Keras: `keras.src.layers.core.dense`.
+        kind = place.split(".")[1]
+        return *(s for s in NAMESPACES if s.split(".")[0] == kind), ""
+    return (place,) if place in NAMESPACES else ()
 
 
 def built_in(module, name):
     """Return our class or function of a name in a module of Keras, or None."""
-    spaces = list(NAMESPACES) if not module else []
-    if module:
-        place = _place(module)
-        if place is None:
-            return None
-        if place in ("", *NAMESPACES):
-            spaces = [place]
-        if place.startswith("src."):
-            # A private place of Keras: `keras.src.layers.core.dense`.
-            parts = place.split(".")
-            spaces = [s for s in NAMESPACES if s.split(".")[0] == parts[1]]
-            spaces.append("")
-        if place == "":
-            spaces = ["", "models"]
-    for space in spaces:
-        found = getattr(public(space), name, None) if not name.startswith("_") else None
-        if found is not None and _ours(found):
+    for space in () if name.startswith("_") else _spaces(module):
+        found = getattr(public(space), name, None)
+        home = getattr(found, "__module__", "") or ""
+        if callable(found) and home.startswith("lamina."):
             return found
     return None
 
 
-def _ours(thing):
-    module = getattr(thing, "__module__", "") or ""
-    return callable(thing) and module.startswith("lamina.")
-
-
 def _built_in_names(module):
-    place = _place(module) if module else None
-    spaces = [place] if place in NAMESPACES else NAMESPACES
-    names = []
-    for space in spaces:
-        names += [n for n in dir(public(space)) if not n.startswith("_")]
-    return names
+    spaces = _spaces(module)
+    if not spaces or "" in spaces:
+        spaces = NAMESPACES
+    return [n for space in spaces for n in dir(public(space)) if not n.startswith("_")]
 
 
 def custom(name, custom_objects=None):
@@ -163,17 +150,12 @@ def custom(name, custom_objects=None):
     return None
 
 
-def custom_name(thing) -> str:
-    """Return the name under which something was registered, else its own."""
-    entry = _custom_names.get(id(thing))
-    if entry is not None and entry[0] is thing and _custom.get(entry[1]) is thing:
-        return entry[1]
-    return thing.__name__
-
-
 def get_registered_name(obj) -> str:
     """Return the name under which `obj` was registered, else its `__name__`."""
-    return custom_name(obj)
+    entry = _custom_names.get(id(obj))
+    if entry is not None and entry[0] is obj and _custom.get(entry[1]) is obj:
+        return entry[1]
+    return obj.__name__
 
 
 def get_registered_object(name, custom_objects=None, module_objects=None):
@@ -221,7 +203,7 @@ def get_custom_objects() -> dict:
     return _custom
 
 
-class CustomObjectScope:
+class CustomObjectScope(Scope):
     """Lend names to everything that loads in a `with` block.
 
     Args:
@@ -238,15 +220,11 @@ class CustomObjectScope:
 
     def __init__(self, custom_objects):
         self.custom_objects = dict(custom_objects or {})
-        self._saved = None
 
-    def __enter__(self):
-        self._saved = context.custom_objects
-        context.custom_objects = {**(self._saved or {}), **self.custom_objects}
-        return self
-
-    def __exit__(self, *exception):
-        context.custom_objects = self._saved
+    def _fields(self):
+        return {
+            "custom_objects": {**(context.custom_objects or {}), **self.custom_objects}
+        }
 
 
 custom_object_scope = CustomObjectScope

@@ -6,13 +6,14 @@ for more work. Numbers and gradients stay the same.
 """
 
 import functools
+import math
 from typing import NamedTuple
 
 import jax
 
 from lamina.core import structure
-from lamina.core.context import context, having
-from lamina.core.masks import get_mask, set_mask
+from lamina.core.context import Scope, context, having
+from lamina.core.masks import masks_of, put_masks
 from lamina.core.variable import scratch
 
 _MODES = ("full", "activations", "larger_than", "list_of_layers", None)
@@ -28,7 +29,7 @@ class RematMode(NamedTuple):
     layer_names: tuple = ()
 
 
-class RematScope:
+class RematScope(Scope):
     """Let layers made in a `with` block forget activations and compute them again.
 
     A layer remembers the innermost scope that it was made in. `Model`s pass it on to
@@ -61,17 +62,10 @@ class RematScope:
         self.mode = mode
         self.output_size_threshold = output_size_threshold
         self.layer_names = list(layer_names or [])
-        self._saved = []
 
-    def __enter__(self):
-        self._saved.append(context.remat)
-        context.remat = RematMode(
-            self.mode, self.output_size_threshold, tuple(self.layer_names)
-        )
-        return self
-
-    def __exit__(self, *exception):
-        context.remat = self._saved.pop()
+    def _fields(self):
+        names = tuple(self.layer_names)
+        return {"remat": RematMode(self.mode, self.output_size_threshold, names)}
 
 
 def get_current_remat_mode() -> RematMode | None:
@@ -114,21 +108,13 @@ def remat_for(mode, call, name, has_activation, outputs):
         return _remat(call, _is_product) if has_activation else call
     if mode.mode == "list_of_layers":
         return _remat(call) if name in mode.layer_names else call
-    large = _size(outputs()) > mode.output_size_threshold
-    return _remat(call) if large else call
+    shapes = [getattr(t, "shape", ()) for t in structure.flatten(outputs())]
+    size = sum(math.prod(d or 1 for d in shape) for shape in shapes)
+    return _remat(call) if size > mode.output_size_threshold else call
 
 
 def _is_product(primitive, *args, **parameters):
     return primitive.name in _PRODUCTS
-
-
-def _size(outputs):
-    sizes = [1 if t is None else _count(t.shape) for t in structure.flatten(outputs)]
-    return sum(sizes)
-
-
-def _count(shape):
-    return functools.reduce(lambda n, d: n * (d or 1), shape, 1)
 
 
 def _remat(f, policy=None):
@@ -145,32 +131,26 @@ def _checkpointed(f, policy, args, kwargs):
     """Call `f` under `jax.checkpoint`, its effects carried out of it as results."""
     given, tree = jax.tree.flatten((args, kwargs))
     places = [i for i, x in enumerate(given) if isinstance(x, jax.Array)]
-    masks = [get_mask(given[i]) for i in places]
+    arrays = [given[i] for i in places]
     found = {}
 
     def run(arrays, masks):
         leaves = list(given)
-        for place, array, mask in zip(places, arrays, masks, strict=True):
+        for place, array in zip(places, put_masks(arrays, masks), strict=True):
             leaves[place] = array
-            if mask is not None:
-                set_mask(array, mask)
         args, kwargs = jax.tree.unflatten(tree, leaves)
         with scratch() as frame, having(losses=[], again=True):
             outputs = f(*args, **kwargs)
             found["variables"] = list(frame.values)
             flat, found["tree"] = jax.tree.flatten(outputs)
-            kept = [get_mask(x) for x in flat]
-            return flat, kept, list(frame.values.values()), context.losses
+            return flat, masks_of(flat), list(frame.values.values()), context.losses
 
     run = jax.checkpoint(run, policy=policy)
-    flat, kept, values, losses = run([given[i] for i in places], masks)
+    flat, masks, values, losses = run(arrays, masks_of(arrays))
     for variable, value in zip(found["variables"], values, strict=True):
         variable._store(value)
     _add_losses(losses)
-    for x, mask in zip(flat, kept, strict=True):
-        if mask is not None:
-            set_mask(x, mask)
-    return jax.tree.unflatten(found["tree"], flat)
+    return jax.tree.unflatten(found["tree"], put_masks(flat, masks))
 
 
 def _add_losses(losses):

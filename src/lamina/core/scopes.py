@@ -5,11 +5,11 @@ from typing import Any
 
 import jax
 
-from lamina.core.context import context, having
+from lamina.core.context import Scope, context
 from lamina.core.variable import Frame, Variable
 
 
-class StatelessScope:
+class StatelessScope(Scope):
     """Collect assignments to Variables instead of making them.
 
     Args:
@@ -49,17 +49,10 @@ class StatelessScope:
                 )
         pairs = [(v, x) for v, x in pairs if x is not None]
         self._frame = Frame([v for v, _ in pairs], [x for _, x in pairs], True)
-        self._saved: Any = None
 
-    def __enter__(self):
-        self._saved = context.frames, context.losses
-        context.frames = (*context.frames, self._frame)
-        if self.collect_losses:
-            context.losses = self.losses
-        return self
-
-    def __exit__(self, *exception):
-        context.frames, context.losses = self._saved
+    def _fields(self):
+        losses = self.losses if self.collect_losses else context.losses
+        return {"frames": (*context.frames, self._frame), "losses": losses}
 
     def add_loss(self, loss):
         """Collect one loss."""
@@ -75,16 +68,11 @@ class StatelessScope:
         return self._frame.values.get(variable)
 
 
-class SymbolicScope:
+class SymbolicScope(Scope):
     """Mark a block as shape inference: nothing in it holds data."""
 
-    def __enter__(self):
-        self._outer = having(symbolic=True)
-        self._outer.__enter__()
-        return self
-
-    def __exit__(self, *exception):
-        return self._outer.__exit__(*exception)
+    def _fields(self):
+        return {"symbolic": True}
 
 
 @contextlib.contextmanager

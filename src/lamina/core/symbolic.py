@@ -1,5 +1,6 @@
 """Tensors without data, and the record of the calls that made them."""
 
+import functools
 import itertools
 
 import jax
@@ -31,6 +32,7 @@ class SymbolicTensor:
     is_symbolic = True
     sparse = False
     ragged = False
+    ragged_rank = row_splits_dtype = None
     __array_priority__ = 1000
     __slots__ = ("__dict__", "__weakref__", "_dtype", "_shape", "index", "name", "node")
 
@@ -71,16 +73,6 @@ class SymbolicTensor:
     def ndim(self) -> int:
         """The number of axes."""
         return len(self._shape)
-
-    @property
-    def ragged_rank(self):
-        """Always None: there are no ragged tensors here."""
-        return None
-
-    @property
-    def row_splits_dtype(self):
-        """Always None: there are no ragged tensors here."""
-        return None
 
     @property
     def _keras_history(self):
@@ -143,11 +135,7 @@ def standardize_shape(shape) -> tuple:
     Raises:
         ValueError: it is no sequence, or holds something else.
     """
-    if (
-        shape is None
-        or isinstance(shape, (str, dict))
-        or not hasattr(shape, "__iter__")
-    ):
+    if isinstance(shape, (str, dict)) or not hasattr(shape, "__iter__"):
         raise ValueError(f"A shape must be a list or tuple. Received: shape={shape!r}")
     result = []
     for dim in shape:
@@ -185,7 +173,7 @@ class Node:
         self.args = args
         self.kwargs = kwargs or {}
         self.input_tensors = find_symbolic((self.args, self.kwargs))
-        self.outputs = structure.flatten(outputs)
+        self.outputs = self.output_tensors = structure.flatten(outputs)
         self.position = len(operation._inbound_nodes)
         operation._inbound_nodes.append(self)
         for index, tensor in enumerate(self.outputs):
@@ -197,11 +185,6 @@ class Node:
     def parents(self) -> list:
         """The nodes whose outputs it takes."""
         return [t.node for t in self.input_tensors if t.node is not None]
-
-    @property
-    def output_tensors(self) -> list:
-        """What it gave, flat."""
-        return self.outputs
 
     @property
     def is_input(self) -> bool:
@@ -255,14 +238,39 @@ def in_drawn_dtype(tensor, value, taker=None):
 
 def is_wide_integer(x) -> bool:
     """Tell whether `x` holds integers that half precision may round: no bytes."""
-    return (
-        getattr(getattr(x, "dtype", None), "kind", "-") in "iu" and x.dtype != "uint8"
-    )
+    dtype = getattr(x, "dtype", None)
+    return getattr(dtype, "kind", "-") in "iu" and dtype != "uint8"
+
+
+def plain_shape(x) -> tuple:
+    """Return the shape of `x`, with None for what is not known."""
+    return tuple(d if isinstance(d, int) else None for d in x.shape)
 
 
 def is_symbolic(x) -> bool:
     """Tell whether `x` is a symbolic tensor."""
     return isinstance(x, SymbolicTensor)
+
+
+def of_first_call(operation, what, kind):
+    """Return the tensors that an operation's first call on symbolic ones took or gave.
+
+    Args:
+        operation: the layer or operation.
+        what: `"input"` or `"output"`.
+        kind: what to call it in the error.
+
+    Raises:
+        AttributeError: it was never called on symbolic tensors.
+    """
+    if not operation._inbound_nodes:
+        raise AttributeError(
+            f"{kind} {operation.name!r} has never been called on a symbolic tensor "
+            f"and thus has no defined {what}."
+        )
+    node = operation._inbound_nodes[0]
+    tensors = (node.input_tensors if what == "input" else None) or node.outputs
+    return tensors[0] if len(tensors) == 1 else list(tensors)
 
 
 def find_symbolic(args) -> list:
@@ -280,23 +288,16 @@ def any_symbolic(args, kwargs) -> bool:
     return False
 
 
-class _Unknown:
-    """The one symbolic dimension that stands for every None."""
-
-    dim = None
-
-    @classmethod
-    def get(cls):
-        if cls.dim is None:
-            from jax import export
-
-            (cls.dim,) = export.symbolic_shape("b", constraints=["b>=2"])
-        return cls.dim
-
-
+@functools.cache
 def unknown_size():
-    """Return a size that `infer` reports as None, for results that depend on data."""
-    return _Unknown.get()
+    """Return a size that `infer` reports as None, for results that depend on data.
+
+    It is the one symbolic dimension that stands for every None.
+    """
+    from jax import export
+
+    (size,) = export.symbolic_shape("b", constraints=["b>=2"])
+    return size
 
 
 # Sizes tried in place of None where the symbolic dimension cannot decide, two by two:
@@ -322,7 +323,7 @@ def infer(fn, *args, **kwargs):
     if not unknown:
         return _as_symbolic(_abstract(fn, args, kwargs, tensors, None))
     try:
-        result = _abstract(fn, args, kwargs, tensors, _Unknown.get())
+        result = _abstract(fn, args, kwargs, tensors, unknown_size())
     except Exception as error:
         return _probe(fn, args, kwargs, tensors, error)
     return _as_symbolic(result)
@@ -347,16 +348,11 @@ def _probe(fn, args, kwargs, tensors, error):
         ranks = {len(x.shape) for x in found}
         if len(ranks) > 1:
             raise error
-        sizes = [set(n) for n in zip(*(x.shape for x in found), strict=True)]
-        shape = [_size(n) for n in sizes]
+        sizes = zip(*map(plain_shape, found), strict=True)
+        shape = [size if {size, *others} == {size} else None for size, *others in sizes]
         return SymbolicTensor(shape, found[0].dtype)
 
     return jax.tree.map(merge, *results)
-
-
-def _size(found):
-    (size, *others) = found
-    return None if others or not isinstance(size, int) else size
 
 
 def _fills(tensors, arguments):
@@ -365,7 +361,8 @@ def _fills(tensors, arguments):
     A None may have to be what another tensor has: (None, 3) + (2, None).
     """
     yield from _PROBES
-    slots = [(i, a) for i, t in enumerate(tensors) for a in _unknown_axes(t)]
+    sizes = [((i, a), d) for i, t in enumerate(tensors) for a, d in enumerate(t.shape)]
+    slots = [place for place, size in sizes if size is None]
     shapes = [getattr(x, "shape", ()) for x in structure.flatten(arguments)]
     known = {n for shape in shapes for n in shape if n}
     choices = sorted(known)[:4] + [_PROBES[0], _PROBES[1]]
@@ -375,10 +372,6 @@ def _fills(tensors, arguments):
         return
     for sizes in itertools.product(choices, repeat=len(slots)):
         yield dict(zip(slots, sizes, strict=True))
-
-
-def _unknown_axes(tensor):
-    return [axis for axis, size in enumerate(tensor.shape) if size is None]
 
 
 def _abstract(fn, args, kwargs, tensors, unknown):
@@ -408,11 +401,7 @@ def _abstract(fn, args, kwargs, tensors, unknown):
 
 def _arrays_only(result):
     def check(x):
-        if (
-            x is None
-            or hasattr(x, "shape")
-            or isinstance(x, (bool, int, float, complex))
-        ):
+        if x is None or hasattr(x, "shape") or isinstance(x, (int, float, complex)):
             return x.value if isinstance(x, Variable) else x
         raise TypeError(
             f"A call on symbolic tensors must return arrays. Received: {x!r} (of type "
@@ -423,8 +412,4 @@ def _arrays_only(result):
 
 
 def _as_symbolic(result):
-    def convert(x):
-        shape = tuple(d if isinstance(d, int) else None for d in x.shape)
-        return SymbolicTensor(shape, x.dtype)
-
-    return jax.tree.map(convert, result)
+    return jax.tree.map(lambda x: SymbolicTensor(plain_shape(x), x.dtype), result)

@@ -25,7 +25,7 @@ import numpy as np
 from jax.core import Tracer
 
 from lamina.core import registry
-from lamina.core.context import context, current_path, having
+from lamina.core.context import context, having
 from lamina.core.dtypes import is_float, standardize_dtype
 from lamina.core.masks import masks_of, put_masks
 from lamina.core.naming import automatic_name
@@ -74,12 +74,8 @@ def binding(variables, values, *, open=False, adopts=False):
     """
     variables = tuple(variables)
     frame = Frame(variables, values, open, adopts)
-    saved = context.frames
-    context.frames = (*saved, frame)
-    try:
+    with having(frames=(*context.frames, frame)):
         yield frame
-    finally:
-        context.frames = saved
     if frame.reached:
         raise Unbound(frame.reached)
 
@@ -236,8 +232,7 @@ class Variable:
                 f"Received: aggregation={aggregation}"
             )
         self._name = name
-        scope = current_path()
-        self._path = f"{scope}/{name}" if scope else name
+        self._path = "/".join((*context.scopes, name))
         self._trainable = self.made_trainable = bool(trainable)
         self._autocast = bool(autocast)
         self._aggregation = aggregation or "none"
@@ -278,10 +273,8 @@ class Variable:
                 )
             if dtype == "string":
                 raise ValueError("A Variable holds numbers. Received: dtype='string'")
-            if type(value) is int and dtype == "int32":
+            if (type(value), dtype) in _NUMBERS:
                 value = np.array(value, dtype)  # for which JAX compiles nothing
-            elif type(value) in (int, float) and dtype == "float32":
-                value = np.array(value, dtype)
             if isinstance(value, np.ndarray):
                 value = from_host(value.astype(_canonical(dtype)))
             else:
@@ -357,9 +350,10 @@ class Variable:
         if traced:
             raise ValueError(
                 f"Variable {self._path!r} was assigned inside a function that JAX is "
-                "tracing, where the assignment would be lost. Wrap the function with "
-                "`lamina.core.variable.pure(fn, variables)` and name the Variable "
-                "among `variables`, or call the layer through `stateless_call`."
+                "tracing, where the assignment would be lost. Make it an attribute of "
+                "the layer that assigns it, call the layer through `stateless_call`, "
+                "or wrap the function with `lamina.pure(fn, variables)` and name the "
+                "Variable among `variables`."
             )
         if self._layout is not None:
             value = jax.device_put(value, self._layout)
@@ -511,15 +505,15 @@ class Variable:
         return copy
 
     def __getstate__(self):
-        return {
-            **self.__dict__,
-            "_value": np.asarray(self._value),
-            "_initializer": None,
-        }
+        changed = {"_value": np.asarray(self._value), "_initializer": None}
+        return {**self.__dict__, **changed}
 
     def __setstate__(self, state):
         self.__dict__.update(state)
         self._value = jnp.asarray(self._value)
+
+
+_NUMBERS = ((int, "int32"), (int, "float32"), (float, "float32"))
 
 
 def _made(initializer, shape, dtype):

@@ -15,8 +15,9 @@ from lamina.core.masks import get_mask, set_mask
 from lamina.core.random import SeedGenerator
 from lamina.kernels import dropout as drop
 from lamina.layers.einsum import EinsumDense
-from lamina.layers.layer import Layer, off_rows
+from lamina.layers.layer import Layer
 from lamina.layers.regularization import Dropout
+from lamina.layers.rows import off_rows
 from lamina.layers.weights import config_with_activity, keep
 
 

@@ -39,11 +39,6 @@ def building(build):
     return wrapped
 
 
-def call_build(layer, shapes, masks=None):
-    """Call `build` with the shapes that its signature asks for; see `with_shapes`."""
-    with_shapes(layer, layer.build, shapes, masks)
-
-
 def with_shapes(layer, method, shapes, masks=None):
     """Call `build` or `compute_output_shape` with the shapes that it asks for.
 

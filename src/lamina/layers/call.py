@@ -12,6 +12,7 @@ from lamina.core.dtypes import is_float
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.policy import cast_symbolic
 from lamina.core.sparse import refuse_sparse
+from lamina.core.symbolic import plain_shape
 from lamina.core.variable import Variable
 
 
@@ -57,11 +58,6 @@ def is_tensor(x) -> bool:
     if isinstance(x, (jax.Array, np.ndarray, Variable)):
         return True
     return getattr(x, "is_symbolic", False)
-
-
-def plain_shape(x) -> tuple:
-    """Return the shape of `x`, with None for what is not known."""
-    return tuple(d if isinstance(d, int) else None for d in x.shape)
 
 
 def is_mask(name) -> bool:
@@ -121,7 +117,7 @@ class Arguments:
                 if positional and leaves:
                     self._refuse(value)
                 return value
-            return structure.map_leaves(lambda x: self._leaf(x), value)
+            return structure.map_leaves(self._leaf, value)
         if not is_tensor(value):
             if hasattr(value, "__array__") and not isinstance(value, type):
                 return self._leaf(np.asarray(value))
@@ -231,12 +227,8 @@ class Arguments:
         def shape(x):
             return None if x is None else plain_shape(x)
 
-        return {
-            f"{name}_shape": shape(value)
-            if is_tensor(value)
-            else structure.map_leaves(shape, value)
-            for name, value in self.tensors.items()
-        }
+        tensors = self.tensors.items()
+        return {f"{name}_shape": structure.map_leaves(shape, x) for name, x in tensors}
 
     @property
     def mask_shapes(self) -> dict:

@@ -8,6 +8,7 @@ casting, naming, masks, losses, drawing graphs, configs.
 import contextlib
 import functools
 import inspect
+import types
 from typing import Any
 
 import jax
@@ -27,17 +28,16 @@ from lamina.core.input_spec import InputSpec, check_inputs
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.naming import automatic_name, snake_case
 from lamina.core.policy import DTypePolicy, FloatDTypePolicy, get_policy
-from lamina.core.registry import ours
 from lamina.core.remat import remat_for
-from lamina.core.symbolic import Node, SymbolicTensor, any_symbolic, infer
-from lamina.core.variable import Variable, binding
-from lamina.layers.building import (
-    as_shape,
-    building,
-    call_build,
-    spec_of,
-    with_shapes,
+from lamina.core.symbolic import (
+    Node,
+    SymbolicTensor,
+    any_symbolic,
+    infer,
+    of_first_call,
 )
+from lamina.core.variable import Variable, binding
+from lamina.layers.building import as_shape, building, spec_of, with_shapes
 from lamina.layers.call import (
     Arguments,
     is_mask,
@@ -47,11 +47,12 @@ from lamina.layers.call import (
     signature_of,
 )
 from lamina.layers.owner import NOT_OWNED, Owner
+from lamina.layers.rows import Rows
 
 _nothing = contextlib.nullcontext()
 
 
-class Layer(Owner):
+class Layer(Rows, Owner):
     """A callable that owns weights and other layers; the base of all layers.
 
     Args:
@@ -88,15 +89,6 @@ class Layer(Owner):
     _call_context_args: tuple[str, ...] = ("training",)
     # Whether masks of the inputs are handed on to the outputs.
     supports_masking = False
-    # Whether each row of a batch is computed from this row alone: False, True, or
-    # "inference". Declared with `call`; a subclass in another package that overrides
-    # what takes part in a call declares it anew.
-    rows_independent: Any = False
-    # The least rank of an input whose first axis are rows: with fewer axes it is one
-    # sample, or the axis that the layer works along.
-    _least_rank = 2
-    # Whether a call runs a function that was given to the layer.
-    _runs_given_code = False
     # What it accepts: an InputSpec or a structure of them.
     input_spec: Any = None
     _given: tuple
@@ -109,23 +101,8 @@ class Layer(Owner):
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        own = cls.__dict__
-        if "build" in own:
-            cls.build = building(own["build"])
-        # What was declared holds for the package in which it was declared.
-        declares = next(c for c in cls.__mro__ if "rows_independent" in c.__dict__)
-        nearer = cls.__mro__[: cls.__mro__.index(declares)]
-        others = (c for c in nearer if _package(c) != _package(declares))
-        if any(cls._takes_part(name) for c in others for name in c.__dict__):
-            cls.rows_independent = False
-
-    @classmethod
-    def _takes_part(cls, name):
-        """Tell whether an attribute of the class may be code that calls run."""
-        if name in _NO_PART_OF_CALLS or (name[:2] == "__" and name != "__call__"):
-            return False
-        value = inspect.getattr_static(cls, name)
-        return callable(value) or hasattr(value, "__get__")
+        if "build" in cls.__dict__:
+            cls.build = building(cls.__dict__["build"])
 
     def __init__(
         self,
@@ -255,7 +232,9 @@ class Layer(Owner):
         if isinstance(value, (Layer, Variable)) and any(
             layer is self for layer in context.calling
         ):
-            self._check_open(name)
+            known = (*self._flatten_layers(), *self.variables)
+            if not any(one is value for one in known):
+                self._check_open(name)
         super().__setattr__(name, value)
 
     def _check_open(self, what):
@@ -299,7 +278,7 @@ class Layer(Owner):
                 self._build_by_tracing(call)
                 self.built = True
             else:
-                call_build(self, shapes, call.mask_shapes)
+                with_shapes(self, self.build, shapes, call.mask_shapes)
         self._closed = True
         self._build_shapes = self._build_shapes or shapes
         self._check_spec(call)
@@ -527,7 +506,10 @@ class Layer(Owner):
     @property
     def _tracker(self):
         """Lets `unlock()` and `lock()` frame changes to a layer that is built."""
-        return _Lock(self)
+        close = functools.partial(setattr, self, "_closed")
+        return types.SimpleNamespace(
+            unlock=functools.partial(close, False), lock=functools.partial(close, True)
+        )
 
     def get_build_config(self):
         """Return the shapes it was built with, or None."""
@@ -546,7 +528,7 @@ class Layer(Owner):
             return
         if "shapes_dict" in config:
             shapes = {k: as_shape(v) for k, v in config["shapes_dict"].items()}
-            call_build(self, shapes)
+            with_shapes(self, self.build, shapes)
         elif config.get("input_shape") is not None:
             self.build(as_shape(config["input_shape"]))
 
@@ -610,11 +592,6 @@ class Layer(Owner):
                     f"thus it doesn't have any variables, but {len(store.keys())} are "
                     "to be loaded into it. Build the model by calling it on data, or "
                     "let its `build()` make or build every layer that it holds."
-                )
-            if own and not store.keys():
-                raise ValueError(
-                    f"Layer {self.name!r} expected {len(own)} variables, but received "
-                    f"0 variables during loading. Expected: {[v.path for v in own]}"
                 )
             raise ValueError(
                 f"Layer {self.name!r} expected {len(own)} variables, but received "
@@ -713,32 +690,6 @@ class Layer(Owner):
         """The dtype that its float inputs are cast to."""
         return self._policy.compute_dtype
 
-    def _rows_apart(self, training=None) -> bool:
-        """Tell whether rows of a batch have no effect on each other, for certain."""
-        declared = self.rows_independent
-        if not declared or (training and declared == "inference"):
-            return False
-        layers = self._flatten_layers()
-        return not any(x._runs_given_code for x in layers) and all(
-            getattr(f, "rows_independent", False) for x in layers for f in x._functions
-        )
-
-    @property
-    def _functions(self):
-        """The functions and callables that it was given and that its calls run."""
-        return [
-            value
-            for name, value in vars(self).items()
-            if callable(value)
-            and not name.endswith(_NOT_CALLED)
-            and (not isinstance(value, Layer) or name.endswith("activation"))
-        ]
-
-    @property
-    def _holds_function(self):
-        """Whether its calls run code of the user's that was given to it."""
-        return self._runs_given_code or not all(map(ours, self._functions))
-
     @property
     def _trains_by_default(self):
         return bool(signature_of(self.call).defaults.get("training"))
@@ -757,25 +708,12 @@ class Layer(Owner):
     @property
     def input(self):
         """The symbolic tensors of its first call."""
-        return self._of_node("input", lambda node: (node.args, node.kwargs))
+        return of_first_call(self, "input", "The layer")
 
     @property
     def output(self):
         """What its first symbolic call gave."""
-        return self._of_node("output", lambda node: node.outputs)
-
-    def _of_node(self, what, pick):
-        if not self._inbound_nodes:
-            raise AttributeError(
-                f"The layer {self.name!r} has never been called on a symbolic tensor "
-                f"and thus has no defined {what}."
-            )
-        node = self._inbound_nodes[0]
-        if what == "input":
-            tensors = node.input_tensors or node.outputs
-        else:
-            tensors = pick(node)
-        return tensors[0] if len(tensors) == 1 else list(tensors)
+        return of_first_call(self, "output", "The layer")
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, ready to be saved."""
@@ -847,27 +785,6 @@ class Layer(Owner):
         return remake(*describe(self))
 
 
-class _Lock:
-    """Opens a layer that is built for more weights and layers, and closes it."""
-
-    def __init__(self, layer):
-        self._layer = layer
-
-    def unlock(self):
-        self._layer._closed = False
-
-    def lock(self):
-        self._layer._closed = True
-
-
-# Methods that say nothing about how the rows of a batch are computed.
-_NO_PART_OF_CALLS = frozenset(
-    """build compute_mask compute_output_shape compute_output_spec get_config
-    get_build_config build_from_config save_own_variables load_own_variables adapt
-    quantize""".split()
-)
-# Attributes by these names are functions that no call runs.
-_NOT_CALLED = ("_initializer", "_regularizer", "_constraint")
 _EVERY = ("name", "trainable", "dtype")
 _BASE = ("activity_regularizer", "trainable", "dtype", "autocast", "name")
 
@@ -895,26 +812,6 @@ def _all_parameters(cls) -> list[str]:
         if inspect.Parameter.VAR_KEYWORD not in kinds:
             break
     return names
-
-
-def off_rows(axes) -> bool:
-    """Tell whether axes leave out the first one of two or more, whatever the rank.
-
-    Of the negative ones, only the last one surely does.
-    """
-    axes = axes if isinstance(axes, (list, tuple)) else (axes,)
-    return all(a is not None and (a > 0 or a == -1) for a in axes)
-
-
-def _package(cls):
-    return cls.__module__.partition(".")[0]
-
-
-def weakest(*declared):
-    """Return what holds of layers together of what each declares of its rows."""
-    if not all(declared):
-        return False
-    return "inference" if "inference" in declared else True
 
 
 def _regularizer(identifier) -> Any:
@@ -972,8 +869,6 @@ def _symbolic_like(value):
         text = getattr(x.dtype, "kind", "f") in "OSUT"
         return SymbolicTensor(plain_shape(x), "string" if text else x.dtype)
 
-    if is_tensor(value):
-        return convert(value)
     return structure.map_leaves(convert, value)
 
 

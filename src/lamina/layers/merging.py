@@ -8,8 +8,9 @@ import jax.numpy as jnp
 
 from lamina.core.checks import axes_argument, axis_within, described
 from lamina.layers.call import is_tensor, plain_shape
-from lamina.layers.layer import Layer, off_rows
+from lamina.layers.layer import Layer
 from lamina.layers.normalization import unit_length
+from lamina.layers.rows import off_rows
 from lamina.ops import numpy as ops
 
 

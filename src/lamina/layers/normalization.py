@@ -11,7 +11,8 @@ from lamina.core.input_spec import InputSpec
 from lamina.kernels import layer_norm, moments, rms_norm
 from lamina.kernels.normalization import rescale
 from lamina.layers import weights
-from lamina.layers.layer import Layer, off_rows
+from lamina.layers.layer import Layer
+from lamina.layers.rows import off_rows
 
 
 def _floating(layer, x):

@@ -14,6 +14,7 @@ from lamina.core.variable import Variable
 
 # Counts owners and assignments, to tell which came first.
 _clock = itertools.count(1)
+_MISSING = object()
 
 
 class _Changes:
@@ -49,6 +50,8 @@ class Owner:
         return owner
 
     def __setattr__(self, name, value):
+        if self.__dict__.get(name, _MISSING) is value:
+            return  # nothing is new: it keeps its place among the parts
         if isinstance(value, (Owner, list, tuple, dict)):
             self._times[name] = next(_clock)
         super().__setattr__(name, value)
@@ -94,10 +97,6 @@ class Owner:
         """Return its own Variables in the order of files."""
         return self._own_variables()
 
-    @property
-    def _seed_generators(self):
-        return [x for x in self._owned() if isinstance(x, SeedGenerator)]
-
     def _inner_layers(self):
         """Return the layers directly inside, in the order in which they came in.
 
@@ -134,7 +133,7 @@ class Owner:
     def variables(self) -> list:
         """All state: weights, then the states of random generators, layer by layer."""
         own = self._own_variables()
-        seeds = [x.state for x in self._seed_generators]
+        seeds = [x.state for x in self._owned() if isinstance(x, SeedGenerator)]
         inner = [v for layer in self._inner_layers() for v in layer.variables]
         return unique([*own, *seeds, *inner])
 
@@ -147,14 +146,12 @@ class Owner:
     @property
     def trainable_variables(self) -> list:
         """The Variables that optimizers change."""
-        return [v for v in self.variables if v.trainable] if self.trainable else []
+        return self._trained(self.variables)
 
     @property
     def non_trainable_variables(self) -> list:
         """All other Variables."""
-        if not self.trainable:
-            return self.variables
-        return [v for v in self.variables if not v.trainable]
+        return self._frozen(self.variables)
 
     def _split_variables(self) -> tuple[list, list]:
         """Return the trained Variables and the others, and look for them once."""
@@ -162,22 +159,23 @@ class Owner:
         if any(getattr(type(self), name) is not getattr(Owner, name) for name in names):
             return self.trainable_variables, self.non_trainable_variables
         found = self.variables
-        trained = [v for v in found if v.trainable] if self.trainable else []
-        if not trained:
-            return [], found
-        return trained, [v for v in found if not v.trainable]
+        return self._trained(found), self._frozen(found)
+
+    def _trained(self, found):
+        return [v for v in found if v.trainable] if self.trainable else []
+
+    def _frozen(self, found):
+        return [v for v in found if not v.trainable] if self.trainable else found
 
     @property
     def trainable_weights(self) -> list:
         """The weights that optimizers change."""
-        return [v for v in self.weights if v.trainable] if self.trainable else []
+        return self._trained(self.weights)
 
     @property
     def non_trainable_weights(self) -> list:
         """All other weights."""
-        if not self.trainable:
-            return self.weights
-        return [v for v in self.weights if not v.trainable]
+        return self._frozen(self.weights)
 
     @property
     def metrics(self) -> list:

@@ -1,5 +1,7 @@
 """Models drawn as a graph: how they take inputs, and how they are written down."""
 
+import functools
+
 import numpy as np
 from jax import dtypes
 
@@ -144,15 +146,10 @@ def input_specs(graph):
             optional=_optional(tensor),
         )
 
-    struct = graph.input
-    if isinstance(struct, dict):
-        return {
-            key: structure.map_leaves(lambda t, k=key: spec(t, k), value)
-            if structure.is_nested(value)
-            else spec(value, key)
-            for key, value in struct.items()
-        }
-    return structure.map_leaves(spec, struct)
+    if not isinstance(graph.input, dict):
+        return structure.map_leaves(spec, graph.input)
+    named = {key: functools.partial(spec, key=key) for key in graph.input}
+    return {k: structure.map_leaves(named[k], x) for k, x in graph.input.items()}
 
 
 # ---- configs -----------------------------------------------------------------
@@ -163,23 +160,18 @@ def graph_config(model):
     """Return the config of a graph model: its layers, their calls, its ends."""
     graph = model._graph
     used = set(graph.nodes)
-    position = {}
-    for operation in graph.operations:
-        kept = [node for node in operation._inbound_nodes if node in used]
-        for place, node in enumerate(kept):
-            position[node] = place
+    calls = {op: [n for n in op._inbound_nodes if n in used] for op in graph.operations}
+    position = {node: i for nodes in calls.values() for i, node in enumerate(nodes)}
 
     def where(tensor):
         return [tensor.node.operation.name, position[tensor.node], tensor.index]
 
     layers = []
-    for operation in graph.operations:
+    for operation, nodes in calls.items():
         config = serialize_keras_object(operation)
         config["name"] = operation.name
         config["inbound_nodes"] = [
-            _node_config(node, where)
-            for node in operation._inbound_nodes
-            if node in used and not node.is_input
+            _node_config(node, where) for node in nodes if not node.is_input
         ]
         layers.append(config)
     return {
@@ -259,12 +251,12 @@ def graph_from_config(cls, config):
         **{
             key: value if key == "trainable" else deserialize_keras_object(value)
             for key, value in config.items()
-            if key not in _GRAPH_KEYS and (key in ("trainable", "dtype") or not ours)
+            if key not in GRAPH_KEYS and (key in ("trainable", "dtype") or not ours)
         },
     )
 
 
-_GRAPH_KEYS = ("layers", "input_layers", "output_layers", "name")
+GRAPH_KEYS = ("name", "layers", "input_layers", "output_layers")
 
 
 class _Tensors:

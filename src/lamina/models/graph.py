@@ -23,7 +23,7 @@ from lamina.core.symbolic import (
 from lamina.layers.building import spec_of
 from lamina.layers.call import plain_shape
 from lamina.layers.core import InputLayer
-from lamina.layers.layer import weakest
+from lamina.layers.rows import weakest
 from lamina.models.host import Prefix, Prepared
 
 
@@ -34,6 +34,12 @@ class Function(Operation):
         inputs: symbolic tensors in any structure.
         outputs: symbolic tensors in any structure.
         name: its name.
+
+    Attributes:
+        inputs: the input tensors, flat.
+        outputs: the output tensors, flat.
+        nodes: the calls between them, in order.
+        operations: the layers and ops that are called, in order.
 
     Raises:
         ValueError: an output does not follow from the inputs, or two operations
@@ -50,38 +56,19 @@ class Function(Operation):
         super().__init__(name)
         self._inputs_struct = inputs
         self._outputs_struct = outputs
-        self._inputs = structure.flatten(self._inputs_struct)
-        self._outputs = structure.flatten(self._outputs_struct)
-        _check_tensors(self._inputs, "inputs")
-        _check_tensors(self._outputs, "outputs")
-        if not self._inputs:
-            raise ValueError(
-                "`inputs` argument cannot be empty. Received:\n"
-                f"inputs={inputs}\noutputs={outputs}"
-            )
-        if not self._outputs:
-            raise ValueError(
-                "`outputs` argument cannot be empty. Received:\n"
-                f"inputs={inputs}\noutputs={outputs}"
-            )
-        self.nodes, self._operations = _sort(self._inputs, self._outputs)
+        self.inputs = structure.flatten(inputs)
+        self.outputs = structure.flatten(outputs)
+        _check_tensors(self.inputs, "inputs")
+        _check_tensors(self.outputs, "outputs")
+        for what, tensors in (("inputs", self.inputs), ("outputs", self.outputs)):
+            if not tensors:
+                raise ValueError(
+                    f"`{what}` argument cannot be empty. Received:\n"
+                    f"inputs={inputs}\noutputs={outputs}"
+                )
+        self.nodes, self.operations = _sort(self.inputs, self.outputs)
         self._check_connected()
         self._check_names()
-
-    @property
-    def operations(self) -> list:
-        """The layers and ops between inputs and outputs, in order."""
-        return list(self._operations)
-
-    @property
-    def inputs(self):
-        """The input tensors, flat."""
-        return self._inputs
-
-    @property
-    def outputs(self):
-        """The output tensors, flat."""
-        return self._outputs
 
     @property
     def input(self):
@@ -104,13 +91,13 @@ class Function(Operation):
     @functools.cached_property
     def slots(self) -> Slots:
         """What it takes: a place for each input, by the name of its layer."""
-        names = [_name(tensor) for tensor in self._inputs]
+        names = [_name(tensor) for tensor in self.inputs]
         return Slots(self._inputs_struct, names, f"function {self.name!r}", "input")
 
     @functools.cached_property
     def needed(self) -> list:
         """The places of the inputs that are not optional."""
-        layers = [getattr(t.node, "operation", None) for t in self._inputs]
+        layers = [getattr(t.node, "operation", None) for t in self.inputs]
         return [i for i, x in enumerate(layers) if not getattr(x, "optional", False)]
 
     def run(self, leaves):
@@ -137,7 +124,7 @@ class Function(Operation):
         """Whether a call that takes integers computes in half precision."""
         return any(
             getattr(op, "compute_dtype", None) in HALF and op._takes_integers
-            for op in self._operations
+            for op in self.operations
         )
 
     @functools.cached_property
@@ -154,7 +141,7 @@ class Function(Operation):
             given: values of inner tensors that are known, by `id`.
             instead: a function from an operation to what is called in its place.
         """
-        values = {id(tensor): x for tensor, x in zip(self._inputs, leaves, strict=True)}
+        values = {id(tensor): x for tensor, x in zip(self.inputs, leaves, strict=True)}
         values |= given or {}
         for node in nodes:
             if all(id(t) in values for t in node.outputs):
@@ -180,7 +167,7 @@ class Function(Operation):
 
     def compute_output_shape(self, input_shape):
         """Return the shape of the outputs for the shape of the inputs."""
-        inputs = spec_of(input_shape, self._inputs[0].dtype)
+        inputs = spec_of(input_shape, self.inputs[0].dtype)
         return structure.map_leaves(plain_shape, infer(self.call, inputs))
 
     def get_config(self):
@@ -188,7 +175,7 @@ class Function(Operation):
         return {"name": self.name}
 
     def _check_connected(self):
-        known = {id(t) for t in self._inputs}
+        known = {id(t) for t in self.inputs}
         self._check_outputs()
         for node in self.nodes:
             if node.is_input:
@@ -201,14 +188,14 @@ class Function(Operation):
                     f"The graph is disconnected: {node.operation.name!r} takes the "
                     f"output of {made_by!r}, of shape {tensor.shape}, which does not "
                     "follow from the inputs "
-                    f"{[_name(t) for t in self._inputs]}. Add what it comes from to "
+                    f"{[_name(t) for t in self.inputs]}. Add what it comes from to "
                     "`inputs`."
                 )
             known.update(id(t) for t in node.outputs)
 
     def _check_outputs(self):
         """Raise for an output that follows from none of the inputs."""
-        from_inputs = {id(t) for t in self._inputs}
+        from_inputs = {id(t) for t in self.inputs}
         for node in self.nodes:
             if any(id(t) in from_inputs for t in node.input_tensors):
                 from_inputs.update(id(t) for t in node.outputs)
@@ -218,7 +205,7 @@ class Function(Operation):
                 raise ValueError(
                     f"Output with path `{where}` is not connected to `inputs`: "
                     f"{_name(tensor)!r} of shape {tensor.shape} follows from none of "
-                    f"{[_name(t) for t in self._inputs]}."
+                    f"{[_name(t) for t in self.inputs]}."
                 )
 
     def _check_names(self):
@@ -291,7 +278,7 @@ def _sort(inputs, outputs):
 
 def _walk(given, outputs):
     """Walk back from the outputs: nodes after all they need, operations as met."""
-    finished, met, state = [], {}, {}
+    finished, met, seen = [], {}, set()
     for output in outputs:
         stack = [(output, False)]
         while stack:
@@ -300,16 +287,11 @@ def _walk(given, outputs):
             if node is None or (id(tensor) in given and not node.is_input):
                 continue  # what made a given tensor is no part of the graph
             if done:
-                if state[node] != "finished":
-                    state[node] = "finished"
-                    finished.append(node)
-                continue
-            if node in state:
-                continue
-            state[node] = "open"
-            met.setdefault(node.operation, len(met))
-            stack.append((tensor, True))
-            if not node.is_input:
+                finished.append(node)
+            elif node not in seen:
+                seen.add(node)
+                met.setdefault(node.operation, len(met))
+                stack.append((tensor, True))
                 stack.extend((t, False) for t in reversed(node.input_tensors))
     return finished, met
 

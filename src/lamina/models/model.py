@@ -1,7 +1,9 @@
 """`Model`: a Layer that can be trained."""
 
+import operator
 import re
 import warnings
+from typing import Any
 
 from lamina import quantizers
 from lamina.core import structure
@@ -14,8 +16,9 @@ from lamina.core.registry import CustomObjectScope, ours
 from lamina.core.symbolic import SymbolicTensor, infer
 from lamina.core.variable import pure
 from lamina.data.arrays import is_text
-from lamina.layers.building import as_shape, call_build, spec_of
+from lamina.layers.building import as_shape, spec_of, with_shapes
 from lamina.layers.layer import Layer
+from lamina.layers.owner import unique
 from lamina.models.graph import Function, cut_at
 from lamina.models.host import Prepared
 from lamina.training import loop, programs, step
@@ -50,6 +53,29 @@ def _filter(filters):
             f"strings, or a callable. Received: {type(filters)}"
         )
     return lambda layer: any(re.search(p, layer.name) for p in patterns)
+
+
+def _as_given(value):
+    return value
+
+
+def _kept(put: Any = None) -> Any:
+    """Make a property of what `compile` keeps under the name of a function.
+
+    Args:
+        put: what becomes of a value that is assigned; None forbids it.
+    """
+
+    def made(function):
+        name = function.__name__
+
+        def assign(model, value):
+            setattr(model._compiled, name, put(value))
+
+        read = operator.attrgetter(f"_compiled.{name}")
+        return property(read, put and assign, doc=function.__doc__)
+
+    return made
 
 
 class Model(Layer):
@@ -94,12 +120,10 @@ class Model(Layer):
         self._input_spec = None
         self._compiled = Compiled()
         self._programs = Programs()
-        graph = _is_graph(args, kwargs)
-        inputs = outputs = None
-        if graph:
-            args = list(args)
-            inputs = kwargs.pop("inputs") if "inputs" in kwargs else args.pop(0)
-            outputs = kwargs.pop("outputs") if "outputs" in kwargs else args.pop(0)
+        ends = ()
+        if _is_graph(args, kwargs):
+            named = [kwargs.pop(k) for k in ("inputs", "outputs") if k in kwargs]
+            ends = (*args, *named)
         elif args:
             raise TypeError(
                 f"`{type(self).__name__}` takes `inputs` and `outputs`, or keyword "
@@ -107,8 +131,8 @@ class Model(Layer):
             )
         trainable = kwargs.pop("trainable", None)
         super().__init__(**kwargs)
-        if graph:
-            self._set_graph(inputs, outputs)
+        if ends:
+            self._set_graph(*ends)
         if trainable is not None and not trainable:
             self.trainable = False
 
@@ -226,10 +250,8 @@ class Model(Layer):
         if self._graph is not None:
             self.built = True
             return
-        shapes = input_shape
-        tensors = spec_of(shapes, self.input_dtype)
         with having(autocast=None):
-            infer(self.call, tensors)
+            infer(self.call, spec_of(input_shape, self.input_dtype))
         self.built = True
 
     def _build_once(self, call):
@@ -240,7 +262,7 @@ class Model(Layer):
             self.built = self._closed = True
             self._build_shapes = self._build_shapes or call.shapes
         else:
-            call_build(self, call.shapes, call.mask_shapes)
+            with_shapes(self, self.build, call.shapes, call.mask_shapes)
 
     def build_from_config(self, config):
         """Build it with the shapes that `get_build_config` returned."""
@@ -286,7 +308,7 @@ class Model(Layer):
         if self._graph is None:
             return held
         drawn = [op for op in self._graph.operations if isinstance(op, Layer)]
-        return list({id(layer): layer for layer in (*drawn, *held)}.values())
+        return unique([*drawn, *held])
 
     def get_layer(self, name=None, index=None):
         """Return one layer by its name or its place.
@@ -407,8 +429,9 @@ class Model(Layer):
             ValueError: an unknown name; the message has the nearest one.
         """
         self._compiled.compile(
-            self, optimizer, loss, loss_weights, metrics, weighted_metrics, run_eagerly,
-            steps_per_execution, jit_compile, auto_scale_loss,
+            self, optimizer, run_eagerly, steps_per_execution, jit_compile,
+            auto_scale_loss, loss=loss, loss_weights=loss_weights, metrics=metrics,
+            weighted_metrics=weighted_metrics,
         )  # fmt: skip
 
     def fit(
@@ -471,10 +494,11 @@ class Model(Layer):
 
         A number, a list (loss first), or with `return_dict` a dict by name.
         """
+        if kwargs:
+            raise ValueError(f"Arguments not recognized: {kwargs}")
         return loop.evaluate(
-            self, x=x, y=y, batch_size=batch_size, verbose=verbose,
-            sample_weight=sample_weight, steps=steps, callbacks=callbacks,
-            return_dict=return_dict, **kwargs,
+            self, x, y, batch_size, verbose, sample_weight, steps, callbacks,
+            return_dict,
         )  # fmt: skip
 
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
@@ -488,11 +512,13 @@ class Model(Layer):
         self, x, y=None, sample_weight=None, class_weight=None, return_dict=False
     ):
         """Train one step on one batch; return the loss and the metrics."""
-        return loop.train_on_batch(self, x, y, sample_weight, class_weight, return_dict)
+        return loop.on_batch(
+            self, "train", x, y, sample_weight, class_weight, return_dict
+        )
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """Return the loss and the metrics on one batch."""
-        return loop.test_on_batch(self, x, y, sample_weight, return_dict)
+        return loop.on_batch(self, "test", x, y, sample_weight, None, return_dict)
 
     def predict_on_batch(self, x):
         """Return the outputs for one batch, as NumPy arrays."""
@@ -662,24 +688,18 @@ class Model(Layer):
         """The names of the metrics."""
         return [metric.name for metric in self.metrics]
 
-    @property
+    @_kept(put=_as_given)
     def optimizer(self):
         """The compiled optimizer, or None."""
-        return self._compiled.optimizer
-
-    @optimizer.setter
-    def optimizer(self, value):
-        self._compiled.optimizer = value
 
     @property
     def loss(self):
         """The loss as it was given to `compile`."""
         return self._compiled.given.get("loss")
 
-    @property
-    def compiled(self) -> bool:
+    @_kept()
+    def compiled(self):
         """Whether `compile` was called."""
-        return self._compiled.compiled
 
     @property
     def compiled_metrics(self):
@@ -692,59 +712,29 @@ class Model(Layer):
     def _loss_tracker(self):
         return self._compiled.loss_tracker
 
-    @property
-    def run_eagerly(self) -> bool:
+    @_kept(put=bool)
+    def run_eagerly(self):
         """Whether steps run uncompiled."""
-        return self._compiled.run_eagerly
 
-    @run_eagerly.setter
-    def run_eagerly(self, value):
-        self._compiled.run_eagerly = bool(value)
-
-    @property
+    @_kept(put=_as_given)
     def jit_compile(self):
         """Whether steps are compiled: always, except when run eagerly."""
-        return self._compiled.jit_compile
 
-    @jit_compile.setter
-    def jit_compile(self, value):
-        self._compiled.jit_compile = value
-
-    @property
-    def stop_training(self) -> bool:
+    @_kept(put=bool)
+    def stop_training(self):
         """Whether `fit` ends after this epoch; callbacks set it."""
-        return self._compiled.stop_training
 
-    @stop_training.setter
-    def stop_training(self, value):
-        self._compiled.stop_training = bool(value)
-
-    @property
-    def stop_evaluating(self) -> bool:
+    @_kept(put=bool)
+    def stop_evaluating(self):
         """Whether `evaluate` ends after this batch; callbacks set it."""
-        return self._compiled.stop_evaluating
 
-    @stop_evaluating.setter
-    def stop_evaluating(self, value):
-        self._compiled.stop_evaluating = bool(value)
-
-    @property
-    def stop_predicting(self) -> bool:
+    @_kept(put=bool)
+    def stop_predicting(self):
         """Whether `predict` ends after this batch; callbacks set it."""
-        return self._compiled.stop_predicting
 
-    @stop_predicting.setter
-    def stop_predicting(self, value):
-        self._compiled.stop_predicting = bool(value)
-
-    @property
+    @_kept(put=_as_given)
     def history(self):
         """The History of the last `fit`."""
-        return self._compiled.history
-
-    @history.setter
-    def history(self, value):
-        self._compiled.history = value
 
     def get_compile_config(self):
         """Return what `compile` was told, ready to be saved, or None."""
@@ -881,14 +871,14 @@ class Model(Layer):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         """Make a model from what `get_config` returned."""
-        from lamina.models.functional import graph_from_config
+        from lamina.models.functional import GRAPH_KEYS, graph_from_config
 
-        keys = ("name", "layers", "input_layers", "output_layers")
-        if all(key in config for key in keys) and _takes_graph(cls):
+        if config.keys() >= set(GRAPH_KEYS) and _takes_graph(cls):
             with CustomObjectScope(custom_objects), budgeted(), sharing():
                 return graph_from_config(cls, config)
         if cls is Model:
-            raise TypeError("A config of a `Model` needs the keys " + ", ".join(keys))
+            keys = ", ".join(GRAPH_KEYS)
+            raise TypeError(f"A config of a `Model` needs the keys {keys}")
         return super().from_config(config)
 
     def get_state_tree(self, value_format="backend_tensor"):
@@ -902,13 +892,8 @@ class Model(Layer):
         """
         import numpy as np
 
-        return {
-            group: _tree_of(
-                variables,
-                lambda v: np.array(v) if value_format == "numpy_array" else v.value,
-            )
-            for group, variables in self._state_groups().items()
-        }
+        read = np.array if value_format == "numpy_array" else lambda v: v.value
+        return {k: _tree_of(group, read) for k, group in self._state_groups().items()}
 
     def set_state_tree(self, state_tree):
         """Set Variables from nested dicts as `get_state_tree` gives them.
@@ -1044,9 +1029,6 @@ def _takes_graph(cls):
     if cls.__init__ is Model.__init__:
         return True
     parameters = inspect.signature(cls.__init__).parameters
-    kinds = [p.kind for p in parameters.values()]
-    takes_any = (
-        inspect.Parameter.VAR_POSITIONAL in kinds
-        and inspect.Parameter.VAR_KEYWORD in kinds
-    )
-    return takes_any or ("inputs" in parameters and "outputs" in parameters)
+    kinds = {p.kind for p in parameters.values()}
+    takes_any = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+    return takes_any <= kinds or parameters.keys() >= {"inputs", "outputs"}

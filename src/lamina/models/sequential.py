@@ -13,6 +13,7 @@ from lamina.core.config import (
 )
 from lamina.core.symbolic import SymbolicTensor, find_symbolic
 from lamina.layers.building import as_shape
+from lamina.layers.call import signature_of
 from lamina.layers.core import Input, InputLayer
 from lamina.layers.layer import Layer
 from lamina.models.model import Model
@@ -70,7 +71,10 @@ class Sequential(Model):
                 )
             layer = origin
         if not isinstance(layer, Layer):
-            _refuse(layer)
+            raise ValueError(
+                "Only instances of `lamina.Layer` can be added to a Sequential model. "
+                f"Received: {layer!r} (of type {type(layer)})"
+            )
         given = getattr(layer, "_input_shape_given", None)
         if given is not None and not self._stack:
             first = InputLayer(batch_shape=given, dtype=layer.input_dtype)
@@ -188,23 +192,17 @@ class Sequential(Model):
         return super()._prepared(inputs)
 
     def _refuse_several(self, layer, following, outputs):
-        if not following._allow_non_tensor_positional_args and not isinstance(
-            following, Model
-        ):
-            from lamina.layers.call import signature_of
-
-            if signature_of(following.call).any_keyword:
-                return
-            if type(following).__module__.startswith("lamina.") and not hasattr(
-                following, "_merge_function"
-            ):
-                shapes = [t.shape for t in find_symbolic(outputs)]
-                raise ValueError(
-                    f"Layer {layer.name!r} ({type(layer).__name__}) gives "
-                    f"{len(shapes)} outputs, of shapes {shapes}, but "
-                    f"{following.name!r} ({type(following).__name__}) takes one."
-                    f"{_GRAPH}"
-                )
+        several = following._allow_non_tensor_positional_args or (
+            isinstance(following, Model) or signature_of(following.call).any_keyword
+        )
+        if several or not type(following).__module__.startswith("lamina."):
+            return
+        shapes = [t.shape for t in find_symbolic(outputs)]
+        raise ValueError(
+            f"Layer {layer.name!r} ({type(layer).__name__}) gives {len(shapes)} "
+            f"outputs, of shapes {shapes}, but {following.name!r} "
+            f"({type(following).__name__}) takes one.{_GRAPH}"
+        )
 
     def _build_once(self, call):
         if self.built:
@@ -316,13 +314,6 @@ def _agree(drawn, given):
         return True  # structures of shapes are compared when data come
     return len(drawn) == len(given) and all(
         a == b or a is None or b is None for a, b in zip(drawn, given, strict=True)
-    )
-
-
-def _refuse(layer):
-    raise ValueError(
-        "Only instances of `lamina.Layer` can be added to a Sequential model. "
-        f"Received: {layer!r} (of type {type(layer)})"
     )
 
 

@@ -107,26 +107,25 @@ class _Rows:
 
 def _operations(model):
     """Return the rows of a model: for a drawn graph its ops as well."""
-    graph = getattr(model, "_graph", None)
-    if graph is None or _is_sequential(model):
-        return list(model.layers)
-    return list(graph.operations)
+    graph = _shown_graph(model)
+    return list(model.layers if graph is None else graph.operations)
 
 
 def _is_model(operation):
     return isinstance(operation, Layer) and hasattr(operation, "_graph")
 
 
-def _is_sequential(model):
+def _shown_graph(model):
+    """Return the graph of a model; None for a class without one, and for a stack."""
     from lamina.models.sequential import Sequential
 
-    return isinstance(model, Sequential)
+    return None if isinstance(model, Sequential) else getattr(model, "_graph", None)
 
 
 def _is_chain(model):
     """Tell whether each layer takes what the one before gave, and only that."""
-    graph = getattr(model, "_graph", None)
-    if graph is None or _is_sequential(model):
+    graph = _shown_graph(model)
+    if graph is None:
         return True
     before = None
     for node in graph.nodes:
@@ -179,12 +178,8 @@ def _type_name(operation):
 
 def _shapes(operation, nodes):
     """Return the shapes it gives, those of all calls where they differ."""
-    texts = list(
-        dict.fromkeys(_shape_text([t.shape for t in n.outputs]) for n in nodes)
-    )
-    if texts:
-        return ", ".join(texts)
-    return _inferred_shapes(operation)
+    texts = dict.fromkeys(_shape_text([t.shape for t in n.outputs]) for n in nodes)
+    return ", ".join(texts) or _inferred_shapes(operation)
 
 
 def _inferred_shapes(operation):
@@ -251,19 +246,13 @@ def _print(console, model, rows, line_length, positions):
         )
     branch = "└ " if console.encoding.startswith("utf") else "+ "
     for depth, cells in zip(rows.depths, rows.cells, strict=True):
-        folded = []
-        for i, (cell, width) in enumerate(zip(cells, widths, strict=True)):
-            indent = 3 * depth if i == 0 and depth else 0
-            # Deep nesting in a narrow table: the tree gives way to the names.
-            indent = min(indent, max(width - 14, 0))
-            lines = _fold(cell, width - indent - (2 if indent else 0))
-            if indent:
-                rest = " " * (indent + 2)
-                lines = [" " * indent + branch + lines[0]] + [
-                    rest + x for x in lines[1:]
-                ]
-            folded.append(Text("\n".join(lines)))
-        table.add_row(*folded)
+        # Deep nesting in a narrow table: the tree gives way to the names.
+        indent = min(3 * depth, max(widths[0] - 14, 0))
+        tree = " " * indent + branch if indent else ""
+        name = _fold(cells[0], widths[0] - len(tree))
+        name = [(" " * len(tree) if i else tree) + line for i, line in enumerate(name)]
+        others = map(_fold, cells[1:], widths[1:])
+        table.add_row(*(Text("\n".join(lines)) for lines in (name, *others)))
     console.print(Text(f'Model: "{model.name}"', style="bold"))
     console.print(table)
     for label, number, size in _totals(model):
@@ -295,16 +284,11 @@ def _widths(rows, line_length, available, positions):
 
 def _needed(rows, headers):
     """Return the width each column would like to have."""
-    return [
-        max([len(name), *(len(row[i]) + _indent(rows, i, k) for k, row in cells)])
-        for i, name in enumerate(headers)
-        for cells in [list(enumerate(rows.cells))]
-    ]
-
-
-def _indent(rows, column, row):
-    depth = rows.depths[row]
-    return 3 * depth + 2 if column == 0 and depth else 0
+    trees = [3 * depth + 2 if depth else 0 for depth in rows.depths]
+    lengths = [[len(cell) for cell in row] for row in rows.cells]
+    for row, tree in zip(lengths, trees, strict=True):
+        row[0] += tree
+    return [max(column) for column in zip(map(len, headers), *lengths, strict=True)]
 
 
 def _given_widths(positions, length, count):
@@ -365,12 +349,8 @@ def _totals(model):
     for label, variables in groups.items():
         unique = {id(v): v for v in variables}.values()
         number = sum(math.prod(v.shape) for v in unique)
-        size = sum(math.prod(v.shape) * _bytes(v.dtype) for v in unique)
+        size = sum(math.prod(v.shape) * jnp.dtype(v.dtype).itemsize for v in unique)
         yield label, number, _readable(size)
-
-
-def _bytes(dtype):
-    return jnp.dtype(dtype).itemsize
 
 
 def _readable(size):

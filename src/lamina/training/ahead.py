@@ -17,10 +17,6 @@ def in_groups(batches, size):
     >>> list(in_groups(range(5), 2))
     [[0, 1], [2, 3], [4]]
     """
-    if size == 1:
-        for batch in batches:
-            yield [batch]
-        return
     batches = iter(batches)
     while group := list(itertools.islice(batches, size)):
         yield group
@@ -34,39 +30,13 @@ def alike(group) -> bool:
     return all(shape == shapes[0] for shape in shapes)
 
 
-class Now:
-    """Iterates over batches that are prepared when they are asked for.
-
-    Args:
-        batches: an iterable of batches.
-        place: what makes a batch ready for the step.
-    """
-
-    waited = 0.0
-
-    def __init__(self, batches, place):
-        self._batches, self._place = batches, place
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        """Do nothing: there is no thread to stop."""
-
-    def __iter__(self):
-        return map(self._place, self._batches)
-
-
 class Ahead:
     """Iterates over batches that a thread prepares, two of them ahead.
 
     Args:
         batches: an iterable of batches.
         place: what makes a batch ready for the step.
-        idle: tells whether nothing is being computed.
-
-    Attributes:
-        waited: seconds spent waiting for batches while nothing else was running.
+        wait: a function that is told of seconds spent waiting for a batch.
 
     >>> from lamina.training.ahead import Ahead
     >>> with Ahead(range(3), lambda batch: batch + 10) as batches:
@@ -74,14 +44,13 @@ class Ahead:
     [10, 11, 12]
     """
 
-    def __init__(self, batches, place, idle=lambda: True):
-        self._batches, self._place, self._idle = iter(batches), place, idle
+    def __init__(self, batches, place, wait=lambda seconds: None):
+        self._batches, self._place, self._wait = iter(batches), place, wait
         self._ready = queue.Queue(maxsize=2)
         self._stopped = threading.Event()
         self._thread = threading.Thread(
             target=self._work, name="lamina-batches", daemon=True
         )
-        self.waited = 0.0
 
     def __enter__(self):
         self._thread.start()
@@ -109,7 +78,7 @@ class Ahead:
                 batch, error = self._ready.get(timeout=_PATIENCE)
                 break
             except queue.Empty:
-                self.waited += _PATIENCE if self._idle() else 0.0
+                self._wait(_PATIENCE)
         if error is not None:
             self._ready.put((_END, error))
             raise error

@@ -19,23 +19,16 @@ def check_targets(model, source) -> None:
     Raises:
         ValueError: naming the output and what is wrong with its targets.
     """
-    if isinstance(source, ArraySource):
-        _, y, weight = source.arrays
-    else:
-        _, y, weight = source.first()
-    _check(model, source.first()[0], y, weight)
+    x, y, _ = source.first()
+    check_batch(model, (x, source.arrays[1] if source.arrays else y))
 
 
 def check_batch(model, batch) -> None:
     """Check one batch as `check_targets` does."""
-    x, y, weight = unpack(batch)
-    _check(model, x, y, weight)
-
-
-def _check(model, x, y, weight):
+    x, y, _ = unpack(batch)
     compiled = model._compiled
     if y is None:
-        if compiled.given.get("loss") is not None and not _custom_loss(model):
+        if compiled.given.get("loss") is not None and not step.own_loss(model):
             raise ValueError(
                 "`compile` was given a loss, which needs targets, but no `y` was "
                 "passed. Pass `fit(x, y)`, or data that yields `(x, y)`."
@@ -43,7 +36,7 @@ def _check(model, x, y, weight):
         return
     if not compiled.prepared:
         return
-    outputs = _outputs(model, x)
+    outputs = outputs_for(model, x)
     names = names_of(model, outputs)
     if names != compiled.names:
         return  # a loss of the user's own, on other parts than the outputs
@@ -57,15 +50,6 @@ def _check(model, x, y, weight):
             classes = shape[getattr(term.loss, "axis", -1)]
             if classes is not None:
                 check_labels(term.loss, labels, classes, compiled.where(term))
-
-
-def _custom_loss(model):
-    own = (step.own_method(model, name) for name in ("compute_loss", "train_step"))
-    return any(method is not None for method in own)
-
-
-def _outputs(model, x):
-    return outputs_for(model, x)
 
 
 def check_numbers(model, source) -> None:
@@ -184,7 +168,7 @@ def class_weighted(model, batch, weights):
     if y is None:
         raise ValueError("`class_weight` needs targets `y`.")
     # A model that has only its own steps may make anything of its inputs.
-    outputs = _outputs(model, x) if model.has_call else y
+    outputs = outputs_for(model, x) if model.has_call else y
     names = names_of(model, outputs)
     if any(isinstance(w, dict) for w in weights.values()):
         unknown = sorted(str(k) for k in weights if k not in names)

@@ -22,6 +22,8 @@ from lamina.metrics.metric import update_weighted
 from lamina.training.matching import match, match_weights, slots_of
 from lamina.training.terms import Term, each_loss, make_loss, terms_of
 
+METRICS = ("metrics", "weighted_metrics")
+
 
 @dataclasses.dataclass
 class Output:
@@ -56,14 +58,11 @@ class Compiled:
         self,
         model,
         optimizer,
-        loss,
-        loss_weights,
-        metrics,
-        weighted_metrics,
         run_eagerly,
         steps_per_execution,
         jit_compile,
         auto_scale_loss,
+        **given,
     ):
         """Take the arguments of `Model.compile`; names are checked at once."""
         optimizer = optimizers_module.get(optimizer)
@@ -72,18 +71,13 @@ class Compiled:
             scaled = optimizers_module.LossScaleOptimizer
             if not isinstance(optimizer, scaled):
                 optimizer = scaled(optimizer, name="loss_scale_optimizer")
-        for one in each_loss(loss):
+        for one in each_loss(given["loss"]):
             make_loss(one)
-        for one in structure.flatten((metrics, weighted_metrics)):
+        for one in structure.flatten([given[k] for k in METRICS]):
             _check_metric(one)
         self.__init__()
         self.optimizer = optimizer
-        self.given = {
-            "loss": loss,
-            "loss_weights": loss_weights,
-            "metrics": metrics,
-            "weighted_metrics": weighted_metrics,
-        }
+        self.given = given
         self.run_eagerly = bool(run_eagerly)
         self.jit_compile = jit_compile
         if steps_per_execution != "auto":
@@ -138,12 +132,12 @@ class Compiled:
                 [one for one in structure.flatten(some) if one is not None]
                 for some in slots.each(self.given[kind], kind, lists=True)
             ]
-            for kind in ("metrics", "weighted_metrics")
+            for kind in METRICS
         }
         self.outputs = outputs
         if not any(some for chosen in kinds.values() for some in chosen):
             return
-        targets = match(y, y_pred, names, "y", optional=self._needed(len(names)))
+        targets = match(y, y_pred, names, "y", self._needed(len(names)))
         for kind, chosen in kinds.items():
             for output, some, true, pred in zip(
                 outputs, chosen, targets, structure.flatten(y_pred), strict=True
@@ -151,13 +145,13 @@ class Compiled:
                 setattr(output, kind, tuple(_metric(m, true, pred) for m in some))
 
     def _needed(self, count):
-        """Return a list that holds None for the outputs without a loss."""
+        """Return which of so many outputs have a loss."""
         needed = {i for term in self.terms for i in structure.flatten(term.places)}
-        return [i if i in needed else None for i in range(count)]
+        return sorted(needed & {*range(count)})
 
     def _check(self, y, y_pred):
         names = self.names or []
-        targets = match(y, y_pred, names, "y", optional=self._needed(len(names)))
+        targets = match(y, y_pred, names, "y", self._needed(len(names)))
         predictions = structure.flatten(y_pred)
         for term in self.terms:
             if not term.alone or targets[term.places] is None:
@@ -175,19 +169,15 @@ class Compiled:
         """Whether the losses and metrics are made."""
         return self.names is not None and bool(self.outputs)
 
-    @property
-    def single(self) -> bool:
-        """Whether the model has one output."""
-        return len(self.outputs) == 1
-
     def prefix(self, output):
         """Return what the names of an output's metrics begin with."""
-        return "" if self.single or output.name is None else f"{output.name}_"
+        alone = len(self.outputs) == 1 or output.name is None
+        return "" if alone else f"{output.name}_"
 
     def trackers(self) -> list:
         """Return the running means of the loss's terms, where there are several."""
-        trackers = [t.tracker for t in self.terms if t.tracker is not None]
-        return list({id(tracker): tracker for tracker in trackers}.values())
+        trackers = (t.tracker for t in self.terms if t.tracker is not None)
+        return list(dict.fromkeys(trackers))
 
     # ---- computing -----------------------------------------------------------
 
@@ -199,7 +189,7 @@ class Compiled:
         names = self.names or []
         if not self.terms:
             return None
-        targets = match(y, y_pred, names, "y", optional=self._needed(len(names)))
+        targets = match(y, y_pred, names, "y", self._needed(len(names)))
         weights = match_weights(sample_weight, y_pred, names)
         predictions = structure.flatten(y_pred)
         values = {}
@@ -214,16 +204,13 @@ class Compiled:
             if term.weight is not None:
                 value = value * term.weight
             total = value if total is None else total + value
-        self._track(values, predictions[0].shape[0])
-        return total
-
-    def _track(self, values, count):
-        """Put the values of terms, without their weights, into running means."""
+        # The running means are those of terms without their weights.
         trackers = {term.label: term.tracker for term in self.terms}
         for label, value in values.items():
             tracker = trackers[label]
             if tracker is not None:
-                tracker.update_state(value, sample_weight=count)
+                tracker.update_state(value, sample_weight=predictions[0].shape[0])
+        return total
 
     def get_config(self) -> dict:
         """Return the arguments of `compile`, ready to be saved."""
@@ -262,14 +249,13 @@ class CompileMetrics(Metric):
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Take in a batch: the targets and outputs of the whole model."""
-        given = self._compiled.given
-        if not given["metrics"] and not given["weighted_metrics"]:
+        if not any(self._compiled.given[kind] for kind in METRICS):
             return
         self._compiled.prepare_metrics(self._model, y_true, y_pred)
         outputs = self._compiled.outputs
         names = [output.name for output in outputs]
         # A metric of an output without targets is passed over.
-        targets = match(y_true, y_pred, names, "y", optional=[None] * len(names))
+        targets = match(y_true, y_pred, names, "y")
         weights = match_weights(sample_weight, y_pred, names)
         for output, true, pred, weight in zip(
             outputs, targets, structure.flatten(y_pred), weights, strict=True

@@ -17,7 +17,7 @@ from lamina.training.callbacks.backup_and_restore import (
 )
 from lamina.training.identity import described, metric_names, note_settings
 from lamina.training.interrupt import Interrupts
-from lamina.training.loop import callbacks_for, limited, run_test
+from lamina.training.loop import callbacks_for, limited, run_steps, run_test
 from lamina.training.mapped import prepared
 from lamina.training.numerics import Guard
 from lamina.training.portions import is_small, portions
@@ -233,64 +233,53 @@ class Run:
     # ---- the steps of one epoch --------------------------------------------------
 
     def _steps(self, epoch, skip):
-        model, callbacks, listens = self.model, self.callbacks, self.listens
+        model, callbacks = self.model, self.callbacks
+        held, keeper = self.interrupts.held, self.keeper
         cells = Cells(model)
         # A step may overwrite its State in place unless somebody holds on to it, and
         # where that is worth a copy.
-        self.donates = not listens and not is_small(cells)
-        state = cells.copy() if self.donates else cells.read()
-        guard = self._guard(cells, state, skip)
-        logs = Logs(model, cells, state)
-        logs.given = self._logs
+        self.donates = not self.listens and not is_small(cells)
+        logs = Logs(
+            model, cells, cells.copy() if self.donates else cells.read(), self._logs
+        )
+        guard = self._guard(logs, skip)
         count = skip
         begin = time.perf_counter()
-        parts = portions(
+        chosen = portions(
             model, "train", cells, self.source, donate=self.donates, skip=skip,
-            single=listens or (guard is not None and guard.each),
-            counted=self.keeper is not None and self.keeper.counts,
+            single=self.listens or (guard is not None and guard.each),
+            counted=keeper is not None and keeper.counts,
         )  # fmt: skip
         try:
-            with parts:
-                for part in parts:
-                    if listens:
-                        callbacks.on_train_batch_begin(count)
-                        state = cells.read()
-                    if guard is not None:
-                        guard.take(part, state)
-                    with self.interrupts.held:
-                        state, logs.given = part.run(state)
-                        logs.state = state
-                        count += part.count
-                        if listens:
-                            cells.write(state)
-                    if guard is not None:
-                        guard.check(state)
-                    callbacks.on_train_batch_end(part.last(count), logs)
-                    if listens:
-                        state = logs.state = cells.read()
+            with chosen as parts:
+                steps = run_steps("train", parts, logs, callbacks, held, skip, guard)
+                for part, count in steps:
                     if model.stop_training:
                         break
-                    if self.keeper is not None and self.keeper.due():
-                        self._keep(state, epoch, count, logs.given)
+                    if keeper is not None and keeper.due():
+                        self._keep(logs.state, epoch, count, logs.given)
                     if count == skip + part.count:  # what was compiled does not count
                         begin, parts.waited = time.perf_counter(), 0.0
             if guard is not None:
-                guard.check(state, last=True)
+                guard.check(logs.state, last=True)
         finally:
-            with self.interrupts.held:
-                cells.write(guard.good if guard is not None and guard.good else state)
+            good = guard is not None and guard.good
+            with held:
+                cells.write(good or logs.state)
         self._check_count(count, epoch)
         found = logs()
-        spent = time.perf_counter() - begin
-        callbacks.note(_waiting(parts.waited, spent))
+        share = parts.waited / (time.perf_counter() - begin)
+        callbacks.note(
+            f"waited {share:.0%} of the time for data" if share > 0.1 else ""
+        )
         return found
 
-    def _guard(self, cells, state, count):
+    def _guard(self, logs, count):
         if not self.check_numerics:
             return None
         hides = getattr(self.model.optimizer, "clipvalue", None) is not None
         each = self.listens or hides
-        return Guard(self.model, cells, state, count, each, overwritten=self.donates)
+        return Guard(self.model, logs.cells, logs.state, count, each, self.donates)
 
     def _check_count(self, count, epoch):
         source = self.source
@@ -376,9 +365,3 @@ def _averages(optimizer):
     """Tell whether an optimizer, or the one inside it, averages weights."""
     inner = getattr(optimizer, "inner_optimizer", None)
     return getattr(optimizer, "use_ema", False) or (inner and _averages(inner))
-
-
-def _waiting(seconds, total):
-    """Say which share of an epoch went into waiting for data, if it was much."""
-    share = seconds / total
-    return f"waited {share:.0%} of the time for data" if share > 0.1 else ""

@@ -2,7 +2,6 @@
 
 import io
 import math
-import operator
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -11,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from lamina.core import settings, structure
+from lamina.core.checks import positive_int
 from lamina.core.input_spec import InputSpec
 from lamina.core.matching import Slots
 from lamina.core.symbolic import SymbolicTensor
@@ -185,7 +185,7 @@ class Forecast:
 
 def forecast(model, batch_size=32, input_shape=None, target_shape=None) -> Forecast:
     """Say what a step will cost; see `Model.forecast`."""
-    batch_size = _checked_size(batch_size)
+    batch_size = positive_int("forecast", "batch_size", batch_size)
     compiled = model._compiled
     if compiled.run_eagerly:
         raise ValueError(
@@ -222,19 +222,6 @@ def forecast(model, batch_size=32, input_shape=None, target_shape=None) -> Forec
         prediction=of(prediction),
         machine=rates,
     )
-
-
-def _checked_size(batch_size):
-    try:
-        size = operator.index(batch_size)
-    except TypeError:
-        size = 0
-    if size < 1 or isinstance(batch_size, bool):
-        raise ValueError(
-            "`forecast` expected `batch_size` to be a positive integer. Received: "
-            f"batch_size={batch_size!r}"
-        )
-    return size
 
 
 def _train_cost(model, batch_size, x, outputs, target_shape):
@@ -359,8 +346,6 @@ def _spec(shape, dtype, batch_size, what) -> Any:
 
 def _targets(model, batch_size, outputs, given):
     """Return the shapes of the targets, and whether they are sure to be these."""
-    own = ("compute_loss", "train_step")
-    custom = any(step.own_method(model, name) is not None for name in own)
     compiled = model._compiled
     if given is not None:
         floatx = settings.floatx()
@@ -369,7 +354,7 @@ def _targets(model, batch_size, outputs, given):
             _leaves(given, "target_shape"),
         ), True
     predictions = structure.flatten(outputs)
-    if custom:
+    if step.own_loss(model):
         specs = [_like(p) for p in predictions]
         return structure.pack_like(outputs, specs), False
     if compiled.given.get("loss") is None:

@@ -4,23 +4,20 @@ Logs stay on the device until somebody reads them. The model's Variables are
 written back at the end, however the loop ends.
 """
 
+from contextlib import nullcontext
+
+import jax
 import numpy as np
 
 from lamina.core import settings, structure
 from lamina.data import as_arrays, open_source
 from lamina.training import checks, step
 from lamina.training.ahead import in_groups
-from lamina.training.callbacks import CallbackList
+from lamina.training.callbacks.callback_list import CallbackList
 from lamina.training.mapped import prepared
 from lamina.training.portions import portions
 from lamina.training.prepare import checked, on_device, outputs_for, prepare
-from lamina.training.programs import (
-    Logs,
-    advance,
-    all_arrays,
-    compiled_step,
-    forward,
-)
+from lamina.training.programs import Logs, advance, all_arrays, compiled_step, forward
 from lamina.training.step import Cells
 
 
@@ -46,20 +43,9 @@ def limited(steps):
 
 
 def evaluate(
-    model,
-    x,
-    y,
-    batch_size,
-    verbose,
-    sample_weight,
-    steps,
-    callbacks,
-    return_dict,
-    **kwargs,
+    model, x, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict
 ):
     """Evaluate; see `Model.evaluate`."""
-    if kwargs:
-        raise ValueError(f"Arguments not recognized: {kwargs}")
     model._compiled.require("evaluate")
     source = open_source(
         x, y, sample_weight, batch_size=batch_size, steps=limited(steps)
@@ -81,39 +67,55 @@ def run_test(model, source, callbacks):
     model.reset_metrics()
     callbacks.on_test_begin()
     cells = Cells(model)
-    state = cells.read()
-    logs = Logs(model, cells, state)
-    listens = callbacks.listens_to_batches("test")
-    parts = portions(model, "test", cells, source, donate=False, single=listens)
+    logs = Logs(model, cells, cells.read())
+    single = callbacks.listens_to_batches("test")
     model._compiled.stop_evaluating = False
-    count = 0
     try:
-        with parts:
-            for part in parts:
-                if listens:
-                    callbacks.on_test_batch_begin(count)
-                    state = cells.read()
-                state, logs.given = part.run(state)
-                logs.state = state
-                count += part.count
-                if listens:
-                    cells.write(state)
-                callbacks.on_test_batch_end(part.last(count), logs)
-                if listens:
-                    state = logs.state = cells.read()
+        with portions(
+            model, "test", cells, source, donate=False, single=single
+        ) as parts:
+            for _ in run_steps("test", parts, logs, callbacks, nullcontext()):
                 if model._compiled.stop_evaluating:
                     break
     finally:
-        cells.write(state)
+        cells.write(logs.state)
     found = logs()
     callbacks.on_test_end(found)
     return found
 
 
-def _steps_per_call(model):
-    """Return how many batches callbacks hear of at once."""
-    size = model._compiled.steps_per_execution
-    return 1 if size == "auto" else size
+def run_steps(kind, parts, logs, callbacks, held, count=0, guard=None):
+    """Run the steps of an epoch; yield each Portion, done, and how many steps are.
+
+    Args:
+        kind: `"train"` or `"test"`.
+        parts: what `portions` gives.
+        logs: the Logs, which hold the State.
+        callbacks: the `CallbackList`.
+        held: a context that a step is not interrupted in.
+        count: how many were done before.
+        guard: the Guard that looks for numbers that are not finite, or None.
+    """
+    cells, listens = logs.cells, callbacks.listens_to_batches(kind)
+    begin = getattr(callbacks, f"on_{kind}_batch_begin")
+    end = getattr(callbacks, f"on_{kind}_batch_end")
+    for part in parts:
+        if listens:
+            begin(count)
+            logs.state = cells.read()
+        if guard is not None:
+            guard.take(part, logs.state)
+        with held:
+            logs.state, logs.given = parts.run(logs.state, part)
+            count += part.count
+            if listens:
+                cells.write(logs.state)
+        if guard is not None:
+            guard.check(logs.state)
+        end(part.last(count), logs)
+        if listens:
+            logs.state = cells.read()
+        yield part, count
 
 
 def _in_order(model, logs):
@@ -142,8 +144,10 @@ def predict(model, x, batch_size, verbose, steps, callbacks):
         count = _count(model, x, size)
         if count:
             run = _runner(model, count, size)
-            parts = (_rows(x, at, at + size) for at in range(0, count, size))
-            return _joined([run(part) for part in parts])
+            if count <= size:
+                return _joined([run(x, count)])
+            ends = [(at, min(at + size, count)) for at in range(0, count, size)]
+            return _joined([run(_rows(x, at, end), end - at) for at, end in ends])
     source = open_source(x, batch_size=batch_size, steps=limited(steps))
     source = prepared(model, source)
     first = source.first()
@@ -152,13 +156,14 @@ def predict(model, x, batch_size, verbose, steps, callbacks):
     callbacks = callbacks_for(model, callbacks, verbose, source)
     model._compiled.stop_predicting = False
     parts = []
-    count, size = 0, _steps_per_call(model)
+    count, size = 0, model._compiled.steps_per_execution
+    size = 1 if size == "auto" else size
     try:
         callbacks.on_predict_begin()
         run = _runner(model, source.rows, source.batch_size)
         for group in in_groups(source.epoch(), size):
             callbacks.on_predict_batch_begin(count)
-            made = [run(x) for x, _, _ in group]
+            made = [run(checked((x,))[0], step.rows(x)) for x, _, _ in group]
             parts += made
             count += size
             callbacks.on_predict_batch_end(count - 1, {"outputs": _joined(made)})
@@ -189,7 +194,7 @@ def _rows(x, at, end):
 
 
 def _runner(model, rows=None, size=None):
-    """Return a function from a batch to the outputs.
+    """Return a function from a batch, and how many rows it has, to the outputs.
 
     Where rows are independent, short batches are filled up, so that not each number
     of rows is compiled: to a full batch, or to a power of two where there is none.
@@ -204,9 +209,7 @@ def _runner(model, rows=None, size=None):
     if run.by_row and rows and size:
         full = min(1 << (rows - 1).bit_length(), size)
 
-    def outputs(x):
-        x = checked((x,))[0]
-        count = step.rows(x)
+    def outputs(x, count):
         if count >= full:
             return run(x)[0]
         made = run(_padded(x, full))[0]
@@ -219,15 +222,16 @@ def _padded(x, size):
     """Repeat the last row up to a full batch."""
 
     def pad(a):
-        if a is None:
-            return None
         missing = size - a.shape[0]
         return np.concatenate([np.asarray(a), np.repeat(a[-1:], missing, axis=0)])
 
-    return structure.map_leaves(pad, x)
+    return jax.tree.map(pad, x)
 
 
 def _joined(parts):
+    if len(parts) == 1 and isinstance(parts[0], jax.Array):
+        return np.array(parts[0])
+
     def join(*arrays):
         arrays = [np.asarray(a) for a in arrays]
         return np.array(arrays[0]) if len(arrays) == 1 else np.concatenate(arrays)
@@ -238,41 +242,26 @@ def _joined(parts):
 # ---- single batches ----------------------------------------------------------
 
 
-def train_on_batch(model, x, y, sample_weight, class_weight, return_dict):
-    """Train one step; see `Model.train_on_batch`."""
-    model._compiled.require("train_on_batch")
+def on_batch(model, kind, x, y, sample_weight, class_weight, return_dict):
+    """Train or evaluate one step; see `Model.train_on_batch`."""
+    model._compiled.require(f"{kind}_on_batch")
     if class_weight is not None and sample_weight is not None:
         raise ValueError(
             "Arguments `sample_weight` and `class_weight` cannot be given at the same "
             "time."
         )
     batch = _batch(model, x, y, sample_weight)
-    prepare(model, batch)
+    prepare(model, batch, training=kind == "train")
     if class_weight is not None:
         batch = checks.class_weighted(model, batch, class_weight)
     checks.check_batch(model, batch)
     model.reset_metrics()
     cells = Cells(model)
-    state, logs = advance(
-        compiled_step(model, "train", cells), cells.read(), on_device(batch)
-    )
+    run = compiled_step(model, kind, cells)
+    state, given = advance(run, cells.read(), on_device(batch))
     cells.write(state)
-    return _batch_logs(model, cells, state, logs, return_dict)
-
-
-def test_on_batch(model, x, y, sample_weight, return_dict):
-    """Evaluate one step; see `Model.test_on_batch`."""
-    model._compiled.require("test_on_batch")
-    batch = _batch(model, x, y, sample_weight)
-    prepare(model, batch, training=False)
-    checks.check_batch(model, batch)
-    model.reset_metrics()
-    cells = Cells(model)
-    state, logs = advance(
-        compiled_step(model, "test", cells), cells.read(), on_device(batch)
-    )
-    cells.write(state)
-    return _batch_logs(model, cells, state, logs, return_dict)
+    logs = Logs(model, cells, state, given)()
+    return logs if return_dict else _in_order(model, logs)
 
 
 def predict_on_batch(model, x):
@@ -280,16 +269,9 @@ def predict_on_batch(model, x):
     batch = _batch(model, x, None, None)
     if not model.built:
         outputs_for(model, batch[0])
-    return _joined([_runner(model)(batch[0])])
+    return _joined([_runner(model)(checked(batch)[0], step.rows(batch[0]))])
 
 
 def _batch(model, x, y, weight):
     x = model._prepared(as_arrays(x, "x"))
     return x, as_arrays(y, "y"), as_arrays(weight, "sample_weight")
-
-
-def _batch_logs(model, cells, state, given, return_dict):
-    logs = Logs(model, cells, state)
-    logs.given = given
-    found = logs()
-    return found if return_dict else _in_order(model, found)

@@ -32,7 +32,7 @@ def slots_of(model, y_pred) -> Slots:
     return Slots(struct, names, f"model {model.name!r}", ordered=known)
 
 
-def match(value, struct, names, what, optional=None) -> list:
+def match(value, struct, names, what, needed=()) -> list:
     """Return one entry of `value` for each output.
 
     Args:
@@ -40,14 +40,12 @@ def match(value, struct, names, what, optional=None) -> list:
         struct: the outputs.
         names: their names.
         what: the argument's name, for messages.
-        optional: a list that holds None where an entry may be missing; None means
-            that all may.
+        needed: the outputs, by their places, whose entries must not be missing.
 
     Raises:
         ValueError: the keys or the lengths differ; both sides are shown.
     """
     slots = Slots(struct, names)
-    needed = [i for i, one in enumerate(optional or ()) if one is not None]
     entries = slots.each(value, what, needed=needed, by_place=False)
     missing = [slots.label(i) for i in needed if entries[i] is None]
     if missing and value is not None:

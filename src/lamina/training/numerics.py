@@ -162,20 +162,17 @@ def explain(model, cells, state, batch, number) -> str:
     results = _run(program.jaxpr, program.consts, [_Value(a) for a in leaves], "")
     paths = [repr(v.path) for v in cells.groups.trainable]
     names = ["loss", *(f"gradient of {p}" for p in paths), *(f"new {p}" for p in paths)]
-    wrong = next(
-        ((n, r) for n, r in zip(names, results, strict=True) if not r.finite), None
-    )
-    lines = []
-    if wrong is None:
-        lines.append(
-            f"Step {number} of the epoch made a loss or gradient that is not finite "
-            "when compiled, yet not when replayed one operation at a time."
-        )
-    else:
-        name, value = wrong
-        lines.append(f"The {name} is not finite in step {number} of the epoch.")
-        lines += _blame(name, value, _inputs_of_batch(batch))
-    lines += _described_batch(batch)
+    held = _inputs_of_batch(batch)
+    lines = [
+        f"Step {number} of the epoch made a loss or gradient that is not finite when "
+        "compiled, yet not when replayed one operation at a time."
+    ]
+    for name, value in zip(names, results, strict=True):
+        if not value.finite:
+            lines = [f"The {name} is not finite in step {number} of the epoch."]
+            lines += _blame(name, value, held)
+            break
+    lines += ["The batch:", *(f"  {name}  {_range(array)}" for name, array in held)]
     lines.append("The model keeps the weights of the step before.")
     return "\n".join(lines)
 
@@ -292,12 +289,6 @@ def _inputs_of_batch(batch):
             if leaf is not None:
                 named.append((name + "".join(f"[{key!r}]" for key in path), leaf))
     return named
-
-
-def _described_batch(batch):
-    lines = ["The batch:"]
-    lines += [f"  {name}  {_range(array)}" for name, array in _inputs_of_batch(batch)]
-    return lines
 
 
 def _range(array):

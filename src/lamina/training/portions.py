@@ -6,21 +6,20 @@ call runs many of them. Elsewhere it takes one batch, or as many as
 `steps_per_execution` says. The numbers are the same, bit for bit.
 """
 
+import contextlib
 import time
-from collections.abc import Callable
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jax.extend.core import jaxprs_in_params
 
-from lamina.core import structure
 from lamina.data import ArraySource
 from lamina.kernels import native
-from lamina.training.ahead import Ahead, Now, alike, in_groups
+from lamina.training.ahead import Ahead, alike, in_groups
 from lamina.training.prepare import checked, on_device
-from lamina.training.programs import Several, advance, compiled_step, in_stack
-from lamina.training.step import gives_logs
+from lamina.training.programs import advance, compiled_step
 
 _SPAN = 0.02  # seconds that a call of many steps should last at most
 _MOST, _BYTES = 64, 2**22  # steps in one call, and what their batches may take
@@ -39,25 +38,32 @@ class Portion(NamedTuple):
         count: how many.
         told: how many callbacks hear of: a group as a whole one, also where the data
             end.
-        data: the arrays that hold the batches.
-        batches: a function that returns the batches.
-        run: a function from a State to the next one and the last step's logs, if it
-            gives any.
+        data: the batches in a list, or one of arrays that hold them along a new first
+            axis.
     """
 
     count: int
     told: int
     data: Any
-    batches: Callable
-    run: Callable
+
+    def batches(self) -> list:
+        """Return the batches."""
+        if isinstance(self.data, list):
+            return self.data
+        return [jax.tree.map(itemgetter(i), self.data) for i in range(self.count)]
 
     def last(self, count):
         """Return the number of the last step to tell of, given how many there were."""
         return count - self.count + self.told - 1
 
 
+@contextlib.contextmanager
 def portions(model, kind, cells, source, *, donate, single, skip=0, counted=False):
-    """Return a context that iterates over the Portions of an epoch.
+    """Give, for the time of a context, what iterates over the Portions of an epoch.
+
+    Its `run(state, portion)` returns the next State, and the logs of the last step if
+    it gives any. `waited` are the seconds spent waiting for batches while nothing else
+    was running.
 
     Args:
         model: the model.
@@ -69,13 +75,27 @@ def portions(model, kind, cells, source, *, donate, single, skip=0, counted=Fals
         skip: how many batches to leave out.
         counted: whether somebody counts the batches after each call.
     """
-    if not single and not counted and not model._compiled.run_eagerly:
+    eager = model._compiled.run_eagerly
+    one = compiled_step(model, kind, cells, donate)
+    several = compiled_step(model, kind, cells, donate, several=True)
+    if not single and not counted and not eager:
         many = _most(model, cells, source)
         if many >= _FEW:
-            in_rows = InRows(model, kind, cells, source, donate, skip, many)
-            if not in_rows.convolves:
-                return in_rows
-    return Grouped(model, kind, cells, source, donate, single, skip)
+            in_rows = InRows(one, several, source, skip, many)
+            if not in_rows.convolves(model, kind, cells):
+                yield in_rows
+                return
+    # Uncompiled code is not made to run in a compiled loop.
+    shared = None if eager else several
+    grouped = Grouped(one, shared, _size(model, cells, single))
+    batches = source.epoch(skip)
+    # Arrays need no thread: a batch is cut while the step before is running.
+    if eager or isinstance(source, ArraySource):
+        grouped.batches = map(on_device if eager else checked, batches)
+        yield grouped
+    else:
+        with Ahead(batches, on_device, grouped.wait) as grouped.batches:
+            yield grouped
 
 
 def _most(model, cells, source):
@@ -114,87 +134,61 @@ def _convolves(jaxpr):
 
 
 class InRows:
-    """Iterates over Portions of many batches, cut out of arrays together.
+    """Iterates over Portions of many batches, cut out of arrays together."""
 
-    Attributes:
-        convolves: whether the step has a convolution, and a device that is very slow
-            at those inside of loops: a CPU, on which the loop runs them unthreaded.
-    """
-
-    waited = 0.0
-
-    def __init__(self, model, kind, cells, source, donate, skip, most):
+    def __init__(self, one, several, source, skip, most):
+        self._one, self._several = one, several
         self._source, self._skip, self._most = source, skip, most
-        several = Several(source.batch_size, gives_logs(model, kind))
-        self._several = compiled_step(model, kind, cells, donate, several)
-        self._rest: Any = lambda: compiled_step(model, kind, cells, donate)
         self._now = 1
         self._calls = 0
+        self.waited = 0.0
+
+    def convolves(self, model, kind, cells):
+        """Tell whether the step has a convolution, on a device that is slow at them.
+
+        That is a CPU: inside of a loop it runs them unthreaded.
+        """
         known = model._programs.of(model).made
-        key = ("convolves", kind, cells.key(), several)
+        key = ("convolves", kind, cells.key())
         if key not in known:
-            known[key] = jax.default_backend() == "cpu" and self._has_one(cells)
-        self.convolves = known[key]
-
-    def _has_one(self, cells):
-        # The first call of the step uses what is traced here.
-        given = self._cut(0, 1), 1
-        return _convolves(self._several.trace(cells.read(), given).jaxpr.jaxpr)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        """Do nothing: there is no thread to stop."""
+            # The first call of the step uses what is traced here.
+            known[key] = jax.default_backend() == "cpu" and _convolves(
+                self._several.trace(cells.read(), self._cut(0, 1), 1).jaxpr.jaxpr
+            )
+        return known[key]
 
     def __iter__(self):
         source = self._source
         for at, count in source.spans(self._skip, lambda: self._now):
             if at == source.whole:  # the short last batch
-                batch = checked(source.batch(at))
-                yield Portion(
-                    1, 1, batch, lambda b=batch: [b],
-                    lambda s, b=batch: advance(self._rest(), s, b),
-                )  # fmt: skip
-                continue
-            given = self._cut(at, count), count
-            yield Portion(
-                count, count, given[0], lambda g=given: self._parts(*g),
-                lambda s, g=given: self._run(s, g),
-            )  # fmt: skip
-
-    def _parts(self, arrays, count):
-        size = self._source.batch_size
-
-        def part(i):
-            rows = slice(i * size, (i + 1) * size)
-            return structure.map_leaves(
-                lambda a: None if a is None else a[rows], arrays
-            )
-
-        return [part(i) for i in range(count)]
+                yield Portion(1, 1, [checked(source.batch(at))])
+            else:
+                yield Portion(count, count, self._cut(at, count))
 
     def _cut(self, at, count):
-        """Return batches as rows one after the other, in arrays of always one size."""
-        size = self._most * self._source.batch_size
+        """Return batches one after the other, in arrays of always one size."""
+        most, size = self._most, self._source.batch_size
 
         def fill(a):
-            if a is None or len(a) == size:
-                return a
-            whole = np.zeros((size, *a.shape[1:]), a.dtype)
-            whole[: len(a)] = a
-            return whole
+            whole = a
+            if len(a) < most * size:
+                whole = np.zeros((most * size, *a.shape[1:]), a.dtype)
+                whole[: len(a)] = a
+            return whole.reshape(most, size, *a.shape[1:])
 
-        return checked(structure.map_leaves(fill, self._source.batch(at, count)))
+        return jax.tree.map(fill, checked(self._source.batch(at, count)))
 
-    def _run(self, state, given):
+    def run(self, state, part):
+        """Run the steps of a Portion."""
+        if isinstance(part.data, list):
+            return advance(self._one, state, *part.data)
         begin = time.perf_counter()
-        result = advance(self._several, state, given)
+        result = advance(self._several, state, part.data, part.count)
         # The first call may compile; the second one is timed. How many steps run in a
         # call changes nothing but the time.
         if self._calls < 2:
             jax.block_until_ready(result)
-            spent = (time.perf_counter() - begin) / given[-1]
+            spent = (time.perf_counter() - begin) / part.count
             self._now = max(1, min(int(_SPAN / spent), self._most))
             self._calls += 1
         return result
@@ -203,57 +197,32 @@ class InRows:
 class Grouped:
     """Iterates over the Portions of batches that come one by one."""
 
-    def __init__(self, model, kind, cells, source, donate, single, skip):
-        self._size = _size(model, cells, single)
-        self._one = compiled_step(model, kind, cells, donate)
-        self._many: Any = lambda: compiled_step(model, kind, cells, donate, in_stack)
+    def __init__(self, one, several, size):
+        self._one, self._several, self._size = one, several, size
         self._state: Any = ()
-        batches = source.epoch(skip)
-        # Arrays need no thread: a batch is cut while the step before is running.
-        if model._compiled.run_eagerly:
-            self._batches = Now(batches, on_device)
-        elif isinstance(source, ArraySource):
-            self._batches = Now(batches, checked)
-        else:
-            self._batches = Ahead(batches, on_device, self._idle)
-
-    @property
-    def waited(self):
-        """Seconds spent waiting for batches while nothing else was running."""
-        return self._batches.waited
-
-    @waited.setter
-    def waited(self, value):
-        self._batches.waited = value
-
-    def __enter__(self):
-        self._batches.__enter__()
-        return self
-
-    def __exit__(self, *exception):
-        self._batches.__exit__(*exception)
+        self.batches: Any = ()
+        self.waited = 0.0
 
     def __iter__(self):
-        for group in in_groups(self._batches, self._size):
-            yield Portion(
-                len(group), self._size, group, lambda g=group: g,
-                lambda s, g=group: self._run(s, g),
-            )  # fmt: skip
+        for group in in_groups(self.batches, self._size):
+            yield Portion(len(group), self._size, group)
 
-    def _run(self, state, group):
-        if 1 < len(group) == self._size and alike(group):
-            result = advance(self._many(), state, tuple(group))
+    def run(self, state, part):
+        """Run the steps of a Portion."""
+        logs, shares = None, self._several and 1 < part.count == self._size
+        if shares and alike(part.data):
+            state, logs = advance(self._several, state, tuple(part.data))
         else:
-            logs = None
-            for batch in group:
+            for batch in part.data:
                 state, logs = advance(self._one, state, batch)
-            result = state, logs
-        self._state = result[0]
-        return result
+        self._state = state
+        return state, logs
 
-    def _idle(self):
+    def wait(self, seconds):
+        """Count seconds of waiting for a batch, where nothing is being computed."""
         leaves = jax.tree.leaves(self._state)
-        return not leaves or leaves[0].is_ready()
+        if not leaves or leaves[0].is_ready():
+            self.waited += seconds
 
 
 def _size(model, cells, single):

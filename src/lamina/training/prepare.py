@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina.core import structure
 from lamina.core.context import having
 from lamina.core.symbolic import SymbolicTensor, infer
 from lamina.data import unpack
 from lamina.data.arrays import is_text
 from lamina.training import step
+from lamina.training.compiled import METRICS
 
 
 def prepare(model, batch, training=True):
@@ -53,16 +53,11 @@ def _prepare_compiled(model, x, y, y_pred, weight):
     compiled = model._compiled
     if step.own_method(model, "compute_loss") is not None:
         # The user's own loss may hand other parts to the compiled one.
-        arguments = {"x": x, "y": y, "sample_weight": weight}
-        specs = {name: _specs(value) for name, value in arguments.items()}
-
-        def loss(x, y, sample_weight, y_pred):
-            return step.loss_of(model, x, y, y_pred, sample_weight, training=True)
-
+        given = _specs(x), _specs(y), y_pred, _specs(weight)
         with having(losses=[]):
-            infer(loss, y_pred=y_pred, **specs)
+            infer(lambda *a: step.loss_of(model, *a, training=True), *given)
         compiled.prepare_metrics(model, _specs(y), y_pred)
-    elif _uses_compiled_loss(model):
+    elif compiled.given["loss"] is not None or any(compiled.given[k] for k in METRICS):
         compiled.prepare(model, _specs(y), y_pred)
     _build_metrics(model, y, y_pred, weight)
 
@@ -83,12 +78,6 @@ def _check_trained(model):
         f"The weights that `{model.name}` trains are not those that its optimizer was "
         f"built for ({'; '.join(changes)}). Call `compile()` again, with a new "
         "optimizer, after `trainable` or the layers have changed."
-    )
-
-
-def _uses_compiled_loss(model):
-    return model._compiled.given.get("loss") is not None or any(
-        model._compiled.given.get(key) for key in ("metrics", "weighted_metrics")
     )
 
 
@@ -116,22 +105,17 @@ def _key(specs):
 
 
 def _zeros(specs):
-    return structure.map_leaves(
-        lambda t: None if t is None else jnp.zeros(t.shape, t.dtype), specs
-    )
+    return jax.tree.map(lambda t: jnp.zeros(t.shape, t.dtype), specs)
 
 
 def _specs(value):
     """Return symbolic tensors of the shapes of a batch."""
 
     def spec(a):
-        if a is None:
-            return None
-        if is_text(a):
-            _place(a)
-        return SymbolicTensor(a.shape, jax.dtypes.canonicalize_dtype(a.dtype).name)
+        dtype = jax.dtypes.canonicalize_dtype(_checked(a).dtype)
+        return SymbolicTensor(a.shape, dtype.name)
 
-    return structure.map_leaves(spec, value)
+    return jax.tree.map(spec, value)
 
 
 def _build_metrics(model, y, y_pred, weight):
@@ -154,21 +138,15 @@ def _build_metrics(model, y, y_pred, weight):
 
 def on_device(batch):
     """Place a batch; the one place where data meets the device."""
-    return structure.map_leaves(_place, tuple(batch))
+    return jax.tree.map(lambda a: jnp.asarray(_checked(a)), tuple(batch))
 
 
 def checked(batch):
     """Return a batch of NumPy arrays as it is, for steps that place it themselves."""
-    return structure.map_leaves(_checked, tuple(batch))
-
-
-def _place(array):
-    return None if array is None else jnp.asarray(_checked(array))
+    return jax.tree.map(_checked, tuple(batch))
 
 
 def _checked(array):
-    if array is None:
-        return None
     if is_text(array):
         raise ValueError(
             f"The model was given text (dtype {array.dtype}, shape {array.shape}) "

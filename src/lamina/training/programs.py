@@ -8,7 +8,8 @@ the model's own.
 """
 
 import copy
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +23,7 @@ from lamina.core.registry import ours
 from lamina.core.variable import Unbound, pure
 from lamina.training import step
 from lamina.training.compiled import named
-from lamina.training.recompiles import watched, watched_call
+from lamina.training.recompiles import watched
 from lamina.training.step import State, own_step
 
 _NUMBERS = frozenset("fiubV")  # kinds of dtypes; V is bfloat16 and the like
@@ -41,9 +42,6 @@ class Programs:
         self.adopted: tuple = ()
         self._kept: dict = {}
         self._seen, self._now = None, None
-
-    def __deepcopy__(self, memo):
-        return Programs()
 
     def __reduce__(self):
         return Programs, ()
@@ -109,9 +107,8 @@ class Forward:
     def __init__(self, model, kind):
         self._model, self._kind = model, kind
         trained, others = model._split_variables()
-        adopted = {id(v): v for v in model._programs.adopted}
-        own = {id(v): v for v in (*trained, *others)}
-        self.variables = tuple((own | adopted).values())
+        adopted = model._programs.adopted
+        self.variables = tuple(dict.fromkeys((*trained, *others, *adopted)))
         self.by_row = kind is False and model._rows_apart()
         eager = model._compiled.run_eagerly
         predicts = step.step_of(model, kind) if kind == "predict" else None
@@ -135,7 +132,7 @@ class Forward:
         """Return `(outputs, masks)`."""
         variables = self.variables
         values = tuple([v._value for v in variables])
-        program = watched_call(self.program, self._model, variables)
+        program = watched(self.program, self._model, "call", (variables,))
         try:
             outputs, masks, changed = program(values, inputs)
         except Unbound as found:
@@ -146,17 +143,18 @@ class Forward:
         return outputs, masks
 
 
-def forward(model, kind: Any, anew=False) -> Forward:
+def forward(model, kind: Any, anew=False, kept=None) -> Forward:
     """Return the compiled forward pass of a model, from the cache.
 
     Args:
         model: the model.
         kind: the training flag, or `"predict"` for what `predict` runs.
         anew: whether to make it again.
+        kept: the model's `Kept`, where it is known.
     """
     if kind == "predict" and own_step(model, kind) is None:
         kind = False
-    made = model._programs.of(model).made
+    made = (kept or model._programs.of(model)).made
     key = kind, model._compiled.run_eagerly, model.built
     found = made.get(key)
     if found is None or anew:
@@ -185,7 +183,7 @@ def called(model, args, kwargs):
         return None
     if training is None and not kept.trains:
         training = False
-    return (put_masks(*forward(model, training)(args[0])),)
+    return (put_masks(*forward(model, training, kept=kept)(args[0])),)
 
 
 def all_arrays(inputs) -> bool:
@@ -230,7 +228,8 @@ class Program:
 
     def __init__(self, make, cells):
         self._make, self._cells = make, cells
-        self._groups, self._made = cells.groups, make()
+        self._groups: Any = None  # those that it was last made for
+        self._made: Any = None
 
     def __call__(self, state, *rest):
         """Run it; the State it returns may have more Variables than the one given."""
@@ -251,7 +250,7 @@ class Program:
             return self._with(name, state, *rest)
 
 
-def compiled_step(model, kind, cells, donate=False, several: Any = None):
+def compiled_step(model, kind, cells, donate=False, several=False):
     """Return the compiled step of a kind for these Variables, from the cache.
 
     Args:
@@ -259,8 +258,7 @@ def compiled_step(model, kind, cells, donate=False, several: Any = None):
         kind: `"train"`, `"slopes"`, `"test"`, `"predict"` or `"results"`.
         cells: the Variables that it reads and changes.
         donate: whether it may overwrite the State it is given.
-        several: what makes a step of one batch into one of several, `in_stack` or
-            `Several(batch_size, logs)`, or None.
+        several: whether it takes several batches, as `in_turn` says.
     """
     eager = model._compiled.run_eagerly
 
@@ -271,12 +269,13 @@ def compiled_step(model, kind, cells, donate=False, several: Any = None):
         if key not in steps:
             # A copy: these groups stay when the Variables become more.
             made: Any = _bound(model, kind, copy.copy(cells), eager)
-            made = made if several is None else several(made)
+            if several:
+                made = in_turn(made, step.gives_logs(model, kind))
             if not eager:
                 made.__name__ = f"{kind}_step"
                 made = jax.jit(made, donate_argnums=(0,) if donate else ())
             steps[key] = made, optimizer  # held, so that no other one gets its `id`
-        return watched(steps[key][0], model, kind, cells, donate, several)
+        return watched(steps[key][0], model, kind, cells.groups, donate, several)
 
     return Program(make, cells)
 
@@ -295,73 +294,48 @@ def _bound(model, kind, cells, eager):
     return call
 
 
-def in_stack(call):
-    """Make a step of one batch into one of a tuple of batches, all of one shape."""
+def in_turn(call, logs):
+    """Make a step of one batch into one of several, all of one shape.
 
-    def run(state, batches):
-        def body(state, batch):
-            return advance(call, state, batch)
+    It takes a tuple of batches, or one batch of arrays that hold several along a new
+    first axis, and how many of these to take.
 
-        stacked = jax.tree.map(lambda *arrays: jnp.stack(arrays), *batches)
-        state, logs = jax.lax.scan(body, state, stacked)
-        if logs is None:
-            return state
-        return state, jax.tree.map(lambda a: a[-1], logs)
+    Args:
+        call: the step.
+        logs: whether it gives logs; those of the last batch are kept.
+    """
+
+    def run(state, batches, count=None):
+        if count is None:
+            count = len(batches)
+            batches = jax.tree.map(lambda *arrays: jnp.stack(arrays), *batches)
+
+        def one(i, state):
+            at = partial(jax.lax.dynamic_index_in_dim, index=i, keepdims=False)
+            return advance(call, state, jax.tree.map(at, batches))
+
+        last = None
+        if logs:
+            shapes = jax.eval_shape(lambda: one(0, state)[1])
+            last = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+        made = jax.lax.fori_loop(0, count, lambda i, c: one(i, c[0]), (state, last))
+        return made if logs else made[0]
 
     return run
 
 
-class Several(NamedTuple):
-    """Makes a step of one batch into one of several that lie one after the other.
-
-    Attributes:
-        size: rows in a batch.
-        logs: whether the step gives logs; those of the last batch are kept.
-    """
-
-    size: int
-    logs: bool
-
-    def __call__(self, call):
-        """Return a step that takes `(arrays, count)`: so many batches of the arrays."""
-
-        def run(state, given):
-            arrays, count = given
-
-            def batch(i):
-                return jax.tree.map(
-                    lambda a: jax.lax.dynamic_slice_in_dim(a, i * self.size, self.size),
-                    arrays,
-                )
-
-            def body(i, carry):
-                return advance(call, carry[0], batch(i))
-
-            logs = None
-            if self.logs:
-                shapes = jax.eval_shape(lambda: advance(call, state, batch(0))[1])
-                logs = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
-            state, logs = jax.lax.fori_loop(0, count, body, (state, logs))
-            return (state, logs) if self.logs else state
-
-        return run
-
-
-def advance(run, state, batch):
+def advance(run, state, *batch):
     """Run one step; return the State and the logs, if the step gave some."""
-    result = run(state, batch)
-    if isinstance(result, State):
-        return result, None
-    return result
+    result = run(state, *batch)
+    return (result, None) if isinstance(result, State) else result
 
 
 class Logs:
-    """The logs of an epoch so far: computed only when somebody reads them."""
+    """The State of an epoch and its logs so far, computed when somebody reads them."""
 
-    def __init__(self, model, cells, state):
+    def __init__(self, model, cells, state, given=None):
         self._read = compiled_step(model, "results", cells)
-        self.state = state
-        self.given = None
+        self.cells, self.state, self.given = cells, state, given
 
     def __call__(self) -> dict:
         """Return the values by name, fetched from the device."""

@@ -104,7 +104,7 @@ class Progress:
         self._clock = (began, first, steps, now)
         if now < self._due or self._screen is None:
             return
-        self._screen.draw(self._live(logs, now))
+        self._screen.draw(self._lines(logs))
         # Counted from the end of the drawing, so that slow values cost no more.
         self._due = time.perf_counter() + self._interval
 
@@ -127,7 +127,7 @@ class Progress:
             file.write(self._plain(logs, note) + "\n")
             file.flush()
             return
-        self._screen.draw(self._final(logs, note), last=True)
+        self._screen.draw(self._lines(logs, note, last=True), last=True)
         self.close()
 
     def close(self):
@@ -138,22 +138,18 @@ class Progress:
         self._running = False
         self._due = _NEVER
 
-    def _live(self, logs, now):
-        began = self._clock[0]
-        times = f"{self._per_step()}/{self.unit}"
-        if self.total:
+    def _lines(self, logs, note="", last=False):
+        """Return the live lines: with the time left, and at last the time spent."""
+        spent = self._spent()
+        if self.total and not last:
             left = max(self.total - self.step, 0)
-            times = f"ETA {_clock_time(left * self._seconds_per_step())} {times}"
-        else:
-            times = f"{_clock_time(now - began)} {times}"
-        lines, self._bar = self._layout(times, _items(logs), self._bar)
+            spent = f"ETA {_clock_time(left * self._seconds_per_step())}"
+        items = [*_items(logs), *filter(None, [note])]
+        lines, self._bar = self._layout(f"{spent} {self._per_step()}", items, self._bar)
         return lines
 
-    def _final(self, logs, note):
-        seconds = _clock_time(time.perf_counter() - self._clock[0])
-        times = f"{seconds} {self._per_step()}/{self.unit}"
-        items = [*_items(logs), *([note] if note else [])]
-        return self._layout(times, items, self._bar)[0]
+    def _spent(self):
+        return _clock_time(time.perf_counter() - self._clock[0])
 
     def _layout(self, times, items, bar):
         """Return the lines, and whether they have a bar.
@@ -174,16 +170,8 @@ class Progress:
         return wide, True
 
     def _plain(self, logs, note):
-        seconds = time.perf_counter() - self._clock[0]
-        parts = [
-            self._title,
-            f"{self.step}/{self.total}",
-            _clock_time(seconds),
-            f"{self._per_step()}/{self.unit}",
-            *_items(logs),
-            note,
-        ]
-        return " - ".join(part for part in parts if part)
+        times = [f"{self.step}/{self.total}", self._spent(), self._per_step()]
+        return " - ".join(filter(None, [self._title, *times, *_items(logs), note]))
 
     def _count(self):
         if not self.total:
@@ -200,8 +188,8 @@ class Progress:
         seconds = self._seconds_per_step()
         for unit, size in (("s", 1.0), ("ms", 1e-3)):
             if seconds >= size:
-                return f"{seconds / size:.0f}{unit}"
-        return f"{seconds * 1e6:.0f}us"
+                return f"{seconds / size:.0f}{unit}/{self.unit}"
+        return f"{seconds * 1e6:.0f}us/{self.unit}"
 
 
 class Progbar:

@@ -21,34 +21,22 @@ _MOST = 4  # so many differences are listed, the rest is counted
 _past: Any = weakref.WeakKeyDictionary()
 
 
-def watched(made, model, kind, cells, donate=False, several=None):
-    """Return a compiled step that tells why it compiles again, if that is wanted.
+def watched(made, model, kind, groups, donate=False, several=False):
+    """Return a compiled program that tells why it compiles again, if that is wanted.
 
     Args:
-        made: the step, from `jax.jit`.
+        made: the program, from `jax.jit`.
         model: the model that it belongs to.
-        kind: what the step is called, such as `"train"`.
-        cells: the Variables that it reads and changes.
+        kind: what the step is called, such as `"train"`; `"call"` for a function of
+            the values of one group of Variables and the inputs.
+        groups: the Variables that it reads and changes.
         donate: whether it may overwrite the State it is given.
-        several: what makes a step of one batch into one of several, or None.
+        several: whether it takes several batches.
     """
     wanted = settings.get("explain_recompiles") and kind != "results"
     if not wanted or not hasattr(made, "lower"):
         return made
-    return _Watched(made, model, kind, cells, donate, several)
-
-
-def watched_call(made, model, variables):
-    """Return a model's compiled call, likewise.
-
-    Args:
-        made: a function of the Variables' values and the inputs, from `jax.jit`.
-        model: the model that is called.
-        variables: the Variables.
-    """
-    if not settings.get("explain_recompiles"):
-        return made
-    return _WatchedCall(made, model, variables)
+    return _Watched(made, model, kind, groups, donate, several)
 
 
 class _Leaf(NamedTuple):
@@ -82,27 +70,29 @@ class _Call(NamedTuple):
 
 
 class _Watched:
-    """A compiled step that looks at its arguments before each call."""
+    """A compiled program that looks at its arguments before each call."""
 
-    def __init__(self, made, model, kind, cells, donate, several):
-        self._made, self._what = made, f"the {kind} step of {model.name!r}"
-        self._groups, self._several = cells.groups, several
+    def __init__(self, made, model, kind, groups, donate, several):
+        self._made, self._groups, self._several = made, groups, several
+        self._calls = kind == "call"
+        what = "call" if self._calls else f"{kind} step"
+        self._what = f"the {what} of {model.name!r}"
         self._past = _past.setdefault(model, {}).setdefault(kind, [])
-        self._setup = _Setup(
-            _places(cells.groups), donate, _reference(model.optimizer),
-            _reference(model._compiled.loss_tracker),
-        )  # fmt: skip
+        # A call hangs on nothing that `compile` says, nor on what is trained.
+        owners = (model.optimizer, model._compiled.loss_tracker)
+        owners = (None, None) if self._calls else map(_reference, owners)
+        self._setup = _Setup(_places(groups), donate, *owners)
 
     def __getattr__(self, name):
         return getattr(self._made, name)
 
     def __call__(self, *args):
-        self._look(*args)
+        self._look(*(((a,) for a in args) if self._calls else args))
         return self._made(*args)
 
-    def _look(self, state, given):
+    def _look(self, *args):
         past = self._past
-        new = _Call(weakref.ref(self._made), self._setup, *self._leaves(state, given))
+        new = _Call(weakref.ref(self._made), self._setup, *self._leaves(*args))
         if new in past:
             return
         if past:
@@ -116,7 +106,7 @@ class _Watched:
             )
         past.append(new)
 
-    def _leaves(self, state, given):
+    def _leaves(self, state, batch, count=None):
         """Return what the executable depends on, by the name of the argument."""
         variables = (v for group in self._groups for v in group)
         values = (a for group in state for a in group)
@@ -125,32 +115,16 @@ class _Watched:
             f"Variable {i} {v.path!r}": _leaf(a)
             for i, (v, a) in enumerate(zip(variables, values, strict=True))
         }
-        size = getattr(self._several, "size", None)
-        # All batches of a call are alike; or it takes whole arrays.
-        batch, rows = (given if self._several is None else given[0]), None
+        # All batches of a call are alike; or it takes arrays of them.
+        batch, rows = (batch[0] if self._several and count is None else batch), None
         for name, part in zip(_PARTS, batch, strict=False):
             for path, a in jax.tree_util.tree_leaves_with_path(part):
                 leaf = _leaf(a)
-                if size is not None:
-                    rows = leaf.shape[0]
-                    leaf = leaf._replace(shape=(size, *leaf.shape[1:]))
+                if count is not None:
+                    rows = leaf.shape[0] * leaf.shape[1]
+                    leaf = leaf._replace(shape=leaf.shape[1:])
                 found[name + jax.tree_util.keystr(path)] = leaf
         return found, rows
-
-
-class _WatchedCall(_Watched):
-    """A compiled call that looks at its arguments before."""
-
-    def __init__(self, made, model, variables):
-        self._made, self._what = made, f"the call of {model.name!r}"
-        self._groups, self._several = (tuple(variables),), None
-        self._past = _past.setdefault(model, {}).setdefault("call", [])
-        # It hangs on nothing that `compile` says, nor on what is trained.
-        self._setup = _Setup(_places(self._groups), False, None, None)
-
-    def __call__(self, values, inputs):
-        self._look((values,), (inputs,))
-        return self._made(values, inputs)
 
 
 def _places(groups):

@@ -211,6 +211,12 @@ def own_method(model, name):
     return None if built_in else getattr(model, name)
 
 
+def own_loss(model) -> bool:
+    """Tell whether the loss of a step is a user's own, or may be."""
+    names = ("compute_loss", "train_step")
+    return any(own_method(model, name) is not None for name in names)
+
+
 def own_step(model, kind):
     """Return the step of a kind that a user wrote, or None."""
     return own_method(model, _OWN[kind]) if kind in _OWN else None

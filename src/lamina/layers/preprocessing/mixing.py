@@ -12,7 +12,6 @@ from lamina.core.config import deserialize_keras_object, serialize_keras_object
 from lamina.core.random import draw_seed
 from lamina.core.variable import pure
 from lamina.layers.call import masks_of, signature_of
-from lamina.layers.layer import weakest
 from lamina.layers.preprocessing.color import (
     ColorLayer,
     RandomBrightness,
@@ -37,6 +36,7 @@ from lamina.layers.preprocessing.geometry import (
     RandomTranslation,
 )
 from lamina.layers.preprocessing.image import count, images_of
+from lamina.layers.rows import weakest
 
 
 def _partners(number, seed):

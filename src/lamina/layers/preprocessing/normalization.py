@@ -7,9 +7,9 @@ import numpy as np
 
 from lamina.core import settings
 from lamina.core.checks import axes_argument
-from lamina.layers.layer import off_rows
 from lamina.layers.preprocessing.adapting import batches
 from lamina.layers.preprocessing.data_layer import DataLayer
+from lamina.layers.rows import off_rows
 
 
 class Normalization(DataLayer):

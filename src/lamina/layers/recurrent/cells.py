@@ -16,7 +16,8 @@ from lamina.core.random import SeedGenerator
 from lamina.core.registry import CustomObjectScope
 from lamina.kernels import dense, dropout
 from lamina.layers.call import signature_of
-from lamina.layers.layer import Layer, weakest
+from lamina.layers.layer import Layer
+from lamina.layers.rows import weakest
 from lamina.layers.weights import keep, make
 
 _KINDS = ("initializer", "regularizer", "constraint")

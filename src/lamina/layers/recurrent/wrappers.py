@@ -12,7 +12,8 @@ from lamina.core.variable import pure
 from lamina.kernels import scan
 from lamina.layers.call import plain_shape, signature_of
 from lamina.layers.core import Wrapper
-from lamina.layers.layer import Layer, weakest
+from lamina.layers.layer import Layer
+from lamina.layers.rows import weakest
 
 _MERGES = {
     "concat": lambda a, b: jnp.concatenate([a, b], axis=-1),

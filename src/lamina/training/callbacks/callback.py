@@ -113,11 +113,8 @@ class Callback:
 
     def _listens(self, hook):
         """Tell whether calling `hook` has any effect."""
-        if hook.startswith("on_train_batch") and self._writes(
-            hook.replace("train_batch", "batch")
-        ):
-            return True
-        return self._writes(hook)
+        names = (hook, hook.replace("train_batch", "batch"))
+        return any(map(self._writes, names))
 
     def _writes(self, hook):
         method = getattr(self, hook)

@@ -126,8 +126,6 @@ class CallbackList(Callback):
         for callback in self.callbacks:
             if isinstance(callback, Callback):
                 callback._close()
-        if self._progbar is not None:
-            self._progbar.close()
 
     def _listening(self, hook):
         found = self._listeners.get(hook)

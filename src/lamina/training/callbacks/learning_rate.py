@@ -157,29 +157,23 @@ class LearningRateScheduler(Callback):
     def on_epoch_begin(self, epoch, logs=None):
         """Set the learning rate of the epoch."""
         for optimizer, name in _rated(self.model):
-            self._set(optimizer, name, epoch)
-
-    def _set(self, optimizer, name, epoch):
-        if not hasattr(optimizer, "learning_rate"):
-            raise ValueError('Optimizer must have a "learning_rate" attribute.')
-        rate: Any
-        if _takes_rate(self.schedule):
-            rate = self.schedule(epoch, _learning_rate(optimizer))
-        else:
-            rate = self.schedule(epoch)
-        try:
-            number = float(rate)
-        except (TypeError, ValueError):
-            raise ValueError(
-                "The output of the `schedule` function should be a float. "
-                f"Got: {rate!r}"
-            ) from None
-        optimizer.learning_rate = number
-        if self.verbose > 0:
-            print(
-                f"Epoch {epoch + 1}: LearningRateScheduler setting {name}learning rate "
-                f"to {rate}."
-            )
+            if not hasattr(optimizer, "learning_rate"):
+                raise ValueError('Optimizer must have a "learning_rate" attribute.')
+            now = [_learning_rate(optimizer)] if _takes_rate(self.schedule) else []
+            rate: Any = self.schedule(epoch, *now)
+            try:
+                number = float(rate)
+            except (TypeError, ValueError):
+                raise ValueError(
+                    "The output of the `schedule` function should be a float. "
+                    f"Got: {rate!r}"
+                ) from None
+            optimizer.learning_rate = number
+            if self.verbose > 0:
+                print(
+                    f"Epoch {epoch + 1}: LearningRateScheduler setting {name}learning "
+                    f"rate to {rate}."
+                )
 
     def on_epoch_end(self, epoch, logs=None):
         """Note the learning rate in the logs."""

@@ -41,6 +41,8 @@ class ProgbarLogger(Callback):
         if self.progress is not None:
             self.progress.close()
 
+    _close = close
+
     def on_train_begin(self, logs=None):
         """Make the bar of the training."""
         self._training = True

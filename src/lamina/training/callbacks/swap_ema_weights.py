@@ -63,13 +63,7 @@ class SwapEMAWeights(Callback):
         """Hold the weights themselves again."""
         self._hold_average(False)
 
-    def on_predict_begin(self, logs=None):
-        """Hold the average."""
-        self._hold_average(True)
-
-    def on_predict_end(self, logs=None):
-        """Hold the weights themselves again."""
-        self._hold_average(False)
+    on_predict_begin, on_predict_end = on_test_begin, on_test_end
 
     def _hold_average(self, wanted):
         if wanted == (self._aside is not None):
