@@ -10,7 +10,7 @@ PY := $(VENV)/bin/python
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-quick stress clean
+.PHONY: help demo test test-whole lint bench bench-quick stress clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -20,6 +20,9 @@ demo: $(VENV)/demo.stamp ## train a network on handwritten digits
 
 test: $(VENV)/test.stamp ## run all tests, docstring examples included
 	$(PY) -m pytest
+
+test-whole: $(VENV)/test.stamp ## all tests, and all of the table of layers: an hour
+	LAMINA_TESTS=whole $(PY) -m pytest
 
 lint: $(VENV)/test.stamp ## check style, types and the import law
 	$(PY) -m ruff check

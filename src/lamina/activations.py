@@ -135,6 +135,10 @@ _FUNCTIONS: tuple[Any, ...] = (
 _TABLE = {function.__name__: function for function in _FUNCTIONS}
 _TABLE |= {"swish": silu, "hard_swish": hard_silu}
 
+# Each works on elements, or along the last axis: layers with them keep rows apart.
+for _function in _FUNCTIONS:
+    _function.rows_independent = True
+
 # Where the classes are whose objects may be activations.
 _HOMES = ("lamina.layers.", "lamina.models.", "lamina.core.op")
 

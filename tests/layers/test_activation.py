@@ -36,8 +36,19 @@ def test_softmax_masks_of_fewer_axes():
     x = np.zeros((2, 4, 4), "float32")
     entries = layers.Softmax()(x, mask=np.array([True, False, True, False]))
     np.testing.assert_array_equal(entries[0, 0], [0.5, 0, 0.5, 0])
-    steps = layers.Softmax()(x[:, :3], mask=np.array([[1, 0, 1], [0, 1, 1]], bool))
-    np.testing.assert_array_equal(steps[0], [[0.25] * 4, [0] * 4, [0.25] * 4])
+
+
+def test_softmax_of_masked_steps_hangs_on_no_sizes():
+    # As many rows as steps as features: sizes do not say which axes a mask is of.
+    x = np.ones((4, 4, 4), "float32")
+    x[0, 1] = x[2, 3] = 0
+    y = layers.Softmax(axis=1)(layers.Masking()(x))
+    for row in range(4):
+        alone = layers.Softmax(axis=1)(layers.Masking()(x[row : row + 1]))
+        np.testing.assert_array_equal(y[row], alone[0])
+    np.testing.assert_allclose(y[0, :, 0], [1 / 3, 0, 1 / 3, 1 / 3], rtol=1e-6)
+    with pytest.raises(ValueError, match=r"`mask\[..., None\]`"):
+        layers.Softmax()(x[:2, :3], mask=np.ones((2, 3), bool))
 
 
 def test_softmax_of_nothing_is_zero():

@@ -415,6 +415,20 @@ def layer_of(layer):
 # ---- TimeDistributed -------------------------------------------------------------
 
 
+@pytest.mark.parametrize("activation", [None, lambda x: x])
+def test_time_distributed_penalties_are_the_mean_of_the_steps(activation):
+    # In one call for all steps and, with a function of a user's own, step by step.
+    inner = L.Dense(2, activation, activity_regularizer="l2")
+    model = lamina.Sequential([L.Input((3, 5)), L.TimeDistributed(inner)])
+    x = np.random.default_rng(0).normal(size=(4, 3, 5)).astype("float32")
+    y = np.asarray(model(x))
+    penalty = 0.01 * np.sum(y**2) / 12
+    np.testing.assert_allclose([float(p) for p in model.losses], [penalty], rtol=1e-5)
+    model.compile("sgd", "mse")
+    loss = model.evaluate(x, np.zeros_like(y), verbose=0)
+    np.testing.assert_allclose(loss, np.mean(y**2) + penalty, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("name", "kwargs", "shape"),
     [

@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-from lamina import activations
+from lamina import activations, ops
 from lamina.core.checks import axes_argument, axis_within, described, number
 from lamina.core.input_spec import InputSpec
+from lamina.core.symbolic import SymbolicTensor
 from lamina.layers import weights
 from lamina.layers.layer import Layer
 from lamina.layers.rows import off_rows
@@ -224,8 +225,8 @@ class Softmax(Layer):
         Args:
             inputs: the scores.
             mask: True where an entry counts; the others get a share of zero. It is
-                repeated to fit the inputs, as NumPy does; one of the shape of their
-                first axes (a mask of steps) serves whole steps.
+                repeated to fit the inputs, as NumPy does. One that the inputs carry,
+                a mask of steps, serves whole steps.
 
         Raises:
             ValueError: the mask does not fit the inputs.
@@ -235,7 +236,7 @@ class Softmax(Layer):
         if mask is None:
             scores = inputs
         else:
-            mask = self._fitted(mask, inputs)
+            self._check_mask(mask, inputs)
             # A finite number: rows without any entry must not become NaN.
             scores = jnp.where(mask, inputs, jnp.finfo(inputs.dtype).min / 2)
         if len(axes) == 1:
@@ -244,16 +245,21 @@ class Softmax(Layer):
             shares = jnp.exp(scores - jax.nn.logsumexp(scores, axes, keepdims=True))
         return shares if mask is None else jnp.where(mask, shares, 0)
 
-    def _fitted(self, mask, inputs):
+    def _carried(self, inputs, mask):
+        """Give a mask of the first axes the rank of the inputs."""
+        if isinstance(mask, SymbolicTensor) and mask.node is None:
+            return mask  # it comes when the graph runs
+        for _ in range(inputs.ndim - mask.ndim):
+            mask = ops.expand_dims(mask, -1)
+        return mask
+
+    def _check_mask(self, mask, inputs):
         shape, sizes = mask.shape, inputs.shape
-        if len(shape) <= len(sizes):
-            ends = zip(shape[::-1], sizes[::-1], strict=False)
-            if all(m == 1 or m == size for m, size in ends):
-                return mask
-            if shape == sizes[: len(shape)]:
-                return mask.reshape(*shape, *(1,) * (len(sizes) - len(shape)))
-        raise ValueError(
-            f"{described(self)} expected a mask that is broadcastable to its inputs; "
-            "it must not have more dimensions. Received: mask shape "
-            f"{tuple(shape)}, input shape {tuple(sizes)}"
-        )
+        ends = zip(shape[::-1], sizes[::-1], strict=False)
+        if len(shape) > len(sizes) or any(m != 1 and m != size for m, size in ends):
+            raise ValueError(
+                f"{described(self)} expected a mask that is broadcastable to its "
+                "inputs; it must not have more dimensions. Received: mask shape "
+                f"{tuple(shape)}, input shape {tuple(sizes)}. A mask of steps has a "
+                "last axis of one: `mask[..., None]`."
+            )

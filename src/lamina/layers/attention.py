@@ -17,6 +17,7 @@ from lamina.kernels import dropout as drop
 from lamina.layers.einsum import EinsumDense
 from lamina.layers.layer import Layer
 from lamina.layers.regularization import Dropout
+from lamina.layers.rows import off_rows
 from lamina.layers.weights import config_with_activity, keep
 
 
@@ -429,6 +430,10 @@ class MultiHeadAttention(_HeadAttention):
         self.output_shape = _sizes(output_shape)
         self.attention_axes = _axes(attention_axes)
         self._inverse_sqrt_key_dim = 1 / math.sqrt(self.key_dim)
+
+    @property
+    def rows_independent(self):
+        return off_rows(self.attention_axes or 1)
 
     def _collect_activity_loss(self, outputs):
         """Leave the penalty to the projections, which have it each for itself."""

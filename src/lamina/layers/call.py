@@ -259,7 +259,7 @@ class Arguments:
                 continue
             masks = masks_of(value)
             if masks is not None:
-                self.set(wanted, masks)
+                self.set(wanted, self.layer._carried(value, masks))
 
     def take_training(self, outer):
         """Decide the training flag: the caller's, the outer call's, the default."""

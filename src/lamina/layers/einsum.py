@@ -94,6 +94,11 @@ class EinsumDense(Adaptable):
             first == outputs[:1] and first not in kernel
         )
 
+    @property
+    def _least_rank(self):
+        letters = _parts(self.equation)[0].replace("...", "-")
+        return max(2, len(letters)) if letters[0] == "-" else 2
+
     def build(self, input_shape):
         kernel, bias = _weight_shapes(self, tuple(input_shape))
         self.kernel = self.add_weight(

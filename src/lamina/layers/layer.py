@@ -345,6 +345,10 @@ class Layer(Rows, Owner):
         """Whether masks pass through its `call`: by itself, or by layers inside."""
         return self.supports_masking or bool(self._inner_layers())
 
+    def _carried(self, inputs, mask):
+        """Return what `call` gets of a mask that its inputs carry."""
+        return mask
+
     def _collect_activity_loss(self, outputs):
         if self.activity_regularizer is None:
             return

@@ -97,11 +97,11 @@ class Adaptable(Layer):
             )
         rank = positive_int("enable_lora", "rank", rank)
         kernel = getattr(self, f"_{main}")
-        self._first_a = initializers.get(a_initializer)
+        self._a_initializer = initializers.get(a_initializer)
         hook = getattr(self, f"{main}_regularizer")
         with self._opened():
             for letter, shape, initializer in (
-                ("a", (*kernel.shape[:-1], rank), self._first_a),
+                ("a", (*kernel.shape[:-1], rank), self._a_initializer),
                 ("b", (rank, kernel.shape[-1]), b_initializer),
             ):
                 name = f"lora_{main}_{letter}"
@@ -328,7 +328,7 @@ class Adaptable(Layer):
         b.assign(np.zeros(b.shape))
         # Both zero would never be trained.
         if not np.any(a.raw_value):
-            a.assign(self._first_a(a.shape, dtype=a.dtype))
+            a.assign(self._a_initializer(a.shape, dtype=a.dtype))
 
     def get_config(self):
         config = super().get_config()

@@ -4,7 +4,7 @@ Layers declare it; nothing guesses. What hangs on it: whether a batch may be fil
 with rows that are cut off again.
 """
 
-import itertools
+import inspect
 from typing import Any
 
 from lamina.core.registry import ours
@@ -12,7 +12,7 @@ from lamina.layers.owner import Owner
 
 # Methods that say nothing about how the rows of a batch are computed.
 _NO_PART_OF_CALLS = frozenset(
-    """__init__ build compute_mask compute_output_shape compute_output_spec get_config
+    """build compute_mask compute_output_shape compute_output_spec get_config
     get_build_config build_from_config save_own_variables load_own_variables adapt
     quantize""".split()
 )
@@ -26,54 +26,55 @@ class Rows:
     # False, True, or "inference". Declared with `call`; a subclass in another package
     # that overrides what takes part in a call declares it anew.
     rows_independent: Any = False
+    # The least rank of an input whose first axis are rows: with fewer axes it is one
+    # sample, or the axis that the layer works along.
+    _least_rank = 2
     # Whether a call runs a function that was given to the layer.
     _runs_given_code = False
     _flatten_layers: Any
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        later = list(itertools.takewhile(_is_silent, cls.__mro__))
-        home = _package(cls.__mro__[len(later)])
         # What was declared holds for the package in which it was declared.
-        if any(
-            cls._takes_part(name, value)
-            for c in later
-            if _package(c) != home
-            for name, value in vars(c).items()
-        ):
+        declares = next(c for c in cls.__mro__ if "rows_independent" in c.__dict__)
+        nearer = cls.__mro__[: cls.__mro__.index(declares)]
+        others = (c for c in nearer if _package(c) != _package(declares))
+        if any(cls._takes_part(name) for c in others for name in c.__dict__):
             cls.rows_independent = False
 
-    @staticmethod
-    def _takes_part(name, value):
-        """Tell whether an attribute of a class may be code that calls run."""
-        code = callable(value) or isinstance(value, (property, staticmethod))
-        return code and name not in _NO_PART_OF_CALLS
+    @classmethod
+    def _takes_part(cls, name):
+        """Tell whether an attribute of the class may be code that calls run."""
+        if name in _NO_PART_OF_CALLS or (name[:2] == "__" and name != "__call__"):
+            return False
+        value = inspect.getattr_static(cls, name)
+        return callable(value) or hasattr(value, "__get__")
 
     def _rows_apart(self, training=None) -> bool:
         """Tell whether rows of a batch have no effect on each other, for certain."""
         declared = self.rows_independent
         if not declared or (training and declared == "inference"):
             return False
-        return not any(x._holds_function for x in self._flatten_layers())
+        layers = self._flatten_layers()
+        return not any(x._runs_given_code for x in layers) and all(
+            getattr(f, "rows_independent", False) for x in layers for f in x._functions
+        )
+
+    @property
+    def _functions(self):
+        """The functions and callables that it was given and that its calls run."""
+        return [
+            value
+            for name, value in vars(self).items()
+            if callable(value)
+            and not name.endswith(_NOT_CALLED)
+            and (not isinstance(value, Owner) or name.endswith("activation"))
+        ]
 
     @property
     def _holds_function(self):
-        """Whether its calls run a function or callable that was given to it."""
-        return self._runs_given_code or any(
-            callable(value)
-            and not isinstance(value, Owner)
-            and not name.endswith(_NOT_CALLED)
-            and not ours(value)
-            for name, value in vars(self).items()
-        )
-
-
-def _is_silent(cls):
-    return "rows_independent" not in vars(cls)
-
-
-def _package(cls):
-    return cls.__module__.partition(".")[0]
+        """Whether its calls run code of the user's that was given to it."""
+        return self._runs_given_code or not all(map(ours, self._functions))
 
 
 def off_rows(axes) -> bool:
@@ -83,6 +84,10 @@ def off_rows(axes) -> bool:
     """
     axes = axes if isinstance(axes, (list, tuple)) else (axes,)
     return all(a is not None and (a > 0 or a == -1) for a in axes)
+
+
+def _package(cls):
+    return cls.__module__.partition(".")[0]
 
 
 def weakest(*declared):

@@ -57,6 +57,10 @@ class SpectralNormalization(Wrapper):
     def rows_independent(self):
         return "inference" if self.layer.rows_independent else False
 
+    @property
+    def _least_rank(self):
+        return self.layer._least_rank
+
     def build(self, input_shape):
         super().build(input_shape)
         self.input_spec = InputSpec(min_ndim=1, axes={-1: input_shape[-1]})

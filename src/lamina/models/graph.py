@@ -226,11 +226,11 @@ def _rows_of(node):
     ranks = {len(t.shape) for t in node.input_tensors}
     leaves = structure.flatten((node.args, node.kwargs))
     # The last of one axis, or an array of as many rows, is the axis of rows itself.
-    if min(ranks) < 2 or any(
+    operation = node.operation
+    if min(ranks) < getattr(operation, "_least_rank", 2) or any(
         getattr(x, "shape", ()) and not isinstance(x, SymbolicTensor) for x in leaves
     ):
         return False
-    operation = node.operation
     if isinstance(operation, OpCall):
         return getattr(operation.function, "elementwise", False) and len(ranks) == 1
     return False if node.kwargs.get("training") else operation.rows_independent

@@ -164,8 +164,8 @@ class Model(Layer):
         """Whether rows of a batch have no effect on each other, as its graph says."""
         return ours(type(self).call) and self._graph and self._graph.rows_independent
 
-    @staticmethod
-    def _takes_part(name, value):
+    @classmethod
+    def _takes_part(cls, name):
         return name in ("call", "__call__")
 
     def _is_setting(self, name):

@@ -85,6 +85,7 @@ class BaseImagePreprocessingLayer(DataLayer):
     """
 
     rows_independent = "inference"
+    _least_rank = 4
     _FACTOR_BOUNDS = (-1, 1)
     factor: tuple
 

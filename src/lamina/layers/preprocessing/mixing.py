@@ -472,6 +472,10 @@ class Pipeline(DataLayer):
         return weakest(*(x.rows_independent for x in self.layers))
 
     @property
+    def _least_rank(self):
+        return max([2, *(x._least_rank for x in self.layers)])
+
+    @property
     def layers(self):
         """The layers, in order."""
         return self._pipeline_layers

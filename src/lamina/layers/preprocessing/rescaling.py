@@ -35,6 +35,11 @@ class Rescaling(DataLayer):
         self.scale, self.offset = scale, offset
         self.supports_masking = True
 
+    @property
+    def _least_rank(self):
+        # An array of more axes may have a number for each row.
+        return max(2, *(self._number(x).ndim + 1 for x in (self.scale, self.offset)))
+
     def call(self, inputs):
         scale, offset = map(self._number, (self.scale, self.offset))
         return inputs.astype(self.compute_dtype) * scale + offset

@@ -181,8 +181,6 @@ class MelSpectrogram(DataLayer):
     (1, 4, 11)
     """
 
-    rows_independent = True
-
     def __init__(
         self, fft_length=2048, sequence_stride=512, sequence_length=None,
         window="hann", sampling_rate=16000, num_mel_bins=128, min_freq=20.0,
@@ -213,6 +211,10 @@ class MelSpectrogram(DataLayer):
         self.max_freq = max_freq or int(sampling_rate / 2)
         self.power_to_db, self.top_db = power_to_db, top_db
         self.mag_exp, self.min_power, self.ref_power = mag_exp, min_power, ref_power
+
+    @property
+    def rows_independent(self):
+        return not self.power_to_db  # decibels end at `top_db` below the loudest row
 
     def compute_output_shape(self, input_shape):
         *batch, time = input_shape

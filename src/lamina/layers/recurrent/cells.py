@@ -454,7 +454,11 @@ class StackedRNNCells(Layer):
 
     @property
     def rows_independent(self):
-        return weakest(*(x.rows_independent for x in self.cells))
+        return weakest(*(getattr(x, "rows_independent", False) for x in self.cells))
+
+    @property
+    def _runs_given_code(self):
+        return not all(isinstance(cell, Layer) for cell in self.cells)
 
     @property
     def state_size(self):

@@ -107,6 +107,10 @@ class RNN(Layer):
     def rows_independent(self):
         return not self.stateful and getattr(self.cell, "rows_independent", False)
 
+    @property
+    def _runs_given_code(self):
+        return not isinstance(self.cell, Layer)
+
     def build(self, sequences_shape, initial_state_shape=None):
         batch_size = sequences_shape[0]
         if isinstance(self.cell, Layer) and not self.cell.built:

@@ -4,7 +4,9 @@ import jax.numpy as jnp
 
 from lamina.core import structure
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
+from lamina.core.context import having
 from lamina.core.held import make_again
+from lamina.core.masks import set_mask
 from lamina.core.registry import CustomObjectScope
 from lamina.core.variable import pure
 from lamina.kernels import scan
@@ -241,6 +243,10 @@ class TimeDistributed(Wrapper):
     def rows_independent(self):
         return self.layer.rows_independent
 
+    @property
+    def _least_rank(self):
+        return self.layer._least_rank + 1
+
     def build(self, input_shape):
         if not isinstance(input_shape, (tuple, list)) or len(input_shape) < 3:
             raise ValueError(
@@ -257,13 +263,16 @@ class TimeDistributed(Wrapper):
         kwargs = {"training": training} if takes.training else {}
 
         def step(x, mask):
-            given = kwargs if mask is None else {**kwargs, "mask": mask}
-            return self.layer(x, **given)
+            set_mask(x, mask)
+            return self.layer(x, **kwargs)
 
         # Time is folded into the batch, one call for all steps, where that is the same.
-        if self.layer._rows_apart(training):
+        if self.layer._rows_apart(training) and inputs.ndim >= self._least_rank:
             return _folded(step, inputs, mask)
-        return _stepped(step, inputs, mask, self.layer)
+        outputs, penalty = _stepped(step, inputs, mask, self.layer)
+        if penalty is not None:
+            self.add_loss(penalty)
+        return outputs
 
 
 def _check_mask(mask, inputs):
@@ -294,22 +303,41 @@ def _folded(step, inputs, mask):
     return structure.map_leaves(lambda y: y.reshape(batch, time, *y.shape[1:]), outputs)
 
 
-def _stepped(step, inputs, mask, layer):
-    variables = [v for v in layer.variables if not v.made_trainable]
+def _stepped(step, inputs, mask, layer, assigned=()):
+    """Run the steps one after the other; return the outputs and a penalty, or None.
+
+    Args:
+        step: runs the layer on one step and its mask.
+        inputs: `(batch, time, ...)`.
+        mask: `(batch, time, ...)` or None.
+        layer: the layer.
+        assigned: weights that are trained and that its calls assign all the same.
+    """
+    variables = layer.variables
+    carried = [v for v in variables if not v.made_trainable or v in assigned]
+    known = {v: v.raw_value for v in variables}
     run = pure(step, variables)
-    changed = set()
+    changed, penalties = set(), []
 
-    def advance(now, states, values):
-        outputs, after = run(values, *now)
-        changed.update(
-            v for v, a, b in zip(variables, values, after, strict=True) if a is not b
-        )
-        return outputs, states, after
+    def advance(now, states, shared):
+        values, penalty = shared
+        before = known | dict(zip(carried, values, strict=True))
+        losses = []
+        with having(losses=losses):
+            outputs, after = run(tuple(before.values()), *now)
+        after = dict(zip(variables, after, strict=True))
+        changed.update(v for v in variables if after[v] is not before[v])
+        penalties.extend(losses)
+        # The mean of the steps, as where one call serves all of them.
+        penalty = penalty + sum(losses) / inputs.shape[1]
+        return outputs, states, (tuple(after[v] for v in carried), penalty)
 
-    values = tuple(v.raw_value for v in variables)
+    shared = tuple(known[v] for v in carried), jnp.zeros(())
     now = (inputs, None if mask is None else jnp.asarray(mask))
-    _, outputs, _, values = scan(advance, now, (), shared=values)
-    for variable, value in zip(variables, values, strict=True):
+    _, outputs, _, (values, penalty) = scan(advance, now, (), shared=shared)
+    if not changed.issubset(carried):
+        return _stepped(step, inputs, mask, layer, changed)
+    for variable, value in zip(carried, values, strict=True):
         if variable in changed:
             variable.assign(value)
-    return outputs
+    return outputs, penalty if penalties else None
