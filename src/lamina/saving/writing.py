@@ -39,8 +39,8 @@ from lamina.saving.state import checksum, values_of, written_assets
 _proven = weakref.WeakKeyDictionary()
 
 _NO_SAVE_FORMAT = (
-    "The `save_format` argument is deprecated and has no effect: the ending of the file "
-    "name says the format, `.keras` or `.h5`. Received: save_format={!r}"
+    "The `save_format` argument is deprecated and has no effect: the ending of the "
+    "file name says the format, `.keras` or `.h5`. Received: save_format={!r}"
 )
 
 
