@@ -256,7 +256,7 @@ TABLE: dict[str, list[Case]] = {
     "Activation": [
         of(lambda: L.Activation("softmax"), (3,)),
         of(lambda: L.Activation("gelu"), (3, 2)),
-        of(lambda: L.Activation(ops.sin), (3,), kept=True),
+        of(lambda: L.Activation(ops.sin), (3,)),
         of(lambda: L.Activation(L.LeakyReLU()), (3,)),
         of(lambda: L.Activation(L.Softmax(0)), (3,), mixes=True),
         of(lambda: L.Activation(centred), (3,), mixes=True),
@@ -1106,6 +1106,7 @@ GRAPHS = {
     "a layer on one axis": ((), lambda x: L.Softmax(-1)(x), False),
     "a layer that says so": ((3,), lambda x: Declared()(x), True),
     "a function that says so": ((3,), lambda x: L.Dense(2, doubled_by_row)(x), True),
+    "an op of elements": ((3,), lambda x: L.Dense(2, ops.relu)(x), True),
     "another constructor": ((3,), lambda x: Sized()(x), True),
     "another call": ((3,), lambda x: Overriding(2)(x), False),
     "another call, later": ((3,), lambda x: OverridingLater()(x), False),

@@ -57,7 +57,9 @@ class Rows:
             return False
         layers = self._flatten_layers()
         return not any(x._runs_given_code for x in layers) and all(
-            getattr(f, "rows_independent", False) for x in layers for f in x._functions
+            getattr(f, "elementwise", False) or getattr(f, "rows_independent", False)
+            for x in layers
+            for f in x._functions
         )
 
     @property
