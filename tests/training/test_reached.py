@@ -1,5 +1,6 @@
 """What a step reaches besides the model's own Variables is read and updated."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -321,3 +322,136 @@ def test_is_found_once(reached, kind):
     layer.traces = 0
     model.predict(X, batch_size=4, verbose=0)
     assert layer.traces <= 2
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda q, training: layers.Dropout(0.5)(q, training=training),
+        lambda q, training: layers.Dense(3)(q),
+        lambda q, training: lamina.random.dropout(
+            q, 0.5, seed=lamina.random.SeedGenerator(1)
+        ),
+    ],
+)
+def test_what_each_call_makes_is_its_own(make):
+    class Making(lamina.Model):
+        def __init__(self):
+            super().__init__()
+            self.last = layers.Dense(1)
+
+        def call(self, q, training=None):
+            return self.last(make(q, training))
+
+    model = Making()
+    model(X)
+    model.compile("sgd", "mse")
+    before = model.last.kernel.numpy()
+    model.fit(X, Y, verbose=0)
+    assert (model.last.kernel.numpy() != before).any()
+    model.evaluate(X, Y, verbose=0)
+    assert model.predict(X, verbose=0).shape == Y.shape
+    assert model._programs.adopted == ()
+
+
+class Guide(lamina.Model):
+    """A step in Keras' form, with JAX's own derivative and the compiled metrics."""
+
+    def train_step(self, state, data):
+        trained, frozen, optimizer, metrics = state
+        x, y = data
+
+        def loss_of(trained, frozen):
+            y_pred, frozen = self.stateless_call(trained, frozen, x, training=True)
+            return self.compute_loss(x, y, y_pred), (y_pred, frozen)
+
+        slope = jax.value_and_grad(loss_of, has_aux=True)
+        (loss, (y_pred, frozen)), slopes = slope(trained, frozen)
+        trained, optimizer = self.optimizer.stateless_apply(optimizer, slopes, trained)
+        new, logs = [], {}
+        for metric in self.metrics:
+            own = metrics[len(new) : len(new) + len(metric.variables)]
+            args = (loss,) if metric.name == "loss" else (y, y_pred)
+            own = metric.stateless_update_state(own, *args)
+            logs[metric.name] = metric.stateless_result(own)
+            new += own
+        return logs, (trained, frozen, optimizer, new)
+
+
+@pytest.mark.parametrize("settings", [{}, {"run_eagerly": True}])
+def test_compiled_metrics_in_a_step_in_keras_form(settings):
+    found = []
+    for kind in (Guide, lamina.Model):
+        lamina.utils.set_random_seed(0)
+        model = net(kind=kind)
+        model.compile("adam", "mse", metrics=["mae"], **settings)
+        data = {"validation_data": (X, Y), "batch_size": 16, "shuffle": False}
+        found.append(model.fit(X, Y, verbose=0, **data).history)
+    assert set(found[0]) == set(found[1])
+    for name, value in found[1].items():
+        np.testing.assert_allclose(found[0][name], value, rtol=1e-5)
+
+
+def test_compile_makes_programs_anew_and_forgets_the_old():
+    class Flagged(lamina.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense, self.factor = layers.Dense(1), 1.0
+
+        def call(self, x):
+            return self.dense(x) * self.factor
+
+    model, counts = Flagged(), []
+    for factor in (1.0, 2.0, 3.0):
+        model.factor = factor
+        model.compile("adam", "mse")
+        for found in (model.predict(X, verbose=0), model.predict_on_batch(X)):
+            np.testing.assert_allclose(found, model(X), rtol=1e-5)
+        model.fit(X, Y, verbose=0)
+        counts.append(sum(len(kept.made) for kept in model._programs._kept.values()))
+    assert counts[0] == counts[2]
+
+
+def test_metrics_of_a_compiled_model_inside_are_its_own():
+    inner = lamina.Sequential([lamina.Input((3,)), layers.Dense(1)])
+    inner.compile("sgd", "mse", metrics=["mae"])
+    inner.train_on_batch(X, Y)
+    inputs = lamina.Input((3,))
+    model = lamina.Model(inputs, inner(inputs))
+    model.compile("sgd", "mse")
+    assert model.metrics_names == ["loss", "compile_metrics"]
+    assert set(model.fit(X, Y, verbose=0).history) == {"loss"}
+    assert isinstance(model.train_on_batch(X, Y), float)
+
+
+def test_an_eager_first_fit_runs_no_other_data():
+    found = []
+    for eager in (True, False):
+
+        class Normed(lamina.Model):
+            def __init__(self):
+                super().__init__()
+                self.norm = layers.BatchNormalization(momentum=0.5)
+
+            def call(self, x):
+                return self.norm(x, training=True)
+
+        model = Normed()
+        model.compile(lamina.optimizers.SGD(0.0), "mse", run_eagerly=eager)
+        model.fit(X + 5, X, batch_size=64, verbose=0)
+        found.append(model.norm.moving_variance.numpy())
+    np.testing.assert_allclose(*found, rtol=1e-5)
+    np.testing.assert_allclose(found[0], 0.5 + 0.5 * X.var(axis=0), rtol=1e-4)
+
+
+def test_a_loop_of_ops_takes_no_assignment_out(reached):
+    class Looping(layers.Layer):
+        def call(self, x):
+            def step(carry, row):
+                reached[0].assign_add(1)
+                return carry, row
+
+            return ops.scan(step, 0.0, x)[1]
+
+    with pytest.raises(ValueError, match="Variable 'counter' was assigned inside"):
+        Looping()(X)

@@ -16,6 +16,7 @@ is traced again with these among its Variables.
 """
 
 import contextlib
+import itertools
 import math
 from typing import Any
 
@@ -30,17 +31,25 @@ from lamina.core.dtypes import is_float, standardize_dtype
 from lamina.core.masks import masks_of, put_masks
 from lamina.core.naming import automatic_name
 
+# Counts bindings and Variables, to tell which came first.
+_clock = itertools.count()
+
 
 class Unbound(Exception):
     """Traced code reached Variables that no binding holds.
 
     Attributes:
         variables: these Variables.
+        made: those of them that the code itself made.
+        used: the Variables that were bound, and that it reached.
     """
 
-    def __init__(self, variables):
+    def __init__(self, variables, frames):
         super().__init__(", ".join(v.path for v in variables))
+        since = min(frame.since for frame in frames)
         self.variables = tuple(variables)
+        self.made = {v for v in variables if v.made_at > since}
+        self.used = set().union(*(frame.used for frame in frames))
 
 
 class Frame:
@@ -49,8 +58,9 @@ class Frame:
     def __init__(self, variables, values, open_, adopts=False):
         self._variables = variables
         self.values = dict(zip(variables, values, strict=True))
-        self.open = open_
-        self.reached = {} if adopts else None
+        self.open, self.adopts = open_, adopts
+        self.since = next(_clock)
+        self.reached, self.used = {}, set()
 
     def current(self) -> tuple:
         """Return the present values of the bound Variables, in their order."""
@@ -67,7 +77,8 @@ def binding(variables, values, *, open=False, adopts=False):
         open: whether assignments to other Variables stay in the block as well
             (they are dropped at its end); otherwise they must be concrete.
         adopts: whether to raise `Unbound` at the end where the block reached other
-            Variables, which it should have been given.
+            Variables, which it should have been given; with `"old"`, those that it
+            made itself are its own.
 
     Yields:
         A frame whose `current()` gives the values, assignments included.
@@ -77,7 +88,7 @@ def binding(variables, values, *, open=False, adopts=False):
     with having(frames=(*context.frames, frame)):
         yield frame
     if frame.reached:
-        raise Unbound(frame.reached)
+        raise Unbound(frame.reached, [f for f in (*context.frames, frame) if f.adopts])
 
 
 def scratch():
@@ -234,6 +245,7 @@ class Variable:
         self._name = name
         self._path = "/".join((*context.scopes, name))
         self._trainable = self.made_trainable = bool(trainable)
+        self.made_at = next(_clock)
         self._autocast = bool(autocast)
         self._aggregation = aggregation or "none"
         self._synchronization = synchronization or "auto"
@@ -306,13 +318,14 @@ class Variable:
         """The array it holds now, in its own dtype."""
         for frame in reversed(context.frames):
             if self in frame.values:
+                frame.used.add(self)
                 return frame.values[self]
         self._note_reached()
         return self._value
 
     def _note_reached(self):
         for frame in context.frames:
-            if frame.reached is not None:
+            if frame.adopts and (frame.adopts != "old" or self.made_at < frame.since):
                 frame.reached[self] = None
 
     def assign(self, value):
@@ -338,9 +351,10 @@ class Variable:
         traced = isinstance(value, Tracer)
         for frame in reversed(context.frames):
             if frame.open or self in frame.values:
+                frame.used.add(self)
                 frame.values[self] = value
                 return
-            if traced and frame.reached is not None:
+            if traced and frame.adopts:
                 self._note_reached()
                 frame.values[self] = value
                 return

@@ -182,9 +182,9 @@ class Owner:
         """The metrics that it and the layers inside own."""
         from lamina.metrics import Metric
 
-        own = [x for x in self._owned() if isinstance(x, Metric)]
-        inner = [m for layer in self._inner_layers() for m in layer.metrics]
-        return unique([*own, *inner])
+        # Not what a model inside was compiled with.
+        held = (x for layer in self._flatten_layers() for x in layer._owned())
+        return unique(x for x in held if isinstance(x, Metric))
 
     @property
     def metrics_variables(self) -> list:

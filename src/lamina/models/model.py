@@ -433,6 +433,7 @@ class Model(Layer):
             auto_scale_loss, loss=loss, loss_weights=loss_weights, metrics=metrics,
             weighted_metrics=weighted_metrics,
         )  # fmt: skip
+        self._programs.forget()
 
     def fit(
         self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None,

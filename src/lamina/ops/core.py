@@ -12,6 +12,7 @@ from lamina.core import structure
 from lamina.core.dtypes import dtype_of
 from lamina.core.op import _unwrap, op
 from lamina.core.symbolic import any_symbolic, is_symbolic
+from lamina.core.variable import binding
 from lamina.ops.arrays import canonical, dense_only, tensor
 from lamina.ops.numpy import where
 
@@ -206,7 +207,12 @@ def switch(index, branches, *operands):
 
 
 def _returning_arrays(function):
-    return lambda *args: _arrays(function(*args))
+    def run(*args):
+        # What is traced in here means nothing outside: no Variable may take it there.
+        with binding((), ()):
+            return _arrays(function(*args))
+
+    return run
 
 
 @op(config=("cond", "body", "maximum_iterations"))
@@ -332,7 +338,7 @@ def vectorized_map(function, elements):
     [1, 4, 9]
     """
     elements = elements if _nested_arrays(elements) else tensor(elements)
-    return jax.vmap(_returning_arrays(function))(elements)
+    return jax.vmap(lambda *args: _arrays(function(*args)))(elements)
 
 
 def _nested_arrays(xs):

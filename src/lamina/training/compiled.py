@@ -52,7 +52,6 @@ class Compiled:
         self.loss_tracker: Any = None
         self.metrics: Any = None
         self.settings = None  # the optimizer's, when the last run began and ended
-        self.identity = object()  # tells what is compiled for it from what was before
 
     def compile(
         self,

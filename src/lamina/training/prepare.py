@@ -6,6 +6,7 @@ import numpy as np
 
 from lamina.core.context import having
 from lamina.core.symbolic import SymbolicTensor, infer
+from lamina.core.variable import scratch
 from lamina.data import unpack
 from lamina.data.arrays import is_text
 from lamina.training import step
@@ -20,8 +21,9 @@ def prepare(model, batch, training=True):
     """
     x, y, weight = unpack(batch)
     compiled = model._compiled
-    if step.own_step(model, "train" if training else "test"):
-        y_pred = _outputs_if_wanted(model, x)
+    own = step.own_step(model, "train" if training else "test")
+    if own:
+        y_pred = _outputs_if_wanted(model, x, step.in_keras_form(own))
     else:
         y_pred = outputs_for(model, x)
     if y_pred is not None and compiled.compiled:
@@ -34,13 +36,14 @@ def prepare(model, batch, training=True):
             _check_trained(model)
 
 
-def _outputs_if_wanted(model, x):
-    """Return the outputs where they are known and there are layers to build.
+def _outputs_if_wanted(model, x, explicit):
+    """Return the outputs where they are known, and something is to be made by them.
 
-    Its own step may call the models inside of it, and never the model as a whole.
+    Its own step may call the models inside of it, and never the model as a whole. One
+    that takes the State must find there what the metrics hold.
     """
     built = all(layer.built for layer in model._flatten_layers(include_self=False))
-    if not model.has_call or built:
+    if not model.has_call or (built and not explicit):
         model.built = model.built or built
         return None
     try:
@@ -86,7 +89,8 @@ def outputs_for(model, x):
     specs = _specs(x)
     eager = model._compiled.run_eagerly
     if not model.built:
-        model(_zeros(specs)) if eager else infer(model, specs)
+        with scratch():  # zeros are no data: nothing of them is kept
+            model(_zeros(specs)) if eager else infer(model, specs)
     # Each `fit` and `evaluate` asks more than once, and takes a trace of the model.
     known, key = model._programs.of(model).made, _key(specs)
     outputs = known.get(key)

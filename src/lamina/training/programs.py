@@ -36,19 +36,38 @@ class Programs:
     Attributes:
         adopted: Variables that its programs reach and that are not its own, such as
             the slots of a second optimizer or a generator of the module.
+        adopts: how programs are traced, see `binding`.
     """
 
     def __init__(self):
         self.adopted: tuple = ()
+        self.adopts = "all"
         self._kept: dict = {}
         self._seen, self._now = None, None
 
     def __reduce__(self):
         return Programs, ()
 
-    def adopt(self, variables):
-        """Note more Variables that a program reaches."""
-        self.adopted = tuple(dict.fromkeys((*self.adopted, *variables)))
+    def adopt(self, found, before):
+        """Note more Variables that a program reaches.
+
+        Args:
+            found: the `Unbound` that tracing it raised.
+            before: the Variables that the trace before this one made.
+        """
+        adopted = dict.fromkeys((*self.adopted, *found.variables))
+        lost = before - found.used
+        if lost:  # each trace makes Variables of its own
+            self.adopts = "old"
+            adopted = [v for v in adopted if v not in lost | found.made]
+        self.adopted = tuple(adopted)
+
+    def forget(self):
+        """Drop what was made for what `compile` was told before."""
+        self.adopted, self.adopts = (), "all"
+        for kept in self._kept.values():
+            made = kept.made.items() if kept.whole else ()
+            kept.made = {k: f for k, f in made if isinstance(f, Forward)}
 
     def of(self, model) -> "Kept":
         """Return what is kept for the model's present layers."""
@@ -122,9 +141,9 @@ class Forward:
                 return predicts((inputs, None, None))
             return model(inputs, training=kind)
 
-        explicit = pure(run, variables, adopts=not eager)
-
         def call(values, inputs):
+            adopts = not eager and model._programs.adopts
+            explicit = pure(run, variables, adopts=adopts)
             with having(losses=[]):
                 outputs, new = explicit(values, inputs)
             changed = {i: a for i, a in enumerate(new) if a is not values[i]}
@@ -132,7 +151,7 @@ class Forward:
 
         return variables, call if eager else jax.jit(call)
 
-    def __call__(self, inputs):
+    def __call__(self, inputs, before=frozenset()):
         """Return `(outputs, masks)`."""
         variables, program = self._made
         values = tuple([v._value for v in variables])
@@ -140,9 +159,9 @@ class Forward:
         try:
             outputs, masks, changed = program(values, inputs)
         except Unbound as found:
-            self._model._programs.adopt(found.variables)
+            self._model._programs.adopt(found, before)
             self._made = self._make(self._model, self._kind)
-            return self(inputs)
+            return self(inputs, found.made)
         for i, value in changed.items():
             variables[i]._store(value)
         return outputs, masks
@@ -243,15 +262,15 @@ class Program:
         """Trace it, as `jax.jit(...).trace` does; the first call uses the trace."""
         return self._with("trace", state, *rest)
 
-    def _with(self, name, state, *rest):
+    def _with(self, name, state, *rest, before=frozenset()):
         cells = self._cells
         if cells.groups is not self._groups:
             self._groups, self._made = cells.groups, self._make()
         try:
             return getattr(self._made, name)(cells.complete(state), *rest)
         except Unbound as found:
-            cells.adopt(found.variables)
-            return self._with(name, state, *rest)
+            cells.adopt(found, before)
+            return self._with(name, state, *rest, before=found.made)
 
 
 def compiled_step(model, kind, cells, donate=False, several=False):
@@ -268,8 +287,8 @@ def compiled_step(model, kind, cells, donate=False, several=False):
 
     def make():
         steps = model._programs.of(model).made
-        identity, optimizer = model._compiled.identity, model.optimizer
-        key = (kind, cells.key(), donate, several, identity, id(optimizer), eager)
+        optimizer = model.optimizer
+        key = (kind, cells.key(), donate, several, id(optimizer), eager)
         if key not in steps:
             # A copy: these groups stay when the Variables become more.
             made: Any = _bound(model, kind, copy.copy(cells), eager)
@@ -290,7 +309,8 @@ def _bound(model, kind, cells, eager):
 
     def call(state, *batch):
         with having(losses=[]):
-            result, new = pure(run, cells.groups, adopts=not eager)(state, *batch)
+            adopts = not eager and model._programs.adopts
+            result, new = pure(run, cells.groups, adopts=adopts)(state, *batch)
         if kind not in ("train", "test"):
             return result
         return new if result is None else (new, result)

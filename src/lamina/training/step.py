@@ -66,13 +66,13 @@ class Cells:
         left_out = {name: () for name in State._fields if name not in self._names}
         return groups._replace(**left_out)
 
-    def adopt(self, variables):
-        """Take in Variables that a step reaches.
+    def adopt(self, found, before):
+        """Take in Variables that a step reaches; see `Programs.adopt`.
 
         Some may be the model's own and new: a layer, an optimizer or a metric made
         them while the step was traced.
         """
-        self._model._programs.adopt(variables)
+        self._model._programs.adopt(found, before)
         self._earlier = ((self.groups, self.own), *self._earlier)
         self.groups = self._sorted()
 
@@ -240,13 +240,18 @@ def built_in(method):
     return method
 
 
+def in_keras_form(own) -> bool:
+    """Tell whether a step takes the state and returns it, and assigns nothing."""
+    parameters = inspect.signature(own).parameters.values()
+    return len(parameters) != 1 or any(p.kind is p.VAR_POSITIONAL for p in parameters)
+
+
 def step_of(model, kind, cells=None):
     """Return the step of a kind: the user's, in either form, or the library's."""
     own = own_step(model, kind)
     if own is None:
         return functools.partial(globals()[kind], model)
-    parameters = inspect.signature(own).parameters.values()
-    if len(parameters) != 1 or any(p.kind is p.VAR_POSITIONAL for p in parameters):
+    if in_keras_form(own):
         return functools.partial(
             _explicit, own, kind, cells or Cells(model, _PARTS[kind])
         )
@@ -292,7 +297,7 @@ def one_step(model, kind, state, data):
     names, cells = _PARTS[kind], Cells(model, _PARTS[kind])
     given = {name: tuple(p) for name, p in zip(names, state, strict=False)}
     # Inside of a step that is traced, the program around it learns what this reaches.
-    adopts = any(frame.reached is not None for frame in context.frames)
+    adopts = next((f.adopts for f in context.frames if f.adopts), False)
     run = pure(functools.partial(globals()[kind], model), cells.groups, adopts=adopts)
     logs, new = run(cells.complete(cells.read()._replace(**given)), unpack(data))
     adopted = slice(cells.own, None)
