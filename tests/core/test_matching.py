@@ -86,6 +86,11 @@ def test_lists_for_a_leaf():
             {"a": [A, B], "b": C},
             "`y` at 'a' must have",
         ),
+        (
+            Slots({"c": A, "d": A}, "ab", kind="input"),
+            {"a": A, "b": B},
+            r"by the names \['c', 'd'\].*Received a dict with the keys \['a', 'b'\]",
+        ),
         (TABLE, {"a": A}, r"'net' takes inputs by the names \['a', 'b'\].*\['b'\]\.$"),
         (TABLE, {"a": A, "bb": B}, r"Missing: \['b'\]. Unknown: \['bb'\]. Did you m"),
     ],
@@ -117,3 +122,25 @@ def test_a_list_for_a_dict():
     unknown = Slots({"a": 0, "b": 0}, ["a", "b"], ordered=False)
     with pytest.warns(UserWarning, match="taken in the order of these keys"):
         assert unknown.each(["mae", "mse"], "metrics") == ["mae", "mse"]
+
+
+def test_a_list_of_entries_for_all_of_a_part():
+    def places(slots, given):
+        return list(slots.pairs(given, "loss", whole=True, lists=True))
+
+    table = Slots({"a": 0, "b": 0}, ["a", "b"])
+    mixed = ["all", {"a": "mae", "b": "mse"}]
+    assert places(table, mixed) == [({"a": 0, "b": 1}, "all"), (0, "mae"), (1, "mse")]
+    assert places(PAIR, ("all", ["mae", None])) == [([0, 1], "all"), (0, "mae")]
+    # Of the same kind as the outputs, it has an entry for each.
+    assert places(PAIR, ["mae", ["mae", "mse"]]) == [(0, "mae"), (1, ["mae", "mse"])]
+    assert places(table, ["mae", ["mae", "mse"]]) == [(0, "mae"), (1, ["mae", "mse"])]
+
+
+def test_inputs_by_name_of_which_one_array_came():
+    slots = Slots({"c": A, "d": B}, ["a", "b"], "model 'net'", "input")
+    message = (
+        r"2 named input\(s\) with keys \['c', 'd'\].*'c': \('a', \(2,\)\).* one ar"
+    )
+    with pytest.raises(ValueError, match=message):
+        slots.each(A, "inputs")

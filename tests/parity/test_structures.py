@@ -161,3 +161,40 @@ def test_several_losses_of_one_output_of_two():
         logs = model.evaluate(X, [ONE, TWO], verbose=0, return_dict=True)
         losses[k] = round(float(logs["loss"]), 4)
     assert losses[lamina] == losses[keras]
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+@pytest.mark.parametrize("gives", ["two", "pair", "names", "deep"])
+def test_losses_of_a_part_beside_those_of_its_members(gives, weighted):
+    nest = {"pair": (0, 0), "deep": {"a": (0, 0), "b": {"c": [0, 0], "d": 0}}}
+    nest = {**NESTS, **nest}[gives]
+    found = []
+    for k in (lamina, keras):
+
+        def gap(true, pred, k=k):
+            pairs = zip(k.tree.flatten(true), k.tree.flatten(pred), strict=True)
+            return sum(k.losses.mean_absolute_error(a, b) for a, b in pairs)
+
+        loss, weights = {
+            "two": ((gap, ["mse", "mae"]), (2.0, [3.0, 0.5])),
+            "pair": ([gap, ("mse", None)], [2.0, (3.0, 0.5)]),
+            "names": ([gap, {"a": "mse", "b": "mae"}], [2.0, {"a": 3.0, "b": 0.5}]),
+            "deep": (
+                {"a": [gap, (None, "mse")], "b": [gap, {"c": gap}]},
+                {"a": [2.0, (1.0, 3.0)], "b": [4.0, {"c": 0.5}]},
+            ),
+        }[gives]
+        model = drawn(k, 0, nest)
+        model.compile("sgd", loss, loss_weights=weights if weighted else None)
+        y = packed(k, nest, lambda i: np.full((4, i + 1), i + 1.0, "float32"))
+        logs = model.evaluate(X, y, verbose=0, return_dict=True)
+        found.append({name: round(float(value), 4) for name, value in logs.items()})
+    assert found[0] == found[1]
+
+
+@pytest.mark.filterwarnings("ignore:When providing `inputs` as a dict")
+def test_a_clone_takes_tensors_by_name_where_inputs_have_names():
+    for k in (lamina, keras):
+        tensors = [k.Input((3,)), k.Input((3,))]
+        with pytest.raises(ValueError, match="must have the same structure as model"):
+            k.models.clone_model(drawn(k, NESTS["names"], 0), input_tensors=tensors)

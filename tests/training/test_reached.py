@@ -304,3 +304,20 @@ def test_the_compiled_metrics_are_one():
     np.testing.assert_allclose(mae, np.abs(Y).mean(), rtol=1e-6)
     model.reset_metrics()
     assert float(model.get_metrics_result()["mae"]) == 0
+
+
+@pytest.mark.parametrize("kind", [lamina.Model, Explicit])
+def test_is_found_once(reached, kind):
+    class Traced(Reaching):
+        traces = 0
+
+        def call(self, x):
+            self.traces += 1
+            return super().call(x)
+
+    layer = Traced(*reached)
+    model = net(layer, kind=kind)
+    model.compile("sgd", "mse")
+    layer.traces = 0
+    model.predict(X, batch_size=4, verbose=0)
+    assert layer.traces <= 2

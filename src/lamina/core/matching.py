@@ -63,13 +63,15 @@ class Slots:
             what: as for `each`.
             needed: the leaves that a dict must not leave out.
             whole: whether one value may serve several leaves.
-            lists: whether a leaf takes a list.
+            lists: whether a leaf takes a list. If so and `whole`, a list of another
+                kind than what it is for, with an entry of that kind, holds several
+                for all of it.
             by_place: whether a list may stand for a dict, whose keys must then be
                 written in the order of their names, so that there is one order.
         """
 
         def walk(part, node, path):
-            own = structure.flatten(node)
+            own, kind = structure.flatten(node), type(node)
             if part is None:
                 return
             if isinstance(part, dict):
@@ -82,6 +84,9 @@ class Slots:
                 yield own[0], part
             elif whole and not _is_list(part):
                 yield node, part
+            elif whole and lists and type(part) is not kind and kind in map(type, part):
+                for one in part:
+                    yield from walk(one, node, path)
             else:
                 children = self._by_place(part, node, path, what, by_place)
                 for i, (one, child) in enumerate(zip(part, children, strict=True)):
@@ -103,7 +108,8 @@ class Slots:
         own = structure.flatten(node)
         named = {self.names[i]: i for i in own}
         known = node if isinstance(node, dict) else named
-        if known is node and not node.keys() & part and part.keys() >= set(named):
+        keyed = self.kind == "input" and len(known) == len(own)
+        if not (keyed or known.keys() & part) and part.keys() >= set(named):
             known = named
         if None in known:
             raise ValueError(
@@ -114,24 +120,22 @@ class Slots:
         unknown = [key for key in part if key not in known]
         absent = [key for key in known if key not in part]
         missing = [k for k in absent if set(structure.flatten(known[k])) & set(needed)]
-        misspelt = any(nearest(str(key), absent) for key in unknown)
-        if missing or misspelt or (unknown and self.kind != "input"):
-            lead = f"Invalid `{what}`: Expected keys {_sorted(known)} in {what} dict"
-            lead = f"{lead}, by the names of the outputs of {self.owner}"
-            if self.kind == "input":
-                owner, keys = _capital(self.owner), _sorted(known)
-                lead = f"{owner} takes inputs by the names {keys}"
-            hints = (nearest(str(key), absent) for key in unknown)
+        hint = next(filter(None, (nearest(str(key), absent) for key in unknown)), "")
+        if missing or hint or (unknown and self.kind != "input"):
+            lead = f"{_capital(self.owner)} takes inputs by the names {_sorted(known)}"
+            if self.kind != "input":
+                lead = f"Invalid `{what}`: Expected keys {_sorted(known)} in {what} "
+                lead += f"dict, by the names of the outputs of {self.owner}"
             raise ValueError(
                 f"{lead}{_at(path)}. Received a dict with the keys {_sorted(part)}."
                 + (f" Missing: {_sorted(missing)}." if missing else "")
                 + (f" Unknown: {_sorted(unknown)}." if unknown else "")
-                + next(filter(None, hints), "")
+                + hint
             )
         if unknown:
             self._warn(
-                f"{_capital(self.owner)} has no inputs by the names "
-                f"{_sorted(unknown)}{_at(path)}: they are ignored. Its inputs: "
+                f"{_lead(what, path)}. {_capital(self.owner)} has no inputs by the "
+                f"names {_sorted(unknown)}: they are ignored. Its inputs: "
                 f"{_sorted(known)}. Leave the others out to silence this warning."
             )
         order = part if known is node else known  # losses are logged as written
@@ -152,10 +156,9 @@ class Slots:
             self._refuse_count(part, node, path, what)
         if isinstance(node, dict) and (self.kind == "input" or not self.ordered):
             self._warn(
-                f"The structure of `{what}`{_at(path)} doesn't match the expected "
-                f"structure. Expected a dict with the keys {_sorted(node)}, like the "
-                f"{self.kind}s of {self.owner}. Received: {_described(part)}. It is "
-                "taken in the order of these keys."
+                f"{_lead(what, path)}. Expected a dict with the keys {_sorted(node)}, "
+                f"like the {self.kind}s of {self.owner}. Received: {_described(part)}. "
+                "It is taken in the order of these keys."
             )
         return children
 
@@ -166,25 +169,23 @@ class Slots:
             warnings.warn(text, stacklevel=2)
 
     def _refuse_count(self, part, node, path, what):
-        own, parts = structure.flatten(node), structure.flatten(part)
-        if what == "inputs" and len(parts) != len(own):
-            found = structure.flatten_with_names(node)
-            names = ["/".join(k for k in key if isinstance(k, str)) for key, _ in found]
-            names = [name or self.label(i) for name, i in zip(names, own, strict=True)]
-            shapes = [tuple(self.expected[i].shape) for i in own]
+        own, count = structure.flatten(node), len(structure.flatten(part))
+        keys = f"keys {_sorted(node)}" if isinstance(node, dict) else ""
+        if what == "inputs" and count != len(own):
+            shown = [(self.label(i), tuple(self.expected[i].shape)) for i in own]
+            kind = f"named input(s) with {keys}" if keys else "input(s)"
             raise ValueError(
-                f"{_capital(self.owner)} expects {len(own)} input(s){_at(path)}, but "
-                f"it received {len(parts)} input tensors. Expected: "
-                f"{list(zip(names, shapes, strict=True))}. Received: {_described(part)}"
+                f"{_capital(self.owner)} expects {len(own)} {kind}{_at(path)}, but it "
+                f"received {count} input tensors. Expected: "
+                f"{structure.pack_like(node, shown)}. Received: {_described(part)}"
             )
-        if isinstance(node, dict):
-            form = f"be a dict with the keys {_sorted(node)}, the same structure as "
-            form += f"model.{self.kind}"
-        else:
-            form = f"have the same structure as model.{self.kind}: one entry for each "
-            form += f"of the {self.kind}s of {self.owner}, {list(map(self.label, own))}"
+        form = f"one entry for each of the {self.kind}s of {self.owner}, "
+        form += f"{list(map(self.label, own))}"
+        if keys:
+            form = f"it must be a dict with the {keys}"
         raise ValueError(
-            f"`{what}`{_at(path)} must {form}. Received: {_described(part)}"
+            f"{_lead(what, path)}. `{what}`{_at(path)} must have the same structure as "
+            f"model.{self.kind}: {form}. Received: {_described(part)}"
         )
 
 
@@ -213,6 +214,10 @@ def _written(node):
             yield from _written(one)
     else:
         yield node
+
+
+def _lead(what, path):
+    return f"The structure of `{what}`{_at(path)} doesn't match the expected structure"
 
 
 def _is_list(x):

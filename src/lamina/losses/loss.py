@@ -529,7 +529,8 @@ def classes_of(losses, y_true, y_pred_shape):
     """Return the class of each target: labels or one-hot rows, as a loss declares.
 
     Where none declares it, or the targets are compared entry by entry, those with one
-    value for each prediction are labels, and the rest must be one-hot rows.
+    value for each prediction are labels, and the rest must be one-hot rows. A row of
+    zeros is of the first class, as in Keras.
 
     Args:
         losses: the losses that the targets are for; the first that declares decides.
@@ -562,7 +563,7 @@ def classes_of(losses, y_true, y_pred_shape):
         return y_true, None
     if y_true.shape[-1] == 1:
         return y_true[..., 0], None
-    if ((y_true == 0) | (y_true == 1)).all() and (y_true.sum(axis=-1) == 1).all():
+    if ((y_true == 0) | (y_true == 1)).all() and (y_true.sum(axis=-1) <= 1).all():
         return y_true.argmax(axis=-1), None
     raise ValueError(
         "`class_weight` needs one class for each target: integer labels or one-hot "

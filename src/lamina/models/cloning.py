@@ -162,8 +162,8 @@ class _Cloning:
         if input_tensors is None:
             inputs = structure.map_leaves(_input_again, graph.input)
         else:
-            needed = range(len(graph.inputs))
-            flat = graph.slots.each(input_tensors, "input_tensors", needed=needed)
+            rules = {"needed": range(len(graph.inputs)), "by_place": False}
+            flat = graph.slots.each(input_tensors, "input_tensors", **rules)
             inputs = structure.pack_like(graph.input, flat)
         leaves = structure.flatten(inputs)
         values = graph.follow(graph.nodes, leaves, instead=self.called)

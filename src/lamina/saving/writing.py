@@ -38,6 +38,11 @@ from lamina.saving.state import checksum, values_of, written_assets
 # Architectures that were made again from their config once.
 _proven = weakref.WeakKeyDictionary()
 
+_NO_SAVE_FORMAT = (
+    "The `save_format` argument is deprecated and has no effect: the ending of the "
+    "file name says the format, `.keras` or `.h5`. Received: save_format={!r}"
+)
+
 
 def save_model(model, filepath, overwrite=True, zipped=None, **kwargs):
     """Save a whole model: architecture, weights, compile and optimizer state.
@@ -77,14 +82,9 @@ def save_model(model, filepath, overwrite=True, zipped=None, **kwargs):
         )
     opened = hasattr(filepath, "write")
     if not opened:
-        _check_model_path(filepath, zipped, overwrite)
+        _check_model_path(filepath, zipped, overwrite, save_format)
     if save_format:
-        warnings.warn(
-            "The `save_format` argument is deprecated and has no effect: the ending of "
-            "the file name says the format, `.keras` or `.h5`. Received: "
-            f"save_format={save_format!r}",
-            stacklevel=2,
-        )
+        warnings.warn(_NO_SAVE_FORMAT.format(save_format), stacklevel=2)
     if not model.built:
         warnings.warn(
             "You are saving a model that has not yet been built. It might not contain "
@@ -127,7 +127,7 @@ def _save_legacy(model, filepath, config, held, optimizer):
     _prove(model, config, held, values_of(model))
 
 
-def _check_model_path(filepath, zipped, overwrite):
+def _check_model_path(filepath, zipped, overwrite, save_format):
     name = os.fspath(filepath)
     if zipped is False and name.endswith(".keras"):
         raise ValueError(
@@ -140,9 +140,10 @@ def _check_model_path(filepath, zipped, overwrite):
             f"is one file. Received: filepath={name}"
         )
     if zipped is not False and not name.endswith((".keras", ".h5", ".hdf5")):
+        note = f" {_NO_SAVE_FORMAT.format(save_format)}" if save_format else ""
         raise ValueError(
             "Invalid filepath extension for saving: a model is saved as `.keras`. "
-            f"Received: filepath={name}"
+            f"Received: filepath={name}{note}"
         )
     _check_place(filepath, overwrite)
 

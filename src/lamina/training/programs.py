@@ -106,10 +106,14 @@ class Forward:
 
     def __init__(self, model, kind):
         self._model, self._kind = model, kind
+        self.by_row = kind is False and model._rows_apart()
+        self._made = self._make(model, kind)
+
+    def _make(self, model, kind):
+        """Return the Variables, and the program of their values and the inputs."""
         trained, others = model._split_variables()
         adopted = model._programs.adopted
-        self.variables = tuple(dict.fromkeys((*trained, *others, *adopted)))
-        self.by_row = kind is False and model._rows_apart()
+        variables = tuple(dict.fromkeys((*trained, *others, *adopted)))
         eager = model._compiled.run_eagerly
         predicts = step.step_of(model, kind) if kind == "predict" else None
 
@@ -118,7 +122,7 @@ class Forward:
                 return predicts((inputs, None, None))
             return model(inputs, training=kind)
 
-        explicit = pure(run, self.variables, adopts=not eager)
+        explicit = pure(run, variables, adopts=not eager)
 
         def call(values, inputs):
             with having(losses=[]):
@@ -126,30 +130,30 @@ class Forward:
             changed = {i: a for i, a in enumerate(new) if a is not values[i]}
             return outputs, masks_of(outputs), changed
 
-        self.program = call if eager else jax.jit(call)
+        return variables, call if eager else jax.jit(call)
 
     def __call__(self, inputs):
         """Return `(outputs, masks)`."""
-        variables = self.variables
+        variables, program = self._made
         values = tuple([v._value for v in variables])
-        program = watched(self.program, self._model, "call", (variables,))
+        program = watched(program, self._model, "call", (variables,))
         try:
             outputs, masks, changed = program(values, inputs)
         except Unbound as found:
             self._model._programs.adopt(found.variables)
-            return forward(self._model, self._kind, anew=True)(inputs)
+            self._made = self._make(self._model, self._kind)
+            return self(inputs)
         for i, value in changed.items():
             variables[i]._store(value)
         return outputs, masks
 
 
-def forward(model, kind: Any, anew=False, kept=None) -> Forward:
+def forward(model, kind: Any, kept=None) -> Forward:
     """Return the compiled forward pass of a model, from the cache.
 
     Args:
         model: the model.
         kind: the training flag, or `"predict"` for what `predict` runs.
-        anew: whether to make it again.
         kept: the model's `Kept`, where it is known.
     """
     if kind == "predict" and own_step(model, kind) is None:
@@ -157,7 +161,7 @@ def forward(model, kind: Any, anew=False, kept=None) -> Forward:
     made = (kept or model._programs.of(model)).made
     key = kind, model._compiled.run_eagerly, model.built
     found = made.get(key)
-    if found is None or anew:
+    if found is None:
         found = made[key] = Forward(model, kind)
     return found
 

@@ -38,10 +38,14 @@ class Cells:
 
     The other Variables end with those that are not the model's own, and that a step of
     it reaches: the slots of a second optimizer, a generator of the module.
+
+    Args:
+        model: the model.
+        names: the groups that count; others are empty.
     """
 
-    def __init__(self, model):
-        self._model = model
+    def __init__(self, model, names=State._fields):
+        self._model, self._names = model, names
         self._earlier = ()
         self.groups = self._sorted()
 
@@ -58,7 +62,9 @@ class Cells:
         own = {v for group in groups for v in group}
         adopted = tuple(v for v in model._programs.adopted if v not in own)
         self.own = len(groups[1])
-        return State(groups[0], groups[1] + adopted, *groups[2:])
+        groups = State(groups[0], groups[1] + adopted, *groups[2:])
+        left_out = {name: () for name in State._fields if name not in self._names}
+        return groups._replace(**left_out)
 
     def adopt(self, variables):
         """Take in Variables that a step reaches.
@@ -241,7 +247,9 @@ def step_of(model, kind, cells=None):
         return functools.partial(globals()[kind], model)
     parameters = inspect.signature(own).parameters.values()
     if len(parameters) != 1 or any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        return functools.partial(_explicit, own, kind, cells or Cells(model))
+        return functools.partial(
+            _explicit, own, kind, cells or Cells(model, _PARTS[kind])
+        )
 
     def run(batch):
         result = own(pack(*batch))
@@ -281,7 +289,7 @@ def _parts(cells, state, names):
 
 def one_step(model, kind, state, data):
     """Run the library's step in Keras' form, for users who call it."""
-    names, cells = _PARTS[kind], Cells(model)
+    names, cells = _PARTS[kind], Cells(model, _PARTS[kind])
     given = {name: tuple(p) for name, p in zip(names, state, strict=False)}
     # Inside of a step that is traced, the program around it learns what this reaches.
     adopts = any(frame.reached is not None for frame in context.frames)

@@ -5,6 +5,7 @@ nested structure of outputs, beside or in place of its members.
 """
 
 import dataclasses
+import os
 from typing import Any
 
 import jax
@@ -141,10 +142,8 @@ def _label(places, names, told, loss):
         word = told if isinstance(told, str) else getattr(loss, "name", "output")
         return names[places] or word
     inner = [names[i] or str(i) for i in structure.flatten(places)]
-    heads = {name.split("/")[0] for name in inner}
-    if len(heads) == 1 and all("/" in name for name in inner):
-        return heads.pop()
-    return "_".join(inner)
+    shared = os.path.commonprefix([name.split("/")[:-1] for name in inner])
+    return "/".join(shared) or "_".join(inner)
 
 
 def _tell_apart(terms, names):
