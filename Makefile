@@ -21,7 +21,7 @@ demo: $(VENV)/demo.stamp ## train a network on handwritten digits
 test: $(VENV)/test.stamp ## run all tests, docstring examples included
 	$(PY) -m pytest
 
-test-whole: $(VENV)/test.stamp ## all tests, and all of the table of layers: an hour
+test-whole: $(VENV)/test.stamp ## all tests, and all of the table of layers: half an hour more
 	LAMINA_TESTS=whole $(PY) -m pytest
 
 lint: $(VENV)/test.stamp ## check style, types and the import law

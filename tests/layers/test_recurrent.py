@@ -415,6 +415,16 @@ def layer_of(layer):
 # ---- TimeDistributed -------------------------------------------------------------
 
 
+def test_time_distributed_over_a_layer_that_trains_unless_told_otherwise():
+    # In training it looks at all rows that it is given, so those of one step.
+    x = np.random.default_rng(0).uniform(0, 255, (2, 3, 4, 4, 3)).astype("float32")
+    inner = L.Equalization()
+    steps = np.stack([inner(x[:, i]) for i in range(3)], axis=1)
+    np.testing.assert_array_equal(L.TimeDistributed(inner)(x), steps)
+    model = lamina.Sequential([inner])
+    np.testing.assert_array_equal(L.TimeDistributed(model)(x), steps)
+
+
 @pytest.mark.parametrize("activation", [None, lambda x: x])
 def test_time_distributed_penalties_are_the_mean_of_the_steps(activation):
     # In one call for all steps and, with a function of a user's own, step by step.

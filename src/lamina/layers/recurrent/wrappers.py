@@ -267,7 +267,10 @@ class TimeDistributed(Wrapper):
             return self.layer(x, **kwargs)
 
         # Time is folded into the batch, one call for all steps, where that is the same.
-        if self.layer._rows_apart(training) and inputs.ndim >= self._least_rank:
+        trains = training
+        if training is None:
+            trains = any(x._trains_by_default for x in self.layer._flatten_layers())
+        if self.layer._rows_apart(trains) and inputs.ndim >= self._least_rank:
             return _folded(step, inputs, mask)
         outputs, penalty = _stepped(step, inputs, mask, self.layer)
         if penalty is not None:
