@@ -192,23 +192,23 @@ def _node_config(node, where):
             "config": {"shape": x.shape, "dtype": x.dtype, "keras_history": where(x)},
         }
 
-    config = {
+    kwargs, default = node.kwargs, _usual_flag(node.operation)
+    drawn = {"drawn": True} if default is not None and "training" in kwargs else {}
+    if default is not None and not drawn:
+        kwargs = {**kwargs, "training": default}  # as Keras writes it
+    return {
         "args": structure.map_leaves(encode, node.args),
-        "kwargs": {k: structure.map_leaves(encode, v) for k, v in node.kwargs.items()},
+        "kwargs": {k: structure.map_leaves(encode, v) for k, v in kwargs.items()},
+        **drawn,
     }
-    if _flag_of_default(node.operation, node.kwargs):
-        config["drawn"] = True
-    return config
 
 
-def _flag_of_default(operation, kwargs):
-    """Tell whether a call has the training flag that it would have without one.
+def _usual_flag(operation):
+    """Return the training flag of a call that was given none; None without a default.
 
-    Keras writes such a flag whether it was given or not.
+    Keras writes it whether it was given or not.
     """
-    flag = kwargs.get("training")
-    takes = signature_of(operation.call)
-    return flag is not None and flag == takes.defaults.get("training")
+    return signature_of(operation.call).defaults.get("training")
 
 
 def graph_from_config(cls, config):
@@ -236,7 +236,8 @@ def graph_from_config(cls, config):
                 continue
             args, kwargs = tensors.arguments(call)
             drawn = isinstance(call, dict) and call.get("drawn")
-            if not drawn and _flag_of_default(operation, kwargs):
+            flag = kwargs.get("training")
+            if flag is not None and not drawn and flag == _usual_flag(operation):
                 del kwargs["training"]
             operation(*args, **kwargs)
         if len(left) == len(waiting):

@@ -226,8 +226,9 @@ def while_loop(cond, body, loop_vars, maximum_iterations=None):
         maximum_iterations: stop after so many rounds.
 
     >>> import lamina
-    >>> lamina.ops.while_loop(lambda i: i < 5, lambda i: (i + 2,), (0,))
-    (Array(6, dtype=int32),)
+    >>> (i,) = lamina.ops.while_loop(lambda i: i < 5, lambda i: (i + 2,), (0,))
+    >>> int(i)
+    6
     """
     many = isinstance(loop_vars, (tuple, list))
     start = tuple(loop_vars) if many else (loop_vars,)

@@ -151,7 +151,7 @@ class Forward:
 
         return variables, call if eager else jax.jit(call)
 
-    def __call__(self, inputs, before=frozenset()):
+    def __call__(self, inputs, before: Any = frozenset()):
         """Return `(outputs, masks)`."""
         variables, program = self._made
         values = tuple([v._value for v in variables])
@@ -262,7 +262,7 @@ class Program:
         """Trace it, as `jax.jit(...).trace` does; the first call uses the trace."""
         return self._with("trace", state, *rest)
 
-    def _with(self, name, state, *rest, before=frozenset()):
+    def _with(self, name, state, *rest, before: Any = frozenset()):
         cells = self._cells
         if cells.groups is not self._groups:
             self._groups, self._made = cells.groups, self._make()

@@ -147,7 +147,11 @@ def slopes(model, batch):
         return model.optimizer.scale_loss(loss), y_pred
 
     trained, _ = model._split_variables()
+    before = [v.raw_value for v in trained]
     (loss, y_pred), gradients = value_and_grad(forward, trained)()
+    # What a call assigns to a weight that is trained holds for that call.
+    for variable, value in zip(trained, before, strict=True):
+        variable._store(value)
     return loss, y_pred, gradients
 
 
