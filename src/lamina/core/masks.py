@@ -32,9 +32,8 @@ def masks_of(tree):
 
 def put_masks(tree, masks):
     """Return a tree of arrays, given masks: JAX hands out others than were made."""
-    if any(mask is not None for mask in masks):
-        for x, mask in zip(jax.tree.leaves(tree), masks, strict=True):
-            set_mask(x, mask)
+    for x, mask in zip(jax.tree.leaves(tree), masks, strict=True):
+        set_mask(x, mask)
     return tree
 
 

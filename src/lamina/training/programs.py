@@ -147,7 +147,9 @@ class Forward:
             with having(losses=[]):
                 outputs, new = explicit(values, inputs)
             changed = {i: a for i, a in enumerate(new) if a is not values[i]}
-            return outputs, masks_of(outputs), changed
+            masks = masks_of(outputs)
+            masks = [] if all(mask is None for mask in masks) else masks
+            return outputs, masks, changed
 
         return variables, call if eager else jax.jit(call)
 
@@ -167,21 +169,20 @@ class Forward:
         return outputs, masks
 
 
-def forward(model, kind: Any, kept=None) -> Forward:
+def forward(model, kind: Any) -> Forward:
     """Return the compiled forward pass of a model, from the cache.
 
     Args:
         model: the model.
         kind: the training flag, or `"predict"` for what `predict` runs.
-        kept: the model's `Kept`, where it is known.
     """
     if kind == "predict" and own_step(model, kind) is None:
         kind = False
-    made = (kept or model._programs.of(model)).made
-    key = kind, model._compiled.run_eagerly, model.built
-    found = made.get(key)
+    kept, eager = model._programs.of(model), model._compiled.run_eagerly
+    key = kind if kept.whole and not eager else (kind, eager, model.built)
+    found = kept.made.get(key)
     if found is None:
-        found = made[key] = Forward(model, kind)
+        found = kept.made[key] = Forward(model, kind)
     return found
 
 
@@ -206,7 +207,9 @@ def called(model, args, kwargs):
         return None
     if training is None and not kept.trains:
         training = False
-    return (put_masks(*forward(model, training, kept=kept)(args[0])),)
+    run = kept.made.get(training) or forward(model, training)
+    outputs, masks = run(args[0])
+    return (put_masks(outputs, masks) if masks else outputs,)
 
 
 def all_arrays(inputs) -> bool:
