@@ -130,10 +130,14 @@ class Owner:
         return list(found.values())[0 if include_self else 1 :]
 
     @property
+    def _seed_generators(self):
+        return [x for x in self._owned() if isinstance(x, SeedGenerator)]
+
+    @property
     def variables(self) -> list:
         """All state: weights, then the states of random generators, layer by layer."""
         own = self._own_variables()
-        seeds = [x.state for x in self._owned() if isinstance(x, SeedGenerator)]
+        seeds = [x.state for x in self._seed_generators]
         inner = [v for layer in self._inner_layers() for v in layer.variables]
         return unique([*own, *seeds, *inner])
 
