@@ -194,10 +194,11 @@ def _rows(x, at, end):
 
 
 def _runner(model, rows=None, size=None):
-    """Return a function from a batch, and how many rows it has, to the outputs.
+    """Return a function from a batch to the outputs.
 
-    Where rows are independent, short batches are filled up, so that not each number
-    of rows is compiled: to a full batch, or to a power of two where there is none.
+    It takes the number of rows too, where there are full batches to fill up to. Where
+    rows are independent, short batches are filled up, so that not each number of rows
+    is compiled: to a full batch, or to a power of two where there is none.
 
     Args:
         model: the model, built.
@@ -209,7 +210,7 @@ def _runner(model, rows=None, size=None):
     if run.by_row and rows and size:
         full = min(1 << (rows - 1).bit_length(), size)
 
-    def outputs(x, count):
+    def outputs(x, count=0):
         if count >= full:
             return run(x)[0]
         made = run(_padded(x, full))[0]
@@ -269,7 +270,7 @@ def predict_on_batch(model, x):
     batch = _batch(model, x, None, None)
     if not model.built:
         outputs_for(model, batch[0])
-    return _joined([_runner(model)(checked(batch)[0], step.rows(batch[0]))])
+    return _joined([_runner(model)(*checked(batch[:1]))])
 
 
 def _batch(model, x, y, weight):
