@@ -531,7 +531,10 @@ class TestRemoteMonitor:
 
             def serve():
                 with server.accept()[0] as connection:
-                    connection.recv(100_000)
+                    # All of it: to close before that would reset the connection.
+                    asked = b""
+                    while not asked.endswith(b"}"):
+                        asked += connection.recv(100_000)
                     connection.sendall(answer)
 
             thread = threading.Thread(target=serve)
