@@ -261,11 +261,8 @@ def test_compute_metrics_reaches_the_logs():
         model.test_on_batch(X, Y, return_dict=True)["range"],
     ]  # fmt: skip
     np.testing.assert_allclose(found, [expected] * 5, rtol=1e-5)
-    assert set(history) == {f"{v}{k}" for v in ("", "val_") for k in found_names()}
-
-
-def found_names():
-    return ("loss", "mae", "range")
+    names = ("loss", "mae", "range")
+    assert set(history) == {f"{v}{k}" for v in ("", "val_") for k in names}
 
 
 def test_metrics_of_ones_own_without_the_loss():
