@@ -1,6 +1,8 @@
 """Measures Lamina beside other libraries, in turn, and writes docs/benchmarks.md.
 
 usage: python benchmarks/run.py [--quick] [--only WORKLOAD ...] [--peers PEER ...]
+       python benchmarks/run.py --before CHECKOUT [--quick] [--only WORKLOAD ...]
+                                           compare with another checkout of Lamina
        python benchmarks/run.py --table    write the table again from the last numbers
        python benchmarks/run.py --check    is the hand-written limit the same network?
 
@@ -116,16 +118,17 @@ class Worker:
 class Bench:
     """A measurement: the pairs (Lamina's number, the peer's) of each round."""
 
-    def __init__(self, python, peers, share):
+    def __init__(self, python, peers, share, results=RESULTS):
         self.python, self.peers, self.share = python, peers, share
-        self.found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+        self.results = results
+        self.found = json.loads(results.read_text()) if results.exists() else {}
         for part in ("pairs", "errors", "parameters"):
             self.found.setdefault(part, {})
         self.fresh = set()
 
     def keep(self):
-        RESULTS.parent.mkdir(parents=True, exist_ok=True)
-        RESULTS.write_text(json.dumps(self.found, indent=1))
+        self.results.parent.mkdir(parents=True, exist_ok=True)
+        self.results.write_text(json.dumps(self.found, indent=1))
 
     def note(self, metric, name, numbers):
         """Add one round of a metric; an older run's rounds make way."""
@@ -276,6 +279,7 @@ def main():
     cli.add_argument("--quick", action="store_true", help="in less than 15 minutes")
     cli.add_argument("--only", nargs="+", choices=parts, default=parts)
     cli.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
+    cli.add_argument("--before", metavar="CHECKOUT", help="Lamina's only peer")
     cli.add_argument("--python", help="a Python that has all peers installed")
     cli.add_argument("--table", action="store_true", help="measure nothing")
     cli.add_argument("--check", action="store_true", help="compare with the limit")
@@ -292,7 +296,13 @@ def main():
             os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
         # Lamina is always there: a ratio is only good within one run.
         peers = [p for p in PEERS if p in options.peers or p == "lamina"]
-        bench = Bench(python, peers, QUICK if options.quick else FULL)
+        results = RESULTS
+        if options.before:
+            source = {"PYTHONPATH": str(Path(options.before).resolve() / "src")}
+            PEERS["before"] = (*PEERS["lamina"][:2], PEERS["lamina"][2] | source)
+            peers, results = ["lamina", "before"], BUILD / "before.json"
+            results.unlink(missing_ok=True)
+        bench = Bench(python, peers, QUICK if options.quick else FULL, results)
         bench.found["machine"] = machine(python)
         began = time.perf_counter()
         for part in options.only:
@@ -308,6 +318,8 @@ def main():
         print(f"{time.perf_counter() - began:5.0f} s  done")
     import table
 
+    if options.before:
+        return table.compare(bench.found["pairs"])
     table.write(json.loads(RESULTS.read_text()), ROOT / "docs" / "benchmarks.md")
 
 

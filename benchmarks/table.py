@@ -116,6 +116,16 @@ def write(found, path):
     print(f"wrote {path} and {path.with_suffix('.png').name}")
 
 
+def compare(pairs):
+    """Print this checkout's speed, and its cost, as multiples of an earlier one's."""
+    for title, _, rows in SECTIONS:
+        print(f"\n{title}, this checkout ÷ the one before")
+        for use, name, label in rows:
+            rounds = pairs.get(use, {}).get(name, {}).get("before")
+            if rounds and name != "whole":  # that has no other peer
+                print(f"  {label}: {cell(rounds)}")
+
+
 def cell_of(found, pairs, peer, use, name, notes):
     """Return a cell; a dash, and a note that says why, where there is no number."""
     if pairs.get(peer):
