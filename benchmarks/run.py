@@ -319,8 +319,9 @@ def main():
     import table
 
     if options.before:
-        return table.compare(bench.found["pairs"])
-    table.write(json.loads(RESULTS.read_text()), ROOT / "docs" / "benchmarks.md")
+        table.compare(bench.found["pairs"])
+    else:
+        table.write(json.loads(RESULTS.read_text()), ROOT / "docs" / "benchmarks.md")
 
 
 if __name__ == "__main__":

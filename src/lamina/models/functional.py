@@ -93,10 +93,12 @@ def _fit(model, tensor, x):
         for a, b in zip(expected[1:], shape[1:], strict=False)
     )
     if len(shape) != len(expected) or (differ and model._checks_sizes):
+        path = _path_of(model, tensor)
         raise ValueError(
-            f"Invalid input shape for input with name {operation.name!r} and path "
-            f"{_path_of(model, tensor)!r} of model {model.name!r}: expected "
-            f"shape={expected}, found shape={shape}."
+            f"Invalid input shape for input {operation.name!r}"
+            + (f" at {path!r}" if path else "")
+            + f" of model {model.name!r}: expected shape={expected}, found "
+            f"shape={shape}."
             + (
                 " Is the axis of rows missing? One row is given as `x[None]`."
                 if len(shape) == len(expected) - 1
