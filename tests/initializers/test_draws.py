@@ -93,8 +93,9 @@ def test_a_seed_generator_moves_on():
 
 def test_a_variable_starts_from_it():
     v = Variable(initializers.HeNormal(seed=1), shape=(3, 2), dtype="float16")
-    assert v.shape == (3, 2)
-    assert v.dtype == "float16"
+    expected = initializers.HeNormal(seed=1)((3, 2), "float16")
+    assert v.dtype == expected.dtype == "float16"
+    np.testing.assert_array_equal(v, expected)
 
 
 @pytest.mark.parametrize(

@@ -337,9 +337,16 @@ def test_more_weights_of_a_subclass_are_saved():
     layer.build((None, 3))
     layer.enable_lora(1)
     layer.quantize("int8", type_check=False)
+    layer.factor.assign(3.0)
     store = {}
     layer.save_own_variables(store)
     assert [store[str(i)].shape for i in range(4)] == [(3, 2), (2,), (2,), ()]
+    again = Scaled(2, dtype="int8_from_float32")
+    again.build((None, 3))
+    again.load_own_variables(store)
+    x = np.random.default_rng(0).normal(size=(4, 3))
+    np.testing.assert_allclose(again(x), layer(x), rtol=1e-6)
+    assert float(again.factor) == 3
 
 
 def built(layer, shape=(None, 4)):

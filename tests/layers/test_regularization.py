@@ -120,4 +120,9 @@ def test_bad_input(make, message):
 
 def test_dropout_draws_inside_a_graph():
     x = lamina.Input((None, 3))
-    assert layers.GaussianNoise(0.5)(x, training=True).shape == (None, None, 3)
+    noisy = layers.GaussianNoise(0.5, seed=1)(x, training=True)
+    assert noisy.shape == (None, None, 3)
+    ones = np.ones((2, 5, 3))
+    expected = layers.GaussianNoise(0.5, seed=1)(ones, training=True)
+    assert np.std(expected) > 0.2
+    np.testing.assert_allclose(lamina.Model(x, noisy)(ones), expected, rtol=1e-6)

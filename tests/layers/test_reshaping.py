@@ -40,8 +40,13 @@ def test_same_as_keras(same_as_keras, name, kwargs, shape):
 
 def test_integers_stay_integers():
     x = np.arange(12, dtype="int32").reshape(1, 3, 4)
-    for layer in (layers.Reshape((4, 3)), layers.Flatten(), layers.Cropping1D(1)):
+    for layer, expected in (
+        (layers.Reshape((4, 3)), x.reshape(1, 4, 3)),
+        (layers.Flatten(), x.reshape(1, 12)),
+        (layers.Cropping1D(1), x[:, 1:-1]),
+    ):
         assert layer(x).dtype == "int32"
+        np.testing.assert_array_equal(layer(x), expected)
         assert layer(lamina.Input((3, 4), dtype="int32")).dtype == "int32"
 
 

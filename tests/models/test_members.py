@@ -91,9 +91,10 @@ def test_a_subclass_with_a_graph_is_functional():
 
 def test_sizes_that_were_read_from_data_may_change():
     model = lamina.Sequential([layers.GlobalMaxPooling1D()])
-    assert model(np.ones((2, 5, 3))).shape == model(np.ones((2, 7, 3))).shape == (2, 3)
     promised = lamina.Sequential([lamina.Input((5, 3)), layers.GlobalMaxPooling1D()])
-    assert promised(np.ones((2, 7, 3))).shape == (2, 3)
+    for one, steps in ((model, 5), (model, 7), (promised, 7)):
+        x = np.random.default_rng(steps).normal(size=(2, steps, 3)).astype("float32")
+        np.testing.assert_array_equal(one(x), x.max(axis=1))
 
 
 def test_call_context_arguments_reach_the_layers_inside():

@@ -424,4 +424,7 @@ def test_config_goes_both_ways(name):
     assert plain(lamina.layers.serialize(made(lamina.layers, name))) == config
     for layers in both:
         again = layers.deserialize(copy.deepcopy(config))  # Keras takes from it
-        assert plain(layers.serialize(again)) == config or name == "RandomGrayscale"
+        expected = copy.deepcopy(config)
+        if name == "RandomGrayscale" and layers is keras.layers:
+            del expected["config"]["seed"]
+        assert plain(layers.serialize(again)) == expected

@@ -237,7 +237,8 @@ def test_half_precision(dtype):
 
 def test_float64_is_taken_as_float32_without_a_warning():
     loss = losses.MeanSquaredError(dtype="float64")
-    assert loss(np.zeros(3), np.ones(3)).dtype == "float32"
+    found = loss(np.zeros(3), np.full(3, 2.0))
+    assert (found.dtype, float(found)) == ("float32", 4.0)
 
 
 @pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum", "mean", None])
