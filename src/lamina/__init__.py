@@ -41,7 +41,7 @@ _HOMES = {
     "remat": "core.remat",
 }
 _MODULES = (
-    "activations", "backend", "callbacks", "config", "constraints", "data",
+    "activations", "backend", "callbacks", "config", "constraints", "data", "datasets",
     "dtype_policies", "export", "initializers", "layers", "legacy", "losses", "metrics",
     "mixed_precision", "models", "ops", "optimizers", "preprocessing", "quantizers",
     "random", "regularizers", "saving", "testing", "tree", "utils",

@@ -186,7 +186,13 @@ def _download(origin, target, expected):
     part = pathlib.Path(part)
     try:
         with os.fdopen(handle, "wb") as file:
-            _receive(origin, file)
+            try:
+                _receive(origin, file)
+            except OSError as error:
+                raise OSError(
+                    f"URL fetch failure on {origin}: {error}. Without a network, put "
+                    f"the file from there at {target}."
+                ) from error
             file.flush()
             os.fsync(file.fileno())
         if expected is not None and (found := _hash(part, expected[0])) != expected[1]:
@@ -214,14 +220,11 @@ def _receive(origin, file):
     except urllib.error.HTTPError as error:
         reason = f"{error.code} -- {error.reason}"
         error.close()
-        raise OSError(f"URL fetch failure on {origin}: {reason}") from None
+        raise OSError(reason) from None
     except urllib.error.URLError as error:
-        raise OSError(f"URL fetch failure on {origin}: {error.reason}") from error
+        raise OSError(error.reason) from error
     if total is not None and received != total:
-        raise OSError(
-            f"URL fetch failure on {origin}: the connection ended after {received} of "
-            f"{total} bytes."
-        )
+        raise OSError(f"the connection ended after {received} of {total} bytes")
 
 
 @contextlib.contextmanager

@@ -1,0 +1,46 @@
+"""Fashion-MNIST: articles of clothing (Xiao, Rasul and Vollgraf, arXiv:1708.07747)."""
+
+import gzip
+
+import numpy as np
+
+from lamina.datasets.published import STORE
+from lamina.utils.files import get_file
+
+_KINDS = ("images-idx3", "labels-idx1")
+
+
+def load_data():
+    """Return 60,000 training and 10,000 test images of ten articles of clothing.
+
+    The labels are 0 T-shirt or top, 1 trousers, 2 pullover, 3 dress, 4 coat, 5 sandal,
+    6 shirt, 7 sneaker, 8 bag, 9 ankle boot.
+
+    Returns:
+        `(x_train, y_train), (x_test, y_test)`: images `(n, 28, 28)`, grey levels of 0
+        to 255, and labels `(n,)`; all uint8.
+
+    Raises:
+        OSError: a file is not in the cache and cannot be fetched.
+
+    >>> import lamina
+    >>> (x, y), _ = lamina.datasets.fashion_mnist.load_data()  # doctest: +SKIP
+    >>> x.shape, y.shape  # doctest: +SKIP
+    ((60000, 28, 28), (60000,))
+    """
+    return tuple(
+        tuple(_entries(f"{part}-{kind}-ubyte.gz") for kind in _KINDS)
+        for part in ("train", "t10k")
+    )
+
+
+def _entries(name):
+    """Return the array of a gzipped IDX file: its shape stands before its bytes."""
+    path = get_file(name, STORE + name, cache_subdir="datasets/fashion-mnist")
+    with gzip.open(path) as file:
+        data = file.read()
+    kind, rank = data[2], data[3]
+    shape = np.frombuffer(data, ">i4", rank, offset=4)
+    if kind != 8 or len(data) != 4 + 4 * rank + np.prod(shape, dtype=int):
+        raise ValueError(f"{path} is damaged: it is not an IDX file of bytes.")
+    return np.frombuffer(data, np.uint8, offset=4 + 4 * rank).reshape(shape)

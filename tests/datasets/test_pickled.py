@@ -1,0 +1,98 @@
+"""Pickles are read as data: what Python's reader gives, or a refusal."""
+
+import datetime
+import pickle
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lamina.datasets.pickled import loads
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False)
+    | st.text() | st.binary(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.binary(), inner)
+    | st.tuples(inner, inner),
+    max_leaves=20,
+)  # fmt: skip
+
+
+@given(plain, st.integers(2, 5))
+def test_plain_data(value, protocol):
+    found = loads(pickle.dumps(value, protocol))
+    assert found == value
+    assert repr(found) == repr(value)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("dtype", ["uint8", "<i8", ">i4", "float32", "bool"])
+def test_arrays(protocol, dtype):
+    array = np.random.default_rng(0).integers(0, 2, (3, 4)).astype(dtype)
+    for one in (array, np.asfortranarray(array), array[:0], array[1, 2:]):
+        found = loads(pickle.dumps({"x": one, "again": one}, protocol))
+        for name in ("x", "again"):
+            assert (found[name].dtype, found[name].shape) == (one.dtype, one.shape)
+            np.testing.assert_array_equal(found[name], one)
+
+
+def test_arrays_of_lists():
+    array = np.empty(3, object)
+    for i in range(3):
+        array[i] = list(range(i, 300 * i, 70 + i))
+    for protocol in (2, 3, 4, 5):
+        found = loads(pickle.dumps(array, protocol))
+        assert found.dtype == object and found.tolist() == array.tolist()
+
+
+def test_a_file_of_python_2():
+    found = loads(
+        b"\x80\x02}q\x01(U\x06labelsq\x02]q\x03(K\x06M\xe8\x03eU\x04dataq\x04"
+        b"cnumpy.core.multiarray\n_reconstruct\nq\x05cnumpy\nndarray\nq\x06K\x00\x85"
+        b"U\x01b\x87Rq\x07(K\x01K\x02K\x02\x86cnumpy\ndtype\nq\x08U\x02u1K\x00K\x01"
+        b"\x87Rq\t(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89"
+        b"U\x04\x01\x02\x03\x04tbu."
+    )
+    assert found[b"labels"] == [6, 1000]
+    assert found[b"data"].tolist() == [[1, 2], [3, 4]]
+
+
+class Calls:
+    def __init__(self, *made):
+        self.made = made
+
+    def __reduce__(self):
+        return self.made
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
+@pytest.mark.parametrize(
+    "value",
+    [
+        Calls(eval, ("1 + 1",)), Calls(open, ("/etc/passwd",)), Calls(bytearray, (9,)),
+        Calls(getattr, ("a", "upper")), datetime.date(2020, 1, 1), random.Random(0),
+        np.dtype("O,i4"), len, Calls, {1, 2}, np.array(["2020"], "datetime64[D]"),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_everything_else_is_refused(value, protocol):
+    with pytest.raises(ValueError, match="is not read|is damaged"):
+        loads(pickle.dumps([value], protocol))
+
+
+def test_damaged_files_are_refused_in_words():
+    array = np.array([[1, 2], [3, 4]], object)
+    whole = pickle.dumps({"x": np.arange(5), "y": [1, 70000, "text"], "z": array})
+    assert loads(whole)["y"] == [1, 70000, "text"]
+    draw = random.Random(0)
+    for _ in range(3000):
+        data = bytearray(whole)
+        for _ in range(draw.randint(1, 3)):
+            data[draw.randrange(len(data))] = draw.randrange(256)
+        data = data[: draw.choice([len(data), draw.randrange(len(data))])]
+        try:
+            loads(bytes(data))
+        except ValueError as error:
+            assert "is not read" in str(error) or "is damaged" in str(error)
