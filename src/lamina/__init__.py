@@ -42,9 +42,10 @@ _HOMES = {
 }
 _MODULES = (
     "activations", "backend", "callbacks", "config", "constraints", "data", "datasets",
-    "dtype_policies", "export", "initializers", "layers", "legacy", "losses", "metrics",
-    "mixed_precision", "models", "ops", "optimizers", "preprocessing", "quantizers",
-    "random", "regularizers", "saving", "testing", "tree", "utils",
+    "distillation", "dtype_policies", "export", "initializers", "layers", "legacy",
+    "losses", "metrics", "mixed_precision", "models", "ops", "optimizers",
+    "preprocessing", "quantizers", "random", "regularizers", "saving", "testing",
+    "tree", "utils",
 )  # fmt: skip
 
 __all__ = ["__version__", *sorted(_HOMES), *_MODULES]

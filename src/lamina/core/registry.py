@@ -18,7 +18,7 @@ from lamina.core.naming import nearest
 NAMESPACES = (
     "layers", "models", "losses", "metrics", "optimizers", "optimizers.schedules",
     "initializers", "regularizers", "constraints", "activations", "callbacks",
-    "random", "dtype_policies", "quantizers", "saving", "utils",
+    "random", "dtype_policies", "quantizers", "saving", "utils", "distillation",
 )  # fmt: skip
 
 # What a saved module may be called besides its public name. Files of Keras name
