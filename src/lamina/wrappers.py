@@ -1,0 +1,252 @@
+"""Models as estimators of scikit-learn, for its pipelines and searches.
+
+They follow scikit-learn's rules for estimators
+(https://scikit-learn.org/stable/developers/develop.html), 1.6 or newer.
+"""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from lamina.models import Model, clone_model
+
+try:
+    from sklearn import base, get_config
+    from sklearn.utils import column_or_1d
+    from sklearn.utils.metadata_routing import MetadataRequest
+    from sklearn.utils.multiclass import type_of_target
+    from sklearn.utils.validation import check_is_fitted, validate_data
+
+    _MISSING = False
+except ImportError:
+    # The classes can be imported and looked at; making one says what is missing.
+    _BASES = ("BaseEstimator", "ClassifierMixin", "RegressorMixin", "TransformerMixin")
+    base: Any = SimpleNamespace(**{name: type(name, (), {}) for name in _BASES})
+    _MISSING = True
+
+
+class _Estimator(base.BaseEstimator):
+    """What the three wrappers share."""
+
+    _numbers = True  # whether targets are numbers, several for a row if need be
+
+    def __init__(self, model, warm_start=False, model_kwargs=None, fit_kwargs=None):
+        if _MISSING:
+            raise ImportError(
+                f"`{type(self).__name__}` needs scikit-learn 1.6 or newer. Install it "
+                "with `pip install scikit-learn`."
+            )
+        self.model = model
+        self.warm_start = warm_start
+        self.model_kwargs = model_kwargs
+        self.fit_kwargs = fit_kwargs
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.non_deterministic = True
+        tags.target_tags.required = True
+        tags.target_tags.multi_output = self._numbers
+        return tags
+
+    def set_fit_request(self, **kwargs):
+        """Say which metadata `fit` takes, see scikit-learn's metadata routing.
+
+        Args:
+            kwargs: for each argument True, False, None or another name for it.
+
+        Raises:
+            RuntimeError: metadata routing is not enabled.
+        """
+        if not get_config()["enable_metadata_routing"]:
+            raise RuntimeError(
+                "This method needs metadata routing. Enable it with "
+                "`sklearn.set_config(enable_metadata_routing=True)`."
+            )
+        self._metadata_request = MetadataRequest(owner=self)
+        for name, alias in kwargs.items():
+            self._metadata_request.fit.add_request(param=name, alias=alias)
+        return self
+
+    def fit(self, X, y, **kwargs):  # noqa: N803
+        """Train a model; return the estimator.
+
+        Args:
+            X: an array `(n, features)`.
+            y: targets, `(n,)` or `(n, outputs)`.
+            kwargs: arguments of `Model.fit`, before those in `fit_kwargs`.
+
+        Raises:
+            RuntimeError: the model is not compiled.
+        """
+        X, y = validate_data(self, X, y, multi_output=True, y_numeric=self._numbers)  # noqa: N806
+        y = self._targets(y)
+        model = self._made(X, y)
+        if not (model.compiled and model.loss and model.optimizer):
+            raise RuntimeError(
+                f"Model {model.name!r} must be compiled with an optimizer and a loss "
+                "before it is given to scikit-learn."
+            )
+        self.history_ = model.fit(X, y, **{**(self.fit_kwargs or {}), **kwargs})
+        self.model_ = model
+        return self
+
+    def _made(self, x, y):
+        """Return the model to train: as it was made, or as it was trained last."""
+        if self.warm_start and hasattr(self, "model_"):
+            return self.model_
+        if not isinstance(self.model, Model):
+            return self.model(X=x, y=y, **(self.model_kwargs or {}))
+        return self.model if self.warm_start else clone_model(self.model)
+
+    def _targets(self, y):
+        """Return targets as the model takes them: a column for each output."""
+        type_of_target(y, raise_unknown=True)
+        self._one_column = y.ndim == 1
+        return y.reshape(len(y), -1)
+
+    def _outputs(self, X):  # noqa: N803
+        """Return what the trained model predicts."""
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False)  # noqa: N806
+        verbose = (self.fit_kwargs or {}).get("verbose", "auto")
+        return self.model_.predict(X, verbose=verbose)
+
+
+class SKLearnClassifier(base.ClassifierMixin, _Estimator):
+    """A classifier of scikit-learn that trains a model.
+
+    The model gets targets of 0 and 1 with a column for each class, and its largest
+    output is the class.
+
+    Args:
+        model: a compiled model, or a function that returns one. The function is called
+            with `X` and `y`, as the model will see them, and with `model_kwargs`.
+        warm_start: whether `fit` goes on with the weights of the `fit` before; a model
+            is trained itself then, else a clone of it.
+        model_kwargs: arguments of the function.
+        fit_kwargs: arguments of `Model.fit`; `verbose` holds for `predict` too.
+
+    Attributes:
+        model_: the trained model.
+        history_: the `History` of its training.
+        classes_: the labels, in the order of the outputs.
+
+    Raises:
+        ImportError: scikit-learn is not installed.
+
+    >>> import lamina, numpy as np
+    >>> def model(X, y):
+    ...     net = lamina.Sequential([lamina.layers.Dense(y.shape[1], "softmax")])
+    ...     net.compile("adam", "categorical_crossentropy")
+    ...     return net
+    >>> net = lamina.wrappers.SKLearnClassifier(model, fit_kwargs={"verbose": 0})
+    >>> _ = net.fit(np.eye(4), ["a", "b", "a", "b"])
+    >>> net.classes_.tolist(), net.predict(np.eye(4)).shape
+    (['a', 'b'], (4,))
+    """
+
+    _numbers = False
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.poor_score = True
+        return tags
+
+    def _targets(self, y):
+        kind = type_of_target(y, raise_unknown=True)
+        if kind not in ("binary", "multiclass"):
+            raise ValueError(
+                "Only binary and multiclass target types are supported. Target type: "
+                f"{kind}"
+            )
+        column = column_or_1d(y, warn=True)
+        self.classes_, places = np.unique(column, return_inverse=True)
+        if len(self.classes_) == 1:
+            raise ValueError("Classifier can't train when only one class is present.")
+        return np.eye(len(self.classes_))[places]
+
+    def decision_function(self, X):  # noqa: N803
+        """Return the model's outputs `(n, classes)` for an array `(n, features)`."""
+        return self._outputs(X)
+
+    def predict(self, X):  # noqa: N803
+        """Return the class of each row of an array `(n, features)`."""
+        outputs = self._outputs(X)
+        return self.classes_[np.argmax(outputs, axis=-1)]
+
+
+class SKLearnRegressor(base.RegressorMixin, _Estimator):
+    """A regressor of scikit-learn that trains a model.
+
+    Args:
+        model: a compiled model, or a function that returns one. The function is called
+            with `X` and `y`, as the model will see them, and with `model_kwargs`.
+        warm_start: whether `fit` goes on with the weights of the `fit` before; a model
+            is trained itself then, else a clone of it.
+        model_kwargs: arguments of the function.
+        fit_kwargs: arguments of `Model.fit`; `verbose` holds for `predict` too.
+
+    Attributes:
+        model_: the trained model.
+        history_: the `History` of its training.
+
+    Raises:
+        ImportError: scikit-learn is not installed.
+
+    >>> import lamina, numpy as np
+    >>> net = lamina.Sequential([lamina.Input((2,)), lamina.layers.Dense(1)])
+    >>> net.compile("adam", "mse")
+    >>> net = lamina.wrappers.SKLearnRegressor(net, fit_kwargs={"verbose": 0})
+    >>> net.fit(np.ones((4, 2)), np.ones(4)).predict(np.ones((3, 2))).shape
+    (3,)
+    """
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.regressor_tags.poor_score = True
+        return tags
+
+    def predict(self, X):  # noqa: N803
+        """Return float64 outputs for an array `(n, features)`, shaped like targets."""
+        found = self._outputs(X).astype("float64")
+        return found.reshape(-1) if self._one_column else found
+
+
+class SKLearnTransformer(base.TransformerMixin, _Estimator):
+    """A transformer of scikit-learn whose features are a model's outputs.
+
+    To use a trained model as it is, wrap the fitted transformer in scikit-learn's
+    `FrozenEstimator`.
+
+    Args:
+        model: a compiled model, or a function that returns one. The function is called
+            with `X` and `y`, as the model will see them, and with `model_kwargs`.
+        warm_start: whether `fit` goes on with the weights of the `fit` before; a model
+            is trained itself then, else a clone of it.
+        model_kwargs: arguments of the function.
+        fit_kwargs: arguments of `Model.fit`; `verbose` holds for `predict` too.
+
+    Attributes:
+        model_: the trained model.
+        history_: the `History` of its training.
+
+    Raises:
+        ImportError: scikit-learn is not installed.
+
+    >>> import lamina, numpy as np
+    >>> net = lamina.Sequential([lamina.Input((2,)), lamina.layers.Dense(5)])
+    >>> net.compile("adam", "mse")
+    >>> net = lamina.wrappers.SKLearnTransformer(net, fit_kwargs={"verbose": 0})
+    >>> net.fit(np.ones((4, 2)), np.ones((4, 5))).transform(np.ones((3, 2))).shape
+    (3, 5)
+    """
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+    def transform(self, X):  # noqa: N803
+        """Return the model's outputs for an array `(n, features)`."""
+        return self._outputs(X)
