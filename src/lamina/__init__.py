@@ -45,7 +45,7 @@ _MODULES = (
     "distillation", "dtype_policies", "export", "initializers", "layers", "legacy",
     "losses", "metrics", "mixed_precision", "models", "ops", "optimizers",
     "preprocessing", "quantizers", "random", "regularizers", "saving", "testing",
-    "tree", "utils", "wrappers",
+    "tree", "utils", "visualization", "wrappers",
 )  # fmt: skip
 
 __all__ = ["__version__", *sorted(_HOMES), *_MODULES]

@@ -1,5 +1,6 @@
 """Images between files, Pillow and arrays. Pillow is imported when used."""
 
+import importlib
 import io
 import pathlib
 import warnings
@@ -11,12 +12,12 @@ from lamina.core import settings
 _INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "hamming", "box", "lanczos")
 
 
-def _pillow():
+def pillow(module="Image"):
+    """Return a module of Pillow; ImportError says how to install it."""
     try:
-        from PIL import Image
+        return importlib.import_module(f"PIL.{module}")
     except ImportError:
         raise ImportError("This needs Pillow: `pip install 'lamina[plot]'`.") from None
-    return Image
 
 
 def array_to_img(x, data_format=None, scale=True, dtype=None):
@@ -31,7 +32,7 @@ def array_to_img(x, data_format=None, scale=True, dtype=None):
     Raises:
         ValueError: the shape is no image's.
     """
-    image = _pillow()
+    image = pillow()
     data_format = settings.standardize_data_format(data_format)
     x = np.asarray(x, dtype=dtype or settings.floatx())
     if x.ndim != 3:
@@ -118,7 +119,7 @@ def load_img(
         TypeError: `path` is no path.
         ValueError: a mode or an interpolation that does not exist.
     """
-    image = _pillow()
+    image = pillow()
     if isinstance(path, (str, pathlib.Path)):
         path = io.BytesIO(pathlib.Path(path).read_bytes())
     elif not isinstance(path, io.BytesIO):
