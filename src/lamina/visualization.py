@@ -230,10 +230,8 @@ def plot_image_gallery(
         if i < count:
             image = pixels[i]
             axis.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray")
-            names = [
-                f"{k}: {label_map.get(y[i], 'Unknown')}" for k, y in titles.items()
-            ]
-            axis.set_title("  ".join(names), fontsize=8)
+            said = [f"{k}: {names.get(y[i], 'Unknown')}" for k, y in titles.items()]
+            axis.set_title("  ".join(said), fontsize=8)
     if path is not None:
         figure.savefig(
             path, pad_inches=0, bbox_inches="tight", transparent=transparent, dpi=dpi
