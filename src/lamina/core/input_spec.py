@@ -86,8 +86,11 @@ def check_inputs(spec, inputs, layer) -> None:
     """
     if not spec:
         return
-    specs = structure.flatten(spec)
-    if isinstance(inputs, dict) and all(s is not None and s.name for s in specs):
+    alone = type(spec) is InputSpec and not structure.is_nested(inputs)
+    specs: list = [spec] if alone else structure.flatten(spec)
+    if alone:
+        inputs = [inputs]
+    elif isinstance(inputs, dict) and all(s is not None and s.name for s in specs):
         missing = [s.name for s in specs if s.name not in inputs and not s.optional]
         if missing:
             raise ValueError(

@@ -9,6 +9,7 @@ import contextlib
 import functools
 import inspect
 import types
+import weakref
 from typing import Any
 
 import jax
@@ -49,7 +50,14 @@ from lamina.layers.call import (
 from lamina.layers.owner import NOT_OWNED, Owner
 from lamina.layers.rows import Rows
 
-_nothing = contextlib.nullcontext()
+# Layers that hold losses added in their last call outside of compiled code.
+_with_losses = weakref.WeakValueDictionary()  # by their `id`
+
+
+@contextlib.contextmanager
+def _named(fields, name):
+    with fields, jax.named_scope(name):
+        yield
 
 
 class Layer(Rows, Owner):
@@ -177,23 +185,29 @@ class Layer(Rows, Owner):
         outermost = not context.calling
         call.take_training(context.training)
         self.__dict__["_called"] = True
-        with self._entered(call.training, call.take_passed(context.passed)):
+        passed = context.passed
+        if passed or call.passed:
+            passed = call.take_passed(passed)
+        with self._entered(call.training, passed):
             if outermost:
                 self._begin()
-            self._build_once(call)
-            call.take_masks()
+            if not self.built:
+                self._build_once(call)
+            if call.takes.masks:
+                call.take_masks()
             try:
                 outputs = self._run(call)
             except Exception as error:
                 _annotate(error, self, call)
                 raise
             self._carry_mask(call, outputs)
-            self._collect_activity_loss(outputs)
+            if self.activity_regularizer is not None:
+                self._collect_activity_loss(outputs)
         return outputs
 
     def _begin(self):
         """Do what is due before the outermost of nested calls."""
-        if context.losses is None:
+        if context.losses is None and _with_losses:
             self._forget_losses()
         if context.remat is not None and context.remat != self._remat_mode:
             warn_once(
@@ -252,21 +266,20 @@ class Layer(Rows, Owner):
         if self.input_spec is not None:
             check_inputs(self.input_spec, call.first, self)
 
-    @contextlib.contextmanager
     def _entered(self, training, passed=None):
         """Hold the training flag, the name scope and the compute dtype of a call."""
-        compute = self.compute_dtype
-        casts = self.autocast and compute != self.variable_dtype and is_float(compute)
+        policy = self._policy
+        compute = policy.compute_dtype
+        casts = self.autocast and compute != policy.variable_dtype and is_float(compute)
         again = context.calling and context.calling[-1] is self
-        with having(
+        fields = having(
             training=training,
             passed=context.passed if passed is None else passed,
             calling=context.calling if again else (*context.calling, self),
             scopes=context.scopes if again else (*context.scopes, self.name),
             autocast=compute if casts else None,
-        ):
-            with jax.named_scope(self.name) if context.named else _nothing:
-                yield
+        )
+        return _named(fields, self.name) if context.named else fields
 
     def _build_once(self, call):
         if self.built:
@@ -316,7 +329,7 @@ class Layer(Rows, Owner):
 
     def _carry_mask(self, call, outputs):
         if self.supports_masking:
-            previous = [masks_of(v) for v in call.tensors.values()]
+            previous = list(map(masks_of, call.tensors.values()))
             if len(previous) == 1 or all(m is None for m in previous):
                 previous = previous[0] if previous else None
             if previous is None and type(self).compute_mask is Layer.compute_mask:
@@ -350,8 +363,6 @@ class Layer(Rows, Owner):
         return mask
 
     def _collect_activity_loss(self, outputs):
-        if self.activity_regularizer is None:
-            return
         for output in structure.flatten(outputs):
             if is_tensor(output) and not isinstance(output, SymbolicTensor):
                 rows = output.shape[0] if output.ndim else 1
@@ -611,8 +622,11 @@ class Layer(Rows, Owner):
                     "`add_loss` takes the value of a loss inside `call`, not a "
                     "symbolic tensor. Put it into a Layer's `call`."
                 )
-            target = context.losses if context.losses is not None else self._losses
-            target.append(one)
+            if context.losses is not None:
+                context.losses.append(one)
+            else:
+                self._losses.append(one)
+                _with_losses[id(self)] = self
 
     def add_metric(self, *args, **kwargs):
         """Refuse: make the metric an attribute and update it in `call`."""
@@ -631,6 +645,7 @@ class Layer(Rows, Owner):
     def _forget_losses(self):
         for layer in self._flatten_layers():
             layer._losses.clear()
+            _with_losses.pop(id(layer), None)
 
     _clear_losses = _forget_losses
 
@@ -662,8 +677,9 @@ class Layer(Rows, Owner):
     def _policy(self):
         """The policy, or what a map of policies has for the layer's path."""
         policy: Any = self._dtype_policy
-        path = self.path or self.name
-        return policy[path] if hasattr(policy, "default_policy") else policy
+        if hasattr(policy, "default_policy"):
+            return policy[self.path or self.name]
+        return policy
 
     @property
     def quantization_mode(self):

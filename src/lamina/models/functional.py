@@ -96,7 +96,7 @@ def _fit(model, tensor, x):
         path = _path_of(model, tensor)
         raise ValueError(
             f"Invalid input shape for input {operation.name!r}"
-            + (f" at {path!r}" if path else "")
+            + (f" at {path!r}" if "." in path else "")
             + f" of model {model.name!r}: expected shape={expected}, found "
             f"shape={shape}."
             + (
