@@ -756,6 +756,60 @@ def test_a_layer_may_take_positional_arguments_that_are_no_tensors():
         Scale()("text")
 
 
+@pytest.mark.parametrize("m", [lamina, keras], ids=["lamina", "keras"])
+def test_names_that_subclasses_of_keras_layers_use(m):
+    class Table(m.layers.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.dense = self._tracker.track(m.layers.Dense(2))
+            self.mean = m.metrics.Mean()
+
+        def build(self, input_shape):
+            self.still = self.add_weight(shape=(3,), trainable=False, name="still")
+            self.moving = self.add_weight(shape=(2,), name="moving")
+            self.dense.build(input_shape)
+
+        def call(self, x, training=None):
+            return self.dense(x)
+
+        def load_own_variables(self, store):
+            own = self._trainable_variables + self._non_trainable_variables
+            for i, variable in enumerate(own):
+                variable.assign(store[str(i)])
+
+    layer = Table()
+    layer.build((None, 4))
+    assert layer._trainable_variables == [layer.moving]
+    assert layer._non_trainable_variables == [layer.still]
+    assert (layer._layers, layer._metrics) == ([layer.dense], [layer.mean])
+    assert layer._call_has_training_arg and not layer._call_has_mask_arg
+    assert not m.layers.Flatten()._call_has_training_arg
+    store = {}
+    layer.save_own_variables(store)
+    other = Table()
+    other.build((None, 4))
+    other.load_own_variables(store)
+    np.testing.assert_array_equal(other.moving, layer.moving)
+    np.testing.assert_array_equal(other.still, layer.still)
+
+
+@pytest.mark.parametrize("m", [lamina, keras], ids=["lamina", "keras"])
+def test_a_subclass_keeps_its_layers_under_a_name_of_keras(m):
+    class Stack(m.layers.Layer):
+        def __init__(self, layers):
+            super().__init__()
+            self._layers = layers
+
+        def call(self, x):
+            for layer in self._layers:
+                x = layer(x)
+            return x
+
+    stack = Stack([m.layers.Dense(2), m.layers.Dense(1)])
+    assert stack(np.ones((3, 4), "float32")).shape == (3, 1)
+    assert len(stack.weights) == 4
+
+
 TEXTS = ["a b", b"a", np.array(["a", "b"]), np.array([["a"]], object), np.str_("a")]
 
 

@@ -217,6 +217,14 @@ class Layer(Rows, Owner):
         known = self._call_context_args
         self._call_context_args = (*known, *(n for n in names if n not in known))
 
+    @property
+    def _call_has_training_arg(self):
+        return signature_of(self.call).training
+
+    @property
+    def _call_has_mask_arg(self):
+        return signature_of(self.call).mask
+
     def _check_constructed(self):
         if "_inbound_nodes" not in self.__dict__:
             name = type(self).__name__
@@ -505,10 +513,15 @@ class Layer(Rows, Owner):
 
     @property
     def _tracker(self):
-        """Lets `unlock()` and `lock()` frame changes to a layer that is built."""
+        """Lets `unlock()` and `lock()` frame changes to a layer that is built.
+
+        `track` gives back what it gets: attributes say what is owned.
+        """
         close = functools.partial(setattr, self, "_closed")
         return types.SimpleNamespace(
-            unlock=functools.partial(close, False), lock=functools.partial(close, True)
+            unlock=functools.partial(close, False),
+            lock=functools.partial(close, True),
+            track=lambda value: value,
         )
 
     def get_build_config(self):

@@ -812,6 +812,10 @@ class Model(Layer):
                 layer.quantize(mode, type_check=type_check, config=config)
             except NotImplementedError as error:
                 warnings.warn(str(error), stacklevel=2)
+        self._post_quantize(mode)
+
+    def _post_quantize(self, mode, **kwargs):
+        """Do what is due after `quantize`; programs are made anew in any case."""
 
     def summary(
         self, line_length=None, positions=None, print_fn=None, expand_nested=False,
