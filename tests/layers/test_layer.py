@@ -868,3 +868,56 @@ def test_what_a_call_assigns_may_be_known_already():
     model.compile("sgd", "mse")
     model.fit(x, x, verbose=0)
     np.testing.assert_allclose(model.predict(x, verbose=0), model(x), rtol=1e-6)
+
+
+class Anew(Layer):
+    """Makes a layer in each call, and keeps it in some way."""
+
+    def __init__(self, keep):
+        super().__init__()
+        self.keep, self.items = keep, {}
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight(shape=(3, 3))
+
+    def call(self, x):
+        layer = Dense(2)
+        if self.keep == "item":
+            self.items["a"] = layer
+        else:
+            self.found = {"list": [layer], "dict": {"a": layer}}[self.keep]
+        return layer(x @ self.kernel)
+
+
+@pytest.mark.parametrize("keep", ["list", "dict", "item"])
+def test_a_call_that_makes_layers_in_containers_is_refused(keep):
+    x, message = np.ones((2, 3), "float32"), "Make weights and layers in `__init__"
+    model = lamina.Sequential([Anew(keep)])
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match=message):
+        model.fit(x, np.ones((2, 2)), verbose=0)
+    if keep != "item":
+        with pytest.raises(ValueError, match=message):
+            Anew(keep)(x)
+
+
+def test_a_call_may_exchange_what_it_holds():
+    class Two(Layer):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = Dense(2), Dense(2)
+
+        def build(self, input_shape):
+            self.a.build(input_shape), self.b.build(input_shape)
+
+        def call(self, x):
+            self.a, self.b = self.b, self.a
+            return self.a(x)
+
+    layer = Two()
+    x = np.ones((1, 3), "float32")
+    first, second, third = layer(x), layer(x), layer(x)
+    assert len(layer.weights) == 4
+    np.testing.assert_array_equal(first, third)
+    assert not np.allclose(first, second)
+    assert len(lamina.Sequential([lamina.Input((3,)), Two()]).weights) == 4

@@ -46,7 +46,7 @@ from lamina.layers.call import (
     plain_shape,
     signature_of,
 )
-from lamina.layers.owner import NOT_OWNED, Owner
+from lamina.layers.owner import NOT_OWNED, Owner, leaves_of
 from lamina.layers.rows import Rows
 
 _nothing = contextlib.nullcontext()
@@ -146,6 +146,7 @@ class Layer(Rows, Owner):
             self.supports_masking = True
         self._variables = []
         self._losses = []
+        self._replaced = {}
         self._inbound_nodes = []
         self._build_shapes = None
         self._path = None
@@ -237,12 +238,15 @@ class Layer(Rows, Owner):
             )
 
     def __setattr__(self, name, value):
-        if isinstance(value, (Layer, Variable)) and any(
-            layer is self for layer in context.calling
-        ):
-            known = (*self._flatten_layers(), *self.variables)
-            if not any(one is value for one in known):
-                self._check_open(name)
+        if any(layer is self for layer in context.calling):
+            if parts := _parts_of(value):
+                known = (*self._flatten_layers(), *self.variables)
+                known = {id(x) for x in known} | self._replaced.keys()
+                if any(id(x) not in known for x in parts):
+                    self._check_open(name)
+            # What is replaced may come back: `self.a, self.b = self.b, self.a`.
+            replaced = _parts_of(self.__dict__.get(name))
+            self._replaced.update((id(x), x) for x in replaced)
         super().__setattr__(name, value)
 
     def _check_open(self, what):
@@ -833,6 +837,11 @@ def _regularizer(identifier) -> Any:
     from lamina import regularizers
 
     return regularizers.get(identifier)
+
+
+def _parts_of(value):
+    """Return the layers and Variables in an attribute's value."""
+    return [x for x in leaves_of([value]) if isinstance(x, (Layer, Variable))]
 
 
 def _given_shape(owner, kwargs):

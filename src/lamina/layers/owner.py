@@ -25,7 +25,7 @@ class _Changes:
 
 # Attributes that hold owners or Variables without owning them.
 NOT_OWNED = frozenset(
-    {"_inbound_nodes", "_given", "_times", "_losses", "_build_shapes"}
+    {"_inbound_nodes", "_given", "_times", "_losses", "_build_shapes", "_replaced"}
 )
 # Most attributes are of these types: a quick way to pass them over.
 _PLAIN = frozenset({str, int, float, bool, type(None)})
