@@ -435,6 +435,11 @@ def test_a_subclass_with_the_names_of_keras():
         assert (layer._num_heads, layer._key_dim, layer._value_dim) == (2, 3, 4)
         assert layer._use_bias and layer._attention_axes == (1,)
         assert layer._dropout == 0 and layer._output_shape is None
+        for name in ("initializer", "regularizer", "constraint"):
+            for weight in ("kernel", "bias"):
+                private = getattr(layer, f"_{weight}_{name}")
+                assert private is getattr(layer, f"{weight}_{name}", private)
+        assert layer._activity_regularizer is None
         assert "kernel_initializer" in layer._get_common_kwargs_for_sublayer()
         seen = np.asarray(layer._compute_attention_mask(Q, V, attention_mask=SEEN))
         assert seen.shape == (2, 4, 5)

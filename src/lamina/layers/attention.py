@@ -405,6 +405,13 @@ class MultiHeadAttention(_HeadAttention):
     _use_bias, _use_gate = _also("use_bias"), _also("use_gate")
     _output_shape, _attention_axes = _also("output_shape"), _also("attention_axes")
     _sliding_window = _also("sliding_window")
+    _kernel_initializer = _also("kernel_initializer")
+    _kernel_regularizer = _also("kernel_regularizer")
+    _kernel_constraint = _also("kernel_constraint")
+    _bias_initializer = _also("bias_initializer")
+    _bias_regularizer = _also("bias_regularizer")
+    _bias_constraint = _also("bias_constraint")
+    _activity_regularizer = _also("activity_regularizer")
 
     def __init__(
         self, num_heads, key_dim, value_dim=None, dropout=0.0, use_bias=True,

@@ -47,7 +47,7 @@ from lamina.layers.call import (
     plain_shape,
     signature_of,
 )
-from lamina.layers.owner import NOT_OWNED, Owner
+from lamina.layers.owner import NOT_OWNED, Owner, leaves_of
 from lamina.layers.rows import Rows
 
 # Layers that hold losses added in their last call outside of compiled code.
@@ -154,6 +154,7 @@ class Layer(Rows, Owner):
             self.supports_masking = True
         self._variables = []
         self._losses = []
+        self._replaced = {}
         self._inbound_nodes = []
         self._build_shapes = None
         self._path = None
@@ -231,6 +232,14 @@ class Layer(Rows, Owner):
         known = self._call_context_args
         self._call_context_args = (*known, *(n for n in names if n not in known))
 
+    @property
+    def _call_has_training_arg(self):
+        return signature_of(self.call).training
+
+    @property
+    def _call_has_mask_arg(self):
+        return signature_of(self.call).mask
+
     def _check_constructed(self):
         if "_inbound_nodes" not in self.__dict__:
             name = type(self).__name__
@@ -243,12 +252,15 @@ class Layer(Rows, Owner):
             )
 
     def __setattr__(self, name, value):
-        if isinstance(value, (Layer, Variable)) and any(
-            layer is self for layer in context.calling
-        ):
-            known = (*self._flatten_layers(), *self.variables)
-            if not any(one is value for one in known):
-                self._check_open(name)
+        if any(layer is self for layer in context.calling):
+            if parts := _parts_of(value):
+                known = (*self._flatten_layers(), *self.variables)
+                known = {id(x) for x in known} | self._replaced.keys()
+                if any(id(x) not in known for x in parts):
+                    self._check_open(name)
+            # What is replaced may come back: `self.a, self.b = self.b, self.a`.
+            replaced = _parts_of(self.__dict__.get(name))
+            self._replaced.update((id(x), x) for x in replaced)
         super().__setattr__(name, value)
 
     def _check_open(self, what):
@@ -516,10 +528,15 @@ class Layer(Rows, Owner):
 
     @property
     def _tracker(self):
-        """Lets `unlock()` and `lock()` frame changes to a layer that is built."""
+        """Lets `unlock()` and `lock()` frame changes to a layer that is built.
+
+        `track` gives back what it gets: attributes say what is owned.
+        """
         close = functools.partial(setattr, self, "_closed")
         return types.SimpleNamespace(
-            unlock=functools.partial(close, False), lock=functools.partial(close, True)
+            unlock=functools.partial(close, False),
+            lock=functools.partial(close, True),
+            track=lambda value: value,
         )
 
     def get_build_config(self):
@@ -836,6 +853,11 @@ def _regularizer(identifier) -> Any:
     from lamina import regularizers
 
     return regularizers.get(identifier)
+
+
+def _parts_of(value):
+    """Return the layers and Variables in an attribute's value."""
+    return [x for x in leaves_of([value]) if isinstance(x, (Layer, Variable))]
 
 
 def _given_shape(owner, kwargs):

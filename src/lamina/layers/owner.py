@@ -25,10 +25,23 @@ class _Changes:
 
 # Attributes that hold owners or Variables without owning them.
 NOT_OWNED = frozenset(
-    {"_inbound_nodes", "_given", "_times", "_losses", "_build_shapes"}
+    {"_inbound_nodes", "_given", "_times", "_losses", "_build_shapes", "_replaced"}
 )
 # Most attributes are of these types: a quick way to pass them over.
 _PLAIN = frozenset({str, int, float, bool, type(None)})
+
+
+class _Known:
+    """What subclasses know from Keras under a private name.
+
+    It can be read; a subclass may keep something else there.
+    """
+
+    def __init__(self, read):
+        self._read = read
+
+    def __get__(self, owner, cls=None):
+        return self if owner is None else self._read(owner)
 
 
 class Owner:
@@ -133,6 +146,15 @@ class Owner:
     def _seed_generators(self):
         return [x for x in self._owned() if isinstance(x, SeedGenerator)]
 
+    _layers = _Known(lambda self: self._inner_layers())
+    _metrics = _Known(lambda self: _metrics_among(self._owned()))
+    _trainable_variables = _Known(
+        lambda self: [v for v in self._own_variables() if v.made_trainable]
+    )
+    _non_trainable_variables = _Known(
+        lambda self: [v for v in self._own_variables() if not v.made_trainable]
+    )
+
     @property
     def variables(self) -> list:
         """All state: weights, then the states of random generators, layer by layer."""
@@ -184,11 +206,9 @@ class Owner:
     @property
     def metrics(self) -> list:
         """The metrics that it and the layers inside own."""
-        from lamina.metrics import Metric
-
         # Not what a model inside was compiled with.
         held = (x for layer in self._flatten_layers() for x in layer._owned())
-        return unique(x for x in held if isinstance(x, Metric))
+        return _metrics_among(held)
 
     @property
     def metrics_variables(self) -> list:
@@ -250,6 +270,12 @@ class Owner:
                 "`layer.build(input_shape)`."
             )
         return sum(v.size for v in self.weights)
+
+
+def _metrics_among(items):
+    from lamina.metrics import Metric
+
+    return unique(x for x in items if isinstance(x, Metric))
 
 
 def leaves_of(value, outer=()):

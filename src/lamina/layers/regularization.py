@@ -346,6 +346,7 @@ class ActivityRegularization(Layer):
     """
 
     rows_independent = True
+    _moves_entries = True
 
     def __init__(self, l1=0.0, l2=0.0, **kwargs):
         super().__init__(activity_regularizer=L1L2(l1=l1, l2=l2), **kwargs)

@@ -434,6 +434,7 @@ class UpSampling1D(Layer):
     """
 
     rows_independent = True
+    _moves_entries = True
 
     def __init__(self, size=2, **kwargs):
         super().__init__(**kwargs)

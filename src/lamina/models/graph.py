@@ -86,7 +86,13 @@ class Function(Operation):
 
     def call(self, inputs):
         """Run it on arrays in the structure of the inputs."""
-        return self.run(self.slots.each(inputs, "inputs", needed=self.needed))
+        return self.run(self.leaves(inputs))
+
+    def leaves(self, inputs):
+        """Return one value for each input, in order; dicts are matched by name."""
+        if isinstance(inputs, (list, tuple)) and not _has_names(inputs):
+            inputs = structure.flatten(inputs)
+        return self.slots.each(inputs, "inputs", needed=self.needed)
 
     @functools.cached_property
     def slots(self) -> Slots:
@@ -234,6 +240,15 @@ def _rows_of(node):
     if isinstance(operation, OpCall):
         return getattr(operation.function, "elementwise", False) and len(ranks) == 1
     return False if node.kwargs.get("training") else operation.rows_independent
+
+
+def _has_names(inputs):
+    """Tell whether there is a dict in a structure."""
+    return any(
+        not isinstance(key, int)
+        for path, _ in structure.flatten_with_names(inputs)
+        for key in path
+    )
 
 
 def _name(tensor):

@@ -146,7 +146,7 @@ class Model(Layer):
         self.built = True
         self.supports_masking = True
         self._allow_non_tensor_positional_args = True
-        self._takes_text = bool(self._graph.prefix.nodes)
+        self._takes_text = bool(self._graph.prefix)
 
     # ---- calling -------------------------------------------------------------
 
@@ -186,8 +186,9 @@ class Model(Layer):
                 "implemented. Write `def call(self, inputs): ...`, or pass `inputs` "
                 "and `outputs`."
             )
-        leaves = inputs
-        if not isinstance(inputs, Prepared):
+        if isinstance(inputs, Prepared):
+            leaves = inputs._replace(inputs=self._fitted(inputs.inputs))
+        else:
             from lamina.models.functional import standardize_inputs
 
             leaves = standardize_inputs(self, inputs)
@@ -203,14 +204,20 @@ class Model(Layer):
         """The dtype that float inputs are cast to; None leaves it to a graph."""
         return None if self._graph is not None else super().input_dtype
 
-    def _prepared(self, inputs):
-        """Return the inputs of one batch as a compiled step takes them."""
+    def _prepared(self, inputs, drawn=False):
+        """Return a batch's inputs, or drawn ones, as a compiled step takes them."""
         if self._graph is None or not self._takes_text:
             return self._trimmed(inputs)
         from lamina.models.functional import standardize_inputs
 
         leaves = standardize_inputs(self, inputs)
-        return self._graph.prefix.run(self._graph, leaves)
+        return self._graph.prefix.run(self._graph, leaves, drawn)
+
+    def _fitted(self, leaves):
+        """Return the graph's inputs, flat, as it takes them; None stays None."""
+        from lamina.models.functional import fit_inputs
+
+        return fit_inputs(self, leaves)
 
     def _trimmed(self, inputs):
         """Leave out the text of a dict that names no input: no device holds it."""
@@ -233,6 +240,9 @@ class Model(Layer):
         if self._graph is None:
             return super().compute_output_spec(*args, **kwargs)
         kwargs.pop("mask", None)
+        if self._takes_text:
+            inputs = args[0] if args else kwargs.pop("inputs")
+            args = (self._prepared(inputs, drawn=True), *args[1:])
         outputs = structure.flatten(super().compute_output_spec(*args, **kwargs))
         return structure.pack_like(self.output, outputs)
 
@@ -802,6 +812,10 @@ class Model(Layer):
                 layer.quantize(mode, type_check=type_check, config=config)
             except NotImplementedError as error:
                 warnings.warn(str(error), stacklevel=2)
+        self._post_quantize(mode)
+
+    def _post_quantize(self, mode, **kwargs):
+        """Do what is due after `quantize`; programs are made anew in any case."""
 
     def summary(
         self, line_length=None, positions=None, print_fn=None, expand_nested=False,

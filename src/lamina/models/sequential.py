@@ -186,10 +186,10 @@ class Sequential(Model):
     def _drawn_shape(self):
         return structure.map_leaves(lambda t: t.shape, self.input)
 
-    def _prepared(self, inputs):
+    def _prepared(self, inputs, drawn=False):
         if self._graph is None and self._takes_text and hasattr(inputs, "shape"):
             self._draw((None, *inputs.shape[1:]))
-        return super()._prepared(inputs)
+        return super()._prepared(inputs, drawn)
 
     def _refuse_several(self, layer, following, outputs):
         several = following._allow_non_tensor_positional_args or (

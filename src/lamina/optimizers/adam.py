@@ -225,11 +225,11 @@ class Nadam(Optimizer):
         dtype = var_list[0].dtype if var_list else floatx()
         self._u_product: Any = Variable(1.0, dtype=dtype)
 
-    def _update(self, grads, variables, learning_rate):
+    def _backend_update_step(self, grads, variables, learning_rate):
         product = self._u_product
         (decay,) = powers(self, product.dtype, 0.96)
         self.assign(product, product * self.beta_1 * (1.0 - 0.5 * decay))
-        super()._update(grads, variables, learning_rate)
+        super()._backend_update_step(grads, variables, learning_rate)
 
     def _factors(self, learning_rate, dtype):
         step = jnp.asarray(self.iterations + 1, dtype)

@@ -453,11 +453,14 @@ class Optimizer:
         self._once_per_step = {}
         try:
             self._apply_weight_decay(variables)
-            self._update(self._clip_gradients(grads), variables, self.learning_rate)
+            self._backend_update_step(
+                self._clip_gradients(grads), variables, self.learning_rate
+            )
         finally:
             self._once_per_step = None
 
-    def _update(self, grads, variables, learning_rate):
+    # The name that subclasses know from Keras: they update all Variables at once.
+    def _backend_update_step(self, grads, variables, learning_rate):
         for gradient, variable in zip(grads, variables, strict=True):
             self.update_step(gradient, variable, learning_rate)
 
@@ -469,6 +472,9 @@ class Optimizer:
         if key not in self._once_per_step:
             self._once_per_step[key] = function(learning_rate, dtype)
         return self._once_per_step[key]
+
+    def _get_current_learning_rate(self):
+        return self.learning_rate
 
     def _cast_rate(self, learning_rate, dtype):
         return jnp.asarray(learning_rate, dtype)
