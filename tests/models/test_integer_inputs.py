@@ -45,6 +45,9 @@ WAYS = {
     "slice": lambda x: embedding()(ops.expand_dims(x, 1)[:, 0]),
     "own layer": lambda x: Block()(x),
     "inner model": lambda x: lamina.Sequential([lamina.Input((4,)), embedding()])(x),
+    "inner model that only moves": lambda x: embedding()(
+        lamina.Sequential([lamina.Input((4,)), layers.Reshape((2, 2))])(x)
+    ),
 }
 
 

@@ -9,6 +9,7 @@ import collections
 import functools
 
 from lamina.core import structure
+from lamina.core.context import context
 from lamina.core.matching import Slots
 from lamina.core.naming import automatic_name
 from lamina.core.op import OpCall
@@ -121,8 +122,13 @@ class Function(Operation):
             values = self.follow(self.prefix.rest, leaves.inputs, given)
         else:
             values = self.follow(self.nodes, leaves)
+        # A graph around this one knows what takes its outputs.
+        inside = self.moves_entries and any(
+            getattr(layer, "_graph", None) for layer in context.calling[:-1]
+        )
         return structure.map_leaves(
-            lambda t: in_drawn_dtype(t, values[id(t)]), self._outputs_struct
+            lambda t: values[id(t)] if inside else in_drawn_dtype(t, values[id(t)]),
+            self._outputs_struct,
         )
 
     @functools.cached_property
@@ -132,6 +138,11 @@ class Function(Operation):
             getattr(op, "compute_dtype", None) in HALF and op._takes_integers
             for op in self.operations
         )
+
+    @functools.cached_property
+    def moves_entries(self) -> bool:
+        """Whether no call computes with the entries of its inputs."""
+        return all(operation._moves_entries for operation in self.operations)
 
     @functools.cached_property
     def prefix(self) -> Prefix:

@@ -104,6 +104,7 @@ class Model(Layer):
     _not_walked = frozenset({"operations", "_drawn_layers"})
     # Its Inputs see to integers themselves.
     _reads_integers = property(lambda self: self._graph is not None)
+    _moves_entries = property(lambda self: self._graph and self._graph.moves_entries)
     # Whether inputs must have the sizes that the graph was drawn with.
     _checks_sizes = True
 
