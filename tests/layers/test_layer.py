@@ -814,3 +814,10 @@ def test_what_a_call_assigns_may_be_known_already():
     model.compile("sgd", "mse")
     model.fit(x, x, verbose=0)
     np.testing.assert_allclose(model.predict(x, verbose=0), model(x), rtol=1e-6)
+
+
+def test_an_axis_that_the_input_lacks_is_refused():
+    layer = lamina.layers.Identity()
+    layer.input_spec = lamina.layers.InputSpec(axes={3: 4, -5: None})
+    with pytest.raises(ValueError, match="expected an axis 3, found ndim=2"):
+        layer(np.ones((2, 3)))
