@@ -110,7 +110,7 @@ def test_boxes_and_masks_move_as_in_keras(name, kwargs):
         )
     if name != "CenterCrop" or kwargs["height"] < 6:
         masks = [np.asarray(r["segmentation_masks"]) for r in (result, expected)]
-        assert masks[0].dtype == masks[1].dtype
+        assert masks[0].dtype == "int32"  # Keras casts some
         np.testing.assert_array_equal(*masks)
     for key in ("labels", "sample_weight"):
         np.testing.assert_array_equal(result[key], expected[key])
