@@ -1,6 +1,7 @@
 """Penalties on the size of weights or outputs, added to the loss."""
 
 import math
+import numbers
 
 import jax.numpy as jnp
 import numpy as np
@@ -39,8 +40,8 @@ class Regularizer:
 
 
 def _factor(owner, name, value):
-    ok = isinstance(value, (int, float, np.number)) and math.isfinite(value)
-    if not ok or value < 0:
+    ok = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not ok or not math.isfinite(value) or value < 0:
         raise ValueError(
             f"`{owner}` expected `{name}` to be a finite non-negative number. "
             f"Received: {name}={value!r}"

@@ -921,3 +921,10 @@ def test_a_call_may_exchange_what_it_holds():
     np.testing.assert_array_equal(first, third)
     assert not np.allclose(first, second)
     assert len(lamina.Sequential([lamina.Input((3,)), Two()]).weights) == 4
+
+
+def test_an_axis_that_the_input_lacks_is_refused():
+    layer = lamina.layers.Identity()
+    layer.input_spec = lamina.layers.InputSpec(axes={3: 4, -5: None})
+    with pytest.raises(ValueError, match="expected an axis 3, found ndim=2"):
+        layer(np.ones((2, 3)))

@@ -266,3 +266,24 @@ def test_get_refuses():
         optimizers.get(len)
     with pytest.raises(ImportError, match=r"lamina\.optimizers\.SGD"):
         optimizers.legacy.SGD(0.1)
+
+
+def test_exclusions_come_before_build():
+    optimizer = optimizers.AdamW()
+    optimizer.build([Variable(np.ones(2))])
+    with pytest.raises(ValueError, match="before the optimizer is built"):
+        optimizer.exclude_from_weight_decay(var_names=["bias"])
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs"),
+    [
+        ("RMSprop", {"rho": 1.5}),
+        ("RMSprop", {"momentum": -0.1}),
+        ("Adadelta", {"rho": -1}),
+        ("Adagrad", {"initial_accumulator_value": -0.1}),
+    ],
+)
+def test_numbers_out_of_their_range(name, kwargs):
+    with pytest.raises(ValueError, match=f"`{name}`.*{next(iter(kwargs))}"):
+        getattr(optimizers, name)(**kwargs)

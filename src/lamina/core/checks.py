@@ -65,14 +65,14 @@ def fraction(owner, name, value) -> float:
     """Return `value`, or raise: it must be a number from 0 to 1."""
     if (
         isinstance(value, bool)
-        or not isinstance(value, (int, float))
-        or not (0 <= value <= 1)
+        or not isinstance(value, numbers.Real)
+        or not (0 <= float(value) <= 1)
     ):
         raise ValueError(
             f"`{owner}`: Invalid value received for argument `{name}`. Expected a "
             f"float value between 0 and 1. Received: {name}={value!r}"
         )
-    return value
+    return value if isinstance(value, (int, float)) else float(value)
 
 
 def axis_within(owner, axis, ndim) -> int:

@@ -144,8 +144,11 @@ def _problem(spec, x):
     if spec.dtype is not None and standardize_dtype(x.dtype) != spec.dtype:
         return f"expected dtype={spec.dtype}, found dtype={standardize_dtype(x.dtype)}"
     for axis, size in spec.axes.items():
-        found = shape[axis] if -ndim <= axis < ndim else None
-        if size is not None and isinstance(found, int) and found != size:
+        if size is None:
+            continue
+        if not -ndim <= axis < ndim:
+            return f"expected an axis {axis}, found ndim={ndim}"
+        if isinstance(shape[axis], int) and shape[axis] != size:
             return f"expected axis {axis} of input shape to have value {size}"
     if spec.shape is not None:
         return _shape_problem(spec, shape)

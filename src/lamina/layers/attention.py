@@ -686,11 +686,7 @@ class Attention(Layer):
         query_mask, value_mask = mask[:2] if mask is not None else (None, None)
         scores = self._calculate_scores(query, key)
         seen = self._calculate_score_mask(scores, value_mask, use_causal_mask)
-        if seen is not None:
-            # A finite number: a row without any value must not become NaN.
-            far = 3e4 if scores.dtype == jnp.float16 else 1e9
-            scores = jnp.where(seen, scores, scores - far)
-        weights = jax.nn.softmax(scores, axis=-1)
+        weights = _softmax(scores, seen, (1,), True)
         if training and self.dropout:
             weights = drop(weights, self.dropout, self.seed_generator.next())
         output = jnp.matmul(weights, value)

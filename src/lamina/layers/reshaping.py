@@ -75,6 +75,8 @@ class Reshape(Layer):
 
     def __init__(self, target_shape, **kwargs):
         super().__init__(**kwargs)
+        if hasattr(target_shape, "tolist"):
+            target_shape = target_shape.tolist()
         target_shape = tuple(
             axes_argument("Reshape", target_shape, "target_shape")
             if target_shape

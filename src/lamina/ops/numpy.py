@@ -17,7 +17,7 @@ from lamina.core import settings
 from lamina.core.context import context
 from lamina.core.dtypes import result_type
 from lamina.core.op import op
-from lamina.core.symbolic import unknown_size
+from lamina.core.symbolic import is_symbolic, unknown_size
 from lamina.ops.arrays import axes as _axes
 from lamina.ops.arrays import (
     canonical,
@@ -584,7 +584,13 @@ repeat = _op("repeat",
 tile = _op("tile", lambda x, repeats: jnp.tile(tensor(x), repeats),
     "Repeat the whole array along each axis.", "repeats",
     integers=True)
-ndim = _op("ndim", lambda x: jnp.ndim(tensor(x)), "Return the number of axes.")
+
+
+def ndim(x):
+    """Return the number of axes, an int for a symbolic tensor, too."""
+    return len(x.shape) if is_symbolic(x) else jnp.ndim(tensor(x))
+
+
 size = _op("size", lambda x: jnp.size(tensor(x)), "Return the number of entries.")
 # fmt: on
 

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from lamina.core.checks import fraction, number
 from lamina.initializers import Constant
 from lamina.optimizers.optimizer import Optimizer, shared_arguments
 
@@ -35,7 +36,9 @@ class Adagrad(Optimizer):
         **kwargs,
     ):
         super().__init__(learning_rate=learning_rate, **kwargs)
-        self.initial_accumulator_value = initial_accumulator_value
+        self.initial_accumulator_value = number(
+            "Adagrad", "initial_accumulator_value", initial_accumulator_value, least=0
+        )
         self.epsilon = epsilon
 
     def build(self, var_list) -> None:
@@ -81,7 +84,7 @@ class Adadelta(Optimizer):
     @shared_arguments
     def __init__(self, learning_rate=0.001, rho=0.95, epsilon=1e-7, **kwargs):
         super().__init__(learning_rate=learning_rate, **kwargs)
-        self.rho = rho
+        self.rho = fraction("Adadelta", "rho", rho)
         self.epsilon = epsilon
 
     def build(self, var_list) -> None:

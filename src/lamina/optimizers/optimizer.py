@@ -505,10 +505,19 @@ class Optimizer:
             var_names: regular expressions; a Variable is meant when one is found in
                 its name.
 
+        Raises:
+            ValueError: the optimizer is built.
+
         >>> import lamina
         >>> optimizer = lamina.optimizers.AdamW()
         >>> optimizer.exclude_from_weight_decay(var_names=["bias"])
         """
+        if self.built:
+            raise ValueError(
+                f"`{type(self).__name__}.exclude_from_weight_decay()` must be called "
+                "before the optimizer is built: before `build`, `fit` or the first "
+                "`apply`."
+            )
         self._undecayed = set(var_list or ())
         names = sorted(set(var_names or ()))
         self._undecayed_names = re.compile("|".join(names)) if names else None

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from lamina.core.checks import fraction
 from lamina.optimizers.optimizer import Optimizer, shared_arguments
 
 
@@ -38,8 +39,8 @@ class RMSprop(Optimizer):
         **kwargs,
     ):
         super().__init__(learning_rate=learning_rate, **kwargs)
-        self.rho = rho
-        self.momentum = momentum
+        self.rho = fraction("RMSprop", "rho", rho)
+        self.momentum = fraction("RMSprop", "momentum", momentum)
         self.epsilon = epsilon
         self.centered = centered
 

@@ -129,11 +129,6 @@ class RandomFlip(GeometryLayer):
         drawn = random.uniform(flips_shape, seed=self._seed(seed))
         return {"flips": drawn <= 0.5, "input_shape": shape}
 
-    def transform_segmentation_masks(
-        self, segmentation_masks, transformation, training=True
-    ):
-        return self.transform_images(segmentation_masks, transformation, training)
-
     def move(self, images, transformation, interpolation):
         """Return images, the drawn ones flipped."""
         down, across = (-3, -2) if self._channels_last else (-2, -1)

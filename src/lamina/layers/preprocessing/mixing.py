@@ -175,7 +175,9 @@ class CutMix(ColorLayer):
     def transform_segmentation_masks(
         self, segmentation_masks, transformation, training=True
     ):
-        return self.transform_images(segmentation_masks, transformation, training)
+        if not training:
+            return segmentation_masks
+        return self.change(jnp.asarray(segmentation_masks), transformation)
 
     def transform_bounding_boxes(self, bounding_boxes, transformation, training=True):
         raise NotImplementedError(
@@ -261,7 +263,7 @@ class _Augmenting(ColorLayer):
     ):
         if not training:
             return segmentation_masks
-        masks = jnp.asarray(segmentation_masks, self.compute_dtype)
+        masks = jnp.asarray(segmentation_masks)
         return self._apply("transform_segmentation_masks", masks, transformation)
 
 

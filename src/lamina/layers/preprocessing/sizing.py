@@ -133,7 +133,6 @@ class _Window(BaseImagePreprocessingLayer):
         return int((height - high) / 2), int((width - wide) / 2), high, wide
 
     def _cut(self, images, transformation, interpolation):
-        images = jnp.asarray(images, self.compute_dtype)
         top, left, *size = self._window(self._sizes(images), transformation)
         down = images.ndim + (-3 if self._channels_last else -2)
         x = lax.dynamic_slice_in_dim(images, top, size[0], down)
@@ -144,12 +143,13 @@ class _Window(BaseImagePreprocessingLayer):
         return resize(x, new_size, interpolation=interpolation, data_format=form)
 
     def transform_images(self, images, transformation=None, training=True):
+        images = jnp.asarray(images, self.compute_dtype)
         return self._cut(images, transformation, "bilinear")
 
     def transform_segmentation_masks(
         self, segmentation_masks, transformation=None, training=True
     ):
-        return self._cut(segmentation_masks, transformation, "nearest")
+        return self._cut(jnp.asarray(segmentation_masks), transformation, "nearest")
 
     def transform_bounding_boxes(self, bounding_boxes, transformation, training=True):
         old = self._sizes_in(transformation["input_shape"])

@@ -72,7 +72,8 @@ class SimpleRNN(RNN):
         return _run(run, self, sequences, initial_state, mask, training)
 
     def get_config(self):
-        return config_of(super().get_config(), self, "seed")
+        absent = "seed" if self.cell.seed is None else None
+        return config_of(super().get_config(), self, absent)
 
 
 class LSTM(RNN):
