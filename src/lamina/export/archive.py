@@ -1,8 +1,6 @@
 """`ExportArchive`: several functions of some layers, and their weights, in one file."""
 
 import json
-import os
-import pathlib
 import zlib
 from typing import Any
 
@@ -13,11 +11,11 @@ from jax import export
 from lamina._version import __version__
 from lamina.core import structure
 from lamina.core.context import having
+from lamina.core.files import replacing, writable
 from lamina.core.variable import Variable, binding
 from lamina.export import signature
 from lamina.export.loading import KEY, VERSION, load
 from lamina.saving import safetensors
-from lamina.saving.archive import replacing
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -235,7 +233,7 @@ class ExportArchive:
             raise ValueError(
                 f"`write_out` expected `options` to be None. Received: {options!r}"
             )
-        path = place(filepath)
+        path = writable(filepath)
         names = {i: f"weight/{n}" for n, i in enumerate(self._variables)}
         tensors = {names[id(v)]: np.asarray(v.raw_value) for v in self.variables}
         listed = []
@@ -294,22 +292,3 @@ def _serialized(name, exported):
             "Python, as layers that hash or look up words do. Export the part after "
             f"it, and run it before. JAX says: {str(error).splitlines()[0]}"
         ) from error
-
-
-def place(filepath) -> pathlib.Path:
-    """Return where a file goes.
-
-    Raises:
-        FileNotFoundError: its folder is missing.
-        IsADirectoryError: it is a folder.
-    """
-    path = pathlib.Path(os.fspath(filepath))
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f"There is no folder {str(path.parent)!r} to export {path.name!r} to."
-        )
-    if path.is_dir():
-        raise IsADirectoryError(
-            f"{str(path)!r} is a folder, and an exported model is one file."
-        )
-    return path

@@ -12,9 +12,9 @@ from jax.extend.core import jaxpr_as_fun
 
 from lamina.core import structure
 from lamina.core.context import having
+from lamina.core.files import replacing, writable
 from lamina.export import plain, signature
-from lamina.export.archive import called, place
-from lamina.saving.archive import replacing
+from lamina.export.archive import called
 
 # How far the file's outputs may be from the model's, in parts of the largest output;
 # the other number is for models that compute in half precision anywhere.
@@ -42,7 +42,7 @@ def write(model, filepath, input_signature, verbose, **kwargs):
             "opset_version"
         )
     jax2onnx = _package("jax2onnx")
-    path = place(filepath)
+    path = writable(filepath)
     specs = signature.checked("export", input_signature)
     gives = []
 

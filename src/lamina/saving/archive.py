@@ -1,4 +1,4 @@
-"""`.keras` archives: members read in place and checked first, files put whole.
+"""`.keras` archives: members read in place and checked first.
 
 Nothing is ever extracted under a name that a file gives.
 """
@@ -8,7 +8,6 @@ import io
 import os
 import pathlib
 import re
-import secrets
 import stat
 import struct
 import zipfile
@@ -240,41 +239,3 @@ def _bad_name(name):
     if "" in parts or "." in parts:
         return "which is no plain path"
     return None
-
-
-@contextlib.contextmanager
-def replacing(path, check=lambda path: None):
-    """Give a new binary file that takes the place of `path` at the end, whole.
-
-    It is written beside `path`, flushed to the disk, checked and renamed. Whatever
-    stops this, `path` is either the old file or the new one.
-
-    Args:
-        path: where the file shall be.
-        check: is called with the path of the finished file before it takes its place.
-    """
-    path = pathlib.Path(path).resolve()
-    part = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.part")
-    try:
-        with part.open("x+b") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        check(part)
-        if path.exists():
-            part.chmod(stat.S_IMODE(path.stat().st_mode))
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(path):
-    # Not every system opens folders; there the rename is safe without it.
-    with contextlib.suppress(OSError):
-        number = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)

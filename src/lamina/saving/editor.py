@@ -6,9 +6,10 @@ import pathlib
 
 import numpy as np
 
+from lamina.core.files import replacing
 from lamina.core.naming import nearest
 from lamina.saving import hdf5
-from lamina.saving.archive import CONFIG, METADATA, WEIGHTS, Archive, replacing
+from lamina.saving.archive import CONFIG, METADATA, WEIGHTS, Archive
 from lamina.saving.hdf5 import Weights
 from lamina.saving.state import checksum, values_of
 from lamina.saving.texts import parsed

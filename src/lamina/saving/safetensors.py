@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina.core.budget import readable
+from lamina.core.files import replacing
 from lamina.core.walk import objects
-from lamina.saving.archive import replacing
 from lamina.saving.state import checksum, put_values
 from lamina.saving.texts import parsed
 

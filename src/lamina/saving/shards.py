@@ -8,8 +8,8 @@ import pathlib
 import re
 
 from lamina.core.budget import readable
+from lamina.core.files import replacing
 from lamina.saving import hdf5
-from lamina.saving.archive import replacing
 from lamina.saving.hdf5 import Weights
 from lamina.saving.texts import parsed
 

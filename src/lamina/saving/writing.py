@@ -21,6 +21,7 @@ from lamina.core import naming
 from lamina.core.budget import Budget
 from lamina.core.config import serialize_keras_object, serialize_shared
 from lamina.core.context import having
+from lamina.core.files import replacing, writable
 from lamina.core.held import Held
 from lamina.core.walk import objects
 from lamina.saving import hdf5, legacy, safetensors, shards
@@ -29,7 +30,6 @@ from lamina.saving.archive import (
     METADATA,
     WEIGHTS,
     Archive,
-    replacing,
 )
 from lamina.saving.hdf5 import Weights
 from lamina.saving.reading import build
@@ -145,20 +145,7 @@ def _check_model_path(filepath, zipped, overwrite, save_format):
             "Invalid filepath extension for saving: a model is saved as `.keras`. "
             f"Received: filepath={name}{note}"
         )
-    _check_place(filepath, overwrite)
-
-
-def _check_place(filepath, overwrite):
-    path = pathlib.Path(filepath)
-    if path.exists() and not overwrite:
-        raise FileExistsError(
-            f"{str(path)!r} exists, and `overwrite=False` keeps it. Save under another "
-            "name, or pass `overwrite=True`."
-        )
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f"There is no folder {str(path.parent)!r} to save {path.name!r} in."
-        )
+    writable(filepath, overwrite, folder=zipped is False)
 
 
 def _written_config(model, held):
@@ -381,7 +368,7 @@ def save_weights(model, filepath, overwrite=True, max_shard_size=None, **kwargs)
             "You are saving a model that has not yet been built. Try building the "
             "model first by calling it on some data or by using `build()`."
         )
-    _check_place(name, overwrite)
+    writable(name, overwrite)
     values = values_of(model, skip=skip)
     if max_shard_size is not None:
         shards.write(name, values, max_shard_size, _compare_weights)

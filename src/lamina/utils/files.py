@@ -18,6 +18,7 @@ import warnings
 import zipfile
 
 from lamina.core import settings
+from lamina.core.files import replacing
 
 _CHUNK = 1 << 18
 _PATIENCE = 60  # seconds without a byte
@@ -182,22 +183,16 @@ def _hash(path, algorithm):
 def _download(origin, target, expected):
     """Fetch a file beside its place, check it, and only then put it there."""
     _say(f"Downloading data from {origin}")
-    handle, part = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    part = pathlib.Path(part)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            _receive(origin, file)
-            file.flush()
-            os.fsync(file.fileno())
+
+    def check(part):
         if expected is not None and (found := _hash(part, expected[0])) != expected[1]:
             raise ValueError(
                 f"Incomplete or corrupted file detected: the {expected[0]} of {origin} "
                 f"is {found}, not {expected[1]}. Nothing was kept."
             )
-        part.chmod(0o644)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+
+    with replacing(target, check, follow=False) as file:
+        _receive(origin, file)
 
 
 def _receive(origin, file):
