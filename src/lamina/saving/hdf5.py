@@ -24,28 +24,30 @@ FLOOR = 1 << 24  # bytes that any file may declare
 RATIO = 16  # how much more than what it stores a larger file may declare
 _OBJECTS = 1_000_000
 _DEPTH = 256
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _ATTRIBUTE = 1 << 27  # bytes of one attribute
 _GZIP, _SHUFFLE, _FLETCHER = 1, 2, 3
 _READ = 1 << 28  # bytes of text that one file may make when it is read
 
 
-class Weights:
+class Weights(contextlib.AbstractContextManager):
     """The datasets of an HDF5 file, by the path of their group.
 
     Args:
         file: a path, or a binary file that is open for reading.
         stored: how many bytes it takes on the disk.
         name: what to call it in errors.
+        archive: the Archive that it is a member of, if any.
 
     Raises:
         ValueError: the file is damaged, or holds what is never read.
     """
 
-    def __init__(self, file, stored, name):
+    def __init__(self, file, stored, name, archive=None):
         import h5py
 
         self.name = name
+        self.archive = archive
         self.declared = 0
         self._limit = max(FLOOR, RATIO * stored)
         self._seen = set()
@@ -65,9 +67,6 @@ class Weights:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, *exception):
         self.close()
@@ -90,10 +89,7 @@ class Weights:
 
     def section(self, path):
         """Return the values of one object, by key; None where there is no group."""
-        path = f"{path}/vars" if path else "vars"
-        if path not in self._groups:
-            return None
-        return Section(self, path, self._groups[path])
+        return self.values(f"{path}/vars" if path else "vars")
 
     def values(self, path):
         """Return the datasets of the group at `path` itself, or None."""
@@ -200,7 +196,7 @@ class Weights:
         file.seek(0)
         start = file.read(16)
         widths = start[13:15] if start[8:9] in (b"\0", b"\1") else start[9:11]
-        if start[:8] != _SIGNATURE or widths != b"\x08\x08":
+        if start[:8] != SIGNATURE or widths != b"\x08\x08":
             self._refuse("", "addresses that are not 8 bytes wide")
         total, walked = file.seek(0, 2), 0
         for at in _found(file, b"GCOL\x01"):
@@ -381,6 +377,11 @@ class Section(collections.abc.Mapping):
                     f"a decompression bomb: a chunk of {readable(len(stored))} inflates"
                     f" to more than the {readable(size)} of its shape",
                 )
+
+
+def opened(path) -> Weights:
+    """Open a file."""
+    return Weights(path, path.stat().st_size, repr(str(path)))
 
 
 def _found(file, mark):

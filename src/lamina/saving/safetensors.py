@@ -6,6 +6,7 @@ so a small file cannot ask for much memory. The format is small enough to be rea
 with nothing to install, and in bfloat16 and float8 too.
 """
 
+import contextlib
 import json
 import math
 import pathlib
@@ -32,7 +33,7 @@ _KINDS = {name: np.dtype(getattr(jnp, kind)) for name, kind in _DTYPES.items()}
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 
 
-class Tensors:
+class Tensors(contextlib.AbstractContextManager):
     """The tensors of a file, by name; read when they are asked for.
 
     Args:
@@ -57,6 +58,9 @@ class Tensors:
         self._start = 8 + length
         self.tensors = {name: self._entry(name, e) for name, e in header.items()}
         self._check_places(size - self._start)
+
+    def __exit__(self, *exception):
+        """Do nothing: no file stays open."""
 
     def _damaged(self, reason):
         raise ValueError(f"{self.name} is no `.safetensors` file, or damaged: {reason}")
@@ -177,35 +181,36 @@ def _names(model):
     return found
 
 
-def save(model, filepath, values):
+def save(path, model, values, max_shard_size=None):
     """Write the weights of a model, whole or not at all.
 
     Args:
+        path: where to.
         model: the model.
-        filepath: where to.
         values: what `values_of` gave for it.
+        max_shard_size: is not looked at.
     """
     tensors = {}
-    for path, names in _names(model).items():
-        own = values.get(path, (None, {}))[1]
+    for place, names in _names(model).items():
+        own = values.get(place, (None, {}))[1]
         tensors |= {names[key]: np.asarray(value) for key, value in own.items()}
 
-    def check(path):
-        read = Tensors(path)
+    def check(part):
+        read = Tensors(part)
         for name, value in tensors.items():
             if name not in read.tensors or checksum(read[name]) != checksum(value):
                 raise OSError(f"{name} reads back as something else than was written.")
 
-    with replacing(filepath, check) as file:
+    with replacing(path, check) as file:
         write(file, tensors, {"format": "lamina"})
 
 
-def load(model, filepath, rename=None, skip_mismatch=False):
+def put(model, tensors, rename=None, skip_mismatch=False):
     """Put the tensors of a file into a model, by name.
 
     Args:
         model: the model, built.
-        filepath: the file.
+        tensors: the file's `Tensors`.
         rename: a dict from names in the file to names in the model, or a function from
             one to the other; None for a tensor leaves it out.
         skip_mismatch: warn of what does not fit and leave it as it is.
@@ -214,7 +219,6 @@ def load(model, filepath, rename=None, skip_mismatch=False):
         ValueError: a tensor has no place in the model, a weight is missing in the
             file, or shapes differ.
     """
-    tensors = Tensors(filepath)
     names = _names(model)
     known = {name for own in names.values() for name in own.values()}
     source = _sources(tensors, rename)
@@ -230,7 +234,7 @@ def load(model, filepath, rename=None, skip_mismatch=False):
         )
         if not skip_mismatch:
             raise ValueError(text)
-        warnings.warn(text, stacklevel=3)
+        warnings.warn(text, stacklevel=4)
     whole = {
         path: {key: source[name] for key, name in own.items()}
         for path, own in names.items()
@@ -242,7 +246,7 @@ def load(model, filepath, rename=None, skip_mismatch=False):
         if names.get(path) and path not in whole
     ]
     view = _View(tensors, whole)
-    put_values(model, view, skip_mismatch=skip_mismatch, skip=skip)
+    put_values(model, view, skip_mismatch=skip_mismatch, objects_to_skip=skip)
 
 
 def _sources(tensors, rename):

@@ -9,7 +9,6 @@ import zlib
 import numpy as np
 
 from lamina.core.walk import generators, objects, walk
-from lamina.saving.archive import ASSETS
 
 
 def values_of(root, seeds=False, skip=()) -> dict:
@@ -54,8 +53,36 @@ def checksum(value) -> int:
     return zlib.crc32(np.ascontiguousarray(value).view(np.uint8).reshape(-1).data)
 
 
+def compare(weights, values):
+    """Raise unless a file on the disk holds exactly `values`.
+
+    Args:
+        weights: the file's `Weights`, opened again.
+        values: what `values_of` gave.
+
+    Raises:
+        OSError: a value is missing, or reads back as another.
+    """
+    for path, (_, own) in values.items():
+        section = weights.section(path) or {}
+        for key, value in own.items():
+            place = f"{path}/vars/{key}"
+            if key not in section:
+                raise OSError(
+                    f"{place} is missing from the file that was just written."
+                )
+            read = section[key]
+            if read.shape != value.shape or checksum(read) != checksum(value):
+                raise OSError(f"{place} reads back as something else than was written.")
+
+
 def put_values(
-    root, weights, archive=None, skip_mismatch=False, skip=(), replaced=()
+    root,
+    weights,
+    archive=None,
+    skip_mismatch=False,
+    objects_to_skip=(),
+    replaced=(),
 ) -> None:
     """Put the values of a file into a model.
 
@@ -64,13 +91,13 @@ def put_values(
         weights: the file's `Weights`.
         archive: the Archive it is a member of, for vocabularies and other assets.
         skip_mismatch: warn of what does not fit and leave it as it is.
-        skip: objects to leave out.
+        objects_to_skip: objects to leave out.
         replaced: `(object, class name in the file)` where that is not its class' own.
 
     Raises:
         ValueError: something does not fit; the first such is told in full, all by name.
     """
-    skipped = {id(thing) for thing in skip}
+    skipped = {id(thing) for thing in objects_to_skip}
     places = {}
     for named in _names(replaced):
         for path, thing in walk(root, named):
@@ -121,7 +148,7 @@ def _put_one(thing, paths, weights, archive):
         if section is not None and "0" in section and section.shape("0") == (2,):
             generator.state.assign(section["0"])
     if archive is not None and hasattr(type(thing), "load_assets"):
-        with assets_of(archive, path) as folder:
+        with archive.assets(path) as folder:
             if folder is not None:
                 thing.load_assets(folder)
 
@@ -165,12 +192,9 @@ def _failures(failed, weights):
     )
 
 
-# ---- assets --------------------------------------------------------------------
-
-
 @contextlib.contextmanager
 def written_assets(root):
-    """Give a list of `(member, path)` of the files that layers write for themselves."""
+    """Give a list of `(name, path)` of the files that layers write for themselves."""
     with tempfile.TemporaryDirectory() as temporary:
         top = pathlib.Path(temporary)
         for path, thing in objects(root).items():
@@ -179,21 +203,4 @@ def written_assets(root):
                 folder.mkdir(parents=True, exist_ok=True)
                 thing.save_assets(str(folder))
         files = sorted(p for p in top.rglob("*") if p.is_file())
-        yield [(f"{ASSETS}/{p.relative_to(top).as_posix()}", p) for p in files]
-
-
-@contextlib.contextmanager
-def assets_of(archive, path):
-    """Give a folder with copies of the assets of one object, or None."""
-    prefix = f"{ASSETS}/{path}/" if path else f"{ASSETS}/"
-    names = [n for n in archive.names() if n.startswith(prefix) and n[-1] != "/"]
-    if not names:
-        yield None
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        for name in names:
-            target = pathlib.Path(folder, *name.removeprefix(prefix).split("/"))
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with archive.open(name) as (file, _):
-                target.write_bytes(file.read())
-        yield folder
+        yield [(p.relative_to(top).as_posix(), p) for p in files]
