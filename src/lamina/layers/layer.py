@@ -16,7 +16,7 @@ import numpy as np
 
 from lamina.core import structure
 from lamina.core.config import (
-    deserialize_keras_object,
+    arguments_of,
     encode_parameter,
     parameters_of,
     serialize_keras_object,
@@ -228,14 +228,12 @@ class Layer(Rows, Owner):
                 f"            super().__init__(**kwargs)   # first\n"
             )
 
-    def __setattr__(self, name, value):
-        if isinstance(value, (Layer, Variable)) and any(
-            layer is self for layer in context.calling
-        ):
+    def _check_new(self, name, value):
+        closed = self.__dict__.get("_closed")
+        if closed and any(layer is self for layer in context.calling):
             known = (*self._flatten_layers(), *self.variables)
             if not any(one is value for one in known):
                 self._check_open(name)
-        super().__setattr__(name, value)
 
     def _check_open(self, what):
         """Raise for weights and layers made too late to be trained or saved."""
@@ -754,7 +752,7 @@ class Layer(Rows, Owner):
     @classmethod
     def from_config(cls, config):
         """Make a layer from what `get_config` returned."""
-        config = {k: deserialize_keras_object(v) for k, v in config.items()}
+        config = arguments_of(config)
         policy = config.get("dtype")
         if policy is not None and type(policy) in (DTypePolicy, FloatDTypePolicy):
             config["dtype"] = policy.name  # a constructor may compare it with a text
@@ -762,10 +760,9 @@ class Layer(Rows, Owner):
         # A constructor without `**kwargs` does not take what every layer has.
         left = {k: config.pop(k) for k in _EVERY if k in config and k not in taken}
         layer = cls(**config)
-        layer.name = left.get("name", layer.name)
-        layer.dtype_policy = left.get("dtype", layer.dtype_policy)
-        if left.get("trainable") is False:
-            layer.trainable = False
+        for name, value in left.items():
+            if name != "trainable" or value is False:
+                setattr(layer, _EVERY[name], value)
         return layer
 
     def quantize(self, mode=None, type_check=True, config=None):
@@ -785,7 +782,8 @@ class Layer(Rows, Owner):
         return remake(*describe(self))
 
 
-_EVERY = ("name", "trainable", "dtype")
+# What every layer takes, and the attribute that it is kept in.
+_EVERY = {"name": "name", "trainable": "trainable", "dtype": "dtype_policy"}
 _BASE = ("activity_regularizer", "trainable", "dtype", "autocast", "name")
 
 
