@@ -82,7 +82,7 @@ def test_errors_list_what_the_table_holds(model, tmp_path):
         model.save(path)
     with pytest.raises(ValueError, match="a `.keras` or `.weights.h5` extension"):
         lamina.saving.KerasFileEditor(path)
-    with pytest.raises(ValueError, match="not end in `.h5`: it is a folder"):
+    with pytest.raises(ValueError, match="not end in `.h5`, as it names a folder"):
         model.save(tmp_path / "m.h5", zipped=False)
     found = "'.weights.h5' files and '.weights.json' lists of them"
     with pytest.raises(ValueError, match=f"only supports loading {found}"):

@@ -72,6 +72,6 @@ def writable(filepath, overwrite=True, folder=False) -> pathlib.Path:
         )
     if path.is_dir() and not folder:
         raise IsADirectoryError(
-            f"{str(path)!r} is a folder, and what is to be written there is one file."
+            f"{str(path)!r} is a folder, and one file is to be written there."
         )
     return path

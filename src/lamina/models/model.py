@@ -972,7 +972,7 @@ class Model(Layer):
         >>> lamina.export.load(path)(np.zeros((7, 3))).shape
         (7, 1)
         """
-        from lamina.export.formats import export_model
+        from lamina.export.whole import export_model
 
         export_model(self, filepath, format, verbose, input_signature, kwargs)
 

@@ -15,6 +15,7 @@ import stat
 import struct
 import tempfile
 import zipfile
+import zlib
 from typing import Any
 
 from lamina._version import __version__
@@ -33,6 +34,7 @@ ASSETS = "assets"
 _MEMBERS = 10_000
 _TEXT = 1 << 27  # bytes of JSON
 _CHUNK = 1 << 20
+_DAMAGES = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError)
 
 
 class Archive(contextlib.AbstractContextManager):
@@ -233,11 +235,7 @@ class Archive(contextlib.AbstractContextManager):
     def _guarded(self, name, read, *args):
         try:
             return read(*args)
-        except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError) as error:
-            raise ValueError(f"{self.name} is damaged at {name!r}: {error}") from error
-        except Exception as error:
-            if type(error).__module__ != "zlib":
-                raise
+        except _DAMAGES as error:
             raise ValueError(f"{self.name} is damaged at {name!r}: {error}") from error
 
 

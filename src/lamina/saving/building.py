@@ -17,6 +17,7 @@ from lamina.core.context import context, having
 from lamina.core.registry import public
 from lamina.core.walk import objects
 from lamina.initializers.draws import _Random
+from lamina.saving.state import takes_all
 
 # Of each weight there is the value, and what an optimizer keeps of it.
 _COPIES = 6
@@ -89,17 +90,10 @@ class FileBudget(Budget):
 
     def first_value(self, initializer, shape, dtype):
         """Return zeros where the file's value is sure to come."""
-        if isinstance(initializer, _Random) and _reads_all(context.calling):
+        sure = context.calling and takes_all(context.calling[-1])
+        if isinstance(initializer, _Random) and sure:
             return np.zeros(shape, dtype)
         return initializer(shape, dtype=dtype)
-
-
-def _reads_all(calling):
-    """Tell whether the layer that makes a Variable is sure to load it, or to raise."""
-    if not calling:
-        return False
-    method = type(calling[-1]).load_own_variables
-    return method.__module__.startswith("lamina.")
 
 
 # ---- the proof that a model can be made again --------------------------------------
@@ -156,8 +150,7 @@ def _problem(model, config, held, values):
 
 
 def _layer_problem(thing, made, own):
-    ours = type(thing).load_own_variables.__module__.startswith("lamina.")
-    if not ours or not all(map(str.isdigit, own)):
+    if not takes_all(thing) or not all(map(str.isdigit, own)):
         return None  # what it makes of its values is known to itself alone
     expected = {str(i): tuple(v.shape) for i, v in enumerate(made._saved_variables())}
     saved = {key: value.shape for key, value in own.items()}

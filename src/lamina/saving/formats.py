@@ -121,11 +121,19 @@ def of_start(start) -> Format | None:
     return next(rows, None)
 
 
-def endings(able) -> str:
-    """List the endings of all formats that have an attribute, for errors."""
-    *first, last = (
-        f"`{end}`" for row in FORMATS if getattr(row, able) for end in row.endings
-    )
+def endings(able, **values) -> str:
+    """List the endings of all formats that can do something, for errors.
+
+    Args:
+        able: the attribute of a format that must be there.
+        values: what other attributes must be.
+    """
+    rows = [
+        row
+        for row in FORMATS
+        if getattr(row, able) and all(getattr(row, k) == v for k, v in values.items())
+    ]
+    *first, last = (f"`{end}`" for row in rows for end in row.endings)
     return f"{', '.join(first)} or {last}" if first else last
 
 

@@ -104,7 +104,13 @@ class Weights(contextlib.AbstractContextManager):
         """
         group = self._file[path or "/"].id
         with self._readable(path):
-            return self._all_texts(group, path, name)
+            found = self._texts(group, path, name)
+            if found is not None:
+                return found
+            parts = []
+            while (part := self._texts(group, path, f"{name}{len(parts)}")) is not None:
+                parts.append(part)
+            return [text for part in parts for text in part] if parts else None
 
     @contextlib.contextmanager
     def _readable(self, path):
@@ -115,15 +121,6 @@ class Weights(contextlib.AbstractContextManager):
             raise ValueError(
                 f"{self.name} is damaged at {path or '/'!r}: {error}"
             ) from error
-
-    def _all_texts(self, group, path, name):
-        found = self._texts(group, path, name)
-        if found is not None:
-            return found
-        parts = []
-        while (part := self._texts(group, path, f"{name}{len(parts)}")) is not None:
-            parts.append(part)
-        return [text for part in parts for text in part] if parts else None
 
     def _texts(self, group, path, name):
         from h5py import h5a, h5t  # pyright: ignore
@@ -143,10 +140,7 @@ class Weights(contextlib.AbstractContextManager):
             self._count_texts(path, name, count)
         value = np.empty(attribute.shape, kind.dtype)
         attribute.read(value)
-        return [
-            x.decode("utf-8", "replace") if isinstance(x, bytes) else str(x)
-            for x in value.reshape(-1).tolist()
-        ]
+        return [_text_of(x) for x in value.reshape(-1).tolist()]
 
     def saved_name(self, path):
         """Return the name that an object had when it was saved, or None."""
@@ -156,14 +150,22 @@ class Weights(contextlib.AbstractContextManager):
         return self._text(self._file[path].id, b"name")
 
     def _text(self, owner, name):
-        """Return an attribute if it is one short text."""
-        from h5py import h5a  # pyright: ignore
+        """Return an attribute if it is one text, or None."""
+        from h5py import h5a, h5t  # pyright: ignore
 
         with self._readable(""):
             if not h5a.exists(owner, name):
                 return None
             self._count_texts("", name.decode(), 1)
-            return _small_text(owner, name)
+            attribute = h5a.open(owner, name)
+            kind = attribute.get_type()
+            if attribute.shape != () or kind.get_class() != h5t.STRING:
+                return None
+            if not kind.is_variable_str():
+                return None
+            value = np.empty((), dtype=object)
+            attribute.read(value)
+            return _text_of(value[()])
 
     def _count_texts(self, path, name, count):
         """Bound what texts take, many of which may point to one large one."""
@@ -400,22 +402,8 @@ def _found(file, mark):
     return places
 
 
-def _small_text(owner, name):
-    """Return an attribute if it is one short text."""
-    from h5py import h5a, h5t  # pyright: ignore
-
-    if not h5a.exists(owner, name):
-        return None
-    attribute = h5a.open(owner, name)
-    kind = attribute.get_type()
-    if attribute.shape != () or kind.get_class() != h5t.STRING:
-        return None
-    if not kind.is_variable_str():
-        return None
-    value = np.empty((), dtype=object)
-    attribute.read(value)
-    text = value[()]
-    return text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+def _text_of(value):
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def write(file, values) -> None:

@@ -18,7 +18,7 @@ from lamina.layers.owner import unique
 from lamina.saving import hdf5
 from lamina.saving.hdf5 import BFLOAT16, FORMAT, write_value
 from lamina.saving.migration import migrated
-from lamina.saving.state import checksum
+from lamina.saving.state import compare_one
 from lamina.saving.texts import parsed
 
 _TOP = "top_level_model_weights"
@@ -365,10 +365,8 @@ def _compare(weights, model, optimizer):
         read = {path: value for path, _, value in _group(weights, root, name)}
         for path, variable in variables.items():
             value = np.asarray(variable.raw_value)
-            if path not in read or checksum(read[path]()) != checksum(value):
-                raise OSError(
-                    f"{place}/{path} reads back as something else than was written."
-                )
+            held = {path: read[path]()} if path in read else {}
+            compare_one(held, path, value, f"{place}/{path}")
 
 
 def _write_texts(group, name, texts):

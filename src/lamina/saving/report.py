@@ -84,10 +84,6 @@ def archive(report, path):
         report.tell("Assets", ", ".join(assets[:5]) + ("..." if assets[5:] else ""))
         if more:
             report.notes.append(f"members that no Keras file has: {more[:5]}")
-        if WEIGHTS not in names:
-            report.refused.append(f"There is no {WEIGHTS}.")
-            report.rows += rows
-            return
         with report.guarded(), members.weights() as weights:
             _objects(report, weights, rows)
             return

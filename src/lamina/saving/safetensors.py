@@ -11,6 +11,7 @@ import json
 import math
 import pathlib
 import struct
+import types
 import warnings
 
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ import numpy as np
 from lamina.core.budget import readable
 from lamina.core.files import replacing
 from lamina.core.walk import objects
-from lamina.saving.state import checksum, put_values
+from lamina.saving.state import Places, compare_one, put_values
 from lamina.saving.texts import parsed
 
 _HEADER = 100_000_000  # bytes, as the format has it
@@ -110,6 +111,13 @@ class Tensors(contextlib.AbstractContextManager):
                 f"its tensors take {readable(at)}, and {readable(stored)} are stored"
             )
 
+    def __contains__(self, name):
+        return name in self.tensors
+
+    def shape(self, name) -> tuple:
+        """Return the shape of a tensor without reading it."""
+        return self.tensors[name][1]
+
     def __getitem__(self, name):
         kind, shape, first, end = self.tensors[name]
         with self.path.open("rb") as file:
@@ -198,8 +206,7 @@ def save(path, model, values, max_shard_size=None):
     def check(part):
         read = Tensors(part)
         for name, value in tensors.items():
-            if name not in read.tensors or checksum(read[name]) != checksum(value):
-                raise OSError(f"{name} reads back as something else than was written.")
+            compare_one(read, name, value, name)
 
     with replacing(path, check) as file:
         write(file, tensors, {"format": "lamina"})
@@ -245,7 +252,12 @@ def put(model, tensors, rename=None, skip_mismatch=False):
         for path, thing in objects(model).items()
         if names.get(path) and path not in whole
     ]
-    view = _View(tensors, whole)
+
+    def section(path):
+        held = {key: (tensors, name) for key, name in whole.get(path, {}).items()}
+        return Places(held) if path in whole else None
+
+    view = types.SimpleNamespace(name=tensors.name, section=section)
     put_values(model, view, skip_mismatch=skip_mismatch, objects_to_skip=skip)
 
 
@@ -263,32 +275,3 @@ def _sources(tensors, rename):
             )
         source[new] = name
     return source
-
-
-class _View:
-    """The tensors of a file by path and key, as `put_values` asks for them."""
-
-    def __init__(self, tensors, places):
-        self.name = tensors.name
-        self._tensors = tensors
-        self._places = places
-
-    def section(self, path):
-        if path not in self._places:
-            return None
-        return _Section(self._tensors, self._places[path])
-
-
-class _Section(dict):
-    """The values of one object, read when they are asked for."""
-
-    def __init__(self, tensors, names):
-        super().__init__(names)
-        self._tensors = tensors
-
-    def shape(self, key) -> tuple:
-        """Return the shape of a value without reading it."""
-        return self._tensors.tensors[super().__getitem__(key)][1]
-
-    def __getitem__(self, key):
-        return self._tensors[super().__getitem__(key)]

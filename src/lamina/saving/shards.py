@@ -1,6 +1,5 @@
 """Weights in an HDF5 file, or in several with a JSON file that lists them."""
 
-import collections.abc
 import contextlib
 import json
 import math
@@ -10,7 +9,7 @@ import re
 from lamina.core.budget import readable
 from lamina.core.files import replacing
 from lamina.saving import hdf5
-from lamina.saving.state import compare
+from lamina.saving.state import Places, compare
 from lamina.saving.texts import parsed
 
 ENDING = ".weights.json"
@@ -50,32 +49,15 @@ class Shards(contextlib.AbstractContextManager):
     def section(self, path):
         """Return the values of one object, by key; None where no file has it."""
         parts = [s for w in self.parts if (s := w.section(path)) is not None]
-        return _Joined(parts, f"{self.name}, {path!r}") if parts else None
-
-
-class _Joined(collections.abc.Mapping):
-    """The values of one object from several files."""
-
-    def __init__(self, parts, name):
-        self._parts = {}
+        places = {}
         for part in parts:
             for key in part:
-                if key in self._parts:
-                    raise ValueError(f"Two files hold the value {key!r} of {name}.")
-                self._parts[key] = part
-
-    def __len__(self):
-        return len(self._parts)
-
-    def __iter__(self):
-        return iter(self._parts)
-
-    def __getitem__(self, key):
-        return self._parts[key][key]
-
-    def shape(self, key) -> tuple:
-        """Return the shape of a value without reading it."""
-        return self._parts[key].shape(key)
+                if key in places:
+                    raise ValueError(
+                        f"Two files hold the value {key!r} of {self.name}, {path!r}."
+                    )
+                places[key] = part, key
+        return Places(places) if parts else None
 
 
 def _listed(path, name):

@@ -1,5 +1,6 @@
 """The values of a model: taken out for a file, put back from one."""
 
+import collections.abc
 import contextlib
 import pathlib
 import tempfile
@@ -8,6 +9,7 @@ import zlib
 
 import numpy as np
 
+from lamina.core.registry import ours
 from lamina.core.walk import generators, objects, walk
 
 
@@ -53,7 +55,7 @@ def checksum(value) -> int:
     return zlib.crc32(np.ascontiguousarray(value).view(np.uint8).reshape(-1).data)
 
 
-def compare(weights, values):
+def compare(weights, values) -> None:
     """Raise unless a file on the disk holds exactly `values`.
 
     Args:
@@ -66,14 +68,53 @@ def compare(weights, values):
     for path, (_, own) in values.items():
         section = weights.section(path) or {}
         for key, value in own.items():
-            place = f"{path}/vars/{key}"
-            if key not in section:
-                raise OSError(
-                    f"{place} is missing from the file that was just written."
-                )
-            read = section[key]
-            if read.shape != value.shape or checksum(read) != checksum(value):
-                raise OSError(f"{place} reads back as something else than was written.")
+            compare_one(section, key, value, f"{path}/vars/{key}")
+
+
+def compare_one(held, key, value, place) -> None:
+    """Raise unless what a file holds under a key is exactly a value.
+
+    Args:
+        held: the values in the file, by key.
+        key: the key.
+        value: the array that was written.
+        place: what to call it in errors.
+
+    Raises:
+        OSError: it is missing, or reads back as another.
+    """
+    if key not in held:
+        raise OSError(f"{place} is missing from the file that was just written.")
+    read = held[key]
+    if read.shape != value.shape or checksum(read) != checksum(value):
+        raise OSError(f"{place} reads back as something else than was written.")
+
+
+class Places(collections.abc.Mapping):
+    """Values by key that lie in other mappings, read when they are asked for.
+
+    Args:
+        places: a dict from key to `(mapping, key there)`. A mapping tells the shape
+            of a value without reading it: `shape(key)`.
+    """
+
+    def __init__(self, places):
+        self._places = places
+
+    def __len__(self):
+        return len(self._places)
+
+    def __iter__(self):
+        return iter(self._places)
+
+    def __getitem__(self, key):
+        held, there = self._places[key]
+        return held[there]
+
+    def shape(self, key) -> tuple:
+        """Return the shape of a value without reading it."""
+        held, there = self._places[key]
+        return held.shape(there)
 
 
 def put_values(
@@ -158,11 +199,16 @@ def _load(thing, section):
         if section:  # an optimizer that was not saved keeps its first state
             thing.load_own_variables(section)
         return
-    if type(thing).load_own_variables.__module__.startswith("lamina."):
+    if takes_all(thing):
         own = thing._saved_variables()
         if len(section) == len(own):
             _check_shapes(thing, own, section)
     thing.load_own_variables(section)
+
+
+def takes_all(thing) -> bool:
+    """Tell whether an object is sure to load all its values, or to raise."""
+    return ours(type(thing).load_own_variables)
 
 
 def _check_shapes(layer, own, section):

@@ -83,7 +83,7 @@ def _format_of(name, zipped, save_format):
         if found is not None:
             raise ValueError(
                 "When using `zipped=False`, the `filepath` argument should not end in "
-                f"`{pathlib.Path(name).suffix}`: it is a folder. Received: "
+                f"`{pathlib.Path(name).suffix}`, as it names a folder. Received: "
                 f"filepath={name}"
             )
         return formats.KERAS
@@ -134,11 +134,11 @@ def save_weights(model, filepath, overwrite=True, max_shard_size=None, **kwargs)
         name = _listing_name(name, max_shard_size)
     found: Any = formats.of(name, "write")
     if found is None or found.split != split:
-        raise ValueError(
-            f"The filename must end in {formats.endings('write')}. With "
-            f"`max_shard_size`, in GiB, it must end in {formats.endings('split')}, "
-            f"which needs `max_shard_size`. Received: filepath={name}"
-        )
+        one, several = (formats.endings("write", split=x) for x in (False, True))
+        expected = f"The filename must end in {one}; {several} needs `max_shard_size`."
+        if split:
+            expected = f"With `max_shard_size`, the filename must end in {several}."
+        raise ValueError(f"{expected} Received: filepath={name}")
     if not model.built:
         raise ValueError(
             "You are saving a model that has not yet been built. Try building the "

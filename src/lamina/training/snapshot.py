@@ -183,7 +183,7 @@ class Folder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             data = _bytes(head, arrays)
-            with replacing(path) as file:
+            with replacing(path, follow=False) as file:
                 file.write(data)
         except OSError as error:
             self._problem = (
