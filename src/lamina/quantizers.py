@@ -7,7 +7,7 @@ import numpy as np
 
 from lamina.core import settings
 from lamina.core.config import (
-    deserialize_keras_object,
+    arguments_of,
     encode_parameter,
     names_of,
     resolver,
@@ -172,7 +172,7 @@ class QuantizationConfig:
     @classmethod
     def from_config(cls, config: dict):
         """Make a config object from what `get_config` returned."""
-        return cls(**{k: deserialize_keras_object(v) for k, v in config.items()})
+        return cls(**arguments_of(config))
 
 
 class Int8QuantizationConfig(QuantizationConfig):

@@ -290,8 +290,18 @@ def deserialize_keras_object(
         fields["custom_objects"] = {**(context.custom_objects or {}), **custom_objects}
     if safe_mode is not None:
         fields["safe_mode"] = safe_mode
-    with having(**fields), budgeted():
+    if not fields and (context.budget is not None or context.held is not None):
+        return _decode(config, module_objects)  # inside another one
+    with budgeted(**fields):
         return _decode(config, module_objects)
+
+
+def arguments_of(config) -> dict:
+    """Return the arguments in a config, each made into what it stands for."""
+    return {
+        key: value if isinstance(value, _PLAIN) else deserialize_keras_object(value)
+        for key, value in config.items()
+    }
 
 
 def _decode(config, names=None):
@@ -300,7 +310,7 @@ def _decode(config, names=None):
         if found is not None:
             return found() if inspect.isclass(found) else found
     if isinstance(config, (list, tuple)):
-        return type(config)(_decode(x) for x in config)
+        return type(config)([_decode(x) for x in config])
     if not isinstance(config, dict):
         return config
     if "class_name" not in config or "config" not in config:
@@ -320,7 +330,9 @@ def _decode(config, names=None):
             "A config needs a class name and its arguments. Expected 'config' to be a "
             f"dict. Received: {config!r}"
         )
-    cls = None if registered or custom(name) else (names or {}).get(name)
+    cls = None
+    if names and not registered and custom(name) is None:
+        cls = names.get(name)
     if cls is None:
         cls = find_class(module, name, registered)
     if not hasattr(cls, "from_config"):

@@ -9,6 +9,7 @@ ever imported.
 import functools
 import importlib
 import inspect
+import sys
 from typing import Any
 
 from lamina.core.context import Scope, context
@@ -41,7 +42,7 @@ def public(namespace) -> Any:
     """Return the module of a public namespace, or None while there is none."""
     name = f"lamina.{namespace}" if namespace else "lamina"
     try:
-        return importlib.import_module(name)
+        return sys.modules.get(name) or importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and name.startswith(error.name):
             return None
@@ -85,7 +86,7 @@ def find_class(module, name, registered_name=None, kind="class"):
         TypeError: nothing in the registry has the name.
     """
     wanted = registered_name or name
-    for candidate in (registered_name, name):
+    for candidate in {wanted: None, name: None}:
         found = custom(candidate)
         if found is not None:
             return found

@@ -17,7 +17,7 @@ import numpy as np
 
 from lamina.core import structure
 from lamina.core.config import (
-    deserialize_keras_object,
+    arguments_of,
     encode_parameter,
     parameters_of,
     serialize_keras_object,
@@ -251,7 +251,7 @@ class Layer(Rows, Owner):
                 f"            super().__init__(**kwargs)   # first\n"
             )
 
-    def __setattr__(self, name, value):
+    def _check_new(self, name, value):
         if any(layer is self for layer in context.calling):
             if parts := _parts_of(value):
                 known = (*self._flatten_layers(), *self.variables)
@@ -261,7 +261,6 @@ class Layer(Rows, Owner):
             # What is replaced may come back: `self.a, self.b = self.b, self.a`.
             replaced = _parts_of(self.__dict__.get(name))
             self._replaced.update((id(x), x) for x in replaced)
-        super().__setattr__(name, value)
 
     def _check_open(self, what):
         """Raise for weights and layers made too late to be trained or saved."""
@@ -787,7 +786,7 @@ class Layer(Rows, Owner):
     @classmethod
     def from_config(cls, config):
         """Make a layer from what `get_config` returned."""
-        config = {k: deserialize_keras_object(v) for k, v in config.items()}
+        config = arguments_of(config)
         policy = config.get("dtype")
         if policy is not None and type(policy) in (DTypePolicy, FloatDTypePolicy):
             config["dtype"] = policy.name  # a constructor may compare it with a text
@@ -795,10 +794,9 @@ class Layer(Rows, Owner):
         # A constructor without `**kwargs` does not take what every layer has.
         left = {k: config.pop(k) for k in _EVERY if k in config and k not in taken}
         layer = cls(**config)
-        layer.name = left.get("name", layer.name)
-        layer.dtype_policy = left.get("dtype", layer.dtype_policy)
-        if left.get("trainable") is False:
-            layer.trainable = False
+        for name, value in left.items():
+            if name != "trainable" or value is False:
+                setattr(layer, _EVERY[name], value)
         return layer
 
     def quantize(self, mode=None, type_check=True, config=None):
@@ -818,7 +816,8 @@ class Layer(Rows, Owner):
         return remake(*describe(self))
 
 
-_EVERY = ("name", "trainable", "dtype")
+# What every layer takes, and the attribute that it is kept in.
+_EVERY = {"name": "name", "trainable": "trainable", "dtype": "dtype_policy"}
 _BASE = ("activity_regularizer", "trainable", "dtype", "autocast", "name")
 
 

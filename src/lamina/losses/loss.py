@@ -5,7 +5,6 @@ weighs the values, leaves out the masked ones and reduces the rest to a number.
 """
 
 import inspect
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +12,7 @@ import numpy as np
 
 from lamina.core import settings
 from lamina.core.config import (
-    deserialize_keras_object,
+    arguments_of,
     encode_parameter,
     parameters_of,
     serialize_keras_object,
@@ -396,8 +395,7 @@ class LossFunctionWrapper(Loss):
     @classmethod
     def from_config(cls, config):
         """Make a loss from what `get_config` returned."""
-        decode: Any = deserialize_keras_object if "fn" in config else dict
-        return cls(**decode(config))
+        return cls(**(arguments_of(config) if "fn" in config else config))
 
 
 def check_shapes(loss, y_true_shape, y_pred_shape, where) -> None:

@@ -1,14 +1,13 @@
 """Sums and means of what is given, weighted, and means of functions."""
 
 import warnings
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from lamina import losses
 from lamina.core.config import (
-    deserialize_keras_object,
+    arguments_of,
     parameters_of,
     serialize_keras_object,
 )
@@ -146,5 +145,4 @@ class MeanMetricWrapper(Mean):
     @classmethod
     def from_config(cls, config):
         """Make a metric from what `get_config` returned."""
-        decode: Any = deserialize_keras_object if "fn" in config else dict
-        return cls(**decode(config))
+        return cls(**(arguments_of(config) if "fn" in config else config))

@@ -8,7 +8,7 @@ from typing import Any
 from lamina import quantizers
 from lamina.core import structure
 from lamina.core.budget import budgeted
-from lamina.core.config import deserialize_keras_object, serialize_shared, sharing
+from lamina.core.config import arguments_of, serialize_shared, sharing
 from lamina.core.context import context, having
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.naming import nearest
@@ -101,7 +101,7 @@ class Model(Layer):
     (2, 1)
     """
 
-    _not_walked = frozenset({"operations", "_drawn_layers"})
+    _not_walked = frozenset({"operations", "_drawn_layers", "metrics_names"})
     # Its Inputs see to integers themselves.
     _reads_integers = property(lambda self: self._graph is not None)
     _moves_entries = property(lambda self: self._graph and self._graph.moves_entries)
@@ -169,7 +169,8 @@ class Model(Layer):
     def _takes_part(cls, name):
         return name in ("call", "__call__")
 
-    def _is_setting(self, name):
+    @classmethod
+    def _is_setting(cls, name):
         # Scripts and callbacks keep notes of their own on models.
         known = name in ("autocast", "built", "activity_regularizer")
         return (known or name.startswith("_")) and super()._is_setting(name)
@@ -763,8 +764,7 @@ class Model(Layer):
                 stacklevel=2,
             )
         elif config:
-            settings = {k: deserialize_keras_object(v) for k, v in config.items()}
-            self.compile(**settings)
+            self.compile(**arguments_of(config))
             if self.optimizer is not None and self.built:
                 self.optimizer.build(self.trainable_variables)
 
@@ -987,7 +987,7 @@ class Model(Layer):
         >>> lamina.export.load(path)(np.zeros((7, 3))).shape
         (7, 1)
         """
-        from lamina.export.formats import export_model
+        from lamina.export.whole import export_model
 
         export_model(self, filepath, format, verbose, input_signature, kwargs)
 
