@@ -62,7 +62,7 @@ def test_lists_and_weights():
     [
         ({}, "num_tokens must be set"),
         ({"num_tokens": 0}, "num_tokens=0"),
-        ({"num_tokens": 2, "output_mode": "int"}, "output_mode: .int"),
+        ({"num_tokens": 2, "output_mode": "int"}, "output_mode=.int"),
         ({"num_tokens": 2, "sparse": True}, "dense vectors"),
     ],
 )

@@ -1,14 +1,78 @@
-"""Indices of categories as vectors: what every categorical layer ends with.
-
-`encode(indices, mode, depth, dtype, weights=None, idf=None)` takes a NumPy array and
-gives one, or a JAX array (inside a trace too) and gives one.
-"""
+"""Indices of categories as vectors: what every categorical layer ends with."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from lamina.core.arguments import Argument, SharedArguments
+from lamina.core.checks import number, one_of, positive_int
+from lamina.core.symbolic import SymbolicTensor, infer
+from lamina.layers.preprocessing.data_layer import DataLayer
+
+_OLD_MODES = {"binary": "multi_hot", "tf-idf": "tf_idf"}
+_MODES = {
+    "int": "the index",
+    "one_hot": "a vector for each index (in place of a last axis of size 1)",
+    "multi_hot": "a vector for each sample, 1 for each category in it",
+    "count": "the same, how often each category is in it",
+    "tf_idf": "these counts times `idf_weights`",
+}
+
+
+def _mode(layer, name, value):
+    new = _OLD_MODES.get(value)
+    if new in layer._MODES:
+        return new
+    return one_of(type(layer).__name__, name, value, layer._MODES)
+
+
+def _dense(layer, name, value):
+    if value:
+        raise ValueError(
+            f"`{type(layer).__name__}` expected `{name}` to be False: sparse tensors "
+            "are left out, and dense vectors are what every layer takes. Received: "
+            f"{name}={value!r}"
+        )
+    return False
+
+
+def _documented(cls):
+    modes = [f'`"{mode}"`, {_MODES[mode]}' for mode in cls._MODES]
+    return "one of\n        " + ";\n        ".join(modes) + "."
+
+
+shared = SharedArguments(
+    "ValueError: an argument is out of its range, or does not go with another.",
+    {
+        "output_mode": Argument(_documented, "int", _mode),
+        "name": Argument("its name."),
+        "dtype": Argument("the dtype of the result, an integer one for indices."),
+        "sparse": Argument("not supported; must be False.", False, _dense),
+    },
+)
+
+
+class EncodingLayer(DataLayer):
+    """Ends in indices of `_depth` categories, or in vectors made of them."""
+
+    rows_independent = True
+    _reads_integers = True
+    _arguments = shared
+    _MODES = ("int", "one_hot", "multi_hot", "count")
+    _depth: Any
+    _output_dtype: Any = property(lambda self: self.compute_dtype)
+    output_mode: str
+    idf_weights: Any = None
+
+    def compute_output_spec(self, inputs):
+        result = infer(self._encoded, SymbolicTensor(inputs.shape, "int32"))
+        return SymbolicTensor(result.shape, self._output_dtype)
+
+    def _encoded(self, indices, weights=None):
+        mode, dtype = self.output_mode, self._output_dtype
+        return encode(indices, mode, self._depth, dtype, weights, self.idf_weights)
 
 
 def encode(indices, mode, depth, dtype, weights=None, idf=None):
@@ -54,7 +118,7 @@ def encode(indices, mode, depth, dtype, weights=None, idf=None):
     counts = count(indices, weights, depth)
     if mode == "multi_hot":
         return (counts > 0).astype(dtype)
-    return counts * xp.asarray(idf, counts.dtype) if mode == "tf_idf" else counts
+    return counts if idf is None else counts * xp.asarray(idf, counts.dtype)
 
 
 def _scatter(indices, weights, depth):
@@ -74,15 +138,56 @@ def _count(indices, weights, depth):
     return counts.reshape(*indices.shape[:-1], depth).astype(weights.dtype)
 
 
-def refuse_sparse(owner, sparse):
-    """Raise for `sparse=True`.
+class CategoryEncoding(EncodingLayer):
+    """Turns indices of categories into vectors of `num_tokens` numbers.
+
+    Args:
+        num_tokens: how many categories there are; indices are below it, others are
+            in no vector.
+
+    Call arguments:
+        inputs: indices; of more than one axis, axis 1 holds those of one sample.
+        count_weights: what each index adds to its count, for `"count"`.
 
     Raises:
-        ValueError: always then.
+        ValueError: an argument is out of range, `sparse` is True, or there are
+            `count_weights` where nothing is counted.
+
+    >>> import lamina, numpy as np
+    >>> layer = lamina.layers.CategoryEncoding(num_tokens=3, output_mode="count")
+    >>> layer(np.array([[0, 2], [1, 1]])).tolist()
+    [[1.0, 0.0, 1.0], [0.0, 2.0, 0.0]]
     """
-    if sparse:
-        raise ValueError(
-            f"`{owner}` expected `sparse` to be False: sparse tensors are left out, "
-            "and dense vectors are what every layer takes. Received: "
-            f"sparse={sparse!r}"
-        )
+
+    _MODES = ("one_hot", "multi_hot", "count")
+    _depth = property(lambda self: self.num_tokens)
+
+    @shared("output_mode sparse")
+    def __init__(self, num_tokens=None, output_mode="multi_hot", **kwargs):
+        kwargs.setdefault("autocast", False)  # half precision would round indices
+        super().__init__(output_mode=output_mode, **kwargs)
+        if num_tokens is None:
+            raise ValueError(
+                "num_tokens must be set to use this layer. If the number of tokens is "
+                "not known beforehand, use the `IntegerLookup` layer instead."
+            )
+        if number("CategoryEncoding", "num_tokens", num_tokens) < 1:
+            raise ValueError(
+                f"`num_tokens` must be >= 1. Received: num_tokens={num_tokens}."
+            )
+        self.num_tokens = positive_int("CategoryEncoding", "num_tokens", num_tokens)
+
+    def call(self, inputs, count_weights=None):
+        if count_weights is not None:
+            if self.output_mode != "count":
+                raise ValueError(
+                    "`count_weights` is not used when `output_mode` is not `'count'`. "
+                    f"Received `count_weights={count_weights}`."
+                )
+            count_weights = jnp.asarray(count_weights, self.compute_dtype)
+        return self._encoded(jnp.asarray(inputs), count_weights)
+
+    def get_config(self):
+        config = super().get_config()
+        config.pop("sparse")
+        return config

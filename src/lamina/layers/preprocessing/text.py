@@ -10,12 +10,14 @@ import numpy as np
 
 from lamina.core.checks import one_of
 from lamina.core.symbolic import SymbolicTensor
-from lamina.layers.preprocessing.adapting import _yields_batches, batches
-from lamina.layers.preprocessing.data_layer import DataLayer
-from lamina.layers.preprocessing.encoding import encode, refuse_sparse
-from lamina.layers.preprocessing.lookup import output_mode_of
+from lamina.layers.preprocessing.encoding import encode
 from lamina.layers.preprocessing.string_lookup import StringLookup
-from lamina.layers.preprocessing.vocabulary import refuse_path, text_array, words
+from lamina.layers.preprocessing.vocabulary import (
+    VocabularyLayer,
+    shared,
+    text_array,
+    words,
+)
 
 # As TensorFlow's string ops: letters and white space are those of ASCII.
 _LOWER = (string.ascii_uppercase, string.ascii_lowercase)
@@ -27,7 +29,7 @@ _STANDARDIZE = {
 _WORD = re.compile(r"[^ \t\n\v\f\r]+")
 
 
-class TextVectorization(DataLayer):
+class TextVectorization(VocabularyLayer):
     """Turns texts into indices of words, or into a vector each.
 
     A text is standardized, split into words, the words are joined into n-grams where
@@ -37,25 +39,14 @@ class TextVectorization(DataLayer):
     for each length.
 
     Args:
-        max_tokens: the largest size of the vocabulary, special tokens included.
         standardize: `"lower_and_strip_punctuation"`, `"lower"`, `"strip_punctuation"`,
             None, or a function of a NumPy array of strings.
         split: `"whitespace"`, `"character"`, None for inputs that are words already,
             or a function of a NumPy array of strings that returns a list of words
             for each.
         ngrams: an integer n for all n-grams from 1 to n, or a tuple of their sizes.
-        output_mode: `"int"`, or vectors as in `CategoryEncoding`: `"multi_hot"`,
-            `"count"`, `"tf_idf"`, `"one_hot"`.
         output_sequence_length: the length that rows of indices are cut or padded to.
-        pad_to_max_tokens: whether vectors have `max_tokens` entries in any case.
-        vocabulary: the words in order, or the path of a file with one on each line.
-        idf_weights: the weight of each word, for mode `"tf_idf"`.
-        sparse: not supported; must be False.
         ragged: not supported; must be False.
-        encoding: how texts that are given as bytes are decoded.
-
-    Raises:
-        ValueError: arguments that do not go together.
 
     >>> import lamina
     >>> layer = lamina.layers.TextVectorization(output_sequence_length=4)
@@ -66,19 +57,22 @@ class TextVectorization(DataLayer):
     [[2, 1, 0, 0], [1, 3, 5, 1]]
     """
 
-    rows_independent = True
-    _takes_text = True
-    _lists_are_arrays = False
-
+    @shared(
+        "max_tokens standardize split ngrams output_mode output_sequence_length "
+        "pad_to_max_tokens vocabulary idf_weights sparse ragged encoding name"
+    )
     def __init__(
-        self, max_tokens=None, standardize="lower_and_strip_punctuation",
-        split="whitespace", ngrams=None, output_mode="int",
-        output_sequence_length=None, pad_to_max_tokens=False, vocabulary=None,
-        idf_weights=None, sparse=False, ragged=False, encoding="utf-8", name=None,
+        self,
+        standardize="lower_and_strip_punctuation",
+        split="whitespace",
+        ngrams=None,
+        output_sequence_length=None,
+        vocabulary=None,
+        idf_weights=None,
+        ragged=False,
         **kwargs,
-    ):  # fmt: skip
+    ):
         owner = "TextVectorization"
-        refuse_sparse(owner, sparse)
         if ragged:
             raise ValueError(
                 "`TextVectorization`: ragged tensors are not supported, so "
@@ -90,26 +84,23 @@ class TextVectorization(DataLayer):
             one_of(owner, "standardize", standardize, tuple(_STANDARDIZE))
         if not callable(split) and split is not None:
             one_of(owner, "split", split, ("whitespace", "character"))
-        output_mode = output_mode_of(owner, output_mode)
-        _check_length(output_mode, output_sequence_length)
         self._sizes = _ngram_sizes(ngrams)
         inner = {
             key: kwargs.pop(key)
             for key in ("has_input_vocabulary", "vocabulary_size")
             if key in kwargs
         }
-        super().__init__(name=name, **kwargs)
+        super().__init__(**kwargs)
+        _check_length(self.output_mode, output_sequence_length)
         self._lookup_layer = StringLookup(
-            max_tokens=max_tokens, vocabulary=vocabulary, idf_weights=idf_weights,
-            pad_to_max_tokens=pad_to_max_tokens, mask_token="",
-            output_mode=output_mode, encoding=encoding, **inner,
+            max_tokens=self.max_tokens, vocabulary=vocabulary, idf_weights=idf_weights,
+            pad_to_max_tokens=self.pad_to_max_tokens, mask_token="",
+            output_mode=self.output_mode, encoding=self.encoding, **inner,
         )  # fmt: skip
-        self.max_tokens, self.pad_to_max_tokens = max_tokens, pad_to_max_tokens
         self.standardize, self.split = standardize, split
         self.ngrams = tuple(ngrams) if isinstance(ngrams, list) else ngrams
-        self.output_mode = output_mode
         self.output_sequence_length = output_sequence_length
-        self.sparse, self.ragged, self.encoding = False, False, encoding
+        self.ragged = False
 
     # ---- the vocabulary ------------------------------------------------------
 
@@ -132,19 +123,9 @@ class TextVectorization(DataLayer):
     def adapt(self, data, batch_size=None, steps=None):
         """Learn the vocabulary: the most frequent words first.
 
-        Args:
-            data: an array, a list or a Series of texts, or an iterable of batches.
-            batch_size: kept for compatibility.
-            steps: how many batches to read; None for all.
-
-        Raises:
-            ValueError: the vocabulary was given to the constructor.
+        `batch_size` is kept for compatibility; see `Adapting.adapt` for the others.
         """
-        self.reset_state()
-        whole = not _yields_batches(data)
-        for batch in batches(data, steps):
-            self.update_state(batch[:, None] if whole and batch.ndim == 1 else batch)
-        self.finalize_state()
+        super().adapt(data, steps)
 
     def update_state(self, data):
         tokens, lengths, _ = self._tokens(data)
@@ -234,9 +215,6 @@ class TextVectorization(DataLayer):
         dtype = "int64" if self.output_mode == "int" else self.compute_dtype
         return SymbolicTensor(self.compute_output_shape(inputs.shape), dtype)
 
-    def _refuse_trace(self):
-        self._lookup_layer._refuse_trace()
-
     # ---- saving --------------------------------------------------------------
 
     def get_config(self):
@@ -246,16 +224,6 @@ class TextVectorization(DataLayer):
             **super().get_config(),
             **{name: inner[name] for name in names if name in inner},
         }
-
-    @classmethod
-    def from_config(cls, config):
-        """Make a layer from what `get_config` returned.
-
-        Raises:
-            ValueError: the vocabulary is a path: a config opens no files.
-        """
-        refuse_path(config)
-        return super().from_config(config)
 
     def save_own_variables(self, store):
         self._lookup_layer.save_own_variables(store)

@@ -1,12 +1,122 @@
-"""Text on the host, and vocabularies in files."""
+"""What layers with a vocabulary share, text on the host, and vocabularies in files."""
 
 import os
 import pathlib
+from typing import Any
 
 import numpy as np
 from jax.core import Tracer
 
+from lamina.core.arguments import Argument, SharedArguments, as_given
+from lamina.core.checks import one_of
 from lamina.core.context import context
+from lamina.layers.preprocessing.adapting import Adapting
+from lamina.layers.preprocessing.encoding import EncodingLayer
+
+
+def _most(layer, name, value):
+    if value is not None and value <= 1:
+        raise ValueError(
+            f"If `max_tokens` is set for `{type(layer).__name__}`, it must be greater "
+            f"than 1. Received: max_tokens={value}"
+        )
+    return value
+
+
+def _natural(layer, name, value):
+    if value < 0:
+        raise ValueError(
+            f"The value of `{name}` argument for `{type(layer).__name__}` must >= 0. "
+            f"Received: {name}={value}"
+        )
+    return value
+
+
+def _padded(layer, name, value):
+    if value and layer.max_tokens is None:
+        raise ValueError(
+            f"If {name} is True, must set `max_tokens`. Received: max_tokens=None"
+        )
+    return value
+
+
+def _method(layer, name, value):
+    return one_of(type(layer).__name__, name, value, ("floormod", "farmhash"))
+
+
+shared = SharedArguments(
+    "ValueError: arguments that do not go together.",
+    EncodingLayer._arguments.arguments
+    | {
+        "max_tokens": Argument(
+            "the largest size of the vocabulary, special ones included.", None, _most
+        ),
+        "num_oov_indices": Argument(
+            "how many indices unknown ones are spread over.", 1, _natural
+        ),
+        "mask_token": Argument(
+            "the one whose index is 0, for padding.", None, as_given
+        ),
+        "oov_token": Argument(
+            "what an unknown index becomes when `invert` is set.", None, as_given
+        ),
+        "vocabulary": Argument(
+            "its terms in order, or the path of a file with one on each line."
+        ),
+        "idf_weights": Argument('the weight of each term, for mode `"tf_idf"`.'),
+        "invert": Argument("turn indices into terms.", False, as_given),
+        "pad_to_max_tokens": Argument(
+            "whether vectors have `max_tokens` entries in any case.", False, _padded
+        ),
+        "encoding": Argument(
+            "how text that is given as bytes is decoded.", "utf-8", as_given
+        ),
+        "oov_method": Argument(
+            'how unknown ones are spread: `"floormod"` by their remainder,\n'
+            '        `"farmhash"` by a hash.',
+            "floormod",
+            _method,
+        ),
+        "salt": Argument("an integer or two, the key of the hash of unknown ones."),
+    },
+)
+
+
+class VocabularyLayer(Adapting, EncodingLayer):
+    """Turns terms into indices of a vocabulary that it is given or learns."""
+
+    _takes_text = True
+    _lists_are_arrays = False
+    _arguments = shared
+    _MODES = ("int", "one_hot", "multi_hot", "count", "tf_idf")
+    _elements_are_samples = True
+    max_tokens: int | None
+    num_oov_indices: int
+    mask_token: Any
+    oov_token: Any
+    invert: bool
+    pad_to_max_tokens: bool
+    oov_method: str
+    encoding: str
+
+    def _refuse_trace(self):
+        raise TypeError(
+            f"Layer {self.name!r} ({type(self).__name__}) works on the host and cannot "
+            "be part of a compiled step. In a `Functional` model it may follow inputs "
+            "directly; elsewhere apply it to the data before, or to the outputs after."
+        )
+
+    @classmethod
+    def from_config(cls, config):
+        """Make a layer from what `get_config` returned.
+
+        Raises:
+            ValueError: the vocabulary is a path, and nobody said that the config is to
+                be trusted: a config opens no files.
+        """
+        if isinstance(config.get("vocabulary"), (str, os.PathLike)):
+            _refuse_opening(config["vocabulary"], context.safe_mode is not False)
+        return super().from_config(config)
 
 
 def text_array(inputs, layer) -> np.ndarray:
@@ -46,16 +156,6 @@ def words(array, encoding) -> list:
         x.decode(encoding, "surrogateescape") if isinstance(x, bytes) else x
         for x in found
     ]
-
-
-def refuse_path(config) -> None:
-    """Raise for a config whose vocabulary is to be read from somewhere.
-
-    Raises:
-        ValueError: it is, and nobody said that the config is to be trusted.
-    """
-    if isinstance(config.get("vocabulary"), (str, os.PathLike)):
-        _refuse_opening(config["vocabulary"], context.safe_mode is not False)
 
 
 def _refuse_opening(path, refused):
