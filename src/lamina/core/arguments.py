@@ -91,10 +91,8 @@ class SharedArguments:
             return
         parts = inspect.cleandoc(cls.__doc__).split("\n\n")
         heads = [part.partition(":")[0].partition(" ")[0] for part in parts]
-        place = next(
-            (i for i, h in enumerate(heads) if h in ("Raises", "Source", ">>>")),
-            len(parts),
-        )
+        later = ("Call", "Raises", "Source", "Sources", ">>>")
+        place = next((i for i, h in enumerate(heads) if h in later), len(parts))
         if "Args" not in heads:
             parts.insert(place, "Args:")
             place += 1

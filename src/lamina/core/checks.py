@@ -6,7 +6,7 @@ from lamina.core.naming import nearest
 
 
 def bad_argument(owner, name, value, wanted) -> ValueError:
-    """Return the error of an argument that is not what its owner wanted."""
+    """Return the error of an argument; `owner` is an object or its name."""
     owner = owner if isinstance(owner, str) else type(owner).__name__
     return ValueError(
         f"`{owner}` expected `{name}` to be {wanted}. Received: {name}={value!r}"
@@ -54,10 +54,8 @@ def one_of(owner, name, value, choices) -> str:
     lowered = value.lower() if isinstance(value, str) else value
     if lowered not in choices:
         shown = ", ".join(repr(c) for c in choices)
-        raise ValueError(
-            f"`{owner}` expected `{name}` to be one of {shown}. "
-            f"Received: {name}={value!r}.{nearest(str(value), choices)}"
-        )
+        error = bad_argument(owner, name, value, f"one of {shown}")
+        raise ValueError(f"{error}.{nearest(str(value), choices)}")
     return lowered
 
 

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
+from lamina.kernels.categories import encode
 from lamina.layers import CategoryEncoding
-from lamina.layers.preprocessing.encoding import encode
 
 SHAPES = [(), (4,), (3, 1), (2, 3, 4)]
 

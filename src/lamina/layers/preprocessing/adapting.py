@@ -1,6 +1,7 @@
 """Layers that learn from data, of any kind that a user has."""
 
 import itertools
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,6 +15,9 @@ class Adapting:
     It writes `reset_state()`, `update_state(batch)` and `finalize_state()`.
     """
 
+    reset_state: Any
+    update_state: Any
+    finalize_state: Any
     # Whether each element of data that has a single axis is a sample.
     _elements_are_samples = False
 
@@ -33,15 +37,6 @@ class Adapting:
         for batch in batches(data, steps):
             self.update_state(batch[:, None] if column and batch.ndim == 1 else batch)
         self.finalize_state()
-
-    def reset_state(self):
-        """Forget what was learned; every layer writes its own."""
-
-    def update_state(self, data):
-        """Learn from one batch; every layer writes its own."""
-
-    def finalize_state(self):
-        """Keep what was learned; every layer writes its own."""
 
 
 def batches(data, steps=None):

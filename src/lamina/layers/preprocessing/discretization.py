@@ -47,11 +47,8 @@ class Discretization(Adapting, EncodingLayer):
         name=None,
     ):
         super().__init__(output_mode=output_mode, sparse=sparse, dtype=dtype, name=name)
-        if num_bins is not None and num_bins < 0:
-            raise ValueError(
-                "`num_bins` must be greater than or equal to 0. Received: "
-                f"`num_bins={num_bins}`"
-            )
+        if num_bins is not None:
+            number(self, "num_bins", num_bins, least=0)
         if num_bins is not None and bin_boundaries is not None:
             raise ValueError(
                 "Both `num_bins` and `bin_boundaries` should not be set. Received: "

@@ -1,14 +1,13 @@
 """Layers that look at a pixel's neighbours, or at all pixels of an image."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
 from lamina import random
-from lamina.core.checks import int_tuple, number, positive_int
+from lamina.core.checks import bad_argument, int_tuple, number, positive_int
+from lamina.kernels.histograms import clahe, equalized
 from lamina.layers.preprocessing.color import ColorLayer, RandomColor, blend, spread
 from lamina.layers.preprocessing.image import shared
 from lamina.ops.image import gaussian_blur
@@ -63,10 +62,8 @@ class RandomGaussianBlur(ColorLayer):
         super().__init__(factor, **kwargs)
         sizes = int_tuple("RandomGaussianBlur", "kernel_size", kernel_size, 2)
         if not all(size % 2 for size in sizes):
-            raise ValueError(
-                "`kernel_size` must be an odd number, or two of them. Received: "
-                f"kernel_size={kernel_size}"
-            )
+            wanted = "an odd number, or two of them"
+            raise bad_argument(self, "kernel_size", kernel_size, wanted)
         self.kernel_size = sizes
         self.sigma = self._limits("sigma", sigma)
 
@@ -125,10 +122,8 @@ class RandomErasing(ColorLayer):
     def __init__(self, factor=1.0, scale=(0.02, 0.33), fill_value=None, **kwargs):
         super().__init__(factor, **kwargs)
         if fill_value is not None and np.shape(fill_value) not in ((), (3,)):
-            raise ValueError(
-                "The `fill_value` argument should be a number (or a list of three "
-                f"numbers). Received: fill_value={fill_value}"
-            )
+            wanted = "a number, or a list of three numbers"
+            raise bad_argument(self, "fill_value", fill_value, wanted)
         self.scale = self._limits("scale", scale)
         self.fill_value = fill_value
 
@@ -176,17 +171,6 @@ class AutoContrast(ColorLayer):
         return jnp.where(flat, images, stretched)
 
 
-@functools.partial(jax.jit, static_argnames="bins")
-def _equalized(x, bins):
-    """Return values in 0 ... 255 replaced by 255 times the share of lesser ones."""
-    levels = (x * (bins - 1) / 255).astype("int32").clip(0, bins - 1)
-    below = jnp.cumsum(jnp.bincount(levels.reshape(-1), length=bins))
-    least = below[jnp.argmax(below > 0)]
-    others = below[-1] - least
-    share = (below - least).astype("float32") * 255 / jnp.maximum(others, 1)
-    return jnp.where(others == 0, x, jnp.round(share)[levels].astype(x.dtype))
-
-
 class Equalization(ColorLayer):
     """Spreads values so that each range of them is about as frequent as the next.
 
@@ -210,61 +194,8 @@ class Equalization(ColorLayer):
     def change(self, images, drawn):
         axis = self._channel_axis
         x = self._to_bytes(images)
-        x = jax.vmap(lambda v: _equalized(v, self.bins), axis, axis)(x)
+        x = jax.vmap(lambda v: equalized(v, self.bins), axis, axis)(x)
         return self._from_bytes(x)
-
-
-def _tile_curves(x, tiles, clip_limit):
-    """Return how each tile maps values 0 ... 255, (rows, columns, channels, 256).
-
-    The map is the tile's cumulative histogram, of which what stands above the limit
-    was shared out among all values: the slope, and so the contrast, stays bounded.
-    """
-    (rows, columns), channels = tiles, x.shape[-1]
-    height, width = x.shape[0] // rows, x.shape[1] // columns
-    area = height * width
-    x = x.reshape(rows, height, columns, width, channels).transpose(0, 2, 4, 1, 3)
-    counts = jax.vmap(lambda v: jnp.bincount(v, length=256))(x.reshape(-1, area))
-    counts = counts.astype("float32")
-    if clip_limit > 0:
-        kept = jnp.minimum(counts, clip_limit * area / 256)
-        counts = kept + jnp.sum(counts - kept, -1, keepdims=True) / 256
-    below = jnp.cumsum(counts, -1)
-    least = below[:, :1]
-    others = area - least
-    curves = (below - least) * 255 / jnp.where(others == 0, 1, others)
-    return jnp.clip(curves, 0, 255).reshape(rows, columns, channels, 256)
-
-
-def _neighbours(length, tiles):
-    """Return the two tiles whose middles a pixel lies between, and how far along."""
-    size = length // tiles
-    place = jnp.arange(length) / size - 0.5
-    first = jnp.floor(place)
-    both = jnp.clip(jnp.stack([first, first + 1]), 0, tiles - 1).astype("int32")
-    return both, place - first
-
-
-@functools.partial(jax.jit, static_argnames=("tiles", "clip_limit"))
-def _clahe(x, tiles, clip_limit):
-    """Map each pixel by its four nearest tiles' curves, weighted by nearness."""
-    height, width = x.shape[:2]
-    missing = (-height % tiles[0], -width % tiles[1])
-    around = ((0, missing[0]), (0, missing[1]), (0, 0))
-    x = jnp.pad(x, around, mode="symmetric")
-    x = jnp.clip(x, 0, 255).astype("int32")
-    curves = _tile_curves(x, tiles, clip_limit)
-    rows, down = _neighbours(x.shape[0], tiles[0])
-    columns, along = _neighbours(x.shape[1], tiles[1])
-    channels = jnp.arange(x.shape[-1])
-
-    def of(row, column):
-        return curves[row[:, None, None], column[:, None], channels, x]
-
-    upper, lower = (
-        blend(of(row, columns[0]), of(row, columns[1]), along[:, None]) for row in rows
-    )
-    return blend(upper, lower, down[:, None, None])[:height, :width]
 
 
 class ContrastLimitedAdaptiveHistogramEqualization(ColorLayer):
@@ -299,5 +230,5 @@ class ContrastLimitedAdaptiveHistogramEqualization(ColorLayer):
     def change(self, images, drawn):
         axis = self._channel_axis
         x = jnp.moveaxis(self._to_bytes(images), axis, -1)
-        x = jax.vmap(lambda v: _clahe(v, self.tile_grid_size, self.clip_limit))(x)
+        x = jax.vmap(lambda v: clahe(v, self.tile_grid_size, self.clip_limit))(x)
         return self._from_bytes(jnp.moveaxis(x, -1, axis))

@@ -1,8 +1,6 @@
 """Values, or combinations of them, as one of a fixed number of bins.
 
-There is no vocabulary: a bin is a hash, the same on every machine, and TensorFlow's. It
-is computed on the host: text needs it outside of compiled models, in the data; integers
-may be hashed anywhere.
+There is no vocabulary: a bin is a hash, the same on every machine, and TensorFlow's.
 """
 
 import numpy as np

@@ -51,7 +51,7 @@ def _range(layer, name, value):
 
 def _choice(layer, name, value):
     choices = layer._INTERPOLATIONS if name == "interpolation" else layer._FILLS
-    return one_of(type(layer).__name__, name, value, choices)
+    return one_of(layer, name, value, choices)
 
 
 shared = SharedArguments(
@@ -83,11 +83,7 @@ shared = SharedArguments(
 
 
 def images_of(data):
-    """Return the images in what a layer was called with.
-
-    Raises:
-        ValueError: they are neither an image nor a batch of images.
-    """
+    """Return the images in what a layer was called with."""
     images = data["images"] if isinstance(data, dict) else data
     if len(images.shape) not in (3, 4):
         raise ValueError(

@@ -36,7 +36,7 @@ class Lookup(VocabularyLayer):
     `num_oov_indices` places for unknown tokens, then the terms.
     """
 
-    vocabulary_dtype, oov_method = "string", "floormod"
+    vocabulary_dtype = "string"
     _tokens: list
     # How each kind keeps its tokens, reads data and finds tokens.
     _set_tokens: Any
@@ -46,10 +46,10 @@ class Lookup(VocabularyLayer):
     _places: Any
     _equal: Any
 
-    def __init__(self, vocabulary, idf_weights, salt, **kwargs):
+    def __init__(self, vocabulary, idf_weights, salt, oov_method="floormod", **kwargs):
         known_size = kwargs.pop("vocabulary_size", None)
         fixed = kwargs.pop("has_input_vocabulary", vocabulary is not None)
-        super().__init__(**kwargs)
+        super().__init__(oov_method=oov_method, **kwargs)
         if self.invert and self.output_mode != "int":
             raise ValueError(
                 "`output_mode` must be `'int'` when `invert` is true. Received: "
@@ -284,7 +284,7 @@ class Lookup(VocabularyLayer):
         self._check_vocabulary()
         if self.invert:
             return self._tokens_at(inputs)
-        return jnp.asarray(self._encoded(self._indices(inputs)))
+        return jnp.asarray(self._encoded(self._indices(inputs), idf=self.idf_weights))
 
     def _check_vocabulary(self):
         if not self._tokens:

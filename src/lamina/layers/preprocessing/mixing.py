@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 
 from lamina import random
-from lamina.core.checks import int_tuple, number, positive_int
+from lamina.core.checks import bad_argument, int_tuple, number, positive_int
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
 from lamina.core.naming import snake_case
 from lamina.core.random import draw_seed
@@ -357,10 +357,7 @@ class Pipeline(DataLayer):
     def __init__(self, layers, name=None):
         super().__init__(name=name)
         if not isinstance(layers, (list, tuple)):
-            raise ValueError(
-                "`Pipeline` expected `layers` to be a list of layers. "
-                f"Received: layers={layers!r}"
-            )
+            raise bad_argument(self, "layers", layers, "a list of layers")
         self._pipeline_layers = layers
 
     @property
@@ -391,8 +388,5 @@ class Pipeline(DataLayer):
     @classmethod
     def from_config(cls, config):
         if not isinstance(config.get("layers"), (list, tuple)):
-            raise ValueError(
-                "`Pipeline` expected its config to have a list of layers under "
-                f"`layers`. Received: config={config}"
-            )
+            raise bad_argument("Pipeline", "config", config, "a dict with `layers`")
         return cls(**{**config, "layers": deserialize_keras_object(config["layers"])})

@@ -37,8 +37,6 @@ class Resizing(SizingLayer):
     Images keep their dtype; integers are rounded.
 
     Args:
-        height: the new height in pixels.
-        width: the new width in pixels.
         interpolation: `"nearest"`, `"bilinear"`, `"bicubic"`, `"lanczos3"` or
             `"lanczos5"`.
         crop_to_aspect_ratio: first cut the middle out in the new shape.
@@ -186,9 +184,6 @@ class RandomCrop(WindowLayer):
 
     Images that are not larger in both sides are cut in the middle and resized.
     Outside of training images stay as they are; resize them with `CenterCrop`.
-
-    Args:
-        name: the layer's name.
 
     >>> import lamina, numpy as np
     >>> crop = lamina.layers.RandomCrop(2, 2, seed=0)

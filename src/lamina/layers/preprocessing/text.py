@@ -1,16 +1,18 @@
 """A layer that turns texts into indices of words, or into vectors."""
 
+import functools
 import itertools
 import math
 import re
 import string
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from lamina.core.checks import one_of
 from lamina.core.symbolic import SymbolicTensor
-from lamina.layers.preprocessing.encoding import encode
+from lamina.kernels.categories import encode
 from lamina.layers.preprocessing.string_lookup import StringLookup
 from lamina.layers.preprocessing.vocabulary import (
     VocabularyLayer,
@@ -27,6 +29,16 @@ _STANDARDIZE = {
     "strip_punctuation": str.maketrans("", "", string.punctuation),
 }
 _WORD = re.compile(r"[^ \t\n\v\f\r]+")
+
+
+def _of_lookup(method) -> Any:
+    """Return a method of the lookup inside as one of the layer."""
+
+    @functools.wraps(method)
+    def delegated(self, *args, **kwargs):
+        return method(self._lookup_layer, *args, **kwargs)
+
+    return delegated
 
 
 class TextVectorization(VocabularyLayer):
@@ -104,21 +116,15 @@ class TextVectorization(VocabularyLayer):
 
     # ---- the vocabulary ------------------------------------------------------
 
-    def get_vocabulary(self, include_special_tokens=True) -> list:
-        """Return the vocabulary; a word's place in it is its index.
-
-        Args:
-            include_special_tokens: whether padding and the unknown word are in it.
-        """
-        return self._lookup_layer.get_vocabulary(include_special_tokens)
-
-    def vocabulary_size(self) -> int:
-        """Return the number of indices, those of special tokens among them."""
-        return self._lookup_layer.vocabulary_size()
-
-    def set_vocabulary(self, vocabulary, idf_weights=None):
-        """Take a vocabulary in place of the present one, see `StringLookup`."""
-        self._lookup_layer.set_vocabulary(vocabulary, idf_weights)
+    get_vocabulary = _of_lookup(StringLookup.get_vocabulary)
+    vocabulary_size = _of_lookup(StringLookup.vocabulary_size)
+    set_vocabulary = _of_lookup(StringLookup.set_vocabulary)
+    finalize_state = _of_lookup(StringLookup.finalize_state)
+    reset_state = _of_lookup(StringLookup.reset_state)
+    save_own_variables = _of_lookup(StringLookup.save_own_variables)
+    load_own_variables = _of_lookup(StringLookup.load_own_variables)
+    save_assets = _of_lookup(StringLookup.save_assets)
+    load_assets = _of_lookup(StringLookup.load_assets)
 
     def adapt(self, data, batch_size=None, steps=None):
         """Learn the vocabulary: the most frequent words first.
@@ -130,12 +136,6 @@ class TextVectorization(VocabularyLayer):
     def update_state(self, data):
         tokens, lengths, _ = self._tokens(data)
         self._lookup_layer._count(tokens, lengths)
-
-    def finalize_state(self):
-        self._lookup_layer.finalize_state()
-
-    def reset_state(self):
-        self._lookup_layer.reset_state()
 
     # ---- calling -------------------------------------------------------------
 
@@ -224,18 +224,6 @@ class TextVectorization(VocabularyLayer):
             **super().get_config(),
             **{name: inner[name] for name in names if name in inner},
         }
-
-    def save_own_variables(self, store):
-        self._lookup_layer.save_own_variables(store)
-
-    def save_assets(self, dir_path):
-        self._lookup_layer.save_assets(dir_path)
-
-    def load_own_variables(self, store):
-        self._lookup_layer.load_own_variables(store)
-
-    def load_assets(self, dir_path):
-        self._lookup_layer.load_assets(dir_path)
 
 
 def _check_length(output_mode, length):

@@ -8,28 +8,18 @@ import numpy as np
 from jax.core import Tracer
 
 from lamina.core.arguments import Argument, SharedArguments, as_given
-from lamina.core.checks import one_of
+from lamina.core.checks import number, one_of
 from lamina.core.context import context
 from lamina.layers.preprocessing.adapting import Adapting
 from lamina.layers.preprocessing.encoding import EncodingLayer
 
 
 def _most(layer, name, value):
-    if value is not None and value <= 1:
-        raise ValueError(
-            f"If `max_tokens` is set for `{type(layer).__name__}`, it must be greater "
-            f"than 1. Received: max_tokens={value}"
-        )
-    return value
+    return value if value is None else number(layer, name, value, least=2)
 
 
 def _natural(layer, name, value):
-    if value < 0:
-        raise ValueError(
-            f"The value of `{name}` argument for `{type(layer).__name__}` must >= 0. "
-            f"Received: {name}={value}"
-        )
-    return value
+    return number(layer, name, value, least=0)
 
 
 def _padded(layer, name, value):
@@ -41,7 +31,7 @@ def _padded(layer, name, value):
 
 
 def _method(layer, name, value):
-    return one_of(type(layer).__name__, name, value, ("floormod", "farmhash"))
+    return one_of(layer, name, value, ("floormod", "farmhash"))
 
 
 shared = SharedArguments(
@@ -108,24 +98,14 @@ class VocabularyLayer(Adapting, EncodingLayer):
 
     @classmethod
     def from_config(cls, config):
-        """Make a layer from what `get_config` returned.
-
-        Raises:
-            ValueError: the vocabulary is a path, and nobody said that the config is to
-                be trusted: a config opens no files.
-        """
+        """Make a layer from its config; opens no file that nobody said to trust."""
         if isinstance(config.get("vocabulary"), (str, os.PathLike)):
             _refuse_opening(config["vocabulary"], context.safe_mode is not False)
         return super().from_config(config)
 
 
 def text_array(inputs, layer) -> np.ndarray:
-    """Return an array of text on the host.
-
-    Raises:
-        TypeError: it is no text.
-        ValueError: it is a list of rows of different lengths.
-    """
+    """Return an array of text on the host, or raise: `inputs` are none."""
     if isinstance(inputs, Tracer):
         layer._refuse_trace()
     try:
@@ -169,11 +149,7 @@ def _refuse_opening(path, refused):
 
 
 def read_vocabulary(path, encoding, term) -> list:
-    """Return the terms in a text file, one from each line.
-
-    Raises:
-        ValueError: there is no such file, or a model file that is being loaded asks.
-    """
+    """Return the terms in a text file, one from each line."""
     loading = context.shared is not None
     _refuse_opening(path, loading and context.safe_mode is not False)
     if not pathlib.Path(path).is_file():
