@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 import lamina
-from lamina.core.arguments import Argument, SharedArguments, as_given
+from lamina.core.arguments import SharedArguments, as_given
 
 LAYERS = [
     value
@@ -18,14 +18,21 @@ def doubled(thing, name, value):
     return 2 * value
 
 
-shared = SharedArguments(
-    "ValueError: always.",
-    {
-        "size": Argument("how large.", 3, doubled),
-        "color": Argument(lambda cls: f"of a {cls.__name__}.", "red", as_given),
-        "seed": Argument("a seed."),
-    },
-)
+def described(size=3, color="red", seed=None):
+    """Describe what shapes share.
+
+    Args:
+        size: how large:
+            in pixels.
+        color: of a {cls.__name__}.
+        seed: a seed.
+
+    Raises:
+        ValueError: always.
+    """
+
+
+shared = SharedArguments(described, {"size": doubled, "color": as_given})
 
 
 class Shape:
@@ -67,7 +74,8 @@ def test_an_argument_that_a_class_does_not_take_is_left():
 def test_a_docstring_gets_what_it_leaves_out():
     shared.document(Shape)
     assert Shape.__doc__ == (
-        "A shape.\n\nArgs:\n    corners: how many.\n    size: how large.\n"
+        "A shape.\n\nArgs:\n    corners: how many.\n    size: how large:\n"
+        "        in pixels.\n"
         "    seed: a seed.\n    color: of a Shape.\n\n"
         "Raises:\n    ValueError: always.\n\nSource: none."
     )

@@ -2,21 +2,11 @@
 
 import functools
 import inspect
-from typing import Any, NamedTuple
+import re
 
 _POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
-
-
-class Argument(NamedTuple):
-    """What docstrings say of an argument, its default, and its check.
-
-    The text may be a function of the class; lines after the first are indented by 8.
-    The check takes the object, the name and a value, and returns what is kept of it.
-    """
-
-    text: Any
-    default: Any = None
-    check: Any = None
+# Where the arguments of a docstring end.
+_LATER = ("Call", "Raises", "Source", "Sources", ">>>")
 
 
 def as_given(thing, name, value):
@@ -25,7 +15,7 @@ def as_given(thing, name, value):
 
 
 class SharedArguments:
-    """The arguments of a family of classes, by name.
+    """The arguments of a family of classes.
 
     A constructor lists those that it takes, in the order of its signature. They reach
     it in `**kwargs`, which it hands to its base class:
@@ -35,12 +25,26 @@ class SharedArguments:
             super().__init__(factor, **kwargs)
 
     Args:
-        raises: what docstrings say of bad arguments, such as `"ValueError: ..."`.
-        arguments: an `Argument` for each name.
+        described: a function whose signature has the defaults, and whose docstring the
+            words, in which `{cls}` is the class.
+        checks: for names, what takes the object, the name and the value that was
+            given, and returns what is kept of it.
+        more: other shared arguments of the family.
     """
 
-    def __init__(self, raises="", arguments=None):
-        self.raises, self.arguments = raises, arguments or {}
+    def __init__(self, described, checks, more=None):
+        parts = _paragraphs(described.__doc__)
+        self.parameters = dict(inspect.signature(described).parameters)
+        self.texts, self.checks, name = {}, dict(checks), ""
+        for line in parts.get("Args", "").split("\n    ")[1:]:
+            # What is indented further goes on with the one before.
+            if line[0] != " ":
+                name = line.partition(":")[0]
+            self.texts[name] = f"{self.texts.get(name, '')}\n    {line}"
+        if more:
+            self.parameters = more.parameters | self.parameters
+            self.texts, self.checks = more.texts | self.texts, more.checks | self.checks
+        self.raises = parts.get("Raises", "")
 
     def __call__(self, order):
         """Return a decorator that gives an `__init__` the arguments named in `order`.
@@ -53,7 +57,7 @@ class SharedArguments:
         def give(init):
             own = inspect.signature(init).parameters
             first = [p for p in own.values() if p.kind is _POSITIONAL]
-            listed = [own.get(name) or self._parameter(name) for name in names]
+            listed = [own.get(name) or self.parameters[name] for name in names]
             listed = [*(p for p in first if p.name not in names), *listed]
             signature = inspect.Signature([*listed, own["kwargs"]])
 
@@ -72,38 +76,37 @@ class SharedArguments:
 
         return give
 
-    def _parameter(self, name):
-        return inspect.Parameter(
-            name, _POSITIONAL, default=self.arguments[name].default
-        )
-
     def keep(self, thing, kwargs) -> dict:
         """Set what checks give of the arguments in `kwargs`; return the others."""
         taken, left = _parameters(type(thing)), dict(kwargs)
-        for name, argument in self.arguments.items():
-            if argument.check and name in taken and name in kwargs:
-                setattr(thing, name, argument.check(thing, name, left.pop(name)))
+        for name, check in self.checks.items():
+            if name in taken and name in kwargs:
+                setattr(thing, name, check(thing, name, left.pop(name)))
         return left
 
     def document(self, cls) -> None:
         """Add to a docstring the arguments that it leaves out, and what they raise."""
         if not cls.__doc__:
             return
-        parts = inspect.cleandoc(cls.__doc__).split("\n\n")
-        heads = [part.partition(":")[0].partition(" ")[0] for part in parts]
-        later = ("Call", "Raises", "Source", "Sources", ">>>")
-        place = next((i for i, h in enumerate(heads) if h in later), len(parts))
-        if "Args" not in heads:
-            parts.insert(place, "Args:")
-            place += 1
-        at = next(i for i, part in enumerate(parts) if part.startswith("Args:"))
+        parts = _paragraphs(cls.__doc__)
+        said = parts.pop("Args", "Args:")
         for name in inspect.signature(cls.__init__).parameters:
-            if name in self.arguments and f"\n    {name}: " not in parts[at]:
-                text = self.arguments[name].text
-                parts[at] += f"\n    {name}: {text(cls) if callable(text) else text}"
-        if "Raises" not in heads:
-            parts.insert(place, f"Raises:\n    {self.raises}")
-        cls.__doc__ = "\n\n".join(parts)
+            if name in self.texts and f"\n    {name}: " not in said:
+                said += self.texts[name].format(cls=cls)
+        before = [text for head, text in parts.items() if head not in _LATER]
+        parts.setdefault("Raises", self.raises)
+        after = [parts[head] for head in _LATER if head in parts]
+        cls.__doc__ = "\n\n".join([*before, said, *after])
+
+
+def _paragraphs(doc):
+    """Return the paragraphs of a docstring by their headings, others by number."""
+    parts = inspect.cleandoc(doc or "").split("\n\n")
+    named = {}
+    for number, part in enumerate(parts):
+        head = re.split("[: ]", part, maxsplit=1)[0]
+        named[head if head in ("Args", *_LATER) else number] = part
+    return named
 
 
 @functools.cache

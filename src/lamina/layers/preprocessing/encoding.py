@@ -4,20 +4,13 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from lamina.core.arguments import Argument, SharedArguments
+from lamina.core.arguments import SharedArguments
 from lamina.core.checks import bad_argument, number, one_of, positive_int
 from lamina.core.symbolic import SymbolicTensor, infer
 from lamina.kernels.categories import encode
 from lamina.layers.preprocessing.data_layer import DataLayer
 
 _OLD_MODES = {"binary": "multi_hot", "tf-idf": "tf_idf"}
-_MODES = {
-    "int": "the index",
-    "one_hot": "a vector for each index (in place of a last axis of size 1)",
-    "multi_hot": "a vector for each sample, 1 for each category in it",
-    "count": "the same, how often each category is in it",
-    "tf_idf": "these counts times `idf_weights`",
-}
 
 
 def _mode(layer, name, value):
@@ -36,20 +29,24 @@ def _dense(layer, name, value):
     return False
 
 
-def _documented(cls):
-    modes = [f'`"{mode}"`, {_MODES[mode]}' for mode in cls._MODES]
-    return "one of\n        " + ";\n        ".join(modes) + "."
+def _described(output_mode="int", sparse=False, name=None, dtype=None):
+    """Describe the arguments that categorical layers share.
+
+    Args:
+        output_mode: one of {cls._MODES}:
+            indices; a vector of each index (in place of a last axis of size 1); or
+            a vector of each sample, with 1 for each category in it, its count, or its
+            count times `idf_weights`.
+        sparse: not supported; must be False.
+        name: its name.
+        dtype: the dtype of the result, an integer one for indices.
+
+    Raises:
+        ValueError: an argument is out of its range, or does not go with another.
+    """
 
 
-shared = SharedArguments(
-    "ValueError: an argument is out of its range, or does not go with another.",
-    {
-        "output_mode": Argument(_documented, "int", _mode),
-        "name": Argument("its name."),
-        "dtype": Argument("the dtype of the result, an integer one for indices."),
-        "sparse": Argument("not supported; must be False.", False, _dense),
-    },
-)
+shared = SharedArguments(_described, {"output_mode": _mode, "sparse": _dense})
 
 
 class EncodingLayer(DataLayer):

@@ -13,7 +13,7 @@ import numpy as np
 
 from lamina import random
 from lamina.core import settings
-from lamina.core.arguments import Argument, SharedArguments, as_given
+from lamina.core.arguments import SharedArguments, as_given
 from lamina.core.checks import one_of, positive_int
 from lamina.core.random import SeedGenerator
 from lamina.kernels.boxes import dense_boxes
@@ -54,32 +54,39 @@ def _choice(layer, name, value):
     return one_of(layer, name, value, choices)
 
 
+def _described(
+    factor=None, value_range=(0, 255), height=None, width=None,
+    interpolation="bilinear", fill_mode="reflect", fill_value=0.0, data_format=None,
+    name=None, seed=None,
+):  # fmt: skip
+    """Describe the arguments that layers of images share.
+
+    Args:
+        factor: two numbers, between which each image's factor is drawn, from
+            {cls._FACTOR_BOUNDS[0]} to {cls._FACTOR_BOUNDS[1]}; one number f stands for
+            -f to f within these limits.
+        value_range: the least and the greatest value of a pixel.
+        height: the height of the result in pixels.
+        width: the width of the result in pixels.
+        interpolation: `"nearest"` or `"bilinear"`.
+        fill_mode: what comes in: `"reflect"`, `"wrap"`, `"constant"` or `"nearest"`.
+        fill_value: what comes in with `"constant"`.
+        data_format: `"channels_last"` or `"channels_first"`.
+        name: its name.
+        seed: an integer, for the same draws in each run.
+
+    Raises:
+        ValueError: an argument is out of its range, or an unknown mode.
+    """
+
+
 shared = SharedArguments(
-    "ValueError: an argument is out of its range, or an unknown mode.",
+    _described,
     {
-        "factor": Argument(
-            lambda cls: (
-                "two numbers from {} to {}, between which each image's factor is\n"
-                "        drawn; one number f stands for -f to f within them."
-            ).format(*cls._FACTOR_BOUNDS)
-        ),
-        "value_range": Argument(
-            "the least and the greatest value of a pixel.", (0, 255), _range
-        ),
-        "height": Argument("the height of the result in pixels.", None, positive_int),
-        "width": Argument("the width of the result in pixels.", None, positive_int),
-        "interpolation": Argument('`"nearest"` or `"bilinear"`.', "bilinear", _choice),
-        "fill_mode": Argument(
-            'what comes in: `"reflect"`, `"wrap"`, `"constant"` or `"nearest"`.',
-            "reflect",
-            _choice,
-        ),
-        "fill_value": Argument('what comes in with `"constant"`.', 0.0, as_given),
-        "data_format": Argument('`"channels_last"` or `"channels_first"`.'),
-        "name": Argument("its name."),
-        "seed": Argument("an integer, for the same draws in each run."),
+        "value_range": _range, "height": positive_int, "width": positive_int,
+        "interpolation": _choice, "fill_mode": _choice, "fill_value": as_given,
     },
-)
+)  # fmt: skip
 
 
 def images_of(data):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jax.core import Tracer
 
-from lamina.core.arguments import Argument, SharedArguments, as_given
+from lamina.core.arguments import SharedArguments, as_given
 from lamina.core.checks import number, one_of
 from lamina.core.context import context
 from lamina.layers.preprocessing.adapting import Adapting
@@ -34,42 +34,41 @@ def _method(layer, name, value):
     return one_of(layer, name, value, ("floormod", "farmhash"))
 
 
+def _described(
+    max_tokens=None, num_oov_indices=1, mask_token=None, oov_token=None,
+    vocabulary=None, idf_weights=None, invert=False, pad_to_max_tokens=False,
+    encoding="utf-8", oov_method="floormod", salt=None,
+):  # fmt: skip
+    """Describe the arguments that layers with a vocabulary share.
+
+    Args:
+        max_tokens: the largest size of the vocabulary, special tokens included.
+        num_oov_indices: how many indices unknown ones are spread over.
+        mask_token: the one whose index is 0, for padding.
+        oov_token: what an unknown index becomes when `invert` is set.
+        vocabulary: its terms in order, or the path of a file with one on each line.
+        idf_weights: the weight of each term, for mode `"tf_idf"`.
+        invert: turn indices into terms.
+        pad_to_max_tokens: whether vectors have `max_tokens` entries in any case.
+        encoding: how text that is given as bytes is decoded.
+        oov_method: how unknown ones are spread: `"floormod"` by their remainder,
+            `"farmhash"` by a hash.
+        salt: an integer or two, the key of the hash of unknown ones.
+
+    Raises:
+        ValueError: arguments that do not go together.
+    """
+
+
+_GIVEN = ("mask_token", "oov_token", "invert", "encoding")
 shared = SharedArguments(
-    "ValueError: arguments that do not go together.",
-    EncodingLayer._arguments.arguments
-    | {
-        "max_tokens": Argument(
-            "the largest size of the vocabulary, special ones included.", None, _most
-        ),
-        "num_oov_indices": Argument(
-            "how many indices unknown ones are spread over.", 1, _natural
-        ),
-        "mask_token": Argument(
-            "the one whose index is 0, for padding.", None, as_given
-        ),
-        "oov_token": Argument(
-            "what an unknown index becomes when `invert` is set.", None, as_given
-        ),
-        "vocabulary": Argument(
-            "its terms in order, or the path of a file with one on each line."
-        ),
-        "idf_weights": Argument('the weight of each term, for mode `"tf_idf"`.'),
-        "invert": Argument("turn indices into terms.", False, as_given),
-        "pad_to_max_tokens": Argument(
-            "whether vectors have `max_tokens` entries in any case.", False, _padded
-        ),
-        "encoding": Argument(
-            "how text that is given as bytes is decoded.", "utf-8", as_given
-        ),
-        "oov_method": Argument(
-            'how unknown ones are spread: `"floormod"` by their remainder,\n'
-            '        `"farmhash"` by a hash.',
-            "floormod",
-            _method,
-        ),
-        "salt": Argument("an integer or two, the key of the hash of unknown ones."),
+    _described,
+    {
+        "max_tokens": _most, "num_oov_indices": _natural, "oov_method": _method,
+        "pad_to_max_tokens": _padded, **dict.fromkeys(_GIVEN, as_given),
     },
-)
+    EncodingLayer._arguments,
+)  # fmt: skip
 
 
 class VocabularyLayer(Adapting, EncodingLayer):
