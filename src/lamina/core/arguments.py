@@ -85,7 +85,7 @@ class SharedArguments:
         return left
 
     def document(self, cls) -> None:
-        """Add to a docstring the arguments that it leaves out, and what they raise."""
+        """Add to a docstring the shared arguments that it leaves out."""
         if not cls.__doc__:
             return
         parts = _paragraphs(cls.__doc__)
