@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+import lamina
 from lamina.kernels.categories import encode
 from lamina.layers import CategoryEncoding
 
@@ -69,3 +70,12 @@ def test_lists_and_weights():
 def test_bad_arguments(kwargs, match):
     with pytest.raises(ValueError, match=match):
         CategoryEncoding(**kwargs)
+
+
+def test_weights_in_a_symbolic_call():
+    inputs = lamina.Input((2,), dtype="int32"), lamina.Input((2,))
+    outputs = CategoryEncoding(3, "count")(inputs[0], count_weights=inputs[1])
+    assert (outputs.shape, outputs.dtype) == ((None, 3), "float32")
+    model = lamina.Model(inputs, outputs)
+    weighted = model([np.array([[0, 2]]), np.array([[0.5, 2.0]])])
+    assert weighted.tolist() == [[0.5, 0.0, 2.0]]

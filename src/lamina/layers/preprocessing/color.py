@@ -352,11 +352,10 @@ class RandomColorJitter(ColorLayer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.brightness_factor, self.contrast_factor = (
-            brightness_factor,
-            contrast_factor,
-        )
-        self.saturation_factor, self.hue_factor = saturation_factor, hue_factor
+        self.brightness_factor = brightness_factor
+        self.contrast_factor = contrast_factor
+        self.saturation_factor = saturation_factor
+        self.hue_factor = hue_factor
         alike = {"seed": self.seed, "data_format": self.data_format}
         alike |= {"value_range": self.value_range, "dtype": self.dtype_policy}
         for name, cls in self._PARTS.items():

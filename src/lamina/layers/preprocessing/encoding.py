@@ -118,6 +118,9 @@ class CategoryEncoding(EncodingLayer):
             count_weights = jnp.asarray(count_weights, self.compute_dtype)
         return self._encoded(jnp.asarray(inputs), count_weights)
 
+    def compute_output_spec(self, inputs, count_weights=None):
+        return DataLayer.compute_output_spec(self, inputs, count_weights=count_weights)
+
     def get_config(self):
         config = super().get_config()
         config.pop("sparse")

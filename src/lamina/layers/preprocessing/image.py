@@ -180,10 +180,13 @@ class BaseImagePreprocessingLayer(DataLayer):
         self._channel_axis = -1 if last else -3
         self._image_axes = (-3, -2) if last else (-2, -1)
         if factor is not None:
-            self.factor = self._limits("factor", factor)
+            self._set_factor(factor)
         if seed is not _NO_DRAWS:
             self.seed = seed
             self.generator = SeedGenerator(seed)
+
+    def _set_factor(self, factor):
+        self.factor = self._limits("factor", factor)
 
     def _limits(self, name, value):
         """Return a factor as two numbers, the lower one first, or raise."""

@@ -33,14 +33,15 @@ def _partners(rng):
 class _Mixing(ColorLayer):
     """Mixes images with others of the batch, and their labels alike."""
 
-    def _mixed(self, images, drawn):
+    def _mixed(self, images, drawn, rank=4):
         """Return `weight * x + (1 - weight) * partner`, one weight for each row."""
-        weight = jnp.reshape(drawn["mix_weight"], (-1, *[1] * (images.ndim - 1)))
+        weight = jnp.reshape(drawn["mix_weight"], (-1, *[1] * (rank - 1)))
         order = jnp.asarray(drawn["permutation_order"])
         partners = jnp.take(images, order, axis=0)
         return weight * images + (1 - weight) * partners
 
-    change_labels = _mixed
+    def change_labels(self, labels, drawn):
+        return self._mixed(labels, drawn, labels.ndim)
 
 
 class MixUp(_Mixing):
