@@ -135,8 +135,11 @@ class WindowLayer(SizingLayer):
         wide = max(min(width, int(height * self.width / self.height)), 1)
         return int((height - high) / 2), int((width - wide) / 2), high, wide
 
+    def change(self, images, drawn):
+        return super().change(jnp.asarray(images, self.compute_dtype), drawn)
+
     def move(self, images, drawn, interpolation):
-        x = jnp.asarray(images)
+        x = images
         top, left, *size = self.window(self._sizes_in(x.shape), drawn)
         for axis, start, length in zip(
             self._image_axes, (top, left), size, strict=True
