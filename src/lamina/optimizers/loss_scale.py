@@ -4,7 +4,8 @@ import jax.numpy as jnp
 
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
 from lamina.initializers import Constant
-from lamina.optimizers.optimizer import Optimizer, choose
+from lamina.optimizers.optimizer import Optimizer
+from lamina.optimizers.parts import choose
 
 
 class LossScaleOptimizer(Optimizer):
