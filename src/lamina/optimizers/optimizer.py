@@ -9,11 +9,10 @@ import numpy as np
 
 from lamina import initializers
 from lamina.core.config import (
+    Constructed,
     deserialize_keras_object,
-    encode_parameter,
-    parameters_of,
-    serialize_keras_object,
 )
+from lamina.core.constructor import parameters_of
 from lamina.core.context import having
 from lamina.core.naming import automatic_name, snake_case
 from lamina.core.settings import floatx
@@ -23,7 +22,7 @@ from lamina.optimizers.parts import once_a_step, takes_gradient
 from lamina.optimizers.schedules import LearningRateSchedule
 
 
-class Optimizer:
+class Optimizer(Constructed):
     """Change Variables against their gradients.
 
     A subclass makes its own Variables in `build(variables)` and writes one formula
@@ -59,6 +58,9 @@ class Optimizer:
     >>> w.numpy().tolist()
     [0.5, 2.5]
     """
+
+    _saved_from = {"learning_rate": "_given_rate"}
+    _may_forget = True
 
     def __init__(
         self, learning_rate, weight_decay=None, clipnorm=None, clipvalue=None,
@@ -157,6 +159,11 @@ class Optimizer:
         if isinstance(rate, LearningRateSchedule):
             return rate(self._iterations)
         return rate if isinstance(rate, Variable) else rate()
+
+    @property
+    def _given_rate(self):
+        rate = self._learning_rate
+        return float(rate.numpy()) if isinstance(rate, Variable) else rate
 
     @learning_rate.setter
     def learning_rate(self, value):
@@ -490,20 +497,6 @@ class Optimizer:
         for i, variable in enumerate(self.variables):
             variable.assign(store[str(i)])
 
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        rate = self._learning_rate
-        config = {
-            "name": self.name,
-            "learning_rate": float(rate.numpy())
-            if isinstance(rate, Variable)
-            else serialize_keras_object(rate),
-        }
-        for name in (*parameters_of(Optimizer), *parameters_of(type(self))):
-            if name not in config and hasattr(self, name):
-                config[name] = encode_parameter(getattr(self, name))
-        return config
-
     @classmethod
     def from_config(cls, config: dict, custom_objects=None):
         """Make an optimizer from what `get_config` returned."""
@@ -513,6 +506,9 @@ class Optimizer:
                 config["learning_rate"], custom_objects=custom_objects
             )
         return cls(**config)
+
+
+Optimizer._saved_first = ("name", *parameters_of(Optimizer)[:-1])
 
 
 def _is_number(x):
