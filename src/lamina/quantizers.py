@@ -7,8 +7,8 @@ import numpy as np
 
 from lamina.core import settings
 from lamina.core.config import (
+    Constructed,
     arguments_of,
-    encode_parameter,
     names_of,
     resolver,
     serialize_keras_object,
@@ -58,7 +58,7 @@ def abs_max_quantize(
     return jnp.asarray(q.astype(dtype)), jnp.asarray(scale)
 
 
-class Quantizer:
+class Quantizer(Constructed):
     """A callable that gives the integers for an array; the base of quantizers.
 
     Args:
@@ -69,23 +69,14 @@ class Quantizer:
     'int8'
     """
 
+    _abstract, _reads_signatures = True, False
+
     def __init__(self, output_dtype="int8"):
         self.output_dtype = output_dtype
 
     def __call__(self, x):
         """Return the array as it is; subclasses quantize it."""
         return x
-
-    @classmethod
-    def from_config(cls, config: dict):
-        """Make a quantizer from what `get_config` returned."""
-        return cls(**config)
-
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        raise NotImplementedError(
-            f"`{type(self).__name__}` must implement `get_config()` to be saved."
-        )
 
 
 class AbsMaxQuantizer(Quantizer):
@@ -134,15 +125,12 @@ class AbsMaxQuantizer(Quantizer):
 
     def get_config(self) -> dict:
         """Return the constructor's arguments."""
-        config = {
-            "value_range": self.value_range,
-            "epsilon": self.epsilon,
-            "output_dtype": self.output_dtype,
-        }
-        return config if self.axis is None else {**config, "axis": self.axis}
+        config = super().get_config()
+        axis = config.pop("axis")
+        return config if axis is None else {**config, "axis": axis}
 
 
-class QuantizationConfig:
+class QuantizationConfig(Constructed):
     """How a layer is quantized; the base of the modes' own classes.
 
     Args:
@@ -161,13 +149,6 @@ class QuantizationConfig:
             f"`{type(self).__name__}` has no `mode`. Use a class that has, such as "
             "`Int8QuantizationConfig`."
         )
-
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        return {
-            "weight_quantizer": encode_parameter(self.weight_quantizer),
-            "activation_quantizer": encode_parameter(self.activation_quantizer),
-        }
 
     @classmethod
     def from_config(cls, config: dict):

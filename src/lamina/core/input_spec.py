@@ -1,11 +1,12 @@
 """`InputSpec`: what a layer says of the tensors that it takes."""
 
 from lamina.core import structure
+from lamina.core.config import Constructed
 from lamina.core.dtypes import standardize_dtype
 from lamina.core.symbolic import plain_shape
 
 
-class InputSpec:
+class InputSpec(Constructed):
     """What a layer accepts as one input; None accepts anything.
 
     Args:
@@ -23,6 +24,8 @@ class InputSpec:
     >>> lamina.layers.InputSpec(min_ndim=2, axes={-1: 8})
     InputSpec(min_ndim=2, axes={-1: 8})
     """
+
+    _saved_never = ("allow_last_axis_squeeze", "name", "optional")
 
     def __init__(
         self,
@@ -59,18 +62,6 @@ class InputSpec:
     def __repr__(self):
         shown = [f"{k}={v}" for k, v in self.get_config().items() if v]
         return f"InputSpec({', '.join(shown)})"
-
-    def get_config(self):
-        """Return the constructor's arguments."""
-        return {
-            "dtype": self.dtype, "shape": self.shape, "ndim": self.ndim,
-            "max_ndim": self.max_ndim, "min_ndim": self.min_ndim, "axes": self.axes,
-        }  # fmt: skip
-
-    @classmethod
-    def from_config(cls, config):
-        """Make a spec from `get_config()`."""
-        return cls(**config)
 
 
 def check_inputs(spec, inputs, layer) -> None:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina.core.config import deserialize_keras_object, serialize_keras_object
+from lamina.core.config import deserialize_keras_object
 from lamina.core.dtypes import standardize_dtype
 from lamina.core.random import SeedGenerator, draw_seed, make_default_seed
 from lamina.core.variable import from_host
@@ -95,8 +95,11 @@ def _orthonormal(draws, gain, shape):
 class _Random(Initializer):
     """What initializers with a seed have in common."""
 
+    _saved_first = ("seed",)
+    _saved_from = {"seed": "_init_seed"}
+
     def __init__(self, seed=None):
-        self._init_seed = seed
+        self._init_seed = int(seed) if isinstance(seed, np.integer) else seed
         if seed is None:
             seed = make_default_seed()
         elif isinstance(seed, dict):
@@ -112,10 +115,6 @@ class _Random(Initializer):
         shape = tuple(int(d) for d in shape)
         key = draw_seed(self.seed)
         return function(key, *settings, shape=shape, dtype=standardize_dtype(dtype))
-
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        return {"seed": serialize_keras_object(self._init_seed)}
 
 
 class RandomNormal(_Random):
@@ -139,10 +138,6 @@ class RandomNormal(_Random):
     def __call__(self, shape, dtype=None):
         """Return an array of the given shape and dtype."""
         return self._draw(_normal, self.mean, self.stddev, shape=shape, dtype=dtype)
-
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "mean": self.mean, "stddev": self.stddev}
 
 
 class TruncatedNormal(_Random):
@@ -168,10 +163,6 @@ class TruncatedNormal(_Random):
         """Return an array of the given shape and dtype."""
         return self._draw(_cut_normal, self.mean, self.stddev, shape=shape, dtype=dtype)
 
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "mean": self.mean, "stddev": self.stddev}
-
 
 class RandomUniform(_Random):
     """Draw uniformly from `[minval, maxval)`.
@@ -195,10 +186,6 @@ class RandomUniform(_Random):
     def __call__(self, shape, dtype=None):
         """Return an array of the given shape and dtype."""
         return self._draw(_uniform, self.minval, self.maxval, shape=shape, dtype=dtype)
-
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "minval": self.minval, "maxval": self.maxval}
 
 
 class Orthogonal(_Random):
@@ -232,10 +219,6 @@ class Orthogonal(_Random):
                 f"Received: shape={tuple(shape)}"
             )
         return self._draw(_orthogonal, self.gain, shape=shape, dtype=dtype)
-
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "gain": self.gain}
 
 
 def compute_fans(shape, input_axes=None, output_axes=None) -> tuple[int, int]:
@@ -334,11 +317,6 @@ class VarianceScaling(_Random):
         stddev /= _CUT_DEVIATION
         return self._draw(_cut_normal, 0.0, stddev, shape=shape, dtype=dtype)
 
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        names = ("scale", "mode", "distribution", "input_axes", "output_axes")
-        return {**super().get_config(), **{n: getattr(self, n) for n in names}}
-
 
 class _Named(VarianceScaling):
     """A VarianceScaling whose scale, mode and distribution have a name."""
@@ -347,14 +325,6 @@ class _Named(VarianceScaling):
 
     def __init__(self, seed=None, input_axes=None, output_axes=None):
         super().__init__(*self._rule, seed, input_axes, output_axes)
-
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        return {
-            "seed": serialize_keras_object(self._init_seed),
-            "input_axes": self.input_axes,
-            "output_axes": self.output_axes,
-        }
 
 
 class GlorotUniform(_Named):

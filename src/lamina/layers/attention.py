@@ -18,7 +18,7 @@ from lamina.layers.einsum import EinsumDense
 from lamina.layers.layer import Layer
 from lamina.layers.regularization import Dropout
 from lamina.layers.rows import off_rows
-from lamina.layers.weights import config_with_activity, keep
+from lamina.layers.weights import keep
 
 
 def causal_mask(queries, keys):
@@ -49,6 +49,7 @@ def _also(name):
 class _HeadAttention(Layer):
     """What attention with projected heads shares: masks, sub-layers, the core."""
 
+    _saved_last = ("activity_regularizer",)
     rows_independent = True
     kernel_initializer: Any
     bias_initializer: Any
@@ -267,8 +268,6 @@ class _HeadAttention(Layer):
         if structure.is_nested(previous_mask):
             return previous_mask[0]
         return previous_mask
-
-    get_config = config_with_activity  # pyright: ignore
 
 
 def _fresh(initializer):
@@ -757,6 +756,8 @@ class AdditiveAttention(Attention):
     (1, 5, 8)
     """
 
+    _saved_never = (*Attention._saved_never, "score_mode")
+
     def __init__(self, use_scale=True, dropout=0.0, **kwargs):
         super().__init__(use_scale=use_scale, dropout=dropout, **kwargs)
 
@@ -775,8 +776,3 @@ class AdditiveAttention(Attention):
         scale = 1 if self.scale is None else self.scale.value
         sums = jnp.tanh(query[..., :, None, :] + key[..., None, :, :])
         return (scale * sums).sum(-1)
-
-    def get_config(self):
-        config = super().get_config()
-        config.pop("score_mode")
-        return config

@@ -49,6 +49,7 @@ class EinsumDense(Adaptable):
     (2, 5, 4)
     """
 
+    _saved_last = ("activity_regularizer",)
     kernel = replaceable("kernel")
     activation: Any
     kernel_initializer: Any
@@ -148,9 +149,6 @@ class EinsumDense(Adaptable):
         flat = x.reshape(*x.shape[:free], ends[0])
         y = dense(flat, kernel.reshape(ends))
         return y.reshape(*x.shape[:free], *kernel.shape[summed:])
-
-    def get_config(self):
-        return weights.with_activity(self, super().get_config())
 
     def _scales(self, name, shape):
         ndim = len(next(iter((self._build_shapes or {}).values())))

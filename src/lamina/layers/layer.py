@@ -16,12 +16,8 @@ import jax
 import numpy as np
 
 from lamina.core import structure
-from lamina.core.config import (
-    arguments_of,
-    encode_parameter,
-    parameters_of,
-    serialize_keras_object,
-)
+from lamina.core.config import Constructed, arguments_of
+from lamina.core.constructor import Captured, all_parameters
 from lamina.core.context import context, having, warn_once
 from lamina.core.dtypes import is_float
 from lamina.core.held import describe, remake
@@ -60,7 +56,7 @@ def _named(fields, name):
         yield
 
 
-class Layer(Rows, Owner):
+class Layer(Captured, Constructed, Rows, Owner):
     """A callable that owns weights and other layers; the base of all layers.
 
     Args:
@@ -99,13 +95,11 @@ class Layer(Rows, Owner):
     supports_masking = False
     # What it accepts: an InputSpec or a structure of them.
     input_spec: Any = None
-    _given: tuple
-
-    def __new__(cls, *args, **kwargs):
-        """Keep the constructor's arguments: configs are read from them."""
-        layer = super().__new__(cls)
-        layer.__dict__["_given"] = (args, kwargs)
-        return layer
+    _saved_first = ("name", "trainable", "dtype", "activity_regularizer")
+    _saved_never = ("autocast",)
+    _saved_if_changed = ("activity_regularizer",)
+    _saved_from = {"dtype": "dtype_policy"}
+    _may_forget = True
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -126,7 +120,7 @@ class Layer(Rows, Owner):
         if kwargs:
             raise ValueError(
                 f"Unrecognized keyword arguments passed to {type(self).__name__}: "
-                f"{kwargs}. It takes: {', '.join(_all_parameters(type(self)))}"
+                f"{kwargs}. It takes: {', '.join(all_parameters(type(self)))}"
             )
         if name is None:
             name = automatic_name(snake_case(type(self).__name__))
@@ -747,42 +741,6 @@ class Layer(Rows, Owner):
         """What its first symbolic call gave."""
         return of_first_call(self, "output", "The layer")
 
-    def get_config(self) -> dict:
-        """Return the constructor's arguments, ready to be saved."""
-        config = {
-            "name": self.name,
-            "trainable": self.trainable,
-            "dtype": serialize_keras_object(self.dtype_policy),
-        }
-        if self.activity_regularizer is not None:
-            config["activity_regularizer"] = encode_parameter(self.activity_regularizer)
-        author = _author_of_config(type(self))
-        own = [n for n in _all_parameters(author) if n not in _BASE]
-        given = (
-            {} if author.__module__.startswith("lamina.") else self._given_arguments()
-        )
-        for name in own:
-            if name in given:
-                config[name] = encode_parameter(given[name])
-            elif name in self.__dict__ or hasattr(type(self), name):
-                config[name] = encode_parameter(getattr(self, name))
-        return config
-
-    def _given_arguments(self):
-        args, kwargs = self._given
-        try:
-            bound = inspect.signature(self.__init__).bind(*args, **kwargs)
-        except TypeError:
-            return {}
-        bound.apply_defaults()
-        given = dict(bound.arguments)
-        for name, parameter in bound.signature.parameters.items():
-            if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-                given.update(given.pop(name))
-            elif parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-                given.pop(name)
-        return given
-
     @classmethod
     def from_config(cls, config):
         """Make a layer from what `get_config` returned."""
@@ -790,7 +748,7 @@ class Layer(Rows, Owner):
         policy = config.get("dtype")
         if policy is not None and type(policy) in (DTypePolicy, FloatDTypePolicy):
             config["dtype"] = policy.name  # a constructor may compare it with a text
-        taken = _all_parameters(cls)
+        taken = all_parameters(cls)
         # A constructor without `**kwargs` does not take what every layer has.
         left = {k: config.pop(k) for k in _EVERY if k in config and k not in taken}
         layer = cls(**config)
@@ -818,32 +776,6 @@ class Layer(Rows, Owner):
 
 # What every layer takes, and the attribute that it is kept in.
 _EVERY = {"name": "name", "trainable": "trainable", "dtype": "dtype_policy"}
-_BASE = ("activity_regularizer", "trainable", "dtype", "autocast", "name")
-
-
-@functools.cache
-def _author_of_config(cls):
-    """Return the class whose parameters belong into a config without further word.
-
-    Who writes `get_config` for a class of theirs adds its parameters there.
-    """
-    if cls.get_config.__module__.startswith("lamina."):
-        return cls
-    return next(c for c in cls.__mro__ if c.__module__.startswith("lamina."))
-
-
-@functools.cache
-def _all_parameters(cls) -> list[str]:
-    """Return constructor parameters, followed through `**kwargs` to base classes."""
-    names = []
-    for base in cls.__mro__:
-        if base is object or "__init__" not in base.__dict__:
-            continue
-        names += [n for n in parameters_of(base) if n not in names]
-        kinds = [p.kind for p in inspect.signature(base.__init__).parameters.values()]
-        if inspect.Parameter.VAR_KEYWORD not in kinds:
-            break
-    return names
 
 
 def _regularizer(identifier) -> Any:

@@ -345,6 +345,7 @@ class ActivityRegularization(Layer):
     ([[1.0, -3.0]], [2.0])
     """
 
+    _saved_never = (*Layer._saved_never, "activity_regularizer")
     rows_independent = True
     _moves_entries = True
 
@@ -356,8 +357,3 @@ class ActivityRegularization(Layer):
 
     def call(self, inputs):
         return inputs
-
-    def get_config(self):
-        config = super().get_config()
-        del config["activity_regularizer"]
-        return config

@@ -8,9 +8,9 @@ import numpy as np
 from lamina import losses
 from lamina.core.config import (
     arguments_of,
-    parameters_of,
     serialize_keras_object,
 )
+from lamina.core.constructor import parameters_of
 from lamina.core.masks import get_mask
 from lamina.losses.loss import (
     as_array,

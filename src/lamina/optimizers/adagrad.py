@@ -4,7 +4,8 @@ import jax.numpy as jnp
 
 from lamina.core.checks import fraction, number
 from lamina.initializers import Constant
-from lamina.optimizers.optimizer import Optimizer, shared_arguments
+from lamina.optimizers.arguments import shared_arguments
+from lamina.optimizers.optimizer import Optimizer
 
 
 class Adagrad(Optimizer):
@@ -53,7 +54,7 @@ class Adagrad(Optimizer):
 
     def update_step(self, gradient, variable, learning_rate) -> None:
         """Change one Variable."""
-        rate = self._once(self._cast_rate, learning_rate, variable.dtype)
+        rate = self._cast_rate(learning_rate, variable.dtype)
         gradient = gradient.astype(variable.dtype)
         total = self._accumulators[self._get_variable_index(variable)]
         self.assign_add(total, jnp.square(gradient))
@@ -98,7 +99,7 @@ class Adadelta(Optimizer):
 
     def update_step(self, gradient, variable, learning_rate) -> None:
         """Change one Variable."""
-        rate = self._once(self._cast_rate, learning_rate, variable.dtype)
+        rate = self._cast_rate(learning_rate, variable.dtype)
         gradient = gradient.astype(variable.dtype)
         index = self._get_variable_index(variable)
         a, b = self._gradients[index], self._changes[index]
