@@ -246,7 +246,8 @@ class Layer(Captured, Constructed, Rows, Owner):
             )
 
     def _check_new(self, name, value):
-        if any(layer is self for layer in context.calling):
+        closed = self.__dict__.get("_closed")
+        if closed and any(layer is self for layer in context.calling):
             if parts := _parts_of(value):
                 known = (*self._flatten_layers(), *self.variables)
                 known = {id(x) for x in known} | self._replaced.keys()
