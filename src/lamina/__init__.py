@@ -41,10 +41,10 @@ _HOMES = {
     "remat": "core.remat",
 }
 _MODULES = (
-    "activations", "backend", "callbacks", "config", "constraints", "data",
-    "dtype_policies", "export", "initializers", "layers", "legacy", "losses", "metrics",
-    "mixed_precision", "models", "ops", "optimizers", "preprocessing", "quantizers",
-    "random", "regularizers", "saving", "testing", "tree", "utils",
+    "activations", "applications", "backend", "callbacks", "config", "constraints",
+    "data", "dtype_policies", "export", "initializers", "layers", "legacy", "losses",
+    "metrics", "mixed_precision", "models", "ops", "optimizers", "preprocessing",
+    "quantizers", "random", "regularizers", "saving", "testing", "tree", "utils",
 )  # fmt: skip
 
 __all__ = ["__version__", *sorted(_HOMES), *_MODULES]
