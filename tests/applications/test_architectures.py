@@ -20,13 +20,7 @@ NAMES = [name for name in applications.__all__ if name[0].isupper()]
 TOPS = NAMES if WHOLE else ["MobileNet", "MobileNetV3Small"]
 
 # Arguments that change the graph, of the smallest of each family.
-VARIANTS = [
-    ("MobileNet", {"include_top": False, "pooling": "avg", "alpha": 0.25}),
-    ("MobileNet", {"depth_multiplier": 2, "alpha": 0.25, "dropout": 0.1}),
-    ("MobileNetV2", {"include_top": False, "pooling": "max", "alpha": 0.35}),
-    ("VGG16", {"include_top": False, "pooling": "avg"}),
-    ("MobileNet", {"alpha": 0.25, "classifier_activation": "softmax", "name": "mine"}),
-]
+VARIANTS = [("MobileNetV2", {"include_top": False, "pooling": "max", "alpha": 0.35})]
 if WHOLE:
     VARIANTS += [
         (name, {"include_top": False, "pooling": pooling})
@@ -40,6 +34,7 @@ if WHOLE:
     ]  # fmt: skip
     VARIANTS += [
         ("ConvNeXtTiny", {"include_preprocessing": False}),
+        ("MobileNet", {"depth_multiplier": 2, "alpha": 0.25, "dropout": 0.1}),
         ("EfficientNetV2B0", {"include_preprocessing": False}),
         ("EfficientNetV2S", {"include_preprocessing": False, "include_top": False}),
         ("MobileNetV2", {"alpha": 1.4}),
@@ -57,10 +52,10 @@ CHANNELS_FIRST = ["MobileNetV2"] if not WHOLE else [
 ]  # fmt: skip
 
 
-def both(name, **arguments):
+def both(name, arguments=None):
     """Build an architecture in both libraries, without weights."""
     side = SIDES.get(name, 32)
-    arguments = {"weights": None, "input_shape": (side, side, 3)} | arguments
+    arguments = {"weights": None, "input_shape": (side, side, 3)} | (arguments or {})
     if arguments.get("include_top", True):
         # Logits: a softmax of large ones would hide differences.
         arguments = {"classes": 10, "classifier_activation": None} | arguments
@@ -115,10 +110,11 @@ def images_for(model):
 
 def check_numbers(ours, theirs):
     images = images_for(ours)
-    expected = np.asarray(theirs(images, training=False))
+    listed = [images] if isinstance(theirs.input, list) else images
+    expected = np.asarray(theirs(listed, training=False))
     scale = max(1.0, np.abs(expected).max())
     assert expected.std() > 1e-4  # the images make a difference
-    np.testing.assert_allclose(ours(images), expected, rtol=0, atol=1e-5 * scale)
+    np.testing.assert_allclose(ours(listed), expected, rtol=0, atol=1e-5 * scale)
 
 
 @pytest.mark.parametrize("name", TOPS)
@@ -138,7 +134,7 @@ def test_numbers_with_a_top(name, tmp_path):
 
 @pytest.mark.parametrize(("name", "arguments"), VARIANTS, ids=str)
 def test_numbers_of_variants(name, arguments):
-    ours, theirs = both(name, **arguments)
+    ours, theirs = both(name, arguments)
     check_structure(ours, theirs)
     randomize(theirs)
     ours.set_weights([np.asarray(w) for w in theirs.weights])
@@ -152,14 +148,16 @@ def test_channels_first(name):
         for library in libraries:
             library.config.set_image_data_format("channels_first")
         side = SIDES.get(name, 32)
-        ours, theirs = both(name, include_top=False, input_shape=(3, side, side))
+        ours, theirs = both(
+            name, {"include_top": False, "input_shape": (3, side, side)}
+        )
         check_structure(ours, theirs)
     finally:
         for library in libraries:
             library.config.set_image_data_format("channels_last")
 
 
-@pytest.mark.parametrize("name", ["MobileNet", "MobileNetV2"])
+@pytest.mark.parametrize("name", ["MobileNet", *(["MobileNetV2"] if WHOLE else [])])
 def test_an_input_tensor(name):
     pair = []
     for library in (lamina, keras):
@@ -222,9 +220,8 @@ def test_fine_tuning_trains_the_head_only():
     model = lamina.Sequential([base, lamina.layers.Dense(2)])
     model.compile("sgd", "mse")
     before = [np.asarray(w) for w in base.weights]
-    head = np.asarray(model.layers[-1].kernel)
     images = images_for(base)
     model.fit(images, np.ones((2, 2), "float32"), verbose=0)
     for old, new in zip(before, base.weights, strict=True):
         np.testing.assert_array_equal(old, new)
-    assert (head != np.asarray(model.layers[-1].kernel)).any()
+    assert np.asarray(model.layers[-1].bias).any()

@@ -286,11 +286,10 @@ class Plan:
         return given
 
     def shape_seen(self):
-        """Return the shape of images: the given one, or that of a square tensor."""
-        if self.shape is not None or self._input is None:
-            return self.shape
-        shape = self._input.shape[1:]
-        return shape if len(set(shape)) < len(shape) else None
+        """Return the shape of images: the given one, or that of the input tensor."""
+        if self.shape is None and self._input is not None:
+            return self._input.shape[1:]
+        return self.shape
 
     def classified(self, x, name="predictions", **options):
         """Return the probabilities of the classes, from a vector for each image."""

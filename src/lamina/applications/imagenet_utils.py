@@ -11,6 +11,8 @@ from lamina.core.dtypes import is_float, standardize_dtype
 from lamina.core.symbolic import is_symbolic
 from lamina.utils.files import get_file
 
+__all__ = ["decode_predictions", "preprocess_input"]
+
 CLASSES = (
     "https://storage.googleapis.com/download.tensorflow.org/data/"
     "imagenet_class_index.json",

@@ -37,9 +37,8 @@ def _arguments(
 
 def _mobilenet_v2(plan, _, alpha):
     check_width(plan, alpha, _PUBLISHED)
-    shape = plan.shape_seen()
-    side = side_in(shape, _SIDES)
-    rows = side if plan.published else side_of(shape, 224 if plan.top else None)
+    side = side_in(plan.shape_seen(), _SIDES)
+    rows = side if plan.published else side_of(plan.shape, side if plan.top else None)
     plan.name = plan.name or f"mobilenetv2_{alpha:0.2f}_{rows}"
     kernels = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels"
     path = f"mobilenet_v2/{kernels}_{float(alpha)}_{side}{{}}.h5"
