@@ -44,9 +44,9 @@ if WHOLE:
         ("ResNet50", {"classifier_activation": "softmax", "name": "mine"}),
     ]
 
-# Keras refuses channels first for ConvNeXt and NASNet.
+# Keras refuses channels first for ConvNeXt, DenseNet and NASNet.
 CHANNELS_FIRST = ["MobileNetV2"] if not WHOLE else [
-    "DenseNet121", "EfficientNetB0", "EfficientNetV2B0", "InceptionResNetV2",
+    "EfficientNetB0", "EfficientNetV2B0", "InceptionResNetV2",
     "InceptionV3", "MobileNet", "MobileNetV2", "MobileNetV3Small", "ResNet50",
     "ResNet50V2", "VGG16", "Xception",
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import numbers
 import os
 import pathlib
 import textwrap
@@ -165,7 +166,7 @@ class Plan:
                 f"`pooling` of `{self.called}` expected 'avg', 'max' or None. "
                 f"Received: pooling={self._pooling!r}"
             )
-        if not isinstance(self.classes, int) or self.classes < 1:
+        if not isinstance(self.classes, numbers.Integral) or self.classes < 1:
             raise ValueError(
                 f"`classes` of `{self.called}` expected a positive integer. "
                 f"Received: classes={self.classes!r}"
