@@ -30,6 +30,8 @@ _PLACES = {
     "keras.src.models.sequential": "models",
     "keras.src.models.model": "models",
     "keras.src.ops.function": "",
+    "keras.src.applications.convnext": "applications.scaling",
+    "keras.src.applications.inception_resnet_v2": "applications.scaling",
     "builtins": None,
 }
 _PREFIXES = ("keras.api.", "tensorflow.keras.", "tf_keras.", "lamina.", "keras.")
@@ -123,7 +125,7 @@ def _spaces(module) -> tuple:
         # A private place of Keras: `keras.src.layers.core.dense`.
         kind = place.split(".")[1]
         return *(s for s in NAMESPACES if s.split(".")[0] == kind), ""
-    return (place,) if place in NAMESPACES else ()
+    return (place,) if place in NAMESPACES or module in _PLACES and place else ()
 
 
 def built_in(module, name):

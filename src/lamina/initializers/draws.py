@@ -4,12 +4,14 @@ The numbers are those of Keras on JAX for the same seed: the key is `[seed, 0]`,
 and a call with an integer seed always gives the same numbers.
 """
 
+import concurrent.futures
 import functools
 import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from lamina.core.config import deserialize_keras_object
 from lamina.core.dtypes import standardize_dtype
@@ -22,16 +24,22 @@ from lamina.initializers.initializer import Initializer
 _CUT_DEVIATION = 0.87962566103423978
 
 
+def _uniform(key, low, high, shape, dtype):
+    if threefry.draws_alike(math.prod(shape), dtype):
+        return from_host(threefry.uniform(key, low, high, shape))
+    return _by_jax(_uniform_by_jax, key, low, high, shape, dtype)
+
+
 def _normal(key, mean, stddev, shape, dtype):
     if threefry.draws_alike(math.prod(shape), dtype):
         return from_host(threefry.normal(key, mean, stddev, shape))
-    return _normal_by_jax(key, mean, stddev, shape, dtype)
+    return _by_jax(_normal_by_jax, key, mean, stddev, shape, dtype)
 
 
 def _cut_normal(key, mean, stddev, shape, dtype):
     if threefry.draws_alike(math.prod(shape), dtype):
         return from_host(threefry.cut_normal(key, mean, stddev, shape))
-    return _cut_normal_by_jax(key, mean, stddev, shape, dtype)
+    return _by_jax(_cut_normal_by_jax, key, mean, stddev, shape, dtype)
 
 
 def _orthogonal(key, gain, shape, dtype):
@@ -67,6 +75,31 @@ def _turned(q, signs, gain, shape):
     return gain * (q.T if math.prod(shape[:-1]) < shape[-1] else q).reshape(shape)
 
 
+def _by_jax(draw, key, first, second, shape, dtype):
+    if isinstance(key, Tracer):
+        return draw(key, first, second, shape, dtype)
+    return _program(draw, key.sharding, shape, dtype)(key, first, second)
+
+
+@functools.lru_cache(maxsize=64)
+def _program(draw, sharding, shape, dtype):
+    """Compile a draw whose key and limits are arguments.
+
+    Variables are made under `jax.ensure_compile_time_eval`, where a trace computes at
+    once what depends on no argument, here an index for each number, and writes it into
+    the program. That setting belongs to a thread; another one traces without it.
+    """
+    key = jax.ShapeDtypeStruct((2,), "uint32", sharding=sharding)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        lowered = pool.submit(draw.lower, key, 0.0, 1.0, shape, dtype)
+        return lowered.result().compile()
+
+
+@functools.partial(jax.jit, static_argnames=("shape", "dtype"))
+def _uniform_by_jax(key, low, high, shape, dtype):
+    return jax.random.uniform(key, shape, dtype, low, high)
+
+
 @functools.partial(jax.jit, static_argnames=("shape", "dtype"))
 def _normal_by_jax(key, mean, stddev, shape, dtype):
     # Without the barrier XLA multiplies the constants inside the draw with `stddev`
@@ -78,12 +111,6 @@ def _normal_by_jax(key, mean, stddev, shape, dtype):
 @functools.partial(jax.jit, static_argnames=("shape", "dtype"))
 def _cut_normal_by_jax(key, mean, stddev, shape, dtype):
     return jax.random.truncated_normal(key, -2.0, 2.0, shape, dtype) * stddev + mean
-
-
-def _uniform(key, low, high, shape, dtype):
-    if threefry.draws_alike(math.prod(shape), dtype):
-        return from_host(threefry.uniform(key, low, high, shape))
-    return jax.random.uniform(key, shape, dtype, low, high)
 
 
 @functools.partial(jax.jit, static_argnames="shape")
