@@ -62,7 +62,7 @@ def test_the_rules_of_scikit_learn(cls, fails):
     estimator = cls(seeded, model_kwargs=settings, fit_kwargs=QUIET)
     done = check_estimator(estimator, expected_failed_checks=fails, on_skip=None)
     states = [one["status"] for one in done]
-    assert states.count("passed") > 40 and states.count("skipped") < 6
+    assert states.count("passed") >= 40 and states.count("skipped") <= 5
 
 
 def test_learns_classes_of_any_label():
