@@ -78,6 +78,8 @@ def test_learns_classes_of_any_label():
     np.testing.assert_array_equal(net.predict(X), net.classes_[outputs.argmax(1)])
     assert net.classes_.tolist() == ["down", "up"]
     assert len(net.history_.history["loss"]) == 60
+    assert net.epoch_ == list(range(60))
+    assert SKLearnClassifier(network).epoch_ == 0
 
 
 def test_a_model_is_cloned_unless_it_starts_warm():
