@@ -141,6 +141,36 @@ def test_a_layer_without_masking_stops_it_and_warns_once():
     assert "does not support masking" in str(seen[0].message)
 
 
+@pytest.mark.parametrize(
+    ("way", "warned"),
+    [
+        ("operator", 1),  # JAX's operators know of no masks
+        ("op", 0),
+        ("declared", 0),
+        ("pooled", 0),  # no step is left that a mask could be about
+    ],
+)
+def test_a_layer_with_layers_inside_that_loses_the_mask_warns_once(way, warned):
+    class Scaled(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.supports_masking = way == "declared"
+            self.last = layers.Dense(6)
+
+        def call(self, x):
+            x = ops.multiply(x, 2.0) if way == "op" else x * 2.0
+            return self.last(x[:, 0] if way == "pooled" else x)
+
+    layer, masked = Scaled(), layers.Embedding(6, 6, mask_zero=True)(IDS)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            found = get_mask(layer(masked))
+    assert len(seen) == warned
+    assert all("operators between arrays" in str(w.message) for w in seen)
+    assert (found is None) == (way in ("operator", "pooled"))
+
+
 def test_the_softmax_warning_comes_once_for_each_layer():
     x = lamina.Input((3,))
     with warnings.catch_warnings(record=True) as seen:

@@ -75,7 +75,10 @@ class Calls:
         Calls(getattr, ("a", "upper")), datetime.date(2020, 1, 1), random.Random(0),
         np.dtype("O,i4"), len, Calls, {1, 2}, np.array(["2020"], "datetime64[D]"),
     ],
-    ids=repr,
+    ids=[
+        "eval", "open", "bytearray", "getattr", "date", "random", "dtype", "function",
+        "class", "set", "dates",
+    ],
 )  # fmt: skip
 def test_everything_else_is_refused(value, protocol):
     with pytest.raises(ValueError, match="is not read|is damaged"):

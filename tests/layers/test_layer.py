@@ -884,6 +884,8 @@ class Anew(Layer):
         layer = Dense(2)
         if self.keep == "item":
             self.items["a"] = layer
+        elif self.keep == "append":
+            self.items.setdefault("all", []).append(layer)
         else:
             self.found = {"list": [layer], "dict": {"a": layer}}[self.keep]
         return layer(x @ self.kernel)
@@ -899,6 +901,35 @@ def test_a_call_that_makes_layers_in_containers_is_refused(keep):
     if keep != "item":
         with pytest.raises(ValueError, match=message):
             Anew(keep)(x)
+
+
+def test_weights_that_a_call_appends_are_named():
+    model = lamina.Sequential([Anew("append")])
+    model.compile("sgd", "mse")
+    message = r"/anew\w*/dense\w*/kernel.* `call` makes anew each time"
+    with pytest.raises(ValueError, match=message):
+        model.fit(np.ones((2, 3), "float32"), np.ones((2, 2)), verbose=0)
+
+
+@pytest.mark.parametrize("make", [lamina.metrics.Mean, lamina.random.SeedGenerator])
+def test_a_call_that_makes_a_metric_or_a_generator_is_refused(make):
+    class Keeps(Layer):
+        def __init__(self):
+            super().__init__()
+            self.first, self.others = make(), [make()]
+
+        def call(self, x):
+            self.second = self.first if self.known else make()
+            self.others = [*self.others, self.first]
+            return x
+
+    layer = Keeps()
+    layer.known = True
+    x = np.ones((1, 3), "float32")
+    layer(x), layer(x)
+    layer.known = False
+    with pytest.raises(ValueError, match="such as 'second'"):
+        layer(x)
 
 
 def test_a_call_may_exchange_what_it_holds():

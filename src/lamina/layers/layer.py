@@ -25,6 +25,8 @@ from lamina.core.input_spec import InputSpec, check_inputs
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.naming import automatic_name, snake_case
 from lamina.core.policy import DTypePolicy, FloatDTypePolicy, get_policy
+from lamina.core.random import SeedGenerator
+from lamina.core.registry import ours
 from lamina.core.remat import remat_for
 from lamina.core.symbolic import (
     Node,
@@ -43,7 +45,7 @@ from lamina.layers.call import (
     plain_shape,
     signature_of,
 )
-from lamina.layers.owner import NOT_OWNED, Owner, leaves_of
+from lamina.layers.owner import NOT_OWNED, Owner, leaves_of, metrics_among
 from lamina.layers.rows import Rows
 
 # Layers that hold losses added in their last call outside of compiled code.
@@ -249,8 +251,10 @@ class Layer(Captured, Constructed, Rows, Owner):
         closed = self.__dict__.get("_closed")
         if closed and any(layer is self for layer in context.calling):
             if parts := _parts_of(value):
-                known = (*self._flatten_layers(), *self.variables)
-                known = {id(x) for x in known} | self._replaced.keys()
+                layers = self._flatten_layers()
+                held = (x for layer in layers for x in layer._owned())
+                known = map(id, (*layers, *self.variables, *held))
+                known = self._replaced.keys() | set(known)
                 if any(id(x) not in known for x in parts):
                     self._check_open(name)
             # What is replaced may come back: `self.a, self.b = self.b, self.a`.
@@ -348,14 +352,18 @@ class Layer(Captured, Constructed, Rows, Owner):
             for output, one in zip(flat, masks, strict=False):
                 if one is not None and get_mask(output) is None:
                     set_mask(output, one)
-        elif not call.masked and not self._keeps_masks:
-            if any(masks_of(v) is not None for v in call.tensors.values()):
+        elif not call.masked and not (self._keeps_masks and ours(type(self))):
+            masks = [get_mask(x) for x in leaves_of(call.tensors) if is_tensor(x)]
+            masks = [m for m in masks if m is not None]
+            if masks and (not self._keeps_masks or _lost(masks, outputs)):
                 warn_once(
                     "mask",
                     f"Layer {self.name!r} ({type(self).__name__}) was passed an input "
                     "with a mask attached to it. However, this layer does not support "
                     "masking and will therefore destroy the mask information. "
-                    "Downstream layers will not see the mask.",
+                    "Downstream layers will not see the mask. Set `supports_masking = "
+                    "True`, or write `lamina.ops.add(a, b)` for `a + b`: operators "
+                    "between arrays carry no masks.",
                     stacklevel=4,
                 )
 
@@ -788,8 +796,19 @@ def _regularizer(identifier) -> Any:
 
 
 def _parts_of(value):
-    """Return the layers and Variables in an attribute's value."""
-    return [x for x in leaves_of([value]) if isinstance(x, (Layer, Variable))]
+    """Return what holds state in an attribute's value."""
+    leaves = list(leaves_of([value]))
+    parts = (Layer, Variable, SeedGenerator)
+    return [x for x in leaves if isinstance(x, parts)] + metrics_among(leaves)
+
+
+def _lost(masks, outputs):
+    """Tell whether outputs have the entries that masks are about, and no mask."""
+    outputs = [x for x in leaves_of([outputs]) if is_tensor(x)]
+    if any(get_mask(x) is not None for x in outputs):
+        return False
+    shapes = [plain_shape(x) for x in outputs]
+    return any(shape[: m.ndim] == plain_shape(m) for shape in shapes for m in masks)
 
 
 def _given_shape(owner, kwargs):

@@ -153,7 +153,7 @@ class Owner:
         return [x for x in self._owned() if isinstance(x, SeedGenerator)]
 
     _layers = _Known(lambda self: self._inner_layers())
-    _metrics = _Known(lambda self: _metrics_among(self._owned()))
+    _metrics = _Known(lambda self: metrics_among(self._owned()))
     _trainable_variables = _Known(
         lambda self: [v for v in self._own_variables() if v.made_trainable]
     )
@@ -214,7 +214,7 @@ class Owner:
         """The metrics that it and the layers inside own."""
         # Not what a model inside was compiled with.
         held = [x for layer in self._flatten_layers() for x in layer._owned()]
-        return _metrics_among(held)
+        return metrics_among(held)
 
     @property
     def metrics_variables(self) -> list:
@@ -278,7 +278,8 @@ class Owner:
         return sum(v.size for v in self.weights)
 
 
-def _metrics_among(items):
+def metrics_among(items) -> list:
+    """Return the metrics among some items, each once."""
     from lamina.metrics import Metric
 
     return unique([x for x in items if isinstance(x, Metric)])

@@ -33,7 +33,7 @@ def prepare(model, batch, training=True):
         if not optimizer.built:
             optimizer.build(model.trainable_variables)
         elif step.own_step(model, "train") is None:
-            _check_trained(model)
+            step.check_trained(model)
 
 
 def _outputs_if_wanted(model, x, explicit):
@@ -63,25 +63,6 @@ def _prepare_compiled(model, x, y, y_pred, weight):
     elif compiled.given["loss"] is not None or any(compiled.given[k] for k in METRICS):
         compiled.prepare(model, _specs(y), y_pred)
     _build_metrics(model, y, y_pred, weight)
-
-
-def _check_trained(model):
-    """Refuse an optimizer that was built for other weights than are trained now."""
-    known = getattr(model.optimizer, "_trainable_variables", None)
-    now = model.trainable_variables
-    if known is None or {id(v) for v in known} == {id(v) for v in now}:
-        return
-    changes = []
-    for word, some, others in (("new", now, known), ("gone", known, now)):
-        ids = {id(v) for v in others}
-        paths = [v.path for v in some if id(v) not in ids]
-        more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-        changes += [f"{word}: {', '.join(paths[:3])}{more}"] if paths else []
-    raise ValueError(
-        f"The weights that `{model.name}` trains are not those that its optimizer was "
-        f"built for ({'; '.join(changes)}). Call `compile()` again, with a new "
-        "optimizer, after `trainable` or the layers have changed."
-    )
 
 
 def outputs_for(model, x):

@@ -172,8 +172,37 @@ def _takes(function, name):
 def train(model, batch):
     """Train on one batch; return the logs if the model makes its own."""
     loss, y_pred, gradients = slopes(model, batch)
+    check_trained(model, len(gradients))
     model.optimizer.apply(gradients)
     return _measured(model, batch, y_pred)
+
+
+def check_trained(model, count=None):
+    """Refuse an optimizer that was built for other weights than are trained now.
+
+    Args:
+        model: the model.
+        count: how many gradients there are, where only that is to be checked.
+    """
+    known = getattr(model.optimizer, "_trainable_variables", None)
+    if known is None or len(known) == count:
+        return
+    now = model.trainable_variables
+    if {id(v) for v in known} == {id(v) for v in now}:
+        return
+    changes = []
+    for word, some, others in (("new", now, known), ("gone", known, now)):
+        ids = {id(v) for v in others}
+        paths = [v.path for v in some if id(v) not in ids]
+        more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+        changes += [f"{word}: {', '.join(paths[:3])}{more}"] if paths else []
+    raise ValueError(
+        f"The weights that `{model.name}` trains are not those that its optimizer was "
+        f"built for ({'; '.join(changes)}). Call `compile()` again, with a new "
+        "optimizer, after `trainable` or the layers have changed. What a `call` makes "
+        "anew each time would never be trained: make weights and layers in "
+        "`__init__()` or in `build()`, once."
+    )
 
 
 def test(model, batch):
