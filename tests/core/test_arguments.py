@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 import lamina
-from lamina.core.arguments import SharedArguments, as_given
+from lamina.layers.preprocessing.arguments import SharedArguments, as_given
 
 LAYERS = [
     value

@@ -4,10 +4,10 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from lamina.core.arguments import SharedArguments
 from lamina.core.checks import bad_argument, number, one_of, positive_int
 from lamina.core.symbolic import SymbolicTensor, infer
 from lamina.kernels.categories import encode
+from lamina.layers.preprocessing.arguments import SharedArguments
 from lamina.layers.preprocessing.data_layer import DataLayer
 
 _OLD_MODES = {"binary": "multi_hot", "tf-idf": "tf_idf"}
