@@ -8,7 +8,7 @@ from lamina.core.checks import described
 from lamina.core.variable import Variable
 from lamina.initializers import VarianceScaling
 from lamina.kernels import dense
-from lamina.kernels.replaced import Scales, einsum, spelled
+from lamina.kernels.replaced import Layout, biased, einsum, spelled
 from lamina.layers import weights
 from lamina.layers.lora import Adaptable, replaceable
 
@@ -50,6 +50,7 @@ class EinsumDense(Adaptable):
     """
 
     kernel = replaceable("kernel")
+    _zero_name = "zero_point"
     activation: Any
     kernel_initializer: Any
     kernel_regularizer: Any
@@ -126,9 +127,7 @@ class EinsumDense(Adaptable):
         return type(first).from_config(config)
 
     def call(self, inputs, training=None):
-        y = self._product(inputs)
-        if self.bias is not None:
-            y = y + self.bias.value
+        y = biased(self._product(inputs), self.kernel, self.bias)
         return self.activation(y) if self.activation is not None else y
 
     def _product(self, x):
@@ -152,13 +151,13 @@ class EinsumDense(Adaptable):
     def get_config(self):
         return weights.with_activity(self, super().get_config())
 
-    def _scales(self, name, shape):
+    def _layout(self, name, shape):
         ndim = len(next(iter((self._build_shapes or {}).values())))
         _, kernel, output = spelled(self.equation, ndim)
         shared = [i for i, axis in enumerate(kernel) if axis not in output]
         order = [kernel.index(axis) for axis in output if axis in kernel]
         kept = [shape[kernel.index(a)] if a in kernel else 1 for a in output]
-        return Scales(shape, shared, order, kept)
+        return Layout(shape, shared, order, kept)
 
 
 def _parts(equation):

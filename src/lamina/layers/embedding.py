@@ -6,7 +6,7 @@ import numpy as np
 from lamina.core.checks import number
 from lamina.core.dtypes import is_int, standardize_dtype
 from lamina.core.policy import get_policy
-from lamina.kernels.replaced import Scales, dense, rows
+from lamina.kernels.replaced import Layout, dense, rows
 from lamina.layers import weights as hooks
 from lamina.layers.lora import Adaptable, replaceable
 from lamina.ops import numpy as ops
@@ -45,6 +45,7 @@ class Embedding(Adaptable):
     _main = "embeddings"
     _kind = "embedding"
     _quantized = ("embeddings",)
+    _modes = ("int8", "int4")
     _also = ()
 
     def __init__(
@@ -98,10 +99,12 @@ class Embedding(Adaptable):
         config.pop("weights", None)  # values are saved with the model's weights
         return config
 
-    def _scales(self, name, shape):
-        # One for each number that is looked up, and for each score.
+    def _layout(self, name, shape):
+        # One scale for each number that is looked up, and for each score.
         axis = 0 if name == "embeddings" else 1
-        return Scales(shape, (1 - axis,), (axis,), shape[axis : axis + 1])
+        kept = shape[axis : axis + 1]
+        summed = -1 - axis
+        return Layout(shape, (1 - axis,), (axis,), kept, shape, summed, summed)
 
 
 class ReversibleEmbedding(Embedding):
@@ -133,6 +136,7 @@ class ReversibleEmbedding(Embedding):
     """
 
     reverse_embeddings = replaceable("reverse_embeddings")
+    _rounds_inputs = ("int8", "int4")
 
     def __init__(
         self, input_dim, output_dim, tie_weights=True, embeddings_initializer="uniform",

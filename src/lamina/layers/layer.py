@@ -654,9 +654,15 @@ class Layer(Rows, Owner):
     def dtype_policy(self, value):
         policy = get_policy(value)
         quantizes = policy.quantization_mode is not None and self.__dict__.get("built")
-        if quantizes and self.quantization_mode is None:
-            self.quantize(policy.quantization_mode)
+        quantizes = quantizes and self.quantization_mode is None
+        before = self.__dict__.get("_dtype_policy")
         self._dtype_policy = policy
+        if quantizes:
+            try:
+                self.quantize(policy.quantization_mode)
+            except BaseException:
+                self._dtype_policy = before
+                raise
 
     @property
     def _policy(self):
