@@ -35,9 +35,9 @@ class EinsumDense(Adaptable):
         bias_constraint: likewise for the bias.
         lora_rank: the rank of LoRA, see `enable_lora`; None trains the whole kernel.
         lora_alpha: the weight of LoRA; `lora_rank` when None.
-        gptq_unpacked_column_size: for files of Keras; not used.
-        quantization_config: how `dtype="int8_from_float32"` quantizes, an
-            `Int8QuantizationConfig`.
+        gptq_unpacked_column_size: for files of Keras; the kernel's shape says it.
+        quantization_config: how a dtype such as `"int8_from_float32"` quantizes, a
+            config of `lamina.quantizers`.
 
     Raises:
         ValueError: the equation cannot be read, does not fit the input or
@@ -148,8 +148,17 @@ class EinsumDense(Adaptable):
         y = dense(flat, kernel.reshape(ends))
         return y.reshape(*x.shape[:free], *kernel.shape[summed:])
 
+    @property
+    def gptq_unpacked_column_size(self):
+        """The number of outputs of a kernel that GPTQ fits; None of other kernels."""
+        gptq = self.quantization_mode == "gptq" and "kernel" in self._encodings
+        return self._encodings["kernel"].flat[0] if gptq else None
+
     def get_config(self):
-        return weights.with_activity(self, super().get_config())
+        config = weights.with_activity(self, super().get_config())
+        if self.gptq_unpacked_column_size is None:
+            del config["gptq_unpacked_column_size"]
+        return config
 
     def _layout(self, name, shape):
         ndim = len(next(iter((self._build_shapes or {}).values())))

@@ -28,8 +28,8 @@ class Embedding(Adaptable):
         weights: the first values of the table, an array or a list of one.
         lora_rank: the rank of LoRA, see `enable_lora`; None trains the whole kernel.
         lora_alpha: the weight of LoRA; `lora_rank` when None.
-        quantization_config: how `dtype="int8_from_float32"` quantizes, an
-            `Int8QuantizationConfig`.
+        quantization_config: how a dtype such as `"int8_from_float32"` quantizes, a
+            config of `lamina.quantizers`.
 
     Raises:
         ValueError: a size is no positive integer, or `weights` has another shape.

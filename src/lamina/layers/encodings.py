@@ -153,7 +153,7 @@ class Int8(Encoding):
 
     def rows(self, indices, integers, scale):
         # An index outside of the table has the scale NaN, and so the row is.
-        found = jnp.take(integers, indices, axis=0, mode="wrap")
+        found = _rows_of(integers, indices)
         own = kernels.embedding(self.layout.spread(scale), indices)
         return found.astype(scale.dtype) / own
 
@@ -242,8 +242,8 @@ class Int4(Encoding):
         if zero is None:
             scale = scale.reshape(self._grouped_shape())
         else:
-            zero = jnp.take(zero, indices, axis=0, mode="wrap")
-        packed = jnp.take(packed, indices, axis=0, mode="wrap")
+            zero = _rows_of(zero, indices)
+        packed = _rows_of(packed, indices)
         # An index outside of the table has the scale NaN, and so the row is.
         return self._decoded(packed, kernels.embedding(scale, indices), zero, groups)
 
@@ -403,6 +403,12 @@ def _gradient_in_float8_backward(before, gradient):
 _gradient_in_float8.defvjp(
     lambda y, scale, history: (y, (scale, history)), _gradient_in_float8_backward
 )
+
+
+def _rows_of(table, indices):
+    """Return rows of a table of integers, which has no NaN for what is outside."""
+    indices = jnp.where(indices < 0, indices + len(table), indices)
+    return jnp.take(table, indices, axis=0, mode="clip")
 
 
 def _constant(values):

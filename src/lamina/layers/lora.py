@@ -12,6 +12,7 @@ from lamina.core.policy import get_policy
 from lamina.kernels.replaced import Layout, Replaced
 from lamina.layers.encodings import ENCODINGS
 from lamina.layers.layer import Layer
+from lamina.quantizers.configs import resolve
 
 
 def replaceable(name):
@@ -29,6 +30,19 @@ def replaceable(name):
         setattr(layer, f"_{name}", variable)
 
     return property(get, put, doc=f"The Variable `{name}`, or what stands for it.")
+
+
+def calibrated_by(mode):
+    """Return an attribute: whether integers fitted by a mode stand for the kernel."""
+
+    def get(layer):
+        return layer.quantization_mode == mode and layer._is_calibrated
+
+    def put(layer, value):
+        if value and layer.quantization_mode == mode:
+            layer._calibrated()
+
+    return property(get, put, doc=f"Whether {mode.upper()} has fitted the kernel.")
 
 
 class Adaptable(Layer):
@@ -189,7 +203,7 @@ class Adaptable(Layer):
         >>> [(w.name, w.dtype) for w in layer.weights]
         [('bias', 'float32'), ('kernel', 'int8'), ('kernel_scale', 'float32')]
         """
-        config = quantizers.resolve(mode, config, self._policy)
+        config = resolve(mode, config, self._policy)
         mode = config.mode
         if type_check and not type(self).__module__.startswith("lamina."):
             raise NotImplementedError(
@@ -209,9 +223,9 @@ class Adaptable(Layer):
         self._check_known(mode)
         if self.lora_enabled:
             self._check_lora(mode)
-        policy: Any = self._policy
+        policy = self._policy
         if self.quantization_mode is None:
-            name = f"{config.dtype_policy_string()}_from_{policy.name}"
+            name = f"{config.dtype_policy_string()}_from_{self._policy.name}"
             policy = get_policy(name)
         made = []
         for name in self._quantized_weights():
@@ -319,15 +333,13 @@ class Adaptable(Layer):
                 f"Received: quantization_mode={mode}"
             )
 
-    @property
-    def is_gptq_calibrated(self) -> bool:
-        """Whether integers that GPTQ fitted to data stand for the kernel."""
-        return self.quantization_mode == "gptq" and self._is_calibrated
+    is_gptq_calibrated = calibrated_by("gptq")
+    is_awq_calibrated = calibrated_by("awq")
 
     @property
-    def is_awq_calibrated(self) -> bool:
-        """Whether integers that AWQ fitted to data stand for the kernel."""
-        return self.quantization_mode == "awq" and self._is_calibrated
+    def _int4_block_size(self):
+        """As Keras calls the number of inputs that share a scale."""
+        return getattr(self._encodings.get(self._main), "block", None)
 
     @property
     def _is_calibrated(self):
@@ -416,7 +428,7 @@ class Adaptable(Layer):
         if fits and len(store.keys()) == len(self._saved_variables()) - 1:
             raise ValueError(
                 f"Layer {self.name!r} expected {encoding.variables[2].path!r} among "
-                "its values. Keras 3.15 leaves the zero points out when it saves a layer "
+                "its values. Keras 3.15 leaves zero points out when it saves a layer "
                 f"quantized to {encoding.mode!r}: such a file cannot be read. "
                 "Load the model of floats and quantize it with Lamina."
             )

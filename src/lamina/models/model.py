@@ -5,7 +5,6 @@ import re
 import warnings
 from typing import Any
 
-from lamina import quantizers
 from lamina.core import structure
 from lamina.core.budget import budgeted
 from lamina.core.config import deserialize_keras_object, serialize_shared, sharing
@@ -22,6 +21,7 @@ from lamina.layers.layer import Layer
 from lamina.layers.owner import unique
 from lamina.models.graph import Function, cut_at
 from lamina.models.host import Prepared
+from lamina.quantizers.configs import resolve
 from lamina.training import loop, programs, step
 from lamina.training.compiled import Compiled, named
 from lamina.training.fit import fit
@@ -789,7 +789,7 @@ class Model(Layer):
             raise ValueError(
                 f"Unrecognized keyword arguments passed to `quantize`: {kwargs}"
             )
-        resolved: Any = quantizers.resolve(mode, config)
+        resolved: Any = resolve(mode, config)
         mode = resolved.mode
         wanted = _filter(filters)
         if not self.built:

@@ -9,7 +9,6 @@ from lamina.quantizers.configs import GPTQConfig as GPTQConfig
 from lamina.quantizers.configs import Int4QuantizationConfig as Int4QuantizationConfig
 from lamina.quantizers.configs import Int8QuantizationConfig as Int8QuantizationConfig
 from lamina.quantizers.configs import QuantizationConfig as QuantizationConfig
-from lamina.quantizers.configs import resolve as resolve
 from lamina.quantizers.quantizer import AbsMaxQuantizer as AbsMaxQuantizer
 from lamina.quantizers.quantizer import Quantizer as Quantizer
 from lamina.quantizers.rounding import (  # noqa: F401
@@ -20,7 +19,6 @@ from lamina.quantizers.rounding import (  # noqa: F401
     fake_quant_with_min_max_vars,
     pack_int4,
     quantize_and_dequantize,
-    scale_and_zero,
     unpack_int4,
 )
 

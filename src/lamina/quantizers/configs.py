@@ -343,7 +343,7 @@ def resolve(mode, config, policy=None):
                 f"layer is not enough. (Implicitly enabling {method} quantization is "
                 "not supported.)"
             )
-        block = getattr(policy, "block_size", None)
+        block = getattr(policy, "block_size", None) if mode == "int4" else None
         return _OF_MODE[mode](**({} if block is None else {"block_size": block}))
     if not isinstance(config, QuantizationConfig):
         raise ValueError(

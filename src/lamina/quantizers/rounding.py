@@ -212,7 +212,7 @@ def unpack_int4(packed, orig_len, axis=0, dtype="int8"):
     halves = jnp.stack([x & 15, (x >> 4) & 15], axis=1)
     if dtype == "int8":
         halves = (halves ^ 8).astype("int8") - 8
-    x = halves.reshape(-1, *x.shape[1:])[:orig_len].astype(dtype)
+    x = halves.reshape(2 * len(x), *x.shape[1:])[:orig_len].astype(dtype)
     return jnp.moveaxis(x, 0, axis)
 
 
