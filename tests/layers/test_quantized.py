@@ -477,3 +477,19 @@ def test_what_stands_for_a_kernel_of_int4_reads_like_one():
     assert (kernel.shape, kernel.size, kernel.dtype) == ((4, 3), 12, "float32")
     assert "int4" in repr(kernel)
     np.testing.assert_allclose(jnp.asarray(kernel), before, atol=np.ptp(before) / 14)
+
+
+def test_a_model_may_name_its_blocks():
+    class Blocks(lamina.Sequential):
+        def get_quantization_layer_structure(self, mode=None):
+            return {"sequential_blocks": self.layers[:1]}
+
+    made = Blocks([lamina.Input((4,)), layers.Dense(3), layers.Dense(2)])
+    x = np.random.default_rng(0).normal(size=(5, 4))
+    before = made(x)
+    made.quantize(config=gptq([np.arange(8)], sequence_length=4, weight_bits=8))
+    first, last = made.layers
+    assert first.is_gptq_calibrated
+    assert not first.is_awq_calibrated
+    assert last.quantization_mode is None  # it is in no block
+    np.testing.assert_allclose(made(x), before, atol=0.05)

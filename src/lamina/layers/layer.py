@@ -655,7 +655,7 @@ class Layer(Rows, Owner):
         policy = get_policy(value)
         quantizes = policy.quantization_mode is not None and self.__dict__.get("built")
         quantizes = quantizes and self.quantization_mode is None
-        before = self.__dict__.get("_dtype_policy")
+        before: Any = self.__dict__.get("_dtype_policy")
         self._dtype_policy = policy
         if quantizes:
             try:
