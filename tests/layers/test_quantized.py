@@ -427,6 +427,8 @@ BAD = [
      NotImplementedError, "Embedding"),
     (lambda: dense(dtype=lamina.dtype_policies.QuantizedDTypePolicy("gptq")),
      ValueError, "needs a group size"),
+    (lambda: layers.Layer().quantized_build((None, 3), "int4"), NotImplementedError,
+     "`quantized_build`"),
     (lambda: waiting().save_own_variables({}), ValueError, "not fitted to data"),
     (lambda: model(gptq()), ValueError, "requires a dataset"),
     (lambda: model(gptq(["a"])), ValueError, "texts without `tokenizer`"),

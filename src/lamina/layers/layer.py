@@ -781,6 +781,13 @@ class Layer(Rows, Owner):
             "implemented."
         )
 
+    def quantized_build(self, input_shape, mode):
+        """Refuse: layers with a kernel write their own."""
+        raise NotImplementedError(
+            f"Layer {type(self).__name__} does not have a `quantized_build` method "
+            "implemented."
+        )
+
     def __repr__(self):
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
