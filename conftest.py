@@ -50,7 +50,7 @@ def fresh_state():
 # The tables of cases whose programs take long to compile, and the short ones there.
 _LARGE = (
     "tests/parity/", "tests/layers/", "tests/kernels/", "tests/export/",
-    "tests/saving/test_with_keras.py", "tests/test_wrappers.py",
+    "tests/saving/test_with_keras.py",
 )  # fmt: skip
 _QUICK = ("test_layer_configs.py", "test_bad_arguments.py")
 

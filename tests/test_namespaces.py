@@ -1,6 +1,7 @@
 """`config`, `backend`, `tree`, `utils` and `dtype_policies` against Keras."""
 
 import collections
+import inspect
 import itertools
 
 import jax.numpy as jnp
@@ -30,6 +31,13 @@ def test_result_type_is_keras_on_all_pairs():
 def test_names(space):
     theirs = {n for n in dir(getattr(keras, space)) if not n.startswith("_")}
     assert theirs <= set(getattr(lamina, space).__all__)
+
+
+@pytest.mark.parametrize("space", ["layers", "callbacks"])
+def test_what_a_namespace_imports_it_exports(space):
+    module = getattr(lamina, space)
+    found = {n for n, v in vars(module).items() if not inspect.ismodule(v)}
+    assert {n for n in found if not n.startswith("_")} == set(module.__all__)
 
 
 def test_settings_come_back():

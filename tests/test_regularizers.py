@@ -59,3 +59,9 @@ def test_get(name):
 def test_bad_input(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_factor_is_a_number():
+    assert regularizers.L1(np.float32(0.5)).l1 == 0.5
+    with pytest.raises(ValueError, match="`l2` to be a finite"):
+        regularizers.L2(True)

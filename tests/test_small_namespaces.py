@@ -190,3 +190,14 @@ def test_configs_check_their_arguments(name, kwargs, message):
     for library in (quantizers, keras.quantizers):
         with pytest.raises(ValueError, match=message.replace("Unsupported w", "w")):
             getattr(library, name)(None, None, **kwargs)
+
+
+def test_normalize_keeps_the_shape():
+    x = np.array([[3.0, 0.0], [4.0, 0.0]])
+    for axis, expected in (
+        (0, [[0.6, 0.0], [0.8, 0.0]]),
+        (1, [[1.0, 0.0], [1.0, 0.0]]),
+        (None, x / 5),
+    ):
+        np.testing.assert_allclose(lamina.utils.normalize(x, axis), expected)
+    assert lamina.utils.normalize(x[:, 0], axis=None).tolist() == [0.6, 0.8]

@@ -41,11 +41,11 @@ _HOMES = {
     "remat": "core.remat",
 }
 _MODULES = (
-    "activations", "backend", "callbacks", "config", "constraints", "data", "datasets",
-    "distillation", "dtype_policies", "export", "initializers", "layers", "legacy",
-    "losses", "metrics", "mixed_precision", "models", "ops", "optimizers",
-    "preprocessing", "quantizers", "random", "regularizers", "saving", "testing",
-    "tree", "utils", "visualization", "wrappers",
+    "activations", "applications", "backend", "callbacks", "config", "constraints",
+    "data", "datasets", "distillation", "dtype_policies", "export", "initializers",
+    "layers", "legacy", "losses", "metrics", "mixed_precision", "models", "ops",
+    "optimizers", "preprocessing", "quantizers", "random", "regularizers", "saving",
+    "testing", "tree", "utils", "visualization", "wrappers",
 )  # fmt: skip
 
 __all__ = ["__version__", *sorted(_HOMES), *_MODULES]

@@ -1,15 +1,16 @@
 """Penalties on the size of weights or outputs, added to the loss."""
 
 import math
+import numbers
 
 import jax.numpy as jnp
 import numpy as np
 
 from lamina.core import settings
-from lamina.core.config import names_of, resolver, serialize_keras_object
+from lamina.core.config import Constructed, names_of, resolver, serialize_keras_object
 
 
-class Regularizer:
+class Regularizer(Constructed):
     """A callable that gives the penalty for an array.
 
     Subclasses write `__call__(x)` and `get_config`.
@@ -22,25 +23,16 @@ class Regularizer:
     1.0
     """
 
+    _abstract, _reads_signatures = True, False
+
     def __call__(self, x):
         """Return the penalty for an array."""
         return 0.0
 
-    @classmethod
-    def from_config(cls, config: dict):
-        """Make a regularizer from what `get_config` returned."""
-        return cls(**config)
-
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        raise NotImplementedError(
-            f"`{type(self).__name__}` must implement `get_config()` to be saved."
-        )
-
 
 def _factor(owner, name, value):
-    ok = isinstance(value, (int, float, np.number)) and math.isfinite(value)
-    if not ok or value < 0:
+    ok = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not ok or not math.isfinite(value) or value < 0:
         raise ValueError(
             f"`{owner}` expected `{name}` to be a finite non-negative number. "
             f"Received: {name}={value!r}"
@@ -82,10 +74,6 @@ class L1L2(Regularizer):
             penalty += self.l2 * jnp.sum(jnp.square(x))
         return penalty
 
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        return {"l1": self.l1, "l2": self.l2}
-
 
 class L1(Regularizer):
     r"""The penalty $l_1 \sum |x|$.
@@ -108,10 +96,6 @@ class L1(Regularizer):
         """Return the penalty for an array."""
         return self.l1 * jnp.sum(jnp.abs(jnp.asarray(x)))
 
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        return {"l1": self.l1}
-
 
 class L2(Regularizer):
     r"""The penalty $l_2 \sum x^2$.
@@ -133,10 +117,6 @@ class L2(Regularizer):
     def __call__(self, x):
         """Return the penalty for an array."""
         return self.l2 * jnp.sum(jnp.square(jnp.asarray(x)))
-
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        return {"l2": self.l2}
 
 
 class OrthogonalRegularizer(Regularizer):
@@ -183,10 +163,6 @@ class OrthogonalRegularizer(Regularizer):
         products = unit @ unit.T * (1.0 - jnp.eye(size, dtype=x.dtype))
         pairs = size * (size - 1.0) / 2.0
         return self.factor * 0.5 * jnp.sum(jnp.abs(products)) / pairs
-
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        return {"factor": self.factor, "mode": self.mode}
 
 
 l1 = L1

@@ -105,6 +105,12 @@ class _Estimator(base.BaseEstimator):
         self._one_column = y.ndim == 1
         return y.reshape(len(y), -1)
 
+    @property
+    def epoch_(self):
+        """The numbers of the epochs that the last `fit` ran; 0 before it."""
+        history = getattr(self, "history_", None)
+        return history.epoch if history is not None else 0
+
     def _outputs(self, X):  # noqa: N803
         """Return what the trained model predicts."""
         check_is_fitted(self)
@@ -250,3 +256,8 @@ class SKLearnTransformer(base.TransformerMixin, _Estimator):
     def transform(self, X):  # noqa: N803
         """Return the model's outputs for an array `(n, features)`."""
         return self._outputs(X)
+
+    def predict(self, X):  # noqa: N803
+        """Return the model's outputs, one for each row where it has one unit."""
+        found = self._outputs(X)
+        return found.reshape(-1) if self._one_column else found

@@ -239,3 +239,38 @@ def test_unknown_names_are_answered_with_the_nearest(space):
 def test_arrays_of_text():
     config = json.loads(json.dumps(dump(np.array(["a", "bc"]))))
     assert load(config).tolist() == ["a", "bc"]
+
+
+@pytest.mark.parametrize("keys", ["kept", "written"])
+@pytest.mark.parametrize(
+    ("path", "given"),
+    [
+        ("losses.BinaryCrossentropy", {"label_smoothing": 0.1}),
+        ("metrics.Precision", {"top_k": 2}),
+        ("optimizers.Adam", {"beta_1": 0.5}),
+        ("optimizers.schedules.CosineDecay", {"initial_learning_rate": 0.1,
+                                              "decay_steps": 5, "alpha": 0.5}),
+        ("constraints.MaxNorm", {"max_value": 3}),
+    ],
+)  # fmt: skip
+def test_a_subclass_keeps_what_it_hands_on(path, given, keys):
+    space, name = path.rsplit(".", 1)
+    configs = []
+    for module in (lamina, keras):
+        for part in space.split("."):
+            module = getattr(module, part)
+
+        class Own(getattr(module, name)):
+            def __init__(self, own=1, **kwargs):
+                super().__init__(**kwargs)
+                self.own = own
+
+        def get_config(self):
+            return {**super(type(self), self).get_config(), "own": self.own}
+
+        if keys == "written" or module.__name__.startswith("keras"):
+            Own.get_config = get_config
+        made = Own(own=2, **given)
+        configs.append({**made.get_config(), "name": None})
+        assert Own.from_config(made.get_config()).get_config() == made.get_config()
+    assert configs[0] == configs[1]

@@ -7,7 +7,7 @@ import pytest
 
 from lamina.initializers import draws, threefry
 
-SHAPES = [(), (0,), (1,), (7, 5), (3, 3, 4, 8), (16384,), (200, 90)]
+SHAPES = [(), (0,), (1,), (7, 5), (3, 3, 4, 8), (16384,), (200, 200)]
 KEYS = [(0, 0), (1337, 0), (2**32 - 1, 2**31), (123456789, 987654321)]
 
 
@@ -42,6 +42,23 @@ def test_normal(shape, mean):
 def test_what_jax_draws_itself(monkeypatch):
     assert threefry.draws_alike(10, "float32")
     assert not threefry.draws_alike(10, "float16")
-    assert not threefry.draws_alike(2**23, "float32")
+    assert not threefry.draws_alike(2**28, "float32")
     with jax.threefry_partitionable(False):
         assert not threefry.draws_alike(10, "float32")
+
+
+@pytest.mark.parametrize("draw", ["_uniform", "_normal", "_cut_normal"])
+def test_a_large_draw_is_no_constant_of_its_program(draw, monkeypatch):
+    monkeypatch.setattr(threefry, "_MOST", 100)
+    draws._program.cache_clear()
+    shape, key = (300, 400), jnp.array(KEYS[3], jnp.uint32)
+    expected = getattr(draws, f"{draw}_by_jax")(key, -0.3, 0.7, shape, "float32")
+    with jax.ensure_compile_time_eval():
+        drawn = getattr(draws, draw)(key, -0.3, 0.7, shape, "float32")
+        by_jax = getattr(draws, f"{draw}_by_jax")
+        program = draws._program(by_jax, key.sharding, shape, "float32")
+    np.testing.assert_array_equal(drawn, expected)
+    assert draws._program.cache_info().hits == 1
+    # The numbers themselves are 480 kB.
+    assert len(program.as_text()) < 100_000
+    assert "constant({...})" not in program.as_text()

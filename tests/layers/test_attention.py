@@ -215,11 +215,12 @@ SIMPLE = [
 def test_simple_attention(name, kwargs):
     x = [Q, draw(2, 5, 6), draw(2, 5, 6)]
     ours, theirs = pair(name, [a.shape for a in x], **kwargs)
-    same(ours, theirs, x, mask=[None, VALUE_MASK])
+    some = VALUE_MASK | ~VALUE_MASK.any(-1, keepdims=True)  # nothing: see below
+    same(ours, theirs, x, mask=[None, some])
     for mask, causal in (
         (None, True),
         ([QUERY_MASK, None], False),
-        ([QUERY_MASK, VALUE_MASK], True),
+        ([QUERY_MASK, some], True),
     ):
         call = {
             "mask": mask,
@@ -231,6 +232,21 @@ def test_simple_attention(name, kwargs):
         expected = theirs(x, **{**call, "mask": mask})
         for a, b in zip(ours(x, **call), expected, strict=True):
             np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_simple_attention_gives_nothing_to_what_is_masked():
+    for layer in (L.Attention(), L.AdditiveAttention()):
+        call = {"mask": [None, VALUE_MASK], "return_attention_scores": True}
+        output, weights = layer([Q, draw(2, 5, 6)], **call)
+        assert not np.asarray(output)[1].any()  # sees nothing
+        assert not np.asarray(weights)[:, :, ~VALUE_MASK[0]].any()
+    far = np.array([[[-1e5], [1e5]]], "float32")
+    query = np.full((1, 1, 1), 1e5, "float32")
+    _, weights = L.Attention()(
+        [query, far], mask=[None, np.array([[True, False]])],
+        return_attention_scores=True,
+    )  # fmt: skip
+    assert np.asarray(weights).tolist() == [[[1.0, 0.0]]]
 
 
 def test_simple_attention_carries_the_mask_of_the_query():
@@ -435,6 +451,11 @@ def test_a_subclass_with_the_names_of_keras():
         assert (layer._num_heads, layer._key_dim, layer._value_dim) == (2, 3, 4)
         assert layer._use_bias and layer._attention_axes == (1,)
         assert layer._dropout == 0 and layer._output_shape is None
+        for name in ("initializer", "regularizer", "constraint"):
+            for weight in ("kernel", "bias"):
+                private = getattr(layer, f"_{weight}_{name}")
+                assert private is getattr(layer, f"{weight}_{name}", private)
+        assert layer._activity_regularizer is None
         assert "kernel_initializer" in layer._get_common_kwargs_for_sublayer()
         seen = np.asarray(layer._compute_attention_mask(Q, V, attention_mask=SEEN))
         assert seen.shape == (2, 4, 5)

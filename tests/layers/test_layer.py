@@ -756,6 +756,60 @@ def test_a_layer_may_take_positional_arguments_that_are_no_tensors():
         Scale()("text")
 
 
+@pytest.mark.parametrize("m", [lamina, keras], ids=["lamina", "keras"])
+def test_names_that_subclasses_of_keras_layers_use(m):
+    class Table(m.layers.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.dense = self._tracker.track(m.layers.Dense(2))
+            self.mean = m.metrics.Mean()
+
+        def build(self, input_shape):
+            self.still = self.add_weight(shape=(3,), trainable=False, name="still")
+            self.moving = self.add_weight(shape=(2,), name="moving")
+            self.dense.build(input_shape)
+
+        def call(self, x, training=None):
+            return self.dense(x)
+
+        def load_own_variables(self, store):
+            own = self._trainable_variables + self._non_trainable_variables
+            for i, variable in enumerate(own):
+                variable.assign(store[str(i)])
+
+    layer = Table()
+    layer.build((None, 4))
+    assert layer._trainable_variables == [layer.moving]
+    assert layer._non_trainable_variables == [layer.still]
+    assert (layer._layers, layer._metrics) == ([layer.dense], [layer.mean])
+    assert layer._call_has_training_arg and not layer._call_has_mask_arg
+    assert not m.layers.Flatten()._call_has_training_arg
+    store = {}
+    layer.save_own_variables(store)
+    other = Table()
+    other.build((None, 4))
+    other.load_own_variables(store)
+    np.testing.assert_array_equal(other.moving, layer.moving)
+    np.testing.assert_array_equal(other.still, layer.still)
+
+
+@pytest.mark.parametrize("m", [lamina, keras], ids=["lamina", "keras"])
+def test_a_subclass_keeps_its_layers_under_a_name_of_keras(m):
+    class Stack(m.layers.Layer):
+        def __init__(self, layers):
+            super().__init__()
+            self._layers = layers
+
+        def call(self, x):
+            for layer in self._layers:
+                x = layer(x)
+            return x
+
+    stack = Stack([m.layers.Dense(2), m.layers.Dense(1)])
+    assert stack(np.ones((3, 4), "float32")).shape == (3, 1)
+    assert len(stack.weights) == 4
+
+
 TEXTS = ["a b", b"a", np.array(["a", "b"]), np.array([["a"]], object), np.str_("a")]
 
 
@@ -814,3 +868,63 @@ def test_what_a_call_assigns_may_be_known_already():
     model.compile("sgd", "mse")
     model.fit(x, x, verbose=0)
     np.testing.assert_allclose(model.predict(x, verbose=0), model(x), rtol=1e-6)
+
+
+class Anew(Layer):
+    """Makes a layer in each call, and keeps it in some way."""
+
+    def __init__(self, keep):
+        super().__init__()
+        self.keep, self.items = keep, {}
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight(shape=(3, 3))
+
+    def call(self, x):
+        layer = Dense(2)
+        if self.keep == "item":
+            self.items["a"] = layer
+        else:
+            self.found = {"list": [layer], "dict": {"a": layer}}[self.keep]
+        return layer(x @ self.kernel)
+
+
+@pytest.mark.parametrize("keep", ["list", "dict", "item"])
+def test_a_call_that_makes_layers_in_containers_is_refused(keep):
+    x, message = np.ones((2, 3), "float32"), "Make weights and layers in `__init__"
+    model = lamina.Sequential([Anew(keep)])
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match=message):
+        model.fit(x, np.ones((2, 2)), verbose=0)
+    if keep != "item":
+        with pytest.raises(ValueError, match=message):
+            Anew(keep)(x)
+
+
+def test_a_call_may_exchange_what_it_holds():
+    class Two(Layer):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = Dense(2), Dense(2)
+
+        def build(self, input_shape):
+            self.a.build(input_shape), self.b.build(input_shape)
+
+        def call(self, x):
+            self.a, self.b = self.b, self.a
+            return self.a(x)
+
+    layer = Two()
+    x = np.ones((1, 3), "float32")
+    first, second, third = layer(x), layer(x), layer(x)
+    assert len(layer.weights) == 4
+    np.testing.assert_array_equal(first, third)
+    assert not np.allclose(first, second)
+    assert len(lamina.Sequential([lamina.Input((3,)), Two()]).weights) == 4
+
+
+def test_an_axis_that_the_input_lacks_is_refused():
+    layer = lamina.layers.Identity()
+    layer.input_spec = lamina.layers.InputSpec(axes={3: 4, -5: None})
+    with pytest.raises(ValueError, match="expected an axis 3, found ndim=2"):
+        layer(np.ones((2, 3)))

@@ -393,3 +393,16 @@ def test_projections_of_attention_are_quantized():
     model.quantize("int8")
     assert [v.dtype for v in model.weights].count("int8") == 4
     np.testing.assert_allclose(model(x), before, atol=0.05)
+
+
+@pytest.mark.parametrize("m", [lamina, keras], ids=["lamina", "keras"])
+def test_a_subclass_hears_of_quantization(m):
+    heard = []
+
+    class Own(m.Sequential):
+        def _post_quantize(self, mode, **kwargs):
+            super()._post_quantize(mode, **kwargs)
+            heard.append((mode, self.layers[0].dtype_policy.name))
+
+    Own([m.Input((3,)), m.layers.Dense(2)]).quantize("int8")
+    assert heard == [("int8", "int8_from_float32")]

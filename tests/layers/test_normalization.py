@@ -111,3 +111,10 @@ def test_integers_are_not_rounded_to_integers(name, dtype):
     y = layer(x)
     assert y.dtype == layer(lamina.KerasTensor((None, 3, 4), dtype)).dtype == "float32"
     np.testing.assert_array_equal(y, layer(x.astype("float32")))
+
+
+def test_sizes_of_the_scale_are_in_the_order_of_axes():
+    for axis in ([-1, 1], [1, -1], [3, 1], [1, 3]):
+        layer = lamina.layers.LayerNormalization(axis=axis)
+        layer.build((2, 3, 4, 5))
+        assert layer.gamma.shape == (3, 5)

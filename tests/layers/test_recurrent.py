@@ -546,3 +546,19 @@ def test_cell_that_loses_a_state():
             return states[0], states[:1]
 
     bad(lambda: L.RNN(Loses(4))(X), "returned 1")
+
+
+def test_directions_of_different_sizes():
+    def both(merge_mode, units):
+        back = L.LSTM(units, go_backwards=True)
+        return L.Bidirectional(L.LSTM(3), merge_mode=merge_mode, backward_layer=back)
+
+    assert both("concat", 1)(X).shape == (4, 4)
+    for units in (1, 5):
+        with pytest.raises(ValueError, match=r"merge_mode='sum'.*\(4, 3\) from"):
+            both("sum", units)(X)
+
+
+def test_a_seed_is_part_of_the_config():
+    for layer in (L.SimpleRNN, L.LSTM, L.GRU):
+        assert layer(2, dropout=0.5, seed=7).get_config()["seed"] == 7

@@ -89,3 +89,9 @@ BAD = [
 def test_bad_input(make, error, message):
     with pytest.raises(error, match=message.replace("(", r"\(").replace(")", r"\)")):
         make()
+
+
+def test_a_shape_that_is_an_array():
+    layer = lamina.layers.Reshape(np.array([3, 2]))
+    assert layer(np.ones((4, 6))).shape == (4, 3, 2)
+    assert layer.get_config()["target_shape"] == (3, 2)

@@ -95,12 +95,20 @@ def test_adjusted_score_counts_samples_not_outputs():
     plain = float(lamina.metrics.R2Score()(y_true, y_pred))
     got = float(lamina.metrics.R2Score(num_regressors=2)(y_true, y_pred))
     assert got == pytest.approx(1 - (1 - plain) * 11 / 9, rel=1e-5)
-    weights = RNG.integers(0, 3, 12)
-    repeated = np.repeat(y_true, weights, axis=0), np.repeat(y_pred, weights, axis=0)
-    weighted = lamina.metrics.R2Score(num_regressors=2)(y_true, y_pred, weights)
-    assert float(weighted) == pytest.approx(
-        float(lamina.metrics.R2Score(num_regressors=2)(*repeated)), rel=1e-4
-    )
+    weights = RNG.random(12) * (np.arange(12) % 4 > 0)  # 9 of them count
+    for scale in (1.0, 8.0):
+        weighted = lamina.metrics.R2Score(num_regressors=2)
+        plain = float(lamina.metrics.R2Score()(y_true, y_pred, weights))
+        weighted = float(weighted(y_true, y_pred, scale * weights))
+        assert weighted == pytest.approx(1 - (1 - plain) * 8 / 6, rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["uniform", "variance_weighted"])
+def test_r2_of_constant_targets(kind):
+    ones = np.ones((3, 1), "float32")
+    for y_pred, score in ((ones, 1.0), (ones + 1, 0.0)):
+        metric = lamina.metrics.R2Score(class_aggregation=f"{kind}_average")
+        assert float(metric(ones, y_pred)) == score
 
 
 def test_a_focal_loss_has_a_slope_where_it_is_right():
@@ -120,3 +128,17 @@ def test_functions_and_losses_give_metrics_their_names():
     model.compile("sgd", "mse", metrics=[myScore, losses.Huber(name="near")])
     logs = model.evaluate(np.ones((4, 2)), np.ones((4, 1)), verbose=0, return_dict=True)
     assert set(logs) == {"loss", "my_score", "near"}
+
+
+def test_numbers_out_of_their_range():
+    for delta in (0.0, -1.0, "a"):
+        with pytest.raises(ValueError, match="`Huber` expected `delta`"):
+            losses.Huber(delta=delta)
+    assert losses.Huber(delta=2).delta == 2
+    one = np.ones((2, 2))
+    for name in (
+        "binary_crossentropy", "categorical_crossentropy",
+        "binary_focal_crossentropy", "categorical_focal_crossentropy",
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="label_smoothing"):
+            getattr(losses, name)(one, one, label_smoothing=1.5)

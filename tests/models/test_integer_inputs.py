@@ -45,7 +45,56 @@ WAYS = {
     "slice": lambda x: embedding()(ops.expand_dims(x, 1)[:, 0]),
     "own layer": lambda x: Block()(x),
     "inner model": lambda x: lamina.Sequential([lamina.Input((4,)), embedding()])(x),
+    "inner model that only moves": lambda x: embedding()(
+        lamina.Sequential([lamina.Input((4,)), layers.Reshape((2, 2))])(x)
+    ),
 }
+
+
+# What only moves entries, beside those above.
+MOVES = {
+    "ravel": ops.ravel,
+    "fliplr": ops.fliplr,
+    "flipud": ops.flipud,
+    "rot90": ops.rot90,
+    "roll": lambda x: ops.roll(x, 1, axis=1),
+    "repeat": lambda x: ops.repeat(x, 2, axis=1),
+    "tile": lambda x: ops.tile(x, (1, 2)),
+    "append": lambda x: ops.append(x, x, axis=1),
+    "hstack": lambda x: ops.hstack([x, x]),
+    "vstack": lambda x: ops.vstack([x, x]),
+    "dstack": lambda x: ops.dstack([x, x]),
+    "split": lambda x: ops.split(x, 2, axis=1)[1],
+    "array_split": lambda x: ops.array_split(x, 3, axis=1)[0],
+    "hsplit": lambda x: ops.hsplit(x, 2)[1],
+    "unstack": lambda x: ops.unstack(x, axis=1)[2],
+    "slice": lambda x: ops.slice(x, (0, 1), (2, 2)),
+    "diagonal": lambda x: ops.diagonal(ops.expand_dims(x, 1), axis1=1, axis2=2),
+    "sort": lambda x: ops.sort(x, axis=1),
+    "copy": ops.copy,
+    "stop_gradient": ops.stop_gradient,
+    "extract_sequences": lambda x: ops.extract_sequences(x, 2, 1),
+    "masking": lambda x: layers.Masking(1023.0)(ops.expand_dims(x, -1)),
+    "sampling": lambda x: layers.UpSampling1D(2)(ops.expand_dims(x, -1)),
+    "regularized": layers.ActivityRegularization(l1=0.0),
+}
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_what_moves_entries_keeps_integers(move):
+    lamina.config.set_floatx("bfloat16")
+    lamina.config.set_dtype_policy("bfloat16")
+    try:
+        half, whole = lamina.Input((4,)), lamina.Input((4,), dtype="int32")
+        table = embedding()
+        table.supports_masking = True
+        expected = lamina.Model(whole, table(MOVES[move](whole)))(IDS)
+        net = lamina.Model(half, table(MOVES[move](half)))
+        np.testing.assert_array_equal(net(IDS), expected)
+        np.testing.assert_array_equal(net.predict(IDS, verbose=0), expected)
+    finally:
+        lamina.config.set_floatx("float32")
+        lamina.config.set_dtype_policy("float32")
 
 
 @pytest.mark.parametrize("way", WAYS)

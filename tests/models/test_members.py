@@ -128,3 +128,20 @@ def test_call_context_arguments_reach_the_layers_inside():
 def test_trainable_is_a_boolean():
     with pytest.raises(ValueError, match="`trainable` to be a boolean.*trainable=1"):
         layers.Dense(2, trainable=1)
+
+
+@pytest.mark.parametrize("graph", [True, False])
+def test_paths_of_a_copy_are_those_of_the_model(graph, tmp_path):
+    L = lamina.layers
+    inner = lamina.Sequential([L.Dense(2, name="d")], name="inner")
+    if graph:
+        ends = lamina.Input((3,))
+        inner = lamina.Model(ends, L.Dense(2, name="d")(ends), name="inner")
+    stack = [lamina.Input((3,)), L.Dense(3, name="a"), inner, L.Dense(1, name="b")]
+    model = lamina.Sequential(stack, name="s")
+    model.save(tmp_path / "model.keras")
+    for copy in (
+        lamina.Sequential.from_config(model.get_config()),
+        lamina.saving.load_model(tmp_path / "model.keras"),
+    ):
+        assert [v.path for v in copy.variables] == [v.path for v in model.variables]

@@ -169,7 +169,7 @@ def test_inputs_by_name_and_by_order():
         (lambda x: x, "expects 2.*received 1"),
         (
             lambda x: [x, x],
-            r"name 'b'.*'join': expected shape=\(None, 1\), found .*\(2, 3\)",
+            r"input 'b' of model 'join': expected shape=\(None, 1\), found .*\(2, 3\)",
         ),
         (lambda x: [x[0], x[:, :1]], r"found shape=\(3,\).*`x\[None\]`"),
         (lambda x: [x, None], "'b' of model 'join' is not optional"),

@@ -162,3 +162,81 @@ def test_wrong_kinds_are_named(fitted):
         model.predict({**X, "text": NUMBERS}, verbose=0)
     with pytest.raises(ValueError, match="'table' of model .* takes numbers. Received"):
         model.predict({**X, "table": TEXTS}, verbose=0)
+
+
+def inner_model(kind):
+    """A model of text to put into others."""
+    known = ["good", "great", "bad", "awful", "sad"]
+    words = layers.TextVectorization(vocabulary=known, output_sequence_length=3)
+    if kind == "stack":
+        return lamina.Sequential([words], name="inner")
+    text = lamina.Input((), dtype="string", name="text")
+    ids = words(text)
+    if kind == "ids":
+        return lamina.Model(text, ids, name="inner")
+    x = layers.Embedding(words.vocabulary_size(), 4, mask_zero=True)(ids)
+    if kind == "masked":
+        return lamina.Model(text, x, name="inner")
+    x = layers.GlobalAveragePooling1D()(x)
+    if kind == "text":
+        return lamina.Model(text, layers.Dense(2)(x), name="inner")
+    table = lamina.Input((2,), name="table")
+    ends = {"text": text, "table": table}
+    return lamina.Model(ends, layers.Concatenate()([x, table]), name="inner")
+
+
+def outer_model(kind):
+    """A model around one of text, and the data that it takes."""
+    inner = inner_model("two" if kind in ("names", "hidden") else kind)
+    if kind == "text":
+        inner = lamina.Sequential([inner], name="between")
+    text = lamina.Input((), dtype="string", name="words")
+    if kind in ("names", "hidden"):
+        table = lamina.Input((2,), name="numbers")
+        given = layers.Dense(2)(table) if kind == "hidden" else table
+        x = inner({"text": text, "table": given})
+        data = {"words": TEXTS, "numbers": NUMBERS}
+        return lamina.Model([text, table], layers.Dense(1)(x)), data
+    x = inner(text)
+    if kind in ("ids", "stack"):
+        x = layers.Flatten()(layers.Embedding(9, 2)(x))
+    if kind == "masked":
+        x = layers.LSTM(3)(x)
+    return lamina.Model(text, layers.Dense(1)(x)), TEXTS
+
+
+@pytest.mark.parametrize("kind", ["text", "ids", "stack", "masked", "names", "hidden"])
+def test_a_model_of_text_inside_another(kind, tmp_path):
+    model, x = outer_model(kind)
+    expected = np.asarray(model(x))
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, atol=1e-6)
+    model.compile("sgd", "mse")
+    model.fit(x, Y, batch_size=8, verbose=0)
+    expected = np.asarray(model(x))
+    found = model.evaluate(x, Y, verbose=0)
+    np.testing.assert_allclose(found, np.mean((expected[:, 0] - Y) ** 2), rtol=1e-5)
+    for ending in ("keras", "h5"):
+        model.save(tmp_path / f"model.{ending}")
+        again = lamina.models.load_model(tmp_path / f"model.{ending}")
+        np.testing.assert_allclose(again(x), expected, atol=1e-6)
+    again = lamina.models.clone_model(model)
+    again.set_weights(model.get_weights())
+    np.testing.assert_allclose(again.predict(x, verbose=0), expected, atol=1e-6)
+    one = {k: v[:1] for k, v in x.items()} if isinstance(x, dict) else x[:1]
+    np.testing.assert_allclose(model.predict(one, verbose=0), expected[:1], atol=1e-6)
+
+
+def test_a_mask_leaves_a_model_of_text():
+    model, _ = outer_model("masked")
+    inner = model.get_layer("inner")
+    rows = np.asarray(model.layers[-2](inner(TEXTS)))
+    by_hand = np.asarray(model.layers[-1](rows))
+    np.testing.assert_allclose(model.predict(TEXTS, verbose=0), by_hand, atol=1e-6)
+
+
+def test_shapes_and_refusals_of_a_model_of_text():
+    assert inner_model("text").compute_output_shape((None,)) == (None, 2)
+    with pytest.raises(ValueError, match="takes text"):
+        inner_model("text")(lamina.Input(()))
+    with pytest.raises(TypeError, match="TextVectorization"):
+        layers.Dense(1)(lamina.Input((1,), dtype="string"))

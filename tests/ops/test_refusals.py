@@ -17,6 +17,10 @@ Symbol = lamina.KerasTensor
         (lambda: ops.unstack(Symbol((3, 4)), axis=10), "axis 10 is out of bounds"),
         (lambda: ops.unstack(np.ones((3, 4)), axis=-3), "axis -3 is out of bounds"),
         (lambda: ops.softmax(Symbol((3, 4)), axis=10), "axis 10 is out of bounds"),
+        (lambda: ops.glu(Symbol((2, 4)), axis=2), "`glu` expected `axis` to be one"),
+        (lambda: image.affine_transform(np.ones((4, 4, 3)), np.ones(6)), "8 numbers"),
+        (lambda: image.affine_transform(Symbol((2, 4, 4, 3)), Symbol((2, 9))),
+         "8 numbers"),
         (lambda: ops.normalize([1.0], order=0), "`order` must be an int >= 1"),
         (lambda: ops.normalize([1.0], order=2.5), "`order` must be an int >= 1"),
         (lambda: ops.conv(Symbol((2, 9, 3)), Symbol((3, 5, 4))),
@@ -68,3 +72,19 @@ def test_padding_and_cropping_undo_each_other(padding):
     np.testing.assert_array_equal(again, x)
     again = image.crop_images(wide, None, None, bottom, right, 4, 5)
     np.testing.assert_array_equal(again, x)
+
+
+def test_a_kernel_has_its_height_first():
+    dot = np.zeros((1, 9, 9, 1), "float32")
+    dot[0, 4, 4, 0] = 1
+    spread = np.asarray(image.gaussian_blur(dot, (3, 5), (0.5, 2.0)))[0, :, :, 0]
+    rows, columns = (np.exp(-0.5 * (np.arange(-n, n + 1) / s) ** 2)
+                     for n, s in ((1, 0.5), (2, 2.0)))  # fmt: skip
+    expected = np.outer(rows / rows.sum(), columns / columns.sum())
+    np.testing.assert_allclose(spread[3:6, 2:7], expected, atol=1e-6)
+    assert spread.sum() == pytest.approx(1)
+
+
+def test_the_number_of_axes_is_an_int():
+    assert ops.ndim(Symbol((None, 3))) == ops.ndim(np.ones((2, 3))) == 2
+    assert type(ops.ndim(Symbol((None, 3)))) is int

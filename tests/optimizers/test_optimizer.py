@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+import lamina
 from lamina import constraints, optimizers
 from lamina.core.variable import Variable
 
@@ -50,6 +51,26 @@ def test_a_users_own_optimizer():
     assert int(optimizer.iterations) == 1
     again = Counting.from_config(optimizer.get_config())
     assert again.get_config() == optimizer.get_config()
+
+
+def test_a_users_own_optimizer_updates_all_variables_at_once():
+    def made(m, variable):
+        class Together(m.optimizers.Optimizer):
+            def _backend_update_step(self, grads, trainable_variables, learning_rate):
+                total = sum(m.ops.sum(gradient) for gradient in grads)
+                rate = m.ops.cast(self._get_current_learning_rate(), "float32")
+                for one in trainable_variables:
+                    one.assign(one - rate * total)
+
+        schedule = m.optimizers.schedules.ExponentialDecay(0.1, 1, 0.5)
+        optimizer, cells = Together(schedule), [variable(ones(2)), variable(ones(3))]
+        for _ in range(2):
+            optimizer.apply([ones(2), ones(3)], cells)
+        return [np.asarray(cell) for cell in cells]
+
+    pairs = zip(made(lamina, Variable), made(keras, keras.Variable), strict=True)
+    for a, b in pairs:
+        np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
 def test_stateless_apply_leaves_the_variables_alone():
@@ -245,3 +266,24 @@ def test_get_refuses():
         optimizers.get(len)
     with pytest.raises(ImportError, match=r"lamina\.optimizers\.SGD"):
         optimizers.legacy.SGD(0.1)
+
+
+def test_exclusions_come_before_build():
+    optimizer = optimizers.AdamW()
+    optimizer.build([Variable(np.ones(2))])
+    with pytest.raises(ValueError, match="before the optimizer is built"):
+        optimizer.exclude_from_weight_decay(var_names=["bias"])
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs"),
+    [
+        ("RMSprop", {"rho": 1.5}),
+        ("RMSprop", {"momentum": -0.1}),
+        ("Adadelta", {"rho": -1}),
+        ("Adagrad", {"initial_accumulator_value": -0.1}),
+    ],
+)
+def test_numbers_out_of_their_range(name, kwargs):
+    with pytest.raises(ValueError, match=f"`{name}`.*{next(iter(kwargs))}"):
+        getattr(optimizers, name)(**kwargs)

@@ -311,7 +311,7 @@ IMAGE_CASES = [
     ("pad_images", IMAGES, 1, 2, None, None, 12, 14),
     ("crop_images", IMAGES, 1, 2, 3, 4),
     ("crop_images", IMAGES, None, None, 1, 1, 4, 5),
-    ("gaussian_blur", IMAGES, (3, 5), (1.0, 2.0), "channels_last"),
+    ("gaussian_blur", IMAGES, (3, 3), (1.5, 1.5), "channels_last"),
     ("elastic_transform", IMAGES, 3.0, 1.5, "bilinear", "reflect", 0.0, 7),
     ("scale_and_translate", IMAGES, (2, 5, 6, 3), [0.5, 0.6], [0.0, 1.0], (1, 2),
      "linear"),

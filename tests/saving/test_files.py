@@ -2,13 +2,14 @@
 
 import errno
 import os
+import pathlib
 import zipfile
 
 import numpy as np
 import pytest
 
 import lamina
-from lamina.saving import archive, hdf5, writing
+from lamina.saving import hdf5, state
 
 
 def stack(units=3):
@@ -32,9 +33,9 @@ def test_an_interrupted_write_leaves_the_old_file(place, ending, tmp_path, monke
     elif place == "fsync":
         monkeypatch.setattr(os, "fsync", fail)
     elif place == "replace":
-        monkeypatch.setattr(archive.pathlib.Path, "replace", fail)
+        monkeypatch.setattr(pathlib.Path, "replace", fail)
     else:
-        monkeypatch.setattr(writing, "checksum", fail)
+        monkeypatch.setattr(state, "checksum", fail)
     new = stack()
     with pytest.raises(OSError, match="No space left"):
         new.save(path) if ending == ".keras" else new.save_weights(path)

@@ -82,7 +82,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "m.h5"
     MODELS["dense"](lamina).save(path)
     before = path.read_bytes()
-    monkeypatch.setattr("lamina.saving.legacy.checksum", lambda value: object())
+    monkeypatch.setattr("lamina.saving.state.checksum", lambda value: object())
     with pytest.raises(OSError, match="reads back as something else"):
         MODELS["dense"](lamina).save(path)
     assert path.read_bytes() == before

@@ -130,7 +130,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "m.safetensors"
     stack().save_weights(path)
     before = path.read_bytes()
-    monkeypatch.setattr("lamina.saving.safetensors.checksum", lambda value: object())
+    monkeypatch.setattr("lamina.saving.state.checksum", lambda value: object())
     with pytest.raises(OSError, match="reads back as something else"):
         stack().save_weights(path)
     assert path.read_bytes() == before

@@ -78,7 +78,7 @@ def test_a_failure_leaves_the_old_files(saved, monkeypatch):
         calls.append(value)
         return len(calls)
 
-    monkeypatch.setattr("lamina.saving.writing.checksum", fails)
+    monkeypatch.setattr("lamina.saving.state.checksum", fails)
     with pytest.raises(OSError, match="reads back as something else"):
         MODELS["dense"](lamina).save_weights(path, max_shard_size=7e-8)
     assert {p.name: p.read_bytes() for p in path.parent.iterdir()} == before

@@ -237,6 +237,11 @@ def test_sounds(tmp_path):
     assert [x.shape for x in sounds(batch_size=2)] == [(2, 5, 1), (1, 2, 1)]
     assert sounds(output_sequence_length=4)[0].shape == (3, 4, 1)
     assert sounds(sampling_rate=200)[0].shape == (3, 10, 1)
+    resampled = sounds(sampling_rate=200)[0]  # the length counts resampled samples
+    for length in (4, 13):
+        got = sounds(sampling_rate=200, output_sequence_length=length)[0]
+        assert got.shape == (3, length, 1)
+        np.testing.assert_array_equal(got[:, :10], resampled[:, :length])
     for arguments, message in (
         ({"sampling_rate": 1.5}, "should have an integer value"),
         ({"sampling_rate": 0}, "should be higher than 0"),

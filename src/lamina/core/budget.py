@@ -6,6 +6,7 @@ What a user writes in a script has no budget.
 """
 
 import contextlib
+import functools
 import math
 import os
 import pathlib
@@ -108,21 +109,28 @@ class Budget:
 
 
 @contextlib.contextmanager
-def budgeted(name="the config"):
+def budgeted(name="the config", **fields):
     """Read a config under a budget: the one that holds already, or a new one.
 
     A copy of what is in this process already is made without.
+
+    Args:
+        name: what to call the config in errors.
+        fields: other fields of the context to set.
     """
-    if context.budget is not None or context.held is not None:
-        yield
-        return
-    with having(budget=Budget(name)):
+    outermost = context.budget is None and context.held is None
+    if outermost:
+        fields["budget"] = Budget(name)
+    with having(**fields):
         try:
             yield
         except RecursionError as error:
+            if not outermost:
+                raise
             raise ValueError(f"Not allowed: {name} is nested too deeply.") from error
 
 
+@functools.cache
 def memory() -> int:
     """Return how many bytes of memory this process may use."""
     limit = 1 << 40

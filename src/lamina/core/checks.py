@@ -5,13 +5,18 @@ import numbers
 from lamina.core.naming import nearest
 
 
+def bad_argument(owner, name, value, wanted) -> ValueError:
+    """Return the error of an argument; `owner` is an object or its name."""
+    owner = owner if isinstance(owner, str) else type(owner).__name__
+    return ValueError(
+        f"`{owner}` expected `{name}` to be {wanted}. Received: {name}={value!r}"
+    )
+
+
 def positive_int(owner, name, value) -> int:
     """Return `value` as an int, or raise: it must be a positive integer."""
     if isinstance(value, bool) or not hasattr(value, "__index__") or value <= 0:
-        raise ValueError(
-            f"`{owner}` expected `{name}` to be a positive integer. "
-            f"Received: {name}={value!r}"
-        )
+        raise bad_argument(owner, name, value, "a positive integer")
     return int(value)
 
 
@@ -23,10 +28,7 @@ def number(owner, name, value, *, least=None):
         or (least is not None and not value >= least)
     ):
         above = "" if least is None else f" of at least {least}"
-        raise ValueError(
-            f"`{owner}` expected `{name}` to be a number{above}. "
-            f"Received: {name}={value!r}"
-        )
+        raise bad_argument(owner, name, value, f"a number{above}")
     return value
 
 
@@ -43,9 +45,7 @@ def int_tuple(owner, name, value, n, *, zero=False) -> tuple[int, ...]:
     if not good or any(isinstance(v, bool) for v in values):
         least = "non-negative" if zero else "positive"
         what = f"a {least} integer" if n == 1 else f"one {least} integer or {n} of them"
-        raise ValueError(
-            f"`{owner}` expected `{name}` to be {what}. Received: {name}={value!r}"
-        )
+        raise bad_argument(owner, name, value, what)
     return tuple(int(v) for v in values)
 
 
@@ -54,10 +54,8 @@ def one_of(owner, name, value, choices) -> str:
     lowered = value.lower() if isinstance(value, str) else value
     if lowered not in choices:
         shown = ", ".join(repr(c) for c in choices)
-        raise ValueError(
-            f"`{owner}` expected `{name}` to be one of {shown}. "
-            f"Received: {name}={value!r}.{nearest(str(value), choices)}"
-        )
+        error = bad_argument(owner, name, value, f"one of {shown}")
+        raise ValueError(f"{error}.{nearest(str(value), choices)}")
     return lowered
 
 
@@ -65,14 +63,14 @@ def fraction(owner, name, value) -> float:
     """Return `value`, or raise: it must be a number from 0 to 1."""
     if (
         isinstance(value, bool)
-        or not isinstance(value, (int, float))
-        or not (0 <= value <= 1)
+        or not isinstance(value, numbers.Real)
+        or not (0 <= float(value) <= 1)
     ):
         raise ValueError(
             f"`{owner}`: Invalid value received for argument `{name}`. Expected a "
             f"float value between 0 and 1. Received: {name}={value!r}"
         )
-    return value
+    return value if isinstance(value, (int, float)) else float(value)
 
 
 def axis_within(owner, axis, ndim) -> int:

@@ -18,6 +18,7 @@ import jax
 import numpy as np
 
 from lamina.core.budget import budgeted
+from lamina.core.constructor import Captured, all_parameters
 from lamina.core.context import context, having
 from lamina.core.dtypes import standardize_dtype
 from lamina.core.naming import nearest, snake_case
@@ -39,24 +40,60 @@ _PLAIN = (str, int, float, bool, type(None))
 class Constructed:
     """The constructor contract: parameters live on `self` under their own names.
 
-    Gives `get_config` and `from_config` to every class that keeps it.
+    Gives `get_config` and `from_config` to every class that keeps it. What Keras' files
+    say otherwise than the signature, a class declares.
     """
+
+    # Keys that come first, parameters or not; and those that come last, if not before.
+    _saved_first: tuple[str, ...] = ()
+    _saved_last: tuple[str, ...] = ()
+    # Parameters that are not written, and those that are not at their defaults.
+    _saved_never: tuple[str, ...] = ()
+    _saved_if_changed: tuple[str, ...] = ()
+    # The attributes of parameters that are kept under other names.
+    _saved_from: dict[str, str] = {}
+    # Whether parameters that are not kept are left out, or an error.
+    _may_forget = False
+    # Whether the signatures of users' classes are read, or only those of ours.
+    _reads_signatures = True
 
     def get_config(self) -> dict:
         """Return the constructor's arguments, ready to be saved.
 
         Raises:
-            NotImplementedError: a parameter was not kept on `self`.
+            NotImplementedError: a parameter was not kept on `self`, or the class has to
+                write its own.
         """
+        author = _author_of_config(type(self))
+        if "_abstract" in vars(author):
+            raise NotImplementedError(
+                f"`{type(self).__name__}` must implement `get_config()` to be saved."
+            )
+        parameters, given = all_parameters(author), {}
+        if isinstance(self, Captured) and not _ours(author):
+            given = self._given_arguments()
+            for name in (*self._saved_first, *self._saved_from):
+                given.pop(name, None)
         config = {}
-        for name in parameters_of(type(self)):
-            if not hasattr(self, name):
+        for name in (*self._saved_first, *parameters):
+            kept = self._saved_from.get(name, name)
+            if name in config or name in self._saved_never:
+                continue
+            if name not in given and not hasattr(self, kept):
+                if self._may_forget:
+                    continue
                 raise NotImplementedError(
                     f"`{type(self).__name__}` takes `{name}` in `__init__` but has no "
                     "attribute of that name, so its config cannot be read. Write "
                     f"`self.{name} = {name}` in `__init__`, or override `get_config`."
                 )
-            config[name] = encode_parameter(getattr(self, name))
+            value = given[name] if name in given else getattr(self, kept)
+            if name in self._saved_if_changed and value == parameters.get(name):
+                continue
+            config[name] = encode_parameter(value)
+        for name in self._saved_last:
+            if name not in config:
+                config[name] = encode_parameter(getattr(self, name))
         return config
 
     @classmethod
@@ -65,11 +102,19 @@ class Constructed:
         return cls(**config)
 
 
-def parameters_of(cls) -> list[str]:
-    """Return the names of a constructor's own parameters."""
-    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    _, *found = inspect.signature(cls.__init__).parameters.values()
-    return [p.name for p in found if p.kind not in kinds]
+def _ours(thing):
+    return thing.__module__.startswith("lamina.")
+
+
+@functools.cache
+def _author_of_config(cls):
+    """Return the class whose parameters belong into a config without further word.
+
+    A class of the user's that writes `get_config` adds its own parameters there.
+    """
+    if _ours(cls) or (cls._reads_signatures and _ours(cls.get_config)):
+        return cls
+    return next(c for c in cls.__mro__ if _ours(c))
 
 
 def encode_parameter(value):
@@ -290,8 +335,18 @@ def deserialize_keras_object(
         fields["custom_objects"] = {**(context.custom_objects or {}), **custom_objects}
     if safe_mode is not None:
         fields["safe_mode"] = safe_mode
-    with having(**fields), budgeted():
+    if not fields and (context.budget is not None or context.held is not None):
+        return _decode(config, module_objects)  # inside another one
+    with budgeted(**fields):
         return _decode(config, module_objects)
+
+
+def arguments_of(config) -> dict:
+    """Return the arguments in a config, each made into what it stands for."""
+    return {
+        key: value if isinstance(value, _PLAIN) else deserialize_keras_object(value)
+        for key, value in config.items()
+    }
 
 
 def _decode(config, names=None):
@@ -300,7 +355,7 @@ def _decode(config, names=None):
         if found is not None:
             return found() if inspect.isclass(found) else found
     if isinstance(config, (list, tuple)):
-        return type(config)(_decode(x) for x in config)
+        return type(config)([_decode(x) for x in config])
     if not isinstance(config, dict):
         return config
     if "class_name" not in config or "config" not in config:
@@ -320,7 +375,9 @@ def _decode(config, names=None):
             "A config needs a class name and its arguments. Expected 'config' to be a "
             f"dict. Received: {config!r}"
         )
-    cls = None if registered or custom(name) else (names or {}).get(name)
+    cls = None
+    if names and not registered and custom(name) is None:
+        cls = names.get(name)
     if cls is None:
         cls = find_class(module, name, registered)
     if not hasattr(cls, "from_config"):

@@ -4,7 +4,6 @@ One object per thread. Every field is set for the length of a `with` block by
 `having` and falls back to what it was, so nothing leaks out of a call.
 """
 
-import contextlib
 import threading
 import warnings
 from typing import Any
@@ -34,16 +33,23 @@ class _Context(threading.local):
 context = _Context()
 
 
-@contextlib.contextmanager
-def having(**fields):
+class having:  # noqa: N801
     """Set fields of the context for the length of a `with` block."""
-    saved = {name: getattr(context, name) for name in fields}
-    for name, value in fields.items():
-        setattr(context, name, value)
-    try:
-        yield context
-    finally:
-        for name, value in saved.items():
+
+    __slots__ = ("_fields", "_saved")
+
+    def __init__(self, **fields):
+        self._fields = fields
+
+    def __enter__(self):
+        self._saved = saved = {}
+        for name, value in self._fields.items():
+            saved[name] = getattr(context, name)
+            setattr(context, name, value)
+        return context
+
+    def __exit__(self, *exception):
+        for name, value in self._saved.items():
             setattr(context, name, value)
 
 

@@ -1,11 +1,12 @@
 """`InputSpec`: what a layer says of the tensors that it takes."""
 
 from lamina.core import structure
+from lamina.core.config import Constructed
 from lamina.core.dtypes import standardize_dtype
 from lamina.core.symbolic import plain_shape
 
 
-class InputSpec:
+class InputSpec(Constructed):
     """What a layer accepts as one input; None accepts anything.
 
     Args:
@@ -23,6 +24,8 @@ class InputSpec:
     >>> lamina.layers.InputSpec(min_ndim=2, axes={-1: 8})
     InputSpec(min_ndim=2, axes={-1: 8})
     """
+
+    _saved_never = ("allow_last_axis_squeeze", "name", "optional")
 
     def __init__(
         self,
@@ -60,18 +63,6 @@ class InputSpec:
         shown = [f"{k}={v}" for k, v in self.get_config().items() if v]
         return f"InputSpec({', '.join(shown)})"
 
-    def get_config(self):
-        """Return the constructor's arguments."""
-        return {
-            "dtype": self.dtype, "shape": self.shape, "ndim": self.ndim,
-            "max_ndim": self.max_ndim, "min_ndim": self.min_ndim, "axes": self.axes,
-        }  # fmt: skip
-
-    @classmethod
-    def from_config(cls, config):
-        """Make a spec from `get_config()`."""
-        return cls(**config)
-
 
 def check_inputs(spec, inputs, layer) -> None:
     """Raise unless `inputs` are what `spec` says.
@@ -86,8 +77,11 @@ def check_inputs(spec, inputs, layer) -> None:
     """
     if not spec:
         return
-    specs = structure.flatten(spec)
-    if isinstance(inputs, dict) and all(s is not None and s.name for s in specs):
+    alone = type(spec) is InputSpec and not structure.is_nested(inputs)
+    specs: list = [spec] if alone else structure.flatten(spec)
+    if alone:
+        inputs = [inputs]
+    elif isinstance(inputs, dict) and all(s is not None and s.name for s in specs):
         missing = [s.name for s in specs if s.name not in inputs and not s.optional]
         if missing:
             raise ValueError(
@@ -141,8 +135,11 @@ def _problem(spec, x):
     if spec.dtype is not None and standardize_dtype(x.dtype) != spec.dtype:
         return f"expected dtype={spec.dtype}, found dtype={standardize_dtype(x.dtype)}"
     for axis, size in spec.axes.items():
-        found = shape[axis] if -ndim <= axis < ndim else None
-        if size is not None and isinstance(found, int) and found != size:
+        if size is None:
+            continue
+        if not -ndim <= axis < ndim:
+            return f"expected an axis {axis}, found ndim={ndim}"
+        if isinstance(shape[axis], int) and shape[axis] != size:
             return f"expected axis {axis} of input shape to have value {size}"
     if spec.shape is not None:
         return _shape_problem(spec, shape)

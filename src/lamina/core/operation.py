@@ -1,9 +1,9 @@
 """`Operation`: a computation of a user's own that graphs can record."""
 
-import inspect
 from typing import Any
 
 from lamina.core import structure
+from lamina.core.constructor import Captured
 from lamina.core.context import context
 from lamina.core.naming import automatic_name, snake_case
 from lamina.core.remat import remat_for
@@ -12,7 +12,7 @@ from lamina.core.symbolic import Node, any_symbolic, infer, of_first_call
 _PLAIN = (str, int, float, bool, type(None))
 
 
-class Operation:
+class Operation(Captured):
     """A computation without state; called on symbolic tensors it is recorded.
 
     A subclass writes `call`. Lamina's own ops are functions (`lamina.ops`) and need
@@ -37,19 +37,12 @@ class Operation:
     {'factor': 3.0, 'name': 'scale'}
     """
 
-    _given: tuple
     # Whether it moves entries, or reads integers, and does not compute with them.
     _moves_entries = _takes_integers = False
     # Set to anything but None, calls run `quantized_call`.
     quantization_mode = None
     # As of layers: whether each row of a batch is computed from this row alone.
     rows_independent: Any = False
-
-    def __new__(cls, *args, **kwargs):
-        """Keep the constructor's arguments: configs are read from them."""
-        operation = super().__new__(cls)
-        operation.__dict__["_given"] = (args, kwargs)
-        return operation
 
     def __init__(self, name=None):
         if name is None:
@@ -123,22 +116,14 @@ class Operation:
         """
         if type(self).get_config is not Operation.get_config:
             return {"name": self.name}
-        signature = inspect.signature(type(self).__init__)
-        args, kwargs = self._given
-        bound = signature.bind(self, *args, **kwargs)
-        bound.apply_defaults()
-        config, named = {}, False
-        for key, parameter in list(signature.parameters.items())[1:]:
-            value = bound.arguments[key]
-            if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-                config |= value
-                named = True
-            elif parameter.kind is inspect.Parameter.KEYWORD_ONLY or (
-                parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
-            ):
-                config[key] = value
-            elif value != ():
-                self._refuse_config(f"`{key}` is passed by place alone")
+        bound, config = self._bound_arguments(), self._given_arguments()
+        parameters = bound.signature.parameters.values()
+        for p in parameters:
+            if p.kind in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL):
+                config.pop(p.name, None)
+                if bound.arguments[p.name] != ():
+                    self._refuse_config(f"`{p.name}` is passed by place alone")
+        named = any(p.kind is p.VAR_KEYWORD for p in parameters)
         for key, value in config.items():
             if not all(isinstance(x, _PLAIN) for x in structure.flatten(value)):
                 self._refuse_config(f"`{key}` is {value!r}")

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from lamina.core import settings
+from lamina.core.config import Constructed
 from lamina.core.dtypes import ALLOWED, is_float, standardize_dtype
 from lamina.core.naming import nearest
 
@@ -15,7 +16,7 @@ QUANTIZATION_MODES = ("int8", "float8", "int4", "gptq", "awq")
 _MIXED = {"mixed_float16": "float16", "mixed_bfloat16": "bfloat16"}
 
 
-class DTypePolicy:
+class DTypePolicy(Constructed):
     """In what dtype a layer keeps its weights and in what it computes.
 
     `"mixed_float16"` and `"mixed_bfloat16"` keep weights in float32 and compute in
@@ -89,15 +90,6 @@ class DTypePolicy:
             return jnp.asarray(x, jax.dtypes.canonicalize_dtype(dtype))
         return jnp.asarray(x)
 
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        return {"name": self.name}
-
-    @classmethod
-    def from_config(cls, config):
-        """Make a policy from `get_config()`."""
-        return cls(**config)
-
     def _kind(self):
         return DTypePolicy if type(self) is FloatDTypePolicy else type(self)
 
@@ -136,6 +128,7 @@ class QuantizedDTypePolicy(DTypePolicy):
     ('int8_from_float32', 'float32')
     """
 
+    _saved_from = {"mode": "_written_mode", "source_name": "_source_name"}
     # Subclasses whose mode is spelled with numbers: the mode, and for each number
     # its name with the values that it may have, () for -1 or what is positive.
     _mode_of_numbers = None
@@ -153,7 +146,7 @@ class QuantizedDTypePolicy(DTypePolicy):
                 "sums of int8 overflow. Use bfloat16 or float32. Received: "
                 f"source_name={source_name!r}"
             )
-        self._source_name = source_name
+        self._written_mode, self._source_name = mode, source_name
         self._name = f"{mode}_from_{source_name}"
 
     def _read(self, mode):
@@ -186,11 +179,6 @@ class QuantizedDTypePolicy(DTypePolicy):
             setattr(self, name, number)
         self.mode = given
         return given
-
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        mode = self._name.partition("_from_")[0]
-        return {"mode": mode, "source_name": self._source_name}
 
 
 class QuantizedFloat8DTypePolicy(QuantizedDTypePolicy):
@@ -225,11 +213,6 @@ class QuantizedFloat8DTypePolicy(QuantizedDTypePolicy):
     def amax_history_length(self) -> int:
         """The number of steps whose largest magnitudes give the scale."""
         return self._amax_history_length
-
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        length = self.amax_history_length
-        return {**super().get_config(), "amax_history_length": length}
 
 
 class Int4DTypePolicy(QuantizedDTypePolicy):

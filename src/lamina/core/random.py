@@ -9,6 +9,7 @@ import numpy as np
 from jax.core import Tracer
 
 from lamina import _generators
+from lamina.core.config import Constructed
 from lamina.core.context import context, name_scope
 from lamina.core.naming import automatic_name
 from lamina.core.variable import Variable, from_host
@@ -64,7 +65,7 @@ def loaded(package: str, *path: str) -> Any:
     return found
 
 
-class SeedGenerator:
+class SeedGenerator(Constructed):
     """A stream of seeds, held in a Variable so that it flows through `pure`.
 
     The state is `[seed, counter]`; each draw uses the state and adds one to the
@@ -108,15 +109,6 @@ class SeedGenerator:
         key = self.state.value
         self.state.assign(key + np.array([0, 1], np.uint32))
         return key
-
-    def get_config(self):
-        """Return the constructor's arguments."""
-        return {"seed": self.seed, "name": self.name}
-
-    @classmethod
-    def from_config(cls, config):
-        """Make a generator from `get_config()`."""
-        return cls(**config)
 
 
 def global_seed_generator() -> SeedGenerator:

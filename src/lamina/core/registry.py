@@ -9,6 +9,7 @@ ever imported.
 import functools
 import importlib
 import inspect
+import sys
 from typing import Any
 
 from lamina.core.context import Scope, context
@@ -29,6 +30,8 @@ _PLACES = {
     "keras.src.models.sequential": "models",
     "keras.src.models.model": "models",
     "keras.src.ops.function": "",
+    "keras.src.applications.convnext": "applications.scaling",
+    "keras.src.applications.inception_resnet_v2": "applications.scaling",
     "builtins": None,
 }
 _PREFIXES = ("keras.api.", "tensorflow.keras.", "tf_keras.", "lamina.", "keras.")
@@ -41,7 +44,7 @@ def public(namespace) -> Any:
     """Return the module of a public namespace, or None while there is none."""
     name = f"lamina.{namespace}" if namespace else "lamina"
     try:
-        return importlib.import_module(name)
+        return sys.modules.get(name) or importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and name.startswith(error.name):
             return None
@@ -85,7 +88,7 @@ def find_class(module, name, registered_name=None, kind="class"):
         TypeError: nothing in the registry has the name.
     """
     wanted = registered_name or name
-    for candidate in (registered_name, name):
+    for candidate in {wanted: None, name: None}:
         found = custom(candidate)
         if found is not None:
             return found
@@ -122,7 +125,7 @@ def _spaces(module) -> tuple:
         # A private place of Keras: `keras.src.layers.core.dense`.
         kind = place.split(".")[1]
         return *(s for s in NAMESPACES if s.split(".")[0] == kind), ""
-    return (place,) if place in NAMESPACES else ()
+    return (place,) if place in NAMESPACES or module in _PLACES and place else ()
 
 
 def built_in(module, name):

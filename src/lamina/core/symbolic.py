@@ -375,6 +375,13 @@ def _fills(tensors, arguments):
 
 
 def _abstract(fn, args, kwargs, tensors, unknown):
+    if any(t.dtype == "string" for t in tensors):
+        raise TypeError(
+            "Text in a graph is taken by layers such as `TextVectorization` and "
+            "`StringLookup`, and by models that begin with them. Put one of these "
+            "between the Input of text and what was called."
+        )
+
     def fill(i, axis):
         return unknown[i, axis] if isinstance(unknown, dict) else unknown
 

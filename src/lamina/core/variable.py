@@ -307,7 +307,7 @@ class Variable:
     @property
     def value(self):
         """The array it holds now, cast to the compute dtype inside a layer."""
-        value = self.raw_value
+        value = self.raw_value if context.frames else self._value
         autocast = context.autocast
         if autocast is not None and self._autocast and is_float(self._dtype):
             return value.astype(_canonical(autocast))

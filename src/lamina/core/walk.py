@@ -7,15 +7,14 @@ ones last; an entry of a container is named after its class and counted.
 """
 
 import collections
-import contextlib
 import functools
 
 from lamina.core.naming import snake_case
 from lamina.core.random import SeedGenerator
 
 
-def walk(root, named=()):
-    """Yield `(path, object)` for everything with state of its own, `root` first.
+def walk(root, named=()) -> list:
+    """Return `(path, object)` for everything with state of its own, `root` first.
 
     An object that is held twice comes twice, and is opened the first time.
 
@@ -24,7 +23,9 @@ def walk(root, named=()):
         named: a dict from the `id` of an object, or from a class, to the class name
             that a file has for it.
     """
-    yield from _walk(root, "", set(), dict(named))
+    found = []
+    _open(root, "", found, set(), dict(named))
+    return found
 
 
 def objects(root) -> dict:
@@ -41,58 +42,60 @@ def generators(thing) -> dict:
     return {name: x for name, x in held if isinstance(x, SeedGenerator)}
 
 
-def _has_state(thing):
-    cls = type(thing)
+@functools.lru_cache(1 << 12)
+def _has_state(cls):
     return hasattr(cls, "save_own_variables") and hasattr(cls, "load_own_variables")
 
 
-def _walk(thing, path, opened, named):
-    yield path, thing
+def _open(thing, path, found, opened, named):
+    found.append((path, thing))
     if id(thing) in opened:
         return
     opened.add(id(thing))
     for name, child in _attributes(thing):
         where = f"{path}/{name}" if path else name
-        if _has_state(child):
-            yield from _walk(child, where, opened, named)
-        elif isinstance(child, (list, tuple, dict)):
-            yield from _walk_container(child, where, opened, named, set())
+        if _has_state(type(child)):
+            _open(child, where, found, opened, named)
+        elif isinstance(child, (list, tuple, dict)) and child:
+            _open_container(child, where, found, opened, named, set())
 
 
-def _walk_container(container, path, opened, named, inside):
+def _open_container(container, path, found, opened, named, inside):
     if id(container) in inside:
         return
     inside.add(id(container))
     names = collections.Counter()
     for child in container.values() if isinstance(container, dict) else container:
-        state = _has_state(child)
+        kind = type(child)
+        state = _has_state(kind)
         if not state and not isinstance(child, (list, tuple, dict)):
             continue
-        kind = type(child)
         name = named.get(id(child)) or named.get(kind, kind.__name__)
         name = snake_case(name) if state else "container"
         count = names[name]
         names[name] += 1
         where = f"{path}/{name}_{count}" if count else f"{path}/{name}"
         if state:
-            yield from _walk(child, where, opened, named)
+            _open(child, where, found, opened, named)
         else:
-            yield from _walk_container(child, where, opened, named, inside)
+            _open_container(child, where, found, opened, named, inside)
 
 
 def _attributes(thing):
+    """Return `(name, value)` of all attributes that may hold something with state."""
     drawn = getattr(thing, "_drawn_layers", None)
-    if drawn is not None:
-        yield "layers", drawn
+    found = [] if drawn is None else [("layers", drawn)]
     skipped = _kept_names(type(thing))
-    for name in sorted(dir(thing), key=lambda n: f"~{n}" if n[0] == "_" else n):
+    ranked = [(f"~{n}" if n[:1] == "_" else n, n) for n in dir(thing)]
+    for _, name in sorted(ranked):
         if name.startswith("__") or name in skipped:
             continue
         # A property of the user's may need what is not there yet.
-        child = None
-        with contextlib.suppress(Exception):
-            child = getattr(thing, name)
-        yield name, child
+        try:
+            found.append((name, getattr(thing, name)))
+        except Exception:
+            continue
+    return found
 
 
 @functools.cache

@@ -1,8 +1,6 @@
 """`ExportArchive`: several functions of some layers, and their weights, in one file."""
 
 import json
-import os
-import pathlib
 import zlib
 from typing import Any
 
@@ -12,12 +10,11 @@ from jax import export
 
 from lamina._version import __version__
 from lamina.core import structure
-from lamina.core.context import having
-from lamina.core.variable import Variable, binding
-from lamina.export import signature
+from lamina.core.files import replacing, writable
+from lamina.core.variable import Variable
+from lamina.export import formats, signature
 from lamina.export.loading import KEY, VERSION, load
 from lamina.saving import safetensors
-from lamina.saving.archive import replacing
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -49,16 +46,8 @@ class ExportArchive:
     """
 
     def __init__(self, format="stablehlo", **kwargs):
-        if format != "stablehlo" or kwargs:
-            from lamina.export.formats import refuse
-
-            if format == "onnx":
-                raise ValueError(
-                    "`ExportArchive` expected `format` to be 'stablehlo': an ONNX file "
-                    "holds one function. Use `model.export(path, format='onnx')` for "
-                    "each model. Received: format='onnx'"
-                )
-            refuse("ExportArchive", format, kwargs)
+        formats.check("ExportArchive", format, {"stablehlo": None})
+        signature.check_arguments("ExportArchive", kwargs)
         self._variables: dict[int, Variable] = {}
         self._tracked: list[Any] = []
         self._endpoints: list[dict] = []
@@ -186,17 +175,14 @@ class ExportArchive:
         platforms = kwargs.pop("platforms", None)
         for known in ("is_static", "jax2tf_kwargs"):  # Keras' own, for TensorFlow
             kwargs.pop(known, None)
-        if kwargs:
-            raise ValueError(
-                f"`add_endpoint` has no arguments {sorted(kwargs)}. It takes: platforms"
-            )
+        signature.check_arguments("add_endpoint", kwargs, "platforms")
         cells = self.variables
         gives: list[Any] = []
 
         def program(*arrays):
             values, leaves = arrays[: len(cells)], arrays[len(cells) :]
             args = structure.pack_like(specs, leaves)
-            outputs = called(fn, args, cells, values)
+            outputs = signature.called(fn, args, cells, values)
             gives[:] = [outputs]
             return tuple(structure.flatten(outputs))
 
@@ -235,7 +221,7 @@ class ExportArchive:
             raise ValueError(
                 f"`write_out` expected `options` to be None. Received: {options!r}"
             )
-        path = place(filepath)
+        path = writable(filepath)
         names = {i: f"weight/{n}" for n, i in enumerate(self._variables)}
         tensors = {names[id(v)]: np.asarray(v.raw_value) for v in self.variables}
         listed = []
@@ -262,19 +248,6 @@ class ExportArchive:
             print(f"Saved at {str(path)!r}: {load(path)!r}")
 
 
-def called(fn, args, cells=(), values=()):
-    """Return what a function gives in inference mode, its effects dropped."""
-    with binding(cells, values, open=True), having(training=False, losses=[]):
-        outputs = fn(*args)
-    for x in structure.flatten(outputs):
-        if not hasattr(x, "shape"):
-            raise TypeError(
-                "An exported endpoint must return arrays. Received: "
-                f"{x!r} (of type {type(x).__name__})"
-            )
-    return structure.map_leaves(jax.numpy.asarray, outputs)
-
-
 def _lowered(jitted, given, platforms):
     if platforms is not None:
         return export.export(jitted, platforms=tuple(platforms))(*given)
@@ -294,22 +267,3 @@ def _serialized(name, exported):
             "Python, as layers that hash or look up words do. Export the part after "
             f"it, and run it before. JAX says: {str(error).splitlines()[0]}"
         ) from error
-
-
-def place(filepath) -> pathlib.Path:
-    """Return where a file goes.
-
-    Raises:
-        FileNotFoundError: its folder is missing.
-        IsADirectoryError: it is a folder.
-    """
-    path = pathlib.Path(os.fspath(filepath))
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f"There is no folder {str(path.parent)!r} to export {path.name!r} to."
-        )
-    if path.is_dir():
-        raise IsADirectoryError(
-            f"{str(path)!r} is a folder, and an exported model is one file."
-        )
-    return path

@@ -12,9 +12,8 @@ from jax.extend.core import jaxpr_as_fun
 
 from lamina.core import structure
 from lamina.core.context import having
+from lamina.core.files import replacing, writable
 from lamina.export import plain, signature
-from lamina.export.archive import called, place
-from lamina.saving.archive import replacing
 
 # How far the file's outputs may be from the model's, in parts of the largest output;
 # the other number is for models that compute in half precision anywhere.
@@ -36,19 +35,15 @@ def write(model, filepath, input_signature, verbose, **kwargs):
         ValueError: a part of the model has no form in ONNX; the message names it.
     """
     opset = kwargs.pop("opset_version", None)
-    if kwargs:
-        raise ValueError(
-            f"`export` to ONNX has no arguments {sorted(kwargs)}. It takes: "
-            "opset_version"
-        )
+    signature.check_arguments("export", kwargs, "opset_version")
     jax2onnx = _package("jax2onnx")
-    path = place(filepath)
+    path = writable(filepath)
     specs = signature.checked("export", input_signature)
     gives = []
 
     def trace(specs):
         def program(*leaves):
-            outputs = called(model, structure.pack_like(specs, leaves))
+            outputs = signature.called(model, structure.pack_like(specs, leaves))
             gives[:] = [outputs]
             return tuple(structure.flatten(outputs))
 
@@ -183,7 +178,9 @@ def _prove(model, specs, data, near):
         ) from error
     given = _examples(specs)
     try:
-        expected = structure.flatten(jax.jit(lambda *x: called(model, x))(*given))
+        expected = structure.flatten(
+            jax.jit(lambda *x: signature.called(model, x))(*given)
+        )
     except Exception:
         return  # the open sizes have a meaning that examples miss
     feed = {

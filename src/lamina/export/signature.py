@@ -7,7 +7,9 @@ import numpy as np
 from jax import export
 
 from lamina.core import structure
+from lamina.core.context import having
 from lamina.core.dtypes import standardize_dtype
+from lamina.core.variable import binding
 from lamina.layers.building import as_shape, spec_of
 
 
@@ -225,3 +227,32 @@ def fit(owner, name, x, shape, dtype):
             f"dtype={array.dtype}"
         )
     return array.astype(dtype)
+
+
+def called(fn, args, cells=(), values=()):
+    """Return what a function gives in inference mode, its effects dropped."""
+    with binding(cells, values, open=True), having(training=False, losses=[]):
+        outputs = fn(*args)
+    for x in structure.flatten(outputs):
+        if not hasattr(x, "shape"):
+            raise TypeError(
+                "An exported endpoint must return arrays. Received: "
+                f"{x!r} (of type {type(x).__name__})"
+            )
+    return structure.map_leaves(jax.numpy.asarray, outputs)
+
+
+def check_arguments(owner, given, taken=""):
+    """Refuse arguments that there are not.
+
+    Args:
+        owner: who takes them, for messages.
+        given: a dict of what is left of them.
+        taken: the name of the one that there is.
+
+    Raises:
+        ValueError: something is left.
+    """
+    if given:
+        takes = f" It takes: {taken}" if taken else ""
+        raise ValueError(f"`{owner}` has no arguments {sorted(given)}.{takes}")

@@ -98,10 +98,6 @@ class Identity(Initializer):
         kind = jnp.dtype(standardize_dtype(dtype))
         return jnp.asarray(np.eye(*shape) * self.gain, dtype=kind)
 
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        return {"gain": self.gain}
-
 
 class STFT(Initializer):
     r"""The kernel of a short-time Fourier transform, as a convolution needs it.
@@ -124,6 +120,8 @@ class STFT(Initializer):
     >>> lamina.initializers.STFT("real", window=None)((4, 1, 3)).shape
     (4, 1, 3)
     """
+
+    _saved_first = ("side", "window", "periodic")
 
     def __init__(self, side="real", window="hann", scaling="density", periodic=False):
         if side not in ("real", "imag"):
@@ -166,15 +164,6 @@ class STFT(Initializer):
         elif self.scaling == "spectrum":
             kernel /= jnp.sum(jnp.abs(window))
         return kernel
-
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        return {
-            "side": self.side,
-            "window": self.window,
-            "periodic": self.periodic,
-            "scaling": self.scaling,
-        }
 
 
 def _named_window(name, length, periodic):

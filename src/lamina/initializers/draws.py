@@ -4,14 +4,16 @@ The numbers are those of Keras on JAX for the same seed: the key is `[seed, 0]`,
 and a call with an integer seed always gives the same numbers.
 """
 
+import concurrent.futures
 import functools
 import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
-from lamina.core.config import deserialize_keras_object, serialize_keras_object
+from lamina.core.config import deserialize_keras_object
 from lamina.core.dtypes import standardize_dtype
 from lamina.core.random import SeedGenerator, draw_seed, make_default_seed
 from lamina.core.variable import from_host
@@ -22,16 +24,22 @@ from lamina.initializers.initializer import Initializer
 _CUT_DEVIATION = 0.87962566103423978
 
 
+def _uniform(key, low, high, shape, dtype):
+    if threefry.draws_alike(math.prod(shape), dtype):
+        return from_host(threefry.uniform(key, low, high, shape))
+    return _by_jax(_uniform_by_jax, key, low, high, shape, dtype)
+
+
 def _normal(key, mean, stddev, shape, dtype):
     if threefry.draws_alike(math.prod(shape), dtype):
         return from_host(threefry.normal(key, mean, stddev, shape))
-    return _normal_by_jax(key, mean, stddev, shape, dtype)
+    return _by_jax(_normal_by_jax, key, mean, stddev, shape, dtype)
 
 
 def _cut_normal(key, mean, stddev, shape, dtype):
     if threefry.draws_alike(math.prod(shape), dtype):
         return from_host(threefry.cut_normal(key, mean, stddev, shape))
-    return _cut_normal_by_jax(key, mean, stddev, shape, dtype)
+    return _by_jax(_cut_normal_by_jax, key, mean, stddev, shape, dtype)
 
 
 def _orthogonal(key, gain, shape, dtype):
@@ -67,6 +75,31 @@ def _turned(q, signs, gain, shape):
     return gain * (q.T if math.prod(shape[:-1]) < shape[-1] else q).reshape(shape)
 
 
+def _by_jax(draw, key, first, second, shape, dtype):
+    if isinstance(key, Tracer):
+        return draw(key, first, second, shape, dtype)
+    return _program(draw, key.sharding, shape, dtype)(key, first, second)
+
+
+@functools.lru_cache(maxsize=64)
+def _program(draw, sharding, shape, dtype):
+    """Compile a draw whose key and limits are arguments.
+
+    Variables are made under `jax.ensure_compile_time_eval`, where a trace computes at
+    once what depends on no argument, here an index for each number, and writes it into
+    the program. That setting belongs to a thread; another one traces without it.
+    """
+    key = jax.ShapeDtypeStruct((2,), "uint32", sharding=sharding)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        lowered = pool.submit(draw.lower, key, 0.0, 1.0, shape, dtype)
+        return lowered.result().compile()
+
+
+@functools.partial(jax.jit, static_argnames=("shape", "dtype"))
+def _uniform_by_jax(key, low, high, shape, dtype):
+    return jax.random.uniform(key, shape, dtype, low, high)
+
+
 @functools.partial(jax.jit, static_argnames=("shape", "dtype"))
 def _normal_by_jax(key, mean, stddev, shape, dtype):
     # Without the barrier XLA multiplies the constants inside the draw with `stddev`
@@ -80,12 +113,6 @@ def _cut_normal_by_jax(key, mean, stddev, shape, dtype):
     return jax.random.truncated_normal(key, -2.0, 2.0, shape, dtype) * stddev + mean
 
 
-def _uniform(key, low, high, shape, dtype):
-    if threefry.draws_alike(math.prod(shape), dtype):
-        return from_host(threefry.uniform(key, low, high, shape))
-    return jax.random.uniform(key, shape, dtype, low, high)
-
-
 @functools.partial(jax.jit, static_argnames="shape")
 def _orthonormal(draws, gain, shape):
     q, r = jnp.linalg.qr(draws)
@@ -95,8 +122,11 @@ def _orthonormal(draws, gain, shape):
 class _Random(Initializer):
     """What initializers with a seed have in common."""
 
+    _saved_first = ("seed",)
+    _saved_from = {"seed": "_init_seed"}
+
     def __init__(self, seed=None):
-        self._init_seed = seed
+        self._init_seed = int(seed) if isinstance(seed, np.integer) else seed
         if seed is None:
             seed = make_default_seed()
         elif isinstance(seed, dict):
@@ -112,10 +142,6 @@ class _Random(Initializer):
         shape = tuple(int(d) for d in shape)
         key = draw_seed(self.seed)
         return function(key, *settings, shape=shape, dtype=standardize_dtype(dtype))
-
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        return {"seed": serialize_keras_object(self._init_seed)}
 
 
 class RandomNormal(_Random):
@@ -139,10 +165,6 @@ class RandomNormal(_Random):
     def __call__(self, shape, dtype=None):
         """Return an array of the given shape and dtype."""
         return self._draw(_normal, self.mean, self.stddev, shape=shape, dtype=dtype)
-
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "mean": self.mean, "stddev": self.stddev}
 
 
 class TruncatedNormal(_Random):
@@ -168,10 +190,6 @@ class TruncatedNormal(_Random):
         """Return an array of the given shape and dtype."""
         return self._draw(_cut_normal, self.mean, self.stddev, shape=shape, dtype=dtype)
 
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "mean": self.mean, "stddev": self.stddev}
-
 
 class RandomUniform(_Random):
     """Draw uniformly from `[minval, maxval)`.
@@ -195,10 +213,6 @@ class RandomUniform(_Random):
     def __call__(self, shape, dtype=None):
         """Return an array of the given shape and dtype."""
         return self._draw(_uniform, self.minval, self.maxval, shape=shape, dtype=dtype)
-
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "minval": self.minval, "maxval": self.maxval}
 
 
 class Orthogonal(_Random):
@@ -232,10 +246,6 @@ class Orthogonal(_Random):
                 f"Received: shape={tuple(shape)}"
             )
         return self._draw(_orthogonal, self.gain, shape=shape, dtype=dtype)
-
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "gain": self.gain}
 
 
 def compute_fans(shape, input_axes=None, output_axes=None) -> tuple[int, int]:
@@ -334,11 +344,6 @@ class VarianceScaling(_Random):
         stddev /= _CUT_DEVIATION
         return self._draw(_cut_normal, 0.0, stddev, shape=shape, dtype=dtype)
 
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        names = ("scale", "mode", "distribution", "input_axes", "output_axes")
-        return {**super().get_config(), **{n: getattr(self, n) for n in names}}
-
 
 class _Named(VarianceScaling):
     """A VarianceScaling whose scale, mode and distribution have a name."""
@@ -347,14 +352,6 @@ class _Named(VarianceScaling):
 
     def __init__(self, seed=None, input_axes=None, output_axes=None):
         super().__init__(*self._rule, seed, input_axes, output_axes)
-
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        return {
-            "seed": serialize_keras_object(self._init_seed),
-            "input_axes": self.input_axes,
-            "output_axes": self.output_axes,
-        }
 
 
 class GlorotUniform(_Named):

@@ -1,7 +1,9 @@
 """The base of all initializers."""
 
+from lamina.core.config import Constructed
 
-class Initializer:
+
+class Initializer(Constructed):
     """A callable `(shape, dtype=None)` that gives the first value of a Variable.
 
     Subclasses write `__call__`, and `get_config` when they take arguments.
@@ -14,20 +16,13 @@ class Initializer:
     [0.5, 0.5]
     """
 
+    _reads_signatures = False
+
     def __call__(self, shape, dtype=None):
         """Return an array of the given shape and dtype."""
         raise NotImplementedError(
             f"`{type(self).__name__}` must implement `__call__(shape, dtype=None)`."
         )
-
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        return {}
-
-    @classmethod
-    def from_config(cls, config: dict):
-        """Make an initializer from what `get_config` returned."""
-        return cls(**config)
 
     def clone(self):
         """Return an initializer with the same config."""

@@ -13,9 +13,10 @@ import numpy as np
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = np.uint32(0x1BD11BDA)
-_BLOCK = 2**14  # numbers that fit into a core's cache together with what they need
+_BLOCK = 2**15  # numbers that fit into a core's cache together with what they need
+_ROW = 2**14  # numbers in a call of the one program for quantiles
 _CUT = 2.0  # deviations
-_MOST = 2**22  # more are drawn faster by a compiled program, its compilation included
+_MOST = 2**27  # more are drawn faster by a compiled program, its compilation included
 
 
 def draws_alike(count, dtype) -> bool:
@@ -37,58 +38,84 @@ def uniform(key, low, high, shape):
         high: the upper limit.
         shape: the shape of the result.
     """
-    low, high = np.float32(low), np.float32(high)
-    random = bits(key, int(np.prod(shape, dtype=np.int64)))
-    # 23 bits are the mantissa of a number in [1, 2).
-    unit = ((random >> 9) | np.uint32(0x3F800000)).view(np.float32) - np.float32(1)
-    # Processors multiply and add with one rounding; so does a double in between.
-    scaled = unit.astype(np.float64) * np.float64(high - low) + np.float64(low)
-    return np.maximum(low, scaled.astype(np.float32)).reshape(shape)
+    return _drawn(key, shape, lambda random: _between(random, low, high))
 
 
 def normal(key, mean, stddev, shape):
     """Draw float32 from a normal distribution, as `jax.random.normal` does."""
     low = np.nextafter(np.float32(-1), np.float32(0))
-    return _spread(_quantiles(uniform(key, low, 1, shape)), mean, stddev)
+
+    def turned(random):
+        return _scaled(_quantiles(_between(random, low, 1)), stddev, mean)
+
+    return _drawn(key, shape, turned)
 
 
 def cut_normal(key, mean, stddev, shape):
     """Draw from a normal distribution within two deviations of its mean."""
     edge = np.float32(math.erf(_CUT / math.sqrt(2)))
-    draws = _quantiles(uniform(key, -edge, edge, shape))
     inside = np.nextafter(np.float32(_CUT), np.float32(0))
-    return _spread(np.clip(draws, -inside, inside), mean, stddev)
+
+    def turned(random):
+        draws = _quantiles(_between(random, -edge, edge))
+        return _scaled(np.clip(draws, -inside, inside), stddev, mean)
+
+    return _drawn(key, shape, turned)
 
 
-def _spread(draws, mean, stddev):
-    stddev, mean = np.float32(stddev), np.float32(mean)
-    scaled = draws.astype(np.float64) * np.float64(stddev) + np.float64(mean)
-    return scaled.astype(np.float32)
+def _between(random, low, high):
+    """Turn random bits into numbers in [low, high); the bits are lost."""
+    low, high = np.float32(low), np.float32(high)
+    # 23 bits are the mantissa of a number in [1, 2).
+    random >>= 9
+    random |= np.uint32(0x3F800000)
+    unit = random.view(np.float32)
+    unit -= np.float32(1)
+    return np.maximum(low, _scaled(unit, high - low, low))
+
+
+def _scaled(x, factor, offset):
+    # Processors multiply and add with one rounding; so does a double in between.
+    wide = x.astype(np.float64)
+    wide *= np.float64(np.float32(factor))
+    wide += np.float64(np.float32(offset))
+    return wide.astype(np.float32)
 
 
 def _quantiles(x):
     """Return the normal quantiles of numbers in (-1, 1)."""
-    # In blocks, so that one program serves all shapes.
-    flat = np.zeros(-(-x.size // _BLOCK) * _BLOCK, np.float32)
-    flat[: x.size] = x.ravel()
-    parts = [np.asarray(_quantile_block(b)) for b in flat.reshape(-1, _BLOCK)]
-    return np.concatenate([*parts, flat[:0]])[: x.size].reshape(x.shape)
+    # In rows, so that one program serves all shapes.
+    rows = np.zeros((-(-x.size // _ROW), _ROW), np.float32)
+    rows.reshape(-1)[: x.size] = x
+    for row in rows:
+        row[:] = _quantile_row(row)
+    return rows.reshape(-1)[: x.size]
 
 
 @jax.jit
-def _quantile_block(x):
+def _quantile_row(x):
     return np.float32(np.sqrt(2)) * jax.lax.erf_inv(x)
 
 
 def bits(key, count):
-    """Draw so many numbers of 32 bits."""
+    """Draw numbers of 32 bits.
+
+    Args:
+        key: two integers.
+        count: how many.
+    """
+    return _drawn(key, (count,), lambda random: random, "uint32")
+
+
+def _drawn(key, shape, turned, dtype="float32"):
+    """Fill an array block by block with what `turned` makes of random bits."""
     first, second = (np.uint32(k) for k in np.asarray(key))
     keys = (first, second, first ^ second ^ _PARITY)
-    result = np.empty(count, np.uint32)
-    for start in range(0, count, _BLOCK):
-        end = min(start + _BLOCK, count)
-        result[start:end] = _block(keys, start, end)
-    return result
+    result = np.empty(math.prod(shape), dtype)
+    for start in range(0, result.size, _BLOCK):
+        end = min(start + _BLOCK, result.size)
+        result[start:end] = turned(_block(keys, start, end))
+    return result.reshape(shape)
 
 
 def _block(keys, start, end):

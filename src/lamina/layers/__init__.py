@@ -38,13 +38,13 @@ from lamina.layers.pooling import (
     GlobalAveragePooling3D, GlobalMaxPooling1D, GlobalMaxPooling2D, GlobalMaxPooling3D,
     MaxPooling1D, MaxPooling2D, MaxPooling3D,
 )
-from lamina.layers.preprocessing.category_encoding import CategoryEncoding
 from lamina.layers.preprocessing.color import (
     RandomBrightness, RandomColorDegeneration, RandomColorJitter, RandomContrast,
     RandomGrayscale, RandomHue, RandomInvert, RandomPosterization, RandomSaturation,
     Solarization,
 )
 from lamina.layers.preprocessing.discretization import Discretization
+from lamina.layers.preprocessing.encoding import CategoryEncoding
 from lamina.layers.preprocessing.filters import (
     AutoContrast, ContrastLimitedAdaptiveHistogramEqualization, Equalization,
     RandomErasing, RandomGaussianBlur, RandomSharpness,
@@ -52,8 +52,7 @@ from lamina.layers.preprocessing.filters import (
 from lamina.layers.preprocessing.geometry import (
     RandomFlip, RandomRotation, RandomShear, RandomTranslation, RandomZoom,
 )
-from lamina.layers.preprocessing.hashed_crossing import HashedCrossing
-from lamina.layers.preprocessing.hashing import Hashing
+from lamina.layers.preprocessing.hashing import HashedCrossing, Hashing
 from lamina.layers.preprocessing.integer_lookup import IntegerLookup
 from lamina.layers.preprocessing.mixing import (
     AugMix, CutMix, MixUp, Pipeline, RandAugment,

@@ -18,7 +18,7 @@ from lamina.layers.einsum import EinsumDense
 from lamina.layers.layer import Layer
 from lamina.layers.regularization import Dropout
 from lamina.layers.rows import off_rows
-from lamina.layers.weights import config_with_activity, keep
+from lamina.layers.weights import keep
 
 
 def causal_mask(queries, keys):
@@ -49,6 +49,7 @@ def _also(name):
 class _HeadAttention(Layer):
     """What attention with projected heads shares: masks, sub-layers, the core."""
 
+    _saved_last = ("activity_regularizer",)
     rows_independent = True
     kernel_initializer: Any
     bias_initializer: Any
@@ -268,8 +269,6 @@ class _HeadAttention(Layer):
             return previous_mask[0]
         return previous_mask
 
-    get_config = config_with_activity  # pyright: ignore
-
 
 def _fresh(initializer):
     """Return an initializer that draws anew, of the same config."""
@@ -405,6 +404,13 @@ class MultiHeadAttention(_HeadAttention):
     _use_bias, _use_gate = _also("use_bias"), _also("use_gate")
     _output_shape, _attention_axes = _also("output_shape"), _also("attention_axes")
     _sliding_window = _also("sliding_window")
+    _kernel_initializer = _also("kernel_initializer")
+    _kernel_regularizer = _also("kernel_regularizer")
+    _kernel_constraint = _also("kernel_constraint")
+    _bias_initializer = _also("bias_initializer")
+    _bias_regularizer = _also("bias_regularizer")
+    _bias_constraint = _also("bias_constraint")
+    _activity_regularizer = _also("activity_regularizer")
 
     def __init__(
         self, num_heads, key_dim, value_dim=None, dropout=0.0, use_bias=True,
@@ -679,11 +685,7 @@ class Attention(Layer):
         query_mask, value_mask = mask[:2] if mask is not None else (None, None)
         scores = self._calculate_scores(query, key)
         seen = self._calculate_score_mask(scores, value_mask, use_causal_mask)
-        if seen is not None:
-            # A finite number: a row without any value must not become NaN.
-            far = 3e4 if scores.dtype == jnp.float16 else 1e9
-            scores = jnp.where(seen, scores, scores - far)
-        weights = jax.nn.softmax(scores, axis=-1)
+        weights = _softmax(scores, seen, (1,), True)
         if training and self.dropout:
             weights = drop(weights, self.dropout, self.seed_generator.next())
         output = jnp.matmul(weights, value)
@@ -754,6 +756,8 @@ class AdditiveAttention(Attention):
     (1, 5, 8)
     """
 
+    _saved_never = (*Attention._saved_never, "score_mode")
+
     def __init__(self, use_scale=True, dropout=0.0, **kwargs):
         super().__init__(use_scale=use_scale, dropout=dropout, **kwargs)
 
@@ -772,8 +776,3 @@ class AdditiveAttention(Attention):
         scale = 1 if self.scale is None else self.scale.value
         sums = jnp.tanh(query[..., :, None, :] + key[..., None, :, :])
         return (scale * sums).sum(-1)
-
-    def get_config(self):
-        config = super().get_config()
-        config.pop("score_mode")
-        return config

@@ -29,6 +29,7 @@ class Signature:
         self.plain = [name for name, kind in kinds.items() if kind.name[:4] != "VAR_"]
         self.training = "training" in parameters
         self.mask = "mask" in parameters
+        self.masks = any(map(is_mask, parameters))
         self.defaults = {
             name: p.default
             for name, p in parameters.items()
@@ -77,18 +78,24 @@ class Arguments:
     def __init__(self, layer, args, kwargs):
         self.layer = layer
         self.takes = takes = signature_of(layer.call)
+        # What its floats are cast to, if anything.
+        dtype = layer.input_dtype if layer.autocast else None
+        self.dtype = None if dtype == "string" else dtype
         self.training = kwargs.get("training")
-        registered = layer._call_context_args
-        self.passed = {k: kwargs[k] for k in registered[1:] if k in kwargs}
-        kwargs = {
-            k: v
-            for k, v in kwargs.items()
-            if (k not in registered and k not in ("training", "mask")) or takes.takes(k)
-        }
-        if not takes.training:
-            kwargs.pop("training", None)
-        self.args = tuple(self._convert(x, True) for x in args)
-        self.kwargs = {k: self._convert(v, False) for k, v in kwargs.items()}
+        self.passed = {}
+        if kwargs:
+            registered = layer._call_context_args
+            self.passed = {k: kwargs[k] for k in registered[1:] if k in kwargs}
+            kwargs = {
+                k: self._convert(v, False)
+                for k, v in kwargs.items()
+                if (k not in registered and k not in ("training", "mask"))
+                or takes.takes(k)
+            }
+            if not takes.training:
+                kwargs.pop("training", None)
+        self.args = tuple(map(self._convert, args))
+        self.kwargs = kwargs
         try:
             bound = takes.signature.bind(*self.args, **self.kwargs)
         except TypeError as error:
@@ -102,9 +109,13 @@ class Arguments:
             self.training = self.by_name.get("training")
         self.flag_given = self.training is not None
 
-    def _convert(self, value, positional):
-        if value is None:
-            return None
+    def _convert(self, value, positional=True):
+        if value is None or (
+            isinstance(value, jax.Array)
+            and value.dtype == self.dtype
+            and self.layer._convert_input_args
+        ):
+            return value
         positional &= not self.layer._allow_non_tensor_positional_args
         if not self.layer._convert_input_args:
             leaves = structure.flatten(value)
@@ -139,18 +150,16 @@ class Arguments:
         host = self.layer._takes_text  # NumPy arrays, also numbers, stay what they are
         if isinstance(x, np.ndarray) and (host or x.dtype.kind in "OSU"):
             return self._text(x)
-        if not is_tensor(x) and not hasattr(x, "__array__"):
+        if not hasattr(x, "__array__") and not is_tensor(x):
             return x
-        dtype = self.layer.input_dtype
-        cast = self.layer.autocast and is_float(x.dtype)
-        cast = cast and dtype not in (None, "string")
         if getattr(x, "is_symbolic", False):
             return x  # a graph keeps the tensor itself; `cast_for_inference` casts
-        if not cast:
+        if self.dtype is None or not is_float(x.dtype):
             return x if isinstance(x, jax.Array) else jnp.asarray(x)
-        if isinstance(x, jax.Array) and x.dtype == jax.dtypes.canonicalize_dtype(dtype):
+        dtype = jax.dtypes.canonicalize_dtype(self.dtype)
+        if isinstance(x, jax.Array) and x.dtype == dtype:
             return x
-        y = jnp.asarray(x, dtype=jax.dtypes.canonicalize_dtype(dtype))
+        y = jnp.asarray(x, dtype=dtype)
         mask = get_mask(x)
         if mask is not None:
             set_mask(y, mask)
@@ -198,7 +207,7 @@ class Arguments:
             return self.args[0]
         return next(iter(self.by_name.values()), None)
 
-    @property
+    @functools.cached_property
     def tensors(self) -> dict:
         """The arguments that hold tensors, by name, masks left out."""
         found = {}

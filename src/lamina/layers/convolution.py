@@ -84,6 +84,7 @@ def _finished(layer, y):
 class Windowed(Layer):
     """What every kind of convolution has: a window that moves over the input."""
 
+    _saved_last = ("activity_regularizer",)
     rows_independent = True
     rank = 2
     _paddings: tuple[str, ...] = ("valid", "same")
@@ -106,9 +107,6 @@ class Windowed(Layer):
         )  # fmt: skip
         self.use_bias = given["use_bias"]
         weights.keep(self, **{k: v for k, v in given.items() if k.endswith(_OBJECTS)})
-
-    def get_config(self):
-        return weights.with_activity(self, super().get_config())
 
 
 _OBJECTS = ("activation", "_initializer", "_regularizer", "_constraint")

@@ -278,6 +278,7 @@ class Masking(Layer):
     """
 
     rows_independent = True
+    _moves_entries = True
 
     def __init__(self, mask_value=0.0, **kwargs):
         super().__init__(**kwargs)

@@ -49,6 +49,8 @@ class EinsumDense(Adaptable):
     (2, 5, 4)
     """
 
+    _saved_last = ("activity_regularizer",)
+    _saved_if_changed = (*Adaptable._saved_if_changed, "gptq_unpacked_column_size")
     kernel = replaceable("kernel")
     _zero_name = "zero_point"
     activation: Any
@@ -153,12 +155,6 @@ class EinsumDense(Adaptable):
         """The number of outputs of a kernel that GPTQ fits; None of other kernels."""
         gptq = self.quantization_mode == "gptq" and "kernel" in self._encodings
         return self._encodings["kernel"].flat[0] if gptq else None
-
-    def get_config(self):
-        config = weights.with_activity(self, super().get_config())
-        if self.gptq_unpacked_column_size is None:
-            del config["gptq_unpacked_column_size"]
-        return config
 
     def _layout(self, name, shape):
         ndim = len(next(iter((self._build_shapes or {}).values())))

@@ -39,6 +39,9 @@ class Embedding(Adaptable):
     (1, 3, 8)
     """
 
+    # Values are saved with the model's weights.
+    _saved_never = (*Adaptable._saved_never, "weights")
+    _saved_last = ("activity_regularizer",)
     rows_independent = True
     _reads_integers = True
     embeddings = replaceable("embeddings")
@@ -93,11 +96,6 @@ class Embedding(Adaptable):
 
     def compute_mask(self, inputs, mask=None):
         return ops.not_equal(inputs, 0) if self.mask_zero else None
-
-    def get_config(self):
-        config = hooks.with_activity(self, super().get_config())
-        config.pop("weights", None)  # values are saved with the model's weights
-        return config
 
     def _layout(self, name, shape):
         # One scale for each number that is looked up, and for each score.

@@ -9,18 +9,15 @@ import contextlib
 import functools
 import inspect
 import types
+import weakref
 from typing import Any
 
 import jax
 import numpy as np
 
 from lamina.core import structure
-from lamina.core.config import (
-    deserialize_keras_object,
-    encode_parameter,
-    parameters_of,
-    serialize_keras_object,
-)
+from lamina.core.config import Constructed, arguments_of
+from lamina.core.constructor import Captured, all_parameters
 from lamina.core.context import context, having, warn_once
 from lamina.core.dtypes import is_float
 from lamina.core.held import describe, remake
@@ -46,13 +43,20 @@ from lamina.layers.call import (
     plain_shape,
     signature_of,
 )
-from lamina.layers.owner import NOT_OWNED, Owner
+from lamina.layers.owner import NOT_OWNED, Owner, leaves_of
 from lamina.layers.rows import Rows
 
-_nothing = contextlib.nullcontext()
+# Layers that hold losses added in their last call outside of compiled code.
+_with_losses = weakref.WeakValueDictionary()  # by their `id`
 
 
-class Layer(Rows, Owner):
+@contextlib.contextmanager
+def _named(fields, name):
+    with fields, jax.named_scope(name):
+        yield
+
+
+class Layer(Captured, Constructed, Rows, Owner):
     """A callable that owns weights and other layers; the base of all layers.
 
     Args:
@@ -91,13 +95,11 @@ class Layer(Rows, Owner):
     supports_masking = False
     # What it accepts: an InputSpec or a structure of them.
     input_spec: Any = None
-    _given: tuple
-
-    def __new__(cls, *args, **kwargs):
-        """Keep the constructor's arguments: configs are read from them."""
-        layer = super().__new__(cls)
-        layer.__dict__["_given"] = (args, kwargs)
-        return layer
+    _saved_first = ("name", "trainable", "dtype", "activity_regularizer")
+    _saved_never = ("autocast",)
+    _saved_if_changed = ("activity_regularizer",)
+    _saved_from = {"dtype": "dtype_policy"}
+    _may_forget = True
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -118,7 +120,7 @@ class Layer(Rows, Owner):
         if kwargs:
             raise ValueError(
                 f"Unrecognized keyword arguments passed to {type(self).__name__}: "
-                f"{kwargs}. It takes: {', '.join(_all_parameters(type(self)))}"
+                f"{kwargs}. It takes: {', '.join(all_parameters(type(self)))}"
             )
         if name is None:
             name = automatic_name(snake_case(type(self).__name__))
@@ -146,6 +148,7 @@ class Layer(Rows, Owner):
             self.supports_masking = True
         self._variables = []
         self._losses = []
+        self._replaced = {}
         self._inbound_nodes = []
         self._build_shapes = None
         self._path = None
@@ -177,23 +180,29 @@ class Layer(Rows, Owner):
         outermost = not context.calling
         call.take_training(context.training)
         self.__dict__["_called"] = True
-        with self._entered(call.training, call.take_passed(context.passed)):
+        passed = context.passed
+        if passed or call.passed:
+            passed = call.take_passed(passed)
+        with self._entered(call.training, passed):
             if outermost:
                 self._begin()
-            self._build_once(call)
-            call.take_masks()
+            if not self.built:
+                self._build_once(call)
+            if call.takes.masks:
+                call.take_masks()
             try:
                 outputs = self._run(call)
             except Exception as error:
                 _annotate(error, self, call)
                 raise
             self._carry_mask(call, outputs)
-            self._collect_activity_loss(outputs)
+            if self.activity_regularizer is not None:
+                self._collect_activity_loss(outputs)
         return outputs
 
     def _begin(self):
         """Do what is due before the outermost of nested calls."""
-        if context.losses is None:
+        if context.losses is None and _with_losses:
             self._forget_losses()
         if context.remat is not None and context.remat != self._remat_mode:
             warn_once(
@@ -217,6 +226,14 @@ class Layer(Rows, Owner):
         known = self._call_context_args
         self._call_context_args = (*known, *(n for n in names if n not in known))
 
+    @property
+    def _call_has_training_arg(self):
+        return signature_of(self.call).training
+
+    @property
+    def _call_has_mask_arg(self):
+        return signature_of(self.call).mask
+
     def _check_constructed(self):
         if "_inbound_nodes" not in self.__dict__:
             name = type(self).__name__
@@ -228,14 +245,17 @@ class Layer(Rows, Owner):
                 f"            super().__init__(**kwargs)   # first\n"
             )
 
-    def __setattr__(self, name, value):
-        if isinstance(value, (Layer, Variable)) and any(
-            layer is self for layer in context.calling
-        ):
-            known = (*self._flatten_layers(), *self.variables)
-            if not any(one is value for one in known):
-                self._check_open(name)
-        super().__setattr__(name, value)
+    def _check_new(self, name, value):
+        closed = self.__dict__.get("_closed")
+        if closed and any(layer is self for layer in context.calling):
+            if parts := _parts_of(value):
+                known = (*self._flatten_layers(), *self.variables)
+                known = {id(x) for x in known} | self._replaced.keys()
+                if any(id(x) not in known for x in parts):
+                    self._check_open(name)
+            # What is replaced may come back: `self.a, self.b = self.b, self.a`.
+            replaced = _parts_of(self.__dict__.get(name))
+            self._replaced.update((id(x), x) for x in replaced)
 
     def _check_open(self, what):
         """Raise for weights and layers made too late to be trained or saved."""
@@ -252,21 +272,20 @@ class Layer(Rows, Owner):
         if self.input_spec is not None:
             check_inputs(self.input_spec, call.first, self)
 
-    @contextlib.contextmanager
     def _entered(self, training, passed=None):
         """Hold the training flag, the name scope and the compute dtype of a call."""
-        compute = self.compute_dtype
-        casts = self.autocast and compute != self.variable_dtype and is_float(compute)
+        policy = self._policy
+        compute = policy.compute_dtype
+        casts = self.autocast and compute != policy.variable_dtype and is_float(compute)
         again = context.calling and context.calling[-1] is self
-        with having(
+        fields = having(
             training=training,
             passed=context.passed if passed is None else passed,
             calling=context.calling if again else (*context.calling, self),
             scopes=context.scopes if again else (*context.scopes, self.name),
             autocast=compute if casts else None,
-        ):
-            with jax.named_scope(self.name) if context.named else _nothing:
-                yield
+        )
+        return _named(fields, self.name) if context.named else fields
 
     def _build_once(self, call):
         if self.built:
@@ -316,7 +335,7 @@ class Layer(Rows, Owner):
 
     def _carry_mask(self, call, outputs):
         if self.supports_masking:
-            previous = [masks_of(v) for v in call.tensors.values()]
+            previous = list(map(masks_of, call.tensors.values()))
             if len(previous) == 1 or all(m is None for m in previous):
                 previous = previous[0] if previous else None
             if previous is None and type(self).compute_mask is Layer.compute_mask:
@@ -350,8 +369,6 @@ class Layer(Rows, Owner):
         return mask
 
     def _collect_activity_loss(self, outputs):
-        if self.activity_regularizer is None:
-            return
         for output in structure.flatten(outputs):
             if is_tensor(output) and not isinstance(output, SymbolicTensor):
                 rows = output.shape[0] if output.ndim else 1
@@ -505,10 +522,15 @@ class Layer(Rows, Owner):
 
     @property
     def _tracker(self):
-        """Lets `unlock()` and `lock()` frame changes to a layer that is built."""
+        """Lets `unlock()` and `lock()` frame changes to a layer that is built.
+
+        `track` gives back what it gets: attributes say what is owned.
+        """
         close = functools.partial(setattr, self, "_closed")
         return types.SimpleNamespace(
-            unlock=functools.partial(close, False), lock=functools.partial(close, True)
+            unlock=functools.partial(close, False),
+            lock=functools.partial(close, True),
+            track=lambda value: value,
         )
 
     def get_build_config(self):
@@ -611,8 +633,11 @@ class Layer(Rows, Owner):
                     "`add_loss` takes the value of a loss inside `call`, not a "
                     "symbolic tensor. Put it into a Layer's `call`."
                 )
-            target = context.losses if context.losses is not None else self._losses
-            target.append(one)
+            if context.losses is not None:
+                context.losses.append(one)
+            else:
+                self._losses.append(one)
+                _with_losses[id(self)] = self
 
     def add_metric(self, *args, **kwargs):
         """Refuse: make the metric an attribute and update it in `call`."""
@@ -631,6 +656,7 @@ class Layer(Rows, Owner):
     def _forget_losses(self):
         for layer in self._flatten_layers():
             layer._losses.clear()
+            _with_losses.pop(id(layer), None)
 
     _clear_losses = _forget_losses
 
@@ -668,8 +694,9 @@ class Layer(Rows, Owner):
     def _policy(self):
         """The policy, or what a map of policies has for the layer's path."""
         policy: Any = self._dtype_policy
-        path = self.path or self.name
-        return policy[path] if hasattr(policy, "default_policy") else policy
+        if hasattr(policy, "default_policy"):
+            return policy[self.path or self.name]
+        return policy
 
     @property
     def quantization_mode(self):
@@ -721,57 +748,20 @@ class Layer(Rows, Owner):
         """What its first symbolic call gave."""
         return of_first_call(self, "output", "The layer")
 
-    def get_config(self) -> dict:
-        """Return the constructor's arguments, ready to be saved."""
-        config = {
-            "name": self.name,
-            "trainable": self.trainable,
-            "dtype": serialize_keras_object(self.dtype_policy),
-        }
-        if self.activity_regularizer is not None:
-            config["activity_regularizer"] = encode_parameter(self.activity_regularizer)
-        author = _author_of_config(type(self))
-        own = [n for n in _all_parameters(author) if n not in _BASE]
-        given = (
-            {} if author.__module__.startswith("lamina.") else self._given_arguments()
-        )
-        for name in own:
-            if name in given:
-                config[name] = encode_parameter(given[name])
-            elif name in self.__dict__ or hasattr(type(self), name):
-                config[name] = encode_parameter(getattr(self, name))
-        return config
-
-    def _given_arguments(self):
-        args, kwargs = self._given
-        try:
-            bound = inspect.signature(self.__init__).bind(*args, **kwargs)
-        except TypeError:
-            return {}
-        bound.apply_defaults()
-        given = dict(bound.arguments)
-        for name, parameter in bound.signature.parameters.items():
-            if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-                given.update(given.pop(name))
-            elif parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-                given.pop(name)
-        return given
-
     @classmethod
     def from_config(cls, config):
         """Make a layer from what `get_config` returned."""
-        config = {k: deserialize_keras_object(v) for k, v in config.items()}
+        config = arguments_of(config)
         policy = config.get("dtype")
         if policy is not None and type(policy) in (DTypePolicy, FloatDTypePolicy):
             config["dtype"] = policy.name  # a constructor may compare it with a text
-        taken = _all_parameters(cls)
+        taken = all_parameters(cls)
         # A constructor without `**kwargs` does not take what every layer has.
         left = {k: config.pop(k) for k in _EVERY if k in config and k not in taken}
         layer = cls(**config)
-        layer.name = left.get("name", layer.name)
-        layer.dtype_policy = left.get("dtype", layer.dtype_policy)
-        if left.get("trainable") is False:
-            layer.trainable = False
+        for name, value in left.items():
+            if name != "trainable" or value is False:
+                setattr(layer, _EVERY[name], value)
         return layer
 
     def quantize(self, mode=None, type_check=True, config=None):
@@ -798,33 +788,8 @@ class Layer(Rows, Owner):
         return remake(*describe(self))
 
 
-_EVERY = ("name", "trainable", "dtype")
-_BASE = ("activity_regularizer", "trainable", "dtype", "autocast", "name")
-
-
-@functools.cache
-def _author_of_config(cls):
-    """Return the class whose parameters belong into a config without further word.
-
-    Who writes `get_config` for a class of theirs adds its parameters there.
-    """
-    if cls.get_config.__module__.startswith("lamina."):
-        return cls
-    return next(c for c in cls.__mro__ if c.__module__.startswith("lamina."))
-
-
-@functools.cache
-def _all_parameters(cls) -> list[str]:
-    """Return constructor parameters, followed through `**kwargs` to base classes."""
-    names = []
-    for base in cls.__mro__:
-        if base is object or "__init__" not in base.__dict__:
-            continue
-        names += [n for n in parameters_of(base) if n not in names]
-        kinds = [p.kind for p in inspect.signature(base.__init__).parameters.values()]
-        if inspect.Parameter.VAR_KEYWORD not in kinds:
-            break
-    return names
+# What every layer takes, and the attribute that it is kept in.
+_EVERY = {"name": "name", "trainable": "trainable", "dtype": "dtype_policy"}
 
 
 def _regularizer(identifier) -> Any:
@@ -833,6 +798,11 @@ def _regularizer(identifier) -> Any:
     from lamina import regularizers
 
     return regularizers.get(identifier)
+
+
+def _parts_of(value):
+    """Return the layers and Variables in an attribute's value."""
+    return [x for x in leaves_of([value]) if isinstance(x, (Layer, Variable))]
 
 
 def _given_shape(owner, kwargs):

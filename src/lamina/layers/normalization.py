@@ -40,7 +40,7 @@ def _size(layer, input_shape, axis):
 
 def _axes(layer, ndim):
     given = layer.axis if isinstance(layer.axis, (list, tuple)) else (layer.axis,)
-    return [axis_within(described(layer), a, ndim) for a in given]
+    return sorted(axis_within(described(layer), a, ndim) for a in given)
 
 
 def _make_scale_and_center(layer, shape, **more):

@@ -3,11 +3,13 @@
 What an object owns is read from its attributes: nothing has to be declared.
 """
 
+import functools
 import itertools
 import operator
 
 import numpy as np
 
+from lamina.core.context import context
 from lamina.core.random import SeedGenerator
 from lamina.core.registry import ours
 from lamina.core.variable import Variable
@@ -25,10 +27,25 @@ class _Changes:
 
 # Attributes that hold owners or Variables without owning them.
 NOT_OWNED = frozenset(
-    {"_inbound_nodes", "_given", "_times", "_losses", "_build_shapes"}
+    {"_inbound_nodes", "_given", "_times", "_losses", "_build_shapes", "_replaced"}
 )
 # Most attributes are of these types: a quick way to pass them over.
 _PLAIN = frozenset({str, int, float, bool, type(None)})
+_PLAIN_TYPES = tuple(_PLAIN)
+_CONTAINERS = (list, tuple, set, dict)
+
+
+class _Known:
+    """What subclasses know from Keras under a private name.
+
+    It can be read; a subclass may keep something else there.
+    """
+
+    def __init__(self, read):
+        self._read = read
+
+    def __get__(self, owner, cls=None):
+        return self if owner is None else self._read(owner)
 
 
 class Owner:
@@ -52,46 +69,48 @@ class Owner:
     def __setattr__(self, name, value):
         if self.__dict__.get(name, _MISSING) is value:
             return  # nothing is new: it keeps its place among the parts
+        if context.calling:
+            self._check_new(name, value)
         if isinstance(value, (Owner, list, tuple, dict)):
             self._times[name] = next(_clock)
         super().__setattr__(name, value)
-        self._note_change(name)
+        if _matters(type(self), name):
+            self._changes.last = now = next(_clock)
+            if name != "_trainable":
+                self.__dict__["_changed_at"] = now
 
     def __delattr__(self, name):
         super().__delattr__(name)
-        self._note_change(name)
+        if _matters(type(self), name):
+            self._changes.last = self.__dict__["_changed_at"] = next(_clock)
 
-    def _note_change(self, name):
-        """Note that programs made before may be out of date."""
-        # A property's setter assigns what it is about itself.
-        if self._is_setting(name) and not isinstance(
-            getattr(type(self), name, None), property
-        ):
-            self._changes.last = next(_clock)
-            if name != "_trainable":
-                self.__dict__["_changed_at"] = self._changes.last
+    def _check_new(self, name, value):
+        """Raise where a part comes too late."""
 
-    def _is_setting(self, name):
+    @classmethod
+    def _is_setting(cls, name):
         """Tell whether compiled programs hang on the attribute of this name.
 
         A class that a user wrote keeps what it likes while it runs.
         """
-        return ours(type(self))
+        return ours(cls)
 
     def _owned(self):
-        """Yield what attributes hold, containers opened, in order of assignment."""
+        """Return what attributes hold, containers opened, in order of assignment."""
+        found = []
         for name, value in self.__dict__.items():
             if type(value) in _PLAIN or name in NOT_OWNED:
                 continue
-            if isinstance(value, (list, tuple, set, dict)):
-                yield from leaves_of(value)
-            else:
-                yield value
+            if not isinstance(value, _CONTAINERS):
+                found.append(value)
+            elif value:
+                found += leaves_of(value)
+        return found
 
     def _own_variables(self):
         """Return the Variables of this layer alone: trained ones first."""
-        found = unique(x for x in self._owned() if isinstance(x, Variable))
-        return sorted(found, key=lambda v: not v.made_trainable)
+        found = unique([x for x in self._owned() if isinstance(x, Variable)])
+        return sorted(found, key=operator.attrgetter("made_trainable"), reverse=True)
 
     def _saved_variables(self):
         """Return its own Variables in the order of files."""
@@ -109,13 +128,13 @@ class Owner:
                 continue
             if isinstance(value, Owner):
                 found.append((self._times.get(name, 0), value))
-            elif isinstance(value, (list, tuple, set, dict)) and name not in NOT_OWNED:
+            elif isinstance(value, _CONTAINERS) and value and name not in NOT_OWNED:
                 since = self._times.get(name, 0)
                 for x in leaves_of(value):
                     if isinstance(x, Owner):
                         found.append((max(since, x._made_at), x))
         found.sort(key=operator.itemgetter(0))
-        return unique(x for _, x in found)
+        return unique([x for _, x in found])
 
     def _flatten_layers(self, include_self=True, recursive=True):
         found = {id(self): self}
@@ -132,6 +151,15 @@ class Owner:
     @property
     def _seed_generators(self):
         return [x for x in self._owned() if isinstance(x, SeedGenerator)]
+
+    _layers = _Known(lambda self: self._inner_layers())
+    _metrics = _Known(lambda self: _metrics_among(self._owned()))
+    _trainable_variables = _Known(
+        lambda self: [v for v in self._own_variables() if v.made_trainable]
+    )
+    _non_trainable_variables = _Known(
+        lambda self: [v for v in self._own_variables() if not v.made_trainable]
+    )
 
     @property
     def variables(self) -> list:
@@ -184,11 +212,9 @@ class Owner:
     @property
     def metrics(self) -> list:
         """The metrics that it and the layers inside own."""
-        from lamina.metrics import Metric
-
         # Not what a model inside was compiled with.
-        held = (x for layer in self._flatten_layers() for x in layer._owned())
-        return unique(x for x in held if isinstance(x, Metric))
+        held = [x for layer in self._flatten_layers() for x in layer._owned()]
+        return _metrics_among(held)
 
     @property
     def metrics_variables(self) -> list:
@@ -252,16 +278,30 @@ class Owner:
         return sum(v.size for v in self.weights)
 
 
-def leaves_of(value, outer=()):
-    """Yield what containers hold, opened to any depth."""
-    if isinstance(value, (list, tuple, set, dict)):
-        if id(value) in outer:
-            return
-        outer = (*outer, id(value))
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from leaves_of(item, outer)
-    elif not isinstance(value, (str, int, float, bool, type(None))):
-        yield value
+def _metrics_among(items):
+    from lamina.metrics import Metric
+
+    return unique([x for x in items if isinstance(x, Metric)])
+
+
+@functools.lru_cache(1 << 14)
+def _matters(cls, name):
+    """Tell whether programs made before are out of date when an attribute changes."""
+    # A property's setter assigns what it is about itself.
+    return cls._is_setting(name) and not isinstance(getattr(cls, name, None), property)
+
+
+def leaves_of(container, outer=()) -> list:
+    """Return what a container holds, opened to any depth."""
+    if id(container) in outer:
+        return []
+    found = []
+    for item in container.values() if isinstance(container, dict) else container:
+        if isinstance(item, _CONTAINERS):
+            found += leaves_of(item, (*outer, id(container)))
+        elif not isinstance(item, _PLAIN_TYPES):
+            found.append(item)
+    return found
 
 
 def unique(items) -> list:

@@ -345,7 +345,9 @@ class ActivityRegularization(Layer):
     ([[1.0, -3.0]], [2.0])
     """
 
+    _saved_never = (*Layer._saved_never, "activity_regularizer")
     rows_independent = True
+    _moves_entries = True
 
     def __init__(self, l1=0.0, l2=0.0, **kwargs):
         super().__init__(activity_regularizer=L1L2(l1=l1, l2=l2), **kwargs)
@@ -355,8 +357,3 @@ class ActivityRegularization(Layer):
 
     def call(self, inputs):
         return inputs
-
-    def get_config(self):
-        config = super().get_config()
-        del config["activity_regularizer"]
-        return config

@@ -75,6 +75,8 @@ class Reshape(Layer):
 
     def __init__(self, target_shape, **kwargs):
         super().__init__(**kwargs)
+        if hasattr(target_shape, "tolist"):
+            target_shape = target_shape.tolist()
         target_shape = tuple(
             axes_argument("Reshape", target_shape, "target_shape")
             if target_shape
@@ -434,6 +436,7 @@ class UpSampling1D(Layer):
     """
 
     rows_independent = True
+    _moves_entries = True
 
     def __init__(self, size=2, **kwargs):
         super().__init__(**kwargs)

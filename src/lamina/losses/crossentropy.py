@@ -4,6 +4,7 @@ Probabilities are kept `epsilon()` away from 0 and 1, so a model that ends in a
 softmax or a sigmoid has no gradient beyond; `from_logits=True` has no such edge.
 """
 
+import numbers
 import warnings
 
 import jax
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina.core import settings
+from lamina.core.checks import fraction
 from lamina.core.masks import set_mask
 from lamina.losses.loss import (
     Loss,
@@ -59,6 +61,8 @@ def binary_crossentropy(
 
 
 def _smooth(y_true, amount, classes):
+    if isinstance(amount, numbers.Real):
+        fraction("crossentropy", "label_smoothing", amount)
     return y_true * (1.0 - amount) + amount / classes if amount else y_true
 
 

@@ -4,20 +4,17 @@ A loss is a function of `(y_true, y_pred)` that gives one value per sample. `Los
 weighs the values, leaves out the masked ones and reduces the rest to a number.
 """
 
-import inspect
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lamina.core import settings
 from lamina.core.config import (
-    deserialize_keras_object,
-    encode_parameter,
-    parameters_of,
+    Constructed,
+    arguments_of,
     serialize_keras_object,
 )
+from lamina.core.constructor import parameters_of
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.naming import automatic_name, snake_case
 from lamina.core.policy import get_policy
@@ -253,28 +250,7 @@ def reduce_weighted(values, sample_weight, mask, reduction):
     return jnp.mean(values) if 0 not in values.shape else jnp.sum(values)
 
 
-def constructor_config(obj, always, never=()):
-    """Read a config from the attributes that the constructor's parameters name.
-
-    Args:
-        obj: a loss or a metric; `_saved_if_changed` names parameters that Keras
-            leaves out, which are written only where they differ from the default.
-        always: attributes that are always written.
-        never: parameters that are not.
-    """
-    config = {name: getattr(obj, name) for name in always}
-    signature = inspect.signature(type(obj).__init__).parameters
-    for name in parameters_of(type(obj)):
-        if name in never or name in config or not hasattr(obj, name):
-            continue
-        value = getattr(obj, name)
-        if name in obj._saved_if_changed and value == signature[name].default:
-            continue
-        config[name] = encode_parameter(value)
-    return config
-
-
-class Loss:
+class Loss(Constructed):
     """A score of predictions to make small. Subclass it and write `call`.
 
     Args:
@@ -296,7 +272,9 @@ class Loss:
     4.5
     """
 
-    _saved_if_changed: tuple[str, ...] = ()
+    _saved_first = ("name", "reduction")
+    _saved_never = ("dtype",)
+    _may_forget = True
 
     def __init__(self, name=None, reduction="sum_over_batch_size", dtype=None):
         if reduction not in REDUCTIONS:
@@ -334,15 +312,6 @@ class Loss:
             f"`{type(self).__name__}` must have a method `call(self, y_true, y_pred)`."
         )
 
-    def get_config(self) -> dict:
-        """Return the constructor's arguments, ready to be saved."""
-        return constructor_config(self, ("name", "reduction"), ("dtype",))
-
-    @classmethod
-    def from_config(cls, config):
-        """Make a loss from what `get_config` returned."""
-        return cls(**config)
-
 
 def _arrays(x, dtype):
     if is_nested(x) and any(hasattr(leaf, "shape") for leaf in flatten(x)):
@@ -362,6 +331,7 @@ class LossFunctionWrapper(Loss):
     """
 
     _saved_as = ("keras.src.losses.losses", "LossFunctionWrapper")
+    _saved_never = (*Loss._saved_never, "fn")
 
     def __init__(
         self, fn, reduction="sum_over_batch_size", name=None, dtype=None, **kwargs
@@ -384,20 +354,16 @@ class LossFunctionWrapper(Loss):
 
     def get_config(self):
         """Return the constructor's arguments, ready to be saved."""
-        if "fn" not in parameters_of(type(self)):
-            return super().get_config()
-        settings = {"fn": self.fn, **self._settings}
-        return {
-            "name": self.name,
-            "reduction": self.reduction,
-            **{k: serialize_keras_object(v) for k, v in settings.items()},
-        }
+        config = super().get_config()
+        if "fn" in parameters_of(type(self)):
+            settings = {"fn": self.fn, **self._settings}
+            config.update({k: serialize_keras_object(v) for k, v in settings.items()})
+        return config
 
     @classmethod
     def from_config(cls, config):
         """Make a loss from what `get_config` returned."""
-        decode: Any = deserialize_keras_object if "fn" in config else dict
-        return cls(**decode(config))
+        return cls(**(arguments_of(config) if "fn" in config else config))
 
 
 def check_shapes(loss, y_true_shape, y_pred_shape, where) -> None:

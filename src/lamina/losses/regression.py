@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from lamina.core import settings
+from lamina.core.checks import number
 from lamina.losses.loss import LossFunctionWrapper, compares, pair
 
 
@@ -193,6 +194,8 @@ class Huber(LossFunctionWrapper):
         self, delta=1.0, reduction="sum_over_batch_size", name="huber_loss",
         dtype=None,
     ):  # fmt: skip
+        if float(number("Huber", "delta", delta)) <= 0:
+            raise ValueError(f"`Huber` expected `delta` above 0. Received: {delta}")
         super().__init__(huber, reduction, name, dtype, delta=delta)
 
 

@@ -135,6 +135,7 @@ def _only_top(x, k):
 class Counts(Metric):
     """What all metrics over counts share: thresholds, and the counts as Variables."""
 
+    _saved_from = {"thresholds": "init_thresholds"}
     init_thresholds = None  # as they were given
 
     def count_at(self, thresholds, cells, even=None):
@@ -164,13 +165,6 @@ class Counts(Metric):
 
     def _single(self, values):
         return values[0] if len(self.thresholds) == 1 else values
-
-    def get_config(self):
-        """Return the constructor's arguments, ready to be saved."""
-        config = super().get_config()
-        if "thresholds" in config:
-            config["thresholds"] = self.init_thresholds
-        return config
 
 
 def by_name(*cells):

@@ -5,13 +5,13 @@ import inspect
 import jax
 import numpy as np
 
+from lamina.core.config import Constructed
 from lamina.core.context import name_scope
 from lamina.core.masks import get_mask
 from lamina.core.naming import automatic_name, snake_case
 from lamina.core.variable import Variable, binding, from_host
 from lamina.losses.loss import (
     as_array,
-    constructor_config,
     score_dtype,
     weigh_by_mask,
 )
@@ -23,7 +23,7 @@ def zeros(shape, dtype=None):
     return from_host(np.zeros(shape, kind))
 
 
-class Metric:
+class Metric(Constructed):
     """A number that is gathered over batches. Subclass it and write three methods.
 
     `__init__` makes the state with `add_weight`, `update_state` assigns to it,
@@ -49,7 +49,8 @@ class Metric:
     4.0
     """
 
-    _saved_if_changed: tuple[str, ...] = ()
+    _saved_first = ("name", "dtype")
+    _may_forget = True
     _direction: str | None = None  # "up" or "down": which way is better
 
     def __init__(self, dtype=None, name=None):
@@ -179,15 +180,6 @@ class Metric:
         """Return the state after a reset."""
         values = [v.raw_value for v in self.variables]
         return self._explicit(self.reset_state, values)[1]
-
-    def get_config(self) -> dict:
-        """Return the constructor's arguments, ready to be saved."""
-        return constructor_config(self, ("name", "dtype"))
-
-    @classmethod
-    def from_config(cls, config):
-        """Make a metric from what `get_config` returned."""
-        return cls(**config)
 
     def __repr__(self):
         return f"<{type(self).__name__} name={self.name}>"

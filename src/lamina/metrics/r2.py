@@ -80,17 +80,21 @@ class R2Score(Metric):
         squared = jnp.square(y_true - y_pred)
         self.total_mse.assign_add(jnp.sum(squared * weights, axis=0))
         self.count.assign_add(jnp.sum(weights, axis=0))
-        self.num_samples.assign_add(jnp.mean(jnp.sum(weights, axis=0)))
+        self.num_samples.assign_add(jnp.sum(jnp.any(weights != 0, axis=-1)))
 
     def result(self):
         """Return the score, or one for each output."""
         total = self.squared_sum.value - self.sum.value**2 / self.count.value
-        score = 1 - self.total_mse.value / total
-        score = jnp.where(jnp.isinf(score), 0.0, score)
+        # Outputs of one value only: perfect if hit, else as good as their mean.
+        constant = total == 0
+        hit = (self.total_mse.value == 0).astype(total.dtype)
+        score = 1 - self.total_mse.value / jnp.where(constant, 1, total)
+        score = jnp.where(constant, hit, score)
         if self.class_aggregation == "uniform_average":
             score = jnp.mean(score)
         elif self.class_aggregation is not None:
-            score = jnp.sum(total * score) / jnp.sum(total)
+            shares = jnp.where(jnp.all(constant), 1, total)
+            score = jnp.sum(shares * score) / jnp.sum(shares)
         if self.num_regressors == 0:
             return score
         samples = self.num_samples.value

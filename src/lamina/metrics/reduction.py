@@ -1,17 +1,16 @@
 """Sums and means of what is given, weighted, and means of functions."""
 
 import warnings
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from lamina import losses
 from lamina.core.config import (
-    deserialize_keras_object,
-    parameters_of,
+    arguments_of,
     serialize_keras_object,
 )
+from lamina.core.constructor import parameters_of
 from lamina.core.masks import get_mask
 from lamina.losses.loss import (
     as_array,
@@ -146,5 +145,4 @@ class MeanMetricWrapper(Mean):
     @classmethod
     def from_config(cls, config):
         """Make a metric from what `get_config` returned."""
-        decode: Any = deserialize_keras_object if "fn" in config else dict
-        return cls(**decode(config))
+        return cls(**(arguments_of(config) if "fn" in config else config))

@@ -1,6 +1,7 @@
 """Models drawn as a graph: how they take inputs, and how they are written down."""
 
 import functools
+from typing import Any
 
 import numpy as np
 from jax import dtypes
@@ -48,21 +49,16 @@ def standardize_inputs(model, inputs):
         ValueError: naming what was expected and what came.
     """
     graph = model._graph
-    if isinstance(inputs, (list, tuple)) and not _has_names(inputs):
-        inputs = structure.flatten(inputs)
-    leaves = graph.slots.each(inputs, "inputs", needed=graph.needed)
+    leaves = graph.leaves(inputs)
     return [
         _fit(model, tensor, x) for tensor, x in zip(graph.inputs, leaves, strict=True)
     ]
 
 
-def _has_names(inputs):
-    """Tell whether there is a dict in a structure."""
-    return any(
-        not isinstance(key, int)
-        for path, _ in structure.flatten_with_names(inputs)
-        for key in path
-    )
+def fit_inputs(model, leaves):
+    """Return the inputs of a graph model in its ranks and dtypes; None stays None."""
+    given = zip(model._graph.inputs, leaves, strict=True)
+    return [x if x is None else _fit(model, tensor, x) for tensor, x in given]
 
 
 def _optional(tensor):
@@ -96,7 +92,7 @@ def _fit(model, tensor, x):
         path = _path_of(model, tensor)
         raise ValueError(
             f"Invalid input shape for input {operation.name!r}"
-            + (f" at {path!r}" if path else "")
+            + (f" at {path!r}" if "." in path else "")
             + f" of model {model.name!r}: expected shape={expected}, found "
             f"shape={shape}."
             + (
@@ -110,17 +106,23 @@ def _fit(model, tensor, x):
     return x
 
 
-def _cast(model, tensor, x):
+def _cast(model, tensor, x) -> Any:
     """Return an input in the dtype of its symbolic tensor."""
     x = x if hasattr(x, "dtype") else np.asarray(x)
     on_host = isinstance(x, np.ndarray)
-    text = on_host and x.dtype.kind in "OSUT"
+    drawn = isinstance(x, SymbolicTensor)
+    if drawn:  # a shape alone may be that of text
+        text = tensor.dtype == "string" if x.node is None else x.dtype == "string"
+    else:
+        text = on_host and x.dtype.kind in "OSUT"
     if text != (tensor.dtype == "string"):
         raise ValueError(
             f"Input {tensor.node.operation.name!r} of model {model.name!r} takes "
             f"{'numbers' if text else 'text'}. Received: dtype={x.dtype}, "
             f"shape={plain_shape(x)}"
         )
+    if drawn:
+        return SymbolicTensor(x.shape, tensor.dtype)
     half = tensor.dtype in HALF or model._graph.halves
     if text or (half and is_float(tensor.dtype) and is_wide_integer(x)):
         return x

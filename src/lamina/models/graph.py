@@ -9,6 +9,7 @@ import collections
 import functools
 
 from lamina.core import structure
+from lamina.core.context import context
 from lamina.core.matching import Slots
 from lamina.core.naming import automatic_name
 from lamina.core.op import OpCall
@@ -86,7 +87,13 @@ class Function(Operation):
 
     def call(self, inputs):
         """Run it on arrays in the structure of the inputs."""
-        return self.run(self.slots.each(inputs, "inputs", needed=self.needed))
+        return self.run(self.leaves(inputs))
+
+    def leaves(self, inputs):
+        """Return one value for each input, in order; dicts are matched by name."""
+        if isinstance(inputs, (list, tuple)) and not _has_names(inputs):
+            inputs = structure.flatten(inputs)
+        return self.slots.each(inputs, "inputs", needed=self.needed)
 
     @functools.cached_property
     def slots(self) -> Slots:
@@ -115,8 +122,13 @@ class Function(Operation):
             values = self.follow(self.prefix.rest, leaves.inputs, given)
         else:
             values = self.follow(self.nodes, leaves)
+        # A graph around this one knows what takes its outputs.
+        inside = self.moves_entries and any(
+            getattr(layer, "_graph", None) for layer in context.calling[:-1]
+        )
         return structure.map_leaves(
-            lambda t: in_drawn_dtype(t, values[id(t)]), self._outputs_struct
+            lambda t: values[id(t)] if inside else in_drawn_dtype(t, values[id(t)]),
+            self._outputs_struct,
         )
 
     @functools.cached_property
@@ -126,6 +138,11 @@ class Function(Operation):
             getattr(op, "compute_dtype", None) in HALF and op._takes_integers
             for op in self.operations
         )
+
+    @functools.cached_property
+    def moves_entries(self) -> bool:
+        """Whether no call computes with the entries of its inputs."""
+        return all(operation._moves_entries for operation in self.operations)
 
     @functools.cached_property
     def prefix(self) -> Prefix:
@@ -234,6 +251,15 @@ def _rows_of(node):
     if isinstance(operation, OpCall):
         return getattr(operation.function, "elementwise", False) and len(ranks) == 1
     return False if node.kwargs.get("training") else operation.rows_independent
+
+
+def _has_names(inputs):
+    """Tell whether there is a dict in a structure."""
+    return any(
+        not isinstance(key, int)
+        for path, _ in structure.flatten_with_names(inputs)
+        for key in path
+    )
 
 
 def _name(tensor):

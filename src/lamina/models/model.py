@@ -7,7 +7,7 @@ from typing import Any
 
 from lamina.core import structure
 from lamina.core.budget import budgeted
-from lamina.core.config import deserialize_keras_object, serialize_shared, sharing
+from lamina.core.config import arguments_of, serialize_shared, sharing
 from lamina.core.context import context, having
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.naming import nearest
@@ -102,9 +102,10 @@ class Model(Layer):
     (2, 1)
     """
 
-    _not_walked = frozenset({"operations", "_drawn_layers"})
+    _not_walked = frozenset({"operations", "_drawn_layers", "metrics_names"})
     # Its Inputs see to integers themselves.
     _reads_integers = property(lambda self: self._graph is not None)
+    _moves_entries = property(lambda self: self._graph and self._graph.moves_entries)
     # Whether inputs must have the sizes that the graph was drawn with.
     _checks_sizes = True
 
@@ -147,7 +148,7 @@ class Model(Layer):
         self.built = True
         self.supports_masking = True
         self._allow_non_tensor_positional_args = True
-        self._takes_text = bool(self._graph.prefix.nodes)
+        self._takes_text = bool(self._graph.prefix)
 
     # ---- calling -------------------------------------------------------------
 
@@ -169,7 +170,8 @@ class Model(Layer):
     def _takes_part(cls, name):
         return name in ("call", "__call__")
 
-    def _is_setting(self, name):
+    @classmethod
+    def _is_setting(cls, name):
         # Scripts and callbacks keep notes of their own on models.
         known = name in ("autocast", "built", "activity_regularizer")
         return (known or name.startswith("_")) and super()._is_setting(name)
@@ -187,8 +189,9 @@ class Model(Layer):
                 "implemented. Write `def call(self, inputs): ...`, or pass `inputs` "
                 "and `outputs`."
             )
-        leaves = inputs
-        if not isinstance(inputs, Prepared):
+        if isinstance(inputs, Prepared):
+            leaves = inputs._replace(inputs=self._fitted(inputs.inputs))
+        else:
             from lamina.models.functional import standardize_inputs
 
             leaves = standardize_inputs(self, inputs)
@@ -204,14 +207,20 @@ class Model(Layer):
         """The dtype that float inputs are cast to; None leaves it to a graph."""
         return None if self._graph is not None else super().input_dtype
 
-    def _prepared(self, inputs):
-        """Return the inputs of one batch as a compiled step takes them."""
+    def _prepared(self, inputs, drawn=False):
+        """Return a batch's inputs, or drawn ones, as a compiled step takes them."""
         if self._graph is None or not self._takes_text:
             return self._trimmed(inputs)
         from lamina.models.functional import standardize_inputs
 
         leaves = standardize_inputs(self, inputs)
-        return self._graph.prefix.run(self._graph, leaves)
+        return self._graph.prefix.run(self._graph, leaves, drawn)
+
+    def _fitted(self, leaves):
+        """Return the graph's inputs, flat, as it takes them; None stays None."""
+        from lamina.models.functional import fit_inputs
+
+        return fit_inputs(self, leaves)
 
     def _trimmed(self, inputs):
         """Leave out the text of a dict that names no input: no device holds it."""
@@ -234,6 +243,9 @@ class Model(Layer):
         if self._graph is None:
             return super().compute_output_spec(*args, **kwargs)
         kwargs.pop("mask", None)
+        if self._takes_text:
+            inputs = args[0] if args else kwargs.pop("inputs")
+            args = (self._prepared(inputs, drawn=True), *args[1:])
         outputs = structure.flatten(super().compute_output_spec(*args, **kwargs))
         return structure.pack_like(self.output, outputs)
 
@@ -753,8 +765,7 @@ class Model(Layer):
                 stacklevel=2,
             )
         elif config:
-            settings = {k: deserialize_keras_object(v) for k, v in config.items()}
-            self.compile(**settings)
+            self.compile(**arguments_of(config))
             if self.optimizer is not None and self.built:
                 self.optimizer.build(self.trainable_variables)
 
@@ -812,6 +823,10 @@ class Model(Layer):
                 warnings.warn(str(error), stacklevel=2)
         if calibration is not None:
             calibration.run()
+        self._post_quantize(mode)
+
+    def _post_quantize(self, mode, **kwargs):
+        """Do what is due after `quantize`; programs are made anew in any case."""
 
     def get_quantization_layer_structure(self, mode=None):
         """Return which layers `quantize` fits to data, and in what order.
@@ -993,7 +1008,7 @@ class Model(Layer):
         >>> lamina.export.load(path)(np.zeros((7, 3))).shape
         (7, 1)
         """
-        from lamina.export.formats import export_model
+        from lamina.export.whole import export_model
 
         export_model(self, filepath, format, verbose, input_signature, kwargs)
 

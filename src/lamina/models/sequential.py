@@ -11,6 +11,7 @@ from lamina.core.config import (
     serialize_keras_object,
     sharing,
 )
+from lamina.core.context import context, having
 from lamina.core.symbolic import SymbolicTensor, find_symbolic
 from lamina.layers.building import as_shape
 from lamina.layers.call import signature_of
@@ -186,10 +187,10 @@ class Sequential(Model):
     def _drawn_shape(self):
         return structure.map_leaves(lambda t: t.shape, self.input)
 
-    def _prepared(self, inputs):
+    def _prepared(self, inputs, drawn=False):
         if self._graph is None and self._takes_text and hasattr(inputs, "shape"):
             self._draw((None, *inputs.shape[1:]))
-        return super()._prepared(inputs)
+        return super()._prepared(inputs, drawn)
 
     def _refuse_several(self, layer, following, outputs):
         several = following._allow_non_tensor_positional_args or (
@@ -285,7 +286,13 @@ class Sequential(Model):
                         f"A layer of {model.name!r} has no config. Expected a "
                         f"dictionary containing a 'config' key. Received: {data!r}"
                     )
-                layer = deserialize_keras_object(data, custom_objects=custom_objects)
+                # The paths that `_draw` gives; a graph has its layers' own.
+                graph = "input_layers" in data["config"]
+                scopes = () if graph else (*context.scopes, model.name)
+                with having(scopes=scopes):
+                    layer = deserialize_keras_object(
+                        data, custom_objects=custom_objects
+                    )
                 model.add(layer, rebuild=False)
             model._rebuild()
             if config.get("dtype") is not None:

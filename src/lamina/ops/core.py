@@ -116,7 +116,7 @@ def stop_gradient(variable):
     return _stop_gradient(variable)
 
 
-@op(name="StopGradient", elementwise=True)
+@op(name="StopGradient", elementwise=True, integers=True)
 def _stop_gradient(variable):
     return lax.stop_gradient(_array(variable))
 
@@ -349,7 +349,7 @@ def _nested_arrays(xs):
 # Parts of arrays.
 
 
-@op(config=("num", "axis"))
+@op(config=("num", "axis"), integers=True)
 def unstack(x, num=None, axis=0):
     """Return the slices along `axis` as a list.
 
@@ -374,7 +374,7 @@ def unstack(x, num=None, axis=0):
     return [lax.index_in_dim(x, i, axis, keepdims=False) for i in range(num or size)]
 
 
-@op(config=("shape",))
+@op(config=("shape",), integers=True)
 def slice(inputs, start_indices, shape):
     """Return the block of `shape` that begins at `start_indices`.
 

@@ -206,6 +206,11 @@ def affine_transform(
             "Invalid transform rank: expected rank 1 (single transform) or rank 2 "
             f"(batch of transforms). Received: transform.shape={transform.shape}"
         )
+    if transform.shape[-1] != 8:
+        raise ValueError(
+            "`affine_transform` expected 8 numbers for each transform. Received: "
+            f"transform.shape={transform.shape}"
+        )
     place = functools.partial(_affine_places, *_grid(x))
     transform = jnp.broadcast_to(transform, (x.shape[0], transform.shape[-1]))
     return close(_sample(x, transform, place, interpolation, fill_mode, fill_value))
@@ -530,8 +535,8 @@ def gaussian_blur(images, kernel_size=(3, 3), sigma=(1.0, 1.0), data_format=None
 
     Args:
         images: images.
-        kernel_size: two sizes.
-        sigma: two deviations, in pixels.
+        kernel_size: the kernel's height and width.
+        sigma: the deviations along height and width, in pixels.
         data_format: `"channels_last"` or `"channels_first"`.
     """
     x, close = _open(images, data_format, "gaussian_blur")
@@ -541,8 +546,8 @@ def gaussian_blur(images, kernel_size=(3, 3), sigma=(1.0, 1.0), data_format=None
 
 def _blur(x, kernel_size, sigma):
     sigma = tensor(sigma, x.dtype)
-    first, second = (_bell(n, sigma[i], x.dtype) for i, n in enumerate(kernel_size))
-    return _filter(x, jnp.outer(second, first))
+    down, across = (_bell(n, sigma[i], x.dtype) for i, n in enumerate(kernel_size))
+    return _filter(x, jnp.outer(down, across))
 
 
 @op(data=("images",))

@@ -115,7 +115,7 @@ def cdist(x, y):
     return jnp.sqrt(jnp.sum(jnp.square(x[..., :, None, :] - y[..., None, :, :]), -1))
 
 
-@op(config=("sequence_length", "sequence_stride"))
+@op(config=("sequence_length", "sequence_stride"), integers=True)
 def extract_sequences(x, sequence_length, sequence_stride):
     """Cut the last axis into windows of `sequence_length`, `sequence_stride` apart.
 

@@ -9,6 +9,7 @@ from jax import lax
 
 from lamina import kernels
 from lamina.core import settings
+from lamina.core.checks import axis_within
 from lamina.core.context import warn_once
 from lamina.core.op import op
 from lamina.kernels import ctc
@@ -107,9 +108,10 @@ def glu(x, axis=-1):
     """Halve `x` along `axis` into a and b, and return a · sigmoid(b).
 
     Raises:
-        ValueError: the size of the axis is odd.
+        ValueError: the size of the axis is odd, or there is no such axis.
     """
     x = inexact(x)
+    axis = axis_within("`glu`", axis, x.ndim)
     if isinstance(x.shape[axis], int) and x.shape[axis] % 2:
         raise ValueError(
             f"`glu` expected axis {axis} to have an even size. Received: shape "

@@ -17,7 +17,7 @@ from lamina.core import settings
 from lamina.core.context import context
 from lamina.core.dtypes import result_type
 from lamina.core.op import op
-from lamina.core.symbolic import unknown_size
+from lamina.core.symbolic import is_symbolic, unknown_size
 from lamina.ops.arrays import axes as _axes
 from lamina.ops.arrays import (
     canonical,
@@ -134,7 +134,8 @@ conjugate = _one("conjugate", jnp.conj, tensor, "Return the complex conjugate.")
 angle = _one("angle", jnp.angle, inexact,
     "Return the argument of complex numbers, in radians.")
 copy = _op("copy", lambda x: jnp.array(tensor(x), copy=True), "Return a copy.",
-    elementwise=True)
+    elementwise=True,
+    integers=True)
 # fmt: on
 
 
@@ -536,7 +537,8 @@ def reshape(x, newshape):
 
 
 # fmt: off
-ravel = _op("ravel", lambda x: jnp.ravel(tensor(x)), "Return the entries in one axis.")
+ravel = _op("ravel", lambda x: jnp.ravel(tensor(x)), "Return the entries in one axis.",
+    integers=True)
 transpose = _op("transpose", lambda x, axes=None: jnp.transpose(tensor(x), axes),
     "Put the axes into the order `axes`; reverse them when None.",
     integers=True)
@@ -563,20 +565,32 @@ flip = _op("flip", lambda x, axis=None: jnp.flip(tensor(x), _axes(axis)),
     "Reverse the order along `axis`, all axes by default.",
     integers=True)
 fliplr = _op("fliplr", lambda x: jnp.fliplr(tensor(x)),
-    "Reverse the order of columns, axis 1.")
+    "Reverse the order of columns, axis 1.",
+    integers=True)
 flipud = _op("flipud", lambda x: jnp.flipud(tensor(x)),
-    "Reverse the order of rows, axis 0.")
+    "Reverse the order of rows, axis 0.",
+    integers=True)
 rot90 = _op("rot90",
     lambda array, k=1, axes=(0, 1): jnp.rot90(tensor(array), k, tuple(axes)),
-    "Turn by 90 degrees `k` times, from the first of `axes` to the second.")
+    "Turn by 90 degrees `k` times, from the first of `axes` to the second.",
+    integers=True)
 roll = _op("roll", lambda x, shift, axis=None: jnp.roll(tensor(x), shift, _axes(axis)),
-    "Shift entries along `axis`; what falls off the end comes first.", "shift")
+    "Shift entries along `axis`; what falls off the end comes first.", "shift",
+    integers=True)
 repeat = _op("repeat",
     lambda x, repeats, axis=None: jnp.repeat(tensor(x), _concrete(repeats), axis),
-    "Repeat each entry along `axis`; of the flat array when None.", "repeats")
+    "Repeat each entry along `axis`; of the flat array when None.", "repeats",
+    integers=True)
 tile = _op("tile", lambda x, repeats: jnp.tile(tensor(x), repeats),
-    "Repeat the whole array along each axis.", "repeats")
-ndim = _op("ndim", lambda x: jnp.ndim(tensor(x)), "Return the number of axes.")
+    "Repeat the whole array along each axis.", "repeats",
+    integers=True)
+
+
+def ndim(x):
+    """Return the number of axes, an int for a symbolic tensor, too."""
+    return len(x.shape) if is_symbolic(x) else jnp.ndim(tensor(x))
+
+
 size = _op("size", lambda x: jnp.size(tensor(x)), "Return the number of entries.")
 # fmt: on
 
@@ -626,19 +640,23 @@ concatenate = _op("concatenate", lambda xs, axis=0: jnp.concatenate(_list(xs), a
     integers=True)
 append = _op("append",
     lambda x1, x2, axis=None: jnp.append(*promoted(x1, x2), axis=axis),
-    "Put x2 after x1 along `axis`; flat when None.")
+    "Put x2 after x1 along `axis`; flat when None.",
+    integers=True)
 stack = _op("stack", lambda x, axis=0: jnp.stack(_list(x), axis),
     "Join arrays along a new axis.",
     integers=True)
 hstack = _op("hstack", lambda xs: jnp.hstack(_list(xs)),
-    "Join arrays along axis 1, or axis 0 for vectors.")
+    "Join arrays along axis 1, or axis 0 for vectors.",
+    integers=True)
 vstack = _op("vstack", lambda xs: jnp.vstack(_list(xs)),
-    "Join arrays along axis 0, vectors as rows.")
-dstack = _op("dstack", lambda xs: jnp.dstack(_list(xs)), "Join arrays along axis 2.")
+    "Join arrays along axis 0, vectors as rows.",
+    integers=True)
+dstack = _op("dstack", lambda xs: jnp.dstack(_list(xs)), "Join arrays along axis 2.",
+    integers=True)
 # fmt: on
 
 
-@op(config=("indices_or_sections", "axis"))
+@op(config=("indices_or_sections", "axis"), integers=True)
 def split(x, indices_or_sections, axis=0):
     """Cut `x` along `axis` into a list of arrays.
 
@@ -665,14 +683,15 @@ def _splits(name, function, doc):
     def splits(x, indices_or_sections):
         return list(function(tensor(x), _cuts(indices_or_sections)))
 
-    return _op(name, splits, doc, "indices_or_sections")
+    return _op(name, splits, doc, "indices_or_sections", integers=True)
 
 
 # fmt: off
 array_split = _op("array_split",
     lambda x, indices_or_sections, axis=0: list(jnp.array_split(tensor(x),
         _cuts(indices_or_sections), axis) ),
-    "Cut `x` along `axis` into parts as equal as can be.", "indices_or_sections")
+    "Cut `x` along `axis` into parts as equal as can be.", "indices_or_sections",
+    integers=True)
 hsplit = _splits("hsplit", jnp.hsplit, "Cut along axis 1, or axis 0 of a vector.")
 vsplit = _splits("vsplit", jnp.vsplit, "Cut along axis 0.")
 dsplit = _splits("dsplit", jnp.dsplit, "Cut along axis 2.")
@@ -760,7 +779,8 @@ diagflat = _op("diagflat", lambda x, k=0: jnp.diagflat(tensor(x), k),
     "Return the matrix with the flat array on its k-th diagonal.")
 diagonal = _op("diagonal",
     lambda x, offset=0, axis1=0, axis2=1: jnp.diagonal(tensor(x), offset, axis1, axis2),
-    "Return the diagonal over two axes, as the last axis.")
+    "Return the diagonal over two axes, as the last axis.",
+    integers=True)
 trace = _op("trace",
     lambda x, offset=0, axis1=0, axis2=1: jnp.trace(tensor(x), offset, axis1, axis2),
     "Return the sum of the diagonal over two axes.")
@@ -771,7 +791,8 @@ triu = _op("triu", lambda x, k=0: jnp.triu(tensor(x), k),
 
 # Order and sets.
 sort = _op("sort", lambda x, axis=-1: jnp.sort(tensor(x), axis),
-    "Put the entries along `axis` in rising order.")
+    "Put the entries along `axis` in rising order.",
+    integers=True)
 argsort = _op("argsort",
     lambda x, axis=-1: jnp.argsort(jnp.atleast_1d(tensor(x)), axis).astype("int32"),
     "Return the positions that sort `x` along `axis`.")

@@ -3,7 +3,9 @@
 import jax.numpy as jnp
 
 from lamina.core.variable import Variable
-from lamina.optimizers.optimizer import Optimizer, shared_arguments
+from lamina.optimizers.arguments import shared_arguments
+from lamina.optimizers.optimizer import Optimizer
+from lamina.optimizers.parts import once_a_step
 
 
 class Adafactor(Optimizer):
@@ -68,6 +70,7 @@ class Adafactor(Optimizer):
             self._c.append(column)
             self._v.append(square)
 
+    @once_a_step
     def _rates(self, learning_rate, dtype):
         rate = jnp.asarray(learning_rate, dtype)
         step = jnp.asarray(self.iterations + 1, dtype)
@@ -78,7 +81,7 @@ class Adafactor(Optimizer):
 
     def update_step(self, gradient, variable, learning_rate) -> None:
         """Change one Variable."""
-        rate, keep = self._once(self._rates, learning_rate, variable.dtype)
+        rate, keep = self._rates(learning_rate, variable.dtype)
         gradient = gradient.astype(variable.dtype)
         index = self._get_variable_index(variable)
         v = self._v[index]

@@ -2,8 +2,10 @@
 
 import jax.numpy as jnp
 
+from lamina.core.checks import fraction, number
 from lamina.initializers import Constant
-from lamina.optimizers.optimizer import Optimizer, shared_arguments
+from lamina.optimizers.arguments import shared_arguments
+from lamina.optimizers.optimizer import Optimizer
 
 
 class Adagrad(Optimizer):
@@ -35,7 +37,9 @@ class Adagrad(Optimizer):
         **kwargs,
     ):
         super().__init__(learning_rate=learning_rate, **kwargs)
-        self.initial_accumulator_value = initial_accumulator_value
+        self.initial_accumulator_value = number(
+            "Adagrad", "initial_accumulator_value", initial_accumulator_value, least=0
+        )
         self.epsilon = epsilon
 
     def build(self, var_list) -> None:
@@ -50,7 +54,7 @@ class Adagrad(Optimizer):
 
     def update_step(self, gradient, variable, learning_rate) -> None:
         """Change one Variable."""
-        rate = self._once(self._cast_rate, learning_rate, variable.dtype)
+        rate = self._cast_rate(learning_rate, variable.dtype)
         gradient = gradient.astype(variable.dtype)
         total = self._accumulators[self._get_variable_index(variable)]
         self.assign_add(total, jnp.square(gradient))
@@ -81,7 +85,7 @@ class Adadelta(Optimizer):
     @shared_arguments
     def __init__(self, learning_rate=0.001, rho=0.95, epsilon=1e-7, **kwargs):
         super().__init__(learning_rate=learning_rate, **kwargs)
-        self.rho = rho
+        self.rho = fraction("Adadelta", "rho", rho)
         self.epsilon = epsilon
 
     def build(self, var_list) -> None:
@@ -95,7 +99,7 @@ class Adadelta(Optimizer):
 
     def update_step(self, gradient, variable, learning_rate) -> None:
         """Change one Variable."""
-        rate = self._once(self._cast_rate, learning_rate, variable.dtype)
+        rate = self._cast_rate(learning_rate, variable.dtype)
         gradient = gradient.astype(variable.dtype)
         index = self._get_variable_index(variable)
         a, b = self._gradients[index], self._changes[index]

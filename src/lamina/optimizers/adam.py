@@ -6,7 +6,9 @@ import jax.numpy as jnp
 
 from lamina.core.settings import floatx
 from lamina.core.variable import Variable
-from lamina.optimizers.optimizer import Optimizer, shared_arguments
+from lamina.optimizers.arguments import shared_arguments
+from lamina.optimizers.optimizer import Optimizer
+from lamina.optimizers.parts import once_a_step
 
 
 class Adam(Optimizer):
@@ -53,12 +55,13 @@ class Adam(Optimizer):
         if self.amsgrad:
             self._greatest = self.add_optimizer_variables(var_list, "velocity_hat")
 
+    @once_a_step
     def _corrected_rate(self, learning_rate, dtype):
         return corrected_rate(self, learning_rate, dtype, self.beta_1, self.beta_2)
 
     def update_step(self, gradient, variable, learning_rate) -> None:
         """Change one Variable."""
-        rate = self._once(self._corrected_rate, learning_rate, variable.dtype)
+        rate = self._corrected_rate(learning_rate, variable.dtype)
         gradient = gradient.astype(variable.dtype)
         index = self._get_variable_index(variable)
         m, v = averages(self, gradient, index)
@@ -172,13 +175,14 @@ class Adamax(Optimizer):
         super().build(var_list)
         self._m, self._u = self.add_optimizer_variables(var_list, ["momentum", "norm"])
 
+    @once_a_step
     def _correction(self, learning_rate, dtype):
         return 1 - powers(self, dtype, self.beta_1)[0]
 
     def update_step(self, gradient, variable, learning_rate) -> None:
         """Change one Variable."""
-        rate = self._once(self._cast_rate, learning_rate, variable.dtype)
-        correction = self._once(self._correction, learning_rate, variable.dtype)
+        rate = self._cast_rate(learning_rate, variable.dtype)
+        correction = self._correction(learning_rate, variable.dtype)
         gradient = gradient.astype(variable.dtype)
         index = self._get_variable_index(variable)
         m, u = self._m[index], self._u[index]
@@ -225,12 +229,13 @@ class Nadam(Optimizer):
         dtype = var_list[0].dtype if var_list else floatx()
         self._u_product: Any = Variable(1.0, dtype=dtype)
 
-    def _update(self, grads, variables, learning_rate):
+    def _backend_update_step(self, grads, variables, learning_rate):
         product = self._u_product
         (decay,) = powers(self, product.dtype, 0.96)
         self.assign(product, product * self.beta_1 * (1.0 - 0.5 * decay))
-        super()._update(grads, variables, learning_rate)
+        super()._backend_update_step(grads, variables, learning_rate)
 
+    @once_a_step
     def _factors(self, learning_rate, dtype):
         step = jnp.asarray(self.iterations + 1, dtype)
         beta_1, base = jnp.asarray(self.beta_1, dtype), jnp.asarray(0.96, dtype)
@@ -243,8 +248,8 @@ class Nadam(Optimizer):
     def update_step(self, gradient, variable, learning_rate) -> None:
         """Change one Variable."""
         dtype = variable.dtype
-        rate = self._once(self._cast_rate, learning_rate, dtype)
-        now, ahead, product, power_2 = self._once(self._factors, learning_rate, dtype)
+        rate = self._cast_rate(learning_rate, dtype)
+        now, ahead, product, power_2 = self._factors(learning_rate, dtype)
         gradient = gradient.astype(dtype)
         index = self._get_variable_index(variable)
         m, v = self._momentums[index], self._velocities[index]

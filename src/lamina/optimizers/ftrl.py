@@ -3,7 +3,8 @@
 import jax.numpy as jnp
 
 from lamina.initializers import Constant, Zeros
-from lamina.optimizers.optimizer import Optimizer, shared_arguments
+from lamina.optimizers.arguments import shared_arguments
+from lamina.optimizers.optimizer import Optimizer
 
 
 class Ftrl(Optimizer):
@@ -78,7 +79,7 @@ class Ftrl(Optimizer):
 
     def update_step(self, gradient, variable, learning_rate) -> None:
         """Change one Variable."""
-        rate = self._once(self._cast_rate, learning_rate, variable.dtype)
+        rate = self._cast_rate(learning_rate, variable.dtype)
         gradient = gradient.astype(variable.dtype)
         index = self._get_variable_index(variable)
         total, linear = self._accumulators[index], self._linears[index]

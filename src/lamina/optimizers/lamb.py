@@ -3,7 +3,9 @@
 import jax.numpy as jnp
 
 from lamina.optimizers.adam import averages, powers
-from lamina.optimizers.optimizer import Optimizer, shared_arguments
+from lamina.optimizers.arguments import shared_arguments
+from lamina.optimizers.optimizer import Optimizer
+from lamina.optimizers.parts import once_a_step
 
 
 class Lamb(Optimizer):
@@ -43,13 +45,14 @@ class Lamb(Optimizer):
             var_list, ["momentum", "velocity"]
         )
 
+    @once_a_step
     def _corrections(self, learning_rate, dtype):
         return [1.0 - p for p in powers(self, dtype, self.beta_1, self.beta_2)]
 
     def update_step(self, gradient, variable, learning_rate) -> None:
         """Change one Variable."""
-        rate = self._once(self._cast_rate, learning_rate, variable.dtype)
-        first, second = self._once(self._corrections, learning_rate, variable.dtype)
+        rate = self._cast_rate(learning_rate, variable.dtype)
+        first, second = self._corrections(learning_rate, variable.dtype)
         gradient = gradient.astype(variable.dtype)
         m, v = averages(self, gradient, self._get_variable_index(variable))
         change = m / first / (jnp.sqrt(v / second) + self.epsilon)

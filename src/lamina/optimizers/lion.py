@@ -2,7 +2,8 @@
 
 import jax.numpy as jnp
 
-from lamina.optimizers.optimizer import Optimizer, shared_arguments
+from lamina.optimizers.arguments import shared_arguments
+from lamina.optimizers.optimizer import Optimizer
 
 
 class Lion(Optimizer):
@@ -48,7 +49,7 @@ class Lion(Optimizer):
     def update_step(self, gradient, variable, learning_rate) -> None:
         """Change one Variable."""
         dtype = variable.dtype
-        rate = self._once(self._cast_rate, learning_rate, dtype)
+        rate = self._cast_rate(learning_rate, dtype)
         gradient = gradient.astype(dtype)
         # Rounded to the dtype first, as a sign may hang on the last bit.
         beta_1, beta_2 = (jnp.asarray(b, dtype) for b in (self.beta_1, self.beta_2))

@@ -2,9 +2,10 @@
 
 import jax.numpy as jnp
 
-from lamina.core.config import deserialize_keras_object, serialize_keras_object
+from lamina.core.config import deserialize_keras_object
 from lamina.initializers import Constant
-from lamina.optimizers.optimizer import Optimizer, choose
+from lamina.optimizers.optimizer import Optimizer
+from lamina.optimizers.parts import choose
 
 
 class LossScaleOptimizer(Optimizer):
@@ -28,6 +29,9 @@ class LossScaleOptimizer(Optimizer):
     >>> float(optimizer.scale_loss(1.0))
     32768.0
     """
+
+    _saved_first = ("name",)
+    _saved_never = Optimizer._saved_first[1:]
 
     def __init__(
         self, inner_optimizer, initial_scale=2.0**15, dynamic_growth_steps=2000,
@@ -118,15 +122,6 @@ class LossScaleOptimizer(Optimizer):
     def finalize_variable_values(self, var_list) -> None:
         """Let the inner optimizer put its averages into the Variables."""
         self.inner_optimizer.finalize_variable_values(var_list)
-
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        return {
-            "name": self.name,
-            "inner_optimizer": serialize_keras_object(self.inner_optimizer),
-            "initial_scale": self.initial_scale,
-            "dynamic_growth_steps": self.dynamic_growth_steps,
-        }
 
     @classmethod
     def from_config(cls, config: dict, custom_objects=None):

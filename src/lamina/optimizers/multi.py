@@ -3,12 +3,12 @@
 from collections.abc import MutableMapping
 
 from lamina.core import patterns
-from lamina.core.config import deserialize_keras_object, serialize_keras_object
+from lamina.core.config import Constructed, deserialize_keras_object
 from lamina.optimizers.loss_scale import LossScaleOptimizer
 from lamina.optimizers.optimizer import Optimizer
 
 
-class OptimizerMap(MutableMapping):
+class OptimizerMap(Constructed, MutableMapping):
     """Optimizers by regular expression on the paths of Variables.
 
     Args:
@@ -27,6 +27,8 @@ class OptimizerMap(MutableMapping):
     >>> optimizers["dense/bias"].name, optimizers["dense/kernel"].name
     ('sgd', 'adam')
     """
+
+    _saved_from = {"optimizer_map": "_optimizer_map"}
 
     def __init__(self, default_optimizer, optimizer_map=None):
         if not isinstance(default_optimizer, Optimizer):
@@ -77,13 +79,6 @@ class OptimizerMap(MutableMapping):
     def __delitem__(self, key):
         del self._optimizer_map[key]
 
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        return {
-            "default_optimizer": serialize_keras_object(self._default_optimizer),
-            "optimizer_map": serialize_keras_object(self._optimizer_map),
-        }
-
     @classmethod
     def from_config(cls, config: dict, custom_objects=None):
         """Make a map from what `get_config` returned."""
@@ -121,6 +116,9 @@ class MultiOptimizer(Optimizer):
     >>> len(lamina.optimizers.MultiOptimizer(optimizers).optimizers)
     2
     """
+
+    _saved_first = ()
+    _saved_from = OptimizerMap._saved_from
 
     def __init__(self, optimizer_map, loss_scale_factor=None, name=None):
         super().__init__(0.0, loss_scale_factor=loss_scale_factor, name=name)
@@ -208,14 +206,6 @@ class MultiOptimizer(Optimizer):
             own = [v for v in var_list if self._chosen[v] is optimizer]
             if own:
                 optimizer.finalize_variable_values(own)
-
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        return {
-            "optimizer_map": serialize_keras_object(self._optimizer_map),
-            "loss_scale_factor": self.loss_scale_factor,
-            "name": self.name,
-        }
 
     @classmethod
     def from_config(cls, config: dict, custom_objects=None):

@@ -4,7 +4,9 @@ import jax.numpy as jnp
 
 from lamina.core import patterns
 from lamina.optimizers.adam import corrected_rate
-from lamina.optimizers.optimizer import Optimizer, shared_arguments
+from lamina.optimizers.arguments import shared_arguments
+from lamina.optimizers.optimizer import Optimizer
+from lamina.optimizers.parts import once_a_step
 
 
 class Muon(Optimizer):
@@ -87,6 +89,7 @@ class Muon(Optimizer):
             self.momentums.append(m)
             self.adam_velocities.append(v)
 
+    @once_a_step
     def _adam_rate(self, learning_rate, dtype):
         betas = self.adam_beta_1, self.adam_beta_2
         rate = learning_rate * self.adam_lr_ratio
@@ -98,13 +101,13 @@ class Muon(Optimizer):
         index = self._get_variable_index(variable)
         m, v = self.momentums[index], self.adam_velocities[index]
         if v is None:
-            rate = self._once(self._cast_rate, learning_rate, variable.dtype)
+            rate = self._cast_rate(learning_rate, variable.dtype)
             self.assign_add(m, gradient + m * (self.momentum - 1))
             ahead = gradient + self.momentum * m if self.nesterov else m.value
             change = self.zeropower_via_newtonschulz5(ahead, self.ns_steps)
             self.assign_sub(variable, self.lr_adjust(rate * change))
             return
-        rate = self._once(self._adam_rate, learning_rate, variable.dtype)
+        rate = self._adam_rate(learning_rate, variable.dtype)
         self.assign_add(m, (gradient - m) * (1 - self.adam_beta_1))
         self.assign_add(v, (jnp.square(gradient) - v) * (1 - self.adam_beta_2))
         self.assign_sub(variable, m * rate / (jnp.sqrt(v.value) + self.epsilon))
@@ -144,9 +147,6 @@ class Muon(Optimizer):
             x = self.muon_a * x + inner @ x
         return self.transpose_last_axis(x) if tall else x
 
-    def _apply_weight_decay(self, variables):
-        for variable in variables:
-            adams = self._should_use_adamw(variable)
-            amount = self.adam_weight_decay if adams else self.weight_decay
-            if amount is not None and self._use_weight_decay(variable):
-                self._decay(variable, amount)
+    def _decay_of(self, variable):
+        adams = self._should_use_adamw(variable)
+        return self.adam_weight_decay if adams else self.weight_decay

@@ -1,88 +1,28 @@
-"""The base of all optimizers: everything but the formula of one update."""
+"""The base of all optimizers: it owns Variables and applies a step to others."""
 
-import functools
-import inspect
 import re
 import warnings
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
 from lamina import initializers
 from lamina.core.config import (
+    Constructed,
     deserialize_keras_object,
-    encode_parameter,
-    parameters_of,
-    serialize_keras_object,
 )
+from lamina.core.constructor import parameters_of
 from lamina.core.context import having
 from lamina.core.naming import automatic_name, snake_case
 from lamina.core.settings import floatx
 from lamina.core.variable import Variable, pure
+from lamina.optimizers import parts
+from lamina.optimizers.parts import once_a_step, takes_gradient
 from lamina.optimizers.schedules import LearningRateSchedule
 
-# The arguments that every optimizer takes, with their defaults.
-_SHARED = {
-    "weight_decay": None, "clipnorm": None, "clipvalue": None, "global_clipnorm": None,
-    "use_ema": False, "ema_momentum": 0.99, "ema_overwrite_frequency": None,
-    "loss_scale_factor": None, "gradient_accumulation_steps": None, "name": None,
-}  # fmt: skip
 
-
-def shared_arguments(init):
-    """Give an `__init__` the arguments of all optimizers, behind its positional ones.
-
-    They reach it in `**kwargs`, which it hands to `Optimizer`. One that it names
-    itself keeps its default and, if it is positional, its place.
-    """
-    own = inspect.signature(init).parameters
-    first = [p for p in own.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
-    taken = {p.name for p in first}
-    shared = [
-        own.get(name, inspect.Parameter(name, first[0].kind, default=default))
-        for name, default in _SHARED.items()
-        if name not in taken
-    ]
-    last = [
-        p for p in own.values() if p.kind is p.KEYWORD_ONLY and p.name not in _SHARED
-    ]
-    listed = [p.replace(kind=p.POSITIONAL_OR_KEYWORD) for p in (*first, *shared, *last)]
-    signature = inspect.Signature([*listed, own["kwargs"]])
-
-    @functools.wraps(init)
-    def wrapper(self, *args, **kwargs):
-        given = signature.bind(self, *args, **kwargs).arguments
-        others = given.pop("kwargs", {})
-        init(**given, **others)
-
-    wrapper.__signature__ = signature  # pyright: ignore
-    return wrapper
-
-
-def choose(condition, on_true, on_false, variables) -> None:
-    """Run one of two functions for its effects on `variables`.
-
-    Args:
-        condition: a boolean, which may be traced.
-        on_true: a function without arguments.
-        on_false: likewise.
-        variables: the Variables that either may assign.
-    """
-    if not isinstance(condition, Tracer):
-        return on_true() if condition else on_false()
-    values = tuple(v.raw_value for v in variables)
-    branches = [lambda x, f=f: pure(f, variables)(x)[1] for f in (on_true, on_false)]
-    for variable, value in zip(
-        variables, jax.lax.cond(condition, *branches, values), strict=True
-    ):
-        variable.assign(value)
-    return None
-
-
-class Optimizer:
+class Optimizer(Constructed):
     """Change Variables against their gradients.
 
     A subclass makes its own Variables in `build(variables)` and writes one formula
@@ -119,6 +59,9 @@ class Optimizer:
     [0.5, 2.5]
     """
 
+    _saved_from = {"learning_rate": "_given_rate"}
+    _may_forget = True
+
     def __init__(
         self, learning_rate, weight_decay=None, clipnorm=None, clipvalue=None,
         global_clipnorm=None, use_ema=False, ema_momentum=0.99,
@@ -135,31 +78,22 @@ class Optimizer:
             )
         if kwargs:
             raise ValueError(f"`{owner}` got unknown arguments: {sorted(kwargs)}")
-        clips = {
-            "clipnorm": clipnorm,
-            "clipvalue": clipvalue,
-            "global_clipnorm": global_clipnorm,
-        }
-        if sum(c is not None for c in clips.values()) > 1:
-            raise ValueError(
-                "Only one of `clipnorm`, `clipvalue` and `global_clipnorm` can be "
-                f"given to `{owner}`. Received: {clips}"
-            )
-        steps = gradient_accumulation_steps
-        if steps and steps < 2:
-            raise ValueError(
-                f"`{owner}` expected `gradient_accumulation_steps` to be an integer >= "
-                f"2. Received: gradient_accumulation_steps={steps}"
-            )
-        if use_ema:
-            _check_average(owner, ema_momentum, ema_overwrite_frequency)
         self.name = automatic_name(snake_case(owner)) if name is None else name
         self.weight_decay, self.loss_scale_factor = weight_decay, loss_scale_factor
         self.clipnorm, self.clipvalue = clipnorm, clipvalue
         self.global_clipnorm = global_clipnorm
         self.use_ema, self.ema_momentum = use_ema, ema_momentum
         self.ema_overwrite_frequency = ema_overwrite_frequency
-        self.gradient_accumulation_steps = steps
+        self.gradient_accumulation_steps = gradient_accumulation_steps
+        parts.check_clipping(
+            owner,
+            clipnorm=clipnorm,
+            clipvalue=clipvalue,
+            global_clipnorm=global_clipnorm,
+        )
+        parts.check_accumulation(owner, gradient_accumulation_steps)
+        if use_ema:
+            parts.check_averaging(owner, ema_momentum, ema_overwrite_frequency)
         self.built = False
         self._trainable_variables = []
         self._trainable_variables_indices = {}
@@ -226,6 +160,11 @@ class Optimizer:
             return rate(self._iterations)
         return rate if isinstance(rate, Variable) else rate()
 
+    @property
+    def _given_rate(self):
+        rate = self._learning_rate
+        return float(rate.numpy()) if isinstance(rate, Variable) else rate
+
     @learning_rate.setter
     def learning_rate(self, value):
         before = self._learning_rate
@@ -252,13 +191,13 @@ class Optimizer:
             self._model_variables_moving_average = self.add_optimizer_variables(
                 variables, "average"
             )
-        self._trainable_variables = variables
-        self._trainable_variables_indices = {v: i for i, v in enumerate(variables)}
         if self.gradient_accumulation_steps:
             self._accumulated_gradients = [
                 self.add_variable_from_reference(v, "gradient_accumulator")
                 for v in variables
             ]
+        self._trainable_variables = variables
+        self._trainable_variables_indices = {v: i for i, v in enumerate(variables)}
         self.built = True
 
     def _get_variable_index(self, variable):
@@ -320,7 +259,7 @@ class Optimizer:
             for slots, end, start in zip(made, names, starts, strict=True):
                 slots.append(
                     None
-                    if _takes_gradient(variable)
+                    if takes_gradient(variable)
                     else self.add_variable_from_reference(variable, end, start)
                 )
         return made[0] if isinstance(name, str) else made
@@ -364,18 +303,20 @@ class Optimizer:
         if len(grads) == 0:
             return
         pairs = self._pairs(grads, trainable_variables)
-        self._assign_gradients([p for p in pairs if _takes_gradient(p[1])])
-        pairs = [p for p in pairs if not _takes_gradient(p[1])]
+        for gradient, variable in pairs:
+            if takes_gradient(variable):
+                parts.overwrite(self, gradient, variable)
+        pairs = [pair for pair in pairs if not takes_gradient(pair[1])]
         if pairs:
-            grads, variables = (list(x) for x in zip(*pairs, strict=True))
+            grads, variables = map(list, zip(*pairs, strict=True))
             if self.loss_scale_factor is not None:
                 grads = [g / self.loss_scale_factor for g in grads]
             if self.gradient_accumulation_steps:
-                self._accumulate(grads, variables)
+                parts.accumulate(self, grads, variables, self._step)
             else:
                 self._step(grads, variables)
             if self.use_ema:
-                self._average()
+                parts.average(self)
             for variable in variables:
                 if variable.constraint is not None:
                     variable.assign(variable.constraint(variable.raw_value))
@@ -418,78 +359,30 @@ class Optimizer:
             )
         return pairs
 
-    def _assign_gradients(self, pairs):
-        for gradient, variable in pairs:
-            if self.gradient_accumulation_steps:
-                total = self._accumulated_gradients[self._get_variable_index(variable)]
-                largest = jnp.maximum(gradient, total.raw_value)
-                last = self._is_last_gradient()
-                variable.assign(jnp.where(last, largest, variable.raw_value))
-                total.assign(jnp.where(last, jnp.zeros_like(largest), largest))
-            else:
-                variable.assign(gradient)
-
-    def _is_last_gradient(self):
-        return (self._iterations + 1) % self.gradient_accumulation_steps == 0
-
-    def _accumulate(self, grads, variables):
-        totals = [
-            self._accumulated_gradients[self._get_variable_index(v)] for v in variables
-        ]
-
-        def last():
-            sums = [g + t.raw_value for g, t in zip(grads, totals, strict=True)]
-            self._step([s / self.gradient_accumulation_steps for s in sums], variables)
-            for total in totals:
-                total.assign(jnp.zeros(total.shape, total.dtype))
-
-        def more():
-            for gradient, total in zip(grads, totals, strict=True):
-                total.assign_add(gradient)
-
-        choose(self._is_last_gradient(), last, more, [*variables, *self.variables])
-
     def _step(self, grads, variables):
         self._once_per_step = {}
         try:
             self._apply_weight_decay(variables)
-            self._update(self._clip_gradients(grads), variables, self.learning_rate)
+            self._backend_update_step(
+                self._clip_gradients(grads), variables, self.learning_rate
+            )
         finally:
             self._once_per_step = None
 
-    def _update(self, grads, variables, learning_rate):
+    # The name that subclasses know from Keras: they update all Variables at once.
+    def _backend_update_step(self, grads, variables, learning_rate):
         for gradient, variable in zip(grads, variables, strict=True):
             self.update_step(gradient, variable, learning_rate)
 
-    def _once(self, function, learning_rate, dtype):
-        """Return `function(learning_rate, dtype)`, computed once in a step."""
-        if self._once_per_step is None:
-            return function(learning_rate, dtype)
-        key = (function.__name__, dtype)
-        if key not in self._once_per_step:
-            self._once_per_step[key] = function(learning_rate, dtype)
-        return self._once_per_step[key]
+    def _get_current_learning_rate(self):
+        return self.learning_rate
 
+    @once_a_step
     def _cast_rate(self, learning_rate, dtype):
         return jnp.asarray(learning_rate, dtype)
 
     def _clip_gradients(self, grads):
-        if self.clipnorm:
-            norms = [jnp.sqrt(jnp.sum(jnp.square(g))) for g in grads]
-            clip = self.clipnorm
-            return [
-                g * clip / jnp.maximum(n, clip)
-                for g, n in zip(grads, norms, strict=True)
-            ]
-        if self.global_clipnorm:
-            norm = jnp.sqrt(sum(jnp.sum(jnp.square(g)) for g in grads))
-            clip = self.global_clipnorm
-            # A norm that is not finite spoils every gradient, so that it is seen.
-            scale = clip * jnp.minimum(1.0 / norm, 1.0 / clip) + (norm - norm)
-            return [g * scale for g in grads]
-        if self.clipvalue:
-            return [jnp.clip(g, -self.clipvalue, self.clipvalue) for g in grads]
-        return grads
+        return parts.clip(grads, self.clipnorm, self.global_clipnorm, self.clipvalue)
 
     def exclude_from_weight_decay(self, var_list=None, var_names=None) -> None:
         """Say which Variables do not decay.
@@ -499,10 +392,19 @@ class Optimizer:
             var_names: regular expressions; a Variable is meant when one is found in
                 its name.
 
+        Raises:
+            ValueError: the optimizer is built.
+
         >>> import lamina
         >>> optimizer = lamina.optimizers.AdamW()
         >>> optimizer.exclude_from_weight_decay(var_names=["bias"])
         """
+        if self.built:
+            raise ValueError(
+                f"`{type(self).__name__}.exclude_from_weight_decay()` must be called "
+                "before the optimizer is built: before `build`, `fit` or the first "
+                "`apply`."
+            )
         self._undecayed = set(var_list or ())
         names = sorted(set(var_names or ()))
         self._undecayed_names = re.compile("|".join(names)) if names else None
@@ -512,29 +414,11 @@ class Optimizer:
         named = pattern is not None and pattern.search(variable.name)
         return not named and variable not in self._undecayed
 
+    def _decay_of(self, variable):
+        return self.weight_decay
+
     def _apply_weight_decay(self, variables):
-        if self.weight_decay is not None:
-            for variable in variables:
-                if self._use_weight_decay(variable):
-                    self._decay(variable, self.weight_decay)
-
-    def _decay(self, variable, amount):
-        rate = self._once(self._cast_rate, self.learning_rate, variable.dtype)
-        amount = jnp.asarray(amount, variable.dtype)
-        variable.assign(variable - variable * amount * rate)
-
-    def _average(self):
-        averages = self._model_variables_moving_average
-        pairs = zip(self._trainable_variables, averages, strict=True)
-        pairs = [(v, a) for v, a in pairs if a is not None]
-        momentum = jnp.where(self.iterations == 0, 0.0, self.ema_momentum)
-        for variable, average in pairs:
-            m = momentum.astype(variable.dtype)
-            average.assign(m * average + (1 - m) * variable)
-        if self.ema_overwrite_frequency:
-            now = (self.iterations + 1) % self.ema_overwrite_frequency == 0
-            for variable, average in pairs:
-                variable.assign(jnp.where(now, average.raw_value, variable.raw_value))
+        parts.decay(self, variables)
 
     def finalize_variable_values(self, var_list) -> None:
         """Put the moving averages into the Variables, if there are any.
@@ -542,16 +426,8 @@ class Optimizer:
         Raises:
             ValueError: as many Variables as it was built for are not given.
         """
-        if not self.use_ema:
-            return
-        averages = self._model_variables_moving_average
-        if len(var_list) != len(averages):
-            raise ValueError(
-                f"`finalize_variable_values` expected {len(averages)} variables, those "
-                f"the optimizer was built for. Received: {len(var_list)}"
-            )
-        for variable, average in zip(var_list, averages, strict=True):
-            if average is not None:
+        if self.use_ema:
+            for variable, average in parts.averages(self, var_list):
                 variable.assign(average)
 
     def stateless_apply(self, optimizer_variables, grads, trainable_variables):
@@ -636,20 +512,6 @@ class Optimizer:
         for i, variable in enumerate(self.variables):
             variable.assign(store[str(i)])
 
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        rate = self._learning_rate
-        config = {
-            "name": self.name,
-            "learning_rate": float(rate.numpy())
-            if isinstance(rate, Variable)
-            else serialize_keras_object(rate),
-        }
-        for name in (*_SHARED, *parameters_of(type(self))):
-            if name not in config and hasattr(self, name):
-                config[name] = encode_parameter(getattr(self, name))
-        return config
-
     @classmethod
     def from_config(cls, config: dict, custom_objects=None):
         """Make an optimizer from what `get_config` returned."""
@@ -661,28 +523,10 @@ class Optimizer:
         return cls(**config)
 
 
-def _takes_gradient(variable):
-    return getattr(variable, "overwrite_with_gradient", False)
+Optimizer._saved_first = ("name", *parameters_of(Optimizer)[:-1])
 
 
 def _is_number(x):
     if isinstance(x, (bool, str)) or x is None:
         return False
     return isinstance(x, (int, float, np.number)) or getattr(x, "shape", None) == ()
-
-
-def _norm(x):
-    return jnp.sqrt(jnp.sum(jnp.square(x)))
-
-
-def _check_average(owner, momentum, frequency):
-    if not 0 <= momentum <= 1:
-        raise ValueError(
-            f"`{owner}` expected `ema_momentum` to be from 0 to 1. "
-            f"Received: ema_momentum={momentum}"
-        )
-    if frequency and (not isinstance(frequency, int) or frequency < 1):
-        raise ValueError(
-            f"`{owner}` expected `ema_overwrite_frequency` to be a positive integer or "
-            f"None. Received: ema_overwrite_frequency={frequency}"
-        )

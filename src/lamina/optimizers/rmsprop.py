@@ -2,7 +2,9 @@
 
 import jax.numpy as jnp
 
-from lamina.optimizers.optimizer import Optimizer, shared_arguments
+from lamina.core.checks import fraction
+from lamina.optimizers.arguments import shared_arguments
+from lamina.optimizers.optimizer import Optimizer
 
 
 class RMSprop(Optimizer):
@@ -38,8 +40,8 @@ class RMSprop(Optimizer):
         **kwargs,
     ):
         super().__init__(learning_rate=learning_rate, **kwargs)
-        self.rho = rho
-        self.momentum = momentum
+        self.rho = fraction("RMSprop", "rho", rho)
+        self.momentum = fraction("RMSprop", "momentum", momentum)
         self.epsilon = epsilon
         self.centered = centered
 
@@ -56,7 +58,7 @@ class RMSprop(Optimizer):
 
     def update_step(self, gradient, variable, learning_rate) -> None:
         """Change one Variable."""
-        rate = self._once(self._cast_rate, learning_rate, variable.dtype)
+        rate = self._cast_rate(learning_rate, variable.dtype)
         gradient = gradient.astype(variable.dtype)
         index = self._get_variable_index(variable)
         velocity = self._velocities[index]

@@ -3,7 +3,9 @@
 import jax.numpy as jnp
 
 from lamina.optimizers.adam import powers
-from lamina.optimizers.optimizer import Optimizer, shared_arguments
+from lamina.optimizers.arguments import shared_arguments
+from lamina.optimizers.optimizer import Optimizer
+from lamina.optimizers.parts import once_a_step
 
 
 class ScheduleFreeAdamW(Optimizer):
@@ -56,6 +58,7 @@ class ScheduleFreeAdamW(Optimizer):
                 # A copy: a step that gives up its buffers may not hold one twice.
                 self.assign(z, jnp.array(variable.value, copy=True))
 
+    @once_a_step
     def _factors(self, learning_rate, dtype):
         step = jnp.asarray(self.iterations + 1, dtype)
         rate = jnp.asarray(learning_rate, dtype)
@@ -66,7 +69,7 @@ class ScheduleFreeAdamW(Optimizer):
     def update_step(self, gradient, variable, learning_rate) -> None:
         """Change one Variable."""
         dtype = variable.dtype
-        rate, weight, correction = self._once(self._factors, learning_rate, dtype)
+        rate, weight, correction = self._factors(learning_rate, dtype)
         gradient = gradient.astype(dtype)
         beta_1, beta_2 = (jnp.asarray(b, dtype) for b in (self.beta_1, self.beta_2))
         index = self._get_variable_index(variable)

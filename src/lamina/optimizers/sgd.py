@@ -1,6 +1,7 @@
 """Gradient descent, with momentum if wanted."""
 
-from lamina.optimizers.optimizer import Optimizer, shared_arguments
+from lamina.optimizers.arguments import shared_arguments
+from lamina.optimizers.optimizer import Optimizer
 
 
 class SGD(Optimizer):
@@ -47,7 +48,7 @@ class SGD(Optimizer):
 
     def update_step(self, gradient, variable, learning_rate) -> None:
         """Change one Variable."""
-        rate = self._once(self._cast_rate, learning_rate, variable.dtype)
+        rate = self._cast_rate(learning_rate, variable.dtype)
         change = gradient.astype(variable.dtype) * rate
         if not self.momentum:
             self.assign_sub(variable, change)

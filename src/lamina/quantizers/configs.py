@@ -2,12 +2,12 @@
 
 import inspect
 
-from lamina.core.config import deserialize_keras_object, encode_parameter
+from lamina.core.config import Constructed, arguments_of
 from lamina.core.policy import check_mode
 from lamina.quantizers.quantizer import AbsMaxQuantizer
 
 
-class QuantizationConfig:
+class QuantizationConfig(Constructed):
     """How a layer is quantized; the base of the modes' own classes.
 
     Args:
@@ -31,17 +31,10 @@ class QuantizationConfig:
         """Return the mode with its numbers, as dtype policies spell it."""
         return self.mode
 
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        return {
-            "weight_quantizer": encode_parameter(self.weight_quantizer),
-            "activation_quantizer": encode_parameter(self.activation_quantizer),
-        }
-
     @classmethod
     def from_config(cls, config: dict):
         """Make a config object from what `get_config` returned."""
-        return cls(**{k: deserialize_keras_object(v) for k, v in config.items()})
+        return cls(**arguments_of(config))
 
 
 class Int8QuantizationConfig(QuantizationConfig):
@@ -136,10 +129,6 @@ class Int4QuantizationConfig(QuantizationConfig):
         """Return the mode with its block size, as dtype policies spell it."""
         return f"int4/{self.block_size or -1}"
 
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "block_size": self.block_size}
-
     @classmethod
     def from_config(cls, config: dict):
         """Make a config object; one from before there were blocks has none."""
@@ -161,10 +150,6 @@ class Float8QuantizationConfig(QuantizationConfig):
     def mode(self) -> str:
         """The quantization mode."""
         return "float8"
-
-    def get_config(self) -> dict:
-        """Return the constructor's arguments: none."""
-        return {}
 
 
 class GPTQConfig(QuantizationConfig):

@@ -1,11 +1,12 @@
 """`Quantizer`: a callable that turns arrays into integers, with a config."""
 
 from lamina.core import settings
+from lamina.core.config import Constructed
 from lamina.core.dtypes import standardize_dtype
 from lamina.quantizers.rounding import abs_max_quantize
 
 
-class Quantizer:
+class Quantizer(Constructed):
     """A callable that gives the integers for an array; the base of quantizers.
 
     Args:
@@ -16,23 +17,14 @@ class Quantizer:
     'int8'
     """
 
+    _abstract, _reads_signatures = True, False
+
     def __init__(self, output_dtype="int8"):
         self.output_dtype = output_dtype
 
     def __call__(self, x):
         """Return the array as it is; subclasses quantize it."""
         return x
-
-    @classmethod
-    def from_config(cls, config: dict):
-        """Make a quantizer from what `get_config` returned."""
-        return cls(**config)
-
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        raise NotImplementedError(
-            f"`{type(self).__name__}` must implement `get_config()` to be saved."
-        )
 
 
 class AbsMaxQuantizer(Quantizer):
@@ -81,9 +73,6 @@ class AbsMaxQuantizer(Quantizer):
 
     def get_config(self) -> dict:
         """Return the constructor's arguments."""
-        config = {
-            "value_range": self.value_range,
-            "epsilon": self.epsilon,
-            "output_dtype": self.output_dtype,
-        }
-        return config if self.axis is None else {**config, "axis": self.axis}
+        config = super().get_config()
+        axis = config.pop("axis")
+        return config if axis is None else {**config, "axis": axis}

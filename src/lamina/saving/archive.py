@@ -1,21 +1,31 @@
-"""`.keras` archives: members read in place and checked first, files put whole.
+"""`.keras` files: archives whose members are checked first and read in place.
 
 Nothing is ever extracted under a name that a file gives.
 """
 
 import contextlib
+import datetime
 import io
+import json
 import os
 import pathlib
 import re
-import secrets
+import shutil
 import stat
 import struct
+import tempfile
 import zipfile
+import zlib
 from typing import Any
 
+from lamina._version import __version__
 from lamina.core.budget import readable
-from lamina.saving.hdf5 import FLOOR, RATIO
+from lamina.core.context import having
+from lamina.core.files import replacing
+from lamina.saving import hdf5
+from lamina.saving.hdf5 import FLOOR, RATIO, Weights
+from lamina.saving.state import compare, put_values, written_assets
+from lamina.saving.texts import parsed
 
 CONFIG = "config.json"
 METADATA = "metadata.json"
@@ -24,9 +34,10 @@ ASSETS = "assets"
 _MEMBERS = 10_000
 _TEXT = 1 << 27  # bytes of JSON
 _CHUNK = 1 << 20
+_DAMAGES = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError)
 
 
-class Archive:
+class Archive(contextlib.AbstractContextManager):
     """The members of a `.keras` file, or of a folder with the same files.
 
     Args:
@@ -55,9 +66,6 @@ class Archive:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, *exception):
         self.close()
@@ -156,6 +164,56 @@ class Archive:
         except UnicodeDecodeError as error:
             raise ValueError(f"{self.name} is damaged: {name} is no UTF-8.") from error
 
+    def json(self, name) -> Any:
+        """Return what a member says in JSON.
+
+        Raises:
+            ValueError: it is missing, or no JSON.
+        """
+        return parsed(self.text(name), f"{self.name} is damaged: {name}")
+
+    def config(self) -> dict:
+        """Return the config of the model.
+
+        Raises:
+            ValueError: it describes none.
+        """
+        config = self.json(CONFIG)
+        if not isinstance(config, dict) or "class_name" not in config:
+            raise ValueError(f"{self.name} is damaged: {CONFIG} describes no model.")
+        return config
+
+    @contextlib.contextmanager
+    def weights(self):
+        """Give the weights, opened.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if WEIGHTS not in self.names():
+            raise ValueError(
+                f"{self.name} has no {WEIGHTS}. It has: {sorted(self.names())[:10]}"
+            )
+        with self.open(WEIGHTS) as (file, stored):
+            with Weights(file, stored, f"{WEIGHTS} in {self.name}", self) as weights:
+                yield weights
+
+    @contextlib.contextmanager
+    def assets(self, path):
+        """Give a folder with copies of the assets of the object at `path`, or None."""
+        prefix = f"{ASSETS}/{path}/" if path else f"{ASSETS}/"
+        names = [n for n in self.names() if n.startswith(prefix) and n[-1] != "/"]
+        if not names:
+            yield None
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            for name in names:
+                target = pathlib.Path(folder, *name.removeprefix(prefix).split("/"))
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with self.open(name) as (file, _):
+                    target.write_bytes(file.read())
+            yield folder
+
     @contextlib.contextmanager
     def open(self, name):
         """Give a member as `(binary file, bytes stored)`, its checksum tested."""
@@ -177,11 +235,7 @@ class Archive:
     def _guarded(self, name, read, *args):
         try:
             return read(*args)
-        except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError) as error:
-            raise ValueError(f"{self.name} is damaged at {name!r}: {error}") from error
-        except Exception as error:
-            if type(error).__module__ != "zlib":
-                raise
+        except _DAMAGES as error:
             raise ValueError(f"{self.name} is damaged at {name!r}: {error}") from error
 
 
@@ -242,39 +296,95 @@ def _bad_name(name):
     return None
 
 
-@contextlib.contextmanager
-def replacing(path, check=lambda path: None):
-    """Give a new binary file that takes the place of `path` at the end, whole.
+# ---- whole models ----------------------------------------------------------------
 
-    It is written beside `path`, flushed to the disk, checked and renamed. Whatever
-    stops this, `path` is either the old file or the new one.
+
+@contextlib.contextmanager
+def opened(path):
+    """Give the weights in a file."""
+    with Archive(path) as archive, archive.weights() as weights:
+        yield weights
+
+
+def load(filepath, build, compile):
+    """Load a whole model.
 
     Args:
-        path: where the file shall be.
-        check: is called with the path of the finished file before it takes its place.
+        filepath: a path, or a binary file that is open for reading.
+        build: a function that makes a model of its config, the bytes that the file
+            holds for its weights, and a name for errors.
+        compile: whether to compile it.
     """
-    path = pathlib.Path(path).resolve()
-    part = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.part")
-    try:
-        with part.open("x+b") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        check(part)
-        if path.exists():
-            part.chmod(stat.S_IMODE(path.stat().st_mode))
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
+    with Archive(filepath) as archive, archive.weights() as weights:
+        config = archive.config()
+        if not compile:
+            config.pop("compile_config", None)
+        with having(replaced=[]) as reading:
+            model = build(config, weights.declared, archive.name)
+            replaced = reading.replaced
+        put_values(model, weights, archive, replaced=replaced)
+    return model
 
 
-def _sync_folder(path):
-    # Not every system opens folders; there the rename is safe without it.
-    with contextlib.suppress(OSError):
-        number = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)
+def save(filepath, model, config, values, zipped=None, optimizer=True):
+    """Save a whole model and read it again.
+
+    Args:
+        filepath: a path, or a binary file that is open for writing.
+        model: the model.
+        config: its config, as text.
+        values: what `values_of` gave for it.
+        zipped: False for a folder with the members.
+        optimizer: is not looked at: the state of the optimizer is in `values`.
+    """
+
+    def check(source):
+        with opened(source) as weights:
+            compare(weights, values)
+
+    with written_assets(model) as assets:
+        if hasattr(filepath, "write"):
+            data = io.BytesIO()
+            _write(data, config, values, assets)
+            check(io.BytesIO(data.getbuffer()))
+            filepath.write(data.getbuffer())
+        elif zipped is False:
+            _write_folder(pathlib.Path(filepath), config, values, assets)
+            check(filepath)
+        else:
+            with replacing(filepath, check) as file:
+                _write(file, config, values, assets)
+
+
+def _metadata():
+    now = datetime.datetime.now().strftime("%Y-%m-%d@%H:%M:%S")
+    return json.dumps(
+        {"keras_version": hdf5.FORMAT, "date_saved": now, "lamina_version": __version__}
+    )
+
+
+def _write(file, config, values, assets):
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(METADATA, _metadata())
+        archive.writestr(CONFIG, config)
+        with tempfile.TemporaryFile() as weights:
+            hdf5.write(weights, values)
+            weights.seek(0)
+            with archive.open(WEIGHTS, "w", force_zip64=True) as member:
+                shutil.copyfileobj(weights, member, 1 << 20)
+        for name, path in assets:
+            archive.write(path, f"{ASSETS}/{name}")
+
+
+def _write_folder(folder, config, values, assets):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in ((METADATA, _metadata()), (CONFIG, config)):
+        with replacing(folder / name) as file:
+            file.write(text.encode())
+    with replacing(folder / WEIGHTS) as file:
+        hdf5.write(file, values)
+    for name, path in assets:
+        target = folder / ASSETS / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(target) as file:
+            file.write(path.read_bytes())

@@ -1,17 +1,15 @@
 """`KerasFileEditor`: weights looked at and changed in a file, no model made."""
 
-import contextlib
 import os
 import pathlib
+from typing import Any
 
 import numpy as np
 
 from lamina.core.naming import nearest
-from lamina.saving import hdf5
-from lamina.saving.archive import CONFIG, METADATA, WEIGHTS, Archive, replacing
-from lamina.saving.hdf5 import Weights
-from lamina.saving.state import checksum, values_of
-from lamina.saving.texts import parsed
+from lamina.saving import formats, shards
+from lamina.saving.archive import CONFIG, METADATA
+from lamina.saving.state import values_of
 
 
 class KerasFileEditor:
@@ -49,21 +47,16 @@ class KerasFileEditor:
         self.filepath = filepath
         self.config = self.metadata = None
         name = os.fspath(filepath)
-        if not name.endswith((".keras", ".weights.h5")):
+        found: Any = formats.of(name, "edited")
+        if found is None:
             raise ValueError(
-                "Invalid filename: expected a `.keras` or `.weights.h5` extension. "
+                f"Invalid filename: expected a {formats.endings('edited')} extension. "
                 f"Received: filepath={name}"
             )
-        path = pathlib.Path(filepath)
-        with contextlib.ExitStack() as stack:
-            if name.endswith(".keras"):
-                archive = stack.enter_context(Archive(path))
-                self.config = _json(archive, CONFIG)
-                self.metadata = _json(archive, METADATA)
-                file, stored = stack.enter_context(archive.open(WEIGHTS))
-            else:
-                file, stored = path, path.stat().st_size
-            weights = stack.enter_context(Weights(file, stored, repr(name)))
+        with found.open(pathlib.Path(filepath)) as weights:
+            if weights.archive is not None:
+                self.config = weights.archive.json(CONFIG)
+                self.metadata = weights.archive.json(METADATA)
             self._names = {}
             values = {}
             for place in weights.places():
@@ -215,25 +208,12 @@ class KerasFileEditor:
             ValueError: another ending.
         """
         name = os.fspath(filepath)
-        if not name.endswith(".weights.h5"):
+        if not name.endswith(shards.PART):
             raise ValueError(
                 "Invalid `filepath` argument: expected a `.weights.h5` extension. "
                 f"Received: filepath={name}"
             )
-        values = self._values()
-
-        def check(path):
-            with Weights(path, path.stat().st_size, name) as weights:
-                for place, (_, own) in values.items():
-                    section = weights.section(place) or {}
-                    for key, value in own.items():
-                        if key not in section or checksum(section[key]) != checksum(
-                            value
-                        ):
-                            raise OSError(f"{place}/{key} reads back as something else")
-
-        with replacing(filepath, check) as file:
-            hdf5.write(file, values)
+        shards.save_one(filepath, None, self._values())
 
     def resave_weights(self, filepath):
         """Do the same as `save`, under an older name."""
@@ -294,10 +274,6 @@ class KerasFileEditor:
             if own or place in self._names:
                 values[place] = self._names.get(place), own
         return values
-
-
-def _json(archive, name):
-    return parsed(archive.text(name), f"{name} in {archive.name}")
 
 
 def _nested(values):

@@ -24,28 +24,30 @@ FLOOR = 1 << 24  # bytes that any file may declare
 RATIO = 16  # how much more than what it stores a larger file may declare
 _OBJECTS = 1_000_000
 _DEPTH = 256
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _ATTRIBUTE = 1 << 27  # bytes of one attribute
 _GZIP, _SHUFFLE, _FLETCHER = 1, 2, 3
 _READ = 1 << 28  # bytes of text that one file may make when it is read
 
 
-class Weights:
+class Weights(contextlib.AbstractContextManager):
     """The datasets of an HDF5 file, by the path of their group.
 
     Args:
         file: a path, or a binary file that is open for reading.
         stored: how many bytes it takes on the disk.
         name: what to call it in errors.
+        archive: the Archive that it is a member of, if any.
 
     Raises:
         ValueError: the file is damaged, or holds what is never read.
     """
 
-    def __init__(self, file, stored, name):
+    def __init__(self, file, stored, name, archive=None):
         import h5py
 
         self.name = name
+        self.archive = archive
         self.declared = 0
         self._limit = max(FLOOR, RATIO * stored)
         self._seen = set()
@@ -65,9 +67,6 @@ class Weights:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, *exception):
         self.close()
@@ -90,10 +89,7 @@ class Weights:
 
     def section(self, path):
         """Return the values of one object, by key; None where there is no group."""
-        path = f"{path}/vars" if path else "vars"
-        if path not in self._groups:
-            return None
-        return Section(self, path, self._groups[path])
+        return self.values(f"{path}/vars" if path else "vars")
 
     def values(self, path):
         """Return the datasets of the group at `path` itself, or None."""
@@ -108,7 +104,13 @@ class Weights:
         """
         group = self._file[path or "/"].id
         with self._readable(path):
-            return self._all_texts(group, path, name)
+            found = self._texts(group, path, name)
+            if found is not None:
+                return found
+            parts = []
+            while (part := self._texts(group, path, f"{name}{len(parts)}")) is not None:
+                parts.append(part)
+            return [text for part in parts for text in part] if parts else None
 
     @contextlib.contextmanager
     def _readable(self, path):
@@ -119,15 +121,6 @@ class Weights:
             raise ValueError(
                 f"{self.name} is damaged at {path or '/'!r}: {error}"
             ) from error
-
-    def _all_texts(self, group, path, name):
-        found = self._texts(group, path, name)
-        if found is not None:
-            return found
-        parts = []
-        while (part := self._texts(group, path, f"{name}{len(parts)}")) is not None:
-            parts.append(part)
-        return [text for part in parts for text in part] if parts else None
 
     def _texts(self, group, path, name):
         from h5py import h5a, h5t  # pyright: ignore
@@ -147,10 +140,7 @@ class Weights:
             self._count_texts(path, name, count)
         value = np.empty(attribute.shape, kind.dtype)
         attribute.read(value)
-        return [
-            x.decode("utf-8", "replace") if isinstance(x, bytes) else str(x)
-            for x in value.reshape(-1).tolist()
-        ]
+        return [_text_of(x) for x in value.reshape(-1).tolist()]
 
     def saved_name(self, path):
         """Return the name that an object had when it was saved, or None."""
@@ -160,14 +150,22 @@ class Weights:
         return self._text(self._file[path].id, b"name")
 
     def _text(self, owner, name):
-        """Return an attribute if it is one short text."""
-        from h5py import h5a  # pyright: ignore
+        """Return an attribute if it is one text, or None."""
+        from h5py import h5a, h5t  # pyright: ignore
 
         with self._readable(""):
             if not h5a.exists(owner, name):
                 return None
             self._count_texts("", name.decode(), 1)
-            return _small_text(owner, name)
+            attribute = h5a.open(owner, name)
+            kind = attribute.get_type()
+            if attribute.shape != () or kind.get_class() != h5t.STRING:
+                return None
+            if not kind.is_variable_str():
+                return None
+            value = np.empty((), dtype=object)
+            attribute.read(value)
+            return _text_of(value[()])
 
     def _count_texts(self, path, name, count):
         """Bound what texts take, many of which may point to one large one."""
@@ -200,7 +198,7 @@ class Weights:
         file.seek(0)
         start = file.read(16)
         widths = start[13:15] if start[8:9] in (b"\0", b"\1") else start[9:11]
-        if start[:8] != _SIGNATURE or widths != b"\x08\x08":
+        if start[:8] != SIGNATURE or widths != b"\x08\x08":
             self._refuse("", "addresses that are not 8 bytes wide")
         total, walked = file.seek(0, 2), 0
         for at in _found(file, b"GCOL\x01"):
@@ -383,6 +381,11 @@ class Section(collections.abc.Mapping):
                 )
 
 
+def opened(path) -> Weights:
+    """Open a file."""
+    return Weights(path, path.stat().st_size, repr(str(path)))
+
+
 def _found(file, mark):
     """Return all places of a mark in a file."""
     file.seek(0)
@@ -399,22 +402,8 @@ def _found(file, mark):
     return places
 
 
-def _small_text(owner, name):
-    """Return an attribute if it is one short text."""
-    from h5py import h5a, h5t  # pyright: ignore
-
-    if not h5a.exists(owner, name):
-        return None
-    attribute = h5a.open(owner, name)
-    kind = attribute.get_type()
-    if attribute.shape != () or kind.get_class() != h5t.STRING:
-        return None
-    if not kind.is_variable_str():
-        return None
-    value = np.empty((), dtype=object)
-    attribute.read(value)
-    text = value[()]
-    return text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+def _text_of(value):
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def write(file, values) -> None:

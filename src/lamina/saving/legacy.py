@@ -6,17 +6,19 @@ order that attributes list.
 
 import itertools
 import json
+import pathlib
 import re
 import warnings
 from typing import Any
 
 import numpy as np
 
-from lamina.core.context import having
+from lamina.core.files import replacing
 from lamina.layers.owner import unique
+from lamina.saving import hdf5
 from lamina.saving.hdf5 import BFLOAT16, FORMAT, write_value
 from lamina.saving.migration import migrated
-from lamina.saving.state import checksum
+from lamina.saving.state import compare_one
 from lamina.saving.texts import parsed
 
 _TOP = "top_level_model_weights"
@@ -27,47 +29,59 @@ _NUMBERED = re.compile(r"(.*?)(?:_(\d{1,9}))?", re.DOTALL)
 _COMPILED = ("loss", "metrics", "loss_weights", "weighted_metrics")
 
 
-def config_of(weights):
-    """Return the config of the model in a file, as today's Keras would write it.
+def load(filepath, build, compile):
+    """Load a whole model.
 
-    Raises:
-        ValueError: the file has none, or one that is no JSON.
-    """
-    return migrated(_json(weights, "model_config", required=True))
-
-
-def _json(weights, name, required=False):
-    found = weights.texts("", name)
-    if not found:
-        if not required:
-            return None
-        raise ValueError(
-            f"No model config found in the file: {weights.name} holds weights alone. "
-            "Make the model and call `model.load_weights(path)`."
-        )
-    config = parsed(found[0], f"{weights.name} is damaged or hostile: {name}")
-    if not isinstance(config, dict):
-        raise ValueError(f"{weights.name} is damaged: {name} describes no model.")
-    return config
-
-
-def put_model(model, weights, custom_objects, safe_mode, compile):
-    """Put the weights of a file into a model made from its config, and compile it.
+    Args:
+        filepath: a path.
+        build: a function that makes a model of its config, the bytes that the file
+            holds for its weights, and a name for errors.
+        compile: whether to compile it.
 
     Raises:
         ValueError: the weights are not those of the model.
     """
-    with having(budget=None):
+    with hdf5.opened(pathlib.Path(filepath)) as weights:
+        config: Any = config_of(weights, compile)
+        model = build(config, weights.declared, weights.name)
         put_weights(model, weights)
-        config = _json(weights, "training_config") if compile else None
-        if config is None:
-            return
-        settings = {key: config[key] for key in _COMPILED if key in config}
-        settings["optimizer"] = config.get("optimizer_config")
-        with having(custom_objects=custom_objects, safe_mode=safe_mode, held=None):
-            model.compile_from_config(migrated(settings))
-        if model.optimizer is not None and model.built:
+        if "compile_config" in config and model.optimizer is not None and model.built:
             _put_optimizer(model.optimizer, weights)
+    return model
+
+
+def config_of(weights, compile=True):
+    """Return the config of the model in a file, as today's Keras would write it.
+
+    Args:
+        weights: the file's `Weights`.
+        compile: whether what `compile` was told is a part of it.
+
+    Raises:
+        ValueError: the file has none, or one that is no JSON.
+    """
+    config = _json(weights, "model_config")
+    if config is None:
+        raise ValueError(
+            f"No model config found in the file: {weights.name} holds weights alone. "
+            "Make the model and call `model.load_weights(path)`."
+        )
+    training = _json(weights, "training_config") if compile else None
+    if training is not None:
+        settings = {key: training[key] for key in _COMPILED if key in training}
+        settings["optimizer"] = training.get("optimizer_config")
+        config["compile_config"] = settings
+    return migrated(config)
+
+
+def _json(weights, name):
+    found = weights.texts("", name)
+    if not found:
+        return None
+    config = parsed(found[0], f"{weights.name} is damaged or hostile: {name}")
+    if not isinstance(config, dict):
+        raise ValueError(f"{weights.name} is damaged: {name} describes no model.")
+    return config
 
 
 def put_weights(model, weights, by_name=False, skip_mismatch=False):
@@ -280,18 +294,29 @@ def _interleaved(values, variables):
 # ---- writing -----------------------------------------------------------------------
 
 
-def write_model(file, model, config, optimizer=True):
-    """Write a whole model as Keras 3 writes it into `.h5` files.
+def save(filepath, model, config, values, zipped=None, optimizer=True):
+    """Save a whole model as Keras 3 writes it into `.h5` files, and read it again.
 
     Args:
-        file: a path, or a binary file that is open for writing.
+        filepath: a path.
         model: the model.
-        config: its config, parsed.
+        config: its config, as text.
+        values: are not looked at: here they have other names.
+        zipped: is not looked at.
         optimizer: whether the state of the optimizer is written.
     """
+
+    def check(part):
+        with hdf5.opened(part) as weights:
+            _compare(weights, model, optimizer)
+
+    with replacing(filepath, check) as file:
+        _write(file, model, json.loads(config), optimizer)
+
+
+def _write(file, model, config, optimizer):
     import h5py
 
-    config = dict(config)
     compiled = config.pop("compile_config", None)
     with h5py.File(file, "w") as f:
         f.attrs["model_config"] = json.dumps(config)
@@ -333,17 +358,15 @@ def _by_path(variables, paths=None):
     return found
 
 
-def compare(weights, model, optimizer=True):
+def _compare(weights, model, optimizer):
     """Raise unless a file holds exactly the values of a model."""
     for place, variables in _groups(model, optimizer):
         root, _, name = place.rpartition("/")
         read = {path: value for path, _, value in _group(weights, root, name)}
         for path, variable in variables.items():
             value = np.asarray(variable.raw_value)
-            if path not in read or checksum(read[path]()) != checksum(value):
-                raise OSError(
-                    f"{place}/{path} reads back as something else than was written."
-                )
+            held = {path: read[path]()} if path in read else {}
+            compare_one(held, path, value, f"{place}/{path}")
 
 
 def _write_texts(group, name, texts):

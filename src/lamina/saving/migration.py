@@ -1,7 +1,7 @@
 """Configs of older Keras in today's words: one table, and a walk that applies it."""
 
 from lamina.core.op import OPS
-from lamina.core.registry import public
+from lamina.core.registry import built_in, public
 
 _ANY = object()
 
@@ -20,60 +20,39 @@ _RECURRENT = (
     "RNN", "SimpleRNN", "LSTM", "GRU", "SimpleRNNCell", "LSTMCell", "GRUCell",
     "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D",
 )  # fmt: skip
-_INITIALIZERS = (
-    "Zeros", "Ones", "Constant", "Identity", "Orthogonal", "RandomNormal",
-    "RandomUniform", "TruncatedNormal", "VarianceScaling", "GlorotNormal",
-    "GlorotUniform", "HeNormal", "HeUniform", "LecunNormal", "LecunUniform",
-)  # fmt: skip
-_OPTIMIZERS = (
-    "SGD", "Adam", "AdamW", "Adamax", "Nadam", "Adagrad", "Adadelta", "RMSprop",
-    "Ftrl", "Lion", "Adafactor",
-)  # fmt: skip
-_LOSSES = (
-    "BinaryCrossentropy", "BinaryFocalCrossentropy", "CategoricalCrossentropy",
-    "CategoricalHinge", "CosineSimilarity", "Hinge", "Huber", "KLDivergence", "LogCosh",
-    "MeanAbsoluteError", "MeanAbsolutePercentageError", "MeanSquaredError",
-    "MeanSquaredLogarithmicError", "Poisson", "SparseCategoricalCrossentropy",
-    "SquaredHinge",
-)  # fmt: skip
 _GROUPS = {"groups": (1,)}
-_DEPTHWISE = {
+_SEPARABLE = {
     **_GROUPS,
-    "filters": _ANY,
     "kernel_initializer": _ANY,
     "kernel_regularizer": _ANY,
     "kernel_constraint": _ANY,
 }
 
+# Tables go by the name of a class, or by the namespace that it is public in.
+_SPACES = ("initializers", "optimizers", "losses")
+
 # Arguments that are gone, and the values with which they said nothing. Any other value
 # stays, so that the class refuses it.
-_GONE = {
+_GONE: dict = {
     **dict.fromkeys(
         _RECURRENT, {"implementation": _ANY, "time_major": (False, None), **_GROUPS}
     ),
-    **dict.fromkeys(_INITIALIZERS, {"dtype": _ANY}),
-    **dict.fromkeys(
-        _OPTIMIZERS,
-        {
-            "jit_compile": _ANY,
-            "is_legacy_optimizer": _ANY,
-            "schedule_decay": _ANY,
-            "decay": (0, None),
-            "epsilon": (None,),
-        },
-    ),
+    "initializers": {"dtype": _ANY},
+    "optimizers": {
+        "jit_compile": _ANY,
+        "is_legacy_optimizer": _ANY,
+        "schedule_decay": _ANY,
+        "decay": (0, None),
+        "epsilon": (None,),
+    },
     "BatchNormalization": {
         "fused": _ANY,
         "virtual_batch_size": (None,),
         "adjustment": (None,),
     },
-    "Conv1DTranspose": _GROUPS,
-    "Conv2DTranspose": _GROUPS,
-    "Conv3DTranspose": _GROUPS,
-    "DepthwiseConv1D": _DEPTHWISE,
-    "DepthwiseConv2D": _DEPTHWISE,
-    "SeparableConv1D": {k: v for k, v in _DEPTHWISE.items() if k != "filters"},
-    "SeparableConv2D": {k: v for k, v in _DEPTHWISE.items() if k != "filters"},
+    **{f"Conv{n}DTranspose": _GROUPS for n in (1, 2, 3)},
+    **{f"SeparableConv{n}D": _SEPARABLE for n in (1, 2)},
+    **{f"DepthwiseConv{n}D": {**_SEPARABLE, "filters": _ANY} for n in (1, 2)},
     "Embedding": {"input_length": _ANY},
     "DTypePolicy": {"loss_scale": _ANY},
     "LossScaleOptimizer": {"dynamic": (True,), "is_legacy_optimizer": _ANY},
@@ -90,8 +69,8 @@ _GONE = {
 }
 
 # Arguments under names that they had once.
-_RENAMED = {
-    **dict.fromkeys(_OPTIMIZERS, {"lr": "learning_rate"}),
+_RENAMED: dict = {
+    "optimizers": {"lr": "learning_rate"},
     "InputLayer": {"batch_input_shape": "batch_shape"},
     "LeakyReLU": {"alpha": "negative_slope"},
     "ReLU": {"theta": "threshold"},
@@ -99,8 +78,8 @@ _RENAMED = {
 }
 
 # Values under names that they had once.
-_VALUES = {
-    **dict.fromkeys(_LOSSES, {"reduction": {"auto": "sum_over_batch_size"}}),
+_VALUES: dict = {
+    "losses": {"reduction": {"auto": "sum_over_batch_size"}},
     "VarianceScaling": {"distribution": {"normal": "truncated_normal"}},
 }
 
@@ -155,17 +134,23 @@ def _migrated(config):
 
 
 def _arguments(name, given):
-    renamed: dict = _RENAMED.get(name, {})
-    values: dict = _VALUES.get(name, {})
+    spaces = [s for s in _SPACES if built_in(f"keras.{s}", name) is not None]
+    renamed, values, gone = (
+        {
+            key: rule
+            for row in (*spaces, name)
+            for key, rule in table.get(row, {}).items()
+        }
+        for table in (_RENAMED, _VALUES, _GONE)
+    )
     given = {renamed.get(key, key): value for key, value in given.items()}
-    if name in _OPTIMIZERS and given.get("decay"):
+    if "optimizers" in spaces and given.get("decay"):
         given = _with_decay(given)
     if name == "Lambda":
         given = _function(given)
     axis = given.get("axis")
     if name == "BatchNormalization" and isinstance(axis, list) and len(axis) == 1:
         given["axis"] = axis[0]
-    gone = _GONE.get(name, {})
     kept = {}
     for key, value in given.items():
         if key in gone and (gone[key] is _ANY or value in gone[key]):

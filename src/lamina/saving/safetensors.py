@@ -6,19 +6,21 @@ so a small file cannot ask for much memory. The format is small enough to be rea
 with nothing to install, and in bfloat16 and float8 too.
 """
 
+import contextlib
 import json
 import math
 import pathlib
 import struct
+import types
 import warnings
 
 import jax.numpy as jnp
 import numpy as np
 
 from lamina.core.budget import readable
+from lamina.core.files import replacing
 from lamina.core.walk import objects
-from lamina.saving.archive import replacing
-from lamina.saving.state import checksum, put_values
+from lamina.saving.state import Places, compare_one, put_values
 from lamina.saving.texts import parsed
 
 _HEADER = 100_000_000  # bytes, as the format has it
@@ -32,7 +34,7 @@ _KINDS = {name: np.dtype(getattr(jnp, kind)) for name, kind in _DTYPES.items()}
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 
 
-class Tensors:
+class Tensors(contextlib.AbstractContextManager):
     """The tensors of a file, by name; read when they are asked for.
 
     Args:
@@ -57,6 +59,9 @@ class Tensors:
         self._start = 8 + length
         self.tensors = {name: self._entry(name, e) for name, e in header.items()}
         self._check_places(size - self._start)
+
+    def __exit__(self, *exception):
+        """Do nothing: no file stays open."""
 
     def _damaged(self, reason):
         raise ValueError(f"{self.name} is no `.safetensors` file, or damaged: {reason}")
@@ -105,6 +110,13 @@ class Tensors:
             self._damaged(
                 f"its tensors take {readable(at)}, and {readable(stored)} are stored"
             )
+
+    def __contains__(self, name):
+        return name in self.tensors
+
+    def shape(self, name) -> tuple:
+        """Return the shape of a tensor without reading it."""
+        return self.tensors[name][1]
 
     def __getitem__(self, name):
         kind, shape, first, end = self.tensors[name]
@@ -177,35 +189,35 @@ def _names(model):
     return found
 
 
-def save(model, filepath, values):
+def save(path, model, values, max_shard_size=None):
     """Write the weights of a model, whole or not at all.
 
     Args:
+        path: where to.
         model: the model.
-        filepath: where to.
         values: what `values_of` gave for it.
+        max_shard_size: is not looked at.
     """
     tensors = {}
-    for path, names in _names(model).items():
-        own = values.get(path, (None, {}))[1]
+    for place, names in _names(model).items():
+        own = values.get(place, (None, {}))[1]
         tensors |= {names[key]: np.asarray(value) for key, value in own.items()}
 
-    def check(path):
-        read = Tensors(path)
+    def check(part):
+        read = Tensors(part)
         for name, value in tensors.items():
-            if name not in read.tensors or checksum(read[name]) != checksum(value):
-                raise OSError(f"{name} reads back as something else than was written.")
+            compare_one(read, name, value, name)
 
-    with replacing(filepath, check) as file:
+    with replacing(path, check) as file:
         write(file, tensors, {"format": "lamina"})
 
 
-def load(model, filepath, rename=None, skip_mismatch=False):
+def put(model, tensors, rename=None, skip_mismatch=False):
     """Put the tensors of a file into a model, by name.
 
     Args:
         model: the model, built.
-        filepath: the file.
+        tensors: the file's `Tensors`.
         rename: a dict from names in the file to names in the model, or a function from
             one to the other; None for a tensor leaves it out.
         skip_mismatch: warn of what does not fit and leave it as it is.
@@ -214,7 +226,6 @@ def load(model, filepath, rename=None, skip_mismatch=False):
         ValueError: a tensor has no place in the model, a weight is missing in the
             file, or shapes differ.
     """
-    tensors = Tensors(filepath)
     names = _names(model)
     known = {name for own in names.values() for name in own.values()}
     source = _sources(tensors, rename)
@@ -230,7 +241,7 @@ def load(model, filepath, rename=None, skip_mismatch=False):
         )
         if not skip_mismatch:
             raise ValueError(text)
-        warnings.warn(text, stacklevel=3)
+        warnings.warn(text, stacklevel=4)
     whole = {
         path: {key: source[name] for key, name in own.items()}
         for path, own in names.items()
@@ -241,8 +252,13 @@ def load(model, filepath, rename=None, skip_mismatch=False):
         for path, thing in objects(model).items()
         if names.get(path) and path not in whole
     ]
-    view = _View(tensors, whole)
-    put_values(model, view, skip_mismatch=skip_mismatch, skip=skip)
+
+    def section(path):
+        held = {key: (tensors, name) for key, name in whole.get(path, {}).items()}
+        return Places(held) if path in whole else None
+
+    view = types.SimpleNamespace(name=tensors.name, section=section)
+    put_values(model, view, skip_mismatch=skip_mismatch, objects_to_skip=skip)
 
 
 def _sources(tensors, rename):
@@ -259,32 +275,3 @@ def _sources(tensors, rename):
             )
         source[new] = name
     return source
-
-
-class _View:
-    """The tensors of a file by path and key, as `put_values` asks for them."""
-
-    def __init__(self, tensors, places):
-        self.name = tensors.name
-        self._tensors = tensors
-        self._places = places
-
-    def section(self, path):
-        if path not in self._places:
-            return None
-        return _Section(self._tensors, self._places[path])
-
-
-class _Section(dict):
-    """The values of one object, read when they are asked for."""
-
-    def __init__(self, tensors, names):
-        super().__init__(names)
-        self._tensors = tensors
-
-    def shape(self, key) -> tuple:
-        """Return the shape of a value without reading it."""
-        return self._tensors.tensors[super().__getitem__(key)][1]
-
-    def __getitem__(self, key):
-        return self._tensors[super().__getitem__(key)]

@@ -1,6 +1,5 @@
-"""Weights in several HDF5 files, with a JSON file that lists them."""
+"""Weights in an HDF5 file, or in several with a JSON file that lists them."""
 
-import collections.abc
 import contextlib
 import json
 import math
@@ -8,19 +7,19 @@ import pathlib
 import re
 
 from lamina.core.budget import readable
+from lamina.core.files import replacing
 from lamina.saving import hdf5
-from lamina.saving.archive import replacing
-from lamina.saving.hdf5 import Weights
+from lamina.saving.state import Places, compare
 from lamina.saving.texts import parsed
 
 ENDING = ".weights.json"
-_PART = ".weights.h5"
+PART = ".weights.h5"
 _TEXT = 1 << 27  # bytes of JSON
 _FILES = 1000
 _GIB = 1 << 30
 
 
-class Shards:
+class Shards(contextlib.AbstractContextManager):
     """The values in all files that a JSON file lists, as if they were in one.
 
     Args:
@@ -41,13 +40,8 @@ class Shards:
                     raise ValueError(
                         f"{self.name} lists a file {part.name!r} that is not beside it."
                     )
-                size = part.stat().st_size
-                shard = Weights(part, size, repr(str(part)))
-                self.parts.append(self._stack.enter_context(shard))
+                self.parts.append(self._stack.enter_context(hdf5.opened(part)))
             self._stack = self._stack.pop_all()
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, *exception):
         self._stack.close()
@@ -55,32 +49,15 @@ class Shards:
     def section(self, path):
         """Return the values of one object, by key; None where no file has it."""
         parts = [s for w in self.parts if (s := w.section(path)) is not None]
-        return _Joined(parts, f"{self.name}, {path!r}") if parts else None
-
-
-class _Joined(collections.abc.Mapping):
-    """The values of one object from several files."""
-
-    def __init__(self, parts, name):
-        self._parts = {}
+        places = {}
         for part in parts:
             for key in part:
-                if key in self._parts:
-                    raise ValueError(f"Two files hold the value {key!r} of {name}.")
-                self._parts[key] = part
-
-    def __len__(self):
-        return len(self._parts)
-
-    def __iter__(self):
-        return iter(self._parts)
-
-    def __getitem__(self, key):
-        return self._parts[key][key]
-
-    def shape(self, key) -> tuple:
-        """Return the shape of a value without reading it."""
-        return self._parts[key].shape(key)
+                if key in places:
+                    raise ValueError(
+                        f"Two files hold the value {key!r} of {self.name}, {path!r}."
+                    )
+                places[key] = part, key
+        return Places(places) if parts else None
 
 
 def _listed(path, name):
@@ -98,10 +75,10 @@ def _listed(path, name):
         ) from e
     for part in parts:
         # One plain name: nothing leads out of the folder.
-        if not re.fullmatch(r"[^/\\:\0]+", part) or not part.endswith(_PART):
+        if not re.fullmatch(r"[^/\\:\0]+", part) or not part.endswith(PART):
             raise ValueError(
                 f"Not allowed: {name} lists {part!r}. Files of weights are beside "
-                f"their list and end in `{_PART}`; this list may be meant to do harm."
+                f"their list and end in `{PART}`; this list may be meant to do harm."
             )
     if len(parts) > _FILES:
         raise ValueError(
@@ -117,16 +94,42 @@ def _strings(value):
     return value
 
 
-def write(path, values, max_shard_size, compare):
+@contextlib.contextmanager
+def _written(path, values):
+    """Write one file, which takes its place at the end of a `with` block."""
+
+    def check(part):
+        with hdf5.opened(part) as weights:
+            compare(weights, values)
+
+    with replacing(path, check) as file:
+        hdf5.write(file, values)
+        yield
+
+
+def save_one(path, model, values, max_shard_size=None):
+    """Write values into one file, whole or not at all.
+
+    Args:
+        path: where to.
+        model: is not looked at.
+        values: a dict from path to `(name, values by key)`.
+        max_shard_size: is not looked at.
+    """
+    with _written(path, values):
+        pass
+
+
+def save(path, model, values, max_shard_size):
     """Write values into files of at most `max_shard_size` GiB, and their list.
 
     All are written and checked before the first takes its place, the list last.
 
     Args:
         path: where the list shall be, ending in `.weights.json`.
+        model: is not looked at.
         values: a dict from path to `(name, values by key)`.
         max_shard_size: the limit, in GiB.
-        compare: is called with an opened `Weights` and the values it must hold.
 
     Raises:
         ValueError: a value is larger than the limit.
@@ -139,14 +142,8 @@ def write(path, values, max_shard_size, compare):
         # What is entered first leaves last.
         listing = stack.enter_context(replacing(path))
         for i, shard in enumerate(shards):
-            name = f"{stem}_{i:05}{_PART}"
-
-            def check(part, shard=shard):
-                with Weights(part, part.stat().st_size, repr(str(part))) as weights:
-                    compare(weights, shard)
-
-            file = stack.enter_context(replacing(path.with_name(name), check))
-            hdf5.write(file, shard)
+            name = f"{stem}_{i:05}{PART}"
+            stack.enter_context(_written(path.with_name(name), shard))
             for place, (_, own) in shard.items():
                 if own:
                     listed.setdefault(f"/{place}/vars".replace("//", "/"), []).append(

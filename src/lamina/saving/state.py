@@ -1,5 +1,6 @@
 """The values of a model: taken out for a file, put back from one."""
 
+import collections.abc
 import contextlib
 import pathlib
 import tempfile
@@ -8,8 +9,8 @@ import zlib
 
 import numpy as np
 
+from lamina.core.registry import ours
 from lamina.core.walk import generators, objects, walk
-from lamina.saving.archive import ASSETS
 
 
 def values_of(root, seeds=False, skip=()) -> dict:
@@ -54,8 +55,75 @@ def checksum(value) -> int:
     return zlib.crc32(np.ascontiguousarray(value).view(np.uint8).reshape(-1).data)
 
 
+def compare(weights, values) -> None:
+    """Raise unless a file on the disk holds exactly `values`.
+
+    Args:
+        weights: the file's `Weights`, opened again.
+        values: what `values_of` gave.
+
+    Raises:
+        OSError: a value is missing, or reads back as another.
+    """
+    for path, (_, own) in values.items():
+        section = weights.section(path) or {}
+        for key, value in own.items():
+            compare_one(section, key, value, f"{path}/vars/{key}")
+
+
+def compare_one(held, key, value, place) -> None:
+    """Raise unless what a file holds under a key is exactly a value.
+
+    Args:
+        held: the values in the file, by key.
+        key: the key.
+        value: the array that was written.
+        place: what to call it in errors.
+
+    Raises:
+        OSError: it is missing, or reads back as another.
+    """
+    if key not in held:
+        raise OSError(f"{place} is missing from the file that was just written.")
+    read = held[key]
+    if read.shape != value.shape or checksum(read) != checksum(value):
+        raise OSError(f"{place} reads back as something else than was written.")
+
+
+class Places(collections.abc.Mapping):
+    """Values by key that lie in other mappings, read when they are asked for.
+
+    Args:
+        places: a dict from key to `(mapping, key there)`. A mapping tells the shape
+            of a value without reading it: `shape(key)`.
+    """
+
+    def __init__(self, places):
+        self._places = places
+
+    def __len__(self):
+        return len(self._places)
+
+    def __iter__(self):
+        return iter(self._places)
+
+    def __getitem__(self, key):
+        held, there = self._places[key]
+        return held[there]
+
+    def shape(self, key) -> tuple:
+        """Return the shape of a value without reading it."""
+        held, there = self._places[key]
+        return held.shape(there)
+
+
 def put_values(
-    root, weights, archive=None, skip_mismatch=False, skip=(), replaced=()
+    root,
+    weights,
+    archive=None,
+    skip_mismatch=False,
+    objects_to_skip=(),
+    replaced=(),
 ) -> None:
     """Put the values of a file into a model.
 
@@ -64,13 +132,13 @@ def put_values(
         weights: the file's `Weights`.
         archive: the Archive it is a member of, for vocabularies and other assets.
         skip_mismatch: warn of what does not fit and leave it as it is.
-        skip: objects to leave out.
+        objects_to_skip: objects to leave out.
         replaced: `(object, class name in the file)` where that is not its class' own.
 
     Raises:
         ValueError: something does not fit; the first such is told in full, all by name.
     """
-    skipped = {id(thing) for thing in skip}
+    skipped = {id(thing) for thing in objects_to_skip}
     places = {}
     for named in _names(replaced):
         for path, thing in walk(root, named):
@@ -121,7 +189,7 @@ def _put_one(thing, paths, weights, archive):
         if section is not None and "0" in section and section.shape("0") == (2,):
             generator.state.assign(section["0"])
     if archive is not None and hasattr(type(thing), "load_assets"):
-        with assets_of(archive, path) as folder:
+        with archive.assets(path) as folder:
             if folder is not None:
                 thing.load_assets(folder)
 
@@ -131,11 +199,16 @@ def _load(thing, section):
         if section:  # an optimizer that was not saved keeps its first state
             thing.load_own_variables(section)
         return
-    if type(thing).load_own_variables.__module__.startswith("lamina."):
+    if takes_all(thing):
         own = thing._saved_variables()
         if len(section) == len(own):
             _check_shapes(thing, own, section)
     thing.load_own_variables(section)
+
+
+def takes_all(thing) -> bool:
+    """Tell whether an object is sure to load all its values, or to raise."""
+    return ours(type(thing).load_own_variables)
 
 
 def _check_shapes(layer, own, section):
@@ -165,12 +238,9 @@ def _failures(failed, weights):
     )
 
 
-# ---- assets --------------------------------------------------------------------
-
-
 @contextlib.contextmanager
 def written_assets(root):
-    """Give a list of `(member, path)` of the files that layers write for themselves."""
+    """Give a list of `(name, path)` of the files that layers write for themselves."""
     with tempfile.TemporaryDirectory() as temporary:
         top = pathlib.Path(temporary)
         for path, thing in objects(root).items():
@@ -179,21 +249,4 @@ def written_assets(root):
                 folder.mkdir(parents=True, exist_ok=True)
                 thing.save_assets(str(folder))
         files = sorted(p for p in top.rglob("*") if p.is_file())
-        yield [(f"{ASSETS}/{p.relative_to(top).as_posix()}", p) for p in files]
-
-
-@contextlib.contextmanager
-def assets_of(archive, path):
-    """Give a folder with copies of the assets of one object, or None."""
-    prefix = f"{ASSETS}/{path}/" if path else f"{ASSETS}/"
-    names = [n for n in archive.names() if n.startswith(prefix) and n[-1] != "/"]
-    if not names:
-        yield None
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        for name in names:
-            target = pathlib.Path(folder, *name.removeprefix(prefix).split("/"))
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with archive.open(name) as (file, _):
-                target.write_bytes(file.read())
-        yield folder
+        yield [(p.relative_to(top).as_posix(), p) for p in files]

@@ -27,6 +27,7 @@ from lamina.training.recompiles import watched
 from lamina.training.step import State, own_step
 
 _NUMBERS = frozenset("fiubV")  # kinds of dtypes; V is bfloat16 and the like
+_ROUNDS = 8  # traces on end that may make Variables, each reached by way of the last
 _LAYOUTS = 8  # states of `trainable` and the like whose programs are kept
 
 
@@ -44,6 +45,7 @@ class Programs:
         self.adopts = "all"
         self._kept: dict = {}
         self._seen, self._now = None, None
+        self._rounds = 0  # traces on end that made Variables
 
     def __reduce__(self):
         return Programs, ()
@@ -55,6 +57,13 @@ class Programs:
             found: the `Unbound` that tracing it raised.
             before: the Variables that the trace before this one made.
         """
+        self._rounds = self._rounds + 1 if before and found.made else 0
+        if self._rounds > _ROUNDS:
+            raise ValueError(
+                "Each call of the model makes new weights, which would never be "
+                f"trained: {sorted(v.path for v in found.made)[:4]}. Make weights and "
+                "layers in `__init__()` or in `build()`, once."
+            )
         adopted = dict.fromkeys((*self.adopted, *found.variables))
         lost = before - found.used
         if lost:  # each trace makes Variables of its own

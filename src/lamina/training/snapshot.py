@@ -9,7 +9,6 @@ is kept until the next but one.
 import contextlib
 import hashlib
 import json
-import os
 import threading
 import warnings
 from pathlib import Path
@@ -17,6 +16,8 @@ from typing import Any
 
 import jax
 import numpy as np
+
+from lamina.core.files import replacing
 
 _MAGIC = b"lamina snapshot 1\n"
 _KEPT = 2
@@ -179,25 +180,19 @@ class Folder:
 
     def _write(self, number, head, arrays):
         path = self.path / f"{number:012d}.snapshot"
-        aside = path.with_suffix(".part")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             data = _bytes(head, arrays)
-            with aside.open("wb") as file:
+            with replacing(path, follow=False) as file:
                 file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(path)
-            _flush_folder(self.path)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                aside.unlink()
             self._problem = (
                 f"The snapshot {str(path)!r} could not be written: {error}. The run "
                 "goes on without it."
             )
             return
-        for old in self.files()[_KEPT:]:
+        # Parts are what a run that was killed left of a write.
+        for old in [*self.files()[_KEPT:], *self.path.glob("*.part")]:
             with contextlib.suppress(OSError):
                 old.unlink()
 
@@ -208,13 +203,3 @@ class Folder:
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.path.rmdir()
-
-
-def _flush_folder(path):
-    """Make a rename last through a power cut, where the system can."""
-    if hasattr(os, "O_DIRECTORY"):
-        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

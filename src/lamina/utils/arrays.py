@@ -41,7 +41,7 @@ def normalize(x, axis=-1, order=2):
 
     >>> import lamina
     >>> lamina.utils.normalize([3.0, 4.0])
-    array([[0.6, 0.8]])
+    array([0.6, 0.8])
     """
     if isinstance(x, jax.Array) or is_symbolic(x):
         if not isinstance(order, (int, float)) or isinstance(order, bool):
@@ -49,9 +49,8 @@ def normalize(x, axis=-1, order=2):
                 f"Argument `order` must be an int >= 1. Received: order={order}"
             )
         return ops.normalize(x, axis=axis, order=order)
-    norms = np.atleast_1d(np.linalg.norm(x, order, axis))
-    norms[norms == 0] = 1
-    return x / np.expand_dims(norms, axis)
+    norms = np.linalg.norm(x, order, axis, keepdims=True)
+    return x / np.where(norms == 0, 1, norms)
 
 
 def pad_sequences(

@@ -18,6 +18,7 @@ import warnings
 import zipfile
 
 from lamina.core import settings
+from lamina.core.files import replacing
 
 _CHUNK = 1 << 18
 _PATIENCE = 60  # seconds without a byte
@@ -182,28 +183,22 @@ def _hash(path, algorithm):
 def _download(origin, target, expected):
     """Fetch a file beside its place, check it, and only then put it there."""
     _say(f"Downloading data from {origin}")
-    handle, part = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    part = pathlib.Path(part)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            try:
-                _receive(origin, file)
-            except OSError as error:
-                raise OSError(
-                    f"URL fetch failure on {origin}: {error}. Without a network, put "
-                    f"the file from there at {target}."
-                ) from error
-            file.flush()
-            os.fsync(file.fileno())
+
+    def check(part):
         if expected is not None and (found := _hash(part, expected[0])) != expected[1]:
             raise ValueError(
                 f"Incomplete or corrupted file detected: the {expected[0]} of {origin} "
                 f"is {found}, not {expected[1]}. Nothing was kept."
             )
-        part.chmod(0o644)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+
+    with replacing(target, check, follow=False) as file:
+        try:
+            _receive(origin, file)
+        except OSError as error:
+            raise OSError(
+                f"URL fetch failure on {origin}: {error}. Without a network, put the "
+                f"file from there at {target}."
+            ) from error
 
 
 def _receive(origin, file):

@@ -6,8 +6,9 @@ import keras
 import numpy as np
 import pytest
 
+import lamina
+from lamina.kernels.categories import encode
 from lamina.layers import CategoryEncoding
-from lamina.layers.preprocessing.encoding import encode
 
 SHAPES = [(), (4,), (3, 1), (2, 3, 4)]
 
@@ -62,10 +63,19 @@ def test_lists_and_weights():
     [
         ({}, "num_tokens must be set"),
         ({"num_tokens": 0}, "num_tokens=0"),
-        ({"num_tokens": 2, "output_mode": "int"}, "output_mode: .int"),
+        ({"num_tokens": 2, "output_mode": "int"}, "output_mode=.int"),
         ({"num_tokens": 2, "sparse": True}, "dense vectors"),
     ],
 )
 def test_bad_arguments(kwargs, match):
     with pytest.raises(ValueError, match=match):
         CategoryEncoding(**kwargs)
+
+
+def test_weights_in_a_symbolic_call():
+    inputs = lamina.Input((2,), dtype="int32"), lamina.Input((2,))
+    outputs = CategoryEncoding(3, "count")(inputs[0], count_weights=inputs[1])
+    assert (outputs.shape, outputs.dtype) == ((None, 3), "float32")
+    model = lamina.Model(inputs, outputs)
+    weighted = model([np.array([[0, 2]]), np.array([[0.5, 2.0]])])
+    assert weighted.tolist() == [[0.5, 0.0, 2.0]]

@@ -257,8 +257,8 @@ def test_constructor_opens_no_file_while_a_model_is_loaded(tmp_path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: StringLookup(max_tokens=1), "`max_tokens` is set for `StringLookup`"),
-        (lambda: IntegerLookup(num_oov_indices=-1), "must >= 0"),
+        (lambda: StringLookup(max_tokens=1), "`StringLookup` expected `max_tokens`"),
+        (lambda: IntegerLookup(num_oov_indices=-1), "`num_oov_indices` to be a number"),
         (lambda: StringLookup(pad_to_max_tokens=True), "must set `max_tokens`"),
         (lambda: StringLookup(output_mode="ints"), "`output_mode` to be one of"),
         (lambda: StringLookup(invert=True, output_mode="count"), "must be `'int'`"),

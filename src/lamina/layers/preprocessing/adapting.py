@@ -1,20 +1,42 @@
-"""What `adapt` reads: anything a user has, as batches on the host.
-
-`batches(data, steps=None)` yields arrays. A layer that learns from data writes
-
-    def adapt(self, data, steps=None):
-        self.reset_state()
-        for batch in batches(data, steps):
-            self.update_state(batch)
-        self.finalize_state()
-"""
+"""Layers that learn from data, of any kind that a user has."""
 
 import itertools
+from typing import Any
 
 import jax
 import numpy as np
 
 from lamina.data import unpack
+
+
+class Adapting:
+    """The part of a layer that learns, before training, from batches on the host.
+
+    It writes `reset_state()`, `update_state(batch)` and `finalize_state()`.
+    """
+
+    reset_state: Any
+    update_state: Any
+    finalize_state: Any
+    # Whether each element of data that has a single axis is a sample.
+    _elements_are_samples = False
+
+    def adapt(self, data, steps=None):
+        """Learn from data; what was learned before is forgotten.
+
+        Args:
+            data: an array, a list, a DataFrame, or an iterable of batches.
+            steps: how many batches to read; None for all.
+
+        Raises:
+            ValueError: what it learns was given to the constructor, or there is no
+                data.
+        """
+        self.reset_state()
+        column = self._elements_are_samples and not _yields_batches(data)
+        for batch in batches(data, steps):
+            self.update_state(batch[:, None] if column and batch.ndim == 1 else batch)
+        self.finalize_state()
 
 
 def batches(data, steps=None):

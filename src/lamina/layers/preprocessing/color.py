@@ -4,12 +4,15 @@ They return the compute dtype, whether they train or not. Labels, bounding boxes
 segmentation masks pass unchanged.
 """
 
+import functools
+from typing import Any
+
 import jax.numpy as jnp
 
 from lamina import random
 from lamina.core.checks import fraction
 from lamina.core.settings import epsilon
-from lamina.layers.preprocessing.image import BaseImagePreprocessingLayer, count
+from lamina.layers.preprocessing.image import BaseImagePreprocessingLayer, shared
 from lamina.ops.image import hsv_to_rgb, rgb_to_grayscale, rgb_to_hsv
 
 _BYTES = (0, 255)
@@ -33,35 +36,10 @@ def spread(values):
     return jnp.reshape(values, (-1, 1, 1, 1))
 
 
-def chosen(data, limits, seed):
-    """Draw which images change, with probabilities that are drawn themselves."""
-    number = count(data)
-    probability = random.uniform((number,), *limits, seed=seed)
-    return random.uniform((number,), seed=seed) < probability
-
-
-def range_of_values(value_range):
-    """Return the limits of pixels as a sorted list, or raise."""
-    if not isinstance(value_range, (list, tuple)) or len(value_range) != 2:
-        raise ValueError(
-            "The `value_range` argument should be a list of two numbers. Received: "
-            f"value_range={value_range}"
-        )
-    return sorted(value_range)
-
-
 class ColorLayer(BaseImagePreprocessingLayer):
-    """Changes what images show, not where.
+    """Changes what images show, not where: `change(images, drawn)`."""
 
-    A subclass writes `change(images, transformation)`, for a batch in the compute
-    dtype, and sets `_always` if it changes images outside of training, too.
-    """
-
-    _always = False
-    value_range: list
-
-    def _keep_range(self, value_range):
-        self.value_range = range_of_values(value_range)
+    _FACTOR_BOUNDS = (0, 1)
 
     def _to_bytes(self, x):
         return rescale(x, self.value_range, _BYTES)
@@ -72,41 +50,32 @@ class ColorLayer(BaseImagePreprocessingLayer):
     def _clip(self, x):
         return jnp.clip(x, *self.value_range)
 
-    def transform_images(self, images, transformation=None, training=True):
-        images = jnp.asarray(images, self.compute_dtype)
-        if training or self._always:
-            images = self.change(images, transformation)
-        return images.astype(self.compute_dtype)
-
-    def change(self, images, transformation):
-        """Return changed images; every layer writes its own."""
-        raise NotImplementedError
+    def _in_hsv(self, images, function):
+        """Return RGB images after a function of their hue, saturation and value."""
+        axis, form = self._channel_axis, self.data_format
+        hsv = jnp.split(rgb_to_hsv(images, data_format=form), 3, axis)
+        return hsv_to_rgb(jnp.concatenate(function(*hsv), axis), data_format=form)
 
 
 class RandomColor(ColorLayer):
-    """Changes images by a factor drawn for each: `change(images, factor)`."""
+    """Changes images by a factor drawn for each: `recolor(images, factor)`."""
 
     _key = "factor"
+    recolor: Any
 
-    def __init__(
-        self, factor, value_range=(0, 255), data_format=None, seed=None, **kwargs
-    ):
-        super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
-        self._keep_range(value_range)
+    @shared("factor value_range data_format seed")
+    def __init__(self, factor, **kwargs):
+        super().__init__(factor, **kwargs)
 
-    def get_random_transformation(self, data, training=True, seed=None):
-        if not training:
-            return None
-        shape = (count(data), 1, 1, 1)
-        return {self._key: self._draw(shape, self._seed(seed))}
+    def draw(self, rng):
+        return {self._key: self.factors(rng)}
 
-    def _draw(self, shape, seed):
-        return random.uniform(shape, *self.factor, seed=seed)
+    def factors(self, rng):
+        """Draw a factor for each image."""
+        return rng.uniform(*self.factor, each=(1, 1, 1))
 
-    def transform_images(self, images, transformation=None, training=True):
-        if training and transformation is not None:
-            transformation = spread(transformation[self._key])
-        return super().transform_images(images, transformation, training)
+    def change(self, images, drawn):
+        return self.recolor(images, spread(drawn[self._key]).astype(images.dtype))
 
 
 class RandomBrightness(RandomColor):
@@ -114,32 +83,24 @@ class RandomBrightness(RandomColor):
 
     `x + factor * (high - low)`, clipped to the range of values.
 
-    Args:
-        factor: two numbers between which each image's factor is drawn, from -1 to
-            1; one number stands for minus it to it.
-        value_range: the least and the greatest value of a pixel.
-        seed: an integer, for the same draws in each run.
-
-    Raises:
-        ValueError: a factor or range that does not exist.
-
     >>> import lamina, numpy as np
     >>> lamina.layers.RandomBrightness((0.2, 0.2))(np.full((1, 1, 3), 100)).tolist()
     [[[151.0, 151.0, 151.0]]]
     """
 
+    _FACTOR_BOUNDS = (-1, 1)
     _key = "rgb_delta"
 
-    def __init__(self, factor, value_range=(0, 255), seed=None, **kwargs):
-        super().__init__(factor, value_range, seed=seed, **kwargs)
+    @shared("factor value_range seed")
+    def __init__(self, factor, **kwargs):
+        super().__init__(factor, **kwargs)
 
-    def _draw(self, shape, seed):
+    def factors(self, rng):
         low, high = self.value_range
-        return super()._draw(shape, seed) * (high - low)
+        return super().factors(rng) * (high - low)
 
-    def change(self, images, delta):
-        """Return brighter or darker images."""
-        return self._clip(images + delta.astype(images.dtype))
+    def recolor(self, images, factor):
+        return self._clip(images + factor)
 
 
 class RandomContrast(RandomColor):
@@ -148,13 +109,8 @@ class RandomContrast(RandomColor):
     `mean + factor * (x - mean)`, clipped to the range of values.
 
     Args:
-        factor: two numbers a, b: each image's factor is drawn from 1 - a to 1 + b;
-            one number stands for 0 and it.
-        value_range: the least and the greatest value of a pixel.
-        seed: an integer, for the same draws in each run.
-
-    Raises:
-        ValueError: a factor or range that does not exist.
+        factor: two numbers a, b from 0 to 1: each image's factor is drawn from 1 - a
+            to 1 + b; one number stands for 0 and it.
 
     >>> import lamina, numpy as np
     >>> x = np.array([100.0, 110.0]).reshape(2, 1, 1)
@@ -163,34 +119,25 @@ class RandomContrast(RandomColor):
     True
     """
 
-    _FACTOR_BOUNDS = (0, 1)
     _key = "contrast_factor"
 
-    def __init__(self, factor, value_range=(0, 255), seed=None, **kwargs):
-        super().__init__(factor, value_range, seed=seed, **kwargs)
+    @shared("factor value_range seed")
+    def __init__(self, factor, **kwargs):
+        super().__init__(factor, **kwargs)
 
-    def _draw(self, shape, seed):
+    def factors(self, rng):
         less, more = self.factor
-        return random.uniform(shape, 1 - less, 1 + more, seed=seed)
+        return rng.uniform(1 - less, 1 + more, each=(1, 1, 1))
 
-    def change(self, images, factor):
-        """Return images of more or less contrast."""
+    def recolor(self, images, factor):
         mean = jnp.mean(images, self._image_axes, keepdims=True)
-        return self._clip(blend(mean, images, factor.astype(images.dtype)))
+        return self._clip(blend(mean, images, factor))
 
 
 class RandomColorDegeneration(RandomColor):
     """Takes colour out of images: `x + factor * (gray - x)`.
 
-    Args:
-        factor: two numbers between which each image's factor is drawn, from -1 to
-            1; one number stands for minus it to it. 0 changes nothing, 1 leaves grey.
-        value_range: the least and the greatest value of a pixel.
-        data_format: `"channels_last"` or `"channels_first"`.
-        seed: an integer, for the same draws in each run.
-
-    Raises:
-        ValueError: a factor or range that does not exist.
+    A factor of 0 changes nothing, 1 leaves grey.
 
     >>> import lamina, numpy as np
     >>> y = lamina.layers.RandomColorDegeneration((1, 1))(np.array([[[10, 20, 30]]]))
@@ -198,10 +145,11 @@ class RandomColorDegeneration(RandomColor):
     True
     """
 
-    def change(self, images, factor):
-        """Return greyer images."""
+    _FACTOR_BOUNDS = (-1, 1)
+
+    def recolor(self, images, factor):
         gray = rgb_to_grayscale(images, data_format=self.data_format)
-        return self._clip(blend(images, gray, factor.astype(images.dtype)))
+        return self._clip(blend(images, gray, factor))
 
 
 class RandomHue(RandomColor):
@@ -209,38 +157,20 @@ class RandomHue(RandomColor):
 
     The hue, from 0 to 1 once around, changes by half a factor to either side.
 
-    Args:
-        factor: two numbers between which each image's factor is drawn, from 0 to 1;
-            one number stands for 0 to it.
-        value_range: the least and the greatest value of a pixel.
-        data_format: `"channels_last"` or `"channels_first"`.
-        seed: an integer, for the same draws in each run.
-
-    Raises:
-        ValueError: a factor or range that does not exist.
-
     >>> import lamina, numpy as np
     >>> red = np.array([[[255.0, 0.0, 0.0]]])
     >>> lamina.layers.RandomHue((1, 1))(red).tolist()
     [[[0.0, 255.0, 255.0]]]
     """
 
-    _FACTOR_BOUNDS = (0, 1)
+    def factors(self, rng):
+        side = jnp.where(rng.uniform(each=(1, 1, 1)) > 0.5, -1, 1)
+        return side * super().factors(rng) * 0.5
 
-    def _draw(self, shape, seed):
-        side = jnp.where(random.uniform(shape, seed=seed) > 0.5, -1, 1)
-        return side * super()._draw(shape, seed) * 0.5
-
-    def change(self, images, factor):
-        """Return images with other hues."""
-        axis = self._channel_axis
+    def recolor(self, images, factor):
         x = rescale(images, self.value_range, (0, 1))
-        hsv = rgb_to_hsv(x, data_format=self.data_format)
-        hue, saturation, value = jnp.split(hsv, 3, axis)
-        hue = (hue + factor.astype(hue.dtype)) % 1
-        hsv = jnp.concatenate([hue, saturation, value], axis)
-        x = jnp.clip(hsv_to_rgb(hsv, data_format=self.data_format), 0, 1)
-        return rescale(x, (0, 1), self.value_range)
+        x = self._in_hsv(x, lambda hue, *others: [(hue + factor) % 1, *others])
+        return rescale(jnp.clip(x, 0, 1), (0, 1), self.value_range)
 
 
 class RandomSaturation(RandomColor):
@@ -249,34 +179,23 @@ class RandomSaturation(RandomColor):
     The saturation is multiplied by `f / (1 - f)` and clipped to the range of values:
     a factor f of 0 leaves grey, 0.5 changes nothing, 1 saturates fully.
 
-    Args:
-        factor: two numbers between which each image's factor is drawn, from -1 to
-            1; one number stands for minus it to it.
-        value_range: the least and the greatest value of a pixel.
-        data_format: `"channels_last"` or `"channels_first"`.
-        seed: an integer, for the same draws in each run.
-
-    Raises:
-        ValueError: a factor or range that does not exist.
-
     >>> import lamina, numpy as np
     >>> x = np.array([[[0.2, 0.4, 0.6]]])
     >>> lamina.layers.RandomSaturation((0, 0), (0, 1))(x).round(1).tolist()
     [[[0.6000000238418579, 0.6000000238418579, 0.6000000238418579]]]
     """
 
-    def _draw(self, shape, seed):
-        factor = super()._draw(shape, seed)
+    _FACTOR_BOUNDS = (-1, 1)
+
+    def factors(self, rng):
+        factor = super().factors(rng)
         return factor / (1 - factor + epsilon())
 
-    def change(self, images, factor):
-        """Return images of another saturation."""
-        axis = self._channel_axis
-        hsv = rgb_to_hsv(images, data_format=self.data_format)
-        hue, saturation, value = jnp.split(hsv, 3, axis)
-        saturation = self._clip(saturation * factor.astype(hsv.dtype))
-        hsv = jnp.concatenate([hue, saturation, value], axis)
-        return hsv_to_rgb(hsv, data_format=self.data_format)
+    def recolor(self, images, factor):
+        def saturated(hue, saturation, value):
+            return [hue, self._clip(saturation * factor), value]
+
+        return self._in_hsv(images, saturated)
 
 
 class RandomPosterization(RandomColor):
@@ -285,12 +204,6 @@ class RandomPosterization(RandomColor):
     Args:
         factor: how many bits of 8 are kept; two numbers for a random one from the
             first to below the second, where one number n stands for 1 and n.
-        value_range: the least and the greatest value of a pixel.
-        data_format: `"channels_last"` or `"channels_first"`.
-        seed: an integer, for the same draws in each run.
-
-    Raises:
-        ValueError: a factor or range that does not exist.
 
     >>> import lamina, numpy as np
     >>> lamina.layers.RandomPosterization((2, 2))(np.array([[[70, 150, 250]]])).tolist()
@@ -300,16 +213,15 @@ class RandomPosterization(RandomColor):
     _FACTOR_BOUNDS = (1, 8)
     _key = "shift_factor"
 
-    def _draw(self, shape, seed):
-        low, high = self.factor
+    def factors(self, rng):
+        (low, high), shape = self.factor, (rng.number, 1, 1, 1)
         if low == high:
             return jnp.full(shape, 8 - low, "uint8")
-        return 8 - random.randint(shape, low, high, dtype="uint8", seed=seed)
+        return 8 - random.randint(shape, low, high, dtype="uint8", seed=rng.seed)
 
-    def change(self, images, shift):
-        """Return images of fewer colours."""
-        levels = self._to_bytes(images).astype("uint8")
-        levels = levels >> shift << shift
+    def change(self, images, drawn):
+        shift = spread(drawn[self._key])
+        levels = self._to_bytes(images).astype("uint8") >> shift << shift
         return self._from_bytes(levels.astype(images.dtype))
 
 
@@ -318,11 +230,6 @@ class RandomGrayscale(ColorLayer):
 
     Args:
         factor: the share of images that lose their colour, from 0 to 1.
-        data_format: `"channels_last"` or `"channels_first"`.
-        seed: an integer, for the same draws in each run.
-
-    Raises:
-        ValueError: `factor` is out of range.
 
     >>> import lamina, numpy as np
     >>> y = lamina.layers.RandomGrayscale(1.0)(np.array([[[100.0, 0.0, 0.0]]]))
@@ -332,55 +239,44 @@ class RandomGrayscale(ColorLayer):
 
     factor: float  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    def __init__(self, factor=0.5, data_format=None, seed=None, **kwargs):
-        super().__init__(data_format=data_format, seed=seed, **kwargs)
+    @shared("factor data_format seed")
+    def __init__(self, factor=0.5, **kwargs):
+        super().__init__(**kwargs)
         self.factor = fraction("RandomGrayscale", "factor", factor)
 
     def get_random_transformation(self, data, training=True, seed=None):
-        drawn = random.uniform((count(data),), seed=self._seed(seed))
-        return spread(drawn < self.factor)
+        # Outside of training too: later draws are those of Keras' layer.
+        return super().get_random_transformation(data, True, seed)
 
-    def change(self, images, apply):
-        """Return images, the chosen ones grey."""
+    def draw(self, rng):
+        return spread(rng.uniform() < self.factor)
+
+    def change(self, images, drawn):
         gray = rgb_to_grayscale(images, data_format=self.data_format)
-        return jnp.where(apply, gray, images)
+        return jnp.where(drawn, gray, images)
 
 
 class RandomInvert(ColorLayer):
     """Turns some images into their negatives: `high - x`.
 
-    Each image is inverted with a probability that is itself drawn from `factor`.
-
     Args:
-        factor: two numbers, the limits of the probability; one stands for 0 to it.
-        value_range: the least and the greatest value of a pixel.
-        seed: an integer, for the same draws in each run.
-        data_format: `"channels_last"` or `"channels_first"`.
-
-    Raises:
-        ValueError: a factor or range that does not exist.
+        factor: two numbers, the limits of the probability that an image is inverted;
+            one stands for 0 to it.
 
     >>> import lamina, numpy as np
     >>> lamina.layers.RandomInvert((1, 1))(np.array([[[0, 100, 255]]])).tolist()
     [[[255.0, 155.0, 0.0]]]
     """
 
-    _FACTOR_BOUNDS = (0, 1)
+    @shared("factor value_range seed data_format")
+    def __init__(self, factor=1.0, **kwargs):
+        super().__init__(factor, **kwargs)
 
-    def __init__(
-        self, factor=1.0, value_range=(0, 255), seed=None, data_format=None, **kwargs
-    ):
-        super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
-        self._keep_range(value_range)
+    def draw(self, rng):
+        return {"apply_inversion": rng.chosen(self.factor)}
 
-    def get_random_transformation(self, data, training=True, seed=None):
-        if not training:
-            return None
-        return {"apply_inversion": chosen(data, self.factor, self._seed(seed))}
-
-    def change(self, images, transformation):
-        """Return images, the chosen ones inverted."""
-        apply = spread(transformation["apply_inversion"])
+    def change(self, images, drawn):
+        apply = spread(drawn["apply_inversion"])
         return jnp.where(apply, self.value_range[1] - images, images)
 
 
@@ -394,43 +290,28 @@ class Solarization(ColorLayer):
         addition_factor: two numbers a, b from 0 to 1: additions are drawn from a to
             255 b. One number stands for 0 and it.
         threshold_factor: the same for thresholds.
-        value_range: the least and the greatest value of a pixel.
-        seed: an integer, for the same draws in each run.
-
-    Raises:
-        ValueError: a factor or range that does not exist.
 
     >>> import lamina, numpy as np
     >>> lamina.layers.Solarization()(np.array([[[0, 100, 255]]])).tolist()
     [[[255.0, 155.0, 0.0]]]
     """
 
-    _FACTOR_BOUNDS = (0, 1)
-
-    def __init__(
-        self, addition_factor=0.0, threshold_factor=0.0, value_range=(0, 255),
-        seed=None, **kwargs,
-    ):  # fmt: skip
-        super().__init__(seed=seed, **kwargs)
+    @shared("value_range seed")
+    def __init__(self, addition_factor=0.0, threshold_factor=0.0, **kwargs):
+        super().__init__(**kwargs)
         self.addition_factor = self._limits("addition_factor", addition_factor)
         self.threshold_factor = self._limits("threshold_factor", threshold_factor)
-        self._keep_range(value_range)
 
-    def get_random_transformation(self, data, training=True, seed=None):
-        if not training:
-            return None
-        seed, shape = self._seed(seed), (count(data), 1, 1, 1)
+    def draw(self, rng):
         named = {"additions": self.addition_factor, "thresholds": self.threshold_factor}
         return {
-            name: random.uniform(shape, low, high * 255, seed=seed)
+            name: rng.uniform(low, high * 255, each=(1, 1, 1))
             for name, (low, high) in named.items()
         }
 
-    def change(self, images, transformation):
-        """Return solarized images."""
+    def change(self, images, drawn):
         added, threshold = (
-            spread(transformation[k]).astype(images.dtype)
-            for k in ("additions", "thresholds")
+            spread(drawn[k]).astype(images.dtype) for k in ("additions", "thresholds")
         )
         x = jnp.clip(self._to_bytes(images) + added, *_BYTES)
         return self._from_bytes(jnp.where(x < threshold, x, 255 - x))
@@ -440,16 +321,10 @@ class RandomColorJitter(ColorLayer):
     """Changes brightness, contrast, saturation and hue, in this order.
 
     Args:
-        value_range: the least and the greatest value of a pixel.
         brightness_factor: the factor of `RandomBrightness`; None leaves it out.
         contrast_factor: that of `RandomContrast`.
         saturation_factor: that of `RandomSaturation`.
         hue_factor: that of `RandomHue`.
-        seed: an integer, for the same draws in each run.
-        data_format: `"channels_last"` or `"channels_first"`.
-
-    Raises:
-        ValueError: a factor or range that does not exist.
 
     >>> import lamina, numpy as np
     >>> jitter = lamina.layers.RandomColorJitter(brightness_factor=(0.2, 0.2))
@@ -457,44 +332,43 @@ class RandomColorJitter(ColorLayer):
     [[[151.0, 151.0, 151.0]]]
     """
 
+    _PARTS = {
+        "brightness": RandomBrightness,
+        "contrast": RandomContrast,
+        "saturation": RandomSaturation,
+        "hue": RandomHue,
+    }
+
+    @shared(
+        "value_range brightness_factor contrast_factor saturation_factor hue_factor "
+        "seed data_format"
+    )
     def __init__(
-        self, value_range=(0, 255), brightness_factor=None, contrast_factor=None,
-        saturation_factor=None, hue_factor=None, seed=None, data_format=None, **kwargs,
-    ):  # fmt: skip
-        super().__init__(data_format=data_format, seed=seed, **kwargs)
-        self._keep_range(value_range)
+        self,
+        brightness_factor=None,
+        contrast_factor=None,
+        saturation_factor=None,
+        hue_factor=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
         self.brightness_factor = brightness_factor
         self.contrast_factor = contrast_factor
         self.saturation_factor = saturation_factor
         self.hue_factor = hue_factor
+        alike = {"seed": self.seed, "data_format": self.data_format}
+        alike |= {"value_range": self.value_range, "dtype": self.dtype_policy}
+        for name, cls in self._PARTS.items():
+            factor, layer = getattr(self, f"{name}_factor"), None
+            if factor is not None:
+                make = functools.partial(cls, **alike)
+                layer = self._given_object(make, f"{name}_factor", factor)
+            setattr(self, f"random_{name}", layer)
 
-        def layer(cls, name):
-            def make(factor):
-                return cls(
-                    factor, value_range=value_range, seed=seed,
-                    data_format=self.data_format, dtype=self.dtype_policy,
-                )  # fmt: skip
+    def draw(self, rng):
+        return [layer.draw(rng) for layer in self._inner_layers()]
 
-            factor = getattr(self, name)
-            return None if factor is None else self._given_object(make, name, factor)
-
-        self.random_brightness = layer(RandomBrightness, "brightness_factor")
-        self.random_contrast = layer(RandomContrast, "contrast_factor")
-        self.random_saturation = layer(RandomSaturation, "saturation_factor")
-        self.random_hue = layer(RandomHue, "hue_factor")
-
-    def get_random_transformation(self, data, training=True, seed=None):
-        if not training:
-            return None
-        seed = self._seed(seed)
-        return [
-            layer.get_random_transformation(data, seed=seed)
-            for layer in self._inner_layers()
-        ]
-
-    def change(self, images, transformation):
-        """Return images with the changes of all layers inside."""
-        steps = zip(self._inner_layers(), transformation, strict=True)
-        for layer, drawn in steps:
-            images = layer.transform_images(images, drawn)
+    def change(self, images, drawn):
+        for layer, one in zip(self._inner_layers(), drawn, strict=True):
+            images = layer.transform_images(images, one)
         return images

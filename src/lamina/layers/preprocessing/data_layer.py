@@ -2,10 +2,12 @@
 
 import functools
 import sys
+from typing import Any
 
 import numpy as np
 
 from lamina.core import structure
+from lamina.core.registry import ours
 from lamina.core.symbolic import SymbolicTensor, infer
 from lamina.core.variable import Variable
 from lamina.layers.layer import Layer
@@ -20,6 +22,17 @@ class DataLayer(Layer):
 
     _allow_non_tensor_positional_args = True
     _lists_are_arrays = True
+    # What the constructors of a family share: a `SharedArguments`.
+    _arguments: Any = None
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if cls._arguments and ours(cls):
+            cls._arguments.document(cls)
+
+    def __init__(self, **kwargs):
+        kept = self._arguments.keep(self, kwargs) if self._arguments else kwargs
+        super().__init__(**kept)
 
     def __call__(self, *args, **kwargs):
         """Run the layer on arrays, on symbolic tensors, or in a graph of `tf.data`."""

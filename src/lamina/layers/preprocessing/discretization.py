@@ -4,17 +4,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina.core import settings
-from lamina.core.checks import number, one_of
+from lamina.core.checks import number
 from lamina.core.dtypes import result_type
-from lamina.core.symbolic import SymbolicTensor, infer
-from lamina.layers.preprocessing.adapting import batches
-from lamina.layers.preprocessing.data_layer import DataLayer
-from lamina.layers.preprocessing.encoding import encode, refuse_sparse
-
-_MODES = ("int", "one_hot", "multi_hot", "count")
+from lamina.layers.preprocessing.adapting import Adapting
+from lamina.layers.preprocessing.encoding import EncodingLayer
 
 
-class Discretization(DataLayer):
+class Discretization(Adapting, EncodingLayer):
     """Tells which of several ranges each number is in.
 
     Boundaries `[0, 1, 2]` make the ranges `(-inf, 0)`, `[0, 1)`, `[1, 2)` and
@@ -26,9 +22,6 @@ class Discretization(DataLayer):
         num_bins: how many ranges `adapt` makes, in place of `bin_boundaries`.
         epsilon: how fine `adapt` looks: it keeps about `1 / epsilon` numbers of the
             data.
-        output_mode: `"int"`, the index; `"one_hot"`, a vector for each number;
-            `"multi_hot"` and `"count"`, a vector for each sample.
-        sparse: not supported; must be False.
 
     Raises:
         ValueError: not exactly one of `bin_boundaries` and `num_bins` is given, an
@@ -40,20 +33,22 @@ class Discretization(DataLayer):
     [[0, 2, 3, 1]]
     """
 
-    rows_independent = True
-    _reads_integers = True
+    _depth = property(lambda self: self.depth)
+    _output_dtype = property(lambda self: self.output_dtype)
 
     def __init__(
-        self, bin_boundaries=None, num_bins=None, epsilon=0.01, output_mode="int",
-        sparse=False, dtype=None, name=None,
-    ):  # fmt: skip
-        super().__init__(name=name, dtype=dtype)
-        refuse_sparse("Discretization", sparse)
-        if num_bins is not None and num_bins < 0:
-            raise ValueError(
-                "`num_bins` must be greater than or equal to 0. Received: "
-                f"`num_bins={num_bins}`"
-            )
+        self,
+        bin_boundaries=None,
+        num_bins=None,
+        epsilon=0.01,
+        output_mode="int",
+        sparse=False,
+        dtype=None,
+        name=None,
+    ):
+        super().__init__(output_mode=output_mode, sparse=sparse, dtype=dtype, name=name)
+        if num_bins is not None:
+            number(self, "num_bins", num_bins, least=0)
         if num_bins is not None and bin_boundaries is not None:
             raise ValueError(
                 "Both `num_bins` and `bin_boundaries` should not be set. Received: "
@@ -64,8 +59,6 @@ class Discretization(DataLayer):
         self.bin_boundaries = bin_boundaries
         self.num_bins = num_bins
         self.epsilon = number("Discretization", "epsilon", epsilon, least=1e-9)
-        self.output_mode = one_of("Discretization", "output_mode", output_mode, _MODES)
-        self.sparse = sparse
         self.reset_state()
 
     @property
@@ -79,24 +72,12 @@ class Discretization(DataLayer):
         return "int32" if self.output_mode == "int" else self.compute_dtype
 
     def adapt(self, data, steps=None):
-        """Find boundaries between which the data is spread evenly.
-
-        Args:
-            data: an array, a DataFrame, or anything that yields batches.
-            steps: how many batches to read; None for all.
-
-        Raises:
-            ValueError: the layer was given boundaries, or there is no data.
-        """
         if self.num_bins is None:
             raise ValueError(
                 "Cannot adapt a Discretization layer that has been initialized with "
                 "`bin_boundaries`, use `num_bins` instead."
             )
-        self.reset_state()
-        for batch in batches(data, steps):
-            self.update_state(batch)
-        self.finalize_state()
+        super().adapt(data, steps)
 
     def update_state(self, data):
         values: np.ndarray = np.sort(np.asarray(data, "float32"), axis=None)
@@ -123,12 +104,6 @@ class Discretization(DataLayer):
                 "`Discretization` layer."
             )
         return self._encoded(jnp.digitize(inputs, jnp.asarray(self.bin_boundaries)))
-
-    def compute_output_spec(self, inputs):
-        return infer(self._encoded, SymbolicTensor(inputs.shape, "int32"))
-
-    def _encoded(self, indices):
-        return encode(indices, self.output_mode, self.depth, self.output_dtype)
 
     @property
     def depth(self):

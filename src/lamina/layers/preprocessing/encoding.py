@@ -1,88 +1,127 @@
-"""Indices of categories as vectors: what every categorical layer ends with.
-
-`encode(indices, mode, depth, dtype, weights=None, idf=None)` takes a NumPy array and
-gives one, or a JAX array (inside a trace too) and gives one.
-"""
+"""Indices of categories as vectors: what every categorical layer ends with."""
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
-import numpy as np
+
+from lamina.core.arguments import SharedArguments
+from lamina.core.checks import bad_argument, number, one_of, positive_int
+from lamina.core.symbolic import SymbolicTensor, infer
+from lamina.kernels.categories import encode
+from lamina.layers.preprocessing.data_layer import DataLayer
+
+_OLD_MODES = {"binary": "multi_hot", "tf-idf": "tf_idf"}
 
 
-def encode(indices, mode, depth, dtype, weights=None, idf=None):
-    """Return indices of categories in one of five forms.
+def _mode(layer, name, value):
+    new = _OLD_MODES.get(value)
+    if new in layer._MODES:
+        return new
+    return one_of(layer, name, value, layer._MODES)
 
-    Indices below 0 or from `depth` on belong to no category: they leave no trace in
-    any form but `"int"`.
+
+def _dense(layer, name, value):
+    if value:
+        wanted = (
+            "False: sparse tensors are left out, and every layer takes dense vectors"
+        )
+        raise bad_argument(layer, name, value, wanted)
+    return False
+
+
+def _described(output_mode="int", sparse=False, name=None, dtype=None):
+    """Describe the arguments that categorical layers share.
 
     Args:
-        indices: integers of any shape. Of more than one axis, axis 1 holds the
-            categories of one sample; a single axis is one sample.
-        mode: `"int"`, the indices themselves; `"one_hot"`, a vector for each index
-            (in place of a last axis of size 1); `"multi_hot"`, one vector a sample,
-            1 for each category in it; `"count"`, how often each is in it;
-            `"tf_idf"`, these counts times `idf`.
-        depth: how many categories there are, the size of the last axis.
-        dtype: the dtype of the result.
-        weights: in place of 1, what each index adds to its count; same shape as
-            `indices`. The result has their dtype.
-        idf: the weight of each category, shape `(depth,)`.
-    """
-    xp: Any = np if isinstance(indices, np.ndarray) else jnp
-    if xp is jnp:
-        dtype = jax.dtypes.canonicalize_dtype(dtype)
-    if mode == "int":
-        return indices.astype(dtype)
-    if indices.ndim == 0:
-        indices = indices[None]
-        weights = None if weights is None else weights[None]
-    if mode == "one_hot":
-        if indices.ndim > 1 and indices.shape[-1] == 1:
-            indices = indices[..., 0]
-        return (indices[..., None] == xp.arange(depth)).astype(dtype)
-    axis = min(1, indices.ndim - 1)
-    indices = xp.moveaxis(indices, axis, -1).astype("int32")
-    if weights is None:
-        weights = xp.ones(indices.shape, dtype)
-    else:
-        weights = xp.moveaxis(xp.asarray(weights), axis, -1)
-    count = _count if xp is np else jnp.vectorize(
-        _scatter, excluded=(2,), signature="(n),(n)->(d)"
-    )  # fmt: skip
-    counts = count(indices, weights, depth)
-    if mode == "multi_hot":
-        return (counts > 0).astype(dtype)
-    return counts * xp.asarray(idf, counts.dtype) if mode == "tf_idf" else counts
-
-
-def _scatter(indices, weights, depth):
-    # A negative index would count from the end.
-    indices = jnp.where(indices < 0, depth, indices)
-    return jnp.zeros(depth, weights.dtype).at[indices].add(weights, mode="drop")
-
-
-def _count(indices, weights, depth):
-    rows = np.prod(indices.shape[:-1], dtype=int)
-    flat = indices.reshape(rows, indices.shape[-1])
-    places = flat + np.arange(rows)[:, None] * depth
-    valid = (flat >= 0) & (flat < depth)
-    counts = np.bincount(
-        places[valid], weights.reshape(flat.shape)[valid], minlength=rows * depth
-    )
-    return counts.reshape(*indices.shape[:-1], depth).astype(weights.dtype)
-
-
-def refuse_sparse(owner, sparse):
-    """Raise for `sparse=True`.
+        output_mode: one of {cls._MODES}:
+            indices; a vector of each index (in place of a last axis of size 1); or
+            a vector of each sample, with 1 for each category in it, its count, or its
+            count times `idf_weights`.
+        sparse: not supported; must be False.
+        name: its name.
+        dtype: the dtype of the result, an integer one for indices.
 
     Raises:
-        ValueError: always then.
+        ValueError: an argument is out of its range, or does not go with another.
     """
-    if sparse:
-        raise ValueError(
-            f"`{owner}` expected `sparse` to be False: sparse tensors are left out, "
-            "and dense vectors are what every layer takes. Received: "
-            f"sparse={sparse!r}"
-        )
+
+
+shared = SharedArguments(_described, {"output_mode": _mode, "sparse": _dense})
+
+
+class EncodingLayer(DataLayer):
+    """Ends in indices of `_depth` categories, or in vectors made of them."""
+
+    rows_independent = True
+    _reads_integers = True
+    _arguments = shared
+    _MODES = ("int", "one_hot", "multi_hot", "count")
+    _depth: Any
+    _output_dtype: Any = property(lambda self: self.compute_dtype)
+    output_mode: str
+
+    def compute_output_spec(self, inputs):
+        result = infer(self._encoded, SymbolicTensor(inputs.shape, "int32"))
+        return SymbolicTensor(result.shape, self._output_dtype)
+
+    def _encoded(self, indices, weights=None, idf=None):
+        mode, dtype = self.output_mode, self._output_dtype
+        return encode(indices, mode, self._depth, dtype, weights, idf)
+
+
+class CategoryEncoding(EncodingLayer):
+    """Turns indices of categories into vectors of `num_tokens` numbers.
+
+    Args:
+        num_tokens: how many categories there are; indices are below it, others are
+            in no vector.
+
+    Call arguments:
+        inputs: indices; of more than one axis, axis 1 holds those of one sample.
+        count_weights: what each index adds to its count, for `"count"`.
+
+    Raises:
+        ValueError: an argument is out of range, `sparse` is True, or there are
+            `count_weights` where nothing is counted.
+
+    >>> import lamina, numpy as np
+    >>> layer = lamina.layers.CategoryEncoding(num_tokens=3, output_mode="count")
+    >>> layer(np.array([[0, 2], [1, 1]])).tolist()
+    [[1.0, 0.0, 1.0], [0.0, 2.0, 0.0]]
+    """
+
+    _MODES = ("one_hot", "multi_hot", "count")
+    _depth = property(lambda self: self.num_tokens)
+
+    @shared("output_mode sparse")
+    def __init__(self, num_tokens=None, output_mode="multi_hot", **kwargs):
+        kwargs.setdefault("autocast", False)  # half precision would round indices
+        super().__init__(output_mode=output_mode, **kwargs)
+        if num_tokens is None:
+            raise ValueError(
+                "num_tokens must be set to use this layer. If the number of tokens is "
+                "not known beforehand, use the `IntegerLookup` layer instead."
+            )
+        if number("CategoryEncoding", "num_tokens", num_tokens) < 1:
+            raise ValueError(
+                f"`num_tokens` must be >= 1. Received: num_tokens={num_tokens}."
+            )
+        self.num_tokens = positive_int("CategoryEncoding", "num_tokens", num_tokens)
+
+    def call(self, inputs, count_weights=None):
+        if count_weights is not None:
+            if self.output_mode != "count":
+                raise ValueError(
+                    "`count_weights` is not used when `output_mode` is not `'count'`. "
+                    f"Received `count_weights={count_weights}`."
+                )
+            count_weights = jnp.asarray(count_weights, self.compute_dtype)
+        return self._encoded(jnp.asarray(inputs), count_weights)
+
+    def compute_output_spec(self, inputs, count_weights=None):
+        return DataLayer.compute_output_spec(self, inputs, count_weights=count_weights)
+
+    def get_config(self):
+        config = super().get_config()
+        config.pop("sparse")
+        return config

@@ -1,22 +1,15 @@
 """Layers that look at a pixel's neighbours, or at all pixels of an image."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
 from lamina import random
-from lamina.core.checks import int_tuple, number, positive_int
-from lamina.layers.preprocessing.color import (
-    ColorLayer,
-    RandomColor,
-    blend,
-    chosen,
-    spread,
-)
-from lamina.layers.preprocessing.image import count, images_of
+from lamina.core.checks import bad_argument, int_tuple, number, positive_int
+from lamina.kernels.histograms import clahe, equalized
+from lamina.layers.preprocessing.color import ColorLayer, RandomColor, blend, spread
+from lamina.layers.preprocessing.image import shared
 from lamina.ops.image import gaussian_blur
 
 
@@ -26,36 +19,23 @@ class RandomSharpness(RandomColor):
     `smooth + 2 * factor * (x - smooth)`, where `smooth` is the mean of a pixel, five
     times, and its eight neighbours: 0 smooths, 0.5 changes nothing, 1 sharpens.
 
-    Args:
-        factor: two numbers between which each image's factor is drawn, from 0 to 1;
-            one number stands for 0 to it.
-        value_range: the least and the greatest value of a pixel.
-        data_format: `"channels_last"` or `"channels_first"`.
-        seed: an integer, for the same draws in each run.
-
-    Raises:
-        ValueError: a factor or range that does not exist.
-
     >>> import lamina, numpy as np
     >>> x = np.zeros((3, 3, 1)); x[1, 1] = 13
     >>> lamina.layers.RandomSharpness((0, 0))(x)[..., 0].tolist()
     [[1.0, 1.0, 1.0], [1.0, 5.0, 1.0], [1.0, 1.0, 1.0]]
     """
 
-    _FACTOR_BOUNDS = (0, 1)
-
-    def change(self, images, factor):
-        """Return images moved from their smooth selves by twice the factor."""
+    def recolor(self, images, factor):
         total = images
         for axis in self._image_axes:
             size = images.shape[axis]
-            total = jnp.pad(total, [(int(i == axis),) * 2 for i in range(4)])
+            total = jnp.pad(total, [(int(i == axis % 4),) * 2 for i in range(4)])
             a, b, c = (
                 lax.slice_in_dim(total, i, i + size, axis=axis) for i in range(3)
             )
             total = a + b + c
         smooth = (total + 4 * images) / 13
-        return self._clip(blend(smooth, images, 2 * factor.astype(images.dtype)))
+        return self._clip(blend(smooth, images, 2 * factor))
 
 
 class RandomGaussianBlur(ColorLayer):
@@ -69,12 +49,6 @@ class RandomGaussianBlur(ColorLayer):
         kernel_size: one or two odd numbers of pixels: where the bell is cut off.
         sigma: two numbers, the limits of the bell's deviation in pixels, from 0 to
             1; one stands for 0 to it.
-        value_range: the least and the greatest value of a pixel.
-        data_format: `"channels_last"` or `"channels_first"`.
-        seed: an integer, for the same draws in each run.
-
-    Raises:
-        ValueError: a factor, size or range that does not exist.
 
     >>> import lamina, numpy as np
     >>> x = np.zeros((5, 5, 1)); x[2, 2] = 1
@@ -83,52 +57,44 @@ class RandomGaussianBlur(ColorLayer):
     (0.204, 0.124)
     """
 
-    _FACTOR_BOUNDS = (0, 1)
-
-    def __init__(
-        self, factor=1.0, kernel_size=3, sigma=1.0, value_range=(0, 255),
-        data_format=None, seed=None, **kwargs,
-    ):  # fmt: skip
-        super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
+    @shared("value_range data_format seed")
+    def __init__(self, factor=1.0, kernel_size=3, sigma=1.0, **kwargs):
+        super().__init__(factor, **kwargs)
         sizes = int_tuple("RandomGaussianBlur", "kernel_size", kernel_size, 2)
         if not all(size % 2 for size in sizes):
-            raise ValueError(
-                "`kernel_size` must be an odd number, or two of them. Received: "
-                f"kernel_size={kernel_size}"
-            )
+            wanted = "an odd number, or two of them"
+            raise bad_argument(self, "kernel_size", kernel_size, wanted)
         self.kernel_size = sizes
         self.sigma = self._limits("sigma", sigma)
-        self._keep_range(value_range)
 
-    def get_random_transformation(self, data, training=True, seed=None):
-        if not training:
-            return None
-        seed = self._seed(seed)
-        apply = chosen(data, self.factor, seed)
-        sigma = random.uniform((2,), *self.sigma, seed=seed)
+    def draw(self, rng):
+        apply = rng.chosen(self.factor)
+        sigma = random.uniform((2,), *self.sigma, seed=rng.seed)
         return {"should_apply_blur": apply, "blur_factor": sigma + 1e-6}
 
-    def change(self, images, transformation):
-        """Return images, the chosen ones blurred."""
-        sigma = transformation["blur_factor"]
+    def change(self, images, drawn):
+        sigma = drawn["blur_factor"]
         blurred = gaussian_blur(images, self.kernel_size, sigma, self.data_format)
-        apply = spread(transformation["should_apply_blur"])
+        apply = spread(drawn["should_apply_blur"])
         return self._clip(jnp.where(apply, blurred, images))
 
 
-def rectangles(x0, x1, y0, y1, height, width, channels_last):
-    """Return masks (batch, height, width, 1) of pixels from x0 to x1, y0 to y1."""
-    rows, columns = jnp.arange(height)[:, None], jnp.arange(width)
-    x0, x1, y0, y1 = (v[:, None, None] for v in (x0, x1, y0, y1))
-    inside = (columns >= x0) & (columns < x1) & (rows >= y0) & (rows < y1)
-    return inside[..., None] if channels_last else inside[:, None]
+def rectangles(layer, rng, width_share, height_share):
+    """Draw a rectangle of some shares of width and height for each image.
 
-
-def interval(number, length, share, seed):
-    """Draw where an interval of `share` of `length` begins; return both its ends."""
-    size = share * length
-    start = random.uniform((number,), seed=seed) * (length - size)
-    return start, start + size
+    Returns:
+        Masks of the pixels within, to broadcast with images, and their areas.
+    """
+    inside, area = True, 1
+    sides = (rng.width, width_share, (1, -1)), (rng.height, height_share, (-1, 1))
+    for size, share, shape in sides:
+        length = share * size
+        start = rng.uniform() * (size - length)
+        area = area * (start + length - start)
+        start, end = (v[:, None, None] for v in (start, start + length))
+        place = jnp.arange(size).reshape(shape)
+        inside = inside & (place >= start) & (place < end)
+    return jnp.expand_dims(inside, layer._channel_axis), area
 
 
 class RandomErasing(ColorLayer):
@@ -142,12 +108,6 @@ class RandomErasing(ColorLayer):
         factor: two numbers, the limits of the probability; one stands for 0 to it.
         scale: two numbers, the limits of the erased share, from 0 to 1.
         fill_value: a number, or three for red, green and blue; None draws noise.
-        value_range: the least and the greatest value of a pixel.
-        seed: an integer, for the same draws in each run.
-        data_format: `"channels_last"` or `"channels_first"`.
-
-    Raises:
-        ValueError: a factor, range or fill that does not exist.
 
     Source: Zhong et al., 2017, "Random erasing data augmentation".
 
@@ -158,55 +118,37 @@ class RandomErasing(ColorLayer):
     True
     """
 
-    _FACTOR_BOUNDS = (0, 1)
-
-    def __init__(
-        self, factor=1.0, scale=(0.02, 0.33), fill_value=None, value_range=(0, 255),
-        seed=None, data_format=None, **kwargs,
-    ):  # fmt: skip
-        super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
+    @shared("value_range seed data_format")
+    def __init__(self, factor=1.0, scale=(0.02, 0.33), fill_value=None, **kwargs):
+        super().__init__(factor, **kwargs)
         if fill_value is not None and np.shape(fill_value) not in ((), (3,)):
-            raise ValueError(
-                "The `fill_value` argument should be a number (or a list of three "
-                f"numbers). Received: fill_value={fill_value}"
-            )
+            wanted = "a number, or a list of three numbers"
+            raise bad_argument(self, "fill_value", fill_value, wanted)
         self.scale = self._limits("scale", scale)
         self.fill_value = fill_value
-        self._keep_range(value_range)
 
-    def get_random_transformation(self, data, training=True, seed=None):
-        if not training:
-            return None
-        seed = self._seed(seed)
-        number, (height, width) = count(data), self._sizes(data)
-        side = jnp.sqrt(random.uniform((number, 2), *self.scale, seed=seed))
-        x0, x1 = interval(number, width, side[:, 0], seed)
-        y0, y1 = interval(number, height, side[:, 1], seed)
-        masks = rectangles(x0, x1, y0, y1, height, width, self._channels_last)
-        apply = chosen(data, self.factor, seed)
-        fill = self._clip(self._fill(images_of(data).shape, seed))
+    def draw(self, rng):
+        side = jnp.sqrt(rng.uniform(*self.scale, each=(2,)))
+        masks, _ = rectangles(self, rng, side[:, 0], side[:, 1])
+        apply = rng.chosen(self.factor)
+        fill = self._clip(self._fill(rng))
         return {"apply_erasing": apply, "batch_masks": masks, "fill_value": fill}
 
-    def _fill(self, shape, seed):
+    def _fill(self, rng):
         if self.fill_value is None:
-            return random.normal(shape, seed=seed) * self.value_range[1]
+            return random.normal(rng.shape, seed=rng.seed) * self.value_range[1]
         fill = jnp.asarray(self.fill_value, "float32")
-        return fill[:, None, None] if fill.ndim and not self._channels_last else fill
+        return fill[:, None, None] if fill.ndim and self._channel_axis == -3 else fill
 
-    def change(self, images, transformation):
-        """Return images, the chosen ones with a rectangle of another content."""
-        where = spread(transformation["apply_erasing"]) & transformation["batch_masks"]
-        fill = jnp.asarray(transformation["fill_value"], images.dtype)
-        return jnp.where(where, fill, images)
+    def change(self, images, drawn):
+        where = spread(drawn["apply_erasing"]) & drawn["batch_masks"]
+        return jnp.where(where, jnp.asarray(drawn["fill_value"], images.dtype), images)
 
 
 class AutoContrast(ColorLayer):
     """Stretches each channel of each image to the whole range of values.
 
     `(x - min) / (max - min)`, brought to `value_range`; a channel of one value stays.
-
-    Args:
-        value_range: the least and the greatest value of a pixel.
 
     >>> import lamina, numpy as np
     >>> x = np.array([[[100.0]], [[150.0]], [[200.0]]])
@@ -216,29 +158,17 @@ class AutoContrast(ColorLayer):
 
     _always = True
 
-    def __init__(self, value_range=(0, 255), **kwargs):
+    @shared("value_range")
+    def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self._keep_range(value_range)
 
-    def change(self, images, transformation):
-        """Return stretched images."""
+    def change(self, images, drawn):
         x = self._to_bytes(images)
         low, high = (f(x, self._image_axes, keepdims=True) for f in (jnp.min, jnp.max))
         flat = high == low
         scale = 255 / jnp.where(flat, 1, high - low)
         stretched = self._from_bytes(jnp.clip(x * scale - low * scale, 0, 255))
         return jnp.where(flat, images, stretched)
-
-
-@functools.partial(jax.jit, static_argnames="bins")
-def _equalized(x, bins):
-    """Return values in 0 ... 255 replaced by 255 times the share of lesser ones."""
-    levels = (x * (bins - 1) / 255).astype("int32").clip(0, bins - 1)
-    below = jnp.cumsum(jnp.bincount(levels.reshape(-1), length=bins))
-    least = below[jnp.argmax(below > 0)]
-    others = below[-1] - least
-    share = (below - least).astype("float32") * 255 / jnp.maximum(others, 1)
-    return jnp.where(others == 0, x, jnp.round(share)[levels].astype(x.dtype))
 
 
 class Equalization(ColorLayer):
@@ -248,12 +178,7 @@ class Equalization(ColorLayer):
     lesser values in it, times the range.
 
     Args:
-        value_range: the least and the greatest value of a pixel.
         bins: how many values are told apart.
-        data_format: `"channels_last"` or `"channels_first"`.
-
-    Raises:
-        ValueError: a number of bins or a range that does not exist.
 
     >>> import lamina, numpy as np
     >>> x = np.array([10, 11, 12, 13], "float32").reshape(2, 2, 1)
@@ -261,70 +186,16 @@ class Equalization(ColorLayer):
     [0.0, 85.0, 170.0, 255.0]
     """
 
-    def __init__(self, value_range=(0, 255), bins=256, data_format=None, **kwargs):
-        super().__init__(data_format=data_format, **kwargs)
+    @shared("value_range bins data_format")
+    def __init__(self, bins=256, **kwargs):
+        super().__init__(**kwargs)
         self.bins = positive_int("Equalization", "bins", bins)
-        self._keep_range(value_range)
 
-    def change(self, images, transformation):
-        """Return equalized images."""
+    def change(self, images, drawn):
         axis = self._channel_axis
         x = self._to_bytes(images)
-        x = jax.vmap(lambda v: _equalized(v, self.bins), axis, axis)(x)
+        x = jax.vmap(lambda v: equalized(v, self.bins), axis, axis)(x)
         return self._from_bytes(x)
-
-
-def _tile_curves(x, tiles, clip_limit):
-    """Return how each tile maps values 0 ... 255, (rows, columns, channels, 256).
-
-    The map is the tile's cumulative histogram, of which what stands above the limit
-    was shared out among all values: the slope, and so the contrast, stays bounded.
-    """
-    (rows, columns), channels = tiles, x.shape[-1]
-    height, width = x.shape[0] // rows, x.shape[1] // columns
-    area = height * width
-    x = x.reshape(rows, height, columns, width, channels).transpose(0, 2, 4, 1, 3)
-    counts = jax.vmap(lambda v: jnp.bincount(v, length=256))(x.reshape(-1, area))
-    counts = counts.astype("float32")
-    if clip_limit > 0:
-        kept = jnp.minimum(counts, clip_limit * area / 256)
-        counts = kept + jnp.sum(counts - kept, -1, keepdims=True) / 256
-    below = jnp.cumsum(counts, -1)
-    least = below[:, :1]
-    others = area - least
-    curves = (below - least) * 255 / jnp.where(others == 0, 1, others)
-    return jnp.clip(curves, 0, 255).reshape(rows, columns, channels, 256)
-
-
-def _neighbours(length, tiles):
-    """Return the two tiles whose middles a pixel lies between, and how far along."""
-    size = length // tiles
-    place = jnp.arange(length) / size - 0.5
-    first = jnp.floor(place)
-    both = jnp.clip(jnp.stack([first, first + 1]), 0, tiles - 1).astype("int32")
-    return both, place - first
-
-
-@functools.partial(jax.jit, static_argnames=("tiles", "clip_limit"))
-def _clahe(x, tiles, clip_limit):
-    """Map each pixel by its four nearest tiles' curves, weighted by nearness."""
-    height, width = x.shape[:2]
-    missing = (-height % tiles[0], -width % tiles[1])
-    around = ((0, missing[0]), (0, missing[1]), (0, 0))
-    x = jnp.pad(x, around, mode="symmetric")
-    x = jnp.clip(x, 0, 255).astype("int32")
-    curves = _tile_curves(x, tiles, clip_limit)
-    rows, down = _neighbours(x.shape[0], tiles[0])
-    columns, along = _neighbours(x.shape[1], tiles[1])
-    channels = jnp.arange(x.shape[-1])
-
-    def of(row, column):
-        return curves[row[:, None, None], column[:, None], channels, x]
-
-    upper, lower = (
-        blend(of(row, columns[0]), of(row, columns[1]), along[:, None]) for row in rows
-    )
-    return blend(upper, lower, down[:, None, None])[:height, :width]
 
 
 class ContrastLimitedAdaptiveHistogramEqualization(ColorLayer):
@@ -334,13 +205,8 @@ class ContrastLimitedAdaptiveHistogramEqualization(ColorLayer):
     times its mean; between the tiles' middles the results are interpolated.
 
     Args:
-        value_range: the least and the greatest value of a pixel.
         clip_limit: the limit; 0 or less for none.
         tile_grid_size: how many tiles there are (down, across).
-        data_format: `"channels_last"` or `"channels_first"`.
-
-    Raises:
-        ValueError: a grid or a range that does not exist.
 
     Source: Zuiderveld, 1994, "Contrast limited adaptive histogram equalization".
 
@@ -354,25 +220,15 @@ class ContrastLimitedAdaptiveHistogramEqualization(ColorLayer):
 
     _always = True
 
-    def __init__(
-        self, value_range=(0, 255), clip_limit=4.0, tile_grid_size=(8, 8),
-        data_format=None, **kwargs,
-    ):  # fmt: skip
-        super().__init__(data_format=data_format, **kwargs)
-        self._keep_range(value_range)
-        self.clip_limit = number(
-            "ContrastLimitedAdaptiveHistogramEqualization",
-            "clip_limit",
-            clip_limit,
-            least=0,
-        )
-        self.tile_grid_size = int_tuple(
-            type(self).__name__, "tile_grid_size", tile_grid_size, 2
-        )
+    @shared("value_range clip_limit tile_grid_size data_format")
+    def __init__(self, clip_limit=4.0, tile_grid_size=(8, 8), **kwargs):
+        super().__init__(**kwargs)
+        owner = type(self).__name__
+        self.clip_limit = number(owner, "clip_limit", clip_limit, least=0)
+        self.tile_grid_size = int_tuple(owner, "tile_grid_size", tile_grid_size, 2)
 
-    def change(self, images, transformation):
-        """Return equalized images."""
+    def change(self, images, drawn):
         axis = self._channel_axis
         x = jnp.moveaxis(self._to_bytes(images), axis, -1)
-        x = jax.vmap(lambda v: _clahe(v, self.tile_grid_size, self.clip_limit))(x)
+        x = jax.vmap(lambda v: clahe(v, self.tile_grid_size, self.clip_limit))(x)
         return self._from_bytes(jnp.moveaxis(x, -1, axis))

@@ -4,6 +4,7 @@ Segmentation masks and bounding boxes move with the images. Outside of training
 nothing moves.
 """
 
+import functools
 import math
 from typing import Any
 
@@ -11,44 +12,28 @@ import jax.numpy as jnp
 
 from lamina import random
 from lamina.core.checks import one_of
-from lamina.kernels.boxes import (
-    clip_to_image_size,
-    convert_format,
-    moved,
-    through,
-)
+from lamina.kernels.boxes import clip_to_image_size, convert_format, moved, through
 from lamina.layers.preprocessing.image import (
     BaseImagePreprocessingLayer,
-    count,
-    images_of,
     is_number,
     is_pair,
+    shared,
 )
 from lamina.ops.image import affine_transform
-
-INTERPOLATIONS = ("nearest", "bilinear")
-FILLS = ("reflect", "wrap", "constant", "nearest")
 
 
 class GeometryLayer(BaseImagePreprocessingLayer):
     """Moves pixels, and boxes alike.
 
-    A subclass writes `move(images, transformation, interpolation)` and
-    `move_boxes(boxes, transformation, size)`, for boxes in pixels from left, top to
-    right, bottom.
+    A subclass writes `move(images, drawn, interpolation)` and, for boxes in pixels
+    from left, top to right, bottom, `move_boxes(boxes, drawn, size)`.
     """
 
     interpolation = "bilinear"
-    fill_mode: str
-    fill_value: float
-
-    def _keep_sampling(self, interpolation, fill_mode, fill_value, fills=FILLS):
-        owner = type(self).__name__
-        self.interpolation = one_of(
-            owner, "interpolation", interpolation, INTERPOLATIONS
-        )
-        self.fill_mode = one_of(owner, "fill_mode", fill_mode, fills)
-        self.fill_value = fill_value
+    move: Any
+    move_boxes: Any
+    # The height and the width of the result; None for those of the images.
+    _new_size: Any = None
 
     def _within(self, name, value):
         """Return two limits; one number stands for minus it to it."""
@@ -58,36 +43,16 @@ class GeometryLayer(BaseImagePreprocessingLayer):
             raise self._bad_factor(name, value)
         return tuple(sorted(value)) if len(given) == 2 else (-abs(value), abs(value))
 
-    def transform_images(self, images, transformation, training=True):
-        images = jnp.asarray(images, self.compute_dtype)
-        if not training or transformation is None:
-            return images
-        return self.move(images, transformation, self.interpolation)
+    def change(self, images, drawn):
+        return self.move(images, drawn, self.interpolation)
 
-    def transform_segmentation_masks(
-        self, segmentation_masks, transformation, training=True
-    ):
-        if not training or transformation is None:
-            return segmentation_masks
-        return self.move(jnp.asarray(segmentation_masks), transformation, "nearest")
+    def change_masks(self, masks, drawn):
+        return self.move(jnp.asarray(masks), drawn, "nearest")
 
-    def transform_bounding_boxes(self, bounding_boxes, transformation, training=True):
-        if not training or transformation is None:
-            return bounding_boxes
-        size = self._sizes_in(transformation["input_shape"])
-
-        def move(boxes):
-            return self.move_boxes(boxes, transformation, size)
-
-        return moved(bounding_boxes, move, self.bounding_box_format, size)
-
-    def move(self, images, transformation, interpolation):
-        """Return moved images; every layer writes its own."""
-        raise NotImplementedError
-
-    def move_boxes(self, boxes, transformation, size):
-        """Return moved boxes; every layer writes its own."""
-        raise NotImplementedError
+    def change_boxes(self, bounding_boxes, drawn):
+        size, new_size = self._sizes_in(drawn["input_shape"]), self._new_size
+        move = functools.partial(self.move_boxes, drawn=drawn, size=size)
+        return moved(bounding_boxes, move, self.bounding_box_format, size, new_size)
 
 
 def per_image(flags, x, rank):
@@ -101,8 +66,6 @@ class RandomFlip(GeometryLayer):
     Args:
         mode: `"horizontal"` (left and right change places), `"vertical"` or
             `"horizontal_and_vertical"` (both at once).
-        seed: an integer, for the same draws in each run.
-        data_format: `"channels_last"` or `"channels_first"`.
 
     Raises:
         ValueError: `mode` is none of these.
@@ -114,35 +77,23 @@ class RandomFlip(GeometryLayer):
     [2.0, 1.0]
     """
 
-    def __init__(
-        self, mode="horizontal_and_vertical", seed=None, data_format=None, **kwargs
-    ):
-        super().__init__(data_format=data_format, seed=seed, **kwargs)
+    @shared("seed data_format")
+    def __init__(self, mode="horizontal_and_vertical", **kwargs):
+        super().__init__(**kwargs)
         modes = ("horizontal", "vertical", "horizontal_and_vertical")
         self.mode = one_of("RandomFlip", "mode", mode, modes)
 
-    def get_random_transformation(self, data, training=True, seed=None):
-        if not training:
-            return None
-        shape = images_of(data).shape
-        flips_shape = (*shape[:-3], 1, 1, 1)
-        drawn = random.uniform(flips_shape, seed=self._seed(seed))
-        return {"flips": drawn <= 0.5, "input_shape": shape}
+    def draw(self, rng):
+        drawn = random.uniform((*rng.shape[:-3], 1, 1, 1), seed=rng.seed)
+        return {"flips": drawn <= 0.5, "input_shape": rng.shape}
 
-    def transform_segmentation_masks(
-        self, segmentation_masks, transformation, training=True
-    ):
-        return self.transform_images(segmentation_masks, transformation, training)
-
-    def move(self, images, transformation, interpolation):
-        """Return images, the drawn ones flipped."""
-        down, across = (-3, -2) if self._channels_last else (-2, -1)
+    def move(self, images, drawn, interpolation):
+        down, across = self._image_axes
         axes = {"horizontal": across, "vertical": down}.get(self.mode, (across, down))
-        flips = per_image(transformation["flips"], images, 3)
+        flips = per_image(drawn["flips"], images, 3)
         return jnp.where(flips, jnp.flip(images, axes), images)
 
-    def move_boxes(self, boxes, transformation, size):
-        """Return boxes, those of the drawn images flipped."""
+    def move_boxes(self, boxes, drawn, size):
         height, width = size
         left, top, right, bottom = jnp.split(boxes, 4, -1)
         if self.mode != "vertical":
@@ -150,34 +101,46 @@ class RandomFlip(GeometryLayer):
         if self.mode != "horizontal":
             top, bottom = height - bottom, height - top
         flipped = jnp.concatenate([left, top, right, bottom], -1)
-        return jnp.where(per_image(transformation["flips"], boxes, 2), flipped, boxes)
+        return jnp.where(per_image(drawn["flips"], boxes, 2), flipped, boxes)
 
 
 class AffineLayer(GeometryLayer):
     """Moves images by matrices: one for each image, for its masks and boxes, too.
 
-    A subclass writes `matrices(transformation, size)`: (batch, 8) numbers a, that
-    take each pixel (x, y) of the result from (a0 x + a1 y + a2, a3 x + a4 y + a5).
+    A subclass writes `matrices(drawn, size)`: (batch, 8) numbers a, that take each
+    pixel (x, y) of the result from (a0 x + a1 y + a2, a3 x + a4 y + a5), both
+    divided by a6 x + a7 y + 1.
     """
 
-    def matrices(self, transformation, size):
-        """Return a matrix for each image; every layer writes its own."""
-        raise NotImplementedError
+    matrices: Any
 
-    def move(self, images, transformation, interpolation):
-        """Return images moved by their matrices."""
+    def move(self, images, drawn, interpolation):
         return affine_transform(
             images,
-            self.matrices(transformation, self._sizes(images)),
+            self.matrices(drawn, self._sizes_in(images.shape)),
             interpolation=interpolation,
             fill_mode=self.fill_mode,
             fill_value=self.fill_value,
             data_format=self.data_format,
         )
 
-    def move_boxes(self, boxes, transformation, size):
-        """Return the boxes around what becomes of boxes."""
-        return through(boxes, _inverse(self.matrices(transformation, size)))
+    def move_boxes(self, boxes, drawn, size):
+        return through(boxes, _inverse(self.matrices(drawn, size)))
+
+    def get_transformed_x_y(self, x, y, transform):
+        """Return where `(batch, 8)` numbers take a point, as two `(batch, 1)`."""
+        rows = jnp.split(jnp.asarray(transform), 8, -1)
+        (a, b, c), (d, e, f), (g, h) = rows[:3], rows[3:6], rows[6:]
+        depth = g * x + h * y + 1
+        return (a * x + b * y + c) / depth, (d * x + e * y + f) / depth
+
+    def get_shifted_bbox(self, bounding_boxes, w_shift_factor, h_shift_factor):
+        """Return boxes as `(batch, 1)` shifts to the left and up move them."""
+        boxes = jnp.asarray(bounding_boxes["boxes"])
+        shift = [jnp.asarray(v, boxes.dtype) for v in (w_shift_factor, h_shift_factor)]
+        shift = jnp.concatenate(shift * 2, -1)
+        shift = jnp.expand_dims(shift, -2) if boxes.ndim == 3 else shift
+        return {**bounding_boxes, "boxes": boxes - shift}
 
 
 def _inverse(matrices):
@@ -201,14 +164,6 @@ class RandomTranslation(AffineLayer):
         height_factor: two numbers from -1 to 1: the limits of the shift down, in
             shares of the height; one number stands for minus it to it.
         width_factor: likewise to the right, in shares of the width.
-        fill_mode: what comes in: `"reflect"`, `"wrap"`, `"constant"` or `"nearest"`.
-        interpolation: `"nearest"` or `"bilinear"`.
-        seed: an integer, for the same draws in each run.
-        fill_value: what comes in with `"constant"`.
-        data_format: `"channels_last"` or `"channels_first"`.
-
-    Raises:
-        ValueError: a factor or mode that does not exist.
 
     >>> import lamina, numpy as np
     >>> x = np.arange(4.0).reshape(4, 1, 1)
@@ -217,35 +172,26 @@ class RandomTranslation(AffineLayer):
     [3.0, 0.0, 1.0, 2.0]
     """
 
-    def __init__(
-        self, height_factor, width_factor, fill_mode="reflect",
-        interpolation="bilinear", seed=None, fill_value=0.0, data_format=None, **kwargs,
-    ):  # fmt: skip
-        super().__init__(data_format=data_format, seed=seed, **kwargs)
+    @shared("fill_mode interpolation seed fill_value data_format")
+    def __init__(self, height_factor, width_factor, **kwargs):
+        super().__init__(**kwargs)
         self.height_factor, self.width_factor = height_factor, width_factor
         self._height_limits = self._within("height_factor", height_factor)
         self._width_limits = self._within("width_factor", width_factor)
-        self._keep_sampling(interpolation, fill_mode, fill_value)
 
-    def get_random_transformation(self, data, training=True, seed=None):
-        if not training:
-            return None
-        seed, shape = self._seed(seed), (count(data), 1)
-        height, width = self._sizes(data)
-        down = random.uniform(shape, *self._height_limits, seed=seed) * height
-        right = random.uniform(shape, *self._width_limits, seed=seed) * width
+    def draw(self, rng):
+        down = rng.uniform(*self._height_limits, each=(1,)) * rng.height
+        right = rng.uniform(*self._width_limits, each=(1,)) * rng.width
         shifts = jnp.concatenate([right, down], 1).astype("float32")
-        return {"translations": shifts, "input_shape": images_of(data).shape}
+        return {"translations": shifts, "input_shape": rng.shape}
 
-    def matrices(self, transformation, size):
-        """Return matrices that shift."""
-        shift = jnp.asarray(transformation["translations"])
-        return _matrices(1, 0, -shift[:, 0], 0, 1, -shift[:, 1])
+    def matrices(self, drawn, size):
+        right, down = jnp.asarray(drawn["translations"]).T
+        return _matrices(1, 0, -right, 0, 1, -down)
 
-    def move_boxes(self, boxes, transformation, size):
-        """Return shifted boxes."""
-        shift = jnp.tile(jnp.asarray(transformation["translations"]), 2)
-        return boxes + jnp.reshape(shift, (*(-1,) * (boxes.ndim - 2), 1, 4))
+    def move_boxes(self, boxes, drawn, size):
+        right, down = jnp.split(jnp.asarray(drawn["translations"]), 2, -1)
+        return self.get_shifted_bbox({"boxes": boxes}, -right, -down)["boxes"]
 
 
 class RandomZoom(AffineLayer):
@@ -255,14 +201,6 @@ class RandomZoom(AffineLayer):
         height_factor: two numbers above -1, at most 1: the limits of f, where 1 + f
             times the height is shown; one number stands for minus it to it.
         width_factor: likewise for the width; None keeps its ratio to the height.
-        fill_mode: what comes in: `"reflect"`, `"wrap"`, `"constant"` or `"nearest"`.
-        interpolation: `"nearest"` or `"bilinear"`.
-        seed: an integer, for the same draws in each run.
-        fill_value: what comes in with `"constant"`.
-        data_format: `"channels_last"` or `"channels_first"`.
-
-    Raises:
-        ValueError: a factor or mode that does not exist.
 
     >>> import lamina, numpy as np
     >>> x = np.arange(5.0).reshape(5, 1, 1)
@@ -270,17 +208,14 @@ class RandomZoom(AffineLayer):
     [1.0, 1.5, 2.0, 2.5, 3.0]
     """
 
-    def __init__(
-        self, height_factor, width_factor=None, fill_mode="reflect",
-        interpolation="bilinear", seed=None, fill_value=0.0, data_format=None, **kwargs,
-    ):  # fmt: skip
-        super().__init__(data_format=data_format, seed=seed, **kwargs)
+    @shared("fill_mode interpolation seed fill_value data_format")
+    def __init__(self, height_factor, width_factor=None, **kwargs):
+        super().__init__(**kwargs)
         self.height_factor, self.width_factor = height_factor, width_factor
         self._height_limits = self._scales("height_factor", height_factor)
         self._width_limits = None
         if width_factor is not None:
             self._width_limits = self._scales("width_factor", width_factor)
-        self._keep_sampling(interpolation, fill_mode, fill_value)
 
     def _scales(self, name, value):
         low, high = self._within(name, value)
@@ -288,24 +223,30 @@ class RandomZoom(AffineLayer):
             raise self._bad_factor(name, value)  # nothing would be shown
         return 1.0 + low, 1.0 + high
 
-    def get_random_transformation(self, data, training=True, seed=None):
-        if not training:
-            return None
-        seed, shape = self._seed(seed), (count(data), 1)
-        height = width = random.uniform(shape, *self._height_limits, seed=seed)
+    def draw(self, rng):
+        height = width = rng.uniform(*self._height_limits, each=(1,))
         if self._width_limits is not None:
-            width = random.uniform(shape, *self._width_limits, seed=seed)
-        shape = images_of(data).shape
-        return {"height_zoom": height, "width_zoom": width, "input_shape": shape}
+            width = rng.uniform(*self._width_limits, each=(1,))
+        return {"height_zoom": height, "width_zoom": width, "input_shape": rng.shape}
 
-    def matrices(self, transformation, size):
-        """Return matrices that scale around the middles."""
+    def matrices(self, drawn, size):
         x, y = (
-            jnp.asarray(transformation[k], "float32")[:, 0]
+            jnp.asarray(drawn[k], "float32")[:, 0]
             for k in ("width_zoom", "height_zoom")
         )
         down, across = ((n - 1) / 2 for n in size)
         return _matrices(x, 0, across * (1 - x), 0, y, down * (1 - y))
+
+    def get_clipped_bbox(self, bounding_boxes, h_end, h_start, w_end, w_start):
+        """Return boxes as they lie in a window, cut off at its edges."""
+        boxes = jnp.asarray(bounding_boxes["boxes"])
+        start, end = (
+            jnp.concatenate([jnp.asarray(v, boxes.dtype) for v in edges] * 2, -1)
+            for edges in ((w_start, h_start), (w_end, h_end))
+        )
+        if boxes.ndim == 3:
+            start, end = start[..., None, :], end[..., None, :]
+        return {**bounding_boxes, "boxes": jnp.clip(boxes, start, end) - start}
 
 
 class RandomRotation(AffineLayer):
@@ -314,14 +255,6 @@ class RandomRotation(AffineLayer):
     Args:
         factor: two numbers: the limits of the angle, in full turns, counterclockwise;
             one number stands for minus it to it.
-        fill_mode: what comes in: `"reflect"`, `"wrap"`, `"constant"` or `"nearest"`.
-        interpolation: `"nearest"` or `"bilinear"`.
-        seed: an integer, for the same draws in each run.
-        fill_value: what comes in with `"constant"`.
-        data_format: `"channels_last"` or `"channels_first"`.
-
-    Raises:
-        ValueError: a factor or mode that does not exist.
 
     >>> import lamina, numpy as np
     >>> x = np.arange(4.0).reshape(2, 2, 1)
@@ -329,23 +262,16 @@ class RandomRotation(AffineLayer):
     [[3.0, 2.0], [1.0, 0.0]]
     """
 
-    def __init__(
-        self, factor, fill_mode="reflect", interpolation="bilinear", seed=None,
-        fill_value=0.0, data_format=None, **kwargs,
-    ):  # fmt: skip
-        super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
-        self._keep_sampling(interpolation, fill_mode, fill_value)
+    @shared("fill_mode interpolation seed fill_value data_format")
+    def __init__(self, factor, **kwargs):
+        super().__init__(factor, **kwargs)
 
-    def get_random_transformation(self, data, training=True, seed=None):
-        if not training:
-            return None
-        low, high = (f * 360.0 for f in self.factor)
-        angle = random.uniform((count(data),), low, high, seed=self._seed(seed))
-        return {"angle": angle, "input_shape": images_of(data).shape}
+    def draw(self, rng):
+        angle = rng.uniform(*(f * 360.0 for f in self.factor))
+        return {"angle": angle, "input_shape": rng.shape}
 
-    def matrices(self, transformation, size):
-        """Return matrices that turn around the middles."""
-        angle = jnp.asarray(transformation["angle"]) * (math.pi / 180)
+    def matrices(self, drawn, size):
+        angle = jnp.asarray(drawn["angle"]) * (math.pi / 180)
         cos, sin = jnp.cos(angle), jnp.sin(angle)
         y, x = (0.5 * (n - 1) for n in size)
         return _matrices(
@@ -362,14 +288,6 @@ class RandomShear(AffineLayer):
         x_factor: two numbers from 0 to 1, the limits of a; one number stands for
             minus it to it. Half of the images get -a and -b.
         y_factor: the same for b.
-        interpolation: `"nearest"` or `"bilinear"`.
-        fill_mode: what comes in: `"reflect"`, `"wrap"`, `"constant"` or `"nearest"`.
-        fill_value: what comes in with `"constant"`.
-        data_format: `"channels_last"` or `"channels_first"`.
-        seed: an integer, for the same draws in each run.
-
-    Raises:
-        ValueError: a factor or mode that does not exist.
 
     >>> import lamina, numpy as np
     >>> layer = lamina.layers.RandomShear(1.0)
@@ -381,47 +299,36 @@ class RandomShear(AffineLayer):
 
     _FACTOR_BOUNDS = (0, 1)
 
-    def __init__(
-        self, x_factor=0.0, y_factor=0.0, interpolation="bilinear",
-        fill_mode="reflect", fill_value=0.0, data_format=None, seed=None, **kwargs,
-    ):  # fmt: skip
-        super().__init__(data_format=data_format, seed=seed, **kwargs)
+    @shared("interpolation fill_mode fill_value data_format seed")
+    def __init__(self, x_factor=0.0, y_factor=0.0, **kwargs):
+        super().__init__(**kwargs)
         self.x_factor, self.y_factor = x_factor, y_factor
         self._x_limits = self._within("x_factor", x_factor)
         self._y_limits = self._within("y_factor", y_factor)
-        self._keep_sampling(interpolation, fill_mode, fill_value)
 
     def _within(self, name, value):
         # Where one number f was given, a config made by Keras holds (-f, f).
         once = is_pair(value) and value[0] == -value[1]
         return super()._within(name, abs(value[0]) if once else value)
 
-    def get_random_transformation(self, data, training=True, seed=None):
-        if not training:
-            return None
-        seed, dtype = self._seed(seed), self.compute_dtype
-
-        def draw(low, high):
-            return random.uniform((count(data), 1), low, high, dtype, seed)
-
-        side = jnp.where(draw(0, 1) > 0.5, -1, 1).astype(dtype)
-        y, x = draw(*self._y_limits), draw(*self._x_limits)
+    def draw(self, rng):
+        dtype = self.compute_dtype
+        uniform = functools.partial(rng.uniform, each=(1,), dtype=dtype)
+        side = jnp.where(uniform(0, 1) > 0.5, -1, 1).astype(dtype)
+        y, x = uniform(*self._y_limits), uniform(*self._x_limits)
         slants = jnp.concatenate([x, y], 1) * side
-        return {"shear_factor": slants, "input_shape": images_of(data).shape}
+        return {"shear_factor": slants, "input_shape": rng.shape}
 
-    def matrices(self, transformation, size):
-        """Return matrices that slant."""
-        slant = jnp.asarray(transformation["shear_factor"])
-        return _matrices(1, slant[:, 0], 0, slant[:, 1], 1, 0)
+    def matrices(self, drawn, size):
+        right, down = jnp.asarray(drawn["shear_factor"]).T
+        return _matrices(1, right, 0, down, 1, 0)
 
-    def transform_bounding_boxes(self, bounding_boxes, transformation, training=True):
-        if not training:
-            return bounding_boxes
-        size, style = self._sizes_in(transformation["input_shape"]), "rel_xyxy"
+    def change_boxes(self, bounding_boxes, drawn):
+        size, style = self._sizes_in(drawn["input_shape"]), "rel_xyxy"
         boxes: Any = convert_format(
             bounding_boxes, self.bounding_box_format, style, *size
         )
-        slant = jnp.asarray(transformation["shear_factor"], "float32")
+        slant = jnp.asarray(drawn["shear_factor"], "float32")
         across, down = slant[:, :1], slant[:, 1:]
         x1, y1, x2, y2 = (boxes["boxes"][..., i] for i in range(4))
         x1, x2 = (

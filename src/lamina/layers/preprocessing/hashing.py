@@ -1,19 +1,31 @@
-"""`Hashing`: any value as one of a fixed number of bins, without a vocabulary."""
+"""Values, or combinations of them, as one of a fixed number of bins.
+
+There is no vocabulary: a bin is a hash, the same on every machine, and TensorFlow's.
+"""
 
 import numpy as np
 
 from lamina.core import settings
 from lamina.core.checks import positive_int
-from lamina.core.symbolic import SymbolicTensor, infer
 from lamina.kernels import hashing
-from lamina.layers.preprocessing.data_layer import DataLayer
-from lamina.layers.preprocessing.encoding import encode, refuse_sparse
+from lamina.layers.preprocessing.encoding import EncodingLayer, shared
 from lamina.layers.preprocessing.host import as_bytes, run_on_host
 
-_MODES = ("int", "one_hot", "multi_hot", "count")
+
+class HashingLayer(EncodingLayer):
+    """Ends in one of `num_bins` bins."""
+
+    _takes_text = True
+    _depth = property(lambda self: self.num_bins)
+    num_bins: int
+
+    def __init__(self, **kwargs):
+        if kwargs.get("dtype") is None and kwargs["output_mode"] == "int":
+            kwargs["dtype"] = "int64"
+        super().__init__(**kwargs)
 
 
-class Hashing(DataLayer):
+class Hashing(HashingLayer):
     """Puts text or integers into bins by a hash, the same on every machine.
 
     The bin is FarmHash's 64-bit fingerprint of the text (integers by their decimal
@@ -25,12 +37,6 @@ class Hashing(DataLayer):
         num_bins: how many bins, that of `mask_value` included.
         mask_value: a value that goes to bin 0, which no other then shares.
         salt: an integer, or a pair, that makes the bins hard to foresee.
-        output_mode: `"int"`, the bin; `"one_hot"`, a vector for each element;
-            `"multi_hot"` and `"count"`, a vector for each sample.
-        sparse: not supported; must be False.
-
-    Raises:
-        ValueError: an argument is out of range, or `sparse` is True.
 
     Sources: Pike, *FarmHash*, 2014; Aumasson and Bernstein, *SipHash: a fast
     short-input PRF*, 2012.
@@ -41,49 +47,33 @@ class Hashing(DataLayer):
     [[1], [0], [1]]
     """
 
-    rows_independent = True
-    _takes_text = _reads_integers = True
+    _output_dtype = property(lambda self: self.dtype)
 
-    def __init__(
-        self, num_bins, mask_value=None, salt=None, output_mode="int", sparse=False,
-        **kwargs,
-    ):  # fmt: skip
-        whole = output_mode == "int"
-        if kwargs.get("dtype") is None:
-            kwargs["dtype"] = "int64" if whole else settings.floatx()
-        super().__init__(**kwargs)
+    @shared("output_mode sparse")
+    def __init__(self, num_bins, mask_value=None, salt=None, **kwargs):
         if num_bins is None or num_bins <= 0:
             raise ValueError(
                 "The `num_bins` for `Hashing` cannot be `None` or non-positive values. "
                 f"Received: num_bins={num_bins}."
             )
-        self.num_bins = positive_int("Hashing", "num_bins", num_bins)
-        if output_mode not in _MODES:
+        if kwargs["output_mode"] not in self._MODES:
             raise ValueError(
                 "Invalid value for argument `output_mode`. Expected one of "
-                f"{_MODES}. Received: output_mode={output_mode!r}"
+                f"{self._MODES}. Received: output_mode={kwargs['output_mode']!r}"
             )
-        self.output_mode = output_mode
-        if whole and self.dtype not in ("int32", "int64"):
+        if kwargs["output_mode"] != "int" and kwargs.get("dtype") is None:
+            kwargs["dtype"] = settings.floatx()
+        super().__init__(**kwargs)
+        if self.output_mode == "int" and self.dtype not in ("int32", "int64"):
             raise ValueError(
                 'When `output_mode="int"`, `dtype` should be an integer type, "int32" '
                 f'or "int64". Received: dtype={kwargs["dtype"]}'
             )
-        refuse_sparse("Hashing", sparse)
-        self.mask_value = mask_value
-        self.salt = _pair(salt)
-        self.sparse = sparse
+        self.num_bins = positive_int("Hashing", "num_bins", num_bins)
+        self.mask_value, self.salt = mask_value, _pair(salt)
 
     def call(self, inputs):
-        bins = run_on_host(self._bins, inputs)
-        return encode(bins, self.output_mode, self.num_bins, self.dtype)
-
-    def compute_output_spec(self, inputs):
-        bins = SymbolicTensor(inputs.shape, "int32")
-        result = infer(
-            lambda x: encode(x, self.output_mode, self.num_bins, self.dtype), bins
-        )
-        return SymbolicTensor(result.shape, self.dtype)
+        return self._encoded(run_on_host(self._bins, inputs))
 
     def _bins(self, values):
         bins, first = self.num_bins, 0
@@ -91,13 +81,69 @@ class Hashing(DataLayer):
         if self.mask_value is not None and bins > 1:
             bins, first = bins - 1, 1
             masked = _equal(values, self.mask_value)
-        texts = as_bytes(values)
-        if self.salt is None:
-            hashes = hashing.fingerprint(texts)
-        else:
-            hashes = hashing.keyed(texts, self.salt)
-        found = (hashes % np.uint64(bins)).astype("int32") + np.int32(first)
+        found = (_hashes(values, self.salt) % np.uint64(bins)).astype("int32") + first
         return found if masked is None else np.where(masked, np.int32(0), found)
+
+
+class HashedCrossing(HashingLayer):
+    """Puts each combination of several features into one of `num_bins` bins.
+
+    The features are text or integers, each of shape `()`, `(batch,)` or
+    `(batch, 1)`; the bin is a hash of their hashes, that of
+    `tf.sparse.cross_hashed`. It runs on the host: text needs it outside of compiled
+    models, in the data; integers may be crossed anywhere.
+
+    Args:
+        num_bins: how many bins.
+
+    Raises:
+        ValueError: an argument is out of range, or the features of a call differ in
+            shape or are no text and no integers.
+
+    >>> import lamina, numpy as np
+    >>> layer = lamina.layers.HashedCrossing(num_bins=5)
+    >>> layer((np.array(["A", "B", "A"]), np.array([101, 101, 102]))).tolist()
+    [1, 4, 3]
+    """
+
+    _lists_are_arrays = False
+    _MODES = ("int", "one_hot")
+
+    @shared("output_mode sparse name dtype")
+    def __init__(self, num_bins, **kwargs):
+        super().__init__(**kwargs)
+        self.num_bins = positive_int("HashedCrossing", "num_bins", num_bins)
+
+    def call(self, inputs):
+        _check_crossed(inputs)
+        inputs = [x if hasattr(x, "shape") else np.asarray(x) for x in inputs]
+        _check_shapes(inputs)
+        if not all(x.dtype.kind in "iuOSU" for x in inputs):
+            raise _bad_crossing("have an integer or string dtype", inputs)
+        return self._encoded(run_on_host(self._bins, *inputs))
+
+    def compute_output_spec(self, inputs):
+        _check_crossed(inputs)
+        _check_shapes(inputs)
+        return super().compute_output_spec(inputs[0])
+
+    def get_config(self):
+        config = super().get_config()
+        config.pop("trainable")
+        return {**config, "dtype": self.dtype}
+
+    def _bins(self, *features):
+        numbers = [
+            _hashes(x) if x.dtype.kind in "OSU" else x.astype("int64").astype("uint64")
+            for x in features
+        ]
+        crossed = hashing.combined(numbers)
+        return (crossed % np.uint64(self.num_bins)).astype("int32")
+
+
+def _hashes(values, salt=None):
+    texts = as_bytes(values)
+    return hashing.fingerprint(texts) if salt is None else hashing.keyed(texts, salt)
 
 
 def _pair(salt):
@@ -116,3 +162,28 @@ def _equal(values, value):
     if values.dtype.kind in "OSU":
         return as_bytes(values) == as_bytes(np.asarray(value))
     return values == value
+
+
+def _bad_crossing(wanted, inputs):
+    return ValueError(
+        f"All `HashedCrossing` inputs should {wanted}. Received: inputs={inputs}"
+    )
+
+
+def _check_crossed(inputs):
+    listed = isinstance(inputs, (list, tuple))
+    if not listed or len(inputs) < 2:
+        wanted = "at least two inputs" if listed else "a list or tuple of inputs"
+        raise ValueError(
+            f"`HashedCrossing` should be called on {wanted}. Received: inputs={inputs}"
+        )
+
+
+def _check_shapes(inputs):
+    first, *others = [tuple(x.shape) for x in inputs]
+    if len(first) > 2 or (len(first) == 2 and first[-1] != 1):
+        raise _bad_crossing(
+            "have shape `()`, `(batch_size)` or `(batch_size, 1)`", inputs
+        )
+    if any(shape != first for shape in others):
+        raise _bad_crossing("have equal shape", inputs)

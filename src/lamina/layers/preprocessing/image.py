@@ -1,27 +1,31 @@
 """The base of all layers that change images, and what images stand for.
 
-A layer draws once what it will do (`get_random_transformation`) and then does it to
-images, labels, bounding boxes and segmentation masks alike.
+A layer draws once what it will do (`draw`), and then does it to images, labels,
+bounding boxes and segmentation masks alike (`change`, `change_labels`, `change_boxes`,
+`change_masks`): formulas for a batch. Whether anything changes at all, for one image
+or many, alone or in a dict, is decided here.
 """
+
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
+from lamina import random
 from lamina.core import settings
+from lamina.core.arguments import SharedArguments, as_given
+from lamina.core.checks import one_of, positive_int
 from lamina.core.random import SeedGenerator
 from lamina.kernels.boxes import dense_boxes
 from lamina.layers.preprocessing.data_layer import DataLayer, drawn_in_graphs
 
 _NO_DRAWS = object()
-# How each entry of a dict is changed: that of one image, those of a batch.
-_METHODS = {
-    "images": ("transform_single_image", "transform_images"),
-    "bounding_boxes": ("transform_single_bounding_box", "transform_bounding_boxes"),
-    "labels": ("transform_single_label", "transform_labels"),
-    "segmentation_masks": (
-        "transform_single_segmentation_mask",
-        "transform_segmentation_masks",
-    ),
+# The entries of a dict that are changed, and what one of each is called.
+_ENTRIES = {
+    "images": "image",
+    "bounding_boxes": "bounding_box",
+    "labels": "label",
+    "segmentation_masks": "segmentation_mask",
 }
 
 
@@ -36,12 +40,57 @@ def is_pair(value):
     return listed and all(map(is_number, value))
 
 
-def images_of(data):
-    """Return the images in what a layer was called with.
+def _range(layer, name, value):
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        raise ValueError(
+            f"The `{name}` argument should be a list of two numbers. Received: "
+            f"{name}={value}"
+        )
+    return sorted(value)
+
+
+def _choice(layer, name, value):
+    choices = layer._INTERPOLATIONS if name == "interpolation" else layer._FILLS
+    return one_of(layer, name, value, choices)
+
+
+def _described(
+    factor=None, value_range=(0, 255), height=None, width=None,
+    interpolation="bilinear", fill_mode="reflect", fill_value=0.0, data_format=None,
+    name=None, seed=None,
+):  # fmt: skip
+    """Describe the arguments that layers of images share.
+
+    Args:
+        factor: two numbers, between which each image's factor is drawn, from
+            {cls._FACTOR_BOUNDS[0]} to {cls._FACTOR_BOUNDS[1]}; one number f stands for
+            -f to f within these limits.
+        value_range: the least and the greatest value of a pixel.
+        height: the height of the result in pixels.
+        width: the width of the result in pixels.
+        interpolation: `"nearest"` or `"bilinear"`.
+        fill_mode: what comes in: `"reflect"`, `"wrap"`, `"constant"` or `"nearest"`.
+        fill_value: what comes in with `"constant"`.
+        data_format: `"channels_last"` or `"channels_first"`.
+        name: its name.
+        seed: an integer, for the same draws in each run.
 
     Raises:
-        ValueError: they are neither an image nor a batch of images.
+        ValueError: an argument is out of its range, or an unknown mode.
     """
+
+
+shared = SharedArguments(
+    _described,
+    {
+        "value_range": _range, "height": positive_int, "width": positive_int,
+        "interpolation": _choice, "fill_mode": _choice, "fill_value": as_given,
+    },
+)  # fmt: skip
+
+
+def images_of(data):
+    """Return the images in what a layer was called with."""
     images = data["images"] if isinstance(data, dict) else data
     if len(images.shape) not in (3, 4):
         raise ValueError(
@@ -51,10 +100,23 @@ def images_of(data):
     return images
 
 
-def count(data):
-    """Return how many images there are."""
-    images = images_of(data)
-    return images.shape[0] if len(images.shape) == 4 else 1
+class ImageRng:
+    """Draws for images: their `shape`, `number`, `height`, `width`, and a `seed`."""
+
+    def __init__(self, layer, data, seed):
+        self.shape = images_of(data).shape
+        self.number = self.shape[0] if len(self.shape) == 4 else 1
+        self.height, self.width = layer._sizes_in(self.shape)
+        self.seed = seed
+
+    def uniform(self, low=0.0, high=1.0, each=(), dtype=None):
+        """Draw from [low, high), an array of shape `each` for each image."""
+        return random.uniform((self.number, *each), low, high, dtype, self.seed)
+
+    def chosen(self, limits):
+        """Draw which images change, with probabilities that are drawn themselves."""
+        odds = self.uniform(*limits)
+        return self.uniform() < odds
 
 
 class BaseImagePreprocessingLayer(DataLayer):
@@ -68,7 +130,6 @@ class BaseImagePreprocessingLayer(DataLayer):
     Args:
         factor: two numbers, or one, that limit what is drawn.
         bounding_box_format: how boxes are written, such as `"xyxy"`.
-        data_format: `"channels_last"` or `"channels_first"`.
         seed: an integer, for the same draws in each run; a layer that draws passes
             it on even when it is None.
 
@@ -85,15 +146,27 @@ class BaseImagePreprocessingLayer(DataLayer):
     """
 
     rows_independent = "inference"
+    _arguments = shared
     _least_rank = 4
     _FACTOR_BOUNDS = (-1, 1)
+    _INTERPOLATIONS = ("nearest", "bilinear")
+    _FILLS = ("reflect", "wrap", "constant", "nearest")
+    # Whether it changes what it is given outside of training, too.
+    _always = False
+    generator: Any = None
     factor: tuple
+    value_range: list
+    height: int
+    width: int
+    fill_mode: str
+    fill_value: Any
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        for _, name in _METHODS.values():
-            if name in cls.__dict__:
-                setattr(cls, name, drawn_in_graphs(cls.__dict__[name]))
+        for name in _ENTRIES:
+            if f"transform_{name}" in cls.__dict__:
+                method = drawn_in_graphs(cls.__dict__[f"transform_{name}"])
+                setattr(cls, f"transform_{name}", method)
 
     def __init__(
         self, factor=None, bounding_box_format=None, data_format=None, seed=_NO_DRAWS,
@@ -102,6 +175,10 @@ class BaseImagePreprocessingLayer(DataLayer):
         super().__init__(**kwargs)
         self.bounding_box_format = bounding_box_format
         self.data_format = settings.standardize_data_format(data_format)
+        last = self.data_format == "channels_last"
+        # Counted from the last: an image has the same ones as a batch.
+        self._channel_axis = -1 if last else -3
+        self._image_axes = (-3, -2) if last else (-2, -1)
         if factor is not None:
             self._set_factor(factor)
         if seed is not _NO_DRAWS:
@@ -127,92 +204,96 @@ class BaseImagePreprocessingLayer(DataLayer):
             f"in the range [{low}, {high}]. Received: {name}={value!r}"
         )
 
-    @property
-    def _channels_last(self):
-        return self.data_format == "channels_last"
-
-    @property
-    def _channel_axis(self):
-        return -1 if self._channels_last else -3
-
-    @property
-    def _image_axes(self):
-        """The axes of height and width in a batch."""
-        return (1, 2) if self._channels_last else (2, 3)
-
-    def _sizes(self, data):
-        """Return the height and the width of images."""
-        return self._sizes_in(images_of(data).shape)
-
     def _sizes_in(self, shape):
-        first = -3 if self._channels_last else -2
-        return shape[first], shape[first + 1]
+        """Return the height and the width of images."""
+        down, across = self._image_axes
+        return shape[down], shape[across]
+
+    def get_random_transformation(self, data, training=True, seed=None):
+        """Draw what will be done to `data`; None for nothing."""
+        if not (training or self._always):
+            return None
+        return self.draw(ImageRng(self, data, self._seed(seed)))
 
     def _seed(self, seed):
         return self.generator if seed is None else seed
 
-    def get_random_transformation(self, data, training=True, seed=None):
-        """Draw what will be done to `data`; None for nothing."""
+    def draw(self, rng):
+        """Return what a layer does to the images of an `ImageRng`; None if unvaried."""
 
-    def transform_images(self, images, transformation, training=True):
+    def change(self, images, drawn):
+        """Return changed images, given in the compute dtype."""
         raise NotImplementedError(
             f"Layer {type(self).__name__} does not have a `transform_images` method."
         )
 
-    def transform_labels(self, labels, transformation, training=True):
-        return labels
+    def _as_it_is(self, x, drawn) -> Any:
+        return x
 
-    def transform_bounding_boxes(self, bounding_boxes, transformation, training=True):
-        return bounding_boxes
+    change_labels = change_boxes = change_masks = _as_it_is
 
-    def transform_segmentation_masks(
-        self, segmentation_masks, transformation, training=True
+    def _changed(self, change, x, drawn, training):
+        """Return `x` changed, or as it is: not in training, or nothing was drawn."""
+        acts = training and (drawn is not None or self.generator is None)
+        return change(x, drawn) if acts or self._always else x
+
+    @drawn_in_graphs
+    def transform_images(self, images, transformation=None, training=True):
+        images = jnp.asarray(images, self.compute_dtype)
+        images = self._changed(self.change, images, transformation, training)
+        return images.astype(self.compute_dtype)
+
+    @drawn_in_graphs
+    def transform_labels(self, labels, transformation=None, training=True):
+        return self._changed(self.change_labels, labels, transformation, training)
+
+    @drawn_in_graphs
+    def transform_bounding_boxes(
+        self, bounding_boxes, transformation=None, training=True
     ):
-        return segmentation_masks
+        change = self.change_boxes
+        return self._changed(change, bounding_boxes, transformation, training)
+
+    @drawn_in_graphs
+    def transform_segmentation_masks(
+        self, segmentation_masks, transformation=None, training=True
+    ):
+        change = self.change_masks
+        return self._changed(change, segmentation_masks, transformation, training)
 
     def transform_single_image(self, image, transformation, training=True):
-        """Return an image, changed."""
-        return self.transform_images(
-            jnp.asarray(image)[None], transformation, training
-        )[0]
+        return _alone(self.transform_images, image, transformation, training)
 
     def transform_single_label(self, label, transformation, training=True):
-        """Return the label of one image."""
-        return self.transform_labels(
-            jnp.asarray(label)[None], transformation, training
-        )[0]
+        return _alone(self.transform_labels, label, transformation, training)
 
     def transform_single_bounding_box(
         self, bounding_box, transformation, training=True
     ):
-        """Return the boxes of one image."""
-        boxes = {k: jnp.asarray(v)[None] for k, v in bounding_box.items()}
-        boxes = self.transform_bounding_boxes(boxes, transformation, training)
-        return {k: v[0] for k, v in boxes.items()}
+        transform = self.transform_bounding_boxes
+        return _alone(transform, bounding_box, transformation, training)
 
     def transform_single_segmentation_mask(
         self, segmentation_mask, transformation, training=True
     ):
-        """Return the segmentation mask of one image."""
-        masks = jnp.asarray(segmentation_mask)[None]
-        return self.transform_segmentation_masks(masks, transformation, training)[0]
+        transform = self.transform_segmentation_masks
+        return _alone(transform, segmentation_mask, transformation, training)
 
     def call(self, data, training=True):
         drawn = self.get_random_transformation(data, training=training)
         single = len(images_of(data).shape) == 3
-        if not isinstance(data, dict):
-            change = self.transform_single_image if single else self.transform_images
-            return change(jnp.asarray(data), transformation=drawn, training=training)
-        result = dict(data)
-        if "bounding_boxes" in data:
-            result["bounding_boxes"] = self._dense(data["bounding_boxes"])
-        for key, (one, many) in _METHODS.items():
-            if key in data:
-                change = getattr(self, one if single else many)
-                value = result[key]
-                value = value if key == "bounding_boxes" else jnp.asarray(value)
-                result[key] = change(value, transformation=drawn, training=training)
-        return result
+        result = dict(data) if isinstance(data, dict) else {"images": data}
+        for many, one in _ENTRIES.items():
+            if many not in result:
+                continue
+            value = result[many]
+            boxes = many == "bounding_boxes"
+            value = self._dense(value) if boxes else jnp.asarray(value)
+            transform = getattr(
+                self, f"transform_{f'single_{one}' if single else many}"
+            )
+            result[many] = transform(value, transformation=drawn, training=training)
+        return result if isinstance(data, dict) else result["images"]
 
     def _dense(self, bounding_boxes):
         """Return boxes as arrays; shorter lists are filled up with label -1."""
@@ -229,3 +310,18 @@ class BaseImagePreprocessingLayer(DataLayer):
         if self.bounding_box_format is None:
             config.pop("bounding_box_format", None)
         return config
+
+
+def _alone(transform, x, transformation, training):
+    """Return what `transform` makes of a batch of one."""
+    return _each(
+        lambda v: v[0],
+        transform(_each(lambda v: jnp.asarray(v)[None], x), transformation, training),
+    )
+
+
+def _each(function, x):
+    """Apply a function to an array, or to those in a dict."""
+    if isinstance(x, dict):
+        return {key: function(value) for key, value in x.items()}
+    return function(x)

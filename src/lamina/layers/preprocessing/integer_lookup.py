@@ -6,33 +6,18 @@ from jax.core import Tracer
 
 from lamina.layers.preprocessing.host import run_on_host
 from lamina.layers.preprocessing.lookup import Lookup
+from lamina.layers.preprocessing.vocabulary import shared
 
 
 class IntegerLookup(Lookup):
     """Turns integers that stand for something into indices of a vocabulary, or back.
 
     Index 0 stands for unknown integers, or for `mask_token` where there is one; then
-    unknown ones are 1. Those that `adapt` counts come by how frequent they are.
+    unknown ones are 1. Those that `adapt` counts come by how frequent they are, and
+    equally frequent ones from the greatest on.
 
     Args:
-        max_tokens: the largest size of the vocabulary, special tokens included.
-        num_oov_indices: how many indices unknown integers are spread over.
-        mask_token: the integer whose index is 0, for padding.
-        oov_token: what an unknown index becomes when `invert` is set.
-        vocabulary: the integers in order, or the path of a file with one on each line.
         vocabulary_dtype: `"int64"`.
-        idf_weights: the weight of each integer, for mode `"tf_idf"`.
-        invert: turn indices into integers of the vocabulary.
-        output_mode: `"int"`, or vectors as in `CategoryEncoding`: `"one_hot"`,
-            `"multi_hot"`, `"count"`, `"tf_idf"`.
-        sparse: not supported; must be False.
-        pad_to_max_tokens: whether vectors have `max_tokens` entries in any case.
-        oov_method: how unknown integers are spread: `"floormod"` by their remainder,
-            `"farmhash"` by a hash.
-        salt: an integer or two, the key of the hash.
-
-    Raises:
-        ValueError: arguments that do not go together.
 
     >>> import lamina
     >>> layer = lamina.layers.IntegerLookup(vocabulary=[1200, 7])
@@ -43,24 +28,17 @@ class IntegerLookup(Lookup):
     vocabulary_dtype = "int64"
     encoding = "utf-8"
 
-    def __init__(
-        self, max_tokens=None, num_oov_indices=1, mask_token=None, oov_token=-1,
-        vocabulary=None, vocabulary_dtype="int64", idf_weights=None, invert=False,
-        output_mode="int", sparse=False, pad_to_max_tokens=False,
-        oov_method="floormod", salt=None, name=None, **kwargs,
-    ):  # fmt: skip
+    @shared(
+        "max_tokens num_oov_indices mask_token oov_token vocabulary vocabulary_dtype "
+        "idf_weights invert output_mode sparse pad_to_max_tokens oov_method salt name"
+    )
+    def __init__(self, oov_token=-1, vocabulary_dtype="int64", **kwargs):
         if vocabulary_dtype != "int64":
             raise ValueError(
                 "Only `vocabulary_dtype='int64'` is supported at this time. Received: "
                 f"vocabulary_dtype={vocabulary_dtype!r}"
             )
-        super().__init__(
-            max_tokens=max_tokens, num_oov_indices=num_oov_indices,
-            mask_token=mask_token, oov_token=oov_token, vocabulary=vocabulary,
-            idf_weights=idf_weights, invert=invert, output_mode=output_mode,
-            pad_to_max_tokens=pad_to_max_tokens, sparse=sparse, name=name, salt=salt,
-            oov_method=oov_method, **kwargs,
-        )  # fmt: skip
+        super().__init__(oov_token=oov_token, **kwargs)
 
     def _set_tokens(self, tokens):
         self._tokens = tokens

@@ -16,36 +16,27 @@ import numpy as np
 from jax.core import Tracer
 
 from lamina.core import settings
-from lamina.core.checks import one_of
+from lamina.core.checks import bad_argument
 from lamina.core.context import context
 from lamina.core.symbolic import SymbolicTensor
 from lamina.kernels import hashing
-from lamina.layers.preprocessing.adapting import _yields_batches, batches
-from lamina.layers.preprocessing.data_layer import DataLayer
-from lamina.layers.preprocessing.encoding import encode, refuse_sparse
 from lamina.layers.preprocessing.vocabulary import (
+    VocabularyLayer,
     lines_of,
     read_vocabulary,
-    refuse_path,
 )
 
-_OLD_MODES = {"binary": "multi_hot", "tf-idf": "tf_idf"}
-_MODES = ("int", "one_hot", "multi_hot", "count", "tf_idf")
 _FILE, _LOSSLESS = "vocabulary.txt", "vocabulary.json"
 
 
-class Lookup(DataLayer):
+class Lookup(VocabularyLayer):
     """What `StringLookup` and `IntegerLookup` share: all but how a token is found.
 
     A vocabulary begins with the mask token (mode `"int"` alone), then come
     `num_oov_indices` places for unknown tokens, then the terms.
     """
 
-    rows_independent = True
-    _takes_text = _reads_integers = True
-    _lists_are_arrays = False
     vocabulary_dtype = "string"
-    encoding: str
     _tokens: list
     # How each kind keeps its tokens, reads data and finds tokens.
     _set_tokens: Any
@@ -55,36 +46,16 @@ class Lookup(DataLayer):
     _places: Any
     _equal: Any
 
-    def __init__(
-        self, *, max_tokens, num_oov_indices, mask_token, oov_token, vocabulary,
-        idf_weights, invert, output_mode, pad_to_max_tokens, sparse, salt,
-        oov_method="floormod", **kwargs,
-    ):  # fmt: skip
-        owner = type(self).__name__
+    def __init__(self, vocabulary, idf_weights, salt, oov_method="floormod", **kwargs):
         known_size = kwargs.pop("vocabulary_size", None)
         fixed = kwargs.pop("has_input_vocabulary", vocabulary is not None)
-        super().__init__(**kwargs)
-        self.max_tokens = _size(owner, max_tokens, pad_to_max_tokens)
-        if num_oov_indices < 0:
-            raise ValueError(
-                f"The value of `num_oov_indices` argument for `{owner}` must >= 0. "
-                f"Received: num_oov_indices={num_oov_indices}"
-            )
-        self.output_mode = output_mode_of(owner, output_mode)
-        if invert and self.output_mode != "int":
+        super().__init__(oov_method=oov_method, **kwargs)
+        if self.invert and self.output_mode != "int":
             raise ValueError(
                 "`output_mode` must be `'int'` when `invert` is true. Received: "
-                f"output_mode={output_mode!r}"
+                f"output_mode={self.output_mode!r}"
             )
-        refuse_sparse(owner, sparse)
-        self.oov_method = one_of(
-            owner, "oov_method", oov_method, ("floormod", "farmhash")
-        )
         self.salt = self._key(salt)
-        self.num_oov_indices = num_oov_indices
-        self.mask_token, self.oov_token = mask_token, oov_token
-        self.invert, self.sparse = invert, False
-        self.pad_to_max_tokens = pad_to_max_tokens
         # What the constructor was given; a file's terms are saved beside the config.
         path = isinstance(vocabulary, (str, os.PathLike))
         given = vocabulary is not None and not path
@@ -114,10 +85,7 @@ class Lookup(DataLayer):
             return [salt, salt]
         if isinstance(salt, (tuple, list)) and len(salt) == 2:
             return list(salt)
-        raise ValueError(
-            f"`{type(self).__name__}` expected `salt` to be an integer or two of them. "
-            f"Received: salt={salt!r}"
-        )
+        raise bad_argument(self, "salt", salt, "an integer or two of them")
 
     # ---- the vocabulary ------------------------------------------------------
 
@@ -258,24 +226,6 @@ class Lookup(DataLayer):
 
     # ---- learning it ---------------------------------------------------------
 
-    def adapt(self, data, steps=None):
-        """Learn the vocabulary: the most frequent tokens first.
-
-        Tokens that are equally frequent come in the reverse of their sorted order.
-
-        Args:
-            data: an array, a list, a Series, or an iterable of batches.
-            steps: how many batches to read; None for all.
-
-        Raises:
-            ValueError: the vocabulary was given to the constructor.
-        """
-        self.reset_state()
-        whole = not _yields_batches(data)
-        for batch in batches(data, steps):
-            self.update_state(batch[:, None] if whole and batch.ndim == 1 else batch)
-        self.finalize_state()
-
     def update_state(self, data):
         """Count the tokens of one batch, a row being one document.
 
@@ -334,7 +284,7 @@ class Lookup(DataLayer):
         self._check_vocabulary()
         if self.invert:
             return self._tokens_at(inputs)
-        return self._encoded(self._indices(inputs))
+        return jnp.asarray(self._encoded(self._indices(inputs), idf=self.idf_weights))
 
     def _check_vocabulary(self):
         if not self._tokens:
@@ -344,12 +294,6 @@ class Lookup(DataLayer):
                 f"({type(self).__name__}) needs a vocabulary before it is called. Pass "
                 "`vocabulary`, or call `adapt` with some data."
             )
-
-    def _encoded(self, indices):
-        return jnp.asarray(
-            encode(indices, self.output_mode, self._depth, self._output_dtype,
-                   idf=self.idf_weights)
-        )  # fmt: skip
 
     @property
     def _depth(self):
@@ -412,28 +356,13 @@ class Lookup(DataLayer):
             found[indices == 0] = self.mask_token
         return found
 
-    def _refuse_trace(self):
-        raise TypeError(
-            f"Layer {self.name!r} ({type(self).__name__}) works on the host and cannot "
-            "be part of a compiled step. In a `Functional` model it may follow inputs "
-            "directly; elsewhere apply it to the data before, or to the outputs after."
-        )
-
-    def compute_output_shape(self, input_shape):
-        shape = tuple(input_shape)
+    def compute_output_spec(self, inputs):
         if self.output_mode == "int":
-            return shape
+            dtype = self.vocabulary_dtype if self.invert else self._output_dtype
+            return SymbolicTensor(inputs.shape, dtype)
         if self._depth is None:
             self._check_vocabulary()
-        shape = shape or (1,)
-        if self.output_mode == "one_hot":
-            only = len(shape) > 1 and shape[-1] == 1
-            return (*(shape[:-1] if only else shape), self._depth)
-        return (*(shape[:1] if len(shape) > 1 else ()), *shape[2:], self._depth)
-
-    def compute_output_spec(self, inputs):
-        dtype = self.vocabulary_dtype if self.invert else self._output_dtype
-        return SymbolicTensor(self.compute_output_shape(inputs.shape), dtype)
+        return super().compute_output_spec(inputs)
 
     # ---- saving --------------------------------------------------------------
 
@@ -452,16 +381,6 @@ class Lookup(DataLayer):
                     : self.vocabulary_size()
                 ].tolist()
         return config
-
-    @classmethod
-    def from_config(cls, config):
-        """Make a layer from what `get_config` returned.
-
-        Raises:
-            ValueError: the vocabulary is a path: a config opens no files.
-        """
-        refuse_path(config)
-        return super().from_config(config)
 
     def save_own_variables(self, store):
         if self.idf_weights is not None:
@@ -499,22 +418,3 @@ class Lookup(DataLayer):
                 f"Layer {self.name!r} has a vocabulary of {self._depth} entries and "
                 f"{len(self.idf_weights)} `idf_weights` for them."
             )
-
-
-def output_mode_of(owner, mode) -> str:
-    """Return the name of an output mode, or raise: there is no such."""
-    return one_of(owner, "output_mode", _OLD_MODES.get(mode, mode), _MODES)
-
-
-def _size(owner, max_tokens, pad):
-    if max_tokens is not None and max_tokens <= 1:
-        raise ValueError(
-            f"If `max_tokens` is set for `{owner}`, it must be greater than 1. "
-            f"Received: max_tokens={max_tokens}"
-        )
-    if pad and max_tokens is None:
-        raise ValueError(
-            "If pad_to_max_tokens is True, must set `max_tokens`. Received: "
-            f"max_tokens={max_tokens}"
-        )
-    return max_tokens

@@ -1,60 +1,50 @@
 """Layers that mix images with each other, and layers of many other layers."""
 
 import functools
+import inspect
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
 from lamina import random
-from lamina.core.checks import int_tuple, number, positive_int
+from lamina.core.checks import bad_argument, int_tuple, number, positive_int
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
+from lamina.core.naming import snake_case
 from lamina.core.random import draw_seed
 from lamina.core.variable import pure
 from lamina.layers.call import masks_of, signature_of
-from lamina.layers.preprocessing.color import (
-    ColorLayer,
-    RandomBrightness,
-    RandomColorDegeneration,
-    RandomContrast,
-    RandomPosterization,
-    Solarization,
-    blend,
-    spread,
-)
+from lamina.layers.preprocessing import color, filters, geometry
+from lamina.layers.preprocessing.color import ColorLayer, blend, spread
 from lamina.layers.preprocessing.data_layer import DataLayer
-from lamina.layers.preprocessing.filters import (
-    AutoContrast,
-    Equalization,
-    RandomSharpness,
-    interval,
-    rectangles,
-)
-from lamina.layers.preprocessing.geometry import (
-    RandomRotation,
-    RandomShear,
-    RandomTranslation,
-)
-from lamina.layers.preprocessing.image import count, images_of
+from lamina.layers.preprocessing.image import shared
 from lamina.layers.rows import weakest
 
 
-def _partners(number, seed):
+def _partners(rng):
     """Draw which image each image is mixed with."""
-    order = jnp.arange(number)
-    if not isinstance(number, int):
+    order = jnp.arange(rng.number)
+    if not isinstance(rng.number, int):
         return order  # while shapes are inferred; JAX cannot shuffle unknown sizes
-    return random.shuffle(order, seed=seed)
+    return random.shuffle(order, seed=rng.seed)
 
 
-def _mixed(x, transformation, rank):
-    """Return `weight * x + (1 - weight) * partner`, one weight for each row."""
-    weight = jnp.reshape(transformation["mix_weight"], (-1, *[1] * (rank - 1)))
-    partners = jnp.take(x, jnp.asarray(transformation["permutation_order"]), axis=0)
-    return weight * x + (1 - weight) * partners
+class _Mixing(ColorLayer):
+    """Mixes images with others of the batch, and their labels alike."""
+
+    def _mixed(self, images, drawn, rank=4):
+        """Return `weight * x + (1 - weight) * partner`, one weight for each row."""
+        weight = jnp.reshape(drawn["mix_weight"], (-1, *[1] * (rank - 1)))
+        order = jnp.asarray(drawn["permutation_order"])
+        partners = jnp.take(images, order, axis=0)
+        return weight * images + (1 - weight) * partners
+
+    def change_labels(self, labels, drawn):
+        return self._mixed(labels, drawn, labels.ndim)
 
 
-class MixUp(ColorLayer):
+class MixUp(_Mixing):
     """Mixes each image with another one of the batch, and their labels alike.
 
     `w * x + (1 - w) * other`, with weights w drawn from Beta(alpha, alpha); the boxes
@@ -62,8 +52,6 @@ class MixUp(ColorLayer):
 
     Args:
         alpha: small for weights near 0 and 1, 1 for equally likely ones.
-        data_format: `"channels_last"` or `"channels_first"`.
-        seed: an integer, for the same draws in each run.
 
     Source: Zhang et al., 2017, "mixup: beyond empirical risk minimization".
 
@@ -74,38 +62,20 @@ class MixUp(ColorLayer):
     True
     """
 
-    def __init__(self, alpha=0.2, data_format=None, seed=None, **kwargs):
-        super().__init__(data_format=data_format, seed=seed, **kwargs)
+    @shared("alpha data_format seed")
+    def __init__(self, alpha=0.2, **kwargs):
+        super().__init__(**kwargs)
         self.alpha = number("MixUp", "alpha", alpha, least=0)
 
-    def get_random_transformation(self, data, training=True, seed=None):
-        if not training:
-            return None
-        seed, number = self._seed(seed), count(data)
-        order = _partners(number, seed)
-        weight = random.beta((number,), self.alpha, self.alpha, seed=seed)
+    def draw(self, rng):
+        order = _partners(rng)
+        weight = random.beta((rng.number,), self.alpha, self.alpha, seed=rng.seed)
         return {"mix_weight": weight, "permutation_order": order}
 
-    def change(self, images, transformation):
-        """Return mixed images."""
-        return _mixed(images, transformation, 4)
+    change = change_masks = _Mixing._mixed
 
-    def transform_labels(self, labels, transformation, training=True):
-        if not training:
-            return labels
-        return _mixed(labels, transformation, labels.ndim)
-
-    def transform_segmentation_masks(
-        self, segmentation_masks, transformation, training=True
-    ):
-        if not training:
-            return segmentation_masks
-        return _mixed(segmentation_masks, transformation, 4)
-
-    def transform_bounding_boxes(self, bounding_boxes, transformation, training=True):
-        if not training:
-            return bounding_boxes
-        order = jnp.asarray(transformation["permutation_order"])
+    def change_boxes(self, bounding_boxes, drawn):
+        order = jnp.asarray(drawn["permutation_order"])
 
         def both(x):
             x = jnp.asarray(x)
@@ -114,7 +84,7 @@ class MixUp(ColorLayer):
         return {k: both(bounding_boxes[k]) for k in ("boxes", "labels")}
 
 
-class CutMix(ColorLayer):
+class CutMix(_Mixing):
     """Puts a rectangle of another image of the batch into each image.
 
     The share w that stays is drawn from Beta(a, a), with a drawn from `factor`;
@@ -122,11 +92,6 @@ class CutMix(ColorLayer):
 
     Args:
         factor: two numbers, the limits of a; one stands for 0 to it.
-        seed: an integer, for the same draws in each run.
-        data_format: `"channels_last"` or `"channels_first"`.
-
-    Raises:
-        ValueError: a factor that does not exist.
 
     Source: Yun et al., 2019, "CutMix: regularization strategy to train strong
     classifiers with localizable features".
@@ -138,44 +103,29 @@ class CutMix(ColorLayer):
     True
     """
 
-    _FACTOR_BOUNDS = (0, 1)
+    @shared("factor seed data_format")
+    def __init__(self, factor=1.0, **kwargs):
+        super().__init__(factor, **kwargs)
 
-    def __init__(self, factor=1.0, seed=None, data_format=None, **kwargs):
-        super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
-
-    def get_random_transformation(self, data, training=True, seed=None):
-        if not training or len(images_of(data).shape) == 3:
+    def draw(self, rng):
+        if len(rng.shape) == 3:
             return None
-        seed, number = self._seed(seed), count(data)
-        height, width = self._sizes(data)
-        alpha = random.uniform((), *self.factor, seed=seed) + 1e-6
-        kept = random.beta((number,), alpha, alpha, seed=seed)
+        alpha = random.uniform((), *self.factor, seed=rng.seed) + 1e-6
+        kept = random.beta((rng.number,), alpha, alpha, seed=rng.seed)
         side = jnp.sqrt(1 - kept)
-        x0, x1 = interval(number, width, side, seed)
-        y0, y1 = interval(number, height, side, seed)
-        masks = rectangles(x0, x1, y0, y1, height, width, self._channels_last)
+        masks, area = filters.rectangles(self, rng, side, side)
         return {
-            "permutation_order": _partners(number, seed),
+            "permutation_order": _partners(rng),
             "batch_masks": masks,
-            "mix_weight": spread(1 - (x1 - x0) * (y1 - y0) / (width * height)),
+            "mix_weight": spread(1 - area / (rng.width * rng.height)),
         }
 
-    def change(self, images, transformation):
-        """Return images with rectangles of others."""
-        if transformation is None:
-            return images
-        partners = jnp.take(images, transformation["permutation_order"], axis=0)
-        return jnp.where(transformation["batch_masks"], partners, images)
+    def change(self, images, drawn):
+        partners = jnp.take(images, drawn["permutation_order"], axis=0)
+        return jnp.where(drawn["batch_masks"], partners, images)
 
-    def transform_labels(self, labels, transformation, training=True):
-        if not training or transformation is None:
-            return labels
-        return _mixed(labels, transformation, labels.ndim)
-
-    def transform_segmentation_masks(
-        self, segmentation_masks, transformation, training=True
-    ):
-        return self.transform_images(segmentation_masks, transformation, training)
+    def change_masks(self, masks, drawn):
+        return self.change(jnp.asarray(masks), drawn)
 
     def transform_bounding_boxes(self, bounding_boxes, transformation, training=True):
         raise NotImplementedError(
@@ -209,60 +159,48 @@ def _fold(step, start, items):
     return start
 
 
-def _augmentations(owner):
-    """Return the layers that `owner` picks from, by name, of its own strength."""
-    most = max(1, int(8 * owner.factor[1]))
-    ranged = {"value_range": owner.value_range}
-    drawn = {**ranged, "seed": owner.seed}
-    factor, moved = owner.factor, {"interpolation": owner.interpolation}
-    moved["seed"] = owner.seed
-    made = {
-        "random_shear": (RandomShear, (factor, factor), moved),
-        "random_translation": (RandomTranslation, (factor, factor), moved),
-        "random_rotation": (RandomRotation, (factor,), moved),
-        "random_brightness": (RandomBrightness, (factor,), drawn),
-        "random_color_degeneration": (RandomColorDegeneration, (factor,), drawn),
-        "random_contrast": (RandomContrast, (factor,), drawn),
-        "random_sharpness": (RandomSharpness, (factor,), drawn),
-        "random_posterization": (RandomPosterization, (most,), drawn),
-        "solarization": (Solarization, (factor, factor), drawn),
-        "auto_contrast": (AutoContrast, (), ranged),
-        "equalization": (Equalization, (), ranged),
-    }
-    shared = {
-        "bounding_box_format": owner.bounding_box_format,
-        "data_format": owner.data_format,
-        "dtype": owner.dtype_policy,
-    }
-    return {
-        name: cls(*args, **kwargs, **shared)
-        for name, (cls, args, kwargs) in made.items()
-    }
-
-
 class _Augmenting(ColorLayer):
-    """Applies layers that it holds by name."""
+    """Applies layers that it holds by name, made for its own strength.
 
-    _FACTOR_BOUNDS = (0, 1)
-    _names: tuple
+    `_apply(method, x, drawn)` returns `x` after one method of those that were drawn.
+    """
 
-    def _make(self, names):
-        made = _augmentations(self)
-        self._names = names
-        for name in names:
-            setattr(self, name, made[name])
+    _MADE = (
+        geometry.RandomShear, geometry.RandomTranslation, geometry.RandomRotation,
+        color.RandomBrightness, color.RandomColorDegeneration, color.RandomContrast,
+        filters.RandomSharpness, color.RandomPosterization, color.Solarization,
+        filters.AutoContrast, filters.Equalization,
+    )  # fmt: skip
+    _names: list
+    _apply: Any
+    interpolation: str
 
-    def _apply(self, method, x, transformation):
-        """Return `x` after one method of the layers that were drawn."""
-        raise NotImplementedError
+    def _made(self):
+        """Make the layers: each with the arguments that it takes, and all factors."""
+        varied = {n: getattr(self, n) for n in ("value_range", "seed", "interpolation")}
+        alike = {n: getattr(self, n) for n in ("bounding_box_format", "data_format")}
+        alike["dtype"], layers = self.dtype_policy, {}
+        for cls in self._MADE:
+            factor = self.factor
+            if cls is color.RandomPosterization:
+                factor = max(1, int(8 * factor[1]))
+            taken = inspect.signature(cls.__init__).parameters
+            given = {n: value for n, value in varied.items() if n in taken}
+            given |= {n: factor for n in taken if n.endswith("factor")}
+            layers[snake_case(cls.__name__)] = cls(**given, **alike)
+        return layers
 
-    def transform_segmentation_masks(
-        self, segmentation_masks, transformation, training=True
-    ):
-        if not training:
-            return segmentation_masks
-        masks = jnp.asarray(segmentation_masks, self.compute_dtype)
-        return self._apply("transform_segmentation_masks", masks, transformation)
+    def _hold(self, layers):
+        self._names = list(layers)
+        for name, layer in layers.items():
+            setattr(self, name, layer)
+
+    def change(self, images, drawn):
+        return self._apply("transform_images", images, drawn)
+
+    def change_masks(self, masks, drawn):
+        masks = jnp.asarray(masks)
+        return self._apply("transform_segmentation_masks", masks, drawn)
 
 
 class RandAugment(_Augmenting):
@@ -273,16 +211,9 @@ class RandAugment(_Augmenting):
     equalization. Boxes and masks move with the images.
 
     Args:
-        value_range: the least and the greatest value of a pixel.
         num_ops: how many changes.
         factor: two numbers from 0 to 1, the limits of their strengths; one stands
             for 0 to it.
-        interpolation: how moved images are sampled: `"nearest"` or `"bilinear"`.
-        seed: an integer, for the same draws in each run.
-        data_format: `"channels_last"` or `"channels_first"`.
-
-    Raises:
-        ValueError: a factor or range that does not exist.
 
     Source: Cubuk et al., 2019, "RandAugment: practical automated data augmentation
     with a reduced search space".
@@ -292,57 +223,31 @@ class RandAugment(_Augmenting):
     (2, 8, 8, 3)
     """
 
-    def __init__(
-        self, value_range=(0, 255), num_ops=2, factor=0.5, interpolation="bilinear",
-        seed=None, data_format=None, **kwargs,
-    ):  # fmt: skip
-        super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
-        self._keep_range(value_range)
+    @shared("value_range num_ops factor interpolation seed data_format")
+    def __init__(self, num_ops=2, factor=0.5, **kwargs):
+        super().__init__(factor, **kwargs)
         (self.num_ops,) = int_tuple("RandAugment", "num_ops", num_ops, 1, zero=True)
-        self.interpolation = interpolation
-        self._make(
-            (
-                "random_shear", "random_translation", "random_rotation",
-                "random_brightness", "random_color_degeneration", "random_contrast",
-                "random_sharpness", "random_posterization", "solarization",
-                "auto_contrast", "equalization",
-            )
-        )  # fmt: skip
+        self._hold(self._made())
 
-    def get_random_transformation(self, data, training=True, seed=None):
-        if not training:
-            return None
-        seed = self._seed(seed)
-        picked = random.randint((self.num_ops,), 0, len(self._names), seed=seed)
-        drawn = {
-            name: getattr(self, name).get_random_transformation(data, seed=seed)
-            for name in self._names
-        }
-        return {"transforms": drawn, "layer_idxes": picked}
+    def draw(self, rng):
+        some = random.randint((self.num_ops,), 0, len(self._names), seed=rng.seed)
+        drawn = {name: getattr(self, name).draw(rng) for name in self._names}
+        return {"transforms": drawn, "layer_idxes": some}
 
-    def _apply(self, method, x, transformation):
-        drawn = transformation["transforms"]
+    def _apply(self, method, x, drawn):
         branches = [
-            functools.partial(
-                getattr(getattr(self, name), method), transformation=drawn[name]
-            )
-            for name in self._names
+            functools.partial(getattr(getattr(self, name), method), transformation=one)
+            for name, one in drawn["transforms"].items()
         ]
-        picked = transformation["layer_idxes"]
+        picked = drawn["layer_idxes"]
         return _fold(lambda x, index: _switch(index, branches, x), x, picked)
 
-    def change(self, images, transformation):
-        """Return changed images."""
-        return self._apply("transform_images", images, transformation)
-
-    def transform_bounding_boxes(self, bounding_boxes, transformation, training=True):
-        if not training:
-            return bounding_boxes
+    def change_boxes(self, bounding_boxes, drawn):
         boxes = {
             "boxes": jnp.asarray(bounding_boxes["boxes"], "float32"),
             "labels": jnp.asarray(bounding_boxes["labels"]),
         }
-        return self._apply("transform_bounding_boxes", boxes, transformation)
+        return self._apply("transform_bounding_boxes", boxes, drawn)
 
 
 class AugMix(_Augmenting):
@@ -355,19 +260,12 @@ class AugMix(_Augmenting):
     Labels and boxes stay.
 
     Args:
-        value_range: the least and the greatest value of a pixel.
         num_chains: how many chains.
         chain_depth: how many links each has.
         factor: two numbers from 0 to 1, the limits of their strengths; one stands
             for 0 to it.
         alpha: how alike the weights are.
         all_ops: whether the last four are among the changes.
-        interpolation: how moved images are sampled: `"nearest"` or `"bilinear"`.
-        seed: an integer, for the same draws in each run.
-        data_format: `"channels_last"` or `"channels_first"`.
-
-    Raises:
-        ValueError: a factor, number or range that does not exist.
 
     Source: Hendrycks et al., 2019, "AugMix: a simple data processing method to
     improve robustness and uncertainty".
@@ -377,29 +275,28 @@ class AugMix(_Augmenting):
     (2, 8, 8, 3)
     """
 
+    _COLORS = (
+        "random_brightness", "random_color_degeneration", "random_contrast",
+        "random_sharpness",
+    )  # fmt: skip
+
+    @shared(
+        "value_range num_chains chain_depth factor alpha all_ops interpolation seed "
+        "data_format"
+    )
     def __init__(
-        self, value_range=(0, 255), num_chains=3, chain_depth=3, factor=0.3, alpha=1.0,
-        all_ops=True, interpolation="bilinear", seed=None, data_format=None, **kwargs,
-    ):  # fmt: skip
-        super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
-        self._keep_range(value_range)
+        self, num_chains=3, chain_depth=3, factor=0.3, alpha=1.0, all_ops=True, **kwargs
+    ):
+        super().__init__(factor, **kwargs)
         self.num_chains = positive_int("AugMix", "num_chains", num_chains)
         self.chain_depth = positive_int("AugMix", "chain_depth", chain_depth)
-        self.alpha = alpha
-        self.all_ops = all_ops
-        self.interpolation = interpolation
-        names = (
-            "random_shear", "random_translation", "random_rotation",
-            "random_posterization", "solarization", "auto_contrast", "equalization",
-            "random_brightness", "random_color_degeneration", "random_contrast",
-            "random_sharpness",
-        )  # fmt: skip
-        self._make(names if all_ops else names[:7])
+        self.alpha, self.all_ops = alpha, all_ops
+        layers = self._made()
+        colors = {name: layers.pop(name) for name in self._COLORS}
+        self._hold({**layers, **colors} if all_ops else layers)
 
-    def get_random_transformation(self, data, training=True, seed=None):
-        if not training:
-            return None
-        seed, links = self._seed(seed), (self.num_chains, self.chain_depth)
+    def draw(self, rng):
+        seed, links = rng.seed, (self.num_chains, self.chain_depth)
         weights = random.gamma((self.num_chains,), self.alpha, seed=seed)
         return {
             "chain_mixing_weights": weights / jnp.sum(weights),
@@ -414,7 +311,7 @@ class AugMix(_Augmenting):
         transformation, _ = draw((seed,), x, seed=self.generator)
         return getattr(layer, method)(x, transformation)
 
-    def _apply(self, method, x, transformation):
+    def _apply(self, method, x, drawn):
         def link(x, item):
             index, seed = item
             changes = [
@@ -427,16 +324,14 @@ class AugMix(_Augmenting):
             weight, links = item
             return total + weight * _fold(link, x, links)
 
-        links = transformation["layer_idxes"], transformation["link_seeds"]
+        links = drawn["layer_idxes"], drawn["link_seeds"]
         weights, own = (
-            transformation[k].astype(x.dtype)
-            for k in ("chain_mixing_weights", "weight_sample")
+            drawn[k].astype(x.dtype) for k in ("chain_mixing_weights", "weight_sample")
         )
         return blend(_fold(chain, jnp.zeros_like(x), (weights, links)), x, own)
 
-    def change(self, images, transformation):
-        """Return images mixed with their chains."""
-        return self._clip(self._apply("transform_images", images, transformation))
+    def change(self, images, drawn):
+        return self._clip(super().change(images, drawn))
 
 
 class Pipeline(DataLayer):
@@ -461,10 +356,7 @@ class Pipeline(DataLayer):
     def __init__(self, layers, name=None):
         super().__init__(name=name)
         if not isinstance(layers, (list, tuple)):
-            raise ValueError(
-                "`Pipeline` expected `layers` to be a list of layers. "
-                f"Received: layers={layers!r}"
-            )
+            raise bad_argument(self, "layers", layers, "a list of layers")
         self._pipeline_layers = layers
 
     @property
@@ -495,8 +387,5 @@ class Pipeline(DataLayer):
     @classmethod
     def from_config(cls, config):
         if not isinstance(config.get("layers"), (list, tuple)):
-            raise ValueError(
-                "`Pipeline` expected its config to have a list of layers under "
-                f"`layers`. Received: config={config}"
-            )
+            raise bad_argument("Pipeline", "config", config, "a dict with `layers`")
         return cls(**{**config, "layers": deserialize_keras_object(config["layers"])})

@@ -3,6 +3,7 @@
 import numpy as np
 
 from lamina.core import settings
+from lamina.core.checks import bad_argument
 from lamina.core.config import serialize_keras_object
 from lamina.layers.preprocessing.data_layer import DataLayer
 
@@ -28,10 +29,7 @@ class Rescaling(DataLayer):
         super().__init__(**kwargs)
         for name, value in (("scale", scale), ("offset", offset)):
             if np.asarray(value).dtype.kind not in "iuf":
-                raise ValueError(
-                    f"`Rescaling` expected `{name}` to be a number or a list of "
-                    f"numbers. Received: {name}={value!r}"
-                )
+                raise bad_argument(self, name, value, "a number or a list of numbers")
         self.scale, self.offset = scale, offset
         self.supports_masking = True
 

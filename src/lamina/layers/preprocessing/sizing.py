@@ -1,15 +1,17 @@
 """Layers that give images another size, and boxes another number."""
 
 import math
+from typing import Any
 
 import jax.numpy as jnp
 from jax import lax
 
 from lamina import random
-from lamina.core.checks import one_of, positive_int
+from lamina.core.checks import positive_int
 from lamina.core.random import make_default_seed
 from lamina.kernels.boxes import moved
-from lamina.layers.preprocessing.image import BaseImagePreprocessingLayer, images_of
+from lamina.layers.preprocessing.geometry import GeometryLayer
+from lamina.layers.preprocessing.image import BaseImagePreprocessingLayer, shared
 from lamina.ops.image import resize
 
 
@@ -19,14 +21,22 @@ def _scaled(boxes, x, y, left, top):
     return boxes * jnp.array((x, y) * 2, boxes.dtype) + shift
 
 
-class Resizing(BaseImagePreprocessingLayer):
+class SizingLayer(GeometryLayer):
+    """Gives all images the size (height, width), in training and outside of it."""
+
+    _always = True
+
+    @property
+    def _new_size(self):
+        return self.height, self.width
+
+
+class Resizing(SizingLayer):
     """Brings images to one size, in training and outside of it.
 
     Images keep their dtype; integers are rounded.
 
     Args:
-        height: the new height in pixels.
-        width: the new width in pixels.
         interpolation: `"nearest"`, `"bilinear"`, `"bicubic"`, `"lanczos3"` or
             `"lanczos5"`.
         crop_to_aspect_ratio: first cut the middle out in the new shape.
@@ -34,10 +44,6 @@ class Resizing(BaseImagePreprocessingLayer):
         fill_mode: `"constant"`.
         fill_value: what it is filled up with.
         antialias: smooth before shrinking.
-        data_format: `"channels_last"` or `"channels_first"`.
-
-    Raises:
-        ValueError: a size or mode that does not exist.
 
     >>> import lamina, numpy as np
     >>> x = np.arange(4.0).reshape(2, 2, 1)
@@ -45,16 +51,24 @@ class Resizing(BaseImagePreprocessingLayer):
     [[1.0, 2.0]]
     """
 
+    _INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos3", "lanczos5")
+    _FILLS = ("constant",)
+
+    @shared(
+        "height width interpolation crop_to_aspect_ratio pad_to_aspect_ratio "
+        "fill_mode fill_value antialias data_format"
+    )
     def __init__(
-        self, height, width, interpolation="bilinear", crop_to_aspect_ratio=False,
-        pad_to_aspect_ratio=False, fill_mode="constant", fill_value=0.0,
-        antialias=False, data_format=None, **kwargs,
-    ):  # fmt: skip
-        super().__init__(data_format=data_format, **kwargs)
-        self.height = positive_int("Resizing", "height", height)
-        self.width = positive_int("Resizing", "width", width)
-        known = ("nearest", "bilinear", "bicubic", "lanczos3", "lanczos5")
-        self.interpolation = one_of("Resizing", "interpolation", interpolation, known)
+        self,
+        height,
+        width,
+        crop_to_aspect_ratio=False,
+        pad_to_aspect_ratio=False,
+        fill_mode="constant",
+        antialias=False,
+        **kwargs,
+    ):
+        super().__init__(height=height, width=width, fill_mode=fill_mode, **kwargs)
         if crop_to_aspect_ratio and pad_to_aspect_ratio:
             raise ValueError(
                 "`Resizing` expected at most one of `crop_to_aspect_ratio` and "
@@ -62,25 +76,18 @@ class Resizing(BaseImagePreprocessingLayer):
             )
         self.crop_to_aspect_ratio = crop_to_aspect_ratio
         self.pad_to_aspect_ratio = pad_to_aspect_ratio
-        self.fill_mode = one_of("Resizing", "fill_mode", fill_mode, ("constant",))
-        self.fill_value = fill_value
         self.antialias = bool(antialias)
 
-    def get_random_transformation(self, data, training=True, seed=None):
-        return self._sizes(data)
+    def draw(self, rng):
+        return rng.height, rng.width
 
     def transform_images(self, images, transformation=None, training=True):
-        return self._resized(images, self.interpolation)
+        return self.change(images, transformation)  # in their own dtype
 
-    def transform_segmentation_masks(
-        self, segmentation_masks, transformation=None, training=True
-    ):
-        return self._resized(segmentation_masks, "nearest")
-
-    def _resized(self, images, interpolation):
+    def move(self, images, drawn, interpolation):
         return resize(
             images,
-            (self.height, self.width),
+            self._new_size,
             interpolation=interpolation,
             antialias=self.antialias,
             crop_to_aspect_ratio=self.crop_to_aspect_ratio,
@@ -90,15 +97,15 @@ class Resizing(BaseImagePreprocessingLayer):
             data_format=self.data_format,
         )
 
-    def transform_bounding_boxes(self, bounding_boxes, transformation, training=True):
-        size, new_size = transformation, (self.height, self.width)
+    def change_boxes(self, bounding_boxes, drawn):
         given = jnp.asarray(bounding_boxes["boxes"])
         none = jnp.all(given == -1, -1) | jnp.all(given == 0, -1)
 
         def move(boxes):
-            return jnp.where(none[..., None], 0, self._moved(boxes, *size))
+            return jnp.where(none[..., None], 0, self._moved(boxes, *drawn))
 
-        return moved(bounding_boxes, move, self.bounding_box_format, size, new_size)
+        style = self.bounding_box_format
+        return moved(bounding_boxes, move, style, drawn, self._new_size)
 
     def _moved(self, boxes, height, width):
         if not (self.crop_to_aspect_ratio or self.pad_to_aspect_ratio):
@@ -114,17 +121,13 @@ def _ratio(pair):
     return pair[0] / pair[1]
 
 
-class _Window(BaseImagePreprocessingLayer):
+class WindowLayer(SizingLayer):
     """Cuts a window out of images, and resizes it where it is not (height, width).
 
-    A subclass writes `_window(size, transformation)`: top, left, height, width.
+    A subclass writes `window(size, drawn)`: top, left, height, width.
     """
 
-    height: int
-    width: int
-
-    def _window(self, size, transformation):
-        raise NotImplementedError
+    window: Any
 
     def _middle(self, height, width):
         """Return the largest window in the middle that has the new shape."""
@@ -132,49 +135,31 @@ class _Window(BaseImagePreprocessingLayer):
         wide = max(min(width, int(height * self.width / self.height)), 1)
         return int((height - high) / 2), int((width - wide) / 2), high, wide
 
-    def _cut(self, images, transformation, interpolation):
-        images = jnp.asarray(images, self.compute_dtype)
-        top, left, *size = self._window(self._sizes(images), transformation)
-        down = images.ndim + (-3 if self._channels_last else -2)
-        x = lax.dynamic_slice_in_dim(images, top, size[0], down)
-        x = lax.dynamic_slice_in_dim(x, left, size[1], down + 1)
-        if tuple(size) == (self.height, self.width):
+    def change(self, images, drawn):
+        return super().change(jnp.asarray(images, self.compute_dtype), drawn)
+
+    def move(self, images, drawn, interpolation):
+        x = images
+        top, left, *size = self.window(self._sizes_in(x.shape), drawn)
+        for axis, start, length in zip(
+            self._image_axes, (top, left), size, strict=True
+        ):
+            x = lax.dynamic_slice_in_dim(x, start, length, axis % x.ndim)
+        if tuple(size) == self._new_size:
             return x
-        new_size, form = (self.height, self.width), self.data_format
-        return resize(x, new_size, interpolation=interpolation, data_format=form)
+        form = self.data_format
+        return resize(x, self._new_size, interpolation=interpolation, data_format=form)
 
-    def transform_images(self, images, transformation=None, training=True):
-        return self._cut(images, transformation, "bilinear")
-
-    def transform_segmentation_masks(
-        self, segmentation_masks, transformation=None, training=True
-    ):
-        return self._cut(segmentation_masks, transformation, "nearest")
-
-    def transform_bounding_boxes(self, bounding_boxes, transformation, training=True):
-        old = self._sizes_in(transformation["input_shape"])
-        top, left, height, width = self._window(old, transformation)
+    def move_boxes(self, boxes, drawn, size):
+        top, left, height, width = self.window(size, drawn)
         x, y = self.width / width, self.height / height
-
-        def move(boxes):
-            return _scaled(boxes, x, y, -left * x, -top * y)
-
-        style, new = self.bounding_box_format, (self.height, self.width)
-        return moved(bounding_boxes, move, style, old, new)
+        return _scaled(boxes, x, y, -left * x, -top * y)
 
 
-class CenterCrop(_Window):
+class CenterCrop(WindowLayer):
     """Cuts the middle out of images, in training and outside of it.
 
     Images that are too small in a side are cut to the wanted shape and resized.
-
-    Args:
-        height: the height of the result in pixels.
-        width: the width of the result in pixels.
-        data_format: `"channels_last"` or `"channels_first"`.
-
-    Raises:
-        ValueError: a size is no positive integer.
 
     >>> import lamina, numpy as np
     >>> x = np.arange(16.0).reshape(4, 4, 1)
@@ -182,15 +167,14 @@ class CenterCrop(_Window):
     [[5.0, 6.0], [9.0, 10.0]]
     """
 
-    def __init__(self, height, width, data_format=None, **kwargs):
-        super().__init__(data_format=data_format, **kwargs)
-        self.height = positive_int("CenterCrop", "height", height)
-        self.width = positive_int("CenterCrop", "width", width)
+    @shared("height width data_format")
+    def __init__(self, height, width, **kwargs):
+        super().__init__(height=height, width=width, **kwargs)
 
-    def get_random_transformation(self, data, training=True, seed=None):
-        return {"input_shape": images_of(data).shape}
+    def draw(self, rng):
+        return {"input_shape": rng.shape}
 
-    def _window(self, size, transformation):
+    def window(self, size, drawn):
         height, width = size
         if height < self.height or width < self.width:
             return self._middle(height, width)
@@ -198,21 +182,11 @@ class CenterCrop(_Window):
         return top, left, self.height, self.width
 
 
-class RandomCrop(_Window):
+class RandomCrop(WindowLayer):
     """Cuts a random window out of images, the same for a batch.
 
     Images that are not larger in both sides are cut in the middle and resized.
     Outside of training images stay as they are; resize them with `CenterCrop`.
-
-    Args:
-        height: the height of the result in pixels.
-        width: the width of the result in pixels.
-        seed: an integer, for the same draws in each run.
-        data_format: `"channels_last"` or `"channels_first"`.
-        name: the layer's name.
-
-    Raises:
-        ValueError: a size is no positive integer.
 
     >>> import lamina, numpy as np
     >>> crop = lamina.layers.RandomCrop(2, 2, seed=0)
@@ -221,54 +195,38 @@ class RandomCrop(_Window):
     [[0.0, 1.0], [4.0, 5.0]]
     """
 
-    def __init__(self, height, width, seed=None, data_format=None, name=None, **kwargs):
+    _always = False
+
+    @shared("height width seed data_format name")
+    def __init__(self, height, width, seed=None, **kwargs):
         # In this order: unseeded, it draws what Keras' layer draws.
         own = make_default_seed() if seed is None else seed
-        super().__init__(data_format=data_format, seed=seed, name=name, **kwargs)
+        super().__init__(height=height, width=width, seed=seed, **kwargs)
         self.seed = own
-        self.height = positive_int("RandomCrop", "height", height)
-        self.width = positive_int("RandomCrop", "width", width)
 
-    def get_random_transformation(self, data, training=True, seed=None):
-        if not training:
-            return None
-        height, width = self._sizes(data)
-        if self._fits(height, width):
-            seed = self._seed(seed)
+    def draw(self, rng):
+        if self._fits(rng.height, rng.width):
             top, left = (
-                random.uniform((), 0, float(spare + 1), seed=seed).astype("int32")
-                for spare in (height - self.height, width - self.width)
+                random.uniform((), 0, float(spare + 1), seed=rng.seed).astype("int32")
+                for spare in (rng.height - self.height, rng.width - self.width)
             )
         else:
-            top, left, _, _ = self._middle(height, width)
-        return {"start": (top, left), "input_shape": images_of(data).shape}
+            top, left, _, _ = self._middle(rng.height, rng.width)
+        return {"start": (top, left), "input_shape": rng.shape}
 
     def _fits(self, height, width):
         return height > self.height and width > self.width
 
-    def _window(self, size, transformation):
-        top, left = transformation["start"]
+    def window(self, size, drawn):
+        top, left = drawn["start"]
         if self._fits(*size):
             return top, left, self.height, self.width
         height, width = size
         return top, left, min(self.height, height - top), min(self.width, width - left)
 
     def transform_images(self, images, transformation=None, training=True):
-        if not training:
-            return images
-        return super().transform_images(images, transformation)
-
-    def transform_segmentation_masks(
-        self, segmentation_masks, transformation=None, training=True
-    ):
-        if not training:
-            return segmentation_masks
-        return super().transform_segmentation_masks(segmentation_masks, transformation)
-
-    def transform_bounding_boxes(self, bounding_boxes, transformation, training=True):
-        if not training:
-            return bounding_boxes
-        return super().transform_bounding_boxes(bounding_boxes, transformation)
+        # Those that stay as they are keep their dtype.
+        return self._changed(self.change, images, transformation, training)
 
 
 class MaxNumBoundingBoxes(BaseImagePreprocessingLayer):
@@ -291,6 +249,9 @@ class MaxNumBoundingBoxes(BaseImagePreprocessingLayer):
     [7, -1]
     """
 
+    _always = True
+
+    @shared("max_number fill_value")
     def __init__(self, max_number, fill_value=-1, **kwargs):
         super().__init__(**kwargs)
         self.max_number = positive_int("MaxNumBoundingBoxes", "max_number", max_number)
@@ -299,9 +260,7 @@ class MaxNumBoundingBoxes(BaseImagePreprocessingLayer):
     def transform_images(self, images, transformation=None, training=True):
         return images
 
-    def transform_bounding_boxes(
-        self, bounding_boxes, transformation=None, training=True
-    ):
+    def change_boxes(self, bounding_boxes, drawn):
         def fitted(x):
             x = jnp.asarray(x)[:, : self.max_number]
             around = [(0, 0)] * x.ndim

@@ -5,32 +5,15 @@ import itertools
 import numpy as np
 
 from lamina.layers.preprocessing.lookup import Lookup
-from lamina.layers.preprocessing.vocabulary import text_array, words
+from lamina.layers.preprocessing.vocabulary import shared, text_array, words
 
 
 class StringLookup(Lookup):
-    """Turns words into indices of a vocabulary, or back.
+    """Turns words into indices of a vocabulary, or back, a NumPy array of strings.
 
     Index 0 stands for unknown words, or for `mask_token` where there is one; then
-    unknown words are 1. Words that `adapt` counts come by how frequent they are.
-
-    Args:
-        max_tokens: the largest size of the vocabulary, special tokens included.
-        num_oov_indices: how many indices unknown words are spread over, by a hash.
-        mask_token: the word whose index is 0, for padding.
-        oov_token: what an unknown index becomes when `invert` is set.
-        vocabulary: the words in order, or the path of a file with one on each line.
-        idf_weights: the weight of each word, for mode `"tf_idf"`.
-        invert: turn indices into words; the result is a NumPy array of strings.
-        output_mode: `"int"`, or vectors as in `CategoryEncoding`: `"one_hot"`,
-            `"multi_hot"`, `"count"`, `"tf_idf"`.
-        pad_to_max_tokens: whether vectors have `max_tokens` entries in any case.
-        sparse: not supported; must be False.
-        encoding: how words that are given as bytes are decoded.
-        salt: an integer or two, the key of the hash.
-
-    Raises:
-        ValueError: arguments that do not go together.
+    unknown words are 1. Words that `adapt` counts come by how frequent they are, and
+    equally frequent ones in the reverse of their sorted order.
 
     >>> import lamina
     >>> layer = lamina.layers.StringLookup(vocabulary=["cat", "dog"])
@@ -38,20 +21,12 @@ class StringLookup(Lookup):
     [2, 0, 1]
     """
 
-    def __init__(
-        self, max_tokens=None, num_oov_indices=1, mask_token=None, oov_token="[UNK]",
-        vocabulary=None, idf_weights=None, invert=False, output_mode="int",
-        pad_to_max_tokens=False, sparse=False, encoding="utf-8", name=None, salt=None,
-        **kwargs,
-    ):  # fmt: skip
-        self.encoding = encoding
-        super().__init__(
-            max_tokens=max_tokens, num_oov_indices=num_oov_indices,
-            mask_token=mask_token, oov_token=oov_token, vocabulary=vocabulary,
-            idf_weights=idf_weights, invert=invert, output_mode=output_mode,
-            pad_to_max_tokens=pad_to_max_tokens, sparse=sparse, name=name, salt=salt,
-            **kwargs,
-        )  # fmt: skip
+    @shared(
+        "max_tokens num_oov_indices mask_token oov_token vocabulary idf_weights invert "
+        "output_mode pad_to_max_tokens sparse encoding name salt"
+    )
+    def __init__(self, oov_token="[UNK]", **kwargs):
+        super().__init__(oov_token=oov_token, **kwargs)
 
     def _set_tokens(self, tokens):
         self._tokens = tokens

@@ -1,21 +1,25 @@
 """A layer that turns texts into indices of words, or into vectors."""
 
+import functools
 import itertools
 import math
 import re
 import string
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from lamina.core.checks import one_of
 from lamina.core.symbolic import SymbolicTensor
-from lamina.layers.preprocessing.adapting import _yields_batches, batches
-from lamina.layers.preprocessing.data_layer import DataLayer
-from lamina.layers.preprocessing.encoding import encode, refuse_sparse
-from lamina.layers.preprocessing.lookup import output_mode_of
+from lamina.kernels.categories import encode
 from lamina.layers.preprocessing.string_lookup import StringLookup
-from lamina.layers.preprocessing.vocabulary import refuse_path, text_array, words
+from lamina.layers.preprocessing.vocabulary import (
+    VocabularyLayer,
+    shared,
+    text_array,
+    words,
+)
 
 # As TensorFlow's string ops: letters and white space are those of ASCII.
 _LOWER = (string.ascii_uppercase, string.ascii_lowercase)
@@ -27,7 +31,17 @@ _STANDARDIZE = {
 _WORD = re.compile(r"[^ \t\n\v\f\r]+")
 
 
-class TextVectorization(DataLayer):
+def _of_lookup(method) -> Any:
+    """Return a method of the lookup inside as one of the layer."""
+
+    @functools.wraps(method)
+    def delegated(self, *args, **kwargs):
+        return method(self._lookup_layer, *args, **kwargs)
+
+    return delegated
+
+
+class TextVectorization(VocabularyLayer):
     """Turns texts into indices of words, or into a vector each.
 
     A text is standardized, split into words, the words are joined into n-grams where
@@ -37,25 +51,14 @@ class TextVectorization(DataLayer):
     for each length.
 
     Args:
-        max_tokens: the largest size of the vocabulary, special tokens included.
         standardize: `"lower_and_strip_punctuation"`, `"lower"`, `"strip_punctuation"`,
             None, or a function of a NumPy array of strings.
         split: `"whitespace"`, `"character"`, None for inputs that are words already,
             or a function of a NumPy array of strings that returns a list of words
             for each.
         ngrams: an integer n for all n-grams from 1 to n, or a tuple of their sizes.
-        output_mode: `"int"`, or vectors as in `CategoryEncoding`: `"multi_hot"`,
-            `"count"`, `"tf_idf"`, `"one_hot"`.
         output_sequence_length: the length that rows of indices are cut or padded to.
-        pad_to_max_tokens: whether vectors have `max_tokens` entries in any case.
-        vocabulary: the words in order, or the path of a file with one on each line.
-        idf_weights: the weight of each word, for mode `"tf_idf"`.
-        sparse: not supported; must be False.
         ragged: not supported; must be False.
-        encoding: how texts that are given as bytes are decoded.
-
-    Raises:
-        ValueError: arguments that do not go together.
 
     >>> import lamina
     >>> layer = lamina.layers.TextVectorization(output_sequence_length=4)
@@ -66,19 +69,22 @@ class TextVectorization(DataLayer):
     [[2, 1, 0, 0], [1, 3, 5, 1]]
     """
 
-    rows_independent = True
-    _takes_text = True
-    _lists_are_arrays = False
-
+    @shared(
+        "max_tokens standardize split ngrams output_mode output_sequence_length "
+        "pad_to_max_tokens vocabulary idf_weights sparse ragged encoding name"
+    )
     def __init__(
-        self, max_tokens=None, standardize="lower_and_strip_punctuation",
-        split="whitespace", ngrams=None, output_mode="int",
-        output_sequence_length=None, pad_to_max_tokens=False, vocabulary=None,
-        idf_weights=None, sparse=False, ragged=False, encoding="utf-8", name=None,
+        self,
+        standardize="lower_and_strip_punctuation",
+        split="whitespace",
+        ngrams=None,
+        output_sequence_length=None,
+        vocabulary=None,
+        idf_weights=None,
+        ragged=False,
         **kwargs,
-    ):  # fmt: skip
+    ):
         owner = "TextVectorization"
-        refuse_sparse(owner, sparse)
         if ragged:
             raise ValueError(
                 "`TextVectorization`: ragged tensors are not supported, so "
@@ -90,71 +96,46 @@ class TextVectorization(DataLayer):
             one_of(owner, "standardize", standardize, tuple(_STANDARDIZE))
         if not callable(split) and split is not None:
             one_of(owner, "split", split, ("whitespace", "character"))
-        output_mode = output_mode_of(owner, output_mode)
-        _check_length(output_mode, output_sequence_length)
         self._sizes = _ngram_sizes(ngrams)
         inner = {
             key: kwargs.pop(key)
             for key in ("has_input_vocabulary", "vocabulary_size")
             if key in kwargs
         }
-        super().__init__(name=name, **kwargs)
+        super().__init__(**kwargs)
+        _check_length(self.output_mode, output_sequence_length)
         self._lookup_layer = StringLookup(
-            max_tokens=max_tokens, vocabulary=vocabulary, idf_weights=idf_weights,
-            pad_to_max_tokens=pad_to_max_tokens, mask_token="",
-            output_mode=output_mode, encoding=encoding, **inner,
+            max_tokens=self.max_tokens, vocabulary=vocabulary, idf_weights=idf_weights,
+            pad_to_max_tokens=self.pad_to_max_tokens, mask_token="",
+            output_mode=self.output_mode, encoding=self.encoding, **inner,
         )  # fmt: skip
-        self.max_tokens, self.pad_to_max_tokens = max_tokens, pad_to_max_tokens
         self.standardize, self.split = standardize, split
         self.ngrams = tuple(ngrams) if isinstance(ngrams, list) else ngrams
-        self.output_mode = output_mode
         self.output_sequence_length = output_sequence_length
-        self.sparse, self.ragged, self.encoding = False, False, encoding
+        self.ragged = False
 
     # ---- the vocabulary ------------------------------------------------------
 
-    def get_vocabulary(self, include_special_tokens=True) -> list:
-        """Return the vocabulary; a word's place in it is its index.
-
-        Args:
-            include_special_tokens: whether padding and the unknown word are in it.
-        """
-        return self._lookup_layer.get_vocabulary(include_special_tokens)
-
-    def vocabulary_size(self) -> int:
-        """Return the number of indices, those of special tokens among them."""
-        return self._lookup_layer.vocabulary_size()
-
-    def set_vocabulary(self, vocabulary, idf_weights=None):
-        """Take a vocabulary in place of the present one, see `StringLookup`."""
-        self._lookup_layer.set_vocabulary(vocabulary, idf_weights)
+    get_vocabulary = _of_lookup(StringLookup.get_vocabulary)
+    vocabulary_size = _of_lookup(StringLookup.vocabulary_size)
+    set_vocabulary = _of_lookup(StringLookup.set_vocabulary)
+    finalize_state = _of_lookup(StringLookup.finalize_state)
+    reset_state = _of_lookup(StringLookup.reset_state)
+    save_own_variables = _of_lookup(StringLookup.save_own_variables)
+    load_own_variables = _of_lookup(StringLookup.load_own_variables)
+    save_assets = _of_lookup(StringLookup.save_assets)
+    load_assets = _of_lookup(StringLookup.load_assets)
 
     def adapt(self, data, batch_size=None, steps=None):
         """Learn the vocabulary: the most frequent words first.
 
-        Args:
-            data: an array, a list or a Series of texts, or an iterable of batches.
-            batch_size: kept for compatibility.
-            steps: how many batches to read; None for all.
-
-        Raises:
-            ValueError: the vocabulary was given to the constructor.
+        `batch_size` is kept for compatibility; see `Adapting.adapt` for the others.
         """
-        self.reset_state()
-        whole = not _yields_batches(data)
-        for batch in batches(data, steps):
-            self.update_state(batch[:, None] if whole and batch.ndim == 1 else batch)
-        self.finalize_state()
+        super().adapt(data, steps)
 
     def update_state(self, data):
         tokens, lengths, _ = self._tokens(data)
         self._lookup_layer._count(tokens, lengths)
-
-    def finalize_state(self):
-        self._lookup_layer.finalize_state()
-
-    def reset_state(self):
-        self._lookup_layer.reset_state()
 
     # ---- calling -------------------------------------------------------------
 
@@ -234,9 +215,6 @@ class TextVectorization(DataLayer):
         dtype = "int64" if self.output_mode == "int" else self.compute_dtype
         return SymbolicTensor(self.compute_output_shape(inputs.shape), dtype)
 
-    def _refuse_trace(self):
-        self._lookup_layer._refuse_trace()
-
     # ---- saving --------------------------------------------------------------
 
     def get_config(self):
@@ -246,28 +224,6 @@ class TextVectorization(DataLayer):
             **super().get_config(),
             **{name: inner[name] for name in names if name in inner},
         }
-
-    @classmethod
-    def from_config(cls, config):
-        """Make a layer from what `get_config` returned.
-
-        Raises:
-            ValueError: the vocabulary is a path: a config opens no files.
-        """
-        refuse_path(config)
-        return super().from_config(config)
-
-    def save_own_variables(self, store):
-        self._lookup_layer.save_own_variables(store)
-
-    def save_assets(self, dir_path):
-        self._lookup_layer.save_assets(dir_path)
-
-    def load_own_variables(self, store):
-        self._lookup_layer.load_own_variables(store)
-
-    def load_assets(self, dir_path):
-        self._lookup_layer.load_assets(dir_path)
 
 
 def _check_length(output_mode, length):

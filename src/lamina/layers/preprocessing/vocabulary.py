@@ -1,21 +1,110 @@
-"""Text on the host, and vocabularies in files."""
+"""What layers with a vocabulary share, text on the host, and vocabularies in files."""
 
 import os
 import pathlib
+from typing import Any
 
 import numpy as np
 from jax.core import Tracer
 
+from lamina.core.arguments import SharedArguments, as_given
+from lamina.core.checks import number, one_of
 from lamina.core.context import context
+from lamina.layers.preprocessing.adapting import Adapting
+from lamina.layers.preprocessing.encoding import EncodingLayer
+
+
+def _most(layer, name, value):
+    return value if value is None else number(layer, name, value, least=2)
+
+
+def _natural(layer, name, value):
+    return number(layer, name, value, least=0)
+
+
+def _padded(layer, name, value):
+    if value and layer.max_tokens is None:
+        raise ValueError(
+            f"If {name} is True, must set `max_tokens`. Received: max_tokens=None"
+        )
+    return value
+
+
+def _method(layer, name, value):
+    return one_of(layer, name, value, ("floormod", "farmhash"))
+
+
+def _described(
+    max_tokens=None, num_oov_indices=1, mask_token=None, oov_token=None,
+    vocabulary=None, idf_weights=None, invert=False, pad_to_max_tokens=False,
+    encoding="utf-8", oov_method="floormod", salt=None,
+):  # fmt: skip
+    """Describe the arguments that layers with a vocabulary share.
+
+    Args:
+        max_tokens: the largest size of the vocabulary, special tokens included.
+        num_oov_indices: how many indices unknown ones are spread over.
+        mask_token: the one whose index is 0, for padding.
+        oov_token: what an unknown index becomes when `invert` is set.
+        vocabulary: its terms in order, or the path of a file with one on each line.
+        idf_weights: the weight of each term, for mode `"tf_idf"`.
+        invert: turn indices into terms.
+        pad_to_max_tokens: whether vectors have `max_tokens` entries in any case.
+        encoding: how text that is given as bytes is decoded.
+        oov_method: how unknown ones are spread: `"floormod"` by their remainder,
+            `"farmhash"` by a hash.
+        salt: an integer or two, the key of the hash of unknown ones.
+
+    Raises:
+        ValueError: arguments that do not go together.
+    """
+
+
+_GIVEN = ("mask_token", "oov_token", "invert", "encoding")
+shared = SharedArguments(
+    _described,
+    {
+        "max_tokens": _most, "num_oov_indices": _natural, "oov_method": _method,
+        "pad_to_max_tokens": _padded, **dict.fromkeys(_GIVEN, as_given),
+    },
+    EncodingLayer._arguments,
+)  # fmt: skip
+
+
+class VocabularyLayer(Adapting, EncodingLayer):
+    """Turns terms into indices of a vocabulary that it is given or learns."""
+
+    _takes_text = True
+    _lists_are_arrays = False
+    _arguments = shared
+    _MODES = ("int", "one_hot", "multi_hot", "count", "tf_idf")
+    _elements_are_samples = True
+    max_tokens: int | None
+    num_oov_indices: int
+    mask_token: Any
+    oov_token: Any
+    invert: bool
+    pad_to_max_tokens: bool
+    oov_method: str
+    encoding: str
+
+    def _refuse_trace(self):
+        raise TypeError(
+            f"Layer {self.name!r} ({type(self).__name__}) works on the host and cannot "
+            "be part of a compiled step. In a `Functional` model it may follow inputs "
+            "directly; elsewhere apply it to the data before, or to the outputs after."
+        )
+
+    @classmethod
+    def from_config(cls, config):
+        """Make a layer from its config; opens no file that nobody said to trust."""
+        if isinstance(config.get("vocabulary"), (str, os.PathLike)):
+            _refuse_opening(config["vocabulary"], context.safe_mode is not False)
+        return super().from_config(config)
 
 
 def text_array(inputs, layer) -> np.ndarray:
-    """Return an array of text on the host.
-
-    Raises:
-        TypeError: it is no text.
-        ValueError: it is a list of rows of different lengths.
-    """
+    """Return an array of text on the host, or raise: `inputs` are none."""
     if isinstance(inputs, Tracer):
         layer._refuse_trace()
     try:
@@ -48,16 +137,6 @@ def words(array, encoding) -> list:
     ]
 
 
-def refuse_path(config) -> None:
-    """Raise for a config whose vocabulary is to be read from somewhere.
-
-    Raises:
-        ValueError: it is, and nobody said that the config is to be trusted.
-    """
-    if isinstance(config.get("vocabulary"), (str, os.PathLike)):
-        _refuse_opening(config["vocabulary"], context.safe_mode is not False)
-
-
 def _refuse_opening(path, refused):
     if refused:
         raise ValueError(
@@ -69,11 +148,7 @@ def _refuse_opening(path, refused):
 
 
 def read_vocabulary(path, encoding, term) -> list:
-    """Return the terms in a text file, one from each line.
-
-    Raises:
-        ValueError: there is no such file, or a model file that is being loaded asks.
-    """
+    """Return the terms in a text file, one from each line."""
     loading = context.shared is not None
     _refuse_opening(path, loading and context.safe_mode is not False)
     if not pathlib.Path(path).is_file():

@@ -6,14 +6,8 @@ from jax import lax
 
 from lamina import random
 from lamina.core.random import draw_seed
-from lamina.layers.preprocessing.geometry import (
-    FILLS,
-    INTERPOLATIONS,
-    AffineLayer,
-    GeometryLayer,
-    per_image,
-)
-from lamina.layers.preprocessing.image import count, images_of, is_number
+from lamina.layers.preprocessing.geometry import AffineLayer, GeometryLayer, per_image
+from lamina.layers.preprocessing.image import is_number, shared
 from lamina.ops.image import homography, map_coordinates, perspective_transform
 
 
@@ -25,13 +19,7 @@ class RandomPerspective(AffineLayer):
             is changed; one number stands for 0 to it.
         scale: from 0 to 1: how far corners move, at most half of it times their
             distance from the upper left corner.
-        interpolation: `"nearest"` or `"bilinear"`.
         fill_value: what comes in from outside.
-        seed: an integer, for the same draws in each run.
-        data_format: `"channels_last"` or `"channels_first"`.
-
-    Raises:
-        ValueError: a factor, scale or mode that does not exist.
 
     >>> import lamina, numpy as np
     >>> x = np.ones((2, 8, 8, 3))
@@ -40,63 +28,54 @@ class RandomPerspective(AffineLayer):
     """
 
     _FACTOR_BOUNDS = (0, 1)
+    fill_mode = "constant"
 
-    def __init__(
-        self, factor=1.0, scale=1.0, interpolation="bilinear", fill_value=0.0,
-        seed=None, data_format=None, **kwargs,
-    ):  # fmt: skip
-        super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
+    @shared("interpolation fill_value seed data_format")
+    def __init__(self, factor=1.0, scale=1.0, **kwargs):
+        super().__init__(factor, **kwargs)
         if not is_number(scale) or not 0 <= scale <= 1:
             raise ValueError(
                 "The `scale` argument should be a number in the range [0, 1]. "
                 f"Received: scale={scale}"
             )
         self.scale = scale
-        self._keep_sampling(interpolation, "constant", fill_value)
 
-    def get_random_transformation(self, data, training=True, seed=None):
-        if not training:
-            return None
-        seed, number, dtype = self._seed(seed), count(data), self.compute_dtype
-        odds = random.uniform((number,), *self.factor, seed=seed)
-        apply = random.uniform((number,), seed=seed) < odds
+    def draw(self, rng):
+        apply, dtype = rng.chosen(self.factor), self.compute_dtype
         limits = -0.5 * self.scale, 0.5 * self.scale
-        share = random.uniform((number, 4, 2), *limits, dtype, seed)
-        bottom, right = (n - 1 for n in self._sizes(data))
+        share = rng.uniform(*limits, each=(4, 2), dtype=dtype)
+        bottom, right = rng.height - 1, rng.width - 1
         corners = jnp.array([(0, 0), (right, 0), (0, bottom), (right, bottom)], dtype)
         start = jnp.broadcast_to(corners, share.shape)
         return {
             "apply_perspective": apply,
             "start_points": start,
             "end_points": start + start * share,
-            "input_shape": images_of(data).shape,
+            "input_shape": rng.shape,
         }
 
-    def matrices(self, transformation, size):
-        """Return matrices that take the corners back, with their depths."""
+    def matrices(self, drawn, size):
         start, end = (
-            jnp.asarray(transformation[k], "float32")
-            for k in ("start_points", "end_points")
+            jnp.asarray(drawn[k], "float32") for k in ("start_points", "end_points")
         )
         return homography(start, end)
 
-    def move(self, images, transformation, interpolation):
-        """Return images, the drawn ones from another place."""
+    def move(self, images, drawn, interpolation):
         result = perspective_transform(
             images,
-            transformation["start_points"],
-            transformation["end_points"],
+            drawn["start_points"],
+            drawn["end_points"],
             interpolation=interpolation,
             fill_value=self.fill_value,
             data_format=self.data_format,
         )
-        apply = per_image(transformation["apply_perspective"], images, 3)
-        return jnp.where(apply, result, images)
+        return jnp.where(
+            per_image(drawn["apply_perspective"], images, 3), result, images
+        )
 
-    def move_boxes(self, boxes, transformation, size):
-        """Return boxes, those of the drawn images moved."""
-        apply = per_image(transformation["apply_perspective"], boxes, 2)
-        return jnp.where(apply, super().move_boxes(boxes, transformation, size), boxes)
+    def move_boxes(self, boxes, drawn, size):
+        apply = per_image(drawn["apply_perspective"], boxes, 2)
+        return jnp.where(apply, super().move_boxes(boxes, drawn, size), boxes)
 
 
 class RandomElasticTransform(GeometryLayer):
@@ -110,16 +89,8 @@ class RandomElasticTransform(GeometryLayer):
         factor: two numbers from 0 to 1: the limits of the probability that an image
             is changed; one number stands for 0 to it.
         scale: two numbers from 0 to 1, the limits of s; one stands for 0 to it.
-        interpolation: `"nearest"` or `"bilinear"`.
         fill_mode: what comes in: `"constant"`, `"nearest"`, `"wrap"`, `"mirror"` or
             `"reflect"`.
-        fill_value: what comes in with `"constant"`.
-        value_range: the least and the greatest value of a pixel.
-        seed: an integer, for the same draws in each run.
-        data_format: `"channels_last"` or `"channels_first"`.
-
-    Raises:
-        ValueError: a factor or mode that does not exist.
 
     Source: Simard et al., 2003, "Best practices for convolutional neural networks".
 
@@ -129,26 +100,20 @@ class RandomElasticTransform(GeometryLayer):
     """
 
     _FACTOR_BOUNDS = (0, 1)
+    _FILLS = (*GeometryLayer._FILLS, "mirror")
 
-    def __init__(
-        self, factor=1.0, scale=1.0, interpolation="bilinear", fill_mode="reflect",
-        fill_value=0.0, value_range=(0, 255), seed=None, data_format=None, **kwargs,
-    ):  # fmt: skip
-        super().__init__(factor, data_format=data_format, seed=seed, **kwargs)
+    @shared("interpolation fill_mode fill_value value_range seed data_format")
+    def __init__(self, factor=1.0, scale=1.0, **kwargs):
+        super().__init__(factor, **kwargs)
         self.scale = self._limits("scale", scale)
-        self._keep_sampling(interpolation, fill_mode, fill_value, (*FILLS, "mirror"))
-        self.value_range = value_range
 
-    def get_random_transformation(self, data, training=True, seed=None):
-        if not training or self.scale[1] == 0 or self.factor[1] == 0:
+    def draw(self, rng):
+        if self.scale[1] == 0 or self.factor[1] == 0:
             return None
-        seed, number = self._seed(seed), count(data)
-        odds = random.uniform((number,), *self.factor, seed=seed)
+        (low, high), dtype, seed = self.scale, self.compute_dtype, rng.seed
         return {
-            "apply_transform": random.uniform((number,), seed=seed) < odds,
-            "distortion_factor": random.uniform(
-                (), *self.scale, dtype=self.compute_dtype, seed=seed
-            ),
+            "apply_transform": rng.chosen(self.factor),
+            "distortion_factor": random.uniform((), low, high, dtype, seed),
             "seed": draw_seed(seed),
         }
 
@@ -156,33 +121,27 @@ class RandomElasticTransform(GeometryLayer):
         """Return the strength and the smoothness of shifts, in pixels."""
         return max(height, width) * (0.1 * factor), min(height, width) * (0.05 * factor)
 
-    def transform_images(self, images, transformation, training=True):
-        images = super().transform_images(images, transformation, training)
-        if not training or transformation is None:
-            return images
-        return jnp.clip(images, *self.value_range)
+    def change(self, images, drawn):
+        return jnp.clip(super().change(images, drawn), *self.value_range)
 
-    def transform_bounding_boxes(self, bounding_boxes, transformation, training=True):
-        if not training or transformation is None:
-            return bounding_boxes
+    def change_boxes(self, bounding_boxes, drawn):
         raise NotImplementedError(
             "`RandomElasticTransform` does not support bounding boxes. Use "
             "`RandomPerspective` or `RandomShear`."
         )
 
-    def move(self, images, transformation, interpolation):
-        """Return images, the drawn ones bent."""
-        factor = transformation["distortion_factor"]
-        size = self._sizes(images)
+    def move(self, images, drawn, interpolation):
+        factor = drawn["distortion_factor"]
+        size = self._sizes_in(images.shape)
         alpha, sigma = self.get_elastic_transform_params(*size, factor)
         _, widest = self.get_elastic_transform_params(*size, self.scale[1])
         x = images if images.ndim == 4 else images[None]
-        x = x if self._channels_last else jnp.moveaxis(x, 1, -1)
+        x = jnp.moveaxis(x, self._channel_axis, -1)
         dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else "float32"
-        key = draw_seed(transformation["seed"])
+        key = draw_seed(drawn["seed"])
         noise = jax.random.normal(key, x.shape[:3], dtype) * jnp.asarray(sigma, dtype)
         shifts = jnp.asarray(alpha, dtype) * _smoothed(noise, sigma, widest)
-        order = INTERPOLATIONS.index(interpolation)
+        order = self._INTERPOLATIONS.index(interpolation)
 
         def bent(pixels, shift):
             places = jnp.indices(shift.shape) + shift
@@ -199,9 +158,9 @@ class RandomElasticTransform(GeometryLayer):
             return jax.vmap(pick, -1, -1)(pixels)
 
         y = jax.vmap(bent)(x, shifts).astype(x.dtype)
-        y = y if self._channels_last else jnp.moveaxis(y, -1, 1)
+        y = jnp.moveaxis(y, -1, self._channel_axis)
         y = y if images.ndim == 4 else y[0]
-        apply = per_image(transformation["apply_transform"], images, 3)
+        apply = per_image(drawn["apply_transform"], images, 3)
         return jnp.where(apply, y, images)
 
 

@@ -37,6 +37,7 @@ class Cell(Layer):
         implementation: 1 draws a mask per gate, 0 and 2 one for all of them.
     """
 
+    _saved_never = (*Layer._saved_never, "implementation")
     rows_independent = True
     activation: Any
     recurrent_activation: Any
@@ -105,11 +106,6 @@ class Cell(Layer):
     def get_initial_state(self, batch_size=None):
         zeros = jnp.zeros((batch_size, self.units), self.compute_dtype)
         return [zeros for _ in structure.flatten(self.state_size)]
-
-    def get_config(self):
-        config = super().get_config()
-        config.pop("implementation", None)
-        return config
 
     # ---- dropout -------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from lamina.core.input_spec import InputSpec
 from lamina.kernels import conv, scan
 from lamina.layers.convolution import keep_window, refuse_strided_dilation
 from lamina.layers.recurrent.cells import LSTMCell
-from lamina.layers.recurrent.gated import cell_arguments, config_of, show_cell
+from lamina.layers.recurrent.gated import cell_arguments, show_cell
 from lamina.layers.recurrent.rnn import RNN
 
 
@@ -19,6 +19,7 @@ class ConvLSTMCell(LSTMCell):
     the sizes that the convolution gives.
     """
 
+    _saved_never = (*LSTMCell._saved_never, "units")
     _size = "filters"
     _paddings = ("valid", "same")
     kernel_size: tuple
@@ -109,11 +110,6 @@ class ConvLSTMCell(LSTMCell):
         gates = [convolve(x * m, k) for m, k in zip(masks, parts, strict=True)]
         return jnp.concatenate(gates, axis=self._gate_axis)
 
-    def get_config(self):
-        config = super().get_config()
-        config.pop("units")
-        return config
-
 
 class ConvLSTM(RNN):
     r"""Long short-term memory over images: convolutions in place of products.
@@ -168,6 +164,8 @@ class ConvLSTM(RNN):
     for precipitation nowcasting".
     """
 
+    _saved_never = (*RNN._saved_never, "cell")
+    _saved_last = ("activity_regularizer",)
     rank = 2
 
     def __init__(
@@ -220,9 +218,6 @@ class ConvLSTM(RNN):
             unroll=self.unroll,
             zero_output_for_mask=self.zero_output_for_mask,
         )
-
-    def get_config(self):
-        return config_of(super().get_config(), self)
 
 
 show_cell(ConvLSTM, ConvLSTMCell)

@@ -8,7 +8,7 @@ import functools
 
 from lamina import activations, kernels
 from lamina.core.checks import one_of
-from lamina.core.config import encode_parameter, parameters_of
+from lamina.core.constructor import parameters_of
 from lamina.core.input_spec import InputSpec
 from lamina.core.naming import snake_case
 from lamina.layers.recurrent.cells import GRUCell, LSTMCell, SimpleRNNCell
@@ -52,6 +52,10 @@ class SimpleRNN(RNN):
     (2, 4)
     """
 
+    _saved_never = (*RNN._saved_never, "cell")
+    _saved_if_changed = ("seed",)
+    _saved_last = ("activity_regularizer",)
+
     def __init__(
         self, units, activation="tanh", use_bias=True,
         kernel_initializer="glorot_uniform", recurrent_initializer="orthogonal",
@@ -70,9 +74,6 @@ class SimpleRNN(RNN):
             return super().inner_loop(sequences, initial_state, mask, training)
         run = kernels.simple_rnn
         return _run(run, self, sequences, initial_state, mask, training)
-
-    def get_config(self):
-        return config_of(super().get_config(), self, "seed")
 
 
 class LSTM(RNN):
@@ -123,6 +124,9 @@ class LSTM(RNN):
     [(2, 5, 4), (2, 4), (2, 4)]
     """
 
+    _saved_never = (*RNN._saved_never, "cell", "use_cudnn")
+    _saved_last = ("activity_regularizer",)
+
     def __init__(
         self, units, activation="tanh", recurrent_activation="sigmoid", use_bias=True,
         kernel_initializer="glorot_uniform", recurrent_initializer="orthogonal",
@@ -142,9 +146,6 @@ class LSTM(RNN):
         if not _fast(self, training, self.use_cudnn):
             return super().inner_loop(sequences, initial_state, mask, training)
         return _run(kernels.lstm, self, sequences, initial_state, mask, training)
-
-    def get_config(self):
-        return config_of(super().get_config(), self, "use_cudnn")
 
 
 class GRU(RNN):
@@ -198,6 +199,9 @@ class GRU(RNN):
     (2, 5, 4)
     """
 
+    _saved_never = (*RNN._saved_never, "cell", "use_cudnn")
+    _saved_last = ("activity_regularizer",)
+
     def __init__(
         self, units, activation="tanh", recurrent_activation="sigmoid", use_bias=True,
         kernel_initializer="glorot_uniform", recurrent_initializer="orthogonal",
@@ -219,9 +223,6 @@ class GRU(RNN):
         run = functools.partial(kernels.gru, reset_after=self.cell.reset_after)
         return _run(run, self, sequences, initial_state, mask, training)
 
-    def get_config(self):
-        return config_of(super().get_config(), self, "use_cudnn")
-
 
 _OVER_TIME = (
     "return_sequences", "return_state", "go_backwards", "stateful", "unroll",
@@ -240,13 +241,6 @@ def cell_arguments(cell_class, given):
         name=snake_case(cell_class.__name__),
     )
     return {"cell": cell, **{k: given[k] for k in _OVER_TIME if k in given}, **rest}
-
-
-def config_of(config, layer, absent=None):
-    """Leave out of a config what Keras leaves out, and put the regularizer in."""
-    config = {k: v for k, v in config.items() if k not in ("cell", absent)}
-    config["activity_regularizer"] = encode_parameter(layer.activity_regularizer)
-    return config
 
 
 def show_cell(layer_class, cell_class):

@@ -131,6 +131,14 @@ class Bidirectional(Layer):
         )
         if self.return_sequences:
             back = jnp.flip(back, axis=1)
+        if self.merge_mode in ("sum", "mul", "ave") and y.shape != back.shape:
+            raise ValueError(
+                f"Layer {self.name!r} (Bidirectional) expected outputs of one shape "
+                f"from both layers, with merge_mode={self.merge_mode!r}. Received: "
+                f"{y.shape} from {self.forward_layer.name!r}, {back.shape} from "
+                f"{self.backward_layer.name!r}. Give both as many units, or merge by "
+                "'concat' or None."
+            )
         output = _MERGES[self.merge_mode](y, back)
         if not self.return_state:
             return output

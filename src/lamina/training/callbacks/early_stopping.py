@@ -2,6 +2,7 @@
 
 import warnings
 
+from lamina.core.checks import number
 from lamina.training.callbacks.monitor import MonitorCallback
 
 
@@ -37,7 +38,7 @@ class EarlyStopping(MonitorCallback):
         baseline=None, restore_best_weights=False, start_from_epoch=0,
     ):  # fmt: skip
         super().__init__(monitor, mode, min_delta=min_delta)
-        self.patience = patience
+        self.patience = number("EarlyStopping", "patience", patience, least=0)
         self.baseline = baseline
         self.start_from_epoch = start_from_epoch
         self.restore_best_weights = restore_best_weights

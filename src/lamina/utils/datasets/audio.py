@@ -117,22 +117,23 @@ class Reader:
     def __call__(self, path):
         """Return the sound: float32 (samples, channels)."""
         sound, rate = decode_wav(pathlib.Path(path).read_bytes())
-        # Samples beyond the length are not read, as in TensorFlow.
-        sound = padded([sound], self.length)[0]
         if self.rate is not None and self.rate != rate:
             sound = resample(sound, rate, self.rate)
-        return sound
+        return padded([sound], self.length)[0]
 
     def load_tf(self, path):
         """Return the sound as a tensor, within TensorFlow."""
         tf = package("tensorflow", "tf")
+        length = -1 if self.length is None else self.length
         sound, rate = tf.audio.decode_wav(
-            tf.io.read_file(path),
-            desired_samples=-1 if self.length is None else self.length,
+            tf.io.read_file(path), desired_samples=length if self.rate is None else -1
         )
         if self.rate is not None:
             resampled = package("tensorflow_io", "tf").audio.resample
             sound = resampled(sound, tf.cast(rate, "int64"), self.rate)
+            if self.length is not None:
+                sound = sound[:length]
+                sound = tf.pad(sound, [[0, length - tf.shape(sound)[0]], [0, 0]])
         return tf.RaggedTensor.from_tensor(sound) if self.ragged else sound
 
 

@@ -1,0 +1,95 @@
+"""ConvNeXt: a convolutional network with what transformers have taught."""
+
+from typing import Any
+
+from lamina import layers
+from lamina.applications.building import SCALES, variant
+from lamina.applications.imagenet_utils import decode_predictions, preprocessing
+from lamina.applications.scaling import LayerScale
+from lamina.models import Model, Sequential
+
+__all__ = [
+    "ConvNeXtBase", "ConvNeXtLarge", "ConvNeXtSmall", "ConvNeXtTiny", "ConvNeXtXLarge",
+    "decode_predictions", "preprocess_input",
+]  # fmt: skip
+
+preprocess_input = preprocessing(None)
+
+
+def _arguments(
+    include_top=True, include_preprocessing=True, weights="imagenet", input_tensor=None,
+    input_shape=None, pooling=None, classes=1000, classifier_activation="softmax",
+    name=None,
+) -> Model:  # fmt: skip
+    raise NotImplementedError
+
+
+def _convnext(plan, sizes, include_preprocessing):
+    plan.check_channels_last()
+    first, *counts = sizes
+    name, x = plan.name, plan.start(f"convnext/{plan.own}{{}}.h5")
+    if include_preprocessing:
+        mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+        x = layers.Normalization(
+            mean=[255 * m for m in mean],
+            variance=[(255 * d) ** 2 for d in deviation],
+            name=f"{name}_prestem_normalization",
+        )(x)
+    for stage, count in enumerate(counts):
+        filters = first * 2**stage
+        x = _narrowed(name, stage, filters)(x)
+        for i in range(count):
+            x = x + _seen(x, filters, f"{name}_stage_{stage}_block_{i}")
+    if not plan.top:
+        return plan.finished(x, last=_normalization())
+    x = layers.GlobalAveragePooling2D(name=f"{name}_head_gap")(x)
+    x = _normalization(f"{name}_head_layernorm")(x)
+    return plan.finished(plan.classified(x, f"{name}_head_dense"))
+
+
+def _narrowed(name, stage, filters):
+    """Return what comes before a stage: patches of an image, or of its maps."""
+    if stage == 0:
+        patches = layers.Conv2D(filters, 4, 4, name=f"{name}_stem_conv")
+        normalization = _normalization(f"{name}_stem_layernorm")
+        return Sequential([patches, normalization], name=f"{name}_stem")
+    normalization = _normalization(f"{name}_downsampling_layernorm_{stage - 1}")
+    patches = layers.Conv2D(filters, 2, 2, name=f"{name}_downsampling_conv_{stage - 1}")
+    return Sequential(
+        [normalization, patches], name=f"{name}_downsampling_block_{stage - 1}"
+    )
+
+
+def _seen(x, filters, name):
+    """Return what a block adds: each channel over an area, then all in each pixel."""
+    x = layers.Conv2D(
+        filters, 7, padding="same", groups=filters, name=f"{name}_depthwise_conv"
+    )(x)
+    x = _normalization(f"{name}_layernorm")(x)
+    x = layers.Dense(4 * filters, name=f"{name}_pointwise_conv_1")(x)
+    x = layers.Activation("gelu", name=f"{name}_gelu")(x)
+    x = layers.Dense(filters, name=f"{name}_pointwise_conv_2")(x)
+    x = LayerScale(1e-6, filters, name=f"{name}_layer_scale")(x)
+    return layers.Activation("linear", name=f"{name}_identity")(x)
+
+
+def _normalization(name=None):
+    axis: Any = [-1]  # a list in files of Keras
+    return layers.LayerNormalization(axis, epsilon=1e-6, name=name)
+
+
+def _sized(size, *sizes, channels=None):
+    return variant(
+        f"ConvNeXt{size}", f"convnext_{size.lower()}", _convnext, sizes,
+        arguments=_arguments, extra=f"\n{SCALES}", channels=channels,
+        summary=f"ConvNeXt, the {size.lower()} one.",
+        source="Liu et al., 2022 (https://arxiv.org/abs/2201.03545)",
+    )  # fmt: skip
+
+
+# Filters of the first stage, of which each next one has twice as many; blocks of each.
+ConvNeXtTiny = _sized("Tiny", 96, 3, 3, 9, 3, channels=768)
+ConvNeXtSmall = _sized("Small", 96, 3, 3, 27, 3)
+ConvNeXtBase = _sized("Base", 128, 3, 3, 27, 3)
+ConvNeXtLarge = _sized("Large", 192, 3, 3, 27, 3)
+ConvNeXtXLarge = _sized("XLarge", 256, 3, 3, 27, 3)

@@ -1,0 +1,157 @@
+"""What images are before a model sees them, and what its answers are called."""
+
+import json
+import pathlib
+
+import numpy as np
+
+from lamina import ops
+from lamina.config import floatx, image_data_format
+from lamina.core.dtypes import is_float, standardize_dtype
+from lamina.core.symbolic import is_symbolic
+from lamina.utils.files import get_file
+
+__all__ = ["decode_predictions", "preprocess_input"]
+
+CLASSES = (
+    "https://storage.googleapis.com/download.tensorflow.org/data/"
+    "imagenet_class_index.json",
+    "c2c37ea517e94d9795004a39431a14cb",
+)
+# What is subtracted from blue, green and red, of values to 255.
+_CAFFE_MEAN = (103.939, 116.779, 123.68)
+# Mean and deviation of red, green and blue, of values to 1.
+_TORCH = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def preprocess_input(x, data_format=None, mode="caffe"):
+    """Return images as the models were trained with them.
+
+    Args:
+        x: images `(height, width, 3)` or a batch of them, with values from 0 to 255: an
+            array, which is left as it is, or a symbolic tensor.
+        data_format: `"channels_last"`, `"channels_first"`, or None for the setting in
+            `lamina.config`.
+        mode: `"caffe"`: from RGB to BGR, with the channels' means subtracted; `"tf"`:
+            scaled to [-1, 1]; `"torch"`: scaled to [0, 1], then normalized by the
+            channels' means and deviations.
+
+    Returns:
+        Numbers of the dtype of `x`, or of `floatx()` for integers: a NumPy array for
+        one, else an array of JAX or a symbolic tensor.
+
+    Raises:
+        ValueError: `mode` or `data_format` is none of these.
+
+    >>> import numpy as np, lamina
+    >>> image = np.full((1, 1, 3), 255)
+    >>> lamina.applications.imagenet_utils.preprocess_input(image, mode="tf").tolist()
+    [[[1.0, 1.0, 1.0]]]
+    """
+    if mode not in ("caffe", "tf", "torch"):
+        raise ValueError(
+            f"`mode` expected 'caffe', 'tf' or 'torch'. Received: mode={mode!r}"
+        )
+    data_format = _data_format(data_format)
+    if not (is_symbolic(x) or hasattr(x, "dtype")):
+        x = np.asarray(x)
+    if not is_float(standardize_dtype(x.dtype)):
+        x = x.astype(floatx()) if isinstance(x, np.ndarray) else ops.cast(x, floatx())
+    if mode == "tf":
+        return x / 127.5 - 1.0
+    first = data_format == "channels_first"
+    where = (slice(None, None, -1), slice(None), slice(None))
+    shape = (3, 1, 1) if first else (3,)
+    if mode == "caffe":
+        x = x[(..., *where)] if first else x[..., ::-1]
+        return x - _along(_CAFFE_MEAN, shape, x)
+    mean, deviation = (_along(values, shape, x) for values in _TORCH)
+    return (x / 255.0 - mean) / deviation
+
+
+def _along(values, shape, x):
+    return np.array(values, "float32").reshape(shape).astype(standardize_dtype(x.dtype))
+
+
+def _data_format(given):
+    if given is None:
+        return image_data_format()
+    if given not in ("channels_first", "channels_last"):
+        raise ValueError(
+            "`data_format` expected 'channels_last', 'channels_first' or None. "
+            f"Received: data_format={given!r}"
+        )
+    return given
+
+
+def preprocessing(mode):
+    """Return the `preprocess_input` of a family.
+
+    Args:
+        mode: how its images are made ready; None where the models do that themselves.
+    """
+
+    def preprocess_input(x, data_format=None):
+        _data_format(data_format)
+        return (
+            x if mode is None else globals()["preprocess_input"](x, data_format, mode)
+        )
+
+    preprocess_input.__doc__ = _OF_A_FAMILY[mode]
+    return preprocess_input
+
+
+_OF_A_FAMILY = {
+    None: "Return `x` as it is: these models scale images themselves.",
+    "caffe": "Return images, of values to 255, in BGR, less the channels' means.",
+    "tf": "Return images, of values to 255, scaled to [-1, 1].",
+    "torch": "Return images, of values to 255, normalized by mean and deviation.",
+}
+
+
+def decode_predictions(preds, top=5):
+    """Return what a model trained on ImageNet sees in each image.
+
+    The names of the classes are fetched once and kept in the cache folder.
+
+    Args:
+        preds: probabilities `(batch, 1000)`.
+        top: how many classes to return for each image.
+
+    Returns:
+        A list for each image of tuples `(WordNet's number, name, probability)`, the
+        most probable class first.
+
+    Raises:
+        ValueError: `preds` has another shape.
+        OSError: the names could not be fetched.
+
+    >>> import numpy as np, lamina
+    >>> try:
+    ...     lamina.applications.imagenet_utils.decode_predictions(np.ones((1, 10)))
+    ... except ValueError as error:
+    ...     print(error)
+    `decode_predictions` expected probabilities (batch, 1000). Received: shape (1, 10)
+    """
+    preds = np.asarray(preds)
+    if preds.ndim != 2 or preds.shape[1] != 1000:
+        raise ValueError(
+            "`decode_predictions` expected probabilities (batch, 1000). "
+            f"Received: shape {preds.shape}"
+        )
+    address, digest = CLASSES
+    file = pathlib.PurePosixPath(address).name
+    try:
+        path = get_file(file, address, cache_subdir="models", file_hash=digest)
+    except OSError as error:
+        raise OSError(
+            f"The names of ImageNet's classes could not be fetched from {address} "
+            f"({error}). Where there is no network, put the file at ~/.keras/models/"
+            f"{file}."
+        ) from error
+    names = json.loads(pathlib.Path(path).read_text())
+    best = np.argsort(preds, axis=1)[:, ::-1][:, :top]
+    return [
+        [(*names[str(i)], row[i]) for i in places]
+        for row, places in zip(preds, best, strict=True)
+    ]

@@ -1,0 +1,66 @@
+"""Inception with residual blocks: each adds a little of what its branches see."""
+
+from lamina import layers
+from lamina.applications.building import channels_axis, variant
+from lamina.applications.imagenet_utils import decode_predictions, preprocessing
+from lamina.applications.inception_v3 import convolved, mixed, stem
+from lamina.applications.scaling import CustomScaleLayer
+
+__all__ = ["InceptionResNetV2", "decode_predictions", "preprocess_input"]
+
+preprocess_input = preprocessing("tf")
+
+# Name, how many, the scale of what they add, branches.
+_BLOCKS = (
+    ("block35", 10, 0.17, ((32,), (32, (32, 3)), (32, (48, 3), (64, 3)))),
+    ("block17", 20, 0.1, ((192,), (128, (160, (1, 7)), (192, (7, 1))))),
+    ("block8", 9, 0.2, ((192,), (192, (224, (1, 3)), (256, (3, 1))))),
+)
+_SHRUNK = {
+    "block35": (
+        "mixed_6a",
+        (((384, 3, 2, "valid"),), (256, (256, 3), (384, 3, 2, "valid"))),
+    ),
+    "block17": (
+        "mixed_7a",
+        (
+            (256, (384, 3, 2, "valid")),
+            (256, (288, 3, 2, "valid")),
+            (256, (288, 3), (320, 3, 2, "valid")),
+        ),
+    ),
+}
+
+
+def _inception_resnet(plan, sizes):
+    kernels = f"{plan.own}_weights_tf_dim_ordering_tf_kernels{{}}.h5"
+    x = stem(plan.start(f"{plan.own}/{kernels}"))
+    fine = (64, (96, 3), (96, 3))
+    x = mixed(x, (96,), (48, (64, 5)), fine, averaged=64, name="mixed_5b")
+    for kind, count, scale, branches in _BLOCKS:
+        for i in range(1, count + 1):
+            x = _added(x, f"{kind}_{i}", scale, branches)
+            x = layers.Activation("relu", name=f"{kind}_{i}_ac")(x)
+        if kind in _SHRUNK:
+            called, shrunk = _SHRUNK[kind]
+            x = mixed(x, *shrunk, largest=True, name=called)
+        else:
+            x = _added(x, f"{kind}_{count + 1}", 1.0, branches)
+    x = convolved(x, 1536, name="conv_7b")
+    if plan.top:
+        x = plan.classified(layers.GlobalAveragePooling2D(name="avg_pool")(x))
+    return plan.finished(x)
+
+
+def _added(x, name, scale, branches):
+    seen = mixed(x, *branches, name=f"{name}_mixed")
+    channels = x.shape[channels_axis()]
+    seen = layers.Conv2D(channels, 1, padding="same", name=f"{name}_conv")(seen)
+    return CustomScaleLayer(scale)([x, seen])
+
+
+InceptionResNetV2 = variant(
+    "InceptionResNetV2", "inception_resnet_v2", _inception_resnet, side=299, least=75,
+    summary="Inception with residual blocks.",
+    source="Szegedy et al., 2017 (https://arxiv.org/abs/1602.07261)",
+)  # fmt: skip

@@ -1,0 +1,152 @@
+"""MobileNet 3: found by search, with channels weighed by what the image shows."""
+
+from lamina import layers
+from lamina.applications.building import (
+    SCALES,
+    channels_axis,
+    check_width,
+    divisible,
+    halving_padding,
+    variant,
+)  # fmt: skip
+from lamina.applications.imagenet_utils import decode_predictions, preprocessing
+from lamina.models import Model
+
+# `applications.mobilenet_v3` of Keras has these two only; the models are one up.
+__all__ = ["decode_predictions", "preprocess_input"]
+
+preprocess_input = preprocessing(None)
+
+
+# Expansion, filters, side of the kernel, stride, whether channels are weighed, whether
+# the activation is a hard swish.
+_SMALL = (
+    (1, 16, 3, 2, True, False), (72 / 16, 24, 3, 2, False, False),
+    (88 / 24, 24, 3, 1, False, False), (4, 40, 5, 2, True, True),
+    (6, 40, 5, 1, True, True), (6, 40, 5, 1, True, True), (3, 48, 5, 1, True, True),
+    (3, 48, 5, 1, True, True), (6, 96, 5, 2, True, True), (6, 96, 5, 1, True, True),
+    (6, 96, 5, 1, True, True),
+)  # fmt: skip
+_LARGE = (
+    (1, 16, 3, 1, False, False), (4, 24, 3, 2, False, False),
+    (3, 24, 3, 1, False, False), (3, 40, 5, 2, True, False), (3, 40, 5, 1, True, False),
+    (3, 40, 5, 1, True, False), (6, 80, 3, 2, False, True),
+    (2.5, 80, 3, 1, False, True), (2.3, 80, 3, 1, False, True),
+    (2.3, 80, 3, 1, False, True),
+    (6, 112, 3, 1, True, True), (6, 112, 3, 1, True, True), (6, 160, 5, 2, True, True),
+    (6, 160, 5, 1, True, True), (6, 160, 5, 1, True, True),
+)  # fmt: skip
+
+
+def _arguments(
+    input_shape=None, alpha=1.0, minimalistic=False, include_top=True,
+    weights="imagenet", input_tensor=None, classes=1000, pooling=None, dropout_rate=0.2,
+    classifier_activation="softmax", include_preprocessing=True, name=None,
+) -> Model:  # fmt: skip
+    raise NotImplementedError
+
+
+def _mobilenet_v3(
+    plan, sizes, alpha, minimalistic, dropout_rate, include_preprocessing
+):
+    blocks, last = sizes
+    check_width(plan, alpha, [1.0] if minimalistic else [0.75, 1.0])
+    kind = plan.own.removeprefix("MobileNetV3").lower()
+    kind = f"{kind}_minimalistic" if minimalistic else kind
+    path = f"mobilenet_v3/weights_mobilenet_v3_{kind}_224_{float(alpha)}_float{{}}.h5"
+    x = plan.start(path, "_no_top_v2", sized=False)
+    if include_preprocessing:
+        x = layers.Rescaling(1 / 127.5, -1.0)(x)
+    swish = _relu if minimalistic else _hard_swish
+    x = layers.Conv2D(16, 3, 2, padding="same", use_bias=False, name="conv")(x)
+    x = swish(_normalized(x, "conv_bn"))
+    for i, (expansion, filters, kernel, stride, weighed, swished) in enumerate(blocks):
+        x = _inverted(
+            x, expansion, divisible(filters * alpha), 3 if minimalistic else kernel,
+            stride, weighed and not minimalistic, swish if swished else _relu, i,
+        )  # fmt: skip
+    wide = divisible(6 * x.shape[channels_axis()])
+    x = layers.Conv2D(wide, 1, padding="same", use_bias=False, name="conv_1")(x)
+    x = swish(_normalized(x, "conv_1_bn"))
+    if plan.top:
+        last = divisible(last * alpha) if alpha > 1.0 else last
+        x = layers.GlobalAveragePooling2D(keepdims=True)(x)
+        x = swish(layers.Conv2D(last, 1, padding="same", name="conv_2")(x))
+        if dropout_rate > 0:
+            x = layers.Dropout(dropout_rate)(x)
+        x = plan.classified_maps(x, "logits", layers.Flatten())
+    return plan.finished(x, ("avg_pool", "max_pool"))
+
+
+def _inverted(x, expansion, filters, kernel, stride, weighed, activation, block):
+    name = f"expanded_conv_{block}" if block else "expanded_conv"
+    shortcut, channels = x, x.shape[channels_axis()]
+    if block:
+        x = layers.Conv2D(
+            divisible(channels * expansion), 1, padding="same", use_bias=False,
+            name=f"{name}_expand",
+        )(x)  # fmt: skip
+        x = activation(_normalized(x, f"{name}_expand_bn"))
+    if stride == 2:
+        padding = halving_padding(x, kernel)
+        x = layers.ZeroPadding2D(padding, name=f"{name}_depthwise_pad")(x)
+    x = layers.DepthwiseConv2D(
+        kernel, stride, "same" if stride == 1 else "valid", use_bias=False,
+        name=f"{name}_depthwise",
+    )(x)  # fmt: skip
+    x = activation(_normalized(x, f"{name}_depthwise_bn"))
+    if weighed:
+        x = _weighed(x, f"{name}_squeeze_excite")
+    x = layers.Conv2D(
+        filters, 1, padding="same", use_bias=False, name=f"{name}_project"
+    )(x)
+    x = _normalized(x, f"{name}_project_bn")
+    if channels == filters and stride == 1:
+        return layers.Add(name=f"{name}_add")([shortcut, x])
+    return x
+
+
+def _weighed(x, name):
+    """Return each channel times a number from 0 to 1 that the image decides."""
+    channels = x.shape[channels_axis()]
+    mean = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_avg_pool")(x)
+    few = divisible(channels * 0.25)
+    few = layers.Conv2D(few, 1, padding="same", name=f"{name}_conv")(mean)
+    few = layers.ReLU(name=f"{name}_relu")(few)
+    weight = layers.Conv2D(channels, 1, padding="same", name=f"{name}_conv_1")(few)
+    weight = layers.ReLU(6.0)(weight + 3.0) * (1.0 / 6.0)
+    return layers.Multiply(name=f"{name}_mul")([x, weight])
+
+
+def _normalized(x, name):
+    return layers.BatchNormalization(channels_axis(-1), 0.999, name=name)(x)
+
+
+def _relu(x):
+    return layers.ReLU()(x)
+
+
+def _hard_swish(x):
+    return layers.Activation("hard_swish")(x)
+
+
+_EXTRA = f"""
+alpha: the factor of the filters in each layer; weights are published for 0.75 and 1.
+minimalistic: whether to leave out what runs badly on some devices: channels weighed by
+    the image, hard swish, and kernels of 5 x 5. Weights for alpha=1 only.
+dropout_rate: the rate of dropout before the top.
+{SCALES}
+"""
+
+
+def _sized(size, blocks, last, channels=None):
+    return variant(
+        f"MobileNetV3{size}", f"MobileNetV3{size}", _mobilenet_v3, (blocks, last),
+        arguments=_arguments, extra=_EXTRA, channels=channels,
+        summary=f"The {size.lower()} one of two MobileNets 3.",
+        source="Howard et al., 2019 (https://arxiv.org/abs/1905.02244)",
+    )  # fmt: skip
+
+
+MobileNetV3Small = _sized("Small", _SMALL, 1024, channels=576)
+MobileNetV3Large = _sized("Large", _LARGE, 1280)

@@ -1,0 +1,192 @@
+"""NASNet: a cell found by search on small images, repeated for large ones."""
+
+from typing import NamedTuple
+
+from lamina import layers
+from lamina.applications.building import halving_padding, variant
+from lamina.applications.imagenet_utils import decode_predictions, preprocessing
+from lamina.core.context import name_scope
+from lamina.models import Model
+
+__all__ = ["NASNetLarge", "NASNetMobile", "decode_predictions", "preprocess_input"]
+
+preprocess_input = preprocessing("tf")
+
+
+class _Sizes(NamedTuple):
+    filters: int  # of what the last cell makes
+    cells: int  # in each of three groups
+    stem: int  # filters of the first convolution
+    skips: bool  # whether cells after a reduction see what was before it
+
+
+def _arguments(
+    input_shape=None, include_top=True, weights="imagenet", input_tensor=None,
+    pooling=None, classes=1000, classifier_activation="softmax", name=None,
+) -> Model:  # fmt: skip
+    raise NotImplementedError
+
+
+def _nasnet(plan, sizes):
+    plan.check_channels_last()
+    size = plan.own.removeprefix("nasnet_")
+    files = {"bare": "-no-top", "file": plan.own}
+    x = plan.start(f"nasnet/NASNet-{size}{{}}.h5", **files, sized=True)
+    x = layers.Conv2D(
+        sizes.stem, 3, 2, use_bias=False, kernel_initializer="he_normal",
+        name="stem_conv1",
+    )(x)  # fmt: skip
+    x = _normalized(x, "stem_bn1")
+    filters = sizes.filters // 24
+    # Each cell sees what the last two have made.
+    before, x = x, _reduced(x, None, filters // 4, "stem_1")
+    before, x = x, _reduced(x, before, filters // 2, "stem_2")
+    for group in range(3):
+        if group:
+            reduced = _reduced(
+                x, before, filters * 2**group, f"reduce_{group * sizes.cells}"
+            )
+            before, x = before if sizes.skips else x, reduced
+        for i in range(sizes.cells):
+            number = group * sizes.cells + i + (group > 0)
+            before, x = x, _normal(x, before, filters * 2**group, number)
+    x = _relu(x)
+    if plan.top:
+        x = plan.classified(layers.GlobalAveragePooling2D()(x))
+    return plan.finished(x)
+
+
+def _normal(x, before, filters, name):
+    """Return a cell that keeps the size of its maps."""
+
+    def separable(x, kernel, side, part):
+        with name_scope(f"block_{part}"):
+            return _separable(x, filters, kernel, f"normal_{side}{part}_{name}")
+
+    def added(part, *maps):
+        return layers.Add(name=f"normal_add_{part}_{name}")(maps)
+
+    with name_scope(f"normal_A_block_{name}"):
+        before = _adjusted(x, before, filters, name)
+        x = _projected(x, filters, "normal", name)
+        left = separable(x, 5, "left", 1)
+        parts = [before, added(1, left, separable(before, 3, "right", 1))]
+        left = separable(before, 5, "left", 2)
+        parts.append(added(2, left, separable(before, 3, "right", 2)))
+        parts.append(added(3, _mean(x, f"normal_left3_{name}"), before))
+        means = [_mean(before, f"normal_{side}4_{name}") for side in ("left", "right")]
+        parts.append(added(4, *means))
+        parts.append(added(5, separable(x, 3, "left", 5), x))
+        return layers.Concatenate(name=f"normal_concat_{name}")(parts)
+
+
+def _reduced(x, before, filters, name):
+    """Return a cell that halves the sides of its maps."""
+
+    def separable(x, kernel, side, part, stride=2, called=None):
+        called = f"reduction_{side}{called or part}_{name}"
+        with name_scope(f"block_{part}"):
+            return _separable(x, filters, kernel, called, stride)
+
+    def added(part, *maps):
+        return layers.Add(name=part and f"reduction_add{part}_{name}")(maps)
+
+    with name_scope(f"reduction_A_block_{name}"):
+        before = _adjusted(x, before, filters, name)
+        x = _projected(x, filters, "reduction", name)
+        padding = halving_padding(x, 3)
+        padded = layers.ZeroPadding2D(padding, name=f"reduction_pad_1_{name}")(x)
+        left = separable(x, 5, "left", 1)
+        first = added("_1", left, separable(before, 7, "right", 1))
+        left = layers.MaxPooling2D(3, 2, name=f"reduction_left2_{name}")(padded)
+        second = added("_2", left, separable(before, 7, "right", 2))
+        left = layers.AveragePooling2D(3, 2, name=f"reduction_left3_{name}")(padded)
+        third = added("3", left, separable(before, 5, "right", 3))
+        fourth = added(None, second, _mean(first, f"reduction_left4_{name}"))
+        left = separable(first, 3, "left", 5, stride=1, called=4)
+        right = layers.MaxPooling2D(3, 2, name=f"reduction_right5_{name}")(padded)
+        parts = [second, third, fourth, added("4", left, right)]
+        return layers.Concatenate(name=f"reduction_concat_{name}")(parts)
+
+
+def _adjusted(x, before, filters, name):
+    """Return what was before `x` with its sides and a number of channels."""
+    if before is None:
+        return x
+    halved = before.shape[2] != x.shape[2]
+    if not halved and before.shape[3] == filters:
+        return before
+    kind = "reduction" if halved else "projection"
+    with name_scope("adjust_block"), name_scope(f"adjust_{kind}_block_{name}"):
+        if halved:
+            before = layers.Activation("relu", name=f"adjust_relu_1_{name}")(before)
+            halves = [_every_second(before, filters // 2, 1, name)]
+            moved = layers.ZeroPadding2D(((0, 1), (0, 1)))(before)
+            moved = layers.Cropping2D(((1, 0), (1, 0)))(moved)
+            halves.append(_every_second(moved, filters // 2, 2, name))
+            before = layers.Concatenate()(halves)
+        else:
+            called = f"adjust_conv_projection_{name}"
+            before = _pointwise(_relu(before), filters, called)
+        return _normalized(before, f"adjust_bn_{name}")
+
+
+def _every_second(x, filters, number, name):
+    x = layers.AveragePooling2D(1, 2, name=f"adjust_avg_pool_{number}_{name}")(x)
+    return _pointwise(x, filters, f"adjust_conv_{number}_{name}")
+
+
+def _projected(x, filters, kind, name):
+    x = _pointwise(_relu(x), filters, f"{kind}_conv_1_{name}")
+    return _normalized(x, f"{kind}_bn_1_{name}")
+
+
+def _separable(x, filters, kernel, name, stride=1):
+    """Return two separable convolutions, the first of which may move by two."""
+    padding = "same"
+    with name_scope(f"separable_conv_block_{name}"):
+        x = _relu(x)
+        if stride == 2:
+            padding, sides = "valid", halving_padding(x, kernel)
+            x = layers.ZeroPadding2D(sides, name=f"separable_conv_1_pad_{name}")(x)
+        for i, (step, pad) in enumerate(((stride, padding), (1, "same")), 1):
+            if i == 2:
+                x = _relu(x)
+            x = layers.SeparableConv2D(
+                filters, kernel, step, pad, use_bias=False,
+                name=f"separable_conv_{i}_{name}",
+            )(x)  # fmt: skip
+            x = _normalized(x, f"separable_conv_{i}_bn_{name}")
+    return x
+
+
+def _pointwise(x, filters, name):
+    return layers.Conv2D(
+        filters, 1, padding="same", use_bias=False, kernel_initializer="he_normal",
+        name=name,
+    )(x)  # fmt: skip
+
+
+def _mean(x, name):
+    return layers.AveragePooling2D(3, 1, "same", name=name)(x)
+
+
+def _normalized(x, name):
+    return layers.BatchNormalization(momentum=0.9997, name=name)(x)
+
+
+def _relu(x):
+    return layers.Activation("relu")(x)
+
+
+def _sized(size, side, *sizes, channels=None):
+    return variant(
+        f"NASNet{size}", f"nasnet_{size.lower()}", _nasnet, _Sizes(*sizes), side=side,
+        arguments=_arguments, summary=f"NASNet, the {size.lower()} one.",
+        source="Zoph et al., 2018 (https://arxiv.org/abs/1707.07012)",
+        channels=channels,
+    )  # fmt: skip
+
+
+NASNetMobile = _sized("Mobile", 224, 1056, 4, 32, False, channels=1056)
+NASNetLarge = _sized("Large", 331, 4032, 6, 96, True)

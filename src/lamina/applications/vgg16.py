@@ -1,0 +1,34 @@
+"""VGG with 16 layers of weights."""
+
+from lamina import layers
+from lamina.applications.building import variant
+from lamina.applications.imagenet_utils import decode_predictions, preprocessing
+
+__all__ = ["VGG16", "decode_predictions", "preprocess_input"]
+
+preprocess_input = preprocessing("caffe")
+
+
+def vgg(plan, sizes):
+    """Build a VGG: `sizes` says how many convolutions each of its blocks has."""
+    x = plan.start(f"{plan.own}/{plan.own}_weights_tf_dim_ordering_tf_kernels{{}}.h5")
+    for block, count in enumerate(sizes, 1):
+        for i in range(1, count + 1):
+            x = layers.Conv2D(
+                min(32 * 2**block, 512), 3, padding="same", activation="relu",
+                name=f"block{block}_conv{i}",
+            )(x)  # fmt: skip
+        x = layers.MaxPooling2D(2, 2, name=f"block{block}_pool")(x)
+    if plan.top:
+        x = layers.Flatten(name="flatten")(x)
+        x = layers.Dense(4096, "relu", name="fc1")(x)
+        x = layers.Dense(4096, "relu", name="fc2")(x)
+        x = plan.classified(x)
+    return plan.finished(x)
+
+
+SOURCE = "Simonyan and Zisserman, 2015 (https://arxiv.org/abs/1409.1556)"
+VGG16 = variant(
+    "VGG16", "vgg16", vgg, (2, 2, 3, 3, 3), source=SOURCE, channels=512,
+    summary="VGG16: thirteen convolutions and three dense layers.",
+)  # fmt: skip

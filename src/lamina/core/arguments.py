@@ -1,0 +1,118 @@
+"""Arguments that a family of classes shares: defaults and words written once."""
+
+import functools
+import inspect
+import re
+
+_POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
+# Where the arguments of a docstring end.
+_LATER = ("Call", "Raises", "Source", "Sources", ">>>")
+
+
+def as_given(thing, name, value):
+    """Keep an argument as it is: a check that checks nothing."""
+    return value
+
+
+class SharedArguments:
+    """The arguments of a family of classes.
+
+    A constructor lists those that it takes, in the order of its signature. They reach
+    it in `**kwargs`, which it hands to its base class:
+
+        @shared("factor value_range seed")
+        def __init__(self, factor, **kwargs):
+            super().__init__(factor, **kwargs)
+
+    Args:
+        described: a function whose signature has the defaults, and whose docstring the
+            words, in which `{cls}` is the class.
+        checks: for names, what takes the object, the name and the value that was
+            given, and returns what is kept of it.
+        more: other shared arguments of the family.
+    """
+
+    def __init__(self, described, checks, more=None):
+        parts = _paragraphs(described.__doc__)
+        self.parameters = dict(inspect.signature(described).parameters)
+        self.texts, self.checks, name = {}, dict(checks), ""
+        for line in parts.get("Args", "").split("\n    ")[1:]:
+            # What is indented further goes on with the one before.
+            if line[0] != " ":
+                name = line.partition(":")[0]
+            self.texts[name] = f"{self.texts.get(name, '')}\n    {line}"
+        if more:
+            self.parameters = more.parameters | self.parameters
+            self.texts, self.checks = more.texts | self.texts, more.checks | self.checks
+        self.raises = parts.get("Raises", "")
+
+    def __call__(self, order):
+        """Return a decorator that gives an `__init__` the arguments named in `order`.
+
+        Those that it names itself keep their defaults; the ones that are not in
+        `order` come first.
+        """
+        names = order.split()
+
+        def give(init):
+            own = inspect.signature(init).parameters
+            first = [p for p in own.values() if p.kind is _POSITIONAL]
+            listed = [own.get(name) or self.parameters[name] for name in names]
+            listed = [*(p for p in first if p.name not in names), *listed]
+            signature = inspect.Signature([*listed, own["kwargs"]])
+
+            @functools.wraps(init)
+            def wrapper(self, *args, **kwargs):
+                try:
+                    bound = signature.bind(self, *args, **kwargs)
+                except TypeError as error:
+                    raise TypeError(f"`{type(self).__name__}`: {error}") from None
+                bound.apply_defaults()
+                others = bound.arguments.pop("kwargs")
+                init(**bound.arguments, **others)
+
+            wrapper.__signature__ = signature  # pyright: ignore
+            return wrapper
+
+        return give
+
+    def keep(self, thing, kwargs) -> dict:
+        """Set what checks give of the arguments in `kwargs`; return the others."""
+        taken, left = _parameters(type(thing)), dict(kwargs)
+        for name, check in self.checks.items():
+            if name in taken and name in kwargs:
+                setattr(thing, name, check(thing, name, left.pop(name)))
+        return left
+
+    def document(self, cls) -> None:
+        """Add to a docstring the shared arguments that it leaves out."""
+        if not cls.__doc__:
+            return
+        parts = _paragraphs(cls.__doc__)
+        said = parts.pop("Args", "Args:")
+        for name in inspect.signature(cls.__init__).parameters:
+            if name in self.texts and f"\n    {name}: " not in said:
+                said += self.texts[name].format(cls=cls)
+        before = [text for head, text in parts.items() if head not in _LATER]
+        parts.setdefault("Raises", self.raises)
+        after = [parts[head] for head in _LATER if head in parts]
+        cls.__doc__ = "\n\n".join([*before, said, *after])
+
+
+def _paragraphs(doc):
+    """Return the paragraphs of a docstring by their headings, others by number."""
+    parts = inspect.cleandoc(doc or "").split("\n\n")
+    named = {}
+    for number, part in enumerate(parts):
+        head = re.split("[: ]", part, maxsplit=1)[0]
+        named[head if head in ("Args", *_LATER) else number] = part
+    return named
+
+
+@functools.cache
+def _parameters(cls):
+    """Return the names of constructor parameters, those of all base classes too."""
+    inits = [vars(c)["__init__"] for c in cls.__mro__ if "__init__" in vars(c)]
+    return list(
+        dict.fromkeys(n for f in inits for n in inspect.signature(f).parameters)
+    )

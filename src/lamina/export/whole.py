@@ -1,0 +1,45 @@
+"""`Model.export`: a whole model as a program, in one of the formats."""
+
+from lamina.export import formats, onnx, signature
+from lamina.export.archive import ExportArchive
+
+
+def export_model(model, filepath, format, verbose, input_signature, kwargs):
+    """Write a model as a program, see `Model.export`."""
+    formats.check("export", format, _WRITERS)
+    if not model.built:
+        raise ValueError(
+            f"Model {model.name!r} must be built before it is exported: its weights "
+            "are not known yet. Call it on data first."
+        )
+    if input_signature is None:
+        input_signature = signature.signature_of(model)
+    _check_text(model)
+    _WRITERS[format](model, filepath, input_signature, bool(verbose), **kwargs)
+
+
+def _stablehlo(model, filepath, input_signature, verbose, **kwargs):
+    archive = ExportArchive()
+    archive.track(model)
+    archive.add_endpoint("serve", model, input_signature, **kwargs)
+    archive.write_out(filepath, verbose=verbose)
+
+
+_WRITERS = {"stablehlo": _stablehlo, "onnx": onnx.write}
+
+
+def _check_text(model):
+    found = [
+        layer
+        for layer in model._flatten_layers()
+        if getattr(type(layer), "_takes_text", False)
+    ]
+    inputs = getattr(model._graph, "inputs", ()) if model._graph is not None else ()
+    if any(t.dtype == "string" for t in inputs) or model._takes_text:
+        names = ", ".join(repr(layer.name) for layer in found) or "its first layers"
+        raise ValueError(
+            f"Model {model.name!r} has layers that run in Python, as those that take "
+            f"text do ({names}), and cannot be exported whole. Export the part after "
+            "these layers, `lamina.Model(layer.output, model.output)`, and run the "
+            "layers before it."
+        )

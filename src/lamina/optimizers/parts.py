@@ -1,0 +1,199 @@
+"""What optimizers do around their update rule, each a part of its own.
+
+`Optimizer.apply` is their composition. Settings are attributes of the optimizer, where
+users change them, and the Variables that a part needs are the optimizer's.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+
+from lamina.core.variable import pure
+
+# ---- clipping -------------------------------------------------------------------
+
+
+def check_clipping(owner, **bounds) -> None:
+    """Refuse more than one bound."""
+    if sum(bound is not None for bound in bounds.values()) > 1:
+        raise ValueError(
+            "Only one of `clipnorm`, `clipvalue` and `global_clipnorm` can be "
+            f"given to `{owner}`. Received: {bounds}"
+        )
+
+
+def clip(grads, norm=None, global_norm=None, value=None):
+    """Return gradients within a bound.
+
+    Args:
+        grads: the gradients.
+        norm: the greatest norm of one.
+        global_norm: the greatest norm of all together.
+        value: the greatest magnitude of an entry.
+    """
+    if norm:
+        norms = [jnp.sqrt(_squares(g)) for g in grads]
+        pairs = zip(grads, norms, strict=True)
+        return [g * norm / jnp.maximum(n, norm) for g, n in pairs]
+    if global_norm:
+        whole = jnp.sqrt(sum(map(_squares, grads)))
+        # A norm that is not finite spoils every gradient, so that it is seen.
+        least = jnp.minimum(1.0 / whole, 1.0 / global_norm)
+        scale = global_norm * least + (whole - whole)
+        return [g * scale for g in grads]
+    return [jnp.clip(g, -value, value) for g in grads] if value else grads
+
+
+def _squares(x):
+    return jnp.sum(jnp.square(x))
+
+
+# ---- weight decay ---------------------------------------------------------------
+
+
+def decay(optimizer, variables) -> None:
+    """Take a part of each Variable away, in proportion to the learning rate."""
+    for variable in variables:
+        amount = optimizer._decay_of(variable)
+        if amount is not None and optimizer._use_weight_decay(variable):
+            dtype = variable.dtype
+            rate = optimizer._cast_rate(optimizer.learning_rate, dtype)
+            amount = jnp.asarray(amount, dtype)
+            variable.assign(variable - variable * amount * rate)
+
+
+# ---- the average of the weights -------------------------------------------------
+
+
+def check_averaging(owner, momentum, frequency) -> None:
+    """Check the arguments of the moving average."""
+    if not 0 <= momentum <= 1:
+        raise ValueError(
+            f"`{owner}` expected `ema_momentum` to be from 0 to 1. "
+            f"Received: ema_momentum={momentum}"
+        )
+    if frequency and (not isinstance(frequency, int) or frequency < 1):
+        raise ValueError(
+            f"`{owner}` expected `ema_overwrite_frequency` to be a positive integer or "
+            f"None. Received: ema_overwrite_frequency={frequency}"
+        )
+
+
+def average(optimizer) -> None:
+    """Take the weights into their averages; now and then, replace them by these."""
+    pairs = averages(optimizer, optimizer._trainable_variables)
+    # The first average is the weight itself.
+    momentum = jnp.where(optimizer.iterations == 0, 0.0, optimizer.ema_momentum)
+    for variable, mean in pairs:
+        m = momentum.astype(variable.dtype)
+        mean.assign(m * mean + (1 - m) * variable)
+    if optimizer.ema_overwrite_frequency:
+        now = (optimizer.iterations + 1) % optimizer.ema_overwrite_frequency == 0
+        for variable, mean in pairs:
+            variable.assign(jnp.where(now, mean.raw_value, variable.raw_value))
+
+
+def averages(optimizer, variables):
+    """Return the Variables that have an average, each with it."""
+    kept = optimizer._model_variables_moving_average
+    if len(variables) != len(kept):
+        raise ValueError(
+            f"`finalize_variable_values` expected {len(kept)} variables, those the "
+            f"optimizer was built for. Received: {len(variables)}"
+        )
+    return [(v, a) for v, a in zip(variables, kept, strict=True) if a is not None]
+
+
+# ---- accumulation of gradients --------------------------------------------------
+
+
+def check_accumulation(owner, steps) -> None:
+    """Check how many gradients make a step."""
+    if steps and steps < 2:
+        raise ValueError(
+            f"`{owner}` expected `gradient_accumulation_steps` to be an integer >= "
+            f"2. Received: gradient_accumulation_steps={steps}"
+        )
+
+
+def accumulate(optimizer, grads, variables, step) -> None:
+    """Add gradients up, and make the step with the mean of so many."""
+    totals = _totals(optimizer, variables)
+
+    def last():
+        sums = [g + t.raw_value for g, t in zip(grads, totals, strict=True)]
+        step([s / optimizer.gradient_accumulation_steps for s in sums], variables)
+        for total in totals:
+            total.assign(jnp.zeros(total.shape, total.dtype))
+
+    def more():
+        for gradient, total in zip(grads, totals, strict=True):
+            total.assign_add(gradient)
+
+    choose(_is_last(optimizer), last, more, [*variables, *optimizer.variables])
+
+
+def _totals(optimizer, variables):
+    index = optimizer._get_variable_index
+    return [optimizer._accumulated_gradients[index(v)] for v in variables]
+
+
+def _is_last(optimizer):
+    return (optimizer._iterations + 1) % optimizer.gradient_accumulation_steps == 0
+
+
+def choose(condition, on_true, on_false, variables) -> None:
+    """Run one of two functions for its effects on `variables`.
+
+    Args:
+        condition: a boolean, which may be traced.
+        on_true: a function without arguments.
+        on_false: likewise.
+        variables: the Variables that either may assign.
+    """
+    if not isinstance(condition, Tracer):
+        return on_true() if condition else on_false()
+    values = tuple(v.raw_value for v in variables)
+    branches = [lambda x, f=f: pure(f, variables)(x)[1] for f in (on_true, on_false)]
+    new = jax.lax.cond(condition, *branches, values)
+    for variable, value in zip(variables, new, strict=True):
+        variable.assign(value)
+    return None
+
+
+# ---- gradients that are values --------------------------------------------------
+
+
+def takes_gradient(variable) -> bool:
+    """Tell whether a Variable takes its gradient as its value."""
+    return getattr(variable, "overwrite_with_gradient", False)
+
+
+def overwrite(optimizer, gradient, variable) -> None:
+    """Put a gradient in place of a value; of accumulated ones, the largest."""
+    if optimizer.gradient_accumulation_steps:
+        (total,) = _totals(optimizer, [variable])
+        largest = jnp.maximum(gradient, total.raw_value)
+        last = _is_last(optimizer)
+        gradient = jnp.where(last, largest, variable.raw_value)
+        total.assign(jnp.where(last, jnp.zeros_like(largest), largest))
+    variable.assign(gradient)
+
+
+# ---- what all Variables have in common ------------------------------------------
+
+
+def once_a_step(method):
+    """Compute a method of a learning rate and a dtype once in each step."""
+
+    @functools.wraps(method)
+    def once(self, learning_rate, dtype):
+        known = {} if self._once_per_step is None else self._once_per_step
+        key = method.__name__, dtype
+        if key not in known:
+            known[key] = method(self, learning_rate, dtype)
+        return known[key]
+
+    return once
