@@ -469,6 +469,7 @@ def test_an_odd_order_of_axes_cannot_be_fitted():
     config.quantization_layer_structure = {"sequential_blocks": [layer]}
     with pytest.raises(ValueError, match="summed over come first"):
         made.quantize("gptq", config=config)
+    assert layer.quantization_mode is None
 
 
 def test_what_stands_for_a_kernel_of_int4_reads_like_one():

@@ -69,6 +69,7 @@ class Layout:
         rows = math.prod(shape[i] for i in shared)
         self.flat = flat or (rows, math.prod(shape) // rows)
         self.grouped, self.packed = grouped, packed
+        self.first = tuple(range(len(self.shared)))
 
     def keep(self, scale):
         """Return a scale of 8 bits as it is kept, from one with the kernel's axes."""

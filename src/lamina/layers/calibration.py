@@ -13,23 +13,16 @@ _METHODS = {"gptq": fitting.GPTQ, "awq": fitting.AWQ}
 class _Watched(Replaced):
     """Stands for a kernel of floats and shows the inputs that it is multiplied by."""
 
-    def __init__(self, layer, method):
-        super().__init__(layer._kernel)
-        self.layer, self.method = layer, method
+    def __init__(self, variable, method):
+        super().__init__(variable)
+        self.method = method
 
     def product(self, equation, x):
         left, letters, right = spelled(equation, x.ndim)
         summed = [c for c in letters if c not in right]
-        if not letters.startswith("".join(summed)):
-            raise ValueError(
-                f"Layer {self.layer.name!r}: a kernel can be fitted to data where the "
-                "axes that are summed over come first. Received: "
-                f"equation={equation!r}, summed over {summed}"
-            )
-        order = [*(i for i, c in enumerate(left) if c not in summed),
-                 *(left.index(c) for c in summed)]  # fmt: skip
-        features = self.layer._encodings["kernel"].flat[-1]
-        self.method.observe(np.asarray(x).transpose(order).reshape(-1, features))
+        order = [i for i, c in enumerate(left) if c not in summed]
+        x_last = np.asarray(x).transpose(*order, *(left.index(c) for c in summed))
+        self.method.observe(x_last.reshape(-1, self.method.features))
         return super().product(equation, x)
 
 
@@ -91,7 +84,7 @@ def _fit(block, layers, samples, config):
     for layer in layers:
         features = layer._encodings["kernel"].flat[-1]
         method = _METHODS[config.mode](features, config)
-        watched.append(_Watched(layer, method))
+        watched.append(_Watched(layer._kernel, method))
         layer._kernel_replaced = watched[-1]
     try:
         for x in samples:

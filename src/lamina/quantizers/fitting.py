@@ -25,7 +25,7 @@ class GPTQ:
     """
 
     def __init__(self, features, config):
-        self.config = config
+        self.config, self.features = config, features
         self.count = 0
         self.hessian = jnp.zeros((features, features), "float32")
 
@@ -98,7 +98,7 @@ class AWQ:
     """
 
     def __init__(self, features, config):
-        self.config = config
+        self.config, self.features = config, features
         self.largest = jnp.zeros((features,), "float32")
 
     def observe(self, x):
