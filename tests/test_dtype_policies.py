@@ -107,14 +107,11 @@ def test_a_quantized_global_policy_gives_its_source():
     assert policy.name == "int4_from_mixed_bfloat16"
 
 
-@pytest.mark.parametrize(
-    "name", [n for n in NAMES if "_from_" in n and not n.startswith("int8")]
-)
-@pytest.mark.parametrize("layer", [layers.Dense, layers.Embedding])
-def test_layers_refuse_what_they_cannot_compute(name, layer):
-    args = (3, 2) if layer is layers.Embedding else (2,)
-    with pytest.raises(NotImplementedError, match="Use mode='int8'"):
-        layer(*args, dtype=name).build((None, 3))
+@pytest.mark.parametrize("mode", ["float8", "gptq/3/64", "awq/4/-1"])
+def test_layers_refuse_what_they_cannot_compute(mode):
+    layer = layers.Embedding(3, 2, dtype=f"{mode}_from_float32")
+    with pytest.raises(NotImplementedError, match="Expected one of .*int8.*Embedding"):
+        layer.build()
 
 
 def maps(library, default):

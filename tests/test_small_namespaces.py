@@ -162,14 +162,14 @@ CONFIGS = [
 
 
 @pytest.mark.parametrize(("name", "kwargs", "policy"), CONFIGS)
-def test_configs_of_modes_left_out_are_read_and_refused(name, kwargs, policy):
+def test_configs_of_modes_that_are_fitted_to_data(name, kwargs, policy):
     ours = getattr(quantizers, name)("text", None, **kwargs)
     theirs = getattr(keras.quantizers, name)("text", None, **kwargs)
     assert ours.get_config() == theirs.get_config()
     assert ours.dtype_policy_string() == policy == theirs.dtype_policy_string()
     again = type(ours).from_config(ours.get_config())
     assert again.get_config() == ours.get_config()
-    with pytest.raises(NotImplementedError, match="Use mode='int8'"):
+    with pytest.raises(ValueError, match="No sequential blocks found"):
         made = lamina.Sequential([lamina.Input((3,)), layers.Dense(2)])
         made.quantize(config=ours)
 

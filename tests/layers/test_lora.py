@@ -1,8 +1,6 @@
 import copy
-import json
 import pickle
 
-import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
@@ -10,24 +8,8 @@ import pytest
 
 import lamina
 from lamina import layers
+from tests.layers.replaced import CASES, IDS, X3, X4, described, pair, same, slopes
 
-X3 = np.random.default_rng(0).normal(size=(2, 5, 4)).astype("float32")
-X4 = np.random.default_rng(1).normal(size=(2, 5, 2, 4)).astype("float32")
-IDS = np.array([[0, 3, 1], [4, 0, 2]], "int32")
-
-CASES = [
-    ("Dense", {"units": 3, "activation": "tanh"}, X3),
-    ("Dense", {"units": 3, "use_bias": False, "kernel_regularizer": "l2"}, X3[0]),
-    ("EinsumDense", {"equation": "abc,cd->abd", "output_shape": (None, 3),
-                     "bias_axes": "d"}, X3),
-    ("EinsumDense", {"equation": "abc,cde->abde", "output_shape": (None, 2, 3),
-                     "bias_axes": "de"}, X3),
-    ("EinsumDense", {"equation": "btnh,nhd->btd", "output_shape": (None, 3)}, X4),
-    ("Embedding", {"input_dim": 5, "output_dim": 3}, IDS),
-    ("ReversibleEmbedding", {"input_dim": 5, "output_dim": 4}, IDS),
-    ("ReversibleEmbedding", {"input_dim": 5, "output_dim": 4, "tie_weights": False},
-     IDS),
-]  # fmt: skip
 # Keras cannot quantize these.
 ODD = [
     ("EinsumDense", {"equation": "...x,xy->...y", "output_shape": 3}, X3),
@@ -37,29 +19,6 @@ ODD = [
 ]  # fmt: skip
 NAMES = [f"{name}-{kwargs.get('equation', '')}" for name, kwargs, _ in CASES]
 cases = pytest.mark.parametrize(("name", "kwargs", "x"), CASES, ids=NAMES)
-
-
-def pair(name, kwargs, x, *steps, **more):
-    """Return our layer and Keras' own, changed alike and with the same weights."""
-    made = []
-    for package in (lamina, keras):
-        layer = getattr(package.layers, name)(**kwargs, **more)
-        layer.build(x.shape)
-        made.append(layer)
-    ours, theirs = made
-    random = np.random.default_rng(2)
-    values = [random.normal(size=w.shape) for w in ours.weights]
-    for layer in made:
-        layer.set_weights(values)
-    for step in steps:
-        for layer in made:
-            step(layer)
-    added = [w for w in ours.weights if w.name.startswith("lora")]
-    for w in added:
-        value = random.normal(size=w.shape)
-        w.assign(value)
-        next(v for v in theirs.weights if v.name == w.name).assign(value)
-    return ours, theirs
 
 
 def lora(layer):
@@ -84,10 +43,6 @@ def rotated(count):
     return pytest.mark.parametrize(("name", "kwargs", "x", "steps"), some, ids=ids)
 
 
-def described(layer):
-    return [(w.name, tuple(w.shape), str(w.dtype), w.trainable) for w in layer.weights]
-
-
 @pytest.mark.parametrize(("name", "kwargs", "x"), ODD)
 def test_lora_of_other_equations_is_that_of_keras(name, kwargs, x):
     ours, theirs = pair(name, kwargs, x, lora)
@@ -100,51 +55,13 @@ def test_lora_of_other_equations_is_that_of_keras(name, kwargs, x):
         )
 
 
-def slopes(layer, x):
-    """Return the outputs and the gradients, by name of the weight; None is `x`."""
-    trainable = [v.value for v in layer.trainable_variables]
-    others = [v.value for v in layer.non_trainable_variables]
-
-    def total(trainable, x):
-        y, _ = layer.stateless_call(trainable, others, x)
-        return jnp.sum(y * jnp.cos(jnp.arange(y.size)).reshape(y.shape)), y
-
-    over = (0, 1) if x.dtype == "float32" else (0,)
-    found, y = jax.jit(jax.grad(total, over, has_aux=True))(trainable, jnp.asarray(x))
-    named = {
-        v.name: s for v, s in zip(layer.trainable_variables, found[0], strict=True)
-    }
-    return {"": y, **named, **({"x": found[1]} if len(found) == 2 else {})}
-
-
 @rotated(2)
 def test_weights_numbers_gradients_files_and_configs_are_those_of_keras(
     name, kwargs, x, steps
 ):
     ours, theirs = pair(name, kwargs, x, *steps)
-    assert described(ours) == described(theirs)
-    assert ours.dtype_policy.name == theirs.dtype_policy.name
-    mine, expected = slopes(ours, x), slopes(theirs, x)
-    assert mine.keys() == expected.keys()
-    for key in mine:
-        np.testing.assert_allclose(
-            mine[key], expected[key], rtol=2e-5, atol=2e-5, err_msg=key
-        )
-    mine, expected = {}, {}
-    ours.save_own_variables(mine)
-    theirs.save_own_variables(expected)
-    assert mine.keys() == expected.keys()
-    for key, value in expected.items():
-        assert mine[key].dtype == np.asarray(value).dtype
-        # Merging rounds floats that differ in the last bit: an integer may be the next.
-        off = 1 if mine[key].dtype == "int8" and "lora" in str(steps) else 2e-6
-        np.testing.assert_allclose(
-            mine[key].astype("float64"), np.asarray(value, "float64"), 2e-6, off
-        )
-    mine, expected = ours.get_config(), theirs.get_config()
-    for config in (mine, expected):
-        config.pop("name")
-    assert json.loads(json.dumps(mine)) == json.loads(json.dumps(expected))
+    # Merging rounds floats that differ in the last bit: an integer may be the next.
+    same(ours, theirs, x, off=1 if "lora" in str(steps) else 0)
 
 
 def test_a_quantized_equation_with_dots_is_that_without():
@@ -387,16 +304,12 @@ BAD = [
      "`QuantizationConfig`"),
     (lambda: quantized().quantize("int8"), ValueError, "already quantized"),
     (lambda: built(Mine(3)).quantize("int8"), NotImplementedError, "type_check"),
-    (lambda: built(layers.Dense(3)).quantize("int4"), NotImplementedError,
-     "left out"),
     (lambda: built(layers.LayerNormalization()).quantize("int8"),
      NotImplementedError, "`quantize"),
     (lambda: built(layers.Dense(3, dtype="float16")).quantize("int8"), ValueError,
      "float16"),
     (lambda: built(layers.Dense(3)).quantize(config=wrong_axis()), ValueError,
      "one scale for each output"),
-    (lambda: built(layers.Dense(3, dtype="float8_from_float32")),
-     NotImplementedError, "left out"),
     (lambda: layers.Dense(3, dtype="int7_from_float32"), ValueError, "Cannot convert"),
     (lambda: layers.Dense(3).quantized_build((None, 4), "int7"), NotImplementedError,
      "Invalid quantization mode"),
@@ -414,9 +327,9 @@ def test_bad_input(make, error, message):
 def test_a_refused_quantization_changes_nothing():
     layer = built(layers.Dense(3))
     before = described(layer)
-    for config in (wrong_axis(), None):
-        with pytest.raises((ValueError, NotImplementedError)):
-            layer.quantize("int8" if config else "int4", config=config)
+    for mode, config in (("int8", wrong_axis()), ("gptq", None)):
+        with pytest.raises(ValueError, match="one scale|`GPTQConfig`"):
+            layer.quantize(mode, config=config)
     assert described(layer) == before
     assert layer.dtype_policy.name == "float32"
     assert layer.quantization_config is None
@@ -461,7 +374,7 @@ def test_a_model_says_which_layer_it_cannot_quantize():
         ({}, ValueError, "`mode` or `config`"),
         ({"mode": "int8", "more": 1}, ValueError, "Unrecognized keyword"),
         ({"mode": "int8", "filters": 3}, ValueError, "`filters`"),
-        ({"mode": "float8"}, NotImplementedError, "left out"),
+        ({"mode": "gptq"}, ValueError, "`GPTQConfig`"),
     ],
 )
 def test_bad_input_of_a_model(kwargs, error, message):

@@ -112,8 +112,7 @@ class FloatDTypePolicy(DTypePolicy):
 class QuantizedDTypePolicy(DTypePolicy):
     """A policy of layers whose kernels are small integers, see `Layer.quantize`.
 
-    Policies for all of Keras' modes can be made, read from files and written to
-    them; a layer can be quantized to int8 only.
+    Which modes a layer has is up to the layer: embeddings have int8 and int4.
 
     Args:
         mode: the quantization mode: `"int8"`, `"int4"`, `"float8"`, `"gptq"` or
@@ -183,7 +182,7 @@ class QuantizedDTypePolicy(DTypePolicy):
 
 
 class QuantizedFloat8DTypePolicy(QuantizedDTypePolicy):
-    """A policy that describes training in float8; layers refuse it.
+    """A policy of layers that are trained in float8, see `Layer.quantize`.
 
     Args:
         mode: `"float8"`.
@@ -217,7 +216,7 @@ class QuantizedFloat8DTypePolicy(QuantizedDTypePolicy):
 
 
 class Int4DTypePolicy(QuantizedDTypePolicy):
-    """A policy that describes kernels of 4 bits; layers refuse it.
+    """A policy of layers with kernels of 4 bits, see `Layer.quantize`.
 
     Args:
         mode: `"int4/<block_size>"`; a block of inputs shares a scale, -1 for all.
@@ -236,7 +235,7 @@ class Int4DTypePolicy(QuantizedDTypePolicy):
 
 
 class GPTQDTypePolicy(QuantizedDTypePolicy):
-    """A policy that describes kernels quantized by GPTQ; layers refuse it.
+    """A policy of layers with kernels fitted by GPTQ, see `Model.quantize`.
 
     Args:
         mode: `"gptq/<weight_bits>/<group_size>"`, with 2, 3, 4 or 8 bits; a group
@@ -256,7 +255,7 @@ class GPTQDTypePolicy(QuantizedDTypePolicy):
 
 
 class AWQDTypePolicy(QuantizedDTypePolicy):
-    """A policy that describes kernels quantized by AWQ; layers refuse it.
+    """A policy of layers with kernels fitted by AWQ, see `Model.quantize`.
 
     Args:
         mode: `"awq/4/<group_size>"`; a group of inputs shares a scale, -1 for all.

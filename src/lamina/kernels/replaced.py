@@ -1,10 +1,10 @@
-"""What stands in a layer in place of a kernel: LoRA, and integers with a scale.
+"""What stands in a layer in place of a kernel: LoRA, and other encodings of floats.
 
 A layer asks `dense`, `einsum` or `rows` for the product of its input with its kernel.
 For a Variable they take its value; an object in its place has its own way.
 """
 
-import functools
+import math
 import string
 from typing import Any
 
@@ -39,33 +39,41 @@ def rows(table, indices):
     return kernels.embedding(table.value, indices)
 
 
-class Scales:
-    """How a layer keeps the scales of its integers.
+def biased(y, kernel, bias):
+    """Return sums with the bias added, as precisely as the kernel's products are."""
+    if bias is None:
+        return y
+    value = bias.value
+    return y + (kernel.bias(value) if isinstance(kernel, Replaced) else value)
+
+
+class Layout:
+    """How a layer keeps the integers of a kernel and their scales.
 
     Args:
         shape: the shape of the kernel.
         shared: the axes of the kernel that share a scale.
-        order: the other axes, in the order in which they are kept.
-        kept: the shape that is kept.
+        order: the other axes, in the order in which scales of 8 bits are kept.
+        kept: the shape in which scales of 8 bits are kept.
+        flat: the kernel as a matrix, as integers of 4 bits are kept; rows are summed
+            over when None.
+        grouped: the axis of that matrix along which groups share a scale, negative.
+        packed: the axis of that matrix along which integers of 4 bits are packed.
     """
 
-    def __init__(self, shape, shared, order, kept):
+    def __init__(self, shape, shared, order, kept, flat=None, grouped=-2, packed=-1):
+        self.shape = tuple(shape)
         self.wide = tuple(1 if i in shared else n for i, n in enumerate(shape))
         self.sizes = tuple(shape[i] for i in order)
         self.shared, self.order, self.kept = tuple(shared), tuple(order), tuple(kept)
+        rows = math.prod(shape[i] for i in shared)
+        self.flat = flat or (rows, math.prod(shape) // rows)
+        self.grouped, self.packed = grouped, packed
+        self.first = tuple(range(len(self.shared)))
 
     def keep(self, scale):
-        """Return a scale in the shape that is kept, from one with the kernel's axes.
-
-        Raises:
-            ValueError: its shape shows that other axes share it.
-        """
-        if tuple(scale.shape) != self.wide:
-            raise ValueError(
-                "The quantizer of the weights must give one scale for each output: "
-                f"axis={self.shared}, and so the shape {self.wide}. Received: a scale "
-                f"of shape {tuple(scale.shape)}"
-            )
+        """Return a scale of 8 bits as it is kept, from one with the kernel's axes."""
+        check_scale(scale, self.shared, self.wide)
         ranks = np.argsort(np.argsort(self.order))
         return jnp.squeeze(scale, self.shared).transpose(ranks).reshape(self.kept)
 
@@ -74,18 +82,27 @@ class Scales:
         back = np.argsort(self.order)
         return scale.reshape(self.sizes).transpose(back).reshape(self.wide)
 
-    def floats(self, integers, scale):
-        """Return floats for the integers of a kernel."""
-        return integers.astype(scale.dtype) / self.spread(scale)
+
+def check_scale(scale, shared, wide) -> None:
+    """Raise unless a scale has the shape that one for each output has.
+
+    Raises:
+        ValueError: its shape shows that other axes share it.
+    """
+    if tuple(scale.shape) != tuple(wide):
+        raise ValueError(
+            "The quantizer of the weights must give one scale for each output: "
+            f"axis={shared}, and so the shape {tuple(wide)}. Received: a scale "
+            f"of shape {tuple(scale.shape)}"
+        )
 
 
 class Replaced:
-    r"""Stands for a Variable W: $q / s$ for integers, with $c A B$ added for LoRA.
+    r"""Stands for a Variable W: what an encoding stands for, plus $c A B$ for LoRA.
 
     Args:
         variable: the Variable with the floats or the integers.
-        scale: the Variable with the scale s of the integers, or None.
-        scales: the shape in which the scale is kept.
+        encoding: how several Variables stand for the floats; None for `variable`.
         quantizer: what turns inputs into integers, or None.
         lora: the Variables A and B and the number c, or None.
     """
@@ -93,21 +110,20 @@ class Replaced:
     __array_priority__ = 100
     constraint = regularizer = None
 
-    scales: Any
+    encoding: Any
 
-    def __init__(self, variable, scale=None, scales=None, quantizer=None, lora=None):
+    def __init__(self, variable, encoding=None, quantizer=None, lora=None):
         self.variable = variable
-        self.scale = scale
-        self.scales = scales
+        self.encoding = encoding
         self.quantizer = quantizer
         self.lora = lora
 
     @property
     def base(self):
         """The floats without LoRA."""
-        if self.scale is None:
+        if self.encoding is None:
             return self.variable.value
-        return self.scales.floats(self.variable.value, self.scale.value)
+        return self.encoding.floats(*self.encoding.values)
 
     @property
     def value(self):
@@ -121,12 +137,12 @@ class Replaced:
     @property
     def shape(self):
         """The shape."""
-        return self.variable.shape
+        return (self.encoding.layout if self.encoding else self.variable).shape
 
     @property
     def dtype(self):
         """The dtype of the floats."""
-        return (self.variable if self.scale is None else self.scale).dtype
+        return (self.encoding or self.variable).dtype
 
     @property
     def ndim(self):
@@ -136,24 +152,26 @@ class Replaced:
     @property
     def size(self):
         """The number of elements."""
-        return self.variable.size
+        return math.prod(self.shape)
 
     def numpy(self):
         """Return the floats as a NumPy array."""
         return np.array(self.value)
 
+    def bias(self, value):
+        """Return a bias as it is added to the products."""
+        return self.encoding.bias(value) if self.encoding else value
+
     def product(self, equation, x):
         """Return the Einstein sum of an input and what it stands for."""
         if not is_float(x.dtype):
             x = x.astype(self.dtype)
-        left, letters, right = spelled(equation, x.ndim)
-        if self.scale is None:
+        left, letters, right = axes = spelled(equation, x.ndim)
+        if self.encoding is None:
             base = self.variable.value.astype(x.dtype)
             y = jnp.einsum(f"{left},{letters}->{right}", x, base)
         else:
-            scale = self.scale.value.astype(x.dtype)
-            how = self.scales, self.quantizer, (left, letters, right)
-            y = _quantized(*how, x, self.variable.value, scale)
+            y = self.encoding.product(axes, self.quantizer, x)
         if self.lora is None:
             return y
         a, b, factor = self.lora
@@ -164,14 +182,10 @@ class Replaced:
 
     def rows(self, indices):
         """Return rows of the table that it stands for."""
-        if self.scale is None:
+        if self.encoding is None:
             found = kernels.embedding(self.variable.value, indices)
         else:
-            scale = self.scale.value
-            # An index outside of the table has the scale NaN, and so the row is.
-            integers = jnp.take(self.variable.value, indices, axis=0, mode="wrap")
-            own = kernels.embedding(self.scales.spread(scale), indices)
-            found = integers.astype(scale.dtype) / own
+            found = self.encoding.rows(indices, *self.encoding.values)
         if self.lora is None:
             return found
         a, b, factor = self.lora
@@ -179,7 +193,7 @@ class Replaced:
         return (found + factor * lora).astype(found.dtype)
 
     def __repr__(self):
-        kind = "int8" if self.scale is not None else self.dtype
+        kind = self.encoding.mode if self.encoding else self.dtype
         lora = ", LoRA" if self.lora is not None else ""
         return f"<Replaced {self.variable.path}, shape={self.shape}, {kind}{lora}>"
 
@@ -214,33 +228,7 @@ def _unused(letters):
     return [c for c in string.ascii_letters if c not in letters]
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
-def _quantized(scales, quantizer, axes, x, integers, scale):
-    """Sum integers for `x` with the kernel's, and scale the sums."""
-    left, letters, right = axes
-    factor = _aligned(scales.spread(scale), letters, right)
-    if quantizer is None:
-        y = jnp.einsum(f"{left},{letters}->{right}", x, integers.astype(x.dtype))
-        return y / factor
-    summed = tuple(i for i, c in enumerate(left) if c not in right)
-    q, own = quantizer(x, axis=summed)
-    y = jnp.einsum(
-        f"{left},{letters}->{right}", q, integers, preferred_element_type=jnp.int32
-    )
-    return y.astype(x.dtype) / (factor * _aligned(own, left, right))
-
-
-@_quantized.defjvp
-def _straight_through(scales, quantizer, axes, values, tangents):
-    """Take the rounding of the input for none, and the kernel for a constant."""
-    x, integers, scale = values
-    left, letters, right = axes
-    floats = scales.floats(integers, scale)
-    change = jnp.einsum(f"{left},{letters}->{right}", tangents[0], floats)
-    return _quantized(scales, quantizer, axes, x, integers, scale), change
-
-
-def _aligned(scale, letters, right):
+def aligned(scale, letters, right):
     """Return a scale with the axes of the output, 1 where it has no such axis."""
     kept = sorted((c for c in letters if c in right), key=right.index)
     sizes = dict(zip(letters, scale.shape, strict=True))

@@ -8,7 +8,7 @@ from lamina.core.checks import number, positive_int
 from lamina.core.dtypes import standardize_dtype
 from lamina.core.input_spec import InputSpec
 from lamina.core.symbolic import Node, SymbolicTensor, standardize_shape
-from lamina.kernels.replaced import dense
+from lamina.kernels.replaced import biased, dense
 from lamina.layers import weights
 from lamina.layers.layer import Layer
 from lamina.layers.lora import Adaptable, replaceable
@@ -191,8 +191,8 @@ class Dense(Adaptable):
         bias_constraint: likewise for the bias.
         lora_rank: the rank of LoRA, see `enable_lora`; None trains the whole kernel.
         lora_alpha: the weight of LoRA; `lora_rank` when None.
-        quantization_config: how `dtype="int8_from_float32"` quantizes, an
-            `Int8QuantizationConfig`.
+        quantization_config: how a dtype such as `"int8_from_float32"` quantizes, a
+            config of `lamina.quantizers`.
 
     Raises:
         ValueError: `units` is no positive integer.
@@ -238,9 +238,7 @@ class Dense(Adaptable):
         self.input_spec = InputSpec(min_ndim=2, axes={-1: features})
 
     def call(self, inputs, training=None):
-        x = dense(inputs, self.kernel)
-        if self.bias is not None:
-            x = x + self.bias.value
+        x = biased(dense(inputs, self.kernel), self.kernel, self.bias)
         return self.activation(x) if self.activation is not None else x
 
 

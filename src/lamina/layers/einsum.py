@@ -8,7 +8,7 @@ from lamina.core.checks import described
 from lamina.core.variable import Variable
 from lamina.initializers import VarianceScaling
 from lamina.kernels import dense
-from lamina.kernels.replaced import Scales, einsum, spelled
+from lamina.kernels.replaced import Layout, biased, einsum, spelled
 from lamina.layers import weights
 from lamina.layers.lora import Adaptable, replaceable
 
@@ -35,9 +35,9 @@ class EinsumDense(Adaptable):
         bias_constraint: likewise for the bias.
         lora_rank: the rank of LoRA, see `enable_lora`; None trains the whole kernel.
         lora_alpha: the weight of LoRA; `lora_rank` when None.
-        gptq_unpacked_column_size: for files of Keras; not used.
-        quantization_config: how `dtype="int8_from_float32"` quantizes, an
-            `Int8QuantizationConfig`.
+        gptq_unpacked_column_size: for files of Keras; the kernel's shape says it.
+        quantization_config: how a dtype such as `"int8_from_float32"` quantizes, a
+            config of `lamina.quantizers`.
 
     Raises:
         ValueError: the equation cannot be read, does not fit the input or
@@ -50,7 +50,9 @@ class EinsumDense(Adaptable):
     """
 
     _saved_last = ("activity_regularizer",)
+    _saved_if_changed = (*Adaptable._saved_if_changed, "gptq_unpacked_column_size")
     kernel = replaceable("kernel")
+    _zero_name = "zero_point"
     activation: Any
     kernel_initializer: Any
     kernel_regularizer: Any
@@ -127,9 +129,7 @@ class EinsumDense(Adaptable):
         return type(first).from_config(config)
 
     def call(self, inputs, training=None):
-        y = self._product(inputs)
-        if self.bias is not None:
-            y = y + self.bias.value
+        y = biased(self._product(inputs), self.kernel, self.bias)
         return self.activation(y) if self.activation is not None else y
 
     def _product(self, x):
@@ -150,13 +150,19 @@ class EinsumDense(Adaptable):
         y = dense(flat, kernel.reshape(ends))
         return y.reshape(*x.shape[:free], *kernel.shape[summed:])
 
-    def _scales(self, name, shape):
+    @property
+    def gptq_unpacked_column_size(self):
+        """The number of outputs of a kernel that GPTQ fits; None of other kernels."""
+        gptq = self.quantization_mode == "gptq" and "kernel" in self._encodings
+        return self._encodings["kernel"].flat[0] if gptq else None
+
+    def _layout(self, name, shape):
         ndim = len(next(iter((self._build_shapes or {}).values())))
         _, kernel, output = spelled(self.equation, ndim)
         shared = [i for i, axis in enumerate(kernel) if axis not in output]
         order = [kernel.index(axis) for axis in output if axis in kernel]
         kept = [shape[kernel.index(a)] if a in kernel else 1 for a in output]
-        return Scales(shape, shared, order, kept)
+        return Layout(shape, shared, order, kept)
 
 
 def _parts(equation):

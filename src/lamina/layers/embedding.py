@@ -6,7 +6,7 @@ import numpy as np
 from lamina.core.checks import number
 from lamina.core.dtypes import is_int, standardize_dtype
 from lamina.core.policy import get_policy
-from lamina.kernels.replaced import Scales, dense, rows
+from lamina.kernels.replaced import Layout, dense, rows
 from lamina.layers import weights as hooks
 from lamina.layers.lora import Adaptable, replaceable
 from lamina.ops import numpy as ops
@@ -28,8 +28,8 @@ class Embedding(Adaptable):
         weights: the first values of the table, an array or a list of one.
         lora_rank: the rank of LoRA, see `enable_lora`; None trains the whole kernel.
         lora_alpha: the weight of LoRA; `lora_rank` when None.
-        quantization_config: how `dtype="int8_from_float32"` quantizes, an
-            `Int8QuantizationConfig`.
+        quantization_config: how a dtype such as `"int8_from_float32"` quantizes, a
+            config of `lamina.quantizers`.
 
     Raises:
         ValueError: a size is no positive integer, or `weights` has another shape.
@@ -48,6 +48,7 @@ class Embedding(Adaptable):
     _main = "embeddings"
     _kind = "embedding"
     _quantized = ("embeddings",)
+    _modes = ("int8", "int4")
     _also = ()
 
     def __init__(
@@ -96,10 +97,12 @@ class Embedding(Adaptable):
     def compute_mask(self, inputs, mask=None):
         return ops.not_equal(inputs, 0) if self.mask_zero else None
 
-    def _scales(self, name, shape):
-        # One for each number that is looked up, and for each score.
+    def _layout(self, name, shape):
+        # One scale for each number that is looked up, and for each score.
         axis = 0 if name == "embeddings" else 1
-        return Scales(shape, (1 - axis,), (axis,), shape[axis : axis + 1])
+        kept = shape[axis : axis + 1]
+        summed = -1 - axis
+        return Layout(shape, (1 - axis,), (axis,), kept, shape, summed, summed)
 
 
 class ReversibleEmbedding(Embedding):
@@ -131,6 +134,7 @@ class ReversibleEmbedding(Embedding):
     """
 
     reverse_embeddings = replaceable("reverse_embeddings")
+    _rounds_inputs = ("int8", "int4")
 
     def __init__(
         self, input_dim, output_dim, tie_weights=True, embeddings_initializer="uniform",

@@ -688,9 +688,15 @@ class Layer(Captured, Constructed, Rows, Owner):
     def dtype_policy(self, value):
         policy = get_policy(value)
         quantizes = policy.quantization_mode is not None and self.__dict__.get("built")
-        if quantizes and self.quantization_mode is None:
-            self.quantize(policy.quantization_mode)
+        quantizes = quantizes and self.quantization_mode is None
+        before: Any = self.__dict__.get("_dtype_policy")
         self._dtype_policy = policy
+        if quantizes:
+            try:
+                self.quantize(policy.quantization_mode)
+            except BaseException:
+                self._dtype_policy = before
+                raise
 
     @property
     def _policy(self):
@@ -770,6 +776,13 @@ class Layer(Captured, Constructed, Rows, Owner):
         """Refuse: layers with a kernel write their own."""
         raise NotImplementedError(
             f"Layer {type(self).__name__} does not have a `quantize` method "
+            "implemented."
+        )
+
+    def quantized_build(self, input_shape, mode):
+        """Refuse: layers with a kernel write their own."""
+        raise NotImplementedError(
+            f"Layer {type(self).__name__} does not have a `quantized_build` method "
             "implemented."
         )
 

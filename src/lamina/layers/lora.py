@@ -8,9 +8,11 @@ import numpy as np
 from lamina import initializers, quantizers
 from lamina.core.checks import positive_int
 from lamina.core.context import having
-from lamina.core.policy import QUANTIZATION_MODES, QuantizedDTypePolicy
-from lamina.kernels.replaced import Replaced, Scales
+from lamina.core.policy import get_policy
+from lamina.kernels.replaced import Layout, Replaced
+from lamina.layers.encodings import ENCODINGS
 from lamina.layers.layer import Layer
+from lamina.quantizers.configs import resolve
 
 
 def replaceable(name):
@@ -18,7 +20,8 @@ def replaceable(name):
 
     def get(layer):
         held = layer.__dict__
-        found = held.get(f"_{name}_replaced", held.get(f"_{name}"))
+        found = held.get(f"_{name}_replaced")
+        found = held.get(f"_{name}") if found is None else found
         if found is None:
             raise AttributeError(f"You must build the layer before accessing `{name}`.")
         return found
@@ -29,6 +32,19 @@ def replaceable(name):
     return property(get, put, doc=f"The Variable `{name}`, or what stands for it.")
 
 
+def calibrated_by(mode):
+    """Return an attribute: whether integers fitted by a mode stand for the kernel."""
+
+    def get(layer):
+        return layer.quantization_mode == mode and layer._is_calibrated
+
+    def put(layer, value):
+        if value and layer.quantization_mode == mode:
+            layer._calibrated()
+
+    return property(get, put, doc=f"Whether {mode.upper()} has fitted the kernel.")
+
+
 class Adaptable(Layer):
     """A layer with a kernel that LoRA or integers can replace."""
 
@@ -36,8 +52,14 @@ class Adaptable(Layer):
     _kind = "kernel"
     _quantized = ("kernel",)
     _also = ("bias",)
+    # The modes that it can be quantized to, and those that round inputs by default.
+    _modes = tuple(ENCODINGS)
+    _rounds_inputs = ("int8",)
+    _zero_name: str | None = None
+    _is_quantized = False
     lora_rank: Any
     lora_alpha: Any
+    _encodings: dict[str, Any]
 
     # ---- LoRA ----------------------------------------------------------------
 
@@ -49,6 +71,7 @@ class Adaptable(Layer):
         self.lora_alpha = lora_alpha if lora_alpha is not None else lora_rank
         self.lora_enabled = False
         self.quantization_config = quantization_config
+        self._encodings = {}
 
     def enable_lora(
         self,
@@ -70,6 +93,7 @@ class Adaptable(Layer):
         Raises:
             ValueError: the layer is not built, has LoRA already, or its kernel has
                 a constraint.
+            NotImplementedError: the layer is quantized to a mode without LoRA.
 
         >>> import lamina
         >>> layer = lamina.layers.Dense(100)
@@ -96,7 +120,8 @@ class Adaptable(Layer):
                 "done once per layer."
             )
         rank = positive_int("enable_lora", "rank", rank)
-        kernel = getattr(self, f"_{main}")
+        self._check_lora(self.quantization_mode)
+        kernel = getattr(self, main)
         self._a_initializer = initializers.get(a_initializer)
         hook = getattr(self, f"{main}_regularizer")
         with self._opened():
@@ -114,7 +139,7 @@ class Adaptable(Layer):
                     regularizer=hook,
                 )
                 setattr(self, name, variable)
-        kernel.trainable = False
+        getattr(self, f"_{main}").trainable = False
         self.lora_enabled = True
         self.lora_rank = rank
         self.lora_alpha = lora_alpha if lora_alpha is not None else rank
@@ -126,6 +151,14 @@ class Adaptable(Layer):
         Layer.trainable.fset(self, value)  # pyright: ignore
         if self.lora_enabled:
             getattr(self, f"_{self._main}").trainable = False
+
+    def _check_lora(self, mode):
+        if mode in self._modes and not ENCODINGS[mode].adds_lora:
+            raise NotImplementedError(
+                f"lora is not currently supported with {mode.upper()} quantization. "
+                f"Layer {self.name!r} can have one of the two, or mode='int8' or "
+                "'int4'."
+            )
 
     def _lora(self) -> Any:
         if not self.lora_enabled:
@@ -146,22 +179,22 @@ class Adaptable(Layer):
     # ---- quantization --------------------------------------------------------
 
     def quantize(self, mode=None, type_check=True, config=None):
-        """Replace the kernel by integers of 8 bits with a scale for each output.
+        """Replace the kernel by integers of few bits, or round products to float8.
 
-        The kernel is not trained from then on. Inputs are rounded to 8 bits as well
-        and the product is one of integers; gradients pass as if nothing was rounded.
+        Integers are not trained from then on; gradients pass as if the inputs were
+        not rounded. `"gptq"` and `"awq"` need data: `Model.quantize` fits a model's
+        layers to it, and until then the layer computes with its floats.
 
         Args:
-            mode: `"int8"`.
+            mode: `"int8"`, `"int4"`, `"float8"`, `"gptq"` or `"awq"`.
             type_check: whether to refuse subclasses, which may read their kernel in
                 ways of their own.
-            config: an `Int8QuantizationConfig` with quantizers in place of the usual
-                ones.
+            config: a config of `lamina.quantizers` in place of the mode's usual one.
 
         Raises:
-            ValueError: the layer is not built or quantized already, or there is no
-                such mode.
-            NotImplementedError: a subclass, or a mode of Keras that is left out.
+            ValueError: the layer is not built or quantized already, there is no
+                such mode, or it needs a config.
+            NotImplementedError: a subclass, or a mode that the layer does not have.
 
         >>> import lamina
         >>> layer = lamina.layers.Dense(2)
@@ -170,7 +203,8 @@ class Adaptable(Layer):
         >>> [(w.name, w.dtype) for w in layer.weights]
         [('bias', 'float32'), ('kernel', 'int8'), ('kernel_scale', 'float32')]
         """
-        mode, config = quantizers.resolve(mode, config)
+        config = resolve(mode, config, self._policy)
+        mode = config.mode
         if type_check and not type(self).__module__.startswith("lamina."):
             raise NotImplementedError(
                 f"Layer {type(self).__name__} does not have a `quantize()` method of "
@@ -181,72 +215,111 @@ class Adaptable(Layer):
                 "Cannot quantize a layer that isn't yet built. Layer "
                 f"{self.name!r} (of type {type(self).__name__!r}) is not built yet."
             )
-        if self.quantization_mode is not None:
+        if self._is_quantized:
             raise ValueError(
                 f"Layer {self.name!r} is already quantized with dtype_policy="
                 f"{self.dtype_policy.name!r}. Received: mode={mode}"
             )
-        quantizers.refuse_other_modes(mode)
-        policy = QuantizedDTypePolicy(mode, self._policy.name)
-        values = {}
+        self._check_known(mode)
+        if self.lora_enabled:
+            self._check_lora(mode)
+        policy = self._policy
+        if self.quantization_mode is None:
+            name = f"{config.dtype_policy_string()}_from_{self._policy.name}"
+            policy = get_policy(name)
+        made = []
         for name in self._quantized_weights():
             kernel = getattr(self, f"_{name}")
-            scales = self._scales(name, tuple(kernel.shape))
-            integers, scale = _integers(config, scales, kernel.raw_value)
-            values[name] = integers, scales.keep(scale)
+            encoding = self._encoding(name, kernel.shape, config, policy)
+            values = encoding.encode(kernel.raw_value, config.weight_quantizer)
+            made.append((encoding, values))
         self.quantization_config = config
         self._dtype_policy = policy
         with self._opened():
-            for name, (integers, scale) in values.items():
-                old = getattr(self, f"_{name}")
-                self._variables = [v for v in self._variables if v is not old]
-                setattr(self, f"_{name}", self.add_weight(integers.shape, name=name))
-                getattr(self, f"_{name}").assign(integers)
-                getattr(self, f"{name}_scale").assign(scale)
+            for encoding, values in made:
+                if not encoding.keeps_floats:
+                    self._untrack_variable(getattr(self, f"_{encoding.name}"))
+                    setattr(self, f"_{encoding.name}", None)
+                self._add_parts(encoding)
+                for variable, value in zip(encoding.variables, values, strict=False):
+                    variable.assign(value)
+        self._is_quantized = True
         self._replace()
 
+    def _encoding(self, name, shape, config, policy):
+        """Return how a mode keeps one weight."""
+        mode = policy.quantization_mode
+        self._check_known(mode)
+        if config is not None and config.mode != mode:
+            raise ValueError(
+                f"Layer {self.name!r} has the dtype policy {policy.name!r} and a "
+                f"`quantization_config` of mode {config.mode!r}. Let them agree."
+            )
+        numbers = policy if config is None or mode == "float8" else config
+        layout = self._layout(name, tuple(shape))
+        if ENCODINGS[mode].calibrated and layout.shared != layout.first:
+            raise ValueError(
+                f"Layer {self.name!r}: mode={mode!r} takes kernels whose axes that are "
+                f"summed over come first. Received: a kernel of shape {layout.shape}, "
+                f"summed over the axes {layout.shared}"
+            )
+        return ENCODINGS[mode](layout, name, numbers, self._zero_name)
+
+    def _add_parts(self, encoding):
+        """Make the Variables of an encoding, but for what the layer has already."""
+        for part in encoding.parts:
+            held = f"_{part.attribute}" if part.attribute == encoding.name else None
+            if self.__dict__.get(held or part.attribute) is None:
+                where = {"name": part.name, **part.more}
+                first = part.initializer
+                made = super().add_weight(part.shape, first, part.dtype, **where)
+                setattr(self, held or part.attribute, made)
+        names = [n.format(encoding.name) for n in encoding.attributes]
+        encoding.variables = self._held(names)
+        self._encodings = {**self._encodings, encoding.name: encoding}
+
+    def _held(self, names):
+        """Return those of the Variables by the names of attributes that there are."""
+        held = [self.__dict__.get(f"_{n}", self.__dict__.get(n)) for n in names]
+        return [v for v in held if v is not None]
+
     def add_weight(self, shape=None, *args, name=None, **kwargs):
-        """Make a Variable that the layer owns; integers and a scale if quantized."""
+        """Make a Variable that the layer owns; those of its encoding if quantized."""
+        make = super().add_weight
         if self.quantization_mode is None or name not in self._quantized_weights():
-            return super().add_weight(shape, *args, name=name, **kwargs)
-        quantizers.refuse_other_modes(self.quantization_mode)
-        integers = super().add_weight(
-            shape, initializer="zeros", dtype="int8", trainable=False, name=name
-        )
-        scale = super().add_weight(
-            self._scales(name, tuple(integers.shape)).kept,
-            initializer="ones",
-            trainable=False,
-            name=f"{name}_scale",
-        )
-        setattr(self, f"{name}_scale", scale)
-        return integers
+            return make(shape, *args, name=name, **kwargs)
+        config, policy = self.quantization_config, self._policy
+        encoding = self._encoding(name, shape or (), config, policy)
+        self._add_parts(encoding)
+        if encoding.keeps_floats and not encoding.calibrated:
+            encoding.variables.insert(0, make(shape, *args, name=name, **kwargs))
+        return encoding.variables[0]
 
     def _quantized_weights(self):
         return self._quantized
 
-    def _scales(self, name, shape):
-        """Return how the scales of a weight are kept: one for each of its outputs."""
-        return Scales(shape, (0,), (1,), shape[1:])
+    def _layout(self, name, shape):
+        """Return how integers of a weight are kept: a scale for each output."""
+        return Layout(shape, (0,), (1,), shape[1:])
 
     @property
     def inputs_quantizer(self):
         """What turns inputs into integers; None where they stay as they are."""
-        config = self.quantization_config
-        if self.quantization_mode is None or config is None:
-            return quantizers.AbsMaxQuantizer() if self.quantization_mode else None
-        return config.activation_quantizer
+        if self.quantization_config is not None or not self._is_quantized:
+            return getattr(self.quantization_config, "activation_quantizer", None)
+        rounds = self.quantization_mode in self._rounds_inputs
+        return quantizers.AbsMaxQuantizer() if rounds else None
 
     def quantized_build(self, input_shape, mode, config=None):
-        """Build the layer with integers for a kernel, to be loaded with values.
+        """Build the layer as if quantized, to be loaded with values.
 
         Raises:
-            NotImplementedError: there is no such mode, or it is left out.
+            NotImplementedError: the layer does not have such a mode.
         """
-        _check_known(mode)
-        quantizers.refuse_other_modes(mode)
+        self._check_known(mode)
         self.quantization_config = config
-        self._dtype_policy = QuantizedDTypePolicy(mode, self._policy.name)
+        prefix = mode if config is None else config.dtype_policy_string()
+        self._dtype_policy = get_policy(f"{prefix}_from_{self._policy.name}")
         self.build(input_shape)
 
     def quantized_call(self, *args, **kwargs):
@@ -255,73 +328,119 @@ class Adaptable(Layer):
         Raises:
             NotImplementedError: the layer's policy has no mode that is known.
         """
-        _check_known(self.quantization_mode)
+        self._check_known(self.quantization_mode)
         return self.call(*args, **kwargs)
+
+    def _check_known(self, mode):
+        if mode not in self._modes:
+            raise NotImplementedError(
+                f"Invalid quantization mode. Expected one of {self._modes} for layer "
+                f"{self.name!r} ({type(self).__name__}). "
+                f"Received: quantization_mode={mode}"
+            )
+
+    is_gptq_calibrated = calibrated_by("gptq")
+    is_awq_calibrated = calibrated_by("awq")
+
+    @property
+    def _int4_block_size(self):
+        """As Keras calls the number of inputs that share a scale."""
+        return getattr(self._encodings.get(self._main), "block", None)
+
+    @property
+    def _is_calibrated(self):
+        encoding = self._encodings.get(self._main)
+        kernel = getattr(self, f"_{self._main}")
+        return encoding is not None and encoding.variables[0] is kernel
+
+    def _calibrated(self, values=()):
+        """Let the fitted integers stand for the kernel, and give up the floats."""
+        encoding, kernel = self._encodings[self._main], f"_{self._main}"
+        for variable, value in zip(encoding.variables, values, strict=False):
+            variable.assign(value)
+        if not self._is_calibrated:
+            self._untrack_variable(getattr(self, kernel))
+            setattr(self, kernel, encoding.variables[0])
+        self._replace()
 
     # ---- both ----------------------------------------------------------------
 
     def _finish_build(self):
-        if self.quantization_mode is not None and self._quantized:
+        if self._encodings:
+            self._is_quantized = True
             self._replace()
         if self.lora_rank is not None:
             self.enable_lora(self.lora_rank, self.lora_alpha)
 
     def _replace(self):
         """Put what computes with the present weights in place of the Variables."""
-        integers = self._quantized_weights() if self.quantization_mode else ()
-        for name in {self._main: None, **dict.fromkeys(integers)}:
+        for name in {self._main: None, **self._encodings}:
             variable = getattr(self, f"_{name}")
             lora = self._lora() if name == self._main else None
-            if name in integers:
-                scales = self._scales(name, tuple(variable.shape))
-                scale = getattr(self, f"{name}_scale")
-                new = Replaced(variable, scale, scales, self.inputs_quantizer, lora)
-            else:
-                new = Replaced(variable, lora=lora)
-            setattr(self, f"_{name}_replaced", new)
+            encoding = self._encodings.get(name)
+            if encoding is not None and encoding.variables[0] is not variable:
+                encoding = None  # not calibrated yet
+            new = Replaced(variable, encoding, self.inputs_quantizer, lora)
+            plain = encoding is None and lora is None
+            setattr(self, f"_{name}_replaced", None if plain else new)
 
     @property
     def variable_serialization_spec(self) -> dict:
         """The names of the weights by quantization mode, in the order of files."""
-        integers = []
-        for name in self._quantized_weights():
-            integers += [name, f"{name}_scale"]
-        plain = [*(self._quantized_weights() or (self._main,)), *self._also]
-        if not integers:
-            return {None: plain}
-        # Where there is a bias, files have it before the scale.
-        main, *scales = integers
-        return {None: plain, "int8": [main, *self._also, *scales]}
+        weights = self._quantized_weights() or (self._main,)
+        found: dict = {None: [weights[0], *self._also, *weights[1:]]}
+        for mode in self._modes if self._quantized else ():
+            names = [n.format(w) for w in weights for n in ENCODINGS[mode].attributes]
+            names = list(dict.fromkeys(names))
+            # A bias comes after a kernel of its name, else before everything.
+            at = int(names[0] == weights[0])
+            found[mode] = [*names[:at], *self._also, *names[at:]]
+        return found
 
     def _saved_variables(self):
         spec = self.variable_serialization_spec
-        names = spec.get(self.quantization_mode, spec[None])
-        held = [self.__dict__.get(f"_{n}", self.__dict__.get(n)) for n in names]
-        lora = self._lora() or ()
-        others = [
-            v
-            for v in self._own_variables()
-            if not any(v is x for x in (*held, *lora[:2]))
-        ]
-        return [*(v for v in held if v is not None), *others]
+        held = self._held(spec.get(self.quantization_mode, spec[None]))
+        aside = [*held, *(self._lora() or ())[:2]]
+        if self.quantization_mode is not None and not self._is_calibrated:
+            aside.append(getattr(self, f"_{self._main}", None))
+        others = [v for v in self._own_variables() if not any(v is x for x in aside)]
+        return [*held, *others]
 
     def save_own_variables(self, store):
+        encoding = self._encodings.get(self._main)
+        if encoding is not None and encoding.calibrated and not self._is_calibrated:
+            raise ValueError(
+                f"Layer {self.name!r} was quantized to {encoding.mode!r}, but its "
+                "integers were not fitted to data yet, so there is nothing to save. "
+                f"Call `model.quantize({encoding.mode!r}, config=...)` on the model."
+            )
         super().save_own_variables(store)
         if not self.lora_enabled:
             return
         saved = self._saved_variables()
         kernel = getattr(self, self._main)
-        if self.quantization_mode is None:
+        if encoding is None:
             store["0"] = np.asarray(kernel.value)
             return
-        config, scales = self.quantization_config, kernel.scales
-        integers, scale = _integers(config, scales, kernel.value)
-        place = next(i for i, v in enumerate(saved) if v is kernel.scale)
-        store["0"] = np.asarray(integers)
-        store[str(place)] = np.asarray(scales.keep(scale))
+        quantizer = getattr(self.quantization_config, "weight_quantizer", None)
+        values = encoding.encode(kernel.value, quantizer)
+        for variable, value in zip(encoding.variables, values, strict=False):
+            place = next(i for i, v in enumerate(saved) if v is variable)
+            store[str(place)] = np.asarray(value)
 
     def load_own_variables(self, store):
+        encoding: Any = self._encodings.get(self._main)
+        fits = getattr(encoding, "calibrated", False)
+        if fits and len(store.keys()) == len(self._saved_variables()) - 1:
+            raise ValueError(
+                f"Layer {self.name!r} expected {encoding.variables[2].path!r} among "
+                "its values. Keras 3.15 leaves zero points out when it saves a layer "
+                f"quantized to {encoding.mode!r}: such a file cannot be read. "
+                "Load the model of floats and quantize it with Lamina."
+            )
         super().load_own_variables(store)
+        if fits:
+            self._calibrated()  # what a file holds was fitted
         if not self.lora_enabled:
             return
         a, b, _ = self._lora()
@@ -335,19 +454,3 @@ class Adaptable(Layer):
         if self.lora_rank is None:
             del config["lora_rank"], config["lora_alpha"]
         return config
-
-
-def _integers(config, scales, floats):
-    """Return the integers for a kernel, and their scale with the kernel's axes."""
-    quantizer = config and config.weight_quantizer
-    if quantizer is None:
-        quantizer = quantizers.AbsMaxQuantizer(axis=scales.shared)
-    return quantizer(np.asarray(floats), to_numpy=True)
-
-
-def _check_known(mode):
-    if mode not in QUANTIZATION_MODES:
-        raise NotImplementedError(
-            f"Invalid quantization mode. Expected one of {QUANTIZATION_MODES}. "
-            f"Received: quantization_mode={mode}"
-        )

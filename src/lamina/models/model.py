@@ -5,7 +5,6 @@ import re
 import warnings
 from typing import Any
 
-from lamina import quantizers
 from lamina.core import structure
 from lamina.core.budget import budgeted
 from lamina.core.config import arguments_of, serialize_shared, sharing
@@ -17,10 +16,12 @@ from lamina.core.symbolic import SymbolicTensor, infer
 from lamina.core.variable import pure
 from lamina.data.arrays import is_text
 from lamina.layers.building import as_shape, spec_of, with_shapes
+from lamina.layers.calibration import Calibration
 from lamina.layers.layer import Layer
 from lamina.layers.owner import unique
 from lamina.models.graph import Function, cut_at
 from lamina.models.host import Prepared
+from lamina.quantizers.configs import resolve
 from lamina.training import loop, programs, step
 from lamina.training.compiled import Compiled, named
 from lamina.training.fit import fit
@@ -774,18 +775,19 @@ class Model(Layer):
         """Quantize the layers inside, see `Dense.quantize`.
 
         A layer with weights that cannot be quantized is left as it is, with a warning.
+        `"gptq"` and `"awq"` quantize the layers of the blocks that their config names,
+        and fit them to its data.
 
         Args:
-            mode: `"int8"`.
-            config: an `Int8QuantizationConfig` with quantizers in place of the usual
-                ones.
+            mode: `"int8"`, `"int4"`, `"float8"`, `"gptq"` or `"awq"`.
+            config: a config of `lamina.quantizers` in place of the mode's usual one;
+                `"gptq"` and `"awq"` need one.
             filters: which layers: a regular expression or a list of them, searched in
                 the name, or a function of the layer.
             kwargs: `type_check=False` takes subclasses of the built-in layers too.
 
         Raises:
             ValueError: the model is not built, or an argument is wrong.
-            NotImplementedError: a mode of Keras that is left out.
 
         >>> import lamina
         >>> model = lamina.Sequential([lamina.Input((3,)), lamina.layers.Dense(2)])
@@ -798,25 +800,44 @@ class Model(Layer):
             raise ValueError(
                 f"Unrecognized keyword arguments passed to `quantize`: {kwargs}"
             )
-        mode, _ = quantizers.resolve(mode, config)
+        resolved: Any = resolve(mode, config)
+        mode = resolved.mode
         wanted = _filter(filters)
         if not self.built:
             raise ValueError(
                 f"Cannot quantize a layer that isn't yet built. Layer {self.name!r} "
                 f"(of type {type(self).__name__!r}) is not built yet."
             )
-        quantizers.refuse_other_modes(mode)
-        for layer in self._flatten_layers():
+        layers, calibration = self._flatten_layers(), None
+        if mode in ("gptq", "awq"):
+            blocks = resolved.quantization_layer_structure
+            blocks = blocks or self.get_quantization_layer_structure(mode)
+            calibration = Calibration(resolved, blocks)
+            layers = calibration.layers()
+        for layer in layers:
             if layer._inner_layers() or not layer.weights or not wanted(layer):
                 continue
             try:
                 layer.quantize(mode, type_check=type_check, config=config)
             except NotImplementedError as error:
                 warnings.warn(str(error), stacklevel=2)
+        if calibration is not None:
+            calibration.run()
         self._post_quantize(mode)
 
     def _post_quantize(self, mode, **kwargs):
         """Do what is due after `quantize`; programs are made anew in any case."""
+
+    def get_quantization_layer_structure(self, mode=None):
+        """Return which layers `quantize` fits to data, and in what order.
+
+        Args:
+            mode: `"gptq"` or `"awq"`.
+
+        Returns:
+            None; a subclass returns a dict: "pre_block_layers" are run first, then each
+            of "sequential_blocks" is fitted to what comes out of the one before.
+        """
 
     def summary(
         self, line_length=None, positions=None, print_fn=None, expand_nested=False,

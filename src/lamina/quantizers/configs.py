@@ -1,133 +1,10 @@
-"""Arrays as small integers and a scale: what quantized layers are made of."""
+"""How a layer is quantized: one class of config for each mode."""
 
 import inspect
 
-import jax.numpy as jnp
-import numpy as np
-
-from lamina.core import settings
-from lamina.core.config import (
-    Constructed,
-    arguments_of,
-    names_of,
-    resolver,
-    serialize_keras_object,
-)
-from lamina.core.dtypes import standardize_dtype
-from lamina.core.policy import QUANTIZATION_MODES, check_mode
-
-
-def abs_max_quantize(
-    inputs,
-    axis,
-    value_range=(-127, 127),
-    dtype="int8",
-    epsilon=None,
-    to_numpy=False,
-):
-    r"""Turn an array into small integers, scaled by the largest magnitude.
-
-    $q = \mathrm{round}(s x)$ with $s = b / (\max |x| + \epsilon)$, where b is the
-    upper end of the range. `q / s` is about `x` again.
-
-    Args:
-        inputs: the array.
-        axis: the axes that share one scale.
-        value_range: the least and the largest integer.
-        dtype: the dtype of the integers.
-        epsilon: keeps the scale finite; `lamina.config.epsilon()` when None.
-        to_numpy: whether to compute with NumPy, outside of the device's memory.
-
-    Returns:
-        The integers, and the scale in the dtype of the input with 1 for `axis`.
-
-    >>> import lamina, numpy as np
-    >>> x = np.array([[3.0, -1.0, 2.0]], "float32")
-    >>> q, scale = lamina.quantizers.abs_max_quantize(x, axis=-1)
-    >>> q.tolist(), float(scale[0, 0]).__round__(2)
-    ([[127, -42, 85]], 42.33)
-    """
-    epsilon = settings.epsilon() if epsilon is None else epsilon
-    array = np if to_numpy else jnp
-    x = array.asarray(inputs)
-    axis = tuple(axis) if isinstance(axis, list) else axis
-    low, high = value_range
-    scale = high / (array.max(array.abs(x), axis=axis, keepdims=True) + epsilon)
-    scale = scale.astype(x.dtype)
-    q = array.clip(array.round(x * scale), low, high)
-    return jnp.asarray(q.astype(dtype)), jnp.asarray(scale)
-
-
-class Quantizer(Constructed):
-    """A callable that gives the integers for an array; the base of quantizers.
-
-    Args:
-        output_dtype: the dtype of the integers.
-
-    >>> import lamina
-    >>> lamina.quantizers.Quantizer().output_dtype
-    'int8'
-    """
-
-    _abstract, _reads_signatures = True, False
-
-    def __init__(self, output_dtype="int8"):
-        self.output_dtype = output_dtype
-
-    def __call__(self, x):
-        """Return the array as it is; subclasses quantize it."""
-        return x
-
-
-class AbsMaxQuantizer(Quantizer):
-    """Quantizes by the largest magnitude, see `abs_max_quantize`.
-
-    Args:
-        axis: the axes that share one scale; the last when None.
-        value_range: the least and the largest integer.
-        epsilon: keeps the scale finite.
-        output_dtype: the dtype of the integers.
-
-    Raises:
-        ValueError: the range does not fit `output_dtype="int8"`.
-
-    >>> import lamina, numpy as np
-    >>> q, scale = lamina.quantizers.AbsMaxQuantizer(axis=0)(np.eye(2))
-    >>> q.tolist(), scale.shape
-    ([[127, 0], [0, 127]], (1, 2))
-    """
-
-    def __init__(
-        self, axis=None, value_range=(-127, 127), epsilon=None, output_dtype="int8"
-    ):
-        super().__init__(output_dtype)
-        self.axis = (axis,) if isinstance(axis, int) else axis and tuple(axis)
-        self.value_range = tuple(value_range)
-        self.epsilon = settings.epsilon() if epsilon is None else epsilon
-        low, high = self.value_range
-        if standardize_dtype(output_dtype) == "int8" and (low < -128 or high > 127):
-            raise ValueError(
-                "`AbsMaxQuantizer` expected `value_range` to be within [-128, 127] "
-                f"for output_dtype='int8'. Received: value_range={value_range}"
-            )
-
-    def __call__(self, x, axis=None, to_numpy=False):
-        """Return integers and scale; `axis` goes before the constructor's."""
-        axis = self.axis if axis is None else axis
-        return abs_max_quantize(
-            x,
-            -1 if axis is None else axis,
-            self.value_range,
-            self.output_dtype,
-            self.epsilon,
-            to_numpy,
-        )
-
-    def get_config(self) -> dict:
-        """Return the constructor's arguments."""
-        config = super().get_config()
-        axis = config.pop("axis")
-        return config if axis is None else {**config, "axis": axis}
+from lamina.core.config import Constructed, arguments_of
+from lamina.core.policy import check_mode
+from lamina.quantizers.quantizer import AbsMaxQuantizer
 
 
 class QuantizationConfig(Constructed):
@@ -149,6 +26,10 @@ class QuantizationConfig(Constructed):
             f"`{type(self).__name__}` has no `mode`. Use a class that has, such as "
             "`Int8QuantizationConfig`."
         )
+
+    def dtype_policy_string(self) -> str:
+        """Return the mode with its numbers, as dtype policies spell it."""
+        return self.mode
 
     @classmethod
     def from_config(cls, config: dict):
@@ -190,12 +71,96 @@ class Int8QuantizationConfig(QuantizationConfig):
         return "int8"
 
 
+class Int4QuantizationConfig(QuantizationConfig):
+    """Weights of 4 bits, two of which are kept in a byte.
+
+    Args:
+        weight_quantizer: the quantizer of the weights; None takes the largest
+            magnitude of each output channel.
+        activation_quantizer: the quantizer of the inputs; `"default"` and None leave
+            them in floating point.
+        block_size: how many inputs share a scale and a zero point; None and -1 give
+            each output channel one scale and no zero point.
+
+    Raises:
+        ValueError: `block_size` is not positive, or goes with quantizers of your own,
+            or `weight_quantizer` makes anything but int8 from -8 to 7.
+
+    >>> import lamina
+    >>> lamina.quantizers.Int4QuantizationConfig(block_size=64).mode
+    'int4'
+    """
+
+    def __init__(
+        self, weight_quantizer=None, activation_quantizer="default", block_size=128
+    ):
+        if activation_quantizer == "default":
+            activation_quantizer = None
+        super().__init__(weight_quantizer, activation_quantizer)
+        if block_size is not None and block_size != -1 and block_size <= 0:
+            raise ValueError(
+                "block_size must be None, -1, or a positive integer. "
+                f"Received: block_size={block_size}"
+            )
+        self.block_size = block_size
+        grouped = block_size not in (None, -1)
+        if grouped and not (weight_quantizer is activation_quantizer is None):
+            raise ValueError(
+                "Int4 sub-channel quantization, with a positive block_size, does not "
+                "support custom quantizers. Pass `block_size=None` or leave them out. "
+                f"Received: block_size={block_size}"
+            )
+        if weight_quantizer is None:
+            return
+        for name, value in (("value_range", (-8, 7)), ("output_dtype", "int8")):
+            if getattr(weight_quantizer, name) != value:
+                raise ValueError(
+                    "`Int4QuantizationConfig` expected a `weight_quantizer` with "
+                    f"{name}={value!r}. Received: "
+                    f"{name}={getattr(weight_quantizer, name)!r}"
+                )
+
+    @property
+    def mode(self) -> str:
+        """The quantization mode."""
+        return "int4"
+
+    def dtype_policy_string(self) -> str:
+        """Return the mode with its block size, as dtype policies spell it."""
+        return f"int4/{self.block_size or -1}"
+
+    @classmethod
+    def from_config(cls, config: dict):
+        """Make a config object; one from before there were blocks has none."""
+        return super().from_config({"block_size": None, **config})
+
+
+class Float8QuantizationConfig(QuantizationConfig):
+    """Training in float8; there is nothing to set.
+
+    >>> import lamina
+    >>> lamina.quantizers.Float8QuantizationConfig().mode
+    'float8'
+    """
+
+    def __init__(self):
+        super().__init__(None, None)
+
+    @property
+    def mode(self) -> str:
+        """The quantization mode."""
+        return "float8"
+
+
 class GPTQConfig(QuantizationConfig):
-    """The settings of Keras' GPTQ, which Lamina leaves out: they are only checked.
+    """Weights of few bits, chosen so that outputs on a data set change little.
+
+    Frantar et al., "GPTQ: Accurate Post-Training Quantization for Generative
+    Pre-trained Transformers", 2022.
 
     Args:
         dataset: texts or arrays that the quantization is fitted to.
-        tokenizer: what turns texts into integers.
+        tokenizer: its `tokenize(text)` returns integers; arrays need none.
         weight_bits: 2, 3, 4 or 8.
         num_samples: how many samples to fit to.
         per_channel: whether each output has its own scale.
@@ -204,7 +169,10 @@ class GPTQConfig(QuantizationConfig):
         group_size: how many inputs share a scale; -1 for all.
         symmetric: whether the range is symmetric about zero.
         activation_order: whether to begin with the largest activations.
-        quantization_layer_structure: which layers follow each other.
+        quantization_layer_structure: a dict with the layers that run first,
+            "pre_block_layers", and the blocks that are fitted one after the other,
+            "sequential_blocks"; None asks the model's
+            `get_quantization_layer_structure`.
 
     Raises:
         ValueError: a number is out of its range.
@@ -254,17 +222,23 @@ class GPTQConfig(QuantizationConfig):
 
 
 class AWQConfig(QuantizationConfig):
-    """The settings of Keras' AWQ, which Lamina leaves out: they are only checked.
+    """Weights of 4 bits, scaled so that those with large inputs are rounded least.
+
+    Lin et al., "AWQ: Activation-aware Weight Quantization for LLM Compression and
+    Acceleration", 2023.
 
     Args:
         dataset: texts or arrays that the quantization is fitted to.
-        tokenizer: what turns texts into integers.
+        tokenizer: its `tokenize(text)` returns integers; arrays need none.
         weight_bits: 4.
         num_samples: how many samples to fit to.
         sequence_length: the length of a sample.
         group_size: how many inputs share a scale; -1 for all.
         num_grid_points: how many scales to try.
-        quantization_layer_structure: which layers follow each other.
+        quantization_layer_structure: a dict with the layers that run first,
+            "pre_block_layers", and the blocks that are fitted one after the other,
+            "sequential_blocks"; None asks the model's
+            `get_quantization_layer_structure`.
 
     Raises:
         ValueError: a number is out of its range.
@@ -322,19 +296,40 @@ def _settings(config):
     return {n: None if n in apart else getattr(config, n) for n in names}
 
 
-def resolve(mode, config):
-    """Return the mode and the config object that the arguments of `quantize` mean.
+_OF_MODE = {
+    "int8": Int8QuantizationConfig,
+    "int4": Int4QuantizationConfig,
+    "float8": Float8QuantizationConfig,
+}
+
+
+def resolve(mode, config, policy=None):
+    """Return the config object that the arguments of `quantize` mean.
+
+    Args:
+        mode: the mode, or None.
+        config: the config object, or None for that of the mode.
+        policy: a dtype policy; its block size is taken where there is no config.
 
     Raises:
-        ValueError: neither is given, they contradict each other, or there is no
-            such mode.
+        ValueError: neither is given, they contradict each other, there is no such
+            mode, or it needs a config.
     """
     if mode is None and config is None:
         raise ValueError("You must provide either `mode` or `config` to `quantize`.")
     if mode is not None:
         check_mode(mode)
     if config is None:
-        return mode, Int8QuantizationConfig() if mode == "int8" else None
+        if mode not in _OF_MODE:
+            method = str(mode).upper()
+            raise ValueError(
+                f"Mode {mode!r} is fitted to data. Pass a `{method}Config` with the "
+                "data as `config` to `quantize`; a dtype policy that is set on a built "
+                f"layer is not enough. (Implicitly enabling {method} quantization is "
+                "not supported.)"
+            )
+        block = getattr(policy, "block_size", None) if mode == "int4" else None
+        return _OF_MODE[mode](**({} if block is None else {"block_size": block}))
     if not isinstance(config, QuantizationConfig):
         raise ValueError(
             "`quantize` expected `config` to be a `QuantizationConfig`. "
@@ -344,45 +339,5 @@ def resolve(mode, config):
         raise ValueError(
             f"Contradictory arguments: mode={mode!r} but config.mode={config.mode!r}"
         )
-    return check_mode(config.mode), config
-
-
-def refuse_other_modes(mode) -> None:
-    """Raise for the modes that Keras has and Lamina leaves out."""
-    if mode != "int8":
-        left_out = [m for m in QUANTIZATION_MODES if m != "int8"]
-        raise NotImplementedError(
-            f"Quantization mode {mode!r} is left out, as are the others of {left_out}. "
-            "Use mode='int8'."
-        )
-
-
-_TABLE = names_of(
-    {
-        "AWQConfig": AWQConfig,
-        "AbsMaxQuantizer": AbsMaxQuantizer,
-        "GPTQConfig": GPTQConfig,
-        "Int8QuantizationConfig": Int8QuantizationConfig,
-        "Quantizer": Quantizer,
-    }
-)
-
-_get, _, deserialize = resolver("quantizer", lambda: _TABLE, None)
-
-
-def get(identifier, **kwargs):
-    """Return a quantizer for a name, a config, a class or the object itself.
-
-    Args:
-        identifier: what to interpret.
-        kwargs: arguments for the constructor, where it is called.
-    """
-    cls = _TABLE.get(identifier) if isinstance(identifier, str) else identifier
-    if isinstance(cls, type):
-        return cls(**kwargs)
-    return _get(identifier)
-
-
-def serialize(initializer):
-    """Return the config of a quantizer."""
-    return serialize_keras_object(initializer)
+    check_mode(config.mode)
+    return config
