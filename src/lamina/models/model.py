@@ -893,7 +893,7 @@ class Model(Layer):
         >>> forecast.trainable.count, forecast.training is None
         (8, True)
         """
-        from lamina.training.forecast import forecast
+        from lamina.diagnostics.forecast import forecast
 
         return forecast(self, batch_size, input_shape, target_shape)
 

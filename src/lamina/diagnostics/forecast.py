@@ -14,8 +14,8 @@ from lamina.core.checks import positive_int
 from lamina.core.input_spec import InputSpec
 from lamina.core.matching import Slots
 from lamina.core.symbolic import SymbolicTensor
+from lamina.diagnostics.cost import Cost, Machine, cost_of, machine
 from lamina.training import step
-from lamina.training.cost import Cost, Machine, cost_of, machine
 from lamina.training.portions import is_small
 from lamina.training.prepare import outputs_for, prepare
 from lamina.training.programs import compiled_step

@@ -7,8 +7,8 @@ import pytest
 
 import lamina
 from lamina import layers
+from lamina.diagnostics.cost import Cost, cost_of, kernels, machine
 from lamina.training import portions
-from lamina.training.cost import Cost, cost_of, kernels, machine
 
 SIZES = (64, 128, 96, 10)
 

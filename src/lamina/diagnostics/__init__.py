@@ -1,0 +1,1 @@
+"""What a model will cost: its memory, its work and its time, before it runs."""
