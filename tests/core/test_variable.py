@@ -1,5 +1,6 @@
 import copy
 import pickle
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -312,3 +313,22 @@ def test_device():
     with pytest.raises(ValueError, match="device_name=3"):
         with lamina.device(3):
             pass
+
+
+def test_an_initializer_is_compiled_without_constants():
+    # Counters that are folded would be as many as the numbers that are drawn.
+    found = []
+
+    def drawn(shape, dtype):
+        draw = partial(jax.random.uniform, shape=shape)
+        found.append(jax.jit(draw).lower(jax.random.key(0)).as_text())
+        return draw(jax.random.key(0))
+
+    def build(x):
+        Variable(drawn, shape=(1021,))
+        return x
+
+    build(0)
+    jax.eval_shape(build, 0)
+    assert len(found) == 2
+    assert not any('dense<"0x' in program for program in found)

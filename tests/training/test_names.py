@@ -224,3 +224,32 @@ def test_lists_for_a_dict_whose_order_is_not_known():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.evaluate(X, y, verbose=0)
+
+
+@pytest.mark.parametrize("dict_out", [False, True])
+@pytest.mark.parametrize("given", [Y, [Y]], ids=["bare", "in a list"])
+@pytest.mark.parametrize("place", [0, 1])
+def test_one_target_is_for_the_only_output_with_a_loss(place, given, dict_out):
+    inputs = lamina.Input((1,))
+    made = [
+        layers.Dense(1, kernel_initializer=start, name=name)(inputs)
+        for name, start in (("a", "ones"), ("b", "zeros"))
+    ]
+    losses, scores = [None, None], [None, None]
+    losses[place], scores[place] = "mae", ["mse"]
+    if dict_out:
+        names = ("a", "b")
+        made, losses, scores = (
+            dict(zip(names, x, strict=True)) for x in (made, losses, scores)
+        )
+    model = lamina.Model(inputs, made)
+    model.compile(lamina.optimizers.SGD(0.0), losses, metrics=scores)
+    wrong = Y - (X, 0 * X)[place]
+    logs = model.fit(X, given, validation_split=0.5, verbose=0).history
+    assert logs["loss"] == pytest.approx([np.abs(wrong[:4]).mean()])
+    assert logs["val_loss"] == pytest.approx([np.abs(wrong[4:]).mean()])
+    assert logs[f"{'ab'[place]}_mse"] == pytest.approx([np.square(wrong[:4]).mean()])
+    weights = np.arange(8.0)
+    assert model.evaluate(X, given, sample_weight=weights, verbose=0)[
+        0
+    ] == pytest.approx((np.abs(wrong)[:, 0] * weights).mean())

@@ -23,7 +23,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
+from jax.core import Tracer, eval_context
 
 from lamina.core import registry
 from lamina.core.context import context, having
@@ -261,7 +261,9 @@ class Variable:
         dtype = standardize_dtype(dtype)
         if isinstance(initializer, str):
             initializer = registry.public("initializers").get(initializer)
-        with jax.ensure_compile_time_eval():
+        # Not `ensure_compile_time_eval`, which folds the counters of a draw: a constant
+        # as large as the Variable in a program that the cache then compresses.
+        with eval_context():
             if callable(initializer):
                 if shape is None:
                     raise ValueError(

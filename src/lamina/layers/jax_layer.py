@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import eval_context
 
 from lamina.core import structure
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
@@ -114,7 +115,7 @@ class JaxLayer(Layer):
             return jnp.ones([1 if d is None else d for d in tensor.shape])
 
         # The weights are true ones also where the layer is called on tracers.
-        with jax.ensure_compile_time_eval(), having(frames=()):
+        with eval_context(), having(frames=()):
             arguments = {
                 "inputs": structure.map_leaves(ones, spec_of(input_shape, "float32")),
                 "rng": self._get_init_rng() if "rng" in self._init_takes else None,

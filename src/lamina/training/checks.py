@@ -9,7 +9,7 @@ from lamina.data import ArraySource, unpack
 from lamina.losses.loss import check_labels, classes_of, targets_of
 from lamina.training import step
 from lamina.training.mapped import Mapped
-from lamina.training.matching import match, match_weights, names_of
+from lamina.training.matching import match_targets, match_weights, names_of
 from lamina.training.prepare import outputs_for
 
 
@@ -40,7 +40,8 @@ def check_batch(model, batch) -> None:
     names = names_of(model, outputs)
     if names != compiled.names:
         return  # a loss of the user's own, on other parts than the outputs
-    targets = match(y, outputs, names, "y")
+    takers = compiled.takers(len(names))
+    targets = match_targets(y, outputs, names, takers, required=False)
     for term, true, pred in compiled.alone(targets, outputs):
         labels, shape = np.asarray(true), pred.shape
         if targets_of(term.loss, labels.shape, shape)[0] == "labels":
@@ -181,7 +182,8 @@ def class_weighted(model, batch, weights):
         )
     else:
         weights = {names[0]: weights}
-    targets = match(y, outputs, names, "y")
+    takers = model._compiled.takers(len(names))
+    targets = match_targets(y, outputs, names, takers, required=False)
     given = match_weights(sample_weight, outputs, names)
     for i, output in enumerate(structure.flatten(outputs)):
         if targets[i] is not None and names[i] in weights:

@@ -19,7 +19,7 @@ from lamina.core.naming import snake_case
 from lamina.losses.loss import by_shape, check_shapes, widened
 from lamina.metrics import Mean, Metric
 from lamina.metrics.metric import update_weighted
-from lamina.training.matching import match, match_weights, slots_of
+from lamina.training.matching import match_targets, match_weights, slots_of
 from lamina.training.terms import Term, each_loss, make_loss, terms_of
 
 METRICS = ("metrics", "weighted_metrics")
@@ -135,21 +135,21 @@ class Compiled:
         self.outputs = outputs
         if not any(some for chosen in kinds.values() for some in chosen):
             return
-        targets = match(y, y_pred, names, "y", self._needed(len(names)))
+        targets = match_targets(y, y_pred, names, self.takers(len(names)))
         for kind, chosen in kinds.items():
             for output, some, true, pred in zip(
                 outputs, chosen, targets, structure.flatten(y_pred), strict=True
             ):
                 setattr(output, kind, tuple(_metric(m, true, pred) for m in some))
 
-    def _needed(self, count):
-        """Return which of so many outputs have a loss."""
-        needed = {i for term in self.terms for i in structure.flatten(term.places)}
-        return sorted(needed & {*range(count)})
+    def takers(self, count) -> list:
+        """Return which of `count` outputs have a loss, by their places."""
+        takers = {i for term in self.terms for i in structure.flatten(term.places)}
+        return sorted(takers & {*range(count)})
 
     def _check(self, y, y_pred):
         names = self.names or []
-        targets = match(y, y_pred, names, "y", self._needed(len(names)))
+        targets = match_targets(y, y_pred, names, self.takers(len(names)))
         for term, true, pred in self.alone(targets, y_pred):
             check_shapes(term.loss, true.shape, pred.shape, self.where(term))
 
@@ -190,7 +190,7 @@ class Compiled:
         names = self.names or []
         if not self.terms:
             return None
-        targets = match(y, y_pred, names, "y", self._needed(len(names)))
+        targets = match_targets(y, y_pred, names, self.takers(len(names)))
         weights = match_weights(sample_weight, y_pred, names)
         predictions = structure.flatten(y_pred)
         values = {}
@@ -256,7 +256,8 @@ class CompileMetrics(Metric):
         outputs = self._compiled.outputs
         names = [output.name for output in outputs]
         # A metric of an output without targets is passed over.
-        targets = match(y_true, y_pred, names, "y")
+        takers = self._compiled.takers(len(names))
+        targets = match_targets(y_true, y_pred, names, takers, required=False)
         weights = match_weights(sample_weight, y_pred, names)
         for output, true, pred, weight in zip(
             outputs, targets, structure.flatten(y_pred), weights, strict=True

@@ -32,26 +32,31 @@ def slots_of(model, y_pred) -> Slots:
     return Slots(struct, names, f"model {model.name!r}", ordered=known)
 
 
-def match(value, struct, names, what, needed=()) -> list:
-    """Return one entry of `value` for each output.
+def match_targets(y, struct, names, takers, required=True) -> list:
+    """Return the targets of each output.
 
     Args:
-        value: anything given by output: an array, a list, a dict, or nestings.
+        y: anything given by output: an array, a list, a dict, or nestings. One array
+            alone is for the only output that has a loss.
         struct: the outputs.
         names: their names.
-        what: the argument's name, for messages.
-        needed: the outputs, by their places, whose entries must not be missing.
+        takers: the outputs that have a loss, by their places.
+        required: whether their targets must not be missing.
 
     Raises:
         ValueError: the keys or the lengths differ; both sides are shown.
     """
     slots = Slots(struct, names)
-    entries = slots.each(value, what, needed=needed, by_place=False)
+    needed = takers if required else ()
+    one = y[0] if isinstance(y, (list, tuple)) and len(y) == 1 else y
+    if len(takers) == 1 < len(names) and not structure.is_nested(one):
+        return [one if i in takers else None for i in range(len(names))]
+    entries = slots.each(y, "y", needed=needed, by_place=False)
     missing = [slots.label(i) for i in needed if entries[i] is None]
-    if missing and value is not None:
+    if missing and y is not None:
         labels = [slots.label(i) for i in range(len(entries))]
         raise ValueError(
-            f"`{what}` has nothing for the output(s) {missing}, which have a loss. The "
+            f"`y` has nothing for the output(s) {missing}, which have a loss. The "
             f"model's outputs: {labels}."
         )
     return entries

@@ -79,3 +79,19 @@ def test_weights_in_a_symbolic_call():
     model = lamina.Model(inputs, outputs)
     weighted = model([np.array([[0, 2]]), np.array([[0.5, 2.0]])])
     assert weighted.tolist() == [[0.5, 0.0, 2.0]]
+
+
+def test_outside_of_a_trace_nothing_is_compiled(caplog):
+    made = [
+        CategoryEncoding(4, "count"),
+        lamina.layers.Discretization([0.0, 1.0, 2.0], output_mode="multi_hot"),
+        lamina.layers.Hashing(4, output_mode="one_hot"),
+    ]
+    indices = jnp.asarray(np.arange(3 * 7 * 11).reshape(3, 7, 11) % 5)
+    with jax.log_compiles():
+        found = [layer(indices) for layer in made]
+        assert not [r for r in caplog.records if r.msg.startswith("Compiling")]
+        jax.jit(lambda x: x + 31)(indices)
+        assert [r for r in caplog.records if r.msg.startswith("Compiling")]
+    for layer, result in zip(made, found, strict=True):
+        np.testing.assert_array_equal(result, jax.jit(layer)(indices))

@@ -8,6 +8,7 @@ from lamina.core.checks import number
 from lamina.core.dtypes import result_type
 from lamina.layers.preprocessing.adapting import Adapting
 from lamina.layers.preprocessing.encoding import EncodingLayer
+from lamina.layers.preprocessing.host import known
 
 
 class Discretization(Adapting, EncodingLayer):
@@ -103,7 +104,12 @@ class Discretization(Adapting, EncodingLayer):
                 "time or call `adapt(dataset)` before you can start using the "
                 "`Discretization` layer."
             )
-        return self._encoded(jnp.digitize(inputs, jnp.asarray(self.bin_boundaries)))
+        (inputs,), bounds = (
+            known(inputs),
+            np.asarray(self.bin_boundaries, self.input_dtype),
+        )
+        xp = np if isinstance(inputs, np.ndarray) else jnp
+        return self._encoded(xp.digitize(inputs, bounds))
 
     @property
     def depth(self):

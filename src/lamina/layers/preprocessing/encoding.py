@@ -3,12 +3,15 @@
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from lamina.core.checks import bad_argument, number, one_of, positive_int
 from lamina.core.symbolic import SymbolicTensor, infer
+from lamina.core.variable import from_host
 from lamina.kernels.categories import encode
 from lamina.layers.preprocessing.arguments import SharedArguments
 from lamina.layers.preprocessing.data_layer import DataLayer
+from lamina.layers.preprocessing.host import known
 
 _OLD_MODES = {"binary": "multi_hot", "tf-idf": "tf_idf"}
 
@@ -66,7 +69,9 @@ class EncodingLayer(DataLayer):
 
     def _encoded(self, indices, weights=None, idf=None):
         mode, dtype = self.output_mode, self._output_dtype
-        return encode(indices, mode, self._depth, dtype, weights, idf)
+        indices, weights = known(indices, weights)
+        found = encode(indices, mode, self._depth, dtype, weights, idf)
+        return from_host(found) if isinstance(found, np.ndarray) else found
 
 
 class CategoryEncoding(EncodingLayer):

@@ -1,9 +1,16 @@
-"""Work that is done in NumPy on the host, because its data may be text."""
+"""Work that is done in NumPy on the host.
+
+Its data may be text; and outside of a trace, XLA would compile each operation anew for
+every shape of numbers.
+"""
+
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+
+from lamina.core.variable import from_host
 
 
 def run_on_host(function, *inputs):
@@ -23,7 +30,14 @@ def run_on_host(function, *inputs):
             *inputs,
             vmap_method="broadcast_all",
         )
-    return jnp.asarray(function(*map(np.asarray, inputs)))
+    return from_host(function(*map(np.asarray, inputs)))
+
+
+def known(*values) -> tuple[Any, ...]:
+    """Return arrays as NumPy arrays where none of them is traced; else as they are."""
+    if any(isinstance(x, Tracer) for x in values):
+        return values
+    return tuple(None if x is None else np.asarray(x) for x in values)
 
 
 def as_bytes(values: np.ndarray) -> np.ndarray:

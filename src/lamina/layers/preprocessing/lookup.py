@@ -11,7 +11,6 @@ import os
 import pathlib
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
@@ -284,7 +283,7 @@ class Lookup(VocabularyLayer):
         self._check_vocabulary()
         if self.invert:
             return self._tokens_at(inputs)
-        return jnp.asarray(self._encoded(self._indices(inputs), idf=self.idf_weights))
+        return self._encoded(self._indices(inputs), idf=self.idf_weights)
 
     def _check_vocabulary(self):
         if not self._tokens:
