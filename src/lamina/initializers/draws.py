@@ -4,14 +4,12 @@ The numbers are those of Keras on JAX for the same seed: the key is `[seed, 0]`,
 and a call with an integer seed always gives the same numbers.
 """
 
-import concurrent.futures
 import functools
 import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
 from lamina.core.config import deserialize_keras_object
 from lamina.core.dtypes import standardize_dtype
@@ -27,19 +25,19 @@ _CUT_DEVIATION = 0.87962566103423978
 def _uniform(key, low, high, shape, dtype):
     if threefry.draws_alike(math.prod(shape), dtype):
         return from_host(threefry.uniform(key, low, high, shape))
-    return _by_jax(_uniform_by_jax, key, low, high, shape, dtype)
+    return _uniform_by_jax(key, low, high, shape, dtype)
 
 
 def _normal(key, mean, stddev, shape, dtype):
     if threefry.draws_alike(math.prod(shape), dtype):
         return from_host(threefry.normal(key, mean, stddev, shape))
-    return _by_jax(_normal_by_jax, key, mean, stddev, shape, dtype)
+    return _normal_by_jax(key, mean, stddev, shape, dtype)
 
 
 def _cut_normal(key, mean, stddev, shape, dtype):
     if threefry.draws_alike(math.prod(shape), dtype):
         return from_host(threefry.cut_normal(key, mean, stddev, shape))
-    return _by_jax(_cut_normal_by_jax, key, mean, stddev, shape, dtype)
+    return _cut_normal_by_jax(key, mean, stddev, shape, dtype)
 
 
 def _orthogonal(key, gain, shape, dtype):
@@ -73,26 +71,6 @@ def _turned(q, signs, gain, shape):
     """Return Q as a kernel, with the signs that make the draw uniform."""
     q = q * signs
     return gain * (q.T if math.prod(shape[:-1]) < shape[-1] else q).reshape(shape)
-
-
-def _by_jax(draw, key, first, second, shape, dtype):
-    if isinstance(key, Tracer):
-        return draw(key, first, second, shape, dtype)
-    return _program(draw, key.sharding, shape, dtype)(key, first, second)
-
-
-@functools.lru_cache(maxsize=64)
-def _program(draw, sharding, shape, dtype):
-    """Compile a draw whose key and limits are arguments.
-
-    Variables are made under `jax.ensure_compile_time_eval`, where a trace computes at
-    once what depends on no argument, here an index for each number, and writes it into
-    the program. That setting belongs to a thread; another one traces without it.
-    """
-    key = jax.ShapeDtypeStruct((2,), "uint32", sharding=sharding)
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        lowered = pool.submit(draw.lower, key, 0.0, 1.0, shape, dtype)
-        return lowered.result().compile()
 
 
 @functools.partial(jax.jit, static_argnames=("shape", "dtype"))
