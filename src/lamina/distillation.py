@@ -207,15 +207,9 @@ class Distiller(Model):
     """
 
     def __init__(
-        self,
-        teacher,
-        student,
-        distillation_losses,
-        distillation_loss_weights=None,
-        student_loss_weight=0.5,
-        name="distiller",
-        **kwargs,
-    ):
+        self, teacher, student, distillation_losses, distillation_loss_weights=None,
+        student_loss_weight=0.5, name="distiller", **kwargs,
+    ):  # fmt: skip
         super().__init__(name=name, **kwargs)
         _check_models(teacher, student)
         if not isinstance(student_loss_weight, (int, float)):

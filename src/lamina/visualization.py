@@ -12,16 +12,9 @@ _TRUE, _PREDICTED = (0, 188, 212), (255, 235, 59)
 
 
 def draw_bounding_boxes(
-    images,
-    bounding_boxes,
-    bounding_box_format,
-    class_mapping=None,
-    color=(128, 128, 128),
-    line_thickness=2,
-    text_thickness=1,
-    font_scale=1.0,
-    data_format=None,
-):
+    images, bounding_boxes, bounding_box_format, class_mapping=None, color=(128, 128,
+    128), line_thickness=2, text_thickness=1, font_scale=1.0, data_format=None,
+):  # fmt: skip
     """Return images with boxes, and names of classes, drawn on them.
 
     Args:
@@ -99,15 +92,9 @@ def draw_bounding_boxes(
 
 
 def draw_segmentation_masks(
-    images,
-    segmentation_masks,
-    num_classes=None,
-    color_mapping=None,
-    alpha=0.8,
-    blend=True,
-    ignore_index=-1,
-    data_format=None,
-):
+    images, segmentation_masks, num_classes=None, color_mapping=None, alpha=0.8,
+    blend=True, ignore_index=-1, data_format=None,
+):  # fmt: skip
     """Return images with the pixels of each class coloured.
 
     Args:
@@ -158,21 +145,10 @@ def draw_segmentation_masks(
 
 
 def plot_image_gallery(
-    images,
-    y_true=None,
-    y_pred=None,
-    label_map=None,
-    rows=None,
-    cols=None,
-    value_range=(0, 255),
-    scale=2,
-    path=None,
-    show=None,
-    transparent=True,
-    dpi=60,
-    legend_handles=None,
-    data_format=None,
-):
+    images, y_true=None, y_pred=None, label_map=None, rows=None, cols=None,
+    value_range=(0, 255), scale=2, path=None, show=None, transparent=True, dpi=60,
+    legend_handles=None, data_format=None,
+):  # fmt: skip
     """Show images side by side, with what they are and what was predicted.
 
     Args:
@@ -242,26 +218,12 @@ def plot_image_gallery(
 
 
 def plot_bounding_box_gallery(
-    images,
-    bounding_box_format,
-    y_true=None,
-    y_pred=None,
-    value_range=(0, 255),
-    true_color=_TRUE,
-    pred_color=_PREDICTED,
-    line_thickness=2,
-    font_scale=1.0,
-    text_thickness=None,
-    class_mapping=None,
-    ground_truth_mapping=None,
-    prediction_mapping=None,
-    legend=False,
-    legend_handles=None,
-    rows=None,
-    cols=None,
-    data_format=None,
-    **kwargs,
-):
+    images, bounding_box_format, y_true=None, y_pred=None, value_range=(0, 255),
+    true_color=_TRUE, pred_color=_PREDICTED, line_thickness=2, font_scale=1.0,
+    text_thickness=None, class_mapping=None, ground_truth_mapping=None,
+    prediction_mapping=None, legend=False, legend_handles=None, rows=None, cols=None,
+    data_format=None, **kwargs,
+):  # fmt: skip
     """Show images with their true and predicted boxes.
 
     Args:
@@ -328,18 +290,10 @@ def plot_bounding_box_gallery(
 
 
 def plot_segmentation_mask_gallery(
-    images,
-    num_classes,
-    value_range=(0, 255),
-    y_true=None,
-    y_pred=None,
-    color_mapping=None,
-    blend=True,
-    alpha=0.8,
-    ignore_index=-1,
-    data_format=None,
+    images, num_classes, value_range=(0, 255), y_true=None, y_pred=None,
+    color_mapping=None, blend=True, alpha=0.8, ignore_index=-1, data_format=None,
     **kwargs,
-):
+):  # fmt: skip
     """Show images beside themselves with their true and predicted masks.
 
     Args:
