@@ -12,8 +12,9 @@ _TRUE, _PREDICTED = (0, 188, 212), (255, 235, 59)
 
 
 def draw_bounding_boxes(
-    images, bounding_boxes, bounding_box_format, class_mapping=None, color=(128, 128,
-    128), line_thickness=2, text_thickness=1, font_scale=1.0, data_format=None,
+    images, bounding_boxes, bounding_box_format, class_mapping=None,
+    color=(128, 128, 128), line_thickness=2, text_thickness=1, font_scale=1.0,
+    data_format=None,
 ):  # fmt: skip
     """Return images with boxes, and names of classes, drawn on them.
 
