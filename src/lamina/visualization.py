@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from lamina.core import settings
+from lamina.core.extras import extra
 from lamina.utils.bounding_boxes import convert_format
 from lamina.utils.images import pillow
 
@@ -378,10 +379,4 @@ def _color(kind):
 
 
 def _matplotlib():
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError:
-        raise ImportError(
-            "Galleries need matplotlib: `pip install 'lamina[plot]'`."
-        ) from None
-    return plt
+    return extra("matplotlib.pyplot", "A gallery", "lamina[plot]")

@@ -1,6 +1,5 @@
 """`plot_model` and `model_to_dot`: what is drawn, and what is refused."""
 
-import builtins
 import inspect
 import sys
 import types
@@ -282,19 +281,14 @@ def test_refused(tmp_path):
 @pytest.mark.parametrize(
     ("call", "package", "advice"),
     [
-        (plot_model, "matplotlib", r"pip install 'lamina\[plot\]'"),
+        (plot_model, "matplotlib", r'pip install "lamina\[plot\]"'),
         (model_to_dot, "pydot", "pip install pydot"),
     ],
 )
 def test_a_missing_package_is_named(call, package, advice, monkeypatch):
-    usual = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name.partition(".")[0] == package:
-            raise ImportError(name)
-        return usual(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    loaded = [name for name in sys.modules if name.partition(".")[0] == package]
+    for name in (package, *loaded):
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ImportError, match=advice):
         call(small())
 

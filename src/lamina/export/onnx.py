@@ -1,7 +1,6 @@
 """ONNX files, through jax2onnx: the model is traced here and converted there."""
 
 import contextlib
-import importlib
 import logging
 import re
 import sys
@@ -12,6 +11,7 @@ from jax.extend.core import jaxpr_as_fun
 
 from lamina.core import structure
 from lamina.core.context import having
+from lamina.core.extras import extra
 from lamina.core.files import replacing, writable
 from lamina.export import plain, signature
 
@@ -78,12 +78,7 @@ def write(model, filepath, input_signature, verbose, **kwargs):
 
 
 def _package(name):
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ImportError(
-            f"`export` to ONNX needs the package {name}: `pip install lamina[export]`."
-        ) from error
+    return extra(name, '`export(format="onnx")`', "lamina[export]")
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from lamina.core.extras import extra
 from lamina.utils.plot_boxes import Options, read
 from lamina.utils.plot_colors import COLORS, TRAINED
 
@@ -40,13 +41,12 @@ def model_to_dot(
     """
     if kwargs:
         raise ValueError(f"Unrecognized keyword arguments: {kwargs}")
-    try:
-        import pydot  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise ImportError(
-            "`model_to_dot` needs pydot: `pip install pydot`. "
-            "`lamina.utils.plot_model` draws without it."
-        ) from None
+    pydot = extra(
+        "pydot",
+        "`model_to_dot`",
+        "pydot",
+        "`lamina.utils.plot_model` draws without it.",
+    )
     options = Options(
         shapes=show_shapes,
         dtype=show_dtype,

@@ -1,6 +1,5 @@
 """Images between files, Pillow and arrays. Pillow is imported when used."""
 
-import importlib
 import io
 import pathlib
 import warnings
@@ -8,16 +7,14 @@ import warnings
 import numpy as np
 
 from lamina.core import settings
+from lamina.core.extras import extra
 
 _INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "hamming", "box", "lanczos")
 
 
 def pillow(module="Image"):
     """Return a module of Pillow; ImportError says how to install it."""
-    try:
-        return importlib.import_module(f"PIL.{module}")
-    except ImportError:
-        raise ImportError("This needs Pillow: `pip install 'lamina[plot]'`.") from None
+    return extra(f"PIL.{module}", "Reading or writing images", "lamina[plot]")
 
 
 def array_to_img(x, data_format=None, scale=True, dtype=None):

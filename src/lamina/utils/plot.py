@@ -5,6 +5,7 @@ import math
 import sys
 from pathlib import Path
 
+from lamina.core.extras import extra
 from lamina.utils.plot_boxes import Options, read
 from lamina.utils.plot_colors import COLORS, TRAINED
 from lamina.utils.plot_layout import Item, arrange
@@ -203,17 +204,9 @@ class _Pen:
     """
 
     def __init__(self, rankdir, route):
-        try:
-            import matplotlib.figure
-            import matplotlib.font_manager
-            import matplotlib.patches
-            import matplotlib.path
-            import matplotlib.textpath
-        except ImportError:
-            raise ImportError(
-                "`plot_model` needs matplotlib: `pip install 'lamina[plot]'`."
-            ) from None
-        self._matplotlib = matplotlib
+        for part in ("figure", "font_manager", "patches", "path", "textpath"):
+            extra(f"matplotlib.{part}", "`plot_model`", "lamina[plot]")
+        self._matplotlib = sys.modules["matplotlib"]
         self._known = {}
         self.upright = rankdir in ("TB", "BT")
         self._reverse = rankdir in ("BT", "RL")

@@ -1,6 +1,5 @@
 """Event files: what TensorBoard reads, written without TensorFlow."""
 
-import importlib.util
 import itertools
 import os
 import socket
@@ -11,17 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
+from lamina.core.extras import extra
+
 _IMAGES = 3  # of one value
 _numbers = itertools.count()
 
 
 def require_tensorboard(who):
     """Raise unless the package that knows the format is there."""
-    if importlib.util.find_spec("tensorboard") is None:
-        raise ImportError(
-            f"`{who}` writes its files with the package `tensorboard`: "
-            "`pip install 'lamina[tensorboard]'`."
-        )
+    extra("tensorboard", f"`{who}`", "lamina[tensorboard]")
 
 
 class EventFile:

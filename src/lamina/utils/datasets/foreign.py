@@ -1,10 +1,10 @@
 """The same data as `tf.data` and grain data sets, for who has these packages."""
 
-import importlib
 import sys
 
 import numpy as np
 
+from lamina.core.extras import extra
 from lamina.utils.datasets.samples import each
 
 FORMATS = ("lamina", "tf", "grain")
@@ -32,13 +32,8 @@ def choose(format: str | None) -> str:
 
 def package(name: str, format: str):
     """Import a package that only the user can ask for."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ImportError(
-            f'`format="{format}"` needs the package `{name}` (`pip install {name}`). '
-            'Without it, use `format="lamina"`.'
-        ) from error
+    note = 'Without it, use `format="lamina"`.'
+    return extra(name, f'`format="{format}"`', name, note)
 
 
 def as_tf(paths, labels, load, batch_size, shuffle, seed, padded=False):

@@ -7,6 +7,7 @@ import numpy as np
 from lamina.utils.datasets.folders import Kind, folder_dataset
 from lamina.utils.datasets.foreign import package
 from lamina.utils.datasets.resizing import INTERPOLATIONS, resize
+from lamina.utils.images import pillow
 
 _CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4}
 
@@ -140,12 +141,7 @@ class Reader:
         return image.transpose(2, 0, 1) if self.channels_first else image
 
     def _decoded(self, path):
-        try:
-            from PIL import Image
-        except ImportError:
-            raise ImportError(
-                "Reading images needs Pillow: `pip install 'lamina[plot]'`."
-            ) from None
+        Image = pillow()
         with Image.open(path) as picture:
             if picture.mode.startswith("I;16"):
                 # 16 bits a pixel: the upper eight.
