@@ -10,7 +10,7 @@ PY := $(VENV)/bin/python
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-whole lint bench bench-quick stress clean
+.PHONY: help demo test test-whole lint bare bench bench-quick stress clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -29,6 +29,9 @@ lint: $(VENV)/test.stamp ## check style, types and the import law
 	$(PY) -m ruff format --check
 	$(PY) -m pyright --pythonpath $(PY)
 	$(VENV)/bin/lint-imports --no-logo
+
+bare: $(VENV)/release.stamp ## what a stranger installs does what README promises
+	$(PY) .ci/bare.py $(if $(KEEP),--keep $(KEEP))
 
 bench: $(VENV)/plot.stamp ## measure speed beside other libraries, in an hour
 	$(PY) benchmarks/run.py
@@ -53,6 +56,11 @@ NATIVE := hatch_build.py $(wildcard src/lamina/kernels/native/*.cc \
 
 # One stamp for each extra: a demo does not wait for the test tools.
 $(VENV)/%.stamp: $(VENV)/made.stamp pyproject.toml $(NATIVE)
-	@echo "Installing lamina[$*] into $(VENV); later runs skip this ..."
-	@$(PY) -m pip install -qq --disable-pip-version-check -e ".[$*]"
+	@echo "Installing lamina[$*] into $(VENV); later runs skip this:"
+	@rm -f $@.failed; { $(PY) -m pip install --disable-pip-version-check \
+	  --progress-bar off -e ".[$*]" || touch $@.failed; } | sed -n \
+	  -e 's/^ *Downloading .*\/\(.*\)/Downloading \1/' \
+	  -e 's/^ *\(Downloading\|Using cached\) \([^-]*\)-\([^-]*\).*(\(.*\))/  \2 \3, \4/p' \
+	  -e 's/^ *Preparing editable metadata.*/  compiling the kernels, half a minute/p'
+	@if [ -e $@.failed ]; then rm $@.failed; exit 1; fi
 	@touch $@
