@@ -65,9 +65,7 @@ def check_compiled(wheel):
     print(f"{wheel.name}: {wheel.stat().st_size / 1e6:.1f} MB, {len(kernels)} kernels")
     if sys.platform == "linux":
         verdict = run(sys.executable, "-m", "auditwheel", "show", wheel)
-        print(
-            f"  any Linux from {re.search(r'manylinux_[0-9_]+', verdict)[0]} on takes it"
-        )
+        print("  it runs where", re.search(r"manylinux_\w+", verdict)[0], "does")
 
 
 def install(wheel, folder):
@@ -115,6 +113,7 @@ def main():
         print(f"{pure.name}: without kernels")
         check_installed(python, folder / "run", kernels=False)
         if keep:
+            Path(keep).mkdir(exist_ok=True)
             for made in (compiled, *(folder / "dist").glob("*.tar.gz")):
                 shutil.copy(made, keep)
 
