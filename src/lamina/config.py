@@ -1,6 +1,6 @@
 """Process-wide settings, under the names that Keras gives them."""
 
-from lamina.core import settings
+from lamina.core import settings, tracebacks
 from lamina.core.context import context
 from lamina.core.policy import dtype_policy, set_dtype_policy
 from lamina.core.settings import (
@@ -60,17 +60,17 @@ def is_interactive_logging_enabled() -> bool:
 
 def enable_traceback_filtering() -> None:
     """Leave Lamina's own frames out of tracebacks."""
-    settings.put("traceback_filtering", True)
+    tracebacks.enable(True)
 
 
 def disable_traceback_filtering() -> None:
     """Show Lamina's own frames in tracebacks."""
-    settings.put("traceback_filtering", False)
+    tracebacks.enable(False)
 
 
 def is_traceback_filtering_enabled() -> bool:
     """Tell whether Lamina's own frames are left out of tracebacks."""
-    return settings.get("traceback_filtering")
+    return tracebacks.enabled()
 
 
 def enable_flash_attention() -> None:

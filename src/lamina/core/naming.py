@@ -26,11 +26,18 @@ def forget_names() -> None:
 
 
 def nearest(word: str, names) -> str:
-    """Return `" Did you mean 'x'?"` for the name nearest to `word`, or ``""``."""
+    """Return `" Did you mean 'x'?"` for the name nearest to `word`, or ``""``.
+
+    A name is also found by the first letters of its words: `learning_rate` by `lr`.
+    """
     import difflib
 
     folded = {str(name).lower(): str(name) for name in names}
-    found = difflib.get_close_matches(str(word).lower(), folded, n=1, cutoff=0.6)
+    initials = {"".join(p[:1] for p in name.split("_")): name for name in folded}
+    word = str(word).lower()
+    found = difflib.get_close_matches(word, folded, n=1, cutoff=0.6)
+    if not found and len(word) > 1 and word in initials:
+        found = [initials[word]]
     return f" Did you mean {folded[found[0]]!r}?" if found else ""
 
 

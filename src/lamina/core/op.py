@@ -23,6 +23,7 @@ from lamina.core.naming import automatic_name, snake_case
 from lamina.core.operation import Operation
 from lamina.core.settings import image_data_format
 from lamina.core.symbolic import any_symbolic, find_symbolic, infer, is_symbolic
+from lamina.core.tracebacks import hide_frames
 from lamina.core.variable import Variable
 
 # Saved graphs name an op by its class in Keras: (module, class) -> function.
@@ -155,13 +156,17 @@ def op(
 
     @functools.wraps(function)
     def recording(*args, **kwargs):
-        if any_symbolic(args, kwargs):
-            return _record(recording, signature, config, args, kwargs)
-        result = function(*_unwrap(args), **_unwrap(kwargs))
-        if masks:
-            given = (*args, *kwargs.values())
-            _carry_mask(result, [x for x in given if isinstance(x, jax.Array)])
-        return result
+        try:
+            if any_symbolic(args, kwargs):
+                return _record(recording, signature, config, args, kwargs)
+            result = function(*_unwrap(args), **_unwrap(kwargs))
+            if masks:
+                given = (*args, *kwargs.values())
+                _carry_mask(result, [x for x in given if isinstance(x, jax.Array)])
+            return result
+        except Exception as error:
+            hide_frames(error)
+            raise
 
     masks = elementwise if masks is None else masks
     wrapper: Any = recording
@@ -213,4 +218,4 @@ def _record(function, signature, config, args, kwargs):
         shapes = ", ".join(str(t.shape) for t in find_symbolic((args, kwargs)))
         raise ValueError(
             f"`{function.__name__}` cannot take arguments of shapes {shapes}: {error}"
-        ) from error
+        ) from None

@@ -23,7 +23,7 @@ from lamina.core.dtypes import is_float
 from lamina.core.held import describe, remake
 from lamina.core.input_spec import InputSpec, check_inputs
 from lamina.core.masks import get_mask, set_mask
-from lamina.core.naming import automatic_name, snake_case
+from lamina.core.naming import automatic_name, nearest, snake_case
 from lamina.core.policy import DTypePolicy, FloatDTypePolicy, get_policy
 from lamina.core.random import SeedGenerator
 from lamina.core.registry import ours
@@ -35,6 +35,7 @@ from lamina.core.symbolic import (
     infer,
     of_first_call,
 )
+from lamina.core.tracebacks import hide_frames
 from lamina.core.variable import Variable, binding
 from lamina.layers.building import as_shape, building, spec_of, with_shapes
 from lamina.layers.call import (
@@ -120,9 +121,11 @@ class Layer(Captured, Constructed, Rows, Owner):
     ):
         self._input_shape_given = _given_shape(type(self).__name__, kwargs)
         if kwargs:
+            known = all_parameters(type(self))
             raise ValueError(
                 f"Unrecognized keyword arguments passed to {type(self).__name__}: "
-                f"{kwargs}. It takes: {', '.join(all_parameters(type(self)))}"
+                f"{kwargs}.{nearest(next(iter(kwargs)), known)} It takes: "
+                f"{', '.join(known)}"
             )
         if name is None:
             name = automatic_name(snake_case(type(self).__name__))
@@ -168,39 +171,43 @@ class Layer(Captured, Constructed, Rows, Owner):
             raise type(error)(
                 f"`{type(self).__name__}` cannot use what it was given as `{name}`. "
                 f"Received: {name}={value!r}. {error}"
-            ) from error
+            ) from None
 
     # ---- calling -------------------------------------------------------------
 
     def __call__(self, *args, **kwargs):
         """Run the layer: build it if need be, then `call`."""
-        self._check_constructed()
-        call = Arguments(self, args, kwargs)
-        self._check_spec(call)
-        if context.budget is not None:
-            context.budget.call(self)
-        outermost = not context.calling
-        call.take_training(context.training)
-        self.__dict__["_called"] = True
-        passed = context.passed
-        if passed or call.passed:
-            passed = call.take_passed(passed)
-        with self._entered(call.training, passed):
-            if outermost:
-                self._begin()
-            if not self.built:
-                self._build_once(call)
-            if call.takes.masks:
-                call.take_masks()
-            try:
-                outputs = self._run(call)
-            except Exception as error:
-                _annotate(error, self, call)
-                raise
-            self._carry_mask(call, outputs)
-            if self.activity_regularizer is not None:
-                self._collect_activity_loss(outputs)
-        return outputs
+        try:
+            self._check_constructed()
+            call = Arguments(self, args, kwargs)
+            self._check_spec(call)
+            if context.budget is not None:
+                context.budget.call(self)
+            outermost = not context.calling
+            call.take_training(context.training)
+            self.__dict__["_called"] = True
+            passed = context.passed
+            if passed or call.passed:
+                passed = call.take_passed(passed)
+            with self._entered(call.training, passed):
+                if outermost:
+                    self._begin()
+                if not self.built:
+                    self._build_once(call)
+                if call.takes.masks:
+                    call.take_masks()
+                try:
+                    outputs = self._run(call)
+                except Exception as error:
+                    _annotate(error, self, call)
+                    raise
+                self._carry_mask(call, outputs)
+                if self.activity_regularizer is not None:
+                    self._collect_activity_loss(outputs)
+            return outputs
+        except Exception as error:
+            hide_frames(error)
+            raise
 
     def _begin(self):
         """Do what is due before the outermost of nested calls."""

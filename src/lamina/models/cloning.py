@@ -12,6 +12,7 @@ from lamina.core.config import (
 )
 from lamina.core.context import having
 from lamina.core.held import Held, make_again
+from lamina.core.tracebacks import boundary
 from lamina.layers.core import Input, InputLayer
 from lamina.layers.layer import Layer
 from lamina.models.functional import Functional
@@ -21,6 +22,7 @@ from lamina.saving.migration import migrated
 from lamina.saving.texts import parsed
 
 
+@boundary
 def clone_model(
     model, input_tensors=None, clone_function=None, call_function=None,
     recursive=False, **kwargs,
@@ -58,6 +60,7 @@ def clone_model(
     return cloned
 
 
+@boundary
 def model_from_json(json_string, custom_objects=None):
     """Make a model from what `model.to_json()` returned; weights start afresh.
 

@@ -16,6 +16,7 @@ from lamina.core.dtypes import is_float
 from lamina.core.input_spec import InputSpec
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.symbolic import HALF, SymbolicTensor, is_wide_integer
+from lamina.core.tracebacks import boundary
 from lamina.layers.call import plain_shape, signature_of
 from lamina.models.model import Model
 
@@ -35,6 +36,7 @@ class Functional(Model, metaclass=_Drawn):
 
     _saved_as = ("keras.src.models.functional", "Functional")
 
+    @boundary
     def __init__(self, inputs, outputs, name=None, **kwargs):
         super().__init__(inputs=inputs, outputs=outputs, name=name, **kwargs)
 

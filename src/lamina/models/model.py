@@ -13,6 +13,7 @@ from lamina.core.masks import get_mask, set_mask
 from lamina.core.naming import nearest
 from lamina.core.registry import CustomObjectScope, ours
 from lamina.core.symbolic import SymbolicTensor, infer
+from lamina.core.tracebacks import boundary, hide_frames
 from lamina.core.variable import pure
 from lamina.data.arrays import is_text
 from lamina.layers.building import as_shape, spec_of, with_shapes
@@ -117,6 +118,7 @@ class Model(Layer):
             return Layer.__new__(Functional, *args, **kwargs)
         return Layer.__new__(cls, *args, **kwargs)
 
+    @boundary
     def __init__(self, *args, **kwargs):
         self._graph: Function | None = None
         self._input_spec = None
@@ -154,12 +156,16 @@ class Model(Layer):
 
     def __call__(self, *args, **kwargs):
         """Run the model: as one compiled call where it is a graph of layers of ours."""
-        if "_programs" in self.__dict__:  # or the layer says what was forgotten
-            outputs = programs.called(self, args, kwargs)
-            if outputs:
-                return outputs[0]
-            args = map(self._trimmed, args)
-        return super().__call__(*args, **kwargs)
+        try:
+            if "_programs" in self.__dict__:  # or the layer says what was forgotten
+                outputs = programs.called(self, args, kwargs)
+                if outputs:
+                    return outputs[0]
+                args = map(self._trimmed, args)
+            return super().__call__(*args, **kwargs)
+        except Exception as error:
+            hide_frames(error)
+            raise
 
     @property
     def rows_independent(self):
@@ -417,6 +423,7 @@ class Model(Layer):
 
     # ---- training: thin delegates --------------------------------------------
 
+    @boundary
     def compile(
         self, optimizer="rmsprop", loss=None, loss_weights=None, metrics=None,
         weighted_metrics=None, run_eagerly=False, steps_per_execution=1,
@@ -448,6 +455,7 @@ class Model(Layer):
         )  # fmt: skip
         self._programs.forget()
 
+    @boundary
     def fit(
         self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None,
         validation_split=0.0, validation_data=None, shuffle=True, class_weight=None,
@@ -500,6 +508,7 @@ class Model(Layer):
             check_numerics=check_numerics,
         )  # fmt: skip
 
+    @boundary
     def evaluate(
         self, x=None, y=None, batch_size=None, verbose="auto", sample_weight=None,
         steps=None, callbacks=None, return_dict=False, **kwargs,
@@ -515,6 +524,7 @@ class Model(Layer):
             return_dict,
         )  # fmt: skip
 
+    @boundary
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
         """Return the outputs for data, as NumPy arrays in the outputs' structure."""
         return loop.predict(
@@ -522,6 +532,7 @@ class Model(Layer):
             callbacks=callbacks,
         )  # fmt: skip
 
+    @boundary
     def train_on_batch(
         self, x, y=None, sample_weight=None, class_weight=None, return_dict=False
     ):
@@ -530,10 +541,12 @@ class Model(Layer):
             self, "train", x, y, sample_weight, class_weight, return_dict
         )
 
+    @boundary
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """Return the loss and the metrics on one batch."""
         return loop.on_batch(self, "test", x, y, sample_weight, None, return_dict)
 
+    @boundary
     def predict_on_batch(self, x):
         """Return the outputs for one batch, as NumPy arrays."""
         return loop.predict_on_batch(self, x)
@@ -967,6 +980,7 @@ class Model(Layer):
 
         return json.dumps(serialize_shared(self), **kwargs)
 
+    @boundary
     def save(self, filepath, overwrite=True, zipped=None, **kwargs):
         """Save the whole model: architecture, weights, compile and optimizer state.
 
@@ -980,6 +994,7 @@ class Model(Layer):
 
         saving.save_model(self, filepath, overwrite=overwrite, zipped=zipped, **kwargs)
 
+    @boundary
     def export(
         self, filepath, format="stablehlo", verbose=None, input_signature=None, **kwargs
     ):
@@ -1012,12 +1027,14 @@ class Model(Layer):
 
         export_model(self, filepath, format, verbose, input_signature, kwargs)
 
+    @boundary
     def save_weights(self, filepath, overwrite=True, max_shard_size=None):
         """Save the weights alone, to a file ending in `.weights.h5`."""
         from lamina import saving
 
         saving.save_weights(self, filepath, overwrite, max_shard_size)
 
+    @boundary
     def load_weights(self, filepath, skip_mismatch=False, **kwargs):
         """Load weights that `save_weights` or `save` wrote."""
         from lamina import saving

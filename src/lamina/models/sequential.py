@@ -13,6 +13,7 @@ from lamina.core.config import (
 )
 from lamina.core.context import context, having
 from lamina.core.symbolic import SymbolicTensor, find_symbolic
+from lamina.core.tracebacks import boundary
 from lamina.layers.building import as_shape
 from lamina.layers.call import signature_of
 from lamina.layers.core import Input, InputLayer
@@ -60,6 +61,7 @@ class Sequential(Model):
         if not trainable:
             self.trainable = False
 
+    @boundary
     def add(self, layer, rebuild=True):
         """Put a layer on top of the stack."""
         if getattr(layer, "is_symbolic", False):
@@ -121,6 +123,7 @@ class Sequential(Model):
         elif isinstance(first, Model) and first._graph is not None:
             self._draw(first.input_shape)
 
+    @boundary
     def build(self, input_shape=None):
         """Draw the graph for inputs of a shape.
 

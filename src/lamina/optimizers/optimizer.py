@@ -12,9 +12,9 @@ from lamina.core.config import (
     Constructed,
     deserialize_keras_object,
 )
-from lamina.core.constructor import parameters_of
+from lamina.core.constructor import all_parameters, parameters_of
 from lamina.core.context import having
-from lamina.core.naming import automatic_name, snake_case
+from lamina.core.naming import automatic_name, nearest, snake_case
 from lamina.core.settings import floatx
 from lamina.core.variable import Variable, pure
 from lamina.optimizers import parts
@@ -77,7 +77,10 @@ class Optimizer(Constructed):
                 stacklevel=2,
             )
         if kwargs:
-            raise ValueError(f"`{owner}` got unknown arguments: {sorted(kwargs)}")
+            near = nearest(next(iter(kwargs)), all_parameters(type(self)))
+            raise ValueError(
+                f"`{owner}` got unknown arguments: {sorted(kwargs)}.{near}"
+            )
         self.name = automatic_name(snake_case(owner)) if name is None else name
         self.weight_decay, self.loss_scale_factor = weight_decay, loss_scale_factor
         self.clipnorm, self.clipvalue = clipnorm, clipvalue

@@ -5,11 +5,13 @@ import pathlib
 from typing import Any
 
 from lamina.core.context import having
+from lamina.core.tracebacks import boundary
 from lamina.saving import formats
 from lamina.saving.archive import CONFIG
 from lamina.saving.building import FileBudget, build
 
 
+@boundary
 def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
     """Load a whole model that `save_model` or Keras 3 saved.
 
@@ -77,6 +79,7 @@ def _neighbours(path):
     return f" In its folder there are: {', '.join(there)}." if there else ""
 
 
+@boundary
 def load_weights(model, filepath, skip_mismatch=False, **kwargs):
     """Load weights into a model that is built, by their place in it.
 

@@ -10,6 +10,7 @@ from lamina.core.config import serialize_keras_object, serialize_shared
 from lamina.core.context import having
 from lamina.core.files import writable
 from lamina.core.held import Held
+from lamina.core.tracebacks import boundary
 from lamina.saving import formats, shards
 from lamina.saving.building import FIX, blamed, prove
 from lamina.saving.state import values_of
@@ -20,6 +21,7 @@ _NO_SAVE_FORMAT = (
 )
 
 
+@boundary
 def save_model(model, filepath, overwrite=True, zipped=None, **kwargs):
     """Save a whole model: architecture, weights, compile and optimizer state.
 
@@ -109,6 +111,7 @@ def _written_config(model, held):
         ) from error
 
 
+@boundary
 def save_weights(model, filepath, overwrite=True, max_shard_size=None, **kwargs):
     """Save the weights of a model that is built, in the layout of Keras 3.
 

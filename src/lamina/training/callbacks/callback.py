@@ -1,6 +1,10 @@
 """`Callback`: what a loop calls at its turning points."""
 
+import inspect
 from typing import Any
+
+from lamina.core.naming import nearest
+from lamina.core.tracebacks import boundary
 
 HOOKS = tuple(
     f"on_{event}_{moment}"
@@ -37,6 +41,18 @@ class Callback:
 
     # Whether hooks get `logs` as a function that fetches them from the device.
     _takes_lazy_logs = False
+
+    @boundary
+    def __new__(cls, *args, **kwargs):
+        """Refuse a keyword that `__init__` does not take, and name the nearest."""
+        known = inspect.signature(cls.__init__).parameters
+        if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
+            for name in kwargs.keys() - known:
+                raise TypeError(
+                    f"{cls.__name__}.__init__() got an unexpected keyword argument "
+                    f"{name!r}.{nearest(name, known)}"
+                )
+        return super().__new__(cls)
 
     def __init__(self):
         self.params: Any = None

@@ -1,0 +1,118 @@
+"""Errors that end at the user's line: tracebacks without the library's own frames."""
+
+import functools
+import inspect
+import re
+import sys
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import ParamSpec, TypeVar
+
+import jax
+
+from lamina.core import settings
+from lamina.core.naming import nearest
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+# Frames of these packages say nothing about the program that called them.
+_PACKAGES = ("lamina", "jax", "jaxlib")
+_JAX_NOTICE = "JAX has removed its internal frames"
+
+
+def boundary(function: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Hide the library's frames in errors that leave `function`.
+
+    Example:
+        >>> import traceback
+        >>> from lamina.core.tracebacks import boundary
+        >>> @boundary
+        ... def check(units):
+        ...     raise ValueError(f"Received: units={units}")
+        >>> try:
+        ...     check(-3)
+        ... except ValueError as error:
+        ...     print(error)
+        Received: units=-3
+    """
+
+    @functools.wraps(function)
+    def wrapper(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            if isinstance(error, TypeError):
+                _suggest(error, function)
+            hide_frames(error)
+            raise  # adds no frame: this one was in the traceback and is not now
+
+    return wrapper
+
+
+def _suggest(error, function):
+    """Add the nearest argument to the error of a call with a misspelt one."""
+    found = re.search(r"unexpected keyword argument '(\w+)'$", str(error))
+    if found and error.__traceback__.tb_next is None:
+        known = inspect.signature(function).parameters
+        error.args = (f"{error}.{nearest(found[1], known)}",)
+
+
+def hide_frames(error: BaseException) -> None:
+    """Take the library's frames and JAX's notice out of an error and its causes.
+
+    Frames of Python's own modules that the library called go with it. Nothing is done
+    after `config.disable_traceback_filtering()`.
+    """
+    if not enabled():
+        return
+    libraries = _folders()
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        link.__traceback__ = _shown(link.__traceback__, libraries)
+        if notes := getattr(link, "__notes__", None):
+            link.__notes__ = [note for note in notes if _JAX_NOTICE not in note]
+        link = link.__cause__ or link.__context__
+
+
+def enabled() -> bool:
+    """Return whether frames are hidden."""
+    return settings.get("traceback_filtering")
+
+
+def enable(value: bool) -> None:
+    """Hide frames from now on, or show all of them, JAX's included."""
+    settings.put("traceback_filtering", value)
+    jax.config.update("jax_traceback_filtering", "auto" if value else "off")
+
+
+@functools.cache
+def _folders() -> tuple[tuple[str, ...], str, str]:
+    """Return the folders of the packages, of Python's modules, and of what is added."""
+    files = (sys.modules[name].__file__ for name in _PACKAGES if name in sys.modules)
+    packages = tuple(f"{Path(file).parent}/" for file in files if file)
+    standard = sysconfig.get_path("stdlib")
+    return packages, f"{standard}/", f"{standard}/site-packages/"
+
+
+def _shown(traceback: TracebackType | None, libraries) -> TracebackType | None:
+    packages, standard, added = libraries
+    kept: list[TracebackType] = []
+    hidden = False  # whether the frame before was
+    while traceback is not None:
+        file = traceback.tb_frame.f_code.co_filename
+        of_python = file.startswith((standard, "<frozen ")) and not (
+            file.startswith(added)
+        )
+        hidden = file.startswith(packages) or (hidden and of_python)
+        if not hidden:
+            kept.append(traceback)
+        traceback = traceback.tb_next
+    shown = None
+    for one in reversed(kept):
+        shown = TracebackType(shown, one.tb_frame, one.tb_lasti, one.tb_lineno)
+    return shown

@@ -1,0 +1,193 @@
+"""Errors end at the user's line, without frames of the library."""
+
+import inspect
+import subprocess
+import sys
+import traceback
+
+import jax
+import numpy as np
+import pytest
+
+import lamina
+from lamina import layers, ops
+from lamina.core.tracebacks import boundary, hide_frames
+
+X, Y = np.ones((8, 4), "float32"), np.ones((8, 1), "float32")
+
+
+@pytest.fixture(autouse=True)
+def hidden():
+    lamina.config.enable_traceback_filtering()
+    yield
+    lamina.config.disable_traceback_filtering()  # as in the rest of the tests
+
+
+def small():
+    model = lamina.Sequential([lamina.Input((4,)), layers.Dense(3), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    return model
+
+
+def frames(call):
+    with pytest.raises(Exception) as raised:
+        call()
+    found = traceback.extract_tb(raised.value.__traceback__)
+    return [f for f in found if f.name not in ("frames", "<lambda>")]
+
+
+WIDE = np.ones((8, 5), "float32")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: small().fit(WIDE, Y),
+        lambda: small().fit(X, Y[1:]),
+        lambda: small().evaluate(WIDE, Y),
+        lambda: small().predict(WIDE),
+        lambda: small()(WIDE),
+        lambda: small().train_on_batch(WIDE, Y),
+        lambda: small().compile("adamm", "mse"),
+        lambda: small().load_weights("nothing.weights.h5"),
+        lambda: small().save("model.txt"),
+        lambda: lamina.models.load_model("nothing.keras"),
+        lambda: lamina.models.clone_model(3),
+        lambda: lamina.Model(lamina.Input((3,)), lamina.Input((3,))),
+        lambda: layers.Conv2D(3, 3)(lamina.Input((4,))),
+        lambda: lamina.Input((4,)) + lamina.Input((5,)),
+        lambda: ops.matmul(X, X),
+        lambda: lamina.callbacks.EarlyStopping(monitr="loss"),
+    ],
+)
+def test_no_frame_of_the_library_is_shown(call):
+    assert frames(call) == []
+
+
+def test_the_users_own_frames_are_shown():
+    class Squared(lamina.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = layers.Dense(3)
+
+        def call(self, x):
+            return self.multiplied(self.dense(x))
+
+        def multiplied(self, x):
+            return x @ x
+
+    model = Squared()
+    model.compile("sgd", "mse")
+    for call in (
+        lambda: model.fit(X, Y),
+        lambda: model.predict(X),
+        lambda: model(X),
+        lambda: model(lamina.Input((4,))),
+    ):
+        assert [frame.name for frame in frames(call)] == ["call", "multiplied"]
+
+
+def test_an_error_in_a_callback_ends_in_it():
+    class Wrong(lamina.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            raise RuntimeError("mine")
+
+    found = frames(lambda: small().fit(X, Y, callbacks=[Wrong()], verbose=0))
+    assert [frame.name for frame in found] == ["on_epoch_end"]
+
+
+def test_an_error_in_the_data_ends_in_them():
+    def batches():
+        yield X, Y
+        raise RuntimeError("mine")
+
+    found = frames(lambda: small().fit(batches(), verbose=0))
+    assert [frame.name for frame in found] == ["batches"]
+
+
+def test_all_frames_on_request():
+    lamina.config.disable_traceback_filtering()
+    assert not lamina.config.is_traceback_filtering_enabled()
+    found = frames(lambda: small().fit(WIDE, Y))
+    assert any("lamina" in frame.filename for frame in found)
+    assert any(frame.name == "check_inputs" for frame in found)
+    assert jax.config.jax_traceback_filtering == "off"
+
+
+def test_causes_are_shortened_too():
+    def failing():
+        try:
+            ops.matmul(X, X)
+        except TypeError as error:
+            raise ValueError("mine") from error
+
+    with pytest.raises(ValueError, match="mine") as raised:
+        boundary(failing)()
+    cause = traceback.extract_tb(raised.value.__cause__.__traceback__)
+    assert [frame.name for frame in cause] == ["failing"]
+
+
+def test_errors_that_cause_each_other_end():
+    one, other = ValueError("one"), ValueError("other")
+    one.__cause__, other.__cause__ = other, one
+    hide_frames(one)
+
+
+def test_a_boundary_keeps_signature_name_and_result():
+    @boundary
+    def double(x: int, *, times: int = 2) -> int:
+        """Words."""
+        return x * times
+
+    assert double(3) == 6
+    assert (double.__name__, double.__doc__) == ("double", "Words.")
+    assert list(inspect.signature(double).parameters) == ["x", "times"]
+
+
+def test_a_misspelt_keyword_gets_the_nearest():
+    for call, name in (
+        (lambda: small().fit(X, Y, epoch=3), "epochs"),
+        (lambda: small().compile("sgd", metric=["mae"]), "metrics"),
+        (lambda: lamina.callbacks.EarlyStopping(patienc=3), "patience"),
+    ):
+        with pytest.raises(TypeError, match=f"Did you mean '{name}'"):
+            call()
+    for call, name in (
+        (lambda: layers.Dense(3, actvation="relu"), "activation"),
+        (lambda: lamina.optimizers.Adam(lr=0.1), "learning_rate"),
+    ):
+        with pytest.raises(ValueError, match=f"Did you mean '{name}'"):
+            call()
+
+
+def test_a_type_error_of_the_users_code_is_left_alone():
+    class Wrong(layers.Layer):
+        def call(self, x):
+            return sorted([1, 2], rverse=True)
+
+    with pytest.raises(TypeError) as raised:
+        Wrong()(X)
+    assert "Did you mean" not in str(raised.value)
+
+
+PROGRAM = """
+import numpy as np
+import lamina
+
+model = lamina.Sequential([lamina.Input((4,)), lamina.layers.Dense(1)])
+model.compile("sgd", "mse")
+model.fit(np.ones((8, 5)), np.ones((8, 1)))
+"""
+
+
+def test_the_last_thing_on_the_screen_is_the_sentence(tmp_path):
+    (tmp_path / "program.py").write_text(PROGRAM)
+    done = subprocess.run(
+        [sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True
+    )
+    lines = done.stderr.strip().splitlines()
+    assert sum(line.startswith("  File ") for line in lines) == 1
+    assert "model.fit(np.ones((8, 5)), np.ones((8, 1)))" in done.stderr
+    assert "JAX has removed" not in done.stderr
+    assert lines[-1].strip() == "training: False"
+    assert "Input 0 of layer 'dense' (Dense) is incompatible" in done.stderr
