@@ -73,7 +73,7 @@ def example(model, rows):
 def test_onnx_runtime_gives_the_models_numbers(make, tmp_path):
     model = make()
     path = tmp_path / "model.onnx"
-    model.export(path, format="onnx")
+    model.export(path)  # the name says which format
     session = runtime.InferenceSession(path)
     names = [node.name for node in session.get_inputs()]
     assert names == sorted(model.input_names)

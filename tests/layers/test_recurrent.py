@@ -562,3 +562,13 @@ def test_directions_of_different_sizes():
 def test_a_seed_is_part_of_the_config():
     for layer in (L.SimpleRNN, L.LSTM, L.GRU):
         assert layer(2, dropout=0.5, seed=7).get_config()["seed"] == 7
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_layer_after_a_last_step_is_told_of_return_sequences(wrapped):
+    first = lamina.layers.LSTM(3, name="first")
+    if wrapped:
+        first = lamina.layers.Bidirectional(first, name="first")
+    steps = first(lamina.Input((4, 5)))
+    with pytest.raises(ValueError, match="'first' .*: give it `return_sequences=True`"):
+        lamina.layers.LSTM(3)(steps)

@@ -294,6 +294,8 @@ def test_bad_graphs():
         ValueError, match=r"path `k.0` is not connected.*none of \['b'\]"
     ):
         lamina.Model(b, {"k": [y]})
+    with pytest.raises(ValueError, match="Output is not connected to `inputs`: 'd'"):
+        lamina.Model(b, y)
     with pytest.raises(ValueError, match='"d" is used 2 times'):
         lamina.Model(a, Dense(2, name="d")(y))
     with pytest.raises(

@@ -111,7 +111,7 @@ def check_inputs(spec, inputs, layer) -> None:
             raise ValueError(
                 f"Input {position}{f' ({one.name!r})' if one.name else ''} of "
                 f"{_called(layer)} is incompatible with the layer: {problem}. Full "
-                f"shape received: {plain_shape(x)}"
+                f"shape received: {plain_shape(x)}{_advice(one, x)}"
             )
 
 
@@ -121,6 +121,19 @@ def _called(layer, start=False):
 
 def _shape(x):
     return tuple(x.shape) if hasattr(x, "shape") else x
+
+
+def _advice(spec, x):
+    """Return a sentence where the layer before gave away an axis that is wanted."""
+    maker = getattr(getattr(x, "node", None), "operation", None)
+    if spec.ndim is None or spec.ndim != len(x.shape) + 1:
+        return ""
+    if getattr(maker, "return_sequences", True):
+        return ""
+    return (
+        f". Layer {maker.name!r} ({type(maker).__name__}) returns the last step alone: "
+        "give it `return_sequences=True`"
+    )
 
 
 def _problem(spec, x):

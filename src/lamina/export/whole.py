@@ -6,6 +6,8 @@ from lamina.export.archive import ExportArchive
 
 def export_model(model, filepath, format, verbose, input_signature, kwargs):
     """Write a model as a program, see `Model.export`."""
+    if format is None:
+        format = "onnx" if str(filepath).lower().endswith(".onnx") else "stablehlo"
     formats.check("export", format, _WRITERS)
     if not model.built:
         raise ValueError(

@@ -218,9 +218,9 @@ class Function(Operation):
                 from_inputs.update(id(t) for t in node.outputs)
         for path, tensor in structure.flatten_with_names(self._outputs_struct):
             if id(tensor) not in from_inputs:
-                where = ".".join(map(str, path))
+                where = f" with path `{'.'.join(map(str, path))}`" if path else ""
                 raise ValueError(
-                    f"Output with path `{where}` is not connected to `inputs`: "
+                    f"Output{where} is not connected to `inputs`: "
                     f"{_name(tensor)!r} of shape {tensor.shape} follows from none of "
                     f"{[_name(t) for t in self.inputs]}."
                 )

@@ -996,7 +996,7 @@ class Model(Layer):
 
     @boundary
     def export(
-        self, filepath, format="stablehlo", verbose=None, input_signature=None, **kwargs
+        self, filepath, format=None, verbose=None, input_signature=None, **kwargs
     ):
         """Write the model as a program with its weights, for inference without code.
 
@@ -1006,7 +1006,8 @@ class Model(Layer):
 
         Args:
             filepath: the file to write.
-            format: `"stablehlo"` or `"onnx"`.
+            format: `"stablehlo"` or `"onnx"`; None takes ONNX for a name that ends in
+                `.onnx`, and StableHLO for others.
             verbose: whether to print what was written.
             input_signature: a list with a structure of `InputSpec` for each argument;
                 None takes what the model was built for.
