@@ -1,12 +1,15 @@
 """`get_file`: from a local server, and archives that mean harm."""
 
+import gzip
 import hashlib
 import http.server
 import io
 import pathlib
+import random
 import stat
 import tarfile
 import threading
+import tracemalloc
 import zipfile
 
 import pytest
@@ -243,3 +246,67 @@ def test_bombs_and_what_is_no_archive(tmp_path, monkeypatch):
         get_file("a.txt", (tmp_path / "a.txt").as_uri(), extract=True)
     with pytest.raises(NotImplementedError, match="rar"):
         get_file(origin="http://h/a", extract=True, archive_format="rar")
+
+
+def header(name, kind, size):
+    info = tarfile.TarInfo(name)
+    info.type, info.size = kind, size
+    return info.tobuf(tarfile.USTAR_FORMAT)
+
+
+@pytest.mark.parametrize(
+    "kind", [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE]
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_header_of_gigabytes_is_not_read(kind, first, tmp_path, home):
+    path = tmp_path / "long.tar.gz"
+    with gzip.open(path, "wb", 1) as file:
+        file.write(b"" if first else header("a.txt", tarfile.REGTYPE, 0))
+        file.write(header("long", kind, 3 << 30))
+        for _ in range(64):  # 64 MB of it are there
+            file.write(bytes(1 << 20))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=f"goes on for {3 << 30} bytes"):
+        get_file("long.tar.gz", path.as_uri(), extract=True)
+    assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    tracemalloc.stop()
+    assert files_in(home) == ["datasets", "datasets/long.tar.gz"]
+
+
+def test_entries_are_counted_as_they_come(tmp_path, home, monkeypatch):
+    path = tmp_path / "many.tar.gz"
+    one = header("a", tarfile.REGTYPE, 0)
+    with gzip.open(path, "wb") as file:
+        file.write(one * 50_000)
+    seen = []
+    real = tarfile.TarFile.next
+
+    def counted(archive):
+        seen.append(1)
+        return real(archive)
+
+    monkeypatch.setattr(tarfile.TarFile, "next", counted)
+    with pytest.raises(ValueError, match="more than 1.... entries"):
+        get_file("many.tar.gz", path.as_uri(), extract=True)
+    assert len(seen) < 20_000
+
+
+def test_what_is_cut_short_or_encrypted_is_refused_in_words(tmp_path, home):
+    noise = random.Random(0).randbytes(1 << 16)
+    tar(tmp_path / "whole.tar.gz", entry("a", data=noise), entry("b", data=noise))
+    whole = (tmp_path / "whole.tar.gz").read_bytes()
+    for number, cut in enumerate((len(whole) // 2, 3 * len(whole) // 4)):
+        path = tmp_path / f"cut{number}.tar.gz"
+        path.write_bytes(whole[:cut])
+        with pytest.raises(ValueError, match="cut short, damaged or encrypted"):
+            get_file(path.name, path.as_uri(), extract=True)
+    path = tmp_path / "locked.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.txt", "text")
+    data = bytearray(path.read_bytes())
+    for mark, at in ((b"PK\3\4", 6), (b"PK\1\2", 8)):  # the flag of a password
+        data[data.index(mark) + at] |= 1
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="cut short, damaged or encrypted"):
+        get_file(path.name, path.as_uri(), extract=True)
+    assert not any("extracted" in name for name in files_in(home))

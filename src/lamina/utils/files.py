@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import itertools
+import lzma
 import os
 import pathlib
 import posixpath
@@ -16,6 +17,7 @@ import urllib.parse
 import urllib.request
 import warnings
 import zipfile
+import zlib
 
 from lamina.core import settings
 from lamina.core.files import replacing
@@ -24,6 +26,18 @@ _CHUNK = 1 << 18
 _PATIENCE = 60  # seconds without a byte
 # An archive that grows more than this, beyond this size, is no data set.
 _GROWTH, _LARGE = 200, 1 << 30
+# Names are short, and a small archive holds few files.
+_LONGEST_NAME, _FEW = 1 << 16, 10_000
+# What Python's readers raise for an archive that is cut short, damaged or encrypted.
+_DAMAGED = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    EOFError,
+    RuntimeError,  # a zip with a password
+    NotImplementedError,  # a zip packed in a way that Python has no reader for
+    lzma.LZMAError,
+    zlib.error,
+)
 
 
 def get_file(
@@ -264,7 +278,7 @@ def _formats(given):
 
 def _extract(path, goal, formats):
     """Unpack an archive into a new folder, which then takes its place at once."""
-    kinds = {"tar": tarfile.is_tarfile, "zip": zipfile.is_zipfile}
+    kinds = {"tar": _is_tar, "zip": zipfile.is_zipfile}
     kind = next((name for name in formats if kinds[name](path)), None)
     if kind is None:
         tried = " or ".join(formats) or "any"
@@ -279,7 +293,13 @@ def _extract(path, goal, formats):
         )
     fresh = pathlib.Path(tempfile.mkdtemp(prefix=f".{goal.name}.", dir=goal.parent))
     try:
-        (_untar if kind == "tar" else _unzip)(path, fresh)
+        try:
+            (_untar if kind == "tar" else _unzip)(path, fresh)
+        except _DAMAGED as error:
+            raise ValueError(
+                f"The archive {str(path)!r} cannot be read: {error}. It is cut short, "
+                "damaged or encrypted. Nothing was unpacked."
+            ) from None
         fresh.chmod(0o755)
         if goal.is_symlink():
             goal.unlink()
@@ -290,9 +310,53 @@ def _extract(path, goal, formats):
         shutil.rmtree(fresh, ignore_errors=True)
 
 
+class _Header(tarfile.TarInfo):
+    """An entry's header, whose extensions are not read at any length."""
+
+    def _proc_gnulong(self, archive):
+        self._check_length()
+        return super()._proc_gnulong(archive)  # pyright: ignore
+
+    def _proc_pax(self, archive):
+        self._check_length()
+        return super()._proc_pax(archive)  # pyright: ignore
+
+    def _check_length(self):
+        if self.size > _LONGEST_NAME:
+            _refuse(
+                self.name[:50],
+                f"its header goes on for {self.size} bytes; at most {_LONGEST_NAME} "
+                "are read",
+            )
+
+
+def _is_tar(path):
+    try:
+        tarfile.open(path, tarinfo=_Header).close()
+    except tarfile.TarError:
+        return False
+    return True
+
+
+def _headers(archive, path):
+    """Return the headers of a tar; refuse too many as they come."""
+    stored = path.stat().st_size
+    # The shortest entries take some 100 bytes when they are packed.
+    most, headers = _FEW + stored // 50, []
+    for header in archive:
+        headers.append(header)
+        _check_growth(stored, header.offset_data)
+        if len(headers) > most:
+            raise ValueError(
+                f"The archive of {stored} bytes holds more than {most} entries. It was "
+                "not unpacked."
+            )
+    return headers
+
+
 def _untar(path, folder):
-    with tarfile.open(path) as archive:
-        members = archive.getmembers()
+    with tarfile.open(path, tarinfo=_Header) as archive:
+        members = _headers(archive, path)
         links = {_parts(m.name) for m in members if m.issym()}
         files = {_parts(m.name) for m in members if m.isfile()}
         for member in members:
@@ -353,13 +417,16 @@ def _parts(name, link=None, at=""):
     return () if parts == (".",) else parts
 
 
-def _check_size(path, size, folder):
-    stored = path.stat().st_size
+def _check_growth(stored, size):
     if size > _LARGE and size > _GROWTH * stored:
         raise ValueError(
             f"The archive of {stored} bytes would unpack to {size} bytes, more than "
             f"{_GROWTH} times as many. It was not unpacked."
         )
+
+
+def _check_size(path, size, folder):
+    _check_growth(path.stat().st_size, size)
     free = shutil.disk_usage(folder).free
     if size > free:
         raise OSError(
