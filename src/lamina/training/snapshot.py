@@ -21,6 +21,17 @@ from lamina.core.files import replacing
 
 _MAGIC = b"lamina snapshot 1\n"
 _KEPT = 2
+# What reading bytes raises that are no snapshot, although their checksum fits.
+_DAMAGED = (
+    ValueError, TypeError, OSError, LookupError, AttributeError, RecursionError,
+    ArithmeticError, MemoryError,
+)  # fmt: skip
+# What the tree of a run must hold, by name and type.
+_FORM = {
+    "run": dict, "names": list, "state": list, "random": dict, "callbacks": list,
+    "epoch": int, "step": int, "marks": list, "began": dict, "metrics": list,
+    "stop": bool,
+}  # fmt: skip
 
 
 def dumps(tree) -> bytes:
@@ -112,6 +123,17 @@ def _unpacked(head, body, at):
     return build(head)
 
 
+def _check_form(tree):
+    """Raise unless a tree has what a run goes on from."""
+    for name, kind in _FORM.items():
+        if not isinstance(tree[name], kind):
+            raise TypeError(f"`{name}` is {tree[name]!r:.80}")
+    if len(tree["names"]) != len(tree["callbacks"]):
+        raise ValueError("`names` and `callbacks` differ in length")
+    if not all(isinstance(one, dict) for one in tree["callbacks"]):
+        raise TypeError("`callbacks` holds what is no dict")
+
+
 def holds(value) -> bool:
     """Tell whether a snapshot can hold a value."""
     try:
@@ -148,11 +170,13 @@ class Folder:
         """
         for path in self.files():
             try:
-                return loads(path.read_bytes())
-            except (ValueError, OSError) as error:
+                tree = loads(path.read_bytes())
+                _check_form(tree)
+                return tree
+            except _DAMAGED as error:
                 warnings.warn(
                     f"The snapshot {str(path)!r} is damaged and was passed over: "
-                    f"{error}.",
+                    f"{type(error).__name__}: {error}.",
                     stacklevel=4,
                 )
         return None

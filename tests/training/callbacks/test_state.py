@@ -1,10 +1,13 @@
 """What callbacks hold survives a run that is cut off, and what they change counts."""
 
+import hashlib
+
 import numpy as np
 import pytest
 
 import lamina
 from lamina.callbacks import Callback, CSVLogger, EarlyStopping, ModelCheckpoint
+from lamina.training import snapshot
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(12, 3)).astype("float32")
@@ -320,3 +323,142 @@ def test_the_nearest_value_is_named():
     stop = EarlyStopping("val_lss")
     with pytest.raises(ValueError, match="no such value. Did you mean 'val_loss'"):
         stop.on_epoch_end(0, {"loss": 1.0, "val_loss": 1.0})
+
+
+# ---- a folder that somebody else wrote ---------------------------------------
+
+
+class Writer(Callback):
+    """Has a path, a list of texts, a function and numbers of its own."""
+
+    def __init__(self, patience=3):
+        super().__init__()
+        self.patience = patience
+        self.path = "mine.txt"
+        self.names = ["a"]
+        self.write = print
+        self.best = None
+        self.seen = {"epochs": 0}
+        self.sums = np.zeros(2)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.best = logs["loss"]
+        self.seen["epochs"] = epoch
+        self.sums = self.sums + 1
+
+
+def changed(folder, change):
+    """Change the newest snapshot, with a checksum that fits."""
+    for file in snapshot.Folder(folder).files():
+        tree = snapshot.loads(file.read_bytes())
+        change(tree)
+        file.write_bytes(snapshot.dumps(tree))
+
+
+def fit_with(folder, callback, epochs):
+    compiled().fit(
+        X, Y, 4, epochs=epochs, verbose=0, callbacks=[callback], resume=folder
+    )
+    return callback
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("path", "theirs.txt"),
+        ("path", None),
+        ("names", ["b"]),
+        ("names", [1]),
+        ("write", None),
+        ("write", 3),
+        ("new", "theirs.txt"),
+        ("new", {"deep": ["theirs.txt"]}),
+        ("seen", {"epochs": "theirs.txt"}),
+        ("seen", 3),
+        ("patience", "9"),
+        ("sums", 1.0),
+        ("params", {"epochs": 99}),
+        ("_model", None),
+    ],
+)
+def test_a_snapshot_sets_no_text_and_nothing_of_another_kind(tmp_path, name, value):
+    folder = tmp_path / "run"
+    fit_with(folder, Writer(), 2)
+    changed(folder, lambda tree: tree["callbacks"][0].update({name: value}))
+    with pytest.warns(UserWarning, match=rf"`Writer\.{name}` was passed over"):
+        after = fit_with(folder, Writer(), 3)
+    assert (after.path, after.names, after.write) == ("mine.txt", ["a"], print)
+    assert not hasattr(after, "new")
+    assert after.patience == 3
+    assert after.params["epochs"] == 3
+
+
+def test_numbers_of_a_callback_come_back(tmp_path):
+    fit_with(tmp_path / "run", Writer(), 2)
+    after = fit_with(tmp_path / "run", Writer(), 3)
+    assert after.seen == {"epochs": 2}
+    assert after.sums.tolist() == [3, 3]
+
+
+def test_text_that_a_run_changes_is_told_once(tmp_path):
+    class Talker(Callback):
+        phase = "warm-up"
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.phase = f"epoch {epoch}"
+
+    with pytest.warns(UserWarning, match=r"do not keep `Talker\.phase`") as told:
+        fit_with(tmp_path / "run", Talker(), 1)
+    assert len(told) == 1
+
+
+BAD = {
+    "no dict": lambda tree: [tree],
+    "nothing": lambda tree: None,
+    "another type": lambda tree: {**tree, "epoch": "x"},
+    "a name missing": lambda tree: {k: v for k, v in tree.items() if k != "state"},
+    "fewer callbacks": lambda tree: {**tree, "callbacks": []},
+    "callbacks of another type": lambda tree: {**tree, "callbacks": [3, 3, 3, 3]},
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_snapshot_of_another_form_is_passed_over(tmp_path, kind):
+    folder = tmp_path / "run"
+    fit_with(folder, Writer(), 2)
+    newest = snapshot.Folder(folder).files()[0]
+    tree = snapshot.loads(newest.read_bytes())
+    newest.write_bytes(snapshot.dumps(BAD[kind](tree)))
+    with pytest.warns(UserWarning, match="damaged and was passed over"):
+        after = fit_with(folder, Writer(), 3)
+    assert after.seen == {"epochs": 2}
+
+
+def head(text):
+    body = b"lamina snapshot 1\n" + len(text).to_bytes(8, "little") + text
+    return body + hashlib.sha256(body).digest()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[" * 100_000,
+        b"{}",
+        b'{"dict": 3}',
+        b'{"dict": [[1]]}',
+        b'{"a": 1, "b": 2}',
+        b'{"array": ["f4", [-1]]}',
+        b'{"array": ["f4", [1000000000000]]}',
+        b'{"array": ["f4", [99999999999999999999999]]}',
+        b'{"array": ["O", [1]]}',
+        b'{"array": [3]}',
+        b'{"array": ["V999999999999", [1]]}',
+        b"\xff",
+    ],
+)
+def test_a_head_that_says_nothing_is_passed_over(tmp_path, text):
+    folder = tmp_path / "run"
+    fit_with(folder, Writer(), 1)
+    (folder / "000000999999.snapshot").write_bytes(head(text))
+    with pytest.warns(UserWarning, match="damaged and was passed over"):
+        fit_with(folder, Writer(), 2)

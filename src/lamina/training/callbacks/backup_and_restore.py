@@ -1,6 +1,7 @@
 """`BackupAndRestore`: a run that goes on where it was killed."""
 
 import inspect
+import numbers
 import random
 import sys
 import time
@@ -8,6 +9,7 @@ import warnings
 from itertools import zip_longest
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -100,7 +102,7 @@ class BackupAndRestore(Callback):
         self._number = 0
         self._batches = 0
         self._last = 0.0
-        self._given = []
+        self._given, self._texts = [], []
 
     def get_state(self):
         """Return nothing: it is part of no snapshot."""
@@ -130,6 +132,7 @@ class BackupAndRestore(Callback):
         self._run = run
         self._given = [_given(callback) for callback in callbacks]
         self._names = list(map(_named, callbacks, self._given))
+        self._texts = [_texts(callback) for callback in callbacks]
         self._number = self._folder.next()
         found = self._folder.read()
         if found is None:
@@ -176,6 +179,8 @@ class BackupAndRestore(Callback):
             place: where the run is: plain values.
         """
         self._last = time.monotonic()
+        for callback, before in zip(callbacks, self._texts, strict=False):
+            _warn_of_texts(callback, before)
         self._folder.write(
             self._number,
             {
@@ -270,10 +275,48 @@ def state_of(callback, given=None) -> dict:
                 f"these, which a snapshot can hold. Received: {state!r}"
             )
         return state
-    own = {k: v for k, v in vars(callback).items() if k not in ("params", "_model")}
-    own = {k: v for k, v in own.items() if holds(v)}
     given = given or {}
-    return {k: v for k, v in own.items() if k not in given or given[k] != dumps(v)}
+    return {
+        k: v
+        for k, v in _own(callback).items()
+        if not _has_text(v) and (k not in given or given[k] != dumps(v))
+    }
+
+
+def _texts(callback):
+    """Return the texts of a callback that no snapshot keeps."""
+    if hasattr(callback, "get_state"):
+        return {}
+    return {k: dumps(v) for k, v in _own(callback).items() if _has_text(v)}
+
+
+def _warn_of_texts(callback, before):
+    """Warn, once a callback, of text that the run has changed."""
+    changed = [k for k, v in _texts(callback).items() if before.get(k) != v]
+    if changed:
+        before.update(_texts(callback))
+        warnings.warn(
+            f"Snapshots do not keep `{type(callback).__name__}.{changed[0]}`, which "
+            "holds text. Give the callback `get_state` and `set_state`.",
+            stacklevel=6,
+        )
+
+
+def _own(callback):
+    """Return the attributes of a callback that a snapshot could hold."""
+    own = {k: v for k, v in vars(callback).items() if k not in ("params", "_model")}
+    return {k: v for k, v in own.items() if holds(v)}
+
+
+def _has_text(value):
+    """Tell whether a value holds text that is more than the name of a number."""
+    if isinstance(value, dict):
+        return any(map(_has_text, value.values()))
+    if isinstance(value, (list, tuple)):
+        return any(map(_has_text, value))
+    return (
+        isinstance(value, str) or getattr(value, "dtype", np.dtype("u1")).kind in "SU"
+    )
 
 
 def _given(callback) -> dict:
@@ -287,11 +330,42 @@ def _given(callback) -> dict:
 
 
 def set_state_of(callback, state):
-    """Give a callback its own values again."""
+    """Give a callback its own values again.
+
+    Without `set_state`, these are numbers and arrays that take the place of their
+    like. Text is none of them: with a path or an address, whoever wrote the file would
+    say where the callback writes.
+    """
     if hasattr(callback, "set_state"):
         callback.set_state(state)
-    else:
-        vars(callback).update(state)
+        return
+    own = vars(callback)
+    for name, value in state.items():
+        if name in ("params", "_model"):
+            refused = "because the run sets it"
+        elif name in own and not _alike(own[name], value):
+            refused = f"which is {own[name]!r}"
+        elif _has_text(value):
+            refused = "because a snapshot sets no text"
+        else:
+            own[name] = value
+            continue
+        warnings.warn(
+            f"The snapshot's value for `{type(callback).__name__}.{name}` was passed "
+            f"over, {refused}. A callback with other values of its own has `get_state` "
+            "and `set_state`.",
+            stacklevel=8,
+        )
+
+
+def _alike(now, then):
+    """Tell whether a run may have made one value of another."""
+    if _has_text(now):
+        return False
+    if now is None or then is None:
+        return holds(now)
+    kinds = (numbers.Number, np.bool_), (np.ndarray, jax.Array), (list, tuple), dict
+    return any(isinstance(now, kind) and isinstance(then, kind) for kind in kinds)
 
 
 def random_state() -> dict:
