@@ -11,7 +11,7 @@ import pytest
 
 import lamina
 from lamina import layers, ops
-from lamina.core.tracebacks import boundary, hide_frames
+from lamina.core.tracebacks import boundary, hide_frames, warn
 
 X, Y = np.ones((8, 4), "float32"), np.ones((8, 1), "float32")
 
@@ -191,3 +191,28 @@ def test_the_last_thing_on_the_screen_is_the_sentence(tmp_path):
     assert "JAX has removed" not in done.stderr
     assert lines[-1].strip() == "training: False"
     assert "Input 0 of layer 'dense' (Dense) is incompatible" in done.stderr
+
+
+def test_warnings_point_at_the_line_that_called_the_library():
+    class Lossy(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.dense = layers.Dense(3)
+
+        def call(self, x):
+            return self.dense(x * 2)
+
+    def deep():
+        return list(map(lambda f: f(), [inner]))  # Python's own frames in between
+
+    @boundary
+    def inner():
+        warn("a library warning", RuntimeWarning)
+
+    with pytest.warns(RuntimeWarning, match="a library warning") as told:
+        deep()
+    assert told[0].filename == __file__
+    masked = layers.Embedding(5, 4, mask_zero=True)(np.ones((2, 3), "int32"))
+    with pytest.warns(UserWarning, match="mask") as told:
+        Lossy()(masked)
+    assert [one.filename for one in told] == [__file__]

@@ -6,7 +6,6 @@ import numbers
 import os
 import pathlib
 import textwrap
-import warnings
 from collections.abc import Callable
 from typing import ParamSpec
 
@@ -14,6 +13,7 @@ from lamina import activations, layers
 from lamina.applications.hashes import HASHES
 from lamina.config import image_data_format
 from lamina.core.symbolic import is_symbolic
+from lamina.core.tracebacks import warn
 from lamina.models import Model
 from lamina.utils.arrays import get_source_inputs
 from lamina.utils.files import get_file
@@ -262,10 +262,9 @@ class Plan:
                 f"Received: input_shape={given}"
             )
         if channels not in (1, 3):
-            warnings.warn(
+            warn(
                 f"`{self.called}` is made for images of 1 or 3 channels. Received: "
                 f"input_shape={given}, with {channels} of them",
-                stacklevel=5,
             )
         fits = given == default or (len(set(sides)) == 1 and sides[0] in sides_too)
         if self.published and self.top and sized and not fits:

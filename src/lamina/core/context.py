@@ -5,8 +5,9 @@ One object per thread. Every field is set for the length of a `with` block by
 """
 
 import threading
-import warnings
 from typing import Any
+
+from lamina.core.tracebacks import warn
 
 
 class _Context(threading.local):
@@ -53,14 +54,14 @@ class having:  # noqa: N801
             setattr(context, name, value)
 
 
-def warn_once(kind, text, stacklevel):
+def warn_once(kind, text):
     """Warn; inside the calls of a layer, once for each layer and kind of warning."""
     if context.calling:
         warned = context.calling[-1].__dict__.setdefault("_warned", set())
         if kind in warned:
             return
         warned.add(kind)
-    warnings.warn(text, stacklevel=stacklevel)
+    warn(text)
 
 
 class Scope:

@@ -5,12 +5,11 @@ dict by name, in a list by place, or bare where there is one. `Slots` says what 
 expected. What does not match is an error that shows both sides.
 """
 
-import warnings
-
 import jax
 
 from lamina.core import structure
 from lamina.core.naming import nearest
+from lamina.core.tracebacks import warn
 
 
 class Slots:
@@ -166,7 +165,7 @@ class Slots:
         """Warn of something for the first time."""
         if text not in self.warned:
             self.warned.add(text)
-            warnings.warn(text, stacklevel=2)
+            warn(text)
 
     def _refuse_count(self, part, node, path, what):
         own, count = structure.flatten(node), len(structure.flatten(part))

@@ -1,10 +1,11 @@
-"""Errors that end at the user's line: tracebacks without the library's own frames."""
+"""Errors and warnings at the user's line, without the library's own frames."""
 
 import functools
 import inspect
 import re
 import sys
 import sysconfig
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -68,12 +69,11 @@ def hide_frames(error: BaseException) -> None:
     """
     if not enabled():
         return
-    libraries = _folders()
     seen: set[int] = set()
     link: BaseException | None = error
     while link is not None and id(link) not in seen:
         seen.add(id(link))
-        link.__traceback__ = _shown(link.__traceback__, libraries)
+        link.__traceback__ = _shown(link.__traceback__)
         if notes := getattr(link, "__notes__", None):
             link.__notes__ = [note for note in notes if _JAX_NOTICE not in note]
         link = link.__cause__ or link.__context__
@@ -90,6 +90,14 @@ def enable(value: bool) -> None:
     jax.config.update("jax_traceback_filtering", "auto" if value else "off")
 
 
+def warn(text: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line that called the library."""
+    level, frame = 1, sys._getframe()
+    while frame is not None and _is_hidden(frame.f_code.co_filename, called=True):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, category, stacklevel=level)
+
+
 @functools.cache
 def _folders() -> tuple[tuple[str, ...], str, str]:
     """Return the folders of the packages, of Python's modules, and of what is added."""
@@ -99,16 +107,18 @@ def _folders() -> tuple[tuple[str, ...], str, str]:
     return packages, f"{standard}/", f"{standard}/site-packages/"
 
 
-def _shown(traceback: TracebackType | None, libraries) -> TracebackType | None:
-    packages, standard, added = libraries
+def _is_hidden(file: str, called: bool) -> bool:
+    """Tell whether a file is one of the packages, or of Python where they called it."""
+    packages, standard, added = _folders()
+    of_python = file.startswith((standard, "<frozen ")) and not file.startswith(added)
+    return file.startswith(packages) or (called and of_python)
+
+
+def _shown(traceback: TracebackType | None) -> TracebackType | None:
     kept: list[TracebackType] = []
     hidden = False  # whether the frame before was
     while traceback is not None:
-        file = traceback.tb_frame.f_code.co_filename
-        of_python = file.startswith((standard, "<frozen ")) and not (
-            file.startswith(added)
-        )
-        hidden = file.startswith(packages) or (hidden and of_python)
+        hidden = _is_hidden(traceback.tb_frame.f_code.co_filename, called=hidden)
         if not hidden:
             kept.append(traceback)
         traceback = traceback.tb_next

@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import warnings
 from typing import Any
 
 import jax
@@ -10,6 +9,7 @@ import numpy as np
 
 from lamina.core import structure
 from lamina.core.sparse import refuse_sparse
+from lamina.core.tracebacks import warn
 from lamina.data.arrays import EmptyData, as_arrays, count_rows, digest
 from lamina.data.indexed import (
     EMPTY,
@@ -346,12 +346,11 @@ def _kept(iterator, steps) -> Any:
         batches.append(as_batch(batch, len(batches)))
         size += sum(a.nbytes for a in structure.flatten(batches[-1]) if a is not None)
         if size > _MOST_KEPT:
-            warnings.warn(
+            warn(
                 f"The validation data are a `{type(iterator).__name__}`, which cannot "
                 f"begin again, and have more than {_MOST_KEPT >> 20} MiB, too much to "
                 "keep: each validation goes on where the one before it ended. Give an "
                 "object that can be iterated again, or fewer `validation_steps`.",
-                stacklevel=7,
             )
             return itertools.chain(batches, iterator)
     return batches

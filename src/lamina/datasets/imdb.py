@@ -2,10 +2,10 @@
 
 import json
 import pathlib
-import warnings
 
 import numpy as np
 
+from lamina.core.tracebacks import warn
 from lamina.datasets.pickled import arrays
 from lamina.datasets.published import limited, shifted, shorter, shuffled, stored
 
@@ -48,7 +48,7 @@ def load_data(
     [1, 14, 22, 16]
     """
     if "nb_words" in kwargs:
-        warnings.warn("`nb_words` is called `num_words` now.", stacklevel=2)
+        warn("`nb_words` is called `num_words` now.")
         num_words = kwargs.pop("nb_words")
     if kwargs:
         raise TypeError(f"`load_data` has no arguments {sorted(kwargs)}.")

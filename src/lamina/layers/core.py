@@ -1,13 +1,12 @@
 """The layers that everything begins with: Input, Dense, and the plainest ones."""
 
-import warnings
-
 import jax.numpy as jnp
 
 from lamina.core.checks import number, positive_int
 from lamina.core.dtypes import standardize_dtype
 from lamina.core.input_spec import InputSpec
 from lamina.core.symbolic import Node, SymbolicTensor, standardize_shape
+from lamina.core.tracebacks import warn
 from lamina.kernels.replaced import biased, dense
 from lamina.layers import weights
 from lamina.layers.layer import Layer
@@ -46,9 +45,8 @@ class InputLayer(Layer):
     ):  # fmt: skip
         super().__init__(name=name)
         if "input_shape" in kwargs:
-            warnings.warn(
+            warn(
                 "Argument `input_shape` is deprecated. Use `shape` instead.",
-                stacklevel=2,
             )
             older = kwargs.pop("input_shape")
             shape = older if shape is None else shape

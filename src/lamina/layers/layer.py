@@ -218,7 +218,6 @@ class Layer(Captured, Constructed, Rows, Owner):
                 "remat",
                 f"Layer {self.name!r} was not made in this `RematScope`, which has no "
                 "effect on it: layers follow the scope that they are made in.",
-                stacklevel=4,
             )
 
     def _register_call_context_args(self, *names):
@@ -371,7 +370,6 @@ class Layer(Captured, Constructed, Rows, Owner):
                     "Downstream layers will not see the mask. Set `supports_masking = "
                     "True`, or write `lamina.ops.add(a, b)` for `a + b`: operators "
                     "between arrays carry no masks.",
-                    stacklevel=4,
                 )
 
     @property

@@ -5,7 +5,6 @@ softmax or a sigmoid has no gradient beyond; `from_logits=True` has no such edge
 """
 
 import numbers
-import warnings
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +13,7 @@ import numpy as np
 from lamina.core import settings
 from lamina.core.checks import fraction
 from lamina.core.masks import set_mask
+from lamina.core.tracebacks import warn
 from lamina.losses.loss import (
     Loss,
     LossFunctionWrapper,
@@ -110,12 +110,11 @@ def _class_pair(name, y_true, y_pred, label_smoothing, axis):
         )
     y_true, y_pred = pair(y_true, y_pred)
     if y_pred.shape[axis] == 1:
-        warnings.warn(
+        warn(
             f"`{name}` got predictions of one class, whose loss is always 0. Received: "
             f"y_pred.shape={y_pred.shape}. For one yes-or-no output use "
             "`binary_crossentropy`.",
             SyntaxWarning,
-            stacklevel=3,
         )
     return _smooth(y_true, label_smoothing, y_pred.shape[axis]), y_pred
 

@@ -1,10 +1,9 @@
 """Intersection over union: how well regions of pixels agree."""
 
-import warnings
-
 import jax.numpy as jnp
 
 from lamina.core import settings
+from lamina.core.tracebacks import warn
 from lamina.losses.loss import as_array, weights_for
 from lamina.metrics.metric import Metric, zeros
 
@@ -67,11 +66,10 @@ class IoU(Metric):
         if sample_weight is not None:
             weights = as_array(sample_weight)
             if _is_float(weights) and not _is_float(self.total_cm.raw_value):
-                warnings.warn(
+                warn(
                     f"`{type(self).__name__}` got `sample_weight` of float type, but "
                     f"counts in {self.dtype}: casting cuts the fractions off. Pass "
                     "integer weights, or `dtype='float32'` to the metric.",
-                    stacklevel=2,
                 )
             if weights.size == true.size:
                 weights = weights.reshape(true.shape)

@@ -1,7 +1,5 @@
 """Sums and means of what is given, weighted, and means of functions."""
 
-import warnings
-
 import jax.numpy as jnp
 import numpy as np
 
@@ -12,6 +10,7 @@ from lamina.core.config import (
 )
 from lamina.core.constructor import parameters_of
 from lamina.core.masks import get_mask
+from lamina.core.tracebacks import warn
 from lamina.losses.loss import (
     as_array,
     by_step,
@@ -125,11 +124,10 @@ class MeanMetricWrapper(Mean):
         y_true = by_step(self._fn, y_true, y_pred, weights)
         values = self._fn(y_true, y_pred, **self._settings)
         if weights is not None and np.ndim(values) == 0:
-            warnings.warn(
+            warn(
                 f"The function of the metric `{self.name}` gives one number for a "
                 "batch, which no sample weight or mask can change. Return one value "
                 "for each sample or time step, so that the padded ones do not count.",
-                stacklevel=2,
             )
             weights = None
         super().update_state(values, sample_weight=weights)

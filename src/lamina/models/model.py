@@ -2,7 +2,6 @@
 
 import operator
 import re
-import warnings
 from typing import Any
 
 from lamina.core import structure
@@ -13,7 +12,7 @@ from lamina.core.masks import get_mask, set_mask
 from lamina.core.naming import nearest
 from lamina.core.registry import CustomObjectScope, ours
 from lamina.core.symbolic import SymbolicTensor, infer
-from lamina.core.tracebacks import boundary, hide_frames
+from lamina.core.tracebacks import boundary, hide_frames, warn
 from lamina.core.variable import pure
 from lamina.data.arrays import is_text
 from lamina.layers.building import as_shape, spec_of, with_shapes
@@ -770,12 +769,11 @@ class Model(Layer):
     def compile_from_config(self, config):
         """Compile with what `get_compile_config` returned."""
         if config and type(self).compile is not Model.compile:
-            warnings.warn(
+            warn(
                 "`compile()` was not called as part of model loading because the "
                 f"model's `compile()` method is custom. {type(self).__name__} needs "
                 "`get_compile_config()` and `compile_from_config()` of its own, or "
                 "call `compile()` yourself.",
-                stacklevel=2,
             )
         elif config:
             self.compile(**arguments_of(config))
@@ -833,7 +831,7 @@ class Model(Layer):
             try:
                 layer.quantize(mode, type_check=type_check, config=config)
             except NotImplementedError as error:
-                warnings.warn(str(error), stacklevel=2)
+                warn(str(error))
         if calibration is not None:
             calibration.run()
         self._post_quantize(mode)

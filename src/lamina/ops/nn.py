@@ -136,7 +136,6 @@ def softmax(x, axis=-1):
             "This axis has size 1. The softmax operation will always return the value "
             "1, which is likely not what you intended. Did you mean to use a sigmoid "
             "instead?",
-            stacklevel=4,
         )
     return jax.nn.softmax(x, _axes(axis))
 

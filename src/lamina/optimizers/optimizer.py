@@ -1,7 +1,6 @@
 """The base of all optimizers: it owns Variables and applies a step to others."""
 
 import re
-import warnings
 from typing import Any
 
 import jax.numpy as jnp
@@ -16,6 +15,7 @@ from lamina.core.constructor import all_parameters, parameters_of
 from lamina.core.context import having
 from lamina.core.naming import automatic_name, nearest, snake_case
 from lamina.core.settings import floatx
+from lamina.core.tracebacks import warn
 from lamina.core.variable import Variable, pure
 from lamina.optimizers import parts
 from lamina.optimizers.parts import once_a_step, takes_gradient
@@ -71,10 +71,9 @@ class Optimizer(Constructed):
         self._variables = []
         owner = type(self).__name__
         if kwargs.pop("decay", None) is not None:
-            warnings.warn(
+            warn(
                 f"`{owner}` ignores `decay`. Pass a schedule of "
                 "`lamina.optimizers.schedules` as `learning_rate`.",
-                stacklevel=2,
             )
         if kwargs:
             near = nearest(next(iter(kwargs)), all_parameters(type(self)))
@@ -355,10 +354,9 @@ class Optimizer(Constructed):
             raise ValueError("No gradients provided for any variable.")
         if len(pairs) < len(variables):
             lost = [v.path for g, v in zip(grads, variables, strict=True) if g is None]
-            warnings.warn(
+            warn(
                 f"There are no gradients for the variables {lost}. Does the loss "
                 "depend on them?",
-                stacklevel=3,
             )
         return pairs
 
@@ -506,10 +504,9 @@ class Optimizer(Constructed):
         if count != len(self.variables):
             if count and int(np.asarray(store["0"])) == 0:
                 return  # it was saved before its first step: there is no state yet
-            warnings.warn(
+            warn(
                 f"The optimizer {self.name!r} keeps its own state: it has "
                 f"{len(self.variables)} variables and the saved one {count}.",
-                stacklevel=2,
             )
             return
         for i, variable in enumerate(self.variables):

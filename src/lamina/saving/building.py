@@ -15,6 +15,7 @@ from lamina.core.budget import Budget, readable
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
 from lamina.core.context import context, having
 from lamina.core.registry import public
+from lamina.core.tracebacks import warn
 from lamina.core.walk import objects
 from lamina.initializers.draws import _Random
 from lamina.saving.state import takes_all
@@ -112,11 +113,10 @@ def prove(model, config, held, values):
     _proven[model] = kind
     problem = _problem(model, parsed, held, values)
     if problem:
-        warnings.warn(
+        warn(
             f"The model was saved with all its weights, but `load_model` cannot make "
             f"it again from the file. {problem} Until that is mended, make the model "
             "by its own code and call `model.load_weights(path)`.",
-            stacklevel=4,
         )
 
 

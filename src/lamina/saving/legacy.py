@@ -8,12 +8,12 @@ import itertools
 import json
 import pathlib
 import re
-import warnings
 from typing import Any
 
 import numpy as np
 
 from lamina.core.files import replacing
+from lamina.core.tracebacks import warn
 from lamina.layers.owner import unique
 from lamina.saving import hdf5
 from lamina.saving.hdf5 import BFLOAT16, FORMAT, write_value
@@ -123,7 +123,7 @@ def put_weights(model, weights, by_name=False, skip_mismatch=False):
     if failed and not skip_mismatch:
         raise ValueError(f"{weights.name} does not fit the model: {failed[0]}")
     for error in failed:
-        warnings.warn(f"Skipping loading of weights: {error}", stacklevel=4)
+        warn(f"Skipping loading of weights: {error}")
     for variable, read in todo:
         variable.assign(read())
 
@@ -259,11 +259,10 @@ def _put_optimizer(optimizer, weights):
     values = _interleaved(values, variables)
     shapes = [shape for _, shape, _ in values]
     if shapes != [tuple(v.shape) for v in variables]:
-        warnings.warn(
+        warn(
             f"The optimizer {optimizer.name!r} starts without the state in "
             f"{weights.name}, which is that of another version: it has "
             f"{len(variables)} variables and the file {len(values)}.",
-            stacklevel=4,
         )
         return
     for variable, (_, _, read) in zip(variables, values, strict=True):

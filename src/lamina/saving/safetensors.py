@@ -12,13 +12,13 @@ import math
 import pathlib
 import struct
 import types
-import warnings
 
 import jax.numpy as jnp
 import numpy as np
 
 from lamina.core.budget import readable
 from lamina.core.files import replacing
+from lamina.core.tracebacks import warn
 from lamina.core.walk import objects
 from lamina.saving.state import Places, compare_one, put_values
 from lamina.saving.texts import parsed
@@ -241,7 +241,7 @@ def put(model, tensors, rename=None, skip_mismatch=False):
         )
         if not skip_mismatch:
             raise ValueError(text)
-        warnings.warn(text, stacklevel=4)
+        warn(text)
     whole = {
         path: {key: source[name] for key, name in own.items()}
         for path, own in names.items()

@@ -4,12 +4,12 @@ import collections.abc
 import contextlib
 import pathlib
 import tempfile
-import warnings
 import zlib
 
 import numpy as np
 
 from lamina.core.registry import ours
+from lamina.core.tracebacks import warn
 from lamina.core.walk import generators, objects, walk
 
 
@@ -155,7 +155,7 @@ def put_values(
         return
     message = _failures(list(failed.values()), weights)
     if skip_mismatch:
-        warnings.warn(message, stacklevel=4)
+        warn(message)
         return
     raise ValueError(message) from next(iter(failed.values()))[1]
 

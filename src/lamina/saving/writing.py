@@ -3,14 +3,13 @@
 import json
 import os
 import pathlib
-import warnings
 from typing import Any
 
 from lamina.core.config import serialize_keras_object, serialize_shared
 from lamina.core.context import having
 from lamina.core.files import writable
 from lamina.core.held import Held
-from lamina.core.tracebacks import boundary
+from lamina.core.tracebacks import boundary, warn
 from lamina.saving import formats, shards
 from lamina.saving.building import FIX, blamed, prove
 from lamina.saving.state import values_of
@@ -63,13 +62,12 @@ def save_model(model, filepath, overwrite=True, zipped=None, **kwargs):
         found = _format_of(os.fspath(filepath), zipped, save_format)
         writable(filepath, overwrite, folder=zipped is False)
     if save_format:
-        warnings.warn(_NO_SAVE_FORMAT.format(save_format), stacklevel=2)
+        warn(_NO_SAVE_FORMAT.format(save_format))
     if not model.built:
-        warnings.warn(
+        warn(
             "You are saving a model that has not yet been built. It might not contain "
             "any weights yet. Consider building the model first by calling it on some "
             "data.",
-            stacklevel=2,
         )
     held = Held(things=False)
     config = _written_config(model, held)
@@ -160,8 +158,7 @@ def _listing_name(name, max_shard_size):
     if not name.endswith(shards.PART):
         return name
     new = name.removesuffix(shards.PART) + shards.ENDING
-    warnings.warn(
+    warn(
         f"Weights in several files are listed in JSON: {name!r} becomes {new!r}.",
-        stacklevel=4,
     )
     return new

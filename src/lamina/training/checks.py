@@ -1,10 +1,9 @@
 """Looks at data before the first step, where a mistake can still be explained."""
 
-import warnings
-
 import numpy as np
 
 from lamina.core import structure
+from lamina.core.tracebacks import warn
 from lamina.data import ArraySource, unpack
 from lamina.losses.loss import check_labels, classes_of, targets_of
 from lamina.training import step
@@ -227,10 +226,9 @@ def _looked_up(classes, ignored, weights):
     known = {*map(int, weights), ignored}
     missing = sorted({*np.unique(labels).tolist()} - known)
     if missing:
-        warnings.warn(
+        warn(
             f"`class_weight` has no weight for the classes {missing[:10]}, which are "
             f"in `y`; their rows count once. It has: {sorted(map(int, weights))}",
-            stacklevel=2,
         )
     for label, weight in weights.items():
         result[labels == int(label)] = weight

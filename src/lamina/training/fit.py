@@ -2,11 +2,11 @@
 
 import os
 import time
-import warnings
 from typing import Any
 
 from lamina.core import settings
 from lamina.core.checks import positive_int
+from lamina.core.tracebacks import warn
 from lamina.data import EmptyData, open_source, split, unpack
 from lamina.training import checks
 from lamina.training.callbacks.backup_and_restore import (
@@ -125,11 +125,10 @@ def _validation(model, data, batch_size, steps):
     return source
 
 
-def _unvalidated(when, error, stacklevel=5):
-    warnings.warn(
+def _unvalidated(when, error):
+    warn(
         f"The training goes on without validation{when}, so no log begins with "
         f"'val_'. The validation data: {error}",
-        stacklevel=stacklevel,
     )
 
 
@@ -186,7 +185,7 @@ class Run:
                     try:
                         logs = self._epoch(epoch, step, found, validation_freq)
                     except _RanOut as end:
-                        warnings.warn(f"{end} The training ends here.", stacklevel=4)
+                        warn(f"{end} The training ends here.")
                         break
                     self._epochs += 1
                     epoch, step, found = epoch + 1, 0, None
@@ -226,7 +225,7 @@ class Run:
             try:
                 self.held_out.first()
             except EmptyData as error:
-                _unvalidated(f" from epoch {epoch + 1} on", error, stacklevel=7)
+                _unvalidated(f" from epoch {epoch + 1} on", error)
                 self.held_out = None
         return self.held_out is not None
 
@@ -292,11 +291,10 @@ class Run:
             raise _RanOut(message) if self._epochs else ValueError(message)
         stopped = self.model.stop_training
         if source.batches is not None and count < source.batches and not stopped:
-            warnings.warn(
+            warn(
                 "Your input ran out of data; interrupting the epoch. It gave "
                 f"{count} of {source.batches} batches. Make sure that your dataset or "
                 "generator can generate enough batches, or lower `steps_per_epoch`.",
-                stacklevel=7,
             )
             source.batches = count
 

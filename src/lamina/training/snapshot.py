@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import threading
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import jax
 import numpy as np
 
 from lamina.core.files import replacing
+from lamina.core.tracebacks import warn
 
 _MAGIC = b"lamina snapshot 1\n"
 _KEPT = 2
@@ -174,10 +174,9 @@ class Folder:
                 _check_form(tree)
                 return tree
             except _DAMAGED as error:
-                warnings.warn(
+                warn(
                     f"The snapshot {str(path)!r} is damaged and was passed over: "
                     f"{type(error).__name__}: {error}.",
-                    stacklevel=4,
                 )
         return None
 
@@ -200,7 +199,7 @@ class Folder:
             self._writing = None
         if self._problem is not None:
             problem, self._problem = self._problem, None
-            warnings.warn(problem, stacklevel=4)
+            warn(problem)
 
     def _write(self, number, head, arrays):
         path = self.path / f"{number:012d}.snapshot"

@@ -15,12 +15,12 @@ import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
-import warnings
 import zipfile
 import zlib
 
 from lamina.core import settings
 from lamina.core.files import replacing
+from lamina.core.tracebacks import warn
 
 _CHUNK = 1 << 18
 _PATIENCE = 60  # seconds without a byte
@@ -282,9 +282,7 @@ def _extract(path, goal, formats):
     kind = next((name for name in formats if kinds[name](path)), None)
     if kind is None:
         tried = " or ".join(formats) or "any"
-        warnings.warn(
-            f"Could not extract archive {path}: it is no {tried} file.", stacklevel=3
-        )
+        warn(f"Could not extract archive {path}: it is no {tried} file.")
         return
     if goal.exists() and not goal.is_dir():
         raise FileExistsError(

@@ -2,12 +2,12 @@
 
 import io
 import pathlib
-import warnings
 
 import numpy as np
 
 from lamina.core import settings
 from lamina.core.extras import extra
+from lamina.core.tracebacks import warn
 
 _INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "hamming", "box", "lanczos")
 
@@ -82,9 +82,8 @@ def save_img(path, x, data_format=None, file_format=None, scale=True, **kwargs):
     image = array_to_img(x, data_format, scale)
     jpeg = (file_format or pathlib.Path(path).suffix.lstrip(".")).lower()
     if image.mode == "RGBA" and jpeg in ("jpg", "jpeg"):
-        warnings.warn(
+        warn(
             "The JPG format does not support RGBA images, converting to RGB.",
-            stacklevel=2,
         )
         image = image.convert("RGB")
     if file_format == "jpg":

@@ -1,7 +1,6 @@
 """Layers that turn waves into spectrograms."""
 
 import math
-import warnings
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +10,7 @@ from lamina.core import settings
 from lamina.core.checks import one_of, positive_int
 from lamina.core.dtypes import is_float
 from lamina.core.input_spec import InputSpec
+from lamina.core.tracebacks import warn
 from lamina.layers.layer import Layer
 from lamina.layers.preprocessing.data_layer import DataLayer
 
@@ -74,10 +74,9 @@ class STFTSpectrogram(Layer):
                 f"fft_length={fft_length}, frame_length={frame_length}"
             )
         if self._length & (self._length - 1):
-            warnings.warn(
+            warn(
                 "`fft_length` is recommended to be a power of two. Received "
                 f"fft_length={fft_length}",
-                stacklevel=2,
             )
         # The initializers check these two.
         self.window, self.scaling, self.periodic = window, scaling, periodic

@@ -5,7 +5,6 @@ import numbers
 import random
 import sys
 import time
-import warnings
 from itertools import zip_longest
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from lamina import _generators
 from lamina.core.random import global_seed_generator, loaded
+from lamina.core.tracebacks import warn
 from lamina.data.arrays import digest
 from lamina.training.callbacks.callback import Callback
 from lamina.training.identity import differences, metric_names
@@ -218,10 +218,9 @@ def put_back(found, model, cells, callbacks):
     names = metric_names(model, cells)
     if found["step"] and not known.keys() >= {*names}:
         new = sorted({name.split("/")[0] for name in names if name not in known})
-        warnings.warn(
+        warn(
             f"The metrics {new} are new, and the run goes on in the middle of epoch "
             f"{found['epoch'] + 1}: they count only what is left of it.",
-            stacklevel=7,
         )
     own = zip(names, cells.groups.metrics, strict=True)
     groups.append([known.get(name, v.raw_value) for name, v in own])
@@ -295,10 +294,9 @@ def _warn_of_texts(callback, before):
     changed = [k for k, v in _texts(callback).items() if before.get(k) != v]
     if changed:
         before.update(_texts(callback))
-        warnings.warn(
+        warn(
             f"Snapshots do not keep `{type(callback).__name__}.{changed[0]}`, which "
             "holds text. Give the callback `get_state` and `set_state`.",
-            stacklevel=6,
         )
 
 
@@ -350,11 +348,10 @@ def set_state_of(callback, state):
         else:
             own[name] = value
             continue
-        warnings.warn(
+        warn(
             f"The snapshot's value for `{type(callback).__name__}.{name}` was passed "
             f"over, {refused}. A callback with other values of its own has `get_state` "
             "and `set_state`.",
-            stacklevel=8,
         )
 
 

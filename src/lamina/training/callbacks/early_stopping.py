@@ -1,8 +1,7 @@
 """`EarlyStopping`."""
 
-import warnings
-
 from lamina.core.checks import number
+from lamina.core.tracebacks import warn
 from lamina.training.callbacks.monitor import MonitorCallback
 
 
@@ -95,10 +94,9 @@ class EarlyStopping(MonitorCallback):
         logs = logs or {}
         value = logs.get(self.monitor)
         if value is None:
-            warnings.warn(
+            warn(
                 f"Early stopping conditioned on metric `{self.monitor}` which is not "
                 f"available. Available metrics are: {','.join(logs)}",
-                stacklevel=3,
             )
         return value
 

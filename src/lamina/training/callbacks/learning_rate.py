@@ -1,11 +1,11 @@
 """Callbacks that set the learning rate."""
 
 import inspect
-import warnings
 from typing import Any
 
 import numpy as np
 
+from lamina.core.tracebacks import warn
 from lamina.training.callbacks.callback import Callback
 from lamina.training.callbacks.monitor import MonitorCallback
 
@@ -83,11 +83,10 @@ class ReduceLROnPlateau(MonitorCallback):
         logs.update(learning_rates(self.model))
         current = logs.get(self.monitor)
         if current is None:
-            warnings.warn(
+            warn(
                 "Learning rate reduction is conditioned on metric "
                 f"`{self.monitor}` which is not available. Available metrics are: "
                 f"{','.join(logs)}.",
-                stacklevel=2,
             )
             return
         if self.in_cooldown():

@@ -2,8 +2,8 @@
 
 import os
 import pathlib
-import warnings
 
+from lamina.core.tracebacks import warn
 from lamina.training.callbacks.monitor import MonitorCallback
 
 
@@ -115,10 +115,9 @@ class ModelCheckpoint(MonitorCallback):
             return True
         current = logs.get(self.monitor)
         if current is None:
-            warnings.warn(
+            warn(
                 f"Can save best model only with {self.monitor} available. It is saved "
                 f"whatever its value. Available: {','.join(logs)}",
-                stacklevel=4,
             )
             return True
         self._set_monitor_op(logs)

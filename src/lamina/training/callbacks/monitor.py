@@ -1,10 +1,10 @@
 """What the callbacks that watch one value share."""
 
-import warnings
 from typing import Any
 
 from lamina import ops
 from lamina.core.naming import nearest
+from lamina.core.tracebacks import warn
 from lamina.training.callbacks.callback import Callback
 
 
@@ -23,10 +23,9 @@ class MonitorCallback(Callback):
     ):
         super().__init__()
         if mode not in ("auto", "min", "max"):
-            warnings.warn(
+            warn(
                 f"{type(self).__name__} mode '{mode}' is unknown, fallback to auto "
                 "mode.",
-                stacklevel=3,
             )
             mode = "auto"
         self.monitor = monitor

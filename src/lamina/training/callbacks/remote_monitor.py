@@ -2,8 +2,8 @@
 
 import http.client
 import json
-import warnings
 
+from lamina.core.tracebacks import warn
 from lamina.training.callbacks.callback import Callback
 
 _SECONDS_TO_ANSWER = 10
@@ -52,9 +52,8 @@ class RemoteMonitor(Callback):
             urllib.request.urlopen(request, timeout=_SECONDS_TO_ANSWER).close()
         # No server, an answer that is an error or no HTTP, an address that is none.
         except (OSError, http.client.HTTPException, ValueError) as error:
-            warnings.warn(
+            warn(
                 f"Could not reach RemoteMonitor root server at {self.root}: {error}",
-                stacklevel=2,
             )
 
     def _request(self, text):

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import jax
 import numpy as np
 
 from lamina.core.config import serialize_keras_object
+from lamina.core.tracebacks import warn
 from lamina.training.callbacks import event_file
 from lamina.training.callbacks.callback import Callback
 from lamina.training.callbacks.event_file import EventFile
@@ -201,9 +201,8 @@ class TensorBoard(Callback):
             config = serialize_keras_object(self._model.get_config())
             text = json.dumps({"class_name": kind, "config": config})
         except Exception as error:  # a layer of the user's may have no config
-            warnings.warn(
+            warn(
                 f"`TensorBoard` could not write the graph of the model: {error}",
-                stacklevel=2,
             )
         else:
             self._write("train", 0, [event_file.model_graph(text)])
