@@ -128,7 +128,7 @@ def _advice(spec, x):
     maker = getattr(getattr(x, "node", None), "operation", None)
     if spec.ndim is None or spec.ndim != len(x.shape) + 1:
         return ""
-    if getattr(maker, "return_sequences", True):
+    if maker is None or getattr(maker, "return_sequences", True):
         return ""
     return (
         f". Layer {maker.name!r} ({type(maker).__name__}) returns the last step alone: "
