@@ -9,7 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from lamina.core.config import resolver, serialize_keras_object
+from lamina.core.constructor import Captured
 from lamina.core.op import op
+from lamina.core.registry import ours
 from lamina.ops import nn
 from lamina.ops import numpy as arrays
 from lamina.ops.nn import celu as celu
@@ -139,9 +141,6 @@ _TABLE |= {"swish": silu, "hard_swish": hard_silu}
 for _function in _FUNCTIONS:
     _function.rows_independent = True
 
-# Where the classes are whose objects may be activations.
-_HOMES = ("lamina.layers.", "lamina.models.", "lamina.core.op")
-
 _get, _, deserialize = resolver("activation function", lambda: _TABLE, None)
 
 
@@ -162,8 +161,7 @@ def get(identifier):
     if identifier is None:
         return linear
     found = _get(identifier)
-    home = type(found).__module__
-    if home.startswith("lamina.") and not home.startswith(_HOMES):
+    if ours(type(found)) and not isinstance(found, Captured):
         # Called with a tensor as its shape, an initializer comes to no end.
         raise ValueError(
             f"An activation is a function or a layer, no {type(found).__name__}. "

@@ -959,3 +959,90 @@ def test_an_axis_that_the_input_lacks_is_refused():
     layer.input_spec = lamina.layers.InputSpec(axes={3: 4, -5: None})
     with pytest.raises(ValueError, match="expected an axis 3, found ndim=2"):
         layer(np.ones((2, 3)))
+
+
+# ---- what a subclass inherits, and what it says for itself ---------------------
+
+
+class Quiet(lamina.layers.Dropout):
+    """A layer of ours under a name of the user's."""
+
+
+class Doubled(lamina.layers.ReLU):
+    def call(self, x):
+        return 2 * super().call(x)
+
+
+class Mine(Dense):
+    """A layer with weights of ours under a name of the user's."""
+
+
+def test_what_makes_nothing_is_built_when_it_is_made():
+    assert lamina.layers.ReLU().built and Quiet(0.5).built
+    assert not Doubled().built and not Block().built and not Mine(2).built
+
+    class Said(Doubled):
+        _nothing_to_build = True
+
+    assert Said().built
+
+
+def test_an_inherited_argument_is_a_setting_and_an_own_one_is_not():
+    class Scaled(Quiet):
+        factor = 1.0
+
+    inner = Scaled(0.5)
+    model = lamina.Sequential([lamina.Input((3,)), inner])
+    before = inner._changed_at
+    inner.factor = 2.0
+    assert inner._changed_at == before
+    np.testing.assert_array_equal(model.predict(X, verbose=0), X)
+    assert not model(X + 1, training=True).all()
+    inner.rate = 0.0
+    assert inner._changed_at > before
+    np.testing.assert_array_equal(model(X + 1, training=True), X + 1)
+
+
+def test_what_a_call_sets_compiles_nothing_again():
+    class Annealed(Quiet):
+        def call(self, inputs, training=False):
+            self.rate = self.rate / 2
+            return super().call(inputs, training=training)
+
+    inner = Annealed(0.5)
+    inner(X)
+    before = inner._changed_at
+    inner(X)
+    assert inner._changed_at == before
+
+
+def test_only_a_class_that_says_so_is_quantized():
+    layer = Mine(2)
+    layer.build((None, 3))
+    with pytest.raises(NotImplementedError, match="of its own. Pass `type_check=False"):
+        layer.quantize("int8")
+    layer.quantize("int8", type_check=False)
+    assert layer.quantization_mode == "int8"
+
+    class Declared(Dense):
+        _quantizes = True
+
+    layer = Declared(2)
+    layer.build((None, 3))
+    layer.quantize("int8")
+    assert layer.quantization_mode == "int8"
+
+
+def test_a_stack_refuses_several_outputs_where_the_call_is_inherited():
+    class Two(Layer):
+        def call(self, x):
+            return x, 2 * x
+
+    class Sum(Layer):
+        def call(self, pair):
+            return pair[0] + pair[1]
+
+    with pytest.raises(ValueError, match="gives 2 outputs"):
+        lamina.Sequential([lamina.Input((3,)), Two(), Quiet(0.5)])
+    model = lamina.Sequential([lamina.Input((3,)), Two(), Sum()])
+    np.testing.assert_array_equal(model(X), 3 * X)

@@ -28,6 +28,7 @@ from lamina.core.registry import (
     custom,
     find_class,
     get_registered_name,
+    ours,
     public,
     public_name,
 )
@@ -70,7 +71,7 @@ class Constructed:
                 f"`{type(self).__name__}` must implement `get_config()` to be saved."
             )
         parameters, given = all_parameters(author), {}
-        if isinstance(self, Captured) and not _ours(author):
+        if isinstance(self, Captured) and not ours(author):
             given = self._given_arguments()
             for name in (*self._saved_first, *self._saved_from):
                 given.pop(name, None)
@@ -102,19 +103,15 @@ class Constructed:
         return cls(**config)
 
 
-def _ours(thing):
-    return thing.__module__.startswith("lamina.")
-
-
 @functools.cache
 def _author_of_config(cls):
     """Return the class whose parameters belong into a config without further word.
 
     A class of the user's that writes `get_config` adds its own parameters there.
     """
-    if _ours(cls) or (cls._reads_signatures and _ours(cls.get_config)):
+    if ours(cls) or (cls._reads_signatures and ours(cls.get_config)):
         return cls
-    return next(c for c in cls.__mro__ if _ours(c))
+    return next(c for c in cls.__mro__ if ours(c))
 
 
 def encode_parameter(value):

@@ -51,17 +51,26 @@ def public(namespace) -> Any:
         raise
 
 
-def ours(thing) -> bool:
-    """Tell whether a class or function is the library's own, or JAX's."""
+def package_of(thing) -> str:
+    """Return the name of the package that a class or function is written in."""
     module = getattr(thing, "__module__", None) or ""
-    return module.partition(".")[0] in ("lamina", "jax")
+    return module.partition(".")[0]
+
+
+@functools.lru_cache(1 << 12)
+def ours(thing) -> bool:
+    """Tell whether a class or function is the library's own.
+
+    What hangs on it: names in files, what errors and warnings say, and what may change
+    without notice because its code is a user's. How something is computed does not.
+    """
+    return package_of(thing) == "lamina"
 
 
 @functools.cache
 def public_name(thing) -> tuple[str, str] | None:
     """Return the `(module, name)` by which Keras' files call something of ours."""
-    module = getattr(thing, "__module__", "") or ""
-    if not module.startswith("lamina."):
+    if not ours(thing):
         return None
     name = thing.__name__
     saved = thing.__dict__.get("_saved_as") if inspect.isclass(thing) else None
@@ -132,8 +141,7 @@ def built_in(module, name):
     """Return our class or function of a name in a module of Keras, or None."""
     for space in () if name.startswith("_") else _spaces(module):
         found = getattr(public(space), name, None)
-        home = getattr(found, "__module__", "") or ""
-        if callable(found) and home.startswith("lamina."):
+        if callable(found) and ours(found):
             return found
     return None
 

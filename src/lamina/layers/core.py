@@ -201,6 +201,7 @@ class Dense(Adaptable):
     """
 
     rows_independent = True
+    _quantizes = True
     kernel = replaceable("kernel")
 
     def __init__(

@@ -51,6 +51,7 @@ class EinsumDense(Adaptable):
 
     _saved_last = ("activity_regularizer",)
     _saved_if_changed = (*Adaptable._saved_if_changed, "gptq_unpacked_column_size")
+    _quantizes = True
     kernel = replaceable("kernel")
     _zero_name = "zero_point"
     activation: Any

@@ -45,6 +45,7 @@ class Embedding(Adaptable):
     rows_independent = True
     _reads_integers = True
     embeddings = replaceable("embeddings")
+    _quantizes = True
     _main = "embeddings"
     _kind = "embedding"
     _quantized = ("embeddings",)
@@ -134,6 +135,7 @@ class ReversibleEmbedding(Embedding):
     """
 
     reverse_embeddings = replaceable("reverse_embeddings")
+    _quantizes = True
     _rounds_inputs = ("int8", "int4")
 
     def __init__(

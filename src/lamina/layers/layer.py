@@ -96,6 +96,9 @@ class Layer(Captured, Constructed, Rows, Owner):
     _call_context_args: tuple[str, ...] = ("training",)
     # Whether masks of the inputs are handed on to the outputs.
     supports_masking = False
+    # Whether it is built when it is made: as the class itself says, or where neither
+    # `build` is written nor, outside of this package, a `call`.
+    _nothing_to_build = False
     # What it accepts: an InputSpec or a structure of them.
     input_spec: Any = None
     _saved_first = ("name", "trainable", "dtype", "activity_regularizer")
@@ -103,11 +106,15 @@ class Layer(Captured, Constructed, Rows, Owner):
     _saved_if_changed = ("activity_regularizer",)
     _saved_from = {"dtype": "dtype_policy"}
     _may_forget = True
+    # Whether large numbers in its config ask for large things: see `core.budget`.
+    _numbers_are_sizes = True
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         if "build" in cls.__dict__:
             cls.build = building(cls.__dict__["build"])
+        if "_nothing_to_build" not in cls.__dict__:
+            cls._nothing_to_build = cls.build is Layer.build and ours(cls.call)
 
     def __init__(
         self,
@@ -146,9 +153,7 @@ class Layer(Captured, Constructed, Rows, Owner):
                 f"Received: trainable={trainable!r}"
             )
         self._trainable = trainable
-        # A layer of ours without `build` has nothing to make.
-        ours = type(self).__module__.startswith("lamina.layers.")
-        self.built = ours and type(self).build is Layer.build
+        self.built = self._nothing_to_build
         if type(self).compute_mask is not Layer.compute_mask:
             self.supports_masking = True
         self._variables = []

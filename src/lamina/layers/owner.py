@@ -9,6 +9,7 @@ import operator
 
 import numpy as np
 
+from lamina.core.constructor import all_parameters
 from lamina.core.context import context
 from lamina.core.random import SeedGenerator
 from lamina.core.registry import ours
@@ -74,26 +75,32 @@ class Owner:
         if isinstance(value, (Owner, list, tuple, dict)):
             self._times[name] = next(_clock)
         super().__setattr__(name, value)
-        if _matters(type(self), name):
+        if _matters(type(self), name, bool(context.calling)):
             self._changes.last = now = next(_clock)
             if name != "_trainable":
                 self.__dict__["_changed_at"] = now
 
     def __delattr__(self, name):
         super().__delattr__(name)
-        if _matters(type(self), name):
+        if _matters(type(self), name, bool(context.calling)):
             self._changes.last = self.__dict__["_changed_at"] = next(_clock)
 
     def _check_new(self, name, value):
         """Raise where a part comes too late."""
 
     @classmethod
-    def _is_setting(cls, name):
+    def _is_setting(cls, name, calling):
         """Tell whether compiled programs hang on the attribute of this name.
 
-        A class that a user wrote keeps what it likes while it runs.
+        Of a class that a user wrote, only those that the constructor of our class above
+        it takes, set between calls: it keeps what it likes otherwise.
+
+        Args:
+            name: the attribute.
+            calling: whether it is set while layers are called.
         """
-        return ours(cls)
+        base = next(c for c in cls.__mro__ if ours(c))
+        return base is cls or (not calling and name in all_parameters(base))
 
     def _owned(self):
         """Return what attributes hold, containers opened, in order of assignment."""
@@ -286,10 +293,11 @@ def metrics_among(items) -> list:
 
 
 @functools.lru_cache(1 << 14)
-def _matters(cls, name):
+def _matters(cls, name, calling):
     """Tell whether programs made before are out of date when an attribute changes."""
-    # A property's setter assigns what it is about itself.
-    return cls._is_setting(name) and not isinstance(getattr(cls, name, None), property)
+    if isinstance(getattr(cls, name, None), property):
+        return False  # its setter assigns what it is about itself
+    return cls._is_setting(name, calling)
 
 
 def leaves_of(container, outer=()) -> list:

@@ -7,7 +7,7 @@ with rows that are cut off again.
 import inspect
 from typing import Any
 
-from lamina.core.registry import ours
+from lamina.core.registry import package_of
 from lamina.layers.owner import Owner
 
 # Methods that say nothing about how the rows of a batch are computed.
@@ -38,7 +38,7 @@ class Rows:
         # What was declared holds for the package in which it was declared.
         declares = next(c for c in cls.__mro__ if "rows_independent" in c.__dict__)
         nearer = cls.__mro__[: cls.__mro__.index(declares)]
-        others = (c for c in nearer if _package(c) != _package(declares))
+        others = (c for c in nearer if package_of(c) != package_of(declares))
         if any(cls._takes_part(name) for c in others for name in c.__dict__):
             cls.rows_independent = False
 
@@ -76,7 +76,8 @@ class Rows:
     @property
     def _holds_function(self):
         """Whether its calls run code of the user's that was given to it."""
-        return self._runs_given_code or not all(map(ours, self._functions))
+        packages = map(package_of, self._functions)
+        return self._runs_given_code or not {"lamina", "jax"}.issuperset(packages)
 
 
 def off_rows(axes) -> bool:
@@ -86,10 +87,6 @@ def off_rows(axes) -> bool:
     """
     axes = axes if isinstance(axes, (list, tuple)) else (axes,)
     return all(a is not None and (a > 0 or a == -1) for a in axes)
-
-
-def _package(cls):
-    return cls.__module__.partition(".")[0]
 
 
 def weakest(*declared):

@@ -51,6 +51,7 @@ class Metric(Constructed):
 
     _saved_first = ("name", "dtype")
     _may_forget = True
+    _numbers_are_sizes = True
     _direction: str | None = None  # "up" or "down": which way is better
 
     def __init__(self, dtype=None, name=None):

@@ -15,6 +15,7 @@ from lamina.core.config import (
 from lamina.core.dtypes import is_float
 from lamina.core.input_spec import InputSpec
 from lamina.core.masks import get_mask, set_mask
+from lamina.core.registry import ours
 from lamina.core.symbolic import HALF, SymbolicTensor, is_wide_integer
 from lamina.core.tracebacks import boundary
 from lamina.layers.call import plain_shape, signature_of
@@ -250,7 +251,7 @@ def graph_from_config(cls, config):
             tensors.refuse(left)
         waiting = left
     # A subclass may have arguments of its own; ours have these.
-    ours = cls.__module__.startswith("lamina.")
+    known = ours(cls)
     return cls(
         inputs=tensors.ends(config["input_layers"]),
         outputs=tensors.ends(config["output_layers"]),
@@ -258,7 +259,7 @@ def graph_from_config(cls, config):
         **{
             key: value if key == "trainable" else deserialize_keras_object(value)
             for key, value in config.items()
-            if key not in GRAPH_KEYS and (key in ("trainable", "dtype") or not ours)
+            if key not in GRAPH_KEYS and (key in ("trainable", "dtype") or not known)
         },
     )
 

@@ -10,7 +10,7 @@ from lamina.core.config import arguments_of, serialize_shared, sharing
 from lamina.core.context import context, having
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.naming import nearest
-from lamina.core.registry import CustomObjectScope, ours
+from lamina.core.registry import CustomObjectScope
 from lamina.core.symbolic import SymbolicTensor, infer
 from lamina.core.tracebacks import boundary, hide_frames, warn
 from lamina.core.variable import pure
@@ -103,6 +103,7 @@ class Model(Layer):
     """
 
     _not_walked = frozenset({"operations", "_drawn_layers", "metrics_names"})
+    _numbers_are_sizes = False
     # Its Inputs see to integers themselves.
     _reads_integers = property(lambda self: self._graph is not None)
     _moves_entries = property(lambda self: self._graph and self._graph.moves_entries)
@@ -169,17 +170,17 @@ class Model(Layer):
     @property
     def rows_independent(self):
         """Whether rows of a batch have no effect on each other, as its graph says."""
-        return ours(type(self).call) and self._graph and self._graph.rows_independent
+        return self._graph and self._graph.rows_independent
 
     @classmethod
     def _takes_part(cls, name):
         return name in ("call", "__call__")
 
     @classmethod
-    def _is_setting(cls, name):
+    def _is_setting(cls, name, calling):
         # Scripts and callbacks keep notes of their own on models.
         known = name in ("autocast", "built", "activity_regularizer")
-        return (known or name.startswith("_")) and super()._is_setting(name)
+        return (known or name[:1] == "_") and super()._is_setting(name, calling)
 
     @property
     def has_call(self) -> bool:

@@ -12,6 +12,7 @@ from lamina.core.config import (
     sharing,
 )
 from lamina.core.context import context, having
+from lamina.core.registry import ours
 from lamina.core.symbolic import SymbolicTensor, find_symbolic
 from lamina.core.tracebacks import boundary
 from lamina.layers.building import as_shape
@@ -199,7 +200,7 @@ class Sequential(Model):
         several = following._allow_non_tensor_positional_args or (
             isinstance(following, Model) or signature_of(following.call).any_keyword
         )
-        if several or not type(following).__module__.startswith("lamina."):
+        if several or not ours(type(following).call):
             return
         shapes = [t.shape for t in find_symbolic(outputs)]
         raise ValueError(

@@ -100,6 +100,7 @@ class FeatureSpace(DataLayer):
     """
 
     _takes_text = True
+    _nothing_to_build = _numbers_are_sizes = False
     _not_walked = frozenset({"one_hot_encoders", "encoded_features", "inputs"})
 
     def __init__(

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from lamina.core.registry import ours
 from lamina.layers.core import InputLayer
 from lamina.layers.layer import Layer
 from lamina.models.model import Model
@@ -209,8 +210,8 @@ def _family(operation, nodes):
         if isinstance(wrapped, Layer):
             return _family(wrapped, [])
     for cls in type(operation).__mro__:
-        package, _, rest = cls.__module__.partition(".layers.")
-        if package == "lamina" and cls.__name__ not in _OTHER:
+        if ours(cls) and cls.__name__ not in _OTHER:
+            _, _, rest = cls.__module__.partition(".layers.")
             family = _FAMILIES.get(rest.partition(".")[0])
             if family:
                 return family
