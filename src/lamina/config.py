@@ -93,7 +93,7 @@ def enable_unsafe_deserialization() -> None:
 
     Only for files from people you trust.
     """
-    context.safe_mode = False
+    context.configs.safe_mode = False
 
 
 def is_nnx_enabled() -> bool:

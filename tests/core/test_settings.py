@@ -41,10 +41,10 @@ def test_nearest():
 
 def test_context_falls_back():
     with pytest.raises(KeyError):
-        with having(training=True, scopes=("a",)):
-            assert context.training is True
+        with having(arguments={"training": True}, scopes=("a",)):
+            assert context.arguments == {"training": True}
             raise KeyError
-    assert context.training is None and context.scopes == ()
+    assert context.arguments == {} and context.scopes == ()
 
 
 def test_name_scopes():

@@ -1,7 +1,7 @@
 """Limits on what a config may make, before any memory is taken for it.
 
 A config says how large layers are and how often they are called; whoever wrote it
-pays nothing for large numbers. While one is read, `context.budget` is asked first.
+pays nothing for large numbers. While one is read, `context.configs.budget` is asked.
 What a user writes in a script has no budget.
 """
 
@@ -13,7 +13,7 @@ import pathlib
 
 import numpy as np
 
-from lamina.core.context import context, having
+from lamina.core.context import context, having_configs
 from lamina.core.registry import ours
 
 _CALLS = 2_000  # of layers while a config is read, and for each thing it makes:
@@ -119,10 +119,10 @@ def budgeted(name="the config", **fields):
         name: what to call the config in errors.
         fields: other fields of the context to set.
     """
-    outermost = context.budget is None and context.held is None
+    outermost = context.configs.budget is None and context.configs.held is None
     if outermost:
         fields["budget"] = Budget(name)
-    with having(**fields):
+    with having_configs(**fields):
         try:
             yield
         except RecursionError as error:

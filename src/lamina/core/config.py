@@ -19,7 +19,7 @@ import numpy as np
 
 from lamina.core.budget import budgeted
 from lamina.core.constructor import Captured, all_parameters
-from lamina.core.context import context, having
+from lamina.core.context import context, having_configs
 from lamina.core.dtypes import standardize_dtype
 from lamina.core.naming import nearest, snake_case
 from lamina.core.op import OPS, OpCall
@@ -174,7 +174,7 @@ def serialize_keras_object(obj) -> Any:
         if issubclass(obj, np.generic):
             return standardize_dtype(obj)
         return _function(obj, "class")
-    held = context.held
+    held = context.configs.held
     if isinstance(obj, types.FunctionType) and obj.__name__ == "<lambda>":
         if held is not None and held.lambdas:
             return _marked("__held__", held.put(obj))
@@ -252,21 +252,22 @@ def _object(obj):
         extra = getter() if getter else None
         if extra is not None:
             config[key] = serialize_keras_object(extra)
-    if context.numbering is not None and hasattr(obj, "save_own_variables"):
-        number = context.numbering(obj)
+    numbering = context.configs.numbering
+    if numbering is not None and hasattr(obj, "save_own_variables"):
+        number = numbering(obj)
         if number is not None:
             config["shared_object_id"] = number
     return config
 
 
 def _custom_name(thing):
-    name = get_registered_name(thing)
-    return name if context.held is None else context.held.lend(name, thing)
+    name, held = get_registered_name(thing), context.configs.held
+    return name if held is None else held.lend(name, thing)
 
 
 def serialize_shared(obj):
     """Serialize, and number what is mentioned more than once, as Keras' files do."""
-    with having(numbering=None):
+    with having_configs(numbering=None):
         return numbered(serialize_keras_object)(obj)
 
 
@@ -275,8 +276,8 @@ def numbered(write):
 
     @functools.wraps(write)
     def written(thing):
-        number = context.numbering or numbering_of(lambda: write(thing))
-        with having(numbering=number):
+        number = context.configs.numbering or numbering_of(lambda: write(thing))
+        with having_configs(numbering=number):
             return write(thing)
 
     return written
@@ -291,7 +292,7 @@ def numbering_of(write):
         alive.append(thing)  # so that no id is given twice
         mentions[id(thing)] += 1
 
-    with having(numbering=count):
+    with having_configs(numbering=count):
         write()
     repeated = [key for key, times in mentions.items() if times > 1]
     numbers = {key: i for i, key in enumerate(repeated, 1)}
@@ -300,7 +301,8 @@ def numbering_of(write):
 
 def sharing():
     """Make what one config mentions more than once only once, in a `with` block."""
-    return having(shared={} if context.shared is None else context.shared)
+    shared = context.configs.shared
+    return having_configs(shared={} if shared is None else shared)
 
 
 def deserialize_keras_object(
@@ -327,12 +329,12 @@ def deserialize_keras_object(
     kwargs.pop("printable_module_name", None)
     if kwargs:
         raise TypeError(f"Unknown arguments: {sorted(kwargs)}")
-    fields = {}
+    fields, around = {}, context.configs
     if custom_objects:
-        fields["custom_objects"] = {**(context.custom_objects or {}), **custom_objects}
+        fields["custom_objects"] = {**(around.custom_objects or {}), **custom_objects}
     if safe_mode is not None:
         fields["safe_mode"] = safe_mode
-    if not fields and (context.budget is not None or context.held is not None):
+    if not fields and (around.budget is not None or around.held is not None):
         return _decode(config, module_objects)  # inside another one
     with budgeted(**fields):
         return _decode(config, module_objects)
@@ -388,11 +390,12 @@ def _decode(config, names=None):
 def _build(cls, name, inner, config):
     # Parts of a config may have been numbered each for itself: names tell them apart.
     number = config.get("shared_object_id"), str(inner.get("name"))
-    shared = context.shared if isinstance(number[0], int) else None
+    around = context.configs
+    shared = around.shared if isinstance(number[0], int) else None
     if shared is not None and number in shared:
         return shared[number]
-    if context.budget is not None:
-        context.budget.make(cls, inner)
+    if around.budget is not None:
+        around.budget.make(cls, inner)
     # Inner objects are read by `from_config` itself, which knows its arguments.
     try:
         obj = cls.from_config(inner)
@@ -406,11 +409,11 @@ def _build(cls, name, inner, config):
         ) from error
     if shared is not None:
         shared[number] = obj
-    if context.replaced is not None:
+    if around.replaced is not None:
         # A class of ours may be public under another name than its own.
         kept = config.get("module") and built_in(config["module"], name)
         if type(obj).__name__ != (name := kept.__name__ if kept else name):
-            context.replaced.append((obj, name))
+            around.replaced.append((obj, name))
     build_config = config.get("build_config")
     if build_config and hasattr(obj, "build_from_config"):
         obj.build_from_config(_decode(build_config))
@@ -487,13 +490,14 @@ def _array_from(config):
 
 def _held_from(number):
     # A file cannot say this: nothing is held while one is read.
-    if context.held is None or not isinstance(number, int):
+    held = context.configs.held
+    if held is None or not isinstance(number, int):
         raise ValueError("The config refers to something that no file can hold.")
-    return context.held.objects[number]
+    return held.objects[number]
 
 
 def _lambda_from(config):
-    if context.safe_mode is not False:
+    if context.configs.safe_mode is not False:
         raise ValueError(
             "The config holds a Python lambda, which is code from its author: loading "
             "it allows arbitrary code execution on this machine. If you trust where it "
@@ -510,7 +514,7 @@ def function_from_bytecode(value):
     body = marshal.loads(base64.b64decode(code))
     cells = tuple(types.CellType(c) for c in closure or ())
     defaults = tuple(_decode(d) for d in defaults) if defaults else None
-    names = {"__builtins__": __builtins__, **(context.custom_objects or {})}
+    names = {"__builtins__": __builtins__, **(context.configs.custom_objects or {})}
     return types.FunctionType(body, names, "<lambda>", defaults, cells)
 
 

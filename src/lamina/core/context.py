@@ -1,34 +1,74 @@
-"""What holds during a call: bound values, training flag, compute dtype, names.
+"""What holds during a call: bound values, arguments, compute dtype, names.
 
 One object per thread. Every field is set for the length of a `with` block by
 `having` and falls back to what it was, so nothing leaks out of a call.
 """
 
+import operator
 import threading
 from typing import Any
 
 from lamina.core.tracebacks import warn
 
+_mark = operator.attrgetter("mark")
+
+
+class _Configs:
+    """What holds while configs are written and read, set by `having_configs`."""
+
+    # What a config in memory may refer to, a `Held`. Set where objects are copied and
+    # before a file is written; read where configs are, and by `Lookup`.
+    held: Any = None
+    # Gives numbers to what a config mentions more than once. Set by `numbered` and
+    # cloning, which goes layer by layer; read where an object is written.
+    numbering: Any = None
+    # Names that the caller lent. Set by `CustomObjectScope`, `deserialize_keras_object`
+    # and copies; read by the registry and by lambdas.
+    custom_objects: dict | None = None
+    # None means safe. Set by `deserialize_keras_object`, copies and, for the rest of
+    # the thread, `enable_unsafe_deserialization`; read by lambdas and vocabularies.
+    safe_mode: bool | None = None
+    # What was made already, by number in the config. Set by `sharing`, cloning and
+    # whatever reads a whole model; read where an object is made.
+    shared: dict | None = None
+    # A list of what was made under another class' name, with that name. Set by the
+    # reader of `.keras` files, filled where an object is made.
+    replaced: list | None = None
+    # What a config may make, a `Budget`. Set by `budgeted` and readers of files; asked
+    # where objects and Variables are made and layers are called.
+    budget: Any = None
+
 
 class _Context(threading.local):
-    frames: tuple = ()  # bound values of Variables, innermost last
-    training: bool | None = None
-    calling: tuple = ()  # the layers being called, outermost first
-    autocast: str | None = None  # dtype that float Variables are read in
-    scopes: tuple[str, ...] = ()  # names that prefix the paths of new Variables
-    losses: list | None = None  # where `add_loss` puts what it is given
-    symbolic: bool = False  # inside shape inference
-    custom_objects: dict | None = None  # names that the caller lent to a load
-    safe_mode: bool | None = None  # None means safe
-    shared: dict | None = None  # what was read already, by number in the config
-    replaced: list | None = None  # what was read under another class' name, and that
-    numbering: Any = None  # gives numbers to what a config mentions repeatedly
-    held: Any = None  # what a config in memory may refer to, see `core.held`
-    budget: Any = None  # what a config may make, see `core.budget`
-    remat: Any = None  # which layers made now forget activations, see `core.remat`
-    again: bool = False  # inside a call that is computed again backward
-    named: bool = False  # whether compiled code says which layer made it
-    passed: dict = {}  # call-context arguments besides `training`, for the calls inside
+    # Values bound to Variables, innermost last, each a `Frame`. Set by `binding`,
+    # `marked` and `StatelessScope`; read by Variables.
+    frames: tuple = ()
+    # The layers being called, outermost first. Set by a layer's call and build; read by
+    # layers, ops and masks, for what the one around them allows.
+    calling: tuple = ()
+    # The call-context arguments for the calls inside: `training`, and what layers
+    # registered. Set by a layer's call, and by what runs layers in inference mode; read
+    # by the calls inside.
+    arguments: dict = {}
+    # The dtype that float Variables are read in. Set by a layer's call, None in its
+    # build; read by Variables.
+    autocast: str | None = None
+    # Names that prefix the paths of new Variables. Set by calls, builds, `name_scope`
+    # and owners of Variables; read by Variables, and in notes on errors.
+    scopes: tuple[str, ...] = ()
+    # Where `add_loss` puts what it is given. Set by steps, traces and stateless calls;
+    # None outside of them, where the layer keeps its losses.
+    losses: list | None = None
+    # Which layers made now forget activations, a `RematMode`. Set by `RematScope` and
+    # in builds; read by layers and operations as they are made.
+    remat: Any = None
+
+    def __init__(self):
+        self.configs = _Configs()
+
+    def runs(self, mark) -> bool:
+        """Tell whether what runs now is run for what a `Frame` is marked with."""
+        return mark in map(_mark, self.frames)
 
 
 context = _Context()
@@ -37,21 +77,33 @@ context = _Context()
 class having:  # noqa: N801
     """Set fields of the context for the length of a `with` block."""
 
-    __slots__ = ("_fields", "_saved")
+    __slots__ = ("_fields", "_saved", "_target")
 
     def __init__(self, **fields):
         self._fields = fields
+        self._target = context
 
     def __enter__(self):
         self._saved = saved = {}
+        target = self._target
         for name, value in self._fields.items():
-            saved[name] = getattr(context, name)
-            setattr(context, name, value)
-        return context
+            saved[name] = getattr(target, name)
+            setattr(target, name, value)
+        return target
 
     def __exit__(self, *exception):
         for name, value in self._saved.items():
-            setattr(context, name, value)
+            setattr(self._target, name, value)
+
+
+class having_configs(having):  # noqa: N801
+    """Set fields of `context.configs` for the length of a `with` block."""
+
+    __slots__ = ()
+
+    def __init__(self, **fields):
+        self._fields = fields
+        self._target = context.configs
 
 
 def warn_once(kind, text):
@@ -67,16 +119,16 @@ def warn_once(kind, text):
 class Scope:
     """A `with` block for the length of which fields of the context are set.
 
-    A subclass says in `_fields` which ones. It may be entered again while it is open.
+    A subclass says in `_block` which ones. It may be entered again while it is open.
     """
 
     _open: tuple = ()
 
-    def _fields(self) -> dict:
+    def _block(self) -> having:
         raise NotImplementedError
 
     def __enter__(self):
-        block = having(**self._fields())
+        block = self._block()
         block.__enter__()
         self._open = (*self._open, block)
         return self
@@ -104,5 +156,5 @@ class name_scope(Scope):
             )
         self.name = name
 
-    def _fields(self):
-        return {"scopes": (*context.scopes, self.name)}
+    def _block(self):
+        return having(scopes=(*context.scopes, self.name))

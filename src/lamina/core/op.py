@@ -206,7 +206,7 @@ def _record(function, signature, config, args, kwargs):
             named[key] = value
         else:
             data.append(value)
-    if context.symbolic:
+    if context.runs("symbolic"):
         return infer(function.plain, *args, **kwargs)
     if settings.get("data_format", "") is None:
         settings["data_format"] = image_data_format()  # a file must not depend on it

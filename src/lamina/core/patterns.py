@@ -21,12 +21,13 @@ def check(patterns):
     Raises:
         ValueError: a pattern is no regular expression, too long, or looks around.
     """
-    if context.budget is None:
+    budget = context.configs.budget
+    if budget is None:
         return
     for pattern in patterns:
         if len(pattern) > _LONGEST or _parsed(pattern) is None:
             raise ValueError(
-                f"Not allowed: {context.budget.name} holds the pattern "
+                f"Not allowed: {budget.name} holds the pattern "
                 f"{pattern[:80]!r}. Patterns in files are plain: at most {_LONGEST} "
                 "characters, no flags, no references to groups, no looking around."
             )

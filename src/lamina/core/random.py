@@ -142,7 +142,7 @@ def draw_seed(seed) -> Any:
         generator = global_seed_generator()
         bound = any(generator.state in frame.values for frame in context.frames)
         traced = isinstance(jnp.zeros(()), Tracer)
-        if traced and not bound and not context.symbolic:
+        if traced and not bound and not context.runs("symbolic"):
             raise ValueError(
                 "A random draw without a seed stands inside a compiled function: it "
                 "would give the same numbers at every step. Make a "

@@ -12,7 +12,7 @@ import inspect
 import sys
 from typing import Any
 
-from lamina.core.context import Scope, context
+from lamina.core.context import Scope, context, having_configs
 from lamina.core.naming import nearest
 
 # Public namespaces in the order in which a bare class name is looked for.
@@ -155,7 +155,7 @@ def _built_in_names(module):
 
 def custom(name, custom_objects=None):
     """Return what the caller lent or registered under `name`, or None."""
-    for table in (custom_objects, context.custom_objects, _custom):
+    for table in (custom_objects, context.configs.custom_objects, _custom):
         if table and name in table:
             return table[name]
     return None
@@ -232,10 +232,9 @@ class CustomObjectScope(Scope):
     def __init__(self, custom_objects):
         self.custom_objects = dict(custom_objects or {})
 
-    def _fields(self):
-        return {
-            "custom_objects": {**(context.custom_objects or {}), **self.custom_objects}
-        }
+    def _block(self):
+        around = context.configs.custom_objects or {}
+        return having_configs(custom_objects={**around, **self.custom_objects})
 
 
 custom_object_scope = CustomObjectScope

@@ -63,9 +63,9 @@ class RematScope(Scope):
         self.output_size_threshold = output_size_threshold
         self.layer_names = list(layer_names or [])
 
-    def _fields(self):
+    def _block(self):
         names = tuple(self.layer_names)
-        return {"remat": RematMode(self.mode, self.output_size_threshold, names)}
+        return having(remat=RematMode(self.mode, self.output_size_threshold, names))
 
 
 def get_current_remat_mode() -> RematMode | None:
@@ -100,7 +100,7 @@ def remat_for(mode, call, name, has_activation, outputs):
         has_activation: whether it has an activation function.
         outputs: a function that gives the outputs as symbolic tensors.
     """
-    if mode is None or mode.mode is None or context.again:
+    if mode is None or mode.mode is None or context.runs("again"):
         return call
     if mode.mode == "full":
         return _remat(call)
@@ -120,7 +120,7 @@ def _is_product(primitive, *args, **parameters):
 def _remat(f, policy=None):
     @functools.wraps(f)
     def again(*args, **kwargs):
-        if context.symbolic:
+        if context.runs("symbolic"):
             return f(*args, **kwargs)
         return _checkpointed(f, policy, args, kwargs)
 
@@ -139,7 +139,7 @@ def _checkpointed(f, policy, args, kwargs):
         for place, array in zip(places, put_masks(arrays, masks), strict=True):
             leaves[place] = array
         args, kwargs = jax.tree.unflatten(tree, leaves)
-        with scratch() as frame, having(losses=[], again=True):
+        with scratch("again") as frame, having(losses=[]):
             outputs = f(*args, **kwargs)
             found["variables"] = list(frame.values)
             flat, found["tree"] = jax.tree.flatten(outputs)

@@ -5,8 +5,8 @@ from typing import Any
 
 import jax
 
-from lamina.core.context import Scope, context
-from lamina.core.variable import Frame, Variable
+from lamina.core.context import Scope, context, having
+from lamina.core.variable import Frame, Variable, marked
 
 
 class StatelessScope(Scope):
@@ -50,9 +50,9 @@ class StatelessScope(Scope):
         pairs = [(v, x) for v, x in pairs if x is not None]
         self._frame = Frame([v for v, _ in pairs], [x for _, x in pairs], True)
 
-    def _fields(self):
+    def _block(self):
         losses = self.losses if self.collect_losses else context.losses
-        return {"frames": (*context.frames, self._frame), "losses": losses}
+        return having(frames=(*context.frames, self._frame), losses=losses)
 
     def add_loss(self, loss):
         """Collect one loss."""
@@ -71,8 +71,8 @@ class StatelessScope(Scope):
 class SymbolicScope(Scope):
     """Mark a block as shape inference: nothing in it holds data."""
 
-    def _fields(self):
-        return {"symbolic": True}
+    def _block(self):
+        return marked("symbolic")
 
 
 @contextlib.contextmanager

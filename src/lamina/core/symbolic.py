@@ -400,7 +400,7 @@ def _abstract(fn, args, kwargs, tensors, unknown):
             return values[id(x)] if isinstance(x, SymbolicTensor) else x
 
         filled = structure.map_leaves(swap, (args, kwargs))
-        with scratch(), having(symbolic=True, losses=[]):
+        with scratch("symbolic"), having(losses=[]):
             return _arrays_only(fn(*filled[0], **filled[1]))
 
     return jax.eval_shape(run, specs)

@@ -16,6 +16,7 @@ is traced again with these among its Variables.
 """
 
 import contextlib
+import copy
 import itertools
 import math
 from typing import Any
@@ -53,12 +54,17 @@ class Unbound(Exception):
 
 
 class Frame:
-    """The values that one `binding` holds for its Variables."""
+    """The values that one `binding` holds for its Variables.
 
-    def __init__(self, variables, values, open_, adopts=False):
+    What code in the block is run for may be marked: `"symbolic"`, for shapes and dtypes
+    alone; `"again"`, once more in a backward pass; `"named"`, for a program that says
+    which layer made what in it.
+    """
+
+    def __init__(self, variables, values, open_=False, adopts=False, mark=None):
         self._variables = variables
         self.values = dict(zip(variables, values, strict=True))
-        self.open, self.adopts = open_, adopts
+        self.open, self.adopts, self.mark = open_, adopts, mark
         self.since = next(_clock)
         self.reached, self.used = {}, set()
 
@@ -68,7 +74,7 @@ class Frame:
 
 
 @contextlib.contextmanager
-def binding(variables, values, *, open=False, adopts=False):
+def binding(variables, values, *, open=False, adopts=False, mark=None):
     """Run a block with `values` in place of the Variables' own.
 
     Args:
@@ -79,21 +85,29 @@ def binding(variables, values, *, open=False, adopts=False):
         adopts: whether to raise `Unbound` at the end where the block reached other
             Variables, which it should have been given; with `"old"`, those that it
             made itself are its own.
+        mark: what the block is run for, see `Frame`.
 
     Yields:
         A frame whose `current()` gives the values, assignments included.
     """
     variables = tuple(variables)
-    frame = Frame(variables, values, open, adopts)
+    frame = Frame(variables, values, open, adopts, mark)
     with having(frames=(*context.frames, frame)):
         yield frame
     if frame.reached:
         raise Unbound(frame.reached, [f for f in (*context.frames, frame) if f.adopts])
 
 
-def scratch():
+def scratch(mark=None):
     """Run a block whose assignments to Variables are all dropped at its end."""
-    return binding((), (), open=True)
+    return binding((), (), open=True, mark=mark)
+
+
+def marked(mark):
+    """Return a block that is run for what `mark` says, with the present bindings."""
+    frame = copy.copy(context.frames[-1]) if context.frames else Frame((), ())
+    frame.mark = mark
+    return having(frames=(*context.frames, frame))
 
 
 def pure(fn, variables, *, adopts=False) -> Any:
@@ -533,7 +547,7 @@ _NUMBERS = ((int, "int32"), (int, "float32"), (float, "float32"))
 
 
 def _made(initializer, shape, dtype):
-    budget = context.budget
+    budget = context.configs.budget
     if budget is None:
         return initializer(shape, dtype=dtype)
     budget.take(shape, dtype)

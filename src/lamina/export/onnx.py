@@ -10,9 +10,9 @@ import numpy as np
 from jax.extend.core import jaxpr_as_fun
 
 from lamina.core import structure
-from lamina.core.context import having
 from lamina.core.extras import extra
 from lamina.core.files import replacing, writable
+from lamina.core.variable import marked
 from lamina.export import plain, signature
 
 # How far the file's outputs may be from the model's, in parts of the largest output;
@@ -48,7 +48,7 @@ def write(model, filepath, input_signature, verbose, **kwargs):
             return tuple(structure.flatten(outputs))
 
         leaves = structure.flatten(specs)
-        with having(named=True):
+        with marked("named"):
             return plain.form(jax.make_jaxpr(program)(*leaves)), leaves
 
     closed, leaves = signature.traced("export", specs, trace)

@@ -17,10 +17,7 @@ def building(build):
         self._check_constructed()
         if context.calling and context.calling[-1] is self and self._path is not None:
             return build(self, *args, **kwargs)  # a subclass's super().build()
-        with (
-            self._entered(context.training),
-            having(autocast=None, remat=self._remat_mode),
-        ):
+        with self._entered(), having(autocast=None, remat=self._remat_mode):
             self._path = "/".join(context.scopes)
             names = signature_of(self.build).names
             shapes = dict(zip(names, args, strict=False)) | kwargs

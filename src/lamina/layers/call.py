@@ -270,26 +270,21 @@ class Arguments:
             if masks is not None:
                 self.set(wanted, self.layer._carried(value, masks))
 
-    def take_training(self, outer):
-        """Decide the training flag: the caller's, the outer call's, the default."""
-        value = self.training if self.training is not None else outer
+    def take_arguments(self, outer) -> dict:
+        """Decide the call-context arguments; return those for the calls inside.
+
+        What the caller passes comes before what an outer call was passed, and that
+        before the default of `training`.
+        """
+        value = self.training if self.training is not None else outer.get("training")
         if value is None:
             value = self.takes.defaults.get("training")
         if self.takes.training and value is not None:
             self.set("training", value)
-        self.training = value
-
-    def take_passed(self, outer) -> dict:
-        """Decide the other call-context arguments; return those for the calls inside.
-
-        What the caller passes comes before what an outer call was passed.
-        """
         for name in self.layer._call_context_args[1:]:
-            if name in self.passed:
-                outer = {**outer, name: self.passed[name]}
-            elif name in outer and name in self.takes.names:
+            if name not in self.passed and name in outer and name in self.takes.names:
                 self.set(name, outer[name])
-        return outer
+        return {**outer, **self.passed, "training": value}
 
 
 def masks_of(value):

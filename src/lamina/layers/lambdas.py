@@ -120,7 +120,7 @@ def _written(value):
 def _read(config, custom_objects, safe_mode):
     if config.get("class_name") != "__lambda__":
         return deserialize_keras_object(config, custom_objects, safe_mode)
-    if (context.safe_mode if safe_mode is None else safe_mode) is not False:
+    if (context.configs.safe_mode if safe_mode is None else safe_mode) is not False:
         raise ValueError(
             "The config of this `Lambda` layer holds a Python lambda as bytecode, "
             "which is code from its author: loading it allows arbitrary code "

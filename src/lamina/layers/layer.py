@@ -186,15 +186,12 @@ class Layer(Captured, Constructed, Rows, Owner):
             self._check_constructed()
             call = Arguments(self, args, kwargs)
             self._check_spec(call)
-            if context.budget is not None:
-                context.budget.call(self)
+            if context.configs.budget is not None:
+                context.configs.budget.call(self)
             outermost = not context.calling
-            call.take_training(context.training)
+            arguments = call.take_arguments(context.arguments)
             self.__dict__["_called"] = True
-            passed = context.passed
-            if passed or call.passed:
-                passed = call.take_passed(passed)
-            with self._entered(call.training, passed):
+            with self._entered(arguments):
                 if outermost:
                     self._begin()
                 if not self.built:
@@ -287,20 +284,20 @@ class Layer(Captured, Constructed, Rows, Owner):
         if self.input_spec is not None:
             check_inputs(self.input_spec, call.first, self)
 
-    def _entered(self, training, passed=None):
-        """Hold the training flag, the name scope and the compute dtype of a call."""
+    def _entered(self, arguments=None):
+        """Hold the call-context arguments, name scope and compute dtype of a call."""
         policy = self._policy
         compute = policy.compute_dtype
         casts = self.autocast and compute != policy.variable_dtype and is_float(compute)
         again = context.calling and context.calling[-1] is self
         fields = having(
-            training=training,
-            passed=context.passed if passed is None else passed,
+            arguments=context.arguments if arguments is None else arguments,
             calling=context.calling if again else (*context.calling, self),
             scopes=context.scopes if again else (*context.scopes, self.name),
             autocast=compute if casts else None,
         )
-        return _named(fields, self.name) if context.named else fields
+        named = context.frames and context.runs("named")
+        return _named(fields, self.name) if named else fields
 
     def _build_once(self, call):
         if self.built:
@@ -578,7 +575,7 @@ class Layer(Captured, Constructed, Rows, Owner):
         """Return what a call would give, as symbolic tensors."""
         if type(self).compute_output_shape is not Layer.compute_output_shape:
             return self._spec_from_shape(args, kwargs)
-        with self._entered(context.training):
+        with self._entered():
             if not self.built:
                 self._build_once(Arguments(self, args, kwargs))
             return infer(self.call, *args, **kwargs)

@@ -10,7 +10,7 @@ from lamina.core.config import (
     numbering_of,
     serialize_keras_object,
 )
-from lamina.core.context import having
+from lamina.core.context import having_configs
 from lamina.core.held import Held, make_again
 from lamina.core.tracebacks import boundary
 from lamina.layers.core import Input, InputLayer
@@ -80,7 +80,7 @@ def model_from_json(json_string, custom_objects=None):
     >>> lamina.models.model_from_json(model.to_json()).output_shape
     (None, 2)
     """
-    with having(held=None, budget=None, shared={}), budgeted("the JSON"):
+    with having_configs(held=None, budget=None, shared={}), budgeted("the JSON"):
         config = migrated(parsed(json_string, "the JSON"))
         return deserialize_keras_object(config, custom_objects=custom_objects)
 
@@ -144,7 +144,7 @@ class _Cloning:
             return self.clone(layer)
         if self.clone_function is None or isinstance(layer, InputLayer):
             return make_again(layer, self.numbering, self.shared)
-        with having(numbering=self.numbering, shared=self.shared):
+        with having_configs(numbering=self.numbering, shared=self.shared):
             return self.clone_function(layer)
 
     def sequential(self, model, input_tensors):
@@ -180,7 +180,7 @@ class _Cloning:
 def _mention(model):
     """Serialize each layer of a graph whose config can be written."""
     for layer in model.layers if isinstance(model, (Functional, Sequential)) else ():
-        with having(held=Held()), contextlib.suppress(Exception):
+        with having_configs(held=Held()), contextlib.suppress(Exception):
             serialize_keras_object(layer)
 
 

@@ -205,7 +205,8 @@ class Model(Layer):
                 for x, one in zip(leaves, structure.flatten(mask), strict=False):
                     if one is not None:
                         set_mask(x, one)
-        with having(training=context.training if training is None else training):
+        given = {} if training is None else {"training": training}
+        with having(arguments={**context.arguments, **given}):
             return _one_or_all(self._graph.run(leaves))
 
     @property

@@ -168,7 +168,7 @@ class Sequential(Model):
         x: Any = inputs
         for layer, following in itertools.zip_longest(stack, stack[1:]):
             try:
-                with self._entered(None):
+                with self._entered({**context.arguments, "training": None}):
                     x = layer(x)
             except NotImplementedError:
                 # A layer without symbolic shapes runs on data only.

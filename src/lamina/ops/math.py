@@ -37,7 +37,7 @@ def _segments(name, reduce, doc):
                 "Argument `segment_ids` and `data` should have same leading dimension. "
                 f"Received: {ids.shape} and {data.shape}"
             )
-        if num_segments is None and context.symbolic:
+        if num_segments is None and context.runs("symbolic"):
             return jnp.zeros((unknown_size(), *data.shape[1:]), data.dtype)
         return reduce(data, ids, num_segments, indices_are_sorted=bool(sorted))
 

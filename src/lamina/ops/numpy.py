@@ -767,7 +767,7 @@ nonzero = _op("nonzero", lambda x: _nonzero(tensor(x)),
 
 
 def _nonzero(x):
-    if context.symbolic:
+    if context.runs("symbolic"):
         return (jnp.zeros((unknown_size(),), "int32"),) * x.ndim
     return jnp.nonzero(x)
 
@@ -869,7 +869,7 @@ def bincount(x, weights=None, minlength=0, sparse=False):
     dense_only("bincount", sparse)
     x = tensor(x).astype("int32")
     dtype = "int32" if weights is None else tensor(weights).dtype
-    if context.symbolic:
+    if context.runs("symbolic"):
         return jnp.zeros((*x.shape[:-1], unknown_size()), dtype)
     if isinstance(x, Tracer):
         length = minlength  # the largest entry is not known yet
@@ -912,7 +912,7 @@ def unique(
         fill_value: what fills the rest of it.
     """
     x = tensor(x)
-    if size is None and context.symbolic:
+    if size is None and context.runs("symbolic"):
         size = unknown_size()
         shape = (size,) if axis is None else x.shape
         if axis is not None:

@@ -16,7 +16,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 
 from lamina.core import structure
 from lamina.core.context import having
-from lamina.core.variable import pure
+from lamina.core.variable import marked, pure
 from lamina.optimizers import LossScaleOptimizer
 from lamina.training import step
 from lamina.training.programs import advance, compiled_step
@@ -156,7 +156,7 @@ def explain(model, cells, state, batch, number) -> str:
         return loss, gradients, new.trainable
 
     state = cells.complete(state)
-    with having(named=True, losses=[]):
+    with marked("named"), having(losses=[]):
         program = jax.make_jaxpr(run)(state, batch)
     leaves = jax.tree.leaves((state, batch))
     results = _run(program.jaxpr, program.consts, [_Value(a) for a in leaves], "")

@@ -203,8 +203,8 @@ def called(model, args, kwargs):
         args: its positional arguments.
         kwargs: its keyword arguments.
     """
-    inside = context.calling or context.frames or context.symbolic
-    if inside or context.losses is not None or context.remat is not None:
+    inside = context.calling or context.frames or context.losses is not None
+    if inside or context.remat is not None:
         return None
     kept = model._programs.of(model)
     if not kept.whole or model._compiled.run_eagerly:

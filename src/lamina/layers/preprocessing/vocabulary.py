@@ -99,7 +99,7 @@ class VocabularyLayer(Adapting, EncodingLayer):
     def from_config(cls, config):
         """Make a layer from its config; opens no file that nobody said to trust."""
         if isinstance(config.get("vocabulary"), (str, os.PathLike)):
-            _refuse_opening(config["vocabulary"], context.safe_mode is not False)
+            _refuse_opening(config["vocabulary"])
         return super().from_config(config)
 
 
@@ -137,8 +137,8 @@ def words(array, encoding) -> list:
     ]
 
 
-def _refuse_opening(path, refused):
-    if refused:
+def _refuse_opening(path):
+    if context.configs.safe_mode is not False:
         raise ValueError(
             "Requested the loading of a vocabulary file outside of the model archive: "
             f"{str(path)!r}. What a config or a model file says must not open files; "
@@ -149,8 +149,8 @@ def _refuse_opening(path, refused):
 
 def read_vocabulary(path, encoding, term) -> list:
     """Return the terms in a text file, one from each line."""
-    loading = context.shared is not None
-    _refuse_opening(path, loading and context.safe_mode is not False)
+    if context.configs.shared is not None:  # while a model is read
+        _refuse_opening(path)
     if not pathlib.Path(path).is_file():
         raise ValueError(f"Vocabulary file {path} does not exist.")
     return [term(line) for line in lines_of(pathlib.Path(path), encoding)]
