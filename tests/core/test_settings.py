@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from lamina.core.dtypes import ALLOWED, dtype_of, result_type, standardize_dtype
 from lamina.core.naming import automatic_name, nearest, snake_case, uid
 from lamina.core.policy import get_policy
 from lamina.core.random import draw_seed
+from lamina.core.variable import Variable, binding, marked
 
 
 @pytest.mark.parametrize(
@@ -45,6 +47,39 @@ def test_context_falls_back():
             assert context.arguments == {"training": True}
             raise KeyError
     assert context.arguments == {} and context.scopes == ()
+
+
+def test_what_a_config_is_read_with_falls_back():
+    with having(context.configs, shared={}, safe_mode=True), pytest.raises(KeyError):
+        with having(context.configs, shared=None):
+            assert context.configs.shared is None and context.configs.safe_mode is True
+            context.configs.safe_mode = False  # for the rest of the outer block
+            raise KeyError
+        assert context.configs.shared == {} and context.configs.safe_mode is False
+    assert context.configs.shared is None and context.configs.safe_mode is None
+
+
+def test_each_thread_reads_configs_on_its_own():
+    seen = []
+    with having(context.configs, shared={}):
+        thread = threading.Thread(target=lambda: seen.append(context.configs.shared))
+        thread.start()
+        thread.join()
+    assert seen == [None]
+
+
+def test_a_mark_says_what_runs_and_binds_nothing():
+    a, b = Variable(1.0), Variable(2.0)
+    with marked("named"):
+        assert context.runs("named") and not context.runs("symbolic")
+        a.assign(3.0)
+    assert float(a.value) == 3.0 and not context.runs("named")
+    with binding([a], [5.0], open=True) as frame, lamina.SymbolicScope():
+        assert context.runs("symbolic")
+        a.assign(6.0)
+        b.assign(7.0)
+    assert [float(v) for v in frame.values.values()] == [6.0, 7.0]
+    assert float(a.value) == 3.0 and float(b.value) == 2.0
 
 
 def test_name_scopes():

@@ -13,7 +13,7 @@ import pathlib
 
 import numpy as np
 
-from lamina.core.context import context, having_configs
+from lamina.core.context import context, having
 from lamina.core.registry import ours
 
 _CALLS = 2_000  # of layers while a config is read, and for each thing it makes:
@@ -122,7 +122,7 @@ def budgeted(name="the config", **fields):
     outermost = context.configs.budget is None and context.configs.held is None
     if outermost:
         fields["budget"] = Budget(name)
-    with having_configs(**fields):
+    with having(context.configs, **fields):
         try:
             yield
         except RecursionError as error:

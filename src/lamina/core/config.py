@@ -19,11 +19,12 @@ import numpy as np
 
 from lamina.core.budget import budgeted
 from lamina.core.constructor import Captured, all_parameters
-from lamina.core.context import context, having_configs
+from lamina.core.context import context, having
 from lamina.core.dtypes import standardize_dtype
 from lamina.core.naming import nearest, snake_case
 from lamina.core.op import OPS, OpCall
 from lamina.core.registry import (
+    author_of,
     built_in,
     custom,
     find_class,
@@ -65,7 +66,10 @@ class Constructed:
             NotImplementedError: a parameter was not kept on `self`, or the class has to
                 write its own.
         """
-        author = _author_of_config(type(self))
+        cls = type(self)
+        # A user's class that writes `get_config` adds its own parameters there.
+        whole = cls._reads_signatures and ours(cls.get_config)
+        author = cls if whole else author_of(cls)
         if "_abstract" in vars(author):
             raise NotImplementedError(
                 f"`{type(self).__name__}` must implement `get_config()` to be saved."
@@ -101,17 +105,6 @@ class Constructed:
     def from_config(cls, config: dict):
         """Make an object from what `get_config` returned."""
         return cls(**config)
-
-
-@functools.cache
-def _author_of_config(cls):
-    """Return the class whose parameters belong into a config without further word.
-
-    A class of the user's that writes `get_config` adds its own parameters there.
-    """
-    if ours(cls) or (cls._reads_signatures and ours(cls.get_config)):
-        return cls
-    return next(c for c in cls.__mro__ if ours(c))
 
 
 def encode_parameter(value):
@@ -267,7 +260,7 @@ def _custom_name(thing):
 
 def serialize_shared(obj):
     """Serialize, and number what is mentioned more than once, as Keras' files do."""
-    with having_configs(numbering=None):
+    with having(context.configs, numbering=None):
         return numbered(serialize_keras_object)(obj)
 
 
@@ -277,7 +270,7 @@ def numbered(write):
     @functools.wraps(write)
     def written(thing):
         number = context.configs.numbering or numbering_of(lambda: write(thing))
-        with having_configs(numbering=number):
+        with having(context.configs, numbering=number):
             return write(thing)
 
     return written
@@ -292,7 +285,7 @@ def numbering_of(write):
         alive.append(thing)  # so that no id is given twice
         mentions[id(thing)] += 1
 
-    with having_configs(numbering=count):
+    with having(context.configs, numbering=count):
         write()
     repeated = [key for key, times in mentions.items() if times > 1]
     numbers = {key: i for i, key in enumerate(repeated, 1)}
@@ -302,7 +295,7 @@ def numbering_of(write):
 def sharing():
     """Make what one config mentions more than once only once, in a `with` block."""
     shared = context.configs.shared
-    return having_configs(shared={} if shared is None else shared)
+    return having(context.configs, shared={} if shared is None else shared)
 
 
 def deserialize_keras_object(

@@ -14,7 +14,7 @@ _mark = operator.attrgetter("mark")
 
 
 class _Configs:
-    """What holds while configs are written and read, set by `having_configs`."""
+    """What holds while configs are written and read: the field `configs`."""
 
     # What a config in memory may refer to, a `Held`. Set where objects are copied and
     # before a file is written; read where configs are, and by `Lookup`.
@@ -75,13 +75,12 @@ context = _Context()
 
 
 class having:  # noqa: N801
-    """Set fields of the context for the length of a `with` block."""
+    """Set fields of the context, or of its `configs`, for a `with` block."""
 
     __slots__ = ("_fields", "_saved", "_target")
 
-    def __init__(self, **fields):
-        self._fields = fields
-        self._target = context
+    def __init__(self, target=context, /, **fields):
+        self._target, self._fields = target, fields
 
     def __enter__(self):
         self._saved = saved = {}
@@ -94,16 +93,6 @@ class having:  # noqa: N801
     def __exit__(self, *exception):
         for name, value in self._saved.items():
             setattr(self._target, name, value)
-
-
-class having_configs(having):  # noqa: N801
-    """Set fields of `context.configs` for the length of a `with` block."""
-
-    __slots__ = ()
-
-    def __init__(self, **fields):
-        self._fields = fields
-        self._target = context.configs
 
 
 def warn_once(kind, text):

@@ -8,7 +8,7 @@ and functions and objects that have no config.
 import numpy as np
 
 from lamina.core.config import deserialize_keras_object, numbered, serialize_shared
-from lamina.core.context import having_configs
+from lamina.core.context import context, having
 from lamina.core.walk import generators, objects
 
 
@@ -49,6 +49,11 @@ class Held:
         self.classes[name] = thing
         return name
 
+    def lent(self, **fields):
+        """Return a block that reads configs which refer to what it holds."""
+        classes = self.classes
+        return having(context.configs, held=self, custom_objects=classes, **fields)
+
     def put(self, thing) -> int:
         """Hold a thing and return its number."""
         self.objects.append(thing)
@@ -58,7 +63,7 @@ class Held:
 def describe(thing, lambdas=True) -> tuple:
     """Return what it takes to make `thing` again: config, values, what it refers to."""
     held = Held(lambdas=lambdas)
-    with having_configs(held=held):
+    with having(context.configs, held=held):
         config = serialize_shared(thing)
     return config, values_of(thing), held.classes, held.objects
 
@@ -67,7 +72,7 @@ def remake(config, values, classes, things):
     """Make an object again from what `describe` returned."""
     held = Held(classes=classes, objects=things)
     # Pickle runs code from the file as it is: lambdas make it no less safe.
-    with having_configs(held=held, shared={}, custom_objects=classes, safe_mode=False):
+    with held.lent(shared={}, safe_mode=False):
         thing = deserialize_keras_object(config)
     put_values(thing, values)
     return thing
@@ -105,8 +110,8 @@ def make_again(thing, numbering=None, shared=None, **changes):
         changes: what to change in the config.
     """
     held = Held()
-    with having_configs(held=held, numbering=numbering):
+    with having(context.configs, held=held, numbering=numbering):
         config = {**numbered(type(thing).get_config)(thing), **changes}
     shared = {} if shared is None else shared
-    with having_configs(held=held, custom_objects=held.classes, shared=shared):
+    with held.lent(shared=shared):
         return type(thing).from_config(config)

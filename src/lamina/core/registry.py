@@ -12,7 +12,7 @@ import inspect
 import sys
 from typing import Any
 
-from lamina.core.context import Scope, context, having_configs
+from lamina.core.context import Scope, context, having
 from lamina.core.naming import nearest
 
 # Public namespaces in the order in which a bare class name is looked for.
@@ -65,6 +65,11 @@ def ours(thing) -> bool:
     without notice because its code is a user's. How something is computed does not.
     """
     return package_of(thing) == "lamina"
+
+
+def author_of(cls):
+    """Return the nearest class of ours that a class is made from, or is."""
+    return next(c for c in cls.__mro__ if ours(c))
 
 
 @functools.cache
@@ -172,9 +177,7 @@ def get_registered_name(obj) -> str:
 def get_registered_object(name, custom_objects=None, module_objects=None):
     """Return the class or function registered under `name`, or None."""
     found = custom(name, custom_objects)
-    if found is None and module_objects:
-        found = module_objects.get(name)
-    return found
+    return (module_objects or {}).get(name) if found is None else found
 
 
 def register_keras_serializable(package="Custom", name=None):
@@ -234,7 +237,7 @@ class CustomObjectScope(Scope):
 
     def _block(self):
         around = context.configs.custom_objects or {}
-        return having_configs(custom_objects={**around, **self.custom_objects})
+        return having(context.configs, custom_objects={**around, **self.custom_objects})
 
 
 custom_object_scope = CustomObjectScope

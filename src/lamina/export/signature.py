@@ -7,7 +7,7 @@ import numpy as np
 from jax import export
 
 from lamina.core import structure
-from lamina.core.context import context, having
+from lamina.core.context import having
 from lamina.core.dtypes import standardize_dtype
 from lamina.core.variable import binding
 from lamina.layers.building import as_shape, spec_of
@@ -231,8 +231,8 @@ def fit(owner, name, x, shape, dtype):
 
 def called(fn, args, cells=(), values=()):
     """Return what a function gives in inference mode, its effects dropped."""
-    inference = {**context.arguments, "training": False}
-    with binding(cells, values, open=True), having(arguments=inference, losses=[]):
+    inference = having(arguments={"training": False}, losses=[])
+    with binding(cells, values, open=True), inference:
         outputs = fn(*args)
     for x in structure.flatten(outputs):
         if not hasattr(x, "shape"):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lamina.core.context import context, having
+from lamina.core.context import having
 from lamina.kernels.replaced import Replaced, spelled
 from lamina.layers.lora import Adaptable
 from lamina.quantizers import fitting
@@ -59,7 +59,7 @@ class Calibration:
     def run(self):
         """Fit all layers that were quantized; a block gets what the last one gives."""
         # Layer by layer, not as compiled calls: inputs are looked at.
-        with having(losses=[], arguments={**context.arguments, "training": False}):
+        with having(losses=[], arguments={"training": False}):
             samples = self.samples
             for layer in self.first:
                 samples = [layer(x) for x in samples]

@@ -81,16 +81,15 @@ class Arguments:
         # What its floats are cast to, if anything.
         dtype = layer.input_dtype if layer.autocast else None
         self.dtype = None if dtype == "string" else dtype
-        self.training = kwargs.get("training")
-        self.passed = {}
+        # The call-context arguments that the caller gives.
+        self.given = {}
         if kwargs:
             registered = layer._call_context_args
-            self.passed = {k: kwargs[k] for k in registered[1:] if k in kwargs}
+            self.given = {k: kwargs[k] for k in registered if k in kwargs}
             kwargs = {
                 k: self._convert(v, False)
                 for k, v in kwargs.items()
-                if (k not in registered and k not in ("training", "mask"))
-                or takes.takes(k)
+                if (k not in registered and k != "mask") or takes.takes(k)
             }
             if not takes.training:
                 kwargs.pop("training", None)
@@ -106,8 +105,8 @@ class Arguments:
             ) from None
         self.by_name = bound.arguments
         if takes.training:
-            self.training = self.by_name.get("training")
-        self.flag_given = self.training is not None
+            self.given["training"] = self.by_name.get("training")
+        self.flag_given = self.given.get("training") is not None
 
     def _convert(self, value, positional=True):
         if value is None or (
@@ -276,15 +275,15 @@ class Arguments:
         What the caller passes comes before what an outer call was passed, and that
         before the default of `training`.
         """
-        value = self.training if self.training is not None else outer.get("training")
+        value = (self.given if self.flag_given else outer).get("training")
         if value is None:
             value = self.takes.defaults.get("training")
         if self.takes.training and value is not None:
             self.set("training", value)
-        for name in self.layer._call_context_args[1:]:
-            if name not in self.passed and name in outer and name in self.takes.names:
+        for name in self.layer._call_context_args[1:] if len(outer) > 1 else ():
+            if name not in self.given and name in outer and name in self.takes.names:
                 self.set(name, outer[name])
-        return {**outer, **self.passed, "training": value}
+        return {**outer, **self.given, "training": value}
 
 
 def masks_of(value):

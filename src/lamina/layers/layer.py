@@ -24,6 +24,7 @@ from lamina.core.held import describe, remake
 from lamina.core.input_spec import InputSpec, check_inputs
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.naming import automatic_name, nearest, snake_case
+from lamina.core.owner import leaves_of
 from lamina.core.policy import DTypePolicy, FloatDTypePolicy, get_policy
 from lamina.core.random import SeedGenerator
 from lamina.core.registry import ours
@@ -46,7 +47,7 @@ from lamina.layers.call import (
     plain_shape,
     signature_of,
 )
-from lamina.layers.owner import NOT_OWNED, Owner, leaves_of, metrics_among
+from lamina.layers.owner import NOT_OWNED, LayerOwner, metrics_among
 from lamina.layers.rows import Rows
 
 # Layers that hold losses added in their last call outside of compiled code.
@@ -59,7 +60,7 @@ def _named(fields, name):
         yield
 
 
-class Layer(Captured, Constructed, Rows, Owner):
+class Layer(Captured, Constructed, Rows, LayerOwner):
     """A callable that owns weights and other layers; the base of all layers.
 
     Args:
@@ -244,23 +245,12 @@ class Layer(Captured, Constructed, Rows, Owner):
     def _call_has_mask_arg(self):
         return signature_of(self.call).mask
 
-    def _check_constructed(self):
-        if "_inbound_nodes" not in self.__dict__:
-            name = type(self).__name__
-            raise RuntimeError(
-                f"In layer {name!r}, you forgot to call `super().__init__()` as the "
-                f"first statement of `__init__()`:\n\n"
-                f"    class {name}(...):\n"
-                f"        def __init__(self, ..., **kwargs):\n"
-                f"            super().__init__(**kwargs)   # first\n"
-            )
-
     def _check_new(self, name, value):
         closed = self.__dict__.get("_closed")
         if closed and any(layer is self for layer in context.calling):
             if parts := _parts_of(value):
                 layers = self._flatten_layers()
-                held = (x for layer in layers for x in layer._owned())
+                held = (x for layer in layers for _, x in layer._owned())
                 known = map(id, (*layers, *self.variables, *held))
                 known = self._replaced.keys() | set(known)
                 if any(id(x) not in known for x in parts):
@@ -512,28 +502,23 @@ class Layer(Captured, Constructed, Rows, Owner):
             initializer = "glorot_uniform" if is_float(dtype) else "zeros"
         # What is added later belongs under the name that the layer was built with.
         late = self._path and not context.scopes
-        with having(scopes=(self._path,) if late else context.scopes):
-            variable = Variable(
-                initializers.get(initializer),
-                shape=shape if shape is not None else (),
-                dtype=dtype,
-                trainable=trainable,
-                autocast=autocast,
-                aggregation=aggregation,
-                name=name,
-            )
+        variable = self._make_own_variable(
+            (self._path,) if late else context.scopes,
+            initializers.get(initializer),
+            shape=shape if shape is not None else (),
+            dtype=dtype,
+            trainable=trainable,
+            autocast=autocast,
+            aggregation=aggregation,
+            name=name,
+        )
         variable.regularizer = _regularizer(regularizer)
         variable.constraint = constraints.get(constraint)
         variable.overwrite_with_gradient = overwrite_with_gradient
         variable.trainable = variable.trainable and self._trainable
-        self._variables.append(variable)
         return variable
 
     add_variable = add_weight
-
-    def _untrack_variable(self, variable):
-        """Give a weight up: it is trained and saved no more."""
-        self._variables = [v for v in self._variables if v is not variable]
 
     @property
     def _tracker(self):

@@ -1,7 +1,4 @@
-"""`Owner`: what holds Variables, other owners, and says which are trained.
-
-What an object owns is read from its attributes: nothing has to be declared.
-"""
+"""`LayerOwner`: which Variables a layer and the layers inside hold, and train."""
 
 import functools
 import itertools
@@ -11,11 +8,12 @@ import numpy as np
 
 from lamina.core.constructor import all_parameters
 from lamina.core.context import context
+from lamina.core.owner import Owner, unique
 from lamina.core.random import SeedGenerator
-from lamina.core.registry import ours
+from lamina.core.registry import author_of, ours
 from lamina.core.variable import Variable
 
-# Counts owners and assignments, to tell which came first.
+# Counts layers and assignments, to tell which came first.
 _clock = itertools.count(1)
 _MISSING = object()
 
@@ -30,10 +28,6 @@ class _Changes:
 NOT_OWNED = frozenset(
     {"_inbound_nodes", "_given", "_times", "_losses", "_build_shapes", "_replaced"}
 )
-# Most attributes are of these types: a quick way to pass them over.
-_PLAIN = frozenset({str, int, float, bool, type(None)})
-_PLAIN_TYPES = tuple(_PLAIN)
-_CONTAINERS = (list, tuple, set, dict)
 
 
 class _Known:
@@ -49,9 +43,10 @@ class _Known:
         return self if owner is None else self._read(owner)
 
 
-class Owner:
+class LayerOwner(Owner):
     """The part of a Layer that knows its Variables and the layers inside."""
 
+    _not_owned = NOT_OWNED
     name: str
     built: bool
     _trainable: bool
@@ -70,53 +65,37 @@ class Owner:
     def __setattr__(self, name, value):
         if self.__dict__.get(name, _MISSING) is value:
             return  # nothing is new: it keeps its place among the parts
-        if context.calling:
+        calling = context.calling
+        if calling:
             self._check_new(name, value)
-        if isinstance(value, (Owner, list, tuple, dict)):
+        if isinstance(value, (LayerOwner, list, tuple, dict)):
             self._times[name] = next(_clock)
         super().__setattr__(name, value)
-        if _matters(type(self), name, bool(context.calling)):
+        if _matters(type(self), name) and (not calling or ours(type(self))):
             self._changes.last = now = next(_clock)
             if name != "_trainable":
                 self.__dict__["_changed_at"] = now
 
     def __delattr__(self, name):
         super().__delattr__(name)
-        if _matters(type(self), name, bool(context.calling)):
+        if _matters(type(self), name):
             self._changes.last = self.__dict__["_changed_at"] = next(_clock)
 
     def _check_new(self, name, value):
         """Raise where a part comes too late."""
 
     @classmethod
-    def _is_setting(cls, name, calling):
+    def _is_setting(cls, name):
         """Tell whether compiled programs hang on the attribute of this name.
 
-        Of a class that a user wrote, only those that the constructor of our class above
-        it takes, set between calls: it keeps what it likes otherwise.
-
-        Args:
-            name: the attribute.
-            calling: whether it is set while layers are called.
+        A class that a user wrote keeps what it likes, besides the parameters of the
+        class of ours that it is made from, and may set these too while it is called.
         """
-        base = next(c for c in cls.__mro__ if ours(c))
-        return base is cls or (not calling and name in all_parameters(base))
-
-    def _owned(self):
-        """Return what attributes hold, containers opened, in order of assignment."""
-        found = []
-        for name, value in self.__dict__.items():
-            if type(value) in _PLAIN or name in NOT_OWNED:
-                continue
-            if not isinstance(value, _CONTAINERS):
-                found.append(value)
-            elif value:
-                found += leaves_of(value)
-        return found
+        return ours(cls) or name in all_parameters(author_of(cls))
 
     def _own_variables(self):
         """Return the Variables of this layer alone: trained ones first."""
-        found = unique([x for x in self._owned() if isinstance(x, Variable)])
+        found = unique([x for _, x in self._owned() if isinstance(x, Variable)])
         return sorted(found, key=operator.attrgetter("made_trainable"), reverse=True)
 
     def _saved_variables(self):
@@ -129,19 +108,13 @@ class Owner:
         Weights and files go by this order. What is in a list or dict came in with it,
         or was put into it when it was made.
         """
-        found = []
-        for name, value in self.__dict__.items():
-            if type(value) in _PLAIN:
-                continue
-            if isinstance(value, Owner):
-                found.append((self._times.get(name, 0), value))
-            elif isinstance(value, _CONTAINERS) and value and name not in NOT_OWNED:
-                since = self._times.get(name, 0)
-                for x in leaves_of(value):
-                    if isinstance(x, Owner):
-                        found.append((max(since, x._made_at), x))
+        found = [
+            (max(self._times.get(name, 0), x._made_at), x)
+            for name, x in self._owned()
+            if isinstance(x, LayerOwner)
+        ]
         found.sort(key=operator.itemgetter(0))
-        return unique([x for _, x in found])
+        return unique(map(operator.itemgetter(1), found))
 
     def _flatten_layers(self, include_self=True, recursive=True):
         found = {id(self): self}
@@ -155,12 +128,11 @@ class Owner:
                 queue = layer._inner_layers() + queue
         return list(found.values())[0 if include_self else 1 :]
 
-    @property
-    def _seed_generators(self):
-        return [x for x in self._owned() if isinstance(x, SeedGenerator)]
-
+    _seed_generators = _Known(
+        lambda self: [x for _, x in self._owned() if isinstance(x, SeedGenerator)]
+    )
     _layers = _Known(lambda self: self._inner_layers())
-    _metrics = _Known(lambda self: metrics_among(self._owned()))
+    _metrics = _Known(lambda self: metrics_among(x for _, x in self._owned()))
     _trainable_variables = _Known(
         lambda self: [v for v in self._own_variables() if v.made_trainable]
     )
@@ -172,7 +144,7 @@ class Owner:
     def variables(self) -> list:
         """All state: weights, then the states of random generators, layer by layer."""
         own = self._own_variables()
-        seeds = [x.state for x in self._seed_generators]
+        seeds = [x.state for _, x in self._owned() if isinstance(x, SeedGenerator)]
         inner = [v for layer in self._inner_layers() for v in layer.variables]
         return unique([*own, *seeds, *inner])
 
@@ -195,7 +167,7 @@ class Owner:
     def _split_variables(self) -> tuple[list, list]:
         """Return the trained Variables and the others, and look for them once."""
         names = ("trainable_variables", "non_trainable_variables")
-        if any(getattr(type(self), name) is not getattr(Owner, name) for name in names):
+        if any(getattr(type(self), n) is not getattr(LayerOwner, n) for n in names):
             return self.trainable_variables, self.non_trainable_variables
         found = self.variables
         return self._trained(found), self._frozen(found)
@@ -220,7 +192,7 @@ class Owner:
     def metrics(self) -> list:
         """The metrics that it and the layers inside own."""
         # Not what a model inside was compiled with.
-        held = [x for layer in self._flatten_layers() for x in layer._owned()]
+        held = [x for layer in self._flatten_layers() for _, x in layer._owned()]
         return metrics_among(held)
 
     @property
@@ -293,26 +265,8 @@ def metrics_among(items) -> list:
 
 
 @functools.lru_cache(1 << 14)
-def _matters(cls, name, calling):
+def _matters(cls, name):
     """Tell whether programs made before are out of date when an attribute changes."""
     if isinstance(getattr(cls, name, None), property):
         return False  # its setter assigns what it is about itself
-    return cls._is_setting(name, calling)
-
-
-def leaves_of(container, outer=()) -> list:
-    """Return what a container holds, opened to any depth."""
-    if id(container) in outer:
-        return []
-    found = []
-    for item in container.values() if isinstance(container, dict) else container:
-        if isinstance(item, _CONTAINERS):
-            found += leaves_of(item, (*outer, id(container)))
-        elif not isinstance(item, _PLAIN_TYPES):
-            found.append(item)
-    return found
-
-
-def unique(items) -> list:
-    """Return each item once, by identity, in order."""
-    return list({id(x): x for x in items}.values())
+    return cls._is_setting(name)

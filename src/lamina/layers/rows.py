@@ -8,7 +8,7 @@ import inspect
 from typing import Any
 
 from lamina.core.registry import package_of
-from lamina.layers.owner import Owner
+from lamina.layers.owner import LayerOwner
 
 # Methods that say nothing about how the rows of a batch are computed.
 _NO_PART_OF_CALLS = frozenset(
@@ -70,7 +70,7 @@ class Rows:
             for name, value in vars(self).items()
             if callable(value)
             and not name.endswith(_NOT_CALLED)
-            and (not isinstance(value, Owner) or name.endswith("activation"))
+            and (not isinstance(value, LayerOwner) or name.endswith("activation"))
         ]
 
     @property

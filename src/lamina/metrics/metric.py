@@ -6,10 +6,11 @@ import jax
 import numpy as np
 
 from lamina.core.config import Constructed
-from lamina.core.context import name_scope
+from lamina.core.context import context
 from lamina.core.masks import get_mask
 from lamina.core.naming import automatic_name, snake_case
-from lamina.core.variable import Variable, binding, from_host
+from lamina.core.owner import Owner
+from lamina.core.variable import binding, from_host
 from lamina.losses.loss import (
     as_array,
     score_dtype,
@@ -23,7 +24,7 @@ def zeros(shape, dtype=None):
     return from_host(np.zeros(shape, kind))
 
 
-class Metric(Constructed):
+class Metric(Constructed, Owner):
     """A number that is gathered over batches. Subclass it and write three methods.
 
     `__init__` makes the state with `add_weight`, `update_state` assigns to it,
@@ -64,17 +65,6 @@ class Metric(Constructed):
         """The dtype it computes in."""
         return self._dtype
 
-    @property
-    def variables(self) -> list:
-        """Its Variables, then those of the metrics it holds."""
-        self._check_super_called()
-        found = list(_held(list(vars(self).values())))
-        own = [x for x in found if isinstance(x, Variable)]
-        for metric in found:
-            if isinstance(metric, Metric):
-                own += metric.variables
-        return list({id(v): v for v in own}.values())
-
     def add_variable(
         self, shape, initializer, dtype=None, aggregation="sum", name=None
     ):
@@ -88,30 +78,19 @@ class Metric(Constructed):
             aggregation: how copies on several devices combine.
             name: its name.
         """
-        self._check_super_called()
-        if not callable(initializer):
-            from lamina import initializers
+        from lamina import initializers
 
-            initializer = initializers.get(initializer or "zeros")
-        with name_scope(self.name.replace("/", ">")):
-            variable = Variable(
-                initializer, shape, dtype or score_dtype(), trainable=False,
-                autocast=False, aggregation=aggregation, synchronization="on_read",
-                name=name,
-            )  # fmt: skip
-        self._variables.append(variable)
-        return variable
+        self._check_constructed()
+        return self._make_own_variable(
+            (*context.scopes, self.name.replace("/", ">")),
+            initializers.get(initializer or "zeros"), shape, dtype or score_dtype(),
+            trainable=False, autocast=False, aggregation=aggregation,
+            synchronization="on_read", name=name,
+        )  # fmt: skip
 
     def add_weight(self, shape=(), initializer=None, dtype=None, name=None):
         """Make a Variable that holds a part of the state; see `add_variable`."""
         return self.add_variable(shape, initializer, dtype, name=name)
-
-    def _check_super_called(self):
-        if "_variables" not in vars(self):
-            raise RuntimeError(
-                f"`{type(self).__name__}.__init__` must call `super().__init__()` "
-                "before anything else."
-            )
 
     def update_state(self, *args, **kwargs):
         """Take in a batch.
@@ -186,6 +165,9 @@ class Metric(Constructed):
         return f"<{type(self).__name__} name={self.name}>"
 
 
+Metric._owns = Metric
+
+
 def update_weighted(metric, y_true, y_pred, weight):
     """Update a metric; the mask of `y_pred` becomes a part of the weights.
 
@@ -217,12 +199,3 @@ def update_weighted(metric, y_true, y_pred, weight):
                 f"`sample_weight` that the metric `{metric.name}` was given."
             )
         raise
-
-
-def _held(x):
-    """Give the Variables and metrics in nested lists, tuples and dicts."""
-    if isinstance(x, (Variable, Metric)):
-        yield x
-    elif isinstance(x, (list, tuple, dict)):
-        for item in x.values() if isinstance(x, dict) else x:
-            yield from _held(item)

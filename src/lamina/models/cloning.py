@@ -10,7 +10,7 @@ from lamina.core.config import (
     numbering_of,
     serialize_keras_object,
 )
-from lamina.core.context import having_configs
+from lamina.core.context import context, having
 from lamina.core.held import Held, make_again
 from lamina.core.tracebacks import boundary
 from lamina.layers.core import Input, InputLayer
@@ -80,7 +80,8 @@ def model_from_json(json_string, custom_objects=None):
     >>> lamina.models.model_from_json(model.to_json()).output_shape
     (None, 2)
     """
-    with having_configs(held=None, budget=None, shared={}), budgeted("the JSON"):
+    afresh = having(context.configs, held=None, budget=None, shared={})
+    with afresh, budgeted("the JSON"):
         config = migrated(parsed(json_string, "the JSON"))
         return deserialize_keras_object(config, custom_objects=custom_objects)
 
@@ -144,7 +145,7 @@ class _Cloning:
             return self.clone(layer)
         if self.clone_function is None or isinstance(layer, InputLayer):
             return make_again(layer, self.numbering, self.shared)
-        with having_configs(numbering=self.numbering, shared=self.shared):
+        with having(context.configs, numbering=self.numbering, shared=self.shared):
             return self.clone_function(layer)
 
     def sequential(self, model, input_tensors):
@@ -180,7 +181,7 @@ class _Cloning:
 def _mention(model):
     """Serialize each layer of a graph whose config can be written."""
     for layer in model.layers if isinstance(model, (Functional, Sequential)) else ():
-        with having_configs(held=Held()), contextlib.suppress(Exception):
+        with having(context.configs, held=Held()), contextlib.suppress(Exception):
             serialize_keras_object(layer)
 
 

@@ -251,7 +251,7 @@ def graph_from_config(cls, config):
             tensors.refuse(left)
         waiting = left
     # A subclass may have arguments of its own; ours have these.
-    known = ours(cls)
+    known = ("trainable", "dtype") if ours(cls) else config.keys() - set(GRAPH_KEYS)
     return cls(
         inputs=tensors.ends(config["input_layers"]),
         outputs=tensors.ends(config["output_layers"]),
@@ -259,7 +259,7 @@ def graph_from_config(cls, config):
         **{
             key: value if key == "trainable" else deserialize_keras_object(value)
             for key, value in config.items()
-            if key not in GRAPH_KEYS and (key in ("trainable", "dtype") or not known)
+            if key in known
         },
     )
 

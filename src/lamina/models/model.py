@@ -10,6 +10,7 @@ from lamina.core.config import arguments_of, serialize_shared, sharing
 from lamina.core.context import context, having
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.naming import nearest
+from lamina.core.owner import unique
 from lamina.core.registry import CustomObjectScope
 from lamina.core.symbolic import SymbolicTensor, infer
 from lamina.core.tracebacks import boundary, hide_frames, warn
@@ -18,7 +19,6 @@ from lamina.data.arrays import is_text
 from lamina.layers.building import as_shape, spec_of, with_shapes
 from lamina.layers.calibration import Calibration
 from lamina.layers.layer import Layer
-from lamina.layers.owner import unique
 from lamina.models.graph import Function, cut_at
 from lamina.models.host import Prepared
 from lamina.quantizers.configs import resolve
@@ -177,10 +177,10 @@ class Model(Layer):
         return name in ("call", "__call__")
 
     @classmethod
-    def _is_setting(cls, name, calling):
+    def _is_setting(cls, name):
         # Scripts and callbacks keep notes of their own on models.
         known = name in ("autocast", "built", "activity_regularizer")
-        return (known or name[:1] == "_") and super()._is_setting(name, calling)
+        return (known or name.startswith("_")) and super()._is_setting(name)
 
     @property
     def has_call(self) -> bool:

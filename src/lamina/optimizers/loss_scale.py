@@ -30,6 +30,7 @@ class LossScaleOptimizer(Optimizer):
     32768.0
     """
 
+    _owns = Optimizer
     _saved_first = ("name",)
     _saved_never = Optimizer._saved_first[1:]
 
@@ -65,11 +66,6 @@ class LossScaleOptimizer(Optimizer):
         )
         self.inner_optimizer.build(var_list)
         super().build(var_list)
-
-    @property
-    def variables(self) -> list:
-        """Its own Variables, then the inner optimizer's."""
-        return [*self._variables, *self.inner_optimizer.variables]
 
     def apply(self, grads, trainable_variables=None) -> None:
         """Make one step, unless a gradient is not finite."""

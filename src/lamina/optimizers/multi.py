@@ -117,6 +117,8 @@ class MultiOptimizer(Optimizer):
     2
     """
 
+    _owns = Optimizer
+    _owned_lists = ("_variables", "_optimizers")
     _saved_first = ()
     _saved_from = OptimizerMap._saved_from
 
@@ -156,12 +158,6 @@ class MultiOptimizer(Optimizer):
     def optimizers(self) -> list:
         """The optimizers it hands Variables to."""
         return self._optimizers
-
-    @property
-    def variables(self) -> list:
-        """Its own Variables, then those of each optimizer."""
-        inner = [v for optimizer in self._optimizers for v in optimizer.variables]
-        return [*self._variables, *inner]
 
     @property
     def learning_rate(self):

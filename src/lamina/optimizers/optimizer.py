@@ -12,8 +12,8 @@ from lamina.core.config import (
     deserialize_keras_object,
 )
 from lamina.core.constructor import all_parameters, parameters_of
-from lamina.core.context import having
 from lamina.core.naming import automatic_name, nearest, snake_case
+from lamina.core.owner import Owner
 from lamina.core.settings import floatx
 from lamina.core.tracebacks import warn
 from lamina.core.variable import Variable, pure
@@ -22,7 +22,7 @@ from lamina.optimizers.parts import once_a_step, takes_gradient
 from lamina.optimizers.schedules import LearningRateSchedule
 
 
-class Optimizer(Constructed):
+class Optimizer(Constructed, Owner):
     """Change Variables against their gradients.
 
     A subclass makes its own Variables in `build(variables)` and writes one formula
@@ -59,6 +59,8 @@ class Optimizer(Constructed):
     [0.5, 2.5]
     """
 
+    # Other lists hold Variables of a model.
+    _owned_lists = ("_variables",)
     _saved_from = {"learning_rate": "_given_rate"}
     _may_forget = True
 
@@ -115,33 +117,15 @@ class Optimizer(Constructed):
             )
 
     def _scalar(self, value, name, dtype):
-        with having(scopes=(self.name,)):
-            return Variable(
-                value,
-                dtype=dtype,
-                trainable=False,
-                aggregation="only_first_replica",
-                name=name,
-            )
+        return self._make_own_variable(
+            (self.name,), value, dtype=dtype, trainable=False,
+            aggregation="only_first_replica", name=name,
+        )  # fmt: skip
 
     def __setattr__(self, name, value):
-        if name != "_variables" and "_variables" not in self.__dict__:
-            raise RuntimeError(
-                f"`{type(self).__name__}.__init__` must call `super().__init__()` "
-                "first."
-            )
-        if isinstance(value, Variable):
-            self._track_variable(value)
+        if "_variables" not in self.__dict__ and name != "_variables":
+            self._check_constructed()
         super().__setattr__(name, value)
-
-    def _track_variable(self, variable):
-        if not any(variable is v for v in self._variables):
-            self._variables.append(variable)
-
-    @property
-    def variables(self) -> list:
-        """All its Variables, in the order in which they were made."""
-        return list(self._variables)
 
     @property
     def iterations(self) -> Any:
@@ -172,7 +156,7 @@ class Optimizer(Constructed):
         before = self._learning_rate
         if callable(value):
             self._learning_rate = value
-            self._variables = [v for v in self._variables if v is not before]
+            self._untrack_variable(before)
         elif isinstance(before, Variable):
             before.assign(value)
         else:
@@ -210,13 +194,11 @@ class Optimizer(Constructed):
         layout=None, name=None,
     ) -> Any:  # fmt: skip
         """Make a Variable of the optimizer and return it."""
-        with having(scopes=(self.name,)):
-            variable = Variable(
-                initializers.get(initializer), shape, dtype, trainable=False,
-                aggregation=aggregation, layout=layout, name=name,
-            )  # fmt: skip
-        self._track_variable(variable)
-        return variable
+        self._check_constructed()
+        return self._make_own_variable(
+            (self.name,), initializers.get(initializer), shape, dtype, trainable=False,
+            aggregation=aggregation, layout=layout, name=name,
+        )  # fmt: skip
 
     def add_variable_from_reference(
         self, reference_variable, name=None, initializer: Any = "zeros"

@@ -20,7 +20,7 @@ from typing import Any
 
 from lamina._version import __version__
 from lamina.core.budget import readable
-from lamina.core.context import having_configs
+from lamina.core.context import context, having
 from lamina.core.files import replacing
 from lamina.saving import hdf5
 from lamina.saving.hdf5 import FLOOR, RATIO, Weights
@@ -319,7 +319,7 @@ def load(filepath, build, compile):
         config = archive.config()
         if not compile:
             config.pop("compile_config", None)
-        with having_configs(replaced=[]) as reading:
+        with having(context.configs, replaced=[]) as reading:
             model = build(config, weights.declared, archive.name)
             replaced = reading.replaced
         put_values(model, weights, archive, replaced=replaced)

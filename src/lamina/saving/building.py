@@ -13,7 +13,7 @@ import numpy as np
 from lamina.core import naming
 from lamina.core.budget import Budget, readable
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
-from lamina.core.context import context, having_configs
+from lamina.core.context import context, having
 from lamina.core.registry import public
 from lamina.core.tracebacks import warn
 from lamina.core.walk import objects
@@ -49,7 +49,7 @@ def build(config, budget, custom_objects=None, safe_mode=True):
     public("ops")  # a graph may name any of them
     safe_mode = safe_mode is not False
     try:
-        with having_configs(held=None, shared={}, budget=budget):
+        with having(context.configs, held=None, shared={}, budget=budget):
             model = deserialize_keras_object(config, custom_objects, safe_mode)
     except (AttributeError, LookupError, RecursionError, OverflowError) as error:
         raise ValueError(

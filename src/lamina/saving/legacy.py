@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from lamina.core.files import replacing
+from lamina.core.owner import unique
 from lamina.core.tracebacks import warn
-from lamina.layers.owner import unique
 from lamina.saving import hdf5
 from lamina.saving.hdf5 import BFLOAT16, FORMAT, write_value
 from lamina.saving.migration import migrated

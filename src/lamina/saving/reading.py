@@ -4,7 +4,7 @@ import os
 import pathlib
 from typing import Any
 
-from lamina.core.context import having_configs
+from lamina.core.context import context, having
 from lamina.core.tracebacks import boundary
 from lamina.saving import formats
 from lamina.saving.archive import CONFIG
@@ -45,7 +45,7 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
     def make(config, declared, name):
         return build(config, FileBudget(declared, name), custom_objects, safe_mode)
 
-    with having_configs(budget=None):
+    with having(context.configs, budget=None):
         return found.load(filepath, make, compile)
 
 

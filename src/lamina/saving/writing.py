@@ -6,7 +6,7 @@ import pathlib
 from typing import Any
 
 from lamina.core.config import serialize_keras_object, serialize_shared
-from lamina.core.context import having_configs
+from lamina.core.context import context, having
 from lamina.core.files import writable
 from lamina.core.held import Held
 from lamina.core.tracebacks import boundary, warn
@@ -98,7 +98,7 @@ def _format_of(name, zipped, save_format):
 
 def _written_config(model, held):
     try:
-        with having_configs(held=held):
+        with having(context.configs, held=held):
             return json.dumps(serialize_shared(model))
     except Exception as error:
         name = blamed(model, lambda x: json.dumps(serialize_keras_object(x)))

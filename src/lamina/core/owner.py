@@ -1,0 +1,100 @@
+"""`Owner`: what holds Variables, and others of its kind that hold more.
+
+Layers, models, metrics and optimizers are owners. What one owns is read from its
+attributes: nothing has to be declared.
+"""
+
+import itertools
+import operator
+from typing import Any
+
+from lamina.core.context import having
+from lamina.core.variable import Variable
+
+# Most attributes are of these types: a quick way to pass them over.
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+_PLAIN_TYPES = tuple(_PLAIN)
+_CONTAINERS = (list, tuple, set, dict)
+_made_at = operator.attrgetter("made_at")
+
+
+class Owner:
+    """What holds Variables. A subclass sets `_variables` to `[]` in `__init__`."""
+
+    # Attributes that hold Variables or owners without owning them.
+    _not_owned: frozenset = frozenset()
+    # The attributes whose lists, tuples, sets and dicts are opened; None for all.
+    _owned_lists: tuple | None = None
+    # The class of others, held by attributes, whose Variables are its own as well.
+    _owns: Any = ()
+    # Those that it made by `add_weight` and its like.
+    _variables: list
+
+    def _check_constructed(self):
+        if "_variables" not in self.__dict__:
+            name = type(self).__name__
+            raise RuntimeError(
+                f"In class {name!r}, you forgot to call `super().__init__()` as the "
+                f"first statement of `__init__()`:\n\n"
+                f"    class {name}(...):\n"
+                f"        def __init__(self, ..., **kwargs):\n"
+                f"            super().__init__(**kwargs)   # first\n"
+            )
+
+    def _make_own_variable(self, scopes, *args, **settings) -> Variable:
+        """Make a Variable, its path beginning with `scopes`, and own it."""
+        with having(scopes=scopes):
+            variable = Variable(*args, **settings)
+        self._variables.append(variable)
+        return variable
+
+    def _track_variable(self, variable):
+        """Own a Variable that was made elsewhere."""
+        self._variables.append(variable)
+
+    def _untrack_variable(self, variable):
+        """Give a Variable up: it is trained and saved no more."""
+        self._variables = [v for v in self._variables if v is not variable]
+
+    def _owned(self) -> list[tuple[str, Any]]:
+        """Return `(attribute, thing)` for all that attributes and containers hold."""
+        found, lists, others = [], self._owned_lists, self._not_owned
+        for name, value in self.__dict__.items():
+            if type(value) in _PLAIN or name in others:
+                continue
+            if not isinstance(value, _CONTAINERS):
+                found.append((name, value))
+            elif value and (lists is None or name in lists):
+                found += zip(itertools.repeat(name), leaves_of(value))
+        return found
+
+    @property
+    def variables(self) -> list:
+        """Its Variables in the order in which they were made, then those of others."""
+        self._check_constructed()
+        own, others = [], []
+        for _, thing in self._owned():
+            if isinstance(thing, Variable):
+                own.append(thing)
+            elif isinstance(thing, self._owns):
+                others += thing.variables
+        return unique([*sorted(own, key=_made_at), *others])
+
+
+def leaves_of(container, outer=()) -> list:
+    """Return what a container holds, opened to any depth."""
+    if id(container) in outer:
+        return []
+    found = []
+    for item in container.values() if isinstance(container, dict) else container:
+        if isinstance(item, _CONTAINERS):
+            found += leaves_of(item, (*outer, id(container)))
+        elif not isinstance(item, _PLAIN_TYPES):
+            found.append(item)
+    return found
+
+
+def unique(items) -> list:
+    """Return each item once, by identity, in order."""
+    items = list(items)
+    return list(dict(zip(map(id, items), items, strict=True)).values())

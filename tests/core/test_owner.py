@@ -1,0 +1,91 @@
+"""Layers, metrics and optimizers own Variables in one way."""
+
+import numpy as np
+import pytest
+
+import lamina
+from lamina.core.owner import Owner
+
+
+class Layer(lamina.layers.Layer):
+    pass
+
+
+class Metric(lamina.metrics.Metric):
+    pass
+
+
+class Optimizer(lamina.optimizers.Optimizer):
+    pass
+
+
+KINDS = {
+    Layer: lambda thing: thing.add_weight(),
+    Metric: lambda thing: thing.variables,
+    Optimizer: lambda thing: thing.add_variable(()),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_one_error_says_that_super_init_was_forgotten(kind):
+    class Forgot(kind):
+        def __init__(self):
+            pass
+
+    assert issubclass(kind, Owner)
+    with pytest.raises(RuntimeError, match=r"'Forgot', you forgot to call `super"):
+        KINDS[kind](Forgot())
+
+
+def test_an_optimizer_says_so_at_its_first_attribute():
+    class Forgot(Optimizer):
+        def __init__(self):
+            self.power = 2.0
+
+    with pytest.raises(RuntimeError, match=r"super\(\).__init__\(\*\*kwargs\)   # fir"):
+        Forgot()
+
+
+def test_a_metric_owns_what_its_attributes_hold():
+    class Pair(Metric):
+        def __init__(self):
+            super().__init__(name="pair")
+            self.means = {"a": lamina.metrics.Mean(), "b": [lamina.metrics.Sum()]}
+            self.later = lamina.Variable(1.0, name="later")
+            self.count = self.add_weight(name="count")
+            self.again = self.means["a"]
+
+    pair = Pair()
+    names = [v.name for v in pair.variables]
+    assert names == ["later", "count", "total", "count", "total"]
+    assert pair.variables[1].path == "pair/count"
+    assert not hasattr(pair, "weights") and not hasattr(pair, "trainable")
+
+
+def test_an_optimizers_variables_come_in_the_order_in_which_they_were_made():
+    class Own(Optimizer):
+        def __init__(self, **kwargs):
+            super().__init__(0.1, **kwargs)
+            self.factor = lamina.Variable(2.0, name="factor")
+
+        def build(self, variables):
+            super().build(variables)
+            self.slots = self.add_optimizer_variables(variables, "slot")
+            self.last = lamina.Variable(3.0, name="last")
+            self.group = variables
+
+    weight = lamina.Variable(np.ones(2), name="w")
+    made = Own(name="own")
+    made.build([weight])
+    names = [v.name for v in made.variables]
+    assert names == ["iteration", "learning_rate", "factor", "w_slot", "last"]
+    made.learning_rate = lamina.optimizers.schedules.ExponentialDecay(0.1, 5, 0.9)
+    assert [v.name for v in made.variables] == [names[0], *names[2:]]
+
+
+def test_optimizers_around_others_own_theirs():
+    inner = lamina.optimizers.SGD(0.1, momentum=0.9, name="sgd")
+    outer = lamina.optimizers.LossScaleOptimizer(inner)
+    outer.build([lamina.Variable(1.0)])
+    own = len(outer.variables) - len(inner.variables)
+    assert outer.variables[own:] == inner.variables and own > 0
