@@ -12,6 +12,14 @@ from lamina.core.symbolic import Node, any_symbolic, infer, of_first_call
 _PLAIN = (str, int, float, bool, type(None))
 
 
+def graph_of(thing) -> Any:
+    """Return the graph that a model was drawn as, a `Function`.
+
+    None for a model that is written as a class, and for anything else.
+    """
+    return getattr(thing, "_drawn_graph", None)
+
+
 class Operation(Captured):
     """A computation without state; called on symbolic tensors it is recorded.
 

@@ -13,6 +13,7 @@ from lamina.core import settings, structure
 from lamina.core.checks import positive_int
 from lamina.core.input_spec import InputSpec
 from lamina.core.matching import Slots
+from lamina.core.operation import graph_of
 from lamina.core.symbolic import SymbolicTensor
 from lamina.diagnostics.cost import Cost, Machine, cost_of, machine
 from lamina.training import step
@@ -282,7 +283,7 @@ def _leaves(value, what) -> Any:
 def _inputs(model, batch_size, given):
     """Return the shapes of a batch of inputs, in the model's structure."""
     given = None if given is None else _leaves(given, "input_shape")
-    graph = getattr(model, "_graph", None)
+    graph = graph_of(model)
     if graph is None and not hasattr(model, "inputs"):
         return _undrawn_inputs(model, batch_size, given)
     tensors, names = model.inputs, model.input_names

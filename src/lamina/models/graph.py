@@ -13,7 +13,7 @@ from lamina.core.context import context
 from lamina.core.matching import Slots
 from lamina.core.naming import automatic_name
 from lamina.core.op import OpCall
-from lamina.core.operation import Operation
+from lamina.core.operation import Operation, graph_of
 from lamina.core.symbolic import (
     HALF,
     Node,
@@ -25,7 +25,7 @@ from lamina.layers.building import spec_of
 from lamina.layers.call import plain_shape
 from lamina.layers.core import InputLayer
 from lamina.layers.rows import weakest
-from lamina.models.host import Prefix, Prepared
+from lamina.models.text_prefix import Prefix, Prepared
 
 
 class Function(Operation):
@@ -124,7 +124,7 @@ class Function(Operation):
             values = self.follow(self.nodes, leaves)
         # A graph around this one knows what takes its outputs.
         inside = self.moves_entries and any(
-            getattr(layer, "_graph", None) for layer in context.calling[:-1]
+            graph_of(layer) for layer in context.calling[:-1]
         )
         return structure.map_leaves(
             lambda t: values[id(t)] if inside else in_drawn_dtype(t, values[id(t)]),

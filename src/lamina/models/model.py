@@ -20,7 +20,15 @@ from lamina.layers.calibration import Calibration
 from lamina.layers.layer import Layer
 from lamina.layers.owner import unique
 from lamina.models.graph import Function, cut_at
-from lamina.models.host import Prepared
+from lamina.models.graph_config import (
+    GRAPH_KEYS,
+    graph_config,
+    graph_from_config,
+    takes_graph,
+)
+from lamina.models.inputs import fit_inputs, input_specs, standardize_inputs
+from lamina.models.summary import print_summary
+from lamina.models.text_prefix import Prepared
 from lamina.quantizers.configs import resolve
 from lamina.training import loop, programs, step
 from lamina.training.compiled import Compiled, named
@@ -104,22 +112,24 @@ class Model(Layer):
 
     _not_walked = frozenset({"operations", "_drawn_layers", "metrics_names"})
     # Its Inputs see to integers themselves.
-    _reads_integers = property(lambda self: self._graph is not None)
-    _moves_entries = property(lambda self: self._graph and self._graph.moves_entries)
+    _reads_integers = property(lambda self: self._drawn_graph is not None)
+    _moves_entries = property(
+        lambda self: self._drawn_graph and self._drawn_graph.moves_entries
+    )
     # Whether inputs must have the sizes that the graph was drawn with.
     _checks_sizes = True
+    # Whether `summary` shows a plain list of layers.
+    _is_stack = False
 
     def __new__(cls, *args, **kwargs):
         """Make a `Functional` where inputs and outputs are given."""
         if cls is Model and _is_graph(args, kwargs):
-            from lamina.models.functional import Functional
-
             return Layer.__new__(Functional, *args, **kwargs)
         return Layer.__new__(cls, *args, **kwargs)
 
     @boundary
     def __init__(self, *args, **kwargs):
-        self._graph: Function | None = None
+        self._drawn_graph: Function | None = None
         self._input_spec = None
         self._compiled = Compiled()
         self._programs = Programs()
@@ -141,15 +151,15 @@ class Model(Layer):
 
     def _set_graph(self, inputs, outputs):
         inputs, outputs = cut_at(inputs, outputs)
-        self._graph = Function(inputs, outputs, name=self.name)
-        self._graph.slots.owner = f"model {self.name!r}"
+        self._drawn_graph = Function(inputs, outputs, name=self.name)
+        self._drawn_graph.slots.owner = f"model {self.name!r}"
         self._build_shapes = {
             "input_shape": structure.map_leaves(lambda t: t.shape, inputs)
         }
         self.built = True
         self.supports_masking = True
         self._allow_non_tensor_positional_args = True
-        self._takes_text = bool(self._graph.prefix)
+        self._takes_text = bool(self._drawn_graph.prefix)
 
     # ---- calling -------------------------------------------------------------
 
@@ -169,7 +179,11 @@ class Model(Layer):
     @property
     def rows_independent(self):
         """Whether rows of a batch have no effect on each other, as its graph says."""
-        return ours(type(self).call) and self._graph and self._graph.rows_independent
+        return (
+            ours(type(self).call)
+            and self._drawn_graph
+            and self._drawn_graph.rows_independent
+        )
 
     @classmethod
     def _takes_part(cls, name):
@@ -184,11 +198,11 @@ class Model(Layer):
     @property
     def has_call(self) -> bool:
         """Whether it can be called: it has a graph or its class writes `call`."""
-        return self._graph is not None or type(self).call is not Model.call
+        return self._drawn_graph is not None or type(self).call is not Model.call
 
     def call(self, inputs, training=None, mask=None):
         """Run the graph; a subclass writes its own."""
-        if self._graph is None:
+        if self._drawn_graph is None:
             raise NotImplementedError(
                 f"Model {type(self).__name__} does not have a `call()` method "
                 "implemented. Write `def call(self, inputs): ...`, or pass `inputs` "
@@ -197,46 +211,41 @@ class Model(Layer):
         if isinstance(inputs, Prepared):
             leaves = inputs._replace(inputs=self._fitted(inputs.inputs))
         else:
-            from lamina.models.functional import standardize_inputs
-
             leaves = standardize_inputs(self, inputs)
             if mask is not None:
                 for x, one in zip(leaves, structure.flatten(mask), strict=False):
                     if one is not None:
                         set_mask(x, one)
         with having(training=context.training if training is None else training):
-            return _one_or_all(self._graph.run(leaves))
+            return _one_or_all(self._drawn_graph.run(leaves))
 
     @property
     def input_dtype(self):
         """The dtype that float inputs are cast to; None leaves it to a graph."""
-        return None if self._graph is not None else super().input_dtype
+        return None if self._drawn_graph is not None else super().input_dtype
 
     def _prepared(self, inputs, drawn=False):
         """Return a batch's inputs, or drawn ones, as a compiled step takes them."""
-        if self._graph is None or not self._takes_text:
+        if self._drawn_graph is None or not self._takes_text:
             return self._trimmed(inputs)
-        from lamina.models.functional import standardize_inputs
-
         leaves = standardize_inputs(self, inputs)
-        return self._graph.prefix.run(self._graph, leaves, drawn)
+        return self._drawn_graph.prefix.run(self._drawn_graph, leaves, drawn)
 
     def _fitted(self, leaves):
         """Return the graph's inputs, flat, as it takes them; None stays None."""
-        from lamina.models.functional import fit_inputs
-
         return fit_inputs(self, leaves)
 
     def _trimmed(self, inputs):
         """Leave out the text of a dict that names no input: no device holds it."""
-        if self._graph is None or self._takes_text or not isinstance(inputs, dict):
+        graph = self._drawn_graph
+        if graph is None or self._takes_text or not isinstance(inputs, dict):
             return inputs
         text = any(is_text(x) for x in inputs.values())
-        return self._graph.slots.trimmed(inputs) if text else inputs
+        return graph.slots.trimmed(inputs) if text else inputs
 
     def _check_spec(self, call):
         # A graph checks its inputs itself, where it matches them by name.
-        if self._graph is None or self._input_spec is not None:
+        if self._drawn_graph is None or self._input_spec is not None:
             super()._check_spec(call)
 
     def rematerialized_call(self, layer_call, *args, **kwargs):
@@ -245,7 +254,7 @@ class Model(Layer):
 
     def compute_output_spec(self, *args, **kwargs):
         """Return what a call would give, as symbolic tensors."""
-        if self._graph is None:
+        if self._drawn_graph is None:
             return super().compute_output_spec(*args, **kwargs)
         kwargs.pop("mask", None)
         if self._takes_text:
@@ -255,17 +264,17 @@ class Model(Layer):
         return structure.pack_like(self.output, outputs)
 
     def _carry_mask(self, call, outputs):
-        if self._graph is None:
+        if self._drawn_graph is None:
             super()._carry_mask(call, outputs)
         elif any(isinstance(t, SymbolicTensor) for t in structure.flatten(outputs)):
-            _carry_symbolic_masks(self._graph, outputs)
+            _carry_symbolic_masks(self._drawn_graph, outputs)
 
     def compute_mask(self, inputs, previous_mask=None):
         """Return None: the layers inside carry masks themselves."""
 
     def build(self, input_shape):
         """Build a subclassed model for inputs of a shape, or a structure of shapes."""
-        if self._graph is not None:
+        if self._drawn_graph is not None:
             self.built = True
             return
         with having(autocast=None):
@@ -284,7 +293,7 @@ class Model(Layer):
 
     def build_from_config(self, config):
         """Build it with the shapes that `get_build_config` returned."""
-        if self._graph is None and config:
+        if self._drawn_graph is None and config:
             shapes = as_shape(config.get("input_shape"))
             if shapes is not None and type(self).build is Model.build:
                 try:
@@ -300,8 +309,8 @@ class Model(Layer):
     @property
     def layers(self) -> list:
         """The layers directly inside, in order."""
-        if self._graph is not None:
-            return [op for op in self._graph.operations if isinstance(op, Layer)]
+        if self._drawn_graph is not None:
+            return [op for op in self._drawn_graph.operations if isinstance(op, Layer)]
         return self._inner_layers()
 
     @layers.setter
@@ -314,18 +323,22 @@ class Model(Layer):
     @property
     def _drawn_layers(self):
         """The layers of a graph, which come first in files; None without a graph."""
-        return self.layers if self._graph is not None else None
+        return self.layers if self._drawn_graph is not None else None
 
     @property
     def operations(self) -> list:
         """The layers and ops of the graph, in order."""
-        return list(self._graph.operations) if self._graph else list(self.layers)
+        return (
+            list(self._drawn_graph.operations)
+            if self._drawn_graph
+            else list(self.layers)
+        )
 
     def _inner_layers(self):
         held = super()._inner_layers()
-        if self._graph is None:
+        if self._drawn_graph is None:
             return held
-        drawn = [op for op in self._graph.operations if isinstance(op, Layer)]
+        drawn = [op for op in self._drawn_graph.operations if isinstance(op, Layer)]
         return unique([*drawn, *held])
 
     def get_layer(self, name=None, index=None):
@@ -377,13 +390,13 @@ class Model(Layer):
         return self._of_graph("output")
 
     def _of_graph(self, what):
-        if self._graph is None:
+        if self._drawn_graph is None:
             raise AttributeError(
                 f"Model {self.name!r} has no defined {what}: it is not drawn as a "
                 "graph (or, for a Sequential model, not built yet). Call it on data, "
                 "or give it an `Input`."
             )
-        return getattr(self._graph, what)
+        return getattr(self._drawn_graph, what)
 
     @property
     def input_shape(self):
@@ -403,17 +416,15 @@ class Model(Layer):
     @property
     def output_names(self):
         """The names of the graph's outputs; None where there is no graph."""
-        if self._graph is None:
+        if self._drawn_graph is None:
             return None
         return [t.node.operation.name for t in self.outputs]
 
     @property
     def input_spec(self):
         """What it takes, as InputSpecs in the structure of its inputs."""
-        if self._input_spec is None and self._graph is not None:
-            from lamina.models.functional import input_specs
-
-            return input_specs(self._graph)
+        if self._input_spec is None and self._drawn_graph is not None:
+            return input_specs(self._drawn_graph)
         return self._input_spec
 
     @input_spec.setter
@@ -864,9 +875,7 @@ class Model(Layer):
             show_trainable: whether a column says what is trained.
             layer_range: the first and the last layer to show, as names or patterns.
         """
-        from lamina.models.summary import summary
-
-        summary(
+        print_summary(
             self, line_length, positions, print_fn, expand_nested, show_trainable,
             layer_range,
         )  # fmt: skip
@@ -910,18 +919,14 @@ class Model(Layer):
 
     def get_config(self):
         """Return what it takes to make the model again, weights left out."""
-        from lamina.models.functional import graph_config
-
-        if self._graph is not None and _takes_graph(type(self)):
+        if self._drawn_graph is not None and takes_graph(type(self)):
             return graph_config(self)
         return super().get_config()
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         """Make a model from what `get_config` returned."""
-        from lamina.models.functional import GRAPH_KEYS, graph_from_config
-
-        if config.keys() >= set(GRAPH_KEYS) and _takes_graph(cls):
+        if config.keys() >= set(GRAPH_KEYS) and takes_graph(cls):
             with CustomObjectScope(custom_objects), budgeted(), sharing():
                 return graph_from_config(cls, config)
         if cls is Model:
@@ -1041,6 +1046,26 @@ class Model(Layer):
         saving.load_weights(self, filepath, skip_mismatch=skip_mismatch, **kwargs)
 
 
+class _Drawn(type):
+    """Lets a model of a subclass of Model count as Functional if it has a graph."""
+
+    def __instancecheck__(cls, model):
+        if super().__instancecheck__(model) or cls is not Functional:
+            return super().__instancecheck__(model)
+        drawn = isinstance(model, Model) and model._drawn_graph is not None
+        return drawn and type(model).layers is Model.layers
+
+
+class Functional(Model, metaclass=_Drawn):
+    """A model given by its inputs and outputs; made by `Model(inputs, outputs)`."""
+
+    _saved_as = ("keras.src.models.functional", "Functional")
+
+    @boundary
+    def __init__(self, inputs, outputs, name=None, **kwargs):
+        super().__init__(inputs=inputs, outputs=outputs, name=name, **kwargs)
+
+
 def _carry_symbolic_masks(graph, outputs):
     """Give symbolic outputs the masks that the graph's own outputs have."""
     for output, inner in zip(structure.flatten(outputs), graph.outputs, strict=True):
@@ -1073,15 +1098,3 @@ def _paths_of(tree, prefix=""):
             yield from _paths_of(value, path)
         else:
             yield path, value
-
-
-def _takes_graph(cls):
-    """Tell whether a class can be made from `inputs` and `outputs`."""
-    import inspect
-
-    if cls.__init__ is Model.__init__:
-        return True
-    parameters = inspect.signature(cls.__init__).parameters
-    kinds = {p.kind for p in parameters.values()}
-    takes_any = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
-    return takes_any <= kinds or parameters.keys() >= {"inputs", "outputs"}

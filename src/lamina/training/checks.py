@@ -3,6 +3,7 @@
 import numpy as np
 
 from lamina.core import structure
+from lamina.core.operation import graph_of
 from lamina.core.tracebacks import warn
 from lamina.data import ArraySource, unpack
 from lamina.losses.loss import check_labels, classes_of, targets_of
@@ -109,7 +110,7 @@ def check_alike(training, validation, model=None) -> None:
             continue
         if not isinstance(a, dict) or not isinstance(b, dict):
             continue
-        graph = getattr(model, "_graph", None) if name == "x" else None
+        graph = graph_of(model) if name == "x" else None
         if graph is not None:  # what it ignores may differ
             a, b = map(graph.slots.trimmed, (a, b))
         if set(a) != set(b):

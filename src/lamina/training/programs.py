@@ -19,6 +19,7 @@ from jax.core import Tracer
 from lamina.core import structure
 from lamina.core.context import context, having
 from lamina.core.masks import get_mask, masks_of, put_masks
+from lamina.core.operation import graph_of
 from lamina.core.registry import ours
 from lamina.core.variable import Unbound, pure
 from lamina.training import step
@@ -238,10 +239,10 @@ def _is_array(x):
 
 def _is_ours(model, layers):
     """Tell whether a graph holds no code that a user may want to watch at work."""
-    graph = model._graph
+    graph = graph_of(model)
     if graph is None or model._takes_text or not ours(type(model).call):
         return False
-    graphs = [x._graph for x in layers if getattr(x, "_graph", None) is not None]
+    graphs = [graph for x in layers if (graph := graph_of(x)) is not None]
     parts = [*layers, *(x for graph in graphs for x in graph.operations)]
     return (
         ours(type(model).__call__)
