@@ -151,7 +151,7 @@ def test_a_subclass_may_keep_a_graph_of_its_own():
     class Network(lamina.Model):
         def __init__(self, edges):
             super().__init__()
-            self._graph = edges
+            self._graph, self._compiled, self._programs = edges, True, None
             self.dense = layers.Dense(1)
 
         def call(self, x):

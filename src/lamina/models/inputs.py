@@ -10,7 +10,9 @@ from lamina.core import structure
 from lamina.core.dtypes import is_float
 from lamina.core.input_spec import InputSpec
 from lamina.core.masks import get_mask, set_mask
+from lamina.core.operation import takes_text
 from lamina.core.symbolic import HALF, SymbolicTensor, is_wide_integer
+from lamina.data.arrays import is_text
 from lamina.layers.call import plain_shape
 
 
@@ -28,6 +30,32 @@ def standardize_inputs(model, inputs):
     return [
         _fit(model, tensor, x) for tensor, x in zip(graph.inputs, leaves, strict=True)
     ]
+
+
+def on_host(model, inputs, drawn=False):
+    """Return a batch's inputs as compiled code takes them: no text is left.
+
+    Args:
+        model: the model.
+        inputs: what it is called on.
+        drawn: whether the inputs are symbolic tensors.
+    """
+    if model._drawn_graph is None and model._is_stack and takes_text(model):
+        if hasattr(inputs, "shape"):
+            model._draw((None, *inputs.shape[1:]))
+    graph = model._drawn_graph
+    if graph is None or not takes_text(model):
+        return trimmed(model, inputs)
+    return graph.prefix.run(graph, standardize_inputs(model, inputs), drawn)
+
+
+def trimmed(model, inputs):
+    """Leave out the text of a dict that names no input: no device holds it."""
+    graph = model._drawn_graph
+    if graph is None or takes_text(model) or not isinstance(inputs, dict):
+        return inputs
+    text = any(is_text(x) for x in inputs.values())
+    return graph.slots.trimmed(inputs) if text else inputs
 
 
 def fit_inputs(model, leaves):

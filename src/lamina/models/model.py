@@ -1,6 +1,5 @@
 """`Model`: a Layer that can be trained."""
 
-import operator
 import re
 from typing import Any
 
@@ -14,7 +13,6 @@ from lamina.core.registry import CustomObjectScope, ours
 from lamina.core.symbolic import SymbolicTensor, infer
 from lamina.core.tracebacks import boundary, hide_frames, warn
 from lamina.core.variable import pure
-from lamina.data.arrays import is_text
 from lamina.layers.building import as_shape, spec_of, with_shapes
 from lamina.layers.calibration import Calibration
 from lamina.layers.layer import Layer
@@ -26,13 +24,32 @@ from lamina.models.graph_config import (
     graph_from_config,
     takes_graph,
 )
-from lamina.models.inputs import fit_inputs, input_specs, standardize_inputs
+from lamina.models.inputs import (
+    fit_inputs,
+    input_specs,
+    on_host,
+    standardize_inputs,
+    trimmed,
+)
 from lamina.models.summary import print_summary
 from lamina.models.text_prefix import Prepared
 from lamina.quantizers.configs import resolve
-from lamina.training import loop, programs, step
-from lamina.training.compiled import Compiled, named
+from lamina.training import step
+from lamina.training.compiled import (
+    begin,
+    compile_config,
+    compile_model,
+    delegated,
+    require_compiled,
+    training_of,
+)
+from lamina.training.compiled_metrics import named
+from lamina.training.compiled_step import compiled_step
+from lamina.training.evaluate import evaluate
 from lamina.training.fit import fit
+from lamina.training.forward import called
+from lamina.training.on_batch import on_batch, predict_on_batch
+from lamina.training.predict import predict
 from lamina.training.programs import Programs
 
 
@@ -66,25 +83,6 @@ def _filter(filters):
 
 def _as_given(value):
     return value
-
-
-def _kept(put: Any = None) -> Any:
-    """Make a property of what `compile` keeps under the name of a function.
-
-    Args:
-        put: what becomes of a value that is assigned; None forbids it.
-    """
-
-    def made(function):
-        name = function.__name__
-
-        def assign(model, value):
-            setattr(model._compiled, name, put(value))
-
-        read = operator.attrgetter(f"_compiled.{name}")
-        return property(read, put and assign, doc=function.__doc__)
-
-    return made
 
 
 class Model(Layer):
@@ -131,8 +129,7 @@ class Model(Layer):
     def __init__(self, *args, **kwargs):
         self._drawn_graph: Function | None = None
         self._input_spec = None
-        self._compiled = Compiled()
-        self._programs = Programs()
+        begin(self, on_host)
         ends = ()
         if _is_graph(args, kwargs):
             named = [kwargs.pop(k) for k in ("inputs", "outputs") if k in kwargs]
@@ -166,11 +163,12 @@ class Model(Layer):
     def __call__(self, *args, **kwargs):
         """Run the model: as one compiled call where it is a graph of layers of ours."""
         try:
-            if "_programs" in self.__dict__:  # or the layer says what was forgotten
-                outputs = programs.called(self, args, kwargs)
+            # Without it the layer says what was forgotten.
+            if "_lamina_training" in self.__dict__:
+                outputs = called(self, args, kwargs)
                 if outputs:
                     return outputs[0]
-                args = map(self._trimmed, args)
+                args = [trimmed(self, x) for x in args]
             return super().__call__(*args, **kwargs)
         except Exception as error:
             hide_frames(error)
@@ -209,7 +207,7 @@ class Model(Layer):
                 "and `outputs`."
             )
         if isinstance(inputs, Prepared):
-            leaves = inputs._replace(inputs=self._fitted(inputs.inputs))
+            leaves = inputs._replace(inputs=fit_inputs(self, inputs.inputs))
         else:
             leaves = standardize_inputs(self, inputs)
             if mask is not None:
@@ -223,25 +221,6 @@ class Model(Layer):
     def input_dtype(self):
         """The dtype that float inputs are cast to; None leaves it to a graph."""
         return None if self._drawn_graph is not None else super().input_dtype
-
-    def _prepared(self, inputs, drawn=False):
-        """Return a batch's inputs, or drawn ones, as a compiled step takes them."""
-        if self._drawn_graph is None or not self._takes_text:
-            return self._trimmed(inputs)
-        leaves = standardize_inputs(self, inputs)
-        return self._drawn_graph.prefix.run(self._drawn_graph, leaves, drawn)
-
-    def _fitted(self, leaves):
-        """Return the graph's inputs, flat, as it takes them; None stays None."""
-        return fit_inputs(self, leaves)
-
-    def _trimmed(self, inputs):
-        """Leave out the text of a dict that names no input: no device holds it."""
-        graph = self._drawn_graph
-        if graph is None or self._takes_text or not isinstance(inputs, dict):
-            return inputs
-        text = any(is_text(x) for x in inputs.values())
-        return graph.slots.trimmed(inputs) if text else inputs
 
     def _check_spec(self, call):
         # A graph checks its inputs itself, where it matches them by name.
@@ -259,7 +238,7 @@ class Model(Layer):
         kwargs.pop("mask", None)
         if self._takes_text:
             inputs = args[0] if args else kwargs.pop("inputs")
-            args = (self._prepared(inputs, drawn=True), *args[1:])
+            args = (on_host(self, inputs, drawn=True), *args[1:])
         outputs = structure.flatten(super().compute_output_spec(*args, **kwargs))
         return structure.pack_like(self.output, outputs)
 
@@ -458,12 +437,11 @@ class Model(Layer):
         Raises:
             ValueError: an unknown name; the message has the nearest one.
         """
-        self._compiled.compile(
+        compile_model(
             self, optimizer, run_eagerly, steps_per_execution, jit_compile,
             auto_scale_loss, loss=loss, loss_weights=loss_weights, metrics=metrics,
             weighted_metrics=weighted_metrics,
         )  # fmt: skip
-        self._programs.forget()
 
     @boundary
     def fit(
@@ -506,6 +484,10 @@ class Model(Layer):
             ValueError: `compile` was not called, or the data do not fit the model.
             FloatingPointError: a number went wrong, with `check_numerics=True`.
         """
+        guard = None
+        if check_numerics:
+            from lamina.diagnostics.numerics import Guard as guard
+
         return fit(
             self, x=x, y=y, batch_size=batch_size, epochs=epochs, verbose=verbose,
             callbacks=callbacks, validation_split=validation_split,
@@ -515,7 +497,7 @@ class Model(Layer):
             validation_steps=validation_steps,
             validation_batch_size=validation_batch_size,
             validation_freq=validation_freq, resume=resume,
-            check_numerics=check_numerics,
+            guard=guard,
         )  # fmt: skip
 
     @boundary
@@ -529,7 +511,7 @@ class Model(Layer):
         """
         if kwargs:
             raise ValueError(f"Arguments not recognized: {kwargs}")
-        return loop.evaluate(
+        return evaluate(
             self, x, y, batch_size, verbose, sample_weight, steps, callbacks,
             return_dict,
         )  # fmt: skip
@@ -537,7 +519,7 @@ class Model(Layer):
     @boundary
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
         """Return the outputs for data, as NumPy arrays in the outputs' structure."""
-        return loop.predict(
+        return predict(
             self, x, batch_size=batch_size, verbose=verbose, steps=steps,
             callbacks=callbacks,
         )  # fmt: skip
@@ -547,19 +529,17 @@ class Model(Layer):
         self, x, y=None, sample_weight=None, class_weight=None, return_dict=False
     ):
         """Train one step on one batch; return the loss and the metrics."""
-        return loop.on_batch(
-            self, "train", x, y, sample_weight, class_weight, return_dict
-        )
+        return on_batch(self, "train", x, y, sample_weight, class_weight, return_dict)
 
     @boundary
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """Return the loss and the metrics on one batch."""
-        return loop.on_batch(self, "test", x, y, sample_weight, None, return_dict)
+        return on_batch(self, "test", x, y, sample_weight, None, return_dict)
 
     @boundary
     def predict_on_batch(self, x):
         """Return the outputs for one batch, as NumPy arrays."""
-        return loop.predict_on_batch(self, x)
+        return predict_on_batch(self, x)
 
     @step.built_in
     def compute_loss(
@@ -681,7 +661,7 @@ class Model(Layer):
 
     def _made_function(self, kind, force):
         if kind != "predict":
-            self._compiled.require(f"make_{kind}_function")
+            require_compiled(self, f"make_{kind}_function")
         if not self.built:
             raise ValueError(
                 f"Model {self.name!r} must be built before `make_{kind}_function()`: "
@@ -690,14 +670,15 @@ class Model(Layer):
         if kind == "train" and self.optimizer and not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
         if force:
-            self._programs = Programs()
+            training_of(self).programs = Programs()
         cells = step.Cells(self)
-        run = programs.compiled_step(self, kind, cells)
+        run = compiled_step(self, kind, cells)
 
         def function(state, batch):
             groups = [tuple(group) for group in state]
             groups += [()] * (4 - len(groups))
-            return run(step.State(*groups), batch)
+            made = run(step.State(*groups), batch)
+            return made[0] if kind != "predict" and made[1] is None else made
 
         return function
 
@@ -715,7 +696,8 @@ class Model(Layer):
         Those are the means of the losses of several outputs, and what the model and
         its layers hold.
         """
-        own = (*self._compiled.trackers(), *super().metrics)
+        losses = training_of(self).settings.compiled_loss
+        own = (*losses.trackers(), *super().metrics)
         if self.compiled:
             own = (self._loss_tracker, self.compiled_metrics, *own)
         return list(dict.fromkeys(own))
@@ -725,57 +707,45 @@ class Model(Layer):
         """The names of the metrics."""
         return [metric.name for metric in self.metrics]
 
-    @_kept(put=_as_given)
-    def optimizer(self):
-        """The compiled optimizer, or None."""
-
-    @property
-    def loss(self):
-        """The loss as it was given to `compile`."""
-        return self._compiled.given.get("loss")
-
-    @_kept()
-    def compiled(self):
-        """Whether `compile` was called."""
-
-    @property
-    def compiled_metrics(self):
-        """The compiled metrics as one, or None."""
-        return self._compiled.metrics
-
-    _compile_metrics = compiled_metrics
-
-    @property
-    def _loss_tracker(self):
-        return self._compiled.loss_tracker
-
-    @_kept(put=bool)
-    def run_eagerly(self):
-        """Whether steps run uncompiled."""
-
-    @_kept(put=_as_given)
-    def jit_compile(self):
-        """Whether steps are compiled: always, except when run eagerly."""
-
-    @_kept(put=bool)
-    def stop_training(self):
-        """Whether `fit` ends after this epoch; callbacks set it."""
-
-    @_kept(put=bool)
-    def stop_evaluating(self):
-        """Whether `evaluate` ends after this batch; callbacks set it."""
-
-    @_kept(put=bool)
-    def stop_predicting(self):
-        """Whether `predict` ends after this batch; callbacks set it."""
-
-    @_kept(put=_as_given)
-    def history(self):
-        """The History of the last `fit`."""
+    optimizer = delegated(
+        "flags.optimizer", "The compiled optimizer, or None.", put=_as_given
+    )
+    loss = delegated("settings.loss", "The loss as it was given to `compile`.")
+    compiled = delegated("settings.compiled", "Whether `compile` was called.")
+    compiled_metrics = _compile_metrics = delegated(
+        "settings.compiled_metrics", "The compiled metrics as one, or None."
+    )
+    _loss_tracker = delegated("settings.loss_tracker", "The mean of the loss, or None.")
+    run_eagerly = delegated(
+        "flags.run_eagerly", "Whether steps run uncompiled.", put=bool
+    )
+    jit_compile = delegated(
+        "flags.jit_compile",
+        "Whether steps are compiled: always, except when run eagerly.",
+        put=_as_given,
+    )
+    stop_training = delegated(
+        "flags.stop_training",
+        "Whether `fit` ends after this epoch; callbacks set it.",
+        put=bool,
+    )
+    stop_evaluating = delegated(
+        "flags.stop_evaluating",
+        "Whether `evaluate` ends after this batch; callbacks set it.",
+        put=bool,
+    )
+    stop_predicting = delegated(
+        "flags.stop_predicting",
+        "Whether `predict` ends after this batch; callbacks set it.",
+        put=bool,
+    )
+    history = delegated(
+        "flags.history", "The History of the last `fit`.", put=_as_given
+    )
 
     def get_compile_config(self):
         """Return what `compile` was told, ready to be saved, or None."""
-        return self._compiled.get_config() if self.compiled else {}
+        return compile_config(self) if self.compiled else {}
 
     def compile_from_config(self, config):
         """Compile with what `get_compile_config` returned."""

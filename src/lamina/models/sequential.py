@@ -191,11 +191,6 @@ class Sequential(Model):
     def _drawn_shape(self):
         return structure.map_leaves(lambda t: t.shape, self.input)
 
-    def _prepared(self, inputs, drawn=False):
-        if self._drawn_graph is None and self._takes_text and hasattr(inputs, "shape"):
-            self._draw((None, *inputs.shape[1:]))
-        return super()._prepared(inputs, drawn)
-
     def _refuse_several(self, layer, following, outputs):
         several = following._allow_non_tensor_positional_args or (
             isinstance(following, Model) or signature_of(following.call).any_keyword

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from lamina.core.operation import graph_of
 from lamina.core.symbolic import SymbolicTensor, find_symbolic
+from lamina.models.inputs import fit_inputs
 
 
 class Prepared(NamedTuple):
@@ -101,7 +102,8 @@ class Prefix:
         for model, reads, place in self.models:
             inner = model._drawn_graph
             taken = [reads.get(id(t)) for t in inner.inputs]
-            taken = model._fitted([None if t is None else values[id(t)] for t in taken])
+            taken = [None if t is None else values[id(t)] for t in taken]
+            taken = fit_inputs(model, taken)
             values[id(place)] = inner.prefix.run(inner, taken, drawn).made
         given = zip(graph.inputs, leaves, strict=True)
         return Prepared(

@@ -3,6 +3,7 @@
 import re
 
 from lamina.data.arrays import digest
+from lamina.training.compiled import training_of
 
 _LONG = 64  # entries of a list that is compared by its digest
 # What says nothing about the numbers that a run computes: names count up when a script
@@ -21,7 +22,7 @@ def described(model, cells, **arguments) -> dict:
         cells: its Variables.
         arguments: those of `fit` that count.
     """
-    given = model._compiled.given
+    given = training_of(model).settings.given
     return {
         "layers": [
             _plain(layer) | {"dtype": layer.dtype_policy.name}
@@ -47,13 +48,13 @@ def optimizer_of(model):
     what somebody changes between two runs is not.
     """
     now = _plain(model.optimizer)
-    begun, ended = model._compiled.settings or (now, None)
+    begun, ended = training_of(model).flags.optimizer_was or (now, None)
     return begun if now == ended else now
 
 
 def note_settings(model, begun):
     """Note how the optimizer's settings were when a run began that now ends."""
-    model._compiled.settings = begun, _plain(model.optimizer)
+    training_of(model).flags.optimizer_was = begun, _plain(model.optimizer)
 
 
 def metric_names(model, cells) -> list[str]:

@@ -17,6 +17,7 @@ from lamina.core import structure
 from lamina.core.context import context
 from lamina.core.variable import pure, value_and_grad
 from lamina.data import pack, unpack
+from lamina.training.compiled import training_of
 
 
 class State(NamedTuple):
@@ -60,7 +61,7 @@ class Cells:
             tuple(metrics),
         )
         own = {v for group in groups for v in group}
-        adopted = tuple(v for v in model._programs.adopted if v not in own)
+        adopted = tuple(v for v in training_of(model).programs.adopted if v not in own)
         self.own = len(groups[1])
         groups = State(groups[0], groups[1] + adopted, *groups[2:])
         left_out = {name: () for name in State._fields if name not in self._names}
@@ -72,7 +73,7 @@ class Cells:
         Some may be the model's own and new: a layer, an optimizer or a metric made
         them while the step was traced.
         """
-        self._model._programs.adopt(found, before)
+        training_of(self._model).programs.adopt(found, before)
         self._earlier = ((self.groups, self.own), *self._earlier)
         self.groups = self._sorted()
 
@@ -131,7 +132,7 @@ def rows(x) -> int:
     return leaves[0].shape[0] if leaves and leaves[0].ndim else 1
 
 
-def slopes(model, batch):
+def gradients(model, batch):
     """Run a model on a batch for training.
 
     Returns:
@@ -148,11 +149,11 @@ def slopes(model, batch):
 
     trained, _ = model._split_variables()
     before = [v.raw_value for v in trained]
-    (loss, y_pred), gradients = value_and_grad(forward, trained)()
+    (loss, y_pred), found = value_and_grad(forward, trained)()
     # What a call assigns to a weight that is trained holds for that call.
     for variable, value in zip(trained, before, strict=True):
         variable._store(value)
-    return loss, y_pred, gradients
+    return loss, y_pred, found
 
 
 def loss_of(model, x, y, y_pred, weight, training):
@@ -171,9 +172,9 @@ def _takes(function, name):
 
 def train(model, batch):
     """Train on one batch; return the logs if the model makes its own."""
-    loss, y_pred, gradients = slopes(model, batch)
-    check_trained(model, len(gradients))
-    model.optimizer.apply(gradients)
+    loss, y_pred, found = gradients(model, batch)
+    check_trained(model, len(found))
+    model.optimizer.apply(found)
     return _measured(model, batch, y_pred)
 
 
@@ -233,7 +234,7 @@ def _measured(model, batch, y_pred):
 
 def _track(model, loss, count):
     """Put the loss of a batch into the running mean that logs show."""
-    tracker = model._compiled.loss_tracker
+    tracker = training_of(model).settings.loss_tracker
     if tracker is not None:
         tracker.update_state(loss, sample_weight=count)
 
@@ -352,7 +353,8 @@ def total_loss(model, y, y_pred, sample_weight):
         ValueError: there is no loss at all.
     """
     parts = []
-    loss = model._compiled.loss(model, y, y_pred, sample_weight)
+    compiled_loss = training_of(model).settings.compiled_loss
+    loss = compiled_loss(model, y, y_pred, sample_weight)
     if loss is not None:
         parts.append(loss)
     added = model.losses

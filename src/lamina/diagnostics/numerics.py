@@ -19,7 +19,7 @@ from lamina.core.context import having
 from lamina.core.variable import pure
 from lamina.optimizers import LossScaleOptimizer
 from lamina.training import step
-from lamina.training.programs import advance, compiled_step
+from lamina.training.compiled_step import compiled_step
 
 # Batches are held until their steps are known to be good: so many, so many bytes, for
 # so many seconds.
@@ -58,16 +58,16 @@ class Guard:
 
     def _begin(self, state):
         self._good = step.copied(state) if self._overwritten else state
-        self._parts, self._steps, self._bytes = [], 0, 0
+        self._chunks, self._steps, self._bytes = [], 0, 0
         self._since = time.monotonic()
 
-    def take(self, part, state):
-        """Note the Portion of the steps to come, and the State before them."""
+    def take(self, chunk, state):
+        """Note the Chunk of the steps to come, and the State before them."""
         if self.each:
             self._begin(state)
-        self._parts.append(part)
-        self._steps += part.count
-        self._bytes += sum(a.nbytes for a in jax.tree.leaves(part.data))
+        self._chunks.append(chunk)
+        self._steps += chunk.count
+        self._bytes += sum(a.nbytes for a in jax.tree.leaves(chunk.data))
 
     def check(self, state, last=False):
         """Look at the State after a step, when it is time to.
@@ -84,10 +84,10 @@ class Guard:
             or self._bytes >= _BYTES
             or time.monotonic() - self._since >= _SECONDS
         )
-        if self._parts and (full or last or self.each):
+        if self._chunks and (full or last or self.each):
             finite = _finite(state)
             self._look()
-            self._unsure = (self._good, self._parts, self._steps, finite)
+            self._unsure = (self._good, self._chunks, self._steps, finite)
             self._begin(state)
         if last or self.each:
             self._look()
@@ -95,19 +95,19 @@ class Guard:
     def _look(self):
         if self._unsure is None:
             return
-        good, parts, steps, finite = self._unsure
+        good, chunks, steps, finite = self._unsure
         self._unsure = None
         if not finite or self.each:
-            all_parts = (*parts, *self._parts)
-            batches = [batch for part in all_parts for batch in part.batches()]
+            all_chunks = (*chunks, *self._chunks)
+            batches = [batch for chunk in all_chunks for batch in chunk.batches()]
             self._find(good, batches, always=not finite)
         self._count += steps
 
     def _find(self, state, batches, always):
         run = compiled_step(self.model, "train", self.cells)
         for number, batch in enumerate(batches, self._count + 1):
-            new, _ = advance(run, state, batch)
-            if not _finite((new, self._slopes(state, batch))):
+            new, _ = run(state, batch)
+            if not _finite((new, self._gradients(state, batch))):
                 self.good = state
                 message = explain(self.model, self.cells, state, batch, number)
                 raise FloatingPointError(message)
@@ -118,12 +118,12 @@ class Guard:
                 f"{len(batches)} steps ran again."
             )
 
-    def _slopes(self, state, batch):
+    def _gradients(self, state, batch):
         if step.own_method(self.model, "train_step") is not None:
             return ()
         if isinstance(self.model.optimizer, LossScaleOptimizer):
-            return ()  # it expects such slopes, and leaves the step out
-        run = compiled_step(self.model, "slopes", self.cells)
+            return ()  # it expects such gradients, and leaves the step out
+        run = compiled_step(self.model, "gradients", self.cells)
         loss, _, gradients = run(state, batch)
         return loss, gradients
 
@@ -147,7 +147,7 @@ def explain(model, cells, state, batch, number) -> str:
     """
 
     def train(batch):
-        loss, _, gradients = step.slopes(model, batch)
+        loss, _, gradients = step.gradients(model, batch)
         model.optimizer.apply(gradients)
         return loss, gradients
 

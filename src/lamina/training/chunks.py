@@ -17,9 +17,10 @@ from jax.extend.core import jaxprs_in_params
 
 from lamina.data import ArraySource
 from lamina.kernels import native
-from lamina.training.ahead import Ahead, alike, in_groups
+from lamina.training.compiled import training_of
+from lamina.training.compiled_step import compiled_step
+from lamina.training.prefetch import Prefetched, alike, in_groups
 from lamina.training.prepare import checked, on_device
-from lamina.training.programs import advance, compiled_step
 
 _SPAN = 0.02  # seconds that a call of many steps should last at most
 _MOST, _BYTES = 64, 2**22  # steps in one call, and what their batches may take
@@ -31,7 +32,7 @@ _SMALL = 1_000_000  # numbers in the State of a small step
 _AUTO, _TINY = 16, 100_000
 
 
-class Portion(NamedTuple):
+class Chunk(NamedTuple):
     """Some batches of an epoch, for one call.
 
     Attributes:
@@ -58,10 +59,10 @@ class Portion(NamedTuple):
 
 
 @contextlib.contextmanager
-def portions(model, kind, cells, source, *, donate, single, skip=0, counted=False):
-    """Give, for the time of a context, what iterates over the Portions of an epoch.
+def chunks(model, kind, cells, source, *, donate, single, skip=0, counted=False):
+    """Give, for the time of a context, what iterates over the Chunks of an epoch.
 
-    Its `run(state, portion)` returns the next State, and the logs of the last step if
+    Its `run(state, chunk)` returns the next State, and the logs of the last step if
     it gives any. `waited` are the seconds spent waiting for batches while nothing else
     was running.
 
@@ -75,7 +76,7 @@ def portions(model, kind, cells, source, *, donate, single, skip=0, counted=Fals
         skip: how many batches to leave out.
         counted: whether somebody counts the batches after each call.
     """
-    eager = model._compiled.run_eagerly
+    eager = training_of(model).flags.run_eagerly
     one = compiled_step(model, kind, cells, donate)
     several = compiled_step(model, kind, cells, donate, several=True)
     if not single and not counted and not eager:
@@ -94,7 +95,7 @@ def portions(model, kind, cells, source, *, donate, single, skip=0, counted=Fals
         grouped.batches = map(on_device if eager else checked, batches)
         yield grouped
     else:
-        with Ahead(batches, on_device, grouped.wait) as grouped.batches:
+        with Prefetched(batches, on_device, grouped.wait) as grouped.batches:
             yield grouped
 
 
@@ -134,7 +135,7 @@ def _convolves(jaxpr):
 
 
 class InRows:
-    """Iterates over Portions of many batches, cut out of arrays together."""
+    """Iterates over Chunks of many batches, cut out of arrays together."""
 
     def __init__(self, one, several, source, skip, most):
         self._one, self._several = one, several
@@ -148,7 +149,7 @@ class InRows:
 
         That is a CPU: inside of a loop it runs them unthreaded.
         """
-        known = model._programs.of(model).made
+        known = training_of(model).programs.of(model).made
         key = ("convolves", kind, cells.key())
         if key not in known:
             # The first call of the step uses what is traced here.
@@ -161,9 +162,9 @@ class InRows:
         source = self._source
         for at, count in source.spans(self._skip, lambda: self._now):
             if at == source.whole:  # the short last batch
-                yield Portion(1, 1, [checked(source.batch(at))])
+                yield Chunk(1, 1, [checked(source.batch(at))])
             else:
-                yield Portion(count, count, self._cut(at, count))
+                yield Chunk(count, count, self._cut(at, count))
 
     def _cut(self, at, count):
         """Return batches one after the other, in arrays of always one size."""
@@ -178,24 +179,24 @@ class InRows:
 
         return jax.tree.map(fill, checked(self._source.batch(at, count)))
 
-    def run(self, state, part):
-        """Run the steps of a Portion."""
-        if isinstance(part.data, list):
-            return advance(self._one, state, *part.data)
+    def run(self, state, chunk):
+        """Run the steps of a Chunk."""
+        if isinstance(chunk.data, list):
+            return self._one(state, *chunk.data)
         begin = time.perf_counter()
-        result = advance(self._several, state, part.data, part.count)
+        result = self._several(state, chunk.data, chunk.count)
         # The first call may compile; the second one is timed. How many steps run in a
         # call changes nothing but the time.
         if self._calls < 2:
             jax.block_until_ready(result)
-            spent = (time.perf_counter() - begin) / part.count
+            spent = (time.perf_counter() - begin) / chunk.count
             self._now = max(1, min(int(_SPAN / spent), self._most))
             self._calls += 1
         return result
 
 
 class Grouped:
-    """Iterates over the Portions of batches that come one by one."""
+    """Iterates over the Chunks of batches that come one by one."""
 
     def __init__(self, one, several, size):
         self._one, self._several, self._size = one, several, size
@@ -205,16 +206,16 @@ class Grouped:
 
     def __iter__(self):
         for group in in_groups(self.batches, self._size):
-            yield Portion(len(group), self._size, group)
+            yield Chunk(len(group), self._size, group)
 
-    def run(self, state, part):
-        """Run the steps of a Portion."""
-        logs, shares = None, self._several and 1 < part.count == self._size
-        if shares and alike(part.data):
-            state, logs = advance(self._several, state, tuple(part.data))
+    def run(self, state, chunk):
+        """Run the steps of a Chunk."""
+        logs, shares = None, self._several and 1 < chunk.count == self._size
+        if shares and alike(chunk.data):
+            state, logs = self._several(state, tuple(chunk.data))
         else:
-            for batch in part.data:
-                state, logs = advance(self._one, state, batch)
+            for batch in chunk.data:
+                state, logs = self._one(state, batch)
         self._state = state
         return state, logs
 
@@ -227,7 +228,7 @@ class Grouped:
 
 def _size(model, cells, single):
     """Return how many steps run in one call at most."""
-    size = model._compiled.steps_per_execution
+    size = training_of(model).flags.steps_per_execution
     if size != "auto":
         return size
     # Not by the clock: callbacks hear of so many batches at once.

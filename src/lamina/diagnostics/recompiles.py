@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from lamina.core import settings
+from lamina.training.compiled import training_of
 from lamina.training.step import State
 
 _PARTS = ("x", "y", "sample_weight")
@@ -22,7 +22,7 @@ _past: Any = weakref.WeakKeyDictionary()
 
 
 def watched(made, model, kind, groups, donate=False, several=False):
-    """Return a compiled program that tells why it compiles again, if that is wanted.
+    """Return a compiled program that tells why it compiles again.
 
     Args:
         made: the program, from `jax.jit`.
@@ -33,8 +33,7 @@ def watched(made, model, kind, groups, donate=False, several=False):
         donate: whether it may overwrite the State it is given.
         several: whether it takes several batches.
     """
-    wanted = settings.get("explain_recompiles") and kind != "results"
-    if not wanted or not hasattr(made, "lower"):
+    if not hasattr(made, "lower"):  # it runs uncompiled
         return made
     return _Watched(made, model, kind, groups, donate, several)
 
@@ -79,7 +78,7 @@ class _Watched:
         self._what = f"the {what} of {model.name!r}"
         self._past = _past.setdefault(model, {}).setdefault(kind, [])
         # A call hangs on nothing that `compile` says, nor on what is trained.
-        owners = (model.optimizer, model._compiled.loss_tracker)
+        owners = (model.optimizer, training_of(model).settings.loss_tracker)
         owners = (None, None) if self._calls else map(_reference, owners)
         self._setup = _Setup(_places(groups), donate, *owners)
 

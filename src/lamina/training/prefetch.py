@@ -13,7 +13,7 @@ _PATIENCE = 0.005  # seconds between two looks at who waits for whom
 def in_groups(batches, size):
     """Yield lists of `size` batches; fewer where the data end.
 
-    >>> from lamina.training.ahead import in_groups
+    >>> from lamina.training.prefetch import in_groups
     >>> list(in_groups(range(5), 2))
     [[0, 1], [2, 3], [4]]
     """
@@ -30,7 +30,7 @@ def alike(group) -> bool:
     return all(shape == shapes[0] for shape in shapes)
 
 
-class Ahead:
+class Prefetched:
     """Iterates over batches that a thread prepares, two of them ahead.
 
     Args:
@@ -38,8 +38,8 @@ class Ahead:
         place: what makes a batch ready for the step.
         wait: a function that is told of seconds spent waiting for a batch.
 
-    >>> from lamina.training.ahead import Ahead
-    >>> with Ahead(range(3), lambda batch: batch + 10) as batches:
+    >>> from lamina.training.prefetch import Prefetched
+    >>> with Prefetched(range(3), lambda batch: batch + 10) as batches:
     ...     list(batches)
     [10, 11, 12]
     """

@@ -1,0 +1,64 @@
+"""`evaluate`: the loss and the metrics on data."""
+
+from lamina.training import checks
+from lamina.training.chunks import chunks
+from lamina.training.compiled import require_compiled, training_of
+from lamina.training.compiled_step import Logs
+from lamina.training.drive import callbacks_for, drive, limited, source_for
+from lamina.training.prepare import prepare
+from lamina.training.step import Cells
+
+
+def evaluate(
+    model, x, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict
+):
+    """Evaluate; see `Model.evaluate`."""
+    require_compiled(model, "evaluate")
+    steps = limited(steps)
+    source = source_for(model, x, y, sample_weight, batch_size=batch_size, steps=steps)
+    prepare(model, source.first(), training=False)
+    checks.check_targets(model, source)
+    callbacks = callbacks_for(model, callbacks, verbose, source)
+    try:
+        logs = run_test(model, source, callbacks)
+    finally:
+        callbacks.close()
+    return logs if return_dict else in_order(model, logs)
+
+
+def run_test(model, source, callbacks):
+    """Evaluate on the batches of a source; return the logs."""
+    prepare(model, source.first(), training=False)
+    model.reset_metrics()
+    callbacks.on_test_begin()
+    cells = Cells(model)
+    logs = Logs(model, cells, cells.read())
+    single = callbacks.listens_to_batches("test")
+    flags = training_of(model).flags
+    flags.stop_evaluating = False
+    try:
+        with chunks(model, "test", cells, source, donate=False, single=single) as found:
+            for _ in drive("test", found, logs, callbacks):
+                if flags.stop_evaluating:
+                    break
+    finally:
+        cells.write(logs.state)
+    found = logs()
+    callbacks.on_test_end(found)
+    return found
+
+
+def in_order(model, logs):
+    """Return results as Keras' list: the loss, the metrics, the rest by name."""
+    names = [
+        name
+        for metric in model.metrics
+        for name in (
+            [m.name for m in metric.metrics]
+            if metric is model.compiled_metrics
+            else [metric.name]
+        )
+    ]
+    names = dict.fromkeys((*(name for name in names if name in logs), *sorted(logs)))
+    values = [logs[name] for name in names]
+    return values[0] if len(values) == 1 else values
