@@ -16,6 +16,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 
 from lamina.core import structure
 from lamina.core.context import having
+from lamina.core.naming import listed
 from lamina.core.variable import pure
 from lamina.optimizers import LossScaleOptimizer
 from lamina.training import step
@@ -24,6 +25,7 @@ from lamina.training.compiled_step import compiled_step
 # Batches are held until their steps are known to be good: so many, so many bytes, for
 # so many seconds.
 _STEPS, _BYTES, _SECONDS = 1024, 2**26, 0.5
+_ROWS = 8  # of a batch that are named
 
 # Operations that only hold a program, by the parameter that holds it.
 _BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr")
@@ -268,7 +270,7 @@ def _blame(name, value, batch):
         bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
         count = next((len(a) for _, a in batch if getattr(a, "ndim", 0)), None)
         if len(array) == count:
-            lines.append(f"  in the batch's rows  {_listed(bad)}")
+            lines.append(f"  in the batch's rows  {listed(bad, _ROWS)}")
     return lines
 
 
@@ -307,8 +309,3 @@ def _count(array):
     nan, infinite = int(np.isnan(array).sum()), int(np.isinf(array).sum())
     parts = [f"{n} {what}" for n, what in ((nan, "NaN"), (infinite, "infinite")) if n]
     return f"{' and '.join(parts)} of {array.size} numbers"
-
-
-def _listed(rows, most=8):
-    shown = ", ".join(map(str, rows[:most]))
-    return shown + (f" and {len(rows) - most} more" if len(rows) > most else "")

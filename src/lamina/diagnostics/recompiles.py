@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from lamina.core.naming import listed
 from lamina.training.compiled import training_of
 from lamina.training.step import State
 
@@ -189,13 +190,13 @@ def _changed_setup(old, new):
         and "trainable" in (group, old.groups[i][1])
     ]
     if moved:
-        return f"`trainable` was changed: {_listed(moved)}."
+        return f"`trainable` was changed: {listed(moved, _MOST)}."
     names = [new.groups[i][0] for i in new.groups.keys() - old.groups.keys()]
     if names:
-        return f"there are new Variables: {_listed(sorted(names))}."
+        return f"there are new Variables: {listed(sorted(names), _MOST)}."
     names = [old.groups[i][0] for i in old.groups.keys() - new.groups.keys()]
     if names:
-        return f"Variables are gone: {_listed(sorted(names))}."
+        return f"Variables are gone: {listed(sorted(names), _MOST)}."
     if old.donate != new.donate:
         return (
             "steps that something listens to one by one (a callback with "
@@ -218,7 +219,7 @@ def _changed_leaves(old, new):
         advice = "Give the same arguments in every call."
     else:
         advice = _advice(list(changed.values()))
-    return f"{_listed(texts)}. {advice}"
+    return f"{listed(texts, _MOST)}. {advice}"
 
 
 def _change(before, after):
@@ -247,8 +248,3 @@ def _advice(changed):
     if any(a.weak != b.weak for a, b in changed):
         return "Give arrays with a dtype in place of Python numbers."
     return "Keep the data on the same devices."
-
-
-def _listed(texts):
-    shown = ", ".join(texts[:_MOST])
-    return shown + (f" and {len(texts) - _MOST} more" if len(texts) > _MOST else "")

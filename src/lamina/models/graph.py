@@ -24,6 +24,7 @@ from lamina.core.symbolic import (
 from lamina.layers.building import spec_of
 from lamina.layers.call import plain_shape
 from lamina.layers.core import InputLayer
+from lamina.layers.layer import Layer
 from lamina.layers.rows import weakest
 from lamina.models.text_prefix import Prefix, Prepared
 
@@ -88,6 +89,10 @@ class Function(Operation):
     def call(self, inputs):
         """Run it on arrays in the structure of the inputs."""
         return self.run(self.leaves(inputs))
+
+    def layers(self) -> list:
+        """Return the layers among its operations, in order."""
+        return [op for op in self.operations if isinstance(op, Layer)]
 
     def leaves(self, inputs):
         """Return one value for each input, in order; dicts are matched by name."""

@@ -288,9 +288,8 @@ class Model(Layer):
     @property
     def layers(self) -> list:
         """The layers directly inside, in order."""
-        if self._drawn_graph is not None:
-            return [op for op in self._drawn_graph.operations if isinstance(op, Layer)]
-        return self._inner_layers()
+        graph = self._drawn_graph
+        return self._inner_layers() if graph is None else graph.layers()
 
     @layers.setter
     def layers(self, _):
@@ -307,18 +306,12 @@ class Model(Layer):
     @property
     def operations(self) -> list:
         """The layers and ops of the graph, in order."""
-        return (
-            list(self._drawn_graph.operations)
-            if self._drawn_graph
-            else list(self.layers)
-        )
+        graph = self._drawn_graph
+        return list(graph.operations if graph else self.layers)
 
     def _inner_layers(self):
-        held = super()._inner_layers()
-        if self._drawn_graph is None:
-            return held
-        drawn = [op for op in self._drawn_graph.operations if isinstance(op, Layer)]
-        return unique([*drawn, *held])
+        drawn = self._drawn_graph.layers() if self._drawn_graph is not None else []
+        return unique(drawn + super()._inner_layers())
 
     def get_layer(self, name=None, index=None):
         """Return one layer by its name or its place.
@@ -707,41 +700,51 @@ class Model(Layer):
         """The names of the metrics."""
         return [metric.name for metric in self.metrics]
 
-    optimizer = delegated(
-        "flags.optimizer", "The compiled optimizer, or None.", put=_as_given
-    )
-    loss = delegated("settings.loss", "The loss as it was given to `compile`.")
-    compiled = delegated("settings.compiled", "Whether `compile` was called.")
-    compiled_metrics = _compile_metrics = delegated(
-        "settings.compiled_metrics", "The compiled metrics as one, or None."
-    )
-    _loss_tracker = delegated("settings.loss_tracker", "The mean of the loss, or None.")
-    run_eagerly = delegated(
-        "flags.run_eagerly", "Whether steps run uncompiled.", put=bool
-    )
-    jit_compile = delegated(
-        "flags.jit_compile",
-        "Whether steps are compiled: always, except when run eagerly.",
-        put=_as_given,
-    )
-    stop_training = delegated(
-        "flags.stop_training",
-        "Whether `fit` ends after this epoch; callbacks set it.",
-        put=bool,
-    )
-    stop_evaluating = delegated(
-        "flags.stop_evaluating",
-        "Whether `evaluate` ends after this batch; callbacks set it.",
-        put=bool,
-    )
-    stop_predicting = delegated(
-        "flags.stop_predicting",
-        "Whether `predict` ends after this batch; callbacks set it.",
-        put=bool,
-    )
-    history = delegated(
-        "flags.history", "The History of the last `fit`.", put=_as_given
-    )
+    @delegated("flags", put=_as_given)
+    def optimizer(self):
+        """The compiled optimizer, or None."""
+
+    @delegated("settings")
+    def loss(self):
+        """The loss as it was given to `compile`."""
+
+    @delegated("settings")
+    def compiled(self):
+        """Whether `compile` was called."""
+
+    @delegated("settings")
+    def compiled_metrics(self):
+        """The compiled metrics as one, or None."""
+
+    _compile_metrics = compiled_metrics
+
+    @delegated("settings")
+    def _loss_tracker(self):
+        """The running mean of the loss, or None."""
+
+    @delegated("flags", put=bool)
+    def run_eagerly(self):
+        """Whether steps run uncompiled."""
+
+    @delegated("flags", put=_as_given)
+    def jit_compile(self):
+        """Whether steps are compiled: always, except when run eagerly."""
+
+    @delegated("flags", put=bool)
+    def stop_training(self):
+        """Whether `fit` ends after this epoch; callbacks set it."""
+
+    @delegated("flags", put=bool)
+    def stop_evaluating(self):
+        """Whether `evaluate` ends after this batch; callbacks set it."""
+
+    @delegated("flags", put=bool)
+    def stop_predicting(self):
+        """Whether `predict` ends after this batch; callbacks set it."""
+
+    @delegated("flags", put=_as_given)
+    def history(self):
+        """The History of the last `fit`."""
 
     def get_compile_config(self):
         """Return what `compile` was told, ready to be saved, or None."""

@@ -28,17 +28,14 @@ class Settings:
         compiled_loss: the losses.
         compiled_metrics: the metrics as one; None until `compile` is called.
         loss_tracker: the running mean of the loss; None until `compile` is called.
+        compiled: whether `compile` was called.
     """
 
     given: dict = dataclasses.field(default_factory=dict)
     compiled_loss: CompiledLoss = dataclasses.field(default_factory=CompiledLoss)
     compiled_metrics: Any = None
     loss_tracker: Any = None
-
-    @property
-    def compiled(self) -> bool:
-        """Whether `compile` was called."""
-        return bool(self.given)
+    compiled: bool = False
 
     @property
     def loss(self):
@@ -48,8 +45,8 @@ class Settings:
     @property
     def prepared(self) -> bool:
         """Whether the losses and metrics are made for the outputs."""
-        outputs = self.compiled and self.compiled_metrics.outputs
-        return self.compiled_loss.names is not None and bool(outputs)
+        made = self.compiled_loss.names is not None
+        return self.compiled and made and bool(self.compiled_metrics.outputs)
 
     def prepare(self, model, y, y_pred):
         """Make the losses and metrics, once the outputs' structure is known.
@@ -127,24 +124,24 @@ def training_of(model) -> Training:
     return model._lamina_training
 
 
-def delegated(path, doc, put: Any = None) -> Any:
-    """Make a property of a model that training keeps.
+def delegated(part, put: Any = None) -> Any:
+    """Make a property of a model of what training keeps under the name of a function.
 
     Args:
-        path: where, such as `"flags.optimizer"`.
-        doc: what it is.
+        part: `"settings"` or `"flags"`.
         put: what becomes of a value that is assigned; None forbids it.
     """
-    part, name = path.split(".")
-    part = operator.attrgetter(f"_lamina_training.{part}")
 
-    def read(model):
-        return getattr(part(model), name)
+    def made(function):
+        name = function.__name__.removeprefix("_")
 
-    def assign(model, value):
-        setattr(part(model), name, put(value))
+        def assign(model, value):
+            setattr(getattr(training_of(model), part), name, put(value))
 
-    return property(read, put and assign, doc=doc)
+        read = operator.attrgetter(f"_lamina_training.{part}.{name}")
+        return property(read, put and assign, doc=function.__doc__)
+
+    return made
 
 
 def compile_model(
@@ -168,7 +165,7 @@ def compile_model(
     if steps_per_execution != "auto":
         positive_int("compile", "steps_per_execution", steps_per_execution)
     training = training_of(model)
-    training.settings = Settings(given, loss, metrics, Mean(name="loss"))
+    training.settings = Settings(given, loss, metrics, Mean(name="loss"), True)
     training.flags = Flags(
         optimizer, bool(run_eagerly), steps_per_execution, jit_compile
     )

@@ -163,22 +163,12 @@ def _check_metric(identifier):
     metrics_module.get(identifier)
 
 
-_ACCURACY = (
-    metrics_module.BinaryAccuracy,
-    metrics_module.SparseCategoricalAccuracy,
-    metrics_module.CategoricalAccuracy,
-)
-_CROSSENTROPY = (
-    metrics_module.BinaryCrossentropy,
-    metrics_module.SparseCategoricalCrossentropy,
-    metrics_module.CategoricalCrossentropy,
-)
+# Names that mean one of several metrics, by the shapes of targets and outputs.
 _BY_SHAPE = {
-    "accuracy": _ACCURACY,
-    "acc": _ACCURACY,
-    "crossentropy": _CROSSENTROPY,
-    "ce": _CROSSENTROPY,
-}
+    "accuracy": "Accuracy", "acc": "Accuracy",
+    "crossentropy": "Crossentropy", "ce": "Crossentropy",
+}  # fmt: skip
+_SHAPES = ("Binary", "SparseCategorical", "Categorical")
 
 
 def _metric(identifier, y_true, y_pred):
@@ -187,9 +177,10 @@ def _metric(identifier, y_true, y_pred):
         return identifier
     name = identifier if isinstance(identifier, str) else None
     if name is not None and name.lower() in _BY_SHAPE:
-        binary, sparse, dense = _BY_SHAPE[name.lower()]
+        word = _BY_SHAPE[name.lower()]
+        kinds = [getattr(metrics_module, f"{shape}{word}") for shape in _SHAPES]
         true = (y_true if y_true is not None else y_pred).shape
-        return by_shape(true, y_pred.shape, binary, sparse, dense)(name=name)
+        return by_shape(true, y_pred.shape, *kinds)(name=name)
     found = metrics_module.get(identifier)
     if isinstance(found, Metric):
         if name is not None:

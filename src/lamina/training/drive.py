@@ -13,8 +13,10 @@ from lamina.training.callbacks.callback_list import CallbackList
 from lamina.training.compiled import training_of
 from lamina.training.mapped import Mapped
 
+_FREE: Any = nullcontext()
 
-def drive(kind, chunks, logs: Any, callbacks, held=None, count=0, guard=None):
+
+def drive(kind, chunks, logs: Any, callbacks, held=_FREE, count=0, guard=None):
     """Run the compiled calls of an epoch, one after the other.
 
     Args:
@@ -33,8 +35,7 @@ def drive(kind, chunks, logs: Any, callbacks, held=None, count=0, guard=None):
     """
     cells = logs.cells
     listens = callbacks.listens_to_batches(kind)
-    held = nullcontext() if held is None else held
-    watched = listens and cells is not None
+    watched = listens and logs.cells is not None
     begin = getattr(callbacks, f"on_{kind}_batch_begin")
     end = getattr(callbacks, f"on_{kind}_batch_end")
     for chunk in chunks:

@@ -9,7 +9,7 @@ from jax.core import Tracer
 from lamina.core import settings, structure
 from lamina.core.context import context, having
 from lamina.core.masks import get_mask, masks_of, put_masks
-from lamina.core.variable import Unbound, pure
+from lamina.core.variable import Unbound, pure, store, stored
 from lamina.training import step
 from lamina.training.compiled import training_of
 
@@ -61,7 +61,7 @@ class Forward:
     def __call__(self, inputs, before: Any = frozenset()):
         """Return `(outputs, masks)`."""
         variables, program = self._made
-        values = tuple([v._value for v in variables])
+        values = stored(variables)
         if watched := settings.get("explain_recompiles"):
             program = watched(program, self._model, "call", (variables,))
         try:
@@ -70,8 +70,8 @@ class Forward:
             training_of(self._model).programs.adopt(found, before)
             self._made = self._make(self._model, self._kind)
             return self(inputs, found.made)
-        for i, value in changed.items():
-            variables[i]._store(value)
+        if changed:
+            store([variables[i] for i in changed], changed.values())
         return outputs, masks
 
 
@@ -84,8 +84,8 @@ def forward(model, kind: Any) -> Forward:
     """
     if kind == "predict" and step.own_step(model, kind) is None:
         kind = False
-    training = training_of(model)
-    kept, eager = training.programs.of(model), training.flags.run_eagerly
+    mine = model._lamina_training
+    kept, eager = mine.programs.of(model), mine.flags.run_eagerly
     key = kind if kept.whole and not eager else (kind, eager, model.built)
     found = kept.forward.get(key)
     if found is None:

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 
 from lamina.core import structure
 from lamina.core.context import context
-from lamina.core.variable import pure, value_and_grad
+from lamina.core.naming import listed
+from lamina.core.variable import pure, store, value_and_grad
 from lamina.data import pack, unpack
 from lamina.training.compiled import training_of
 
@@ -117,8 +118,8 @@ class Cells:
 
     def write(self, state) -> None:
         """Make `state` the Variables' values."""
-        for variable, value in _pairs(self.groups, self.complete(state)):
-            variable._store(value)
+        for variables, values in zip(self.groups, self.complete(state), strict=True):
+            store(variables, values)
 
 
 def _pairs(groups, state):
@@ -151,8 +152,7 @@ def gradients(model, batch):
     before = [v.raw_value for v in trained]
     (loss, y_pred), found = value_and_grad(forward, trained)()
     # What a call assigns to a weight that is trained holds for that call.
-    for variable, value in zip(trained, before, strict=True):
-        variable._store(value)
+    store(trained, before)
     return loss, y_pred, found
 
 
@@ -195,8 +195,7 @@ def check_trained(model, count=None):
     for word, some, others in (("new", now, known), ("gone", known, now)):
         ids = {id(v) for v in others}
         paths = [v.path for v in some if id(v) not in ids]
-        more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-        changes += [f"{word}: {', '.join(paths[:3])}{more}"] if paths else []
+        changes += [f"{word}: {listed(paths, 3)}"] if paths else []
     raise ValueError(
         f"The weights that `{model.name}` trains are not those that its optimizer was "
         f"built for ({'; '.join(changes)}). Call `compile()` again, with a new "
@@ -335,10 +334,7 @@ def one_step(model, kind, state, data):
     run = pure(functools.partial(globals()[kind], model), cells.groups, adopts=adopts)
     logs, new = run(cells.complete(cells.read()._replace(**given)), unpack(data))
     adopted = slice(cells.own, None)
-    for variable, value in zip(
-        cells.groups.non_trainable[adopted], new.non_trainable[adopted], strict=True
-    ):
-        variable._store(value)
+    store(cells.groups.non_trainable[adopted], new.non_trainable[adopted])
     if kind == "predict":
         return logs, state
     if logs is None:
