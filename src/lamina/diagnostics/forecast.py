@@ -21,7 +21,7 @@ from lamina.training.chunks import is_small
 from lamina.training.compiled import training_of
 from lamina.training.compiled_step import compiled_step
 from lamina.training.prepare import outputs_for, prepare
-from lamina.training.step import Cells
+from lamina.training.step import StateVariables
 
 _NOTE = (
     "Time is an estimate; no step was run. It is FLOPs / {flops}FLOP/s + bytes / "
@@ -204,9 +204,9 @@ def forecast(model, batch_size=32, input_shape=None, target_shape=None) -> Forec
     step_cost = None
     if training.settings.compiled:
         step_cost = _train_cost(model, batch_size, x, outputs, target_shape)
-    cells = Cells(model)
+    variables = StateVariables(model)
     prediction = cost_of(
-        compiled_step(model, "predict", cells), cells.read(), (x, None, None)
+        compiled_step(model, "predict", variables), variables.read(), (x, None, None)
     )
     rates = machine(model.compute_dtype)
 
@@ -240,9 +240,9 @@ def _train_cost(model, batch_size, x, outputs, target_shape):
     y, sure = _targets(model, batch_size, outputs, target_shape)
     batch = (x, y, None)
     prepare(model, batch)
-    cells = Cells(model)
-    made = compiled_step(model, "train", cells, donate=not is_small(cells))
-    cost = cost_of(made, cells.read(), batch)
+    variables = StateVariables(model)
+    made = compiled_step(model, "train", variables, donate=not is_small(variables))
+    cost = cost_of(made, variables.read(), batch)
     if fresh and not sure:
         # The losses and metrics are made again for the targets that really come.
         settings.compiled_loss.forget()

@@ -38,7 +38,7 @@ class Guard:
 
     Args:
         model: the model that is trained.
-        cells: its Variables.
+        variables: its Variables.
         state: the State to begin with.
         count: how many steps of the epoch are done.
         each: whether to look after each step: where something else than the step
@@ -50,8 +50,8 @@ class Guard:
         good: the State before the step that went wrong, once one has.
     """
 
-    def __init__(self, model, cells, state, count=0, each=False, overwritten=True):
-        self.model, self.cells = model, cells
+    def __init__(self, model, variables, state, count=0, each=False, overwritten=True):
+        self.model, self.variables = model, variables
         self.good = None
         self.each, self._overwritten = each, overwritten
         self._unsure = None  # what was looked at and not yet seen
@@ -106,12 +106,12 @@ class Guard:
         self._count += steps
 
     def _find(self, state, batches, always):
-        run = compiled_step(self.model, "train", self.cells)
+        run = compiled_step(self.model, "train", self.variables)
         for number, batch in enumerate(batches, self._count + 1):
             new, _ = run(state, batch)
             if not _finite((new, self._gradients(state, batch))):
                 self.good = state
-                message = explain(self.model, self.cells, state, batch, number)
+                message = explain(self.model, self.variables, state, batch, number)
                 raise FloatingPointError(message)
             state = new
         if always:
@@ -125,7 +125,7 @@ class Guard:
             return ()
         if isinstance(self.model.optimizer, LossScaleOptimizer):
             return ()  # it expects such gradients, and leaves the step out
-        run = compiled_step(self.model, "gradients", self.cells)
+        run = compiled_step(self.model, "gradients", self.variables)
         loss, _, gradients = run(state, batch)
         return loss, gradients
 
@@ -137,12 +137,12 @@ def _finite(tree):
     return jnp.stack([jnp.isfinite(a).all() for a in floats]).all()
 
 
-def explain(model, cells, state, batch, number) -> str:
+def explain(model, variables, state, batch, number) -> str:
     """Say which layer and operation made the first number that is not finite.
 
     Args:
         model: the model.
-        cells: its Variables.
+        variables: its Variables.
         state: the State before the step.
         batch: the batch `(x, y, sample_weight)` of the step.
         number: the step's number in its epoch, from 1.
@@ -154,15 +154,15 @@ def explain(model, cells, state, batch, number) -> str:
         return loss, gradients
 
     def run(state, batch):
-        (loss, gradients), new = pure(train, cells.groups)(state, batch)
+        (loss, gradients), new = pure(train, variables.groups)(state, batch)
         return loss, gradients, new.trainable
 
-    state = cells.complete(state)
+    state = variables.complete(state)
     with having(named=True, losses=[]):
         program = jax.make_jaxpr(run)(state, batch)
     leaves = jax.tree.leaves((state, batch))
     results = _run(program.jaxpr, program.consts, [_Value(a) for a in leaves], "")
-    paths = [repr(v.path) for v in cells.groups.trainable]
+    paths = [repr(v.path) for v in variables.groups.trainable]
     names = ["loss", *(f"gradient of {p}" for p in paths), *(f"new {p}" for p in paths)]
     held = _inputs_of_batch(batch)
     lines = [

@@ -218,10 +218,4 @@ def _is_old_place(x):
 
 
 def _is_place(x):
-    return (
-        isinstance(x, (list, tuple))
-        and len(x) == 3
-        and isinstance(x[0], str)
-        and isinstance(x[1], int)
-        and isinstance(x[2], int)
-    )
+    return isinstance(x, (list, tuple)) and [*map(type, x)] == [str, int, int]

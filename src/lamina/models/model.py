@@ -664,8 +664,8 @@ class Model(Layer):
             self.optimizer.build(self.trainable_variables)
         if force:
             training_of(self).programs = Programs()
-        cells = step.Cells(self)
-        run = compiled_step(self, kind, cells)
+        variables = step.StateVariables(self)
+        run = compiled_step(self, kind, variables)
 
         def function(state, batch):
             groups = [tuple(group) for group in state]

@@ -59,7 +59,7 @@ class Chunk(NamedTuple):
 
 
 @contextlib.contextmanager
-def chunks(model, kind, cells, source, *, donate, single, skip=0, counted=False):
+def chunks(model, kind, variables, source, *, donate, single, skip=0, counted=False):
     """Give, for the time of a context, what iterates over the Chunks of an epoch.
 
     Its `run(state, chunk)` returns the next State, and the logs of the last step if
@@ -69,7 +69,7 @@ def chunks(model, kind, cells, source, *, donate, single, skip=0, counted=False)
     Args:
         model: the model.
         kind: `"train"` or `"test"`.
-        cells: its Variables.
+        variables: its Variables.
         source: the source of batches.
         donate: whether a step may overwrite the State it is given.
         single: whether somebody wants to hear of each batch.
@@ -77,18 +77,18 @@ def chunks(model, kind, cells, source, *, donate, single, skip=0, counted=False)
         counted: whether somebody counts the batches after each call.
     """
     eager = training_of(model).flags.run_eagerly
-    one = compiled_step(model, kind, cells, donate)
-    several = compiled_step(model, kind, cells, donate, several=True)
+    one = compiled_step(model, kind, variables, donate)
+    several = compiled_step(model, kind, variables, donate, several=True)
     if not single and not counted and not eager:
-        many = _most(model, cells, source)
+        many = _most(model, variables, source)
         if many >= _FEW:
             in_rows = InRows(one, several, source, skip, many)
-            if not in_rows.convolves(model, kind, cells):
+            if not in_rows.convolves(model, kind, variables):
                 yield in_rows
                 return
     # Uncompiled code is not made to run in a compiled loop.
     shared = None if eager else several
-    grouped = Grouped(one, shared, _size(model, cells, single))
+    grouped = Grouped(one, shared, _size(model, variables, single))
     batches = source.epoch(skip)
     # Arrays need no thread: a batch is cut while the step before is running.
     if eager or isinstance(source, ArraySource):
@@ -99,7 +99,7 @@ def chunks(model, kind, cells, source, *, donate, single, skip=0, counted=False)
             yield grouped
 
 
-def _most(model, cells, source):
+def _most(model, variables, source):
     """Return how many steps a call may take."""
     if not isinstance(source, ArraySource) or source.change is not None:
         return 1
@@ -109,7 +109,7 @@ def _most(model, cells, source):
     ):
         return 1
     leaves = jax.tree.leaves(source.arrays)
-    if not all(isinstance(a, np.ndarray) for a in leaves) or not is_small(cells):
+    if not all(isinstance(a, np.ndarray) for a in leaves) or not is_small(variables):
         return 1
     row = sum(a.nbytes // source.rows for a in leaves)
     most = min(_MOST, source.whole, _BYTES // max(row * source.batch_size, 1))
@@ -117,13 +117,13 @@ def _most(model, cells, source):
     return 1 << (most.bit_length() - 1) if most else 0
 
 
-def is_small(cells) -> bool:
+def is_small(variables) -> bool:
     """Tell whether starting a step costs more than copying what it changes."""
-    return _numbers(cells) <= _SMALL
+    return _numbers(variables) <= _SMALL
 
 
-def _numbers(cells):
-    return sum(v.size for group in cells.groups for v in group)
+def _numbers(variables):
+    return sum(v.size for group in variables.groups for v in group)
 
 
 def _convolves(jaxpr):
@@ -144,17 +144,17 @@ class InRows:
         self._calls = 0
         self.waited = 0.0
 
-    def convolves(self, model, kind, cells):
+    def convolves(self, model, kind, variables):
         """Tell whether the step has a convolution, on a device that is slow at them.
 
         That is a CPU: inside of a loop it runs them unthreaded.
         """
         known = training_of(model).programs.of(model).made
-        key = ("convolves", kind, cells.key())
+        key = ("convolves", kind, variables.key())
         if key not in known:
             # The first call of the step uses what is traced here.
             known[key] = jax.default_backend() == "cpu" and _convolves(
-                self._several.trace(cells.read(), self._cut(0, 1), 1).jaxpr.jaxpr
+                self._several.trace(variables.read(), self._cut(0, 1), 1).jaxpr.jaxpr
             )
         return known[key]
 
@@ -226,10 +226,10 @@ class Grouped:
             self.waited += seconds
 
 
-def _size(model, cells, single):
+def _size(model, variables, single):
     """Return how many steps run in one call at most."""
     size = training_of(model).flags.steps_per_execution
     if size != "auto":
         return size
     # Not by the clock: callbacks hear of so many batches at once.
-    return _AUTO if _numbers(cells) < _TINY and not single else 1
+    return _AUTO if _numbers(variables) < _TINY and not single else 1

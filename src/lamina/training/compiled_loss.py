@@ -80,14 +80,12 @@ class CompiledLoss:
                 continue
             weight = structure.flatten(term.of(weights))[0]
             value = jnp.asarray(term.loss(true, pred, weight))
-            values[term.label] = values.get(term.label, 0) + value
+            values[term.tracker] = values.get(term.tracker, 0) + value
             if term.weight is not None:
                 value = value * term.weight
             total = value if total is None else total + value
         # The running means are those of terms without their weights.
-        trackers = {term.label: term.tracker for term in self.terms}
-        for label, value in values.items():
-            tracker = trackers[label]
+        for tracker, value in values.items():
             if tracker is not None:
                 tracker.update_state(value, sample_weight=predictions[0].shape[0])
         return total

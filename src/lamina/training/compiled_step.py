@@ -21,11 +21,11 @@ class Program:
 
     Args:
         make: a function that returns the step as it is for the present Variables.
-        cells: the Variables that it reads and changes.
+        variables: the Variables that it reads and changes.
     """
 
-    def __init__(self, make, cells):
-        self._make, self._cells = make, cells
+    def __init__(self, make, variables):
+        self._make, self._variables = make, variables
         self._groups: Any = None  # those that it was last made for
         self._made: Any = None
 
@@ -42,14 +42,14 @@ class Program:
             The next State, which may have more Variables than the one given, and the
             logs; these are None where they follow from the State.
         """
-        cells = self._cells
-        if cells.groups is not self._groups:
-            self._groups, self._made = cells.groups, self._make()
+        variables = self._variables
+        if variables.groups is not self._groups:
+            self._groups, self._made = variables.groups, self._make()
         run = self._made.trace if trace else self._made
         try:
-            return run(cells.complete(state), *rest)
+            return run(variables.complete(state), *rest)
         except Unbound as found:
-            cells.adopt(found, before)
+            variables.adopt(found, before)
             return self(state, *rest, trace=trace, before=found.made)
 
     def trace(self, state, *rest):
@@ -57,13 +57,13 @@ class Program:
         return self(state, *rest, trace=True)
 
 
-def compiled_step(model, kind, cells, donate=False, several=False):
+def compiled_step(model, kind, variables, donate=False, several=False):
     """Return the compiled step of a kind for these Variables, from the cache.
 
     Args:
         model: the model.
         kind: `"train"`, `"gradients"`, `"test"`, `"predict"` or `"results"`.
-        cells: the Variables that it reads and changes.
+        variables: the Variables that it reads and changes.
         donate: whether it may overwrite the State it is given.
         several: whether it takes several batches, as `in_turn` says.
     """
@@ -72,10 +72,10 @@ def compiled_step(model, kind, cells, donate=False, several=False):
     def make():
         steps = training_of(model).programs.of(model).made
         optimizer = model.optimizer
-        key = (kind, cells.key(), donate, several, id(optimizer), eager)
+        key = (kind, variables.key(), donate, several, id(optimizer), eager)
         if key not in steps:
             # A copy: these groups stay when the Variables become more.
-            made: Any = _bound(model, kind, copy.copy(cells), eager)
+            made: Any = _bound(model, kind, copy.copy(variables), eager)
             if several:
                 made = in_turn(made, step.gives_logs(model, kind))
             if not eager:
@@ -85,20 +85,20 @@ def compiled_step(model, kind, cells, donate=False, several=False):
         made = steps[key][0]
         watched = settings.get("explain_recompiles")
         if watched and kind != "results":
-            return watched(made, model, kind, cells.groups, donate, several)
+            return watched(made, model, kind, variables.groups, donate, several)
         return made
 
-    return Program(make, cells)
+    return Program(make, variables)
 
 
-def _bound(model, kind, cells, eager):
+def _bound(model, kind, variables, eager):
     """Make a function of the State of a step that assigns Variables."""
-    run = step.step_of(model, kind, cells)
+    run = step.step_of(model, kind, variables)
 
     def call(state, *batch):
         with having(losses=[]):
             adopts = not eager and training_of(model).programs.adopts
-            result, new = pure(run, cells.groups, adopts=adopts)(state, *batch)
+            result, new = pure(run, variables.groups, adopts=adopts)(state, *batch)
         return (new, result) if kind in ("train", "test") else result
 
     return call
@@ -136,9 +136,9 @@ def in_turn(call, logs):
 class Logs:
     """The State of an epoch and its logs so far, computed when somebody reads them."""
 
-    def __init__(self, model, cells, state, given=None):
-        self._read = compiled_step(model, "results", cells)
-        self.cells, self.state, self.given = cells, state, given
+    def __init__(self, model, variables, state, given=None):
+        self._read = compiled_step(model, "results", variables)
+        self.variables, self.state, self.given = variables, state, given
 
     def __call__(self) -> dict:
         """Return the values by name, fetched from the device."""

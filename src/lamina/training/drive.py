@@ -23,8 +23,8 @@ def drive(kind, chunks, logs: Any, callbacks, held=_FREE, count=0, guard=None):
         kind: `"train"`, `"test"` or `"predict"`.
         chunks: the Chunks, and a method `run(state, chunk)` for one of them.
         logs: what holds the State, what the last call said (`given`), and the Variables
-            of the State (`cells`; None where a run changes none). Called, it returns
-            the logs.
+            of the State (`variables`; None where a run changes none). Called, it
+            returns the logs.
         callbacks: the `CallbackList`.
         held: a context that a call is not interrupted in.
         count: how many steps were done before.
@@ -33,28 +33,28 @@ def drive(kind, chunks, logs: Any, callbacks, held=_FREE, count=0, guard=None):
     Yields:
         Each Chunk, done, and how many steps are.
     """
-    cells = logs.cells
+    variables = logs.variables
     listens = callbacks.listens_to_batches(kind)
-    watched = listens and logs.cells is not None
+    watched = listens and logs.variables is not None
     begin = getattr(callbacks, f"on_{kind}_batch_begin")
     end = getattr(callbacks, f"on_{kind}_batch_end")
     for chunk in chunks:
         if listens:
             begin(count)
         if watched:
-            logs.state = cells.read()
+            logs.state = variables.read()
         if guard is not None:
             guard.take(chunk, logs.state)
         with held:
             logs.state, logs.given = chunks.run(logs.state, chunk)
             count += chunk.count
             if watched:
-                cells.write(logs.state)
+                variables.write(logs.state)
         if guard is not None:
             guard.check(logs.state)
         end(chunk.last(count), logs)
         if watched:
-            logs.state = cells.read()
+            logs.state = variables.read()
         yield chunk, count
 
 

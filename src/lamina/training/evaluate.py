@@ -6,7 +6,7 @@ from lamina.training.compiled import require_compiled, training_of
 from lamina.training.compiled_step import Logs
 from lamina.training.drive import callbacks_for, drive, limited, source_for
 from lamina.training.prepare import prepare
-from lamina.training.step import Cells
+from lamina.training.step import StateVariables
 
 
 def evaluate(
@@ -31,18 +31,19 @@ def run_test(model, source, callbacks):
     prepare(model, source.first(), training=False)
     model.reset_metrics()
     callbacks.on_test_begin()
-    cells = Cells(model)
-    logs = Logs(model, cells, cells.read())
+    variables = StateVariables(model)
+    logs = Logs(model, variables, variables.read())
     single = callbacks.listens_to_batches("test")
     flags = training_of(model).flags
     flags.stop_evaluating = False
     try:
-        with chunks(model, "test", cells, source, donate=False, single=single) as found:
+        chosen = chunks(model, "test", variables, source, donate=False, single=single)
+        with chosen as found:
             for _ in drive("test", found, logs, callbacks):
                 if flags.stop_evaluating:
                     break
     finally:
-        cells.write(logs.state)
+        variables.write(logs.state)
     found = logs()
     callbacks.on_test_end(found)
     return found
@@ -50,15 +51,8 @@ def run_test(model, source, callbacks):
 
 def in_order(model, logs):
     """Return results as Keras' list: the loss, the metrics, the rest by name."""
-    names = [
-        name
-        for metric in model.metrics
-        for name in (
-            [m.name for m in metric.metrics]
-            if metric is model.compiled_metrics
-            else [metric.name]
-        )
-    ]
+    each = [m.metrics if m is model.compiled_metrics else [m] for m in model.metrics]
+    names = [metric.name for some in each for metric in some]
     names = dict.fromkeys((*(name for name in names if name in logs), *sorted(logs)))
     values = [logs[name] for name in names]
     return values[0] if len(values) == 1 else values

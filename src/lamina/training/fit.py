@@ -23,7 +23,7 @@ from lamina.training.evaluate import run_test
 from lamina.training.identity import described, metric_names, note_settings
 from lamina.training.interrupt import Interrupts
 from lamina.training.prepare import order_seed, prepare
-from lamina.training.step import Cells, copied
+from lamina.training.step import StateVariables, copied
 
 
 def fit(
@@ -232,18 +232,17 @@ class Run:
     def _steps(self, epoch, skip):
         model, callbacks = self.model, self.callbacks
         held, keeper = self.interrupts.held, self.keeper
-        cells = Cells(model)
+        variables = StateVariables(model)
         # A step may overwrite its State in place unless somebody holds on to it, and
         # where that is worth a copy.
-        self.donates = not self.listens and not is_small(cells)
-        logs = Logs(
-            model, cells, cells.copy() if self.donates else cells.read(), self._logs
-        )
+        self.donates = not self.listens and not is_small(variables)
+        state = variables.copy() if self.donates else variables.read()
+        logs = Logs(model, variables, state, self._logs)
         guard = self._guard(logs, skip)
         count = skip
         begin = time.perf_counter()
         chosen = chunks(
-            model, "train", cells, self.source, donate=self.donates, skip=skip,
+            model, "train", variables, self.source, donate=self.donates, skip=skip,
             single=self.listens or (guard is not None and guard.each),
             counted=keeper is not None and keeper.counts,
         )  # fmt: skip
@@ -262,7 +261,7 @@ class Run:
         finally:
             good = guard is not None and guard.good
             with held:
-                cells.write(good or logs.state)
+                variables.write(good or logs.state)
         self._check_count(count, epoch)
         results = logs()
         share = found.waited / (time.perf_counter() - begin)
@@ -277,7 +276,7 @@ class Run:
         hides = getattr(self.model.optimizer, "clipvalue", None) is not None
         each = self.listens or hides
         return self.makes_guard(
-            self.model, logs.cells, logs.state, count, each, self.donates
+            self.model, logs.variables, logs.state, count, each, self.donates
         )
 
     def _check_count(self, count, epoch):
@@ -304,7 +303,7 @@ class Run:
         if self.keeper is None:
             return {}
         data = self.source.described()
-        return described(self.model, Cells(self.model), **data, **arguments)
+        return described(self.model, StateVariables(self.model), **data, **arguments)
 
     def _open(self, run):
         """Return the snapshot to go on from, or None."""
@@ -321,7 +320,7 @@ class Run:
 
     def _put_back(self, found):
         """Take over what the snapshot holds, once nothing else will change it."""
-        put_back(found, self.model, Cells(self.model), self.callbacks)
+        put_back(found, self.model, StateVariables(self.model), self.callbacks)
         self.model.stop_training = found["stop"]
         self._began, self._logs = found["began"], found["logs"]
         if not self.source.replays:
@@ -345,7 +344,7 @@ class Run:
         self.keeper.store(
             state, self.callbacks, epoch=epoch, step=step, marks=self._marks,
             began=self._began, logs=logs, stop=self.model.stop_training,
-            metrics=metric_names(self.model, Cells(self.model)),
+            metrics=metric_names(self.model, StateVariables(self.model)),
             stopper=self.callbacks.stopper,
         )  # fmt: skip
 
@@ -356,7 +355,7 @@ class Run:
         last = epoch >= epochs or self.model.stop_training
         if last or self.keeper.due_after_epoch():
             self._begin()
-            self._keep(Cells(self.model).copy(), epoch, 0)
+            self._keep(StateVariables(self.model).copy(), epoch, 0)
 
 
 def _averages(optimizer):

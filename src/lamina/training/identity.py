@@ -14,12 +14,12 @@ _IDLE = {
 }  # fmt: skip
 
 
-def described(model, cells, **arguments) -> dict:
+def described(model, variables, **arguments) -> dict:
     """Return what decides the numbers of a run, as plain values.
 
     Args:
         model: the model, prepared.
-        cells: its Variables.
+        variables: its Variables.
         arguments: those of `fit` that count.
     """
     given = training_of(model).settings.given
@@ -34,7 +34,7 @@ def described(model, cells, **arguments) -> dict:
         "weights": {
             f"{kind}[{i}]": f"{'' if kind == 'optimizer' else v.name} {v.dtype} "
             f"{v.shape}"
-            for kind, group in cells.groups._asdict().items()
+            for kind, group in variables.groups._asdict().items()
             for i, v in enumerate(group)
             if kind != "metrics"
         },
@@ -57,8 +57,8 @@ def note_settings(model, begun):
     training_of(model).flags.optimizer_was = begun, _plain(model.optimizer)
 
 
-def metric_names(model, cells) -> list[str]:
-    """Return a name for each Variable of the metrics, in the order of `cells`."""
+def metric_names(model, variables) -> list[str]:
+    """Return a name for each Variable of the metrics, in the order of `variables`."""
     names = {}
     for metric in (m for one in model.metrics for m in getattr(one, "metrics", [one])):
         for v in metric.variables:
@@ -66,7 +66,7 @@ def metric_names(model, cells) -> list[str]:
             while name in names.values():  # outputs may have metrics of one name
                 name += "'"
             names[id(v)] = name
-    return [names.get(id(v), v.path) for v in cells.groups.metrics]
+    return [names.get(id(v), v.path) for v in variables.groups.metrics]
 
 
 def differences(before, now, name="") -> list[str]:

@@ -7,7 +7,7 @@ from lamina.training.compiled_step import Logs, compiled_step
 from lamina.training.evaluate import in_order
 from lamina.training.predict import joined, runner
 from lamina.training.prepare import checked, on_device, outputs_for, prepare
-from lamina.training.step import Cells
+from lamina.training.step import StateVariables
 
 
 def on_batch(model, kind, x, y, sample_weight, class_weight, return_dict):
@@ -25,11 +25,11 @@ def on_batch(model, kind, x, y, sample_weight, class_weight, return_dict):
         batch = checks.class_weighted(model, batch, class_weight)
     checks.check_batch(model, batch)
     model.reset_metrics()
-    cells = Cells(model)
-    run = compiled_step(model, kind, cells)
-    state, given = run(cells.read(), on_device(batch))
-    cells.write(state)
-    logs = Logs(model, cells, state, given)()
+    variables = StateVariables(model)
+    run = compiled_step(model, kind, variables)
+    state, given = run(variables.read(), on_device(batch))
+    variables.write(state)
+    logs = Logs(model, variables, state, given)()
     return logs if return_dict else in_order(model, logs)
 
 

@@ -55,7 +55,7 @@ class _Outputs:
         size: how many batches callbacks hear of at once.
     """
 
-    cells = None
+    variables = None
 
     def __init__(self, run, batches, size):
         self._run, self._batches, self._size = run, batches, size

@@ -35,7 +35,7 @@ def copied(state):
     return jax.device_put(state, may_alias=False)
 
 
-class Cells:
+class StateVariables:
     """The Variables behind a State: where values are read from and written to.
 
     The other Variables end with those that are not the model's own, and that a step of
@@ -279,14 +279,14 @@ def in_keras_form(own) -> bool:
     return len(parameters) != 1 or any(p.kind is p.VAR_POSITIONAL for p in parameters)
 
 
-def step_of(model, kind, cells=None):
+def step_of(model, kind, variables=None):
     """Return the step of a kind: the user's, in either form, or the library's."""
     own = own_step(model, kind)
     if own is None:
         return functools.partial(globals()[kind], model)
     if in_keras_form(own):
         return functools.partial(
-            _explicit, own, kind, cells or Cells(model, _PARTS[kind])
+            _explicit, own, kind, variables or StateVariables(model, _PARTS[kind])
         )
 
     def run(batch):
@@ -310,36 +310,37 @@ _PARTS = {
 }
 
 
-def _explicit(own, kind, cells, batch):
+def _explicit(own, kind, variables, batch):
     """Run a step in Keras' form as one that assigns."""
     names = _PARTS[kind]
-    logs, parts = own(_parts(cells, cells.read(), names), pack(*batch))
+    logs, parts = own(_parts(variables, variables.read(), names), pack(*batch))
     if kind != "predict":
         parts = {name: tuple(p) for name, p in zip(names, parts, strict=True)}
-        cells.write(cells.read()._replace(**parts))
+        variables.write(variables.read()._replace(**parts))
     return logs
 
 
-def _parts(cells, state, names):
-    state = state._replace(non_trainable=state.non_trainable[: cells.own])
+def _parts(variables, state, names):
+    state = state._replace(non_trainable=state.non_trainable[: variables.own])
     return tuple(getattr(state, name) for name in names)
 
 
 def one_step(model, kind, state, data):
     """Run the library's step in Keras' form, for users who call it."""
-    names, cells = _PARTS[kind], Cells(model, _PARTS[kind])
+    names, variables = _PARTS[kind], StateVariables(model, _PARTS[kind])
     given = {name: tuple(p) for name, p in zip(names, state, strict=False)}
     # Inside of a step that is traced, the program around it learns what this reaches.
     adopts = next((f.adopts for f in context.frames if f.adopts), False)
-    run = pure(functools.partial(globals()[kind], model), cells.groups, adopts=adopts)
-    logs, new = run(cells.complete(cells.read()._replace(**given)), unpack(data))
-    adopted = slice(cells.own, None)
-    store(cells.groups.non_trainable[adopted], new.non_trainable[adopted])
+    run = functools.partial(globals()[kind], model)
+    whole = variables.complete(variables.read()._replace(**given))
+    logs, new = pure(run, variables.groups, adopts=adopts)(whole, unpack(data))
+    adopted = slice(variables.own, None)
+    store(variables.groups.non_trainable[adopted], new.non_trainable[adopted])
     if kind == "predict":
         return logs, state
     if logs is None:
-        logs = pure(model.get_metrics_result, cells.groups)(new)[0]
-    return logs, _parts(cells, new, names)
+        logs = pure(model.get_metrics_result, variables.groups)(new)[0]
+    return logs, _parts(variables, new, names)
 
 
 def total_loss(model, y, y_pred, sample_weight):
