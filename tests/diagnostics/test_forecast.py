@@ -307,7 +307,7 @@ def test_what_cannot_be_forecast():
     model = mlp()
     model.forecast(4)
     model.layers[0].trainable = False
-    with pytest.raises(ValueError, match="Call `compile` again"):
+    with pytest.raises(ValueError, match=r"Call `compile\(\)` again"):
         model.forecast(4)
     text = lamina.Input((), dtype="string")
     hidden = layers.StringLookup(vocabulary=["a", "b"])(text)

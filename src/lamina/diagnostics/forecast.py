@@ -227,15 +227,7 @@ def forecast(model, batch_size=32, input_shape=None, target_shape=None) -> Forec
 
 
 def _train_cost(model, batch_size, x, outputs, target_shape):
-    settings, optimizer = training_of(model).settings, model.optimizer
-    if optimizer is not None and optimizer.built:
-        count = len(getattr(optimizer, "_trainable_variables", ()))
-        if count and count != len(model.trainable_variables):
-            raise ValueError(
-                f"`forecast`: the optimizer was made for {count} Variables, and now "
-                f"{len(model.trainable_variables)} are trained. Call `compile` again "
-                "after a change of `trainable`."
-            )
+    settings = training_of(model).settings
     fresh = not settings.prepared
     y, sure = _targets(model, batch_size, outputs, target_shape)
     batch = (x, y, None)

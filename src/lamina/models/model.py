@@ -81,6 +81,21 @@ def _filter(filters):
     return lambda layer: any(re.search(p, layer.name) for p in patterns)
 
 
+def _of_graph(what, doc) -> Any:
+    """Make a property of a model that its graph has."""
+
+    def read(model):
+        if model._drawn_graph is None:
+            raise AttributeError(
+                f"Model {model.name!r} has no defined {what}: it is not drawn as a "
+                "graph (or, for a Sequential model, not built yet). Call it on data, "
+                "or give it an `Input`."
+            )
+        return getattr(model._drawn_graph, what)
+
+    return property(read, doc=doc)
+
+
 def _as_given(value):
     return value
 
@@ -300,8 +315,9 @@ class Model(Layer):
 
     @property
     def _drawn_layers(self):
-        """The layers of a graph, which come first in files; None without a graph."""
-        return self.layers if self._drawn_graph is not None else None
+        """The layers of a graph or stack, which come first in files; None without."""
+        drawn = self._is_stack or self._drawn_graph is not None
+        return self.layers if drawn else None
 
     @property
     def operations(self) -> list:
@@ -332,43 +348,18 @@ class Model(Layer):
                     f"{self.name!r} only has {len(layers)} layers."
                 )
             return layers[index]
-        for layer in layers:
-            if layer.name == name:
-                return layer
         names = [layer.name for layer in layers]
+        if name in names:
+            return layers[names.index(name)]
         raise ValueError(
             f"No such layer: {name}. Existing layers are: "
             f"{names}.{nearest(str(name), names)}"
         )
 
-    @property
-    def inputs(self):
-        """The graph's input tensors, flat."""
-        return self._of_graph("inputs")
-
-    @property
-    def outputs(self):
-        """The graph's output tensors, flat."""
-        return self._of_graph("outputs")
-
-    @property
-    def input(self):
-        """The graph's input tensors, in the caller's structure."""
-        return self._of_graph("input")
-
-    @property
-    def output(self):
-        """The graph's output tensors, in the caller's structure."""
-        return self._of_graph("output")
-
-    def _of_graph(self, what):
-        if self._drawn_graph is None:
-            raise AttributeError(
-                f"Model {self.name!r} has no defined {what}: it is not drawn as a "
-                "graph (or, for a Sequential model, not built yet). Call it on data, "
-                "or give it an `Input`."
-            )
-        return getattr(self._drawn_graph, what)
+    inputs = _of_graph("inputs", "The graph's input tensors, flat.")
+    outputs = _of_graph("outputs", "The graph's output tensors, flat.")
+    input = _of_graph("input", "The graph's input tensors, in the caller's structure.")
+    output = _of_graph("output", "The graph's output tensors, as the caller drew them.")
 
     @property
     def input_shape(self):

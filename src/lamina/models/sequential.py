@@ -236,10 +236,6 @@ class Sequential(Model):
         """The layers, without the Input."""
         return [x for x in self._stack if not isinstance(x, InputLayer)]
 
-    @property
-    def _drawn_layers(self):
-        return self.layers
-
     @layers.setter
     def layers(self, _):
         raise AttributeError(

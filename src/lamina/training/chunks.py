@@ -7,20 +7,23 @@ call runs many of them. Elsewhere it takes one batch, or as many as
 """
 
 import contextlib
+import itertools
 import time
 from operator import itemgetter
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import jaxprs_in_params
 
+from lamina.core import structure
 from lamina.data import ArraySource
+from lamina.data.arrays import is_text
 from lamina.kernels import native
 from lamina.training.compiled import training_of
 from lamina.training.compiled_step import compiled_step
-from lamina.training.prefetch import Prefetched, alike, in_groups
-from lamina.training.prepare import checked, on_device
+from lamina.training.prefetch import Prefetched
 
 _SPAN = 0.02  # seconds that a call of many steps should last at most
 _MOST, _BYTES = 64, 2**22  # steps in one call, and what their batches may take
@@ -58,6 +61,18 @@ class Chunk(NamedTuple):
         return count - self.count + self.told - 1
 
 
+def grouped(batches, size):
+    """Yield Chunks of `size` batches; the last has fewer where the data end.
+
+    >>> from lamina.training.chunks import grouped
+    >>> [chunk.data for chunk in grouped(range(5), 2)]
+    [[0, 1], [2, 3], [4]]
+    """
+    batches = iter(batches)
+    while group := list(itertools.islice(batches, size)):
+        yield Chunk(len(group), size, group)
+
+
 @contextlib.contextmanager
 def chunks(model, kind, variables, source, *, donate, single, skip=0, counted=False):
     """Give, for the time of a context, what iterates over the Chunks of an epoch.
@@ -88,15 +103,15 @@ def chunks(model, kind, variables, source, *, donate, single, skip=0, counted=Fa
                 return
     # Uncompiled code is not made to run in a compiled loop.
     shared = None if eager else several
-    grouped = Grouped(one, shared, _size(model, variables, single))
+    made = Grouped(one, shared, _size(model, variables, single))
     batches = source.epoch(skip)
     # Arrays need no thread: a batch is cut while the step before is running.
     if eager or isinstance(source, ArraySource):
-        grouped.batches = map(on_device if eager else checked, batches)
-        yield grouped
+        made.batches = map(on_device if eager else checked, batches)
+        yield made
     else:
-        with Prefetched(batches, on_device, grouped.wait) as grouped.batches:
-            yield grouped
+        with Prefetched(batches, on_device, made.wait) as made.batches:
+            yield made
 
 
 def _most(model, variables, source):
@@ -205,13 +220,12 @@ class Grouped:
         self.waited = 0.0
 
     def __iter__(self):
-        for group in in_groups(self.batches, self._size):
-            yield Chunk(len(group), self._size, group)
+        return grouped(self.batches, self._size)
 
     def run(self, state, chunk):
         """Run the steps of a Chunk."""
         logs, shares = None, self._several and 1 < chunk.count == self._size
-        if shares and alike(chunk.data):
+        if shares and _alike(chunk.data):
             state, logs = self._several(state, tuple(chunk.data))
         else:
             for batch in chunk.data:
@@ -226,6 +240,14 @@ class Grouped:
             self.waited += seconds
 
 
+def _alike(group):
+    """Tell whether all batches of a group have the same shapes."""
+    shapes = [
+        [getattr(a, "shape", None) for a in structure.flatten(batch)] for batch in group
+    ]
+    return all(shape == shapes[0] for shape in shapes)
+
+
 def _size(model, variables, single):
     """Return how many steps run in one call at most."""
     size = training_of(model).flags.steps_per_execution
@@ -233,3 +255,26 @@ def _size(model, variables, single):
         return size
     # Not by the clock: callbacks hear of so many batches at once.
     return _AUTO if _numbers(variables) < _TINY and not single else 1
+
+
+def on_device(batch):
+    """Place a batch; the one place where data meets the device."""
+    return jax.tree.map(lambda a: jnp.asarray(without_text(a)), tuple(batch))
+
+
+def checked(batch):
+    """Return a batch of NumPy arrays as it is, for steps that place it themselves."""
+    return jax.tree.map(without_text, tuple(batch))
+
+
+def without_text(array):
+    """Return an array as it is; refuse text, which no device holds."""
+    if is_text(array):
+        raise ValueError(
+            f"The model was given text (dtype {array.dtype}, shape {array.shape}) "
+            "where it takes numbers. Turn words into integers first, for instance with "
+            "`lamina.layers.StringLookup` or `TextVectorization`: on the data, or as "
+            "the first layers of a Functional or Sequential model, right after its "
+            "inputs."
+        )
+    return array

@@ -21,10 +21,6 @@ class Output:
     metrics: tuple = ()
     weighted_metrics: tuple = ()
 
-    def prefix(self, count):
-        """Return what the names of its metrics begin with, as one of `count`."""
-        return "" if count == 1 or self.name is None else f"{self.name}_"
-
 
 class CompileMetrics(Metric):
     """The metrics that `compile` was given, as one; its result is a dict by name.
@@ -129,7 +125,8 @@ class CompileMetrics(Metric):
         """Return the results by name; those of several outputs after their output."""
         found = []
         for output in self.outputs:
-            prefix = output.prefix(len(self.outputs))
+            alone = len(self.outputs) == 1 or output.name is None
+            prefix = "" if alone else f"{output.name}_"
             plain = {metric.name for metric in output.metrics}
             found += [(prefix + m.name, m.result()) for m in output.metrics]
             for m in output.weighted_metrics:

@@ -2,11 +2,12 @@
 
 from lamina.data import as_arrays
 from lamina.training import checks
+from lamina.training.chunks import checked, on_device
 from lamina.training.compiled import require_compiled, training_of
 from lamina.training.compiled_step import Logs, compiled_step
 from lamina.training.evaluate import in_order
 from lamina.training.predict import joined, runner
-from lamina.training.prepare import checked, on_device, outputs_for, prepare
+from lamina.training.prepare import outputs_for, prepare
 from lamina.training.step import StateVariables
 
 

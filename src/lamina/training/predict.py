@@ -6,12 +6,11 @@ import numpy as np
 from lamina.core import structure
 from lamina.core.operation import takes_text
 from lamina.training import step
-from lamina.training.chunks import Chunk
+from lamina.training.chunks import checked, grouped
 from lamina.training.compiled import training_of
 from lamina.training.drive import callbacks_for, drive, limited, source_for
 from lamina.training.forward import all_arrays, forward
-from lamina.training.prefetch import in_groups
-from lamina.training.prepare import checked, outputs_for
+from lamina.training.prepare import outputs_for
 
 
 def predict(model, x, batch_size, verbose, steps, callbacks):
@@ -26,9 +25,8 @@ def predict(model, x, batch_size, verbose, steps, callbacks):
             ends = [(at, min(at + size, count)) for at in range(0, count, size)]
             return joined([run(_rows(x, at, end), end - at) for at, end in ends])
     source = source_for(model, x, batch_size=batch_size, steps=limited(steps))
-    first = source.first()
     if not model.built:
-        outputs_for(model, first[0])
+        outputs_for(model, source.first()[0])
     callbacks = callbacks_for(model, callbacks, verbose, source)
     flags = training_of(model).flags
     flags.stop_predicting = False
@@ -62,8 +60,7 @@ class _Outputs:
         self.state, self.given = [], []
 
     def __iter__(self):
-        for group in in_groups(self._batches, self._size):
-            yield Chunk(len(group), self._size, group)
+        return grouped(self._batches, self._size)
 
     def run(self, state, chunk):
         """Return the outputs so far, and those for a Chunk."""

@@ -1,33 +1,10 @@
 """Batches made ahead of the step, in the background."""
 
-import itertools
 import queue
 import threading
 
-from lamina.core import structure
-
 _END = object()
 _PATIENCE = 0.005  # seconds between two looks at who waits for whom
-
-
-def in_groups(batches, size):
-    """Yield lists of `size` batches; fewer where the data end.
-
-    >>> from lamina.training.prefetch import in_groups
-    >>> list(in_groups(range(5), 2))
-    [[0, 1], [2, 3], [4]]
-    """
-    batches = iter(batches)
-    while group := list(itertools.islice(batches, size)):
-        yield group
-
-
-def alike(group) -> bool:
-    """Tell whether all batches of a group have the same shapes."""
-    shapes = [
-        [getattr(a, "shape", None) for a in structure.flatten(batch)] for batch in group
-    ]
-    return all(shape == shapes[0] for shape in shapes)
 
 
 class Prefetched:

@@ -8,8 +8,8 @@ from lamina.core.context import having
 from lamina.core.symbolic import SymbolicTensor, infer
 from lamina.core.variable import scratch
 from lamina.data import unpack
-from lamina.data.arrays import is_text
 from lamina.training import step
+from lamina.training.chunks import without_text
 from lamina.training.compiled import training_of
 
 
@@ -71,7 +71,7 @@ def outputs_for(model, x):
     eager = training.flags.run_eagerly
     if not model.built:
         with scratch():  # zeros are no data: nothing of them is kept
-            model(_zeros(specs)) if eager else infer(model, specs)
+            model(jax.tree.map(_zeros, specs)) if eager else infer(model, specs)
     # Each `fit` and `evaluate` asks more than once, and takes a trace of the model.
     known, key = training.programs.of(model).made, _key(specs)
     outputs = known.get(key)
@@ -89,15 +89,15 @@ def _key(specs):
     return "outputs", form, tuple((t.shape, t.dtype) for t in leaves)
 
 
-def _zeros(specs):
-    return jax.tree.map(lambda t: jnp.zeros(t.shape, t.dtype), specs)
+def _zeros(tensor):
+    return jnp.zeros(tensor.shape, tensor.dtype)
 
 
 def _specs(value):
     """Return symbolic tensors of the shapes of a batch."""
 
     def spec(a):
-        dtype = jax.dtypes.canonicalize_dtype(_checked(a).dtype)
+        dtype = jax.dtypes.canonicalize_dtype(without_text(a).dtype)
         return SymbolicTensor(a.shape, dtype.name)
 
     return jax.tree.map(spec, value)
@@ -119,28 +119,6 @@ def _build_metrics(model, y, y_pred, weight):
     )  # fmt: skip
     if any(fresh):
         infer(update, _specs(y), y_pred, _specs(weight))
-
-
-def on_device(batch):
-    """Place a batch; the one place where data meets the device."""
-    return jax.tree.map(lambda a: jnp.asarray(_checked(a)), tuple(batch))
-
-
-def checked(batch):
-    """Return a batch of NumPy arrays as it is, for steps that place it themselves."""
-    return jax.tree.map(_checked, tuple(batch))
-
-
-def _checked(array):
-    if is_text(array):
-        raise ValueError(
-            f"The model was given text (dtype {array.dtype}, shape {array.shape}) "
-            "where it takes numbers. Turn words into integers first, for instance with "
-            "`lamina.layers.StringLookup` or `TextVectorization`: on the data, or as "
-            "the first layers of a Functional or Sequential model, right after its "
-            "inputs."
-        )
-    return array
 
 
 def order_seed():

@@ -32,9 +32,6 @@ class Programs:
         self._seen, self._now = None, None
         self._rounds = 0  # traces on end that made Variables
 
-    def __reduce__(self):
-        return Programs, ()
-
     def adopt(self, found, before):
         """Note more Variables that a program reaches.
 
