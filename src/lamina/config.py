@@ -123,7 +123,7 @@ def set_max_steps_per_epoch(max_steps_per_epoch: int | None) -> None:
 
 def explain_recompiles() -> bool:
     """Tell whether it is said what made a step of a model compile again."""
-    return settings.get("explain_recompiles")
+    return settings.get("explain_recompiles") is not None
 
 
 def set_explain_recompiles(value: bool) -> None:
@@ -152,4 +152,6 @@ def set_explain_recompiles(value: bool) -> None:
             "`set_explain_recompiles` expected `value` to be a bool. Received: "
             f"value={value!r}"
         )
-    settings.put("explain_recompiles", value)
+    from lamina.diagnostics.recompiles import watched
+
+    settings.put("explain_recompiles", watched if value else None)

@@ -8,7 +8,7 @@ import pytest
 import lamina
 from lamina import layers
 from lamina.diagnostics.cost import Cost, cost_of, kernels, machine
-from lamina.training import portions
+from lamina.training import chunks
 
 SIZES = (64, 128, 96, 10)
 
@@ -72,7 +72,7 @@ def test_memory_is_xlas(known):
 
 
 def test_memory_of_a_large_state(monkeypatch):
-    monkeypatch.setattr(portions, "_SMALL", 0)
+    monkeypatch.setattr(chunks, "_SMALL", 0)
     forecast = mlp().forecast(batch_size=8)
     # The State is overwritten in place, all but what is copied.
     held = forecast.trainable.bytes + forecast.optimizer.bytes
@@ -214,11 +214,11 @@ def test_guessed_targets_decide_nothing():
     model.compile("sgd", own, metrics=["accuracy"])
     model.forecast(8)  # takes the targets for rows of 3, as the outputs are
     model.fit(np.ones((8, 4)), np.ones(8), verbose=0)
-    (found,) = model._compiled.outputs[0].metrics
+    (found,) = model.compiled_metrics.outputs[0].metrics
     assert isinstance(found, lamina.metrics.SparseCategoricalAccuracy)
     model.compile("sgd", own, metrics=["accuracy"])
     model.forecast(8, target_shape=lamina.KerasTensor((None,), "int32"))
-    (found,) = model._compiled.outputs[0].metrics
+    (found,) = model.compiled_metrics.outputs[0].metrics
     assert isinstance(found, lamina.metrics.SparseCategoricalAccuracy)
 
 
@@ -307,7 +307,7 @@ def test_what_cannot_be_forecast():
     model = mlp()
     model.forecast(4)
     model.layers[0].trainable = False
-    with pytest.raises(ValueError, match="Call `compile` again"):
+    with pytest.raises(ValueError, match=r"Call `compile\(\)` again"):
         model.forecast(4)
     text = lamina.Input((), dtype="string")
     hidden = layers.StringLookup(vocabulary=["a", "b"])(text)

@@ -13,12 +13,13 @@ import pytest
 import lamina
 from lamina import layers
 from lamina.core.masks import get_mask
+from lamina.training.compiled import training_of
 
 X = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
 
 
 def compiled(model) -> bool:
-    return model._programs.of(model).whole
+    return training_of(model).programs.of(model).whole
 
 
 def by_layers(model, x, **kwargs):
@@ -110,11 +111,11 @@ def test_training_compiles_no_call_again():
     model = lamina.Sequential([layers.Input((4,)), layers.Dense(1)])
     model.compile("sgd", "mse")
     model(X)
-    whole = model._programs.of(model)
+    whole = training_of(model).programs.of(model)
     model.fit(X, X[:, :1], epochs=2, verbose=0, validation_data=(X, X[:, :1]))
     model.evaluate(X, X[:, :1], verbose=0)
     model.predict(X, verbose=0)
-    assert model._programs.of(model) is whole
+    assert training_of(model).programs.of(model) is whole
 
 
 class Loud(layers.Layer):

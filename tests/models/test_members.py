@@ -145,3 +145,20 @@ def test_paths_of_a_copy_are_those_of_the_model(graph, tmp_path):
         lamina.saving.load_model(tmp_path / "model.keras"),
     ):
         assert [v.path for v in copy.variables] == [v.path for v in model.variables]
+
+
+def test_a_subclass_may_keep_a_graph_of_its_own():
+    class Network(lamina.Model):
+        def __init__(self, edges):
+            super().__init__()
+            self._graph, self._compiled, self._programs = edges, True, None
+            self.dense = layers.Dense(1)
+
+        def call(self, x):
+            return self.dense(self._graph @ x)
+
+    model = Network(np.eye(4, dtype="float32"))
+    model.compile("sgd", "mse")
+    model.fit(X, Y, batch_size=4, verbose=0)
+    assert model.predict(X, verbose=0).shape == (4, 1)
+    assert [layer.name for layer in model.layers] == [model.dense.name]

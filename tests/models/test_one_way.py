@@ -25,6 +25,7 @@ import pytest
 import lamina
 from lamina import layers as L
 from lamina import ops
+from lamina.core.operation import graph_of
 from lamina.layers.call import signature_of
 
 WHOLE = os.environ.get("LAMINA_TESTS") == "whole"
@@ -1227,7 +1228,7 @@ def check_graph(model, shape, rows, folder):
         states.back()
         found = L.TimeDistributed(model)(steps, training=False)
         same("step by step", found, stepped, case)
-    if model._graph is not None:
+    if graph_of(model) is not None:
         states.back()
         model.export(folder / "model", verbose=False)
         same("exported", lamina.export.load(folder / "model")(x), expected, case)

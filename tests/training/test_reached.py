@@ -6,6 +6,7 @@ import pytest
 
 import lamina
 from lamina import layers, ops
+from lamina.training.compiled import training_of
 
 X = np.random.default_rng(0).normal(size=(64, 3)).astype("float32")
 Y = X.sum(axis=1, keepdims=True)
@@ -348,7 +349,7 @@ def test_what_each_call_makes_is_its_own(make):
     assert (model.last.kernel.numpy() != before).any()
     model.evaluate(X, Y, verbose=0)
     assert model.predict(X, verbose=0).shape == Y.shape
-    assert model._programs.adopted == ()
+    assert training_of(model).programs.adopted == ()
 
 
 class Guide(lamina.Model):
@@ -405,7 +406,12 @@ def test_compile_makes_programs_anew_and_forgets_the_old():
         for found in (model.predict(X, verbose=0), model.predict_on_batch(X)):
             np.testing.assert_allclose(found, model(X), rtol=1e-5)
         model.fit(X, Y, verbose=0)
-        counts.append(sum(len(kept.made) for kept in model._programs._kept.values()))
+        counts.append(
+            sum(
+                len(kept.made) + len(kept.forward)
+                for kept in training_of(model).programs._kept.values()
+            )
+        )
     assert counts[0] == counts[2]
 
 

@@ -10,8 +10,8 @@ import pytest
 
 import lamina
 from lamina import layers, ops
-from lamina.training.ahead import Ahead
 from lamina.training.interrupt import Interrupts
+from lamina.training.prefetch import Prefetched
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(52, 6)).astype("float32")
@@ -79,14 +79,14 @@ class Stateful(lamina.Sequential):
             loss, self.trainable_variables
         )()
         self.optimizer.apply(gradients, self.trainable_variables)
-        self._compiled.loss_tracker.update_state(loss, sample_weight=len(x))
+        self._loss_tracker.update_state(loss, sample_weight=len(x))
         return self.compute_metrics(x, y, y_pred)
 
     def test_step(self, data):
         x, y = data
         y_pred = self(x, training=False)
         loss = self.compute_loss(x=x, y=y, y_pred=y_pred, training=False)
-        self._compiled.loss_tracker.update_state(loss, sample_weight=len(x))
+        self._loss_tracker.update_state(loss, sample_weight=len(x))
         return self.compute_metrics(x, y, y_pred)
 
     def predict_step(self, data):
@@ -289,7 +289,7 @@ def test_stopping_early_ends_the_thread():
             closed.append(True)
 
     source = numbers()
-    with Ahead(source, lambda n: n) as batches:
+    with Prefetched(source, lambda n: n) as batches:
         assert next(batches) == 0
     batches._thread.join(5)
     assert not batches._thread.is_alive()
@@ -298,7 +298,7 @@ def test_stopping_early_ends_the_thread():
 
 
 def test_end_is_told_again():
-    with Ahead([], lambda n: n) as batches:
+    with Prefetched([], lambda n: n) as batches:
         assert list(batches) == []
         assert list(batches) == []
 

@@ -41,6 +41,17 @@ def nearest(word: str, names) -> str:
     return f" Did you mean {folded[found[0]]!r}?" if found else ""
 
 
+def listed(items, most: int) -> str:
+    """Return the first `most` items with commas between, and how many more there are.
+
+    >>> from lamina.core.naming import listed
+    >>> listed([1, 2, 3], 2)
+    '1, 2 and 1 more'
+    """
+    shown = ", ".join(map(str, items[:most]))
+    return shown + (f" and {len(items) - most} more" if len(items) > most else "")
+
+
 def uid(prefix: str = "") -> int:
     """Return 1 for the first use of `prefix`, then 2, and so on."""
     _counts[prefix] += 1

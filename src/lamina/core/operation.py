@@ -12,6 +12,19 @@ from lamina.core.symbolic import Node, any_symbolic, infer, of_first_call
 _PLAIN = (str, int, float, bool, type(None))
 
 
+def graph_of(thing) -> Any:
+    """Return the graph that a model was drawn as, a `Function`.
+
+    None for a model that is written as a class, and for anything else.
+    """
+    return getattr(thing, "_drawn_graph", None)
+
+
+def takes_text(thing) -> bool:
+    """Tell whether an operation, a layer or a model begins with what takes text."""
+    return getattr(thing, "_takes_text", False)
+
+
 class Operation(Captured):
     """A computation without state; called on symbolic tensors it is recorded.
 
@@ -39,6 +52,8 @@ class Operation(Captured):
 
     # Whether it moves entries, or reads integers, and does not compute with them.
     _moves_entries = _takes_integers = False
+    # Whether it takes text, and runs outside of compiled code.
+    _takes_text = False
     # Set to anything but None, calls run `quantized_call`.
     quantization_mode = None
     # As of layers: whether each row of a batch is computed from this row alone.

@@ -16,7 +16,7 @@ _values = {
     "nnx": False,
     "flash_attention": None,
     "interop": {},
-    "explain_recompiles": False,
+    "explain_recompiles": None,  # or what watches compiled programs
 }
 
 

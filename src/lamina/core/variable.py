@@ -575,6 +575,17 @@ def _own_array(value, dtype):
     return jnp.asarray(value, dtype=_canonical(dtype))
 
 
+def stored(variables) -> tuple:
+    """Return the own values of Variables, whatever is bound."""
+    return tuple([v._value for v in variables])
+
+
+def store(variables, values):
+    """Put arrays into Variables, in whose shapes and dtypes they are."""
+    for variable, value in zip(variables, values, strict=True):
+        variable._store(value)
+
+
 def _dtype_of_value(value):
     """Return the dtype that JAX gives a value; Python's floats get `floatx()`."""
     if not hasattr(value, "dtype"):

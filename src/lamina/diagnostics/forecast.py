@@ -13,13 +13,15 @@ from lamina.core import settings, structure
 from lamina.core.checks import positive_int
 from lamina.core.input_spec import InputSpec
 from lamina.core.matching import Slots
+from lamina.core.operation import graph_of, takes_text
 from lamina.core.symbolic import SymbolicTensor
 from lamina.diagnostics.cost import Cost, Machine, cost_of, machine
 from lamina.training import step
-from lamina.training.portions import is_small
+from lamina.training.chunks import is_small
+from lamina.training.compiled import training_of
+from lamina.training.compiled_step import compiled_step
 from lamina.training.prepare import outputs_for, prepare
-from lamina.training.programs import compiled_step
-from lamina.training.step import Cells
+from lamina.training.step import StateVariables
 
 _NOTE = (
     "Time is an estimate; no step was run. It is FLOPs / {flops}FLOP/s + bytes / "
@@ -186,64 +188,57 @@ class Forecast:
 def forecast(model, batch_size=32, input_shape=None, target_shape=None) -> Forecast:
     """Say what a step will cost; see `Model.forecast`."""
     batch_size = positive_int("forecast", "batch_size", batch_size)
-    compiled = model._compiled
-    if compiled.run_eagerly:
+    training = training_of(model)
+    if training.flags.run_eagerly:
         raise ValueError(
             "`forecast` looks at compiled steps, and the model was compiled with "
             "`run_eagerly=True`. Call `compile` without it."
         )
-    if getattr(model, "_takes_text", False):
+    if takes_text(model):
         raise ValueError(
             "`forecast` sees what is compiled, but the model begins with layers that "
             "take text, which run outside. Forecast the model behind them."
         )
     x = _inputs(model, batch_size, input_shape)
     outputs = outputs_for(model, x)  # builds the model
-    training = None
-    if compiled.compiled:
-        training = _train_cost(model, batch_size, x, outputs, target_shape)
-    cells = Cells(model)
+    step_cost = None
+    if training.settings.compiled:
+        step_cost = _train_cost(model, batch_size, x, outputs, target_shape)
+    variables = StateVariables(model)
     prediction = cost_of(
-        compiled_step(model, "predict", cells), cells.read(), (x, None, None)
+        compiled_step(model, "predict", variables), variables.read(), (x, None, None)
     )
     rates = machine(model.compute_dtype)
 
     def of(cost):
         return StepForecast(batch_size, cost, rates.seconds(cost))
 
-    optimizer = model.optimizer if training is not None else None
+    optimizer = model.optimizer if step_cost is not None else None
     return Forecast(
         name=model.name,
         batch_size=batch_size,
         trainable=_parameters(model.trainable_weights),
         frozen=_parameters(model.non_trainable_weights),
         optimizer=None if optimizer is None else _parameters(optimizer.variables),
-        training=None if training is None else of(training),
+        training=None if step_cost is None else of(step_cost),
         prediction=of(prediction),
         machine=rates,
     )
 
 
 def _train_cost(model, batch_size, x, outputs, target_shape):
-    compiled, optimizer = model._compiled, model.optimizer
-    if optimizer is not None and optimizer.built:
-        count = len(getattr(optimizer, "_trainable_variables", ()))
-        if count and count != len(model.trainable_variables):
-            raise ValueError(
-                f"`forecast`: the optimizer was made for {count} Variables, and now "
-                f"{len(model.trainable_variables)} are trained. Call `compile` again "
-                "after a change of `trainable`."
-            )
-    fresh = not compiled.prepared
+    settings = training_of(model).settings
+    fresh = not settings.prepared
     y, sure = _targets(model, batch_size, outputs, target_shape)
     batch = (x, y, None)
     prepare(model, batch)
-    cells = Cells(model)
-    made = compiled_step(model, "train", cells, donate=not is_small(cells))
-    cost = cost_of(made, cells.read(), batch)
+    variables = StateVariables(model)
+    made = compiled_step(model, "train", variables, donate=not is_small(variables))
+    cost = cost_of(made, variables.read(), batch)
     if fresh and not sure:
         # The losses and metrics are made again for the targets that really come.
-        compiled.names, compiled.terms, compiled.outputs = None, [], []
+        settings.compiled_loss.forget()
+        settings.compiled_metrics.forget()
     return cost
 
 
@@ -282,7 +277,7 @@ def _leaves(value, what) -> Any:
 def _inputs(model, batch_size, given):
     """Return the shapes of a batch of inputs, in the model's structure."""
     given = None if given is None else _leaves(given, "input_shape")
-    graph = getattr(model, "_graph", None)
+    graph = graph_of(model)
     if graph is None and not hasattr(model, "inputs"):
         return _undrawn_inputs(model, batch_size, given)
     tensors, names = model.inputs, model.input_names
@@ -346,7 +341,7 @@ def _spec(shape, dtype, batch_size, what) -> Any:
 
 def _targets(model, batch_size, outputs, given):
     """Return the shapes of the targets, and whether they are sure to be these."""
-    compiled = model._compiled
+    compiled = training_of(model).settings
     if given is not None:
         floatx = settings.floatx()
         return structure.map_leaves(
@@ -357,11 +352,11 @@ def _targets(model, batch_size, outputs, given):
     if step.own_loss(model):
         specs = [_like(p) for p in predictions]
         return structure.pack_like(outputs, specs), False
-    if compiled.given.get("loss") is None:
+    if compiled.loss is None:
         return None, False
-    compiled.prepare_losses(model, outputs)
+    compiled.compiled_loss.make(model, outputs)
     specs, sure = [None] * len(predictions), True
-    for term in compiled.terms:
+    for term in compiled.compiled_loss.terms:
         kind = getattr(getattr(term.loss, "fn", None), "targets", None)
         sure = sure and kind is not None and term.alone
         for place in structure.flatten(term.places):

@@ -9,6 +9,7 @@ from jax import export
 from lamina.core import structure
 from lamina.core.context import having
 from lamina.core.dtypes import standardize_dtype
+from lamina.core.operation import graph_of
 from lamina.core.variable import binding
 from lamina.layers.building import as_shape, spec_of
 
@@ -19,7 +20,7 @@ def signature_of(model) -> list:
     Raises:
         ValueError: the model does not know its inputs.
     """
-    if getattr(model, "_graph", None) is not None:
+    if graph_of(model) is not None:
         return [model.input]
     shapes = model._build_shapes
     if not shapes:
@@ -124,7 +125,7 @@ def about_sizes(error):
 def input_names(signature, model: Any = None) -> list:
     """Return a name for each input tensor of a signature."""
     if len(signature) == 1 and not isinstance(signature[0], dict):
-        if getattr(model, "_graph", None) is not None:
+        if graph_of(model) is not None:
             return _unique(model.input_names)
     tree = signature[0] if len(signature) == 1 else tuple(signature)
     return _names(tree, "input")
@@ -132,7 +133,7 @@ def input_names(signature, model: Any = None) -> list:
 
 def output_names(outputs, model: Any = None) -> list:
     """Return a name for each output tensor of an endpoint."""
-    if not isinstance(outputs, dict) and getattr(model, "_graph", None) is not None:
+    if not isinstance(outputs, dict) and graph_of(model) is not None:
         return _unique(model.output_names)
     return _names(outputs, "output")
 

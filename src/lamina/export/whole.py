@@ -1,5 +1,6 @@
 """`Model.export`: a whole model as a program, in one of the formats."""
 
+from lamina.core.operation import graph_of
 from lamina.export import formats, onnx, signature
 from lamina.export.archive import ExportArchive
 
@@ -36,7 +37,7 @@ def _check_text(model):
         for layer in model._flatten_layers()
         if getattr(type(layer), "_takes_text", False)
     ]
-    inputs = getattr(model._graph, "inputs", ()) if model._graph is not None else ()
+    inputs = getattr(graph_of(model), "inputs", ())
     if any(t.dtype == "string" for t in inputs) or model._takes_text:
         names = ", ".join(repr(layer.name) for layer in found) or "its first layers"
         raise ValueError(

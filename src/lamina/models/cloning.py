@@ -15,8 +15,8 @@ from lamina.core.held import Held, make_again
 from lamina.core.tracebacks import boundary
 from lamina.layers.core import Input, InputLayer
 from lamina.layers.layer import Layer
-from lamina.models.functional import Functional
-from lamina.models.model import Model, _takes_graph
+from lamina.models.graph_config import takes_graph
+from lamina.models.model import Functional, Model
 from lamina.models.sequential import Sequential
 from lamina.saving.migration import migrated
 from lamina.saving.texts import parsed
@@ -106,7 +106,7 @@ class _Cloning:
         if isinstance(model, Sequential):
             return self.sequential(model, input_tensors)
         custom = self.clone_function is not None or self.call_function is not None
-        drawn = custom and isinstance(model, Model) and model._graph is not None
+        drawn = custom and isinstance(model, Model) and model._drawn_graph is not None
         if isinstance(model, Functional) or drawn:
             return self.functional(model, input_tensors)
         for name in ("clone_function", "call_function"):
@@ -162,7 +162,7 @@ class _Cloning:
         return new
 
     def functional(self, model, input_tensors):
-        graph = model._graph
+        graph = model._drawn_graph
         if input_tensors is None:
             inputs = structure.map_leaves(_input_again, graph.input)
         else:
@@ -172,7 +172,7 @@ class _Cloning:
         leaves = structure.flatten(inputs)
         values = graph.follow(graph.nodes, leaves, instead=self.called)
         outputs = structure.map_leaves(lambda t: values[id(t)], graph.output)
-        kind = type(model) if _takes_graph(type(model)) else Functional
+        kind = type(model) if takes_graph(type(model)) else Functional
         new = kind(inputs=inputs, outputs=outputs, name=model.name)
         new.trainable = model.trainable
         return new

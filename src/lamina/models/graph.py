@@ -13,7 +13,7 @@ from lamina.core.context import context
 from lamina.core.matching import Slots
 from lamina.core.naming import automatic_name
 from lamina.core.op import OpCall
-from lamina.core.operation import Operation
+from lamina.core.operation import Operation, graph_of
 from lamina.core.symbolic import (
     HALF,
     Node,
@@ -24,8 +24,9 @@ from lamina.core.symbolic import (
 from lamina.layers.building import spec_of
 from lamina.layers.call import plain_shape
 from lamina.layers.core import InputLayer
+from lamina.layers.layer import Layer
 from lamina.layers.rows import weakest
-from lamina.models.host import Prefix, Prepared
+from lamina.models.text_prefix import Prefix, Prepared
 
 
 class Function(Operation):
@@ -89,6 +90,10 @@ class Function(Operation):
         """Run it on arrays in the structure of the inputs."""
         return self.run(self.leaves(inputs))
 
+    def layers(self) -> list:
+        """Return the layers among its operations, in order."""
+        return [op for op in self.operations if isinstance(op, Layer)]
+
     def leaves(self, inputs):
         """Return one value for each input, in order; dicts are matched by name."""
         if isinstance(inputs, (list, tuple)) and not _has_names(inputs):
@@ -124,7 +129,7 @@ class Function(Operation):
             values = self.follow(self.nodes, leaves)
         # A graph around this one knows what takes its outputs.
         inside = self.moves_entries and any(
-            getattr(layer, "_graph", None) for layer in context.calling[:-1]
+            graph_of(layer) for layer in context.calling[:-1]
         )
         return structure.map_leaves(
             lambda t: values[id(t)] if inside else in_drawn_dtype(t, values[id(t)]),

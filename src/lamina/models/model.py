@@ -1,6 +1,5 @@
 """`Model`: a Layer that can be trained."""
 
-import operator
 import re
 from typing import Any
 
@@ -15,16 +14,42 @@ from lamina.core.registry import CustomObjectScope
 from lamina.core.symbolic import SymbolicTensor, infer
 from lamina.core.tracebacks import boundary, hide_frames, warn
 from lamina.core.variable import pure
-from lamina.data.arrays import is_text
 from lamina.layers.building import as_shape, spec_of, with_shapes
 from lamina.layers.calibration import Calibration
 from lamina.layers.layer import Layer
 from lamina.models.graph import Function, cut_at
-from lamina.models.host import Prepared
+from lamina.models.graph_config import (
+    GRAPH_KEYS,
+    graph_config,
+    graph_from_config,
+    takes_graph,
+)
+from lamina.models.inputs import (
+    fit_inputs,
+    input_specs,
+    on_host,
+    standardize_inputs,
+    trimmed,
+)
+from lamina.models.summary import print_summary
+from lamina.models.text_prefix import Prepared
 from lamina.quantizers.configs import resolve
-from lamina.training import loop, programs, step
-from lamina.training.compiled import Compiled, named
+from lamina.training import step
+from lamina.training.compiled import (
+    begin,
+    compile_config,
+    compile_model,
+    delegated,
+    require_compiled,
+    training_of,
+)
+from lamina.training.compiled_metrics import named
+from lamina.training.compiled_step import compiled_step
+from lamina.training.evaluate import evaluate
 from lamina.training.fit import fit
+from lamina.training.forward import called
+from lamina.training.on_batch import on_batch, predict_on_batch
+from lamina.training.predict import predict
 from lamina.training.programs import Programs
 
 
@@ -56,27 +81,23 @@ def _filter(filters):
     return lambda layer: any(re.search(p, layer.name) for p in patterns)
 
 
+def _of_graph(what, doc) -> Any:
+    """Make a property of a model that its graph has."""
+
+    def read(model):
+        if model._drawn_graph is None:
+            raise AttributeError(
+                f"Model {model.name!r} has no defined {what}: it is not drawn as a "
+                "graph (or, for a Sequential model, not built yet). Call it on data, "
+                "or give it an `Input`."
+            )
+        return getattr(model._drawn_graph, what)
+
+    return property(read, doc=doc)
+
+
 def _as_given(value):
     return value
-
-
-def _kept(put: Any = None) -> Any:
-    """Make a property of what `compile` keeps under the name of a function.
-
-    Args:
-        put: what becomes of a value that is assigned; None forbids it.
-    """
-
-    def made(function):
-        name = function.__name__
-
-        def assign(model, value):
-            setattr(model._compiled, name, put(value))
-
-        read = operator.attrgetter(f"_compiled.{name}")
-        return property(read, put and assign, doc=function.__doc__)
-
-    return made
 
 
 class Model(Layer):
@@ -105,25 +126,26 @@ class Model(Layer):
     _not_walked = frozenset({"operations", "_drawn_layers", "metrics_names"})
     _numbers_are_sizes = False
     # Its Inputs see to integers themselves.
-    _reads_integers = property(lambda self: self._graph is not None)
-    _moves_entries = property(lambda self: self._graph and self._graph.moves_entries)
+    _reads_integers = property(lambda self: self._drawn_graph is not None)
+    _moves_entries = property(
+        lambda self: self._drawn_graph and self._drawn_graph.moves_entries
+    )
     # Whether inputs must have the sizes that the graph was drawn with.
     _checks_sizes = True
+    # Whether `summary` shows a plain list of layers.
+    _is_stack = False
 
     def __new__(cls, *args, **kwargs):
         """Make a `Functional` where inputs and outputs are given."""
         if cls is Model and _is_graph(args, kwargs):
-            from lamina.models.functional import Functional
-
             return Layer.__new__(Functional, *args, **kwargs)
         return Layer.__new__(cls, *args, **kwargs)
 
     @boundary
     def __init__(self, *args, **kwargs):
-        self._graph: Function | None = None
+        self._drawn_graph: Function | None = None
         self._input_spec = None
-        self._compiled = Compiled()
-        self._programs = Programs()
+        begin(self, on_host)
         ends = ()
         if _is_graph(args, kwargs):
             named = [kwargs.pop(k) for k in ("inputs", "outputs") if k in kwargs]
@@ -142,26 +164,27 @@ class Model(Layer):
 
     def _set_graph(self, inputs, outputs):
         inputs, outputs = cut_at(inputs, outputs)
-        self._graph = Function(inputs, outputs, name=self.name)
-        self._graph.slots.owner = f"model {self.name!r}"
+        self._drawn_graph = Function(inputs, outputs, name=self.name)
+        self._drawn_graph.slots.owner = f"model {self.name!r}"
         self._build_shapes = {
             "input_shape": structure.map_leaves(lambda t: t.shape, inputs)
         }
         self.built = True
         self.supports_masking = True
         self._allow_non_tensor_positional_args = True
-        self._takes_text = bool(self._graph.prefix)
+        self._takes_text = bool(self._drawn_graph.prefix)
 
     # ---- calling -------------------------------------------------------------
 
     def __call__(self, *args, **kwargs):
         """Run the model: as one compiled call where it is a graph of layers of ours."""
         try:
-            if "_programs" in self.__dict__:  # or the layer says what was forgotten
-                outputs = programs.called(self, args, kwargs)
+            # Without it the layer says what was forgotten.
+            if "_lamina_training" in self.__dict__:
+                outputs = called(self, args, kwargs)
                 if outputs:
                     return outputs[0]
-                args = map(self._trimmed, args)
+                args = [trimmed(self, x) for x in args]
             return super().__call__(*args, **kwargs)
         except Exception as error:
             hide_frames(error)
@@ -170,7 +193,7 @@ class Model(Layer):
     @property
     def rows_independent(self):
         """Whether rows of a batch have no effect on each other, as its graph says."""
-        return self._graph and self._graph.rows_independent
+        return self._drawn_graph and self._drawn_graph.rows_independent
 
     @classmethod
     def _takes_part(cls, name):
@@ -185,21 +208,19 @@ class Model(Layer):
     @property
     def has_call(self) -> bool:
         """Whether it can be called: it has a graph or its class writes `call`."""
-        return self._graph is not None or type(self).call is not Model.call
+        return self._drawn_graph is not None or type(self).call is not Model.call
 
     def call(self, inputs, training=None, mask=None):
         """Run the graph; a subclass writes its own."""
-        if self._graph is None:
+        if self._drawn_graph is None:
             raise NotImplementedError(
                 f"Model {type(self).__name__} does not have a `call()` method "
                 "implemented. Write `def call(self, inputs): ...`, or pass `inputs` "
                 "and `outputs`."
             )
         if isinstance(inputs, Prepared):
-            leaves = inputs._replace(inputs=self._fitted(inputs.inputs))
+            leaves = inputs._replace(inputs=fit_inputs(self, inputs.inputs))
         else:
-            from lamina.models.functional import standardize_inputs
-
             leaves = standardize_inputs(self, inputs)
             if mask is not None:
                 for x, one in zip(leaves, structure.flatten(mask), strict=False):
@@ -207,38 +228,16 @@ class Model(Layer):
                         set_mask(x, one)
         given = {} if training is None else {"training": training}
         with having(arguments={**context.arguments, **given}):
-            return _one_or_all(self._graph.run(leaves))
+            return _one_or_all(self._drawn_graph.run(leaves))
 
     @property
     def input_dtype(self):
         """The dtype that float inputs are cast to; None leaves it to a graph."""
-        return None if self._graph is not None else super().input_dtype
-
-    def _prepared(self, inputs, drawn=False):
-        """Return a batch's inputs, or drawn ones, as a compiled step takes them."""
-        if self._graph is None or not self._takes_text:
-            return self._trimmed(inputs)
-        from lamina.models.functional import standardize_inputs
-
-        leaves = standardize_inputs(self, inputs)
-        return self._graph.prefix.run(self._graph, leaves, drawn)
-
-    def _fitted(self, leaves):
-        """Return the graph's inputs, flat, as it takes them; None stays None."""
-        from lamina.models.functional import fit_inputs
-
-        return fit_inputs(self, leaves)
-
-    def _trimmed(self, inputs):
-        """Leave out the text of a dict that names no input: no device holds it."""
-        if self._graph is None or self._takes_text or not isinstance(inputs, dict):
-            return inputs
-        text = any(is_text(x) for x in inputs.values())
-        return self._graph.slots.trimmed(inputs) if text else inputs
+        return None if self._drawn_graph is not None else super().input_dtype
 
     def _check_spec(self, call):
         # A graph checks its inputs itself, where it matches them by name.
-        if self._graph is None or self._input_spec is not None:
+        if self._drawn_graph is None or self._input_spec is not None:
             super()._check_spec(call)
 
     def rematerialized_call(self, layer_call, *args, **kwargs):
@@ -247,27 +246,27 @@ class Model(Layer):
 
     def compute_output_spec(self, *args, **kwargs):
         """Return what a call would give, as symbolic tensors."""
-        if self._graph is None:
+        if self._drawn_graph is None:
             return super().compute_output_spec(*args, **kwargs)
         kwargs.pop("mask", None)
         if self._takes_text:
             inputs = args[0] if args else kwargs.pop("inputs")
-            args = (self._prepared(inputs, drawn=True), *args[1:])
+            args = (on_host(self, inputs, drawn=True), *args[1:])
         outputs = structure.flatten(super().compute_output_spec(*args, **kwargs))
         return structure.pack_like(self.output, outputs)
 
     def _carry_mask(self, call, outputs):
-        if self._graph is None:
+        if self._drawn_graph is None:
             super()._carry_mask(call, outputs)
         elif any(isinstance(t, SymbolicTensor) for t in structure.flatten(outputs)):
-            _carry_symbolic_masks(self._graph, outputs)
+            _carry_symbolic_masks(self._drawn_graph, outputs)
 
     def compute_mask(self, inputs, previous_mask=None):
         """Return None: the layers inside carry masks themselves."""
 
     def build(self, input_shape):
         """Build a subclassed model for inputs of a shape, or a structure of shapes."""
-        if self._graph is not None:
+        if self._drawn_graph is not None:
             self.built = True
             return
         with having(autocast=None):
@@ -286,7 +285,7 @@ class Model(Layer):
 
     def build_from_config(self, config):
         """Build it with the shapes that `get_build_config` returned."""
-        if self._graph is None and config:
+        if self._drawn_graph is None and config:
             shapes = as_shape(config.get("input_shape"))
             if shapes is not None and type(self).build is Model.build:
                 try:
@@ -302,9 +301,8 @@ class Model(Layer):
     @property
     def layers(self) -> list:
         """The layers directly inside, in order."""
-        if self._graph is not None:
-            return [op for op in self._graph.operations if isinstance(op, Layer)]
-        return self._inner_layers()
+        graph = self._drawn_graph
+        return self._inner_layers() if graph is None else graph.layers()
 
     @layers.setter
     def layers(self, _):
@@ -315,20 +313,19 @@ class Model(Layer):
 
     @property
     def _drawn_layers(self):
-        """The layers of a graph, which come first in files; None without a graph."""
-        return self.layers if self._graph is not None else None
+        """The layers of a graph or stack, which come first in files; None without."""
+        drawn = self._is_stack or self._drawn_graph is not None
+        return self.layers if drawn else None
 
     @property
     def operations(self) -> list:
         """The layers and ops of the graph, in order."""
-        return list(self._graph.operations) if self._graph else list(self.layers)
+        graph = self._drawn_graph
+        return list(graph.operations if graph else self.layers)
 
     def _inner_layers(self):
-        held = super()._inner_layers()
-        if self._graph is None:
-            return held
-        drawn = [op for op in self._graph.operations if isinstance(op, Layer)]
-        return unique([*drawn, *held])
+        drawn = self._drawn_graph.layers() if self._drawn_graph is not None else []
+        return unique(drawn + super()._inner_layers())
 
     def get_layer(self, name=None, index=None):
         """Return one layer by its name or its place.
@@ -349,43 +346,18 @@ class Model(Layer):
                     f"{self.name!r} only has {len(layers)} layers."
                 )
             return layers[index]
-        for layer in layers:
-            if layer.name == name:
-                return layer
         names = [layer.name for layer in layers]
+        if name in names:
+            return layers[names.index(name)]
         raise ValueError(
             f"No such layer: {name}. Existing layers are: "
             f"{names}.{nearest(str(name), names)}"
         )
 
-    @property
-    def inputs(self):
-        """The graph's input tensors, flat."""
-        return self._of_graph("inputs")
-
-    @property
-    def outputs(self):
-        """The graph's output tensors, flat."""
-        return self._of_graph("outputs")
-
-    @property
-    def input(self):
-        """The graph's input tensors, in the caller's structure."""
-        return self._of_graph("input")
-
-    @property
-    def output(self):
-        """The graph's output tensors, in the caller's structure."""
-        return self._of_graph("output")
-
-    def _of_graph(self, what):
-        if self._graph is None:
-            raise AttributeError(
-                f"Model {self.name!r} has no defined {what}: it is not drawn as a "
-                "graph (or, for a Sequential model, not built yet). Call it on data, "
-                "or give it an `Input`."
-            )
-        return getattr(self._graph, what)
+    inputs = _of_graph("inputs", "The graph's input tensors, flat.")
+    outputs = _of_graph("outputs", "The graph's output tensors, flat.")
+    input = _of_graph("input", "The graph's input tensors, in the caller's structure.")
+    output = _of_graph("output", "The graph's output tensors, as the caller drew them.")
 
     @property
     def input_shape(self):
@@ -405,17 +377,15 @@ class Model(Layer):
     @property
     def output_names(self):
         """The names of the graph's outputs; None where there is no graph."""
-        if self._graph is None:
+        if self._drawn_graph is None:
             return None
         return [t.node.operation.name for t in self.outputs]
 
     @property
     def input_spec(self):
         """What it takes, as InputSpecs in the structure of its inputs."""
-        if self._input_spec is None and self._graph is not None:
-            from lamina.models.functional import input_specs
-
-            return input_specs(self._graph)
+        if self._input_spec is None and self._drawn_graph is not None:
+            return input_specs(self._drawn_graph)
         return self._input_spec
 
     @input_spec.setter
@@ -449,12 +419,11 @@ class Model(Layer):
         Raises:
             ValueError: an unknown name; the message has the nearest one.
         """
-        self._compiled.compile(
+        compile_model(
             self, optimizer, run_eagerly, steps_per_execution, jit_compile,
             auto_scale_loss, loss=loss, loss_weights=loss_weights, metrics=metrics,
             weighted_metrics=weighted_metrics,
         )  # fmt: skip
-        self._programs.forget()
 
     @boundary
     def fit(
@@ -497,6 +466,10 @@ class Model(Layer):
             ValueError: `compile` was not called, or the data do not fit the model.
             FloatingPointError: a number went wrong, with `check_numerics=True`.
         """
+        guard = None
+        if check_numerics:
+            from lamina.diagnostics.numerics import Guard as guard
+
         return fit(
             self, x=x, y=y, batch_size=batch_size, epochs=epochs, verbose=verbose,
             callbacks=callbacks, validation_split=validation_split,
@@ -506,7 +479,7 @@ class Model(Layer):
             validation_steps=validation_steps,
             validation_batch_size=validation_batch_size,
             validation_freq=validation_freq, resume=resume,
-            check_numerics=check_numerics,
+            guard=guard,
         )  # fmt: skip
 
     @boundary
@@ -520,7 +493,7 @@ class Model(Layer):
         """
         if kwargs:
             raise ValueError(f"Arguments not recognized: {kwargs}")
-        return loop.evaluate(
+        return evaluate(
             self, x, y, batch_size, verbose, sample_weight, steps, callbacks,
             return_dict,
         )  # fmt: skip
@@ -528,7 +501,7 @@ class Model(Layer):
     @boundary
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
         """Return the outputs for data, as NumPy arrays in the outputs' structure."""
-        return loop.predict(
+        return predict(
             self, x, batch_size=batch_size, verbose=verbose, steps=steps,
             callbacks=callbacks,
         )  # fmt: skip
@@ -538,19 +511,17 @@ class Model(Layer):
         self, x, y=None, sample_weight=None, class_weight=None, return_dict=False
     ):
         """Train one step on one batch; return the loss and the metrics."""
-        return loop.on_batch(
-            self, "train", x, y, sample_weight, class_weight, return_dict
-        )
+        return on_batch(self, "train", x, y, sample_weight, class_weight, return_dict)
 
     @boundary
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """Return the loss and the metrics on one batch."""
-        return loop.on_batch(self, "test", x, y, sample_weight, None, return_dict)
+        return on_batch(self, "test", x, y, sample_weight, None, return_dict)
 
     @boundary
     def predict_on_batch(self, x):
         """Return the outputs for one batch, as NumPy arrays."""
-        return loop.predict_on_batch(self, x)
+        return predict_on_batch(self, x)
 
     @step.built_in
     def compute_loss(
@@ -672,7 +643,7 @@ class Model(Layer):
 
     def _made_function(self, kind, force):
         if kind != "predict":
-            self._compiled.require(f"make_{kind}_function")
+            require_compiled(self, f"make_{kind}_function")
         if not self.built:
             raise ValueError(
                 f"Model {self.name!r} must be built before `make_{kind}_function()`: "
@@ -681,14 +652,15 @@ class Model(Layer):
         if kind == "train" and self.optimizer and not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
         if force:
-            self._programs = Programs()
-        cells = step.Cells(self)
-        run = programs.compiled_step(self, kind, cells)
+            training_of(self).programs = Programs()
+        variables = step.StateVariables(self)
+        run = compiled_step(self, kind, variables)
 
         def function(state, batch):
             groups = [tuple(group) for group in state]
             groups += [()] * (4 - len(groups))
-            return run(step.State(*groups), batch)
+            made = run(step.State(*groups), batch)
+            return made[0] if kind != "predict" and made[1] is None else made
 
         return function
 
@@ -706,7 +678,8 @@ class Model(Layer):
         Those are the means of the losses of several outputs, and what the model and
         its layers hold.
         """
-        own = (*self._compiled.trackers(), *super().metrics)
+        losses = training_of(self).settings.compiled_loss
+        own = (*losses.trackers(), *super().metrics)
         if self.compiled:
             own = (self._loss_tracker, self.compiled_metrics, *own)
         return list(dict.fromkeys(own))
@@ -716,57 +689,55 @@ class Model(Layer):
         """The names of the metrics."""
         return [metric.name for metric in self.metrics]
 
-    @_kept(put=_as_given)
+    @delegated("flags", put=_as_given)
     def optimizer(self):
         """The compiled optimizer, or None."""
 
-    @property
+    @delegated("settings")
     def loss(self):
         """The loss as it was given to `compile`."""
-        return self._compiled.given.get("loss")
 
-    @_kept()
+    @delegated("settings")
     def compiled(self):
         """Whether `compile` was called."""
 
-    @property
+    @delegated("settings")
     def compiled_metrics(self):
         """The compiled metrics as one, or None."""
-        return self._compiled.metrics
 
     _compile_metrics = compiled_metrics
 
-    @property
+    @delegated("settings")
     def _loss_tracker(self):
-        return self._compiled.loss_tracker
+        """The running mean of the loss, or None."""
 
-    @_kept(put=bool)
+    @delegated("flags", put=bool)
     def run_eagerly(self):
         """Whether steps run uncompiled."""
 
-    @_kept(put=_as_given)
+    @delegated("flags", put=_as_given)
     def jit_compile(self):
         """Whether steps are compiled: always, except when run eagerly."""
 
-    @_kept(put=bool)
+    @delegated("flags", put=bool)
     def stop_training(self):
         """Whether `fit` ends after this epoch; callbacks set it."""
 
-    @_kept(put=bool)
+    @delegated("flags", put=bool)
     def stop_evaluating(self):
         """Whether `evaluate` ends after this batch; callbacks set it."""
 
-    @_kept(put=bool)
+    @delegated("flags", put=bool)
     def stop_predicting(self):
         """Whether `predict` ends after this batch; callbacks set it."""
 
-    @_kept(put=_as_given)
+    @delegated("flags", put=_as_given)
     def history(self):
         """The History of the last `fit`."""
 
     def get_compile_config(self):
         """Return what `compile` was told, ready to be saved, or None."""
-        return self._compiled.get_config() if self.compiled else {}
+        return compile_config(self) if self.compiled else {}
 
     def compile_from_config(self, config):
         """Compile with what `get_compile_config` returned."""
@@ -866,9 +837,7 @@ class Model(Layer):
             show_trainable: whether a column says what is trained.
             layer_range: the first and the last layer to show, as names or patterns.
         """
-        from lamina.models.summary import summary
-
-        summary(
+        print_summary(
             self, line_length, positions, print_fn, expand_nested, show_trainable,
             layer_range,
         )  # fmt: skip
@@ -912,18 +881,14 @@ class Model(Layer):
 
     def get_config(self):
         """Return what it takes to make the model again, weights left out."""
-        from lamina.models.functional import graph_config
-
-        if self._graph is not None and _takes_graph(type(self)):
+        if self._drawn_graph is not None and takes_graph(type(self)):
             return graph_config(self)
         return super().get_config()
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         """Make a model from what `get_config` returned."""
-        from lamina.models.functional import GRAPH_KEYS, graph_from_config
-
-        if config.keys() >= set(GRAPH_KEYS) and _takes_graph(cls):
+        if config.keys() >= set(GRAPH_KEYS) and takes_graph(cls):
             with CustomObjectScope(custom_objects), budgeted(), sharing():
                 return graph_from_config(cls, config)
         if cls is Model:
@@ -1043,6 +1008,26 @@ class Model(Layer):
         saving.load_weights(self, filepath, skip_mismatch=skip_mismatch, **kwargs)
 
 
+class _Drawn(type):
+    """Lets a model of a subclass of Model count as Functional if it has a graph."""
+
+    def __instancecheck__(cls, model):
+        if super().__instancecheck__(model) or cls is not Functional:
+            return super().__instancecheck__(model)
+        drawn = isinstance(model, Model) and model._drawn_graph is not None
+        return drawn and type(model).layers is Model.layers
+
+
+class Functional(Model, metaclass=_Drawn):
+    """A model given by its inputs and outputs; made by `Model(inputs, outputs)`."""
+
+    _saved_as = ("keras.src.models.functional", "Functional")
+
+    @boundary
+    def __init__(self, inputs, outputs, name=None, **kwargs):
+        super().__init__(inputs=inputs, outputs=outputs, name=name, **kwargs)
+
+
 def _carry_symbolic_masks(graph, outputs):
     """Give symbolic outputs the masks that the graph's own outputs have."""
     for output, inner in zip(structure.flatten(outputs), graph.outputs, strict=True):
@@ -1075,15 +1060,3 @@ def _paths_of(tree, prefix=""):
             yield from _paths_of(value, path)
         else:
             yield path, value
-
-
-def _takes_graph(cls):
-    """Tell whether a class can be made from `inputs` and `outputs`."""
-    import inspect
-
-    if cls.__init__ is Model.__init__:
-        return True
-    parameters = inspect.signature(cls.__init__).parameters
-    kinds = {p.kind for p in parameters.values()}
-    takes_any = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
-    return takes_any <= kinds or parameters.keys() >= {"inputs", "outputs"}

@@ -19,7 +19,7 @@ from lamina.layers.building import as_shape
 from lamina.layers.call import signature_of
 from lamina.layers.core import Input, InputLayer
 from lamina.layers.layer import Layer
-from lamina.models.model import Model
+from lamina.models.model import Functional, Model
 
 
 class Sequential(Model):
@@ -47,6 +47,7 @@ class Sequential(Model):
     _saved_as = ("keras", "Sequential")
     input_dtype: Any = None
     _checks_sizes = False  # its layers do
+    _is_stack = True
     _not_walked = frozenset({"_stack", "_functional"})
 
     def __new__(cls, *args, **kwargs):
@@ -112,7 +113,7 @@ class Sequential(Model):
         return layer
 
     def _rebuild(self, draw=True):
-        self._graph = None
+        self._drawn_graph = None
         self.built = False
         if not draw:
             return
@@ -121,7 +122,7 @@ class Sequential(Model):
         if isinstance(first, InputLayer):
             if len(self._stack) > 1:
                 self._draw(first.batch_shape)
-        elif isinstance(first, Model) and first._graph is not None:
+        elif isinstance(first, Model) and first._drawn_graph is not None:
             self._draw(first.input_shape)
 
     @boundary
@@ -131,7 +132,7 @@ class Sequential(Model):
         Raises:
             ValueError: the model has no layers, or is drawn for another shape.
         """
-        if self._graph is not None:
+        if self._drawn_graph is not None:
             if input_shape is not None and not _agree(self._drawn_shape, input_shape):
                 raise ValueError(
                     f"Sequential model {self.name!r} has already been configured to "
@@ -159,7 +160,7 @@ class Sequential(Model):
             )
         if isinstance(stack[0], InputLayer):
             inputs, stack = stack[0].output, stack[1:]
-        elif isinstance(stack[0], Model) and stack[0]._graph is not None:
+        elif isinstance(stack[0], Model) and stack[0]._drawn_graph is not None:
             inputs = structure.map_leaves(
                 lambda t: Input(batch_shape=t.shape, dtype=t.dtype), stack[0].input
             )
@@ -191,11 +192,6 @@ class Sequential(Model):
     def _drawn_shape(self):
         return structure.map_leaves(lambda t: t.shape, self.input)
 
-    def _prepared(self, inputs, drawn=False):
-        if self._graph is None and self._takes_text and hasattr(inputs, "shape"):
-            self._draw((None, *inputs.shape[1:]))
-        return super()._prepared(inputs, drawn)
-
     def _refuse_several(self, layer, following, outputs):
         several = following._allow_non_tensor_positional_args or (
             isinstance(following, Model) or signature_of(following.call).any_keyword
@@ -221,7 +217,7 @@ class Sequential(Model):
 
     def call(self, inputs, training=None, mask=None):
         """Run the stack."""
-        if self._graph is not None:
+        if self._drawn_graph is not None:
             return super().call(inputs, training=training, mask=mask)
         x = inputs
         for layer in self._stack:
@@ -232,20 +228,14 @@ class Sequential(Model):
     @property
     def _functional(self):
         """The stack as a graph model of the same layers; None until it is drawn."""
-        if self._graph is None:
+        if self._drawn_graph is None:
             return None
-        from lamina.models.functional import Functional
-
         return Functional(self.input, self.output, name=self.name)
 
     @property
     def layers(self):
         """The layers, without the Input."""
         return [x for x in self._stack if not isinstance(x, InputLayer)]
-
-    @property
-    def _drawn_layers(self):
-        return self.layers
 
     @layers.setter
     def layers(self, _):
@@ -268,7 +258,7 @@ class Sequential(Model):
             "dtype": serialize_keras_object(self.dtype_policy),
             "layers": [serialize_keras_object(layer) for layer in self._stack],
         }
-        if self._graph is not None:
+        if self._drawn_graph is not None:
             config["build_input_shape"] = self._drawn_shape
         return config
 
@@ -302,7 +292,7 @@ class Sequential(Model):
             if config.get("dtype") is not None:
                 model.dtype_policy = config["dtype"]
             shape = config.get("build_input_shape")
-            if model._graph is None and shape is not None and model._stack:
+            if model._drawn_graph is None and shape is not None and model._stack:
                 model.build(as_shape(shape))
         if config.get("trainable") is False:
             model.trainable = False

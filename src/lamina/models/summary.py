@@ -7,6 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from lamina.core.operation import graph_of
 from lamina.layers.layer import Layer
 
 # Without a line length the table is as wide as it must be, but no less than this.
@@ -20,7 +21,7 @@ _JUSTIFY: dict[str, Any] = {
 }
 
 
-def summary(
+def print_summary(
     model, line_length=None, positions=None, print_fn=None, expand_nested=False,
     show_trainable=False, layer_range=None,
 ):  # fmt: skip
@@ -112,14 +113,12 @@ def _operations(model):
 
 
 def _is_model(operation):
-    return isinstance(operation, Layer) and hasattr(operation, "_graph")
+    return isinstance(operation, Layer) and hasattr(operation, "_drawn_graph")
 
 
 def _shown_graph(model):
     """Return the graph of a model; None for a class without one, and for a stack."""
-    from lamina.models.sequential import Sequential
-
-    return None if isinstance(model, Sequential) else getattr(model, "_graph", None)
+    return None if getattr(model, "_is_stack", False) else graph_of(model)
 
 
 def _is_chain(model):
@@ -164,7 +163,7 @@ def _in_range(operations, layer_range):
 def _nodes(operation, model):
     """Return the calls of an operation in a model's graph, or all of its calls."""
     nodes = list(operation._inbound_nodes)
-    graph = getattr(model, "_graph", None)
+    graph = graph_of(model)
     if graph is None:
         return nodes
     inside = {id(node) for node in graph.nodes}
@@ -183,7 +182,7 @@ def _shapes(operation, nodes):
 
 
 def _inferred_shapes(operation):
-    graph = getattr(operation, "_graph", None)
+    graph = graph_of(operation)
     if graph is not None:
         return _shape_text([t.shape for t in graph.outputs])
     shapes = getattr(operation, "_build_shapes", None)

@@ -3,12 +3,14 @@
 import numpy as np
 
 from lamina.core import structure
+from lamina.core.operation import graph_of
 from lamina.core.tracebacks import warn
 from lamina.data import ArraySource, unpack
 from lamina.losses.loss import check_labels, classes_of, targets_of
 from lamina.training import step
+from lamina.training.by_output import match_targets, match_weights, names_of
+from lamina.training.compiled import training_of
 from lamina.training.mapped import Mapped
-from lamina.training.matching import match_targets, match_weights, names_of
 from lamina.training.prepare import outputs_for
 
 
@@ -25,9 +27,9 @@ def check_targets(model, source) -> None:
 def check_batch(model, batch) -> None:
     """Check one batch as `check_targets` does."""
     x, y, _ = unpack(batch)
-    compiled = model._compiled
+    compiled = training_of(model).settings
     if y is None:
-        if compiled.given.get("loss") is not None and not step.own_loss(model):
+        if compiled.loss is not None and not step.own_loss(model):
             raise ValueError(
                 "`compile` was given a loss, which needs targets, but no `y` was "
                 "passed. Pass `fit(x, y)`, or data that yields `(x, y)`."
@@ -37,16 +39,17 @@ def check_batch(model, batch) -> None:
         return
     outputs = outputs_for(model, x)
     names = names_of(model, outputs)
-    if names != compiled.names:
+    loss = compiled.compiled_loss
+    if names != loss.names:
         return  # a loss of the user's own, on other parts than the outputs
-    takers = compiled.takers(len(names))
+    takers = loss.takers(len(names))
     targets = match_targets(y, outputs, names, takers, required=False)
-    for term, true, pred in compiled.alone(targets, outputs):
+    for term, true, pred in loss.alone(targets, outputs):
         labels, shape = np.asarray(true), pred.shape
         if targets_of(term.loss, labels.shape, shape)[0] == "labels":
             classes = shape[getattr(term.loss, "axis", -1)]
             if classes is not None:
-                check_labels(term.loss, labels, classes, compiled.where(term))
+                check_labels(term.loss, labels, classes, loss.where(term))
 
 
 def check_numbers(model, source) -> None:
@@ -109,7 +112,7 @@ def check_alike(training, validation, model=None) -> None:
             continue
         if not isinstance(a, dict) or not isinstance(b, dict):
             continue
-        graph = getattr(model, "_graph", None) if name == "x" else None
+        graph = graph_of(model) if name == "x" else None
         if graph is not None:  # what it ignores may differ
             a, b = map(graph.slots.trimmed, (a, b))
         if set(a) != set(b):
@@ -181,12 +184,13 @@ def class_weighted(model, batch, weights):
         )
     else:
         weights = {names[0]: weights}
-    takers = model._compiled.takers(len(names))
+    loss = training_of(model).settings.compiled_loss
+    takers = loss.takers(len(names))
     targets = match_targets(y, outputs, names, takers, required=False)
     given = match_weights(sample_weight, outputs, names)
     for i, output in enumerate(structure.flatten(outputs)):
         if targets[i] is not None and names[i] in weights:
-            losses = [t.loss for t in model._compiled.terms if t.places == i]
+            losses = [t.loss for t in loss.terms if t.places == i]
             found = classes_of(losses, np.asarray(targets[i]), output.shape)
             factor = _looked_up(*found, weights[names[i]])
             given[i] = factor if given[i] is None else _times(given[i], factor)

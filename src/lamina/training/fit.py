@@ -7,7 +7,7 @@ from typing import Any
 from lamina.core import settings
 from lamina.core.checks import positive_int
 from lamina.core.tracebacks import warn
-from lamina.data import EmptyData, open_source, split, unpack
+from lamina.data import EmptyData, split, unpack
 from lamina.training import checks
 from lamina.training.callbacks.backup_and_restore import (
     BackupAndRestore,
@@ -15,26 +15,28 @@ from lamina.training.callbacks.backup_and_restore import (
     random_state,
     set_random_state,
 )
+from lamina.training.chunks import chunks, is_small
+from lamina.training.compiled import require_compiled
+from lamina.training.compiled_step import Logs
+from lamina.training.drive import callbacks_for, drive, limited, source_for
+from lamina.training.evaluate import run_test
 from lamina.training.identity import described, metric_names, note_settings
 from lamina.training.interrupt import Interrupts
-from lamina.training.loop import callbacks_for, limited, run_steps, run_test
-from lamina.training.mapped import prepared
-from lamina.training.numerics import Guard
-from lamina.training.portions import is_small, portions
 from lamina.training.prepare import order_seed, prepare
-from lamina.training.programs import Logs
-from lamina.training.step import Cells, copied
+from lamina.training.step import StateVariables, copied
 
 
 def fit(
     model, *, x, y, batch_size, epochs, verbose, callbacks, validation_split,
     validation_data, shuffle, class_weight, sample_weight, initial_epoch,
     steps_per_epoch, validation_steps, validation_batch_size, validation_freq, resume,
-    check_numerics,
+    guard,
 ):  # fmt: skip
-    """Train; see `Model.fit`."""
-    compiled = model._compiled
-    compiled.require("fit")
+    """Train; see `Model.fit`.
+
+    `guard` makes what looks for numbers that are not finite; None looks for none.
+    """
+    require_compiled(model, "fit")
     _check(epochs, initial_epoch, validation_freq, shuffle)
     limit = settings.get("max_epochs")
     epochs = min(epochs, limit) if limit is not None else epochs
@@ -42,11 +44,10 @@ def fit(
         (x, y, sample_weight), validation_data = split(
             x, y, sample_weight, validation_split
         )
-    source = open_source(
-        x, y, sample_weight, batch_size=batch_size, shuffle=shuffle,
+    source = source_for(
+        model, x, y, sample_weight, batch_size=batch_size, shuffle=shuffle,
         steps=limited(steps_per_epoch), seed=order_seed(),
     )  # fmt: skip
-    source = prepared(model, source)
     first = source.first()
     prepare(model, first)
     if class_weight is not None:
@@ -60,12 +61,12 @@ def fit(
         held_out = _validation(model, validation_data, size, validation_steps)
     if held_out is not None:
         checks.check_alike(first, held_out.first(), model)
-    compiled.stop_training = False
+    model.stop_training = False
     callbacks = callbacks_for(
         model, callbacks, verbose, source, history=True, epochs=epochs
     )
     keeper = _keeper(resume, callbacks)
-    run = Run(model, source, held_out, callbacks, keeper, check_numerics)
+    run = Run(model, source, held_out, callbacks, keeper, guard)
     arguments = {
         "steps_per_epoch": limited(steps_per_epoch), "class_weight": class_weight
     }  # fmt: skip
@@ -114,15 +115,12 @@ def _validation(model, data, batch_size, steps):
         unpack(data) if isinstance(data, (list, tuple)) else (data, None, None)
     )
     try:
-        source = open_source(
-            x, y, weight, batch_size=batch_size, steps=steps, restarts=True
+        return source_for(
+            model, x, y, weight, batch_size=batch_size, steps=steps, restarts=True
         )
-        source = prepared(model, source)
-        source.first()
     except EmptyData as error:
         _unvalidated("", error)
         return None
-    return source
 
 
 def _unvalidated(when, error):
@@ -151,13 +149,13 @@ class Run:
         held_out: the source of validation batches, or None.
         callbacks: the `CallbackList`.
         keeper: the `BackupAndRestore` of the run, or None.
-        check_numerics: whether to find the first number that is not finite.
+        guard: makes what looks for the first number that is not finite; or None.
     """
 
-    def __init__(self, model, source, held_out, callbacks, keeper, check_numerics):
+    def __init__(self, model, source, held_out, callbacks, keeper, guard):
         self.model, self.source, self.held_out = model, source, held_out
         self.callbacks, self.keeper = callbacks, keeper
-        self.check_numerics = check_numerics
+        self.makes_guard = guard
         self.listens = callbacks.listens_to_batches("train")
         self.interrupts = Interrupts()
         self._marks: Any = None  # where the sources' present epochs began
@@ -234,51 +232,52 @@ class Run:
     def _steps(self, epoch, skip):
         model, callbacks = self.model, self.callbacks
         held, keeper = self.interrupts.held, self.keeper
-        cells = Cells(model)
+        variables = StateVariables(model)
         # A step may overwrite its State in place unless somebody holds on to it, and
         # where that is worth a copy.
-        self.donates = not self.listens and not is_small(cells)
-        logs = Logs(
-            model, cells, cells.copy() if self.donates else cells.read(), self._logs
-        )
+        self.donates = not self.listens and not is_small(variables)
+        state = variables.copy() if self.donates else variables.read()
+        logs = Logs(model, variables, state, self._logs)
         guard = self._guard(logs, skip)
         count = skip
         begin = time.perf_counter()
-        chosen = portions(
-            model, "train", cells, self.source, donate=self.donates, skip=skip,
+        chosen = chunks(
+            model, "train", variables, self.source, donate=self.donates, skip=skip,
             single=self.listens or (guard is not None and guard.each),
             counted=keeper is not None and keeper.counts,
         )  # fmt: skip
         try:
-            with chosen as parts:
-                steps = run_steps("train", parts, logs, callbacks, held, skip, guard)
-                for part, count in steps:
+            with chosen as found:
+                steps = drive("train", found, logs, callbacks, held, skip, guard)
+                for chunk, count in steps:
                     if model.stop_training:
                         break
                     if keeper is not None and keeper.due():
                         self._keep(logs.state, epoch, count, logs.given)
-                    if count == skip + part.count:  # what was compiled does not count
-                        begin, parts.waited = time.perf_counter(), 0.0
+                    if count == skip + chunk.count:  # a compilation does not count
+                        begin, found.waited = time.perf_counter(), 0.0
             if guard is not None:
                 guard.check(logs.state, last=True)
         finally:
             good = guard is not None and guard.good
             with held:
-                cells.write(good or logs.state)
+                variables.write(good or logs.state)
         self._check_count(count, epoch)
-        found = logs()
-        share = parts.waited / (time.perf_counter() - begin)
+        results = logs()
+        share = found.waited / (time.perf_counter() - begin)
         callbacks.note(
             f"waited {share:.0%} of the time for data" if share > 0.1 else ""
         )
-        return found
+        return results
 
     def _guard(self, logs, count):
-        if not self.check_numerics:
+        if self.makes_guard is None:
             return None
         hides = getattr(self.model.optimizer, "clipvalue", None) is not None
         each = self.listens or hides
-        return Guard(self.model, logs.cells, logs.state, count, each, self.donates)
+        return self.makes_guard(
+            self.model, logs.variables, logs.state, count, each, self.donates
+        )
 
     def _check_count(self, count, epoch):
         source = self.source
@@ -304,7 +303,7 @@ class Run:
         if self.keeper is None:
             return {}
         data = self.source.described()
-        return described(self.model, Cells(self.model), **data, **arguments)
+        return described(self.model, StateVariables(self.model), **data, **arguments)
 
     def _open(self, run):
         """Return the snapshot to go on from, or None."""
@@ -321,7 +320,7 @@ class Run:
 
     def _put_back(self, found):
         """Take over what the snapshot holds, once nothing else will change it."""
-        put_back(found, self.model, Cells(self.model), self.callbacks)
+        put_back(found, self.model, StateVariables(self.model), self.callbacks)
         self.model.stop_training = found["stop"]
         self._began, self._logs = found["began"], found["logs"]
         if not self.source.replays:
@@ -345,7 +344,7 @@ class Run:
         self.keeper.store(
             state, self.callbacks, epoch=epoch, step=step, marks=self._marks,
             began=self._began, logs=logs, stop=self.model.stop_training,
-            metrics=metric_names(self.model, Cells(self.model)),
+            metrics=metric_names(self.model, StateVariables(self.model)),
             stopper=self.callbacks.stopper,
         )  # fmt: skip
 
@@ -356,7 +355,7 @@ class Run:
         last = epoch >= epochs or self.model.stop_training
         if last or self.keeper.due_after_epoch():
             self._begin()
-            self._keep(Cells(self.model).copy(), epoch, 0)
+            self._keep(StateVariables(self.model).copy(), epoch, 0)
 
 
 def _averages(optimizer):

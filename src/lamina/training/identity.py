@@ -3,6 +3,7 @@
 import re
 
 from lamina.data.arrays import digest
+from lamina.training.compiled import training_of
 
 _LONG = 64  # entries of a list that is compared by its digest
 # What says nothing about the numbers that a run computes: names count up when a script
@@ -13,15 +14,15 @@ _IDLE = {
 }  # fmt: skip
 
 
-def described(model, cells, **arguments) -> dict:
+def described(model, variables, **arguments) -> dict:
     """Return what decides the numbers of a run, as plain values.
 
     Args:
         model: the model, prepared.
-        cells: its Variables.
+        variables: its Variables.
         arguments: those of `fit` that count.
     """
-    given = model._compiled.given
+    given = training_of(model).settings.given
     return {
         "layers": [
             _plain(layer) | {"dtype": layer.dtype_policy.name}
@@ -33,7 +34,7 @@ def described(model, cells, **arguments) -> dict:
         "weights": {
             f"{kind}[{i}]": f"{'' if kind == 'optimizer' else v.name} {v.dtype} "
             f"{v.shape}"
-            for kind, group in cells.groups._asdict().items()
+            for kind, group in variables.groups._asdict().items()
             for i, v in enumerate(group)
             if kind != "metrics"
         },
@@ -47,17 +48,17 @@ def optimizer_of(model):
     what somebody changes between two runs is not.
     """
     now = _plain(model.optimizer)
-    begun, ended = model._compiled.settings or (now, None)
+    begun, ended = training_of(model).flags.optimizer_was or (now, None)
     return begun if now == ended else now
 
 
 def note_settings(model, begun):
     """Note how the optimizer's settings were when a run began that now ends."""
-    model._compiled.settings = begun, _plain(model.optimizer)
+    training_of(model).flags.optimizer_was = begun, _plain(model.optimizer)
 
 
-def metric_names(model, cells) -> list[str]:
-    """Return a name for each Variable of the metrics, in the order of `cells`."""
+def metric_names(model, variables) -> list[str]:
+    """Return a name for each Variable of the metrics, in the order of `variables`."""
     names = {}
     for metric in (m for one in model.metrics for m in getattr(one, "metrics", [one])):
         for v in metric.variables:
@@ -65,7 +66,7 @@ def metric_names(model, cells) -> list[str]:
             while name in names.values():  # outputs may have metrics of one name
                 name += "'"
             names[id(v)] = name
-    return [names.get(id(v), v.path) for v in cells.groups.metrics]
+    return [names.get(id(v), v.path) for v in variables.groups.metrics]
 
 
 def differences(before, now, name="") -> list[str]:

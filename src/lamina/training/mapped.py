@@ -1,7 +1,5 @@
 """Sources whose batches are changed as they come."""
 
-from lamina.data import ArraySource
-
 
 class Mapped:
     """A source that gives the batches of another, each changed by a function.
@@ -36,24 +34,3 @@ class Mapped:
     @batches.setter
     def batches(self, value):
         self._source.batches = value
-
-
-def prepared(model, source):
-    """Return the source with what works on text done, and other text left out.
-
-    Args:
-        model: the model that will take the batches.
-        source: a source of batches.
-    """
-    first = source.first()[0]
-    if not model._takes_text and model._trimmed(first) is first:
-        return source
-
-    def change(batch):
-        x, y, weight = batch
-        return model._prepared(x), y, weight
-
-    if not isinstance(source, ArraySource):
-        return Mapped(source, change)
-    source.change = change
-    return source

@@ -8,9 +8,9 @@ from lamina.core.context import having
 from lamina.core.symbolic import SymbolicTensor, infer
 from lamina.core.variable import scratch
 from lamina.data import unpack
-from lamina.data.arrays import is_text
 from lamina.training import step
-from lamina.training.compiled import METRICS
+from lamina.training.chunks import without_text
+from lamina.training.compiled import training_of
 
 
 def prepare(model, batch, training=True):
@@ -20,13 +20,12 @@ def prepare(model, batch, training=True):
     traced is found there.
     """
     x, y, weight = unpack(batch)
-    compiled = model._compiled
     own = step.own_step(model, "train" if training else "test")
     if own:
         y_pred = _outputs_if_wanted(model, x, step.in_keras_form(own))
     else:
         y_pred = outputs_for(model, x)
-    if y_pred is not None and compiled.compiled:
+    if y_pred is not None and training_of(model).settings.compiled:
         _prepare_compiled(model, x, y, y_pred, weight)
     optimizer = model.optimizer
     if training and optimizer is not None:
@@ -53,27 +52,28 @@ def _outputs_if_wanted(model, x, explicit):
 
 
 def _prepare_compiled(model, x, y, y_pred, weight):
-    compiled = model._compiled
+    settings = training_of(model).settings
     if step.own_method(model, "compute_loss") is not None:
         # The user's own loss may hand other parts to the compiled one.
         given = _specs(x), _specs(y), y_pred, _specs(weight)
         with having(losses=[]):
             infer(lambda *a: step.loss_of(model, *a, training=True), *given)
-        compiled.prepare_metrics(model, _specs(y), y_pred)
-    elif compiled.given["loss"] is not None or any(compiled.given[k] for k in METRICS):
-        compiled.prepare(model, _specs(y), y_pred)
+        settings.compiled_metrics.make(_specs(y), y_pred)
+    elif settings.loss is not None or settings.compiled_metrics.given:
+        settings.prepare(model, _specs(y), y_pred)
     _build_metrics(model, y, y_pred, weight)
 
 
 def outputs_for(model, x):
     """Return the outputs for a batch as symbolic tensors; builds the model."""
     specs = _specs(x)
-    eager = model._compiled.run_eagerly
+    training = training_of(model)
+    eager = training.flags.run_eagerly
     if not model.built:
         with scratch():  # zeros are no data: nothing of them is kept
-            model(_zeros(specs)) if eager else infer(model, specs)
+            model(jax.tree.map(_zeros, specs)) if eager else infer(model, specs)
     # Each `fit` and `evaluate` asks more than once, and takes a trace of the model.
-    known, key = model._programs.of(model).made, _key(specs)
+    known, key = training.programs.of(model).made, _key(specs)
     outputs = known.get(key)
     if outputs is None:
         outputs = infer(lambda *a: model(*a, training=False), specs)
@@ -89,15 +89,15 @@ def _key(specs):
     return "outputs", form, tuple((t.shape, t.dtype) for t in leaves)
 
 
-def _zeros(specs):
-    return jax.tree.map(lambda t: jnp.zeros(t.shape, t.dtype), specs)
+def _zeros(tensor):
+    return jnp.zeros(tensor.shape, tensor.dtype)
 
 
 def _specs(value):
     """Return symbolic tensors of the shapes of a batch."""
 
     def spec(a):
-        dtype = jax.dtypes.canonicalize_dtype(_checked(a).dtype)
+        dtype = jax.dtypes.canonicalize_dtype(without_text(a).dtype)
         return SymbolicTensor(a.shape, dtype.name)
 
     return jax.tree.map(spec, value)
@@ -105,7 +105,7 @@ def _specs(value):
 
 def _build_metrics(model, y, y_pred, weight):
     """Let metrics make their Variables, from the shapes of one batch."""
-    if not model._compiled.outputs or y is None:
+    if not model.compiled_metrics.outputs or y is None:
         return
 
     def update(y, y_pred, weight):
@@ -119,28 +119,6 @@ def _build_metrics(model, y, y_pred, weight):
     )  # fmt: skip
     if any(fresh):
         infer(update, _specs(y), y_pred, _specs(weight))
-
-
-def on_device(batch):
-    """Place a batch; the one place where data meets the device."""
-    return jax.tree.map(lambda a: jnp.asarray(_checked(a)), tuple(batch))
-
-
-def checked(batch):
-    """Return a batch of NumPy arrays as it is, for steps that place it themselves."""
-    return jax.tree.map(_checked, tuple(batch))
-
-
-def _checked(array):
-    if is_text(array):
-        raise ValueError(
-            f"The model was given text (dtype {array.dtype}, shape {array.shape}) "
-            "where it takes numbers. Turn words into integers first, for instance with "
-            "`lamina.layers.StringLookup` or `TextVectorization`: on the data, or as "
-            "the first layers of a Functional or Sequential model, right after its "
-            "inputs."
-        )
-    return array
 
 
 def order_seed():

@@ -15,8 +15,10 @@ import jax.numpy as jnp
 
 from lamina.core import structure
 from lamina.core.context import context
-from lamina.core.variable import pure, value_and_grad
+from lamina.core.naming import listed
+from lamina.core.variable import pure, store, value_and_grad
 from lamina.data import pack, unpack
+from lamina.training.compiled import training_of
 
 
 class State(NamedTuple):
@@ -33,7 +35,7 @@ def copied(state):
     return jax.device_put(state, may_alias=False)
 
 
-class Cells:
+class StateVariables:
     """The Variables behind a State: where values are read from and written to.
 
     The other Variables end with those that are not the model's own, and that a step of
@@ -60,7 +62,7 @@ class Cells:
             tuple(metrics),
         )
         own = {v for group in groups for v in group}
-        adopted = tuple(v for v in model._programs.adopted if v not in own)
+        adopted = tuple(v for v in training_of(model).programs.adopted if v not in own)
         self.own = len(groups[1])
         groups = State(groups[0], groups[1] + adopted, *groups[2:])
         left_out = {name: () for name in State._fields if name not in self._names}
@@ -72,7 +74,7 @@ class Cells:
         Some may be the model's own and new: a layer, an optimizer or a metric made
         them while the step was traced.
         """
-        self._model._programs.adopt(found, before)
+        training_of(self._model).programs.adopt(found, before)
         self._earlier = ((self.groups, self.own), *self._earlier)
         self.groups = self._sorted()
 
@@ -116,8 +118,8 @@ class Cells:
 
     def write(self, state) -> None:
         """Make `state` the Variables' values."""
-        for variable, value in _pairs(self.groups, self.complete(state)):
-            variable._store(value)
+        for variables, values in zip(self.groups, self.complete(state), strict=True):
+            store(variables, values)
 
 
 def _pairs(groups, state):
@@ -131,7 +133,7 @@ def rows(x) -> int:
     return leaves[0].shape[0] if leaves and leaves[0].ndim else 1
 
 
-def slopes(model, batch):
+def gradients(model, batch):
     """Run a model on a batch for training.
 
     Returns:
@@ -148,11 +150,10 @@ def slopes(model, batch):
 
     trained, _ = model._split_variables()
     before = [v.raw_value for v in trained]
-    (loss, y_pred), gradients = value_and_grad(forward, trained)()
+    (loss, y_pred), found = value_and_grad(forward, trained)()
     # What a call assigns to a weight that is trained holds for that call.
-    for variable, value in zip(trained, before, strict=True):
-        variable._store(value)
-    return loss, y_pred, gradients
+    store(trained, before)
+    return loss, y_pred, found
 
 
 def loss_of(model, x, y, y_pred, weight, training):
@@ -171,9 +172,9 @@ def _takes(function, name):
 
 def train(model, batch):
     """Train on one batch; return the logs if the model makes its own."""
-    loss, y_pred, gradients = slopes(model, batch)
-    check_trained(model, len(gradients))
-    model.optimizer.apply(gradients)
+    loss, y_pred, found = gradients(model, batch)
+    check_trained(model, len(found))
+    model.optimizer.apply(found)
     return _measured(model, batch, y_pred)
 
 
@@ -194,8 +195,7 @@ def check_trained(model, count=None):
     for word, some, others in (("new", now, known), ("gone", known, now)):
         ids = {id(v) for v in others}
         paths = [v.path for v in some if id(v) not in ids]
-        more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-        changes += [f"{word}: {', '.join(paths[:3])}{more}"] if paths else []
+        changes += [f"{word}: {listed(paths, 3)}"] if paths else []
     raise ValueError(
         f"The weights that `{model.name}` trains are not those that its optimizer was "
         f"built for ({'; '.join(changes)}). Call `compile()` again, with a new "
@@ -233,7 +233,7 @@ def _measured(model, batch, y_pred):
 
 def _track(model, loss, count):
     """Put the loss of a batch into the running mean that logs show."""
-    tracker = model._compiled.loss_tracker
+    tracker = training_of(model).settings.loss_tracker
     if tracker is not None:
         tracker.update_state(loss, sample_weight=count)
 
@@ -279,14 +279,14 @@ def in_keras_form(own) -> bool:
     return len(parameters) != 1 or any(p.kind is p.VAR_POSITIONAL for p in parameters)
 
 
-def step_of(model, kind, cells=None):
+def step_of(model, kind, variables=None):
     """Return the step of a kind: the user's, in either form, or the library's."""
     own = own_step(model, kind)
     if own is None:
         return functools.partial(globals()[kind], model)
     if in_keras_form(own):
         return functools.partial(
-            _explicit, own, kind, cells or Cells(model, _PARTS[kind])
+            _explicit, own, kind, variables or StateVariables(model, _PARTS[kind])
         )
 
     def run(batch):
@@ -310,39 +310,37 @@ _PARTS = {
 }
 
 
-def _explicit(own, kind, cells, batch):
+def _explicit(own, kind, variables, batch):
     """Run a step in Keras' form as one that assigns."""
     names = _PARTS[kind]
-    logs, parts = own(_parts(cells, cells.read(), names), pack(*batch))
+    logs, parts = own(_parts(variables, variables.read(), names), pack(*batch))
     if kind != "predict":
         parts = {name: tuple(p) for name, p in zip(names, parts, strict=True)}
-        cells.write(cells.read()._replace(**parts))
+        variables.write(variables.read()._replace(**parts))
     return logs
 
 
-def _parts(cells, state, names):
-    state = state._replace(non_trainable=state.non_trainable[: cells.own])
+def _parts(variables, state, names):
+    state = state._replace(non_trainable=state.non_trainable[: variables.own])
     return tuple(getattr(state, name) for name in names)
 
 
 def one_step(model, kind, state, data):
     """Run the library's step in Keras' form, for users who call it."""
-    names, cells = _PARTS[kind], Cells(model, _PARTS[kind])
+    names, variables = _PARTS[kind], StateVariables(model, _PARTS[kind])
     given = {name: tuple(p) for name, p in zip(names, state, strict=False)}
     # Inside of a step that is traced, the program around it learns what this reaches.
     adopts = next((f.adopts for f in context.frames if f.adopts), False)
-    run = pure(functools.partial(globals()[kind], model), cells.groups, adopts=adopts)
-    logs, new = run(cells.complete(cells.read()._replace(**given)), unpack(data))
-    adopted = slice(cells.own, None)
-    for variable, value in zip(
-        cells.groups.non_trainable[adopted], new.non_trainable[adopted], strict=True
-    ):
-        variable._store(value)
+    run = functools.partial(globals()[kind], model)
+    whole = variables.complete(variables.read()._replace(**given))
+    logs, new = pure(run, variables.groups, adopts=adopts)(whole, unpack(data))
+    adopted = slice(variables.own, None)
+    store(variables.groups.non_trainable[adopted], new.non_trainable[adopted])
     if kind == "predict":
         return logs, state
     if logs is None:
-        logs = pure(model.get_metrics_result, cells.groups)(new)[0]
-    return logs, _parts(cells, new, names)
+        logs = pure(model.get_metrics_result, variables.groups)(new)[0]
+    return logs, _parts(variables, new, names)
 
 
 def total_loss(model, y, y_pred, sample_weight):
@@ -352,7 +350,8 @@ def total_loss(model, y, y_pred, sample_weight):
         ValueError: there is no loss at all.
     """
     parts = []
-    loss = model._compiled.loss(model, y, y_pred, sample_weight)
+    compiled_loss = training_of(model).settings.compiled_loss
+    loss = compiled_loss(model, y, y_pred, sample_weight)
     if loss is not None:
         parts.append(loss)
     added = model.losses

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from lamina.core.operation import graph_of
 from lamina.core.registry import ours
 from lamina.layers.core import InputLayer
 from lamina.layers.layer import Layer
@@ -83,8 +84,8 @@ def read(model, options):
             "`build()` or by calling the model on a batch of data, or begin it with "
             f"`lamina.Input(...)`. Received: model={model.name!r}"
         )
-    if model._graph is not None:
-        return _Reader(model._graph, options, nested=False).graph
+    if graph_of(model) is not None:
+        return _Reader(graph_of(model), options, nested=False).graph
     layers = model.layers if isinstance(model, Sequential) else [model]
     boxes = [_box(layer, layer._inbound_nodes, options) for layer in layers]
     edges = [(i, i + 1, 0, 0) for i in range(len(boxes) - 1)]
@@ -172,8 +173,8 @@ class _Reader:
 def _box(operation, nodes, options):
     is_model = isinstance(operation, Model)
     inner = None
-    if is_model and options.expand and operation._graph is not None:
-        inner = _Reader(operation._graph, options, nested=True).graph
+    if is_model and options.expand and graph_of(operation) is not None:
+        inner = _Reader(graph_of(operation), options, nested=True).graph
     has_weights = bool(getattr(operation, "weights", None))
     return Box(
         kind=_kind(operation),

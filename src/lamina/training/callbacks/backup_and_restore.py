@@ -19,6 +19,7 @@ from lamina.data.arrays import digest
 from lamina.training.callbacks.callback import Callback
 from lamina.training.identity import differences, metric_names
 from lamina.training.snapshot import Folder, dumps, holds
+from lamina.training.step import State
 
 _SHOWN = 8  # differences in a message
 
@@ -204,27 +205,27 @@ class BackupAndRestore(Callback):
             self._folder.clear()
 
 
-def put_back(found, model, cells, callbacks):
+def put_back(found, model, variables, callbacks):
     """Give the Variables and the callbacks their stored values.
 
     Args:
         found: a snapshot, as `open` returned it.
         model: the model.
-        cells: its Variables.
+        variables: its Variables.
         callbacks: all callbacks of the run.
     """
     *groups, values = found["state"]
     known = dict(zip(found["metrics"], values, strict=True))
-    names = metric_names(model, cells)
+    names = metric_names(model, variables)
     if found["step"] and not known.keys() >= {*names}:
         new = sorted({name.split("/")[0] for name in names if name not in known})
         warn(
             f"The metrics {new} are new, and the run goes on in the middle of epoch "
             f"{found['epoch'] + 1}: they count only what is left of it.",
         )
-    own = zip(names, cells.groups.metrics, strict=True)
+    own = zip(names, variables.groups.metrics, strict=True)
     groups.append([known.get(name, v.raw_value) for name, v in own])
-    cells.write(type(cells.groups)(*(tuple(map(jnp.asarray, g)) for g in groups)))
+    variables.write(State(*(tuple(map(jnp.asarray, g)) for g in groups)))
     for i, callback in enumerate(callbacks):
         if i in found["callbacks"]:
             set_state_of(callback, found["callbacks"][i])

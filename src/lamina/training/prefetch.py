@@ -1,36 +1,13 @@
 """Batches made ahead of the step, in the background."""
 
-import itertools
 import queue
 import threading
-
-from lamina.core import structure
 
 _END = object()
 _PATIENCE = 0.005  # seconds between two looks at who waits for whom
 
 
-def in_groups(batches, size):
-    """Yield lists of `size` batches; fewer where the data end.
-
-    >>> from lamina.training.ahead import in_groups
-    >>> list(in_groups(range(5), 2))
-    [[0, 1], [2, 3], [4]]
-    """
-    batches = iter(batches)
-    while group := list(itertools.islice(batches, size)):
-        yield group
-
-
-def alike(group) -> bool:
-    """Tell whether all batches of a group have the same shapes."""
-    shapes = [
-        [getattr(a, "shape", None) for a in structure.flatten(batch)] for batch in group
-    ]
-    return all(shape == shapes[0] for shape in shapes)
-
-
-class Ahead:
+class Prefetched:
     """Iterates over batches that a thread prepares, two of them ahead.
 
     Args:
@@ -38,8 +15,8 @@ class Ahead:
         place: what makes a batch ready for the step.
         wait: a function that is told of seconds spent waiting for a batch.
 
-    >>> from lamina.training.ahead import Ahead
-    >>> with Ahead(range(3), lambda batch: batch + 10) as batches:
+    >>> from lamina.training.prefetch import Prefetched
+    >>> with Prefetched(range(3), lambda batch: batch + 10) as batches:
     ...     list(batches)
     [10, 11, 12]
     """

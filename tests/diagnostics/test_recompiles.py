@@ -5,6 +5,7 @@ import pytest
 
 import lamina
 from lamina import layers
+from lamina.training.compiled import training_of
 
 X = np.linspace(0, 1, 40, dtype="float32").reshape(10, 4)
 Y = X[:, :1]
@@ -175,14 +176,14 @@ def test_it_changes_no_number(capfd):
 def test_off_leaves_the_step_alone(model):
     lamina.config.set_explain_recompiles(False)
     assert lamina.config.explain_recompiles() is False
-    from lamina.training.programs import compiled_step
-    from lamina.training.step import Cells
+    from lamina.training.compiled_step import compiled_step
+    from lamina.training.step import StateVariables
 
     fit(model, X, Y)
-    cells = Cells(model)
-    step = compiled_step(model, "predict", cells)
-    step(cells.read(), (X, None, None))
-    made = model._programs.of(model).made.values()
+    variables = StateVariables(model)
+    step = compiled_step(model, "predict", variables)
+    step(variables.read(), (X, None, None))
+    made = training_of(model).programs.of(model).made.values()
     assert any(step._made is entry[0] for entry in made if isinstance(entry, tuple))
 
 

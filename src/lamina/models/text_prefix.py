@@ -11,7 +11,9 @@ import copy
 import operator
 from typing import NamedTuple
 
+from lamina.core.operation import graph_of
 from lamina.core.symbolic import SymbolicTensor, find_symbolic
+from lamina.models.inputs import fit_inputs
 
 
 class Prepared(NamedTuple):
@@ -45,9 +47,9 @@ class Prefix:
         for node in graph.nodes:
             inner = None if node.is_input else _prefix_of(node.operation)
             if inner and not inner.is_all:
-                graph_of = node.operation._graph
+                drawn = graph_of(node.operation)
                 given = node.args[0] if node.args else node.kwargs["inputs"]
-                given = zip(graph_of.inputs, graph_of.leaves(given), strict=True)
+                given = zip(drawn.inputs, drawn.leaves(given), strict=True)
                 taken = {id(t): x for t, x in given}
                 if all(id(taken[t]) in known for t in inner.reads):
                     self._prepare(node, inner, taken)
@@ -98,9 +100,10 @@ class Prefix:
         spec = operator.attrgetter("compute_output_spec") if drawn else None
         values = graph.follow(self.nodes, leaves, instead=spec)
         for model, reads, place in self.models:
-            inner = model._graph
+            inner = model._drawn_graph
             taken = [reads.get(id(t)) for t in inner.inputs]
-            taken = model._fitted([None if t is None else values[id(t)] for t in taken])
+            taken = [None if t is None else values[id(t)] for t in taken]
+            taken = fit_inputs(model, taken)
             values[id(place)] = inner.prefix.run(inner, taken, drawn).made
         given = zip(graph.inputs, leaves, strict=True)
         return Prepared(
@@ -111,5 +114,5 @@ class Prefix:
 
 def _prefix_of(operation):
     """Return the prefix of a graph model; None where it has none."""
-    graph = getattr(operation, "_graph", None)
+    graph = graph_of(operation)
     return graph.prefix if graph and graph.prefix else None

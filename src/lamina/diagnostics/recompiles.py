@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import jax
 
-from lamina.core import settings
+from lamina.core.naming import listed
+from lamina.training.compiled import training_of
 from lamina.training.step import State
 
 _PARTS = ("x", "y", "sample_weight")
@@ -22,7 +23,7 @@ _past: Any = weakref.WeakKeyDictionary()
 
 
 def watched(made, model, kind, groups, donate=False, several=False):
-    """Return a compiled program that tells why it compiles again, if that is wanted.
+    """Return a compiled program that tells why it compiles again.
 
     Args:
         made: the program, from `jax.jit`.
@@ -33,8 +34,7 @@ def watched(made, model, kind, groups, donate=False, several=False):
         donate: whether it may overwrite the State it is given.
         several: whether it takes several batches.
     """
-    wanted = settings.get("explain_recompiles") and kind != "results"
-    if not wanted or not hasattr(made, "lower"):
+    if not hasattr(made, "lower"):  # it runs uncompiled
         return made
     return _Watched(made, model, kind, groups, donate, several)
 
@@ -79,7 +79,7 @@ class _Watched:
         self._what = f"the {what} of {model.name!r}"
         self._past = _past.setdefault(model, {}).setdefault(kind, [])
         # A call hangs on nothing that `compile` says, nor on what is trained.
-        owners = (model.optimizer, model._compiled.loss_tracker)
+        owners = (model.optimizer, training_of(model).settings.loss_tracker)
         owners = (None, None) if self._calls else map(_reference, owners)
         self._setup = _Setup(_places(groups), donate, *owners)
 
@@ -190,13 +190,13 @@ def _changed_setup(old, new):
         and "trainable" in (group, old.groups[i][1])
     ]
     if moved:
-        return f"`trainable` was changed: {_listed(moved)}."
+        return f"`trainable` was changed: {listed(moved, _MOST)}."
     names = [new.groups[i][0] for i in new.groups.keys() - old.groups.keys()]
     if names:
-        return f"there are new Variables: {_listed(sorted(names))}."
+        return f"there are new Variables: {listed(sorted(names), _MOST)}."
     names = [old.groups[i][0] for i in old.groups.keys() - new.groups.keys()]
     if names:
-        return f"Variables are gone: {_listed(sorted(names))}."
+        return f"Variables are gone: {listed(sorted(names), _MOST)}."
     if old.donate != new.donate:
         return (
             "steps that something listens to one by one (a callback with "
@@ -219,7 +219,7 @@ def _changed_leaves(old, new):
         advice = "Give the same arguments in every call."
     else:
         advice = _advice(list(changed.values()))
-    return f"{_listed(texts)}. {advice}"
+    return f"{listed(texts, _MOST)}. {advice}"
 
 
 def _change(before, after):
@@ -248,8 +248,3 @@ def _advice(changed):
     if any(a.weak != b.weak for a, b in changed):
         return "Give arrays with a dtype in place of Python numbers."
     return "Keep the data on the same devices."
-
-
-def _listed(texts):
-    shown = ", ".join(texts[:_MOST])
-    return shown + (f" and {len(texts) - _MOST} more" if len(texts) > _MOST else "")

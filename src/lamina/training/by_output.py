@@ -2,6 +2,7 @@
 
 from lamina.core import structure
 from lamina.core.matching import Slots
+from lamina.core.operation import graph_of
 
 
 def names_of(model, y_pred) -> list:
@@ -26,7 +27,7 @@ def names_of(model, y_pred) -> list:
 
 def slots_of(model, y_pred) -> Slots:
     """Return what a model's losses and metrics are matched to, given its outputs."""
-    drawn = getattr(getattr(model, "_graph", None), "output", None)
+    drawn = getattr(graph_of(model), "output", None)
     known = drawn is not None and structure.same_shape(drawn, y_pred)
     struct, names = drawn if known else y_pred, names_of(model, y_pred)
     return Slots(struct, names, f"model {model.name!r}", ordered=known)

@@ -7,19 +7,23 @@ call runs many of them. Elsewhere it takes one batch, or as many as
 """
 
 import contextlib
+import itertools
 import time
 from operator import itemgetter
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import jaxprs_in_params
 
+from lamina.core import structure
 from lamina.data import ArraySource
+from lamina.data.arrays import is_text
 from lamina.kernels import native
-from lamina.training.ahead import Ahead, alike, in_groups
-from lamina.training.prepare import checked, on_device
-from lamina.training.programs import advance, compiled_step
+from lamina.training.compiled import training_of
+from lamina.training.compiled_step import compiled_step
+from lamina.training.prefetch import Prefetched
 
 _SPAN = 0.02  # seconds that a call of many steps should last at most
 _MOST, _BYTES = 64, 2**22  # steps in one call, and what their batches may take
@@ -31,7 +35,7 @@ _SMALL = 1_000_000  # numbers in the State of a small step
 _AUTO, _TINY = 16, 100_000
 
 
-class Portion(NamedTuple):
+class Chunk(NamedTuple):
     """Some batches of an epoch, for one call.
 
     Attributes:
@@ -57,48 +61,60 @@ class Portion(NamedTuple):
         return count - self.count + self.told - 1
 
 
-@contextlib.contextmanager
-def portions(model, kind, cells, source, *, donate, single, skip=0, counted=False):
-    """Give, for the time of a context, what iterates over the Portions of an epoch.
+def grouped(batches, size):
+    """Yield Chunks of `size` batches; the last has fewer where the data end.
 
-    Its `run(state, portion)` returns the next State, and the logs of the last step if
+    >>> from lamina.training.chunks import grouped
+    >>> [chunk.data for chunk in grouped(range(5), 2)]
+    [[0, 1], [2, 3], [4]]
+    """
+    batches = iter(batches)
+    while group := list(itertools.islice(batches, size)):
+        yield Chunk(len(group), size, group)
+
+
+@contextlib.contextmanager
+def chunks(model, kind, variables, source, *, donate, single, skip=0, counted=False):
+    """Give, for the time of a context, what iterates over the Chunks of an epoch.
+
+    Its `run(state, chunk)` returns the next State, and the logs of the last step if
     it gives any. `waited` are the seconds spent waiting for batches while nothing else
     was running.
 
     Args:
         model: the model.
         kind: `"train"` or `"test"`.
-        cells: its Variables.
+        variables: its Variables.
         source: the source of batches.
         donate: whether a step may overwrite the State it is given.
         single: whether somebody wants to hear of each batch.
         skip: how many batches to leave out.
         counted: whether somebody counts the batches after each call.
     """
-    eager = model._compiled.run_eagerly
-    one = compiled_step(model, kind, cells, donate)
-    several = compiled_step(model, kind, cells, donate, several=True)
+    eager = training_of(model).flags.run_eagerly
+    one = compiled_step(model, kind, variables, donate)
+    several = compiled_step(model, kind, variables, donate, several=True)
     if not single and not counted and not eager:
-        many = _most(model, cells, source)
+        many = _most(model, variables, source)
         if many >= _FEW:
             in_rows = InRows(one, several, source, skip, many)
-            if not in_rows.convolves(model, kind, cells):
+            if not in_rows.convolves(model, kind, variables):
                 yield in_rows
                 return
     # Uncompiled code is not made to run in a compiled loop.
     shared = None if eager else several
-    grouped = Grouped(one, shared, _size(model, cells, single))
+    made = Grouped(one, shared, _size(model, variables, single))
     batches = source.epoch(skip)
     # Arrays need no thread: a batch is cut while the step before is running.
     if eager or isinstance(source, ArraySource):
-        grouped.batches = map(on_device if eager else checked, batches)
-        yield grouped
+        made.batches = map(on_device if eager else checked, batches)
+        yield made
     else:
-        with Ahead(batches, on_device, grouped.wait) as grouped.batches:
-            yield grouped
+        with Prefetched(batches, on_device, made.wait) as made.batches:
+            yield made
 
 
-def _most(model, cells, source):
+def _most(model, variables, source):
     """Return how many steps a call may take."""
     if not isinstance(source, ArraySource) or source.change is not None:
         return 1
@@ -108,7 +124,7 @@ def _most(model, cells, source):
     ):
         return 1
     leaves = jax.tree.leaves(source.arrays)
-    if not all(isinstance(a, np.ndarray) for a in leaves) or not is_small(cells):
+    if not all(isinstance(a, np.ndarray) for a in leaves) or not is_small(variables):
         return 1
     row = sum(a.nbytes // source.rows for a in leaves)
     most = min(_MOST, source.whole, _BYTES // max(row * source.batch_size, 1))
@@ -116,13 +132,13 @@ def _most(model, cells, source):
     return 1 << (most.bit_length() - 1) if most else 0
 
 
-def is_small(cells) -> bool:
+def is_small(variables) -> bool:
     """Tell whether starting a step costs more than copying what it changes."""
-    return _numbers(cells) <= _SMALL
+    return _numbers(variables) <= _SMALL
 
 
-def _numbers(cells):
-    return sum(v.size for group in cells.groups for v in group)
+def _numbers(variables):
+    return sum(v.size for group in variables.groups for v in group)
 
 
 def _convolves(jaxpr):
@@ -134,7 +150,7 @@ def _convolves(jaxpr):
 
 
 class InRows:
-    """Iterates over Portions of many batches, cut out of arrays together."""
+    """Iterates over Chunks of many batches, cut out of arrays together."""
 
     def __init__(self, one, several, source, skip, most):
         self._one, self._several = one, several
@@ -143,17 +159,17 @@ class InRows:
         self._calls = 0
         self.waited = 0.0
 
-    def convolves(self, model, kind, cells):
+    def convolves(self, model, kind, variables):
         """Tell whether the step has a convolution, on a device that is slow at them.
 
         That is a CPU: inside of a loop it runs them unthreaded.
         """
-        known = model._programs.of(model).made
-        key = ("convolves", kind, cells.key())
+        known = training_of(model).programs.of(model).made
+        key = ("convolves", kind, variables.key())
         if key not in known:
             # The first call of the step uses what is traced here.
             known[key] = jax.default_backend() == "cpu" and _convolves(
-                self._several.trace(cells.read(), self._cut(0, 1), 1).jaxpr.jaxpr
+                self._several.trace(variables.read(), self._cut(0, 1), 1).jaxpr.jaxpr
             )
         return known[key]
 
@@ -161,9 +177,9 @@ class InRows:
         source = self._source
         for at, count in source.spans(self._skip, lambda: self._now):
             if at == source.whole:  # the short last batch
-                yield Portion(1, 1, [checked(source.batch(at))])
+                yield Chunk(1, 1, [checked(source.batch(at))])
             else:
-                yield Portion(count, count, self._cut(at, count))
+                yield Chunk(count, count, self._cut(at, count))
 
     def _cut(self, at, count):
         """Return batches one after the other, in arrays of always one size."""
@@ -178,24 +194,24 @@ class InRows:
 
         return jax.tree.map(fill, checked(self._source.batch(at, count)))
 
-    def run(self, state, part):
-        """Run the steps of a Portion."""
-        if isinstance(part.data, list):
-            return advance(self._one, state, *part.data)
+    def run(self, state, chunk):
+        """Run the steps of a Chunk."""
+        if isinstance(chunk.data, list):
+            return self._one(state, *chunk.data)
         begin = time.perf_counter()
-        result = advance(self._several, state, part.data, part.count)
+        result = self._several(state, chunk.data, chunk.count)
         # The first call may compile; the second one is timed. How many steps run in a
         # call changes nothing but the time.
         if self._calls < 2:
             jax.block_until_ready(result)
-            spent = (time.perf_counter() - begin) / part.count
+            spent = (time.perf_counter() - begin) / chunk.count
             self._now = max(1, min(int(_SPAN / spent), self._most))
             self._calls += 1
         return result
 
 
 class Grouped:
-    """Iterates over the Portions of batches that come one by one."""
+    """Iterates over the Chunks of batches that come one by one."""
 
     def __init__(self, one, several, size):
         self._one, self._several, self._size = one, several, size
@@ -204,17 +220,16 @@ class Grouped:
         self.waited = 0.0
 
     def __iter__(self):
-        for group in in_groups(self.batches, self._size):
-            yield Portion(len(group), self._size, group)
+        return grouped(self.batches, self._size)
 
-    def run(self, state, part):
-        """Run the steps of a Portion."""
-        logs, shares = None, self._several and 1 < part.count == self._size
-        if shares and alike(part.data):
-            state, logs = advance(self._several, state, tuple(part.data))
+    def run(self, state, chunk):
+        """Run the steps of a Chunk."""
+        logs, shares = None, self._several and 1 < chunk.count == self._size
+        if shares and _alike(chunk.data):
+            state, logs = self._several(state, tuple(chunk.data))
         else:
-            for batch in part.data:
-                state, logs = advance(self._one, state, batch)
+            for batch in chunk.data:
+                state, logs = self._one(state, batch)
         self._state = state
         return state, logs
 
@@ -225,10 +240,41 @@ class Grouped:
             self.waited += seconds
 
 
-def _size(model, cells, single):
+def _alike(group):
+    """Tell whether all batches of a group have the same shapes."""
+    shapes = [
+        [getattr(a, "shape", None) for a in structure.flatten(batch)] for batch in group
+    ]
+    return all(shape == shapes[0] for shape in shapes)
+
+
+def _size(model, variables, single):
     """Return how many steps run in one call at most."""
-    size = model._compiled.steps_per_execution
+    size = training_of(model).flags.steps_per_execution
     if size != "auto":
         return size
     # Not by the clock: callbacks hear of so many batches at once.
-    return _AUTO if _numbers(cells) < _TINY and not single else 1
+    return _AUTO if _numbers(variables) < _TINY and not single else 1
+
+
+def on_device(batch):
+    """Place a batch; the one place where data meets the device."""
+    return jax.tree.map(lambda a: jnp.asarray(without_text(a)), tuple(batch))
+
+
+def checked(batch):
+    """Return a batch of NumPy arrays as it is, for steps that place it themselves."""
+    return jax.tree.map(without_text, tuple(batch))
+
+
+def without_text(array):
+    """Return an array as it is; refuse text, which no device holds."""
+    if is_text(array):
+        raise ValueError(
+            f"The model was given text (dtype {array.dtype}, shape {array.shape}) "
+            "where it takes numbers. Turn words into integers first, for instance with "
+            "`lamina.layers.StringLookup` or `TextVectorization`: on the data, or as "
+            "the first layers of a Functional or Sequential model, right after its "
+            "inputs."
+        )
+    return array

@@ -1,10 +1,7 @@
-"""Models drawn as a graph: how they take inputs, and how they are written down."""
+"""Models drawn as a graph, as configs: their layers, the calls of them, their ends."""
 
-import functools
+import inspect
 from typing import Any
-
-import numpy as np
-from jax import dtypes
 
 from lamina.core import structure
 from lamina.core.config import (
@@ -12,160 +9,26 @@ from lamina.core.config import (
     numbered,
     serialize_keras_object,
 )
-from lamina.core.dtypes import is_float
-from lamina.core.input_spec import InputSpec
-from lamina.core.masks import get_mask, set_mask
+from lamina.core.operation import graph_of
 from lamina.core.registry import ours
-from lamina.core.symbolic import HALF, SymbolicTensor, is_wide_integer
-from lamina.core.tracebacks import boundary
-from lamina.layers.call import plain_shape, signature_of
-from lamina.models.model import Model
+from lamina.core.symbolic import SymbolicTensor
+from lamina.layers.call import signature_of
+
+GRAPH_KEYS = ("name", "layers", "input_layers", "output_layers")
 
 
-class _Drawn(type):
-    """Lets a model of a subclass of Model count as Functional if it has a graph."""
-
-    def __instancecheck__(cls, model):
-        if super().__instancecheck__(model) or cls is not Functional:
-            return super().__instancecheck__(model)
-        drawn = isinstance(model, Model) and model._graph is not None
-        return drawn and type(model).layers is Model.layers
-
-
-class Functional(Model, metaclass=_Drawn):
-    """A model given by its inputs and outputs; made by `Model(inputs, outputs)`."""
-
-    _saved_as = ("keras.src.models.functional", "Functional")
-
-    @boundary
-    def __init__(self, inputs, outputs, name=None, **kwargs):
-        super().__init__(inputs=inputs, outputs=outputs, name=name, **kwargs)
-
-
-def standardize_inputs(model, inputs):
-    """Return one array for each input of a graph model, in order.
-
-    Dicts are matched by name, never by order. Missing axes of size 1 are added or
-    taken away, dtypes are cast to those of the inputs.
-
-    Raises:
-        ValueError: naming what was expected and what came.
-    """
-    graph = model._graph
-    leaves = graph.leaves(inputs)
-    return [
-        _fit(model, tensor, x) for tensor, x in zip(graph.inputs, leaves, strict=True)
-    ]
-
-
-def fit_inputs(model, leaves):
-    """Return the inputs of a graph model in its ranks and dtypes; None stays None."""
-    given = zip(model._graph.inputs, leaves, strict=True)
-    return [x if x is None else _fit(model, tensor, x) for tensor, x in given]
-
-
-def _optional(tensor):
-    return getattr(tensor.node.operation, "optional", False)
-
-
-def _fit(model, tensor, x):
-    """Give one input the rank and dtype of the symbolic tensor it stands for."""
-    operation = tensor.node.operation
-    if x is None:
-        if _optional(tensor):
-            return None
-        raise ValueError(
-            f"Input {operation.name!r} of model {model.name!r} is not optional, but "
-            "None was passed for it. Make it `Input(..., optional=True)` if it may be "
-            "left out."
-        )
-    mask = get_mask(x)
-    x = _cast(model, tensor, x)
-    expected, shape = tensor.shape, plain_shape(x)
-    if len(shape) == len(expected) + 1 and shape[-1] == 1:
-        x = x[..., 0]
-    elif len(shape) == len(expected) - 1 and expected and expected[-1] == 1:
-        x = x[..., None]
-    shape = plain_shape(x)
-    differ = any(
-        a is not None and b is not None and a != b
-        for a, b in zip(expected[1:], shape[1:], strict=False)
-    )
-    if len(shape) != len(expected) or (differ and model._checks_sizes):
-        path = _path_of(model, tensor)
-        raise ValueError(
-            f"Invalid input shape for input {operation.name!r}"
-            + (f" at {path!r}" if "." in path else "")
-            + f" of model {model.name!r}: expected shape={expected}, found "
-            f"shape={shape}."
-            + (
-                " Is the axis of rows missing? One row is given as `x[None]`."
-                if len(shape) == len(expected) - 1
-                else ""
-            )
-        )
-    if mask is not None and get_mask(x) is None:
-        set_mask(x, mask)
-    return x
-
-
-def _cast(model, tensor, x) -> Any:
-    """Return an input in the dtype of its symbolic tensor."""
-    x = x if hasattr(x, "dtype") else np.asarray(x)
-    on_host = isinstance(x, np.ndarray)
-    drawn = isinstance(x, SymbolicTensor)
-    if drawn:  # a shape alone may be that of text
-        text = tensor.dtype == "string" if x.node is None else x.dtype == "string"
-    else:
-        text = on_host and x.dtype.kind in "OSUT"
-    if text != (tensor.dtype == "string"):
-        raise ValueError(
-            f"Input {tensor.node.operation.name!r} of model {model.name!r} takes "
-            f"{'numbers' if text else 'text'}. Received: dtype={x.dtype}, "
-            f"shape={plain_shape(x)}"
-        )
-    if drawn:
-        return SymbolicTensor(x.shape, tensor.dtype)
-    half = tensor.dtype in HALF or model._graph.halves
-    if text or (half and is_float(tensor.dtype) and is_wide_integer(x)):
-        return x
-    # On the host integers keep their 64 bits.
-    wanted = tensor.dtype if on_host else dtypes.canonicalize_dtype(tensor.dtype)
-    return x.astype(wanted) if x.dtype != wanted else x
-
-
-def _path_of(model, tensor):
-    for path, other in structure.flatten_with_names(model._graph.input):
-        if other is tensor:
-            return ".".join(map(str, path))
-    return ""
-
-
-def input_specs(graph):
-    """Return what a graph model takes, as InputSpecs in the structure of its inputs."""
-
-    def spec(tensor, key=None):
-        shape = (None, *tensor.shape[1:]) if tensor.shape else tensor.shape
-        return InputSpec(
-            shape=shape,
-            allow_last_axis_squeeze=True,
-            name=key or tensor.node.operation.name,
-            optional=_optional(tensor),
-        )
-
-    if not isinstance(graph.input, dict):
-        return structure.map_leaves(spec, graph.input)
-    named = {key: functools.partial(spec, key=key) for key in graph.input}
-    return {k: structure.map_leaves(named[k], x) for k, x in graph.input.items()}
-
-
-# ---- configs -----------------------------------------------------------------
+def takes_graph(cls) -> bool:
+    """Tell whether a class of models can be made from `inputs` and `outputs`."""
+    parameters = inspect.signature(cls.__init__).parameters
+    kinds = {p.kind for p in parameters.values()}
+    takes_any = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+    return takes_any <= kinds or parameters.keys() >= {"inputs", "outputs"}
 
 
 @numbered
 def graph_config(model):
     """Return the config of a graph model: its layers, their calls, its ends."""
-    graph = model._graph
+    graph: Any = graph_of(model)
     used = set(graph.nodes)
     calls = {op: [n for n in op._inbound_nodes if n in used] for op in graph.operations}
     position = {node: i for nodes in calls.values() for i, node in enumerate(nodes)}
@@ -264,9 +127,6 @@ def graph_from_config(cls, config):
     )
 
 
-GRAPH_KEYS = ("name", "layers", "input_layers", "output_layers")
-
-
 class _Tensors:
     """The outputs that a graph's calls have given so far, by their place."""
 
@@ -359,10 +219,4 @@ def _is_old_place(x):
 
 
 def _is_place(x):
-    return (
-        isinstance(x, (list, tuple))
-        and len(x) == 3
-        and isinstance(x[0], str)
-        and isinstance(x[1], int)
-        and isinstance(x[2], int)
-    )
+    return isinstance(x, (list, tuple)) and [*map(type, x)] == [str, int, int]

@@ -16,14 +16,16 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 
 from lamina.core import structure
 from lamina.core.context import having
+from lamina.core.naming import listed
 from lamina.core.variable import marked, pure
 from lamina.optimizers import LossScaleOptimizer
 from lamina.training import step
-from lamina.training.programs import advance, compiled_step
+from lamina.training.compiled_step import compiled_step
 
 # Batches are held until their steps are known to be good: so many, so many bytes, for
 # so many seconds.
 _STEPS, _BYTES, _SECONDS = 1024, 2**26, 0.5
+_ROWS = 8  # of a batch that are named
 
 # Operations that only hold a program, by the parameter that holds it.
 _BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr")
@@ -36,7 +38,7 @@ class Guard:
 
     Args:
         model: the model that is trained.
-        cells: its Variables.
+        variables: its Variables.
         state: the State to begin with.
         count: how many steps of the epoch are done.
         each: whether to look after each step: where something else than the step
@@ -48,8 +50,8 @@ class Guard:
         good: the State before the step that went wrong, once one has.
     """
 
-    def __init__(self, model, cells, state, count=0, each=False, overwritten=True):
-        self.model, self.cells = model, cells
+    def __init__(self, model, variables, state, count=0, each=False, overwritten=True):
+        self.model, self.variables = model, variables
         self.good = None
         self.each, self._overwritten = each, overwritten
         self._unsure = None  # what was looked at and not yet seen
@@ -58,16 +60,16 @@ class Guard:
 
     def _begin(self, state):
         self._good = step.copied(state) if self._overwritten else state
-        self._parts, self._steps, self._bytes = [], 0, 0
+        self._chunks, self._steps, self._bytes = [], 0, 0
         self._since = time.monotonic()
 
-    def take(self, part, state):
-        """Note the Portion of the steps to come, and the State before them."""
+    def take(self, chunk, state):
+        """Note the Chunk of the steps to come, and the State before them."""
         if self.each:
             self._begin(state)
-        self._parts.append(part)
-        self._steps += part.count
-        self._bytes += sum(a.nbytes for a in jax.tree.leaves(part.data))
+        self._chunks.append(chunk)
+        self._steps += chunk.count
+        self._bytes += sum(a.nbytes for a in jax.tree.leaves(chunk.data))
 
     def check(self, state, last=False):
         """Look at the State after a step, when it is time to.
@@ -84,10 +86,10 @@ class Guard:
             or self._bytes >= _BYTES
             or time.monotonic() - self._since >= _SECONDS
         )
-        if self._parts and (full or last or self.each):
+        if self._chunks and (full or last or self.each):
             finite = _finite(state)
             self._look()
-            self._unsure = (self._good, self._parts, self._steps, finite)
+            self._unsure = (self._good, self._chunks, self._steps, finite)
             self._begin(state)
         if last or self.each:
             self._look()
@@ -95,21 +97,21 @@ class Guard:
     def _look(self):
         if self._unsure is None:
             return
-        good, parts, steps, finite = self._unsure
+        good, chunks, steps, finite = self._unsure
         self._unsure = None
         if not finite or self.each:
-            all_parts = (*parts, *self._parts)
-            batches = [batch for part in all_parts for batch in part.batches()]
+            all_chunks = (*chunks, *self._chunks)
+            batches = [batch for chunk in all_chunks for batch in chunk.batches()]
             self._find(good, batches, always=not finite)
         self._count += steps
 
     def _find(self, state, batches, always):
-        run = compiled_step(self.model, "train", self.cells)
+        run = compiled_step(self.model, "train", self.variables)
         for number, batch in enumerate(batches, self._count + 1):
-            new, _ = advance(run, state, batch)
-            if not _finite((new, self._slopes(state, batch))):
+            new, _ = run(state, batch)
+            if not _finite((new, self._gradients(state, batch))):
                 self.good = state
-                message = explain(self.model, self.cells, state, batch, number)
+                message = explain(self.model, self.variables, state, batch, number)
                 raise FloatingPointError(message)
             state = new
         if always:
@@ -118,12 +120,12 @@ class Guard:
                 f"{len(batches)} steps ran again."
             )
 
-    def _slopes(self, state, batch):
+    def _gradients(self, state, batch):
         if step.own_method(self.model, "train_step") is not None:
             return ()
         if isinstance(self.model.optimizer, LossScaleOptimizer):
-            return ()  # it expects such slopes, and leaves the step out
-        run = compiled_step(self.model, "slopes", self.cells)
+            return ()  # it expects such gradients, and leaves the step out
+        run = compiled_step(self.model, "gradients", self.variables)
         loss, _, gradients = run(state, batch)
         return loss, gradients
 
@@ -135,32 +137,32 @@ def _finite(tree):
     return jnp.stack([jnp.isfinite(a).all() for a in floats]).all()
 
 
-def explain(model, cells, state, batch, number) -> str:
+def explain(model, variables, state, batch, number) -> str:
     """Say which layer and operation made the first number that is not finite.
 
     Args:
         model: the model.
-        cells: its Variables.
+        variables: its Variables.
         state: the State before the step.
         batch: the batch `(x, y, sample_weight)` of the step.
         number: the step's number in its epoch, from 1.
     """
 
     def train(batch):
-        loss, _, gradients = step.slopes(model, batch)
+        loss, _, gradients = step.gradients(model, batch)
         model.optimizer.apply(gradients)
         return loss, gradients
 
     def run(state, batch):
-        (loss, gradients), new = pure(train, cells.groups)(state, batch)
+        (loss, gradients), new = pure(train, variables.groups)(state, batch)
         return loss, gradients, new.trainable
 
-    state = cells.complete(state)
+    state = variables.complete(state)
     with marked("named"), having(losses=[]):
         program = jax.make_jaxpr(run)(state, batch)
     leaves = jax.tree.leaves((state, batch))
     results = _run(program.jaxpr, program.consts, [_Value(a) for a in leaves], "")
-    paths = [repr(v.path) for v in cells.groups.trainable]
+    paths = [repr(v.path) for v in variables.groups.trainable]
     names = ["loss", *(f"gradient of {p}" for p in paths), *(f"new {p}" for p in paths)]
     held = _inputs_of_batch(batch)
     lines = [
@@ -268,7 +270,7 @@ def _blame(name, value, batch):
         bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
         count = next((len(a) for _, a in batch if getattr(a, "ndim", 0)), None)
         if len(array) == count:
-            lines.append(f"  in the batch's rows  {_listed(bad)}")
+            lines.append(f"  in the batch's rows  {listed(bad, _ROWS)}")
     return lines
 
 
@@ -307,8 +309,3 @@ def _count(array):
     nan, infinite = int(np.isnan(array).sum()), int(np.isinf(array).sum())
     parts = [f"{n} {what}" for n, what in ((nan, "NaN"), (infinite, "infinite")) if n]
     return f"{' and '.join(parts)} of {array.size} numbers"
-
-
-def _listed(rows, most=8):
-    shown = ", ".join(map(str, rows[:most]))
-    return shown + (f" and {len(rows) - most} more" if len(rows) > most else "")

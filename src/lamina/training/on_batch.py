@@ -1,0 +1,42 @@
+"""`train_on_batch` and its like: one step on one batch."""
+
+from lamina.data import as_arrays
+from lamina.training import checks
+from lamina.training.chunks import checked, on_device
+from lamina.training.compiled import require_compiled, training_of
+from lamina.training.compiled_step import Logs, compiled_step
+from lamina.training.evaluate import in_order
+from lamina.training.predict import joined, runner
+from lamina.training.prepare import outputs_for, prepare
+from lamina.training.step import StateVariables
+
+
+def on_batch(model, kind, x, y, sample_weight, class_weight, return_dict):
+    """Train or evaluate one step; see `Model.train_on_batch`."""
+    require_compiled(model, f"{kind}_on_batch")
+    if class_weight is not None and sample_weight is not None:
+        raise ValueError(
+            "Arguments `sample_weight` and `class_weight` cannot be given at the same "
+            "time."
+        )
+    x = training_of(model).on_host(model, as_arrays(x, "x"))
+    batch = x, as_arrays(y, "y"), as_arrays(sample_weight, "sample_weight")
+    prepare(model, batch, training=kind == "train")
+    if class_weight is not None:
+        batch = checks.class_weighted(model, batch, class_weight)
+    checks.check_batch(model, batch)
+    model.reset_metrics()
+    variables = StateVariables(model)
+    run = compiled_step(model, kind, variables)
+    state, given = run(variables.read(), on_device(batch))
+    variables.write(state)
+    logs = Logs(model, variables, state, given)()
+    return logs if return_dict else in_order(model, logs)
+
+
+def predict_on_batch(model, x):
+    """Predict one batch; see `Model.predict_on_batch`."""
+    x = training_of(model).on_host(model, as_arrays(x, "x"))
+    if not model.built:
+        outputs_for(model, x)
+    return joined([runner(model)(*checked((x,)))])

@@ -1,0 +1,139 @@
+"""`predict`: the outputs for data."""
+
+import jax
+import numpy as np
+
+from lamina.core import structure
+from lamina.core.operation import takes_text
+from lamina.training import step
+from lamina.training.chunks import checked, grouped
+from lamina.training.compiled import training_of
+from lamina.training.drive import callbacks_for, drive, limited, source_for
+from lamina.training.forward import all_arrays, forward
+from lamina.training.prepare import outputs_for
+
+
+def predict(model, x, batch_size, verbose, steps, callbacks):
+    """Predict; see `Model.predict`."""
+    if verbose == 0 and callbacks is None and steps is None and model.built:
+        size = 32 if batch_size is None else batch_size
+        count = _count(model, x, size)
+        if count:
+            run = runner(model, count, size)
+            if count <= size:
+                return joined([run(x, count)])
+            ends = [(at, min(at + size, count)) for at in range(0, count, size)]
+            return joined([run(_rows(x, at, end), end - at) for at, end in ends])
+    source = source_for(model, x, batch_size=batch_size, steps=limited(steps))
+    if not model.built:
+        outputs_for(model, source.first()[0])
+    callbacks = callbacks_for(model, callbacks, verbose, source)
+    flags = training_of(model).flags
+    flags.stop_predicting = False
+    size = flags.steps_per_execution
+    try:
+        callbacks.on_predict_begin()
+        run = runner(model, source.rows, source.batch_size)
+        outputs = _Outputs(run, source.epoch(), 1 if size == "auto" else size)
+        for _ in drive("predict", outputs, outputs, callbacks):
+            if flags.stop_predicting:
+                break
+        callbacks.on_predict_end()
+    finally:
+        callbacks.close()
+    return joined(outputs.state)
+
+
+class _Outputs:
+    """The batches of a prediction in Chunks, and the outputs for them so far.
+
+    Args:
+        run: what `runner` returned.
+        batches: the batches.
+        size: how many batches callbacks hear of at once.
+    """
+
+    variables = None
+
+    def __init__(self, run, batches, size):
+        self._run, self._batches, self._size = run, batches, size
+        self.state, self.given = [], []
+
+    def __iter__(self):
+        return grouped(self._batches, self._size)
+
+    def run(self, state, chunk):
+        """Return the outputs so far, and those for a Chunk."""
+        made = [self._run(checked((x,))[0], step.rows(x)) for x, _, _ in chunk.data]
+        state += made
+        return state, made
+
+    def __call__(self) -> dict:
+        """Return the last outputs, as callbacks take them."""
+        return {"outputs": joined(self.given)}
+
+
+def _count(model, x, size):
+    """Return the rows of arrays that need nothing but to be cut; None for others."""
+    plain = isinstance(size, int) and size > 0 and limited(None) is None
+    if not plain or takes_text(model) or not all_arrays(x):
+        return None
+    leaves = [x] if isinstance(x, np.ndarray) else structure.flatten(x)
+    counts = {a.shape[:1] for a in leaves}
+    arrays = all(type(a) is np.ndarray for a in leaves)
+    count = sum(max(counts))  # no rows where there is no axis of them
+    return count if len(counts) == 1 and (arrays or count <= size) else None
+
+
+def _rows(x, at, end):
+    if isinstance(x, np.ndarray):
+        return x[at:end]
+    return structure.map_leaves(lambda a: a[at:end], x)
+
+
+def runner(model, rows=None, size=None):
+    """Return a function from a batch to the outputs.
+
+    It takes the number of rows too, where there are full batches to fill up to. Where
+    rows are independent, short batches are filled up, so that not each number of rows
+    is compiled: to a full batch, or to a power of two where there is none.
+
+    Args:
+        model: the model, built.
+        rows: how many rows there are, or None.
+        size: the rows of a full batch.
+    """
+    run = forward(model, "predict")
+    full = 0
+    if run.by_row and rows and size:
+        full = min(1 << (rows - 1).bit_length(), size)
+
+    def outputs(x, count=0):
+        if count >= full:
+            return run(x)[0]
+        made = run(_padded(x, full))[0]
+        return structure.map_leaves(lambda a: np.asarray(a)[:count], made)
+
+    return outputs
+
+
+def _padded(x, size):
+    """Repeat the last row up to a full batch."""
+
+    def pad(a):
+        missing = size - a.shape[0]
+        return np.concatenate([np.asarray(a), np.repeat(a[-1:], missing, axis=0)])
+
+    return jax.tree.map(pad, x)
+
+
+def joined(parts):
+    """Return the outputs for several batches as one, in NumPy."""
+    if len(parts) == 1 and isinstance(parts[0], jax.Array):
+        return np.array(parts[0])
+
+    def join(*arrays):
+        arrays = [np.asarray(a) for a in arrays]
+        return np.array(arrays[0]) if len(arrays) == 1 else np.concatenate(arrays)
+
+    return structure.map_leaves(join, parts[0], *parts[1:])
