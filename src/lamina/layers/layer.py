@@ -610,8 +610,9 @@ class Layer(Captured, Constructed, Rows, Owner):
 
     def save_own_variables(self, store):
         """Write the values of this layer's own Variables into a dict-like store."""
-        for position, variable in enumerate(self._saved_variables()):
-            store[str(position)] = np.asarray(variable.raw_value)
+        saved = self._saved_variables()
+        for name, variable in zip(self._saved_names(), saved, strict=True):
+            store[name] = np.asarray(variable.raw_value)
 
     def load_own_variables(self, store):
         """Read the values of this layer's own Variables from a dict-like store.
@@ -633,8 +634,8 @@ class Layer(Captured, Constructed, Rows, Owner):
                 f"{len(store.keys())} variables during loading. Expected: "
                 f"{[v.path for v in own]}"
             )
-        for position, variable in enumerate(own):
-            variable.assign(np.asarray(store[str(position)]))
+        for name, variable in zip(self._saved_names(), own, strict=True):
+            variable.assign(np.asarray(store[name]))
 
     # ---- losses --------------------------------------------------------------
 
