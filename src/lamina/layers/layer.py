@@ -327,7 +327,7 @@ class Layer(Captured, Constructed, Rows, Owner):
     def _run(self, call):
         if any_symbolic(call.args, call.kwargs):
             return self._record(call)
-        run = self.call
+        run = self.call if self.quantization_mode is None else self.quantized_call
         if self._remat_mode is not None:
             run = self.rematerialized_call(run, *call.args, **call.kwargs)
         return run(*call.args, **call.kwargs)
@@ -392,6 +392,10 @@ class Layer(Captured, Constructed, Rows, Owner):
         raise NotImplementedError(
             f"Layer {type(self).__name__} does not have a `call` method implemented."
         )
+
+    def quantized_call(self, *args, **kwargs):
+        """Compute the outputs where `quantization_mode` is set; a layer may differ."""
+        return self.call(*args, **kwargs)
 
     def symbolic_call(self, *args, **kwargs):
         """Infer the outputs' shapes and note the call in the graph."""

@@ -53,6 +53,8 @@ class Function(Operation):
     [[2.0, 2.0]]
     """
 
+    inputs = outputs = operations = ()
+
     def __init__(self, inputs, outputs, name=None):
         super().__init__(name)
         self._inputs_struct = inputs
