@@ -699,14 +699,14 @@ class Model(Layer):
 
     @property
     def metrics(self) -> list:
-        """The mean of the loss, the compiled metrics as one, and other metrics.
+        """The mean of the loss, compiled metrics as one, if any, and other metrics.
 
         Those are the means of the losses of several outputs, and what the model and
         its layers hold.
         """
         own = (*self._compiled.trackers(), *super().metrics)
         if self.compiled:
-            own = (self._loss_tracker, self.compiled_metrics, *own)
+            own = (self._loss_tracker, *own)
         return list(dict.fromkeys(own))
 
     @property

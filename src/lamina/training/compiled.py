@@ -176,8 +176,14 @@ class Compiled:
         return "" if alone else f"{output.name}_"
 
     def trackers(self) -> list:
-        """Return the running means of the loss's terms, where there are several."""
-        trackers = (t.tracker for t in self.terms if t.tracker is not None)
+        """Return what is kept of the loss and the metrics that were given.
+
+        The metrics as one come first, then the means of the loss's terms, where there
+        are several.
+        """
+        trackers = [t.tracker for t in self.terms if t.tracker is not None]
+        if any(self.given.get(kind) is not None for kind in METRICS):
+            trackers = [self.metrics, *trackers]
         return list(dict.fromkeys(trackers))
 
     # ---- computing -----------------------------------------------------------
