@@ -5,7 +5,6 @@ Such a layer computes on the host. NumPy arrays go in and out, by way of
 """
 
 import collections.abc
-import importlib
 
 import jax
 import numpy as np
@@ -14,26 +13,26 @@ from jax.core import Tracer
 from lamina.core import structure
 from lamina.core.context import context
 from lamina.core.dtypes import is_float
+from lamina.core.extras import extra
 
 _ANY = 240  # a size that most models can do with
 
 
-def engine_for(layer, module, title, package):
+def engine_for(layer, module):
     """Return another engine's module.
 
+    Args:
+        layer: the name of the class that needs it.
+        module: the name of the module and of its package.
+
     Raises:
-        ImportError: it is not installed; the text says what to install.
+        ImportError: it is not installed.
     """
-    name = layer.__name__ if isinstance(layer, type) else type(layer).__name__
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(
-            f"`{name}` computes with {title}, which cannot be imported "
-            f"({error}). Install it with `pip install {package}`; or write the "
-            "computation as a `lamina.layers.Layer`, or wrap a function of JAX in "
-            "`lamina.layers.JaxLayer`."
-        ) from error
+    note = (
+        "Or write the computation as a `lamina.layers.Layer`, or wrap a function of "
+        "JAX in `lamina.layers.JaxLayer`."
+    )
+    return extra(module, f"`{layer}`", module, note)
 
 
 def refuse_in_safe_mode(what, safe_mode):

@@ -46,7 +46,7 @@ class TFSMLayer(Layer):
         trainable=True, name=None, dtype=None,
     ):  # fmt: skip
         super().__init__(trainable=trainable, name=name, dtype=dtype)
-        tf: Any = engine_for(self, "tensorflow", "TensorFlow", "tensorflow")
+        tf: Any = engine_for("TFSMLayer", "tensorflow")
         self.filepath = str(filepath)
         self.call_endpoint = call_endpoint
         self.call_training_endpoint = call_training_endpoint

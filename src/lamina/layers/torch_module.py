@@ -65,7 +65,7 @@ class TorchModuleWrapper(Layer):
 
     def __init__(self, module, name=None, output_shape=None, **kwargs):
         super().__init__(name=name, **kwargs)
-        torch: Any = engine_for(self, "torch", "PyTorch", "torch")
+        torch: Any = engine_for("TorchModuleWrapper", "torch")
         if not isinstance(module, torch.nn.Module):
             raise ValueError(
                 "`TorchModuleWrapper` expected `module` to be a `torch.nn.Module`. "
@@ -189,7 +189,7 @@ class TorchModuleWrapper(Layer):
                 "is read by `torch.load()` and runs code of the file's author.",
                 safe_mode,
             )
-            config = {**config, "module": _module_from(cls, config["module"])}
+            config = {**config, "module": _module_from(config["module"])}
         return super().from_config(config)
 
 
@@ -378,11 +378,11 @@ def _tensors_of(module) -> dict:
     }
 
 
-def _module_from(cls, config):
+def _module_from(config):
     """Return the module that a config holds; a pickle is read as what it is."""
     if not isinstance(config, str):
         return copy.deepcopy(deserialize_keras_object(config))
-    torch: Any = engine_for(cls, "torch", "PyTorch", "torch")
+    torch: Any = engine_for("TorchModuleWrapper", "torch")
     try:
         file = io.BytesIO(base64.b64decode(config, validate=True))
     except ValueError as error:
