@@ -92,7 +92,7 @@ class _Estimator(base.BaseEstimator):
         self.model_ = model
         return self
 
-    def _made(self, x, y):
+    def _made(self, x, y) -> Any:
         """Return the model to train: as it was made, or as it was trained last."""
         if self.warm_start and hasattr(self, "model_"):
             return self.model_
