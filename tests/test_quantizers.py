@@ -35,6 +35,20 @@ def test_half_types_keep_their_scale(dtype):
     np.testing.assert_array_equal(scale, wide)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_types_in_numpy_are_those_of_keras(dtype):
+    x = keras.ops.cast(X, dtype)
+    for call in (
+        lambda q: q.abs_max_quantize(x, axis=0, to_numpy=True),
+        lambda q: q.abs_max_quantize_grouped_with_zero_point(
+            x.reshape(-1, x.shape[-1]), 2, to_numpy=True
+        ),
+    ):
+        for mine, theirs in zip(call(quantizers), call(keras.quantizers), strict=True):
+            assert mine.dtype == theirs.dtype
+            np.testing.assert_array_equal(mine, theirs)
+
+
 def test_zeros_stay_zeros():
     q, scale = quantizers.abs_max_quantize(np.zeros((2, 3), "float32"), -1)
     assert not np.any(q)

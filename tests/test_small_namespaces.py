@@ -1,5 +1,7 @@
 """`mixed_precision`, `preprocessing`, `legacy`, and what is left out."""
 
+import sys
+
 import jax.numpy as jnp
 import keras
 import numpy as np
@@ -97,14 +99,15 @@ def test_legacy_configs_that_are_none(config, message):
 
 
 @pytest.mark.parametrize(
-    ("make", "instead"),
+    ("make", "module"),
     [
-        (lambda: layers.TFSMLayer("model"), "load_model"),
-        (lambda: layers.TorchModuleWrapper(None), "JaxLayer"),
+        (lambda: layers.TFSMLayer("model"), "tensorflow"),
+        (lambda: layers.TorchModuleWrapper(None), "torch"),
     ],
 )
-def test_layers_of_other_engines_name_what_to_use(make, instead):
-    with pytest.raises(NotImplementedError, match=f"left out.*{instead}"):
+def test_layers_around_other_engines_say_what_to_install(make, module, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=f"pip install {module}. .*JaxLayer"):
         make()
 
 

@@ -139,9 +139,30 @@ def test_galleries_of_boxes_and_masks(shown, tmp_path):
         assert picture.size[0] > 50
 
 
+def test_what_is_no_number_is_black_and_boxes_of_it_are_not_drawn(shown):
+    images = IMAGES.astype("float32")
+    images[0, :2] = np.nan
+    drawn = v.draw_segmentation_masks(images, 0 * IMAGES[..., 0].astype(int))
+    assert not drawn[0, :2].any()
+    np.testing.assert_array_equal(drawn[0, 2:], IMAGES[0, 2:].astype("uint8"))
+    boxes = {k: np.array(x) for k, x in BOXES.items()}
+    boxes["boxes"] = boxes["boxes"] * np.array([1, np.nan, np.inf, 1])
+    found = v.draw_bounding_boxes(images, boxes, "xyxy")
+    np.testing.assert_array_equal(found, drawn)
+    v.plot_image_gallery(images * np.nan)
+
+
+def test_a_share_above_one_stays_within_the_range():
+    masks = np.ones(IMAGES.shape[:3], int)
+    drawn = v.draw_segmentation_masks(0 * IMAGES, masks, 1, {1: (200, 0, 10)}, alpha=2)
+    assert drawn[0, 0, 0].tolist() == [255, 0, 20]
+
+
 BAD = [
     (lambda: v.draw_bounding_boxes(IMAGES[0], BOXES, "xyxy"), ValueError, "4D tensor"),
     (lambda: v.draw_bounding_boxes(IMAGES, [1], "xyxy"), TypeError, "should be a dict"),
+    (lambda: v.draw_bounding_boxes(IMAGES[..., :1], BOXES, "xyxy"), ValueError,
+     "3 channels"),
     (lambda: v.draw_bounding_boxes(IMAGES, {"boxes": 1}, "xyxy"), ValueError,
      "'boxes' and 'labels'"),
     (lambda: v.draw_segmentation_masks(IMAGES, IMAGES[..., 0] / 2), TypeError,

@@ -162,3 +162,8 @@ except ImportError as error: print(error)
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert "pip install scikit-learn" in done.stdout
+
+
+def test_what_is_no_model_is_refused_by_name():
+    with pytest.raises(TypeError, match="SKLearnRegressor` expected `model` to be a"):
+        SKLearnRegressor(3).fit(np.ones((4, 2)), np.ones(4))

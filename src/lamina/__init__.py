@@ -10,7 +10,7 @@ Everything is loaded on first use, so importing the package costs little.
 
 import importlib.util
 
-from lamina._imports import imported
+from lamina._imports import imported, missing
 from lamina._version import __version__
 
 _HOMES = {
@@ -63,7 +63,7 @@ def __getattr__(name):
     elif name in _MODULES and importlib.util.find_spec(f"lamina.{name}"):
         value = imported(f"lamina.{name}")
     else:
-        raise AttributeError(f"module 'lamina' has no attribute {name!r}")
+        raise missing(__name__, name)
     globals()[name] = value
     return value
 

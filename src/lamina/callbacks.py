@@ -1,5 +1,6 @@
 """Callbacks: watch a training and steer it."""
 
+from lamina._imports import missing as _missing
 from lamina.training.callbacks.backup_and_restore import BackupAndRestore
 from lamina.training.callbacks.callback import Callback
 from lamina.training.callbacks.callback_list import CallbackList
@@ -35,3 +36,7 @@ __all__ = [
     "TensorBoard",
     "TerminateOnNaN",
 ]
+
+
+def __getattr__(name):
+    raise _missing(__name__, name)

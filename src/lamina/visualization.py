@@ -23,7 +23,8 @@ def draw_bounding_boxes(
         images: `(n, height, width, 3)`, or `(n, 3, height, width)`; floats of 0 to 1
             or of 0 to 255, or integers of 0 to 255.
         bounding_boxes: a dict with `boxes` `(n, boxes, 4)`, `labels` `(n, boxes)`, of
-            which -1 draws nothing, and perhaps `confidences` `(n, boxes)`.
+            which -1 draws nothing, as boxes of NaN do, and perhaps `confidences`
+            `(n, boxes)`.
         bounding_box_format: such as `"xyxy"`, see `utils.bounding_boxes`.
         class_mapping: a dict from labels to names; others are not named.
         color: red, green and blue, each of 0 to 255.
@@ -37,7 +38,8 @@ def draw_bounding_boxes(
         A uint8 NumPy array of the shape of `images`.
 
     Raises:
-        ValueError: `images` has not four axes, or `bounding_boxes` lacks a key.
+        ValueError: `images` has not four axes and three channels, or `bounding_boxes`
+            lacks a key.
         TypeError: `bounding_boxes` is no dict.
         ImportError: Pillow is not installed.
 
@@ -59,16 +61,24 @@ def draw_bounding_boxes(
             f"Received: {sorted(bounding_boxes)}"
         )
     images, first = _last(images, data_format), _is_first(data_format)
+    if images.shape[-1] not in (3, 4):
+        raise ValueError(
+            "`draw_bounding_boxes` expected images with 3 channels. Received: "
+            f"images.shape={images.shape}. Repeat a single channel three times."
+        )
     if images.dtype.kind == "f":
-        white = 1 if images.max(initial=0) <= 1 else 255
+        white = 1 if np.fmax.reduce(images, axis=None, initial=0) <= 1 else 255
         images = _stretched(images, (0, white))
     height, width = images.shape[1:3]
     given = {k: np.asarray(bounding_boxes[k]) for k in ("boxes", "labels")}
     boxes = convert_format(given, bounding_box_format, "xyxy", height, width)["boxes"]
-    boxes, labels = np.asarray(boxes).astype(int), given["labels"].astype(int)
+    there = np.isfinite(boxes).all(axis=-1) & (given["labels"] != -1)
+    boxes = np.where(there[..., None], boxes, 0).astype(int)
+    labels = np.where(there, given["labels"], -1).astype(int)
     confidences = bounding_boxes.get("confidences")
     thick, names, found = line_thickness, class_mapping or {}, []
-    for i, pixels in enumerate(images.astype("uint8")):
+    images = _bytes(images)
+    for i, pixels in enumerate(images):
         image = pillow("Image").fromarray(pixels)
         pen = pillow("ImageDraw").Draw(image)
         font = pillow("ImageFont").load_default(size=20 * font_scale)
@@ -89,7 +99,7 @@ def draw_bounding_boxes(
                 place = (max(x1, 0) + 3, y)
                 pen.text(place, text, tuple(color), font, stroke_width=strokes)
         found.append(np.asarray(image))
-    drawn = np.stack(found) if found else images.astype("uint8")
+    drawn = np.stack(found) if found else images
     return drawn.transpose(0, 3, 1, 2) if first else drawn
 
 
@@ -143,7 +153,7 @@ def draw_segmentation_masks(
         if color is not None and kind != ignore_index:
             where = masks == kind
             drawn[where] += share * (np.asarray(color, "float32") - drawn[where])
-    return drawn.astype("uint8")
+    return _bytes(drawn)
 
 
 def plot_image_gallery(
@@ -370,7 +380,12 @@ def _stretched(images, value_range):
     """Return uint8 images of 0 to 255 for a range of values."""
     low, high = value_range
     images = (images.astype("float32") - low) * (255 / (high - low))
-    return np.clip(images, 0, 255).astype("uint8")
+    return _bytes(images)
+
+
+def _bytes(images):
+    """Return numbers as uint8: of 0 to 255, and 0 where there is none."""
+    return np.clip(np.nan_to_num(images), 0, 255).astype("uint8")
 
 
 def _color(kind):

@@ -78,6 +78,7 @@ class _Estimator(base.BaseEstimator):
 
         Raises:
             RuntimeError: the model is not compiled.
+            TypeError: `model` is neither a model nor a function.
         """
         X, y = validate_data(self, X, y, multi_output=True, y_numeric=self._numbers)  # noqa: N806
         y = self._targets(y)
@@ -91,11 +92,16 @@ class _Estimator(base.BaseEstimator):
         self.model_ = model
         return self
 
-    def _made(self, x, y):
+    def _made(self, x, y) -> Any:
         """Return the model to train: as it was made, or as it was trained last."""
         if self.warm_start and hasattr(self, "model_"):
             return self.model_
         if not isinstance(self.model, Model):
+            if not callable(self.model):
+                raise TypeError(
+                    f"`{type(self).__name__}` expected `model` to be a model or a "
+                    f"function that returns one. Received: model={self.model!r}"
+                )
             return self.model(X=x, y=y, **(self.model_kwargs or {}))
         return self.model if self.warm_start else clone_model(self.model)
 

@@ -99,3 +99,23 @@ def test_damaged_files_are_refused_in_words():
             loads(bytes(data))
         except ValueError as error:
             assert "is not read" in str(error) or "is damaged" in str(error)
+
+
+def array_of(dtype, content):
+    """Return an array of three bytes, as NumPy writes it, with other parts in it."""
+    return (
+        b"\x80\x02cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85"
+        b"C\x01b\x87R(K\x01K\x03\x85cnumpy\ndtype\nU" + bytes([len(dtype)]) + dtype
+        + b"\x89\x88\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89"
+        + content + b"tb."
+    )  # fmt: skip
+
+
+def test_arrays_with_odd_parts_are_refused():
+    assert loads(array_of(b"u1", b"C\x03abc")).tolist() == [97, 98, 99]
+    length = b"\x8a\x06" + (2**40).to_bytes(6, "little")
+    with pytest.raises(ValueError, match="entries are not bytes"):
+        loads(array_of(b"u1", length))  # `bytes(2**40)` would take all memory
+    for dtype in (b"<u08", b"u1,u1", b"(9999,9999)u1", b"U9", b"M8", b"V1", b"", b"O9"):
+        with pytest.raises(ValueError, match="has an array of"):
+            loads(array_of(dtype, b"C\x03abc"))

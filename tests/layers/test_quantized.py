@@ -496,3 +496,29 @@ def test_a_model_may_name_its_blocks():
     assert not first.is_awq_calibrated
     assert last.quantization_mode is None  # it is in no block
     np.testing.assert_allclose(made(x), before, atol=0.05)
+
+
+class Rounds(layers.Layer):
+    """A layer of a user's own, with a form of its own for integers."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.built = True
+
+    def call(self, x):
+        return x
+
+    def quantized_call(self, x):
+        return lamina.ops.round(x)
+
+
+def test_your_own_quantized_call_runs_where_a_mode_is_set():
+    x = np.array([[0.4, 1.6]], "float32")
+    np.testing.assert_array_equal(Rounds()(x), x)
+    for make in (
+        lambda: Rounds(dtype="int8_from_float32"),
+        lambda: lamina.Sequential([Rounds(dtype="int8_from_float32")]),
+    ):
+        np.testing.assert_array_equal(make()(x), [[0.0, 2.0]])
+    relu = layers.ReLU(dtype="int8_from_float32")
+    np.testing.assert_array_equal(relu(x), x)

@@ -684,8 +684,8 @@ NO_ROW = {
     "Layer": "computes nothing",
     "Wrapper": "computes nothing",
     "InputLayer": "is in every graph of the table",
-    "TFSMLayer": "always refuses",
-    "TorchModuleWrapper": "always refuses",
+    "TFSMLayer": "needs TensorFlow",
+    "TorchModuleWrapper": "needs PyTorch",
 }
 
 

@@ -501,7 +501,14 @@ of_layer(
     ),
 )  # fmt: skip
 of_layer(
-    "a SavedModel", "TFSMLayer",
+    "a pickle of PyTorch", "TorchModuleWrapper.*pickle",
+    lambda p: layer(
+        "TorchModuleWrapper",
+        module=base64.b64encode(pickle.dumps(Pickled(p.canary))).decode(),
+    ),
+)  # fmt: skip
+of_layer(
+    "a SavedModel", "TFSMLayer.*SavedModel",
     lambda p: layer("TFSMLayer", filepath=str(p.folder), call_endpoint="serve"),
 )  # fmt: skip
 of_layer(

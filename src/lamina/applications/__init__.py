@@ -9,6 +9,8 @@ its answers are called (`decode_predictions`). Everything is loaded on first use
 
 import importlib
 
+from lamina._imports import missing
+
 _FAMILIES = {
     "convnext": ("ConvNeXtBase", "ConvNeXtLarge", "ConvNeXtSmall", "ConvNeXtTiny",
                  "ConvNeXtXLarge"),
@@ -40,7 +42,7 @@ __all__ = [*_FAMILIES, *_HOMES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 def __getattr__(name):
     if name not in __all__:
-        raise AttributeError(f"module 'lamina.applications' has no attribute {name!r}")
+        raise missing(__name__, name)
     module = importlib.import_module(f"lamina.applications.{_HOMES.get(name, name)}")
     return module if name in _FAMILIES else getattr(module, name)
 

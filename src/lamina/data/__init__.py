@@ -6,6 +6,8 @@ import JAX with it.
 
 import importlib
 
+from lamina._imports import missing
+
 _HOMES = {
     "ArraySource": "sources",
     "EmptyData": "arrays",
@@ -22,5 +24,5 @@ _HOMES = {
 
 def __getattr__(name):
     if name not in _HOMES:
-        raise AttributeError(f"module 'lamina.data' has no attribute {name!r}")
+        raise missing(__name__, name)
     return getattr(importlib.import_module(f"lamina.data.{_HOMES[name]}"), name)

@@ -8,13 +8,14 @@ everything else.
 
 import math
 import pathlib
+import re
 import struct
 import zipfile
 from typing import Any
 
 import numpy as np
 
-_KINDS = frozenset("buifO")  # kinds of numbers that arrays may hold
+_DTYPES = re.compile("[<>=|]?([buif][1-9][0-9]?|O8?)")  # what arrays may hold
 
 
 class _Name:
@@ -213,9 +214,10 @@ class _Reader:
         state, made = self.stack.pop(), self.stack.pop()
         if made.key == _DTYPE:
             order: Any = _text(state[1])
-            value = np.dtype(_text(made.args[0])).newbyteorder(order)
-            if value.kind not in _KINDS:
-                raise _Refused(f"it has an array of {value}.")
+            name = _text(made.args[0])
+            if not _DTYPES.fullmatch(name):
+                raise _Refused(f"it has an array of {name}.")
+            value = np.dtype(name).newbyteorder(order)
         else:
             _, shape, dtype, columns, content = state
             value = _array(shape, dtype, columns, content)
@@ -239,6 +241,8 @@ def _array(shape, dtype, columns, content):
         array = np.empty(count, object)
         for i, entry in enumerate(content):
             array[i] = entry
+    elif not isinstance(content, (bytes, bytearray)):  # a number: bytes without end
+        raise _Refused("it has an array whose entries are not bytes.")
     else:
         array = np.frombuffer(bytes(content), dtype)
     return array.reshape(shape, order="F" if columns else "C").copy()

@@ -22,7 +22,6 @@ from lamina.layers.embedding import Embedding, ReversibleEmbedding
 from lamina.layers.jax_layer import FlaxLayer, JaxLayer
 from lamina.layers.lambdas import Lambda
 from lamina.layers.layer import Layer
-from lamina.layers.left_out import TFSMLayer, TorchModuleWrapper
 from lamina.layers.merging import (
     Add, Average, Concatenate, Dot, Maximum, Minimum, Multiply, Subtract, add, average,
     concatenate, dot, maximum, minimum, multiply, subtract,
@@ -81,7 +80,9 @@ from lamina.layers.reshaping import (
     UpSampling1D, UpSampling2D, UpSampling3D, ZeroPadding1D, ZeroPadding2D,
     ZeroPadding3D,
 )
+from lamina.layers.saved_model import TFSMLayer
 from lamina.layers.spectral import SpectralNormalization
+from lamina.layers.torch_module import TorchModuleWrapper
 
 __all__ = [
     "Activation", "ActivityRegularization", "AdaptiveAveragePooling1D",

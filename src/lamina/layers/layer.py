@@ -319,7 +319,7 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
     def _run(self, call):
         if any_symbolic(call.args, call.kwargs):
             return self._record(call)
-        run = self.call
+        run = self.call if self.quantization_mode is None else self.quantized_call
         if self._remat_mode is not None:
             run = self.rematerialized_call(run, *call.args, **call.kwargs)
         return run(*call.args, **call.kwargs)
@@ -384,6 +384,10 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
         raise NotImplementedError(
             f"Layer {type(self).__name__} does not have a `call` method implemented."
         )
+
+    def quantized_call(self, *args, **kwargs):
+        """Compute the outputs where `quantization_mode` is set; a layer may differ."""
+        return self.call(*args, **kwargs)
 
     def symbolic_call(self, *args, **kwargs):
         """Infer the outputs' shapes and note the call in the graph."""
@@ -597,8 +601,9 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
 
     def save_own_variables(self, store):
         """Write the values of this layer's own Variables into a dict-like store."""
-        for position, variable in enumerate(self._saved_variables()):
-            store[str(position)] = np.asarray(variable.raw_value)
+        saved = self._saved_variables()
+        for name, variable in zip(self._saved_names(), saved, strict=True):
+            store[name] = np.asarray(variable.raw_value)
 
     def load_own_variables(self, store):
         """Read the values of this layer's own Variables from a dict-like store.
@@ -620,8 +625,8 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
                 f"{len(store.keys())} variables during loading. Expected: "
                 f"{[v.path for v in own]}"
             )
-        for position, variable in enumerate(own):
-            variable.assign(np.asarray(store[str(position)]))
+        for name, variable in zip(self._saved_names(), own, strict=True):
+            variable.assign(np.asarray(store[name]))
 
     # ---- losses --------------------------------------------------------------
 

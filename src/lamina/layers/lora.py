@@ -12,7 +12,7 @@ from lamina.core.policy import get_policy
 from lamina.kernels.replaced import Layout, Replaced
 from lamina.layers.encodings import ENCODINGS
 from lamina.layers.layer import Layer
-from lamina.quantizers.configs import resolve
+from lamina.quantizers.configs import QuantizationConfig, resolve
 
 
 def replaceable(name):
@@ -308,10 +308,10 @@ class Adaptable(Layer):
     @property
     def inputs_quantizer(self):
         """What turns inputs into integers; None where they stay as they are."""
-        if self.quantization_config is not None or not self._is_quantized:
-            return getattr(self.quantization_config, "activation_quantizer", None)
-        rounds = self.quantization_mode in self._rounds_inputs
-        return quantizers.AbsMaxQuantizer() if rounds else None
+        rounds = self._is_quantized and self.quantization_mode in self._rounds_inputs
+        return QuantizationConfig.activation_quantizer_or_default(
+            self.quantization_config, quantizers.AbsMaxQuantizer() if rounds else None
+        )
 
     def quantized_build(self, input_shape, mode, config=None):
         """Build the layer as if quantized, to be loaded with values.
@@ -425,7 +425,9 @@ class Adaptable(Layer):
         if encoding is None:
             store["0"] = np.asarray(kernel.value)
             return
-        quantizer = getattr(self.quantization_config, "weight_quantizer", None)
+        quantizer = QuantizationConfig.weight_quantizer_or_default(
+            self.quantization_config, None
+        )
         values = encoding.encode(kernel.value, quantizer)
         for variable, value in zip(encoding.variables, values, strict=False):
             place = next(i for i, v in enumerate(saved) if v is variable)

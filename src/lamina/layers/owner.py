@@ -102,6 +102,10 @@ class LayerOwner(Owner):
         """Return its own Variables in the order of files."""
         return self._own_variables()
 
+    def _saved_names(self):
+        """Return the names that files have for `_saved_variables`: their places."""
+        return [str(place) for place in range(len(self._saved_variables()))]
+
     def _inner_layers(self):
         """Return the layers directly inside, in the order in which they came in.
 

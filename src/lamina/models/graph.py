@@ -7,6 +7,7 @@ order of layers is the order of weights in files.
 
 import collections
 import functools
+from typing import Any
 
 from lamina.core import structure
 from lamina.core.context import context
@@ -53,6 +54,10 @@ class Function(Operation):
     >>> double(np.ones((1, 2))).tolist()
     [[2.0, 2.0]]
     """
+
+    inputs: Any = ()
+    outputs: Any = ()
+    operations: Any = ()
 
     def __init__(self, inputs, outputs, name=None):
         super().__init__(name)

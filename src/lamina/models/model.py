@@ -673,16 +673,13 @@ class Model(Layer):
 
     @property
     def metrics(self) -> list:
-        """The mean of the loss, the compiled metrics as one, and other metrics.
+        """The mean of the loss, compiled metrics as one, if any, and other metrics.
 
         Those are the means of the losses of several outputs, and what the model and
         its layers hold.
         """
-        losses = training_of(self).settings.compiled_loss
-        own = (*losses.trackers(), *super().metrics)
-        if self.compiled:
-            own = (self._loss_tracker, self.compiled_metrics, *own)
-        return list(dict.fromkeys(own))
+        settings = training_of(self).settings
+        return list(dict.fromkeys((*settings.trackers(), *super().metrics)))
 
     @property
     def metrics_names(self) -> list:

@@ -1,6 +1,7 @@
 """The old place of helpers for images, sequences and folders of files."""
 
 from lamina import utils
+from lamina._imports import missing
 from lamina.preprocessing import image as image
 from lamina.preprocessing import sequence as sequence
 
@@ -13,5 +14,5 @@ __all__ = [
 
 def __getattr__(name):
     if name not in __all__:
-        raise AttributeError(f"module 'lamina.preprocessing' has no attribute {name!r}")
+        raise missing(__name__, name)
     return getattr(utils, name)

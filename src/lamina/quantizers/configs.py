@@ -19,6 +19,16 @@ class QuantizationConfig(Constructed):
         self.weight_quantizer = weight_quantizer
         self.activation_quantizer = activation_quantizer
 
+    @staticmethod
+    def weight_quantizer_or_default(config, default):
+        """Return the quantizer of weights that a config, which may be None, names."""
+        return getattr(config, "weight_quantizer", None) or default
+
+    @staticmethod
+    def activation_quantizer_or_default(config, default):
+        """Return the quantizer of inputs of a config, or `default` for no config."""
+        return default if config is None else config.activation_quantizer
+
     @property
     def mode(self) -> str:
         """The quantization mode."""

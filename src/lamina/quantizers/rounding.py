@@ -47,9 +47,10 @@ def abs_max_quantize(
     axis = tuple(axis) if isinstance(axis, list) else axis
     low, high = value_range
     scale = high / (array.max(array.abs(x), axis=axis, keepdims=True) + epsilon)
-    scale = scale.astype(x.dtype)
-    q = array.clip(array.round(x * scale), low, high)
-    return jnp.asarray(q.astype(dtype)), jnp.asarray(scale)
+    kept = scale.astype(x.dtype)
+    # NumPy's scale of bfloat16 numbers has more digits than is kept of it.
+    q = array.clip(array.round(x * (scale if to_numpy else kept)), low, high)
+    return jnp.asarray(q.astype(dtype)), jnp.asarray(kept)
 
 
 def abs_max_quantize_grouped_with_zero_point(

@@ -14,6 +14,8 @@ from lamina.saving.archive import ASSETS, CONFIG, METADATA, WEIGHTS, Archive
 from lamina.saving.safetensors import Tensors
 from lamina.saving.shards import Shards
 
+# Layers whose configs hold another engine's programs, or where they are.
+_FOREIGN = ("TorchModuleWrapper", "TFSMLayer")
 _ADDRESS = re.compile(r"([a-z][a-z0-9+]*://|/|~|\\\\|[A-Za-z]:[\\/])\S+")
 _MEMBERS = (CONFIG, METADATA, WEIGHTS)
 
@@ -190,13 +192,14 @@ def _layers(config, place, depth):
 def _suspect(report, config):
     """Note all in a config that a stranger's file should not need."""
     public("ops")  # fills OPS
-    code, custom, addresses = 0, set(), set()
+    code, foreign, custom, addresses = 0, 0, set(), set()
     todo: list = [("", config)]
     while todo:
         key, value = todo.pop()
         if isinstance(value, dict):
             kind = value.get("class_name")
             code += kind == "__lambda__"
+            foreign += kind in _FOREIGN
             if isinstance(kind, str) and "config" in value and kind[:2] != "__":
                 custom |= _unknown(kind, value)
             todo += value.items()
@@ -208,6 +211,12 @@ def _suspect(report, config):
         report.notes.append(
             f"Python bytecode, {code} time(s): it loads only with `safe_mode=False` "
             "and then runs with your rights. Do that only if you trust its author."
+        )
+    if foreign:
+        report.notes.append(
+            f"programs of another engine ({', '.join(_FOREIGN)}), {foreign} time(s): "
+            "they load only with `safe_mode=False` and then run with your rights. Do "
+            "that only if you trust their author."
         )
     if custom:
         names = ", ".join(sorted(map(str, custom))[:10])

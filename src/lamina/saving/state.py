@@ -212,13 +212,13 @@ def takes_all(thing) -> bool:
 
 
 def _check_shapes(layer, own, section):
-    for i, variable in enumerate(own):
-        if str(i) not in section:
+    for name, variable in zip(layer._saved_names(), own, strict=True):
+        if name not in section:
             raise ValueError(
                 f"Layer {layer.name!r} ({type(layer).__name__}) has a weight "
-                f"{variable.path!r}, number {i}. The file holds {sorted(section)}."
+                f"{variable.path!r}, number {name}. The file holds {sorted(section)}."
             )
-        shape = section.shape(str(i))
+        shape = section.shape(name)
         if shape != tuple(variable.shape):
             raise ValueError(
                 f"The shapes must match: layer {layer.name!r} "

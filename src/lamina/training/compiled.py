@@ -42,6 +42,17 @@ class Settings:
         """The loss as it was given."""
         return self.given.get("loss")
 
+    def trackers(self) -> list:
+        """Return what is kept of a run: the loss, its terms, and the metrics as one.
+
+        The metrics count only if any were given.
+        """
+        if not self.compiled:
+            return []
+        given = any(self.given[kind] is not None for kind in KINDS)
+        metrics = [self.compiled_metrics] if given else []
+        return [self.loss_tracker, *metrics, *self.compiled_loss.trackers()]
+
     @property
     def prepared(self) -> bool:
         """Whether the losses and metrics are made for the outputs."""

@@ -6,6 +6,8 @@ and must not import JAX with it.
 
 import importlib
 
+from lamina._imports import missing
+
 # Where a name is defined; `module:name` where it has another name there.
 _HOMES = {
     "Config": "utils.configuration",
@@ -55,7 +57,7 @@ __all__ = [*_HOMES]
 
 def __getattr__(name):
     if name not in _HOMES:
-        raise AttributeError(f"module 'lamina.utils' has no attribute {name!r}")
+        raise missing(__name__, name)
     home, _, attribute = _HOMES[name].partition(":")
     module = importlib.import_module(f"lamina.{home}")
     return module if home == f"utils.{name}" else getattr(module, attribute or name)

@@ -80,6 +80,19 @@ class TensorBoard(Callback):
         self._first, self._last = _profiled(profile_batch)
         self._forget()
 
+    @property
+    def summary(self):
+        """Refuse: Keras has TensorFlow's writers here.
+
+        Raises:
+            AttributeError: always.
+        """
+        raise AttributeError(
+            "`TensorBoard.summary` is left out: it is TensorFlow's module, and events "
+            "are written without TensorFlow. Put your own numbers into `logs` in a "
+            "callback that comes before this one; they are drawn as curves."
+        )
+
     def _forget(self):
         self._runs = {}
         self._step = 0  # batches of this training so far

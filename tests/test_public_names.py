@@ -1,0 +1,126 @@
+"""Every public name of Keras is there, or says why it is not and has its row."""
+
+import functools
+import inspect
+import pathlib
+import types
+
+import keras
+import pytest
+
+import lamina
+
+DIFFERENCES = pathlib.Path(__file__).parents[1] / "docs" / "differences.md"
+# By path: a name that stands in the row of docs/differences.md about it.
+LEFT_OUT = {
+    "distribution": "`distribution`",
+    "callbacks.OrbaxCheckpoint": "`callbacks.OrbaxCheckpoint`",
+    "callbacks.TensorBoard.summary": "`callbacks.TensorBoard.summary`",
+    "src": "`keras.src`",
+}
+# Modules of Keras that its pages do not list.
+NOT_LISTED = {"api"}
+
+
+def is_public(name, value):
+    if name.startswith("_") or name in NOT_LISTED:
+        return False
+    if not isinstance(value, types.ModuleType):
+        return True
+    return value.__name__.startswith("keras.") and not value.__name__.endswith(".src")
+
+
+@functools.cache
+def namespaces():
+    """Return all of Keras' public modules, by their paths below `keras`."""
+    found, todo = {}, [("", keras)]
+    while todo:
+        path, module = todo.pop()
+        found[path] = module
+        for name, value in vars(module).items():
+            if isinstance(value, types.ModuleType) and is_public(name, value):
+                todo.append((f"{path}.{name}".strip("."), value))
+    return found
+
+
+def ours(path):
+    """Return what Lamina has at a path; raises AttributeError where it has nothing."""
+    return functools.reduce(getattr, path.split(".") if path else (), lamina)
+
+
+def is_left_out(path):
+    return any(path == p or path.startswith(f"{p}.") for p in LEFT_OUT)
+
+
+def test_the_walk_finds_the_namespaces():
+    found = namespaces()
+    assert {"layers", "ops.image", "applications.resnet", "utils.legacy"} <= set(found)
+    assert sum(len(vars(m)) for m in found.values()) > 1400
+
+
+@pytest.mark.parametrize("path", sorted(namespaces()))
+def test_names_are_there(path):
+    missing = []
+    for name, value in vars(namespaces()[path]).items():
+        full = f"{path}.{name}".strip(".")
+        if not is_public(name, value) or is_left_out(full):
+            continue
+        try:
+            ours(full)
+        except AttributeError:
+            missing.append(full)
+    assert not missing
+
+
+def parameters(thing):
+    try:
+        found = inspect.signature(thing).parameters
+    except (TypeError, ValueError):
+        return None
+    return [name for name in found if name != "self"]
+
+
+@pytest.mark.parametrize("path", sorted(namespaces()))
+def test_parameters_and_members_are_there(path):
+    gaps = []
+    for name, theirs in vars(namespaces()[path]).items():
+        full = f"{path}.{name}".strip(".")
+        if not is_public(name, theirs) or is_left_out(full) or not callable(theirs):
+            continue
+        mine = ours(full)
+        wanted, had = parameters(theirs), parameters(mine)
+        if wanted is not None and had is not None and "kwargs" not in wanted:
+            shared = [p for p in had if p in wanted]
+            if shared != wanted and "kwargs" not in had:
+                gaps.append((full, wanted, had))
+        if inspect.isclass(theirs):
+            members = [m for m in dir(theirs) if not m.startswith("_")]
+            gaps += [f"{full}.{m}" for m in members if not hasattr(mine, m)]
+    assert not [x for x in gaps if not is_left_out(x if isinstance(x, str) else x[0])]
+
+
+@pytest.mark.parametrize("path", sorted(LEFT_OUT))
+def test_what_is_left_out_has_its_row(path):
+    rows = [r for r in DIFFERENCES.read_text().splitlines() if r.startswith("| ")]
+    assert any(LEFT_OUT[path] in row for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("get", "instead"),
+    [
+        (lambda: lamina.distribution, "layout"),
+        (lambda: lamina.callbacks.OrbaxCheckpoint, "BackupAndRestore"),
+        (lambda: lamina.callbacks.TensorBoard().summary, "`logs`"),
+        (lambda: lamina.src, "public"),
+    ],
+)
+def test_what_is_left_out_says_why_and_what_to_use(get, instead):
+    with pytest.raises(AttributeError, match=f"is left out: .*{instead}.*\\.$"):
+        get()
+
+
+@pytest.mark.parametrize("module", ["", "callbacks", "utils", "data", "preprocessing"])
+def test_a_name_that_nobody_has_is_an_error(module):
+    full = f"lamina.{module}".strip(".")
+    with pytest.raises(AttributeError, match=f"module '{full}' has no attribute 'no_'"):
+        ours(f"{module}.no_".strip("."))
