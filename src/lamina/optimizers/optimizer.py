@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina import initializers
+from lamina.core.arguments import SharedArguments
 from lamina.core.config import (
     Constructed,
     deserialize_keras_object,
@@ -15,6 +16,7 @@ from lamina.core.config import (
 from lamina.core.constructor import parameters_of
 from lamina.core.context import having
 from lamina.core.naming import automatic_name, snake_case
+from lamina.core.registry import ours
 from lamina.core.settings import floatx
 from lamina.core.variable import Variable, pure
 from lamina.optimizers import parts
@@ -61,6 +63,11 @@ class Optimizer(Constructed):
 
     _saved_from = {"learning_rate": "_given_rate"}
     _may_forget = True
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if ours(cls):
+            shared.document(cls)
 
     def __init__(
         self, learning_rate, weight_decay=None, clipnorm=None, clipvalue=None,
@@ -524,6 +531,8 @@ class Optimizer(Constructed):
 
 
 Optimizer._saved_first = ("name", *parameters_of(Optimizer)[:-1])
+# What the constructors of all optimizers share.
+shared = SharedArguments(Optimizer)
 
 
 def _is_number(x):

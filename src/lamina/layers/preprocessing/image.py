@@ -13,10 +13,10 @@ import numpy as np
 
 from lamina import random
 from lamina.core import settings
+from lamina.core.arguments import SharedArguments, as_given
 from lamina.core.checks import one_of, positive_int
 from lamina.core.random import SeedGenerator
 from lamina.kernels.boxes import dense_boxes
-from lamina.layers.preprocessing.arguments import SharedArguments, as_given
 from lamina.layers.preprocessing.data_layer import DataLayer, drawn_in_graphs
 
 _NO_DRAWS = object()

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from jax.core import Tracer
 
+from lamina.core.arguments import SharedArguments, as_given
 from lamina.core.checks import number, one_of
 from lamina.core.context import context
 from lamina.layers.preprocessing.adapting import Adapting
-from lamina.layers.preprocessing.arguments import SharedArguments, as_given
 from lamina.layers.preprocessing.encoding import EncodingLayer
 
 
