@@ -1,4 +1,4 @@
-"""Imports without the garbage collector.
+"""Imports on first use, and without the garbage collector.
 
 Modules are hundreds of thousands of objects that stay, JAX' most of all; to walk
 through them time and again is a tenth of the time that their import takes.
@@ -7,6 +7,7 @@ through them time and again is a tenth of the time that their import takes.
 import gc
 import importlib
 import sys
+from types import ModuleType
 
 
 def imported(name):
@@ -22,3 +23,46 @@ def imported(name):
             # Together: all that is there now counts as old, unseen.
             gc.freeze()
             gc.unfreeze()
+
+
+def lazy(package):
+    """Return `__getattr__`, `__dir__` and the names of a package loaded on first use.
+
+    They stand in its stub, `__init__.pyi`, where type checkers find them as well, in
+    lines `from home import name as name`; or `from home import thing`, `name = thing`.
+    """
+    module = sys.modules[package]
+    path = f"{module.__path__[0]}/__init__.pyi"
+    text = module.__spec__.loader.get_data(path).decode()
+    words = text.replace("(", " ").replace(",", " ").split()
+    homes, seen, home = {}, {}, ""
+    for before, word, after in zip(words, words[1:], words[2:], strict=False):
+        if before == "from":
+            home = word
+        elif word == "as":
+            homes[after] = home, before
+        elif word == "=":
+            homes[before] = seen[after], after
+        seen[word] = home
+
+    def find(name):
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        home, thing = homes[name]
+        if home == package:
+            value = imported(f"{home}.{thing}")
+        else:
+            value = getattr(imported(home), thing)
+        setattr(module, name, value)
+        return value
+
+    return find, lambda: sorted({*vars(module), *homes}), [*homes]
+
+
+def offered(namespace):
+    """Return the names in a module that are neither private nor modules."""
+    return [
+        name
+        for name, value in namespace.items()
+        if name[0] != "_" and not isinstance(value, ModuleType)
+    ]

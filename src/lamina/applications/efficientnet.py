@@ -9,14 +9,21 @@ from lamina.applications.building import (
     divisible,
     halving_padding,
     variant,
-)  # fmt: skip
+)
 from lamina.applications.imagenet_utils import decode_predictions, preprocessing
 
 __all__ = [
-    "EfficientNetB0", "EfficientNetB1", "EfficientNetB2", "EfficientNetB3",
-    "EfficientNetB4", "EfficientNetB5", "EfficientNetB6", "EfficientNetB7",
-    "decode_predictions", "preprocess_input",
-]  # fmt: skip
+    "EfficientNetB0",
+    "EfficientNetB1",
+    "EfficientNetB2",
+    "EfficientNetB3",
+    "EfficientNetB4",
+    "EfficientNetB5",
+    "EfficientNetB6",
+    "EfficientNetB7",
+    "decode_predictions",
+    "preprocess_input",
+]
 
 preprocess_input = preprocessing(None)
 
@@ -68,10 +75,17 @@ def _efficientnet(plan, sizes):
     for stage, (kernel, _, filters, expansion, stride) in enumerate(_STAGES):
         for i in range(counts[stage]):
             letter = chr(ord("a") + i)
-            x = inverted(x, Block(
-                f"block{stage + 1}{letter}", divisible(filters * sizes.width),
-                expansion, kernel, 1 if i else stride, _DROPPED * done / sum(counts),
-            ))  # fmt: skip
+            x = inverted(
+                x,
+                Block(
+                    f"block{stage + 1}{letter}",
+                    divisible(filters * sizes.width),
+                    expansion,
+                    kernel,
+                    1 if i else stride,
+                    _DROPPED * done / sum(counts),
+                ),
+            )
             done += 1
     return classified(plan, x, divisible(1280 * sizes.width), sizes.dropout)
 
@@ -92,9 +106,14 @@ def convolution(filters, kernel, stride, name, padding="same", **options):
     """Return a convolution without offsets, with the family's first values."""
     options = {"use_bias": False, **options}
     return layers.Conv2D(
-        filters, kernel, stride, padding, kernel_initializer=_first(), name=name,
+        filters,
+        kernel,
+        stride,
+        padding,
+        kernel_initializer=_first(),
+        name=name,
         **options,
-    )  # fmt: skip
+    )
 
 
 def _first() -> Any:
@@ -147,9 +166,13 @@ def _depthwise(x, block):
             "valid",
         )
     return layers.DepthwiseConv2D(
-        block.kernel, block.stride, padding, use_bias=False,
-        depthwise_initializer=_first(), name=f"{block.name}_{block.depthwise}",
-    )(x)  # fmt: skip
+        block.kernel,
+        block.stride,
+        padding,
+        use_bias=False,
+        depthwise_initializer=_first(),
+        name=f"{block.name}_{block.depthwise}",
+    )(x)
 
 
 def _weighed(x, few, name):
@@ -170,11 +193,15 @@ def _weighed(x, few, name):
 
 def _sized(number, side, *sizes, channels=None):
     return variant(
-        f"EfficientNetB{number}", f"efficientnetb{number}", _efficientnet,
-        _Sizes(*sizes), side=side, channels=channels,
+        f"EfficientNetB{number}",
+        f"efficientnetb{number}",
+        _efficientnet,
+        _Sizes(*sizes),
+        side=side,
+        channels=channels,
         summary=f"EfficientNet B{number}, which scales images from [0, 255] itself.",
         source="Tan and Le, 2019 (https://arxiv.org/abs/1905.11946)",
-    )  # fmt: skip
+    )
 
 
 EfficientNetB0 = _sized(0, 224, 1.0, 1.0, 0.2, channels=1280)

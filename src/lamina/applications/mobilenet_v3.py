@@ -8,7 +8,7 @@ from lamina.applications.building import (
     divisible,
     halving_padding,
     variant,
-)  # fmt: skip
+)
 from lamina.applications.imagenet_utils import decode_predictions, preprocessing
 from lamina.models import Model
 
@@ -39,10 +39,19 @@ _LARGE = (
 
 
 def _arguments(
-    input_shape=None, alpha=1.0, minimalistic=False, include_top=True,
-    weights="imagenet", input_tensor=None, classes=1000, pooling=None, dropout_rate=0.2,
-    classifier_activation="softmax", include_preprocessing=True, name=None,
-) -> Model:  # fmt: skip
+    input_shape=None,
+    alpha=1.0,
+    minimalistic=False,
+    include_top=True,
+    weights="imagenet",
+    input_tensor=None,
+    classes=1000,
+    pooling=None,
+    dropout_rate=0.2,
+    classifier_activation="softmax",
+    include_preprocessing=True,
+    name=None,
+) -> Model:
     raise NotImplementedError
 
 
@@ -62,9 +71,15 @@ def _mobilenet_v3(
     x = swish(_normalized(x, "conv_bn"))
     for i, (expansion, filters, kernel, stride, weighed, swished) in enumerate(blocks):
         x = _inverted(
-            x, expansion, divisible(filters * alpha), 3 if minimalistic else kernel,
-            stride, weighed and not minimalistic, swish if swished else _relu, i,
-        )  # fmt: skip
+            x,
+            expansion,
+            divisible(filters * alpha),
+            3 if minimalistic else kernel,
+            stride,
+            weighed and not minimalistic,
+            swish if swished else _relu,
+            i,
+        )
     wide = divisible(6 * x.shape[channels_axis()])
     x = layers.Conv2D(wide, 1, padding="same", use_bias=False, name="conv_1")(x)
     x = swish(_normalized(x, "conv_1_bn"))
@@ -83,17 +98,23 @@ def _inverted(x, expansion, filters, kernel, stride, weighed, activation, block)
     shortcut, channels = x, x.shape[channels_axis()]
     if block:
         x = layers.Conv2D(
-            divisible(channels * expansion), 1, padding="same", use_bias=False,
+            divisible(channels * expansion),
+            1,
+            padding="same",
+            use_bias=False,
             name=f"{name}_expand",
-        )(x)  # fmt: skip
+        )(x)
         x = activation(_normalized(x, f"{name}_expand_bn"))
     if stride == 2:
         padding = halving_padding(x, kernel)
         x = layers.ZeroPadding2D(padding, name=f"{name}_depthwise_pad")(x)
     x = layers.DepthwiseConv2D(
-        kernel, stride, "same" if stride == 1 else "valid", use_bias=False,
+        kernel,
+        stride,
+        "same" if stride == 1 else "valid",
+        use_bias=False,
         name=f"{name}_depthwise",
-    )(x)  # fmt: skip
+    )(x)
     x = activation(_normalized(x, f"{name}_depthwise_bn"))
     if weighed:
         x = _weighed(x, f"{name}_squeeze_excite")
@@ -141,11 +162,16 @@ dropout_rate: the rate of dropout before the top.
 
 def _sized(size, blocks, last, channels=None):
     return variant(
-        f"MobileNetV3{size}", f"MobileNetV3{size}", _mobilenet_v3, (blocks, last),
-        arguments=_arguments, extra=_EXTRA, channels=channels,
+        f"MobileNetV3{size}",
+        f"MobileNetV3{size}",
+        _mobilenet_v3,
+        (blocks, last),
+        arguments=_arguments,
+        extra=_EXTRA,
+        channels=channels,
         summary=f"The {size.lower()} one of two MobileNets 3.",
         source="Howard et al., 2019 (https://arxiv.org/abs/1905.02244)",
-    )  # fmt: skip
+    )
 
 
 MobileNetV3Small = _sized("Small", _SMALL, 1024, channels=576)

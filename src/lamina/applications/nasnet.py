@@ -21,9 +21,15 @@ class _Sizes(NamedTuple):
 
 
 def _arguments(
-    input_shape=None, include_top=True, weights="imagenet", input_tensor=None,
-    pooling=None, classes=1000, classifier_activation="softmax", name=None,
-) -> Model:  # fmt: skip
+    input_shape=None,
+    include_top=True,
+    weights="imagenet",
+    input_tensor=None,
+    pooling=None,
+    classes=1000,
+    classifier_activation="softmax",
+    name=None,
+) -> Model:
     raise NotImplementedError
 
 
@@ -33,9 +39,13 @@ def _nasnet(plan, sizes):
     files = {"bare": "-no-top", "file": plan.own}
     x = plan.start(f"nasnet/NASNet-{size}{{}}.h5", **files, sized=True)
     x = layers.Conv2D(
-        sizes.stem, 3, 2, use_bias=False, kernel_initializer="he_normal",
+        sizes.stem,
+        3,
+        2,
+        use_bias=False,
+        kernel_initializer="he_normal",
         name="stem_conv1",
-    )(x)  # fmt: skip
+    )(x)
     x = _normalized(x, "stem_bn1")
     filters = sizes.filters // 24
     # Each cell sees what the last two have made.
@@ -153,18 +163,26 @@ def _separable(x, filters, kernel, name, stride=1):
             if i == 2:
                 x = _relu(x)
             x = layers.SeparableConv2D(
-                filters, kernel, step, pad, use_bias=False,
+                filters,
+                kernel,
+                step,
+                pad,
+                use_bias=False,
                 name=f"separable_conv_{i}_{name}",
-            )(x)  # fmt: skip
+            )(x)
             x = _normalized(x, f"separable_conv_{i}_bn_{name}")
     return x
 
 
 def _pointwise(x, filters, name):
     return layers.Conv2D(
-        filters, 1, padding="same", use_bias=False, kernel_initializer="he_normal",
+        filters,
+        1,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_normal",
         name=name,
-    )(x)  # fmt: skip
+    )(x)
 
 
 def _mean(x, name):
@@ -181,11 +199,16 @@ def _relu(x):
 
 def _sized(size, side, *sizes, channels=None):
     return variant(
-        f"NASNet{size}", f"nasnet_{size.lower()}", _nasnet, _Sizes(*sizes), side=side,
-        arguments=_arguments, summary=f"NASNet, the {size.lower()} one.",
+        f"NASNet{size}",
+        f"nasnet_{size.lower()}",
+        _nasnet,
+        _Sizes(*sizes),
+        side=side,
+        arguments=_arguments,
+        summary=f"NASNet, the {size.lower()} one.",
         source="Zoph et al., 2018 (https://arxiv.org/abs/1707.07012)",
         channels=channels,
-    )  # fmt: skip
+    )
 
 
 NASNetMobile = _sized("Mobile", 224, 1056, 4, 32, False, channels=1056)

@@ -14,6 +14,19 @@ def as_given(thing, name, value):
     return value
 
 
+def given(scope) -> dict:
+    """Return by name what an `__init__` was given, from its `locals()`.
+
+    >>> class Circle:
+    ...     def __init__(self, radius=1, **kwargs):
+    ...         print(given(locals()))
+    >>> _ = Circle(color="red")
+    {'radius': 1, 'color': 'red'}
+    """
+    named = {k: v for k, v in scope.items() if k not in ("self", "__class__", "kwargs")}
+    return named | scope.get("kwargs", {})
+
+
 class SharedArguments:
     """The arguments of a family of classes.
 

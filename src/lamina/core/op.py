@@ -12,7 +12,8 @@ what a saved graph stores for the call, as Keras' class of the same name does.
 
 import functools
 import inspect
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ParamSpec, Protocol, overload
 
 import jax
 
@@ -24,6 +25,25 @@ from lamina.core.operation import Operation
 from lamina.core.settings import image_data_format
 from lamina.core.symbolic import any_symbolic, find_symbolic, infer, is_symbolic
 from lamina.core.variable import Variable
+
+P = ParamSpec("P")
+
+
+class Op(Protocol[P]):
+    """What `@op` makes of a function: it is called as the function is."""
+
+    plain: Any
+    config: Any
+    class_name: str
+    module: str
+    elementwise: bool
+    masks: bool
+    integers: bool
+    __name__: str
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Compute on arrays, or record the call on symbolic tensors."""
+
 
 # Saved graphs name an op by its class in Keras: (module, class) -> function.
 OPS: dict[tuple, Any] = {}
@@ -102,6 +122,20 @@ def _carry_mask(result, operands):
         set_mask(result, mask)
 
 
+@overload
+def op(function: Callable[P, Any], /) -> Op[P]: ...
+@overload
+def op(
+    function: None = None,
+    *,
+    config=(),
+    data=None,
+    name=None,
+    module=None,
+    elementwise=False,
+    masks=None,
+    integers=False,
+) -> Callable[[Callable[P, Any]], Op[P]]: ...
 def op(
     function=None,
     *,

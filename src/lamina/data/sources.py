@@ -215,8 +215,10 @@ class ArraySource:
             if a is not None
         }
         return {
-            "batch_size": self.batch_size, "shuffle": str(self.shuffle), "data": data
-        }  # fmt: skip
+            "batch_size": self.batch_size,
+            "shuffle": str(self.shuffle),
+            "data": data,
+        }
 
     def first(self):
         """Return a batch like those of an epoch, without moving on."""

@@ -14,6 +14,15 @@ from lamina.layers.layer import Layer
 from lamina.layers.lora import Adaptable, replaceable
 from lamina.ops import numpy as ops
 
+__all__ = [
+    "Dense",
+    "Identity",
+    "Input",
+    "InputLayer",
+    "Masking",
+    "Wrapper",
+]
+
 
 class InputLayer(Layer):
     """Where a graph begins: it names the shape and dtype of one input.
@@ -41,9 +50,18 @@ class InputLayer(Layer):
     _moves_entries = True
 
     def __init__(
-        self, shape=None, batch_size=None, dtype=None, sparse=None, ragged=None,
-        batch_shape=None, input_tensor=None, optional=False, name=None, **kwargs,
-    ):  # fmt: skip
+        self,
+        shape=None,
+        batch_size=None,
+        dtype=None,
+        sparse=None,
+        ragged=None,
+        batch_shape=None,
+        input_tensor=None,
+        optional=False,
+        name=None,
+        **kwargs,
+    ):
         super().__init__(name=name)
         if "input_shape" in kwargs:
             warnings.warn(
@@ -145,9 +163,16 @@ class InputLayer(Layer):
 
 
 def Input(
-    shape=None, batch_size=None, dtype=None, sparse=None, ragged=None, batch_shape=None,
-    name=None, tensor=None, optional=False,
-):  # fmt: skip
+    shape=None,
+    batch_size=None,
+    dtype=None,
+    sparse=None,
+    ragged=None,
+    batch_shape=None,
+    name=None,
+    tensor=None,
+    optional=False,
+):
     """Make a symbolic tensor for one input of a model.
 
     Args:
@@ -167,9 +192,16 @@ def Input(
     (None, 4)
     """
     layer = InputLayer(
-        shape=shape, batch_size=batch_size, dtype=dtype, sparse=sparse, ragged=ragged,
-        batch_shape=batch_shape, name=name, input_tensor=tensor, optional=optional,
-    )  # fmt: skip
+        shape=shape,
+        batch_size=batch_size,
+        dtype=dtype,
+        sparse=sparse,
+        ragged=ragged,
+        batch_shape=batch_shape,
+        name=name,
+        input_tensor=tensor,
+        optional=optional,
+    )
     return layer.output
 
 
@@ -206,12 +238,22 @@ class Dense(Adaptable):
     kernel = replaceable("kernel")
 
     def __init__(
-        self, units, activation=None, use_bias=True,
-        kernel_initializer="glorot_uniform", bias_initializer="zeros",
-        kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
-        kernel_constraint=None, bias_constraint=None, lora_rank=None, lora_alpha=None,
-        quantization_config=None, **kwargs,
-    ):  # fmt: skip
+        self,
+        units,
+        activation=None,
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        bias_constraint=None,
+        lora_rank=None,
+        lora_alpha=None,
+        quantization_config=None,
+        **kwargs,
+    ):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self._take_variants(lora_rank, lora_alpha, quantization_config)
         self.units = positive_int("Dense", "units", units)

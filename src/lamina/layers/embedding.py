@@ -11,6 +11,11 @@ from lamina.layers import weights as hooks
 from lamina.layers.lora import Adaptable, replaceable
 from lamina.ops import numpy as ops
 
+__all__ = [
+    "Embedding",
+    "ReversibleEmbedding",
+]
+
 
 class Embedding(Adaptable):
     """Looks up a learnt vector for each integer.
@@ -52,11 +57,19 @@ class Embedding(Adaptable):
     _also = ()
 
     def __init__(
-        self, input_dim, output_dim, embeddings_initializer="uniform",
-        embeddings_regularizer=None, embeddings_constraint=None, mask_zero=False,
-        weights=None, lora_rank=None, lora_alpha=None, quantization_config=None,
+        self,
+        input_dim,
+        output_dim,
+        embeddings_initializer="uniform",
+        embeddings_regularizer=None,
+        embeddings_constraint=None,
+        mask_zero=False,
+        weights=None,
+        lora_rank=None,
+        lora_alpha=None,
+        quantization_config=None,
         **kwargs,
-    ):  # fmt: skip
+    ):
         kwargs.pop("input_length", None)  # said nothing that the input does not
         # Numbers of rows must not pass through a half type; `call` casts instead.
         kwargs.setdefault("autocast", False)
@@ -137,15 +150,27 @@ class ReversibleEmbedding(Embedding):
     _rounds_inputs = ("int8", "int4")
 
     def __init__(
-        self, input_dim, output_dim, tie_weights=True, embeddings_initializer="uniform",
-        embeddings_regularizer=None, embeddings_constraint=None, mask_zero=False,
-        reverse_dtype=None, logit_soft_cap=None, **kwargs,
-    ):  # fmt: skip
+        self,
+        input_dim,
+        output_dim,
+        tie_weights=True,
+        embeddings_initializer="uniform",
+        embeddings_regularizer=None,
+        embeddings_constraint=None,
+        mask_zero=False,
+        reverse_dtype=None,
+        logit_soft_cap=None,
+        **kwargs,
+    ):
         super().__init__(
-            input_dim, output_dim, embeddings_initializer=embeddings_initializer,
+            input_dim,
+            output_dim,
+            embeddings_initializer=embeddings_initializer,
             embeddings_regularizer=embeddings_regularizer,
-            embeddings_constraint=embeddings_constraint, mask_zero=mask_zero, **kwargs,
-        )  # fmt: skip
+            embeddings_constraint=embeddings_constraint,
+            mask_zero=mask_zero,
+            **kwargs,
+        )
         self.tie_weights = tie_weights
         self.reverse_dtype = reverse_dtype
         if logit_soft_cap is not None:

@@ -2,6 +2,11 @@
 
 from lamina.layers.layer import Layer
 
+__all__ = [
+    "TFSMLayer",
+    "TorchModuleWrapper",
+]
+
 
 class TFSMLayer(Layer):
     """Left out: it runs a TensorFlow SavedModel, and Lamina has one engine, JAX.
@@ -19,9 +24,14 @@ class TFSMLayer(Layer):
     """
 
     def __init__(
-        self, filepath, call_endpoint="serve", call_training_endpoint=None,
-        trainable=True, name=None, dtype=None,
-    ):  # fmt: skip
+        self,
+        filepath,
+        call_endpoint="serve",
+        call_training_endpoint=None,
+        trainable=True,
+        name=None,
+        dtype=None,
+    ):
         raise NotImplementedError(
             "`TFSMLayer` is left out, because Lamina has no TensorFlow. Load the model "
             "from a `.keras` file with `lamina.saving.load_model`, or wrap a function "

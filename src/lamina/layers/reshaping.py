@@ -11,6 +11,22 @@ from lamina.core.settings import standardize_data_format
 from lamina.core.symbolic import SymbolicTensor
 from lamina.layers.layer import Layer
 
+__all__ = [
+    "Cropping1D",
+    "Cropping2D",
+    "Cropping3D",
+    "Flatten",
+    "Permute",
+    "RepeatVector",
+    "Reshape",
+    "UpSampling1D",
+    "UpSampling2D",
+    "UpSampling3D",
+    "ZeroPadding1D",
+    "ZeroPadding2D",
+    "ZeroPadding3D",
+]
+
 
 def _integer(owner, name, value):
     """Return a positive integer, or raise as Keras does: by type, then by size."""

@@ -11,6 +11,10 @@ from lamina.core.input_spec import InputSpec
 from lamina.core.variable import Variable
 from lamina.layers.core import Wrapper
 
+__all__ = [
+    "SpectralNormalization",
+]
+
 
 class SpectralNormalization(Wrapper):
     r"""Divides the kernel of a layer by its spectral norm at each step of training.

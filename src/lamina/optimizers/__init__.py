@@ -1,5 +1,7 @@
 """Optimizers: what changes the weights against their gradients."""
 
+import inspect
+
 from lamina.core.config import names_of, resolver, serialize_keras_object
 from lamina.optimizers import legacy as legacy
 from lamina.optimizers import schedules as schedules
@@ -21,14 +23,12 @@ from lamina.optimizers.optimizer import Optimizer as Optimizer
 from lamina.optimizers.rmsprop import RMSprop as RMSprop
 from lamina.optimizers.schedule_free import ScheduleFreeAdamW as ScheduleFreeAdamW
 from lamina.optimizers.sgd import SGD as SGD
-from lamina.optimizers.transformation import Transformation, is_transformation
+from lamina.optimizers.transformation import Transformation as _Transformation
+from lamina.optimizers.transformation import is_transformation
 
-_CLASSES = (
-    Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, Ftrl, Lamb, Lion,
-    LossScaleOptimizer, MultiOptimizer, Muon, Nadam, Optimizer, OptimizerMap, RMSprop,
-    SGD, ScheduleFreeAdamW,
-)  # fmt: skip
-_TABLE = names_of({cls.__name__: cls for cls in _CLASSES})
+_TABLE = names_of(
+    {n: v for n, v in globals().items() if n[0].isupper() and inspect.isclass(v)}
+)
 
 _get, _, deserialize = resolver("optimizer", lambda: _TABLE, Optimizer)
 
@@ -53,7 +53,7 @@ def get(identifier):
     0.9
     """
     if is_transformation(identifier):
-        return Transformation(identifier)
+        return _Transformation(identifier)
     if isinstance(identifier, str):
         identifier = identifier if identifier in _TABLE else identifier.lower()
     found = _get(identifier)

@@ -36,9 +36,14 @@ class Adam(Optimizer):
 
     @shared()
     def __init__(
-        self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7,
-        amsgrad=False, **kwargs,
-    ):  # fmt: skip
+        self,
+        learning_rate=0.001,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-7,
+        amsgrad=False,
+        **kwargs,
+    ):
         super().__init__(learning_rate=learning_rate, **kwargs)
         self.amsgrad = amsgrad
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
@@ -117,9 +122,15 @@ class AdamW(Adam):
 
     @shared()
     def __init__(
-        self, learning_rate=0.001, weight_decay=0.004, beta_1=0.9, beta_2=0.999,
-        epsilon=1e-7, amsgrad=False, **kwargs,
-    ):  # fmt: skip
+        self,
+        learning_rate=0.001,
+        weight_decay=0.004,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-7,
+        amsgrad=False,
+        **kwargs,
+    ):
         if weight_decay is None:
             raise ValueError(
                 "Argument `weight_decay` must be a float. "

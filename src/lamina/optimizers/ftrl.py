@@ -36,11 +36,16 @@ class Ftrl(Optimizer):
 
     @shared()
     def __init__(
-        self, learning_rate=0.001, learning_rate_power=-0.5,
-        initial_accumulator_value=0.1, l1_regularization_strength=0.0,
-        l2_regularization_strength=0.0, l2_shrinkage_regularization_strength=0.0,
-        beta=0.0, **kwargs,
-    ):  # fmt: skip
+        self,
+        learning_rate=0.001,
+        learning_rate_power=-0.5,
+        initial_accumulator_value=0.1,
+        l1_regularization_strength=0.0,
+        l2_regularization_strength=0.0,
+        l2_shrinkage_regularization_strength=0.0,
+        beta=0.0,
+        **kwargs,
+    ):
         super().__init__(learning_rate=learning_rate, **kwargs)
         self.learning_rate_power = learning_rate_power
         self.initial_accumulator_value = initial_accumulator_value

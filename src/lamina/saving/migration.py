@@ -17,9 +17,17 @@ _NAMES = {
     "GroupedQueryAttention": "GroupQueryAttention",
 }
 _RECURRENT = (
-    "RNN", "SimpleRNN", "LSTM", "GRU", "SimpleRNNCell", "LSTMCell", "GRUCell",
-    "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D",
-)  # fmt: skip
+    "RNN",
+    "SimpleRNN",
+    "LSTM",
+    "GRU",
+    "SimpleRNNCell",
+    "LSTMCell",
+    "GRUCell",
+    "ConvLSTM1D",
+    "ConvLSTM2D",
+    "ConvLSTM3D",
+)
 _GROUPS = {"groups": (1,)}
 _SEPARABLE = {
     **_GROUPS,

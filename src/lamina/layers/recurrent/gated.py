@@ -14,6 +14,12 @@ from lamina.core.naming import snake_case
 from lamina.layers.recurrent.cells import GRUCell, LSTMCell, SimpleRNNCell
 from lamina.layers.recurrent.rnn import RNN
 
+__all__ = [
+    "GRU",
+    "LSTM",
+    "SimpleRNN",
+]
+
 
 class SimpleRNN(RNN):
     r"""A plain recurrence: $h_t = \mathrm{activation}(x_t K + h_{t-1} R + b)$.
@@ -57,14 +63,30 @@ class SimpleRNN(RNN):
     _saved_last = ("activity_regularizer",)
 
     def __init__(
-        self, units, activation="tanh", use_bias=True,
-        kernel_initializer="glorot_uniform", recurrent_initializer="orthogonal",
-        bias_initializer="zeros", kernel_regularizer=None, recurrent_regularizer=None,
-        bias_regularizer=None, activity_regularizer=None, kernel_constraint=None,
-        recurrent_constraint=None, bias_constraint=None, dropout=0.0,
-        recurrent_dropout=0.0, return_sequences=False, return_state=False,
-        go_backwards=False, stateful=False, unroll=False, seed=None, **kwargs,
-    ):  # fmt: skip
+        self,
+        units,
+        activation="tanh",
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        recurrent_initializer="orthogonal",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        recurrent_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        recurrent_constraint=None,
+        bias_constraint=None,
+        dropout=0.0,
+        recurrent_dropout=0.0,
+        return_sequences=False,
+        return_state=False,
+        go_backwards=False,
+        stateful=False,
+        unroll=False,
+        seed=None,
+        **kwargs,
+    ):
         super().__init__(**cell_arguments(SimpleRNNCell, locals()))
         self.input_spec = InputSpec(ndim=3)
 
@@ -128,15 +150,33 @@ class LSTM(RNN):
     _saved_last = ("activity_regularizer",)
 
     def __init__(
-        self, units, activation="tanh", recurrent_activation="sigmoid", use_bias=True,
-        kernel_initializer="glorot_uniform", recurrent_initializer="orthogonal",
-        bias_initializer="zeros", unit_forget_bias=True, kernel_regularizer=None,
-        recurrent_regularizer=None, bias_regularizer=None, activity_regularizer=None,
-        kernel_constraint=None, recurrent_constraint=None, bias_constraint=None,
-        dropout=0.0, recurrent_dropout=0.0, seed=None, return_sequences=False,
-        return_state=False, go_backwards=False, stateful=False, unroll=False,
-        use_cudnn="auto", **kwargs,
-    ):  # fmt: skip
+        self,
+        units,
+        activation="tanh",
+        recurrent_activation="sigmoid",
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        recurrent_initializer="orthogonal",
+        bias_initializer="zeros",
+        unit_forget_bias=True,
+        kernel_regularizer=None,
+        recurrent_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        recurrent_constraint=None,
+        bias_constraint=None,
+        dropout=0.0,
+        recurrent_dropout=0.0,
+        seed=None,
+        return_sequences=False,
+        return_state=False,
+        go_backwards=False,
+        stateful=False,
+        unroll=False,
+        use_cudnn="auto",
+        **kwargs,
+    ):
         super().__init__(**cell_arguments(LSTMCell, locals()))
         self.input_spec = InputSpec(ndim=3)
         self.use_cudnn = one_of("LSTM", "use_cudnn", use_cudnn, ("auto", True, False))
@@ -203,15 +243,33 @@ class GRU(RNN):
     _saved_last = ("activity_regularizer",)
 
     def __init__(
-        self, units, activation="tanh", recurrent_activation="sigmoid", use_bias=True,
-        kernel_initializer="glorot_uniform", recurrent_initializer="orthogonal",
-        bias_initializer="zeros", kernel_regularizer=None, recurrent_regularizer=None,
-        bias_regularizer=None, activity_regularizer=None, kernel_constraint=None,
-        recurrent_constraint=None, bias_constraint=None, dropout=0.0,
-        recurrent_dropout=0.0, seed=None, return_sequences=False, return_state=False,
-        go_backwards=False, stateful=False, unroll=False, reset_after=True,
-        use_cudnn="auto", **kwargs,
-    ):  # fmt: skip
+        self,
+        units,
+        activation="tanh",
+        recurrent_activation="sigmoid",
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        recurrent_initializer="orthogonal",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        recurrent_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        recurrent_constraint=None,
+        bias_constraint=None,
+        dropout=0.0,
+        recurrent_dropout=0.0,
+        seed=None,
+        return_sequences=False,
+        return_state=False,
+        go_backwards=False,
+        stateful=False,
+        unroll=False,
+        reset_after=True,
+        use_cudnn="auto",
+        **kwargs,
+    ):
         super().__init__(**cell_arguments(GRUCell, locals()))
         self.input_spec = InputSpec(ndim=3)
         self.use_cudnn = one_of("GRU", "use_cudnn", use_cudnn, ("auto", True, False))
@@ -225,9 +283,13 @@ class GRU(RNN):
 
 
 _OVER_TIME = (
-    "return_sequences", "return_state", "go_backwards", "stateful", "unroll",
+    "return_sequences",
+    "return_state",
+    "go_backwards",
+    "stateful",
+    "unroll",
     "activity_regularizer",
-)  # fmt: skip
+)
 
 
 def cell_arguments(cell_class, given):
