@@ -33,7 +33,7 @@ def lazy(package):
     """
     module = sys.modules[package]
     path = f"{module.__path__[0]}/__init__.pyi"
-    text = module.__spec__.loader.get_data(path).decode()
+    text = module.__spec__.loader.get_data(path).decode()  # pyright: ignore
     words = text.replace("(", " ").replace(",", " ").split()
     homes, seen, home = {}, {}, ""
     for before, word, after in zip(words, words[1:], words[2:], strict=False):
@@ -59,10 +59,10 @@ def lazy(package):
     return find, lambda: sorted({*vars(module), *homes}), [*homes]
 
 
-def offered(namespace):
-    """Return the names in a module that are neither private nor modules."""
+def offered(namespace, *inner):
+    """Return the names in a module that are neither private, `inner` nor modules."""
     return [
         name
         for name, value in namespace.items()
-        if name[0] != "_" and not isinstance(value, ModuleType)
+        if name[0] != "_" and name not in inner and not isinstance(value, ModuleType)
     ]

@@ -132,7 +132,7 @@ class ArraySource:
         self._restarts = restarts
         self._at = 0  # the next batch of the pass through the rows
         self._drawn_from = None
-        self.change = None  # a function that batches go through
+        self.change: Any = None  # a function that batches go through
 
     def _drawn(self):
         """Return the rows of one pass in order, or None for as they are."""

@@ -73,6 +73,10 @@ class _HeadAttention(Layer):
     _dropout_layer: Dropout
     _inverse_sqrt_key_dim: float
 
+    use_bias: bool
+    use_gate: bool
+    seed: Any
+
     def _keep_common(self, given):
         """Check and store what all take, of the arguments of a constructor by name."""
         ours = ("kernel_", "bias_")

@@ -3,14 +3,16 @@
 from lamina._imports import offered as _offered
 from lamina.core import config as _config
 from lamina.losses.crossentropy import *
-from lamina.losses.crossentropy import ShapedCrossentropy as _ShapedCrossentropy
+from lamina.losses.crossentropy import ShapedCrossentropy
 from lamina.losses.loss import *
-from lamina.losses.loss import LossFunctionWrapper as _LossFunctionWrapper
+from lamina.losses.loss import LossFunctionWrapper
 from lamina.losses.margin import *
 from lamina.losses.overlap import *
 from lamina.losses.regression import *
 from lamina.losses.sequence import *
 
+# What files and `compile` name, and no user.
+_INNER = ("LossFunctionWrapper", "ShapedCrossentropy")
 _SHORT = {
     "bce": binary_crossentropy,
     "kld": kl_divergence,
@@ -25,9 +27,9 @@ def _names():
     # A class gives its snake-case name to the function of that name.
     makers = ("deserialize", "get", "serialize")
     things = {n: globals()[n] for n in __all__ if n not in makers}
-    things["LossFunctionWrapper"] = _LossFunctionWrapper
+    things["LossFunctionWrapper"] = LossFunctionWrapper
     short = _SHORT | {name.upper(): loss for name, loss in _SHORT.items()}
-    short |= dict.fromkeys(("crossentropy", "ce", "CE"), _ShapedCrossentropy)
+    short |= dict.fromkeys(("crossentropy", "ce", "CE"), ShapedCrossentropy)
     return (
         _config.names_of(things)
         | short
@@ -63,4 +65,4 @@ def deserialize(name, custom_objects=None):
     return _deserialize(name, custom_objects)
 
 
-__all__ = _offered(globals())  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = _offered(globals(), *_INNER)  # pyright: ignore[reportUnsupportedDunderAll]

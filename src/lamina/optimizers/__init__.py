@@ -23,12 +23,11 @@ from lamina.optimizers.optimizer import Optimizer as Optimizer
 from lamina.optimizers.rmsprop import RMSprop as RMSprop
 from lamina.optimizers.schedule_free import ScheduleFreeAdamW as ScheduleFreeAdamW
 from lamina.optimizers.sgd import SGD as SGD
-from lamina.optimizers.transformation import Transformation as _Transformation
-from lamina.optimizers.transformation import is_transformation
+from lamina.optimizers.transformation import Transformation, is_transformation
 
-_TABLE = names_of(
-    {n: v for n, v in globals().items() if n[0].isupper() and inspect.isclass(v)}
-)
+_CLASSES = [x for x in globals().values() if inspect.isclass(x)]
+_CLASSES.remove(Transformation)  # it has no name: what it is made of has
+_TABLE = names_of({cls.__name__: cls for cls in _CLASSES})
 
 _get, _, deserialize = resolver("optimizer", lambda: _TABLE, Optimizer)
 
@@ -53,7 +52,7 @@ def get(identifier):
     0.9
     """
     if is_transformation(identifier):
-        return _Transformation(identifier)
+        return Transformation(identifier)
     if isinstance(identifier, str):
         identifier = identifier if identifier in _TABLE else identifier.lower()
     found = _get(identifier)

@@ -62,10 +62,10 @@ class ConvLSTMCell(LSTMCell):
         seed=None,
         **kwargs,
     ):
-        arguments = given(locals())
+        arguments = given(locals()) | {"implementation": 1}
         for name in ("rank", "filters", *WINDOW):
             del arguments[name]
-        super().__init__(filters, **arguments | {"implementation": 1})
+        super().__init__(filters, **arguments)
         self.rank = rank
         self.filters = self.units
         keep_window(self, kernel_size, strides, padding, data_format, dilation_rate)
