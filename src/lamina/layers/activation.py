@@ -13,14 +13,7 @@ from lamina.layers import weights
 from lamina.layers.layer import Layer
 from lamina.layers.rows import off_rows
 
-__all__ = [
-    "Activation",
-    "ELU",
-    "LeakyReLU",
-    "PReLU",
-    "ReLU",
-    "Softmax",
-]
+__all__ = ["Activation", "ELU", "LeakyReLU", "PReLU", "ReLU", "Softmax"]
 
 
 def _number_at_least_zero(layer, name, value, optional=False, what=None) -> Any:

@@ -14,14 +14,7 @@ from lamina.layers.layer import Layer
 from lamina.layers.lora import Adaptable, replaceable
 from lamina.ops import numpy as ops
 
-__all__ = [
-    "Dense",
-    "Identity",
-    "Input",
-    "InputLayer",
-    "Masking",
-    "Wrapper",
-]
+__all__ = ["Dense", "Identity", "Input", "InputLayer", "Masking", "Wrapper"]
 
 
 class InputLayer(Layer):

@@ -12,9 +12,7 @@ from lamina.kernels.replaced import Layout, biased, einsum, spelled
 from lamina.layers import weights
 from lamina.layers.lora import Adaptable, replaceable
 
-__all__ = [
-    "EinsumDense",
-]
+__all__ = ["EinsumDense"]
 
 
 class EinsumDense(Adaptable):

@@ -11,10 +11,7 @@ from lamina.layers import weights as hooks
 from lamina.layers.lora import Adaptable, replaceable
 from lamina.ops import numpy as ops
 
-__all__ = [
-    "Embedding",
-    "ReversibleEmbedding",
-]
+__all__ = ["Embedding", "ReversibleEmbedding"]
 
 
 class Embedding(Adaptable):

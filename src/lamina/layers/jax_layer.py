@@ -17,10 +17,7 @@ from lamina.core.variable import Variable
 from lamina.layers.building import spec_of
 from lamina.layers.layer import Layer
 
-__all__ = [
-    "FlaxLayer",
-    "JaxLayer",
-]
+__all__ = ["FlaxLayer", "JaxLayer"]
 
 _CALL_TAKES = ("params", "state", "rng", "inputs", "training")
 _INIT_TAKES = ("rng", "inputs", "training")

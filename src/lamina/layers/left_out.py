@@ -2,10 +2,7 @@
 
 from lamina.layers.layer import Layer
 
-__all__ = [
-    "TFSMLayer",
-    "TorchModuleWrapper",
-]
+__all__ = ["TFSMLayer", "TorchModuleWrapper"]
 
 
 class TFSMLayer(Layer):

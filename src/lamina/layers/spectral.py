@@ -11,9 +11,7 @@ from lamina.core.input_spec import InputSpec
 from lamina.core.variable import Variable
 from lamina.layers.core import Wrapper
 
-__all__ = [
-    "SpectralNormalization",
-]
+__all__ = ["SpectralNormalization"]
 
 
 class SpectralNormalization(Wrapper):

@@ -21,9 +21,7 @@ from lamina.core.policy import get_policy
 from lamina.core.structure import flatten, is_nested, map_leaves
 from lamina.core.variable import Variable
 
-__all__ = [
-    "Loss",
-]
+__all__ = ["Loss"]
 
 REDUCTIONS = (
     "sum_over_batch_size",

@@ -6,12 +6,7 @@ from lamina.core import settings
 from lamina.core.arguments import given
 from lamina.losses.loss import LossFunctionWrapper, compares, pair
 
-__all__ = [
-    "Dice",
-    "Tversky",
-    "dice",
-    "tversky",
-]
+__all__ = ["Dice", "Tversky", "dice", "tversky"]
 
 
 def _axis(axis):

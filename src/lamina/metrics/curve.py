@@ -9,9 +9,7 @@ from lamina.losses.loss import as_array, divide_no_nan, widened
 from lamina.metrics.confusion import CELLS, count, evenly_spaced
 from lamina.metrics.metric import Metric, zeros
 
-__all__ = [
-    "AUC",
-]
+__all__ = ["AUC"]
 
 
 class AUC(Metric):

@@ -6,10 +6,7 @@ from lamina.core import settings
 from lamina.losses.loss import as_array, weights_for
 from lamina.metrics.metric import Metric, zeros
 
-__all__ = [
-    "F1Score",
-    "FBetaScore",
-]
+__all__ = ["F1Score", "FBetaScore"]
 
 _PARTS = (
     "true_positives",

@@ -9,13 +9,7 @@ from lamina.core.arguments import given
 from lamina.losses.loss import as_array, weights_for
 from lamina.metrics.metric import Metric, zeros
 
-__all__ = [
-    "BinaryIoU",
-    "IoU",
-    "MeanIoU",
-    "OneHotIoU",
-    "OneHotMeanIoU",
-]
+__all__ = ["BinaryIoU", "IoU", "MeanIoU", "OneHotIoU", "OneHotMeanIoU"]
 
 
 class IoU(Metric):

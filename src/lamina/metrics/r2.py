@@ -5,9 +5,7 @@ import jax.numpy as jnp
 from lamina.losses.loss import as_array, pair, weights_for
 from lamina.metrics.metric import Metric, zeros
 
-__all__ = [
-    "R2Score",
-]
+__all__ = ["R2Score"]
 
 
 class R2Score(Metric):

@@ -23,11 +23,7 @@ from lamina.losses.loss import (
 )
 from lamina.metrics.metric import Metric, zeros
 
-__all__ = [
-    "Mean",
-    "MeanMetricWrapper",
-    "Sum",
-]
+__all__ = ["Mean", "MeanMetricWrapper", "Sum"]
 
 
 def _per_sample(values, sample_weight, reduce, dtype):

@@ -10,9 +10,7 @@ from lamina.layers.preprocessing.adapting import Adapting
 from lamina.layers.preprocessing.encoding import EncodingLayer
 from lamina.layers.preprocessing.host import known
 
-__all__ = [
-    "Discretization",
-]
+__all__ = ["Discretization"]
 
 
 class Discretization(Adapting, EncodingLayer):

@@ -13,9 +13,7 @@ from lamina.kernels.categories import encode
 from lamina.layers.preprocessing.data_layer import DataLayer
 from lamina.layers.preprocessing.host import known
 
-__all__ = [
-    "CategoryEncoding",
-]
+__all__ = ["CategoryEncoding"]
 
 _OLD_MODES = {"binary": "multi_hot", "tf-idf": "tf_idf"}
 

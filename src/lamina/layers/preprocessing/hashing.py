@@ -11,10 +11,7 @@ from lamina.kernels import hashing
 from lamina.layers.preprocessing.encoding import EncodingLayer, shared
 from lamina.layers.preprocessing.host import as_bytes, run_on_host
 
-__all__ = [
-    "HashedCrossing",
-    "Hashing",
-]
+__all__ = ["HashedCrossing", "Hashing"]
 
 
 class HashingLayer(EncodingLayer):

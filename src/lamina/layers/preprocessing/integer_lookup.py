@@ -8,9 +8,7 @@ from lamina.layers.preprocessing.host import run_on_host
 from lamina.layers.preprocessing.lookup import Lookup
 from lamina.layers.preprocessing.vocabulary import shared
 
-__all__ = [
-    "IntegerLookup",
-]
+__all__ = ["IntegerLookup"]
 
 
 class IntegerLookup(Lookup):

@@ -21,13 +21,7 @@ from lamina.layers.preprocessing.data_layer import DataLayer
 from lamina.layers.preprocessing.image import shared
 from lamina.layers.rows import weakest
 
-__all__ = [
-    "AugMix",
-    "CutMix",
-    "MixUp",
-    "Pipeline",
-    "RandAugment",
-]
+__all__ = ["AugMix", "CutMix", "MixUp", "Pipeline", "RandAugment"]
 
 
 def _partners(rng):

@@ -11,9 +11,7 @@ from lamina.layers.preprocessing.adapting import batches
 from lamina.layers.preprocessing.data_layer import DataLayer
 from lamina.layers.rows import off_rows
 
-__all__ = [
-    "Normalization",
-]
+__all__ = ["Normalization"]
 
 
 class Normalization(DataLayer):

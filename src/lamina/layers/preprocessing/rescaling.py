@@ -7,9 +7,7 @@ from lamina.core.checks import bad_argument
 from lamina.core.config import serialize_keras_object
 from lamina.layers.preprocessing.data_layer import DataLayer
 
-__all__ = [
-    "Rescaling",
-]
+__all__ = ["Rescaling"]
 
 
 class Rescaling(DataLayer):

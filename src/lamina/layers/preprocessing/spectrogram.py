@@ -14,10 +14,7 @@ from lamina.core.input_spec import InputSpec
 from lamina.layers.layer import Layer
 from lamina.layers.preprocessing.data_layer import DataLayer
 
-__all__ = [
-    "MelSpectrogram",
-    "STFTSpectrogram",
-]
+__all__ = ["MelSpectrogram", "STFTSpectrogram"]
 
 _MODES = ("log", "magnitude", "psd", "real", "imag", "angle", "stft")
 

@@ -7,9 +7,7 @@ import numpy as np
 from lamina.layers.preprocessing.lookup import Lookup
 from lamina.layers.preprocessing.vocabulary import shared, text_array, words
 
-__all__ = [
-    "StringLookup",
-]
+__all__ = ["StringLookup"]
 
 
 class StringLookup(Lookup):

@@ -21,9 +21,7 @@ from lamina.layers.preprocessing.vocabulary import (
     words,
 )
 
-__all__ = [
-    "TextVectorization",
-]
+__all__ = ["TextVectorization"]
 
 # As TensorFlow's string ops: letters and white space are those of ASCII.
 _LOWER = (string.ascii_uppercase, string.ascii_lowercase)

@@ -10,10 +10,7 @@ from lamina.layers.preprocessing.geometry import AffineLayer, GeometryLayer, per
 from lamina.layers.preprocessing.image import is_number, shared
 from lamina.ops.image import homography, map_coordinates, perspective_transform
 
-__all__ = [
-    "RandomElasticTransform",
-    "RandomPerspective",
-]
+__all__ = ["RandomElasticTransform", "RandomPerspective"]
 
 
 class RandomPerspective(AffineLayer):

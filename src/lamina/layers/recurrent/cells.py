@@ -20,12 +20,7 @@ from lamina.layers.layer import Layer
 from lamina.layers.rows import weakest
 from lamina.layers.weights import keep, make
 
-__all__ = [
-    "GRUCell",
-    "LSTMCell",
-    "SimpleRNNCell",
-    "StackedRNNCells",
-]
+__all__ = ["GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells"]
 
 _KINDS = ("initializer", "regularizer", "constraint")
 

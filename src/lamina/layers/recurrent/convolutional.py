@@ -1,5 +1,7 @@
 """ConvLSTM1D, ConvLSTM2D, ConvLSTM3D: an LSTM with convolutions for products."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -12,11 +14,7 @@ from lamina.layers.recurrent.cells import LSTMCell
 from lamina.layers.recurrent.gated import cell_arguments, show_cell
 from lamina.layers.recurrent.rnn import RNN
 
-__all__ = [
-    "ConvLSTM1D",
-    "ConvLSTM2D",
-    "ConvLSTM3D",
-]
+__all__ = ["ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"]
 
 
 class ConvLSTMCell(LSTMCell):
@@ -62,7 +60,7 @@ class ConvLSTMCell(LSTMCell):
         seed=None,
         **kwargs,
     ):
-        arguments = given(locals()) | {"implementation": 1}
+        arguments: Any = given(locals()) | {"implementation": 1}
         for name in ("rank", "filters", *WINDOW):
             del arguments[name]
         super().__init__(filters, **arguments)

@@ -14,11 +14,7 @@ from lamina.core.naming import snake_case
 from lamina.layers.recurrent.cells import GRUCell, LSTMCell, SimpleRNNCell
 from lamina.layers.recurrent.rnn import RNN
 
-__all__ = [
-    "GRU",
-    "LSTM",
-    "SimpleRNN",
-]
+__all__ = ["GRU", "LSTM", "SimpleRNN"]
 
 
 class SimpleRNN(RNN):

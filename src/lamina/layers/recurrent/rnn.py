@@ -19,9 +19,7 @@ from lamina.layers.recurrent.cells import (
     first_state,
 )
 
-__all__ = [
-    "RNN",
-]
+__all__ = ["RNN"]
 
 
 class RNN(Layer):
