@@ -79,8 +79,7 @@ class _HeadAttention(Layer):
 
     def _keep_common(self, given):
         """Check and store what all take, of the arguments of a constructor by name."""
-        ours = ("kernel_", "bias_")
-        keep(self, **{k: v for k, v in given.items() if k.startswith(ours)})
+        keep(self, given)
         self.supports_masking = True
         dropout, window = given["dropout"], given["sliding_window"]
         self.dropout = fraction(type(self).__name__, "dropout", dropout)

@@ -125,11 +125,10 @@ class Windowed(Layer):
                 setattr(self, name, positive_int(owner, name, given[name]))
         keep_window(self, *(given[name] for name in WINDOW))
         self.use_bias = given["use_bias"]
-        weights.keep(self, **{k: v for k, v in given.items() if k.endswith(_OBJECTS)})
+        weights.keep(self, given)
 
 
 WINDOW = ("kernel_size", "strides", "padding", "data_format", "dilation_rate")
-_OBJECTS = ("activation", "_initializer", "_regularizer", "_constraint")
 
 
 class Conv(Windowed, Adaptable):

@@ -250,17 +250,8 @@ class Dense(Adaptable):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self._take_variants(lora_rank, lora_alpha, quantization_config)
         self.units = positive_int("Dense", "units", units)
-        self.activation = weights.resolved(self, "activation", activation)
         self.use_bias = use_bias
-        weights.keep(
-            self,
-            kernel_initializer=kernel_initializer,
-            kernel_regularizer=kernel_regularizer,
-            kernel_constraint=kernel_constraint,
-            bias_initializer=bias_initializer,
-            bias_regularizer=bias_regularizer,
-            bias_constraint=bias_constraint,
-        )
+        weights.keep(self, locals())
         self.input_spec = InputSpec(min_ndim=2)
         self.supports_masking = True
 

@@ -91,16 +91,7 @@ class EinsumDense(Adaptable):
             output_shape = (output_shape,)
         self.output_shape = tuple(output_shape)
         self.bias_axes = bias_axes
-        weights.keep(self, activation=activation)
-        weights.keep(
-            self,
-            kernel_initializer=kernel_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            bias_constraint=bias_constraint,
-        )
+        weights.keep(self, locals())
 
     @property
     def rows_independent(self):

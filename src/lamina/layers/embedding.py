@@ -74,12 +74,7 @@ class Embedding(Adaptable):
         self._take_variants(lora_rank, lora_alpha, quantization_config)
         self.input_dim = self._size("input_dim", input_dim)
         self.output_dim = self._size("output_dim", output_dim)
-        hooks.keep(
-            self,
-            embeddings_initializer=embeddings_initializer,
-            embeddings_regularizer=embeddings_regularizer,
-            embeddings_constraint=embeddings_constraint,
-        )
+        hooks.keep(self, locals())
         self.mask_zero = mask_zero
         self.supports_masking = mask_zero
         if weights is not None:

@@ -71,12 +71,6 @@ def _number(layer, name, value, most=float("inf")):
     return value
 
 
-def _keep_scale_and_center(layer, center, scale, **hooks):
-    layer.center = center
-    layer.scale = scale
-    weights.keep(layer, **hooks)
-
-
 class BatchNormalization(Layer):
     """Normalizes each channel over the batch, and keeps averages for inference.
 
@@ -162,19 +156,8 @@ class BatchNormalization(Layer):
         self.axis = int(axis)
         self.momentum = float(_number(self, "momentum", momentum, 1))
         self.epsilon = float(_number(self, "epsilon", epsilon))
-        _keep_scale_and_center(
-            self,
-            center,
-            scale,
-            beta_initializer=beta_initializer,
-            gamma_initializer=gamma_initializer,
-            moving_mean_initializer=moving_mean_initializer,
-            moving_variance_initializer=moving_variance_initializer,
-            beta_regularizer=beta_regularizer,
-            gamma_regularizer=gamma_regularizer,
-            beta_constraint=beta_constraint,
-            gamma_constraint=gamma_constraint,
-        )
+        self.center, self.scale = center, scale
+        weights.keep(self, locals())
         self.renorm = renorm
         self.renorm_clipping = _clipping(renorm_clipping) if renorm else renorm_clipping
         self.renorm_momentum = renorm_momentum
@@ -351,17 +334,8 @@ class LayerNormalization(Layer):
         super().__init__(**kwargs)
         self.axis = axes_argument("LayerNormalization", axis)
         self.epsilon = _number(self, "epsilon", epsilon)
-        _keep_scale_and_center(
-            self,
-            center,
-            scale,
-            beta_initializer=beta_initializer,
-            gamma_initializer=gamma_initializer,
-            beta_regularizer=beta_regularizer,
-            gamma_regularizer=gamma_regularizer,
-            beta_constraint=beta_constraint,
-            gamma_constraint=gamma_constraint,
-        )
+        self.center, self.scale = center, scale
+        weights.keep(self, locals())
         self.rms_scaling = rms_scaling
         self.supports_masking = True
 
@@ -498,17 +472,8 @@ class GroupNormalization(Layer):
             )
         self.axis = axis
         self.epsilon = _number(self, "epsilon", epsilon)
-        _keep_scale_and_center(
-            self,
-            center,
-            scale,
-            beta_initializer=beta_initializer,
-            gamma_initializer=gamma_initializer,
-            beta_regularizer=beta_regularizer,
-            gamma_regularizer=gamma_regularizer,
-            beta_constraint=beta_constraint,
-            gamma_constraint=gamma_constraint,
-        )
+        self.center, self.scale = center, scale
+        weights.keep(self, locals())
         self.supports_masking = True
 
     @property

@@ -22,8 +22,6 @@ from lamina.layers.weights import keep, make
 
 __all__ = ["GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells"]
 
-_KINDS = ("initializer", "regularizer", "constraint")
-
 
 class Cell(Layer):
     """What the built-in cells share: weights, first states, dropout masks.
@@ -64,7 +62,7 @@ class Cell(Layer):
         super().__init__(**kwargs)
         owner = type(self).__name__
         self.units = positive_int(owner, self._size, units)
-        keep(self, **{k: v for k, v in settings.items() if k.endswith(_KINDS)})
+        keep(self, settings)
         self.dropout = fraction(owner, "dropout", dropout)
         self.recurrent_dropout = fraction(owner, "recurrent_dropout", recurrent_dropout)
         self.seed = seed
@@ -228,7 +226,6 @@ class SimpleRNNCell(Cell):
     ):
         # One gate: a mask per gate and a mask for all are the same here.
         super().__init__(units, 1, locals(), dropout, recurrent_dropout, seed, **kwargs)
-        keep(self, activation=activation)
         self.use_bias = use_bias
         self.state_size = self.units
 
@@ -308,8 +305,6 @@ class LSTMCell(Cell):
         **kwargs,
     ):
         super().__init__(units, 4, locals(), dropout, recurrent_dropout, seed, **kwargs)
-        keep(self, activation=activation)
-        keep(self, recurrent_activation=recurrent_activation)
         self.use_bias = use_bias
         self.unit_forget_bias = unit_forget_bias
         self.state_size = [self.units, self.units]
@@ -411,8 +406,6 @@ class GRUCell(Cell):
         **kwargs,
     ):
         super().__init__(units, 3, locals(), dropout, recurrent_dropout, seed, **kwargs)
-        keep(self, activation=activation)
-        keep(self, recurrent_activation=recurrent_activation)
         self.use_bias = use_bias
         self.reset_after = reset_after
         self.state_size = self.units
