@@ -167,13 +167,9 @@ def encode_box_to_deltas(
     >>> f(a, b, "xyxy", "xyxy", "center_xywh").tolist()
     [[0.5, 0.0, 0.0, 0.0]]
     """
+    formats = anchor_format, box_format
     variance, size = _deltas_setup(
-        "encoding_format",
-        encoding_format,
-        variance,
-        image_shape,
-        anchor_format,
-        box_format,
+        "encoding_format", encoding_format, variance, image_shape, *formats
     )
     anchors = convert_format(anchors, anchor_format, encoding_format, *size)
     boxes = convert_format(boxes, box_format, encoding_format, *size)
@@ -210,13 +206,9 @@ def decode_deltas_to_boxes(
     >>> f(np.array([[0, 0, 4, 4]]), np.zeros((1, 4)), "xyxy", "xywh").tolist()
     [[0.0, 0.0, 4.0, 4.0]]
     """
+    formats = anchor_format, box_format
     variance, size = _deltas_setup(
-        "encoded_format",
-        encoded_format,
-        variance,
-        image_shape,
-        anchor_format,
-        box_format,
+        "encoded_format", encoded_format, variance, image_shape, *formats
     )
 
     def decode(anchors, delta):

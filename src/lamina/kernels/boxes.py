@@ -17,16 +17,11 @@ import numpy as np
 
 from lamina.core.naming import nearest
 
-FORMATS = (
-    "xyxy",
-    "yxyx",
-    "xywh",
-    "center_xywh",
-    "center_yxhw",
-    "rel_xyxy",
-    "rel_yxyx",
-    "rel_xywh",
-    "rel_center_xywh",
+FORMATS = tuple(
+    (
+        "xyxy yxyx xywh center_xywh center_yxhw rel_xyxy rel_yxyx rel_xywh "
+        "rel_center_xywh"
+    ).split()
 )
 _Y_FIRST = ("yxyx", "center_yxhw")
 

@@ -4,6 +4,7 @@ import warnings
 
 import jax.numpy as jnp
 
+from lamina.core.arguments import given
 from lamina.core.checks import number, positive_int
 from lamina.core.dtypes import standardize_dtype
 from lamina.core.input_spec import InputSpec
@@ -184,18 +185,8 @@ def Input(
     >>> lamina.layers.Dense(4)(x).shape
     (None, 4)
     """
-    layer = InputLayer(
-        shape=shape,
-        batch_size=batch_size,
-        dtype=dtype,
-        sparse=sparse,
-        ragged=ragged,
-        batch_shape=batch_shape,
-        name=name,
-        input_tensor=tensor,
-        optional=optional,
-    )
-    return layer.output
+    named = given(locals())
+    return InputLayer(input_tensor=named.pop("tensor"), **named).output
 
 
 class Dense(Adaptable):

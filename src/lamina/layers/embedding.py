@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
+from lamina.core.arguments import given
 from lamina.core.checks import number
 from lamina.core.dtypes import is_int, standardize_dtype
 from lamina.core.policy import get_policy
@@ -154,15 +155,10 @@ class ReversibleEmbedding(Embedding):
         logit_soft_cap=None,
         **kwargs,
     ):
-        super().__init__(
-            input_dim,
-            output_dim,
-            embeddings_initializer=embeddings_initializer,
-            embeddings_regularizer=embeddings_regularizer,
-            embeddings_constraint=embeddings_constraint,
-            mask_zero=mask_zero,
-            **kwargs,
-        )
+        named = given(locals())
+        for name in ("tie_weights", "reverse_dtype", "logit_soft_cap"):
+            del named[name]
+        super().__init__(**named)
         self.tie_weights = tie_weights
         self.reverse_dtype = reverse_dtype
         if logit_soft_cap is not None:

@@ -159,17 +159,9 @@ class Counts(Metric):
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Count a batch."""
-        counts = count(
-            self._cells,
-            y_true,
-            y_pred,
-            self.thresholds,
-            self.variables[0].dtype,
-            self._even,
-            sample_weight,
-            getattr(self, "top_k", None),
-            getattr(self, "class_id", None),
-        )
+        at = self.thresholds, self.variables[0].dtype, self._even, sample_weight
+        rows = getattr(self, "top_k", None), getattr(self, "class_id", None)
+        counts = count(self._cells, y_true, y_pred, *at, *rows)
         for cell, variable in self._cells.items():
             variable.assign_add(counts[cell])
 

@@ -119,17 +119,10 @@ class AUC(Metric):
             self._build(y_pred.shape)
         if self.from_logits:
             y_pred = jax.nn.sigmoid(y_pred)
-        counts = count(
-            CELLS,
-            y_true,
-            y_pred,
-            self._thresholds,
-            self.variables[0].dtype,
-            self._even,
-            sample_weight,
-            per_label=self.multi_label,
-            label_weights=None if self.multi_label else self.label_weights,
-        )
+        at = self._thresholds, self.variables[0].dtype, self._even, sample_weight
+        weights = None if self.multi_label else self.label_weights
+        several = {"per_label": self.multi_label, "label_weights": weights}
+        counts = count(CELLS, y_true, y_pred, *at, **several)
         for cell in CELLS:
             getattr(self, cell).assign_add(counts[cell])
 

@@ -434,16 +434,8 @@ def extract_patches_3d(
         padding: `"valid"` or `"same"`.
         data_format: `"channels_last"` or `"channels_first"`.
     """
-    return _extract(
-        volumes,
-        size,
-        strides,
-        dilation_rate,
-        padding,
-        data_format,
-        3,
-        "extract_patches_3d",
-    )
+    window = size, strides, dilation_rate, padding, data_format
+    return _extract(volumes, *window, 3, "extract_patches_3d")
 
 
 def _edges(kind, words, size, before, after, target) -> Any:
@@ -492,24 +484,12 @@ def pad_images(
         data_format: `"channels_last"` or `"channels_first"`.
     """
     x, close = _open(images, data_format, "pad_images")
+    rows = top_padding, bottom_padding, target_height
+    columns = left_padding, right_padding, target_width
     around = (
         (0, 0),
-        _edges(
-            "padding",
-            "top bottom height",
-            x.shape[1],
-            top_padding,
-            bottom_padding,
-            target_height,
-        ),
-        _edges(
-            "padding",
-            "left right width",
-            x.shape[2],
-            left_padding,
-            right_padding,
-            target_width,
-        ),
+        _edges("padding", "top bottom height", x.shape[1], *rows),
+        _edges("padding", "left right width", x.shape[2], *columns),
         (0, 0),
     )
     return close(jnp.pad(x, around))
@@ -540,22 +520,10 @@ def crop_images(
     """
     x, close = _open(images, data_format, "crop_images")
     height, width = x.shape[1:3]
-    top, bottom = _edges(
-        "cropping",
-        "top bottom height",
-        height,
-        top_cropping,
-        bottom_cropping,
-        target_height,
-    )
-    left, right = _edges(
-        "cropping",
-        "left right width",
-        width,
-        left_cropping,
-        right_cropping,
-        target_width,
-    )
+    rows = top_cropping, bottom_cropping, target_height
+    columns = left_cropping, right_cropping, target_width
+    top, bottom = _edges("cropping", "top bottom height", height, *rows)
+    left, right = _edges("cropping", "left right width", width, *columns)
     # Sizes that are asked for are known even where those of the images are not.
     x = _span(x, 1, top, target_height or height - bottom - top)
     return close(_span(x, 2, left, target_width or width - right - left))

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from lamina.core.arguments import given
 from lamina.core.settings import floatx
 from lamina.core.variable import Variable
 from lamina.optimizers.optimizer import Optimizer, shared
@@ -136,15 +137,7 @@ class AdamW(Adam):
                 "Argument `weight_decay` must be a float. "
                 "Received: weight_decay=None. Use `Adam` for none."
             )
-        super().__init__(
-            learning_rate,
-            beta_1,
-            beta_2,
-            epsilon,
-            amsgrad,
-            weight_decay=weight_decay,
-            **kwargs,
-        )
+        super().__init__(**given(locals()))
 
 
 class Adamax(Optimizer):

@@ -16,17 +16,11 @@ _NAMES = {
     "ThresholdedReLU": "ReLU",
     "GroupedQueryAttention": "GroupQueryAttention",
 }
-_RECURRENT = (
-    "RNN",
-    "SimpleRNN",
-    "LSTM",
-    "GRU",
-    "SimpleRNNCell",
-    "LSTMCell",
-    "GRUCell",
-    "ConvLSTM1D",
-    "ConvLSTM2D",
-    "ConvLSTM3D",
+_RECURRENT = tuple(
+    (
+        "RNN SimpleRNN LSTM GRU SimpleRNNCell LSTMCell GRUCell ConvLSTM1D ConvLSTM2D "
+        "ConvLSTM3D"
+    ).split()
 )
 _GROUPS = {"groups": (1,)}
 _SEPARABLE = {

@@ -465,15 +465,11 @@ class FeatureSpace(DataLayer):
         save_model(self, filepath)
 
 
-_KINDS = (
-    "float",
-    "float_rescaled",
-    "float_normalized",
-    "float_discretized",
-    "integer_categorical",
-    "integer_hashed",
-    "string_categorical",
-    "string_hashed",
+_KINDS = tuple(
+    (
+        "float float_rescaled float_normalized float_discretized integer_categorical "
+        "integer_hashed string_categorical string_hashed"
+    ).split()
 )
 
 

@@ -278,13 +278,11 @@ class GRU(RNN):
         return _run(run, self, sequences, initial_state, mask, training)
 
 
-_OVER_TIME = (
-    "return_sequences",
-    "return_state",
-    "go_backwards",
-    "stateful",
-    "unroll",
-    "activity_regularizer",
+_OVER_TIME = tuple(
+    (
+        "return_sequences return_state go_backwards stateful unroll "
+        "activity_regularizer"
+    ).split()
 )
 
 
