@@ -84,31 +84,14 @@ def _efficientnet_v2(plan, sizes, include_preprocessing):
     for stage, (count, filters, expansion, stride) in enumerate(sizes.stages):
         for i in range(math.ceil(sizes.depth * count)):
             letter = chr(ord("a") + i)
-            x = inverted(
-                x,
-                Block(
-                    f"block{stage + 1}{letter}",
-                    rounded(filters),
-                    expansion,
-                    3,
-                    1 if i else stride,
-                    _DROPPED * done / total,
-                    _MOMENTUM,
-                    weighed=stage > 2,
-                    fused=stage <= 2,
-                    depthwise="dwconv2",
-                    padded=False,
-                ),
-            )
+            kind = {"weighed": stage > 2, "fused": stage <= 2, "depthwise": "dwconv2"}
+            step, dropped = 1 if i else stride, _DROPPED * done / total
+            shape = rounded(filters), expansion, 3, step, dropped, _MOMENTUM
+            name = f"block{stage + 1}{letter}"
+            x = inverted(x, Block(name, *shape, padded=False, **kind))
             done += 1
-    return classified(
-        plan,
-        x,
-        rounded(1280),
-        0.2,
-        _MOMENTUM,
-        bias_initializer=initializers.Constant(0.0),
-    )
+    zero = initializers.Constant(0.0)
+    return classified(plan, x, rounded(1280), 0.2, _MOMENTUM, bias_initializer=zero)
 
 
 def _scaled(x, sizes):

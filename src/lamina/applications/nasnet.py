@@ -1,5 +1,6 @@
 """NASNet: a cell found by search on small images, repeated for large ones."""
 
+import functools
 from typing import NamedTuple
 
 from lamina import layers
@@ -11,6 +12,9 @@ from lamina.models import Model
 __all__ = ["NASNetLarge", "NASNetMobile", "decode_predictions", "preprocess_input"]
 
 preprocess_input = preprocessing("tf")
+_convolution = functools.partial(
+    layers.Conv2D, use_bias=False, kernel_initializer="he_normal"
+)
 
 
 class _Sizes(NamedTuple):
@@ -38,14 +42,7 @@ def _nasnet(plan, sizes):
     size = plan.own.removeprefix("nasnet_")
     files = {"bare": "-no-top", "file": plan.own}
     x = plan.start(f"nasnet/NASNet-{size}{{}}.h5", **files, sized=True)
-    x = layers.Conv2D(
-        sizes.stem,
-        3,
-        2,
-        use_bias=False,
-        kernel_initializer="he_normal",
-        name="stem_conv1",
-    )(x)
+    x = _convolution(sizes.stem, 3, 2, name="stem_conv1")(x)
     x = _normalized(x, "stem_bn1")
     filters = sizes.filters // 24
     # Each cell sees what the last two have made.
@@ -162,27 +159,15 @@ def _separable(x, filters, kernel, name, stride=1):
         for i, (step, pad) in enumerate(((stride, padding), (1, "same")), 1):
             if i == 2:
                 x = _relu(x)
-            x = layers.SeparableConv2D(
-                filters,
-                kernel,
-                step,
-                pad,
-                use_bias=False,
-                name=f"separable_conv_{i}_{name}",
-            )(x)
+            called, window = f"separable_conv_{i}_{name}", (kernel, step, pad)
+            separable = layers.SeparableConv2D
+            x = separable(filters, *window, use_bias=False, name=called)(x)
             x = _normalized(x, f"separable_conv_{i}_bn_{name}")
     return x
 
 
 def _pointwise(x, filters, name):
-    return layers.Conv2D(
-        filters,
-        1,
-        padding="same",
-        use_bias=False,
-        kernel_initializer="he_normal",
-        name=name,
-    )(x)
+    return _convolution(filters, 1, padding="same", name=name)(x)
 
 
 def _mean(x, name):
