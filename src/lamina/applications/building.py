@@ -64,12 +64,12 @@ SCALES = "include_preprocessing: whether the model scales images from [0, 255] i
 
 def usual(
     include_top=True,
-    weights="imagenet",
+    weights: str | None = "imagenet",
     input_tensor=None,
     input_shape=None,
     pooling=None,
     classes=1000,
-    classifier_activation="softmax",
+    classifier_activation: str | Callable | None = "softmax",
     name=None,
 ) -> Model:
     """Stand for the arguments that most architectures have."""

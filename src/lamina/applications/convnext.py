@@ -1,5 +1,6 @@
 """ConvNeXt: a convolutional network with what transformers have taught."""
 
+from collections.abc import Callable
 from typing import Any
 
 from lamina import layers
@@ -24,12 +25,12 @@ preprocess_input = preprocessing(None)
 def _arguments(
     include_top=True,
     include_preprocessing=True,
-    weights="imagenet",
+    weights: str | None = "imagenet",
     input_tensor=None,
     input_shape=None,
     pooling=None,
     classes=1000,
-    classifier_activation="softmax",
+    classifier_activation: str | Callable | None = "softmax",
     name=None,
 ) -> Model:
     raise NotImplementedError

@@ -1,6 +1,7 @@
 """EfficientNet 2: quicker to train, with whole convolutions in the first stages."""
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 from lamina import initializers, layers
@@ -59,12 +60,12 @@ class _Sizes(NamedTuple):
 
 def _arguments(
     include_top=True,
-    weights="imagenet",
+    weights: str | None = "imagenet",
     input_tensor=None,
     input_shape=None,
     pooling=None,
     classes=1000,
-    classifier_activation="softmax",
+    classifier_activation: str | Callable | None = "softmax",
     include_preprocessing=True,
     name=None,
 ) -> Model:

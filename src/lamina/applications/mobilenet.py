@@ -1,5 +1,7 @@
 """MobileNet: depthwise convolutions and pointwise ones, of any width."""
 
+from collections.abc import Callable
+
 from lamina import layers
 from lamina.applications.building import (
     channels_axis,
@@ -29,11 +31,11 @@ def _arguments(
     depth_multiplier=1,
     dropout=1e-3,
     include_top=True,
-    weights="imagenet",
+    weights: str | None = "imagenet",
     input_tensor=None,
     pooling=None,
     classes=1000,
-    classifier_activation="softmax",
+    classifier_activation: str | Callable | None = "softmax",
     name=None,
 ) -> Model:
     raise NotImplementedError

@@ -1,5 +1,7 @@
 """MobileNet 2: inverted residuals, with the shortcut between narrow ends."""
 
+from collections.abc import Callable
+
 from lamina import layers
 from lamina.applications.building import (
     channels_axis,
@@ -31,11 +33,11 @@ def _arguments(
     input_shape=None,
     alpha=1.0,
     include_top=True,
-    weights="imagenet",
+    weights: str | None = "imagenet",
     input_tensor=None,
     pooling=None,
     classes=1000,
-    classifier_activation="softmax",
+    classifier_activation: str | Callable | None = "softmax",
     name=None,
 ) -> Model:
     raise NotImplementedError

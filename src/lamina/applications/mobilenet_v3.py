@@ -1,6 +1,7 @@
 """MobileNet 3: found by search, with channels weighed by what the image shows."""
 
 import functools
+from collections.abc import Callable
 
 from lamina import layers
 from lamina.applications.building import (
@@ -46,12 +47,12 @@ def _arguments(
     alpha=1.0,
     minimalistic=False,
     include_top=True,
-    weights="imagenet",
+    weights: str | None = "imagenet",
     input_tensor=None,
     classes=1000,
     pooling=None,
     dropout_rate=0.2,
-    classifier_activation="softmax",
+    classifier_activation: str | Callable | None = "softmax",
     include_preprocessing=True,
     name=None,
 ) -> Model:

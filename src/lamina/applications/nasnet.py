@@ -1,6 +1,7 @@
 """NASNet: a cell found by search on small images, repeated for large ones."""
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 from lamina import layers
@@ -27,11 +28,11 @@ class _Sizes(NamedTuple):
 def _arguments(
     input_shape=None,
     include_top=True,
-    weights="imagenet",
+    weights: str | None = "imagenet",
     input_tensor=None,
     pooling=None,
     classes=1000,
-    classifier_activation="softmax",
+    classifier_activation: str | Callable | None = "softmax",
     name=None,
 ) -> Model:
     raise NotImplementedError

@@ -30,7 +30,11 @@ P = ParamSpec("P")
 
 
 class Op(Protocol[P]):
-    """What `@op` makes of a function: it is called as the function is."""
+    """What `@op` makes of a function: it is called as the function is.
+
+    Editors show its arguments; a type checker refuses none, because a default says
+    little of what else is taken.
+    """
 
     plain: Any
     config: Any
@@ -41,8 +45,10 @@ class Op(Protocol[P]):
     integers: bool
     __name__: str
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
-        """Compute on arrays, or record the call on symbolic tensors."""
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any: ...
+    @overload
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
 # Saved graphs name an op by its class in Keras: (module, class) -> function.

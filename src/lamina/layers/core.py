@@ -1,6 +1,7 @@
 """The layers that everything begins with: Input, Dense, and the plainest ones."""
 
 import warnings
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -220,6 +221,7 @@ class Dense(Adaptable):
 
     rows_independent = True
     kernel = replaceable("kernel")
+    activation: Any
 
     def __init__(
         self,
