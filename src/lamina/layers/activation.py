@@ -143,7 +143,7 @@ class PReLU(Layer):
 
     def __init__(
         self,
-        alpha_initializer="Zeros",
+        alpha_initializer: Any = "Zeros",
         alpha_regularizer=None,
         alpha_constraint=None,
         shared_axes=None,

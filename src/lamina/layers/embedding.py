@@ -1,5 +1,7 @@
 """Tables of learnt vectors: from numbers to vectors, and back to scores."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -58,7 +60,7 @@ class Embedding(Adaptable):
         self,
         input_dim,
         output_dim,
-        embeddings_initializer="uniform",
+        embeddings_initializer: Any = "uniform",
         embeddings_regularizer=None,
         embeddings_constraint=None,
         mask_zero=False,
@@ -147,7 +149,7 @@ class ReversibleEmbedding(Embedding):
         input_dim,
         output_dim,
         tie_weights=True,
-        embeddings_initializer="uniform",
+        embeddings_initializer: Any = "uniform",
         embeddings_regularizer=None,
         embeddings_constraint=None,
         mask_zero=False,

@@ -1,5 +1,7 @@
 """Pooling: the largest value or the mean of windows, of all, or of equal parts."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -69,7 +71,7 @@ class Pool(Layer):
 
     def __init__(
         self,
-        pool_size=2,
+        pool_size: Any = 2,
         strides=None,
         padding="valid",
         data_format=None,

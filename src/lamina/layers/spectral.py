@@ -42,7 +42,7 @@ class SpectralNormalization(Wrapper):
 
     kernel: Any
 
-    def __init__(self, layer, power_iterations=1, **kwargs):
+    def __init__(self, layer, power_iterations: Any = 1, **kwargs):
         super().__init__(layer, **kwargs)
         if (
             isinstance(power_iterations, bool)
