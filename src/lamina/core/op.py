@@ -180,9 +180,15 @@ def op(
     """
     if function is None:
         return functools.partial(
-            op, config=config, data=data, name=name, module=module,
-            elementwise=elementwise, masks=masks, integers=integers,
-        )  # fmt: skip
+            op,
+            config=config,
+            data=data,
+            name=name,
+            module=module,
+            elementwise=elementwise,
+            masks=masks,
+            integers=integers,
+        )
     signature = inspect.signature(function)
     if data is not None:
         config = tuple(key for key in signature.parameters if key not in data)

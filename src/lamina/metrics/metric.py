@@ -94,10 +94,15 @@ class Metric(Constructed):
             initializer = initializers.get(initializer or "zeros")
         with name_scope(self.name.replace("/", ">")):
             variable = Variable(
-                initializer, shape, dtype or score_dtype(), trainable=False,
-                autocast=False, aggregation=aggregation, synchronization="on_read",
+                initializer,
+                shape,
+                dtype or score_dtype(),
+                trainable=False,
+                autocast=False,
+                aggregation=aggregation,
+                synchronization="on_read",
                 name=name,
-            )  # fmt: skip
+            )
         self._variables.append(variable)
         return variable
 

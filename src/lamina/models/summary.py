@@ -21,9 +21,14 @@ _JUSTIFY: dict[str, Any] = {
 
 
 def summary(
-    model, line_length=None, positions=None, print_fn=None, expand_nested=False,
-    show_trainable=False, layer_range=None,
-):  # fmt: skip
+    model,
+    line_length=None,
+    positions=None,
+    print_fn=None,
+    expand_nested=False,
+    show_trainable=False,
+    layer_range=None,
+):
     """Print the layers of a model with their shapes and numbers of parameters.
 
     Args:

@@ -70,11 +70,20 @@ class Optimizer(Constructed):
             shared.document(cls)
 
     def __init__(
-        self, learning_rate, weight_decay=None, clipnorm=None, clipvalue=None,
-        global_clipnorm=None, use_ema=False, ema_momentum=0.99,
-        ema_overwrite_frequency=None, loss_scale_factor=None,
-        gradient_accumulation_steps=None, name=None, **kwargs,
-    ):  # fmt: skip
+        self,
+        learning_rate,
+        weight_decay=None,
+        clipnorm=None,
+        clipvalue=None,
+        global_clipnorm=None,
+        use_ema=False,
+        ema_momentum=0.99,
+        ema_overwrite_frequency=None,
+        loss_scale_factor=None,
+        gradient_accumulation_steps=None,
+        name=None,
+        **kwargs,
+    ):
         self._variables = []
         owner = type(self).__name__
         if kwargs.pop("decay", None) is not None:
@@ -211,15 +220,25 @@ class Optimizer(Constructed):
         return self._trainable_variables_indices[variable]
 
     def add_variable(
-        self, shape, initializer: Any = "zeros", dtype=None, aggregation="none",
-        layout=None, name=None,
-    ) -> Any:  # fmt: skip
+        self,
+        shape,
+        initializer: Any = "zeros",
+        dtype=None,
+        aggregation="none",
+        layout=None,
+        name=None,
+    ) -> Any:
         """Make a Variable of the optimizer and return it."""
         with having(scopes=(self.name,)):
             variable = Variable(
-                initializers.get(initializer), shape, dtype, trainable=False,
-                aggregation=aggregation, layout=layout, name=name,
-            )  # fmt: skip
+                initializers.get(initializer),
+                shape,
+                dtype,
+                trainable=False,
+                aggregation=aggregation,
+                layout=layout,
+                name=name,
+            )
         self._track_variable(variable)
         return variable
 

@@ -5,11 +5,16 @@ from typing import Any
 HOOKS = tuple(
     f"on_{event}_{moment}"
     for event in (
-        "epoch", "train", "test", "predict",
-        "train_batch", "test_batch", "predict_batch",
+        "epoch",
+        "train",
+        "test",
+        "predict",
+        "train_batch",
+        "test_batch",
+        "predict_batch",
     )
     for moment in ("begin", "end")
-)  # fmt: skip
+)
 
 
 class Callback:
