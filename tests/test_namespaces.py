@@ -1,8 +1,11 @@
 """`config`, `backend`, `tree`, `utils` and `dtype_policies` against Keras."""
 
+import ast
 import collections
+import importlib
 import inspect
 import itertools
+from pathlib import Path
 
 import jax.numpy as jnp
 import keras
@@ -11,7 +14,9 @@ import pytest
 from PIL import Image
 
 import lamina
-from lamina import backend, config, dtype_policies, tree, utils
+from lamina import backend, config, dtype_policies, layers, tree, utils
+
+SOURCE = Path(lamina.__file__).parent
 
 DTYPES = (
     "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 bfloat16 float32 "
@@ -33,11 +38,46 @@ def test_names(space):
     assert theirs <= set(getattr(lamina, space).__all__)
 
 
-@pytest.mark.parametrize("space", ["layers", "callbacks"])
-def test_what_a_namespace_imports_it_exports(space):
+@pytest.mark.parametrize(
+    "space", ["callbacks", "initializers", "layers", "losses", "metrics", "optimizers"]
+)
+def test_a_namespace_has_the_names_of_keras(space):
     module = getattr(lamina, space)
-    found = {n for n, v in vars(module).items() if not inspect.ismodule(v)}
-    assert {n for n in found if not n.startswith("_")} == set(module.__all__)
+    theirs = {n for n in dir(getattr(keras, space)) if not n.startswith("_")}
+    assert theirs - {"OrbaxCheckpoint"} <= set(vars(module))
+    offered = getattr(module, "__all__", ())
+    assert not [n for n in offered if inspect.ismodule(getattr(module, n))]
+    assert len(offered) == len(set(offered))
+
+
+def test_each_module_of_layers_says_what_it_offers():
+    for module in vars(layers).values():
+        for name in getattr(module, "__all__", ()):
+            assert getattr(layers, name) is getattr(module, name)
+
+
+@pytest.mark.parametrize("stub", sorted(SOURCE.rglob("*.pyi")), ids=str)
+def test_a_stub_is_the_list_of_names_that_are_loaded_on_first_use(stub):
+    """What the run time reads from it is what type checkers do."""
+    place = stub.relative_to(SOURCE.parent).parent
+    module = importlib.import_module(".".join(place.parts))
+    seen, names = {}, {}
+    for line in ast.parse(stub.read_text()).body:
+        if isinstance(line, ast.ImportFrom):
+            for alias in line.names:
+                home = importlib.import_module(line.module)
+                thing = getattr(home, alias.name)
+                (names if alias.asname == alias.name else seen)[alias.name] = thing
+                assert alias.asname in (None, alias.name)
+        elif isinstance(line, ast.Assign):
+            (target,) = line.targets
+            names[target.id] = (names | seen)[line.value.id]
+    assert set(module.__all__) - {"__version__"} == set(names)
+    for name, thing in names.items():
+        assert getattr(module, name) is thing
+        assert name in dir(module)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = module.nothing
 
 
 def test_settings_come_back():

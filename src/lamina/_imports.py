@@ -1,4 +1,4 @@
-"""Imports without the garbage collector, and the error for a name that is missing.
+"""Imports on first use, and without the garbage collector.
 
 Modules are hundreds of thousands of objects that stay, JAX' most of all; to walk
 through them time and again is a tenth of the time that their import takes.
@@ -7,6 +7,7 @@ through them time and again is a tenth of the time that their import takes.
 import gc
 import importlib
 import sys
+from types import ModuleType
 
 # Public names of Keras that are left out: why, and what to use instead.
 _LEFT_OUT = {
@@ -50,3 +51,46 @@ def missing(module, name):
     if reason is None:
         return AttributeError(f"module {module!r} has no attribute {name!r}")
     return AttributeError(f"`{module}.{name}` is left out: {reason}.")
+
+
+def lazy(package):
+    """Return `__getattr__`, `__dir__` and the names of a package loaded on first use.
+
+    They stand in its stub, `__init__.pyi`, where type checkers find them as well, in
+    lines `from home import name as name`; or `from home import thing`, `name = thing`.
+    """
+    module = sys.modules[package]
+    path = f"{module.__path__[0]}/__init__.pyi"
+    text = module.__spec__.loader.get_data(path).decode()  # pyright: ignore
+    words = text.replace("(", " ").replace(",", " ").split()
+    homes, seen, home = {}, {}, ""
+    for before, word, after in zip(words, words[1:], words[2:], strict=False):
+        if before == "from":
+            home = word
+        elif word == "as":
+            homes[after] = home, before
+        elif word == "=":
+            homes[before] = seen[after], after
+        seen[word] = home
+
+    def find(name):
+        if name not in homes:
+            raise missing(package, name)
+        home, thing = homes[name]
+        if home == package:
+            value = imported(f"{home}.{thing}")
+        else:
+            value = getattr(imported(home), thing)
+        setattr(module, name, value)
+        return value
+
+    return find, lambda: sorted({*vars(module), *homes}), [*homes]
+
+
+def offered(namespace, *inner):
+    """Return the names in a module that are neither private, `inner` nor modules."""
+    return [
+        name
+        for name, value in namespace.items()
+        if name[0] != "_" and name not in inner and not isinstance(value, ModuleType)
+    ]

@@ -3,6 +3,7 @@
 Most of them are operations of `lamina.ops` under the same name.
 """
 
+import inspect
 from typing import Any
 
 import jax
@@ -128,17 +129,15 @@ def linear(x):
 swish = silu
 hard_swish = hard_silu
 
-_FUNCTIONS: tuple[Any, ...] = (
-    celu, elu, exponential, gelu, glu, hard_shrink, hard_sigmoid, hard_silu, hard_tanh,
-    leaky_relu, linear, log_sigmoid, log_softmax, mish, relu, relu6, selu, sigmoid,
-    silu, soft_shrink, softmax, softplus, softsign, sparse_plus, sparse_sigmoid,
-    sparsemax, squareplus, tanh, tanh_shrink, threshold,
-)  # fmt: skip
-_TABLE = {function.__name__: function for function in _FUNCTIONS}
-_TABLE |= {"swish": silu, "hard_swish": hard_silu}
+_TABLE: dict[str, Any] = {
+    name: thing
+    for name, thing in globals().items()
+    if inspect.isfunction(thing)
+    and thing.__module__ in (__name__, nn.__name__, arrays.__name__)
+}
 
 # Each works on elements, or along the last axis: layers with them keep rows apart.
-for _function in _FUNCTIONS:
+for _function in _TABLE.values():
     _function.rows_independent = True
 
 _get, _, deserialize = resolver("activation function", lambda: _TABLE, None)

@@ -17,7 +17,18 @@ from lamina.core.symbolic import is_symbolic as is_keras_tensor
 from lamina.utils.session import clear_session
 
 __all__ = [
-    "backend", "clear_session", "epsilon", "floatx", "get_uid", "image_data_format",
-    "is_float_dtype", "is_int_dtype", "is_keras_tensor", "result_type", "set_epsilon",
-    "set_floatx", "set_image_data_format", "standardize_dtype",
-]  # fmt: skip
+    "backend",
+    "clear_session",
+    "epsilon",
+    "floatx",
+    "get_uid",
+    "image_data_format",
+    "is_float_dtype",
+    "is_int_dtype",
+    "is_keras_tensor",
+    "result_type",
+    "set_epsilon",
+    "set_floatx",
+    "set_image_data_format",
+    "standardize_dtype",
+]

@@ -207,9 +207,15 @@ class Distiller(Model):
     """
 
     def __init__(
-        self, teacher, student, distillation_losses, distillation_loss_weights=None,
-        student_loss_weight=0.5, name="distiller", **kwargs,
-    ):  # fmt: skip
+        self,
+        teacher,
+        student,
+        distillation_losses,
+        distillation_loss_weights=None,
+        student_loss_weight=0.5,
+        name="distiller",
+        **kwargs,
+    ):
         super().__init__(name=name, **kwargs)
         _check_models(teacher, student)
         if not isinstance(student_loss_weight, (int, float)):
@@ -244,12 +250,12 @@ class Distiller(Model):
         self.distillation_loss_weights = list(distillation_loss_weights)
         self.student_loss_weight = student_loss_weight
         teacher.trainable = False
-        self._teacher_feature_extractor = _features(teacher, [
-            loss.teacher_layer_name for loss in distillation_losses
-        ])  # fmt: skip
-        self._student_feature_extractor = _features(student, [
-            loss.student_layer_name for loss in distillation_losses
-        ])  # fmt: skip
+        self._teacher_feature_extractor = _features(
+            teacher, [loss.teacher_layer_name for loss in distillation_losses]
+        )
+        self._student_feature_extractor = _features(
+            student, [loss.student_layer_name for loss in distillation_losses]
+        )
         self.student_loss_tracker = metrics.Mean(name="student_loss")
         self.distillation_loss_tracker = metrics.Mean(name="distillation_loss")
         self.total_loss_tracker = metrics.Mean(name="total_loss")

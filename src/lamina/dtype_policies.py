@@ -17,10 +17,18 @@ from lamina.core.policy import (
 from lamina.core.policy import get_policy as get
 
 __all__ = [
-    "AWQDTypePolicy", "DTypePolicy", "DTypePolicyMap", "FloatDTypePolicy",
-    "GPTQDTypePolicy", "Int4DTypePolicy", "QuantizedDTypePolicy",
-    "QuantizedFloat8DTypePolicy", "deserialize", "get", "serialize",
-]  # fmt: skip
+    "AWQDTypePolicy",
+    "DTypePolicy",
+    "DTypePolicyMap",
+    "FloatDTypePolicy",
+    "GPTQDTypePolicy",
+    "Int4DTypePolicy",
+    "QuantizedDTypePolicy",
+    "QuantizedFloat8DTypePolicy",
+    "deserialize",
+    "get",
+    "serialize",
+]
 
 
 class DTypePolicyMap(DTypePolicy, collections.abc.MutableMapping):

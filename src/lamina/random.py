@@ -13,9 +13,18 @@ from lamina.core.symbolic import any_symbolic, infer
 from lamina.ops.arrays import canonical, tensor
 
 __all__ = [
-    "SeedGenerator", "beta", "binomial", "categorical", "dropout", "gamma", "normal",
-    "randint", "shuffle", "truncated_normal", "uniform",
-]  # fmt: skip
+    "SeedGenerator",
+    "beta",
+    "binomial",
+    "categorical",
+    "dropout",
+    "gamma",
+    "normal",
+    "randint",
+    "shuffle",
+    "truncated_normal",
+    "uniform",
+]
 
 
 def _float(name, dtype):

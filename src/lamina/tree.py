@@ -11,10 +11,19 @@ from lamina.core.structure import flatten, is_nested, map_leaves
 from lamina.core.structure import flatten_with_names as flatten_with_path
 
 __all__ = [
-    "MAP_TO_NONE", "assert_same_paths", "assert_same_structure", "flatten",
-    "flatten_with_path", "is_nested", "lists_to_tuples", "map_shape_structure",
-    "map_structure", "map_structure_up_to", "pack_sequence_as", "traverse",
-]  # fmt: skip
+    "MAP_TO_NONE",
+    "assert_same_paths",
+    "assert_same_structure",
+    "flatten",
+    "flatten_with_path",
+    "is_nested",
+    "lists_to_tuples",
+    "map_shape_structure",
+    "map_structure",
+    "map_structure_up_to",
+    "pack_sequence_as",
+    "traverse",
+]
 
 
 class MAP_TO_NONE:

@@ -13,10 +13,16 @@ _TRUE, _PREDICTED = (0, 188, 212), (255, 235, 59)
 
 
 def draw_bounding_boxes(
-    images, bounding_boxes, bounding_box_format, class_mapping=None,
-    color=(128, 128, 128), line_thickness=2, text_thickness=1, font_scale=1.0,
+    images,
+    bounding_boxes,
+    bounding_box_format,
+    class_mapping=None,
+    color=(128, 128, 128),
+    line_thickness=2,
+    text_thickness=1,
+    font_scale=1.0,
     data_format=None,
-):  # fmt: skip
+):
     """Return images with boxes, and names of classes, drawn on them.
 
     Args:
@@ -104,9 +110,15 @@ def draw_bounding_boxes(
 
 
 def draw_segmentation_masks(
-    images, segmentation_masks, num_classes=None, color_mapping=None, alpha=0.8,
-    blend=True, ignore_index=-1, data_format=None,
-):  # fmt: skip
+    images,
+    segmentation_masks,
+    num_classes=None,
+    color_mapping=None,
+    alpha=0.8,
+    blend=True,
+    ignore_index=-1,
+    data_format=None,
+):
     """Return images with the pixels of each class coloured.
 
     Args:
@@ -157,10 +169,21 @@ def draw_segmentation_masks(
 
 
 def plot_image_gallery(
-    images, y_true=None, y_pred=None, label_map=None, rows=None, cols=None,
-    value_range=(0, 255), scale=2, path=None, show=None, transparent=True, dpi=60,
-    legend_handles=None, data_format=None,
-):  # fmt: skip
+    images,
+    y_true=None,
+    y_pred=None,
+    label_map=None,
+    rows=None,
+    cols=None,
+    value_range=(0, 255),
+    scale=2,
+    path=None,
+    show=None,
+    transparent=True,
+    dpi=60,
+    legend_handles=None,
+    data_format=None,
+):
     """Show images side by side, with what they are and what was predicted.
 
     Args:
@@ -208,9 +231,13 @@ def plot_image_gallery(
     pixels = _stretched(images, value_range)
     plt = _matplotlib()
     figure, axes = plt.subplots(
-        rows, cols, figsize=(cols * scale, rows * scale), frameon=False,
-        layout="tight", squeeze=False,
-    )  # fmt: skip
+        rows,
+        cols,
+        figsize=(cols * scale, rows * scale),
+        frameon=False,
+        layout="tight",
+        squeeze=False,
+    )
     if legend_handles is not None:
         figure.legend(handles=legend_handles, loc="lower center")
     for i, axis in enumerate(axes.flat):
@@ -230,12 +257,26 @@ def plot_image_gallery(
 
 
 def plot_bounding_box_gallery(
-    images, bounding_box_format, y_true=None, y_pred=None, value_range=(0, 255),
-    true_color=_TRUE, pred_color=_PREDICTED, line_thickness=2, font_scale=1.0,
-    text_thickness=None, class_mapping=None, ground_truth_mapping=None,
-    prediction_mapping=None, legend=False, legend_handles=None, rows=None, cols=None,
-    data_format=None, **kwargs,
-):  # fmt: skip
+    images,
+    bounding_box_format,
+    y_true=None,
+    y_pred=None,
+    value_range=(0, 255),
+    true_color=_TRUE,
+    pred_color=_PREDICTED,
+    line_thickness=2,
+    font_scale=1.0,
+    text_thickness=None,
+    class_mapping=None,
+    ground_truth_mapping=None,
+    prediction_mapping=None,
+    legend=False,
+    legend_handles=None,
+    rows=None,
+    cols=None,
+    data_format=None,
+    **kwargs,
+):
     """Show images with their true and predicted boxes.
 
     Args:
@@ -283,10 +324,16 @@ def plot_bounding_box_gallery(
     for _, boxes, color, names in sets:
         if boxes is not None:
             drawn = draw_bounding_boxes(
-                drawn, boxes, bounding_box_format, names or class_mapping, color,
-                line_thickness, text_thickness or line_thickness, font_scale,
+                drawn,
+                boxes,
+                bounding_box_format,
+                names or class_mapping,
+                color,
+                line_thickness,
+                text_thickness or line_thickness,
+                font_scale,
                 "channels_last",
-            )  # fmt: skip
+            )
     if legend:
         _matplotlib()
         from matplotlib.patches import Patch
@@ -296,16 +343,28 @@ def plot_bounding_box_gallery(
             for name, _, color, _ in sets
         ]
     plot_image_gallery(
-        drawn, rows=rows, cols=cols, legend_handles=legend_handles,
-        data_format="channels_last", **kwargs,
-    )  # fmt: skip
+        drawn,
+        rows=rows,
+        cols=cols,
+        legend_handles=legend_handles,
+        data_format="channels_last",
+        **kwargs,
+    )
 
 
 def plot_segmentation_mask_gallery(
-    images, num_classes, value_range=(0, 255), y_true=None, y_pred=None,
-    color_mapping=None, blend=True, alpha=0.8, ignore_index=-1, data_format=None,
+    images,
+    num_classes,
+    value_range=(0, 255),
+    y_true=None,
+    y_pred=None,
+    color_mapping=None,
+    blend=True,
+    alpha=0.8,
+    ignore_index=-1,
+    data_format=None,
     **kwargs,
-):  # fmt: skip
+):
     """Show images beside themselves with their true and predicted masks.
 
     Args:
@@ -350,13 +409,16 @@ def plot_segmentation_mask_gallery(
                     blend,
                     ignore_index,
                     "channels_last",
-                )  # fmt: skip
+                )
             )
     rows = np.stack(columns, axis=1)
     plot_image_gallery(
-        rows.reshape(-1, *images.shape[1:]), rows=len(images), cols=len(columns),
-        data_format="channels_last", **kwargs,
-    )  # fmt: skip
+        rows.reshape(-1, *images.shape[1:]),
+        rows=len(images),
+        cols=len(columns),
+        data_format="channels_last",
+        **kwargs,
+    )
 
 
 # ---- parts -------------------------------------------------------------------

@@ -5,12 +5,14 @@ import inspect
 import pytest
 
 import lamina
-from lamina.layers.preprocessing.arguments import SharedArguments, as_given
+from lamina.core.arguments import SharedArguments, as_given
 
-LAYERS = [
+CLASSES = [
     value
-    for value in vars(lamina.layers).values()
-    if inspect.isclass(value) and ".preprocessing." in value.__module__
+    for space in (lamina.layers, lamina.optimizers)
+    for value in vars(space).values()
+    if inspect.isclass(value)
+    and value.__module__.startswith(("lamina.layers.preproc", "lamina.optimizers"))
 ]
 
 
@@ -63,6 +65,18 @@ def test_a_signature_has_the_shared_arguments_in_their_order():
         Shape()
 
 
+def test_without_an_order_all_shared_arguments_follow_the_positional_ones():
+    class Ball:
+        @shared()
+        def __init__(self, color, radius=1, *, seed=0, filled=True, **kwargs):
+            self.given = color, radius, seed, filled, kwargs
+
+    signature = "(color, radius=1, size=3, seed=0, filled=True, **kwargs)"
+    assert str(inspect.signature(Ball)) == signature
+    given = {"size": 9, "extra": 2}
+    assert Ball("red", 2, 9, 8, False, extra=2).given == ("red", 2, 8, False, given)
+
+
 def test_an_argument_that_a_class_does_not_take_is_left():
     class Plain:
         def __init__(self, **kwargs):
@@ -81,11 +95,11 @@ def test_a_docstring_gets_what_it_leaves_out():
     )
 
 
-@pytest.mark.parametrize("cls", LAYERS, ids=lambda cls: cls.__name__)
-def test_docstrings_of_layers_name_all_arguments(cls):
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+def test_docstrings_name_all_arguments(cls):
     names = set(inspect.signature(cls.__init__).parameters) - {"self", "kwargs"}
     said = {
         name for name in names if f"\n    {name}: " in inspect.cleandoc(cls.__doc__)
     }
-    # What every layer has need not be said again.
+    # What every layer has is documented there.
     assert names - said <= {"name", "dtype"}

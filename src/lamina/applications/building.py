@@ -63,9 +63,15 @@ SCALES = "include_preprocessing: whether the model scales images from [0, 255] i
 
 
 def usual(
-    include_top=True, weights="imagenet", input_tensor=None, input_shape=None,
-    pooling=None, classes=1000, classifier_activation="softmax", name=None,
-) -> Model:  # fmt: skip
+    include_top=True,
+    weights: str | None = "imagenet",
+    input_tensor=None,
+    input_shape=None,
+    pooling=None,
+    classes=1000,
+    classifier_activation: str | Callable | None = "softmax",
+    name=None,
+) -> Model:
     """Stand for the arguments that most architectures have."""
     raise NotImplementedError
 
@@ -74,9 +80,19 @@ _USUAL = tuple(inspect.signature(usual).parameters)
 
 
 def variant(
-    called, name, build, sizes=(), *, summary, source, side=224, least=32,
-    arguments: Callable[P, Model] = usual, extra="", channels=None,
-) -> Callable[P, Model]:  # fmt: skip
+    called,
+    name,
+    build,
+    sizes=(),
+    *,
+    summary,
+    source,
+    side=224,
+    least=32,
+    arguments: Callable[P, Model] = usual,
+    extra="",
+    channels=None,
+) -> Callable[P, Model]:
     """Return the public function of an architecture.
 
     Args:
@@ -115,9 +131,14 @@ def variant(
 
     words = _SHARED + (_EXAMPLE if channels else "")
     function.__doc__ = words.format(
-        called=called, summary=summary, source=source, side=side, least=least,
-        channels=channels, extra=textwrap.indent(extra.rstrip(), "    "),
-    )  # fmt: skip
+        called=called,
+        summary=summary,
+        source=source,
+        side=side,
+        least=least,
+        channels=channels,
+        extra=textwrap.indent(extra.rstrip(), "    "),
+    )
     function.__name__ = function.__qualname__ = called
     function.__signature__ = signature  # pyright: ignore
     return function
@@ -142,9 +163,21 @@ class Plan:
     """
 
     def __init__(
-        self, called, own, side, least, *, name, include_top, weights, input_tensor,
-        input_shape, pooling, classes, classifier_activation,
-    ):  # fmt: skip
+        self,
+        called,
+        own,
+        side,
+        least,
+        *,
+        name,
+        include_top,
+        weights,
+        input_tensor,
+        input_shape,
+        pooling,
+        classes,
+        classifier_activation,
+    ):
         self.called, self.own, self.side, self.least = called, own, side, least
         self.name, self.top = name or own, bool(include_top)
         self.published = isinstance(weights, str) and weights == "imagenet"

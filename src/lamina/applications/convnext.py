@@ -1,5 +1,6 @@
 """ConvNeXt: a convolutional network with what transformers have taught."""
 
+from collections.abc import Callable
 from typing import Any
 
 from lamina import layers
@@ -9,18 +10,29 @@ from lamina.applications.scaling import LayerScale
 from lamina.models import Model, Sequential
 
 __all__ = [
-    "ConvNeXtBase", "ConvNeXtLarge", "ConvNeXtSmall", "ConvNeXtTiny", "ConvNeXtXLarge",
-    "decode_predictions", "preprocess_input",
-]  # fmt: skip
+    "ConvNeXtBase",
+    "ConvNeXtLarge",
+    "ConvNeXtSmall",
+    "ConvNeXtTiny",
+    "ConvNeXtXLarge",
+    "decode_predictions",
+    "preprocess_input",
+]
 
 preprocess_input = preprocessing(None)
 
 
 def _arguments(
-    include_top=True, include_preprocessing=True, weights="imagenet", input_tensor=None,
-    input_shape=None, pooling=None, classes=1000, classifier_activation="softmax",
+    include_top=True,
+    include_preprocessing=True,
+    weights: str | None = "imagenet",
+    input_tensor=None,
+    input_shape=None,
+    pooling=None,
+    classes=1000,
+    classifier_activation: str | Callable | None = "softmax",
     name=None,
-) -> Model:  # fmt: skip
+) -> Model:
     raise NotImplementedError
 
 
@@ -80,11 +92,16 @@ def _normalization(name=None):
 
 def _sized(size, *sizes, channels=None):
     return variant(
-        f"ConvNeXt{size}", f"convnext_{size.lower()}", _convnext, sizes,
-        arguments=_arguments, extra=f"\n{SCALES}", channels=channels,
+        f"ConvNeXt{size}",
+        f"convnext_{size.lower()}",
+        _convnext,
+        sizes,
+        arguments=_arguments,
+        extra=f"\n{SCALES}",
+        channels=channels,
         summary=f"ConvNeXt, the {size.lower()} one.",
         source="Liu et al., 2022 (https://arxiv.org/abs/2201.03545)",
-    )  # fmt: skip
+    )
 
 
 # Filters of the first stage, of which each next one has twice as many; blocks of each.

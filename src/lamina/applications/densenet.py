@@ -6,9 +6,12 @@ from lamina.applications.imagenet_utils import decode_predictions, preprocessing
 from lamina.applications.resnet import activated
 
 __all__ = [
-    "DenseNet121", "DenseNet169", "DenseNet201", "decode_predictions",
+    "DenseNet121",
+    "DenseNet169",
+    "DenseNet201",
+    "decode_predictions",
     "preprocess_input",
-]  # fmt: skip
+]
 
 preprocess_input = preprocessing("torch")
 
@@ -52,11 +55,14 @@ def _halved(x, name):
 
 def _sized(layers_in_all, *counts, channels=None):
     return variant(
-        f"DenseNet{layers_in_all}", f"densenet{layers_in_all}", _densenet, counts,
+        f"DenseNet{layers_in_all}",
+        f"densenet{layers_in_all}",
+        _densenet,
+        counts,
         summary=f"A densely connected network of {layers_in_all} layers.",
         source="Huang et al., 2017 (https://arxiv.org/abs/1608.06993)",
         channels=channels,
-    )  # fmt: skip
+    )
 
 
 DenseNet121 = _sized(121, 6, 12, 24, 16, channels=1024)

@@ -9,14 +9,21 @@ from lamina.applications.building import (
     divisible,
     halving_padding,
     variant,
-)  # fmt: skip
+)
 from lamina.applications.imagenet_utils import decode_predictions, preprocessing
 
 __all__ = [
-    "EfficientNetB0", "EfficientNetB1", "EfficientNetB2", "EfficientNetB3",
-    "EfficientNetB4", "EfficientNetB5", "EfficientNetB6", "EfficientNetB7",
-    "decode_predictions", "preprocess_input",
-]  # fmt: skip
+    "EfficientNetB0",
+    "EfficientNetB1",
+    "EfficientNetB2",
+    "EfficientNetB3",
+    "EfficientNetB4",
+    "EfficientNetB5",
+    "EfficientNetB6",
+    "EfficientNetB7",
+    "decode_predictions",
+    "preprocess_input",
+]
 
 preprocess_input = preprocessing(None)
 
@@ -68,10 +75,9 @@ def _efficientnet(plan, sizes):
     for stage, (kernel, _, filters, expansion, stride) in enumerate(_STAGES):
         for i in range(counts[stage]):
             letter = chr(ord("a") + i)
-            x = inverted(x, Block(
-                f"block{stage + 1}{letter}", divisible(filters * sizes.width),
-                expansion, kernel, 1 if i else stride, _DROPPED * done / sum(counts),
-            ))  # fmt: skip
+            wide, step = divisible(filters * sizes.width), 1 if i else stride
+            shape = wide, expansion, kernel, step, _DROPPED * done / sum(counts)
+            x = inverted(x, Block(f"block{stage + 1}{letter}", *shape))
             done += 1
     return classified(plan, x, divisible(1280 * sizes.width), sizes.dropout)
 
@@ -90,11 +96,8 @@ def classified(plan, x, filters, dropout, momentum=0.99, **options):
 
 def convolution(filters, kernel, stride, name, padding="same", **options):
     """Return a convolution without offsets, with the family's first values."""
-    options = {"use_bias": False, **options}
-    return layers.Conv2D(
-        filters, kernel, stride, padding, kernel_initializer=_first(), name=name,
-        **options,
-    )  # fmt: skip
+    options = {"use_bias": False, "kernel_initializer": _first(), **options}
+    return layers.Conv2D(filters, kernel, stride, padding, name=name, **options)
 
 
 def _first() -> Any:
@@ -141,15 +144,12 @@ def inverted(x, block):
 def _depthwise(x, block):
     padding = "same"
     if block.padded and block.stride == 2:
-        sides = halving_padding(x, block.kernel)
-        x, padding = (
-            layers.ZeroPadding2D(sides, name=f"{block.name}_dwconv_pad")(x),
-            "valid",
-        )
-    return layers.DepthwiseConv2D(
-        block.kernel, block.stride, padding, use_bias=False,
-        depthwise_initializer=_first(), name=f"{block.name}_{block.depthwise}",
-    )(x)  # fmt: skip
+        sides, padding = halving_padding(x, block.kernel), "valid"
+        x = layers.ZeroPadding2D(sides, name=f"{block.name}_dwconv_pad")(x)
+    options = {"use_bias": False, "depthwise_initializer": _first()}
+    name = f"{block.name}_{block.depthwise}"
+    window = block.kernel, block.stride, padding
+    return layers.DepthwiseConv2D(*window, name=name, **options)(x)
 
 
 def _weighed(x, few, name):
@@ -170,11 +170,15 @@ def _weighed(x, few, name):
 
 def _sized(number, side, *sizes, channels=None):
     return variant(
-        f"EfficientNetB{number}", f"efficientnetb{number}", _efficientnet,
-        _Sizes(*sizes), side=side, channels=channels,
+        f"EfficientNetB{number}",
+        f"efficientnetb{number}",
+        _efficientnet,
+        _Sizes(*sizes),
+        side=side,
+        channels=channels,
         summary=f"EfficientNet B{number}, which scales images from [0, 255] itself.",
         source="Tan and Le, 2019 (https://arxiv.org/abs/1905.11946)",
-    )  # fmt: skip
+    )
 
 
 EfficientNetB0 = _sized(0, 224, 1.0, 1.0, 0.2, channels=1280)

@@ -1,6 +1,7 @@
 """EfficientNet 2: quicker to train, with whole convolutions in the first stages."""
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 from lamina import initializers, layers
@@ -11,15 +12,21 @@ from lamina.applications.efficientnet import (
     classified,
     convolution,
     inverted,
-)  # fmt: skip
+)
 from lamina.applications.imagenet_utils import decode_predictions, preprocessing
 from lamina.models import Model
 
 __all__ = [
-    "EfficientNetV2B0", "EfficientNetV2B1", "EfficientNetV2B2", "EfficientNetV2B3",
-    "EfficientNetV2L", "EfficientNetV2M", "EfficientNetV2S", "decode_predictions",
+    "EfficientNetV2B0",
+    "EfficientNetV2B1",
+    "EfficientNetV2B2",
+    "EfficientNetV2B3",
+    "EfficientNetV2L",
+    "EfficientNetV2M",
+    "EfficientNetV2S",
+    "decode_predictions",
     "preprocess_input",
-]  # fmt: skip
+]
 
 preprocess_input = preprocessing(None)
 
@@ -52,10 +59,16 @@ class _Sizes(NamedTuple):
 
 
 def _arguments(
-    include_top=True, weights="imagenet", input_tensor=None, input_shape=None,
-    pooling=None, classes=1000, classifier_activation="softmax",
-    include_preprocessing=True, name=None,
-) -> Model:  # fmt: skip
+    include_top=True,
+    weights: str | None = "imagenet",
+    input_tensor=None,
+    input_shape=None,
+    pooling=None,
+    classes=1000,
+    classifier_activation: str | Callable | None = "softmax",
+    include_preprocessing=True,
+    name=None,
+) -> Model:
     raise NotImplementedError
 
 
@@ -72,16 +85,14 @@ def _efficientnet_v2(plan, sizes, include_preprocessing):
     for stage, (count, filters, expansion, stride) in enumerate(sizes.stages):
         for i in range(math.ceil(sizes.depth * count)):
             letter = chr(ord("a") + i)
-            x = inverted(x, Block(
-                f"block{stage + 1}{letter}", rounded(filters),
-                expansion, 3, 1 if i else stride, _DROPPED * done / total, _MOMENTUM,
-                weighed=stage > 2, fused=stage <= 2, depthwise="dwconv2", padded=False,
-            ))  # fmt: skip
+            kind = {"weighed": stage > 2, "fused": stage <= 2, "depthwise": "dwconv2"}
+            step, dropped = 1 if i else stride, _DROPPED * done / total
+            shape = rounded(filters), expansion, 3, step, dropped, _MOMENTUM
+            name = f"block{stage + 1}{letter}"
+            x = inverted(x, Block(name, *shape, padded=False, **kind))
             done += 1
-    return classified(
-        plan, x, rounded(1280), 0.2, _MOMENTUM,
-        bias_initializer=initializers.Constant(0.0),
-    )  # fmt: skip
+    zero = initializers.Constant(0.0)
+    return classified(plan, x, rounded(1280), 0.2, _MOMENTUM, bias_initializer=zero)
 
 
 def _scaled(x, sizes):
@@ -95,12 +106,17 @@ def _scaled(x, sizes):
 
 def _sized(size, side, *sizes, channels=None):
     return variant(
-        f"EfficientNetV2{size}", f"efficientnetv2-{size.lower()}", _efficientnet_v2,
-        _Sizes(*sizes), side=side, arguments=_arguments, extra=f"\n{SCALES}",
+        f"EfficientNetV2{size}",
+        f"efficientnetv2-{size.lower()}",
+        _efficientnet_v2,
+        _Sizes(*sizes),
+        side=side,
+        arguments=_arguments,
+        extra=f"\n{SCALES}",
         channels=channels,
         summary=f"EfficientNet 2 {size}.",
         source="Tan and Le, 2021 (https://arxiv.org/abs/2104.00298)",
-    )  # fmt: skip
+    )
 
 
 EfficientNetV2B0 = _sized("B0", 224, _B, 32, channels=1280)

@@ -60,7 +60,11 @@ def _added(x, name, scale, branches):
 
 
 InceptionResNetV2 = variant(
-    "InceptionResNetV2", "inception_resnet_v2", _inception_resnet, side=299, least=75,
+    "InceptionResNetV2",
+    "inception_resnet_v2",
+    _inception_resnet,
+    side=299,
+    least=75,
     summary="Inception with residual blocks.",
     source="Szegedy et al., 2017 (https://arxiv.org/abs/1602.07261)",
-)  # fmt: skip
+)

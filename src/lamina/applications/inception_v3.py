@@ -88,10 +88,12 @@ def _inception(plan, sizes):
         long = (few, (few, high), (few, wide), (few, high), (192, wide))
         x = mixed(x, (192,), short, long, averaged=192, name=f"mixed{i}")
     x = mixed(
-        x, (192, (320, 3, 2, "valid")),
+        x,
+        (192, (320, 3, 2, "valid")),
         (192, (192, wide), (192, high), (192, 3, 2, "valid")),
-        largest=True, name="mixed8",
-    )  # fmt: skip
+        largest=True,
+        name="mixed8",
+    )
     for i in range(2):
         x = _spread(x, i)
     if plan.top:
@@ -112,7 +114,12 @@ def _spread(x, number):
 
 
 InceptionV3 = variant(
-    "InceptionV3", "inception_v3", _inception, side=299, least=75, channels=2048,
+    "InceptionV3",
+    "inception_v3",
+    _inception,
+    side=299,
+    least=75,
+    channels=2048,
     summary="Inception 3, of branches at several scales.",
     source="Szegedy et al., 2016 (https://arxiv.org/abs/1512.00567)",
-)  # fmt: skip
+)

@@ -1,5 +1,7 @@
 """MobileNet: depthwise convolutions and pointwise ones, of any width."""
 
+from collections.abc import Callable
+
 from lamina import layers
 from lamina.applications.building import (
     channels_axis,
@@ -7,7 +9,7 @@ from lamina.applications.building import (
     side_in,
     side_of,
     variant,
-)  # fmt: skip
+)
 from lamina.applications.imagenet_utils import decode_predictions, preprocessing
 from lamina.models import Model
 
@@ -24,10 +26,18 @@ _SIDES = (128, 160, 192, 224)
 
 
 def _arguments(
-    input_shape=None, alpha=1.0, depth_multiplier=1, dropout=1e-3, include_top=True,
-    weights="imagenet", input_tensor=None, pooling=None, classes=1000,
-    classifier_activation="softmax", name=None,
-) -> Model:  # fmt: skip
+    input_shape=None,
+    alpha=1.0,
+    depth_multiplier=1,
+    dropout=1e-3,
+    include_top=True,
+    weights: str | None = "imagenet",
+    input_tensor=None,
+    pooling=None,
+    classes=1000,
+    classifier_activation: str | Callable | None = "softmax",
+    name=None,
+) -> Model:
     raise NotImplementedError
 
 
@@ -51,9 +61,13 @@ def _mobilenet(plan, _, alpha, depth_multiplier, dropout):
         if stride == 2:
             x = layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"conv_pad_{i}")(x)
         x = layers.DepthwiseConv2D(
-            3, stride, "same" if stride == 1 else "valid", depth_multiplier,
-            use_bias=False, name=f"conv_dw_{i}",
-        )(x)  # fmt: skip
+            3,
+            stride,
+            "same" if stride == 1 else "valid",
+            depth_multiplier,
+            use_bias=False,
+            name=f"conv_dw_{i}",
+        )(x)
         x = _activated(x, f"conv_dw_{i}")
         x = layers.Conv2D(
             int(filters * alpha), 1, padding="same", use_bias=False, name=f"conv_pw_{i}"
@@ -73,7 +87,11 @@ def _activated(x, name):
 
 
 MobileNet = variant(
-    "MobileNet", None, _mobilenet, arguments=_arguments, channels=1024,
+    "MobileNet",
+    None,
+    _mobilenet,
+    arguments=_arguments,
+    channels=1024,
     summary="MobileNet, whose width and depth can be chosen.",
     source="Howard et al., 2017 (https://arxiv.org/abs/1704.04861)",
     extra="""
@@ -82,4 +100,4 @@ alpha: the factor of the filters in each layer; weights are published for 0.25, 
 depth_multiplier: how many maps a depthwise convolution makes of each.
 dropout: the rate of dropout before the top.
 """,
-)  # fmt: skip
+)

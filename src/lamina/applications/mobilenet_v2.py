@@ -1,5 +1,7 @@
 """MobileNet 2: inverted residuals, with the shortcut between narrow ends."""
 
+from collections.abc import Callable
+
 from lamina import layers
 from lamina.applications.building import (
     channels_axis,
@@ -9,7 +11,7 @@ from lamina.applications.building import (
     side_in,
     side_of,
     variant,
-)  # fmt: skip
+)
 from lamina.applications.imagenet_utils import decode_predictions, preprocessing
 from lamina.models import Model
 
@@ -28,10 +30,16 @@ _SIDES = (96, 128, 160, 192, 224)
 
 
 def _arguments(
-    input_shape=None, alpha=1.0, include_top=True, weights="imagenet",
-    input_tensor=None, pooling=None, classes=1000, classifier_activation="softmax",
+    input_shape=None,
+    alpha=1.0,
+    include_top=True,
+    weights: str | None = "imagenet",
+    input_tensor=None,
+    pooling=None,
+    classes=1000,
+    classifier_activation: str | Callable | None = "softmax",
     name=None,
-) -> Model:  # fmt: skip
+) -> Model:
     raise NotImplementedError
 
 
@@ -66,16 +74,22 @@ def _inverted(x, filters, stride, block):
     shortcut, channels = x, x.shape[channels_axis()]
     if block:
         x = layers.Conv2D(
-            _EXPANSION * channels, 1, padding="same", use_bias=False,
+            _EXPANSION * channels,
+            1,
+            padding="same",
+            use_bias=False,
             name=f"{name}_expand",
-        )(x)  # fmt: skip
+        )(x)
         x = _activated(x, f"{name}_expand_BN", f"{name}_expand_relu")
     if stride == 2:
         x = layers.ZeroPadding2D(halving_padding(x, 3), name=f"{name}_pad")(x)
     x = layers.DepthwiseConv2D(
-        3, stride, "same" if stride == 1 else "valid", use_bias=False,
+        3,
+        stride,
+        "same" if stride == 1 else "valid",
+        use_bias=False,
         name=f"{name}_depthwise",
-    )(x)  # fmt: skip
+    )(x)
     x = _activated(x, f"{name}_depthwise_BN", f"{name}_depthwise_relu")
     x = layers.Conv2D(
         filters, 1, padding="same", use_bias=False, name=f"{name}_project"
@@ -95,11 +109,15 @@ def _activated(x, normalization, activation):
 
 
 MobileNetV2 = variant(
-    "MobileNetV2", None, _mobilenet_v2, arguments=_arguments, channels=1280,
+    "MobileNetV2",
+    None,
+    _mobilenet_v2,
+    arguments=_arguments,
+    channels=1280,
     summary="MobileNet 2, whose width can be chosen.",
     source="Sandler et al., 2018 (https://arxiv.org/abs/1801.04381)",
     extra="""
 alpha: the factor of the filters in each layer; weights are published for 0.35, 0.5,
     0.75, 1, 1.3 and 1.4, and images of 96, 128, 160, 192 and 224 pixels.
 """,
-)  # fmt: skip
+)

@@ -1,5 +1,8 @@
 """MobileNet 3: found by search, with channels weighed by what the image shows."""
 
+import functools
+from collections.abc import Callable
+
 from lamina import layers
 from lamina.applications.building import (
     SCALES,
@@ -8,7 +11,7 @@ from lamina.applications.building import (
     divisible,
     halving_padding,
     variant,
-)  # fmt: skip
+)
 from lamina.applications.imagenet_utils import decode_predictions, preprocessing
 from lamina.models import Model
 
@@ -16,6 +19,7 @@ from lamina.models import Model
 __all__ = ["decode_predictions", "preprocess_input"]
 
 preprocess_input = preprocessing(None)
+_convolution = functools.partial(layers.Conv2D, padding="same", use_bias=False)
 
 
 # Expansion, filters, side of the kernel, stride, whether channels are weighed, whether
@@ -39,10 +43,19 @@ _LARGE = (
 
 
 def _arguments(
-    input_shape=None, alpha=1.0, minimalistic=False, include_top=True,
-    weights="imagenet", input_tensor=None, classes=1000, pooling=None, dropout_rate=0.2,
-    classifier_activation="softmax", include_preprocessing=True, name=None,
-) -> Model:  # fmt: skip
+    input_shape=None,
+    alpha=1.0,
+    minimalistic=False,
+    include_top=True,
+    weights: str | None = "imagenet",
+    input_tensor=None,
+    classes=1000,
+    pooling=None,
+    dropout_rate=0.2,
+    classifier_activation: str | Callable | None = "softmax",
+    include_preprocessing=True,
+    name=None,
+) -> Model:
     raise NotImplementedError
 
 
@@ -58,15 +71,15 @@ def _mobilenet_v3(
     if include_preprocessing:
         x = layers.Rescaling(1 / 127.5, -1.0)(x)
     swish = _relu if minimalistic else _hard_swish
-    x = layers.Conv2D(16, 3, 2, padding="same", use_bias=False, name="conv")(x)
+    x = _convolution(16, 3, 2, name="conv")(x)
     x = swish(_normalized(x, "conv_bn"))
     for i, (expansion, filters, kernel, stride, weighed, swished) in enumerate(blocks):
-        x = _inverted(
-            x, expansion, divisible(filters * alpha), 3 if minimalistic else kernel,
-            stride, weighed and not minimalistic, swish if swished else _relu, i,
-        )  # fmt: skip
+        if minimalistic:
+            kernel, weighed = 3, False
+        activation, filters = swish if swished else _relu, divisible(filters * alpha)
+        x = _inverted(x, expansion, filters, kernel, stride, weighed, activation, i)
     wide = divisible(6 * x.shape[channels_axis()])
-    x = layers.Conv2D(wide, 1, padding="same", use_bias=False, name="conv_1")(x)
+    x = _convolution(wide, 1, name="conv_1")(x)
     x = swish(_normalized(x, "conv_1_bn"))
     if plan.top:
         last = divisible(last * alpha) if alpha > 1.0 else last
@@ -82,24 +95,18 @@ def _inverted(x, expansion, filters, kernel, stride, weighed, activation, block)
     name = f"expanded_conv_{block}" if block else "expanded_conv"
     shortcut, channels = x, x.shape[channels_axis()]
     if block:
-        x = layers.Conv2D(
-            divisible(channels * expansion), 1, padding="same", use_bias=False,
-            name=f"{name}_expand",
-        )(x)  # fmt: skip
+        x = _convolution(divisible(channels * expansion), 1, name=f"{name}_expand")(x)
         x = activation(_normalized(x, f"{name}_expand_bn"))
     if stride == 2:
         padding = halving_padding(x, kernel)
         x = layers.ZeroPadding2D(padding, name=f"{name}_depthwise_pad")(x)
-    x = layers.DepthwiseConv2D(
-        kernel, stride, "same" if stride == 1 else "valid", use_bias=False,
-        name=f"{name}_depthwise",
-    )(x)  # fmt: skip
+    window = kernel, stride, "same" if stride == 1 else "valid"
+    depthwise = layers.DepthwiseConv2D
+    x = depthwise(*window, use_bias=False, name=f"{name}_depthwise")(x)
     x = activation(_normalized(x, f"{name}_depthwise_bn"))
     if weighed:
         x = _weighed(x, f"{name}_squeeze_excite")
-    x = layers.Conv2D(
-        filters, 1, padding="same", use_bias=False, name=f"{name}_project"
-    )(x)
+    x = _convolution(filters, 1, name=f"{name}_project")(x)
     x = _normalized(x, f"{name}_project_bn")
     if channels == filters and stride == 1:
         return layers.Add(name=f"{name}_add")([shortcut, x])
@@ -141,11 +148,16 @@ dropout_rate: the rate of dropout before the top.
 
 def _sized(size, blocks, last, channels=None):
     return variant(
-        f"MobileNetV3{size}", f"MobileNetV3{size}", _mobilenet_v3, (blocks, last),
-        arguments=_arguments, extra=_EXTRA, channels=channels,
+        f"MobileNetV3{size}",
+        f"MobileNetV3{size}",
+        _mobilenet_v3,
+        (blocks, last),
+        arguments=_arguments,
+        extra=_EXTRA,
+        channels=channels,
         summary=f"The {size.lower()} one of two MobileNets 3.",
         source="Howard et al., 2019 (https://arxiv.org/abs/1905.02244)",
-    )  # fmt: skip
+    )
 
 
 MobileNetV3Small = _sized("Small", _SMALL, 1024, channels=576)

@@ -1,5 +1,7 @@
 """NASNet: a cell found by search on small images, repeated for large ones."""
 
+import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 from lamina import layers
@@ -11,6 +13,9 @@ from lamina.models import Model
 __all__ = ["NASNetLarge", "NASNetMobile", "decode_predictions", "preprocess_input"]
 
 preprocess_input = preprocessing("tf")
+_convolution = functools.partial(
+    layers.Conv2D, use_bias=False, kernel_initializer="he_normal"
+)
 
 
 class _Sizes(NamedTuple):
@@ -21,9 +26,15 @@ class _Sizes(NamedTuple):
 
 
 def _arguments(
-    input_shape=None, include_top=True, weights="imagenet", input_tensor=None,
-    pooling=None, classes=1000, classifier_activation="softmax", name=None,
-) -> Model:  # fmt: skip
+    input_shape=None,
+    include_top=True,
+    weights: str | None = "imagenet",
+    input_tensor=None,
+    pooling=None,
+    classes=1000,
+    classifier_activation: str | Callable | None = "softmax",
+    name=None,
+) -> Model:
     raise NotImplementedError
 
 
@@ -32,10 +43,7 @@ def _nasnet(plan, sizes):
     size = plan.own.removeprefix("nasnet_")
     files = {"bare": "-no-top", "file": plan.own}
     x = plan.start(f"nasnet/NASNet-{size}{{}}.h5", **files, sized=True)
-    x = layers.Conv2D(
-        sizes.stem, 3, 2, use_bias=False, kernel_initializer="he_normal",
-        name="stem_conv1",
-    )(x)  # fmt: skip
+    x = _convolution(sizes.stem, 3, 2, name="stem_conv1")(x)
     x = _normalized(x, "stem_bn1")
     filters = sizes.filters // 24
     # Each cell sees what the last two have made.
@@ -152,19 +160,15 @@ def _separable(x, filters, kernel, name, stride=1):
         for i, (step, pad) in enumerate(((stride, padding), (1, "same")), 1):
             if i == 2:
                 x = _relu(x)
-            x = layers.SeparableConv2D(
-                filters, kernel, step, pad, use_bias=False,
-                name=f"separable_conv_{i}_{name}",
-            )(x)  # fmt: skip
+            called, window = f"separable_conv_{i}_{name}", (kernel, step, pad)
+            separable = layers.SeparableConv2D
+            x = separable(filters, *window, use_bias=False, name=called)(x)
             x = _normalized(x, f"separable_conv_{i}_bn_{name}")
     return x
 
 
 def _pointwise(x, filters, name):
-    return layers.Conv2D(
-        filters, 1, padding="same", use_bias=False, kernel_initializer="he_normal",
-        name=name,
-    )(x)  # fmt: skip
+    return _convolution(filters, 1, padding="same", name=name)(x)
 
 
 def _mean(x, name):
@@ -181,11 +185,16 @@ def _relu(x):
 
 def _sized(size, side, *sizes, channels=None):
     return variant(
-        f"NASNet{size}", f"nasnet_{size.lower()}", _nasnet, _Sizes(*sizes), side=side,
-        arguments=_arguments, summary=f"NASNet, the {size.lower()} one.",
+        f"NASNet{size}",
+        f"nasnet_{size.lower()}",
+        _nasnet,
+        _Sizes(*sizes),
+        side=side,
+        arguments=_arguments,
+        summary=f"NASNet, the {size.lower()} one.",
         source="Zoph et al., 2018 (https://arxiv.org/abs/1707.07012)",
         channels=channels,
-    )  # fmt: skip
+    )
 
 
 NASNetMobile = _sized("Mobile", 224, 1056, 4, 32, False, channels=1056)

@@ -75,11 +75,14 @@ def _stage(x, filters, count, number):
 
 def _sized(layers_in_all, *counts, channels=None):
     return variant(
-        f"ResNet{layers_in_all}", f"resnet{layers_in_all}", resnet,
-        Sizes(_stage, counts), channels=channels,
+        f"ResNet{layers_in_all}",
+        f"resnet{layers_in_all}",
+        resnet,
+        Sizes(_stage, counts),
+        channels=channels,
         summary=f"A residual network of {layers_in_all} layers.",
         source="He et al., 2015 (https://arxiv.org/abs/1512.03385)",
-    )  # fmt: skip
+    )
 
 
 ResNet50 = _sized(50, 3, 4, 6, 3, channels=2048)

@@ -6,9 +6,12 @@ from lamina.applications.imagenet_utils import decode_predictions, preprocessing
 from lamina.applications.resnet import Sizes, activated, resnet
 
 __all__ = [
-    "ResNet101V2", "ResNet152V2", "ResNet50V2", "decode_predictions",
+    "ResNet101V2",
+    "ResNet152V2",
+    "ResNet50V2",
+    "decode_predictions",
     "preprocess_input",
-]  # fmt: skip
+]
 
 preprocess_input = preprocessing("tf")
 
@@ -35,11 +38,14 @@ def _stage(x, filters, count, number):
 
 def _sized(layers_in_all, *counts, channels=None):
     return variant(
-        f"ResNet{layers_in_all}V2", f"resnet{layers_in_all}v2", resnet,
-        Sizes(_stage, counts, activated_first=True), channels=channels,
+        f"ResNet{layers_in_all}V2",
+        f"resnet{layers_in_all}v2",
+        resnet,
+        Sizes(_stage, counts, activated_first=True),
+        channels=channels,
         summary=f"A residual network of {layers_in_all} layers, activated first.",
         source="He et al., 2016 (https://arxiv.org/abs/1603.05027)",
-    )  # fmt: skip
+    )
 
 
 ResNet50V2 = _sized(50, 3, 4, 6, 3, channels=2048)

@@ -15,9 +15,12 @@ def vgg(plan, sizes):
     for block, count in enumerate(sizes, 1):
         for i in range(1, count + 1):
             x = layers.Conv2D(
-                min(32 * 2**block, 512), 3, padding="same", activation="relu",
+                min(32 * 2**block, 512),
+                3,
+                padding="same",
+                activation="relu",
                 name=f"block{block}_conv{i}",
-            )(x)  # fmt: skip
+            )(x)
         x = layers.MaxPooling2D(2, 2, name=f"block{block}_pool")(x)
     if plan.top:
         x = layers.Flatten(name="flatten")(x)
@@ -29,6 +32,11 @@ def vgg(plan, sizes):
 
 SOURCE = "Simonyan and Zisserman, 2015 (https://arxiv.org/abs/1409.1556)"
 VGG16 = variant(
-    "VGG16", "vgg16", vgg, (2, 2, 3, 3, 3), source=SOURCE, channels=512,
+    "VGG16",
+    "vgg16",
+    vgg,
+    (2, 2, 3, 3, 3),
+    source=SOURCE,
+    channels=512,
     summary="VGG16: thirteen convolutions and three dense layers.",
-)  # fmt: skip
+)

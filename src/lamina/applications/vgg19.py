@@ -9,6 +9,10 @@ __all__ = ["VGG19", "decode_predictions", "preprocess_input"]
 preprocess_input = preprocessing("caffe")
 
 VGG19 = variant(
-    "VGG19", "vgg19", vgg, (2, 2, 4, 4, 4), source=SOURCE,
+    "VGG19",
+    "vgg19",
+    vgg,
+    (2, 2, 4, 4, 4),
+    source=SOURCE,
     summary="VGG19: sixteen convolutions and three dense layers.",
-)  # fmt: skip
+)

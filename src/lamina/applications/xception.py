@@ -61,7 +61,12 @@ def _activated(x, name):
 
 
 Xception = variant(
-    "Xception", "xception", _xception, side=299, least=71, channels=2048,
+    "Xception",
+    "xception",
+    _xception,
+    side=299,
+    least=71,
+    channels=2048,
     summary="Xception, of separable convolutions.",
     source="Chollet, 2017 (https://arxiv.org/abs/1610.02357)",
-)  # fmt: skip
+)

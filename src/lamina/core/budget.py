@@ -21,13 +21,14 @@ _CALLS_EACH = 20
 # The largest number that an argument of a layer or metric may be, and those that may
 # be larger: they make nothing, or weights, which are counted as such.
 _NUMBER = 1 << 17
-_FREE = {
-    "axis", "batch_input_shape", "batch_shape", "embeddings_dim", "filters",
-    "ignore_class", "input_dim", "input_length", "input_shape", "mask_token",
-    "mask_value", "max_tokens", "maximum", "minimum", "normalized_shape", "num_bins",
-    "oov_token", "output_dim", "padding", "sampling_rate", "seed", "sequence_length",
-    "shape", "target_shape", "units", "vocabulary",
-}  # fmt: skip
+_FREE = set(
+    (
+        "axis batch_input_shape batch_shape embeddings_dim filters ignore_class "
+        "input_dim input_length input_shape mask_token mask_value max_tokens maximum "
+        "minimum normalized_shape num_bins oov_token output_dim padding sampling_rate "
+        "seed sequence_length shape target_shape units vocabulary"
+    ).split()
+)
 
 
 def readable(size) -> str:

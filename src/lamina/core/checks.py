@@ -1,6 +1,7 @@
 """Checks of constructor arguments, worded in one way."""
 
 import numbers
+from typing import Any
 
 from lamina.core.naming import nearest
 
@@ -20,7 +21,7 @@ def positive_int(owner, name, value) -> int:
     return int(value)
 
 
-def number(owner, name, value, *, least=None):
+def number(owner, name, value, *, least=None) -> Any:
     """Return `value`, or raise: it must be a number, not below `least`."""
     if (
         isinstance(value, bool)

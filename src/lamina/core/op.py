@@ -12,7 +12,8 @@ what a saved graph stores for the call, as Keras' class of the same name does.
 
 import functools
 import inspect
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ParamSpec, Protocol, overload
 
 import jax
 
@@ -25,6 +26,31 @@ from lamina.core.settings import image_data_format
 from lamina.core.symbolic import any_symbolic, find_symbolic, infer, is_symbolic
 from lamina.core.tracebacks import hide_frames
 from lamina.core.variable import Variable
+
+P = ParamSpec("P")
+
+
+class Op(Protocol[P]):
+    """What `@op` makes of a function: it is called as the function is.
+
+    Editors show its arguments; a type checker refuses none, because a default says
+    little of what else is taken.
+    """
+
+    plain: Any
+    config: Any
+    class_name: str
+    module: str
+    elementwise: bool
+    masks: bool
+    integers: bool
+    __name__: str
+
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any: ...
+    @overload
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
 
 # Saved graphs name an op by its class in Keras: (module, class) -> function.
 OPS: dict[tuple, Any] = {}
@@ -103,6 +129,20 @@ def _carry_mask(result, operands):
         set_mask(result, mask)
 
 
+@overload
+def op(function: Callable[P, Any], /) -> Op[P]: ...
+@overload
+def op(
+    function: None = None,
+    *,
+    config=(),
+    data=None,
+    name=None,
+    module=None,
+    elementwise=False,
+    masks=None,
+    integers=False,
+) -> Callable[[Callable[P, Any]], Op[P]]: ...
 def op(
     function=None,
     *,
@@ -141,9 +181,15 @@ def op(
     """
     if function is None:
         return functools.partial(
-            op, config=config, data=data, name=name, module=module,
-            elementwise=elementwise, masks=masks, integers=integers,
-        )  # fmt: skip
+            op,
+            config=config,
+            data=data,
+            name=name,
+            module=module,
+            elementwise=elementwise,
+            masks=masks,
+            integers=integers,
+        )
     signature = inspect.signature(function)
     if data is not None:
         config = tuple(key for key in signature.parameters if key not in data)

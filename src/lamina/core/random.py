@@ -50,8 +50,9 @@ def set_random_seed(seed: int) -> None:
         python_random.seed(int(seed))
         np.random.seed(int(seed))
     for seeder in (
-        loaded("tensorflow", "random", "set_seed"), loaded("torch", "manual_seed")
-    ):  # fmt: skip
+        loaded("tensorflow", "random", "set_seed"),
+        loaded("torch", "manual_seed"),
+    ):
         if seeder is not None:
             seeder(int(seed))
     _global["generator"] = SeedGenerator(int(seed), name="global_seed_generator")

@@ -16,11 +16,13 @@ from lamina.core.context import Scope, context, having
 from lamina.core.naming import nearest
 
 # Public namespaces in the order in which a bare class name is looked for.
-NAMESPACES = (
-    "layers", "models", "losses", "metrics", "optimizers", "optimizers.schedules",
-    "initializers", "regularizers", "constraints", "activations", "callbacks",
-    "random", "dtype_policies", "quantizers", "saving", "utils", "distillation",
-)  # fmt: skip
+NAMESPACES = tuple(
+    (
+        "layers models losses metrics optimizers optimizers.schedules initializers "
+        "regularizers constraints activations callbacks random dtype_policies "
+        "quantizers saving utils distillation"
+    ).split()
+)
 
 # What a saved module may be called besides its public name. Files of Keras name
 # private places; what stands there is looked up in ours.

@@ -132,7 +132,7 @@ class ArraySource:
         self._restarts = restarts
         self._at = 0  # the next batch of the pass through the rows
         self._drawn_from = None
-        self.change = None  # a function that batches go through
+        self.change: Any = None  # a function that batches go through
 
     def _drawn(self):
         """Return the rows of one pass in order, or None for as they are."""
@@ -215,8 +215,10 @@ class ArraySource:
             if a is not None
         }
         return {
-            "batch_size": self.batch_size, "shuffle": str(self.shuffle), "data": data
-        }  # fmt: skip
+            "batch_size": self.batch_size,
+            "shuffle": str(self.shuffle),
+            "data": data,
+        }
 
     def first(self):
         """Return a batch like those of an epoch, without moving on."""

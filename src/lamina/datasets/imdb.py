@@ -14,9 +14,16 @@ _INDEX_HASH = "bfafd718b763782e994055a2d397834f"
 
 
 def load_data(
-    path="imdb.npz", num_words=None, skip_top=0, maxlen=None, seed=113, start_char=1,
-    oov_char=2, index_from=3, **kwargs,
-):  # fmt: skip
+    path="imdb.npz",
+    num_words=None,
+    skip_top=0,
+    maxlen=None,
+    seed=113,
+    start_char=1,
+    oov_char=2,
+    index_from=3,
+    **kwargs,
+):
     """Return 25,000 training and 25,000 test reviews as lists of word numbers.
 
     Words are numbered by how often they occur. 0 is left for padding.

@@ -67,9 +67,14 @@ def loads(data, source="the pickle"):
     except _Refused as error:
         raise ValueError(f"{source} is not read: {error}") from None
     except (
-        IndexError, KeyError, TypeError, AttributeError, ValueError, struct.error,
+        IndexError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        struct.error,
         OverflowError,
-    ) as error:  # fmt: skip
+    ) as error:
         raise ValueError(f"{source} is damaged: {error!r}") from None
 
 

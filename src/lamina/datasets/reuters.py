@@ -24,9 +24,16 @@ _TOPICS = """
 
 
 def load_data(
-    path="reuters.npz", num_words=None, skip_top=0, maxlen=None, test_split=0.2,
-    seed=113, start_char=1, oov_char=2, index_from=3,
-):  # fmt: skip
+    path="reuters.npz",
+    num_words=None,
+    skip_top=0,
+    maxlen=None,
+    test_split=0.2,
+    seed=113,
+    start_char=1,
+    oov_char=2,
+    index_from=3,
+):
     """Return 11,228 newswires as lists of word numbers, and their topics.
 
     Words are numbered by how often they occur. 0 is left for padding.

@@ -157,9 +157,12 @@ class Forecast:
         from rich.table import Table
 
         table = Table(
-            title=self.title, caption=" ".join(self.notes), show_header=False,
-            title_justify="left", caption_justify="left",
-        )  # fmt: skip
+            title=self.title,
+            caption=" ".join(self.notes),
+            show_header=False,
+            title_justify="left",
+            caption_justify="left",
+        )
         for row in self.rows:
             if not row[0]:
                 table.add_section()

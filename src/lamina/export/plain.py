@@ -14,10 +14,14 @@ from jax.extend.core import Literal
 
 # Calls of an inner program, and where they keep it.
 _INLINE = {
-    "jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr",
-    "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr",
-    "checkpoint": "jaxpr", "remat2": "jaxpr",
-}  # fmt: skip
+    "jit": "jaxpr",
+    "pjit": "jaxpr",
+    "closed_call": "call_jaxpr",
+    "custom_jvp_call": "call_jaxpr",
+    "custom_vjp_call": "call_jaxpr",
+    "checkpoint": "jaxpr",
+    "remat2": "jaxpr",
+}
 
 
 def form(closed):

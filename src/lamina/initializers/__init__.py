@@ -1,5 +1,7 @@
 """First values of Variables: constants and seeded random draws."""
 
+import inspect
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -24,12 +26,6 @@ from lamina.initializers.draws import TruncatedNormal as TruncatedNormal
 from lamina.initializers.draws import VarianceScaling as VarianceScaling
 from lamina.initializers.initializer import Initializer as Initializer
 
-_CLASSES = (
-    Constant, GlorotNormal, GlorotUniform, HeNormal, HeUniform, Identity, Initializer,
-    LecunNormal, LecunUniform, Ones, Orthogonal, RandomNormal, RandomUniform, STFT,
-    TruncatedNormal, VarianceScaling, Zeros,
-)  # fmt: skip
-
 IdentityInitializer = identity = Identity
 OrthogonalInitializer = orthogonal = Orthogonal
 STFTInitializer = stft = STFT
@@ -47,6 +43,7 @@ truncated_normal = TruncatedNormal
 variance_scaling = VarianceScaling
 zeros = Zeros
 
+_CLASSES = [x for x in globals().values() if inspect.isclass(x) and x is not Variable]
 _TABLE = names_of({cls.__name__: cls for cls in _CLASSES}) | {
     "IdentityInitializer": Identity,
     "OrthogonalInitializer": Orthogonal,

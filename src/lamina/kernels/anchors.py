@@ -32,9 +32,13 @@ def _unstacked(boxes):
 
 
 def compute_iou(
-    boxes1, boxes2, bounding_box_format, use_masking=False, mask_val=-1,
+    boxes1,
+    boxes2,
+    bounding_box_format,
+    use_masking=False,
+    mask_val=-1,
     image_shape=None,
-):  # fmt: skip
+):
     """Return how much each of some boxes overlaps each of others.
 
     Intersection over union: the area of what both cover over that of what any covers.
@@ -133,9 +137,14 @@ def _deltas_setup(name, style, variance, image_shape, *formats):
 
 
 def encode_box_to_deltas(
-    anchors, boxes, anchor_format, box_format, encoding_format="center_yxhw",
-    variance=None, image_shape=None,
-):  # fmt: skip
+    anchors,
+    boxes,
+    anchor_format,
+    box_format,
+    encoding_format="center_yxhw",
+    variance=None,
+    image_shape=None,
+):
     """Return boxes as differences from anchors, which is what detectors learn.
 
     With middles m and sizes s: (m_box - m_anchor) / s_anchor and log(s_box / s_anchor).
@@ -158,13 +167,9 @@ def encode_box_to_deltas(
     >>> f(a, b, "xyxy", "xyxy", "center_xywh").tolist()
     [[0.5, 0.0, 0.0, 0.0]]
     """
+    formats = anchor_format, box_format
     variance, size = _deltas_setup(
-        "encoding_format",
-        encoding_format,
-        variance,
-        image_shape,
-        anchor_format,
-        box_format,
+        "encoding_format", encoding_format, variance, image_shape, *formats
     )
     anchors = convert_format(anchors, anchor_format, encoding_format, *size)
     boxes = convert_format(boxes, box_format, encoding_format, *size)
@@ -174,9 +179,14 @@ def encode_box_to_deltas(
 
 
 def decode_deltas_to_boxes(
-    anchors, boxes_delta, anchor_format, box_format, encoded_format="center_yxhw",
-    variance=None, image_shape=None,
-):  # fmt: skip
+    anchors,
+    boxes_delta,
+    anchor_format,
+    box_format,
+    encoded_format="center_yxhw",
+    variance=None,
+    image_shape=None,
+):
     """Return the boxes of which `encode_box_to_deltas` gave the differences.
 
     Args:
@@ -196,13 +206,9 @@ def decode_deltas_to_boxes(
     >>> f(np.array([[0, 0, 4, 4]]), np.zeros((1, 4)), "xyxy", "xywh").tolist()
     [[0.0, 0.0, 4.0, 4.0]]
     """
+    formats = anchor_format, box_format
     variance, size = _deltas_setup(
-        "encoded_format",
-        encoded_format,
-        variance,
-        image_shape,
-        anchor_format,
-        box_format,
+        "encoded_format", encoded_format, variance, image_shape, *formats
     )
 
     def decode(anchors, delta):

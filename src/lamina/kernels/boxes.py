@@ -17,10 +17,12 @@ import numpy as np
 
 from lamina.core.naming import nearest
 
-FORMATS = (
-    "xyxy", "yxyx", "xywh", "center_xywh", "center_yxhw", "rel_xyxy", "rel_yxyx",
-    "rel_xywh", "rel_center_xywh",
-)  # fmt: skip
+FORMATS = tuple(
+    (
+        "xyxy yxyx xywh center_xywh center_yxhw rel_xyxy rel_yxyx rel_xywh "
+        "rel_center_xywh"
+    ).split()
+)
 _Y_FIRST = ("yxyx", "center_yxhw")
 
 
@@ -199,9 +201,19 @@ def _pixels_only(name, bounding_box_format):
 
 
 def affine_transform(
-    boxes, angle, translate_x, translate_y, scale, shear_x, shear_y, height, width,
-    center_x=None, center_y=None, bounding_box_format="xyxy",
-):  # fmt: skip
+    boxes,
+    angle,
+    translate_x,
+    translate_y,
+    scale,
+    shear_x,
+    shear_y,
+    height,
+    width,
+    center_x=None,
+    center_y=None,
+    bounding_box_format="xyxy",
+):
     """Return the boxes around turned, moved, scaled and sheared boxes.
 
     A point p goes to c + scale * L (p - c + t), with c the center, t the translation,

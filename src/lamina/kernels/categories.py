@@ -48,9 +48,11 @@ def encode(indices, mode, depth, dtype, weights=None, idf=None):
         weights = xp.ones(indices.shape, dtype)
     else:
         weights = xp.moveaxis(xp.asarray(weights), axis, -1)
-    count = _count if xp is np else jnp.vectorize(
-        _scatter, excluded=(2,), signature="(n),(n)->(d)"
-    )  # fmt: skip
+    count = (
+        _count
+        if xp is np
+        else jnp.vectorize(_scatter, excluded=(2,), signature="(n),(n)->(d)")
+    )
     counts = count(indices, weights, depth)
     if mode == "multi_hot":
         return (counts > 0).astype(dtype)

@@ -200,9 +200,9 @@ class Replaced:
 
 # Whatever reads a Variable through its value reads what stands for one alike.
 for _name in (
-    "add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "matmul",
-    "rmatmul", "pow", "neg", "abs", "getitem", "len", "iter", "array", "jax_array",
-):  # fmt: skip
+    "add radd sub rsub mul rmul truediv rtruediv matmul rmatmul pow neg abs "
+    "getitem len iter array jax_array"
+).split():
     setattr(Replaced, f"__{_name}__", getattr(Variable, f"__{_name}__"))
 
 jax.tree_util.register_pytree_node(

@@ -1,5 +1,7 @@
 """Layers that apply one function to every element, or along one axis."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -11,8 +13,10 @@ from lamina.layers import weights
 from lamina.layers.layer import Layer
 from lamina.layers.rows import off_rows
 
+__all__ = ["Activation", "ELU", "LeakyReLU", "PReLU", "ReLU", "Softmax"]
 
-def _number_at_least_zero(layer, name, value, optional=False, what=None):
+
+def _number_at_least_zero(layer, name, value, optional=False, what=None) -> Any:
     if (value is None and optional) or (
         isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
     ):
@@ -102,9 +106,11 @@ class LeakyReLU(Layer):
         slope = kwargs.pop("alpha", negative_slope)
         super().__init__(**kwargs)
         self.negative_slope = _number_at_least_zero(
-            self, "negative_slope", slope,
+            self,
+            "negative_slope",
+            slope,
             what="The negative_slope value of a Leaky ReLU layer",
-        )  # fmt: skip
+        )
         self.supports_masking = True
 
     def call(self, inputs):
@@ -136,14 +142,15 @@ class PReLU(Layer):
     rows_independent = True
 
     def __init__(
-        self, alpha_initializer="Zeros", alpha_regularizer=None, alpha_constraint=None,
-        shared_axes=None, **kwargs,
-    ):  # fmt: skip
+        self,
+        alpha_initializer: Any = "Zeros",
+        alpha_regularizer=None,
+        alpha_constraint=None,
+        shared_axes=None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
-        weights.keep(
-            self, alpha_initializer=alpha_initializer,
-            alpha_regularizer=alpha_regularizer, alpha_constraint=alpha_constraint,
-        )  # fmt: skip
+        weights.keep(self, locals())
         if shared_axes is not None and not isinstance(shared_axes, (list, tuple)):
             shared_axes = [shared_axes]
         if shared_axes is not None:

@@ -20,6 +20,13 @@ from lamina.layers.regularization import Dropout
 from lamina.layers.rows import off_rows
 from lamina.layers.weights import keep
 
+__all__ = [
+    "AdditiveAttention",
+    "Attention",
+    "GroupQueryAttention",
+    "MultiHeadAttention",
+]
+
 
 def causal_mask(queries, keys):
     """Return `(1, queries, keys)`: True where the key does not come after the query."""
@@ -66,14 +73,18 @@ class _HeadAttention(Layer):
     _dropout_layer: Dropout
     _inverse_sqrt_key_dim: float
 
-    def _keep_common(self, dropout, use_bias, window, flash, use_gate, seed, **weights):
-        owner = type(self).__name__
-        keep(self, **weights)
+    use_bias: bool
+    use_gate: bool
+    seed: Any
+
+    def _keep_common(self, given):
+        """Check and store what all take, of the arguments of a constructor by name."""
+        keep(self, given)
         self.supports_masking = True
-        self.dropout = fraction(owner, "dropout", dropout)
-        self.use_bias = use_bias
-        self.use_gate = use_gate
-        self.seed = seed
+        dropout, window = given["dropout"], given["sliding_window"]
+        self.dropout = fraction(type(self).__name__, "dropout", dropout)
+        for name in ("use_bias", "use_gate", "seed"):
+            setattr(self, name, given[name])
         if window is not None and (
             isinstance(window, bool) or not isinstance(window, int) or window <= 0
         ):
@@ -82,7 +93,9 @@ class _HeadAttention(Layer):
                 f"Received: sliding_window={window!r}"
             )
         self.sliding_window = window
-        self._flash_attention = flash or settings.get("flash_attention")
+        self._flash_attention = given["flash_attention"] or settings.get(
+            "flash_attention"
+        )
         if self._flash_attention and dropout:
             raise ValueError(
                 "Dropout is not supported when flash attention is enabled. Please set "
@@ -144,9 +157,15 @@ class _HeadAttention(Layer):
         )
 
     def _compute_attention_mask(
-        self, query, value, query_mask=None, value_mask=None, key_mask=None,
-        attention_mask=None, use_causal_mask=False,
-    ):  # fmt: skip
+        self,
+        query,
+        value,
+        query_mask=None,
+        value_mask=None,
+        key_mask=None,
+        attention_mask=None,
+        use_causal_mask=False,
+    ):
         """Return one mask from all, or None.
 
         Its axes are the batch, those that are not attended over, and those that are:
@@ -194,17 +213,29 @@ class _HeadAttention(Layer):
         return _softmax(attention_scores, attention_mask, self.attention_axes, True)
 
     def call(
-        self, query, value, key=None, query_mask=None, value_mask=None, key_mask=None,
-        attention_mask=None, return_attention_scores=False, training=None,
+        self,
+        query,
+        value,
+        key=None,
+        query_mask=None,
+        value_mask=None,
+        key_mask=None,
+        attention_mask=None,
+        return_attention_scores=False,
+        training=None,
         use_causal_mask=False,
-    ):  # fmt: skip
+    ):
         self._check_scores(return_attention_scores)
         key = value if key is None else key
         mask = self._compute_attention_mask(
-            query, value, query_mask=query_mask, value_mask=value_mask,
-            key_mask=key_mask, attention_mask=attention_mask,
+            query,
+            value,
+            query_mask=query_mask,
+            value_mask=value_mask,
+            key_mask=key_mask,
+            attention_mask=attention_mask,
             use_causal_mask=use_causal_mask,
-        )  # fmt: skip
+        )
         gate, query, key, value = self._project(query, key, value)
         output, scores = self._compute_attention(
             query, key, value, mask, training, return_attention_scores
@@ -213,9 +244,15 @@ class _HeadAttention(Layer):
         return (output, scores) if return_attention_scores else output
 
     def _compute_attention(
-        self, query, key, value, attention_mask=None, training=None,
-        return_attention_scores=False, use_causal_mask=False,
-    ):  # fmt: skip
+        self,
+        query,
+        key,
+        value,
+        attention_mask=None,
+        training=None,
+        return_attention_scores=False,
+        use_causal_mask=False,
+    ):
         """Attend with projected `(batch, ..., heads, size)`; a subclass may replace it.
 
         Returns:
@@ -413,13 +450,27 @@ class MultiHeadAttention(_HeadAttention):
     _activity_regularizer = _also("activity_regularizer")
 
     def __init__(
-        self, num_heads, key_dim, value_dim=None, dropout=0.0, use_bias=True,
-        output_shape=None, attention_axes=None, sliding_window=None,
-        flash_attention=None, kernel_initializer="glorot_uniform",
-        bias_initializer="zeros", kernel_regularizer=None, bias_regularizer=None,
-        activity_regularizer=None, kernel_constraint=None, bias_constraint=None,
-        use_gate=False, seed=None, **kwargs,
-    ):  # fmt: skip
+        self,
+        num_heads,
+        key_dim,
+        value_dim=None,
+        dropout=0.0,
+        use_bias=True,
+        output_shape=None,
+        attention_axes=None,
+        sliding_window=None,
+        flash_attention=None,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        bias_constraint=None,
+        use_gate=False,
+        seed=None,
+        **kwargs,
+    ):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         owner = type(self).__name__
         self.num_heads = positive_int(owner, "num_heads", num_heads)
@@ -427,12 +478,7 @@ class MultiHeadAttention(_HeadAttention):
         self.value_dim = self.key_dim
         if value_dim is not None:
             self.value_dim = positive_int(owner, "value_dim", value_dim)
-        self._keep_common(
-            dropout, use_bias, sliding_window, flash_attention, use_gate, seed,
-            kernel_initializer=kernel_initializer, bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer, bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint, bias_constraint=bias_constraint,
-        )  # fmt: skip
+        self._keep_common(locals())
         self.output_shape = _sizes(output_shape)
         self.attention_axes = _axes(attention_axes)
         self._inverse_sqrt_key_dim = 1 / math.sqrt(self.key_dim)
@@ -555,13 +601,25 @@ class GroupedQueryAttention(_HeadAttention):
     _saved_as = ("keras.layers", "GroupQueryAttention")
 
     def __init__(
-        self, head_dim, num_query_heads, num_key_value_heads, dropout=0.0,
-        use_bias=True, sliding_window=None, flash_attention=None,
-        kernel_initializer="glorot_uniform", bias_initializer="zeros",
-        kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
-        kernel_constraint=None, bias_constraint=None, use_gate=False, seed=None,
+        self,
+        head_dim,
+        num_query_heads,
+        num_key_value_heads,
+        dropout=0.0,
+        use_bias=True,
+        sliding_window=None,
+        flash_attention=None,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        bias_constraint=None,
+        use_gate=False,
+        seed=None,
         **kwargs,
-    ):  # fmt: skip
+    ):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         owner = "GroupQueryAttention"
         self.head_dim = positive_int(owner, "head_dim", head_dim)
@@ -577,12 +635,7 @@ class GroupedQueryAttention(_HeadAttention):
                 f"Received: num_query_heads={num_query_heads}, "
                 f"num_key_value_heads={num_key_value_heads}"
             )
-        self._keep_common(
-            dropout, use_bias, sliding_window, flash_attention, use_gate, seed,
-            kernel_initializer=kernel_initializer, bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer, bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint, bias_constraint=bias_constraint,
-        )  # fmt: skip
+        self._keep_common(locals())
 
     def build(self, query_shape, value_shape, key_shape=None):
         key_shape = value_shape if key_shape is None else key_shape
@@ -776,3 +829,6 @@ class AdditiveAttention(Attention):
         scale = 1 if self.scale is None else self.scale.value
         sums = jnp.tanh(query[..., :, None, :] + key[..., None, :, :])
         return (scale * sums).sum(-1)
+
+
+GroupQueryAttention = GroupedQueryAttention

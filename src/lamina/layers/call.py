@@ -251,9 +251,7 @@ class Arguments:
         """Pass `value` under `name`, in place where the caller gave it."""
         position = self.takes.names.index(name) if name in self.takes.names else None
         if position is not None and position < len(self.args):
-            self.args = (
-                *self.args[:position], value, *self.args[position + 1 :]
-            )  # fmt: skip
+            self.args = (*self.args[:position], value, *self.args[position + 1 :])
         else:
             self.kwargs[name] = value
         self.by_name[name] = value

@@ -4,8 +4,11 @@ One class serves all dimensions of a kind; `Conv2D` and its like only say how ma
 there are. The arithmetic is in `lamina.kernels`.
 """
 
+from typing import Any
+
 import jax.numpy as jnp
 
+from lamina.core.arguments import given
 from lamina.core.checks import described, int_tuple, one_of, positive_int
 from lamina.core.input_spec import InputSpec
 from lamina.core.settings import standardize_data_format
@@ -13,6 +16,27 @@ from lamina.kernels import conv, conv_transpose, depthwise_conv
 from lamina.layers import weights
 from lamina.layers.layer import Layer
 from lamina.layers.lora import Adaptable, replaceable
+
+__all__ = [
+    "Conv1D",
+    "Conv1DTranspose",
+    "Conv2D",
+    "Conv2DTranspose",
+    "Conv3D",
+    "Conv3DTranspose",
+    "Convolution1D",
+    "Convolution1DTranspose",
+    "Convolution2D",
+    "Convolution2DTranspose",
+    "Convolution3D",
+    "Convolution3DTranspose",
+    "DepthwiseConv1D",
+    "DepthwiseConv2D",
+    "SeparableConv1D",
+    "SeparableConv2D",
+    "SeparableConvolution1D",
+    "SeparableConvolution2D",
+]
 
 
 def keep_window(layer, kernel_size, strides, padding, data_format, dilation_rate):
@@ -101,15 +125,12 @@ class Windowed(Layer):
         for name in ("filters", "depth_multiplier", "groups"):
             if name in given:
                 setattr(self, name, positive_int(owner, name, given[name]))
-        keep_window(
-            self, given["kernel_size"], given["strides"], given["padding"],
-            given["data_format"], given["dilation_rate"],
-        )  # fmt: skip
+        keep_window(self, *(given[name] for name in WINDOW))
         self.use_bias = given["use_bias"]
-        weights.keep(self, **{k: v for k, v in given.items() if k.endswith(_OBJECTS)})
+        weights.keep(self, given)
 
 
-_OBJECTS = ("activation", "_initializer", "_regularizer", "_constraint")
+WINDOW = ("kernel_size", "strides", "padding", "data_format", "dilation_rate")
 
 
 class Conv(Windowed, Adaptable):
@@ -158,13 +179,27 @@ class Conv(Windowed, Adaptable):
     groups: int
 
     def __init__(
-        self, filters, kernel_size, strides=1, padding="valid", data_format=None,
-        dilation_rate=1, groups=1, activation=None, use_bias=True,
-        kernel_initializer="glorot_uniform", bias_initializer="zeros",
-        kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
-        kernel_constraint=None, bias_constraint=None, lora_rank=None, lora_alpha=None,
+        self,
+        filters,
+        kernel_size,
+        strides: Any = 1,
+        padding="valid",
+        data_format=None,
+        dilation_rate: Any = 1,
+        groups: Any = 1,
+        activation=None,
+        use_bias=True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        bias_constraint=None,
+        lora_rank=None,
+        lora_alpha=None,
         **kwargs,
-    ):  # fmt: skip
+    ):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self._keep(locals())
         refuse_strided_dilation(self)
@@ -280,12 +315,25 @@ class ConvTranspose(Windowed):
     filters: int
 
     def __init__(
-        self, filters, kernel_size, strides=1, padding="valid", output_padding=None,
-        data_format=None, dilation_rate=1, activation=None, use_bias=True,
-        kernel_initializer="glorot_uniform", bias_initializer="zeros",
-        kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
-        kernel_constraint=None, bias_constraint=None, **kwargs,
-    ):  # fmt: skip
+        self,
+        filters,
+        kernel_size,
+        strides: Any = 1,
+        padding="valid",
+        output_padding=None,
+        data_format=None,
+        dilation_rate: Any = 1,
+        activation=None,
+        use_bias=True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        bias_constraint=None,
+        **kwargs,
+    ):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self._keep(locals())
         refuse_strided_dilation(self)
@@ -361,18 +409,26 @@ class Conv3DTranspose(ConvTranspose):
     rank = 3
 
     def __init__(
-        self, filters, kernel_size, strides=1, padding="valid", data_format=None,
-        output_padding=None, dilation_rate=1, activation=None, use_bias=True,
-        kernel_initializer="glorot_uniform", bias_initializer="zeros",
-        kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
-        kernel_constraint=None, bias_constraint=None, **kwargs,
-    ):  # fmt: skip
-        super().__init__(
-            filters, kernel_size, strides, padding, output_padding, data_format,
-            dilation_rate, activation, use_bias, kernel_initializer, bias_initializer,
-            kernel_regularizer, bias_regularizer, activity_regularizer,
-            kernel_constraint, bias_constraint, **kwargs,
-        )  # fmt: skip
+        self,
+        filters,
+        kernel_size,
+        strides: Any = 1,
+        padding="valid",
+        data_format=None,
+        output_padding=None,
+        dilation_rate: Any = 1,
+        activation=None,
+        use_bias=True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        bias_constraint=None,
+        **kwargs,
+    ):
+        super().__init__(**given(locals()))
 
 
 class DepthwiseConv(Windowed):
@@ -407,12 +463,24 @@ class DepthwiseConv(Windowed):
     depth_multiplier: int
 
     def __init__(
-        self, kernel_size, strides=1, padding="valid", depth_multiplier=1,
-        data_format=None, dilation_rate=1, activation=None, use_bias=True,
-        depthwise_initializer="glorot_uniform", bias_initializer="zeros",
-        depthwise_regularizer=None, bias_regularizer=None, activity_regularizer=None,
-        depthwise_constraint=None, bias_constraint=None, **kwargs,
-    ):  # fmt: skip
+        self,
+        kernel_size,
+        strides: Any = 1,
+        padding="valid",
+        depth_multiplier: Any = 1,
+        data_format=None,
+        dilation_rate: Any = 1,
+        activation=None,
+        use_bias=True,
+        depthwise_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        depthwise_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        depthwise_constraint=None,
+        bias_constraint=None,
+        **kwargs,
+    ):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self._keep(locals())
 
@@ -500,14 +568,28 @@ class SeparableConv(Windowed):
     depth_multiplier: int
 
     def __init__(
-        self, filters, kernel_size, strides=1, padding="valid", data_format=None,
-        dilation_rate=1, depth_multiplier=1, activation=None, use_bias=True,
-        depthwise_initializer="glorot_uniform", pointwise_initializer="glorot_uniform",
-        bias_initializer="zeros", depthwise_regularizer=None,
-        pointwise_regularizer=None, bias_regularizer=None, activity_regularizer=None,
-        depthwise_constraint=None, pointwise_constraint=None, bias_constraint=None,
+        self,
+        filters,
+        kernel_size,
+        strides: Any = 1,
+        padding="valid",
+        data_format=None,
+        dilation_rate: Any = 1,
+        depth_multiplier: Any = 1,
+        activation=None,
+        use_bias=True,
+        depthwise_initializer: Any = "glorot_uniform",
+        pointwise_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        depthwise_regularizer=None,
+        pointwise_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        depthwise_constraint=None,
+        pointwise_constraint=None,
+        bias_constraint=None,
         **kwargs,
-    ):  # fmt: skip
+    ):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self._keep(locals())
 
@@ -573,3 +655,13 @@ class SeparableConv2D(SeparableConv):
     """
 
     rank = 2
+
+
+Convolution1D = Conv1D
+Convolution1DTranspose = Conv1DTranspose
+Convolution2D = Conv2D
+Convolution2DTranspose = Conv2DTranspose
+Convolution3D = Conv3D
+Convolution3DTranspose = Conv3DTranspose
+SeparableConvolution1D = SeparableConv1D
+SeparableConvolution2D = SeparableConv2D

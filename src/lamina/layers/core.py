@@ -1,7 +1,10 @@
 """The layers that everything begins with: Input, Dense, and the plainest ones."""
 
+from typing import Any
+
 import jax.numpy as jnp
 
+from lamina.core.arguments import given
 from lamina.core.checks import number, positive_int
 from lamina.core.dtypes import standardize_dtype
 from lamina.core.input_spec import InputSpec
@@ -12,6 +15,8 @@ from lamina.layers import weights
 from lamina.layers.layer import Layer
 from lamina.layers.lora import Adaptable, replaceable
 from lamina.ops import numpy as ops
+
+__all__ = ["Dense", "Identity", "Input", "InputLayer", "Masking", "Wrapper"]
 
 
 class InputLayer(Layer):
@@ -40,9 +45,18 @@ class InputLayer(Layer):
     _moves_entries = True
 
     def __init__(
-        self, shape=None, batch_size=None, dtype=None, sparse=None, ragged=None,
-        batch_shape=None, input_tensor=None, optional=False, name=None, **kwargs,
-    ):  # fmt: skip
+        self,
+        shape=None,
+        batch_size=None,
+        dtype=None,
+        sparse=None,
+        ragged=None,
+        batch_shape=None,
+        input_tensor=None,
+        optional=False,
+        name=None,
+        **kwargs,
+    ):
         super().__init__(name=name)
         if "input_shape" in kwargs:
             warn(
@@ -143,9 +157,16 @@ class InputLayer(Layer):
 
 
 def Input(
-    shape=None, batch_size=None, dtype=None, sparse=None, ragged=None, batch_shape=None,
-    name=None, tensor=None, optional=False,
-):  # fmt: skip
+    shape=None,
+    batch_size=None,
+    dtype=None,
+    sparse=None,
+    ragged=None,
+    batch_shape=None,
+    name=None,
+    tensor=None,
+    optional=False,
+):
     """Make a symbolic tensor for one input of a model.
 
     Args:
@@ -164,11 +185,8 @@ def Input(
     >>> lamina.layers.Dense(4)(x).shape
     (None, 4)
     """
-    layer = InputLayer(
-        shape=shape, batch_size=batch_size, dtype=dtype, sparse=sparse, ragged=ragged,
-        batch_shape=batch_shape, name=name, input_tensor=tensor, optional=optional,
-    )  # fmt: skip
-    return layer.output
+    named = given(locals())
+    return InputLayer(input_tensor=named.pop("tensor"), **named).output
 
 
 class Dense(Adaptable):
@@ -203,28 +221,30 @@ class Dense(Adaptable):
     rows_independent = True
     _quantizes = True
     kernel = replaceable("kernel")
+    activation: Any
 
     def __init__(
-        self, units, activation=None, use_bias=True,
-        kernel_initializer="glorot_uniform", bias_initializer="zeros",
-        kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
-        kernel_constraint=None, bias_constraint=None, lora_rank=None, lora_alpha=None,
-        quantization_config=None, **kwargs,
-    ):  # fmt: skip
+        self,
+        units,
+        activation=None,
+        use_bias=True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        bias_constraint=None,
+        lora_rank=None,
+        lora_alpha=None,
+        quantization_config=None,
+        **kwargs,
+    ):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self._take_variants(lora_rank, lora_alpha, quantization_config)
         self.units = positive_int("Dense", "units", units)
-        self.activation = weights.resolved(self, "activation", activation)
         self.use_bias = use_bias
-        weights.keep(
-            self,
-            kernel_initializer=kernel_initializer,
-            kernel_regularizer=kernel_regularizer,
-            kernel_constraint=kernel_constraint,
-            bias_initializer=bias_initializer,
-            bias_regularizer=bias_regularizer,
-            bias_constraint=bias_constraint,
-        )
+        weights.keep(self, locals())
         self.input_spec = InputSpec(min_ndim=2)
         self.supports_masking = True
 

@@ -12,6 +12,8 @@ from lamina.kernels.replaced import Layout, biased, einsum, spelled
 from lamina.layers import weights
 from lamina.layers.lora import Adaptable, replaceable
 
+__all__ = ["EinsumDense"]
+
 
 class EinsumDense(Adaptable):
     """Sums products of input and kernel over the axes that an equation names.
@@ -60,12 +62,23 @@ class EinsumDense(Adaptable):
     kernel_constraint: Any
 
     def __init__(
-        self, equation, output_shape, activation=None, bias_axes=None,
-        kernel_initializer="glorot_uniform", bias_initializer="zeros",
-        kernel_regularizer=None, bias_regularizer=None, kernel_constraint=None,
-        bias_constraint=None, lora_rank=None, lora_alpha=None,
-        gptq_unpacked_column_size=None, quantization_config=None, **kwargs,
-    ):  # fmt: skip
+        self,
+        equation,
+        output_shape,
+        activation=None,
+        bias_axes=None,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        kernel_constraint=None,
+        bias_constraint=None,
+        lora_rank=None,
+        lora_alpha=None,
+        gptq_unpacked_column_size=None,
+        quantization_config=None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self._take_variants(lora_rank, lora_alpha, quantization_config)
         self.equation = equation
@@ -79,16 +92,7 @@ class EinsumDense(Adaptable):
             output_shape = (output_shape,)
         self.output_shape = tuple(output_shape)
         self.bias_axes = bias_axes
-        weights.keep(self, activation=activation)
-        weights.keep(
-            self,
-            kernel_initializer=kernel_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            bias_constraint=bias_constraint,
-        )
+        weights.keep(self, locals())
 
     @property
     def rows_independent(self):
@@ -173,8 +177,14 @@ def _parts(equation):
         r"((?:\.\.\.)?[a-zA-Z]+|[a-zA-Z]+\.\.\.)",
         re.sub(r"\s", "", equation),
     )
-    dots = [part.strip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
-            for part in (found.group(1), found.group(3))] if found else []  # fmt: skip
+    dots = (
+        [
+            part.strip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+            for part in (found.group(1), found.group(3))
+        ]
+        if found
+        else []
+    )
     if not found or dots[0] != dots[1]:
         raise ValueError(
             "`EinsumDense` could not read `equation`: invalid einsum equation. "
@@ -209,8 +219,10 @@ def _weight_shapes(layer, input_shape):
     if len(layer.output_shape) != len(named):
         target = layer.output_shape[-len(named) :] if named else ()
         if len(target) != len(named) or "." not in left:
-            refuse(f"`output_shape` must have {len(named)} entries, one for each of "
-                   f"{named!r}")  # fmt: skip
+            refuse(
+                f"`output_shape` must have {len(named)} entries, one for each of "
+                f"{named!r}"
+            )
         target = layer.output_shape[: len(named)] if trailing else target
     else:
         target = layer.output_shape

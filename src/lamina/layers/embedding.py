@@ -1,8 +1,11 @@
 """Tables of learnt vectors: from numbers to vectors, and back to scores."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 
+from lamina.core.arguments import given
 from lamina.core.checks import number
 from lamina.core.dtypes import is_int, standardize_dtype
 from lamina.core.policy import get_policy
@@ -10,6 +13,8 @@ from lamina.kernels.replaced import Layout, dense, rows
 from lamina.layers import weights as hooks
 from lamina.layers.lora import Adaptable, replaceable
 from lamina.ops import numpy as ops
+
+__all__ = ["Embedding", "ReversibleEmbedding"]
 
 
 class Embedding(Adaptable):
@@ -53,11 +58,19 @@ class Embedding(Adaptable):
     _also = ()
 
     def __init__(
-        self, input_dim, output_dim, embeddings_initializer="uniform",
-        embeddings_regularizer=None, embeddings_constraint=None, mask_zero=False,
-        weights=None, lora_rank=None, lora_alpha=None, quantization_config=None,
+        self,
+        input_dim,
+        output_dim,
+        embeddings_initializer: Any = "uniform",
+        embeddings_regularizer=None,
+        embeddings_constraint=None,
+        mask_zero=False,
+        weights=None,
+        lora_rank=None,
+        lora_alpha=None,
+        quantization_config=None,
         **kwargs,
-    ):  # fmt: skip
+    ):
         kwargs.pop("input_length", None)  # said nothing that the input does not
         # Numbers of rows must not pass through a half type; `call` casts instead.
         kwargs.setdefault("autocast", False)
@@ -65,12 +78,7 @@ class Embedding(Adaptable):
         self._take_variants(lora_rank, lora_alpha, quantization_config)
         self.input_dim = self._size("input_dim", input_dim)
         self.output_dim = self._size("output_dim", output_dim)
-        hooks.keep(
-            self,
-            embeddings_initializer=embeddings_initializer,
-            embeddings_regularizer=embeddings_regularizer,
-            embeddings_constraint=embeddings_constraint,
-        )
+        hooks.keep(self, locals())
         self.mask_zero = mask_zero
         self.supports_masking = mask_zero
         if weights is not None:
@@ -139,15 +147,22 @@ class ReversibleEmbedding(Embedding):
     _rounds_inputs = ("int8", "int4")
 
     def __init__(
-        self, input_dim, output_dim, tie_weights=True, embeddings_initializer="uniform",
-        embeddings_regularizer=None, embeddings_constraint=None, mask_zero=False,
-        reverse_dtype=None, logit_soft_cap=None, **kwargs,
-    ):  # fmt: skip
-        super().__init__(
-            input_dim, output_dim, embeddings_initializer=embeddings_initializer,
-            embeddings_regularizer=embeddings_regularizer,
-            embeddings_constraint=embeddings_constraint, mask_zero=mask_zero, **kwargs,
-        )  # fmt: skip
+        self,
+        input_dim,
+        output_dim,
+        tie_weights=True,
+        embeddings_initializer: Any = "uniform",
+        embeddings_regularizer=None,
+        embeddings_constraint=None,
+        mask_zero=False,
+        reverse_dtype=None,
+        logit_soft_cap=None,
+        **kwargs,
+    ):
+        named = given(locals())
+        for name in ("tie_weights", "reverse_dtype", "logit_soft_cap"):
+            del named[name]
+        super().__init__(**named)
         self.tie_weights = tie_weights
         self.reverse_dtype = reverse_dtype
         if logit_soft_cap is not None:

@@ -329,8 +329,9 @@ class Float8(Encoding):
 
     mode = "float8"
     attributes = (
-        "{}", *(f"{n}_{kind}" for n in _SCALED for kind in ("scale", "amax_history"))
-    )  # fmt: skip
+        "{}",
+        *(f"{n}_{kind}" for n in _SCALED for kind in ("scale", "amax_history")),
+    )
     adds_lora, keeps_floats = False, True
 
     def _read(self, numbers):

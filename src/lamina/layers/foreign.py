@@ -45,8 +45,10 @@ def refuse_in_safe_mode(what, safe_mode):
     Raises:
         ValueError: code is not allowed.
     """
-    copied = safe_mode is None and context.held is not None  # within this process
-    safe_mode = context.safe_mode if safe_mode is None else safe_mode
+    copied = (
+        safe_mode is None and context.configs.held is not None
+    )  # within this process
+    safe_mode = context.configs.safe_mode if safe_mode is None else safe_mode
     if safe_mode is not False and not copied:
         raise ValueError(
             f"{what} This allows arbitrary code execution on this machine. If you "

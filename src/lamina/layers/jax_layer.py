@@ -17,6 +17,8 @@ from lamina.core.variable import Variable
 from lamina.layers.building import spec_of
 from lamina.layers.layer import Layer
 
+__all__ = ["FlaxLayer", "JaxLayer"]
+
 _CALL_TAKES = ("params", "state", "rng", "inputs", "training")
 _INIT_TAKES = ("rng", "inputs", "training")
 
@@ -56,9 +58,15 @@ class JaxLayer(Layer):
     _runs_given_code = True
 
     def __init__(
-        self, call_fn, init_fn=None, params=None, state=None, seed=None,
-        native_serialization_platforms=None, **kwargs,
-    ):  # fmt: skip
+        self,
+        call_fn,
+        init_fn=None,
+        params=None,
+        state=None,
+        seed=None,
+        native_serialization_platforms=None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         for name, function in (("call_fn", call_fn), ("init_fn", init_fn)):
             if not callable(function) and (function is not None or name == "call_fn"):
@@ -228,9 +236,13 @@ class FlaxLayer(JaxLayer):
         from flax.linen import DenyList  # pyright: ignore[reportMissingImports]
 
         return self.module.apply(
-            {**(params or {}), **(state or {})}, inputs, rngs=rng, method=self.method,
-            mutable=DenyList(["params"]), **more,
-        )  # fmt: skip
+            {**(params or {}), **(state or {})},
+            inputs,
+            rngs=rng,
+            method=self.method,
+            mutable=DenyList(["params"]),
+            **more,
+        )
 
     def _init(self, rng, inputs, training):
         made = self.module.init(rng, inputs, method=self.method, training=training)

@@ -14,6 +14,8 @@ from lamina.layers.building import map_shapes, spec_of
 from lamina.layers.call import plain_shape
 from lamina.layers.layer import Layer
 
+__all__ = ["Lambda"]
+
 _CODE = ("code", "defaults", "closure")
 
 

@@ -472,10 +472,18 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
         """Do what comes after `build`, also that of a subclass."""
 
     def add_weight(
-        self, shape=None, initializer=None, dtype=None, trainable=True, autocast=True,
-        regularizer=None, constraint=None, aggregation="none",
-        overwrite_with_gradient=False, name=None,
-    ) -> Variable:  # fmt: skip
+        self,
+        shape=None,
+        initializer=None,
+        dtype=None,
+        trainable=True,
+        autocast=True,
+        regularizer=None,
+        constraint=None,
+        aggregation="none",
+        overwrite_with_gradient=False,
+        name=None,
+    ) -> Variable:
         """Make a Variable that the layer owns.
 
         Args:

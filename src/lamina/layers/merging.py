@@ -13,6 +13,25 @@ from lamina.layers.normalization import unit_length
 from lamina.layers.rows import off_rows
 from lamina.ops import numpy as ops
 
+__all__ = [
+    "Add",
+    "Average",
+    "Concatenate",
+    "Dot",
+    "Maximum",
+    "Minimum",
+    "Multiply",
+    "Subtract",
+    "add",
+    "average",
+    "concatenate",
+    "dot",
+    "maximum",
+    "minimum",
+    "multiply",
+    "subtract",
+]
+
 
 def _shapes(layer, shapes, least=1, most=None):
     """Return the shapes of a list of inputs, or raise: there must be a list."""

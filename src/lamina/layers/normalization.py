@@ -14,6 +14,14 @@ from lamina.layers import weights
 from lamina.layers.layer import Layer
 from lamina.layers.rows import off_rows
 
+__all__ = [
+    "BatchNormalization",
+    "GroupNormalization",
+    "LayerNormalization",
+    "RMSNormalization",
+    "UnitNormalization",
+]
+
 
 def _floating(layer, x):
     """Return `x` as it is, or integers in the layer's compute dtype."""
@@ -61,12 +69,6 @@ def _number(layer, name, value, most=float("inf")):
             f"Received: {name}={value!r}"
         )
     return value
-
-
-def _keep_scale_and_center(layer, center, scale, **hooks):
-    layer.center = center
-    layer.scale = scale
-    weights.keep(layer, **hooks)
 
 
 class BatchNormalization(Layer):
@@ -121,13 +123,26 @@ class BatchNormalization(Layer):
     renorm_clipping: Any
 
     def __init__(
-        self, axis=-1, momentum=0.99, epsilon=1e-3, center=True, scale=True,
-        beta_initializer="zeros", gamma_initializer="ones",
-        moving_mean_initializer="zeros", moving_variance_initializer="ones",
-        beta_regularizer=None, gamma_regularizer=None, beta_constraint=None,
-        gamma_constraint=None, renorm=False, renorm_clipping=None, renorm_momentum=0.99,
-        synchronized=False, **kwargs,
-    ):  # fmt: skip
+        self,
+        axis=-1,
+        momentum=0.99,
+        epsilon=1e-3,
+        center=True,
+        scale=True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        moving_mean_initializer: Any = "zeros",
+        moving_variance_initializer: Any = "ones",
+        beta_regularizer=None,
+        gamma_regularizer=None,
+        beta_constraint=None,
+        gamma_constraint=None,
+        renorm=False,
+        renorm_clipping=None,
+        renorm_momentum=0.99,
+        synchronized=False,
+        **kwargs,
+    ):
         kwargs.setdefault("autocast", False)  # `call` goes to float32 itself
         super().__init__(**kwargs)
         axis = axes_argument("BatchNormalization", axis)
@@ -141,19 +156,8 @@ class BatchNormalization(Layer):
         self.axis = int(axis)
         self.momentum = float(_number(self, "momentum", momentum, 1))
         self.epsilon = float(_number(self, "epsilon", epsilon))
-        _keep_scale_and_center(
-            self,
-            center,
-            scale,
-            beta_initializer=beta_initializer,
-            gamma_initializer=gamma_initializer,
-            moving_mean_initializer=moving_mean_initializer,
-            moving_variance_initializer=moving_variance_initializer,
-            beta_regularizer=beta_regularizer,
-            gamma_regularizer=gamma_regularizer,
-            beta_constraint=beta_constraint,
-            gamma_constraint=gamma_constraint,
-        )
+        self.center, self.scale = center, scale
+        weights.keep(self, locals())
         self.renorm = renorm
         self.renorm_clipping = _clipping(renorm_clipping) if renorm else renorm_clipping
         self.renorm_momentum = renorm_momentum
@@ -313,19 +317,25 @@ class LayerNormalization(Layer):
     center: bool
 
     def __init__(
-        self, axis=-1, epsilon=1e-3, center=True, scale=True, beta_initializer="zeros",
-        gamma_initializer="ones", beta_regularizer=None, gamma_regularizer=None,
-        beta_constraint=None, gamma_constraint=None, rms_scaling=False, **kwargs,
-    ):  # fmt: skip
+        self,
+        axis=-1,
+        epsilon=1e-3,
+        center=True,
+        scale=True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        beta_regularizer=None,
+        gamma_regularizer=None,
+        beta_constraint=None,
+        gamma_constraint=None,
+        rms_scaling=False,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.axis = axes_argument("LayerNormalization", axis)
         self.epsilon = _number(self, "epsilon", epsilon)
-        _keep_scale_and_center(
-            self, center, scale, beta_initializer=beta_initializer,
-            gamma_initializer=gamma_initializer, beta_regularizer=beta_regularizer,
-            gamma_regularizer=gamma_regularizer, beta_constraint=beta_constraint,
-            gamma_constraint=gamma_constraint,
-        )  # fmt: skip
+        self.center, self.scale = center, scale
+        weights.keep(self, locals())
         self.rms_scaling = rms_scaling
         self.supports_masking = True
 
@@ -432,10 +442,20 @@ class GroupNormalization(Layer):
     center: bool
 
     def __init__(
-        self, groups=32, axis=-1, epsilon=1e-3, center=True, scale=True,
-        beta_initializer="zeros", gamma_initializer="ones", beta_regularizer=None,
-        gamma_regularizer=None, beta_constraint=None, gamma_constraint=None, **kwargs,
-    ):  # fmt: skip
+        self,
+        groups: Any = 32,
+        axis=-1,
+        epsilon=1e-3,
+        center=True,
+        scale=True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        beta_regularizer=None,
+        gamma_regularizer=None,
+        beta_constraint=None,
+        gamma_constraint=None,
+        **kwargs,
+    ):
         kwargs.setdefault("autocast", False)  # `call` goes to float32 itself
         super().__init__(**kwargs)
         whole = hasattr(groups, "__index__") and not isinstance(groups, bool)
@@ -452,17 +472,8 @@ class GroupNormalization(Layer):
             )
         self.axis = axis
         self.epsilon = _number(self, "epsilon", epsilon)
-        _keep_scale_and_center(
-            self,
-            center,
-            scale,
-            beta_initializer=beta_initializer,
-            gamma_initializer=gamma_initializer,
-            beta_regularizer=beta_regularizer,
-            gamma_regularizer=gamma_regularizer,
-            beta_constraint=beta_constraint,
-            gamma_constraint=gamma_constraint,
-        )
+        self.center, self.scale = center, scale
+        weights.keep(self, locals())
         self.supports_masking = True
 
     @property

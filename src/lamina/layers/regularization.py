@@ -11,6 +11,17 @@ from lamina.kernels import dropout, keep_mask
 from lamina.layers.layer import Layer
 from lamina.regularizers import L1L2
 
+__all__ = [
+    "ActivityRegularization",
+    "AlphaDropout",
+    "Dropout",
+    "GaussianDropout",
+    "GaussianNoise",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
+]
+
 
 def _keep_rate(layer, name, value, seed):
     """Store a share and the seed; a generator is made only if noise will be drawn."""

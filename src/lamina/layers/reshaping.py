@@ -1,6 +1,7 @@
 """Layers that move values without computing with them."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,22 @@ from lamina.core.input_spec import InputSpec
 from lamina.core.settings import standardize_data_format
 from lamina.core.symbolic import SymbolicTensor
 from lamina.layers.layer import Layer
+
+__all__ = [
+    "Cropping1D",
+    "Cropping2D",
+    "Cropping3D",
+    "Flatten",
+    "Permute",
+    "RepeatVector",
+    "Reshape",
+    "UpSampling1D",
+    "UpSampling2D",
+    "UpSampling3D",
+    "ZeroPadding1D",
+    "ZeroPadding2D",
+    "ZeroPadding3D",
+]
 
 
 def _integer(owner, name, value):
@@ -248,7 +265,7 @@ class Cropping1D(Layer):
     rows_independent = True
     _moves_entries = True
 
-    def __init__(self, cropping=(1, 1), **kwargs):
+    def __init__(self, cropping: Any = (1, 1), **kwargs):
         super().__init__(**kwargs)
         self.cropping = int_tuple("Cropping1D", "cropping", cropping, 2, zero=True)
         self.input_spec = InputSpec(ndim=3)
@@ -276,7 +293,7 @@ class Cropping2D(Layer):
     rows_independent = True
     _moves_entries = True
 
-    def __init__(self, cropping=((0, 0), (0, 0)), data_format=None, **kwargs):
+    def __init__(self, cropping: Any = ((0, 0), (0, 0)), data_format=None, **kwargs):
         super().__init__(**kwargs)
         self.cropping = _pairs("Cropping2D", "cropping", cropping, 2)
         self.data_format = standardize_data_format(data_format)
@@ -305,7 +322,9 @@ class Cropping3D(Layer):
     rows_independent = True
     _moves_entries = True
 
-    def __init__(self, cropping=((1, 1), (1, 1), (1, 1)), data_format=None, **kwargs):
+    def __init__(
+        self, cropping: Any = ((1, 1), (1, 1), (1, 1)), data_format=None, **kwargs
+    ):
         super().__init__(**kwargs)
         self.cropping = _pairs("Cropping3D", "cropping", cropping, 3)
         self.data_format = standardize_data_format(data_format)
@@ -341,7 +360,7 @@ class ZeroPadding1D(Layer):
     rows_independent = True
     _moves_entries = True
 
-    def __init__(self, padding=1, data_format=None, **kwargs):
+    def __init__(self, padding: Any = 1, data_format=None, **kwargs):
         super().__init__(**kwargs)
         self.padding = int_tuple("ZeroPadding1D", "padding", padding, 2, zero=True)
         self.data_format = standardize_data_format(data_format)
@@ -370,7 +389,7 @@ class ZeroPadding2D(Layer):
     rows_independent = True
     _moves_entries = True
 
-    def __init__(self, padding=(1, 1), data_format=None, **kwargs):
+    def __init__(self, padding: Any = (1, 1), data_format=None, **kwargs):
         super().__init__(**kwargs)
         self.padding = _pairs("ZeroPadding2D", "padding", padding, 2)
         self.data_format = standardize_data_format(data_format)
@@ -399,7 +418,9 @@ class ZeroPadding3D(Layer):
     rows_independent = True
     _moves_entries = True
 
-    def __init__(self, padding=((1, 1), (1, 1), (1, 1)), data_format=None, **kwargs):
+    def __init__(
+        self, padding: Any = ((1, 1), (1, 1), (1, 1)), data_format=None, **kwargs
+    ):
         super().__init__(**kwargs)
         self.padding = _pairs("ZeroPadding3D", "padding", padding, 3)
         self.data_format = standardize_data_format(data_format)
@@ -438,7 +459,7 @@ class UpSampling1D(Layer):
     rows_independent = True
     _moves_entries = True
 
-    def __init__(self, size=2, **kwargs):
+    def __init__(self, size: Any = 2, **kwargs):
         super().__init__(**kwargs)
         self.size = _integer("UpSampling1D", "size", size)
         self.input_spec = InputSpec(ndim=3)
@@ -470,7 +491,7 @@ class UpSampling2D(Layer):
     rows_independent = True
 
     def __init__(
-        self, size=(2, 2), data_format=None, interpolation="nearest", **kwargs
+        self, size: Any = (2, 2), data_format=None, interpolation="nearest", **kwargs
     ):
         super().__init__(**kwargs)
         self.size = int_tuple("UpSampling2D", "size", size, 2)
@@ -510,7 +531,7 @@ class UpSampling3D(Layer):
 
     rows_independent = True
 
-    def __init__(self, size=(2, 2, 2), data_format=None, **kwargs):
+    def __init__(self, size: Any = (2, 2, 2), data_format=None, **kwargs):
         super().__init__(**kwargs)
         self.size = int_tuple("UpSampling3D", "size", size, 3)
         self.data_format = standardize_data_format(data_format)

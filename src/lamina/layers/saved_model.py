@@ -18,6 +18,8 @@ from lamina.layers.foreign import (
 )
 from lamina.layers.layer import Layer
 
+__all__ = ["TFSMLayer"]
+
 
 class TFSMLayer(Layer):
     """A TensorFlow SavedModel as a layer, for inference.
@@ -42,9 +44,14 @@ class TFSMLayer(Layer):
     _runs_given_code = True
 
     def __init__(
-        self, filepath, call_endpoint="serve", call_training_endpoint=None,
-        trainable=True, name=None, dtype=None,
-    ):  # fmt: skip
+        self,
+        filepath,
+        call_endpoint="serve",
+        call_training_endpoint=None,
+        trainable=True,
+        name=None,
+        dtype=None,
+    ):
         super().__init__(trainable=trainable, name=name, dtype=dtype)
         tf: Any = engine_for("TFSMLayer", "tensorflow")
         self.filepath = str(filepath)

@@ -31,6 +31,8 @@ from lamina.layers.foreign import (
 )
 from lamina.layers.layer import Layer
 
+__all__ = ["TorchModuleWrapper"]
+
 # PyTorch has one random generator, and a module has one mode: one call at a time.
 _one_at_a_time = threading.RLock()
 
@@ -163,7 +165,7 @@ class TorchModuleWrapper(Layer):
 
     def get_config(self):
         config = super().get_config()
-        if context.held is not None and context.held.things:
+        if context.configs.held is not None and context.configs.held.things:
             config["module"] = serialize_keras_object(self.module)
         else:
             import torch  # pyright: ignore[reportMissingImports]
@@ -355,9 +357,12 @@ def _called_backward(run, kept, slopes):
     of_weights, of_inputs = jax.pure_callback(
         functools.partial(run.backward, (names, places)),
         ([_spec_of(values[k]) for k in names], [_spec_of(inputs[i]) for i in places]),
-        values, inputs, key, slopes,
+        values,
+        inputs,
+        key,
+        slopes,
         vmap_method="sequential",
-    )  # fmt: skip
+    )
     found = dict(zip(names, of_weights, strict=True))
     at = dict(zip(places, of_inputs, strict=True))
     return (

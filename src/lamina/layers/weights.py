@@ -12,10 +12,17 @@ _HOOKS = {
 _GET = {**_HOOKS, "activation": activations.get}
 
 
-def keep(layer, **arguments) -> None:
-    """Store arguments such as `kernel_initializer` on the layer, made into objects."""
-    for name, value in arguments.items():
-        setattr(layer, name, resolved(layer, name, value))
+def keep(layer, given) -> None:
+    """Store arguments such as `kernel_initializer` on the layer, made into objects.
+
+    Args:
+        layer: the layer.
+        given: the arguments of its constructor by name, others among them.
+    """
+    for name, value in given.items():
+        # The one that every layer has is kept by `Layer`.
+        if name.endswith((*_GET,)) and name != "activity_regularizer":
+            setattr(layer, name, resolved(layer, name, value))
 
 
 def resolved(layer, name, value) -> Any:

@@ -1,106 +1,18 @@
 """Losses: what training makes small."""
 
-from lamina.core.config import names_of, resolver
-from lamina.losses.crossentropy import (
-    BinaryCrossentropy,
-    BinaryFocalCrossentropy,
-    CategoricalCrossentropy,
-    CategoricalFocalCrossentropy,
-    CategoricalGeneralizedCrossEntropy,
-    KLDivergence,
-    ShapedCrossentropy,
-    SparseCategoricalCrossentropy,
-    binary_crossentropy,
-    binary_focal_crossentropy,
-    categorical_crossentropy,
-    categorical_focal_crossentropy,
-    categorical_generalized_cross_entropy,
-    kl_divergence,
-    sparse_categorical_crossentropy,
-)
-from lamina.losses.loss import Loss, LossFunctionWrapper
-from lamina.losses.margin import (
-    CategoricalHinge,
-    Circle,
-    Hinge,
-    SquaredHinge,
-    categorical_hinge,
-    circle,
-    hinge,
-    squared_hinge,
-)
-from lamina.losses.overlap import Dice, Tversky, dice, tversky
-from lamina.losses.regression import (
-    CosineSimilarity,
-    Huber,
-    LogCosh,
-    MeanAbsoluteError,
-    MeanAbsolutePercentageError,
-    MeanSquaredError,
-    MeanSquaredLogarithmicError,
-    Poisson,
-    cosine_similarity,
-    huber,
-    log_cosh,
-    mean_absolute_error,
-    mean_absolute_percentage_error,
-    mean_squared_error,
-    mean_squared_logarithmic_error,
-    poisson,
-)
-from lamina.losses.sequence import CTC, ctc
+from lamina._imports import offered as _offered
+from lamina.core import config as _config
+from lamina.losses.crossentropy import *
+from lamina.losses.crossentropy import ShapedCrossentropy
+from lamina.losses.loss import *
+from lamina.losses.loss import LossFunctionWrapper
+from lamina.losses.margin import *
+from lamina.losses.overlap import *
+from lamina.losses.regression import *
+from lamina.losses.sequence import *
 
-__all__ = [
-    "BinaryCrossentropy",
-    "BinaryFocalCrossentropy",
-    "CTC",
-    "CategoricalCrossentropy",
-    "CategoricalFocalCrossentropy",
-    "CategoricalGeneralizedCrossEntropy",
-    "CategoricalHinge",
-    "Circle",
-    "CosineSimilarity",
-    "Dice",
-    "Hinge",
-    "Huber",
-    "KLDivergence",
-    "LogCosh",
-    "Loss",
-    "MeanAbsoluteError",
-    "MeanAbsolutePercentageError",
-    "MeanSquaredError",
-    "MeanSquaredLogarithmicError",
-    "Poisson",
-    "SparseCategoricalCrossentropy",
-    "SquaredHinge",
-    "Tversky",
-    "binary_crossentropy",
-    "binary_focal_crossentropy",
-    "categorical_crossentropy",
-    "categorical_focal_crossentropy",
-    "categorical_generalized_cross_entropy",
-    "categorical_hinge",
-    "circle",
-    "cosine_similarity",
-    "ctc",
-    "deserialize",
-    "dice",
-    "get",
-    "hinge",
-    "huber",
-    "kl_divergence",
-    "log_cosh",
-    "mean_absolute_error",
-    "mean_absolute_percentage_error",
-    "mean_squared_error",
-    "mean_squared_logarithmic_error",
-    "poisson",
-    "serialize",
-    "sparse_categorical_crossentropy",
-    "squared_hinge",
-    "tversky",
-]
-
+# What files and `compile` name, and no user.
+_INNER = ("LossFunctionWrapper", "ShapedCrossentropy")
 _SHORT = {
     "bce": binary_crossentropy,
     "kld": kl_divergence,
@@ -113,20 +25,20 @@ _SHORT = {
 
 def _names():
     # A class gives its snake-case name to the function of that name.
-    things = {n: globals()[n] for n in __all__ if n not in ("deserialize", "get")}
+    makers = ("deserialize", "get", "serialize")
+    things = {n: globals()[n] for n in __all__ if n not in makers}
     things["LossFunctionWrapper"] = LossFunctionWrapper
-    things.pop("serialize")
     short = _SHORT | {name.upper(): loss for name, loss in _SHORT.items()}
     short |= dict.fromkeys(("crossentropy", "ce", "CE"), ShapedCrossentropy)
     return (
-        names_of(things)
+        _config.names_of(things)
         | short
         | {"logcosh": log_cosh}
         | {name: thing for name, thing in things.items() if name.islower()}
     )
 
 
-get, _serialize, _deserialize = resolver("loss", _names, Loss)
+get, _serialize, _deserialize = _config.resolver("loss", _names, Loss)
 
 
 def serialize(loss):
@@ -151,3 +63,6 @@ def deserialize(name, custom_objects=None):
     'mean_squared_error'
     """
     return _deserialize(name, custom_objects)
+
+
+__all__ = _offered(globals(), *_INNER)  # pyright: ignore[reportUnsupportedDunderAll]

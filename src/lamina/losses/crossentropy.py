@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina.core import settings
+from lamina.core.arguments import given
 from lamina.core.checks import fraction
 from lamina.core.masks import set_mask
 from lamina.core.tracebacks import warn
@@ -23,6 +24,23 @@ from lamina.losses.loss import (
     compares,
     pair,
 )
+
+__all__ = [
+    "BinaryCrossentropy",
+    "BinaryFocalCrossentropy",
+    "CategoricalCrossentropy",
+    "CategoricalFocalCrossentropy",
+    "CategoricalGeneralizedCrossEntropy",
+    "KLDivergence",
+    "SparseCategoricalCrossentropy",
+    "binary_crossentropy",
+    "binary_focal_crossentropy",
+    "categorical_crossentropy",
+    "categorical_focal_crossentropy",
+    "categorical_generalized_cross_entropy",
+    "kl_divergence",
+    "sparse_categorical_crossentropy",
+]
 
 
 def _clipped(p):
@@ -68,9 +86,15 @@ def _smooth(y_true, amount, classes):
 
 @compares("elements")
 def binary_focal_crossentropy(
-    y_true, y_pred, apply_class_balancing=False, alpha=0.25, gamma=2.0,
-    from_logits=False, label_smoothing=0.0, axis=-1,
-):  # fmt: skip
+    y_true,
+    y_pred,
+    apply_class_balancing=False,
+    alpha=0.25,
+    gamma=2.0,
+    from_logits=False,
+    label_smoothing=0.0,
+    axis=-1,
+):
     """Return the binary cross-entropy with less weight on what is already right.
 
     The cross-entropy times `(1 - q)^gamma`, `q` being the probability given to the
@@ -147,9 +171,14 @@ def categorical_crossentropy(
 
 @compares("classes")
 def categorical_focal_crossentropy(
-    y_true, y_pred, alpha=0.25, gamma=2.0, from_logits=False, label_smoothing=0.0,
+    y_true,
+    y_pred,
+    alpha=0.25,
+    gamma=2.0,
+    from_logits=False,
+    label_smoothing=0.0,
     axis=-1,
-):  # fmt: skip
+):
     """Return the sum of `-alpha (1 - p)^gamma y log p` over the classes.
 
     Args:
@@ -288,56 +317,65 @@ class BinaryCrossentropy(LossFunctionWrapper):
     """
 
     def __init__(
-        self, from_logits=False, label_smoothing=0.0, axis=-1,
-        reduction="sum_over_batch_size", name="binary_crossentropy", dtype=None,
-    ):  # fmt: skip
-        super().__init__(
-            binary_crossentropy, reduction, name, dtype,
-            from_logits=from_logits, label_smoothing=label_smoothing, axis=axis,
-        )  # fmt: skip
+        self,
+        from_logits=False,
+        label_smoothing=0.0,
+        axis=-1,
+        reduction="sum_over_batch_size",
+        name="binary_crossentropy",
+        dtype=None,
+    ):
+        super().__init__(binary_crossentropy, **given(locals()))
 
 
 class BinaryFocalCrossentropy(LossFunctionWrapper):
     """The cross-entropy that fades easy samples; see `binary_focal_crossentropy`."""
 
     def __init__(
-        self, apply_class_balancing=False, alpha=0.25, gamma=2.0, from_logits=False,
-        label_smoothing=0.0, axis=-1, reduction="sum_over_batch_size",
-        name="binary_focal_crossentropy", dtype=None,
-    ):  # fmt: skip
-        super().__init__(
-            binary_focal_crossentropy, reduction, name, dtype,
-            apply_class_balancing=apply_class_balancing, alpha=alpha, gamma=gamma,
-            from_logits=from_logits, label_smoothing=label_smoothing, axis=axis,
-        )  # fmt: skip
+        self,
+        apply_class_balancing=False,
+        alpha=0.25,
+        gamma=2.0,
+        from_logits=False,
+        label_smoothing=0.0,
+        axis=-1,
+        reduction="sum_over_batch_size",
+        name="binary_focal_crossentropy",
+        dtype=None,
+    ):
+        super().__init__(binary_focal_crossentropy, **given(locals()))
 
 
 class CategoricalCrossentropy(LossFunctionWrapper):
     """The cross-entropy of one-hot targets; see `categorical_crossentropy`."""
 
     def __init__(
-        self, from_logits=False, label_smoothing=0.0, axis=-1,
-        reduction="sum_over_batch_size", name="categorical_crossentropy", dtype=None,
-    ):  # fmt: skip
-        super().__init__(
-            categorical_crossentropy, reduction, name, dtype,
-            from_logits=from_logits, label_smoothing=label_smoothing, axis=axis,
-        )  # fmt: skip
+        self,
+        from_logits=False,
+        label_smoothing=0.0,
+        axis=-1,
+        reduction="sum_over_batch_size",
+        name="categorical_crossentropy",
+        dtype=None,
+    ):
+        super().__init__(categorical_crossentropy, **given(locals()))
 
 
 class CategoricalFocalCrossentropy(LossFunctionWrapper):
     """Fades easy samples; see `categorical_focal_crossentropy`."""
 
     def __init__(
-        self, alpha=0.25, gamma=2.0, from_logits=False, label_smoothing=0.0, axis=-1,
-        reduction="sum_over_batch_size", name="categorical_focal_crossentropy",
+        self,
+        alpha=0.25,
+        gamma=2.0,
+        from_logits=False,
+        label_smoothing=0.0,
+        axis=-1,
+        reduction="sum_over_batch_size",
+        name="categorical_focal_crossentropy",
         dtype=None,
-    ):  # fmt: skip
-        super().__init__(
-            categorical_focal_crossentropy, reduction, name, dtype,
-            alpha=alpha, gamma=gamma, from_logits=from_logits,
-            label_smoothing=label_smoothing, axis=axis,
-        )  # fmt: skip
+    ):
+        super().__init__(categorical_focal_crossentropy, **given(locals()))
 
 
 class SparseCategoricalCrossentropy(LossFunctionWrapper):
@@ -352,13 +390,15 @@ class SparseCategoricalCrossentropy(LossFunctionWrapper):
     _saved_if_changed = ("axis",)
 
     def __init__(
-        self, from_logits=False, ignore_class=None, reduction="sum_over_batch_size",
-        axis=-1, name="sparse_categorical_crossentropy", dtype=None,
-    ):  # fmt: skip
-        super().__init__(
-            sparse_categorical_crossentropy, reduction, name, dtype,
-            from_logits=from_logits, ignore_class=ignore_class, axis=axis,
-        )  # fmt: skip
+        self,
+        from_logits=False,
+        ignore_class=None,
+        reduction="sum_over_batch_size",
+        axis=-1,
+        name="sparse_categorical_crossentropy",
+        dtype=None,
+    ):
+        super().__init__(sparse_categorical_crossentropy, **given(locals()))
 
 
 class ShapedCrossentropy(Loss):
@@ -373,9 +413,12 @@ class ShapedCrossentropy(Loss):
     def chosen(y_true_shape, y_pred_shape):
         """Return the function for targets and predictions of given shapes."""
         return by_shape(
-            y_true_shape, y_pred_shape, binary_crossentropy,
-            sparse_categorical_crossentropy, categorical_crossentropy,
-        )  # fmt: skip
+            y_true_shape,
+            y_pred_shape,
+            binary_crossentropy,
+            sparse_categorical_crossentropy,
+            categorical_crossentropy,
+        )
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         """Return the loss of a batch, weighted, masked and reduced."""
@@ -392,14 +435,15 @@ class CategoricalGeneralizedCrossEntropy(LossFunctionWrapper):
     """
 
     def __init__(
-        self, q=0.5, reduction="sum_over_batch_size",
-        name="categorical_generalized_cross_entropy", dtype=None,
-    ):  # fmt: skip
+        self,
+        q=0.5,
+        reduction="sum_over_batch_size",
+        name="categorical_generalized_cross_entropy",
+        dtype=None,
+    ):
         if not 0 < q < 1:
             raise ValueError(f"q must be in the interval (0, 1). Received: q={q}")
-        super().__init__(
-            categorical_generalized_cross_entropy, reduction, name, dtype, q=q
-        )
+        super().__init__(categorical_generalized_cross_entropy, **given(locals()))
 
 
 class KLDivergence(LossFunctionWrapper):
@@ -408,4 +452,4 @@ class KLDivergence(LossFunctionWrapper):
     def __init__(
         self, reduction="sum_over_batch_size", name="kl_divergence", dtype=None
     ):
-        super().__init__(kl_divergence, reduction, name, dtype)
+        super().__init__(kl_divergence, **given(locals()))

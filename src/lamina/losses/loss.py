@@ -21,9 +21,16 @@ from lamina.core.policy import get_policy
 from lamina.core.structure import flatten, is_nested, map_leaves
 from lamina.core.variable import Variable
 
+__all__ = ["Loss"]
+
 REDUCTIONS = (
-    "sum_over_batch_size", "sum", "mean", "mean_with_sample_weight", "none", None,
-)  # fmt: skip
+    "sum_over_batch_size",
+    "sum",
+    "mean",
+    "mean_with_sample_weight",
+    "none",
+    None,
+)
 
 
 def as_array(x, dtype=None):

@@ -3,8 +3,20 @@
 import jax
 import jax.numpy as jnp
 
+from lamina.core.arguments import given
 from lamina.core.masks import set_mask
 from lamina.losses.loss import LossFunctionWrapper, as_array, as_float, compares, pair
+
+__all__ = [
+    "CategoricalHinge",
+    "Circle",
+    "Hinge",
+    "SquaredHinge",
+    "categorical_hinge",
+    "circle",
+    "hinge",
+    "squared_hinge",
+]
 
 
 def _shortfall(y_true, y_pred):
@@ -56,9 +68,14 @@ def categorical_hinge(y_true, y_pred):
 
 
 def circle(
-    y_true, y_pred, ref_labels=None, ref_embeddings=None, remove_diagonal=True,
-    gamma=80, margin=0.4,
-):  # fmt: skip
+    y_true,
+    y_pred,
+    ref_labels=None,
+    ref_embeddings=None,
+    remove_diagonal=True,
+    gamma=80,
+    margin=0.4,
+):
     """Return the circle loss of embeddings: near to their class, far from others.
 
     With `d` the cosine distances, it is `softplus(P + N)`, where `P` and `N` are
@@ -106,7 +123,7 @@ class Hinge(LossFunctionWrapper):
     """How far answers fall short of a margin of 1; see `hinge`."""
 
     def __init__(self, reduction="sum_over_batch_size", name="hinge", dtype=None):
-        super().__init__(hinge, reduction, name, dtype)
+        super().__init__(hinge, **given(locals()))
 
 
 class SquaredHinge(LossFunctionWrapper):
@@ -115,7 +132,7 @@ class SquaredHinge(LossFunctionWrapper):
     def __init__(
         self, reduction="sum_over_batch_size", name="squared_hinge", dtype=None
     ):
-        super().__init__(squared_hinge, reduction, name, dtype)
+        super().__init__(squared_hinge, **given(locals()))
 
 
 class CategoricalHinge(LossFunctionWrapper):
@@ -124,7 +141,7 @@ class CategoricalHinge(LossFunctionWrapper):
     def __init__(
         self, reduction="sum_over_batch_size", name="categorical_hinge", dtype=None
     ):
-        super().__init__(categorical_hinge, reduction, name, dtype)
+        super().__init__(categorical_hinge, **given(locals()))
 
 
 class Circle(LossFunctionWrapper):
@@ -134,10 +151,12 @@ class Circle(LossFunctionWrapper):
     """
 
     def __init__(
-        self, gamma=80.0, margin=0.4, remove_diagonal=True,
-        reduction="sum_over_batch_size", name="circle", dtype=None,
-    ):  # fmt: skip
-        super().__init__(
-            circle, reduction, name, dtype,
-            gamma=gamma, margin=margin, remove_diagonal=remove_diagonal,
-        )  # fmt: skip
+        self,
+        gamma=80.0,
+        margin=0.4,
+        remove_diagonal=True,
+        reduction="sum_over_batch_size",
+        name="circle",
+        dtype=None,
+    ):
+        super().__init__(circle, **given(locals()))

@@ -3,7 +3,10 @@
 import jax.numpy as jnp
 
 from lamina.core import settings
+from lamina.core.arguments import given
 from lamina.losses.loss import LossFunctionWrapper, compares, pair
+
+__all__ = ["Dice", "Tversky", "dice", "tversky"]
 
 
 def _axis(axis):
@@ -62,16 +65,19 @@ class Dice(LossFunctionWrapper):
     def __init__(
         self, reduction="sum_over_batch_size", name="dice", axis=None, dtype=None
     ):
-        super().__init__(dice, reduction, name, dtype, axis=axis)
+        super().__init__(dice, **given(locals()))
 
 
 class Tversky(LossFunctionWrapper):
     """One minus the Tversky index of two regions; see `tversky`."""
 
     def __init__(
-        self, alpha=0.5, beta=0.5, reduction="sum_over_batch_size", name="tversky",
-        axis=None, dtype=None,
-    ):  # fmt: skip
-        super().__init__(
-            tversky, reduction, name, dtype, alpha=alpha, beta=beta, axis=axis
-        )
+        self,
+        alpha=0.5,
+        beta=0.5,
+        reduction="sum_over_batch_size",
+        name="tversky",
+        axis=None,
+        dtype=None,
+    ):
+        super().__init__(tversky, **given(locals()))

@@ -4,8 +4,28 @@ import jax
 import jax.numpy as jnp
 
 from lamina.core import settings
+from lamina.core.arguments import given
 from lamina.core.checks import number
 from lamina.losses.loss import LossFunctionWrapper, compares, pair
+
+__all__ = [
+    "CosineSimilarity",
+    "Huber",
+    "LogCosh",
+    "MeanAbsoluteError",
+    "MeanAbsolutePercentageError",
+    "MeanSquaredError",
+    "MeanSquaredLogarithmicError",
+    "Poisson",
+    "cosine_similarity",
+    "huber",
+    "log_cosh",
+    "mean_absolute_error",
+    "mean_absolute_percentage_error",
+    "mean_squared_error",
+    "mean_squared_logarithmic_error",
+    "poisson",
+]
 
 
 @compares("elements")
@@ -149,7 +169,7 @@ class MeanSquaredError(LossFunctionWrapper):
     def __init__(
         self, reduction="sum_over_batch_size", name="mean_squared_error", dtype=None
     ):
-        super().__init__(mean_squared_error, reduction, name, dtype)
+        super().__init__(mean_squared_error, **given(locals()))
 
 
 class MeanAbsoluteError(LossFunctionWrapper):
@@ -158,7 +178,7 @@ class MeanAbsoluteError(LossFunctionWrapper):
     def __init__(
         self, reduction="sum_over_batch_size", name="mean_absolute_error", dtype=None
     ):
-        super().__init__(mean_absolute_error, reduction, name, dtype)
+        super().__init__(mean_absolute_error, **given(locals()))
 
 
 class MeanAbsolutePercentageError(LossFunctionWrapper):
@@ -170,7 +190,7 @@ class MeanAbsolutePercentageError(LossFunctionWrapper):
         name="mean_absolute_percentage_error",
         dtype=None,
     ):
-        super().__init__(mean_absolute_percentage_error, reduction, name, dtype)
+        super().__init__(mean_absolute_percentage_error, **given(locals()))
 
 
 class MeanSquaredLogarithmicError(LossFunctionWrapper):
@@ -182,7 +202,7 @@ class MeanSquaredLogarithmicError(LossFunctionWrapper):
         name="mean_squared_logarithmic_error",
         dtype=None,
     ):
-        super().__init__(mean_squared_logarithmic_error, reduction, name, dtype)
+        super().__init__(mean_squared_logarithmic_error, **given(locals()))
 
 
 class Huber(LossFunctionWrapper):
@@ -191,26 +211,25 @@ class Huber(LossFunctionWrapper):
     _saved_if_changed = ("delta",)
 
     def __init__(
-        self, delta=1.0, reduction="sum_over_batch_size", name="huber_loss",
-        dtype=None,
-    ):  # fmt: skip
+        self, delta=1.0, reduction="sum_over_batch_size", name="huber_loss", dtype=None
+    ):
         if float(number("Huber", "delta", delta)) <= 0:
             raise ValueError(f"`Huber` expected `delta` above 0. Received: {delta}")
-        super().__init__(huber, reduction, name, dtype, delta=delta)
+        super().__init__(huber, **given(locals()))
 
 
 class LogCosh(LossFunctionWrapper):
     """The logarithm of the error's hyperbolic cosine; see `log_cosh`."""
 
     def __init__(self, reduction="sum_over_batch_size", name="log_cosh", dtype=None):
-        super().__init__(log_cosh, reduction, name, dtype)
+        super().__init__(log_cosh, **given(locals()))
 
 
 class Poisson(LossFunctionWrapper):
     """The negative log-likelihood of counts; see `poisson`."""
 
     def __init__(self, reduction="sum_over_batch_size", name="poisson", dtype=None):
-        super().__init__(poisson, reduction, name, dtype)
+        super().__init__(poisson, **given(locals()))
 
 
 class CosineSimilarity(LossFunctionWrapper):
@@ -219,7 +238,10 @@ class CosineSimilarity(LossFunctionWrapper):
     _saved_if_changed = ("axis",)
 
     def __init__(
-        self, axis=-1, reduction="sum_over_batch_size", name="cosine_similarity",
+        self,
+        axis=-1,
+        reduction="sum_over_batch_size",
+        name="cosine_similarity",
         dtype=None,
-    ):  # fmt: skip
-        super().__init__(cosine_similarity, reduction, name, dtype, axis=axis)
+    ):
+        super().__init__(cosine_similarity, **given(locals()))

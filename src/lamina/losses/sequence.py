@@ -5,6 +5,8 @@ import jax.numpy as jnp
 
 from lamina.losses.loss import LossFunctionWrapper, as_array, as_float
 
+__all__ = ["CTC", "ctc"]
+
 # Stands for log 0 where a true infinity would make gradients undefined.
 LOG_ZERO = -1e5
 

@@ -1,155 +1,42 @@
 """Metrics: what training reports."""
 
-from lamina.core.config import names_of, resolver
+from lamina._imports import offered as _offered
+from lamina.core import config as _config
+from lamina.losses import binary_crossentropy as binary_crossentropy
+from lamina.losses import binary_focal_crossentropy as binary_focal_crossentropy
+from lamina.losses import categorical_crossentropy as categorical_crossentropy
 from lamina.losses import (
-    binary_crossentropy,
-    binary_focal_crossentropy,
-    categorical_crossentropy,
-    categorical_focal_crossentropy,
-    categorical_hinge,
-    hinge,
-    huber,
-    kl_divergence,
-    log_cosh,
-    mean_absolute_error,
-    mean_absolute_percentage_error,
-    mean_squared_error,
-    mean_squared_logarithmic_error,
-    poisson,
-    sparse_categorical_crossentropy,
-    squared_hinge,
+    categorical_focal_crossentropy as categorical_focal_crossentropy,
 )
-from lamina.metrics.accuracies import (
-    Accuracy,
-    BinaryAccuracy,
-    CategoricalAccuracy,
-    SparseCategoricalAccuracy,
-    SparseTopKCategoricalAccuracy,
-    TopKCategoricalAccuracy,
-    binary_accuracy,
-    categorical_accuracy,
-    sparse_categorical_accuracy,
-    sparse_top_k_categorical_accuracy,
-    top_k_categorical_accuracy,
+from lamina.losses import categorical_hinge as categorical_hinge
+from lamina.losses import hinge as hinge
+from lamina.losses import huber as huber
+from lamina.losses import kl_divergence as kl_divergence
+from lamina.losses import log_cosh as log_cosh
+from lamina.losses import mean_absolute_error as mean_absolute_error
+from lamina.losses import (
+    mean_absolute_percentage_error as mean_absolute_percentage_error,
 )
-from lamina.metrics.confusion import (
-    FalseNegatives,
-    FalsePositives,
-    Precision,
-    Recall,
-    TrueNegatives,
-    TruePositives,
+from lamina.losses import mean_squared_error as mean_squared_error
+from lamina.losses import (
+    mean_squared_logarithmic_error as mean_squared_logarithmic_error,
 )
-from lamina.metrics.correlation import (
-    ConcordanceCorrelation,
-    PearsonCorrelation,
-    concordance_correlation,
-    pearson_correlation,
+from lamina.losses import poisson as poisson
+from lamina.losses import (
+    sparse_categorical_crossentropy as sparse_categorical_crossentropy,
 )
-from lamina.metrics.curve import AUC
-from lamina.metrics.errors import (
-    BinaryCrossentropy,
-    CategoricalCrossentropy,
-    CategoricalHinge,
-    CosineSimilarity,
-    Hinge,
-    KLDivergence,
-    LogCoshError,
-    MeanAbsoluteError,
-    MeanAbsolutePercentageError,
-    MeanSquaredError,
-    MeanSquaredLogarithmicError,
-    Poisson,
-    RootMeanSquaredError,
-    SparseCategoricalCrossentropy,
-    SquaredHinge,
-)
-from lamina.metrics.f_score import F1Score, FBetaScore
-from lamina.metrics.iou import BinaryIoU, IoU, MeanIoU, OneHotIoU, OneHotMeanIoU
-from lamina.metrics.metric import Metric
-from lamina.metrics.points import (
-    PrecisionAtRecall,
-    RecallAtPrecision,
-    SensitivityAtSpecificity,
-    SpecificityAtSensitivity,
-)
-from lamina.metrics.r2 import R2Score
-from lamina.metrics.reduction import Mean, MeanMetricWrapper, Sum
-
-__all__ = [
-    "AUC",
-    "Accuracy",
-    "BinaryAccuracy",
-    "BinaryCrossentropy",
-    "BinaryIoU",
-    "CategoricalAccuracy",
-    "CategoricalCrossentropy",
-    "CategoricalHinge",
-    "ConcordanceCorrelation",
-    "CosineSimilarity",
-    "F1Score",
-    "FBetaScore",
-    "FalseNegatives",
-    "FalsePositives",
-    "Hinge",
-    "IoU",
-    "KLDivergence",
-    "LogCoshError",
-    "Mean",
-    "MeanAbsoluteError",
-    "MeanAbsolutePercentageError",
-    "MeanIoU",
-    "MeanMetricWrapper",
-    "MeanSquaredError",
-    "MeanSquaredLogarithmicError",
-    "Metric",
-    "OneHotIoU",
-    "OneHotMeanIoU",
-    "PearsonCorrelation",
-    "Poisson",
-    "Precision",
-    "PrecisionAtRecall",
-    "R2Score",
-    "Recall",
-    "RecallAtPrecision",
-    "RootMeanSquaredError",
-    "SensitivityAtSpecificity",
-    "SparseCategoricalAccuracy",
-    "SparseCategoricalCrossentropy",
-    "SparseTopKCategoricalAccuracy",
-    "SpecificityAtSensitivity",
-    "SquaredHinge",
-    "Sum",
-    "TopKCategoricalAccuracy",
-    "TrueNegatives",
-    "TruePositives",
-    "binary_accuracy",
-    "binary_crossentropy",
-    "binary_focal_crossentropy",
-    "categorical_accuracy",
-    "categorical_crossentropy",
-    "categorical_focal_crossentropy",
-    "categorical_hinge",
-    "concordance_correlation",
-    "deserialize",
-    "get",
-    "hinge",
-    "huber",
-    "kl_divergence",
-    "log_cosh",
-    "mean_absolute_error",
-    "mean_absolute_percentage_error",
-    "mean_squared_error",
-    "mean_squared_logarithmic_error",
-    "pearson_correlation",
-    "poisson",
-    "serialize",
-    "sparse_categorical_accuracy",
-    "sparse_categorical_crossentropy",
-    "sparse_top_k_categorical_accuracy",
-    "squared_hinge",
-    "top_k_categorical_accuracy",
-]
+from lamina.losses import squared_hinge as squared_hinge
+from lamina.metrics.accuracies import *
+from lamina.metrics.confusion import *
+from lamina.metrics.correlation import *
+from lamina.metrics.curve import *
+from lamina.metrics.errors import *
+from lamina.metrics.f_score import *
+from lamina.metrics.iou import *
+from lamina.metrics.metric import Metric as Metric
+from lamina.metrics.points import *
+from lamina.metrics.r2 import *
+from lamina.metrics.reduction import *
 
 _SHORT = {
     "bce": BinaryCrossentropy,
@@ -163,15 +50,14 @@ _SHORT = {
 
 def _names():
     # A function is found by its name only where no class goes by it.
-    things = {n: globals()[n] for n in __all__}
-    for name in ("get", "serialize", "deserialize"):
-        things.pop(name)
+    makers = ("deserialize", "get", "serialize")
+    things = {n: globals()[n] for n in __all__ if n not in makers}
     classes = {n: thing for n, thing in things.items() if not n.islower()}
     short = _SHORT | {name.upper(): metric for name, metric in _SHORT.items()}
-    return things | names_of(classes) | short | {"logcosh": LogCoshError}
+    return things | _config.names_of(classes) | short | {"logcosh": LogCoshError}
 
 
-get, _serialize, deserialize = resolver("metric", _names, Metric)
+get, _serialize, deserialize = _config.resolver("metric", _names, Metric)
 
 
 def serialize(metric):
@@ -182,3 +68,6 @@ def serialize(metric):
     {'name': 'mean', 'dtype': 'float32'}
     """
     return _serialize(metric)
+
+
+__all__ = _offered(globals())  # pyright: ignore[reportUnsupportedDunderAll]

@@ -2,8 +2,23 @@
 
 import jax.numpy as jnp
 
+from lamina.core.arguments import given
 from lamina.losses.loss import as_array, as_float, same_shape, score_dtype
 from lamina.metrics.reduction import MeanMetricWrapper
+
+__all__ = [
+    "Accuracy",
+    "BinaryAccuracy",
+    "CategoricalAccuracy",
+    "SparseCategoricalAccuracy",
+    "SparseTopKCategoricalAccuracy",
+    "TopKCategoricalAccuracy",
+    "binary_accuracy",
+    "categorical_accuracy",
+    "sparse_categorical_accuracy",
+    "sparse_top_k_categorical_accuracy",
+    "top_k_categorical_accuracy",
+]
 
 
 def _hits(right):
@@ -125,7 +140,7 @@ class BinaryAccuracy(MeanMetricWrapper):
                 "`BinaryAccuracy` expected `threshold` to be between 0 and 1. "
                 f"Received: threshold={threshold}"
             )
-        super().__init__(binary_accuracy, name, dtype, threshold=threshold)
+        super().__init__(binary_accuracy, **given(locals()))
 
 
 class CategoricalAccuracy(MeanMetricWrapper):
@@ -158,7 +173,7 @@ class TopKCategoricalAccuracy(MeanMetricWrapper):
     _direction = "up"
 
     def __init__(self, k=5, name="top_k_categorical_accuracy", dtype=None):
-        super().__init__(top_k_categorical_accuracy, name, dtype, k=k)
+        super().__init__(top_k_categorical_accuracy, **given(locals()))
 
 
 class SparseTopKCategoricalAccuracy(MeanMetricWrapper):
@@ -168,10 +183,10 @@ class SparseTopKCategoricalAccuracy(MeanMetricWrapper):
     _saved_if_changed = ("from_sorted_ids",)
 
     def __init__(
-        self, k=5, name="sparse_top_k_categorical_accuracy", dtype=None,
+        self,
+        k=5,
+        name="sparse_top_k_categorical_accuracy",
+        dtype=None,
         from_sorted_ids=False,
-    ):  # fmt: skip
-        super().__init__(
-            sparse_top_k_categorical_accuracy, name, dtype,
-            k=k, from_sorted_ids=from_sorted_ids,
-        )  # fmt: skip
+    ):
+        super().__init__(sparse_top_k_categorical_accuracy, **given(locals()))

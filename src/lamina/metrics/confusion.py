@@ -9,6 +9,15 @@ from lamina.core.variable import Variable
 from lamina.losses.loss import as_array, divide_no_nan, same_shape, weights_for
 from lamina.metrics.metric import Metric, zeros
 
+__all__ = [
+    "FalseNegatives",
+    "FalsePositives",
+    "Precision",
+    "Recall",
+    "TrueNegatives",
+    "TruePositives",
+]
+
 CELLS = ("true_positives", "false_positives", "true_negatives", "false_negatives")
 # Below every score, so that what is not among the top k counts as "no".
 NEVER = -1e10
@@ -150,11 +159,9 @@ class Counts(Metric):
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Count a batch."""
-        counts = count(
-            self._cells, y_true, y_pred, self.thresholds, self.variables[0].dtype,
-            self._even, sample_weight, getattr(self, "top_k", None),
-            getattr(self, "class_id", None),
-        )  # fmt: skip
+        at = self.thresholds, self.variables[0].dtype, self._even, sample_weight
+        rows = getattr(self, "top_k", None), getattr(self, "class_id", None)
+        counts = count(self._cells, y_true, y_pred, *at, *rows)
         for cell, variable in self._cells.items():
             variable.assign_add(counts[cell])
 

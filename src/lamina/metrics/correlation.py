@@ -6,6 +6,13 @@ from lamina.core import settings
 from lamina.losses.loss import pair
 from lamina.metrics.reduction import MeanMetricWrapper
 
+__all__ = [
+    "ConcordanceCorrelation",
+    "PearsonCorrelation",
+    "concordance_correlation",
+    "pearson_correlation",
+]
+
 
 def _centred(x, axis):
     mean = jnp.mean(x, axis=axis, keepdims=True)

@@ -9,6 +9,8 @@ from lamina.losses.loss import as_array, divide_no_nan, widened
 from lamina.metrics.confusion import CELLS, count, evenly_spaced
 from lamina.metrics.metric import Metric, zeros
 
+__all__ = ["AUC"]
+
 
 class AUC(Metric):
     """The area under the ROC curve, or under the curve of precision over recall.
@@ -41,10 +43,18 @@ class AUC(Metric):
     _direction = "up"
 
     def __init__(
-        self, num_thresholds=200, curve="ROC", summation_method="interpolation",
-        name=None, dtype=None, thresholds=None, multi_label=False, num_labels=None,
-        label_weights=None, from_logits=False,
-    ):  # fmt: skip
+        self,
+        num_thresholds=200,
+        curve="ROC",
+        summation_method="interpolation",
+        name=None,
+        dtype=None,
+        thresholds=None,
+        multi_label=False,
+        num_labels=None,
+        label_weights=None,
+        from_logits=False,
+    ):
         if str(curve).upper() not in ("ROC", "PR", "PRGAIN"):
             raise ValueError(
                 f'Invalid AUC curve value: "{curve}". Expected "ROC", "PR" or "PRGAIN".'
@@ -109,11 +119,10 @@ class AUC(Metric):
             self._build(y_pred.shape)
         if self.from_logits:
             y_pred = jax.nn.sigmoid(y_pred)
-        counts = count(
-            CELLS, y_true, y_pred, self._thresholds, self.variables[0].dtype,
-            self._even, sample_weight, per_label=self.multi_label,
-            label_weights=None if self.multi_label else self.label_weights,
-        )  # fmt: skip
+        at = self._thresholds, self.variables[0].dtype, self._even, sample_weight
+        weights = None if self.multi_label else self.label_weights
+        several = {"per_label": self.multi_label, "label_weights": weights}
+        counts = count(CELLS, y_true, y_pred, *at, **several)
         for cell in CELLS:
             getattr(self, cell).assign_add(counts[cell])
 

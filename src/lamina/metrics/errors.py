@@ -3,9 +3,28 @@
 import jax.numpy as jnp
 
 from lamina import losses
+from lamina.core.arguments import given
 from lamina.losses.loss import as_array, pair
 from lamina.losses.regression import likeness
 from lamina.metrics.reduction import Mean, MeanMetricWrapper
+
+__all__ = [
+    "BinaryCrossentropy",
+    "CategoricalCrossentropy",
+    "CategoricalHinge",
+    "CosineSimilarity",
+    "Hinge",
+    "KLDivergence",
+    "LogCoshError",
+    "MeanAbsoluteError",
+    "MeanAbsolutePercentageError",
+    "MeanSquaredError",
+    "MeanSquaredLogarithmicError",
+    "Poisson",
+    "RootMeanSquaredError",
+    "SparseCategoricalCrossentropy",
+    "SquaredHinge",
+]
 
 
 class MeanSquaredError(MeanMetricWrapper):
@@ -83,7 +102,7 @@ class CosineSimilarity(MeanMetricWrapper):
     _saved_if_changed = ("axis",)
 
     def __init__(self, name="cosine_similarity", dtype=None, axis=-1):
-        super().__init__(likeness, name, dtype, axis=axis)
+        super().__init__(likeness, **given(locals()))
 
 
 class Poisson(MeanMetricWrapper):
@@ -104,39 +123,41 @@ class BinaryCrossentropy(MeanMetricWrapper):
     """The mean cross-entropy of yes-or-no answers."""
 
     def __init__(
-        self, name="binary_crossentropy", dtype=None, from_logits=False,
+        self,
+        name="binary_crossentropy",
+        dtype=None,
+        from_logits=False,
         label_smoothing=0,
-    ):  # fmt: skip
-        super().__init__(
-            losses.binary_crossentropy, name, dtype,
-            from_logits=from_logits, label_smoothing=label_smoothing,
-        )  # fmt: skip
+    ):
+        super().__init__(losses.binary_crossentropy, **given(locals()))
 
 
 class CategoricalCrossentropy(MeanMetricWrapper):
     """The mean cross-entropy of one-hot targets."""
 
     def __init__(
-        self, name="categorical_crossentropy", dtype=None, from_logits=False,
-        label_smoothing=0, axis=-1,
-    ):  # fmt: skip
-        super().__init__(
-            losses.categorical_crossentropy, name, dtype,
-            from_logits=from_logits, label_smoothing=label_smoothing, axis=axis,
-        )  # fmt: skip
+        self,
+        name="categorical_crossentropy",
+        dtype=None,
+        from_logits=False,
+        label_smoothing=0,
+        axis=-1,
+    ):
+        super().__init__(losses.categorical_crossentropy, **given(locals()))
 
 
 class SparseCategoricalCrossentropy(MeanMetricWrapper):
     """The mean cross-entropy of integer labels."""
 
     def __init__(
-        self, name="sparse_categorical_crossentropy", dtype=None, from_logits=False,
-        ignore_class=None, axis=-1,
-    ):  # fmt: skip
-        super().__init__(
-            losses.sparse_categorical_crossentropy, name, dtype,
-            from_logits=from_logits, ignore_class=ignore_class, axis=axis,
-        )  # fmt: skip
+        self,
+        name="sparse_categorical_crossentropy",
+        dtype=None,
+        from_logits=False,
+        ignore_class=None,
+        axis=-1,
+    ):
+        super().__init__(losses.sparse_categorical_crossentropy, **given(locals()))
 
 
 class Hinge(MeanMetricWrapper):

@@ -6,9 +6,14 @@ from lamina.core import settings
 from lamina.losses.loss import as_array, weights_for
 from lamina.metrics.metric import Metric, zeros
 
+__all__ = ["F1Score", "FBetaScore"]
+
 _PARTS = (
-    "true_positives", "false_positives", "false_negatives", "intermediate_weights",
-)  # fmt: skip
+    "true_positives",
+    "false_positives",
+    "false_negatives",
+    "intermediate_weights",
+)
 
 
 class FBetaScore(Metric):
@@ -88,9 +93,7 @@ class FBetaScore(Metric):
         weights = jnp.ones((), y_pred.dtype)
         if sample_weight is not None:
             weights = weights_for(y_true.shape, as_array(sample_weight, self.dtype))
-        parts = (
-            chosen * y_true, chosen * (1 - y_true), (1 - chosen) * y_true, y_true,
-        )  # fmt: skip
+        parts = (chosen * y_true, chosen * (1 - y_true), (1 - chosen) * y_true, y_true)
         axis = None if self.average == "micro" else 0
         for name, part in zip(_PARTS, parts, strict=True):
             getattr(self, name).assign_add(jnp.sum(part * weights, axis=axis))

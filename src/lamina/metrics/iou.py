@@ -3,9 +3,12 @@
 import jax.numpy as jnp
 
 from lamina.core import settings
+from lamina.core.arguments import given
 from lamina.core.tracebacks import warn
 from lamina.losses.loss import as_array, weights_for
 from lamina.metrics.metric import Metric, zeros
+
+__all__ = ["BinaryIoU", "IoU", "MeanIoU", "OneHotIoU", "OneHotMeanIoU"]
 
 
 class IoU(Metric):
@@ -36,9 +39,16 @@ class IoU(Metric):
     _direction = "up"
 
     def __init__(
-        self, num_classes, target_class_ids, name=None, dtype=None, ignore_class=None,
-        sparse_y_true=True, sparse_y_pred=True, axis=-1,
-    ):  # fmt: skip
+        self,
+        num_classes,
+        target_class_ids,
+        name=None,
+        dtype=None,
+        ignore_class=None,
+        sparse_y_true=True,
+        sparse_y_pred=True,
+        axis=-1,
+    ):
         super().__init__("int32" if dtype in (None, "int") else dtype, name)
         if max(target_class_ids) >= num_classes:
             raise ValueError(
@@ -131,35 +141,44 @@ class MeanIoU(IoU):
     """The mean overlap over all classes; arguments as in `IoU`."""
 
     def __init__(
-        self, num_classes, name=None, dtype=None, ignore_class=None,
-        sparse_y_true=True, sparse_y_pred=True, axis=-1,
-    ):  # fmt: skip
-        super().__init__(
-            num_classes, range(num_classes), name, dtype, ignore_class,
-            sparse_y_true, sparse_y_pred, axis,
-        )  # fmt: skip
+        self,
+        num_classes,
+        name=None,
+        dtype=None,
+        ignore_class=None,
+        sparse_y_true=True,
+        sparse_y_pred=True,
+        axis=-1,
+    ):
+        super().__init__(target_class_ids=range(num_classes), **given(locals()))
 
 
 class OneHotIoU(IoU):
     """`IoU` for one-hot targets and scores of each class."""
 
     def __init__(
-        self, num_classes, target_class_ids, name=None, dtype=None, ignore_class=None,
-        sparse_y_pred=False, axis=-1,
-    ):  # fmt: skip
-        super().__init__(
-            num_classes, target_class_ids, name, dtype, ignore_class,
-            False, sparse_y_pred, axis,
-        )  # fmt: skip
+        self,
+        num_classes,
+        target_class_ids,
+        name=None,
+        dtype=None,
+        ignore_class=None,
+        sparse_y_pred=False,
+        axis=-1,
+    ):
+        super().__init__(sparse_y_true=False, **given(locals()))
 
 
 class OneHotMeanIoU(MeanIoU):
     """`MeanIoU` for one-hot targets and scores of each class."""
 
     def __init__(
-        self, num_classes, name=None, dtype=None, ignore_class=None,
-        sparse_y_pred=False, axis=-1,
-    ):  # fmt: skip
-        super().__init__(
-            num_classes, name, dtype, ignore_class, False, sparse_y_pred, axis
-        )
+        self,
+        num_classes,
+        name=None,
+        dtype=None,
+        ignore_class=None,
+        sparse_y_pred=False,
+        axis=-1,
+    ):
+        super().__init__(sparse_y_true=False, **given(locals()))

@@ -83,10 +83,15 @@ class Metric(Constructed, Owner):
         self._check_constructed()
         return self._make_own_variable(
             (*context.scopes, self.name.replace("/", ">")),
-            initializers.get(initializer or "zeros"), shape, dtype or score_dtype(),
-            trainable=False, autocast=False, aggregation=aggregation,
-            synchronization="on_read", name=name,
-        )  # fmt: skip
+            initializers.get(initializer or "zeros"),
+            shape,
+            dtype or score_dtype(),
+            trainable=False,
+            autocast=False,
+            aggregation=aggregation,
+            synchronization="on_read",
+            name=name,
+        )
 
     def add_weight(self, shape=(), initializer=None, dtype=None, name=None):
         """Make a Variable that holds a part of the state; see `add_variable`."""

@@ -5,6 +5,13 @@ import numpy as np
 
 from lamina.metrics.confusion import CELLS, Counts, by_name
 
+__all__ = [
+    "PrecisionAtRecall",
+    "RecallAtPrecision",
+    "SensitivityAtSpecificity",
+    "SpecificityAtSensitivity",
+]
+
 _RATES = {
     "sensitivity": ("true_positives", "false_negatives"),
     "specificity": ("true_negatives", "false_positives"),

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 from lamina.losses.loss import as_array, pair, weights_for
 from lamina.metrics.metric import Metric, zeros
 
+__all__ = ["R2Score"]
+
 
 class R2Score(Metric):
     """The coefficient of determination: 1 is perfect, 0 as good as the mean.
@@ -31,9 +33,12 @@ class R2Score(Metric):
     _direction = "up"
 
     def __init__(
-        self, class_aggregation="uniform_average", num_regressors=0, name="r2_score",
+        self,
+        class_aggregation="uniform_average",
+        num_regressors=0,
+        name="r2_score",
         dtype=None,
-    ):  # fmt: skip
+    ):
         super().__init__(dtype, name)
         known = (None, "uniform_average", "variance_weighted_average")
         if class_aggregation not in known:

@@ -22,6 +22,8 @@ from lamina.losses.loss import (
 )
 from lamina.metrics.metric import Metric, zeros
 
+__all__ = ["Mean", "MeanMetricWrapper", "Sum"]
+
 
 def _per_sample(values, sample_weight, reduce, dtype):
     """Return weighted values and weights, one per sample; no weights give None."""

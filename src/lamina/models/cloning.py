@@ -24,9 +24,13 @@ from lamina.saving.texts import parsed
 
 @boundary
 def clone_model(
-    model, input_tensors=None, clone_function=None, call_function=None,
-    recursive=False, **kwargs,
-):  # fmt: skip
+    model,
+    input_tensors=None,
+    clone_function=None,
+    call_function=None,
+    recursive=False,
+    **kwargs,
+):
     """Make a model of new layers in the form of another; weights start afresh.
 
     Args:

@@ -396,10 +396,17 @@ class Model(Layer):
 
     @boundary
     def compile(
-        self, optimizer="rmsprop", loss=None, loss_weights=None, metrics=None,
-        weighted_metrics=None, run_eagerly=False, steps_per_execution=1,
-        jit_compile="auto", auto_scale_loss=True,
-    ):  # fmt: skip
+        self,
+        optimizer="rmsprop",
+        loss=None,
+        loss_weights=None,
+        metrics=None,
+        weighted_metrics=None,
+        run_eagerly=False,
+        steps_per_execution=1,
+        jit_compile="auto",
+        auto_scale_loss=True,
+    ):
         """Say how to train: what to minimise, by what steps, and what to report.
 
         Args:
@@ -420,19 +427,41 @@ class Model(Layer):
             ValueError: an unknown name; the message has the nearest one.
         """
         compile_model(
-            self, optimizer, run_eagerly, steps_per_execution, jit_compile,
-            auto_scale_loss, loss=loss, loss_weights=loss_weights, metrics=metrics,
+            self,
+            optimizer,
+            run_eagerly,
+            steps_per_execution,
+            jit_compile,
+            auto_scale_loss,
+            loss=loss,
+            loss_weights=loss_weights,
+            metrics=metrics,
             weighted_metrics=weighted_metrics,
-        )  # fmt: skip
+        )
 
     @boundary
     def fit(
-        self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None,
-        validation_split=0.0, validation_data=None, shuffle=True, class_weight=None,
-        sample_weight=None, initial_epoch=0, steps_per_epoch=None,
-        validation_steps=None, validation_batch_size=None, validation_freq=1,
-        *, resume=None, check_numerics=False,
-    ):  # fmt: skip
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        validation_split=0.0,
+        validation_data=None,
+        shuffle=True,
+        class_weight=None,
+        sample_weight=None,
+        initial_epoch=0,
+        steps_per_epoch=None,
+        validation_steps=None,
+        validation_batch_size=None,
+        validation_freq=1,
+        *,
+        resume=None,
+        check_numerics=False,
+    ):
         """Train on data, epoch by epoch, and return the History.
 
         Args:
@@ -471,22 +500,40 @@ class Model(Layer):
             from lamina.diagnostics.numerics import Guard as guard
 
         return fit(
-            self, x=x, y=y, batch_size=batch_size, epochs=epochs, verbose=verbose,
-            callbacks=callbacks, validation_split=validation_split,
-            validation_data=validation_data, shuffle=shuffle,
-            class_weight=class_weight, sample_weight=sample_weight,
-            initial_epoch=initial_epoch, steps_per_epoch=steps_per_epoch,
+            self,
+            x=x,
+            y=y,
+            batch_size=batch_size,
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=callbacks,
+            validation_split=validation_split,
+            validation_data=validation_data,
+            shuffle=shuffle,
+            class_weight=class_weight,
+            sample_weight=sample_weight,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch,
             validation_steps=validation_steps,
             validation_batch_size=validation_batch_size,
-            validation_freq=validation_freq, resume=resume,
+            validation_freq=validation_freq,
+            resume=resume,
             guard=guard,
-        )  # fmt: skip
+        )
 
     @boundary
     def evaluate(
-        self, x=None, y=None, batch_size=None, verbose="auto", sample_weight=None,
-        steps=None, callbacks=None, return_dict=False, **kwargs,
-    ):  # fmt: skip
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        verbose="auto",
+        sample_weight=None,
+        steps=None,
+        callbacks=None,
+        return_dict=False,
+        **kwargs,
+    ):
         """Return the loss and the metrics on data.
 
         A number, a list (loss first), or with `return_dict` a dict by name.
@@ -494,17 +541,28 @@ class Model(Layer):
         if kwargs:
             raise ValueError(f"Arguments not recognized: {kwargs}")
         return evaluate(
-            self, x, y, batch_size, verbose, sample_weight, steps, callbacks,
+            self,
+            x,
+            y,
+            batch_size,
+            verbose,
+            sample_weight,
+            steps,
+            callbacks,
             return_dict,
-        )  # fmt: skip
+        )
 
     @boundary
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
         """Return the outputs for data, as NumPy arrays in the outputs' structure."""
         return predict(
-            self, x, batch_size=batch_size, verbose=verbose, steps=steps,
+            self,
+            x,
+            batch_size=batch_size,
+            verbose=verbose,
+            steps=steps,
             callbacks=callbacks,
-        )  # fmt: skip
+        )
 
     @boundary
     def train_on_batch(
@@ -562,9 +620,16 @@ class Model(Layer):
         return step.one_step(self, "predict", state, data)
 
     def stateless_compute_loss(
-        self, trainable_variables, non_trainable_variables, metrics_variables, x=None,
-        y=None, y_pred=None, sample_weight=None, training=True,
-    ):  # fmt: skip
+        self,
+        trainable_variables,
+        non_trainable_variables,
+        metrics_variables,
+        x=None,
+        y=None,
+        y_pred=None,
+        sample_weight=None,
+        training=True,
+    ):
         """Return the loss with all state given and returned.
 
         Returns:
@@ -576,9 +641,16 @@ class Model(Layer):
         )
 
     def compute_loss_and_updates(
-        self, trainable_variables, non_trainable_variables, metrics_variables, x, y,
-        sample_weight, training=False, optimizer_variables=None,
-    ):  # fmt: skip
+        self,
+        trainable_variables,
+        non_trainable_variables,
+        metrics_variables,
+        x,
+        y,
+        sample_weight,
+        training=False,
+        optimizer_variables=None,
+    ):
         """Run the model on a batch and return its loss, with all state given.
 
         Made for `jax.value_and_grad(..., has_aux=True)` in a `train_step`.
@@ -597,9 +669,11 @@ class Model(Layer):
             return self.optimizer.scale_loss(loss), loss, y_pred
 
         values = (
-            trainable_variables, non_trainable_variables, metrics_variables,
+            trainable_variables,
+            non_trainable_variables,
+            metrics_variables,
             optimizer_variables or [v.raw_value for v in own],
-        )  # fmt: skip
+        )
         with having(losses=[]):
             made, new = pure(run, (*self._groups(), own))(values)
         scaled, loss, y_pred = made
@@ -608,9 +682,10 @@ class Model(Layer):
     def _groups(self):
         """Return the trained, the other and the metrics' Variables."""
         return (
-            self.trainable_variables, self.non_trainable_variables,
+            self.trainable_variables,
+            self.non_trainable_variables,
             self.metrics_variables,
-        )  # fmt: skip
+        )
 
     def make_train_function(self, force=False):
         """Return the compiled step that `fit` runs.
@@ -821,9 +896,14 @@ class Model(Layer):
         """
 
     def summary(
-        self, line_length=None, positions=None, print_fn=None, expand_nested=False,
-        show_trainable=False, layer_range=None,
-    ):  # fmt: skip
+        self,
+        line_length=None,
+        positions=None,
+        print_fn=None,
+        expand_nested=False,
+        show_trainable=False,
+        layer_range=None,
+    ):
         """Print the layers, their shapes and their numbers of parameters.
 
         Args:
@@ -835,9 +915,14 @@ class Model(Layer):
             layer_range: the first and the last layer to show, as names or patterns.
         """
         print_summary(
-            self, line_length, positions, print_fn, expand_nested, show_trainable,
+            self,
+            line_length,
+            positions,
+            print_fn,
+            expand_nested,
+            show_trainable,
             layer_range,
-        )  # fmt: skip
+        )
 
     def forecast(self, batch_size=32, input_shape=None, target_shape=None):
         """Say what training and prediction will cost, without running a step.

@@ -22,9 +22,14 @@ _JUSTIFY: dict[str, Any] = {
 
 
 def print_summary(
-    model, line_length=None, positions=None, print_fn=None, expand_nested=False,
-    show_trainable=False, layer_range=None,
-):  # fmt: skip
+    model,
+    line_length=None,
+    positions=None,
+    print_fn=None,
+    expand_nested=False,
+    show_trainable=False,
+    layer_range=None,
+):
     """Print the layers of a model with their shapes and numbers of parameters.
 
     Args:

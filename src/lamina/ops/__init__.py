@@ -10,10 +10,10 @@ from lamina.ops import math as math
 from lamina.ops import nn as nn
 from lamina.ops import numpy as numpy
 from lamina.ops import operators as operators
-from lamina.ops.core import *  # noqa: F403
-from lamina.ops.einops import *  # noqa: F403
-from lamina.ops.image import *  # noqa: F403
-from lamina.ops.linalg import *  # noqa: F403
-from lamina.ops.math import *  # noqa: F403
-from lamina.ops.nn import *  # noqa: F403
-from lamina.ops.numpy import *  # noqa: F403
+from lamina.ops.core import *
+from lamina.ops.einops import *
+from lamina.ops.image import *
+from lamina.ops.linalg import *
+from lamina.ops.math import *
+from lamina.ops.nn import *
+from lamina.ops.numpy import *

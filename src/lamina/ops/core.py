@@ -17,11 +17,29 @@ from lamina.ops.arrays import canonical, dense_only, tensor
 from lamina.ops.numpy import where
 
 __all__ = [
-    "associative_scan", "cast", "cond", "convert_to_numpy", "convert_to_tensor",
-    "custom_gradient", "dtype", "fori_loop", "is_tensor", "map", "saturate_cast",
-    "scan", "scatter", "scatter_update", "shape", "slice", "slice_update",
-    "stop_gradient", "switch", "unstack", "vectorized_map", "while_loop",
-]  # fmt: skip
+    "associative_scan",
+    "cast",
+    "cond",
+    "convert_to_numpy",
+    "convert_to_tensor",
+    "custom_gradient",
+    "dtype",
+    "fori_loop",
+    "is_tensor",
+    "map",
+    "saturate_cast",
+    "scan",
+    "scatter",
+    "scatter_update",
+    "shape",
+    "slice",
+    "slice_update",
+    "stop_gradient",
+    "switch",
+    "unstack",
+    "vectorized_map",
+    "while_loop",
+]
 
 
 @op(config=("dtype", "sparse", "ragged"), elementwise=True)

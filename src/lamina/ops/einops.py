@@ -8,9 +8,7 @@ import jax.numpy as jnp
 from lamina.core.op import op
 from lamina.ops import arrays
 
-__all__ = [
-    "rearrange",
-]  # fmt: skip
+__all__ = ["rearrange"]
 
 
 @op

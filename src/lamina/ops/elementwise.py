@@ -1,58 +1,64 @@
-"""Ops that are a conversion of arguments and one function of JAX.
+"""Decorators for ops that are a conversion of arguments and one function of JAX.
 
-_op, _one, _two, _bits, _reduction = families(__name__)
-sin = _one("sin", jnp.sin, inexact, "Return sin x, with x in radians.")
+@unary(jnp.sin, inexact)
+def sin(x):
+    '''Return sin x, with x in radians.'''
+
+What they decorate has the name, the signature and the docstring, and no body.
 """
 
-import inspect
+import functools
+from collections.abc import Callable
+from typing import Any
 
-from lamina.core.op import op
+from lamina.core.op import Op, P, op
 from lamina.ops.arrays import axes, promoted
 
 
-def families(module):
-    """Return the makers of any op, of ops of one argument, of two, and of reductions.
-
-    Arguments with a default are settings; a maker of any op is told of others, and of
-    what else `@op` takes.
+def computed_by(function, **declared) -> Callable[[Callable[P, Any]], Op[P]]:
+    """Return a decorator for an op that `function` computes.
 
     Args:
-        module: the module the ops stand in.
+        function: takes the arguments of what is decorated, by the same names.
+        declared: what else `@op` takes.
+    """
+    return lambda drawn: op(functools.update_wrapper(function, drawn), **declared)
+
+
+def unary(function, convert) -> Callable[[Callable[P, Any]], Op[P]]:
+    """Return a decorator: `function(convert(x))`, entry by entry."""
+
+    def compute(x):
+        return function(convert(x))
+
+    return computed_by(compute, elementwise=True)
+
+
+def binary(
+    function, also=(), convert=None, elementwise=True
+) -> Callable[[Callable[P, Any]], Op[P]]:
+    """Return a decorator: `function(x1, x2)` in their common dtype.
+
+    Args:
+        function: the function.
+        also: dtypes that the result is made wide enough for.
+        convert: what each of them is converted by.
+        elementwise: as in `@op`.
     """
 
-    def finish(name, function, doc, config="", **declared):
-        parameters = inspect.signature(function).parameters.values()
-        settings = [p.name for p in parameters if p.default is not p.empty]
-        function.__name__ = function.__qualname__ = name
-        function.__doc__ = doc
-        function.__module__ = module
-        return op(function, config=(*settings, *config.split()), **declared)
+    def compute(x1, x2):
+        x1, x2 = promoted(x1, x2, also=also)
+        if convert is not None:
+            x1, x2 = convert(x1), convert(x2)
+        return function(x1, x2)
 
-    def one(name, function, convert, doc):
-        def elementwise(x):
-            return function(convert(x))
+    return computed_by(compute, elementwise=elementwise)
 
-        return finish(name, elementwise, doc, elementwise=True)
 
-    def two(name, function, doc, also=(), convert=None, elementwise=True):
-        def combine(x1, x2):
-            x1, x2 = promoted(x1, x2, also=also)
-            if convert is not None:
-                x1, x2 = convert(x1), convert(x2)
-            return function(x1, x2)
+def reduction(function, convert) -> Callable[[Callable[P, Any]], Op[P]]:
+    """Return a decorator: `function(convert(x), axis, keepdims=keepdims)`."""
 
-        return finish(name, combine, doc, elementwise=elementwise)
+    def compute(x, axis=None, keepdims=False):
+        return function(convert(x), axes(axis), keepdims=keepdims)
 
-    def bits(name, function, doc):
-        def elementwise(x, y):
-            return function(*promoted(x, y))
-
-        return finish(name, elementwise, doc, elementwise=True)
-
-    def reduction(name, function, convert, doc):
-        def reduce(x, axis=None, keepdims=False):
-            return function(convert(x), axes(axis), keepdims=keepdims)
-
-        return finish(name, reduce, doc)
-
-    return finish, one, two, bits, reduction
+    return computed_by(compute, config=("axis", "keepdims"))

@@ -18,11 +18,23 @@ from lamina.ops.arrays import inexact, promoted, tensor
 from lamina.ops.core import saturate_cast
 
 __all__ = [
-    "affine_transform", "crop_images", "elastic_transform", "extract_patches",
-    "extract_patches_3d", "gaussian_blur", "hsv_to_rgb", "map_coordinates",
-    "pad_images", "perspective_transform", "resize", "rgb_to_grayscale",
-    "rgb_to_hsv", "scale_and_translate", "sobel_edges", "ssim",
-]  # fmt: skip
+    "affine_transform",
+    "crop_images",
+    "elastic_transform",
+    "extract_patches",
+    "extract_patches_3d",
+    "gaussian_blur",
+    "hsv_to_rgb",
+    "map_coordinates",
+    "pad_images",
+    "perspective_transform",
+    "resize",
+    "rgb_to_grayscale",
+    "rgb_to_hsv",
+    "scale_and_translate",
+    "sobel_edges",
+    "ssim",
+]
 
 
 _ORDERS = {"nearest": 0, "bilinear": 1}
@@ -128,10 +140,16 @@ def hsv_to_rgb(images, data_format=None):
 
 @op(data=("images",))
 def resize(
-    images, size, interpolation="bilinear", antialias=False,
-    crop_to_aspect_ratio=False, pad_to_aspect_ratio=False, fill_mode="constant",
-    fill_value=0.0, data_format=None,
-):  # fmt: skip
+    images,
+    size,
+    interpolation="bilinear",
+    antialias=False,
+    crop_to_aspect_ratio=False,
+    pad_to_aspect_ratio=False,
+    fill_mode="constant",
+    fill_value=0.0,
+    data_format=None,
+):
     """Return images of another size.
 
     Args:
@@ -183,9 +201,13 @@ def resize(
 
 @op(config=("interpolation", "fill_mode", "fill_value", "data_format"))
 def affine_transform(
-    images, transform, interpolation="bilinear", fill_mode="constant", fill_value=0,
+    images,
+    transform,
+    interpolation="bilinear",
+    fill_mode="constant",
+    fill_value=0,
     data_format=None,
-):  # fmt: skip
+):
     """Take each pixel (x, y) from (a0 x + a1 y + a2, b0 x + b1 y + b2).
 
     Args:
@@ -245,9 +267,13 @@ def _sample(x, moves, places, interpolation, fill_mode, fill_value):
 
 @op(config=("interpolation", "fill_value", "data_format"))
 def perspective_transform(
-    images, start_points, end_points, interpolation="bilinear", fill_value=0,
+    images,
+    start_points,
+    end_points,
+    interpolation="bilinear",
+    fill_value=0,
     data_format=None,
-):  # fmt: skip
+):
     """Move four points of images to four others, and the plane with them.
 
     Args:
@@ -408,10 +434,8 @@ def extract_patches_3d(
         padding: `"valid"` or `"same"`.
         data_format: `"channels_last"` or `"channels_first"`.
     """
-    return _extract(
-        volumes, size, strides, dilation_rate, padding, data_format, 3,
-        "extract_patches_3d",
-    )  # fmt: skip
+    window = size, strides, dilation_rate, padding, data_format
+    return _extract(volumes, *window, 3, "extract_patches_3d")
 
 
 def _edges(kind, words, size, before, after, target) -> Any:
@@ -438,9 +462,15 @@ def _edges(kind, words, size, before, after, target) -> Any:
 
 @op(data=("images",))
 def pad_images(
-    images, top_padding=None, left_padding=None, bottom_padding=None,
-    right_padding=None, target_height=None, target_width=None, data_format=None,
-):  # fmt: skip
+    images,
+    top_padding=None,
+    left_padding=None,
+    bottom_padding=None,
+    right_padding=None,
+    target_height=None,
+    target_width=None,
+    data_format=None,
+):
     """Surround images with zeros.
 
     Args:
@@ -454,26 +484,28 @@ def pad_images(
         data_format: `"channels_last"` or `"channels_first"`.
     """
     x, close = _open(images, data_format, "pad_images")
+    rows = top_padding, bottom_padding, target_height
+    columns = left_padding, right_padding, target_width
     around = (
         (0, 0),
-        _edges(
-            "padding", "top bottom height", x.shape[1],
-            top_padding, bottom_padding, target_height,
-        ),
-        _edges(
-            "padding", "left right width", x.shape[2],
-            left_padding, right_padding, target_width,
-        ),
+        _edges("padding", "top bottom height", x.shape[1], *rows),
+        _edges("padding", "left right width", x.shape[2], *columns),
         (0, 0),
-    )  # fmt: skip
+    )
     return close(jnp.pad(x, around))
 
 
 @op(data=("images",))
 def crop_images(
-    images, top_cropping=None, left_cropping=None, bottom_cropping=None,
-    right_cropping=None, target_height=None, target_width=None, data_format=None,
-):  # fmt: skip
+    images,
+    top_cropping=None,
+    left_cropping=None,
+    bottom_cropping=None,
+    right_cropping=None,
+    target_height=None,
+    target_width=None,
+    data_format=None,
+):
     """Cut rows and columns off images.
 
     Args:
@@ -488,14 +520,10 @@ def crop_images(
     """
     x, close = _open(images, data_format, "crop_images")
     height, width = x.shape[1:3]
-    top, bottom = _edges(
-        "cropping", "top bottom height", height,
-        top_cropping, bottom_cropping, target_height,
-    )  # fmt: skip
-    left, right = _edges(
-        "cropping", "left right width", width,
-        left_cropping, right_cropping, target_width,
-    )  # fmt: skip
+    rows = top_cropping, bottom_cropping, target_height
+    columns = left_cropping, right_cropping, target_width
+    top, bottom = _edges("cropping", "top bottom height", height, *rows)
+    left, right = _edges("cropping", "left right width", width, *columns)
     # Sizes that are asked for are known even where those of the images are not.
     x = _span(x, 1, top, target_height or height - bottom - top)
     return close(_span(x, 2, left, target_width or width - right - left))
@@ -552,9 +580,15 @@ def _blur(x, kernel_size, sigma):
 
 @op(data=("images",))
 def elastic_transform(
-    images, alpha=20.0, sigma=5.0, interpolation="bilinear", fill_mode="reflect",
-    fill_value=0.0, seed=None, data_format=None,
-):  # fmt: skip
+    images,
+    alpha=20.0,
+    sigma=5.0,
+    interpolation="bilinear",
+    fill_mode="reflect",
+    fill_value=0.0,
+    seed=None,
+    data_format=None,
+):
     """Shift pixels by a smooth random field, the same in x and y.
 
     Args:
@@ -607,9 +641,8 @@ def scale_and_translate(
     x = tensor(images)
     shape = tuple(n or old for n, old in zip(output_shape, x.shape, strict=True))
     return jax.image.scale_and_translate(
-        x, shape, tuple(spatial_dims), scale, translation,
-        method, antialias,
-    )  # fmt: skip
+        x, shape, tuple(spatial_dims), scale, translation, method, antialias
+    )
 
 
 @op(config=("data_format",))
@@ -628,9 +661,15 @@ def sobel_edges(images, data_format=None):
     name="SSIM",
 )
 def ssim(
-    image1, image2, max_val=1.0, filter_size=11, filter_sigma=1.5, k1=0.01, k2=0.03,
+    image1,
+    image2,
+    max_val=1.0,
+    filter_size=11,
+    filter_sigma=1.5,
+    k1=0.01,
+    k2=0.03,
     data_format=None,
-):  # fmt: skip
+):
     """Return the structural similarity of images, at most 1.
 
     (2 μ₁ μ₂ + c₁)(2 σ₁₂ + c₂) / ((μ₁² + μ₂² + c₁)(σ₁² + σ₂² + c₂)), averaged, with

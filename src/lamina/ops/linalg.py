@@ -7,15 +7,25 @@ from jax.core import Tracer
 from lamina.core.op import _unwrap, op
 from lamina.ops.arrays import axes as _axes
 from lamina.ops.arrays import inexact, promoted
-from lamina.ops.elementwise import families
 
 __all__ = [
-    "cholesky", "cholesky_inverse", "det", "eig", "eigh", "inv", "jvp", "lstsq",
-    "lu_factor", "matrix_rank", "norm", "pinv", "qr", "solve", "solve_triangular",
+    "cholesky",
+    "cholesky_inverse",
+    "det",
+    "eig",
+    "eigh",
+    "inv",
+    "jvp",
+    "lstsq",
+    "lu_factor",
+    "matrix_rank",
+    "norm",
+    "pinv",
+    "qr",
+    "solve",
+    "solve_triangular",
     "svd",
-]  # fmt: skip
-
-_op, *_ = families(__name__)
+]
 
 
 def _matrix(x, name):
@@ -64,16 +74,28 @@ def cholesky_inverse(x, upper=False):
     return inverse @ other if upper else other @ inverse
 
 
-# fmt: off
-det = _op("det", lambda x: jnp.linalg.det(_square(x, "det")),
-    "Return the determinants of square matrices.")
-eig = _op("eig", lambda x: tuple(jnp.linalg.eig(_square(x, "eig"))),
-    "Return eigenvalues and right eigenvectors (columns); complex, on CPU only.")
-eigh = _op("eigh", lambda x: tuple(jnp.linalg.eigh(_square(x, "eigh"))),
-    "Return rising eigenvalues and eigenvectors (columns) of symmetric matrices.")
-inv = _op("inv", lambda x: jnp.linalg.inv(_square(x, "inv")),
-    "Return the inverses of square matrices.")
-# fmt: on
+@op
+def det(x):
+    """Return the determinants of square matrices."""
+    return jnp.linalg.det(_square(x, "det"))
+
+
+@op
+def eig(x):
+    """Return eigenvalues and right eigenvectors (columns); complex, on CPU only."""
+    return tuple(jnp.linalg.eig(_square(x, "eig")))
+
+
+@op
+def eigh(x):
+    """Return rising eigenvalues and eigenvectors (columns) of symmetric matrices."""
+    return tuple(jnp.linalg.eigh(_square(x, "eigh")))
+
+
+@op
+def inv(x):
+    """Return the inverses of square matrices."""
+    return jnp.linalg.inv(_square(x, "inv"))
 
 
 @op

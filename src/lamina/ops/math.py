@@ -11,26 +11,42 @@ from lamina.core.context import context
 from lamina.core.op import op
 from lamina.core.symbolic import unknown_size
 from lamina.ops.arrays import inexact, promoted, tensor
-from lamina.ops.elementwise import families
+from lamina.ops.elementwise import computed_by, reduction, unary
 
 __all__ = [
-    "cdist", "erf", "erfc", "erfinv", "extract_sequences", "fft", "fft2", "ifft2",
-    "in_top_k", "irfft", "istft", "logdet", "logsumexp", "rfft", "rsqrt",
-    "segment_max", "segment_min", "segment_prod", "segment_sum", "stft", "top_k",
-    "view_as_complex", "view_as_real",
-]  # fmt: skip
+    "cdist",
+    "erf",
+    "erfc",
+    "erfinv",
+    "extract_sequences",
+    "fft",
+    "fft2",
+    "ifft2",
+    "in_top_k",
+    "irfft",
+    "istft",
+    "logdet",
+    "logsumexp",
+    "rfft",
+    "rsqrt",
+    "segment_max",
+    "segment_min",
+    "segment_prod",
+    "segment_sum",
+    "stft",
+    "top_k",
+    "view_as_complex",
+    "view_as_real",
+]
 
 
-_op, _one, *_, _reduction = families(__name__)
-
-
-def _segments(name, reduce, doc):
-    def segments(data, segment_ids, num_segments=None, sorted=False):
+def _segments(reduce):
+    def compute(data, segment_ids, num_segments=None, sorted=False):
         data, ids = tensor(data), tensor(segment_ids).astype("int32")
         if ids.ndim != 1:
             raise ValueError(
-                f"`{name}` expected `segment_ids` to have one axis. Received: shape "
-                f"{ids.shape}"
+                f"`{reduce.__name__}` expected `segment_ids` to have one axis. "
+                f"Received: shape {ids.shape}"
             )
         if data.shape[0] != ids.shape[0]:
             raise ValueError(
@@ -41,10 +57,14 @@ def _segments(name, reduce, doc):
             return jnp.zeros((unknown_size(), *data.shape[1:]), data.dtype)
         return reduce(data, ids, num_segments, indices_are_sorted=bool(sorted))
 
-    return _op(name, segments, doc + _SEGMENTS)
+    def give(drawn):
+        drawn.__doc__ += _SEGMENTS
+        return computed_by(compute, config=("num_segments", "sorted"))(drawn)
+
+    return give
 
 
-_SEGMENTS = """ that have the same number.
+_SEGMENTS = """
 
     Args:
         data: rows along the first axis.
@@ -54,12 +74,25 @@ _SEGMENTS = """ that have the same number.
         sorted: promise that the numbers never fall.
     """
 
-# fmt: off
-segment_sum = _segments("segment_sum", jax.ops.segment_sum, "Sum rows")
-segment_max = _segments("segment_max", jax.ops.segment_max, "Take the largest of rows")
-segment_min = _segments("segment_min", jax.ops.segment_min, "Take the smallest of rows")
-segment_prod = _segments("segment_prod", jax.ops.segment_prod, "Multiply rows")
-# fmt: on
+
+@_segments(jax.ops.segment_sum)
+def segment_sum(data, segment_ids, num_segments=None, sorted=False):
+    """Sum rows that have the same number."""
+
+
+@_segments(jax.ops.segment_max)
+def segment_max(data, segment_ids, num_segments=None, sorted=False):
+    """Take the largest of rows that have the same number."""
+
+
+@_segments(jax.ops.segment_min)
+def segment_min(data, segment_ids, num_segments=None, sorted=False):
+    """Take the smallest of rows that have the same number."""
+
+
+@_segments(jax.ops.segment_prod)
+def segment_prod(data, segment_ids, num_segments=None, sorted=False):
+    """Multiply rows that have the same number."""
 
 
 @op(config=("k", "sorted"))
@@ -89,10 +122,9 @@ def in_top_k(targets, predictions, k):
     return (better < k) & jnp.isfinite(own[:, 0]) & (targets >= 0)
 
 
-# fmt: off
-logsumexp = _reduction("logsumexp", jax.nn.logsumexp, inexact,
-    "Return ln Σ eˣ over `axis`, without overflow.")
-# fmt: on
+@reduction(jax.nn.logsumexp, inexact)
+def logsumexp(x, axis=None, keepdims=False):
+    """Return ln Σ eˣ over `axis`, without overflow."""
 
 
 @op(name="CDist")
@@ -255,9 +287,14 @@ def stft(x, sequence_length, sequence_stride, fft_length, window="hann", center=
 
 @op(data=("x",), name="ISTFT")
 def istft(
-    x, sequence_length, sequence_stride, fft_length, length=None, window="hann",
+    x,
+    sequence_length,
+    sequence_stride,
+    fft_length,
+    length=None,
+    window="hann",
     center=True,
-):  # fmt: skip
+):
     """Return the signal whose `stft` is nearest to `x`.
 
     y = Σ window · irfft(x) / Σ window², both sums over the windows at a place.
@@ -291,15 +328,30 @@ def _overlap(frames, stride):
     return total.at[..., places].add(frames)
 
 
-# fmt: off
-rsqrt = _one("rsqrt", lax.rsqrt, inexact, "Return 1 / √x.")
-erf = _one("erf", lax.erf, inexact, "Return 2 / √π · ∫ e^(-t²) dt from 0 to x.")
-erfc = _one("erfc", lax.erfc, inexact, "Return 1 - erf(x), exact for large x.")
-erfinv = _one("erfinv", lax.erf_inv, inexact,
-    "Return the inverse of `erf`, for x in [-1, 1].")
-logdet = _op("logdet", lambda x: jnp.linalg.slogdet(inexact(x))[1],
-    "Return ln of the determinants of positive definite matrices.")
-# fmt: on
+@unary(lax.rsqrt, inexact)
+def rsqrt(x):
+    """Return 1 / √x."""
+
+
+@unary(lax.erf, inexact)
+def erf(x):
+    """Return 2 / √π · ∫ e^(-t²) dt from 0 to x."""
+
+
+@unary(lax.erfc, inexact)
+def erfc(x):
+    """Return 1 - erf(x), exact for large x."""
+
+
+@unary(lax.erf_inv, inexact)
+def erfinv(x):
+    """Return the inverse of `erf`, for x in [-1, 1]."""
+
+
+@op
+def logdet(x):
+    """Return ln of the determinants of positive definite matrices."""
+    return jnp.linalg.slogdet(inexact(x))[1]
 
 
 @op
@@ -314,7 +366,7 @@ def view_as_complex(x):
     return lax.complex(x[..., 0], x[..., 1])
 
 
-# fmt: off
-view_as_real = _op("view_as_real", lambda x: jnp.stack(_parts(tensor(x)), -1),
-    "Return real and imaginary part side by side along a new last axis.")
-# fmt: on
+@op
+def view_as_real(x):
+    """Return real and imaginary part side by side along a new last axis."""
+    return jnp.stack(_parts(tensor(x)), -1)

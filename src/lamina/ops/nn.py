@@ -15,62 +15,165 @@ from lamina.core.op import op
 from lamina.kernels import ctc
 from lamina.ops.arrays import axes as _axes
 from lamina.ops.arrays import canonical, dense_only, inexact, promoted, tensor
-from lamina.ops.elementwise import families
+from lamina.ops.elementwise import unary
 
 __all__ = [
-    "adaptive_average_pool", "adaptive_max_pool", "average_pool",
-    "batch_normalization", "binary_crossentropy", "categorical_crossentropy",
-    "celu", "conv", "conv_transpose", "ctc_decode", "ctc_loss", "depth_to_space",
-    "depthwise_conv", "dot_product_attention", "elu", "fold", "gelu", "glu",
-    "hard_shrink", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh",
-    "layer_normalization", "leaky_relu", "log_sigmoid", "log_softmax", "max_pool",
-    "moments", "multi_hot", "normalize", "one_hot", "polar", "psnr", "relu",
-    "relu6", "rms_normalization", "selu", "separable_conv", "sigmoid", "silu",
-    "soft_shrink", "softmax", "softplus", "softsign", "space_to_depth",
-    "sparse_categorical_crossentropy", "sparse_plus", "sparse_sigmoid", "sparsemax",
-    "squareplus", "swish", "tanh_shrink", "threshold", "unfold",
-]  # fmt: skip
+    "adaptive_average_pool",
+    "adaptive_max_pool",
+    "average_pool",
+    "batch_normalization",
+    "binary_crossentropy",
+    "categorical_crossentropy",
+    "celu",
+    "conv",
+    "conv_transpose",
+    "ctc_decode",
+    "ctc_loss",
+    "depth_to_space",
+    "depthwise_conv",
+    "dot_product_attention",
+    "elu",
+    "fold",
+    "gelu",
+    "glu",
+    "hard_shrink",
+    "hard_sigmoid",
+    "hard_silu",
+    "hard_swish",
+    "hard_tanh",
+    "layer_normalization",
+    "leaky_relu",
+    "log_sigmoid",
+    "log_softmax",
+    "max_pool",
+    "moments",
+    "multi_hot",
+    "normalize",
+    "one_hot",
+    "polar",
+    "psnr",
+    "relu",
+    "relu6",
+    "rms_normalization",
+    "selu",
+    "separable_conv",
+    "sigmoid",
+    "silu",
+    "soft_shrink",
+    "softmax",
+    "softplus",
+    "softsign",
+    "space_to_depth",
+    "sparse_categorical_crossentropy",
+    "sparse_plus",
+    "sparse_sigmoid",
+    "sparsemax",
+    "squareplus",
+    "swish",
+    "tanh_shrink",
+    "threshold",
+    "unfold",
+]
 
 
 # Activations.
 
-_op, _one, *_ = families(__name__)
-# fmt: off
-relu = _one("relu", jax.nn.relu, tensor, "Return max(x, 0).")
-relu6 = _one("relu6", jax.nn.relu6, tensor, "Return min(max(x, 0), 6).")
-sigmoid = _one("sigmoid", jax.nn.sigmoid, inexact, "Return 1 / (1 + e⁻ˣ).")
-sparse_sigmoid = _one("sparse_sigmoid", jax.nn.sparse_sigmoid, inexact,
-    "Return (x + 1) / 2 limited to [0, 1].")
-softplus = _one("softplus", jax.nn.softplus, inexact, "Return ln(1 + eˣ).")
-softsign = _one("softsign", jax.nn.soft_sign, inexact, "Return x / (1 + abs(x)).")
-silu = _one("silu", jax.nn.silu, inexact, "Return x · sigmoid(x).")
-log_sigmoid = _one("log_sigmoid", jax.nn.log_sigmoid, inexact, "Return ln sigmoid(x).")
-hard_sigmoid = _one("hard_sigmoid", jax.nn.hard_sigmoid, inexact,
-    "Return x / 6 + 1 / 2 limited to [0, 1].")
-hard_silu = _one("hard_silu", jax.nn.hard_silu, inexact, "Return x · hard_sigmoid(x).")
-hard_tanh = _one("hard_tanh", jax.nn.hard_tanh, tensor, "Return x limited to [-1, 1].")
-selu = _one("selu", jax.nn.selu, inexact,
-    "Return 1.0507 · elu(x, 1.6733), which keeps mean 0 and variance 1.")
-tanh_shrink = _op("tanh_shrink", lambda x: (lambda v: v - jnp.tanh(v))(inexact(x)),
-    "Return x - tanh x.",
-    elementwise=True)
-leaky_relu = _op("leaky_relu",
-    lambda x, negative_slope=0.2: jax.nn.leaky_relu(inexact(x), negative_slope),
-    "Return x above zero and `negative_slope` · x below.",
-    elementwise=True)
-elu = _op("elu", lambda x, alpha=1.0: jax.nn.elu(inexact(x), alpha),
-    "Return x above zero and `alpha` · (eˣ - 1) below.",
-    elementwise=True)
-celu = _op("celu", lambda x, alpha=1.0: jax.nn.celu(inexact(x), alpha),
-    "Return x above zero and `alpha` · (e^(x / alpha) - 1) below.",
-    elementwise=True)
-gelu = _op("gelu", lambda x, approximate=True: jax.nn.gelu(inexact(x), approximate),
-    "Return x · Φ(x), Φ the normal distribution; by tanh if `approximate`.",
-    elementwise=True)
-squareplus = _op("squareplus", lambda x, b=4: jax.nn.squareplus(inexact(x), b),
-    "Return (x + √(x² + b)) / 2.",
-    elementwise=True)
-# fmt: on
+
+@unary(jax.nn.relu, tensor)
+def relu(x):
+    """Return max(x, 0)."""
+
+
+@unary(jax.nn.relu6, tensor)
+def relu6(x):
+    """Return min(max(x, 0), 6)."""
+
+
+@unary(jax.nn.sigmoid, inexact)
+def sigmoid(x):
+    """Return 1 / (1 + e⁻ˣ)."""
+
+
+@unary(jax.nn.sparse_sigmoid, inexact)
+def sparse_sigmoid(x):
+    """Return (x + 1) / 2 limited to [0, 1]."""
+
+
+@unary(jax.nn.softplus, inexact)
+def softplus(x):
+    """Return ln(1 + eˣ)."""
+
+
+@unary(jax.nn.soft_sign, inexact)
+def softsign(x):
+    """Return x / (1 + abs(x))."""
+
+
+@unary(jax.nn.silu, inexact)
+def silu(x):
+    """Return x · sigmoid(x)."""
+
+
+@unary(jax.nn.log_sigmoid, inexact)
+def log_sigmoid(x):
+    """Return ln sigmoid(x)."""
+
+
+@unary(jax.nn.hard_sigmoid, inexact)
+def hard_sigmoid(x):
+    """Return x / 6 + 1 / 2 limited to [0, 1]."""
+
+
+@unary(jax.nn.hard_silu, inexact)
+def hard_silu(x):
+    """Return x · hard_sigmoid(x)."""
+
+
+@unary(jax.nn.hard_tanh, tensor)
+def hard_tanh(x):
+    """Return x limited to [-1, 1]."""
+
+
+@unary(jax.nn.selu, inexact)
+def selu(x):
+    """Return 1.0507 · elu(x, 1.6733), which keeps mean 0 and variance 1."""
+
+
+@op(elementwise=True)
+def tanh_shrink(x):
+    """Return x - tanh x."""
+    x = inexact(x)
+    return x - jnp.tanh(x)
+
+
+@op(config=("negative_slope",), elementwise=True)
+def leaky_relu(x, negative_slope=0.2):
+    """Return x above zero and `negative_slope` · x below."""
+    return jax.nn.leaky_relu(inexact(x), negative_slope)
+
+
+@op(config=("alpha",), elementwise=True)
+def elu(x, alpha=1.0):
+    """Return x above zero and `alpha` · (eˣ - 1) below."""
+    return jax.nn.elu(inexact(x), alpha)
+
+
+@op(config=("alpha",), elementwise=True)
+def celu(x, alpha=1.0):
+    """Return x above zero and `alpha` · (e^(x / alpha) - 1) below."""
+    return jax.nn.celu(inexact(x), alpha)
+
+
+@op(config=("approximate",), elementwise=True)
+def gelu(x, approximate=True):
+    """Return x · Φ(x), Φ the normal distribution; by tanh if `approximate`."""
+    return jax.nn.gelu(inexact(x), approximate)
+
+
+@op(config=("b",), elementwise=True)
+def squareplus(x, b=4):
+    """Return (x + √(x² + b)) / 2."""
+    return jax.nn.squareplus(inexact(x), b)
 
 
 @op(elementwise=True)
@@ -140,12 +243,10 @@ def softmax(x, axis=-1):
     return jax.nn.softmax(x, _axes(axis))
 
 
-# fmt: off
-log_softmax = _op("log_softmax",
-    lambda x, axis=-1: jax.nn.log_softmax(inexact(x), _axes(axis)),
-    "Return ln softmax(x) over `axis`: one axis, several, or all when None.",
-    masks=True)
-# fmt: on
+@op(config=("axis",), masks=True)
+def log_softmax(x, axis=-1):
+    """Return ln softmax(x) over `axis`: one axis, several, or all when None."""
+    return jax.nn.log_softmax(inexact(x), _axes(axis))
 
 
 @op(config=("axis",), masks=True)
@@ -227,13 +328,10 @@ def max_pool(inputs, pool_size, strides=None, padding="valid", data_format=None)
     return _pool(kernels.max_pool, inputs, pool_size, strides, padding, data_format)
 
 
-# fmt: off
-average_pool = _op("average_pool",
-    lambda inputs, pool_size, strides=None, padding="valid", data_format=None:
-        _pool(kernels.average_pool, inputs, pool_size, strides, padding, data_format ),
-    "Return the mean of each window; arguments as for `max_pool`.",
-    "pool_size")
-# fmt: on
+@op(config=("pool_size", "strides", "padding", "data_format"))
+def average_pool(inputs, pool_size, strides=None, padding="valid", data_format=None):
+    """Return the mean of each window; arguments as for `max_pool`."""
+    return _pool(kernels.average_pool, inputs, pool_size, strides, padding, data_format)
 
 
 def _adaptive(inputs, output_size, data_format, reduce):
@@ -256,13 +354,10 @@ def adaptive_average_pool(inputs, output_size, data_format=None):
     return _adaptive(inputs, output_size, data_format, jnp.mean)
 
 
-# fmt: off
-adaptive_max_pool = _op("adaptive_max_pool",
-    lambda inputs, output_size, data_format=None: _adaptive(inputs, output_size,
-        data_format, jnp.max ),
-    "Return maxima of `output_size` windows that cover each dimension evenly.",
-    "output_size")
-# fmt: on
+@op(config=("output_size", "data_format"))
+def adaptive_max_pool(inputs, output_size, data_format=None):
+    """Return maxima of `output_size` windows that cover each dimension evenly."""
+    return _adaptive(inputs, output_size, data_format, jnp.max)
 
 
 @op(config=("strides", "padding", "data_format", "dilation_rate"))
@@ -338,9 +433,14 @@ def depthwise_conv(
 
 @op(config=("strides", "padding", "data_format", "dilation_rate"))
 def separable_conv(
-    inputs, depthwise_kernel, pointwise_kernel, strides=1, padding="valid",
-    data_format=None, dilation_rate=1,
-):  # fmt: skip
+    inputs,
+    depthwise_kernel,
+    pointwise_kernel,
+    strides=1,
+    padding="valid",
+    data_format=None,
+    dilation_rate=1,
+):
     """Convolve each channel on its own, then mix channels by a 1 x 1 convolution.
 
     Args:
@@ -360,9 +460,14 @@ def separable_conv(
 
 @op(config=("strides", "padding", "output_padding", "data_format", "dilation_rate"))
 def conv_transpose(
-    inputs, kernel, strides=1, padding="valid", output_padding=None,
-    data_format=None, dilation_rate=1,
-):  # fmt: skip
+    inputs,
+    kernel,
+    strides=1,
+    padding="valid",
+    output_padding=None,
+    data_format=None,
+    dilation_rate=1,
+):
     """Spread each entry over a window: the gradient of `conv` for its input.
 
     Args:
@@ -688,9 +793,16 @@ def psnr(x1, x2, max_val):
 
 @op(config=("is_causal", "flash_attention", "attn_logits_soft_cap"))
 def dot_product_attention(
-    query, key, value, bias=None, mask=None, scale=None, is_causal=False,
-    flash_attention=None, attn_logits_soft_cap=None,
-):  # fmt: skip
+    query,
+    key,
+    value,
+    bias=None,
+    mask=None,
+    scale=None,
+    is_causal=False,
+    flash_attention=None,
+    attn_logits_soft_cap=None,
+):
     """Return softmax(query · keyᵀ · scale + bias) · value, for each head.
 
     Args:
@@ -905,9 +1017,14 @@ def ctc_loss(target, output, target_length, output_length, mask_index=0):
     name="CTCDecode",
 )
 def ctc_decode(
-    inputs, sequence_lengths, strategy="greedy", beam_width=100, top_paths=1,
-    merge_repeated=True, mask_index=0,
-):  # fmt: skip
+    inputs,
+    sequence_lengths,
+    strategy="greedy",
+    beam_width=100,
+    top_paths=1,
+    merge_repeated=True,
+    mask_index=0,
+):
     """Return likely label sequences for logits of `ctc_loss`.
 
     Args:

@@ -29,114 +29,488 @@ from lamina.ops.arrays import (
     tensor,
     truth,
 )
-from lamina.ops.elementwise import families
+from lamina.ops.elementwise import binary, computed_by, reduction, unary
 
 __all__ = [
-    "abs", "absolute", "add", "all", "allclose", "amax", "amin", "angle", "any",
-    "append", "arange", "arccos", "arccosh", "arcsin", "arcsinh", "arctan",
-    "arctan2", "arctanh", "argmax", "argmin", "argpartition", "argsort", "array",
-    "array_split", "average", "bartlett", "bincount", "bitwise_and",
-    "bitwise_invert", "bitwise_left_shift", "bitwise_not", "bitwise_or",
-    "bitwise_right_shift", "bitwise_xor", "blackman", "broadcast_to", "cbrt",
-    "ceil", "clip", "concatenate", "conj", "conjugate", "copy", "corrcoef",
-    "correlate", "cos", "cosh", "count_nonzero", "cross", "cumprod", "cumsum",
-    "deg2rad", "diag", "diagflat", "diagonal", "diff", "digitize", "divide",
-    "divide_no_nan", "dot", "dsplit", "dstack", "einsum", "empty", "empty_like",
-    "equal", "exp", "exp2", "expand_dims", "expm1", "eye", "fabs", "flip", "fliplr",
-    "flipud", "floor", "floor_divide", "fmax", "fmin", "fmod", "full", "full_like",
-    "gcd", "geomspace", "get_item", "greater", "greater_equal", "hamming",
-    "hanning", "heaviside", "histogram", "hsplit", "hstack", "hypot", "i0",
-    "identity", "imag", "inner", "isclose", "isfinite", "isin", "isinf", "isnan",
-    "isneginf", "isposinf", "isreal", "kaiser", "kron", "lcm", "ldexp",
-    "left_shift", "less", "less_equal", "linspace", "log", "log10", "log1p", "log2",
-    "logaddexp", "logaddexp2", "logical_and", "logical_not", "logical_or",
-    "logical_xor", "logspace", "matmul", "max", "maximum", "mean", "median",
-    "meshgrid", "min", "minimum", "mod", "moveaxis", "multiply", "nan_to_num",
-    "nanargmax", "nanargmin", "nancumprod", "nancumsum", "nanmax", "nanmean",
-    "nanmedian", "nanmin", "nanpercentile", "nanprod", "nanquantile", "nanstd",
-    "nansum", "nanvar", "ndim", "negative", "nextafter", "nonzero", "not_equal",
-    "ones", "ones_like", "outer", "pad", "percentile", "power", "prod", "ptp",
-    "quantile", "rad2deg", "ravel", "real", "reciprocal", "repeat", "reshape",
-    "right_shift", "roll", "rot90", "round", "searchsorted", "select", "sign",
-    "signbit", "sin", "sinc", "sinh", "size", "slogdet", "sort", "split", "sqrt",
-    "square", "squeeze", "stack", "std", "subtract", "sum", "swapaxes", "take",
-    "take_along_axis", "tan", "tanh", "tensordot", "tile", "trace", "transpose",
-    "trapezoid", "tri", "tril", "triu", "true_divide", "trunc", "unique",
-    "unravel_index", "vander", "var", "vdot", "vectorize", "view", "vsplit",
-    "vstack", "where", "zeros", "zeros_like",
-]  # fmt: skip
-
-_op, _one, _two, _bits, _reduction = families(__name__)
+    "abs",
+    "absolute",
+    "add",
+    "all",
+    "allclose",
+    "amax",
+    "amin",
+    "angle",
+    "any",
+    "append",
+    "arange",
+    "arccos",
+    "arccosh",
+    "arcsin",
+    "arcsinh",
+    "arctan",
+    "arctan2",
+    "arctanh",
+    "argmax",
+    "argmin",
+    "argpartition",
+    "argsort",
+    "array",
+    "array_split",
+    "average",
+    "bartlett",
+    "bincount",
+    "bitwise_and",
+    "bitwise_invert",
+    "bitwise_left_shift",
+    "bitwise_not",
+    "bitwise_or",
+    "bitwise_right_shift",
+    "bitwise_xor",
+    "blackman",
+    "broadcast_to",
+    "cbrt",
+    "ceil",
+    "clip",
+    "concatenate",
+    "conj",
+    "conjugate",
+    "copy",
+    "corrcoef",
+    "correlate",
+    "cos",
+    "cosh",
+    "count_nonzero",
+    "cross",
+    "cumprod",
+    "cumsum",
+    "deg2rad",
+    "diag",
+    "diagflat",
+    "diagonal",
+    "diff",
+    "digitize",
+    "divide",
+    "divide_no_nan",
+    "dot",
+    "dsplit",
+    "dstack",
+    "einsum",
+    "empty",
+    "empty_like",
+    "equal",
+    "exp",
+    "exp2",
+    "expand_dims",
+    "expm1",
+    "eye",
+    "fabs",
+    "flip",
+    "fliplr",
+    "flipud",
+    "floor",
+    "floor_divide",
+    "fmax",
+    "fmin",
+    "fmod",
+    "full",
+    "full_like",
+    "gcd",
+    "geomspace",
+    "get_item",
+    "greater",
+    "greater_equal",
+    "hamming",
+    "hanning",
+    "heaviside",
+    "histogram",
+    "hsplit",
+    "hstack",
+    "hypot",
+    "i0",
+    "identity",
+    "imag",
+    "inner",
+    "isclose",
+    "isfinite",
+    "isin",
+    "isinf",
+    "isnan",
+    "isneginf",
+    "isposinf",
+    "isreal",
+    "kaiser",
+    "kron",
+    "lcm",
+    "ldexp",
+    "left_shift",
+    "less",
+    "less_equal",
+    "linspace",
+    "log",
+    "log10",
+    "log1p",
+    "log2",
+    "logaddexp",
+    "logaddexp2",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
+    "logspace",
+    "matmul",
+    "max",
+    "maximum",
+    "mean",
+    "median",
+    "meshgrid",
+    "min",
+    "minimum",
+    "mod",
+    "moveaxis",
+    "multiply",
+    "nan_to_num",
+    "nanargmax",
+    "nanargmin",
+    "nancumprod",
+    "nancumsum",
+    "nanmax",
+    "nanmean",
+    "nanmedian",
+    "nanmin",
+    "nanpercentile",
+    "nanprod",
+    "nanquantile",
+    "nanstd",
+    "nansum",
+    "nanvar",
+    "ndim",
+    "negative",
+    "nextafter",
+    "nonzero",
+    "not_equal",
+    "ones",
+    "ones_like",
+    "outer",
+    "pad",
+    "percentile",
+    "power",
+    "prod",
+    "ptp",
+    "quantile",
+    "rad2deg",
+    "ravel",
+    "real",
+    "reciprocal",
+    "repeat",
+    "reshape",
+    "right_shift",
+    "roll",
+    "rot90",
+    "round",
+    "searchsorted",
+    "select",
+    "sign",
+    "signbit",
+    "sin",
+    "sinc",
+    "sinh",
+    "size",
+    "slogdet",
+    "sort",
+    "split",
+    "sqrt",
+    "square",
+    "squeeze",
+    "stack",
+    "std",
+    "subtract",
+    "sum",
+    "swapaxes",
+    "take",
+    "take_along_axis",
+    "tan",
+    "tanh",
+    "tensordot",
+    "tile",
+    "trace",
+    "transpose",
+    "trapezoid",
+    "tri",
+    "tril",
+    "triu",
+    "true_divide",
+    "trunc",
+    "unique",
+    "unravel_index",
+    "vander",
+    "var",
+    "vdot",
+    "vectorize",
+    "view",
+    "vsplit",
+    "vstack",
+    "where",
+    "zeros",
+    "zeros_like",
+]
 
 # Elementwise, of one argument.
-# fmt: off
-abs = _one("abs", jnp.abs, tensor, "Return x without its sign.")
-absolute = _one("absolute", jnp.abs, tensor, "Return x without its sign.")
-fabs = _one("fabs", jnp.abs, inexact, "Return abs(x) of each entry, as a float.")
-negative = _one("negative", jnp.negative, tensor, "Return -x.")
-square = _one("square", jnp.square, number, "Return x².")
-sqrt = _one("sqrt", jnp.sqrt, inexact, "Return √x; NaN below zero.")
-cbrt = _one("cbrt", jnp.cbrt, inexact, "Return ∛x.")
-reciprocal = _one("reciprocal", jnp.reciprocal, inexact, "Return 1 / x.")
-exp = _one("exp", jnp.exp, inexact, "Return eˣ.")
-exp2 = _one("exp2", jnp.exp2, inexact, "Return 2ˣ.")
-expm1 = _one("expm1", jnp.expm1, inexact, "Return eˣ - 1, exact near zero.")
-log = _one("log", jnp.log, inexact, "Return ln x.")
-log10 = _one("log10", jnp.log10, inexact, "Return the logarithm of x to base 10.")
-log1p = _one("log1p", jnp.log1p, inexact, "Return ln(1 + x), exact near zero.")
-log2 = _one("log2", jnp.log2, inexact, "Return the logarithm of x to base 2.")
-sin = _one("sin", jnp.sin, inexact, "Return sin x, with x in radians.")
-cos = _one("cos", jnp.cos, inexact, "Return cos x, with x in radians.")
-tan = _one("tan", jnp.tan, inexact, "Return tan x, with x in radians.")
-sinc = _one("sinc", jnp.sinc, inexact, "Return sin(πx) / (πx), which is 1 at zero.")
-arcsin = _one("arcsin", jnp.arcsin, inexact,
-    "Return the angle in [-π/2, π/2] whose sine is x.")
-arccos = _one("arccos", jnp.arccos, inexact,
-    "Return the angle in [0, π] whose cosine is x.")
-arctan = _one("arctan", jnp.arctan, inexact,
-    "Return the angle in [-π/2, π/2] whose tangent is x.")
-sinh = _one("sinh", jnp.sinh, inexact, "Return (eˣ - e⁻ˣ) / 2.")
-cosh = _one("cosh", jnp.cosh, inexact, "Return (eˣ + e⁻ˣ) / 2.")
-tanh = _one("tanh", jnp.tanh, inexact, "Return sinh x / cosh x.")
-arcsinh = _one("arcsinh", jnp.arcsinh, inexact, "Return the inverse of `sinh`.")
-arccosh = _one("arccosh", jnp.arccosh, inexact,
-    "Return the inverse of `cosh`, for x ≥ 1.")
-arctanh = _one("arctanh", jnp.arctanh, inexact,
-    "Return the inverse of `tanh`, for x in [-1, 1].")
-deg2rad = _one("deg2rad", jnp.deg2rad, inexact, "Return degrees as radians: πx / 180.")
-rad2deg = _one("rad2deg", jnp.rad2deg, inexact, "Return radians as degrees: 180x / π.")
-i0 = _one("i0", jnp.i0, inexact,
-    "Return the modified Bessel function of the first kind, order 0.")
-floor = _one("floor", jnp.floor, inexact,
-    "Return the largest whole number not above x.")
-ceil = _one("ceil", jnp.ceil, inexact, "Return the smallest whole number not below x.")
-trunc = _one("trunc", jnp.trunc, tensor, "Return x without its fraction.")
-sign = _one("sign", jnp.sign, tensor, "Return -1, 0 or 1, the sign of x.")
-signbit = _one("signbit", jnp.signbit, tensor,
-    "Tell where the sign bit is set: negative numbers and -0.")
-isfinite = _one("isfinite", jnp.isfinite, tensor,
-    "Tell which entries are neither infinite nor NaN.")
-isinf = _one("isinf", jnp.isinf, tensor, "Tell which entries are infinite.")
-isneginf = _one("isneginf", jnp.isneginf, tensor, "Tell which entries are -∞.")
-isposinf = _one("isposinf", jnp.isposinf, tensor, "Tell which entries are +∞.")
-isnan = _one("isnan", jnp.isnan, tensor, "Tell which entries are NaN.")
-isreal = _one("isreal", jnp.isreal, tensor,
-    "Tell which entries have no imaginary part.")
-logical_not = _one("logical_not", jnp.logical_not, truth,
-    "Tell which entries are false.")
-bitwise_invert = _one("bitwise_invert", jnp.invert, tensor,
-    "Flip every bit of integers.")
-bitwise_not = _one("bitwise_not", jnp.invert, tensor, "Flip every bit of integers.")
-real = _one("real", jnp.real, tensor, "Return the real part.")
-imag = _one("imag", jnp.imag, tensor, "Return the imaginary part.")
-conj = _one("conj", jnp.conj, tensor, "Return the complex conjugate.")
-conjugate = _one("conjugate", jnp.conj, tensor, "Return the complex conjugate.")
-angle = _one("angle", jnp.angle, inexact,
-    "Return the argument of complex numbers, in radians.")
-copy = _op("copy", lambda x: jnp.array(tensor(x), copy=True), "Return a copy.",
-    elementwise=True,
-    integers=True)
-# fmt: on
+
+
+@unary(jnp.abs, tensor)
+def abs(x):
+    """Return x without its sign."""
+
+
+@unary(jnp.abs, tensor)
+def absolute(x):
+    """Return x without its sign."""
+
+
+@unary(jnp.abs, inexact)
+def fabs(x):
+    """Return abs(x) of each entry, as a float."""
+
+
+@unary(jnp.negative, tensor)
+def negative(x):
+    """Return -x."""
+
+
+@unary(jnp.square, number)
+def square(x):
+    """Return x²."""
+
+
+@unary(jnp.sqrt, inexact)
+def sqrt(x):
+    """Return √x; NaN below zero."""
+
+
+@unary(jnp.cbrt, inexact)
+def cbrt(x):
+    """Return ∛x."""
+
+
+@unary(jnp.reciprocal, inexact)
+def reciprocal(x):
+    """Return 1 / x."""
+
+
+@unary(jnp.exp, inexact)
+def exp(x):
+    """Return eˣ."""
+
+
+@unary(jnp.exp2, inexact)
+def exp2(x):
+    """Return 2ˣ."""
+
+
+@unary(jnp.expm1, inexact)
+def expm1(x):
+    """Return eˣ - 1, exact near zero."""
+
+
+@unary(jnp.log, inexact)
+def log(x):
+    """Return ln x."""
+
+
+@unary(jnp.log10, inexact)
+def log10(x):
+    """Return the logarithm of x to base 10."""
+
+
+@unary(jnp.log1p, inexact)
+def log1p(x):
+    """Return ln(1 + x), exact near zero."""
+
+
+@unary(jnp.log2, inexact)
+def log2(x):
+    """Return the logarithm of x to base 2."""
+
+
+@unary(jnp.sin, inexact)
+def sin(x):
+    """Return sin x, with x in radians."""
+
+
+@unary(jnp.cos, inexact)
+def cos(x):
+    """Return cos x, with x in radians."""
+
+
+@unary(jnp.tan, inexact)
+def tan(x):
+    """Return tan x, with x in radians."""
+
+
+@unary(jnp.sinc, inexact)
+def sinc(x):
+    """Return sin(πx) / (πx), which is 1 at zero."""
+
+
+@unary(jnp.arcsin, inexact)
+def arcsin(x):
+    """Return the angle in [-π/2, π/2] whose sine is x."""
+
+
+@unary(jnp.arccos, inexact)
+def arccos(x):
+    """Return the angle in [0, π] whose cosine is x."""
+
+
+@unary(jnp.arctan, inexact)
+def arctan(x):
+    """Return the angle in [-π/2, π/2] whose tangent is x."""
+
+
+@unary(jnp.sinh, inexact)
+def sinh(x):
+    """Return (eˣ - e⁻ˣ) / 2."""
+
+
+@unary(jnp.cosh, inexact)
+def cosh(x):
+    """Return (eˣ + e⁻ˣ) / 2."""
+
+
+@unary(jnp.tanh, inexact)
+def tanh(x):
+    """Return sinh x / cosh x."""
+
+
+@unary(jnp.arcsinh, inexact)
+def arcsinh(x):
+    """Return the inverse of `sinh`."""
+
+
+@unary(jnp.arccosh, inexact)
+def arccosh(x):
+    """Return the inverse of `cosh`, for x ≥ 1."""
+
+
+@unary(jnp.arctanh, inexact)
+def arctanh(x):
+    """Return the inverse of `tanh`, for x in [-1, 1]."""
+
+
+@unary(jnp.deg2rad, inexact)
+def deg2rad(x):
+    """Return degrees as radians: πx / 180."""
+
+
+@unary(jnp.rad2deg, inexact)
+def rad2deg(x):
+    """Return radians as degrees: 180x / π."""
+
+
+@unary(jnp.i0, inexact)
+def i0(x):
+    """Return the modified Bessel function of the first kind, order 0."""
+
+
+@unary(jnp.floor, inexact)
+def floor(x):
+    """Return the largest whole number not above x."""
+
+
+@unary(jnp.ceil, inexact)
+def ceil(x):
+    """Return the smallest whole number not below x."""
+
+
+@unary(jnp.trunc, tensor)
+def trunc(x):
+    """Return x without its fraction."""
+
+
+@unary(jnp.sign, tensor)
+def sign(x):
+    """Return -1, 0 or 1, the sign of x."""
+
+
+@unary(jnp.signbit, tensor)
+def signbit(x):
+    """Tell where the sign bit is set: negative numbers and -0."""
+
+
+@unary(jnp.isfinite, tensor)
+def isfinite(x):
+    """Tell which entries are neither infinite nor NaN."""
+
+
+@unary(jnp.isinf, tensor)
+def isinf(x):
+    """Tell which entries are infinite."""
+
+
+@unary(jnp.isneginf, tensor)
+def isneginf(x):
+    """Tell which entries are -∞."""
+
+
+@unary(jnp.isposinf, tensor)
+def isposinf(x):
+    """Tell which entries are +∞."""
+
+
+@unary(jnp.isnan, tensor)
+def isnan(x):
+    """Tell which entries are NaN."""
+
+
+@unary(jnp.isreal, tensor)
+def isreal(x):
+    """Tell which entries have no imaginary part."""
+
+
+@unary(jnp.logical_not, truth)
+def logical_not(x):
+    """Tell which entries are false."""
+
+
+@unary(jnp.invert, tensor)
+def bitwise_invert(x):
+    """Flip every bit of integers."""
+
+
+@unary(jnp.invert, tensor)
+def bitwise_not(x):
+    """Flip every bit of integers."""
+
+
+@unary(jnp.real, tensor)
+def real(x):
+    """Return the real part."""
+
+
+@unary(jnp.imag, tensor)
+def imag(x):
+    """Return the imaginary part."""
+
+
+@unary(jnp.conj, tensor)
+def conj(x):
+    """Return the complex conjugate."""
+
+
+@unary(jnp.conj, tensor)
+def conjugate(x):
+    """Return the complex conjugate."""
+
+
+@unary(jnp.angle, inexact)
+def angle(x):
+    """Return the argument of complex numbers, in radians."""
+
+
+@op(elementwise=True, integers=True)
+def copy(x):
+    """Return a copy."""
+    return jnp.array(tensor(x), copy=True)
 
 
 @op(config=("decimals",), elementwise=True)
@@ -156,13 +530,10 @@ def clip(x, x_min, x_max):
     return jnp.clip(x.astype(dtype), tensor(x_min, dtype), tensor(x_max, dtype))
 
 
-# fmt: off
-nan_to_num = _op("nan_to_num",
-    lambda x, nan=0.0, posinf=None, neginf=None: jnp.nan_to_num(tensor(x), nan=nan,
-        posinf=posinf, neginf=neginf ),
-    "Replace NaN by `nan`, and the infinities by the largest numbers.",
-    elementwise=True)
-# fmt: on
+@op(config=("nan", "posinf", "neginf"), elementwise=True)
+def nan_to_num(x, nan=0.0, posinf=None, neginf=None):
+    """Replace NaN by `nan`, and the infinities by the largest numbers."""
+    return jnp.nan_to_num(tensor(x), nan=nan, posinf=posinf, neginf=neginf)
 
 
 @op(config=("dtype",))
@@ -173,14 +544,31 @@ def view(x, dtype=None):
 
 
 # Elementwise, of two arguments.
-# fmt: off
-add = _two("add", jnp.add, "Return x1 + x2.")
-subtract = _two("subtract", jnp.subtract, "Return x1 - x2.")
-multiply = _two("multiply", jnp.multiply, "Return x1 · x2, entry by entry.")
-divide = _two("divide", jnp.divide, "Return x1 / x2, as a float.", also=(float,))
-true_divide = _two("true_divide", jnp.divide, "Return x1 / x2, as a float.",
-    also=(float,))
-# fmt: on
+
+
+@binary(jnp.add)
+def add(x1, x2):
+    """Return x1 + x2."""
+
+
+@binary(jnp.subtract)
+def subtract(x1, x2):
+    """Return x1 - x2."""
+
+
+@binary(jnp.multiply)
+def multiply(x1, x2):
+    """Return x1 · x2, entry by entry."""
+
+
+@binary(jnp.divide, also=(float,))
+def divide(x1, x2):
+    """Return x1 / x2, as a float."""
+
+
+@binary(jnp.divide, also=(float,))
+def true_divide(x1, x2):
+    """Return x1 / x2, as a float."""
 
 
 @op(elementwise=True)
@@ -191,58 +579,177 @@ def divide_no_nan(x1, x2):
     return jnp.where(x2 == 0, 0, jnp.divide(x1, safe))
 
 
-# fmt: off
-floor_divide = _two("floor_divide", jnp.floor_divide, "Return x1 / x2 rounded down.")
-mod = _two("mod", jnp.mod, "Return the rest of x1 / x2, with the sign of x2.",
-    convert=number)
-fmod = _two("fmod", jnp.fmod, "Return the rest of x1 / x2, with the sign of x1.",
-    convert=number)
-power = _two("power", jnp.power, "Return x1 to the power x2.")
-maximum = _two("maximum", jnp.maximum, "Return the larger of x1 and x2; NaN wins.")
-minimum = _two("minimum", jnp.minimum, "Return the smaller of x1 and x2; NaN wins.")
-fmax = _two("fmax", jnp.fmax, "Return the larger of x1 and x2; NaN loses.")
-fmin = _two("fmin", jnp.fmin, "Return the smaller of x1 and x2; NaN loses.")
-arctan2 = _two("arctan2", jnp.arctan2,
-    "Return the angle of the point (x2, x1), in [-π, π].", also=(float,))
-hypot = _two("hypot", jnp.hypot, "Return √(x1² + x2²).", also=(float,))
-logaddexp = _two("logaddexp", jnp.logaddexp,
-    "Return ln(exp x1 + exp x2), without overflow.", also=(float,))
-logaddexp2 = _two("logaddexp2", jnp.logaddexp2,
-    "Return log2(2^x1 + 2^x2), without overflow.", also=(float,))
-heaviside = _two("heaviside", jnp.heaviside,
-    "Return 0 below zero, x2 at zero and 1 above.", also=(float,))
-nextafter = _two("nextafter", jnp.nextafter,
-    "Return the float after x1 in the direction of x2.", also=(float,))
-ldexp = _op("ldexp", lambda x1, x2: jnp.ldexp(inexact(x1), tensor(x2)),
-    "Return x1 · 2^x2, with x2 of integers.", elementwise=True)
-gcd = _two("gcd", jnp.gcd, "Return the greatest common divisor of integers.")
-lcm = _two("lcm", jnp.lcm, "Return the least common multiple of integers.")
-equal = _two("equal", jnp.equal, "Tell where x1 = x2.")
-not_equal = _two("not_equal", jnp.not_equal, "Tell where x1 ≠ x2.")
-less = _two("less", jnp.less, "Tell where x1 < x2.")
-less_equal = _two("less_equal", jnp.less_equal, "Tell where x1 ≤ x2.")
-greater = _two("greater", jnp.greater, "Tell where x1 > x2.")
-greater_equal = _two("greater_equal", jnp.greater_equal, "Tell where x1 ≥ x2.")
-logical_and = _two("logical_and", jnp.logical_and, "Tell where both are true.",
-    convert=truth)
-logical_or = _two("logical_or", jnp.logical_or, "Tell where one or both are true.",
-    convert=truth)
-logical_xor = _two("logical_xor", jnp.logical_xor, "Tell where exactly one is true.",
-    convert=truth)
-bitwise_and = _bits("bitwise_and", jnp.bitwise_and,
-    "Return the bits that both integers have.")
-bitwise_or = _bits("bitwise_or", jnp.bitwise_or,
-    "Return the bits that one or both integers have.")
-bitwise_xor = _bits("bitwise_xor", jnp.bitwise_xor,
-    "Return the bits that exactly one integer has.")
-bitwise_left_shift = _bits("bitwise_left_shift", jnp.left_shift,
-    "Return x · 2^y, for integers.")
-left_shift = _bits("left_shift", jnp.left_shift, "Return x · 2^y, for integers.")
-bitwise_right_shift = _bits("bitwise_right_shift", jnp.right_shift,
-    "Return x / 2^y rounded down, for integers.")
-right_shift = _bits("right_shift", jnp.right_shift,
-    "Return x / 2^y rounded down, for integers.")
-# fmt: on
+@binary(jnp.floor_divide)
+def floor_divide(x1, x2):
+    """Return x1 / x2 rounded down."""
+
+
+@binary(jnp.mod, convert=number)
+def mod(x1, x2):
+    """Return the rest of x1 / x2, with the sign of x2."""
+
+
+@binary(jnp.fmod, convert=number)
+def fmod(x1, x2):
+    """Return the rest of x1 / x2, with the sign of x1."""
+
+
+@binary(jnp.power)
+def power(x1, x2):
+    """Return x1 to the power x2."""
+
+
+@binary(jnp.maximum)
+def maximum(x1, x2):
+    """Return the larger of x1 and x2; NaN wins."""
+
+
+@binary(jnp.minimum)
+def minimum(x1, x2):
+    """Return the smaller of x1 and x2; NaN wins."""
+
+
+@binary(jnp.fmax)
+def fmax(x1, x2):
+    """Return the larger of x1 and x2; NaN loses."""
+
+
+@binary(jnp.fmin)
+def fmin(x1, x2):
+    """Return the smaller of x1 and x2; NaN loses."""
+
+
+@binary(jnp.arctan2, also=(float,))
+def arctan2(x1, x2):
+    """Return the angle of the point (x2, x1), in [-π, π]."""
+
+
+@binary(jnp.hypot, also=(float,))
+def hypot(x1, x2):
+    """Return √(x1² + x2²)."""
+
+
+@binary(jnp.logaddexp, also=(float,))
+def logaddexp(x1, x2):
+    """Return ln(exp x1 + exp x2), without overflow."""
+
+
+@binary(jnp.logaddexp2, also=(float,))
+def logaddexp2(x1, x2):
+    """Return log2(2^x1 + 2^x2), without overflow."""
+
+
+@binary(jnp.heaviside, also=(float,))
+def heaviside(x1, x2):
+    """Return 0 below zero, x2 at zero and 1 above."""
+
+
+@binary(jnp.nextafter, also=(float,))
+def nextafter(x1, x2):
+    """Return the float after x1 in the direction of x2."""
+
+
+@op(elementwise=True)
+def ldexp(x1, x2):
+    """Return x1 · 2^x2, with x2 of integers."""
+    return jnp.ldexp(inexact(x1), tensor(x2))
+
+
+@binary(jnp.gcd)
+def gcd(x1, x2):
+    """Return the greatest common divisor of integers."""
+
+
+@binary(jnp.lcm)
+def lcm(x1, x2):
+    """Return the least common multiple of integers."""
+
+
+@binary(jnp.equal)
+def equal(x1, x2):
+    """Tell where x1 = x2."""
+
+
+@binary(jnp.not_equal)
+def not_equal(x1, x2):
+    """Tell where x1 ≠ x2."""
+
+
+@binary(jnp.less)
+def less(x1, x2):
+    """Tell where x1 < x2."""
+
+
+@binary(jnp.less_equal)
+def less_equal(x1, x2):
+    """Tell where x1 ≤ x2."""
+
+
+@binary(jnp.greater)
+def greater(x1, x2):
+    """Tell where x1 > x2."""
+
+
+@binary(jnp.greater_equal)
+def greater_equal(x1, x2):
+    """Tell where x1 ≥ x2."""
+
+
+@binary(jnp.logical_and, convert=truth)
+def logical_and(x1, x2):
+    """Tell where both are true."""
+
+
+@binary(jnp.logical_or, convert=truth)
+def logical_or(x1, x2):
+    """Tell where one or both are true."""
+
+
+@binary(jnp.logical_xor, convert=truth)
+def logical_xor(x1, x2):
+    """Tell where exactly one is true."""
+
+
+@op(elementwise=True)
+def bitwise_and(x, y):
+    """Return the bits that both integers have."""
+    return jnp.bitwise_and(*promoted(x, y))
+
+
+@op(elementwise=True)
+def bitwise_or(x, y):
+    """Return the bits that one or both integers have."""
+    return jnp.bitwise_or(*promoted(x, y))
+
+
+@op(elementwise=True)
+def bitwise_xor(x, y):
+    """Return the bits that exactly one integer has."""
+    return jnp.bitwise_xor(*promoted(x, y))
+
+
+@op(elementwise=True)
+def bitwise_left_shift(x, y):
+    """Return x · 2^y, for integers."""
+    return jnp.left_shift(*promoted(x, y))
+
+
+@op(elementwise=True)
+def left_shift(x, y):
+    """Return x · 2^y, for integers."""
+    return jnp.left_shift(*promoted(x, y))
+
+
+@op(elementwise=True)
+def bitwise_right_shift(x, y):
+    """Return x / 2^y rounded down, for integers."""
+    return jnp.right_shift(*promoted(x, y))
+
+
+@op(elementwise=True)
+def right_shift(x, y):
+    """Return x / 2^y rounded down, for integers."""
+    return jnp.right_shift(*promoted(x, y))
 
 
 @op(config=("equal_nan",), elementwise=True)
@@ -279,10 +786,11 @@ def where(condition, x1=None, x2=None):
 
 
 # Reductions.
-# fmt: off
-sum = _reduction("sum", jnp.sum, tensor,
-    "Return the sum over `axis`, all axes by default.")
-# fmt: on
+
+
+@reduction(jnp.sum, tensor)
+def sum(x, axis=None, keepdims=False):
+    """Return the sum over `axis`, all axes by default."""
 
 
 @op(config=("axis", "keepdims", "dtype"))
@@ -292,50 +800,119 @@ def prod(x, axis=None, keepdims=False, dtype=None):
     return jnp.prod(x, _axes(axis), keepdims=keepdims, dtype=dtype and x.dtype)
 
 
-# fmt: off
-mean = _reduction("mean", jnp.mean, inexact,
-    "Return the mean over `axis`, all axes by default.")
-std = _reduction("std", jnp.std, inexact, "Return √mean((x - mean x)²) over `axis`.")
-var = _reduction("var", jnp.var, inexact, "Return mean((x - mean x)²) over `axis`.")
-max = _op("max",
-    lambda x, axis=None, keepdims=False, initial=None: jnp.max(tensor(x), _axes(axis),
-        keepdims=keepdims, initial=initial ),
-    "Return the largest entry over `axis`, at least `initial`.")
-min = _op("min",
-    lambda x, axis=None, keepdims=False, initial=None: jnp.min(tensor(x), _axes(axis),
-        keepdims=keepdims, initial=initial ),
-    "Return the smallest entry over `axis`, at most `initial`.")
-amax = _reduction("amax", jnp.max, tensor, "Return the largest entry over `axis`.")
-amin = _reduction("amin", jnp.min, tensor, "Return the smallest entry over `axis`.")
-ptp = _reduction("ptp", jnp.ptp, tensor, "Return max x - min x over `axis`.")
-all = _reduction("all", jnp.all, tensor,
-    "Tell whether all entries over `axis` are true.")
-any = _reduction("any", jnp.any, tensor, "Tell whether an entry over `axis` is true.")
-count_nonzero = _op("count_nonzero",
-    lambda x, axis=None: jnp.count_nonzero(tensor(x), _axes(axis)).astype("int32"),
-    "Return how many entries over `axis` are not zero.")
-median = _reduction("median", jnp.median, inexact,
-    "Return the middle value over `axis`; the mean of two if there are two.")
-nansum = _reduction("nansum", jnp.nansum, tensor,
-    "Return the sum over `axis`; NaN counts as 0.")
-nanprod = _reduction("nanprod", jnp.nanprod, tensor,
-    "Return the product over `axis`; NaN counts as 1.")
-nanmean = _reduction("nanmean", jnp.nanmean, inexact,
-    "Return the mean of what is not NaN.")
-nanstd = _reduction("nanstd", jnp.nanstd, inexact,
-    "Return the standard deviation of what is not NaN.")
-nanvar = _reduction("nanvar", jnp.nanvar, inexact,
-    "Return the variance of what is not NaN.")
-nanmax = _reduction("nanmax", jnp.nanmax, tensor,
-    "Return the largest entry that is not NaN.")
-nanmin = _reduction("nanmin", jnp.nanmin, tensor,
-    "Return the smallest entry that is not NaN.")
-nanmedian = _reduction("nanmedian", jnp.nanmedian, inexact,
-    "Return the middle value of what is not NaN.")
-# fmt: on
+@reduction(jnp.mean, inexact)
+def mean(x, axis=None, keepdims=False):
+    """Return the mean over `axis`, all axes by default."""
 
 
-@op(config=("axis", "method", "keepdims"))
+@reduction(jnp.std, inexact)
+def std(x, axis=None, keepdims=False):
+    """Return √mean((x - mean x)²) over `axis`."""
+
+
+@reduction(jnp.var, inexact)
+def var(x, axis=None, keepdims=False):
+    """Return mean((x - mean x)²) over `axis`."""
+
+
+@op(config=("axis", "keepdims", "initial"))
+def max(x, axis=None, keepdims=False, initial=None):
+    """Return the largest entry over `axis`, at least `initial`."""
+    return jnp.max(tensor(x), _axes(axis), keepdims=keepdims, initial=initial)
+
+
+@op(config=("axis", "keepdims", "initial"))
+def min(x, axis=None, keepdims=False, initial=None):
+    """Return the smallest entry over `axis`, at most `initial`."""
+    return jnp.min(tensor(x), _axes(axis), keepdims=keepdims, initial=initial)
+
+
+@reduction(jnp.max, tensor)
+def amax(x, axis=None, keepdims=False):
+    """Return the largest entry over `axis`."""
+
+
+@reduction(jnp.min, tensor)
+def amin(x, axis=None, keepdims=False):
+    """Return the smallest entry over `axis`."""
+
+
+@reduction(jnp.ptp, tensor)
+def ptp(x, axis=None, keepdims=False):
+    """Return max x - min x over `axis`."""
+
+
+@reduction(jnp.all, tensor)
+def all(x, axis=None, keepdims=False):
+    """Tell whether all entries over `axis` are true."""
+
+
+@reduction(jnp.any, tensor)
+def any(x, axis=None, keepdims=False):
+    """Tell whether an entry over `axis` is true."""
+
+
+@op(config=("axis",))
+def count_nonzero(x, axis=None):
+    """Return how many entries over `axis` are not zero."""
+    return jnp.count_nonzero(tensor(x), _axes(axis)).astype("int32")
+
+
+@reduction(jnp.median, inexact)
+def median(x, axis=None, keepdims=False):
+    """Return the middle value over `axis`; the mean of two if there are two."""
+
+
+@reduction(jnp.nansum, tensor)
+def nansum(x, axis=None, keepdims=False):
+    """Return the sum over `axis`; NaN counts as 0."""
+
+
+@reduction(jnp.nanprod, tensor)
+def nanprod(x, axis=None, keepdims=False):
+    """Return the product over `axis`; NaN counts as 1."""
+
+
+@reduction(jnp.nanmean, inexact)
+def nanmean(x, axis=None, keepdims=False):
+    """Return the mean of what is not NaN."""
+
+
+@reduction(jnp.nanstd, inexact)
+def nanstd(x, axis=None, keepdims=False):
+    """Return the standard deviation of what is not NaN."""
+
+
+@reduction(jnp.nanvar, inexact)
+def nanvar(x, axis=None, keepdims=False):
+    """Return the variance of what is not NaN."""
+
+
+@reduction(jnp.nanmax, tensor)
+def nanmax(x, axis=None, keepdims=False):
+    """Return the largest entry that is not NaN."""
+
+
+@reduction(jnp.nanmin, tensor)
+def nanmin(x, axis=None, keepdims=False):
+    """Return the smallest entry that is not NaN."""
+
+
+@reduction(jnp.nanmedian, inexact)
+def nanmedian(x, axis=None, keepdims=False):
+    """Return the middle value of what is not NaN."""
+
+
+def _quantiles(function):
+    def compute(x, q, axis=None, method="linear", keepdims=False):
+        x = inexact(x)
+        shares = tensor(q, x.dtype)
+        return function(x, shares, _axes(axis), method=method, keepdims=keepdims)
+
+    return computed_by(compute, config=("axis", "method", "keepdims"))
+
+
+@_quantiles(jnp.quantile)
 def quantile(x, q, axis=None, method="linear", keepdims=False):
     """Return the values below which the shares `q` of the entries lie.
 
@@ -351,29 +928,21 @@ def quantile(x, q, axis=None, method="linear", keepdims=False):
     >>> float(lamina.ops.quantile([1.0, 2.0, 4.0], 0.25))
     1.5
     """
-    x = inexact(x)
-    return jnp.quantile(
-        x, tensor(q, x.dtype), _axes(axis), method=method, keepdims=keepdims
-    )
 
 
-def _quantiles(name, function, doc):
-    def quantiles(x, q, axis=None, method="linear", keepdims=False):
-        x = inexact(x)
-        shares = tensor(q, x.dtype)
-        return function(x, shares, _axes(axis), method=method, keepdims=keepdims)
-
-    return _op(name, quantiles, doc)
+@_quantiles(jnp.nanquantile)
+def nanquantile(x, q, axis=None, method="linear", keepdims=False):
+    """Return the `quantile` of what is not NaN."""
 
 
-# fmt: off
-nanquantile = _quantiles("nanquantile", jnp.nanquantile,
-    "Return the `quantile` of what is not NaN.")
-percentile = _quantiles("percentile", jnp.percentile,
-    "Return the `quantile` for shares `q` in percent.")
-nanpercentile = _quantiles("nanpercentile", jnp.nanpercentile,
-    "Return the `percentile` of what is not NaN.")
-# fmt: on
+@_quantiles(jnp.percentile)
+def percentile(x, q, axis=None, method="linear", keepdims=False):
+    """Return the `quantile` for shares `q` in percent."""
+
+
+@_quantiles(jnp.nanpercentile)
+def nanpercentile(x, q, axis=None, method="linear", keepdims=False):
+    """Return the `percentile` of what is not NaN."""
 
 
 @op(config=("axis",))
@@ -393,40 +962,61 @@ def _zeros_apart(x):
     return jnp.where((x == 0) & jnp.signbit(x), -jnp.finfo(x.dtype).tiny, x)
 
 
-# fmt: off
-argmax = _reduction("argmax", jnp.argmax, _zeros_apart,
-    "Return the position of the first largest entry over `axis`.")
-argmin = _reduction("argmin", jnp.argmin, _zeros_apart,
-    "Return the position of the first smallest entry over `axis`.")
-nanargmax = _reduction("nanargmax", jnp.nanargmax, tensor,
-    "Return the position of the first largest entry that is not NaN; -1 if none.")
-nanargmin = _reduction("nanargmin", jnp.nanargmin, tensor,
-    "Return the position of the first smallest entry that is not NaN; -1 if none.")
+@reduction(jnp.argmax, _zeros_apart)
+def argmax(x, axis=None, keepdims=False):
+    """Return the position of the first largest entry over `axis`."""
+
+
+@reduction(jnp.argmin, _zeros_apart)
+def argmin(x, axis=None, keepdims=False):
+    """Return the position of the first smallest entry over `axis`."""
+
+
+@reduction(jnp.nanargmax, tensor)
+def nanargmax(x, axis=None, keepdims=False):
+    """Return the position of the first largest entry that is not NaN; -1 if none."""
+
+
+@reduction(jnp.nanargmin, tensor)
+def nanargmin(x, axis=None, keepdims=False):
+    """Return the position of the first smallest entry that is not NaN; -1 if none."""
+
 
 # Running sums, differences and the like.
-cumsum = _op("cumsum",
-    lambda x, axis=None, dtype=None: jnp.cumsum(_as(number(x), dtype), axis),
-    "Return the running sum along `axis`; of the flat array when None.")
-cumprod = _op("cumprod",
-    lambda x, axis=None, dtype=None: jnp.cumprod(_as(number(x), dtype), axis),
-    "Return the running product along `axis`; of the flat array when None.")
-nancumsum = _op("nancumsum",
-    lambda x, axis=None, dtype=None: jnp.nancumsum(_as(number(x), dtype), axis),
-    "Return the running sum along `axis`; NaN counts as 0.")
-nancumprod = _op("nancumprod",
-    lambda x, axis=None, dtype=None: jnp.nancumprod(_as(number(x), dtype), axis),
-    "Return the running product along `axis`; NaN counts as 1.")
-# fmt: on
+
+
+@op(config=("axis", "dtype"))
+def cumsum(x, axis=None, dtype=None):
+    """Return the running sum along `axis`; of the flat array when None."""
+    return jnp.cumsum(_as(number(x), dtype), axis)
+
+
+@op(config=("axis", "dtype"))
+def cumprod(x, axis=None, dtype=None):
+    """Return the running product along `axis`; of the flat array when None."""
+    return jnp.cumprod(_as(number(x), dtype), axis)
+
+
+@op(config=("axis", "dtype"))
+def nancumsum(x, axis=None, dtype=None):
+    """Return the running sum along `axis`; NaN counts as 0."""
+    return jnp.nancumsum(_as(number(x), dtype), axis)
+
+
+@op(config=("axis", "dtype"))
+def nancumprod(x, axis=None, dtype=None):
+    """Return the running product along `axis`; NaN counts as 1."""
+    return jnp.nancumprod(_as(number(x), dtype), axis)
 
 
 def _as(x, dtype):
     return x if dtype is None else tensor(x, dtype)
 
 
-# fmt: off
-diff = _op("diff", lambda a, n=1, axis=-1: jnp.diff(tensor(a), n, axis),
-    "Return a[i + 1] - a[i] along `axis`, taken `n` times.")
-# fmt: on
+@op(config=("n", "axis"))
+def diff(a, n=1, axis=-1):
+    """Return a[i + 1] - a[i] along `axis`, taken `n` times."""
+    return jnp.diff(tensor(a), n, axis)
 
 
 @op(config=("x", "dx", "axis"))
@@ -456,19 +1046,29 @@ def matmul(x1, x2):
     return jnp.matmul(*promoted(x1, x2))
 
 
-# fmt: off
-dot = _two("dot", jnp.dot,
-    "Return the product over the last axis of x1 and the last but one of x2.",
-    elementwise=False)
-vdot = _two("vdot", jnp.vdot, "Return Σ conj(x1) · x2 of the flat arrays.",
-    elementwise=False)
-inner = _two("inner", jnp.inner, "Return the products over the last axes.",
-    elementwise=False)
-outer = _two("outer", jnp.outer, "Return x1[i] · x2[j] of the flat arrays.",
-    elementwise=False)
-kron = _two("kron", jnp.kron, "Return the Kronecker product: blocks x1[i, j] · x2.",
-    elementwise=False)
-# fmt: on
+@binary(jnp.dot, elementwise=False)
+def dot(x1, x2):
+    """Return the product over the last axis of x1 and the last but one of x2."""
+
+
+@binary(jnp.vdot, elementwise=False)
+def vdot(x1, x2):
+    """Return Σ conj(x1) · x2 of the flat arrays."""
+
+
+@binary(jnp.inner, elementwise=False)
+def inner(x1, x2):
+    """Return the products over the last axes."""
+
+
+@binary(jnp.outer, elementwise=False)
+def outer(x1, x2):
+    """Return x1[i] · x2[j] of the flat arrays."""
+
+
+@binary(jnp.kron, elementwise=False)
+def kron(x1, x2):
+    """Return the Kronecker product: blocks x1[i, j] · x2."""
 
 
 @op(config=("axes",))
@@ -536,54 +1136,88 @@ def reshape(x, newshape):
     return jnp.reshape(tensor(x), newshape)
 
 
-# fmt: off
-ravel = _op("ravel", lambda x: jnp.ravel(tensor(x)), "Return the entries in one axis.",
-    integers=True)
-transpose = _op("transpose", lambda x, axes=None: jnp.transpose(tensor(x), axes),
-    "Put the axes into the order `axes`; reverse them when None.",
-    integers=True)
-swapaxes = _op("swapaxes",
-    lambda x, axis1, axis2: jnp.swapaxes(tensor(x), axis1, axis2), "Exchange two axes.",
-    "axis1 axis2",
-    integers=True)
-moveaxis = _op("moveaxis",
-    lambda x, source, destination: jnp.moveaxis(tensor(x), source, destination),
-    "Move the axes `source` to `destination`.", "source destination",
-    integers=True)
-expand_dims = _op("expand_dims",
-    lambda x, axis: jnp.expand_dims(tensor(x), _axes(axis)),
-    "Insert axes of size 1 at `axis`.", "axis",
-    integers=True)
-squeeze = _op("squeeze", lambda x, axis=None: jnp.squeeze(tensor(x), _axes(axis)),
-    "Drop axes of size 1: those named, or all.",
-    integers=True)
-broadcast_to = _op("broadcast_to",
-    lambda x, shape: jnp.broadcast_to(tensor(x), tuple(shape)),
-    "Repeat axes of size 1 to fill `shape`.", "shape",
-    integers=True)
-flip = _op("flip", lambda x, axis=None: jnp.flip(tensor(x), _axes(axis)),
-    "Reverse the order along `axis`, all axes by default.",
-    integers=True)
-fliplr = _op("fliplr", lambda x: jnp.fliplr(tensor(x)),
-    "Reverse the order of columns, axis 1.",
-    integers=True)
-flipud = _op("flipud", lambda x: jnp.flipud(tensor(x)),
-    "Reverse the order of rows, axis 0.",
-    integers=True)
-rot90 = _op("rot90",
-    lambda array, k=1, axes=(0, 1): jnp.rot90(tensor(array), k, tuple(axes)),
-    "Turn by 90 degrees `k` times, from the first of `axes` to the second.",
-    integers=True)
-roll = _op("roll", lambda x, shift, axis=None: jnp.roll(tensor(x), shift, _axes(axis)),
-    "Shift entries along `axis`; what falls off the end comes first.", "shift",
-    integers=True)
-repeat = _op("repeat",
-    lambda x, repeats, axis=None: jnp.repeat(tensor(x), _concrete(repeats), axis),
-    "Repeat each entry along `axis`; of the flat array when None.", "repeats",
-    integers=True)
-tile = _op("tile", lambda x, repeats: jnp.tile(tensor(x), repeats),
-    "Repeat the whole array along each axis.", "repeats",
-    integers=True)
+@op(integers=True)
+def ravel(x):
+    """Return the entries in one axis."""
+    return jnp.ravel(tensor(x))
+
+
+@op(config=("axes",), integers=True)
+def transpose(x, axes=None):
+    """Put the axes into the order `axes`; reverse them when None."""
+    return jnp.transpose(tensor(x), axes)
+
+
+@op(config=("axis1", "axis2"), integers=True)
+def swapaxes(x, axis1, axis2):
+    """Exchange two axes."""
+    return jnp.swapaxes(tensor(x), axis1, axis2)
+
+
+@op(config=("source", "destination"), integers=True)
+def moveaxis(x, source, destination):
+    """Move the axes `source` to `destination`."""
+    return jnp.moveaxis(tensor(x), source, destination)
+
+
+@op(config=("axis",), integers=True)
+def expand_dims(x, axis):
+    """Insert axes of size 1 at `axis`."""
+    return jnp.expand_dims(tensor(x), _axes(axis))
+
+
+@op(config=("axis",), integers=True)
+def squeeze(x, axis=None):
+    """Drop axes of size 1: those named, or all."""
+    return jnp.squeeze(tensor(x), _axes(axis))
+
+
+@op(config=("shape",), integers=True)
+def broadcast_to(x, shape):
+    """Repeat axes of size 1 to fill `shape`."""
+    return jnp.broadcast_to(tensor(x), tuple(shape))
+
+
+@op(config=("axis",), integers=True)
+def flip(x, axis=None):
+    """Reverse the order along `axis`, all axes by default."""
+    return jnp.flip(tensor(x), _axes(axis))
+
+
+@op(integers=True)
+def fliplr(x):
+    """Reverse the order of columns, axis 1."""
+    return jnp.fliplr(tensor(x))
+
+
+@op(integers=True)
+def flipud(x):
+    """Reverse the order of rows, axis 0."""
+    return jnp.flipud(tensor(x))
+
+
+@op(config=("k", "axes"), integers=True)
+def rot90(array, k=1, axes=(0, 1)):
+    """Turn by 90 degrees `k` times, from the first of `axes` to the second."""
+    return jnp.rot90(tensor(array), k, tuple(axes))
+
+
+@op(config=("shift", "axis"), integers=True)
+def roll(x, shift, axis=None):
+    """Shift entries along `axis`; what falls off the end comes first."""
+    return jnp.roll(tensor(x), shift, _axes(axis))
+
+
+@op(config=("repeats", "axis"), integers=True)
+def repeat(x, repeats, axis=None):
+    """Repeat each entry along `axis`; of the flat array when None."""
+    return jnp.repeat(tensor(x), _concrete(repeats), axis)
+
+
+@op(config=("repeats",), integers=True)
+def tile(x, repeats):
+    """Repeat the whole array along each axis."""
+    return jnp.tile(tensor(x), repeats)
 
 
 def ndim(x):
@@ -591,8 +1225,10 @@ def ndim(x):
     return len(x.shape) if is_symbolic(x) else jnp.ndim(tensor(x))
 
 
-size = _op("size", lambda x: jnp.size(tensor(x)), "Return the number of entries.")
-# fmt: on
+@op
+def size(x):
+    """Return the number of entries."""
+    return jnp.size(tensor(x))
 
 
 @op(config=("pad_width", "mode"))
@@ -634,26 +1270,40 @@ def _list(xs):
     return list(promoted(*xs))
 
 
-# fmt: off
-concatenate = _op("concatenate", lambda xs, axis=0: jnp.concatenate(_list(xs), axis),
-    "Join arrays along an axis they have.",
-    integers=True)
-append = _op("append",
-    lambda x1, x2, axis=None: jnp.append(*promoted(x1, x2), axis=axis),
-    "Put x2 after x1 along `axis`; flat when None.",
-    integers=True)
-stack = _op("stack", lambda x, axis=0: jnp.stack(_list(x), axis),
-    "Join arrays along a new axis.",
-    integers=True)
-hstack = _op("hstack", lambda xs: jnp.hstack(_list(xs)),
-    "Join arrays along axis 1, or axis 0 for vectors.",
-    integers=True)
-vstack = _op("vstack", lambda xs: jnp.vstack(_list(xs)),
-    "Join arrays along axis 0, vectors as rows.",
-    integers=True)
-dstack = _op("dstack", lambda xs: jnp.dstack(_list(xs)), "Join arrays along axis 2.",
-    integers=True)
-# fmt: on
+@op(config=("axis",), integers=True)
+def concatenate(xs, axis=0):
+    """Join arrays along an axis they have."""
+    return jnp.concatenate(_list(xs), axis)
+
+
+@op(config=("axis",), integers=True)
+def append(x1, x2, axis=None):
+    """Put x2 after x1 along `axis`; flat when None."""
+    return jnp.append(*promoted(x1, x2), axis=axis)
+
+
+@op(config=("axis",), integers=True)
+def stack(x, axis=0):
+    """Join arrays along a new axis."""
+    return jnp.stack(_list(x), axis)
+
+
+@op(integers=True)
+def hstack(xs):
+    """Join arrays along axis 1, or axis 0 for vectors."""
+    return jnp.hstack(_list(xs))
+
+
+@op(integers=True)
+def vstack(xs):
+    """Join arrays along axis 0, vectors as rows."""
+    return jnp.vstack(_list(xs))
+
+
+@op(integers=True)
+def dstack(xs):
+    """Join arrays along axis 2."""
+    return jnp.dstack(_list(xs))
 
 
 @op(config=("indices_or_sections", "axis"), integers=True)
@@ -679,23 +1329,28 @@ def _cuts(x):
     return x if isinstance(x, int) else np.asarray(x)
 
 
-def _splits(name, function, doc):
-    def splits(x, indices_or_sections):
-        return list(function(tensor(x), _cuts(indices_or_sections)))
+@op(config=("indices_or_sections", "axis"), integers=True)
+def array_split(x, indices_or_sections, axis=0):
+    """Cut `x` along `axis` into parts as equal as can be."""
+    return list(jnp.array_split(tensor(x), _cuts(indices_or_sections), axis))
 
-    return _op(name, splits, doc, "indices_or_sections", integers=True)
+
+@op(config=("indices_or_sections",), integers=True)
+def hsplit(x, indices_or_sections):
+    """Cut along axis 1, or axis 0 of a vector."""
+    return list(jnp.hsplit(tensor(x), _cuts(indices_or_sections)))
 
 
-# fmt: off
-array_split = _op("array_split",
-    lambda x, indices_or_sections, axis=0: list(jnp.array_split(tensor(x),
-        _cuts(indices_or_sections), axis) ),
-    "Cut `x` along `axis` into parts as equal as can be.", "indices_or_sections",
-    integers=True)
-hsplit = _splits("hsplit", jnp.hsplit, "Cut along axis 1, or axis 0 of a vector.")
-vsplit = _splits("vsplit", jnp.vsplit, "Cut along axis 0.")
-dsplit = _splits("dsplit", jnp.dsplit, "Cut along axis 2.")
-# fmt: on
+@op(config=("indices_or_sections",), integers=True)
+def vsplit(x, indices_or_sections):
+    """Cut along axis 0."""
+    return list(jnp.vsplit(tensor(x), _cuts(indices_or_sections)))
+
+
+@op(config=("indices_or_sections",), integers=True)
+def dsplit(x, indices_or_sections):
+    """Cut along axis 2."""
+    return list(jnp.dsplit(tensor(x), _cuts(indices_or_sections)))
 
 
 @op(config=("indexing",))
@@ -738,18 +1393,16 @@ def _check_places(shape, key):
                 )
 
 
-# fmt: off
-take = _op("take",
-    lambda x, indices, axis=None: jnp.take(tensor(x), tensor(indices).astype("int32"),
-        axis ),
-    "Return the entries at `indices` along `axis`; of the flat array when None.",
-    integers=True)
-take_along_axis = _op("take_along_axis",
-    lambda x, indices, axis=None: jnp.take_along_axis(tensor(x),
-        tensor(indices).astype("int32"), axis ),
-    "Return entries along `axis`, at an index for each of the other positions.",
-    integers=True)
-# fmt: on
+@op(config=("axis",), integers=True)
+def take(x, indices, axis=None):
+    """Return the entries at `indices` along `axis`; of the flat array when None."""
+    return jnp.take(tensor(x), tensor(indices).astype("int32"), axis)
+
+
+@op(config=("axis",), integers=True)
+def take_along_axis(x, indices, axis=None):
+    """Return entries along `axis`, at an index for each of the other positions."""
+    return jnp.take_along_axis(tensor(x), tensor(indices).astype("int32"), axis)
 
 
 @op(elementwise=True)
@@ -760,10 +1413,10 @@ def select(condlist, choicelist, default=0):
     return jnp.select(conditions, choices, default)
 
 
-# fmt: off
-nonzero = _op("nonzero", lambda x: _nonzero(tensor(x)),
-    "Return the positions of entries that are not zero, an array for each axis.")
-# fmt: on
+@op
+def nonzero(x):
+    """Return the positions of entries that are not zero, an array for each axis."""
+    return _nonzero(tensor(x))
 
 
 def _nonzero(x):
@@ -772,37 +1425,65 @@ def _nonzero(x):
     return jnp.nonzero(x)
 
 
-# fmt: off
-diag = _op("diag", lambda x, k=0: jnp.diag(tensor(x), k),
-    "Return the k-th diagonal of a matrix, or the matrix with it.")
-diagflat = _op("diagflat", lambda x, k=0: jnp.diagflat(tensor(x), k),
-    "Return the matrix with the flat array on its k-th diagonal.")
-diagonal = _op("diagonal",
-    lambda x, offset=0, axis1=0, axis2=1: jnp.diagonal(tensor(x), offset, axis1, axis2),
-    "Return the diagonal over two axes, as the last axis.",
-    integers=True)
-trace = _op("trace",
-    lambda x, offset=0, axis1=0, axis2=1: jnp.trace(tensor(x), offset, axis1, axis2),
-    "Return the sum of the diagonal over two axes.")
-tril = _op("tril", lambda x, k=0: jnp.tril(tensor(x), k),
-    "Put zeros above the k-th diagonal.")
-triu = _op("triu", lambda x, k=0: jnp.triu(tensor(x), k),
-    "Put zeros below the k-th diagonal.")
+@op(config=("k",))
+def diag(x, k=0):
+    """Return the k-th diagonal of a matrix, or the matrix with it."""
+    return jnp.diag(tensor(x), k)
+
+
+@op(config=("k",))
+def diagflat(x, k=0):
+    """Return the matrix with the flat array on its k-th diagonal."""
+    return jnp.diagflat(tensor(x), k)
+
+
+@op(config=("offset", "axis1", "axis2"), integers=True)
+def diagonal(x, offset=0, axis1=0, axis2=1):
+    """Return the diagonal over two axes, as the last axis."""
+    return jnp.diagonal(tensor(x), offset, axis1, axis2)
+
+
+@op(config=("offset", "axis1", "axis2"))
+def trace(x, offset=0, axis1=0, axis2=1):
+    """Return the sum of the diagonal over two axes."""
+    return jnp.trace(tensor(x), offset, axis1, axis2)
+
+
+@op(config=("k",))
+def tril(x, k=0):
+    """Put zeros above the k-th diagonal."""
+    return jnp.tril(tensor(x), k)
+
+
+@op(config=("k",))
+def triu(x, k=0):
+    """Put zeros below the k-th diagonal."""
+    return jnp.triu(tensor(x), k)
+
 
 # Order and sets.
-sort = _op("sort", lambda x, axis=-1: jnp.sort(tensor(x), axis),
-    "Put the entries along `axis` in rising order.",
-    integers=True)
-argsort = _op("argsort",
-    lambda x, axis=-1: jnp.argsort(jnp.atleast_1d(tensor(x)), axis).astype("int32"),
-    "Return the positions that sort `x` along `axis`.")
-argpartition = _op("argpartition",
-    lambda x, kth, axis=-1: jnp.argpartition(
-        jnp.ravel(tensor(x)) if axis is None else tensor(x), kth,
-        -1 if axis is None else axis).astype("int32"),
-    "Return positions with the `kth` in its sorted place, smaller ones before it.",
-    "kth")
-# fmt: on
+
+
+@op(config=("axis",), integers=True)
+def sort(x, axis=-1):
+    """Put the entries along `axis` in rising order."""
+    return jnp.sort(tensor(x), axis)
+
+
+@op(config=("axis",))
+def argsort(x, axis=-1):
+    """Return the positions that sort `x` along `axis`."""
+    return jnp.argsort(jnp.atleast_1d(tensor(x)), axis).astype("int32")
+
+
+@op(config=("kth", "axis"))
+def argpartition(x, kth, axis=-1):
+    """Return positions with the `kth` in its sorted place, smaller ones before it."""
+    return jnp.argpartition(
+        jnp.ravel(tensor(x)) if axis is None else tensor(x),
+        kth,
+        -1 if axis is None else axis,
+    ).astype("int32")
 
 
 @op(config=("side",), name="SearchSorted")
@@ -896,9 +1577,15 @@ def isin(x1, x2, assume_unique=False, invert=False):
 
 @op(data=("x",))
 def unique(
-    x, sorted=True, return_index=False, return_inverse=False, return_counts=False,
-    axis=None, size=None, fill_value=None,
-):  # fmt: skip
+    x,
+    sorted=True,
+    return_index=False,
+    return_inverse=False,
+    return_counts=False,
+    axis=None,
+    size=None,
+    fill_value=None,
+):
     """Return the different entries, in rising order.
 
     Args:
@@ -925,9 +1612,15 @@ def unique(
         result = (jnp.zeros(shape, x.dtype), *(a for wanted, a in more if wanted))
         return result if len(result) > 1 else result[0]
     return jnp.unique(
-        x, return_index, return_inverse, return_counts, axis, size=size,
-        fill_value=fill_value, equal_nan=False,
-    )  # fmt: skip
+        x,
+        return_index,
+        return_inverse,
+        return_counts,
+        axis,
+        size=size,
+        fill_value=fill_value,
+        equal_nan=False,
+    )
 
 
 @op(config=("shape",))
@@ -938,23 +1631,48 @@ def unravel_index(indices, shape):
 
 
 # Statistics and signals.
-# fmt: off
-corrcoef = _op("corrcoef", lambda x: jnp.corrcoef(inexact(x)),
-    "Return the correlations of the rows of `x`.")
-correlate = _op("correlate",
-    lambda x1, x2, mode="valid": jnp.correlate(*promoted(x1, x2), mode=mode),
-    "Return Σᵢ x1[i + k] · conj(x2[i]) for the shifts k that `mode` allows.")
-bartlett = _op("bartlett", lambda x: _window(jnp.bartlett, x),
-    "Return the triangular window of `x` points.")
-blackman = _op("blackman", lambda x: _window(jnp.blackman, x),
-    "Return the Blackman window of `x` points.")
-hamming = _op("hamming", lambda x: _window(jnp.hamming, x),
-    "Return the Hamming window of `x` points.")
-hanning = _op("hanning", lambda x: _window(jnp.hanning, x),
-    "Return the Hann window of `x` points.")
-kaiser = _op("kaiser", lambda x, beta: _window(jnp.kaiser, x, beta),
-    "Return the Kaiser window of `x` points; `beta` is its shape.", "beta")
-# fmt: on
+
+
+@op
+def corrcoef(x):
+    """Return the correlations of the rows of `x`."""
+    return jnp.corrcoef(inexact(x))
+
+
+@op(config=("mode",))
+def correlate(x1, x2, mode="valid"):
+    """Return Σᵢ x1[i + k] · conj(x2[i]) for the shifts k that `mode` allows."""
+    return jnp.correlate(*promoted(x1, x2), mode=mode)
+
+
+@op
+def bartlett(x):
+    """Return the triangular window of `x` points."""
+    return _window(jnp.bartlett, x)
+
+
+@op
+def blackman(x):
+    """Return the Blackman window of `x` points."""
+    return _window(jnp.blackman, x)
+
+
+@op
+def hamming(x):
+    """Return the Hamming window of `x` points."""
+    return _window(jnp.hamming, x)
+
+
+@op
+def hanning(x):
+    """Return the Hann window of `x` points."""
+    return _window(jnp.hanning, x)
+
+
+@op(config=("beta",))
+def kaiser(x, beta):
+    """Return the Kaiser window of `x` points; `beta` is its shape."""
+    return _window(jnp.kaiser, x, beta)
 
 
 def _window(function, points, *more):
@@ -962,10 +1680,12 @@ def _window(function, points, *more):
 
 
 # Making arrays.
-# fmt: off
-array = _op("array", lambda x, dtype=None: tensor(x, dtype), "Return `x` as an array.",
-    elementwise=True)
-# fmt: on
+
+
+@op(config=("dtype",), elementwise=True)
+def array(x, dtype=None):
+    """Return `x` as an array."""
+    return tensor(x, dtype)
 
 
 @op(config=("dtype",))
@@ -1033,21 +1753,28 @@ def _full(fill_value, *, shape, dtype=None):
     return jnp.full(shape, tensor(fill_value), canonical(dtype))
 
 
-# fmt: off
-zeros_like = _op("zeros_like",
-    lambda x, dtype=None: jnp.zeros_like(tensor(x), dtype and canonical(dtype)),
-    "Return zeros in the shape of `x`.", elementwise=True)
-ones_like = _op("ones_like",
-    lambda x, dtype=None: jnp.ones_like(tensor(x), dtype and canonical(dtype)),
-    "Return ones in the shape of `x`.", elementwise=True)
-empty_like = _op("empty_like",
-    lambda x, dtype=None: jnp.empty_like(tensor(x), dtype and canonical(dtype)),
-    "Return an array in the shape of `x`, of no particular values.")
-full_like = _op("full_like",
-    lambda x, fill_value, dtype=None: jnp.full_like(tensor(x), tensor(fill_value),
-        dtype and canonical(dtype) ),
-    "Return `fill_value` in the shape of `x`.", elementwise=True)
-# fmt: on
+@op(config=("dtype",), elementwise=True)
+def zeros_like(x, dtype=None):
+    """Return zeros in the shape of `x`."""
+    return jnp.zeros_like(tensor(x), dtype and canonical(dtype))
+
+
+@op(config=("dtype",), elementwise=True)
+def ones_like(x, dtype=None):
+    """Return ones in the shape of `x`."""
+    return jnp.ones_like(tensor(x), dtype and canonical(dtype))
+
+
+@op(config=("dtype",))
+def empty_like(x, dtype=None):
+    """Return an array in the shape of `x`, of no particular values."""
+    return jnp.empty_like(tensor(x), dtype and canonical(dtype))
+
+
+@op(config=("dtype",), elementwise=True)
+def full_like(x, fill_value, dtype=None):
+    """Return `fill_value` in the shape of `x`."""
+    return jnp.full_like(tensor(x), tensor(fill_value), dtype and canonical(dtype))
 
 
 def eye(N, M=None, k=0, dtype=None):
@@ -1065,11 +1792,10 @@ def tri(N, M=None, k=0, dtype=None):
     return jnp.tri(N, M, k, canonical(dtype))
 
 
-# fmt: off
-vander = _op("vander",
-    lambda x, N=None, increasing=False: jnp.vander(tensor(x), N, increasing),
-    "Return the matrix of powers of a vector, x[i] to the power j.")
-# fmt: on
+@op(config=("N", "increasing"))
+def vander(x, N=None, increasing=False):
+    """Return the matrix of powers of a vector, x[i] to the power j."""
+    return jnp.vander(tensor(x), N, increasing)
 
 
 def vectorize(pyfunc, *, excluded=None, signature=None):
@@ -1095,7 +1821,7 @@ def vectorize(pyfunc, *, excluded=None, signature=None):
     return vectorized
 
 
-# fmt: off
-slogdet = _op("slogdet", lambda x: tuple(jnp.linalg.slogdet(inexact(x))),
-    "Return sign and ln abs of the determinants of square matrices.")
-# fmt: on
+@op
+def slogdet(x):
+    """Return sign and ln abs of the determinants of square matrices."""
+    return tuple(jnp.linalg.slogdet(inexact(x)))

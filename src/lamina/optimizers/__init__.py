@@ -1,5 +1,7 @@
 """Optimizers: what changes the weights against their gradients."""
 
+import inspect
+
 from lamina.core.config import names_of, resolver, serialize_keras_object
 from lamina.optimizers import legacy as legacy
 from lamina.optimizers import schedules as schedules
@@ -23,11 +25,8 @@ from lamina.optimizers.schedule_free import ScheduleFreeAdamW as ScheduleFreeAda
 from lamina.optimizers.sgd import SGD as SGD
 from lamina.optimizers.transformation import Transformation, is_transformation
 
-_CLASSES = (
-    Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, Ftrl, Lamb, Lion,
-    LossScaleOptimizer, MultiOptimizer, Muon, Nadam, Optimizer, OptimizerMap, RMSprop,
-    SGD, ScheduleFreeAdamW,
-)  # fmt: skip
+_CLASSES = [x for x in globals().values() if inspect.isclass(x)]
+_CLASSES.remove(Transformation)  # it has no name: what it is made of has
 _TABLE = names_of({cls.__name__: cls for cls in _CLASSES})
 
 _get, _, deserialize = resolver("optimizer", lambda: _TABLE, Optimizer)

@@ -3,8 +3,7 @@
 import jax.numpy as jnp
 
 from lamina.core.variable import Variable
-from lamina.optimizers.arguments import shared_arguments
-from lamina.optimizers.optimizer import Optimizer
+from lamina.optimizers.optimizer import Optimizer, shared
 from lamina.optimizers.parts import once_a_step
 
 
@@ -20,7 +19,6 @@ class Adafactor(Optimizer):
         epsilon_2: the least root mean square of the weights.
         clip_threshold: the greatest root mean square of a change, before the rate.
         relative_step: whether a float rate is at most one over the root of the step.
-        kwargs: those of `Optimizer`.
 
     >>> import lamina
     >>> w = lamina.Variable([[1.0, 2.0]])
@@ -29,11 +27,17 @@ class Adafactor(Optimizer):
     True
     """
 
-    @shared_arguments
+    @shared()
     def __init__(
-        self, learning_rate=0.001, beta_2_decay=-0.8, epsilon_1=1e-30, epsilon_2=0.001,
-        clip_threshold=1.0, relative_step=True, **kwargs,
-    ):  # fmt: skip
+        self,
+        learning_rate=0.001,
+        beta_2_decay=-0.8,
+        epsilon_1=1e-30,
+        epsilon_2=0.001,
+        clip_threshold=1.0,
+        relative_step=True,
+        **kwargs,
+    ):
         super().__init__(learning_rate=learning_rate, **kwargs)
         self.beta_2_decay = beta_2_decay
         self.epsilon_1, self.epsilon_2 = epsilon_1, epsilon_2

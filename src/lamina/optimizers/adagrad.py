@@ -4,8 +4,7 @@ import jax.numpy as jnp
 
 from lamina.core.checks import fraction, number
 from lamina.initializers import Constant
-from lamina.optimizers.arguments import shared_arguments
-from lamina.optimizers.optimizer import Optimizer
+from lamina.optimizers.optimizer import Optimizer, shared
 
 
 class Adagrad(Optimizer):
@@ -18,7 +17,6 @@ class Adagrad(Optimizer):
         learning_rate: $r$.
         initial_accumulator_value: the first value of $a$.
         epsilon: $\epsilon$.
-        kwargs: those of `Optimizer`.
 
     >>> import lamina
     >>> w = lamina.Variable([1.0])
@@ -28,7 +26,7 @@ class Adagrad(Optimizer):
     0.9
     """
 
-    @shared_arguments
+    @shared()
     def __init__(
         self,
         learning_rate=0.001,
@@ -73,7 +71,6 @@ class Adadelta(Optimizer):
         learning_rate: $r$; the paper has 1.
         rho: $\rho$.
         epsilon: $\epsilon$.
-        kwargs: those of `Optimizer`.
 
     >>> import lamina
     >>> w = lamina.Variable([1.0])
@@ -82,7 +79,7 @@ class Adadelta(Optimizer):
     True
     """
 
-    @shared_arguments
+    @shared()
     def __init__(self, learning_rate=0.001, rho=0.95, epsilon=1e-7, **kwargs):
         super().__init__(learning_rate=learning_rate, **kwargs)
         self.rho = fraction("Adadelta", "rho", rho)

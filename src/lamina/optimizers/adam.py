@@ -4,10 +4,10 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from lamina.core.arguments import given
 from lamina.core.settings import floatx
 from lamina.core.variable import Variable
-from lamina.optimizers.arguments import shared_arguments
-from lamina.optimizers.optimizer import Optimizer
+from lamina.optimizers.optimizer import Optimizer, shared
 from lamina.optimizers.parts import once_a_step
 
 
@@ -27,7 +27,6 @@ class Adam(Optimizer):
         epsilon: $\epsilon$.
         amsgrad: whether the greatest $v$ so far takes the place of $v$
             (https://openreview.net/forum?id=ryQu7f-RZ).
-        kwargs: those of `Optimizer`.
 
     >>> import lamina
     >>> w = lamina.Variable([1.0])
@@ -36,11 +35,16 @@ class Adam(Optimizer):
     0.9
     """
 
-    @shared_arguments
+    @shared()
     def __init__(
-        self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7,
-        amsgrad=False, **kwargs,
-    ):  # fmt: skip
+        self,
+        learning_rate=0.001,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-7,
+        amsgrad=False,
+        **kwargs,
+    ):
         super().__init__(learning_rate=learning_rate, **kwargs)
         self.amsgrad = amsgrad
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
@@ -105,7 +109,6 @@ class AdamW(Adam):
         beta_2: how much of the mean square stays.
         epsilon: what is added to the root.
         amsgrad: as in `Adam`.
-        kwargs: those of `Optimizer`.
 
     Raises:
         ValueError: `weight_decay` is None.
@@ -118,25 +121,23 @@ class AdamW(Adam):
     0.85
     """
 
-    @shared_arguments
+    @shared()
     def __init__(
-        self, learning_rate=0.001, weight_decay=0.004, beta_1=0.9, beta_2=0.999,
-        epsilon=1e-7, amsgrad=False, **kwargs,
-    ):  # fmt: skip
+        self,
+        learning_rate=0.001,
+        weight_decay=0.004,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-7,
+        amsgrad=False,
+        **kwargs,
+    ):
         if weight_decay is None:
             raise ValueError(
                 "Argument `weight_decay` must be a float. "
                 "Received: weight_decay=None. Use `Adam` for none."
             )
-        super().__init__(
-            learning_rate,
-            beta_1,
-            beta_2,
-            epsilon,
-            amsgrad,
-            weight_decay=weight_decay,
-            **kwargs,
-        )
+        super().__init__(**given(locals()))
 
 
 class Adamax(Optimizer):
@@ -151,7 +152,6 @@ class Adamax(Optimizer):
         beta_1: $\beta_1$.
         beta_2: $\beta_2$.
         epsilon: $\epsilon$.
-        kwargs: those of `Optimizer`.
 
     >>> import lamina
     >>> w = lamina.Variable([1.0])
@@ -160,7 +160,7 @@ class Adamax(Optimizer):
     0.9
     """
 
-    @shared_arguments
+    @shared()
     def __init__(
         self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7, **kwargs
     ):
@@ -201,7 +201,6 @@ class Nadam(Optimizer):
         beta_1: how much of the mean gradient stays.
         beta_2: how much of the mean square stays.
         epsilon: what is added to the root.
-        kwargs: those of `Optimizer`.
 
     >>> import lamina
     >>> w = lamina.Variable([1.0])
@@ -210,7 +209,7 @@ class Nadam(Optimizer):
     True
     """
 
-    @shared_arguments
+    @shared()
     def __init__(
         self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7, **kwargs
     ):

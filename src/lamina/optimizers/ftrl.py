@@ -3,8 +3,7 @@
 import jax.numpy as jnp
 
 from lamina.initializers import Constant, Zeros
-from lamina.optimizers.arguments import shared_arguments
-from lamina.optimizers.optimizer import Optimizer
+from lamina.optimizers.optimizer import Optimizer, shared
 
 
 class Ftrl(Optimizer):
@@ -24,7 +23,6 @@ class Ftrl(Optimizer):
         l2_shrinkage_regularization_strength: a penalty on the weights' squares that
             is added to the gradient.
         beta: $\beta$.
-        kwargs: those of `Optimizer`.
 
     Raises:
         ValueError: `learning_rate_power` is positive, or another one negative.
@@ -36,13 +34,18 @@ class Ftrl(Optimizer):
     True
     """
 
-    @shared_arguments
+    @shared()
     def __init__(
-        self, learning_rate=0.001, learning_rate_power=-0.5,
-        initial_accumulator_value=0.1, l1_regularization_strength=0.0,
-        l2_regularization_strength=0.0, l2_shrinkage_regularization_strength=0.0,
-        beta=0.0, **kwargs,
-    ):  # fmt: skip
+        self,
+        learning_rate=0.001,
+        learning_rate_power=-0.5,
+        initial_accumulator_value=0.1,
+        l1_regularization_strength=0.0,
+        l2_regularization_strength=0.0,
+        l2_shrinkage_regularization_strength=0.0,
+        beta=0.0,
+        **kwargs,
+    ):
         super().__init__(learning_rate=learning_rate, **kwargs)
         self.learning_rate_power = learning_rate_power
         self.initial_accumulator_value = initial_accumulator_value

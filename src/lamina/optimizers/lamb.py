@@ -3,8 +3,7 @@
 import jax.numpy as jnp
 
 from lamina.optimizers.adam import averages, powers
-from lamina.optimizers.arguments import shared_arguments
-from lamina.optimizers.optimizer import Optimizer
+from lamina.optimizers.optimizer import Optimizer, shared
 from lamina.optimizers.parts import once_a_step
 
 
@@ -19,7 +18,6 @@ class Lamb(Optimizer):
         beta_1: how much of the mean gradient stays.
         beta_2: how much of the mean square stays.
         epsilon: what is added to the root.
-        kwargs: those of `Optimizer`.
 
     >>> import lamina
     >>> w = lamina.Variable([2.0])
@@ -28,7 +26,7 @@ class Lamb(Optimizer):
     1.8
     """
 
-    @shared_arguments
+    @shared()
     def __init__(
         self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7, **kwargs
     ):

@@ -2,8 +2,7 @@
 
 import jax.numpy as jnp
 
-from lamina.optimizers.arguments import shared_arguments
-from lamina.optimizers.optimizer import Optimizer
+from lamina.optimizers.optimizer import Optimizer, shared
 
 
 class Lion(Optimizer):
@@ -17,7 +16,6 @@ class Lion(Optimizer):
         learning_rate: $r$; take a third to a tenth of what you would give Adam.
         beta_1: $\beta_1$.
         beta_2: $\beta_2$.
-        kwargs: those of `Optimizer`.
 
     Raises:
         ValueError: `beta_1` is not above 0 and at most 1.
@@ -29,7 +27,7 @@ class Lion(Optimizer):
     0.75
     """
 
-    @shared_arguments
+    @shared()
     def __init__(self, learning_rate=0.001, beta_1=0.9, beta_2=0.99, **kwargs):
         super().__init__(learning_rate=learning_rate, **kwargs)
         if not 0 < beta_1 <= 1:

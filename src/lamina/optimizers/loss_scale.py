@@ -35,9 +35,13 @@ class LossScaleOptimizer(Optimizer):
     _saved_never = Optimizer._saved_first[1:]
 
     def __init__(
-        self, inner_optimizer, initial_scale=2.0**15, dynamic_growth_steps=2000,
-        name=None, **kwargs,
-    ):  # fmt: skip
+        self,
+        inner_optimizer,
+        initial_scale=2.0**15,
+        dynamic_growth_steps=2000,
+        name=None,
+        **kwargs,
+    ):
         if not kwargs.pop("dynamic", True):
             raise ValueError(
                 "`LossScaleOptimizer` is always dynamic. For a fixed scale, set "

@@ -4,8 +4,7 @@ import jax.numpy as jnp
 
 from lamina.core import patterns
 from lamina.optimizers.adam import corrected_rate
-from lamina.optimizers.arguments import shared_arguments
-from lamina.optimizers.optimizer import Optimizer
+from lamina.optimizers.optimizer import Optimizer, shared
 from lamina.optimizers.parts import once_a_step
 
 
@@ -34,7 +33,6 @@ class Muon(Optimizer):
         nesterov: whether to look ahead along the momentum.
         rms_rate: the root mean square that changes are scaled to, as a factor; None
             for no scaling.
-        kwargs: those of `Optimizer`.
 
     >>> import lamina
     >>> w = lamina.Variable([[1.0, 0.0], [0.0, 1.0]])
@@ -43,14 +41,28 @@ class Muon(Optimizer):
     True
     """
 
-    @shared_arguments
+    @shared()
     def __init__(
-        self, learning_rate=0.001, adam_beta_1=0.9, adam_beta_2=0.999,
-        adam_weight_decay=0.004, epsilon=1e-7, *, weight_decay=0.004,
-        exclude_layers=None, exclude_embeddings=True, muon_a=3.4445, muon_b=-4.775,
-        muon_c=2.0315, adam_lr_ratio=1, momentum=0.95, ns_steps=5, nesterov=True,
-        rms_rate=0.2, **kwargs,
-    ):  # fmt: skip
+        self,
+        learning_rate=0.001,
+        adam_beta_1=0.9,
+        adam_beta_2=0.999,
+        adam_weight_decay=0.004,
+        epsilon=1e-7,
+        *,
+        weight_decay=0.004,
+        exclude_layers=None,
+        exclude_embeddings=True,
+        muon_a=3.4445,
+        muon_b=-4.775,
+        muon_c=2.0315,
+        adam_lr_ratio=1,
+        momentum=0.95,
+        ns_steps=5,
+        nesterov=True,
+        rms_rate=0.2,
+        **kwargs,
+    ):
         super().__init__(
             learning_rate=learning_rate, weight_decay=weight_decay, **kwargs
         )

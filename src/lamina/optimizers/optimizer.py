@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina import initializers
+from lamina.core.arguments import SharedArguments
 from lamina.core.config import (
     Constructed,
     deserialize_keras_object,
@@ -14,6 +15,7 @@ from lamina.core.config import (
 from lamina.core.constructor import all_parameters, parameters_of
 from lamina.core.naming import automatic_name, nearest, snake_case
 from lamina.core.owner import Owner
+from lamina.core.registry import ours
 from lamina.core.settings import floatx
 from lamina.core.tracebacks import warn
 from lamina.core.variable import Variable, pure
@@ -64,12 +66,26 @@ class Optimizer(Constructed, Owner):
     _saved_from = {"learning_rate": "_given_rate"}
     _may_forget = True
 
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if ours(cls):
+            shared.document(cls)
+
     def __init__(
-        self, learning_rate, weight_decay=None, clipnorm=None, clipvalue=None,
-        global_clipnorm=None, use_ema=False, ema_momentum=0.99,
-        ema_overwrite_frequency=None, loss_scale_factor=None,
-        gradient_accumulation_steps=None, name=None, **kwargs,
-    ):  # fmt: skip
+        self,
+        learning_rate,
+        weight_decay=None,
+        clipnorm=None,
+        clipvalue=None,
+        global_clipnorm=None,
+        use_ema=False,
+        ema_momentum=0.99,
+        ema_overwrite_frequency=None,
+        loss_scale_factor=None,
+        gradient_accumulation_steps=None,
+        name=None,
+        **kwargs,
+    ):
         self._variables = []
         owner = type(self).__name__
         if kwargs.pop("decay", None) is not None:
@@ -118,9 +134,13 @@ class Optimizer(Constructed, Owner):
 
     def _scalar(self, value, name, dtype):
         return self._make_own_variable(
-            (self.name,), value, dtype=dtype, trainable=False,
-            aggregation="only_first_replica", name=name,
-        )  # fmt: skip
+            (self.name,),
+            value,
+            dtype=dtype,
+            trainable=False,
+            aggregation="only_first_replica",
+            name=name,
+        )
 
     def __setattr__(self, name, value):
         if "_variables" not in self.__dict__ and name != "_variables":
@@ -190,15 +210,26 @@ class Optimizer(Constructed, Owner):
         return self._trainable_variables_indices[variable]
 
     def add_variable(
-        self, shape, initializer: Any = "zeros", dtype=None, aggregation="none",
-        layout=None, name=None,
-    ) -> Any:  # fmt: skip
+        self,
+        shape,
+        initializer: Any = "zeros",
+        dtype=None,
+        aggregation="none",
+        layout=None,
+        name=None,
+    ) -> Any:
         """Make a Variable of the optimizer and return it."""
         self._check_constructed()
         return self._make_own_variable(
-            (self.name,), initializers.get(initializer), shape, dtype, trainable=False,
-            aggregation=aggregation, layout=layout, name=name,
-        )  # fmt: skip
+            (self.name,),
+            initializers.get(initializer),
+            shape,
+            dtype,
+            trainable=False,
+            aggregation=aggregation,
+            layout=layout,
+            name=name,
+        )
 
     def add_variable_from_reference(
         self, reference_variable, name=None, initializer: Any = "zeros"
@@ -506,6 +537,8 @@ class Optimizer(Constructed, Owner):
 
 
 Optimizer._saved_first = ("name", *parameters_of(Optimizer)[:-1])
+# What the constructors of all optimizers share.
+shared = SharedArguments(Optimizer)
 
 
 def _is_number(x):

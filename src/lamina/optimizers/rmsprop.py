@@ -3,8 +3,7 @@
 import jax.numpy as jnp
 
 from lamina.core.checks import fraction
-from lamina.optimizers.arguments import shared_arguments
-from lamina.optimizers.optimizer import Optimizer
+from lamina.optimizers.optimizer import Optimizer, shared
 
 
 class RMSprop(Optimizer):
@@ -20,7 +19,6 @@ class RMSprop(Optimizer):
         momentum: how much of the last change is made again.
         epsilon: $\epsilon$.
         centered: whether the square of the mean gradient is taken from $v$.
-        kwargs: those of `Optimizer`.
 
     >>> import lamina
     >>> w = lamina.Variable([1.0])
@@ -29,7 +27,7 @@ class RMSprop(Optimizer):
     0.9
     """
 
-    @shared_arguments
+    @shared()
     def __init__(
         self,
         learning_rate=0.001,

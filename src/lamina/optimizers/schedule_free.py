@@ -3,8 +3,7 @@
 import jax.numpy as jnp
 
 from lamina.optimizers.adam import powers
-from lamina.optimizers.arguments import shared_arguments
-from lamina.optimizers.optimizer import Optimizer
+from lamina.optimizers.optimizer import Optimizer, shared
 from lamina.optimizers.parts import once_a_step
 
 
@@ -21,7 +20,6 @@ class ScheduleFreeAdamW(Optimizer):
         beta_2: how much of the mean square stays.
         epsilon: $\epsilon$.
         warmup_steps: the steps in which the rate rises linearly.
-        kwargs: those of `Optimizer`.
 
     >>> import lamina
     >>> w = lamina.Variable([1.0])
@@ -30,7 +28,7 @@ class ScheduleFreeAdamW(Optimizer):
     0.9
     """
 
-    @shared_arguments
+    @shared()
     def __init__(
         self,
         learning_rate=0.0025,

@@ -1,7 +1,6 @@
 """Gradient descent, with momentum if wanted."""
 
-from lamina.optimizers.arguments import shared_arguments
-from lamina.optimizers.optimizer import Optimizer
+from lamina.optimizers.optimizer import Optimizer, shared
 
 
 class SGD(Optimizer):
@@ -14,7 +13,6 @@ class SGD(Optimizer):
         learning_rate: $r$.
         momentum: $\mu$, from 0 to 1.
         nesterov: whether to look ahead along the momentum.
-        kwargs: those of `Optimizer`.
 
     Raises:
         ValueError: `momentum` is out of range.
@@ -26,7 +24,7 @@ class SGD(Optimizer):
     0.5
     """
 
-    @shared_arguments
+    @shared()
     def __init__(self, learning_rate=0.01, momentum=0.0, nesterov=False, **kwargs):
         super().__init__(learning_rate=learning_rate, **kwargs)
         if not isinstance(momentum, (int, float)) or not 0 <= momentum <= 1:

@@ -193,10 +193,20 @@ class GPTQConfig(QuantizationConfig):
     """
 
     def __init__(
-        self, dataset, tokenizer, *, weight_bits=4, num_samples=128, per_channel=True,
-        sequence_length=512, hessian_damping=0.01, group_size=128, symmetric=False,
-        activation_order=False, quantization_layer_structure=None,
-    ):  # fmt: skip
+        self,
+        dataset,
+        tokenizer,
+        *,
+        weight_bits=4,
+        num_samples=128,
+        per_channel=True,
+        sequence_length=512,
+        hessian_damping=0.01,
+        group_size=128,
+        symmetric=False,
+        activation_order=False,
+        quantization_layer_structure=None,
+    ):
         super().__init__()
         if weight_bits not in (2, 3, 4, 8):
             raise ValueError(
@@ -259,10 +269,17 @@ class AWQConfig(QuantizationConfig):
     """
 
     def __init__(
-        self, dataset, tokenizer, *, weight_bits=4, num_samples=128,
-        sequence_length=512, group_size=128, num_grid_points=20,
+        self,
+        dataset,
+        tokenizer,
+        *,
+        weight_bits=4,
+        num_samples=128,
+        sequence_length=512,
+        group_size=128,
+        num_grid_points=20,
         quantization_layer_structure=None,
-    ):  # fmt: skip
+    ):
         super().__init__()
         if weight_bits != 4:
             raise ValueError(

@@ -16,10 +16,12 @@ _NAMES = {
     "ThresholdedReLU": "ReLU",
     "GroupedQueryAttention": "GroupQueryAttention",
 }
-_RECURRENT = (
-    "RNN", "SimpleRNN", "LSTM", "GRU", "SimpleRNNCell", "LSTMCell", "GRUCell",
-    "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D",
-)  # fmt: skip
+_RECURRENT = tuple(
+    (
+        "RNN SimpleRNN LSTM GRU SimpleRNNCell LSTMCell GRUCell ConvLSTM1D ConvLSTM2D "
+        "ConvLSTM3D"
+    ).split()
+)
 _GROUPS = {"groups": (1,)}
 _SEPARABLE = {
     **_GROUPS,

@@ -162,9 +162,11 @@ def _check_metric(identifier):
 
 # Names that mean one of several metrics, by the shapes of targets and outputs.
 _BY_SHAPE = {
-    "accuracy": "Accuracy", "acc": "Accuracy",
-    "crossentropy": "Crossentropy", "ce": "Crossentropy",
-}  # fmt: skip
+    "accuracy": "Accuracy",
+    "acc": "Accuracy",
+    "crossentropy": "Crossentropy",
+    "ce": "Crossentropy",
+}
 _SHAPES = ("Binary", "SparseCategorical", "Categorical")
 
 

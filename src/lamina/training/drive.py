@@ -63,9 +63,14 @@ def callbacks_for(model, given, verbose, source, history=False, epochs=1):
     if isinstance(given, CallbackList):
         return given
     return CallbackList(
-        given, add_history=history, add_progbar=verbose != 0, model=model,
-        verbose=verbose, epochs=epochs, steps=source.batches,
-    )  # fmt: skip
+        given,
+        add_history=history,
+        add_progbar=verbose != 0,
+        model=model,
+        verbose=verbose,
+        epochs=epochs,
+        steps=source.batches,
+    )
 
 
 def limited(steps):

@@ -27,11 +27,27 @@ from lamina.training.step import StateVariables, copied
 
 
 def fit(
-    model, *, x, y, batch_size, epochs, verbose, callbacks, validation_split,
-    validation_data, shuffle, class_weight, sample_weight, initial_epoch,
-    steps_per_epoch, validation_steps, validation_batch_size, validation_freq, resume,
+    model,
+    *,
+    x,
+    y,
+    batch_size,
+    epochs,
+    verbose,
+    callbacks,
+    validation_split,
+    validation_data,
+    shuffle,
+    class_weight,
+    sample_weight,
+    initial_epoch,
+    steps_per_epoch,
+    validation_steps,
+    validation_batch_size,
+    validation_freq,
+    resume,
     guard,
-):  # fmt: skip
+):
     """Train; see `Model.fit`.
 
     `guard` makes what looks for numbers that are not finite; None looks for none.
@@ -45,9 +61,15 @@ def fit(
             x, y, sample_weight, validation_split
         )
     source = source_for(
-        model, x, y, sample_weight, batch_size=batch_size, shuffle=shuffle,
-        steps=limited(steps_per_epoch), seed=order_seed(),
-    )  # fmt: skip
+        model,
+        x,
+        y,
+        sample_weight,
+        batch_size=batch_size,
+        shuffle=shuffle,
+        steps=limited(steps_per_epoch),
+        seed=order_seed(),
+    )
     first = source.first()
     prepare(model, first)
     if class_weight is not None:
@@ -68,8 +90,9 @@ def fit(
     keeper = _keeper(resume, callbacks)
     run = Run(model, source, held_out, callbacks, keeper, guard)
     arguments = {
-        "steps_per_epoch": limited(steps_per_epoch), "class_weight": class_weight
-    }  # fmt: skip
+        "steps_per_epoch": limited(steps_per_epoch),
+        "class_weight": class_weight,
+    }
     try:
         run.train(initial_epoch, epochs, validation_freq, arguments)
     finally:
@@ -242,10 +265,15 @@ class Run:
         count = skip
         begin = time.perf_counter()
         chosen = chunks(
-            model, "train", variables, self.source, donate=self.donates, skip=skip,
+            model,
+            "train",
+            variables,
+            self.source,
+            donate=self.donates,
+            skip=skip,
             single=self.listens or (guard is not None and guard.each),
             counted=keeper is not None and keeper.counts,
-        )  # fmt: skip
+        )
         try:
             with chosen as found:
                 steps = drive("train", found, logs, callbacks, held, skip, guard)
@@ -342,11 +370,17 @@ class Run:
         if self.donates:  # the next step overwrites it
             state = copied(state)
         self.keeper.store(
-            state, self.callbacks, epoch=epoch, step=step, marks=self._marks,
-            began=self._began, logs=logs, stop=self.model.stop_training,
+            state,
+            self.callbacks,
+            epoch=epoch,
+            step=step,
+            marks=self._marks,
+            began=self._began,
+            logs=logs,
+            stop=self.model.stop_training,
             metrics=metric_names(self.model, StateVariables(self.model)),
             stopper=self.callbacks.stopper,
-        )  # fmt: skip
+        )
 
     def _keep_epoch(self, epoch, epochs):
         """Store the run between two epochs, when it is time to or it is the last."""

@@ -9,9 +9,16 @@ _LONG = 64  # entries of a list that is compared by its digest
 # What says nothing about the numbers that a run computes: names count up when a script
 # makes a model again, and weights were drawn already. Inner layers come by themselves.
 _IDLE = {
-    "name", "module", "registered_name", "build_config", "build_input_shape",
-    "batch_shape", "layers", "input_layers", "output_layers",
-}  # fmt: skip
+    "name",
+    "module",
+    "registered_name",
+    "build_config",
+    "build_input_shape",
+    "batch_shape",
+    "layers",
+    "input_layers",
+    "output_layers",
+}
 
 
 def described(model, variables, **arguments) -> dict:

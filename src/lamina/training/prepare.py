@@ -116,7 +116,7 @@ def _build_metrics(model, y, y_pred, weight):
     fresh = (
         not m.variables or getattr(m, "_built", True) is False
         for m in model.compiled_metrics.metrics
-    )  # fmt: skip
+    )
     if any(fresh):
         infer(update, _specs(y), y_pred, _specs(weight))
 

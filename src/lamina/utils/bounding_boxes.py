@@ -15,6 +15,13 @@ from lamina.kernels.boxes import (
 )
 
 __all__ = [
-    "affine_transform", "clip_to_image_size", "compute_ciou", "compute_iou",
-    "convert_format", "crop", "decode_deltas_to_boxes", "encode_box_to_deltas", "pad",
-]  # fmt: skip
+    "affine_transform",
+    "clip_to_image_size",
+    "compute_ciou",
+    "compute_iou",
+    "convert_format",
+    "crop",
+    "decode_deltas_to_boxes",
+    "encode_box_to_deltas",
+    "pad",
+]

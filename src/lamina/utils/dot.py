@@ -8,10 +8,19 @@ from lamina.utils.plot_colors import COLORS, TRAINED
 
 
 def model_to_dot(
-    model, show_shapes=False, show_dtype=False, show_layer_names=True, rankdir="TB",
-    expand_nested=False, dpi=200, subgraph=False, show_layer_activations=False,
-    show_trainable=False, splines="ortho", **kwargs,
-):  # fmt: skip
+    model,
+    show_shapes=False,
+    show_dtype=False,
+    show_layer_names=True,
+    rankdir="TB",
+    expand_nested=False,
+    dpi=200,
+    subgraph=False,
+    show_layer_activations=False,
+    show_trainable=False,
+    splines="ortho",
+    **kwargs,
+):
     """Return a model as a graph of pydot, for Graphviz to draw.
 
     `lamina.utils.plot_model` draws without either of them.
@@ -135,9 +144,11 @@ class _Writer:
                 lines.append(TRAINED[box.trained])
             fill, border = COLORS[box.family]
             node = self._pydot.Node(
-                scope.node(place), label=_quoted(lines), fillcolor=f'"{fill}"',
+                scope.node(place),
+                label=_quoted(lines),
+                fillcolor=f'"{fill}"',
                 color=f'"{border}"',
-            )  # fmt: skip
+            )
             dot.add_node(node)
         for source, target, output, _ in scope.graph.edges:
             box = scope.graph.boxes[target]

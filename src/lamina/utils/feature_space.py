@@ -104,9 +104,15 @@ class FeatureSpace(DataLayer):
     _not_walked = frozenset({"one_hot_encoders", "encoded_features", "inputs"})
 
     def __init__(
-        self, features, output_mode="concat", crosses=None, crossing_dim=32,
-        hashing_dim=32, num_discretization_bins=32, name=None,
-    ):  # fmt: skip
+        self,
+        features,
+        output_mode="concat",
+        crosses=None,
+        crossing_dim=32,
+        hashing_dim=32,
+        num_discretization_bins=32,
+        name=None,
+    ):
         super().__init__(name=name)
         if not features:
             raise ValueError("The `features` argument cannot be None or empty.")
@@ -460,10 +466,12 @@ class FeatureSpace(DataLayer):
         save_model(self, filepath)
 
 
-_KINDS = (
-    "float", "float_rescaled", "float_normalized", "float_discretized",
-    "integer_categorical", "integer_hashed", "string_categorical", "string_hashed",
-)  # fmt: skip
+_KINDS = tuple(
+    (
+        "float float_rescaled float_normalized float_discretized integer_categorical "
+        "integer_hashed string_categorical string_hashed"
+    ).split()
+)
 
 
 def _name(name, kind):

@@ -41,10 +41,18 @@ _DAMAGED = (
 
 
 def get_file(
-    fname=None, origin=None, untar=False, md5_hash=None, file_hash=None,
-    cache_subdir="datasets", hash_algorithm="auto", extract=False,
-    archive_format="auto", cache_dir=None, force_download=False,
-):  # fmt: skip
+    fname=None,
+    origin=None,
+    untar=False,
+    md5_hash=None,
+    file_hash=None,
+    cache_subdir="datasets",
+    hash_algorithm="auto",
+    extract=False,
+    archive_format="auto",
+    cache_dir=None,
+    force_download=False,
+):
     """Return the path of a file from the net, which is fetched if it is not there.
 
     A file appears under its name only when it is complete and its hash is right. An

@@ -26,16 +26,31 @@ _MOST_PIXELS = 60_000  # matplotlib draws no larger picture
 
 _DIRECTIONS = ("TB", "BT", "LR", "RL")
 _ROUTES = {
-    "ortho": "ortho", "curved": "curved", "spline": "curved", "splines": "curved",
-    "true": "curved", "line": "line", "polyline": "line", "false": "line",
-}  # fmt: skip
+    "ortho": "ortho",
+    "curved": "curved",
+    "spline": "curved",
+    "splines": "curved",
+    "true": "curved",
+    "line": "line",
+    "polyline": "line",
+    "false": "line",
+}
 
 
 def plot_model(
-    model, to_file="model.png", show_shapes=False, show_dtype=False,
-    show_layer_names=False, rankdir="TB", expand_nested=False, dpi=200,
-    show_layer_activations=False, show_trainable=False, splines="ortho", **kwargs,
-):  # fmt: skip
+    model,
+    to_file="model.png",
+    show_shapes=False,
+    show_dtype=False,
+    show_layer_names=False,
+    rankdir="TB",
+    expand_nested=False,
+    dpi=200,
+    show_layer_activations=False,
+    show_trainable=False,
+    splines="ortho",
+    **kwargs,
+):
     """Draw a model as boxes and arrows into a file.
 
     Colours tell families of layers apart. Needs matplotlib and nothing else.
@@ -304,19 +319,32 @@ class _Pen:
         left, top, width, height = place
         style = f"round,pad=0,rounding_size={_ROUND}"
         patch = self._matplotlib.patches.FancyBboxPatch(
-            (left, top), width, height, boxstyle=style, linewidth=1.1,
-            facecolor=colors[0], edgecolor=colors[1], zorder=level,
-        )  # fmt: skip
+            (left, top),
+            width,
+            height,
+            boxstyle=style,
+            linewidth=1.1,
+            facecolor=colors[0],
+            edgecolor=colors[1],
+            zorder=level,
+        )
         self._axes.add_patch(patch)
 
     def _write(self, texts, corner, side, level):
         x, y = corner
         for text, size, weight, color in texts:
             self._axes.text(
-                x, y + size * _LEADING / 2, text, size=size, weight=weight,
-                color=color, ha=side, va="center_baseline", zorder=level,
+                x,
+                y + size * _LEADING / 2,
+                text,
+                size=size,
+                weight=weight,
+                color=color,
+                ha=side,
+                va="center_baseline",
+                zorder=level,
                 parse_math=False,
-            )  # fmt: skip
+            )
             y += size * _LEADING
 
     def _draw_line(self, points, arrow, level):
@@ -332,9 +360,13 @@ class _Pen:
         vertices, codes = _route(points, self._route)
         path = self._matplotlib.path.Path([self._point(*p) for p in vertices], codes)
         patch = self._matplotlib.patches.PathPatch(
-            path, facecolor="none", edgecolor=_LINE, linewidth=1.15,
-            capstyle="round", zorder=level,
-        )  # fmt: skip
+            path,
+            facecolor="none",
+            edgecolor=_LINE,
+            linewidth=1.15,
+            capstyle="round",
+            zorder=level,
+        )
         self._axes.add_patch(patch)
 
 

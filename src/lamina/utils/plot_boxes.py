@@ -11,11 +11,19 @@ from lamina.models.sequential import Sequential
 
 # The room a layer is defined in tells its family; these classes are exceptions.
 _FAMILIES = {
-    "activation": "activation", "attention": "sequence", "convolution": "weights",
-    "core": "weights", "einsum": "weights", "embedding": "weights",
-    "merging": "merge", "normalization": "normalization", "pooling": "shape",
-    "recurrent": "sequence", "regularization": "normalization", "reshaping": "shape",
-}  # fmt: skip
+    "activation": "activation",
+    "attention": "sequence",
+    "convolution": "weights",
+    "core": "weights",
+    "einsum": "weights",
+    "embedding": "weights",
+    "merging": "merge",
+    "normalization": "normalization",
+    "pooling": "shape",
+    "recurrent": "sequence",
+    "regularization": "normalization",
+    "reshaping": "shape",
+}
 _OTHER = {"Identity", "Masking"}
 
 

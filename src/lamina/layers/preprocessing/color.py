@@ -15,6 +15,19 @@ from lamina.core.settings import epsilon
 from lamina.layers.preprocessing.image import BaseImagePreprocessingLayer, shared
 from lamina.ops.image import hsv_to_rgb, rgb_to_grayscale, rgb_to_hsv
 
+__all__ = [
+    "RandomBrightness",
+    "RandomColorDegeneration",
+    "RandomColorJitter",
+    "RandomContrast",
+    "RandomGrayscale",
+    "RandomHue",
+    "RandomInvert",
+    "RandomPosterization",
+    "RandomSaturation",
+    "Solarization",
+]
+
 _BYTES = (0, 255)
 
 

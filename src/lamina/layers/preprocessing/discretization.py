@@ -10,6 +10,8 @@ from lamina.layers.preprocessing.adapting import Adapting
 from lamina.layers.preprocessing.encoding import EncodingLayer
 from lamina.layers.preprocessing.host import known
 
+__all__ = ["Discretization"]
+
 
 class Discretization(Adapting, EncodingLayer):
     """Tells which of several ranges each number is in.

@@ -5,13 +5,15 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from lamina.core.arguments import SharedArguments
 from lamina.core.checks import bad_argument, number, one_of, positive_int
 from lamina.core.symbolic import SymbolicTensor, infer
 from lamina.core.variable import from_host
 from lamina.kernels.categories import encode
-from lamina.layers.preprocessing.arguments import SharedArguments
 from lamina.layers.preprocessing.data_layer import DataLayer
 from lamina.layers.preprocessing.host import known
+
+__all__ = ["CategoryEncoding"]
 
 _OLD_MODES = {"binary": "multi_hot", "tf-idf": "tf_idf"}
 

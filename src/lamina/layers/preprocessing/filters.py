@@ -12,6 +12,15 @@ from lamina.layers.preprocessing.color import ColorLayer, RandomColor, blend, sp
 from lamina.layers.preprocessing.image import shared
 from lamina.ops.image import gaussian_blur
 
+__all__ = [
+    "AutoContrast",
+    "ContrastLimitedAdaptiveHistogramEqualization",
+    "Equalization",
+    "RandomErasing",
+    "RandomGaussianBlur",
+    "RandomSharpness",
+]
+
 
 class RandomSharpness(RandomColor):
     """Blurs or sharpens images.

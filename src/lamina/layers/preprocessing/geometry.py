@@ -21,6 +21,14 @@ from lamina.layers.preprocessing.image import (
 )
 from lamina.ops.image import affine_transform
 
+__all__ = [
+    "RandomFlip",
+    "RandomRotation",
+    "RandomShear",
+    "RandomTranslation",
+    "RandomZoom",
+]
+
 
 class GeometryLayer(BaseImagePreprocessingLayer):
     """Moves pixels, and boxes alike.

@@ -11,6 +11,8 @@ from lamina.kernels import hashing
 from lamina.layers.preprocessing.encoding import EncodingLayer, shared
 from lamina.layers.preprocessing.host import as_bytes, run_on_host
 
+__all__ = ["HashedCrossing", "Hashing"]
+
 
 class HashingLayer(EncodingLayer):
     """Ends in one of `num_bins` bins."""

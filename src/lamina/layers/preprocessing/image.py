@@ -13,10 +13,10 @@ import numpy as np
 
 from lamina import random
 from lamina.core import settings
+from lamina.core.arguments import SharedArguments, as_given
 from lamina.core.checks import one_of, positive_int
 from lamina.core.random import SeedGenerator
 from lamina.kernels.boxes import dense_boxes
-from lamina.layers.preprocessing.arguments import SharedArguments, as_given
 from lamina.layers.preprocessing.data_layer import DataLayer, drawn_in_graphs
 
 _NO_DRAWS = object()
@@ -55,10 +55,17 @@ def _choice(layer, name, value):
 
 
 def _described(
-    factor=None, value_range=(0, 255), height=None, width=None,
-    interpolation="bilinear", fill_mode="reflect", fill_value=0.0, data_format=None,
-    name=None, seed=None,
-):  # fmt: skip
+    factor=None,
+    value_range=(0, 255),
+    height=None,
+    width=None,
+    interpolation="bilinear",
+    fill_mode="reflect",
+    fill_value=0.0,
+    data_format=None,
+    name=None,
+    seed=None,
+):
     """Describe the arguments that layers of images share.
 
     Args:
@@ -83,10 +90,14 @@ def _described(
 shared = SharedArguments(
     _described,
     {
-        "value_range": _range, "height": positive_int, "width": positive_int,
-        "interpolation": _choice, "fill_mode": _choice, "fill_value": as_given,
+        "value_range": _range,
+        "height": positive_int,
+        "width": positive_int,
+        "interpolation": _choice,
+        "fill_mode": _choice,
+        "fill_value": as_given,
     },
-)  # fmt: skip
+)
 
 
 def images_of(data):
@@ -169,9 +180,13 @@ class BaseImagePreprocessingLayer(DataLayer):
                 setattr(cls, f"transform_{name}", method)
 
     def __init__(
-        self, factor=None, bounding_box_format=None, data_format=None, seed=_NO_DRAWS,
+        self,
+        factor=None,
+        bounding_box_format=None,
+        data_format=None,
+        seed=_NO_DRAWS,
         **kwargs,
-    ):  # fmt: skip
+    ):
         super().__init__(**kwargs)
         self.bounding_box_format = bounding_box_format
         self.data_format = settings.standardize_data_format(data_format)

@@ -8,6 +8,8 @@ from lamina.layers.preprocessing.host import run_on_host
 from lamina.layers.preprocessing.lookup import Lookup
 from lamina.layers.preprocessing.vocabulary import shared
 
+__all__ = ["IntegerLookup"]
+
 
 class IntegerLookup(Lookup):
     """Turns integers that stand for something into indices of a vocabulary, or back.

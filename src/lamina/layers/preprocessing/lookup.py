@@ -256,8 +256,9 @@ class Lookup(VocabularyLayer):
         counts = self._counts
         for token in (self.mask_token, self.oov_token):
             counts.pop(token, None)
-        tokens = sorted(sorted(counts, reverse=True), key=counts.__getitem__,
-                        reverse=True)  # fmt: skip
+        tokens = sorted(
+            sorted(counts, reverse=True), key=counts.__getitem__, reverse=True
+        )
         if self.max_tokens is not None:
             tokens = tokens[: self.max_tokens - self._token_start]
         self._set_tokens(tokens)

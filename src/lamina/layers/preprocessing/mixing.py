@@ -21,6 +21,8 @@ from lamina.layers.preprocessing.data_layer import DataLayer
 from lamina.layers.preprocessing.image import shared
 from lamina.layers.rows import weakest
 
+__all__ = ["AugMix", "CutMix", "MixUp", "Pipeline", "RandAugment"]
+
 
 def _partners(rng):
     """Draw which image each image is mixed with."""
@@ -166,11 +168,18 @@ class _Augmenting(ColorLayer):
     """
 
     _MADE = (
-        geometry.RandomShear, geometry.RandomTranslation, geometry.RandomRotation,
-        color.RandomBrightness, color.RandomColorDegeneration, color.RandomContrast,
-        filters.RandomSharpness, color.RandomPosterization, color.Solarization,
-        filters.AutoContrast, filters.Equalization,
-    )  # fmt: skip
+        geometry.RandomShear,
+        geometry.RandomTranslation,
+        geometry.RandomRotation,
+        color.RandomBrightness,
+        color.RandomColorDegeneration,
+        color.RandomContrast,
+        filters.RandomSharpness,
+        color.RandomPosterization,
+        color.Solarization,
+        filters.AutoContrast,
+        filters.Equalization,
+    )
     _names: list
     _apply: Any
     interpolation: str
@@ -276,9 +285,11 @@ class AugMix(_Augmenting):
     """
 
     _COLORS = (
-        "random_brightness", "random_color_degeneration", "random_contrast",
+        "random_brightness",
+        "random_color_degeneration",
+        "random_contrast",
         "random_sharpness",
-    )  # fmt: skip
+    )
 
     @shared(
         "value_range num_chains chain_depth factor alpha all_ops interpolation seed "

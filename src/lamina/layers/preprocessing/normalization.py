@@ -11,6 +11,8 @@ from lamina.layers.preprocessing.adapting import batches
 from lamina.layers.preprocessing.data_layer import DataLayer
 from lamina.layers.rows import off_rows
 
+__all__ = ["Normalization"]
+
 
 class Normalization(DataLayer):
     r"""Shifts and scales its input to mean 0 and variance 1.

@@ -7,6 +7,8 @@ from lamina.core.checks import bad_argument
 from lamina.core.config import serialize_keras_object
 from lamina.layers.preprocessing.data_layer import DataLayer
 
+__all__ = ["Rescaling"]
+
 
 class Rescaling(DataLayer):
     """Scales and shifts its input: `x * scale + offset`.

@@ -14,6 +14,8 @@ from lamina.layers.preprocessing.geometry import GeometryLayer
 from lamina.layers.preprocessing.image import BaseImagePreprocessingLayer, shared
 from lamina.ops.image import resize
 
+__all__ = ["CenterCrop", "MaxNumBoundingBoxes", "RandomCrop", "Resizing"]
+
 
 def _scaled(boxes, x, y, left, top):
     """Return boxes times (x, y), shifted by (left, top)."""

@@ -14,6 +14,8 @@ from lamina.core.tracebacks import warn
 from lamina.layers.layer import Layer
 from lamina.layers.preprocessing.data_layer import DataLayer
 
+__all__ = ["MelSpectrogram", "STFTSpectrogram"]
+
 _MODES = ("log", "magnitude", "psd", "real", "imag", "angle", "stft")
 
 
@@ -53,10 +55,19 @@ class STFTSpectrogram(Layer):
     rows_independent = True
 
     def __init__(
-        self, mode="log", frame_length=256, frame_step=None, fft_length=None,
-        window="hann", periodic=False, scaling="density", padding="valid",
-        expand_dims=False, data_format=None, **kwargs,
-    ):  # fmt: skip
+        self,
+        mode="log",
+        frame_length=256,
+        frame_step=None,
+        fft_length=None,
+        window="hann",
+        periodic=False,
+        scaling="density",
+        padding="valid",
+        expand_dims=False,
+        data_format=None,
+        **kwargs,
+    ):
         owner = type(self).__name__
         self.mode = one_of(owner, "mode", mode, _MODES)
         if frame_step is not None and not 1 <= frame_step <= frame_length:
@@ -181,11 +192,22 @@ class MelSpectrogram(DataLayer):
     """
 
     def __init__(
-        self, fft_length=2048, sequence_stride=512, sequence_length=None,
-        window="hann", sampling_rate=16000, num_mel_bins=128, min_freq=20.0,
-        max_freq=None, power_to_db=True, top_db=80.0, mag_exp=2.0, min_power=1e-10,
-        ref_power=1.0, **kwargs,
-    ):  # fmt: skip
+        self,
+        fft_length=2048,
+        sequence_stride=512,
+        sequence_length=None,
+        window="hann",
+        sampling_rate=16000,
+        num_mel_bins=128,
+        min_freq=20.0,
+        max_freq=None,
+        power_to_db=True,
+        top_db=80.0,
+        mag_exp=2.0,
+        min_power=1e-10,
+        ref_power=1.0,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         owner = type(self).__name__
         self.fft_length = positive_int(owner, "fft_length", fft_length)
@@ -225,14 +247,21 @@ class MelSpectrogram(DataLayer):
         exact = self.compute_dtype in ("float32", "float64")
         waves = jnp.asarray(inputs, self.compute_dtype if exact else "float32")
         real, imag = ops.stft(
-            waves, self.sequence_length, self.sequence_stride, self.fft_length,
+            waves,
+            self.sequence_length,
+            self.sequence_stride,
+            self.fft_length,
             self.window,
-        )  # fmt: skip
+        )
         power = (jnp.square(real) + jnp.square(imag)) ** (self.mag_exp / 2)
         bands = power @ self.linear_to_mel_weight_matrix(
-            self.num_mel_bins, power.shape[-1], self.sampling_rate, self.min_freq,
-            self.max_freq, power.dtype.name,
-        )  # fmt: skip
+            self.num_mel_bins,
+            power.shape[-1],
+            self.sampling_rate,
+            self.min_freq,
+            self.max_freq,
+            power.dtype.name,
+        )
         if self.power_to_db:
             bands = self._decibels(bands)
         return jnp.swapaxes(bands, -1, -2).astype(self.compute_dtype)
@@ -244,9 +273,14 @@ class MelSpectrogram(DataLayer):
         return jnp.maximum(loudness, loudness.max() - self.top_db)
 
     def linear_to_mel_weight_matrix(
-        self, num_mel_bins=20, num_spectrogram_bins=129, sampling_rate=8000,
-        lower_edge_hertz=125.0, upper_edge_hertz=3800.0, dtype="float32",
-    ):  # fmt: skip
+        self,
+        num_mel_bins=20,
+        num_spectrogram_bins=129,
+        sampling_rate=8000,
+        lower_edge_hertz=125.0,
+        upper_edge_hertz=3800.0,
+        dtype="float32",
+    ):
         """Return the share that each band has of each frequency.
 
         Bands are triangles of height 1 whose corners are even on the mel scale; the

@@ -7,6 +7,8 @@ import numpy as np
 from lamina.layers.preprocessing.lookup import Lookup
 from lamina.layers.preprocessing.vocabulary import shared, text_array, words
 
+__all__ = ["StringLookup"]
+
 
 class StringLookup(Lookup):
     """Turns words into indices of a vocabulary, or back, a NumPy array of strings.

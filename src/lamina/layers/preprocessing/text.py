@@ -21,6 +21,8 @@ from lamina.layers.preprocessing.vocabulary import (
     words,
 )
 
+__all__ = ["TextVectorization"]
+
 # As TensorFlow's string ops: letters and white space are those of ASCII.
 _LOWER = (string.ascii_uppercase, string.ascii_lowercase)
 _STANDARDIZE = {
@@ -105,10 +107,15 @@ class TextVectorization(VocabularyLayer):
         super().__init__(**kwargs)
         _check_length(self.output_mode, output_sequence_length)
         self._lookup_layer = StringLookup(
-            max_tokens=self.max_tokens, vocabulary=vocabulary, idf_weights=idf_weights,
-            pad_to_max_tokens=self.pad_to_max_tokens, mask_token="",
-            output_mode=self.output_mode, encoding=self.encoding, **inner,
-        )  # fmt: skip
+            max_tokens=self.max_tokens,
+            vocabulary=vocabulary,
+            idf_weights=idf_weights,
+            pad_to_max_tokens=self.pad_to_max_tokens,
+            mask_token="",
+            output_mode=self.output_mode,
+            encoding=self.encoding,
+            **inner,
+        )
         self.standardize, self.split = standardize, split
         self.ngrams = tuple(ngrams) if isinstance(ngrams, list) else ngrams
         self.output_sequence_length = output_sequence_length
@@ -150,9 +157,11 @@ class TextVectorization(VocabularyLayer):
         tokens, lengths, outer = self._tokens(inputs)
         whole = self.output_mode == "int"
         table = _padded(
-            lookup._found(tokens), np.array(lengths, int), 0 if whole else -1,
+            lookup._found(tokens),
+            np.array(lengths, int),
+            0 if whole else -1,
             self.output_sequence_length,
-        )  # fmt: skip
+        )
         width = table.shape[1]
         if whole:
             return jnp.asarray(table.reshape(*outer, width))

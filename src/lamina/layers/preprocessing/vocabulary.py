@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from jax.core import Tracer
 
+from lamina.core.arguments import SharedArguments, as_given
 from lamina.core.checks import number, one_of
 from lamina.core.context import context
 from lamina.layers.preprocessing.adapting import Adapting
-from lamina.layers.preprocessing.arguments import SharedArguments, as_given
 from lamina.layers.preprocessing.encoding import EncodingLayer
 
 
@@ -35,10 +35,18 @@ def _method(layer, name, value):
 
 
 def _described(
-    max_tokens=None, num_oov_indices=1, mask_token=None, oov_token=None,
-    vocabulary=None, idf_weights=None, invert=False, pad_to_max_tokens=False,
-    encoding="utf-8", oov_method="floormod", salt=None,
-):  # fmt: skip
+    max_tokens=None,
+    num_oov_indices=1,
+    mask_token=None,
+    oov_token=None,
+    vocabulary=None,
+    idf_weights=None,
+    invert=False,
+    pad_to_max_tokens=False,
+    encoding="utf-8",
+    oov_method="floormod",
+    salt=None,
+):
     """Describe the arguments that layers with a vocabulary share.
 
     Args:
@@ -64,11 +72,14 @@ _GIVEN = ("mask_token", "oov_token", "invert", "encoding")
 shared = SharedArguments(
     _described,
     {
-        "max_tokens": _most, "num_oov_indices": _natural, "oov_method": _method,
-        "pad_to_max_tokens": _padded, **dict.fromkeys(_GIVEN, as_given),
+        "max_tokens": _most,
+        "num_oov_indices": _natural,
+        "oov_method": _method,
+        "pad_to_max_tokens": _padded,
+        **dict.fromkeys(_GIVEN, as_given),
     },
     EncodingLayer._arguments,
-)  # fmt: skip
+)
 
 
 class VocabularyLayer(Adapting, EncodingLayer):

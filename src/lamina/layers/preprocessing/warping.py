@@ -10,6 +10,8 @@ from lamina.layers.preprocessing.geometry import AffineLayer, GeometryLayer, per
 from lamina.layers.preprocessing.image import is_number, shared
 from lamina.ops.image import homography, map_coordinates, perspective_transform
 
+__all__ = ["RandomElasticTransform", "RandomPerspective"]
+
 
 class RandomPerspective(AffineLayer):
     """Shows images as from another place: their corners move, lines stay lines.

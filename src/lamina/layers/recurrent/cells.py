@@ -20,7 +20,7 @@ from lamina.layers.layer import Layer
 from lamina.layers.rows import weakest
 from lamina.layers.weights import keep, make
 
-_KINDS = ("initializer", "regularizer", "constraint")
+__all__ = ["GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells"]
 
 
 class Cell(Layer):
@@ -56,13 +56,13 @@ class Cell(Layer):
         dropout,
         recurrent_dropout,
         seed,
-        implementation=2,
+        implementation: Any = 2,
         **kwargs,
     ):
         super().__init__(**kwargs)
         owner = type(self).__name__
         self.units = positive_int(owner, self._size, units)
-        keep(self, **{k: v for k, v in settings.items() if k.endswith(_KINDS)})
+        keep(self, settings)
         self.dropout = fraction(owner, "dropout", dropout)
         self.recurrent_dropout = fraction(owner, "recurrent_dropout", recurrent_dropout)
         self.seed = seed
@@ -206,15 +206,26 @@ class SimpleRNNCell(Cell):
     """
 
     def __init__(
-        self, units, activation="tanh", use_bias=True,
-        kernel_initializer="glorot_uniform", recurrent_initializer="orthogonal",
-        bias_initializer="zeros", kernel_regularizer=None, recurrent_regularizer=None,
-        bias_regularizer=None, kernel_constraint=None, recurrent_constraint=None,
-        bias_constraint=None, dropout=0.0, recurrent_dropout=0.0, seed=None, **kwargs,
-    ):  # fmt: skip
+        self,
+        units,
+        activation: Any = "tanh",
+        use_bias=True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer=None,
+        recurrent_regularizer=None,
+        bias_regularizer=None,
+        kernel_constraint=None,
+        recurrent_constraint=None,
+        bias_constraint=None,
+        dropout=0.0,
+        recurrent_dropout=0.0,
+        seed=None,
+        **kwargs,
+    ):
         # One gate: a mask per gate and a mask for all are the same here.
         super().__init__(units, 1, locals(), dropout, recurrent_dropout, seed, **kwargs)
-        keep(self, activation=activation)
         self.use_bias = use_bias
         self.state_size = self.units
 
@@ -273,16 +284,27 @@ class LSTMCell(Cell):
     _gate_axis = -1
 
     def __init__(
-        self, units, activation="tanh", recurrent_activation="sigmoid", use_bias=True,
-        kernel_initializer="glorot_uniform", recurrent_initializer="orthogonal",
-        bias_initializer="zeros", unit_forget_bias=True, kernel_regularizer=None,
-        recurrent_regularizer=None, bias_regularizer=None, kernel_constraint=None,
-        recurrent_constraint=None, bias_constraint=None, dropout=0.0,
-        recurrent_dropout=0.0, seed=None, **kwargs,
-    ):  # fmt: skip
+        self,
+        units,
+        activation: Any = "tanh",
+        recurrent_activation: Any = "sigmoid",
+        use_bias=True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        unit_forget_bias=True,
+        kernel_regularizer=None,
+        recurrent_regularizer=None,
+        bias_regularizer=None,
+        kernel_constraint=None,
+        recurrent_constraint=None,
+        bias_constraint=None,
+        dropout=0.0,
+        recurrent_dropout=0.0,
+        seed=None,
+        **kwargs,
+    ):
         super().__init__(units, 4, locals(), dropout, recurrent_dropout, seed, **kwargs)
-        keep(self, activation=activation)
-        keep(self, recurrent_activation=recurrent_activation)
         self.use_bias = use_bias
         self.unit_forget_bias = unit_forget_bias
         self.state_size = [self.units, self.units]
@@ -363,16 +385,27 @@ class GRUCell(Cell):
     """
 
     def __init__(
-        self, units, activation="tanh", recurrent_activation="sigmoid", use_bias=True,
-        kernel_initializer="glorot_uniform", recurrent_initializer="orthogonal",
-        bias_initializer="zeros", kernel_regularizer=None, recurrent_regularizer=None,
-        bias_regularizer=None, kernel_constraint=None, recurrent_constraint=None,
-        bias_constraint=None, dropout=0.0, recurrent_dropout=0.0, reset_after=True,
-        seed=None, **kwargs,
-    ):  # fmt: skip
+        self,
+        units,
+        activation: Any = "tanh",
+        recurrent_activation: Any = "sigmoid",
+        use_bias=True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer=None,
+        recurrent_regularizer=None,
+        bias_regularizer=None,
+        kernel_constraint=None,
+        recurrent_constraint=None,
+        bias_constraint=None,
+        dropout=0.0,
+        recurrent_dropout=0.0,
+        reset_after=True,
+        seed=None,
+        **kwargs,
+    ):
         super().__init__(units, 3, locals(), dropout, recurrent_dropout, seed, **kwargs)
-        keep(self, activation=activation)
-        keep(self, recurrent_activation=recurrent_activation)
         self.use_bias = use_bias
         self.reset_after = reset_after
         self.state_size = self.units

@@ -1,15 +1,20 @@
 """ConvLSTM1D, ConvLSTM2D, ConvLSTM3D: an LSTM with convolutions for products."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
+from lamina.core.arguments import given
 from lamina.core.checks import described
 from lamina.core.input_spec import InputSpec
 from lamina.kernels import conv, scan
-from lamina.layers.convolution import keep_window, refuse_strided_dilation
+from lamina.layers.convolution import WINDOW, keep_window, refuse_strided_dilation
 from lamina.layers.recurrent.cells import LSTMCell
 from lamina.layers.recurrent.gated import cell_arguments, show_cell
 from lamina.layers.recurrent.rnn import RNN
+
+__all__ = ["ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"]
 
 
 class ConvLSTMCell(LSTMCell):
@@ -29,21 +34,36 @@ class ConvLSTMCell(LSTMCell):
     data_format: str
 
     def __init__(
-        self, rank, filters, kernel_size, strides=1, padding="valid", data_format=None,
-        dilation_rate=1, activation="tanh", recurrent_activation="sigmoid",
-        use_bias=True, kernel_initializer="glorot_uniform",
-        recurrent_initializer="orthogonal", bias_initializer="zeros",
-        unit_forget_bias=True, kernel_regularizer=None, recurrent_regularizer=None,
-        bias_regularizer=None, kernel_constraint=None, recurrent_constraint=None,
-        bias_constraint=None, dropout=0.0, recurrent_dropout=0.0, seed=None, **kwargs,
-    ):  # fmt: skip
-        super().__init__(
-            filters, activation, recurrent_activation, use_bias, kernel_initializer,
-            recurrent_initializer, bias_initializer, unit_forget_bias,
-            kernel_regularizer, recurrent_regularizer, bias_regularizer,
-            kernel_constraint, recurrent_constraint, bias_constraint, dropout,
-            recurrent_dropout, seed, **{**kwargs, "implementation": 1},
-        )  # fmt: skip
+        self,
+        rank,
+        filters,
+        kernel_size,
+        strides: Any = 1,
+        padding="valid",
+        data_format=None,
+        dilation_rate: Any = 1,
+        activation: Any = "tanh",
+        recurrent_activation: Any = "sigmoid",
+        use_bias=True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        unit_forget_bias=True,
+        kernel_regularizer=None,
+        recurrent_regularizer=None,
+        bias_regularizer=None,
+        kernel_constraint=None,
+        recurrent_constraint=None,
+        bias_constraint=None,
+        dropout=0.0,
+        recurrent_dropout=0.0,
+        seed=None,
+        **kwargs,
+    ):
+        arguments: Any = given(locals()) | {"implementation": 1}
+        for name in ("rank", "filters", *WINDOW):
+            del arguments[name]
+        super().__init__(filters, **arguments)
         self.rank = rank
         self.filters = self.units
         keep_window(self, kernel_size, strides, padding, data_format, dilation_rate)
@@ -169,16 +189,36 @@ class ConvLSTM(RNN):
     rank = 2
 
     def __init__(
-        self, filters, kernel_size, strides=1, padding="valid", data_format=None,
-        dilation_rate=1, activation="tanh", recurrent_activation="sigmoid",
-        use_bias=True, kernel_initializer="glorot_uniform",
-        recurrent_initializer="orthogonal", bias_initializer="zeros",
-        unit_forget_bias=True, kernel_regularizer=None, recurrent_regularizer=None,
-        bias_regularizer=None, activity_regularizer=None, kernel_constraint=None,
-        recurrent_constraint=None, bias_constraint=None, dropout=0.0,
-        recurrent_dropout=0.0, seed=None, return_sequences=False, return_state=False,
-        go_backwards=False, stateful=False, **kwargs,
-    ):  # fmt: skip
+        self,
+        filters,
+        kernel_size,
+        strides: Any = 1,
+        padding="valid",
+        data_format=None,
+        dilation_rate: Any = 1,
+        activation: Any = "tanh",
+        recurrent_activation: Any = "sigmoid",
+        use_bias=True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        unit_forget_bias=True,
+        kernel_regularizer=None,
+        recurrent_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        recurrent_constraint=None,
+        bias_constraint=None,
+        dropout=0.0,
+        recurrent_dropout=0.0,
+        seed=None,
+        return_sequences=False,
+        return_state=False,
+        go_backwards=False,
+        stateful=False,
+        **kwargs,
+    ):
         super().__init__(
             **cell_arguments(ConvLSTMCell, {**locals(), "rank": self.rank})
         )

@@ -5,6 +5,7 @@ runs the cell itself.
 """
 
 import functools
+from typing import Any
 
 from lamina import activations, kernels
 from lamina.core.checks import one_of
@@ -13,6 +14,8 @@ from lamina.core.input_spec import InputSpec
 from lamina.core.naming import snake_case
 from lamina.layers.recurrent.cells import GRUCell, LSTMCell, SimpleRNNCell
 from lamina.layers.recurrent.rnn import RNN
+
+__all__ = ["GRU", "LSTM", "SimpleRNN"]
 
 
 class SimpleRNN(RNN):
@@ -57,14 +60,30 @@ class SimpleRNN(RNN):
     _saved_last = ("activity_regularizer",)
 
     def __init__(
-        self, units, activation="tanh", use_bias=True,
-        kernel_initializer="glorot_uniform", recurrent_initializer="orthogonal",
-        bias_initializer="zeros", kernel_regularizer=None, recurrent_regularizer=None,
-        bias_regularizer=None, activity_regularizer=None, kernel_constraint=None,
-        recurrent_constraint=None, bias_constraint=None, dropout=0.0,
-        recurrent_dropout=0.0, return_sequences=False, return_state=False,
-        go_backwards=False, stateful=False, unroll=False, seed=None, **kwargs,
-    ):  # fmt: skip
+        self,
+        units,
+        activation: Any = "tanh",
+        use_bias=True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer=None,
+        recurrent_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        recurrent_constraint=None,
+        bias_constraint=None,
+        dropout=0.0,
+        recurrent_dropout=0.0,
+        return_sequences=False,
+        return_state=False,
+        go_backwards=False,
+        stateful=False,
+        unroll=False,
+        seed=None,
+        **kwargs,
+    ):
         super().__init__(**cell_arguments(SimpleRNNCell, locals()))
         self.input_spec = InputSpec(ndim=3)
 
@@ -128,15 +147,33 @@ class LSTM(RNN):
     _saved_last = ("activity_regularizer",)
 
     def __init__(
-        self, units, activation="tanh", recurrent_activation="sigmoid", use_bias=True,
-        kernel_initializer="glorot_uniform", recurrent_initializer="orthogonal",
-        bias_initializer="zeros", unit_forget_bias=True, kernel_regularizer=None,
-        recurrent_regularizer=None, bias_regularizer=None, activity_regularizer=None,
-        kernel_constraint=None, recurrent_constraint=None, bias_constraint=None,
-        dropout=0.0, recurrent_dropout=0.0, seed=None, return_sequences=False,
-        return_state=False, go_backwards=False, stateful=False, unroll=False,
-        use_cudnn="auto", **kwargs,
-    ):  # fmt: skip
+        self,
+        units,
+        activation: Any = "tanh",
+        recurrent_activation: Any = "sigmoid",
+        use_bias=True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        unit_forget_bias=True,
+        kernel_regularizer=None,
+        recurrent_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        recurrent_constraint=None,
+        bias_constraint=None,
+        dropout=0.0,
+        recurrent_dropout=0.0,
+        seed=None,
+        return_sequences=False,
+        return_state=False,
+        go_backwards=False,
+        stateful=False,
+        unroll=False,
+        use_cudnn="auto",
+        **kwargs,
+    ):
         super().__init__(**cell_arguments(LSTMCell, locals()))
         self.input_spec = InputSpec(ndim=3)
         self.use_cudnn = one_of("LSTM", "use_cudnn", use_cudnn, ("auto", True, False))
@@ -203,15 +240,33 @@ class GRU(RNN):
     _saved_last = ("activity_regularizer",)
 
     def __init__(
-        self, units, activation="tanh", recurrent_activation="sigmoid", use_bias=True,
-        kernel_initializer="glorot_uniform", recurrent_initializer="orthogonal",
-        bias_initializer="zeros", kernel_regularizer=None, recurrent_regularizer=None,
-        bias_regularizer=None, activity_regularizer=None, kernel_constraint=None,
-        recurrent_constraint=None, bias_constraint=None, dropout=0.0,
-        recurrent_dropout=0.0, seed=None, return_sequences=False, return_state=False,
-        go_backwards=False, stateful=False, unroll=False, reset_after=True,
-        use_cudnn="auto", **kwargs,
-    ):  # fmt: skip
+        self,
+        units,
+        activation: Any = "tanh",
+        recurrent_activation: Any = "sigmoid",
+        use_bias=True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer=None,
+        recurrent_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        recurrent_constraint=None,
+        bias_constraint=None,
+        dropout=0.0,
+        recurrent_dropout=0.0,
+        seed=None,
+        return_sequences=False,
+        return_state=False,
+        go_backwards=False,
+        stateful=False,
+        unroll=False,
+        reset_after=True,
+        use_cudnn="auto",
+        **kwargs,
+    ):
         super().__init__(**cell_arguments(GRUCell, locals()))
         self.input_spec = InputSpec(ndim=3)
         self.use_cudnn = one_of("GRU", "use_cudnn", use_cudnn, ("auto", True, False))
@@ -224,10 +279,12 @@ class GRU(RNN):
         return _run(run, self, sequences, initial_state, mask, training)
 
 
-_OVER_TIME = (
-    "return_sequences", "return_state", "go_backwards", "stateful", "unroll",
-    "activity_regularizer",
-)  # fmt: skip
+_OVER_TIME = tuple(
+    (
+        "return_sequences return_state go_backwards stateful unroll "
+        "activity_regularizer"
+    ).split()
+)
 
 
 def cell_arguments(cell_class, given):

@@ -19,6 +19,8 @@ from lamina.layers.recurrent.cells import (
     first_state,
 )
 
+__all__ = ["RNN"]
+
 
 class RNN(Layer):
     """Run a cell over the time steps of a sequence.
@@ -63,9 +65,16 @@ class RNN(Layer):
     """
 
     def __init__(
-        self, cell, return_sequences=False, return_state=False, go_backwards=False,
-        stateful=False, unroll=False, zero_output_for_mask=False, **kwargs,
-    ):  # fmt: skip
+        self,
+        cell,
+        return_sequences=False,
+        return_state=False,
+        go_backwards=False,
+        stateful=False,
+        unroll=False,
+        zero_output_for_mask=False,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         if isinstance(cell, (list, tuple)):
             cell = StackedRNNCells(cell)

@@ -15,6 +15,8 @@ from lamina.layers.core import Wrapper
 from lamina.layers.layer import Layer
 from lamina.layers.rows import weakest
 
+__all__ = ["Bidirectional", "TimeDistributed"]
+
 _MERGES = {
     "concat": lambda a, b: jnp.concatenate([a, b], axis=-1),
     "sum": lambda a, b: a + b,

@@ -57,9 +57,13 @@ class ExponentialDecay(LearningRateSchedule):
     """
 
     def __init__(
-        self, initial_learning_rate, decay_steps, decay_rate, staircase=False,
+        self,
+        initial_learning_rate,
+        decay_steps,
+        decay_rate,
+        staircase=False,
         name="ExponentialDecay",
-    ):  # fmt: skip
+    ):
         self.name = name
         self.initial_learning_rate = initial_learning_rate
         self.decay_steps = decay_steps
@@ -98,9 +102,13 @@ class InverseTimeDecay(LearningRateSchedule):
     """
 
     def __init__(
-        self, initial_learning_rate, decay_steps, decay_rate, staircase=False,
+        self,
+        initial_learning_rate,
+        decay_steps,
+        decay_rate,
+        staircase=False,
         name="InverseTimeDecay",
-    ):  # fmt: skip
+    ):
         self.name = name
         self.initial_learning_rate = initial_learning_rate
         self.decay_steps = decay_steps
@@ -170,9 +178,14 @@ class PolynomialDecay(LearningRateSchedule):
     """
 
     def __init__(
-        self, initial_learning_rate, decay_steps, end_learning_rate=0.0001, power=1.0,
-        cycle=False, name="PolynomialDecay",
-    ):  # fmt: skip
+        self,
+        initial_learning_rate,
+        decay_steps,
+        end_learning_rate=0.0001,
+        power=1.0,
+        cycle=False,
+        name="PolynomialDecay",
+    ):
         self.name = name
         self.initial_learning_rate = initial_learning_rate
         self.decay_steps = decay_steps
@@ -218,9 +231,14 @@ class CosineDecay(LearningRateSchedule):
     """
 
     def __init__(
-        self, initial_learning_rate, decay_steps, alpha=0.0, name="CosineDecay",
-        warmup_target=None, warmup_steps=0,
-    ):  # fmt: skip
+        self,
+        initial_learning_rate,
+        decay_steps,
+        alpha=0.0,
+        name="CosineDecay",
+        warmup_target=None,
+        warmup_steps=0,
+    ):
         self.name = name
         self.initial_learning_rate = initial_learning_rate
         self.decay_steps = decay_steps
@@ -270,9 +288,14 @@ class CosineDecayRestarts(LearningRateSchedule):
     """
 
     def __init__(
-        self, initial_learning_rate, first_decay_steps, t_mul=2.0, m_mul=1.0, alpha=0.0,
+        self,
+        initial_learning_rate,
+        first_decay_steps,
+        t_mul=2.0,
+        m_mul=1.0,
+        alpha=0.0,
         name="SGDRDecay",
-    ):  # fmt: skip
+    ):
         self.name = name
         self.initial_learning_rate = initial_learning_rate
         self.first_decay_steps = first_decay_steps
@@ -300,9 +323,14 @@ class CosineDecayRestarts(LearningRateSchedule):
 
 
 _CLASSES = (
-    CosineDecay, CosineDecayRestarts, ExponentialDecay, InverseTimeDecay,
-    LearningRateSchedule, PiecewiseConstantDecay, PolynomialDecay,
-)  # fmt: skip
+    CosineDecay,
+    CosineDecayRestarts,
+    ExponentialDecay,
+    InverseTimeDecay,
+    LearningRateSchedule,
+    PiecewiseConstantDecay,
+    PolynomialDecay,
+)
 _TABLE = names_of({cls.__name__: cls for cls in _CLASSES})
 
 _, _, deserialize = resolver(

@@ -9,11 +9,16 @@ from lamina.core.tracebacks import boundary
 HOOKS = tuple(
     f"on_{event}_{moment}"
     for event in (
-        "epoch", "train", "test", "predict",
-        "train_batch", "test_batch", "predict_batch",
+        "epoch",
+        "train",
+        "test",
+        "predict",
+        "train_batch",
+        "test_batch",
+        "predict_batch",
     )
     for moment in ("begin", "end")
-)  # fmt: skip
+)
 
 
 class Callback:

@@ -33,9 +33,16 @@ class EarlyStopping(MonitorCallback):
     """
 
     def __init__(
-        self, monitor="val_loss", min_delta=0, patience=0, verbose=0, mode="auto",
-        baseline=None, restore_best_weights=False, start_from_epoch=0,
-    ):  # fmt: skip
+        self,
+        monitor="val_loss",
+        min_delta=0,
+        patience=0,
+        verbose=0,
+        mode="auto",
+        baseline=None,
+        restore_best_weights=False,
+        start_from_epoch=0,
+    ):
         super().__init__(monitor, mode, min_delta=min_delta)
         self.patience = number("EarlyStopping", "patience", patience, least=0)
         self.baseline = baseline

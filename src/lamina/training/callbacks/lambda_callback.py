@@ -32,9 +32,15 @@ class LambdaCallback(Callback):
     """
 
     def __init__(
-        self, on_epoch_begin=None, on_epoch_end=None, on_train_begin=None,
-        on_train_end=None, on_train_batch_begin=None, on_train_batch_end=None, **kwargs,
-    ):  # fmt: skip
+        self,
+        on_epoch_begin=None,
+        on_epoch_end=None,
+        on_train_begin=None,
+        on_train_end=None,
+        on_train_batch_begin=None,
+        on_train_batch_end=None,
+        **kwargs,
+    ):
         super().__init__()
         for name, value in {
             "on_epoch_begin": on_epoch_begin,

@@ -36,10 +36,16 @@ class ModelCheckpoint(MonitorCallback):
     """
 
     def __init__(
-        self, filepath, monitor="val_loss", verbose=0, save_best_only=False,
-        save_weights_only=False, mode="auto", save_freq="epoch",
+        self,
+        filepath,
+        monitor="val_loss",
+        verbose=0,
+        save_best_only=False,
+        save_weights_only=False,
+        mode="auto",
+        save_freq="epoch",
         initial_value_threshold=None,
-    ):  # fmt: skip
+    ):
         super().__init__(monitor, mode, initial_value_threshold)
         self.verbose = verbose
         self.filepath = os.fspath(filepath)

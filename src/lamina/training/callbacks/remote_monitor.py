@@ -29,9 +29,13 @@ class RemoteMonitor(Callback):
     """
 
     def __init__(
-        self, root="http://localhost:9000", path="/publish/epoch/end/", field="data",
-        headers=None, send_as_json=False,
-    ):  # fmt: skip
+        self,
+        root="http://localhost:9000",
+        path="/publish/epoch/end/",
+        field="data",
+        headers=None,
+        send_as_json=False,
+    ):
         super().__init__()
         self.send_as_json = send_as_json
         self.headers = headers

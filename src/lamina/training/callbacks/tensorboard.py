@@ -62,10 +62,17 @@ class TensorBoard(Callback):
     """
 
     def __init__(
-        self, log_dir="logs", histogram_freq=0, write_graph=True, write_images=False,
-        write_steps_per_second=False, update_freq="epoch", profile_batch=0,
-        embeddings_freq=0, embeddings_metadata=None,
-    ):  # fmt: skip
+        self,
+        log_dir="logs",
+        histogram_freq=0,
+        write_graph=True,
+        write_images=False,
+        write_steps_per_second=False,
+        update_freq="epoch",
+        profile_batch=0,
+        embeddings_freq=0,
+        embeddings_metadata=None,
+    ):
         super().__init__()
         event_file.require_tensorboard("TensorBoard")
         self.log_dir = os.fspath(log_dir)

@@ -11,11 +11,22 @@ from lamina.utils.datasets.foreign import choose, package
 
 
 def audio_dataset_from_directory(
-    directory, labels="inferred", label_mode="int", class_names=None, batch_size=32,
-    sampling_rate=None, output_sequence_length=None, ragged=False, shuffle=True,
-    seed=None, validation_split=None, subset=None, follow_links=False, verbose=True,
+    directory,
+    labels="inferred",
+    label_mode="int",
+    class_names=None,
+    batch_size=32,
+    sampling_rate=None,
+    output_sequence_length=None,
+    ragged=False,
+    shuffle=True,
+    seed=None,
+    validation_split=None,
+    subset=None,
+    follow_links=False,
+    verbose=True,
     format=None,
-):  # fmt: skip
+):
     r"""Make a data set of the `.wav` files in a folder.
 
     It gives `(sounds, labels)`, or only sounds without labels. Sounds are float32
@@ -77,13 +88,15 @@ def audio_dataset_from_directory(
     _check_rate(sampling_rate, format)
     reader = Reader(sampling_rate, output_sequence_length, ragged)
     kind = Kind(
-        "audio files", (".wav",), read=reader, join=padded, load_tf=reader.load_tf,
-        join_grain=padded, padded=output_sequence_length is None and not ragged,
-    )  # fmt: skip
-    return folder_dataset(
-        kind, directory, labels, label_mode, class_names, batch_size, shuffle, seed,
-        validation_split, subset, follow_links, format, verbose,
-    )  # fmt: skip
+        "audio files",
+        (".wav",),
+        read=reader,
+        join=padded,
+        load_tf=reader.load_tf,
+        join_grain=padded,
+        padded=output_sequence_length is None and not ragged,
+    )
+    return folder_dataset(kind, locals())
 
 
 def _check_rate(rate, format):

@@ -4,6 +4,7 @@ Order, labels, shuffling and the split are those of Keras for the same seed.
 """
 
 import dataclasses
+import inspect
 import logging
 import os
 import pathlib
@@ -121,7 +122,18 @@ def check_split(validation_split, subset, shuffle, seed):
         )
 
 
-def folder_dataset(
+def folder_dataset(kind: Kind, given):
+    """Return the data set of a folder, or two for `subset="both"`.
+
+    Args:
+        kind: what is in the files.
+        given: the arguments of a public function by name, and more.
+    """
+    names = list(inspect.signature(_folder_dataset).parameters)[1:]
+    return _folder_dataset(kind, **{name: given[name] for name in names})
+
+
+def _folder_dataset(
     kind: Kind,
     directory,
     labels,
@@ -136,7 +148,6 @@ def folder_dataset(
     format,
     verbose,
 ):
-    """Return the data set of a folder, or two for `subset="both"`."""
     labels, label_mode = check_labels(labels, label_mode, class_names, kind.noun)
     check_split(validation_split, subset, shuffle, seed)
     format = choose(format)

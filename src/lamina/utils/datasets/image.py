@@ -13,12 +13,25 @@ _CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4}
 
 
 def image_dataset_from_directory(
-    directory, labels="inferred", label_mode="int", class_names=None,
-    color_mode="rgb", batch_size=32, image_size=(256, 256), shuffle=True, seed=None,
-    validation_split=None, subset=None, interpolation="bilinear", follow_links=False,
-    crop_to_aspect_ratio=False, pad_to_aspect_ratio=False, data_format=None,
-    format=None, verbose=True,
-):  # fmt: skip
+    directory,
+    labels="inferred",
+    label_mode="int",
+    class_names=None,
+    color_mode="rgb",
+    batch_size=32,
+    image_size=(256, 256),
+    shuffle=True,
+    seed=None,
+    validation_split=None,
+    subset=None,
+    interpolation="bilinear",
+    follow_links=False,
+    crop_to_aspect_ratio=False,
+    pad_to_aspect_ratio=False,
+    data_format=None,
+    format=None,
+    verbose=True,
+):
     """Make a data set of the images in a folder.
 
     It gives `(images, labels)`, or only images without labels. Images are float32
@@ -95,13 +108,14 @@ def image_dataset_from_directory(
         settings.standardize_data_format(data_format) == "channels_first",
     )
     kind = Kind(
-        "images", (".bmp", ".gif", ".jpeg", ".jpg", ".png"),
-        read=reader, join=np.stack, load_tf=reader.load_tf, join_grain=np.stack,
-    )  # fmt: skip
-    return folder_dataset(
-        kind, directory, labels, label_mode, class_names, batch_size, shuffle, seed,
-        validation_split, subset, follow_links, format, verbose,
-    )  # fmt: skip
+        "images",
+        (".bmp", ".gif", ".jpeg", ".jpg", ".png"),
+        read=reader,
+        join=np.stack,
+        load_tf=reader.load_tf,
+        join_grain=np.stack,
+    )
+    return folder_dataset(kind, locals())
 
 
 def _size(image_size):

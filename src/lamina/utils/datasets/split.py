@@ -10,9 +10,13 @@ from lamina.utils.datasets.samples import Rows, Samples, each
 
 
 def split_dataset(
-    dataset, left_size=None, right_size=None, shuffle=False, seed=None,
+    dataset,
+    left_size=None,
+    right_size=None,
+    shuffle=False,
+    seed=None,
     preferred_backend=None,
-):  # fmt: skip
+):
     """Cut a data set in two, for instance for training and testing.
 
     The left part begins with the first sample, the right part ends with the last.

@@ -10,10 +10,20 @@ from lamina.utils.datasets.foreign import package
 
 
 def text_dataset_from_directory(
-    directory, labels="inferred", label_mode="int", class_names=None, batch_size=32,
-    max_length=None, shuffle=True, seed=None, validation_split=None, subset=None,
-    follow_links=False, format=None, verbose=True,
-):  # fmt: skip
+    directory,
+    labels="inferred",
+    label_mode="int",
+    class_names=None,
+    batch_size=32,
+    max_length=None,
+    shuffle=True,
+    seed=None,
+    validation_split=None,
+    subset=None,
+    follow_links=False,
+    format=None,
+    verbose=True,
+):
     """Make a data set of the `.txt` files in a folder, which are read as UTF-8.
 
     It gives `(texts, labels)`, or only texts without labels. Texts are a NumPy array
@@ -56,13 +66,14 @@ def text_dataset_from_directory(
     """
     reader = Reader(max_length)
     kind = Kind(
-        "text files", (".txt",), read=reader, join=strings, load_tf=reader.load_tf,
+        "text files",
+        (".txt",),
+        read=reader,
+        join=strings,
+        load_tf=reader.load_tf,
         join_grain=list,
-    )  # fmt: skip
-    return folder_dataset(
-        kind, directory, labels, label_mode, class_names, batch_size, shuffle, seed,
-        validation_split, subset, follow_links, format, verbose,
-    )  # fmt: skip
+    )
+    return folder_dataset(kind, locals())
 
 
 @dataclasses.dataclass

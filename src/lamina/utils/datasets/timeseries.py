@@ -13,10 +13,18 @@ from lamina.utils.datasets.samples import Samples
 
 
 def timeseries_dataset_from_array(
-    data, targets, sequence_length, sequence_stride=1, sampling_rate=1,
-    batch_size=128, shuffle=False, seed=None, start_index=None, end_index=None,
+    data,
+    targets,
+    sequence_length,
+    sequence_stride=1,
+    sampling_rate=1,
+    batch_size=128,
+    shuffle=False,
+    seed=None,
+    start_index=None,
+    end_index=None,
     format=None,
-):  # fmt: skip
+):
     """Make a data set of windows over a series.
 
     The window that starts at row `s` holds the rows `s`, `s + sampling_rate`, ...,

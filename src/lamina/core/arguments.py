@@ -14,6 +14,19 @@ def as_given(thing, name, value):
     return value
 
 
+def given(scope) -> dict:
+    """Return by name what an `__init__` was given, from its `locals()`.
+
+    >>> class Circle:
+    ...     def __init__(self, radius=1, **kwargs):
+    ...         print(given(locals()))
+    >>> _ = Circle(color="red")
+    {'radius': 1, 'color': 'red'}
+    """
+    named = {k: v for k, v in scope.items() if k not in ("self", "__class__", "kwargs")}
+    return named | scope.get("kwargs", {})
+
+
 class SharedArguments:
     """The arguments of a family of classes.
 
@@ -25,16 +38,16 @@ class SharedArguments:
             super().__init__(factor, **kwargs)
 
     Args:
-        described: a function whose signature has the defaults, and whose docstring the
-            words, in which `{cls}` is the class.
+        described: a function or class whose signature has the defaults, and whose
+            docstring the words, in which `{cls}` is the class.
         checks: for names, what takes the object, the name and the value that was
             given, and returns what is kept of it.
         more: other shared arguments of the family.
     """
 
-    def __init__(self, described, checks, more=None):
+    def __init__(self, described, checks=(), more=None):
         parts = _paragraphs(described.__doc__)
-        self.parameters = dict(inspect.signature(described).parameters)
+        self.parameters = _listed(inspect.signature(described))
         self.texts, self.checks, name = {}, dict(checks), ""
         for line in parts.get("Args", "").split("\n    ")[1:]:
             # What is indented further goes on with the one before.
@@ -46,19 +59,27 @@ class SharedArguments:
             self.texts, self.checks = more.texts | self.texts, more.checks | self.checks
         self.raises = parts.get("Raises", "")
 
-    def __call__(self, order):
+    def __call__(self, order=None):
         """Return a decorator that gives an `__init__` the arguments named in `order`.
 
         Those that it names itself keep their defaults; the ones that are not in
-        `order` come first.
+        `order` come first. Without `order` it gets them all: behind its own positional
+        ones, and before those that it takes by name only.
         """
-        names = order.split()
 
         def give(init):
             own = inspect.signature(init).parameters
-            first = [p for p in own.values() if p.kind is _POSITIONAL]
-            listed = [own.get(name) or self.parameters[name] for name in names]
-            listed = [*(p for p in first if p.name not in names), *listed]
+            names = [*_listed(inspect.signature(init))]
+            if order is None:
+                names += [name for name in self.parameters if name not in names]
+                names += [n for n, p in own.items() if p.kind is p.KEYWORD_ONLY]
+            else:
+                named = order.split()
+                names = [*(name for name in names if name not in named), *named]
+            listed = [
+                (own.get(name) or self.parameters[name]).replace(kind=_POSITIONAL)
+                for name in dict.fromkeys(names)
+            ]
             signature = inspect.Signature([*listed, own["kwargs"]])
 
             @functools.wraps(init)
@@ -97,6 +118,12 @@ class SharedArguments:
         parts.setdefault("Raises", self.raises)
         after = [parts[head] for head in _LATER if head in parts]
         cls.__doc__ = "\n\n".join([*before, said, *after])
+
+
+def _listed(signature):
+    """Return the parameters of a signature that may be given by their places."""
+    found = signature.parameters
+    return {name: p for name, p in found.items() if p.kind is _POSITIONAL}
 
 
 def _paragraphs(doc):
