@@ -1,6 +1,6 @@
 """`Model.export`: a whole model as a program, in one of the formats."""
 
-from lamina.core.operation import graph_of
+from lamina.core.operation import graph_of, takes_text
 from lamina.export import formats, onnx, signature
 from lamina.export.archive import ExportArchive
 
@@ -32,13 +32,9 @@ _WRITERS = {"stablehlo": _stablehlo, "onnx": onnx.write}
 
 
 def _check_text(model):
-    found = [
-        layer
-        for layer in model._flatten_layers()
-        if getattr(type(layer), "_takes_text", False)
-    ]
+    found = [layer for layer in model._flatten_layers() if takes_text(type(layer))]
     inputs = getattr(graph_of(model), "inputs", ())
-    if any(t.dtype == "string" for t in inputs) or model._takes_text:
+    if any(t.dtype == "string" for t in inputs) or takes_text(model):
         names = ", ".join(repr(layer.name) for layer in found) or "its first layers"
         raise ValueError(
             f"Model {model.name!r} has layers that run in Python, as those that take "
