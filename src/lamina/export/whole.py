@@ -16,7 +16,7 @@ def export_model(model, filepath, format, verbose, input_signature, kwargs):
         )
     if input_signature is None:
         input_signature = signature.signature_of(model)
-    _check_text(model)
+    _check_host(model)
     _WRITERS[format](model, filepath, input_signature, bool(verbose), **kwargs)
 
 
@@ -30,12 +30,19 @@ def _stablehlo(model, filepath, input_signature, verbose, **kwargs):
 _WRITERS = {"stablehlo": _stablehlo, "onnx": onnx.write}
 
 
-def _check_text(model):
-    found = [
-        layer
-        for layer in model._flatten_layers()
-        if getattr(type(layer), "_takes_text", False)
-    ]
+def _having(model, mark):
+    """Return the layers whose class has a mark."""
+    return [x for x in model._flatten_layers() if getattr(type(x), mark, False)]
+
+
+def _check_host(model):
+    for layer in _having(model, "_other_engine"):
+        raise ValueError(
+            f"Layer {layer.name!r} ({type(layer).__name__}) computes in "
+            f"{layer._other_engine}, and a program that runs without the model's code "
+            "cannot. Export the parts before and after it, or write the layer in JAX."
+        )
+    found = _having(model, "_takes_text")
     inputs = getattr(model._graph, "inputs", ()) if model._graph is not None else ()
     if any(t.dtype == "string" for t in inputs) or model._takes_text:
         names = ", ".join(repr(layer.name) for layer in found) or "its first layers"

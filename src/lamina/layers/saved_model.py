@@ -40,6 +40,7 @@ class TFSMLayer(Layer):
     """
 
     _runs_given_code = True
+    _other_engine = "TensorFlow"
 
     def __init__(
         self, filepath, call_endpoint="serve", call_training_endpoint=None,
