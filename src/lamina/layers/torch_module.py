@@ -65,6 +65,7 @@ class TorchModuleWrapper(Layer):
     _runs_given_code = True
     _other_engine = "PyTorch"
     _not_walked = ("module",)
+    _saved_never = ("module", "output_shape")
 
     def __init__(self, module, name=None, output_shape=None, **kwargs):
         super().__init__(name=name, **kwargs)
@@ -183,8 +184,6 @@ class TorchModuleWrapper(Layer):
             config["module"] = base64.b64encode(file.getvalue()).decode("ascii")
         config["output_shape"] = self.output_shape
         return config
-
-    _saved_never = ("module", "output_shape")
 
     @classmethod
     def from_config(cls, config, custom_objects=None, safe_mode=None):
