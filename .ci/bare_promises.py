@@ -35,6 +35,8 @@ EXTRAS = {
     "lamina.callbacks.TensorBoard('logs')": 'pip install "lamina[tensorboard]"',
     "model.export('m.onnx', format='onnx')": 'pip install "lamina[export]"',
     "lamina.wrappers.SKLearnClassifier(model)": "pip install scikit-learn",
+    "lamina.layers.TorchModuleWrapper(model)": "pip install torch",
+    "lamina.layers.TFSMLayer('folder')": "pip install tensorflow",
 }
 
 # What the sentences of README promise of `pip install lamina`.

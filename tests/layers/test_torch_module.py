@@ -320,6 +320,29 @@ def test_batches_under_vmap():
     near(found, jax.grad(lambda x: call(x))(X)[:, None])
 
 
+def test_gradients_of_a_call_in_inference_need_no_binding():
+    module = small()
+    layer = TorchModuleWrapper(module)
+    found = jax.grad(lambda x: jnp.sum(layer(x, training=False) ** 2))(X)
+    near(found, reference(module, X, False)[2])
+
+
+def test_a_run_is_resumed_with_the_same_bits(tmp_path):
+    def run(epochs, resume=None):
+        lamina.utils.set_random_seed(0)
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.3))
+        model = lamina.Sequential([lamina.Input((4,)), TorchModuleWrapper(module)])
+        model.compile("adam", "mse")
+        model.fit(X, np.ones((6, 8)), epochs=epochs, batch_size=2, verbose=0,
+                  resume=resume)  # fmt: skip
+        return model.predict(X, verbose=0)
+
+    whole = run(4)
+    run(2, tmp_path / "run")
+    np.testing.assert_array_equal(run(4, tmp_path / "run"), whole)
+
+
 def test_large_arrays_pass():
     layer = TorchModuleWrapper(nn.Linear(2000, 2000))
     model = lamina.Sequential([layer, layers.Dense(1)])
@@ -446,9 +469,12 @@ def test_files_of_keras_on_torch(tmp_path):
 # ---- what is refused ---------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace.*deprecated")
 def test_what_is_no_module_is_refused():
     with pytest.raises(ValueError, match=r"expected `module` to be a `torch.nn.Mod"):
         TorchModuleWrapper(lambda x: x)
+    with pytest.raises(ValueError, match="cannot give weights to a scripted module"):
+        TorchModuleWrapper(torch.jit.trace(nn.Linear(4, 2), torch.ones(1, 4)))
     with pytest.raises(ValueError, match="LazyModules are not supported"):
         TorchModuleWrapper(nn.LazyLinear(3))
     lazy = nn.LazyLinear(3)
@@ -479,6 +505,13 @@ def test_shapes_that_depend_on_values_are_refused_in_compiled_code():
     with pytest.raises(Exception, match="may not depend on the values"):
         jax.block_until_ready(jax.jit(lambda x: layer.stateless_call(
             [], [v.value for v in layer.variables], x)[0])(X))  # fmt: skip
+
+
+@pytest.mark.parametrize("format", ["stablehlo", "onnx"])
+def test_programs_cannot_hold_a_module(format, tmp_path):
+    model = lamina.Sequential([lamina.Input((4,)), TorchModuleWrapper(small())])
+    with pytest.raises(ValueError, match="'torch_module.*computes in PyTorch"):
+        model.export(tmp_path / "model", format=format)
 
 
 def test_state_that_is_no_tensor_is_not_saved_in_silence():

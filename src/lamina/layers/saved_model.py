@@ -42,6 +42,7 @@ class TFSMLayer(Layer):
     """
 
     _runs_given_code = True
+    _other_engine = "TensorFlow"
 
     def __init__(
         self,

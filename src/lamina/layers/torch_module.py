@@ -47,8 +47,9 @@ class TorchModuleWrapper(Layer):
     `training=False`; random numbers come from the layer's own seeds. In half precision
     the module runs under `torch.autocast`.
 
-    Integers of 32 bits reach the module as `torch.int64`. Derivatives of gradients are
-    left out, and so is what a module keeps outside of its parameters and buffers.
+    Integers of 32 bits reach the module as `torch.int64`. Buffers change in training
+    alone. Derivatives of gradients are left out, and so is what a module keeps outside
+    of its parameters and buffers.
 
     Args:
         module: the module; a lazy one must have been called once.
@@ -59,11 +60,14 @@ class TorchModuleWrapper(Layer):
 
     Raises:
         ImportError: PyTorch is not installed.
-        ValueError: `module` is no module, or is lazy and was not called yet.
+        ValueError: `module` is no module, is scripted, or is lazy and was not called
+            yet.
     """
 
     _runs_given_code = True
+    _other_engine = "PyTorch"
     _not_walked = ("module",)
+    _saved_never = ("module", "output_shape")
 
     def __init__(self, module, name=None, output_shape=None, **kwargs):
         super().__init__(name=name, **kwargs)
@@ -72,6 +76,12 @@ class TorchModuleWrapper(Layer):
             raise ValueError(
                 "`TorchModuleWrapper` expected `module` to be a `torch.nn.Module`. "
                 f"Received: module={module!r} (of type {type(module).__name__})"
+            )
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ValueError(
+                "`TorchModuleWrapper` cannot give weights to a scripted module: wrap "
+                "the module that it was made from. Received: a "
+                f"`{type(module).__name__}`"
             )
         lazy = torch.nn.modules.lazy.LazyModuleMixin
         if isinstance(module, lazy) and module.has_uninitialized_params():
@@ -135,8 +145,9 @@ class TorchModuleWrapper(Layer):
         else:
             result = run.forward(values, inputs, key)
         outputs, buffers = jax.tree.map(jnp.asarray, result)
-        for name, value in buffers.items():
-            self._cells[name].assign(value)
+        if run.training:
+            for name, value in buffers.items():
+                self._cells[name].assign(value)
         return run.pack(outputs)
 
     def compute_output_shape(self, input_shape):
@@ -175,8 +186,6 @@ class TorchModuleWrapper(Layer):
             config["module"] = base64.b64encode(file.getvalue()).decode("ascii")
         config["output_shape"] = self.output_shape
         return config
-
-    _saved_never = ("module", "output_shape")
 
     @classmethod
     def from_config(cls, config, custom_objects=None, safe_mode=None):

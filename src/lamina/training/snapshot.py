@@ -123,7 +123,7 @@ def _unpacked(head, body, at):
     return build(head)
 
 
-def _check_form(tree):
+def check_run(tree):
     """Raise unless a tree has what a run goes on from."""
     for name, kind in _FORM.items():
         if not isinstance(tree[name], kind):
@@ -163,15 +163,19 @@ class Folder:
         """Return the number of the next snapshot, which comes after those there."""
         return max((int(path.stem) + 1 for path in self.files()), default=0)
 
-    def read(self) -> Any:
+    def read(self, check=None) -> Any:
         """Return the tree of the newest whole snapshot, or None.
 
         A damaged one is passed over with a warning.
+
+        Args:
+            check: a function that raises for a tree of another form.
         """
         for path in self.files():
             try:
                 tree = loads(path.read_bytes())
-                _check_form(tree)
+                if check is not None:
+                    check(tree)
                 return tree
             except _DAMAGED as error:
                 warn(

@@ -18,7 +18,7 @@ from lamina.core.tracebacks import warn
 from lamina.data.arrays import digest
 from lamina.training.callbacks.callback import Callback
 from lamina.training.identity import differences, metric_names
-from lamina.training.snapshot import Folder, dumps, holds
+from lamina.training.snapshot import Folder, check_run, dumps, holds
 from lamina.training.step import State
 
 _SHOWN = 8  # differences in a message
@@ -135,7 +135,7 @@ class BackupAndRestore(Callback):
         self._names = list(map(_named, callbacks, self._given))
         self._texts = [_texts(callback) for callback in callbacks]
         self._number = self._folder.next()
-        found = self._folder.read()
+        found = self._folder.read(check_run)
         if found is None:
             return None
         lines = differences(found["run"], run)
