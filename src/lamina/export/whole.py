@@ -31,28 +31,18 @@ def _stablehlo(model, filepath, input_signature, verbose, **kwargs):
 _WRITERS = {"stablehlo": _stablehlo, "onnx": onnx.write}
 
 
-<<<<<<< .merge_file_Mr7kSB
-def _check_text(model):
-    found = [layer for layer in model._flatten_layers() if takes_text(type(layer))]
+def _check_host(model):
+    layers = model._flatten_layers()
+    for layer in layers:
+        if engine := getattr(type(layer), "_other_engine", None):
+            raise ValueError(
+                f"Layer {layer.name!r} ({type(layer).__name__}) computes in {engine}, "
+                "and a program that runs without the model's code cannot. Export the "
+                "parts before and after it, or write the layer in JAX."
+            )
+    found = [layer for layer in layers if takes_text(type(layer))]
     inputs = getattr(graph_of(model), "inputs", ())
     if any(t.dtype == "string" for t in inputs) or takes_text(model):
-=======
-def _having(model, mark):
-    """Return the layers whose class has a mark."""
-    return [x for x in model._flatten_layers() if getattr(type(x), mark, False)]
-
-
-def _check_host(model):
-    for layer in _having(model, "_other_engine"):
-        raise ValueError(
-            f"Layer {layer.name!r} ({type(layer).__name__}) computes in "
-            f"{layer._other_engine}, and a program that runs without the model's code "
-            "cannot. Export the parts before and after it, or write the layer in JAX."
-        )
-    found = _having(model, "_takes_text")
-    inputs = getattr(model._graph, "inputs", ()) if model._graph is not None else ()
-    if any(t.dtype == "string" for t in inputs) or model._takes_text:
->>>>>>> .merge_file_Eq7jpC
         names = ", ".join(repr(layer.name) for layer in found) or "its first layers"
         raise ValueError(
             f"Model {model.name!r} has layers that run in Python, as those that take "
