@@ -23,15 +23,29 @@ _MAGIC = b"lamina snapshot 1\n"
 _KEPT = 2
 # What reading bytes raises that are no snapshot, although their checksum fits.
 _DAMAGED = (
-    ValueError, TypeError, OSError, LookupError, AttributeError, RecursionError,
-    ArithmeticError, MemoryError,
-)  # fmt: skip
+    ValueError,
+    TypeError,
+    OSError,
+    LookupError,
+    AttributeError,
+    RecursionError,
+    ArithmeticError,
+    MemoryError,
+)
 # What the tree of a run must hold, by name and type.
 _FORM = {
-    "run": dict, "names": list, "state": list, "random": dict, "callbacks": list,
-    "epoch": int, "step": int, "marks": list, "began": dict, "metrics": list,
+    "run": dict,
+    "names": list,
+    "state": list,
+    "random": dict,
+    "callbacks": list,
+    "epoch": int,
+    "step": int,
+    "marks": list,
+    "began": dict,
+    "metrics": list,
     "stop": bool,
-}  # fmt: skip
+}
 
 
 def dumps(tree) -> bytes:
