@@ -219,8 +219,8 @@ def _check_gradient(name, call, arrays):
         fine = "float32" not in kinds
         step, near = (1e-6, 1e-5) if fine else (3e-3, 5e-3)
         way = [random.normal(size=v.shape) for v in start]
-        slopes = jax.grad(weighted)(start)
-        found = sum(float((s * d).sum()) for s, d in zip(slopes, way, strict=True))
+        gradients = jax.grad(weighted)(start)
+        found = sum(float((s * d).sum()) for s, d in zip(gradients, way, strict=True))
         ahead, behind = (
             float(
                 weighted([v + sign * step * d for v, d in zip(start, way, strict=True)])
@@ -428,15 +428,15 @@ def _check_step(layer, inputs, call_kwargs):
 
     # Traced once, so that both evaluations draw the same targets.
     both = jax.jit(jax.value_and_grad(loss))
-    before, slopes = both(trainable)
+    before, gradients = both(trainable)
     name = type(layer).__name__
-    for variable, slope in zip(layer.trainable_variables, slopes, strict=True):
+    for variable, slope in zip(layer.trainable_variables, gradients, strict=True):
         assert np.isfinite(slope).all(), (
             f"`{name}`: the gradient of {variable.path!r} is not finite"
         )
-    length = float(jnp.sqrt(sum(jnp.sum(s**2) for s in slopes)))
+    length = float(jnp.sqrt(sum(jnp.sum(s**2) for s in gradients)))
     assert length > 0, f"`{name}`: no gradient reaches any weight"
-    moved = [v - 1e-2 / length * s for v, s in zip(trainable, slopes, strict=True)]
+    moved = [v - 1e-2 / length * s for v, s in zip(trainable, gradients, strict=True)]
     after, _ = both(moved)
     # Below that the fall drowns in rounding.
     if length > 1e-3:
@@ -522,12 +522,12 @@ def _numbers(layer, state, inputs, call_kwargs):
 
     values = [jnp.asarray(leaves[i]) for i in places]
     step = jax.jit(jax.value_and_grad(run, argnums=(0, 1), has_aux=True))
-    (_, (outputs, states)), (weights, slopes) = step(trainable, values)
+    (_, (outputs, states)), (weights, gradients) = step(trainable, values)
     return {
         "output": outputs,
         "new state": states,
         "gradient of weights": weights,
-        "gradient of inputs": slopes,
+        "gradient of inputs": gradients,
     }
 
 

@@ -120,7 +120,7 @@ def budgeted(name="the config", **fields):
         name: what to call the config in errors.
         fields: other fields of the context to set.
     """
-    outermost = context.configs.budget is None and context.configs.held is None
+    outermost = context.configs.budget is None and context.configs.references is None
     if outermost:
         fields["budget"] = Budget(name)
     with having(context.configs, **fields):

@@ -167,7 +167,7 @@ def serialize_keras_object(obj) -> Any:
         if issubclass(obj, np.generic):
             return standardize_dtype(obj)
         return _function(obj, "class")
-    held = context.configs.held
+    held = context.configs.references
     if isinstance(obj, types.FunctionType) and obj.__name__ == "<lambda>":
         if held is not None and held.lambdas:
             return _marked("__held__", held.put(obj))
@@ -254,7 +254,7 @@ def _object(obj):
 
 
 def _custom_name(thing):
-    name, held = get_registered_name(thing), context.configs.held
+    name, held = get_registered_name(thing), context.configs.references
     return name if held is None else held.lend(name, thing)
 
 
@@ -327,7 +327,7 @@ def deserialize_keras_object(
         fields["custom_objects"] = {**(around.custom_objects or {}), **custom_objects}
     if safe_mode is not None:
         fields["safe_mode"] = safe_mode
-    if not fields and (around.budget is not None or around.held is not None):
+    if not fields and (around.budget is not None or around.references is not None):
         return _decode(config, module_objects)  # inside another one
     with budgeted(**fields):
         return _decode(config, module_objects)
@@ -483,7 +483,7 @@ def _array_from(config):
 
 def _held_from(number):
     # A file cannot say this: nothing is held while one is read.
-    held = context.configs.held
+    held = context.configs.references
     if held is None or not isinstance(number, int):
         raise ValueError("The config refers to something that no file can hold.")
     return held.objects[number]

@@ -16,9 +16,9 @@ _mark = operator.attrgetter("mark")
 class _Configs:
     """What holds while configs are written and read: the field `configs`."""
 
-    # What a config in memory may refer to, a `Held`. Set where objects are copied and
-    # before a file is written; read where configs are, and by `Lookup`.
-    held: Any = None
+    # What a config in memory may refer to, a `References`. Set where objects are copied
+    # and before a file is written; read where configs are, and by `Lookup`.
+    references: Any = None
     # Gives numbers to what a config mentions more than once. Set by `numbered` and
     # cloning, which goes layer by layer; read where an object is written.
     numbering: Any = None

@@ -5,8 +5,8 @@ import numpy as np
 
 from lamina.core import structure
 from lamina.data.arrays import EmptyData, as_arrays, unpack
-from lamina.data.crew import Crew
 from lamina.data.pydataset import PyDataset, drawing, fetch
+from lamina.data.worker_pool import WorkerPool
 
 EMPTY = (
     "The data set is empty: it yielded no batch. (A generator that was run through "
@@ -33,7 +33,7 @@ def is_indexed(x) -> bool:
     )
 
 
-class Form:
+class BatchLayout:
     """The form of a source's batches, which is that of the first one.
 
     Rows and the sizes of other axes may change; names, dtypes and the number of axes
@@ -110,7 +110,7 @@ def rows_of(batch):
 
 def described(batch, length, **more) -> dict:
     """Return what is known of data that come in batches like one, in plain values."""
-    form = Form()
+    form = BatchLayout()
     form.check(batch, 0)
     data = {name: _said(form.first, name) for name, _ in named(batch)}
     return {"batch_size": rows_of(batch), "data": {"batches": length, **data}, **more}
@@ -142,10 +142,10 @@ class IndexedSource:
         self._epoch, self._begun = 0, False
         self._start = self._next = (0, 0)  # run through the data, place in it
         self._draws = None  # whether items draw from the global generators
-        self._crew = None
+        self._pool = None
         self._running = None
         self._peeked = None
-        self._form = Form()
+        self._layout = BatchLayout()
         self.batch_size = None
         self.batches = self._count()
 
@@ -206,10 +206,12 @@ class IndexedSource:
         processes = getattr(self._dataset, "use_multiprocessing", False)
         if workers < 1 or (workers == 1 and not processes):
             return self._here(items)
-        if self._crew is None:
-            self._crew = Crew(self._dataset, max(1, min(workers, count)), processes)
+        if self._pool is None:
+            self._pool = WorkerPool(
+                self._dataset, max(1, min(workers, count)), processes
+            )
         ahead = getattr(self._dataset, "max_queue_size", 10)
-        return self._crew.make(items, max(1, ahead))
+        return self._pool.make(items, max(1, ahead))
 
     def _batches(self, skip=0):
         self._begin()
@@ -218,12 +220,12 @@ class IndexedSource:
         try:
             made = self._made(self._items(skip), self.batches - skip)
             for step, batch in enumerate(made, skip):
-                yield self._form.check(as_batch(batch, step), step)
+                yield self._layout.check(as_batch(batch, step), step)
             finished = True
         finally:
-            if not finished and self._crew is not None:
-                self._crew.stop()
-                self._crew = None
+            if not finished and self._pool is not None:
+                self._pool.stop()
+                self._pool = None
         self._start = self._next
         self._end()
 

@@ -13,7 +13,7 @@ from lamina.core.tracebacks import warn
 from lamina.data.arrays import EmptyData, as_arrays, count_rows, digest
 from lamina.data.indexed import (
     EMPTY,
-    Form,
+    BatchLayout,
     IndexedSource,
     as_batch,
     described,
@@ -246,7 +246,7 @@ class IterableSource:
         self._restarts = restarts and not self._is_iterator
         self._running = None
         self._peeked = None
-        self._form = Form()
+        self._layout = BatchLayout()
         self._taken = 0  # batches that `_running` has given
         self._length = getattr(iterable, "num_batches", None)
         if self._length is None and hasattr(iterable, "__len__"):
@@ -275,7 +275,7 @@ class IterableSource:
             if self._running is None:
                 self._running = self._begin()
             batch = as_batch(next(self._running), count)
-            self._form.check(batch, count)
+            self._layout.check(batch, count)
         self._taken += 1
         return batch
 

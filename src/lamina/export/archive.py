@@ -176,18 +176,18 @@ class ExportArchive:
         for known in ("is_static", "jax2tf_kwargs"):  # Keras' own, for TensorFlow
             kwargs.pop(known, None)
         signature.check_arguments("add_endpoint", kwargs, "platforms")
-        cells = self.variables
+        variables = self.variables
         gives: list[Any] = []
 
         def program(*arrays):
-            values, leaves = arrays[: len(cells)], arrays[len(cells) :]
+            values, leaves = arrays[: len(variables)], arrays[len(variables) :]
             args = structure.pack_like(specs, leaves)
-            outputs = signature.called(fn, args, cells, values)
+            outputs = signature.called(fn, args, variables, values)
             gives[:] = [outputs]
             return tuple(structure.flatten(outputs))
 
         def trace(specs):
-            given = [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in cells]
+            given = [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in variables]
             given += structure.flatten(specs)
             return _lowered(jax.jit(program), given, platforms)
 
@@ -195,7 +195,7 @@ class ExportArchive:
         return {
             "name": name,
             "program": _serialized(name, traced),
-            "weights": [id(v) for v in cells],
+            "weights": [id(v) for v in variables],
             "inputs": signature.input_names(specs, model),
             "outputs": signature.output_names(gives[0], model),
             "takes": signature.written(specs),

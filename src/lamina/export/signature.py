@@ -230,10 +230,10 @@ def fit(owner, name, x, shape, dtype):
     return array.astype(dtype)
 
 
-def called(fn, args, cells=(), values=()):
+def called(fn, args, variables=(), values=()):
     """Return what a function gives in inference mode, its effects dropped."""
     inference = having(arguments={"training": False}, losses=[])
-    with binding(cells, values, open=True), inference:
+    with binding(variables, values, open=True), inference:
         outputs = fn(*args)
     for x in structure.flatten(outputs):
         if not hasattr(x, "shape"):

@@ -1,4 +1,4 @@
-"""One function in two forms: for values alone, and for values with slopes."""
+"""One function in two forms: for values alone, and for values with gradients."""
 
 import jax
 from jax.custom_derivatives import SymbolicZero

@@ -193,6 +193,6 @@ def _max_jvp(window, strides, primals, tangents):
     # forward mode (jax.jvp, jax.hessian) works too.
     (x,), (slope,) = primals, tangents
     y, place = _largest(x, window, strides)
-    slopes = enumerate(windows.taps(slope, window, strides))
-    chosen = (jnp.where(place == number, slope, 0) for number, slope in slopes)
+    gradients = enumerate(windows.taps(slope, window, strides))
+    chosen = (jnp.where(place == number, slope, 0) for number, slope in gradients)
     return y, reduce(jnp.add, chosen)

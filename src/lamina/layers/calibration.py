@@ -3,14 +3,14 @@
 import numpy as np
 
 from lamina.core.context import having
-from lamina.kernels.replaced import Replaced, spelled
+from lamina.kernels.adapted import AdaptedWeight, spelled
 from lamina.layers.lora import Adaptable
 from lamina.quantizers import fitting
 
 _METHODS = {"gptq": fitting.GPTQ, "awq": fitting.AWQ}
 
 
-class _Watched(Replaced):
+class _Watched(AdaptedWeight):
     """Stands for a kernel of floats and shows the inputs that it is multiplied by."""
 
     def __init__(self, variable, method):

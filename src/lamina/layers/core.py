@@ -10,7 +10,7 @@ from lamina.core.dtypes import standardize_dtype
 from lamina.core.input_spec import InputSpec
 from lamina.core.symbolic import Node, SymbolicTensor, standardize_shape
 from lamina.core.tracebacks import warn
-from lamina.kernels.replaced import biased, dense
+from lamina.kernels.adapted import biased, dense
 from lamina.layers import weights
 from lamina.layers.layer import Layer
 from lamina.layers.lora import Adaptable, replaceable

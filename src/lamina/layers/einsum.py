@@ -8,7 +8,7 @@ from lamina.core.checks import described
 from lamina.core.variable import Variable
 from lamina.initializers import VarianceScaling
 from lamina.kernels import dense
-from lamina.kernels.replaced import Layout, biased, einsum, spelled
+from lamina.kernels.adapted import Layout, biased, einsum, spelled
 from lamina.layers import weights
 from lamina.layers.lora import Adaptable, replaceable
 

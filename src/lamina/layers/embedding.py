@@ -9,7 +9,7 @@ from lamina.core.arguments import given
 from lamina.core.checks import number
 from lamina.core.dtypes import is_int, standardize_dtype
 from lamina.core.policy import get_policy
-from lamina.kernels.replaced import Layout, dense, rows
+from lamina.kernels.adapted import Layout, dense, rows
 from lamina.layers import weights as hooks
 from lamina.layers.lora import Adaptable, replaceable
 from lamina.ops import numpy as ops

@@ -1,7 +1,7 @@
 """How the Variables of a quantized layer stand for the floats of its kernel.
 
 Each quantization mode is one `Encoding`: it names its Variables, makes their values
-from floats, and computes with them. A `kernels.replaced.Replaced` puts it in the
+from floats, and computes with them. A `kernels.adapted.AdaptedWeight` puts it in the
 kernel's place; layers do not know which one it is.
 """
 
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina import kernels, quantizers
-from lamina.kernels.replaced import Layout, aligned, check_scale
+from lamina.kernels.adapted import Layout, aligned, check_scale
 
 # In half precision, numbers of groups would be rounded.
 _EXACT = {"trainable": False, "autocast": False}

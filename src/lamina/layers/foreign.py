@@ -46,7 +46,7 @@ def refuse_in_safe_mode(what, safe_mode):
         ValueError: code is not allowed.
     """
     copied = (
-        safe_mode is None and context.configs.held is not None
+        safe_mode is None and context.configs.references is not None
     )  # within this process
     safe_mode = context.configs.safe_mode if safe_mode is None else safe_mode
     if safe_mode is not False and not copied:

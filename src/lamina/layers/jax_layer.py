@@ -168,16 +168,16 @@ class JaxLayer(Layer):
         return outputs
 
     def _keep(self, new):
-        cells, tree = jax.tree.flatten(self.state, is_leaf=_is_variable)
+        variables, tree = jax.tree.flatten(self.state, is_leaf=_is_variable)
         values, new_tree = jax.tree.flatten(new)
         if tree != new_tree:
             raise ValueError(
                 f"`call_fn` of layer {self.name!r} must return the state in the "
                 f"structure that it began with: {tree}. Received: {new_tree}"
             )
-        for cell, value in zip(cells, values, strict=True):
-            if _is_variable(cell):
-                cell.assign(value)
+        for variable, value in zip(variables, values, strict=True):
+            if _is_variable(variable):
+                variable.assign(value)
 
     def get_config(self):
         config = super().get_config()

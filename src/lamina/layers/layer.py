@@ -20,13 +20,13 @@ from lamina.core.config import Constructed, arguments_of
 from lamina.core.constructor import Captured, all_parameters
 from lamina.core.context import context, having, warn_once
 from lamina.core.dtypes import is_float
-from lamina.core.held import describe, remake
 from lamina.core.input_spec import InputSpec, check_inputs
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.naming import automatic_name, nearest, snake_case
 from lamina.core.owner import leaves_of
 from lamina.core.policy import DTypePolicy, FloatDTypePolicy, get_policy
 from lamina.core.random import SeedGenerator
+from lamina.core.references import describe, remake
 from lamina.core.registry import ours
 from lamina.core.remat import remat_for
 from lamina.core.symbolic import (

@@ -9,7 +9,7 @@ from lamina import initializers, quantizers
 from lamina.core.checks import positive_int
 from lamina.core.context import having
 from lamina.core.policy import get_policy
-from lamina.kernels.replaced import Layout, Replaced
+from lamina.kernels.adapted import AdaptedWeight, Layout
 from lamina.layers.encodings import ENCODINGS
 from lamina.layers.layer import Layer
 from lamina.quantizers.configs import QuantizationConfig, resolve
@@ -383,7 +383,7 @@ class Adaptable(Layer):
             encoding = self._encodings.get(name)
             if encoding is not None and encoding.variables[0] is not variable:
                 encoding = None  # not calibrated yet
-            new = Replaced(variable, encoding, self.inputs_quantizer, lora)
+            new = AdaptedWeight(variable, encoding, self.inputs_quantizer, lora)
             plain = encoding is None and lora is None
             setattr(self, f"_{name}_replaced", None if plain else new)
 

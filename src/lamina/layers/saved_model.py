@@ -171,7 +171,7 @@ def _called_forward(run, arrays):
     return _called(run, arrays), None
 
 
-def _called_backward(run, kept, slopes):
+def _called_backward(run, kept, gradients):
     raise NotImplementedError(
         f"`TFSMLayer` {run.layer.name!r} is for inference: there are no gradients "
         "through it, so no layer before it can be trained. Put it first in the model; "

@@ -176,7 +176,7 @@ class TorchModuleWrapper(Layer):
 
     def get_config(self):
         config = super().get_config()
-        if context.configs.held is not None and context.configs.held.things:
+        if context.configs.references is not None and context.configs.references.things:
             config["module"] = serialize_keras_object(self.module)
         else:
             import torch  # pyright: ignore[reportMissingImports]
@@ -293,7 +293,7 @@ class _Run:
             {k: x.astype(cells[k].dtype) for k, x in buffers.items()},
         )
 
-    def backward(self, wanted, values, inputs, key, slopes):
+    def backward(self, wanted, values, inputs, key, gradients):
         """Return the gradients of what is wanted, as NumPy arrays.
 
         Args:
@@ -301,7 +301,7 @@ class _Run:
             values: the weights.
             inputs: the arrays among the arguments.
             key: the seed of the call.
-            slopes: gradients with respect to the outputs, by place; the others are 0.
+            gradients: gradients with respect to the outputs, by place; the others are 0.
         """
         import torch  # pyright: ignore[reportMissingImports]
 
@@ -315,7 +315,7 @@ class _Run:
             for i in places:
                 given[i] = given[i].clone()  # the module may change it in place
             outputs = self._run(weights, given, _seed(key))
-            reached = {i: outputs[i] for i in slopes if outputs[i].requires_grad}
+            reached = {i: outputs[i] for i in gradients if outputs[i].requires_grad}
             found = [None] * len(sources)
             if reached:
                 # JAX's gradients of complex numbers are the conjugates of PyTorch's.
@@ -323,7 +323,7 @@ class _Run:
                     list(reached.values()),
                     sources,
                     [
-                        _to_torch(slopes[i]).to(x.dtype).conj()
+                        _to_torch(gradients[i]).to(x.dtype).conj()
                         for i, x in reached.items()
                     ],
                     allow_unused=True,
@@ -354,13 +354,13 @@ def _called_forward(run, values, inputs, key):
     return _called(run, values, inputs, key), (wanted, values, inputs, key)
 
 
-def _called_backward(run, kept, slopes):
+def _called_backward(run, kept, gradients):
     (weights, arrays), values, inputs, key = kept
     names = [k for k, x in weights.items() if x is not None]
     places = [i for i, x in enumerate(arrays) if x is not None]
-    slopes = {
+    gradients = {
         i: x
-        for i, x in enumerate(slopes[0])
+        for i, x in enumerate(gradients[0])
         if not isinstance(x, SymbolicZero) and x.dtype != jax.dtypes.float0
     }
     of_weights, of_inputs = jax.pure_callback(
@@ -369,7 +369,7 @@ def _called_backward(run, kept, slopes):
         values,
         inputs,
         key,
-        slopes,
+        gradients,
         vmap_method="sequential",
     )
     found = dict(zip(names, of_weights, strict=True))

@@ -11,7 +11,7 @@ from lamina.core.config import (
     serialize_keras_object,
 )
 from lamina.core.context import context, having
-from lamina.core.held import Held, make_again
+from lamina.core.references import References, make_again
 from lamina.core.tracebacks import boundary
 from lamina.layers.core import Input, InputLayer
 from lamina.layers.layer import Layer
@@ -84,7 +84,7 @@ def model_from_json(json_string, custom_objects=None):
     >>> lamina.models.model_from_json(model.to_json()).output_shape
     (None, 2)
     """
-    afresh = having(context.configs, held=None, budget=None, shared={})
+    afresh = having(context.configs, references=None, budget=None, shared={})
     with afresh, budgeted("the JSON"):
         config = migrated(parsed(json_string, "the JSON"))
         return deserialize_keras_object(config, custom_objects=custom_objects)
@@ -185,7 +185,10 @@ class _Cloning:
 def _mention(model):
     """Serialize each layer of a graph whose config can be written."""
     for layer in model.layers if isinstance(model, (Functional, Sequential)) else ():
-        with having(context.configs, held=Held()), contextlib.suppress(Exception):
+        with (
+            having(context.configs, references=References()),
+            contextlib.suppress(Exception),
+        ):
             serialize_keras_object(layer)
 
 

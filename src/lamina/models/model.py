@@ -808,7 +808,7 @@ class Model(Layer):
         """The History of the last `fit`."""
 
     def get_compile_config(self):
-        """Return what `compile` was told, ready to be saved, or None."""
+        """Return what `compile` was given, ready to be saved, or None."""
         return compile_config(self) if self.compiled else {}
 
     def compile_from_config(self, config):
@@ -1004,14 +1004,14 @@ class Model(Layer):
                 raise ValueError(
                     f"Unknown variable name: {group}. It must be one of {list(groups)}."
                 )
-            cells = {v.path: v for v in groups[group]}
+            known = {v.path: v for v in groups[group]}
             for path, value in _paths_of(tree):
-                if path not in cells:
+                if path not in known:
                     raise ValueError(
                         f"The model has no Variable {path!r} among its {group}."
-                        f"{nearest(path, cells)}"
+                        f"{nearest(path, known)}"
                     )
-                cells[path].assign(value)
+                known[path].assign(value)
 
     def _state_groups(self):
         return {

@@ -49,7 +49,7 @@ def build(config, budget, custom_objects=None, safe_mode=True):
     public("ops")  # a graph may name any of them
     safe_mode = safe_mode is not False
     try:
-        with having(context.configs, held=None, shared={}, budget=budget):
+        with having(context.configs, references=None, shared={}, budget=budget):
             model = deserialize_keras_object(config, custom_objects, safe_mode)
     except (AttributeError, LookupError, RecursionError, OverflowError) as error:
         raise ValueError(

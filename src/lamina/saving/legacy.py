@@ -55,7 +55,7 @@ def config_of(weights, compile=True):
 
     Args:
         weights: the file's `Weights`.
-        compile: whether what `compile` was told is a part of it.
+        compile: whether what `compile` was given is a part of it.
 
     Raises:
         ValueError: the file has none, or one that is no JSON.

@@ -8,7 +8,7 @@ from typing import Any
 from lamina.core.config import serialize_keras_object, serialize_shared
 from lamina.core.context import context, having
 from lamina.core.files import writable
-from lamina.core.held import Held
+from lamina.core.references import References
 from lamina.core.tracebacks import boundary, warn
 from lamina.saving import formats, shards
 from lamina.saving.building import FIX, blamed, prove
@@ -69,7 +69,7 @@ def save_model(model, filepath, overwrite=True, zipped=None, **kwargs):
             "any weights yet. Consider building the model first by calling it on some "
             "data.",
         )
-    held = Held(things=False)
+    held = References(things=False)
     config = _written_config(model, held)
     values = values_of(model, seeds=True)
     found.save(filepath, model, config, values, zipped, optimizer)
@@ -98,7 +98,7 @@ def _format_of(name, zipped, save_format):
 
 def _written_config(model, held):
     try:
-        with having(context.configs, held=held):
+        with having(context.configs, references=held):
             return json.dumps(serialize_shared(model))
     except Exception as error:
         name = blamed(model, lambda x: json.dumps(serialize_keras_object(x)))

@@ -1,1 +1,1 @@
-"""Training: what `compile` was told, the step, the loop, progress, callbacks."""
+"""Training: what `compile` was given, the step, the loop, progress, callbacks."""

@@ -40,14 +40,14 @@ class Chunk(NamedTuple):
 
     Attributes:
         count: how many.
-        told: how many callbacks hear of: a group as a whole one, also where the data
+        reported: how many callbacks hear of: a group as a whole one, also where the data
             end.
         data: the batches in a list, or one of arrays that hold them along a new first
             axis.
     """
 
     count: int
-    told: int
+    reported: int
     data: Any
 
     def batches(self) -> list:
@@ -58,7 +58,7 @@ class Chunk(NamedTuple):
 
     def last(self, count):
         """Return the number of the last step to tell of, given how many there were."""
-        return count - self.count + self.told - 1
+        return count - self.count + self.reported - 1
 
 
 def grouped(batches, size):

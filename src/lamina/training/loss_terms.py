@@ -1,6 +1,6 @@
 """The terms of a compiled loss: which loss is taken of which part of the outputs.
 
-Mostly a term belongs to one output. A loss may also be told for a whole part of a
+Mostly a term belongs to one output. A loss may also be given for a whole part of a
 nested structure of outputs, beside or in place of its members.
 """
 
@@ -46,8 +46,8 @@ class Term:
 
 
 @dataclasses.dataclass(repr=False)
-class _Told:
-    """One of the losses that `compile` was told, and its place among them."""
+class _Placed:
+    """One of the losses that `compile` was given, and its place among them."""
 
     loss: Any
     place: int
@@ -71,41 +71,41 @@ def make_loss(identifier):
     return LossFunctionWrapper(found, name=name)
 
 
-def each_loss(told) -> list:
-    """Return every single loss in what `compile` was told."""
-    return jax.tree.leaves(told, is_leaf=is_plain)
+def each_loss(given) -> list:
+    """Return every single loss in what `compile` was given."""
+    return jax.tree.leaves(given, is_leaf=is_plain)
 
 
-def is_plain(told) -> bool:
+def is_plain(given) -> bool:
     """Tell one loss from a structure of several."""
-    if isinstance(told, dict):
-        return "class_name" in told
-    return not isinstance(told, (list, tuple))
+    if isinstance(given, dict):
+        return "class_name" in given
+    return not isinstance(given, (list, tuple))
 
 
-def terms_of(told, weights, slots) -> list[Term]:
-    """Return the terms for what `compile` was told.
+def terms_of(given, weights, slots) -> list[Term]:
+    """Return the terms for what `compile` was given.
 
     Args:
-        told: a loss for all outputs, or a structure of losses.
+        given: a loss for all outputs, or a structure of losses.
         weights: a structure of numbers alike, or by output, or None.
         slots: the outputs.
 
     Raises:
         ValueError: keys or lengths that do not belong to the outputs.
     """
-    if told is None:
+    if given is None:
         return []
     names = slots.names
-    if is_plain(told):
-        losses, weighed = [told] * len(names), slots
+    if is_plain(given):
+        losses, weighed = [given] * len(names), slots
         found = [(i, i) for i in range(len(names))]
     else:
-        _refuse_several(told, slots)
-        losses = each_loss(told)
-        numbers = filled(told, range(len(losses)), is_plain)
-        given = filled(told, map(_Told, losses, range(len(losses))), is_plain)
-        pairs = slots.pairs(given, "loss", whole=True, lists=True)
+        _refuse_several(given, slots)
+        losses = each_loss(given)
+        numbers = filled(given, range(len(losses)), is_plain)
+        placed = filled(given, map(_Placed, losses, range(len(losses))), is_plain)
+        pairs = slots.pairs(placed, "loss", whole=True, lists=True)
         found = [(p, one.place) for p, part in pairs for one in structure.flatten(part)]
         alone = {i: names[places] for places, i in found if isinstance(places, int)}
         named = [alone.get(i) for i in range(len(losses))]
@@ -125,21 +125,21 @@ def terms_of(told, weights, slots) -> list[Term]:
     return terms
 
 
-def _refuse_several(told, slots):
+def _refuse_several(given, slots):
     """Refuse a list of losses, one for each output, where there is one output."""
-    if isinstance(told, (list, tuple)) and len(slots.names) == 1 < len(told):
-        shown = [one if isinstance(one, str) else "..." for one in told]
+    if isinstance(given, (list, tuple)) and len(slots.names) == 1 < len(given):
+        shown = [one if isinstance(one, str) else "..." for one in given]
         raise ValueError(
             f"A list in `loss` holds one loss for each output, and {slots.owner} has "
-            f"one output, {slots.label(0)!r}. Received {len(told)}: loss={shown}. Give "
+            f"one output, {slots.label(0)!r}. Received {len(given)}: loss={shown}. Give "
             f"one of them, or loss=[{shown}] to minimise their sum."
         )
 
 
-def _label(places, names, told, loss):
+def _label(places, names, given, loss):
     """Return the name of a term: its output's, or those of its part."""
     if not structure.is_nested(places):
-        word = told if isinstance(told, str) else getattr(loss, "name", "output")
+        word = given if isinstance(given, str) else getattr(loss, "name", "output")
         return names[places] or word
     inner = [names[i] or str(i) for i in structure.flatten(places)]
     shared = os.path.commonprefix([name.split("/")[:-1] for name in inner])

@@ -106,7 +106,7 @@ def primitive(
         mapped = jax.vmap(functools.partial(plain, **parameters), places)(*operands)
         return mapped, [0] * len(mapped) if several else 0
 
-    def slopes(primals, tangents, **parameters):
+    def jvp(primals, tangents, **parameters):
         tangents = [
             ad.instantiate_zeros(t) if type(t) is ad.Zero else t for t in tangents
         ]
@@ -132,7 +132,7 @@ def primitive(
     made.def_impl(lambda *a, **parameters: eager(tuple(parameters.items()))(*a))
     made.def_abstract_eval(shape)
     batching.primitive_batchers[made] = batched
-    ad.primitive_jvps[made] = slopes
+    ad.primitive_jvps[made] = jvp
     mlir.register_lowering(made, otherwise)
     mlir.register_lowering(made, compiled, platform="cpu")
     return made

@@ -113,14 +113,14 @@ def family(
 
     value = native.primitive(name, plain, _attributes)
     image = native.primitive(f"{name}_image", plain_image, _attributes)
-    slopes = native.primitive(f"{name}_kernel", plain_kernel, _attributes)
+    gradients = native.primitive(f"{name}_kernel", plain_kernel, _attributes)
 
     def to_image(y, shape, kernel, **how):
         run = image.bind if shape[-1] >= few else plain_image
         return run(y, kernel, sizes=shape[1:-1], **how)
 
     def to_kernel(y, x, shape, **how):
-        return slopes.bind(x, y, window=shape[: x.ndim - 2], **how)
+        return gradients.bind(x, y, window=shape[: x.ndim - 2], **how)
 
     native.bilinear(value, to_image, to_kernel)
     native.bilinear(
@@ -129,11 +129,11 @@ def family(
         lambda x, y, shape, sizes, **how: to_kernel(y, x, shape, **how),
     )
     native.bilinear(
-        slopes,
+        gradients,
         lambda kernel, shape, y, window, **how: to_image(y, shape, kernel, **how),
         lambda kernel, x, shape, window, **how: value.bind(x, kernel, **how),
     )
-    return Family(value, image, slopes)
+    return Family(value, image, gradients)
 
 
 def _attributes(*, strides, pads, dilation, **_):

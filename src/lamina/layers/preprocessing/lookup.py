@@ -371,7 +371,7 @@ class Lookup(VocabularyLayer):
         idf = self._given_idf
         config["idf_weights"] = None if idf is None else idf.tolist()
         config["vocabulary_size"] = self._known_size
-        held = context.configs.held
+        held = context.configs.references
         if held is not None and held.things and not self._fixed and self._tokens:
             # A copy within the process has no archive to find the terms in.
             config["vocabulary"] = self.get_vocabulary()

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from lamina.core import structure
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
 from lamina.core.context import having
-from lamina.core.held import make_again
 from lamina.core.masks import set_mask
+from lamina.core.references import make_again
 from lamina.core.registry import CustomObjectScope
 from lamina.core.variable import pure
 from lamina.kernels import scan

@@ -14,7 +14,7 @@ from lamina.data.pydataset import fetch
 from lamina.data.worker import Worker
 
 
-class Crew:
+class WorkerPool:
     """Threads that make items: each by itself, or by a worker process of its own.
 
     Args:

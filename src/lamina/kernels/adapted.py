@@ -19,7 +19,7 @@ from lamina.core.variable import Variable
 
 def dense(x, kernel, transposed=False):
     """Return `x @ kernel`, or with the kernel transposed and in the dtype of x."""
-    if isinstance(kernel, Replaced):
+    if isinstance(kernel, AdaptedWeight):
         return kernel.product("...a,ba->...b" if transposed else "...a,ab->...b", x)
     value = kernel.value
     return kernels.dense(x, value.T.astype(x.dtype) if transposed else value)
@@ -27,14 +27,14 @@ def dense(x, kernel, transposed=False):
 
 def einsum(equation, x, kernel):
     """Return the Einstein sum of an input and a kernel."""
-    if isinstance(kernel, Replaced):
+    if isinstance(kernel, AdaptedWeight):
         return kernel.product(equation, x)
     return jnp.einsum(equation, x, kernel.value)
 
 
 def rows(table, indices):
     """Return rows of a table."""
-    if isinstance(table, Replaced):
+    if isinstance(table, AdaptedWeight):
         return table.rows(indices)
     return kernels.embedding(table.value, indices)
 
@@ -44,7 +44,7 @@ def biased(y, kernel, bias):
     if bias is None:
         return y
     value = bias.value
-    return y + (kernel.bias(value) if isinstance(kernel, Replaced) else value)
+    return y + (kernel.bias(value) if isinstance(kernel, AdaptedWeight) else value)
 
 
 class Layout:
@@ -97,7 +97,7 @@ def check_scale(scale, shared, wide) -> None:
         )
 
 
-class Replaced:
+class AdaptedWeight:
     r"""Stands for a Variable W: what an encoding stands for, plus $c A B$ for LoRA.
 
     Args:
@@ -195,7 +195,7 @@ class Replaced:
     def __repr__(self):
         kind = self.encoding.mode if self.encoding else self.dtype
         lora = ", LoRA" if self.lora is not None else ""
-        return f"<Replaced {self.variable.path}, shape={self.shape}, {kind}{lora}>"
+        return f"<AdaptedWeight {self.variable.path}, shape={self.shape}, {kind}{lora}>"
 
 
 # Whatever reads a Variable through its value reads what stands for one alike.
@@ -203,10 +203,10 @@ for _name in (
     "add radd sub rsub mul rmul truediv rtruediv matmul rmatmul pow neg abs "
     "getitem len iter array jax_array"
 ).split():
-    setattr(Replaced, f"__{_name}__", getattr(Variable, f"__{_name}__"))
+    setattr(AdaptedWeight, f"__{_name}__", getattr(Variable, f"__{_name}__"))
 
 jax.tree_util.register_pytree_node(
-    Replaced, lambda r: ((r.value,), None), lambda _, children: children[0]
+    AdaptedWeight, lambda r: ((r.value,), None), lambda _, children: children[0]
 )
 
 

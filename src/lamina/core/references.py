@@ -12,7 +12,7 @@ from lamina.core.context import context, having
 from lamina.core.walk import generators, objects
 
 
-class Held:
+class References:
     """What a config refers to: classes by a name, other things by a number.
 
     Args:
@@ -52,7 +52,9 @@ class Held:
     def lent(self, **fields):
         """Return a block that reads configs which refer to what it holds."""
         classes = self.classes
-        return having(context.configs, held=self, custom_objects=classes, **fields)
+        return having(
+            context.configs, references=self, custom_objects=classes, **fields
+        )
 
     def put(self, thing) -> int:
         """Hold a thing and return its number."""
@@ -62,15 +64,15 @@ class Held:
 
 def describe(thing, lambdas=True) -> tuple:
     """Return what it takes to make `thing` again: config, values, what it refers to."""
-    held = Held(lambdas=lambdas)
-    with having(context.configs, held=held):
+    held = References(lambdas=lambdas)
+    with having(context.configs, references=held):
         config = serialize_shared(thing)
     return config, values_of(thing), held.classes, held.objects
 
 
 def remake(config, values, classes, things):
     """Make an object again from what `describe` returned."""
-    held = Held(classes=classes, objects=things)
+    held = References(classes=classes, objects=things)
     # Pickle runs code from the file as it is: lambdas make it no less safe.
     with held.lent(shared={}, safe_mode=False):
         thing = deserialize_keras_object(config)
@@ -109,8 +111,8 @@ def make_again(thing, numbering=None, shared=None, **changes):
         shared: what was made again already, by number and name.
         changes: what to change in the config.
     """
-    held = Held()
-    with having(context.configs, held=held, numbering=numbering):
+    held = References()
+    with having(context.configs, references=held, numbering=numbering):
         config = {**numbered(type(thing).get_config)(thing), **changes}
     shared = {} if shared is None else shared
     with held.lent(shared=shared):
