@@ -1,4 +1,4 @@
-"""`Variable`, a named cell, and the bridge between cells and pure functions.
+"""`Variable`, a named array that changes, and the bridge to pure functions.
 
 Layers are objects and own Variables; compiled code sees only arrays. `binding`
 runs code with other values standing in for the Variables' own, and collects

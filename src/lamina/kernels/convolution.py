@@ -233,7 +233,7 @@ def _taps_pay(x, window, strides, padding, dilation):
 
 
 def _unfolds(x, window, strides, padding, dilation):
-    """Whether gradients are cheaper with the windows laid out as rows of one product."""
+    """Whether gradients are cheaper with windows laid out as rows of one product."""
     return x.shape[-1] == 1 and _taps_pay(x, window, strides, padding, dilation)
 
 

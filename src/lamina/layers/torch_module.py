@@ -301,7 +301,7 @@ class _Run:
             values: the weights.
             inputs: the arrays among the arguments.
             key: the seed of the call.
-            gradients: gradients with respect to the outputs, by place; the others are 0.
+            gradients: those of the outputs, by place; the others are 0.
         """
         import torch  # pyright: ignore[reportMissingImports]
 

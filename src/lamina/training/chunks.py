@@ -40,8 +40,8 @@ class Chunk(NamedTuple):
 
     Attributes:
         count: how many.
-        reported: how many callbacks hear of: a group as a whole one, also where the data
-            end.
+        reported: how many callbacks hear of: a group as a whole one, also where the
+            data end.
         data: the batches in a list, or one of arrays that hold them along a new first
             axis.
     """

@@ -131,8 +131,8 @@ def _refuse_several(given, slots):
         shown = [one if isinstance(one, str) else "..." for one in given]
         raise ValueError(
             f"A list in `loss` holds one loss for each output, and {slots.owner} has "
-            f"one output, {slots.label(0)!r}. Received {len(given)}: loss={shown}. Give "
-            f"one of them, or loss=[{shown}] to minimise their sum."
+            f"one output, {slots.label(0)!r}. Received {len(given)}: loss={shown}. "
+            f"Give one of them, or loss=[{shown}] to minimise their sum."
         )
 
 
