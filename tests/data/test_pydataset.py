@@ -197,9 +197,9 @@ def test_leaving_early_leaves_nothing_behind(way):
     source = data.open_source(Stuck(**WAYS[way]))
     batches = source.epoch()
     next(batches)
-    workers = [w._process for w in source._crew._end.peek()[2][1] if w is not None]
+    workers = [w._process for w in source._pool._end.peek()[2][1] if w is not None]
     batches.close()
-    assert source._crew is None
+    assert source._pool is None
     assert all(process.poll() is not None for process in workers)
 
 
@@ -207,7 +207,7 @@ def test_workers_end_with_the_source():
     before = threading.active_count()
     source = data.open_source(Numbers(**WAYS["processes"]))
     seen(source)
-    processes = [w._process for w in source._crew._end.peek()[2][1]]
+    processes = [w._process for w in source._pool._end.peek()[2][1]]
     assert all(process.poll() is None for process in processes)
     del source
     assert all(process.poll() is not None for process in processes)
