@@ -376,3 +376,25 @@ def test_a_generator_that_was_run_through():
     assert caught[0].filename == __file__
     assert history.epoch == [0]
     assert len(history.history["loss"]) == 1
+
+
+def test_metrics_in_the_place_of_weights():
+    with pytest.raises(ValueError, match=r"`loss_weights` .*\['mae'\].*`metrics=\["):
+        stack().compile("sgd", "mse", ["mae"])
+
+
+def test_a_table_for_named_inputs():
+    inputs = {name: lamina.Input((1,), name=name) for name in "ab"}
+    outputs = layers.Dense(1)(layers.Concatenate()(list(inputs.values())))
+    model = lamina.Model(inputs, outputs)
+    table = pandas.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]})
+    with pytest.raises(ValueError, match=r"`dict\(table\)`"):
+        model.predict(table, verbose=0)
+    assert model.predict(dict(table), verbose=0).shape == (2, 1)
+
+
+def test_the_number_of_rows_in_a_shape():
+    model = lamina.Sequential([lamina.Input((32, 4)), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="is that of one row, without their number"):
+        model.fit(X, Y, verbose=0)

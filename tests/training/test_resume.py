@@ -690,3 +690,24 @@ def test_logs_of_a_step_of_ones_own(tmp_path, die_at):
     with pytest.raises(RuntimeError, match="cut off"):
         train(tmp_path / "cut", die_at)
     assert train(tmp_path / "cut") == train(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("verbose", [0, 2])
+def test_a_finished_run_says_so(tmp_path, capsys, verbose):
+    def train(epochs, **more):
+        lamina.utils.set_random_seed(0)
+        model = lamina.Sequential([lamina.Input((2,)), layers.Dense(1)])
+        model.compile("sgd", "mse")
+        x = np.ones((4, 2))
+        model.fit(x, x[:, :1], epochs=epochs, resume=tmp_path / "run", **more)
+
+    train(2, verbose=0)
+    train(2, verbose=verbose)
+    said = capsys.readouterr().out
+    assert ("is finished, 2 of 2 epochs" in said) == bool(verbose)
+    train(3, verbose=2)
+    assert "finished" not in capsys.readouterr().out
+    stopper = lamina.callbacks.EarlyStopping("loss", mode="max", patience=0)
+    for _ in range(2):
+        train(9, verbose=verbose, callbacks=[stopper])
+    assert ("was stopped after epoch" in capsys.readouterr().out) == bool(verbose)

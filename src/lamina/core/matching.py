@@ -173,10 +173,12 @@ class Slots:
         if what == "inputs" and count != len(own):
             shown = [(self.label(i), tuple(self.expected[i].shape)) for i in own]
             kind = f"named input(s) with {keys}" if keys else "input(s)"
+            table = keys and not structure.is_nested(part) and hasattr(part, "shape")
             raise ValueError(
                 f"{_capital(self.owner)} expects {len(own)} {kind}{_at(path)}, but it "
                 f"received {count} input tensors. Expected: "
                 f"{structure.pack_like(node, shown)}. Received: {_described(part)}"
+                + (". A table gives its columns by name as `dict(table)`" * bool(table))
             )
         form = f"one entry for each of the {self.kind}s of {self.owner}, "
         form += f"{list(map(self.label, own))}"

@@ -99,7 +99,8 @@ def _fit(model, tensor, x):
             + f" of model {model.name!r}: expected shape={expected}, found "
             f"shape={shape}."
             + (
-                " Is the axis of rows missing? One row is given as `x[None]`."
+                " Is the axis of rows missing? One row is given as `x[None]`; and the "
+                "shape of an `Input` is that of one row, without their number."
                 if len(shape) == len(expected) - 1
                 else ""
             )

@@ -26,6 +26,12 @@ class CompiledLoss:
     def __init__(self, loss=None, loss_weights=None):
         for one in each_loss(loss):
             make_loss(one)
+        words = [w for w in structure.flatten(loss_weights) if isinstance(w, str)]
+        if words:
+            raise ValueError(
+                "`loss_weights` of `compile` holds numbers. Received: "
+                f"{loss_weights!r}. Metrics are given by name: `metrics=[...]`."
+            )
         self._given = loss, loss_weights
         self.forget()
 

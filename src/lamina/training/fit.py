@@ -202,6 +202,7 @@ class Run:
                     if step == 0:
                         self._put_back(found)
                         found = None
+                        self._say_finished(epoch, epochs)
                 while epoch < epochs and not self.model.stop_training:
                     try:
                         logs = self._epoch(epoch, step, found, validation_freq)
@@ -345,6 +346,19 @@ class Run:
                 if source.mark().keys() == mark.keys():
                     source.go_to(mark)
         return found
+
+    def _say_finished(self, epoch, epochs):
+        """Print that a run that goes on has nothing left to do."""
+        if not self.callbacks.params["verbose"]:
+            return
+        folder = f"The run in {str(self.keeper.backup_dir)!r}"
+        if self.model.stop_training:
+            print(f"{folder} was stopped after epoch {epoch}: nothing is left to do.")
+        elif epoch >= epochs:
+            print(
+                f"{folder} is finished, {epoch} of {epochs} epochs. Ask for more "
+                "`epochs` to go on, or give another folder to train anew."
+            )
 
     def _put_back(self, found):
         """Take over what the snapshot holds, once nothing else will change it."""
