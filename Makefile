@@ -27,6 +27,7 @@ test-whole: $(VENV)/test.stamp ## all tests, and all of the table of layers: hal
 lint: $(VENV)/test.stamp ## check style, types and the import law
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
+	$(PY) .ci/blocks.py build/blocks
 	$(PY) -m pyright --pythonpath $(PY)
 	$(VENV)/bin/lint-imports --no-logo
 

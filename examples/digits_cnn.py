@@ -13,6 +13,7 @@ learned, and what it reads) and ``digits.keras`` (the trained network;
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -101,7 +102,8 @@ def draw_strip(strip, images, labels, predicted, title):
 def save_curves(path, history, images, labels, predicted):
     """Write the learning curves and a strip of held-out digits as one picture."""
     figure = Figure(figsize=(11, 6.6), layout="constrained")
-    curves, first, mistakes = figure.subfigures(3, 1, height_ratios=(3.4, 1, 1))
+    parts: Any = figure.subfigures(3, 1, height_ratios=(3.4, 1, 1))
+    curves, first, mistakes = parts
     epochs = np.arange(1, len(history["loss"]) + 1)
     for panel, name in zip(curves.subplots(1, 2), ("loss", "accuracy"), strict=True):
         held_out = history[f"val_{name}"]
@@ -128,7 +130,7 @@ def save_curves(path, history, images, labels, predicted):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--samples", type=int, default=5000, help="at most 5000")
     parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR")

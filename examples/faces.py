@@ -252,7 +252,7 @@ def save_grid(path, pictures, ages, emotions, guessed_ages, guessed_emotions):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--samples", type=int, default=6000)
     parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR")

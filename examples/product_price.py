@@ -219,7 +219,7 @@ def save_diamonds(path, table, sentences, images, truth, predicted):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--samples", type=int, default=12_000)
     parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR")

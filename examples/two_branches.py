@@ -58,7 +58,7 @@ def build_model():
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--samples", type=int, default=20_000)
     parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR")
