@@ -44,7 +44,8 @@ try:
     from plotnine.data import diamonds
 except ImportError as error:
     raise ImportError(
-        "This example needs plotnine, pillow and matplotlib: pip install 'lamina[examples]'"
+        "This example needs plotnine, pillow and matplotlib: "
+        "pip install 'lamina[examples]'"
     ) from error
 
 SIZE = 32  # pixels of a picture
