@@ -1,5 +1,7 @@
 """Layers, metrics and optimizers own Variables in one way."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -89,3 +91,33 @@ def test_optimizers_around_others_own_theirs():
     outer.build([lamina.Variable(1.0)])
     own = len(outer.variables) - len(inner.variables)
     assert outer.variables[own:] == inner.variables and own > 0
+
+
+@pytest.mark.parametrize(
+    "owner",
+    [
+        lambda: lamina.layers.Dense(2),
+        lambda: lamina.metrics.Mean(),
+        lambda: lamina.optimizers.Adam(),
+    ],
+)
+def test_variables_are_read_while_another_thread_sets_attributes(owner):
+    made, stop, errors = owner(), threading.Event(), []
+
+    def set_and_delete():
+        number = 0
+        while not stop.is_set():
+            setattr(made, f"extra_{number % 50}", 3)
+            vars(made).pop(f"extra_{(number + 25) % 50}", None)
+            number += 1
+
+    thread = threading.Thread(target=set_and_delete)
+    thread.start()
+    try:
+        for _ in range(2000):
+            len(made.variables)
+    except RuntimeError as error:
+        errors.append(error)
+    stop.set()
+    thread.join()
+    assert errors == []

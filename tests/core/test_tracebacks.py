@@ -1,9 +1,11 @@
 """Errors end at the user's line, without frames of the library."""
 
+import dataclasses
 import functools
 import inspect
 import subprocess
 import sys
+import threading
 import traceback
 
 import jax
@@ -201,7 +203,7 @@ def test_warnings_point_at_the_line_that_called_the_library():
             self.dense = layers.Dense(3)
 
         def call(self, x):
-            return self.dense(x * 2)
+            return jax.numpy.tanh(self.dense(x))
 
     def deep():
         return functools.reduce(lambda _, f: f(), [None, inner])
@@ -217,3 +219,91 @@ def test_warnings_point_at_the_line_that_called_the_library():
     with pytest.warns(UserWarning, match="mask") as told:
         Lossy()(masked)
     assert [one.filename for one in told] == [__file__]
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen(Exception):
+    code: int = 3
+
+
+class ReadOnly(Exception):
+    __notes__ = property(lambda self: ("a note",))
+    __traceback__ = property(lambda self: None)
+
+
+@pytest.mark.parametrize("kind", [Frozen, ReadOnly])
+def test_an_exception_that_refuses_attributes_stays_what_it_is(kind):
+    class Raising(layers.Layer):
+        def call(self, x):
+            raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine"):
+        try:
+            raise kind()
+        except kind:
+            Raising()(X)
+
+
+def test_notes_that_cannot_be_changed_stay():
+    class Noted(Exception):
+        __notes__ = property(lambda self: ("a note",))
+
+    def batches():
+        yield X, Y
+        raise Noted()
+
+    with pytest.raises(Noted):
+        small().fit(batches(), verbose=0)
+
+
+def test_callbacks_are_made_as_their_class_says():
+    """With decorated constructors, mixins with `__new__`, and bases with arguments."""
+
+    def renamed(function):
+        @functools.wraps(function)
+        def wrapper(self, *args, **kwargs):
+            if "freq" in kwargs:
+                kwargs["every"] = kwargs.pop("freq")
+            return function(self, *args, **kwargs)
+
+        return wrapper
+
+    class Renamed(lamina.callbacks.Callback):
+        @renamed
+        def __init__(self, every=1):
+            super().__init__()
+            self.every = every
+
+    class Mixin:
+        def __new__(cls, path, **kwargs):
+            made = super().__new__(cls)
+            made.path = path
+            return made
+
+    class Mixed(lamina.callbacks.Callback, Mixin):
+        def __init__(self, path):
+            super().__init__()
+
+    class Both(lamina.callbacks.Callback, layers.Layer):
+        def __init__(self, units=3, **kwargs):
+            layers.Layer.__init__(self, **kwargs)
+            self.units = units
+
+    class Word(lamina.callbacks.Callback, str):
+        def __init__(self, word):
+            super().__init__()
+
+    assert Renamed(freq=3).every == 3
+    assert Mixed("x").path == "x"
+    assert Both(units=5).get_config()["units"] == 5
+    assert str(Word("abc")) == "abc"
+    assert not inspect.signature(lamina.callbacks.Callback).parameters
+
+
+def test_a_warning_where_no_line_of_a_program_is():
+    thread = threading.Thread(target=boundary(warn), args=("from a thread",))
+    with pytest.warns(UserWarning, match="from a thread") as told:
+        thread.start()
+        thread.join()
+    seen = [one.filename for one in told]
+    assert len(seen) == 1 and seen[0] != "sys"

@@ -7,10 +7,13 @@ identity, and leave it with them.
 
 import threading
 import weakref
+from collections.abc import Callable
 
 import jax
 
 _table = threading.local()
+# What is done once, before the first array of the process gets a mask.
+before_first: list[Callable[[], None]] = []
 
 
 def get_mask(x):
@@ -41,6 +44,8 @@ def set_mask(x, mask) -> None:
     """Give `x` a mask; None takes it away."""
     if x is None:
         return
+    while before_first and mask is not None and isinstance(x, jax.Array):
+        before_first.pop()()
     try:
         x._keras_mask = mask
         return

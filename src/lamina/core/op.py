@@ -78,14 +78,14 @@ class OpCall(Operation):
             node = self._inbound_nodes[0]
             drawn = structure.flatten((node.args, node.kwargs))
             pairs = zip(drawn, structure.flatten((args, kwargs)), strict=True)
-            _carry_mask(outputs, [x for t, x in pairs if is_symbolic(t)])
+            carry_mask(outputs, [x for t, x in pairs if is_symbolic(t)])
         return outputs
 
     def symbolic_call(self, *args, **kwargs):
         """Infer the outputs' shapes, note the call in the graph, carry the mask."""
         outputs = super().symbolic_call(*args, **kwargs)
         if self.function.masks:
-            _carry_mask(outputs, find_symbolic((args, kwargs)))
+            carry_mask(outputs, find_symbolic((args, kwargs)))
         return outputs
 
     def get_config(self):
@@ -103,7 +103,7 @@ def _unwrap(x) -> Any:
     return x
 
 
-def _carry_mask(result, operands):
+def carry_mask(result, operands):
     """Give `result` the mask of its operands, joined as merging layers join them.
 
     Arrays of fewer axes than the result have no rows of their own and do not count.
@@ -208,7 +208,7 @@ def op(
             result = function(*_unwrap(args), **_unwrap(kwargs))
             if masks:
                 given = (*args, *kwargs.values())
-                _carry_mask(result, [x for x in given if isinstance(x, jax.Array)])
+                carry_mask(result, [x for x in given if isinstance(x, jax.Array)])
             return result
         except Exception as error:
             hide_frames(error)

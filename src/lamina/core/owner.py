@@ -59,7 +59,7 @@ class Owner:
     def _owned(self) -> list[tuple[str, Any]]:
         """Return `(attribute, thing)` for all that attributes and containers hold."""
         found, lists, others = [], self._owned_lists, self._not_owned
-        for name, value in self.__dict__.items():
+        for name, value in list(self.__dict__.items()):
             if type(value) in _PLAIN or name in others:
                 continue
             if not isinstance(value, _CONTAINERS):

@@ -73,9 +73,11 @@ def hide_frames(error: BaseException) -> None:
     link: BaseException | None = error
     while link is not None and id(link) not in seen:
         seen.add(id(link))
-        link.__traceback__ = _shown(link.__traceback__)
-        if notes := getattr(link, "__notes__", None):
-            link.__notes__ = [note for note in notes if _JAX_NOTICE not in note]
+        # The class may refuse attributes; neither of these sets one.
+        BaseException.with_traceback(link, _shown(link.__traceback__))
+        notes = getattr(link, "__notes__", None)
+        if isinstance(notes, list):
+            notes[:] = [note for note in notes if _JAX_NOTICE not in note]
         link = link.__cause__ or link.__context__
 
 
@@ -95,7 +97,8 @@ def warn(text: str, category: type[Warning] = UserWarning) -> None:
     level, frame = 1, sys._getframe()
     while frame is not None and _is_hidden(frame.f_code.co_filename, called=True):
         level, frame = level + 1, frame.f_back
-    warnings.warn(text, category, stacklevel=level)
+    # In a thread that runs nothing else there is no such line.
+    warnings.warn(text, category, stacklevel=level if frame is not None else 2)
 
 
 @functools.cache

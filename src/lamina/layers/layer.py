@@ -34,6 +34,7 @@ from lamina.core.symbolic import (
     SymbolicTensor,
     any_symbolic,
     infer,
+    is_symbolic,
     of_first_call,
 )
 from lamina.core.tracebacks import hide_frames
@@ -360,8 +361,8 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
                     "with a mask attached to it. However, this layer does not support "
                     "masking and will therefore destroy the mask information. "
                     "Downstream layers will not see the mask. Set `supports_masking = "
-                    "True`, or write `lamina.ops.add(a, b)` for `a + b`: operators "
-                    "between arrays carry no masks.",
+                    "True`, or write `lamina.ops.tanh(x)` for `jax.numpy.tanh(x)`: "
+                    "functions of JAX carry no masks.",
                 )
 
     @property
@@ -821,8 +822,11 @@ def _parts_of(value):
 
 
 def _lost(masks, outputs):
-    """Tell whether outputs have the entries that masks are about, and no mask."""
-    outputs = [x for x in leaves_of([outputs]) if is_tensor(x)]
+    """Tell whether outputs have the entries that masks are about, and no mask.
+
+    What layers inside make of masks shows when they run, not while they are drawn.
+    """
+    outputs = [x for x in leaves_of([outputs]) if is_tensor(x) and not is_symbolic(x)]
     if any(get_mask(x) is not None for x in outputs):
         return False
     shapes = [plain_shape(x) for x in outputs]

@@ -19,6 +19,7 @@ from lamina.core.masks import get_mask, set_mask
 from lamina.core.naming import automatic_name, snake_case
 from lamina.core.policy import get_policy
 from lamina.core.structure import flatten, is_nested, map_leaves
+from lamina.core.tracebacks import boundary
 from lamina.core.variable import Variable
 
 __all__ = ["Loss"]
@@ -298,6 +299,7 @@ class Loss(Constructed):
         """The dtype it computes in."""
         return self._dtype
 
+    @boundary
     def __call__(self, y_true, y_pred, sample_weight=None):
         """Return the loss of a batch, weighted, masked and reduced."""
         mask = get_mask(y_pred)

@@ -1,9 +1,19 @@
 """Python's operators and array methods on symbolic tensors.
 
 Each records the op that Keras records for it: `x + 1` an `Add`, `x[0]` a
-`GetItem`. Importing `lamina.ops` puts them in place.
+`GetItem`. Importing `lamina.ops` puts them in place. Between JAX's arrays they are
+JAX's own, and carry masks from the first mask of a process on.
 """
 
+import functools
+
+import jax
+from jax.core import ShapedArray
+
+from lamina.core.context import context
+from lamina.core.masks import before_first
+from lamina.core.op import carry_mask
+from lamina.core.registry import ours
 from lamina.core.symbolic import SymbolicTensor
 from lamina.ops import numpy
 
@@ -80,4 +90,40 @@ def install():
         setattr(SymbolicTensor, name, method)
 
 
+def _carrying(operator):
+    """Return an operator of JAX's arrays whose result has the mask of its operands.
+
+    The library's own layers say themselves what becomes of a mask.
+    """
+
+    @functools.wraps(operator)
+    def carrying(*operands):
+        result = operator(*operands)
+        calling = context.calling
+        if not calling or not ours(type(calling[-1]).call):
+            carry_mask(result, operands)
+        return result
+
+    return carrying
+
+
+def carry_masks_of_arrays():
+    """Let elementwise operators between arrays carry masks, as those of ops do.
+
+    An array, and the shape that a tracer refers to, have them as attributes of their
+    class. Nothing but the mask of the result differs from JAX's own.
+    """
+    with jax.ensure_compile_time_eval():  # the first mask may be that of a tracer
+        array = type(jax.numpy.zeros(()))
+    ops = {**_BINARY, **_COMPARISONS, **_UNARY, "eq": numpy.equal}
+    names = [name for name, op in ops.items() if op.masks]
+    names += [f"r{name}" for name in names if name in _BINARY]
+    for name in names:
+        for cls, key in ((array, f"__{name}__"), (ShapedArray, f"_{name}")):
+            if key in vars(cls):
+                found = _carrying(getattr(cls, key))
+                setattr(cls, key, staticmethod(found) if cls is ShapedArray else found)
+
+
 install()
+before_first.append(carry_masks_of_arrays)

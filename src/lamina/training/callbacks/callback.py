@@ -1,9 +1,8 @@
 """`Callback`: what a loop calls at its turning points."""
 
-import inspect
 from typing import Any
 
-from lamina.core.naming import nearest
+from lamina.core.registry import ours
 from lamina.core.tracebacks import boundary
 
 HOOKS = tuple(
@@ -47,17 +46,10 @@ class Callback:
     # Whether hooks get `logs` as a function that fetches them from the device.
     _takes_lazy_logs = False
 
-    @boundary
-    def __new__(cls, *args, **kwargs):
-        """Refuse a keyword that `__init__` does not take, and name the nearest."""
-        known = inspect.signature(cls.__init__).parameters
-        if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
-            for name in kwargs.keys() - known:
-                raise TypeError(
-                    f"{cls.__name__}.__init__() got an unexpected keyword argument "
-                    f"{name!r}.{nearest(name, known)}"
-                )
-        return super().__new__(cls)
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if ours(cls) and "__init__" in cls.__dict__:
+            cls.__init__ = boundary(cls.__init__)
 
     def __init__(self):
         self.params: Any = None
