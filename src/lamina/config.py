@@ -88,7 +88,7 @@ def disable_traceback_filtering() -> None:
 
 def is_traceback_filtering_enabled() -> bool:
     """Tell whether Lamina's own frames are left out of tracebacks."""
-    return tracebacks.enabled()
+    return settings.get("traceback_filtering")
 
 
 def enable_flash_attention() -> None:

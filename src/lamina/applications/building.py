@@ -297,7 +297,7 @@ class Plan:
         if channels not in (1, 3):
             warn(
                 f"`{self.called}` is made for images of 1 or 3 channels. Received: "
-                f"input_shape={given}, with {channels} of them",
+                f"input_shape={given}, with {channels} of them"
             )
         fits = given == default or (len(set(sides)) == 1 and sides[0] in sides_too)
         if self.published and self.top and sized and not fits:

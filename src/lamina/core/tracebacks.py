@@ -45,8 +45,7 @@ def boundary(function: Callable[_P, _T]) -> Callable[_P, _T]:
         try:
             return function(*args, **kwargs)
         except Exception as error:
-            if isinstance(error, TypeError):
-                _suggest(error, function)
+            _suggest(error, function)
             hide_frames(error)
             raise  # adds no frame: this one was in the traceback and is not now
 
@@ -55,8 +54,9 @@ def boundary(function: Callable[_P, _T]) -> Callable[_P, _T]:
 
 def _suggest(error, function):
     """Add the nearest argument to the error of a call with a misspelt one."""
-    found = re.search(r"unexpected keyword argument '(\w+)'$", str(error))
-    if found and error.__traceback__.tb_next is None:
+    if not isinstance(error, TypeError) or error.__traceback__.tb_next is not None:
+        return
+    if found := re.search(r"unexpected keyword argument '(\w+)'$", str(error)):
         known = inspect.signature(function).parameters
         error.args = (f"{error}.{nearest(found[1], known)}",)
 
@@ -67,7 +67,7 @@ def hide_frames(error: BaseException) -> None:
     Frames of Python's own modules that the library called go with it. Nothing is done
     after `config.disable_traceback_filtering()`.
     """
-    if not enabled():
+    if not settings.get("traceback_filtering"):
         return
     seen: set[int] = set()
     link: BaseException | None = error
@@ -79,11 +79,6 @@ def hide_frames(error: BaseException) -> None:
         if isinstance(notes, list):
             notes[:] = [note for note in notes if _JAX_NOTICE not in note]
         link = link.__cause__ or link.__context__
-
-
-def enabled() -> bool:
-    """Return whether frames are hidden."""
-    return settings.get("traceback_filtering")
 
 
 def enable(value: bool) -> None:

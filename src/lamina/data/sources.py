@@ -352,7 +352,7 @@ def _kept(iterator, steps) -> Any:
                 f"The validation data are a `{type(iterator).__name__}`, which cannot "
                 f"begin again, and have more than {_MOST_KEPT >> 20} MiB, too much to "
                 "keep: each validation goes on where the one before it ended. Give an "
-                "object that can be iterated again, or fewer `validation_steps`.",
+                "object that can be iterated again, or fewer `validation_steps`."
             )
             return itertools.chain(batches, iterator)
     return batches

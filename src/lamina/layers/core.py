@@ -59,9 +59,7 @@ class InputLayer(Layer):
     ):
         super().__init__(name=name)
         if "input_shape" in kwargs:
-            warn(
-                "Argument `input_shape` is deprecated. Use `shape` instead.",
-            )
+            warn("Argument `input_shape` is deprecated. Use `shape` instead.")
             older = kwargs.pop("input_shape")
             shape = older if shape is None else shape
         if "batch_input_shape" in kwargs:

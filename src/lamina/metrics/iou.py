@@ -79,7 +79,7 @@ class IoU(Metric):
                 warn(
                     f"`{type(self).__name__}` got `sample_weight` of float type, but "
                     f"counts in {self.dtype}: casting cuts the fractions off. Pass "
-                    "integer weights, or `dtype='float32'` to the metric.",
+                    "integer weights, or `dtype='float32'` to the metric."
                 )
             if weights.size == true.size:
                 weights = weights.reshape(true.shape)

@@ -129,7 +129,7 @@ class MeanMetricWrapper(Mean):
             warn(
                 f"The function of the metric `{self.name}` gives one number for a "
                 "batch, which no sample weight or mask can change. Return one value "
-                "for each sample or time step, so that the padded ones do not count.",
+                "for each sample or time step, so that the padded ones do not count."
             )
             weights = None
         super().update_state(values, sample_weight=weights)

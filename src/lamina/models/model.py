@@ -836,7 +836,7 @@ class Model(Layer):
                 "`compile()` was not called as part of model loading because the "
                 f"model's `compile()` method is custom. {type(self).__name__} needs "
                 "`get_compile_config()` and `compile_from_config()` of its own, or "
-                "call `compile()` yourself.",
+                "call `compile()` yourself."
             )
         elif config:
             self.compile(**arguments_of(config))

@@ -11,7 +11,7 @@ import jax
 from jax.core import ShapedArray
 
 from lamina.core.context import context
-from lamina.core.masks import before_first
+from lamina.core.masks import before_first, get_mask
 from lamina.core.op import carry_mask
 from lamina.core.registry import ours
 from lamina.core.symbolic import SymbolicTensor
@@ -99,6 +99,11 @@ def _carrying(operator):
     @functools.wraps(operator)
     def carrying(*operands):
         result = operator(*operands)
+        for x in operands:
+            if get_mask(x) is not None:
+                break
+        else:
+            return result
         calling = context.calling
         if not calling or not ours(type(calling[-1]).call):
             carry_mask(result, operands)

@@ -91,7 +91,7 @@ class Optimizer(Constructed, Owner):
         if kwargs.pop("decay", None) is not None:
             warn(
                 f"`{owner}` ignores `decay`. Pass a schedule of "
-                "`lamina.optimizers.schedules` as `learning_rate`.",
+                "`lamina.optimizers.schedules` as `learning_rate`."
             )
         if kwargs:
             near = nearest(next(iter(kwargs)), all_parameters(type(self)))
@@ -369,7 +369,7 @@ class Optimizer(Constructed, Owner):
             lost = [v.path for g, v in zip(grads, variables, strict=True) if g is None]
             warn(
                 f"There are no gradients for the variables {lost}. Does the loss "
-                "depend on them?",
+                "depend on them?"
             )
         return pairs
 
@@ -519,7 +519,7 @@ class Optimizer(Constructed, Owner):
                 return  # it was saved before its first step: there is no state yet
             warn(
                 f"The optimizer {self.name!r} keeps its own state: it has "
-                f"{len(self.variables)} variables and the saved one {count}.",
+                f"{len(self.variables)} variables and the saved one {count}."
             )
             return
         for i, variable in enumerate(self.variables):

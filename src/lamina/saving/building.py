@@ -116,7 +116,7 @@ def prove(model, config, held, values):
         warn(
             f"The model was saved with all its weights, but `load_model` cannot make "
             f"it again from the file. {problem} Until that is mended, make the model "
-            "by its own code and call `model.load_weights(path)`.",
+            "by its own code and call `model.load_weights(path)`."
         )
 
 

@@ -262,7 +262,7 @@ def _put_optimizer(optimizer, weights):
         warn(
             f"The optimizer {optimizer.name!r} starts without the state in "
             f"{weights.name}, which is that of another version: it has "
-            f"{len(variables)} variables and the file {len(values)}.",
+            f"{len(variables)} variables and the file {len(values)}."
         )
         return
     for variable, (_, _, read) in zip(variables, values, strict=True):

@@ -67,7 +67,7 @@ def save_model(model, filepath, overwrite=True, zipped=None, **kwargs):
         warn(
             "You are saving a model that has not yet been built. It might not contain "
             "any weights yet. Consider building the model first by calling it on some "
-            "data.",
+            "data."
         )
     held = References(things=False)
     config = _written_config(model, held)
@@ -158,7 +158,5 @@ def _listing_name(name, max_shard_size):
     if not name.endswith(shards.PART):
         return name
     new = name.removesuffix(shards.PART) + shards.ENDING
-    warn(
-        f"Weights in several files are listed in JSON: {name!r} becomes {new!r}.",
-    )
+    warn(f"Weights in several files are listed in JSON: {name!r} becomes {new!r}.")
     return new

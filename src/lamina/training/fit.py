@@ -149,7 +149,7 @@ def _validation(model, data, batch_size, steps):
 def _unvalidated(when, error):
     warn(
         f"The training goes on without validation{when}, so no log begins with "
-        f"'val_'. The validation data: {error}",
+        f"'val_'. The validation data: {error}"
     )
 
 
@@ -322,7 +322,7 @@ class Run:
             warn(
                 "Your input ran out of data; interrupting the epoch. It gave "
                 f"{count} of {source.batches} batches. Make sure that your dataset or "
-                "generator can generate enough batches, or lower `steps_per_epoch`.",
+                "generator can generate enough batches, or lower `steps_per_epoch`."
             )
             source.batches = count
 

@@ -21,30 +21,11 @@ from lamina.core.tracebacks import warn
 
 _MAGIC = b"lamina snapshot 1\n"
 _KEPT = 2
-# What reading bytes raises that are no snapshot, although their checksum fits.
-_DAMAGED = (
-    ValueError,
-    TypeError,
-    OSError,
-    LookupError,
-    AttributeError,
-    RecursionError,
-    ArithmeticError,
-    MemoryError,
-)
-# What the tree of a run must hold, by name and type.
+# What the tree of a run must hold, by type.
 _FORM = {
-    "run": dict,
-    "names": list,
-    "state": list,
-    "random": dict,
-    "callbacks": list,
-    "epoch": int,
-    "step": int,
-    "marks": list,
-    "began": dict,
-    "metrics": list,
-    "stop": bool,
+    dict: ("run", "random", "began"),
+    list: ("names", "state", "callbacks", "marks", "metrics"),
+    int: ("epoch", "step", "stop"),
 }
 
 
@@ -139,9 +120,9 @@ def _unpacked(head, body, at):
 
 def check_run(tree):
     """Raise unless a tree has what a run goes on from."""
-    for name, kind in _FORM.items():
-        if not isinstance(tree[name], kind):
-            raise TypeError(f"`{name}` is {tree[name]!r:.80}")
+    for kind, names in _FORM.items():
+        if wrong := [name for name in names if not isinstance(tree[name], kind)]:
+            raise TypeError(f"`{wrong[0]}` is {tree[wrong[0]]!r:.80}")
     if len(tree["names"]) != len(tree["callbacks"]):
         raise ValueError("`names` and `callbacks` differ in length")
     if not all(isinstance(one, dict) for one in tree["callbacks"]):
@@ -191,10 +172,10 @@ class Folder:
                 if check is not None:
                     check(tree)
                 return tree
-            except _DAMAGED as error:
+            except Exception as error:  # whatever bytes make that are no snapshot
                 warn(
                     f"The snapshot {str(path)!r} is damaged and was passed over: "
-                    f"{type(error).__name__}: {error}.",
+                    f"{type(error).__name__}: {error}."
                 )
         return None
 

@@ -82,9 +82,7 @@ def save_img(path, x, data_format=None, file_format=None, scale=True, **kwargs):
     image = array_to_img(x, data_format, scale)
     jpeg = (file_format or pathlib.Path(path).suffix.lstrip(".")).lower()
     if image.mode == "RGBA" and jpeg in ("jpg", "jpeg"):
-        warn(
-            "The JPG format does not support RGBA images, converting to RGB.",
-        )
+        warn("The JPG format does not support RGBA images, converting to RGB.")
         image = image.convert("RGB")
     if file_format == "jpg":
         file_format = "jpeg"

@@ -87,7 +87,7 @@ class STFTSpectrogram(Layer):
         if self._length & (self._length - 1):
             warn(
                 "`fft_length` is recommended to be a power of two. Received "
-                f"fft_length={fft_length}",
+                f"fft_length={fft_length}"
             )
         # The initializers check these two.
         self.window, self.scaling, self.periodic = window, scaling, periodic

@@ -221,7 +221,7 @@ def put_back(found, model, variables, callbacks):
         new = sorted({name.split("/")[0] for name in names if name not in known})
         warn(
             f"The metrics {new} are new, and the run goes on in the middle of epoch "
-            f"{found['epoch'] + 1}: they count only what is left of it.",
+            f"{found['epoch'] + 1}: they count only what is left of it."
         )
     own = zip(names, variables.groups.metrics, strict=True)
     groups.append([known.get(name, v.raw_value) for name, v in own])
@@ -297,7 +297,7 @@ def _warn_of_texts(callback, before):
         before.update(_texts(callback))
         warn(
             f"Snapshots do not keep `{type(callback).__name__}.{changed[0]}`, which "
-            "holds text. Give the callback `get_state` and `set_state`.",
+            "holds text. Give the callback `get_state` and `set_state`."
         )
 
 
@@ -352,7 +352,7 @@ def set_state_of(callback, state):
         warn(
             f"The snapshot's value for `{type(callback).__name__}.{name}` was passed "
             f"over, {refused}. A callback with other values of its own has `get_state` "
-            "and `set_state`.",
+            "and `set_state`."
         )
 
 

@@ -103,7 +103,7 @@ class EarlyStopping(MonitorCallback):
         if value is None:
             warn(
                 f"Early stopping conditioned on metric `{self.monitor}` which is not "
-                f"available. Available metrics are: {','.join(logs)}",
+                f"available. Available metrics are: {','.join(logs)}"
             )
         return value
 

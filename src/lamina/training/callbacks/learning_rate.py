@@ -86,7 +86,7 @@ class ReduceLROnPlateau(MonitorCallback):
             warn(
                 "Learning rate reduction is conditioned on metric "
                 f"`{self.monitor}` which is not available. Available metrics are: "
-                f"{','.join(logs)}.",
+                f"{','.join(logs)}."
             )
             return
         if self.in_cooldown():

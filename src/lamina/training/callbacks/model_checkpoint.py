@@ -123,7 +123,7 @@ class ModelCheckpoint(MonitorCallback):
         if current is None:
             warn(
                 f"Can save best model only with {self.monitor} available. It is saved "
-                f"whatever its value. Available: {','.join(logs)}",
+                f"whatever its value. Available: {','.join(logs)}"
             )
             return True
         self._set_monitor_op(logs)

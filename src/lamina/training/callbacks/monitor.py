@@ -25,7 +25,7 @@ class MonitorCallback(Callback):
         if mode not in ("auto", "min", "max"):
             warn(
                 f"{type(self).__name__} mode '{mode}' is unknown, fallback to auto "
-                "mode.",
+                "mode."
             )
             mode = "auto"
         self.monitor = monitor

@@ -56,9 +56,7 @@ class RemoteMonitor(Callback):
             urllib.request.urlopen(request, timeout=_SECONDS_TO_ANSWER).close()
         # No server, an answer that is an error or no HTTP, an address that is none.
         except (OSError, http.client.HTTPException, ValueError) as error:
-            warn(
-                f"Could not reach RemoteMonitor root server at {self.root}: {error}",
-            )
+            warn(f"Could not reach RemoteMonitor root server at {self.root}: {error}")
 
     def _request(self, text):
         import urllib.parse
