@@ -54,7 +54,7 @@ def test_symbolic_tensors(mode, data_format):
     np.testing.assert_allclose(model(images), expected, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("family", filter(str.islower, applications.__all__))
+@pytest.mark.parametrize("family", [*filter(str.islower, applications.__all__)])
 def test_families(family):
     images = IMAGES.astype("float32")
     ours = getattr(applications, family).preprocess_input(images.copy())
