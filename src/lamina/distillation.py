@@ -211,9 +211,9 @@ class Distiller(Model):
         teacher,
         student,
         distillation_losses,
-        distillation_loss_weights=None,
-        student_loss_weight=0.5,
-        name="distiller",
+        distillation_loss_weights: Any = None,
+        student_loss_weight: float = 0.5,
+        name: str = "distiller",
         **kwargs,
     ):
         super().__init__(name=name, **kwargs)

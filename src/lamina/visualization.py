@@ -1,6 +1,7 @@
 """Pictures of images with labels, boxes and masks, by Pillow and matplotlib."""
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -16,12 +17,12 @@ def draw_bounding_boxes(
     images,
     bounding_boxes,
     bounding_box_format,
-    class_mapping=None,
-    color=(128, 128, 128),
-    line_thickness=2,
-    text_thickness=1,
-    font_scale=1.0,
-    data_format=None,
+    class_mapping: Any = None,
+    color: Any = (128, 128, 128),
+    line_thickness: int = 2,
+    text_thickness: int = 1,
+    font_scale: float = 1.0,
+    data_format: Any = None,
 ):
     """Return images with boxes, and names of classes, drawn on them.
 
@@ -112,12 +113,12 @@ def draw_bounding_boxes(
 def draw_segmentation_masks(
     images,
     segmentation_masks,
-    num_classes=None,
-    color_mapping=None,
-    alpha=0.8,
-    blend=True,
-    ignore_index=-1,
-    data_format=None,
+    num_classes: Any = None,
+    color_mapping: Any = None,
+    alpha: float = 0.8,
+    blend: bool = True,
+    ignore_index: Any = -1,
+    data_format: Any = None,
 ):
     """Return images with the pixels of each class coloured.
 
@@ -170,19 +171,19 @@ def draw_segmentation_masks(
 
 def plot_image_gallery(
     images,
-    y_true=None,
-    y_pred=None,
-    label_map=None,
-    rows=None,
-    cols=None,
-    value_range=(0, 255),
-    scale=2,
-    path=None,
-    show=None,
-    transparent=True,
-    dpi=60,
-    legend_handles=None,
-    data_format=None,
+    y_true: Any = None,
+    y_pred: Any = None,
+    label_map: Any = None,
+    rows: Any = None,
+    cols: Any = None,
+    value_range: Any = (0, 255),
+    scale: int = 2,
+    path: Any = None,
+    show: Any = None,
+    transparent: bool = True,
+    dpi: int = 60,
+    legend_handles: Any = None,
+    data_format: Any = None,
 ):
     """Show images side by side, with what they are and what was predicted.
 
@@ -259,22 +260,22 @@ def plot_image_gallery(
 def plot_bounding_box_gallery(
     images,
     bounding_box_format,
-    y_true=None,
-    y_pred=None,
-    value_range=(0, 255),
-    true_color=_TRUE,
-    pred_color=_PREDICTED,
-    line_thickness=2,
-    font_scale=1.0,
-    text_thickness=None,
-    class_mapping=None,
-    ground_truth_mapping=None,
-    prediction_mapping=None,
-    legend=False,
-    legend_handles=None,
-    rows=None,
-    cols=None,
-    data_format=None,
+    y_true: Any = None,
+    y_pred: Any = None,
+    value_range: Any = (0, 255),
+    true_color: Any = _TRUE,
+    pred_color: Any = _PREDICTED,
+    line_thickness: int = 2,
+    font_scale: float = 1.0,
+    text_thickness: Any = None,
+    class_mapping: Any = None,
+    ground_truth_mapping: Any = None,
+    prediction_mapping: Any = None,
+    legend: bool = False,
+    legend_handles: Any = None,
+    rows: Any = None,
+    cols: Any = None,
+    data_format: Any = None,
     **kwargs,
 ):
     """Show images with their true and predicted boxes.
@@ -355,14 +356,14 @@ def plot_bounding_box_gallery(
 def plot_segmentation_mask_gallery(
     images,
     num_classes,
-    value_range=(0, 255),
-    y_true=None,
-    y_pred=None,
-    color_mapping=None,
-    blend=True,
-    alpha=0.8,
-    ignore_index=-1,
-    data_format=None,
+    value_range: Any = (0, 255),
+    y_true: Any = None,
+    y_pred: Any = None,
+    color_mapping: Any = None,
+    blend: bool = True,
+    alpha: float = 0.8,
+    ignore_index: Any = -1,
+    data_format: Any = None,
     **kwargs,
 ):
     """Show images beside themselves with their true and predicted masks.

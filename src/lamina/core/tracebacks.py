@@ -54,7 +54,8 @@ def boundary(function: Callable[_P, _T]) -> Callable[_P, _T]:
 
 def _suggest(error, function):
     """Add the nearest argument to the error of a call with a misspelt one."""
-    if not isinstance(error, TypeError) or error.__traceback__.tb_next is not None:
+    at = error.__traceback__
+    if not isinstance(error, TypeError) or at is None or at.tb_next is not None:
         return
     if found := re.search(r"unexpected keyword argument '(\w+)'$", str(error)):
         known = inspect.signature(function).parameters

@@ -1,6 +1,7 @@
 """How much boxes overlap, and how they differ from anchors: what detectors learn."""
 
 import math
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -141,9 +142,9 @@ def encode_box_to_deltas(
     boxes,
     anchor_format,
     box_format,
-    encoding_format="center_yxhw",
-    variance=None,
-    image_shape=None,
+    encoding_format: Any = "center_yxhw",
+    variance: Any = None,
+    image_shape: Any = None,
 ):
     """Return boxes as differences from anchors, which is what detectors learn.
 
@@ -183,9 +184,9 @@ def decode_deltas_to_boxes(
     boxes_delta,
     anchor_format,
     box_format,
-    encoded_format="center_yxhw",
-    variance=None,
-    image_shape=None,
+    encoded_format: Any = "center_yxhw",
+    variance: Any = None,
+    image_shape: Any = None,
 ):
     """Return the boxes of which `encode_box_to_deltas` gave the differences.
 

@@ -5,6 +5,7 @@ softmax or a sigmoid has no gradient beyond; `from_logits=True` has no such edge
 """
 
 import numbers
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -333,15 +334,15 @@ class BinaryFocalCrossentropy(LossFunctionWrapper):
 
     def __init__(
         self,
-        apply_class_balancing=False,
-        alpha=0.25,
-        gamma=2.0,
-        from_logits=False,
-        label_smoothing=0.0,
-        axis=-1,
-        reduction="sum_over_batch_size",
-        name="binary_focal_crossentropy",
-        dtype=None,
+        apply_class_balancing: bool = False,
+        alpha: float = 0.25,
+        gamma: float = 2.0,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: Any = -1,
+        reduction: Any = "sum_over_batch_size",
+        name: str = "binary_focal_crossentropy",
+        dtype: Any = None,
     ):
         super().__init__(binary_focal_crossentropy, **given(locals()))
 

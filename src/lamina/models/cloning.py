@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+from typing import Any
 
 from lamina.core import structure
 from lamina.core.budget import budgeted
@@ -25,10 +26,10 @@ from lamina.saving.texts import parsed
 @boundary
 def clone_model(
     model,
-    input_tensors=None,
-    clone_function=None,
-    call_function=None,
-    recursive=False,
+    input_tensors: Any = None,
+    clone_function: Any = None,
+    call_function: Any = None,
+    recursive: bool = False,
     **kwargs,
 ):
     """Make a model of new layers in the form of another; weights start afresh.

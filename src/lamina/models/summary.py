@@ -23,12 +23,12 @@ _JUSTIFY: dict[str, Any] = {
 
 def print_summary(
     model,
-    line_length=None,
-    positions=None,
-    print_fn=None,
-    expand_nested=False,
-    show_trainable=False,
-    layer_range=None,
+    line_length: Any = None,
+    positions: Any = None,
+    print_fn: Any = None,
+    expand_nested: bool = False,
+    show_trainable: bool = False,
+    layer_range: Any = None,
 ):
     """Print the layers of a model with their shapes and numbers of parameters.
 

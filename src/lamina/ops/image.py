@@ -142,13 +142,13 @@ def hsv_to_rgb(images, data_format=None):
 def resize(
     images,
     size,
-    interpolation="bilinear",
-    antialias=False,
-    crop_to_aspect_ratio=False,
-    pad_to_aspect_ratio=False,
-    fill_mode="constant",
-    fill_value=0.0,
-    data_format=None,
+    interpolation: str = "bilinear",
+    antialias: bool = False,
+    crop_to_aspect_ratio: bool = False,
+    pad_to_aspect_ratio: bool = False,
+    fill_mode: str = "constant",
+    fill_value: float = 0.0,
+    data_format: Any = None,
 ):
     """Return images of another size.
 
@@ -463,13 +463,13 @@ def _edges(kind, words, size, before, after, target) -> Any:
 @op(data=("images",))
 def pad_images(
     images,
-    top_padding=None,
-    left_padding=None,
-    bottom_padding=None,
-    right_padding=None,
-    target_height=None,
-    target_width=None,
-    data_format=None,
+    top_padding: Any = None,
+    left_padding: Any = None,
+    bottom_padding: Any = None,
+    right_padding: Any = None,
+    target_height: Any = None,
+    target_width: Any = None,
+    data_format: Any = None,
 ):
     """Surround images with zeros.
 
@@ -498,13 +498,13 @@ def pad_images(
 @op(data=("images",))
 def crop_images(
     images,
-    top_cropping=None,
-    left_cropping=None,
-    bottom_cropping=None,
-    right_cropping=None,
-    target_height=None,
-    target_width=None,
-    data_format=None,
+    top_cropping: Any = None,
+    left_cropping: Any = None,
+    bottom_cropping: Any = None,
+    right_cropping: Any = None,
+    target_height: Any = None,
+    target_width: Any = None,
+    data_format: Any = None,
 ):
     """Cut rows and columns off images.
 
@@ -581,13 +581,13 @@ def _blur(x, kernel_size, sigma):
 @op(data=("images",))
 def elastic_transform(
     images,
-    alpha=20.0,
-    sigma=5.0,
-    interpolation="bilinear",
-    fill_mode="reflect",
-    fill_value=0.0,
-    seed=None,
-    data_format=None,
+    alpha: float = 20.0,
+    sigma: float = 5.0,
+    interpolation: str = "bilinear",
+    fill_mode: str = "reflect",
+    fill_value: float = 0.0,
+    seed: Any = None,
+    data_format: Any = None,
 ):
     """Shift pixels by a smooth random field, the same in x and y.
 

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -436,10 +437,10 @@ def separable_conv(
     inputs,
     depthwise_kernel,
     pointwise_kernel,
-    strides=1,
-    padding="valid",
-    data_format=None,
-    dilation_rate=1,
+    strides: Any = 1,
+    padding: str = "valid",
+    data_format: Any = None,
+    dilation_rate: Any = 1,
 ):
     """Convolve each channel on its own, then mix channels by a 1 x 1 convolution.
 
@@ -462,11 +463,11 @@ def separable_conv(
 def conv_transpose(
     inputs,
     kernel,
-    strides=1,
-    padding="valid",
-    output_padding=None,
-    data_format=None,
-    dilation_rate=1,
+    strides: Any = 1,
+    padding: str = "valid",
+    output_padding: Any = None,
+    data_format: Any = None,
+    dilation_rate: Any = 1,
 ):
     """Spread each entry over a window: the gradient of `conv` for its input.
 
@@ -1019,11 +1020,11 @@ def ctc_loss(target, output, target_length, output_length, mask_index=0):
 def ctc_decode(
     inputs,
     sequence_lengths,
-    strategy="greedy",
-    beam_width=100,
-    top_paths=1,
-    merge_repeated=True,
-    mask_index=0,
+    strategy: Any = "greedy",
+    beam_width: int = 100,
+    top_paths: int = 1,
+    merge_repeated: bool = True,
+    mask_index: int = 0,
 ):
     """Return likely label sequences for logits of `ctc_loss`.
 

@@ -1,5 +1,7 @@
 """FTRL."""
 
+from typing import Any
+
 import jax.numpy as jnp
 
 from lamina.initializers import Constant, Zeros
@@ -37,13 +39,13 @@ class Ftrl(Optimizer):
     @shared()
     def __init__(
         self,
-        learning_rate=0.001,
-        learning_rate_power=-0.5,
-        initial_accumulator_value=0.1,
-        l1_regularization_strength=0.0,
-        l2_regularization_strength=0.0,
-        l2_shrinkage_regularization_strength=0.0,
-        beta=0.0,
+        learning_rate: float = 0.001,
+        learning_rate_power: Any = -0.5,
+        initial_accumulator_value: float = 0.1,
+        l1_regularization_strength: float = 0.0,
+        l2_regularization_strength: float = 0.0,
+        l2_shrinkage_regularization_strength: float = 0.0,
+        beta: float = 0.0,
         **kwargs,
     ):
         super().__init__(learning_rate=learning_rate, **kwargs)

@@ -1,5 +1,7 @@
 """Loss scaling for float16."""
 
+from typing import Any
+
 import jax.numpy as jnp
 
 from lamina.core.config import deserialize_keras_object
@@ -37,9 +39,9 @@ class LossScaleOptimizer(Optimizer):
     def __init__(
         self,
         inner_optimizer,
-        initial_scale=2.0**15,
-        dynamic_growth_steps=2000,
-        name=None,
+        initial_scale: Any = 2.0**15,
+        dynamic_growth_steps: int = 2000,
+        name: str | None = None,
         **kwargs,
     ):
         if not kwargs.pop("dynamic", True):

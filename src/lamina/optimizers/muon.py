@@ -1,5 +1,7 @@
 """Muon."""
 
+from typing import Any
+
 import jax.numpy as jnp
 
 from lamina.core import patterns
@@ -44,23 +46,23 @@ class Muon(Optimizer):
     @shared()
     def __init__(
         self,
-        learning_rate=0.001,
-        adam_beta_1=0.9,
-        adam_beta_2=0.999,
-        adam_weight_decay=0.004,
-        epsilon=1e-7,
+        learning_rate: float = 0.001,
+        adam_beta_1: float = 0.9,
+        adam_beta_2: float = 0.999,
+        adam_weight_decay: float = 0.004,
+        epsilon: float = 1e-7,
         *,
-        weight_decay=0.004,
-        exclude_layers=None,
-        exclude_embeddings=True,
-        muon_a=3.4445,
-        muon_b=-4.775,
-        muon_c=2.0315,
-        adam_lr_ratio=1,
-        momentum=0.95,
-        ns_steps=5,
-        nesterov=True,
-        rms_rate=0.2,
+        weight_decay: float = 0.004,
+        exclude_layers: Any = None,
+        exclude_embeddings: bool = True,
+        muon_a: float = 3.4445,
+        muon_b: Any = -4.775,
+        muon_c: float = 2.0315,
+        adam_lr_ratio: int = 1,
+        momentum: float = 0.95,
+        ns_steps: int = 5,
+        nesterov: bool = True,
+        rms_rate: float = 0.2,
         **kwargs,
     ):
         super().__init__(

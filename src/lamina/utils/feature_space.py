@@ -106,12 +106,12 @@ class FeatureSpace(DataLayer):
     def __init__(
         self,
         features,
-        output_mode="concat",
-        crosses=None,
-        crossing_dim=32,
-        hashing_dim=32,
-        num_discretization_bins=32,
-        name=None,
+        output_mode: str = "concat",
+        crosses: Any = None,
+        crossing_dim: int = 32,
+        hashing_dim: int = 32,
+        num_discretization_bins: int = 32,
+        name: str | None = None,
     ):
         super().__init__(name=name)
         if not features:

@@ -17,6 +17,7 @@ import urllib.parse
 import urllib.request
 import zipfile
 import zlib
+from typing import Any
 
 from lamina.core import settings
 from lamina.core.files import replacing
@@ -41,17 +42,17 @@ _DAMAGED = (
 
 
 def get_file(
-    fname=None,
-    origin=None,
-    untar=False,
-    md5_hash=None,
-    file_hash=None,
-    cache_subdir="datasets",
-    hash_algorithm="auto",
-    extract=False,
-    archive_format="auto",
-    cache_dir=None,
-    force_download=False,
+    fname: Any = None,
+    origin: Any = None,
+    untar: bool = False,
+    md5_hash: Any = None,
+    file_hash: Any = None,
+    cache_subdir: str = "datasets",
+    hash_algorithm: str = "auto",
+    extract: bool = False,
+    archive_format: str = "auto",
+    cache_dir: Any = None,
+    force_download: bool = False,
 ):
     """Return the path of a file from the net, which is fetched if it is not there.
 

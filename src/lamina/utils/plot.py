@@ -4,6 +4,7 @@ import importlib
 import math
 import sys
 from pathlib import Path
+from typing import Any
 
 from lamina.core.extras import extra
 from lamina.utils.plot_boxes import Options, read
@@ -39,16 +40,16 @@ _ROUTES = {
 
 def plot_model(
     model,
-    to_file="model.png",
-    show_shapes=False,
-    show_dtype=False,
-    show_layer_names=False,
-    rankdir="TB",
-    expand_nested=False,
-    dpi=200,
-    show_layer_activations=False,
-    show_trainable=False,
-    splines="ortho",
+    to_file: Any = "model.png",
+    show_shapes: bool = False,
+    show_dtype: bool = False,
+    show_layer_names: bool = False,
+    rankdir: str = "TB",
+    expand_nested: bool = False,
+    dpi: int = 200,
+    show_layer_activations: bool = False,
+    show_trainable: bool = False,
+    splines: Any = "ortho",
     **kwargs,
 ):
     """Draw a model as boxes and arrows into a file.

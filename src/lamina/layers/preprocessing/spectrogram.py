@@ -1,6 +1,7 @@
 """Layers that turn waves into spectrograms."""
 
 import math
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -56,16 +57,16 @@ class STFTSpectrogram(Layer):
 
     def __init__(
         self,
-        mode="log",
-        frame_length=256,
-        frame_step=None,
-        fft_length=None,
-        window="hann",
-        periodic=False,
-        scaling="density",
-        padding="valid",
-        expand_dims=False,
-        data_format=None,
+        mode: str = "log",
+        frame_length: int = 256,
+        frame_step: Any = None,
+        fft_length: Any = None,
+        window: Any = "hann",
+        periodic: bool = False,
+        scaling: Any = "density",
+        padding: str = "valid",
+        expand_dims: bool = False,
+        data_format: Any = None,
         **kwargs,
     ):
         owner = type(self).__name__
@@ -193,19 +194,19 @@ class MelSpectrogram(DataLayer):
 
     def __init__(
         self,
-        fft_length=2048,
-        sequence_stride=512,
-        sequence_length=None,
-        window="hann",
-        sampling_rate=16000,
-        num_mel_bins=128,
-        min_freq=20.0,
-        max_freq=None,
-        power_to_db=True,
-        top_db=80.0,
-        mag_exp=2.0,
-        min_power=1e-10,
-        ref_power=1.0,
+        fft_length: int = 2048,
+        sequence_stride: int = 512,
+        sequence_length: Any = None,
+        window: Any = "hann",
+        sampling_rate: int = 16000,
+        num_mel_bins: int = 128,
+        min_freq: float = 20.0,
+        max_freq: Any = None,
+        power_to_db: bool = True,
+        top_db: float = 80.0,
+        mag_exp: float = 2.0,
+        min_power: float = 1e-10,
+        ref_power: float = 1.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -274,12 +275,12 @@ class MelSpectrogram(DataLayer):
 
     def linear_to_mel_weight_matrix(
         self,
-        num_mel_bins=20,
-        num_spectrogram_bins=129,
-        sampling_rate=8000,
-        lower_edge_hertz=125.0,
-        upper_edge_hertz=3800.0,
-        dtype="float32",
+        num_mel_bins: int = 20,
+        num_spectrogram_bins: int = 129,
+        sampling_rate: int = 8000,
+        lower_edge_hertz: float = 125.0,
+        upper_edge_hertz: float = 3800.0,
+        dtype: Any = "float32",
     ):
         """Return the share that each band has of each frequency.
 

@@ -1,5 +1,7 @@
 """`EarlyStopping`."""
 
+from typing import Any
+
 from lamina.core.checks import number
 from lamina.core.tracebacks import warn
 from lamina.training.callbacks.monitor import MonitorCallback
@@ -34,14 +36,14 @@ class EarlyStopping(MonitorCallback):
 
     def __init__(
         self,
-        monitor="val_loss",
-        min_delta=0,
-        patience=0,
-        verbose=0,
-        mode="auto",
-        baseline=None,
-        restore_best_weights=False,
-        start_from_epoch=0,
+        monitor: str = "val_loss",
+        min_delta: int = 0,
+        patience: int = 0,
+        verbose: Any = 0,
+        mode: str = "auto",
+        baseline: Any = None,
+        restore_best_weights: bool = False,
+        start_from_epoch: int = 0,
     ):
         super().__init__(monitor, mode, min_delta=min_delta)
         self.patience = number("EarlyStopping", "patience", patience, least=0)

@@ -1,5 +1,7 @@
 """`LambdaCallback`."""
 
+from typing import Any
+
 from lamina.core.naming import nearest
 from lamina.training.callbacks.callback import HOOKS, Callback
 
@@ -33,12 +35,12 @@ class LambdaCallback(Callback):
 
     def __init__(
         self,
-        on_epoch_begin=None,
-        on_epoch_end=None,
-        on_train_begin=None,
-        on_train_end=None,
-        on_train_batch_begin=None,
-        on_train_batch_end=None,
+        on_epoch_begin: Any = None,
+        on_epoch_end: Any = None,
+        on_train_begin: Any = None,
+        on_train_end: Any = None,
+        on_train_batch_begin: Any = None,
+        on_train_batch_end: Any = None,
         **kwargs,
     ):
         super().__init__()

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from typing import Any
 
 from lamina.core.tracebacks import warn
 from lamina.training.callbacks.monitor import MonitorCallback
@@ -38,13 +39,13 @@ class ModelCheckpoint(MonitorCallback):
     def __init__(
         self,
         filepath,
-        monitor="val_loss",
-        verbose=0,
-        save_best_only=False,
-        save_weights_only=False,
-        mode="auto",
-        save_freq="epoch",
-        initial_value_threshold=None,
+        monitor: str = "val_loss",
+        verbose: Any = 0,
+        save_best_only: bool = False,
+        save_weights_only: bool = False,
+        mode: str = "auto",
+        save_freq: Any = "epoch",
+        initial_value_threshold: Any = None,
     ):
         super().__init__(monitor, mode, initial_value_threshold)
         self.verbose = verbose

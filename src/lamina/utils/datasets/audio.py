@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -12,20 +13,20 @@ from lamina.utils.datasets.foreign import choose, package
 
 def audio_dataset_from_directory(
     directory,
-    labels="inferred",
-    label_mode="int",
-    class_names=None,
-    batch_size=32,
-    sampling_rate=None,
-    output_sequence_length=None,
-    ragged=False,
-    shuffle=True,
-    seed=None,
-    validation_split=None,
-    subset=None,
-    follow_links=False,
-    verbose=True,
-    format=None,
+    labels: Any = "inferred",
+    label_mode: str = "int",
+    class_names: Any = None,
+    batch_size: int = 32,
+    sampling_rate: Any = None,
+    output_sequence_length: Any = None,
+    ragged: bool = False,
+    shuffle: bool = True,
+    seed: Any = None,
+    validation_split: Any = None,
+    subset: Any = None,
+    follow_links: bool = False,
+    verbose: bool = True,
+    format: Any = None,
 ):
     r"""Make a data set of the `.wav` files in a folder.
 

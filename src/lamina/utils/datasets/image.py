@@ -1,6 +1,7 @@
 """Folders of images as data sets."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -14,23 +15,23 @@ _CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4}
 
 def image_dataset_from_directory(
     directory,
-    labels="inferred",
-    label_mode="int",
-    class_names=None,
-    color_mode="rgb",
-    batch_size=32,
-    image_size=(256, 256),
-    shuffle=True,
-    seed=None,
-    validation_split=None,
-    subset=None,
-    interpolation="bilinear",
-    follow_links=False,
-    crop_to_aspect_ratio=False,
-    pad_to_aspect_ratio=False,
-    data_format=None,
-    format=None,
-    verbose=True,
+    labels: Any = "inferred",
+    label_mode: str = "int",
+    class_names: Any = None,
+    color_mode: str = "rgb",
+    batch_size: int = 32,
+    image_size: Any = (256, 256),
+    shuffle: bool = True,
+    seed: Any = None,
+    validation_split: Any = None,
+    subset: Any = None,
+    interpolation: str = "bilinear",
+    follow_links: bool = False,
+    crop_to_aspect_ratio: bool = False,
+    pad_to_aspect_ratio: bool = False,
+    data_format: Any = None,
+    format: Any = None,
+    verbose: bool = True,
 ):
     """Make a data set of the images in a folder.
 

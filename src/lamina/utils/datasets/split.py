@@ -2,6 +2,7 @@
 
 import random
 import sys
+from typing import Any
 
 import numpy as np
 
@@ -11,11 +12,11 @@ from lamina.utils.datasets.samples import Rows, Samples, each
 
 def split_dataset(
     dataset,
-    left_size=None,
-    right_size=None,
-    shuffle=False,
-    seed=None,
-    preferred_backend=None,
+    left_size: Any = None,
+    right_size: Any = None,
+    shuffle: bool = False,
+    seed: Any = None,
+    preferred_backend: Any = None,
 ):
     """Cut a data set in two, for instance for training and testing.
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -11,18 +12,18 @@ from lamina.utils.datasets.foreign import package
 
 def text_dataset_from_directory(
     directory,
-    labels="inferred",
-    label_mode="int",
-    class_names=None,
-    batch_size=32,
-    max_length=None,
-    shuffle=True,
-    seed=None,
-    validation_split=None,
-    subset=None,
-    follow_links=False,
-    format=None,
-    verbose=True,
+    labels: Any = "inferred",
+    label_mode: str = "int",
+    class_names: Any = None,
+    batch_size: int = 32,
+    max_length: Any = None,
+    shuffle: bool = True,
+    seed: Any = None,
+    validation_split: Any = None,
+    subset: Any = None,
+    follow_links: bool = False,
+    format: Any = None,
+    verbose: bool = True,
 ):
     """Make a data set of the `.txt` files in a folder, which are read as UTF-8.
 

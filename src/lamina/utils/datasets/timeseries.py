@@ -1,5 +1,7 @@
 """Windows over a series as data sets."""
 
+from typing import Any
+
 import numpy as np
 
 from lamina.utils.datasets.foreign import (
@@ -16,14 +18,14 @@ def timeseries_dataset_from_array(
     data,
     targets,
     sequence_length,
-    sequence_stride=1,
-    sampling_rate=1,
-    batch_size=128,
-    shuffle=False,
-    seed=None,
-    start_index=None,
-    end_index=None,
-    format=None,
+    sequence_stride: int = 1,
+    sampling_rate: int = 1,
+    batch_size: int = 128,
+    shuffle: bool = False,
+    seed: Any = None,
+    start_index: Any = None,
+    end_index: Any = None,
+    format: Any = None,
 ):
     """Make a data set of windows over a series.
 
