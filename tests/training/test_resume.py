@@ -704,10 +704,10 @@ def test_a_finished_run_says_so(tmp_path, capsys, verbose):
     train(2, verbose=0)
     train(2, verbose=verbose)
     said = capsys.readouterr().out
-    assert ("is finished, 2 of 2 epochs" in said) == bool(verbose)
+    assert ("is finished after epoch 2 of 2" in said) == bool(verbose)
     train(3, verbose=2)
     assert "finished" not in capsys.readouterr().out
     stopper = lamina.callbacks.EarlyStopping("loss", mode="max", patience=0)
     for _ in range(2):
         train(9, verbose=verbose, callbacks=[stopper])
-    assert ("was stopped after epoch" in capsys.readouterr().out) == bool(verbose)
+    assert ("it was stopped there" in capsys.readouterr().out) == bool(verbose)

@@ -39,7 +39,7 @@ class Ftrl(Optimizer):
     @shared()
     def __init__(
         self,
-        learning_rate: float = 0.001,
+        learning_rate: Any = 0.001,
         learning_rate_power: Any = -0.5,
         initial_accumulator_value: float = 0.1,
         l1_regularization_strength: float = 0.0,

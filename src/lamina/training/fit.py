@@ -349,16 +349,11 @@ class Run:
 
     def _say_finished(self, epoch, epochs):
         """Print that a run that goes on has nothing left to do."""
-        if not self.callbacks.params["verbose"]:
-            return
-        folder = f"The run in {str(self.keeper.backup_dir)!r}"
-        if self.model.stop_training:
-            print(f"{folder} was stopped after epoch {epoch}: nothing is left to do.")
-        elif epoch >= epochs:
-            print(
-                f"{folder} is finished, {epoch} of {epochs} epochs. Ask for more "
-                "`epochs` to go on, or give another folder to train anew."
-            )
+        done = f"The run in {str(self.keeper.backup_dir)!r} is finished after epoch"
+        if self.callbacks.params["verbose"] and self.model.stop_training:
+            print(f"{done} {epoch}: it was stopped there.")
+        elif self.callbacks.params["verbose"] and epoch >= epochs:
+            print(f"{done} {epoch} of {epochs}. Ask for more, or take another folder.")
 
     def _put_back(self, found):
         """Take over what the snapshot holds, once nothing else will change it."""

@@ -1,7 +1,5 @@
 """`EarlyStopping`."""
 
-from typing import Any
-
 from lamina.core.checks import number
 from lamina.core.tracebacks import warn
 from lamina.training.callbacks.monitor import MonitorCallback
@@ -37,11 +35,11 @@ class EarlyStopping(MonitorCallback):
     def __init__(
         self,
         monitor: str = "val_loss",
-        min_delta: int = 0,
+        min_delta: float = 0,
         patience: int = 0,
-        verbose: Any = 0,
+        verbose: int = 0,
         mode: str = "auto",
-        baseline: Any = None,
+        baseline: float | None = None,
         restore_best_weights: bool = False,
         start_from_epoch: int = 0,
     ):

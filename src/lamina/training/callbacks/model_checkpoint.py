@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-from typing import Any
 
 from lamina.core.tracebacks import warn
 from lamina.training.callbacks.monitor import MonitorCallback
@@ -40,12 +39,12 @@ class ModelCheckpoint(MonitorCallback):
         self,
         filepath,
         monitor: str = "val_loss",
-        verbose: Any = 0,
+        verbose: int = 0,
         save_best_only: bool = False,
         save_weights_only: bool = False,
         mode: str = "auto",
-        save_freq: Any = "epoch",
-        initial_value_threshold: Any = None,
+        save_freq: int | str = "epoch",
+        initial_value_threshold: float | None = None,
     ):
         super().__init__(monitor, mode, initial_value_threshold)
         self.verbose = verbose

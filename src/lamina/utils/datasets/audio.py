@@ -16,7 +16,7 @@ def audio_dataset_from_directory(
     labels: Any = "inferred",
     label_mode: str = "int",
     class_names: Any = None,
-    batch_size: int = 32,
+    batch_size: int | None = 32,
     sampling_rate: Any = None,
     output_sequence_length: Any = None,
     ragged: bool = False,

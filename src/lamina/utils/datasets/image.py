@@ -19,7 +19,7 @@ def image_dataset_from_directory(
     label_mode: str = "int",
     class_names: Any = None,
     color_mode: str = "rgb",
-    batch_size: int = 32,
+    batch_size: int | None = 32,
     image_size: Any = (256, 256),
     shuffle: bool = True,
     seed: Any = None,

@@ -15,7 +15,7 @@ def text_dataset_from_directory(
     labels: Any = "inferred",
     label_mode: str = "int",
     class_names: Any = None,
-    batch_size: int = 32,
+    batch_size: int | None = 32,
     max_length: Any = None,
     shuffle: bool = True,
     seed: Any = None,

@@ -20,7 +20,7 @@ def timeseries_dataset_from_array(
     sequence_length,
     sequence_stride: int = 1,
     sampling_rate: int = 1,
-    batch_size: int = 128,
+    batch_size: int | None = 128,
     shuffle: bool = False,
     seed: Any = None,
     start_index: Any = None,
