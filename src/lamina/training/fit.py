@@ -350,9 +350,9 @@ class Run:
     def _say_finished(self, epoch, epochs):
         """Print that a run that goes on has nothing left to do."""
         done = f"The run in {str(self.keeper.backup_dir)!r} is finished after epoch"
-        if self.callbacks.params["verbose"] and self.model.stop_training:
+        if self.callbacks.params.get("verbose") and self.model.stop_training:
             print(f"{done} {epoch}: it was stopped there.")
-        elif self.callbacks.params["verbose"] and epoch >= epochs:
+        elif self.callbacks.params.get("verbose") and epoch >= epochs:
             print(f"{done} {epoch} of {epochs}. Ask for more, or take another folder.")
 
     def _put_back(self, found):
