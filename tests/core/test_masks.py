@@ -313,3 +313,40 @@ def test_operators_of_jax_are_what_they_were():
     text = str(jax.make_jaxpr(lambda x: abs(-x) // 2 % 3)(x))
     assert "abs" in text and "neg" in text
     assert jax.vmap(lambda a, b: a * b + 1)(x, x).tolist() == [1, 2, 5, 10]
+
+
+@lamina.saving.register_keras_serializable("masks")
+class Joined(Between):
+    """A model with operators between arrays that files can hold."""
+
+    def __init__(self):
+        super().__init__(lambda model, x: 1 - (x + model.dense(x)) * 2)
+
+    def get_config(self):
+        return {}
+
+
+def test_operators_carry_masks_in_files_exports_and_eager_steps(tmp_path):
+    ids = np.array([[1, 2, 0, 0], [3, 0, 0, 0], [1, 4, 1, 1]], "int32")
+    model = Joined()
+    expected = np.asarray(model(ids))
+    inner = np.asarray(model.between(model, model.embedding(ids)))
+    np.testing.assert_allclose(expected, model.lstm(inner, mask=ids != 0), atol=1e-6)
+    model.save(tmp_path / "model.keras")
+    model.export(tmp_path / "program.safetensors")
+    with lamina.RematScope("full"):
+        again = Joined()
+    again(ids)
+    again.set_weights(model.get_weights())
+    for other in (
+        lamina.models.load_model(tmp_path / "model.keras"),
+        lamina.export.load(tmp_path / "program.safetensors"),
+        again,
+    ):
+        np.testing.assert_allclose(other(ids), expected, atol=1e-6)
+    target = np.zeros((3, 3), "float32")
+    for one, eager in ((model, True), (again, False)):
+        one.compile("sgd", "mse", run_eagerly=eager)
+        one.fit(ids, target, batch_size=1, shuffle=False, verbose=0)
+    for mine, other in zip(model.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, other, atol=1e-6)
