@@ -68,12 +68,20 @@ def svg_texts(path):
     return comments
 
 
+def arguments(function):
+    """Names, kinds and defaults; Keras says no types."""
+    return [
+        (one.name, one.kind, one.default)
+        for one in inspect.signature(function).parameters.values()
+    ]
+
+
 def test_signatures():
     for mine, theirs in (
         (plot_model, keras.utils.plot_model),
         (model_to_dot, keras.utils.model_to_dot),
     ):
-        assert inspect.signature(mine) == inspect.signature(theirs)
+        assert arguments(mine) == arguments(theirs)
 
 
 def test_a_stack_is_a_chain():
