@@ -39,6 +39,31 @@ def test_one_error_says_that_super_init_was_forgotten(kind):
         KINDS[kind](Forgot())
 
 
+@pytest.mark.parametrize("base", (lamina.Model, lamina.Sequential))
+@pytest.mark.parametrize("use", ("fit", "layers", "name", "inputs", "optimizer"))
+def test_a_model_says_so_at_any_attribute(base, use):
+    class Forgot(base):
+        def __init__(self):
+            self.size = 3
+
+    with pytest.raises(AttributeError, match=r"'Forgot', you forgot to call `super"):
+        getattr(Forgot(), use)(None) if use == "fit" else getattr(Forgot(), use)
+    assert Forgot().size == 3
+    assert not hasattr(Forgot(), "sizes")
+
+
+def test_an_attribute_that_raises_keeps_its_own_words():
+    class Made(lamina.Model):
+        @property
+        def size(self):
+            return self.absent
+
+    with pytest.raises(AttributeError, match="'Made' object has no attribute 'absent'"):
+        print(Made().size)
+    with pytest.raises(AttributeError, match="has no defined inputs"):
+        print(Made().inputs)
+
+
 def test_an_optimizer_says_so_at_its_first_attribute():
     class Forgot(Optimizer):
         def __init__(self):

@@ -226,6 +226,40 @@ def test_lists_for_a_dict_whose_order_is_not_known():
         model.evaluate(X, y, verbose=0)
 
 
+@pytest.mark.parametrize("metrics", ({"a": ["mae"], "b": ["mae"]}, [["mae"], ["mae"]]))
+@pytest.mark.parametrize(
+    "y", (Y, [Y], {"a": Y}, {"a": Y, "b": None}), ids=("one", "list", "dict", "none")
+)
+def test_nothing_is_measured_of_an_output_without_targets(metrics, y):
+    x = lamina.Input((1,))
+    outputs = {name: layers.Dense(1, name=name)(x) for name in "ab"}
+    model = lamina.Model(x, outputs)
+    model.compile("sgd", {"a": "mse"}, metrics=metrics)
+    with pytest.warns(UserWarning, match=r"output\(s\) \['b'\].*not measured"):
+        history = model.fit(X, y, verbose=0).history
+    assert sorted(history) == ["a_mae", "loss"]
+    assert sorted(model.evaluate(X, y, verbose=0, return_dict=True)) == [
+        "a_mae",
+        "loss",
+    ]
+
+
+def test_metrics_need_targets_as_losses_do():
+    class Penalty(layers.Layer):
+        def call(self, x):
+            self.add_loss((x**2).sum())
+            return x
+
+    model = lamina.Sequential([layers.Dense(1), Penalty()])
+    model.compile("sgd", metrics=["mae"])
+    for run in (model.fit, model.evaluate, model.train_on_batch, model.test_on_batch):
+        with pytest.raises(ValueError, match="given metrics, which need targets"):
+            run(X)
+    assert sorted(model.fit(X, Y, verbose=0).history) == ["loss", "mae"]
+    model.compile("sgd")
+    assert list(model.fit(X, verbose=0).history) == ["loss"]
+
+
 @pytest.mark.parametrize("dict_out", [False, True])
 @pytest.mark.parametrize("given", [Y, [Y]], ids=["bare", "in a list"])
 @pytest.mark.parametrize("place", [0, 1])

@@ -28,14 +28,17 @@ def forget_names() -> None:
 def nearest(word: str, names) -> str:
     """Return `" Did you mean 'x'?"` for the name nearest to `word`, or ``""``.
 
-    A name is also found by the first letters of its words: `learning_rate` by `lr`.
+    A name is also found by its beginning, `return_sequences` by `return_seq`, and by
+    the first letters of its words: `learning_rate` by `lr`.
     """
     import difflib
 
     folded = {str(name).lower(): str(name) for name in names}
     initials = {"".join(p[:1] for p in name.split("_")): name for name in folded}
     word = str(word).lower()
-    found = difflib.get_close_matches(word, folded, n=1, cutoff=0.6)
+    found = [name for name in folded if len(word) > 2 and name.startswith(word)]
+    if len(found) != 1:
+        found = difflib.get_close_matches(word, folded, n=1, cutoff=0.6)
     if not found and len(word) > 1 and word in initials:
         found = [initials[word]]
     return f" Did you mean {folded[found[0]]!r}?" if found else ""

@@ -30,16 +30,21 @@ class Owner:
     # Those that it made by `add_weight` and its like.
     _variables: list
 
-    def _check_constructed(self):
+    def _check_constructed(self, error=RuntimeError):
         if "_variables" not in self.__dict__:
             name = type(self).__name__
-            raise RuntimeError(
+            raise error(
                 f"In class {name!r}, you forgot to call `super().__init__()` as the "
                 f"first statement of `__init__()`:\n\n"
                 f"    class {name}(...):\n"
                 f"        def __init__(self, ..., **kwargs):\n"
                 f"            super().__init__(**kwargs)   # first\n"
             )
+
+    def __getattr__(self, name):
+        # Reached where there is no such attribute, or a property raised that.
+        self._check_constructed(AttributeError)
+        return object.__getattribute__(self, name)
 
     def _make_own_variable(self, scopes, *args, **settings) -> Variable:
         """Make a Variable, its path beginning with `scopes`, and own it."""

@@ -29,9 +29,13 @@ def check_batch(model, batch) -> None:
     x, y, _ = unpack(batch)
     compiled = training_of(model).settings
     if y is None:
-        if compiled.loss is not None and not step.own_loss(model):
+        measured = compiled.compiled and compiled.compiled_metrics.given
+        if step.own_method(model, "compute_metrics") is not None:
+            measured = False
+        if (compiled.loss is not None or measured) and not step.own_loss(model):
+            needing = "metrics, which need" if measured else "a loss, which needs"
             raise ValueError(
-                "`compile` was given a loss, which needs targets, but no `y` was "
+                f"`compile` was given {needing} targets, but no `y` was "
                 "passed. Pass `fit(x, y)`, or data that yields `(x, y)`."
             )
         return

@@ -5,6 +5,7 @@ import dataclasses
 from lamina import metrics as metrics_module
 from lamina.core import structure
 from lamina.core.naming import snake_case
+from lamina.core.tracebacks import warn
 from lamina.losses.loss import by_shape, widened
 from lamina.metrics import Metric
 from lamina.metrics.metric import update_weighted
@@ -48,8 +49,11 @@ class CompileMetrics(Metric):
     def make(self, y, y_pred):
         """Make the metrics, once the outputs' structure is known.
 
+        Nothing is measured of an output that has no targets.
+
         Args:
-            y: the targets of a batch, or their shapes.
+            y: the targets of a batch, or their shapes; None where only the user's own
+                step knows them.
             y_pred: the outputs for it, or their shapes.
 
         Raises:
@@ -70,11 +74,22 @@ class CompileMetrics(Metric):
         if not any(some for chosen in kinds.values() for some in chosen):
             return
         targets = match_targets(y, y_pred, names, self._loss.takers(len(names)))
+        unmeasured = []
         for kind, chosen in kinds.items():
-            for output, some, true, pred in zip(
-                outputs, chosen, targets, structure.flatten(y_pred), strict=True
+            for i, (some, true, pred) in enumerate(
+                zip(chosen, targets, structure.flatten(y_pred), strict=True)
             ):
-                setattr(output, kind, tuple(_metric(m, true, pred) for m in some))
+                if true is not None or y is None:
+                    setattr(
+                        outputs[i], kind, tuple(_metric(m, true, pred) for m in some)
+                    )
+                elif some:
+                    unmeasured.append(slots.label(i))
+        if unmeasured:
+            warn(
+                f"`compile` was given metrics of the output(s) {unmeasured}, for which "
+                "there are no targets: they are not measured, and not in the logs."
+            )
 
     def forget(self):
         """Let the metrics be made anew, for other targets."""
