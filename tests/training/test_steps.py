@@ -110,6 +110,32 @@ def test_stateful_steps():
     )
 
 
+def test_a_step_may_call_the_built_in_one_with_its_data():
+    class Adds(lamina.Sequential):
+        def train_step(self, data):
+            return {**super().train_step(data), "one": 1.0}
+
+        def test_step(self, data):
+            return {**super().test_step(data), "two": 2.0}
+
+        def predict_step(self, data):
+            return super().predict_step(data) + 1
+
+    plain = made()
+    history, weights = result(plain, X, Y, 8, validation_data=(X, Y))
+    model = made(Adds)
+    logs, own_weights = result(model, X, Y, 8, validation_data=(X, Y))
+    assert own_weights == weights
+    assert logs == {**history, "one": [1.0, 1.0], "val_two": [2.0, 2.0]}
+    np.testing.assert_array_equal(
+        model.predict(X, verbose=0), plain.predict(X, verbose=0) + 1
+    )
+    for run in (model.train_on_batch, model.test_on_batch):
+        assert run(X[:8], Y[:8], return_dict=True).keys() - {"one", "two"} == {
+            "loss", "mae",
+        }  # fmt: skip
+
+
 def test_stateful_step_returns_logs():
     class Wrong(Stateful):
         def train_step(self, data):

@@ -623,17 +623,20 @@ class Model(Layer):
             metric.reset_state()
 
     @step.built_in
-    def train_step(self, state, data):
-        """Return `(logs, state)` after one training step; a subclass may override."""
+    def train_step(self, state, data: Any = None):
+        """Return `(logs, state)` after one training step; a subclass may override.
+
+        One argument alone is the data: the Variables are assigned, the logs returned.
+        """
         return step.one_step(self, "train", state, data)
 
     @step.built_in
-    def test_step(self, state, data):
+    def test_step(self, state, data: Any = None):
         """Return `(logs, state)` after one step of evaluation."""
         return step.one_step(self, "test", state, data)
 
     @step.built_in
-    def predict_step(self, state, data):
+    def predict_step(self, state, data: Any = None):
         """Return `(outputs, state)` for one batch."""
         return step.one_step(self, "predict", state, data)
 

@@ -326,7 +326,13 @@ def _parts(variables, state, names):
 
 
 def one_step(model, kind, state, data):
-    """Run the library's step in Keras' form, for users who call it."""
+    """Run the library's step for users who call it, mostly from a step of theirs.
+
+    In Keras' form with the state and the data; as a step that assigns with one of them.
+    """
+    if data is None:
+        logs = globals()[kind](model, unpack(state))
+        return model.get_metrics_result() if logs is None else logs
     names, variables = _PARTS[kind], StateVariables(model, _PARTS[kind])
     given = {name: tuple(p) for name, p in zip(names, state, strict=False)}
     # Inside of a step that is traced, the program around it learns what this reaches.
