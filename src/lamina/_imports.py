@@ -87,10 +87,17 @@ def lazy(package):
     return find, lambda: sorted({*vars(module), *homes}), [*homes]
 
 
-def offered(namespace, *inner):
-    """Return the names in a module that are neither private, `inner` nor modules."""
-    return [
+def offer(namespace, *inner, modules=()):
+    """Return the names in a module that are neither private, `inner` nor other modules.
+
+    They become what `dir` shows of it and what `import *` takes.
+    """
+    names = [
         name
         for name, value in namespace.items()
-        if name[0] != "_" and name not in inner and not isinstance(value, ModuleType)
+        if name[0] != "_"
+        and name not in inner
+        and (name in modules or not isinstance(value, ModuleType))
     ]
+    namespace |= {"__all__": names, "__dir__": lambda: names}
+    return names

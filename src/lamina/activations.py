@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from lamina._imports import offer as _offer
 from lamina.core.config import resolver, serialize_keras_object
 from lamina.core.constructor import Captured
 from lamina.core.op import op
@@ -191,3 +192,6 @@ def serialize(activation):
         )
     built_in = config.get("class_name") == "function" and config["config"] in _TABLE
     return config["config"] if built_in else config
+
+
+_offer(globals(), "Any", "Captured", "op", "ours", "resolver", "serialize_keras_object")

@@ -1,7 +1,7 @@
 """Callbacks: watch a training and steer it."""
 
 from lamina._imports import missing as _missing
-from lamina._imports import offered as _offered
+from lamina._imports import offer as _offer
 from lamina.training.callbacks.backup_and_restore import (
     BackupAndRestore as BackupAndRestore,
 )
@@ -26,7 +26,7 @@ from lamina.training.callbacks.swap_ema_weights import SwapEMAWeights as SwapEMA
 from lamina.training.callbacks.tensorboard import TensorBoard as TensorBoard
 from lamina.training.callbacks.terminate_on_nan import TerminateOnNaN as TerminateOnNaN
 
-__all__ = _offered(globals())  # pyright: ignore[reportUnsupportedDunderAll]
+_offer(globals())
 
 
 def __getattr__(name):

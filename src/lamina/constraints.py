@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from lamina._imports import offer as _offer
 from lamina.core import settings
 from lamina.core.config import (
     Constructed,
@@ -137,3 +138,6 @@ get, _, deserialize = resolver("constraint", lambda: _TABLE, Constraint)
 def serialize(constraint):
     """Return the config of a constraint."""
     return serialize_keras_object(constraint)
+
+
+_offer(globals(), "Constructed", "names_of", "resolver", "serialize_keras_object")

@@ -7,6 +7,7 @@ arXiv:1503.02531, and Romero et al., "FitNets", arXiv:1412.6550.
 from typing import Any
 
 from lamina import losses, metrics, ops, tree
+from lamina._imports import offer as _offer
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
 from lamina.models import Model
 
@@ -440,3 +441,6 @@ def _outputs(model, features, x, training):
         return {None: model(x, training=training)}
     found = features(x, training=training)
     return {None: found["own"], **found["layers"]}
+
+
+_offer(globals(), "Any", "Model", "deserialize_keras_object", "serialize_keras_object")

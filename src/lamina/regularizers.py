@@ -6,6 +6,7 @@ import numbers
 import jax.numpy as jnp
 import numpy as np
 
+from lamina._imports import offer as _offer
 from lamina.core import settings
 from lamina.core.config import Constructed, names_of, resolver, serialize_keras_object
 
@@ -179,3 +180,6 @@ get, _, deserialize = resolver("regularizer", lambda: _TABLE, Regularizer)
 def serialize(regularizer):
     """Return the config of a regularizer."""
     return serialize_keras_object(regularizer)
+
+
+_offer(globals(), "Constructed", "names_of", "resolver", "serialize_keras_object")

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from lamina._imports import offer as _offer
 from lamina.core import settings
 from lamina.core.extras import extra
 from lamina.utils.bounding_boxes import convert_format
@@ -458,3 +459,6 @@ def _color(kind):
 
 def _matplotlib():
     return extra("matplotlib.pyplot", "A gallery", "lamina[plot]")
+
+
+_offer(globals(), "Any", "convert_format", "extra", "pillow")

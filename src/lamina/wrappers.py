@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from lamina._imports import offer as _offer
 from lamina.models import Model, clone_model
 
 try:
@@ -267,3 +268,18 @@ class SKLearnTransformer(base.TransformerMixin, _Estimator):
         """Return the model's outputs, one for each row where it has one unit."""
         found = self._outputs(X)
         return found.reshape(-1) if self._one_column else found
+
+
+_offer(
+    globals(),
+    "Any",
+    "MetadataRequest",
+    "Model",
+    "SimpleNamespace",
+    "check_is_fitted",
+    "clone_model",
+    "column_or_1d",
+    "get_config",
+    "type_of_target",
+    "validate_data",
+)

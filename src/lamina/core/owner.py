@@ -30,7 +30,7 @@ class Owner:
     # Those that it made by `add_weight` and its like.
     _variables: list
 
-    def _check_constructed(self, error=RuntimeError):
+    def _check_constructed(self, error: type[Exception] = RuntimeError):
         if "_variables" not in self.__dict__:
             name = type(self).__name__
             raise error(

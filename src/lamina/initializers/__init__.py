@@ -5,6 +5,7 @@ import inspect
 import jax.numpy as jnp
 import numpy as np
 
+from lamina._imports import offer as _offer
 from lamina.core.config import names_of, resolver, serialize_keras_object
 from lamina.core.dtypes import standardize_dtype
 from lamina.core.variable import Variable
@@ -92,3 +93,13 @@ def _given(array):
         return jnp.asarray(array, dtype=standardize_dtype(dtype))
 
     return initialize
+
+
+_offer(
+    globals(),
+    "Variable",
+    "standardize_dtype",
+    "names_of",
+    "resolver",
+    "serialize_keras_object",
+)

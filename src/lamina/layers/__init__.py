@@ -1,6 +1,6 @@
 """All layers, one file per family: each says in its `__all__` what it offers."""
 
-from lamina._imports import offered as _offered
+from lamina._imports import offer as _offer
 from lamina.core.config import resolver as _resolver
 from lamina.core.config import serialize_keras_object as _serialize
 from lamina.layers.activation import *
@@ -56,4 +56,4 @@ def serialize(layer):
     return _serialize(layer)
 
 
-__all__ = _offered(globals())  # pyright: ignore[reportUnsupportedDunderAll]
+_offer(globals())

@@ -1,6 +1,6 @@
 """Losses: what training makes small."""
 
-from lamina._imports import offered as _offered
+from lamina._imports import offer as _offer
 from lamina.core import config as _config
 from lamina.losses.crossentropy import *
 from lamina.losses.crossentropy import ShapedCrossentropy
@@ -26,7 +26,7 @@ _SHORT = {
 def _names():
     # A class gives its snake-case name to the function of that name.
     makers = ("deserialize", "get", "serialize")
-    things = {n: globals()[n] for n in __all__ if n not in makers}
+    things = {n: globals()[n] for n in _PUBLIC if n not in makers}
     things["LossFunctionWrapper"] = LossFunctionWrapper
     short = _SHORT | {name.upper(): loss for name, loss in _SHORT.items()}
     short |= dict.fromkeys(("crossentropy", "ce", "CE"), ShapedCrossentropy)
@@ -65,4 +65,4 @@ def deserialize(name, custom_objects=None):
     return _deserialize(name, custom_objects)
 
 
-__all__ = _offered(globals(), *_INNER)  # pyright: ignore[reportUnsupportedDunderAll]
+_PUBLIC = _offer(globals(), *_INNER)

@@ -1,6 +1,6 @@
 """Metrics: what training reports."""
 
-from lamina._imports import offered as _offered
+from lamina._imports import offer as _offer
 from lamina.core import config as _config
 from lamina.losses import binary_crossentropy as binary_crossentropy
 from lamina.losses import binary_focal_crossentropy as binary_focal_crossentropy
@@ -51,7 +51,7 @@ _SHORT = {
 def _names():
     # A function is found by its name only where no class goes by it.
     makers = ("deserialize", "get", "serialize")
-    things = {n: globals()[n] for n in __all__ if n not in makers}
+    things = {n: globals()[n] for n in _PUBLIC if n not in makers}
     classes = {n: thing for n, thing in things.items() if not n.islower()}
     short = _SHORT | {name.upper(): metric for name, metric in _SHORT.items()}
     return things | _config.names_of(classes) | short | {"logcosh": LogCoshError}
@@ -70,4 +70,4 @@ def serialize(metric):
     return _serialize(metric)
 
 
-__all__ = _offered(globals())  # pyright: ignore[reportUnsupportedDunderAll]
+_PUBLIC = _offer(globals())

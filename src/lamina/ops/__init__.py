@@ -3,6 +3,7 @@
 The functions of the namespaces `numpy`, `nn`, `linalg` and `image` stand here too.
 """
 
+from lamina._imports import offer as _offer
 from lamina.ops import core as core
 from lamina.ops import image as image
 from lamina.ops import linalg as linalg
@@ -17,3 +18,5 @@ from lamina.ops.linalg import *
 from lamina.ops.math import *
 from lamina.ops.nn import *
 from lamina.ops.numpy import *
+
+_offer(globals(), modules=("image", "linalg", "nn", "numpy"))

@@ -2,6 +2,7 @@
 
 import inspect
 
+from lamina._imports import offer as _offer
 from lamina.core.config import names_of, resolver, serialize_keras_object
 from lamina.optimizers import legacy as legacy
 from lamina.optimizers import schedules as schedules
@@ -62,3 +63,14 @@ def get(identifier):
             "an Optimizer, its config or an optax transformation."
         )
     return found
+
+
+_offer(
+    globals(),
+    "Transformation",
+    "is_transformation",
+    "names_of",
+    "resolver",
+    "serialize_keras_object",
+    modules=("legacy", "schedules"),
+)

@@ -1,5 +1,6 @@
 """Arrays as small integers and a scale: what quantized layers are made of."""
 
+from lamina._imports import offer as _offer
 from lamina.core.config import names_of, resolver, serialize_keras_object
 from lamina.quantizers.configs import AWQConfig as AWQConfig
 from lamina.quantizers.configs import (
@@ -52,3 +53,6 @@ def get(identifier, **kwargs):
 def serialize(initializer):
     """Return the config of a quantizer."""
     return serialize_keras_object(initializer)
+
+
+_offer(globals(), "names_of", "resolver", "serialize_keras_object")

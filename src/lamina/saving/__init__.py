@@ -4,6 +4,7 @@
 no code from it.
 """
 
+from lamina._imports import offer as _offer
 from lamina.core.config import deserialize_keras_object as deserialize_keras_object
 from lamina.core.config import serialize_keras_object as serialize_keras_object
 from lamina.core.registry import CustomObjectScope as CustomObjectScope
@@ -19,3 +20,5 @@ from lamina.saving.reading import load_model as load_model
 from lamina.saving.reading import load_weights as load_weights
 from lamina.saving.writing import save_model as save_model
 from lamina.saving.writing import save_weights as save_weights
+
+_offer(globals())

@@ -4,6 +4,7 @@ import math
 
 import jax.numpy as jnp
 
+from lamina._imports import offer as _offer
 from lamina.core.config import Constructed, names_of, resolver, serialize_keras_object
 from lamina.core.settings import floatx
 
@@ -341,3 +342,8 @@ _, _, deserialize = resolver(
 def serialize(learning_rate_schedule):
     """Return the config of a schedule."""
     return serialize_keras_object(learning_rate_schedule)
+
+
+_offer(
+    globals(), "Constructed", "floatx", "names_of", "resolver", "serialize_keras_object"
+)
