@@ -1,40 +1,157 @@
-"""The `lamina` command: `lamina inspect FILE`."""
+"""The `lamina` command: `inspect`, `summary`, `plot` and `convert` files of models."""
 
 import argparse
+import importlib
 import sys
+from pathlib import Path
+
+_INSPECTED = ".keras, .weights.h5, .weights.json, .safetensors, .h5 or .hdf5"
+_MODEL = "a saved model: .keras, .h5 or .hdf5"
+_WEIGHTS = (".weights.h5", ".weights.json", ".safetensors")
+_EXPORTED = (".onnx", ".stablehlo")
 
 
 def main(arguments=None) -> int:
-    """Run the command and return its exit code: 1 for a file that is refused."""
-    parser = argparse.ArgumentParser(
-        prog="lamina", description="Keras' public API on JAX."
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    looks = commands.add_parser(
-        "inspect",
-        help="tell what a file holds",
-        description="Tell what a file holds: layers, shapes, sizes, versions, and "
-        "whatever is suspicious. Nothing in it is built or run.",
-    )
-    looks.add_argument(
-        "file",
-        nargs="+",
-        help=".keras, .weights.h5, .weights.json, .safetensors, .h5 or .hdf5",
-    )
-    given = parser.parse_args(arguments)
+    """Run the command and return its exit code.
 
+    Returns:
+        0, or 1 where something is refused, or 2 where the system says so: a file that
+        cannot be read or written.
+    """
+    given = _parser().parse_args(arguments)
+    try:
+        return given.run(given)
+    except (ImportError, NotImplementedError, OSError, TypeError, ValueError) as error:
+        from lamina.core.naming import printable
+
+        lines = [printable(line) for line in str(error).splitlines()]
+        if "Could not locate" in str(error):
+            lines.append(
+                "On the command line: `--import MODULE`, the module that does so."
+            )
+        print(f"lamina {given.command}: " + "\n".join(lines), file=sys.stderr)
+        return 2 if isinstance(error, OSError) else 1
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="lamina", description="Look into files of models, and convert them."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(run, text, more):
+        name = run.__name__.removeprefix("_")
+        made = commands.add_parser(
+            name, help=text, description=f"{text[0].upper()}{text[1:]}. {more}"
+        )
+        made.set_defaults(run=run)
+        return made
+
+    one = command(
+        _inspect,
+        "tell what a file holds",
+        "Layers, shapes, sizes, versions, and whatever is suspicious. Nothing in the "
+        "file is built or run.",
+    )
+    one.add_argument("file", nargs="+", help=_INSPECTED)
+
+    one = command(
+        _summary, "print the table of a model", "As `model.summary()` prints it."
+    )
+    _takes_model(one)
+    one.add_argument("--nested", action="store_true", help="open the models inside")
+
+    one = command(
+        _plot, "draw a model", "A picture of its layers, as `plot_model` draws it."
+    )
+    _takes_model(one)
+    one.add_argument(
+        "-o",
+        "--output",
+        metavar="PICTURE",
+        help=".svg, .png or .pdf; without it, an .svg beside the file",
+    )
+    one.add_argument("--nested", action="store_true", help="open the models inside")
+
+    one = command(
+        _convert,
+        "write a model in another format",
+        "The ending of OUT says which: .keras or .h5 for the model, .weights.h5 or "
+        ".safetensors for its weights alone, .onnx or .stablehlo for a program that "
+        "runs without Lamina. A file that is there is not replaced without --force.",
+    )
+    _takes_model(one)
+    one.add_argument("out", metavar="OUT", help="the file to write")
+    one.add_argument("--force", action="store_true", help="replace OUT")
+    return parser
+
+
+def _takes_model(command):
+    command.add_argument("file", metavar="FILE", help=_MODEL)
+    command.add_argument(
+        "--import",
+        dest="modules",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="a module of yours that registers layers and functions of the model",
+    )
+
+
+def _load(given):
+    import lamina
+
+    if given.modules:
+        sys.path.insert(0, "")  # the user's modules stand in their folder
+    for module in given.modules:
+        importlib.import_module(module)
+    return lamina.saving.load_model(given.file)
+
+
+def _inspect(given):
     from lamina.saving.inspection import draw, inspect
 
-    code = 0
+    reports = []
     for name in given.file:
-        try:
-            report = inspect(name)
-        except OSError as error:
-            print(f"lamina inspect: {error}", file=sys.stderr)
-            return 2
-        draw(report)
-        code = max(code, 1 if report.refused else 0)
-    return code
+        reports.append(inspect(name))
+        draw(reports[-1])
+    return int(any(report.refused for report in reports))
+
+
+def _summary(given):
+    _load(given).summary(expand_nested=given.nested)
+    return 0
+
+
+def _plot(given):
+    from lamina.utils import plot_model
+
+    model = _load(given)
+    output = given.output or str(Path(given.file).with_suffix(".svg"))
+    plot_model(
+        model,
+        output,
+        show_shapes=True,
+        show_layer_names=True,
+        expand_nested=given.nested,
+    )
+    print(output)
+    return 0
+
+
+def _convert(given):
+    out = given.out
+    if Path(out).exists() and not given.force:
+        raise ValueError(f"{out} exists. Give --force to replace it.")
+    model = _load(given)
+    if out.endswith(_WEIGHTS):
+        model.save_weights(out, overwrite=given.force)
+    elif out.endswith(_EXPORTED):
+        model.export(out, format=Path(out).suffix[1:])
+    else:
+        model.save(out, overwrite=given.force)
+    print(out)
+    return 0
 
 
 if __name__ == "__main__":

@@ -184,13 +184,3 @@ def test_names_cannot_command_the_terminal(tmp_path):
     shown = text_of(inspect(path), width=200)
     assert "\x1b" not in shown
     assert r"a\x1b[31m\n[red]b" in shown
-
-
-def test_the_command(model, tmp_path, capsys):
-    model.save(tmp_path / "m.keras")
-    assert main(["inspect", str(tmp_path / "m.keras")]) == 0
-    assert "Functional" in capsys.readouterr().out
-    assert main(["inspect", str(tmp_path / "none.keras")]) == 2
-    assert "No such file" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        main([])

@@ -60,12 +60,8 @@ def nested():
 
 def svg_texts(path):
     """The texts of an svg in the order they were drawn."""
-    comments = []
-    parser = xml.XMLParser(target=xml.TreeBuilder(insert_comments=True))
-    for element in xml.parse(path, parser).iter():
-        if element.tag is xml.Comment:
-            comments.append(element.text.strip())
-    return comments
+    root = xml.parse(path).getroot()
+    return [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
 
 
 def arguments(function):

@@ -44,6 +44,18 @@ def nearest(word: str, names) -> str:
     return f" Did you mean {folded[found[0]]!r}?" if found else ""
 
 
+def printable(text, most: int = 2000) -> str:
+    r"""Return the words of a file without what a terminal would obey.
+
+    >>> from lamina.core.naming import printable
+    >>> print(printable("a\x1b[31mb"))
+    a\x1b[31mb
+    """
+    text = str(text)
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:most])
+    return shown + ("..." if len(text) > most else "")
+
+
 def listed(items, most: int) -> str:
     """Return the first `most` items with commas between, and how many more there are.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from lamina.core.naming import printable
 from lamina.core.operation import graph_of
 from lamina.layers.layer import Layer
 
@@ -98,7 +99,7 @@ class _Rows:
     def add(self, operation, model, depth):
         nodes = _nodes(operation, model)
         self.depths.append(depth)
-        name = f"{operation.name} ({_type_name(operation)})"
+        name = printable(f"{operation.name} ({_type_name(operation)})")
         row = [name, _shapes(operation, nodes), _parameters(operation)]
         if self.connected:
             row.append(_connections(nodes) if depth == 0 else "-")
@@ -231,7 +232,7 @@ def _connections(nodes):
         for tensor in node.input_tensors
         if tensor.node is not None
     ]
-    return ", ".join(dict.fromkeys(sources)) or "-"
+    return printable(", ".join(dict.fromkeys(sources))) or "-"
 
 
 def _print(console, model, rows, line_length, positions):
@@ -257,7 +258,7 @@ def _print(console, model, rows, line_length, positions):
         name = [(" " * len(tree) if i else tree) + line for i, line in enumerate(name)]
         others = map(_fold, cells[1:], widths[1:])
         table.add_row(*(Text("\n".join(lines)) for lines in (name, *others)))
-    console.print(Text(f'Model: "{model.name}"', style="bold"))
+    console.print(Text(f'Model: "{printable(model.name)}"', style="bold"))
     console.print(table)
     for label, number, size in _totals(model):
         line = Text.assemble((f" {label} params: ", "bold"), f"{number:,} ({size})")

@@ -5,6 +5,7 @@ import pathlib
 from typing import Any
 
 from lamina.core.budget import readable
+from lamina.core.naming import printable
 from lamina.saving import formats
 from lamina.saving.report import Report
 
@@ -47,13 +48,6 @@ def _total(report):
 # ---- drawing -----------------------------------------------------------------------
 
 
-def _plain(text):
-    """Show a file's words without what a terminal would obey."""
-    text = str(text)
-    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:2000])
-    return shown + ("..." if len(text) > 2000 else "")
-
-
 def draw(report, console: Any = None):
     """Print a report.
 
@@ -68,11 +62,11 @@ def draw(report, console: Any = None):
     from rich.text import Text
 
     console = console or Console(highlight=False)
-    title = Text(_plain(report.path.name), style="bold")
+    title = Text(printable(report.path.name), style="bold")
     console.print(title.append(f"  {report.kind}", style="not bold dim"))
     facts = Table.grid(padding=(0, 2))
     for name, value in report.facts:
-        facts.add_row(Text(_plain(name), style="dim"), Text(_plain(value)))
+        facts.add_row(Text(printable(name), style="dim"), Text(printable(value)))
     console.print(Padding(facts, (1, 0, 0, 2)))
     if report.rows:
         table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=True)
@@ -84,14 +78,14 @@ def draw(report, console: Any = None):
         table.add_column("Dtype", style="dim", no_wrap=True)
         table.add_column("Size", justify="right", no_wrap=True)
         for row in report.rows:
-            cells = [Text("  " * row.depth + _plain(row.name))]
-            cells += [Text(_plain(row.kind))] if types else []
+            cells = [Text("  " * row.depth + printable(row.name))]
+            cells += [Text(printable(row.kind))] if types else []
             shapes = "  ".join(map(_times, row.shapes[:6]))
             shapes += f"  and {len(row.shapes) - 6} more" if row.shapes[6:] else ""
             size = readable(row.size) if row.shapes else "-"
             cells += [
                 Text(shapes),
-                Text("\n".join(map(_plain, row.dtypes))),
+                Text("\n".join(map(printable, row.dtypes))),
                 Text(size),
             ]
             table.add_row(*cells)
@@ -113,4 +107,4 @@ def _times(shape):
 def _mark(word, style, text, end=": "):
     from rich.text import Text
 
-    return Text("  ").append(word, style=style).append(end + _plain(text))
+    return Text("  ").append(word, style=style).append(end + printable(text))

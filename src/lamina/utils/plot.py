@@ -59,7 +59,7 @@ def plot_model(
     Args:
         model: a model that has been built.
         to_file: where to write; the ending says how: `.png`, `.svg`, `.pdf` or
-            another that matplotlib writes.
+            another that matplotlib writes. The words of an `.svg` are text.
         show_shapes: whether boxes tell the shapes of what they give.
         show_dtype: whether they tell the dtype.
         show_layer_names: whether they tell the name beside the type.
@@ -118,7 +118,8 @@ def plot_model(
             f"Received: to_file={str(to_file)!r}"
         )
     dpi = min(dpi, _MOST_PIXELS / max(figure.get_size_inches()))
-    figure.savefig(path, format=form, dpi=dpi, facecolor="white")
+    with pen._matplotlib.rc_context({"svg.fonttype": "none"}):  # it can be searched
+        figure.savefig(path, format=form, dpi=dpi, facecolor="white")
     return _shown(path, form)
 
 
