@@ -1,0 +1,195 @@
+"""Warns of a training that would go on and learn nothing, before its first epoch.
+
+Only what is certain is said: of layers and losses of the library, given what they
+cannot use. Each is a `UserWarning` of its own first words, and is silenced by them.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from lamina import activations, losses
+from lamina.core import structure
+from lamina.core.operation import graph_of
+from lamina.core.registry import ours
+from lamina.core.tracebacks import warn
+from lamina.losses.crossentropy import ShapedCrossentropy
+from lamina.training.by_output import match_targets, names_of
+from lamina.training.compiled import training_of
+
+_BINARY = (losses.binary_crossentropy, losses.binary_focal_crossentropy)
+_CATEGORICAL = (
+    losses.categorical_crossentropy,
+    losses.categorical_focal_crossentropy,
+    losses.sparse_categorical_crossentropy,
+)
+# What they give is no probability: it may be negative, or more than 1.
+_NO_PROBABILITY = (
+    activations.linear,
+    activations.relu,
+    activations.relu6,
+    activations.elu,
+    activations.selu,
+    activations.gelu,
+    activations.silu,
+    activations.leaky_relu,
+    activations.tanh,
+)
+# Layers that take numbers as they come, and learn badly from large ones.
+_UNSCALED = ("Dense", "Conv1D", "Conv2D", "DepthwiseConv2D", "Flatten", "Reshape")
+# Layers that end in an activation.
+_ENDS = ("Activation", "Conv2D", "Dense")
+_LARGE = 64  # values beyond it are those of pixels from 0 to 255
+
+
+def advise(model, source):
+    """Warn of what the layers and losses of a model make of its data.
+
+    A model is looked at in its first `fit` after `compile`, if it is a graph.
+
+    Args:
+        model: the model, built and compiled.
+        source: its data: the indices and targets of all rows in memory, else those of
+            the first batch.
+
+    Returns:
+        The inputs that `advise_after` wants after the first epoch, or None.
+    """
+    training, graph = training_of(model), graph_of(model)
+    settings, known = training.settings, training.programs.of(model).made
+    if graph is None or "advised" in known:
+        return None
+    known["advised"] = True
+    x, y, _ = source.first()
+    rows = source.arrays or (x, y)
+    leaves = zip(graph.inputs, graph.leaves(x), graph.leaves(rows[0]), strict=True)
+    for tensor, batch, array in leaves:
+        takers = [n.operation for n in graph.nodes if _is_in(tensor, n.input_tensors)]
+        _look_at_indices(tensor, array if _is_plain(array) else batch, takers)
+        _look_at_pixels(tensor, batch, takers)
+    if rows[1] is not None and settings.prepared:
+        _look_at_outputs(graph, settings.compiled_loss, model, rows[1])
+    return x if any(map(_ends_in_relu, graph.outputs)) else None
+
+
+def _is_in(tensor, tensors):
+    return any(tensor is other for other in tensors)
+
+
+def _is_plain(array):
+    """Tell whether all of an array may be looked at: it is in memory."""
+    return type(array) is np.ndarray
+
+
+def _name(tensor):
+    return tensor.name if tensor.node is None else tensor.node.operation.name
+
+
+def _range(array):
+    """Return the least and the greatest number of an array, or None without any."""
+    dtype = getattr(array, "dtype", None)
+    if dtype is None or np.dtype(dtype).kind not in "iuf" or not np.size(array):
+        return None
+    array = np.asarray(array)
+    return array.min(), array.max()
+
+
+def _kind(layer):
+    """Return the name of the class of a layer of the library."""
+    return type(layer).__name__ if ours(type(layer)) else None
+
+
+def _look_at_indices(tensor, array, takers):
+    tables = [x for x in takers if _kind(x) == "Embedding"]
+    low, high = (tables and _range(array)) or (0, 0)
+    for layer in tables:
+        if low < 0:
+            cure = "A negative index counts from the end. Look at the indices."
+        elif high >= layer.input_dim:
+            cure = f"One beyond gives NaN. Give it `input_dim={int(high) + 1}`."
+        else:
+            continue
+        warn(
+            f"Indices out of range: layer {layer.name!r} has rows 0 to "
+            f"{layer.input_dim - 1}, and input {_name(tensor)!r} holds {low} to "
+            f"{high}. {cure}"
+        )
+
+
+def _look_at_pixels(tensor, batch, takers):
+    size = tensor.shape[1:]
+    images = len(size) == 3 and (size[-1] in (1, 3, 4) or size[0] in (1, 3, 4))
+    if not images or not takers or any(_kind(x) not in _UNSCALED for x in takers):
+        return
+    found = _range(batch)
+    if found and found[0] >= 0 and _LARGE < found[1] <= 255:
+        warn(
+            f"Pixels as they are: input {_name(tensor)!r} holds values up to "
+            f"{found[1]}, and layer {takers[0].name!r} takes them unscaled, which "
+            "trains slowly or not at all. Put `layers.Rescaling(1 / 255)` first, or "
+            "divide by 255."
+        )
+
+
+def _look_at_outputs(graph, compiled_loss, model, y):
+    outputs = graph.output
+    names = names_of(model, outputs)
+    if names != compiled_loss.names:
+        return
+    takers = compiled_loss.takers(len(names))
+    targets = match_targets(y, outputs, names, takers, required=False)
+    for term, true, tensor in compiled_loss.alone(targets, outputs):
+        where, kind = compiled_loss.where(term), getattr(term.loss, "fn", None)
+        binary = kind in _BINARY
+        if binary:
+            _look_at_labels(term.loss, true, where)
+        whole = isinstance(term.loss, ShapedCrossentropy) or kind in _CATEGORICAL
+        if (binary or whole) and not getattr(term.loss, "from_logits", False):
+            _look_at_probabilities(term.loss, tensor, where)
+
+
+def _look_at_labels(loss, targets, where):
+    low, high = _range(targets) or (0, 1)
+    if low < 0 or high > 1:
+        warn(
+            f"Targets beyond 0 and 1: `{loss.name}` of {where} is given {low} to "
+            f"{high}, for which it falls without end. Labels of two classes are 0 and "
+            "1; for several classes there is 'sparse_categorical_crossentropy', for "
+            "amounts 'mse'."
+        )
+
+
+def _look_at_probabilities(loss, tensor, where):
+    layer: Any = tensor.node.operation if tensor.node is not None else None
+    if _kind(layer) in _ENDS and layer.activation in _NO_PROBABILITY:
+        word = getattr(layer.activation, "__name__", "linear")
+        last = "sigmoid" if getattr(loss, "fn", None) in _BINARY else "softmax"
+        warn(
+            f"No probabilities: `{loss.name}` of {where} expects them, and layer "
+            f"{layer.name!r} ends in `{word}`. Give it `activation={last!r}`, or the "
+            "loss `from_logits=True`."
+        )
+
+
+def _ends_in_relu(tensor):
+    layer: Any = tensor.node.operation if tensor.node is not None else None
+    return _kind(layer) in _ENDS and layer.activation is activations.relu
+
+
+def advise_after(model, x) -> None:
+    """Warn of an output of which nothing is left after the first epoch.
+
+    Args:
+        model: the model.
+        x: the inputs of a batch of its training data.
+    """
+    tensors = graph_of(model).outputs
+    outputs = structure.flatten(model.predict_on_batch(x))
+    for tensor, output in zip(tensors, outputs, strict=True):
+        if _ends_in_relu(tensor) and not np.any(output):
+            warn(
+                "Dead output: after the first epoch all that layer "
+                f"{tensor.node.operation.name!r} gives is 0, where `relu` has no "
+                "gradient: it learns no more. Let the last layer end in `linear`, or "
+                "in `softplus` for amounts."
+            )

@@ -1,0 +1,159 @@
+"""Trainings that would learn nothing are told of, once; others are left in peace."""
+
+import re
+import warnings
+
+import numpy as np
+import pytest
+
+import lamina
+from lamina import layers, losses
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(16, 3)).astype("float32")
+TWO = RNG.integers(0, 2, (16, 1))
+FOUR = RNG.integers(0, 4, 16)
+WORDS = RNG.integers(0, 9, (16, 5))
+PIXELS = RNG.integers(0, 256, (16, 6, 6, 3)).astype("uint8")
+
+
+def heard(parts, loss, x, y, fit=None):
+    """Return what is said in a training, the second `fit` of which is quiet."""
+    model = lamina.Sequential(parts)
+    model.compile("sgd", loss)
+    fit = fit or (lambda model: model.fit(x, y, epochs=2, verbose=0))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit(model)
+    assert all(one.filename == __file__ for one in caught)
+    fit(model)  # here a warning is an error
+    return [str(one.message) for one in caught]
+
+
+def dense(units, activation=None, **more):
+    return [layers.Input((3,)), layers.Dense(units, activation, name="out", **more)]
+
+
+def table(rows):
+    return [
+        layers.Input((5,), dtype="int32", name="words"),
+        layers.Embedding(rows, 2, name="table"),
+        layers.Flatten(),
+        layers.Dense(1),
+    ]
+
+
+def images(*first):
+    return [
+        layers.Input((6, 6, 3), name="photo"), *first,
+        layers.Conv2D(2, 3, name="conv"), layers.Flatten(), layers.Dense(1),
+    ]  # fmt: skip
+
+
+ZEROS = {"bias_initializer": lamina.initializers.Constant(-99.0)}
+SPARSE = "sparse_categorical_crossentropy"
+SAID = {
+    "linear, two": (
+        dense(1), "binary_crossentropy", X, TWO,
+        "No probabilities: `binary_crossentropy` of output 'out'.*`linear`.*'sigmoid'",
+    ),
+    "relu, four": (
+        dense(4, "relu"), SPARSE, X, FOUR,
+        "No probabilities: .*layer 'out' ends in `relu`.*'softmax'.*from_logits=True",
+    ),
+    "labels": (
+        dense(1, "sigmoid"), "binary_crossentropy", X, 2 * TWO - 1,
+        "Targets beyond 0 and 1: `binary_crossentropy` of output 'out'.* -1 to 1",
+    ),
+    "index beyond": (
+        table(8), "mse", WORDS, TWO,
+        "Indices out of range: layer 'table' has rows 0 to 7, and input 'words' holds "
+        "0 to 8.*`input_dim=9`",
+    ),
+    "negative index": (
+        table(9), "mse", WORDS - 1, TWO, "holds -1 to 7. A negative index counts from",
+    ),
+    "pixels": (
+        images(), "mse", PIXELS, TWO,
+        "Pixels as they are: input 'photo'.*layer 'conv'.*Rescaling",
+    ),
+    "dead": (
+        dense(1, "relu", **ZEROS), "mse", X, TWO,
+        "Dead output: .*layer 'out' gives is 0",
+    ),
+}  # fmt: skip
+QUIET = {
+    "sigmoid": (dense(1, "sigmoid"), "binary_crossentropy", X, TWO),
+    "logits": (dense(1), losses.BinaryCrossentropy(from_logits=True), X, TWO),
+    "softmax after": ([*dense(4), layers.Softmax()], SPARSE, X, FOUR),
+    "one's own": ([*dense(4), layers.Activation(lamina.ops.abs)], SPARSE, X, FOUR),
+    "soft labels": (dense(1, "sigmoid"), "binary_crossentropy", X, TWO * 0.9),
+    "in range": (table(9), "mse", WORDS, TWO),
+    "rescaled": (images(layers.Rescaling(1 / 255)), "mse", PIXELS, TWO),
+    "small": (images(), "mse", PIXELS / np.float32(255), TWO),
+    "normalized": (images(layers.BatchNormalization()), "mse", PIXELS, TWO),
+    "alive": (dense(1, "relu", bias_initializer="ones"), "mse", X, TWO),
+}
+
+
+@pytest.mark.parametrize("case", SAID)
+def test_a_training_that_learns_nothing_is_told_of(case):
+    *given, expected = SAID[case]
+    (said,) = heard(*given)
+    assert re.search(expected, said)
+
+
+@pytest.mark.parametrize("case", QUIET)
+def test_others_are_left_in_peace(case):
+    assert heard(*QUIET[case]) == []
+
+
+def test_the_first_batch_of_a_generator_is_looked_at():
+    def batches():
+        while True:
+            yield PIXELS[:4], TWO[:4]
+
+    fit = lambda model: model.fit(batches(), steps_per_epoch=2, verbose=0)  # noqa: E731
+    assert len(heard(images(), "mse", None, None, fit)) == 1
+
+
+def test_it_can_be_silenced_and_said_again_after_compile():
+    model = lamina.Sequential(table(8))
+    model.compile("sgd", "mse")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Indices out of range")
+        model.fit(WORDS, TWO, verbose=0)
+    model.compile("sgd", "mse")
+    with pytest.warns(UserWarning, match="Indices out of range"):
+        model.fit(WORDS, TWO, verbose=0)
+
+
+def test_inputs_by_name_and_several_outputs():
+    x = {"ids": lamina.Input((5,), dtype="int32"), "table": lamina.Input((3,))}
+    read = layers.Flatten()(layers.Embedding(8, 2, name="rows")(x["ids"]))
+    outputs = {
+        "one": layers.Dense(1, name="one")(read),
+        "two": layers.Dense(1, name="two")(x["table"]),
+    }
+    model = lamina.Model(x, outputs)
+    model.compile("sgd", {"one": "mse", "two": "binary_crossentropy"})
+    with pytest.warns(UserWarning) as caught:
+        model.fit({"table": X, "ids": WORDS}, {"one": TWO, "two": TWO}, verbose=0)
+    first, second = (str(one.message) for one in caught)
+    assert "layer 'rows' has rows 0 to 7" in first
+    assert "of output 'two' expects them, and layer 'two'" in second
+
+
+def test_the_numbers_of_a_training_stay():
+    def trained(looked_at):
+        lamina.utils.set_random_seed(1)
+        model = lamina.Sequential([*dense(3, "relu"), layers.Dropout(0.5)])
+        model = lamina.Sequential([model, layers.Dense(1, "relu", **ZEROS)])
+        model.compile("adam", "mse")
+        if not looked_at:
+            model.fit(X, TWO, epochs=0, verbose=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return model.fit(X, TWO, batch_size=4, epochs=3, verbose=0).history
+
+    assert trained(True) == trained(False)
