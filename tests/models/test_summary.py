@@ -1,3 +1,5 @@
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -245,3 +247,35 @@ def test_sizes_read_as_in_keras(size, text):
     from lamina.models.summary import _readable
 
     assert _readable(size) == text
+
+
+def test_a_notebook_shows_the_table_and_the_picture():
+    x = lamina.Input((4,), name="table")
+    hidden = L.Dense(3, name="a<b")(x)
+    model = lamina.Model(x, [hidden, L.Dense(2, name="last")(hidden)], name="net")
+    shown = model._repr_html_()
+    assert "Model: <b>net</b>" in shown
+    assert "<td>a&lt;b (Dense)</td><td>(None, 3)</td><td>15</td>" in shown.replace(
+        "\xa0", " "
+    )
+    assert "Total params: 23 (92.00 B)" in shown
+    (svg,) = re.findall(r"<svg.*</svg>", shown, re.DOTALL)
+    assert ">table<" in svg
+    assert lamina.Sequential([L.Dense(1)])._repr_html_() is None
+
+
+def test_a_notebook_shows_no_picture_where_it_would_be_too_large():
+    model = lamina.Sequential([L.Input((1,)), *(L.ReLU() for _ in range(61))])
+    assert "<svg" not in model._repr_html_()
+
+    class Own(lamina.Model):
+        def __init__(self):
+            super().__init__(name="own")
+            self.dense = L.Dense(2)
+
+        def call(self, x):
+            return self.dense(x)
+
+    own = Own()
+    own.build((None, 3))
+    assert "<svg" not in own._repr_html_() and "(Dense)" in own._repr_html_()

@@ -916,6 +916,12 @@ class Model(Layer):
             of "sequential_blocks" is fitted to what comes out of the one before.
         """
 
+    def _repr_html_(self):
+        """Return its table and its picture, which a notebook shows."""
+        from lamina.models.summary import html
+
+        return html(self) if self.built else None
+
     def summary(
         self,
         line_length: Any = None,

@@ -3,6 +3,9 @@
 import io
 import math
 import re
+import tempfile
+from html import escape
+from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -79,6 +82,57 @@ def print_summary(
     )
     _print(console, model, rows, line_length, positions)
     print_fn(file.getvalue().rstrip("\n"))
+
+
+# A picture of more layers is too large to be looked at under a cell.
+_MOST_DRAWN = 60
+
+
+def html(model) -> str:
+    """Return the table of a model for a notebook, and its picture below.
+
+    There is a picture where matplotlib is installed, of a graph that can be looked at.
+
+    >>> import lamina
+    >>> from lamina.models.summary import html
+    >>> html(lamina.Sequential([lamina.Input((3,)), lamina.layers.Dense(4, name="a")]))
+    '<p>Model: <b>sequential</b></p><table...
+    """
+    rows = _Rows(model, expand_nested=False, show_trainable=False)
+    operations = _operations(model)
+    for operation in operations:
+        rows.add(operation, model, 0)
+    table = "".join(
+        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>"
+        for row in rows.cells
+    )
+    heads = "".join(f"<th>{escape(column)}</th>" for column in rows.columns)
+    totals = "<br>".join(
+        f"{label} params: {number:,} ({size})" for label, number, size in _totals(model)
+    )
+    drawn = graph_of(model) is not None and len(operations) <= _MOST_DRAWN
+    return (
+        f"<p>Model: <b>{escape(printable(model.name))}</b></p>"
+        f'<table style="color: inherit"><thead><tr>{heads}</tr></thead>'
+        f"<tbody>{table}</tbody></table>"
+        f"<p>{totals}</p>{_picture(model) if drawn else ''}"
+    )
+
+
+def _picture(model):
+    import lamina
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.svg")
+        try:
+            lamina.utils.plot_model(
+                model, path, show_shapes=True, show_layer_names=True
+            )
+        except ImportError:
+            return ""
+        svg = path.read_text("utf-8")
+    style = "display: inline-block; background: white; border-radius: 6px"
+    return f'<div style="{style}">{svg[svg.index("<svg") :]}</div>'
 
 
 class _Rows:
