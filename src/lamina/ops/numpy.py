@@ -1210,8 +1210,17 @@ def roll(x, shift, axis=None):
 
 @op(config=("repeats", "axis"), integers=True)
 def repeat(x, repeats, axis=None):
-    """Repeat each entry along `axis`; of the flat array when None."""
-    return jnp.repeat(tensor(x), _concrete(repeats), axis)
+    """Repeat each entry along `axis`; of the flat array when None.
+
+    >>> import lamina
+    >>> x = lamina.Input((None,))
+    >>> lamina.ops.repeat(x, [1, 2], axis=1).shape  # of rows of two entries
+    (None, 3)
+    """
+    repeats, total = _concrete(repeats), None
+    if isinstance(repeats, np.ndarray) and repeats.size > 1:
+        total = int(repeats.sum())  # known, even where the size of the axis is not
+    return jnp.repeat(tensor(x), repeats, axis, total_repeat_length=total)
 
 
 @op(config=("repeats",), integers=True)

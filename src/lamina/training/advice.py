@@ -62,14 +62,19 @@ def advise(model, source):
     known["advised"] = True
     x, y, _ = source.first()
     rows = source.arrays or (x, y)
-    leaves = zip(graph.inputs, graph.leaves(x), graph.leaves(rows[0]), strict=True)
-    for tensor, batch, array in leaves:
+    leaves = (_leaves(graph, part) for part in (x, rows[0]))
+    for tensor, batch, array in zip(graph.inputs, *leaves, strict=True):
         takers = [n.operation for n in graph.nodes if _is_in(tensor, n.input_tensors)]
         _look_at_indices(tensor, array if _is_plain(array) else batch, takers)
         _look_at_pixels(tensor, batch, takers)
     if rows[1] is not None and settings.prepared:
         _look_at_outputs(graph, settings.compiled_loss, model, rows[1])
     return x if any(map(_ends_in_relu, graph.outputs)) else None
+
+
+def _leaves(graph, x):
+    # Beside what is left as it came, there is what layers made of text.
+    return x.inputs if type(x).__name__ == "Prepared" else graph.leaves(x)
 
 
 def _is_in(tensor, tensors):
