@@ -1214,13 +1214,15 @@ def repeat(x, repeats, axis=None):
 
     >>> import lamina
     >>> x = lamina.Input((None,))
-    >>> lamina.ops.repeat(x, [1, 2], axis=1).shape  # of rows of two entries
-    (None, 3)
+    >>> lamina.ops.repeat(x, [1, 2], axis=0).shape  # of two rows
+    (3, None)
     """
-    repeats, total = _concrete(repeats), None
-    if isinstance(repeats, np.ndarray) and repeats.size > 1:
-        total = int(repeats.sum())  # known, even where the size of the axis is not
-    return jnp.repeat(tensor(x), repeats, axis, total_repeat_length=total)
+    x, repeats = tensor(x), _concrete(repeats)
+    known = axis is None or isinstance(x.shape[axis], int)
+    if not known and isinstance(repeats, np.ndarray) and repeats.size > 1:
+        # While a graph is drawn: there is one number for each entry, so many they are.
+        return jnp.take(x, np.repeat(np.arange(repeats.size), repeats), axis)
+    return jnp.repeat(x, repeats, axis)
 
 
 @op(config=("repeats",), integers=True)
