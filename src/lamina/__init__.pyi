@@ -28,6 +28,7 @@ from lamina import tree as tree
 from lamina import utils as utils
 from lamina import visualization as visualization
 from lamina import wrappers as wrappers
+from lamina.compat.aliases import install as install
 from lamina.core.context import name_scope as name_scope
 from lamina.core.operation import Operation as Operation
 from lamina.core.policy import DTypePolicy as DTypePolicy

@@ -18,7 +18,13 @@ def main(arguments=None) -> int:
         0, or 1 where something is refused, or 2 where the system says so: a file that
         cannot be read or written.
     """
-    given = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words and (words[0].endswith(".py") or (words[0] == "-m" and len(words) > 1)):
+        from lamina.compat import run
+
+        run(words)
+        return 0
+    given = _parser().parse_args(words)
     try:
         return given.run(given)
     except (ImportError, NotImplementedError, OSError, TypeError, ValueError) as error:
@@ -35,7 +41,10 @@ def main(arguments=None) -> int:
 
 def _parser():
     parser = argparse.ArgumentParser(
-        prog="lamina", description="Look into files of models, and convert them."
+        prog="lamina",
+        description="Look into files of models, and convert them.",
+        epilog="python -m lamina SCRIPT.py ... and python -m lamina -m MODULE ... run "
+        "a program that was written for Keras, with Lamina in its place.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 

@@ -1,0 +1,214 @@
+"""Modules under Keras' names whose names are Lamina's."""
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.metadata
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import lamina
+from lamina.compat import private
+
+VERSION = "3.15.1"
+# Asks worker processes, which find `site/sitecustomize.py`, to install as well.
+FLAG = "LAMINA_AS_KERAS"
+_SITE = str(Path(__file__).parent / "site")
+
+# Names of the package, each with what stands before the paths of Keras' API.
+_ROOTS = ("keras", "tf_keras", "tensorflow.keras")
+_PACKAGES = ("keras.api", "keras._tf_keras.keras", *_ROOTS)
+# Of TensorFlow's Keras alone.
+_LEGACY = ("tf_keras", "tensorflow.keras", "keras._tf_keras.keras")
+
+
+def install() -> None:
+    """Make `keras`, `tf_keras` and `tensorflow.keras` Lamina, in this process.
+
+    Modules of these names are found in Lamina from then on, also in processes that
+    this one starts. Called again it does nothing.
+
+    Raises:
+        RuntimeError: Keras was imported before.
+
+    Example:
+        import lamina
+        lamina.install()
+        import keras  # it is Lamina
+    """
+    if any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        return
+    found = [n for n in (*_ROOTS, "keras.src") if n in sys.modules]
+    if found:
+        raise RuntimeError(
+            f"`lamina.install()` comes too late: `{found[0]}` was imported already, "
+            "and what was made with it is not Lamina's. Call it before, or start the "
+            "program with `python -m lamina`."
+        )
+    sys.meta_path.insert(0, _Finder())
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    os.environ[FLAG] = "1"
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if _SITE not in paths:
+        os.environ["PYTHONPATH"] = os.pathsep.join([_SITE, *filter(None, paths)])
+    if "tensorflow" in sys.modules:
+        sys.modules["tensorflow"].keras = importlib.import_module(  # pyright: ignore
+            "tensorflow.keras"
+        )
+
+
+class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds modules under Keras' names, and its version."""
+
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname.partition(".")[0] not in ("keras", "tf_keras", "tensorflow"):
+            return None
+        if fullname == "tensorflow":
+            return self._tensorflow()
+        if self._where(fullname) is None:
+            return None
+        spec = importlib.machinery.ModuleSpec(fullname, self, is_package=True)
+        spec.origin = "lamina"
+        return spec
+
+    def _tensorflow(self):
+        """Return the spec of TensorFlow with another `keras`, or of that alone."""
+        sys.meta_path.remove(self)
+        try:
+            real = importlib.util.find_spec("tensorflow")
+        finally:
+            sys.meta_path.insert(0, self)
+        if real is None:
+            return importlib.machinery.ModuleSpec("tensorflow", self, is_package=True)
+        if real.loader is not None:
+            real.loader = _WithKeras(real.loader)
+        return real
+
+    def create_module(self, spec):
+        return ModuleType(spec.name)
+
+    def exec_module(self, module):
+        name = module.__name__
+        where = self._where(name)
+        if where is None:
+            module.__dict__["__getattr__"] = _absent_tensorflow
+        else:
+            module.__dict__.update(_contents(name, *where))
+
+    def _where(self, name):
+        """Return the package of a module and its path inside, or None for no module."""
+        if name == "keras._tf_keras":
+            return "keras._tf_keras", ""
+        for package in sorted(_PACKAGES, key=len, reverse=True):
+            if name == package or name.startswith(f"{package}."):
+                path = name[len(package) + 1 :]
+                return (package, path) if _is_module(package, path) else None
+        return None
+
+    def find_distributions(self, context=None):
+        """Say to `importlib.metadata` which version of Keras this is."""
+        if context is not None and context.name == "keras":
+            yield _Distribution()
+
+
+class _Distribution(importlib.metadata.Distribution):
+    def read_text(self, filename):
+        if filename == "METADATA":
+            return f"Metadata-Version: 2.1\nName: keras\nVersion: {VERSION}\n"
+        return None
+
+    def locate_file(self, path):
+        return Path(__file__).parent / str(path)
+
+
+class _WithKeras(importlib.abc.Loader):
+    """Loads TensorFlow, then gives it Lamina in place of its Keras."""
+
+    def __init__(self, loader):
+        self._loader = loader
+
+    def create_module(self, spec):
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module):
+        module.__dict__["__spec__"].loader = self._loader
+        self._loader.exec_module(module)
+        module.__dict__["keras"] = importlib.import_module("tensorflow.keras")
+
+    def __getattr__(self, name):
+        return getattr(self._loader, name)
+
+
+def _absent_tensorflow(name):
+    if name == "keras":
+        return importlib.import_module("tensorflow.keras")
+    raise AttributeError(
+        f"TensorFlow is not installed: of it there is `tensorflow.keras`, which is "
+        f"Lamina, and nothing else. `tensorflow.{name}` needs `pip install tensorflow`."
+    )
+
+
+def _is_module(package, path):
+    if not path or path == "src" or path.startswith("src."):
+        return True
+    if package in _LEGACY and path in private.LEGACY_MODULES:
+        return True
+    return isinstance(_lamina(path), ModuleType)
+
+
+def _lamina(path):
+    """Return what Lamina has at a path, or None."""
+    thing = lamina
+    for part in path.split(".") if path else ():
+        thing = getattr(thing, part, None)
+        if thing is None:
+            return None
+    return thing
+
+
+def _contents(name, package, path):
+    """Return what a module holds: all else is looked up when it is asked for."""
+    if path == "src" or path.startswith("src."):
+        names: list = []
+
+        def lookup(word):
+            return private.find(word)
+
+    else:
+        mine = _lamina(path)
+        legacy = private.LEGACY_MODULES.get(path, {}) if package in _LEGACY else {}
+        names = sorted({*legacy, *getattr(mine, "__all__", dir(mine or object()))})
+
+        def lookup(word):
+            return legacy[word]() if word in legacy else getattr(mine, word)
+
+    def find(word):
+        if word == "src" and not path:
+            return importlib.import_module(f"{name}.src")
+        if word.startswith("__") and word.endswith("__"):
+            raise AttributeError(f"module {name!r} has no attribute {word!r}")
+        try:
+            value = lookup(word)
+        except AttributeError as error:
+            try:
+                return importlib.import_module(f"{name}.{word}")
+            except ImportError:
+                text = f"module {name!r} has no attribute {word!r}. {error}"
+                raise AttributeError(text) from None
+        if isinstance(value, ModuleType):
+            value = importlib.import_module(f"{name}.{word}")
+        return value
+
+    public = [n for n in names if not n.startswith("_")]
+    held = {
+        "__getattr__": find,
+        "__dir__": lambda: public,
+        "__all__": public,
+        "__doc__": "Lamina, under the name of Keras.",
+    }
+    if not path:
+        held |= {"__version__": VERSION, "version": lambda: VERSION}
+    return held

@@ -1,0 +1,174 @@
+"""What programs take from `keras.src`, and what only TensorFlow's Keras has.
+
+A name of `keras.src` is first looked for in the public namespaces.
+"""
+
+import contextlib
+import importlib
+from types import ModuleType
+from typing import Any
+
+import lamina
+from lamina.compat import backend
+from lamina.core import masks, settings, symbolic
+from lamina.core.random import global_seed_generator
+from lamina.losses.loss import LossFunctionWrapper
+
+# In this order; what a name means in `keras.src` is mostly said by one of them.
+_NAMESPACES = (
+    "", "layers", "ops", "backend", "models", "losses", "metrics", "optimizers",
+    "optimizers.schedules", "callbacks", "initializers", "regularizers", "constraints",
+    "activations", "random", "saving", "utils", "tree", "dtype_policies", "quantizers",
+    "export", "config", "ops.image", "ops.nn", "ops.numpy", "ops.linalg", "datasets",
+    "applications", "preprocessing.image", "preprocessing.sequence", "distillation",
+    "distribution", "utils.bounding_boxes", "legacy.saving", "visualization",
+    "wrappers",
+)  # fmt: skip
+
+
+def find(name: str) -> Any:
+    """Return what `name` means in a module of `keras.src`.
+
+    Raises:
+        AttributeError: neither Lamina's namespaces nor the table have it.
+    """
+    if name in _TABLE:
+        return _TABLE[name]
+    for path in _NAMESPACES:
+        space = importlib.import_module(f"lamina.{path}".rstrip("."))
+        value = getattr(space, name, None)
+        if value is not None and not isinstance(value, ModuleType):
+            return value
+    raise AttributeError("Of `keras.src` there are the public names, and few others.")
+
+
+def any_symbolic_tensors(args=None, kwargs=None):
+    """Tell whether there is a symbolic tensor among some arguments."""
+    return symbolic.any_symbolic(args or (), kwargs or {})
+
+
+def keras_export(path):
+    """Return a decorator that leaves what it decorates as it is."""
+    del path
+    return lambda thing: thing
+
+
+def no_automatic_dependency_tracking(method):
+    """Return the method: what an attribute holds is told by its class here."""
+    return method
+
+
+def standardize_tuple(value, n, name, allow_zero=False):
+    """Return `n` whole numbers, one of them standing for all."""
+    values = (value,) * n if isinstance(value, int) else tuple(value)
+    least = 0 if allow_zero else 1
+    if len(values) != n or any(int(v) != v or v < least for v in values):
+        raise ValueError(
+            f"`{name}` expected {n} whole numbers, {least} or more. Received: "
+            f"{name}={value!r}"
+        )
+    return values
+
+
+def obtain_input_shape(
+    input_shape, default_size, min_size, data_format, require_flatten, weights=None
+):
+    """Return the shape of images that an application takes."""
+    channels = 3
+    if weights != "imagenet" and input_shape is not None and len(input_shape) == 3:
+        channels = input_shape[0 if data_format == "channels_first" else -1]
+    sides = (default_size,) * 2 if require_flatten else (None, None)
+    if input_shape is None:
+        return (channels, *sides) if data_format == "channels_first" else (*sides, 3)
+    spatial = input_shape[1:] if data_format == "channels_first" else input_shape[:-1]
+    if any(side is not None and side < min_size for side in spatial):
+        raise ValueError(
+            f"Input size must be at least {min_size}x{min_size}. Received: "
+            f"input_shape={input_shape}"
+        )
+    return tuple(input_shape)
+
+
+class LazyModule:
+    """A module that is imported when something of it is asked for."""
+
+    def __init__(self, name, pip_name=None, import_error_msg=None):
+        self._name, self._text = name, import_error_msg
+        self._pip = pip_name or name
+
+    @property
+    def available(self) -> bool:
+        """Whether it can be imported."""
+        with contextlib.suppress(ImportError):
+            importlib.import_module(self._name)
+            return True
+        return False
+
+    def __getattr__(self, name):
+        try:
+            return getattr(importlib.import_module(self._name), name)
+        except ImportError as error:
+            text = self._text or f"This needs the package {self._pip}."
+            raise ImportError(text) from error
+
+
+class SafeModeScope:
+    """Says whether functions in files may run: here they never do."""
+
+    def __init__(self, safe_mode=True):
+        self.safe_mode = safe_mode
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return None
+
+
+_TABLE: dict[str, Any] = {
+    "KerasVariable": lamina.Variable,
+    "LazyModule": LazyModule,
+    "LossFunctionWrapper": LossFunctionWrapper,
+    "Node": symbolic.Node,
+    "SafeModeScope": SafeModeScope,
+    "any_symbolic_tensors": any_symbolic_tensors,
+    "get_keras_mask": masks.get_mask,
+    "global_seed_generator": global_seed_generator,
+    "in_symbolic_scope": lambda: False,
+    "in_tf_graph": lambda: False,
+    "keras_export": keras_export,
+    "no_automatic_dependency_tracking": no_automatic_dependency_tracking,
+    "obtain_input_shape": obtain_input_shape,
+    "set_keras_mask": masks.set_mask,
+    "standardize_data_format": settings.standardize_data_format,
+    "standardize_shape": symbolic.standardize_shape,
+    "standardize_tuple": standardize_tuple,
+}
+
+
+def _later(path, name):
+    return lambda: getattr(importlib.import_module(f"lamina.{path}"), name)
+
+
+def _losses():
+    long = {
+        "KLD": "kl_divergence",
+        "MAE": "mean_absolute_error",
+        "MAPE": "mean_absolute_percentage_error",
+        "MSE": "mean_squared_error",
+        "MSLE": "mean_squared_logarithmic_error",
+    }
+    names = long | {name.lower(): value for name, value in long.items()}
+    names |= {"kullback_leibler_divergence": "kl_divergence", "logcosh": "log_cosh"}
+    return {name: _later("losses", value) for name, value in names.items()}
+
+
+# By module, what TensorFlow's Keras has and Keras 3 has not; made when asked for.
+LEGACY_MODULES: dict[str, dict[str, Any]] = {
+    "backend": {
+        name: (lambda value=value: value) for name, value in backend.names().items()
+    },
+    "losses": _losses(),
+    "metrics": _losses(),
+    "preprocessing.text": {},
+}

@@ -1,0 +1,113 @@
+"""The functions of `keras.backend` that only TensorFlow's Keras has."""
+
+import keras
+import numpy as np
+import pytest
+from keras._tf_keras.keras import backend as theirs
+
+from lamina.compat import backend
+
+OURS = backend.names()
+RNG = np.random.default_rng(0)
+X = RNG.uniform(0.1, 0.9, (2, 3, 4)).astype("float32")
+ROWS, OTHERS = X[:, :, 0], X[:, :, 1]
+IMAGES = RNG.normal(size=(2, 4, 4, 3)).astype("float32")
+
+
+def test_names():
+    assert set(OURS) <= set(dir(theirs))
+
+
+@pytest.mark.parametrize("name", ["all", "any", "max", "mean", "min", "prod", "std",
+                                  "sum", "var"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("axis", "keepdims"), [(None, False), (1, True), ((0, 2), False)]
+)
+def test_reductions(name, axis, keepdims):
+    given = X > 0.5 if name in ("all", "any") else X
+    expected = getattr(np, name)(given, axis=axis, keepdims=keepdims)
+    np.testing.assert_allclose(OURS[name](given, axis, keepdims), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["abs", "cos", "exp", "log", "relu", "round", "sigmoid",
+    "sign", "sin", "softmax", "softplus", "softsign", "sqrt", "square", "tanh", "elu",
+    "transpose", "zeros_like", "ones_like", "argmax", "argmin"])  # fmt: skip
+def test_one_argument(name):
+    expected = getattr(keras.ops, name)(X, **({"axis": -1} if "arg" in name else {}))
+    np.testing.assert_allclose(OURS[name](X), expected, rtol=1e-5)
+
+
+EQUAL = {
+    "batch_dot": ((X, np.swapaxes(X, 1, 2)), lambda a, b: a @ b),
+    "batch_flatten": ((X,), lambda a: a.reshape(2, 12)),
+    "bias_add": ((IMAGES, np.arange(3.0)), lambda a, b: a + b),
+    "cast_to_floatx": (([1, 2],), lambda a: np.float32(a)),
+    "constant": ((2, None, (2, 2)), lambda *a: np.full((2, 2), 2.0)),
+    "count_params": ((X,), lambda a: 24),
+    "dot": ((X, np.ones((4, 5))), lambda a, b: a @ b),
+    "eval": ((X,), lambda a: a),
+    "flatten": ((X,), np.ravel),
+    "foldl": ((np.add, X), lambda f, a: a.sum(0)),
+    "foldr": ((np.subtract, X), lambda f, a: a[1] - a[0]),
+    "gather": ((X, [1, 0]), lambda a, i: a[i]),
+    "in_top_k": ((ROWS, np.argmax(ROWS, 1), 1), lambda *a: [True, True]),
+    "l2_normalize": ((X, 1), lambda a, i: a / np.sqrt((a**2).sum(1, keepdims=True))),
+    "map_fn": ((lambda row: row * 2, X), lambda f, a: 2 * a),
+    "one_hot": (([1, 0], 2), lambda *a: [[0, 1], [1, 0]]),
+    "permute_dimensions": ((X, (1, 0, 2)), np.transpose),
+    "pow": ((X, 2), np.power),
+    "repeat_elements": ((X, 2, 1), np.repeat),
+    "resize_images": ((IMAGES, 2, 1), lambda a, *_: a.repeat(2, 1)),
+    "reverse": ((X, 1), np.flip),
+    "spatial_2d_padding": ((IMAGES,), lambda a: np.pad(a, [(0, 0), (1, 1), (1, 1), (0, 0)])),
+    "switch": ((ROWS[:, 0] > 2, ROWS, OTHERS), lambda c, a, b: b),
+    "temporal_padding": ((X,), lambda a: np.pad(a, [(0, 0), (1, 1), (0, 0)])),
+    "binary_crossentropy": (
+        (np.round(ROWS), OTHERS), lambda t, p: -np.log(np.where(t == 1, p, 1 - p)),
+    ),
+    "categorical_crossentropy": (
+        (np.eye(3)[:2], ROWS), lambda t, p: -np.log((t * p).sum(1) / p.sum(1)),
+    ),
+    "sparse_categorical_crossentropy": (
+        ([0, 1], ROWS), lambda t, p: -np.log(p[[0, 1], t] / p.sum(1)),
+    ),
+    "pool2d": ((IMAGES, (4, 4)), lambda a, _: a.max((1, 2), keepdims=True)),
+    "conv2d": ((IMAGES, np.ones((1, 1, 3, 1))), lambda a, _: a.sum(3, keepdims=True)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EQUAL)
+def test_numbers(name):
+    given, expected = EQUAL[name]
+    np.testing.assert_allclose(
+        OURS[name](*given), expected(*given), rtol=2e-5, atol=1e-6
+    )
+
+
+def test_variables():
+    v = OURS["variable"]([1.0, 2.0], name="v")
+    assert OURS["update_add"](v, 1.0) is v and OURS["update_sub"](v, 0.5) is v
+    np.testing.assert_array_equal(OURS["get_value"](v), [1.5, 2.5])
+    OURS["batch_set_value"]([(v, [4.0, 4.0])])
+    OURS["moving_average_update"](v, 0.0, 0.5)
+    np.testing.assert_array_equal(OURS["batch_get_value"]([v]), [[2.0, 2.0]])
+    OURS["update"](v, [0.0, 1.0])
+    assert OURS["int_shape"](v) == (2,) and OURS["dtype"](v) == "float32"
+    assert OURS["zeros"]((2,)).numpy().tolist() == [0, 0]
+    assert OURS["ones"]((2,)).numpy().tolist() == [1, 1]
+
+
+def test_draws():
+    for name in ("random_normal", "random_uniform", "truncated_normal"):
+        draws = np.asarray(OURS[name]((200, 50), seed=1))
+        assert abs(draws.mean() - (0.5 if name == "random_uniform" else 0)) < 0.05
+    assert set(np.unique(OURS["random_bernoulli"]((50,), 0.5, seed=1))) == {0.0, 1.0}
+    assert OURS["random_normal_variable"]((2, 3), 0.0, 1.0).shape == (2, 3)
+    assert OURS["random_uniform_variable"]((2, 3), 0.0, 1.0).shape == (2, 3)
+    kept = np.asarray(OURS["dropout"](np.ones(100, "float32"), 0.5, seed=1))
+    assert set(np.unique(kept)) == {0.0, 2.0}
+
+
+def test_gradients_say_what_to_use():
+    with pytest.raises(NotImplementedError, match="lamina.value_and_grad"):
+        OURS["gradients"](None, None)

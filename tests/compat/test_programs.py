@@ -1,0 +1,193 @@
+"""Programs for Keras run unedited; each in a process of its own."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+import lamina
+
+SOURCE = pathlib.Path(lamina.__file__).parents[1]
+
+
+def run(folder, *arguments, **files):
+    """Write files, and run `python` with arguments in their folder."""
+    for name, text in files.items():
+        (folder / f"{name}.py").write_text(textwrap.dedent(text))
+    settings = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
+    settings["PYTHONPATH"] = str(SOURCE)
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder, env=settings, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def printed(result):
+    assert result.returncode == 0, result.stderr
+    return result.stdout.splitlines()
+
+
+def test_a_script_for_keras(tmp_path):
+    lines = printed(
+        run(
+            tmp_path,
+            "-m",
+            "lamina",
+            "train.py",
+            "--epochs",
+            "2",
+            helper="VALUE = 7",
+            train="""
+            import importlib.metadata, pickle, sys
+            import keras, numpy as np
+            import keras.api, keras.src.backend
+            from helper import VALUE
+            from keras import layers, ops
+            from keras.optimizers.schedules import ExponentialDecay
+            from keras.layers import Dense
+            from keras.src import backend
+            from keras.src.layers.layer import Layer
+            from keras.src.api_export import keras_export
+            from keras.src.utils.module_utils import LazyModule
+
+            @keras.saving.register_keras_serializable()
+            class Twice(layers.Layer):
+                def call(self, x):
+                    return 2 * x
+
+            model = keras.Sequential([keras.Input((3,)), Twice(), Dense(1)])
+            model.compile("adam", "mse")
+            model.fit(np.ones((8, 3)), np.ones((8, 1)), verbose=0)
+            model.save("m.keras")
+            again = keras.models.load_model("m.keras")
+            copied = pickle.loads(pickle.dumps(again))
+            print(copied.predict(np.ones((2, 3)), verbose=0).shape)
+            print(sys.argv, VALUE, __name__)
+            print(keras.__version__, importlib.metadata.version("keras"))
+            print(keras.backend.backend(), Layer is layers.Layer)
+            print(type(model).__module__.split(".")[0])
+            print({"layers", "ops"} <= set(keras.__all__), hasattr(keras, "nothing"))
+            print(LazyModule("json").dumps([1]), LazyModule("none_").available)
+            print(backend.standardize_dtype("float32"), type(keras) is type(sys))
+            """,
+        )  # fmt: skip
+    )
+    assert lines == [
+        "(2, 1)", "['train.py', '--epochs', '2'] 7 __main__", "3.15.1 3.15.1",
+        "jax True", "lamina", "True False", "[1] False", "float32 True",
+    ]  # fmt: skip
+
+
+def test_scripts_for_tensorflow_without_tensorflow(tmp_path):
+    lines = printed(
+        run(
+            tmp_path,
+            "-m",
+            "lamina",
+            "train.py",
+            train="""
+            import numpy as np, tf_keras
+            import tensorflow as tf
+            import tensorflow.keras.backend as K
+            from tensorflow import keras
+            from tensorflow.keras.layers import Dense
+            from tensorflow.keras.models import Sequential
+            from tf_keras import losses
+
+            model = Sequential([Dense(2, input_shape=(3,))])
+            print(type(model).__module__.split(".")[0], Sequential is keras.Sequential)
+            print(tf.keras.layers.Dense is Dense is tf_keras.layers.Dense)
+            print(losses.MSE is keras.losses.mean_squared_error)
+            print(float(K.mean(np.array([1, 2]))), K.int_shape(model.output))
+            try:
+                tf.constant(1)
+            except AttributeError as error:
+                print(error)
+            """,
+        )  # fmt: skip
+    )
+    assert lines[:4] == ["lamina True", "True", "True", "1.5 (None, 2)"]
+    assert "`tensorflow.constant` needs `pip install tensorflow`" in lines[4]
+
+
+def test_tensorflow_keeps_all_but_its_keras(tmp_path):
+    package = tmp_path / "tensorflow"
+    package.mkdir()
+    (package / "__init__.py").write_text("constant = float\nkeras = 'its own'\n")
+    result = run(
+        tmp_path, "-m", "lamina", "train.py",
+        train="""
+        import tensorflow as tf
+        from tensorflow.keras.layers import Dense
+        print(tf.constant("1.5"), Dense.__module__.split(".")[0])
+        print(tf.keras.layers.Dense is Dense, tf.__spec__.loader is not None)
+        """,
+    )  # fmt: skip
+    assert printed(result) == ["1.5 lamina", "True True"]
+
+
+def test_workers_and_modules(tmp_path):
+    lines = printed(
+        run(
+            tmp_path,
+            "-m",
+            "lamina",
+            "-m",
+            "pool",
+            "argument",
+            pool="""
+            import multiprocessing, subprocess, sys
+            import keras
+
+            def home(_):
+                import keras.layers
+                return keras.layers.Dense.__module__.split(".")[0]
+
+            if __name__ == "__main__":
+                with multiprocessing.get_context("spawn").Pool(1) as workers:
+                    print(workers.map(home, [0]))
+                code = "import keras; print(keras.Model.__module__)"
+                print(subprocess.check_output([sys.executable, "-c", code], text=True))
+                print(sys.argv[1:])
+            """,
+        )  # fmt: skip
+    )
+    assert lines == ["['lamina']", "lamina.models.model", "", "['argument']"]
+
+
+def test_under_pytest(tmp_path):
+    result = run(
+        tmp_path, "-m", "lamina", "-m", "pytest", "-q", "-p", "no:cacheprovider",
+        test_one="""
+        import keras
+
+        def test_it():
+            assert keras.Model.__module__ == "lamina.models.model"
+        """,
+    )  # fmt: skip
+    assert "1 passed" in printed(result)[-1]
+
+
+def test_install_in_a_notebook(tmp_path):
+    code = (
+        "import lamina; lamina.install(); lamina.install()\n"
+        "import keras; print(keras.Model is lamina.Model)"
+    )
+    assert printed(run(tmp_path, "-c", code)) == ["True"]
+    late = run(tmp_path, "-c", "import keras, lamina\nlamina.install()", keras="")
+    assert "comes too late: `keras` was imported already" in late.stderr
+    assert printed(run(tmp_path, "-c", "import lamina, sys\n"
+        "print('lamina.compat' in sys.modules)")) == ["False"]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", [["none.py"], ["-m", "none_"], ["bad.py"]])
+def test_errors_are_those_of_python(tmp_path, words):
+    result = run(tmp_path, "-m", "lamina", *words, bad="1 / 0")
+    assert result.returncode == 1
+    last = result.stderr.splitlines()[-1]
+    assert ("No such file" in last) or ("No module named" in last) or (
+        "ZeroDivisionError" in last and 'File "bad.py", line 1' in result.stderr
+    )  # fmt: skip
