@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer, eval_context
 
-from lamina.core import registry
+from lamina.core import placement, registry
 from lamina.core.context import context, having
 from lamina.core.dtypes import is_float, standardize_dtype
 from lamina.core.masks import masks_of, put_masks
@@ -268,9 +268,9 @@ class Variable:
         self._constraint = None
         self._overwrite_with_gradient = False
         self._initializer = initializer if callable(initializer) else None
-        self._value = self._first_value(initializer, shape, dtype, layout)
+        self._value = self._first_value(initializer, shape, dtype)
 
-    def _first_value(self, initializer, shape, dtype, layout):
+    def _first_value(self, initializer, shape, dtype):
         given = dtype
         dtype = standardize_dtype(dtype)
         if isinstance(initializer, str):
@@ -285,8 +285,8 @@ class Variable:
                         "must be given as well. Received: "
                         f"initializer={initializer!r}, shape=None"
                     )
-                shape = _full_shape(shape, self._path)
-                value = _made(initializer, shape, dtype)
+                self._shape = shape = _full_shape(shape, self._path)
+                value = self._drawn(initializer, dtype)
             else:
                 value = initializer
                 if isinstance(value, Variable):
@@ -304,21 +304,28 @@ class Variable:
             if (type(value), dtype) in _NUMBERS:
                 value = np.array(value, dtype)  # for which JAX compiles nothing
             if isinstance(value, np.ndarray):
-                value = from_host(value.astype(_canonical(dtype)))
+                value = value.astype(_canonical(dtype))
             else:
                 value = _own_array(value, dtype)
             if value is initializer:
                 value = jnp.array(value, copy=True)
-        if layout is not None:
-            value = jax.device_put(value, layout)
-        self._shape = tuple(value.shape)
-        self._dtype = dtype
-        if shape is not None and tuple(shape) != self._shape:
-            raise ValueError(
-                f"Variable {self._path!r} expected a first value of shape "
-                f"{tuple(shape)}. Received: shape {self._shape}"
-            )
-        return value
+            self._dtype = dtype
+            if shape is not None and tuple(shape) != tuple(value.shape):
+                raise ValueError(
+                    f"Variable {self._path!r} expected a first value of shape "
+                    f"{tuple(shape)}. Received: shape {tuple(value.shape)}"
+                )
+            self._shape = tuple(value.shape)
+            if self._layout is not None:
+                return placement.put(value, self._layout)
+            return from_host(value) if isinstance(value, np.ndarray) else value
+
+    def _drawn(self, initializer, dtype):
+        """Return what an initializer gives, as the Variable will lie."""
+        if self._layout is None:
+            return _made(initializer, self._shape, dtype)
+        with having(birth=(self._shape, self._layout)):
+            return _made(initializer, self._shape, dtype)
 
     @property
     def value(self):
@@ -353,7 +360,11 @@ class Variable:
         """
         if isinstance(value, Variable):
             value = value.raw_value
-        value = _own_array(value, self._dtype)
+        apart = self._layout is not None and not context.frames
+        if apart and isinstance(value, np.ndarray):
+            value = placement.put(value.astype(_canonical(self._dtype)), self._layout)
+        else:
+            value = _own_array(value, self._dtype)
         if value.shape != self._shape:
             raise ValueError(
                 "The shape of the target variable and the shape of the target value in "
@@ -386,7 +397,7 @@ class Variable:
                 "Variable among `variables`."
             )
         if self._layout is not None:
-            value = jax.device_put(value, self._layout)
+            value = placement.put(value, self._layout)
         self._value = value
 
     def assign_add(self, value):
@@ -535,6 +546,7 @@ class Variable:
 
     def __getstate__(self):
         changed = {"_value": np.asarray(self._value), "_initializer": None}
+        changed |= {"_layout": None}  # devices of this process
         return {**self.__dict__, **changed}
 
     def __setstate__(self, state):
