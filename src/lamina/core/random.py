@@ -117,7 +117,7 @@ class SeedGenerator(Constructed):
 def global_seed_generator() -> SeedGenerator:
     """Return the generator behind every draw that was given no seed."""
     if _global["generator"] is None:
-        with having(scopes=()):
+        with having(scopes=(), distribution=None):
             generator = SeedGenerator(_global["seed"], name="global_seed_generator")
         _global["generator"] = generator
     return _global["generator"]
@@ -126,6 +126,14 @@ def global_seed_generator() -> SeedGenerator:
 def forget_global_seed() -> None:
     """Let the next unseeded draw begin a new global generator."""
     _global.update(seed=None, generator=None)
+
+
+def agree_on_seed() -> None:
+    """Let all processes have one seed, that of process 0, where none was set."""
+    if _global["seed"] is None:
+        from jax.experimental.multihost_utils import broadcast_one_to_all
+
+        set_random_seed(int(broadcast_one_to_all(np.uint32(make_default_seed()))))
 
 
 def draw_seed(seed) -> Any:

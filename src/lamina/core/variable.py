@@ -215,7 +215,8 @@ class Variable:
         aggregation: how copies on several devices combine.
         synchronization: kept for compatibility.
         name: the last part of its path; no `/`.
-        layout: a `jax.sharding.Sharding`, or None.
+        layout: a `TensorLayout` or a `jax.sharding.Sharding`; None for what the present
+            distribution says.
 
     Raises:
         ValueError: `name` holds a `/`, a callable initializer has no shape, or
@@ -263,14 +264,14 @@ class Variable:
         self._autocast = bool(autocast)
         self._aggregation = aggregation or "none"
         self._synchronization = synchronization or "auto"
-        self._layout = layout
+        self._layout, self._laid_out_by = None, None
         self._regularizer = None
         self._constraint = None
         self._overwrite_with_gradient = False
         self._initializer = initializer if callable(initializer) else None
-        self._value = self._first_value(initializer, shape, dtype)
+        self._value = self._first_value(initializer, shape, dtype, layout)
 
-    def _first_value(self, initializer, shape, dtype):
+    def _first_value(self, initializer, shape, dtype, layout):
         given = dtype
         dtype = standardize_dtype(dtype)
         if isinstance(initializer, str):
@@ -286,7 +287,7 @@ class Variable:
                         f"initializer={initializer!r}, shape=None"
                     )
                 self._shape = shape = _full_shape(shape, self._path)
-                value = self._drawn(initializer, dtype)
+                value = self._drawn(initializer, dtype, layout)
             else:
                 value = initializer
                 if isinstance(value, Variable):
@@ -316,12 +317,15 @@ class Variable:
                     f"{tuple(shape)}. Received: shape {tuple(value.shape)}"
                 )
             self._shape = tuple(value.shape)
+            if self._layout is None:
+                self._layout, self._laid_out_by = placement.layout_of(self, layout)
             if self._layout is not None:
                 return placement.put(value, self._layout)
             return from_host(value) if isinstance(value, np.ndarray) else value
 
-    def _drawn(self, initializer, dtype):
+    def _drawn(self, initializer, dtype, layout):
         """Return what an initializer gives, as the Variable will lie."""
+        self._layout, self._laid_out_by = placement.layout_of(self, layout)
         if self._layout is None:
             return _made(initializer, self._shape, dtype)
         with having(birth=(self._shape, self._layout)):
@@ -410,7 +414,7 @@ class Variable:
 
     def numpy(self):
         """Return what it holds as a NumPy array of its own."""
-        return np.array(self.value)
+        return np.array(placement.fetched(self.value))
 
     @property
     def dtype(self) -> str:
@@ -504,7 +508,7 @@ class Variable:
     def __repr__(self):
         value = self._value
         shown = f"<Variable path={self.path}, shape={self._shape}, dtype={self._dtype}"
-        if value.size <= 10 and not context.frames:
+        if value.size <= 10 and not context.frames and value.is_fully_addressable:
             return f"{shown}, value={np.array2string(np.asarray(value))}>"
         return shown + ">"
 
@@ -514,7 +518,7 @@ class Variable:
         return self.value
 
     def __array__(self, dtype=None, copy=None):
-        return np.array(self.value, dtype=dtype, copy=copy)
+        return np.array(placement.fetched(self.value), dtype=dtype, copy=copy)
 
     def __bool__(self):
         return bool(self.value)
@@ -545,8 +549,8 @@ class Variable:
         return copy
 
     def __getstate__(self):
-        changed = {"_value": np.asarray(self._value), "_initializer": None}
-        changed |= {"_layout": None}  # devices of this process
+        changed = {"_value": placement.fetched(self._value), "_initializer": None}
+        changed |= {"_layout": None, "_laid_out_by": None}  # devices of this process
         return {**self.__dict__, **changed}
 
     def __setstate__(self, state):
@@ -596,6 +600,24 @@ def store(variables, values):
     """Put arrays into Variables, in whose shapes and dtypes they are."""
     for variable, value in zip(variables, values, strict=True):
         variable._store(value)
+
+
+def lay_out(variables):
+    """Let Variables lie as the distribution that holds says, whoever made them when.
+
+    Those that were given a layout keep it.
+    """
+    now = placement.distribution()
+    if now is None:
+        return
+    for variable in variables:
+        before = variable._laid_out_by
+        if before is now or (before is None and variable._layout is not None):
+            continue
+        variable._layout = None
+        variable._layout, variable._laid_out_by = placement.layout_of(variable, None)
+        if variable._layout is not None:
+            variable._value = placement.put(variable._value, variable._layout)
 
 
 def _dtype_of_value(value):

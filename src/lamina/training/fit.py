@@ -22,10 +22,12 @@ from lamina.training.drive import callbacks_for, drive, limited, source_for
 from lamina.training.evaluate import run_test
 from lamina.training.identity import described, metric_names, note_settings
 from lamina.training.interrupt import Interrupts
+from lamina.training.placing import distributed
 from lamina.training.prepare import order_seed, prepare
 from lamina.training.step import StateVariables, copied
 
 
+@distributed
 def fit(
     model,
     *,
