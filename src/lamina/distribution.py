@@ -168,12 +168,20 @@ class ModelParallel(Distribution):
         """Return what the map says of the path, or None."""
         return self._layout_map[path]
 
-    def unmatched(self, paths) -> list:
-        """Return the keys of the map that match none of some paths, nor any before."""
+    def remarks(self, variables, outputs) -> list[str]:
+        """Return a warning for each key that has matched nothing, here or before."""
         layouts = self._layout_map
-        for path in paths:
+        paths = [v.path for v in variables]
+        for path in (*paths, *outputs):
             _ = layouts[path]
-        return [key for key in layouts if key not in layouts._met]
+        return [
+            f"The key {key!r} of the `LayoutMap` matches nothing: no variable, and no "
+            "layer's output. What it was meant for is whole on every device. The "
+            f"variables are: {listed(paths, 8)}. `[v.path for v in model.variables]` "
+            "lists all."
+            for key in layouts
+            if key not in layouts._met
+        ]
 
 
 class FullyShardedDataParallel(Distribution):
@@ -228,6 +236,23 @@ class FullyShardedDataParallel(Distribution):
 
     def get_tensor_layout(self, path):
         """Return None: XLA finds out."""
+
+    def remarks(self, variables, outputs) -> list[str]:
+        """Return a warning where much is whole that was to be divided."""
+        whole = [v for v in variables if self._stays_whole(v)]
+        numbers, of = (sum(v.size for v in some) for some in (whole, variables))
+        if self.num_model_replicas == 1 or numbers <= of / 10:
+            return []
+        shown = listed([f"{v.path} {v.shape}" for v in whole], 4)
+        return [
+            f"{numbers / of:.0%} of the state of training is whole on every device: no "
+            f"axis is a multiple of {self.num_model_replicas} in {shown}. Choose such "
+            "sizes, or another number of devices."
+        ]
+
+    def _stays_whole(self, variable):
+        large = variable.size >= self._SMALL
+        return large and variable.raw_value.sharding.is_fully_replicated
 
 
 def _check_mesh(name, mesh):

@@ -87,6 +87,8 @@ def test_values_given_and_assigned_take_the_layout():
         assert variable.value.sharding.is_equivalent_to(layout, 2)
         np.testing.assert_array_equal(variable.numpy(), value)
     assert variable.dtype == "float32" == variable.value.dtype
+    variable = lamina.Variable(x, layout=D.TensorLayout((None, "model"), MESH))
+    assert variable.value.sharding.shard_shape((8, 4)) == (8, 1)
 
 
 # ---- training ----------------------------------------------------------------------
@@ -225,6 +227,17 @@ def test_a_step_leaves_the_state_where_it_was_and_compiles_once(how):
 
 def tmp():
     return pathlib.Path(tempfile.mkdtemp())
+
+
+def test_a_run_goes_on_on_other_devices():
+    x, y = data()
+    settings = {"batch_size": 16, "verbose": 0, "resume": tmp()}
+    whole = network().fit(x, y, batch_size=16, epochs=4, verbose=0).history["loss"]
+    with D.DataParallel(devices=D.list_devices()[:2]).scope():
+        network().fit(x, y, epochs=2, **settings)
+    with D.FullyShardedDataParallel().scope():
+        found = network().fit(x, y, epochs=4, **settings).history["loss"]
+    np.testing.assert_allclose(found, whole[-len(found) :], rtol=0, atol=1e-5)
 
 
 # ---- batches -----------------------------------------------------------------------
@@ -417,6 +430,16 @@ def test_a_key_that_matches_nothing_is_named_once():
         model.fit(x, y, verbose=0)
 
 
+def test_what_fsdp_cannot_divide_is_named():
+    with D.FullyShardedDataParallel().scope():
+        model = lamina.Sequential([lamina.Input((12,)), lamina.layers.Dense(50)])
+        model.compile("sgd", "mse")
+        words = r"9\d% of .* multiple of 8 in sequential/dense/kernel \(12, 50\)"
+        with pytest.warns(UserWarning, match=words):
+            model.fit(np.ones((16, 12)), np.ones((16, 50)), verbose=0)
+        model.evaluate(np.ones((16, 12)), np.ones((16, 50)), verbose=0)
+
+
 def test_batches_that_cannot_be_divided_are_named_once():
     x, y = data(20)
     with D.DataParallel().scope():
@@ -455,6 +478,8 @@ def test_the_distribution_that_holds():
         assert variable.value.sharding.num_devices == 8
         assert pickle.loads(pickle.dumps(variable)).value.sharding.num_devices == 1
         assert copy.deepcopy(variable).value.sharding.num_devices == 8
+        lamina.utils.clear_session()
+        assert D.distribution() is None
     finally:
         D.set_distribution(None)
     assert lamina.Variable(1.0).value.sharding.num_devices == 1

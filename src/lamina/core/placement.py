@@ -296,14 +296,19 @@ class Distribution:
         """
         raise NotImplementedError
 
-    def unmatched(self, paths) -> list:
-        """Return what was said of paths that are none of these."""
+    def remarks(self, variables, outputs) -> list[str]:
+        """Return warnings: what somebody who trains will hardly have meant.
+
+        Args:
+            variables: all Variables that training changes.
+            outputs: the paths of what layers return.
+        """
         return []
 
-    def says(self, what) -> bool:
-        """Tell whether something is to be said: once."""
-        new = what not in self._said
-        self._said.add(what)
+    def once(self, text) -> bool:
+        """Tell whether a text comes for the first time."""
+        new = text not in self._said
+        self._said.add(text)
         return new
 
     @property

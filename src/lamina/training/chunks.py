@@ -19,6 +19,7 @@ from jax.extend.core import jaxprs_in_params
 from lamina.core import structure
 from lamina.data import ArraySource
 from lamina.kernels import native
+from lamina.training import together
 from lamina.training.compiled import training_of
 from lamina.training.compiled_step import compiled_step
 from lamina.training.placing import placing, without_text
@@ -155,8 +156,8 @@ class InRows:
         self._one, self._several = one, several
         self._source, self._skip, self._most = source, skip, most
         self._place = placing()
-        self._now = 1
-        self._calls = 0
+        # Processes that run together must not differ in how many steps a call takes.
+        self._now, self._calls = (most, 2) if together.several() else (1, 0)
         self.waited = 0.0
 
     def convolves(self, model, kind, variables):

@@ -113,16 +113,6 @@ def check_placed(model, groups, batch, rows):
     variables = [v for group in groups for v in group]
     lay_out(variables)
     outputs = [layer._output_path() for layer in model._flatten_layers()]
-    paths = [v.path for v in variables]
-    for key in now.unmatched([*paths, *outputs]):
-        if now.says(key):
-            warn(
-                f"The key {key!r} of the `LayoutMap` matches nothing: no variable of "
-                f"{model.name!r}, and no layer's output. What it was meant for is on "
-                f"every device, whole. The variables are: {', '.join(paths[:8])}"
-                f"{', ...' if len(paths) > 8 else ''}. `[v.path for v in "
-                "model.variables]` lists all."
-            )
     if now.auto_shard_dataset:
         check_alike(
             batch,
@@ -136,14 +126,17 @@ def check_placed(model, groups, batch, rows):
         "in all, by `lamina.utils.set_random_seed`, or begin with "
         "`lamina.distribution.initialize()`, which agrees on one.",
     )
+    remarks = now.remarks(variables, outputs)
     parts = now.row_parts
-    if rows % parts and now.says(("rows", rows)):
+    if rows % parts:
         fewer = rows - rows % parts
-        warn(
+        remarks.append(
             f"Batches of {rows} rows cannot be divided by {parts} devices: each device "
             "computes all of every such batch. Choose a `batch_size` that is a "
             f"multiple of {parts}, such as {fewer or parts} or {fewer + parts}."
         )
+    for text in filter(now.once, remarks):
+        warn(text)
 
 
 def filled_up(x, size):

@@ -5,7 +5,7 @@ import numpy as np
 
 from lamina.core import structure
 from lamina.core.operation import takes_text
-from lamina.core.placement import distribution, fetched
+from lamina.core.placement import Distribution, distribution, fetched
 from lamina.training import step
 from lamina.training.chunks import grouped
 from lamina.training.compiled import training_of
@@ -111,19 +111,19 @@ def runner(model, rows=None, size=None):
         size: the rows of a full batch.
     """
     run = forward(model, "predict")
-    full, parts, now = 0, 1, distribution()
+    full, parts = 0, 1
     if run.by_row and rows and size:
         full = min(1 << (rows - 1).bit_length(), size)
+    now = distribution() if Distribution.any_made else None
     if now is not None:
         parts = now.row_parts if run.by_row else 1
         run = _Divided(run)
 
     def outputs(x, count=0):
-        whole = max(count, full)
-        whole += -whole % parts
-        if count >= whole:
+        missing = -count % parts if count >= full else full - count + -full % parts
+        if not missing:
             return run(x)[0]
-        made = run(filled_up(x, whole))[0]
+        made = run(filled_up(x, count + missing))[0]
         return structure.map_leaves(lambda a: fetched(a)[:count], made)
 
     return outputs
@@ -141,11 +141,13 @@ class _Divided:
 
 def joined(parts):
     """Return the outputs for several batches as one, in NumPy."""
+    if Distribution.any_made:
+        parts = [structure.map_leaves(fetched, part) for part in parts]
     if len(parts) == 1 and isinstance(parts[0], jax.Array):
-        return np.array(fetched(parts[0]))
+        return np.array(parts[0])
 
     def join(*arrays):
-        arrays = [fetched(a) for a in arrays]
+        arrays = [np.asarray(a) for a in arrays]
         return np.array(arrays[0]) if len(arrays) == 1 else np.concatenate(arrays)
 
     return structure.map_leaves(join, parts[0], *parts[1:])

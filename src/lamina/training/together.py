@@ -10,7 +10,7 @@ from lamina.core import placement
 
 def of_first(number) -> int:
     """Return the number that process 0 has; on one process, the number itself."""
-    if not _several():
+    if not several():
         return number
     return int(_gathered(number)[0])
 
@@ -25,7 +25,7 @@ def check_alike(arrays, problem) -> None:
     Raises:
         ValueError: they differ.
     """
-    if not _several():
+    if not several():
         return
     found = 0
     for array in jax.tree.leaves(arrays):
@@ -37,7 +37,8 @@ def check_alike(arrays, problem) -> None:
         raise ValueError(f"{problem} Process 0 and processes {different} differ.")
 
 
-def _several():
+def several() -> bool:
+    """Tell whether there are several processes that do the same."""
     now = placement.distribution()
     return now is not None and now.num_processes > 1
 
