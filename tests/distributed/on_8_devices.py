@@ -182,9 +182,7 @@ def test_a_model_that_was_made_before_and_is_trained_after_the_scope(alone):
     assert not model.get_layer("up").kernel.value.sharding.is_fully_replicated
 
 
-def test_a_model_that_was_made_under_one_is_trained_under_it_and_so_are_its_slots(
-    alone,
-):
+def test_a_model_keeps_the_distribution_that_it_was_made_under(alone):
     with tensor_parallel().scope():
         model = network()
     check_alike(trained(model), alone[0])
@@ -227,6 +225,18 @@ def test_a_step_leaves_the_state_where_it_was_and_compiles_once(how):
 
 def tmp():
     return pathlib.Path(tempfile.mkdtemp())
+
+
+def test_a_model_goes_from_one_distribution_to_the_next():
+    model, (x, y) = network(), data(16)
+    expected = network().predict(x, verbose=0)
+    two = {"devices": ["cpu:0", "cpu:1"]}
+    for now in (tensor_parallel(), D.DataParallel(**two), tensor_parallel()):
+        with now.scope():
+            np.testing.assert_allclose(model.predict(x, verbose=0), expected, atol=1e-5)
+            model.evaluate(x, y, verbose=0)
+    kernel = model.get_layer("up").kernel.value
+    assert kernel.sharding.shard_shape(kernel.shape) == (12, 8)
 
 
 def test_a_run_goes_on_on_other_devices():
@@ -519,3 +529,12 @@ def test_the_examples_of_the_page_run():
         assert D.distribution() is None
     kernel = space["model"].get_layer("up").kernel.value
     assert kernel.sharding.shard_shape(kernel.shape) == (192, 8)
+
+
+def test_programs_follow_the_distribution():
+    inputs, x = lamina.Input((12,)), np.ones((8, 12), "float32")
+    model = lamina.Model(inputs, lamina.layers.Dense(64, name="wide")(inputs))
+    for axes, part in ((("batch", "model"), (4, 16)), (("batch",), (4, 64))):
+        with layouts(**{"wide/output": axes}).scope():
+            model.predict(x, verbose=0)
+            assert model(x).sharding.shard_shape((8, 64)) == part

@@ -12,6 +12,7 @@ from lamina.core.placement import Distribution
 from lamina.core.tracebacks import warn
 from lamina.core.variable import lay_out
 from lamina.data.arrays import is_text
+from lamina.training.compiled import training_of
 from lamina.training.together import check_alike
 
 
@@ -91,6 +92,10 @@ def distributed(run):
         if now is None:
             found = (v._laid_out_by for v in variables)
             now = next((by for by in found if by is not None), None)
+        training = training_of(model)
+        if training.under is not now:  # programs hold layouts of what layers return
+            training.under = now
+            training.programs.drop()
         with having(distribution=now):
             lay_out(variables)
             return run(model, *args, **kwargs)
