@@ -13,7 +13,7 @@ from lamina.core.tracebacks import warn
 from lamina.core.variable import lay_out
 from lamina.data.arrays import is_text
 from lamina.training.compiled import training_of
-from lamina.training.together import check_alike
+from lamina.training.together import check_alike, several
 
 
 def placing(early=False):
@@ -103,14 +103,13 @@ def distributed(run):
     return wrapper
 
 
-def check_placed(model, groups, batch, rows):
+def check_placed(model, groups, rows):
     """Lay out all that training changes, and warn of what was meant otherwise.
 
     Args:
         model: the model.
         groups: the Variables of its State.
-        batch: its first batch.
-        rows: the rows of that.
+        rows: the rows of its first batch.
     """
     now = placement.distribution()
     if now is None:
@@ -118,19 +117,6 @@ def check_placed(model, groups, batch, rows):
     variables = [v for group in groups for v in group]
     lay_out(variables)
     outputs = [layer._output_path() for layer in model._flatten_layers()]
-    if now.auto_shard_dataset:
-        check_alike(
-            batch,
-            "The processes give different batches. Each has to give the whole batch, "
-            "and trains on its part. Where each has rows of its own, say so: "
-            f"`{type(now).__name__}(..., auto_shard_dataset=False)`.",
-        )
-    check_alike(
-        [v.raw_value for v in variables if v.raw_value.is_fully_replicated],
-        f"The processes start with different weights of {model.name!r}. Set one seed "
-        "in all, by `lamina.utils.set_random_seed`, or begin with "
-        "`lamina.distribution.initialize()`, which agrees on one.",
-    )
     remarks = now.remarks(variables, outputs)
     parts = now.row_parts
     if rows % parts:
@@ -142,6 +128,32 @@ def check_placed(model, groups, batch, rows):
         )
     for text in filter(now.once, remarks):
         warn(text)
+
+
+def check_together(model, groups, batch):
+    """Refuse processes that would train something else each.
+
+    Args:
+        model: the model.
+        groups: the Variables of its State.
+        batch: its first batch.
+    """
+    if not several():
+        return
+    now = placement.distribution()
+    if now.auto_shard_dataset:
+        check_alike(
+            batch,
+            "The processes give different batches. Each has to give the whole batch, "
+            "and trains on its part. Where each has rows of its own, say so: "
+            f"`{type(now).__name__}(..., auto_shard_dataset=False)`.",
+        )
+    check_alike(
+        [v.raw_value for group in groups for v in group],
+        f"The processes start with different weights of {model.name!r}. Set one seed "
+        "in all, by `lamina.utils.set_random_seed`, or begin with "
+        "`lamina.distribution.initialize()`, which agrees on one.",
+    )
 
 
 def filled_up(x, size):

@@ -36,7 +36,7 @@ def prepare(model, batch, training=True):
         elif step.own_step(model, "train") is None:
             step.check_trained(model)
     if Distribution.any_made:
-        check_placed(model, step.StateVariables(model).groups, batch, step.rows(x))
+        check_placed(model, step.StateVariables(model).groups, step.rows(x))
 
 
 def _outputs_if_wanted(model, x, explicit):
