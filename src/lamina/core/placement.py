@@ -502,11 +502,12 @@ def from_parts(shape, part) -> jax.Array:
 
     Args:
         shape: its shape.
-        part: a function from slices to the part of the array in NumPy.
+        part: a function from slices to the part of the array in NumPy; from none to all
+            of it.
     """
     wanted, sharding = context.birth
     if sharding is None or tuple(shape) != wanted:
-        return jax.device_put(part((slice(None),) * len(shape)))
+        return jax.device_put(part(()))
     made = {}  # several devices may have the same part
 
     def once(index):

@@ -21,7 +21,13 @@ def _filled(value, shape, dtype):
     if math.prod(shape) > _LARGE and isinstance(jnp.zeros(()), Tracer):
         return jnp.full(shape, value)  # and no constant of the program
     # Filled on the host, since XLA would compile one program for every shape.
-    return from_parts(shape, np.broadcast_to(value, shape).__getitem__)
+
+    def filled(part):
+        if not part:
+            return np.full(shape, value)
+        return np.array(np.broadcast_to(value, shape)[part], order="C")
+
+    return from_parts(shape, filled)
 
 
 class Constant(Initializer):

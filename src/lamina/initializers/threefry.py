@@ -6,6 +6,7 @@ https://doi.org/10.1145/2063384.2063405), keyed and counted as JAX does it: the 
 at a place hangs on the key and the place alone.
 """
 
+import functools
 import math
 
 import jax
@@ -124,6 +125,9 @@ def _box(shape, part):
 
     The latter is a function of a first number of the part and the one after the last.
     """
+    kind = np.uint32 if math.prod(shape) <= 2**32 else np.uint64
+    if not part:
+        return shape, functools.partial(np.arange, dtype=kind)
     whole = (slice(None),) * (len(shape) - len(part))
     ends = [p.indices(n)[:2] for p, n in zip((*part, *whole), shape, strict=True)]
     sizes = tuple(end - start for start, end in ends)
@@ -136,7 +140,6 @@ def _box(shape, part):
             axes.append((size, start * stride, stride))
         stride *= n
 
-    kind = np.uint32 if stride <= 2**32 else np.uint64
     *outer, (_, first, step) = axes or [(1, 0, 1)]
     outer = [tuple(map(kind, axis)) for axis in outer]
     first, step = kind(first), kind(step)
@@ -154,7 +157,7 @@ def _box(shape, part):
 
 def _block(keys, places):
     y = places.astype(np.uint32, copy=False) + keys[1]
-    x = np.full_like(y, keys[0])
+    x = np.full(len(y), keys[0], np.uint32)
     if places.dtype == np.uint64:
         x += (places >> np.uint64(32)).astype(np.uint32)
     turned = np.empty_like(y)

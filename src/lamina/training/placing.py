@@ -119,6 +119,7 @@ def check_placed(model, groups, rows):
     outputs = [layer._output_path() for layer in model._flatten_layers()]
     remarks = now.remarks(variables, outputs)
     parts = now.row_parts
+    rows *= 1 if now.auto_shard_dataset else now.num_processes
     if rows % parts:
         fewer = rows - rows % parts
         remarks.append(
