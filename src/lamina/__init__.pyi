@@ -7,6 +7,7 @@ from lamina import constraints as constraints
 from lamina import data as data
 from lamina import datasets as datasets
 from lamina import distillation as distillation
+from lamina import distribution as distribution
 from lamina import dtype_policies as dtype_policies
 from lamina import export as export
 from lamina import initializers as initializers

@@ -12,11 +12,6 @@ from types import ModuleType
 # Public names of Keras that are left out: why, and what to use instead.
 _LEFT_OUT = {
     "lamina.src": "what lies below it is private. Use the public names",
-    "lamina.distribution": (
-        "JAX itself says how arrays lie on several devices. Give a `Variable` a "
-        "`jax.sharding.Sharding` as its `layout`; batches follow it, and XLA parts the "
-        "work"
-    ),
     "lamina.callbacks.OrbaxCheckpoint": (
         "checkpoints of training are files of Lamina's own. Use "
         "`fit(resume=folder)` or `BackupAndRestore`, which go on where a run "

@@ -35,7 +35,8 @@ def test_example(name, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", "docs/differences.md"]
+    "page",
+    ["README.md", "CONTRIBUTING.md", "docs/differences.md", "docs/distribution.md"],
 )
 def test_links_lead_somewhere(page):
     text = (ROOT / page).read_text()

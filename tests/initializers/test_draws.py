@@ -1,9 +1,11 @@
+import jax
 import keras
 import numpy as np
 import pytest
 
 from lamina import initializers
-from lamina.core.variable import Variable
+from lamina.core.random import SeedGenerator
+from lamina.core.variable import Variable, pure
 
 DRAWS = [
     "GlorotNormal",
@@ -111,3 +113,30 @@ def test_a_variable_starts_from_it():
 def test_bad_input(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("name", [*DRAWS, "Orthogonal", "Zeros", "Ones", "Identity"])
+def test_the_same_bits_inside_of_compiled_code(name):
+    cls = getattr(initializers, name)
+    first = cls() if name in ("Zeros", "Ones", "Identity") else cls(seed=3)
+    for shape in ((8, 8), (300, 280)):
+        compiled = jax.jit(lambda shape=shape: first(shape))()
+        np.testing.assert_array_equal(first(shape), compiled, strict=True)
+
+
+@pytest.mark.parametrize("name", ["Zeros", "RandomNormal"])
+def test_a_large_value_is_no_constant_of_the_program_around(name):
+    first = getattr(initializers, name)()
+    program = jax.jit(lambda: first((1000, 1000))).lower().as_text()
+    assert len(program) < 100_000
+
+
+def test_a_generator_is_not_drawn_from_inside_of_compiled_code():
+    seeds = SeedGenerator(1)
+    first = initializers.RandomNormal(seed=seeds)
+    with pytest.raises(ValueError, match="assigned inside a function that JAX is"):
+        jax.jit(lambda: first((3,)))()
+    explicit = jax.jit(pure(lambda: (first((3,)), first((3,))), [seeds.state]))
+    drawn, _ = explicit((seeds.state.value,))
+    np.testing.assert_array_equal(drawn, (first((3,)), first((3,))))
+    assert not np.array_equal(*drawn)

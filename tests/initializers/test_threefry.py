@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.core import eval_context
+from jax.extend.random import threefry_2x32
 
 from lamina.initializers import draws, threefry
 
@@ -40,17 +41,50 @@ def test_normal(shape, mean):
     )
 
 
-def test_what_jax_draws_itself(monkeypatch):
-    assert threefry.draws_alike(10, "float32")
-    assert not threefry.draws_alike(10, "float16")
-    assert not threefry.draws_alike(2**28, "float32")
+def test_what_jax_draws_itself():
+    assert threefry.draws_alike("float32")
+    assert not threefry.draws_alike("float16")
     with jax.threefry_partitionable(False):
-        assert not threefry.draws_alike(10, "float32")
+        assert not threefry.draws_alike("float32")
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        (),
+        (slice(2, 5),),
+        (slice(None), slice(3, 4)),
+        (slice(None), slice(None), slice(1, 3)),
+        (slice(1, 2), slice(None), slice(0, 7)),
+        (slice(4, 4),),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("shape", [(6, 5, 7), (6, 100, 700)])
+def test_a_part_is_a_part_of_the_whole(shape, part):
+    for draw in (threefry.normal, threefry.cut_normal, threefry.uniform):
+        drawn = draw(KEYS[3], -0.3, 0.7, shape, part)
+        np.testing.assert_array_equal(
+            drawn, draw(KEYS[3], -0.3, 0.7, shape)[part], strict=True
+        )
+
+
+def test_places_beyond_32_bits():
+    # JAX counts with two words of 32 bits, and so lets them wrap alike.
+    start, n = 2**32 - 3, 6
+    drawn = threefry.uniform(KEYS[2], 0, 1, (2**34,), (slice(start, start + n),))
+    high = jnp.array([0] * 3 + [1] * 3, jnp.uint32)
+    low = jnp.array([*range(start, 2**32), 0, 1, 2], jnp.uint32)
+    counts = jnp.concatenate([high, low])
+    first, second = threefry_2x32(jnp.array(KEYS[2], jnp.uint32), counts).reshape(2, n)
+    bits = (first ^ second) >> 9 | 0x3F800000
+    expected = jax.lax.bitcast_convert_type(bits, jnp.float32) - 1
+    np.testing.assert_array_equal(drawn, expected)
 
 
 @pytest.mark.parametrize("draw", ["_uniform", "_normal", "_cut_normal"])
 def test_a_large_draw_is_no_constant_of_its_program(draw, monkeypatch):
-    monkeypatch.setattr(threefry, "_MOST", 100)
+    monkeypatch.setattr(threefry, "draws_alike", lambda dtype: False)
     shape, key = (300, 400), jnp.array(KEYS[3], jnp.uint32)
     by_jax = getattr(draws, f"{draw}_by_jax")
     expected = by_jax(key, -0.3, 0.7, shape, "float32")

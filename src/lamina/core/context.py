@@ -59,6 +59,12 @@ class _Context(threading.local):
     # Where `add_loss` puts what it is given. Set by steps, traces and stateless calls;
     # None outside of them, where the layer keeps its losses.
     losses: list | None = None
+    # Where Variables and batches lie, a `Distribution` or None; `...` for what holds in
+    # the whole process. Set by its `scope`; read by `distribution()`.
+    distribution: Any = ...
+    # The shape and the sharding of the Variable that is being made, where it has one.
+    # Set by Variables; read by initializers.
+    birth: tuple = (None, None)
     # Which layers made now forget activations, a `RematMode`. Set by `RematScope` and
     # in builds; read by layers and operations as they are made.
     remat: Any = None

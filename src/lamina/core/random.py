@@ -10,11 +10,13 @@ from jax.core import Tracer
 
 from lamina import _generators
 from lamina.core.config import Constructed
-from lamina.core.context import context, name_scope
+from lamina.core.context import context, having, name_scope
 from lamina.core.naming import automatic_name
 from lamina.core.variable import Variable, from_host
 
-_global: dict[str, Any] = {"generator": None}
+# The seed, and the generator, which is made when something first draws from it: a
+# Variable starts JAX, and nothing may before `jax.distributed.initialize`.
+_global: dict[str, Any] = {"seed": None, "generator": None}
 
 
 def make_default_seed() -> int:
@@ -55,7 +57,7 @@ def set_random_seed(seed: int) -> None:
     ):
         if seeder is not None:
             seeder(int(seed))
-    _global["generator"] = SeedGenerator(int(seed), name="global_seed_generator")
+    _global.update(seed=int(seed), generator=None)
 
 
 def loaded(package: str, *path: str) -> Any:
@@ -115,13 +117,23 @@ class SeedGenerator(Constructed):
 def global_seed_generator() -> SeedGenerator:
     """Return the generator behind every draw that was given no seed."""
     if _global["generator"] is None:
-        _global["generator"] = SeedGenerator(name="global_seed_generator")
+        with having(scopes=(), distribution=None):
+            generator = SeedGenerator(_global["seed"], name="global_seed_generator")
+        _global["generator"] = generator
     return _global["generator"]
 
 
 def forget_global_seed() -> None:
     """Let the next unseeded draw begin a new global generator."""
-    _global["generator"] = None
+    _global.update(seed=None, generator=None)
+
+
+def agree_on_seed() -> None:
+    """Let all processes have one seed, that of process 0, where none was set."""
+    if _global["seed"] is None:
+        from jax.experimental.multihost_utils import broadcast_one_to_all
+
+        set_random_seed(int(broadcast_one_to_all(np.uint32(make_default_seed()))))
 
 
 def draw_seed(seed) -> Any:

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer, eval_context
 
-from lamina.core import registry
+from lamina.core import placement, registry
 from lamina.core.context import context, having
 from lamina.core.dtypes import is_float, standardize_dtype
 from lamina.core.masks import masks_of, put_masks
@@ -215,7 +215,8 @@ class Variable:
         aggregation: how copies on several devices combine.
         synchronization: kept for compatibility.
         name: the last part of its path; no `/`.
-        layout: a `jax.sharding.Sharding`, or None.
+        layout: a `TensorLayout` or a `jax.sharding.Sharding`; None for what the present
+            distribution says.
 
     Raises:
         ValueError: `name` holds a `/`, a callable initializer has no shape, or
@@ -263,7 +264,7 @@ class Variable:
         self._autocast = bool(autocast)
         self._aggregation = aggregation or "none"
         self._synchronization = synchronization or "auto"
-        self._layout = layout
+        self._layout, self._laid_out_by = None, None
         self._regularizer = None
         self._constraint = None
         self._overwrite_with_gradient = False
@@ -285,8 +286,8 @@ class Variable:
                         "must be given as well. Received: "
                         f"initializer={initializer!r}, shape=None"
                     )
-                shape = _full_shape(shape, self._path)
-                value = _made(initializer, shape, dtype)
+                self._shape = shape = _full_shape(shape, self._path)
+                value = self._drawn(initializer, dtype, layout)
             else:
                 value = initializer
                 if isinstance(value, Variable):
@@ -304,21 +305,31 @@ class Variable:
             if (type(value), dtype) in _NUMBERS:
                 value = np.array(value, dtype)  # for which JAX compiles nothing
             if isinstance(value, np.ndarray):
-                value = from_host(value.astype(_canonical(dtype)))
+                value = value.astype(_canonical(dtype))
             else:
                 value = _own_array(value, dtype)
             if value is initializer:
                 value = jnp.array(value, copy=True)
-        if layout is not None:
-            value = jax.device_put(value, layout)
-        self._shape = tuple(value.shape)
-        self._dtype = dtype
-        if shape is not None and tuple(shape) != self._shape:
-            raise ValueError(
-                f"Variable {self._path!r} expected a first value of shape "
-                f"{tuple(shape)}. Received: shape {self._shape}"
-            )
-        return value
+            self._dtype = dtype
+            if shape is not None and tuple(shape) != tuple(value.shape):
+                raise ValueError(
+                    f"Variable {self._path!r} expected a first value of shape "
+                    f"{tuple(shape)}. Received: shape {tuple(value.shape)}"
+                )
+            self._shape = tuple(value.shape)
+            if self._layout is None:
+                self._layout, self._laid_out_by = placement.layout_of(self, layout)
+            if self._layout is not None:
+                return placement.put(value, self._layout)
+            return from_host(value) if isinstance(value, np.ndarray) else value
+
+    def _drawn(self, initializer, dtype, layout):
+        """Return what an initializer gives, as the Variable will lie."""
+        self._layout, self._laid_out_by = placement.layout_of(self, layout)
+        if self._layout is None:
+            return _made(initializer, self._shape, dtype)
+        with having(birth=(self._shape, self._layout)):
+            return _made(initializer, self._shape, dtype)
 
     @property
     def value(self):
@@ -353,7 +364,11 @@ class Variable:
         """
         if isinstance(value, Variable):
             value = value.raw_value
-        value = _own_array(value, self._dtype)
+        apart = self._layout is not None and not context.frames
+        if apart and isinstance(value, np.ndarray):
+            value = placement.put(value.astype(_canonical(self._dtype)), self._layout)
+        else:
+            value = _own_array(value, self._dtype)
         if value.shape != self._shape:
             raise ValueError(
                 "The shape of the target variable and the shape of the target value in "
@@ -386,7 +401,7 @@ class Variable:
                 "Variable among `variables`."
             )
         if self._layout is not None:
-            value = jax.device_put(value, self._layout)
+            value = placement.put(value, self._layout)
         self._value = value
 
     def assign_add(self, value):
@@ -399,7 +414,7 @@ class Variable:
 
     def numpy(self):
         """Return what it holds as a NumPy array of its own."""
-        return np.array(self.value)
+        return np.array(placement.fetched(self.value))
 
     @property
     def dtype(self) -> str:
@@ -493,7 +508,7 @@ class Variable:
     def __repr__(self):
         value = self._value
         shown = f"<Variable path={self.path}, shape={self._shape}, dtype={self._dtype}"
-        if value.size <= 10 and not context.frames:
+        if value.size <= 10 and not context.frames and value.is_fully_addressable:
             return f"{shown}, value={np.array2string(np.asarray(value))}>"
         return shown + ">"
 
@@ -503,7 +518,7 @@ class Variable:
         return self.value
 
     def __array__(self, dtype=None, copy=None):
-        return np.array(self.value, dtype=dtype, copy=copy)
+        return np.array(placement.fetched(self.value), dtype=dtype, copy=copy)
 
     def __bool__(self):
         return bool(self.value)
@@ -534,7 +549,8 @@ class Variable:
         return copy
 
     def __getstate__(self):
-        changed = {"_value": np.asarray(self._value), "_initializer": None}
+        changed = {"_value": placement.fetched(self._value), "_initializer": None}
+        changed |= {"_layout": None, "_laid_out_by": None}  # devices of this process
         return {**self.__dict__, **changed}
 
     def __setstate__(self, state):
@@ -584,6 +600,24 @@ def store(variables, values):
     """Put arrays into Variables, in whose shapes and dtypes they are."""
     for variable, value in zip(variables, values, strict=True):
         variable._store(value)
+
+
+def lay_out(variables):
+    """Let Variables lie as the distribution that holds says, whoever made them when.
+
+    Those that were given a layout keep it.
+    """
+    now = placement.distribution()
+    if now is None:
+        return
+    for variable in variables:
+        before = variable._laid_out_by
+        if before is now or (before is None and variable._layout is not None):
+            continue
+        variable._layout = None
+        variable._layout, variable._laid_out_by = placement.layout_of(variable, None)
+        if variable._layout is not None:
+            variable._value = placement.put(variable._value, variable._layout)
 
 
 def _dtype_of_value(value):

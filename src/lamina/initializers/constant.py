@@ -1,20 +1,33 @@
 """Initializers without chance."""
 
+import math
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
 from lamina.core.dtypes import standardize_dtype
-from lamina.core.variable import from_host
+from lamina.core.placement import from_parts
 from lamina.initializers.initializer import Initializer
+
+_LARGE = 2**16  # numbers that would be many in a program
 
 
 def _filled(value, shape, dtype):
-    # Filled on the host, since XLA would compile one program for every shape.
     kind = jnp.dtype(standardize_dtype(dtype))
-    return from_host(np.full(tuple(shape), np.asarray(value, kind), kind))
+    shape, value = tuple(shape), np.asarray(value, kind)
+    if math.prod(shape) > _LARGE and isinstance(jnp.zeros(()), Tracer):
+        return jnp.full(shape, value)  # and no constant of the program
+    # Filled on the host, since XLA would compile one program for every shape.
+
+    def filled(part):
+        if not part:
+            return np.full(shape, value)
+        return np.array(np.broadcast_to(value, shape)[part], order="C")
+
+    return from_parts(shape, filled)
 
 
 class Constant(Initializer):

@@ -6,15 +6,17 @@ and a call with an integer seed always gives the same numbers.
 
 import functools
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from lamina.core.config import deserialize_keras_object
 from lamina.core.dtypes import standardize_dtype
+from lamina.core.placement import from_parts
 from lamina.core.random import SeedGenerator, draw_seed, make_default_seed
-from lamina.core.variable import from_host
 from lamina.initializers import threefry
 from lamina.initializers.initializer import Initializer
 
@@ -23,31 +25,37 @@ _CUT_DEVIATION = 0.87962566103423978
 
 
 def _uniform(key, low, high, shape, dtype):
-    if threefry.draws_alike(math.prod(shape), dtype):
-        return from_host(threefry.uniform(key, low, high, shape))
+    if _on_host(key, dtype):
+        return from_parts(shape, partial(threefry.uniform, key, low, high, shape))
     return _uniform_by_jax(key, low, high, shape, dtype)
 
 
 def _normal(key, mean, stddev, shape, dtype):
-    if threefry.draws_alike(math.prod(shape), dtype):
-        return from_host(threefry.normal(key, mean, stddev, shape))
+    if _on_host(key, dtype):
+        return from_parts(shape, partial(threefry.normal, key, mean, stddev, shape))
     return _normal_by_jax(key, mean, stddev, shape, dtype)
 
 
 def _cut_normal(key, mean, stddev, shape, dtype):
-    if threefry.draws_alike(math.prod(shape), dtype):
-        return from_host(threefry.cut_normal(key, mean, stddev, shape))
+    if _on_host(key, dtype):
+        return from_parts(shape, partial(threefry.cut_normal, key, mean, stddev, shape))
     return _cut_normal_by_jax(key, mean, stddev, shape, dtype)
 
 
 def _orthogonal(key, gain, shape, dtype):
     rows, columns = math.prod(shape[:-1]), shape[-1]
     tall = max(rows, columns), min(rows, columns)
-    if 0 not in tall and threefry.draws_alike(math.prod(tall), dtype):
+    if 0 not in tall and _on_host(key, dtype):
         draws = threefry.normal(key, 0.0, 1.0, tall)
         q, diagonal = _factors(draws)
-        return from_host(_turned(q, np.sign(diagonal), float(gain), shape))
+        found = _turned(q, np.sign(diagonal), float(gain), shape)
+        return from_parts(shape, found.__getitem__)
     return _orthonormal(_normal(key, 0.0, 1.0, tall, dtype), gain, shape)
+
+
+def _on_host(key, dtype):
+    """Tell whether NumPy draws: not inside of a function that JAX compiles."""
+    return not isinstance(key, Tracer) and threefry.draws_alike(dtype)
 
 
 def _factors(draws):

@@ -6,6 +6,7 @@ https://doi.org/10.1145/2063384.2063405), keyed and counted as JAX does it: the 
 at a place hangs on the key and the place alone.
 """
 
+import functools
 import math
 
 import jax
@@ -16,42 +17,42 @@ _PARITY = np.uint32(0x1BD11BDA)
 _BLOCK = 2**15  # numbers that fit into a core's cache together with what they need
 _ROW = 2**14  # numbers in a call of the one program for quantiles
 _CUT = 2.0  # deviations
-_MOST = 2**27  # more are drawn faster by a compiled program, its compilation included
 
 
-def draws_alike(count, dtype) -> bool:
-    """Tell whether a draw here gives, and soon, what JAX would give."""
+def draws_alike(dtype) -> bool:
+    """Tell whether a draw here gives what JAX would give."""
     return (
         dtype == "float32"
-        and count <= _MOST
         and jax.config.jax_threefry_partitionable  # pyright: ignore
         and jax.config.jax_default_prng_impl == "threefry2x32"  # pyright: ignore
     )
 
 
-def uniform(key, low, high, shape):
+def uniform(key, low, high, shape, part=()):
     """Draw float32 from [low, high), as `jax.random.uniform` does.
 
     Args:
         key: two integers.
         low: the lower limit.
         high: the upper limit.
-        shape: the shape of the result.
+        shape: the shape of the array.
+        part: slices, of step 1, of the part of the array to return; those of further
+            axes may be left out.
     """
-    return _drawn(key, shape, lambda random: _between(random, low, high))
+    return _drawn(key, shape, part, lambda random: _between(random, low, high))
 
 
-def normal(key, mean, stddev, shape):
+def normal(key, mean, stddev, shape, part=()):
     """Draw float32 from a normal distribution, as `jax.random.normal` does."""
     low = np.nextafter(np.float32(-1), np.float32(0))
 
     def turned(random):
         return _scaled(_quantiles(_between(random, low, 1)), stddev, mean)
 
-    return _drawn(key, shape, turned)
+    return _drawn(key, shape, part, turned)
 
 
-def cut_normal(key, mean, stddev, shape):
+def cut_normal(key, mean, stddev, shape, part=()):
     """Draw from a normal distribution within two deviations of its mean."""
     edge = np.float32(math.erf(_CUT / math.sqrt(2)))
     inside = np.nextafter(np.float32(_CUT), np.float32(0))
@@ -60,7 +61,7 @@ def cut_normal(key, mean, stddev, shape):
         draws = _quantiles(_between(random, -edge, edge))
         return _scaled(np.clip(draws, -inside, inside), stddev, mean)
 
-    return _drawn(key, shape, turned)
+    return _drawn(key, shape, part, turned)
 
 
 def _between(random, low, high):
@@ -104,23 +105,61 @@ def bits(key, count):
         key: two integers.
         count: how many.
     """
-    return _drawn(key, (count,), lambda random: random, "uint32")
+    return _drawn(key, (count,), (), lambda random: random, "uint32")
 
 
-def _drawn(key, shape, turned, dtype="float32"):
-    """Fill an array block by block with what `turned` makes of random bits."""
+def _drawn(key, shape, part, turned, dtype="float32"):
+    """Return a part of an array, made block by block by `turned` of random bits."""
     first, second = (np.uint32(k) for k in np.asarray(key))
     keys = (first, second, first ^ second ^ _PARITY)
-    result = np.empty(math.prod(shape), dtype)
+    sizes, places = _box(shape, part)
+    result = np.empty(math.prod(sizes), dtype)
     for start in range(0, result.size, _BLOCK):
         end = min(start + _BLOCK, result.size)
-        result[start:end] = turned(_block(keys, start, end))
-    return result.reshape(shape)
+        result[start:end] = turned(_block(keys, places(start, end)))
+    return result.reshape(sizes)
 
 
-def _block(keys, start, end):
-    x = np.full(end - start, keys[0], np.uint32)
-    y = np.arange(start, end, dtype=np.uint32) + keys[1]
+def _box(shape, part):
+    """Return the sizes of a part of an array, and where its numbers lie in the array.
+
+    The latter is a function of a first number of the part and the one after the last.
+    """
+    kind = np.uint32 if math.prod(shape) <= 2**32 else np.uint64
+    if not part:
+        return shape, functools.partial(np.arange, dtype=kind)
+    whole = (slice(None),) * (len(shape) - len(part))
+    ends = [p.indices(n)[:2] for p, n in zip((*part, *whole), shape, strict=True)]
+    sizes = tuple(end - start for start, end in ends)
+    axes, stride = [], 1  # the size, first place and stride of each, the last one first
+    for n, (start, _), size in zip(shape[::-1], ends[::-1], sizes[::-1], strict=True):
+        if axes and axes[-1][0] * axes[-1][2] == stride:  # whole so far
+            inner, first, step = axes.pop()
+            axes.append((inner * size, first + start * stride, step))
+        else:
+            axes.append((size, start * stride, stride))
+        stride *= n
+
+    *outer, (_, first, step) = axes or [(1, 0, 1)]
+    outer = [tuple(map(kind, axis)) for axis in outer]
+    first, step = kind(first), kind(step)
+
+    def places(start, end):
+        left = np.arange(start, end, dtype=kind)
+        found = first
+        for size, first_of, step_of in outer:
+            left, here = np.divmod(left, size)
+            found = found + first_of + here * step_of
+        return found + (left if step == 1 else left * step)
+
+    return sizes, places
+
+
+def _block(keys, places):
+    y = places.astype(np.uint32, copy=False) + keys[1]
+    x = np.full(len(y), keys[0], np.uint32)
+    if places.dtype == np.uint64:
+        x += (places >> np.uint64(32)).astype(np.uint32)
     turned = np.empty_like(y)
     for group in range(5):
         for rotation in _ROTATIONS[group % 2]:

@@ -24,6 +24,7 @@ from lamina.core.input_spec import InputSpec, check_inputs
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.naming import automatic_name, nearest, snake_case
 from lamina.core.owner import leaves_of
+from lamina.core.placement import Distribution, distribution
 from lamina.core.policy import DTypePolicy, FloatDTypePolicy, get_policy
 from lamina.core.random import SeedGenerator
 from lamina.core.references import describe, remake
@@ -205,6 +206,8 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
                 except Exception as error:
                     _annotate(error, self, call)
                     raise
+                if Distribution.any_made:
+                    outputs = self._laid_out(outputs)
                 self._carry_mask(call, outputs)
                 if self.activity_regularizer is not None:
                     self._collect_activity_loss(outputs)
@@ -324,6 +327,22 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
         if self._remat_mode is not None:
             run = self.rematerialized_call(run, *call.args, **call.kwargs)
         return run(*call.args, **call.kwargs)
+
+    def _laid_out(self, outputs):
+        """Return the outputs as the distribution that holds says."""
+        now = distribution()
+        if now is None:
+            return outputs
+        if self._path is None:
+            self.__dict__.setdefault("_called_as", "/".join(context.scopes))
+        if context.runs("symbolic"):
+            return outputs
+        path = self._output_path()
+        return structure.map_leaves(lambda x: now.lay_out_output(x, path), outputs)
+
+    def _output_path(self):
+        """Return the path that a layout of what it returns goes by."""
+        return f"{self._path or self.__dict__.get('_called_as') or self.name}/output"
 
     def _record(self, call):
         """Infer the outputs' shapes and note the call in the graph."""

@@ -9,6 +9,7 @@ import numpy as np
 from lamina.core.constructor import all_parameters
 from lamina.core.context import context
 from lamina.core.owner import Owner, unique
+from lamina.core.placement import fetched
 from lamina.core.random import SeedGenerator
 from lamina.core.registry import author_of, ours
 from lamina.core.variable import Variable
@@ -221,7 +222,7 @@ class LayerOwner(Owner):
 
     def get_weights(self) -> list:
         """Return the weights as NumPy arrays."""
-        return [np.array(v.raw_value) for v in self.weights]
+        return [np.array(fetched(v.raw_value)) for v in self.weights]
 
     def set_weights(self, weights) -> None:
         """Put NumPy arrays into the weights, in the order of `weights`.

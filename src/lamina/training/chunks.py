@@ -13,16 +13,16 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import jaxprs_in_params
 
 from lamina.core import structure
 from lamina.data import ArraySource
-from lamina.data.arrays import is_text
 from lamina.kernels import native
+from lamina.training import together
 from lamina.training.compiled import training_of
 from lamina.training.compiled_step import compiled_step
+from lamina.training.placing import placing, without_text
 from lamina.training.prefetch import Prefetched
 
 _SPAN = 0.02  # seconds that a call of many steps should last at most
@@ -107,10 +107,10 @@ def chunks(model, kind, variables, source, *, donate, single, skip=0, counted=Fa
     batches = source.epoch(skip)
     # Arrays need no thread: a batch is cut while the step before is running.
     if eager or isinstance(source, ArraySource):
-        made.batches = map(on_device if eager else checked, batches)
+        made.batches = map(placing(early=eager), batches)
         yield made
     else:
-        with Prefetched(batches, on_device, made.wait) as made.batches:
+        with Prefetched(batches, placing(early=True), made.wait) as made.batches:
             yield made
 
 
@@ -155,8 +155,9 @@ class InRows:
     def __init__(self, one, several, source, skip, most):
         self._one, self._several = one, several
         self._source, self._skip, self._most = source, skip, most
-        self._now = 1
-        self._calls = 0
+        self._place = placing()
+        # Processes that run together must not differ in how many steps a call takes.
+        self._now, self._calls = (most, 2) if together.several() else (1, 0)
         self.waited = 0.0
 
     def convolves(self, model, kind, variables):
@@ -177,7 +178,7 @@ class InRows:
         source = self._source
         for at, count in source.spans(self._skip, lambda: self._now):
             if at == source.whole:  # the short last batch
-                yield Chunk(1, 1, [checked(source.batch(at))])
+                yield Chunk(1, 1, [self._place(source.batch(at))])
             else:
                 yield Chunk(count, count, self._cut(at, count))
 
@@ -186,13 +187,14 @@ class InRows:
         most, size = self._most, self._source.batch_size
 
         def fill(a):
-            whole = a
+            whole = without_text(a)
             if len(a) < most * size:
                 whole = np.zeros((most * size, *a.shape[1:]), a.dtype)
                 whole[: len(a)] = a
             return whole.reshape(most, size, *a.shape[1:])
 
-        return jax.tree.map(fill, checked(self._source.batch(at, count)))
+        batches = jax.tree.map(fill, tuple(self._source.batch(at, count)))
+        return self._place(batches, before=1)
 
     def run(self, state, chunk):
         """Run the steps of a Chunk."""
@@ -255,26 +257,3 @@ def _size(model, variables, single):
         return size
     # Not by the clock: callbacks hear of so many batches at once.
     return _AUTO if _numbers(variables) < _TINY and not single else 1
-
-
-def on_device(batch):
-    """Place a batch; the one place where data meets the device."""
-    return jax.tree.map(lambda a: jnp.asarray(without_text(a)), tuple(batch))
-
-
-def checked(batch):
-    """Return a batch of NumPy arrays as it is, for steps that place it themselves."""
-    return jax.tree.map(without_text, tuple(batch))
-
-
-def without_text(array):
-    """Return an array as it is; refuse text, which no device holds."""
-    if is_text(array):
-        raise ValueError(
-            f"The model was given text (dtype {array.dtype}, shape {array.shape}) "
-            "where it takes numbers. Turn words into integers first, for instance with "
-            "`lamina.layers.StringLookup` or `TextVectorization`: on the data, or as "
-            "the first layers of a Functional or Sequential model, right after its "
-            "inputs."
-        )
-    return array

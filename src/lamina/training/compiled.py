@@ -115,13 +115,14 @@ class Training:
         flags: how the model runs.
         programs: what is compiled.
         on_host: see above.
+        under: the `Distribution` that the programs are made under, or None.
     """
 
-    __slots__ = ("settings", "flags", "programs", "on_host")
+    __slots__ = ("settings", "flags", "programs", "on_host", "under")
 
     def __init__(self, on_host):
         self.settings, self.flags, self.programs = Settings(), Flags(), Programs()
-        self.on_host = on_host
+        self.on_host, self.under = on_host, None
 
 
 def begin(model, on_host):

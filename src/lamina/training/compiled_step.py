@@ -72,7 +72,8 @@ def compiled_step(model, kind, variables, donate=False, several=False):
     def make():
         steps = training_of(model).programs.of(model).made
         optimizer = model.optimizer
-        key = (kind, variables.key(), donate, several, id(optimizer), eager)
+        shardings = () if eager else _shardings(kind, variables)
+        key = (kind, variables.key(), donate, several, id(optimizer), eager, shardings)
         if key not in steps:
             # A copy: these groups stay when the Variables become more.
             made: Any = _bound(model, kind, copy.copy(variables), eager)
@@ -80,7 +81,8 @@ def compiled_step(model, kind, variables, donate=False, several=False):
                 made = in_turn(made, step.gives_logs(model, kind))
             if not eager:
                 made.__name__ = f"{kind}_step"
-                made = jax.jit(made, donate_argnums=(0,) if donate else ())
+                lying: Any = {"out_shardings": (shardings, None)} if shardings else {}
+                made = jax.jit(made, donate_argnums=(0,) if donate else (), **lying)
             steps[key] = made, optimizer  # held, so that no other one gets its `id`
         made = steps[key][0]
         watched = settings.get("explain_recompiles")
@@ -102,6 +104,16 @@ def _bound(model, kind, variables, eager):
         return (new, result) if kind in ("train", "test") else result
 
     return call
+
+
+def _shardings(kind, variables):
+    """Return how the State that a step returns lies: as its Variables do.
+
+    Empty where none of them has a layout.
+    """
+    found = [tuple(v._layout for v in group) for group in variables.groups]
+    lies = kind in ("train", "test") and any(map(any, found))
+    return step.State(*found) if lies else ()
 
 
 def in_turn(call, logs):

@@ -5,10 +5,12 @@ from lamina.training.chunks import chunks
 from lamina.training.compiled import require_compiled, training_of
 from lamina.training.compiled_step import Logs
 from lamina.training.drive import callbacks_for, drive, limited, source_for
+from lamina.training.placing import distributed
 from lamina.training.prepare import prepare
 from lamina.training.step import StateVariables
 
 
+@distributed
 def evaluate(
     model, x, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict
 ):

@@ -6,6 +6,7 @@ from typing import Any
 
 from lamina.core import settings
 from lamina.core.checks import positive_int
+from lamina.core.placement import Distribution
 from lamina.core.tracebacks import warn
 from lamina.data import EmptyData, split, unpack
 from lamina.training import checks
@@ -23,10 +24,12 @@ from lamina.training.drive import callbacks_for, drive, limited, source_for
 from lamina.training.evaluate import run_test
 from lamina.training.identity import described, metric_names, note_settings
 from lamina.training.interrupt import Interrupts
+from lamina.training.placing import check_together, distributed
 from lamina.training.prepare import order_seed, prepare
 from lamina.training.step import StateVariables, copied
 
 
+@distributed
 def fit(
     model,
     *,
@@ -73,6 +76,8 @@ def fit(
     )
     first = source.first()
     prepare(model, first)
+    if Distribution.any_made:
+        check_together(model, StateVariables(model).groups, first)
     if class_weight is not None:
         source = checks.with_class_weight(model, source, class_weight)
         first = source.first()

@@ -1,16 +1,19 @@
 """`train_on_batch` and its like: one step on one batch."""
 
+import jax
+
 from lamina.data import as_arrays
 from lamina.training import checks
-from lamina.training.chunks import checked, on_device
 from lamina.training.compiled import require_compiled, training_of
 from lamina.training.compiled_step import Logs, compiled_step
 from lamina.training.evaluate import in_order
+from lamina.training.placing import distributed, placing, without_text
 from lamina.training.predict import joined, runner
 from lamina.training.prepare import outputs_for, prepare
 from lamina.training.step import StateVariables
 
 
+@distributed
 def on_batch(model, kind, x, y, sample_weight, class_weight, return_dict):
     """Train or evaluate one step; see `Model.train_on_batch`."""
     require_compiled(model, f"{kind}_on_batch")
@@ -28,15 +31,16 @@ def on_batch(model, kind, x, y, sample_weight, class_weight, return_dict):
     model.reset_metrics()
     variables = StateVariables(model)
     run = compiled_step(model, kind, variables)
-    state, given = run(variables.read(), on_device(batch))
+    state, given = run(variables.read(), placing(early=True)(batch))
     variables.write(state)
     logs = Logs(model, variables, state, given)()
     return logs if return_dict else in_order(model, logs)
 
 
+@distributed
 def predict_on_batch(model, x):
     """Predict one batch; see `Model.predict_on_batch`."""
     x = training_of(model).on_host(model, as_arrays(x, "x"))
     if not model.built:
         outputs_for(model, x)
-    return joined([runner(model)(*checked((x,)))])
+    return joined([runner(model)(jax.tree.map(without_text, x))])

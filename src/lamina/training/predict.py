@@ -5,14 +5,17 @@ import numpy as np
 
 from lamina.core import structure
 from lamina.core.operation import takes_text
+from lamina.core.placement import Distribution, distribution, fetched
 from lamina.training import step
-from lamina.training.chunks import checked, grouped
+from lamina.training.chunks import grouped
 from lamina.training.compiled import training_of
 from lamina.training.drive import callbacks_for, drive, limited, source_for
 from lamina.training.forward import all_arrays, forward
+from lamina.training.placing import distributed, filled_up, placing, without_text
 from lamina.training.prepare import outputs_for
 
 
+@distributed
 def predict(model, x, batch_size, verbose, steps, callbacks):
     """Predict; see `Model.predict`."""
     if verbose == 0 and callbacks is None and steps is None and model.built:
@@ -64,13 +67,17 @@ class _Outputs:
 
     def run(self, state, chunk):
         """Return the outputs so far, and those for a Chunk."""
-        made = [self._run(checked((x,))[0], step.rows(x)) for x, _, _ in chunk.data]
+        made = [self._run(_no_text(x), step.rows(x)) for x, _, _ in chunk.data]
         state += made
         return state, made
 
     def __call__(self) -> dict:
         """Return the last outputs, as callbacks take them."""
         return {"outputs": joined(self.given)}
+
+
+def _no_text(x):
+    return jax.tree.map(without_text, x)
 
 
 def _count(model, x, size):
@@ -104,31 +111,38 @@ def runner(model, rows=None, size=None):
         size: the rows of a full batch.
     """
     run = forward(model, "predict")
-    full = 0
+    full, parts = 0, 1
     if run.by_row and rows and size:
         full = min(1 << (rows - 1).bit_length(), size)
+    now = distribution() if Distribution.any_made else None
+    if now is not None:
+        parts = now.row_parts if run.by_row else 1
+        run = _Divided(run)
 
     def outputs(x, count=0):
-        if count >= full:
+        missing = -count % parts if count >= full else full - count + -full % parts
+        if not missing:
             return run(x)[0]
-        made = run(_padded(x, full))[0]
-        return structure.map_leaves(lambda a: np.asarray(a)[:count], made)
+        made = run(filled_up(x, count + missing))[0]
+        return structure.map_leaves(lambda a: fetched(a)[:count], made)
 
     return outputs
 
 
-def _padded(x, size):
-    """Repeat the last row up to a full batch."""
+class _Divided:
+    """A forward pass whose batches are divided among devices."""
 
-    def pad(a):
-        missing = size - a.shape[0]
-        return np.concatenate([np.asarray(a), np.repeat(a[-1:], missing, axis=0)])
+    def __init__(self, run):
+        self._run, self._place = run, placing()
 
-    return jax.tree.map(pad, x)
+    def __call__(self, x):
+        return self._run(self._place((x,))[0])
 
 
 def joined(parts):
     """Return the outputs for several batches as one, in NumPy."""
+    if Distribution.any_made:
+        parts = [structure.map_leaves(fetched, part) for part in parts]
     if len(parts) == 1 and isinstance(parts[0], jax.Array):
         return np.array(parts[0])
 

@@ -5,12 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina.core.context import having
+from lamina.core.placement import Distribution
 from lamina.core.symbolic import SymbolicTensor, infer
 from lamina.core.variable import scratch
 from lamina.data import unpack
 from lamina.training import step
-from lamina.training.chunks import without_text
 from lamina.training.compiled import training_of
+from lamina.training.placing import check_placed, without_text
+from lamina.training.together import of_first
 
 
 def prepare(model, batch, training=True):
@@ -33,6 +35,8 @@ def prepare(model, batch, training=True):
             optimizer.build(model.trainable_variables)
         elif step.own_step(model, "train") is None:
             step.check_trained(model)
+    if Distribution.any_made:
+        check_placed(model, step.StateVariables(model).groups, step.rows(x))
 
 
 def _outputs_if_wanted(model, x, explicit):
@@ -123,4 +127,4 @@ def _build_metrics(model, y, y_pred, weight):
 
 def order_seed():
     """Draw the seed of the order of rows from NumPy's generator, which users seed."""
-    return int(np.random.randint(0, 2**31 - 1))
+    return of_first(int(np.random.randint(0, 2**31 - 1)))

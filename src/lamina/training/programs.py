@@ -61,6 +61,10 @@ class Programs:
             if not kept.whole:
                 kept.forward = {}
 
+    def drop(self):
+        """Drop all programs."""
+        self._kept, self._now = {}, None
+
     def of(self, model) -> "Kept":
         """Return what is kept for the model's present layers."""
         seen, kept = model._changes.last, self._now

@@ -3,12 +3,13 @@
 import gc
 
 from lamina.core.naming import forget_names
+from lamina.core.placement import set_distribution
 from lamina.core.policy import forget_policy
 from lamina.core.random import forget_global_seed
 
 
 def clear_session(free_memory: bool = True) -> None:
-    """Forget automatic names, the global seed and the global dtype policy.
+    """Forget automatic names, the global seed, dtype policy and distribution.
 
     Args:
         free_memory: collect garbage as well.
@@ -16,5 +17,6 @@ def clear_session(free_memory: bool = True) -> None:
     forget_names()
     forget_global_seed()
     forget_policy()
+    set_distribution(None)
     if free_memory:
         gc.collect()

@@ -44,7 +44,7 @@ def library() -> ctypes.CDLL | None:
 
 
 def available() -> bool:
-    """Return whether compiled kernels run: on a CPU that JAX sees as one device.
+    """Return whether compiled kernels run: on one CPU device of this process.
 
     Example:
         >>> from lamina.kernels import native
@@ -53,7 +53,7 @@ def available() -> bool:
     """
     return (
         jax.default_backend() == "cpu"
-        and jax.device_count() == 1
+        and jax.local_device_count() == 1
         and _target("conv") is not None
     )
 

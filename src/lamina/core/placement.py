@@ -1,0 +1,519 @@
+"""Where arrays lie on several devices.
+
+A `DeviceMesh` names the axes of a grid of devices, and a `TensorLayout` says which axes
+of an array are divided by which axes of the mesh. The `Distribution` that holds says
+both for Variables and batches; XLA divides the work accordingly. Nothing here computes.
+"""
+
+import contextlib
+import math
+from typing import Any
+
+import jax
+import numpy as np
+from jax.core import Tracer
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
+
+from lamina.core.context import context, having
+from lamina.core.naming import listed
+
+
+def list_devices(device_type=None) -> list[str]:
+    """Return the names of all devices of one kind, those of other processes too.
+
+    Args:
+        device_type: `"cpu"`, `"gpu"` or `"tpu"`; None for the kind that computes by
+            default.
+
+    >>> import lamina
+    >>> lamina.distribution.list_devices("cpu")[0]
+    'cpu:0'
+    """
+    return [f"{d.platform}:{d.id}" for d in _devices(device_type)]
+
+
+def get_device_count(device_type=None) -> int:
+    """Return the number of all devices of one kind; see `list_devices`."""
+    return len(_devices(device_type))
+
+
+def _devices(kind):
+    return jax.devices(kind.lower() if kind else None)
+
+
+class DeviceMesh:
+    """A grid of devices whose axes have names.
+
+    Args:
+        shape: the number of devices along each axis.
+        axis_names: the name of each axis.
+        devices: as many devices as the grid has places, by name (`"cpu:0"`) or JAX's
+            own; None for `list_devices()`.
+
+    Raises:
+        ValueError: the shape, the names and the devices do not go together.
+
+    >>> import lamina
+    >>> lamina.distribution.DeviceMesh((1, 1), ("batch", "model"), ["cpu:0"])
+    <DeviceMesh shape=(1, 1), axis_names=('batch', 'model')>
+    """
+
+    def __init__(self, shape, axis_names, devices=None):
+        if not shape or not axis_names:
+            raise ValueError(
+                "Shape and axis_names cannot be empty. Received: "
+                f"shape={shape}, axis_names={axis_names}"
+            )
+        if len(shape) != len(axis_names) or len(set(axis_names)) < len(axis_names):
+            raise ValueError(
+                "Shape and axis_names should have same size: each axis of a mesh needs "
+                f"a name of its own. Received: shape={shape}, axis_names={axis_names}"
+            )
+        devices = np.array(list_devices() if devices is None else devices)
+        if math.prod(shape) != devices.size:
+            raise ValueError(
+                "Shape does not match the number of devices. A mesh of shape "
+                f"{tuple(shape)} has {math.prod(shape)} places, but there are "
+                f"{devices.size} devices: {listed(devices.ravel().tolist(), 8)}. Give "
+                "another shape, or `devices`."
+            )
+        if len(set(map(str, devices.flat))) < devices.size:
+            raise ValueError(
+                "Each device has one place in a mesh. Received: "
+                f"devices={devices.ravel().tolist()}"
+            )
+        self._shape, self._axis_names = shape, axis_names
+        self._devices = devices.reshape(shape)
+        self._mesh: Any = None
+
+    @property
+    def shape(self):
+        """The number of devices along each axis."""
+        return self._shape
+
+    @property
+    def axis_names(self):
+        """The name of each axis."""
+        return self._axis_names
+
+    @property
+    def devices(self) -> np.ndarray:
+        """The devices, as they were given, in the shape of the mesh."""
+        return self._devices
+
+    @property
+    def backend_mesh(self) -> Mesh:
+        """The mesh as JAX has it.
+
+        Raises:
+            ValueError: there is no device of a name.
+        """
+        if self._mesh is None:
+            devices = np.array([_device(d) for d in self._devices.flat], object)
+            devices = devices.reshape(self._devices.shape)
+            self._mesh = Mesh(devices, tuple(self._axis_names))
+        return self._mesh
+
+    def __repr__(self):
+        return f"<DeviceMesh shape={self._shape}, axis_names={self._axis_names}>"
+
+
+def _device(name):
+    if isinstance(name, jax.Device):
+        return name
+    kind, _, number = str(name).partition(":")
+    try:
+        return {str(d.id): d for d in _devices(kind)}[number or "0"]
+    except (KeyError, RuntimeError):
+        raise ValueError(
+            f"Device not found: {name}. There are {listed(list_devices(), 8)}."
+        ) from None
+
+
+class TensorLayout:
+    """Which axes of an array are divided by which axes of a mesh.
+
+    Args:
+        axes: for each axis of the array, the name of an axis of the mesh, a tuple of
+            such names, or None for one that every device has whole. Axes at the end
+            may be left out.
+        device_mesh: the `DeviceMesh`; None where it is to follow.
+
+    Raises:
+        ValueError: the mesh has no axis of a name, or one is used twice.
+
+    >>> import lamina
+    >>> mesh = lamina.distribution.DeviceMesh((1,), ("model",), ["cpu:0"])
+    >>> lamina.distribution.TensorLayout((None, "model"), mesh).axes
+    (None, 'model')
+    """
+
+    def __init__(self, axes, device_mesh=None):
+        self._axes = tuple(axes)
+        self._device_mesh = device_mesh
+        self._sharding: Any = None
+        self._check()
+
+    @property
+    def axes(self) -> tuple:
+        """The axes of the mesh, one for each axis of the array."""
+        return self._axes
+
+    @property
+    def device_mesh(self):
+        """The mesh. It can be assigned once.
+
+        Raises:
+            ValueError: there is one already.
+        """
+        return self._device_mesh
+
+    @device_mesh.setter
+    def device_mesh(self, device_mesh):
+        if self._device_mesh is not None:
+            raise ValueError(
+                "Cannot override device mesh value. Existing value is "
+                f"{self._device_mesh}"
+            )
+        self._device_mesh = device_mesh
+        self._check()
+
+    @property
+    def backend_layout(self) -> NamedSharding:
+        """The layout as JAX has it.
+
+        Raises:
+            ValueError: there is no mesh.
+        """
+        if self._device_mesh is None:
+            raise ValueError(
+                "Cannot create sharding when device mesh is not set for TensorLayout: "
+                f"{self}"
+            )
+        if self._sharding is None:
+            spec = PartitionSpec(*self._axes)
+            self._sharding = NamedSharding(self._device_mesh.backend_mesh, spec)
+        return self._sharding
+
+    def _check(self):
+        names = [name for axis in self._axes for name in _names(axis)]
+        if len(set(names)) < len(names):
+            raise ValueError(
+                "An axis of the mesh can divide one axis of an array. Received: "
+                f"axes={self._axes}"
+            )
+        known = self._device_mesh.axis_names if self._device_mesh else names
+        if unknown := set(names) - set(known):
+            raise ValueError(
+                f"Invalid axis names for Layout. Valid axis names: {sorted(known)}, "
+                f"Got {sorted(unknown)}"
+            )
+
+    def parts(self) -> list[int]:
+        """Return into how many parts each of the axes is divided."""
+        mesh = self._device_mesh
+        sizes: Any = dict(zip(mesh.axis_names, mesh.shape, strict=True)) if mesh else {}
+        return [math.prod(sizes[name] for name in _names(axis)) for axis in self._axes]
+
+    def __repr__(self):
+        return f"<TensorLayout axes={self._axes}, device_mesh={self._device_mesh}>"
+
+
+def _names(axis):
+    return () if axis is None else axis if isinstance(axis, tuple) else (axis,)
+
+
+class Distribution:
+    """Says where Variables, batches and the tensors between layers lie.
+
+    Args:
+        device_mesh: the `DeviceMesh`.
+        batch_dim_name: the axis of the mesh that divides batches.
+        auto_shard_dataset: with several processes, whether each gives the whole batch
+            (True) or its own rows of it.
+    """
+
+    # Whether there is one. Where there is none, nothing looks for it.
+    any_made = False
+
+    def __init__(self, device_mesh, batch_dim_name=None, auto_shard_dataset=True):
+        Distribution.any_made = True
+        self._device_mesh = device_mesh
+        self._batch_dim_name = batch_dim_name
+        self._auto_shard_dataset = auto_shard_dataset
+        self._said: set = set()
+
+    @property
+    def device_mesh(self) -> DeviceMesh:
+        """The mesh."""
+        return self._device_mesh
+
+    @property
+    def batch_dim_name(self):
+        """The axis of the mesh that divides batches."""
+        return self._batch_dim_name
+
+    @property
+    def auto_shard_dataset(self) -> bool:
+        """Whether each process gives the whole batch; it can be assigned."""
+        return self._auto_shard_dataset
+
+    @auto_shard_dataset.setter
+    def auto_shard_dataset(self, value):
+        self._auto_shard_dataset = value
+
+    @property
+    def num_processes(self) -> int:
+        """The number of processes."""
+        return jax.process_count()
+
+    @property
+    def num_model_replicas(self) -> int:
+        """The number of parts that a batch is divided into."""
+        raise NotImplementedError
+
+    @property
+    def data_shard_id(self) -> int:
+        """Which part of a batch this process has."""
+        replicas, processes = self.num_model_replicas, self.num_processes
+        return jax.process_index() // max(1, processes // replicas)
+
+    def get_data_layout(self, data_shape) -> TensorLayout:
+        """Return the layout of an array of a batch: its rows are divided."""
+        rest = [None] * (len(data_shape) - 1)
+        return TensorLayout((self.batch_dim_name, *rest), self.device_mesh)
+
+    def get_variable_layout(self, variable):
+        """Return the layout of a Variable."""
+        raise NotImplementedError
+
+    def get_tensor_layout(self, path):
+        """Return the layout of what a layer returns, or None to leave it to XLA.
+
+        Args:
+            path: the names of the calls that lead to it, and `output`:
+                `"model/dense/output"`.
+        """
+        raise NotImplementedError
+
+    def remarks(self, variables, outputs) -> list[str]:
+        """Return warnings: what somebody who trains will hardly have meant.
+
+        Args:
+            variables: all Variables that training changes.
+            outputs: the paths of what layers return.
+        """
+        return []
+
+    def once(self, text) -> bool:
+        """Tell whether a text comes for the first time."""
+        new = text not in self._said
+        self._said.add(text)
+        return new
+
+    @property
+    def row_parts(self) -> int:
+        """The number of parts that the rows of a batch are divided into."""
+        return self.get_data_layout((1,)).parts()[0]
+
+    def rows_sharding(self, shape, before=0) -> NamedSharding:
+        """Return how an array of a batch lies, as JAX has it.
+
+        Where its rows cannot be divided by the devices, every device has all of them.
+
+        Args:
+            shape: the array's shape.
+            before: how many axes come before that of the rows.
+        """
+        axes = self.get_data_layout(shape[before:]).axes if shape[before:] else ()
+        layout = TensorLayout((*[None] * before, *axes), self.device_mesh)
+        parts = zip(shape, layout.parts(), strict=False)
+        if any(size % n for size, n in parts):
+            layout = TensorLayout((), self.device_mesh)
+        return layout.backend_layout
+
+    def lay_out_output(self, tensor, path):
+        """Return what a layer returned, as `get_tensor_layout` says.
+
+        Rows that the devices cannot divide, as those of a last batch, stay whole.
+
+        Args:
+            tensor: what it returned, or a part of it.
+            path: its path.
+        """
+        layout = self.get_tensor_layout(path)
+        if layout is None or not isinstance(tensor, jax.Array):
+            return tensor
+        if isinstance(layout, TensorLayout):
+            sizes = zip(layout.axes, tensor.shape, layout.parts(), strict=False)
+            rest = layout.axes[len(tensor.shape) :]
+            axes = [
+                None if self.batch_dim_name in _names(axis) and size % n else axis
+                for axis, size, n in sizes
+            ]
+            layout = TensorLayout((*axes, *rest), layout.device_mesh)
+        return constrained(tensor, layout, f"{path!r}")
+
+    def distribute_dataset(self, dataset):
+        """Return the data set: `fit` divides the batches of every source itself."""
+        return dataset
+
+    distribute_tf_dataset = distribute_dataset
+
+    @contextlib.contextmanager
+    def scope(self):
+        """Let it hold for a `with` block, in this thread."""
+        with having(distribution=self):
+            yield
+
+    def __repr__(self):
+        return f"<{type(self).__name__} device_mesh={self.device_mesh}>"
+
+
+_process: dict[str, Any] = {"distribution": None}
+
+
+def distribution() -> Any:
+    """Return the `Distribution` that holds, or None.
+
+    >>> import lamina
+    >>> with lamina.distribution.DataParallel(devices=["cpu:0"]).scope():
+    ...     lamina.distribution.distribution().num_model_replicas
+    1
+    >>> lamina.distribution.distribution()
+    """
+    now = context.distribution
+    return _process["distribution"] if now is ... else now
+
+
+def set_distribution(value) -> None:
+    """Let a `Distribution` hold, in the whole process or until the scope around ends.
+
+    Args:
+        value: the `Distribution`, or None for one device.
+
+    Raises:
+        ValueError: `value` is neither.
+    """
+    if value is not None and not isinstance(value, Distribution):
+        raise ValueError(
+            "`set_distribution` expected a `Distribution`, such as "
+            f"`lamina.distribution.DataParallel()`, or None. Received: {value!r}"
+        )
+    if context.distribution is ...:
+        _process["distribution"] = value
+    else:
+        context.distribution = value
+
+
+# ---- arrays --------------------------------------------------------------------
+
+
+def sharding_of(layout, shape, name) -> Sharding:
+    """Return a layout as JAX has it, checked for an array.
+
+    Args:
+        layout: a `TensorLayout` or one of JAX's shardings.
+        shape: the array's shape.
+        name: what to call the array in errors.
+
+    Raises:
+        ValueError: the layout has more axes than the array, or the devices do not
+            divide an axis.
+    """
+    if not isinstance(layout, TensorLayout):
+        return layout
+    axes, parts = layout.axes, layout.parts()
+    if len(axes) > len(shape):
+        raise ValueError(
+            f"{name} has shape {shape}, of {len(shape)} axes. Its layout has "
+            f"{len(axes)}: {axes}"
+        )
+    for place, (axis, size, n) in enumerate(zip(axes, shape, parts, strict=False)):
+        if size % n:
+            raise ValueError(
+                f"{name} has shape {shape}, whose axis {place} of size {size} cannot "
+                f"be divided by the {n} devices along {axis!r} of the mesh, as its "
+                f"layout {axes} says. Choose a size that is a multiple of {n}, or None "
+                f"in place of {axis!r}."
+            )
+    return layout.backend_layout
+
+
+def constrained(tensor, layout, name) -> Any:
+    """Return an array in a layout, a symbolic tensor as it is.
+
+    Args:
+        tensor: the array.
+        layout: the layout.
+        name: what to call the array in errors.
+    """
+    if not isinstance(tensor, (jax.Array, np.ndarray)):
+        return tensor
+    sharding = sharding_of(layout, tensor.shape, name)
+    if isinstance(tensor, Tracer):
+        return jax.lax.with_sharding_constraint(tensor, sharding)
+    return put(tensor, sharding)
+
+
+def layout_of(variable, layout) -> tuple[Any, Any]:
+    """Return the sharding of a Variable, and the Distribution that it comes from.
+
+    Both are None on one device.
+
+    Args:
+        variable: the Variable; it has a path and a shape.
+        layout: the layout it was given, or None.
+    """
+    by = distribution() if layout is None else None
+    if by is not None:
+        layout = by.get_variable_layout(variable)
+    if layout is None:
+        return None, None
+    return sharding_of(layout, variable.shape, f"Variable {variable.path!r}"), by
+
+
+def put(value, sharding) -> jax.Array:
+    """Return an array on the devices, as a sharding says.
+
+    Each device gets no more than its part of a NumPy array.
+    """
+    here = not isinstance(value, jax.Array) or value.is_fully_addressable
+    if here and not sharding.is_fully_addressable:
+        value = np.asarray(value)  # devices of other processes: theirs to fill
+        return jax.make_array_from_callback(value.shape, sharding, value.__getitem__)
+    return jax.device_put(value, sharding)
+
+
+def fetched(value) -> np.ndarray:
+    """Return an array in NumPy; that of several processes, each has to ask for."""
+    here = not isinstance(value, jax.Array) or isinstance(value, Tracer)
+    if here or value.is_fully_addressable or value.is_fully_replicated:
+        return np.asarray(value)
+    from jax.experimental.multihost_utils import process_allgather
+
+    return np.asarray(process_allgather(value, tiled=True))
+
+
+def from_parts(shape, part) -> jax.Array:
+    """Return an array that is made on the host, in parts where it is divided.
+
+    Where a Variable of this shape is being made, it comes to lie as the Variable will.
+
+    Args:
+        shape: its shape.
+        part: a function from slices to the part of the array in NumPy; from none to all
+            of it.
+    """
+    wanted, sharding = context.birth
+    if sharding is None or tuple(shape) != wanted:
+        return jax.device_put(part(()))
+    made = {}  # several devices may have the same part
+
+    def once(index):
+        key = tuple((s.start, s.stop) for s in index)
+        if key not in made:
+            made[key] = part(index)
+        return made[key]
+
+    return jax.make_array_from_callback(tuple(shape), sharding, once)

@@ -1,0 +1,167 @@
+"""Where batches meet the devices."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lamina.core import placement
+from lamina.core.context import having
+from lamina.core.placement import Distribution
+from lamina.core.tracebacks import warn
+from lamina.core.variable import lay_out
+from lamina.data.arrays import is_text
+from lamina.training.compiled import training_of
+from lamina.training.together import check_alike, several
+
+
+def placing(early=False):
+    """Return what places batches: a function of a batch, and of `before`.
+
+    The one thing that does. It goes by the distribution that holds now, in other
+    threads too. `before` is how many axes come before that of the rows.
+
+    Args:
+        early: whether to put batches on one device; elsewhere steps do it.
+    """
+    now = placement.distribution()
+    if now is not None:
+        return functools.partial(_divided, now)
+    return _on_device if early else _checked
+
+
+def _checked(batch, before=0):
+    return jax.tree.map(without_text, tuple(batch))
+
+
+def _on_device(batch, before=0):
+    return jax.tree.map(lambda a: jnp.asarray(without_text(a)), tuple(batch))
+
+
+def _divided(now, batch, before=0):
+    """Divide the rows of a batch among the devices."""
+    # Rows of this process alone, which together are the batch.
+    mine = now.num_processes if not now.auto_shard_dataset else 1
+
+    def put(array):
+        array = without_text(array)
+        shape = tuple(array.shape)
+        if mine == 1 or len(shape) <= before:
+            return placement.put(array, now.rows_sharding(shape, before))
+        whole = (*shape[:before], shape[before] * mine, *shape[before + 1 :])
+        sharding = now.rows_sharding(whole, before)
+        if sharding.is_fully_replicated and now.row_parts > 1:
+            raise ValueError(
+                f"With `auto_shard_dataset=False` each process gives its own rows. "
+                f"{shape[before]} rows from each of {mine} processes cannot be divided "
+                f"by {now.row_parts} devices. Give batches that can, and leave out a "
+                "shorter last one."
+            )
+        return jax.make_array_from_process_local_data(sharding, array, whole)
+
+    return jax.tree.map(put, tuple(batch))
+
+
+def without_text(array):
+    """Return an array as it is; refuse text, which no device holds."""
+    if is_text(array):
+        raise ValueError(
+            f"The model was given text (dtype {array.dtype}, shape {array.shape}) "
+            "where it takes numbers. Turn words into integers first, for instance with "
+            "`lamina.layers.StringLookup` or `TextVectorization`: on the data, or as "
+            "the first layers of a Functional or Sequential model, right after its "
+            "inputs."
+        )
+    return array
+
+
+def distributed(run):
+    """Let a function of a model run under the distribution that holds, or its own.
+
+    Its own is that which it was made or trained under before. A model that was made
+    before the distribution comes to lie as that says.
+    """
+
+    @functools.wraps(run)
+    def wrapper(model, *args, **kwargs):
+        if not Distribution.any_made:
+            return run(model, *args, **kwargs)
+        variables = model.variables
+        now = placement.distribution()
+        if now is None:
+            found = (v._laid_out_by for v in variables)
+            now = next((by for by in found if by is not None), None)
+        training = training_of(model)
+        if training.under is not now:  # programs hold layouts of what layers return
+            training.under = now
+            training.programs.drop()
+        with having(distribution=now):
+            lay_out(variables)
+            return run(model, *args, **kwargs)
+
+    return wrapper
+
+
+def check_placed(model, groups, rows):
+    """Lay out all that training changes, and warn of what was meant otherwise.
+
+    Args:
+        model: the model.
+        groups: the Variables of its State.
+        rows: the rows of its first batch.
+    """
+    now = placement.distribution()
+    if now is None:
+        return
+    variables = [v for group in groups for v in group]
+    lay_out(variables)
+    outputs = [layer._output_path() for layer in model._flatten_layers()]
+    remarks = now.remarks(variables, outputs)
+    parts = now.row_parts
+    rows *= 1 if now.auto_shard_dataset else now.num_processes
+    if rows % parts:
+        fewer = rows - rows % parts
+        remarks.append(
+            f"Batches of {rows} rows cannot be divided by {parts} devices: each device "
+            "computes all of every such batch. Choose a `batch_size` that is a "
+            f"multiple of {parts}, such as {fewer or parts} or {fewer + parts}."
+        )
+    for text in filter(now.once, remarks):
+        warn(text)
+
+
+def check_together(model, groups, batch):
+    """Refuse processes that would train something else each.
+
+    Args:
+        model: the model.
+        groups: the Variables of its State.
+        batch: its first batch.
+    """
+    if not several():
+        return
+    now = placement.distribution()
+    if now.auto_shard_dataset:
+        check_alike(
+            batch,
+            "The processes give different batches. Each has to give the whole batch, "
+            "and trains on its part. Where each has rows of its own, say so: "
+            f"`{type(now).__name__}(..., auto_shard_dataset=False)`.",
+        )
+    check_alike(
+        [v.raw_value for group in groups for v in group],
+        f"The processes start with different weights of {model.name!r}. Set one seed "
+        "in all, by `lamina.utils.set_random_seed`, or begin with "
+        "`lamina.distribution.initialize()`, which agrees on one.",
+    )
+
+
+def filled_up(x, size):
+    """Repeat the last row of a batch until there are `size` of them."""
+
+    def pad(a):
+        missing = size - a.shape[0]
+        return np.concatenate([np.asarray(a), np.repeat(a[-1:], missing, axis=0)])
+
+    return jax.tree.map(pad, x)

@@ -1,0 +1,7 @@
+"""Leaves out what `test_devices.py` runs in processes of its own."""
+
+import os
+
+collect_ignore = ["together.py"]
+if "LAMINA_DEVICES" not in os.environ:
+    collect_ignore.append("on_8_devices.py")

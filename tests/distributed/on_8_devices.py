@@ -1,0 +1,540 @@
+"""What needs eight devices; `test_devices.py` runs it."""
+
+import contextlib
+import copy
+import pathlib
+import pickle
+import re
+import tempfile
+import threading
+
+import jax
+import numpy as np
+import pandas
+import pytest
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+import lamina
+from lamina import initializers
+from lamina.kernels import native
+from lamina.training.compiled_step import Program, compiled_step
+from lamina.training.forward import Forward
+from lamina.training.placing import placing
+from lamina.training.step import StateVariables
+
+DRAWS = ["GlorotUniform", "RandomNormal", "TruncatedNormal", "Orthogonal"]
+
+
+def test_there_are_eight_devices():
+    assert jax.device_count() == 8
+    assert not native.available()
+
+
+# ---- Variables, sharded from the start ---------------------------------------------
+
+
+def sharding(*spec):
+    return NamedSharding(
+        Mesh(np.array(jax.devices()).reshape(2, 4), ("a", "b")), P(*spec)
+    )
+
+
+@pytest.mark.parametrize("name", [*DRAWS, "Zeros", "Ones", "Identity"])
+@pytest.mark.parametrize("spec", [("a",), (None, "b"), ("b", "a"), ()], ids=str)
+def test_a_variable_is_made_in_its_layout_with_the_same_bits(name, spec):
+    first = initializers.get(name)
+    config = first.get_config()
+    first = type(first).from_config({**config, "seed": 3} if "seed" in config else {})
+    layout = sharding(*spec)
+    variable = lamina.Variable(first, (24, 24), layout=layout)
+    assert variable.value.sharding.is_equivalent_to(layout, 2)
+    np.testing.assert_array_equal(variable.numpy(), first((24, 24)))
+    compiled = jax.jit(lambda: first((24, 24)), out_shardings=layout)()
+    np.testing.assert_array_equal(variable.numpy(), compiled)
+
+
+def test_no_part_is_drawn_twice_and_none_but_the_parts(monkeypatch):
+    drawn = []
+    uniform = initializers.threefry.uniform
+
+    def watched(key, low, high, shape, part):
+        found = uniform(key, low, high, shape, part)
+        drawn.append(found.shape)
+        return found
+
+    monkeypatch.setattr(initializers.threefry, "uniform", watched)
+    lamina.Variable(initializers.GlorotUniform(1), (8, 16), layout=sharding(None, "b"))
+    assert drawn == [(8, 4)] * 4
+
+
+def test_an_initializer_of_a_user_may_draw_other_shapes():
+    def twice(shape, dtype=None):
+        half = initializers.RandomNormal(seed=1)((shape[0] // 2, *shape[1:]), dtype)
+        return jax.numpy.concatenate([half, half])
+
+    variable = lamina.Variable(twice, (10, 4), layout=sharding(None, "b"))
+    assert variable.value.sharding.is_equivalent_to(sharding(None, "b"), 2)
+    np.testing.assert_array_equal(variable.numpy(), twice((10, 4)))
+
+
+def test_values_given_and_assigned_take_the_layout():
+    layout = sharding("b")
+    x = np.arange(32.0, dtype="float32").reshape(8, 4)
+    variable = lamina.Variable(x, layout=layout)
+    for value in (x + 1, jax.numpy.asarray(x) + 2, (x + 3).astype("float64")):
+        variable.assign(value)
+        assert variable.value.sharding.is_equivalent_to(layout, 2)
+        np.testing.assert_array_equal(variable.numpy(), value)
+    assert variable.dtype == "float32" == variable.value.dtype
+    variable = lamina.Variable(x, layout=D.TensorLayout((None, "model"), MESH))
+    assert variable.value.sharding.shard_shape((8, 4)) == (8, 1)
+
+
+# ---- training ----------------------------------------------------------------------
+
+D = lamina.distribution
+
+
+def network():
+    lamina.utils.set_random_seed(0)
+    inputs = lamina.Input((12,))
+    x = lamina.layers.Dense(32, activation="relu", name="up")(inputs)
+    x = lamina.layers.BatchNormalization(name="norm")(x)
+    x = lamina.layers.Dropout(0.3, seed=1, name="drop")(x)
+    x = lamina.layers.Dense(16, name="down")(x)
+    model = lamina.Model(inputs, lamina.layers.Dense(1, name="head")(x))
+    model.compile(lamina.optimizers.Adam(1e-2), "mse", metrics=["mae"])
+    return model
+
+
+def data(rows=60):
+    r = np.random.default_rng(0)
+    x = r.normal(size=(rows, 12)).astype("float32")
+    return x, np.sin(x.sum(1, keepdims=True))
+
+
+def tensor_parallel():
+    layouts = D.LayoutMap(D.DeviceMesh((2, 4), ("batch", "model")))
+    layouts["up/kernel"] = (None, "model")
+    layouts["up/bias"] = ("model",)
+    layouts["down/kernel"] = ("model", None)
+    layouts["up/output"] = ("batch", "model")
+    layouts["norm/.*"] = ("model",)
+    return D.ModelParallel(layout_map=layouts)
+
+
+HOW = {
+    "1 device": lambda: D.DataParallel(devices=["cpu:3"]),
+    "2 devices": lambda: D.DataParallel(devices=["cpu:0", "cpu:1"]),
+    "8 devices": D.DataParallel,
+    "sharded": D.FullyShardedDataParallel,
+    "tensor": tensor_parallel,
+}
+
+
+def trained(model, **settings):
+    """Return the loss curve of batches of 16, 16, 16 and 12 rows, and the results."""
+    losses = []
+
+    class Watch(lamina.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            losses.append(logs["loss"])
+
+    x, y = data()
+    watch = [Watch()] if settings.pop("watch", True) else []
+    history = model.fit(
+        x, y, batch_size=16, epochs=3, verbose=0, callbacks=watch, **settings
+    ).history
+    results = model.evaluate(x, y, batch_size=16, verbose=0)
+    outputs = model.predict(x, batch_size=16, verbose=0)
+    return [losses, history["loss"], history["mae"], results, outputs.ravel()]
+
+
+@pytest.fixture(scope="module")
+def alone():
+    return trained(network()), trained(network(), watch=False)
+
+
+def check_alike(found, expected):
+    for mine, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("watch", [True, False], ids=["by batch", "in rows"])
+def test_the_losses_are_those_of_one_device(how, watch, alone):
+    with HOW[how]().scope():
+        model = network()
+        check_alike(trained(model, watch=watch), alone[0 if watch else 1])
+    for v in [*model.variables, *model.optimizer.variables, *model.metrics_variables]:
+        assert v.value.sharding.is_equivalent_to(v._layout, v.ndim), v.path
+
+
+def test_a_model_that_was_made_before_and_is_trained_after_the_scope(alone):
+    model = network()
+    x, y = data()
+    model.predict(x[:3], verbose=0)
+    distribution = D.FullyShardedDataParallel()
+    with distribution.scope():
+        check_alike(trained(model), alone[0])
+    assert len(model.get_layer("up").kernel.value.sharding.device_set) == 8
+    assert not model.get_layer("up").kernel.value.sharding.is_fully_replicated
+
+
+def test_a_model_keeps_the_distribution_that_it_was_made_under(alone):
+    with tensor_parallel().scope():
+        model = network()
+    check_alike(trained(model), alone[0])
+    slots = [v for v in model.optimizer.variables if "up_kernel" in v.path]
+    assert len(slots) == 2
+    for v in slots:
+        assert v.value.sharding == model.get_layer("up").kernel.value.sharding
+        assert v.value.sharding.shard_shape(v.shape) == (12, 8)
+
+
+def test_fully_sharded_state_is_an_eighth_on_each_device():
+    with D.FullyShardedDataParallel().scope():
+        layers = [lamina.layers.Dense(64, name=f"d{i}") for i in range(4)]
+        model = lamina.Sequential([lamina.Input((64,)), *layers])
+        model.compile("adam", "mse")
+        x = np.ones((16, 64), "float32")
+        model.fit(x, x, verbose=0)
+    values = [v.value for v in [*model.variables, *model.optimizer.variables]]
+    whole = sum(a.nbytes for a in values)
+    for device in jax.devices():
+        parts = [s for a in values for s in a.addressable_shards if s.device == device]
+        assert sum(s.data.nbytes for s in parts) <= 1.2 * whole / 8
+
+
+@pytest.mark.parametrize("how", ["8 devices", "sharded", "tensor"])
+def test_a_step_leaves_the_state_where_it_was_and_compiles_once(how):
+    with HOW[how]().scope():
+        model = network()
+        x, y = data(16)
+        model.fit(x, y, verbose=0)
+        variables = StateVariables(model)
+        step = compiled_step(model, "train", variables)
+        state = before = variables.read()
+        for _ in range(3):
+            state, _ = step(state, placing()((x, y, None)))
+        assert step._made._cache_size() == 1
+    for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(state), strict=True):
+        assert a.sharding.is_equivalent_to(b.sharding, a.ndim)
+
+
+def tmp():
+    return pathlib.Path(tempfile.mkdtemp())
+
+
+def test_a_model_goes_from_one_distribution_to_the_next():
+    model, (x, y) = network(), data(16)
+    expected = network().predict(x, verbose=0)
+    two = {"devices": ["cpu:0", "cpu:1"]}
+    for now in (tensor_parallel(), D.DataParallel(**two), tensor_parallel()):
+        with now.scope():
+            np.testing.assert_allclose(model.predict(x, verbose=0), expected, atol=1e-5)
+            model.evaluate(x, y, verbose=0)
+    kernel = model.get_layer("up").kernel.value
+    assert kernel.sharding.shard_shape(kernel.shape) == (12, 8)
+
+
+def test_a_run_goes_on_on_other_devices():
+    x, y = data()
+    settings = {"batch_size": 16, "verbose": 0, "resume": tmp()}
+    whole = network().fit(x, y, batch_size=16, epochs=4, verbose=0).history["loss"]
+    with D.DataParallel(devices=D.list_devices()[:2]).scope():
+        network().fit(x, y, epochs=2, **settings)
+    with D.FullyShardedDataParallel().scope():
+        found = network().fit(x, y, epochs=4, **settings).history["loss"]
+    np.testing.assert_allclose(found, whole[-len(found) :], rtol=0, atol=1e-5)
+
+
+# ---- batches -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def arrived(monkeypatch):
+    """A list of how many rows of each batch reach each device."""
+    seen = []
+
+    def note(x, axis=0):
+        x = jax.tree.leaves(x)[0]
+        assert isinstance(x, jax.Array)
+        seen.append(x.sharding.shard_shape(x.shape)[axis])
+
+    def step(program, state, *rest, **settings):
+        if rest:
+            note(rest[0], axis=1 if len(rest) > 1 else 0)
+        return run_step(program, state, *rest, **settings)
+
+    def forward(program, inputs, *rest):
+        note(inputs)
+        return run_forward(program, inputs, *rest)
+
+    run_step, run_forward = Program.__call__, Forward.__call__
+    monkeypatch.setattr(Program, "__call__", step)
+    monkeypatch.setattr(Forward, "__call__", forward)
+    return seen
+
+
+def batches(x, y, size):
+    for i in range(0, len(x), size):
+        yield x[i : i + size], y[i : i + size]
+
+
+class Indexed(lamina.utils.PyDataset):
+    def __init__(self, x, y, size):
+        super().__init__()
+        self.parts = list(batches(x, y, size))
+
+    def __len__(self):
+        return len(self.parts)
+
+    def __getitem__(self, index):
+        return self.parts[index]
+
+
+X, Y = data(192)
+SOURCES = {
+    "arrays": lambda: {"x": X, "y": Y},
+    "arrays not shuffled": lambda: {"x": X, "y": Y, "shuffle": False},
+    "JAX's arrays": lambda: {"x": jax.numpy.asarray(X), "y": jax.numpy.asarray(Y)},
+    "divided arrays": lambda: {
+        "x": jax.device_put(X, sharding("a")),
+        "y": jax.device_put(Y, sharding()),
+    },
+    "a frame": lambda: {"x": pandas.DataFrame(X), "y": pandas.DataFrame(Y)},
+    "a PyDataset": lambda: {"x": Indexed(X, Y, 64)},
+    "JAX's batches": lambda: {"x": Indexed(*map(jax.numpy.asarray, (X, Y)), 64)},
+    "a generator": lambda: {"x": batches(X, Y, 64)},
+}
+
+
+@pytest.mark.parametrize("callbacks", [True, False], ids=["by batch", "in rows"])
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_source_is_divided_by_rows(source, callbacks, arrived):
+    with D.DataParallel().scope():
+        model = lamina.Sequential([lamina.Input((12,)), lamina.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        heard = [lamina.callbacks.LambdaCallback(on_train_batch_end=lambda *a: None)]
+        given = SOURCES[source]()
+        size = {"batch_size": 64} if "y" in given else {}
+        model.fit(**given, **size, verbose=0, callbacks=heard if callbacks else None)
+    assert set(arrived) == {8}
+
+
+def test_rows_that_cannot_be_divided_are_whole_in_fit_and_filled_up_in_predict(arrived):
+    with D.DataParallel().scope():
+        model = lamina.Sequential([lamina.Input((12,)), lamina.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        model.fit(X[:76], Y[:76], batch_size=64, verbose=0)
+        assert set(arrived) == {8, 12}  # of 64: an eighth; of 12: all of them
+        arrived.clear()
+        expected = model(jax.numpy.asarray(X[:76]))[:, 0]
+        arrived.clear()
+        for x in (X[:76], Indexed(X[:76], Y[:76], 64)):
+            size = {"batch_size": 64} if x is not None and hasattr(x, "ndim") else {}
+            found = model.predict(x, verbose=0, **size)
+            np.testing.assert_allclose(found[:, 0], expected, atol=1e-6)
+        assert arrived == [8, 8, 8, 2]
+
+
+def test_steps_on_one_batch():
+    x, y = data(24)
+    results = []
+    for scope in (contextlib.nullcontext(), D.FullyShardedDataParallel().scope()):
+        with scope:
+            model = network()
+            found = [model.train_on_batch(x, y) for _ in range(3)]
+            found += [model.test_on_batch(x, y), model.predict_on_batch(x[:5]).sum()]
+            model.save(path := tmp() / "model.keras")
+            model.get_layer("up").kernel.assign(np.zeros((12, 32)))
+            model.load_weights(path)
+            found += [model.predict_on_batch(x).sum()]
+        results.append(np.hstack(found))
+        kernel = model.get_layer("up").kernel
+        assert kernel.value.sharding.num_devices == (1 if len(results) == 1 else 8)
+        with scope if len(results) == 1 else D.FullyShardedDataParallel().scope():
+            loaded = lamina.models.load_model(path)
+        np.testing.assert_allclose(loaded.predict(x, verbose=0).sum(), found[-1], 1e-5)
+        there = loaded.get_layer("up").kernel.value.sharding
+        assert there.num_devices == kernel.value.sharding.num_devices
+    np.testing.assert_allclose(*results, rtol=0, atol=1e-5)
+
+
+# ---- what is meant otherwise -------------------------------------------------------
+
+MESH = D.DeviceMesh((2, 4), ("batch", "model"))
+
+
+def layouts(**keys):
+    found = D.LayoutMap(MESH)
+    found.update(keys)
+    return D.ModelParallel(layout_map=found)
+
+
+def built(units=32, **keys):
+    with layouts(**keys).scope():
+        layer = lamina.layers.Dense(units, name="up")
+        layer.build((None, 12))
+
+
+@pytest.mark.parametrize(
+    ("act", "words"),
+    [
+        (lambda: D.DeviceMesh((3, 2), ("a", "b")), "has 6 places, but there are 8 dev"),
+        (lambda: D.DeviceMesh((8,), ("a", "b")), "needs a name of its own"),
+        (lambda: D.DeviceMesh((2,), ("a",), ["cpu:0"] * 2), "one place in a mesh"),
+        (
+            lambda: D.DeviceMesh((1,), ("a",), ["cpu:11"]).backend_mesh,
+            "Device not found: cpu:11. There are cpu:0, .*cpu:7",
+        ),
+        (lambda: D.TensorLayout(("modle",), MESH), r"names: \['batch', 'model'\], Got"),
+        (lambda: D.TensorLayout(("model", "model"), MESH), "can divide one axis of an"),
+        (lambda: D.TensorLayout(("model",)).backend_layout, "mesh is not set"),
+        (
+            lambda: built(**{"up/bias": (None, "model")}),
+            r"'up/bias' has shape \(32,\), of 1 axes. Its layout has 2: \(None, 'model",
+        ),
+        (
+            lambda: built(30, **{"up/kernel": (None, "model")}),
+            "'up/kernel' has shape .*axis 1 of size 30 cannot be divided by the 4 dev",
+        ),
+        (
+            lambda: built(**{"up/.*": (), ".*kernel": ()}),
+            r"'up/kernel' matches multiple .*\['up/.*', '.*kernel'\]",
+        ),
+        (lambda: layouts(**{"(": ()}), "no regular expression"),
+        (lambda: layouts(a="model"), "should be a TensorLayout"),
+        (lambda: D.ModelParallel(), "must specify a layout_map"),
+        (lambda: D.DataParallel(MESH, devices=["cpu:0"]), "not both"),
+        (lambda: D.DataParallel("cpu:0"), "instance of `DeviceMesh`"),
+        (lambda: D.set_distribution("cpu:0"), "expected a `Distribution`"),
+        (lambda: D.distribute_tensor(np.ones((5, 4)), sharding("b")), "evenly divide"),
+        (
+            lambda: D.distribute_tensor(np.ones(5), D.TensorLayout(("model",), MESH)),
+            "axis 0 of size 5 cannot be divided by the 4 devices along 'model'",
+        ),
+        (
+            lambda: D.ModelParallel(layout_map=D.LayoutMap(MESH), batch_dim_name="x"),
+            "to be an axis of the mesh",
+        ),
+        (
+            lambda: D.initialize("10.0.0.1:1,10.0.0.2:2", 3, 0),
+            "2 addresses, but num_processes=3",
+        ),
+    ],
+)
+def test_errors(act, words):
+    with pytest.raises(ValueError, match=words):
+        act()
+
+
+def test_a_key_that_matches_nothing_is_named_once():
+    x, y = data(16)
+    with layouts(**{"up/kernle": (None, "model"), "up/output": ("batch",)}).scope():
+        model = network()
+        with pytest.warns(UserWarning, match="The key 'up/kernle' .*: up/kernel, up/b"):
+            model.fit(x, y, verbose=0)
+        model.fit(x, y, verbose=0)
+
+
+def test_what_fsdp_cannot_divide_is_named():
+    with D.FullyShardedDataParallel().scope():
+        model = lamina.Sequential([lamina.Input((12,)), lamina.layers.Dense(50)])
+        model.compile("sgd", "mse")
+        words = r"9\d% of .* multiple of 8 in sequential/dense/kernel \(12, 50\)"
+        with pytest.warns(UserWarning, match=words):
+            model.fit(np.ones((16, 12)), np.ones((16, 50)), verbose=0)
+        model.evaluate(np.ones((16, 12)), np.ones((16, 50)), verbose=0)
+
+
+def test_batches_that_cannot_be_divided_are_named_once():
+    x, y = data(20)
+    with D.DataParallel().scope():
+        model = network()
+        with pytest.warns(UserWarning, match="of 20 rows .* 8 devices.*as 16 or 24"):
+            model.fit(x, y, verbose=0)
+        model.evaluate(x, y, verbose=0)
+
+
+def test_a_mesh_of_more_axes_divides_by_the_first():
+    with pytest.warns(UserWarning, match="2 axes. The first axis divides batches"):
+        distribution = D.DataParallel(MESH)
+    assert distribution.rows_sharding((6, 3)).shard_shape((6, 3)) == (3, 3)
+
+
+# ---- what holds --------------------------------------------------------------------
+
+
+def test_the_distribution_that_holds():
+    assert D.distribution() is None
+    one, two = D.DataParallel(), D.DataParallel(devices=["cpu:1"])
+    D.set_distribution(one)
+    try:
+        assert D.distribution() is one
+        with two.scope():
+            assert D.distribution() is two
+            D.set_distribution(None)
+            assert D.distribution() is None
+        assert D.distribution() is one
+        seen = []
+        thread = threading.Thread(target=lambda: seen.append(D.distribution()))
+        thread.start()
+        thread.join()
+        assert seen == [one]
+        variable = lamina.Variable(np.ones(8))
+        assert variable.value.sharding.num_devices == 8
+        assert pickle.loads(pickle.dumps(variable)).value.sharding.num_devices == 1
+        assert copy.deepcopy(variable).value.sharding.num_devices == 8
+        lamina.utils.clear_session()
+        assert D.distribution() is None
+    finally:
+        D.set_distribution(None)
+    assert lamina.Variable(1.0).value.sharding.num_devices == 1
+
+
+def test_tensors_between_layers_lie_as_their_key_says():
+    inputs = lamina.Input((12,))
+    with layouts(**{"wide/output": ("batch", "model"), "wide/kernel": ()}).scope():
+        outputs = lamina.layers.Dense(64, use_bias=False, name="wide")(inputs)
+        model = lamina.Model(inputs, outputs)
+        outputs = model(np.ones((7, 12)))  # rows that cannot be divided stay whole
+        assert outputs.sharding.shard_shape((7, 64)) == (7, 16)
+        model.compile("sgd", "mse")
+        model.fit(np.ones((64, 12)), np.ones((64, 64)), batch_size=64, verbose=0)
+    compiled = jax.jit(
+        lambda x: D.distribute_tensor(x, D.TensorLayout(("model",), MESH))
+    )
+    assert compiled(np.ones((8, 3))).sharding.shard_shape((8, 3)) == (2, 3)
+    assert D.distribute_tensor(inputs, D.TensorLayout(("model",), MESH)) is inputs
+
+
+# ---- the page of the docs ----------------------------------------------------------
+
+PAGE = pathlib.Path(__file__).parents[2] / "docs" / "distribution.md"
+
+
+def test_the_examples_of_the_page_run():
+    space = {
+        "lamina": lamina,
+        "x": np.ones((16, 8, 8, 3), "float32"),
+        "y": np.ones((16, 2), "float32"),
+    }
+    blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.S | re.M)
+    assert len(blocks) == 5
+    for block in blocks:
+        exec(block, space)
+        assert D.distribution() is None
+    kernel = space["model"].get_layer("up").kernel.value
+    assert kernel.sharding.shard_shape(kernel.shape) == (192, 8)
+
+
+def test_programs_follow_the_distribution():
+    inputs, x = lamina.Input((12,)), np.ones((8, 12), "float32")
+    model = lamina.Model(inputs, lamina.layers.Dense(64, name="wide")(inputs))
+    for axes, part in ((("batch", "model"), (4, 16)), (("batch",), (4, 64))):
+        with layouts(**{"wide/output": axes}).scope():
+            model.predict(x, verbose=0)
+            assert model(x).sharding.shard_shape((8, 64)) == part
