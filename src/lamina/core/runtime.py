@@ -1,5 +1,6 @@
 """What is set up once per process, before JAX's first compiled call."""
 
+import contextlib
 import hashlib
 import os
 import pathlib
@@ -36,6 +37,10 @@ def _compilation_cache():
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         return  # a read-only home costs only the cache
+    with contextlib.suppress(ImportError):  # another JAX keeps its own way
+        from lamina.core.disk_cache import keep_whole
+
+        keep_whole(str(folder))
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
