@@ -96,3 +96,29 @@ def _has_accelerator():
 
     names = ("jax_cuda12_plugin", "jax_cuda13_plugin", "jax_rocm7_plugin", "libtpu")
     return any(importlib.util.find_spec(name) is not None for name in names)
+
+
+def not_after_fork(cls):
+    """Have calls of a class raise in a process that was forked from one with JAX's.
+
+    JAX's threads do not survive a fork: a computation would never end.
+    """
+
+    def refuse(*args, **kwargs):
+        raise RuntimeError(
+            "This process was forked from one in which JAX ran, and JAX cannot run in "
+            "it. Start processes afresh: "
+            "`multiprocessing.get_context('spawn')`, or in "
+            "`concurrent.futures.ProcessPoolExecutor(mp_context=...)`; or fork before "
+            "the first model is made."
+        )
+
+    def forked():
+        from jax._src.xla_bridge import backends_are_initialized
+
+        if backends_are_initialized():
+            cls.__call__ = refuse
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=forked)
+    return cls

@@ -9,6 +9,7 @@ from lamina.core.checks import positive_int
 from lamina.core.tracebacks import warn
 from lamina.data import EmptyData, split, unpack
 from lamina.training import checks
+from lamina.training.alone import alone
 from lamina.training.callbacks.backup_and_restore import (
     BackupAndRestore,
     put_back,
@@ -26,6 +27,7 @@ from lamina.training.prepare import order_seed, prepare
 from lamina.training.step import StateVariables, copied
 
 
+@alone
 def fit(
     model,
     *,

@@ -9,6 +9,7 @@ from jax.core import Tracer
 from lamina.core import settings, structure
 from lamina.core.context import context, having
 from lamina.core.masks import get_mask, masks_of, put_masks
+from lamina.core.runtime import not_after_fork
 from lamina.core.variable import Unbound, pure, store, stored
 from lamina.training import step
 from lamina.training.compiled import training_of
@@ -16,6 +17,7 @@ from lamina.training.compiled import training_of
 _NUMBERS = frozenset("fiubV")  # kinds of dtypes; V is bfloat16 and the like
 
 
+@not_after_fork
 class Forward:
     """The forward pass of a model, compiled for each shape of its inputs.
 
