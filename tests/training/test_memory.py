@@ -78,3 +78,12 @@ def test_a_dropped_model_takes_its_programs_with_it():
     assert len(kept) >= 4
     assert not [ref() for ref in kept if ref() is not None]
     assert not [a for a in jax.live_arrays() if a.shape == (3, 2)]
+
+
+def test_a_cleared_session_forgets_what_was_compiled():
+    made, x = model(), np.ones((2, 3), "float32")
+    found = np.asarray(made(x))
+    assert programs(made) == 1
+    lamina.utils.clear_session()
+    assert programs(made) == 0
+    np.testing.assert_array_equal(made(x), found)

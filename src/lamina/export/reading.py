@@ -50,9 +50,12 @@ def verdict(data: bytes) -> tuple[bool, str]:
                 break
             except BrokenPipeError:
                 # It ended while it waited.
-                _here["process"] = None
+                _forget()
                 if last:
                     raise Unreadable("its reader does not start") from None
+            except BaseException:
+                _forget()  # or it would give this answer to the next question
+                raise
     kind, _, text = answer.decode(errors="replace").partition(" ")
     if kind == "damaged":
         raise Unreadable(text)
@@ -63,7 +66,9 @@ def _process():
     import pickle
 
     process = _here["process"]
-    if process is None or process.poll() is not None or _here["of"] != os.getpid():
+    if process is not None and process.poll() is not None:
+        process = _forget()
+    if process is None or _here["of"] != os.getpid():
         process = subprocess.Popen(
             [sys.executable, "-c", _START],
             stdin=subprocess.PIPE,
@@ -73,7 +78,6 @@ def _process():
             env={**os.environ, "JAX_PLATFORMS": "cpu"},
             start_new_session=os.name == "posix",
         )
-        atexit.register(_end, process)
         process.stdin.write(pickle.dumps(sys.path))  # type: ignore[union-attr]
         process.stdin.flush()  # type: ignore[union-attr]
         process.stdout.read(1)  # type: ignore[union-attr]
@@ -81,9 +85,19 @@ def _process():
     return process
 
 
-def _end(process):
+def _forget():
+    """End the process, if there is one."""
+    process, _here["process"] = _here["process"], None
+    if process is None or _here["of"] != os.getpid():
+        return
     process.kill()
     process.wait()
+    for stream in (process.stdin, process.stdout):
+        with contextlib.suppress(OSError):
+            stream.close()
+
+
+atexit.register(_forget)
 
 
 def _asked(process, data):
@@ -98,12 +112,14 @@ def _asked(process, data):
     timer = threading.Timer(seconds, stop)
     timer.daemon = True
     timer.start()
+    answer = b""
     try:
-        process.stdin.write(struct.pack("<Q", len(data)))
-        process.stdin.write(data)
-        process.stdin.flush()
-        size = process.stdout.read(8)
-        answer = process.stdout.read(*struct.unpack("<Q", size)) if size else b""
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(struct.pack("<Q", len(data)))
+            process.stdin.write(data)
+            process.stdin.flush()
+            if size := process.stdout.read(8):
+                answer = process.stdout.read(*struct.unpack("<Q", size))
     finally:
         timer.cancel()
     if answer:

@@ -87,7 +87,7 @@ class Forward:
 
     def _drop_many(self):
         """Drop the programs where there are too many, one for each shape of inputs."""
-        program = self._made[1]
+        program: Any = self._made[1]
         size = getattr(program, "_cache_size", None)
         if size is not None and size() > _PROGRAMS:
             program.clear_cache()

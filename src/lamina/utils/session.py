@@ -2,6 +2,8 @@
 
 import gc
 
+import jax
+
 from lamina.core.naming import forget_names
 from lamina.core.policy import forget_policy
 from lamina.core.random import forget_global_seed
@@ -11,10 +13,13 @@ def clear_session(free_memory: bool = True) -> None:
     """Forget automatic names, the global seed and the global dtype policy.
 
     Args:
-        free_memory: collect garbage as well.
+        free_memory: collect garbage as well, and forget what JAX traced and compiled:
+            for each new shape it keeps some of that, also when the model is gone.
+            Models that are still used are compiled again when they run.
     """
     forget_names()
     forget_global_seed()
     forget_policy()
     if free_memory:
         gc.collect()
+        jax.clear_caches()
