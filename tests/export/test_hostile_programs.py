@@ -220,6 +220,21 @@ def nested(depth):
     return f"{text}\nreturn %r{depth} : tensor<f32>"
 
 
+def chain(number):
+    """Return a program of functions that each call the next; with 0, without end."""
+    one = "tensor<f32>"
+    call = f"%r = func.call @f{{}}(%x0) : ({one}) -> {one}\nreturn %r : {one}"
+    functions = [
+        f"func.func private @f{i}(%x0: {one}) -> {one} {{ {call.format(i + 1)} }}"
+        for i in range(number or 1)
+    ]
+    last = call.format(0) if number == 0 else f"return %x0 : {one}"
+    functions += [
+        f"func.func private @f{number or 1}(%x0: {one}) -> {one} {{ {last} }}"
+    ]
+    return module(call.format(0), [one], [one], "\n".join(functions))
+
+
 def inside(operation):
     """Yield programs that have an operation from %x to %q in a loop and a function."""
     one = "tensor<f32>"
@@ -249,7 +264,13 @@ def test_operations_that_are_refused_wherever_they_stand():
     # Where all numbers are equal, this comparison runs out of both ends.
     assert verdict(sort(LESS, "false")) == "refused"
     assert verdict(sort(DRAWS, "true")) == "refused"
+    huge = "%q = stablehlo.iota dim = 0 : tensor<4294967296x4294967296xf32>"
+    huge += "\n%r = stablehlo.abs %x0 : tensor<f32>\nreturn %r : tensor<f32>"
     one = ["tensor<f32>"]
+    assert verdict(module(huge, one, one)) == "refused"
+    assert verdict(module(huge.replace("4294967296x", "9x"), one, one)) == "allowed"
+    for number, what in ((30, "allowed"), (80, "refused"), (0, "refused")):
+        assert verdict(chain(number)) == what
     assert verdict(module(nested(20), one, one)) == "allowed"
     assert verdict(module(nested(80), one, one)) == "refused"
 

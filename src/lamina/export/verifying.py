@@ -14,6 +14,7 @@ Sizes that are open in a file have numbers only when the program is called, so t
 calls are checked again for each new set of shapes, after JAX has put in the numbers.
 """
 
+import math
 import re
 from typing import Any, NamedTuple
 
@@ -36,7 +37,8 @@ _OPERATIONS = frozenset(
     ).split()
 )
 _STRUCTURE = frozenset(("builtin.module", "func.func", "func.call", "func.return"))
-_DEEPEST = 64  # operations inside of one another
+_DEEPEST = 64  # operations inside of one another, and functions that call others
+_LARGEST = 1 << 40  # numbers in one tensor; XLA counts more than 2^63 bytes wrongly
 
 # Operands and results of a call, after the axes of a batch, which all share: a letter
 # for the dtype (x that of the call, r its real and c its complex form, i int32), and
@@ -132,7 +134,30 @@ def check(module: Any, exact=False, gpu=False) -> bool:
     """
     found = [False]
     _walk(module.operation, 0, exact, gpu, found)
+    _check_depth(module)
     return found[0]
+
+
+def _check_depth(module):
+    """Refuse functions that call themselves, by way of others or not."""
+    calls: dict[str, set] = {}
+    for function in module.body.operations:
+        inner = calls.setdefault(function.attributes["sym_name"].value, set())
+        waiting = [function.operation]
+        while waiting:
+            op = waiting.pop()
+            for name in ("callee", "decomposition"):
+                if name in op.attributes:
+                    inner.add(op.attributes[name].value)
+            if op.name == "stablehlo.custom_call" and (
+                "called_computations" in op.attributes
+            ):
+                inner.update(a.value for a in op.attributes["called_computations"])
+            waiting += [o.operation for r in op.regions for b in r for o in b]
+    for _ in range(_DEEPEST):  # take away what calls nothing more
+        calls = {n: found & calls.keys() for n, found in calls.items() if found}
+    if calls:
+        raise Refused("holds a program with functions that call themselves.")
 
 
 def _walk(op, depth, exact, gpu, found):
@@ -149,8 +174,10 @@ def _walk(op, depth, exact, gpu, found):
     elif name != "builtin.module":
         _check_plain(op, name)
     for result in op.results:
-        if "#" in str(result.type):
-            raise Refused(f"holds a program with a tensor of type {result.type}.")
+        text = str(result.type)
+        sizes = map(int, re.findall(r"(\d+)x", text))
+        if "#" in text or math.prod(sizes) > _LARGEST:
+            raise Refused(f"holds a program with a value of type {text[:80]}.")
     for region in op.regions:
         for block in region:
             for inner in block:
