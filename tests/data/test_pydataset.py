@@ -363,3 +363,57 @@ def test_a_class_of_the_script_itself(tmp_path, guard):
         assert 'Put that part under `if __name__ == "__main__":`' in done.stderr
     else:
         assert (done.returncode, done.stdout) == (0, "trained\n"), done.stderr
+
+
+class Sometimes(Numbers):
+    """Draws for some items only, after others have shown that there are no draws."""
+
+    draws = (4, 6)
+
+    def __getitem__(self, index):
+        time.sleep(0.002)
+        drawn = random.random() + np.random.random() if index in self.draws else 0
+        return np.full((1, 1), index + drawn, "float32")
+
+
+class Always(Sometimes):
+    draws = range(7)
+
+
+@pytest.mark.parametrize("kind", [Always, Sometimes])
+def test_threads_that_draw_give_the_same_numbers_and_say_so(kind):
+    def run(workers):
+        np.random.seed(7)
+        random.seed(7)
+        source = data.open_source(kind(workers=workers))
+        made = [np.asarray(x).item() for _ in range(2) for x, *_ in source.epoch()]
+        return made, np.random.random(), random.random()
+
+    expected = run(1)
+    with pytest.warns(UserWarning, match=f"`{kind.__name__}` draws.*one after the oth"):
+        found = run(3)
+    if kind is Always:
+        assert found == expected
+    with pytest.warns(UserWarning) as warned:
+        assert run(3)[0] == found[0]
+    assert len(warned) == 1
+
+
+@pytest.mark.parametrize("besides", [False, True])
+def test_items_that_do_not_draw_are_made_at_once_without_a_word(besides):
+    both = threading.Barrier(2, timeout=20)
+
+    class Meeting(Numbers):
+        def __getitem__(self, index):
+            if index > 1 and not besides:  # the first finds out whether there are draws
+                both.wait()
+            np.random.default_rng(index).random()
+            return super().__getitem__(index)
+
+    source = data.open_source(Meeting(8, workers=2))
+    made = []
+    for x, *_ in source.epoch():
+        if besides:
+            np.random.random(), random.random()
+        made.append(np.asarray(x)[0, 0].item())
+    assert made == list(range(8))

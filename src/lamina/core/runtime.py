@@ -1,5 +1,6 @@
 """What is set up once per process, before JAX's first compiled call."""
 
+import contextlib
 import hashlib
 import os
 import pathlib
@@ -36,6 +37,10 @@ def _compilation_cache():
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         return  # a read-only home costs only the cache
+    with contextlib.suppress(ImportError):  # another JAX keeps its own way
+        from lamina.core.disk_cache import keep_whole
+
+        keep_whole(str(folder))
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
@@ -91,3 +96,29 @@ def _has_accelerator():
 
     names = ("jax_cuda12_plugin", "jax_cuda13_plugin", "jax_rocm7_plugin", "libtpu")
     return any(importlib.util.find_spec(name) is not None for name in names)
+
+
+def not_after_fork(cls):
+    """Have calls of a class raise in a process that was forked from one with JAX's.
+
+    JAX's threads do not survive a fork: a computation would never end.
+    """
+
+    def refuse(*args, **kwargs):
+        raise RuntimeError(
+            "This process was forked from one in which JAX ran, and JAX cannot run in "
+            "it. Start processes afresh: "
+            "`multiprocessing.get_context('spawn')`, or in "
+            "`concurrent.futures.ProcessPoolExecutor(mp_context=...)`; or fork before "
+            "the first model is made."
+        )
+
+    def forked():
+        from jax._src.xla_bridge import backends_are_initialized
+
+        if backends_are_initialized():
+            cls.__call__ = refuse
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=forked)
+    return cls

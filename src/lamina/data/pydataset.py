@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import random
+import threading
 from collections.abc import Iterator
 
 import numpy as np
@@ -20,7 +21,8 @@ class PyDataset:
     Whatever the number of workers, batches come in order and training is the same
     bit for bit. For that, `random` and `numpy.random` are seeded anew for each item
     that draws from them, and for `on_epoch_end`. Threads share these generators, so
-    with threads draw from a generator of your own, seeded by the index.
+    items that draw from them are made one after the other, with a warning. Draw from a
+    generator of your own, seeded by the index, to have them made at once.
 
     Args:
         workers: how many items are made at once; 0 or 1 without processes makes
@@ -97,16 +99,17 @@ def drawing(seed: int):
         before = random.getstate(), np.random.get_state(legacy=False)
         random.seed(seed)
         np.random.seed(seed)
-        fresh = random.getstate(), _place()
+        fresh = _place()
         try:
-            yield lambda: (random.getstate(), _place()) != fresh
+            yield lambda: _place() != fresh
         finally:
             random.setstate(before[0])
             np.random.set_state(before[1])
 
 
 def _place():
-    return [np.asarray(part).tobytes() for part in np.random.get_state()]
+    numbers = [np.asarray(part).tobytes() for part in np.random.get_state()]
+    return random.getstate(), numbers
 
 
 def fetch(dataset, index: int, seed: int | None):
@@ -123,3 +126,46 @@ def fetch(dataset, index: int, seed: int | None):
     except Exception as error:
         error.add_note(f"It was item {index} of `{type(dataset).__name__}`.")
         raise
+
+
+class Turns:
+    """Makes items in threads: at once, or in turns where they draw, each with its seed.
+
+    The global generators cannot say who drew. While nobody does, no item has; an item
+    during which somebody did is made again, alone.
+
+    Attributes:
+        found: whether an item drew from the global generators; None before the first.
+    """
+
+    _ALARMS = 64  # in vain, after which somebody else is known to draw all the time
+
+    def __init__(self):
+        self.found: bool | None = None
+        self._alarms = 0
+        self._running = 0  # items that are made at once
+        self._changed = threading.Condition()
+
+    def fetch(self, dataset, index, seed):
+        """Return an item, see `fetch`."""
+        with self._changed:  # whoever is alone holds it
+            together = self.found is False
+            self._running += together
+        if together:
+            before = _place()
+            try:
+                item = fetch(dataset, index, None)
+            finally:
+                drawn = _place() != before
+                with self._changed:
+                    self._running -= 1
+                    self._changed.notify_all()
+            if not drawn or self._alarms >= self._ALARMS:
+                return item
+            self._alarms += 1
+        with self._changed:
+            self._changed.wait_for(lambda: self._running == 0)
+            with drawing(seed) as drew:
+                item = fetch(dataset, index, None)
+                self.found = self.found or drew()
+        return item

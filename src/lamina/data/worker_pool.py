@@ -10,7 +10,8 @@ import weakref
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 
-from lamina.data.pydataset import fetch
+from lamina.core.tracebacks import warn
+from lamina.data.pydataset import Turns
 from lamina.data.worker import Worker
 
 
@@ -26,14 +27,18 @@ class WorkerPool:
     def __init__(self, dataset, size: int, processes: bool):
         self._dataset = dataset
         self._processes = processes
+        self._turns = Turns()
         self._jobs = queue.SimpleQueue()
+        self._warned = False
         name = type(dataset).__name__
         workers = [Worker(name) if processes else None for _ in range(size)]
         self._end = weakref.finalize(self, _end, self._jobs, workers)
         for worker in workers:
             # A daemon: an item that never ends must not keep the program from ending.
             threading.Thread(
-                target=_work, args=(self._jobs, dataset, worker), daemon=True
+                target=_work,
+                args=(self._jobs, dataset, worker, self._turns),
+                daemon=True,
             ).start()
 
     def make(self, items: Iterable, ahead: int) -> Iterator:
@@ -52,10 +57,23 @@ class WorkerPool:
                     self._jobs.put((waiting[-1], index, seed, version, pickled))
                 if not waiting:
                     return
-                yield waiting.popleft().result()
+                result = waiting.popleft().result()
+                self._say_turns()
+                yield result
         finally:
             for future in waiting:
                 future.cancel()
+
+    def _say_turns(self):
+        if self._turns.found and not self._warned:
+            self._warned = True
+            warn(
+                f"`{type(self._dataset).__name__}` draws from `random` or "
+                "`numpy.random`, which all threads share. For the same seed to train "
+                "the same, its items are made one after the other. Draw from a "
+                "generator of your own, such as `np.random.default_rng((seed, index))`,"
+                " or pass `use_multiprocessing=True`: each process has its own."
+            )
 
     def _pickled(self):
         """Return the data set as it is now: `on_epoch_end` may have changed it."""
@@ -75,15 +93,14 @@ class WorkerPool:
         self._end()
 
 
-def _work(jobs, dataset, worker):
+def _work(jobs, dataset, worker, turns):
     while (job := jobs.get()) is not None:
         future, index, seed, *sent = job
         if not future.set_running_or_notify_cancel():
             continue
         try:
             if worker is None:
-                # The global generators are shared: seeding them here would be a race.
-                result = fetch(dataset, index, None)
+                result = turns.fetch(dataset, index, seed)
             else:
                 result = worker.fetch(index, seed, *sent)
             future.set_result(result)

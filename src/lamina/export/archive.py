@@ -13,7 +13,7 @@ from lamina.core import structure
 from lamina.core.files import replacing, writable
 from lamina.core.variable import Variable
 from lamina.export import formats, signature
-from lamina.export.loading import KEY, VERSION, load
+from lamina.export.loading import KEY, VERSION, own
 from lamina.saving import safetensors
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -242,10 +242,10 @@ class ExportArchive:
             "paths": {names[i]: v.path for i, v in self._variables.items()},
             "checksums": {n: zlib.crc32(v.tobytes()) for n, v in tensors.items()},
         }
-        with replacing(path, load) as file:
+        with replacing(path, own) as file:
             safetensors.write(file, tensors, {KEY: json.dumps(about)})
         if verbose:
-            print(f"Saved at {str(path)!r}: {load(path)!r}")
+            print(f"Saved at {str(path)!r}: {own(path)!r}")
 
 
 def _lowered(jitted, given, platforms):

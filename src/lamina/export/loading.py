@@ -1,35 +1,28 @@
 """Opening what was exported: a program and its weights, without the model's code.
 
 A file is a `.safetensors` file: weights, the programs as bytes, and a description in
-its header. A program is what `jax.export` writes: StableHLO, which computes and can
-do nothing else, as long as it calls nothing outside of it; that is checked here.
+its header. A program is what `jax.export` writes: StableHLO, which computes and can do
+nothing else, if it holds nothing but what `verifying` lists. Whether it can be read at
+all is found out in another process, see `reading`.
 """
 
 import json
 import pathlib
-import re
 import zlib
 from typing import Any
 
 import jax
-from jax import export
+from jax._src.interpreters.mlir import refine_polymorphic_shapes
+from jax.extend.backend import backends
 
 from lamina.core import structure
 from lamina.core.naming import nearest
-from lamina.export import signature
+from lamina.export import reading, signature
+from lamina.export.verifying import Refused, check
 from lamina.saving.safetensors import Tensors
 
 KEY = "lamina.export"
 VERSION = 1
-# What programs may call: parts of XLA and of the libraries for linear algebra. Calls
-# back into Python, and kernels in machine code, are never among them.
-_ALLOWED = re.compile(
-    r"shape_assertion|Sharding|SPMD\w+|LayoutConstraint|annotate_device_placement"
-    r"|(stablehlo|mhlo|chlo)\.\w+|(lapack|cublas|cusolver|cuhybrid|cu|hip|hipsolver)_\w+"
-    r"|Qr|Eigh|ApproxTopK|TopK|ProductOfElementaryHouseholderReflectors"
-    r"|LuDecomposition|Cholesky"
-)
-_CALLED = re.compile(r'custom_call[" ]*@"?([\w.$]+)')
 
 
 class Endpoint:
@@ -43,7 +36,7 @@ class Endpoint:
         exported: the `jax.export.Exported` behind it, which takes the weights first.
     """
 
-    def __init__(self, name, exported, weights, about):
+    def __init__(self, name, exported, weights, about, calls=False):
         self.name = name
         self.exported = exported
         self.platforms = tuple(exported.platforms)
@@ -60,6 +53,8 @@ class Endpoint:
             if (weight.shape, weight.dtype) != (aval.shape, aval.dtype):
                 raise ValueError("its weights do not fit its program")
         self._run = jax.jit(exported.call)
+        self._calls = calls  # whether it is checked for each set of shapes
+        self._checked: set = set()
 
     def __call__(self, *args):
         """Compute the outputs, in inference mode.
@@ -79,8 +74,29 @@ class Endpoint:
                 self._matched(owner, args), self.inputs, strict=True
             )
         ]
+        if self._calls:
+            self._check(leaves)
         results = self._run(*self._weights, *leaves)
         return structure.map_leaves(lambda i: results[i], self._gives)
+
+    def _check(self, leaves):
+        """Check the program for inputs of these shapes, before it is compiled."""
+        key = tuple((x.shape, x.dtype) for x in leaves)
+        if key in self._checked:
+            return
+        specs = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in leaves]
+        lowered = self._run.lower(*self._weights, *specs)
+        module: Any = lowered.compiler_ir("stablehlo")
+        gpu = bool(set(backends()) - {"cpu", "tpu"})
+        try:
+            if self.exported.uses_global_constants:
+                module = refine_polymorphic_shapes(module)
+            check(module, exact=True, gpu=gpu)
+        except Refused as error:
+            raise ValueError(
+                f"Not allowed: endpoint {self.name!r} of the file {error}"
+            ) from None
+        self._checked.add(key)
 
     def _matched(self, owner, args):
         """Return the given arrays in the order of the inputs."""
@@ -198,7 +214,9 @@ def load(filepath) -> Exported:
     """Open a file that `Model.export` or `ExportArchive` wrote as StableHLO.
 
     The model's code is not needed, nor the library it was built with. No code from
-    the file runs in Python; its programs run in XLA and may call nothing outside.
+    the file runs in Python. Its programs compute with their inputs and weights, in XLA,
+    and are refused if they hold anything else; another process reads them first, since
+    damaged ones can crash their reader.
 
     Args:
         filepath: the file.
@@ -215,19 +233,42 @@ def load(filepath) -> Exported:
     >>> program(np.ones((5, 3))).shape
     (5, 2)
     """
+    return opened(filepath, _read_apart)
+
+
+def opened(filepath, read):
+    """Open an exported file, see `load`.
+
+    Args:
+        filepath: the file.
+        read: a function from a program to the `Exported` and whether it is checked for
+            each set of shapes.
+    """
     path = pathlib.Path(filepath)
     if not path.is_file():
         raise FileNotFoundError(f"There is no exported file {str(path)!r}.")
     about, tensors = _opened(path)
     try:
-        return _assembled(about, tensors)
-    except _Refused as error:
+        return _assembled(about, tensors, read)
+    except Refused as error:
         raise ValueError(f"Not allowed: {str(path)!r} {error}") from None
     except Exception as error:
         raise ValueError(
             f"{str(path)!r} is damaged, or written for another version of JAX: "
             f"{type(error).__name__}: {error}"
         ) from error
+
+
+def _read_apart(data):
+    allowed, text = reading.verdict(data)
+    if not allowed:
+        raise Refused(text)
+    return reading.checked(data)
+
+
+def own(filepath):
+    """Open a file that this process wrote, without another process."""
+    return opened(filepath, reading.checked)
 
 
 def _opened(path):
@@ -265,11 +306,7 @@ def _opened(path):
     return about, tensors
 
 
-class _Refused(Exception):
-    pass
-
-
-def _assembled(about, tensors):
+def _assembled(about, tensors, read_program):
     sums = about["checksums"]
     read = {}
     for name in tensors.tensors:
@@ -281,11 +318,10 @@ def _assembled(about, tensors):
     weights = {n: jax.device_put(v) for n, v in read.items() if n.startswith("weight/")}
     endpoints = {}
     for number, entry in enumerate(about["endpoints"]):
-        data = read[f"program/{number}"]
-        exported = export.deserialize(bytearray(data.tobytes()))
-        _check_calls(exported)
+        exported, calls = read_program(read[f"program/{number}"].tobytes())
         own = [weights[name] for name in entry["weights"]]
-        endpoints[str(entry["name"])] = Endpoint(entry["name"], exported, own, entry)
+        endpoint = Endpoint(entry["name"], exported, own, entry, calls)
+        endpoints[str(entry["name"])] = endpoint
     if not endpoints:
         raise ValueError("it has no endpoint")
     collections = {
@@ -293,17 +329,3 @@ def _assembled(about, tensors):
         for name, members in about["collections"].items()
     }
     return Exported(endpoints, collections)
-
-
-def _check_calls(exported):
-    """Refuse a program that calls anything that is not known to be harmless."""
-    text = exported.mlir_module()
-    called = _CALLED.findall(text)
-    bad = sorted({name for name in called if not _ALLOWED.fullmatch(name)})
-    if bad:
-        raise _Refused(
-            f"holds a program that calls {', '.join(bad)}, which is no part of XLA "
-            "that exported programs may use."
-        )
-    if len(re.findall(r"\bcustom_call\b", text)) != len(called):
-        raise _Refused("holds a program with a call that cannot be read.")

@@ -1,12 +1,16 @@
 """Building a layer: once, under its name, from the shapes that `build` asks for."""
 
 import functools
+import threading
 
 import numpy as np
 
 from lamina.core.context import context, having
 from lamina.core.symbolic import SymbolicTensor
 from lamina.layers.call import signature_of
+
+# Held while a layer is built, with those in it: other threads wait for its weights.
+lock = threading.RLock()
 
 
 def building(build):
@@ -17,7 +21,11 @@ def building(build):
         self._check_constructed()
         if context.calling and context.calling[-1] is self and self._path is not None:
             return build(self, *args, **kwargs)  # a subclass's super().build()
-        with self._entered(), having(autocast=None, remat=self._remat_mode):
+        with (
+            lock,
+            self._entered(),
+            having(autocast=None, remat=self._remat_mode),
+        ):
             self._path = "/".join(context.scopes)
             names = signature_of(self.build).names
             shapes = dict(zip(names, args, strict=False)) | kwargs

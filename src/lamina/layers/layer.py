@@ -40,7 +40,7 @@ from lamina.core.symbolic import (
 )
 from lamina.core.tracebacks import hide_frames
 from lamina.core.variable import Variable, binding
-from lamina.layers.building import as_shape, building, spec_of, with_shapes
+from lamina.layers.building import as_shape, building, lock, spec_of, with_shapes
 from lamina.layers.call import (
     Arguments,
     is_mask,
@@ -198,7 +198,8 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
                 if outermost:
                     self._begin()
                 if not self.built:
-                    self._build_once(call)
+                    with lock:
+                        self._build_once(call)
                 if call.takes.masks:
                     call.take_masks()
                 try:
@@ -294,7 +295,7 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
         return _named(fields, self.name) if named else fields
 
     def _build_once(self, call):
-        if self.built:
+        if self.built:  # another thread did it meanwhile
             return
         shapes = call.shapes
         target = type(self).build
@@ -594,7 +595,8 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
             return self._spec_from_shape(args, kwargs)
         with self._entered():
             if not self.built:
-                self._build_once(Arguments(self, args, kwargs))
+                with lock:
+                    self._build_once(Arguments(self, args, kwargs))
             return infer(self.call, *args, **kwargs)
 
     def _spec_from_shape(self, args, kwargs):

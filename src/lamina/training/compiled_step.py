@@ -10,12 +10,14 @@ import numpy as np
 
 from lamina.core import settings
 from lamina.core.context import having
+from lamina.core.runtime import not_after_fork
 from lamina.core.variable import Unbound, pure
 from lamina.training import step
 from lamina.training.compiled import training_of
 from lamina.training.compiled_metrics import named
 
 
+@not_after_fork
 class Program:
     """A compiled step: a function of a State and more that takes Variables in.
 

@@ -1,6 +1,7 @@
 """`evaluate`: the loss and the metrics on data."""
 
 from lamina.training import checks
+from lamina.training.alone import check_alone
 from lamina.training.chunks import chunks
 from lamina.training.compiled import require_compiled, training_of
 from lamina.training.compiled_step import Logs
@@ -16,6 +17,7 @@ def evaluate(
 ):
     """Evaluate; see `Model.evaluate`."""
     require_compiled(model, "evaluate")
+    check_alone(model, "evaluate")
     steps = limited(steps)
     source = source_for(model, x, y, sample_weight, batch_size=batch_size, steps=steps)
     prepare(model, source.first(), training=False)

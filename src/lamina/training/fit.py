@@ -11,6 +11,7 @@ from lamina.core.tracebacks import warn
 from lamina.data import EmptyData, split, unpack
 from lamina.training import checks
 from lamina.training.advice import advise, advise_after
+from lamina.training.alone import alone
 from lamina.training.callbacks.backup_and_restore import (
     BackupAndRestore,
     put_back,
@@ -29,6 +30,7 @@ from lamina.training.prepare import order_seed, prepare
 from lamina.training.step import StateVariables, copied
 
 
+@alone
 @distributed
 def fit(
     model,

@@ -9,13 +9,19 @@ from jax.core import Tracer
 from lamina.core import settings, structure
 from lamina.core.context import context, having
 from lamina.core.masks import get_mask, masks_of, put_masks
+from lamina.core.runtime import not_after_fork
 from lamina.core.variable import Unbound, pure, store, stored
 from lamina.training import step
 from lamina.training.compiled import training_of
 
+# Numbers of rows that `predict` runs as they are, before it fills batches up.
+_SIZES = 16
+# Programs that one forward pass keeps; beyond that all are dropped.
+_PROGRAMS, _LOOK = 256, 64  # and how many calls pass between two looks at it
 _NUMBERS = frozenset("fiubV")  # kinds of dtypes; V is bfloat16 and the like
 
 
+@not_after_fork
 class Forward:
     """The forward pass of a model, compiled for each shape of its inputs.
 
@@ -30,6 +36,8 @@ class Forward:
     def __init__(self, model, kind):
         self._model, self._kind = model, kind
         self.by_row = kind is False and model._rows_apart()
+        self._sizes: set[int] = set()
+        self._calls = 0
         self._made = self._make(model, kind)
 
     def _make(self, model, kind):
@@ -70,9 +78,31 @@ class Forward:
             training_of(self._model).programs.adopt(found, before)
             self._made = self._make(self._model, self._kind)
             return self(inputs, found.made)
+        self._calls += 1
+        if self._calls % _LOOK == 0:
+            self._drop_many()
         if changed:
             store([variables[i] for i in changed], changed.values())
         return outputs, masks
+
+    def _drop_many(self):
+        """Drop the programs where there are too many, one for each shape of inputs."""
+        program: Any = self._made[1]
+        size = getattr(program, "_cache_size", None)
+        if size is not None and size() > _PROGRAMS:
+            program.clear_cache()
+
+    def filled(self, count):
+        """Return how many rows a batch is filled up to, so that sizes stay few.
+
+        Args:
+            count: how many there are; kept as it is unless many sizes came before.
+        """
+        if count not in self._sizes and len(self._sizes) >= _SIZES:
+            power = 1 << (count - 1).bit_length()
+            count = min([n for n in tuple(self._sizes) if n > count] + [power])
+        self._sizes.add(count)
+        return count
 
 
 def forward(model, kind: Any) -> Forward:

@@ -103,7 +103,8 @@ def runner(model, rows=None, size=None):
 
     It takes the number of rows too, where there are full batches to fill up to. Where
     rows are independent, short batches are filled up, so that not each number of rows
-    is compiled: to a full batch, or to a power of two where there is none.
+    is compiled: to a full batch, or to a power of two where there is none. Where full
+    batches come in many sizes, they are filled up as well.
 
     Args:
         model: the model, built.
@@ -113,7 +114,7 @@ def runner(model, rows=None, size=None):
     run = forward(model, "predict")
     full, parts = 0, 1
     if run.by_row and rows and size:
-        full = min(1 << (rows - 1).bit_length(), size)
+        full = run.filled(min(1 << (rows - 1).bit_length(), size))
     now = distribution() if Distribution.any_made else None
     if now is not None:
         parts = now.row_parts if run.by_row else 1

@@ -2,6 +2,8 @@
 
 import gc
 
+import jax
+
 from lamina.core.naming import forget_names
 from lamina.core.placement import set_distribution
 from lamina.core.policy import forget_policy
@@ -12,7 +14,9 @@ def clear_session(free_memory: bool = True) -> None:
     """Forget automatic names, the global seed, dtype policy and distribution.
 
     Args:
-        free_memory: collect garbage as well.
+        free_memory: collect garbage as well, and forget what JAX traced and compiled:
+            for each new shape it keeps some of that, also when the model is gone.
+            Models that are still used are compiled again when they run.
     """
     forget_names()
     forget_global_seed()
@@ -20,3 +24,4 @@ def clear_session(free_memory: bool = True) -> None:
     set_distribution(None)
     if free_memory:
         gc.collect()
+        jax.clear_caches()
