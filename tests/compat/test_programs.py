@@ -113,6 +113,31 @@ def test_scripts_for_tensorflow_without_tensorflow(tmp_path):
     assert "`tensorflow.constant` needs `pip install tensorflow`" in lines[4]
 
 
+def test_a_package_is_told_that_there_is_no_tensorflow(tmp_path):
+    (tmp_path / "site-packages").mkdir()
+    (tmp_path / "site-packages" / "package.py").write_text(
+        textwrap.dedent("""
+        try:
+            import tensorflow as tf
+        except ImportError:
+            tf = None
+        from tensorflow.keras.layers import Dense
+        """)
+    )
+    result = run(
+        tmp_path, "-m", "lamina", "train.py",
+        train="""
+        import sys
+        sys.path.append("site-packages")
+        import package
+        import tensorflow as tf
+        print(package.tf, package.Dense is tf.keras.layers.Dense)
+        print(isinstance(1, tf.Tensor), isinstance(1, tf.data.Dataset))
+        """,
+    )  # fmt: skip
+    assert printed(result) == ["None True", "False False"]
+
+
 def test_tensorflow_keeps_all_but_its_keras(tmp_path):
     package = tmp_path / "tensorflow"
     package.mkdir()

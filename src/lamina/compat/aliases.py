@@ -8,7 +8,7 @@ import importlib.util
 import os
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import lamina
 from lamina.compat import private
@@ -82,6 +82,9 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         finally:
             sys.meta_path.insert(0, self)
         if real is None:
+            # A package that asks for TensorFlow alone wants to know if there is one.
+            if not _of_the_program():
+                return None
             return importlib.machinery.ModuleSpec("tensorflow", self, is_package=True)
         if real.loader is not None:
             real.loader = _WithKeras(real.loader)
@@ -142,9 +145,35 @@ class _WithKeras(importlib.abc.Loader):
         return getattr(self._loader, name)
 
 
+def _of_the_program() -> bool:
+    """Tell whether the program itself imports, or something below `tensorflow`."""
+    frame, wanted = sys._getframe(), ""
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if file.startswith("<frozen importlib"):
+            wanted = frame.f_locals.get("name", wanted)
+        elif file != __file__:
+            break
+        frame = frame.f_back
+    if frame is None or frame.f_globals.get("__name__") == "__main__":
+        return True
+    path = Path(frame.f_code.co_filename).absolute()
+    folders = {Path.cwd(), Path(sys.path[0]).absolute()}
+    own = not folders.isdisjoint(path.parents) and "site-packages" not in path.parts
+    return own or str(wanted).startswith("tensorflow.")
+
+
+class _Nothing:
+    """A type of TensorFlow's: nothing is an instance of it."""
+
+
 def _absent_tensorflow(name):
     if name == "keras":
         return importlib.import_module("tensorflow.keras")
+    if name in ("RaggedTensor", "SparseTensor", "Tensor", "Variable"):
+        return _Nothing
+    if name == "data":
+        return SimpleNamespace(Dataset=_Nothing)
     raise AttributeError(
         f"TensorFlow is not installed: of it there is `tensorflow.keras`, which is "
         f"Lamina, and nothing else. `tensorflow.{name}` needs `pip install tensorflow`."

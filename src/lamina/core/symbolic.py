@@ -303,8 +303,9 @@ def unknown_size():
 # Sizes tried in place of None where the symbolic dimension cannot decide, two by two:
 # what differs between the two results is unknown. They are multiples of many
 # small numbers so that usual reshapes and windows divide them. The second pair is for
-# what needs long sequences, such as a crop of thousands.
-_PROBES = (240, 480, 61_440, 122_880)
+# what needs long sequences, such as a crop of thousands; the others are for what takes
+# short ones alone, such as a slice of a table of positions.
+_PROBES = (240, 480, 61_440, 122_880, 6, 12, 2, 4)
 
 
 def infer(fn, *args, **kwargs):
