@@ -96,6 +96,12 @@ def graph_from_config(cls, config):
         operations[name] = operation
         waiting += [(operation, call) for call in data.get("inbound_nodes", [])]
     tensors = _Tensors(operations)
+    for operation, call in waiting:
+        if not any(True for _ in tensors.places(call)):
+            raise ValueError(
+                f"The config calls {operation.name!r} on no tensor of its graph, which "
+                "would compute something now."
+            )
     while waiting:
         left, held = [], set()
         for operation, call in waiting:

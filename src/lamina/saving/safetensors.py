@@ -68,6 +68,8 @@ class Tensors(contextlib.AbstractContextManager):
                 )
             header = self._parsed(file.read(length))
         self.metadata = header.pop("__metadata__", None) or {}
+        if not isinstance(self.metadata, dict):
+            self._damaged("its `__metadata__` is no dict")
         self._start = 8 + length
         self.tensors = {name: self._entry(name, e) for name, e in header.items()}
         self._check_places(size - self._start)

@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import pathlib
+import re
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,15 @@ from lamina.core.context import context
 from lamina.core.symbolic import SymbolicTensor
 from lamina.kernels import hashing
 from lamina.layers.preprocessing.vocabulary import (
+    MOST_TERMS,
     VocabularyLayer,
     lines_of,
     read_vocabulary,
 )
 
 _FILE, _LOSSLESS = "vocabulary.txt", "vocabulary.json"
+# What a list of texts or numbers holds outside of its texts, and what it never does.
+_TEXTS = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 class Lookup(VocabularyLayer):
@@ -405,7 +409,7 @@ class Lookup(VocabularyLayer):
             return
         lossless = pathlib.Path(dir_path, _LOSSLESS)
         if lossless.is_file():
-            terms = [self._term(t) for t in json.loads(lossless.read_text("utf-8"))]
+            terms = [self._term(term) for term in _flat_list(lossless)]
         else:
             path = pathlib.Path(dir_path, _FILE)
             terms = [self._term(line) for line in lines_of(path, "utf-8")]
@@ -418,3 +422,14 @@ class Lookup(VocabularyLayer):
                 f"Layer {self.name!r} has a vocabulary of {self._depth} entries and "
                 f"{len(self.idf_weights)} `idf_weights` for them."
             )
+
+
+def _flat_list(path):
+    """Return the terms in a JSON file: one list of texts or numbers."""
+    text = path.read_text("utf-8")
+    outside = _TEXTS.sub("", text)
+    if outside.count("[") != 1 or "{" in outside:
+        raise ValueError("Not allowed: a vocabulary is one list of terms.")
+    if outside.count(",") >= MOST_TERMS:
+        raise ValueError(f"Not allowed: a vocabulary of more than {MOST_TERMS} terms.")
+    return json.loads(text)

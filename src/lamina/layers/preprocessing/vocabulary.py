@@ -13,6 +13,8 @@ from lamina.core.context import context
 from lamina.layers.preprocessing.adapting import Adapting
 from lamina.layers.preprocessing.encoding import EncodingLayer
 
+MOST_TERMS = 4_000_000  # of a vocabulary in a file
+
 
 def _most(layer, name, value):
     return value if value is None else number(layer, name, value, least=2)
@@ -160,7 +162,8 @@ def _refuse_opening(path):
 
 def read_vocabulary(path, encoding, term) -> list:
     """Return the terms in a text file, one from each line."""
-    if context.configs.shared is not None:  # while a model is read
+    around = context.configs
+    if around.budget is not None or around.shared is not None:  # while configs are read
         _refuse_opening(path)
     if not pathlib.Path(path).is_file():
         raise ValueError(f"Vocabulary file {path} does not exist.")
@@ -169,7 +172,10 @@ def read_vocabulary(path, encoding, term) -> list:
 
 def lines_of(path, encoding):
     """Return the lines of a file, without empty ones at its end."""
-    text = path.read_bytes().decode(encoding, "surrogateescape")
+    data = path.read_bytes()
+    if data.count(b"\n") > MOST_TERMS:
+        raise ValueError(f"Not allowed: a vocabulary of more than {MOST_TERMS} terms.")
+    text = data.decode(encoding, "surrogateescape")
     lines = text.replace("\r\n", "\n").split("\n")
     while lines and not lines[-1]:
         lines.pop()

@@ -55,7 +55,7 @@ def image_dataset_from_directory(
         subset: `"training"`, `"validation"`, or `"both"` for a list of the two.
         interpolation: `"bilinear"`, `"nearest"`, `"bicubic"`, `"area"`,
             `"lanczos3"`, `"lanczos5"`, `"gaussian"` or `"mitchellcubic"`.
-        follow_links: whether to go into linked folders.
+        follow_links: whether to go into linked folders and read linked files.
         crop_to_aspect_ratio: cut the middle out instead of distorting.
         pad_to_aspect_ratio: put black around instead of distorting.
         data_format: `"channels_last"` or `"channels_first"`.
@@ -130,6 +130,9 @@ def _size(image_size):
     return pair[0], pair[1]
 
 
+_PIXELS = 1 << 26  # each takes up to 16 bytes while an image is read
+
+
 @dataclasses.dataclass
 class Reader:
     """Reads an image file into an array of a given size."""
@@ -158,6 +161,12 @@ class Reader:
     def _decoded(self, path):
         Image = pillow()
         with Image.open(path) as picture:
+            width, height = picture.size
+            if width * height > _PIXELS:
+                raise ValueError(
+                    f"The image has {width} x {height} pixels. More than {_PIXELS} are "
+                    "not read: make it smaller first."
+                )
             if picture.mode.startswith("I;16"):
                 # 16 bits a pixel: the upper eight.
                 picture = Image.fromarray((np.asarray(picture) >> 8).astype("uint8"))
