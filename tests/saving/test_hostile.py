@@ -238,13 +238,13 @@ def test_who_trusts_a_config_allows_it_more(good):
     hidden = lamina.Sequential([lamina.Input((100,)), lamina.layers.Dense(100)])
     config, file = hidden.get_config(), json.loads(members(good)["config.json"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lamina.core.budget.MEMORY", 10_000)
+        patch.setattr("lamina.core.bounds.MEMORY", 10_000)
         with pytest.raises(ValueError, match=r"limits\(memory=1 \* 2\*\*30\)"):
             lamina.Sequential.from_config(config)
         with lamina.saving.limits(memory=1 << 20):
             assert lamina.Sequential.from_config(config).count_params() == 10_100
-        patch.setattr("lamina.core.budget.WORK", 30)
-        patch.setattr("lamina.core.budget.WORK_EACH", 0)
+        patch.setattr("lamina.core.bounds.WORK", 30)
+        patch.setattr("lamina.core.bounds.WORK_EACH", 0)
         with pytest.raises(ValueError, match=r"limits\(work="):
             lamina.saving.load_model(good)
         with lamina.saving.limits(work=10_000):
@@ -259,8 +259,8 @@ def test_who_trusts_a_config_allows_it_more(good):
 def test_work_is_counted_for_configs_alone():
     """The same calls in a script have no limit."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lamina.core.budget.WORK", 100)
-        patch.setattr("lamina.core.budget.WORK_EACH", 0)
+        patch.setattr("lamina.core.bounds.WORK", 100)
+        patch.setattr("lamina.core.bounds.WORK_EACH", 0)
         x = lamina.Input((4,))
         model = lamina.Model(x, lamina.layers.Dense(4)(lamina.layers.Dense(4)(x)))
         with pytest.raises(ValueError, match="as much work as more than 100"):

@@ -15,24 +15,16 @@ from typing import Any
 import jax
 import numpy as np
 
+from lamina.core import bounds
 from lamina.core.context import Scope, context, having
 from lamina.core.registry import ours
 
-# Weights that a config may make where no file holds them; never more than half of the
-# machine's memory.
-MEMORY = 2 << 30
-# Work for one config, in equations that JAX traces, each about a tenth of a
-# millisecond: for any, for each thing that it makes, and at most; and what else takes
-# time, in the same unit.
-WORK, WORK_EACH, WORK_MOST = 50_000, 100, 150_000
-_THING, _CALL, _TRACE, _WEIGHT, _MIB_DRAWN = 2, 20, 10, 5, 96
+# What takes time besides the equations that are traced, in the same unit.
+_THING, _CALL, _TRACE, _WEIGHT, _MIB_DRAWN = 2, 20, 10, 5, 32
 # Arguments that say how often something is written out, and what each time takes.
 _LOOPS, _ROUND = {"n", "num", "indices_or_sections", "power_iterations"}, 20
-NAME = 1024  # characters of a name
-MESSAGE = 4000  # characters of an error
-# The largest number that an argument of a layer or metric may be, and those that may
-# be larger: they make nothing, or weights, which are counted as such.
-_NUMBER = 1 << 17
+# Arguments that may be larger than others: they make nothing, or weights, which are
+# counted as such.
 _FREE = set(
     (
         "axis batch_input_shape batch_shape embeddings_dim filters ignore_class "
@@ -65,14 +57,14 @@ class Budget:
         self.name = name
         raised = context.configs.limits or {}
         has = f": this machine has {readable(memory())} of memory"
-        usual = min(MEMORY, memory() // 2) if held is None else held
+        usual = min(bounds.MEMORY, memory() // 2) if held is None else held
         self.limit: float = raised.get("memory", usual)
         self.against = against
         if "memory" in raised or held is None:
             has = "" if "memory" in raised else has
             self.against = f"{readable(self.limit)} are allowed{has}"
-        self.allowed = raised.get("work", WORK)
-        self._each = 0 if "work" in raised else WORK_EACH
+        self.allowed = raised.get("work", bounds.WORK)
+        self._each = 0 if "work" in raised else bounds.WORK_EACH
         self.taken = 0
         self.work = 0
 
@@ -106,13 +98,13 @@ class Budget:
             ValueError: one of them is larger than any that is meant well.
         """
         self.spend(_THING)
-        if self.allowed < WORK_MOST:
+        if self.allowed < bounds.WORK_MOST:
             self.allowed += self._each
         name = config.get("name")
-        if isinstance(name, str) and len(name) > NAME:
+        if isinstance(name, str) and len(name) > bounds.NAME:
             raise ValueError(
                 f"Not allowed: {self.name} holds a name of {len(name)} characters, "
-                f"{name[:40]!r}...; {NAME} are allowed."
+                f"{name[:40]!r}...; {bounds.NAME} are allowed."
             )
         for name in _LOOPS & config.keys():
             value = config[name] if ours(cls) else None
@@ -123,10 +115,14 @@ class Budget:
         for name, value in config.items():
             several = isinstance(value, (list, tuple)) and len(value) < 9
             for number in value if several else (value,):
-                if type(number) is int and abs(number) > _NUMBER and name not in _FREE:
+                if (
+                    type(number) is int
+                    and abs(number) > bounds.NUMBER
+                    and name not in _FREE
+                ):
                     raise ValueError(
                         f"Not allowed: {self.name} asks `{cls.__name__}` for "
-                        f"{name}={value}; {_NUMBER} is the most in a config."
+                        f"{name}={value}; {bounds.NUMBER} is the most in a config."
                     )
 
     def call(self, layer):
@@ -206,8 +202,8 @@ class limits(Scope):  # noqa: N801
     authors whom you trust.
 
     Args:
-        memory: the bytes that the weights of a config may take. Usually 2 GiB, or a
-            half of the machine's memory if that is less; for a model in a file, six
+        memory: the bytes that the weights of a config may take. Usually 1.5 GiB, or
+            a half of the machine's memory if that is less; for a model in a file, six
             times what the file holds for them and 32 MiB.
         work: how many equations JAX may trace to build it, about a tenth of a
             millisecond each. Usually 50,000, and 100 more for each object in the
@@ -296,9 +292,9 @@ def quoting():
 
 
 def _short(text):
-    half = MESSAGE // 2
-    gap = f" ... ({len(text) - MESSAGE} characters) ... "
-    return text if len(text) <= MESSAGE else text[:half] + gap + text[-half:]
+    half = bounds.MESSAGE // 2
+    gap = f" ... ({len(text) - bounds.MESSAGE} characters) ... "
+    return text if len(text) <= bounds.MESSAGE else text[:half] + gap + text[-half:]
 
 
 @functools.cache

@@ -11,11 +11,10 @@ import re
 from re import _constants as c  # pyright: ignore
 from re import _parser as parser  # pyright: ignore
 
+from lamina.core import bounds
 from lamina.core.context import context
 
-_LONGEST = 500  # characters of a pattern from a config
-_STATES = 1000  # of a pattern whose repetitions are written out
-_TEXT = 4096  # characters of a text; more repetitions are as good as any number
+_TEXT = 4096  # characters for which patterns are tried when a config is read
 
 
 def check(patterns):
@@ -28,12 +27,12 @@ def check(patterns):
     if budget is None:
         return
     for pattern in patterns:
-        if len(pattern) > _LONGEST or _machine(pattern, _TEXT) is None:
+        if len(pattern) > bounds.PATTERN or _machine(pattern, _TEXT) is None:
             raise ValueError(
                 f"Not allowed: {budget.name} holds the pattern "
-                f"{pattern[:80]!r}. Patterns in files are plain: at most {_LONGEST} "
-                f"characters and {_STATES} repeated parts, no flags, no references to "
-                "groups, no looking around."
+                f"{pattern[:80]!r}. Patterns in files are plain: at most "
+                f"{bounds.PATTERN} characters and {bounds.STATES} repeated parts, no "
+                "flags, no references to groups, no looking around."
             )
 
 
@@ -145,7 +144,7 @@ class _Machine:
         return found
 
     def _state(self, test=None, *leads):
-        if len(self._tests) > _STATES:
+        if len(self._tests) > bounds.STATES:
             raise _TooLarge
         self._tests.append(test)
         self._leads.append(list(leads))

@@ -10,7 +10,7 @@ from traceback import walk_tb
 
 import numpy as np
 
-from lamina.core import naming
+from lamina.core import bounds, naming
 from lamina.core.budget import Budget, readable, told
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
 from lamina.core.context import context, having
@@ -20,9 +20,6 @@ from lamina.core.walk import objects
 from lamina.initializers.draws import _Random
 from lamina.saving.state import takes_all
 
-# Of each weight there is the value, and what an optimizer keeps of it.
-_COPIES = 6
-_SLACK = 1 << 25
 # Architectures that were made again from their config once.
 _proven = weakref.WeakKeyDictionary()
 
@@ -85,7 +82,7 @@ class FileBudget(Budget):
 
     def __init__(self, declared, name):
         against = f"the file holds {readable(declared)} of them"
-        super().__init__(name, _COPIES * declared + _SLACK, against)
+        super().__init__(name, bounds.COPIES * declared + bounds.SLACK, against)
 
     def first_value(self, initializer, shape, dtype):
         """Return zeros where the file's value is sure to come."""

@@ -15,22 +15,16 @@ import zlib
 import jax.numpy as jnp
 import numpy as np
 
+from lamina.core import bounds
 from lamina.core.budget import readable
 from lamina.saving.headers import Headers
 
 # The version of Keras whose formats these are.
 FORMAT = "3.15.1"
 BFLOAT16 = np.dtype(jnp.bfloat16)
-FLOOR = 1 << 24  # bytes that any file may declare
-RATIO = 16  # how much more than what it stores a larger file may declare
-_OBJECTS = 1_000_000
 _OPEN = 4096  # datasets that stay open; each takes 14 KiB
 _LINK = 16  # bytes that a link takes at least
-_DEPTH = 256
-_NAME = 1024  # bytes of a link's name
-_ATTRIBUTE = 1 << 27  # bytes of one attribute
 _GZIP, _SHUFFLE, _FLETCHER = 1, 2, 3
-_READ = 1 << 28  # bytes of text that one file may make when it is read
 # What h5py raises for files that are damaged.
 _ERRORS = (
     OSError, RuntimeError, LookupError, TypeError, MemoryError, OverflowError,
@@ -57,7 +51,7 @@ class Weights(contextlib.AbstractContextManager):
         self.name = name
         self.archive = archive
         self.declared = 0
-        self._limit = max(FLOOR, RATIO * stored)
+        self._limit = max(bounds.FLOOR, bounds.RATIO * stored)
         self._seen = set()
         self._groups = {}
         self._heaps_are_good = False
@@ -149,7 +143,7 @@ class Weights(contextlib.AbstractContextManager):
             return []
         if kind.get_class() != h5t.STRING:
             self._refuse(path, f"an attribute {name!r} that is no text")
-        if count * kind.get_size() > _ATTRIBUTE:
+        if count * kind.get_size() > bounds.ATTRIBUTE:
             size = readable(count * kind.get_size())
             self._refuse(path, f"an attribute {name!r} of {size}")
         if kind.is_variable_str():
@@ -187,12 +181,13 @@ class Weights(contextlib.AbstractContextManager):
         """Bound what texts take, many of which may point to one large one."""
         self._check_heaps()
         self._texts_read += count * self._longest
-        if self._texts_read > _READ:
+        if self._texts_read > bounds.READ:
             self._refuse(
                 path,
                 f"an attribute {name!r} of {count} texts of up to "
                 f"{readable(self._longest)} each, with which the texts of the file may "
-                f"take {readable(self._texts_read)}; {readable(_READ)} are allowed",
+                f"take {readable(self._texts_read)}; "
+                f"{readable(bounds.READ)} are allowed",
             )
 
     def _check_heaps(self):
@@ -233,8 +228,8 @@ class Weights(contextlib.AbstractContextManager):
         if at in self._seen:
             self._refuse(path, "a group that has another path as well")
         self._seen.add(at)
-        if depth > _DEPTH:
-            self._refuse(path, f"groups more than {_DEPTH} levels deep")
+        if depth > bounds.DEPTH:
+            self._refuse(path, f"groups more than {bounds.DEPTH} levels deep")
         found = self._groups[path] = {}
         for raw, kind, address in self._links(group, path):
             name = raw.decode("utf-8", "backslashreplace")
@@ -259,12 +254,12 @@ class Weights(contextlib.AbstractContextManager):
 
     def _links(self, group, path):
         """Return `(name, kind, address)` of a group's links."""
-        most = min(_OBJECTS, self._headers.size // _LINK)
+        most = min(bounds.OBJECTS, self._headers.size // _LINK)
         found = []
 
         def take(raw, link):
             self._objects += 1
-            if len(raw) > _NAME:
+            if len(raw) > bounds.NAME:
                 return f"a name of {readable(len(raw))}"
             if self._objects > most:
                 return f"more than the {most} objects that a file of its size may hold"
@@ -314,7 +309,7 @@ class Weights(contextlib.AbstractContextManager):
         if plan.get_layout() == h5d.CHUNKED:
             # A whole chunk is taken into memory for a part of it.
             chunk = math.prod(plan.get_chunk()) * kind.get_size()
-            if chunk > max(FLOOR, 4 * declared):
+            if chunk > max(bounds.FLOOR, 4 * declared):
                 self._refuse(
                     path,
                     f"a shape bomb: {dataset.shape} declares {readable(declared)} in "

@@ -9,6 +9,8 @@ are kept somewhere else.
 
 import os
 
+from lamina.core import bounds
+
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 NOWHERE = (1 << 64) - 1
 LINKS, LAYOUT, ATTRIBUTES = 0x02, 0x08, 0x15
@@ -18,7 +20,6 @@ _LAST = 1  # the gap between names that is named by the last one
 _LOOKED_AT = sum(1 << kind for kind in (LINKS, LAYOUT, ATTRIBUTES, _OTHER_FILES, _TREE))
 # What may stand in the extension of a superblock: nothing that keeps parts of objects.
 _EXTENSION = {0x00, 0x0A, 0x10}
-_WIDEST = 1024  # entries of a node in the tree of a group
 _FIRST = 512  # bytes that hold most headers
 
 
@@ -69,7 +70,7 @@ class Headers:
             raise ValueError("addresses that are not 8 bytes wide")
         if _number(start, base, 8) or not (old or start[8:9] in (b"\2", b"\3")):
             raise ValueError("a beginning of another kind than usual")
-        if old and max(_number(start, 16, 2), _number(start, 18, 2)) > _WIDEST:
+        if old and max(_number(start, 16, 2), _number(start, 18, 2)) > bounds.TREE:
             raise ValueError("trees of groups that are unusually wide")
         extension = NOWHERE if old else _number(start, 20, 8)
         if extension != NOWHERE:

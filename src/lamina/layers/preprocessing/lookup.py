@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 from jax.core import Tracer
 
-from lamina.core import settings
+from lamina.core import bounds, settings
 from lamina.core.checks import bad_argument
 from lamina.core.context import context
 from lamina.core.symbolic import SymbolicTensor
 from lamina.kernels import hashing
 from lamina.layers.preprocessing.vocabulary import (
-    MOST_TERMS,
     VocabularyLayer,
     lines_of,
     read_vocabulary,
@@ -412,6 +411,7 @@ class Lookup(VocabularyLayer):
             terms = [self._term(term) for term in _flat_list(lossless)]
         else:
             path = pathlib.Path(dir_path, _FILE)
+            _check_count(path.read_bytes().count(b"\n"))
             terms = [self._term(line) for line in lines_of(path, "utf-8")]
         start = self._token_start
         if terms:
@@ -430,6 +430,12 @@ def _flat_list(path):
     outside = _TEXTS.sub("", text)
     if outside.count("[") != 1 or "{" in outside:
         raise ValueError("Not allowed: a vocabulary is one list of terms.")
-    if outside.count(",") >= MOST_TERMS:
-        raise ValueError(f"Not allowed: a vocabulary of more than {MOST_TERMS} terms.")
+    _check_count(outside.count(","))
     return json.loads(text)
+
+
+def _check_count(count):
+    if count >= bounds.TERMS:
+        raise ValueError(
+            f"Not allowed: a vocabulary of more than {bounds.TERMS} terms."
+        )

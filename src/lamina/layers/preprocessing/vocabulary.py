@@ -13,8 +13,6 @@ from lamina.core.context import context
 from lamina.layers.preprocessing.adapting import Adapting
 from lamina.layers.preprocessing.encoding import EncodingLayer
 
-MOST_TERMS = 4_000_000  # of a vocabulary in a file
-
 
 def _most(layer, name, value):
     return value if value is None else number(layer, name, value, least=2)
@@ -172,10 +170,7 @@ def read_vocabulary(path, encoding, term) -> list:
 
 def lines_of(path, encoding):
     """Return the lines of a file, without empty ones at its end."""
-    data = path.read_bytes()
-    if data.count(b"\n") > MOST_TERMS:
-        raise ValueError(f"Not allowed: a vocabulary of more than {MOST_TERMS} terms.")
-    text = data.decode(encoding, "surrogateescape")
+    text = path.read_bytes().decode(encoding, "surrogateescape")
     lines = text.replace("\r\n", "\n").split("\n")
     while lines and not lines[-1]:
         lines.pop()

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from lamina.core import bounds
 from lamina.utils.datasets.folders import Kind, folder_dataset
 from lamina.utils.datasets.foreign import package
 from lamina.utils.datasets.resizing import INTERPOLATIONS, resize
@@ -130,9 +131,6 @@ def _size(image_size):
     return pair[0], pair[1]
 
 
-_PIXELS = 1 << 26  # each takes up to 16 bytes while an image is read
-
-
 @dataclasses.dataclass
 class Reader:
     """Reads an image file into an array of a given size."""
@@ -162,10 +160,10 @@ class Reader:
         Image = pillow()
         with Image.open(path) as picture:
             width, height = picture.size
-            if width * height > _PIXELS:
+            if width * height > bounds.PIXELS:
                 raise ValueError(
-                    f"The image has {width} x {height} pixels. More than {_PIXELS} are "
-                    "not read: make it smaller first."
+                    f"The image has {width} x {height} pixels. More than "
+                    f"{bounds.PIXELS} are not read: make it smaller first."
                 )
             if picture.mode.startswith("I;16"):
                 # 16 bits a pixel: the upper eight.
