@@ -324,6 +324,25 @@ def test_graphs_of_no_model(change, value):
             door(config)
 
 
+def test_layers_in_any_order_are_looked_at_once(monkeypatch):
+    from lamina.models.graph_config import _Tensors
+
+    found, counts = _Tensors.find, []
+    monkeypatch.setattr(_Tensors, "find", lambda *x: counts.append(1) or found(*x))
+    steps = []
+    for count in (20, 40, 80):
+        x = y = lamina.Input((2,), name="in")
+        for i in range(count):
+            y = lamina.layers.Identity(name=f"layer{i}")(y)
+        config = lamina.Model(x, y).get_config()
+        config["layers"].reverse()
+        counts.clear()
+        model = lamina.Model.from_config(config)
+        assert len(model.layers) == count + 1
+        steps.append(len(counts))
+    assert steps[2] - steps[1] == 2 * (steps[1] - steps[0])
+
+
 def _from_config(config):
     return lamina.Model.from_config(config["config"])
 

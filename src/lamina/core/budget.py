@@ -20,7 +20,7 @@ from lamina.core.context import Scope, context, having
 from lamina.core.registry import ours
 
 # What takes time besides the equations that are traced, in the same unit.
-_THING, _CALL, _TRACE, _WEIGHT, _MIB_DRAWN = 2, 20, 10, 5, 32
+_THING, _LAYER, _CALL, _TRACE, _WEIGHT, _MIB_DRAWN = 2, 15, 20, 10, 5, 32
 # Arguments that say how often something is written out, and what each time takes.
 _LOOPS, _ROUND = {"n", "num", "indices_or_sections", "power_iterations"}, 20
 # Arguments that may be larger than others: they make nothing, or weights, which are
@@ -97,7 +97,7 @@ class Budget:
         Raises:
             ValueError: one of them is larger than any that is meant well.
         """
-        self.spend(_THING)
+        self.spend(_LAYER if hasattr(cls, "_numbers_are_sizes") else _THING)
         if self.allowed < bounds.WORK_MOST:
             self.allowed += self._each
         name = config.get("name")
