@@ -503,6 +503,15 @@ def _(p):
     return lambda: lamina.saving.KerasFileEditor(path)
 
 
+@case("a name that is no UTF-8", "damaged")
+def _(p):
+    path = p.folder / "model.weights.h5"
+    with h5py.File(path, "w") as file:
+        h5py.h5g.create(file.id, b"v\xa0rs")
+        file[b"v\xa0rs"].create_group("vars").attrs["name"] = "a"
+    return lambda: lamina.saving.KerasFileEditor(path)
+
+
 @case("links in weights alone", "SoftLink")
 def _(p):
     path = p.folder / "model.weights.h5"

@@ -105,7 +105,7 @@ class Weights(contextlib.AbstractContextManager):
 
         Keras splits what is too long for one attribute: `name0`, `name1`, ...
         """
-        group = self._file[path or "/"].id
+        group = self.at(path or "/")
         with self._readable(path):
             found = self._texts(group, path, name)
             if found is not None:
@@ -157,7 +157,7 @@ class Weights(contextlib.AbstractContextManager):
         path = f"{path}/vars" if path else "vars"
         if path not in self._groups:
             return None
-        return self._text(self._file[path].id, b"name")
+        return self._text(self.at(path), b"name")
 
     def _text(self, owner, name):
         """Return an attribute if it is one text, or None."""
