@@ -9,6 +9,7 @@ import base64
 import io
 import json
 import marshal
+import os
 import pathlib
 import pickle
 import resource
@@ -394,12 +395,10 @@ def _heap_with(data, text):
 def _references(data, length):
     """Return where texts of a length are referred to."""
     found, mark = [], struct.pack("<I", length)
-    at = data.find(mark)
-    while at >= 0:
+    for at in places(data, mark):
         heap = int.from_bytes(data[at + 4 : at + 12], "little")
         if data[heap : heap + 5] == b"GCOL\x01":
             found.append(at)
-        at = data.find(mark, at + 1)
     assert len(found) >= 3000
     return found
 
@@ -412,6 +411,104 @@ def _(p):
     data[at + 8 : at + 16] = bytes(8)
     path = p.folder / "model.weights.h5"
     path.write_bytes(data)
+    return lambda: lamina.saving.KerasFileEditor(path)
+
+
+def patched(change, **options):
+    """Return a function that makes a file of weights and changes its bytes."""
+
+    def make(p):
+        path = p.folder / "model.weights.h5"
+        with h5py.File(path, "w", **options) as file:
+            for i in range(20):
+                file.create_group(f"groups/{i}").attrs["a"] = 1
+                file.attrs[f"a{i}"] = 1
+            file.create_dataset(f"{PLACE}/0", data=np.ones((9, 9)), chunks=(1, 1))
+            if not options:
+                virtual(p, file)
+                file.attrs["text"] = "a"
+        data = bytearray(path.read_bytes())
+        change(data)
+        path.write_bytes(data)
+        model = lamina.saving.load_model(p.good)
+        return lambda: model.load_weights(path)
+
+    return make
+
+
+def places(data, mark):
+    at = data.find(mark)
+    while at >= 0:
+        yield at
+        at = data.find(mark, at + 1)
+
+
+def packed(number):
+    """Say of one of the heaps of links and attributes that a filter packs it."""
+
+    def change(data):
+        at = [*places(data, b"FRHP")][number]
+        data[at + 7] = 1
+
+    return change
+
+
+def circular_trees(data):
+    for at in places(data, b"TREE"):
+        width = 16 if data[at + 4] == 0 else 40
+        first = data[at + 24 + width - 8 : at + 24 + width]
+        for i in range(struct.unpack_from("<H", data, at + 6)[0]):
+            place = at + 16 + width * (i + 1)
+            data[place : place + 8] = first
+
+
+def circular_names(data):
+    for at in places(data, b"HEAP"):
+        gap, place = struct.unpack_from("<QQ", data, at + 16)
+        if gap > 1:
+            struct.pack_into("<QQ", data, place + gap, gap, 16)
+
+
+def circular_texts(data):
+    for at in places(data, b"GCOL"):
+        data[at + 16 : at + 18] = bytes(2)
+        data[at + 24 : at + 32] = bytes(8)
+
+
+for name, change, options, reason in (
+    ("links packed by a filter", packed(0), {"track_order": True}, "by a filter"),
+    ("attributes packed by a filter", packed(1), {"track_order": True}, "by a filter"),
+    ("trees that lead back", circular_trees, {}, "back to itself"),
+    ("names whose gaps lead back", circular_names, {}, "back to itself"),
+    ("virtual values whose sources never end", circular_texts, {}, "virtual dataset"),
+):
+    CASES[name] = patched(change, **options), reason
+
+
+@case("a bomb after many small chunks", "inflates to more")
+def _(p):
+    path, count = p.folder / "model.weights.h5", 40_000
+    with h5py.File(path, "w") as file:
+        options = {"chunks": (1,), "compression": "gzip"}
+        made = file.create_dataset("vars/0", data=np.ones(count, "f4"), **options)
+        made.id.write_direct_chunk((count - 1,), zlib.compress(bytes(1 << 20)))
+    return lambda: lamina.saving.KerasFileEditor(path)
+
+
+@case("a name of 2000 bytes", "a name of")
+def _(p):
+    path = p.folder / "model.weights.h5"
+    with h5py.File(path, "w") as file:
+        file["a" * 2000] = 1
+    return lambda: lamina.saving.KerasFileEditor(path)
+
+
+@case("a name that is no UTF-8", "damaged")
+def _(p):
+    path = p.folder / "model.weights.h5"
+    with h5py.File(path, "w") as file:
+        h5py.h5g.create(file.id, b"v\xa0rs")
+        file[b"v\xa0rs"].create_group("vars").attrs["name"] = "a"
     return lambda: lamina.saving.KerasFileEditor(path)
 
 
@@ -535,6 +632,38 @@ of_config(
     ),
 )  # fmt: skip
 
+
+def reference(name, kind="class"):
+    return {"module": "builtins", "class_name": kind, "config": name}
+
+
+for kind in ("class", "function"):
+    of_json(
+        f"a {kind} of the name StringLookup that opens a file",
+        "takes a function|must be a function",
+        lambda p, kind=kind: stack(
+            layer(
+                "Lambda",
+                function=reference("StringLookup", kind),
+                arguments={"vocabulary": str(p.secret)},
+            )
+        ),
+    )
+of_json(
+    "a class as an activation", "takes a function",
+    lambda p: stack(layer("Dense", units=2, activation=reference("StringLookup"))),
+)  # fmt: skip
+of_json(
+    "a class as a metric", "takes a function",
+    lambda p: {
+        **layer("MeanMetricWrapper", "keras.metrics", fn=reference("StringLookup")),
+        "config": {"layers": [
+            layer("MeanMetricWrapper", "keras.metrics", fn=reference("StringLookup"))
+        ]},
+        "class_name": "Sequential", "module": "keras",
+    },
+)  # fmt: skip
+
 # Paths and URLs in configs.
 
 for name in ("StringLookup", "IntegerLookup", "TextVectorization"):
@@ -577,9 +706,73 @@ of_json(
 )  # fmt: skip
 
 
-def doubling(depth):
+def repeated(kind, times, shape, place="keras.layers", calls=None, **config):
+    """A graph with one layer, or op, that is called on its own output again."""
+    args = [[_tensor("in", 0)], *([_tensor("x", i)] for i in range(times - 1))]
+    args = args if calls is None else calls
+    entry = layer(kind, place, **config, name="x")
+    nodes = [{"args": x, "kwargs": {}} for x in args]
+    begin = layer("InputLayer", batch_shape=[None, *shape], name="in")
+    ends = {"input_layers": ["in", 0, 0], "output_layers": ["x", times - 1, 0]}
+    layers = [
+        {**begin, "name": "in", "inbound_nodes": []},
+        {**entry, "name": "x", "inbound_nodes": nodes},
+    ]
+    return layer("Functional", "keras.models", name="m", layers=layers, **ends)
+
+
+def of_graph(name, reason, make):
+    CASES[name] = (
+        lambda p: lambda: lamina.models.model_from_json(json.dumps(make())),
+        reason,
+    )
+
+
+of_graph(
+    "a layer called 3000 times", "as much work as",
+    lambda: repeated("RandAugment", 3000, (8, 8, 3)),
+)  # fmt: skip
+of_graph(
+    "a difference of many orders", "as much work as",
+    lambda: repeated("Diff", 1, (9,), "keras.src.ops.numpy", n=100_000),
+)  # fmt: skip
+of_graph(
+    "an axis in a million parts", "as much work as",
+    lambda: repeated("Unstack", 1, (10**6,), "keras.src.ops.core", num=None, axis=1),
+)  # fmt: skip
+of_graph(
+    "something computed at once", "on no tensor",
+    lambda: repeated(
+        "Arange", 1, (9,), "keras.src.ops.numpy", calls=[[0, 10**10]],
+    ),
+)  # fmt: skip
+of_json(
+    "large orthogonal matrices", "as much work as",
+    lambda p: stack(
+        layer("Dense", units=9000, kernel_initializer="orthogonal"), shape=(9000,)
+    ),
+)  # fmt: skip
+of_h5(
+    "a large metric in .h5", "but the file holds",
+    lambda p, file: file.attrs.__setitem__(
+        "training_config",
+        json.dumps({"loss": "mse", "optimizer_config": layer("SGD", "keras.optimizers"),
+         "metrics": [layer("MeanIoU", "keras.metrics", num_classes=30_000)]}),
+    ),
+)  # fmt: skip
+of_json(
+    "a long name", "a name of 5000 characters",
+    lambda p: stack(layer("Dense", units=1, name="a" * 5000)),
+)  # fmt: skip
+of_json(
+    "millions of characters where a number belongs", "positive integer",
+    lambda p: stack(layer("Dense", units="a" * 5_000_000)),
+)  # fmt: skip
+
+
+def doubling(depth, inside=None):
     """A model that calls a model twice that calls a model twice ..."""
-    inside = layer("Dense", units=4, name="dense")
+    inside = inside or layer("Dense", units=4, name="dense")
     for i in range(depth):
         calls = [
             {"args": [_tensor(f"in{i}", 0)], "kwargs": {}},
@@ -614,12 +807,20 @@ def _tensor(name, node):
     return {"class_name": "__keras_tensor__", "config": config}
 
 
-@case("models in models, each called twice", "calls its layers more than")
+@case("models in models, each called twice", "takes as much work as more than")
 def _(p):
     return lambda: lamina.models.model_from_json(json.dumps(doubling(40)))
 
 
-@case("wrappers in wrappers", "Bidirectional|nested too deeply|calls its layers")
+@case("a model of many calls around a loop", "as much work as")
+def _(p):
+    loop = layer("LSTM", units=4, return_sequences=True, unroll=True)
+    config = doubling(40, loop)
+    text = json.dumps(config).replace("[null, 4]", "[null, 9, 4]")
+    return lambda: lamina.models.model_from_json(text)
+
+
+@case("wrappers in wrappers", "Bidirectional|nested too deeply|takes as much work")
 def _(p):
     inside = layer("LSTM", units=2)
     for _ in range(200):
@@ -663,6 +864,37 @@ def named(name):
 
 for bad in ("../../secret", "/etc/passwd", "a\\..\\b", "C:\\x"):
     of_h5(f"a layer of the name {bad}", "lists a layer", named(bad))
+
+# Assets, and files of tensors.
+
+
+@case("a vocabulary of lists", "one list of terms")
+def _(p):
+    model = lamina.Sequential(
+        [lamina.Input((1,), dtype="string"), lamina.layers.StringLookup()]
+    )
+    model.layers[0].adapt(["a", "b\nc"])
+    model.save(p.good)
+    name = next(name for name in members(p.good) if name.endswith("vocabulary.json"))
+    text = "[" + "[]," * 5_000_000 + "[]]"
+    found = {**members(p.good), name: text}
+    return p.load(zipped(p.good, found, zipfile.ZIP_DEFLATED))
+
+
+@case("metadata that are no dict", "__metadata__")
+def _(p):
+    path = p.folder / "model.safetensors"
+    header = b'{"__metadata__": ["a"]}'
+    path.write_bytes(struct.pack("<Q", len(header)) + header)
+    return lambda: lamina.saving.load_model(p.good).load_weights(path)
+
+
+@case("a pipe", "is no file")
+def _(p):
+    path = p.folder / "model.weights.h5"
+    os.mkfifo(path)
+    return lambda: lamina.saving.KerasFileEditor(path)
+
 
 # What is never read.
 
@@ -743,6 +975,8 @@ def _(p):
 
 # ---- trying them ---------------------------------------------------------------------
 
+_MEMORY = 12 << 30  # of addresses, of which far fewer are used
+
 FORBIDDEN = {
     "os.exec", "os.fork", "os.posix_spawn", "os.system", "socket.connect",
     "socket.getaddrinfo", "subprocess.Popen", "pickle.find_class",
@@ -769,6 +1003,7 @@ def run(folder):
             reached.append(f"{event} {args}")
 
     sys.addaudithook(watch)
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     found = {}
     for name, call in calls.items():

@@ -8,6 +8,7 @@ import sys
 import zipfile
 
 import h5py
+import numpy as np
 import pytest
 from hostile import (
     CASES,
@@ -56,6 +57,7 @@ def test_hostile_files_are_refused_with_the_reason(tried):
         if not known or not re.search(CASES[name][1], told, re.DOTALL):
             wrong[name] = kind, told, CASES[name][1]
     assert not wrong
+    assert max(len(told) for _, told, _ in tried["cases"].values()) < 6000
 
 
 def test_hostile_files_reach_nothing(tried):
@@ -230,6 +232,119 @@ def test_json_cannot_make_more_than_the_memory(units, count):
         patch.setattr("lamina.core.budget.memory", lambda: 400 << 20)
         with pytest.raises(ValueError, match="this machine has 400 MiB of memory"):
             lamina.models.model_from_json(json.dumps(config))
+
+
+def test_who_trusts_a_config_allows_it_more(good):
+    hidden = lamina.Sequential([lamina.Input((100,)), lamina.layers.Dense(100)])
+    config, file = hidden.get_config(), json.loads(members(good)["config.json"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lamina.core.bounds.MEMORY", 10_000)
+        with pytest.raises(ValueError, match=r"limits\(memory=1 \* 2\*\*30\)"):
+            lamina.Sequential.from_config(config)
+        with lamina.saving.limits(memory=1 << 20):
+            assert lamina.Sequential.from_config(config).count_params() == 10_100
+        patch.setattr("lamina.core.bounds.WORK", 30)
+        patch.setattr("lamina.core.bounds.WORK_EACH", 0)
+        with pytest.raises(ValueError, match=r"limits\(work="):
+            lamina.saving.load_model(good)
+        with lamina.saving.limits(work=10_000):
+            assert lamina.saving.load_model(good).layers[0].units == 3
+    file["config"]["layers"][1]["config"]["units"] = 4000
+    with lamina.saving.limits(memory=1000), pytest.raises(ValueError, match="1000 byt"):
+        lamina.saving.load_model(rewritten(good, config__json=json.dumps(file)))
+    with pytest.raises(ValueError, match="`limits` expected `work`"):
+        lamina.saving.limits(work=-1)
+
+
+def test_work_is_counted_for_configs_alone():
+    """The same calls in a script have no limit."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lamina.core.bounds.WORK", 100)
+        patch.setattr("lamina.core.bounds.WORK_EACH", 0)
+        x = lamina.Input((4,))
+        model = lamina.Model(x, lamina.layers.Dense(4)(lamina.layers.Dense(4)(x)))
+        with pytest.raises(ValueError, match="as much work as more than 100"):
+            lamina.models.model_from_json(model.to_json())
+        assert len(lamina.models.clone_model(model).layers) == 3
+
+
+class Normed(lamina.layers.Dense):
+    def __init__(self, units, norm=None, **kwargs):
+        super().__init__(units, **kwargs)
+        self.norm = norm
+
+
+@pytest.mark.parametrize("argument", ["norm", "activation"])
+def test_layers_of_ones_own_may_take_classes(argument):
+    kind = {"module": "builtins", "class_name": "class", "config": "StringLookup"}
+    config = {"class_name": "Normed", "config": {"units": 2, argument: kind}}
+    with lamina.saving.custom_object_scope({"Normed": Normed}):
+        if argument == "norm":
+            made = lamina.saving.deserialize_keras_object(config)
+            assert made.norm is lamina.layers.StringLookup
+            return
+        with pytest.raises(TypeError, match="`Dense` takes a function"):
+            lamina.saving.deserialize_keras_object(config)
+
+
+@pytest.mark.parametrize("options", [{"libver": "latest"}, {"track_order": True}])
+def test_newer_forms_of_hdf5(tmp_path, options):
+    path = tmp_path / "model.weights.h5"
+    with h5py.File(path, "w", **options) as file:
+        for i in range(40):
+            file[f"layers/l{i}/vars/0"] = np.full((3, 2), i, "f4")
+            file.attrs[f"a{i}"] = "text"
+        data = np.arange(600.0).reshape(20, 30)
+        more = {"chunks": (3, 7), "compression": "gzip", "shuffle": True}
+        file.create_dataset("vars/0", data=data, **more)
+    weights = lamina.saving.KerasFileEditor(path).weights_dict
+    assert (weights["0"] == data).all() and (weights["layers"]["l7"]["0"] == 7).all()
+
+
+@pytest.mark.parametrize("change", ["node", "tensor", "history", "layers", "args"])
+@pytest.mark.parametrize("value", [None, {}, [], "x", -1, 2**70, ["a", 9, 9]])
+def test_graphs_of_no_model(change, value):
+    x = lamina.Input((4,), name="a")
+    model = lamina.Model(x, lamina.layers.Dense(2, name="b")(x))
+    config = json.loads(model.to_json())
+    node = config["config"]["layers"][1]["inbound_nodes"][0]
+    match change:
+        case "node":
+            config["config"]["layers"][1]["inbound_nodes"][0] = value
+        case "tensor":
+            node["args"][0]["config"] = value
+        case "history":
+            node["args"][0]["config"]["keras_history"] = value
+        case "layers":
+            config["config"]["layers"][0] = value
+        case "args":
+            node["args"] = value
+    for door in (lambda c: lamina.models.model_from_json(json.dumps(c)), _from_config):
+        with pytest.raises((ValueError, TypeError)):
+            door(config)
+
+
+def test_layers_in_any_order_are_looked_at_once(monkeypatch):
+    from lamina.models.graph_config import _Tensors
+
+    found, counts = _Tensors.find, []
+    monkeypatch.setattr(_Tensors, "find", lambda *x: counts.append(1) or found(*x))
+    steps = []
+    for count in (20, 40, 80):
+        x = y = lamina.Input((2,), name="in")
+        for i in range(count):
+            y = lamina.layers.Identity(name=f"layer{i}")(y)
+        config = lamina.Model(x, y).get_config()
+        config["layers"].reverse()
+        counts.clear()
+        model = lamina.Model.from_config(config)
+        assert len(model.layers) == count + 1
+        steps.append(len(counts))
+    assert steps[2] - steps[1] == 2 * (steps[1] - steps[0])
+
+
+def _from_config(config):
+    return lamina.Model.from_config(config["config"])
 
 
 @pytest.mark.parametrize("value", [[{}], [None], [2**100], [[1], [2, 3]]])

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import zipfile
 
 import h5py
@@ -177,6 +178,33 @@ def test_what_would_be_refused(model, tmp_path, capsys):
         assert match in inspect(tmp_path / name).refused[0]
         assert main(["inspect", str(tmp_path / name)]) == 1
         assert "Refused: " in capsys.readouterr().out
+
+
+def test_many_names_and_pipes(tmp_path):
+    header = {
+        f"{'a/' * 50}{i}/b": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+        for i in range(2500)
+    }
+    data = json.dumps(header).encode()
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(len(data).to_bytes(8, "little") + data)
+    report = inspect(path)
+    assert len(report.rows) == 2500
+    assert report.rows[7].name == f"{'a/' * 50}7"
+    assert "and 500 more" in text_of(report, width=200)
+    os.mkfifo(tmp_path / "x.weights.h5")
+    assert "a pipe" in inspect(tmp_path / "x.weights.h5").refused[0]
+
+
+def test_unknown_names_are_not_compared_with_all(tmp_path, monkeypatch):
+    def compared(*args):
+        raise AssertionError("a name was compared")
+
+    monkeypatch.setattr("lamina.core.registry.nearest", compared)
+    report = inspect(
+        config_file(tmp_path / "m.keras", {"class_name": "X", "config": {}})
+    )
+    assert "names that are not Lamina's: X" in report.notes[0]
 
 
 def test_names_cannot_command_the_terminal(tmp_path):

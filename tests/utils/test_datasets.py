@@ -1,5 +1,6 @@
 """Data sets of folders and of series: Lamina's own, which need no other package."""
 
+import os
 import struct
 import wave
 
@@ -203,6 +204,27 @@ def test_links(images, tmp_path, follow):
     Image.new("RGB", (2, 2)).save(tmp_path / "a" / "own.png")
     data = own_images(tmp_path, follow_links=follow, shuffle=False)
     assert len(data.file_paths) == (5 if follow else 1)
+
+
+def test_links_to_files_are_left_out_aloud(images, tmp_path):
+    (tmp_path / "a").mkdir()
+    Image.new("RGB", (2, 2)).save(tmp_path / "a" / "own.png")
+    (tmp_path / "a" / "link.png").symlink_to(images / "ant" / "1.png")
+    with pytest.warns(UserWarning, match="1 link.*link.png"):
+        data = own_images(tmp_path, shuffle=False)
+    assert [name[-7:] for name in data.file_paths] == ["own.png"]
+    assert len(own_images(tmp_path, follow_links=True).file_paths) == 2
+
+
+def test_pipes_and_huge_images_are_not_read(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    os.mkfifo(tmp_path / "a" / "pipe.png")
+    Image.new("RGB", (30, 40)).save(tmp_path / "a" / "own.png")
+    data = own_images(tmp_path, shuffle=False)
+    assert len(data.file_paths) == 1
+    monkeypatch.setattr("lamina.core.bounds.PIXELS", 1000)
+    with pytest.raises(ValueError, match="30 x 40 pixels"):
+        next(iter(data))
 
 
 def test_texts(tmp_path):

@@ -1,4 +1,4 @@
-"""Limits on what a config may make, before any memory is taken for it.
+"""Limits on what a config may make, before any memory or time is taken for it.
 
 A config says how large layers are and how often they are called; whoever wrote it
 pays nothing for large numbers. While one is read, `context.configs.budget` is asked.
@@ -10,17 +10,21 @@ import functools
 import math
 import os
 import pathlib
+from typing import Any
 
+import jax
 import numpy as np
 
-from lamina.core.context import context, having
+from lamina.core import bounds
+from lamina.core.context import Scope, context, having
 from lamina.core.registry import ours
 
-_CALLS = 2_000  # of layers while a config is read, and for each thing it makes:
-_CALLS_EACH = 20
-# The largest number that an argument of a layer or metric may be, and those that may
-# be larger: they make nothing, or weights, which are counted as such.
-_NUMBER = 1 << 17
+# What takes time besides the equations that are traced, in the same unit.
+_THING, _LAYER, _CALL, _TRACE, _WEIGHT, _MIB_DRAWN = 2, 15, 20, 10, 5, 32
+# Arguments that say how often something is written out, and what each time takes.
+_LOOPS, _ROUND = {"n", "num", "indices_or_sections", "power_iterations"}, 20
+# Arguments that may be larger than others: they make nothing, or weights, which are
+# counted as such.
 _FREE = set(
     (
         "axis batch_input_shape batch_shape embeddings_dim filters ignore_class "
@@ -41,21 +45,28 @@ def readable(size) -> str:
 
 
 class Budget:
-    """What a config may make: here, as much as this machine has memory for.
+    """What a config may make, and how much work may be done for it.
 
     Args:
         name: what to call the source in errors.
-        limit: the bytes that all Variables may take together.
-        against: what the limit comes from, for errors.
+        held: the bytes that all Variables may take together, where a file holds them.
+        against: what that comes from, for errors.
     """
 
-    def __init__(self, name, limit=None, against="this machine has {} of memory"):
+    def __init__(self, name, held=None, against=None):
         self.name = name
-        self.limit = memory() if limit is None else limit
+        raised = context.configs.limits or {}
+        has = f": this machine has {readable(memory())} of memory"
+        usual = min(bounds.MEMORY, memory() // 2) if held is None else held
+        self.limit: float = raised.get("memory", usual)
         self.against = against
-        self.spent = 0
-        self.calls = 0
-        self.allowed = _CALLS
+        if "memory" in raised or held is None:
+            has = "" if "memory" in raised else has
+            self.against = f"{readable(self.limit)} are allowed{has}"
+        self.allowed = raised.get("work", bounds.WORK)
+        self._each = 0 if "work" in raised else bounds.WORK_EACH
+        self.taken = 0
+        self.work = 0
 
     def take(self, shape, dtype):
         """Count a Variable.
@@ -63,34 +74,55 @@ class Budget:
         Raises:
             ValueError: it is one too many.
         """
-        self.spent += math.prod(shape) * np.dtype(dtype).itemsize
-        if self.spent > self.limit:
+        self.taken += math.prod(shape) * np.dtype(dtype).itemsize
+        if self.taken > self.limit:
             raise ValueError(
                 f"Not allowed: the architecture in {self.name} makes weights of more "
-                f"than {readable(self.spent)}, the last one of shape {tuple(shape)}, "
-                f"but {self.against.format(readable(self.limit))}."
+                f"than {readable(self.taken)}, the last one of shape {tuple(shape)}, "
+                f"but {self.against}."
+                + _raised("memory", f"{2 * self.taken >> 30 or 1} * 2**30")
             )
+        self.spend(_WEIGHT)
 
     def first_value(self, initializer, shape, dtype):
         """Return the first value of a Variable that was counted."""
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        work = getattr(initializer, "_work", None)
+        self.spend((_MIB_DRAWN * size >> 20) + (work(shape) if work else 0))
         return initializer(shape, dtype=dtype)
 
     def make(self, cls, config):
-        """Count a thing, and look at the numbers that a layer or metric is made with.
+        """Count a thing, and look at the numbers that it is made with.
 
         Raises:
             ValueError: one of them is larger than any that is meant well.
         """
-        self.allowed += _CALLS_EACH
+        self.spend(_LAYER if hasattr(cls, "_numbers_are_sizes") else _THING)
+        if self.allowed < bounds.WORK_MOST:
+            self.allowed += self._each
+        name = config.get("name")
+        if isinstance(name, str) and len(name) > bounds.NAME:
+            raise ValueError(
+                f"Not allowed: {self.name} holds a name of {len(name)} characters, "
+                f"{name[:40]!r}...; {bounds.NAME} are allowed."
+            )
+        for name in _LOOPS & config.keys():
+            value = config[name] if ours(cls) else None
+            rounds = value if isinstance(value, (list, tuple)) else (value,)
+            self.spend(_ROUND * sum(abs(n) for n in rounds if type(n) is int))
         if not (ours(cls) and getattr(cls, "_numbers_are_sizes", False)):
             return
         for name, value in config.items():
             several = isinstance(value, (list, tuple)) and len(value) < 9
             for number in value if several else (value,):
-                if type(number) is int and abs(number) > _NUMBER and name not in _FREE:
+                if (
+                    type(number) is int
+                    and abs(number) > bounds.NUMBER
+                    and name not in _FREE
+                ):
                     raise ValueError(
                         f"Not allowed: {self.name} asks `{cls.__name__}` for "
-                        f"{name}={value}; {_NUMBER} is the most in a config."
+                        f"{name}={value}; {bounds.NUMBER} is the most in a config."
                     )
 
     def call(self, layer):
@@ -101,13 +133,106 @@ class Budget:
         Raises:
             ValueError: it is one too many.
         """
-        self.calls += 1
-        if self.calls > self.allowed:
+        self.spend(_CALL, layer.name)
+
+    def traced(self, fn, arguments):
+        """Return the shapes that a function gives, and count its equations.
+
+        Raises:
+            ValueError: they are too many.
+        """
+        jaxpr, shapes = jax.make_jaxpr(fn, return_shape=True)(arguments)
+        self.spend(_TRACE + _equations(jaxpr.jaxpr))
+        return shapes
+
+    def spend(self, units, last=None):
+        """Count work.
+
+        Raises:
+            ValueError: it is too much.
+        """
+        self.work += units
+        if self.work > self.allowed:
             raise ValueError(
-                f"Not allowed: the architecture in {self.name} calls its layers more "
-                f"than {self.allowed} times while it is built, the last one "
-                f"{layer.name!r}."
+                f"Not allowed: to build the architecture in {self.name} takes as much "
+                f"work as more than {self.allowed} equations: it has too many layers, "
+                "calls them too often, or draws too many numbers"
+                + (f"; the last call was of {last[:80]!r}." if last else ".")
+                + _raised("work", 10 * self.allowed)
             )
+
+
+def rounds(count):
+    """Count what a trace writes out, before it does.
+
+    Raises:
+        ValueError: a config is read, and it is too much.
+    """
+    if context.configs.budget is not None:
+        context.configs.budget.spend(_ROUND * count)
+
+
+def _raised(name, value):
+    return (
+        " If you trust its author, allow more around this call: "
+        f"`with lamina.saving.limits({name}={value}): ...`"
+    )
+
+
+def _equations(jaxpr) -> int:
+    """Return how many equations were traced for a function.
+
+    What a loop repeats is traced several times, until its types agree.
+    """
+    count = len(jaxpr.eqns)
+    for equation in jaxpr.eqns:
+        times = 3 if equation.primitive.name in ("scan", "while", "cond") else 1
+        for value in equation.params.values():
+            for inner in value if isinstance(value, (list, tuple)) else (value,):
+                inner = getattr(inner, "jaxpr", inner)
+                if hasattr(inner, "eqns"):
+                    count += times * _equations(inner)
+    return count
+
+
+class limits(Scope):  # noqa: N801
+    """Allow configs more than usual, in a `with` block.
+
+    For architectures that are larger than any that is opened without a word, from
+    authors whom you trust.
+
+    Args:
+        memory: the bytes that the weights of a config may take. Usually 1.5 GiB, or
+            a half of the machine's memory if that is less; for a model in a file, six
+            times what the file holds for them and 32 MiB.
+        work: how many equations JAX may trace to build it, about a tenth of a
+            millisecond each. Usually 50,000, and 100 more for each object in the
+            config up to 150,000.
+
+    Raises:
+        ValueError: one of them is no positive integer.
+
+    >>> import lamina
+    >>> config = lamina.Sequential([lamina.Input((3,)), lamina.layers.Dense(2)])
+    >>> config = config.get_config()
+    >>> with lamina.saving.limits(memory=8 * 2**30):
+    ...     lamina.Sequential.from_config(config).count_params()
+    8
+    """
+
+    def __init__(self, memory=None, work=None):
+        given = {"memory": memory, "work": work}
+        self._limits = {k: v for k, v in given.items() if v is not None}
+        for name, value in self._limits.items():
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(
+                    f"`limits` expected `{name}` to be a positive integer. "
+                    f"Received: {name}={value!r}"
+                )
+
+    def _block(self):
+        around = context.configs.limits or {}
+        return having(context.configs, limits={**around, **self._limits})
 
 
 @contextlib.contextmanager
@@ -124,12 +249,52 @@ def budgeted(name="the config", **fields):
     if outermost:
         fields["budget"] = Budget(name)
     with having(context.configs, **fields):
-        try:
+        if not outermost:
             yield
-        except RecursionError as error:
-            if not outermost:
-                raise
-            raise ValueError(f"Not allowed: {name} is nested too deeply.") from error
+            return
+        with told(name):
+            yield
+
+
+# What code of ours raises for configs whose parts are not what they should be.
+_DAMAGES = (AttributeError, LookupError, ArithmeticError, RecursionError)
+
+
+@contextlib.contextmanager
+def told(name):
+    """Say of a config's errors what they mean, in messages of bounded length.
+
+    Args:
+        name: what to call the config.
+    """
+    try:
+        with quoting():
+            yield
+    except RecursionError as error:
+        raise ValueError(f"Not allowed: {name} is nested too deeply.") from error
+    except _DAMAGES as error:
+        said = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{name} describes no model: {said}") from error
+
+
+@contextlib.contextmanager
+def quoting():
+    """Let errors quote only a part of what a file says."""
+    try:
+        yield
+    except Exception as error:
+        seen: Any = error
+        while seen is not None:
+            if len(seen.args) == 1 and isinstance(seen.args[0], str):
+                seen.args = (_short(seen.args[0]),)
+            seen = seen.__cause__ or seen.__context__
+        raise
+
+
+def _short(text):
+    half = bounds.MESSAGE // 2
+    gap = f" ... ({len(text) - bounds.MESSAGE} characters) ... "
+    return text if len(text) <= bounds.MESSAGE else text[:half] + gap + text[-half:]
 
 
 @functools.cache

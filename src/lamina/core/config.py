@@ -333,12 +333,22 @@ def deserialize_keras_object(
         return _decode(config, module_objects)
 
 
-def arguments_of(config) -> dict:
-    """Return the arguments in a config, each made into what it stands for."""
-    return {
-        key: value if isinstance(value, _PLAIN) else deserialize_keras_object(value)
-        for key, value in config.items()
-    }
+def arguments_of(config, taker) -> dict:
+    """Return the arguments in a config, each made into what it stands for.
+
+    Args:
+        config: the config.
+        taker: the class that takes them.
+    """
+    # What a class of the user's takes besides may be a class; what it takes on may not.
+    author = author_of(taker)
+    own = () if author is taker else all_parameters(author)
+
+    def read(key, value):
+        with having(context.configs, taker=author if key in own else taker):
+            return deserialize_keras_object(value)
+
+    return {k: v if isinstance(v, _PLAIN) else read(k, v) for k, v in config.items()}
 
 
 def _decode(config, names=None):
@@ -391,7 +401,8 @@ def _build(cls, name, inner, config):
         around.budget.make(cls, inner)
     # Inner objects are read by `from_config` itself, which knows its arguments.
     try:
-        obj = cls.from_config(inner)
+        with having(around, taker=cls):
+            obj = cls.from_config(inner)
     except TypeError as error:
         said = error.__cause__ is not None  # of something inside
         if said or not re.search("unexpected keyword|missing", str(error)):
@@ -429,6 +440,7 @@ def _named(name, kind, registered):
         )
     found = custom(name)
     if found is not None:
+        _check_wanted(found, name, kind)
         return found
     for space in ("activations", "losses", "metrics"):
         found = getattr(public(space), name, None)
@@ -448,10 +460,29 @@ def _named(name, kind, registered):
             f"{name!r} is no {kind} that a config may refer to: only activations, "
             "losses, metrics and classes with a config are, and your own."
         )
+    _check_wanted(found, name, kind)
     return found
 
 
+def _check_wanted(found, name, kind):
+    """Let a config name a class only where a class is wanted.
+
+    Ours take none: they would call it, as a function, with arguments from the file.
+    """
+    if not inspect.isclass(found) or context.configs.references is not None:
+        return
+    taker = context.configs.taker
+    if kind == "function" or (taker is not None and ours(taker)):
+        raise TypeError(
+            f"A config names the class {name!r} where "
+            + (f"`{taker.__name__}` takes" if taker else "there must be")
+            + " a function or an object. Only layers of your own may take a class."
+        )
+
+
 def _op_from(function, config):
+    if context.configs.budget is not None:
+        context.configs.budget.make(function, config)
     settings = {key: _decode(value) for key, value in config.items()}
     name = settings.pop("name", None)
     if "dtype" not in function.config:
@@ -544,6 +575,11 @@ def resolver(kind, table, base):
         )
         if isinstance(found, str):
             raise unknown(found)
+        if isinstance(config, dict) and inspect.isclass(found):
+            raise TypeError(
+                f"The config of {kind} names a class, {found.__name__!r}, in the place "
+                "of an object."
+            )
         return found
 
     def serialize(obj):

@@ -22,6 +22,9 @@ class _Configs:
     # Gives numbers to what a config mentions more than once. Set by `numbered` and
     # cloning, which goes layer by layer; read where an object is written.
     numbering: Any = None
+    # The class whose arguments are read. Set where objects and arguments are made; read
+    # where a config names a class.
+    taker: Any = None
     # Names that the caller lent. Set by `CustomObjectScope`, `deserialize_keras_object`
     # and copies; read by the registry and by lambdas.
     custom_objects: dict | None = None
@@ -37,6 +40,8 @@ class _Configs:
     # What a config may make, a `Budget`. Set by `budgeted` and readers of files; asked
     # where objects and Variables are made and layers are called.
     budget: Any = None
+    # What a budget made now allows besides, by name. Set by `limits`; read by `Budget`.
+    limits: dict | None = None
 
 
 class _Context(threading.local):

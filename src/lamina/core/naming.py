@@ -25,6 +25,9 @@ def forget_names() -> None:
     _counts.clear()
 
 
+_LONGEST = 100  # characters of what may be a misspelt name
+
+
 def nearest(word: str, names) -> str:
     """Return `" Did you mean 'x'?"` for the name nearest to `word`, or ``""``.
 
@@ -33,6 +36,8 @@ def nearest(word: str, names) -> str:
     """
     import difflib
 
+    if len(str(word)) > _LONGEST:
+        return ""
     folded = {str(name).lower(): str(name) for name in names}
     initials = {"".join(p[:1] for p in name.split("_")): name for name in folded}
     word = str(word).lower()

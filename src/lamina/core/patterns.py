@@ -1,18 +1,20 @@
 """Regular expressions that a file may hold: matched in bounded time.
 
 Python's `re` tries one way after the other and may need time without end for a short
-pattern. Here all ways are followed at once: for each part of a pattern and each place
-in a text, the places where a match may end. That takes no more than the product of
-the pattern's length and the square of the text's.
+pattern. Here a pattern becomes a machine of states, and all ways through it are
+followed at once, letter by letter. That takes no more than the product of the number
+of states and the text's length.
 """
 
+import functools
 import re
 from re import _constants as c  # pyright: ignore
 from re import _parser as parser  # pyright: ignore
 
+from lamina.core import bounds
 from lamina.core.context import context
 
-_LONGEST = 500  # characters of a pattern from a config, and repetitions in it
+_TEXT = 4096  # characters for which patterns are tried when a config is read
 
 
 def check(patterns):
@@ -25,29 +27,39 @@ def check(patterns):
     if budget is None:
         return
     for pattern in patterns:
-        if len(pattern) > _LONGEST or _parsed(pattern) is None:
+        if len(pattern) > bounds.PATTERN or _machine(pattern, _TEXT) is None:
             raise ValueError(
                 f"Not allowed: {budget.name} holds the pattern "
-                f"{pattern[:80]!r}. Patterns in files are plain: at most {_LONGEST} "
-                "characters, no flags, no references to groups, no looking around."
+                f"{pattern[:80]!r}. Patterns in files are plain: at most "
+                f"{bounds.PATTERN} characters and {bounds.STATES} repeated parts, no "
+                "flags, no references to groups, no looking around."
             )
 
 
 def fullmatch(pattern, text) -> bool:
     """Tell whether all of a text matches a pattern."""
-    found = _parsed(pattern)
-    if found is None:
+    machine = _machine(pattern, len(text))
+    if machine is None:
         return re.fullmatch(pattern, text) is not None
-    return len(text) in _Walk(text).through(found, 0)
+    return machine.matches(text)
 
 
 def search(pattern, text) -> bool:
     """Tell whether a part of a text matches a pattern."""
-    found = _parsed(pattern)
-    if found is None:
+    machine = _machine(pattern, len(text))
+    if machine is None:
         return re.search(pattern, text) is not None
-    walk = _Walk(text)
-    return any(walk.through(found, at) for at in range(len(text) + 1))
+    return machine.matches(text, anywhere=True)
+
+
+@functools.lru_cache(1 << 8)
+def _machine(pattern, length):
+    """Return a pattern's machine for texts of some length; None without one."""
+    parts = _parsed(pattern)
+    try:
+        return None if parts is None else _Machine(parts, length)
+    except _TooLarge:
+        return None
 
 
 def _parsed(pattern):
@@ -79,56 +91,116 @@ def _known(parts):
     return True
 
 
-class _Walk:
-    """The places of one text that parts of a pattern lead to."""
+class _TooLarge(Exception):
+    pass
 
-    def __init__(self, text):
-        self.text = text
-        self.known = {}
 
-    def through(self, parts, at):
-        """Return where a match of all `parts` may end that begins at `at`."""
-        places = {at}
-        for part in parts:
-            places = set().union(*(self.ends(part, at) for at in places))
-        return places
+class _Machine:
+    """States that each read a letter, test the place in the text, or just lead on."""
 
-    def ends(self, part, at):
-        key = id(part), at
-        if key not in self.known:
-            self.known[key] = self._ends(part[0], part[1], at)
-        return self.known[key]
+    def __init__(self, parts, length):
+        self._length = length
+        self._tests: list = []
+        self._leads: list = []
+        self._end = self._state()
+        self._start = self._sequence(parts, self._end)
 
-    def _ends(self, kind, value, at):
-        if kind is c.BRANCH:
-            return set().union(*(self.through(part, at) for part in value[1]))
-        if kind is c.SUBPATTERN:
-            return self.through(value[3], at)
-        if kind in (c.MAX_REPEAT, c.MIN_REPEAT):
-            return self._repeated(value, at)
-        if kind is c.AT:
-            there = at == 0 if value is c.AT_BEGINNING else self._is_end(at)
-            return {at} if there else set()
-        one = at < len(self.text) and _is_one(kind, value, self.text[at])
-        return {at + 1} if one else set()
+    def matches(self, text, anywhere=False) -> bool:
+        """Tell whether a text, or some part of it, leads from the start to the end."""
+        if context.configs.budget is not None:
+            context.configs.budget.spend(len(text) * len(self._tests) >> 9)
+        states = set()
+        for at in range(len(text) + 1):
+            if anywhere or at == 0:
+                states.add(self._start)
+            states = self._reached(states, at, text[at : at + 2] in ("", "\n"))
+            if self._end in states and (anywhere or at == len(text)):
+                return True
+            if at == len(text) or not (states or anywhere):
+                return False
+            states = {
+                to
+                for state in states
+                if (test := self._tests[state]) is not None
+                and test[0] is not c.AT
+                and _is_one(test[0], test[1], text[at])
+                for to in self._leads[state]
+            }
+        return False
 
-    def _is_end(self, at):
-        return self.text[at:] in ("", "\n")
-
-    def _repeated(self, repeat, at):
-        least, most, parts = repeat
-        # What needs no characters gains nothing after as many rounds as there are.
-        rounds = len(self.text) + 1
-        places = {at}
-        for _ in range(min(least, rounds)):
-            places = set().union(*(self.through(parts, p) for p in places))
-        found = edge = places
-        for _ in range(min(most - least, rounds)):
-            edge = set().union(*(self.through(parts, p) for p in edge)) - found
-            if not edge:
-                break
-            found = found | edge
+    def _reached(self, states, at, last):
+        """Add the states that are reached without reading."""
+        found, todo = set(), list(states)
+        while todo:
+            state = todo.pop()
+            if state in found:
+                continue
+            found.add(state)
+            test = self._tests[state]
+            begins = test is not None and test[1] is c.AT_BEGINNING and at == 0
+            ends = test is not None and test[1] is c.AT_END and last
+            if test is None or begins or ends:
+                todo += self._leads[state]
         return found
+
+    def _state(self, test=None, *leads):
+        if len(self._tests) > bounds.STATES:
+            raise _TooLarge
+        self._tests.append(test)
+        self._leads.append(list(leads))
+        return len(self._tests) - 1
+
+    def _sequence(self, parts, to):
+        """Make the states of all parts, which lead `to` a state; return the first."""
+        for kind, value in reversed(parts):
+            if kind is c.BRANCH:
+                to = self._state(None, *[self._sequence(p, to) for p in value[1]])
+            elif kind is c.SUBPATTERN:
+                to = self._sequence(value[3], to)
+            elif kind in (c.MAX_REPEAT, c.MIN_REPEAT):
+                to = self._repeated(value, to)
+            else:
+                to = self._state((kind, value), to)
+        return to
+
+    def _repeated(self, repeat, to):
+        least, most, parts = repeat
+        while least == 0 and len(parts) == 1:  # (x{0,2}){0,3} is x{0,6}
+            kind, value = parts[0]
+            if kind is c.SUBPATTERN:
+                parts = value[3]
+            elif kind in (c.MAX_REPEAT, c.MIN_REPEAT) and value[0] == 0:
+                most, parts = most * value[1], value[2]
+            else:
+                break
+        if _may_be_empty(parts):
+            least = 0
+        if most >= self._length:
+            again = self._state(None, to)
+            self._leads[again].append(self._sequence(parts, again))
+            to = again
+        else:
+            after = to
+            for _ in range(most - least):
+                to = self._state(None, self._sequence(parts, to), after)
+        for _ in range(min(least, self._length + 1)):
+            to = self._sequence(parts, to)
+        return to
+
+
+def _may_be_empty(parts):
+    """Tell whether parts match an empty text, wherever it is."""
+    for kind, value in parts:
+        if kind is c.BRANCH:
+            empty = any(_may_be_empty(part) for part in value[1])
+        elif kind is c.SUBPATTERN:
+            empty = _may_be_empty(value[3])
+        else:
+            repeated = kind in (c.MAX_REPEAT, c.MIN_REPEAT)
+            empty = repeated and (value[0] == 0 or _may_be_empty(value[2]))
+        if not empty:
+            return False
+    return True
 
 
 def _is_one(kind, value, letter):

@@ -103,20 +103,10 @@ def find_class(module, name, registered_name=None, kind="class"):
     Raises:
         TypeError: nothing in the registry has the name.
     """
-    wanted = registered_name or name
-    for candidate in {wanted: None, name: None}:
-        found = custom(candidate)
-        if found is not None:
-            return found
-    found = built_in(module, name)
+    found = located(module, name, registered_name)
     if found is not None:
-        if registered_name in (None, "", "function", name):
-            return found
-        raise ValueError(
-            f"The config says that {name!r} is registered as {registered_name!r}, but "
-            "it resolved to a Keras built-in. If it is yours, pass "
-            f"`custom_objects={{{registered_name!r}: {name}}}`."
-        )
+        return found
+    wanted = registered_name or name
     hint = nearest(name, _built_in_names(module))
     raise TypeError(
         f"Could not locate {kind} {name!r}"
@@ -125,6 +115,27 @@ def find_class(module, name, registered_name=None, kind="class"):
         f"yours, pass `custom_objects={{{wanted!r}: {name}}}`, or decorate it with "
         f"`@lamina.saving.register_keras_serializable()`.{hint}"
     )
+
+
+def located(module, name, registered_name=None) -> Any:
+    """Return the class or function that a config names, or None.
+
+    Raises:
+        ValueError: ours, registered under a name that it does not have.
+    """
+    wanted = registered_name or name
+    for candidate in {wanted: None, name: None}:
+        found = custom(candidate)
+        if found is not None:
+            return found
+    found = built_in(module, name)
+    if found is not None and registered_name not in (None, "", "function", name):
+        raise ValueError(
+            f"The config says that {name!r} is registered as {registered_name!r}, but "
+            "it resolved to a Keras built-in. If it is yours, pass "
+            f"`custom_objects={{{registered_name!r}: {name}}}`."
+        )
+    return found
 
 
 def _spaces(module) -> tuple:

@@ -6,7 +6,7 @@ import itertools
 import jax
 
 from lamina.core import structure
-from lamina.core.context import having
+from lamina.core.context import context, having
 from lamina.core.dtypes import is_float, standardize_dtype
 from lamina.core.naming import automatic_name
 from lamina.core.variable import Variable, scratch
@@ -404,7 +404,8 @@ def _abstract(fn, args, kwargs, tensors, unknown):
         with scratch("symbolic"), having(losses=[]):
             return _arrays_only(fn(*filled[0], **filled[1]))
 
-    return jax.eval_shape(run, specs)
+    budget = context.configs.budget
+    return jax.eval_shape(run, specs) if budget is None else budget.traced(run, specs)
 
 
 def _arrays_only(result):

@@ -233,6 +233,12 @@ class Orthogonal(_Random):
             )
         return self._draw(_orthogonal, self.gain, shape=shape, dtype=dtype)
 
+    @staticmethod
+    def _work(shape):
+        """What drawing it takes, for a `Budget`."""
+        rows = math.prod(shape[:-1])
+        return rows * shape[-1] * min(rows, shape[-1]) >> 19
+
 
 def compute_fans(shape, input_axes=None, output_axes=None) -> tuple[int, int]:
     """Return how many inputs and outputs one weight of a kernel connects.

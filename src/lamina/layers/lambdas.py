@@ -8,7 +8,7 @@ from lamina.core.config import (
     function_from_bytecode,
     serialize_keras_object,
 )
-from lamina.core.context import context
+from lamina.core.context import context, having
 from lamina.core.symbolic import infer
 from lamina.layers.building import map_shapes, spec_of
 from lamina.layers.call import plain_shape
@@ -121,7 +121,9 @@ def _written(value):
 
 def _read(config, custom_objects, safe_mode):
     if config.get("class_name") != "__lambda__":
-        return deserialize_keras_object(config, custom_objects, safe_mode)
+        # A class would be called with the arguments in the config.
+        with having(context.configs, taker=Lambda):
+            return deserialize_keras_object(config, custom_objects, safe_mode)
     if (context.configs.safe_mode if safe_mode is None else safe_mode) is not False:
         raise ValueError(
             "The config of this `Lambda` layer holds a Python lambda as bytecode, "

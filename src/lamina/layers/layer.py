@@ -786,7 +786,7 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
     @classmethod
     def from_config(cls, config):
         """Make a layer from what `get_config` returned."""
-        config = arguments_of(config)
+        config = arguments_of(config, cls)
         policy = config.get("dtype")
         if policy is not None and type(policy) in (DTypePolicy, FloatDTypePolicy):
             config["dtype"] = policy.name  # a constructor may compare it with a text

@@ -372,7 +372,7 @@ class LossFunctionWrapper(Loss):
     @classmethod
     def from_config(cls, config):
         """Make a loss from what `get_config` returned."""
-        return cls(**(arguments_of(config) if "fn" in config else config))
+        return cls(**(arguments_of(config, cls) if "fn" in config else config))
 
 
 def check_shapes(loss, y_true_shape, y_pred_shape, where) -> None:

@@ -145,4 +145,4 @@ class MeanMetricWrapper(Mean):
     @classmethod
     def from_config(cls, config):
         """Make a metric from what `get_config` returned."""
-        return cls(**(arguments_of(config) if "fn" in config else config))
+        return cls(**(arguments_of(config, cls) if "fn" in config else config))

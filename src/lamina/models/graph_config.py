@@ -1,5 +1,6 @@
 """Models drawn as a graph, as configs: their layers, the calls of them, their ends."""
 
+import heapq
 import inspect
 from typing import Any
 
@@ -96,23 +97,13 @@ def graph_from_config(cls, config):
         operations[name] = operation
         waiting += [(operation, call) for call in data.get("inbound_nodes", [])]
     tensors = _Tensors(operations)
-    while waiting:
-        left, held = [], set()
-        for operation, call in waiting:
-            # Later calls of one layer wait for its earlier ones: places count them.
-            if operation.name in held or not tensors.known(call):
-                held.add(operation.name)
-                left.append((operation, call))
-                continue
-            args, kwargs = tensors.arguments(call)
-            drawn = isinstance(call, dict) and call.get("drawn")
-            flag = kwargs.get("training")
-            if flag is not None and not drawn and flag == _usual_flag(operation):
-                del kwargs["training"]
-            operation(*args, **kwargs)
-        if len(left) == len(waiting):
-            tensors.refuse(left)
-        waiting = left
+    for operation, call in waiting:
+        if not any(True for _ in tensors.places(call)):
+            raise ValueError(
+                f"The config calls {operation.name!r} on no tensor of its graph, which "
+                "would compute something now."
+            )
+    _run(waiting, tensors)
     # A subclass may have arguments of its own; ours have these.
     known = ("trainable", "dtype") if ours(cls) else config.keys() - set(GRAPH_KEYS)
     return cls(
@@ -125,6 +116,42 @@ def graph_from_config(cls, config):
             if key in known
         },
     )
+
+
+def _run(calls, tensors):
+    """Run the calls of a graph in rounds, each in the first that has all it takes.
+
+    Later calls of one layer wait for its earlier ones: places count them.
+    """
+    todo, blocked, left = [], {}, set(range(len(calls)))
+    after, last = {}, {}
+    for i, (operation, _) in enumerate(calls):
+        if id(operation) in last:
+            after[last[id(operation)]] = i
+        else:
+            todo.append((0, i))
+        last[id(operation)] = i
+    while todo:
+        turn, i = heapq.heappop(todo)
+        operation, call = calls[i]
+        missing = tensors.missing(call)
+        if missing is not None:
+            blocked.setdefault(missing, []).append(i)
+            continue
+        node = id(operation), len(operation._inbound_nodes)
+        args, kwargs = tensors.arguments(call)
+        drawn = isinstance(call, dict) and call.get("drawn")
+        flag = kwargs.get("training")
+        if flag is not None and not drawn and flag == _usual_flag(operation):
+            del kwargs["training"]
+        operation(*args, **kwargs)
+        left.discard(i)
+        free = blocked.pop(node, [])
+        free += [after[i]] if i in after else []
+        for j in free:
+            heapq.heappush(todo, (turn + (j < i), j))
+    if left:
+        tensors.refuse([calls[i] for i in sorted(left)])
 
 
 class _Tensors:
@@ -160,8 +187,13 @@ class _Tensors:
             for value in x:
                 yield from self.places(value)
 
-    def known(self, call):
-        return all(self.find(place) is not None for place in self.places(call))
+    def missing(self, call):
+        """Return which node of which operation a call waits for; None for no one."""
+        for place in self.places(call):
+            if self.find(place) is None:
+                name, node = place[:2]
+                return id(self.operations.get(name)), node + self.earlier.get(name, 0)
+        return None
 
     def refuse(self, waiting):
         """Raise for calls that can never run."""

@@ -842,7 +842,7 @@ class Model(Layer):
                 "call `compile()` yourself."
             )
         elif config:
-            self.compile(**arguments_of(config))
+            self.compile(**arguments_of(config, Model))
             if self.optimizer is not None and self.built:
                 self.optimizer.build(self.trainable_variables)
 

@@ -9,6 +9,7 @@ from jax import lax
 from jax.core import Tracer
 
 from lamina.core import structure
+from lamina.core.budget import rounds
 from lamina.core.dtypes import dtype_of
 from lamina.core.op import _unwrap, op
 from lamina.core.symbolic import any_symbolic, is_symbolic
@@ -389,7 +390,9 @@ def unstack(x, num=None, axis=0):
             f"Cannot infer argument `num` from shape {x.shape}. Give it. Received: "
             f"axis={axis}"
         )
-    return [lax.index_in_dim(x, i, axis, keepdims=False) for i in range(num or size)]
+    count = num or size
+    rounds(count)
+    return [lax.index_in_dim(x, i, axis, keepdims=False) for i in range(count)]
 
 
 @op(config=("shape",), integers=True)

@@ -44,7 +44,7 @@ class QuantizationConfig(Constructed):
     @classmethod
     def from_config(cls, config: dict):
         """Make a config object from what `get_config` returned."""
-        return cls(**arguments_of(config))
+        return cls(**arguments_of(config, cls))
 
 
 class Int8QuantizationConfig(QuantizationConfig):

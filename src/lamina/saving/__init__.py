@@ -5,6 +5,7 @@ no code from it.
 """
 
 from lamina._imports import offer as _offer
+from lamina.core.budget import limits as limits
 from lamina.core.config import deserialize_keras_object as deserialize_keras_object
 from lamina.core.config import serialize_keras_object as serialize_keras_object
 from lamina.core.registry import CustomObjectScope as CustomObjectScope

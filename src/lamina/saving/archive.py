@@ -19,11 +19,12 @@ import zlib
 from typing import Any
 
 from lamina._version import __version__
+from lamina.core import bounds
 from lamina.core.budget import readable
 from lamina.core.context import context, having
 from lamina.core.files import replacing
 from lamina.saving import hdf5
-from lamina.saving.hdf5 import FLOOR, RATIO, Weights
+from lamina.saving.hdf5 import Weights
 from lamina.saving.state import compare, put_values, written_assets
 from lamina.saving.texts import parsed
 
@@ -31,8 +32,6 @@ CONFIG = "config.json"
 METADATA = "metadata.json"
 WEIGHTS = "model.weights.h5"
 ASSETS = "assets"
-_MEMBERS = 10_000
-_TEXT = 1 << 27  # bytes of JSON
 _CHUNK = 1 << 20
 _DAMAGES = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError)
 
@@ -77,8 +76,8 @@ class Archive(contextlib.AbstractContextManager):
 
     def _check(self):
         members = self._zip.infolist()
-        if len(members) > _MEMBERS:
-            self._refuse(f"{len(members)} members; {_MEMBERS} are allowed")
+        if len(members) > bounds.MEMBERS:
+            self._refuse(f"{len(members)} members; {bounds.MEMBERS} are allowed")
         seen = set()
         for member in members:
             reason = _bad_name(member.orig_filename)
@@ -123,7 +122,7 @@ class Archive(contextlib.AbstractContextManager):
             before = member.filename
 
     def _check_size(self, name, declared, stored):
-        if declared > max(FLOOR, RATIO * stored):
+        if declared > max(bounds.FLOOR, bounds.RATIO * stored):
             self._refuse(
                 f"a decompression bomb, {name!r}: it declares {readable(declared)} "
                 f"with {readable(stored)} stored"
@@ -156,9 +155,9 @@ class Archive(contextlib.AbstractContextManager):
                 f"{sorted(self.names())[:10]}"
             )
         with self.open(name) as (file, _):
-            data = self._guarded(name, file.read, _TEXT + 1)
-        if len(data) > _TEXT:
-            self._refuse(f"more than {readable(_TEXT)} of text in {name!r}")
+            data = self._guarded(name, file.read, bounds.TEXT + 1)
+        if len(data) > bounds.TEXT:
+            self._refuse(f"more than {readable(bounds.TEXT)} of text in {name!r}")
         try:
             return data.decode("utf-8")
         except UnicodeDecodeError as error:

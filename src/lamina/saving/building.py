@@ -10,8 +10,8 @@ from traceback import walk_tb
 
 import numpy as np
 
-from lamina.core import naming
-from lamina.core.budget import Budget, readable
+from lamina.core import bounds, naming
+from lamina.core.budget import Budget, readable, told
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
 from lamina.core.context import context, having
 from lamina.core.registry import public
@@ -20,9 +20,6 @@ from lamina.core.walk import objects
 from lamina.initializers.draws import _Random
 from lamina.saving.state import takes_all
 
-# Of each weight there is the value, and what an optimizer keeps of it.
-_COPIES = 6
-_SLACK = 1 << 25
 # Architectures that were made again from their config once.
 _proven = weakref.WeakKeyDictionary()
 
@@ -49,13 +46,11 @@ def build(config, budget, custom_objects=None, safe_mode=True):
     public("ops")  # a graph may name any of them
     safe_mode = safe_mode is not False
     try:
-        with having(context.configs, references=None, shared={}, budget=budget):
+        with (
+            having(context.configs, references=None, shared={}, budget=budget),
+            told(f"the config of {name}"),
+        ):
             model = deserialize_keras_object(config, custom_objects, safe_mode)
-    except (AttributeError, LookupError, RecursionError, OverflowError) as error:
-        raise ValueError(
-            f"{name} has a config that describes no model: "
-            f"{type(error).__name__}: {error}"
-        ) from error
     except NameError as error:
         if not _is_lambda(error.__traceback__):
             raise
@@ -86,15 +81,15 @@ class FileBudget(Budget):
     """
 
     def __init__(self, declared, name):
-        held = f"the file holds {readable(declared)} of them"
-        super().__init__(name, _COPIES * declared + _SLACK, held)
+        against = f"the file holds {readable(declared)} of them"
+        super().__init__(name, bounds.COPIES * declared + bounds.SLACK, against)
 
     def first_value(self, initializer, shape, dtype):
         """Return zeros where the file's value is sure to come."""
         sure = context.calling and takes_all(context.calling[-1])
         if isinstance(initializer, _Random) and sure:
             return np.zeros(shape, dtype)
-        return initializer(shape, dtype=dtype)
+        return super().first_value(initializer, shape, dtype)
 
 
 # ---- the proof that a model can be made again --------------------------------------
@@ -168,6 +163,7 @@ class _Blank(Budget):
 
     def __init__(self):
         super().__init__("the model", math.inf)
+        self.allowed = math.inf
 
     def first_value(self, initializer, shape, dtype):
         return np.broadcast_to(np.zeros((), dtype), shape)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from lamina.core.budget import quoting
 from lamina.core.naming import nearest
 from lamina.saving import formats, shards
 from lamina.saving.archive import CONFIG, METADATA
@@ -53,7 +54,11 @@ class KerasFileEditor:
                 f"Invalid filename: expected a {formats.endings('edited')} extension. "
                 f"Received: filepath={name}"
             )
-        with found.open(pathlib.Path(filepath)) as weights:
+        path = pathlib.Path(filepath)
+        # A device or a pipe would be waited for.
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise ValueError(f"{name} is no file. Received: filepath={name}")
+        with quoting(), found.open(path) as weights:
             if weights.archive is not None:
                 self.config = weights.archive.json(CONFIG)
                 self.metadata = weights.archive.json(METADATA)

@@ -3,7 +3,15 @@
 import dataclasses
 from collections.abc import Callable
 
-from lamina.saving import archive, hdf5, legacy, report, safetensors, shards
+from lamina.saving import (
+    archive,
+    hdf5,
+    headers,
+    legacy,
+    report,
+    safetensors,
+    shards,
+)
 from lamina.saving.state import put_values
 
 
@@ -57,7 +65,7 @@ FORMATS = (
     Format(
         endings=(".weights.h5",),
         files="'.weights.h5' files",
-        begins=hdf5.SIGNATURE,
+        begins=headers.SIGNATURE,
         takes=("objects_to_skip",),
         open=hdf5.opened,
         put=put_values,
@@ -87,7 +95,7 @@ FORMATS = (
     Format(
         endings=(".h5", ".hdf5"),
         files="legacy '.h5' or '.hdf5' files",
-        begins=hdf5.SIGNATURE,
+        begins=headers.SIGNATURE,
         takes=("by_name",),
         open=hdf5.opened,
         put=legacy.put_weights,

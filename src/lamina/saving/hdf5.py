@@ -15,19 +15,20 @@ import zlib
 import jax.numpy as jnp
 import numpy as np
 
+from lamina.core import bounds
 from lamina.core.budget import readable
+from lamina.saving.headers import Headers
 
 # The version of Keras whose formats these are.
 FORMAT = "3.15.1"
 BFLOAT16 = np.dtype(jnp.bfloat16)
-FLOOR = 1 << 24  # bytes that any file may declare
-RATIO = 16  # how much more than what it stores a larger file may declare
-_OBJECTS = 1_000_000
-_DEPTH = 256
-SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_ATTRIBUTE = 1 << 27  # bytes of one attribute
+_OPEN = 4096  # datasets that stay open; each takes 14 KiB
+_LINK = 16  # bytes that a link takes at least
 _GZIP, _SHUFFLE, _FLETCHER = 1, 2, 3
-_READ = 1 << 28  # bytes of text that one file may make when it is read
+# What h5py raises for files that are damaged.
+_ERRORS = (
+    OSError, RuntimeError, LookupError, TypeError, MemoryError, OverflowError,
+)  # fmt: skip
 
 
 class Weights(contextlib.AbstractContextManager):
@@ -45,35 +46,37 @@ class Weights(contextlib.AbstractContextManager):
 
     def __init__(self, file, stored, name, archive=None):
         import h5py
+        from h5py import h5o  # pyright: ignore
 
         self.name = name
         self.archive = archive
         self.declared = 0
-        self._limit = max(FLOOR, RATIO * stored)
+        self._limit = max(bounds.FLOOR, bounds.RATIO * stored)
         self._seen = set()
         self._groups = {}
-        self._source = file
         self._heaps_are_good = False
-        self._longest = self._texts_read = 0
-        try:
-            self._file = h5py.File(file, "r")
-        except (OSError, RuntimeError) as error:
-            raise ValueError(f"{name} is no HDF5 file, or damaged: {error}") from error
-        try:
-            self._scan(self._file.id, "", 0)
-        except (OSError, RuntimeError, KeyError, TypeError) as error:
-            self.close()
-            raise ValueError(f"{name} is damaged: {error}") from error
-        except BaseException:
-            self.close()
-            raise
+        self._longest = self._texts_read = self._objects = self._named = 0
+        with contextlib.ExitStack() as stack:
+            raw = file if hasattr(file, "read") else stack.enter_context(_raw(file))
+            try:
+                self._headers = Headers(raw)
+                self._file = stack.enter_context(h5py.File(file, "r"))
+            except (*_ERRORS, ValueError) as error:
+                raise ValueError(
+                    f"{name} is no HDF5 file, or damaged: {error}"
+                ) from error
+            with self._readable(""):
+                root = h5o.get_info(self._file.id)
+                self._check_agrees(root, "")
+                self._scan(self._file.id, root.addr, "", 0)
+            self._stack = stack.pop_all()
 
     def __exit__(self, *exception):
         self.close()
 
     def close(self):
         """Close the file."""
-        self._file.close()
+        self._stack.close()
 
     def paths(self) -> list:
         """Return the paths of all groups that hold values."""
@@ -102,7 +105,7 @@ class Weights(contextlib.AbstractContextManager):
 
         Keras splits what is too long for one attribute: `name0`, `name1`, ...
         """
-        group = self._file[path or "/"].id
+        group = self.at(path or "/")
         with self._readable(path):
             found = self._texts(group, path, name)
             if found is not None:
@@ -112,12 +115,19 @@ class Weights(contextlib.AbstractContextManager):
                 parts.append(part)
             return [text for part in parts for text in part] if parts else None
 
+    def at(self, path):
+        """Open the object at a path that was found in the file."""
+        from h5py import h5o  # pyright: ignore
+
+        with self._readable(path):
+            return h5o.open(self._file.id, path.encode())
+
     @contextlib.contextmanager
     def _readable(self, path):
         """Say of HDF5's own errors that the file is damaged."""
         try:
             yield
-        except (OSError, RuntimeError, KeyError, TypeError, MemoryError) as error:
+        except _ERRORS as error:
             raise ValueError(
                 f"{self.name} is damaged at {path or '/'!r}: {error}"
             ) from error
@@ -133,7 +143,7 @@ class Weights(contextlib.AbstractContextManager):
             return []
         if kind.get_class() != h5t.STRING:
             self._refuse(path, f"an attribute {name!r} that is no text")
-        if count * kind.get_size() > _ATTRIBUTE:
+        if count * kind.get_size() > bounds.ATTRIBUTE:
             size = readable(count * kind.get_size())
             self._refuse(path, f"an attribute {name!r} of {size}")
         if kind.is_variable_str():
@@ -147,7 +157,7 @@ class Weights(contextlib.AbstractContextManager):
         path = f"{path}/vars" if path else "vars"
         if path not in self._groups:
             return None
-        return self._text(self._file[path].id, b"name")
+        return self._text(self.at(path), b"name")
 
     def _text(self, owner, name):
         """Return an attribute if it is one text, or None."""
@@ -171,12 +181,13 @@ class Weights(contextlib.AbstractContextManager):
         """Bound what texts take, many of which may point to one large one."""
         self._check_heaps()
         self._texts_read += count * self._longest
-        if self._texts_read > _READ:
+        if self._texts_read > bounds.READ:
             self._refuse(
                 path,
                 f"an attribute {name!r} of {count} texts of up to "
                 f"{readable(self._longest)} each, with which the texts of the file may "
-                f"take {readable(self._texts_read)}; {readable(_READ)} are allowed",
+                f"take {readable(self._texts_read)}; "
+                f"{readable(bounds.READ)} are allowed",
             )
 
     def _check_heaps(self):
@@ -187,27 +198,13 @@ class Weights(contextlib.AbstractContextManager):
         """
         if self._heaps_are_good:
             return
-        if hasattr(self._source, "read"):
-            self._walk_heaps(self._source)
-        else:
-            with open(self._source, "rb") as file:  # noqa: PTH123
-                self._walk_heaps(file)
-        self._heaps_are_good = True
-
-    def _walk_heaps(self, file):
-        file.seek(0)
-        start = file.read(16)
-        widths = start[13:15] if start[8:9] in (b"\0", b"\1") else start[9:11]
-        if start[:8] != SIGNATURE or widths != b"\x08\x08":
-            self._refuse("", "addresses that are not 8 bytes wide")
-        total, walked = file.seek(0, 2), 0
-        for at in _found(file, b"GCOL\x01"):
-            file.seek(at + 8)
-            size = int.from_bytes(file.read(8), "little")
+        total, walked = self._headers.size, 0
+        for at in self._headers.places(b"GCOL\x01"):
+            size = int.from_bytes(self._headers.read(at + 8, 8), "little")
             walked += size
-            if size > total - at or walked > 2 * total:
+            if not 16 <= size <= total - at or walked > 2 * total:
                 self._refuse("", f"a collection of texts of {readable(size)}")
-            data, here = file.read(size - 16), 0
+            data, here = self._headers.read(at + 16, size - 16), 0
             while here + 16 <= len(data):
                 length = int.from_bytes(data[here + 8 : here + 16], "little")
                 used = data[here : here + 2] != b"\0\0"
@@ -217,6 +214,7 @@ class Weights(contextlib.AbstractContextManager):
                 if step < 16 or step > len(data) - here:
                     self._refuse("", f"a damaged collection of texts at byte {at}")
                 here += step
+        self._heaps_are_good = True
 
     def _refuse(self, path, reason):
         raise ValueError(
@@ -224,39 +222,63 @@ class Weights(contextlib.AbstractContextManager):
             "weights store numbers, in themselves; this one may be meant to do harm."
         )
 
-    def _scan(self, group, path, depth):
+    def _scan(self, group, at, path, depth):
         from h5py import h5d, h5g, h5l, h5o  # pyright: ignore
 
-        key = self._identity(h5o.get_info(group))
-        if key in self._seen:
+        if at in self._seen:
             self._refuse(path, "a group that has another path as well")
-        self._seen.add(key)
-        if depth > _DEPTH:
-            self._refuse(path, f"groups more than {_DEPTH} levels deep")
+        self._seen.add(at)
+        if depth > bounds.DEPTH:
+            self._refuse(path, f"groups more than {bounds.DEPTH} levels deep")
         found = self._groups[path] = {}
-        for raw in group:
+        for raw, kind, address in self._links(group, path):
             name = raw.decode("utf-8", "backslashreplace")
             where = f"{path}/{name}" if path else name
-            kind = group.links.get_info(raw).type
             if kind != h5l.TYPE_HARD:
                 kinds = {h5l.TYPE_SOFT: "SoftLink", h5l.TYPE_EXTERNAL: "ExternalLink"}
-                self._refuse(
-                    where, f"a link of the kind {kinds.get(kind, f'number {kind}')}"
-                )
-            if len(self._groups) + sum(map(len, self._groups.values())) > _OBJECTS:
-                self._refuse(where, f"more than {_OBJECTS} objects")
+                kind = kinds.get(kind, f"number {kind}")
+                self._refuse(where, f"a link of the kind {kind}")
+            self._named += len(where)
+            if self._named > self._limit:
+                self._refuse(where, f"paths that take {readable(self._named)} together")
+            self._check_header(address, where)
             thing = h5o.open(group, raw)
+            self._check_agrees(h5o.get_info(thing), where)
             if isinstance(thing, h5g.GroupID):
-                self._scan(thing, where, depth + 1)
+                self._scan(thing, address, where, depth + 1)
             elif isinstance(thing, h5d.DatasetID):
                 self._check_dataset(thing, where)
-                found[name] = thing
+                found[name] = thing if self._objects <= _OPEN else None
             else:
                 self._refuse(where, "a named type instead of values")
 
-    @staticmethod
-    def _identity(info):
-        return getattr(info, "token", None) or (info.fileno, info.addr)
+    def _links(self, group, path):
+        """Return `(name, kind, address)` of a group's links."""
+        most = min(bounds.OBJECTS, self._headers.size // _LINK)
+        found = []
+
+        def take(raw, link):
+            self._objects += 1
+            if len(raw) > bounds.NAME:
+                return f"a name of {readable(len(raw))}"
+            if self._objects > most:
+                return f"more than the {most} objects that a file of its size may hold"
+            return found.append((raw, link.type, link.u))
+
+        reason, _ = group.links.iterate(take, info=True)
+        if reason is not None:
+            self._refuse(path, reason)
+        return found
+
+    def _check_header(self, at, path):
+        try:
+            self._headers.check(at)
+        except ValueError as error:
+            self._refuse(path, str(error))
+
+    def _check_agrees(self, info, path):
+        if not self._headers.agrees(info.addr, info.hdr.mesg.present):
+            self._refuse(path, "a header that can be read in two ways")
 
     def _check_dataset(self, dataset, path):
         from h5py import h5d, h5t  # pyright: ignore
@@ -287,7 +309,7 @@ class Weights(contextlib.AbstractContextManager):
         if plan.get_layout() == h5d.CHUNKED:
             # A whole chunk is taken into memory for a part of it.
             chunk = math.prod(plan.get_chunk()) * kind.get_size()
-            if chunk > max(FLOOR, 4 * declared):
+            if chunk > max(bounds.FLOOR, 4 * declared):
                 self._refuse(
                     path,
                     f"a shape bomb: {dataset.shape} declares {readable(declared)} in "
@@ -311,6 +333,7 @@ class Section(collections.abc.Mapping):
         self._weights = weights
         self._path = path
         self._found = found
+        self._last: tuple = None, None  # the last one that was opened for a while
 
     def __len__(self):
         return len(self._found)
@@ -323,32 +346,39 @@ class Section(collections.abc.Mapping):
 
     def shape(self, key) -> tuple:
         """Return the shape of a value without reading it."""
-        return tuple(self._found[key].shape)
+        return tuple(self._opened(key).shape)
 
     def dtype(self, key) -> str:
         """Return the name of the dtype of a value without reading it."""
-        dataset = self._found[key]
+        dataset = self._opened(key)
         return self._weights._text(dataset, b"dtype") or str(dataset.dtype)
 
     def size(self, key) -> int:
         """Return the bytes of a value without reading it."""
-        return math.prod(self.shape(key)) * self._found[key].dtype.itemsize
+        return math.prod(self.shape(key)) * self._opened(key).dtype.itemsize
+
+    def _opened(self, key):
+        if (dataset := self._found[key]) is not None:
+            return dataset
+        if self._last[0] != key:
+            self._last = key, self._weights.at(f"{self._path}/{key}")
+        return self._last[1]
 
     def __getitem__(self, key):
         import h5py
 
-        dataset = h5py.Dataset(self._found[key])
+        dataset = h5py.Dataset(self._opened(key))
         try:
             self._check_chunks(dataset.id, key)
             value = dataset[()]
-        except (OSError, RuntimeError, MemoryError) as error:
+        except _ERRORS as error:
             raise ValueError(
                 f"{self._weights.name} is damaged: the values at "
                 f"{self._path}/{key} cannot be read. {error}"
             ) from error
         value = np.asarray(value)
         if value.dtype.kind == "V":
-            named = self._weights._text(self._found[key], b"dtype")
+            named = self._weights._text(dataset.id, b"dtype")
             if named != "bfloat16" or value.dtype.itemsize != 2:
                 self._weights._refuse(
                     f"{self._path}/{key}", f"values of the unknown dtype {named}"
@@ -364,8 +394,12 @@ class Section(collections.abc.Mapping):
             return
         size = math.prod(plan.get_chunk()) * dataset.get_type().get_size()
         size += 4 * filters.count(_FLETCHER)
-        for i in range(dataset.get_num_chunks()):
-            chunk = dataset.get_chunk_info(i)
+        whole = zip(dataset.shape, plan.get_chunk(), strict=True)
+        most = math.prod(-(-n // m) for n, m in whole)
+        chunks = []
+        # One walk: to ask for the place of each takes a walk each.
+        dataset.chunk_iter(lambda c: chunks.append(c) if len(chunks) < most else True)
+        for chunk in chunks:
             if chunk.filter_mask & 1 << filters.index(_GZIP):
                 continue
             stored = dataset.read_direct_chunk(chunk.chunk_offset)[1]
@@ -386,20 +420,8 @@ def opened(path) -> Weights:
     return Weights(path, path.stat().st_size, repr(str(path)))
 
 
-def _found(file, mark):
-    """Return all places of a mark in a file."""
-    file.seek(0)
-    base, data = 0, b""
-    places = []
-    while block := file.read(1 << 24):
-        data = data[-len(mark) + 1 :] + block
-        start = base - (len(data) - len(block))
-        at = data.find(mark)
-        while at >= 0:
-            places.append(start + at)
-            at = data.find(mark, at + 1)
-        base += len(block)
-    return places
+def _raw(path):
+    return open(path, "rb", buffering=0)  # noqa: PTH123
 
 
 def _text_of(value):

@@ -9,6 +9,8 @@ from lamina.core.naming import printable
 from lamina.saving import formats
 from lamina.saving.report import Report
 
+_ROWS = 2000  # that are drawn: the file decides how many there are
+
 
 def inspect(filepath) -> Report:
     """Return what a file holds, from its own words and sizes; nothing is run.
@@ -24,6 +26,9 @@ def inspect(filepath) -> Report:
     report = Report(path)
     if path.is_dir():
         found = formats.KERAS
+    elif path.exists() and not path.is_file():
+        report.refused.append("This is no file, but a device or a pipe.")
+        return report
     else:
         with path.open("rb") as file:
             start = file.read(8)
@@ -77,7 +82,7 @@ def draw(report, console: Any = None):
         table.add_column("Weights", overflow="fold", min_width=12)
         table.add_column("Dtype", style="dim", no_wrap=True)
         table.add_column("Size", justify="right", no_wrap=True)
-        for row in report.rows:
+        for row in report.rows[:_ROWS]:
             cells = [Text("  " * row.depth + printable(row.name))]
             cells += [Text(printable(row.kind))] if types else []
             shapes = "  ".join(map(_times, row.shapes[:6]))
@@ -90,6 +95,8 @@ def draw(report, console: Any = None):
             ]
             table.add_row(*cells)
         console.print(table)
+        if report.rows[_ROWS:]:
+            console.print(Text(f"  and {len(report.rows) - _ROWS} more\n"))
     else:
         console.print()
     for reason in report.refused:

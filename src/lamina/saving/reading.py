@@ -4,6 +4,7 @@ import os
 import pathlib
 from typing import Any
 
+from lamina.core.budget import quoting, told
 from lamina.core.context import context, having
 from lamina.core.tracebacks import boundary
 from lamina.saving import formats
@@ -45,7 +46,7 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
     def make(config, declared, name):
         return build(config, FileBudget(declared, name), custom_objects, safe_mode)
 
-    with having(context.configs, budget=None):
+    with having(context.configs, budget=None), told(str(filepath)):
         return found.load(filepath, make, compile)
 
 
@@ -122,5 +123,5 @@ def load_weights(model, filepath, skip_mismatch=False, **kwargs):
             "You are loading weights into a model that has not yet been built. Try "
             "building the model first by calling it on some data or by using `build()`."
         )
-    with found.open(path) as weights:
+    with quoting(), found.open(path) as weights:
         found.put(model, weights, skip_mismatch=skip_mismatch, **options)

@@ -5,9 +5,10 @@ import dataclasses
 import pathlib
 import re
 
+from lamina.core.budget import told
 from lamina.core.naming import snake_case
 from lamina.core.op import OPS
-from lamina.core.registry import find_class, public
+from lamina.core.registry import located, public
 from lamina.saving import hdf5 as _hdf5
 from lamina.saving import legacy
 from lamina.saving.archive import ASSETS, CONFIG, METADATA, WEIGHTS, Archive
@@ -64,7 +65,8 @@ class Report:
     def guarded(self):
         """Keep a refusal as a part of the report."""
         try:
-            yield
+            with told(repr(str(self.path))):
+                yield
         except (ValueError, OSError) as error:
             self.refused.append(str(error))
 
@@ -130,7 +132,8 @@ def tensors(report, path):
         report.tell(f"Metadata {name}", value)
     rows: dict = {}
     for name, (kind, shape, first, end) in file.tensors.items():
-        above = re.split(r"[/.](?=[^/.]*$)", name)[0]
+        end_of_path = max(name.rfind("/"), name.rfind("."))
+        above = name[:end_of_path] if end_of_path >= 0 else name
         rows.setdefault(above, Row(above)).add(shape, str(kind), end - first)
     report.rows += rows.values()
 
@@ -234,10 +237,10 @@ def _unknown(kind, entry):
     if (module, kind) in OPS or not isinstance(name, str):
         return set()
     try:
-        find_class(None if name is not kind else module, name, registered)
+        known = located(None if name is not kind else module, name, registered)
     except (TypeError, ValueError, AttributeError):
-        return {registered or name}
-    return set()
+        known = None
+    return set() if known else {registered or name}
 
 
 # ---- weights -----------------------------------------------------------------------

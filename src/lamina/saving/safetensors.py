@@ -16,6 +16,7 @@ import types
 import jax.numpy as jnp
 import numpy as np
 
+from lamina.core import bounds
 from lamina.core.budget import readable
 from lamina.core.files import replacing
 from lamina.core.tracebacks import warn
@@ -23,7 +24,6 @@ from lamina.core.walk import objects
 from lamina.saving.state import Places, compare_one, put_values
 from lamina.saving.texts import parsed
 
-_HEADER = 100_000_000  # bytes, as the format has it
 _DTYPES = {
     "BOOL": "bool",
     "U8": "uint8",
@@ -62,12 +62,14 @@ class Tensors(contextlib.AbstractContextManager):
         size = self.path.stat().st_size
         with self.path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
-            if size < 8 or length > min(size - 8, _HEADER):
+            if size < 8 or length > min(size - 8, bounds.HEADER):
                 self._damaged(
                     f"its header takes {readable(length)}, the file {readable(size)}"
                 )
             header = self._parsed(file.read(length))
         self.metadata = header.pop("__metadata__", None) or {}
+        if not isinstance(self.metadata, dict):
+            self._damaged("its `__metadata__` is no dict")
         self._start = 8 + length
         self.tensors = {name: self._entry(name, e) for name, e in header.items()}
         self._check_places(size - self._start)

@@ -6,6 +6,7 @@ import math
 import pathlib
 import re
 
+from lamina.core import bounds
 from lamina.core.budget import readable
 from lamina.core.files import replacing
 from lamina.saving import hdf5
@@ -14,8 +15,6 @@ from lamina.saving.texts import parsed
 
 ENDING = ".weights.json"
 PART = ".weights.h5"
-_TEXT = 1 << 27  # bytes of JSON
-_FILES = 1000
 _GIB = 1 << 30
 
 
@@ -62,8 +61,8 @@ class Shards(contextlib.AbstractContextManager):
 
 def _listed(path, name):
     """Return the paths of the files that a JSON file lists."""
-    if path.stat().st_size > _TEXT:
-        raise ValueError(f"Not allowed: {name} is larger than {readable(_TEXT)}.")
+    if path.stat().st_size > bounds.TEXT:
+        raise ValueError(f"Not allowed: {name} is larger than {readable(bounds.TEXT)}.")
     try:
         text = path.read_text(encoding="utf-8")
         found = parsed(text, "it")["weight_map"].values()
@@ -80,9 +79,10 @@ def _listed(path, name):
                 f"Not allowed: {name} lists {part!r}. Files of weights are beside "
                 f"their list and end in `{PART}`; this list may be meant to do harm."
             )
-    if len(parts) > _FILES:
+    if len(parts) > bounds.SHARDS:
         raise ValueError(
-            f"Not allowed: {name} lists {len(parts)} files; {_FILES} are allowed."
+            f"Not allowed: {name} lists {len(parts)} files; "
+            f"{bounds.SHARDS} are allowed."
         )
     return [path.with_name(part) for part in parts]
 

@@ -2,10 +2,8 @@
 
 import json
 
+from lamina.core import bounds
 from lamina.core.budget import readable
-
-# Text of one byte can become a list of sixty: what makes objects is counted.
-_MARKS = 1_000_000
 
 
 def parsed(text, name, **options):
@@ -23,10 +21,10 @@ def parsed(text, name, **options):
         marks = sum(text.count(mark) for mark in (b"[", b"{", b",", b":"))
     else:
         marks = sum(text.count(mark) for mark in "[{,:")
-    if marks > _MARKS:
+    if marks > bounds.MARKS:
         raise ValueError(
             f"Not allowed: {name} holds {marks} values and keys in "
-            f"{readable(len(text))} of JSON; {_MARKS} are allowed."
+            f"{readable(len(text))} of JSON; {bounds.MARKS} are allowed."
         )
     try:
         return json.loads(text, **options)

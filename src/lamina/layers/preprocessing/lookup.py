@@ -9,12 +9,13 @@ import itertools
 import json
 import os
 import pathlib
+import re
 from typing import Any
 
 import numpy as np
 from jax.core import Tracer
 
-from lamina.core import settings
+from lamina.core import bounds, settings
 from lamina.core.checks import bad_argument
 from lamina.core.context import context
 from lamina.core.symbolic import SymbolicTensor
@@ -26,6 +27,8 @@ from lamina.layers.preprocessing.vocabulary import (
 )
 
 _FILE, _LOSSLESS = "vocabulary.txt", "vocabulary.json"
+# What a list of texts or numbers holds outside of its texts, and what it never does.
+_TEXTS = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 class Lookup(VocabularyLayer):
@@ -405,9 +408,10 @@ class Lookup(VocabularyLayer):
             return
         lossless = pathlib.Path(dir_path, _LOSSLESS)
         if lossless.is_file():
-            terms = [self._term(t) for t in json.loads(lossless.read_text("utf-8"))]
+            terms = [self._term(term) for term in _flat_list(lossless)]
         else:
             path = pathlib.Path(dir_path, _FILE)
+            _check_count(path.read_bytes().count(b"\n"))
             terms = [self._term(line) for line in lines_of(path, "utf-8")]
         start = self._token_start
         if terms:
@@ -418,3 +422,20 @@ class Lookup(VocabularyLayer):
                 f"Layer {self.name!r} has a vocabulary of {self._depth} entries and "
                 f"{len(self.idf_weights)} `idf_weights` for them."
             )
+
+
+def _flat_list(path):
+    """Return the terms in a JSON file: one list of texts or numbers."""
+    text = path.read_text("utf-8")
+    outside = _TEXTS.sub("", text)
+    if outside.count("[") != 1 or "{" in outside:
+        raise ValueError("Not allowed: a vocabulary is one list of terms.")
+    _check_count(outside.count(","))
+    return json.loads(text)
+
+
+def _check_count(count):
+    if count >= bounds.TERMS:
+        raise ValueError(
+            f"Not allowed: a vocabulary of more than {bounds.TERMS} terms."
+        )

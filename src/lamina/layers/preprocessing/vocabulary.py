@@ -160,7 +160,8 @@ def _refuse_opening(path):
 
 def read_vocabulary(path, encoding, term) -> list:
     """Return the terms in a text file, one from each line."""
-    if context.configs.shared is not None:  # while a model is read
+    around = context.configs
+    if around.budget is not None or around.shared is not None:  # while configs are read
         _refuse_opening(path)
     if not pathlib.Path(path).is_file():
         raise ValueError(f"Vocabulary file {path} does not exist.")

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from lamina.core.tracebacks import warn
 from lamina.utils.datasets.foreign import as_grain, as_tf, choose
 from lamina.utils.datasets.samples import Samples
 
@@ -282,7 +283,19 @@ def _index(directory, labels, endings, class_names, follow_links):
 
 
 def _walk(root, endings, follow_links):
+    """Yield the files of a folder: what is a link is left out, with a warning."""
+    left_out = []
     for folder, _, names in sorted(os.walk(root, followlinks=follow_links)):
         for name in sorted(names):
-            if name.lower().endswith(endings):
-                yield str(pathlib.Path(folder) / name)
+            path = pathlib.Path(folder) / name
+            if not name.lower().endswith(endings):
+                continue
+            if path.is_symlink() and not follow_links:
+                left_out.append(path)
+            elif path.is_file():  # no pipe, which would be waited for
+                yield str(path)
+    if left_out:
+        warn(
+            f"{len(left_out)} link(s) to files are left out, the first of them "
+            f"{str(left_out[0])!r}. Pass `follow_links=True` to read them."
+        )

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from lamina.core import bounds
 from lamina.utils.datasets.folders import Kind, folder_dataset
 from lamina.utils.datasets.foreign import package
 from lamina.utils.datasets.resizing import INTERPOLATIONS, resize
@@ -55,7 +56,7 @@ def image_dataset_from_directory(
         subset: `"training"`, `"validation"`, or `"both"` for a list of the two.
         interpolation: `"bilinear"`, `"nearest"`, `"bicubic"`, `"area"`,
             `"lanczos3"`, `"lanczos5"`, `"gaussian"` or `"mitchellcubic"`.
-        follow_links: whether to go into linked folders.
+        follow_links: whether to go into linked folders and read linked files.
         crop_to_aspect_ratio: cut the middle out instead of distorting.
         pad_to_aspect_ratio: put black around instead of distorting.
         data_format: `"channels_last"` or `"channels_first"`.
@@ -158,6 +159,12 @@ class Reader:
     def _decoded(self, path):
         Image = pillow()
         with Image.open(path) as picture:
+            width, height = picture.size
+            if width * height > bounds.PIXELS:
+                raise ValueError(
+                    f"The image has {width} x {height} pixels. More than "
+                    f"{bounds.PIXELS} are not read: make it smaller first."
+                )
             if picture.mode.startswith("I;16"):
                 # 16 bits a pixel: the upper eight.
                 picture = Image.fromarray((np.asarray(picture) >> 8).astype("uint8"))

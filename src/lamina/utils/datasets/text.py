@@ -43,7 +43,7 @@ def text_dataset_from_directory(
         seed: the seed of the order.
         validation_split: the share to keep for validation.
         subset: `"training"`, `"validation"`, or `"both"` for a list of the two.
-        follow_links: whether to go into linked folders.
+        follow_links: whether to go into linked folders and read linked files.
         format: `"lamina"`, `"tf"`, `"grain"` or None, as in
             `image_dataset_from_directory`.
         verbose: whether to print how many files were found.

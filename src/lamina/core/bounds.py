@@ -1,0 +1,36 @@
+"""The bounds of what files and configs may ask for: all of them stand here.
+
+docs/security.md lists them, and a test compares. Those of a config alone can be raised
+for one call: see `lamina.saving.limits`.
+"""
+
+# ---- weights, in bytes
+
+MEMORY = 3 << 29  # that a config may make, if half of the machine's memory is not less
+COPIES, SLACK = 6, 1 << 25  # for a model in a file: times what the file holds, and more
+
+# ---- work: equations that JAX traces, each about a tenth of a millisecond
+
+WORK = 50_000  # for any config,
+WORK_EACH, WORK_MOST = 100, 150_000  # for each object in it, and at most
+
+# ---- configs and JSON
+
+NUMBER = 1 << 17  # the largest argument of a layer or metric that is no size of weights
+NAME = 1024  # characters of a name in a config, bytes of one in HDF5
+TEXT = 1 << 27  # bytes of JSON in one file
+MARKS = 1_000_000  # values and keys in it
+PATTERN, STATES = 500, 1000  # characters of a pattern, and its parts when written out
+TERMS = 4_000_000  # of a vocabulary in a model's file
+MESSAGE = 4000  # characters of an error
+
+# ---- archives, HDF5 and other files
+
+FLOOR, RATIO = 1 << 24, 16  # bytes that any file may declare; times what it stores
+MEMBERS = 10_000  # of an archive
+OBJECTS, DEPTH = 1_000_000, 256  # groups and arrays in HDF5, and groups within groups
+ATTRIBUTE, READ = 1 << 27, 1 << 28  # bytes of one attribute, and of all texts read
+TREE = 1024  # entries of a node in the tree of a group
+HEADER = 100_000_000  # bytes of the header of a .safetensors file
+SHARDS = 1000  # files that a list of weights names
+PIXELS = 1 << 26  # of an image in a folder
