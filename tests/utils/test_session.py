@@ -53,3 +53,13 @@ def test_nothing_is_imported(tmp_path):
         "assert not {'torch', 'tensorflow'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_scopes_that_were_left_open_are_forgotten():
+    scope = lamina.name_scope("left")
+    scope.__enter__()
+    assert lamina.Variable(1.0, name="v").path == "left/v"
+    lamina.utils.clear_session(free_memory=False)
+    assert lamina.Variable(1.0, name="v").path == "v"
+    with lamina.name_scope("new"):
+        assert lamina.Variable(1.0, name="v").path == "new/v"

@@ -4,6 +4,7 @@ import gc
 
 import jax
 
+from lamina.core.context import context
 from lamina.core.naming import forget_names
 from lamina.core.placement import set_distribution
 from lamina.core.policy import forget_policy
@@ -11,7 +12,7 @@ from lamina.core.random import forget_global_seed
 
 
 def clear_session(free_memory: bool = True) -> None:
-    """Forget automatic names, the global seed, dtype policy and distribution.
+    """Forget automatic names, open name scopes, seed, dtype policy and distribution.
 
     Args:
         free_memory: collect garbage as well, and forget what JAX traced and compiled:
@@ -19,6 +20,7 @@ def clear_session(free_memory: bool = True) -> None:
             Models that are still used are compiled again when they run.
     """
     forget_names()
+    context.scopes = ()
     forget_global_seed()
     forget_policy()
     set_distribution(None)
