@@ -57,9 +57,9 @@ SAID = {
         dense(1), "binary_crossentropy", X, TWO,
         "No probabilities: `binary_crossentropy` of output 'out'.*`linear`.*'sigmoid'",
     ),
-    "relu, four": (
-        dense(4, "relu"), SPARSE, X, FOUR,
-        "No probabilities: .*layer 'out' ends in `relu`.*'softmax'.*from_logits=True",
+    "linear, four": (
+        dense(4), SPARSE, X, FOUR,
+        "No probabilities: .*layer 'out' ends in `linear`.*'softmax'.*from_logits=True",
     ),
     "labels": (
         dense(1, "sigmoid"), "binary_crossentropy", X, 2 * TWO - 1,
@@ -77,12 +77,12 @@ SAID = {
         images(), "mse", PIXELS, TWO,
         "Pixels as they are: input 'photo'.*layer 'conv'.*Rescaling",
     ),
-    "dead": (
-        dense(1, "relu", **ZEROS), "mse", X, TWO,
-        "Dead output: .*layer 'out' gives is 0",
+    "flat pixels": (
+        [layers.Input((6, 6, 3)), layers.Flatten(), layers.Dense(1, name="flat")],
+        "mse", PIXELS, TWO, "Pixels as they are: .*layer 'flat'",
     ),
 }  # fmt: skip
-QUIET = {
+QUIET: dict = {
     "sigmoid": (dense(1, "sigmoid"), "binary_crossentropy", X, TWO),
     "logits": (dense(1), losses.BinaryCrossentropy(from_logits=True), X, TWO),
     "softmax after": ([*dense(4), layers.Softmax()], SPARSE, X, FOUR),
@@ -92,8 +92,24 @@ QUIET = {
     "rescaled": (images(layers.Rescaling(1 / 255)), "mse", PIXELS, TWO),
     "small": (images(), "mse", PIXELS / np.float32(255), TWO),
     "normalized": (images(layers.BatchNormalization()), "mse", PIXELS, TWO),
-    "alive": (dense(1, "relu", bias_initializer="ones"), "mse", X, TWO),
-}
+    "normalized after": (
+        [
+            layers.Input((6, 6, 3)), layers.Conv2D(2, 3), layers.BatchNormalization(),
+            layers.Flatten(), layers.Dense(1),
+        ],
+        "mse", PIXELS, TWO,
+    ),
+    "rescaled when flat": (
+        [
+            layers.Input((6, 6, 3)), layers.Flatten(), layers.Rescaling(1 / 255),
+            layers.Dense(1),
+        ],
+        "mse", PIXELS, TWO,
+    ),
+    "no pixels": (images(), "mse", PIXELS // 4, TWO),
+    "none left": (dense(1, "relu", **ZEROS), "mse", X, TWO),
+    "relu": (dense(4, "relu"), SPARSE, X, FOUR),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", SAID)
@@ -144,16 +160,33 @@ def test_inputs_by_name_and_several_outputs():
     assert "of output 'two' expects them, and layer 'two'" in second
 
 
-def test_the_numbers_of_a_training_stay():
-    def trained(looked_at):
-        lamina.utils.set_random_seed(1)
-        model = lamina.Sequential([*dense(3, "relu"), layers.Dropout(0.5)])
-        model = lamina.Sequential([model, layers.Dense(1, "relu", **ZEROS)])
-        model.compile("adam", "mse")
-        if not looked_at:
-            model.fit(X, TWO, epochs=0, verbose=0)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return model.fit(X, TWO, batch_size=4, epochs=3, verbose=0).history
+def test_what_does_not_count_may_hold_anything():
+    model = lamina.Sequential(dense(1, "sigmoid"))
+    model.compile("sgd", "binary_crossentropy")
+    y = np.where(np.arange(16) < 8, TWO[:, 0], -1)
+    model.fit(X, y[:, None], sample_weight=(y >= 0) * 1.0, verbose=0)
 
-    assert trained(True) == trained(False)
+
+def test_a_step_of_ones_own_may_be_given_anything():
+    class Own(lamina.Model):
+        def train_step(self, data):
+            (x, _), y = data
+            return super().train_step((x, y))
+
+    x = lamina.Input((3,))
+    model = Own(x, layers.Dense(1)(x))
+    model.compile("sgd", "mse")
+    assert np.isfinite(model.fit((X, PIXELS), TWO, verbose=0).history["loss"]).all()
+
+
+def test_a_model_that_ends_in_relu_draws_no_more_than_before():
+    def losses_of(activation):
+        lamina.utils.set_random_seed(1)
+        x = lamina.Input((3,))
+        dropped = layers.Dropout(0.5)(x, training=True)
+        model = lamina.Model(x, layers.Dense(1, activation)(dropped))
+        model.compile("adam", "mse")
+        return model.fit(X, TWO, epochs=3, verbose=0).history["loss"]
+
+    other = losses_of(lambda x: lamina.ops.maximum(x, 0.0))  # another slope at 0
+    assert losses_of("relu") == pytest.approx(other, rel=1e-3)

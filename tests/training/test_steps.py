@@ -136,6 +136,60 @@ def test_a_step_may_call_the_built_in_one_with_its_data():
         }  # fmt: skip
 
 
+class Batches(lamina.metrics.Metric):
+    """Gives its Variable itself, not what that holds."""
+
+    def __init__(self):
+        super().__init__(name="batches")
+        self.count = self.add_weight(initializer="zeros")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        self.count.assign_add(1.0)
+
+    def result(self):
+        return self.count
+
+
+@pytest.mark.parametrize("eager", (False, True))
+def test_a_variable_in_the_logs_stands_for_what_it_holds(eager):
+    class Own(lamina.Sequential):
+        def train_step(self, data):
+            return {**super().train_step(data), "step": self.optimizer.iterations}
+
+    for cls in (lamina.Sequential, Own):
+        model = cls([layers.Input((6,)), layers.Dense(1)])
+        model.compile("sgd", "mse", metrics=[Batches()], run_eagerly=eager)
+        history = model.fit(X, Y, 26, epochs=2, verbose=0).history
+        assert history["batches"] == [2.0, 2.0]
+        assert model.fit(X[:6], Y[:6], 2, verbose=0).history["batches"] == [3.0]
+        assert model.evaluate(X, Y, 13, verbose=0, return_dict=True)["batches"] == 4.0
+    assert history["step"] == [2, 4]
+
+
+@pytest.mark.parametrize("eager", (False, True))
+def test_a_step_makes_the_weights_that_it_trains(eager):
+    class Own(lamina.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = layers.Dense(1)
+
+        def train_step(self, data):
+            x, y = data
+
+            def loss():
+                return lamina.ops.mean((self.dense(x) - y) ** 2)
+
+            self.dense.built or self.dense.build(x.shape)
+            value, gradients = lamina.value_and_grad(loss, self.trainable_variables)()
+            self.optimizer.apply(gradients, self.trainable_variables)
+            return {"loss": value}
+
+    model = Own()
+    model.compile("adam", run_eagerly=eager)
+    found = model.fit(X, Y, 26, epochs=3, verbose=0).history["loss"]
+    assert found[0] > found[-1]
+
+
 def test_stateful_step_returns_logs():
     class Wrong(Stateful):
         def train_step(self, data):

@@ -136,9 +136,16 @@ def pure(fn, variables, *, adopts=False) -> Any:
         flat, given = zip(*pairs, strict=True) if pairs else ((), ())
         with binding(flat, given, adopts=adopts) as bound:
             result = fn(*args, **kwargs)
+            # A Variable that is returned stands for what it holds now.
+            if any(map(_is_variable, jax.tree.leaves(result, is_leaf=_is_variable))):
+                result = jax.tree.map(lambda x: x, result)
         return result, _grouped(variables, iter(bound.current()))
 
     return explicit
+
+
+def _is_variable(x):
+    return isinstance(x, Variable)
 
 
 def _pairs(variables, values):

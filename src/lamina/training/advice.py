@@ -10,10 +10,12 @@ import numpy as np
 
 from lamina import activations, losses
 from lamina.core import structure
+from lamina.core.masks import get_mask
 from lamina.core.operation import graph_of
 from lamina.core.registry import ours
 from lamina.core.tracebacks import warn
 from lamina.losses.crossentropy import ShapedCrossentropy
+from lamina.training import step
 from lamina.training.by_output import match_targets, names_of
 from lamina.training.compiled import training_of
 
@@ -23,11 +25,9 @@ _CATEGORICAL = (
     losses.categorical_focal_crossentropy,
     losses.sparse_categorical_crossentropy,
 )
-# What they give is no probability: it may be negative, or more than 1.
+# What they give is no probability: it may be negative.
 _NO_PROBABILITY = (
     activations.linear,
-    activations.relu,
-    activations.relu6,
     activations.elu,
     activations.selu,
     activations.gelu,
@@ -36,40 +36,38 @@ _NO_PROBABILITY = (
     activations.tanh,
 )
 # Layers that take numbers as they come, and learn badly from large ones.
-_UNSCALED = ("Dense", "Conv1D", "Conv2D", "DepthwiseConv2D", "Flatten", "Reshape")
+_UNSCALED = ("Conv2D", "Dense", "DepthwiseConv2D", "SeparableConv2D")
+_RESHAPING = ("Flatten", "Reshape")
 # Layers that end in an activation.
 _ENDS = ("Activation", "Conv2D", "Dense")
-_LARGE = 64  # values beyond it are those of pixels from 0 to 255
+_BRIGHT = 200  # images from 0 to 255 have pixels beyond it
 
 
-def advise(model, source):
+def advise(model, source) -> None:
     """Warn of what the layers and losses of a model make of its data.
 
-    A model is looked at in its first `fit` after `compile`, if it is a graph.
+    A model is looked at in its first `fit` after `compile`, if it is a graph and the
+    step is the library's: only the user's own step knows what it does with its data.
 
     Args:
         model: the model, built and compiled.
         source: its data: the indices and targets of all rows in memory, else those of
             the first batch.
-
-    Returns:
-        The inputs that `advise_after` wants after the first epoch, or None.
     """
     training, graph = training_of(model), graph_of(model)
     settings, known = training.settings, training.programs.of(model).made
-    if graph is None or "advised" in known:
-        return None
+    if graph is None or step.own_loss(model) or "advised" in known:
+        return
     known["advised"] = True
-    x, y, _ = source.first()
+    x, y, weights = source.first()
     rows = source.arrays or (x, y)
     leaves = (_leaves(graph, part) for part in (x, rows[0]))
     for tensor, batch, array in zip(graph.inputs, *leaves, strict=True):
         takers = [n.operation for n in graph.nodes if _is_in(tensor, n.input_tensors)]
         _look_at_indices(tensor, array if _is_plain(array) else batch, takers)
-        _look_at_pixels(tensor, batch, takers)
+        _look_at_pixels(graph, tensor, batch)
     if rows[1] is not None and settings.prepared:
-        _look_at_outputs(graph, settings.compiled_loss, model, rows[1])
-    return x if any(map(_ends_in_relu, graph.outputs)) else None
+        _look_at_outputs(model, rows[1], weights)
 
 
 def _leaves(graph, x):
@@ -121,13 +119,13 @@ def _look_at_indices(tensor, array, takers):
         )
 
 
-def _look_at_pixels(tensor, batch, takers):
+def _look_at_pixels(graph, tensor, batch):
     size = tensor.shape[1:]
-    images = len(size) == 3 and (size[-1] in (1, 3, 4) or size[0] in (1, 3, 4))
-    if not images or not takers or any(_kind(x) not in _UNSCALED for x in takers):
+    if len(size) != 3 or not {size[0], size[-1]} & {1, 3, 4}:
         return
-    found = _range(batch)
-    if found and found[0] >= 0 and _LARGE < found[1] <= 255:
+    takers = _unscaled_takers(graph, tensor)
+    found = _range(batch) if takers else None
+    if found and found[0] >= 0 and _BRIGHT < found[1] <= 255:
         warn(
             f"Pixels as they are: input {_name(tensor)!r} holds values up to "
             f"{found[1]}, and layer {takers[0].name!r} takes them unscaled, which "
@@ -136,17 +134,43 @@ def _look_at_pixels(tensor, batch, takers):
         )
 
 
-def _look_at_outputs(graph, compiled_loss, model, y):
-    outputs = graph.output
+def _unscaled_takers(graph, tensor):
+    """Return the layers that take a tensor as it is; none where one scales it."""
+    takers = []
+    for node in graph.nodes:
+        if not _is_in(tensor, node.input_tensors):
+            continue
+        layer, outputs = node.operation, structure.flatten(node.outputs)
+        if _kind(layer) in _RESHAPING:
+            inner = _unscaled_takers(graph, outputs[0])
+        elif _kind(layer) in _UNSCALED and not _is_normalized(graph, outputs[0]):
+            inner = [layer]
+        else:
+            inner = []
+        if not inner:
+            return []
+        takers += inner
+    return takers
+
+
+def _is_normalized(graph, tensor):
+    after = [n.operation for n in graph.nodes if _is_in(tensor, n.input_tensors)]
+    return any("Normalization" in (_kind(layer) or "?Normalization") for layer in after)
+
+
+def _look_at_outputs(model, y, weights):
+    graph, outputs = graph_of(model), graph_of(model).output
+    compiled_loss = training_of(model).settings.compiled_loss
     names = names_of(model, outputs)
     if names != compiled_loss.names:
         return
     takers = compiled_loss.takers(len(names))
     targets = match_targets(y, outputs, names, takers, required=False)
+    counted = weights is None and not any(map(get_mask, graph.outputs))
     for term, true, tensor in compiled_loss.alone(targets, outputs):
         where, kind = compiled_loss.where(term), getattr(term.loss, "fn", None)
         binary = kind in _BINARY
-        if binary:
+        if binary and counted:  # what does not count may hold anything
             _look_at_labels(term.loss, true, where)
         whole = isinstance(term.loss, ShapedCrossentropy) or kind in _CATEGORICAL
         if (binary or whole) and not getattr(term.loss, "from_logits", False):
@@ -174,27 +198,3 @@ def _look_at_probabilities(loss, tensor, where):
             f"{layer.name!r} ends in `{word}`. Give it `activation={last!r}`, or the "
             "loss `from_logits=True`."
         )
-
-
-def _ends_in_relu(tensor):
-    layer: Any = tensor.node.operation if tensor.node is not None else None
-    return _kind(layer) in _ENDS and layer.activation is activations.relu
-
-
-def advise_after(model, x) -> None:
-    """Warn of an output of which nothing is left after the first epoch.
-
-    Args:
-        model: the model.
-        x: the inputs of a batch of its training data.
-    """
-    tensors = graph_of(model).outputs
-    outputs = structure.flatten(model.predict_on_batch(x))
-    for tensor, output in zip(tensors, outputs, strict=True):
-        if _ends_in_relu(tensor) and not np.any(output):
-            warn(
-                "Dead output: after the first epoch all that layer "
-                f"{tensor.node.operation.name!r} gives is 0, where `relu` has no "
-                "gradient: it learns no more. Let the last layer end in `linear`, or "
-                "in `softplus` for amounts."
-            )

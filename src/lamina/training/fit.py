@@ -10,7 +10,7 @@ from lamina.core.placement import Distribution
 from lamina.core.tracebacks import warn
 from lamina.data import EmptyData, split, unpack
 from lamina.training import checks
-from lamina.training.advice import advise, advise_after
+from lamina.training.advice import advise
 from lamina.training.alone import alone
 from lamina.training.callbacks.backup_and_restore import (
     BackupAndRestore,
@@ -85,7 +85,7 @@ def fit(
         first = source.first()
     checks.check_targets(model, source)
     checks.check_numbers(model, source)
-    watched = advise(model, source)
+    advise(model, source)
     held_out = None
     if validation_data is not None:
         size = batch_size if validation_batch_size is None else validation_batch_size
@@ -98,7 +98,6 @@ def fit(
     )
     keeper = _keeper(resume, callbacks)
     run = Run(model, source, held_out, callbacks, keeper, guard)
-    run.watched = watched
     arguments = {
         "steps_per_epoch": limited(steps_per_epoch),
         "class_weight": class_weight,
@@ -189,7 +188,6 @@ class Run:
         self.model, self.source, self.held_out = model, source, held_out
         self.callbacks, self.keeper = callbacks, keeper
         self.makes_guard = guard
-        self.watched: Any = None  # what `advise_after` wants after the first epoch
         self.listens = callbacks.listens_to_batches("train")
         self.interrupts = Interrupts()
         self._marks: Any = None  # where the sources' present epochs began
@@ -221,9 +219,6 @@ class Run:
                         warn(f"{end} The training ends here.")
                         break
                     self._epochs += 1
-                    if self.watched is not None:
-                        advise_after(self.model, self.watched)
-                        self.watched = None
                     epoch, step, found = epoch + 1, 0, None
                     self._keep_epoch(epoch, epochs)
                 if _averages(self.model.optimizer) and epochs > 0:

@@ -32,11 +32,17 @@ def prepare(model, batch, training=True):
     optimizer = model.optimizer
     if training and optimizer is not None:
         if not optimizer.built:
-            optimizer.build(model.trainable_variables)
+            # A step of the user's may make the weights; then it builds it for them.
+            if own is None or _all_built(model):
+                optimizer.build(model.trainable_variables)
         elif step.own_step(model, "train") is None:
             step.check_trained(model)
     if Distribution.any_made:
         check_placed(model, step.StateVariables(model).groups, step.rows(x))
+
+
+def _all_built(model):
+    return all(layer.built for layer in model._flatten_layers(include_self=False))
 
 
 def _outputs_if_wanted(model, x, explicit):
@@ -45,7 +51,7 @@ def _outputs_if_wanted(model, x, explicit):
     Its own step may call the models inside of it, and never the model as a whole. One
     that takes the State must find there what the metrics hold.
     """
-    built = all(layer.built for layer in model._flatten_layers(include_self=False))
+    built = _all_built(model)
     if not model.has_call or (built and not explicit):
         model.built = model.built or built
         return None
