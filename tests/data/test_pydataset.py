@@ -203,6 +203,22 @@ def test_leaving_early_leaves_nothing_behind(way):
     assert all(process.poll() is not None for process in workers)
 
 
+def test_an_item_that_never_ends_keeps_nobody_from_the_generators():
+    lamina.utils.set_random_seed(5)
+    before = random.getstate()
+    source = data.open_source(Stuck(**WAYS["threads"]))
+    batches = source.epoch()
+    next(batches), next(batches)
+    time.sleep(0.05)  # the third one is at work
+    batches.close()
+    done = threading.Thread(target=lamina.utils.set_random_seed, args=(5,), daemon=True)
+    done.start()
+    done.join(20)
+    assert not done.is_alive()
+    assert random.getstate() == before
+    assert seen(data.open_source(Numbers(**WAYS["threads"]))) == list(range(7))
+
+
 def test_workers_end_with_the_source():
     before = threading.active_count()
     source = data.open_source(Numbers(**WAYS["processes"]))

@@ -99,12 +99,19 @@ def drawing(seed: int):
         before = random.getstate(), np.random.get_state(legacy=False)
         random.seed(seed)
         np.random.seed(seed)
-        fresh = _place()
+        fresh, outer = _place(), _generators.lock.restore
+
+        def restore():
+            random.setstate(before[0])
+            np.random.set_state(before[1])
+
+        _generators.lock.restore = outer or restore
         try:
             yield lambda: _place() != fresh
         finally:
-            random.setstate(before[0])
-            np.random.set_state(before[1])
+            if _generators.lock.held:
+                restore()
+                _generators.lock.restore = outer
 
 
 def _place():

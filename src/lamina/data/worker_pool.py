@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 
+from lamina import _generators
 from lamina.core.tracebacks import warn
 from lamina.data.pydataset import Turns
 from lamina.data.worker import Worker
@@ -32,14 +33,18 @@ class WorkerPool:
         self._warned = False
         name = type(dataset).__name__
         workers = [Worker(name) if processes else None for _ in range(size)]
-        self._end = weakref.finalize(self, _end, self._jobs, workers)
-        for worker in workers:
-            # A daemon: an item that never ends must not keep the program from ending.
+        # Daemons: an item that never ends must not keep the program from ending.
+        threads = [
             threading.Thread(
                 target=_work,
                 args=(self._jobs, dataset, worker, self._turns),
                 daemon=True,
-            ).start()
+            )
+            for worker in workers
+        ]
+        self._end = weakref.finalize(self, _end, self._jobs, workers, threads)
+        for thread in threads:
+            thread.start()
 
     def make(self, items: Iterable, ahead: int) -> Iterator:
         """Yield items in order.
@@ -112,7 +117,8 @@ def _work(jobs, dataset, worker, turns):
         worker.close()
 
 
-def _end(jobs, workers):
+def _end(jobs, workers, threads):
+    _generators.lock.give_up(threads)
     for worker in workers:
         jobs.put(None)
         if worker is not None:
