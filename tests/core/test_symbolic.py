@@ -274,3 +274,20 @@ def test_none_is_a_leaf():
 def test_what_needs_a_long_sequence():
     x = lamina.Input((None, 4))
     assert lamina.layers.Cropping1D((5000, 5000))(x).shape == (None, None, 4)
+
+
+@pytest.mark.parametrize("rows", (4, 8, 16, 300))
+def test_a_slice_of_a_table_by_a_size_that_is_not_known(rows):
+    table = np.zeros((rows, 3), "float32")
+
+    def positions(x):
+        return lamina.ops.slice(table, (0, 0), (lamina.ops.shape(x)[1], 3)) + 0 * x[:1]
+
+    x = lamina.Input((None, 3))
+    found = infer(positions, x)
+    assert found.shape == (1, None, 3)
+
+
+def test_a_size_that_must_be_that_of_another_is_not_taken_for_all():
+    a, b = (lamina.KerasTensor(shape) for shape in ((None, 4), (None, 3)))
+    assert lamina.ops.matmul(a, b).shape == (None, 3)

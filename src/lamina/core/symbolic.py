@@ -331,7 +331,7 @@ def infer(fn, *args, **kwargs):
 
 
 def _probe(fn, args, kwargs, tensors, error):
-    results = []
+    results, worked = [], set()
     for fill in _fills(tensors, (args, kwargs)):
         try:
             results.append(_abstract(fn, args, kwargs, tensors, fill))
@@ -340,8 +340,10 @@ def _probe(fn, args, kwargs, tensors, error):
             if repr(other) == repr(error) and not ("shape" in text or "size" in text):
                 raise error from None  # no matter of sizes
             continue
-        if fill in _PROBES[1::2]:
-            break  # every size will do
+        if fill in _PROBES:
+            worked.add(fill)
+            if fill // 2 in worked:
+                break  # both of a pair: many sizes will do
     if not results or len({jax.tree.structure(r) for r in results}) > 1:
         raise error
 

@@ -166,7 +166,8 @@ def _look_at_outputs(model, y, weights):
         return
     takers = compiled_loss.takers(len(names))
     targets = match_targets(y, outputs, names, takers, required=False)
-    counted = weights is None and not any(map(get_mask, graph.outputs))
+    masked = any(get_mask(tensor) is not None for tensor in graph.outputs)
+    counted = weights is None and not masked
     for term, true, tensor in compiled_loss.alone(targets, outputs):
         where, kind = compiled_loss.where(term), getattr(term.loss, "fn", None)
         binary = kind in _BINARY
