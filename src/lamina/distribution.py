@@ -128,12 +128,10 @@ class ModelParallel(Distribution):
         kwargs.pop("device_mesh", None)  # of older programs: the map has one
         if kwargs:
             raise TypeError(f"`ModelParallel` got unknown arguments: {sorted(kwargs)}")
-        if layout_map is None:
-            raise ValueError("You must specify a layout_map argument.")
         if not isinstance(layout_map, LayoutMap):
             raise ValueError(
-                "Argument `layout_map` must be a `LayoutMap` instance. "
-                f"Received: layout_map={layout_map}"
+                "`ModelParallel` expected `layout_map` to be a `LayoutMap`, which says "
+                f"how each Variable is divided. Received: layout_map={layout_map!r}"
             )
         mesh = layout_map.device_mesh
         _check_mesh("ModelParallel", mesh)

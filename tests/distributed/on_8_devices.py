@@ -407,7 +407,7 @@ def built(units=32, **keys):
         ),
         (lambda: layouts(**{"(": ()}), "no regular expression"),
         (lambda: layouts(a="model"), "should be a TensorLayout"),
-        (lambda: D.ModelParallel(), "must specify a layout_map"),
+        (lambda: D.ModelParallel(), "expected `layout_map` to be a `LayoutMap`"),
         (lambda: D.DataParallel(MESH, devices=["cpu:0"]), "not both"),
         (lambda: D.DataParallel("cpu:0"), "instance of `DeviceMesh`"),
         (lambda: D.set_distribution("cpu:0"), "expected a `Distribution`"),
