@@ -72,12 +72,17 @@ def test_a_script_for_keras(tmp_path):
             print({"layers", "ops"} <= set(keras.__all__), hasattr(keras, "nothing"))
             print(LazyModule("json").dumps([1]), LazyModule("none_").available)
             print(backend.standardize_dtype("float32"), type(keras) is type(sys))
+            from keras.src.backend.common.symbolic_scope import in_symbolic_scope
+            with keras.SymbolicScope():
+                print(in_symbolic_scope())
+            print(in_symbolic_scope())
             """,
         )  # fmt: skip
     )
     assert lines == [
         "(2, 1)", "['train.py', '--epochs', '2'] 7 __main__", "3.15.1 3.15.1",
         "jax True", "lamina", "True False", "[1] False", "float32 True",
+        "True", "False",
     ]  # fmt: skip
 
 

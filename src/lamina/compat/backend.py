@@ -16,7 +16,8 @@ _SAME = (
     "less", "less_equal", "log", "maximum", "minimum", "ndim", "not_equal", "relu",
     "ones_like", "repeat", "reshape", "round", "shape", "sigmoid", "sign", "sin",
     "softmax", "softplus", "softsign", "sqrt", "square", "squeeze", "stack", "tanh",
-    "stop_gradient", "tile", "transpose", "zeros_like",
+    "stop_gradient", "tile", "transpose", "zeros_like", "dot", "binary_crossentropy",
+    "categorical_crossentropy", "sparse_categorical_crossentropy",
 )  # fmt: skip
 # Reductions, whose `axis` and `keepdims` are those of NumPy.
 _REDUCTIONS = ("all", "any", "max", "mean", "min", "prod", "std", "sum", "var")
@@ -80,21 +81,6 @@ def _first(data_format):
     return (data_format or lamina.config.image_data_format()) == "channels_first"
 
 
-def binary_crossentropy(target, output, from_logits=False):
-    """Return the crossentropy of each entry."""
-    return ops.binary_crossentropy(target, output, from_logits)
-
-
-def categorical_crossentropy(target, output, from_logits=False, axis=-1):
-    """Return the crossentropy of each distribution along an axis."""
-    return ops.categorical_crossentropy(target, output, from_logits, axis)
-
-
-def sparse_categorical_crossentropy(target, output, from_logits=False, axis=-1):
-    """Return the crossentropy of each distribution, given labels."""
-    return ops.sparse_categorical_crossentropy(target, output, from_logits, axis)
-
-
 def cast_to_floatx(x):
     """Return an array in the default float type."""
     return (
@@ -112,11 +98,6 @@ def constant(value, dtype=None, shape=None, name=None):
 def count_params(x):
     """Return how many entries an array has."""
     return int(np.prod(x.shape))
-
-
-def dot(x, y):
-    """Return the product over the last axis of `x` and the last but one of `y`."""
-    return ops.dot(x, y)
 
 
 def dropout(x, level, noise_shape=None, seed=None):

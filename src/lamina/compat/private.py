@@ -11,6 +11,7 @@ from typing import Any
 import lamina
 from lamina.compat import backend
 from lamina.core import masks, settings, symbolic
+from lamina.core.context import context
 from lamina.core.random import global_seed_generator
 from lamina.losses.loss import LossFunctionWrapper
 
@@ -134,7 +135,7 @@ _TABLE: dict[str, Any] = {
     "any_symbolic_tensors": any_symbolic_tensors,
     "get_keras_mask": masks.get_mask,
     "global_seed_generator": global_seed_generator,
-    "in_symbolic_scope": lambda: False,
+    "in_symbolic_scope": lambda: context.runs("symbolic"),
     "in_tf_graph": lambda: False,
     "keras_export": keras_export,
     "no_automatic_dependency_tracking": no_automatic_dependency_tracking,

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from lamina import activations, losses
-from lamina.core import structure
 from lamina.core.masks import get_mask
 from lamina.core.operation import graph_of
 from lamina.core.registry import ours
@@ -140,10 +139,10 @@ def _unscaled_takers(graph, tensor):
     for node in graph.nodes:
         if not _is_in(tensor, node.input_tensors):
             continue
-        layer, outputs = node.operation, structure.flatten(node.outputs)
+        layer, output = node.operation, node.outputs[0]
         if _kind(layer) in _RESHAPING:
-            inner = _unscaled_takers(graph, outputs[0])
-        elif _kind(layer) in _UNSCALED and not _is_normalized(graph, outputs[0]):
+            inner = _unscaled_takers(graph, output)
+        elif _kind(layer) in _UNSCALED and not _is_normalized(graph, output):
             inner = [layer]
         else:
             inner = []
@@ -154,8 +153,10 @@ def _unscaled_takers(graph, tensor):
 
 
 def _is_normalized(graph, tensor):
+    """Tell whether a layer after it scales it, or one of the user's own may."""
     after = [n.operation for n in graph.nodes if _is_in(tensor, n.input_tensors)]
-    return any("Normalization" in (_kind(layer) or "?Normalization") for layer in after)
+    kinds = map(_kind, after)
+    return any(kind is None or "Normalization" in kind for kind in kinds)
 
 
 def _look_at_outputs(model, y, weights):

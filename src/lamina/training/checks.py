@@ -29,9 +29,8 @@ def check_batch(model, batch) -> None:
     x, y, _ = unpack(batch)
     compiled = training_of(model).settings
     if y is None:
-        measured = compiled.compiled and compiled.compiled_metrics.given
-        if step.own_method(model, "compute_metrics") is not None:
-            measured = False
+        own = step.own_method(model, "compute_metrics") is not None
+        measured = compiled.compiled and compiled.compiled_metrics.given and not own
         if (compiled.loss is not None or measured) and not step.own_loss(model):
             needing = "metrics, which need" if measured else "a loss, which needs"
             raise ValueError(
