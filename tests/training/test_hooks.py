@@ -126,6 +126,25 @@ def test_loss_of_a_model_without_training():
     assert model.evaluate(X, Y, verbose=0) >= 0
 
 
+def test_the_name_loss_is_free_for_scripts():
+    class Own(lamina.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = lamina.layers.Dense(1, kernel_initializer="ones")
+            self.loss = "of my own"
+
+        def call(self, x):
+            return self.dense(x)
+
+    model = Own()
+    assert model.loss == "of my own"
+    model.compile("sgd", "mse")
+    assert model.loss == "mse"
+    model.loss = lamina.losses.MeanAbsoluteError()  # what is trained stays as it is
+    x = np.ones((4, 2), "float32")
+    assert model.fit(x, np.full((4, 1), 5.0), verbose=0).history["loss"] == [9.0]
+
+
 def test_step_with_any_arguments_is_kerass():
     class Own(lamina.Sequential):
         def train_step(self, *args):

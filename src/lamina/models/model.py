@@ -786,9 +786,9 @@ class Model(Layer):
     def optimizer(self):
         """The compiled optimizer, or None."""
 
-    @delegated("settings")
+    @delegated("flags", put=_as_given)
     def loss(self):
-        """The loss as it was given to `compile`."""
+        """The loss as it was given to `compile`; training does not read it."""
 
     @delegated("settings")
     def compiled(self):
