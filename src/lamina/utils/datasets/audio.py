@@ -56,7 +56,8 @@ def audio_dataset_from_directory(
             `image_dataset_from_directory`.
 
     Returns:
-        A data set with the attributes `class_names` and `file_paths`.
+        A `Dataset` of batches, with the attributes `class_names` and `file_paths`, and
+        the verbs of `tf.data`: `map`, `shuffle`, `take`, `cache`, `prefetch` ...
 
     Raises:
         ValueError: no sounds, or an argument that does not fit, which it names.
