@@ -464,15 +464,9 @@ class Dataset(Verbs, PyDataset):
         finally:
             pool.stop()
 
-    def on_end(self):
+    def on_end(self) -> "Dataset":
         """Return the passes from the next one on, one after the other, without end."""
-        first, count = self.passes_begun, self._count
-
-        def at(place, _):
-            more, place = (0, place) if count == math.inf else divmod(place, count)
-            return self._at(place, first + more)
-
-        return self._derived(at, math.inf, None)
+        return _OnEnd(self)
 
     def on_epoch_end(self):
         """Go on to the next pass."""
@@ -488,6 +482,21 @@ class _Placed(Dataset):
 
     def _at(self, index, turn):
         return self._made_at(index, turn)
+
+
+class _OnEnd(Dataset):
+    """The passes of a data set from its next one on; picklable if that is."""
+
+    _count = math.inf
+
+    def __init__(self, data):
+        super().__init__()
+        self._data, self._first_pass = data, data.passes_begun
+
+    def _at(self, index, turn):
+        count, data = self._data._count, self._data
+        more, place = (0, index) if count == math.inf else divmod(index, count)
+        return data._at(place, self._first_pass + more)
 
 
 class Stream(Verbs):
