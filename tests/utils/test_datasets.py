@@ -16,6 +16,7 @@ from lamina.utils import (
     text_dataset_from_directory,
     timeseries_dataset_from_array,
 )
+from lamina.utils.datasets import resizing
 from lamina.utils.datasets.audio import decode_wav, resample
 from lamina.utils.datasets.resizing import INTERPOLATIONS, resize
 
@@ -151,6 +152,41 @@ def test_resizing(method):
         # An odd shrinkage meets the pixels' centres, where these kernels are 1.
         np.testing.assert_allclose(resize(image[:3, :3], (1, 1), method)[0, 0],
                                    image[1, 1], atol=1e-3)  # fmt: skip
+
+
+@pytest.mark.skipif(resizing.library() is None, reason="no compiled library")
+@pytest.mark.parametrize("method", INTERPOLATIONS)
+def test_compiled_resizing_has_the_same_bits(method, monkeypatch):
+    random = np.random.default_rng(0)
+    cases = [
+        (random.integers(0, 256, (*shape, channels), dtype="uint8"), size)
+        for shape, channels in (((7, 5), 1), ((1, 1), 4), ((33, 17), 2), ((40, 3), 3))
+        for size in ((3, 9), (64, 40), (1, 1))
+    ]
+    cases.append((cases[-1][0][::-1, ::2], (4, 4)))
+    compiled = [resize(*case, method) for case in cases]
+    monkeypatch.setattr(resizing, "library", lambda: None)
+    for case, found in zip(cases, compiled, strict=True):
+        assert resize(*case, method).tobytes() == found.tobytes()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("color", ["grayscale", "rgb", "rgba"])
+def test_jpegs_have_the_pixels_of_pillow(tmp_path, mode, color):
+    random, path = np.random.default_rng(0), tmp_path / "a" / "1.JPG"
+    path.parent.mkdir()
+    for more in ({}, {"progressive": True}, {"quality": 100, "subsampling": 0}):
+        image = Image.fromarray(random.integers(0, 256, (21, 30, 3), dtype="uint8"))
+        image.convert(mode).save(path, **more)
+        found = own_images(tmp_path, labels=None, color_mode=color, image_size=(21, 30))
+        with Image.open(path) as picture:
+            kind = {"grayscale": "L", "rgb": "RGB", "rgba": "RGBA"}[color]
+            expected = np.asarray(picture.convert(kind)).reshape(21, 30, -1)
+        np.testing.assert_array_equal(found[0][0], expected)
+    path.write_bytes(path.read_bytes()[:400])
+    with pytest.raises(OSError, match="(?i)truncated") as caught:
+        found[0]
+    assert "1.JPG" in caught.value.__notes__[0]
 
 
 @pytest.mark.parametrize(
