@@ -224,7 +224,8 @@ def _jpeg(path, channels):
     data = pathlib.Path(path).read_bytes()
     try:
         height, width, space, _ = decoder.decode_jpeg_header(data)
-        plain = space in ("YCbCr", "Gray") and height * width <= bounds.PIXELS
+        small = int(height) * int(width) <= bounds.PIXELS
+        plain = small and space in ("YCbCr", "Gray")
         wanted = "RGB" if channels == 3 else "Gray"
         # Pillow makes grey of the colours; the brightness in the file is another.
         if not plain or (channels == 1 and space != "Gray"):

@@ -99,13 +99,19 @@ def resize(image: np.ndarray, size: tuple[int, int], method: str) -> np.ndarray:
     return np.ascontiguousarray(flat.T).reshape(*size, channels)
 
 
-def _summed(array, places, weights):
+def _summed(array, places, weights) -> np.ndarray:
     """Return weighted sums of rows of an array, of a few for each new row."""
-    total = None
-    for place, weight in zip(places.T, weights.T, strict=True):
-        weight = weight.reshape(-1, *[1] * (array.ndim - 1))
-        term = np.multiply(array.take(place, axis=0), weight, dtype="float32")
-        total = term if total is None else np.add(total, term, out=total)
+    terms = (
+        np.multiply(
+            array.take(place, axis=0),
+            weight.reshape(-1, *[1] * (array.ndim - 1)),
+            dtype="float32",
+        )
+        for place, weight in zip(places.T, weights.T, strict=True)
+    )
+    total = next(terms)
+    for term in terms:
+        total += term
     return total
 
 
