@@ -321,8 +321,9 @@ def _explicit(own, kind, variables, batch):
 
 
 def _parts(variables, state, names):
+    # Lists, as in Keras: steps put groups together by `+` and assign single values.
     state = state._replace(non_trainable=state.non_trainable[: variables.own])
-    return tuple(getattr(state, name) for name in names)
+    return tuple(list(getattr(state, name)) for name in names)
 
 
 def one_step(model, kind, state, data):
