@@ -424,6 +424,16 @@ def test_groups_of_a_state_are_lists_as_in_keras():
     np.testing.assert_allclose(model.predict(x, verbose=0), np.ones((8, 1)))
 
 
+def test_metrics_alone_are_measured_without_a_loss():
+    model = lamina.Sequential([layers.Dense(1, kernel_initializer="ones")])
+    model.compile(metrics=["mae"])
+    x, y = np.ones((5, 3)), np.zeros((5, 1))
+    assert model.evaluate(x, y, batch_size=2, verbose=0) == [0.0, 3.0]
+    assert model.test_on_batch(x, y) == [0.0, 3.0]
+    with pytest.raises(ValueError, match="no loss to minimise"):
+        model.fit(x, y, verbose=0)
+
+
 def test_verbose_zero_prints_nothing(capfd):
     model = small()
     x, y = regression()
