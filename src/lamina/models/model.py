@@ -604,7 +604,7 @@ class Model(Layer):
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
         """Return the loss of one batch; a subclass may write its own."""
-        return step.total_loss(self, y, y_pred, sample_weight)
+        return step.total_loss(self, y, y_pred, sample_weight, training)
 
     @step.built_in
     def compute_metrics(self, x, y, y_pred, sample_weight=None):

@@ -321,8 +321,9 @@ def _explicit(own, kind, variables, batch):
 
 
 def _parts(variables, state, names):
+    # Lists, as in Keras: steps put groups together by `+` and assign single values.
     state = state._replace(non_trainable=state.non_trainable[: variables.own])
-    return tuple(getattr(state, name) for name in names)
+    return tuple(list(getattr(state, name)) for name in names)
 
 
 def one_step(model, kind, state, data):
@@ -349,21 +350,24 @@ def one_step(model, kind, state, data):
     return logs, _parts(variables, new, names)
 
 
-def total_loss(model, y, y_pred, sample_weight):
+def total_loss(model, y, y_pred, sample_weight, training):
     """Return the compiled loss and all added and regularization losses, summed.
 
+    Without any of them it is 0 where metrics alone are measured.
+
     Raises:
-        ValueError: there is no loss at all.
+        ValueError: there is no loss at all, and nothing else to measure.
     """
-    parts = []
-    compiled_loss = training_of(model).settings.compiled_loss
-    loss = compiled_loss(model, y, y_pred, sample_weight)
+    parts, settings = [], training_of(model).settings
+    loss = settings.compiled_loss(model, y, y_pred, sample_weight)
     if loss is not None:
         parts.append(loss)
     added = model.losses
     if added:
         parts.append(sum(jnp.sum(jnp.asarray(loss)) for loss in added))
     if not parts:
+        if not training and settings.compiled_metrics.given:
+            return jnp.zeros(())
         raise ValueError(
             "There is no loss to minimise. Give `compile` a `loss`, or call "
             "`self.add_loss(...)` in a layer."
