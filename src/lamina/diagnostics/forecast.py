@@ -192,10 +192,11 @@ def forecast(model, batch_size=32, input_shape=None, target_shape=None) -> Forec
     """Say what a step will cost; see `Model.forecast`."""
     batch_size = positive_int("forecast", "batch_size", batch_size)
     training = training_of(model)
-    if training.flags.run_eagerly:
+    if step.runs_eagerly(model):
         raise ValueError(
-            "`forecast` looks at compiled steps, and the model was compiled with "
-            "`run_eagerly=True`. Call `compile` without it."
+            "`forecast` looks at compiled steps, and this model's run uncompiled: "
+            "`compile` was given `run_eagerly=True` or `jit_compile=False`, or a layer "
+            "has `supports_jit = False`."
         )
     if takes_text(model):
         raise ValueError(

@@ -420,7 +420,8 @@ class Model(Layer):
             run_eagerly: whether steps run uncompiled, for debugging.
             steps_per_execution: how many steps run in one call; with "auto", 16 for
                 small models unless a callback listens to single batches.
-            jit_compile: kept for compatibility: steps are always compiled.
+            jit_compile: False where code of yours cannot be compiled: it then runs as
+                with `run_eagerly`. Layers of yours say it by `supports_jit = False`.
             auto_scale_loss: whether half precision scales the loss.
 
         Raises:
@@ -438,6 +439,7 @@ class Model(Layer):
             metrics=metrics,
             weighted_metrics=weighted_metrics,
         )
+        step.warn_of_unused(self)
 
     @boundary
     def fit(
@@ -708,6 +710,7 @@ class Model(Layer):
             self.metrics_variables,
         )
 
+    @step.built_in
     def make_train_function(self, force=False):
         """Return the compiled step that `fit` runs.
 
@@ -725,10 +728,12 @@ class Model(Layer):
         """
         return self._made_function("train", force)
 
+    @step.built_in
     def make_test_function(self, force=False):
         """Return the compiled step that `evaluate` runs, see `make_train_function`."""
         return self._made_function("test", force)
 
+    @step.built_in
     def make_predict_function(self, force=False):
         """Return what `predict` runs, compiled: `(state, batch) -> outputs`.
 
@@ -809,8 +814,12 @@ class Model(Layer):
         """Whether steps run uncompiled."""
 
     @delegated("flags", put=_as_given)
+    def steps_per_execution(self):
+        """How many steps run in one call, or `"auto"`."""
+
+    @delegated("flags", put=_as_given)
     def jit_compile(self):
-        """Whether steps are compiled: always, except when run eagerly."""
+        """Whether code of one's own is compiled: `"auto"`, True or False."""
 
     @delegated("flags", put=bool)
     def stop_training(self):

@@ -16,6 +16,8 @@ import jax.numpy as jnp
 from lamina.core import structure
 from lamina.core.context import context
 from lamina.core.naming import listed
+from lamina.core.registry import ours
+from lamina.core.tracebacks import warn
 from lamina.core.variable import pure, store, value_and_grad
 from lamina.data import pack, unpack
 from lamina.training.compiled import training_of
@@ -250,6 +252,32 @@ def own_method(model, name):
     return None if built_in else getattr(model, name)
 
 
+def runs_eagerly(model, kept=None) -> bool:
+    """Tell whether the code of a model runs as it is written, uncompiled.
+
+    That is so with `run_eagerly`; and where somebody says that code of theirs cannot be
+    compiled, by `jit_compile=False` or a layer's `supports_jit`. Where all code is ours
+    nobody would notice but by the time it takes.
+
+    Args:
+        model: the model.
+        kept: what is kept for its present layers, if that is at hand.
+    """
+    training = training_of(model)
+    flags = training.flags
+    if flags.run_eagerly:
+        return True
+    kept = kept or training.programs.of(model)
+    if flags.jit_compile:
+        return flags.jit_compile == "auto" and kept.refuses
+    given = jax.tree.leaves(training.settings.given)
+    own = any(own_method(model, name) for name in (*_OWN.values(), "compute_loss"))
+    plain = (str, int, float)
+    return own or not (
+        kept.whole and all(isinstance(x, plain) or ours(type(x)) for x in given)
+    )
+
+
 def own_loss(model) -> bool:
     """Tell whether the loss of a step is a user's own, or may be."""
     names = ("compute_loss", "train_step")
@@ -265,6 +293,17 @@ def gives_logs(model, kind) -> bool:
     """Tell whether a step of a kind gives logs of its own."""
     own = own_step(model, kind) or own_method(model, "compute_metrics")
     return own is not None
+
+
+def warn_of_unused(model):
+    """Warn of methods of a user's that Keras calls and nothing here does."""
+    for kind, own in _OWN.items():
+        name = f"make_{kind}_function"
+        if own_method(model, name) is not None:
+            warn(
+                f"`{type(model).__name__}.{name}` is not called: steps are compiled "
+                f"from `{own}`. Override that instead."
+            )
 
 
 def built_in(method):
