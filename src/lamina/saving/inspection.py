@@ -25,7 +25,7 @@ def inspect(filepath) -> Report:
     path = pathlib.Path(filepath)
     report = Report(path)
     if path.is_dir():
-        found = formats.KERAS
+        found = formats.of_folder(path) or formats.KERAS
     elif path.exists() and not path.is_file():
         report.refused.append("This is no file, but a device or a pipe.")
         return report
