@@ -157,6 +157,19 @@ class Reader:
         return image.transpose(2, 0, 1) if self.channels_first else image
 
     def _decoded(self, path):
+        try:
+            return self._pixels(path)
+        except (ValueError, MemoryError):
+            raise
+        except Exception as error:  # whatever Pillow's readers raise
+            if getattr(error, "errno", None) is not None:
+                raise  # the disk's
+            raise ValueError(
+                f"{str(path)!r} is no image that Pillow reads, or it is damaged: "
+                f"{error}"
+            ) from error
+
+    def _pixels(self, path):
         Image = pillow()
         with Image.open(path) as picture:
             width, height = picture.size
