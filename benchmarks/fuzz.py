@@ -691,11 +691,17 @@ class Opener:
         """Return the bytes and the ending of another file."""
         rng = random.Random(seed)
         name = rng.choice(list(self.good))
-        data = self.good[name]
-        for _ in range(rng.choice((1, 1, 1, 1, 2))):
-            with contextlib.suppress(Exception):  # it is no more what can be changed
-                data = self.door.change(data, rng, self.entries)
+        data = self.changed(self.good[name], rng)
         return data, "." + name.partition(".")[2]
+
+    def changed(self, data, rng):
+        """Return other bytes, changed once or twice."""
+        for _ in range(rng.choice((1, 1, 1, 1, 2))):
+            try:
+                data = self.door.change(data, rng, self.entries)
+            except Exception:  # it is no more what such a change is for
+                data = mutations.damaged(data, rng)
+        return data
 
 
 def serve(name, folder, work, kept, seed, first, last):
@@ -704,15 +710,53 @@ def serve(name, folder, work, kept, seed, first, last):
     sys.path.append(str(folder))  # where a module is that nothing may import
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
+    guided = importlib.util.find_spec("atheris") is not None
+    if guided:
+        atheris = importlib.import_module("atheris")
+        # From here on, for lamina is imported as it is used.
+        atheris.instrument_imports(include=["lamina"]).__enter__()
     opener = Opener(name, folder, work)
+    numbers = iter(range(first, last))
     print("ready", file=out)
-    for number in range(first, last):
-        other = opener.mutated(f"{seed} {name} {number}")
+
+    def one(data, ending):
+        if (number := next(numbers, None)) is None:
+            os._exit(0)
         print(number, file=out)
-        outcome, said = opener.tried(*other)
+        outcome, said = opener.tried(data, ending)
         if outcome in WRONG:
             _keep(name, number, work, kept)
         print(outcome, " ".join(said.split("\n")), sep="\t", file=out)
+
+    if guided:
+        _guide(atheris, opener, one, work, f"{seed} {name} {first}")
+    for number in range(first, last):
+        one(*opener.mutated(f"{seed} {name} {number}"))
+
+
+def _guide(atheris, opener, one, work, seed):
+    """Let atheris choose which files to change further, by the lines they reach."""
+    endings = {data[:4]: "." + n.partition(".")[2] for n, data in opener.good.items()}
+    usual = next(iter(endings.values()))
+    if not (corpus := work / "corpus").exists():
+        corpus.mkdir()
+        for name, data in opener.good.items():
+            (corpus / name).write_bytes(data)
+
+    def changed(data, most, number):
+        return opener.changed(data, random.Random(number))[:most]
+
+    number = random.Random(seed).randrange(1, 1 << 31)
+    options = (
+        f"-seed={number} -max_len=1000000 -rss_limit_mb=0 -malloc_limit_mb=0 "
+        "-timeout=1000 -detect_leaks=0 -len_control=0"
+    )
+    atheris.Setup(
+        ["fuzz", *options.split(), str(corpus)],
+        lambda data: one(data, endings.get(data[:4], usual)),
+        custom_mutator=changed,
+    )
+    atheris.Fuzz()
 
 
 # ---- all of them -------------------------------------------------------------------
@@ -749,6 +793,14 @@ def fuzz_door(name, count, folder, kept, seed):
     return found
 
 
+def _environment():
+    """Return the variables of a process that works in another folder."""
+    import lamina
+
+    found = [str(pathlib.Path(lamina.__file__).parents[1]), *filter(None, sys.path)]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(found), "LAMINA_CACHE": "0"}
+
+
 def _watch(name, folder, work, seed, first, last, found, kept):
     """Follow one process; return the number of the file to go on with."""
     given = name, folder, work, kept, seed, first, last
@@ -756,7 +808,7 @@ def _watch(name, folder, work, seed, first, last, found, kept):
     with (work / "stderr").open("wb") as errors:
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=folder,
-            env={**os.environ, "LAMINA_CACHE": "0"},
+            env=_environment(),
         )  # fmt: skip
         if process.stdout.readline() != "ready\n":
             process.wait()
