@@ -46,7 +46,7 @@ def _entries(name):
     try:
         with gzip.open(path) as file:
             _, _, kind, rank = file.read(4)
-            shape = np.frombuffer(file.read(4 * rank), ">i4").tolist()
+            shape = np.frombuffer(file.read(4 * rank), ">u4").tolist()
             data = file.read(min(math.prod(shape), most) + 1)
         if kind != 8 or len(shape) != rank or len(data) != math.prod(shape):
             raise ValueError("it is not an IDX file of bytes")

@@ -324,6 +324,9 @@ def test_vocabulary_files_without_terms(tmp_path):
     path.write_text("")
     with pytest.raises(ValueError, match="words.txt holds no term"):
         StringLookup(vocabulary=str(path))
+    path.write_text(f"{'x' * 9999}\n" * 2)
+    with pytest.raises(ValueError, match=r"repeated term.*\['x{998}$"):
+        StringLookup(vocabulary=str(path))
     path.write_text("1\nx\n")
     with pytest.raises(ValueError, match="words.txt holds a line that is no term.*'x'"):
         IntegerLookup(vocabulary=str(path))

@@ -69,7 +69,8 @@ def image_dataset_from_directory(
         A data set with the attributes `class_names` and `file_paths`.
 
     Raises:
-        ValueError: no images, or an argument that does not fit, which it names.
+        ValueError: no images, or an argument that does not fit, which it names; while
+            it is read, an image that is damaged.
         FileNotFoundError: no such folder.
 
     >>> import pathlib, tempfile, lamina, numpy as np
@@ -165,8 +166,7 @@ class Reader:
             if getattr(error, "errno", None) is not None:
                 raise  # the disk's
             raise ValueError(
-                f"{str(path)!r} is no image that Pillow reads, or it is damaged: "
-                f"{error}"
+                f"This is no image that Pillow reads, or it is damaged: {error}"
             ) from error
 
     def _pixels(self, path):
