@@ -607,6 +607,9 @@ class Watch:
             self.seen.append(f"{event} {str(args)[:200]}")
 
 
+_watch_over = functools.cache(Watch)  # a hook stays as long as the process
+
+
 def _peak():
     """Return the largest resident memory since the last call, in MiB."""
     text = pathlib.Path("/proc/self/status").read_text()
@@ -646,7 +649,7 @@ class Opener:
         # What a process does once: it reads modules, starts the reader of programs.
         for known, data in good.items():
             self.open(data, "." + known.partition(".")[2])
-        self.watch = Watch(folder)
+        self.watch = _watch_over(folder)
 
     def open(self, data, ending):
         """Write a file and open it."""
