@@ -380,6 +380,15 @@ def test_other_types_are_refused_in_words(good, change):
     assert not bare, caught.value
 
 
+def test_an_axis_that_is_a_text():
+    """JAX takes it for an axis of devices, and says so in a NameError."""
+    x = lamina.Input((4,))
+    model = lamina.Model(x, lamina.ops.softmax(x + 1.0, axis=1))
+    text = model.to_json().replace('"axis": 1', '"axis": "a"')
+    with pytest.raises(ValueError, match="describes no model: NameError.*axis name: a"):
+        lamina.models.model_from_json(text)
+
+
 def test_a_name_that_is_missing_is_a_type_error(good):
     path = with_config(good, put_layer({"class_name": "Mine", "config": {}}))
     refused(path, "Could not locate class 'Mine'", TypeError)

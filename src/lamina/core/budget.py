@@ -276,9 +276,11 @@ def told(name, what="describes no model"):
             yield
     except RecursionError as error:
         raise ValueError(f"Not allowed: {name} is nested too deeply.") from error
-    except (*_DAMAGES, *_WORDED) as error:
+    except (*_DAMAGES, *_WORDED, NameError) as error:
         if isinstance(error, _WORDED) and _in_words(error):
             raise
+        if isinstance(error, NameError) and error.name is not None:
+            raise  # a lambda lacks the name; the errors of JAX's axes have none
         said = f"{type(error).__name__}: {error}"
         raise ValueError(f"{name} {what}: {said}") from error
 
