@@ -230,6 +230,48 @@ def test_all_snapshots_damaged(tmp_path, uninterrupted):
     assert run(tmp_path, "arrays", die_at=1)[:2] == again[:2]  # the new ones are kept
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tree: tree.pop("logs"),
+        lambda tree: tree["random"].pop("python"),
+        lambda tree: tree.update(state=tree["state"][:2]),
+        lambda tree: tree.update(marks=["x"]),
+        lambda tree: tree["marks"][0].update(random={}),
+    ],
+)
+def test_a_state_of_no_run_is_refused_in_words(tmp_path, change):
+    run(tmp_path, "arrays", epochs=1)
+    for path in tmp_path.glob("*.snapshot"):
+        tree = snapshot.loads(path.read_bytes())
+        change(tree)
+        path.write_bytes(snapshot.dumps(tree))
+    with pytest.raises(ValueError, match="snapshot in '.*' holds no state of this run"):
+        run(tmp_path, "arrays")
+
+
+def test_a_place_before_the_first_epoch(tmp_path, uninterrupted):
+    run(tmp_path, "arrays", epochs=1)
+    for path in tmp_path.glob("*.snapshot"):
+        tree = snapshot.loads(path.read_bytes())
+        path.write_bytes(snapshot.dumps({**tree, "epoch": -(10**20)}))
+    with pytest.warns(UserWarning, match="passed over.*epoch -1000"):
+        again = run(tmp_path, "arrays")
+    assert again[:2] == uninterrupted("arrays")[:2]
+
+
+def test_parts_of_other_files_are_left_alone(tmp_path):
+    """A callback may write its own file into the folder of the snapshots just now."""
+    mine, old = tmp_path / ".best.keras.0a.part", tmp_path / ".1.snapshot.0a.part"
+    folder = snapshot.Folder(tmp_path)
+    for act in (lambda: folder.write(0, {"a": 1}), folder.clear):
+        mine.touch()
+        old.touch()
+        act()
+        folder.wait()
+        assert mine.exists() and not old.exists()
+
+
 def test_other_run_is_refused(tmp_path):
     run(tmp_path, "arrays", epochs=1)
     with pytest.raises(ValueError, match="another run:\n  batch_size was 8 and is 4"):

@@ -130,7 +130,7 @@ def test_image_options(images, tmp_path):
     Image.fromarray(deep).save(tmp_path / "a" / "1.png")
     assert only(image_size=2, color_mode="grayscale")[0, 0, 0] == 0x12
     (tmp_path / "a" / "1.png").write_bytes(b"broken")
-    with pytest.raises(OSError, match="cannot identify") as caught:
+    with pytest.raises(ValueError, match="cannot identify") as caught:
         only()
     assert "1.png" in caught.value.__notes__[0]
 
@@ -184,7 +184,7 @@ def test_jpegs_have_the_pixels_of_pillow(tmp_path, mode, color):
             expected = np.asarray(picture.convert(kind)).reshape(21, 30, -1)
         np.testing.assert_array_equal(found[0][0], expected)
     path.write_bytes(path.read_bytes()[:400])
-    with pytest.raises(OSError, match="(?i)truncated") as caught:
+    with pytest.raises(ValueError, match="(?i)truncated") as caught:
         found[0]
     assert "1.JPG" in caught.value.__notes__[0]
 
@@ -347,6 +347,51 @@ def test_resampling_keeps_a_tone():
         np.testing.assert_allclose(found[middle], tone(wanted)[middle], atol=2e-3)
     # What the lower rate cannot hold is gone, instead of coming back as another tone.
     assert np.abs(resample(tone(1000, 450), 1000, 500)[100:-100]).max() < 0.01
+
+
+def test_resampling_in_blocks(monkeypatch):
+    sound = np.random.default_rng(0).normal(size=(300, 2))
+    for rate, wanted in ((1000, 700), (1000, 3000), (10**9, 8)):
+        whole = resample(sound, rate, wanted)
+        monkeypatch.setattr("lamina.utils.datasets.audio._BLOCK", 100)
+        np.testing.assert_array_equal(resample(sound, rate, wanted), whole)
+        monkeypatch.undo()
+
+
+def test_rates_that_no_sound_has(tmp_path):
+    def sounds(rate):
+        path = tmp_path / "a.wav"
+        wav(path, bytes(2 * 3000), rate=8000)
+        data = bytearray(path.read_bytes())
+        data[24:28] = rate.to_bytes(4, "little")
+        path.write_bytes(data)
+        return audio_dataset_from_directory(
+            tmp_path, labels=None, sampling_rate=48000, format="lamina", verbose=False
+        )[0]
+
+    assert sounds(8000).shape == (1, 18000, 1)
+    assert sounds(2**32 - 1).shape == (1, 1, 1)
+    for rate, words in (
+        (0, "damaged: it has no samples"),
+        (1, "would grow to 549.3 MiB"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            sounds(rate)
+
+
+def test_damaged_images_are_refused_in_words(tmp_path):
+    Image.fromarray(np.zeros((9, 7, 3), "uint8")).save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    data_set = image_dataset_from_directory(
+        tmp_path, labels=None, format="lamina", verbose=False
+    )
+    for bad in (b"", data[:40], data.replace(b"IHDR", b"IHDX")):
+        (tmp_path / "a.png").write_bytes(bad)
+        with pytest.raises(ValueError, match="This is no image.*damaged"):
+            data_set[0]
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(FileNotFoundError):
+        data_set[0]
 
 
 def test_windows():

@@ -5,7 +5,7 @@ from typing import Any
 
 from lamina.core import structure
 from lamina.core.budget import budgeted
-from lamina.core.config import arguments_of, serialize_shared, sharing
+from lamina.core.config import arguments_of, dict_for, serialize_shared, sharing
 from lamina.core.context import context, having
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.naming import nearest
@@ -1006,7 +1006,7 @@ class Model(Layer):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         """Make a model from what `get_config` returned."""
-        if config.keys() >= set(GRAPH_KEYS) and takes_graph(cls):
+        if dict_for(cls, config).keys() >= set(GRAPH_KEYS) and takes_graph(cls):
             with CustomObjectScope(custom_objects), budgeted(), sharing():
                 return graph_from_config(cls, config)
         if cls is Model:

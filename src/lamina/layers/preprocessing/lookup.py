@@ -196,7 +196,7 @@ class Lookup(VocabularyLayer):
         if repeated:
             raise ValueError(
                 "The passed vocabulary has at least one repeated term. The repeated "
-                f"terms are: {repeated[:20]}"
+                f"terms are: {repeated[:20]!s:.1000}"
             )
         size = self._token_start + len(tokens)
         if self.max_tokens is not None and size > self.max_tokens:

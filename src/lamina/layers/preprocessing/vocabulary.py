@@ -167,7 +167,15 @@ def read_vocabulary(path, encoding, term) -> list:
         _refuse_opening(path)
     if not pathlib.Path(path).is_file():
         raise ValueError(f"Vocabulary file {path} does not exist.")
-    return [term(line) for line in lines_of(pathlib.Path(path), encoding)]
+    found = lines_of(pathlib.Path(path), encoding)
+    if not found:
+        raise ValueError(f"Vocabulary file {path} holds no term.")
+    try:
+        return [term(line) for line in found]
+    except ValueError as error:
+        raise ValueError(
+            f"Vocabulary file {path} holds a line that is no term: {error}"
+        ) from None
 
 
 def lines_of(path, encoding):

@@ -72,7 +72,8 @@ def image_dataset_from_directory(
         the verbs of `tf.data`: `map`, `shuffle`, `take`, `cache`, `prefetch` ...
 
     Raises:
-        ValueError: no images, or an argument that does not fit, which it names.
+        ValueError: no images, or an argument that does not fit, which it names; while
+            it is read, an image that is damaged.
         FileNotFoundError: no such folder.
 
     >>> import pathlib, tempfile, lamina, numpy as np
@@ -160,6 +161,18 @@ class Reader:
         return image.transpose(2, 0, 1) if self.channels_first else image
 
     def _decoded(self, path):
+        try:
+            return self._pixels(path)
+        except (ValueError, MemoryError):
+            raise
+        except Exception as error:  # whatever Pillow's readers raise
+            if getattr(error, "errno", None) is not None:
+                raise  # the disk's
+            raise ValueError(
+                f"This is no image that Pillow reads, or it is damaged: {error}"
+            ) from error
+
+    def _pixels(self, path):
         if (image := _jpeg(path, self.channels)) is not None:
             return image
         Image = pillow()
