@@ -16,6 +16,7 @@ _values = {
     "nnx": False,
     "flash_attention": None,
     "interop": {},
+    "as_keras": False,  # whether the program was written for Keras: see lamina.compat
     "explain_recompiles": None,  # or what watches compiled programs
 }
 

@@ -89,7 +89,7 @@ def _colours(images, data_format, name, channels=(3,)):
 
 @op(config=("data_format",), name="RGBToGrayscale")
 def rgb_to_grayscale(images, data_format=None):
-    """Return 0.2989 R + 0.587 G + 0.114 B as the one channel; gray images as they are."""
+    """Return 0.2989 R + 0.587 G + 0.114 B as the one channel, and gray as it is."""
     x, close = _colours(images, data_format, "rgb_to_grayscale", (1, 3))
     if x.shape[-1] == 1:
         return close(x)
