@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from lamina.core import settings, structure
 from lamina.core.checks import positive_int
+from lamina.core.extras import load_rich
 from lamina.core.input_spec import InputSpec
 from lamina.core.matching import Slots
 from lamina.core.operation import graph_of, takes_text
@@ -154,6 +155,7 @@ class Forecast:
         return notes
 
     def __rich__(self):
+        load_rich()
         from rich.table import Table
 
         table = Table(
@@ -170,6 +172,7 @@ class Forecast:
         return table
 
     def __repr__(self):
+        load_rich()
         from rich.console import Console
 
         file = io.StringIO()

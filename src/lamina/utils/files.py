@@ -20,6 +20,7 @@ import zlib
 from typing import Any
 
 from lamina.core import settings
+from lamina.core.extras import load_rich
 from lamina.core.files import replacing
 from lamina.core.tracebacks import warn
 
@@ -248,6 +249,7 @@ def _receive(origin, file):
 @contextlib.contextmanager
 def _progress(total):
     """Draw a bar where there is a terminal; yield what moves it on."""
+    load_rich()
     from rich import progress
 
     columns = (

@@ -7,7 +7,7 @@ from html import escape
 
 import numpy as np
 
-from lamina.core.extras import extra
+from lamina.core.extras import extra, load_rich
 
 _SIDE = 96  # pixels of an image in a notebook
 _LONG = 60  # characters of a value
@@ -153,6 +153,7 @@ def show(data, element, rows):
 
 
 def _print(data, found):
+    load_rich()
     from rich.console import Console
     from rich.table import Table
 
