@@ -58,10 +58,14 @@ def test_unseeded_draws_and_layers_are_those_of_keras():
     for library in (lamina, keras):
         library.utils.set_random_seed(3)
         before = library.layers.Dense(2)
+        model = library.Sequential([library.Input((2,)), library.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0)
+        after = library.layers.Dense(2)
         numbers = [library.random.normal((4,)) for _ in range(3)]
         numbers.append(library.random.uniform((4,)))
-        after = library.layers.Dense(2)
-        for layer in (before, after):
+        last = library.layers.Dense(2)
+        for layer in (before, after, last):
             layer.build((None, 3))
             numbers.append(layer.kernel)
         drawn.append([np.asarray(number) for number in numbers])

@@ -132,6 +132,20 @@ def global_seed_generator() -> SeedGenerator:
     return _global["generator"]
 
 
+def global_state():
+    """Return the state of the global generator; None before its first draw."""
+    generator = _global["generator"]
+    return None if generator is None else np.asarray(generator.state.value)
+
+
+def set_global_state(state) -> None:
+    """Set the global generator to what `global_state` gave."""
+    if state is None:
+        _global["generator"] = None
+    else:
+        global_seed_generator().state.assign(state)
+
+
 def forget_global_seed() -> None:
     """Let the next unseeded draw begin a new global generator."""
     _global.update(seed=None, generator=None)

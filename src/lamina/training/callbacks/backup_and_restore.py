@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina import _generators
-from lamina.core.random import global_seed_generator, loaded
+from lamina.core.random import global_state, loaded, set_global_state
 from lamina.core.tracebacks import warn
 from lamina.data.arrays import digest
 from lamina.training.callbacks.callback import Callback
@@ -373,7 +373,7 @@ def random_state() -> dict:
         return {
             "python": random.getstate(),
             "numpy": np.random.get_state(),
-            "lamina": np.asarray(global_seed_generator().state.value),
+            "lamina": global_state(),
             "torch": torch and torch().numpy(),
         }
 
@@ -381,9 +381,9 @@ def random_state() -> dict:
 def set_random_state(state):
     """Set the generators that everybody shares."""
     with _generators.lock:
+        set_global_state(state["lamina"])  # which may draw from Python's generator
         random.setstate(state["python"])
         np.random.set_state(state["numpy"])
-        global_seed_generator().state.assign(state["lamina"])
     torch = sys.modules.get("torch")
     if torch is not None and state["torch"] is not None:
         torch.set_rng_state(torch.from_numpy(state["torch"]))
