@@ -8,6 +8,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import time
 import zlib
 
 import jax
@@ -438,10 +439,10 @@ def test_a_reader_that_crashes_or_takes_all_is_told_in_words(tmp_path, monkeypat
     for data, words in (
         ("crash", "ended with SIGABRT"),
         ("memory", "MemoryError"),
-        ("time", "more than 1 s"),
+        ("time", "more than 1.0 s"),
         ("end", "does not start"),
         # More than a pipe holds, which nobody reads: see `slow`.
-        ("stop" + " " * (1 << 20), "more than 2 s"),
+        ("stop" + " " * (1 << 20), "more than 1.0 s"),
     ):
         with pytest.raises(ValueError, match=f"damaged.*{words}"):
             lamina.export.load(written(tmp_path / data[:4], data.encode()))
@@ -463,3 +464,14 @@ def test_errors_quote_a_part_of_the_file(tmp_path):
     with pytest.raises(ValueError, match="was written in version") as caught:
         lamina.export.load(path)
     assert len(str(caught.value)) < 5000
+
+
+def test_the_programs_of_a_file_share_their_time(monkeypatch):
+    monkeypatch.setattr(reading, "SECONDS", 1.0)
+    patience = reading.Patience()
+    for at_most in (1.0, 0.98, 0.96):
+        with patience.spent(b"x") as seconds:
+            assert seconds <= at_most
+            time.sleep(0.02)
+    with patience.spent(bytes(10**7)) as seconds:
+        assert 1.0 < seconds < 8.0

@@ -234,7 +234,15 @@ def load(filepath) -> Exported:
     >>> program(np.ones((5, 3))).shape
     (5, 2)
     """
-    return opened(filepath, _read_apart)
+    patience = reading.Patience()
+
+    def read(data):
+        allowed, text = reading.verdict(data, patience)
+        if not allowed:
+            raise Refused(text)
+        return reading.checked(data)
+
+    return opened(filepath, read)
 
 
 def opened(filepath, read):
@@ -259,13 +267,6 @@ def opened(filepath, read):
                 f"{str(path)!r} is damaged, or written for another version of JAX: "
                 f"{type(error).__name__}: {error}"
             ) from error
-
-
-def _read_apart(data):
-    allowed, text = reading.verdict(data)
-    if not allowed:
-        raise Refused(text)
-    return reading.checked(data)
 
 
 def own(filepath):

@@ -14,9 +14,11 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from typing import Any
 
-SECONDS = 10  # for a program, and one more for each megabyte
+SECONDS = 8  # for all programs of a file, or where that is more:
+_SECONDS_EACH = 0.8e-6  # for each byte of them
 MEMORY = 1 << 30  # bytes beyond what the process has at first, and for each byte:
 _MEMORY_EACH = 16
 _IDLE = 20  # seconds without a program, after which the process ends
@@ -33,11 +35,29 @@ class Unreadable(Exception):
     """The process found no program, or did not live to say so."""
 
 
-def verdict(data: bytes) -> tuple[bool, str]:
+class Patience:
+    """The time that the programs of one file may take together."""
+
+    def __init__(self):
+        self._size, self._used = 0, 0.0
+
+    @contextlib.contextmanager
+    def spent(self, data):
+        """Give the seconds that are left for a program, and count what it takes."""
+        self._size += len(data)
+        begin = time.monotonic()
+        try:
+            yield max(SECONDS, self._size * _SECONDS_EACH) - self._used
+        finally:
+            self._used += time.monotonic() - begin
+
+
+def verdict(data: bytes, patience: Patience) -> tuple[bool, str]:
     """Return what the process says of a program: whether it is allowed, or why not.
 
     Args:
         data: the program, as `jax.export` writes it.
+        patience: that of its file.
 
     Raises:
         Unreadable: it is damaged.
@@ -46,7 +66,8 @@ def verdict(data: bytes) -> tuple[bool, str]:
         for last in (False, True):
             process = _process()
             try:
-                answer = _asked(process, data)
+                with patience.spent(data) as seconds:
+                    answer = _asked(process, data, seconds)
                 break
             except BrokenPipeError:
                 # It ended while it waited.
@@ -100,9 +121,8 @@ def _forget():
 atexit.register(_forget)
 
 
-def _asked(process, data):
+def _asked(process, data, seconds):
     """Return the answer to one program."""
-    seconds = SECONDS + len(data) / 1e6
     late = threading.Event()
 
     def stop():
@@ -126,7 +146,7 @@ def _asked(process, data):
         return answer
     code = process.wait()
     if late.is_set():
-        raise Unreadable(f"it takes more than {seconds:.0f} s to read")
+        raise Unreadable(f"it takes more than {seconds:.1f} s to read")
     if code == 0:
         raise BrokenPipeError
     name = signal.Signals(-code).name if code < 0 else f"exit code {code}"

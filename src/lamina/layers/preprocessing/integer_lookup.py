@@ -48,7 +48,10 @@ class IntegerLookup(Lookup):
         self._sorted = np.array(tokens, "int64")[self._order]
 
     def _term(self, value):
-        return int(value)
+        number = int(value)
+        if not -(1 << 63) <= number < 1 << 63:
+            raise ValueError(f"{number} is no integer of 64 bits.")
+        return number
 
     def _terms(self, vocabulary):
         return self._read(vocabulary)[0].tolist()
