@@ -5,6 +5,8 @@ are walked in the order of their sorted keys, as JAX does; what is made anew has
 keys in the order in which they were written.
 """
 
+from typing import Any
+
 import jax
 
 
@@ -30,19 +32,19 @@ def _key(entry):
     return str(entry)
 
 
-def pack_like(structure, leaves):
+def pack_like(structure, leaves) -> Any:
     """Put `leaves` into the shape of `structure`."""
     tree = jax.tree.structure(structure, is_leaf=_is_none)
     return in_order_of(structure, jax.tree.unflatten(tree, leaves))
 
 
-def map_leaves(fn, structure, *rest):
+def map_leaves(fn, structure, *rest) -> Any:
     """Apply `fn` to the leaves of structures of one shape, `None` included."""
     made = jax.tree.map(fn, structure, *rest, is_leaf=_is_none)
     return in_order_of(structure, made)
 
 
-def in_order_of(like, made):
+def in_order_of(like, made) -> Any:
     """Return `made`, its dicts with their keys in the order that `like` has."""
     if type(like) is dict:
         return {key: in_order_of(part, made[key]) for key, part in like.items()}

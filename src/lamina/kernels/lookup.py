@@ -33,7 +33,7 @@ class Terms:
             *(
                 ctypes.c_void_p(a.ctypes.data)
                 if isinstance(a, np.ndarray)
-                else ctypes.c_int64(a)
+                else ctypes.c_int64(int(a))
                 for a in (*table, *arguments)
             )
         )

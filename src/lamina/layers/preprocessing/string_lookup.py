@@ -1,6 +1,7 @@
 """`StringLookup`: words as indices of a vocabulary."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,7 @@ class StringLookup(Lookup):
     def _set_tokens(self, tokens):
         self._tokens = tokens
         self._table = dict(zip(tokens, itertools.count()))
-        self._compiled = None  # made when it is first needed
+        self._compiled: Any = None  # made when it is first needed
 
     def _term(self, value):
         return str(value)
@@ -46,7 +47,7 @@ class StringLookup(Lookup):
         array = text_array(inputs, self)
         return words(array, self.encoding), array.shape
 
-    def _terms_compiled(self):
+    def _terms_compiled(self) -> Any:
         """Return the vocabulary as the compiled library reads it, or None."""
         if self._compiled is None:
             usable = compiled() and "\0" not in "".join(self._tokens)
