@@ -8,11 +8,14 @@ import importlib
 from types import ModuleType
 from typing import Any
 
+import h5py
+import numpy as np
+
 import lamina
 from lamina.compat import backend
 from lamina.core import masks, settings, symbolic
 from lamina.core.context import context
-from lamina.core.random import global_seed_generator
+from lamina.core.random import draw_seed, global_seed_generator
 from lamina.losses.loss import LossFunctionWrapper
 
 # In this order; what a name means in `keras.src` is mostly said by one of them.
@@ -126,17 +129,52 @@ class SafeModeScope:
         return None
 
 
+class H5IOStore:
+    """A file of arrays: a group of them at each path."""
+
+    def __init__(self, path_or_io, mode="r"):
+        self._file = h5py.File(path_or_io, mode)
+
+    def make(self, path, metadata=None):
+        """Return a new group to put arrays into."""
+        group = self._file.require_group(path).create_group("vars")
+        group.attrs.update(metadata or {})
+        return group
+
+    def get(self, path):
+        """Return the arrays at a path by their names."""
+        return self._file[path]["vars"]
+
+    def close(self):
+        """Write what is left to be written."""
+        self._file.close()
+
+
+def class_weight_to_sample_weights(y, class_weight):
+    """Return a weight for each row of labels, whole numbers or one-hot rows."""
+    labels = np.asarray(y)
+    if labels.ndim > 1:
+        labels = labels.argmax(-1) if labels.shape[-1] > 1 else labels[..., 0]
+    weights = [class_weight.get(int(label), 1.0) for label in np.round(labels)]
+    return np.array(weights, lamina.config.floatx())
+
+
 _TABLE: dict[str, Any] = {
     "KerasVariable": lamina.Variable,
     "LazyModule": LazyModule,
     "LossFunctionWrapper": LossFunctionWrapper,
     "Node": symbolic.Node,
     "SafeModeScope": SafeModeScope,
+    "H5IOStore": H5IOStore,
     "any_symbolic_tensors": any_symbolic_tensors,
+    "class_weight_to_sample_weights": class_weight_to_sample_weights,
     "get_keras_mask": masks.get_mask,
     "global_seed_generator": global_seed_generator,
+    "in_grain_data_pipeline": lambda: False,
+    "in_safe_mode": lambda: context.configs.safe_mode,
     "in_symbolic_scope": lambda: context.runs("symbolic"),
     "in_tf_graph": lambda: False,
+    "jax_draw_seed": draw_seed,
     "keras_export": keras_export,
     "no_automatic_dependency_tracking": no_automatic_dependency_tracking,
     "obtain_input_shape": obtain_input_shape,
@@ -144,6 +182,7 @@ _TABLE: dict[str, Any] = {
     "standardize_data_format": settings.standardize_data_format,
     "standardize_shape": symbolic.standardize_shape,
     "standardize_tuple": standardize_tuple,
+    "tensorflow": LazyModule("tensorflow"),
 }
 
 
