@@ -36,6 +36,9 @@ MISSING = {
     "from tensorflow import keras; keras.nope": ["tensorflow.keras.nope"],
     "import tensorflow as tf; tf.keras.ops.nope(1)": ["tensorflow.keras.ops.nope"],
     "import tf_keras; K = tf_keras.backend; K.nope": ["tf_keras.backend.nope"],
+    "from keras.preprocessing.text import Tokenizer": [
+        "keras.preprocessing.text.Tokenizer"
+    ],
     "import keras.engine.topology": ["keras.engine.topology"],
     "from keras.src.layers.layer import Layer, Foo": ["keras.src.layers.layer.Foo"],
     "from keras.src.saving import saving_lib; saving_lib.nope": [
@@ -52,6 +55,8 @@ FOUND = [
     "from keras import layers\ndef f(m):\n return [layers.old for layers in m]",
     "from keras import layers\ndef f():\n for layers in (): layers.old",
     "from tensorflow.keras.backend import mean, int_shape",
+    "from tensorflow.keras.preprocessing.text import Tokenizer",
+    "import tf_keras; tf_keras.preprocessing.image.ImageDataGenerator().flow",
     "from keras.src import backend; backend.standardize_dtype",
     "from keras.src.backend.common import variables; variables.standardize_shape",
     "try:\n from keras.nope import x\nexcept ImportError:\n x = None\nx()",

@@ -184,7 +184,7 @@ def _where(name):
 def _is_module(package, path):
     if not path or _is_private(path):
         return path == path.lower()  # a class is no module
-    if package in _LEGACY and path in private.LEGACY_MODULES:
+    if package in _LEGACY and private.legacy(path):
         return True
     return isinstance(_lamina(path), ModuleType)
 
@@ -215,12 +215,12 @@ def _names(package, path):
 
         return [], find
     mine = _lamina(path)
-    held = private.LEGACY_MODULES.get(path, {}) if package in _LEGACY else {}
+    held = private.legacy(path) if package in _LEGACY else {}
     if not path:
-        held = {"__version__": lambda: VERSION, "version": lambda: lambda: VERSION}
+        held = {"__version__": VERSION, "version": lambda: VERSION}
 
     def lookup(word):
-        return held[word]() if word in held else getattr(mine, word)
+        return held[word] if word in held else getattr(mine, word)
 
     return sorted({*held, *getattr(mine, "__all__", dir(mine or object()))}), lookup
 

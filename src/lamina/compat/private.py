@@ -4,6 +4,7 @@ A name of `keras.src` is first looked for in the public namespaces.
 """
 
 import contextlib
+import functools
 import importlib
 from types import ModuleType
 from typing import Any
@@ -12,7 +13,6 @@ import h5py
 import numpy as np
 
 import lamina
-from lamina.compat import backend
 from lamina.core import masks, settings, symbolic
 from lamina.core.context import context
 from lamina.core.random import draw_seed, global_seed_generator
@@ -186,29 +186,27 @@ _TABLE: dict[str, Any] = {
 }
 
 
-def _later(path, name):
-    return lambda: getattr(importlib.import_module(f"lamina.{path}"), name)
-
-
-def _losses():
-    long = {
-        "KLD": "kl_divergence",
-        "MAE": "mean_absolute_error",
-        "MAPE": "mean_absolute_percentage_error",
-        "MSE": "mean_squared_error",
-        "MSLE": "mean_squared_logarithmic_error",
-    }
-    names = long | {name.lower(): value for name, value in long.items()}
-    names |= {"kullback_leibler_divergence": "kl_divergence", "logcosh": "log_cosh"}
-    return {name: _later("losses", value) for name, value in names.items()}
-
-
-# By module, what TensorFlow's Keras has and Keras 3 has not; made when asked for.
-LEGACY_MODULES: dict[str, dict[str, Any]] = {
-    "backend": {
-        name: (lambda value=value: value) for name, value in backend.names().items()
-    },
-    "losses": _losses(),
-    "metrics": _losses(),
-    "preprocessing.text": {},
+# Losses that TensorFlow's Keras has under other names as well, also as metrics.
+_LOSSES = {
+    "kld": "kl_divergence",
+    "kullback_leibler_divergence": "kl_divergence",
+    "logcosh": "log_cosh",
+    "mae": "mean_absolute_error",
+    "mape": "mean_absolute_percentage_error",
+    "mse": "mean_squared_error",
+    "msle": "mean_squared_logarithmic_error",
 }
+
+
+@functools.cache
+def legacy(path) -> dict[str, Any]:
+    """Return what TensorFlow's Keras has in a module, and Keras 3 has not."""
+    if path == "backend":
+        return importlib.import_module("lamina.compat.backend").names()
+    if path in ("losses", "metrics"):
+        found = {name: getattr(lamina.losses, long) for name, long in _LOSSES.items()}
+        return found | {name.upper(): found[name] for name in found if len(name) < 5}
+    if path in ("preprocessing.image", "preprocessing.sequence", "preprocessing.text"):
+        module = importlib.import_module(f"lamina.legacy.{path}")
+        return {name: getattr(module, name) for name in module.__all__}
+    return {}
