@@ -226,7 +226,7 @@ def _names(package, path):
 
 
 def look_up(name):
-    """Return what a dotted name under Keras' roots means, without installing them.
+    """Return what a dotted name under Keras' roots means: None for a module.
 
     Args:
         name: a name with its modules, such as `"tensorflow.keras.layers.Dense"`.
@@ -252,7 +252,7 @@ def look_up(name):
             module = inner
         else:
             thing = _names(*where)[1](word) if where else _absent_tensorflow(word)
-    return _lamina(_where(module)[1]) if thing is None else thing
+    return thing
 
 
 def _contents(name, package, path):

@@ -12,7 +12,6 @@ import importlib.util
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 
 from lamina.compat import private
 from lamina.compat.aliases import look_up
@@ -93,7 +92,7 @@ def _judged(name):
         thing = look_up(name)
     except AttributeError as error:
         reason = str(error)
-    if isinstance(thing, ModuleType):
+    if thing is None and reason is None:  # a module
         return False, []
     rows = [
         (wanted, text)

@@ -143,7 +143,7 @@ class H5IOStore:
 
     def get(self, path):
         """Return the arrays at a path by their names."""
-        return self._file[path]["vars"]
+        return self._file[f"{path}/vars"]
 
     def close(self):
         """Write what is left to be written."""

@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 from collections import ChainMap
+from collections.abc import Iterator
 from pathlib import Path
 
 _ROOTS = ("keras", "tf_keras", "tensorflow")
@@ -10,7 +11,7 @@ _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
-def uses(program):
+def uses(program) -> Iterator[tuple[str, str, set]]:
     """Yield each use of a name below `keras`, `tf_keras` or `tensorflow`.
 
     Args:

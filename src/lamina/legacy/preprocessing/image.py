@@ -7,6 +7,7 @@ numbers as there.
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -99,6 +100,17 @@ class Iterator(PyDataset):
         seed: seeds NumPy's generator anew for each batch.
         kwargs: see `PyDataset`.
     """
+
+    # What subclasses keep of their settings.
+    image_data_generator: Any
+    subset: Any
+    dtype: Any
+    data_format: Any
+    save_to_dir: Any
+    save_prefix: str
+    save_format: str
+    index_array: Any
+    _most_marks: int  # what the names of written images are drawn from
 
     white_list_formats = ("png", "jpg", "jpeg", "bmp", "ppm", "tif", "tiff")
 
@@ -261,9 +273,19 @@ class NumpyArrayIterator(Iterator):
 class _FilesIterator(Iterator):
     """Batches of images in files: what both kinds share."""
 
+    color_mode: str
+    class_mode: Any
+    target_size: Any
+    interpolation: str
+    keep_aspect_ratio: bool
+    follow_links: bool
+    filepaths: list
+    classes: Any
+    class_indices: dict
+
     _most_marks = 10**7
     _modes: tuple = ("categorical", "binary", "sparse", "input", None)
-    sample_weight = None
+    sample_weight: Any = None
 
     def _keep(self, generator, **given):
         super()._keep(generator, **given)
@@ -411,7 +433,7 @@ class DataFrameIterator(_FilesIterator):
         mode = self.class_mode
         if mode == "multi_output" and not isinstance(y_col, list):
             raise TypeError(f"`y_col` expected a list of columns. Received: {y_col!r}")
-        wanted = {x_col: str}
+        wanted: dict[str, Any] = {x_col: str}
         if mode in ("binary", "sparse"):
             wanted[y_col] = str
         elif mode == "categorical":
@@ -527,9 +549,22 @@ class ImageDataGenerator:
         vertical_flip=False, rescale=None, preprocessing_function=None,
         data_format=None, validation_split=0.0, interpolation_order=1, dtype=None,
     ):  # fmt: skip
-        given = {n: v for n, v in locals().items() if n not in ("self", "__class__")}
-        vars(self).update(given)
-        self._validation_split = vars(self).pop("validation_split")
+        self.featurewise_center, self.samplewise_center = (
+            featurewise_center, samplewise_center,
+        )  # fmt: skip
+        self.featurewise_std_normalization = featurewise_std_normalization
+        self.samplewise_std_normalization = samplewise_std_normalization
+        self.zca_whitening, self.zca_epsilon = zca_whitening, zca_epsilon
+        self.rotation_range, self.shear_range = rotation_range, shear_range
+        self.width_shift_range = width_shift_range
+        self.height_shift_range = height_shift_range
+        self.brightness_range = brightness_range
+        self.channel_shift_range = channel_shift_range
+        self.fill_mode, self.cval = fill_mode, cval
+        self.interpolation_order = interpolation_order
+        self.horizontal_flip, self.vertical_flip = horizontal_flip, vertical_flip
+        self.preprocessing_function, self.rescale = preprocessing_function, rescale
+        self._validation_split = validation_split
         self.dtype = dtype or settings.floatx()
         self.data_format = settings.standardize_data_format(data_format)
         first = self.data_format == "channels_first"
@@ -546,12 +581,14 @@ class ImageDataGenerator:
         self.zoom_range = list(_pair("zoom_range", zoom_range))
         if brightness_range is not None:
             _pair("brightness_range", brightness_range)
-        self.mean = self.std = self.zca_whitening_matrix = None
+        self.mean: Any = None
+        self.std: Any = None
+        self.zca_whitening_matrix: Any = None
         if zca_whitening:
             self._imply("zca_whitening", "featurewise_center", True)
             self._imply("zca_whitening", "featurewise_std_normalization", False)
         for kind in ("featurewise", "samplewise"):
-            if given[f"{kind}_std_normalization"]:
+            if getattr(self, f"{kind}_std_normalization"):
                 self._imply(f"{kind}_std_normalization", f"{kind}_center", True)
 
     def _imply(self, cause, name, value):
@@ -763,7 +800,7 @@ def _within(most):
 
 
 def _zoom(span):
-    return (1, 1) if tuple(span) == (1, 1) else np.random.uniform(*span, 2)
+    return (1, 1) if tuple(span) == (1, 1) else np.random.uniform(span[0], span[1], 2)
 
 
 def _shift(span, size):
@@ -983,7 +1020,7 @@ def apply_affine_transform(
         affine_transform(
             channel,
             matrix[:2, :2],
-            matrix[:2, 2],
+            matrix[:2, 2],  # pyright: ignore
             order=order,
             mode=fill_mode,
             cval=cval,

@@ -200,7 +200,7 @@ class Tokenizer:
 
     def sequences_to_texts_generator(self, sequences):
         """Yield what `sequences_to_texts` returns."""
-        unknown = self.index_word.get(self.word_index.get(self.oov_token))
+        unknown = self.oov_token if self.oov_token in self.word_index else None
         for row in sequences:
             yield " ".join(self._known(row, self.index_word, unknown))
 
