@@ -45,9 +45,9 @@ def uses(program) -> Iterator[tuple[str, str, set]]:
         found = [whole(".".join([base, *words[1:]]), left - 1) for base in bases]
         return next(filter(None, found), None)
 
-    every = [(module, *use) for module in modules.values() for use in module.uses()]
+    every = [(module, use) for module in modules.values() for use in module.uses()]
     excused = {whole(name) for module in modules.values() for name in module.excused}
-    for module, used, line, arguments in every:
+    for module, (used, line, arguments) in every:
         name = whole(used)
         if name is not None and name not in excused:
             yield name, f"{module.file}:{line}", arguments

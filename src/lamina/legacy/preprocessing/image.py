@@ -139,7 +139,7 @@ class Iterator(PyDataset):
             self._set_index_array()
         first = self.batch_size * index
         return self._get_batches_of_transformed_samples(
-            self.index_array[first : first + self.batch_size]
+            self.index_array[first : first + self.batch_size]  # pyright: ignore
         )
 
     def __iter__(self):
@@ -433,7 +433,7 @@ class DataFrameIterator(_FilesIterator):
         mode = self.class_mode
         if mode == "multi_output" and not isinstance(y_col, list):
             raise TypeError(f"`y_col` expected a list of columns. Received: {y_col!r}")
-        wanted: dict[str, Any] = {x_col: str}
+        wanted: dict[Any, Any] = {x_col: str}
         if mode in ("binary", "sparse"):
             wanted[y_col] = str
         elif mode == "categorical":
