@@ -103,7 +103,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def find_distributions(self, context=None):
         """Say to `importlib.metadata` which version of Keras this is."""
-        if context is not None and context.name == "keras":
+        if context is not None and str(context.name).lower() == "keras":
             yield _Distribution()
 
 
@@ -195,7 +195,7 @@ def _is_private(path):
 
 def _lamina(path):
     """Return what Lamina has at a path, or None."""
-    thing = lamina
+    thing, path = lamina, private.OLD_MODULES.get(path, path)
     for part in path.split(".") if path else ():
         thing = getattr(thing, part, None)
         if thing is None:

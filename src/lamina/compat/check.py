@@ -83,17 +83,15 @@ def _judged(name):
     Without a row, what is missing has one that says so.
     """
     path = _ROOT.sub("", name)
-    if name in ("keras", "tf_keras", "tensorflow") or (
-        path == name and importlib.util.find_spec("tensorflow")
-    ):
-        return False, []
+    of_tensorflow = path == name and "." in name
     thing, reason = None, None
-    try:
-        thing = look_up(name)
-    except AttributeError as error:
-        reason = str(error)
-    if thing is None and reason is None:  # a module
-        return False, []
+    if not (of_tensorflow and importlib.util.find_spec("tensorflow")):
+        try:
+            thing = look_up(name)
+        except AttributeError as error:
+            reason = str(error)
+        if thing is None and reason is None:  # a module
+            return False, []
     rows = [
         (wanted, text)
         for pattern, about, wanted, text in _rows()

@@ -9,7 +9,6 @@ import importlib
 from types import ModuleType
 from typing import Any
 
-import h5py
 import numpy as np
 
 import lamina
@@ -133,7 +132,7 @@ class H5IOStore:
     """A file of arrays: a group of them at each path."""
 
     def __init__(self, path_or_io, mode="r"):
-        self._file = h5py.File(path_or_io, mode)
+        self._file = importlib.import_module("h5py").File(path_or_io, mode)
 
     def make(self, path, metadata=None):
         """Return a new group to put arrays into."""
@@ -186,6 +185,23 @@ _TABLE: dict[str, Any] = {
 }
 
 
+# Where the names of modules of Keras 2 are now.
+OLD_MODULES = {
+    "engine": "layers",
+    "engine.topology": "layers",
+    "layers.experimental": "layers",
+    "layers.experimental.preprocessing": "layers",
+    "optimizers.experimental": "optimizers",
+    **{f"utils.{name}_utils": "utils" for name in ("np", "vis", "generic", "data")},
+    **{
+        f"layers.{name}": "layers"
+        for name in (
+            "advanced_activations", "convolutional", "core", "embeddings", "merge",
+            "noise", "normalization", "pooling", "recurrent", "wrappers",
+        )
+    },
+}  # fmt: skip
+
 # Losses that TensorFlow's Keras has under other names as well, also as metrics.
 _LOSSES = {
     "kld": "kl_divergence",
@@ -198,6 +214,13 @@ _LOSSES = {
 }
 
 
+class Reduction:
+    """How losses are summed up, by the names that TensorFlow's Keras has for it."""
+
+    AUTO = SUM_OVER_BATCH_SIZE = "sum_over_batch_size"
+    NONE, SUM = "none", "sum"
+
+
 @functools.cache
 def legacy(path) -> dict[str, Any]:
     """Return what TensorFlow's Keras has in a module, and Keras 3 has not."""
@@ -205,7 +228,11 @@ def legacy(path) -> dict[str, Any]:
         return importlib.import_module("lamina.compat.backend").names()
     if path in ("losses", "metrics"):
         found = {name: getattr(lamina.losses, long) for name, long in _LOSSES.items()}
-        return found | {name.upper(): found[name] for name in found if len(name) < 5}
+        short = {name.upper(): found[name] for name in found if len(name) < 5}
+        return found | short | {"Reduction": Reduction}
+    if path == "layers":
+        relu = lamina.layers.ReLU
+        return {"ThresholdedReLU": lambda theta=1.0, **s: relu(threshold=theta, **s)}
     if path in ("preprocessing.image", "preprocessing.sequence", "preprocessing.text"):
         module = importlib.import_module(f"lamina.legacy.{path}")
         return {name: getattr(module, name) for name in module.__all__}
