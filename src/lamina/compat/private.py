@@ -9,13 +9,7 @@ import importlib
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 import lamina
-from lamina.core import masks, settings, symbolic
-from lamina.core.context import context
-from lamina.core.random import draw_seed, global_seed_generator
-from lamina.losses.loss import LossFunctionWrapper
 
 # In this order; what a name means in `keras.src` is mostly said by one of them.
 _NAMESPACES = (
@@ -35,19 +29,14 @@ def find(name: str) -> Any:
     Raises:
         AttributeError: neither Lamina's namespaces nor the table have it.
     """
-    if name in _TABLE:
-        return _TABLE[name]
+    if name in _table():
+        return _table()[name]
     for path in _NAMESPACES:
         space = importlib.import_module(f"lamina.{path}".rstrip("."))
         value = getattr(space, name, None)
         if value is not None and not isinstance(value, ModuleType):
             return value
     raise AttributeError("Of `keras.src` there are the public names, and few others.")
-
-
-def any_symbolic_tensors(args=None, kwargs=None):
-    """Tell whether there is a symbolic tensor among some arguments."""
-    return symbolic.any_symbolic(args or (), kwargs or {})
 
 
 def keras_export(path):
@@ -151,6 +140,7 @@ class H5IOStore:
 
 def class_weight_to_sample_weights(y, class_weight):
     """Return a weight for each row of labels, whole numbers or one-hot rows."""
+    np = importlib.import_module("numpy")
     labels = np.asarray(y)
     if labels.ndim > 1:
         labels = labels.argmax(-1) if labels.shape[-1] > 1 else labels[..., 0]
@@ -158,31 +148,42 @@ def class_weight_to_sample_weights(y, class_weight):
     return np.array(weights, lamina.config.floatx())
 
 
-_TABLE: dict[str, Any] = {
-    "KerasVariable": lamina.Variable,
-    "LazyModule": LazyModule,
-    "LossFunctionWrapper": LossFunctionWrapper,
-    "Node": symbolic.Node,
-    "SafeModeScope": SafeModeScope,
-    "H5IOStore": H5IOStore,
-    "any_symbolic_tensors": any_symbolic_tensors,
-    "class_weight_to_sample_weights": class_weight_to_sample_weights,
-    "get_keras_mask": masks.get_mask,
-    "global_seed_generator": global_seed_generator,
-    "in_grain_data_pipeline": lambda: False,
-    "in_safe_mode": lambda: context.configs.safe_mode,
-    "in_symbolic_scope": lambda: context.runs("symbolic"),
-    "in_tf_graph": lambda: False,
-    "jax_draw_seed": draw_seed,
-    "keras_export": keras_export,
-    "no_automatic_dependency_tracking": no_automatic_dependency_tracking,
-    "obtain_input_shape": obtain_input_shape,
-    "set_keras_mask": masks.set_mask,
-    "standardize_data_format": settings.standardize_data_format,
-    "standardize_shape": symbolic.standardize_shape,
-    "standardize_tuple": standardize_tuple,
-    "tensorflow": LazyModule("tensorflow"),
-}
+@functools.cache
+def _table() -> dict[str, Any]:
+    """Return by name what packages take that no namespace has; JAX comes with it."""
+    from lamina.core import masks, settings, symbolic
+    from lamina.core.context import context
+    from lamina.core.random import draw_seed, global_seed_generator
+    from lamina.losses.loss import LossFunctionWrapper
+
+    def any_symbolic_tensors(args=None, kwargs=None):
+        return symbolic.any_symbolic(args or (), kwargs or {})
+
+    return {
+        "KerasVariable": lamina.Variable,
+        "LazyModule": LazyModule,
+        "LossFunctionWrapper": LossFunctionWrapper,
+        "Node": symbolic.Node,
+        "SafeModeScope": SafeModeScope,
+        "H5IOStore": H5IOStore,
+        "any_symbolic_tensors": any_symbolic_tensors,
+        "class_weight_to_sample_weights": class_weight_to_sample_weights,
+        "get_keras_mask": masks.get_mask,
+        "global_seed_generator": global_seed_generator,
+        "in_grain_data_pipeline": lambda: False,
+        "in_safe_mode": lambda: context.configs.safe_mode,
+        "in_symbolic_scope": lambda: context.runs("symbolic"),
+        "in_tf_graph": lambda: False,
+        "jax_draw_seed": draw_seed,
+        "keras_export": keras_export,
+        "no_automatic_dependency_tracking": no_automatic_dependency_tracking,
+        "obtain_input_shape": obtain_input_shape,
+        "set_keras_mask": masks.set_mask,
+        "standardize_data_format": settings.standardize_data_format,
+        "standardize_shape": symbolic.standardize_shape,
+        "standardize_tuple": standardize_tuple,
+        "tensorflow": LazyModule("tensorflow"),
+    }
 
 
 # Where the names of modules of Keras 2 are now.
