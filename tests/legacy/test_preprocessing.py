@@ -13,6 +13,7 @@ from keras.src.legacy.preprocessing import sequence as their_sequence
 from keras.src.legacy.preprocessing import text as their_text
 
 import lamina
+from lamina.legacy import layers as legacy_layers
 from lamina.legacy.preprocessing import image, sequence, text
 
 RNG = np.random.default_rng(0)
@@ -344,3 +345,15 @@ def test_names(ours):
         if any("_legacy" in path for path in getattr(value, "_api_export_path", ()))
     }
     assert public <= {*ours.__all__}
+
+
+@pytest.mark.parametrize(("name", "axis"), [("RandomHeight", 1), ("RandomWidth", 2)])
+def test_stretching_layers(name, axis):
+    make, x = getattr(legacy_layers, name), IMAGES[:2]
+    y = make((1.0, 1.0), "nearest")(x, training=True)
+    np.testing.assert_array_equal(y, np.repeat(x, 2, axis))
+    np.testing.assert_array_equal(make(0.5)(x, training=False), x)
+    sizes = {make(0.5, seed=i)(x, training=True).shape[axis] for i in range(9)}
+    assert len(sizes) > 2 and min(sizes) >= 3 and max(sizes) <= 12
+    with pytest.raises(ValueError, match="`factor` expected"):
+        make((-2.0, 1.0))

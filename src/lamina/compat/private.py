@@ -215,6 +215,12 @@ _LOSSES = {
 }
 
 
+# Modules with some names in `lamina.legacy`.
+_LEGACY = (
+    "layers", "preprocessing.image", "preprocessing.sequence", "preprocessing.text",
+)  # fmt: skip
+
+
 class Reduction:
     """How losses are summed up, by the names that TensorFlow's Keras has for it."""
 
@@ -231,10 +237,7 @@ def legacy(path) -> dict[str, Any]:
         found = {name: getattr(lamina.losses, long) for name, long in _LOSSES.items()}
         short = {name.upper(): found[name] for name in found if len(name) < 5}
         return found | short | {"Reduction": Reduction}
-    if path == "layers":
-        relu = lamina.layers.ReLU
-        return {"ThresholdedReLU": lambda theta=1.0, **s: relu(threshold=theta, **s)}
-    if path in ("preprocessing.image", "preprocessing.sequence", "preprocessing.text"):
+    if path in _LEGACY:
         module = importlib.import_module(f"lamina.legacy.{path}")
         return {name: getattr(module, name) for name in module.__all__}
     return {}
