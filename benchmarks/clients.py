@@ -3,8 +3,8 @@
 usage: python benchmarks/clients.py [--doc docs/packages.md] [PROGRAM ...]
 
 The Python needs Lamina, Keras and the packages that PACKAGES names. Each program in
-`benchmarks/clients/` has functions that return what can be compared; a case passes if it
-returns what it does with Keras.
+`benchmarks/clients/` has functions that return what can be compared; a case passes if
+it returns what it does with Keras.
 """
 
 import argparse
