@@ -21,16 +21,6 @@ def keras_cv():
     return np.asarray(made).tolist()
 
 
-def keras_cv_model():
-    import keras_cv
-
-    model = keras_cv.models.ResNetV2Backbone(
-        stackwise_filters=[8], stackwise_blocks=[1], stackwise_strides=[1],
-        include_rescaling=True, input_shape=(32, 32, 3), block_type="basic_block",
-    )  # fmt: skip
-    return model.predict(np.ones((1, 32, 32, 3)), verbose=0).shape
-
-
 def keras_aug():
     from keras_aug import layers
 
@@ -92,6 +82,6 @@ def bayesflow():
 
 
 CASES = (
-    keras_nlp, keras_cv, keras_cv_model, keras_aug, keras_hexagdly, einops_layers,
+    keras_nlp, keras_cv, keras_aug, keras_hexagdly, einops_layers,
     einops_functions, jax2onnx, bayesflow,
 )  # fmt: skip

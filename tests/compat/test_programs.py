@@ -83,6 +83,7 @@ def test_a_script_for_keras(tmp_path):
             store = H5IOStore("x.h5", mode="w")
             store.make("a/b")["w"] = np.ones(2)
             store.close()
+            assert model.output._keras_history.operation is model.layers[-1]
             print(private_layers.Dense is Dense, H5IOStore("x.h5").get("a/b")["w"][:])
             print(data_adapter_utils.class_weight_to_sample_weights([1, 0], {1: 2.0}))
             print(serialization_lib.in_safe_mode() is None)
