@@ -40,7 +40,7 @@ bench: $(VENV)/plot.stamp ## measure speed beside other libraries, in an hour
 bench-quick: $(VENV)/plot.stamp ## the same in less than 15 minutes
 	$(PY) benchmarks/run.py --quick
 
-stress: $(VENV)/test.stamp ## kill, interrupt and damage runs; watch the memory
+stress: $(VENV)/test.stamp ## kill, interrupt and damage runs and files; watch the memory
 	$(PY) benchmarks/stress.py
 
 clean: ## remove everything that was made here

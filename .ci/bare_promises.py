@@ -29,7 +29,8 @@ y = np.ones((4, 2), "float32")
 # What needs a package that is not there, and what its error tells to install.
 EXTRAS = {
     "lamina.utils.plot_model(model, 'm.png')": 'pip install "lamina[plot]"',
-    "lamina.utils.array_to_img(x[0])": 'pip install "lamina[plot]"',
+    "lamina.utils.array_to_img(x[0])": 'pip install "lamina[images]"',
+    "lamina.callbacks.OrbaxCheckpoint('run')": 'pip install "lamina[orbax]"',
     "lamina.visualization.plot_image_gallery(x)": 'pip install "lamina[plot]"',
     "lamina.utils.model_to_dot(model)": "pip install pydot",
     "lamina.callbacks.TensorBoard('logs')": 'pip install "lamina[tensorboard]"',

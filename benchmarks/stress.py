@@ -1,8 +1,9 @@
 """Runs that are killed, interrupted and fed damaged files; memory over many calls.
 
-    python benchmarks/stress.py            # everything, about ten minutes
+    python benchmarks/stress.py            # everything, in half an hour
     python benchmarks/stress.py --share 0.1
-    python benchmarks/stress.py --fuzz 1000    # damaged models alone, that many
+
+The damaged files, 20,000 of them, are those of `fuzz.py`.
 
 Each part prints how many cases came out right; the exit code is 1 if one did not.
 """
@@ -23,6 +24,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from fuzz import fuzz
 
 KINDS = ("dense", "convolutional", "recurrent")
 EPOCHS = 6
@@ -162,8 +164,9 @@ def damages(count):
         train = start("dense", place)
         train.communicate()
         folder = snapshot.Folder(place)
-        newest = folder.files()[0]
+        newest, older = folder.files()
         data = newest.read_bytes()
+        before = snapshot.dumps(snapshot.loads(older.read_bytes()))
         for case in range(count):
             if case % 3 == 0:
                 newest.write_bytes(data[: draw.randrange(len(data))])
@@ -179,85 +182,9 @@ def damages(count):
                 newest.write_bytes(data[:at] + data[at + size :])
             with warnings.catch_warnings(record=True) as said:
                 warnings.simplefilter("always")
-                _, path = folder.read()
-            right += path != newest and any("damaged" in str(w.message) for w in said)
+                found = snapshot.dumps(folder.read())
+            right += found == before and any("damaged" in str(w.message) for w in said)
     return right, count
-
-
-def fuzz_from(first, count, step):
-    """Load damaged models, and tell of each before it begins and after."""
-    import resource
-
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "saving"))
-    from mutations import KINDS, good_files, mutation
-
-    import lamina
-
-    warnings.simplefilter("ignore")
-    with tempfile.TemporaryDirectory() as folder:
-        files = good_files(Path(folder))
-        for seed in range(first, count, step):
-            ending, data = mutation(files, seed)
-            path = Path(folder, f"damaged{ending}")
-            path.write_bytes(data)
-            print(seed, flush=True)
-            try:
-                lamina.saving.load_model(path)
-                outcome = "loaded"
-            except KINDS as error:
-                outcome = "refused" if str(error) else "refused without a word"
-            except Exception as error:
-                outcome = f"{type(error).__name__}: {error}".replace("\n", " ")[:300]
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            if peak > 1 << 20:  # KiB
-                print(f"{peak / (1 << 20):.1f} GiB of memory", flush=True)
-                return
-            print(outcome, flush=True)
-
-
-def fuzz(count, processes=2):
-    """Load damaged models in processes that may crash; return the right ones."""
-    outcomes = dict.fromkeys(("loaded", "refused"), 0)
-
-    def watch(first):
-        while first is not None and first < count:
-            first = watch_one(first)
-
-    def watch_one(first):
-        """Follow one process; return the seed to go on with after a failure."""
-        command = [sys.executable, __file__, "--damaged", str(first), str(count)]
-        command.append(str(processes))
-        worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        seed = None
-        while seed_said := worker.stdout.readline():
-            seed = int(seed_said)
-            late = threading.Timer(5, worker.kill)
-            late.start()
-            began = time.perf_counter()
-            outcome = worker.stdout.readline().strip()
-            late.cancel()
-            if outcome in outcomes:
-                outcomes[outcome] += 1
-                continue
-            if not outcome:
-                hung = time.perf_counter() - began >= 5
-                outcome = "hung" if hung else "crashed"
-            print(f"damaged model {seed}: {outcome}", flush=True)
-            if outcome in ("hung", "crashed") or outcome.endswith("of memory"):
-                worker.wait()
-                return seed + processes
-        worker.wait()
-        if worker.returncode:
-            print(f"the process that began at {first} failed", flush=True)
-        return None
-
-    threads = [threading.Thread(target=watch, args=(i,)) for i in range(processes)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    print(f"damaged models: {outcomes}", flush=True)
-    return sum(outcomes.values()), count
 
 
 def resident():
@@ -299,16 +226,7 @@ def main():
     cli.add_argument("--share", type=float, default=1.0, help="of all cases")
     cli.add_argument("--train", help=argparse.SUPPRESS)
     cli.add_argument("--folder", help=argparse.SUPPRESS)
-    cli.add_argument("--fuzz", type=int, help="load so many damaged models, no more")
-    cli.add_argument("--damaged", type=int, nargs=3, help=argparse.SUPPRESS)
     options = cli.parse_args()
-    if options.damaged:
-        fuzz_from(*options.damaged)
-        return
-    if options.fuzz:
-        right, of = fuzz(options.fuzz)
-        print(f"damaged models that loaded or were refused: {right} of {of}")
-        sys.exit(right != of)
     if options.train:
         train_and_tell(options.train, options.folder)
         return
@@ -321,7 +239,7 @@ def main():
         ("killed runs that ended bit for bit alike", kills, many(50)),
         ("interrupted models at a finished step", interrupts, many(50)),
         ("damaged snapshots found out", damages, many(20)),
-        ("damaged models that loaded or were refused", fuzz, many(20_000)),
+        ("files opened, or refused in words", fuzz, many(20_000)),
     ):
         right, of = run(count)
         good &= right == of

@@ -13,7 +13,6 @@ import lamina
 DIFFERENCES = pathlib.Path(__file__).parents[1] / "docs" / "differences.md"
 # By path: a name that stands in the row of docs/differences.md about it.
 LEFT_OUT = {
-    "callbacks.OrbaxCheckpoint": "`callbacks.OrbaxCheckpoint`",
     "callbacks.TensorBoard.summary": "`callbacks.TensorBoard.summary`",
     "src": "`keras.src`",
 }
@@ -107,7 +106,6 @@ def test_what_is_left_out_has_its_row(path):
 @pytest.mark.parametrize(
     ("get", "instead"),
     [
-        (lambda: lamina.callbacks.OrbaxCheckpoint, "BackupAndRestore"),
         (lambda: lamina.callbacks.TensorBoard().summary, "`logs`"),
         (lambda: lamina.src, "public"),
     ],

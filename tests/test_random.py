@@ -53,6 +53,22 @@ def test_unseeded_draws_differ_and_follow_the_global_seed():
     assert (first == random.uniform((4,))).all()
 
 
+def test_unseeded_draws_and_layers_are_those_of_keras():
+    drawn = []
+    for library in (lamina, keras):
+        library.utils.set_random_seed(3)
+        before = library.layers.Dense(2)
+        numbers = [library.random.normal((4,)) for _ in range(3)]
+        numbers.append(library.random.uniform((4,)))
+        after = library.layers.Dense(2)
+        for layer in (before, after):
+            layer.build((None, 3))
+            numbers.append(layer.kernel)
+        drawn.append([np.asarray(number) for number in numbers])
+    for mine, theirs in zip(*drawn, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
 def test_errors_name_the_argument():
     with pytest.raises(ValueError, match="floating point dtype"):
         random.normal((2,), dtype="int32")

@@ -12,11 +12,6 @@ from types import ModuleType
 # Public names of Keras that are left out: why, and what to use instead.
 _LEFT_OUT = {
     "lamina.src": "what lies below it is private. Use the public names",
-    "lamina.callbacks.OrbaxCheckpoint": (
-        "checkpoints of training are files of Lamina's own. Use "
-        "`fit(resume=folder)` or `BackupAndRestore`, which go on where a run "
-        "stopped, and `ModelCheckpoint` for models and weights"
-    ),
 }
 
 

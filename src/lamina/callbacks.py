@@ -1,7 +1,7 @@
 """Callbacks: watch a training and steer it."""
 
-from lamina._imports import missing as _missing
 from lamina._imports import offer as _offer
+from lamina.saving.orbax_checkpoint import OrbaxCheckpoint as OrbaxCheckpoint
 from lamina.training.callbacks.backup_and_restore import (
     BackupAndRestore as BackupAndRestore,
 )
@@ -27,7 +27,3 @@ from lamina.training.callbacks.tensorboard import TensorBoard as TensorBoard
 from lamina.training.callbacks.terminate_on_nan import TerminateOnNaN as TerminateOnNaN
 
 _offer(globals())
-
-
-def __getattr__(name):
-    raise _missing(__name__, name)

@@ -251,3 +251,24 @@ def test_errors_are_those_of_python(tmp_path, words):
     assert ("No such file" in last) or ("No module named" in last) or (
         "ZeroDivisionError" in last and 'File "bad.py", line 1' in result.stderr
     )  # fmt: skip
+
+
+def test_targets_are_broadcast_as_keras_does_and_it_is_said(tmp_path):
+    result = run(
+        tmp_path,
+        "-m",
+        "lamina",
+        "train.py",
+        train="""
+        import keras, numpy as np
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        model.compile("sgd", "mse", metrics=["mae"])
+        x, y = np.ones((4, 2)), np.arange(12.0).reshape(4, 3)
+        mse, mae = model.evaluate(x, y, verbose=0)
+        error = model.predict(x, verbose=0) - y
+        np.testing.assert_allclose(mse, (error**2).mean(), rtol=1e-5)
+        np.testing.assert_allclose(mae, abs(error).mean(), rtol=1e-5)
+        """,
+    )
+    assert printed(result) == []
+    assert "y_true.shape=(4, 3), y_pred.shape=(4, 1)" in result.stderr

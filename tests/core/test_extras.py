@@ -1,11 +1,12 @@
 """A package that is not there is named, with what installs it."""
 
 import math
+import random
 import sys
 
 import pytest
 
-from lamina.core.extras import extra
+from lamina.core.extras import extra, load_rich
 
 
 def test_what_is_there_is_returned():
@@ -40,3 +41,12 @@ def test_a_broken_package_says_what_is_wrong_with_it(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     with pytest.raises(ImportError, match="fails with No module.*no_such_dependency"):
         extra("broken_package", "`f`", "broken")
+
+
+def test_loading_rich_draws_nothing(monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "rich"]:
+        monkeypatch.delitem(sys.modules, name)
+    before = random.getstate()
+    load_rich()
+    assert "rich.style" in sys.modules
+    assert random.getstate() == before

@@ -83,8 +83,13 @@ def test_fashion_mnist(cache):
             (folder / name).write_bytes(gzip.compress(data))
     same(datasets.fashion_mnist.load_data(), ((x[:5], y[:5]), (x[5:], y[5:])))
     (folder / name).write_bytes(gzip.compress(data[:-1]))
-    with pytest.raises(ValueError, match="t10k-labels-idx1-ubyte.gz is damaged"):
-        datasets.fashion_mnist.load_data()
+    bomb = struct.pack(">4Bi", 0, 0, 8, 1, 40 << 20) + bytes(40 << 20)
+    whole = gzip.compress(data)
+    less = gzip.compress(struct.pack(">4B3i", 0, 0, 8, 3, -1, 1 << 30, 1 << 30))
+    for bad in (gzip.compress(data[:-1]), whole[:-4], b"x", gzip.compress(bomb), less):
+        (folder / name).write_bytes(bad)
+        with pytest.raises(ValueError, match="t10k-labels-idx1-ubyte.gz is damaged"):
+            datasets.fashion_mnist.load_data()
 
 
 def cifar_archive(folder, files):

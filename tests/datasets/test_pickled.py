@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamina.datasets.pickled import loads
+from lamina.datasets.pickled import arrays, loads
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False)
@@ -119,3 +119,23 @@ def test_arrays_with_odd_parts_are_refused():
     for dtype in (b"<u08", b"u1,u1", b"(9999,9999)u1", b"U9", b"M8", b"V1", b"", b"O9"):
         with pytest.raises(ValueError, match="has an array of"):
             loads(array_of(dtype, b"C\x03abc"))
+
+
+def test_damaged_archives_of_arrays(tmp_path):
+    path = tmp_path / "a.npz"
+    lists = np.array([[1], [2, 3]], object)
+    np.savez(path, x=lists, y=np.arange(3))
+    data = path.read_bytes()
+    assert arrays(path)["x"].tolist() == [[1], [2, 3]]
+    for old, new in (
+        (b"PK", b"KP"),  # no zip
+        (b"[1]", b"[2]"),
+        (b"\x01\x00v\x00{'descr'", b"\x01\x00v\x00{'descr"),
+        (b"K\x01", b"K\x02"),  # a checksum that does not fit
+    ):
+        path.write_bytes(data.replace(old, new))
+        if data.replace(old, new) != data:
+            with pytest.raises(ValueError, match="a.npz is damaged"):
+                arrays(path)
+    with pytest.raises(FileNotFoundError):
+        arrays(tmp_path / "b.npz")

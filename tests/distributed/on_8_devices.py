@@ -538,3 +538,36 @@ def test_programs_follow_the_distribution():
         with layouts(**{"wide/output": axes}).scope():
             model.predict(x, verbose=0)
             assert model(x).sharding.shard_shape((8, 64)) == part
+
+
+def test_an_orbax_checkpoint_goes_on_in_its_layout_and_in_another(tmp_path):
+    pytest.importorskip("orbax.checkpoint")
+    x = np.random.default_rng(0).normal(size=(32, 16)).astype("float32")
+    given = {"x": x, "y": x[:, :1], "batch_size": 16, "verbose": 0, "shuffle": False}
+    sharded = lamina.distribution.FullyShardedDataParallel()
+    with sharded.scope():
+        lamina.utils.set_random_seed(0)
+        model = lamina.Sequential(
+            [
+                lamina.layers.Input((16,)),
+                lamina.layers.Dense(64, "relu"),
+                lamina.layers.Dropout(0.2),
+                lamina.layers.Dense(1),
+            ]
+        )
+        model.compile("adam", "mse")
+        keep = lamina.callbacks.OrbaxCheckpoint(tmp_path / "run")
+        model.fit(**given, epochs=2, callbacks=[keep])
+        same = lamina.saving.load_model(tmp_path / "run")
+        kernel = same.layers[0].kernel.value
+        assert kernel.addressable_shards[0].data.shape == (16, 8)
+        same.fit(**given)
+    other = lamina.saving.load_model(tmp_path / "run")
+    assert len(other.layers[0].kernel.value.devices()) == 1
+    other.fit(**given)
+    model.fit(**given)
+    for whole, mine, theirs in zip(
+        *(m.get_weights() for m in (model, same, other)), strict=True
+    ):
+        np.testing.assert_array_equal(mine, whole)
+        np.testing.assert_allclose(theirs, whole, atol=1e-5)

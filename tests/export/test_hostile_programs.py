@@ -449,3 +449,17 @@ def test_a_reader_that_crashes_or_takes_all_is_told_in_words(tmp_path, monkeypat
     monkeypatch.setattr(reading, "SECONDS", 60.0)
     lamina.export.load(good)
     reading._forget()
+
+
+def test_errors_quote_a_part_of_the_file(tmp_path):
+    path = written(tmp_path / "long", b"x")
+    data = path.read_bytes()
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    about = json.loads(header["__metadata__"]["lamina.export"])
+    about["version"] = "x" * 20_000
+    tensors = {"program/0": np.frombuffer(b"x", np.uint8)}
+    with path.open("wb") as file:
+        safetensors.write(file, tensors, {"lamina.export": json.dumps(about)})
+    with pytest.raises(ValueError, match="was written in version") as caught:
+        lamina.export.load(path)
+    assert len(str(caught.value)) < 5000

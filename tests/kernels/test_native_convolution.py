@@ -240,3 +240,55 @@ def test_threads_and_devices():
     # The same bits on any number of cores.
     assert run("one") == run("all")
     run("many")
+
+
+# sizes, channels, window, outputs, strides, padding, dilation, output padding
+VOLUMES = [
+    ((5, 4, 6), 3, (3, 3, 3), 8, (1, 1, 1), "same", (1, 1, 1), None),
+    ((5, 4, 6), 1, (2, 3, 1), 9, (2, 1, 2), "valid", (1, 1, 1), None),
+    ((7, 4, 5), 8, (3, 2, 2), 8, (1, 1, 1), "same", (2, 1, 2), None),
+    ((4, 4, 5), 8, (3, 3, 3), 10, (2, 1, 2), "same", (1, 1, 1), (1, 0, 1)),
+    ((2, 3, 3), 8, (1, 1, 2), 8, (3, 2, 1), "valid", (1, 1, 1), None),
+    ((2, 3, 3), 2, (4, 2, 2), 8, (1, 1, 1), "same", (1, 1, 1), None),
+]
+
+
+@needs_library
+@pytest.mark.parametrize("case", VOLUMES)
+def test_volumes_are_convolved_as_images(case, rng, monkeypatch):
+    sizes, channels, window, outputs, strides, padding, dilation, more = case
+    x = jnp.asarray(rng.normal(size=(2, *sizes, channels)), "float32")
+    kernel = jnp.asarray(rng.normal(size=(*window, channels, outputs)), "float32")
+    turned = jnp.asarray(rng.normal(size=(*window, outputs, channels)), "float32")
+    given = {"strides": strides, "padding": padding, "dilation": dilation}
+
+    def conv(x, kernel):
+        return kernels.conv(x, kernel, **given)
+
+    def transposed(x, turned):
+        return kernels.conv_transpose(x, turned, output_padding=more, **given)
+
+    def everything(x, kernel, turned):
+        found = []
+        for run, weights in ((conv, kernel), (transposed, turned)):
+            y, pullback = jax.vjp(run, x, weights)
+            found += [y, *pullback(jnp.cos(y))]
+        return found
+
+    def values(x, kernel, turned):
+        broken = x.at[0, 0, 0, 0, 0].set(jnp.nan)
+        return [conv(broken, kernel), transposed(broken, turned)]
+
+    def whole(x, kernel, turned):
+        each = jax.vmap(values, (0, None, None))(x[:, None], kernel, turned)
+        rows = [y[:, 0] for y in each]
+        return everything(x, kernel, turned), values(x, kernel, turned), rows
+
+    assert "lamina_conv" in str(jax.make_jaxpr(everything)(x, kernel, turned))
+    compiled = jax.jit(whole)(x, kernel, turned)
+    monkeypatch.setattr(native, "available", lambda: False)
+    jax.clear_caches()
+    plain = jax.jit(whole)(x, kernel, turned)
+    for mine, theirs in zip(*map(jax.tree.leaves, (compiled, plain)), strict=True):
+        size = float(jnp.nanmax(jnp.abs(theirs)))
+        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-5 * size)

@@ -1046,3 +1046,13 @@ def test_a_stack_refuses_several_outputs_where_the_call_is_inherited():
         lamina.Sequential([lamina.Input((3,)), Two(), Quiet(0.5)])
     model = lamina.Sequential([lamina.Input((3,)), Two(), Sum()])
     np.testing.assert_array_equal(model(X), 3 * X)
+
+
+def test_a_deleted_weight_is_given_up():
+    layer = Layer()
+    layer.w = layer.add_weight(shape=(2,), name="w")
+    layer.v = layer.same = layer.add_weight(shape=(3,), name="v")
+    del layer.w, layer.v
+    assert [w.name for w in layer.weights] == ["v"]
+    del layer.same
+    assert layer.weights == []

@@ -263,3 +263,25 @@ def test_predict_refuses_what_it_refused():
             model.predict(x, verbose=0)
     with pytest.raises(ValueError, match="batch_size"):
         model.predict(X, batch_size=0, verbose=0)
+
+
+def test_keys_of_outputs_keep_the_order_they_were_written_in(tmp_path):
+    inputs = lamina.Input((3,))
+    outputs = {"z": inputs * 2, "a": [{"y": inputs + 1, "b": inputs}, inputs]}
+    model = lamina.Model(inputs, outputs)
+    model.save(tmp_path / "m.keras")
+    x = np.ones((2, 3), "float32")
+    made = {
+        "called": model(x),
+        "training": model(x, training=True),
+        "symbolic": model(inputs),
+        "stateless": model.stateless_call([], [], x)[0],
+        "loaded": lamina.models.load_model(tmp_path / "m.keras")(x),
+        "cloned": lamina.models.clone_model(model)(x),
+        "outer": lamina.Model(inputs, model(inputs))(x),
+    }
+    for way, found in made.items():
+        assert [list(found), list(found["a"][0])] == [["z", "a"], ["y", "b"]], way
+    z, (inner, _) = model(x).values()
+    np.testing.assert_array_equal(z, x * 2)
+    np.testing.assert_array_equal(inner["y"], x + 1)

@@ -291,7 +291,8 @@ def test_case(case):
 IMAGES = jnp.asarray(RNG.uniform(size=(2, 8, 10, 3)), "float32")
 POINTS = jnp.array([[0.0, 0.0], [9.0, 0.0], [9.0, 7.0], [0.0, 7.0]])
 IMAGE_CASES = [
-    ("rgb_to_grayscale", IMAGES), ("rgb_to_hsv", IMAGES), ("hsv_to_rgb", IMAGES),
+    ("rgb_to_grayscale", IMAGES), ("rgb_to_grayscale", IMAGES[..., :1]),
+    ("rgb_to_hsv", IMAGES), ("hsv_to_rgb", IMAGES),
     ("resize", IMAGES, (5, 7)), ("resize", IMAGES, (16, 9), "bicubic", True),
     ("resize", IMAGES, (5, 5), "nearest"),
     ("resize", IMAGES, (6, 6), "bilinear", False, True),

@@ -355,3 +355,47 @@ def test_arrays_in_configs_hold_numbers_or_text(value):
     config["config"] = {"value": [1], "dtype": "object"}
     with pytest.raises(ValueError, match="object"):
         lamina.saving.deserialize_keras_object(config)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: c.update(class_name={"a": 1}),
+        lambda c: c["config"]["layers"][1].update(class_name=["Dense"]),
+        lambda c: c["config"]["layers"][1]["config"].update(units={"a": 1}),
+        lambda c: c["config"].update(layers=3),
+        lambda c: c["config"]["layers"][0]["config"].update(batch_shape=3),
+        lambda c: c["config"]["layers"][0]["config"].update(batch_shape=[None, [4]]),
+        lambda c: c["config"]["layers"][1]["config"].update(dtype=[[]]),
+    ],
+)
+def test_other_types_are_refused_in_words(good, change):
+    """What an operation says of a value of another type is no answer by itself."""
+    path = with_config(good, change)
+    with pytest.raises((ValueError, TypeError)) as caught:
+        lamina.saving.load_model(path)
+    bare = re.match(
+        "unhashable|'|argument of type|cannot|string indices", str(caught.value)
+    )
+    assert not bare, caught.value
+
+
+def test_an_axis_that_is_a_text():
+    """JAX takes it for an axis of devices, and says so in a NameError."""
+    x = lamina.Input((4,))
+    model = lamina.Model(x, lamina.ops.softmax(x + 1.0, axis=1))
+    text = model.to_json().replace('"axis": 1', '"axis": "a"')
+    with pytest.raises(ValueError, match="describes no model: NameError.*axis name: a"):
+        lamina.models.model_from_json(text)
+
+
+def test_a_name_that_is_missing_is_a_type_error(good):
+    path = with_config(good, put_layer({"class_name": "Mine", "config": {}}))
+    refused(path, "Could not locate class 'Mine'", TypeError)
+
+
+@pytest.mark.parametrize("kind", [lamina.Sequential, lamina.Model, lamina.layers.Dense])
+def test_a_config_is_a_dict(kind):
+    for config in (None, [1], "layers"):
+        with pytest.raises(TypeError, match="from_config` expected a dict. Received"):
+            kind.from_config(config)

@@ -98,6 +98,15 @@ def test_names_that_lead_away(saved, part):
         model.load_weights(path)
 
 
+@pytest.mark.parametrize("part", ["x" * 500, "\ud800"])
+def test_names_that_no_file_has(saved, part):
+    model, path = saved
+    text = json.dumps({"weight_map": {"a": f"{part}.weights.h5"}})
+    path.write_text(text)
+    with pytest.raises(ValueError, match="that is not beside it"):
+        model.load_weights(path)
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "[]", "{}", '{"weight_map": 3}', '{"weight_map": {"a": 3}}',

@@ -5,6 +5,7 @@ import pytest
 
 import lamina
 from lamina import layers
+from lamina.training import step
 
 X, Y = np.ones((12, 2), "float32"), np.ones((12, 1), "float32")
 
@@ -126,6 +127,25 @@ def test_loss_of_a_model_without_training():
     assert model.evaluate(X, Y, verbose=0) >= 0
 
 
+def test_the_name_loss_is_free_for_scripts():
+    class Own(lamina.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = lamina.layers.Dense(1, kernel_initializer="ones")
+            self.loss = "of my own"
+
+        def call(self, x):
+            return self.dense(x)
+
+    model = Own()
+    assert model.loss == "of my own"
+    model.compile("sgd", "mse")
+    assert model.loss == "mse"
+    model.loss = lamina.losses.MeanAbsoluteError()  # what is trained stays as it is
+    x = np.ones((4, 2), "float32")
+    assert model.fit(x, np.full((4, 1), 5.0), verbose=0).history["loss"] == [9.0]
+
+
 def test_step_with_any_arguments_is_kerass():
     class Own(lamina.Sequential):
         def train_step(self, *args):
@@ -146,3 +166,59 @@ def test_data_set_that_does_not_know_its_length():
             yield X, Y
 
     assert len(made().fit(Unknown(), epochs=2, verbose=0).epoch) == 2
+
+
+class Watched(lamina.layers.Layer):
+    """Reads numbers, which no compiled code can."""
+
+    def call(self, x):
+        return x * float(np.asarray(x).max())
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+@pytest.mark.parametrize("where", ["layer", "compile", "step"])
+def test_what_cannot_be_compiled_runs_as_it_is_written(where):
+    class Own(lamina.Model):
+        def train_step(self, data):
+            seen.append(float(data[0].max()))
+            return {"loss": 0.0}
+
+    seen = []
+    inputs = lamina.Input((3,))
+    if where == "step":
+        model = Own(inputs, inputs * 2)
+    else:
+        layer = Watched()
+        layer.supports_jit = where != "layer"
+        model = lamina.Model(inputs, layer(inputs))
+    model.compile("sgd", "mse", jit_compile="auto" if where == "layer" else False)
+    x = np.arange(12.0, dtype="float32").reshape(4, 3)
+    if where == "step":
+        model.fit(x, x, batch_size=2, shuffle=False, verbose=0)
+        assert seen == [5.0, 11.0]
+        return
+    expected = np.concatenate([x[:2] * 5, x[2:] * 11])
+    np.testing.assert_allclose(model.predict(x, 2, verbose=0), expected)
+    found = model.evaluate(x, x, 2, verbose=0)
+    np.testing.assert_allclose(found, np.mean((expected - x) ** 2), rtol=1e-5)
+
+
+def test_layers_of_ours_are_compiled_whatever_jit_compile_says(monkeypatch):
+    model = made()
+    model.compile("sgd", "mse", metrics=["mae"], jit_compile=False)
+    assert not step.runs_eagerly(model)
+    model.compile("sgd", lambda y, p: (y - p) ** 2, jit_compile=False)
+    assert step.runs_eagerly(model)
+    model.compile("sgd", lambda y, p: (y - p) ** 2, steps_per_execution=3)
+    assert (step.runs_eagerly(model), model.steps_per_execution) == (False, 3)
+
+
+def test_a_function_that_nothing_calls_is_told():
+    class Own(lamina.Sequential):
+        def make_train_function(self, force=False):
+            return None
+
+    with pytest.warns(UserWarning, match=r"Own.make_train_function.*`train_step`"):
+        made(cls=Own)

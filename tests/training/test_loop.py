@@ -399,6 +399,42 @@ def test_own_train_step_in_keras_jax_form():
     assert history["mine"][-1] < history["mine"][0] / 2
 
 
+def test_groups_of_a_state_are_lists_as_in_keras():
+    class Halving(lamina.Model):
+        def train_step(self, state, data):
+            logs, state = super().train_step(state, data)
+            trainable, frozen, optimizer, metrics = state
+            trainable[0] = trainable[0] / 2
+            return logs, (trainable, frozen + [], optimizer, metrics[:1] + metrics[1:])
+
+        def test_step(self, state, data):
+            trainable, frozen, metrics = state
+            return super().test_step((trainable + [], frozen + [], metrics + []), data)
+
+        def predict_step(self, state, data):
+            trainable, frozen = state
+            trainable[1] = trainable[1] * 0
+            return super().predict_step((trainable, frozen + []), data)
+
+    inputs = lamina.Input((4,))
+    model = Halving(inputs, layers.Dense(1, kernel_initializer="ones")(inputs))
+    model.compile(lamina.optimizers.SGD(0.0), "mse", metrics=["mae"])
+    x, y = np.ones((8, 4)), np.zeros((8, 1))
+    assert model.fit(x, y, batch_size=4, verbose=0).history["mae"] == [3.0]
+    assert model.evaluate(x, y, verbose=0) == [1.0, 1.0]
+    np.testing.assert_allclose(model.predict(x, verbose=0), np.ones((8, 1)))
+
+
+def test_metrics_alone_are_measured_without_a_loss():
+    model = lamina.Sequential([layers.Dense(1, kernel_initializer="ones")])
+    model.compile(metrics=["mae"])
+    x, y = np.ones((5, 3)), np.zeros((5, 1))
+    assert model.evaluate(x, y, batch_size=2, verbose=0) == [0.0, 3.0]
+    assert model.test_on_batch(x, y) == [0.0, 3.0]
+    with pytest.raises(ValueError, match="no loss to minimise"):
+        model.fit(x, y, verbose=0)
+
+
 def test_verbose_zero_prints_nothing(capfd):
     model = small()
     x, y = regression()

@@ -16,6 +16,7 @@ from lamina.utils import (
     text_dataset_from_directory,
     timeseries_dataset_from_array,
 )
+from lamina.utils.datasets import resizing
 from lamina.utils.datasets.audio import decode_wav, resample
 from lamina.utils.datasets.resizing import INTERPOLATIONS, resize
 
@@ -129,7 +130,7 @@ def test_image_options(images, tmp_path):
     Image.fromarray(deep).save(tmp_path / "a" / "1.png")
     assert only(image_size=2, color_mode="grayscale")[0, 0, 0] == 0x12
     (tmp_path / "a" / "1.png").write_bytes(b"broken")
-    with pytest.raises(OSError, match="cannot identify") as caught:
+    with pytest.raises(ValueError, match="cannot identify") as caught:
         only()
     assert "1.png" in caught.value.__notes__[0]
 
@@ -151,6 +152,41 @@ def test_resizing(method):
         # An odd shrinkage meets the pixels' centres, where these kernels are 1.
         np.testing.assert_allclose(resize(image[:3, :3], (1, 1), method)[0, 0],
                                    image[1, 1], atol=1e-3)  # fmt: skip
+
+
+@pytest.mark.skipif(resizing.library() is None, reason="no compiled library")
+@pytest.mark.parametrize("method", INTERPOLATIONS)
+def test_compiled_resizing_has_the_same_bits(method, monkeypatch):
+    random = np.random.default_rng(0)
+    cases = [
+        (random.integers(0, 256, (*shape, channels), dtype="uint8"), size)
+        for shape, channels in (((7, 5), 1), ((1, 1), 4), ((33, 17), 2), ((40, 3), 3))
+        for size in ((3, 9), (64, 40), (1, 1))
+    ]
+    cases.append((cases[-1][0][::-1, ::2], (4, 4)))
+    compiled = [resize(*case, method) for case in cases]
+    monkeypatch.setattr(resizing, "library", lambda: None)
+    for case, found in zip(cases, compiled, strict=True):
+        assert resize(*case, method).tobytes() == found.tobytes()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("color", ["grayscale", "rgb", "rgba"])
+def test_jpegs_have_the_pixels_of_pillow(tmp_path, mode, color):
+    random, path = np.random.default_rng(0), tmp_path / "a" / "1.JPG"
+    path.parent.mkdir()
+    for more in ({}, {"progressive": True}, {"quality": 100, "subsampling": 0}):
+        image = Image.fromarray(random.integers(0, 256, (21, 30, 3), dtype="uint8"))
+        image.convert(mode).save(path, **more)
+        found = own_images(tmp_path, labels=None, color_mode=color, image_size=(21, 30))
+        with Image.open(path) as picture:
+            kind = {"grayscale": "L", "rgb": "RGB", "rgba": "RGBA"}[color]
+            expected = np.asarray(picture.convert(kind)).reshape(21, 30, -1)
+        np.testing.assert_array_equal(found[0][0], expected)
+    path.write_bytes(path.read_bytes()[:400])
+    with pytest.raises(ValueError, match="(?i)truncated") as caught:
+        found[0]
+    assert "1.JPG" in caught.value.__notes__[0]
 
 
 @pytest.mark.parametrize(
@@ -311,6 +347,51 @@ def test_resampling_keeps_a_tone():
         np.testing.assert_allclose(found[middle], tone(wanted)[middle], atol=2e-3)
     # What the lower rate cannot hold is gone, instead of coming back as another tone.
     assert np.abs(resample(tone(1000, 450), 1000, 500)[100:-100]).max() < 0.01
+
+
+def test_resampling_in_blocks(monkeypatch):
+    sound = np.random.default_rng(0).normal(size=(300, 2))
+    for rate, wanted in ((1000, 700), (1000, 3000), (10**9, 8)):
+        whole = resample(sound, rate, wanted)
+        monkeypatch.setattr("lamina.utils.datasets.audio._BLOCK", 100)
+        np.testing.assert_array_equal(resample(sound, rate, wanted), whole)
+        monkeypatch.undo()
+
+
+def test_rates_that_no_sound_has(tmp_path):
+    def sounds(rate):
+        path = tmp_path / "a.wav"
+        wav(path, bytes(2 * 3000), rate=8000)
+        data = bytearray(path.read_bytes())
+        data[24:28] = rate.to_bytes(4, "little")
+        path.write_bytes(data)
+        return audio_dataset_from_directory(
+            tmp_path, labels=None, sampling_rate=48000, format="lamina", verbose=False
+        )[0]
+
+    assert sounds(8000).shape == (1, 18000, 1)
+    assert sounds(2**32 - 1).shape == (1, 1, 1)
+    for rate, words in (
+        (0, "damaged: it has no samples"),
+        (1, "would grow to 549.3 MiB"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            sounds(rate)
+
+
+def test_damaged_images_are_refused_in_words(tmp_path):
+    Image.fromarray(np.zeros((9, 7, 3), "uint8")).save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    data_set = image_dataset_from_directory(
+        tmp_path, labels=None, format="lamina", verbose=False
+    )
+    for bad in (b"", data[:40], data.replace(b"IHDR", b"IHDX")):
+        (tmp_path / "a.png").write_bytes(bad)
+        with pytest.raises(ValueError, match="This is no image.*damaged"):
+            data_set[0]
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(FileNotFoundError):
+        data_set[0]
 
 
 def test_windows():

@@ -12,6 +12,7 @@ from types import ModuleType, SimpleNamespace
 
 import lamina
 from lamina.compat import private
+from lamina.core import settings
 
 VERSION = "3.15.1"
 # Asks worker processes, which find `site/sitecustomize.py`, to install as well.
@@ -49,6 +50,7 @@ def install() -> None:
             "program with `python -m lamina`."
         )
     sys.meta_path.insert(0, _Finder())
+    settings.put("as_keras", True)
     os.environ.setdefault("KERAS_BACKEND", "jax")
     os.environ[FLAG] = "1"
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)

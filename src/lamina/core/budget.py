@@ -6,6 +6,7 @@ What a user writes in a script has no budget.
 """
 
 import contextlib
+import dis
 import functools
 import math
 import os
@@ -256,25 +257,40 @@ def budgeted(name="the config", **fields):
             yield
 
 
-# What code of ours raises for configs whose parts are not what they should be.
-_DAMAGES = (AttributeError, LookupError, ArithmeticError, RecursionError)
+# What code of ours raises for configs whose parts are not what they should be, and what
+# it raises in words as well.
+_DAMAGES = (AttributeError, LookupError, ArithmeticError, AssertionError)
+_WORDED = (TypeError, ValueError)
 
 
 @contextlib.contextmanager
-def told(name):
+def told(name, what="describes no model"):
     """Say of a config's errors what they mean, in messages of bounded length.
 
     Args:
-        name: what to call the config.
+        name: what to call the config, or whatever else is read.
+        what: what is wrong with it.
     """
     try:
         with quoting():
             yield
     except RecursionError as error:
         raise ValueError(f"Not allowed: {name} is nested too deeply.") from error
-    except _DAMAGES as error:
+    except (*_DAMAGES, *_WORDED, NameError) as error:
+        if isinstance(error, _WORDED) and _in_words(error):
+            raise
+        if isinstance(error, NameError) and error.name is not None:
+            raise  # a lambda lacks the name; the errors of JAX's axes have none
         said = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{name} describes no model: {said}") from error
+        raise ValueError(f"{name} {what}: {said}") from error
+
+
+def _in_words(error):
+    """Tell whether a `raise` statement raised an error, not an operation."""
+    at = error.__traceback__
+    while at.tb_next is not None:
+        at = at.tb_next
+    return at.tb_frame.f_code.co_code[at.tb_lasti] == dis.opmap["RAISE_VARARGS"]
 
 
 @contextlib.contextmanager

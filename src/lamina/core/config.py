@@ -104,7 +104,16 @@ class Constructed:
     @classmethod
     def from_config(cls, config: dict):
         """Make an object from what `get_config` returned."""
-        return cls(**config)
+        return cls(**dict_for(cls, config))
+
+
+def dict_for(cls, config) -> dict:
+    """Return the config of a class; TypeError unless it is a dict."""
+    if not isinstance(config, dict):
+        raise TypeError(
+            f"`{cls.__name__}.from_config` expected a dict. Received: {config!r:.200}"
+        )
+    return config
 
 
 def encode_parameter(value):
@@ -348,7 +357,8 @@ def arguments_of(config, taker) -> dict:
         with having(context.configs, taker=author if key in own else taker):
             return deserialize_keras_object(value)
 
-    return {k: v if isinstance(v, _PLAIN) else read(k, v) for k, v in config.items()}
+    given = dict_for(taker, config).items()
+    return {k: v if isinstance(v, _PLAIN) else read(k, v) for k, v in given}
 
 
 def _decode(config, names=None):

@@ -1,6 +1,7 @@
 """Packages that only some functions need, and the sentence where one is missing."""
 
 import importlib
+import random
 
 
 def extra(module: str, user: str, install: str, note: str = ""):
@@ -34,3 +35,14 @@ def extra(module: str, user: str, install: str, note: str = ""):
         named = f'"{install}"' if "[" in install else install  # brackets for a shell
         text = f"{user} needs the package `{package}`, {state}: pip install {named}"
         raise ImportError(f"{text}. {note}" if note else text) from None
+
+
+def load_rich() -> None:
+    """Import rich, and leave Python's `random` as it was.
+
+    Its module of styles draws a number as it is imported, and `random` gives the
+    layers that come after it their seeds: a summary would change their weights.
+    """
+    state = random.getstate()
+    importlib.import_module("rich.style")
+    random.setstate(state)

@@ -108,17 +108,26 @@ class SeedGenerator(Constructed):
             )
 
     def next(self, ordered=True):
-        """Return the current seed, a uint32 pair, and step the counter."""
+        """Return the current seed, a uint32 pair, and step to the next.
+
+        Args:
+            ordered: whether the counter goes up by one. Else both numbers are mixed,
+                as Keras does for draws that were given no seed.
+        """
         key = self.state.value
-        self.state.assign(key + np.array([0, 1], np.uint32))
+        following = key + np.array([0, 1], np.uint32)
+        self.state.assign(following if ordered else (key + 1) * 5387 % 933199)
         return key
 
 
 def global_seed_generator() -> SeedGenerator:
-    """Return the generator behind every draw that was given no seed."""
+    """Return the generator behind every draw that was given no seed.
+
+    Its own seed comes from Python's generator, as that of a layer does.
+    """
     if _global["generator"] is None:
         with having(scopes=(), distribution=None):
-            generator = SeedGenerator(_global["seed"], name="global_seed_generator")
+            generator = SeedGenerator(name="global_seed_generator")
         _global["generator"] = generator
     return _global["generator"]
 
@@ -162,7 +171,7 @@ def draw_seed(seed) -> Any:
                 "`seed = lamina.random.SeedGenerator()` in the layer's `__init__`, "
                 "keep it as an attribute, and pass `seed=seed` to the draw."
             )
-        return generator.next()
+        return generator.next(ordered=False)
     if hasattr(seed, "shape") and hasattr(seed, "dtype"):
         return seed
     raise ValueError(

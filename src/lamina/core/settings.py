@@ -13,9 +13,9 @@ _values = {
     "interactive_logging": True,
     "max_epochs": None,
     "max_steps_per_epoch": None,
-    "nnx": False,
     "flash_attention": None,
     "interop": {},
+    "as_keras": False,  # whether the program was written for Keras: see lamina.compat
     "explain_recompiles": None,  # or what watches compiled programs
 }
 

@@ -1,7 +1,8 @@
 """Nested lists, tuples and dicts, walked in one way everywhere.
 
 `jax.tree` drops `None`; Keras keeps it as a leaf. Here `None` is a leaf. Dicts
-are walked in the order of their sorted keys, as JAX does.
+are walked in the order of their sorted keys, as JAX does; what is made anew has its
+keys in the order in which they were written.
 """
 
 import jax
@@ -31,12 +32,35 @@ def _key(entry):
 
 def pack_like(structure, leaves):
     """Put `leaves` into the shape of `structure`."""
-    return jax.tree.unflatten(jax.tree.structure(structure, is_leaf=_is_none), leaves)
+    tree = jax.tree.structure(structure, is_leaf=_is_none)
+    return in_order_of(structure, jax.tree.unflatten(tree, leaves))
 
 
 def map_leaves(fn, structure, *rest):
     """Apply `fn` to the leaves of structures of one shape, `None` included."""
-    return jax.tree.map(fn, structure, *rest, is_leaf=_is_none)
+    made = jax.tree.map(fn, structure, *rest, is_leaf=_is_none)
+    return in_order_of(structure, made)
+
+
+def in_order_of(like, made):
+    """Return `made`, its dicts with their keys in the order that `like` has."""
+    if type(like) is dict:
+        return {key: in_order_of(part, made[key]) for key, part in like.items()}
+    if isinstance(like, (list, tuple)) and any(map(is_nested, like)):
+        parts = map(in_order_of, like, made)
+        named = hasattr(made, "_fields")
+        return type(made)(*parts) if named else type(made)(parts)
+    return made
+
+
+def is_in_order(structure) -> bool:
+    """Tell whether the keys of all dicts are in the order in which JAX has them."""
+    if type(structure) is dict and list(structure) != sorted(structure):
+        return False
+    if not is_nested(structure):
+        return True
+    parts = structure.values() if isinstance(structure, dict) else structure
+    return all(map(is_in_order, parts))
 
 
 def same_shape(a, b) -> bool:

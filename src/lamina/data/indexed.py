@@ -134,7 +134,10 @@ class IndexedSource:
 
     def __init__(self, dataset, shuffle, steps, seed=None, restarts=False):
         self._dataset = dataset
-        self._shuffle = bool(shuffle)
+        self._own_order = hasattr(dataset, "on_end")
+        # An item of such a data set has a number of its own in each run.
+        self._items_of = dataset.on_end() if self._own_order else dataset
+        self._shuffle = bool(shuffle) and not self._own_order
         self._steps = steps
         self._restarts = restarts or steps is None
         # Drawn from the generator that users seed.
@@ -183,7 +186,8 @@ class IndexedSource:
                 order = self._order(run, length)
             index = at if order is None else int(order[at])
             if count >= skip:
-                yield index, self._seeded(run, index)
+                number = run * length + index if self._own_order and length else index
+                yield number, self._seeded(run, index)
             at += 1
         # With steps an epoch may end in the middle of the data; the next goes on there.
         self._next = (run + 1, 0) if self._restarts else (run, at)
@@ -194,10 +198,10 @@ class IndexedSource:
         for index, seed in items:
             if self._draws is False:
                 # Seeding would only disturb who draws meanwhile in another thread.
-                yield fetch(self._dataset, index, None)
+                yield fetch(self._items_of, index, None)
                 continue
             with drawing(seed) as drawn:
-                batch = fetch(self._dataset, index, None)
+                batch = fetch(self._items_of, index, None)
                 self._draws = self._draws or drawn()
             yield batch
 
@@ -208,7 +212,7 @@ class IndexedSource:
             return self._here(items)
         if self._pool is None:
             self._pool = WorkerPool(
-                self._dataset, max(1, min(workers, count)), processes
+                self._items_of, max(1, min(workers, count)), processes
             )
         ahead = getattr(self._dataset, "max_queue_size", 10)
         return self._pool.make(items, max(1, ahead))

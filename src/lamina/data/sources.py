@@ -323,7 +323,13 @@ class IterableSource:
     def mark(self) -> dict:
         """Return where the next epoch begins, in plain values."""
         begun = self._peeked if self._restarts else self._running
-        return {"taken": self._taken, "begun": begun is not None}
+        mark = {"taken": self._taken, "begun": begun is not None}
+        return mark | ({} if self._pass() is None else {"pass": self._pass()})
+
+    def _pass(self):
+        """Return the pass that goes on, of those a data set counts; or None."""
+        begun = getattr(self._iterable, "passes_begun", None)
+        return begun and begun - (self._running is not None)
 
     def described(self) -> dict:
         """Return what decides the batches, in plain values, as far as one can tell."""
@@ -331,6 +337,9 @@ class IterableSource:
 
     def go_to(self, mark):
         """Let the next epoch begin where `mark()` was called."""
+        if mark.get("pass") != self._pass():
+            self._running, self._peeked, self._taken = None, None, 0
+            self._iterable.passes_begun = mark["pass"]
         if mark["begun"]:
             for count in range(mark["taken"] - self._taken):
                 self._next(count)

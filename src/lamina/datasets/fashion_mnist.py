@@ -1,9 +1,13 @@
 """Fashion-MNIST: articles of clothing (Xiao, Rasul and Vollgraf, arXiv:1708.07747)."""
 
 import gzip
+import math
+import pathlib
+import zlib
 
 import numpy as np
 
+from lamina.core import bounds
 from lamina.datasets.published import STORE
 from lamina.utils.files import get_file
 
@@ -37,10 +41,15 @@ def load_data():
 def _entries(name):
     """Return the array of a gzipped IDX file: its shape stands before its bytes."""
     path = get_file(name, STORE + name, cache_subdir="datasets/fashion-mnist")
-    with gzip.open(path) as file:
-        data = file.read()
-    kind, rank = data[2], data[3]
-    shape = np.frombuffer(data, ">i4", rank, offset=4)
-    if kind != 8 or len(data) != 4 + 4 * rank + np.prod(shape, dtype=int):
-        raise ValueError(f"{path} is damaged: it is not an IDX file of bytes.")
-    return np.frombuffer(data, np.uint8, offset=4 + 4 * rank).reshape(shape)
+    stored = pathlib.Path(path).stat().st_size
+    most = max(bounds.FLOOR, bounds.RATIO * stored)
+    try:
+        with gzip.open(path) as file:
+            _, _, kind, rank = file.read(4)
+            shape = np.frombuffer(file.read(4 * rank), ">u4").tolist()
+            data = file.read(min(math.prod(shape), most) + 1)
+        if kind != 8 or len(shape) != rank or len(data) != math.prod(shape):
+            raise ValueError("it is not an IDX file of bytes")
+        return np.frombuffer(data, np.uint8).reshape(shape)
+    except (ValueError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"{path} is damaged: {error}.") from error

@@ -84,8 +84,16 @@ def arrays(path) -> dict:
     Raises:
         ValueError: the file is damaged or holds anything but data.
     """
+    with pathlib.Path(path).open("rb") as file:
+        try:
+            return _members(file, path)
+        except Exception as error:  # whatever the readers of zip and NumPy raise
+            raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def _members(file, path):
     found = {}
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(file) as archive:
         for name in archive.namelist():
             with archive.open(name) as file:
                 version = np.lib.format.read_magic(file)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from lamina.core import settings, structure
 from lamina.core.checks import positive_int
+from lamina.core.extras import load_rich
 from lamina.core.input_spec import InputSpec
 from lamina.core.matching import Slots
 from lamina.core.operation import graph_of, takes_text
@@ -154,6 +155,7 @@ class Forecast:
         return notes
 
     def __rich__(self):
+        load_rich()
         from rich.table import Table
 
         table = Table(
@@ -170,6 +172,7 @@ class Forecast:
         return table
 
     def __repr__(self):
+        load_rich()
         from rich.console import Console
 
         file = io.StringIO()
@@ -192,10 +195,11 @@ def forecast(model, batch_size=32, input_shape=None, target_shape=None) -> Forec
     """Say what a step will cost; see `Model.forecast`."""
     batch_size = positive_int("forecast", "batch_size", batch_size)
     training = training_of(model)
-    if training.flags.run_eagerly:
+    if step.runs_eagerly(model):
         raise ValueError(
-            "`forecast` looks at compiled steps, and the model was compiled with "
-            "`run_eagerly=True`. Call `compile` without it."
+            "`forecast` looks at compiled steps, and this model's run uncompiled: "
+            "`compile` was given `run_eagerly=True` or `jit_compile=False`, or a layer "
+            "has `supports_jit = False`."
         )
     if takes_text(model):
         raise ValueError(

@@ -16,6 +16,7 @@ from jax._src.interpreters.mlir import refine_polymorphic_shapes
 from jax.extend.backend import backends
 
 from lamina.core import structure
+from lamina.core.budget import quoting
 from lamina.core.naming import nearest
 from lamina.export import reading, signature
 from lamina.export.verifying import Refused, check
@@ -247,16 +248,17 @@ def opened(filepath, read):
     path = pathlib.Path(filepath)
     if not path.is_file():
         raise FileNotFoundError(f"There is no exported file {str(path)!r}.")
-    about, tensors = _opened(path)
-    try:
-        return _assembled(about, tensors, read)
-    except Refused as error:
-        raise ValueError(f"Not allowed: {str(path)!r} {error}") from None
-    except Exception as error:
-        raise ValueError(
-            f"{str(path)!r} is damaged, or written for another version of JAX: "
-            f"{type(error).__name__}: {error}"
-        ) from error
+    with quoting():
+        about, tensors = _opened(path)
+        try:
+            return _assembled(about, tensors, read)
+        except Refused as error:
+            raise ValueError(f"Not allowed: {str(path)!r} {error}") from None
+        except Exception as error:
+            raise ValueError(
+                f"{str(path)!r} is damaged, or written for another version of JAX: "
+                f"{type(error).__name__}: {error}"
+            ) from error
 
 
 def _read_apart(data):

@@ -6,6 +6,7 @@ which XLA folds into its own choice of layout.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -59,6 +60,10 @@ def conv(
     elif groups == 1 and native.fits(x, kernel, padding, kernel.shape[-1]):
         pads = windows.pads(padding, x.shape[1:-1], window, strides, dilation)
         y = native.conv(x, kernel, strides, pads, dilation)
+    elif (
+        groups == 1 and x.ndim == 5 and _flat_fits(x, kernel, padding, kernel.shape[-1])
+    ):
+        y = _flat(x, kernel, strides, padding, dilation)
     elif groups == 1 and _unfolds(x, window, strides, padding, dilation):
         settings = strides, padding, dilation
         y = with_slopes(
@@ -163,14 +168,16 @@ def conv_transpose(
         )
     ]
     outside = _left_out(window, dilation, spatial)
-    if native.fits(x, kernel, outside, kernel.shape[-2]):
+    flat = x.ndim == 5 and _flat_fits(x, kernel, outside, kernel.shape[-2])
+    if flat or native.fits(x, kernel, outside, kernel.shape[-2]):
         sizes = [
             (size - 1) * stride + 1 + lo + hi - (cells - 1) * step
             for size, stride, (lo, hi), cells, step in zip(
                 x.shape[1:-1], strides, spatial, window, dilation, strict=True
             )
         ]
-        y = native.spread(x, kernel, sizes, strides, outside, dilation)
+        spread = _flat_spread if flat else native.spread
+        y = spread(x, kernel, sizes, strides, outside, dilation)
     else:
         kernel = jnp.flip(kernel, range(len(window))).swapaxes(-1, -2)
         ones = (1,) * len(window)
@@ -235,6 +242,51 @@ def _taps_pay(x, window, strides, padding, dilation):
 def _unfolds(x, window, strides, padding, dilation):
     """Whether gradients are cheaper with windows laid out as rows of one product."""
     return x.shape[-1] == 1 and _taps_pay(x, window, strides, padding, dilation)
+
+
+def _flat_fits(x, kernel, padding, channels):
+    """Whether the compiled kernels take slices of volumes."""
+    images: Any = jax.ShapeDtypeStruct((x.shape[0], *x.shape[2:]), x.dtype)
+    window: Any = jax.ShapeDtypeStruct(kernel.shape[1:], kernel.dtype)
+    rest = padding if isinstance(padding, str) else padding[1:]
+    return windows.known(x) and native.fits(images, window, rest, channels)
+
+
+def _flat(x, kernel, strides, padding, dilation):
+    """Convolve volumes as images, one for each depth of the result.
+
+    The cells of the window along the depth become channels of the image.
+    """
+    cells, *window, channels, outputs = kernel.shape
+    spatial = windows.pads(padding, x.shape[1:-1], kernel.shape[:3], strides, dilation)
+    x = windows.pad(x, [spatial[0], (0, 0), (0, 0)], 0)
+    depth = (x.shape[1] - (cells - 1) * dilation[0] - 1) // strides[0] + 1
+    starts = [cell * dilation[0] for cell in range(cells)]
+    length = (depth - 1) * strides[0] + 1
+    images = jnp.concatenate(
+        [lax.slice_in_dim(x, at, at + length, strides[0], 1) for at in starts], -1
+    ).reshape(-1, *x.shape[2:-1], cells * channels)
+    kernel = jnp.moveaxis(kernel, 0, 2).reshape(*window, cells * channels, outputs)
+    y = native.conv(images, kernel, strides[1:], spatial[1:], dilation[1:])
+    return y.reshape(-1, depth, *y.shape[1:])
+
+
+def _flat_spread(y, kernel, sizes, strides, pads, dilation):
+    """Spread volumes as images, and add up what comes to the same depth."""
+    cells, *window, channels, outputs = kernel.shape
+    kernel = jnp.moveaxis(kernel, 0, 2).reshape(*window, cells * channels, outputs)
+    images = y.reshape(-1, *y.shape[2:])
+    x = native.spread(images, kernel, sizes[1:], strides[1:], pads[1:], dilation[1:])
+    x = x.reshape(*y.shape[:2], *x.shape[1:-1], cells, channels)
+    depth = (y.shape[1] - 1) * strides[0] + 1
+    total = jnp.zeros((), x.dtype)
+    for cell in range(cells):
+        before = cell * dilation[0] - pads[0][0]
+        after = sizes[0] - before - depth
+        around = [(0, 0, 0)] * (x.ndim - 1)
+        around[1] = (before, after, strides[0] - 1)
+        total += lax.pad(x[..., cell, :], jnp.zeros((), x.dtype), around)
+    return total
 
 
 def _unfolded(x, kernel, strides, padding, dilation):

@@ -99,6 +99,7 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
     _call_context_args: tuple[str, ...] = ("training",)
     # Whether masks of the inputs are handed on to the outputs.
     supports_masking = False
+    supports_jit = True
     # Whether it is built when it is made: as the class itself says, or where neither
     # `build` is written nor, outside of this package, a `call`.
     _nothing_to_build = False

@@ -78,7 +78,10 @@ class LayerOwner(Owner):
                 self.__dict__["_changed_at"] = now
 
     def __delattr__(self, name):
+        deleted = self.__dict__.get(name)
         super().__delattr__(name)
+        if isinstance(deleted, Variable):
+            self._untrack_variable(deleted)
         if _matters(type(self), name):
             self._changes.last = self.__dict__["_changed_at"] = next(_clock)
 

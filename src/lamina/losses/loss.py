@@ -19,7 +19,7 @@ from lamina.core.masks import get_mask, set_mask
 from lamina.core.naming import automatic_name, snake_case
 from lamina.core.policy import get_policy
 from lamina.core.structure import flatten, is_nested, map_leaves
-from lamina.core.tracebacks import boundary
+from lamina.core.tracebacks import boundary, warn
 from lamina.core.variable import Variable
 
 __all__ = ["Loss"]
@@ -160,19 +160,26 @@ def pair(y_true, y_pred):
 def same_shape(y_true, y_pred):
     """Give two arrays one rank, and refuse them if their shapes still differ."""
     y_true, y_pred = same_rank(y_true, y_pred)
-    if y_true.ndim and y_pred.ndim and not _agree(y_true.shape, y_pred.shape):
+    true, pred = y_true.shape, y_pred.shape
+    if true and pred and not (_agree(true, pred) or _broadcast_as_keras(true, pred)):
         raise ValueError(
             "`y_true` and `y_pred` must have the same shape: they are compared element "
-            f"by element. Received: y_true.shape={y_true.shape}, "
-            f"y_pred.shape={y_pred.shape}"
+            f"by element. Received: y_true.shape={true}, y_pred.shape={pred}"
         )
     return y_true, y_pred
 
 
-def _agree(a, b):
-    # A dimension that is None or symbolic agrees with any.
+def _broadcast_as_keras(a, b):
+    # Programs for Keras, its own guides among them, rely on it unawares.
+    return settings.get("as_keras") and _agree(a, b, ones=True)
+
+
+def _agree(a, b, ones=False):
+    # A dimension that is None or symbolic agrees with any; so does a one, if asked.
     return len(a) == len(b) and all(
-        m == n or not (isinstance(m, int) and isinstance(n, int))
+        m == n
+        or (ones and 1 in (m, n))
+        or not (isinstance(m, int) and isinstance(n, int))
         for m, n in zip(a, b, strict=True)
     )
 
@@ -415,10 +422,14 @@ def check_shapes(loss, y_true_shape, y_pred_shape, where) -> None:
             return
         expects = f"targets of the predictions' shape, {pred}"
         fix = _fix(targets, true, pred)
-    raise ValueError(
+    text = (
         f"`{name}` of {where} expected {expects}. Received: y_true.shape={true}, "
         f"y_pred.shape={pred}. {fix}"
     )
+    if targets == "elements" and _broadcast_as_keras(true, pred):
+        warn(f"{text} They are broadcast, as in Keras.")
+        return
+    raise ValueError(text)
 
 
 def targets_of(loss, y_true_shape, y_pred_shape):

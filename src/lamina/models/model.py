@@ -5,7 +5,7 @@ from typing import Any
 
 from lamina.core import structure
 from lamina.core.budget import budgeted
-from lamina.core.config import arguments_of, serialize_shared, sharing
+from lamina.core.config import arguments_of, dict_for, serialize_shared, sharing
 from lamina.core.context import context, having
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.naming import nearest
@@ -420,7 +420,8 @@ class Model(Layer):
             run_eagerly: whether steps run uncompiled, for debugging.
             steps_per_execution: how many steps run in one call; with "auto", 16 for
                 small models unless a callback listens to single batches.
-            jit_compile: kept for compatibility: steps are always compiled.
+            jit_compile: False where code of yours cannot be compiled: it then runs as
+                with `run_eagerly`. Layers of yours say it by `supports_jit = False`.
             auto_scale_loss: whether half precision scales the loss.
 
         Raises:
@@ -438,6 +439,7 @@ class Model(Layer):
             metrics=metrics,
             weighted_metrics=weighted_metrics,
         )
+        step.warn_of_unused(self)
 
     @boundary
     def fit(
@@ -604,7 +606,7 @@ class Model(Layer):
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
         """Return the loss of one batch; a subclass may write its own."""
-        return step.total_loss(self, y, y_pred, sample_weight)
+        return step.total_loss(self, y, y_pred, sample_weight, training)
 
     @step.built_in
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
@@ -708,6 +710,7 @@ class Model(Layer):
             self.metrics_variables,
         )
 
+    @step.built_in
     def make_train_function(self, force=False):
         """Return the compiled step that `fit` runs.
 
@@ -725,10 +728,12 @@ class Model(Layer):
         """
         return self._made_function("train", force)
 
+    @step.built_in
     def make_test_function(self, force=False):
         """Return the compiled step that `evaluate` runs, see `make_train_function`."""
         return self._made_function("test", force)
 
+    @step.built_in
     def make_predict_function(self, force=False):
         """Return what `predict` runs, compiled: `(state, batch) -> outputs`.
 
@@ -786,9 +791,9 @@ class Model(Layer):
     def optimizer(self):
         """The compiled optimizer, or None."""
 
-    @delegated("settings")
+    @delegated("flags", put=_as_given)
     def loss(self):
-        """The loss as it was given to `compile`."""
+        """The loss as it was given to `compile`; training does not read it."""
 
     @delegated("settings")
     def compiled(self):
@@ -809,8 +814,12 @@ class Model(Layer):
         """Whether steps run uncompiled."""
 
     @delegated("flags", put=_as_given)
+    def steps_per_execution(self):
+        """How many steps run in one call, or `"auto"`."""
+
+    @delegated("flags", put=_as_given)
     def jit_compile(self):
-        """Whether steps are compiled: always, except when run eagerly."""
+        """Whether code of one's own is compiled: `"auto"`, True or False."""
 
     @delegated("flags", put=bool)
     def stop_training(self):
@@ -997,7 +1006,7 @@ class Model(Layer):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         """Make a model from what `get_config` returned."""
-        if config.keys() >= set(GRAPH_KEYS) and takes_graph(cls):
+        if dict_for(cls, config).keys() >= set(GRAPH_KEYS) and takes_graph(cls):
             with CustomObjectScope(custom_objects), budgeted(), sharing():
                 return graph_from_config(cls, config)
         if cls is Model:

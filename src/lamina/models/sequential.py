@@ -8,6 +8,7 @@ from lamina.core import structure
 from lamina.core.budget import budgeted
 from lamina.core.config import (
     deserialize_keras_object,
+    dict_for,
     numbered,
     serialize_keras_object,
     sharing,
@@ -267,7 +268,7 @@ class Sequential(Model):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         """Make a model from what `get_config` returned."""
-        if "layers" not in config:
+        if "layers" not in dict_for(cls, config):
             return super().from_config(config)
         if not isinstance(config["layers"], (list, tuple)):
             raise ValueError(

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from lamina.core.extras import load_rich
 from lamina.core.naming import printable
 from lamina.core.operation import graph_of
 from lamina.layers.layer import Layer
@@ -66,6 +67,7 @@ def print_summary(
      Trainable params: 16 (64.00 B)
      Non-trainable params: 0 (0.00 B)
     """
+    load_rich()
     from rich.console import Console
 
     rows = _Rows(model, expand_nested, show_trainable)

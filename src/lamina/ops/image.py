@@ -76,20 +76,23 @@ def _choose(argument, value, choices):
         )
 
 
-def _colours(images, data_format, name):
+def _colours(images, data_format, name, channels=(3,)):
     x, close = _open(images, data_format, name)
-    if x.shape[-1] != 3:
+    if x.shape[-1] not in channels:
+        expected = " or ".join(map(str, channels))
         raise ValueError(
-            f"`{name}` expected images with 3 channels. Received: {x.shape[-1]} "
-            f"channels of images.shape={jnp.shape(images)}"
+            f"`{name}` expected images with {expected} channels. Received: "
+            f"{x.shape[-1]} channels of images.shape={jnp.shape(images)}"
         )
     return x, close
 
 
 @op(config=("data_format",), name="RGBToGrayscale")
 def rgb_to_grayscale(images, data_format=None):
-    """Return 0.2989 R + 0.587 G + 0.114 B as the one channel."""
-    x, close = _colours(images, data_format, "rgb_to_grayscale")
+    """Return 0.2989 R + 0.587 G + 0.114 B as the one channel, and gray as it is."""
+    x, close = _colours(images, data_format, "rgb_to_grayscale", (1, 3))
+    if x.shape[-1] == 1:
+        return close(x)
     weights = jnp.array([0.2989, 0.5870, 0.1140], "float32")
     y = jnp.sum(x.astype("float32") * weights, -1, keepdims=True)
     return close(y.astype(x.dtype))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from lamina.core.budget import quoting
+from lamina.core.extras import load_rich
 from lamina.core.naming import nearest
 from lamina.saving import formats, shards
 from lamina.saving.archive import CONFIG, METADATA
@@ -74,6 +75,7 @@ class KerasFileEditor:
 
     def summary(self):
         """Print all objects with the shapes and dtypes of their weights."""
+        load_rich()
         from rich.console import Console
         from rich.tree import Tree
 

@@ -8,6 +8,7 @@ from lamina.saving import (
     hdf5,
     headers,
     legacy,
+    orbax,
     report,
     safetensors,
     shards,
@@ -104,6 +105,15 @@ FORMATS = (
         describe=report.hdf5,
     ),
 )
+# Folders have no ending to be known by.
+ORBAX = Format(
+    endings=(),
+    files="folders of Orbax checkpoints",
+    open=orbax.opened,
+    put=orbax.put,
+    load=orbax.load,
+    describe=orbax.describe,
+)
 
 
 def of(name, able) -> Format | None:
@@ -121,6 +131,13 @@ def of(name, able) -> Format | None:
         if getattr(row, able) and name.endswith(ending)
     ]
     return FORMATS[max(found)[1]] if found else None
+
+
+def of_folder(path) -> Format | None:
+    """Return the format of a folder, or None."""
+    if (path / archive.CONFIG).is_file():
+        return KERAS
+    return ORBAX if orbax.is_checkpoint(path) else None
 
 
 def of_start(start) -> Format | None:

@@ -5,6 +5,7 @@ import pathlib
 from typing import Any
 
 from lamina.core.budget import readable
+from lamina.core.extras import load_rich
 from lamina.core.naming import printable
 from lamina.saving import formats
 from lamina.saving.report import Report
@@ -25,7 +26,7 @@ def inspect(filepath) -> Report:
     path = pathlib.Path(filepath)
     report = Report(path)
     if path.is_dir():
-        found = formats.KERAS
+        found = formats.of_folder(path) or formats.KERAS
     elif path.exists() and not path.is_file():
         report.refused.append("This is no file, but a device or a pipe.")
         return report
@@ -60,6 +61,7 @@ def draw(report, console: Any = None):
         report: what `inspect` gave.
         console: a console of rich; None for the terminal.
     """
+    load_rich()
     from rich import box
     from rich.console import Console
     from rich.padding import Padding

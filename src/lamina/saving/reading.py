@@ -8,7 +8,6 @@ from lamina.core.budget import quoting, told
 from lamina.core.context import context, having
 from lamina.core.tracebacks import boundary
 from lamina.saving import formats
-from lamina.saving.archive import CONFIG
 from lamina.saving.building import FileBudget, build
 
 
@@ -20,8 +19,9 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
     lend here or registered.
 
     Args:
-        filepath: a `.keras` file, a folder with its members, an open binary file, or
-            an `.h5` or `.hdf5` file of Keras 2 or 3.
+        filepath: a `.keras` file, a folder with its members, an open binary file, an
+            `.h5` or `.hdf5` file of Keras 2 or 3, or the folder of an
+            `OrbaxCheckpoint`, of which the latest is read.
         custom_objects: a dict from names to classes and functions of yours, and to
             what lambdas in the file call by name.
         compile: whether to compile the model as it was when it was saved.
@@ -53,8 +53,8 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
 def _format_of(filepath):
     """Return the format of a file with a whole model."""
     path, name = pathlib.Path(filepath), str(filepath)
-    if (path / CONFIG).is_file():
-        return formats.KERAS
+    if (folder := formats.of_folder(path)) is not None:
+        return folder
     found = formats.of(name, "load")
     if found is None:
         raise ValueError(
@@ -87,7 +87,8 @@ def load_weights(model, filepath, skip_mismatch=False, **kwargs):
     Args:
         model: the model.
         filepath: a `.weights.h5` or `.keras` file, the `.weights.json` list of
-            several, a `.safetensors` file, or an `.h5` file of Keras 2.
+            several, a `.safetensors` file, an `.h5` file of Keras 2, or the folder of
+            an `OrbaxCheckpoint`.
         skip_mismatch: warn of layers that do not fit and leave them as they are.
         kwargs: `objects_to_skip`, a list of layers to leave out (`.weights.h5` only);
             `by_name`, whether layers are matched by name (`.h5` only); `rename`, a
@@ -103,7 +104,9 @@ def load_weights(model, filepath, skip_mismatch=False, **kwargs):
         raise ValueError(f"Invalid keyword arguments: {unknown}")
     options = {k: v for k, v in kwargs.items() if v is not None}
     name = os.fspath(filepath)
-    found = formats.of(name, "put")
+    path = pathlib.Path(filepath)
+    folder = formats.ORBAX if formats.of_folder(path) is formats.ORBAX else None
+    found = folder or formats.of(name, "put")
     for option in options:
         if found is None or option not in found.takes:
             raise ValueError(
@@ -115,8 +118,7 @@ def load_weights(model, filepath, skip_mismatch=False, **kwargs):
             f"File format not supported: filepath={name}. `load_weights` reads "
             f"{formats.endings('put')} files."
         )
-    path = pathlib.Path(filepath)
-    if not path.is_file():
+    if folder is None and not path.is_file():
         raise ValueError(f"File not found: filepath={name}.")
     if not model.built:
         raise ValueError(

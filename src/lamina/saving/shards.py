@@ -35,7 +35,7 @@ class Shards(contextlib.AbstractContextManager):
         self.parts = []
         with self._stack:
             for part in _listed(path, self.name):
-                if not part.is_file():
+                if not _there(part):
                     raise ValueError(
                         f"{self.name} lists a file {part.name!r} that is not beside it."
                     )
@@ -85,6 +85,13 @@ def _listed(path, name):
             f"{bounds.SHARDS} are allowed."
         )
     return [path.with_name(part) for part in parts]
+
+
+def _there(part):
+    try:
+        return part.is_file()
+    except (OSError, ValueError):  # a name that no file has
+        return False
 
 
 def _strings(value):

@@ -70,7 +70,7 @@ def save_model(model, filepath, overwrite=True, zipped=None, **kwargs):
             "data."
         )
     held = References(things=False)
-    config = _written_config(model, held)
+    config = written_config(model, held)
     values = values_of(model, seeds=True)
     found.save(filepath, model, config, values, zipped, optimizer)
     prove(model, config, held, values)
@@ -96,7 +96,8 @@ def _format_of(name, zipped, save_format):
     return found
 
 
-def _written_config(model, held):
+def written_config(model, held):
+    """Return the config of a model as text, see `References` for `held`."""
     try:
         with having(context.configs, references=held):
             return json.dumps(serialize_shared(model))

@@ -19,7 +19,7 @@ from jax.extend.core import jaxprs_in_params
 from lamina.core import structure
 from lamina.data import ArraySource
 from lamina.kernels import native
-from lamina.training import together
+from lamina.training import step, together
 from lamina.training.compiled import training_of
 from lamina.training.compiled_step import compiled_step
 from lamina.training.placing import placing, without_text
@@ -91,7 +91,7 @@ def chunks(model, kind, variables, source, *, donate, single, skip=0, counted=Fa
         skip: how many batches to leave out.
         counted: whether somebody counts the batches after each call.
     """
-    eager = training_of(model).flags.run_eagerly
+    eager = step.runs_eagerly(model)
     one = compiled_step(model, kind, variables, donate)
     several = compiled_step(model, kind, variables, donate, several=True)
     if not single and not counted and not eager:

@@ -82,9 +82,10 @@ class Flags:
 
     Attributes:
         optimizer: the optimizer, or None.
+        loss: the loss as it was given, or what a script keeps under this name.
         run_eagerly: whether steps run uncompiled.
         steps_per_execution: how many steps run in one call, or `"auto"`.
-        jit_compile: what was asked for; steps are always compiled.
+        jit_compile: whether code of a user's is compiled, see `runs_eagerly`.
         stop_training: whether `fit` ends after this epoch.
         stop_evaluating: whether `evaluate` ends after this batch.
         stop_predicting: whether `predict` ends after this batch.
@@ -93,6 +94,7 @@ class Flags:
     """
 
     optimizer: Any = None
+    loss: Any = None
     run_eagerly: bool = False
     steps_per_execution: Any = 1
     jit_compile: Any = "auto"
@@ -179,7 +181,7 @@ def compile_model(
     training = training_of(model)
     training.settings = Settings(given, loss, metrics, Mean(name="loss"), True)
     training.flags = Flags(
-        optimizer, bool(run_eagerly), steps_per_execution, jit_compile
+        optimizer, given["loss"], bool(run_eagerly), steps_per_execution, jit_compile
     )
     training.programs.forget()
 

@@ -69,7 +69,7 @@ def compiled_step(model, kind, variables, donate=False, several=False):
         donate: whether it may overwrite the State it is given.
         several: whether it takes several batches, as `in_turn` says.
     """
-    eager = training_of(model).flags.run_eagerly
+    eager = step.runs_eagerly(model)
 
     def make():
         steps = training_of(model).programs.of(model).made

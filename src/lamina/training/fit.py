@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 from lamina.core import settings
+from lamina.core.budget import told
 from lamina.core.checks import positive_int
 from lamina.core.placement import Distribution
 from lamina.core.tracebacks import warn
@@ -204,7 +205,8 @@ class Run:
         with self.interrupts:
             try:
                 self.callbacks.on_train_begin()
-                found = self._open(run)
+                with self._reading():
+                    found = self._open(run)
                 step = 0
                 if found is not None:
                     epoch, step = found["epoch"], found["step"]
@@ -356,6 +358,11 @@ class Run:
                     source.go_to(mark)
         return found
 
+    def _reading(self):
+        """Say of values that no run wrote that the snapshot holds them."""
+        folder = str(self.keeper.backup_dir) if self.keeper is not None else ""
+        return told(f"The snapshot in {folder!r}", "holds no state of this run")
+
     def _say_finished(self, epoch, epochs):
         """Print that a run that goes on has nothing left to do."""
         done = f"The run in {str(self.keeper.backup_dir)!r} is finished after epoch"
@@ -366,14 +373,15 @@ class Run:
 
     def _put_back(self, found):
         """Take over what the snapshot holds, once nothing else will change it."""
-        put_back(found, self.model, StateVariables(self.model), self.callbacks)
-        self.model.stop_training = found["stop"]
-        self._began, self._logs = found["began"], found["logs"]
-        if not self.source.replays:
-            set_random_state(found["random"])
-        elif not self._marks[0]["begun"]:
-            # The batches up to the place are made again, with the same numbers.
-            set_random_state(self._began)
+        with self._reading():
+            put_back(found, self.model, StateVariables(self.model), self.callbacks)
+            self.model.stop_training = found["stop"]
+            self._began, self._logs = found["began"], found["logs"]
+            if not self.source.replays:
+                set_random_state(found["random"])
+            elif not self._marks[0]["begun"]:
+                # The batches up to the place are made again, with the same numbers.
+                set_random_state(self._began)
 
     def _begin(self):
         """Note where an epoch begins."""

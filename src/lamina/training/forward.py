@@ -46,7 +46,7 @@ class Forward:
         training = training_of(model)
         programs = training.programs
         variables = tuple(dict.fromkeys((*trained, *others, *programs.adopted)))
-        eager = training.flags.run_eagerly
+        eager = step.runs_eagerly(model)
         predicts = step.step_of(model, kind) if kind == "predict" else None
 
         def run(inputs):
@@ -115,7 +115,8 @@ def forward(model, kind: Any) -> Forward:
     if kind == "predict" and step.own_step(model, kind) is None:
         kind = False
     mine = model._lamina_training
-    kept, eager = mine.programs.of(model), mine.flags.run_eagerly
+    kept = mine.programs.of(model)
+    eager = step.runs_eagerly(model, kept)
     key = kind if kept.whole and not eager else (kind, eager, model.built)
     found = kept.forward.get(key)
     if found is None:
@@ -147,6 +148,8 @@ def called(model, args, kwargs):
         training = False
     run = kept.forward.get(training) or forward(model, training)
     outputs, masks = run(args[0])
+    if kept.order is not None:
+        outputs = structure.in_order_of(kept.order, outputs)
     return (put_masks(outputs, masks) if masks else outputs,)
 
 

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from lamina.core import structure
+from lamina.core import settings, structure
 from lamina.core.operation import takes_text
 from lamina.core.placement import Distribution, distribution, fetched
 from lamina.training import step
@@ -82,12 +82,16 @@ def _no_text(x):
 
 def _count(model, x, size):
     """Return the rows of arrays that need nothing but to be cut; None for others."""
-    plain = isinstance(size, int) and size > 0 and limited(None) is None
-    if not plain or takes_text(model) or not all_arrays(x):
+    if not isinstance(size, int) or size < 1 or takes_text(model) or not all_arrays(x):
         return None
-    leaves = [x] if isinstance(x, np.ndarray) else structure.flatten(x)
-    counts = {a.shape[:1] for a in leaves}
-    arrays = all(type(a) is np.ndarray for a in leaves)
+    if settings.get("max_steps_per_epoch") is not None:
+        return None
+    if isinstance(x, np.ndarray):
+        counts, arrays = {x.shape[:1]}, type(x) is np.ndarray
+    else:
+        leaves = structure.flatten(x)
+        counts = {a.shape[:1] for a in leaves}
+        arrays = all(type(a) is np.ndarray for a in leaves)
     count = sum(max(counts))  # no rows where there is no axis of them
     return count if len(counts) == 1 and (arrays or count <= size) else None
 

@@ -78,16 +78,20 @@ def outputs_for(model, x):
     """Return the outputs for a batch as symbolic tensors; builds the model."""
     specs = _specs(x)
     training = training_of(model)
-    eager = training.flags.run_eagerly
+    eager = step.runs_eagerly(model)
     if not model.built:
         with scratch():  # zeros are no data: nothing of them is kept
             model(jax.tree.map(_zeros, specs)) if eager else infer(model, specs)
     # Each `fit` and `evaluate` asks more than once, and takes a trace of the model.
     known, key = training.programs.of(model).made, _key(specs)
     outputs = known.get(key)
+    if outputs is None and eager:
+        with scratch():
+            made = model(jax.tree.map(_zeros, specs), training=False)
+        return jax.tree.map(lambda a: SymbolicTensor(a.shape, a.dtype), made)
     if outputs is None:
         outputs = infer(lambda *a: model(*a, training=False), specs)
-        if key is not None and not eager:
+        if key is not None:
             known[key] = outputs
     return outputs
 

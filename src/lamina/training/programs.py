@@ -9,6 +9,7 @@ the model's own.
 
 from typing import Any
 
+from lamina.core import structure
 from lamina.core.operation import graph_of, takes_text
 from lamina.core.registry import ours
 
@@ -97,6 +98,8 @@ class Kept:
         whole: whether a call outside of compiled code may run as one program: no layer,
             function or activity regularizer in it is one that a user may watch at work.
         trains: whether some layer trains unless it is told otherwise.
+        refuses: whether some layer says that it cannot be compiled.
+        order: outputs with the order of their keys, where JAX has another; else None.
     """
 
     def __init__(self, model, layers):
@@ -105,6 +108,9 @@ class Kept:
         self.made: dict = {}
         self.whole = model.built and _is_ours(model, layers)
         self.trains = any(layer._trains_by_default for layer in layers)
+        self.refuses = not all(layer.supports_jit for layer in layers)
+        outputs = graph_of(model).output if self.whole else None
+        self.order = None if structure.is_in_order(outputs) else outputs
 
 
 def _is_ours(model, layers):

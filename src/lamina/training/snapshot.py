@@ -123,6 +123,8 @@ def check_run(tree):
     for kind, names in _FORM.items():
         if wrong := [name for name in names if not isinstance(tree[name], kind)]:
             raise TypeError(f"`{wrong[0]}` is {tree[wrong[0]]!r:.80}")
+    if tree["epoch"] < 0 or tree["step"] < 0:
+        raise ValueError(f"it is of epoch {tree['epoch']}, step {tree['step']}")
     if len(tree["names"]) != len(tree["callbacks"]):
         raise ValueError("`names` and `callbacks` differ in length")
     if not all(isinstance(one, dict) for one in tree["callbacks"]):
@@ -153,6 +155,13 @@ class Folder:
     def files(self) -> list[Path]:
         """Return the snapshots, the newest first."""
         return sorted(self.path.glob("*.snapshot"), reverse=True)
+
+    def _parts(self):
+        """Return what runs that were killed left of a write.
+
+        Parts of other files are somebody's who writes here as well.
+        """
+        return self.path.glob(".*.snapshot.*.part")
 
     def next(self) -> int:
         """Return the number of the next snapshot, which comes after those there."""
@@ -213,15 +222,14 @@ class Folder:
                 "goes on without it."
             )
             return
-        # Parts are what a run that was killed left of a write.
-        for old in [*self.files()[_KEPT:], *self.path.glob("*.part")]:
+        for old in [*self.files()[_KEPT:], *self._parts()]:
             with contextlib.suppress(OSError):
                 old.unlink()
 
     def clear(self):
         """Remove all snapshots."""
         self.wait()
-        for path in [*self.path.glob("*.snapshot"), *self.path.glob("*.part")]:
+        for path in [*self.files(), *self._parts()]:
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.path.rmdir()

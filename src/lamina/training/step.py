@@ -16,6 +16,8 @@ import jax.numpy as jnp
 from lamina.core import structure
 from lamina.core.context import context
 from lamina.core.naming import listed
+from lamina.core.registry import ours
+from lamina.core.tracebacks import warn
 from lamina.core.variable import pure, store, value_and_grad
 from lamina.data import pack, unpack
 from lamina.training.compiled import training_of
@@ -250,6 +252,32 @@ def own_method(model, name):
     return None if built_in else getattr(model, name)
 
 
+def runs_eagerly(model, kept=None) -> bool:
+    """Tell whether the code of a model runs as it is written, uncompiled.
+
+    That is so with `run_eagerly`; and where somebody says that code of theirs cannot be
+    compiled, by `jit_compile=False` or a layer's `supports_jit`. Where all code is ours
+    nobody would notice but by the time it takes.
+
+    Args:
+        model: the model.
+        kept: what is kept for its present layers, if that is at hand.
+    """
+    training = training_of(model)
+    flags = training.flags
+    if flags.run_eagerly:
+        return True
+    kept = kept or training.programs.of(model)
+    if flags.jit_compile:
+        return flags.jit_compile == "auto" and kept.refuses
+    given = jax.tree.leaves(training.settings.given)
+    own = any(own_method(model, name) for name in (*_OWN.values(), "compute_loss"))
+    plain = (str, int, float)
+    return own or not (
+        kept.whole and all(isinstance(x, plain) or ours(type(x)) for x in given)
+    )
+
+
 def own_loss(model) -> bool:
     """Tell whether the loss of a step is a user's own, or may be."""
     names = ("compute_loss", "train_step")
@@ -265,6 +293,17 @@ def gives_logs(model, kind) -> bool:
     """Tell whether a step of a kind gives logs of its own."""
     own = own_step(model, kind) or own_method(model, "compute_metrics")
     return own is not None
+
+
+def warn_of_unused(model):
+    """Warn of methods of a user's that Keras calls and nothing here does."""
+    for kind, own in _OWN.items():
+        name = f"make_{kind}_function"
+        if own_method(model, name) is not None:
+            warn(
+                f"`{type(model).__name__}.{name}` is not called: steps are compiled "
+                f"from `{own}`. Override that instead."
+            )
 
 
 def built_in(method):
@@ -321,8 +360,9 @@ def _explicit(own, kind, variables, batch):
 
 
 def _parts(variables, state, names):
+    # Lists, as in Keras: steps put groups together by `+` and assign single values.
     state = state._replace(non_trainable=state.non_trainable[: variables.own])
-    return tuple(getattr(state, name) for name in names)
+    return tuple(list(getattr(state, name)) for name in names)
 
 
 def one_step(model, kind, state, data):
@@ -349,21 +389,24 @@ def one_step(model, kind, state, data):
     return logs, _parts(variables, new, names)
 
 
-def total_loss(model, y, y_pred, sample_weight):
+def total_loss(model, y, y_pred, sample_weight, training):
     """Return the compiled loss and all added and regularization losses, summed.
 
+    Without any of them it is 0 where metrics alone are measured.
+
     Raises:
-        ValueError: there is no loss at all.
+        ValueError: there is no loss at all, and nothing else to measure.
     """
-    parts = []
-    compiled_loss = training_of(model).settings.compiled_loss
-    loss = compiled_loss(model, y, y_pred, sample_weight)
+    parts, settings = [], training_of(model).settings
+    loss = settings.compiled_loss(model, y, y_pred, sample_weight)
     if loss is not None:
         parts.append(loss)
     added = model.losses
     if added:
         parts.append(sum(jnp.sum(jnp.asarray(loss)) for loss in added))
     if not parts:
+        if not training and settings.compiled_metrics.given:
+            return jnp.zeros(())
         raise ValueError(
             "There is no loss to minimise. Give `compile` a `loss`, or call "
             "`self.add_loss(...)` in a layer."

@@ -20,6 +20,7 @@ import zlib
 from typing import Any
 
 from lamina.core import settings
+from lamina.core.extras import load_rich
 from lamina.core.files import replacing
 from lamina.core.tracebacks import warn
 
@@ -248,6 +249,7 @@ def _receive(origin, file):
 @contextlib.contextmanager
 def _progress(total):
     """Draw a bar where there is a terminal; yield what moves it on."""
+    load_rich()
     from rich import progress
 
     columns = (
@@ -288,7 +290,8 @@ def _formats(given):
 def _extract(path, goal, formats):
     """Unpack an archive into a new folder, which then takes its place at once."""
     kinds = {"tar": _is_tar, "zip": zipfile.is_zipfile}
-    kind = next((name for name in formats if kinds[name](path)), None)
+    with _telling(path):
+        kind = next((name for name in formats if kinds[name](path)), None)
     if kind is None:
         tried = " or ".join(formats) or "any"
         warn(f"Could not extract archive {path}: it is no {tried} file.")
@@ -300,13 +303,8 @@ def _extract(path, goal, formats):
         )
     fresh = pathlib.Path(tempfile.mkdtemp(prefix=f".{goal.name}.", dir=goal.parent))
     try:
-        try:
+        with _telling(path):
             (_untar if kind == "tar" else _unzip)(path, fresh)
-        except _DAMAGED as error:
-            raise ValueError(
-                f"The archive {str(path)!r} cannot be read: {error}. It is cut short, "
-                "damaged or encrypted. Nothing was unpacked."
-            ) from None
         fresh.chmod(0o755)
         if goal.is_symlink():
             goal.unlink()
@@ -315,6 +313,18 @@ def _extract(path, goal, formats):
         fresh.replace(goal)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _telling(path):
+    """Say of what Python's readers raise that the archive is damaged."""
+    try:
+        yield
+    except _DAMAGED as error:
+        raise ValueError(
+            f"The archive {str(path)!r} cannot be read: {error}. It is cut short, "
+            "damaged or encrypted. Nothing was unpacked."
+        ) from None
 
 
 class _Header(tarfile.TarInfo):

@@ -14,7 +14,7 @@ _INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "hamming", "box", "lanczos"
 
 def pillow(module="Image"):
     """Return a module of Pillow; ImportError says how to install it."""
-    return extra(f"PIL.{module}", "Reading or writing images", "lamina[plot]")
+    return extra(f"PIL.{module}", "Reading or writing images", "lamina[images]")
 
 
 def array_to_img(x, data_format=None, scale=True, dtype=None):

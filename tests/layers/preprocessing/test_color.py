@@ -315,3 +315,10 @@ def test_bad_arguments(name, kwargs, match):
 def test_bad_rank():
     with pytest.raises(ValueError, match="rank 3 or 4"):
         make("RandomBrightness", {"factor": 0.1})(np.zeros((4, 4)), training=True)
+
+
+@pytest.mark.parametrize("name", ["RandomGrayscale", "RandomColorDegeneration"])
+def test_gray_images_stay_as_they_are(name):
+    images = np.random.default_rng(0).uniform(0, 255, (3, 4, 4, 1)).astype("float32")
+    layer = make(name, {"factor": 0.9, "seed": 1})
+    np.testing.assert_allclose(layer(images, training=True), images, rtol=1e-6)

@@ -317,3 +317,16 @@ def test_size_of_a_drawn_vocabulary_is_fixed():
     layer.set_vocabulary(["c", "d"])
     with pytest.raises(RuntimeError, match="Old vocab size is 3, new vocab size is 4"):
         layer.set_vocabulary(["a", "b", "c"])
+
+
+def test_vocabulary_files_without_terms(tmp_path):
+    path = tmp_path / "words.txt"
+    path.write_text("")
+    with pytest.raises(ValueError, match="words.txt holds no term"):
+        StringLookup(vocabulary=str(path))
+    path.write_text(f"{'x' * 9999}\n" * 2)
+    with pytest.raises(ValueError, match=r"repeated term.*\['x{998}$"):
+        StringLookup(vocabulary=str(path))
+    path.write_text("1\nx\n")
+    with pytest.raises(ValueError, match="words.txt holds a line that is no term.*'x'"):
+        IntegerLookup(vocabulary=str(path))

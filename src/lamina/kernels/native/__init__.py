@@ -7,12 +7,8 @@ exported programs and under `vmap`; its derivatives are the kernel's too, of any
 order. `LAMINA_NATIVE=0` in the environment turns the library off.
 """
 
-import ctypes
 import functools
-import os
-import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -21,26 +17,9 @@ from jax.core import ShapedArray
 from jax.extend.core import Jaxpr, Primitive
 from jax.interpreters import ad, batching, mlir
 
-# Built by hatch_build.py: one library for each level of x86-64 instructions (2 is
-# what all have), one without a level elsewhere.
-_SUFFIX = {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
-
+from lamina.core.native import library
 
 _plain_forms: dict[Primitive, Callable[..., Any]] = {}
-
-
-@functools.cache
-def library() -> ctypes.CDLL | None:
-    """Return the library that this machine runs best, or None."""
-    if os.environ.get("LAMINA_NATIVE", "1") == "0":
-        return None
-    here = Path(__file__).parent
-    try:
-        base = ctypes.CDLL(str(here / f"kernels{_SUFFIX}"))
-        best = here / f"kernels-v{base.lamina_level()}{_SUFFIX}"
-        return ctypes.CDLL(str(best)) if best.exists() else base
-    except OSError:
-        return None
 
 
 def available() -> bool:

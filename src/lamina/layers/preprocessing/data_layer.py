@@ -1,5 +1,6 @@
 """`DataLayer`: a layer that prepares data, in a model or before it."""
 
+import contextlib
 import functools
 import sys
 from typing import Any
@@ -11,6 +12,8 @@ from lamina.core.registry import ours
 from lamina.core.symbolic import SymbolicTensor, infer
 from lamina.core.variable import Variable
 from lamina.layers.layer import Layer
+
+_PLAIN = frozenset({int, float, str, bytes})
 
 
 class DataLayer(Layer):
@@ -65,9 +68,11 @@ def _array(value):
     if isinstance(value, (str, bytes)):
         return np.asarray(value)
     if isinstance(value, (list, tuple)):
-        leaves = structure.flatten(value)
-        if leaves and all(isinstance(x, (int, float, str, bytes)) for x in leaves):
-            return np.asarray(value)
+        flat = bool(value) and _PLAIN.issuperset(map(type, value))
+        leaves = () if flat else structure.flatten(value)
+        if flat or (leaves and all(isinstance(x, tuple(_PLAIN)) for x in leaves)):
+            with contextlib.suppress(ValueError):  # the layer says what it takes
+                return np.asarray(value)
     return value
 
 

@@ -20,6 +20,7 @@ from lamina.core.checks import bad_argument
 from lamina.core.context import context
 from lamina.core.symbolic import SymbolicTensor
 from lamina.kernels import hashing
+from lamina.layers.owner import NOT_OWNED
 from lamina.layers.preprocessing.vocabulary import (
     VocabularyLayer,
     lines_of,
@@ -39,6 +40,14 @@ class Lookup(VocabularyLayer):
     """
 
     vocabulary_dtype = "string"
+    # Long, and without a layer in them.
+    _not_owned = NOT_OWNED | {
+        "_tokens",
+        "_table",
+        "_counts",
+        "_documents",
+        "vocabulary",
+    }
     _tokens: list
     # How each kind keeps its tokens, reads data and finds tokens.
     _set_tokens: Any
@@ -187,7 +196,7 @@ class Lookup(VocabularyLayer):
         if repeated:
             raise ValueError(
                 "The passed vocabulary has at least one repeated term. The repeated "
-                f"terms are: {repeated[:20]}"
+                f"terms are: {repeated[:20]!s:.1000}"
             )
         size = self._token_start + len(tokens)
         if self.max_tokens is not None and size > self.max_tokens:
@@ -321,8 +330,9 @@ class Lookup(VocabularyLayer):
             missing &= ~masked
         if missing.any():
             where = np.flatnonzero(missing)
-            unknown = [tokens[i] for i in where]
-            indices[where] = self._oov_start + self._buckets(unknown)
+            indices[where] = self._oov_start
+            if self.num_oov_indices != 1:
+                indices[where] += self._buckets([tokens[i] for i in where])
         return indices
 
     def _buckets(self, unknown):
@@ -334,8 +344,6 @@ class Lookup(VocabularyLayer):
                 f"OOV values {list(dict.fromkeys(unknown))[:10]}, consider setting "
                 "`num_oov_indices=1`."
             )
-        if count == 1:
-            return 0
         if self.vocabulary_dtype != "string" and self.oov_method == "floormod":
             return np.asarray(unknown) % count
         texts = np.empty(len(unknown), object)

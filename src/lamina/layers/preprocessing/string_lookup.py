@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 
+from lamina.kernels.lookup import Terms, compiled
 from lamina.layers.preprocessing.lookup import Lookup
 from lamina.layers.preprocessing.vocabulary import shared, text_array, words
 
@@ -33,6 +34,7 @@ class StringLookup(Lookup):
     def _set_tokens(self, tokens):
         self._tokens = tokens
         self._table = dict(zip(tokens, itertools.count()))
+        self._compiled = None  # made when it is first needed
 
     def _term(self, value):
         return str(value)
@@ -44,9 +46,26 @@ class StringLookup(Lookup):
         array = text_array(inputs, self)
         return words(array, self.encoding), array.shape
 
+    def _terms_compiled(self):
+        """Return the vocabulary as the compiled library reads it, or None."""
+        if self._compiled is None:
+            usable = compiled() and "\0" not in "".join(self._tokens)
+            self._compiled = Terms(self._tokens) if usable else False
+        return self._compiled or None
+
+    def _indices(self, inputs):
+        array = text_array(inputs, self)
+        if array.dtype.kind == "U" and self._terms_compiled():
+            return self._found(array.ravel()).reshape(array.shape)
+        return self._found(words(array, self.encoding)).reshape(array.shape)
+
     def _places(self, tokens):
+        if isinstance(tokens, np.ndarray):
+            return self._compiled.find(tokens)
         found = map(self._table.get, tokens, itertools.repeat(-1))
         return np.fromiter(found, "int64", len(tokens))
 
     def _equal(self, tokens, token):
+        if isinstance(tokens, np.ndarray):
+            return tokens == token
         return np.fromiter(map(token.__eq__, tokens), bool, len(tokens))

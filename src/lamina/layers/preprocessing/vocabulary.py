@@ -86,7 +86,6 @@ class VocabularyLayer(Adapting, EncodingLayer):
     """Turns terms into indices of a vocabulary that it is given or learns."""
 
     _takes_text = True
-    _lists_are_arrays = False
     _arguments = shared
     _MODES = ("int", "one_hot", "multi_hot", "count", "tf_idf")
     _elements_are_samples = True
@@ -127,7 +126,10 @@ def text_array(inputs, layer) -> np.ndarray:
             "the rows with the mask token."
         ) from error
     kind = array.dtype.kind
-    if kind == "O" and all(isinstance(x, (str, bytes)) for x in array.flat):
+    if kind == "O" and all(
+        issubclass(kind, (str, bytes))
+        for kind in set(map(type, array.ravel().tolist()))
+    ):
         return array
     if kind not in "UST" and array.size:
         raise TypeError(
@@ -165,7 +167,15 @@ def read_vocabulary(path, encoding, term) -> list:
         _refuse_opening(path)
     if not pathlib.Path(path).is_file():
         raise ValueError(f"Vocabulary file {path} does not exist.")
-    return [term(line) for line in lines_of(pathlib.Path(path), encoding)]
+    found = lines_of(pathlib.Path(path), encoding)
+    if not found:
+        raise ValueError(f"Vocabulary file {path} holds no term.")
+    try:
+        return [term(line) for line in found]
+    except ValueError as error:
+        raise ValueError(
+            f"Vocabulary file {path} holds a line that is no term: {error}"
+        ) from None
 
 
 def lines_of(path, encoding):

@@ -3,11 +3,10 @@
 import os
 import pathlib
 
-from lamina.core.tracebacks import warn
-from lamina.training.callbacks.monitor import MonitorCallback
+from lamina.training.callbacks.saving_callback import SavingCallback
 
 
-class ModelCheckpoint(MonitorCallback):
+class ModelCheckpoint(SavingCallback):
     """Save the model, or its weights, while it is trained.
 
     Args:
@@ -46,57 +45,14 @@ class ModelCheckpoint(MonitorCallback):
         save_freq: int | str = "epoch",
         initial_value_threshold: float | None = None,
     ):
-        super().__init__(monitor, mode, initial_value_threshold)
-        self.verbose = verbose
+        super().__init__(
+            monitor, verbose, save_best_only, mode, save_freq, initial_value_threshold
+        )
         self.filepath = os.fspath(filepath)
-        self.save_best_only = save_best_only
         self.save_weights_only = save_weights_only
-        self.save_freq = save_freq
-        if save_freq != "epoch" and not (isinstance(save_freq, int) and save_freq > 0):
-            raise ValueError(
-                f"Unrecognized save_freq: {save_freq}. Expected save_freq are 'epoch' "
-                "or a positive number of batches."
-            )
         _check_ending(self.filepath, save_weights_only)
-        self._current_epoch = 0
-        self._batches_seen_since_last_saving = 0
-        self._last_batch_seen = None
-
-    def _listens(self, hook):
-        # Its method is there, but has nothing to do unless it counts batches.
-        if hook == "on_train_batch_end" and type(self)._is_plain():
-            return self.save_freq != "epoch"
-        return super()._listens(hook)
-
-    @classmethod
-    def _is_plain(cls):
-        own = ("on_train_batch_end", "on_batch_end", "_should_save_on_batch")
-        return all(getattr(cls, n) is getattr(ModelCheckpoint, n) for n in own)
-
-    def on_epoch_begin(self, epoch, logs=None):
-        """Note the epoch."""
-        self._current_epoch = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        """Save after every `save_freq` batches."""
-        if self._should_save_on_batch(batch):
-            self._save_model(epoch=self._current_epoch, batch=batch, logs=logs)
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Save after the epoch."""
-        if self.save_freq == "epoch":
-            self._save_model(epoch=epoch, batch=None, logs=logs)
 
     # The private names are those of Keras: subclasses override them.
-
-    def _should_save_on_batch(self, batch):
-        if self.save_freq == "epoch":
-            return False
-        last, self._last_batch_seen = self._last_batch_seen, batch
-        new = batch + 1 if last is None or batch <= last else batch - last
-        seen = self._batches_seen_since_last_saving + new
-        self._batches_seen_since_last_saving = 0 if seen >= self.save_freq else seen
-        return seen >= self.save_freq
 
     def _save_model(self, epoch, batch, logs):
         logs = logs or {}
@@ -115,30 +71,6 @@ class ModelCheckpoint(MonitorCallback):
             self.model.save(path, overwrite=True)
         self._say(epoch, f"finished saving model to {path}")
 
-    def _should_save_model(self, epoch, batch, logs, filepath):
-        if not self.save_best_only:
-            self._say(epoch, f"saving model to {filepath}")
-            return True
-        current = logs.get(self.monitor)
-        if current is None:
-            warn(
-                f"Can save best model only with {self.monitor} available. It is saved "
-                f"whatever its value. Available: {','.join(logs)}"
-            )
-            return True
-        self._set_monitor_op(logs)
-        best = None if self.best is None else f"{self.best:.5f}"
-        if not self._is_better(current, self.best):
-            self._say(epoch, f"{self.monitor} did not improve from {best}")
-            return False
-        self._say(
-            epoch,
-            f"{self.monitor} improved from {best} to {current:.5f}, saving model to "
-            f"{filepath}",
-        )
-        self.best = current
-        return True
-
     def _get_file_path(self, epoch, batch, logs):
         place = {"epoch": epoch + 1}
         if batch is not None:
@@ -150,10 +82,6 @@ class ModelCheckpoint(MonitorCallback):
                 f"Failed to format this callback filepath: {self.filepath!r}. There is "
                 f"no {error}. Available: {', '.join([*place, *logs])}"
             ) from None
-
-    def _say(self, epoch, message):
-        if self.verbose > 0:
-            print(f"Epoch {epoch + 1}: {message}")
 
 
 def _check_ending(filepath, weights_only):

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from lamina.core import bounds
+from lamina.core.budget import readable
 from lamina.utils.datasets.folders import Kind, folder_dataset
 from lamina.utils.datasets.foreign import choose, package
 
@@ -56,7 +58,8 @@ def audio_dataset_from_directory(
             `image_dataset_from_directory`.
 
     Returns:
-        A data set with the attributes `class_names` and `file_paths`.
+        A `Dataset` of batches, with the attributes `class_names` and `file_paths`, and
+        the verbs of `tf.data`: `map`, `shuffle`, `take`, `cache`, `prefetch` ...
 
     Raises:
         ValueError: no sounds, or an argument that does not fit, which it names.
@@ -132,6 +135,12 @@ class Reader:
         """Return the sound: float32 (samples, channels)."""
         sound, rate = decode_wav(pathlib.Path(path).read_bytes())
         if self.rate is not None and self.rate != rate:
+            grown = sound.nbytes * self.rate // rate
+            if grown > max(bounds.FLOOR, bounds.RATIO * sound.nbytes):
+                raise ValueError(
+                    f"This WAV file has {rate} samples a second. With {self.rate} it "
+                    f"would grow to {readable(grown)}, from {readable(sound.nbytes)}."
+                )
             sound = resample(sound, rate, self.rate)
         return padded([sound], self.length)[0]
 
@@ -160,6 +169,7 @@ def padded(sounds, length=None):
     return batch
 
 
+_BLOCK = 1 << 18  # numbers that are looked at together, to bound the memory
 # Format and bits of a sample: NumPy's type, and the value of full scale.
 _CODES = {
     (1, 8): ("u1", 128),
@@ -191,6 +201,8 @@ def decode_wav(data: bytes):
     if code == 0xFFFE and len(head) >= 26:
         code = int.from_bytes(head[24:26], "little")
     known = (code, bits) in _CODES or (code, bits) == (1, 24)
+    if rate == 0:
+        raise ValueError("This WAV file is damaged: it has no samples in a second.")
     if channels == 0 or not known:
         raise ValueError(
             "WAV files of 8, 16, 24 or 32 bits, or of floats, can be read. This one "
@@ -221,11 +233,16 @@ def resample(sound, rate: int, wanted: int, lobes: int = 16):
     length = -(-len(sound) * wanted // rate)
     # Towards fewer samples the sinc is wider, which takes out what they cannot hold.
     width = max(1.0, rate / wanted)
-    places = np.arange(length)[:, None] * (rate / wanted)
-    reach = int(np.ceil(lobes * width))
-    taps = np.floor(places).astype(int) + np.arange(-reach, reach + 1)
-    x = (taps - places) / width
-    weights = np.sinc(x) * np.cos(np.clip(x / lobes, -1, 1) * np.pi / 2) ** 2 / width
-    weights *= (taps >= 0) & (taps < len(sound))
-    near = np.asarray(sound, "float64")[np.clip(taps, 0, max(len(sound) - 1, 0))]
-    return np.einsum("st,stc->sc", weights, near).astype("float32")
+    reach = min(int(np.ceil(lobes * width)), len(sound))
+    around = np.arange(-reach, reach + 1)
+    result = np.empty((length, sound.shape[1]), "float32")
+    block = max(1, _BLOCK // (len(around) * sound.shape[1]))
+    for first in range(0, length, block):
+        places = np.arange(first, min(length, first + block))[:, None] * (rate / wanted)
+        taps = np.floor(places).astype(int) + around
+        x = (taps - places) / width
+        weights = np.sinc(x) * np.cos(np.clip(x / lobes, -1, 1) * np.pi / 2) ** 2
+        weights *= (taps >= 0) & (taps < len(sound))
+        near = np.asarray(sound[np.clip(taps, 0, len(sound) - 1)], "float64")
+        result[first : first + block] = np.einsum("st,stc->sc", weights / width, near)
+    return result

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 
 from lamina.core.extras import extra
-from lamina.utils.datasets.samples import each
+from lamina.utils.datasets.dataset import each
 
 FORMATS = ("lamina", "tf", "grain")
 

@@ -5,9 +5,12 @@ columns; the weights come from a kernel around the row's place in the image. The
 image is not smoothed before it shrinks (`antialias=False`).
 """
 
+import ctypes
 import functools
 
 import numpy as np
+
+from lamina.core.native import library
 
 
 def _cubic(a, b=0.0):
@@ -45,7 +48,8 @@ def _taps(size, wanted, method):
     places = np.arange(wanted)[:, None]
     centres = (places + 0.5) * scale
     if method == "nearest":
-        return np.minimum(centres.astype(int), size - 1), np.ones((wanted, 1), "f4")
+        places = np.minimum(centres.astype("int64"), size - 1)
+        return places, np.ones((wanted, 1), "f4")
     if method == "area":
         start, end = places * scale, (places + 1) * scale
         pixels = np.floor(start).astype(int) + np.arange(int(np.ceil(scale)) + 1)
@@ -60,7 +64,10 @@ def _taps(size, wanted, method):
     weights = weights / weights.sum(axis=1, keepdims=True)
     used = np.any(weights != 0, axis=0)
     pixels = np.clip(pixels, 0, size - 1)
-    return pixels[:, used], weights[:, used].astype("f4")
+    return (
+        np.ascontiguousarray(pixels[:, used], "int64"),
+        np.ascontiguousarray(weights[:, used], "f4"),
+    )
 
 
 def resize(image: np.ndarray, size: tuple[int, int], method: str) -> np.ndarray:
@@ -73,12 +80,53 @@ def resize(image: np.ndarray, size: tuple[int, int], method: str) -> np.ndarray:
     """
     if image.shape[:2] == tuple(size):
         return image.astype("float32")
-    pixels, weights = _taps(image.shape[0], size[0], method)
-    rows = np.zeros((size[0], *image.shape[1:]), "float32")
-    for k in range(weights.shape[1]):
-        rows += image[pixels[:, k]] * weights[:, k, None, None]
-    pixels, weights = _taps(image.shape[1], size[1], method)
-    result = np.zeros((*size, image.shape[2]), "float32")
-    for k in range(weights.shape[1]):
-        result += rows[:, pixels[:, k]] * weights[:, k, None]
+    rows, columns = (
+        _taps(n, m, method) for n, m in zip(image.shape, size, strict=False)
+    )
+    compiled = getattr(library(), "lamina_resize", None)
+    if compiled is not None and image.dtype == np.uint8:
+        return _compiled(compiled, np.ascontiguousarray(image), rows, columns)
+    channels = image.shape[2]
+    resized = _summed(image, *rows)
+    # Columns as those of a matrix, in which each has its channels beside it.
+    pixels, weights = columns
+    pixels = (pixels.T[:, :, None] * channels + np.arange(channels)).reshape(
+        pixels.shape[1], -1
+    )
+    flat = _summed(
+        resized.reshape(size[0], -1).T, pixels.T, np.repeat(weights, channels, axis=0)
+    )
+    return np.ascontiguousarray(flat.T).reshape(*size, channels)
+
+
+def _summed(array, places, weights) -> np.ndarray:
+    """Return weighted sums of rows of an array, of a few for each new row."""
+    terms = (
+        np.multiply(
+            array.take(place, axis=0),
+            weight.reshape(-1, *[1] * (array.ndim - 1)),
+            dtype="float32",
+        )
+        for place, weight in zip(places.T, weights.T, strict=True)
+    )
+    total = next(terms)
+    for term in terms:
+        total += term
+    return total
+
+
+def _compiled(function, image, rows, columns):
+    """Do the same, bit for bit, in the compiled library; threads run it at once."""
+    size = len(rows[0]), len(columns[0])
+    result = np.empty((*size, image.shape[2]), "float32")
+
+    def pointer(array):
+        return ctypes.c_void_p(array.ctypes.data)
+
+    def taps(found):
+        places, weights = found
+        return pointer(places), pointer(weights), *map(ctypes.c_int64, places.shape)
+
+    shape = map(ctypes.c_int64, image.shape[1:])
+    function(pointer(image), *shape, *taps(rows), *taps(columns), pointer(result))
     return result

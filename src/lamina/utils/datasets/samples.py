@@ -5,10 +5,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lamina.data.pydataset import PyDataset
+from lamina.core.checks import positive_int
+from lamina.utils.datasets.dataset import Dataset, Order, each
 
 
-class Samples(PyDataset):
+class Samples(Dataset):
     """Samples in batches, in a new order for each pass when they are shuffled.
 
     Args:
@@ -19,11 +20,7 @@ class Samples(PyDataset):
             samples one by one, without an axis for the batch.
         shuffle: whether each pass has its own order.
         seed: from which the orders follow; drawn from NumPy when None.
-        workers: threads that take batches ahead of their use in `fit`.
-
-    Attributes:
-        class_names: the names of the classes, or None.
-        file_paths: the files of the samples, or None.
+        workers: threads that take batches ahead of their use.
 
     >>> import numpy as np
     >>> from lamina.utils.datasets.samples import Rows, Samples
@@ -44,55 +41,65 @@ class Samples(PyDataset):
         super().__init__(workers=workers)
         self.count = count
         self.batch_size = batch_size
-        self.class_names: list[str] | None = None
-        self.file_paths: list[str] | None = None
         self.take_rows = take
-        self._shuffle = shuffle
-        self._seed = int(np.random.randint(10**6)) if seed is None else seed
-        self._pass = 0
+        self._drop = False
+        seed = int(np.random.randint(10**6)) if seed is None else seed
+        self._shuffled = _Shuffled(seed) if shuffle else None
+        self._order = Order()
 
-    def __len__(self):
-        return -(-self.count // (self.batch_size or 1))
+    @property
+    def _count(self):
+        size = self.batch_size or 1
+        return self.count // size if self._drop else -(-self.count // size)
 
-    def __getitem__(self, index):
-        return self._batch(self._order(), range(len(self))[index])
+    @property
+    def batched(self):
+        """Whether an element is a batch."""
+        return self.batch_size is not None
 
-    def __iter__(self):
-        order = self._order()
-        self._pass += 1
-        return (self._batch(order, index) for index in range(len(self)))
+    def _at(self, index, turn):
+        size = self.batch_size or 1
+        rows = np.arange(index * size, min((index + 1) * size, self.count))
+        if self._shuffled is not None:
+            rows = self._order.of(turn, self._shuffled, self.count)[rows]
+        batch = self.take_rows(rows)
+        return batch if self.batched else each(lambda column: column[0], batch)
 
-    def on_epoch_end(self):
-        """Go on to the order of the next pass."""
-        self._pass += 1
-
-    def _order(self):
-        if not self._shuffle:
-            return np.arange(self.count)
-        return np.random.default_rng((self._seed, self._pass)).permutation(self.count)
-
-    def _batch(self, order, index):
-        if self.batch_size is None:
-            return each(lambda column: column[0], self.take_rows(order[[index]]))
-        start = index * self.batch_size
-        return self.take_rows(order[start : start + self.batch_size])
-
-    def batch(self, batch_size: int) -> "Samples":
-        """Return the same samples in batches of another size."""
+    def batch(self, batch_size: int, drop_remainder: bool = False):
+        """Return a data set of batches, see `Dataset.batch`."""
+        if self.batched:
+            return super().batch(batch_size, drop_remainder)
         other = copy.copy(self)
-        other.batch_size = batch_size
+        other.batch_size = positive_int("Dataset.batch", "batch_size", batch_size)
+        other._drop = drop_remainder
+        return other
+
+    def unbatch(self):
+        """Return the samples one by one."""
+        if self._drop:
+            return super().unbatch()
+        other = copy.copy(self)
+        other.batch_size = None
         return other
 
     def part(self, rows) -> "Samples":
         """Return a data set of some of the rows, as they are stored."""
         other = copy.copy(self)
-        other.take_rows, other.count = (
-            _Part(self.take_rows, np.asarray(rows)),
-            len(rows),
-        )
+        other.take_rows = _Part(self.take_rows, np.asarray(rows))
+        other.count, other._order = len(rows), Order()
         if self.file_paths is not None:
             other.file_paths = [self.file_paths[row] for row in rows]
         return other
+
+
+class _Shuffled:
+    """Makes the order of a pass."""
+
+    def __init__(self, seed):
+        self._seed = seed
+
+    def __call__(self, turn, count):
+        return np.random.default_rng((self._seed, turn)).permutation(count)
 
 
 class _Part:
@@ -111,16 +118,4 @@ class Rows:
 
     def __call__(self, rows):
         """Return the batch of an array of rows."""
-        """Return the batch of an array of rows."""
         return each(lambda column: column[rows], self.arrays)
-
-
-def each(fn, value):
-    """Apply `fn` to the leaves of tuples, lists and dicts."""
-    if isinstance(value, dict):
-        return type(value)((key, each(fn, item)) for key, item in value.items())
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(each(fn, item) for item in value))
-    if isinstance(value, (list, tuple)):
-        return type(value)(each(fn, item) for item in value)
-    return fn(value)

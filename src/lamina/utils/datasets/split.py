@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from lamina.utils.datasets.dataset import Verbs, each, stacked
 from lamina.utils.datasets.foreign import choose, package
-from lamina.utils.datasets.samples import Rows, Samples, each
+from lamina.utils.datasets.samples import Rows, Samples
 
 
 def split_dataset(
@@ -85,14 +86,14 @@ def _is_a(dataset, module, name):
 
 
 def _own_backend(dataset):
+    if isinstance(dataset, Verbs):
+        return "jax"
     if _is_a(dataset, "tensorflow.data", "Dataset") or (
         "tensorflow" in sys.modules and hasattr(dataset, "element_spec")
     ):
         return "tensorflow"
     if _is_a(dataset, "torch.utils.data", "Dataset"):
         return "torch"
-    if isinstance(dataset, Samples):
-        return "jax"
     if isinstance(dataset, (list, tuple, np.ndarray)):
         return None
     raise TypeError(
@@ -138,33 +139,20 @@ def _checked(arrays):
 
 def _collected(dataset):
     """Return the samples of a foreign data set as arrays in the same structure."""
-    if getattr(dataset, "_batch_size", None) is not None:
+    if getattr(dataset, "_batch_size", None) is not None or (
+        isinstance(dataset, Verbs) and dataset.batched
+    ):
         dataset = dataset.unbatch()
     samples = [each(np.asarray, _tuples(sample)) for sample in dataset]
     if not samples:
         raise ValueError("`dataset` is empty, so there is nothing to cut.")
-    return _stacked(samples)
+    return stacked(samples)
 
 
 def _tuples(value):
     if isinstance(value, list):
         return tuple(_tuples(item) for item in value)
     return value
-
-
-def _stacked(samples):
-    first = samples[0]
-    if isinstance(first, dict):
-        return {key: _stacked([sample[key] for sample in samples]) for key in first}
-    if isinstance(first, tuple):
-        return tuple(_stacked(list(column)) for column in zip(*samples, strict=True))
-    shapes = {sample.shape for sample in samples}
-    if len(shapes) > 1:
-        raise ValueError(
-            "All samples of `dataset` must have the same shape. Received shapes: "
-            f"{sorted(shapes)}"
-        )
-    return np.stack(samples)
 
 
 def _as_tf(samples, batch_size):

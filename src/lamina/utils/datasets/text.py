@@ -49,7 +49,8 @@ def text_dataset_from_directory(
         verbose: whether to print how many files were found.
 
     Returns:
-        A data set with the attributes `class_names` and `file_paths`.
+        A `Dataset` of batches, with the attributes `class_names` and `file_paths`, and
+        the verbs of `tf.data`: `map`, `shuffle`, `take`, `cache`, `prefetch` ...
 
     Raises:
         ValueError: no texts, or an argument that does not fit, which it names.

@@ -44,7 +44,7 @@ def timeseries_dataset_from_array(
         seed: the seed of the order.
         start_index: the first row to use.
         end_index: the first row not to use any more.
-        format: `"lamina"` for a `PyDataset`, `"tf"` for a `tf.data.Dataset`,
+        format: `"lamina"` for a `Dataset` of Lamina, `"tf"` for a `tf.data.Dataset`,
             `"grain"` for a grain data set. None means `"tf"` in a program that has
             loaded TensorFlow, else `"lamina"`.
 

@@ -1,0 +1,76 @@
+"""Texts found in a vocabulary by the compiled library."""
+
+import ctypes
+
+import numpy as np
+
+from lamina.core.native import library
+
+
+class Terms:
+    """A vocabulary that the compiled library finds texts in.
+
+    Args:
+        terms: different texts, none with a zero character.
+
+    >>> import numpy as np
+    >>> from lamina.kernels.lookup import Terms, compiled
+    >>> terms = Terms(["cat", "dog"]) if compiled() else None
+    >>> terms.find(np.array(["dog", "cow"])).tolist() if terms else [1, -1]
+    [1, -1]
+    """
+
+    def __init__(self, terms):
+        self._text = _characters("".join(terms))
+        self._starts = np.zeros(len(terms) + 1, "int64")
+        np.cumsum([len(term) for term in terms], out=self._starts[1:])
+        self._slots = np.full(1 << (2 * len(terms)).bit_length(), -1, "int32")
+        self._call("terms", np.int64(len(terms)))
+
+    def _call(self, name, *arguments):
+        table = (self._text, self._starts, self._slots, np.int64(len(self._slots)))
+        getattr(library(), f"lamina_{name}")(
+            *(
+                ctypes.c_void_p(a.ctypes.data)
+                if isinstance(a, np.ndarray)
+                else ctypes.c_int64(a)
+                for a in (*table, *arguments)
+            )
+        )
+
+    def find(self, array) -> np.ndarray:
+        """Return the places of texts, -1 for unknown ones.
+
+        Args:
+            array: texts, of NumPy's type of fixed width, with one axis.
+        """
+        array = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+        found = np.empty(len(array), "int64")
+        width = array.dtype.itemsize // 4
+        self._call("find", array, np.int64(len(array)), np.int64(width), found)
+        return found
+
+    def words(self, joined: str, lower: bool, strip: bool):
+        r"""Return the places of the words of texts, and how many each text has.
+
+        Args:
+            joined: the texts, each with `"\0"` after it.
+            lower: whether to make letters of ASCII small.
+            strip: whether to leave out its punctuation.
+        """
+        characters = _characters(joined)
+        found = np.empty(len(characters) // 2 + 1, "int64")
+        lengths = np.empty(joined.count("\0"), "int64")
+        size = np.int64(len(characters))
+        ways = np.int64(lower), np.int64(strip)
+        self._call("words", characters, size, *ways, found, lengths)
+        return found[: lengths.sum()], lengths
+
+
+def compiled() -> bool:
+    """Return whether there is a library that has this."""
+    return hasattr(library(), "lamina_terms")
+
+
+def _characters(text):
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
