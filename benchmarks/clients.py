@@ -2,9 +2,9 @@
 
 usage: python benchmarks/clients.py [--doc docs/packages.md] [PROGRAM ...]
 
-The Python needs Lamina, Keras and the packages: keras-hub, keras-tuner, scikeras,
-keras-rs, kimm and keras-mdn-layer. Each program in `benchmarks/clients/` has functions
-that return what can be compared; a case passes if it returns what it does with Keras.
+The Python needs Lamina, Keras and the packages that PACKAGES names. Each program in
+`benchmarks/clients/` has functions that return what can be compared; a case passes if
+it returns what it does with Keras.
 """
 
 import argparse
@@ -22,6 +22,16 @@ PACKAGES = {
     "keras_tuner": ("keras-tuner",),
     "scikeras": ("scikeras",),
     "others": ("keras-rs", "kimm", "keras-mdn-layer"),
+    "tuning": ("optuna-integration", "wandb", "mlflow", "shap", "tensorboard"),
+    "more_layers": (
+        "keras-nlp",
+        "keras-cv",
+        "keras-aug",
+        "keras-hexagdly",
+        "einops",
+        "jax2onnx",
+        "bayesflow",
+    ),
 }
 # Runs the cases of a program and prints what each returned, or its error.
 RUN = """

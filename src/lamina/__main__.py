@@ -1,4 +1,4 @@
-"""The `lamina` command: `inspect`, `summary`, `plot` and `convert` files of models."""
+"""The `lamina` command: `inspect`, `summary`, `plot`, `convert` and `check`."""
 
 import argparse
 import importlib
@@ -8,6 +8,9 @@ from pathlib import Path
 _INSPECTED = ".keras, .weights.h5, .weights.json, .safetensors, .h5 or .hdf5"
 _MODEL = "a saved model: .keras, .h5 or .hdf5"
 _WEIGHTS = (".weights.h5", ".weights.json", ".safetensors")
+_REFUSALS = (
+    ImportError, NotImplementedError, OSError, SyntaxError, TypeError, ValueError,
+)  # fmt: skip
 _EXPORTED = (".onnx", ".stablehlo")
 
 
@@ -27,7 +30,7 @@ def main(arguments=None) -> int:
     given = _parser().parse_args(words)
     try:
         return given.run(given)
-    except (ImportError, NotImplementedError, OSError, TypeError, ValueError) as error:
+    except _REFUSALS as error:
         from lamina.core.naming import printable
 
         lines = [printable(line) for line in str(error).splitlines()]
@@ -42,7 +45,7 @@ def main(arguments=None) -> int:
 def _parser():
     parser = argparse.ArgumentParser(
         prog="lamina",
-        description="Look into files of models, and convert them.",
+        description="Look into files of models, convert them, and check programs.",
         epilog="python -m lamina SCRIPT.py ... and python -m lamina -m MODULE ... run "
         "a program that was written for Keras, with Lamina in its place.",
     )
@@ -92,6 +95,15 @@ def _parser():
     _takes_model(one)
     one.add_argument("out", metavar="OUT", help="the file to write")
     one.add_argument("--force", action="store_true", help="replace OUT")
+
+    one = command(
+        _check,
+        "list what a program for Keras uses that is missing here, or differs",
+        "The program is read, not run. The exit status is 1 where a name is missing.",
+    )
+    one.add_argument(
+        "program", help="a script, a folder of modules, or an installed package"
+    )
     return parser
 
 
@@ -161,6 +173,16 @@ def _convert(given):
         model.save(out, overwrite=given.force)
     print(out)
     return 0
+
+
+def _check(given):
+    from lamina.compat.check import check
+
+    found = check(given.program)
+    print(*found, sep="\n", end="\n" if found else "")
+    missing = sum(one.missing for one in found)
+    print(f"{missing} missing, {len(found) - missing} that differ.")
+    return int(missing > 0)
 
 
 if __name__ == "__main__":

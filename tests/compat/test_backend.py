@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras._tf_keras.keras import backend as theirs
 
+import lamina
 from lamina.compat import backend
 
 OURS = backend.names()
@@ -17,6 +18,11 @@ IMAGES = RNG.normal(size=(2, 4, 4, 3)).astype("float32")
 
 def test_names():
     assert set(OURS) <= set(dir(theirs))
+    missing = set(theirs.__dict__) - set(OURS) - set(dir(lamina.backend))
+    assert {name for name in missing if name[0] != "_"} == {
+        "binary_focal_crossentropy", "categorical_focal_crossentropy",
+        "conv2d_transpose", "ctc_label_dense_to_sparse", "rnn",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["all", "any", "max", "mean", "min", "prod", "std",
@@ -73,6 +79,26 @@ EQUAL = {
         ([0, 1], ROWS), lambda t, p: -np.log(p[[0, 1], t] / p.sum(1)),
     ),
     "pool2d": ((IMAGES, (4, 4)), lambda a, _: a.max((1, 2), keepdims=True)),
+    "pool3d": (
+        (IMAGES[None], (1, 2, 2), (1, 2, 2), "valid", None, "avg"),
+        lambda a, *_: a.reshape(1, 2, 2, 2, 2, 2, 3).mean((3, 5)),
+    ),
+    "resize_volumes": (
+        (IMAGES[None], 2, 1, 1, "channels_last"), lambda a, *_: a.repeat(2, 1)
+    ),
+    "spatial_3d_padding": (
+        (IMAGES[None],), lambda a: np.pad(a, [(0, 0), *[(1, 1)] * 3, (0, 0)])
+    ),
+    "batch_normalization": (
+        (X, np.full(4, 0.5), np.full(4, 4.0), np.ones(4), np.full(4, 2.0)),
+        lambda a, *_: (a - 0.5) / np.sqrt(4.001) * 2 + 1,
+    ),
+    "separable_conv2d": (
+        (IMAGES, np.ones((1, 1, 3, 1)), np.ones((1, 1, 3, 2))),
+        lambda a, *_: np.repeat(a.sum(3, keepdims=True), 2, 3),
+    ),
+    "depthwise_conv2d": ((IMAGES, np.full((1, 1, 3, 1), 2.0)), lambda a, _: 2 * a),
+    "conv1d": ((X, np.ones((1, 4, 1))), lambda a, _: a.sum(2, keepdims=True)),
     "conv2d": ((IMAGES, np.ones((1, 1, 3, 1))), lambda a, _: a.sum(3, keepdims=True)),
 }  # fmt: skip
 
@@ -83,6 +109,23 @@ def test_numbers(name):
     np.testing.assert_allclose(
         OURS[name](*given), expected(*given), rtol=2e-5, atol=1e-6
     )
+
+
+def test_ctc_has_its_blank_at_the_end():
+    # Labels 0 and 1, which only the alignment (0, 1, blank) and its kin can write.
+    steps = np.log(RNG.uniform(0.1, 0.9, (1, 3, 3))).astype("float32")
+    p = np.exp(steps) / np.exp(steps).sum(-1, keepdims=True)
+    a, b, c = p[0]
+    total = (
+        a[0] * b[1] * c[2] + a[0] * b[2] * c[1] + a[2] * b[0] * c[1]
+        + a[0] * b[0] * c[1] + a[0] * b[1] * c[1]
+    )  # fmt: skip
+    cost = OURS["ctc_batch_cost"]([[0, 1]], p, [[3]], [[2]])
+    np.testing.assert_allclose(cost, [[-np.log(total)]], rtol=1e-5)
+    best = np.array([[[0.9, 0.1, 0], [0.8, 0.2, 0], [0, 0.1, 0.9], [0.1, 0.8, 0.1]]])
+    for greedy in (True, False):
+        (decoded,), _ = OURS["ctc_decode"](best.astype("float32"), [4], greedy, 5)
+        assert np.asarray(decoded)[0, :2].tolist() == [0, 1]
 
 
 def test_variables():

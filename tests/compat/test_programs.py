@@ -52,6 +52,10 @@ def test_a_script_for_keras(tmp_path):
             from keras.src.layers.layer import Layer
             from keras.src.api_export import keras_export
             from keras.src.utils.module_utils import LazyModule
+            from keras.src import layers as private_layers
+            from keras.src.saving.saving_lib import H5IOStore
+            from keras.src.saving import serialization_lib
+            from keras.src.trainers.data_adapters import data_adapter_utils
 
             @keras.saving.register_keras_serializable()
             class Twice(layers.Layer):
@@ -76,13 +80,26 @@ def test_a_script_for_keras(tmp_path):
             with keras.SymbolicScope():
                 print(in_symbolic_scope())
             print(in_symbolic_scope())
+            store = H5IOStore("x.h5", mode="w")
+            store.make("a/b")["w"] = np.ones(2)
+            store.close()
+            assert model.output._keras_history.operation is model.layers[-1]
+            print(private_layers.Dense is Dense, H5IOStore("x.h5").get("a/b")["w"][:])
+            print(data_adapter_utils.class_weight_to_sample_weights([1, 0], {1: 2.0}))
+            print(serialization_lib.in_safe_mode() is None)
+            print(keras.utils.np_utils.normalize is keras.utils.normalize)
+            try:
+                from keras.src.layers import NotThere
+            except ImportError as error:
+                print("NotThere" in str(error))
             """,
         )  # fmt: skip
     )
     assert lines == [
         "(2, 1)", "['train.py', '--epochs', '2'] 7 __main__", "3.15.1 3.15.1",
         "jax True", "lamina", "True False", "[1] False", "float32 True",
-        "True", "False",
+        "True", "False", "True [1. 1.]", "[2. 1.]", "True",
+        "True", "True",
     ]  # fmt: skip
 
 
@@ -169,23 +186,36 @@ def test_workers_and_modules(tmp_path):
             "pool",
             "argument",
             pool="""
-            import multiprocessing, subprocess, sys
-            import keras
+            import concurrent.futures, multiprocessing, subprocess, sys
+            import cloudpickle, joblib, keras, numpy as np
 
             def home(_):
                 import keras.layers
                 return keras.layers.Dense.__module__.split(".")[0]
 
             if __name__ == "__main__":
+                # Before JAX runs here, a fork is as good.
+                with concurrent.futures.ProcessPoolExecutor(1) as workers:
+                    print(*workers.map(home, [0]))
                 with multiprocessing.get_context("spawn").Pool(1) as workers:
                     print(workers.map(home, [0]))
+                model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+                total = lambda x: float(keras.ops.sum(model(x)))
+                parcel = cloudpickle.dumps((total, keras, keras.ops.numpy, keras.src))
+                twin, *modules = cloudpickle.loads(parcel)
+                print(twin(np.ones((2, 3))) == total(np.ones((2, 3))))
+                print(modules == [keras, keras.ops.numpy, keras.src])
+                print(joblib.Parallel(2)([joblib.delayed(home)(0)]))
                 code = "import keras; print(keras.Model.__module__)"
                 print(subprocess.check_output([sys.executable, "-c", code], text=True))
                 print(sys.argv[1:])
             """,
         )  # fmt: skip
     )
-    assert lines == ["['lamina']", "lamina.models.model", "", "['argument']"]
+    assert lines == [
+        "lamina", "['lamina']", "True", "True", "['lamina']", "lamina.models.model", "",
+        "['argument']",
+    ]  # fmt: skip
 
 
 def test_under_pytest(tmp_path):

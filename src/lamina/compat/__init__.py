@@ -3,6 +3,8 @@
     python -m lamina train.py --its --arguments
     python -m lamina -m pytest tests/
 
+    python -m lamina check train.py  # what of it is missing here, or differs
+
     import lamina
     lamina.install()  # in a notebook, before `import keras`
 

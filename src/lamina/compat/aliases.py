@@ -70,7 +70,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             return None
         if fullname == "tensorflow":
             return self._tensorflow()
-        if self._where(fullname) is None:
+        if _where(fullname) is None:
             return None
         spec = importlib.machinery.ModuleSpec(fullname, self, is_package=True)
         spec.origin = "lamina"
@@ -97,25 +97,15 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def exec_module(self, module):
         name = module.__name__
-        where = self._where(name)
+        where = _where(name)
         if where is None:
             module.__dict__["__getattr__"] = _absent_tensorflow
         else:
             module.__dict__.update(_contents(name, *where))
 
-    def _where(self, name):
-        """Return the package of a module and its path inside, or None for no module."""
-        if name == "keras._tf_keras":
-            return "keras._tf_keras", ""
-        for package in sorted(_PACKAGES, key=len, reverse=True):
-            if name == package or name.startswith(f"{package}."):
-                path = name[len(package) + 1 :]
-                return (package, path) if _is_module(package, path) else None
-        return None
-
     def find_distributions(self, context=None):
         """Say to `importlib.metadata` which version of Keras this is."""
-        if context is not None and context.name == "keras":
+        if context is not None and str(context.name).lower() == "keras":
             yield _Distribution()
 
 
@@ -182,17 +172,32 @@ def _absent_tensorflow(name):
     )
 
 
+def _where(name):
+    """Return the package of a module and its path inside, or None for no module."""
+    if name == "keras._tf_keras":
+        return "keras._tf_keras", ""
+    for package in sorted(_PACKAGES, key=len, reverse=True):
+        if name == package or name.startswith(f"{package}."):
+            path = name[len(package) + 1 :]
+            return (package, path) if _is_module(package, path) else None
+    return None
+
+
 def _is_module(package, path):
-    if not path or path == "src" or path.startswith("src."):
-        return True
-    if package in _LEGACY and path in private.LEGACY_MODULES:
+    if not path or _is_private(path):
+        return path == path.lower()  # a class is no module
+    if package in _LEGACY and private.legacy(path):
         return True
     return isinstance(_lamina(path), ModuleType)
 
 
+def _is_private(path):
+    return path == "src" or path.startswith("src.")
+
+
 def _lamina(path):
     """Return what Lamina has at a path, or None."""
-    thing = lamina
+    thing, path = lamina, private.OLD_MODULES.get(path, path)
     for part in path.split(".") if path else ():
         thing = getattr(thing, part, None)
         if thing is None:
@@ -200,26 +205,64 @@ def _lamina(path):
     return thing
 
 
-def _contents(name, package, path):
-    """Return what a module holds: all else is looked up when it is asked for."""
-    if path == "src" or path.startswith("src."):
-        names: list = []
+def _names(package, path):
+    """Return the public names of a module, and the function that finds a name."""
+    if _is_private(path):
+        public = _lamina(path.partition(".")[2])
 
-        def lookup(word):
+        def find(word):
+            if isinstance(getattr(public, word, None), ModuleType):
+                raise AttributeError(f"{word} is a module.")
             return private.find(word)
 
-    else:
-        mine = _lamina(path)
-        legacy = private.LEGACY_MODULES.get(path, {}) if package in _LEGACY else {}
-        names = sorted({*legacy, *getattr(mine, "__all__", dir(mine or object()))})
+        return [], find
+    mine = _lamina(path)
+    held = private.legacy(path) if package in _LEGACY else {}
+    if not path:
+        held = {"__version__": VERSION, "version": lambda: VERSION}
 
-        def lookup(word):
-            return legacy[word]() if word in legacy else getattr(mine, word)
+    def lookup(word):
+        return held[word] if word in held else getattr(mine, word)
+
+    return sorted({*held, *getattr(mine, "__all__", dir(mine or object()))}), lookup
+
+
+def look_up(name):
+    """Return what a dotted name under Keras' roots means: None for a module.
+
+    Args:
+        name: a name with its modules, such as `"tensorflow.keras.layers.Dense"`.
+
+    Raises:
+        AttributeError: it means nothing.
+    """
+    module, *words = name.split(".")
+    thing = None
+    for i, word in enumerate(words):
+        inner, where = f"{module}.{word}", _where(module)
+        if thing is not None:
+            thing = getattr(thing, word)
+        elif where and _is_private(where[1]):
+            try:
+                thing = _names(*where)[1](word)
+            except AttributeError:
+                known = hasattr(_lamina(where[1].partition(".")[2]), word)
+                if not _where(inner) or (i + 1 == len(words) and not known):
+                    raise
+                module = inner
+        elif _where(inner):
+            module = inner
+        else:
+            thing = _names(*where)[1](word) if where else _absent_tensorflow(word)
+    return thing
+
+
+def _contents(name, package, path):
+    """Return what a module holds: all else is looked up when it is asked for."""
+    names, lookup = _names(package, path)
 
     def find(word):
-        if word == "src" and not path:
-            return importlib.import_module(f"{name}.src")
-        if word.startswith("__") and word.endswith("__"):
+        if word.startswith("__") and word not in names:
             raise AttributeError(f"module {name!r} has no attribute {word!r}")
         try:
             value = lookup(word)
@@ -234,12 +277,9 @@ def _contents(name, package, path):
         return value
 
     public = [n for n in names if not n.startswith("_")]
-    held = {
+    return {
         "__getattr__": find,
         "__dir__": lambda: public,
         "__all__": public,
         "__doc__": "Lamina, under the name of Keras.",
     }
-    if not path:
-        held |= {"__version__": VERSION, "version": lambda: VERSION}
-    return held

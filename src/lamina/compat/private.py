@@ -4,16 +4,12 @@ A name of `keras.src` is first looked for in the public namespaces.
 """
 
 import contextlib
+import functools
 import importlib
 from types import ModuleType
 from typing import Any
 
 import lamina
-from lamina.compat import backend
-from lamina.core import masks, settings, symbolic
-from lamina.core.context import context
-from lamina.core.random import global_seed_generator
-from lamina.losses.loss import LossFunctionWrapper
 
 # In this order; what a name means in `keras.src` is mostly said by one of them.
 _NAMESPACES = (
@@ -33,19 +29,14 @@ def find(name: str) -> Any:
     Raises:
         AttributeError: neither Lamina's namespaces nor the table have it.
     """
-    if name in _TABLE:
-        return _TABLE[name]
+    if name in _table():
+        return _table()[name]
     for path in _NAMESPACES:
         space = importlib.import_module(f"lamina.{path}".rstrip("."))
         value = getattr(space, name, None)
         if value is not None and not isinstance(value, ModuleType):
             return value
     raise AttributeError("Of `keras.src` there are the public names, and few others.")
-
-
-def any_symbolic_tensors(args=None, kwargs=None):
-    """Tell whether there is a symbolic tensor among some arguments."""
-    return symbolic.any_symbolic(args or (), kwargs or {})
 
 
 def keras_export(path):
@@ -126,50 +117,127 @@ class SafeModeScope:
         return None
 
 
-_TABLE: dict[str, Any] = {
-    "KerasVariable": lamina.Variable,
-    "LazyModule": LazyModule,
-    "LossFunctionWrapper": LossFunctionWrapper,
-    "Node": symbolic.Node,
-    "SafeModeScope": SafeModeScope,
-    "any_symbolic_tensors": any_symbolic_tensors,
-    "get_keras_mask": masks.get_mask,
-    "global_seed_generator": global_seed_generator,
-    "in_symbolic_scope": lambda: context.runs("symbolic"),
-    "in_tf_graph": lambda: False,
-    "keras_export": keras_export,
-    "no_automatic_dependency_tracking": no_automatic_dependency_tracking,
-    "obtain_input_shape": obtain_input_shape,
-    "set_keras_mask": masks.set_mask,
-    "standardize_data_format": settings.standardize_data_format,
-    "standardize_shape": symbolic.standardize_shape,
-    "standardize_tuple": standardize_tuple,
-}
+class H5IOStore:
+    """A file of arrays: a group of them at each path."""
+
+    def __init__(self, path_or_io, mode="r"):
+        self._file = importlib.import_module("h5py").File(path_or_io, mode)
+
+    def make(self, path, metadata=None):
+        """Return a new group to put arrays into."""
+        group = self._file.require_group(path).create_group("vars")
+        group.attrs.update(metadata or {})
+        return group
+
+    def get(self, path):
+        """Return the arrays at a path by their names."""
+        return self._file[f"{path}/vars"]
+
+    def close(self):
+        """Write what is left to be written."""
+        self._file.close()
 
 
-def _later(path, name):
-    return lambda: getattr(importlib.import_module(f"lamina.{path}"), name)
+def class_weight_to_sample_weights(y, class_weight):
+    """Return a weight for each row of labels, whole numbers or one-hot rows."""
+    np = importlib.import_module("numpy")
+    labels = np.asarray(y)
+    if labels.ndim > 1:
+        labels = labels.argmax(-1) if labels.shape[-1] > 1 else labels[..., 0]
+    weights = [class_weight.get(int(label), 1.0) for label in np.round(labels)]
+    return np.array(weights, lamina.config.floatx())
 
 
-def _losses():
-    long = {
-        "KLD": "kl_divergence",
-        "MAE": "mean_absolute_error",
-        "MAPE": "mean_absolute_percentage_error",
-        "MSE": "mean_squared_error",
-        "MSLE": "mean_squared_logarithmic_error",
+@functools.cache
+def _table() -> dict[str, Any]:
+    """Return by name what packages take that no namespace has; JAX comes with it."""
+    from lamina.core import masks, settings, symbolic
+    from lamina.core.context import context
+    from lamina.core.random import draw_seed, global_seed_generator
+    from lamina.losses.loss import LossFunctionWrapper
+
+    def any_symbolic_tensors(args=None, kwargs=None):
+        return symbolic.any_symbolic(args or (), kwargs or {})
+
+    return {
+        "KerasVariable": lamina.Variable,
+        "LazyModule": LazyModule,
+        "LossFunctionWrapper": LossFunctionWrapper,
+        "Node": symbolic.Node,
+        "SafeModeScope": SafeModeScope,
+        "H5IOStore": H5IOStore,
+        "any_symbolic_tensors": any_symbolic_tensors,
+        "class_weight_to_sample_weights": class_weight_to_sample_weights,
+        "get_keras_mask": masks.get_mask,
+        "global_seed_generator": global_seed_generator,
+        "in_grain_data_pipeline": lambda: False,
+        "in_safe_mode": lambda: context.configs.safe_mode,
+        "in_symbolic_scope": lambda: context.runs("symbolic"),
+        "in_tf_graph": lambda: False,
+        "jax_draw_seed": draw_seed,
+        "keras_export": keras_export,
+        "no_automatic_dependency_tracking": no_automatic_dependency_tracking,
+        "obtain_input_shape": obtain_input_shape,
+        "set_keras_mask": masks.set_mask,
+        "standardize_data_format": settings.standardize_data_format,
+        "standardize_shape": symbolic.standardize_shape,
+        "standardize_tuple": standardize_tuple,
+        "tensorflow": LazyModule("tensorflow"),
     }
-    names = long | {name.lower(): value for name, value in long.items()}
-    names |= {"kullback_leibler_divergence": "kl_divergence", "logcosh": "log_cosh"}
-    return {name: _later("losses", value) for name, value in names.items()}
 
 
-# By module, what TensorFlow's Keras has and Keras 3 has not; made when asked for.
-LEGACY_MODULES: dict[str, dict[str, Any]] = {
-    "backend": {
-        name: (lambda value=value: value) for name, value in backend.names().items()
+# Where the names of modules of Keras 2 are now.
+OLD_MODULES = {
+    "engine": "layers",
+    "engine.topology": "layers",
+    "layers.experimental": "layers",
+    "layers.experimental.preprocessing": "layers",
+    "optimizers.experimental": "optimizers",
+    **{f"utils.{name}_utils": "utils" for name in ("np", "vis", "generic", "data")},
+    **{
+        f"layers.{name}": "layers"
+        for name in (
+            "advanced_activations", "convolutional", "core", "embeddings", "merge",
+            "noise", "normalization", "pooling", "recurrent", "wrappers",
+        )
     },
-    "losses": _losses(),
-    "metrics": _losses(),
-    "preprocessing.text": {},
+}  # fmt: skip
+
+# Losses that TensorFlow's Keras has under other names as well, also as metrics.
+_LOSSES = {
+    "kld": "kl_divergence",
+    "kullback_leibler_divergence": "kl_divergence",
+    "logcosh": "log_cosh",
+    "mae": "mean_absolute_error",
+    "mape": "mean_absolute_percentage_error",
+    "mse": "mean_squared_error",
+    "msle": "mean_squared_logarithmic_error",
 }
+
+
+# Modules with some names in `lamina.legacy`.
+_LEGACY = (
+    "layers", "preprocessing.image", "preprocessing.sequence", "preprocessing.text",
+)  # fmt: skip
+
+
+class Reduction:
+    """How losses are summed up, by the names that TensorFlow's Keras has for it."""
+
+    AUTO = SUM_OVER_BATCH_SIZE = "sum_over_batch_size"
+    NONE, SUM = "none", "sum"
+
+
+@functools.cache
+def legacy(path) -> dict[str, Any]:
+    """Return what TensorFlow's Keras has in a module, and Keras 3 has not."""
+    if path == "backend":
+        return importlib.import_module("lamina.compat.backend").names()
+    if path in ("losses", "metrics"):
+        found = {name: getattr(lamina.losses, long) for name, long in _LOSSES.items()}
+        short = {name.upper(): found[name] for name in found if len(name) < 5}
+        return found | short | {"Reduction": Reduction}
+    if path in _LEGACY:
+        module = importlib.import_module(f"lamina.legacy.{path}")
+        return {name: getattr(module, name) for name in module.__all__}
+    return {}

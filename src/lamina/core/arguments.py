@@ -60,7 +60,7 @@ class SharedArguments:
         self.raises = parts.get("Raises", "")
 
     def __call__(self, order=None):
-        """Return a decorator that gives an `__init__` the arguments named in `order`.
+        """Return a decorator that gives a method the arguments named in `order`.
 
         Those that it names itself keep their defaults; the ones that are not in
         `order` come first. Without `order` it gets them all: behind its own positional
@@ -90,7 +90,7 @@ class SharedArguments:
                     raise TypeError(f"`{type(self).__name__}`: {error}") from None
                 bound.apply_defaults()
                 others = bound.arguments.pop("kwargs")
-                init(**bound.arguments, **others)
+                return init(**bound.arguments, **others)
 
             wrapper.__signature__ = signature  # pyright: ignore
             return wrapper

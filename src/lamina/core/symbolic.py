@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from typing import Any, NamedTuple
 
 import jax
 
@@ -10,6 +11,14 @@ from lamina.core.context import context, having
 from lamina.core.dtypes import is_float, standardize_dtype
 from lamina.core.naming import automatic_name
 from lamina.core.variable import Variable, scratch
+
+
+class History(NamedTuple):
+    """Which output of which call a symbolic tensor is, under Keras' names."""
+
+    operation: Any
+    node_index: int
+    tensor_index: int
 
 
 class SymbolicTensor:
@@ -78,7 +87,7 @@ class SymbolicTensor:
     def _keras_history(self):
         if self.node is None:
             raise AttributeError("_keras_history")
-        return (self.node.operation, self.node.position, self.index)
+        return History(self.node.operation, self.node.position, self.index)
 
     def __repr__(self):
         return (

@@ -1,0 +1,127 @@
+"""What a program for Keras uses that is missing here, or differs.
+
+Which row of docs/differences.md is about a public name stands in the row itself: its
+first column names it in backticks, or in a comment, where patterns are allowed too:
+`<!-- layers.Dense; applications.*.preprocess_input; losses.Huber(delta=) -->`.
+"""
+
+import contextlib
+import fnmatch
+import functools
+import importlib.util
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lamina.compat import private
+from lamina.compat.aliases import look_up
+from lamina.compat.uses import uses
+
+_ROOT = re.compile(r"(keras\._tf_keras\.|tensorflow\.)?(tf_)?keras\.(api\.)?")
+
+
+@dataclass
+class Finding:
+    """A name that a program uses, with what there is to say about it.
+
+    Attributes:
+        name: the name with its modules, whatever the program calls it.
+        missing: whether Lamina lacks it; else it behaves otherwise.
+        text: why it is missing, or the row of docs/differences.md.
+        places: where it is used, as `file:line`.
+    """
+
+    name: str
+    missing: bool
+    text: str
+    places: list[str] = field(default_factory=list)
+
+    def __str__(self):
+        places = list(dict.fromkeys(self.places))
+        more = f" (and {len(places) - 1} more)" if places[1:] else ""
+        what = "missing" if self.missing else "differs"
+        return f"{places[0]}{more}: {self.name}: {what}\n    {self.text}"
+
+
+def check(program) -> list[Finding]:
+    """Return the names that a program uses and that Lamina lacks or has otherwise.
+
+    The program is read, not run. Names are followed through imports, aliases and the
+    program's own modules. A name whose absence is caught, as by `except ImportError`,
+    is left out.
+
+    Args:
+        program: a script, in whose folder its own modules are looked for; a folder of
+            modules; or the name of an installed package.
+
+    Raises:
+        FileNotFoundError: there is no such program.
+        SyntaxError: it is not Python.
+
+    >>> import pathlib, tempfile
+    >>> from lamina.compat.check import check
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     script = pathlib.Path(folder, "train.py")
+    ...     _ = script.write_text("from keras import layers as L; L.Dens(3)")
+    ...     [(finding.name, finding.missing) for finding in check(script)]
+    [('keras.layers.Dens', True)]
+    """
+    found: dict = {}
+    for name, place, arguments in uses(program):
+        missing, rows = _judged(name)
+        for wanted, text in rows:
+            if not wanted or wanted & arguments:
+                new = Finding(name, missing, text)
+                found.setdefault((name, text), new).places.append(place)
+    return sorted(found.values(), key=lambda one: (not one.missing, one.name))
+
+
+@functools.cache
+def _judged(name):
+    """Return whether a name is missing, and its rows, each with the arguments it needs.
+
+    Without a row, what is missing has one that says so.
+    """
+    path = _ROOT.sub("", name)
+    of_tensorflow = path == name and "." in name
+    thing, reason = None, None
+    if not (of_tensorflow and importlib.util.find_spec("tensorflow")):
+        try:
+            thing = look_up(name)
+        except AttributeError as error:
+            reason = str(error)
+        if thing is None and reason is None:  # a module
+            return False, []
+    rows = [
+        (wanted, text)
+        for pattern, about, wanted, text in _rows()
+        if fnmatch.fnmatchcase(path, pattern) or (about is not None and about is thing)
+    ]
+    if reason is not None:
+        rows = [row for row in rows if not row[0]] or [(set(), reason)]
+    return reason is not None, rows
+
+
+@functools.cache
+def _rows():
+    """Return (name, what it is, arguments, text) for each name in differences.md."""
+    packed = Path(__file__).with_name("differences.md")
+    page = (
+        packed if packed.exists() else Path(__file__).parents[3] / "docs/differences.md"
+    )
+    found = []
+    for line in page.read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if len(cells) != 3 or not cells[0].strip("-"):
+            continue
+        topic, comment, names = cells[0].partition("<!--")
+        names = names.removesuffix("-->").split(";")
+        text = f"{topic.strip()}. Keras: {cells[1] or 'not there'}. Here: {cells[2]}."
+        for word in names if comment else re.findall(r"`([^`]+)`", topic):
+            name, _, given = word.strip().partition("(")
+            thing = None
+            with contextlib.suppress(AttributeError):
+                find = look_up if "." in name else private.find
+                thing = find(f"keras.{name}" if "." in name else name)
+            found.append((name, thing, {*re.findall(r"(\w+)=", given)}, text))
+    return found

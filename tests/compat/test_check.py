@@ -1,0 +1,150 @@
+"""`lamina check`: programs are read, and what they use is looked up."""
+
+import importlib.util
+import pathlib
+import re
+import textwrap
+
+import pytest
+
+from lamina.__main__ import main
+from lamina.compat.check import _rows, check
+
+PAGE = pathlib.Path(__file__).parents[2] / "docs" / "differences.md"
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(text, name="train.py"):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(textwrap.dedent(text))
+        return file
+
+    return write
+
+
+def names(program, missing=True):
+    return [one.name for one in check(program) if one.missing == missing]
+
+
+MISSING = {
+    "import keras; keras.layers.Dens": ["keras.layers.Dens"],
+    "import keras.layers as L; L.Dens()": ["keras.layers.Dens"],
+    "from keras import layers as L; L.Dense.nothing": ["keras.layers.Dense.nothing"],
+    "from keras.layers import Dense, Dens": ["keras.layers.Dens"],
+    "from tensorflow import keras; keras.nope": ["tensorflow.keras.nope"],
+    "import tensorflow as tf; tf.keras.ops.nope(1)": ["tensorflow.keras.ops.nope"],
+    "import tf_keras; K = tf_keras.backend; K.nope": ["tf_keras.backend.nope"],
+    "from keras.preprocessing.text import Tokenizer": [
+        "keras.preprocessing.text.Tokenizer"
+    ],
+    "import keras.engine.nothing": ["keras.engine.nothing"],
+    "from keras.src.layers.layer import Layer, Foo": ["keras.src.layers.layer.Foo"],
+    "from keras.src.saving import saving_lib; saving_lib.nope": [
+        "keras.src.saving.saving_lib.nope"
+    ],
+    "import keras; getattr(keras, 'gone')": ["keras.gone"],
+    "import keras\ndef f():\n from keras import ops\n return lambda: ops.nope": [
+        "keras.ops.nope"
+    ],
+}
+FOUND = [
+    "import keras; keras.layers.Dense(3); keras.utils.to_categorical",
+    "from keras import layers\ndef f(layers): layers.append(1)",
+    "from keras import layers\ndef f(m):\n return [layers.old for layers in m]",
+    "from keras import layers\ndef f():\n for layers in (): layers.old",
+    "from tensorflow.keras.backend import mean, int_shape",
+    "from tensorflow.keras.preprocessing.text import Tokenizer",
+    "from keras.utils import np_utils; np_utils.to_categorical",
+    "from keras.layers.core import Dense; import keras.engine.topology",
+    "from tensorflow.keras.layers.experimental.preprocessing import Rescaling",
+    "import tf_keras; tf_keras.preprocessing.image.ImageDataGenerator().flow",
+    "from keras.src import backend; backend.standardize_dtype",
+    "from keras.src.backend.common import variables; variables.standardize_shape",
+    "try:\n from keras.nope import x\nexcept ImportError:\n x = None\nx()",
+    "import keras\ntry:\n keras.nope\nexcept (AttributeError, KeyError):\n pass",
+    "import keras\nif hasattr(keras, 'nope'):\n keras.nope()",
+    "import keras; getattr(keras.ops, 'nope', None)",
+    "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n from keras.nope import x",
+    "import numpy as keras; keras.nope",
+    "from keras import __version__, version",
+]
+
+
+@pytest.mark.parametrize("text", MISSING)
+def test_missing(written, text):
+    assert names(written(text)) == MISSING[text]
+
+
+@pytest.mark.parametrize("text", FOUND)
+def test_nothing_missing(written, text):
+    assert names(written(text)) == []
+
+
+def test_the_programs_own_modules_are_followed(written):
+    written("from .deep import L, thing\nfrom keras.layers import *", "own/__init__.py")
+    written("from keras import layers as L\nthing = 3", "own/deep.py")
+    script = written("""
+        import own, unrelated_package
+        from own import Dense, L, thing
+        Dense(3); own.L.Dens; L.Den; thing.real
+    """)
+    assert names(script) == ["keras.layers.Den", "keras.layers.Dens"]
+    assert names(script.parent / "own") == []
+    written("import keras; keras.nope", "own/more.py")
+    (found,) = [one for one in check(script.parent / "own") if one.missing]
+    assert found.places[0].endswith("more.py:1")
+
+
+def test_rows(written):
+    script = written("""
+        import keras
+        keras.layers.Attention()
+        keras.losses.Huber(), keras.losses.CategoricalCrossentropy(axis=1)
+        keras.callbacks.TensorBoard.summary
+        keras.applications.resnet50.preprocess_input
+    """)
+    differs = {one.name: one.text for one in check(script)}
+    assert "what is masked" in differs["keras.layers.Attention"]
+    assert "keras.losses.Huber" not in differs
+    assert "the classes' axis" in differs["keras.losses.CategoricalCrossentropy"]
+    assert "without TensorFlow" in differs["keras.callbacks.TensorBoard.summary"]
+    assert "floatx" in differs["keras.applications.resnet50.preprocess_input"]
+
+
+def test_what_comments_name_is_there():
+    marked = re.findall(r"<!-- (.*?) ?-->", PAGE.read_text())
+    words = {
+        word.strip().partition("(")[0] for row in marked for word in row.split(";")
+    }
+    exact = {w for w in words if w and "*" not in w and "tensorflow" not in w}
+    known = {name for name, thing, _, _ in _rows() if thing is not None}
+    assert len(exact) > 40 and exact <= known
+
+
+def test_command(written, capsys):
+    assert main(["check", str(written("import keras; keras.layers.Dense"))]) == 0
+    assert capsys.readouterr().out == "0 missing, 0 that differ.\n"
+    assert main(["check", str(written("import keras\nkeras.nope\nkeras.nope"))]) == 1
+    shown = capsys.readouterr().out
+    assert "train.py:2 (and 1 more): keras.nope: missing" in shown
+    assert main(["check", "no_such_package"]) == 2
+    assert main(["check", str(written("1 +"))]) == 1
+
+
+def test_an_installed_package():
+    assert names("optax") == []
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("tensorflow") is not None, reason="TensorFlow is there"
+)
+def test_without_tensorflow(written):
+    (found,) = check(written("import tensorflow as tf; tf.constant(1)"))
+    assert found.missing and "pip install tensorflow" in found.text
+
+
+def test_functions_of_tensorflow_have_a_row(written):
+    (found,) = check(written("import tensorflow as tf; tf.GradientTape()"))
+    assert "lamina.value_and_grad" in found.text
