@@ -926,7 +926,8 @@ def _annotate(error, layer, call):
         return
     where = "/".join(context.scopes) or layer.name
     _mark_noted(error, layer)
-    if any(f"{word} {where!r}" in str(error) for word in _SAID):
+    checked = type(error) in (ValueError, TypeError)
+    if checked and any(f"{word} {where!r}" in str(error) for word in _SAID):
         return
 
     def shown(x):
