@@ -85,7 +85,11 @@ class Sequential(Model):
             raise ValueError(
                 "Only instances of `lamina.Layer` can be added to a Sequential model. "
                 f"Received: {layer!r} (of type {type(layer)})"
-                + (f". Write `{layer.__name__}(...)`" * isinstance(layer, type))
+                + (
+                    f". Write `{layer.__name__}(...)`"
+                    if isinstance(layer, type)
+                    else ""
+                )
             )
         given = getattr(layer, "_input_shape_given", None)
         if given is not None and not self._stack:

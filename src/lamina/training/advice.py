@@ -77,7 +77,7 @@ def advise(model, source) -> Callable | None:
     if step.own_loss(model) or "advised" in known:
         return None
     known["advised"] = True
-    if not model.trainable_variables:
+    if not model.trainable_variables and (graph is None or model.weights):
         warn(
             f"Nothing to train: model {model.name!r} has no trainable weights. Set "
             "`trainable = True` where they are frozen, and make layers in "
