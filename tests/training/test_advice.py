@@ -77,6 +77,27 @@ SAID = {
         images(), "mse", PIXELS, TWO,
         "Pixels as they are: input 'photo'.*layer 'conv'.*Rescaling",
     ),
+    "dead": (dense(1, "relu", **ZEROS), "mse", X, TWO, "Dead output: .*layer 'out'"),
+    "dead, apart": (
+        [*dense(1, **ZEROS), layers.Activation("relu", name="last")],
+        "mse", X, TWO, "Dead output: .*layer 'last' gives is 0",
+    ),
+    "softmax twice": (
+        dense(4, "softmax"), losses.SparseCategoricalCrossentropy(from_logits=True),
+        X, FOUR, "Probabilities for logits: .*layer 'out' ends in `softmax`",
+    ),
+    "out of reach": (
+        dense(1, "sigmoid"), "mse", X, 300.0 * TWO,
+        "Targets out of reach: .* 0.0 to 300.0, and layer 'out' ends in `sigmoid`",
+    ),
+    "fractions": (
+        table(9), "mse", X[:, [0, 1, 2, 0, 1]], TWO,
+        "Indices that are fractions: layer 'table' .*input 'words'",
+    ),
+    "nothing to train": (
+        [layers.Input((3,)), layers.Dense(1, trainable=False)], "mse", X, TWO,
+        "Nothing to train: model 'sequential",
+    ),
     "flat pixels": (
         [layers.Input((6, 6, 3)), layers.Flatten(), layers.Dense(1, name="flat")],
         "mse", PIXELS, TWO, "Pixels as they are: .*layer 'flat'",
@@ -107,7 +128,8 @@ QUIET: dict = {
         "mse", PIXELS, TWO,
     ),
     "no pixels": (images(), "mse", PIXELS // 4, TWO),
-    "none left": (dense(1, "relu", **ZEROS), "mse", X, TWO),
+    "alive": (dense(1, "relu", bias_initializer="ones"), "mse", X, TWO),
+    "nearly in reach": (dense(1, "sigmoid"), "mse", X, 1.5 * TWO),
     "relu": (dense(4, "relu"), SPARSE, X, FOUR),
 }  # fmt: skip
 
@@ -177,6 +199,49 @@ def test_a_step_of_ones_own_may_be_given_anything():
     model = Own(x, layers.Dense(1)(x))
     model.compile("sgd", "mse")
     assert np.isfinite(model.fit((X, PIXELS), TWO, verbose=0).history["loss"]).all()
+
+
+def test_accuracy_of_amounts():
+    def said(metrics, y):
+        model = lamina.Sequential(dense(1))
+        model.compile("sgd", "mse", metrics=metrics)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model.fit(X, y, verbose=0)
+        return [str(one.message) for one in caught]
+
+    (text,) = said(["accuracy"], X[:, 0])
+    assert text.startswith("Accuracy of amounts: `accuracy` counts")
+    assert said(["accuracy"], TWO) == said(["mae"], X[:, 0]) == []
+
+
+def test_a_model_that_makes_its_layers_in_call():
+    class Careless(lamina.Model):
+        def call(self, x):
+            return layers.Dense(1)(x)
+
+    model = Careless()
+    model.compile("sgd", "mse")
+    with pytest.warns(UserWarning, match="Nothing to train: .*make layers in"):
+        model.fit(X, TWO, verbose=0)
+
+
+def test_looking_for_dead_outputs_changes_no_numbers():
+    def trained(**filters):
+        lamina.utils.set_random_seed(1)
+        x = lamina.Input((3,))
+        dropped = layers.Dropout(0.5)(layers.Dense(3)(x), training=True)
+        model = lamina.Model(x, layers.Dense(1, "relu", **ZEROS)(dropped))
+        model.compile("adam", "mse")
+        if filters:
+            model.fit(X, TWO, epochs=0, verbose=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model.fit(X, TWO, epochs=2, verbose=0)
+        return model(X), lamina.random.uniform((2,))
+
+    for one, other in zip(trained(), trained(quiet=True), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_model_that_ends_in_relu_draws_no_more_than_before():

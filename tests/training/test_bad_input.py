@@ -45,6 +45,28 @@ def classes(y):
     return stack(3, "softmax", "sparse_categorical_crossentropy").fit(X, y, verbose=0)
 
 
+PIXELS, LABELS = np.ones((8, 6, 6, 1), "float32"), np.zeros(8, "int32")
+
+
+def compiled(model, loss="mse"):
+    model.compile("adam", loss)
+    return model
+
+
+def images(loss):
+    parts = [lamina.Input((6, 6, 1)), layers.Conv2D(2, 3), layers.Dense(3, "softmax")]
+    return compiled(lamina.Sequential(parts), loss)
+
+
+def nothing(y_true, y_pred):
+    """Give None, as a function that lacks its `return` does."""
+
+
+class Silent(lamina.Model):
+    def call(self, x):
+        lamina.ops.tanh(x)
+
+
 def holes(a):
     return np.where(np.arange(a.size).reshape(a.shape) % 9 == 5, np.nan, a)
 
@@ -92,6 +114,31 @@ CASES = {
         ["'out'", "0 to 2", "largest 3", "4 units"],
     ),
     "labels from one": (lambda: classes(np.arange(32) % 3 + 1), ["subtract 1"]),
+    "no Flatten": (
+        lambda: images("sparse_categorical_crossentropy").fit(PIXELS, LABELS),
+        ["(8, 4, 4)", "Is a `Flatten` or a global pooling missing"],
+    ),
+    "no Flatten, one-hot": (
+        lambda: images("categorical_crossentropy").fit(PIXELS, np.eye(3)[LABELS]),
+        ["(8, 4, 4, 3)", "Is a `Flatten` or a global pooling missing"],
+    ),
+    "channels first": (
+        lambda: images("mse").fit(PIXELS.transpose(0, 3, 1, 2), LABELS),
+        ["value 1", "(8, 1, 6, 6)", "moveaxis(x, 1, -1)", "channels_first"],
+    ),
+    "a loss without return": (
+        lambda: stack(loss=nothing).fit(X, Y),
+        ["Loss `nothing` gave None", "`return ...`"],
+    ),
+    "a call without return": (
+        lambda: compiled(Silent()).fit(X, Y),
+        ["`Silent.call` gave None", "`return ...`"],
+    ),
+    "rows in a list": (
+        lambda: stack().fit(list(X), Y),
+        ["x.0: 4", "and 27 more", "`numpy.stack(x)`"],
+    ),
+    "a tuple of x and y": (lambda: stack().fit((X, Y)), ["1 input(s)", "`fit(x, y)`"]),
     "lengths": (lambda: stack().fit(X, Y[:5], verbose=0), ["x: 32", "y: 5"]),
     "missing input": (
         lambda: graph().fit({"a": X}, TARGETS, verbose=0),
@@ -306,6 +353,14 @@ def test_class_weights_in_a_list():
 def test_a_path_is_no_data():
     with pytest.raises(TypeError, match="`x` is no data.*'data.csv'"):
         stack().fit("data.csv")
+
+
+def test_a_generator_function_is_no_data():
+    def batches():
+        yield X, Y
+
+    with pytest.raises(TypeError, match=r"`x` is no data.*Call it: `batches\(\)`"):
+        stack().fit(batches)
 
 
 @pytest.mark.parametrize("source", [(X, Y), "generator"])

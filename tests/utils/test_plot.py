@@ -142,6 +142,21 @@ def test_nested_models():
     assert [edge[2] for edge in opened.edges if edge[1] == 3] == [1, 0]
 
 
+def test_each_call_of_a_shared_model_is_opened(tmp_path):
+    x = Input((3,), name="x")
+    encoder = Model(x, Dense(2, name="code")(x), name="encoder")
+    a, b = Input((3,), name="a"), Input((3,), name="b")
+    model = Model([a, b], layers.Subtract(name="minus")([encoder(a), encoder(b)]))
+    graph = look(model, shapes=True, expand=True)
+    frames = [box for box in graph.boxes if box.inner]
+    assert [box.details for box in frames] == [("shared by 2 calls",)] * 2
+    assert {("a", "encoder"), ("b", "encoder")} < {*lines(graph)}
+    assert lines(graph).count(("encoder", "minus")) == 2
+    assert len({edge[0] for edge in graph.edges if edge[1] == 4}) == 2
+    plot_model(model, tmp_path / "model.svg", expand_nested=True)
+    assert svg_texts(tmp_path / "model.svg").count("shared by 2 calls") == 2
+
+
 def test_a_subclass_is_one_box():
     class Own(Model):
         def __init__(self):

@@ -13,7 +13,7 @@ from lamina import activations, layers
 from lamina.applications.hashes import HASHES
 from lamina.config import image_data_format
 from lamina.core.symbolic import is_symbolic
-from lamina.core.tracebacks import warn
+from lamina.core.tracebacks import boundary, warn
 from lamina.models import Model
 from lamina.utils.arrays import get_source_inputs
 from lamina.utils.files import get_file
@@ -118,6 +118,7 @@ def variant(
         ]
     )
 
+    @boundary
     @functools.wraps(build)
     def function(*args: P.args, **kwargs: P.kwargs) -> Model:
         try:

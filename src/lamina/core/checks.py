@@ -17,7 +17,10 @@ def bad_argument(owner, name, value, wanted) -> ValueError:
 def positive_int(owner, name, value) -> int:
     """Return `value` as an int, or raise: it must be a positive integer."""
     if isinstance(value, bool) or not hasattr(value, "__index__") or value <= 0:
-        raise bad_argument(owner, name, value, "a positive integer")
+        error = bad_argument(owner, name, value, "a positive integer")
+        if isinstance(value, float) and value.is_integer():
+            error.args = (f"{error}. Write {int(value)}; `//` divides into integers",)
+        raise error
     return int(value)
 
 

@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 from lamina.core.budget import budgeted
-from lamina.core.constructor import Captured, all_parameters
+from lamina.core.constructor import Bounded, Captured, all_parameters
 from lamina.core.context import context, having
 from lamina.core.dtypes import standardize_dtype
 from lamina.core.naming import nearest, snake_case
@@ -39,7 +39,7 @@ from lamina.core.variable import Variable
 _PLAIN = (str, int, float, bool, type(None))
 
 
-class Constructed:
+class Constructed(Bounded):
     """The constructor contract: parameters live on `self` under their own names.
 
     Gives `get_config` and `from_config` to every class that keeps it. What Keras' files

@@ -4,6 +4,9 @@ import functools
 import inspect
 from typing import Any
 
+from lamina.core.registry import ours
+from lamina.core.tracebacks import boundary
+
 _MANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -30,6 +33,15 @@ def all_parameters(cls) -> dict[str, Any]:
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             break
     return found
+
+
+class Bounded:
+    """Errors of the library's constructors stand at the user's line."""
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if ours(cls) and "__init__" in cls.__dict__:
+            cls.__init__ = boundary(cls.__init__)
 
 
 class Captured:

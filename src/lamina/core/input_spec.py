@@ -111,7 +111,7 @@ def check_inputs(spec, inputs, layer) -> None:
             raise ValueError(
                 f"Input {position}{f' ({one.name!r})' if one.name else ''} of "
                 f"{_called(layer)} is incompatible with the layer: {problem}. Full "
-                f"shape received: {plain_shape(x)}{_advice(one, x)}"
+                f"shape received: {plain_shape(x)}{_advice(one, x, layer)}"
             )
 
 
@@ -123,17 +123,32 @@ def _shape(x):
     return tuple(x.shape) if hasattr(x, "shape") else x
 
 
-def _advice(spec, x):
-    """Return a sentence where the layer before gave away an axis that is wanted."""
+def _advice(spec, x, layer):
+    """Return a sentence where an axis is missing, or not where it is looked for."""
+    shape = plain_shape(x)
     maker = getattr(getattr(x, "node", None), "operation", None)
-    if spec.ndim is None or spec.ndim != len(x.shape) + 1:
+    if len(shape) > 3 and spec.axes.get(-1) == shape[1] and _has_channels(layer):
+        return (
+            ". Are the channels in axis 1? Move them, `numpy.moveaxis(x, 1, -1)`, or "
+            'set `data_format="channels_first"`'
+        )
+    if spec.ndim is None or spec.ndim != len(shape) + 1 or len(shape) < 2:
         return ""
     if maker is None or getattr(maker, "return_sequences", True):
-        return ""
+        inner = tuple(-1 if n is None else n for n in shape[1:])
+        return (
+            f". `lamina.layers.Reshape({(*inner, 1)})` adds a last axis of size 1"
+            if inner.count(-1) < 2
+            else ""
+        )
     return (
         f". Layer {maker.name!r} ({type(maker).__name__}) returns the last step alone: "
         "give it `return_sequences=True`"
     )
+
+
+def _has_channels(layer):
+    return getattr(layer, "data_format", None) == "channels_last"
 
 
 def _problem(spec, x):

@@ -174,11 +174,13 @@ class Slots:
             shown = [(self.label(i), tuple(self.expected[i].shape)) for i in own]
             kind = f"named input(s) with {keys}" if keys else "input(s)"
             table = keys and not structure.is_nested(part) and hasattr(part, "shape")
+            pair = _is_list(part) and len(own) == 1 and count == 2
             raise ValueError(
                 f"{_capital(self.owner)} expects {len(own)} {kind}{_at(path)}, but it "
                 f"received {count} input tensors. Expected: "
                 f"{structure.pack_like(node, shown)}. Received: {_described(part)}"
                 + (". A table gives its columns by name as `dict(table)`" * bool(table))
+                + (". Data and targets are two arguments: `fit(x, y)`" * pair)
             )
         form = f"one entry for each of the {self.kind}s of {self.owner}, "
         form += f"{list(map(self.label, own))}"

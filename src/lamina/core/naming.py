@@ -26,13 +26,28 @@ def forget_names() -> None:
 
 
 _LONGEST = 100  # characters of what may be a misspelt name
+# What arguments were called in the first versions of Keras.
+_FORMER = {
+    "border_mode": "padding",
+    "dim_ordering": "data_format",
+    "init": "kernel_initializer",
+    "inner_activation": "recurrent_activation",
+    "nb_filter": "filters",
+    "output_dim": "units",
+    "subsample": "strides",
+}
 
 
-def nearest(word: str, names) -> str:
+def nearest(word: str, names, cutoff: float = 0.6) -> str:
     """Return `" Did you mean 'x'?"` for the name nearest to `word`, or ``""``.
 
     A name is also found by its beginning, `return_sequences` by `return_seq`, and by
     the first letters of its words: `learning_rate` by `lr`.
+
+    Args:
+        word: what was written.
+        names: those that there are.
+        cutoff: how alike they must be, up to 1.
     """
     import difflib
 
@@ -42,8 +57,10 @@ def nearest(word: str, names) -> str:
     initials = {"".join(p[:1] for p in name.split("_")): name for name in folded}
     word = str(word).lower()
     found = [name for name in folded if len(word) > 2 and name.startswith(word)]
-    if len(found) != 1:
-        found = difflib.get_close_matches(word, folded, n=1, cutoff=0.6)
+    if _FORMER.get(word) in folded:
+        found = [_FORMER[word]]
+    elif len(found) != 1:
+        found = difflib.get_close_matches(word, folded, n=1, cutoff=cutoff)
     if not found and len(word) > 1 and word in initials:
         found = [initials[word]]
     return f" Did you mean {folded[found[0]]!r}?" if found else ""

@@ -9,6 +9,7 @@ import operator
 from typing import Any
 
 from lamina.core.context import having
+from lamina.core.tracebacks import boundary
 from lamina.core.variable import Variable
 
 # Most attributes are of these types: a quick way to pass them over.
@@ -41,6 +42,7 @@ class Owner:
                 f"            super().__init__(**kwargs)   # first\n"
             )
 
+    @boundary
     def __getattr__(self, name):
         # Reached where there is no such attribute, or a property raised that.
         self._check_constructed(AttributeError)

@@ -107,7 +107,8 @@ def find_class(module, name, registered_name=None, kind="class"):
     if found is not None:
         return found
     wanted = registered_name or name
-    hint = nearest(name, _built_in_names(module))
+    names = [n for n in _built_in_names(module) if n[0].isupper() == (kind == "class")]
+    hint = nearest(name, names, cutoff=0.75)
     raise TypeError(
         f"Could not locate {kind} {name!r}"
         + (f" of module {module!r}" if module else "")

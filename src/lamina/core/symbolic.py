@@ -10,6 +10,7 @@ from lamina.core import structure
 from lamina.core.context import context, having
 from lamina.core.dtypes import is_float, standardize_dtype
 from lamina.core.naming import automatic_name
+from lamina.core.tracebacks import boundary
 from lamina.core.variable import Variable, scratch
 
 
@@ -95,12 +96,22 @@ class SymbolicTensor:
             f"ragged=False, name={self.name}>"
         )
 
+    @boundary
     def __iter__(self):
         raise NotImplementedError(
             "Iterating over a symbolic KerasTensor is not supported: it has no data "
-            "yet."
+            "yet. Call layers and `lamina.ops` on the whole tensor, or take it apart "
+            "with `lamina.ops.unstack(x, axis=...)`."
         )
 
+    @boundary
+    def __setitem__(self, key, value):
+        raise TypeError(
+            "A symbolic KerasTensor cannot be assigned to, it holds no data. Make a "
+            "new one with `lamina.ops.where` or `lamina.ops.slice_update`."
+        )
+
+    @boundary
     def __bool__(self):
         if self.identical is not None:
             return self.identical
@@ -110,12 +121,15 @@ class SymbolicTensor:
             "as a subclass of `lamina.Model`."
         )
 
+    @boundary
     def __float__(self):
         raise TypeError(_no_value("a float"))
 
+    @boundary
     def __int__(self):
         raise TypeError(_no_value("an integer"))
 
+    @boundary
     def __array__(self, dtype=None, copy=None):
         raise ValueError(_no_value("a NumPy array"))
 
@@ -145,7 +159,10 @@ def standardize_shape(shape) -> tuple:
         ValueError: it is no sequence, or holds something else.
     """
     if isinstance(shape, (str, dict)) or not hasattr(shape, "__iter__"):
-        raise ValueError(f"A shape must be a list or tuple. Received: shape={shape!r}")
+        cure = f". Write `({shape},)`" if isinstance(shape, int) else ""
+        raise ValueError(
+            f"A shape must be a list or tuple. Received: shape={shape!r}{cure}"
+        )
     result = []
     for dim in shape:
         if dim is None:

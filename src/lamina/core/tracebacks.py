@@ -19,6 +19,16 @@ from lamina.core.naming import nearest
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
+# What is to be written instead, where an error of JAX's does not say it.
+_CURES = {
+    jax.errors.TracerBoolConversionError: "What decides an `if` or a `while` has no "
+    "value while code is compiled. Use `lamina.ops.where` or `lamina.ops.cond`.",
+    jax.errors.TracerArrayConversionError: "NumPy cannot compute with what is compiled "
+    "or drawn as a graph. Use `lamina.ops` in its place.",
+    AttributeError: "A tensor has no value while code is compiled. Use `lamina.ops` on "
+    "the tensor itself.",
+}
+
 # Frames of these packages say nothing about the program that called them.
 _PACKAGES = ("lamina", "jax", "jaxlib")
 _JAX_NOTICE = "JAX has removed its internal frames"
@@ -65,9 +75,12 @@ def _suggest(error, function):
 def hide_frames(error: BaseException) -> None:
     """Take the library's frames and JAX's notice out of an error and its causes.
 
+    An error of JAX's that does not say what to do gets a note that does.
+
     Frames of Python's own modules that the library called go with it. Nothing is done
     after `config.disable_traceback_filtering()`.
     """
+    _note_cure(error)
     if not settings.get("traceback_filtering"):
         return
     seen: set[int] = set()
@@ -80,6 +93,15 @@ def hide_frames(error: BaseException) -> None:
         if isinstance(notes, list):
             notes[:] = [note for note in notes if _JAX_NOTICE not in note]
         link = link.__cause__ or link.__context__
+
+
+def _note_cure(error):
+    """Note what to write instead on an error that JAX has while it traces."""
+    cure = f"\n{_CURES.get(type(error), '')}"
+    if type(error) is AttributeError and "Tracer has no attribute" not in str(error):
+        return
+    if len(cure) > 1 and cure not in getattr(error, "__notes__", ()):
+        error.add_note(cure)
 
 
 def enable(value: bool) -> None:

@@ -5,12 +5,14 @@ be a pandas DataFrame if pandas is loaded already.
 """
 
 import hashlib
+import inspect
 import sys
 
 import jax
 import numpy as np
 
 from lamina.core import settings, structure
+from lamina.core.naming import listed
 from lamina.core.sparse import refuse_sparse
 from lamina.data import frames
 from lamina.data.frames import is_text
@@ -121,10 +123,12 @@ def _one(value, path):
         return np.asarray(value)
     if isinstance(value, (int, float, bool)):
         return np.asarray(value)
+    cure = "Pass arrays, DataFrames, or something that yields batches."
+    if inspect.isgeneratorfunction(value):
+        cure = f"Call it: `{value.__name__}()`."
     raise TypeError(
         f"`{path}` is no data that can be trained on. Received: {value!r} (of type "
-        f"{type(value).__name__}). Pass arrays, DataFrames, or something that yields "
-        "batches."
+        f"{type(value).__name__}). {cure}"
     )
 
 
@@ -192,10 +196,13 @@ def count_rows(x, y=None, sample_weight=None) -> int:
             f"{'scalars for ' + ', '.join(scalars) if scalars else 'nothing'}"
         )
     if len(set(counts.values())) > 1:
-        shown = ", ".join(f"{name}: {n}" for name, n in counts.items())
+        shown = listed([f"{name}: {n}" for name, n in counts.items()], 6)
+        lists = [w for w, value in (("x", x), ("y", y)) if isinstance(value, list)]
+        lists = [w for w in lists if len({"x": x, "y": y}[w]) in counts.values()]
         raise ValueError(
             "Data cardinality is ambiguous: x, y and sample_weight need the same "
             f"number of rows. Received rows: {shown}"
+            + "".join(f". A list of rows is given as `numpy.stack({w})`" for w in lists)
         )
     rows = next(iter(counts.values()))
     if rows == 0:

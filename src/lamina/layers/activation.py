@@ -39,7 +39,7 @@ class Activation(Layer):
     [[0.0, 2.0]]
     """
 
-    rows_independent = True
+    rows_independent = _ends_in_activation = True
 
     def __init__(self, activation, **kwargs):
         super().__init__(**kwargs)

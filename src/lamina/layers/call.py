@@ -138,11 +138,15 @@ class Arguments:
 
     def _refuse(self, value):
         refuse_sparse(value)
+        cure = "Pass an array (`numpy.array(...)`), or give settings by keyword."
+        if callable(value) and isinstance(getattr(value, "name", None), str):
+            cure = f"Call it first: `{value.name}(x)`."
+        elif isinstance(value, tuple) and {*map(type, value)} <= {int, type(None)}:
+            cure = f"A shape alone is `lamina.Input(shape={value})`."
         raise ValueError(
             "Only input tensors may be passed as positional arguments to layer "
             f"{self.layer.name!r} ({type(self.layer).__name__}). Received: {value!r} "
-            f"(of type {type(value).__name__}). Pass an array (`numpy.array(...)`), or "
-            "give settings by keyword."
+            f"(of type {type(value).__name__}). {cure}"
         )
 
     def _leaf(self, x):

@@ -109,6 +109,7 @@ class Windowed(Layer):
     """What every kind of convolution has: a window that moves over the input."""
 
     _saved_last = ("activity_regularizer",)
+    _ends_in_activation = True
     rows_independent = True
     rank = 2
     _paddings: tuple[str, ...] = ("valid", "same")

@@ -9,7 +9,7 @@ from lamina.core.checks import number, positive_int
 from lamina.core.dtypes import standardize_dtype
 from lamina.core.input_spec import InputSpec
 from lamina.core.symbolic import Node, SymbolicTensor, standardize_shape
-from lamina.core.tracebacks import warn
+from lamina.core.tracebacks import boundary, warn
 from lamina.kernels.adapted import biased, dense
 from lamina.layers import weights
 from lamina.layers.layer import Layer
@@ -153,6 +153,7 @@ class InputLayer(Layer):
         }
 
 
+@boundary
 def Input(
     shape=None,
     batch_size=None,
@@ -215,7 +216,7 @@ class Dense(Adaptable):
     (2, 4)
     """
 
-    rows_independent = True
+    rows_independent = _ends_in_activation = True
     _quantizes = True
     kernel = replaceable("kernel")
     activation: Any

@@ -57,6 +57,7 @@ class EinsumDense(Adaptable):
     kernel = replaceable("kernel")
     _zero_name = "zero_point"
     activation: Any
+    _ends_in_activation = True
     kernel_initializer: Any
     kernel_regularizer: Any
     kernel_constraint: Any

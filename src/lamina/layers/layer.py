@@ -52,6 +52,8 @@ from lamina.layers.call import (
 from lamina.layers.owner import NOT_OWNED, LayerOwner, metrics_among
 from lamina.layers.rows import Rows
 
+# Before the name of a layer, in an error that says where it happened.
+_SAID = ("Layer", "layer", "Model", "model")
 # Layers that hold losses added in their last call outside of compiled code.
 _with_losses = weakref.WeakValueDictionary()  # by their `id`
 
@@ -95,6 +97,8 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
     # Whether it moves entries, or reads integers, and does not compute with them.
     _moves_entries = _reads_integers = False
     _not_walked = NOT_OWNED
+    # Whether `activation` is the last thing that a call does.
+    _ends_in_activation = False
     # Arguments that a call hands on to the calls inside, where those take them.
     _call_context_args: tuple[str, ...] = ("training",)
     # Whether masks of the inputs are handed on to the outputs.
@@ -277,8 +281,14 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
             )
 
     def _check_spec(self, call):
-        if self.input_spec is not None:
+        if self.input_spec is None:
+            return
+        try:
             check_inputs(self.input_spec, call.first, self)
+        except ValueError as error:
+            if len(context.calling) < 2:  # the layer's name says where it is
+                _mark_noted(error, self)
+            raise
 
     def _entered(self, arguments=None):
         """Hold the call-context arguments, name scope and compute dtype of a call."""
@@ -905,9 +915,19 @@ def _symbolic_like(value):
     return structure.map_leaves(convert, value)
 
 
+def _mark_noted(error, layer):
+    with contextlib.suppress(AttributeError):
+        error._lamina_noted = layer
+
+
 def _annotate(error, layer, call):
-    """Note on an exception where it came from, once."""
+    """Note on an exception where it came from, once, unless it says so itself."""
     if getattr(error, "_lamina_noted", False):
+        return
+    where = "/".join(context.scopes) or layer.name
+    _mark_noted(error, layer)
+    checked = type(error) in (ValueError, TypeError)
+    if checked and any(f"{word} {where!r}" in str(error) for word in _SAID):
         return
 
     def shown(x):
@@ -918,13 +938,10 @@ def _annotate(error, layer, call):
     lines = [
         f"  {k}: {structure.map_leaves(shown, v)}" for k, v in call.by_name.items()
     ]
-    where = "/".join(context.scopes) or layer.name
     error.add_note(
         f"\nThis happened in layer {where!r} ({type(layer).__name__}), called with\n"
         + "\n".join(lines)
     )
-    with contextlib.suppress(AttributeError):
-        error._lamina_noted = layer
 
 
 __all__ = ["InputSpec", "Layer"]

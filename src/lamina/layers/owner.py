@@ -12,6 +12,7 @@ from lamina.core.owner import Owner, unique
 from lamina.core.placement import fetched
 from lamina.core.random import SeedGenerator
 from lamina.core.registry import author_of, ours
+from lamina.core.tracebacks import boundary
 from lamina.core.variable import Variable
 
 # Counts layers and assignments, to tell which came first.
@@ -227,6 +228,7 @@ class LayerOwner(Owner):
         """Return the weights as NumPy arrays."""
         return [np.array(fetched(v.raw_value)) for v in self.weights]
 
+    @boundary
     def set_weights(self, weights) -> None:
         """Put NumPy arrays into the weights, in the order of `weights`.
 

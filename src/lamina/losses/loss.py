@@ -311,6 +311,11 @@ class Loss(Constructed):
         """Return the loss of a batch, weighted, masked and reduced."""
         mask = get_mask(y_pred)
         values = self.call(_arrays(y_true, self.dtype), _arrays(y_pred, self.dtype))
+        if values is None:
+            raise ValueError(
+                f"Loss `{self.name}` gave None. Let it end in `return ...`, with one "
+                "value per sample."
+            )
         own_mask = get_mask(values)
         if own_mask is not None:
             mask = own_mask if mask is None else mask & own_mask
@@ -411,7 +416,7 @@ def check_shapes(loss, y_true_shape, y_pred_shape, where) -> None:
         if _agree(true, front) or (_agree(true, one) and true[axis] in (1, None)):
             return
         expects = f"one integer label per prediction, so targets of shape {front}"
-        fix = "Check the shape of the targets."
+        fix = _too_deep(true, front) or "Check the shape of the targets."
         if _agree(true, pred):
             fix = (
                 "These look like one-hot targets: use `categorical_crossentropy`, or "
@@ -463,7 +468,17 @@ def _fix(targets, true, pred):
             f"Make the last layer give {true[-1]} values per sample, or give targets "
             f"with {pred[-1]} column{'' if pred[-1] == 1 else 's'}."
         )
-    return "Reshape the targets, or change the last layer."
+    return _too_deep(true, pred) or "Reshape the targets, or change the last layer."
+
+
+def _too_deep(true, pred):
+    """Return what may be missing where predictions have axes that targets lack."""
+    if len(pred) < 3 or len(pred) <= len(true):
+        return ""
+    return (
+        "Is a `Flatten` or a global pooling missing before the last layer, or does a "
+        "recurrent one have `return_sequences=True`?"
+    )
 
 
 def check_labels(loss, y_true, num_classes, where) -> None:

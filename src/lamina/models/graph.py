@@ -281,9 +281,23 @@ def _check_tensors(tensors, what):
         if not isinstance(x, SymbolicTensor):
             raise ValueError(
                 f"All `{what}` values must be KerasTensors: a graph is drawn from "
-                "`lamina.Input(...)` by calling layers on it. Received: "
-                f"{what}={tensors!r} including invalid value {x!r} of type {type(x)}"
+                "`lamina.Input(...)` by calling layers on it. Received among them: "
+                f"{_told(x, what)}"
             )
+
+
+def _told(x, what):
+    if isinstance(x, (Layer, Operation)):
+        return f"{x!r}, which was not called. Give what `{x.name}(...)` returns"
+    if hasattr(x, "shape"):
+        cure = "Call the layers on `lamina.Input(...)`"
+        if what == "inputs":
+            cure = f"Write `lamina.Input(shape={tuple(x.shape[1:])})`"
+        return (
+            f"an array of shape {tuple(x.shape)}. {cure}, and give arrays to `fit` and "
+            "`predict`"
+        )
+    return f"{x!r} of type {type(x)}"
 
 
 def _sort(inputs, outputs):

@@ -100,6 +100,16 @@ def _as_given(value):
     return value
 
 
+# Methods of the first versions of Keras, and what takes their place.
+_FORMER = {
+    "fit_generator": "fit(batches)",
+    "evaluate_generator": "evaluate(batches)",
+    "predict_generator": "predict(batches)",
+    "predict_classes": "predict(x).argmax(-1)",
+    "predict_proba": "predict(x)",
+}
+
+
 class Model(Layer):
     """A layer that can be trained: a graph of calls, or a class with a `call`.
 
@@ -135,13 +145,21 @@ class Model(Layer):
     # Whether `summary` shows a plain list of layers.
     _is_stack = False
 
+    @boundary
+    def __getattr__(self, name):
+        if name in _FORMER:
+            raise AttributeError(
+                f"`{type(self).__name__}` has no `{name}`. Write "
+                f"`model.{_FORMER[name]}`."
+            )
+        return super().__getattr__(name)
+
     def __new__(cls, *args, **kwargs):
         """Make a `Functional` where inputs and outputs are given."""
         if cls is Model and _is_graph(args, kwargs):
             return Layer.__new__(Functional, *args, **kwargs)
         return Layer.__new__(cls, *args, **kwargs)
 
-    @boundary
     def __init__(self, *args, **kwargs):
         self._drawn_graph: Function | None = None
         self._input_spec = None
@@ -327,6 +345,7 @@ class Model(Layer):
         drawn = self._drawn_graph.layers() if self._drawn_graph is not None else []
         return unique(drawn + super()._inner_layers())
 
+    @boundary
     def get_layer(self, name=None, index=None):
         """Return one layer by its name or its place.
 
@@ -1141,7 +1160,6 @@ class Functional(Model, metaclass=_Drawn):
 
     _saved_as = ("keras.src.models.functional", "Functional")
 
-    @boundary
     def __init__(self, inputs, outputs, name=None, **kwargs):
         super().__init__(inputs=inputs, outputs=outputs, name=name, **kwargs)
 

@@ -59,6 +59,11 @@ class Sequential(Model):
     def __init__(self, layers=None, trainable=True, name=None, **kwargs):
         super().__init__(name=name, **kwargs)
         self._stack = []
+        if isinstance(layers, Layer):
+            raise TypeError(
+                "`Sequential` takes its layers in one list: `Sequential([a, b])`. "
+                f"Received: {layers!r}"
+            )
         for layer in layers or []:
             self.add(layer, rebuild=False)
         self._rebuild()
@@ -81,6 +86,11 @@ class Sequential(Model):
             raise ValueError(
                 "Only instances of `lamina.Layer` can be added to a Sequential model. "
                 f"Received: {layer!r} (of type {type(layer)})"
+                + (
+                    f". Write `{layer.__name__}(...)`"
+                    if isinstance(layer, type)
+                    else ""
+                )
             )
         given = getattr(layer, "_input_shape_given", None)
         if given is not None and not self._stack:

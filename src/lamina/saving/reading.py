@@ -61,7 +61,13 @@ def _format_of(filepath):
             f"File format not supported: filepath={name}. `load_model` reads "
             f"{formats.endings('load')} files"
             + (", and this one does not exist." if not path.exists() else ".")
-            + " For weights alone, make the model and call `model.load_weights(path)`."
+            + (
+                " A folder that TensorFlow saved is run by `lamina.layers.TFSMLayer("
+                "folder, call_endpoint='serving_default')`."
+                if path.is_dir()
+                else " For weights alone, make the model and call "
+                "`model.load_weights(path)`."
+            )
         )
     if not path.is_file():
         raise ValueError(

@@ -1,19 +1,24 @@
-"""Warns of a training that would go on and learn nothing, before its first epoch.
+"""Warns of a training that would go on and learn nothing, around its first epoch.
 
 Only what is certain is said: of layers and losses of the library, given what they
 cannot use. Each is a `UserWarning` of its own first words, and is silenced by them.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from lamina import activations, losses
+from lamina import activations, losses, metrics
+from lamina.core import structure
 from lamina.core.masks import get_mask
 from lamina.core.operation import graph_of
+from lamina.core.placement import Distribution
 from lamina.core.registry import ours
 from lamina.core.tracebacks import warn
+from lamina.core.variable import scratch
 from lamina.losses.crossentropy import ShapedCrossentropy
+from lamina.losses.loss import targets_of
 from lamina.training import step
 from lamina.training.by_output import match_targets, names_of
 from lamina.training.compiled import training_of
@@ -37,12 +42,23 @@ _NO_PROBABILITY = (
 # Layers that take numbers as they come, and learn badly from large ones.
 _UNSCALED = ("Conv2D", "Dense", "DepthwiseConv2D", "SeparableConv2D")
 _RESHAPING = ("Flatten", "Reshape")
-# Layers that end in an activation.
-_ENDS = ("Activation", "Conv2D", "Dense")
+# The least and the greatest number that they give.
+_REACH = {
+    activations.sigmoid: (0, 1),
+    activations.softmax: (0, 1),
+    activations.tanh: (-1, 1),
+}
+# Metrics that count predictions which equal the target.
+_EQUAL = (
+    metrics.Accuracy,
+    metrics.BinaryAccuracy,
+    metrics.SparseCategoricalAccuracy,
+)
+_ROWS = 10_000  # are enough to tell amounts from classes
 _BRIGHT = 200  # images from 0 to 255 have pixels beyond it
 
 
-def advise(model, source) -> None:
+def advise(model, source) -> Callable | None:
     """Warn of what the layers and losses of a model make of its data.
 
     A model is looked at in its first `fit` after `compile`, if it is a graph and the
@@ -52,12 +68,23 @@ def advise(model, source) -> None:
         model: the model, built and compiled.
         source: its data: the indices and targets of all rows in memory, else those of
             the first batch.
+
+    Returns:
+        What is to be called after the first epoch, if anything.
     """
     training, graph = training_of(model), graph_of(model)
     settings, known = training.settings, training.programs.of(model).made
-    if graph is None or step.own_loss(model) or "advised" in known:
-        return
+    if step.own_loss(model) or "advised" in known:
+        return None
     known["advised"] = True
+    if not model.trainable_variables and (graph is None or model.weights):
+        warn(
+            f"Nothing to train: model {model.name!r} has no trainable weights. Set "
+            "`trainable = True` where they are frozen, and make layers in "
+            "`__init__()`, not in `call()`."
+        )
+    if graph is None:
+        return None
     x, y, weights = source.first()
     rows = source.arrays or (x, y)
     leaves = (_leaves(graph, part) for part in (x, rows[0]))
@@ -67,6 +94,57 @@ def advise(model, source) -> None:
         _look_at_pixels(graph, tensor, batch)
     if rows[1] is not None and settings.prepared:
         _look_at_outputs(model, rows[1], weights)
+    return _watched(model, graph, x)
+
+
+def _watched(model, graph, x):
+    """Return what looks for outputs that `relu` made 0 for good, where it may.
+
+    A weight before such an output stays what it was, bit for bit; only where one does
+    is the model run.
+    """
+    ends = [(tensor, _weight_before(tensor)) for tensor in graph.outputs]
+    ends = [(t, v, np.array(v)) for t, v in ends if v is not None]
+    if not ends or Distribution.any_made or type(x).__name__ == "Prepared":
+        return None
+
+    def look():
+        still = [t for t, weight, before in ends if np.array_equal(before, weight)]
+        if not still:
+            return
+        with scratch():
+            outputs = structure.flatten(model(x, training=False))
+        for tensor, output in zip(graph.outputs, outputs, strict=True):
+            if _is_in(tensor, still) and not np.any(output):
+                warn(
+                    "Dead output: after the first epoch all that layer "
+                    f"{_name(tensor)!r} gives is 0, where `relu` has no gradient: it "
+                    "learns nothing. Let the last layer end in `linear`, or in "
+                    "`softplus` for amounts."
+                )
+
+    return look
+
+
+def _weight_before(tensor):
+    """Return the last trained weight before an output that ends in `relu`, or None."""
+    node = tensor.node
+    if _end(tensor) is not activations.relu:
+        return None
+    while node is not None:
+        weights = getattr(node.operation, "trainable_variables", None)
+        if weights:
+            return weights[-1]
+        node = node.parents[0] if len(node.parents) == 1 else None
+    return None
+
+
+def _end(tensor):
+    """Return the activation that a layer of the library ends in, or None."""
+    layer: Any = tensor.node.operation if tensor.node is not None else None
+    if not ours(type(layer)) or not getattr(layer, "_ends_in_activation", False):
+        return None
+    return layer.activation
 
 
 def _leaves(graph, x):
@@ -96,6 +174,12 @@ def _range(array):
     return array.min(), array.max()
 
 
+def _fractions(array):
+    """Tell whether most numbers in the first rows of an array are not whole."""
+    array = np.asarray(array[:_ROWS])
+    return array.dtype.kind == "f" and np.mean(array % 1 != 0) > 0.5
+
+
 def _kind(layer):
     """Return the name of the class of a layer of the library."""
     return type(layer).__name__ if ours(type(layer)) else None
@@ -104,6 +188,13 @@ def _kind(layer):
 def _look_at_indices(tensor, array, takers):
     tables = [x for x in takers if _kind(x) == "Embedding"]
     low, high = (tables and _range(array)) or (0, 0)
+    if tables and _fractions(array):
+        warn(
+            f"Indices that are fractions: layer {tables[0].name!r} cuts them off, and "
+            f"input {_name(tensor)!r} holds {low} to {high}. An `Embedding` takes "
+            "whole numbers; for amounts there is `Dense`."
+        )
+        return
     for layer in tables:
         if low < 0:
             cure = "A negative index counts from the end. Look at the indices."
@@ -172,11 +263,16 @@ def _look_at_outputs(model, y, weights):
     for term, true, tensor in compiled_loss.alone(targets, outputs):
         where, kind = compiled_loss.where(term), getattr(term.loss, "fn", None)
         binary = kind in _BINARY
-        if binary and counted:  # what does not count may hold anything
-            _look_at_labels(term.loss, true, where)
+        if counted:  # what does not count may hold anything
+            if binary:
+                _look_at_labels(term.loss, true, where)
+            _look_at_reach(term.loss, true, tensor, where)
         whole = isinstance(term.loss, ShapedCrossentropy) or kind in _CATEGORICAL
-        if (binary or whole) and not getattr(term.loss, "from_logits", False):
+        if binary or whole:
             _look_at_probabilities(term.loss, tensor, where)
+    measured = training_of(model).settings.compiled_metrics.outputs
+    for output, true in zip(measured, targets, strict=False):
+        _look_at_accuracies(output, true)
 
 
 def _look_at_labels(loss, targets, where):
@@ -190,13 +286,45 @@ def _look_at_labels(loss, targets, where):
         )
 
 
+def _look_at_reach(loss, targets, tensor, where):
+    end, shape = _end(tensor), np.shape(targets)
+    least, most = _REACH.get(end, (-np.inf, np.inf))
+    room = most - least  # what is a little beyond may still be meant
+    low, high = _range(targets) or (0, 0)
+    if targets_of(loss, shape, tensor.shape)[0] != "elements":
+        return
+    if high > most + room or low < least - room:
+        warn(
+            f"Targets out of reach: those of {where} are {low} to {high}, and layer "
+            f"{_name(tensor)!r} ends in `{end.__name__}`, which gives {least} to "
+            f"{most}. Let it end in `linear`, or scale the targets."
+        )
+
+
+def _look_at_accuracies(output, targets):
+    found = [m.name for m in output.metrics if type(m) in _EQUAL]
+    if found and targets is not None and _fractions(targets):
+        warn(
+            f"Accuracy of amounts: `{found[0]}` counts predictions that equal their "
+            "targets, and most targets are not whole numbers. For amounts there is "
+            "'mae'."
+        )
+
+
 def _look_at_probabilities(loss, tensor, where):
-    layer: Any = tensor.node.operation if tensor.node is not None else None
-    if _kind(layer) in _ENDS and layer.activation in _NO_PROBABILITY:
-        word = getattr(layer.activation, "__name__", "linear")
+    end = _end(tensor)
+    logits = getattr(loss, "from_logits", False)
+    if logits and end in (activations.softmax, activations.sigmoid):
+        warn(
+            f"Probabilities for logits: `{loss.name}` of {where} has "
+            f"`from_logits=True`, and layer {_name(tensor)!r} ends in "
+            f"`{end.__name__}`, which would be applied twice. Take one of them away."
+        )
+    elif not logits and end in _NO_PROBABILITY:
+        word = getattr(end, "__name__", "linear")
         last = "sigmoid" if getattr(loss, "fn", None) in _BINARY else "softmax"
         warn(
             f"No probabilities: `{loss.name}` of {where} expects them, and layer "
-            f"{layer.name!r} ends in `{word}`. Give it `activation={last!r}`, or the "
-            "loss `from_logits=True`."
+            f"{_name(tensor)!r} ends in `{word}`. Give it `activation={last!r}`, or "
+            "the loss `from_logits=True`."
         )

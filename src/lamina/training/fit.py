@@ -86,7 +86,7 @@ def fit(
         first = source.first()
     checks.check_targets(model, source)
     checks.check_numbers(model, source)
-    advise(model, source)
+    look = advise(model, source)
     held_out = None
     if validation_data is not None:
         size = batch_size if validation_batch_size is None else validation_batch_size
@@ -99,6 +99,7 @@ def fit(
     )
     keeper = _keeper(resume, callbacks)
     run = Run(model, source, held_out, callbacks, keeper, guard)
+    run.look = look
     arguments = {
         "steps_per_epoch": limited(steps_per_epoch),
         "class_weight": class_weight,
@@ -195,6 +196,7 @@ class Run:
         self._began: Any = None  # the shared generators, then
         self._logs: Any = None  # what the last step said, where a run goes on
         self._epochs = 0  # that were run
+        self.look: Any = None  # what is to be looked at after the first of them
         self.donates = False
 
     def train(self, epoch, epochs, validation_freq, arguments):
@@ -221,6 +223,9 @@ class Run:
                         warn(f"{end} The training ends here.")
                         break
                     self._epochs += 1
+                    if self.look is not None:
+                        self.look()
+                        self.look = None
                     epoch, step, found = epoch + 1, 0, None
                     self._keep_epoch(epoch, epochs)
                 if _averages(self.model.optimizer) and epochs > 0:

@@ -27,6 +27,11 @@ def prepare(model, batch, training=True):
         y_pred = _outputs_if_wanted(model, x, step.in_keras_form(own))
     else:
         y_pred = outputs_for(model, x)
+        if y_pred is None:
+            raise ValueError(
+                f"`{type(model).__name__}.call` gave None. Let it end in `return ...`, "
+                "with the outputs."
+            )
     if y_pred is not None and training_of(model).settings.compiled:
         _prepare_compiled(model, x, y, y_pred, weight)
     optimizer = model.optimizer

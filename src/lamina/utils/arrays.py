@@ -5,8 +5,10 @@ import numpy as np
 
 from lamina import ops
 from lamina.core.symbolic import find_symbolic, is_symbolic
+from lamina.core.tracebacks import boundary
 
 
+@boundary
 def to_categorical(x, num_classes=None):
     """Turn integers into vectors with a 1 at that position.
 
@@ -31,6 +33,12 @@ def to_categorical(x, num_classes=None):
         x = x.squeeze(-1)
     if num_classes is None:
         num_classes = int(x.max()) + 1
+    if x.size and x.max() >= num_classes:
+        raise ValueError(
+            f"`to_categorical` expected classes from 0 to {num_classes - 1}. Received: "
+            f"smallest {x.min()}, largest {x.max()}. Give `num_classes={x.max() + 1}`, "
+            "or subtract what the classes begin with."
+        )
     result = np.zeros((x.size, num_classes))
     result[np.arange(x.size), x.ravel()] = 1
     return result.reshape(*x.shape, num_classes)

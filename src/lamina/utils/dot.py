@@ -134,9 +134,8 @@ class _Writer:
             lines = [box.kind, *([box.name] if self._names else []), *box.details]
             if box.inner is not None:
                 inner = scope.inner(place)
-                cluster = self._pydot.Cluster(
-                    f'"{inner.name}"', label=_quoted([f"{box.kind} {box.name}"])
-                )
+                head = [f"{box.kind} {box.name}", *box.details]
+                cluster = self._pydot.Cluster(f'"{inner.name}"', label=_quoted(head))
                 self.write(cluster, inner)
                 dot.add_subgraph(cluster)
                 continue

@@ -202,12 +202,10 @@ def _texts(box, names):
     lines = [(box.kind, _TITLE, "bold", _INK)]
     if names:
         lines.append((box.name, _TITLE - 1, "normal", _INK))
-    if box.inner is not None:
-        if not names:
-            lines.append((box.name, _SMALL, "normal", _PALE_INK))
-        return lines
+    elif box.inner is not None:
+        lines.append((box.name, _SMALL, "normal", _PALE_INK))
     lines += [(text, _SMALL, "normal", _PALE_INK) for text in box.details]
-    if box.trained is not None:
+    if box.inner is None and box.trained is not None:
         lines.append((TRAINED[box.trained], _SMALL, "normal", _PALE_INK))
     return lines
 

@@ -160,9 +160,11 @@ class _Reader:
     def _add_call(self, node):
         operation = node.operation
         calls = [n for n in self._calls if n.operation is operation]
-        key = node if self._each_call else operation
+        # A frame holds the lines of one call.
+        each = self._each_call or _is_opened(operation, self.options)
+        key = node if each else operation
         if key not in self._place:
-            box = _box(operation, [node] if self._each_call else calls, self.options)
+            box = _box(operation, [node] if each else calls, self.options)
             if len(calls) > 1:
                 turn = f"call {calls.index(node) + 1} of {len(calls)}"
                 turn = turn if self._each_call else f"shared by {len(calls)} calls"
@@ -178,17 +180,21 @@ class _Reader:
             self._made_by[id(tensor)] = (place, i if inner else 0)
 
 
+def _is_opened(operation, options):
+    drawn = isinstance(operation, Model) and graph_of(operation) is not None
+    return drawn and options.expand
+
+
 def _box(operation, nodes, options):
-    is_model = isinstance(operation, Model)
     inner = None
-    if is_model and options.expand and graph_of(operation) is not None:
+    if _is_opened(operation, options):
         inner = _Reader(graph_of(operation), options, nested=True).graph
     has_weights = bool(getattr(operation, "weights", None))
     return Box(
         kind=_kind(operation),
         name=operation.name,
         family=_family(operation, nodes),
-        details=tuple(_details(operation, nodes, options)),
+        details=() if inner else tuple(_details(operation, nodes, options)),
         trained=operation.trainable if options.trainable and has_weights else None,
         inner=inner,
     )

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from lamina.core.registry import ours
-from lamina.core.tracebacks import boundary
+from lamina.core.constructor import Bounded
 
 HOOKS = tuple(
     f"on_{event}_{moment}"
@@ -20,7 +19,7 @@ HOOKS = tuple(
 )
 
 
-class Callback:
+class Callback(Bounded):
     """Something that watches a loop and may steer it; a base class.
 
     A subclass writes the hooks it needs. `logs` holds the values of the epoch or
@@ -45,11 +44,6 @@ class Callback:
 
     # Whether hooks get `logs` as a function that fetches them from the device.
     _takes_lazy_logs = False
-
-    def __init_subclass__(cls, **kwargs):
-        super().__init_subclass__(**kwargs)
-        if ours(cls) and "__init__" in cls.__dict__:
-            cls.__init__ = boundary(cls.__init__)
 
     def __init__(self):
         self.params: Any = None

@@ -101,10 +101,7 @@ class EarlyStopping(MonitorCallback):
         logs = logs or {}
         value = logs.get(self.monitor)
         if value is None:
-            warn(
-                f"Early stopping conditioned on metric `{self.monitor}` which is not "
-                f"available. Available metrics are: {','.join(logs)}"
-            )
+            warn(f"Early stopping conditioned on {self._absent(logs)}")
         return value
 
     def _keep(self, epoch):

@@ -83,11 +83,7 @@ class ReduceLROnPlateau(MonitorCallback):
         logs.update(learning_rates(self.model))
         current = logs.get(self.monitor)
         if current is None:
-            warn(
-                "Learning rate reduction is conditioned on metric "
-                f"`{self.monitor}` which is not available. Available metrics are: "
-                f"{','.join(logs)}."
-            )
+            warn(f"Learning rate reduction is conditioned on {self._absent(logs)}")
             return
         if self.in_cooldown():
             self.cooldown_counter -= 1

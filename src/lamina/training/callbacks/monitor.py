@@ -62,6 +62,16 @@ class MonitorCallback(Callback):
             "`mode='max'` or `mode='min'`."
         )
 
+    def _absent(self, logs):
+        """Say that the value is not there, and how it comes to be."""
+        validates = any(name.startswith("val_") for name in logs)
+        hint = ". Values of `val_` come with `validation_data` or `validation_split`"
+        wanted = self.monitor.startswith("val_") and not validates
+        return (
+            f"metric `{self.monitor}` which is not available. Available metrics are: "
+            f"{','.join(logs)}{hint * wanted}"
+        )
+
     def _metrics(self):
         for metric in getattr(self._model, "metrics", None) or ():
             yield from getattr(metric, "metrics", None) or (metric,)
