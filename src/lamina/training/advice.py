@@ -139,7 +139,7 @@ def _weight_before(tensor):
     return None
 
 
-def _end(tensor):
+def _end(tensor) -> Any:
     """Return the activation that a layer of the library ends in, or None."""
     layer: Any = tensor.node.operation if tensor.node is not None else None
     if not ours(type(layer)) or not getattr(layer, "_ends_in_activation", False):
