@@ -241,6 +241,8 @@ def test_install_in_a_notebook(tmp_path):
     assert "comes too late: `keras` was imported already" in late.stderr
     assert printed(run(tmp_path, "-c", "import lamina, sys\n"
         "print('lamina.compat' in sys.modules)")) == ["False"]  # fmt: skip
+    assert printed(run(tmp_path, "-c", "import lamina, sys\nlamina.install()\n"
+        "print({'jax', 'numpy'} & {*sys.modules})")) == ["set()"]  # fmt: skip
 
 
 @pytest.mark.parametrize("words", [["none.py"], ["-m", "none_"], ["bad.py"]])

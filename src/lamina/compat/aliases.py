@@ -12,7 +12,6 @@ from types import ModuleType, SimpleNamespace
 
 import lamina
 from lamina.compat import private
-from lamina.core import settings
 
 VERSION = "3.15.1"
 # Asks worker processes, which find `site/sitecustomize.py`, to install as well.
@@ -50,7 +49,6 @@ def install() -> None:
             "program with `python -m lamina`."
         )
     sys.meta_path.insert(0, _Finder())
-    settings.put("as_keras", True)
     os.environ.setdefault("KERAS_BACKEND", "jax")
     os.environ[FLAG] = "1"
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
@@ -96,6 +94,9 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return ModuleType(spec.name)
 
     def exec_module(self, module):
+        from lamina.core import settings  # JAX comes with it: not before it is needed
+
+        settings.put("as_keras", True)
         name = module.__name__
         where = _where(name)
         if where is None:
