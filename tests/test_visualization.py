@@ -186,5 +186,5 @@ def test_what_is_missing_is_named(monkeypatch):
     with pytest.raises(ImportError, match=r'`matplotlib`, .* pip install "lamina.plot'):
         v.plot_image_gallery(IMAGES)
     monkeypatch.setitem(sys.modules, "PIL.ImageDraw", None)
-    with pytest.raises(ImportError, match=r'`Pillow`, .* pip install "lamina.plot'):
+    with pytest.raises(ImportError, match=r'`Pillow`, .* pip install "lamina.images'):
         v.draw_bounding_boxes(IMAGES, BOXES, "xyxy")
