@@ -140,7 +140,8 @@ def uninterrupted(tmp_path_factory):
 @pytest.mark.parametrize(
     ("source", "die_at"),
     [("arrays", n) for n in (1, 3, 7, 8, 12)]
-    + [(s, n) for s in SOURCES if s != "arrays" for n in (3, 12)],
+    + [(s, n) for s in list(SOURCES)[1:5] for n in (3, 12)]
+    + [(s, 8) for s in list(SOURCES)[5:]],
 )
 def test_goes_on_bit_for_bit(tmp_path, uninterrupted, source, die_at):
     with pytest.raises(RuntimeError, match="cut off"):
