@@ -1,10 +1,13 @@
 """Batches made ahead of the step, in the background."""
 
+import contextlib
 import queue
 import threading
+import time
 
 _END = object()
 _PATIENCE = 0.005  # seconds between two looks at who waits for whom
+_LAST = 1.0  # seconds that the last batch may take, which nobody will use
 
 
 class Prefetched:
@@ -34,14 +37,16 @@ class Prefetched:
         return self
 
     def __exit__(self, *_):
-        """Stop; the thread ends when the batch that it is making is made."""
+        """Stop, and wait a while for the batch that the thread is making.
+
+        It may draw from the global generators, which the next run seeds anew.
+        """
         self._stopped.set()
-        while self._thread.is_alive():
-            try:
+        end = time.monotonic() + _LAST
+        while self._thread.is_alive() and time.monotonic() < end:
+            with contextlib.suppress(queue.Empty):
                 self._ready.get_nowait()
-            except queue.Empty:
-                self._thread.join(0.01)
-                break
+            self._thread.join(0.01)
         if not self._thread.is_alive() and hasattr(self._batches, "close"):
             self._batches.close()
 
