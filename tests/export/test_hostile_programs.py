@@ -475,3 +475,20 @@ def test_the_programs_of_a_file_share_their_time(monkeypatch):
             time.sleep(0.02)
     with patience.spent(bytes(10**7)) as seconds:
         assert 1.0 < seconds < 8.0
+    monkeypatch.setattr(patience, "_used", 100.0)
+    with patience.spent() as seconds:
+        assert seconds == 0
+
+
+def test_reading_a_program_here_is_counted_too(tmp_path, monkeypatch):
+    good = file_of(tmp_path / "good", None, [("b", 3)], [("b", 3)])
+    took = []
+    real = reading.Patience.spent
+
+    def noted(patience, *data):
+        took.append(data)
+        return real(patience, *data)
+
+    monkeypatch.setattr(reading.Patience, "spent", noted)
+    lamina.export.load(good)
+    assert [len(data) for data in took] == [1, 0]  # by the other process, and here

@@ -485,6 +485,45 @@ for name, change, options, reason in (
     CASES[name] = patched(change, **options), reason
 
 
+def nested_type(depth):
+    """Return a type of texts in texts in texts; HDF5 copies each level for each."""
+    made = h5py.h5t.STD_I8LE
+    for _ in range(depth):
+        made = h5py.h5t.vlen_create(made)
+    return made
+
+
+@case("a type of values in types of values", "type of values that takes")
+def _(p):
+    path = p.folder / "model.weights.h5"
+    with h5py.File(path, "w") as file:
+        space = h5py.h5s.create_simple((1,))
+        h5py.h5d.create(file.create_group("vars").id, b"0", nested_type(1000), space)
+    return lambda: lamina.saving.KerasFileEditor(path)
+
+
+@case("an attribute of types in types", "type of values that takes")
+def _(p):
+    path = p.folder / "model.weights.h5"
+    with h5py.File(path, "w") as file:
+        space = h5py.h5s.create_simple((1,))
+        group = file.create_group("vars")
+        h5py.h5a.create(group.id, b"name", nested_type(1000), space)
+    return lambda: lamina.saving.KerasFileEditor(path)
+
+
+@case("a large attribute in a heap", "more than 4096 bytes in a heap")
+def _(p):
+    path = p.folder / "model.weights.h5"
+    with h5py.File(path, "w", libver="latest") as file:
+        space = h5py.h5s.create_simple((1,))
+        group = file.create_group("vars")
+        for i in range(9):
+            group.attrs[f"a{i}"] = i
+        h5py.h5a.create(group.id, b"name", nested_type(1000), space)
+    return lambda: lamina.saving.KerasFileEditor(path)
+
+
 @case("a bomb after many small chunks", "inflates to more")
 def _(p):
     path, count = p.folder / "model.weights.h5", 40_000

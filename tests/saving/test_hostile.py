@@ -5,6 +5,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 
 import h5py
@@ -266,6 +267,37 @@ def test_work_is_counted_for_configs_alone():
         with pytest.raises(ValueError, match="as much work as more than 100"):
             lamina.models.model_from_json(model.to_json())
         assert len(lamina.models.clone_model(model).layers) == 3
+
+
+def built(layer, shape, **kwargs):
+    first = {"batch_shape": [None, *shape]}
+    layers = [
+        {"class_name": "InputLayer", "config": first},
+        {"class_name": layer, "config": kwargs},
+    ]
+    config = {"class_name": "Sequential", "config": {"layers": layers}}
+    return lamina.models.model_from_json(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        {"layer": "AdaptiveMaxPooling1D", "output_size": 1000, "shape": (10**8, 1)},
+        {
+            "layer": "Dense",
+            "units": 1,
+            "dtype": {"class_name": "Int4DTypePolicy", "config": {"mode": "int4/64"}},
+            "shape": (10**10,),
+        },
+    ],
+)
+def test_tables_are_made_after_they_were_counted(layer):
+    """Those of places and of groups, which are as long as an input."""
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="Not allowed: "):
+        built(**layer)
+    assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    tracemalloc.stop()
 
 
 class Normed(lamina.layers.Dense):

@@ -10,6 +10,7 @@ import pytest
 from table import MODELS, inputs_for, outputs_of, targets_for
 
 import lamina
+from lamina.saving import legacy
 from lamina.saving.migration import migrated
 
 load = lamina.saving.load_model
@@ -562,6 +563,22 @@ def test_configs_of_the_wrong_kinds(config, tmp_path):
     match = "describes no model|could not be made from its config"
     with pytest.raises((ValueError, TypeError), match=match):
         load(path)
+
+
+def test_a_layer_that_is_listed_again_and_again_is_read_once(tmp_path, monkeypatch):
+    config = {
+        "class_name": "Sequential",
+        "config": [dense("a", 3, batch_input_shape=[None, 4])],
+    }
+    path = old_file(tmp_path / "m.h5", config, {"a": pair("a", 4, 3)})
+    with h5py.File(path, "a") as file:
+        group = file["model_weights"]
+        group.attrs["layer_names"] = np.array([b"a"] * 1000)
+    seen = []
+    real = legacy._group
+    monkeypatch.setattr(legacy, "_group", lambda *a: seen.append(a[2]) or real(*a))
+    load(path)
+    assert seen.count("a") == 1
 
 
 @pytest.mark.parametrize("module", ["os", "keras.utils", None])

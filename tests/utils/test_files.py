@@ -1,5 +1,6 @@
 """`get_file`: from a local server, and archives that mean harm."""
 
+import bz2
 import gzip
 import hashlib
 import http.server
@@ -271,6 +272,52 @@ def test_a_header_of_gigabytes_is_not_read(kind, first, tmp_path, home):
     assert tracemalloc.get_traced_memory()[1] < 8 << 20
     tracemalloc.stop()
     assert files_in(home) == ["datasets", "datasets/long.tar.gz"]
+
+
+def sparse(kind):
+    """Return a header whose list of parts follows it, and a block of that list."""
+    parts = (b"1".zfill(11) + b"\0") * 42 + b"\1" + bytes(7)
+    if kind == "gnu":
+        data = bytearray(header("s", tarfile.GNUTYPE_SPARSE, 0))
+        data[482] = 1
+        data[148:156] = b"%06o\0 " % (sum(data) - sum(data[148:156]) + 8 * 32)
+        return bytes(data), parts
+    info = tarfile.TarInfo("s")
+    info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}
+    return info.tobuf(tarfile.PAX_FORMAT) + b"99999999\n", b"1\n" * 256
+
+
+@pytest.mark.parametrize("kind", ["gnu", "pax"])
+def test_the_parts_of_sparse_files_are_not_read(kind, tmp_path, home):
+    first, block = sparse(kind)
+    path = tmp_path / "parts.tar.gz"
+    with gzip.open(path, "wb") as file:
+        file.write(first + block * 20_000)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="it is a sparse file"):
+        get_file("parts.tar.gz", path.as_uri(), extract=True)
+    assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    tracemalloc.stop()
+
+
+def test_the_end_of_a_large_entry_is_not_sought(tmp_path, home, monkeypatch):
+    path = tmp_path / "large.tar.bz2"
+    with bz2.open(path, "wb") as file:
+        file.write(header("a", tarfile.REGTYPE, 1 << 22) + bytes(1 << 22))
+        file.write(header("b", tarfile.REGTYPE, 0) + bytes(1024))
+    monkeypatch.setattr("lamina.utils.files._LARGE", 1 << 20)
+    seen = []
+    real = tarfile.TarFile.next
+
+    def counted(archive):
+        found = real(archive)
+        seen.append(found and found.name)
+        return found
+
+    monkeypatch.setattr(tarfile.TarFile, "next", counted)
+    with pytest.raises(ValueError, match="more than 200 times"):
+        get_file("large.tar.bz2", path.as_uri(), extract=True)
+    assert "a" in seen and "b" not in seen
 
 
 def test_entries_are_counted_as_they_come(tmp_path, home, monkeypatch):

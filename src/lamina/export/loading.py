@@ -240,7 +240,8 @@ def load(filepath) -> Exported:
         allowed, text = reading.verdict(data, patience)
         if not allowed:
             raise Refused(text)
-        return reading.checked(data)
+        with patience.spent():
+            return reading.checked(data)
 
     return opened(filepath, read)
 

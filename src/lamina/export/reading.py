@@ -42,12 +42,12 @@ class Patience:
         self._size, self._used = 0, 0.0
 
     @contextlib.contextmanager
-    def spent(self, data):
+    def spent(self, data=b""):
         """Give the seconds that are left for a program, and count what it takes."""
         self._size += len(data)
         begin = time.monotonic()
         try:
-            yield max(SECONDS, self._size * _SECONDS_EACH) - self._used
+            yield max(0.0, max(SECONDS, self._size * _SECONDS_EACH) - self._used)
         finally:
             self._used += time.monotonic() - begin
 
@@ -146,7 +146,9 @@ def _asked(process, data, seconds):
         return answer
     code = process.wait()
     if late.is_set():
-        raise Unreadable(f"it takes more than {seconds:.1f} s to read")
+        raise Unreadable(
+            f"it takes more than {seconds:.1f} s to read, what is left for its file"
+        )
     if code == 0:
         raise BrokenPipeError
     name = signal.Signals(-code).name if code < 0 else f"exit code {code}"

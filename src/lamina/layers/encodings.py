@@ -195,13 +195,15 @@ class Int4(Encoding):
             return [kernel, scale._replace(shape=shape)]
         # Keras keeps the zero points of the way back in the dtype of the weights.
         dtype = None if name == "reverse_embeddings" else "int8"
-        groups = np.arange(size) // self.block
         return [
             kernel,
             scale,
             Part(f"{name}_zero", f"{name}_zero", scales, dtype),
-            Part("g_idx", "g_idx", (size,), "float32", _constant(groups), _EXACT),
+            Part("g_idx", "g_idx", (size,), "float32", self._groups, _EXACT),
         ]
+
+    def _groups(self, shape, dtype=None):
+        return jnp.asarray(np.arange(*shape) // self.block, dtype)
 
     def encode(self, floats, quantizer):
         floats = np.asarray(floats).reshape(self.flat)
@@ -410,13 +412,6 @@ def _rows_of(table, indices):
     """Return rows of a table of integers, which has no NaN for what is outside."""
     indices = jnp.where(indices < 0, indices + len(table), indices)
     return jnp.take(table, indices, axis=0, mode="clip")
-
-
-def _constant(values):
-    def initializer(shape, dtype=None):
-        return jnp.asarray(values, dtype)
-
-    return initializer
 
 
 ENCODINGS = {cls.mode: cls for cls in (Int8, Int4, Float8, GPTQ, AWQ)}

@@ -5,6 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from lamina.core.budget import rounds
 from lamina.core.checks import described, int_tuple, one_of
 from lamina.core.input_spec import InputSpec
 from lamina.core.settings import standardize_data_format
@@ -43,6 +44,8 @@ __all__ = [
     "MaxPooling2D",
     "MaxPooling3D",
 ]
+
+_PLACES = 2000  # that take as long to list as a call in a config
 
 
 class Pool(Layer):
@@ -351,7 +354,9 @@ class AdaptivePool(Layer):
         number = np.arange(parts)
         start = number * size // parts
         stop = -(-(number + 1) * size // parts)
-        places = start[:, None] + np.arange((stop - start).max())
+        width = int((stop - start).max())
+        rounds(parts * width // _PLACES)
+        places = start[:, None] + np.arange(width)
         inside = places < stop[:, None]
         cells = jnp.take(x, np.where(inside, places, stop[:, None] - 1), axis)
         if not self._average:

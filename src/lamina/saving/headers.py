@@ -2,9 +2,10 @@
 
 HDF5 unpacks whatever a file says is packed, and walks wherever it points. Values of
 datasets can be measured first, by its own functions. What is looked at here cannot:
-links and attributes in a heap that is packed by a filter, a virtual dataset, whose
-sources are read when it is opened, trees that lead back to themselves, and parts that
-are kept somewhere else.
+links and attributes in a heap that is packed by a filter, types within types, of
+which each level is copied again and again, a virtual dataset, whose sources are read
+when it is opened, trees that lead back to themselves, and parts that are kept
+somewhere else.
 """
 
 import os
@@ -15,12 +16,14 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 NOWHERE = (1 << 64) - 1
 LINKS, LAYOUT, ATTRIBUTES = 0x02, 0x08, 0x15
 _OTHER_FILES, _CONTINUED, _TREE = 0x07, 0x10, 0x11
+_TYPE, _ATTRIBUTE = 0x03, 0x0C
 _CHUNKED, _VIRTUAL = 2, 3
 _LAST = 1  # the gap between names that is named by the last one
 _LOOKED_AT = sum(1 << kind for kind in (LINKS, LAYOUT, ATTRIBUTES, _OTHER_FILES, _TREE))
 # What may stand in the extension of a superblock: nothing that keeps parts of objects.
 _EXTENSION = {0x00, 0x0A, 0x10}
 _FIRST = 512  # bytes that hold most headers
+_HEAP_ID, _HEAP_MOST = 8, 4096  # what HDF5 writes for attributes in a heap
 
 
 class Headers:
@@ -102,6 +105,10 @@ class Headers:
                 self._check_names(_number(data, 8, 8))
             elif kind == LAYOUT:
                 self._check_layout(data)
+            elif kind in (_TYPE, _ATTRIBUTE):
+                size = len(data) if kind == _TYPE else _number(data, 4, 2)
+                if size > bounds.TYPE:
+                    raise ValueError(f"a type of values that takes {size} bytes")
         self._known[at] = kinds & _LOOKED_AT
 
     def agrees(self, at, present) -> bool:
@@ -111,12 +118,16 @@ class Headers:
     def _check_heap(self, at, kind):
         if at == NOWHERE:
             return
-        start = self.read(at, 9)
-        if start[:4] != b"FRHP" or len(start) < 9:
+        start = self.read(at, 30)
+        if start[:4] != b"FRHP" or len(start) < 30:
             raise ValueError("a damaged heap of links or attributes")
         if start[7:9] != b"\0\0":
             what = "links" if kind == LINKS else "attributes"
             raise ValueError(f"{what} packed by a filter, which nothing can measure")
+        # Types in a heap are not looked at: they are as short as what holds them.
+        usual = _number(start, 5, 2) == _HEAP_ID and _number(start, 10, 4) <= _HEAP_MOST
+        if kind == ATTRIBUTES and not (usual and _number(start, 22, 8) == NOWHERE):
+            raise ValueError(f"attributes of more than {_HEAP_MOST} bytes in a heap")
 
     def _check_layout(self, data):
         version, axes, layout = data[:3]

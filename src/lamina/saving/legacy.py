@@ -104,7 +104,7 @@ def put_weights(model, weights, by_name=False, skip_mismatch=False):
             "not list the names of its layers. A file that `save_weights` wrote ends "
             "in `.weights.h5`."
         )
-    saved = {name: _group(weights, root, name) for name in names}
+    saved = {name: _group(weights, root, name) for name in dict.fromkeys(names)}
     saved = {name: values for name, values in saved.items() if values}
     layers = [layer for layer in unique(model.layers) if layer.weights]
     failed, todo = [], []

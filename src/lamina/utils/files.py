@@ -338,6 +338,13 @@ class _Header(tarfile.TarInfo):
         self._check_length()
         return super()._proc_pax(archive)  # pyright: ignore
 
+    def _proc_sparse(self, archive):
+        # The list of its parts goes on block after block, without a length.
+        _refuse(self.name[:50], "it is a sparse file")
+
+    def _proc_gnusparse_10(self, member, headers, archive):
+        self._proc_sparse(archive)
+
     def _check_length(self):
         if self.size > _LONGEST_NAME:
             _refuse(
@@ -362,7 +369,7 @@ def _headers(archive, path):
     most, headers = _FEW + stored // 50, []
     for header in archive:
         headers.append(header)
-        _check_growth(stored, header.offset_data)
+        _check_growth(stored, archive.offset)  # where the next one is sought
         if len(headers) > most:
             raise ValueError(
                 f"The archive of {stored} bytes holds more than {most} entries. It was "
