@@ -134,9 +134,9 @@ class IndexedSource:
 
     def __init__(self, dataset, shuffle, steps, seed=None, restarts=False):
         self._dataset = dataset
-        self._own_order = hasattr(dataset, "on_end")
+        self._own_order = hasattr(dataset, "all_passes")
         # An item of such a data set has a number of its own in each run.
-        self._items_of = dataset.on_end() if self._own_order else dataset
+        self._items_of = dataset.all_passes() if self._own_order else dataset
         self._shuffle = bool(shuffle) and not self._own_order
         self._steps = steps
         self._restarts = restarts or steps is None

@@ -70,7 +70,6 @@ class OrbaxCheckpoint(SavingCallback):
         self.max_to_keep = max_to_keep
         self.save_on_background = save_on_background
         self.save_weights_only = save_weights_only
-        self._total_batches_seen = 0
         self._async_futures: list = []
         self.checkpointer: Any = self._opened()
 
@@ -118,14 +117,6 @@ class OrbaxCheckpoint(SavingCallback):
     def is_primary_host(self) -> bool:
         """Tell whether this is the process that says and counts for all."""
         return jax.process_index() == 0
-
-    def _should_save_on_batch(self, batch):
-        last = self._last_batch_seen
-        save = super()._should_save_on_batch(batch)
-        if self.save_freq != "epoch":
-            new = batch + 1 if last is None or batch <= last else batch - last
-            self._total_batches_seen += new
-        return save
 
     def _save_model(self, epoch, batch, logs):
         step = epoch if batch is None else self._total_batches_seen

@@ -116,7 +116,9 @@ def forward(model, kind: Any) -> Forward:
         kind = False
     mine = model._lamina_training
     kept = mine.programs.of(model)
-    eager = step.runs_eagerly(model, kept)
+    eager = mine.flags.run_eagerly
+    if not kept.whole or kind == "predict":  # there is code of a user's
+        eager = step.runs_eagerly(model, kept)
     key = kind if kept.whole and not eager else (kind, eager, model.built)
     found = kept.forward.get(key)
     if found is None:

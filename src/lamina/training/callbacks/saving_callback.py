@@ -30,7 +30,7 @@ class SavingCallback(MonitorCallback):
                 "or a positive number of batches."
             )
         self._current_epoch = 0
-        self._batches_seen_since_last_saving = 0
+        self._batches_seen_since_last_saving = self._total_batches_seen = 0
         self._last_batch_seen = None
 
     def _listens(self, hook):
@@ -68,6 +68,7 @@ class SavingCallback(MonitorCallback):
             return False
         last, self._last_batch_seen = self._last_batch_seen, batch
         new = batch + 1 if last is None or batch <= last else batch - last
+        self._total_batches_seen += new
         seen = self._batches_seen_since_last_saving + new
         self._batches_seen_since_last_saving = 0 if seen >= self.save_freq else seen
         return seen >= self.save_freq

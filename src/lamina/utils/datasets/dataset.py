@@ -51,7 +51,7 @@ def stacked(elements):
         named = hasattr(first, "_fields")
         return type(first)(*columns) if named else type(first)(columns)
     if isinstance(first, str):
-        return _texts(elements)
+        return strings(elements)
     arrays = [np.asarray(element) for element in elements]
     shapes = {array.shape for array in arrays}
     if len(shapes) > 1:
@@ -62,7 +62,8 @@ def stacked(elements):
     return np.stack(arrays)
 
 
-def _texts(texts):
+def strings(texts):
+    """Return an array of strings, each as long as it is."""
     array = np.empty(len(texts), object)
     array[:] = texts
     return array
@@ -464,7 +465,7 @@ class Dataset(Verbs, PyDataset):
         finally:
             pool.stop()
 
-    def on_end(self) -> "Dataset":
+    def all_passes(self) -> "Dataset":
         """Return the passes from the next one on, one after the other, without end."""
         return _OnEnd(self)
 

@@ -4,8 +4,7 @@ import dataclasses
 import pathlib
 from typing import Any
 
-import numpy as np
-
+from lamina.utils.datasets.dataset import strings
 from lamina.utils.datasets.folders import Kind, folder_dataset
 from lamina.utils.datasets.foreign import package
 
@@ -96,10 +95,3 @@ class Reader:
         if self.max_length is None:
             return text
         return tf.strings.substr(text, 0, self.max_length)
-
-
-def strings(texts):
-    """Return an array of strings, each as long as it is."""
-    array = np.empty(len(texts), object)
-    array[:] = texts
-    return array
