@@ -516,6 +516,8 @@ class Model(Layer):
             ValueError: `compile` was not called, or the data do not fit the model.
             FloatingPointError: a number went wrong, with `check_numerics=True`.
         """
+        from lamina.diagnostics.advice import advise
+
         guard = None
         if check_numerics:
             from lamina.diagnostics.numerics import Guard as guard
@@ -540,6 +542,7 @@ class Model(Layer):
             validation_freq=validation_freq,
             resume=resume,
             guard=guard,
+            advise=advise,
         )
 
     @boundary

@@ -1,7 +1,7 @@
 """What the callbacks share that save models while they are trained."""
 
+from lamina.callbacks.monitor import MonitorCallback
 from lamina.core.tracebacks import warn
-from lamina.training.callbacks.monitor import MonitorCallback
 
 
 class SavingCallback(MonitorCallback):

@@ -3,7 +3,7 @@
 import os
 import pathlib
 
-from lamina.training.callbacks.saving_callback import SavingCallback
+from lamina.callbacks.saving_callback import SavingCallback
 
 
 class ModelCheckpoint(SavingCallback):
