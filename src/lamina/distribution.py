@@ -391,6 +391,11 @@ def initialize(job_addresses=None, num_processes=None, process_id=None) -> None:
         ValueError: as many addresses are given as there are no processes, or a number
             is none.
         RuntimeError: something was computed already.
+
+    >>> import lamina
+    >>> lamina.distribution.initialize("10.0.0.1:1234,10.0.0.2:1234", num_processes=3)
+    Traceback (most recent call last):
+    ValueError: There are 2 addresses, but num_processes=3: ...
     """
     addresses = job_addresses or _environment("JOB_ADDRESSES")
     if num_processes is None:

@@ -33,7 +33,12 @@ def list_devices(device_type=None) -> list[str]:
 
 
 def get_device_count(device_type=None) -> int:
-    """Return the number of all devices of one kind; see `list_devices`."""
+    """Return the number of all devices of one kind; see `list_devices`.
+
+    >>> import lamina
+    >>> lamina.distribution.get_device_count("cpu") >= 1
+    True
+    """
     return len(_devices(device_type))
 
 
@@ -394,6 +399,13 @@ def set_distribution(value) -> None:
 
     Raises:
         ValueError: `value` is neither.
+
+    >>> import lamina
+    >>> parallel = lamina.distribution.DataParallel(devices=["cpu:0"])
+    >>> lamina.distribution.set_distribution(parallel)
+    >>> lamina.distribution.distribution() is parallel
+    True
+    >>> lamina.distribution.set_distribution(None)
     """
     if value is not None and not isinstance(value, Distribution):
         raise ValueError(

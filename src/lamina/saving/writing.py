@@ -127,6 +127,13 @@ def save_weights(model, filepath, overwrite=True, max_shard_size=None, **kwargs)
     Raises:
         ValueError: another ending, or the model is not built.
         FileExistsError: the file is there and `overwrite` is False.
+
+    >>> import lamina, pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "model.weights.h5")
+    >>> model = lamina.Sequential([lamina.Input((2,)), lamina.layers.Dense(1)])
+    >>> lamina.saving.save_weights(model, path)
+    >>> path.stat().st_size > 0
+    True
     """
     skip = kwargs.pop("objects_to_skip", None) or ()
     if kwargs:
