@@ -96,7 +96,13 @@ def det(x):
 
 @op
 def eig(x):
-    """Return eigenvalues and right eigenvectors (columns); complex, on CPU only.
+    """Return eigenvalues and right eigenvectors of square matrices; on CPU only.
+
+    Args:
+        x: (..., n, n).
+
+    Returns:
+        Complex (..., n), and (..., n, n) with the vectors as columns.
 
     >>> from lamina import ops
     >>> values, vectors = ops.eig([[2.0, 1.0], [0.0, 3.0]])
@@ -108,7 +114,13 @@ def eig(x):
 
 @op
 def eigh(x):
-    """Return rising eigenvalues and eigenvectors (columns) of symmetric matrices.
+    """Return rising eigenvalues, and eigenvectors, of symmetric or Hermitian matrices.
+
+    Args:
+        x: (..., n, n).
+
+    Returns:
+        (..., n), and (..., n, n) with orthonormal vectors as columns.
 
     >>> from lamina import ops
     >>> values, vectors = ops.eigh([[2.0, 1.0], [1.0, 2.0]])
@@ -132,6 +144,13 @@ def inv(x):
 @op
 def lu_factor(x):
     """Return L and U with row exchanges, packed into one matrix, and the pivots.
+
+    Args:
+        x: (..., m, n).
+
+    Returns:
+        (..., m, n) with U on and above the diagonal, and below it L, whose diagonal is
+        1; and the row that each row was exchanged with, (..., min(m, n)).
 
     >>> from lamina import ops
     >>> lu, pivots = ops.lu_factor([[1.0, 2.0], [2.0, 2.0]])
@@ -202,7 +221,14 @@ def _system(name, a, b):
 
 @op
 def solve(a, b):
-    """Return x with a · x = b, for square `a`; `b` holds vectors or matrices.
+    """Return x with a · x = b, for square `a`.
+
+    Args:
+        a: (..., n, n).
+        b: vectors (..., n) or matrices (..., n, k).
+
+    Raises:
+        ValueError: the shapes do not go together.
 
     >>> from lamina import ops
     >>> ops.solve([[2.0, 1.0], [0.0, 4.0]], [4.0, 8.0]).tolist()
@@ -217,6 +243,14 @@ def solve(a, b):
 @op(config=("lower",))
 def solve_triangular(a, b, lower=False):
     """Return x with a · x = b, for triangular `a`.
+
+    Args:
+        a: (..., n, n); the other triangle is not looked at.
+        b: vectors (..., n) or matrices (..., n, k).
+        lower: whether the lower triangle counts.
+
+    Raises:
+        ValueError: the shapes do not go together.
 
     >>> from lamina import ops
     >>> ops.solve_triangular([[2.0, 0.0], [1.0, 4.0]], [4.0, 10.0], lower=True).tolist()
@@ -271,7 +305,12 @@ def lstsq(a, b, rcond=None):
 
 @op(config=("tol",))
 def matrix_rank(x, tol=None):
-    """Return how many singular values exceed `tol`.
+    """Return how many singular values exceed `tol`, an int32 for each matrix.
+
+    Args:
+        x: (..., m, n).
+        tol: the limit; when None, the largest singular value times max(m, n) times the
+            distance of floats at 1.
 
     >>> from lamina import ops
     >>> int(ops.matrix_rank([[1.0, 2.0], [2.0, 4.0]]))

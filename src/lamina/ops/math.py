@@ -229,7 +229,16 @@ def _parts(x):
 
 @op(name="FFT")
 def fft(x):
-    """Return the discrete Fourier transform along the last axis, of a pair.
+    """Return the discrete Fourier transform along the last axis.
+
+    Args:
+        x: a pair, real and imaginary part, of one shape.
+
+    Returns:
+        Such a pair.
+
+    Raises:
+        ValueError: `x` is no such pair.
 
     >>> from lamina import ops
     >>> real, imag = ops.fft(([1.0, 2.0], [0.0, 0.0]))
@@ -241,7 +250,7 @@ def fft(x):
 
 @op(name="FFT2")
 def fft2(x):
-    """Return the discrete Fourier transform over the last two axes, of a pair.
+    """Return the Fourier transform over the last two axes, of pairs as in `fft`.
 
     >>> from lamina import ops
     >>> real, imag = ops.fft2(([[1.0, 2.0], [3.0, 4.0]], [[0.0, 0.0], [0.0, 0.0]]))
@@ -253,7 +262,7 @@ def fft2(x):
 
 @op(name="IFFT2")
 def ifft2(x):
-    """Return the inverse of `fft2`.
+    """Return the inverse of `fft2`, of pairs as in `fft`.
 
     >>> from lamina import ops
     >>> zeros = [[0.0, 0.0], [0.0, 0.0]]
@@ -282,7 +291,11 @@ def rfft(x, fft_length=None):
 
 @op(config=("fft_length",), name="IRFFT")
 def irfft(x, fft_length=None):
-    """Return the real signal of length `fft_length` whose `rfft` is `x`.
+    """Return the real signal whose `rfft` is `x`.
+
+    Args:
+        x: a pair of (..., frequencies).
+        fft_length: the length of the signal; 2 · (frequencies - 1) when None.
 
     >>> from lamina import ops
     >>> ops.irfft(([0.0, 2.0, 0.0], [0.0, 0.0, 0.0])).tolist()

@@ -194,6 +194,8 @@ def hard_tanh(x):
 def selu(x):
     """Return 1.0507 · elu(x, 1.6733), which keeps mean 0 and variance 1.
 
+    Source: Klambauer et al., 2017, "Self-normalizing neural networks".
+
     >>> from lamina import ops
     >>> ops.selu([-1.0, 1.0]).tolist()
     [-1.1113, 1.0507]
@@ -227,6 +229,8 @@ def leaky_relu(x, negative_slope=0.2):
 def elu(x, alpha=1.0):
     """Return x above zero and `alpha` · (eˣ - 1) below.
 
+    Source: Clevert et al., 2015, "Fast and accurate deep network learning by ELUs".
+
     >>> from lamina import ops
     >>> ops.elu([-1.0, 2.0]).tolist()
     [-0.6321, 2.0]
@@ -238,6 +242,8 @@ def elu(x, alpha=1.0):
 def celu(x, alpha=1.0):
     """Return x above zero and `alpha` · (e^(x / alpha) - 1) below.
 
+    Source: Barron, 2017, "Continuously differentiable exponential linear units".
+
     >>> from lamina import ops
     >>> ops.celu([-1.0, 2.0], alpha=2.0).tolist()
     [-0.7869, 2.0]
@@ -247,7 +253,13 @@ def celu(x, alpha=1.0):
 
 @op(config=("approximate",), elementwise=True)
 def gelu(x, approximate=True):
-    """Return x · Φ(x), Φ the normal distribution; by tanh if `approximate`.
+    """Return x · Φ(x), with Φ the cumulative normal distribution.
+
+    Args:
+        x: any array.
+        approximate: compute x / 2 · (1 + tanh(√(2 / π) · (x + 0.044715 x³))).
+
+    Source: Hendrycks and Gimpel, 2016, "Gaussian error linear units".
 
     >>> from lamina import ops
     >>> ops.gelu([-1.0, 0.0, 1.0], approximate=False).tolist()
@@ -942,6 +954,14 @@ def _layer_norm(x, gamma=None, beta=None, axis=-1, epsilon=None, rms_scaling=Fal
 def rms_normalization(x, scale=None, axis=-1, epsilon=None):
     """Return scale · x / √(mean(x²) + epsilon) over `axis`.
 
+    Args:
+        x: any array.
+        scale: factors in the shape of the axes; 1 when None.
+        axis: an axis or several; all when None.
+        epsilon: added to the mean; `lamina.config.epsilon()` when None.
+
+    Source: Zhang and Sennrich, 2019, "Root mean square layer normalization".
+
     >>> from lamina import ops
     >>> ops.rms_normalization([[2.0, -2.0]], epsilon=0.0).tolist()
     [[1.0, -1.0]]
@@ -988,7 +1008,18 @@ def normalize(x, axis=-1, order=2, epsilon=None):
 
 @op(config=("max_val",), name="PSNR")
 def psnr(x1, x2, max_val):
-    """Return 10 · log10(max_val² / mean((x1 - x2)²)), in decibels.
+    """Return the peak signal-to-noise ratio 10 · log10(max_val² / mean((x1 - x2)²)).
+
+    Args:
+        x1: any array.
+        x2: another of the same shape.
+        max_val: the largest value that there can be.
+
+    Returns:
+        A scalar, in decibels.
+
+    Raises:
+        ValueError: the shapes differ.
 
     >>> from lamina import ops
     >>> float(ops.psnr([0.0, 10.0], [1.0, 9.0], max_val=10))

@@ -2,6 +2,9 @@
 
 Python numbers are weak: they take the dtype of the array beside them. Functions
 with fractional results turn integers into `floatx()`.
+
+`axis` is an axis, a tuple of several, or None for all of them; with `keepdims` what is
+reduced stays as an axis of size 1.
 """
 
 import builtins
@@ -797,7 +800,13 @@ def clip(x, x_min, x_max):
 
 @op(config=("nan", "posinf", "neginf"), elementwise=True)
 def nan_to_num(x, nan=0.0, posinf=None, neginf=None):
-    """Replace NaN by `nan`, and the infinities by the largest numbers.
+    """Replace what is not finite.
+
+    Args:
+        x: any array.
+        nan: what NaN becomes.
+        posinf: what +∞ becomes; the largest number of the dtype when None.
+        neginf: what -∞ becomes; the least number of the dtype when None.
 
     >>> from lamina import ops
     >>> ops.nan_to_num([1.0, float("nan")]).tolist()
@@ -809,6 +818,10 @@ def nan_to_num(x, nan=0.0, posinf=None, neginf=None):
 @op(config=("dtype",))
 def view(x, dtype=None):
     """Read the bytes of `x` as another dtype, without converting values.
+
+    Args:
+        x: any array with an axis.
+        dtype: the dtype; where it has another size, the last axis grows or shrinks.
 
     >>> import numpy as np
     >>> from lamina import ops
@@ -1227,6 +1240,13 @@ def right_shift(x, y):
 def isclose(x1, x2, rtol=1e-5, atol=1e-8, equal_nan=False):
     """Tell where abs(x1 - x2) ≤ atol + rtol · abs(x2).
 
+    Args:
+        x1: any array.
+        x2: an array that broadcasts with it; differences are relative to this one.
+        rtol: the relative difference that passes.
+        atol: the absolute difference that passes.
+        equal_nan: whether NaN equals NaN.
+
     >>> from lamina import ops
     >>> ops.isclose([1.0, 1.0], [1.000001, 1.1]).tolist()
     [True, False]
@@ -1559,6 +1579,11 @@ def nanpercentile(x, q, axis=None, method="linear", keepdims=False):
 def average(x, axis=None, weights=None):
     """Return sum(weights · x) / sum(weights) over `axis`; the mean without weights.
 
+    Args:
+        x: any array.
+        axis: an axis or several; all when None.
+        weights: in the shape of `x`, or a vector along the one `axis`.
+
     >>> from lamina import ops
     >>> float(ops.average([1.0, 5.0], weights=[3, 1]))
     2.0
@@ -1624,6 +1649,11 @@ def nanargmin(x, axis=None, keepdims=False):
 def cumsum(x, axis=None, dtype=None):
     """Return the running sum along `axis`; of the flat array when None.
 
+    Args:
+        x: any array.
+        axis: the axis.
+        dtype: the dtype to add up in; that of `x` when None, int32 for booleans.
+
     >>> from lamina import ops
     >>> ops.cumsum([1, 2, 3]).tolist()
     [1, 3, 6]
@@ -1634,6 +1664,11 @@ def cumsum(x, axis=None, dtype=None):
 @op(config=("axis", "dtype"))
 def cumprod(x, axis=None, dtype=None):
     """Return the running product along `axis`; of the flat array when None.
+
+    Args:
+        x: any array.
+        axis: the axis.
+        dtype: the dtype to multiply in; that of `x` when None, int32 for booleans.
 
     >>> from lamina import ops
     >>> ops.cumprod([1, 2, 3]).tolist()
@@ -1681,7 +1716,13 @@ def diff(a, n=1, axis=-1):
 
 @op(config=("x", "dx", "axis"))
 def trapezoid(y, x=None, dx=1.0, axis=-1):
-    """Return the integral of y over x by the trapezoidal rule.
+    """Return the integral of y over x along `axis`, by the trapezoidal rule.
+
+    Args:
+        y: the values.
+        x: where they were taken; at distances `dx` when None.
+        dx: the distance of neighbours.
+        axis: the axis.
 
     >>> from lamina import ops
     >>> float(ops.trapezoid([1.0, 3.0, 5.0], dx=2.0))
@@ -1715,6 +1756,8 @@ def matmul(x1, x2):
 def dot(x1, x2):
     """Return the product over the last axis of x1 and the last but one of x2.
 
+    For matrices the matrix product, for vectors the inner product.
+
     >>> from lamina import ops
     >>> ops.dot([[1, 2], [3, 4]], [10, 1]).tolist()
     [12, 34]
@@ -1733,7 +1776,7 @@ def vdot(x1, x2):
 
 @binary(jnp.inner, elementwise=False)
 def inner(x1, x2):
-    """Return the products over the last axes.
+    """Return the products over the last axes: (a, n) and (b, n) give (a, b).
 
     >>> from lamina import ops
     >>> ops.inner([[1, 2], [3, 4]], [10, 1]).tolist()
@@ -1787,6 +1830,14 @@ def tensordot(x1, x2, axes=2):
 @op(config=("axisa", "axisb", "axisc", "axis"))
 def cross(x1, x2, axisa=-1, axisb=-1, axisc=-1, axis=None):
     """Return the cross product of vectors of two or three entries.
+
+    Args:
+        x1: vectors along `axisa`.
+        x2: vectors along `axisb`; the other axes broadcast.
+        axisa: an axis of x1.
+        axisb: an axis of x2.
+        axisc: where the vectors stand in the result; two pairs give numbers instead.
+        axis: if given, takes the place of the other three.
 
     >>> from lamina import ops
     >>> ops.cross([1, 0, 0], [0, 1, 0]).tolist()
@@ -1960,6 +2011,8 @@ def flipud(x):
 def rot90(array, k=1, axes=(0, 1)):
     """Turn by 90 degrees `k` times, from the first of `axes` to the second.
 
+    By default counter-clockwise, where axis 0 goes down and axis 1 to the right.
+
     >>> from lamina import ops
     >>> ops.rot90([[1, 2], [3, 4]]).tolist()
     [[2, 4], [1, 3]]
@@ -1970,6 +2023,11 @@ def rot90(array, k=1, axes=(0, 1)):
 @op(config=("shift", "axis"), integers=True)
 def roll(x, shift, axis=None):
     """Shift entries along `axis`; what falls off the end comes first.
+
+    Args:
+        x: any array.
+        shift: by how many places, or one number for each axis.
+        axis: an axis or several; the flat array when None, in the shape of `x`.
 
     >>> from lamina import ops
     >>> ops.roll([1, 2, 3], 1).tolist()
@@ -1998,6 +2056,11 @@ def repeat(x, repeats, axis=None):
 @op(config=("repeats",), integers=True)
 def tile(x, repeats):
     """Repeat the whole array along each axis.
+
+    Args:
+        x: any array.
+        repeats: how often along each of the last axes, or one number for the last one;
+            where there are more numbers than axes, axes are added in front.
 
     >>> from lamina import ops
     >>> ops.tile([1, 2], 2).tolist()
@@ -2203,6 +2266,11 @@ def dsplit(x, indices_or_sections):
 def meshgrid(*x, indexing="xy"):
     """Return coordinate arrays of the grid that vectors span, one for each.
 
+    Args:
+        x: vectors.
+        indexing: `"xy"`: the first vector runs along axis 1, the second along axis 0;
+            `"ij"`: each runs along the axis of its number.
+
     >>> from lamina import ops
     >>> [grid.tolist() for grid in ops.meshgrid([1, 2], [5, 6])]
     [[[1, 2], [1, 2]], [[5, 5], [6, 6]]]
@@ -2264,6 +2332,11 @@ def take(x, indices, axis=None):
 def take_along_axis(x, indices, axis=None):
     """Return entries along `axis`, at an index for each of the other positions.
 
+    Args:
+        x: any array.
+        indices: integers; the shape is that of `x`, but for the size of `axis`.
+        axis: the axis; the flat arrays when None.
+
     >>> from lamina import ops
     >>> ops.take_along_axis([[10, 20], [30, 40]], [[1], [0]], axis=1).tolist()
     [[20], [30]]
@@ -2274,6 +2347,11 @@ def take_along_axis(x, indices, axis=None):
 @op(elementwise=True)
 def select(condlist, choicelist, default=0):
     """Take each entry from the first choice whose condition holds.
+
+    Args:
+        condlist: booleans, an array for each choice.
+        choicelist: arrays that broadcast with them.
+        default: what stands where no condition holds.
 
     >>> from lamina import ops
     >>> ops.select([[True, False], [True, True]], [[1, 2], [3, 4]]).tolist()
@@ -2415,6 +2493,11 @@ def argpartition(x, kth, axis=-1):
 def searchsorted(sorted_sequence, values, side="left"):
     """Return where `values` would go in a sorted vector to keep it sorted.
 
+    Args:
+        sorted_sequence: (n,), in rising order.
+        values: of any shape, which the int32 result has.
+        side: before (`"left"`) or after (`"right"`) entries that are equal.
+
     Raises:
         ValueError: `sorted_sequence` has not one axis.
 
@@ -2433,7 +2516,12 @@ def searchsorted(sorted_sequence, values, side="left"):
 
 @op
 def digitize(x, bins):
-    """Return the number of the bin of each entry; `bins` are rising limits.
+    """Return the number of the bin of each entry, an int32.
+
+    Args:
+        x: any array.
+        bins: (n,), limits in rising order. Bin i holds bins[i - 1] ≤ x < bins[i]; what
+            lies outside is in bin 0 or n.
 
     >>> from lamina import ops
     >>> ops.digitize([0.5, 2.0, 9.0], [1.0, 5.0]).tolist()
@@ -2509,7 +2597,13 @@ def bincount(x, weights=None, minlength=0, sparse=False):
 
 @op(config=("assume_unique", "invert"), name="IsIn")
 def isin(x1, x2, assume_unique=False, invert=False):
-    """Tell which entries of x1 occur in x2, or do not with `invert`.
+    """Tell which entries of x1 occur in x2.
+
+    Args:
+        x1: any array, whose shape the result has.
+        x2: any array.
+        assume_unique: promise that neither has an entry twice.
+        invert: tell which do not occur.
 
     >>> from lamina import ops
     >>> ops.isin([1, 2, 3], [3, 1]).tolist()
@@ -2600,6 +2694,12 @@ def corrcoef(x):
 @op(config=("mode",))
 def correlate(x1, x2, mode="valid"):
     """Return Σᵢ x1[i + k] · conj(x2[i]) for the shifts k that `mode` allows.
+
+    Args:
+        x1: (n,).
+        x2: (m,).
+        mode: `"valid"`: where they overlap wholly, max(n, m) - min(n, m) + 1 shifts;
+            `"same"`: max(n, m) of them; `"full"`: all n + m - 1.
 
     >>> from lamina import ops
     >>> ops.correlate([1.0, 2.0, 3.0], [0.0, 1.0]).tolist()
@@ -2708,6 +2808,15 @@ def _floats(*limits, dtype):
 def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis=0):
     """Return `num` numbers at equal distances from `start` to `stop`.
 
+    Args:
+        start: the first number, or an array of first ones.
+        stop: the last one, likewise.
+        num: how many.
+        endpoint: whether `stop` is among them.
+        retstep: return the distance as well.
+        dtype: the dtype; a float one when None.
+        axis: where they stand in the result.
+
     >>> from lamina import ops
     >>> ops.linspace(0, 1, 5).tolist()
     [0.0, 0.25, 0.5, 0.75, 1.0]
@@ -2721,6 +2830,8 @@ def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis
 def logspace(start, stop, num=50, endpoint=True, base=10, dtype=None, axis=0):
     """Return `num` numbers at equal ratios from base^start to base^stop.
 
+    The other arguments are those of `linspace`.
+
     >>> from lamina import ops
     >>> ops.logspace(0, 2, 3).tolist()
     [1.0, 10.0, 100.0]
@@ -2733,6 +2844,8 @@ def logspace(start, stop, num=50, endpoint=True, base=10, dtype=None, axis=0):
 @op(config=("num", "endpoint", "dtype", "axis"))
 def geomspace(start, stop, num=50, endpoint=True, dtype=None, axis=0):
     """Return `num` numbers at equal ratios from `start` to `stop`.
+
+    The other arguments are those of `linspace`.
 
     >>> from lamina import ops
     >>> ops.geomspace(1, 8, 4).tolist()
@@ -2864,7 +2977,12 @@ def tri(N, M=None, k=0, dtype=None):
 
 @op(config=("N", "increasing"))
 def vander(x, N=None, increasing=False):
-    """Return the matrix of powers of a vector, x[i] to the power j.
+    """Return the matrix of powers of a vector.
+
+    Args:
+        x: (n,).
+        N: how many powers, the columns; n when None.
+        increasing: begin with power 0; else it comes last.
 
     >>> from lamina import ops
     >>> ops.vander([2, 3], 3).tolist()
