@@ -128,6 +128,11 @@ class Accuracy(MeanMetricWrapper):
 class BinaryAccuracy(MeanMetricWrapper):
     """How often a probability falls on the right side of `threshold`.
 
+    Args:
+        name: its name.
+        dtype: the dtype to compute in.
+        threshold: a prediction above it says 1.
+
     Raises:
         ValueError: `threshold` is not between 0 and 1.
 
@@ -181,6 +186,11 @@ class SparseCategoricalAccuracy(MeanMetricWrapper):
 class TopKCategoricalAccuracy(MeanMetricWrapper):
     """How often the right class is among the `k` likeliest, for one-hot targets.
 
+    Args:
+        k: how many to look at.
+        name: its name.
+        dtype: the dtype to compute in.
+
     >>> import lamina
     >>> metric = lamina.metrics.TopKCategoricalAccuracy(k=2)
     >>> float(metric([[0, 1, 0], [0, 0, 1]], [[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]]))
@@ -195,6 +205,13 @@ class TopKCategoricalAccuracy(MeanMetricWrapper):
 
 class SparseTopKCategoricalAccuracy(MeanMetricWrapper):
     """How often the right class is among the `k` likeliest, for integer labels.
+
+    Args:
+        k: how many to look at.
+        name: its name.
+        dtype: the dtype to compute in.
+        from_sorted_ids: whether predictions are classes, the likeliest first, and not
+            a score for each class.
 
     >>> import lamina
     >>> metric = lamina.metrics.SparseTopKCategoricalAccuracy(k=2)

@@ -153,6 +153,12 @@ class KLDivergence(MeanMetricWrapper):
 class BinaryCrossentropy(MeanMetricWrapper):
     """The mean cross-entropy of yes-or-no answers.
 
+    Args:
+        name: its name.
+        dtype: the dtype to compute in.
+        from_logits: whether predictions are logits rather than probabilities.
+        label_smoothing: how far targets are drawn towards 1/2, in [0, 1].
+
     >>> import lamina
     >>> float(lamina.metrics.BinaryCrossentropy()([[1.0], [0.0]], [[0.5], [0.5]]))
     0.6931
@@ -170,6 +176,13 @@ class BinaryCrossentropy(MeanMetricWrapper):
 
 class CategoricalCrossentropy(MeanMetricWrapper):
     """The mean cross-entropy of one-hot targets.
+
+    Args:
+        name: its name.
+        dtype: the dtype to compute in.
+        from_logits: whether predictions are logits rather than probabilities.
+        label_smoothing: how far targets are drawn towards equal shares, in [0, 1].
+        axis: the axis of the classes.
 
     >>> import lamina
     >>> metric = lamina.metrics.CategoricalCrossentropy()
@@ -190,6 +203,14 @@ class CategoricalCrossentropy(MeanMetricWrapper):
 
 class SparseCategoricalCrossentropy(MeanMetricWrapper):
     """The mean cross-entropy of integer labels.
+
+    Args:
+        name: its name.
+        dtype: the dtype to compute in.
+        from_logits: whether predictions are logits rather than probabilities.
+        ignore_class: a label whose samples cost 0. As in Keras they count in the mean
+            all the same, unless there are sample weights.
+        axis: the axis of the classes.
 
     >>> import lamina
     >>> metric = lamina.metrics.SparseCategoricalCrossentropy()

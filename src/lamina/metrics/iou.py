@@ -160,7 +160,7 @@ class MeanIoU(IoU):
 
 
 class OneHotIoU(IoU):
-    """`IoU` for one-hot targets and scores of each class.
+    """`IoU` for one-hot targets and scores of each class; arguments as there.
 
     >>> import lamina
     >>> metric = lamina.metrics.OneHotIoU(num_classes=2, target_class_ids=[0])
@@ -183,7 +183,7 @@ class OneHotIoU(IoU):
 
 
 class OneHotMeanIoU(MeanIoU):
-    """`MeanIoU` for one-hot targets and scores of each class.
+    """`MeanIoU` for one-hot targets and scores of each class; arguments as in `IoU`.
 
     >>> import lamina
     >>> metric = lamina.metrics.OneHotMeanIoU(num_classes=2)
