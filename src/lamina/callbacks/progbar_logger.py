@@ -15,6 +15,7 @@ class ProgbarLogger(Callback):
         progress: the bar, or None before it begins.
     """
 
+    on_every_process = False
     _takes_lazy_logs = True
 
     def __init__(self):

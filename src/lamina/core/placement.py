@@ -386,6 +386,24 @@ def distribution() -> Any:
     return _process["distribution"] if now is ... else now
 
 
+def distribution_of(variables) -> Any:
+    """Return the `Distribution` that holds, else the one that Variables lie by."""
+    now = distribution()
+    if now is None and Distribution.any_made:
+        found = (v._laid_out_by for v in variables)
+        now = next((by for by in found if by is not None), None)
+    return now
+
+
+def is_first(by) -> bool:
+    """Tell whether this process prints and writes for all of a `Distribution`'s.
+
+    Args:
+        by: the `Distribution`; without one, a process is on its own.
+    """
+    return by is None or by.num_processes == 1 or jax.process_index() == 0
+
+
 def set_distribution(value) -> None:
     """Let a `Distribution` hold, in the whole process or until the scope around ends.
 

@@ -15,7 +15,7 @@ from lamina.core.checks import positive_int
 from lamina.core.placement import Distribution
 from lamina.core.tracebacks import warn
 from lamina.data import EmptyData, split, unpack
-from lamina.training import checks
+from lamina.training import checks, together
 from lamina.training.alone import alone
 from lamina.training.chunks import chunks, is_small
 from lamina.training.compiled import require_compiled
@@ -191,7 +191,7 @@ class Run:
         self.model, self.source, self.held_out = model, source, held_out
         self.callbacks, self.keeper = callbacks, keeper
         self.makes_guard = guard
-        self.listens = callbacks.listens_to_batches("train")
+        self.listens = together.any_of(callbacks.listens_to_batches("train"))
         self.interrupts = Interrupts()
         self._marks: Any = None  # where the sources' present epochs began
         self._began: Any = None  # the shared generators, then
@@ -217,7 +217,7 @@ class Run:
                         self._put_back(found)
                         found = None
                         self._say_finished(epoch, epochs)
-                while epoch < epochs and not self.model.stop_training:
+                while epoch < epochs and not self._is_stopped():
                     try:
                         logs = self._epoch(epoch, step, found, validation_freq)
                     except _RanOut as end:
@@ -268,6 +268,13 @@ class Run:
                 self.held_out = None
         return self.held_out is not None
 
+    def _is_stopped(self, each=True):
+        """Tell whether the training was stopped, in this process or another."""
+        stopped = together.stopped(self.model.stop_training, each)
+        if stopped:
+            self.model.stop_training = True
+        return stopped
+
     # ---- the steps of one epoch --------------------------------------------------
 
     def _steps(self, epoch, skip):
@@ -296,7 +303,7 @@ class Run:
             with chosen as found:
                 steps = drive("train", found, logs, callbacks, held, skip, guard)
                 for chunk, count in steps:
-                    if model.stop_training:
+                    if self._is_stopped(self.listens):
                         break
                     if keeper is not None and keeper.due():
                         self._keep(logs.state, epoch, count, logs.given)
