@@ -5,6 +5,7 @@ Each in one process of its own: the number of CPU devices is set before JAX star
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -96,6 +97,17 @@ def test_a_process_that_fails_leaves_no_other_waiting(tmp_path):
     assert "Process 0 waits for it and ends." in first[2] or "left 0" in first[1]
 
 
+def test_a_run_that_two_processes_began_goes_on_in_one(tmp_path):
+    run = tmp_path / "run"
+    for code, _, errors in run_processes(2, run, "begins", program="killed.py"):
+        assert code == 128 + signal.SIGTERM, errors[-3000:]
+    assert [path.suffix for path in run.iterdir()] == [".snapshot"]
+    again = run_processes(1, run, "goes on", program="killed.py")
+    again, whole = results_of(again)[0]
+    for name, value in whole.items():
+        assert again[name] == pytest.approx(value, abs=1e-5), name
+
+
 def results_of(processes):
     for code, _, errors in processes:
         assert code == 0, errors[-3000:]
@@ -108,8 +120,8 @@ def results_of(processes):
     return [json.loads(lines[-1]) for lines in printed]
 
 
-def run_processes(count, *arguments):
-    """Run `together.py` in so many processes of two devices in all.
+def run_processes(count, *arguments, program="together.py"):
+    """Run a program in so many processes of two devices in all.
 
     Returns:
         For each process its exit status, and what it wrote.
@@ -126,7 +138,7 @@ def run_processes(count, *arguments):
             "XLA_FLAGS": f"--xla_force_host_platform_device_count={2 // count}",
         }
         process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", HERE / "together.py", *arguments],
+            [sys.executable, "-W", "ignore", HERE / program, *arguments],
             env={**os.environ, **mine},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

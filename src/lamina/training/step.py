@@ -33,8 +33,15 @@ class State(NamedTuple):
 
 
 def copied(state):
-    """Return a copy of a State; unlike `jnp.copy` it compiles nothing."""
-    return jax.device_put(state, may_alias=False)
+    """Return a copy of a State; nothing is compiled for it on one process."""
+    if all(a.is_fully_addressable for a in jax.tree.leaves(state)):
+        return jax.device_put(state, may_alias=False)
+    return _copied(state)
+
+
+@jax.jit
+def _copied(state):
+    return jax.tree.map(jnp.copy, state)
 
 
 class StateVariables:

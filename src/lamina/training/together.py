@@ -6,6 +6,8 @@ each asks the service that joined them.
 
 import contextlib
 import os
+import pathlib
+import secrets
 import sys
 import threading
 import zlib
@@ -75,13 +77,38 @@ def _sum(array):
 
 def several() -> bool:
     """Tell whether there are several processes that do the same."""
-    now = placement.distribution()
-    return now is not None and now.num_processes > 1
+    return placement.several(placement.distribution())
 
 
 def any_of(flag) -> bool:
     """Tell whether something is so in one of the processes."""
     return bool(_gathered(bool(flag)).any()) if several() else bool(flag)
+
+
+def check_shared(folder) -> None:
+    """Raise unless all processes see the same folder.
+
+    Args:
+        folder: its path; it is made if it is not there.
+
+    Raises:
+        ValueError: one does not see what the first process puts there.
+    """
+    if not several():
+        return
+    mark = pathlib.Path(folder) / f".shared-{of_first(secrets.randbits(32))}"
+    if jax.process_index() == 0:
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+    any_of(False)  # it is there now
+    lost = any_of(not mark.exists())
+    if jax.process_index() == 0:
+        mark.unlink()
+    if lost:
+        raise ValueError(
+            f"Not all processes see the same folder {str(folder)!r}. Snapshots of "
+            "several processes go to a folder that all hosts share."
+        )
 
 
 def stopped(flag, each) -> bool:
@@ -93,6 +120,19 @@ def stopped(flag, each) -> bool:
             does, nobody stops the loop, and the processes do not ask each other.
     """
     return any_of(flag) if each or not several() else False
+
+
+def is_terminated(step) -> bool:
+    """Tell whether SIGTERM came to one of several processes, in all at one step.
+
+    Args:
+        step: a number that grows, the same in all.
+    """
+    if not several():
+        return False
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.reached_preemption_sync_point(step)
 
 
 def least_batches(source):
@@ -202,7 +242,7 @@ def watched():
     Raises:
         RuntimeError: another process failed. The message names it and what it raised.
     """
-    client = _service() if several() and _now["watch"] is None else None
+    client = placement.service() if several() and _now["watch"] is None else None
     if client is None:
         yield
         return
@@ -248,13 +288,6 @@ def check_others() -> None:
     watch = _now["watch"]
     if watch is not None and watch.failed:
         raise RuntimeError(watch.failed)
-
-
-def _service():
-    """Return the client of the service that joined the processes, or None."""
-    from jax._src import distributed
-
-    return distributed.global_state.client
 
 
 class _Watch:
