@@ -24,6 +24,7 @@ class ProgbarLogger(Callback):
     Epoch 1/1 - 2/2 - ... - loss: 0.5000
     """
 
+    on_every_process = False
     _takes_lazy_logs = True
 
     def __init__(self):

@@ -28,6 +28,8 @@ class RemoteMonitor(Callback):
     '/publish/epoch/end/'
     """
 
+    on_every_process = False
+
     def __init__(
         self,
         root="http://localhost:9000",

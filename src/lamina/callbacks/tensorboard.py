@@ -61,6 +61,8 @@ class TensorBoard(Callback):
     ['train']
     """
 
+    on_every_process = False
+
     def __init__(
         self,
         log_dir: Any = "logs",
