@@ -16,7 +16,7 @@ ME, ALL = jax.process_index(), jax.process_count()
 r = np.random.default_rng(0)
 X = r.normal(size=(37, 6)).astype("float32")
 Y = X.sum(1, keepdims=True)
-found = {"native": int(native.available())}
+found: dict = {"native": int(native.available())}
 
 
 def network(seed=3):
