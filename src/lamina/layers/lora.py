@@ -261,12 +261,6 @@ class Adaptable(Layer):
             )
         numbers = policy if config is None or mode == "float8" else config
         layout = self._layout(name, tuple(shape))
-        if ENCODINGS[mode].calibrated and layout.shared != layout.first:
-            raise ValueError(
-                f"Layer {self.name!r}: mode={mode!r} takes kernels whose axes that are "
-                f"summed over come first. Received: a kernel of shape {layout.shape}, "
-                f"summed over the axes {layout.shared}"
-            )
         return ENCODINGS[mode](layout, name, numbers, self._zero_name)
 
     def _add_parts(self, encoding):
