@@ -37,7 +37,14 @@ class Endpoint:
         exported: the `jax.export.Exported` behind it, which takes the weights first.
     """
 
-    def __init__(self, name, exported, weights, about, calls=False):
+    def __init__(
+        self,
+        name: str | None,
+        exported: Any,
+        weights: Any,
+        about: Any,
+        calls: bool = False,
+    ):
         self.name = name
         self.exported = exported
         self.platforms = tuple(exported.platforms)
@@ -162,7 +169,7 @@ class Exported:
         collections: lists of arrays, a dict by name.
     """
 
-    def __init__(self, endpoints, collections):
+    def __init__(self, endpoints: Any, collections: Any):
         self.endpoints = endpoints
         self.collections = collections
 

@@ -4,27 +4,10 @@ import jax.numpy as jnp
 
 from lamina import losses
 from lamina.core.arguments import given
+from lamina.core.types import DType
 from lamina.losses.loss import as_array, pair
 from lamina.losses.regression import likeness
 from lamina.metrics.reduction import Mean, MeanMetricWrapper
-
-__all__ = [
-    "BinaryCrossentropy",
-    "CategoricalCrossentropy",
-    "CategoricalHinge",
-    "CosineSimilarity",
-    "Hinge",
-    "KLDivergence",
-    "LogCoshError",
-    "MeanAbsoluteError",
-    "MeanAbsolutePercentageError",
-    "MeanSquaredError",
-    "MeanSquaredLogarithmicError",
-    "Poisson",
-    "RootMeanSquaredError",
-    "SparseCategoricalCrossentropy",
-    "SquaredHinge",
-]
 
 
 class MeanSquaredError(MeanMetricWrapper):
@@ -35,7 +18,7 @@ class MeanSquaredError(MeanMetricWrapper):
     5.0
     """
 
-    def __init__(self, name="mean_squared_error", dtype=None):
+    def __init__(self, name: str | None = "mean_squared_error", dtype: DType = None):
         super().__init__(losses.mean_squared_error, name, dtype)
 
 
@@ -49,7 +32,9 @@ class RootMeanSquaredError(Mean):
 
     _direction = "down"
 
-    def __init__(self, name="root_mean_squared_error", dtype=None):
+    def __init__(
+        self, name: str | None = "root_mean_squared_error", dtype: DType = None
+    ):
         super().__init__(name, dtype)
 
     def update_state(self, y_true, y_pred, sample_weight=None):
@@ -65,28 +50,32 @@ class RootMeanSquaredError(Mean):
 class MeanAbsoluteError(MeanMetricWrapper):
     """The mean absolute error."""
 
-    def __init__(self, name="mean_absolute_error", dtype=None):
+    def __init__(self, name: str | None = "mean_absolute_error", dtype: DType = None):
         super().__init__(losses.mean_absolute_error, name, dtype)
 
 
 class MeanAbsolutePercentageError(MeanMetricWrapper):
     """The mean error in per cent of the true value."""
 
-    def __init__(self, name="mean_absolute_percentage_error", dtype=None):
+    def __init__(
+        self, name: str | None = "mean_absolute_percentage_error", dtype: DType = None
+    ):
         super().__init__(losses.mean_absolute_percentage_error, name, dtype)
 
 
 class MeanSquaredLogarithmicError(MeanMetricWrapper):
     """The mean squared error of `log(1 + y)`."""
 
-    def __init__(self, name="mean_squared_logarithmic_error", dtype=None):
+    def __init__(
+        self, name: str | None = "mean_squared_logarithmic_error", dtype: DType = None
+    ):
         super().__init__(losses.mean_squared_logarithmic_error, name, dtype)
 
 
 class LogCoshError(MeanMetricWrapper):
     """The mean of the error's `log(cosh(e))`."""
 
-    def __init__(self, name="logcosh", dtype=None):
+    def __init__(self, name: str | None = "logcosh", dtype: DType = None):
         super().__init__(losses.log_cosh, name, dtype)
 
 
@@ -101,21 +90,26 @@ class CosineSimilarity(MeanMetricWrapper):
     _direction = "up"
     _saved_if_changed = ("axis",)
 
-    def __init__(self, name="cosine_similarity", dtype=None, axis=-1):
+    def __init__(
+        self,
+        name: str | None = "cosine_similarity",
+        dtype: DType = None,
+        axis: int = -1,
+    ):
         super().__init__(likeness, **given(locals()))
 
 
 class Poisson(MeanMetricWrapper):
     """The mean of the Poisson loss."""
 
-    def __init__(self, name="poisson", dtype=None):
+    def __init__(self, name: str | None = "poisson", dtype: DType = None):
         super().__init__(losses.poisson, name, dtype)
 
 
 class KLDivergence(MeanMetricWrapper):
     """The mean Kullback-Leibler divergence."""
 
-    def __init__(self, name="kl_divergence", dtype=None):
+    def __init__(self, name: str | None = "kl_divergence", dtype: DType = None):
         super().__init__(losses.kl_divergence, name, dtype)
 
 
@@ -124,10 +118,10 @@ class BinaryCrossentropy(MeanMetricWrapper):
 
     def __init__(
         self,
-        name="binary_crossentropy",
-        dtype=None,
-        from_logits=False,
-        label_smoothing=0,
+        name: str | None = "binary_crossentropy",
+        dtype: DType = None,
+        from_logits: bool = False,
+        label_smoothing: float = 0,
     ):
         super().__init__(losses.binary_crossentropy, **given(locals()))
 
@@ -137,11 +131,11 @@ class CategoricalCrossentropy(MeanMetricWrapper):
 
     def __init__(
         self,
-        name="categorical_crossentropy",
-        dtype=None,
-        from_logits=False,
-        label_smoothing=0,
-        axis=-1,
+        name: str | None = "categorical_crossentropy",
+        dtype: DType = None,
+        from_logits: bool = False,
+        label_smoothing: float = 0,
+        axis: int = -1,
     ):
         super().__init__(losses.categorical_crossentropy, **given(locals()))
 
@@ -151,11 +145,11 @@ class SparseCategoricalCrossentropy(MeanMetricWrapper):
 
     def __init__(
         self,
-        name="sparse_categorical_crossentropy",
-        dtype=None,
-        from_logits=False,
-        ignore_class=None,
-        axis=-1,
+        name: str | None = "sparse_categorical_crossentropy",
+        dtype: DType = None,
+        from_logits: bool = False,
+        ignore_class: int | None = None,
+        axis: int = -1,
     ):
         super().__init__(losses.sparse_categorical_crossentropy, **given(locals()))
 
@@ -163,19 +157,19 @@ class SparseCategoricalCrossentropy(MeanMetricWrapper):
 class Hinge(MeanMetricWrapper):
     """The mean shortfall from a margin of 1."""
 
-    def __init__(self, name="hinge", dtype=None):
+    def __init__(self, name: str | None = "hinge", dtype: DType = None):
         super().__init__(losses.hinge, name, dtype)
 
 
 class SquaredHinge(MeanMetricWrapper):
     """The mean squared shortfall from a margin of 1."""
 
-    def __init__(self, name="squared_hinge", dtype=None):
+    def __init__(self, name: str | None = "squared_hinge", dtype: DType = None):
         super().__init__(losses.squared_hinge, name, dtype)
 
 
 class CategoricalHinge(MeanMetricWrapper):
     """The mean shortfall of the right class' lead over the best other."""
 
-    def __init__(self, name="categorical_hinge", dtype=None):
+    def __init__(self, name: str | None = "categorical_hinge", dtype: DType = None):
         super().__init__(losses.categorical_hinge, name, dtype)

@@ -105,10 +105,9 @@ def html(model) -> str:
     for operation in operations:
         rows.add(operation, model, 0)
     table = "".join(
-        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>"
-        for row in rows.cells
+        f"<tr>{''.join(map(_cell, rows.columns, row))}</tr>" for row in rows.cells
     )
-    heads = "".join(f"<th>{escape(column)}</th>" for column in rows.columns)
+    heads = "".join(_cell(column, column, "th") for column in rows.columns)
     totals = "<br>".join(
         f"{label} params: {number:,} ({size})" for label, number, size in _totals(model)
     )
@@ -119,6 +118,11 @@ def html(model) -> str:
         f"<tbody>{table}</tbody></table>"
         f"<p>{totals}</p>{_picture(model) if drawn else ''}"
     )
+
+
+def _cell(column, text, tag="td"):
+    side = _JUSTIFY.get(column, "left")
+    return f'<{tag} style="text-align: {side}">{escape(text)}</{tag}>'
 
 
 def _picture(model):
@@ -133,8 +137,9 @@ def _picture(model):
         except ImportError:
             return ""
         svg = path.read_text("utf-8")
-    style = "display: inline-block; background: white; border-radius: 6px"
-    return f'<div style="{style}">{svg[svg.index("<svg") :]}</div>'
+    svg = svg[svg.index("<svg") :]
+    # Without the page's white, and the day it was drawn on: dark pages, small diffs.
+    return re.sub(r'(?s)<metadata>.*?</metadata>|<g id="patch_1">.*?</g>', "", svg)
 
 
 class _Rows:

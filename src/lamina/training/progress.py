@@ -57,6 +57,7 @@ class Progress:
         self._width = width
         self._interval = interval
         self._screen: Any = None
+        self._page: Any = None
         self._title = ""
         self._due = _NEVER
         self._clock = (0.0, None, 0, 0.0)
@@ -82,8 +83,9 @@ class Progress:
             self._title += f"/{self.epochs}"
         if self.verbose != 1:
             return
-        self._screen = find_screen(self._file)
+        self._screen = self._page or find_screen(self._file)
         if self._screen:
+            self._page = self._screen if self._screen.stays else None
             self._due = now
             if self._title:
                 self._screen.print(self._title)
@@ -108,12 +110,13 @@ class Progress:
         # Counted from the end of the drawing, so that slow values cost no more.
         self._due = time.perf_counter() + self._interval
 
-    def end(self, logs=None, note=""):
+    def end(self, logs=None, note="", below: Any = None):
         """Draw the final line and keep it.
 
         Args:
             logs: the values by name, or a function that returns them.
             note: something to say after them.
+            below: a function that returns what a notebook shows below, as HTML.
         """
         if not self._running:
             return
@@ -127,6 +130,8 @@ class Progress:
             file.write(self._plain(logs, note) + "\n")
             file.flush()
             return
+        if below is not None and self._screen.stays:
+            self._screen.below = below()
         self._screen.draw(self._lines(logs, note, last=True), last=True)
         self.close()
 

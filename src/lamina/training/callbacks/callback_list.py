@@ -1,5 +1,7 @@
 """`CallbackList`: several callbacks called as one."""
 
+from typing import Any
+
 from lamina.core import structure
 from lamina.training.callbacks.callback import HOOKS, Callback
 from lamina.training.callbacks.history import History
@@ -45,10 +47,10 @@ class CallbackList(Callback):
 
     def __init__(
         self,
-        callbacks=None,
-        add_history=False,
-        add_progbar=False,
-        model=None,
+        callbacks: Any = None,
+        add_history: bool = False,
+        add_progbar: bool = False,
+        model: Any = None,
         **params,
     ):
         super().__init__()
