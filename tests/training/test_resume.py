@@ -16,9 +16,9 @@ import pytest
 
 import lamina
 from lamina import layers
+from lamina.callbacks import snapshot
+from lamina.callbacks.backup_and_restore import random_state, set_random_state
 from lamina.data.pydataset import drawing
-from lamina.training import snapshot
-from lamina.training.callbacks.backup_and_restore import random_state, set_random_state
 from lamina.utils.datasets.samples import Rows, Samples
 
 RANDOM = np.random.default_rng(0)

@@ -56,10 +56,10 @@ from lamina.training.predict import predict
 from lamina.training.programs import Programs
 
 if TYPE_CHECKING:
+    from lamina.callbacks.backup_and_restore import BackupAndRestore
+    from lamina.callbacks.callback import Callback
+    from lamina.callbacks.history import History
     from lamina.optimizers import Optimizer
-    from lamina.training.callbacks.backup_and_restore import BackupAndRestore
-    from lamina.training.callbacks.callback import Callback
-    from lamina.training.callbacks.history import History
 
 
 def _is_graph(args, kwargs):
@@ -525,6 +525,8 @@ class Model(Layer):
             ValueError: `compile` was not called, or the data do not fit the model.
             FloatingPointError: a number went wrong, with `check_numerics=True`.
         """
+        from lamina.diagnostics.advice import advise
+
         guard = None
         if check_numerics:
             from lamina.diagnostics.numerics import Guard as guard
@@ -549,6 +551,7 @@ class Model(Layer):
             validation_freq=validation_freq,
             resume=resume,
             guard=guard,
+            advise=advise,
         )
 
     @boundary

@@ -7,9 +7,9 @@ back at the end, however the loop ends.
 from contextlib import nullcontext
 from typing import Any
 
+from lamina.callbacks.callback_list import CallbackList
 from lamina.core import settings
 from lamina.data import ArraySource, open_source
-from lamina.training.callbacks.callback_list import CallbackList
 from lamina.training.compiled import training_of
 from lamina.training.mapped import Mapped
 

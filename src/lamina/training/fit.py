@@ -4,6 +4,11 @@ import os
 import time
 from typing import Any
 
+from lamina.callbacks.backup_and_restore import (
+    BackupAndRestore,
+    random_state,
+    set_random_state,
+)
 from lamina.core import settings
 from lamina.core.budget import told
 from lamina.core.checks import positive_int
@@ -11,23 +16,16 @@ from lamina.core.placement import Distribution
 from lamina.core.tracebacks import warn
 from lamina.data import EmptyData, split, unpack
 from lamina.training import checks
-from lamina.training.advice import advise
 from lamina.training.alone import alone
-from lamina.training.callbacks.backup_and_restore import (
-    BackupAndRestore,
-    put_back,
-    random_state,
-    set_random_state,
-)
 from lamina.training.chunks import chunks, is_small
 from lamina.training.compiled import require_compiled
 from lamina.training.compiled_step import Logs
 from lamina.training.drive import callbacks_for, drive, limited, source_for
 from lamina.training.evaluate import run_test
-from lamina.training.identity import described, metric_names, note_settings
 from lamina.training.interrupt import Interrupts
 from lamina.training.placing import check_together, distributed
 from lamina.training.prepare import order_seed, prepare
+from lamina.training.resuming import described, metric_names, note_settings, put_back
 from lamina.training.step import StateVariables, copied
 
 
@@ -54,10 +52,13 @@ def fit(
     validation_freq,
     resume,
     guard,
+    advise,
 ):
     """Train; see `Model.fit`.
 
     `guard` makes what looks for numbers that are not finite; None looks for none.
+    `advise` warns of what the data show, and returns what is to be called after the
+    first epoch, or None.
     """
     require_compiled(model, "fit")
     _check(epochs, initial_epoch, validation_freq, shuffle)

@@ -2,7 +2,7 @@
 
 import math
 
-from lamina.training.callbacks.callback import Callback
+from lamina.callbacks.callback import Callback
 
 
 class TerminateOnNaN(Callback):

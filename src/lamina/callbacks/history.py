@@ -3,8 +3,8 @@
 import math
 from html import escape
 
-from lamina.training.callbacks.callback import Callback
-from lamina.training.screen import cell_number
+from lamina.callbacks.callback import Callback
+from lamina.callbacks.screen import cell_number
 
 
 class History(Callback):

@@ -4,7 +4,7 @@ import os
 import pathlib
 from os import PathLike
 
-from lamina.training.callbacks.saving_callback import SavingCallback
+from lamina.callbacks.saving_callback import SavingCallback
 
 
 class ModelCheckpoint(SavingCallback):

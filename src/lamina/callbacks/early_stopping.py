@@ -1,8 +1,8 @@
 """`EarlyStopping`."""
 
+from lamina.callbacks.monitor import MonitorCallback
 from lamina.core.checks import number
 from lamina.core.tracebacks import warn
-from lamina.training.callbacks.monitor import MonitorCallback
 
 
 class EarlyStopping(MonitorCallback):

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from lamina.callbacks.callback import Callback
+from lamina.callbacks.monitor import MonitorCallback
 from lamina.core.tracebacks import warn
-from lamina.training.callbacks.callback import Callback
-from lamina.training.callbacks.monitor import MonitorCallback
 
 
 class ReduceLROnPlateau(MonitorCallback):

@@ -10,17 +10,14 @@ from os import PathLike
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lamina import _generators
+from lamina.callbacks.callback import Callback
+from lamina.callbacks.snapshot import Folder, check_run, dumps, holds
 from lamina.core.random import global_state, loaded, set_global_state
 from lamina.core.tracebacks import warn
 from lamina.data.arrays import digest
-from lamina.training.callbacks.callback import Callback
-from lamina.training.identity import differences, metric_names
-from lamina.training.snapshot import Folder, check_run, dumps, holds
-from lamina.training.step import State
 
 # Attributes of callbacks that are no part of a run.
 _OF_THE_SESSION = ("params", "_model", "_drawn_in")
@@ -208,32 +205,6 @@ class BackupAndRestore(Callback):
             self._folder.clear()
 
 
-def put_back(found, model, variables, callbacks):
-    """Give the Variables and the callbacks their stored values.
-
-    Args:
-        found: a snapshot, as `open` returned it.
-        model: the model.
-        variables: its Variables.
-        callbacks: all callbacks of the run.
-    """
-    *groups, values = found["state"]
-    known = dict(zip(found["metrics"], values, strict=True))
-    names = metric_names(model, variables)
-    if found["step"] and not known.keys() >= {*names}:
-        new = sorted({name.split("/")[0] for name in names if name not in known})
-        warn(
-            f"The metrics {new} are new, and the run goes on in the middle of epoch "
-            f"{found['epoch'] + 1}: they count only what is left of it."
-        )
-    own = zip(names, variables.groups.metrics, strict=True)
-    groups.append([known.get(name, v.raw_value) for name, v in own])
-    variables.write(State(*(tuple(map(jnp.asarray, g)) for g in groups)))
-    for i, callback in enumerate(callbacks):
-        if i in found["callbacks"]:
-            set_state_of(callback, found["callbacks"][i])
-
-
 def _named(callback, given):
     return [type(callback).__name__, digest(list(given.items()))]
 
@@ -367,6 +338,37 @@ def _alike(now, then):
         return holds(now)
     kinds = (numbers.Number, np.bool_), (np.ndarray, jax.Array), (list, tuple), dict
     return any(isinstance(now, kind) and isinstance(then, kind) for kind in kinds)
+
+
+def differences(before, now, name="") -> list[str]:
+    """Return a line for each plain value that is another one."""
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        pairs = enumerate(zip(before, now, strict=True))
+        return [x for i, (a, b) in pairs for x in differences(a, b, f"{name}[{i}]")]
+    if isinstance(before, dict) and isinstance(now, dict):
+        kind = now.get("class_name")
+        if before.get("class_name") == kind:
+            name += f" {kind}" if kind and name else ""
+            return [
+                line
+                for key in dict.fromkeys((*before, *now))
+                for line in differences(
+                    before.get(key, "not there"),
+                    now.get(key, "not there"),
+                    f"{name}.{key}" if name else key,
+                )
+            ]
+    if before == now:
+        return []
+    return [f"{name} was {_shown(before)} and is {_shown(now)}"]
+
+
+def _shown(value):
+    if isinstance(value, dict):
+        return value.get("class_name", repr(value))
+    if isinstance(value, list):
+        return f"[{', '.join(map(_shown, value))}]"
+    return f"{value:.7g}" if isinstance(value, float) else repr(value)
 
 
 def random_state() -> dict:

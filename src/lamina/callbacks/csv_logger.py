@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lamina.training.callbacks.callback import Callback
+from lamina.callbacks.callback import Callback
 
 
 class CSVLogger(Callback):

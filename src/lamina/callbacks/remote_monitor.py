@@ -3,8 +3,8 @@
 import http.client
 import json
 
+from lamina.callbacks.callback import Callback
 from lamina.core.tracebacks import warn
-from lamina.training.callbacks.callback import Callback
 
 _SECONDS_TO_ANSWER = 10
 

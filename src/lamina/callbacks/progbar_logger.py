@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from lamina.training.callbacks.callback import Callback
-from lamina.training.progress import Progress
+from lamina.callbacks.callback import Callback
+from lamina.callbacks.progress import Progress
 
 
 class ProgbarLogger(Callback):

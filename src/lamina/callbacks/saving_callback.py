@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from lamina.callbacks.monitor import MonitorCallback
 from lamina.core.tracebacks import warn
-from lamina.training.callbacks.monitor import MonitorCallback
 
 
 class SavingCallback(MonitorCallback):
