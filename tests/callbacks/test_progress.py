@@ -129,6 +129,15 @@ def test_the_bar_is_dropped_where_that_saves_a_line():
     assert "━" not in lines[1]
 
 
+def test_the_bar_halves_before_it_is_dropped():
+    screen = Screen(columns=62)
+    run(screen, live={"loss": 0.5, "mae": 0.5}, final={"loss": 0.5, "mae": 0.5})
+    _, line = screen.lines()
+    assert (
+        without_times(line) == f"5/5 {'━' * 10} T T/step - loss: 0.5000 - mae: 0.5000"
+    )
+
+
 def test_a_name_wider_than_the_terminal_is_broken():
     screen = Screen(columns=30)
     name = "a_metric_of_a_name_that_is_far_too_long"

@@ -249,6 +249,22 @@ def test_sizes_read_as_in_keras(size, text):
     assert _readable(size) == text
 
 
+def test_a_terminal_has_colours_where_it_can_show_them(capsys, monkeypatch):
+    model = lamina.Sequential([L.Input((4,)), L.Dense(300, name="last")])
+    for name in ("NO_COLOR", "COLORTERM", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    model.summary()
+    shown = capsys.readouterr().out
+    cyan, green, end = "\x1b[36m", "\x1b[32m", "\x1b[0m"
+    assert f"last ({cyan}Dense{end})" in shown
+    assert f"(None, {cyan}300{end})" in shown and f"{green}1,500{end}" in shown
+    monkeypatch.delenv("FORCE_COLOR")
+    model.summary()
+    assert "\x1b" not in capsys.readouterr().out
+
+
 def test_a_notebook_shows_the_table_and_the_picture():
     x = lamina.Input((4,), name="table")
     hidden = L.Dense(3, name="a<b")(x)

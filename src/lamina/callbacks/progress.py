@@ -16,6 +16,7 @@ from lamina.core import settings
 
 _SECONDS_BETWEEN_DRAWINGS = 0.1
 _NEVER = float("inf")
+_SHORTEST_BAR = 8  # characters
 
 
 class Progress:
@@ -61,7 +62,7 @@ class Progress:
         self._title = ""
         self._due = _NEVER
         self._clock = (0.0, None, 0, 0.0)
-        self._bar = True
+        self._bar = width
         self._running = False
 
     def begin(self, epoch=None):
@@ -76,7 +77,7 @@ class Progress:
         # When it began, when the first steps were done, how many these were, and
         # when the latest were: the first ones compile and would spoil the average.
         self._clock = (now, None, 0, now)
-        self._bar = self._width > 0
+        self._bar = self._width
         self._running = True
         self._title = "" if epoch is None else f"Epoch {epoch + 1}"
         if self._title and self.epochs:
@@ -156,23 +157,25 @@ class Progress:
     def _spent(self):
         return _clock_time(time.perf_counter() - self._clock[0])
 
-    def _layout(self, times, items, bar):
-        """Return the lines, and whether they have a bar.
+    def _layout(self, times, items, width):
+        """Return the lines, and the length of their bar.
 
-        The bar goes where that saves a line, and does not come back in this epoch.
+        It halves, and at last goes, where that saves a line, and does not grow again
+        in this epoch.
         """
         columns = self._screen.columns()
         head = self._count()
         plain = _wrap([f"{head} {times}", *items], columns)
-        if not bar or not self.total:
-            return [_bold(line, head, i == 0) for i, line in enumerate(plain)], False
-        wide = _wrap([f"{head} {'━' * self._width} {times}", *items], columns)
+        if not width or not self.total:
+            return [_bold(line, head, i == 0) for i, line in enumerate(plain)], 0
+        wide = _wrap([f"{head} {'━' * width} {times}", *items], columns)
         if len(wide) > len(plain) or cells(wide[0]) > columns:
-            return self._layout(times, items, False)
-        done = min(self.step * self._width // self.total, self._width)
-        drawn = self._screen.bar(done, self._width)
-        wide[0] = _bold(wide[0].replace("━" * self._width, drawn, 1), head, True)
-        return wide, True
+            half = width // 2
+            return self._layout(times, items, half if half >= _SHORTEST_BAR else 0)
+        done = min(self.step * width // self.total, width)
+        drawn = self._screen.bar(done, width)
+        wide[0] = _bold(wide[0].replace("━" * width, drawn, 1), head, True)
+        return wide, width
 
     def _plain(self, logs, note):
         times = [f"{self.step}/{self.total}", self._spent(), self._per_step()]

@@ -19,6 +19,12 @@ from lamina.layers.layer import Layer
 _LEAST_WIDTH = 65
 _LEAST_COLUMN = 8
 _GLUE = "\xa0"  # a space inside a shape, where a line is broken only at need
+# What stands out in a column, where there are colours: the type, numbers.
+_COLOURS = {
+    "Layer (type)": (r"(?<=\()\w+(?=\)$)", "cyan"),
+    "Output Shape": (r"\d+", "cyan"),
+    "Param #": (r"[\d,]+", "green"),
+}
 _JUSTIFY: dict[str, Any] = {
     "Param #": "right",
     "Trainable": "center",
@@ -318,7 +324,10 @@ def _print(console, model, rows, line_length, positions):
         name = _fold(cells[0], widths[0] - len(tree))
         name = [(" " * len(tree) if i else tree) + line for i, line in enumerate(name)]
         others = map(_fold, cells[1:], widths[1:])
-        table.add_row(*(Text("\n".join(lines)) for lines in (name, *others)))
+        row = [Text("\n".join(lines)) for lines in (name, *others)]
+        for text, column in zip(row, rows.columns, strict=True):
+            text.highlight_regex(*_COLOURS.get(column, ("", "")))
+        table.add_row(*row)
     console.print(Text(f'Model: "{printable(model.name)}"', style="bold"))
     console.print(table)
     for label, number, size in _totals(model):
