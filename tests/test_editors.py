@@ -84,3 +84,38 @@ def test_definition_and_docstring(ask, name):
     assert [p for p in inspect.signature(thing).parameters if p != "self"][:3] == [
         p for p in shown if p != "self"
     ][:3]
+
+
+SPACES = (
+    "callbacks constraints initializers layers losses metrics models optimizers "
+    "quantizers regularizers"
+).split()
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_arguments_have_types(space):
+    module = getattr(lamina, space)
+    bare = set()
+    for name in module.__all__:
+        thing = getattr(module, name)
+        if not inspect.isclass(thing):
+            continue
+        for p in list(inspect.signature(thing.__init__).parameters.values())[1:]:
+            if p.annotation is p.empty and p.kind not in (
+                p.VAR_KEYWORD,
+                p.VAR_POSITIONAL,
+            ):
+                bare.add(f"{name}({p.name})")
+    assert not bare
+
+
+def test_arguments_of_methods_of_models_have_types():
+    bare = set()
+    for name, method in inspect.getmembers(lamina.Model, inspect.isroutine):
+        if name[0] == "_":
+            continue
+        for p in inspect.signature(method).parameters.values():
+            known = p.name in ("self", "cls", "args", "kwargs")
+            if p.annotation is p.empty and not known:
+                bare.add(f"{name}({p.name})")
+    assert not bare
