@@ -224,7 +224,7 @@ class Progbar:
 
     def __init__(
         self,
-        target,
+        target: int | None,
         width: int = 20,
         verbose: Any = 1,
         interval: float = 0.05,
