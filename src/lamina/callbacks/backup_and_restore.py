@@ -116,12 +116,13 @@ class BackupAndRestore(Callback):
         """Whether snapshots come by the number of batches."""
         return self.save_freq not in ("epoch", None)
 
-    def open(self, run, callbacks=()):
+    def open(self, run, callbacks=(), groups=()):
         """Read the newest snapshot.
 
         Args:
             run: what must be the same for a run to go on: names and plain values.
             callbacks: all callbacks of the run, as the script made them.
+            groups: the Variables of its State, group by group.
 
         Returns:
             The snapshot: a dict, or None when there is none.
@@ -135,7 +136,7 @@ class BackupAndRestore(Callback):
         self._names = list(map(_named, callbacks, self._given))
         self._texts = [_texts(callback) for callback in callbacks]
         self._number = self._folder.next()
-        found = self._folder.read(check_run)
+        found = self._folder.read(check_run, groups)
         if found is None:
             return None
         lines = differences(found["run"], run)

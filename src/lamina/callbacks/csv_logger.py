@@ -33,6 +33,8 @@ class CSVLogger(Callback):
     0,0.5,0.75
     """
 
+    on_every_process = False
+
     def __init__(
         self, filename: str | PathLike, separator: str = ",", append: bool = False
     ):

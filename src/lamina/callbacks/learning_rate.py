@@ -110,7 +110,7 @@ class ReduceLROnPlateau(MonitorCallback):
             rate = max(rate * self.factor, self.min_lr)
             optimizer.learning_rate = rate
             if self.verbose > 0:
-                print(
+                self._say(
                     f"Epoch {epoch + 1}: ReduceLROnPlateau reducing {name}learning "
                     f"rate to {rate}."
                 )
@@ -166,7 +166,7 @@ class LearningRateScheduler(Callback):
                 ) from None
             optimizer.learning_rate = number
             if self.verbose > 0:
-                print(
+                self._say(
                     f"Epoch {epoch + 1}: LearningRateScheduler setting {name}learning "
                     f"rate to {rate}."
                 )

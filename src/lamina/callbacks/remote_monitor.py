@@ -28,6 +28,8 @@ class RemoteMonitor(Callback):
     '/publish/epoch/end/'
     """
 
+    on_every_process = False
+
     def __init__(
         self,
         root: str = "http://localhost:9000",

@@ -63,6 +63,8 @@ class TensorBoard(Callback):
     ['train']
     """
 
+    on_every_process = False
+
     def __init__(
         self,
         log_dir: str | PathLike = "logs",

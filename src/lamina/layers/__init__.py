@@ -187,9 +187,13 @@ from lamina.layers.saved_model import TFSMLayer as TFSMLayer
 from lamina.layers.spectral import SpectralNormalization as SpectralNormalization
 from lamina.layers.torch_module import TorchModuleWrapper as TorchModuleWrapper
 
-_, _, deserialize = _resolver(
-    "layer", lambda: {k: v for k, v in globals().items() if k[0].isupper()}, Layer
-)
+_EXAMPLE = {"class_name": "Dense", "config": {"units": 3}}
+deserialize = _resolver(
+    "layer",
+    lambda: {k: v for k, v in globals().items() if k[0].isupper()},
+    Layer,
+    _EXAMPLE,
+)[1]
 
 
 def serialize(layer):

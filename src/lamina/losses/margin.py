@@ -110,7 +110,12 @@ def circle(
 
 
 class Hinge(LossFunctionWrapper):
-    """How far answers fall short of a margin of 1; see `hinge`."""
+    """How far answers fall short of a margin of 1; see `hinge`.
+
+    >>> import lamina
+    >>> float(lamina.losses.Hinge()([[1.0, -1.0]], [[0.5, -3.0]]))
+    0.25
+    """
 
     def __init__(
         self,
@@ -122,7 +127,12 @@ class Hinge(LossFunctionWrapper):
 
 
 class SquaredHinge(LossFunctionWrapper):
-    """The same, squared; see `squared_hinge`."""
+    """The same, squared; see `squared_hinge`.
+
+    >>> import lamina
+    >>> float(lamina.losses.SquaredHinge()([[1.0, -1.0]], [[0.5, -3.0]]))
+    0.125
+    """
 
     def __init__(
         self,
@@ -134,7 +144,13 @@ class SquaredHinge(LossFunctionWrapper):
 
 
 class CategoricalHinge(LossFunctionWrapper):
-    """The lead of the right class over the best other; see `categorical_hinge`."""
+    """The lead of the right class over the best other; see `categorical_hinge`.
+
+    >>> import lamina
+    >>> loss = lamina.losses.CategoricalHinge()
+    >>> float(loss([[0.0, 1.0, 0.0]], [[0.2, 0.5, 0.3]]))
+    0.8
+    """
 
     def __init__(
         self,
@@ -149,6 +165,12 @@ class Circle(LossFunctionWrapper):
     """The circle loss of embeddings within a batch; see `circle`.
 
     Rows that cost nothing do not count in the mean.
+
+    >>> import lamina
+    >>> loss = lamina.losses.Circle(gamma=1.0)
+    >>> embeddings = [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
+    >>> float(loss([0, 0, 1], embeddings))
+    0.5459
     """
 
     def __init__(

@@ -1202,7 +1202,13 @@ class _Drawn(type):
 
 
 class Functional(Model, metaclass=_Drawn):
-    """A model given by its inputs and outputs; made by `Model(inputs, outputs)`."""
+    """A model given by its inputs and outputs; made by `Model(inputs, outputs)`.
+
+    >>> import lamina
+    >>> x = lamina.Input((3,))
+    >>> isinstance(lamina.Model(x, lamina.layers.Dense(2)(x)), lamina.models.Functional)
+    True
+    """
 
     _saved_as = ("keras.src.models.functional", "Functional")
 

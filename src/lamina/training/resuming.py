@@ -5,6 +5,7 @@ import re
 import jax.numpy as jnp
 
 from lamina.callbacks.backup_and_restore import set_state_of
+from lamina.core.placement import put
 from lamina.core.tracebacks import warn
 from lamina.data.arrays import digest
 from lamina.training.compiled import training_of
@@ -101,10 +102,21 @@ def put_back(found, model, variables, callbacks):
         )
     own = zip(names, variables.groups.metrics, strict=True)
     groups.append([known.get(name, v.raw_value) for name, v in own])
-    variables.write(State(*(tuple(map(jnp.asarray, g)) for g in groups)))
+    variables.write(State(*map(_laid_out, groups, variables.groups)))
     for i, callback in enumerate(callbacks):
         if i in found["callbacks"]:
             set_state_of(callback, found["callbacks"][i])
+
+
+def _laid_out(values, variables):
+    """Return values as they lie in their Variables."""
+    pairs = zip(values, variables, strict=True)
+    return tuple(
+        jnp.asarray(value)
+        if variable._layout is None
+        else put(value, variable.raw_value.sharding)
+        for value, variable in pairs
+    )
 
 
 def _plain(value):
