@@ -13,6 +13,7 @@ import collections.abc
 import math
 import os
 import re
+from typing import Any
 
 import jax
 import numpy as np
@@ -73,7 +74,12 @@ class DataParallel(Distribution):
     P(None, None)
     """
 
-    def __init__(self, device_mesh=None, devices=None, auto_shard_dataset=True):
+    def __init__(
+        self,
+        device_mesh: Any = None,
+        devices: Any = None,
+        auto_shard_dataset: bool = True,
+    ):
         if device_mesh is not None and devices is not None:
             raise ValueError(
                 "`DataParallel` takes `device_mesh` or `devices`, not both."
@@ -127,7 +133,12 @@ class ModelParallel(Distribution):
     """
 
     def __init__(
-        self, *, layout_map=None, batch_dim_name=None, auto_shard_dataset=True, **kwargs
+        self,
+        *,
+        layout_map: Any = None,
+        batch_dim_name: str | None = None,
+        auto_shard_dataset: bool = True,
+        **kwargs,
     ):
         kwargs.pop("device_mesh", None)  # of older programs: the map has one
         if kwargs:
@@ -210,7 +221,7 @@ class FullyShardedDataParallel(Distribution):
     # Numbers in a Variable that is not worth to be divided.
     _SMALL = 2**8
 
-    def __init__(self, devices=None, model=1):
+    def __init__(self, devices: Any = None, model: int = 1):
         if positive_int("FullyShardedDataParallel", "model", model) > 1:
             raise NotImplementedError(
                 "`FullyShardedDataParallel` finds no layouts for tensor parallelism "
@@ -292,7 +303,7 @@ class LayoutMap(collections.abc.MutableMapping):
     >>> layouts["dense/bias"]
     """
 
-    def __init__(self, device_mesh):
+    def __init__(self, device_mesh: Any):
         self._layouts: dict[str, TensorLayout] = {}
         self._met: set[str] = set()  # keys that matched something
         self._device_mesh = device_mesh

@@ -1,6 +1,7 @@
 """Dtype policies, and maps that choose one by the path of a layer."""
 
 import collections.abc
+from typing import Any
 
 from lamina.core import patterns
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
@@ -49,7 +50,7 @@ class DTypePolicyMap(DTypePolicy, collections.abc.MutableMapping):
     'bfloat16'
     """
 
-    def __init__(self, default_policy=None, policy_map=None):
+    def __init__(self, default_policy: Any = None, policy_map: Any = None):
         if not isinstance(policy_map, (dict, type(None))):
             raise TypeError(
                 "If specified, `policy_map` must be a dict. Received: "

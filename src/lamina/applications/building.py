@@ -7,7 +7,7 @@ import os
 import pathlib
 import textwrap
 from collections.abc import Callable
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 from lamina import activations, layers
 from lamina.applications.hashes import HASHES
@@ -194,7 +194,7 @@ class Plan:
         self.published = isinstance(weights, str) and weights == "imagenet"
         self.shape, self.classes = input_shape, classes
         self._weights, self._input, self._pooling = weights, input_tensor, pooling
-        self._activation = activations.get(classifier_activation)
+        self._activation: Any = activations.get(classifier_activation)
         self._check(classifier_activation)
 
     def _check(self, activation):

@@ -6,6 +6,7 @@ import random
 import sys
 import time
 from itertools import zip_longest
+from os import PathLike
 from typing import Any
 
 import jax
@@ -18,6 +19,8 @@ from lamina.core.random import global_state, loaded, set_global_state
 from lamina.core.tracebacks import warn
 from lamina.data.arrays import digest
 
+# Attributes of callbacks that are no part of a run.
+_OF_THE_SESSION = ("params", "_model", "_drawn_in")
 _SHOWN = 8  # differences in a message
 
 
@@ -73,12 +76,12 @@ class BackupAndRestore(Callback):
 
     def __init__(
         self,
-        backup_dir,
+        backup_dir: str | PathLike,
         save_freq: Any = "epoch",
-        double_checkpoint=False,
-        delete_checkpoint=True,
+        double_checkpoint: bool = False,
+        delete_checkpoint: bool = True,
         *,
-        seconds=30.0,
+        seconds: float = 30.0,
     ):
         super().__init__()
         if not backup_dir:
@@ -275,7 +278,7 @@ def _warn_of_texts(callback, before):
 
 def _own(callback):
     """Return the attributes of a callback that a snapshot could hold."""
-    own = {k: v for k, v in vars(callback).items() if k not in ("params", "_model")}
+    own = {k: v for k, v in vars(callback).items() if k not in _OF_THE_SESSION}
     return {k: v for k, v in own.items() if holds(v)}
 
 

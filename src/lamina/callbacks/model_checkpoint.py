@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from os import PathLike
 
 from lamina.callbacks.saving_callback import SavingCallback
 
@@ -36,7 +37,7 @@ class ModelCheckpoint(SavingCallback):
 
     def __init__(
         self,
-        filepath,
+        filepath: str | PathLike,
         monitor: str = "val_loss",
         verbose: int = 0,
         save_best_only: bool = False,

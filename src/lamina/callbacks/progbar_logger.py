@@ -68,7 +68,8 @@ class ProgbarLogger(Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Draw the last line of the epoch."""
-        self.progress.end(logs, self.note)
+        history = getattr(self._model, "history", None) if self._training else None
+        self.progress.end(logs, self.note, getattr(history, "draw_live", None))
         self.note = ""
 
     def on_train_end(self, logs=None):

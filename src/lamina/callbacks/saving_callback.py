@@ -1,5 +1,7 @@
 """What the callbacks share that save models while they are trained."""
 
+from typing import Any
+
 from lamina.callbacks.monitor import MonitorCallback
 from lamina.core.tracebacks import warn
 
@@ -19,7 +21,15 @@ class SavingCallback(MonitorCallback):
     # Whether to save where there is no value to tell the best by.
     _saves_unknown = True
 
-    def __init__(self, monitor, verbose, save_best_only, mode, save_freq, initial):
+    def __init__(
+        self,
+        monitor: str,
+        verbose: Any,
+        save_best_only: Any,
+        mode: str,
+        save_freq: str | int,
+        initial: Any,
+    ):
         super().__init__(monitor, mode, initial)
         self.verbose = verbose
         self.save_best_only = save_best_only

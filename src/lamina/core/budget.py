@@ -221,7 +221,7 @@ class limits(Scope):  # noqa: N801
     8
     """
 
-    def __init__(self, memory=None, work=None):
+    def __init__(self, memory: float | None = None, work: float | None = None):
         given = {"memory": memory, "work": work}
         self._limits = {k: v for k, v in given.items() if v is not None}
         for name, value in self._limits.items():

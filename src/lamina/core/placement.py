@@ -64,7 +64,7 @@ class DeviceMesh:
     <DeviceMesh shape=(1, 1), axis_names=('batch', 'model')>
     """
 
-    def __init__(self, shape, axis_names, devices=None):
+    def __init__(self, shape: Any, axis_names: Any, devices: Any = None):
         if not shape or not axis_names:
             raise ValueError(
                 "Shape and axis_names cannot be empty. Received: "
@@ -154,7 +154,7 @@ class TensorLayout:
     (None, 'model')
     """
 
-    def __init__(self, axes, device_mesh=None):
+    def __init__(self, axes: Any, device_mesh: Any = None):
         self._axes = tuple(axes)
         self._device_mesh = device_mesh
         self._sharding: Any = None
@@ -242,7 +242,12 @@ class Distribution:
     # Whether there is one. Where there is none, nothing looks for it.
     any_made = False
 
-    def __init__(self, device_mesh, batch_dim_name=None, auto_shard_dataset=True):
+    def __init__(
+        self,
+        device_mesh: Any,
+        batch_dim_name: str | None = None,
+        auto_shard_dataset: bool = True,
+    ):
         Distribution.any_made = True
         self._device_mesh = device_mesh
         self._batch_dim_name = batch_dim_name

@@ -37,7 +37,7 @@ class DTypePolicy(Constructed):
 
     _quantization_mode = None
 
-    def __init__(self, name=None):
+    def __init__(self, name: str | None = None):
         if name is None:
             name = dtype_policy().name
         if not isinstance(name, str):
@@ -139,7 +139,7 @@ class QuantizedDTypePolicy(DTypePolicy):
     _mode_of_numbers = None
     _numbers: dict[str, tuple] = {}
 
-    def __init__(self, mode, source_name=None):
+    def __init__(self, mode: str, source_name: str | None = None):
         if source_name is None:
             default = dtype_policy()
             source_name = getattr(default, "_source_name", default.name)
@@ -205,7 +205,9 @@ class QuantizedFloat8DTypePolicy(QuantizedDTypePolicy):
 
     default_amax_history_length = 1024
 
-    def __init__(self, mode, source_name=None, amax_history_length=1024):
+    def __init__(
+        self, mode: str, source_name: str | None = None, amax_history_length: int = 1024
+    ):
         super().__init__(mode, source_name)
         if not isinstance(amax_history_length, int):
             raise TypeError(

@@ -265,7 +265,7 @@ class CustomObjectScope(Scope):
     'Mine'
     """
 
-    def __init__(self, custom_objects):
+    def __init__(self, custom_objects: dict | None):
         self.custom_objects = dict(custom_objects or {})
 
     def _block(self):

@@ -29,7 +29,10 @@ class StatelessScope(Scope):
     """
 
     def __init__(
-        self, state_mapping=None, collect_losses=False, initialize_variables=True
+        self,
+        state_mapping: Any = None,
+        collect_losses: bool = False,
+        initialize_variables: bool = True,
     ):
         self.collect_losses = collect_losses
         self.initialize_variables = initialize_variables

@@ -11,6 +11,7 @@ from lamina.core.context import context, having
 from lamina.core.dtypes import is_float, standardize_dtype
 from lamina.core.naming import automatic_name
 from lamina.core.tracebacks import boundary
+from lamina.core.types import Computes, DType
 from lamina.core.variable import Variable, scratch
 
 
@@ -22,7 +23,7 @@ class History(NamedTuple):
     tensor_index: int
 
 
-class SymbolicTensor:
+class SymbolicTensor(Computes):
     """A shape and a dtype without data: what a graph is drawn with.
 
     Args:
@@ -44,16 +45,18 @@ class SymbolicTensor:
     ragged = False
     ragged_rank = row_splits_dtype = None
     __array_priority__ = 1000
+    reshape: Any
+    squeeze: Any
     __slots__ = ("__dict__", "__weakref__", "_dtype", "_shape", "index", "name", "node")
 
     def __init__(
         self,
-        shape,
-        dtype="float32",
-        sparse=False,
-        ragged=False,
-        record_history=True,
-        name=None,
+        shape: Any,
+        dtype: DType = "float32",
+        sparse: bool = False,
+        ragged: bool = False,
+        record_history: bool = True,
+        name: str | None = None,
         **kwargs,
     ):
         if sparse or ragged:

@@ -1,5 +1,7 @@
 """Sources over data sets that are indexed by batch."""
 
+from typing import Any
+
 import jax
 import numpy as np
 
@@ -142,7 +144,14 @@ class IndexedSource:
     arrays = None
     replays = False
 
-    def __init__(self, dataset, shuffle, steps, seed=None, restarts=False):
+    def __init__(
+        self,
+        dataset: Any,
+        shuffle: bool | str,
+        steps: int | None,
+        seed: int | None = None,
+        restarts: bool = False,
+    ):
         self._dataset = dataset
         self._own_order = hasattr(dataset, "all_passes")
         # An item of such a data set has a number of its own in each run.

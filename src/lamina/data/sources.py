@@ -123,7 +123,15 @@ class ArraySource:
     replays = False
 
     def __init__(
-        self, x, y, sample_weight, batch_size, shuffle, steps, seed=None, restarts=False
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        batch_size: int | None,
+        shuffle: bool | str,
+        steps: int | None,
+        seed: int | None = None,
+        restarts: bool = False,
     ):
         self.rows = count_rows(x, y, sample_weight)
         batch_size = 32 if batch_size is None else batch_size
@@ -252,7 +260,7 @@ class IterableSource:
     arrays = None
     replays = True
 
-    def __init__(self, iterable, steps, restarts=False):
+    def __init__(self, iterable: Any, steps: int | None, restarts: bool = False):
         if restarts and hasattr(iterable, "__next__"):
             iterable = _kept(iterable, steps)
         self._iterable = iterable

@@ -44,7 +44,14 @@ class Endpoint:
     [('scores', ('batch', 2), 'float32')]
     """
 
-    def __init__(self, name, exported, weights, about, calls=False):
+    def __init__(
+        self,
+        name: str | None,
+        exported: Any,
+        weights: Any,
+        about: Any,
+        calls: bool = False,
+    ):
         self.name = name
         self.exported = exported
         self.platforms = tuple(exported.platforms)
@@ -175,7 +182,7 @@ class Exported:
     ['serve']
     """
 
-    def __init__(self, endpoints, collections):
+    def __init__(self, endpoints: Any, collections: Any):
         self.endpoints = endpoints
         self.collections = collections
 

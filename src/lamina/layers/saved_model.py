@@ -1,12 +1,14 @@
 """`TFSMLayer`: a TensorFlow SavedModel as a layer, computed on the host."""
 
 import functools
+from os import PathLike
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lamina.core.types import DType
 from lamina.layers.foreign import (
     as_expected,
     engine_for,
@@ -17,8 +19,6 @@ from lamina.layers.foreign import (
     result_of,
 )
 from lamina.layers.layer import Layer
-
-__all__ = ["TFSMLayer"]
 
 
 class TFSMLayer(Layer):
@@ -55,12 +55,12 @@ class TFSMLayer(Layer):
 
     def __init__(
         self,
-        filepath,
-        call_endpoint="serve",
-        call_training_endpoint=None,
-        trainable=True,
-        name=None,
-        dtype=None,
+        filepath: str | PathLike,
+        call_endpoint: str = "serve",
+        call_training_endpoint: str | None = None,
+        trainable: bool = True,
+        name: str | None = None,
+        dtype: DType = None,
     ):
         super().__init__(trainable=trainable, name=name, dtype=dtype)
         tf: Any = engine_for("TFSMLayer", "tensorflow")

@@ -5,18 +5,8 @@ import jax.numpy as jnp
 
 from lamina.core.arguments import given
 from lamina.core.masks import set_mask
+from lamina.core.types import DType
 from lamina.losses.loss import LossFunctionWrapper, as_array, as_float, compares, pair
-
-__all__ = [
-    "CategoricalHinge",
-    "Circle",
-    "Hinge",
-    "SquaredHinge",
-    "categorical_hinge",
-    "circle",
-    "hinge",
-    "squared_hinge",
-]
 
 
 def _shortfall(y_true, y_pred):
@@ -127,7 +117,12 @@ class Hinge(LossFunctionWrapper):
     0.25
     """
 
-    def __init__(self, reduction="sum_over_batch_size", name="hinge", dtype=None):
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "hinge",
+        dtype: DType = None,
+    ):
         super().__init__(hinge, **given(locals()))
 
 
@@ -140,7 +135,10 @@ class SquaredHinge(LossFunctionWrapper):
     """
 
     def __init__(
-        self, reduction="sum_over_batch_size", name="squared_hinge", dtype=None
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "squared_hinge",
+        dtype: DType = None,
     ):
         super().__init__(squared_hinge, **given(locals()))
 
@@ -155,7 +153,10 @@ class CategoricalHinge(LossFunctionWrapper):
     """
 
     def __init__(
-        self, reduction="sum_over_batch_size", name="categorical_hinge", dtype=None
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "categorical_hinge",
+        dtype: DType = None,
     ):
         super().__init__(categorical_hinge, **given(locals()))
 
@@ -174,11 +175,11 @@ class Circle(LossFunctionWrapper):
 
     def __init__(
         self,
-        gamma=80.0,
-        margin=0.4,
-        remove_diagonal=True,
-        reduction="sum_over_batch_size",
-        name="circle",
-        dtype=None,
+        gamma: float = 80.0,
+        margin: float = 0.4,
+        remove_diagonal: bool = True,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "circle",
+        dtype: DType = None,
     ):
         super().__init__(circle, **given(locals()))

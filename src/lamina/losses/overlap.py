@@ -4,9 +4,8 @@ import jax.numpy as jnp
 
 from lamina.core import settings
 from lamina.core.arguments import given
+from lamina.core.types import Axes, DType
 from lamina.losses.loss import LossFunctionWrapper, compares, pair
-
-__all__ = ["Dice", "Tversky", "dice", "tversky"]
 
 
 def _axis(axis):
@@ -68,7 +67,11 @@ class Dice(LossFunctionWrapper):
     """
 
     def __init__(
-        self, reduction="sum_over_batch_size", name="dice", axis=None, dtype=None
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "dice",
+        axis: Axes | None = None,
+        dtype: DType = None,
     ):
         super().__init__(dice, **given(locals()))
 
@@ -84,11 +87,11 @@ class Tversky(LossFunctionWrapper):
 
     def __init__(
         self,
-        alpha=0.5,
-        beta=0.5,
-        reduction="sum_over_batch_size",
-        name="tversky",
-        axis=None,
-        dtype=None,
+        alpha: float = 0.5,
+        beta: float = 0.5,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "tversky",
+        axis: Axes | None = None,
+        dtype: DType = None,
     ):
         super().__init__(tversky, **given(locals()))

@@ -6,26 +6,8 @@ import jax.numpy as jnp
 from lamina.core import settings
 from lamina.core.arguments import given
 from lamina.core.checks import number
+from lamina.core.types import DType
 from lamina.losses.loss import LossFunctionWrapper, compares, pair
-
-__all__ = [
-    "CosineSimilarity",
-    "Huber",
-    "LogCosh",
-    "MeanAbsoluteError",
-    "MeanAbsolutePercentageError",
-    "MeanSquaredError",
-    "MeanSquaredLogarithmicError",
-    "Poisson",
-    "cosine_similarity",
-    "huber",
-    "log_cosh",
-    "mean_absolute_error",
-    "mean_absolute_percentage_error",
-    "mean_squared_error",
-    "mean_squared_logarithmic_error",
-    "poisson",
-]
 
 
 @compares("elements")
@@ -167,7 +149,10 @@ class MeanSquaredError(LossFunctionWrapper):
     """
 
     def __init__(
-        self, reduction="sum_over_batch_size", name="mean_squared_error", dtype=None
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "mean_squared_error",
+        dtype: DType = None,
     ):
         super().__init__(mean_squared_error, **given(locals()))
 
@@ -181,7 +166,10 @@ class MeanAbsoluteError(LossFunctionWrapper):
     """
 
     def __init__(
-        self, reduction="sum_over_batch_size", name="mean_absolute_error", dtype=None
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "mean_absolute_error",
+        dtype: DType = None,
     ):
         super().__init__(mean_absolute_error, **given(locals()))
 
@@ -196,9 +184,9 @@ class MeanAbsolutePercentageError(LossFunctionWrapper):
 
     def __init__(
         self,
-        reduction="sum_over_batch_size",
-        name="mean_absolute_percentage_error",
-        dtype=None,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "mean_absolute_percentage_error",
+        dtype: DType = None,
     ):
         super().__init__(mean_absolute_percentage_error, **given(locals()))
 
@@ -214,9 +202,9 @@ class MeanSquaredLogarithmicError(LossFunctionWrapper):
 
     def __init__(
         self,
-        reduction="sum_over_batch_size",
-        name="mean_squared_logarithmic_error",
-        dtype=None,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "mean_squared_logarithmic_error",
+        dtype: DType = None,
     ):
         super().__init__(mean_squared_logarithmic_error, **given(locals()))
 
@@ -233,7 +221,11 @@ class Huber(LossFunctionWrapper):
     _saved_if_changed = ("delta",)
 
     def __init__(
-        self, delta=1.0, reduction="sum_over_batch_size", name="huber_loss", dtype=None
+        self,
+        delta: float = 1.0,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "huber_loss",
+        dtype: DType = None,
     ):
         if float(number("Huber", "delta", delta)) <= 0:
             raise ValueError(f"`Huber` expected `delta` above 0. Received: {delta}")
@@ -248,7 +240,12 @@ class LogCosh(LossFunctionWrapper):
     0.4338
     """
 
-    def __init__(self, reduction="sum_over_batch_size", name="log_cosh", dtype=None):
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "log_cosh",
+        dtype: DType = None,
+    ):
         super().__init__(log_cosh, **given(locals()))
 
 
@@ -260,7 +257,12 @@ class Poisson(LossFunctionWrapper):
     1.0
     """
 
-    def __init__(self, reduction="sum_over_batch_size", name="poisson", dtype=None):
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "poisson",
+        dtype: DType = None,
+    ):
         super().__init__(poisson, **given(locals()))
 
 
@@ -276,9 +278,9 @@ class CosineSimilarity(LossFunctionWrapper):
 
     def __init__(
         self,
-        axis=-1,
-        reduction="sum_over_batch_size",
-        name="cosine_similarity",
-        dtype=None,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "cosine_similarity",
+        dtype: DType = None,
     ):
         super().__init__(cosine_similarity, **given(locals()))

@@ -3,9 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from lamina.core.types import DType
 from lamina.losses.loss import LossFunctionWrapper, as_array, as_float
-
-__all__ = ["CTC", "ctc"]
 
 # Stands for log 0 where a true infinity would make gradients undefined.
 LOG_ZERO = -1e5
@@ -81,5 +80,10 @@ class CTC(LossFunctionWrapper):
     1.0986
     """
 
-    def __init__(self, reduction="sum_over_batch_size", name="ctc", dtype=None):
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "ctc",
+        dtype: DType = None,
+    ):
         super().__init__(ctc, reduction, name, dtype)

@@ -3,22 +3,9 @@
 import jax.numpy as jnp
 
 from lamina.core.arguments import given
+from lamina.core.types import DType
 from lamina.losses.loss import as_array, as_float, same_shape, score_dtype
 from lamina.metrics.reduction import MeanMetricWrapper
-
-__all__ = [
-    "Accuracy",
-    "BinaryAccuracy",
-    "CategoricalAccuracy",
-    "SparseCategoricalAccuracy",
-    "SparseTopKCategoricalAccuracy",
-    "TopKCategoricalAccuracy",
-    "binary_accuracy",
-    "categorical_accuracy",
-    "sparse_categorical_accuracy",
-    "sparse_top_k_categorical_accuracy",
-    "top_k_categorical_accuracy",
-]
 
 
 def _hits(right):
@@ -121,7 +108,7 @@ class Accuracy(MeanMetricWrapper):
 
     _direction = "up"
 
-    def __init__(self, name="accuracy", dtype=None):
+    def __init__(self, name: str | None = "accuracy", dtype: DType = None):
         super().__init__(accuracy, name, dtype)
 
 
@@ -144,7 +131,12 @@ class BinaryAccuracy(MeanMetricWrapper):
 
     _direction = "up"
 
-    def __init__(self, name="binary_accuracy", dtype=None, threshold=0.5):
+    def __init__(
+        self,
+        name: str | None = "binary_accuracy",
+        dtype: DType = None,
+        threshold: float = 0.5,
+    ):
         if threshold is not None and not 0 < threshold < 1:
             raise ValueError(
                 "`BinaryAccuracy` expected `threshold` to be between 0 and 1. "
@@ -164,7 +156,7 @@ class CategoricalAccuracy(MeanMetricWrapper):
 
     _direction = "up"
 
-    def __init__(self, name="categorical_accuracy", dtype=None):
+    def __init__(self, name: str | None = "categorical_accuracy", dtype: DType = None):
         super().__init__(categorical_accuracy, name, dtype)
 
 
@@ -179,7 +171,9 @@ class SparseCategoricalAccuracy(MeanMetricWrapper):
 
     _direction = "up"
 
-    def __init__(self, name="sparse_categorical_accuracy", dtype=None):
+    def __init__(
+        self, name: str | None = "sparse_categorical_accuracy", dtype: DType = None
+    ):
         super().__init__(sparse_categorical_accuracy, name, dtype)
 
 
@@ -199,7 +193,12 @@ class TopKCategoricalAccuracy(MeanMetricWrapper):
 
     _direction = "up"
 
-    def __init__(self, k=5, name="top_k_categorical_accuracy", dtype=None):
+    def __init__(
+        self,
+        k: int = 5,
+        name: str | None = "top_k_categorical_accuracy",
+        dtype: DType = None,
+    ):
         super().__init__(top_k_categorical_accuracy, **given(locals()))
 
 
@@ -224,9 +223,9 @@ class SparseTopKCategoricalAccuracy(MeanMetricWrapper):
 
     def __init__(
         self,
-        k=5,
-        name="sparse_top_k_categorical_accuracy",
-        dtype=None,
-        from_sorted_ids=False,
+        k: int = 5,
+        name: str | None = "sparse_top_k_categorical_accuracy",
+        dtype: DType = None,
+        from_sorted_ids: bool = False,
     ):
         super().__init__(sparse_top_k_categorical_accuracy, **given(locals()))

@@ -3,15 +3,9 @@
 import jax.numpy as jnp
 
 from lamina.core import settings
+from lamina.core.types import Axes, DType
 from lamina.losses.loss import pair
 from lamina.metrics.reduction import MeanMetricWrapper
-
-__all__ = [
-    "ConcordanceCorrelation",
-    "PearsonCorrelation",
-    "concordance_correlation",
-    "pearson_correlation",
-]
 
 
 def _centred(x, axis):
@@ -64,7 +58,12 @@ class PearsonCorrelation(MeanMetricWrapper):
 
     _direction = "up"
 
-    def __init__(self, name="pearson_correlation", dtype=None, axis=-1):
+    def __init__(
+        self,
+        name: str | None = "pearson_correlation",
+        dtype: DType = None,
+        axis: Axes = -1,
+    ):
         super().__init__(pearson_correlation, name, dtype, axis=axis)
 
 
@@ -79,5 +78,10 @@ class ConcordanceCorrelation(MeanMetricWrapper):
 
     _direction = "up"
 
-    def __init__(self, name="concordance_correlation", dtype=None, axis=-1):
+    def __init__(
+        self,
+        name: str | None = "concordance_correlation",
+        dtype: DType = None,
+        axis: Axes = -1,
+    ):
         super().__init__(concordance_correlation, name, dtype, axis=axis)

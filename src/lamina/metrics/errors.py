@@ -4,27 +4,10 @@ import jax.numpy as jnp
 
 from lamina import losses
 from lamina.core.arguments import given
+from lamina.core.types import DType
 from lamina.losses.loss import as_array, pair
 from lamina.losses.regression import likeness
 from lamina.metrics.reduction import Mean, MeanMetricWrapper
-
-__all__ = [
-    "BinaryCrossentropy",
-    "CategoricalCrossentropy",
-    "CategoricalHinge",
-    "CosineSimilarity",
-    "Hinge",
-    "KLDivergence",
-    "LogCoshError",
-    "MeanAbsoluteError",
-    "MeanAbsolutePercentageError",
-    "MeanSquaredError",
-    "MeanSquaredLogarithmicError",
-    "Poisson",
-    "RootMeanSquaredError",
-    "SparseCategoricalCrossentropy",
-    "SquaredHinge",
-]
 
 
 class MeanSquaredError(MeanMetricWrapper):
@@ -35,7 +18,7 @@ class MeanSquaredError(MeanMetricWrapper):
     5.0
     """
 
-    def __init__(self, name="mean_squared_error", dtype=None):
+    def __init__(self, name: str | None = "mean_squared_error", dtype: DType = None):
         super().__init__(losses.mean_squared_error, name, dtype)
 
 
@@ -49,7 +32,9 @@ class RootMeanSquaredError(Mean):
 
     _direction = "down"
 
-    def __init__(self, name="root_mean_squared_error", dtype=None):
+    def __init__(
+        self, name: str | None = "root_mean_squared_error", dtype: DType = None
+    ):
         super().__init__(name, dtype)
 
     def update_state(self, y_true, y_pred, sample_weight=None):
@@ -70,7 +55,7 @@ class MeanAbsoluteError(MeanMetricWrapper):
     2.0
     """
 
-    def __init__(self, name="mean_absolute_error", dtype=None):
+    def __init__(self, name: str | None = "mean_absolute_error", dtype: DType = None):
         super().__init__(losses.mean_absolute_error, name, dtype)
 
 
@@ -82,7 +67,9 @@ class MeanAbsolutePercentageError(MeanMetricWrapper):
     20.0
     """
 
-    def __init__(self, name="mean_absolute_percentage_error", dtype=None):
+    def __init__(
+        self, name: str | None = "mean_absolute_percentage_error", dtype: DType = None
+    ):
         super().__init__(losses.mean_absolute_percentage_error, name, dtype)
 
 
@@ -95,7 +82,9 @@ class MeanSquaredLogarithmicError(MeanMetricWrapper):
     1.0
     """
 
-    def __init__(self, name="mean_squared_logarithmic_error", dtype=None):
+    def __init__(
+        self, name: str | None = "mean_squared_logarithmic_error", dtype: DType = None
+    ):
         super().__init__(losses.mean_squared_logarithmic_error, name, dtype)
 
 
@@ -107,7 +96,7 @@ class LogCoshError(MeanMetricWrapper):
     0.4338
     """
 
-    def __init__(self, name="logcosh", dtype=None):
+    def __init__(self, name: str | None = "logcosh", dtype: DType = None):
         super().__init__(losses.log_cosh, name, dtype)
 
 
@@ -122,7 +111,12 @@ class CosineSimilarity(MeanMetricWrapper):
     _direction = "up"
     _saved_if_changed = ("axis",)
 
-    def __init__(self, name="cosine_similarity", dtype=None, axis=-1):
+    def __init__(
+        self,
+        name: str | None = "cosine_similarity",
+        dtype: DType = None,
+        axis: int = -1,
+    ):
         super().__init__(likeness, **given(locals()))
 
 
@@ -134,7 +128,7 @@ class Poisson(MeanMetricWrapper):
     1.0
     """
 
-    def __init__(self, name="poisson", dtype=None):
+    def __init__(self, name: str | None = "poisson", dtype: DType = None):
         super().__init__(losses.poisson, name, dtype)
 
 
@@ -146,7 +140,7 @@ class KLDivergence(MeanMetricWrapper):
     0.1438
     """
 
-    def __init__(self, name="kl_divergence", dtype=None):
+    def __init__(self, name: str | None = "kl_divergence", dtype: DType = None):
         super().__init__(losses.kl_divergence, name, dtype)
 
 
@@ -166,10 +160,10 @@ class BinaryCrossentropy(MeanMetricWrapper):
 
     def __init__(
         self,
-        name="binary_crossentropy",
-        dtype=None,
-        from_logits=False,
-        label_smoothing=0,
+        name: str | None = "binary_crossentropy",
+        dtype: DType = None,
+        from_logits: bool = False,
+        label_smoothing: float = 0,
     ):
         super().__init__(losses.binary_crossentropy, **given(locals()))
 
@@ -192,11 +186,11 @@ class CategoricalCrossentropy(MeanMetricWrapper):
 
     def __init__(
         self,
-        name="categorical_crossentropy",
-        dtype=None,
-        from_logits=False,
-        label_smoothing=0,
-        axis=-1,
+        name: str | None = "categorical_crossentropy",
+        dtype: DType = None,
+        from_logits: bool = False,
+        label_smoothing: float = 0,
+        axis: int = -1,
     ):
         super().__init__(losses.categorical_crossentropy, **given(locals()))
 
@@ -220,11 +214,11 @@ class SparseCategoricalCrossentropy(MeanMetricWrapper):
 
     def __init__(
         self,
-        name="sparse_categorical_crossentropy",
-        dtype=None,
-        from_logits=False,
-        ignore_class=None,
-        axis=-1,
+        name: str | None = "sparse_categorical_crossentropy",
+        dtype: DType = None,
+        from_logits: bool = False,
+        ignore_class: int | None = None,
+        axis: int = -1,
     ):
         super().__init__(losses.sparse_categorical_crossentropy, **given(locals()))
 
@@ -237,7 +231,7 @@ class Hinge(MeanMetricWrapper):
     0.25
     """
 
-    def __init__(self, name="hinge", dtype=None):
+    def __init__(self, name: str | None = "hinge", dtype: DType = None):
         super().__init__(losses.hinge, name, dtype)
 
 
@@ -249,7 +243,7 @@ class SquaredHinge(MeanMetricWrapper):
     0.125
     """
 
-    def __init__(self, name="squared_hinge", dtype=None):
+    def __init__(self, name: str | None = "squared_hinge", dtype: DType = None):
         super().__init__(losses.squared_hinge, name, dtype)
 
 
@@ -262,5 +256,5 @@ class CategoricalHinge(MeanMetricWrapper):
     0.8
     """
 
-    def __init__(self, name="categorical_hinge", dtype=None):
+    def __init__(self, name: str | None = "categorical_hinge", dtype: DType = None):
         super().__init__(losses.categorical_hinge, name, dtype)

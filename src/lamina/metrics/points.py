@@ -3,14 +3,8 @@
 import jax.numpy as jnp
 import numpy as np
 
+from lamina.core.types import DType
 from lamina.metrics.confusion import CELLS, Counts, by_name
-
-__all__ = [
-    "PrecisionAtRecall",
-    "RecallAtPrecision",
-    "SensitivityAtSpecificity",
-    "SpecificityAtSensitivity",
-]
 
 _RATES = {
     "sensitivity": ("true_positives", "false_negatives"),
@@ -71,7 +65,12 @@ class SensitivityAtSpecificity(_BestPoint):
     _best, _given = "sensitivity", "specificity"
 
     def __init__(
-        self, specificity, num_thresholds=200, class_id=None, name=None, dtype=None
+        self,
+        specificity: float,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: DType = None,
     ):
         super().__init__(dtype, name)
         self._watch(specificity, num_thresholds, class_id)
@@ -91,7 +90,12 @@ class SpecificityAtSensitivity(_BestPoint):
     _best, _given = "specificity", "sensitivity"
 
     def __init__(
-        self, sensitivity, num_thresholds=200, class_id=None, name=None, dtype=None
+        self,
+        sensitivity: float,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: DType = None,
     ):
         super().__init__(dtype, name)
         self._watch(sensitivity, num_thresholds, class_id)
@@ -111,7 +115,12 @@ class PrecisionAtRecall(_BestPoint):
     _best, _given = "precision", "recall"
 
     def __init__(
-        self, recall, num_thresholds=200, class_id=None, name=None, dtype=None
+        self,
+        recall: float,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: DType = None,
     ):
         super().__init__(dtype, name)
         self._watch(recall, num_thresholds, class_id)
@@ -131,7 +140,12 @@ class RecallAtPrecision(_BestPoint):
     _best, _given = "recall", "precision"
 
     def __init__(
-        self, precision, num_thresholds=200, class_id=None, name=None, dtype=None
+        self,
+        precision: float,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: DType = None,
     ):
         super().__init__(dtype, name)
         self._watch(precision, num_thresholds, class_id)

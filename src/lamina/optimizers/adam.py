@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from lamina.core.arguments import given
 from lamina.core.settings import floatx
+from lamina.core.types import Rate
 from lamina.core.variable import Variable
 from lamina.optimizers.optimizer import Optimizer, shared
 from lamina.optimizers.parts import once_a_step
@@ -38,11 +39,11 @@ class Adam(Optimizer):
     @shared()
     def __init__(
         self,
-        learning_rate=0.001,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-7,
-        amsgrad=False,
+        learning_rate: Rate = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        amsgrad: bool = False,
         **kwargs,
     ):
         super().__init__(learning_rate=learning_rate, **kwargs)
@@ -124,12 +125,12 @@ class AdamW(Adam):
     @shared()
     def __init__(
         self,
-        learning_rate=0.001,
-        weight_decay=0.004,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-7,
-        amsgrad=False,
+        learning_rate: Rate = 0.001,
+        weight_decay: float = 0.004,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        amsgrad: bool = False,
         **kwargs,
     ):
         if weight_decay is None:
@@ -162,7 +163,12 @@ class Adamax(Optimizer):
 
     @shared()
     def __init__(
-        self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7, **kwargs
+        self,
+        learning_rate: Rate = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        **kwargs,
     ):
         super().__init__(learning_rate=learning_rate, **kwargs)
         self.beta_1, self.beta_2 = beta_1, beta_2
@@ -211,7 +217,12 @@ class Nadam(Optimizer):
 
     @shared()
     def __init__(
-        self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7, **kwargs
+        self,
+        learning_rate: Rate = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        **kwargs,
     ):
         super().__init__(learning_rate=learning_rate, **kwargs)
         self.beta_1, self.beta_2 = beta_1, beta_2

@@ -45,7 +45,7 @@ class KerasFileEditor:
             └── 1: shape=(2,), dtype=float32
     """
 
-    def __init__(self, filepath):
+    def __init__(self, filepath: str | os.PathLike):
         self.filepath = filepath
         self.config = self.metadata = None
         name = os.fspath(filepath)

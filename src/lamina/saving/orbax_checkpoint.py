@@ -1,6 +1,7 @@
 """`OrbaxCheckpoint`."""
 
 import pathlib
+from os import PathLike
 from typing import Any
 
 import jax
@@ -53,7 +54,7 @@ class OrbaxCheckpoint(SavingCallback):
 
     def __init__(
         self,
-        directory,
+        directory: str | PathLike,
         monitor: str = "val_loss",
         verbose: int = 0,
         save_best_only: bool = False,

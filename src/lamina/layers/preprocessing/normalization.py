@@ -7,11 +7,10 @@ import numpy as np
 
 from lamina.core import settings
 from lamina.core.checks import axes_argument
+from lamina.core.types import Axes
 from lamina.layers.preprocessing.adapting import batches
 from lamina.layers.preprocessing.data_layer import DataLayer
 from lamina.layers.rows import off_rows
-
-__all__ = ["Normalization"]
 
 
 class Normalization(DataLayer):
@@ -39,12 +38,19 @@ class Normalization(DataLayer):
     [[-1.0, 1.0]]
     """
 
-    def __init__(self, axis=-1, mean=None, variance=None, invert=False, **kwargs):
+    def __init__(
+        self,
+        axis: Axes | None = -1,
+        mean: Any = None,
+        variance: Any = None,
+        invert: bool = False,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
-        axis = (
-            () if axis is None or axis == () else axes_argument("Normalization", axis)
-        )
-        self.axis = tuple(axis) if isinstance(axis, (list, tuple)) else (axis,)
+        axes: Any = () if axis is None else axis
+        if axes != ():
+            axes = axes_argument("Normalization", axes)
+        self.axis = tuple(axes) if isinstance(axes, (list, tuple)) else (axes,)
         _check_given(mean, variance, self.axis)
         self.input_mean, self.input_variance = mean, variance
         self.invert = invert
