@@ -6,7 +6,6 @@ What a user writes in a script has no budget.
 """
 
 import contextlib
-import dis
 import functools
 import math
 import os
@@ -18,6 +17,7 @@ import numpy as np
 
 from lamina.core import bounds
 from lamina.core.context import Scope, context, having
+from lamina.core.naming import shortened
 from lamina.core.registry import ours
 
 # What takes time besides the equations that are traced, in the same unit.
@@ -257,60 +257,51 @@ def budgeted(name="the config", **fields):
             yield
 
 
-# What code of ours raises for configs whose parts are not what they should be, and what
-# it raises in words as well.
+# What code raises for configs whose parts are not what they should be; it raises errors
+# of the other kinds in words as well.
 _DAMAGES = (AttributeError, LookupError, ArithmeticError, AssertionError)
 _WORDED = (TypeError, ValueError)
 
 
 @contextlib.contextmanager
 def told(name, what="describes no model"):
-    """Say of a config's errors what they mean, in messages of bounded length.
+    """Say in a config's errors what was read, in messages of bounded length.
 
     Args:
         name: what to call the config, or whatever else is read.
         what: what is wrong with it.
     """
-    try:
-        with quoting():
+    with quoting():
+        try:
             yield
-    except RecursionError as error:
-        raise ValueError(f"Not allowed: {name} is nested too deeply.") from error
-    except (*_DAMAGES, *_WORDED, NameError) as error:
-        if isinstance(error, _WORDED) and _in_words(error):
+        except RecursionError as error:
+            raise ValueError(f"Not allowed: {name} is nested too deeply.") from error
+        except _WORDED as error:
+            if len(error.args) == 1 and isinstance(error.args[0], str):
+                if name not in error.args[0]:
+                    error.args = (f"In {name}: {error.args[0]}",)
             raise
-        if isinstance(error, NameError) and error.name is not None:
-            raise  # a lambda lacks the name; the errors of JAX's axes have none
-        said = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{name} {what}: {said}") from error
-
-
-def _in_words(error):
-    """Tell whether a `raise` statement raised an error, not an operation."""
-    at = error.__traceback__
-    while at.tb_next is not None:
-        at = at.tb_next
-    return at.tb_frame.f_code.co_code[at.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+        except (*_DAMAGES, NameError) as error:
+            if isinstance(error, NameError) and error.name is not None:
+                raise  # a lambda lacks the name; the errors of JAX's axes have none
+            said = f"{type(error).__name__}: {error}"
+            raise ValueError(f"{name} {what}: {said}") from error
 
 
 @contextlib.contextmanager
 def quoting():
-    """Let errors quote only a part of what a file says."""
+    """Let errors, what caused them and their notes quote only a part of a file."""
     try:
         yield
     except Exception as error:
-        seen: Any = error
-        while seen is not None:
-            if len(seen.args) == 1 and isinstance(seen.args[0], str):
-                seen.args = (_short(seen.args[0]),)
-            seen = seen.__cause__ or seen.__context__
+        link: Any = error
+        while link is not None:
+            if len(text := str(link)) > bounds.MESSAGE:
+                link.args = (shortened(text, bounds.MESSAGE),)
+            notes = getattr(link, "__notes__", [])
+            notes[:] = [shortened(note, bounds.MESSAGE) for note in notes]
+            link = link.__cause__ or link.__context__
         raise
-
-
-def _short(text):
-    half = bounds.MESSAGE // 2
-    gap = f" ... ({len(text) - bounds.MESSAGE} characters) ... "
-    return text if len(text) <= bounds.MESSAGE else text[:half] + gap + text[-half:]
 
 
 @functools.cache

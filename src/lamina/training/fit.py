@@ -366,7 +366,7 @@ class Run:
     def _reading(self):
         """Say of values that no run wrote that the snapshot holds them."""
         folder = str(self.keeper.backup_dir) if self.keeper is not None else ""
-        return told(f"The snapshot in {folder!r}", "holds no state of this run")
+        return told(f"the snapshot in {folder!r}", "holds no state of this run")
 
     def _say_finished(self, epoch, epochs):
         """Print that a run that goes on has nothing left to do."""

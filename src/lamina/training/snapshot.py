@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 from lamina.core.files import replacing
+from lamina.core.texts import parsed
 from lamina.core.tracebacks import warn
 
 _MAGIC = b"lamina snapshot 1\n"
@@ -71,7 +72,7 @@ def loads(data: bytes):
         raise ValueError("its checksum does not fit; it was cut or changed")
     start = len(_MAGIC) + 8
     length = int.from_bytes(body[len(_MAGIC) : start], "little")
-    head = json.loads(body[start : start + length])
+    head = parsed(body[start : start + length], "its description")
     return _unpacked(head, memoryview(body), start + length)
 
 
