@@ -260,6 +260,30 @@ def test_who_trusts_a_config_allows_it_more(good):
         lamina.saving.limits(work=-1)
 
 
+@pytest.mark.parametrize(
+    ("shape", "op", "settings", "reason"),
+    [
+        # The tensors to concatenate are the rows of one: JAX writes out each.
+        ((50_000, 2), "Concatenate", {}, "as much work"),
+        ((None, 4), "NanToNum", {"nan": [0] * 50_000}, "as much work"),
+        ((None, *[1] * 80), "Sin", {}, "an array of 8. axes"),
+        ((None, 4), "Reshape", {"newshape": [1] * 99}, "an array of 99 axes"),
+    ],
+)
+def test_what_makes_no_equations_is_counted(shape, op, settings, reason):
+    x = lamina.Input((3,))
+    config = json.loads(lamina.Model(x, lamina.ops.sin(x)).to_json())
+    first, last = config["config"]["layers"]
+    first["config"]["batch_shape"] = shape
+    last["class_name"], last["config"] = (
+        op,
+        {**settings, "name": last["config"]["name"]},
+    )
+    last["inbound_nodes"][0]["args"][0]["config"]["shape"] = shape
+    with pytest.raises(ValueError, match=reason):
+        lamina.models.model_from_json(json.dumps(config))
+
+
 def test_work_is_counted_for_configs_alone():
     """The same calls in a script have no limit."""
     with pytest.MonkeyPatch.context() as patch:

@@ -14,8 +14,9 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import ShapedArray
 
-from lamina.core import bounds
+from lamina.core import bounds, structure
 from lamina.core.context import Scope, context, having
 from lamina.core.naming import shortened
 from lamina.core.registry import ours
@@ -140,10 +141,14 @@ class Budget:
         """Return the shapes that a function gives, and count its equations.
 
         Raises:
-            ValueError: they are too many.
+            ValueError: they are too many, or there are too many axes.
         """
+        self.spend(_TRACE)
+        _check_axes(self.name, arguments)
+        _count_iterations()
         jaxpr, shapes = jax.make_jaxpr(fn, return_shape=True)(arguments)
-        self.spend(_TRACE + _equations(jaxpr.jaxpr))
+        self.spend(_equations(jaxpr.jaxpr))
+        _check_axes(self.name, shapes)
         return shapes
 
     def spend(self, units, last=None):
@@ -171,6 +176,37 @@ def rounds(count):
     """
     if context.configs.budget is not None:
         context.configs.budget.spend(_ROUND * count)
+
+
+def looked_at(values):
+    """Count the values that a call is given: each takes time, and no equation.
+
+    Raises:
+        ValueError: a config is read, and they are too many.
+    """
+    if context.configs.budget is not None:
+        context.configs.budget.spend(_THING * len(structure.flatten(values)))
+
+
+def _check_axes(name, shapes):
+    axes = max((len(x.shape) for x in jax.tree.leaves(shapes)), default=0)
+    if axes > bounds.AXES:
+        raise ValueError(
+            f"Not allowed: an operation in {name} works on an array of {axes} axes; "
+            f"{bounds.AXES} are allowed."
+        )
+
+
+@functools.cache
+def _count_iterations():
+    """Count what a loop over a traced array writes out: JAX itself writes it all."""
+    parts: Any = ShapedArray._iter
+
+    def counted(array):
+        rounds(array.shape[0])
+        return parts(array)
+
+    ShapedArray._iter = staticmethod(counted)
 
 
 def _raised(name, value):
@@ -259,7 +295,13 @@ def budgeted(name="the config", **fields):
 
 # What code raises for configs whose parts are not what they should be; it raises errors
 # of the other kinds in words as well.
-_DAMAGES = (AttributeError, LookupError, ArithmeticError, AssertionError)
+_DAMAGES = (
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    AssertionError,
+    jax.errors.InconclusiveDimensionOperation,
+)
 _WORDED = (TypeError, ValueError)
 
 
