@@ -251,6 +251,8 @@ def test_all_snapshots_damaged(tmp_path, uninterrupted):
         lambda tree: tree.update(state=tree["state"][:2]),
         lambda tree: tree.update(marks=["x"]),
         lambda tree: tree["marks"][0].update(random={}),
+        lambda tree: tree["state"][0].__setitem__(0, np.zeros((9, 9), "float32")),
+        lambda tree: tree["state"][2].__setitem__(-1, np.zeros((), "bool")),
     ],
 )
 def test_a_state_of_no_run_is_refused_in_words(tmp_path, change):
@@ -273,6 +275,17 @@ def test_a_place_before_the_first_epoch(tmp_path, uninterrupted):
     with pytest.warns(UserWarning, match="passed over.*epoch -1000"):
         again = run(tmp_path, "arrays")
     assert again[:2] == uninterrupted("arrays")[:2]
+
+
+def test_more_batches_than_there_are(tmp_path):
+    """Of a source without end they would be taken without end."""
+    run(tmp_path, "endless", epochs=1)
+    for path in tmp_path.glob("*.snapshot"):
+        tree = snapshot.loads(path.read_bytes())
+        tree["marks"][0]["taken"] = 10**15
+        path.write_bytes(snapshot.dumps(tree))
+    with pytest.raises(ValueError, match="0 batches were taken before epoch 2"):
+        run(tmp_path, "endless")
 
 
 def test_parts_of_other_files_are_left_alone(tmp_path):
