@@ -265,6 +265,19 @@ def test_who_trusts_a_config_allows_it_more(good):
     [
         # The tensors to concatenate are the rows of one: JAX writes out each.
         ((50_000, 2), "Concatenate", {}, "as much work"),
+        (
+            (None, 4, 4),
+            "nn.Fold",
+            {"output_size": 9, "kernel_size": 2000},
+            "as much work",
+        ),
+        (
+            (None, 10**8, 1),
+            "nn.AveragePool",
+            {"pool_size": 2, "padding": "same"},
+            "as much",
+        ),
+        ((None, 4, 4), "nn.AdaptiveMaxPool", {"output_size": 9000}, "as much work"),
         ((None, 4), "NanToNum", {"nan": [0] * 50_000}, "as much work"),
         ((None, *[1] * 80), "Sin", {}, "an array of 8. axes"),
         ((None, 4), "Reshape", {"newshape": [1] * 99}, "an array of 99 axes"),
@@ -275,10 +288,9 @@ def test_what_makes_no_equations_is_counted(shape, op, settings, reason):
     config = json.loads(lamina.Model(x, lamina.ops.sin(x)).to_json())
     first, last = config["config"]["layers"]
     first["config"]["batch_shape"] = shape
-    last["class_name"], last["config"] = (
-        op,
-        {**settings, "name": last["config"]["name"]},
-    )
+    place, _, last["class_name"] = op.rpartition(".")
+    last["module"] = f"keras.src.ops.{place or 'numpy'}"
+    last["config"] = {**settings, "name": last["config"]["name"]}
     last["inbound_nodes"][0]["args"][0]["config"]["shape"] = shape
     with pytest.raises(ValueError, match=reason):
         lamina.models.model_from_json(json.dumps(config))

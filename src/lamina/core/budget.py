@@ -25,6 +25,7 @@ from lamina.core.registry import ours
 _THING, _LAYER, _CALL, _TRACE, _WEIGHT, _MIB_DRAWN = 2, 15, 20, 10, 5, 32
 # Arguments that say how often something is written out, and what each time takes.
 _LOOPS, _ROUND = {"n", "num", "indices_or_sections", "power_iterations"}, 20
+_PLACES = 2000  # in memory that are listed in such a time
 # Arguments that may be larger than others: they make nothing, or weights, which are
 # counted as such.
 _FREE = set(
@@ -178,6 +179,15 @@ def rounds(count):
         context.configs.budget.spend(_ROUND * count)
 
 
+def listed(count):
+    """Count places that are listed in memory, before they are.
+
+    Raises:
+        ValueError: a config is read, and they are too many.
+    """
+    rounds(count // _PLACES)
+
+
 def looked_at(values):
     """Count the values that a call is given: each takes time, and no equation.
 
@@ -300,6 +310,7 @@ _DAMAGES = (
     LookupError,
     ArithmeticError,
     AssertionError,
+    MemoryError,
     jax.errors.InconclusiveDimensionOperation,
 )
 _WORDED = (TypeError, ValueError)
