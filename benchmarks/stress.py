@@ -156,7 +156,7 @@ def interrupts(count):
 
 def damages(count):
     """Damage the newest snapshot in many ways; each must be found out."""
-    from lamina.training import snapshot
+    from lamina.callbacks import snapshot
 
     draw = random.Random(0)
     right = 0

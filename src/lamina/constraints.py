@@ -132,11 +132,17 @@ unit_norm = UnitNorm
 _CLASSES = (Constraint, MaxNorm, MinMaxNorm, NonNeg, UnitNorm)
 _TABLE = names_of({cls.__name__: cls for cls in _CLASSES})
 
-get, _, deserialize = resolver("constraint", lambda: _TABLE, Constraint)
+_EXAMPLE = {"class_name": "MaxNorm", "config": {"max_value": 2}}
+get, deserialize = resolver("constraint", lambda: _TABLE, Constraint, _EXAMPLE)
 
 
 def serialize(constraint):
-    """Return the config of a constraint."""
+    """Return the config of a constraint.
+
+    >>> import lamina
+    >>> lamina.constraints.serialize(lamina.constraints.NonNeg())["class_name"]
+    'NonNeg'
+    """
     return serialize_keras_object(constraint)
 
 

@@ -48,6 +48,10 @@ __all__ = [
 ]
 
 
+# Seconds after which a process that says nothing counts as dead, and the others end.
+_SILENCE = 20
+
+
 class DataParallel(Distribution):
     """Divides batches among all devices; each has all weights.
 
@@ -391,6 +395,11 @@ def initialize(job_addresses=None, num_processes=None, process_id=None) -> None:
         ValueError: as many addresses are given as there are no processes, or a number
             is none.
         RuntimeError: something was computed already.
+
+    >>> import lamina
+    >>> lamina.distribution.initialize("10.0.0.1:1234,10.0.0.2:1234", num_processes=3)
+    Traceback (most recent call last):
+    ValueError: There are 2 addresses, but num_processes=3: ...
     """
     addresses = job_addresses or _environment("JOB_ADDRESSES")
     if num_processes is None:
@@ -403,7 +412,12 @@ def initialize(job_addresses=None, num_processes=None, process_id=None) -> None:
             f"There are {len(others) + 1} addresses, but num_processes={num_processes}:"
             f" {listed([first, *others], 8)}. The address of process 0 is enough."
         )
-    jax.distributed.initialize(first and first.strip(), num_processes, process_id)
+    jax.distributed.initialize(
+        first and first.strip(),
+        num_processes,
+        process_id,
+        heartbeat_timeout_seconds=_SILENCE,
+    )
     agree_on_seed()
 
 

@@ -174,12 +174,24 @@ class DTypePolicyMap(DTypePolicy, collections.abc.MutableMapping):
 
 
 def serialize(dtype_policy):
-    """Return the config of a policy."""
+    """Return the config of a policy.
+
+    >>> import lamina
+    >>> policy = lamina.DTypePolicy("mixed_bfloat16")
+    >>> lamina.dtype_policies.serialize(policy)["config"]
+    {'name': 'mixed_bfloat16'}
+    """
     return serialize_keras_object(dtype_policy)
 
 
 def deserialize(config, custom_objects=None):
-    """Make a policy from its config."""
+    """Make a policy from its config.
+
+    >>> import lamina
+    >>> config = {"class_name": "DTypePolicy", "config": {"name": "mixed_bfloat16"}}
+    >>> lamina.dtype_policies.deserialize(config).compute_dtype
+    'bfloat16'
+    """
     table = {name: globals()[name] for name in __all__ if "Policy" in name}
     return deserialize_keras_object(
         config, custom_objects=custom_objects, module_objects=table

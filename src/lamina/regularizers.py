@@ -174,11 +174,17 @@ orthogonal_regularizer = OrthogonalRegularizer
 _CLASSES = (L1, L1L2, L2, OrthogonalRegularizer, Regularizer)
 _TABLE = {"l1_l2": L1L2} | names_of({cls.__name__: cls for cls in _CLASSES})
 
-get, _, deserialize = resolver("regularizer", lambda: _TABLE, Regularizer)
+_EXAMPLE = {"class_name": "L2", "config": {"l2": 0.5}}
+get, deserialize = resolver("regularizer", lambda: _TABLE, Regularizer, _EXAMPLE)
 
 
 def serialize(regularizer):
-    """Return the config of a regularizer."""
+    """Return the config of a regularizer.
+
+    >>> import lamina
+    >>> lamina.regularizers.serialize(lamina.regularizers.L2(0.5))["config"]
+    {'l2': 0.5}
+    """
     return serialize_keras_object(regularizer)
 
 

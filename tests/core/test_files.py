@@ -5,8 +5,8 @@ import stat
 
 import pytest
 
+from lamina.callbacks import snapshot
 from lamina.core.files import replacing, writable
-from lamina.training import snapshot
 
 
 def put(path, data, **options):

@@ -18,9 +18,9 @@ import pytest
 
 import lamina
 from lamina import layers
+from lamina.callbacks import snapshot
+from lamina.callbacks.backup_and_restore import random_state, set_random_state
 from lamina.data.pydataset import drawing
-from lamina.training import snapshot
-from lamina.training.callbacks.backup_and_restore import random_state, set_random_state
 from lamina.utils.datasets.samples import Rows, Samples
 
 RANDOM = np.random.default_rng(0)
@@ -738,13 +738,18 @@ def start(folder):
 def test_killed_process(tmp_path):
     whole = start(tmp_path / "whole")
     expected = whole.communicate()[0].splitlines()[-1]
-    for line in ("epoch 0", "epoch 3"):
+    # Who gets SIGTERM stores the run first.
+    for line, end, code in (
+        ("epoch 0", "kill", -signal.SIGKILL),
+        ("epoch 3", "terminate", 128 + signal.SIGTERM),
+    ):
         process = start(tmp_path / "killed")
         while process.stdout.readline().strip() < line:
             pass
         time.sleep(0.01)
-        process.kill()
+        getattr(process, end)()
         process.communicate()
+        assert process.returncode in (code, 0)
     process = start(tmp_path / "killed")
     output = process.communicate()[0].splitlines()
     assert output[-1] == expected

@@ -90,7 +90,12 @@ def listed(items, most: int) -> str:
 
 
 def uid(prefix: str = "") -> int:
-    """Return 1 for the first use of `prefix`, then 2, and so on."""
+    """Return 1 for the first use of `prefix`, then 2, and so on.
+
+    >>> import lamina
+    >>> lamina.backend.get_uid("block"), lamina.backend.get_uid("block")
+    (1, 2)
+    """
     _counts[prefix] += 1
     return _counts[prefix]
 

@@ -106,7 +106,12 @@ class DTypePolicy(Constructed):
 
 
 class FloatDTypePolicy(DTypePolicy):
-    """The same as `DTypePolicy`, under the name that older files have."""
+    """The same as `DTypePolicy`, under the name that older files have.
+
+    >>> import lamina
+    >>> lamina.FloatDTypePolicy("float16").compute_dtype
+    'float16'
+    """
 
 
 class QuantizedDTypePolicy(DTypePolicy):
@@ -293,7 +298,12 @@ def cast_symbolic(x, dtype):
 
 
 def dtype_policy() -> DTypePolicy:
-    """Return the policy of layers that are given none."""
+    """Return the policy of layers that are given none.
+
+    >>> import lamina
+    >>> lamina.config.dtype_policy().name
+    'float32'
+    """
     if _default["policy"] is None:
         return DTypePolicy(settings.floatx())
     return _default["policy"]
@@ -307,6 +317,12 @@ def set_dtype_policy(policy) -> None:
 
     Raises:
         ValueError: `policy` is nothing of that kind.
+
+    >>> import lamina
+    >>> lamina.config.set_dtype_policy("mixed_bfloat16")
+    >>> lamina.layers.Dense(2).compute_dtype
+    'bfloat16'
+    >>> lamina.config.set_dtype_policy("float32")
     """
     if not isinstance(policy, (str, dict, DTypePolicy)):
         raise ValueError(
@@ -317,7 +333,12 @@ def set_dtype_policy(policy) -> None:
 
 
 def get_policy(identifier) -> DTypePolicy:
-    """Return a policy for a policy, its name, a dtype, its config or None."""
+    """Return a policy for a policy, its name, a dtype, its config or None.
+
+    >>> import lamina
+    >>> lamina.dtype_policies.get("mixed_float16").compute_dtype
+    'float16'
+    """
     if identifier is None:
         return dtype_policy()
     if isinstance(identifier, DTypePolicy):

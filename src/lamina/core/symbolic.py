@@ -275,7 +275,13 @@ def plain_shape(x) -> tuple:
 
 
 def is_symbolic(x) -> bool:
-    """Tell whether `x` is a symbolic tensor."""
+    """Tell whether `x` is a symbolic tensor.
+
+    >>> import lamina
+    >>> x = lamina.Input((3,))
+    >>> lamina.utils.is_keras_tensor(x), lamina.utils.is_keras_tensor([1.0])
+    (True, False)
+    """
     return isinstance(x, SymbolicTensor)
 
 

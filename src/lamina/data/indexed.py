@@ -126,6 +126,16 @@ class IndexedSource:
         batches: batches in one epoch.
         batch_size: rows in the first batch.
         replays: whether `go_to` and `skip` make batches again to get to a place.
+
+    >>> import lamina, numpy as np
+    >>> class Squares(lamina.utils.PyDataset):
+    ...     def __len__(self):
+    ...         return 2
+    ...     def __getitem__(self, index):
+    ...         return np.full((3, 1), index), np.full(3, index**2)
+    >>> source = lamina.data.IndexedSource(Squares(), shuffle=False, steps=None)
+    >>> [y.tolist() for _, y, _ in source.epoch()]
+    [[0, 0, 0], [1, 1, 1]]
     """
 
     rows = None

@@ -35,6 +35,13 @@ class Endpoint:
         outputs: likewise, of each output.
         platforms: where it runs, such as `("cpu", "cuda", "tpu")`.
         exported: the `jax.export.Exported` behind it, which takes the weights first.
+
+    >>> import lamina, pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "model.lamina")
+    >>> layer = lamina.layers.Dense(2, name="scores")
+    >>> lamina.Sequential([lamina.Input((3,)), layer]).export(path)
+    >>> lamina.export.load(path).endpoint("serve").outputs
+    [('scores', ('batch', 2), 'float32')]
     """
 
     def __init__(self, name, exported, weights, about, calls=False):
@@ -178,6 +185,12 @@ class Exported:
     Attributes:
         endpoints: the functions, a dict from name to `Endpoint`.
         collections: lists of arrays, a dict by name.
+
+    >>> import lamina, pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "model.lamina")
+    >>> lamina.Sequential([lamina.Input((3,)), lamina.layers.Dense(2)]).export(path)
+    >>> [*lamina.export.load(path).endpoints]
+    ['serve']
     """
 
     def __init__(self, endpoints, collections):

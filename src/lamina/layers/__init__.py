@@ -41,9 +41,13 @@ from lamina.layers.saved_model import *
 from lamina.layers.spectral import *
 from lamina.layers.torch_module import *
 
-_, _, deserialize = _resolver(
-    "layer", lambda: {k: v for k, v in globals().items() if k[0].isupper()}, Layer
-)
+_EXAMPLE = {"class_name": "Dense", "config": {"units": 3}}
+deserialize = _resolver(
+    "layer",
+    lambda: {k: v for k, v in globals().items() if k[0].isupper()},
+    Layer,
+    _EXAMPLE,
+)[1]
 
 
 def serialize(layer):

@@ -202,6 +202,11 @@ class FlaxLayer(JaxLayer):
         variables: weights to begin with, as `module.init` gives them.
 
     Flax must be installed; nothing else here needs it.
+
+    >>> import flax, lamina, numpy as np  # doctest: +SKIP
+    >>> layer = lamina.layers.FlaxLayer(flax.linen.Dense(3))  # doctest: +SKIP
+    >>> layer(np.ones((2, 4))).shape  # doctest: +SKIP
+    (2, 3)
     """
 
     module: Any

@@ -24,7 +24,7 @@ from lamina.core.input_spec import InputSpec, check_inputs
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.naming import automatic_name, nearest, snake_case
 from lamina.core.owner import leaves_of
-from lamina.core.placement import Distribution, distribution
+from lamina.core.placement import Distribution, distribution, fetched
 from lamina.core.policy import DTypePolicy, FloatDTypePolicy, get_policy
 from lamina.core.random import SeedGenerator
 from lamina.core.references import describe, remake
@@ -644,7 +644,7 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
         """Write the values of this layer's own Variables into a dict-like store."""
         saved = self._saved_variables()
         for name, variable in zip(self._saved_names(), saved, strict=True):
-            store[name] = np.asarray(variable.raw_value)
+            store[name] = fetched(variable.raw_value)
 
     def load_own_variables(self, store):
         """Read the values of this layer's own Variables from a dict-like store.

@@ -8,6 +8,7 @@ import numpy as np
 from lamina import initializers, quantizers
 from lamina.core.checks import positive_int
 from lamina.core.context import having
+from lamina.core.placement import fetched
 from lamina.core.policy import get_policy
 from lamina.kernels.adapted import AdaptedWeight, Layout
 from lamina.layers.encodings import ENCODINGS
@@ -423,7 +424,7 @@ class Adaptable(Layer):
         saved = self._saved_variables()
         kernel = getattr(self, self._main)
         if encoding is None:
-            store["0"] = np.asarray(kernel.value)
+            store["0"] = fetched(kernel.value)
             return
         quantizer = QuantizationConfig.weight_quantizer_or_default(
             self.quantization_config, None

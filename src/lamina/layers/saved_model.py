@@ -39,6 +39,15 @@ class TFSMLayer(Layer):
     Raises:
         ImportError: TensorFlow is not installed.
         ValueError: there is no function of that name.
+
+    >>> import lamina, numpy as np, tempfile, tensorflow as tf  # doctest: +SKIP
+    >>> module, folder = tf.Module(), tempfile.mkdtemp()  # doctest: +SKIP
+    >>> takes = [tf.TensorSpec((None, 2))]  # doctest: +SKIP
+    >>> module.serve = tf.function(lambda x: 2 * x, takes)  # doctest: +SKIP
+    >>> tf.saved_model.save(module, folder)  # doctest: +SKIP
+    >>> layer = lamina.layers.TFSMLayer(folder)  # doctest: +SKIP
+    >>> layer(np.ones((1, 2))).tolist()  # doctest: +SKIP
+    [[2.0, 2.0]]
     """
 
     _runs_given_code = True

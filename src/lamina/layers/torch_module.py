@@ -62,6 +62,12 @@ class TorchModuleWrapper(Layer):
         ImportError: PyTorch is not installed.
         ValueError: `module` is no module, is scripted, or is lazy and was not called
             yet.
+
+    >>> import lamina, numpy as np, torch  # doctest: +SKIP
+    >>> module = torch.nn.Linear(4, 3)  # doctest: +SKIP
+    >>> layer = lamina.layers.TorchModuleWrapper(module)  # doctest: +SKIP
+    >>> layer(np.ones((2, 4))).shape  # doctest: +SKIP
+    (2, 3)
     """
 
     _runs_given_code = True

@@ -38,7 +38,8 @@ def _names():
     )
 
 
-get, _serialize, _deserialize = _config.resolver("loss", _names, Loss)
+_EXAMPLE = {"class_name": "Huber", "config": {"delta": 2.0}}
+get, _deserialize = _config.resolver("loss", _names, Loss, _EXAMPLE)
 
 
 def serialize(loss):
@@ -48,7 +49,7 @@ def serialize(loss):
     >>> lamina.losses.serialize(lamina.losses.Huber())["config"]["name"]
     'huber_loss'
     """
-    return _serialize(loss)
+    return _config.serialize_keras_object(loss)
 
 
 def deserialize(name, custom_objects=None):

@@ -330,7 +330,13 @@ class BinaryCrossentropy(LossFunctionWrapper):
 
 
 class BinaryFocalCrossentropy(LossFunctionWrapper):
-    """The cross-entropy that fades easy samples; see `binary_focal_crossentropy`."""
+    """The cross-entropy that fades easy samples; see `binary_focal_crossentropy`.
+
+    >>> import lamina
+    >>> loss = lamina.losses.BinaryFocalCrossentropy(gamma=2.0)
+    >>> float(loss([[1.0], [1.0]], [[0.5], [0.9]]))
+    0.0872
+    """
 
     def __init__(
         self,
@@ -348,7 +354,13 @@ class BinaryFocalCrossentropy(LossFunctionWrapper):
 
 
 class CategoricalCrossentropy(LossFunctionWrapper):
-    """The cross-entropy of one-hot targets; see `categorical_crossentropy`."""
+    """The cross-entropy of one-hot targets; see `categorical_crossentropy`.
+
+    >>> import lamina
+    >>> loss = lamina.losses.CategoricalCrossentropy()
+    >>> float(loss([[0.0, 1.0]], [[0.5, 0.5]]))
+    0.6931
+    """
 
     def __init__(
         self,
@@ -363,7 +375,13 @@ class CategoricalCrossentropy(LossFunctionWrapper):
 
 
 class CategoricalFocalCrossentropy(LossFunctionWrapper):
-    """Fades easy samples; see `categorical_focal_crossentropy`."""
+    """Fades easy samples; see `categorical_focal_crossentropy`.
+
+    >>> import lamina
+    >>> loss = lamina.losses.CategoricalFocalCrossentropy(alpha=1.0, gamma=2.0)
+    >>> float(loss([[0.0, 1.0]], [[0.5, 0.5]]))
+    0.1733
+    """
 
     def __init__(
         self,
@@ -433,6 +451,11 @@ class CategoricalGeneralizedCrossEntropy(LossFunctionWrapper):
 
     Raises:
         ValueError: `q` is not between 0 and 1.
+
+    >>> import lamina
+    >>> loss = lamina.losses.CategoricalGeneralizedCrossEntropy(q=0.5)
+    >>> float(loss([1], [[0.75, 0.25]]))
+    1.0
     """
 
     def __init__(
@@ -448,7 +471,13 @@ class CategoricalGeneralizedCrossEntropy(LossFunctionWrapper):
 
 
 class KLDivergence(LossFunctionWrapper):
-    """The Kullback-Leibler divergence; see `kl_divergence`."""
+    """The Kullback-Leibler divergence; see `kl_divergence`.
+
+    >>> import lamina
+    >>> loss = lamina.losses.KLDivergence()
+    >>> float(loss([[0.5, 0.5]], [[0.25, 0.75]]))
+    0.1438
+    """
 
     def __init__(
         self, reduction="sum_over_batch_size", name="kl_divergence", dtype=None

@@ -120,14 +120,24 @@ def circle(
 
 
 class Hinge(LossFunctionWrapper):
-    """How far answers fall short of a margin of 1; see `hinge`."""
+    """How far answers fall short of a margin of 1; see `hinge`.
+
+    >>> import lamina
+    >>> float(lamina.losses.Hinge()([[1.0, -1.0]], [[0.5, -3.0]]))
+    0.25
+    """
 
     def __init__(self, reduction="sum_over_batch_size", name="hinge", dtype=None):
         super().__init__(hinge, **given(locals()))
 
 
 class SquaredHinge(LossFunctionWrapper):
-    """The same, squared; see `squared_hinge`."""
+    """The same, squared; see `squared_hinge`.
+
+    >>> import lamina
+    >>> float(lamina.losses.SquaredHinge()([[1.0, -1.0]], [[0.5, -3.0]]))
+    0.125
+    """
 
     def __init__(
         self, reduction="sum_over_batch_size", name="squared_hinge", dtype=None
@@ -136,7 +146,13 @@ class SquaredHinge(LossFunctionWrapper):
 
 
 class CategoricalHinge(LossFunctionWrapper):
-    """The lead of the right class over the best other; see `categorical_hinge`."""
+    """The lead of the right class over the best other; see `categorical_hinge`.
+
+    >>> import lamina
+    >>> loss = lamina.losses.CategoricalHinge()
+    >>> float(loss([[0.0, 1.0, 0.0]], [[0.2, 0.5, 0.3]]))
+    0.8
+    """
 
     def __init__(
         self, reduction="sum_over_batch_size", name="categorical_hinge", dtype=None
@@ -148,6 +164,12 @@ class Circle(LossFunctionWrapper):
     """The circle loss of embeddings within a batch; see `circle`.
 
     Rows that cost nothing do not count in the mean.
+
+    >>> import lamina
+    >>> loss = lamina.losses.Circle(gamma=1.0)
+    >>> embeddings = [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
+    >>> float(loss([0, 0, 1], embeddings))
+    0.5459
     """
 
     def __init__(

@@ -60,7 +60,12 @@ def tversky(y_true, y_pred, alpha=0.5, beta=0.5, axis=None):
 
 
 class Dice(LossFunctionWrapper):
-    """One minus the Dice coefficient of two regions; see `dice`."""
+    """One minus the Dice coefficient of two regions; see `dice`.
+
+    >>> import lamina
+    >>> float(lamina.losses.Dice()([[1.0, 1.0, 0.0]], [[1.0, 0.0, 0.0]]))
+    0.3333
+    """
 
     def __init__(
         self, reduction="sum_over_batch_size", name="dice", axis=None, dtype=None
@@ -69,7 +74,13 @@ class Dice(LossFunctionWrapper):
 
 
 class Tversky(LossFunctionWrapper):
-    """One minus the Tversky index of two regions; see `tversky`."""
+    """One minus the Tversky index of two regions; see `tversky`.
+
+    >>> import lamina
+    >>> loss = lamina.losses.Tversky(alpha=0.0, beta=1.0)
+    >>> float(loss([[1.0, 1.0, 0.0]], [[1.0, 0.0, 1.0]]))
+    0.5
+    """
 
     def __init__(
         self,

@@ -173,7 +173,12 @@ class MeanSquaredError(LossFunctionWrapper):
 
 
 class MeanAbsoluteError(LossFunctionWrapper):
-    """The mean of absolute errors; see `mean_absolute_error`."""
+    """The mean of absolute errors; see `mean_absolute_error`.
+
+    >>> import lamina
+    >>> float(lamina.losses.MeanAbsoluteError()([[0.0], [0.0]], [[1.0], [-3.0]]))
+    2.0
+    """
 
     def __init__(
         self, reduction="sum_over_batch_size", name="mean_absolute_error", dtype=None
@@ -182,7 +187,12 @@ class MeanAbsoluteError(LossFunctionWrapper):
 
 
 class MeanAbsolutePercentageError(LossFunctionWrapper):
-    """The mean error in per cent; see `mean_absolute_percentage_error`."""
+    """The mean error in per cent; see `mean_absolute_percentage_error`.
+
+    >>> import lamina
+    >>> float(lamina.losses.MeanAbsolutePercentageError()([[10.0]], [[8.0]]))
+    20.0
+    """
 
     def __init__(
         self,
@@ -194,7 +204,13 @@ class MeanAbsolutePercentageError(LossFunctionWrapper):
 
 
 class MeanSquaredLogarithmicError(LossFunctionWrapper):
-    """The mean squared error of logarithms; see `mean_squared_logarithmic_error`."""
+    """The mean squared error of logarithms; see `mean_squared_logarithmic_error`.
+
+    >>> import lamina
+    >>> loss = lamina.losses.MeanSquaredLogarithmicError()
+    >>> float(loss([[0.0]], [[1.71828]]))
+    1.0
+    """
 
     def __init__(
         self,
@@ -206,7 +222,13 @@ class MeanSquaredLogarithmicError(LossFunctionWrapper):
 
 
 class Huber(LossFunctionWrapper):
-    """Squared for errors up to `delta`, straight beyond; see `huber`."""
+    """Squared for errors up to `delta`, straight beyond; see `huber`.
+
+    >>> import lamina
+    >>> loss = lamina.losses.Huber(delta=1.0, reduction=None)
+    >>> loss([[0.0], [0.0]], [[0.5], [3.0]]).tolist()
+    [0.125, 2.5]
+    """
 
     _saved_if_changed = ("delta",)
 
@@ -219,21 +241,36 @@ class Huber(LossFunctionWrapper):
 
 
 class LogCosh(LossFunctionWrapper):
-    """The logarithm of the error's hyperbolic cosine; see `log_cosh`."""
+    """The logarithm of the error's hyperbolic cosine; see `log_cosh`.
+
+    >>> import lamina
+    >>> float(lamina.losses.LogCosh()([[0.0], [0.0]], [[1.0], [-1.0]]))
+    0.4338
+    """
 
     def __init__(self, reduction="sum_over_batch_size", name="log_cosh", dtype=None):
         super().__init__(log_cosh, **given(locals()))
 
 
 class Poisson(LossFunctionWrapper):
-    """The negative log-likelihood of counts; see `poisson`."""
+    """The negative log-likelihood of counts; see `poisson`.
+
+    >>> import lamina
+    >>> float(lamina.losses.Poisson()([[2.0]], [[1.0]]))
+    1.0
+    """
 
     def __init__(self, reduction="sum_over_batch_size", name="poisson", dtype=None):
         super().__init__(poisson, **given(locals()))
 
 
 class CosineSimilarity(LossFunctionWrapper):
-    """Minus the cosine of the angle between vectors; see `cosine_similarity`."""
+    """Minus the cosine of the angle between vectors; see `cosine_similarity`.
+
+    >>> import lamina
+    >>> float(lamina.losses.CosineSimilarity()([[3.0, 4.0]], [[6.0, 8.0]]))
+    -1.0
+    """
 
     _saved_if_changed = ("axis",)
 

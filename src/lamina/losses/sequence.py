@@ -73,7 +73,13 @@ def ctc(y_true, y_pred):
 
 
 class CTC(LossFunctionWrapper):
-    """The loss of labels without alignment; see `ctc`."""
+    """The loss of labels without alignment; see `ctc`.
+
+    >>> import lamina
+    >>> loss = lamina.losses.CTC()
+    >>> float(loss([[1]], lamina.ops.zeros((1, 1, 3))))
+    1.0986
+    """
 
     def __init__(self, reduction="sum_over_batch_size", name="ctc", dtype=None):
         super().__init__(ctc, reduction, name, dtype)

@@ -57,7 +57,8 @@ def _names():
     return things | _config.names_of(classes) | short | {"logcosh": LogCoshError}
 
 
-get, _serialize, deserialize = _config.resolver("metric", _names, Metric)
+_EXAMPLE = {"class_name": "Mean", "config": {"name": "loss"}}
+get, deserialize = _config.resolver("metric", _names, Metric, _EXAMPLE)
 
 
 def serialize(metric):
@@ -67,7 +68,7 @@ def serialize(metric):
     >>> lamina.metrics.serialize(lamina.metrics.Mean())["config"]
     {'name': 'mean', 'dtype': 'float32'}
     """
-    return _serialize(metric)
+    return _config.serialize_keras_object(metric)
 
 
 _PUBLIC = _offer(globals())

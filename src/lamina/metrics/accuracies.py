@@ -128,8 +128,18 @@ class Accuracy(MeanMetricWrapper):
 class BinaryAccuracy(MeanMetricWrapper):
     """How often a probability falls on the right side of `threshold`.
 
+    Args:
+        name: its name.
+        dtype: the dtype to compute in.
+        threshold: a prediction above it says 1.
+
     Raises:
         ValueError: `threshold` is not between 0 and 1.
+
+    >>> import lamina
+    >>> metric = lamina.metrics.BinaryAccuracy(threshold=0.7)
+    >>> float(metric([1, 1, 0, 0], [0.8, 0.6, 0.6, 0.2]))
+    0.75
     """
 
     _direction = "up"
@@ -144,7 +154,13 @@ class BinaryAccuracy(MeanMetricWrapper):
 
 
 class CategoricalAccuracy(MeanMetricWrapper):
-    """How often the most likely class is the right one, for one-hot targets."""
+    """How often the most likely class is the right one, for one-hot targets.
+
+    >>> import lamina
+    >>> metric = lamina.metrics.CategoricalAccuracy()
+    >>> float(metric([[0, 1], [1, 0]], [[0.3, 0.7], [0.4, 0.6]]))
+    0.5
+    """
 
     _direction = "up"
 
@@ -168,7 +184,18 @@ class SparseCategoricalAccuracy(MeanMetricWrapper):
 
 
 class TopKCategoricalAccuracy(MeanMetricWrapper):
-    """How often the right class is among the `k` likeliest, for one-hot targets."""
+    """How often the right class is among the `k` likeliest, for one-hot targets.
+
+    Args:
+        k: how many to look at.
+        name: its name.
+        dtype: the dtype to compute in.
+
+    >>> import lamina
+    >>> metric = lamina.metrics.TopKCategoricalAccuracy(k=2)
+    >>> float(metric([[0, 1, 0], [0, 0, 1]], [[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]]))
+    0.5
+    """
 
     _direction = "up"
 
@@ -177,7 +204,20 @@ class TopKCategoricalAccuracy(MeanMetricWrapper):
 
 
 class SparseTopKCategoricalAccuracy(MeanMetricWrapper):
-    """How often the right class is among the `k` likeliest, for integer labels."""
+    """How often the right class is among the `k` likeliest, for integer labels.
+
+    Args:
+        k: how many to look at.
+        name: its name.
+        dtype: the dtype to compute in.
+        from_sorted_ids: whether predictions are classes, the likeliest first, and not
+            a score for each class.
+
+    >>> import lamina
+    >>> metric = lamina.metrics.SparseTopKCategoricalAccuracy(k=2)
+    >>> float(metric([1, 2], [[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]]))
+    0.5
+    """
 
     _direction = "up"
     _saved_if_changed = ("from_sorted_ids",)

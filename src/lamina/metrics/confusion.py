@@ -210,19 +210,34 @@ class TruePositives(_OneCount):
 
 
 class FalsePositives(_OneCount):
-    """How many zeros were predicted as ones; see `TruePositives`."""
+    """How many zeros were predicted as ones; see `TruePositives`.
+
+    >>> import lamina
+    >>> float(lamina.metrics.FalsePositives()([1, 1, 0, 1], [0.9, 0.2, 0.8, 0.1]))
+    1.0
+    """
 
     _cell = "false_positives"
 
 
 class TrueNegatives(_OneCount):
-    """How many zeros were predicted as zeros; see `TruePositives`."""
+    """How many zeros were predicted as zeros; see `TruePositives`.
+
+    >>> import lamina
+    >>> float(lamina.metrics.TrueNegatives()([1, 0, 0, 0], [0.9, 0.2, 0.8, 0.1]))
+    2.0
+    """
 
     _cell = "true_negatives"
 
 
 class FalseNegatives(_OneCount):
-    """How many ones were predicted as zeros; see `TruePositives`."""
+    """How many ones were predicted as zeros; see `TruePositives`.
+
+    >>> import lamina
+    >>> float(lamina.metrics.FalseNegatives()([1, 1, 0, 1], [0.9, 0.2, 0.8, 0.1]))
+    2.0
+    """
 
     _cell = "false_negatives"
 

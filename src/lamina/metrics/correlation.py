@@ -54,7 +54,13 @@ def concordance_correlation(y_true, y_pred, axis=-1):
 
 
 class PearsonCorrelation(MeanMetricWrapper):
-    """The mean Pearson correlation; see `pearson_correlation`."""
+    """The mean Pearson correlation; see `pearson_correlation`.
+
+    >>> import lamina
+    >>> metric = lamina.metrics.PearsonCorrelation()
+    >>> float(metric([[0.0, 1.0, 2.0]], [[1.0, 3.0, 5.0]]))
+    1.0
+    """
 
     _direction = "up"
 
@@ -63,7 +69,13 @@ class PearsonCorrelation(MeanMetricWrapper):
 
 
 class ConcordanceCorrelation(MeanMetricWrapper):
-    """The mean concordance coefficient; see `concordance_correlation`."""
+    """The mean concordance coefficient; see `concordance_correlation`.
+
+    >>> import lamina
+    >>> metric = lamina.metrics.ConcordanceCorrelation()
+    >>> float(metric([[0.0, 1.0, 2.0]], [[1.0, 3.0, 5.0]]))
+    0.3636
+    """
 
     _direction = "up"
 

@@ -63,28 +63,49 @@ class RootMeanSquaredError(Mean):
 
 
 class MeanAbsoluteError(MeanMetricWrapper):
-    """The mean absolute error."""
+    """The mean absolute error.
+
+    >>> import lamina
+    >>> float(lamina.metrics.MeanAbsoluteError()([[0.0], [0.0]], [[1.0], [-3.0]]))
+    2.0
+    """
 
     def __init__(self, name="mean_absolute_error", dtype=None):
         super().__init__(losses.mean_absolute_error, name, dtype)
 
 
 class MeanAbsolutePercentageError(MeanMetricWrapper):
-    """The mean error in per cent of the true value."""
+    """The mean error in per cent of the true value.
+
+    >>> import lamina
+    >>> float(lamina.metrics.MeanAbsolutePercentageError()([[10.0]], [[8.0]]))
+    20.0
+    """
 
     def __init__(self, name="mean_absolute_percentage_error", dtype=None):
         super().__init__(losses.mean_absolute_percentage_error, name, dtype)
 
 
 class MeanSquaredLogarithmicError(MeanMetricWrapper):
-    """The mean squared error of `log(1 + y)`."""
+    """The mean squared error of `log(1 + y)`.
+
+    >>> import lamina
+    >>> metric = lamina.metrics.MeanSquaredLogarithmicError()
+    >>> float(metric([[0.0]], [[1.71828]]))
+    1.0
+    """
 
     def __init__(self, name="mean_squared_logarithmic_error", dtype=None):
         super().__init__(losses.mean_squared_logarithmic_error, name, dtype)
 
 
 class LogCoshError(MeanMetricWrapper):
-    """The mean of the error's `log(cosh(e))`."""
+    """The mean of the error's `log(cosh(e))`.
+
+    >>> import lamina
+    >>> float(lamina.metrics.LogCoshError()([[0.0], [0.0]], [[1.0], [-1.0]]))
+    0.4338
+    """
 
     def __init__(self, name="logcosh", dtype=None):
         super().__init__(losses.log_cosh, name, dtype)
@@ -106,21 +127,42 @@ class CosineSimilarity(MeanMetricWrapper):
 
 
 class Poisson(MeanMetricWrapper):
-    """The mean of the Poisson loss."""
+    """The mean of the Poisson loss.
+
+    >>> import lamina
+    >>> float(lamina.metrics.Poisson()([[2.0]], [[1.0]]))
+    1.0
+    """
 
     def __init__(self, name="poisson", dtype=None):
         super().__init__(losses.poisson, name, dtype)
 
 
 class KLDivergence(MeanMetricWrapper):
-    """The mean Kullback-Leibler divergence."""
+    """The mean Kullback-Leibler divergence.
+
+    >>> import lamina
+    >>> float(lamina.metrics.KLDivergence()([[0.5, 0.5]], [[0.25, 0.75]]))
+    0.1438
+    """
 
     def __init__(self, name="kl_divergence", dtype=None):
         super().__init__(losses.kl_divergence, name, dtype)
 
 
 class BinaryCrossentropy(MeanMetricWrapper):
-    """The mean cross-entropy of yes-or-no answers."""
+    """The mean cross-entropy of yes-or-no answers.
+
+    Args:
+        name: its name.
+        dtype: the dtype to compute in.
+        from_logits: whether predictions are logits rather than probabilities.
+        label_smoothing: how far targets are drawn towards 1/2, in [0, 1].
+
+    >>> import lamina
+    >>> float(lamina.metrics.BinaryCrossentropy()([[1.0], [0.0]], [[0.5], [0.5]]))
+    0.6931
+    """
 
     def __init__(
         self,
@@ -133,7 +175,20 @@ class BinaryCrossentropy(MeanMetricWrapper):
 
 
 class CategoricalCrossentropy(MeanMetricWrapper):
-    """The mean cross-entropy of one-hot targets."""
+    """The mean cross-entropy of one-hot targets.
+
+    Args:
+        name: its name.
+        dtype: the dtype to compute in.
+        from_logits: whether predictions are logits rather than probabilities.
+        label_smoothing: how far targets are drawn towards equal shares, in [0, 1].
+        axis: the axis of the classes.
+
+    >>> import lamina
+    >>> metric = lamina.metrics.CategoricalCrossentropy()
+    >>> float(metric([[0.0, 1.0]], [[0.5, 0.5]]))
+    0.6931
+    """
 
     def __init__(
         self,
@@ -147,7 +202,21 @@ class CategoricalCrossentropy(MeanMetricWrapper):
 
 
 class SparseCategoricalCrossentropy(MeanMetricWrapper):
-    """The mean cross-entropy of integer labels."""
+    """The mean cross-entropy of integer labels.
+
+    Args:
+        name: its name.
+        dtype: the dtype to compute in.
+        from_logits: whether predictions are logits rather than probabilities.
+        ignore_class: a label whose samples cost 0. As in Keras they count in the mean
+            all the same, unless there are sample weights.
+        axis: the axis of the classes.
+
+    >>> import lamina
+    >>> metric = lamina.metrics.SparseCategoricalCrossentropy()
+    >>> float(metric([1], [[0.5, 0.5]]))
+    0.6931
+    """
 
     def __init__(
         self,
@@ -161,21 +230,37 @@ class SparseCategoricalCrossentropy(MeanMetricWrapper):
 
 
 class Hinge(MeanMetricWrapper):
-    """The mean shortfall from a margin of 1."""
+    """The mean shortfall from a margin of 1.
+
+    >>> import lamina
+    >>> float(lamina.metrics.Hinge()([[1.0, -1.0]], [[0.5, -3.0]]))
+    0.25
+    """
 
     def __init__(self, name="hinge", dtype=None):
         super().__init__(losses.hinge, name, dtype)
 
 
 class SquaredHinge(MeanMetricWrapper):
-    """The mean squared shortfall from a margin of 1."""
+    """The mean squared shortfall from a margin of 1.
+
+    >>> import lamina
+    >>> float(lamina.metrics.SquaredHinge()([[1.0, -1.0]], [[0.5, -3.0]]))
+    0.125
+    """
 
     def __init__(self, name="squared_hinge", dtype=None):
         super().__init__(losses.squared_hinge, name, dtype)
 
 
 class CategoricalHinge(MeanMetricWrapper):
-    """The mean shortfall of the right class' lead over the best other."""
+    """The mean shortfall of the right class' lead over the best other.
+
+    >>> import lamina
+    >>> metric = lamina.metrics.CategoricalHinge()
+    >>> float(metric([[0.0, 1.0, 0.0]], [[0.2, 0.5, 0.3]]))
+    0.8
+    """
 
     def __init__(self, name="categorical_hinge", dtype=None):
         super().__init__(losses.categorical_hinge, name, dtype)

@@ -138,7 +138,13 @@ class BinaryIoU(IoU):
 
 
 class MeanIoU(IoU):
-    """The mean overlap over all classes; arguments as in `IoU`."""
+    """The mean overlap over all classes; arguments as in `IoU`.
+
+    >>> import lamina
+    >>> metric = lamina.metrics.MeanIoU(num_classes=2)
+    >>> float(metric([0, 0, 1, 1], [0, 1, 0, 1]))
+    0.3333
+    """
 
     def __init__(
         self,
@@ -154,7 +160,14 @@ class MeanIoU(IoU):
 
 
 class OneHotIoU(IoU):
-    """`IoU` for one-hot targets and scores of each class."""
+    """`IoU` for one-hot targets and scores of each class; arguments as there.
+
+    >>> import lamina
+    >>> metric = lamina.metrics.OneHotIoU(num_classes=2, target_class_ids=[0])
+    >>> y_true, y_pred = [[1, 0], [1, 0], [0, 1]], [[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]]
+    >>> float(metric(y_true, y_pred))
+    0.5
+    """
 
     def __init__(
         self,
@@ -170,7 +183,14 @@ class OneHotIoU(IoU):
 
 
 class OneHotMeanIoU(MeanIoU):
-    """`MeanIoU` for one-hot targets and scores of each class."""
+    """`MeanIoU` for one-hot targets and scores of each class; arguments as in `IoU`.
+
+    >>> import lamina
+    >>> metric = lamina.metrics.OneHotMeanIoU(num_classes=2)
+    >>> y_true, y_pred = [[1, 0], [1, 0], [0, 1]], [[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]]
+    >>> float(metric(y_true, y_pred))
+    0.5
+    """
 
     def __init__(
         self,

@@ -61,6 +61,11 @@ class SensitivityAtSpecificity(_BestPoint):
 
     Raises:
         ValueError: `specificity` outside [0, 1], or no threshold.
+
+    >>> import lamina
+    >>> metric = lamina.metrics.SensitivityAtSpecificity(0.5)
+    >>> float(metric([0, 0, 1, 1], [0.2, 0.6, 0.1, 0.8]))
+    0.5
     """
 
     _best, _given = "sensitivity", "specificity"
@@ -76,6 +81,11 @@ class SpecificityAtSensitivity(_BestPoint):
     """The best specificity where the sensitivity is at least a given one.
 
     Arguments as in `SensitivityAtSpecificity`.
+
+    >>> import lamina
+    >>> metric = lamina.metrics.SpecificityAtSensitivity(0.5)
+    >>> float(metric([0, 0, 1, 1], [0.2, 0.9, 0.1, 0.8]))
+    0.5
     """
 
     _best, _given = "specificity", "sensitivity"
@@ -111,6 +121,11 @@ class RecallAtPrecision(_BestPoint):
     """The best recall where the precision is at least a given one.
 
     Arguments as in `SensitivityAtSpecificity`.
+
+    >>> import lamina
+    >>> metric = lamina.metrics.RecallAtPrecision(1.0)
+    >>> float(metric([0, 0, 1, 1], [0.2, 0.6, 0.3, 0.8]))
+    0.5
     """
 
     _best, _given = "recall", "precision"

@@ -516,6 +516,8 @@ class Model(Layer):
             ValueError: `compile` was not called, or the data do not fit the model.
             FloatingPointError: a number went wrong, with `check_numerics=True`.
         """
+        from lamina.diagnostics.advice import advise
+
         guard = None
         if check_numerics:
             from lamina.diagnostics.numerics import Guard as guard
@@ -540,6 +542,7 @@ class Model(Layer):
             validation_freq=validation_freq,
             resume=resume,
             guard=guard,
+            advise=advise,
         )
 
     @boundary
@@ -1156,7 +1159,13 @@ class _Drawn(type):
 
 
 class Functional(Model, metaclass=_Drawn):
-    """A model given by its inputs and outputs; made by `Model(inputs, outputs)`."""
+    """A model given by its inputs and outputs; made by `Model(inputs, outputs)`.
+
+    >>> import lamina
+    >>> x = lamina.Input((3,))
+    >>> isinstance(lamina.Model(x, lamina.layers.Dense(2)(x)), lamina.models.Functional)
+    True
+    """
 
     _saved_as = ("keras.src.models.functional", "Functional")
 

@@ -13,6 +13,12 @@ class QuantizationConfig(Constructed):
     Args:
         weight_quantizer: the quantizer of the weights; the mode's own when None.
         activation_quantizer: the quantizer of the inputs; None leaves them alone.
+
+    >>> import lamina
+    >>> class Sharper(lamina.quantizers.QuantizationConfig):
+    ...     mode = "int8"
+    >>> Sharper(lamina.quantizers.AbsMaxQuantizer(axis=0)).dtype_policy_string()
+    'int8'
     """
 
     def __init__(self, weight_quantizer=None, activation_quantizer=None):

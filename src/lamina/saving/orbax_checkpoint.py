@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lamina.callbacks.saving_callback import SavingCallback
+from lamina.callbacks.sharded import orbax
 from lamina.core.references import References
-from lamina.saving.orbax import ORDER, WEIGHTS, orbax, order_of
+from lamina.saving.orbax import ORDER, WEIGHTS, order_of
 from lamina.saving.state import written_assets
 from lamina.saving.writing import written_config
-from lamina.training.callbacks.saving_callback import SavingCallback
 
 
 class OrbaxCheckpoint(SavingCallback):

@@ -1,3 +1,4 @@
+from lamina.callbacks.progress import Progbar as Progbar
 from lamina.config import disable_interactive_logging as disable_interactive_logging
 from lamina.config import enable_interactive_logging as enable_interactive_logging
 from lamina.config import (
@@ -18,7 +19,6 @@ from lamina.core.registry import (
 from lamina.core.symbolic import is_symbolic
 from lamina.data.arrays import pack, unpack
 from lamina.data.pydataset import PyDataset as PyDataset
-from lamina.training.progress import Progbar as Progbar
 from lamina.utils import bounding_boxes as bounding_boxes
 from lamina.utils import legacy as legacy
 from lamina.utils.arrays import get_source_inputs as get_source_inputs

@@ -334,13 +334,20 @@ _CLASSES = (
 )
 _TABLE = names_of({cls.__name__: cls for cls in _CLASSES})
 
-_, _, deserialize = resolver(
-    "learning rate schedule", lambda: _TABLE, LearningRateSchedule
-)
+_ARGUMENTS = {"initial_learning_rate": 0.1, "decay_steps": 100}
+_EXAMPLE = {"class_name": "CosineDecay", "config": _ARGUMENTS}
+deserialize = resolver(
+    "learning rate schedule", lambda: _TABLE, LearningRateSchedule, _EXAMPLE
+)[1]
 
 
 def serialize(learning_rate_schedule):
-    """Return the config of a schedule."""
+    """Return the config of a schedule.
+
+    >>> from lamina.optimizers import schedules
+    >>> schedules.serialize(schedules.CosineDecay(0.1, 100))["class_name"]
+    'CosineDecay'
+    """
     return serialize_keras_object(learning_rate_schedule)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from lamina.training.callbacks.callback import Callback
+from lamina.callbacks.callback import Callback
 
 
 class SwapEMAWeights(Callback):

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from lamina.callbacks.callback import HOOKS, Callback
 from lamina.core.naming import nearest
-from lamina.training.callbacks.callback import HOOKS, Callback
 
 _KNOWN = (*HOOKS, "on_batch_begin", "on_batch_end")
 

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from lamina.training.progress import Progbar, Progress
+from lamina.callbacks.progress import Progbar, Progress
 
 METRICS = {"loss": 0.494, "mae": 0.6145, "mse": 0.494}
 MORE = {**METRICS, "val_loss": 0.3186, "val_mae": 0.4798, "val_mse": 1e-5}

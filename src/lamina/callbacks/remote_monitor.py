@@ -3,8 +3,8 @@
 import http.client
 import json
 
+from lamina.callbacks.callback import Callback
 from lamina.core.tracebacks import warn
-from lamina.training.callbacks.callback import Callback
 
 _SECONDS_TO_ANSWER = 10
 
@@ -27,6 +27,8 @@ class RemoteMonitor(Callback):
     >>> monitor.path
     '/publish/epoch/end/'
     """
+
+    on_every_process = False
 
     def __init__(
         self,

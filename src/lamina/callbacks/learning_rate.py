@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from lamina.callbacks.callback import Callback
+from lamina.callbacks.monitor import MonitorCallback
 from lamina.core.tracebacks import warn
-from lamina.training.callbacks.callback import Callback
-from lamina.training.callbacks.monitor import MonitorCallback
 
 
 class ReduceLROnPlateau(MonitorCallback):
@@ -109,7 +109,7 @@ class ReduceLROnPlateau(MonitorCallback):
             rate = max(rate * self.factor, self.min_lr)
             optimizer.learning_rate = rate
             if self.verbose > 0:
-                print(
+                self._say(
                     f"Epoch {epoch + 1}: ReduceLROnPlateau reducing {name}learning "
                     f"rate to {rate}."
                 )
@@ -165,7 +165,7 @@ class LearningRateScheduler(Callback):
                 ) from None
             optimizer.learning_rate = number
             if self.verbose > 0:
-                print(
+                self._say(
                     f"Epoch {epoch + 1}: LearningRateScheduler setting {name}learning "
                     f"rate to {rate}."
                 )

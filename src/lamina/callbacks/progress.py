@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from lamina.callbacks.screen import BOLD, RESET, cells, find_screen
 from lamina.core import settings
-from lamina.training.screen import BOLD, RESET, cells, find_screen
 
 _SECONDS_BETWEEN_DRAWINGS = 0.1
 _NEVER = float("inf")

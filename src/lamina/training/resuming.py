@@ -1,9 +1,15 @@
-"""What must be the same for a run to go on from a snapshot of another one."""
+"""A run that goes on from a snapshot: what must be the same, and what is put back."""
 
 import re
 
+import jax.numpy as jnp
+
+from lamina.callbacks.backup_and_restore import set_state_of
+from lamina.core.placement import put
+from lamina.core.tracebacks import warn
 from lamina.data.arrays import digest
 from lamina.training.compiled import training_of
+from lamina.training.step import State
 
 _LONG = 64  # entries of a list that is compared by its digest
 # What says nothing about the numbers that a run computes: names count up when a script
@@ -76,35 +82,50 @@ def metric_names(model, variables) -> list[str]:
     return [names.get(id(v), v.path) for v in variables.groups.metrics]
 
 
-def differences(before, now, name="") -> list[str]:
-    """Return a line for each plain value that is another one."""
-    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
-        pairs = enumerate(zip(before, now, strict=True))
-        return [x for i, (a, b) in pairs for x in differences(a, b, f"{name}[{i}]")]
-    if isinstance(before, dict) and isinstance(now, dict):
-        kind = now.get("class_name")
-        if before.get("class_name") == kind:
-            name += f" {kind}" if kind and name else ""
-            return [
-                line
-                for key in dict.fromkeys((*before, *now))
-                for line in differences(
-                    before.get(key, "not there"),
-                    now.get(key, "not there"),
-                    f"{name}.{key}" if name else key,
-                )
-            ]
-    if before == now:
-        return []
-    return [f"{name} was {_shown(before)} and is {_shown(now)}"]
+def put_back(found, model, variables, callbacks):
+    """Give the Variables and the callbacks their stored values.
+
+    Args:
+        found: a snapshot, as `open` returned it.
+        model: the model.
+        variables: its Variables.
+        callbacks: all callbacks of the run.
+    """
+    *groups, values = found["state"]
+    known = dict(zip(found["metrics"], values, strict=True))
+    names = metric_names(model, variables)
+    if found["step"] and not known.keys() >= {*names}:
+        new = sorted({name.split("/")[0] for name in names if name not in known})
+        warn(
+            f"The metrics {new} are new, and the run goes on in the middle of epoch "
+            f"{found['epoch'] + 1}: they count only what is left of it."
+        )
+    own = zip(names, variables.groups.metrics, strict=True)
+    groups.append([known.get(name, v.raw_value) for name, v in own])
+    state = State(*map(_laid_out, groups, variables.groups))
+    for variable, value in variables.pairs(state):
+        kind = value.shape, value.dtype
+        if kind != (variable.raw_value.shape, variable.raw_value.dtype):
+            raise ValueError(
+                f"The value of {variable.path!r} is of shape {value.shape} and dtype "
+                f"{value.dtype}, the Variable of shape {tuple(variable.shape)} and "
+                f"dtype {variable.dtype}."
+            )
+    variables.write(state)
+    for i, callback in enumerate(callbacks):
+        if i in found["callbacks"]:
+            set_state_of(callback, found["callbacks"][i])
 
 
-def _shown(value):
-    if isinstance(value, dict):
-        return value.get("class_name", repr(value))
-    if isinstance(value, list):
-        return f"[{', '.join(map(_shown, value))}]"
-    return f"{value:.7g}" if isinstance(value, float) else repr(value)
+def _laid_out(values, variables):
+    """Return values as they lie in their Variables."""
+    pairs = zip(values, variables, strict=True)
+    return tuple(
+        jnp.asarray(value)
+        if variable._layout is None
+        else put(value, variable.raw_value.sharding)
+        for value, variable in pairs
+    )
 
 
 def _plain(value):

@@ -11,12 +11,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from lamina.callbacks import event_file
+from lamina.callbacks.callback import Callback
+from lamina.callbacks.event_file import EventFile
+from lamina.callbacks.learning_rate import learning_rates
 from lamina.core.config import serialize_keras_object
 from lamina.core.tracebacks import warn
-from lamina.training.callbacks import event_file
-from lamina.training.callbacks.callback import Callback
-from lamina.training.callbacks.event_file import EventFile
-from lamina.training.callbacks.learning_rate import learning_rates
 
 _BATCH_HOOKS = ("on_train_batch_begin", "on_train_batch_end")
 
@@ -60,6 +60,8 @@ class TensorBoard(Callback):
     >>> [path.parent.name for path in pathlib.Path(folder).glob("*/events.*")]
     ['train']
     """
+
+    on_every_process = False
 
     def __init__(
         self,

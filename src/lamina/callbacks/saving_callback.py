@@ -1,7 +1,7 @@
 """What the callbacks share that save models while they are trained."""
 
+from lamina.callbacks.monitor import MonitorCallback
 from lamina.core.tracebacks import warn
-from lamina.training.callbacks.monitor import MonitorCallback
 
 
 class SavingCallback(MonitorCallback):
@@ -75,7 +75,7 @@ class SavingCallback(MonitorCallback):
 
     def _should_save_model(self, epoch, batch, logs, filepath):
         if not self.save_best_only:
-            self._say(epoch, f"saving model to {filepath}")
+            self._tell(epoch, f"saving model to {filepath}")
             return True
         current = logs.get(self.monitor)
         if current is None:
@@ -92,9 +92,9 @@ class SavingCallback(MonitorCallback):
         self._set_monitor_op(logs)
         best = None if self.best is None else f"{self.best:.5f}"
         if not self._is_better(current, self.best):
-            self._say(epoch, f"{self.monitor} did not improve from {best}")
+            self._tell(epoch, f"{self.monitor} did not improve from {best}")
             return False
-        self._say(
+        self._tell(
             epoch,
             f"{self.monitor} improved from {best} to {current:.5f}, saving model to "
             f"{filepath}",
@@ -102,6 +102,6 @@ class SavingCallback(MonitorCallback):
         self.best = current
         return True
 
-    def _say(self, epoch, message):
+    def _tell(self, epoch, message):
         if self.verbose > 0:
-            print(f"Epoch {epoch + 1}: {message}")
+            self._say(f"Epoch {epoch + 1}: {message}")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lamina.training.callbacks.callback import Callback
+from lamina.callbacks.callback import Callback
 
 
 class CSVLogger(Callback):
@@ -31,6 +31,8 @@ class CSVLogger(Callback):
     epoch,loss,val_loss
     0,0.5,0.75
     """
+
+    on_every_process = False
 
     def __init__(self, filename, separator=",", append=False):
         super().__init__()

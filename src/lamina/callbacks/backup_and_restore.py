@@ -9,17 +9,14 @@ from itertools import zip_longest
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lamina import _generators
+from lamina.callbacks.callback import Callback
+from lamina.callbacks.snapshot import Folder, check_run, dumps, holds
 from lamina.core.random import global_state, loaded, set_global_state
 from lamina.core.tracebacks import warn
 from lamina.data.arrays import digest
-from lamina.training.callbacks.callback import Callback
-from lamina.training.identity import differences, metric_names
-from lamina.training.snapshot import Folder, check_run, dumps, holds
-from lamina.training.step import State
 
 _SHOWN = 8  # differences in a message
 
@@ -116,12 +113,13 @@ class BackupAndRestore(Callback):
         """Whether snapshots come by the number of batches."""
         return self.save_freq not in ("epoch", None)
 
-    def open(self, run, callbacks=()):
+    def open(self, run, callbacks=(), groups=()):
         """Read the newest snapshot.
 
         Args:
             run: what must be the same for a run to go on: names and plain values.
             callbacks: all callbacks of the run, as the script made them.
+            groups: the Variables of its State, group by group.
 
         Returns:
             The snapshot: a dict, or None when there is none.
@@ -135,7 +133,7 @@ class BackupAndRestore(Callback):
         self._names = list(map(_named, callbacks, self._given))
         self._texts = [_texts(callback) for callback in callbacks]
         self._number = self._folder.next()
-        found = self._folder.read(check_run)
+        found = self._folder.read(check_run, groups)
         if found is None:
             return None
         lines = differences(found["run"], run)
@@ -203,41 +201,6 @@ class BackupAndRestore(Callback):
         self._folder.wait()
         if complete and self.delete_checkpoint:
             self._folder.clear()
-
-
-def put_back(found, model, variables, callbacks):
-    """Give the Variables and the callbacks their stored values.
-
-    Args:
-        found: a snapshot, as `open` returned it.
-        model: the model.
-        variables: its Variables.
-        callbacks: all callbacks of the run.
-    """
-    *groups, values = found["state"]
-    known = dict(zip(found["metrics"], values, strict=True))
-    names = metric_names(model, variables)
-    if found["step"] and not known.keys() >= {*names}:
-        new = sorted({name.split("/")[0] for name in names if name not in known})
-        warn(
-            f"The metrics {new} are new, and the run goes on in the middle of epoch "
-            f"{found['epoch'] + 1}: they count only what is left of it."
-        )
-    own = zip(names, variables.groups.metrics, strict=True)
-    groups.append([known.get(name, v.raw_value) for name, v in own])
-    state = State(*(tuple(map(jnp.asarray, g)) for g in groups))
-    for variable, value in variables.pairs(state):
-        kind = value.shape, value.dtype
-        if kind != (variable.raw_value.shape, variable.raw_value.dtype):
-            raise ValueError(
-                f"The value of {variable.path!r} is of shape {value.shape} and dtype "
-                f"{value.dtype}, the Variable of shape {tuple(variable.shape)} and "
-                f"dtype {variable.dtype}."
-            )
-    variables.write(state)
-    for i, callback in enumerate(callbacks):
-        if i in found["callbacks"]:
-            set_state_of(callback, found["callbacks"][i])
 
 
 def _named(callback, given):
@@ -373,6 +336,37 @@ def _alike(now, then):
         return holds(now)
     kinds = (numbers.Number, np.bool_), (np.ndarray, jax.Array), (list, tuple), dict
     return any(isinstance(now, kind) and isinstance(then, kind) for kind in kinds)
+
+
+def differences(before, now, name="") -> list[str]:
+    """Return a line for each plain value that is another one."""
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        pairs = enumerate(zip(before, now, strict=True))
+        return [x for i, (a, b) in pairs for x in differences(a, b, f"{name}[{i}]")]
+    if isinstance(before, dict) and isinstance(now, dict):
+        kind = now.get("class_name")
+        if before.get("class_name") == kind:
+            name += f" {kind}" if kind and name else ""
+            return [
+                line
+                for key in dict.fromkeys((*before, *now))
+                for line in differences(
+                    before.get(key, "not there"),
+                    now.get(key, "not there"),
+                    f"{name}.{key}" if name else key,
+                )
+            ]
+    if before == now:
+        return []
+    return [f"{name} was {_shown(before)} and is {_shown(now)}"]
+
+
+def _shown(value):
+    if isinstance(value, dict):
+        return value.get("class_name", repr(value))
+    if isinstance(value, list):
+        return f"[{', '.join(map(_shown, value))}]"
+    return f"{value:.7g}" if isinstance(value, float) else repr(value)
 
 
 def random_state() -> dict:

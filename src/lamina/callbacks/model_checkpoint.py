@@ -3,7 +3,7 @@
 import os
 import pathlib
 
-from lamina.training.callbacks.saving_callback import SavingCallback
+from lamina.callbacks.saving_callback import SavingCallback
 
 
 class ModelCheckpoint(SavingCallback):
@@ -69,7 +69,7 @@ class ModelCheckpoint(SavingCallback):
             self.model.save_weights(path, overwrite=True)
         else:
             self.model.save(path, overwrite=True)
-        self._say(epoch, f"finished saving model to {path}")
+        self._tell(epoch, f"finished saving model to {path}")
 
     def _get_file_path(self, epoch, batch, logs):
         place = {"epoch": epoch + 1}

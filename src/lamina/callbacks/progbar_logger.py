@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from lamina.training.callbacks.callback import Callback
-from lamina.training.progress import Progress
+from lamina.callbacks.callback import Callback
+from lamina.callbacks.progress import Progress
 
 
 class ProgbarLogger(Callback):
@@ -13,8 +13,18 @@ class ProgbarLogger(Callback):
 
     Attributes:
         progress: the bar, or None before it begins.
+
+    >>> import lamina
+    >>> bar = lamina.callbacks.ProgbarLogger()
+    >>> bar.set_params({"epochs": 1, "steps": 2, "verbose": 2})
+    >>> bar.on_train_begin()
+    >>> bar.on_epoch_begin(0)
+    >>> bar.on_train_batch_end(1, {"loss": 0.5})
+    >>> bar.on_epoch_end(0, {"loss": 0.5})
+    Epoch 1/1 - 2/2 - ... - loss: 0.5000
     """
 
+    on_every_process = False
     _takes_lazy_logs = True
 
     def __init__(self):

@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 
 import lamina
-from lamina.callbacks import Callback, CSVLogger, EarlyStopping, ModelCheckpoint
-from lamina.training import snapshot
+from lamina.callbacks import (
+    Callback,
+    CSVLogger,
+    EarlyStopping,
+    ModelCheckpoint,
+    snapshot,
+)
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(12, 3)).astype("float32")

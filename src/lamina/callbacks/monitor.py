@@ -3,9 +3,9 @@
 from typing import Any
 
 from lamina import ops
+from lamina.callbacks.callback import Callback
 from lamina.core.naming import nearest
 from lamina.core.tracebacks import warn
-from lamina.training.callbacks.callback import Callback
 
 
 class MonitorCallback(Callback):

@@ -1,9 +1,9 @@
 """`CallbackList`: several callbacks called as one."""
 
+from lamina.callbacks.callback import HOOKS, Callback
+from lamina.callbacks.history import History
+from lamina.callbacks.progbar_logger import ProgbarLogger
 from lamina.core import structure
-from lamina.training.callbacks.callback import HOOKS, Callback
-from lamina.training.callbacks.history import History
-from lamina.training.callbacks.progbar_logger import ProgbarLogger
 
 _PHASES = ("train", "test", "predict")
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import lamina
-from lamina.callbacks import Callback, TensorBoard
-from lamina.training.callbacks import event_file
+from lamina.callbacks import Callback, TensorBoard, event_file
 
 pytest.importorskip("tensorboard")
 

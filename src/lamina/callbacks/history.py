@@ -3,7 +3,7 @@
 import math
 from html import escape
 
-from lamina.training.callbacks.callback import Callback
+from lamina.callbacks.callback import Callback
 
 
 class History(Callback):

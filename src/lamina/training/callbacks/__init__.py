@@ -1,1 +1,0 @@
-"""What a loop calls at its turning points: one file for each callback."""
