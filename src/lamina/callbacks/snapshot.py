@@ -20,6 +20,7 @@ import numpy as np
 from lamina.callbacks import sharded
 from lamina.core.files import replacing
 from lamina.core.placement import distribution, is_first, several
+from lamina.core.texts import parsed
 from lamina.core.tracebacks import warn
 
 _MAGIC = b"lamina snapshot 1\n"
@@ -74,7 +75,7 @@ def loads(data: bytes):
         raise ValueError("its checksum does not fit; it was cut or changed")
     start = len(_MAGIC) + 8
     length = int.from_bytes(body[len(_MAGIC) : start], "little")
-    head = json.loads(body[start : start + length])
+    head = parsed(body[start : start + length], "its description")
     at, body = start + length, memoryview(body)
 
     def array(dtype, shape):
@@ -137,7 +138,7 @@ def _read(path, groups):
         count += 1
         return _Place(count - 1, shape)
 
-    head = json.loads(sharded.head(path))
+    head = parsed(sharded.head(path), "its description")
     # State comes to lie as the Variables of this run do.
     stored: Any = _unpacked(head, place)
     shardings = {

@@ -98,3 +98,10 @@ def uid(prefix: str = "") -> int:
     """
     _counts[prefix] += 1
     return _counts[prefix]
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text without its middle, if it has more than so many characters."""
+    half = most // 2
+    gap = f" ... ({len(text) - most} characters) ... "
+    return text if len(text) <= most else text[:half] + gap + text[-half:]

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 
 from lamina.core import structure
+from lamina.core.budget import looked_at
 from lamina.core.context import context, having
 from lamina.core.dtypes import is_float, standardize_dtype
 from lamina.core.naming import automatic_name
@@ -442,7 +443,10 @@ def _abstract(fn, args, kwargs, tensors, unknown):
             return _arrays_only(fn(*filled[0], **filled[1]))
 
     budget = context.configs.budget
-    return jax.eval_shape(run, specs) if budget is None else budget.traced(run, specs)
+    if budget is None:
+        return jax.eval_shape(run, specs)
+    looked_at((args, kwargs))
+    return budget.traced(run, specs)
 
 
 def _arrays_only(result):

@@ -3,15 +3,13 @@
 import jax.numpy as jnp
 import numpy as np
 
-from lamina.core.budget import rounds
+from lamina.core.budget import listed
 from lamina.core.checks import described, int_tuple, one_of
 from lamina.core.input_spec import InputSpec
 from lamina.core.settings import standardize_data_format
 from lamina.core.types import Sizes
 from lamina.kernels import average_pool, max_pool
 from lamina.layers.layer import Layer
-
-_PLACES = 2000  # that take as long to list as a call in a config
 
 
 class Pool(Layer):
@@ -325,7 +323,7 @@ class AdaptivePool(Layer):
         start = number * size // parts
         stop = -(-(number + 1) * size // parts)
         width = int((stop - start).max())
-        rounds(parts * width // _PLACES)
+        listed(parts * width)
         places = start[:, None] + np.arange(width)
         inside = places < stop[:, None]
         cells = jnp.take(x, np.where(inside, places, stop[:, None] - 1), axis)

@@ -10,6 +10,7 @@ from jax import lax
 
 from lamina import kernels
 from lamina.core import settings
+from lamina.core.budget import rounds
 from lamina.core.checks import axis_within
 from lamina.core.context import warn_once
 from lamina.core.op import op
@@ -486,6 +487,7 @@ def _adaptive(inputs, output_size, data_format, reduce):
     sizes = _each(output_size, x.ndim - 2, "output_size")
     for axis, size in enumerate(sizes, start=1 if _last(data_format) else 2):
         whole = x.shape[axis]
+        rounds(size)
         limits = [(i * whole // size, -(-(i + 1) * whole // size)) for i in range(size)]
         parts = [lax.slice_in_dim(x, a, b, axis=axis) for a, b in limits]
         x = jnp.concatenate([reduce(p, axis=axis, keepdims=True) for p in parts], axis)
@@ -1121,6 +1123,7 @@ def _blocks(height, width, kernel_size, dilation, padding, stride):
     (ph, pw), (sh, sw) = _pair(padding), _pair(stride)
     rows = (height + 2 * ph - dh * (kh - 1) - 1) // sh + 1
     columns = (width + 2 * pw - dw * (kw - 1) - 1) // sw + 1
+    rounds(kh * kw)
     cells = [
         (
             slice(i * dh, i * dh + sh * (rows - 1) + 1, sh),

@@ -15,9 +15,9 @@ import jax
 import numpy as np
 
 from lamina.callbacks.sharded import is_whole, orbax
+from lamina.core.texts import parsed
 from lamina.core.walk import objects
 from lamina.saving.report import Row
-from lamina.saving.texts import parsed
 
 # The groups of Variables that weights are, and the part with the order of all paths.
 WEIGHTS, ORDER = ("trainable_variables", "non_trainable_variables"), "lamina_order"

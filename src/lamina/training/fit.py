@@ -1,5 +1,6 @@
 """`fit`: the loop that trains."""
 
+import math
 import os
 import signal
 import time
@@ -213,7 +214,7 @@ class Run:
             try:
                 self.callbacks.on_train_begin()
                 with self._reading():
-                    found = self._open(run)
+                    found = self._open(run, epochs)
                 step = 0
                 if found is not None:
                     epoch, step = found["epoch"], found["step"]
@@ -365,25 +366,36 @@ class Run:
         data = self.source.described()
         return described(self.model, StateVariables(self.model), **data, **arguments)
 
-    def _open(self, run):
-        """Return the snapshot to go on from, or None."""
+    def _open(self, run, epochs):
+        """Return the snapshot to go on from, or None.
+
+        Raises:
+            ValueError: its run took more batches than there are.
+        """
         if self.keeper is None:
             return None
         together.check_shared(self.keeper.backup_dir)
         groups = StateVariables(self.model).groups
         found = self.keeper.open(run, self.callbacks, groups)
-        if found is not None:
-            self._marks = found["marks"]
-            # The second one is that of validation, which may be another in each run.
-            for source, mark in zip(self._sources(), self._marks, strict=False):
-                if source.mark().keys() == mark.keys():
-                    source.go_to(mark)
+        if found is None:
+            return None
+        self._marks = found["marks"]
+        # The second one is that of validation, which may be another in each run.
+        for source, mark in zip(self._sources(), self._marks, strict=False):
+            if source.mark().keys() == mark.keys() and found["epoch"] < epochs:
+                most = (found["epoch"] + 1) * (source.batches or math.inf)
+                if mark.get("taken", 0) > most:  # of a source without end, perhaps
+                    raise ValueError(
+                        f"{mark['taken']} batches were taken before epoch "
+                        f"{found['epoch'] + 1}, and an epoch has {source.batches}."
+                    )
+                source.go_to(mark)
         return found
 
     def _reading(self):
         """Say of values that no run wrote that the snapshot holds them."""
         folder = str(self.keeper.backup_dir) if self.keeper is not None else ""
-        return told(f"The snapshot in {folder!r}", "holds no state of this run")
+        return told(f"the snapshot in {folder!r}", "holds no state of this run")
 
     def _say_finished(self, epoch, epochs):
         """Print that a run that goes on has nothing left to do."""

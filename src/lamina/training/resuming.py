@@ -102,7 +102,16 @@ def put_back(found, model, variables, callbacks):
         )
     own = zip(names, variables.groups.metrics, strict=True)
     groups.append([known.get(name, v.raw_value) for name, v in own])
-    variables.write(State(*map(_laid_out, groups, variables.groups)))
+    state = State(*map(_laid_out, groups, variables.groups))
+    for variable, value in variables.pairs(state):
+        kind = value.shape, value.dtype
+        if kind != (variable.raw_value.shape, variable.raw_value.dtype):
+            raise ValueError(
+                f"The value of {variable.path!r} is of shape {value.shape} and dtype "
+                f"{value.dtype}, the Variable of shape {tuple(variable.shape)} and "
+                f"dtype {variable.dtype}."
+            )
+    variables.write(state)
     for i, callback in enumerate(callbacks):
         if i in found["callbacks"]:
             set_state_of(callback, found["callbacks"][i])

@@ -130,6 +130,10 @@ class StateVariables:
         for variables, values in zip(self.groups, self.complete(state), strict=True):
             store(variables, values)
 
+    def pairs(self, state):
+        """Return the Variables with the values that `state` has for them."""
+        return _pairs(self.groups, self.complete(state))
+
 
 def _pairs(groups, state):
     for group, values in zip(groups, state, strict=True):
