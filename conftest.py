@@ -50,7 +50,7 @@ def fresh_state():
 
 # The tables of cases whose programs take long to compile, and the short ones there.
 _LARGE = (
-    "tests/applications/", "tests/export/", "tests/initializers/", "tests/kernels/",
+    "tests/applications/", "tests/core/test_masks.py", "tests/export/", "tests/initializers/", "tests/kernels/",
     "tests/layers/", "tests/parity/", "tests/saving/test_copies.py",
     "tests/saving/test_legacy.py", "tests/saving/test_with_keras.py",
     "tests/test_distillation.py", "tests/test_quantizers.py", "tests/test_wrappers.py",
@@ -58,10 +58,16 @@ _LARGE = (
     "tests/training/test_reached.py",
 )  # fmt: skip
 _QUICK = ("test_layer_configs.py", "test_bad_arguments.py")
+_EVERY = 8  # which of the cases an everyday run takes
+# Single tests that take as long as a table.
+_LONG = (
+    "tests/applications/test_weights.py::test_efficientnet_scales_once_more",
+    "tests/layers/test_quantized.py::test_errors_pass_from_block_to_block",
+)
 
 
 def pytest_collection_modifyitems(items):
-    """Leaves out three of four cases of the large tables, unless all are asked for.
+    """Leaves out most cases of the large tables, unless all are asked for.
 
     `make test` is for every day, and CI stays within its time. `make test-whole` runs
     all of them.
@@ -73,8 +79,9 @@ def pytest_collection_modifyitems(items):
         path = item.nodeid.partition("::")[0]
         if path.startswith(_LARGE) and not path.endswith(_QUICK):
             cases.setdefault((path, getattr(item, "originalname", "")), []).append(item)
-    kept = {id(item) for table in cases.values() for item in table[::4]}
+    kept = {id(item) for table in cases.values() for item in table[::_EVERY]}
     left_out = {id(item) for table in cases.values() for item in table} - kept
+    left_out |= {id(item) for item in items if item.nodeid.startswith(_LONG)}
     items[:] = [item for item in items if id(item) not in left_out]
 
 

@@ -34,7 +34,8 @@ class State(NamedTuple):
 
 def copied(state):
     """Return a copy of a State; nothing is compiled for it on one process."""
-    if all(a.is_fully_addressable for a in jax.tree.leaves(state)):
+    leaves = jax.tree.leaves(state)
+    if all(getattr(a, "is_fully_addressable", True) for a in leaves):
         return jax.device_put(state, may_alias=False)
     return _copied(state)
 
