@@ -434,7 +434,7 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
         *args,
         return_losses=False,
         **kwargs,
-    ):
+    ) -> Any:
         """Call the layer with all state given and returned.
 
         Args:

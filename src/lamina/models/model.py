@@ -557,7 +557,7 @@ class Model(Layer):
         callbacks: Any = None,
         return_dict: bool = False,
         **kwargs,
-    ):
+    ) -> Any:
         """Return the loss and the metrics on data.
 
         A number, a list (loss first), or with `return_dict` a dict by name.
@@ -626,7 +626,7 @@ class Model(Layer):
     @step.built_in
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
+    ) -> Any:
         """Return the loss of one batch; a subclass may write its own."""
         return step.total_loss(self, y, y_pred, sample_weight, training)
 

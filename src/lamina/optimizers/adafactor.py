@@ -1,5 +1,7 @@
 """Adafactor."""
 
+from typing import Any
+
 import jax.numpy as jnp
 
 from lamina.core.variable import Variable
@@ -30,7 +32,7 @@ class Adafactor(Optimizer):
     @shared()
     def __init__(
         self,
-        learning_rate=0.001,
+        learning_rate: Any = 0.001,
         beta_2_decay=-0.8,
         epsilon_1=1e-30,
         epsilon_2=0.001,

@@ -1,5 +1,7 @@
 """Adagrad and Adadelta."""
 
+from typing import Any
+
 import jax.numpy as jnp
 
 from lamina.core.checks import fraction, number
@@ -29,7 +31,7 @@ class Adagrad(Optimizer):
     @shared()
     def __init__(
         self,
-        learning_rate=0.001,
+        learning_rate: Any = 0.001,
         initial_accumulator_value=0.1,
         epsilon=1e-7,
         **kwargs,
@@ -80,7 +82,7 @@ class Adadelta(Optimizer):
     """
 
     @shared()
-    def __init__(self, learning_rate=0.001, rho=0.95, epsilon=1e-7, **kwargs):
+    def __init__(self, learning_rate: Any = 0.001, rho=0.95, epsilon=1e-7, **kwargs):
         super().__init__(learning_rate=learning_rate, **kwargs)
         self.rho = fraction("Adadelta", "rho", rho)
         self.epsilon = epsilon

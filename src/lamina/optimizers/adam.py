@@ -38,7 +38,7 @@ class Adam(Optimizer):
     @shared()
     def __init__(
         self,
-        learning_rate=0.001,
+        learning_rate: Any = 0.001,
         beta_1=0.9,
         beta_2=0.999,
         epsilon=1e-7,
@@ -124,7 +124,7 @@ class AdamW(Adam):
     @shared()
     def __init__(
         self,
-        learning_rate=0.001,
+        learning_rate: Any = 0.001,
         weight_decay=0.004,
         beta_1=0.9,
         beta_2=0.999,
@@ -162,7 +162,12 @@ class Adamax(Optimizer):
 
     @shared()
     def __init__(
-        self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7, **kwargs
+        self,
+        learning_rate: Any = 0.001,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-7,
+        **kwargs,
     ):
         super().__init__(learning_rate=learning_rate, **kwargs)
         self.beta_1, self.beta_2 = beta_1, beta_2
@@ -211,7 +216,12 @@ class Nadam(Optimizer):
 
     @shared()
     def __init__(
-        self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7, **kwargs
+        self,
+        learning_rate: Any = 0.001,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-7,
+        **kwargs,
     ):
         super().__init__(learning_rate=learning_rate, **kwargs)
         self.beta_1, self.beta_2 = beta_1, beta_2

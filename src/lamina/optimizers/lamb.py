@@ -1,5 +1,7 @@
 """LAMB."""
 
+from typing import Any
+
 import jax.numpy as jnp
 
 from lamina.optimizers.adam import averages, powers
@@ -28,7 +30,12 @@ class Lamb(Optimizer):
 
     @shared()
     def __init__(
-        self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7, **kwargs
+        self,
+        learning_rate: Any = 0.001,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-7,
+        **kwargs,
     ):
         super().__init__(learning_rate=learning_rate, **kwargs)
         self.beta_1, self.beta_2 = beta_1, beta_2

@@ -1,5 +1,7 @@
 """Lion."""
 
+from typing import Any
+
 import jax.numpy as jnp
 
 from lamina.optimizers.optimizer import Optimizer, shared
@@ -28,7 +30,7 @@ class Lion(Optimizer):
     """
 
     @shared()
-    def __init__(self, learning_rate=0.001, beta_1=0.9, beta_2=0.99, **kwargs):
+    def __init__(self, learning_rate: Any = 0.001, beta_1=0.9, beta_2=0.99, **kwargs):
         super().__init__(learning_rate=learning_rate, **kwargs)
         if not 0 < beta_1 <= 1:
             raise ValueError(

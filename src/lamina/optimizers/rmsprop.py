@@ -1,5 +1,7 @@
 """RMSprop."""
 
+from typing import Any
+
 import jax.numpy as jnp
 
 from lamina.core.checks import fraction
@@ -30,7 +32,7 @@ class RMSprop(Optimizer):
     @shared()
     def __init__(
         self,
-        learning_rate=0.001,
+        learning_rate: Any = 0.001,
         rho=0.9,
         momentum=0.0,
         epsilon=1e-7,

@@ -1,5 +1,7 @@
 """Schedule-free AdamW."""
 
+from typing import Any
+
 import jax.numpy as jnp
 
 from lamina.optimizers.adam import powers
@@ -31,7 +33,7 @@ class ScheduleFreeAdamW(Optimizer):
     @shared()
     def __init__(
         self,
-        learning_rate=0.0025,
+        learning_rate: Any = 0.0025,
         beta_1=0.9,
         beta_2=0.999,
         epsilon=1e-8,

@@ -1,5 +1,7 @@
 """Gradient descent, with momentum if wanted."""
 
+from typing import Any
+
 from lamina.optimizers.optimizer import Optimizer, shared
 
 
@@ -25,7 +27,9 @@ class SGD(Optimizer):
     """
 
     @shared()
-    def __init__(self, learning_rate=0.01, momentum=0.0, nesterov=False, **kwargs):
+    def __init__(
+        self, learning_rate: Any = 0.01, momentum=0.0, nesterov=False, **kwargs
+    ):
         super().__init__(learning_rate=learning_rate, **kwargs)
         if not isinstance(momentum, (int, float)) or not 0 <= momentum <= 1:
             raise ValueError(
