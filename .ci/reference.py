@@ -13,7 +13,11 @@ from latex2mathml import converter
 
 MOST = 60  # entries of one page; namespaces with more are divided by their files
 
-SECTIONS = ("Args", "Call arguments", "Attributes", "Returns", "Yields", "Raises")
+SECTIONS = {
+    "Args": "Arguments",
+    "Call arguments": "Arguments of a call",
+    **{name: name for name in ("Attributes", "Returns", "Yields", "Raises")},
+}
 
 
 def offered(module):
@@ -83,7 +87,7 @@ def _markdown(lines):
             body = []
             while lines and (not lines[0].strip() or lines[0].startswith("    ")):
                 body.append(lines.pop(0))
-            out += ["", f"**{title}**", "", *items(body), ""]
+            out += ["", f"**{SECTIONS[title]}**", "", *items(body), ""]
         elif line.lstrip().startswith(">>>"):
             body = [line]
             while lines and lines[0].strip():
@@ -162,7 +166,7 @@ def summary(thing):
     if isinstance(thing, (str, int, float, dict)):
         return ""
     text = (inspect.getdoc(thing) or "").partition("\n\n")[0].replace("\n", " ")
-    return markdown(re.split(r"(?<=[.:]) ", text)[0]).replace("|", "\\|")
+    return markdown(re.split(r"(?<=\.) ", text)[0]).replace("|", "\\|")
 
 
 def table(head, rows):

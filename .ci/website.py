@@ -6,8 +6,10 @@ The reference is written from the docstrings, and pages that lie outside of docs
 taken over.
 """
 
+import base64
 import contextlib
 import io
+import json
 import os
 import re
 import shutil
@@ -32,6 +34,8 @@ TAKEN = {
     "SECURITY.md": "report-a-hole.md",
     "examples/README.md": "examples.md",
 }
+NOTEBOOKS = ROOT / "build" / "notebooks"
+pictures = {}  # that examples drew
 made = {}  # pages that no file of docs/ holds
 outputs = {}  # by page and line of a block: what it prints
 
@@ -39,11 +43,45 @@ outputs = {}  # by page and line of a block: what it prints
 def on_config(config):
     """Write the reference, and give it its place among the pages."""
     made.update(reference.pages(lamina))
-    spaces = sorted(made, key=lambda page: page.removesuffix(".md"))
-    config.nav.append({"Reference": [{p[4:-3]: p} for p in spaces]})
+    spaces = {}  # pages by the namespace that they belong to
+    for page in sorted(made, key=lambda page: page.removesuffix(".md")):
+        name = page[4:-3]
+        spaces.setdefault(".".join(name.split(".")[:2]), []).append({name: page})
+    nav = [pages[0] if len(pages) == 1 else {s: pages} for s, pages in spaces.items()]
+    shown = [{"Gallery": "examples.md"}]
+    for script in sorted((ROOT / "examples").glob("*.py")):
+        made[f"examples/{script.stem}.md"] = example(script)
+        shown.append({script.stem: f"examples/{script.stem}.md"})
+    for entry in config.nav:
+        if "Examples" in entry:
+            entry["Examples"] = shown
+    config.nav.append({"Reference": nav})
     for source in TAKEN:
         made[TAKEN[source]] = (ROOT / source).read_text()
     return config
+
+
+def example(script):
+    """Return the page of an example: its notebook, as it ran."""
+    file = NOTEBOOKS / f"{script.stem}.ipynb"
+    if not file.exists():
+        text = script.read_text()
+        return f"# {script.stem}\n\nNot run here.\n\n```python\n{text}```\n"
+    first, *cells = json.loads(file.read_text())["cells"]
+    title, _, text = first["source"].partition("\n")
+    parts = [title.removesuffix("."), text.replace("``", "`")]
+    parts.append(f"[The notebook]({file.name}), as it ran for this page.")
+    for cell in cells:
+        # Searches find what an example is about, not each line of its code.
+        parts.append(f"``` {{ .python data-search-exclude }}\n{cell['source']}\n```")
+        for number, output in enumerate(cell["outputs"]):
+            if output["output_type"] == "stream":
+                parts.append(f'```text title="Output"\n{output["text"].rstrip()}\n```')
+            else:
+                name = f"{script.stem}-{number}.png"
+                pictures[name] = base64.b64decode(output["data"]["image/png"])
+                parts.append(f"![What {script.name} drew]({name})")
+    return "\n\n".join(parts)
 
 
 def on_files(files, config):
@@ -59,6 +97,11 @@ def on_files(files, config):
         for picture in (ROOT / source).parent.glob("pictures/*"):
             path = f"pictures/{picture.name}"
             files.append(File.generated(config, path, abs_src_path=str(picture)))
+    for file in NOTEBOOKS.glob("*.ipynb"):
+        path = f"examples/{file.name}"
+        files.append(File.generated(config, path, abs_src_path=str(file)))
+    for name, content in pictures.items():
+        files.append(File.generated(config, f"examples/{name}", content=content))
     for path, text in made.items():
         files.append(File.generated(config, path, content=text))
     return files
@@ -86,6 +129,8 @@ def run(name, blocks, folder):
 def on_page_markdown(text, page, **_):
     """Put what a block prints below it, and lead links to where pages are here."""
     here = page.file.src_uri
+    if not here.startswith(("api/", "examples/")):
+        page.meta["search"] = {"boost": 4}  # pages to read come first
     if here == "index.md":
         page.meta["hide"] = ["navigation"]
     lines = text.split("\n")
@@ -105,12 +150,14 @@ def on_page_markdown(text, page, **_):
 
     def lead(link):
         path, _, part = link[1].partition("#")
-        if "://" in path or here.startswith("api/") or not path:
+        if "://" in path or not path or here.startswith(("api/", "examples/")):
             return link[0]
         target = os.path.normpath(folder / path)
         target = TAKEN.get(target, target.removeprefix("docs/"))
         if target.startswith("examples/pictures"):
             target = target.removeprefix("examples/")
+        elif target.startswith("examples/"):
+            target = target.replace(".py", ".md")
         return f"]({target}{'#' * bool(part)}{part})"
 
     return re.sub(r"\]\(([^)\s]+)\)", lead, "\n".join(shown))

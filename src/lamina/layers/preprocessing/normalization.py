@@ -41,9 +41,10 @@ class Normalization(DataLayer):
 
     def __init__(self, axis=-1, mean=None, variance=None, invert=False, **kwargs):
         super().__init__(**kwargs)
-        axis = (
-            () if axis is None or axis == () else axes_argument("Normalization", axis)
-        )
+        if axis is None or isinstance(axis, (list, tuple)) and not axis:
+            axis = ()  # a file has no tuples
+        else:
+            axis = axes_argument("Normalization", axis)
         self.axis = tuple(axis) if isinstance(axis, (list, tuple)) else (axis,)
         _check_given(mean, variance, self.axis)
         self.input_mean, self.input_variance = mean, variance
