@@ -245,8 +245,8 @@ def main(arguments=None):
         yield image_branch()
 
     models = {
-        f"{branch[0].name} only": build_model([branch], seen, f"{branch[0].name}_only")
-        for branch in branches()
+        f"{name} only": build_model([branch], seen, f"{name}_only")
+        for name, branch in zip(inputs, branches(), strict=True)
     }
     models["all three"] = build_model([*branches()], seen, "all_three")
     models["all three"].summary()

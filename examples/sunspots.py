@@ -12,6 +12,7 @@ writes ``sunspots.keras`` and ``sunspots.png``.
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,7 @@ VALIDATION, TEST = 1910, 1950  # the first years of these parts
 
 def load_series():
     """Return the years and their numbers."""
-    table = sunspots.load_pandas().data
+    table: Any = sunspots.load_pandas().data
     years, spots = table["YEAR"], table["SUNACTIVITY"]
     return years.to_numpy("int"), spots.to_numpy("float32")
 

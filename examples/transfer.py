@@ -14,6 +14,7 @@ For a problem of your own with other classes, put a new last layer on the old on
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -69,7 +70,7 @@ def train_base(epochs, samples):
 
 def load_new(rng):
     """Return a few images and labels to learn from, and many to test."""
-    digits = load_digits()
+    digits: Any = load_digits()
     images = (digits.images[..., None] * 255 / 16).astype("float32")
     train = [
         rng.choice(np.flatnonzero(digits.target == digit), 2) for digit in range(10)

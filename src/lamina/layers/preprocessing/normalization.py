@@ -39,7 +39,9 @@ class Normalization(DataLayer):
     [[-1.0, 1.0]]
     """
 
-    def __init__(self, axis=-1, mean=None, variance=None, invert=False, **kwargs):
+    def __init__(
+        self, axis: Any = -1, mean=None, variance=None, invert=False, **kwargs
+    ):
         super().__init__(**kwargs)
         if axis is None or isinstance(axis, (list, tuple)) and not axis:
             axis = ()  # a file has no tuples
