@@ -118,7 +118,8 @@ def run(name, blocks, folder):
     os.chdir(folder)
     try:
         for line, code in blocks:
-            with contextlib.redirect_stdout(io.StringIO()) as out:
+            out = io.StringIO()
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
                 exec(compile(code, f"docs/{name}:{line}", "exec"), space)
             printed[line] = out.getvalue().rstrip()
     finally:

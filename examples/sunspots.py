@@ -67,13 +67,13 @@ def build_model(series):
     return model
 
 
-def save_forecast(path, years, spots, told):
-    """Write the held-out years and what was told of each a year before."""
+def save_forecast(path, years, spots, forecast):
+    """Write the held-out years and the forecast of each a year before."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     panel = figure.subplots()
     panel.plot(years[years >= 1900], spots[years >= 1900], color="#4a5568", lw=1)
-    panel.plot(years[years >= TEST], told, color="#dd6b20", marker="o", ms=3, lw=1)
-    panel.legend(["what was seen", "told a year before"], frameon=False)
+    panel.plot(years[years >= TEST], forecast, color="#dd6b20", marker="o", ms=3, lw=1)
+    panel.legend(["what was seen", "forecast a year before"], frameon=False)
     panel.set_ylabel("sunspots")
     panel.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=100, facecolor="white")
@@ -107,17 +107,17 @@ def main(arguments=None):
     )
 
     truth = spots[years >= TEST]
-    told = model.predict(windows(last), verbose=0)[:, 0]
+    forecast = model.predict(windows(last), verbose=0)[:, 0]
     result = {
         "always the mean": np.abs(truth - train.mean()).mean(),
         "the same as last year": np.abs(np.diff(last)[WINDOW - 1 :]).mean(),
-        "this network": np.abs(truth - told).mean(),
+        "this network": np.abs(truth - forecast).mean(),
     }
     print(f"\n{len(truth)} held-out years, mean error in spots:")
     for name, error in result.items():
         print(f"  {name}: {error:.1f}")
 
-    save_forecast(options.out / "sunspots.png", years, spots, told)
+    save_forecast(options.out / "sunspots.png", years, spots, forecast)
     saved = options.out / "sunspots.keras"
     model.save(saved)
     again = load_model(saved)
