@@ -23,9 +23,13 @@ sys.path.insert(0, str(ROOT / ".ci"))
 
 import bare_promises  # noqa: E402
 import reference  # noqa: E402
+from markdown.util import BLOCK_LEVEL_ELEMENTS  # noqa: E402
 from mkdocs.structure.files import File  # noqa: E402
 
 import lamina  # noqa: E402
+
+# Formulas stand in their lines, where Markdown would give each a paragraph.
+BLOCK_LEVEL_ELEMENTS.remove("math")
 
 # Pages that lie elsewhere, and their places on the site.
 TAKEN = {
