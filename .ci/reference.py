@@ -46,10 +46,10 @@ def home(path, thing):
 
 
 def escaped(text):
-    """Return a text in which nothing outside of backticks is markup."""
-    parts = re.split(r"(`+[^`]*`+)", text)
+    """Return a text in which only backticks and addresses are markup."""
+    parts = re.split(r"(`+[^`]*`+|https?://[^\s)]*[^\s).,;])", text)
     parts[::2] = [re.sub(r"([*_\[\]<>])", r"\\\1", part) for part in parts[::2]]
-    return "".join(parts)
+    return "".join(f"<{p}>" if p.startswith("http") else p for p in parts)
 
 
 def items(lines):
