@@ -10,7 +10,7 @@ PY := $(VENV)/bin/python
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-whole lint bare docs bench bench-quick stress clean
+.PHONY: help demo test test-whole lint bare docs bench bench-quick accelerators stress clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -48,6 +48,12 @@ bench: $(VENV)/plot.stamp ## measure speed beside other libraries, in an hour
 
 bench-quick: $(VENV)/plot.stamp ## the same in less than 15 minutes
 	$(PY) benchmarks/run.py --quick
+
+# Nobody has to say which machine a TPU is in that is not there.
+accelerators: $(VENV)/test.stamp ## lower everything for CUDA and TPUs, without having one
+	PYTHONPATH=.:benchmarks BENCH_PACKAGE=lamina JAX_PLATFORMS=cpu \
+	  TPU_SKIP_MDS_QUERY=1 TPU_ACCELERATOR_TYPE=v5litepod-4 \
+	  TPU_WORKER_HOSTNAMES=localhost $(PY) benchmarks/accelerators.py
 
 stress: $(VENV)/test.stamp ## kill, interrupt and damage runs and files; watch the memory
 	$(PY) benchmarks/stress.py

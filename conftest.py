@@ -79,11 +79,14 @@ def pytest_collection_modifyitems(items):
 
 
 # doctest asks a function's globals which module it belongs to. Those of a
-# decorated function are its decorator's, so it would pass over every `@op`.
+# decorated function are its decorator's, and those of what a function makes are that
+# function's, so it would pass over every `@op` and all that say where they stand.
 _belongs = doctest.DocTestFinder._from_module  # type: ignore[attr-defined]
 
 
 def _belongs_unwrapped(finder, module, thing):
+    if inspect.isfunction(thing) and thing.__module__ == module.__name__:
+        return True
     return _belongs(finder, module, inspect.unwrap(thing))
 
 

@@ -46,13 +46,18 @@ PEERS = {
     "torch-compile": ("torch_peer", "import torch", {"BENCH_COMPILE": "1"}),
     "jax": ("jax_peer", "import jax, jax.numpy", KEPT),
 }
+# Those that get data ready, and their modules.
+DATA_PEERS = {
+    "lamina": "keras_data_peer", "keras-tensorflow": "keras_data_peer",
+    "torch": "torch_data_peer",
+}  # fmt: skip
 FULL = {
     "rounds": 7, "train": 3.0, "predict": 1.5, "single": 0.3, "call": 0.3,
-    "starts": 5, "imports": 7,
+    "data": 1.0, "starts": 5, "imports": 7,
 }  # fmt: skip
 QUICK = {
     "rounds": 3, "train": 0.5, "predict": 0.3, "single": 0.1, "call": 0.1,
-    "starts": 1, "imports": 3,
+    "data": 0.2, "starts": 1, "imports": 3,
 }  # fmt: skip
 
 
@@ -83,14 +88,14 @@ def emptied(peer):
 class Worker:
     """A process that holds one model of one library."""
 
-    def __init__(self, python, peer, *arguments, cache):
+    def __init__(self, python, peer, *arguments, cache, module=None):
         log = BUILD / "logs" / f"{peer}-{arguments[0]}.txt"
         log.parent.mkdir(parents=True, exist_ok=True)
         self.log, self.peer = log, peer
         cache.mkdir(parents=True, exist_ok=True)
         with log.open("w") as file:
             self.process = subprocess.Popen(
-                [python, HERE / "worker.py", PEERS[peer][0], *arguments],
+                [python, HERE / "worker.py", module or PEERS[peer][0], *arguments],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file,
                 text=True, env=environment(peer, cache),
             )  # fmt: skip
@@ -153,17 +158,7 @@ class Bench:
             p: Worker(self.python, p, name, cache=emptied(p)) for p in self.peers
         }
 
-        def each(what):
-            found = {}
-            for peer in list(workers):
-                try:
-                    found[peer] = what(workers[peer])
-                except (RuntimeError, OSError) as error:
-                    self.fail(peer, name, error)
-                    workers.pop(peer).close()
-            return found
-
-        begun = each(Worker.answer)
+        begun = self.each(workers, name, Worker.answer)
         if "lamina" not in workers:
             return
         sizes = {peer: said["parameters"] for peer, said in begun.items()}
@@ -177,10 +172,46 @@ class Bench:
         for _ in range(self.share["rounds"]):
             workers = dict(reversed(workers.items()))
             for use in ("train", "predict", "single", "call"):
-                numbers = each(lambda w, use=use: w.ask(use, self.share[use]))
-                self.note(use, name, numbers)
+                self.round(workers, name, use)
         for worker in workers.values():
             worker.close()
+
+    def each(self, workers, name, what):
+        """Return what each worker says; one that died is left out from now on."""
+        found = {}
+        for peer in list(workers):
+            try:
+                found[peer] = what(workers[peer])
+            except (RuntimeError, OSError) as error:
+                self.fail(peer, name, error)
+                workers.pop(peer).close()
+        return found
+
+    def round(self, workers, name, use):
+        seconds = self.share[use]
+        self.note(use, name, self.each(workers, name, lambda w: w.ask(use, seconds)))
+
+    def data(self):
+        """Get data ready in all ways with those peers that can, in rounds."""
+        import data
+
+        data.prepare()
+        for name in data.TASKS:
+            self.found["errors"].pop(name, None)
+            workers = {
+                peer: Worker(
+                    self.python, peer, name, "--data", cache=BUILD / "cache" / peer,
+                    module=module,
+                )
+                for peer, module in DATA_PEERS.items()
+                if peer in self.peers and (peer != "torch" or name == "images")
+            }  # fmt: skip
+            self.each(workers, name, Worker.answer)
+            for _ in range(self.share["rounds"]):
+                workers = dict(reversed(workers.items()))
+                self.round(workers, name, "data")
+            for worker in workers.values():
+                worker.close()
 
     def imports(self):
         """Time the imports; Lamina's also with all that a script needs."""
@@ -272,7 +303,7 @@ def main():
     sys.path.insert(0, str(HERE))
     from workloads import MEASURED
 
-    parts = [*MEASURED, "imports", "starts"]
+    parts = [*MEASURED, "data", "imports", "starts"]
     cli = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -309,6 +340,8 @@ def main():
             print(f"{time.perf_counter() - began:5.0f} s  {part}", flush=True)
             if part == "imports":
                 bench.imports()
+            elif part == "data":
+                bench.data()
             elif part == "starts":
                 bench.starts("digits", twice=True)
                 bench.starts("deep", twice=False)

@@ -2,6 +2,7 @@
 
 usage: python worker.py MODULE WORKLOAD          answers commands on its input
        python worker.py MODULE WORKLOAD --first  runs one step and ends
+       python worker.py MODULE TASK --data       the same for a task of `data.py`
 """
 
 import importlib
@@ -71,6 +72,17 @@ class Session:
         return samples / self.spent[use]
 
 
+class DataSession(Session):
+    """One way of getting data ready, timed when asked: things per second."""
+
+    def __init__(self, module, name):
+        items, run = importlib.import_module(f"peers.{module}").task(name)
+        self.uses = {"data": (items, lambda times: [run() for _ in range(times)])}
+        self.begun, self.spent = {}, {}
+        for _ in range(2):
+            self.measure("data", 0)
+
+
 def repeated(function, x):
     def run(times):
         for _ in range(times):
@@ -87,10 +99,10 @@ def main():
     def answer(value):
         print(json.dumps(value), file=answers, flush=True)
 
-    module, name, *first = sys.argv[1:]
-    if first:
+    module, name, *how = sys.argv[1:]
+    if how == ["--first"]:
         return answer(first_step(module, name))
-    session = Session(module, name)
+    session = (DataSession if how else Session)(module, name)
     answer(session.begun)
     for line in sys.stdin:
         use, seconds = json.loads(line)

@@ -1,8 +1,11 @@
 """Every public name of Keras is there, or says why it is not and has its row."""
 
+import doctest
 import functools
 import inspect
 import pathlib
+import pickle
+import sys
 import types
 
 import keras
@@ -16,6 +19,11 @@ LEFT_OUT = {
     "callbacks.TensorBoard.summary": "`callbacks.TensorBoard.summary`",
     "src": "`keras.src`",
 }
+# Whose examples need a network or another library, or change the whole process.
+NOT_RUN = {
+    "config.enable_unsafe_deserialization", "install", "layers.FlaxLayer",
+    "layers.TFSMLayer", "layers.TorchModuleWrapper", "utils.model_to_dot",
+}  # fmt: skip
 # Modules of Keras that its pages do not list.
 NOT_LISTED = {"api"}
 
@@ -120,3 +128,48 @@ def test_a_name_that_nobody_has_is_an_error(module):
     full = f"lamina.{module}".strip(".")
     with pytest.raises(AttributeError, match=f"module '{full}' has no attribute 'no_'"):
         ours(f"{module}.no_".strip("."))
+
+
+@functools.cache
+def things():
+    """Return all public functions and classes of Lamina, each by its first path."""
+    found, seen, todo = {}, set(), [("", lamina)]
+    for path, module in todo:
+        for name in getattr(module, "__all__", dir(module)):
+            value, full = getattr(module, name), f"{path}.{name}".strip(".")
+            if name[0] == "_" or id(value) in seen:
+                continue
+            seen.add(id(value))
+            if not isinstance(value, types.ModuleType):
+                found |= {full: value} if callable(value) else {}
+            elif value.__name__.startswith("lamina."):
+                todo.append((full, value))
+    assert len(found) > 900
+    return found
+
+
+def test_every_name_has_an_example_that_the_tests_run():
+    finder, lacking, passed_over = doctest.DocTestFinder(), [], []
+    for path, thing in things().items():
+        if ">>> " not in (thing.__doc__ or ""):
+            lacking.append(path)
+        elif not finder._from_module(sys.modules[thing.__module__], thing):  # type: ignore
+            passed_over.append(path)
+    assert not lacking
+    assert not passed_over
+
+
+def test_few_examples_are_only_shown():
+    shown = {p for p, thing in things().items() if "+SKIP" in thing.__doc__}
+    assert {p for p in shown if not p.startswith("datasets.")} == NOT_RUN
+
+
+def test_pickle_finds_every_name():
+    """Workers get functions and classes by where they stand."""
+    lost = []
+    for path, thing in things().items():
+        try:
+            assert pickle.loads(pickle.dumps(thing)) is thing
+        except (AssertionError, AttributeError, pickle.PicklingError):
+            lost.append(path)
+    assert not lost

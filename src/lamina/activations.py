@@ -141,7 +141,8 @@ _TABLE: dict[str, Any] = {
 for _function in _TABLE.values():
     _function.rows_independent = True
 
-_get, _, deserialize = resolver("activation function", lambda: _TABLE, None)
+_EXAMPLE = {"class_name": "function", "config": "relu"}
+_get, deserialize = resolver("activation function", lambda: _TABLE, None, _EXAMPLE)
 
 
 def get(identifier):

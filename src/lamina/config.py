@@ -44,7 +44,12 @@ __all__ = [
 
 
 def backend() -> str:
-    """Return the name of the engine, which is always `"jax"`."""
+    """Return the name of the engine, which is always `"jax"`.
+
+    >>> import lamina
+    >>> lamina.config.backend()
+    'jax'
+    """
     return "jax"
 
 
@@ -53,6 +58,9 @@ def set_backend(backend: str) -> None:
 
     Raises:
         ValueError: another engine.
+
+    >>> import lamina
+    >>> lamina.config.set_backend("jax")
     """
     if backend != "jax":
         raise ValueError(
@@ -62,85 +70,180 @@ def set_backend(backend: str) -> None:
 
 
 def enable_interactive_logging() -> None:
-    """Print progress to the terminal, as a bar that redraws itself."""
+    """Print progress to the terminal, as a bar that redraws itself.
+
+    >>> import lamina
+    >>> lamina.config.enable_interactive_logging()
+    >>> lamina.config.is_interactive_logging_enabled()
+    True
+    """
     settings.put("interactive_logging", True)
 
 
 def disable_interactive_logging() -> None:
-    """Send progress to Python's `logging` instead of the terminal."""
+    """Send progress to Python's `logging` instead of the terminal.
+
+    >>> import lamina
+    >>> lamina.config.disable_interactive_logging()
+    >>> lamina.config.is_interactive_logging_enabled()
+    False
+    >>> lamina.config.enable_interactive_logging()
+    """
     settings.put("interactive_logging", False)
 
 
 def is_interactive_logging_enabled() -> bool:
-    """Tell whether progress is printed to the terminal."""
+    """Tell whether progress is printed to the terminal.
+
+    >>> import lamina
+    >>> lamina.config.is_interactive_logging_enabled()
+    True
+    """
     return settings.get("interactive_logging")
 
 
 def enable_traceback_filtering() -> None:
-    """Leave Lamina's own frames out of tracebacks."""
+    """Leave Lamina's own frames out of tracebacks.
+
+    >>> import lamina
+    >>> lamina.config.enable_traceback_filtering()
+    >>> lamina.config.is_traceback_filtering_enabled()
+    True
+    """
     tracebacks.enable(True)
 
 
 def disable_traceback_filtering() -> None:
-    """Show Lamina's own frames in tracebacks."""
+    """Show Lamina's own frames in tracebacks.
+
+    >>> import lamina
+    >>> lamina.config.disable_traceback_filtering()
+    >>> lamina.config.is_traceback_filtering_enabled()
+    False
+    """
     tracebacks.enable(False)
 
 
 def is_traceback_filtering_enabled() -> bool:
-    """Tell whether Lamina's own frames are left out of tracebacks."""
+    """Tell whether Lamina's own frames are left out of tracebacks.
+
+    >>> import lamina
+    >>> lamina.config.enable_traceback_filtering()
+    >>> lamina.config.is_traceback_filtering_enabled()
+    True
+    """
     return settings.get("traceback_filtering")
 
 
 def enable_flash_attention() -> None:
-    """Ask for flash attention where there is a choice; XLA decides."""
+    """Ask for flash attention where there is a choice; XLA decides.
+
+    >>> import lamina
+    >>> lamina.config.enable_flash_attention()
+    >>> lamina.config.is_flash_attention_enabled()
+    """
     settings.put("flash_attention", None)
 
 
 def disable_flash_attention() -> None:
-    """Ask for plain attention."""
+    """Ask for plain attention.
+
+    >>> import lamina
+    >>> lamina.config.disable_flash_attention()
+    >>> lamina.config.is_flash_attention_enabled()
+    False
+    >>> lamina.config.enable_flash_attention()
+    """
     settings.put("flash_attention", False)
 
 
 def is_flash_attention_enabled() -> bool | None:
-    """Return None when flash attention may be used, False when not."""
+    """Return None when flash attention may be used, False when not.
+
+    >>> import lamina
+    >>> lamina.config.is_flash_attention_enabled() is None
+    True
+    """
     return settings.get("flash_attention")
 
 
 def enable_unsafe_deserialization() -> None:
     """Let configs hold lambdas, which are code, for the rest of this thread.
 
-    Only for files from people you trust.
+    Only for files from people you trust; `safe_mode=False` where one is loaded counts
+    for that file alone.
+
+    >>> import lamina
+    >>> lamina.config.enable_unsafe_deserialization()  # doctest: +SKIP
     """
     context.configs.safe_mode = False
 
 
 def is_nnx_enabled() -> bool:
-    """Tell whether Variables are Flax NNX's; they never are."""
+    """Tell whether Variables are Flax NNX's; they never are.
+
+    >>> import lamina
+    >>> lamina.config.is_nnx_enabled()
+    False
+    """
     return False
 
 
 def max_epochs() -> int | None:
-    """Return the limit on the epochs of every `fit`, or None."""
+    """Return the limit on the epochs of every `fit`, or None.
+
+    >>> import lamina
+    >>> lamina.config.set_max_epochs(2)
+    >>> lamina.config.max_epochs()
+    2
+    >>> lamina.config.set_max_epochs(None)
+    """
     return settings.get("max_epochs")
 
 
 def set_max_epochs(max_epochs: int | None) -> None:
-    """Limit the epochs of every `fit`; None takes the limit away."""
+    """Limit the epochs of every `fit`; None takes the limit away.
+
+    >>> import lamina
+    >>> lamina.config.set_max_epochs(1)  # to try a script out
+    >>> lamina.config.max_epochs()
+    1
+    >>> lamina.config.set_max_epochs(None)
+    """
     settings.put("max_epochs", max_epochs)
 
 
 def max_steps_per_epoch() -> int | None:
-    """Return the limit on the steps of an epoch, or None."""
+    """Return the limit on the steps of an epoch, or None.
+
+    >>> import lamina
+    >>> lamina.config.set_max_steps_per_epoch(10)
+    >>> lamina.config.max_steps_per_epoch()
+    10
+    >>> lamina.config.set_max_steps_per_epoch(None)
+    """
     return settings.get("max_steps_per_epoch")
 
 
 def set_max_steps_per_epoch(max_steps_per_epoch: int | None) -> None:
-    """Limit the steps of every epoch; None takes the limit away."""
+    """Limit the steps of every epoch; None takes the limit away.
+
+    >>> import lamina
+    >>> lamina.config.set_max_steps_per_epoch(10)  # to try a script out
+    >>> lamina.config.max_steps_per_epoch()
+    10
+    >>> lamina.config.set_max_steps_per_epoch(None)
+    """
     settings.put("max_steps_per_epoch", max_steps_per_epoch)
 
 
 def explain_recompiles() -> bool:
-    """Tell whether it is said what made a step of a model compile again."""
+    """Tell whether it is said what made a step of a model compile again.
+
+    >>> import lamina
+    >>> lamina.config.explain_recompiles()
+    False
+    """
     return settings.get("explain_recompiles") is not None
 
 

@@ -10,6 +10,7 @@ from lamina.core.config import (
     resolver,
     serialize_keras_object,
 )
+from lamina.core.types import Axes
 
 
 class Constraint(Constructed):
@@ -49,7 +50,7 @@ class MaxNorm(Constraint):
     [0.6, 0.8]
     """
 
-    def __init__(self, max_value=2, axis=0):
+    def __init__(self, max_value: float = 2, axis: Axes = 0):
         self.max_value = max_value
         self.axis = axis
 
@@ -86,7 +87,7 @@ class UnitNorm(Constraint):
     [0.6, 0.8]
     """
 
-    def __init__(self, axis=0):
+    def __init__(self, axis: Axes = 0):
         self.axis = axis
 
     def __call__(self, w):
@@ -110,7 +111,13 @@ class MinMaxNorm(Constraint):
     [1.8, 2.4]
     """
 
-    def __init__(self, min_value=0.0, max_value=1.0, rate=1.0, axis=0):
+    def __init__(
+        self,
+        min_value: float = 0.0,
+        max_value: float = 1.0,
+        rate: float = 1.0,
+        axis: Axes = 0,
+    ):
         self.min_value, self.max_value = min_value, max_value
         self.rate = rate
         self.axis = axis
@@ -132,12 +139,20 @@ unit_norm = UnitNorm
 _CLASSES = (Constraint, MaxNorm, MinMaxNorm, NonNeg, UnitNorm)
 _TABLE = names_of({cls.__name__: cls for cls in _CLASSES})
 
-get, _, deserialize = resolver("constraint", lambda: _TABLE, Constraint)
+_EXAMPLE = {"class_name": "MaxNorm", "config": {"max_value": 2}}
+get, deserialize = resolver("constraint", lambda: _TABLE, Constraint, _EXAMPLE)
 
 
 def serialize(constraint):
-    """Return the config of a constraint."""
+    """Return the config of a constraint.
+
+    >>> import lamina
+    >>> lamina.constraints.serialize(lamina.constraints.NonNeg())["class_name"]
+    'NonNeg'
+    """
     return serialize_keras_object(constraint)
 
 
-_offer(globals(), "Constructed", "names_of", "resolver", "serialize_keras_object")
+_offer(
+    globals(), "Axes", "Constructed", "names_of", "resolver", "serialize_keras_object"
+)

@@ -70,7 +70,12 @@ class FeatureDistillation(DistillationLoss):
     1.0
     """
 
-    def __init__(self, loss="mse", teacher_layer_name=None, student_layer_name=None):
+    def __init__(
+        self,
+        loss: Any = "mse",
+        teacher_layer_name: str | None = None,
+        student_layer_name: str | None = None,
+    ):
         self.teacher_layer_name = teacher_layer_name
         self.student_layer_name = student_layer_name
         self.loss = _losses(type(self).__name__, loss)
@@ -141,7 +146,7 @@ class LogitsDistillation(DistillationLoss):
     0.0
     """
 
-    def __init__(self, temperature=3.0, loss="kl_divergence"):
+    def __init__(self, temperature: float = 3.0, loss: Any = "kl_divergence"):
         self.loss = _losses(type(self).__name__, loss)
         if not isinstance(temperature, (int, float)) or isinstance(temperature, bool):
             raise ValueError(
@@ -209,9 +214,9 @@ class Distiller(Model):
 
     def __init__(
         self,
-        teacher,
-        student,
-        distillation_losses,
+        teacher: Any,
+        student: Any,
+        distillation_losses: Any,
         distillation_loss_weights: Any = None,
         student_loss_weight: float = 0.5,
         name: str = "distiller",

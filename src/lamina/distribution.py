@@ -13,6 +13,7 @@ import collections.abc
 import math
 import os
 import re
+from typing import Any
 
 import jax
 import numpy as np
@@ -48,6 +49,10 @@ __all__ = [
 ]
 
 
+# Seconds after which a process that says nothing counts as dead, and the others end.
+_SILENCE = 20
+
+
 class DataParallel(Distribution):
     """Divides batches among all devices; each has all weights.
 
@@ -69,7 +74,12 @@ class DataParallel(Distribution):
     P(None, None)
     """
 
-    def __init__(self, device_mesh=None, devices=None, auto_shard_dataset=True):
+    def __init__(
+        self,
+        device_mesh: Any = None,
+        devices: Any = None,
+        auto_shard_dataset: bool = True,
+    ):
         if device_mesh is not None and devices is not None:
             raise ValueError(
                 "`DataParallel` takes `device_mesh` or `devices`, not both."
@@ -123,7 +133,12 @@ class ModelParallel(Distribution):
     """
 
     def __init__(
-        self, *, layout_map=None, batch_dim_name=None, auto_shard_dataset=True, **kwargs
+        self,
+        *,
+        layout_map: Any = None,
+        batch_dim_name: str | None = None,
+        auto_shard_dataset: bool = True,
+        **kwargs,
     ):
         kwargs.pop("device_mesh", None)  # of older programs: the map has one
         if kwargs:
@@ -206,7 +221,7 @@ class FullyShardedDataParallel(Distribution):
     # Numbers in a Variable that is not worth to be divided.
     _SMALL = 2**8
 
-    def __init__(self, devices=None, model=1):
+    def __init__(self, devices: Any = None, model: int = 1):
         if positive_int("FullyShardedDataParallel", "model", model) > 1:
             raise NotImplementedError(
                 "`FullyShardedDataParallel` finds no layouts for tensor parallelism "
@@ -288,7 +303,7 @@ class LayoutMap(collections.abc.MutableMapping):
     >>> layouts["dense/bias"]
     """
 
-    def __init__(self, device_mesh):
+    def __init__(self, device_mesh: Any):
         self._layouts: dict[str, TensorLayout] = {}
         self._met: set[str] = set()  # keys that matched something
         self._device_mesh = device_mesh
@@ -391,6 +406,11 @@ def initialize(job_addresses=None, num_processes=None, process_id=None) -> None:
         ValueError: as many addresses are given as there are no processes, or a number
             is none.
         RuntimeError: something was computed already.
+
+    >>> import lamina
+    >>> lamina.distribution.initialize("10.0.0.1:1234,10.0.0.2:1234", num_processes=3)
+    Traceback (most recent call last):
+    ValueError: There are 2 addresses, but num_processes=3: ...
     """
     addresses = job_addresses or _environment("JOB_ADDRESSES")
     if num_processes is None:
@@ -403,7 +423,12 @@ def initialize(job_addresses=None, num_processes=None, process_id=None) -> None:
             f"There are {len(others) + 1} addresses, but num_processes={num_processes}:"
             f" {listed([first, *others], 8)}. The address of process 0 is enough."
         )
-    jax.distributed.initialize(first and first.strip(), num_processes, process_id)
+    jax.distributed.initialize(
+        first and first.strip(),
+        num_processes,
+        process_id,
+        heartbeat_timeout_seconds=_SILENCE,
+    )
     agree_on_seed()
 
 

@@ -1,6 +1,7 @@
 """Dtype policies, and maps that choose one by the path of a layer."""
 
 import collections.abc
+from typing import Any
 
 from lamina.core import patterns
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
@@ -49,7 +50,7 @@ class DTypePolicyMap(DTypePolicy, collections.abc.MutableMapping):
     'bfloat16'
     """
 
-    def __init__(self, default_policy=None, policy_map=None):
+    def __init__(self, default_policy: Any = None, policy_map: Any = None):
         if not isinstance(policy_map, (dict, type(None))):
             raise TypeError(
                 "If specified, `policy_map` must be a dict. Received: "
@@ -174,12 +175,24 @@ class DTypePolicyMap(DTypePolicy, collections.abc.MutableMapping):
 
 
 def serialize(dtype_policy):
-    """Return the config of a policy."""
+    """Return the config of a policy.
+
+    >>> import lamina
+    >>> policy = lamina.DTypePolicy("mixed_bfloat16")
+    >>> lamina.dtype_policies.serialize(policy)["config"]
+    {'name': 'mixed_bfloat16'}
+    """
     return serialize_keras_object(dtype_policy)
 
 
 def deserialize(config, custom_objects=None):
-    """Make a policy from its config."""
+    """Make a policy from its config.
+
+    >>> import lamina
+    >>> config = {"class_name": "DTypePolicy", "config": {"name": "mixed_bfloat16"}}
+    >>> lamina.dtype_policies.deserialize(config).compute_dtype
+    'bfloat16'
+    """
     table = {name: globals()[name] for name in __all__ if "Policy" in name}
     return deserialize_keras_object(
         config, custom_objects=custom_objects, module_objects=table

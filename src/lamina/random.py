@@ -64,6 +64,11 @@ def truncated_normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None):
         stddev: the standard deviation before the tails are cut.
         dtype: a float dtype; `floatx()` when None.
         seed: see the module.
+
+    >>> import lamina
+    >>> x = lamina.random.truncated_normal((100,), stddev=3.0, seed=1)
+    >>> float(abs(x).max()) <= 6.0
+    True
     """
     dtype = _float("truncated_normal", dtype)
     sample = jax.random.truncated_normal(
@@ -81,6 +86,11 @@ def uniform(shape, minval=0.0, maxval=1.0, dtype=None, seed=None):
         maxval: the upper limit.
         dtype: a float dtype; `floatx()` when None.
         seed: see the module.
+
+    >>> import lamina
+    >>> x = lamina.random.uniform((100,), -1.0, 1.0, seed=1)
+    >>> x.shape, bool((x >= -1.0).all()), bool((x < 1.0).all())
+    ((100,), True, True)
     """
     dtype = _float("uniform", dtype)
     key = draw_seed(seed)
@@ -96,6 +106,11 @@ def randint(shape, minval, maxval, dtype="int32", seed=None):
         maxval: the upper limit, which never comes.
         dtype: an integer dtype.
         seed: see the module.
+
+    >>> import lamina
+    >>> x = lamina.random.randint((100,), 0, 3, seed=1)
+    >>> sorted(set(x.tolist()))
+    [0, 1, 2]
     """
     if not is_int(dtype):
         raise ValueError(
@@ -117,6 +132,11 @@ def categorical(logits, num_samples, dtype="int32", seed=None):
 
     Returns:
         (batch, num_samples).
+
+    >>> import lamina
+    >>> logits = [[0.0, -100.0], [-100.0, 0.0]]
+    >>> lamina.random.categorical(logits, 3, seed=1).tolist()
+    [[0, 0, 0], [1, 1, 1]]
     """
     logits = tensor(logits)
     if logits.ndim != 2:
@@ -137,6 +157,11 @@ def gamma(shape, alpha, dtype=None, seed=None):
         alpha: the shape parameter; broadcasts to `shape`.
         dtype: a float dtype; `floatx()` when None.
         seed: see the module.
+
+    >>> import lamina
+    >>> x = lamina.random.gamma((2, 3), alpha=2.0, seed=1)
+    >>> x.shape, bool((x > 0.0).all())
+    ((2, 3), True)
     """
     dtype = _float("gamma", dtype)
     return jax.random.gamma(draw_seed(seed), tensor(alpha, dtype), tuple(shape), dtype)
@@ -151,6 +176,11 @@ def beta(shape, alpha, beta, dtype=None, seed=None):
         beta: the second parameter; broadcasts to `shape`.
         dtype: a float dtype; `floatx()` when None.
         seed: see the module.
+
+    >>> import lamina
+    >>> x = lamina.random.beta((2, 3), alpha=2.0, beta=5.0, seed=1)
+    >>> x.shape, bool((x >= 0.0).all()), bool((x <= 1.0).all())
+    ((2, 3), True, True)
     """
     dtype = _float("beta", dtype)
     key = draw_seed(seed)
@@ -167,6 +197,10 @@ def binomial(shape, counts, probabilities, dtype=None, seed=None):
         probabilities: the probability of success; broadcasts to `shape`.
         dtype: a float dtype; `floatx()` when None.
         seed: see the module.
+
+    >>> import lamina
+    >>> lamina.random.binomial((2,), 5, [0.0, 1.0], seed=1).tolist()
+    [0.0, 5.0]
     """
     dtype = _float("binomial", dtype)
     key = draw_seed(seed)
@@ -181,6 +215,11 @@ def shuffle(x, axis=0, seed=None):
         x: any array.
         axis: the axis.
         seed: see the module.
+
+    >>> import lamina
+    >>> x = lamina.random.shuffle([1, 2, 3, 4], seed=1)
+    >>> sorted(x.tolist())
+    [1, 2, 3, 4]
     """
     if any_symbolic((x,), {}):
         return infer(lambda v: v, x)
@@ -196,6 +235,11 @@ def dropout(inputs, rate, noise_shape=None, seed=None):
         noise_shape: the shape of the mask, which broadcasts; None in it stands for
             the size of `inputs`.
         seed: see the module.
+
+    >>> import lamina
+    >>> x = lamina.random.dropout(lamina.ops.ones((100,)), rate=0.5, seed=1)
+    >>> sorted(set(x.tolist()))
+    [0.0, 2.0]
     """
     if any_symbolic((inputs,), {}):
         return infer(lambda v: v, inputs)

@@ -61,7 +61,7 @@ class L1L2(Regularizer):
     10.0
     """
 
-    def __init__(self, l1=0.0, l2=0.0):
+    def __init__(self, l1: float = 0.0, l2: float = 0.0):
         self.l1 = _factor("L1L2", "l1", 0.0 if l1 is None else l1)
         self.l2 = _factor("L1L2", "l2", 0.0 if l2 is None else l2)
 
@@ -90,7 +90,7 @@ class L1(Regularizer):
     2.0
     """
 
-    def __init__(self, l1=0.01):
+    def __init__(self, l1: float = 0.01):
         self.l1 = _single(_factor("L1", "l1", 0.01 if l1 is None else l1))
 
     def __call__(self, x):
@@ -112,7 +112,7 @@ class L2(Regularizer):
     2.0
     """
 
-    def __init__(self, l2=0.01):
+    def __init__(self, l2: float = 0.01):
         self.l2 = _factor("L2", "l2", 0.01 if l2 is None else l2)
 
     def __call__(self, x):
@@ -138,7 +138,7 @@ class OrthogonalRegularizer(Regularizer):
     0.5
     """
 
-    def __init__(self, factor=0.01, mode="rows"):
+    def __init__(self, factor: float = 0.01, mode: str = "rows"):
         self.factor = _single(_factor("OrthogonalRegularizer", "factor", factor))
         if mode not in ("rows", "columns"):
             wanted = '{"rows", "columns"}'
@@ -174,11 +174,17 @@ orthogonal_regularizer = OrthogonalRegularizer
 _CLASSES = (L1, L1L2, L2, OrthogonalRegularizer, Regularizer)
 _TABLE = {"l1_l2": L1L2} | names_of({cls.__name__: cls for cls in _CLASSES})
 
-get, _, deserialize = resolver("regularizer", lambda: _TABLE, Regularizer)
+_EXAMPLE = {"class_name": "L2", "config": {"l2": 0.5}}
+get, deserialize = resolver("regularizer", lambda: _TABLE, Regularizer, _EXAMPLE)
 
 
 def serialize(regularizer):
-    """Return the config of a regularizer."""
+    """Return the config of a regularizer.
+
+    >>> import lamina
+    >>> lamina.regularizers.serialize(lamina.regularizers.L2(0.5))["config"]
+    {'l2': 0.5}
+    """
     return serialize_keras_object(regularizer)
 
 

@@ -471,6 +471,13 @@ def compare_numbers(
 
     Raises:
         AssertionError: something differs, or the weights do not match.
+
+    >>> import lamina, numpy as np
+    >>> layer, reference = lamina.layers.Dense(2), lamina.layers.Dense(2)
+    >>> x = np.ones((3, 4))
+    >>> _ = layer(x), reference(x)  # builds them
+    >>> lamina.testing.compare_numbers(layer, reference, x).shape
+    (3, 2)
     """
     name, call_kwargs = type(layer).__name__, call_kwargs or {}
     for what in ("weights", "trainable_weights"):

@@ -27,7 +27,12 @@ __all__ = [
 
 
 class MAP_TO_NONE:
-    """What a function given to `traverse` returns to put None in place."""
+    """What a function given to `traverse` returns to put None in place.
+
+    >>> from lamina import tree
+    >>> tree.traverse(lambda x: tree.MAP_TO_NONE if x == 2 else None, [1, 2])
+    [1, None]
+    """
 
 
 def _children(x):
@@ -156,6 +161,9 @@ def assert_same_structure(a, b, check_types=None):
 
     Raises:
         ValueError: they differ.
+
+    >>> import lamina
+    >>> lamina.tree.assert_same_structure({"x": 1}, {"x": 2})
     """
     try:
         same = jax.tree.structure(a, is_leaf=lambda x: x is None)
@@ -174,6 +182,9 @@ def assert_same_paths(a, b):
 
     Raises:
         ValueError: they differ.
+
+    >>> import lamina
+    >>> lamina.tree.assert_same_paths([1, (2, 3)], [4, [5, 6]])
     """
     first = {path for path, _ in flatten_with_path(a)}
     second = {path for path, _ in flatten_with_path(b)}

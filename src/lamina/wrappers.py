@@ -32,7 +32,13 @@ class _Estimator(base.BaseEstimator):
 
     _numbers = True  # whether targets are numbers, several for a row if need be
 
-    def __init__(self, model, warm_start=False, model_kwargs=None, fit_kwargs=None):
+    def __init__(
+        self,
+        model: Any,
+        warm_start: bool = False,
+        model_kwargs: dict | None = None,
+        fit_kwargs: dict | None = None,
+    ):
         if _MISSING:
             raise ImportError(
                 f"`{type(self).__name__}` needs scikit-learn 1.6 or newer. Install it "

@@ -6,9 +6,12 @@ import struct
 import sys
 import termios
 import threading
+import types
 
+import numpy as np
 import pytest
 
+import lamina
 from lamina.callbacks.progress import Progbar, Progress
 
 METRICS = {"loss": 0.494, "mae": 0.6145, "mse": 0.494}
@@ -126,6 +129,15 @@ def test_the_bar_is_dropped_where_that_saves_a_line():
     assert "━" not in lines[1]
 
 
+def test_the_bar_halves_before_it_is_dropped():
+    screen = Screen(columns=62)
+    run(screen, live={"loss": 0.5, "mae": 0.5}, final={"loss": 0.5, "mae": 0.5})
+    _, line = screen.lines()
+    assert (
+        without_times(line) == f"5/5 {'━' * 10} T T/step - loss: 0.5000 - mae: 0.5000"
+    )
+
+
 def test_a_name_wider_than_the_terminal_is_broken():
     screen = Screen(columns=30)
     name = "a_metric_of_a_name_that_is_far_too_long"
@@ -217,6 +229,52 @@ def test_elsewhere_an_epoch_is_one_plain_line(verbose):
         "12% waiting for data"
         for e in (1, 2, 3)
     ]
+
+
+class Notebook(io.StringIO):
+    """The standard output of a cell, and what is displayed: by id, the last state."""
+
+    def __init__(self, monkeypatch):
+        super().__init__()
+        self.shown, self.updates, self.execution_count = [], 0, 1
+        monkeypatch.setattr(type(self), "__module__", "ipykernel.iostream")
+        monkeypatch.setattr(sys, "stdout", self)
+        shell = types.SimpleNamespace(display=self, get_ipython=lambda: self)
+        monkeypatch.setitem(sys.modules, "IPython", shell)
+        monkeypatch.setitem(sys.modules, "ipykernel", shell)
+
+    def display(self, bundle, raw, display_id):
+        assert raw and display_id
+        self.shown.append(bundle)
+        place = len(self.shown) - 1
+
+        def update(bundle, raw):
+            self.updates += 1
+            self.shown[place] = bundle
+
+        return types.SimpleNamespace(update=update)
+
+
+def test_a_notebook_draws_curves_below_the_bar(monkeypatch):
+    page = Notebook(monkeypatch)
+    model = lamina.Sequential([lamina.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x = np.ones((4, 2), "float32")
+    history = model.fit(x, x[:, :1], epochs=14, validation_data=(x, x[:, :1]))
+    (shown,) = page.shown
+    assert page.updates >= 14 and page.getvalue() == ""
+    bar, curves = shown["text/html"].split("</pre>")
+    plain = shown["text/plain"].splitlines()
+    assert plain[:2] == ["...", "Epoch 5/14"] and "val_loss" in plain[-1]
+    assert re.sub("<.*?>", "", bar) == shown["text/plain"]
+    assert curves.count("<svg") == 1 and "14 epochs" in curves
+    # The same cell shows them once; another one again.
+    assert history._repr_html_() is None
+    page.execution_count = 2
+    assert history._repr_html_() == curves
+    model.evaluate(x, x[:, :1])
+    assert len(page.shown) == 2 and page.shown[0] is shown
+    assert "<svg" not in page.shown[1]["text/html"]
 
 
 def test_a_dumb_terminal_gets_plain_lines(monkeypatch):

@@ -516,14 +516,15 @@ def test_tensors_between_layers_lie_as_their_key_says():
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "distribution.md"
 
 
-def test_the_examples_of_the_page_run():
+def test_the_examples_of_the_page_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     space = {
         "lamina": lamina,
         "x": np.ones((16, 8, 8, 3), "float32"),
         "y": np.ones((16, 2), "float32"),
     }
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.S | re.M)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     for block in blocks:
         exec(block, space)
         assert D.distribution() is None

@@ -5,13 +5,16 @@ Each in one process of its own: the number of CPU devices is set before JAX star
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import lamina
 from lamina.kernels.native import library
 
 HERE = Path(__file__).parent
@@ -56,10 +59,19 @@ print(lamina.core.random.global_seed_generator().state.path)
     assert path == "global_seed_generator/seed_generator_state"
 
 
-def test_two_processes_do_what_one_does():
-    one, two = (run_processes(n) for n in (1, 2))
-    for found in two[1:]:
-        assert found == two[0]
+def test_two_processes_do_what_one_does(tmp_path):
+    one, two = (results_of(run_processes(n, tmp_path)) for n in (1, 2))
+    assert two[1] == two[0]
+    told, steps = zip(*(two[0][name] for name in AGREED), strict=True)
+    assert list(map(len, told)) == [2, 1, 2, 1, 1]
+    assert steps == (10, 2, 6, 3, 3)
+    log = (tmp_path / "log.csv").read_text().splitlines()
+    assert [line[0] for line in log] == ["e", "0", "1"]
+    files = {"log.csv", "1.keras", "2.keras", "last.keras", "last.weights.h5"}
+    assert {path.name for path in tmp_path.iterdir()} == files
+    model = lamina.saving.load_model(tmp_path / "last.keras")
+    outputs = model.predict(together_data(), verbose=0).ravel()
+    np.testing.assert_allclose(outputs, two[0]["saved"], atol=1e-6)
     assert two[0]["native"] == 1 - one[0]["native"] or not library()
     del one[0]["native"], two[0]["native"]
     for name, value in one[0].items():
@@ -69,8 +81,51 @@ def test_two_processes_do_what_one_does():
             assert two[0][name] == pytest.approx(value, abs=1e-5), name
 
 
-def run_processes(count):
-    """Run `together.py` in so many processes of two devices in all; return results."""
+AGREED = ("on_epoch_end", "on_train_batch_end", "fewer", "endless", "all end early")
+
+
+def together_data():
+    return np.random.default_rng(0).normal(size=(37, 6)).astype("float32")
+
+
+def test_a_process_that_fails_leaves_no_other_waiting(tmp_path):
+    first, second = run_processes(2, tmp_path, "fail")
+    assert second[0] != 0
+    assert "ValueError: The data of process 1 ran out after 3 of 4" in second[2]
+    assert first[0] != 0
+    assert "Process 1 failed: ValueError: The data of process 1 ran out" in first[2]
+    assert "Process 0 waits for it and ends." in first[2] or "left 0" in first[1]
+
+
+def test_a_run_that_two_processes_began_goes_on_in_one(tmp_path):
+    run = tmp_path / "run"
+    for code, _, errors in run_processes(2, run, "begins", program="killed.py"):
+        assert code == 128 + signal.SIGTERM, errors[-3000:]
+    assert [path.suffix for path in run.iterdir()] == [".snapshot"]
+    again = run_processes(1, run, "goes on", program="killed.py")
+    again, whole = results_of(again)[0]
+    for name, value in whole.items():
+        assert again[name] == pytest.approx(value, abs=1e-5), name
+
+
+def results_of(processes):
+    for code, _, errors in processes:
+        assert code == 0, errors[-3000:]
+    printed = [
+        [line for line in text.splitlines() if not line.startswith("[Gloo]")]
+        for _, text, _ in processes
+    ]
+    # The first process prints for all.
+    assert all(len(lines) == 1 for lines in printed[1:])
+    return [json.loads(lines[-1]) for lines in printed]
+
+
+def run_processes(count, *arguments, program="together.py"):
+    """Run a program in so many processes of two devices in all.
+
+    Returns:
+        For each process its exit status, and what it wrote.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -83,7 +138,7 @@ def run_processes(count):
             "XLA_FLAGS": f"--xla_force_host_platform_device_count={2 // count}",
         }
         process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", HERE / "together.py"],
+            [sys.executable, "-W", "ignore", HERE / program, *arguments],
             env={**os.environ, **mine},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -95,6 +150,5 @@ def run_processes(count):
     finally:
         for process in started:
             process.kill()
-    for process, (_, errors) in zip(started, results, strict=True):
-        assert process.returncode == 0, errors[-3000:]
-    return [json.loads(text.splitlines()[-1]) for text, _ in results]
+    codes = [process.returncode for process in started]
+    return [(c, *written) for c, written in zip(codes, results, strict=True)]

@@ -16,7 +16,7 @@ ME, ALL = jax.process_index(), jax.process_count()
 r = np.random.default_rng(0)
 X = r.normal(size=(37, 6)).astype("float32")
 Y = X.sum(1, keepdims=True)
-found = {"native": int(native.available())}
+found: dict = {"native": int(native.available())}
 
 
 def network(seed=3):
@@ -71,5 +71,61 @@ with D.DataParallel().scope():
     words = refused(lambda: model.fit(X, Y, batch_size=36, verbose=0))
     found["other weights"] = words and "The processes start with different weights"
     assert (ALL == 1) == (not words), words
+
+
+class Stop(lamina.callbacks.Callback):
+    """The last process alone stops the training."""
+
+    def __init__(self, after):
+        super().__init__()
+        setattr(self, after, self.stop)
+
+    def stop(self, number, logs=None):
+        self.model.stop_training = ME == ALL - 1 and number == 1
+
+
+class Fewer(Mine):
+    """The last process has one batch less than the others."""
+
+    def __len__(self):
+        return 4 - (ME == ALL - 1)
+
+
+def some(count):
+    yield from (Mine()[i] for i in range(count))
+
+
+if ALL > 1:  # what one process does alone, all hear of
+    folder = sys.argv[1]
+    with D.DataParallel().scope():
+        for after in ("on_epoch_end", "on_train_batch_end"):
+            model = network()
+            lone = [Stop(after)] if ME else []
+            history = model.fit(X, Y, batch_size=8, epochs=4, callbacks=lone, verbose=0)
+            found[after] = history.history["loss"], int(model.optimizer.iterations)
+    with D.FullyShardedDataParallel().scope():
+        model = network()
+        csv = lamina.callbacks.CSVLogger(f"{folder}/log.csv")
+        keep = lamina.callbacks.ModelCheckpoint(f"{folder}/{{epoch}}.keras", verbose=1)
+        model.fit(X, Y, batch_size=8, epochs=2, callbacks=[csv, keep], verbose=2)
+    # Outside of the scope, too, these are parts of one model.
+    model.save(f"{folder}/last.keras")
+    model.save_weights(f"{folder}/last.weights.h5")
+    found["saved"] = model.predict(X, verbose=0).ravel().tolist()
+    with D.DataParallel(auto_shard_dataset=False).scope():
+        for name, data, more in (
+            ("fewer", Fewer(), {"epochs": 2}),
+            ("endless", some(4 - ME), {}),
+            ("all end early", some(3), {"steps_per_epoch": 4}),
+        ):
+            model = network()
+            history = model.fit(data, shuffle=False, verbose=0, **more)
+            found[name] = history.history["loss"], int(model.optimizer.iterations)
+        other = some(4 - ME)  # of which no process is told that they are fewer
+        if len(sys.argv) > 2:
+            try:
+                model.fit(other, steps_per_epoch=4, verbose=0)
+            finally:
+                print("left", ME, flush=True)
 print(json.dumps(found))
 sys.stdout.flush()

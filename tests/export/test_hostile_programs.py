@@ -298,8 +298,19 @@ def file_of(path, text, takes, gives):
     return written(path, bytes(exported.serialize()), len(inputs), len(outputs))
 
 
-def written(path, data, inputs=1, outputs=1):
+def written(path, data, inputs=1, outputs=1, more=(), change=None):
+    """Write a file with one program.
+
+    Args:
+        path: where to.
+        data: the program.
+        inputs: how many it takes.
+        outputs: how many it gives.
+        more: names of empty tensors to write besides.
+        change: a function that changes what the file says of itself.
+    """
     tensors = {"program/0": np.frombuffer(data, np.uint8)}
+    tensors |= dict.fromkeys(more, np.zeros(0, "float32"))
     one = jax.ShapeDtypeStruct((), "float32")
     endpoint = {
         "name": "serve",
@@ -318,6 +329,8 @@ def written(path, data, inputs=1, outputs=1):
         "paths": {},
         "checksums": {n: zlib.crc32(v.tobytes()) for n, v in tensors.items()},
     }
+    if change is not None:
+        change(about)
     with path.open("wb") as file:
         safetensors.write(file, tensors, {"lamina.export": json.dumps(about)})
     return path
@@ -453,17 +466,72 @@ def test_a_reader_that_crashes_or_takes_all_is_told_in_words(tmp_path, monkeypat
 
 
 def test_errors_quote_a_part_of_the_file(tmp_path):
-    path = written(tmp_path / "long", b"x")
-    data = path.read_bytes()
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    about = json.loads(header["__metadata__"]["lamina.export"])
-    about["version"] = "x" * 20_000
-    tensors = {"program/0": np.frombuffer(b"x", np.uint8)}
-    with path.open("wb") as file:
-        safetensors.write(file, tensors, {"lamina.export": json.dumps(about)})
+    path = written(
+        tmp_path / "a", b"x", change=lambda x: x.update(version="x" * 20_000)
+    )
     with pytest.raises(ValueError, match="was written in version") as caught:
         lamina.export.load(path)
     assert len(str(caught.value)) < 5000
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (
+            lambda x: x["endpoints"][0].update(name="n" * 2000),
+            "name has 2000 characters",
+        ),
+        (lambda x: x["endpoints"][0].update(inputs=["n" * 2000]), "name has 2000"),
+        (lambda x: x["endpoints"][0].update(outputs=[["y"]]), r"a name is \['y'\]"),
+        (lambda x: x["collections"].update({"n" * 2000: []}), "name has 2000"),
+        # Brackets in a text of JSON, which the reader of the header does not see.
+        (lambda x: x.update(paths=[[]] * 600_000), "1200.* values and keys"),
+        (lambda x: x.clear(), "KeyError|its header"),
+    ],
+)
+def test_what_a_file_says_of_itself_is_bounded(tmp_path, change, reason, monkeypatch):
+    monkeypatch.setattr(reading, "verdict", lambda data, patience: (True, ""))
+    program = lamina.export.load(
+        file_of(tmp_path / "good", None, [("b", 3)], [("b", 3)])
+    )
+    data = bytes(program.main.exported.serialize())
+    path = written(tmp_path / "bad", data, change=change)
+    if b"paths" in path.read_bytes():
+        path.write_bytes(escaped(path.read_bytes()))
+    with pytest.raises(ValueError, match=reason):
+        lamina.export.load(path)
+
+
+def escaped(data):
+    """Return a file whose header says each bracket by its number."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    about = json.dumps(header["__metadata__"]["lamina.export"])
+    for mark in "[{,:":
+        about = about.replace(mark, f"\\u{ord(mark):04x}")
+    del header["__metadata__"]
+    text = f'{{"__metadata__": {{"lamina.export": {about}}}, {json.dumps(header)[1:]}'
+    return len(text).to_bytes(8, "little") + text.encode() + data[8 + length :]
+
+
+def test_tensors_that_nothing_takes_cost_little(tmp_path, monkeypatch):
+    good = file_of(tmp_path / "good", None, [("b", 3)], [("b", 3)])
+    data = bytes(lamina.export.load(good).main.exported.serialize())
+    names = [f"weight/{i}" for i in range(200)]
+    path = written(
+        tmp_path / "many", data, more=names,
+        change=lambda about: about["collections"].update(some=names[:3]),
+    )  # fmt: skip
+    opened, placed = [], []
+    real = pathlib.Path.open, jax.device_put
+    monkeypatch.setattr(
+        pathlib.Path, "open", lambda p, *a: opened.append(p) or real[0](p, *a)
+    )
+    monkeypatch.setattr(jax, "device_put", lambda x: placed.append(x) or real[1](x))
+    program = lamina.export.load(path)
+    assert len(opened) < 5
+    assert [len(arrays) for arrays in placed] == [3]
+    assert [array.shape for array in program.some] == [(0,)] * 3
 
 
 def test_the_programs_of_a_file_share_their_time(monkeypatch):

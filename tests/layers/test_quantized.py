@@ -462,14 +462,25 @@ def test_a_policy_that_is_set_quantizes():
     assert layer.dtype_policy is policy
 
 
-def test_an_odd_order_of_axes_cannot_be_fitted():
-    layer = layers.EinsumDense("ab,cb->ac", 3)
-    made = lamina.Sequential([lamina.Input((4,)), layer])
-    config = gptq([np.arange(8)], sequence_length=4, num_samples=2)
-    config.quantization_layer_structure = {"sequential_blocks": [layer]}
-    with pytest.raises(ValueError, match="summed over come first"):
-        made.quantize("gptq", config=config)
-    assert layer.quantization_mode is None
+@pytest.mark.parametrize("mode", ["gptq", "awq"])
+def test_the_order_of_a_kernels_axes_makes_no_difference(mode, tmp_path):
+    """Gemma's kernels have heads before what is summed over."""
+    kernel = np.random.default_rng(0).normal(size=(4, 2, 3)).astype("float32")
+    config = getattr(lamina.quantizers, f"{mode.upper()}Config")
+    expected = None
+    for letters, axes in (("bcd", (0, 1, 2)), ("cbd", (1, 0, 2)), ("cdb", (1, 2, 0))):
+        layer = layers.EinsumDense(f"ab,{letters}->acd", (2, 3))
+        made = lamina.Sequential([lamina.Input((4,)), layer])
+        layer.kernel.assign(kernel.transpose(axes))
+        structure = {"sequential_blocks": [layer]}
+        data = {"sequence_length": 4, "num_samples": 2, "group_size": 2}
+        data["quantization_layer_structure"] = structure
+        made.quantize(config=config([np.arange(8)], None, **data))
+        made.save(tmp_path / "made.keras")
+        read = lamina.models.load_model(tmp_path / "made.keras").layers[0]
+        expected = layer.kernel if expected is None else expected
+        for found in (layer.kernel, read.kernel):
+            np.testing.assert_array_equal(found, np.transpose(expected, axes))
 
 
 def test_what_stands_for_a_kernel_of_int4_reads_like_one():

@@ -249,18 +249,37 @@ def test_sizes_read_as_in_keras(size, text):
     assert _readable(size) == text
 
 
+def test_a_terminal_has_colours_where_it_can_show_them(capsys, monkeypatch):
+    model = lamina.Sequential([L.Input((4,)), L.Dense(300, name="last")])
+    for name in ("NO_COLOR", "COLORTERM", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    model.summary()
+    shown = capsys.readouterr().out
+    cyan, green, end = "\x1b[36m", "\x1b[32m", "\x1b[0m"
+    assert f"last ({cyan}Dense{end})" in shown
+    assert f"(None, {cyan}300{end})" in shown and f"{green}1,500{end}" in shown
+    monkeypatch.delenv("FORCE_COLOR")
+    model.summary()
+    assert "\x1b" not in capsys.readouterr().out
+
+
 def test_a_notebook_shows_the_table_and_the_picture():
     x = lamina.Input((4,), name="table")
     hidden = L.Dense(3, name="a<b")(x)
     model = lamina.Model(x, [hidden, L.Dense(2, name="last")(hidden)], name="net")
     shown = model._repr_html_()
     assert "Model: <b>net</b>" in shown
-    assert "<td>a&lt;b (Dense)</td><td>(None, 3)</td><td>15</td>" in shown.replace(
-        "\xa0", " "
-    )
+    cells = re.findall(r"<td[^>]*>([^<]*)</td>", shown.replace("\xa0", " "))
+    first = cells.index("a&lt;b (Dense)")
+    assert cells[first + 1 : first + 3] == ["(None, 3)", "15"]
     assert "Total params: 23 (92.00 B)" in shown
     (svg,) = re.findall(r"<svg.*</svg>", shown, re.DOTALL)
     assert ">table<" in svg
+    assert shown == model._repr_html_()  # and on another day
+    # Its page is that of the notebook, dark or light.
+    assert "fill: #ffffff" not in svg[: svg.index(">table<")]
     assert lamina.Sequential([L.Dense(1)])._repr_html_() is None
 
 

@@ -150,3 +150,14 @@ def test_a_python_integer_as_carry_becomes_the_float_that_is_added():
         == 1.5
     )
     assert ops.fori_loop(0, 3, lambda i, s: s + X[0, 1], 0).tolist() == 3.0
+
+
+def test_ops_are_made_where_docstrings_are_stripped(monkeypatch):
+    """As `python -OO` does; the import failed."""
+    monkeypatch.setattr("lamina.core.op.OPS", {})
+
+    @lamina.ops.math._segments(jax.ops.segment_sum)
+    def bare(data, segment_ids, num_segments=None, sorted=False):
+        pass
+
+    assert bare([1, 2, 4], [0, 1, 0]).tolist() == [5, 2]

@@ -5,6 +5,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import traceback
 import tracemalloc
 import zipfile
 
@@ -23,6 +24,8 @@ from hostile import (
 )
 
 import lamina
+from lamina.core import budget, tracebacks
+from lamina.saving import archive
 
 
 @pytest.fixture(scope="module")
@@ -257,6 +260,42 @@ def test_who_trusts_a_config_allows_it_more(good):
         lamina.saving.limits(work=-1)
 
 
+@pytest.mark.parametrize(
+    ("shape", "op", "settings", "reason"),
+    [
+        # The tensors to concatenate are the rows of one: JAX writes out each.
+        ((50_000, 2), "Concatenate", {}, "as much work"),
+        (
+            (None, 4, 4),
+            "nn.Fold",
+            {"output_size": 9, "kernel_size": 2000},
+            "as much work",
+        ),
+        (
+            (None, 10**8, 1),
+            "nn.AveragePool",
+            {"pool_size": 2, "padding": "same"},
+            "as much",
+        ),
+        ((None, 4, 4), "nn.AdaptiveMaxPool", {"output_size": 9000}, "as much work"),
+        ((None, 4), "NanToNum", {"nan": [0] * 50_000}, "as much work"),
+        ((None, *[1] * 80), "Sin", {}, "an array of 8. axes"),
+        ((None, 4), "Reshape", {"newshape": [1] * 99}, "an array of 99 axes"),
+    ],
+)
+def test_what_makes_no_equations_is_counted(shape, op, settings, reason):
+    x = lamina.Input((3,))
+    config = json.loads(lamina.Model(x, lamina.ops.sin(x)).to_json())
+    first, last = config["config"]["layers"]
+    first["config"]["batch_shape"] = shape
+    place, _, last["class_name"] = op.rpartition(".")
+    last["module"] = f"keras.src.ops.{place or 'numpy'}"
+    last["config"] = {**settings, "name": last["config"]["name"]}
+    last["inbound_nodes"][0]["args"][0]["config"]["shape"] = shape
+    with pytest.raises(ValueError, match=reason):
+        lamina.models.model_from_json(json.dumps(config))
+
+
 def test_work_is_counted_for_configs_alone():
     """The same calls in a script have no limit."""
     with pytest.MonkeyPatch.context() as patch:
@@ -419,6 +458,51 @@ def test_an_axis_that_is_a_text():
     text = model.to_json().replace('"axis": 1', '"axis": "a"')
     with pytest.raises(ValueError, match="describes no model: NameError.*axis name: a"):
         lamina.models.model_from_json(text)
+
+
+def test_all_that_an_error_shows_is_bounded():
+    """Its causes and notes are printed with it."""
+    long = "x" * 50_000
+    with pytest.raises(ValueError) as caught, budget.told("'file'"):
+        try:
+            raise KeyError(long, long)
+        except KeyError as error:
+            error.add_note(long)
+            raise ValueError(long) from error
+    shown = "".join(traceback.format_exception(caught.value))
+    assert long[:1000] in shown
+    assert len(shown) < 20_000
+    with pytest.warns(UserWarning) as warned:
+        tracebacks.warn(long)
+    assert len(str(warned[0].message)) < 5000
+
+
+def test_an_error_says_what_was_read(good):
+    path = with_config(
+        good, lambda c: c["config"]["layers"][1]["config"].update(units=-3)
+    )
+    with pytest.raises(ValueError, match=f"^In the config of '{path}': .*units=-3"):
+        lamina.saving.load_model(path)
+
+
+def test_layers_of_ours_read_assets_of_their_own_alone(tmp_path, monkeypatch):
+    """However many there are: each asset is looked for and copied once."""
+    words = lamina.Input((1,), dtype="string")
+    made = [lamina.layers.TextVectorization() for _ in range(3)]
+    for layer in made:
+        layer.adapt(["b c"])
+    path = tmp_path / "texts.keras"
+    lamina.Model(words, [layer(words) for layer in made]).save(path)
+    opened = []
+    real = archive.Archive.open
+    monkeypatch.setattr(
+        archive.Archive, "open", lambda a, name: opened.append(name) or real(a, name)
+    )
+    loaded = lamina.saving.load_model(path)
+    assets = [name for name in opened if name.startswith("assets/")]
+    assert len(set(assets)) == len(assets) == 6
+    expected = [layer.get_vocabulary() for layer in made]
+    assert [layer.get_vocabulary() for layer in loaded.layers[1:]] == expected
 
 
 def test_a_name_that_is_missing_is_a_type_error(good):

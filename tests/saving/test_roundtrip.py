@@ -98,15 +98,23 @@ def test_assets_are_written_and_read(tmp_path):
             return x
 
         def save_assets(self, dir_path):
-            pathlib.Path(dir_path, "words.txt").write_text("a b c")
+            folder = pathlib.Path(dir_path, self.name)
+            folder.mkdir()
+            (folder / "words.txt").write_text(f"a b {self.name}")
 
         def load_assets(self, dir_path):
-            self.words = pathlib.Path(dir_path, "words.txt").read_text()
+            folder, *more = pathlib.Path(dir_path).iterdir()
+            assert folder.name == self.name and not more  # none of another layer
+            self.words = (folder / "words.txt").read_text()
 
-    lamina.Sequential([lamina.Input((2,)), Words()]).save(tmp_path / "m.keras")
+    own = [Words(name="c"), Words(name="d")]
+    lamina.Sequential([lamina.Input((2,)), *own]).save(tmp_path / "m.keras")
     with zipfile.ZipFile(tmp_path / "m.keras") as archive:
-        assert "assets/layers/words/words.txt" in archive.namelist()
-    assert lamina.saving.load_model(tmp_path / "m.keras").layers[0].words == "a b c"
+        assert "assets/layers/words/c/words.txt" in archive.namelist()
+        archive.extractall(tmp_path / "folder")
+    for path in (tmp_path / "m.keras", tmp_path / "folder"):
+        loaded = lamina.saving.load_model(path).layers
+        assert [layer.words for layer in loaded] == ["a b c", "a b d"]
 
 
 def test_saving_leaves_no_trace():

@@ -1,5 +1,7 @@
 """`fit(resume=)`: a run that is cut off goes on as if nothing had happened."""
 
+import hashlib
+import json
 import os
 import pathlib
 import signal
@@ -206,7 +208,15 @@ DAMAGE = {
     "a flipped bit": lambda data: data[:-100] + bytes([data[-100] ^ 1]) + data[-99:],
     "a head of something else": lambda data: b"PK" + data[2:],
     "a longer tail": lambda data: data + b"\0",
+    "more values than any has": lambda data: with_head("[" + "1," * 1_000_001 + "1]"),
+    "a long name": lambda data: with_head(json.dumps({"array": ["x" * 10**6, []]})),
 }
+
+
+def with_head(text):
+    body = snapshot._bytes(text, [])
+    assert hashlib.sha256(body[:-32]).digest() == body[-32:]
+    return body
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
@@ -215,9 +225,11 @@ def test_damaged_snapshot_is_passed_over(tmp_path, uninterrupted, damage):
         run(tmp_path, "arrays", 12)
     newest = max(tmp_path.glob("*.snapshot"))
     newest.write_bytes(DAMAGE[damage](newest.read_bytes()))
-    with pytest.warns(UserWarning, match=f"{newest.name}.*damaged and was passed over"):
+    said = f"{newest.name}.*damaged and was passed over"
+    with pytest.warns(UserWarning, match=said) as warned:
         again = run(tmp_path, "arrays")
     assert again[:2] == uninterrupted("arrays")[:2]
+    assert len(str(warned[0].message)) < 5000
 
 
 def test_all_snapshots_damaged(tmp_path, uninterrupted):
@@ -239,6 +251,8 @@ def test_all_snapshots_damaged(tmp_path, uninterrupted):
         lambda tree: tree.update(state=tree["state"][:2]),
         lambda tree: tree.update(marks=["x"]),
         lambda tree: tree["marks"][0].update(random={}),
+        lambda tree: tree["state"][0].__setitem__(0, np.zeros((9, 9), "float32")),
+        lambda tree: tree["state"][2].__setitem__(-1, np.zeros((), "bool")),
     ],
 )
 def test_a_state_of_no_run_is_refused_in_words(tmp_path, change):
@@ -247,7 +261,9 @@ def test_a_state_of_no_run_is_refused_in_words(tmp_path, change):
         tree = snapshot.loads(path.read_bytes())
         change(tree)
         path.write_bytes(snapshot.dumps(tree))
-    with pytest.raises(ValueError, match="snapshot in '.*' holds no state of this run"):
+    with pytest.raises(
+        ValueError, match="the snapshot in '.*'( holds no state of this run)?: "
+    ):
         run(tmp_path, "arrays")
 
 
@@ -259,6 +275,17 @@ def test_a_place_before_the_first_epoch(tmp_path, uninterrupted):
     with pytest.warns(UserWarning, match="passed over.*epoch -1000"):
         again = run(tmp_path, "arrays")
     assert again[:2] == uninterrupted("arrays")[:2]
+
+
+def test_more_batches_than_there_are(tmp_path):
+    """Of a source without end they would be taken without end."""
+    run(tmp_path, "endless", epochs=1)
+    for path in tmp_path.glob("*.snapshot"):
+        tree = snapshot.loads(path.read_bytes())
+        tree["marks"][0]["taken"] = 10**15
+        path.write_bytes(snapshot.dumps(tree))
+    with pytest.raises(ValueError, match="0 batches were taken before epoch 2"):
+        run(tmp_path, "endless")
 
 
 def test_parts_of_other_files_are_left_alone(tmp_path):
@@ -711,13 +738,18 @@ def start(folder):
 def test_killed_process(tmp_path):
     whole = start(tmp_path / "whole")
     expected = whole.communicate()[0].splitlines()[-1]
-    for line in ("epoch 0", "epoch 3"):
+    # Who gets SIGTERM stores the run first.
+    for line, end, code in (
+        ("epoch 0", "kill", -signal.SIGKILL),
+        ("epoch 3", "terminate", 128 + signal.SIGTERM),
+    ):
         process = start(tmp_path / "killed")
         while process.stdout.readline().strip() < line:
             pass
         time.sleep(0.01)
-        process.kill()
+        getattr(process, end)()
         process.communicate()
+        assert process.returncode in (code, 0)
     process = start(tmp_path / "killed")
     output = process.communicate()[0].splitlines()
     assert output[-1] == expected

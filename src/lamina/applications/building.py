@@ -7,7 +7,7 @@ import os
 import pathlib
 import textwrap
 from collections.abc import Callable
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 from lamina import activations, layers
 from lamina.applications.hashes import HASHES
@@ -59,6 +59,13 @@ _EXAMPLE = """
 >>> model.output_shape
 (None, {channels})
 """
+# Of models that take long to build: what is refused before that.
+_REFUSED = """
+>>> import lamina
+>>> lamina.applications.{called}(classes=10)
+Traceback (most recent call last):
+ValueError: The published weights of `{called}` tell 1000 classes apart: ...
+"""
 SCALES = "include_preprocessing: whether the model scales images from [0, 255] itself."
 
 
@@ -92,6 +99,7 @@ def variant(
     arguments: Callable[P, Model] = usual,
     extra="",
     channels=None,
+    module=None,
 ) -> Callable[P, Model]:
     """Return the public function of an architecture.
 
@@ -108,7 +116,8 @@ def variant(
         arguments: a function with its arguments.
         extra: what the docstring says of arguments that others lack, each in a line.
         channels: how many channels it ends in without a top, for an example in the
-            docstring; None for no example.
+            docstring that builds it; None where that takes long.
+        module: the name of the module that it stands in; that of `build` when None.
     """
     signature = inspect.signature(arguments)
     signature = signature.replace(
@@ -130,7 +139,7 @@ def variant(
         shared = {key: others.pop(key) for key in _USUAL}
         return build(Plan(called, name, side, least, **shared), sizes, **others)
 
-    words = _SHARED + (_EXAMPLE if channels else "")
+    words = _SHARED + (_EXAMPLE if channels else _REFUSED)
     function.__doc__ = words.format(
         called=called,
         summary=summary,
@@ -140,6 +149,7 @@ def variant(
         channels=channels,
         extra=textwrap.indent(extra.rstrip(), "    "),
     )
+    function.__module__ = module or build.__module__
     function.__name__ = function.__qualname__ = called
     function.__signature__ = signature  # pyright: ignore
     return function
@@ -184,7 +194,7 @@ class Plan:
         self.published = isinstance(weights, str) and weights == "imagenet"
         self.shape, self.classes = input_shape, classes
         self._weights, self._input, self._pooling = weights, input_tensor, pooling
-        self._activation = activations.get(classifier_activation)
+        self._activation: Any = activations.get(classifier_activation)
         self._check(classifier_activation)
 
     def _check(self, activation):

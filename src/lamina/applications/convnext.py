@@ -19,7 +19,7 @@ __all__ = [
     "preprocess_input",
 ]
 
-preprocess_input = preprocessing(None)
+preprocess_input = preprocessing(None, __name__)
 
 
 def _arguments(

@@ -13,7 +13,7 @@ __all__ = [
     "preprocess_input",
 ]
 
-preprocess_input = preprocessing("torch")
+preprocess_input = preprocessing("torch", __name__)
 
 _GROWTH = 32  # maps that each layer adds
 

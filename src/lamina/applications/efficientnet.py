@@ -25,7 +25,7 @@ __all__ = [
     "preprocess_input",
 ]
 
-preprocess_input = preprocessing(None)
+preprocess_input = preprocessing(None, __name__)
 
 _DROPPED = 0.2  # the rate at which the last block is left out in training
 # Side of the kernel, how many, filters, expansion, stride of the first.

@@ -28,7 +28,7 @@ __all__ = [
     "preprocess_input",
 ]
 
-preprocess_input = preprocessing(None)
+preprocess_input = preprocessing(None, __name__)
 
 _DROPPED = 0.2  # the rate at which a block after the last would be left out
 _MOMENTUM = 0.9

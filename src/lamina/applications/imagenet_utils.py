@@ -84,11 +84,12 @@ def _data_format(given):
     return given
 
 
-def preprocessing(mode):
+def preprocessing(mode, module):
     """Return the `preprocess_input` of a family.
 
     Args:
         mode: how its images are made ready; None where the models do that themselves.
+        module: the name of the family's module.
     """
 
     def preprocess_input(x, data_format=None):
@@ -97,16 +98,40 @@ def preprocessing(mode):
             x if mode is None else globals()["preprocess_input"](x, data_format, mode)
         )
 
-    preprocess_input.__doc__ = _OF_A_FAMILY[mode]
+    words, white = _OF_A_FAMILY[mode]
+    preprocess_input.__doc__ = _WORDS.format(words=words, module=module, white=white)
+    preprocess_input.__module__ = module  # where pickle finds it
+    preprocess_input.__qualname__ = preprocess_input.__name__
     return preprocess_input
 
 
 _OF_A_FAMILY = {
-    None: "Return `x` as it is: these models scale images themselves.",
-    "caffe": "Return images, of values to 255, in BGR, less the channels' means.",
-    "tf": "Return images, of values to 255, scaled to [-1, 1].",
-    "torch": "Return images, of values to 255, normalized by mean and deviation.",
+    None: ("`x` as it is: these models scale images themselves", [255.0] * 3),
+    "caffe": (
+        "images in BGR, less the channels' means",
+        [151.061, 138.221, 131.32],
+    ),
+    "tf": ("images scaled to [-1, 1]", [1.0] * 3),
+    "torch": (
+        "images normalized by the channels' means and deviations",
+        [2.2489, 2.4286, 2.64],
+    ),
 }
+_WORDS = """Return {words}.
+
+Args:
+    x: images `(height, width, 3)` or a batch of them, with values from 0 to 255.
+    data_format: `"channels_last"`, `"channels_first"`, or None for the setting in
+        `lamina.config`.
+
+Raises:
+    ValueError: `data_format` is none of these.
+
+>>> import numpy as np
+>>> from {module} import preprocess_input
+>>> preprocess_input(np.full((1, 1, 3), 255.0)).tolist()
+[[{white}]]
+"""
 
 
 def decode_predictions(preds, top=5):

@@ -8,7 +8,7 @@ from lamina.applications.scaling import CustomScaleLayer
 
 __all__ = ["InceptionResNetV2", "decode_predictions", "preprocess_input"]
 
-preprocess_input = preprocessing("tf")
+preprocess_input = preprocessing("tf", __name__)
 
 # Name, how many, the scale of what they add, branches.
 _BLOCKS = (

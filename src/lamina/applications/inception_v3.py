@@ -8,7 +8,7 @@ from lamina.applications.imagenet_utils import decode_predictions, preprocessing
 
 __all__ = ["InceptionV3", "decode_predictions", "preprocess_input"]
 
-preprocess_input = preprocessing("tf")
+preprocess_input = preprocessing("tf", __name__)
 
 
 def convolved(x, filters, kernel: Any = 1, stride=1, padding="same", name=None):

@@ -15,7 +15,7 @@ from lamina.models import Model
 
 __all__ = ["MobileNet", "decode_predictions", "preprocess_input"]
 
-preprocess_input = preprocessing("tf")
+preprocess_input = preprocessing("tf", __name__)
 
 _BLOCKS = (
     (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1), (512, 1),

@@ -17,7 +17,7 @@ from lamina.models import Model
 
 __all__ = ["MobileNetV2", "decode_predictions", "preprocess_input"]
 
-preprocess_input = preprocessing("tf")
+preprocess_input = preprocessing("tf", __name__)
 
 # Filters, stride of the first, how many.
 _STAGES = (

@@ -18,7 +18,7 @@ from lamina.models import Model
 # `applications.mobilenet_v3` of Keras has these two only; the models are one up.
 __all__ = ["decode_predictions", "preprocess_input"]
 
-preprocess_input = preprocessing(None)
+preprocess_input = preprocessing(None, __name__)
 _convolution = functools.partial(layers.Conv2D, padding="same", use_bias=False)
 
 

@@ -12,7 +12,7 @@ from lamina.models import Model
 
 __all__ = ["NASNetLarge", "NASNetMobile", "decode_predictions", "preprocess_input"]
 
-preprocess_input = preprocessing("tf")
+preprocess_input = preprocessing("tf", __name__)
 _convolution = functools.partial(
     layers.Conv2D, use_bias=False, kernel_initializer="he_normal"
 )

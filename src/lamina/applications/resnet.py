@@ -15,7 +15,7 @@ __all__ = [
     "preprocess_input",
 ]
 
-preprocess_input = preprocessing("caffe")
+preprocess_input = preprocessing("caffe", __name__)
 
 
 class Sizes(NamedTuple):

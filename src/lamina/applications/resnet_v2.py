@@ -13,7 +13,7 @@ __all__ = [
     "preprocess_input",
 ]
 
-preprocess_input = preprocessing("tf")
+preprocess_input = preprocessing("tf", __name__)
 
 
 def _stage(x, filters, count, number):
@@ -36,18 +36,18 @@ def _stage(x, filters, count, number):
     return x
 
 
-def _sized(layers_in_all, *counts, channels=None):
+def _sized(layers_in_all, *counts):
     return variant(
         f"ResNet{layers_in_all}V2",
         f"resnet{layers_in_all}v2",
         resnet,
         Sizes(_stage, counts, activated_first=True),
-        channels=channels,
+        module=__name__,
         summary=f"A residual network of {layers_in_all} layers, activated first.",
         source="He et al., 2016 (https://arxiv.org/abs/1603.05027)",
     )
 
 
-ResNet50V2 = _sized(50, 3, 4, 6, 3, channels=2048)
+ResNet50V2 = _sized(50, 3, 4, 6, 3)
 ResNet101V2 = _sized(101, 3, 4, 23, 3)
 ResNet152V2 = _sized(152, 3, 8, 36, 3)

@@ -6,7 +6,7 @@ from lamina.applications.imagenet_utils import decode_predictions, preprocessing
 
 __all__ = ["VGG16", "decode_predictions", "preprocess_input"]
 
-preprocess_input = preprocessing("caffe")
+preprocess_input = preprocessing("caffe", __name__)
 
 
 def vgg(plan, sizes):

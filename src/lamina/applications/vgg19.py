@@ -6,7 +6,7 @@ from lamina.applications.vgg16 import SOURCE, vgg
 
 __all__ = ["VGG19", "decode_predictions", "preprocess_input"]
 
-preprocess_input = preprocessing("caffe")
+preprocess_input = preprocessing("caffe", __name__)
 
 VGG19 = variant(
     "VGG19",
@@ -15,4 +15,5 @@ VGG19 = variant(
     (2, 2, 4, 4, 4),
     source=SOURCE,
     summary="VGG19: sixteen convolutions and three dense layers.",
+    module=__name__,
 )

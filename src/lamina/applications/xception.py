@@ -6,7 +6,7 @@ from lamina.applications.imagenet_utils import decode_predictions, preprocessing
 
 __all__ = ["Xception", "decode_predictions", "preprocess_input"]
 
-preprocess_input = preprocessing("tf")
+preprocess_input = preprocessing("tf", __name__)
 
 
 def _xception(plan, sizes):

@@ -6,6 +6,7 @@ import random
 import sys
 import time
 from itertools import zip_longest
+from os import PathLike
 from typing import Any
 
 import jax
@@ -18,6 +19,8 @@ from lamina.core.random import global_state, loaded, set_global_state
 from lamina.core.tracebacks import warn
 from lamina.data.arrays import digest
 
+# Attributes of callbacks that are no part of a run.
+_OF_THE_SESSION = ("params", "_model", "_drawn_in")
 _SHOWN = 8  # differences in a message
 
 
@@ -73,12 +76,12 @@ class BackupAndRestore(Callback):
 
     def __init__(
         self,
-        backup_dir,
+        backup_dir: str | PathLike,
         save_freq: Any = "epoch",
-        double_checkpoint=False,
-        delete_checkpoint=True,
+        double_checkpoint: bool = False,
+        delete_checkpoint: bool = True,
         *,
-        seconds=30.0,
+        seconds: float = 30.0,
     ):
         super().__init__()
         if not backup_dir:
@@ -113,12 +116,13 @@ class BackupAndRestore(Callback):
         """Whether snapshots come by the number of batches."""
         return self.save_freq not in ("epoch", None)
 
-    def open(self, run, callbacks=()):
+    def open(self, run, callbacks=(), groups=()):
         """Read the newest snapshot.
 
         Args:
             run: what must be the same for a run to go on: names and plain values.
             callbacks: all callbacks of the run, as the script made them.
+            groups: the Variables of its State, group by group.
 
         Returns:
             The snapshot: a dict, or None when there is none.
@@ -132,7 +136,7 @@ class BackupAndRestore(Callback):
         self._names = list(map(_named, callbacks, self._given))
         self._texts = [_texts(callback) for callback in callbacks]
         self._number = self._folder.next()
-        found = self._folder.read(check_run)
+        found = self._folder.read(check_run, groups)
         if found is None:
             return None
         lines = differences(found["run"], run)
@@ -274,7 +278,7 @@ def _warn_of_texts(callback, before):
 
 def _own(callback):
     """Return the attributes of a callback that a snapshot could hold."""
-    own = {k: v for k, v in vars(callback).items() if k not in ("params", "_model")}
+    own = {k: v for k, v in vars(callback).items() if k not in _OF_THE_SESSION}
     return {k: v for k, v in own.items() if holds(v)}
 
 

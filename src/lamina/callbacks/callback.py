@@ -3,6 +3,7 @@
 from typing import Any
 
 from lamina.core.constructor import Bounded
+from lamina.core.placement import distribution, is_first
 
 HOOKS = tuple(
     f"on_{event}_{moment}"
@@ -29,6 +30,9 @@ class Callback(Bounded):
     Attributes:
         model: the model that runs.
         params: a dict with `verbose`, `epochs` and `steps`.
+        on_every_process: whether it is called in each of several processes that train
+            together; a class that prints or writes a file says False, and is called in
+            the first of them.
 
     >>> import lamina, numpy as np
     >>> class Shout(lamina.callbacks.Callback):
@@ -42,6 +46,7 @@ class Callback(Bounded):
     epoch 0 is over: ['loss']
     """
 
+    on_every_process = True
     # Whether hooks get `logs` as a function that fetches them from the device.
     _takes_lazy_logs = False
 
@@ -114,6 +119,11 @@ class Callback(Bounded):
 
     def on_predict_batch_end(self, batch, logs=None):
         """Called after a batch of a prediction; `logs["outputs"]` holds the outputs."""
+
+    def _say(self, text):
+        """Print a line, in the first of several processes alone."""
+        if is_first(distribution()):
+            print(text)
 
     def _close(self):
         """Let go of what the loop must not leave behind, however it ends."""

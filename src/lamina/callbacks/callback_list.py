@@ -1,5 +1,7 @@
 """`CallbackList`: several callbacks called as one."""
 
+from typing import Any
+
 from lamina.callbacks.callback import HOOKS, Callback
 from lamina.callbacks.history import History
 from lamina.callbacks.progbar_logger import ProgbarLogger
@@ -45,10 +47,10 @@ class CallbackList(Callback):
 
     def __init__(
         self,
-        callbacks=None,
-        add_history=False,
-        add_progbar=False,
-        model=None,
+        callbacks: Any = None,
+        add_history: bool = False,
+        add_progbar: bool = False,
+        model: Any = None,
         **params,
     ):
         super().__init__()

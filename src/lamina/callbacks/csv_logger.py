@@ -3,6 +3,7 @@
 import csv
 import os
 import pathlib
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,11 @@ class CSVLogger(Callback):
     0,0.5,0.75
     """
 
-    def __init__(self, filename, separator=",", append=False):
+    on_every_process = False
+
+    def __init__(
+        self, filename: str | PathLike, separator: str = ",", append: bool = False
+    ):
         super().__init__()
         self.filename = os.fspath(filename)
         self.sep = separator

@@ -4,6 +4,7 @@ import math
 from html import escape
 
 from lamina.callbacks.callback import Callback
+from lamina.callbacks.screen import cell_number
 
 
 class History(Callback):
@@ -28,7 +29,8 @@ class History(Callback):
     def __init__(self):
         super().__init__()
         self.epoch = []
-        self.history = {}
+        self.history: dict[str, list] = {}
+        self._drawn_in = None  # the cell of a notebook where its curves are
 
     def on_train_begin(self, logs=None):
         """Forget the epochs of the training before."""
@@ -56,7 +58,17 @@ class History(Callback):
         ]
         return "\n".join([title, *lines])
 
+    def draw_live(self):
+        """Return its curves as HTML, which `fit` shows below its bar in a notebook."""
+        self._drawn_in = cell_number()
+        return self._curves()
+
     def _repr_html_(self):
+        if self._drawn_in is not None and self._drawn_in == cell_number():
+            return None  # they are there: the table is left to say
+        return self._curves()
+
+    def _curves(self):
         found = _numbers(self.history)
         charts = [
             _chart(name, [(w, found[w]) for w in (name, f"val_{name}") if w in found])

@@ -1,6 +1,6 @@
 """`LambdaCallback`."""
 
-from typing import Any
+from collections.abc import Callable
 
 from lamina.callbacks.callback import HOOKS, Callback
 from lamina.core.naming import nearest
@@ -35,12 +35,12 @@ class LambdaCallback(Callback):
 
     def __init__(
         self,
-        on_epoch_begin: Any = None,
-        on_epoch_end: Any = None,
-        on_train_begin: Any = None,
-        on_train_end: Any = None,
-        on_train_batch_begin: Any = None,
-        on_train_batch_end: Any = None,
+        on_epoch_begin: Callable | None = None,
+        on_epoch_end: Callable | None = None,
+        on_train_begin: Callable | None = None,
+        on_train_end: Callable | None = None,
+        on_train_batch_begin: Callable | None = None,
+        on_train_batch_end: Callable | None = None,
         **kwargs,
     ):
         super().__init__()

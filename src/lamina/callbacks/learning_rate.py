@@ -1,6 +1,7 @@
 """Callbacks that set the learning rate."""
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -42,14 +43,14 @@ class ReduceLROnPlateau(MonitorCallback):
 
     def __init__(
         self,
-        monitor="val_loss",
-        factor=0.1,
-        patience=10,
-        verbose=0,
-        mode="auto",
-        min_delta=1e-4,
-        cooldown=0,
-        min_lr=0.0,
+        monitor: str = "val_loss",
+        factor: float = 0.1,
+        patience: int = 10,
+        verbose: int = 0,
+        mode: str = "auto",
+        min_delta: float = 1e-4,
+        cooldown: int = 0,
+        min_lr: float = 0.0,
         **kwargs,
     ):
         if kwargs:
@@ -109,7 +110,7 @@ class ReduceLROnPlateau(MonitorCallback):
             rate = max(rate * self.factor, self.min_lr)
             optimizer.learning_rate = rate
             if self.verbose > 0:
-                print(
+                self._say(
                     f"Epoch {epoch + 1}: ReduceLROnPlateau reducing {name}learning "
                     f"rate to {rate}."
                 )
@@ -139,7 +140,7 @@ class LearningRateScheduler(Callback):
     [1.0, 0.5, 0.25]
     """
 
-    def __init__(self, schedule, verbose=0):
+    def __init__(self, schedule: Callable, verbose: int = 0):
         super().__init__()
         if not callable(schedule):
             raise TypeError(
@@ -165,7 +166,7 @@ class LearningRateScheduler(Callback):
                 ) from None
             optimizer.learning_rate = number
             if self.verbose > 0:
-                print(
+                self._say(
                     f"Epoch {epoch + 1}: LearningRateScheduler setting {name}learning "
                     f"rate to {rate}."
                 )

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from os import PathLike
 
 from lamina.callbacks.saving_callback import SavingCallback
 
@@ -36,7 +37,7 @@ class ModelCheckpoint(SavingCallback):
 
     def __init__(
         self,
-        filepath,
+        filepath: str | PathLike,
         monitor: str = "val_loss",
         verbose: int = 0,
         save_best_only: bool = False,
@@ -69,7 +70,7 @@ class ModelCheckpoint(SavingCallback):
             self.model.save_weights(path, overwrite=True)
         else:
             self.model.save(path, overwrite=True)
-        self._say(epoch, f"finished saving model to {path}")
+        self._tell(epoch, f"finished saving model to {path}")
 
     def _get_file_path(self, epoch, batch, logs):
         place = {"epoch": epoch + 1}

@@ -19,7 +19,11 @@ class MonitorCallback(Callback):
     """
 
     def __init__(
-        self, monitor="val_loss", mode="auto", initial=None, min_delta: float = 0
+        self,
+        monitor: str = "val_loss",
+        mode: str = "auto",
+        initial: float | None = None,
+        min_delta: float = 0,
     ):
         super().__init__()
         if mode not in ("auto", "min", "max"):

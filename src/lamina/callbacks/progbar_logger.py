@@ -13,8 +13,18 @@ class ProgbarLogger(Callback):
 
     Attributes:
         progress: the bar, or None before it begins.
+
+    >>> import lamina
+    >>> bar = lamina.callbacks.ProgbarLogger()
+    >>> bar.set_params({"epochs": 1, "steps": 2, "verbose": 2})
+    >>> bar.on_train_begin()
+    >>> bar.on_epoch_begin(0)
+    >>> bar.on_train_batch_end(1, {"loss": 0.5})
+    >>> bar.on_epoch_end(0, {"loss": 0.5})
+    Epoch 1/1 - 2/2 - ... - loss: 0.5000
     """
 
+    on_every_process = False
     _takes_lazy_logs = True
 
     def __init__(self):
@@ -58,7 +68,8 @@ class ProgbarLogger(Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Draw the last line of the epoch."""
-        self.progress.end(logs, self.note)
+        history = getattr(self._model, "history", None) if self._training else None
+        self.progress.end(logs, self.note, getattr(history, "draw_live", None))
         self.note = ""
 
     def on_train_end(self, logs=None):

@@ -16,6 +16,7 @@ from lamina.core import settings
 
 _SECONDS_BETWEEN_DRAWINGS = 0.1
 _NEVER = float("inf")
+_SHORTEST_BAR = 8  # characters
 
 
 class Progress:
@@ -57,10 +58,11 @@ class Progress:
         self._width = width
         self._interval = interval
         self._screen: Any = None
+        self._page: Any = None
         self._title = ""
         self._due = _NEVER
         self._clock = (0.0, None, 0, 0.0)
-        self._bar = True
+        self._bar = width
         self._running = False
 
     def begin(self, epoch=None):
@@ -75,15 +77,16 @@ class Progress:
         # When it began, when the first steps were done, how many these were, and
         # when the latest were: the first ones compile and would spoil the average.
         self._clock = (now, None, 0, now)
-        self._bar = self._width > 0
+        self._bar = self._width
         self._running = True
         self._title = "" if epoch is None else f"Epoch {epoch + 1}"
         if self._title and self.epochs:
             self._title += f"/{self.epochs}"
         if self.verbose != 1:
             return
-        self._screen = find_screen(self._file)
+        self._screen = self._page or find_screen(self._file)
         if self._screen:
+            self._page = self._screen if self._screen.stays else None
             self._due = now
             if self._title:
                 self._screen.print(self._title)
@@ -108,12 +111,13 @@ class Progress:
         # Counted from the end of the drawing, so that slow values cost no more.
         self._due = time.perf_counter() + self._interval
 
-    def end(self, logs=None, note=""):
+    def end(self, logs=None, note="", below: Any = None):
         """Draw the final line and keep it.
 
         Args:
             logs: the values by name, or a function that returns them.
             note: something to say after them.
+            below: a function that returns what a notebook shows below, as HTML.
         """
         if not self._running:
             return
@@ -127,6 +131,8 @@ class Progress:
             file.write(self._plain(logs, note) + "\n")
             file.flush()
             return
+        if below is not None and self._screen.stays:
+            self._screen.below = below()
         self._screen.draw(self._lines(logs, note, last=True), last=True)
         self.close()
 
@@ -151,23 +157,25 @@ class Progress:
     def _spent(self):
         return _clock_time(time.perf_counter() - self._clock[0])
 
-    def _layout(self, times, items, bar):
-        """Return the lines, and whether they have a bar.
+    def _layout(self, times, items, width):
+        """Return the lines, and the length of their bar.
 
-        The bar goes where that saves a line, and does not come back in this epoch.
+        It halves, and at last goes, where that saves a line, and does not grow again
+        in this epoch.
         """
         columns = self._screen.columns()
         head = self._count()
         plain = _wrap([f"{head} {times}", *items], columns)
-        if not bar or not self.total:
-            return [_bold(line, head, i == 0) for i, line in enumerate(plain)], False
-        wide = _wrap([f"{head} {'━' * self._width} {times}", *items], columns)
+        if not width or not self.total:
+            return [_bold(line, head, i == 0) for i, line in enumerate(plain)], 0
+        wide = _wrap([f"{head} {'━' * width} {times}", *items], columns)
         if len(wide) > len(plain) or cells(wide[0]) > columns:
-            return self._layout(times, items, False)
-        done = min(self.step * self._width // self.total, self._width)
-        drawn = self._screen.bar(done, self._width)
-        wide[0] = _bold(wide[0].replace("━" * self._width, drawn, 1), head, True)
-        return wide, True
+            half = width // 2
+            return self._layout(times, items, half if half >= _SHORTEST_BAR else 0)
+        done = min(self.step * width // self.total, width)
+        drawn = self._screen.bar(done, width)
+        wide[0] = _bold(wide[0].replace("━" * width, drawn, 1), head, True)
+        return wide, width
 
     def _plain(self, logs, note):
         times = [f"{self.step}/{self.total}", self._spent(), self._per_step()]
@@ -216,7 +224,7 @@ class Progbar:
 
     def __init__(
         self,
-        target,
+        target: int | None,
         width: int = 20,
         verbose: Any = 1,
         interval: float = 0.05,

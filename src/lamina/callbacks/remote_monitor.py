@@ -28,13 +28,15 @@ class RemoteMonitor(Callback):
     '/publish/epoch/end/'
     """
 
+    on_every_process = False
+
     def __init__(
         self,
-        root="http://localhost:9000",
-        path="/publish/epoch/end/",
-        field="data",
-        headers=None,
-        send_as_json=False,
+        root: str = "http://localhost:9000",
+        path: str = "/publish/epoch/end/",
+        field: str = "data",
+        headers: dict | None = None,
+        send_as_json: bool = False,
     ):
         super().__init__()
         self.send_as_json = send_as_json

@@ -1,5 +1,7 @@
 """What the callbacks share that save models while they are trained."""
 
+from typing import Any
+
 from lamina.callbacks.monitor import MonitorCallback
 from lamina.core.tracebacks import warn
 
@@ -19,7 +21,15 @@ class SavingCallback(MonitorCallback):
     # Whether to save where there is no value to tell the best by.
     _saves_unknown = True
 
-    def __init__(self, monitor, verbose, save_best_only, mode, save_freq, initial):
+    def __init__(
+        self,
+        monitor: str,
+        verbose: Any,
+        save_best_only: Any,
+        mode: str,
+        save_freq: str | int,
+        initial: Any,
+    ):
         super().__init__(monitor, mode, initial)
         self.verbose = verbose
         self.save_best_only = save_best_only
@@ -75,7 +85,7 @@ class SavingCallback(MonitorCallback):
 
     def _should_save_model(self, epoch, batch, logs, filepath):
         if not self.save_best_only:
-            self._say(epoch, f"saving model to {filepath}")
+            self._tell(epoch, f"saving model to {filepath}")
             return True
         current = logs.get(self.monitor)
         if current is None:
@@ -92,9 +102,9 @@ class SavingCallback(MonitorCallback):
         self._set_monitor_op(logs)
         best = None if self.best is None else f"{self.best:.5f}"
         if not self._is_better(current, self.best):
-            self._say(epoch, f"{self.monitor} did not improve from {best}")
+            self._tell(epoch, f"{self.monitor} did not improve from {best}")
             return False
-        self._say(
+        self._tell(
             epoch,
             f"{self.monitor} improved from {best} to {current:.5f}, saving model to "
             f"{filepath}",
@@ -102,6 +112,6 @@ class SavingCallback(MonitorCallback):
         self.best = current
         return True
 
-    def _say(self, epoch, message):
+    def _tell(self, epoch, message):
         if self.verbose > 0:
-            print(f"Epoch {epoch + 1}: {message}")
+            self._say(f"Epoch {epoch + 1}: {message}")

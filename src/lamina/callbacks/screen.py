@@ -4,8 +4,22 @@ import os
 import shutil
 import sys
 import weakref
+from html import escape
+from typing import Any
 
 BOLD, GREEN, GREY, RESET = "\x1b[1m", "\x1b[32m", "\x1b[37m", "\x1b[0m"
+# The same on a page, light or dark.
+_STYLES = {
+    BOLD: '<span style="font-weight: bold">',
+    GREEN: '<span style="color: #2e9e44">',
+    GREY: '<span style="opacity: 0.3">',
+    RESET: "</span>",
+}
+_PAGE_STYLE = (
+    "white-space: pre-wrap; word-break: normal; font-family: monospace; "
+    "line-height: 1.3"
+)
+_MOST = 20  # lines that are kept
 
 
 def find_screen(file):
@@ -14,7 +28,7 @@ def find_screen(file):
     if _is_terminal(file):
         return _Terminal(file)
     if "ipykernel" in sys.modules and type(file).__module__.startswith("ipykernel"):
-        return _Notebook(file)
+        return _Notebook()
     return None
 
 
@@ -39,6 +53,8 @@ class _Terminal:
     Whatever else is printed meanwhile appears above them: the standard streams
     are watched, and the lines are wiped before foreign text comes.
     """
+
+    stays = False  # each run of lines has one of its own
 
     def __init__(self, file):
         self._file = file
@@ -135,11 +151,17 @@ class _Watched:
 
 
 class _Notebook:
-    """The output of a notebook cell: one line that is written over."""
+    """The output of a notebook cell: one display, which is written over as a whole.
 
-    def __init__(self, file):
-        self._file = file
-        self._length = 0
+    A saved notebook holds its last state alone, and of many lines the last ones.
+    """
+
+    stays = True
+
+    def __init__(self):
+        self._lines: list[str] = []
+        self._handle: Any = None
+        self.below = ""
 
     def columns(self):
         return 1_000_000  # the page wraps
@@ -148,28 +170,48 @@ class _Notebook:
         return f"{GREEN}{'━' * done}{RESET}{GREY}{'━' * (width - done)}{RESET}"
 
     def print(self, line):
-        self._file.write(line + "\n")
+        self._lines.append(line)
+        if len(self._lines) > _MOST:
+            first = 2 + (self._lines[0] == "...")  # an epoch has two lines
+            self._lines = ["...", *self._lines[first:]]
 
     def draw(self, lines, last=False):
-        text = " ".join(lines)
-        length = cells(text)
-        self._file.write("\r" + text + " " * (self._length - length))
-        self._length = length
+        text = "\n".join([*self._lines, *lines])
+        bundle = {"text/plain": _plain(text), "text/html": self._page(text)}
+        if self._handle is None:
+            display = sys.modules["IPython"].display.display
+            self._handle = display(bundle, raw=True, display_id=True)
+        else:
+            self._handle.update(bundle, raw=True)
         if last:
-            self.release()
-        self._file.flush()
+            self._lines += lines
+
+    def _page(self, text):
+        text = escape(text)
+        for code, style in _STYLES.items():
+            text = text.replace(code, style)
+        return f'<pre style="{_PAGE_STYLE}">{text}</pre>{self.below}'
 
     def release(self):
-        if self._length:
-            self._file.write("\n")
-        self._length = 0
+        """Nothing is held."""
+
+
+def cell_number():
+    """Return the number of the cell that a notebook runs; None outside of one."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return getattr(shell, "execution_count", None)
+
+
+def _plain(text):
+    for code in _STYLES:
+        text = text.replace(code, "")
+    return text
 
 
 def cells(text):
     """Return how many columns a text takes, colours aside."""
     if "\x1b" in text:
-        for code in (BOLD, GREEN, GREY, RESET):
-            text = text.replace(code, "")
+        text = _plain(text)
     if text.replace("━", "-").isascii():
         return len(text)
     from rich.cells import cell_len

@@ -9,14 +9,18 @@ is kept until the next but one.
 import contextlib
 import hashlib
 import json
+import shutil
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from lamina.callbacks import sharded
 from lamina.core.files import replacing
+from lamina.core.placement import distribution, is_first, several
+from lamina.core.texts import parsed
 from lamina.core.tracebacks import warn
 
 _MAGIC = b"lamina snapshot 1\n"
@@ -71,8 +75,17 @@ def loads(data: bytes):
         raise ValueError("its checksum does not fit; it was cut or changed")
     start = len(_MAGIC) + 8
     length = int.from_bytes(body[len(_MAGIC) : start], "little")
-    head = json.loads(body[start : start + length])
-    return _unpacked(head, memoryview(body), start + length)
+    head = parsed(body[start : start + length], "its description")
+    at, body = start + length, memoryview(body)
+
+    def array(dtype, shape):
+        nonlocal at
+        count = int(np.prod(shape, dtype=np.int64))
+        found = np.frombuffer(body, dtype, count, at).reshape(shape).copy()
+        at += found.nbytes
+        return found
+
+    return _unpacked(head, array)
 
 
 def _packed(tree, arrays):
@@ -96,11 +109,10 @@ def _packed(tree, arrays):
     raise TypeError(f"a snapshot cannot hold {tree!r} ({type(tree).__name__})")
 
 
-def _unpacked(head, body, at):
-    """Build the tree again; arrays lie in `body` from `at` in the order of the tree."""
+def _unpacked(head, array):
+    """Build the tree again; `array(dtype, shape)` gives its arrays, one by one."""
 
     def build(node):
-        nonlocal at
         if not isinstance(node, dict):
             return node
         ((kind, value),) = node.items()
@@ -109,13 +121,44 @@ def _unpacked(head, body, at):
         if kind in ("list", "tuple"):
             items = [build(v) for v in value]
             return tuple(items) if kind == "tuple" else items
-        dtype, shape = jax.numpy.dtype(value[0]), tuple(value[1])
-        count = int(np.prod(shape, dtype=np.int64))
-        array = np.frombuffer(body, dtype, count, at).reshape(shape).copy()
-        at += array.nbytes
-        return array[()] if kind == "scalar" else array
+        found = array(jax.numpy.dtype(value[0]), tuple(value[1]))
+        return found[()] if kind == "scalar" else found
 
     return build(head)
+
+
+def _read(path, groups):
+    """Return the tree of a snapshot, a file or a folder."""
+    if path.is_file():
+        return loads(path.read_bytes())
+    count = 0
+
+    def place(dtype, shape):
+        nonlocal count
+        count += 1
+        return _Place(count - 1, shape)
+
+    head = parsed(sharded.head(path), "its description")
+    # State comes to lie as the Variables of this run do.
+    stored: Any = _unpacked(head, place)
+    shardings = {
+        there.number: here.raw_value.sharding
+        for some, group in zip(stored["state"], groups, strict=False)
+        for there, here in zip(some, group, strict=False)
+        if there.shape == here.shape
+    }
+    arrays = iter(sharded.arrays(path, shardings))
+    return _unpacked(head, lambda dtype, shape: next(arrays))
+
+
+class _Place(NamedTuple):
+    """The place of an array among those of a snapshot."""
+
+    number: int
+    shape: tuple
+
+    def __getitem__(self, _):
+        return self
 
 
 def check_run(tree):
@@ -150,34 +193,41 @@ class Folder:
     def __init__(self, path):
         self.path = Path(path)
         self._writing: threading.Thread | None = None
+        self._by: Any = None  # the Distribution of those that write
         self._problem: str | None = None
 
     def files(self) -> list[Path]:
         """Return the snapshots, the newest first."""
-        return sorted(self.path.glob("*.snapshot"), reverse=True)
+        found = self.path.glob("*.snapshot")
+        whole = (path for path in found if path.is_file() or sharded.is_whole(path))
+        return sorted(whole, reverse=True)
 
     def _parts(self):
         """Return what runs that were killed left of a write.
 
         Parts of other files are somebody's who writes here as well.
         """
-        return self.path.glob(".*.snapshot.*.part")
+        parts = [*self.path.glob(".*.snapshot.*.part")]
+        parts += self.path.glob("*.snapshot.orbax-checkpoint-tmp*")
+        whole = set(self.files())
+        return parts + [p for p in self.path.glob("*.snapshot") if p not in whole]
 
     def next(self) -> int:
         """Return the number of the next snapshot, which comes after those there."""
         return max((int(path.stem) + 1 for path in self.files()), default=0)
 
-    def read(self, check=None) -> Any:
+    def read(self, check=None, groups=()) -> Any:
         """Return the tree of the newest whole snapshot, or None.
 
         A damaged one is passed over with a warning.
 
         Args:
             check: a function that raises for a tree of another form.
+            groups: the Variables that the arrays of `"state"` are for, group by group.
         """
         for path in self.files():
             try:
-                tree = loads(path.read_bytes())
+                tree = _read(path, groups)
                 if check is not None:
                     check(tree)
                 return tree
@@ -191,8 +241,13 @@ class Folder:
     def write(self, number, tree):
         """Write a tree as it is now, in the background, after the one before."""
         self.wait()
+        path, content = self.path / f"{number:012d}.snapshot", packed(tree)
+        self._by, end = distribution(), None
+        if several(self._by):
+            self.path.mkdir(parents=True, exist_ok=True)
+            end = sharded.write(path, *content)
         self._writing = threading.Thread(
-            target=self._write, args=(number, *packed(tree)), name="lamina-snapshot"
+            target=self._write, args=(path, content, end), name="lamina-snapshot"
         )
         self._writing.start()
 
@@ -209,27 +264,34 @@ class Folder:
             problem, self._problem = self._problem, None
             warn(problem)
 
-    def _write(self, number, head, arrays):
-        path = self.path / f"{number:012d}.snapshot"
+    def _write(self, path, content, end):
+        """Write a snapshot, or wait for the end of what all processes write."""
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            data = _bytes(head, arrays)
-            with replacing(path, follow=False) as file:
-                file.write(data)
-        except OSError as error:
+            if end is not None:
+                end.result()
+            else:
+                self.path.mkdir(parents=True, exist_ok=True)
+                data = _bytes(*content)
+                with replacing(path, follow=False) as file:
+                    file.write(data)
+        except Exception as error:  # a full disk, and whatever else Orbax raises
             self._problem = (
                 f"The snapshot {str(path)!r} could not be written: {error}. The run "
                 "goes on without it."
             )
             return
-        for old in [*self.files()[_KEPT:], *self._parts()]:
+        self._remove(self.files()[_KEPT:])
+
+    def _remove(self, files):
+        if not is_first(self._by):
+            return
+        for old in [*files, *self._parts()]:
             with contextlib.suppress(OSError):
-                old.unlink()
+                shutil.rmtree(old) if old.is_dir() else old.unlink()
 
     def clear(self):
         """Remove all snapshots."""
         self.wait()
-        for path in [*self.files(), *self._parts()]:
-            path.unlink(missing_ok=True)
+        self._remove(self.files())
         with contextlib.suppress(OSError):
             self.path.rmdir()

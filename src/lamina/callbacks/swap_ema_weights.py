@@ -30,7 +30,7 @@ class SwapEMAWeights(Callback):
     >>> history = model.fit(x, x[:, :1], callbacks=[swap], verbose=0)
     """
 
-    def __init__(self, swap_on_epoch=False):
+    def __init__(self, swap_on_epoch: bool = False):
         super().__init__()
         self.swap_on_epoch = swap_on_epoch
         self._aside: Any = None  # the weights while the model holds the average

@@ -5,6 +5,8 @@ import json
 import os
 import re
 import time
+from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -61,17 +63,19 @@ class TensorBoard(Callback):
     ['train']
     """
 
+    on_every_process = False
+
     def __init__(
         self,
-        log_dir: Any = "logs",
+        log_dir: str | PathLike = "logs",
         histogram_freq: int = 0,
         write_graph: bool = True,
         write_images: bool = False,
         write_steps_per_second: bool = False,
-        update_freq: Any = "epoch",
-        profile_batch: Any = 0,
+        update_freq: str | int = "epoch",
+        profile_batch: int | str | Sequence[int] = 0,
         embeddings_freq: int = 0,
-        embeddings_metadata: Any = None,
+        embeddings_metadata: dict | None = None,
     ):
         super().__init__()
         event_file.require_tensorboard("TensorBoard")

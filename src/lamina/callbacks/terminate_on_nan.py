@@ -38,5 +38,5 @@ class TerminateOnNaN(Callback):
                 f"NaN or Inf loss encountered at batch {batch}: the loss is "
                 f"{float(loss)}."
             )
-        print(f"Batch {batch}: Invalid loss, terminating training")
+        self._say(f"Batch {batch}: Invalid loss, terminating training")
         self._model.stop_training = True

@@ -34,10 +34,9 @@ def install() -> None:
     Raises:
         RuntimeError: Keras was imported before.
 
-    Example:
-        import lamina
-        lamina.install()
-        import keras  # it is Lamina
+    >>> import lamina
+    >>> lamina.install()  # doctest: +SKIP
+    >>> import keras  # it is Lamina  # doctest: +SKIP
     """
     if any(isinstance(finder, _Finder) for finder in sys.meta_path):
         return

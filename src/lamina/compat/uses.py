@@ -85,7 +85,10 @@ class _Module:
 
     def __init__(self, file, root, name=None):
         self.file = file
-        self.tree = ast.parse(file.read_bytes(), str(file))
+        try:
+            self.tree = ast.parse(file.read_bytes(), str(file))
+        except (RecursionError, MemoryError) as error:  # of Python's own parser
+            raise ValueError(f"{str(file)!r} is nested too deeply.") from error
         words = file.relative_to(root).with_suffix("").parts
         self._package = words[:-1]
         whole = words[:-1] if words[-1] == "__init__" else words

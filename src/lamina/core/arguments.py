@@ -3,6 +3,10 @@
 import functools
 import inspect
 import re
+from collections.abc import Callable
+from typing import Any, TypeVar, overload
+
+_F = TypeVar("_F", bound=Callable)
 
 _POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
 # Where the arguments of a docstring end.
@@ -59,6 +63,10 @@ class SharedArguments:
             self.texts, self.checks = more.texts | self.texts, more.checks | self.checks
         self.raises = parts.get("Raises", "")
 
+    @overload
+    def __call__(self) -> Callable[[_F], _F]: ...
+    @overload
+    def __call__(self, order: str) -> Callable[[Callable], Any]: ...
     def __call__(self, order=None):
         """Return a decorator that gives a method the arguments named in `order`.
 
@@ -67,7 +75,7 @@ class SharedArguments:
         ones, and before those that it takes by name only.
         """
 
-        def give(init):
+        def give(init, /) -> Any:
             own = inspect.signature(init).parameters
             names = [*_listed(inspect.signature(init))]
             if order is None:

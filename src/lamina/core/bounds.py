@@ -17,12 +17,13 @@ WORK_EACH, WORK_MOST = 100, 150_000  # for each object in it, and at most
 # ---- configs and JSON
 
 NUMBER = 1 << 17  # the largest argument of a layer or metric that is no size of weights
-NAME = 1024  # characters of a name in a config, bytes of one in HDF5
+AXES = 64  # of an array that an operation in a config works on: those of NumPy's
+NAME = 1024  # characters of a name in a config or program, bytes of one in HDF5
 TEXT = 1 << 27  # bytes of JSON in one file
-MARKS = 1_000_000  # values and keys in it
+MARKS = 1_000_000  # values and keys in it, in a snapshot or an exported file
 PATTERN, STATES = 500, 1000  # characters of a pattern, and its parts when written out
 TERMS = 4_000_000  # of a vocabulary in a model's file
-MESSAGE = 4000  # characters of an error
+MESSAGE = 4000  # characters of an error, of its causes, of a warning
 
 # ---- archives, HDF5 and other files
 

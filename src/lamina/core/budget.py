@@ -6,7 +6,6 @@ What a user writes in a script has no budget.
 """
 
 import contextlib
-import dis
 import functools
 import math
 import os
@@ -15,15 +14,18 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import ShapedArray
 
-from lamina.core import bounds
+from lamina.core import bounds, structure
 from lamina.core.context import Scope, context, having
+from lamina.core.naming import shortened
 from lamina.core.registry import ours
 
 # What takes time besides the equations that are traced, in the same unit.
 _THING, _LAYER, _CALL, _TRACE, _WEIGHT, _MIB_DRAWN = 2, 15, 20, 10, 5, 32
 # Arguments that say how often something is written out, and what each time takes.
 _LOOPS, _ROUND = {"n", "num", "indices_or_sections", "power_iterations"}, 20
+_PLACES = 2000  # in memory that are listed in such a time
 # Arguments that may be larger than others: they make nothing, or weights, which are
 # counted as such.
 _FREE = set(
@@ -140,10 +142,14 @@ class Budget:
         """Return the shapes that a function gives, and count its equations.
 
         Raises:
-            ValueError: they are too many.
+            ValueError: they are too many, or there are too many axes.
         """
+        self.spend(_TRACE)
+        _check_axes(self.name, arguments)
+        _count_iterations()
         jaxpr, shapes = jax.make_jaxpr(fn, return_shape=True)(arguments)
-        self.spend(_TRACE + _equations(jaxpr.jaxpr))
+        self.spend(_equations(jaxpr.jaxpr))
+        _check_axes(self.name, shapes)
         return shapes
 
     def spend(self, units, last=None):
@@ -171,6 +177,46 @@ def rounds(count):
     """
     if context.configs.budget is not None:
         context.configs.budget.spend(_ROUND * count)
+
+
+def listed(count):
+    """Count places that are listed in memory, before they are.
+
+    Raises:
+        ValueError: a config is read, and they are too many.
+    """
+    rounds(count // _PLACES)
+
+
+def looked_at(values):
+    """Count the values that a call is given: each takes time, and no equation.
+
+    Raises:
+        ValueError: a config is read, and they are too many.
+    """
+    if context.configs.budget is not None:
+        context.configs.budget.spend(_THING * len(structure.flatten(values)))
+
+
+def _check_axes(name, shapes):
+    axes = max((len(x.shape) for x in jax.tree.leaves(shapes)), default=0)
+    if axes > bounds.AXES:
+        raise ValueError(
+            f"Not allowed: an operation in {name} works on an array of {axes} axes; "
+            f"{bounds.AXES} are allowed."
+        )
+
+
+@functools.cache
+def _count_iterations():
+    """Count what a loop over a traced array writes out: JAX itself writes it all."""
+    parts: Any = ShapedArray._iter
+
+    def counted(array):
+        rounds(array.shape[0])
+        return parts(array)
+
+    ShapedArray._iter = staticmethod(counted)
 
 
 def _raised(name, value):
@@ -221,7 +267,7 @@ class limits(Scope):  # noqa: N801
     8
     """
 
-    def __init__(self, memory=None, work=None):
+    def __init__(self, memory: float | None = None, work: float | None = None):
         given = {"memory": memory, "work": work}
         self._limits = {k: v for k, v in given.items() if v is not None}
         for name, value in self._limits.items():
@@ -257,60 +303,58 @@ def budgeted(name="the config", **fields):
             yield
 
 
-# What code of ours raises for configs whose parts are not what they should be, and what
-# it raises in words as well.
-_DAMAGES = (AttributeError, LookupError, ArithmeticError, AssertionError)
+# What code raises for configs whose parts are not what they should be; it raises errors
+# of the other kinds in words as well.
+_DAMAGES = (
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    AssertionError,
+    MemoryError,
+    jax.errors.InconclusiveDimensionOperation,
+)
 _WORDED = (TypeError, ValueError)
 
 
 @contextlib.contextmanager
 def told(name, what="describes no model"):
-    """Say of a config's errors what they mean, in messages of bounded length.
+    """Say in a config's errors what was read, in messages of bounded length.
 
     Args:
         name: what to call the config, or whatever else is read.
         what: what is wrong with it.
     """
-    try:
-        with quoting():
+    with quoting():
+        try:
             yield
-    except RecursionError as error:
-        raise ValueError(f"Not allowed: {name} is nested too deeply.") from error
-    except (*_DAMAGES, *_WORDED, NameError) as error:
-        if isinstance(error, _WORDED) and _in_words(error):
+        except RecursionError as error:
+            raise ValueError(f"Not allowed: {name} is nested too deeply.") from error
+        except _WORDED as error:
+            if len(error.args) == 1 and isinstance(error.args[0], str):
+                if name not in error.args[0]:
+                    error.args = (f"In {name}: {error.args[0]}",)
             raise
-        if isinstance(error, NameError) and error.name is not None:
-            raise  # a lambda lacks the name; the errors of JAX's axes have none
-        said = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{name} {what}: {said}") from error
-
-
-def _in_words(error):
-    """Tell whether a `raise` statement raised an error, not an operation."""
-    at = error.__traceback__
-    while at.tb_next is not None:
-        at = at.tb_next
-    return at.tb_frame.f_code.co_code[at.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+        except (*_DAMAGES, NameError) as error:
+            if isinstance(error, NameError) and error.name is not None:
+                raise  # a lambda lacks the name; the errors of JAX's axes have none
+            said = f"{type(error).__name__}: {error}"
+            raise ValueError(f"{name} {what}: {said}") from error
 
 
 @contextlib.contextmanager
 def quoting():
-    """Let errors quote only a part of what a file says."""
+    """Let errors, what caused them and their notes quote only a part of a file."""
     try:
         yield
     except Exception as error:
-        seen: Any = error
-        while seen is not None:
-            if len(seen.args) == 1 and isinstance(seen.args[0], str):
-                seen.args = (_short(seen.args[0]),)
-            seen = seen.__cause__ or seen.__context__
+        link: Any = error
+        while link is not None:
+            if len(text := str(link)) > bounds.MESSAGE:
+                link.args = (shortened(text, bounds.MESSAGE),)
+            notes = getattr(link, "__notes__", [])
+            notes[:] = [shortened(note, bounds.MESSAGE) for note in notes]
+            link = link.__cause__ or link.__context__
         raise
-
-
-def _short(text):
-    half = bounds.MESSAGE // 2
-    gap = f" ... ({len(text) - bounds.MESSAGE} characters) ... "
-    return text if len(text) <= bounds.MESSAGE else text[:half] + gap + text[-half:]
 
 
 @functools.cache

@@ -87,7 +87,7 @@ def axis_within(owner, axis, ndim) -> int:
     return axis % ndim
 
 
-def axes_argument(owner, axis, name="axis"):
+def axes_argument(owner, axis, name="axis") -> Any:
     """Return `axis`, or raise: it must be an integer or a list of them."""
     axes = axis if isinstance(axis, (list, tuple)) else (axis,)
     if not axes or not all(hasattr(a, "__index__") for a in axes):

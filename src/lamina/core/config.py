@@ -565,17 +565,18 @@ _MARKS = {
 }
 
 
-def resolver(kind, table, base):
-    """Make the `get`, `serialize` and `deserialize` of one public namespace.
+def resolver(kind, table, base, example):
+    """Make the `get` and `deserialize` of one public namespace.
 
     Args:
         kind: the word for messages, such as `"optimizer"`.
-        table: a function that returns a dict from every accepted name to a class
-            or function.
+        table: a function of the namespace's module that returns a dict from every
+            accepted name to a class or function.
         base: the class of accepted objects, or None to accept any callable.
+        example: the config of one of its classes, for docstrings.
 
     Returns:
-        The three functions.
+        The two functions.
     """
 
     def deserialize(config, custom_objects=None):
@@ -591,10 +592,6 @@ def resolver(kind, table, base):
                 "of an object."
             )
         return found
-
-    def serialize(obj):
-        """Return the config of an object, or the name of a built-in function."""
-        return serialize_keras_object(obj)
 
     def get(identifier) -> Any:
         """Return an object for a name, a config, a class or the object itself."""
@@ -621,7 +618,15 @@ def resolver(kind, table, base):
         hint = nearest(name, table())
         return ValueError(f"Could not interpret {kind} identifier: {name}.{hint}")
 
-    return get, serialize, deserialize
+    for function in (get, deserialize):
+        function.__module__ = table.__module__  # where pickle finds it
+        function.__qualname__ = function.__name__
+        call = f"{table.__module__}.{function.__name__}({example!r})"
+        function.__doc__ = (
+            f"{function.__doc__}\n\n    >>> import lamina\n    >>> made = {call}\n"
+            f"    >>> type(made).__name__\n    {example['class_name']!r}\n    "
+        )
+    return get, deserialize
 
 
 def names_of(module_names: dict) -> dict:

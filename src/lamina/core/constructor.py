@@ -41,7 +41,12 @@ class Bounded:
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         if ours(cls) and "__init__" in cls.__dict__:
-            cls.__init__ = boundary(cls.__init__)
+            _bound(cls)
+
+
+def _bound(made):
+    # In a method of the class, editors would take this for what `__init__` is.
+    made.__init__ = boundary(made.__init__)
 
 
 class Captured:

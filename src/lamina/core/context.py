@@ -148,7 +148,7 @@ class name_scope(Scope):
     'encoder/scale'
     """
 
-    def __init__(self, name, **kwargs):
+    def __init__(self, name: str | None, **kwargs):
         if not isinstance(name, str) or "/" in name:
             raise ValueError(
                 "`name_scope` expected `name` to be a string without '/'. "

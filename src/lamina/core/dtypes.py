@@ -57,12 +57,22 @@ def _numpy_name(dtype):
 
 
 def is_float(dtype) -> bool:
-    """Tell whether a dtype is a floating point one."""
+    """Tell whether a dtype is a floating point one.
+
+    >>> import lamina
+    >>> lamina.backend.is_float_dtype("bfloat16"), lamina.backend.is_float_dtype("int8")
+    (True, False)
+    """
     return standardize_dtype(dtype) in _FLOATS
 
 
 def is_int(dtype) -> bool:
-    """Tell whether a dtype is an integer one (bool is not)."""
+    """Tell whether a dtype is an integer one (bool is not).
+
+    >>> import lamina
+    >>> lamina.backend.is_int_dtype("uint8"), lamina.backend.is_int_dtype("bool")
+    (True, False)
+    """
     return "int" in standardize_dtype(dtype)
 
 

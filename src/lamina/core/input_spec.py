@@ -1,9 +1,12 @@
 """`InputSpec`: what a layer says of the tensors that it takes."""
 
+from typing import Any
+
 from lamina.core import structure
 from lamina.core.config import Constructed
 from lamina.core.dtypes import standardize_dtype
 from lamina.core.symbolic import plain_shape
+from lamina.core.types import DType, Shape
 
 
 class InputSpec(Constructed):
@@ -29,15 +32,15 @@ class InputSpec(Constructed):
 
     def __init__(
         self,
-        dtype=None,
-        shape=None,
-        ndim=None,
-        max_ndim=None,
-        min_ndim=None,
-        axes=None,
-        allow_last_axis_squeeze=False,
-        name=None,
-        optional=False,
+        dtype: DType = None,
+        shape: Shape | None = None,
+        ndim: int | None = None,
+        max_ndim: int | None = None,
+        min_ndim: int | None = None,
+        axes: Any = None,
+        allow_last_axis_squeeze: bool = False,
+        name: str | None = None,
+        optional: bool = False,
     ):
         self.dtype = standardize_dtype(dtype) if dtype is not None else None
         self.shape = tuple(shape) if shape is not None else None

@@ -90,6 +90,18 @@ def listed(items, most: int) -> str:
 
 
 def uid(prefix: str = "") -> int:
-    """Return 1 for the first use of `prefix`, then 2, and so on."""
+    """Return 1 for the first use of `prefix`, then 2, and so on.
+
+    >>> import lamina
+    >>> lamina.backend.get_uid("block"), lamina.backend.get_uid("block")
+    (1, 2)
+    """
     _counts[prefix] += 1
     return _counts[prefix]
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text without its middle, if it has more than so many characters."""
+    half = most // 2
+    gap = f" ... ({len(text) - most} characters) ... "
+    return text if len(text) <= most else text[:half] + gap + text[-half:]

@@ -18,6 +18,7 @@ from typing import Any, ParamSpec, Protocol, overload
 import jax
 
 from lamina.core import structure
+from lamina.core.budget import looked_at
 from lamina.core.context import context
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.naming import automatic_name, snake_case
@@ -83,6 +84,7 @@ class OpCall(Operation):
 
     def symbolic_call(self, *args, **kwargs):
         """Infer the outputs' shapes, note the call in the graph, carry the mask."""
+        looked_at(self.config)
         outputs = super().symbolic_call(*args, **kwargs)
         if self.function.masks:
             carry_mask(outputs, find_symbolic((args, kwargs)))

@@ -59,7 +59,7 @@ class Operation(Captured):
     # As of layers: whether each row of a batch is computed from this row alone.
     rows_independent: Any = False
 
-    def __init__(self, name=None):
+    def __init__(self, name: str | None = None):
         if name is None:
             name = automatic_name(snake_case(type(self).__name__))
         if not isinstance(name, str) or "/" in name:

@@ -6,6 +6,7 @@ both for Variables and batches; XLA divides the work accordingly. Nothing here c
 """
 
 import contextlib
+import itertools
 import math
 from typing import Any
 
@@ -33,7 +34,12 @@ def list_devices(device_type=None) -> list[str]:
 
 
 def get_device_count(device_type=None) -> int:
-    """Return the number of all devices of one kind; see `list_devices`."""
+    """Return the number of all devices of one kind; see `list_devices`.
+
+    >>> import lamina
+    >>> lamina.distribution.get_device_count("cpu") >= 1
+    True
+    """
     return len(_devices(device_type))
 
 
@@ -58,7 +64,7 @@ class DeviceMesh:
     <DeviceMesh shape=(1, 1), axis_names=('batch', 'model')>
     """
 
-    def __init__(self, shape, axis_names, devices=None):
+    def __init__(self, shape: Any, axis_names: Any, devices: Any = None):
         if not shape or not axis_names:
             raise ValueError(
                 "Shape and axis_names cannot be empty. Received: "
@@ -148,7 +154,7 @@ class TensorLayout:
     (None, 'model')
     """
 
-    def __init__(self, axes, device_mesh=None):
+    def __init__(self, axes: Any, device_mesh: Any = None):
         self._axes = tuple(axes)
         self._device_mesh = device_mesh
         self._sharding: Any = None
@@ -236,7 +242,12 @@ class Distribution:
     # Whether there is one. Where there is none, nothing looks for it.
     any_made = False
 
-    def __init__(self, device_mesh, batch_dim_name=None, auto_shard_dataset=True):
+    def __init__(
+        self,
+        device_mesh: Any,
+        batch_dim_name: str | None = None,
+        auto_shard_dataset: bool = True,
+    ):
         Distribution.any_made = True
         self._device_mesh = device_mesh
         self._batch_dim_name = batch_dim_name
@@ -371,6 +382,8 @@ class Distribution:
 
 
 _process: dict[str, Any] = {"distribution": None}
+_fetches = itertools.count()
+_PATIENCE = 20  # seconds to wait for processes that have to come as well
 
 
 def distribution() -> Any:
@@ -386,6 +399,29 @@ def distribution() -> Any:
     return _process["distribution"] if now is ... else now
 
 
+def distribution_of(variables) -> Any:
+    """Return the `Distribution` that holds, else the one that Variables lie by."""
+    now = distribution()
+    if now is None and Distribution.any_made:
+        found = (v._laid_out_by for v in variables)
+        now = next((by for by in found if by is not None), None)
+    return now
+
+
+def several(by) -> bool:
+    """Tell whether several processes share a `Distribution`; without one, none do."""
+    return by is not None and by.num_processes > 1
+
+
+def is_first(by) -> bool:
+    """Tell whether this process prints and writes for all of a `Distribution`'s.
+
+    Args:
+        by: the `Distribution`; without one, a process is on its own.
+    """
+    return not several(by) or jax.process_index() == 0
+
+
 def set_distribution(value) -> None:
     """Let a `Distribution` hold, in the whole process or until the scope around ends.
 
@@ -394,6 +430,13 @@ def set_distribution(value) -> None:
 
     Raises:
         ValueError: `value` is neither.
+
+    >>> import lamina
+    >>> parallel = lamina.distribution.DataParallel(devices=["cpu:0"])
+    >>> lamina.distribution.set_distribution(parallel)
+    >>> lamina.distribution.distribution() is parallel
+    True
+    >>> lamina.distribution.set_distribution(None)
     """
     if value is not None and not isinstance(value, Distribution):
         raise ValueError(
@@ -486,13 +529,32 @@ def put(value, sharding) -> jax.Array:
 
 
 def fetched(value) -> np.ndarray:
-    """Return an array in NumPy; that of several processes, each has to ask for."""
+    """Return an array in NumPy; that of several processes, each has to ask for.
+
+    Raises:
+        RuntimeError: another process did not ask for it.
+    """
     here = not isinstance(value, jax.Array) or isinstance(value, Tracer)
     if here or value.is_fully_addressable or value.is_fully_replicated:
         return np.asarray(value)
     from jax.experimental.multihost_utils import process_allgather
 
+    try:
+        service().wait_at_barrier(f"lamina/fetched/{next(_fetches)}", _PATIENCE * 1000)
+    except Exception as error:
+        raise RuntimeError(
+            f"Process {jax.process_index()} asked for an array of shape {value.shape} "
+            "that is divided among processes, and others did not. All of them have to "
+            "call what needs it: `get_weights`, `save`, `numpy`."
+        ) from error
     return np.asarray(process_allgather(value, tiled=True))
+
+
+def service() -> Any:
+    """Return the client of the service that joined the processes, or None."""
+    from jax._src import distributed
+
+    return distributed.global_state.client
 
 
 def from_parts(shape, part) -> jax.Array:

@@ -37,7 +37,7 @@ class DTypePolicy(Constructed):
 
     _quantization_mode = None
 
-    def __init__(self, name=None):
+    def __init__(self, name: str | None = None):
         if name is None:
             name = dtype_policy().name
         if not isinstance(name, str):
@@ -106,7 +106,12 @@ class DTypePolicy(Constructed):
 
 
 class FloatDTypePolicy(DTypePolicy):
-    """The same as `DTypePolicy`, under the name that older files have."""
+    """The same as `DTypePolicy`, under the name that older files have.
+
+    >>> import lamina
+    >>> lamina.FloatDTypePolicy("float16").compute_dtype
+    'float16'
+    """
 
 
 class QuantizedDTypePolicy(DTypePolicy):
@@ -134,7 +139,7 @@ class QuantizedDTypePolicy(DTypePolicy):
     _mode_of_numbers = None
     _numbers: dict[str, tuple] = {}
 
-    def __init__(self, mode, source_name=None):
+    def __init__(self, mode: str, source_name: str | None = None):
         if source_name is None:
             default = dtype_policy()
             source_name = getattr(default, "_source_name", default.name)
@@ -200,7 +205,9 @@ class QuantizedFloat8DTypePolicy(QuantizedDTypePolicy):
 
     default_amax_history_length = 1024
 
-    def __init__(self, mode, source_name=None, amax_history_length=1024):
+    def __init__(
+        self, mode: str, source_name: str | None = None, amax_history_length: int = 1024
+    ):
         super().__init__(mode, source_name)
         if not isinstance(amax_history_length, int):
             raise TypeError(
@@ -293,7 +300,12 @@ def cast_symbolic(x, dtype):
 
 
 def dtype_policy() -> DTypePolicy:
-    """Return the policy of layers that are given none."""
+    """Return the policy of layers that are given none.
+
+    >>> import lamina
+    >>> lamina.config.dtype_policy().name
+    'float32'
+    """
     if _default["policy"] is None:
         return DTypePolicy(settings.floatx())
     return _default["policy"]
@@ -307,6 +319,12 @@ def set_dtype_policy(policy) -> None:
 
     Raises:
         ValueError: `policy` is nothing of that kind.
+
+    >>> import lamina
+    >>> lamina.config.set_dtype_policy("mixed_bfloat16")
+    >>> lamina.layers.Dense(2).compute_dtype
+    'bfloat16'
+    >>> lamina.config.set_dtype_policy("float32")
     """
     if not isinstance(policy, (str, dict, DTypePolicy)):
         raise ValueError(
@@ -317,7 +335,12 @@ def set_dtype_policy(policy) -> None:
 
 
 def get_policy(identifier) -> DTypePolicy:
-    """Return a policy for a policy, its name, a dtype, its config or None."""
+    """Return a policy for a policy, its name, a dtype, its config or None.
+
+    >>> import lamina
+    >>> lamina.dtype_policies.get("mixed_float16").compute_dtype
+    'float16'
+    """
     if identifier is None:
         return dtype_policy()
     if isinstance(identifier, DTypePolicy):

@@ -12,6 +12,7 @@ from lamina import _generators
 from lamina.core.config import Constructed
 from lamina.core.context import context, having, name_scope
 from lamina.core.naming import automatic_name
+from lamina.core.types import Seed
 from lamina.core.variable import Variable, from_host
 
 # The seed, and the generator, which is made when something first draws from it: a
@@ -87,7 +88,7 @@ class SeedGenerator(Constructed):
     ([1, 0], [1, 1])
     """
 
-    def __init__(self, seed=None, name=None, **kwargs):
+    def __init__(self, seed: Seed = None, name: str | None = None, **kwargs):
         kwargs.pop("backend", None)  # Keras' layers say whose arrays: there is one kind
         if kwargs:
             raise ValueError(f"Unrecognized keyword arguments: {sorted(kwargs)}")

@@ -181,7 +181,12 @@ def custom(name, custom_objects=None):
 
 
 def get_registered_name(obj) -> str:
-    """Return the name under which `obj` was registered, else its `__name__`."""
+    """Return the name under which `obj` was registered, else its `__name__`.
+
+    >>> import lamina
+    >>> lamina.saving.get_registered_name(lamina.layers.Dense)
+    'Dense'
+    """
     entry = _custom_names.get(id(obj))
     if entry is not None and entry[0] is obj and _custom.get(entry[1]) is obj:
         return entry[1]
@@ -189,7 +194,15 @@ def get_registered_name(obj) -> str:
 
 
 def get_registered_object(name, custom_objects=None, module_objects=None):
-    """Return the class or function registered under `name`, or None."""
+    """Return the class or function registered under `name`, or None.
+
+    >>> import lamina
+    >>> @lamina.saving.register_keras_serializable(package="shop")
+    ... def squared(x):
+    ...     return x * x
+    >>> lamina.saving.get_registered_object("shop>squared") is squared
+    True
+    """
     found = custom(name, custom_objects)
     return (module_objects or {}).get(name) if found is None else found
 
@@ -227,7 +240,13 @@ def register_keras_serializable(package="Custom", name=None):
 
 
 def get_custom_objects() -> dict:
-    """Return the table of registered objects; changing it registers."""
+    """Return the table of registered objects; changing it registers.
+
+    >>> import lamina
+    >>> lamina.saving.get_custom_objects()["Sine"] = lamina.ops.sin
+    >>> lamina.saving.get_registered_object("Sine") is lamina.ops.sin
+    True
+    """
     return _custom
 
 
@@ -246,7 +265,7 @@ class CustomObjectScope(Scope):
     'Mine'
     """
 
-    def __init__(self, custom_objects):
+    def __init__(self, custom_objects: dict | None):
         self.custom_objects = dict(custom_objects or {})
 
     def _block(self):

@@ -7,6 +7,7 @@ for more work. Numbers and gradients stay the same.
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -53,7 +54,12 @@ class RematScope(Scope):
     ...     layer = lamina.layers.Dense(2, activation="tanh")
     """
 
-    def __init__(self, mode="full", output_size_threshold=1024, layer_names=None):
+    def __init__(
+        self,
+        mode: str = "full",
+        output_size_threshold: int = 1024,
+        layer_names: Sequence[str] | None = None,
+    ):
         if mode not in _MODES:
             raise ValueError(
                 f"`RematScope` expected `mode` to be one of {list(_MODES)}. "

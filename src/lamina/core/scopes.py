@@ -29,7 +29,10 @@ class StatelessScope(Scope):
     """
 
     def __init__(
-        self, state_mapping=None, collect_losses=False, initialize_variables=True
+        self,
+        state_mapping: Any = None,
+        collect_losses: bool = False,
+        initialize_variables: bool = True,
     ):
         self.collect_losses = collect_losses
         self.initialize_variables = initialize_variables
@@ -69,7 +72,15 @@ class StatelessScope(Scope):
 
 
 class SymbolicScope(Scope):
-    """Mark a block as shape inference: nothing in it holds data."""
+    """Mark a block as shape inference: nothing in it holds data.
+
+    >>> import lamina
+    >>> x = lamina.KerasTensor((None, 3))
+    >>> with lamina.SymbolicScope():
+    ...     y = lamina.layers.Dense(2).compute_output_spec(x)
+    >>> y.shape
+    (None, 2)
+    """
 
     def _block(self):
         return marked("symbolic")
@@ -81,6 +92,12 @@ def device(device_name):
 
     Raises:
         ValueError: `device_name` is neither a string nor a JAX device.
+
+    >>> import lamina
+    >>> with lamina.device("cpu:0"):
+    ...     x = lamina.ops.ones(2)
+    >>> [str(place.platform) for place in x.devices()]
+    ['cpu']
     """
     if isinstance(device_name, str):
         kind, _, index = device_name.lower().partition(":")

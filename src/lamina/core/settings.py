@@ -31,7 +31,12 @@ def put(name, value):
 
 
 def floatx() -> str:
-    """Return the default float dtype, as a string such as `"float32"`."""
+    """Return the default float dtype, as a string such as `"float32"`.
+
+    >>> import lamina
+    >>> lamina.config.floatx()
+    'float32'
+    """
     return _values["floatx"]
 
 
@@ -43,6 +48,12 @@ def set_floatx(value: str) -> None:
 
     Raises:
         ValueError: `value` is none of these.
+
+    >>> import lamina
+    >>> lamina.config.set_floatx("float16")
+    >>> str(lamina.ops.ones(2).dtype)
+    'float16'
+    >>> lamina.config.set_floatx("float32")
     """
     if value not in _DTYPES:
         raise ValueError(
@@ -53,17 +64,34 @@ def set_floatx(value: str) -> None:
 
 
 def epsilon() -> float:
-    """Return the small number that keeps divisions and logarithms finite."""
+    """Return the small number that keeps divisions and logarithms finite.
+
+    >>> import lamina
+    >>> lamina.config.epsilon()
+    1e-07
+    """
     return _values["epsilon"]
 
 
 def set_epsilon(value: float) -> None:
-    """Set the small number that keeps divisions and logarithms finite."""
+    """Set the small number that keeps divisions and logarithms finite.
+
+    >>> import lamina
+    >>> lamina.config.set_epsilon(1e-5)
+    >>> lamina.config.epsilon()
+    1e-05
+    >>> lamina.config.set_epsilon(1e-7)
+    """
     _values["epsilon"] = value
 
 
 def image_data_format() -> str:
-    """Return the default order of image axes: where the channels stand."""
+    """Return the default order of image axes: where the channels stand.
+
+    >>> import lamina
+    >>> lamina.config.image_data_format()
+    'channels_last'
+    """
     return _values["image_data_format"]
 
 
@@ -75,6 +103,12 @@ def set_image_data_format(data_format: str) -> None:
 
     Raises:
         ValueError: `data_format` is neither.
+
+    >>> import lamina
+    >>> lamina.config.set_image_data_format("channels_first")
+    >>> lamina.config.image_data_format()
+    'channels_first'
+    >>> lamina.config.set_image_data_format("channels_last")
     """
     _values["image_data_format"] = standardize_data_format(data_format)
 

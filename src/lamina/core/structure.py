@@ -15,12 +15,22 @@ def _is_none(x):
 
 
 def flatten(structure) -> list:
-    """Return the leaves of `structure`, `None` included."""
+    """Return the leaves of `structure`, `None` included.
+
+    >>> import lamina
+    >>> lamina.tree.flatten({"b": [1, None], "a": (2, 3)})
+    [2, 3, 1, None]
+    """
     return jax.tree.leaves(structure, is_leaf=_is_none)
 
 
 def flatten_with_names(structure) -> list:
-    """Return `(path, leaf)` pairs; a path is a tuple of keys and positions."""
+    """Return `(path, leaf)` pairs; a path is a tuple of keys and positions.
+
+    >>> import lamina
+    >>> lamina.tree.flatten_with_path({"a": [10, 20]})
+    [(('a', 0), 10), (('a', 1), 20)]
+    """
     pairs = jax.tree_util.tree_leaves_with_path(structure, is_leaf=_is_none)
     return [(tuple(_key(k) for k in path), leaf) for path, leaf in pairs]
 
@@ -73,5 +83,10 @@ def same_shape(a, b) -> bool:
 
 
 def is_nested(structure) -> bool:
-    """Tell whether `structure` is a container rather than a leaf."""
+    """Tell whether `structure` is a container rather than a leaf.
+
+    >>> import lamina
+    >>> lamina.tree.is_nested([1]), lamina.tree.is_nested(1)
+    (True, False)
+    """
     return isinstance(structure, (list, tuple, dict))

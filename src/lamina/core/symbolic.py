@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 import jax
 
 from lamina.core import structure
+from lamina.core.budget import looked_at
 from lamina.core.context import context, having
 from lamina.core.dtypes import is_float, standardize_dtype
 from lamina.core.naming import automatic_name
 from lamina.core.tracebacks import boundary
+from lamina.core.types import Computes, DType
 from lamina.core.variable import Variable, scratch
 
 
@@ -22,7 +24,7 @@ class History(NamedTuple):
     tensor_index: int
 
 
-class SymbolicTensor:
+class SymbolicTensor(Computes):
     """A shape and a dtype without data: what a graph is drawn with.
 
     Args:
@@ -44,16 +46,18 @@ class SymbolicTensor:
     ragged = False
     ragged_rank = row_splits_dtype = None
     __array_priority__ = 1000
+    reshape: Any
+    squeeze: Any
     __slots__ = ("__dict__", "__weakref__", "_dtype", "_shape", "index", "name", "node")
 
     def __init__(
         self,
-        shape,
-        dtype="float32",
-        sparse=False,
-        ragged=False,
-        record_history=True,
-        name=None,
+        shape: Any,
+        dtype: DType = "float32",
+        sparse: bool = False,
+        ragged: bool = False,
+        record_history: bool = True,
+        name: str | None = None,
         **kwargs,
     ):
         if sparse or ragged:
@@ -274,7 +278,13 @@ def plain_shape(x) -> tuple:
 
 
 def is_symbolic(x) -> bool:
-    """Tell whether `x` is a symbolic tensor."""
+    """Tell whether `x` is a symbolic tensor.
+
+    >>> import lamina
+    >>> x = lamina.Input((3,))
+    >>> lamina.utils.is_keras_tensor(x), lamina.utils.is_keras_tensor([1.0])
+    (True, False)
+    """
     return isinstance(x, SymbolicTensor)
 
 
@@ -433,7 +443,10 @@ def _abstract(fn, args, kwargs, tensors, unknown):
             return _arrays_only(fn(*filled[0], **filled[1]))
 
     budget = context.configs.budget
-    return jax.eval_shape(run, specs) if budget is None else budget.traced(run, specs)
+    if budget is None:
+        return jax.eval_shape(run, specs)
+    looked_at((args, kwargs))
+    return budget.traced(run, specs)
 
 
 def _arrays_only(result):

@@ -13,8 +13,8 @@ from typing import ParamSpec, TypeVar
 
 import jax
 
-from lamina.core import settings
-from lamina.core.naming import nearest
+from lamina.core import bounds, settings
+from lamina.core.naming import nearest, shortened
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -111,12 +111,13 @@ def enable(value: bool) -> None:
 
 
 def warn(text: str, category: type[Warning] = UserWarning) -> None:
-    """Warn at the line that called the library."""
+    """Warn at the line that called the library, in words of bounded length."""
     level, frame = 1, sys._getframe()
     while frame is not None and _is_hidden(frame.f_code.co_filename, called=True):
         level, frame = level + 1, frame.f_back
     # In a thread that runs nothing else there is no such line.
-    warnings.warn(text, category, stacklevel=level if frame is not None else 2)
+    level = level if frame is not None else 2
+    warnings.warn(shortened(text, bounds.MESSAGE), category, stacklevel=level)
 
 
 @functools.cache

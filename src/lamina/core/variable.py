@@ -19,6 +19,7 @@ import contextlib
 import copy
 import itertools
 import math
+from html import escape
 from typing import Any
 
 import jax
@@ -26,11 +27,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer, eval_context
 
-from lamina.core import placement, registry
+from lamina.core import first_values, placement, registry
 from lamina.core.context import context, having
 from lamina.core.dtypes import is_float, standardize_dtype
 from lamina.core.masks import masks_of, put_masks
 from lamina.core.naming import automatic_name
+from lamina.core.types import Computes, DType, Shape
 
 # Counts bindings and Variables, to tell which came first.
 _clock = itertools.count()
@@ -210,7 +212,7 @@ def value_and_grad(fn, variables):
     return run
 
 
-class Variable:
+class Variable(Computes):
     """A named cell that holds one array and keeps its identity.
 
     Args:
@@ -239,15 +241,15 @@ class Variable:
 
     def __init__(
         self,
-        initializer,
-        shape=None,
-        dtype=None,
-        trainable=True,
-        autocast=True,
-        aggregation="none",
-        synchronization="auto",
-        name=None,
-        layout=None,
+        initializer: Any,
+        shape: Shape | None = None,
+        dtype: DType = None,
+        trainable: bool = True,
+        autocast: bool = True,
+        aggregation: str = "none",
+        synchronization: str = "auto",
+        name: str | None = None,
+        layout: Any = None,
         **kwargs,
     ):
         if kwargs:
@@ -518,6 +520,14 @@ class Variable:
         if value.size <= 10 and not context.frames and value.is_fully_addressable:
             return f"{shown}, value={np.array2string(np.asarray(value))}>"
         return shown + ">"
+
+    def _repr_html_(self):
+        """Return what it is and its first values, which a notebook shows."""
+        if context.frames or not self._value.is_fully_addressable:
+            return None
+        about = f"<b>{escape(self.path)}</b>: {self._shape} {self._dtype}"
+        fixed = "" if self.trainable else ", not trainable"
+        return f"<p>Variable {about}{fixed}</p>{first_values.table(self._value)}"
 
     __hash__ = object.__hash__
 

@@ -21,11 +21,24 @@ _WHOLE = 2**26  # bytes of an array that is compared as a whole
 
 
 class EmptyData(ValueError):
-    """Data have no row or no batch."""
+    """Data have no row or no batch.
+
+    >>> import lamina, numpy as np
+    >>> try:
+    ...     lamina.data.open_source(np.ones((0, 3)))
+    ... except lamina.data.EmptyData as error:
+    ...     print(error)
+    The data set is empty: there are 0 rows. Check how it was loaded or filtered.
+    """
 
 
 def unpack(data) -> tuple:
-    """Return `(x, y, sample_weight)` from a batch of one, two or three parts."""
+    """Return `(x, y, sample_weight)` from a batch of one, two or three parts.
+
+    >>> import lamina
+    >>> lamina.utils.unpack_x_y_sample_weight(([1, 2], [0, 1]))
+    ([1, 2], [0, 1], None)
+    """
     if isinstance(data, list):
         data = tuple(data)
     if not isinstance(data, tuple):
@@ -39,7 +52,12 @@ def unpack(data) -> tuple:
 
 
 def pack(x, y=None, sample_weight=None):
-    """Return `x`, `(x, y)` or `(x, y, sample_weight)`, as short as it can be."""
+    """Return `x`, `(x, y)` or `(x, y, sample_weight)`, as short as it can be.
+
+    >>> import lamina
+    >>> lamina.utils.pack_x_y_sample_weight([1, 2], [0, 1])
+    ([1, 2], [0, 1])
+    """
     if y is None and sample_weight is None:
         return x if not isinstance(x, (tuple, list)) else (x,)
     return (x, y) if sample_weight is None else (x, y, sample_weight)
@@ -56,6 +74,11 @@ def as_arrays(value, what="x"):
     Raises:
         ValueError: an array of objects or text that cannot be numbers.
         TypeError: something that is no data at all.
+
+    >>> import lamina
+    >>> x = lamina.data.as_arrays({"age": [1.0, 2.0]})["age"]
+    >>> x.shape, str(x.dtype)
+    ((2,), 'float32')
     """
     return _convert(value, what)
 

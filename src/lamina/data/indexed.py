@@ -1,5 +1,7 @@
 """Sources over data sets that are indexed by batch."""
 
+from typing import Any
+
 import jax
 import numpy as np
 
@@ -126,13 +128,30 @@ class IndexedSource:
         batches: batches in one epoch.
         batch_size: rows in the first batch.
         replays: whether `go_to` and `skip` make batches again to get to a place.
+
+    >>> import lamina, numpy as np
+    >>> class Squares(lamina.utils.PyDataset):
+    ...     def __len__(self):
+    ...         return 2
+    ...     def __getitem__(self, index):
+    ...         return np.full((3, 1), index), np.full(3, index**2)
+    >>> source = lamina.data.IndexedSource(Squares(), shuffle=False, steps=None)
+    >>> [y.tolist() for _, y, _ in source.epoch()]
+    [[0, 0, 0], [1, 1, 1]]
     """
 
     rows = None
     arrays = None
     replays = False
 
-    def __init__(self, dataset, shuffle, steps, seed=None, restarts=False):
+    def __init__(
+        self,
+        dataset: Any,
+        shuffle: bool | str,
+        steps: int | None,
+        seed: int | None = None,
+        restarts: bool = False,
+    ):
         self._dataset = dataset
         self._own_order = hasattr(dataset, "all_passes")
         # An item of such a data set has a number of its own in each run.

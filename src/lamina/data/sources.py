@@ -55,6 +55,11 @@ def open_source(
         EmptyData: there are no rows.
         ValueError: different numbers of rows, or arguments that do not go
             together.
+
+    >>> import lamina, numpy as np
+    >>> source = lamina.data.open_source(np.arange(5), batch_size=2)
+    >>> [x.tolist() for x, _, _ in source.epoch()]
+    [[0, 1], [2, 3], [4]]
     """
     refuse_training()
     if steps is not None and not _is_positive(steps):
@@ -108,12 +113,25 @@ class ArraySource:
         batches: batches in one epoch.
         whole: batches in one pass through the rows that have all their rows.
         replays: whether `go_to` and `skip` make batches again to get to a place.
+
+    >>> import lamina, numpy as np
+    >>> source = lamina.data.ArraySource(np.arange(5), None, None, 2, False, None)
+    >>> source.batches, source.first()[0].tolist()
+    (3, [0, 1])
     """
 
     replays = False
 
     def __init__(
-        self, x, y, sample_weight, batch_size, shuffle, steps, seed=None, restarts=False
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        batch_size: int | None,
+        shuffle: bool | str,
+        steps: int | None,
+        seed: int | None = None,
+        restarts: bool = False,
     ):
         self.rows = count_rows(x, y, sample_weight)
         batch_size = 32 if batch_size is None else batch_size
@@ -231,13 +249,18 @@ class IterableSource:
     Attributes:
         batches: batches in one epoch, or None until an epoch has ended.
         batch_size: rows in the first batch.
+
+    >>> import lamina, numpy as np
+    >>> source = lamina.data.IterableSource([np.ones(2), np.zeros(2)], steps=None)
+    >>> [x.tolist() for x, _, _ in source.epoch()]
+    [[1.0, 1.0], [0.0, 0.0]]
     """
 
     rows = None
     arrays = None
     replays = True
 
-    def __init__(self, iterable, steps, restarts=False):
+    def __init__(self, iterable: Any, steps: int | None, restarts: bool = False):
         if restarts and hasattr(iterable, "__next__"):
             iterable = _kept(iterable, steps)
         self._iterable = iterable
@@ -372,6 +395,11 @@ def split(x, y, sample_weight, share):
 
     Raises:
         ValueError: `share` is not between 0 and 1, or the first part would be empty.
+
+    >>> import lamina, numpy as np
+    >>> (x, _, _), (held_out, _, _) = lamina.data.split(np.arange(5), None, None, 0.4)
+    >>> x.tolist(), held_out.tolist()
+    ([0, 1, 2], [3, 4])
     """
     if not 0 < share < 1:
         raise ValueError(

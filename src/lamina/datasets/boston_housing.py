@@ -2,6 +2,8 @@
 
 from lamina.datasets.published import split_table, stored
 
+__all__ = ["load_data"]
+
 _HASH = "f553886a1f8d56431e820c5b82552d9d95cfcb96d1e678153f8839538947dff5"
 
 

@@ -2,6 +2,8 @@
 
 from lamina.datasets.published import split_table, stored
 
+__all__ = ["load_data"]
+
 _HASH = "1a2e3a52e0398de6463aebe6f4a8da34fb21fbb6b934cf88c3425e766f2a1a6f"
 _ROWS = {"small": 600, "large": None}
 

@@ -2,6 +2,8 @@
 
 from lamina.datasets.published import cifar
 
+__all__ = ["load_data"]
+
 _HASH = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
 
 

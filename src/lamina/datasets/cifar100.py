@@ -2,6 +2,8 @@
 
 from lamina.datasets.published import cifar
 
+__all__ = ["load_data"]
+
 _HASH = "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7"
 
 

@@ -11,6 +11,8 @@ from lamina.core import bounds
 from lamina.datasets.published import STORE
 from lamina.utils.files import get_file
 
+__all__ = ["load_data"]
+
 _KINDS = ("images-idx3", "labels-idx1")
 
 

@@ -9,6 +9,8 @@ from lamina.core.tracebacks import warn
 from lamina.datasets.pickled import arrays
 from lamina.datasets.published import limited, shifted, shorter, shuffled, stored
 
+__all__ = ["get_word_index", "load_data"]
+
 _HASH = "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f"
 _INDEX_HASH = "bfafd718b763782e994055a2d397834f"
 

@@ -4,6 +4,8 @@ import numpy as np
 
 from lamina.datasets.published import stored
 
+__all__ = ["load_data"]
+
 _HASH = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
 
 

@@ -13,6 +13,8 @@ from lamina.datasets.published import (
     stored,
 )
 
+__all__ = ["get_label_names", "get_word_index", "load_data"]
+
 _HASH = "d6586e694ee56d7a4e65172e12b3e987c03096cb01eab99753921ef915959916"
 _INDEX_HASH = "4d44cc38712099c9e383dc6e5f11a921"
 _TOPICS = """

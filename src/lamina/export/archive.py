@@ -45,7 +45,7 @@ class ExportArchive:
     (4, 2)
     """
 
-    def __init__(self, format="stablehlo", **kwargs):
+    def __init__(self, format: str = "stablehlo", **kwargs):
         formats.check("ExportArchive", format, {"stablehlo": None})
         signature.check_arguments("ExportArchive", kwargs)
         self._variables: dict[int, Variable] = {}

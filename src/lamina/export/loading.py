@@ -6,7 +6,6 @@ nothing else, if it holds nothing but what `verifying` lists. Whether it can be 
 all is found out in another process, see `reading`.
 """
 
-import json
 import pathlib
 import zlib
 from typing import Any
@@ -15,9 +14,10 @@ import jax
 from jax._src.interpreters.mlir import refine_polymorphic_shapes
 from jax.extend.backend import backends
 
-from lamina.core import structure
+from lamina.core import bounds, structure
 from lamina.core.budget import quoting
-from lamina.core.naming import nearest
+from lamina.core.naming import nearest, printable
+from lamina.core.texts import parsed
 from lamina.export import reading, signature
 from lamina.export.verifying import Refused, check
 from lamina.saving.safetensors import Tensors
@@ -35,9 +35,23 @@ class Endpoint:
         outputs: likewise, of each output.
         platforms: where it runs, such as `("cpu", "cuda", "tpu")`.
         exported: the `jax.export.Exported` behind it, which takes the weights first.
+
+    >>> import lamina, pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "model.lamina")
+    >>> layer = lamina.layers.Dense(2, name="scores")
+    >>> lamina.Sequential([lamina.Input((3,)), layer]).export(path)
+    >>> lamina.export.load(path).endpoint("serve").outputs
+    [('scores', ('batch', 2), 'float32')]
     """
 
-    def __init__(self, name, exported, weights, about, calls=False):
+    def __init__(
+        self,
+        name: str | None,
+        exported: Any,
+        weights: Any,
+        about: Any,
+        calls: bool = False,
+    ):
         self.name = name
         self.exported = exported
         self.platforms = tuple(exported.platforms)
@@ -69,14 +83,15 @@ class Endpoint:
             TypeError: other dtypes.
         """
         owner = f"Endpoint {self.name!r}"
-        leaves = [
-            signature.fit(owner, name, x, shape, dtype)
-            for x, (name, shape, dtype) in zip(
-                self._matched(owner, args), self.inputs, strict=True
-            )
-        ]
-        if self._calls:
-            self._check(leaves)
+        with quoting():
+            leaves = [
+                signature.fit(owner, name, x, shape, dtype)
+                for x, (name, shape, dtype) in zip(
+                    self._matched(owner, args), self.inputs, strict=True
+                )
+            ]
+            if self._calls:
+                self._check(leaves)
         results = self._run(*self._weights, *leaves)
         return structure.map_leaves(lambda i: results[i], self._gives)
 
@@ -121,7 +136,9 @@ class Endpoint:
         return [x for _, x in sorted(found, key=lambda pair: pair[0])]
 
     def __repr__(self):
-        return f"<Endpoint {self.name!r}: {_table(self.inputs, self.outputs)}>"
+        return printable(
+            f"<Endpoint {self.name!r}: {_table(self.inputs, self.outputs)}>"
+        )
 
 
 def _listed(avals, names):
@@ -129,9 +146,24 @@ def _listed(avals, names):
         return dim if isinstance(dim, int) else str(dim)
 
     return [
-        (str(name), tuple(size(d) for d in aval.shape), str(aval.dtype))
+        (_named(name), tuple(size(d) for d in aval.shape), str(aval.dtype))
         for name, aval in zip(names, avals, strict=True)
     ]
+
+
+def _named(name):
+    """Return a name in a file.
+
+    Raises:
+        ValueError: it is none, or too long.
+    """
+    if not isinstance(name, str):
+        raise ValueError(f"a name is {str(name)[:80]}")
+    if len(name) > bounds.NAME:
+        raise ValueError(
+            f"a name has {len(name)} characters; {bounds.NAME} are allowed"
+        )
+    return name
 
 
 def _shown(given):
@@ -160,9 +192,15 @@ class Exported:
     Attributes:
         endpoints: the functions, a dict from name to `Endpoint`.
         collections: lists of arrays, a dict by name.
+
+    >>> import lamina, pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "model.lamina")
+    >>> lamina.Sequential([lamina.Input((3,)), lamina.layers.Dense(2)]).export(path)
+    >>> [*lamina.export.load(path).endpoints]
+    ['serve']
     """
 
-    def __init__(self, endpoints, collections):
+    def __init__(self, endpoints: Any, collections: Any):
         self.endpoints = endpoints
         self.collections = collections
 
@@ -174,8 +212,8 @@ class Exported:
         """
         if name not in self.endpoints:
             raise ValueError(
-                f"The file has no endpoint {name!r}. It has: {sorted(self.endpoints)}."
-                f"{nearest(str(name), self.endpoints)}"
+                f"The file has no endpoint {name!r}. It has: "
+                f"{sorted(self.endpoints)[:10]}.{nearest(str(name), self.endpoints)}"
             )
         return self.endpoints[name]
 
@@ -298,9 +336,9 @@ def _opened(path):
             "Read it with `model.load_weights`."
         )
     try:
-        about = json.loads(metadata[KEY])
+        about = parsed(metadata[KEY], "its description")
         version = about["version"]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise ValueError(f"{str(path)!r} is damaged: its header: {error}") from error
     if version != VERSION:
         raise ValueError(
@@ -311,25 +349,25 @@ def _opened(path):
 
 
 def _assembled(about, tensors, read_program):
-    sums = about["checksums"]
-    read = {}
-    for name in tensors.tensors:
-        value = tensors[name]
+    sums, read = about["checksums"], {}
+    for name, value in tensors.all():
         if sums.get(name) != zlib.crc32(value.tobytes()):
             raise ValueError(f"the checksum of {name!r} differs")
         read[name] = value
-    # On the device once, however many endpoints take it.
-    weights = {n: jax.device_put(v) for n, v in read.items() if n.startswith("weight/")}
+    entries, listed = about["endpoints"], about["collections"]
+    # On the device once, however often it is taken, and not what nothing takes.
+    taken = [name for e in entries for name in e["weights"]]
+    taken = dict.fromkeys([*taken, *(n for names in listed.values() for n in names)])
+    weights = dict(zip(taken, jax.device_put([read[n] for n in taken]), strict=True))
     endpoints = {}
-    for number, entry in enumerate(about["endpoints"]):
+    for number, entry in enumerate(entries):
         exported, calls = read_program(read[f"program/{number}"].tobytes())
         own = [weights[name] for name in entry["weights"]]
-        endpoint = Endpoint(entry["name"], exported, own, entry, calls)
-        endpoints[str(entry["name"])] = endpoint
+        name = _named(entry["name"])
+        endpoints[name] = Endpoint(name, exported, own, entry, calls)
     if not endpoints:
         raise ValueError("it has no endpoint")
     collections = {
-        str(name): [weights[n] for n in members]
-        for name, members in about["collections"].items()
+        _named(name): [weights[n] for n in members] for name, members in listed.items()
     }
     return Exported(endpoints, collections)

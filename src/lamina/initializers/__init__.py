@@ -55,11 +55,17 @@ _TABLE = names_of({cls.__name__: cls for cls in _CLASSES}) | {
     "zero": Zeros,
 }
 
-_get, _, deserialize = resolver("initializer", lambda: _TABLE, Initializer)
+_EXAMPLE = {"class_name": "Constant", "config": {"value": 3.0}}
+_get, deserialize = resolver("initializer", lambda: _TABLE, Initializer, _EXAMPLE)
 
 
 def serialize(initializer):
-    """Return the config of an initializer."""
+    """Return the config of an initializer.
+
+    >>> import lamina
+    >>> lamina.initializers.serialize(lamina.initializers.Constant(3.0))["config"]
+    {'value': 3.0}
+    """
     return serialize_keras_object(initializer)
 
 

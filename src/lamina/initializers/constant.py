@@ -1,6 +1,7 @@
 """Initializers without chance."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -98,7 +99,7 @@ class Identity(Initializer):
     [[3.0, 0.0], [0.0, 3.0]]
     """
 
-    def __init__(self, gain=1.0):
+    def __init__(self, gain: float = 1.0):
         self.gain = gain
 
     def __call__(self, shape, dtype=None):
@@ -136,7 +137,13 @@ class STFT(Initializer):
 
     _saved_first = ("side", "window", "periodic")
 
-    def __init__(self, side="real", window="hann", scaling="density", periodic=False):
+    def __init__(
+        self,
+        side: str = "real",
+        window: str | Callable | None = "hann",
+        scaling: str = "density",
+        periodic: bool = False,
+    ):
         if side not in ("real", "imag"):
             raise ValueError(
                 "`STFT` expected `side` to be 'real' or 'imag'. "

@@ -17,6 +17,7 @@ from lamina.core.config import deserialize_keras_object
 from lamina.core.dtypes import standardize_dtype
 from lamina.core.placement import from_parts
 from lamina.core.random import SeedGenerator, draw_seed, make_default_seed
+from lamina.core.types import Axes, Seed
 from lamina.initializers import threefry
 from lamina.initializers.initializer import Initializer
 
@@ -111,7 +112,7 @@ class _Random(Initializer):
     _saved_first = ("seed",)
     _saved_from = {"seed": "_init_seed"}
 
-    def __init__(self, seed=None):
+    def __init__(self, seed: Seed = None):
         self._init_seed = int(seed) if isinstance(seed, np.integer) else seed
         if seed is None:
             seed = make_default_seed()
@@ -143,7 +144,7 @@ class RandomNormal(_Random):
     (2, 3)
     """
 
-    def __init__(self, mean=0.0, stddev=0.05, seed=None):
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: Seed = None):
         self.mean = mean
         self.stddev = stddev
         super().__init__(seed)
@@ -167,7 +168,7 @@ class TruncatedNormal(_Random):
     True
     """
 
-    def __init__(self, mean=0.0, stddev=0.05, seed=None):
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: Seed = None):
         self.mean = mean
         self.stddev = stddev
         super().__init__(seed)
@@ -191,7 +192,7 @@ class RandomUniform(_Random):
     True
     """
 
-    def __init__(self, minval=-0.05, maxval=0.05, seed=None):
+    def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: Seed = None):
         self.minval = minval
         self.maxval = maxval
         super().__init__(seed)
@@ -220,7 +221,7 @@ class Orthogonal(_Random):
     True
     """
 
-    def __init__(self, gain=1.0, seed=None):
+    def __init__(self, gain: float = 1.0, seed: Seed = None):
         self.gain = gain
         super().__init__(seed)
 
@@ -289,12 +290,12 @@ class VarianceScaling(_Random):
 
     def __init__(
         self,
-        scale=1.0,
-        mode="fan_in",
-        distribution="truncated_normal",
-        seed=None,
-        input_axes=None,
-        output_axes=None,
+        scale: float = 1.0,
+        mode: str = "fan_in",
+        distribution: str = "truncated_normal",
+        seed: Seed = None,
+        input_axes: Axes | None = None,
+        output_axes: Axes | None = None,
     ):
         name = type(self).__name__
         if scale <= 0.0:
@@ -342,7 +343,12 @@ class _Named(VarianceScaling):
 
     _rule: tuple[float, str, str]
 
-    def __init__(self, seed=None, input_axes=None, output_axes=None):
+    def __init__(
+        self,
+        seed: Seed = None,
+        input_axes: Axes | None = None,
+        output_axes: Axes | None = None,
+    ):
         super().__init__(*self._rule, seed, input_axes, output_axes)
 
 

@@ -69,7 +69,7 @@ class Layout:
         rows = math.prod(shape[i] for i in shared)
         self.flat = flat or (rows, math.prod(shape) // rows)
         self.grouped, self.packed = grouped, packed
-        self.first = tuple(range(len(self.shared)))
+        self.axes = (*self.shared, *(i for i in range(len(shape)) if i not in shared))
 
     def keep(self, scale):
         """Return a scale of 8 bits as it is kept, from one with the kernel's axes."""
@@ -81,6 +81,16 @@ class Layout:
         """Return a kept scale with the kernel's axes."""
         back = np.argsort(self.order)
         return scale.reshape(self.sizes).transpose(back).reshape(self.wide)
+
+    def matrix(self, kernel):
+        """Return a kernel as a matrix whose rows are summed over, wherever they lie."""
+        rows = math.prod(self.shape[i] for i in self.shared)
+        return kernel.transpose(self.axes).reshape(rows, -1)
+
+    def from_matrix(self, matrix):
+        """Return the kernel that `matrix` gave a matrix of."""
+        moved = matrix.reshape([self.shape[i] for i in self.axes])
+        return moved.transpose(np.argsort(self.axes))
 
 
 def check_scale(scale, shared, wide) -> None:

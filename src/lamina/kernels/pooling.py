@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from lamina.core.budget import listed
 from lamina.kernels import windows
 from lamina.kernels.forms import with_slopes
 
@@ -161,6 +162,8 @@ def _reduce(x, start, combine, window, strides, padding):
 def _count(sizes, window, strides, padding):
     """Count the true cells of each window; a product over the dimensions."""
     spatial = windows.pads(padding, sizes, window, strides)
+    padded = [lo + size + hi for size, (lo, hi) in zip(sizes, spatial, strict=True)]
+    listed(math.prod(windows.counts(padded, window, strides, [1] * len(padded))))
     result = np.ones(())
     for size, cells, stride, (lo, hi) in zip(
         sizes, window, strides, spatial, strict=True

@@ -9,11 +9,10 @@ from lamina import activations, ops
 from lamina.core.checks import axes_argument, axis_within, described, number
 from lamina.core.input_spec import InputSpec
 from lamina.core.symbolic import SymbolicTensor
+from lamina.core.types import Axes, Identifier, Initializer
 from lamina.layers import weights
 from lamina.layers.layer import Layer
 from lamina.layers.rows import off_rows
-
-__all__ = ["Activation", "ELU", "LeakyReLU", "PReLU", "ReLU", "Softmax"]
 
 
 def _number_at_least_zero(layer, name, value, optional=False, what=None) -> Any:
@@ -41,7 +40,7 @@ class Activation(Layer):
 
     rows_independent = _ends_in_activation = True
 
-    def __init__(self, activation, **kwargs):
+    def __init__(self, activation: Identifier, **kwargs):
         super().__init__(**kwargs)
         self.activation = weights.resolved(self, "activation", activation)
         self.supports_masking = True
@@ -71,7 +70,13 @@ class ReLU(Layer):
 
     rows_independent = True
 
-    def __init__(self, max_value=None, negative_slope=0.0, threshold=0.0, **kwargs):
+    def __init__(
+        self,
+        max_value: float | None = None,
+        negative_slope: float = 0.0,
+        threshold: float = 0.0,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.max_value = _number_at_least_zero(self, "max_value", max_value, True)
         self.negative_slope = _number_at_least_zero(
@@ -102,7 +107,7 @@ class LeakyReLU(Layer):
 
     rows_independent = True
 
-    def __init__(self, negative_slope=0.3, **kwargs):
+    def __init__(self, negative_slope: float = 0.3, **kwargs):
         slope = kwargs.pop("alpha", negative_slope)
         super().__init__(**kwargs)
         self.negative_slope = _number_at_least_zero(
@@ -143,19 +148,18 @@ class PReLU(Layer):
 
     def __init__(
         self,
-        alpha_initializer: Any = "Zeros",
-        alpha_regularizer=None,
-        alpha_constraint=None,
-        shared_axes=None,
+        alpha_initializer: Initializer = "Zeros",
+        alpha_regularizer: Identifier = None,
+        alpha_constraint: Identifier = None,
+        shared_axes: Axes | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
         weights.keep(self, locals())
-        if shared_axes is not None and not isinstance(shared_axes, (list, tuple)):
-            shared_axes = [shared_axes]
+        self.shared_axes: Any = shared_axes
         if shared_axes is not None:
-            shared_axes = list(axes_argument("PReLU", shared_axes, "shared_axes"))
-        self.shared_axes = shared_axes
+            axes = axes_argument("PReLU", shared_axes, "shared_axes")
+            self.shared_axes = list(axes) if hasattr(axes, "__len__") else [axes]
         self.supports_masking = True
 
     def build(self, input_shape):
@@ -196,7 +200,7 @@ class ELU(Layer):
 
     rows_independent = True
 
-    def __init__(self, alpha=1.0, **kwargs):
+    def __init__(self, alpha: float = 1.0, **kwargs):
         super().__init__(**kwargs)
         self.alpha = number("ELU", "alpha", alpha)
         self.supports_masking = True
@@ -216,7 +220,7 @@ class Softmax(Layer):
     [[0.5, 0.5]]
     """
 
-    def __init__(self, axis=-1, **kwargs):
+    def __init__(self, axis: Axes = -1, **kwargs):
         super().__init__(**kwargs)
         axes_argument("Softmax", axis)
         self.axis = axis

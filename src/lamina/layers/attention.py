@@ -13,19 +13,13 @@ from lamina.core import settings, structure
 from lamina.core.checks import described, fraction, one_of, positive_int
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.random import SeedGenerator
+from lamina.core.types import Axes, Identifier, Initializer, Seed, Shape
 from lamina.kernels import dropout as drop
 from lamina.layers.einsum import EinsumDense
 from lamina.layers.layer import Layer
 from lamina.layers.regularization import Dropout
 from lamina.layers.rows import off_rows
 from lamina.layers.weights import keep
-
-__all__ = [
-    "AdditiveAttention",
-    "Attention",
-    "GroupQueryAttention",
-    "MultiHeadAttention",
-]
 
 
 def causal_mask(queries, keys):
@@ -451,24 +445,24 @@ class MultiHeadAttention(_HeadAttention):
 
     def __init__(
         self,
-        num_heads,
-        key_dim,
-        value_dim: Any = None,
+        num_heads: int,
+        key_dim: int,
+        value_dim: int | None = None,
         dropout: float = 0.0,
         use_bias: bool = True,
-        output_shape: Any = None,
-        attention_axes: Any = None,
-        sliding_window: Any = None,
-        flash_attention: Any = None,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        bias_constraint: Any = None,
+        output_shape: int | Shape | None = None,
+        attention_axes: Axes | None = None,
+        sliding_window: int | None = None,
+        flash_attention: bool | None = None,
+        kernel_initializer: Initializer = "glorot_uniform",
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Identifier = None,
+        bias_regularizer: Identifier = None,
+        activity_regularizer: Identifier = None,
+        kernel_constraint: Identifier = None,
+        bias_constraint: Identifier = None,
         use_gate: bool = False,
-        seed: Any = None,
+        seed: Seed = None,
         **kwargs,
     ):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
@@ -602,22 +596,22 @@ class GroupedQueryAttention(_HeadAttention):
 
     def __init__(
         self,
-        head_dim,
-        num_query_heads,
-        num_key_value_heads,
+        head_dim: int,
+        num_query_heads: int,
+        num_key_value_heads: int,
         dropout: float = 0.0,
         use_bias: bool = True,
-        sliding_window: Any = None,
-        flash_attention: Any = None,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        bias_constraint: Any = None,
+        sliding_window: int | None = None,
+        flash_attention: bool | None = None,
+        kernel_initializer: Initializer = "glorot_uniform",
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Identifier = None,
+        bias_regularizer: Identifier = None,
+        activity_regularizer: Identifier = None,
+        kernel_constraint: Identifier = None,
+        bias_constraint: Identifier = None,
         use_gate: bool = False,
-        seed: Any = None,
+        seed: Seed = None,
         **kwargs,
     ):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
@@ -701,7 +695,12 @@ class Attention(Layer):
     rows_independent = True
 
     def __init__(
-        self, use_scale=False, score_mode="dot", dropout=0.0, seed=None, **kwargs
+        self,
+        use_scale: bool = False,
+        score_mode: str = "dot",
+        dropout: float = 0.0,
+        seed: Seed = None,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         owner = type(self).__name__
@@ -811,7 +810,7 @@ class AdditiveAttention(Attention):
 
     _saved_never = (*Attention._saved_never, "score_mode")
 
-    def __init__(self, use_scale=True, dropout=0.0, **kwargs):
+    def __init__(self, use_scale: bool = True, dropout: float = 0.0, **kwargs):
         super().__init__(use_scale=use_scale, dropout=dropout, **kwargs)
 
     def build(self, input_shape):

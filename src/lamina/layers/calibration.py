@@ -94,5 +94,5 @@ def _fit(block, layers, samples, config):
             layer._replace()
     for layer, one in zip(layers, watched, strict=True):
         encoding = layer._encodings["kernel"]
-        kernel = np.asarray(layer._kernel.raw_value).reshape(encoding.flat[::-1])
+        kernel = encoding.layout.matrix(np.asarray(layer._kernel.raw_value))
         layer._calibrated(encoding.fitted(*one.method.fit(kernel)))

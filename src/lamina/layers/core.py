@@ -10,13 +10,12 @@ from lamina.core.dtypes import standardize_dtype
 from lamina.core.input_spec import InputSpec
 from lamina.core.symbolic import Node, SymbolicTensor, standardize_shape
 from lamina.core.tracebacks import boundary, warn
+from lamina.core.types import DType, Identifier, Initializer, Shape
 from lamina.kernels.adapted import biased, dense
 from lamina.layers import weights
 from lamina.layers.layer import Layer
 from lamina.layers.lora import Adaptable, replaceable
 from lamina.ops import numpy as ops
-
-__all__ = ["Dense", "Identity", "Input", "InputLayer", "Masking", "Wrapper"]
 
 
 class InputLayer(Layer):
@@ -46,12 +45,12 @@ class InputLayer(Layer):
 
     def __init__(
         self,
-        shape: Any = None,
-        batch_size: Any = None,
-        dtype: Any = None,
-        sparse: Any = None,
-        ragged: Any = None,
-        batch_shape: Any = None,
+        shape: Shape | None = None,
+        batch_size: int | None = None,
+        dtype: DType = None,
+        sparse: bool | None = None,
+        ragged: bool | None = None,
+        batch_shape: Shape | None = None,
         input_tensor: Any = None,
         optional: bool = False,
         name: str | None = None,
@@ -155,16 +154,16 @@ class InputLayer(Layer):
 
 @boundary
 def Input(
-    shape=None,
-    batch_size=None,
-    dtype=None,
-    sparse=None,
-    ragged=None,
-    batch_shape=None,
-    name=None,
-    tensor=None,
-    optional=False,
-):
+    shape: Shape | None = None,
+    batch_size: int | None = None,
+    dtype: DType = None,
+    sparse: bool | None = None,
+    ragged: bool | None = None,
+    batch_shape: Shape | None = None,
+    name: str | None = None,
+    tensor: Any = None,
+    optional: bool = False,
+) -> SymbolicTensor:
     """Make a symbolic tensor for one input of a model.
 
     Args:
@@ -184,7 +183,8 @@ def Input(
     (None, 4)
     """
     named = given(locals())
-    return InputLayer(input_tensor=named.pop("tensor"), **named).output
+    layer: Any = InputLayer(input_tensor=named.pop("tensor"), **named)
+    return layer.output
 
 
 class Dense(Adaptable):
@@ -223,18 +223,18 @@ class Dense(Adaptable):
 
     def __init__(
         self,
-        units,
-        activation: Any = None,
+        units: int,
+        activation: Identifier = None,
         use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        bias_constraint: Any = None,
-        lora_rank: Any = None,
-        lora_alpha: Any = None,
+        kernel_initializer: Initializer = "glorot_uniform",
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Identifier = None,
+        bias_regularizer: Identifier = None,
+        activity_regularizer: Identifier = None,
+        kernel_constraint: Identifier = None,
+        bias_constraint: Identifier = None,
+        lora_rank: int | None = None,
+        lora_alpha: float | None = None,
         quantization_config: Any = None,
         **kwargs,
     ):
@@ -297,7 +297,7 @@ class Masking(Layer):
     rows_independent = True
     _moves_entries = True
 
-    def __init__(self, mask_value=0.0, **kwargs):
+    def __init__(self, mask_value: float = 0.0, **kwargs):
         super().__init__(**kwargs)
         self.mask_value = number("Masking", "mask_value", mask_value)
         self.supports_masking = True
@@ -326,7 +326,7 @@ class Wrapper(Layer):
     8
     """
 
-    def __init__(self, layer, **kwargs):
+    def __init__(self, layer: Any, **kwargs):
         if not isinstance(layer, Layer):
             raise ValueError(
                 f"Layer {layer!r} supplied to {type(self).__name__} isn't a supported "
@@ -336,7 +336,7 @@ class Wrapper(Layer):
         super().__init__(**kwargs)
         self.layer = layer
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Any = None):
         """Build the layer inside, unless it is built."""
         if not self.layer.built:
             self.layer.build(input_shape)

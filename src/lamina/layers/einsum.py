@@ -2,17 +2,16 @@
 
 import math
 import re
-from typing import Any
+from typing import Any, SupportsIndex
 
 from lamina.core.checks import described
+from lamina.core.types import Identifier, Initializer, Shape
 from lamina.core.variable import Variable
 from lamina.initializers import VarianceScaling
 from lamina.kernels import dense
 from lamina.kernels.adapted import Layout, biased, einsum, spelled
 from lamina.layers import weights
 from lamina.layers.lora import Adaptable, replaceable
-
-__all__ = ["EinsumDense"]
 
 
 class EinsumDense(Adaptable):
@@ -64,19 +63,19 @@ class EinsumDense(Adaptable):
 
     def __init__(
         self,
-        equation,
-        output_shape,
-        activation: Any = None,
-        bias_axes: Any = None,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        bias_constraint: Any = None,
-        lora_rank: Any = None,
-        lora_alpha: Any = None,
-        gptq_unpacked_column_size: Any = None,
+        equation: str,
+        output_shape: int | Shape,
+        activation: Identifier = None,
+        bias_axes: str | None = None,
+        kernel_initializer: Initializer = "glorot_uniform",
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Identifier = None,
+        bias_regularizer: Identifier = None,
+        kernel_constraint: Identifier = None,
+        bias_constraint: Identifier = None,
+        lora_rank: int | None = None,
+        lora_alpha: float | None = None,
+        gptq_unpacked_column_size: int | None = None,
         quantization_config: Any = None,
         **kwargs,
     ):
@@ -89,9 +88,8 @@ class EinsumDense(Adaptable):
                 f"`EinsumDense` expected `bias_axes` to name axes of the output, "
                 f"{outputs!r}. Received: bias_axes={bias_axes!r}"
             )
-        if hasattr(output_shape, "__index__"):
-            output_shape = (output_shape,)
-        self.output_shape = tuple(output_shape)
+        one = isinstance(output_shape, SupportsIndex)
+        self.output_shape = (output_shape,) if one else tuple(output_shape)
         self.bias_axes = bias_axes
         weights.keep(self, locals())
 

@@ -9,12 +9,11 @@ from lamina.core.arguments import given
 from lamina.core.checks import number
 from lamina.core.dtypes import is_int, standardize_dtype
 from lamina.core.policy import get_policy
+from lamina.core.types import DType, Identifier, Initializer
 from lamina.kernels.adapted import Layout, dense, rows
 from lamina.layers import weights as hooks
 from lamina.layers.lora import Adaptable, replaceable
 from lamina.ops import numpy as ops
-
-__all__ = ["Embedding", "ReversibleEmbedding"]
 
 
 class Embedding(Adaptable):
@@ -59,15 +58,15 @@ class Embedding(Adaptable):
 
     def __init__(
         self,
-        input_dim,
-        output_dim,
-        embeddings_initializer: Any = "uniform",
-        embeddings_regularizer: Any = None,
-        embeddings_constraint: Any = None,
+        input_dim: int,
+        output_dim: int,
+        embeddings_initializer: Initializer = "uniform",
+        embeddings_regularizer: Identifier = None,
+        embeddings_constraint: Identifier = None,
         mask_zero: bool = False,
         weights: Any = None,
-        lora_rank: Any = None,
-        lora_alpha: Any = None,
+        lora_rank: int | None = None,
+        lora_alpha: float | None = None,
         quantization_config: Any = None,
         **kwargs,
     ):
@@ -148,15 +147,15 @@ class ReversibleEmbedding(Embedding):
 
     def __init__(
         self,
-        input_dim,
-        output_dim,
+        input_dim: int,
+        output_dim: int,
         tie_weights: bool = True,
-        embeddings_initializer: Any = "uniform",
-        embeddings_regularizer: Any = None,
-        embeddings_constraint: Any = None,
+        embeddings_initializer: Initializer = "uniform",
+        embeddings_regularizer: Identifier = None,
+        embeddings_constraint: Identifier = None,
         mask_zero: bool = False,
-        reverse_dtype: Any = None,
-        logit_soft_cap: Any = None,
+        reverse_dtype: DType = None,
+        logit_soft_cap: float | None = None,
         **kwargs,
     ):
         named = given(locals())

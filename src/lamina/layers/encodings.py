@@ -284,7 +284,7 @@ class GPTQ(Int4):
 
     def floats(self, packed, scale, zero=None, groups=None):
         decoded = self._decoded(packed, scale, zero, groups)
-        return decoded.T.reshape(self.layout.shape)
+        return self.layout.from_matrix(decoded.T)
 
     def encode(self, floats, quantizer):
         return ()
@@ -311,7 +311,7 @@ class AWQ(GPTQ):
 
     def floats(self, packed, scale, zero, inputs, groups):
         decoded = self._decoded(packed, scale, zero, groups) / inputs
-        return decoded.T.reshape(self.layout.shape)
+        return self.layout.from_matrix(decoded.T)
 
 
 _SCALED = ("inputs", "{}", "outputs_grad")

@@ -1,6 +1,7 @@
 """`JaxLayer` and `FlaxLayer`: models written in plain JAX or in Flax, as layers."""
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,11 +14,10 @@ from lamina.core.config import deserialize_keras_object, serialize_keras_object
 from lamina.core.context import having
 from lamina.core.dtypes import is_float
 from lamina.core.random import SeedGenerator, draw_seed
+from lamina.core.types import Seed
 from lamina.core.variable import Variable
 from lamina.layers.building import spec_of
 from lamina.layers.layer import Layer
-
-__all__ = ["FlaxLayer", "JaxLayer"]
 
 _CALL_TAKES = ("params", "state", "rng", "inputs", "training")
 _INIT_TAKES = ("rng", "inputs", "training")
@@ -59,12 +59,12 @@ class JaxLayer(Layer):
 
     def __init__(
         self,
-        call_fn,
-        init_fn=None,
-        params=None,
-        state=None,
-        seed=None,
-        native_serialization_platforms=None,
+        call_fn: Callable,
+        init_fn: Callable | None = None,
+        params: Any = None,
+        state: Any = None,
+        seed: Seed = None,
+        native_serialization_platforms: Any = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -202,12 +202,19 @@ class FlaxLayer(JaxLayer):
         variables: weights to begin with, as `module.init` gives them.
 
     Flax must be installed; nothing else here needs it.
+
+    >>> import flax, lamina, numpy as np  # doctest: +SKIP
+    >>> layer = lamina.layers.FlaxLayer(flax.linen.Dense(3))  # doctest: +SKIP
+    >>> layer(np.ones((2, 4))).shape  # doctest: +SKIP
+    (2, 3)
     """
 
     module: Any
     method: Any
 
-    def __init__(self, module, method=None, variables=None, **kwargs):
+    def __init__(
+        self, module: Any, method: Any = None, variables: Any = None, **kwargs
+    ):
         if not hasattr(module, "apply"):
             raise ValueError(
                 "`FlaxLayer` expected `module` to be a `flax.linen.Module`. "

@@ -1,6 +1,8 @@
 """`Lambda`: a function as a layer."""
 
 import inspect
+from collections.abc import Callable
+from typing import Any
 
 from lamina.core import structure
 from lamina.core.config import (
@@ -13,8 +15,6 @@ from lamina.core.symbolic import infer
 from lamina.layers.building import map_shapes, spec_of
 from lamina.layers.call import plain_shape
 from lamina.layers.layer import Layer
-
-__all__ = ["Lambda"]
 
 _CODE = ("code", "defaults", "closure")
 
@@ -44,7 +44,12 @@ class Lambda(Layer):
     _runs_given_code = True
 
     def __init__(
-        self, function, output_shape=None, mask=None, arguments=None, **kwargs
+        self,
+        function: Callable,
+        output_shape: Any = None,
+        mask: Any = None,
+        arguments: dict | None = None,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         if not callable(function):

@@ -10,6 +10,7 @@ import functools
 import inspect
 import types
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -20,11 +21,11 @@ from lamina.core.config import Constructed, arguments_of
 from lamina.core.constructor import Captured, all_parameters
 from lamina.core.context import context, having, warn_once
 from lamina.core.dtypes import is_float
-from lamina.core.input_spec import InputSpec, check_inputs
+from lamina.core.input_spec import check_inputs
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.naming import automatic_name, nearest, snake_case
 from lamina.core.owner import leaves_of
-from lamina.core.placement import Distribution, distribution
+from lamina.core.placement import Distribution, distribution, fetched
 from lamina.core.policy import DTypePolicy, FloatDTypePolicy, get_policy
 from lamina.core.random import SeedGenerator
 from lamina.core.references import describe, remake
@@ -39,6 +40,7 @@ from lamina.core.symbolic import (
     of_first_call,
 )
 from lamina.core.tracebacks import hide_frames
+from lamina.core.types import DType, Identifier, Initializer, Shape
 from lamina.core.variable import Variable, binding
 from lamina.layers.building import as_shape, building, lock, spec_of, with_shapes
 from lamina.layers.call import (
@@ -127,11 +129,11 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
     def __init__(
         self,
         *,
-        activity_regularizer=None,
-        trainable=True,
-        dtype=None,
-        autocast=True,
-        name=None,
+        activity_regularizer: Identifier = None,
+        trainable: bool = True,
+        dtype: DType = None,
+        autocast: bool = True,
+        name: str | None = None,
         **kwargs,
     ):
         self._input_shape_given = _given_shape(type(self).__name__, kwargs)
@@ -429,10 +431,10 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
 
     def stateless_call(
         self,
-        trainable_variables,
-        non_trainable_variables,
+        trainable_variables: Any,
+        non_trainable_variables: Any,
         *args,
-        return_losses=False,
+        return_losses: bool = False,
         **kwargs,
     ) -> Any:
         """Call the layer with all state given and returned.
@@ -478,7 +480,7 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
             new = list(bound.current()[len(trainable) :])
         return (outputs, new, losses) if return_losses else (outputs, new)
 
-    def rematerialized_call(self, layer_call, *args, **kwargs):
+    def rematerialized_call(self, layer_call: Callable, *args, **kwargs):
         """Return `layer_call` as the `RematScope` that the layer was made in wants it.
 
         Args:
@@ -496,7 +498,7 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
 
     # ---- building ------------------------------------------------------------
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any):
         """Make the Variables; a layer without any need not write it."""
         self.built = True
 
@@ -505,14 +507,14 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
 
     def add_weight(
         self,
-        shape: Any = None,
-        initializer: Any = None,
-        dtype: Any = None,
+        shape: Shape | None = None,
+        initializer: Initializer = None,
+        dtype: DType = None,
         trainable: bool = True,
         autocast: bool = True,
-        regularizer: Any = None,
-        constraint: Any = None,
-        aggregation: Any = "none",
+        regularizer: Identifier = None,
+        constraint: Identifier = None,
+        aggregation: str = "none",
         overwrite_with_gradient: bool = False,
         name: str | None = None,
     ) -> Variable:
@@ -588,7 +590,7 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
             return {"input_shape": next(iter(shapes.values()))}
         return {"shapes_dict": dict(shapes)}
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict):
         """Build it with the shapes that `get_build_config` returned."""
         if self.built or not config:
             return
@@ -634,19 +636,19 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
         result = self.compute_output_spec(**tensors)
         return structure.map_leaves(lambda t: t.shape, result)
 
-    def compute_mask(self, inputs, previous_mask):
+    def compute_mask(self, inputs: Any, previous_mask: Any):
         """Return the mask of the outputs."""
         return previous_mask
 
     # ---- files ---------------------------------------------------------------
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: Any):
         """Write the values of this layer's own Variables into a dict-like store."""
         saved = self._saved_variables()
         for name, variable in zip(self._saved_names(), saved, strict=True):
-            store[name] = np.asarray(variable.raw_value)
+            store[name] = fetched(variable.raw_value)
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any):
         """Read the values of this layer's own Variables from a dict-like store.
 
         Raises:
@@ -671,7 +673,7 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
 
     # ---- losses --------------------------------------------------------------
 
-    def add_loss(self, loss):
+    def add_loss(self, loss: Any):
         """Add a scalar, or a list of them, to the loss of the model; call in `call`."""
         for one in structure.flatten(loss):
             if isinstance(one, SymbolicTensor):
@@ -795,7 +797,7 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
         return of_first_call(self, "output", "The layer")
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict):
         """Make a layer from what `get_config` returned."""
         config = arguments_of(config, cls)
         policy = config.get("dtype")
@@ -810,14 +812,19 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
                 setattr(layer, _EVERY[name], value)
         return layer
 
-    def quantize(self, mode=None, type_check=True, config=None):
+    def quantize(
+        self,
+        mode: str | None = None,
+        type_check: bool = True,
+        config: dict | None = None,
+    ):
         """Refuse: layers with a kernel write their own."""
         raise NotImplementedError(
             f"Layer {type(self).__name__} does not have a `quantize` method "
             "implemented."
         )
 
-    def quantized_build(self, input_shape, mode):
+    def quantized_build(self, input_shape: Any, mode: str):
         """Refuse: layers with a kernel write their own."""
         raise NotImplementedError(
             f"Layer {type(self).__name__} does not have a `quantized_build` method "
@@ -942,6 +949,3 @@ def _annotate(error, layer, call):
         f"\nThis happened in layer {where!r} ({type(layer).__name__}), called with\n"
         + "\n".join(lines)
     )
-
-
-__all__ = ["InputSpec", "Layer"]

@@ -8,6 +8,7 @@ import numpy as np
 from lamina import initializers, quantizers
 from lamina.core.checks import positive_int
 from lamina.core.context import having
+from lamina.core.placement import fetched
 from lamina.core.policy import get_policy
 from lamina.kernels.adapted import AdaptedWeight, Layout
 from lamina.layers.encodings import ENCODINGS
@@ -260,12 +261,6 @@ class Adaptable(Layer):
             )
         numbers = policy if config is None or mode == "float8" else config
         layout = self._layout(name, tuple(shape))
-        if ENCODINGS[mode].calibrated and layout.shared != layout.first:
-            raise ValueError(
-                f"Layer {self.name!r}: mode={mode!r} takes kernels whose axes that are "
-                f"summed over come first. Received: a kernel of shape {layout.shape}, "
-                f"summed over the axes {layout.shared}"
-            )
         return ENCODINGS[mode](layout, name, numbers, self._zero_name)
 
     def _add_parts(self, encoding):
@@ -423,7 +418,7 @@ class Adaptable(Layer):
         saved = self._saved_variables()
         kernel = getattr(self, self._main)
         if encoding is None:
-            store["0"] = np.asarray(kernel.value)
+            store["0"] = fetched(kernel.value)
             return
         quantizer = QuantizationConfig.weight_quantizer_or_default(
             self.quantization_config, None

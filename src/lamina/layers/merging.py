@@ -7,30 +7,12 @@ import jax
 import jax.numpy as jnp
 
 from lamina.core.checks import axes_argument, axis_within, described
+from lamina.core.types import Axes
 from lamina.layers.call import is_tensor, plain_shape
 from lamina.layers.layer import Layer
 from lamina.layers.normalization import unit_length
 from lamina.layers.rows import off_rows
 from lamina.ops import numpy as ops
-
-__all__ = [
-    "Add",
-    "Average",
-    "Concatenate",
-    "Dot",
-    "Maximum",
-    "Minimum",
-    "Multiply",
-    "Subtract",
-    "add",
-    "average",
-    "concatenate",
-    "dot",
-    "maximum",
-    "minimum",
-    "multiply",
-    "subtract",
-]
 
 
 def _shapes(layer, shapes, least=1, most=None):
@@ -301,7 +283,7 @@ class Concatenate(Layer):
 
     _moves_entries = True
 
-    def __init__(self, axis=-1, **kwargs):
+    def __init__(self, axis: int = -1, **kwargs):
         super().__init__(**kwargs)
         axes_argument("Concatenate", axis)
         self.axis = axis
@@ -378,7 +360,7 @@ class Dot(Layer):
 
     rows_independent = True
 
-    def __init__(self, axes, normalize=False, **kwargs):
+    def __init__(self, axes: Axes, normalize: bool = False, **kwargs):
         super().__init__(**kwargs)
         if not hasattr(axes, "__index__"):
             if not isinstance(axes, (list, tuple)):

@@ -8,19 +8,12 @@ import jax.numpy as jnp
 
 from lamina.core.checks import axes_argument, axis_within, described
 from lamina.core.input_spec import InputSpec
+from lamina.core.types import Axes, Identifier, Initializer
 from lamina.kernels import layer_norm, moments, rms_norm
 from lamina.kernels.normalization import rescale
 from lamina.layers import weights
 from lamina.layers.layer import Layer
 from lamina.layers.rows import off_rows
-
-__all__ = [
-    "BatchNormalization",
-    "GroupNormalization",
-    "LayerNormalization",
-    "RMSNormalization",
-    "UnitNormalization",
-]
 
 
 def _floating(layer, x):
@@ -124,36 +117,36 @@ class BatchNormalization(Layer):
 
     def __init__(
         self,
-        axis: Any = -1,
+        axis: Axes = -1,
         momentum: float = 0.99,
         epsilon: float = 1e-3,
         center: bool = True,
         scale: bool = True,
-        beta_initializer: Any = "zeros",
-        gamma_initializer: Any = "ones",
-        moving_mean_initializer: Any = "zeros",
-        moving_variance_initializer: Any = "ones",
-        beta_regularizer: Any = None,
-        gamma_regularizer: Any = None,
-        beta_constraint: Any = None,
-        gamma_constraint: Any = None,
+        beta_initializer: Initializer = "zeros",
+        gamma_initializer: Initializer = "ones",
+        moving_mean_initializer: Initializer = "zeros",
+        moving_variance_initializer: Initializer = "ones",
+        beta_regularizer: Identifier = None,
+        gamma_regularizer: Identifier = None,
+        beta_constraint: Identifier = None,
+        gamma_constraint: Identifier = None,
         renorm: bool = False,
-        renorm_clipping: Any = None,
+        renorm_clipping: dict | None = None,
         renorm_momentum: float = 0.99,
         synchronized: bool = False,
         **kwargs,
     ):
         kwargs.setdefault("autocast", False)  # `call` goes to float32 itself
         super().__init__(**kwargs)
-        axis = axes_argument("BatchNormalization", axis)
-        if isinstance(axis, (list, tuple)):
-            if len(axis) != 1:
+        one = axes_argument("BatchNormalization", axis)
+        if isinstance(one, (list, tuple)):
+            if len(one) != 1:
                 raise TypeError(
                     "`BatchNormalization` expected `axis` to be one integer. "
-                    f"Received: axis={axis!r}"
+                    f"Received: axis={one!r}"
                 )
-            axis = axis[0]
-        self.axis = int(axis)
+            one = one[0]
+        self.axis = int(one)
         self.momentum = float(_number(self, "momentum", momentum, 1))
         self.epsilon = float(_number(self, "epsilon", epsilon))
         self.center, self.scale = center, scale
@@ -318,17 +311,17 @@ class LayerNormalization(Layer):
 
     def __init__(
         self,
-        axis=-1,
-        epsilon=1e-3,
-        center=True,
-        scale=True,
-        beta_initializer: Any = "zeros",
-        gamma_initializer: Any = "ones",
-        beta_regularizer=None,
-        gamma_regularizer=None,
-        beta_constraint=None,
-        gamma_constraint=None,
-        rms_scaling=False,
+        axis: Axes = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Initializer = "zeros",
+        gamma_initializer: Initializer = "ones",
+        beta_regularizer: Identifier = None,
+        gamma_regularizer: Identifier = None,
+        beta_constraint: Identifier = None,
+        gamma_constraint: Identifier = None,
+        rms_scaling: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -384,7 +377,7 @@ class RMSNormalization(Layer):
     [[1.0, -1.0]]
     """
 
-    def __init__(self, axis=-1, epsilon=1e-6, **kwargs):
+    def __init__(self, axis: Axes = -1, epsilon: float = 1e-6, **kwargs):
         super().__init__(**kwargs)
         self.axis = axes_argument("RMSNormalization", axis)
         self.epsilon = _number(self, "epsilon", epsilon)
@@ -443,17 +436,17 @@ class GroupNormalization(Layer):
 
     def __init__(
         self,
-        groups: Any = 32,
-        axis=-1,
-        epsilon=1e-3,
-        center=True,
-        scale=True,
-        beta_initializer: Any = "zeros",
-        gamma_initializer: Any = "ones",
-        beta_regularizer=None,
-        gamma_regularizer=None,
-        beta_constraint=None,
-        gamma_constraint=None,
+        groups: int = 32,
+        axis: Axes = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Initializer = "zeros",
+        gamma_initializer: Initializer = "ones",
+        beta_regularizer: Identifier = None,
+        gamma_regularizer: Identifier = None,
+        beta_constraint: Identifier = None,
+        gamma_constraint: Identifier = None,
         **kwargs,
     ):
         kwargs.setdefault("autocast", False)  # `call` goes to float32 itself
@@ -524,7 +517,7 @@ class UnitNormalization(Layer):
     [[0.6, 0.8]]
     """
 
-    def __init__(self, axis=-1, **kwargs):
+    def __init__(self, axis: Axes = -1, **kwargs):
         super().__init__(**kwargs)
         self.axis = axes_argument("UnitNormalization", axis)
         self.supports_masking = True

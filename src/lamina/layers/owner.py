@@ -3,6 +3,7 @@
 import functools
 import itertools
 import operator
+from typing import Any
 
 import numpy as np
 
@@ -229,7 +230,7 @@ class LayerOwner(Owner):
         return [np.array(fetched(v.raw_value)) for v in self.weights]
 
     @boundary
-    def set_weights(self, weights) -> None:
+    def set_weights(self, weights: Any) -> None:
         """Put NumPy arrays into the weights, in the order of `weights`.
 
         Raises:

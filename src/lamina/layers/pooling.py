@@ -1,51 +1,15 @@
 """Pooling: the largest value or the mean of windows, of all, or of equal parts."""
 
-from typing import Any
-
 import jax.numpy as jnp
 import numpy as np
 
-from lamina.core.budget import rounds
+from lamina.core.budget import listed
 from lamina.core.checks import described, int_tuple, one_of
 from lamina.core.input_spec import InputSpec
 from lamina.core.settings import standardize_data_format
+from lamina.core.types import Sizes
 from lamina.kernels import average_pool, max_pool
 from lamina.layers.layer import Layer
-
-__all__ = [
-    "AdaptiveAveragePooling1D",
-    "AdaptiveAveragePooling2D",
-    "AdaptiveAveragePooling3D",
-    "AdaptiveMaxPooling1D",
-    "AdaptiveMaxPooling2D",
-    "AdaptiveMaxPooling3D",
-    "AveragePooling1D",
-    "AveragePooling2D",
-    "AveragePooling3D",
-    "AvgPool1D",
-    "AvgPool2D",
-    "AvgPool3D",
-    "GlobalAveragePooling1D",
-    "GlobalAveragePooling2D",
-    "GlobalAveragePooling3D",
-    "GlobalAvgPool1D",
-    "GlobalAvgPool2D",
-    "GlobalAvgPool3D",
-    "GlobalMaxPool1D",
-    "GlobalMaxPool2D",
-    "GlobalMaxPool3D",
-    "GlobalMaxPooling1D",
-    "GlobalMaxPooling2D",
-    "GlobalMaxPooling3D",
-    "MaxPool1D",
-    "MaxPool2D",
-    "MaxPool3D",
-    "MaxPooling1D",
-    "MaxPooling2D",
-    "MaxPooling3D",
-]
-
-_PLACES = 2000  # that take as long to list as a call in a config
 
 
 class Pool(Layer):
@@ -74,11 +38,11 @@ class Pool(Layer):
 
     def __init__(
         self,
-        pool_size: Any = 2,
-        strides=None,
-        padding="valid",
-        data_format=None,
-        name=None,
+        pool_size: Sizes = 2,
+        strides: Sizes | None = None,
+        padding: str = "valid",
+        data_format: str | None = None,
+        name: str | None = None,
         **kwargs,
     ):
         super().__init__(name=name, **kwargs)
@@ -199,7 +163,9 @@ class GlobalPool(Layer):
     rank = 2
     _reduce = staticmethod(jnp.max)
 
-    def __init__(self, data_format=None, keepdims=False, **kwargs):
+    def __init__(
+        self, data_format: str | None = None, keepdims: bool = False, **kwargs
+    ):
         super().__init__(**kwargs)
         self.data_format = standardize_data_format(data_format)
         self.keepdims = keepdims
@@ -260,7 +226,9 @@ class GlobalAveragePooling1D(GlobalPool):
 
     rank = 1
 
-    def __init__(self, data_format=None, keepdims=False, **kwargs):
+    def __init__(
+        self, data_format: str | None = None, keepdims: bool = False, **kwargs
+    ):
         super().__init__(data_format=data_format, keepdims=keepdims, **kwargs)
         self.supports_masking = True
 
@@ -327,7 +295,7 @@ class AdaptivePool(Layer):
     rank = 2
     _average = False
 
-    def __init__(self, output_size, data_format=None, **kwargs):
+    def __init__(self, output_size: Sizes, data_format: str | None = None, **kwargs):
         super().__init__(**kwargs)
         owner = type(self).__name__
         if isinstance(output_size, (list, tuple)) and None in output_size:
@@ -355,7 +323,7 @@ class AdaptivePool(Layer):
         start = number * size // parts
         stop = -(-(number + 1) * size // parts)
         width = int((stop - start).max())
-        rounds(parts * width // _PLACES)
+        listed(parts * width)
         places = start[:, None] + np.arange(width)
         inside = places < stop[:, None]
         cells = jnp.take(x, np.where(inside, places, stop[:, None] - 1), axis)

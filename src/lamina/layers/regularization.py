@@ -1,5 +1,7 @@
 """Noise that acts in training only, and penalties on activations."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 
@@ -7,20 +9,10 @@ from lamina.core.checks import described, fraction
 from lamina.core.input_spec import InputSpec
 from lamina.core.random import SeedGenerator
 from lamina.core.settings import standardize_data_format
+from lamina.core.types import DType, Seed
 from lamina.kernels import dropout, keep_mask
 from lamina.layers.layer import Layer
 from lamina.regularizers import L1L2
-
-__all__ = [
-    "ActivityRegularization",
-    "AlphaDropout",
-    "Dropout",
-    "GaussianDropout",
-    "GaussianNoise",
-    "SpatialDropout1D",
-    "SpatialDropout2D",
-    "SpatialDropout3D",
-]
 
 
 def _keep_rate(layer, name, value, seed):
@@ -99,7 +91,13 @@ class Dropout(Layer):
     rate: float
     seed_generator: SeedGenerator
 
-    def __init__(self, rate, noise_shape=None, seed=None, **kwargs):
+    def __init__(
+        self,
+        rate: float,
+        noise_shape: Sequence[int | None] | None = None,
+        seed: Seed = None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         _keep_rate(self, "rate", rate, seed)
         self.noise_shape = _noise_shape(type(self).__name__, noise_shape)
@@ -123,7 +121,15 @@ class _SpatialDropout(Layer):
     rate: float
     seed_generator: SeedGenerator
 
-    def __init__(self, rank, rate, seed, name, dtype, **kwargs):
+    def __init__(
+        self,
+        rank: int,
+        rate: float,
+        seed: Seed,
+        name: str | None,
+        dtype: DType,
+        **kwargs,
+    ):
         super().__init__(name=name, dtype=dtype, **kwargs)
         _keep_rate(self, "rate", rate, seed)
         self.input_spec = InputSpec(ndim=rank + 2)
@@ -166,7 +172,13 @@ class SpatialDropout1D(_SpatialDropout):
     True
     """
 
-    def __init__(self, rate, seed=None, name=None, dtype=None):
+    def __init__(
+        self,
+        rate: float,
+        seed: Seed = None,
+        name: str | None = None,
+        dtype: DType = None,
+    ):
         super().__init__(1, rate, seed, name, dtype)
 
 
@@ -188,7 +200,14 @@ class SpatialDropout2D(_SpatialDropout):
     (2, 5, 5, 3)
     """
 
-    def __init__(self, rate, data_format=None, seed=None, name=None, dtype=None):
+    def __init__(
+        self,
+        rate: float,
+        data_format: str | None = None,
+        seed: Seed = None,
+        name: str | None = None,
+        dtype: DType = None,
+    ):
         super().__init__(2, rate, seed, name, dtype)
         self.data_format = standardize_data_format(data_format)
 
@@ -212,7 +231,14 @@ class SpatialDropout3D(_SpatialDropout):
     (2, 2, 2, 2, 3)
     """
 
-    def __init__(self, rate, data_format=None, seed=None, name=None, dtype=None):
+    def __init__(
+        self,
+        rate: float,
+        data_format: str | None = None,
+        seed: Seed = None,
+        name: str | None = None,
+        dtype: DType = None,
+    ):
         super().__init__(3, rate, seed, name, dtype)
         self.data_format = standardize_data_format(data_format)
 
@@ -236,7 +262,7 @@ class GaussianNoise(Layer):
     stddev: float
     seed_generator: SeedGenerator
 
-    def __init__(self, stddev, seed=None, **kwargs):
+    def __init__(self, stddev: float, seed: Seed = None, **kwargs):
         super().__init__(**kwargs)
         _keep_rate(self, "stddev", stddev, seed)
 
@@ -271,7 +297,7 @@ class GaussianDropout(Layer):
     rate: float
     seed_generator: SeedGenerator
 
-    def __init__(self, rate, seed=None, **kwargs):
+    def __init__(self, rate: float, seed: Seed = None, **kwargs):
         super().__init__(**kwargs)
         _keep_rate(self, "rate", rate, seed)
 
@@ -310,7 +336,13 @@ class AlphaDropout(Layer):
     rate: float
     seed_generator: SeedGenerator
 
-    def __init__(self, rate, noise_shape=None, seed=None, **kwargs):
+    def __init__(
+        self,
+        rate: float,
+        noise_shape: Sequence[int | None] | None = None,
+        seed: Seed = None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         _keep_rate(self, "rate", rate, seed)
         self.noise_shape = _noise_shape(type(self).__name__, noise_shape)
@@ -360,7 +392,7 @@ class ActivityRegularization(Layer):
     rows_independent = True
     _moves_entries = True
 
-    def __init__(self, l1=0.0, l2=0.0, **kwargs):
+    def __init__(self, l1: float = 0.0, l2: float = 0.0, **kwargs):
         super().__init__(activity_regularizer=L1L2(l1=l1, l2=l2), **kwargs)
         self.l1 = l1
         self.l2 = l2

@@ -1,6 +1,7 @@
 """Layers that move values without computing with them."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -10,23 +11,8 @@ from lamina.core.checks import axes_argument, described, int_tuple, one_of
 from lamina.core.input_spec import InputSpec
 from lamina.core.settings import standardize_data_format
 from lamina.core.symbolic import SymbolicTensor
+from lamina.core.types import Shape, Sizes
 from lamina.layers.layer import Layer
-
-__all__ = [
-    "Cropping1D",
-    "Cropping2D",
-    "Cropping3D",
-    "Flatten",
-    "Permute",
-    "RepeatVector",
-    "Reshape",
-    "UpSampling1D",
-    "UpSampling2D",
-    "UpSampling3D",
-    "ZeroPadding1D",
-    "ZeroPadding2D",
-    "ZeroPadding3D",
-]
 
 
 def _integer(owner, name, value):
@@ -59,7 +45,7 @@ class Flatten(Layer):
     rows_independent = True
     _moves_entries = True
 
-    def __init__(self, data_format=None, **kwargs):
+    def __init__(self, data_format: str | None = None, **kwargs):
         super().__init__(**kwargs)
         self.data_format = standardize_data_format(data_format)
         self.input_spec = InputSpec(min_ndim=1)
@@ -90,14 +76,13 @@ class Reshape(Layer):
     rows_independent = True
     _moves_entries = True
 
-    def __init__(self, target_shape, **kwargs):
+    def __init__(self, target_shape: Shape, **kwargs):
         super().__init__(**kwargs)
-        if hasattr(target_shape, "tolist"):
-            target_shape = target_shape.tolist()
+        sizes: Any = target_shape
+        if hasattr(sizes, "tolist"):
+            sizes = sizes.tolist()
         target_shape = tuple(
-            axes_argument("Reshape", target_shape, "target_shape")
-            if target_shape
-            else ()
+            axes_argument("Reshape", sizes, "target_shape") if sizes else ()
         )
         if not all(hasattr(d, "__index__") and d >= -1 for d in target_shape):
             raise ValueError(
@@ -157,7 +142,7 @@ class Permute(Layer):
     rows_independent = True
     _moves_entries = True
 
-    def __init__(self, dims, **kwargs):
+    def __init__(self, dims: Sequence[int], **kwargs):
         super().__init__(**kwargs)
         self.dims = tuple(axes_argument("Permute", dims, "dims"))
         if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
@@ -189,7 +174,7 @@ class RepeatVector(Layer):
     rows_independent = True
     _moves_entries = True
 
-    def __init__(self, n, **kwargs):
+    def __init__(self, n: int, **kwargs):
         super().__init__(**kwargs)
         self.n = _integer("RepeatVector", "n", n)
         self.input_spec = InputSpec(ndim=2)
@@ -265,7 +250,7 @@ class Cropping1D(Layer):
     rows_independent = True
     _moves_entries = True
 
-    def __init__(self, cropping: Any = (1, 1), **kwargs):
+    def __init__(self, cropping: Sizes = (1, 1), **kwargs):
         super().__init__(**kwargs)
         self.cropping = int_tuple("Cropping1D", "cropping", cropping, 2, zero=True)
         self.input_spec = InputSpec(ndim=3)
@@ -293,7 +278,12 @@ class Cropping2D(Layer):
     rows_independent = True
     _moves_entries = True
 
-    def __init__(self, cropping: Any = ((0, 0), (0, 0)), data_format=None, **kwargs):
+    def __init__(
+        self,
+        cropping: int | Sequence = ((0, 0), (0, 0)),
+        data_format: str | None = None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.cropping = _pairs("Cropping2D", "cropping", cropping, 2)
         self.data_format = standardize_data_format(data_format)
@@ -323,7 +313,10 @@ class Cropping3D(Layer):
     _moves_entries = True
 
     def __init__(
-        self, cropping: Any = ((1, 1), (1, 1), (1, 1)), data_format=None, **kwargs
+        self,
+        cropping: int | Sequence = ((1, 1), (1, 1), (1, 1)),
+        data_format: str | None = None,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.cropping = _pairs("Cropping3D", "cropping", cropping, 3)
@@ -360,7 +353,7 @@ class ZeroPadding1D(Layer):
     rows_independent = True
     _moves_entries = True
 
-    def __init__(self, padding: Any = 1, data_format=None, **kwargs):
+    def __init__(self, padding: Sizes = 1, data_format: str | None = None, **kwargs):
         super().__init__(**kwargs)
         self.padding = int_tuple("ZeroPadding1D", "padding", padding, 2, zero=True)
         self.data_format = standardize_data_format(data_format)
@@ -389,7 +382,9 @@ class ZeroPadding2D(Layer):
     rows_independent = True
     _moves_entries = True
 
-    def __init__(self, padding: Any = (1, 1), data_format=None, **kwargs):
+    def __init__(
+        self, padding: int | Sequence = (1, 1), data_format: str | None = None, **kwargs
+    ):
         super().__init__(**kwargs)
         self.padding = _pairs("ZeroPadding2D", "padding", padding, 2)
         self.data_format = standardize_data_format(data_format)
@@ -419,7 +414,10 @@ class ZeroPadding3D(Layer):
     _moves_entries = True
 
     def __init__(
-        self, padding: Any = ((1, 1), (1, 1), (1, 1)), data_format=None, **kwargs
+        self,
+        padding: int | Sequence = ((1, 1), (1, 1), (1, 1)),
+        data_format: str | None = None,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.padding = _pairs("ZeroPadding3D", "padding", padding, 3)
@@ -459,7 +457,7 @@ class UpSampling1D(Layer):
     rows_independent = True
     _moves_entries = True
 
-    def __init__(self, size: Any = 2, **kwargs):
+    def __init__(self, size: Sizes = 2, **kwargs):
         super().__init__(**kwargs)
         self.size = _integer("UpSampling1D", "size", size)
         self.input_spec = InputSpec(ndim=3)
@@ -491,7 +489,11 @@ class UpSampling2D(Layer):
     rows_independent = True
 
     def __init__(
-        self, size: Any = (2, 2), data_format=None, interpolation="nearest", **kwargs
+        self,
+        size: Sizes = (2, 2),
+        data_format: str | None = None,
+        interpolation: str = "nearest",
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.size = int_tuple("UpSampling2D", "size", size, 2)
@@ -531,7 +533,9 @@ class UpSampling3D(Layer):
 
     rows_independent = True
 
-    def __init__(self, size: Any = (2, 2, 2), data_format=None, **kwargs):
+    def __init__(
+        self, size: Sizes = (2, 2, 2), data_format: str | None = None, **kwargs
+    ):
         super().__init__(**kwargs)
         self.size = int_tuple("UpSampling3D", "size", size, 3)
         self.data_format = standardize_data_format(data_format)

@@ -1,12 +1,14 @@
 """`TFSMLayer`: a TensorFlow SavedModel as a layer, computed on the host."""
 
 import functools
+from os import PathLike
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lamina.core.types import DType
 from lamina.layers.foreign import (
     as_expected,
     engine_for,
@@ -17,8 +19,6 @@ from lamina.layers.foreign import (
     result_of,
 )
 from lamina.layers.layer import Layer
-
-__all__ = ["TFSMLayer"]
 
 
 class TFSMLayer(Layer):
@@ -39,6 +39,15 @@ class TFSMLayer(Layer):
     Raises:
         ImportError: TensorFlow is not installed.
         ValueError: there is no function of that name.
+
+    >>> import lamina, numpy as np, tempfile, tensorflow as tf  # doctest: +SKIP
+    >>> module, folder = tf.Module(), tempfile.mkdtemp()  # doctest: +SKIP
+    >>> takes = [tf.TensorSpec((None, 2))]  # doctest: +SKIP
+    >>> module.serve = tf.function(lambda x: 2 * x, takes)  # doctest: +SKIP
+    >>> tf.saved_model.save(module, folder)  # doctest: +SKIP
+    >>> layer = lamina.layers.TFSMLayer(folder)  # doctest: +SKIP
+    >>> layer(np.ones((1, 2))).tolist()  # doctest: +SKIP
+    [[2.0, 2.0]]
     """
 
     _runs_given_code = True
@@ -46,12 +55,12 @@ class TFSMLayer(Layer):
 
     def __init__(
         self,
-        filepath,
-        call_endpoint="serve",
-        call_training_endpoint=None,
-        trainable=True,
-        name=None,
-        dtype=None,
+        filepath: str | PathLike,
+        call_endpoint: str = "serve",
+        call_training_endpoint: str | None = None,
+        trainable: bool = True,
+        name: str | None = None,
+        dtype: DType = None,
     ):
         super().__init__(trainable=trainable, name=name, dtype=dtype)
         tf: Any = engine_for("TFSMLayer", "tensorflow")

@@ -11,8 +11,6 @@ from lamina.core.input_spec import InputSpec
 from lamina.core.variable import Variable
 from lamina.layers.core import Wrapper
 
-__all__ = ["SpectralNormalization"]
-
 
 class SpectralNormalization(Wrapper):
     r"""Divides the kernel of a layer by its spectral norm at each step of training.
@@ -42,7 +40,7 @@ class SpectralNormalization(Wrapper):
 
     kernel: Any
 
-    def __init__(self, layer, power_iterations: Any = 1, **kwargs):
+    def __init__(self, layer: Any, power_iterations: int = 1, **kwargs):
         super().__init__(layer, **kwargs)
         if (
             isinstance(power_iterations, bool)

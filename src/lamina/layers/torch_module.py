@@ -31,8 +31,6 @@ from lamina.layers.foreign import (
 )
 from lamina.layers.layer import Layer
 
-__all__ = ["TorchModuleWrapper"]
-
 # PyTorch has one random generator, and a module has one mode: one call at a time.
 _one_at_a_time = threading.RLock()
 
@@ -62,6 +60,12 @@ class TorchModuleWrapper(Layer):
         ImportError: PyTorch is not installed.
         ValueError: `module` is no module, is scripted, or is lazy and was not called
             yet.
+
+    >>> import lamina, numpy as np, torch  # doctest: +SKIP
+    >>> module = torch.nn.Linear(4, 3)  # doctest: +SKIP
+    >>> layer = lamina.layers.TorchModuleWrapper(module)  # doctest: +SKIP
+    >>> layer(np.ones((2, 4))).shape  # doctest: +SKIP
+    (2, 3)
     """
 
     _runs_given_code = True
@@ -69,7 +73,9 @@ class TorchModuleWrapper(Layer):
     _not_walked = ("module",)
     _saved_never = ("module", "output_shape")
 
-    def __init__(self, module, name=None, output_shape=None, **kwargs):
+    def __init__(
+        self, module: Any, name: str | None = None, output_shape: Any = None, **kwargs
+    ):
         super().__init__(name=name, **kwargs)
         torch: Any = engine_for("TorchModuleWrapper", "torch")
         if not isinstance(module, torch.nn.Module):
@@ -96,10 +102,10 @@ class TorchModuleWrapper(Layer):
         self._cells: dict[str, Variable] = {}
         self._names = {}  # by every name of a tensor, its first
         first = {}
-        for name, tensor in _tensors_of(module).items():
-            self._names[name] = first.setdefault(id(tensor), name)
-            if self._names[name] == name:
-                self._cells[name] = self._cell(name, tensor)
+        for key, tensor in _tensors_of(module).items():
+            self._names[key] = first.setdefault(id(tensor), key)
+            if self._names[key] == key:
+                self._cells[key] = self._cell(key, tensor)
         self._buffers = [k for k, _ in module.named_buffers() if k in self._cells]
         self.seed_generator = SeedGenerator()
         self.built = True

@@ -1,7 +1,10 @@
 """Layers that TensorFlow's Keras has and Keras 3 has not."""
 
+from typing import Any
+
 from lamina import ops, random
 from lamina.core.random import SeedGenerator
+from lamina.core.types import Seed
 from lamina.layers import Layer, ReLU
 
 __all__ = ["RandomHeight", "RandomWidth", "ThresholdedReLU"]
@@ -20,7 +23,7 @@ class ThresholdedReLU(ReLU):
     [0.0, 2.0]
     """
 
-    def __init__(self, theta=1.0, **kwargs):
+    def __init__(self, theta: float = 1.0, **kwargs):
         super().__init__(threshold=theta, **kwargs)
         self.theta = theta
 
@@ -45,7 +48,13 @@ class RandomHeight(Layer):
 
     _axis = 0
 
-    def __init__(self, factor, interpolation="bilinear", seed=None, **kwargs):
+    def __init__(
+        self,
+        factor: Any,
+        interpolation: str = "bilinear",
+        seed: Seed = None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         pair = isinstance(factor, (tuple, list))
         self.factor, self.interpolation, self.seed = factor, interpolation, seed

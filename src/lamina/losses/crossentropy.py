@@ -5,7 +5,7 @@ softmax or a sigmoid has no gradient beyond; `from_logits=True` has no such edge
 """
 
 import numbers
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from lamina.core.arguments import given
 from lamina.core.checks import fraction
 from lamina.core.masks import set_mask
 from lamina.core.tracebacks import warn
+from lamina.core.types import DType
 from lamina.losses.loss import (
     Loss,
     LossFunctionWrapper,
@@ -25,23 +26,6 @@ from lamina.losses.loss import (
     compares,
     pair,
 )
-
-__all__ = [
-    "BinaryCrossentropy",
-    "BinaryFocalCrossentropy",
-    "CategoricalCrossentropy",
-    "CategoricalFocalCrossentropy",
-    "CategoricalGeneralizedCrossEntropy",
-    "KLDivergence",
-    "SparseCategoricalCrossentropy",
-    "binary_crossentropy",
-    "binary_focal_crossentropy",
-    "categorical_crossentropy",
-    "categorical_focal_crossentropy",
-    "categorical_generalized_cross_entropy",
-    "kl_divergence",
-    "sparse_categorical_crossentropy",
-]
 
 
 def _clipped(p):
@@ -319,62 +303,80 @@ class BinaryCrossentropy(LossFunctionWrapper):
 
     def __init__(
         self,
-        from_logits=False,
-        label_smoothing=0.0,
-        axis=-1,
-        reduction="sum_over_batch_size",
-        name="binary_crossentropy",
-        dtype=None,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "binary_crossentropy",
+        dtype: DType = None,
     ):
         super().__init__(binary_crossentropy, **given(locals()))
 
 
 class BinaryFocalCrossentropy(LossFunctionWrapper):
-    """The cross-entropy that fades easy samples; see `binary_focal_crossentropy`."""
+    """The cross-entropy that fades easy samples; see `binary_focal_crossentropy`.
+
+    >>> import lamina
+    >>> loss = lamina.losses.BinaryFocalCrossentropy(gamma=2.0)
+    >>> float(loss([[1.0], [1.0]], [[0.5], [0.9]]))
+    0.0872
+    """
 
     def __init__(
         self,
         apply_class_balancing: bool = False,
-        alpha: float = 0.25,
+        alpha: float | Sequence[float] = 0.25,
         gamma: float = 2.0,
         from_logits: bool = False,
         label_smoothing: float = 0.0,
-        axis: Any = -1,
-        reduction: Any = "sum_over_batch_size",
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
         name: str = "binary_focal_crossentropy",
-        dtype: Any = None,
+        dtype: DType = None,
     ):
         super().__init__(binary_focal_crossentropy, **given(locals()))
 
 
 class CategoricalCrossentropy(LossFunctionWrapper):
-    """The cross-entropy of one-hot targets; see `categorical_crossentropy`."""
+    """The cross-entropy of one-hot targets; see `categorical_crossentropy`.
+
+    >>> import lamina
+    >>> loss = lamina.losses.CategoricalCrossentropy()
+    >>> float(loss([[0.0, 1.0]], [[0.5, 0.5]]))
+    0.6931
+    """
 
     def __init__(
         self,
-        from_logits=False,
-        label_smoothing=0.0,
-        axis=-1,
-        reduction="sum_over_batch_size",
-        name="categorical_crossentropy",
-        dtype=None,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "categorical_crossentropy",
+        dtype: DType = None,
     ):
         super().__init__(categorical_crossentropy, **given(locals()))
 
 
 class CategoricalFocalCrossentropy(LossFunctionWrapper):
-    """Fades easy samples; see `categorical_focal_crossentropy`."""
+    """Fades easy samples; see `categorical_focal_crossentropy`.
+
+    >>> import lamina
+    >>> loss = lamina.losses.CategoricalFocalCrossentropy(alpha=1.0, gamma=2.0)
+    >>> float(loss([[0.0, 1.0]], [[0.5, 0.5]]))
+    0.1733
+    """
 
     def __init__(
         self,
-        alpha=0.25,
-        gamma=2.0,
-        from_logits=False,
-        label_smoothing=0.0,
-        axis=-1,
-        reduction="sum_over_batch_size",
-        name="categorical_focal_crossentropy",
-        dtype=None,
+        alpha: float = 0.25,
+        gamma: float = 2.0,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "categorical_focal_crossentropy",
+        dtype: DType = None,
     ):
         super().__init__(categorical_focal_crossentropy, **given(locals()))
 
@@ -392,12 +394,12 @@ class SparseCategoricalCrossentropy(LossFunctionWrapper):
 
     def __init__(
         self,
-        from_logits=False,
-        ignore_class=None,
-        reduction="sum_over_batch_size",
-        axis=-1,
-        name="sparse_categorical_crossentropy",
-        dtype=None,
+        from_logits: bool = False,
+        ignore_class: int | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        axis: int = -1,
+        name: str | None = "sparse_categorical_crossentropy",
+        dtype: DType = None,
     ):
         super().__init__(sparse_categorical_crossentropy, **given(locals()))
 
@@ -433,14 +435,19 @@ class CategoricalGeneralizedCrossEntropy(LossFunctionWrapper):
 
     Raises:
         ValueError: `q` is not between 0 and 1.
+
+    >>> import lamina
+    >>> loss = lamina.losses.CategoricalGeneralizedCrossEntropy(q=0.5)
+    >>> float(loss([1], [[0.75, 0.25]]))
+    1.0
     """
 
     def __init__(
         self,
-        q=0.5,
-        reduction="sum_over_batch_size",
-        name="categorical_generalized_cross_entropy",
-        dtype=None,
+        q: float = 0.5,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "categorical_generalized_cross_entropy",
+        dtype: DType = None,
     ):
         if not 0 < q < 1:
             raise ValueError(f"q must be in the interval (0, 1). Received: q={q}")
@@ -448,9 +455,18 @@ class CategoricalGeneralizedCrossEntropy(LossFunctionWrapper):
 
 
 class KLDivergence(LossFunctionWrapper):
-    """The Kullback-Leibler divergence; see `kl_divergence`."""
+    """The Kullback-Leibler divergence; see `kl_divergence`.
+
+    >>> import lamina
+    >>> loss = lamina.losses.KLDivergence()
+    >>> float(loss([[0.5, 0.5]], [[0.25, 0.75]]))
+    0.1438
+    """
 
     def __init__(
-        self, reduction="sum_over_batch_size", name="kl_divergence", dtype=None
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "kl_divergence",
+        dtype: DType = None,
     ):
         super().__init__(kl_divergence, **given(locals()))

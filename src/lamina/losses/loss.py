@@ -4,6 +4,8 @@ A loss is a function of `(y_true, y_pred)` that gives one value per sample. `Los
 weighs the values, leaves out the masked ones and reduces the rest to a number.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,9 +22,8 @@ from lamina.core.naming import automatic_name, snake_case
 from lamina.core.policy import get_policy
 from lamina.core.structure import flatten, is_nested, map_leaves
 from lamina.core.tracebacks import boundary, warn
+from lamina.core.types import DType
 from lamina.core.variable import Variable
-
-__all__ = ["Loss"]
 
 REDUCTIONS = (
     "sum_over_batch_size",
@@ -291,7 +292,12 @@ class Loss(Constructed):
     _saved_never = ("dtype",)
     _may_forget = True
 
-    def __init__(self, name=None, reduction="sum_over_batch_size", dtype=None):
+    def __init__(
+        self,
+        name: str | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        dtype: DType = None,
+    ):
         if reduction not in REDUCTIONS:
             raise ValueError(
                 "Invalid value for argument `reduction`. Expected one of "
@@ -355,7 +361,12 @@ class LossFunctionWrapper(Loss):
     _saved_never = (*Loss._saved_never, "fn")
 
     def __init__(
-        self, fn, reduction="sum_over_batch_size", name=None, dtype=None, **kwargs
+        self,
+        fn: Callable,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: DType = None,
+        **kwargs,
     ):
         super().__init__(name, reduction, dtype)
         self.fn = fn

@@ -5,18 +5,8 @@ import jax.numpy as jnp
 
 from lamina.core.arguments import given
 from lamina.core.masks import set_mask
+from lamina.core.types import DType
 from lamina.losses.loss import LossFunctionWrapper, as_array, as_float, compares, pair
-
-__all__ = [
-    "CategoricalHinge",
-    "Circle",
-    "Hinge",
-    "SquaredHinge",
-    "categorical_hinge",
-    "circle",
-    "hinge",
-    "squared_hinge",
-]
 
 
 def _shortfall(y_true, y_pred):
@@ -120,26 +110,53 @@ def circle(
 
 
 class Hinge(LossFunctionWrapper):
-    """How far answers fall short of a margin of 1; see `hinge`."""
+    """How far answers fall short of a margin of 1; see `hinge`.
 
-    def __init__(self, reduction="sum_over_batch_size", name="hinge", dtype=None):
+    >>> import lamina
+    >>> float(lamina.losses.Hinge()([[1.0, -1.0]], [[0.5, -3.0]]))
+    0.25
+    """
+
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "hinge",
+        dtype: DType = None,
+    ):
         super().__init__(hinge, **given(locals()))
 
 
 class SquaredHinge(LossFunctionWrapper):
-    """The same, squared; see `squared_hinge`."""
+    """The same, squared; see `squared_hinge`.
+
+    >>> import lamina
+    >>> float(lamina.losses.SquaredHinge()([[1.0, -1.0]], [[0.5, -3.0]]))
+    0.125
+    """
 
     def __init__(
-        self, reduction="sum_over_batch_size", name="squared_hinge", dtype=None
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "squared_hinge",
+        dtype: DType = None,
     ):
         super().__init__(squared_hinge, **given(locals()))
 
 
 class CategoricalHinge(LossFunctionWrapper):
-    """The lead of the right class over the best other; see `categorical_hinge`."""
+    """The lead of the right class over the best other; see `categorical_hinge`.
+
+    >>> import lamina
+    >>> loss = lamina.losses.CategoricalHinge()
+    >>> float(loss([[0.0, 1.0, 0.0]], [[0.2, 0.5, 0.3]]))
+    0.8
+    """
 
     def __init__(
-        self, reduction="sum_over_batch_size", name="categorical_hinge", dtype=None
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "categorical_hinge",
+        dtype: DType = None,
     ):
         super().__init__(categorical_hinge, **given(locals()))
 
@@ -148,15 +165,21 @@ class Circle(LossFunctionWrapper):
     """The circle loss of embeddings within a batch; see `circle`.
 
     Rows that cost nothing do not count in the mean.
+
+    >>> import lamina
+    >>> loss = lamina.losses.Circle(gamma=1.0)
+    >>> embeddings = [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
+    >>> float(loss([0, 0, 1], embeddings))
+    0.5459
     """
 
     def __init__(
         self,
-        gamma=80.0,
-        margin=0.4,
-        remove_diagonal=True,
-        reduction="sum_over_batch_size",
-        name="circle",
-        dtype=None,
+        gamma: float = 80.0,
+        margin: float = 0.4,
+        remove_diagonal: bool = True,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "circle",
+        dtype: DType = None,
     ):
         super().__init__(circle, **given(locals()))

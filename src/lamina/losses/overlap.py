@@ -4,9 +4,8 @@ import jax.numpy as jnp
 
 from lamina.core import settings
 from lamina.core.arguments import given
+from lamina.core.types import Axes, DType
 from lamina.losses.loss import LossFunctionWrapper, compares, pair
-
-__all__ = ["Dice", "Tversky", "dice", "tversky"]
 
 
 def _axis(axis):
@@ -60,24 +59,39 @@ def tversky(y_true, y_pred, alpha=0.5, beta=0.5, axis=None):
 
 
 class Dice(LossFunctionWrapper):
-    """One minus the Dice coefficient of two regions; see `dice`."""
+    """One minus the Dice coefficient of two regions; see `dice`.
+
+    >>> import lamina
+    >>> float(lamina.losses.Dice()([[1.0, 1.0, 0.0]], [[1.0, 0.0, 0.0]]))
+    0.3333
+    """
 
     def __init__(
-        self, reduction="sum_over_batch_size", name="dice", axis=None, dtype=None
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "dice",
+        axis: Axes | None = None,
+        dtype: DType = None,
     ):
         super().__init__(dice, **given(locals()))
 
 
 class Tversky(LossFunctionWrapper):
-    """One minus the Tversky index of two regions; see `tversky`."""
+    """One minus the Tversky index of two regions; see `tversky`.
+
+    >>> import lamina
+    >>> loss = lamina.losses.Tversky(alpha=0.0, beta=1.0)
+    >>> float(loss([[1.0, 1.0, 0.0]], [[1.0, 0.0, 1.0]]))
+    0.5
+    """
 
     def __init__(
         self,
-        alpha=0.5,
-        beta=0.5,
-        reduction="sum_over_batch_size",
-        name="tversky",
-        axis=None,
-        dtype=None,
+        alpha: float = 0.5,
+        beta: float = 0.5,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "tversky",
+        axis: Axes | None = None,
+        dtype: DType = None,
     ):
         super().__init__(tversky, **given(locals()))

@@ -6,26 +6,8 @@ import jax.numpy as jnp
 from lamina.core import settings
 from lamina.core.arguments import given
 from lamina.core.checks import number
+from lamina.core.types import DType
 from lamina.losses.loss import LossFunctionWrapper, compares, pair
-
-__all__ = [
-    "CosineSimilarity",
-    "Huber",
-    "LogCosh",
-    "MeanAbsoluteError",
-    "MeanAbsolutePercentageError",
-    "MeanSquaredError",
-    "MeanSquaredLogarithmicError",
-    "Poisson",
-    "cosine_similarity",
-    "huber",
-    "log_cosh",
-    "mean_absolute_error",
-    "mean_absolute_percentage_error",
-    "mean_squared_error",
-    "mean_squared_logarithmic_error",
-    "poisson",
-]
 
 
 @compares("elements")
@@ -167,51 +149,83 @@ class MeanSquaredError(LossFunctionWrapper):
     """
 
     def __init__(
-        self, reduction="sum_over_batch_size", name="mean_squared_error", dtype=None
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "mean_squared_error",
+        dtype: DType = None,
     ):
         super().__init__(mean_squared_error, **given(locals()))
 
 
 class MeanAbsoluteError(LossFunctionWrapper):
-    """The mean of absolute errors; see `mean_absolute_error`."""
+    """The mean of absolute errors; see `mean_absolute_error`.
+
+    >>> import lamina
+    >>> float(lamina.losses.MeanAbsoluteError()([[0.0], [0.0]], [[1.0], [-3.0]]))
+    2.0
+    """
 
     def __init__(
-        self, reduction="sum_over_batch_size", name="mean_absolute_error", dtype=None
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "mean_absolute_error",
+        dtype: DType = None,
     ):
         super().__init__(mean_absolute_error, **given(locals()))
 
 
 class MeanAbsolutePercentageError(LossFunctionWrapper):
-    """The mean error in per cent; see `mean_absolute_percentage_error`."""
+    """The mean error in per cent; see `mean_absolute_percentage_error`.
+
+    >>> import lamina
+    >>> float(lamina.losses.MeanAbsolutePercentageError()([[10.0]], [[8.0]]))
+    20.0
+    """
 
     def __init__(
         self,
-        reduction="sum_over_batch_size",
-        name="mean_absolute_percentage_error",
-        dtype=None,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "mean_absolute_percentage_error",
+        dtype: DType = None,
     ):
         super().__init__(mean_absolute_percentage_error, **given(locals()))
 
 
 class MeanSquaredLogarithmicError(LossFunctionWrapper):
-    """The mean squared error of logarithms; see `mean_squared_logarithmic_error`."""
+    """The mean squared error of logarithms; see `mean_squared_logarithmic_error`.
+
+    >>> import lamina
+    >>> loss = lamina.losses.MeanSquaredLogarithmicError()
+    >>> float(loss([[0.0]], [[1.71828]]))
+    1.0
+    """
 
     def __init__(
         self,
-        reduction="sum_over_batch_size",
-        name="mean_squared_logarithmic_error",
-        dtype=None,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "mean_squared_logarithmic_error",
+        dtype: DType = None,
     ):
         super().__init__(mean_squared_logarithmic_error, **given(locals()))
 
 
 class Huber(LossFunctionWrapper):
-    """Squared for errors up to `delta`, straight beyond; see `huber`."""
+    """Squared for errors up to `delta`, straight beyond; see `huber`.
+
+    >>> import lamina
+    >>> loss = lamina.losses.Huber(delta=1.0, reduction=None)
+    >>> loss([[0.0], [0.0]], [[0.5], [3.0]]).tolist()
+    [0.125, 2.5]
+    """
 
     _saved_if_changed = ("delta",)
 
     def __init__(
-        self, delta=1.0, reduction="sum_over_batch_size", name="huber_loss", dtype=None
+        self,
+        delta: float = 1.0,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "huber_loss",
+        dtype: DType = None,
     ):
         if float(number("Huber", "delta", delta)) <= 0:
             raise ValueError(f"`Huber` expected `delta` above 0. Received: {delta}")
@@ -219,29 +233,54 @@ class Huber(LossFunctionWrapper):
 
 
 class LogCosh(LossFunctionWrapper):
-    """The logarithm of the error's hyperbolic cosine; see `log_cosh`."""
+    """The logarithm of the error's hyperbolic cosine; see `log_cosh`.
 
-    def __init__(self, reduction="sum_over_batch_size", name="log_cosh", dtype=None):
+    >>> import lamina
+    >>> float(lamina.losses.LogCosh()([[0.0], [0.0]], [[1.0], [-1.0]]))
+    0.4338
+    """
+
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "log_cosh",
+        dtype: DType = None,
+    ):
         super().__init__(log_cosh, **given(locals()))
 
 
 class Poisson(LossFunctionWrapper):
-    """The negative log-likelihood of counts; see `poisson`."""
+    """The negative log-likelihood of counts; see `poisson`.
 
-    def __init__(self, reduction="sum_over_batch_size", name="poisson", dtype=None):
+    >>> import lamina
+    >>> float(lamina.losses.Poisson()([[2.0]], [[1.0]]))
+    1.0
+    """
+
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "poisson",
+        dtype: DType = None,
+    ):
         super().__init__(poisson, **given(locals()))
 
 
 class CosineSimilarity(LossFunctionWrapper):
-    """Minus the cosine of the angle between vectors; see `cosine_similarity`."""
+    """Minus the cosine of the angle between vectors; see `cosine_similarity`.
+
+    >>> import lamina
+    >>> float(lamina.losses.CosineSimilarity()([[3.0, 4.0]], [[6.0, 8.0]]))
+    -1.0
+    """
 
     _saved_if_changed = ("axis",)
 
     def __init__(
         self,
-        axis=-1,
-        reduction="sum_over_batch_size",
-        name="cosine_similarity",
-        dtype=None,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "cosine_similarity",
+        dtype: DType = None,
     ):
         super().__init__(cosine_similarity, **given(locals()))

@@ -3,9 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from lamina.core.types import DType
 from lamina.losses.loss import LossFunctionWrapper, as_array, as_float
-
-__all__ = ["CTC", "ctc"]
 
 # Stands for log 0 where a true infinity would make gradients undefined.
 LOG_ZERO = -1e5
@@ -73,7 +72,18 @@ def ctc(y_true, y_pred):
 
 
 class CTC(LossFunctionWrapper):
-    """The loss of labels without alignment; see `ctc`."""
+    """The loss of labels without alignment; see `ctc`.
 
-    def __init__(self, reduction="sum_over_batch_size", name="ctc", dtype=None):
+    >>> import lamina
+    >>> loss = lamina.losses.CTC()
+    >>> float(loss([[1]], lamina.ops.zeros((1, 1, 3))))
+    1.0986
+    """
+
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "ctc",
+        dtype: DType = None,
+    ):
         super().__init__(ctc, reduction, name, dtype)

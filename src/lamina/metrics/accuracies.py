@@ -3,22 +3,9 @@
 import jax.numpy as jnp
 
 from lamina.core.arguments import given
+from lamina.core.types import DType
 from lamina.losses.loss import as_array, as_float, same_shape, score_dtype
 from lamina.metrics.reduction import MeanMetricWrapper
-
-__all__ = [
-    "Accuracy",
-    "BinaryAccuracy",
-    "CategoricalAccuracy",
-    "SparseCategoricalAccuracy",
-    "SparseTopKCategoricalAccuracy",
-    "TopKCategoricalAccuracy",
-    "binary_accuracy",
-    "categorical_accuracy",
-    "sparse_categorical_accuracy",
-    "sparse_top_k_categorical_accuracy",
-    "top_k_categorical_accuracy",
-]
 
 
 def _hits(right):
@@ -121,20 +108,35 @@ class Accuracy(MeanMetricWrapper):
 
     _direction = "up"
 
-    def __init__(self, name="accuracy", dtype=None):
+    def __init__(self, name: str | None = "accuracy", dtype: DType = None):
         super().__init__(accuracy, name, dtype)
 
 
 class BinaryAccuracy(MeanMetricWrapper):
     """How often a probability falls on the right side of `threshold`.
 
+    Args:
+        name: its name.
+        dtype: the dtype to compute in.
+        threshold: a prediction above it says 1.
+
     Raises:
         ValueError: `threshold` is not between 0 and 1.
+
+    >>> import lamina
+    >>> metric = lamina.metrics.BinaryAccuracy(threshold=0.7)
+    >>> float(metric([1, 1, 0, 0], [0.8, 0.6, 0.6, 0.2]))
+    0.75
     """
 
     _direction = "up"
 
-    def __init__(self, name="binary_accuracy", dtype=None, threshold=0.5):
+    def __init__(
+        self,
+        name: str | None = "binary_accuracy",
+        dtype: DType = None,
+        threshold: float = 0.5,
+    ):
         if threshold is not None and not 0 < threshold < 1:
             raise ValueError(
                 "`BinaryAccuracy` expected `threshold` to be between 0 and 1. "
@@ -144,11 +146,17 @@ class BinaryAccuracy(MeanMetricWrapper):
 
 
 class CategoricalAccuracy(MeanMetricWrapper):
-    """How often the most likely class is the right one, for one-hot targets."""
+    """How often the most likely class is the right one, for one-hot targets.
+
+    >>> import lamina
+    >>> metric = lamina.metrics.CategoricalAccuracy()
+    >>> float(metric([[0, 1], [1, 0]], [[0.3, 0.7], [0.4, 0.6]]))
+    0.5
+    """
 
     _direction = "up"
 
-    def __init__(self, name="categorical_accuracy", dtype=None):
+    def __init__(self, name: str | None = "categorical_accuracy", dtype: DType = None):
         super().__init__(categorical_accuracy, name, dtype)
 
 
@@ -163,30 +171,61 @@ class SparseCategoricalAccuracy(MeanMetricWrapper):
 
     _direction = "up"
 
-    def __init__(self, name="sparse_categorical_accuracy", dtype=None):
+    def __init__(
+        self, name: str | None = "sparse_categorical_accuracy", dtype: DType = None
+    ):
         super().__init__(sparse_categorical_accuracy, name, dtype)
 
 
 class TopKCategoricalAccuracy(MeanMetricWrapper):
-    """How often the right class is among the `k` likeliest, for one-hot targets."""
+    """How often the right class is among the `k` likeliest, for one-hot targets.
+
+    Args:
+        k: how many to look at.
+        name: its name.
+        dtype: the dtype to compute in.
+
+    >>> import lamina
+    >>> metric = lamina.metrics.TopKCategoricalAccuracy(k=2)
+    >>> float(metric([[0, 1, 0], [0, 0, 1]], [[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]]))
+    0.5
+    """
 
     _direction = "up"
 
-    def __init__(self, k=5, name="top_k_categorical_accuracy", dtype=None):
+    def __init__(
+        self,
+        k: int = 5,
+        name: str | None = "top_k_categorical_accuracy",
+        dtype: DType = None,
+    ):
         super().__init__(top_k_categorical_accuracy, **given(locals()))
 
 
 class SparseTopKCategoricalAccuracy(MeanMetricWrapper):
-    """How often the right class is among the `k` likeliest, for integer labels."""
+    """How often the right class is among the `k` likeliest, for integer labels.
+
+    Args:
+        k: how many to look at.
+        name: its name.
+        dtype: the dtype to compute in.
+        from_sorted_ids: whether predictions are classes, the likeliest first, and not
+            a score for each class.
+
+    >>> import lamina
+    >>> metric = lamina.metrics.SparseTopKCategoricalAccuracy(k=2)
+    >>> float(metric([1, 2], [[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]]))
+    0.5
+    """
 
     _direction = "up"
     _saved_if_changed = ("from_sorted_ids",)
 
     def __init__(
         self,
-        k=5,
-        name="sparse_top_k_categorical_accuracy",
-        dtype=None,
-        from_sorted_ids=False,
+        k: int = 5,
+        name: str | None = "sparse_top_k_categorical_accuracy",
+        dtype: DType = None,
+        from_sorted_ids: bool = False,
     ):
         super().__init__(sparse_top_k_categorical_accuracy, **given(locals()))

@@ -1,22 +1,16 @@
 """Right and wrong answers counted at thresholds, and the rates made from them."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lamina.core import settings
+from lamina.core.types import DType
 from lamina.core.variable import Variable
 from lamina.losses.loss import as_array, divide_no_nan, same_shape, weights_for
 from lamina.metrics.metric import Metric, zeros
-
-__all__ = [
-    "FalseNegatives",
-    "FalsePositives",
-    "Precision",
-    "Recall",
-    "TrueNegatives",
-    "TruePositives",
-]
 
 CELLS = ("true_positives", "false_positives", "true_negatives", "false_negatives")
 # Below every score, so that what is not among the top k counts as "no".
@@ -183,7 +177,12 @@ class _OneCount(Counts):
     _cell = ""
     accumulator: Variable
 
-    def __init__(self, thresholds=None, name=None, dtype=None):
+    def __init__(
+        self,
+        thresholds: float | Sequence[float] | None = None,
+        name: str | None = None,
+        dtype: DType = None,
+    ):
         super().__init__(dtype, name)
         self.init_thresholds = thresholds
         self.count_at(thresholds_of(thresholds), {self._cell: "accumulator"})
@@ -210,19 +209,34 @@ class TruePositives(_OneCount):
 
 
 class FalsePositives(_OneCount):
-    """How many zeros were predicted as ones; see `TruePositives`."""
+    """How many zeros were predicted as ones; see `TruePositives`.
+
+    >>> import lamina
+    >>> float(lamina.metrics.FalsePositives()([1, 1, 0, 1], [0.9, 0.2, 0.8, 0.1]))
+    1.0
+    """
 
     _cell = "false_positives"
 
 
 class TrueNegatives(_OneCount):
-    """How many zeros were predicted as zeros; see `TruePositives`."""
+    """How many zeros were predicted as zeros; see `TruePositives`.
+
+    >>> import lamina
+    >>> float(lamina.metrics.TrueNegatives()([1, 0, 0, 0], [0.9, 0.2, 0.8, 0.1]))
+    2.0
+    """
 
     _cell = "true_negatives"
 
 
 class FalseNegatives(_OneCount):
-    """How many ones were predicted as zeros; see `TruePositives`."""
+    """How many ones were predicted as zeros; see `TruePositives`.
+
+    >>> import lamina
+    >>> float(lamina.metrics.FalseNegatives()([1, 1, 0, 1], [0.9, 0.2, 0.8, 0.1]))
+    2.0
+    """
 
     _cell = "false_negatives"
 
@@ -248,7 +262,12 @@ class Precision(Counts):
     _direction = "up"
 
     def __init__(
-        self, thresholds=None, top_k=None, class_id=None, name=None, dtype=None
+        self,
+        thresholds: float | Sequence[float] | None = None,
+        top_k: int | None = None,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: DType = None,
     ):
         super().__init__(dtype, name)
         self.init_thresholds, self.top_k, self.class_id = thresholds, top_k, class_id
@@ -272,7 +291,12 @@ class Recall(Counts):
     _direction = "up"
 
     def __init__(
-        self, thresholds=None, top_k=None, class_id=None, name=None, dtype=None
+        self,
+        thresholds: float | Sequence[float] | None = None,
+        top_k: int | None = None,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: DType = None,
     ):
         super().__init__(dtype, name)
         self.init_thresholds, self.top_k, self.class_id = thresholds, top_k, class_id

@@ -3,15 +3,9 @@
 import jax.numpy as jnp
 
 from lamina.core import settings
+from lamina.core.types import Axes, DType
 from lamina.losses.loss import pair
 from lamina.metrics.reduction import MeanMetricWrapper
-
-__all__ = [
-    "ConcordanceCorrelation",
-    "PearsonCorrelation",
-    "concordance_correlation",
-    "pearson_correlation",
-]
 
 
 def _centred(x, axis):
@@ -54,18 +48,40 @@ def concordance_correlation(y_true, y_pred, axis=-1):
 
 
 class PearsonCorrelation(MeanMetricWrapper):
-    """The mean Pearson correlation; see `pearson_correlation`."""
+    """The mean Pearson correlation; see `pearson_correlation`.
+
+    >>> import lamina
+    >>> metric = lamina.metrics.PearsonCorrelation()
+    >>> float(metric([[0.0, 1.0, 2.0]], [[1.0, 3.0, 5.0]]))
+    1.0
+    """
 
     _direction = "up"
 
-    def __init__(self, name="pearson_correlation", dtype=None, axis=-1):
+    def __init__(
+        self,
+        name: str | None = "pearson_correlation",
+        dtype: DType = None,
+        axis: Axes = -1,
+    ):
         super().__init__(pearson_correlation, name, dtype, axis=axis)
 
 
 class ConcordanceCorrelation(MeanMetricWrapper):
-    """The mean concordance coefficient; see `concordance_correlation`."""
+    """The mean concordance coefficient; see `concordance_correlation`.
+
+    >>> import lamina
+    >>> metric = lamina.metrics.ConcordanceCorrelation()
+    >>> float(metric([[0.0, 1.0, 2.0]], [[1.0, 3.0, 5.0]]))
+    0.3636
+    """
 
     _direction = "up"
 
-    def __init__(self, name="concordance_correlation", dtype=None, axis=-1):
+    def __init__(
+        self,
+        name: str | None = "concordance_correlation",
+        dtype: DType = None,
+        axis: Axes = -1,
+    ):
         super().__init__(concordance_correlation, name, dtype, axis=axis)

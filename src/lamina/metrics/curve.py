@@ -1,17 +1,16 @@
 """The area under a curve of rates over all thresholds."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lamina.core import settings
+from lamina.core.types import DType
 from lamina.losses.loss import as_array, divide_no_nan, widened
 from lamina.metrics.confusion import CELLS, count, evenly_spaced
 from lamina.metrics.metric import Metric, zeros
-
-__all__ = ["AUC"]
 
 
 class AUC(Metric):
@@ -50,11 +49,11 @@ class AUC(Metric):
         curve: str = "ROC",
         summation_method: str = "interpolation",
         name: str | None = None,
-        dtype: Any = None,
-        thresholds: Any = None,
+        dtype: DType = None,
+        thresholds: Sequence[float] | None = None,
         multi_label: bool = False,
-        num_labels: Any = None,
-        label_weights: Any = None,
+        num_labels: int | None = None,
+        label_weights: Sequence[float] | None = None,
         from_logits: bool = False,
     ):
         if str(curve).upper() not in ("ROC", "PR", "PRGAIN"):

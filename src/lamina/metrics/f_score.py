@@ -3,10 +3,9 @@
 import jax.numpy as jnp
 
 from lamina.core import settings
+from lamina.core.types import DType
 from lamina.losses.loss import as_array, weights_for
 from lamina.metrics.metric import Metric, zeros
-
-__all__ = ["F1Score", "FBetaScore"]
 
 _PARTS = (
     "true_positives",
@@ -43,7 +42,12 @@ class FBetaScore(Metric):
     _direction = "up"
 
     def __init__(
-        self, average=None, beta=1.0, threshold=None, name="fbeta_score", dtype=None
+        self,
+        average: str | None = None,
+        beta: float = 1.0,
+        threshold: float | None = None,
+        name: str | None = "fbeta_score",
+        dtype: DType = None,
     ):
         super().__init__(dtype, name)
         if average not in (None, "micro", "macro", "weighted"):
@@ -127,5 +131,11 @@ class F1Score(FBetaScore):
     [1.0, 0.0]
     """
 
-    def __init__(self, average=None, threshold=None, name="f1_score", dtype=None):
+    def __init__(
+        self,
+        average: str | None = None,
+        threshold: float | None = None,
+        name: str | None = "f1_score",
+        dtype: DType = None,
+    ):
         super().__init__(average, 1.0, threshold, name, dtype)

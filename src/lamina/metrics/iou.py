@@ -1,14 +1,15 @@
 """Intersection over union: how well regions of pixels agree."""
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 
 from lamina.core import settings
 from lamina.core.arguments import given
 from lamina.core.tracebacks import warn
+from lamina.core.types import DType
 from lamina.losses.loss import as_array, weights_for
 from lamina.metrics.metric import Metric, zeros
-
-__all__ = ["BinaryIoU", "IoU", "MeanIoU", "OneHotIoU", "OneHotMeanIoU"]
 
 
 class IoU(Metric):
@@ -40,14 +41,14 @@ class IoU(Metric):
 
     def __init__(
         self,
-        num_classes,
-        target_class_ids,
-        name=None,
-        dtype=None,
-        ignore_class=None,
-        sparse_y_true=True,
-        sparse_y_pred=True,
-        axis=-1,
+        num_classes: int,
+        target_class_ids: Sequence[int],
+        name: str | None = None,
+        dtype: DType = None,
+        ignore_class: int | None = None,
+        sparse_y_true: bool = True,
+        sparse_y_pred: bool = True,
+        axis: int = -1,
     ):
         super().__init__("int32" if dtype in (None, "int") else dtype, name)
         if max(target_class_ids) >= num_classes:
@@ -127,7 +128,13 @@ class BinaryIoU(IoU):
     0.3333333
     """
 
-    def __init__(self, target_class_ids=(0, 1), threshold=0.5, name=None, dtype=None):
+    def __init__(
+        self,
+        target_class_ids: Sequence[int] = (0, 1),
+        threshold: float = 0.5,
+        name: str | None = None,
+        dtype: DType = None,
+    ):
         super().__init__(2, target_class_ids, name, dtype)
         self.threshold = threshold
 
@@ -138,47 +145,67 @@ class BinaryIoU(IoU):
 
 
 class MeanIoU(IoU):
-    """The mean overlap over all classes; arguments as in `IoU`."""
+    """The mean overlap over all classes; arguments as in `IoU`.
+
+    >>> import lamina
+    >>> metric = lamina.metrics.MeanIoU(num_classes=2)
+    >>> float(metric([0, 0, 1, 1], [0, 1, 0, 1]))
+    0.3333
+    """
 
     def __init__(
         self,
-        num_classes,
-        name=None,
-        dtype=None,
-        ignore_class=None,
-        sparse_y_true=True,
-        sparse_y_pred=True,
-        axis=-1,
+        num_classes: int,
+        name: str | None = None,
+        dtype: DType = None,
+        ignore_class: int | None = None,
+        sparse_y_true: bool = True,
+        sparse_y_pred: bool = True,
+        axis: int = -1,
     ):
         super().__init__(target_class_ids=range(num_classes), **given(locals()))
 
 
 class OneHotIoU(IoU):
-    """`IoU` for one-hot targets and scores of each class."""
+    """`IoU` for one-hot targets and scores of each class; arguments as there.
+
+    >>> import lamina
+    >>> metric = lamina.metrics.OneHotIoU(num_classes=2, target_class_ids=[0])
+    >>> y_true, y_pred = [[1, 0], [1, 0], [0, 1]], [[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]]
+    >>> float(metric(y_true, y_pred))
+    0.5
+    """
 
     def __init__(
         self,
-        num_classes,
-        target_class_ids,
-        name=None,
-        dtype=None,
-        ignore_class=None,
-        sparse_y_pred=False,
-        axis=-1,
+        num_classes: int,
+        target_class_ids: Sequence[int],
+        name: str | None = None,
+        dtype: DType = None,
+        ignore_class: int | None = None,
+        sparse_y_pred: bool = False,
+        axis: int = -1,
     ):
         super().__init__(sparse_y_true=False, **given(locals()))
 
 
 class OneHotMeanIoU(MeanIoU):
-    """`MeanIoU` for one-hot targets and scores of each class."""
+    """`MeanIoU` for one-hot targets and scores of each class; arguments as in `IoU`.
+
+    >>> import lamina
+    >>> metric = lamina.metrics.OneHotMeanIoU(num_classes=2)
+    >>> y_true, y_pred = [[1, 0], [1, 0], [0, 1]], [[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]]
+    >>> float(metric(y_true, y_pred))
+    0.5
+    """
 
     def __init__(
         self,
-        num_classes,
-        name=None,
-        dtype=None,
-        ignore_class=None,
-        sparse_y_pred=False,
-        axis=-1,
+        num_classes: int,
+        name: str | None = None,
+        dtype: DType = None,
+        ignore_class: int | None = None,
+        sparse_y_pred: bool = False,
+        axis: int = -1,
     ):
         super().__init__(sparse_y_true=False, **given(locals()))

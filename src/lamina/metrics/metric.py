@@ -10,6 +10,7 @@ from lamina.core.context import context
 from lamina.core.masks import get_mask
 from lamina.core.naming import automatic_name, snake_case
 from lamina.core.owner import Owner
+from lamina.core.types import DType
 from lamina.core.variable import binding, from_host
 from lamina.losses.loss import (
     as_array,
@@ -55,7 +56,7 @@ class Metric(Constructed, Owner):
     _numbers_are_sizes = True
     _direction: str | None = None  # "up" or "down": which way is better
 
-    def __init__(self, dtype=None, name=None):
+    def __init__(self, dtype: DType = None, name: str | None = None):
         self.name = name or automatic_name(snake_case(type(self).__name__))
         self._dtype = score_dtype(dtype)
         self._variables = []

@@ -3,14 +3,8 @@
 import jax.numpy as jnp
 import numpy as np
 
+from lamina.core.types import DType
 from lamina.metrics.confusion import CELLS, Counts, by_name
-
-__all__ = [
-    "PrecisionAtRecall",
-    "RecallAtPrecision",
-    "SensitivityAtSpecificity",
-    "SpecificityAtSensitivity",
-]
 
 _RATES = {
     "sensitivity": ("true_positives", "false_negatives"),
@@ -61,12 +55,22 @@ class SensitivityAtSpecificity(_BestPoint):
 
     Raises:
         ValueError: `specificity` outside [0, 1], or no threshold.
+
+    >>> import lamina
+    >>> metric = lamina.metrics.SensitivityAtSpecificity(0.5)
+    >>> float(metric([0, 0, 1, 1], [0.2, 0.6, 0.1, 0.8]))
+    0.5
     """
 
     _best, _given = "sensitivity", "specificity"
 
     def __init__(
-        self, specificity, num_thresholds=200, class_id=None, name=None, dtype=None
+        self,
+        specificity: float,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: DType = None,
     ):
         super().__init__(dtype, name)
         self._watch(specificity, num_thresholds, class_id)
@@ -76,12 +80,22 @@ class SpecificityAtSensitivity(_BestPoint):
     """The best specificity where the sensitivity is at least a given one.
 
     Arguments as in `SensitivityAtSpecificity`.
+
+    >>> import lamina
+    >>> metric = lamina.metrics.SpecificityAtSensitivity(0.5)
+    >>> float(metric([0, 0, 1, 1], [0.2, 0.9, 0.1, 0.8]))
+    0.5
     """
 
     _best, _given = "specificity", "sensitivity"
 
     def __init__(
-        self, sensitivity, num_thresholds=200, class_id=None, name=None, dtype=None
+        self,
+        sensitivity: float,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: DType = None,
     ):
         super().__init__(dtype, name)
         self._watch(sensitivity, num_thresholds, class_id)
@@ -101,7 +115,12 @@ class PrecisionAtRecall(_BestPoint):
     _best, _given = "precision", "recall"
 
     def __init__(
-        self, recall, num_thresholds=200, class_id=None, name=None, dtype=None
+        self,
+        recall: float,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: DType = None,
     ):
         super().__init__(dtype, name)
         self._watch(recall, num_thresholds, class_id)
@@ -111,12 +130,22 @@ class RecallAtPrecision(_BestPoint):
     """The best recall where the precision is at least a given one.
 
     Arguments as in `SensitivityAtSpecificity`.
+
+    >>> import lamina
+    >>> metric = lamina.metrics.RecallAtPrecision(1.0)
+    >>> float(metric([0, 0, 1, 1], [0.2, 0.6, 0.3, 0.8]))
+    0.5
     """
 
     _best, _given = "recall", "precision"
 
     def __init__(
-        self, precision, num_thresholds=200, class_id=None, name=None, dtype=None
+        self,
+        precision: float,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: DType = None,
     ):
         super().__init__(dtype, name)
         self._watch(precision, num_thresholds, class_id)

@@ -2,10 +2,9 @@
 
 import jax.numpy as jnp
 
+from lamina.core.types import DType
 from lamina.losses.loss import as_array, pair, weights_for
 from lamina.metrics.metric import Metric, zeros
-
-__all__ = ["R2Score"]
 
 
 class R2Score(Metric):
@@ -34,10 +33,10 @@ class R2Score(Metric):
 
     def __init__(
         self,
-        class_aggregation="uniform_average",
-        num_regressors=0,
-        name="r2_score",
-        dtype=None,
+        class_aggregation: str = "uniform_average",
+        num_regressors: int = 0,
+        name: str | None = "r2_score",
+        dtype: DType = None,
     ):
         super().__init__(dtype, name)
         known = (None, "uniform_average", "variance_weighted_average")

@@ -1,5 +1,7 @@
 """Sums and means of what is given, weighted, and means of functions."""
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -11,6 +13,7 @@ from lamina.core.config import (
 from lamina.core.constructor import parameters_of
 from lamina.core.masks import get_mask
 from lamina.core.tracebacks import warn
+from lamina.core.types import DType
 from lamina.losses.loss import (
     as_array,
     by_step,
@@ -21,8 +24,6 @@ from lamina.losses.loss import (
     widened,
 )
 from lamina.metrics.metric import Metric, zeros
-
-__all__ = ["Mean", "MeanMetricWrapper", "Sum"]
 
 
 def _per_sample(values, sample_weight, reduce, dtype):
@@ -52,7 +53,7 @@ class Sum(Metric):
     2.5
     """
 
-    def __init__(self, name="sum", dtype=None):
+    def __init__(self, name: str | None = "sum", dtype: DType = None):
         super().__init__(dtype, name)
         self.total = self.add_variable((), zeros, self.dtype, name="total")
 
@@ -74,7 +75,7 @@ class Mean(Metric):
     1.5
     """
 
-    def __init__(self, name: str | None = "mean", dtype=None):
+    def __init__(self, name: str | None = "mean", dtype: DType = None):
         super().__init__(dtype, name)
         self.total = self.add_variable((), zeros, self.dtype, name="total")
         self.count = self.add_variable((), zeros, self.dtype, name="count")
@@ -106,7 +107,9 @@ class MeanMetricWrapper(Mean):
     8.0
     """
 
-    def __init__(self, fn, name=None, dtype=None, **kwargs):
+    def __init__(
+        self, fn: Callable, name: str | None = None, dtype: DType = None, **kwargs
+    ):
         super().__init__(name, dtype)
         self._fn = fn
         self._settings = kwargs

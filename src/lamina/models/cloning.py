@@ -13,6 +13,7 @@ from lamina.core.config import (
 )
 from lamina.core.context import context, having
 from lamina.core.references import References, make_again
+from lamina.core.texts import parsed
 from lamina.core.tracebacks import boundary
 from lamina.layers.core import Input, InputLayer
 from lamina.layers.layer import Layer
@@ -20,7 +21,6 @@ from lamina.models.graph_config import takes_graph
 from lamina.models.model import Functional, Model
 from lamina.models.sequential import Sequential
 from lamina.saving.migration import migrated
-from lamina.saving.texts import parsed
 
 
 @boundary

@@ -59,7 +59,7 @@ class Function(Operation):
     outputs: Any = ()
     operations: Any = ()
 
-    def __init__(self, inputs, outputs, name=None):
+    def __init__(self, inputs: Any, outputs: Any, name: str | None = None):
         super().__init__(name)
         self._inputs_struct = inputs
         self._outputs_struct = outputs

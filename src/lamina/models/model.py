@@ -1,7 +1,9 @@
 """`Model`: a Layer that can be trained."""
 
 import re
-from typing import Any
+from collections.abc import Callable, Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, Any
 
 from lamina.core import structure
 from lamina.core.budget import budgeted
@@ -13,6 +15,7 @@ from lamina.core.owner import unique
 from lamina.core.registry import CustomObjectScope
 from lamina.core.symbolic import SymbolicTensor, infer
 from lamina.core.tracebacks import boundary, hide_frames, warn
+from lamina.core.types import Shape
 from lamina.core.variable import pure
 from lamina.layers.building import as_shape, spec_of, with_shapes
 from lamina.layers.calibration import Calibration
@@ -51,6 +54,12 @@ from lamina.training.forward import called
 from lamina.training.on_batch import on_batch, predict_on_batch
 from lamina.training.predict import predict
 from lamina.training.programs import Programs
+
+if TYPE_CHECKING:
+    from lamina.callbacks.backup_and_restore import BackupAndRestore
+    from lamina.callbacks.callback import Callback
+    from lamina.callbacks.history import History
+    from lamina.optimizers import Optimizer
 
 
 def _is_graph(args, kwargs):
@@ -228,7 +237,7 @@ class Model(Layer):
         """Whether it can be called: it has a graph or its class writes `call`."""
         return self._drawn_graph is not None or type(self).call is not Model.call
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None):
         """Run the graph; a subclass writes its own."""
         if self._drawn_graph is None:
             raise NotImplementedError(
@@ -258,7 +267,7 @@ class Model(Layer):
         if self._drawn_graph is None or self._input_spec is not None:
             super()._check_spec(call)
 
-    def rematerialized_call(self, layer_call, *args, **kwargs):
+    def rematerialized_call(self, layer_call: Callable, *args, **kwargs):
         """Return `layer_call`: a `RematScope` is for the layers inside."""
         return layer_call
 
@@ -279,10 +288,10 @@ class Model(Layer):
         elif any(isinstance(t, SymbolicTensor) for t in structure.flatten(outputs)):
             _carry_symbolic_masks(self._drawn_graph, outputs)
 
-    def compute_mask(self, inputs, previous_mask=None):
+    def compute_mask(self, inputs: Any, previous_mask: Any = None):
         """Return None: the layers inside carry masks themselves."""
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any):
         """Build a subclassed model for inputs of a shape, or a structure of shapes."""
         if self._drawn_graph is not None:
             self.built = True
@@ -301,7 +310,7 @@ class Model(Layer):
         else:
             with_shapes(self, self.build, call.shapes, call.mask_shapes)
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict):
         """Build it with the shapes that `get_build_config` returned."""
         if self._drawn_graph is None and config:
             shapes = as_shape(config.get("input_shape"))
@@ -346,7 +355,7 @@ class Model(Layer):
         return unique(drawn + super()._inner_layers())
 
     @boundary
-    def get_layer(self, name=None, index=None):
+    def get_layer(self, name: str | None = None, index: int | None = None):
         """Return one layer by its name or its place.
 
         Raises:
@@ -416,11 +425,11 @@ class Model(Layer):
     @boundary
     def compile(
         self,
-        optimizer: Any = "rmsprop",
-        loss: Any = None,
-        loss_weights: Any = None,
-        metrics: Any = None,
-        weighted_metrics: Any = None,
+        optimizer: "str | dict | Optimizer | tuple | None" = "rmsprop",
+        loss: str | Callable | Sequence | dict | None = None,
+        loss_weights: float | Sequence[float] | dict | None = None,
+        metrics: str | Callable | Sequence | dict | None = None,
+        weighted_metrics: str | Callable | Sequence | dict | None = None,
         run_eagerly: bool = False,
         steps_per_execution: int | str = 1,
         jit_compile: bool | str = "auto",
@@ -468,21 +477,21 @@ class Model(Layer):
         batch_size: int | None = None,
         epochs: int = 1,
         verbose: int | str = "auto",
-        callbacks: Any = None,
+        callbacks: "Sequence | Callback | None" = None,
         validation_split: float = 0.0,
         validation_data: Any = None,
         shuffle: bool = True,
-        class_weight: Any = None,
+        class_weight: dict | None = None,
         sample_weight: Any = None,
         initial_epoch: int = 0,
         steps_per_epoch: int | None = None,
         validation_steps: int | None = None,
         validation_batch_size: int | None = None,
-        validation_freq: Any = 1,
+        validation_freq: int | Sequence[int] = 1,
         *,
-        resume: Any = None,
+        resume: "str | PathLike | BackupAndRestore | None" = None,
         check_numerics: bool = False,
-    ):
+    ) -> "History":
         """Train on data, epoch by epoch, and return the History.
 
         Args:
@@ -554,7 +563,7 @@ class Model(Layer):
         verbose: int | str = "auto",
         sample_weight: Any = None,
         steps: int | None = None,
-        callbacks: Any = None,
+        callbacks: "Sequence | Callback | None" = None,
         return_dict: bool = False,
         **kwargs,
     ) -> Any:
@@ -583,8 +592,8 @@ class Model(Layer):
         batch_size: int | None = None,
         verbose: int | str = "auto",
         steps: int | None = None,
-        callbacks: Any = None,
-    ):
+        callbacks: "Sequence | Callback | None" = None,
+    ) -> Any:
         """Return the outputs for data, as NumPy arrays in the outputs' structure."""
         return predict(
             self,
@@ -601,7 +610,7 @@ class Model(Layer):
         x: Any,
         y: Any = None,
         sample_weight: Any = None,
-        class_weight: Any = None,
+        class_weight: dict | None = None,
         return_dict: bool = False,
     ):
         """Train one step on one batch; return the loss and the metrics."""
@@ -619,19 +628,24 @@ class Model(Layer):
         return on_batch(self, "test", x, y, sample_weight, None, return_dict)
 
     @boundary
-    def predict_on_batch(self, x):
+    def predict_on_batch(self, x: Any):
         """Return the outputs for one batch, as NumPy arrays."""
         return predict_on_batch(self, x)
 
     @step.built_in
     def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ) -> Any:
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ):
         """Return the loss of one batch; a subclass may write its own."""
         return step.total_loss(self, y, y_pred, sample_weight, training)
 
     @step.built_in
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None):
         """Update the metrics with one batch and return them by name."""
         if self.compiled:
             self.compiled_metrics.update_state(y, y_pred, sample_weight)
@@ -647,7 +661,7 @@ class Model(Layer):
             metric.reset_state()
 
     @step.built_in
-    def train_step(self, state, data: Any = None):
+    def train_step(self, state: Any, data: Any = None):
         """Return `(logs, state)` after one training step; a subclass may override.
 
         One argument alone is the data: the Variables are assigned, the logs returned.
@@ -655,20 +669,20 @@ class Model(Layer):
         return step.one_step(self, "train", state, data)
 
     @step.built_in
-    def test_step(self, state, data: Any = None):
+    def test_step(self, state: Any, data: Any = None):
         """Return `(logs, state)` after one step of evaluation."""
         return step.one_step(self, "test", state, data)
 
     @step.built_in
-    def predict_step(self, state, data: Any = None):
+    def predict_step(self, state: Any, data: Any = None):
         """Return `(outputs, state)` for one batch."""
         return step.one_step(self, "predict", state, data)
 
     def stateless_compute_loss(
         self,
-        trainable_variables,
-        non_trainable_variables,
-        metrics_variables,
+        trainable_variables: Any,
+        non_trainable_variables: Any,
+        metrics_variables: Any,
         x: Any = None,
         y: Any = None,
         y_pred: Any = None,
@@ -733,7 +747,7 @@ class Model(Layer):
         )
 
     @step.built_in
-    def make_train_function(self, force=False):
+    def make_train_function(self, force: bool = False):
         """Return the compiled step that `fit` runs.
 
         It is a function `(state, batch) -> state`. The state is four tuples with the
@@ -751,12 +765,12 @@ class Model(Layer):
         return self._made_function("train", force)
 
     @step.built_in
-    def make_test_function(self, force=False):
+    def make_test_function(self, force: bool = False):
         """Return the compiled step that `evaluate` runs, see `make_train_function`."""
         return self._made_function("test", force)
 
     @step.built_in
-    def make_predict_function(self, force=False):
+    def make_predict_function(self, force: bool = False):
         """Return what `predict` runs, compiled: `(state, batch) -> outputs`.
 
         The state is two tuples or more, of which the first two count, and the batch is
@@ -863,7 +877,7 @@ class Model(Layer):
         """Return what `compile` was given, ready to be saved, or None."""
         return compile_config(self) if self.compiled else {}
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict):
         """Compile with what `get_compile_config` returned."""
         if config and type(self).compile is not Model.compile:
             warn(
@@ -879,7 +893,13 @@ class Model(Layer):
 
     # ---- looking, saving -----------------------------------------------------
 
-    def quantize(self, mode=None, config=None, filters=None, **kwargs):
+    def quantize(
+        self,
+        mode: str | None = None,
+        config: dict | None = None,
+        filters: Any = None,
+        **kwargs,
+    ):
         """Quantize the layers inside, see `Dense.quantize`.
 
         A layer with weights that cannot be quantized is left as it is, with a warning.
@@ -936,7 +956,7 @@ class Model(Layer):
     def _post_quantize(self, mode, **kwargs):
         """Do what is due after `quantize`; programs are made anew in any case."""
 
-    def get_quantization_layer_structure(self, mode=None):
+    def get_quantization_layer_structure(self, mode: str | None = None):
         """Return which layers `quantize` fits to data, and in what order.
 
         Args:
@@ -955,12 +975,12 @@ class Model(Layer):
 
     def summary(
         self,
-        line_length: Any = None,
-        positions: Any = None,
-        print_fn: Any = None,
+        line_length: int | None = None,
+        positions: Sequence[float] | None = None,
+        print_fn: Callable | None = None,
         expand_nested: bool = False,
         show_trainable: bool = False,
-        layer_range: Any = None,
+        layer_range: Sequence[str] | None = None,
     ):
         """Print the layers, their shapes and their numbers of parameters.
 
@@ -982,7 +1002,12 @@ class Model(Layer):
             layer_range,
         )
 
-    def forecast(self, batch_size=32, input_shape=None, target_shape=None):
+    def forecast(
+        self,
+        batch_size: int = 32,
+        input_shape: Any = None,
+        target_shape: Shape | None = None,
+    ):
         """Say what training and prediction will cost, without running a step.
 
         FLOPs, bytes and peak memory are XLA's figures for the compiled steps. The
@@ -1026,7 +1051,7 @@ class Model(Layer):
         return super().get_config()
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config: dict, custom_objects: dict | None = None):
         """Make a model from what `get_config` returned."""
         if dict_for(cls, config).keys() >= set(GRAPH_KEYS) and takes_graph(cls):
             with CustomObjectScope(custom_objects), budgeted(), sharing():
@@ -1036,7 +1061,7 @@ class Model(Layer):
             raise TypeError(f"A config of a `Model` needs the keys {keys}")
         return super().from_config(config)
 
-    def get_state_tree(self, value_format="backend_tensor"):
+    def get_state_tree(self, value_format: str = "backend_tensor"):
         """Return the values of all Variables as nested dicts by their paths.
 
         Args:
@@ -1050,7 +1075,7 @@ class Model(Layer):
         read = np.array if value_format == "numpy_array" else lambda v: v.value
         return {k: _tree_of(group, read) for k, group in self._state_groups().items()}
 
-    def set_state_tree(self, state_tree):
+    def set_state_tree(self, state_tree: Any):
         """Set Variables from nested dicts as `get_state_tree` gives them.
 
         Raises:
@@ -1086,7 +1111,13 @@ class Model(Layer):
         return json.dumps(serialize_shared(self), **kwargs)
 
     @boundary
-    def save(self, filepath, overwrite=True, zipped=None, **kwargs):
+    def save(
+        self,
+        filepath: str | PathLike,
+        overwrite: bool = True,
+        zipped: bool | None = None,
+        **kwargs,
+    ):
         """Save the whole model: architecture, weights, compile and optimizer state.
 
         Args:
@@ -1101,7 +1132,12 @@ class Model(Layer):
 
     @boundary
     def export(
-        self, filepath, format=None, verbose=None, input_signature=None, **kwargs
+        self,
+        filepath: str | PathLike,
+        format: str | None = None,
+        verbose: bool | str | None = None,
+        input_signature: Any = None,
+        **kwargs,
     ):
         """Write the model as a program with its weights, for inference without code.
 
@@ -1134,14 +1170,21 @@ class Model(Layer):
         export_model(self, filepath, format, verbose, input_signature, kwargs)
 
     @boundary
-    def save_weights(self, filepath, overwrite=True, max_shard_size=None):
+    def save_weights(
+        self,
+        filepath: str | PathLike,
+        overwrite: bool = True,
+        max_shard_size: float | None = None,
+    ):
         """Save the weights alone, to a file ending in `.weights.h5`."""
         from lamina import saving
 
         saving.save_weights(self, filepath, overwrite, max_shard_size)
 
     @boundary
-    def load_weights(self, filepath, skip_mismatch=False, **kwargs):
+    def load_weights(
+        self, filepath: str | PathLike, skip_mismatch: bool = False, **kwargs
+    ):
         """Load weights that `save_weights` or `save` wrote."""
         from lamina import saving
 
@@ -1159,11 +1202,17 @@ class _Drawn(type):
 
 
 class Functional(Model, metaclass=_Drawn):
-    """A model given by its inputs and outputs; made by `Model(inputs, outputs)`."""
+    """A model given by its inputs and outputs; made by `Model(inputs, outputs)`.
+
+    >>> import lamina
+    >>> x = lamina.Input((3,))
+    >>> isinstance(lamina.Model(x, lamina.layers.Dense(2)(x)), lamina.models.Functional)
+    True
+    """
 
     _saved_as = ("keras.src.models.functional", "Functional")
 
-    def __init__(self, inputs, outputs, name=None, **kwargs):
+    def __init__(self, inputs: Any, outputs: Any, name: str | None = None, **kwargs):
         super().__init__(inputs=inputs, outputs=outputs, name=name, **kwargs)
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 from lamina.core import structure
@@ -56,7 +57,13 @@ class Sequential(Model):
         """Never a graph: the first argument is a list of layers."""
         return Layer.__new__(cls, *args, **kwargs)
 
-    def __init__(self, layers=None, trainable=True, name=None, **kwargs):
+    def __init__(
+        self,
+        layers: Sequence | None = None,
+        trainable: bool = True,
+        name: str | None = None,
+        **kwargs,
+    ):
         super().__init__(name=name, **kwargs)
         self._stack = []
         if isinstance(layers, Layer):
@@ -71,7 +78,7 @@ class Sequential(Model):
             self.trainable = False
 
     @boundary
-    def add(self, layer, rebuild=True):
+    def add(self, layer: Any, rebuild: bool = True):
         """Put a layer on top of the stack."""
         if getattr(layer, "is_symbolic", False):
             origin = layer.node.operation if layer.node is not None else None
@@ -117,7 +124,7 @@ class Sequential(Model):
         self._stack.append(layer)
         self._rebuild(rebuild)
 
-    def pop(self, rebuild=True):
+    def pop(self, rebuild: bool = True):
         """Take the top layer off the stack and return it."""
         if not self._stack:
             raise IndexError(f"Sequential model {self.name!r} has no layers to pop.")
@@ -139,7 +146,7 @@ class Sequential(Model):
             self._draw(first.input_shape)
 
     @boundary
-    def build(self, input_shape=None):
+    def build(self, input_shape: Any = None):
         """Draw the graph for inputs of a shape.
 
         Raises:
@@ -228,7 +235,7 @@ class Sequential(Model):
             self._draw(shapes[0])
         self.built = True
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None):
         """Run the stack."""
         if self._drawn_graph is not None:
             return super().call(inputs, training=training, mask=mask)
@@ -276,7 +283,7 @@ class Sequential(Model):
         return config
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config: dict, custom_objects: dict | None = None):
         """Make a model from what `get_config` returned."""
         if "layers" not in dict_for(cls, config):
             return super().from_config(config)

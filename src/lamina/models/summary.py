@@ -19,6 +19,12 @@ from lamina.layers.layer import Layer
 _LEAST_WIDTH = 65
 _LEAST_COLUMN = 8
 _GLUE = "\xa0"  # a space inside a shape, where a line is broken only at need
+# What stands out in a column, where there are colours: the type, numbers.
+_COLOURS = {
+    "Layer (type)": (r"(?<=\()\w+(?=\)$)", "cyan"),
+    "Output Shape": (r"\d+", "cyan"),
+    "Param #": (r"[\d,]+", "green"),
+}
 _JUSTIFY: dict[str, Any] = {
     "Param #": "right",
     "Trainable": "center",
@@ -105,10 +111,9 @@ def html(model) -> str:
     for operation in operations:
         rows.add(operation, model, 0)
     table = "".join(
-        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>"
-        for row in rows.cells
+        f"<tr>{''.join(map(_cell, rows.columns, row))}</tr>" for row in rows.cells
     )
-    heads = "".join(f"<th>{escape(column)}</th>" for column in rows.columns)
+    heads = "".join(_cell(column, column, "th") for column in rows.columns)
     totals = "<br>".join(
         f"{label} params: {number:,} ({size})" for label, number, size in _totals(model)
     )
@@ -119,6 +124,11 @@ def html(model) -> str:
         f"<tbody>{table}</tbody></table>"
         f"<p>{totals}</p>{_picture(model) if drawn else ''}"
     )
+
+
+def _cell(column, text, tag="td"):
+    side = _JUSTIFY.get(column, "left")
+    return f'<{tag} style="text-align: {side}">{escape(text)}</{tag}>'
 
 
 def _picture(model):
@@ -133,8 +143,9 @@ def _picture(model):
         except ImportError:
             return ""
         svg = path.read_text("utf-8")
-    style = "display: inline-block; background: white; border-radius: 6px"
-    return f'<div style="{style}">{svg[svg.index("<svg") :]}</div>'
+    svg = svg[svg.index("<svg") :]
+    # Without the page's white, and the day it was drawn on: dark pages, small diffs.
+    return re.sub(r'(?s)<metadata>.*?</metadata>|<g id="patch_1">.*?</g>', "", svg)
 
 
 class _Rows:
@@ -313,7 +324,10 @@ def _print(console, model, rows, line_length, positions):
         name = _fold(cells[0], widths[0] - len(tree))
         name = [(" " * len(tree) if i else tree) + line for i, line in enumerate(name)]
         others = map(_fold, cells[1:], widths[1:])
-        table.add_row(*(Text("\n".join(lines)) for lines in (name, *others)))
+        row = [Text("\n".join(lines)) for lines in (name, *others)]
+        for text, column in zip(row, rows.columns, strict=True):
+            text.highlight_regex(*_COLOURS.get(column, ("", "")))
+        table.add_row(*row)
     console.print(Text(f'Model: "{printable(model.name)}"', style="bold"))
     console.print(table)
     for label, number, size in _totals(model):

@@ -53,8 +53,8 @@ def convert_to_tensor(x, dtype=None, sparse=None, ragged=None):
         sparse: not supported; must not be True.
         ragged: not supported; must not be True.
 
-    >>> import lamina
-    >>> str(lamina.ops.convert_to_tensor([1.0, 2.0]).dtype)
+    >>> from lamina import ops
+    >>> str(ops.convert_to_tensor([1.0, 2.0]).dtype)
     'float32'
     """
     dense_only("convert_to_tensor", sparse or ragged)
@@ -62,7 +62,12 @@ def convert_to_tensor(x, dtype=None, sparse=None, ragged=None):
 
 
 def convert_to_numpy(x):
-    """Return `x` as a NumPy array."""
+    """Return `x` as a NumPy array.
+
+    >>> from lamina import ops
+    >>> ops.convert_to_numpy(ops.arange(3))
+    array([0, 1, 2], dtype=int32)
+    """
     if any_symbolic((x,), {}):
         raise ValueError(
             "`convert_to_numpy` needs data. Received a symbolic KerasTensor, which "
@@ -75,7 +80,12 @@ def convert_to_numpy(x):
 
 @op(config=("dtype",), elementwise=True, integers=True)
 def cast(x, dtype):
-    """Return `x` in another dtype."""
+    """Return `x` in another dtype.
+
+    >>> from lamina import ops
+    >>> ops.cast([1.7, -1.7], "int32").tolist()
+    [1, -1]
+    """
     return _cast(tensor(x), dtype)
 
 
@@ -88,7 +98,12 @@ def _cast(x, dtype):
 
 @op(config=("dtype",), elementwise=True)
 def saturate_cast(x, dtype):
-    """Return `x` in another dtype; what does not fit becomes its nearest number."""
+    """Return `x` in another dtype; what does not fit becomes its nearest number.
+
+    >>> from lamina import ops
+    >>> ops.saturate_cast([-5, 100, 300], "uint8").tolist()
+    [0, 100, 255]
+    """
     x, dtype = tensor(x), canonical(dtype)
     if x.dtype == dtype or "bool" in (x.dtype.name, dtype.name):
         return x.astype(dtype)
@@ -114,24 +129,44 @@ def _inside(limit, dtype):
 
 
 def shape(x) -> tuple:
-    """Return the shape; a size that is not known yet is None."""
+    """Return the shape; a size that is not known yet is None.
+
+    >>> from lamina import ops
+    >>> ops.shape([[1, 2, 3]])
+    (1, 3)
+    """
     if hasattr(x, "shape"):
         return tuple(x.shape)
     return tensor(x).shape
 
 
 def dtype(x) -> str:
-    """Return the dtype, as a string."""
+    """Return the dtype, as a string.
+
+    >>> from lamina import ops
+    >>> ops.dtype([1.5, 2.5])
+    'float32'
+    """
     return dtype_of(x)
 
 
 def is_tensor(x) -> bool:
-    """Tell whether `x` is an array of JAX, or a symbolic tensor."""
+    """Tell whether `x` is an array of JAX, or a symbolic tensor.
+
+    >>> from lamina import ops
+    >>> ops.is_tensor(ops.arange(3)), ops.is_tensor([0, 1, 2])
+    (True, False)
+    """
     return isinstance(x, jax.Array) or is_symbolic(x)
 
 
 def stop_gradient(variable):
-    """Return its argument; derivatives see a constant."""
+    """Return its argument; derivatives see a constant.
+
+    >>> import jax, lamina
+    >>> float(jax.grad(lambda x: x * lamina.ops.stop_gradient(x))(3.0))
+    3.0
+    """
     return _stop_gradient(variable)
 
 
@@ -184,8 +219,8 @@ def cond(pred, true_fn, false_fn):
         true_fn: a function without arguments.
         false_fn: another, whose result has the same structure and shapes.
 
-    >>> import lamina
-    >>> int(lamina.ops.cond(True, lambda: 1, lambda: 2))
+    >>> from lamina import ops
+    >>> int(ops.cond(True, lambda: 1, lambda: 2))
     1
     """
     if is_symbolic(pred):
@@ -217,8 +252,8 @@ def _either(pred):
 def switch(index, branches, *operands):
     """Return branches[index](*operands), with `index` limited to what there is.
 
-    >>> import lamina
-    >>> int(lamina.ops.switch(1, [lambda x: x, lambda x: -x], 3))
+    >>> from lamina import ops
+    >>> int(ops.switch(1, [lambda x: x, lambda x: -x], 3))
     -3
     """
     branches = [_returning_arrays(b) for b in branches]
@@ -244,8 +279,8 @@ def while_loop(cond, body, loop_vars, maximum_iterations=None):
         loop_vars: a value, or a tuple or list of them.
         maximum_iterations: stop after so many rounds.
 
-    >>> import lamina
-    >>> (i,) = lamina.ops.while_loop(lambda i: i < 5, lambda i: (i + 2,), (0,))
+    >>> from lamina import ops
+    >>> (i,) = ops.while_loop(lambda i: i < 5, lambda i: (i + 2,), (0,))
     >>> int(i)
     6
     """
@@ -273,8 +308,8 @@ def while_loop(cond, body, loop_vars, maximum_iterations=None):
 def fori_loop(lower, upper, body_fun, init_val):
     """Replace the value by `body_fun(i, value)` for i = lower, ..., upper - 1.
 
-    >>> import lamina
-    >>> int(lamina.ops.fori_loop(0, 4, lambda i, total: total + i, 0))
+    >>> from lamina import ops
+    >>> int(ops.fori_loop(0, 4, lambda i, total: total + i, 0))
     6
     """
     body = _returning_arrays(body_fun)
@@ -296,8 +331,8 @@ def scan(f, init, xs=None, length=None, reverse=False, unroll=1):
     Returns:
         The last carry and the stacked outputs.
 
-    >>> import lamina
-    >>> total, sums = lamina.ops.scan(lambda c, x: (c + x, c + x), 0, [1, 2, 3])
+    >>> from lamina import ops
+    >>> total, sums = ops.scan(lambda c, x: (c + x, c + x), 0, [1, 2, 3])
     >>> sums.tolist()
     [1, 3, 6]
     """
@@ -330,8 +365,8 @@ def _is_numbers(xs):
 def associative_scan(f, elems, reverse=False, axis=0):
     """Return the running combination of entries along `axis` by an associative `f`.
 
-    >>> import lamina
-    >>> lamina.ops.associative_scan(lambda a, b: a + b, [1, 2, 3]).tolist()
+    >>> from lamina import ops
+    >>> ops.associative_scan(lambda a, b: a + b, [1, 2, 3]).tolist()
     [1, 3, 6]
     """
     elems = tensor(elems) if _is_numbers(elems) else _arrays(elems)
@@ -342,8 +377,8 @@ def associative_scan(f, elems, reverse=False, axis=0):
 def map(f, xs):
     """Apply `f` to each entry along the first axis, one after the other.
 
-    >>> import lamina
-    >>> lamina.ops.map(lambda row: row.sum(), [[1, 2], [3, 4]]).tolist()
+    >>> from lamina import ops
+    >>> ops.map(lambda row: row.sum(), [[1, 2], [3, 4]]).tolist()
     [3, 7]
     """
     return lax.map(_returning_arrays(f), xs if _nested_arrays(xs) else tensor(xs))
@@ -353,8 +388,8 @@ def map(f, xs):
 def vectorized_map(function, elements):
     """Apply `function` to each entry along the first axis, all at once.
 
-    >>> import lamina
-    >>> lamina.ops.vectorized_map(lambda x: x * x, [1, 2, 3]).tolist()
+    >>> from lamina import ops
+    >>> ops.vectorized_map(lambda x: x * x, [1, 2, 3]).tolist()
     [1, 4, 9]
     """
     elements = elements if _nested_arrays(elements) else tensor(elements)
@@ -377,8 +412,8 @@ def unstack(x, num=None, axis=0):
         num: how many there are; needed where the size is not known.
         axis: the axis, which the slices lose.
 
-    >>> import lamina
-    >>> [row.tolist() for row in lamina.ops.unstack([[1, 2], [3, 4]])]
+    >>> from lamina import ops
+    >>> [row.tolist() for row in ops.unstack([[1, 2], [3, 4]])]
     [[1, 2], [3, 4]]
     """
     x = tensor(x)
@@ -400,6 +435,10 @@ def slice(inputs, start_indices, shape):
     """Return the block of `shape` that begins at `start_indices`.
 
     Starts are moved so that the block fits; -1 in `shape` stands for all the rest.
+
+    >>> from lamina import ops
+    >>> ops.slice([[1, 2, 3], [4, 5, 6]], (0, 1), (2, -1)).tolist()
+    [[2, 3], [5, 6]]
     """
     x = tensor(inputs)
     if -1 in shape:
@@ -411,7 +450,12 @@ def slice(inputs, start_indices, shape):
 
 @op
 def slice_update(inputs, start_indices, updates):
-    """Return `inputs` with the block at `start_indices` replaced by `updates`."""
+    """Return `inputs` with the block at `start_indices` replaced by `updates`.
+
+    >>> from lamina import ops
+    >>> ops.slice_update([1, 2, 3, 4], [1], [8, 9]).tolist()
+    [1, 8, 9, 4]
+    """
     inputs = tensor(inputs)
     updates = tensor(updates, inputs.dtype)
     return lax.dynamic_update_slice(inputs, updates, _starts(start_indices))
@@ -434,8 +478,8 @@ def scatter(indices, values, shape):
         values: what to add, (..., *rest of the shape).
         shape: the shape of the result.
 
-    >>> import lamina
-    >>> lamina.ops.scatter([[0], [2], [2]], [1, 2, 3], (4,)).tolist()
+    >>> from lamina import ops
+    >>> ops.scatter([[0], [2], [2]], [1, 2, 3], (4,)).tolist()
     [1, 0, 5, 0]
     """
     values = tensor(values)
@@ -455,8 +499,8 @@ def scatter_update(inputs, indices, updates, reduction=None):
     Raises:
         ValueError: another `reduction`.
 
-    >>> import lamina
-    >>> lamina.ops.scatter_update([1, 2, 3], [[1]], [9]).tolist()
+    >>> from lamina import ops
+    >>> ops.scatter_update([1, 2, 3], [[1]], [9]).tolist()
     [1, 9, 3]
     """
     inputs = tensor(inputs)

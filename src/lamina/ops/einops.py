@@ -24,9 +24,9 @@ def rearrange(tensor, pattern, **axes_lengths):
     Raises:
         ValueError: the pattern does not fit the shape, or is none.
 
-    >>> import lamina
-    >>> x = lamina.ops.zeros((2, 6))
-    >>> lamina.ops.rearrange(x, "b (h w) -> b w h", h=3).shape
+    >>> from lamina import ops
+    >>> x = ops.zeros((2, 6))
+    >>> ops.rearrange(x, "b (h w) -> b w h", h=3).shape
     (2, 2, 3)
     """
     x = arrays.tensor(tensor)

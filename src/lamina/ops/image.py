@@ -89,7 +89,12 @@ def _colours(images, data_format, name, channels=(3,)):
 
 @op(config=("data_format",), name="RGBToGrayscale")
 def rgb_to_grayscale(images, data_format=None):
-    """Return 0.2989 R + 0.587 G + 0.114 B as the one channel, and gray as it is."""
+    """Return 0.2989 R + 0.587 G + 0.114 B as the one channel, and gray as it is.
+
+    >>> from lamina import ops
+    >>> ops.image.rgb_to_grayscale([[[100.0, 0.0, 0.0], [0.0, 100.0, 0.0]]]).tolist()
+    [[[29.89], [58.7]]]
+    """
     x, close = _colours(images, data_format, "rgb_to_grayscale", (1, 3))
     if x.shape[-1] == 1:
         return close(x)
@@ -113,6 +118,10 @@ def rgb_to_hsv(images, data_format=None):
     """Turn red, green and blue into hue, saturation and value, all in [0, 1].
 
     V = max, S = (max - min) / max, H = the angle on the colour circle from red.
+
+    >>> from lamina import ops
+    >>> ops.image.rgb_to_hsv([[[0.0, 1.0, 0.0], [0.5, 0.5, 0.5]]]).tolist()
+    [[[0.3333, 1.0, 1.0], [0.0, 0.0, 0.5]]]
     """
     x, close = _float_colours(images, data_format, "rgb_to_hsv")
     red, green, blue = (x[..., i] for i in range(3))
@@ -131,7 +140,12 @@ def rgb_to_hsv(images, data_format=None):
 
 @op(config=("data_format",), name="HSVToRGB")
 def hsv_to_rgb(images, data_format=None):
-    """Turn hue, saturation and value, all in [0, 1], into red, green and blue."""
+    """Turn hue, saturation and value, all in [0, 1], into red, green and blue.
+
+    >>> from lamina import ops
+    >>> ops.image.hsv_to_rgb([[[0.5, 1.0, 1.0], [0.0, 0.0, 0.5]]]).tolist()
+    [[[0.0, 1.0, 1.0], [0.5, 0.5, 0.5]]]
+    """
     x, close = _float_colours(images, data_format, "hsv_to_rgb")
     hue, saturation, value = (x[..., i : i + 1] for i in range(3))
     # Each colour is full within a sixth of its place on the circle, and gone
@@ -169,6 +183,11 @@ def resize(
 
     Raises:
         ValueError: a size, an interpolation or a rank that does not exist.
+
+    >>> from lamina import ops
+    >>> image = ops.reshape([1.0, 3.0], (1, 2, 1))
+    >>> ops.image.resize(image, (1, 4)).ravel().tolist()
+    [1.0, 1.5, 2.5, 3.0]
     """
     _choose("interpolation", interpolation, _METHODS)
     _choose("fill_mode", fill_mode, ("constant",))
@@ -221,6 +240,12 @@ def affine_transform(
             `"mirror"` or `"reflect"`.
         fill_value: what it is with `"constant"`.
         data_format: `"channels_last"` or `"channels_first"`.
+
+    >>> from lamina import ops
+    >>> image = ops.reshape([1.0, 2.0, 3.0], (1, 3, 1))
+    >>> one_to_the_left = [1, 0, 1, 0, 1, 0, 0, 0]
+    >>> ops.image.affine_transform(image, one_to_the_left).ravel().tolist()
+    [2.0, 3.0, 0.0]
     """
     _choose("interpolation", interpolation, _ORDERS)
     _choose("fill_mode", fill_mode, _FILLS)
@@ -286,6 +311,14 @@ def perspective_transform(
         interpolation: `"nearest"` or `"bilinear"`.
         fill_value: what lies outside.
         data_format: `"channels_last"` or `"channels_first"`.
+
+    >>> from lamina import ops
+    >>> image = ops.reshape([1.0, 2.0, 3.0, 4.0], (2, 2, 1))
+    >>> start = [[0, 0], [1, 0], [0, 1], [1, 1]]
+    >>> turned = [[1, 0], [1, 1], [0, 0], [0, 1]]
+    >>> moved = ops.image.perspective_transform(image, start, turned, "nearest")
+    >>> moved.ravel().tolist()
+    [3.0, 1.0, 4.0, 2.0]
     """
     _choose("interpolation", interpolation, _ORDERS)
     x, close = _open(images, data_format, "perspective_transform")
@@ -335,6 +368,11 @@ def map_coordinates(inputs, coordinates, order, fill_mode="constant", fill_value
         fill_mode: what lies outside: `"constant"`, `"nearest"`, `"wrap"`,
             `"mirror"` or `"reflect"`.
         fill_value: what it is with `"constant"`.
+
+    >>> from lamina import ops
+    >>> x = [[1.0, 2.0], [3.0, 4.0]]
+    >>> ops.image.map_coordinates(x, [[0, 0.5], [1, 0.5]], order=1).tolist()
+    [2.0, 2.5]
     """
     x, places = tensor(inputs), tensor(coordinates)
     if places.shape[0] != x.ndim:
@@ -412,8 +450,8 @@ def extract_patches(
         padding: `"valid"` or `"same"`.
         data_format: `"channels_last"` or `"channels_first"`.
 
-    >>> import lamina
-    >>> lamina.ops.image.extract_patches(lamina.ops.ones((1, 4, 4, 3)), 2).shape
+    >>> from lamina import ops
+    >>> ops.image.extract_patches(ops.ones((1, 4, 4, 3)), 2).shape
     (1, 2, 2, 12)
     """
     rank = 3 if not isinstance(size, int) and len(size) == 3 else 2
@@ -436,6 +474,11 @@ def extract_patches_3d(
         dilation_rate: the distance of cells in a window.
         padding: `"valid"` or `"same"`.
         data_format: `"channels_last"` or `"channels_first"`.
+
+    >>> import lamina
+    >>> volumes = lamina.Input((2, 4, 4, 1))
+    >>> lamina.ops.image.extract_patches_3d(volumes, 2).shape
+    (None, 1, 2, 2, 8)
     """
     window = size, strides, dilation_rate, padding, data_format
     return _extract(volumes, *window, 3, "extract_patches_3d")
@@ -485,6 +528,11 @@ def pad_images(
         target_height: the height of the result; give two of the three for rows.
         target_width: the width of the result; give two of the three for columns.
         data_format: `"channels_last"` or `"channels_first"`.
+
+    >>> from lamina import ops
+    >>> padded = ops.image.pad_images([[[7]]], 1, 0, target_height=2, target_width=2)
+    >>> padded[..., 0].tolist()
+    [[0, 0], [7, 0]]
     """
     x, close = _open(images, data_format, "pad_images")
     rows = top_padding, bottom_padding, target_height
@@ -520,6 +568,12 @@ def crop_images(
         target_height: the height of the result; give two of the three for rows.
         target_width: the width of the result; give two of the three for columns.
         data_format: `"channels_last"` or `"channels_first"`.
+
+    >>> from lamina import ops
+    >>> image = ops.reshape(ops.arange(6), (2, 3, 1))
+    >>> cut = ops.image.crop_images(image, 1, 1, target_height=1, target_width=2)
+    >>> cut[..., 0].tolist()
+    [[4, 5]]
     """
     x, close = _open(images, data_format, "crop_images")
     height, width = x.shape[1:3]
@@ -569,6 +623,11 @@ def gaussian_blur(images, kernel_size=(3, 3), sigma=(1.0, 1.0), data_format=None
         kernel_size: the kernel's height and width.
         sigma: the deviations along height and width, in pixels.
         data_format: `"channels_last"` or `"channels_first"`.
+
+    >>> from lamina import ops
+    >>> image = ops.image.pad_images([[[1.0]]], 1, 1, 1, 1)
+    >>> ops.image.gaussian_blur(image)[1, :, 0].tolist()
+    [0.1238, 0.2042, 0.1238]
     """
     x, close = _open(images, data_format, "gaussian_blur")
     x = inexact(x)
@@ -606,6 +665,11 @@ def elastic_transform(
         data_format: `"channels_last"` or `"channels_first"`.
 
     Source: Simard et al., 2003, "Best practices for convolutional neural networks".
+
+    >>> import lamina
+    >>> images = lamina.Input((32, 32, 3))
+    >>> lamina.ops.image.elastic_transform(images, seed=1).shape
+    (None, 32, 32, 3)
     """
     _choose("interpolation", interpolation, _ORDERS)
     _choose("fill_mode", fill_mode, _FILLS)
@@ -637,6 +701,11 @@ def scale_and_translate(
         method: `"linear"`, `"bilinear"`, `"trilinear"`, `"cubic"`, `"bicubic"`,
             `"tricubic"`, `"lanczos3"` or `"lanczos5"`.
         antialias: smooth before shrinking.
+
+    >>> from lamina import ops
+    >>> x = ops.array([1.0, 2.0, 3.0])
+    >>> ops.image.scale_and_translate(x, (3,), [1.0], [1.0], (0,), "linear").tolist()
+    [0.0, 1.0, 2.0]
     """
     methods = "linear bilinear trilinear cubic bicubic tricubic lanczos3 lanczos5"
     _choose("method", method, methods.split())
@@ -653,6 +722,11 @@ def sobel_edges(images, data_format=None):
     """Return smoothed differences in y and x, along a new last axis.
 
     d/dx: rows (-1, 0, 1), (-2, 0, 2), (-1, 0, 1); d/dy: its transpose.
+
+    >>> from lamina import ops
+    >>> image = ops.reshape([0.0, 1.0, 3.0], (1, 3, 1))
+    >>> ops.image.sobel_edges(image)[0, :, 0, 1].tolist()
+    [2.0, 6.0, -2.0]
     """
     x, close = _open(images, data_format, "sobel_edges")
     across = jnp.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], x.dtype)
@@ -689,6 +763,11 @@ def ssim(
         data_format: `"channels_last"` or `"channels_first"`.
 
     Source: Wang et al., 2004, "Image quality assessment".
+
+    >>> from lamina import ops
+    >>> image = ops.ones((11, 11, 1))
+    >>> float(ops.image.ssim(image, 0.5 * image))
+    0.8
     """
     a, close = _open(image1, data_format, "ssim")
     b, _ = _open(image2, data_format, "ssim")

@@ -53,6 +53,10 @@ def cholesky(x, upper=False):
 
     Raises:
         ValueError: the matrices are not square, or not positive definite.
+
+    >>> from lamina import ops
+    >>> ops.cholesky([[4.0, 2.0], [2.0, 5.0]]).tolist()
+    [[2.0, 0.0], [1.0, 2.0]]
     """
     x = _square(x, "cholesky")
     factor = jnp.linalg.cholesky(x, upper=upper)
@@ -66,7 +70,12 @@ def cholesky(x, upper=False):
 
 @op(config=("upper",))
 def cholesky_inverse(x, upper=False):
-    """Return the inverse of the matrix whose Cholesky factor is `x`."""
+    """Return the inverse of the matrix whose Cholesky factor is `x`.
+
+    >>> from lamina import ops
+    >>> ops.cholesky_inverse([[2.0, 0.0], [0.0, 1.0]]).tolist()
+    [[0.25, 0.0], [0.0, 1.0]]
+    """
     x = _square(x, "cholesky_inverse")
     identity = jnp.broadcast_to(jnp.eye(x.shape[-1], dtype=x.dtype), x.shape)
     inverse = jax.scipy.linalg.solve_triangular(x, identity, lower=not upper)
@@ -76,31 +85,78 @@ def cholesky_inverse(x, upper=False):
 
 @op
 def det(x):
-    """Return the determinants of square matrices."""
+    """Return the determinants of square matrices.
+
+    >>> from lamina import ops
+    >>> float(ops.det([[1.0, 2.0], [3.0, 4.0]]))
+    -2.0
+    """
     return jnp.linalg.det(_square(x, "det"))
 
 
 @op
 def eig(x):
-    """Return eigenvalues and right eigenvectors (columns); complex, on CPU only."""
+    """Return eigenvalues and right eigenvectors of square matrices; on CPU only.
+
+    Args:
+        x: (..., n, n).
+
+    Returns:
+        Complex (..., n), and (..., n, n) with the vectors as columns.
+
+    >>> from lamina import ops
+    >>> values, vectors = ops.eig([[2.0, 1.0], [0.0, 3.0]])
+    >>> values.tolist()
+    [(2+0j), (3+0j)]
+    """
     return tuple(jnp.linalg.eig(_square(x, "eig")))
 
 
 @op
 def eigh(x):
-    """Return rising eigenvalues and eigenvectors (columns) of symmetric matrices."""
+    """Return rising eigenvalues, and eigenvectors, of symmetric or Hermitian matrices.
+
+    Args:
+        x: (..., n, n).
+
+    Returns:
+        (..., n), and (..., n, n) with orthonormal vectors as columns.
+
+    >>> from lamina import ops
+    >>> values, vectors = ops.eigh([[2.0, 1.0], [1.0, 2.0]])
+    >>> values.tolist()
+    [1.0, 3.0]
+    """
     return tuple(jnp.linalg.eigh(_square(x, "eigh")))
 
 
 @op
 def inv(x):
-    """Return the inverses of square matrices."""
+    """Return the inverses of square matrices.
+
+    >>> from lamina import ops
+    >>> ops.inv([[2.0, 0.0], [0.0, 4.0]]).tolist()
+    [[0.5, 0.0], [0.0, 0.25]]
+    """
     return jnp.linalg.inv(_square(x, "inv"))
 
 
 @op
 def lu_factor(x):
-    """Return L and U with row exchanges, packed into one matrix, and the pivots."""
+    """Return L and U with row exchanges, packed into one matrix, and the pivots.
+
+    Args:
+        x: (..., m, n).
+
+    Returns:
+        (..., m, n) with U on and above the diagonal, and below it L, whose diagonal is
+        1; and the row that each row was exchanged with, (..., min(m, n)).
+
+    >>> from lamina import ops
+    >>> lu, pivots = ops.lu_factor([[1.0, 2.0], [2.0, 2.0]])
+    >>> lu.tolist(), pivots.tolist()
+    ([[2.0, 2.0], [0.5, 1.0]], [1, 1])
+    """
     lu, pivots = jax.scipy.linalg.lu_factor(_matrix(x, "lu_factor"))
     return lu, pivots
 
@@ -119,8 +175,8 @@ def norm(x, ord=None, axis=None, keepdims=False):
     Raises:
         ValueError: there is no such norm for so many axes.
 
-    >>> import lamina
-    >>> float(lamina.ops.norm([3.0, 4.0]))
+    >>> from lamina import ops
+    >>> float(ops.norm([3.0, 4.0]))
     5.0
     """
     x = inexact(x)
@@ -137,6 +193,11 @@ def qr(x, mode="reduced"):
 
     Raises:
         ValueError: another mode.
+
+    >>> from lamina import ops
+    >>> q, r = ops.qr([[0.0, 2.0], [1.0, 3.0]])
+    >>> ops.abs(r).tolist()
+    [[1.0, 3.0], [0.0, 2.0]]
     """
     if mode not in ("reduced", "complete"):
         raise ValueError(
@@ -160,7 +221,19 @@ def _system(name, a, b):
 
 @op
 def solve(a, b):
-    """Return x with a · x = b, for square `a`; `b` holds vectors or matrices."""
+    """Return x with a · x = b, for square `a`.
+
+    Args:
+        a: (..., n, n).
+        b: vectors (..., n) or matrices (..., n, k).
+
+    Raises:
+        ValueError: the shapes do not go together.
+
+    >>> from lamina import ops
+    >>> ops.solve([[2.0, 1.0], [0.0, 4.0]], [4.0, 8.0]).tolist()
+    [1.0, 2.0]
+    """
     a, b, vector = _system("solve", a, b)
     return (
         jnp.linalg.solve(a, b[..., None])[..., 0] if vector else jnp.linalg.solve(a, b)
@@ -169,7 +242,20 @@ def solve(a, b):
 
 @op(config=("lower",))
 def solve_triangular(a, b, lower=False):
-    """Return x with a · x = b, for triangular `a`."""
+    """Return x with a · x = b, for triangular `a`.
+
+    Args:
+        a: (..., n, n); the other triangle is not looked at.
+        b: vectors (..., n) or matrices (..., n, k).
+        lower: whether the lower triangle counts.
+
+    Raises:
+        ValueError: the shapes do not go together.
+
+    >>> from lamina import ops
+    >>> ops.solve_triangular([[2.0, 0.0], [1.0, 4.0]], [4.0, 10.0], lower=True).tolist()
+    [2.0, 2.0]
+    """
     a, b, vector = _system("solve_triangular", a, b)
     b = b[..., None] if vector else b
     x = jax.scipy.linalg.solve_triangular(a, b, lower=lower)
@@ -184,6 +270,10 @@ def svd(x, full_matrices=True, compute_uv=True):
         x: (..., m, n).
         full_matrices: square U and V; else min(m, n) columns.
         compute_uv: return all three.
+
+    >>> from lamina import ops
+    >>> ops.svd([[3.0, 0.0], [0.0, -4.0]], compute_uv=False).tolist()
+    [4.0, 3.0]
     """
     x = _matrix(x, "svd")
     result = jnp.linalg.svd(x, full_matrices=full_matrices, compute_uv=compute_uv)
@@ -198,6 +288,10 @@ def lstsq(a, b, rcond=None):
         a: (m, n).
         b: (m,) or (m, k).
         rcond: singular values below rcond times the largest count as zero.
+
+    >>> from lamina import ops
+    >>> ops.lstsq([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]], [1.0, 3.0, 5.0]).tolist()
+    [1.0, 2.0]
     """
     a, b = promoted(a, b, also=(float,))
     a = _matrix(a, "lstsq")
@@ -211,7 +305,17 @@ def lstsq(a, b, rcond=None):
 
 @op(config=("tol",))
 def matrix_rank(x, tol=None):
-    """Return how many singular values exceed `tol`."""
+    """Return how many singular values exceed `tol`, an int32 for each matrix.
+
+    Args:
+        x: (..., m, n).
+        tol: the limit; when None, the largest singular value times max(m, n) times the
+            distance of floats at 1.
+
+    >>> from lamina import ops
+    >>> int(ops.matrix_rank([[1.0, 2.0], [2.0, 4.0]]))
+    1
+    """
     x = _matrix(x, "matrix_rank")
     values = jnp.linalg.svd(x, compute_uv=False)
     if tol is None:
@@ -227,6 +331,10 @@ def pinv(x, rcond=None):
     Args:
         x: (..., m, n).
         rcond: singular values below rcond times the largest count as zero.
+
+    >>> from lamina import ops
+    >>> ops.pinv([[2.0, 0.0], [0.0, 0.0]]).tolist()
+    [[0.5, 0.0], [0.0, 0.0]]
     """
     return jnp.linalg.pinv(_matrix(x, "pinv"), rtol=rcond)
 
@@ -240,8 +348,8 @@ def jvp(fun, primals, tangents, has_aux=False):
         tangents: the direction, one array for each of `primals`.
         has_aux: `fun` returns a pair whose second part is handed on.
 
-    >>> import lamina
-    >>> value, slope = lamina.ops.jvp(lambda x: x * x, (3.0,), (1.0,))
+    >>> from lamina import ops
+    >>> value, slope = ops.jvp(lambda x: x * x, (3.0,), (1.0,))
     >>> float(value), float(slope)
     (9.0, 6.0)
     """

@@ -58,49 +58,69 @@ def _segments(reduce):
         return reduce(data, ids, num_segments, indices_are_sorted=bool(sorted))
 
     def give(drawn):
-        drawn.__doc__ += _SEGMENTS
+        summary, _, example = (drawn.__doc__ or "").partition("\n\n")
+        drawn.__doc__ = f"{summary}\n\n{_SEGMENTS}\n{example}"
         return computed_by(compute, config=("num_segments", "sorted"))(drawn)
 
     return give
 
 
-_SEGMENTS = """
-
+_SEGMENTS = """\
     Args:
         data: rows along the first axis.
         segment_ids: a number for each row.
         num_segments: how many results; the largest number + 1 when None, which is
             not known inside `jax.jit`.
         sorted: promise that the numbers never fall.
-    """
+"""
 
 
 @_segments(jax.ops.segment_sum)
 def segment_sum(data, segment_ids, num_segments=None, sorted=False):
-    """Sum rows that have the same number."""
+    """Sum rows that have the same number.
+
+    >>> from lamina import ops
+    >>> ops.segment_sum([1, 2, 3], [0, 1, 0]).tolist()
+    [4, 2]
+    """
 
 
 @_segments(jax.ops.segment_max)
 def segment_max(data, segment_ids, num_segments=None, sorted=False):
-    """Take the largest of rows that have the same number."""
+    """Take the largest of rows that have the same number.
+
+    >>> from lamina import ops
+    >>> ops.segment_max([1, 2, 3], [0, 1, 0]).tolist()
+    [3, 2]
+    """
 
 
 @_segments(jax.ops.segment_min)
 def segment_min(data, segment_ids, num_segments=None, sorted=False):
-    """Take the smallest of rows that have the same number."""
+    """Take the smallest of rows that have the same number.
+
+    >>> from lamina import ops
+    >>> ops.segment_min([1, 2, 3], [0, 1, 0]).tolist()
+    [1, 2]
+    """
 
 
 @_segments(jax.ops.segment_prod)
 def segment_prod(data, segment_ids, num_segments=None, sorted=False):
-    """Multiply rows that have the same number."""
+    """Multiply rows that have the same number.
+
+    >>> from lamina import ops
+    >>> ops.segment_prod([1, 2, 3], [0, 1, 0]).tolist()
+    [3, 2]
+    """
 
 
 @op(config=("k", "sorted"))
 def top_k(x, k, sorted=True):
     """Return the `k` largest entries along the last axis, and their positions.
 
-    >>> import lamina
-    >>> values, positions = lamina.ops.top_k([3, 9, 5], 2)
+    >>> from lamina import ops
+    >>> values, positions = ops.top_k([3, 9, 5], 2)
     >>> values.tolist(), positions.tolist()
     ([9, 5], [1, 2])
     """
@@ -115,6 +135,10 @@ def in_top_k(targets, predictions, k):
         targets: the numbers of classes, (batch,).
         predictions: a score for each class, (batch, classes).
         k: how many to look at.
+
+    >>> from lamina import ops
+    >>> ops.in_top_k([0, 2], [[0.1, 0.2, 0.7], [0.1, 0.2, 0.7]], k=2).tolist()
+    [False, True]
     """
     targets, scores = tensor(targets).astype("int32"), tensor(predictions)
     own = jnp.take_along_axis(scores, targets[:, None], -1, mode="fill")
@@ -124,7 +148,12 @@ def in_top_k(targets, predictions, k):
 
 @reduction(jax.nn.logsumexp, inexact)
 def logsumexp(x, axis=None, keepdims=False):
-    """Return ln Σ eˣ over `axis`, without overflow."""
+    """Return ln Σ eˣ over `axis`, without overflow.
+
+    >>> from lamina import ops
+    >>> float(ops.logsumexp([1000.0, 1000.0]))
+    1000.6932
+    """
 
 
 @op(name="CDist")
@@ -137,6 +166,10 @@ def cdist(x, y):
 
     Returns:
         (..., n, m).
+
+    >>> from lamina import ops
+    >>> ops.cdist([[0.0, 0.0]], [[3.0, 4.0], [0.0, 2.0]]).tolist()
+    [[5.0, 2.0]]
     """
     x, y = promoted(x, y, also=(float,))
     if x.ndim < 2 or y.ndim < 2 or x.shape[-1] != y.shape[-1]:
@@ -151,8 +184,8 @@ def cdist(x, y):
 def extract_sequences(x, sequence_length, sequence_stride):
     """Cut the last axis into windows of `sequence_length`, `sequence_stride` apart.
 
-    >>> import lamina
-    >>> lamina.ops.extract_sequences([1, 2, 3, 4], 2, 1).tolist()
+    >>> from lamina import ops
+    >>> ops.extract_sequences([1, 2, 3, 4], 2, 1).tolist()
     [[1, 2], [2, 3], [3, 4]]
     """
     return _frames(tensor(x), sequence_length, sequence_stride)
@@ -196,19 +229,47 @@ def _parts(x):
 
 @op(name="FFT")
 def fft(x):
-    """Return the discrete Fourier transform along the last axis, of a pair."""
+    """Return the discrete Fourier transform along the last axis.
+
+    Args:
+        x: a pair, real and imaginary part, of one shape.
+
+    Returns:
+        Such a pair.
+
+    Raises:
+        ValueError: `x` is no such pair.
+
+    >>> from lamina import ops
+    >>> real, imag = ops.fft(([1.0, 2.0], [0.0, 0.0]))
+    >>> real.tolist(), imag.tolist()
+    ([3.0, -1.0], [0.0, 0.0])
+    """
     return _parts(jnp.fft.fft(_complex(x)))
 
 
 @op(name="FFT2")
 def fft2(x):
-    """Return the discrete Fourier transform over the last two axes, of a pair."""
+    """Return the Fourier transform over the last two axes, of pairs as in `fft`.
+
+    >>> from lamina import ops
+    >>> real, imag = ops.fft2(([[1.0, 2.0], [3.0, 4.0]], [[0.0, 0.0], [0.0, 0.0]]))
+    >>> real.tolist()
+    [[10.0, -2.0], [-4.0, 0.0]]
+    """
     return _parts(jnp.fft.fft2(_complex(x)))
 
 
 @op(name="IFFT2")
 def ifft2(x):
-    """Return the inverse of `fft2`."""
+    """Return the inverse of `fft2`, of pairs as in `fft`.
+
+    >>> from lamina import ops
+    >>> zeros = [[0.0, 0.0], [0.0, 0.0]]
+    >>> real, imag = ops.ifft2(([[10.0, -2.0], [-4.0, 0.0]], zeros))
+    >>> real.tolist()
+    [[1.0, 2.0], [3.0, 4.0]]
+    """
     return _parts(jnp.fft.ifft2(_complex(x)))
 
 
@@ -219,13 +280,27 @@ def rfft(x, fft_length=None):
     Args:
         x: real, transformed along the last axis.
         fft_length: cut or fill it up to this length first.
+
+    >>> from lamina import ops
+    >>> real, imag = ops.rfft([1.0, 0.0, -1.0, 0.0])
+    >>> real.tolist()
+    [0.0, 2.0, 0.0]
     """
     return _parts(jnp.fft.rfft(inexact(x), fft_length))
 
 
 @op(config=("fft_length",), name="IRFFT")
 def irfft(x, fft_length=None):
-    """Return the real signal of length `fft_length` whose `rfft` is `x`."""
+    """Return the real signal whose `rfft` is `x`.
+
+    Args:
+        x: a pair of (..., frequencies).
+        fft_length: the length of the signal; 2 · (frequencies - 1) when None.
+
+    >>> from lamina import ops
+    >>> ops.irfft(([0.0, 2.0, 0.0], [0.0, 0.0, 0.0])).tolist()
+    [1.0, 0.0, -1.0, 0.0]
+    """
     return jnp.fft.irfft(_complex(x), fft_length)
 
 
@@ -267,6 +342,11 @@ def stft(x, sequence_length, sequence_stride, fft_length, window="hann", center=
     Raises:
         TypeError: `x` is not real.
         ValueError: `fft_length` is too short, or there is no such window.
+
+    >>> from lamina import ops
+    >>> real, imag = ops.stft(ops.ones(8), 4, sequence_stride=2, fft_length=4)
+    >>> real.shape
+    (5, 3)
     """
     x = tensor(x)
     if not jnp.issubdtype(x.dtype, jnp.floating):
@@ -307,6 +387,11 @@ def istft(
         length: the length of the result; what the windows cover when None.
         window: as for `stft`.
         center: as for `stft`.
+
+    >>> from lamina import ops
+    >>> x = ops.cast(ops.arange(8), "float32")
+    >>> ops.istft(ops.stft(x, 4, 2, 4), 4, 2, 4).tolist()
+    [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
     """
     _positive("sequence_stride", sequence_stride)
     frames = jnp.fft.irfft(_complex(x), fft_length)
@@ -330,33 +415,63 @@ def _overlap(frames, stride):
 
 @unary(lax.rsqrt, inexact)
 def rsqrt(x):
-    """Return 1 / √x."""
+    """Return 1 / √x.
+
+    >>> from lamina import ops
+    >>> ops.rsqrt([4.0, 16.0]).tolist()
+    [0.5, 0.25]
+    """
 
 
 @unary(lax.erf, inexact)
 def erf(x):
-    """Return 2 / √π · ∫ e^(-t²) dt from 0 to x."""
+    """Return 2 / √π · ∫ e^(-t²) dt from 0 to x.
+
+    >>> from lamina import ops
+    >>> ops.erf([0.0, 1.0]).tolist()
+    [0.0, 0.8427]
+    """
 
 
 @unary(lax.erfc, inexact)
 def erfc(x):
-    """Return 1 - erf(x), exact for large x."""
+    """Return 1 - erf(x), exact for large x.
+
+    >>> from lamina import ops
+    >>> ops.erfc([0.0, 1.0]).tolist()
+    [1.0, 0.1573]
+    """
 
 
 @unary(lax.erf_inv, inexact)
 def erfinv(x):
-    """Return the inverse of `erf`, for x in [-1, 1]."""
+    """Return the inverse of `erf`, for x in [-1, 1].
+
+    >>> from lamina import ops
+    >>> ops.erfinv([0.0, 0.5]).tolist()
+    [0.0, 0.4769]
+    """
 
 
 @op
 def logdet(x):
-    """Return ln of the determinants of positive definite matrices."""
+    """Return ln of the determinants of positive definite matrices.
+
+    >>> from lamina import ops
+    >>> float(ops.logdet([[2.0, 0.0], [0.0, 3.0]]))
+    1.7918
+    """
     return jnp.linalg.slogdet(inexact(x))[1]
 
 
 @op
 def view_as_complex(x):
-    """Read pairs along the last axis as complex numbers."""
+    """Read pairs along the last axis as complex numbers.
+
+    >>> from lamina import ops
+    >>> ops.view_as_complex([[1.0, 2.0], [3.0, -4.0]]).tolist()
+    [(1+2j), (3-4j)]
+    """
     x = tensor(x)
     if x.ndim < 1 or x.shape[-1] != 2:
         raise ValueError(
@@ -368,5 +483,10 @@ def view_as_complex(x):
 
 @op
 def view_as_real(x):
-    """Return real and imaginary part side by side along a new last axis."""
+    """Return real and imaginary part side by side along a new last axis.
+
+    >>> from lamina import ops
+    >>> ops.view_as_real([1 + 2j, 3 - 4j]).tolist()
+    [[1.0, 2.0], [3.0, -4.0]]
+    """
     return jnp.stack(_parts(tensor(x)), -1)

@@ -10,6 +10,7 @@ from jax import lax
 
 from lamina import kernels
 from lamina.core import settings
+from lamina.core.budget import rounds
 from lamina.core.checks import axis_within
 from lamina.core.context import warn_once
 from lamina.core.op import op
@@ -82,111 +83,223 @@ __all__ = [
 
 @unary(jax.nn.relu, tensor)
 def relu(x):
-    """Return max(x, 0)."""
+    """Return max(x, 0).
+
+    >>> from lamina import ops
+    >>> ops.relu([-1.0, 2.0]).tolist()
+    [0.0, 2.0]
+    """
 
 
 @unary(jax.nn.relu6, tensor)
 def relu6(x):
-    """Return min(max(x, 0), 6)."""
+    """Return min(max(x, 0), 6).
+
+    >>> from lamina import ops
+    >>> ops.relu6([-1.0, 2.0, 8.0]).tolist()
+    [0.0, 2.0, 6.0]
+    """
 
 
 @unary(jax.nn.sigmoid, inexact)
 def sigmoid(x):
-    """Return 1 / (1 + e⁻ˣ)."""
+    """Return 1 / (1 + e⁻ˣ).
+
+    >>> from lamina import ops
+    >>> ops.sigmoid([-1.0, 0.0, 1.0]).tolist()
+    [0.2689, 0.5, 0.7311]
+    """
 
 
 @unary(jax.nn.sparse_sigmoid, inexact)
 def sparse_sigmoid(x):
-    """Return (x + 1) / 2 limited to [0, 1]."""
+    """Return (x + 1) / 2 limited to [0, 1].
+
+    >>> from lamina import ops
+    >>> ops.sparse_sigmoid([-2.0, 0.0, 0.5]).tolist()
+    [0.0, 0.5, 0.75]
+    """
 
 
 @unary(jax.nn.softplus, inexact)
 def softplus(x):
-    """Return ln(1 + eˣ)."""
+    """Return ln(1 + eˣ).
+
+    >>> from lamina import ops
+    >>> ops.softplus([0.0, 1.0]).tolist()
+    [0.6931, 1.3133]
+    """
 
 
 @unary(jax.nn.soft_sign, inexact)
 def softsign(x):
-    """Return x / (1 + abs(x))."""
+    """Return x / (1 + abs(x)).
+
+    >>> from lamina import ops
+    >>> ops.softsign([-1.0, 3.0]).tolist()
+    [-0.5, 0.75]
+    """
 
 
 @unary(jax.nn.silu, inexact)
 def silu(x):
-    """Return x · sigmoid(x)."""
+    """Return x · sigmoid(x).
+
+    >>> from lamina import ops
+    >>> ops.silu([-1.0, 0.0, 1.0]).tolist()
+    [-0.2689, 0.0, 0.7311]
+    """
 
 
 @unary(jax.nn.log_sigmoid, inexact)
 def log_sigmoid(x):
-    """Return ln sigmoid(x)."""
+    """Return ln sigmoid(x).
+
+    >>> from lamina import ops
+    >>> ops.log_sigmoid([0.0, -1000.0]).tolist()
+    [-0.6931, -1000.0]
+    """
 
 
 @unary(jax.nn.hard_sigmoid, inexact)
 def hard_sigmoid(x):
-    """Return x / 6 + 1 / 2 limited to [0, 1]."""
+    """Return x / 6 + 1 / 2 limited to [0, 1].
+
+    >>> from lamina import ops
+    >>> ops.hard_sigmoid([-4.0, 0.0, 1.5]).tolist()
+    [0.0, 0.5, 0.75]
+    """
 
 
 @unary(jax.nn.hard_silu, inexact)
 def hard_silu(x):
-    """Return x · hard_sigmoid(x)."""
+    """Return x · hard_sigmoid(x).
+
+    >>> from lamina import ops
+    >>> ops.hard_silu([-1.5, 1.5, 3.0]).tolist()
+    [-0.375, 1.125, 3.0]
+    """
 
 
 @unary(jax.nn.hard_tanh, tensor)
 def hard_tanh(x):
-    """Return x limited to [-1, 1]."""
+    """Return x limited to [-1, 1].
+
+    >>> from lamina import ops
+    >>> ops.hard_tanh([-2.0, 0.5, 2.0]).tolist()
+    [-1.0, 0.5, 1.0]
+    """
 
 
 @unary(jax.nn.selu, inexact)
 def selu(x):
-    """Return 1.0507 · elu(x, 1.6733), which keeps mean 0 and variance 1."""
+    """Return 1.0507 · elu(x, 1.6733), which keeps mean 0 and variance 1.
+
+    Source: Klambauer et al., 2017, "Self-normalizing neural networks".
+
+    >>> from lamina import ops
+    >>> ops.selu([-1.0, 1.0]).tolist()
+    [-1.1113, 1.0507]
+    """
 
 
 @op(elementwise=True)
 def tanh_shrink(x):
-    """Return x - tanh x."""
+    """Return x - tanh x.
+
+    >>> from lamina import ops
+    >>> ops.tanh_shrink([0.0, 1.0]).tolist()
+    [0.0, 0.2384]
+    """
     x = inexact(x)
     return x - jnp.tanh(x)
 
 
 @op(config=("negative_slope",), elementwise=True)
 def leaky_relu(x, negative_slope=0.2):
-    """Return x above zero and `negative_slope` · x below."""
+    """Return x above zero and `negative_slope` · x below.
+
+    >>> from lamina import ops
+    >>> ops.leaky_relu([-1.0, 2.0]).tolist()
+    [-0.2, 2.0]
+    """
     return jax.nn.leaky_relu(inexact(x), negative_slope)
 
 
 @op(config=("alpha",), elementwise=True)
 def elu(x, alpha=1.0):
-    """Return x above zero and `alpha` · (eˣ - 1) below."""
+    """Return x above zero and `alpha` · (eˣ - 1) below.
+
+    Source: Clevert et al., 2015, "Fast and accurate deep network learning by ELUs".
+
+    >>> from lamina import ops
+    >>> ops.elu([-1.0, 2.0]).tolist()
+    [-0.6321, 2.0]
+    """
     return jax.nn.elu(inexact(x), alpha)
 
 
 @op(config=("alpha",), elementwise=True)
 def celu(x, alpha=1.0):
-    """Return x above zero and `alpha` · (e^(x / alpha) - 1) below."""
+    """Return x above zero and `alpha` · (e^(x / alpha) - 1) below.
+
+    Source: Barron, 2017, "Continuously differentiable exponential linear units".
+
+    >>> from lamina import ops
+    >>> ops.celu([-1.0, 2.0], alpha=2.0).tolist()
+    [-0.7869, 2.0]
+    """
     return jax.nn.celu(inexact(x), alpha)
 
 
 @op(config=("approximate",), elementwise=True)
 def gelu(x, approximate=True):
-    """Return x · Φ(x), Φ the normal distribution; by tanh if `approximate`."""
+    """Return x · Φ(x), with Φ the cumulative normal distribution.
+
+    Args:
+        x: any array.
+        approximate: compute x / 2 · (1 + tanh(√(2 / π) · (x + 0.044715 x³))).
+
+    Source: Hendrycks and Gimpel, 2016, "Gaussian error linear units".
+
+    >>> from lamina import ops
+    >>> ops.gelu([-1.0, 0.0, 1.0], approximate=False).tolist()
+    [-0.1587, 0.0, 0.8413]
+    """
     return jax.nn.gelu(inexact(x), approximate)
 
 
 @op(config=("b",), elementwise=True)
 def squareplus(x, b=4):
-    """Return (x + √(x² + b)) / 2."""
+    """Return (x + √(x² + b)) / 2.
+
+    >>> from lamina import ops
+    >>> ops.squareplus([0.0, 1.5]).tolist()
+    [1.0, 2.0]
+    """
     return jax.nn.squareplus(inexact(x), b)
 
 
 @op(elementwise=True)
 def sparse_plus(x):
-    """Return 0 below -1, x above 1 and (x + 1)² / 4 between."""
+    """Return 0 below -1, x above 1 and (x + 1)² / 4 between.
+
+    >>> from lamina import ops
+    >>> ops.sparse_plus([-2.0, 0.0, 2.0]).tolist()
+    [0.0, 0.25, 2.0]
+    """
     x = inexact(x)
     return jnp.where(x <= -1, 0, jnp.where(x >= 1, x, (x + 1) ** 2 / 4))
 
 
 @op(config=("threshold",), elementwise=True)
 def soft_shrink(x, threshold=0.5):
-    """Move x towards zero by `threshold`, and to zero what is nearer."""
+    """Move x towards zero by `threshold`, and to zero what is nearer.
+
+    >>> from lamina import ops
+    >>> ops.soft_shrink([-2.0, 0.3, 2.0]).tolist()
+    [-1.5, 0.0, 1.5]
+    """
     x = inexact(x)
     return jnp.where(
         x > threshold, x - threshold, jnp.where(x < -threshold, x + threshold, 0)
@@ -195,14 +308,24 @@ def soft_shrink(x, threshold=0.5):
 
 @op(config=("threshold",), elementwise=True)
 def hard_shrink(x, threshold=0.5):
-    """Return x where abs(x) > `threshold` and 0 elsewhere."""
+    """Return x where abs(x) > `threshold` and 0 elsewhere.
+
+    >>> from lamina import ops
+    >>> ops.hard_shrink([-2.0, 0.3, 2.0]).tolist()
+    [-2.0, 0.0, 2.0]
+    """
     x = inexact(x)
     return jnp.where(jnp.abs(x) > threshold, x, 0)
 
 
 @op(config=("threshold", "default_value"), elementwise=True)
 def threshold(x, threshold, default_value):
-    """Return x where x > `threshold` and `default_value` elsewhere."""
+    """Return x where x > `threshold` and `default_value` elsewhere.
+
+    >>> from lamina import ops
+    >>> ops.threshold([0.5, 1.5], 1.0, -1.0).tolist()
+    [-1.0, 1.5]
+    """
     x = inexact(x)
     return jnp.where(x > threshold, x, default_value)
 
@@ -213,6 +336,10 @@ def glu(x, axis=-1):
 
     Raises:
         ValueError: the size of the axis is odd, or there is no such axis.
+
+    >>> from lamina import ops
+    >>> ops.glu([3.0, 0.0]).tolist()
+    [1.5]
     """
     x = inexact(x)
     axis = axis_within("`glu`", axis, x.ndim)
@@ -228,8 +355,8 @@ def glu(x, axis=-1):
 def softmax(x, axis=-1):
     """Return exp(x) / Σ exp(x) over `axis`: one axis, several, or all when None.
 
-    >>> import lamina
-    >>> lamina.ops.softmax([0.0, 0.0]).tolist()
+    >>> from lamina import ops
+    >>> ops.softmax([0.0, 0.0]).tolist()
     [0.5, 0.5]
     """
     x = inexact(x)
@@ -246,7 +373,12 @@ def softmax(x, axis=-1):
 
 @op(config=("axis",), masks=True)
 def log_softmax(x, axis=-1):
-    """Return ln softmax(x) over `axis`: one axis, several, or all when None."""
+    """Return ln softmax(x) over `axis`: one axis, several, or all when None.
+
+    >>> from lamina import ops
+    >>> ops.log_softmax([0.0, 0.0]).tolist()
+    [-0.6931, -0.6931]
+    """
     return jax.nn.log_softmax(inexact(x), _axes(axis))
 
 
@@ -257,6 +389,10 @@ def sparsemax(x, axis=-1):
     p = max(x - τ, 0), with τ such that p sums to 1.
 
     Source: Martins and Astudillo, 2016, "From softmax to sparsemax".
+
+    >>> from lamina import ops
+    >>> ops.sparsemax([0.5, 0.1, -2.0]).tolist()
+    [0.7, 0.3, 0.0]
     """
     x = jnp.moveaxis(inexact(x), axis, -1)
     falling = jnp.flip(jnp.sort(x, -1), -1)
@@ -325,13 +461,24 @@ def max_pool(inputs, pool_size, strides=None, padding="valid", data_format=None)
         padding: `"valid"`: windows lie inside; `"same"`: their number is the size
             divided by the stride, rounded up.
         data_format: `"channels_last"` or `"channels_first"`.
+
+    >>> from lamina import ops
+    >>> x = ops.reshape([1.0, 4.0, 2.0, 6.0], (1, 4, 1))
+    >>> ops.max_pool(x, 2).ravel().tolist()
+    [4.0, 6.0]
     """
     return _pool(kernels.max_pool, inputs, pool_size, strides, padding, data_format)
 
 
 @op(config=("pool_size", "strides", "padding", "data_format"))
 def average_pool(inputs, pool_size, strides=None, padding="valid", data_format=None):
-    """Return the mean of each window; arguments as for `max_pool`."""
+    """Return the mean of each window; arguments as for `max_pool`.
+
+    >>> from lamina import ops
+    >>> x = ops.reshape([1.0, 4.0, 2.0, 6.0], (1, 4, 1))
+    >>> ops.average_pool(x, 2).ravel().tolist()
+    [2.5, 4.0]
+    """
     return _pool(kernels.average_pool, inputs, pool_size, strides, padding, data_format)
 
 
@@ -340,6 +487,7 @@ def _adaptive(inputs, output_size, data_format, reduce):
     sizes = _each(output_size, x.ndim - 2, "output_size")
     for axis, size in enumerate(sizes, start=1 if _last(data_format) else 2):
         whole = x.shape[axis]
+        rounds(size)
         limits = [(i * whole // size, -(-(i + 1) * whole // size)) for i in range(size)]
         parts = [lax.slice_in_dim(x, a, b, axis=axis) for a, b in limits]
         x = jnp.concatenate([reduce(p, axis=axis, keepdims=True) for p in parts], axis)
@@ -351,13 +499,33 @@ def adaptive_average_pool(inputs, output_size, data_format=None):
     """Return means of `output_size` windows that cover each dimension evenly.
 
     Window i of n over a size s spans [⌊i·s/n⌋, ⌈(i+1)·s/n⌉).
+
+    Args:
+        inputs: (batch, *spatial, channels), or (batch, channels, *spatial).
+        output_size: the number of windows: an integer, or one for each dimension.
+        data_format: `"channels_last"` or `"channels_first"`.
+
+    Window i of n over a size s spans [⌊i·s/n⌋, ⌈(i+1)·s/n⌉).
+
+    >>> from lamina import ops
+    >>> x = ops.reshape([1.0, 4.0, 2.0, 6.0], (1, 4, 1))
+    >>> ops.adaptive_average_pool(x, 2).ravel().tolist()
+    [2.5, 4.0]
     """
     return _adaptive(inputs, output_size, data_format, jnp.mean)
 
 
 @op(config=("output_size", "data_format"))
 def adaptive_max_pool(inputs, output_size, data_format=None):
-    """Return maxima of `output_size` windows that cover each dimension evenly."""
+    """Return maxima of `output_size` windows that cover each dimension evenly.
+
+    Arguments and windows are those of `adaptive_average_pool`.
+
+    >>> from lamina import ops
+    >>> x = ops.reshape([1.0, 4.0, 2.0, 6.0], (1, 4, 1))
+    >>> ops.adaptive_max_pool(x, 2).ravel().tolist()
+    [4.0, 6.0]
+    """
     return _adaptive(inputs, output_size, data_format, jnp.max)
 
 
@@ -377,6 +545,12 @@ def conv(inputs, kernel, strides=1, padding="valid", data_format=None, dilation_
 
     Raises:
         ValueError: channels and kernel do not fit.
+
+    >>> from lamina import ops
+    >>> x = ops.reshape([1.0, 4.0, 2.0, 6.0], (1, 4, 1))
+    >>> kernel = ops.reshape([1.0, -1.0], (2, 1, 1))
+    >>> ops.conv(x, kernel).ravel().tolist()
+    [-3.0, 2.0, -4.0]
     """
     x, kernel = promoted(inputs, kernel)
     moves = _moves(kernel, strides, padding, data_format, dilation_rate)
@@ -425,6 +599,11 @@ def depthwise_conv(
 
     Returns:
         channels · multiplier channels.
+
+    >>> from lamina import ops
+    >>> x = ops.reshape([1.0, 10.0, 2.0, 20.0], (1, 2, 2))
+    >>> ops.depthwise_conv(x, ops.ones((2, 2, 1))).tolist()
+    [[[3.0, 30.0]]]
     """
     x, kernel = promoted(inputs, kernel)
     moves = _moves(kernel, strides, padding, data_format, dilation_rate)
@@ -452,6 +631,11 @@ def separable_conv(
         padding: `"valid"` or `"same"`.
         data_format: `"channels_last"` or `"channels_first"`.
         dilation_rate: the distance of neighbouring cells of the window.
+
+    >>> from lamina import ops
+    >>> x = ops.reshape([1.0, 10.0, 2.0, 20.0], (1, 2, 2))
+    >>> ops.separable_conv(x, ops.ones((2, 2, 1)), ops.ones((1, 2, 1))).tolist()
+    [[[33.0]]]
     """
     y = depthwise_conv(
         inputs, depthwise_kernel, strides, padding, data_format, dilation_rate
@@ -480,6 +664,12 @@ def conv_transpose(
             default size.
         data_format: `"channels_last"` or `"channels_first"`.
         dilation_rate: the distance of neighbouring cells of the window.
+
+    >>> from lamina import ops
+    >>> x = ops.reshape([1.0, 5.0], (1, 2, 1))
+    >>> kernel = ops.reshape([1.0, 2.0], (2, 1, 1))
+    >>> ops.conv_transpose(x, kernel, strides=2).ravel().tolist()
+    [1.0, 2.0, 5.0, 10.0]
     """
     x, kernel = promoted(inputs, kernel)
     if isinstance(output_padding, int):
@@ -506,8 +696,8 @@ def one_hot(x, num_classes, axis=-1, dtype=None, sparse=False):
         dtype: the dtype of the result.
         sparse: not supported; must be False.
 
-    >>> import lamina
-    >>> lamina.ops.one_hot([1, 0], 2).tolist()
+    >>> from lamina import ops
+    >>> ops.one_hot([1, 0], 2).tolist()
     [[0.0, 1.0], [1.0, 0.0]]
     """
     dense_only("one_hot", sparse)
@@ -533,8 +723,8 @@ def multi_hot(inputs, num_classes=None, axis=-1, dtype=None, sparse=False, **kwa
         sparse: not supported; must be False.
         kwargs: `num_tokens`, the old name of `num_classes`.
 
-    >>> import lamina
-    >>> lamina.ops.multi_hot([0, 2], 4).tolist()
+    >>> from lamina import ops
+    >>> ops.multi_hot([0, 2], 4).tolist()
     [1.0, 0.0, 1.0, 0.0]
     """
     num_classes = kwargs.get("num_tokens", num_classes)
@@ -578,6 +768,10 @@ def binary_crossentropy(target, output, from_logits=False):
 
     Raises:
         ValueError: the shapes differ.
+
+    >>> from lamina import ops
+    >>> ops.binary_crossentropy([1.0, 0.0], [0.5, 0.1]).tolist()
+    [0.6931, 0.1054]
     """
     target, output = promoted(target, output, also=(float,))
     _same_shapes("binary_crossentropy", target, output)
@@ -607,6 +801,10 @@ def categorical_crossentropy(target, output, from_logits=False, axis=-1):
 
     Raises:
         ValueError: the shapes differ, or are empty.
+
+    >>> from lamina import ops
+    >>> ops.categorical_crossentropy([[0.0, 1.0]], [[0.5, 0.5]]).tolist()
+    [0.6931]
     """
     target, output = promoted(target, output, also=(float,))
     _same_shapes("categorical_crossentropy", target, output)
@@ -631,6 +829,10 @@ def sparse_categorical_crossentropy(target, output, from_logits=False, axis=-1):
 
     Raises:
         ValueError: the shapes do not fit.
+
+    >>> from lamina import ops
+    >>> ops.sparse_categorical_crossentropy([1], [[0.5, 0.5]]).tolist()
+    [0.6931]
     """
     target, output = tensor(target).astype("int32"), inexact(output)
     if target.ndim == output.ndim and target.shape[-1] == 1:
@@ -664,6 +866,11 @@ def moments(x, axes, keepdims=False, synchronized=False):
         axes: the axes.
         keepdims: keep them with size 1.
         synchronized: over all devices; not supported, must be False.
+
+    >>> from lamina import ops
+    >>> mean, variance = ops.moments([[1.0, 5.0], [2.0, 2.0]], axes=1)
+    >>> mean.tolist(), variance.tolist()
+    ([3.0, 2.0], [4.0, 0.0])
     """
     if synchronized:
         raise NotImplementedError("`moments` over several devices is not supported.")
@@ -691,6 +898,10 @@ def batch_normalization(x, mean, variance, axis, offset=None, scale=None, epsilo
         offset: as told; 0 when None.
         scale: as told; 1 when None.
         epsilon: added to the variance.
+
+    >>> from lamina import ops
+    >>> ops.batch_normalization([[2.0], [4.0]], [3.0], [1.0], -1, epsilon=0.0).tolist()
+    [[-1.0], [1.0]]
     """
     x = tensor(x)
     shape = [1] * x.ndim
@@ -715,6 +926,10 @@ def layer_normalization(x, gamma=None, beta=None, axis=-1, epsilon=None, **kwarg
         axis: an axis or several.
         epsilon: added to the variance; `lamina.config.epsilon()` when None.
         kwargs: `rms_scaling`, which divides by the deviation alone.
+
+    >>> from lamina import ops
+    >>> ops.layer_normalization([[1.0, 3.0]], epsilon=0.0).tolist()
+    [[-1.0, 1.0]]
     """
     scaling = kwargs.pop("rms_scaling", False)
     if kwargs:
@@ -739,7 +954,20 @@ def _layer_norm(x, gamma=None, beta=None, axis=-1, epsilon=None, rms_scaling=Fal
 
 @op(config=("axis", "epsilon"), name="RMSNorm", masks=True)
 def rms_normalization(x, scale=None, axis=-1, epsilon=None):
-    """Return scale · x / √(mean(x²) + epsilon) over `axis`."""
+    """Return scale · x / √(mean(x²) + epsilon) over `axis`.
+
+    Args:
+        x: any array.
+        scale: factors in the shape of the axes; 1 when None.
+        axis: an axis or several; all when None.
+        epsilon: added to the mean; `lamina.config.epsilon()` when None.
+
+    Source: Zhang and Sennrich, 2019, "Root mean square layer normalization".
+
+    >>> from lamina import ops
+    >>> ops.rms_normalization([[2.0, -2.0]], epsilon=0.0).tolist()
+    [[1.0, -1.0]]
+    """
     epsilon = settings.epsilon() if epsilon is None else epsilon
     x = inexact(x)
     axes = range(x.ndim) if axis is None else axis
@@ -760,8 +988,8 @@ def normalize(x, axis=-1, order=2, epsilon=None):
     Raises:
         ValueError: `order` is no positive integer.
 
-    >>> import lamina
-    >>> lamina.ops.normalize([3.0, 4.0]).tolist()
+    >>> from lamina import ops
+    >>> ops.normalize([3.0, 4.0]).tolist()
     [0.6, 0.8]
     """
     if not isinstance(order, int) or order < 1:
@@ -782,7 +1010,23 @@ def normalize(x, axis=-1, order=2, epsilon=None):
 
 @op(config=("max_val",), name="PSNR")
 def psnr(x1, x2, max_val):
-    """Return 10 · log10(max_val² / mean((x1 - x2)²)), in decibels."""
+    """Return the peak signal-to-noise ratio 10 · log10(max_val² / mean((x1 - x2)²)).
+
+    Args:
+        x1: any array.
+        x2: another of the same shape.
+        max_val: the largest value that there can be.
+
+    Returns:
+        A scalar, in decibels.
+
+    Raises:
+        ValueError: the shapes differ.
+
+    >>> from lamina import ops
+    >>> float(ops.psnr([0.0, 10.0], [1.0, 9.0], max_val=10))
+    20.0
+    """
     x1, x2 = promoted(x1, x2, also=(float,))
     if x1.shape != x2.shape:
         raise ValueError(
@@ -819,6 +1063,12 @@ def dot_product_attention(
 
     Raises:
         ValueError: an argument has not four axes.
+
+    >>> from lamina import ops
+    >>> query, key = ops.zeros((1, 1, 1, 2)), ops.ones((1, 2, 1, 2))
+    >>> value = ops.reshape([1.0, 2.0, 3.0, 6.0], (1, 2, 1, 2))
+    >>> ops.dot_product_attention(query, key, value).tolist()
+    [[[[2.0, 4.0]]]]
     """
     query, key, value = promoted(query, key, value, also=(float,))
     if not query.ndim == key.ndim == value.ndim == 4:
@@ -850,7 +1100,12 @@ def dot_product_attention(
 
 @op(elementwise=True)
 def polar(abs_, angle):
-    """Return the complex number abs_ · (cos angle + i · sin angle)."""
+    """Return the complex number abs_ · (cos angle + i · sin angle).
+
+    >>> from lamina import ops
+    >>> ops.polar([1.0, 2.0], [0.0, 0.5]).tolist()
+    [(1+0j), (1.7552+0.9589j)]
+    """
     abs_, angle = promoted(abs_, angle, also=(float,))
     return lax.complex(abs_ * jnp.cos(angle), abs_ * jnp.sin(angle))
 
@@ -868,6 +1123,7 @@ def _blocks(height, width, kernel_size, dilation, padding, stride):
     (ph, pw), (sh, sw) = _pair(padding), _pair(stride)
     rows = (height + 2 * ph - dh * (kh - 1) - 1) // sh + 1
     columns = (width + 2 * pw - dw * (kw - 1) - 1) // sw + 1
+    rounds(kh * kw)
     cells = [
         (
             slice(i * dh, i * dh + sh * (rows - 1) + 1, sh),
@@ -891,6 +1147,11 @@ def unfold(x, kernel_size, dilation=1, padding=0, stride=1):
 
     Returns:
         (batch, channels · cells, windows).
+
+    >>> from lamina import ops
+    >>> x = ops.reshape(ops.arange(6), (1, 1, 2, 3))
+    >>> ops.unfold(x, kernel_size=2).tolist()
+    [[[0, 1], [1, 2], [3, 4], [4, 5]]]
     """
     x = tensor(x)
     batch, channels, height, width = x.shape
@@ -916,6 +1177,11 @@ def fold(x, output_size, kernel_size, dilation=1, padding=0, stride=1):
 
     Returns:
         (batch, channels, height, width).
+
+    >>> from lamina import ops
+    >>> x = ops.unfold(ops.ones((1, 1, 2, 3)), kernel_size=2)
+    >>> ops.fold(x, (2, 3), kernel_size=2).tolist()
+    [[[[1.0, 2.0, 1.0], [1.0, 2.0, 1.0]]]]
     """
     x = tensor(x)
     height, width = _pair(output_size)
@@ -944,6 +1210,10 @@ def depth_to_space(x, block_size, data_format="channels_last"):
         x: (batch, height, width, channels), or channels first.
         block_size: the side of a block, at least 2.
         data_format: `"channels_last"` or `"channels_first"`.
+
+    >>> from lamina import ops
+    >>> ops.depth_to_space([[[[1, 2, 3, 4]]]], 2).tolist()
+    [[[[1], [2]], [[3], [4]]]]
     """
     x, n, last = tensor(x), _side(block_size), _last(data_format)
     x = x if last else jnp.moveaxis(x, 1, -1)
@@ -965,7 +1235,17 @@ def depth_to_space(x, block_size, data_format="channels_last"):
 
 @op(config=("block_size", "data_format"))
 def space_to_depth(x, block_size, data_format="channels_last"):
-    """Gather blocks of pixels into channels: the inverse of `depth_to_space`."""
+    """Gather blocks of pixels into channels: the inverse of `depth_to_space`.
+
+    Args:
+        x: (batch, height, width, channels), or channels first.
+        block_size: the side of a block, at least 2, which divides height and width.
+        data_format: `"channels_last"` or `"channels_first"`.
+
+    >>> from lamina import ops
+    >>> ops.space_to_depth([[[[1], [2]], [[3], [4]]]], 2).tolist()
+    [[[[1, 2, 3, 4]]]]
+    """
     x, n, last = tensor(x), _side(block_size), _last(data_format)
     x = x if last else jnp.moveaxis(x, 1, -1)
     batch, height, width, channels = x.shape
@@ -994,6 +1274,11 @@ def ctc_loss(target, output, target_length, output_length, mask_index=0):
         mask_index: the class that means blank.
 
     Source: Graves et al., 2006, "Connectionist temporal classification".
+
+    >>> from lamina import ops
+    >>> output = ops.zeros((1, 1, 3))
+    >>> ops.ctc_loss([[1]], output, [1], [1]).tolist()
+    [1.0986]
     """
     target = tensor(target).astype("int32")
     output = inexact(output)
@@ -1044,6 +1329,12 @@ def ctc_decode(
 
     Raises:
         ValueError: another strategy.
+
+    >>> from lamina import ops
+    >>> logits = [[[0.0, 5.0], [0.0, 5.0], [5.0, 0.0]]]
+    >>> labels, scores = ops.ctc_decode(logits, [3], mask_index=0)
+    >>> labels.tolist()
+    [[[1, -1, -1]]]
     """
     x = promoted(inputs, also=("float32",))[0]
     lengths = tensor(sequence_lengths).astype("int32")

@@ -2,6 +2,9 @@
 
 Python numbers are weak: they take the dtype of the array beside them. Functions
 with fractional results turn integers into `floatx()`.
+
+`axis` is an axis, a tuple of several, or None for all of them; with `keepdims` what is
+reduced stays as an axis of size 1.
 """
 
 import builtins
@@ -259,263 +262,523 @@ __all__ = [
 
 @unary(jnp.abs, tensor)
 def abs(x):
-    """Return x without its sign."""
+    """Return x without its sign.
+
+    >>> from lamina import ops
+    >>> ops.abs([-2, 0, 3]).tolist()
+    [2, 0, 3]
+    """
 
 
 @unary(jnp.abs, tensor)
 def absolute(x):
-    """Return x without its sign."""
+    """Return x without its sign.
+
+    >>> from lamina import ops
+    >>> ops.absolute([-2, 0, 3]).tolist()
+    [2, 0, 3]
+    """
 
 
 @unary(jnp.abs, inexact)
 def fabs(x):
-    """Return abs(x) of each entry, as a float."""
+    """Return abs(x) of each entry, as a float.
+
+    >>> from lamina import ops
+    >>> ops.fabs([-2, 3]).tolist()
+    [2.0, 3.0]
+    """
 
 
 @unary(jnp.negative, tensor)
 def negative(x):
-    """Return -x."""
+    """Return -x.
+
+    >>> from lamina import ops
+    >>> ops.negative([1, -2]).tolist()
+    [-1, 2]
+    """
 
 
 @unary(jnp.square, number)
 def square(x):
-    """Return x²."""
+    """Return x².
+
+    >>> from lamina import ops
+    >>> ops.square([2, -3]).tolist()
+    [4, 9]
+    """
 
 
 @unary(jnp.sqrt, inexact)
 def sqrt(x):
-    """Return √x; NaN below zero."""
+    """Return √x; NaN below zero.
+
+    >>> from lamina import ops
+    >>> ops.sqrt([4, 9]).tolist()
+    [2.0, 3.0]
+    """
 
 
 @unary(jnp.cbrt, inexact)
 def cbrt(x):
-    """Return ∛x."""
+    """Return ∛x.
+
+    >>> from lamina import ops
+    >>> ops.cbrt([8, -27]).tolist()
+    [2.0, -3.0]
+    """
 
 
 @unary(jnp.reciprocal, inexact)
 def reciprocal(x):
-    """Return 1 / x."""
+    """Return 1 / x.
+
+    >>> from lamina import ops
+    >>> ops.reciprocal([2, 4]).tolist()
+    [0.5, 0.25]
+    """
 
 
 @unary(jnp.exp, inexact)
 def exp(x):
-    """Return eˣ."""
+    """Return eˣ.
+
+    >>> from lamina import ops
+    >>> ops.exp([0, 1]).tolist()
+    [1.0, 2.7183]
+    """
 
 
 @unary(jnp.exp2, inexact)
 def exp2(x):
-    """Return 2ˣ."""
+    """Return 2ˣ.
+
+    >>> from lamina import ops
+    >>> ops.exp2([0, 3]).tolist()
+    [1.0, 8.0]
+    """
 
 
 @unary(jnp.expm1, inexact)
 def expm1(x):
-    """Return eˣ - 1, exact near zero."""
+    """Return eˣ - 1, exact near zero.
+
+    >>> from lamina import ops
+    >>> float(ops.expm1(1e-10))
+    1.000e-10
+    """
 
 
 @unary(jnp.log, inexact)
 def log(x):
-    """Return ln x."""
+    """Return ln x.
+
+    >>> from lamina import ops
+    >>> ops.log([1.0, 10.0]).tolist()
+    [0.0, 2.3026]
+    """
 
 
 @unary(jnp.log10, inexact)
 def log10(x):
-    """Return the logarithm of x to base 10."""
+    """Return the logarithm of x to base 10.
+
+    >>> from lamina import ops
+    >>> ops.log10([1, 100]).tolist()
+    [0.0, 2.0]
+    """
 
 
 @unary(jnp.log1p, inexact)
 def log1p(x):
-    """Return ln(1 + x), exact near zero."""
+    """Return ln(1 + x), exact near zero.
+
+    >>> from lamina import ops
+    >>> float(ops.log1p(1e-10))
+    1.000e-10
+    """
 
 
 @unary(jnp.log2, inexact)
 def log2(x):
-    """Return the logarithm of x to base 2."""
+    """Return the logarithm of x to base 2.
+
+    >>> from lamina import ops
+    >>> ops.log2([1, 8]).tolist()
+    [0.0, 3.0]
+    """
 
 
 @unary(jnp.sin, inexact)
 def sin(x):
-    """Return sin x, with x in radians."""
+    """Return sin x, with x in radians.
+
+    >>> from lamina import ops
+    >>> ops.sin([0.0, 1.5708]).tolist()
+    [0.0, 1.0]
+    """
 
 
 @unary(jnp.cos, inexact)
 def cos(x):
-    """Return cos x, with x in radians."""
+    """Return cos x, with x in radians.
+
+    >>> from lamina import ops
+    >>> ops.cos([0.0, 3.1416]).tolist()
+    [1.0, -1.0]
+    """
 
 
 @unary(jnp.tan, inexact)
 def tan(x):
-    """Return tan x, with x in radians."""
+    """Return tan x, with x in radians.
+
+    >>> from lamina import ops
+    >>> ops.tan([0.0, 0.7854]).tolist()
+    [0.0, 1.0]
+    """
 
 
 @unary(jnp.sinc, inexact)
 def sinc(x):
-    """Return sin(πx) / (πx), which is 1 at zero."""
+    """Return sin(πx) / (πx), which is 1 at zero.
+
+    >>> from lamina import ops
+    >>> ops.sinc([0.0, 0.5]).tolist()
+    [1.0, 0.6366]
+    """
 
 
 @unary(jnp.arcsin, inexact)
 def arcsin(x):
-    """Return the angle in [-π/2, π/2] whose sine is x."""
+    """Return the angle in [-π/2, π/2] whose sine is x.
+
+    >>> from lamina import ops
+    >>> ops.arcsin([0.0, 1.0]).tolist()
+    [0.0, 1.5708]
+    """
 
 
 @unary(jnp.arccos, inexact)
 def arccos(x):
-    """Return the angle in [0, π] whose cosine is x."""
+    """Return the angle in [0, π] whose cosine is x.
+
+    >>> from lamina import ops
+    >>> ops.arccos([1.0, -1.0]).tolist()
+    [0.0, 3.1416]
+    """
 
 
 @unary(jnp.arctan, inexact)
 def arctan(x):
-    """Return the angle in [-π/2, π/2] whose tangent is x."""
+    """Return the angle in [-π/2, π/2] whose tangent is x.
+
+    >>> from lamina import ops
+    >>> ops.arctan([0.0, 1.0]).tolist()
+    [0.0, 0.7854]
+    """
 
 
 @unary(jnp.sinh, inexact)
 def sinh(x):
-    """Return (eˣ - e⁻ˣ) / 2."""
+    """Return (eˣ - e⁻ˣ) / 2.
+
+    >>> from lamina import ops
+    >>> ops.sinh([0.0, 1.0]).tolist()
+    [0.0, 1.1752]
+    """
 
 
 @unary(jnp.cosh, inexact)
 def cosh(x):
-    """Return (eˣ + e⁻ˣ) / 2."""
+    """Return (eˣ + e⁻ˣ) / 2.
+
+    >>> from lamina import ops
+    >>> ops.cosh([0.0, 1.0]).tolist()
+    [1.0, 1.5431]
+    """
 
 
 @unary(jnp.tanh, inexact)
 def tanh(x):
-    """Return sinh x / cosh x."""
+    """Return sinh x / cosh x.
+
+    >>> from lamina import ops
+    >>> ops.tanh([0.0, 1.0]).tolist()
+    [0.0, 0.7616]
+    """
 
 
 @unary(jnp.arcsinh, inexact)
 def arcsinh(x):
-    """Return the inverse of `sinh`."""
+    """Return the inverse of `sinh`.
+
+    >>> from lamina import ops
+    >>> ops.arcsinh([0.0, 1.0]).tolist()
+    [0.0, 0.8814]
+    """
 
 
 @unary(jnp.arccosh, inexact)
 def arccosh(x):
-    """Return the inverse of `cosh`, for x ≥ 1."""
+    """Return the inverse of `cosh`, for x ≥ 1.
+
+    >>> from lamina import ops
+    >>> ops.arccosh([1.0, 2.0]).tolist()
+    [0.0, 1.317]
+    """
 
 
 @unary(jnp.arctanh, inexact)
 def arctanh(x):
-    """Return the inverse of `tanh`, for x in [-1, 1]."""
+    """Return the inverse of `tanh`, for x in [-1, 1].
+
+    >>> from lamina import ops
+    >>> ops.arctanh([0.0, 0.5]).tolist()
+    [0.0, 0.5493]
+    """
 
 
 @unary(jnp.deg2rad, inexact)
 def deg2rad(x):
-    """Return degrees as radians: πx / 180."""
+    """Return degrees as radians: πx / 180.
+
+    >>> from lamina import ops
+    >>> ops.deg2rad([90, 180]).tolist()
+    [1.5708, 3.1416]
+    """
 
 
 @unary(jnp.rad2deg, inexact)
 def rad2deg(x):
-    """Return radians as degrees: 180x / π."""
+    """Return radians as degrees: 180x / π.
+
+    >>> from lamina import ops
+    >>> ops.rad2deg([0.0, 3.14159265]).tolist()
+    [0.0, 180.0]
+    """
 
 
 @unary(jnp.i0, inexact)
 def i0(x):
-    """Return the modified Bessel function of the first kind, order 0."""
+    """Return the modified Bessel function of the first kind, order 0.
+
+    >>> from lamina import ops
+    >>> ops.i0([0.0, 1.0]).tolist()
+    [1.0, 1.2661]
+    """
 
 
 @unary(jnp.floor, inexact)
 def floor(x):
-    """Return the largest whole number not above x."""
+    """Return the largest whole number not above x.
+
+    >>> from lamina import ops
+    >>> ops.floor([1.5, -0.5]).tolist()
+    [1.0, -1.0]
+    """
 
 
 @unary(jnp.ceil, inexact)
 def ceil(x):
-    """Return the smallest whole number not below x."""
+    """Return the smallest whole number not below x.
+
+    >>> from lamina import ops
+    >>> ops.ceil([1.5, -1.5]).tolist()
+    [2.0, -1.0]
+    """
 
 
 @unary(jnp.trunc, tensor)
 def trunc(x):
-    """Return x without its fraction."""
+    """Return x without its fraction.
+
+    >>> from lamina import ops
+    >>> ops.trunc([1.5, -1.5]).tolist()
+    [1.0, -1.0]
+    """
 
 
 @unary(jnp.sign, tensor)
 def sign(x):
-    """Return -1, 0 or 1, the sign of x."""
+    """Return -1, 0 or 1, the sign of x.
+
+    >>> from lamina import ops
+    >>> ops.sign([-3, 0, 5]).tolist()
+    [-1, 0, 1]
+    """
 
 
 @unary(jnp.signbit, tensor)
 def signbit(x):
-    """Tell where the sign bit is set: negative numbers and -0."""
+    """Tell where the sign bit is set: negative numbers and -0.
+
+    >>> from lamina import ops
+    >>> ops.signbit([-1.0, -0.0, 0.0]).tolist()
+    [True, True, False]
+    """
 
 
 @unary(jnp.isfinite, tensor)
 def isfinite(x):
-    """Tell which entries are neither infinite nor NaN."""
+    """Tell which entries are neither infinite nor NaN.
+
+    >>> from lamina import ops
+    >>> ops.isfinite([1.0, float("inf"), float("nan")]).tolist()
+    [True, False, False]
+    """
 
 
 @unary(jnp.isinf, tensor)
 def isinf(x):
-    """Tell which entries are infinite."""
+    """Tell which entries are infinite.
+
+    >>> from lamina import ops
+    >>> ops.isinf([1.0, float("-inf"), float("nan")]).tolist()
+    [False, True, False]
+    """
 
 
 @unary(jnp.isneginf, tensor)
 def isneginf(x):
-    """Tell which entries are -∞."""
+    """Tell which entries are -∞.
+
+    >>> from lamina import ops
+    >>> ops.isneginf([float("inf"), float("-inf")]).tolist()
+    [False, True]
+    """
 
 
 @unary(jnp.isposinf, tensor)
 def isposinf(x):
-    """Tell which entries are +∞."""
+    """Tell which entries are +∞.
+
+    >>> from lamina import ops
+    >>> ops.isposinf([float("inf"), float("-inf")]).tolist()
+    [True, False]
+    """
 
 
 @unary(jnp.isnan, tensor)
 def isnan(x):
-    """Tell which entries are NaN."""
+    """Tell which entries are NaN.
+
+    >>> from lamina import ops
+    >>> ops.isnan([1.0, float("nan")]).tolist()
+    [False, True]
+    """
 
 
 @unary(jnp.isreal, tensor)
 def isreal(x):
-    """Tell which entries have no imaginary part."""
+    """Tell which entries have no imaginary part.
+
+    >>> from lamina import ops
+    >>> ops.isreal([1 + 2j, 3 + 0j]).tolist()
+    [False, True]
+    """
 
 
 @unary(jnp.logical_not, truth)
 def logical_not(x):
-    """Tell which entries are false."""
+    """Tell which entries are false.
+
+    >>> from lamina import ops
+    >>> ops.logical_not([True, False]).tolist()
+    [False, True]
+    """
 
 
 @unary(jnp.invert, tensor)
 def bitwise_invert(x):
-    """Flip every bit of integers."""
+    """Flip every bit of integers.
+
+    >>> from lamina import ops
+    >>> ops.bitwise_invert([0, 5]).tolist()
+    [-1, -6]
+    """
 
 
 @unary(jnp.invert, tensor)
 def bitwise_not(x):
-    """Flip every bit of integers."""
+    """Flip every bit of integers.
+
+    >>> from lamina import ops
+    >>> ops.bitwise_not([0, 5]).tolist()
+    [-1, -6]
+    """
 
 
 @unary(jnp.real, tensor)
 def real(x):
-    """Return the real part."""
+    """Return the real part.
+
+    >>> from lamina import ops
+    >>> ops.real([1 + 2j, 3 - 4j]).tolist()
+    [1.0, 3.0]
+    """
 
 
 @unary(jnp.imag, tensor)
 def imag(x):
-    """Return the imaginary part."""
+    """Return the imaginary part.
+
+    >>> from lamina import ops
+    >>> ops.imag([1 + 2j, 3 - 4j]).tolist()
+    [2.0, -4.0]
+    """
 
 
 @unary(jnp.conj, tensor)
 def conj(x):
-    """Return the complex conjugate."""
+    """Return the complex conjugate.
+
+    >>> from lamina import ops
+    >>> ops.conj([1 + 2j]).tolist()
+    [(1-2j)]
+    """
 
 
 @unary(jnp.conj, tensor)
 def conjugate(x):
-    """Return the complex conjugate."""
+    """Return the complex conjugate.
+
+    >>> from lamina import ops
+    >>> ops.conjugate([1 + 2j]).tolist()
+    [(1-2j)]
+    """
 
 
 @unary(jnp.angle, inexact)
 def angle(x):
-    """Return the argument of complex numbers, in radians."""
+    """Return the argument of complex numbers, in radians.
+
+    >>> from lamina import ops
+    >>> ops.angle([1 + 0j, 1j]).tolist()
+    [0.0, 1.5708]
+    """
 
 
 @op(elementwise=True, integers=True)
 def copy(x):
-    """Return a copy."""
+    """Return a copy.
+
+    >>> from lamina import ops
+    >>> ops.copy([1, 2]).tolist()
+    [1, 2]
+    """
     return jnp.array(tensor(x), copy=True)
 
 
 @op(config=("decimals",), elementwise=True)
 def round(x, decimals=0):
-    """Round to `decimals` places, halves to the even neighbour."""
+    """Round to `decimals` places, halves to the even neighbour.
+
+    >>> from lamina import ops
+    >>> ops.round([0.5, 1.5, 2.6]).tolist()
+    [0.0, 2.0, 3.0]
+    """
     x = tensor(x)
     if jnp.issubdtype(x.dtype, jnp.inexact):
         return jnp.round(x, decimals)
@@ -524,7 +787,12 @@ def round(x, decimals=0):
 
 @op(config=("x_min", "x_max"), elementwise=True)
 def clip(x, x_min, x_max):
-    """Limit x to [x_min, x_max]: min(max(x, x_min), x_max)."""
+    """Limit x to [x_min, x_max]: min(max(x, x_min), x_max).
+
+    >>> from lamina import ops
+    >>> ops.clip([-1, 2, 9], 0, 5).tolist()
+    [0, 2, 5]
+    """
     x = number(x)
     dtype = result_type(x.dtype, kind(x_min), kind(x_max))
     return jnp.clip(x.astype(dtype), tensor(x_min, dtype), tensor(x_max, dtype))
@@ -532,13 +800,34 @@ def clip(x, x_min, x_max):
 
 @op(config=("nan", "posinf", "neginf"), elementwise=True)
 def nan_to_num(x, nan=0.0, posinf=None, neginf=None):
-    """Replace NaN by `nan`, and the infinities by the largest numbers."""
+    """Replace what is not finite.
+
+    Args:
+        x: any array.
+        nan: what NaN becomes.
+        posinf: what +∞ becomes; the largest number of the dtype when None.
+        neginf: what -∞ becomes; the least number of the dtype when None.
+
+    >>> from lamina import ops
+    >>> ops.nan_to_num([1.0, float("nan")]).tolist()
+    [1.0, 0.0]
+    """
     return jnp.nan_to_num(tensor(x), nan=nan, posinf=posinf, neginf=neginf)
 
 
 @op(config=("dtype",))
 def view(x, dtype=None):
-    """Read the bytes of `x` as another dtype, without converting values."""
+    """Read the bytes of `x` as another dtype, without converting values.
+
+    Args:
+        x: any array with an axis.
+        dtype: the dtype; where it has another size, the last axis grows or shrinks.
+
+    >>> import numpy as np
+    >>> from lamina import ops
+    >>> ops.view(np.array([1, -1], "int8"), "uint8").tolist()
+    [1, 255]
+    """
     x = tensor(x)
     return x if dtype is None else x.view(canonical(dtype))
 
@@ -548,32 +837,62 @@ def view(x, dtype=None):
 
 @binary(jnp.add)
 def add(x1, x2):
-    """Return x1 + x2."""
+    """Return x1 + x2.
+
+    >>> from lamina import ops
+    >>> ops.add([1, 2], [10, 20]).tolist()
+    [11, 22]
+    """
 
 
 @binary(jnp.subtract)
 def subtract(x1, x2):
-    """Return x1 - x2."""
+    """Return x1 - x2.
+
+    >>> from lamina import ops
+    >>> ops.subtract([1, 2], 10).tolist()
+    [-9, -8]
+    """
 
 
 @binary(jnp.multiply)
 def multiply(x1, x2):
-    """Return x1 · x2, entry by entry."""
+    """Return x1 · x2, entry by entry.
+
+    >>> from lamina import ops
+    >>> ops.multiply([1, 2], [3, 4]).tolist()
+    [3, 8]
+    """
 
 
 @binary(jnp.divide, also=(float,))
 def divide(x1, x2):
-    """Return x1 / x2, as a float."""
+    """Return x1 / x2, as a float.
+
+    >>> from lamina import ops
+    >>> ops.divide([1, 6], 4).tolist()
+    [0.25, 1.5]
+    """
 
 
 @binary(jnp.divide, also=(float,))
 def true_divide(x1, x2):
-    """Return x1 / x2, as a float."""
+    """Return x1 / x2, as a float.
+
+    >>> from lamina import ops
+    >>> ops.true_divide([1, 6], 4).tolist()
+    [0.25, 1.5]
+    """
 
 
 @op(elementwise=True)
 def divide_no_nan(x1, x2):
-    """Return x1 / x2, and 0 where x2 is 0."""
+    """Return x1 / x2, and 0 where x2 is 0.
+
+    >>> from lamina import ops
+    >>> ops.divide_no_nan([1.0, 6.0], [0.0, 4.0]).tolist()
+    [0.0, 1.5]
+    """
     x1, x2 = promoted(x1, x2, also=(float,))
     safe = jnp.where(x2 == 0, 1, x2)
     return jnp.where(x2 == 0, 0, jnp.divide(x1, safe))
@@ -581,187 +900,369 @@ def divide_no_nan(x1, x2):
 
 @binary(jnp.floor_divide)
 def floor_divide(x1, x2):
-    """Return x1 / x2 rounded down."""
+    """Return x1 / x2 rounded down.
+
+    >>> from lamina import ops
+    >>> ops.floor_divide([7, -7], 2).tolist()
+    [3, -4]
+    """
 
 
 @binary(jnp.mod, convert=number)
 def mod(x1, x2):
-    """Return the rest of x1 / x2, with the sign of x2."""
+    """Return the rest of x1 / x2, with the sign of x2.
+
+    >>> from lamina import ops
+    >>> ops.mod([7, -7], 3).tolist()
+    [1, 2]
+    """
 
 
 @binary(jnp.fmod, convert=number)
 def fmod(x1, x2):
-    """Return the rest of x1 / x2, with the sign of x1."""
+    """Return the rest of x1 / x2, with the sign of x1.
+
+    >>> from lamina import ops
+    >>> ops.fmod([7, -7], 3).tolist()
+    [1, -1]
+    """
 
 
 @binary(jnp.power)
 def power(x1, x2):
-    """Return x1 to the power x2."""
+    """Return x1 to the power x2.
+
+    >>> from lamina import ops
+    >>> ops.power([2, 3], 2).tolist()
+    [4, 9]
+    """
 
 
 @binary(jnp.maximum)
 def maximum(x1, x2):
-    """Return the larger of x1 and x2; NaN wins."""
+    """Return the larger of x1 and x2; NaN wins.
+
+    >>> from lamina import ops
+    >>> ops.maximum([1, 5], [3, 4]).tolist()
+    [3, 5]
+    """
 
 
 @binary(jnp.minimum)
 def minimum(x1, x2):
-    """Return the smaller of x1 and x2; NaN wins."""
+    """Return the smaller of x1 and x2; NaN wins.
+
+    >>> from lamina import ops
+    >>> ops.minimum([1, 5], [3, 4]).tolist()
+    [1, 4]
+    """
 
 
 @binary(jnp.fmax)
 def fmax(x1, x2):
-    """Return the larger of x1 and x2; NaN loses."""
+    """Return the larger of x1 and x2; NaN loses.
+
+    >>> from lamina import ops
+    >>> ops.fmax([1.0, float("nan")], [3.0, 4.0]).tolist()
+    [3.0, 4.0]
+    """
 
 
 @binary(jnp.fmin)
 def fmin(x1, x2):
-    """Return the smaller of x1 and x2; NaN loses."""
+    """Return the smaller of x1 and x2; NaN loses.
+
+    >>> from lamina import ops
+    >>> ops.fmin([1.0, float("nan")], [3.0, 4.0]).tolist()
+    [1.0, 4.0]
+    """
 
 
 @binary(jnp.arctan2, also=(float,))
 def arctan2(x1, x2):
-    """Return the angle of the point (x2, x1), in [-π, π]."""
+    """Return the angle of the point (x2, x1), in [-π, π].
+
+    >>> from lamina import ops
+    >>> ops.arctan2([0.0, 1.0], [-1.0, 0.0]).tolist()
+    [3.1416, 1.5708]
+    """
 
 
 @binary(jnp.hypot, also=(float,))
 def hypot(x1, x2):
-    """Return √(x1² + x2²)."""
+    """Return √(x1² + x2²).
+
+    >>> from lamina import ops
+    >>> ops.hypot([3, 5], [4, 12]).tolist()
+    [5.0, 13.0]
+    """
 
 
 @binary(jnp.logaddexp, also=(float,))
 def logaddexp(x1, x2):
-    """Return ln(exp x1 + exp x2), without overflow."""
+    """Return ln(exp x1 + exp x2), without overflow.
+
+    >>> from lamina import ops
+    >>> ops.logaddexp([0.0, 1000.0], [0.0, 1000.0]).tolist()
+    [0.6931, 1000.6932]
+    """
 
 
 @binary(jnp.logaddexp2, also=(float,))
 def logaddexp2(x1, x2):
-    """Return log2(2^x1 + 2^x2), without overflow."""
+    """Return log2(2^x1 + 2^x2), without overflow.
+
+    >>> from lamina import ops
+    >>> ops.logaddexp2([0.0, 1000.0], [0.0, 1000.0]).tolist()
+    [1.0, 1001.0]
+    """
 
 
 @binary(jnp.heaviside, also=(float,))
 def heaviside(x1, x2):
-    """Return 0 below zero, x2 at zero and 1 above."""
+    """Return 0 below zero, x2 at zero and 1 above.
+
+    >>> from lamina import ops
+    >>> ops.heaviside([-2.0, 0.0, 2.0], 0.5).tolist()
+    [0.0, 0.5, 1.0]
+    """
 
 
 @binary(jnp.nextafter, also=(float,))
 def nextafter(x1, x2):
-    """Return the float after x1 in the direction of x2."""
+    """Return the float after x1 in the direction of x2.
+
+    >>> from lamina import ops
+    >>> float(ops.nextafter(1.0, 2.0)) == 1 + 2**-23
+    True
+    """
 
 
 @op(elementwise=True)
 def ldexp(x1, x2):
-    """Return x1 · 2^x2, with x2 of integers."""
+    """Return x1 · 2^x2, with x2 of integers.
+
+    >>> from lamina import ops
+    >>> ops.ldexp([1.0, 3.0], [2, -1]).tolist()
+    [4.0, 1.5]
+    """
     return jnp.ldexp(inexact(x1), tensor(x2))
 
 
 @binary(jnp.gcd)
 def gcd(x1, x2):
-    """Return the greatest common divisor of integers."""
+    """Return the greatest common divisor of integers.
+
+    >>> from lamina import ops
+    >>> ops.gcd([12, 7], 18).tolist()
+    [6, 1]
+    """
 
 
 @binary(jnp.lcm)
 def lcm(x1, x2):
-    """Return the least common multiple of integers."""
+    """Return the least common multiple of integers.
+
+    >>> from lamina import ops
+    >>> ops.lcm([4, 7], 6).tolist()
+    [12, 42]
+    """
 
 
 @binary(jnp.equal)
 def equal(x1, x2):
-    """Tell where x1 = x2."""
+    """Tell where x1 = x2.
+
+    >>> from lamina import ops
+    >>> ops.equal([1, 2], [1, 3]).tolist()
+    [True, False]
+    """
 
 
 @binary(jnp.not_equal)
 def not_equal(x1, x2):
-    """Tell where x1 ≠ x2."""
+    """Tell where x1 ≠ x2.
+
+    >>> from lamina import ops
+    >>> ops.not_equal([1, 2], [1, 3]).tolist()
+    [False, True]
+    """
 
 
 @binary(jnp.less)
 def less(x1, x2):
-    """Tell where x1 < x2."""
+    """Tell where x1 < x2.
+
+    >>> from lamina import ops
+    >>> ops.less([1, 2, 3], 2).tolist()
+    [True, False, False]
+    """
 
 
 @binary(jnp.less_equal)
 def less_equal(x1, x2):
-    """Tell where x1 ≤ x2."""
+    """Tell where x1 ≤ x2.
+
+    >>> from lamina import ops
+    >>> ops.less_equal([1, 2, 3], 2).tolist()
+    [True, True, False]
+    """
 
 
 @binary(jnp.greater)
 def greater(x1, x2):
-    """Tell where x1 > x2."""
+    """Tell where x1 > x2.
+
+    >>> from lamina import ops
+    >>> ops.greater([1, 2, 3], 2).tolist()
+    [False, False, True]
+    """
 
 
 @binary(jnp.greater_equal)
 def greater_equal(x1, x2):
-    """Tell where x1 ≥ x2."""
+    """Tell where x1 ≥ x2.
+
+    >>> from lamina import ops
+    >>> ops.greater_equal([1, 2, 3], 2).tolist()
+    [False, True, True]
+    """
 
 
 @binary(jnp.logical_and, convert=truth)
 def logical_and(x1, x2):
-    """Tell where both are true."""
+    """Tell where both are true.
+
+    >>> from lamina import ops
+    >>> ops.logical_and([True, True], [True, False]).tolist()
+    [True, False]
+    """
 
 
 @binary(jnp.logical_or, convert=truth)
 def logical_or(x1, x2):
-    """Tell where one or both are true."""
+    """Tell where one or both are true.
+
+    >>> from lamina import ops
+    >>> ops.logical_or([True, False], [False, False]).tolist()
+    [True, False]
+    """
 
 
 @binary(jnp.logical_xor, convert=truth)
 def logical_xor(x1, x2):
-    """Tell where exactly one is true."""
+    """Tell where exactly one is true.
+
+    >>> from lamina import ops
+    >>> ops.logical_xor([True, True], [True, False]).tolist()
+    [False, True]
+    """
 
 
 @op(elementwise=True)
 def bitwise_and(x, y):
-    """Return the bits that both integers have."""
+    """Return the bits that both integers have.
+
+    >>> from lamina import ops
+    >>> ops.bitwise_and(12, 10).item()
+    8
+    """
     return jnp.bitwise_and(*promoted(x, y))
 
 
 @op(elementwise=True)
 def bitwise_or(x, y):
-    """Return the bits that one or both integers have."""
+    """Return the bits that one or both integers have.
+
+    >>> from lamina import ops
+    >>> ops.bitwise_or(12, 10).item()
+    14
+    """
     return jnp.bitwise_or(*promoted(x, y))
 
 
 @op(elementwise=True)
 def bitwise_xor(x, y):
-    """Return the bits that exactly one integer has."""
+    """Return the bits that exactly one integer has.
+
+    >>> from lamina import ops
+    >>> ops.bitwise_xor(12, 10).item()
+    6
+    """
     return jnp.bitwise_xor(*promoted(x, y))
 
 
 @op(elementwise=True)
 def bitwise_left_shift(x, y):
-    """Return x · 2^y, for integers."""
+    """Return x · 2^y, for integers.
+
+    >>> from lamina import ops
+    >>> ops.bitwise_left_shift([1, 3], 2).tolist()
+    [4, 12]
+    """
     return jnp.left_shift(*promoted(x, y))
 
 
 @op(elementwise=True)
 def left_shift(x, y):
-    """Return x · 2^y, for integers."""
+    """Return x · 2^y, for integers.
+
+    >>> from lamina import ops
+    >>> ops.left_shift([1, 3], 2).tolist()
+    [4, 12]
+    """
     return jnp.left_shift(*promoted(x, y))
 
 
 @op(elementwise=True)
 def bitwise_right_shift(x, y):
-    """Return x / 2^y rounded down, for integers."""
+    """Return x / 2^y rounded down, for integers.
+
+    >>> from lamina import ops
+    >>> ops.bitwise_right_shift([9, -9], 1).tolist()
+    [4, -5]
+    """
     return jnp.right_shift(*promoted(x, y))
 
 
 @op(elementwise=True)
 def right_shift(x, y):
-    """Return x / 2^y rounded down, for integers."""
+    """Return x / 2^y rounded down, for integers.
+
+    >>> from lamina import ops
+    >>> ops.right_shift([9, -9], 1).tolist()
+    [4, -5]
+    """
     return jnp.right_shift(*promoted(x, y))
 
 
 @op(config=("equal_nan",), elementwise=True)
 def isclose(x1, x2, rtol=1e-5, atol=1e-8, equal_nan=False):
-    """Tell where abs(x1 - x2) ≤ atol + rtol · abs(x2)."""
+    """Tell where abs(x1 - x2) ≤ atol + rtol · abs(x2).
+
+    Args:
+        x1: any array.
+        x2: an array that broadcasts with it; differences are relative to this one.
+        rtol: the relative difference that passes.
+        atol: the absolute difference that passes.
+        equal_nan: whether NaN equals NaN.
+
+    >>> from lamina import ops
+    >>> ops.isclose([1.0, 1.0], [1.000001, 1.1]).tolist()
+    [True, False]
+    """
     x1, x2 = promoted(x1, x2)
     return jnp.isclose(x1, x2, rtol, atol, equal_nan)
 
 
 @op(config=("rtol", "atol", "equal_nan"), name="AllClose")
 def allclose(x1, x2, rtol=1e-5, atol=1e-8, equal_nan=False):
-    """Tell whether abs(x1 - x2) ≤ atol + rtol · abs(x2) everywhere."""
+    """Tell whether abs(x1 - x2) ≤ atol + rtol · abs(x2) everywhere.
+
+    >>> from lamina import ops
+    >>> bool(ops.allclose([1.0, 2.0], [1.000001, 2.0]))
+    True
+    """
     x1, x2 = promoted(x1, x2)
     return jnp.allclose(x1, x2, rtol, atol, equal_nan)
 
@@ -772,8 +1273,8 @@ def where(condition, x1=None, x2=None):
 
     Without x1 and x2, return the positions where it holds, as `nonzero` does.
 
-    >>> import lamina
-    >>> lamina.ops.where([True, False], [1, 2], [3, 4]).tolist()
+    >>> from lamina import ops
+    >>> ops.where([True, False], [1, 2], [3, 4]).tolist()
     [1, 4]
     """
     if (x1 is None) != (x2 is None):
@@ -790,117 +1291,231 @@ def where(condition, x1=None, x2=None):
 
 @reduction(jnp.sum, tensor)
 def sum(x, axis=None, keepdims=False):
-    """Return the sum over `axis`, all axes by default."""
+    """Return the sum over `axis`, all axes by default.
+
+    >>> from lamina import ops
+    >>> ops.sum([[1, 2], [3, 4]], axis=0).tolist()
+    [4, 6]
+    """
 
 
 @op(config=("axis", "keepdims", "dtype"))
 def prod(x, axis=None, keepdims=False, dtype=None):
-    """Return the product over `axis`, all axes by default."""
+    """Return the product over `axis`, all axes by default.
+
+    >>> from lamina import ops
+    >>> ops.prod([[1, 2], [3, 4]], axis=1).tolist()
+    [2, 12]
+    """
     x = tensor(x) if dtype is None else tensor(x, dtype)
     return jnp.prod(x, _axes(axis), keepdims=keepdims, dtype=dtype and x.dtype)
 
 
 @reduction(jnp.mean, inexact)
 def mean(x, axis=None, keepdims=False):
-    """Return the mean over `axis`, all axes by default."""
+    """Return the mean over `axis`, all axes by default.
+
+    >>> from lamina import ops
+    >>> ops.mean([[1, 2], [3, 6]], axis=1).tolist()
+    [1.5, 4.5]
+    """
 
 
 @reduction(jnp.std, inexact)
 def std(x, axis=None, keepdims=False):
-    """Return √mean((x - mean x)²) over `axis`."""
+    """Return √mean((x - mean x)²) over `axis`.
+
+    >>> from lamina import ops
+    >>> float(ops.std([1.0, 5.0]))
+    2.0
+    """
 
 
 @reduction(jnp.var, inexact)
 def var(x, axis=None, keepdims=False):
-    """Return mean((x - mean x)²) over `axis`."""
+    """Return mean((x - mean x)²) over `axis`.
+
+    >>> from lamina import ops
+    >>> float(ops.var([1.0, 5.0]))
+    4.0
+    """
 
 
 @op(config=("axis", "keepdims", "initial"))
 def max(x, axis=None, keepdims=False, initial=None):
-    """Return the largest entry over `axis`, at least `initial`."""
+    """Return the largest entry over `axis`, at least `initial`.
+
+    >>> from lamina import ops
+    >>> ops.max([[1, 8], [3, 4]], axis=1).tolist()
+    [8, 4]
+    >>> int(ops.max([1, 8], initial=10))
+    10
+    """
     return jnp.max(tensor(x), _axes(axis), keepdims=keepdims, initial=initial)
 
 
 @op(config=("axis", "keepdims", "initial"))
 def min(x, axis=None, keepdims=False, initial=None):
-    """Return the smallest entry over `axis`, at most `initial`."""
+    """Return the smallest entry over `axis`, at most `initial`.
+
+    >>> from lamina import ops
+    >>> ops.min([[1, 8], [3, 4]], axis=1).tolist()
+    [1, 3]
+    >>> int(ops.min([1, 8], initial=0))
+    0
+    """
     return jnp.min(tensor(x), _axes(axis), keepdims=keepdims, initial=initial)
 
 
 @reduction(jnp.max, tensor)
 def amax(x, axis=None, keepdims=False):
-    """Return the largest entry over `axis`."""
+    """Return the largest entry over `axis`.
+
+    >>> from lamina import ops
+    >>> ops.amax([[1, 8], [3, 4]], axis=1).tolist()
+    [8, 4]
+    """
 
 
 @reduction(jnp.min, tensor)
 def amin(x, axis=None, keepdims=False):
-    """Return the smallest entry over `axis`."""
+    """Return the smallest entry over `axis`.
+
+    >>> from lamina import ops
+    >>> ops.amin([[1, 8], [3, 4]], axis=1).tolist()
+    [1, 3]
+    """
 
 
 @reduction(jnp.ptp, tensor)
 def ptp(x, axis=None, keepdims=False):
-    """Return max x - min x over `axis`."""
+    """Return max x - min x over `axis`.
+
+    >>> from lamina import ops
+    >>> ops.ptp([[1, 8], [3, 4]], axis=1).tolist()
+    [7, 1]
+    """
 
 
 @reduction(jnp.all, tensor)
 def all(x, axis=None, keepdims=False):
-    """Tell whether all entries over `axis` are true."""
+    """Tell whether all entries over `axis` are true.
+
+    >>> from lamina import ops
+    >>> ops.all([[True, False], [True, True]], axis=1).tolist()
+    [False, True]
+    """
 
 
 @reduction(jnp.any, tensor)
 def any(x, axis=None, keepdims=False):
-    """Tell whether an entry over `axis` is true."""
+    """Tell whether an entry over `axis` is true.
+
+    >>> from lamina import ops
+    >>> ops.any([[True, False], [False, False]], axis=1).tolist()
+    [True, False]
+    """
 
 
 @op(config=("axis",))
 def count_nonzero(x, axis=None):
-    """Return how many entries over `axis` are not zero."""
+    """Return how many entries over `axis` are not zero.
+
+    >>> from lamina import ops
+    >>> ops.count_nonzero([[1, 0], [2, 3]], axis=1).tolist()
+    [1, 2]
+    """
     return jnp.count_nonzero(tensor(x), _axes(axis)).astype("int32")
 
 
 @reduction(jnp.median, inexact)
 def median(x, axis=None, keepdims=False):
-    """Return the middle value over `axis`; the mean of two if there are two."""
+    """Return the middle value over `axis`; the mean of two if there are two.
+
+    >>> from lamina import ops
+    >>> float(ops.median([1, 2, 4, 10]))
+    3.0
+    """
 
 
 @reduction(jnp.nansum, tensor)
 def nansum(x, axis=None, keepdims=False):
-    """Return the sum over `axis`; NaN counts as 0."""
+    """Return the sum over `axis`; NaN counts as 0.
+
+    >>> from lamina import ops
+    >>> float(ops.nansum([1.0, float("nan"), 3.0]))
+    4.0
+    """
 
 
 @reduction(jnp.nanprod, tensor)
 def nanprod(x, axis=None, keepdims=False):
-    """Return the product over `axis`; NaN counts as 1."""
+    """Return the product over `axis`; NaN counts as 1.
+
+    >>> from lamina import ops
+    >>> float(ops.nanprod([2.0, float("nan"), 3.0]))
+    6.0
+    """
 
 
 @reduction(jnp.nanmean, inexact)
 def nanmean(x, axis=None, keepdims=False):
-    """Return the mean of what is not NaN."""
+    """Return the mean of what is not NaN.
+
+    >>> from lamina import ops
+    >>> float(ops.nanmean([1.0, float("nan"), 3.0]))
+    2.0
+    """
 
 
 @reduction(jnp.nanstd, inexact)
 def nanstd(x, axis=None, keepdims=False):
-    """Return the standard deviation of what is not NaN."""
+    """Return the standard deviation of what is not NaN.
+
+    >>> from lamina import ops
+    >>> float(ops.nanstd([1.0, float("nan"), 5.0]))
+    2.0
+    """
 
 
 @reduction(jnp.nanvar, inexact)
 def nanvar(x, axis=None, keepdims=False):
-    """Return the variance of what is not NaN."""
+    """Return the variance of what is not NaN.
+
+    >>> from lamina import ops
+    >>> float(ops.nanvar([1.0, float("nan"), 5.0]))
+    4.0
+    """
 
 
 @reduction(jnp.nanmax, tensor)
 def nanmax(x, axis=None, keepdims=False):
-    """Return the largest entry that is not NaN."""
+    """Return the largest entry that is not NaN.
+
+    >>> from lamina import ops
+    >>> float(ops.nanmax([1.0, float("nan"), 3.0]))
+    3.0
+    """
 
 
 @reduction(jnp.nanmin, tensor)
 def nanmin(x, axis=None, keepdims=False):
-    """Return the smallest entry that is not NaN."""
+    """Return the smallest entry that is not NaN.
+
+    >>> from lamina import ops
+    >>> float(ops.nanmin([1.0, float("nan"), 3.0]))
+    1.0
+    """
 
 
 @reduction(jnp.nanmedian, inexact)
 def nanmedian(x, axis=None, keepdims=False):
-    """Return the middle value of what is not NaN."""
+    """Return the middle value of what is not NaN.
+
+    >>> from lamina import ops
+    >>> float(ops.nanmedian([1.0, float("nan"), 3.0, 8.0]))
+    3.0
+    """
 
 
 def _quantiles(function):
@@ -924,30 +1539,55 @@ def quantile(x, q, axis=None, method="linear", keepdims=False):
             `"midpoint"` or `"nearest"`.
         keepdims: keep the reduced axes with size 1.
 
-    >>> import lamina
-    >>> float(lamina.ops.quantile([1.0, 2.0, 4.0], 0.25))
+    >>> from lamina import ops
+    >>> float(ops.quantile([1.0, 2.0, 4.0], 0.25))
     1.5
     """
 
 
 @_quantiles(jnp.nanquantile)
 def nanquantile(x, q, axis=None, method="linear", keepdims=False):
-    """Return the `quantile` of what is not NaN."""
+    """Return the `quantile` of what is not NaN.
+
+    >>> from lamina import ops
+    >>> float(ops.nanquantile([1.0, float("nan"), 2.0, 4.0], 0.25))
+    1.5
+    """
 
 
 @_quantiles(jnp.percentile)
 def percentile(x, q, axis=None, method="linear", keepdims=False):
-    """Return the `quantile` for shares `q` in percent."""
+    """Return the `quantile` for shares `q` in percent.
+
+    >>> from lamina import ops
+    >>> float(ops.percentile([1.0, 2.0, 4.0], 25))
+    1.5
+    """
 
 
 @_quantiles(jnp.nanpercentile)
 def nanpercentile(x, q, axis=None, method="linear", keepdims=False):
-    """Return the `percentile` of what is not NaN."""
+    """Return the `percentile` of what is not NaN.
+
+    >>> from lamina import ops
+    >>> float(ops.nanpercentile([1.0, float("nan"), 2.0, 4.0], 25))
+    1.5
+    """
 
 
 @op(config=("axis",))
 def average(x, axis=None, weights=None):
-    """Return sum(weights · x) / sum(weights) over `axis`; the mean without weights."""
+    """Return sum(weights · x) / sum(weights) over `axis`; the mean without weights.
+
+    Args:
+        x: any array.
+        axis: an axis or several; all when None.
+        weights: in the shape of `x`, or a vector along the one `axis`.
+
+    >>> from lamina import ops
+    >>> float(ops.average([1.0, 5.0], weights=[3, 1]))
+    2.0
+    """
     if weights is None:
         return jnp.average(inexact(x), _axes(axis))
     x, weights = promoted(x, weights, also=(float,))
@@ -964,22 +1604,42 @@ def _zeros_apart(x):
 
 @reduction(jnp.argmax, _zeros_apart)
 def argmax(x, axis=None, keepdims=False):
-    """Return the position of the first largest entry over `axis`."""
+    """Return the position of the first largest entry over `axis`.
+
+    >>> from lamina import ops
+    >>> ops.argmax([[1, 9, 9], [4, 2, 3]], axis=1).tolist()
+    [1, 0]
+    """
 
 
 @reduction(jnp.argmin, _zeros_apart)
 def argmin(x, axis=None, keepdims=False):
-    """Return the position of the first smallest entry over `axis`."""
+    """Return the position of the first smallest entry over `axis`.
+
+    >>> from lamina import ops
+    >>> ops.argmin([[1, 9, 1], [4, 2, 3]], axis=1).tolist()
+    [0, 1]
+    """
 
 
 @reduction(jnp.nanargmax, tensor)
 def nanargmax(x, axis=None, keepdims=False):
-    """Return the position of the first largest entry that is not NaN; -1 if none."""
+    """Return the position of the first largest entry that is not NaN; -1 if none.
+
+    >>> from lamina import ops
+    >>> int(ops.nanargmax([1.0, float("nan"), 3.0]))
+    2
+    """
 
 
 @reduction(jnp.nanargmin, tensor)
 def nanargmin(x, axis=None, keepdims=False):
-    """Return the position of the first smallest entry that is not NaN; -1 if none."""
+    """Return the position of the first smallest entry that is not NaN; -1 if none.
+
+    >>> from lamina import ops
+    >>> int(ops.nanargmin([float("nan"), 3.0, 1.0]))
+    2
+    """
 
 
 # Running sums, differences and the like.
@@ -987,25 +1647,55 @@ def nanargmin(x, axis=None, keepdims=False):
 
 @op(config=("axis", "dtype"))
 def cumsum(x, axis=None, dtype=None):
-    """Return the running sum along `axis`; of the flat array when None."""
+    """Return the running sum along `axis`; of the flat array when None.
+
+    Args:
+        x: any array.
+        axis: the axis.
+        dtype: the dtype to add up in; that of `x` when None, int32 for booleans.
+
+    >>> from lamina import ops
+    >>> ops.cumsum([1, 2, 3]).tolist()
+    [1, 3, 6]
+    """
     return jnp.cumsum(_as(number(x), dtype), axis)
 
 
 @op(config=("axis", "dtype"))
 def cumprod(x, axis=None, dtype=None):
-    """Return the running product along `axis`; of the flat array when None."""
+    """Return the running product along `axis`; of the flat array when None.
+
+    Args:
+        x: any array.
+        axis: the axis.
+        dtype: the dtype to multiply in; that of `x` when None, int32 for booleans.
+
+    >>> from lamina import ops
+    >>> ops.cumprod([1, 2, 3]).tolist()
+    [1, 2, 6]
+    """
     return jnp.cumprod(_as(number(x), dtype), axis)
 
 
 @op(config=("axis", "dtype"))
 def nancumsum(x, axis=None, dtype=None):
-    """Return the running sum along `axis`; NaN counts as 0."""
+    """Return the running sum along `axis`; NaN counts as 0.
+
+    >>> from lamina import ops
+    >>> ops.nancumsum([1.0, float("nan"), 3.0]).tolist()
+    [1.0, 1.0, 4.0]
+    """
     return jnp.nancumsum(_as(number(x), dtype), axis)
 
 
 @op(config=("axis", "dtype"))
 def nancumprod(x, axis=None, dtype=None):
-    """Return the running product along `axis`; NaN counts as 1."""
+    """Return the running product along `axis`; NaN counts as 1.
+
+    >>> from lamina import ops
+    >>> ops.nancumprod([2.0, float("nan"), 3.0]).tolist()
+    [2.0, 2.0, 6.0]
+    """
     return jnp.nancumprod(_as(number(x), dtype), axis)
 
 
@@ -1015,13 +1705,29 @@ def _as(x, dtype):
 
 @op(config=("n", "axis"))
 def diff(a, n=1, axis=-1):
-    """Return a[i + 1] - a[i] along `axis`, taken `n` times."""
+    """Return a[i + 1] - a[i] along `axis`, taken `n` times.
+
+    >>> from lamina import ops
+    >>> ops.diff([1, 4, 9]).tolist()
+    [3, 5]
+    """
     return jnp.diff(tensor(a), n, axis)
 
 
 @op(config=("x", "dx", "axis"))
 def trapezoid(y, x=None, dx=1.0, axis=-1):
-    """Return the integral of y over x by the trapezoidal rule."""
+    """Return the integral of y over x along `axis`, by the trapezoidal rule.
+
+    Args:
+        y: the values.
+        x: where they were taken; at distances `dx` when None.
+        dx: the distance of neighbours.
+        axis: the axis.
+
+    >>> from lamina import ops
+    >>> float(ops.trapezoid([1.0, 3.0, 5.0], dx=2.0))
+    12.0
+    """
     y = inexact(y)
     return jnp.trapezoid(y, x if x is None else tensor(x, y.dtype), dx, axis)
 
@@ -1036,8 +1742,8 @@ def matmul(x1, x2):
     Raises:
         TypeError: the inner sizes differ, or an argument is a scalar.
 
-    >>> import lamina
-    >>> lamina.ops.matmul([[1, 2]], [[3], [4]]).tolist()
+    >>> from lamina import ops
+    >>> ops.matmul([[1, 2]], [[3], [4]]).tolist()
     [[11]]
     """
     x1, x2 = tensor(x1), tensor(x2)
@@ -1048,32 +1754,74 @@ def matmul(x1, x2):
 
 @binary(jnp.dot, elementwise=False)
 def dot(x1, x2):
-    """Return the product over the last axis of x1 and the last but one of x2."""
+    """Return the product over the last axis of x1 and the last but one of x2.
+
+    For matrices the matrix product, for vectors the inner product.
+
+    >>> from lamina import ops
+    >>> ops.dot([[1, 2], [3, 4]], [10, 1]).tolist()
+    [12, 34]
+    """
 
 
 @binary(jnp.vdot, elementwise=False)
 def vdot(x1, x2):
-    """Return Σ conj(x1) · x2 of the flat arrays."""
+    """Return Σ conj(x1) · x2 of the flat arrays.
+
+    >>> from lamina import ops
+    >>> int(ops.vdot([[1, 2], [3, 4]], [[1, 0], [0, 1]]))
+    5
+    """
 
 
 @binary(jnp.inner, elementwise=False)
 def inner(x1, x2):
-    """Return the products over the last axes."""
+    """Return the products over the last axes: (a, n) and (b, n) give (a, b).
+
+    >>> from lamina import ops
+    >>> ops.inner([[1, 2], [3, 4]], [10, 1]).tolist()
+    [12, 34]
+    """
 
 
 @binary(jnp.outer, elementwise=False)
 def outer(x1, x2):
-    """Return x1[i] · x2[j] of the flat arrays."""
+    """Return x1[i] · x2[j] of the flat arrays.
+
+    >>> from lamina import ops
+    >>> ops.outer([1, 2], [10, 1]).tolist()
+    [[10, 1], [20, 2]]
+    """
 
 
 @binary(jnp.kron, elementwise=False)
 def kron(x1, x2):
-    """Return the Kronecker product: blocks x1[i, j] · x2."""
+    """Return the Kronecker product: blocks x1[i, j] · x2.
+
+    >>> from lamina import ops
+    >>> ops.kron([[1, 2]], [[1, 1], [0, 1]]).tolist()
+    [[1, 1, 2, 2], [0, 1, 0, 2]]
+    """
 
 
 @op(config=("axes",))
 def tensordot(x1, x2, axes=2):
-    """Sum products over `axes`: a number of axes, or a pair of lists of them."""
+    """Sum products over `axes` of both arrays.
+
+    Args:
+        x1: any array.
+        x2: any array.
+        axes: a number n, for the last n axes of x1 with the first n of x2; or a pair of
+            lists of axes, those of x1 and those of x2.
+
+    Returns:
+        The other axes of x1, then those of x2.
+
+    >>> from lamina import ops
+    >>> x = ops.ones((2, 3, 4))
+    >>> ops.tensordot(x, x, axes=([1, 2], [1, 2])).tolist()
+    [[12.0, 12.0], [12.0, 12.0]]
+    """
     if isinstance(axes, list):
         axes = tuple(_axes(a) for a in axes)
     return jnp.tensordot(*promoted(x1, x2), axes=axes)
@@ -1081,7 +1829,20 @@ def tensordot(x1, x2, axes=2):
 
 @op(config=("axisa", "axisb", "axisc", "axis"))
 def cross(x1, x2, axisa=-1, axisb=-1, axisc=-1, axis=None):
-    """Return the cross product of vectors of two or three entries."""
+    """Return the cross product of vectors of two or three entries.
+
+    Args:
+        x1: vectors along `axisa`.
+        x2: vectors along `axisb`; the other axes broadcast.
+        axisa: an axis of x1.
+        axisb: an axis of x2.
+        axisc: where the vectors stand in the result; two pairs give numbers instead.
+        axis: if given, takes the place of the other three.
+
+    >>> from lamina import ops
+    >>> ops.cross([1, 0, 0], [0, 1, 0]).tolist()
+    [0, 0, 1]
+    """
     x1, x2 = promoted(x1, x2)
     return jnp.cross(x1, x2, axisa, axisb, axisc, axis)
 
@@ -1094,8 +1855,8 @@ def einsum(subscripts, *operands, **kwargs):
         operands: as many arrays as `subscripts` names.
         kwargs: kept for compatibility.
 
-    >>> import lamina
-    >>> lamina.ops.einsum("ij->j", [[1.0, 2.0], [3.0, 4.0]]).tolist()
+    >>> from lamina import ops
+    >>> ops.einsum("ij->j", [[1.0, 2.0], [3.0, 4.0]]).tolist()
     [4.0, 6.0]
     """
     return _einsum(*operands, subscripts=subscripts)
@@ -1121,8 +1882,8 @@ def _concrete(x):
 def reshape(x, newshape):
     """Give `x` another shape; one size may be -1 and follows from the others.
 
-    >>> import lamina
-    >>> lamina.ops.reshape([1, 2, 3, 4], (2, -1)).tolist()
+    >>> from lamina import ops
+    >>> ops.reshape([1, 2, 3, 4], (2, -1)).tolist()
     [[1, 2], [3, 4]]
     """
     if isinstance(newshape, (list, tuple)):
@@ -1138,73 +1899,140 @@ def reshape(x, newshape):
 
 @op(integers=True)
 def ravel(x):
-    """Return the entries in one axis."""
+    """Return the entries in one axis.
+
+    >>> from lamina import ops
+    >>> ops.ravel([[1, 2], [3, 4]]).tolist()
+    [1, 2, 3, 4]
+    """
     return jnp.ravel(tensor(x))
 
 
 @op(config=("axes",), integers=True)
 def transpose(x, axes=None):
-    """Put the axes into the order `axes`; reverse them when None."""
+    """Put the axes into the order `axes`; reverse them when None.
+
+    >>> from lamina import ops
+    >>> ops.transpose([[1, 2, 3], [4, 5, 6]]).tolist()
+    [[1, 4], [2, 5], [3, 6]]
+    """
     return jnp.transpose(tensor(x), axes)
 
 
 @op(config=("axis1", "axis2"), integers=True)
 def swapaxes(x, axis1, axis2):
-    """Exchange two axes."""
+    """Exchange two axes.
+
+    >>> from lamina import ops
+    >>> ops.swapaxes(ops.ones((2, 3, 4)), 0, 2).shape
+    (4, 3, 2)
+    """
     return jnp.swapaxes(tensor(x), axis1, axis2)
 
 
 @op(config=("source", "destination"), integers=True)
 def moveaxis(x, source, destination):
-    """Move the axes `source` to `destination`."""
+    """Move the axes `source` to `destination`.
+
+    >>> from lamina import ops
+    >>> ops.moveaxis(ops.ones((2, 3, 4)), 0, -1).shape
+    (3, 4, 2)
+    """
     return jnp.moveaxis(tensor(x), source, destination)
 
 
 @op(config=("axis",), integers=True)
 def expand_dims(x, axis):
-    """Insert axes of size 1 at `axis`."""
+    """Insert axes of size 1 at `axis`.
+
+    >>> from lamina import ops
+    >>> ops.expand_dims([1, 2], axis=1).tolist()
+    [[1], [2]]
+    """
     return jnp.expand_dims(tensor(x), _axes(axis))
 
 
 @op(config=("axis",), integers=True)
 def squeeze(x, axis=None):
-    """Drop axes of size 1: those named, or all."""
+    """Drop axes of size 1: those named, or all.
+
+    >>> from lamina import ops
+    >>> ops.squeeze([[[1], [2]]]).tolist()
+    [1, 2]
+    """
     return jnp.squeeze(tensor(x), _axes(axis))
 
 
 @op(config=("shape",), integers=True)
 def broadcast_to(x, shape):
-    """Repeat axes of size 1 to fill `shape`."""
+    """Repeat axes of size 1 to fill `shape`.
+
+    >>> from lamina import ops
+    >>> ops.broadcast_to([1, 2], (2, 2)).tolist()
+    [[1, 2], [1, 2]]
+    """
     return jnp.broadcast_to(tensor(x), tuple(shape))
 
 
 @op(config=("axis",), integers=True)
 def flip(x, axis=None):
-    """Reverse the order along `axis`, all axes by default."""
+    """Reverse the order along `axis`, all axes by default.
+
+    >>> from lamina import ops
+    >>> ops.flip([[1, 2], [3, 4]]).tolist()
+    [[4, 3], [2, 1]]
+    """
     return jnp.flip(tensor(x), _axes(axis))
 
 
 @op(integers=True)
 def fliplr(x):
-    """Reverse the order of columns, axis 1."""
+    """Reverse the order of columns, axis 1.
+
+    >>> from lamina import ops
+    >>> ops.fliplr([[1, 2], [3, 4]]).tolist()
+    [[2, 1], [4, 3]]
+    """
     return jnp.fliplr(tensor(x))
 
 
 @op(integers=True)
 def flipud(x):
-    """Reverse the order of rows, axis 0."""
+    """Reverse the order of rows, axis 0.
+
+    >>> from lamina import ops
+    >>> ops.flipud([[1, 2], [3, 4]]).tolist()
+    [[3, 4], [1, 2]]
+    """
     return jnp.flipud(tensor(x))
 
 
 @op(config=("k", "axes"), integers=True)
 def rot90(array, k=1, axes=(0, 1)):
-    """Turn by 90 degrees `k` times, from the first of `axes` to the second."""
+    """Turn by 90 degrees `k` times, from the first of `axes` to the second.
+
+    By default counter-clockwise, where axis 0 goes down and axis 1 to the right.
+
+    >>> from lamina import ops
+    >>> ops.rot90([[1, 2], [3, 4]]).tolist()
+    [[2, 4], [1, 3]]
+    """
     return jnp.rot90(tensor(array), k, tuple(axes))
 
 
 @op(config=("shift", "axis"), integers=True)
 def roll(x, shift, axis=None):
-    """Shift entries along `axis`; what falls off the end comes first."""
+    """Shift entries along `axis`; what falls off the end comes first.
+
+    Args:
+        x: any array.
+        shift: by how many places, or one number for each axis.
+        axis: an axis or several; the flat array when None, in the shape of `x`.
+
+    >>> from lamina import ops
+    >>> ops.roll([1, 2, 3], 1).tolist()
+    [3, 1, 2]
+    """
     return jnp.roll(tensor(x), shift, _axes(axis))
 
 
@@ -1227,18 +2055,38 @@ def repeat(x, repeats, axis=None):
 
 @op(config=("repeats",), integers=True)
 def tile(x, repeats):
-    """Repeat the whole array along each axis."""
+    """Repeat the whole array along each axis.
+
+    Args:
+        x: any array.
+        repeats: how often along each of the last axes, or one number for the last one;
+            where there are more numbers than axes, axes are added in front.
+
+    >>> from lamina import ops
+    >>> ops.tile([1, 2], 2).tolist()
+    [1, 2, 1, 2]
+    """
     return jnp.tile(tensor(x), repeats)
 
 
 def ndim(x):
-    """Return the number of axes, an int for a symbolic tensor, too."""
+    """Return the number of axes, an int for a symbolic tensor, too.
+
+    >>> from lamina import ops
+    >>> ops.ndim([[1, 2], [3, 4]])
+    2
+    """
     return len(x.shape) if is_symbolic(x) else jnp.ndim(tensor(x))
 
 
 @op
 def size(x):
-    """Return the number of entries."""
+    """Return the number of entries.
+
+    >>> from lamina import ops
+    >>> ops.size([[1, 2, 3]])
+    3
+    """
     return jnp.size(tensor(x))
 
 
@@ -1256,8 +2104,8 @@ def pad(x, pad_width, mode="constant", constant_values=None):
     Raises:
         ValueError: `constant_values` in another mode.
 
-    >>> import lamina
-    >>> lamina.ops.pad([1, 2], (1, 0)).tolist()
+    >>> from lamina import ops
+    >>> ops.pad([1, 2], (1, 0)).tolist()
     [0, 1, 2]
     """
     if isinstance(pad_width, list):
@@ -1283,37 +2131,67 @@ def _list(xs):
 
 @op(config=("axis",), integers=True)
 def concatenate(xs, axis=0):
-    """Join arrays along an axis they have."""
+    """Join arrays along an axis they have.
+
+    >>> from lamina import ops
+    >>> ops.concatenate([[1, 2], [3]]).tolist()
+    [1, 2, 3]
+    """
     return jnp.concatenate(_list(xs), axis)
 
 
 @op(config=("axis",), integers=True)
 def append(x1, x2, axis=None):
-    """Put x2 after x1 along `axis`; flat when None."""
+    """Put x2 after x1 along `axis`; flat when None.
+
+    >>> from lamina import ops
+    >>> ops.append([[1, 2]], [3]).tolist()
+    [1, 2, 3]
+    """
     return jnp.append(*promoted(x1, x2), axis=axis)
 
 
 @op(config=("axis",), integers=True)
 def stack(x, axis=0):
-    """Join arrays along a new axis."""
+    """Join arrays along a new axis.
+
+    >>> from lamina import ops
+    >>> ops.stack([[1, 2], [3, 4]], axis=1).tolist()
+    [[1, 3], [2, 4]]
+    """
     return jnp.stack(_list(x), axis)
 
 
 @op(integers=True)
 def hstack(xs):
-    """Join arrays along axis 1, or axis 0 for vectors."""
+    """Join arrays along axis 1, or axis 0 for vectors.
+
+    >>> from lamina import ops
+    >>> ops.hstack([[[1], [2]], [[3], [4]]]).tolist()
+    [[1, 3], [2, 4]]
+    """
     return jnp.hstack(_list(xs))
 
 
 @op(integers=True)
 def vstack(xs):
-    """Join arrays along axis 0, vectors as rows."""
+    """Join arrays along axis 0, vectors as rows.
+
+    >>> from lamina import ops
+    >>> ops.vstack([[1, 2], [3, 4]]).tolist()
+    [[1, 2], [3, 4]]
+    """
     return jnp.vstack(_list(xs))
 
 
 @op(integers=True)
 def dstack(xs):
-    """Join arrays along axis 2."""
+    """Join arrays along axis 2.
+
+    >>> from lamina import ops
+    >>> ops.dstack([[1, 2], [3, 4]]).tolist()
+    [[[1, 3], [2, 4]]]
+    """
     return jnp.dstack(_list(xs))
 
 
@@ -1329,8 +2207,8 @@ def split(x, indices_or_sections, axis=0):
     Raises:
         ValueError: the parts would not be equal.
 
-    >>> import lamina
-    >>> [part.tolist() for part in lamina.ops.split([1, 2, 3], [1])]
+    >>> from lamina import ops
+    >>> [part.tolist() for part in ops.split([1, 2, 3], [1])]
     [[1], [2, 3]]
     """
     return list(jnp.split(tensor(x), _cuts(indices_or_sections), axis))
@@ -1342,31 +2220,61 @@ def _cuts(x):
 
 @op(config=("indices_or_sections", "axis"), integers=True)
 def array_split(x, indices_or_sections, axis=0):
-    """Cut `x` along `axis` into parts as equal as can be."""
+    """Cut `x` along `axis` into parts as equal as can be.
+
+    >>> from lamina import ops
+    >>> [part.tolist() for part in ops.array_split([1, 2, 3], 2)]
+    [[1, 2], [3]]
+    """
     return list(jnp.array_split(tensor(x), _cuts(indices_or_sections), axis))
 
 
 @op(config=("indices_or_sections",), integers=True)
 def hsplit(x, indices_or_sections):
-    """Cut along axis 1, or axis 0 of a vector."""
+    """Cut along axis 1, or axis 0 of a vector.
+
+    >>> from lamina import ops
+    >>> [part.tolist() for part in ops.hsplit([[1, 2], [3, 4]], 2)]
+    [[[1], [3]], [[2], [4]]]
+    """
     return list(jnp.hsplit(tensor(x), _cuts(indices_or_sections)))
 
 
 @op(config=("indices_or_sections",), integers=True)
 def vsplit(x, indices_or_sections):
-    """Cut along axis 0."""
+    """Cut along axis 0.
+
+    >>> from lamina import ops
+    >>> [part.tolist() for part in ops.vsplit([[1, 2], [3, 4]], 2)]
+    [[[1, 2]], [[3, 4]]]
+    """
     return list(jnp.vsplit(tensor(x), _cuts(indices_or_sections)))
 
 
 @op(config=("indices_or_sections",), integers=True)
 def dsplit(x, indices_or_sections):
-    """Cut along axis 2."""
+    """Cut along axis 2.
+
+    >>> from lamina import ops
+    >>> [part.tolist() for part in ops.dsplit([[[1, 2], [3, 4]]], 2)]
+    [[[[1], [3]]], [[[2], [4]]]]
+    """
     return list(jnp.dsplit(tensor(x), _cuts(indices_or_sections)))
 
 
 @op(config=("indexing",))
 def meshgrid(*x, indexing="xy"):
-    """Return coordinate arrays of the grid that vectors span, one for each."""
+    """Return coordinate arrays of the grid that vectors span, one for each.
+
+    Args:
+        x: vectors.
+        indexing: `"xy"`: the first vector runs along axis 1, the second along axis 0;
+            `"ij"`: each runs along the axis of its number.
+
+    >>> from lamina import ops
+    >>> [grid.tolist() for grid in ops.meshgrid([1, 2], [5, 6])]
+    [[[1, 2], [1, 2]], [[5, 5], [6, 6]]]
+    """
     return list(jnp.meshgrid(*(jnp.ravel(tensor(v)) for v in x), indexing=indexing))
 
 
@@ -1375,7 +2283,12 @@ def meshgrid(*x, indexing="xy"):
 
 @op(integers=True)
 def get_item(x, key):
-    """Return x[key]."""
+    """Return x[key].
+
+    >>> from lamina import ops
+    >>> ops.get_item([[1, 2], [3, 4]], (slice(None), 1)).tolist()
+    [2, 4]
+    """
     if isinstance(key, list):
         special = (slice, type(None), type(Ellipsis))
         mixed = builtins.any(isinstance(k, special) for k in key)
@@ -1406,19 +2319,44 @@ def _check_places(shape, key):
 
 @op(config=("axis",), integers=True)
 def take(x, indices, axis=None):
-    """Return the entries at `indices` along `axis`; of the flat array when None."""
+    """Return the entries at `indices` along `axis`; of the flat array when None.
+
+    >>> from lamina import ops
+    >>> ops.take([10, 20, 30], [2, 0]).tolist()
+    [30, 10]
+    """
     return jnp.take(tensor(x), tensor(indices).astype("int32"), axis)
 
 
 @op(config=("axis",), integers=True)
 def take_along_axis(x, indices, axis=None):
-    """Return entries along `axis`, at an index for each of the other positions."""
+    """Return entries along `axis`, at an index for each of the other positions.
+
+    Args:
+        x: any array.
+        indices: integers; the shape is that of `x`, but for the size of `axis`.
+        axis: the axis; the flat arrays when None.
+
+    >>> from lamina import ops
+    >>> ops.take_along_axis([[10, 20], [30, 40]], [[1], [0]], axis=1).tolist()
+    [[20], [30]]
+    """
     return jnp.take_along_axis(tensor(x), tensor(indices).astype("int32"), axis)
 
 
 @op(elementwise=True)
 def select(condlist, choicelist, default=0):
-    """Take each entry from the first choice whose condition holds."""
+    """Take each entry from the first choice whose condition holds.
+
+    Args:
+        condlist: booleans, an array for each choice.
+        choicelist: arrays that broadcast with them.
+        default: what stands where no condition holds.
+
+    >>> from lamina import ops
+    >>> ops.select([[True, False], [True, True]], [[1, 2], [3, 4]]).tolist()
+    [1, 4]
+    """
     conditions = [truth(c) for c in condlist]
     *choices, default = promoted(*choicelist, default)
     return jnp.select(conditions, choices, default)
@@ -1426,7 +2364,12 @@ def select(condlist, choicelist, default=0):
 
 @op
 def nonzero(x):
-    """Return the positions of entries that are not zero, an array for each axis."""
+    """Return the positions of entries that are not zero, an array for each axis.
+
+    >>> from lamina import ops
+    >>> [axis.tolist() for axis in ops.nonzero([[1, 0], [2, 3]])]
+    [[0, 1, 1], [0, 0, 1]]
+    """
     return _nonzero(tensor(x))
 
 
@@ -1438,37 +2381,69 @@ def _nonzero(x):
 
 @op(config=("k",))
 def diag(x, k=0):
-    """Return the k-th diagonal of a matrix, or the matrix with it."""
+    """Return the k-th diagonal of a matrix, or the matrix with it.
+
+    >>> from lamina import ops
+    >>> ops.diag([[1, 2], [3, 4]]).tolist()
+    [1, 4]
+    >>> ops.diag([1, 2]).tolist()
+    [[1, 0], [0, 2]]
+    """
     return jnp.diag(tensor(x), k)
 
 
 @op(config=("k",))
 def diagflat(x, k=0):
-    """Return the matrix with the flat array on its k-th diagonal."""
+    """Return the matrix with the flat array on its k-th diagonal.
+
+    >>> from lamina import ops
+    >>> ops.diagflat([1, 2]).tolist()
+    [[1, 0], [0, 2]]
+    """
     return jnp.diagflat(tensor(x), k)
 
 
 @op(config=("offset", "axis1", "axis2"), integers=True)
 def diagonal(x, offset=0, axis1=0, axis2=1):
-    """Return the diagonal over two axes, as the last axis."""
+    """Return the diagonal over two axes, as the last axis.
+
+    >>> from lamina import ops
+    >>> ops.diagonal([[1, 2], [3, 4]], offset=1).tolist()
+    [2]
+    """
     return jnp.diagonal(tensor(x), offset, axis1, axis2)
 
 
 @op(config=("offset", "axis1", "axis2"))
 def trace(x, offset=0, axis1=0, axis2=1):
-    """Return the sum of the diagonal over two axes."""
+    """Return the sum of the diagonal over two axes.
+
+    >>> from lamina import ops
+    >>> int(ops.trace([[1, 2], [3, 4]]))
+    5
+    """
     return jnp.trace(tensor(x), offset, axis1, axis2)
 
 
 @op(config=("k",))
 def tril(x, k=0):
-    """Put zeros above the k-th diagonal."""
+    """Put zeros above the k-th diagonal.
+
+    >>> from lamina import ops
+    >>> ops.tril([[1, 2], [3, 4]]).tolist()
+    [[1, 0], [3, 4]]
+    """
     return jnp.tril(tensor(x), k)
 
 
 @op(config=("k",))
 def triu(x, k=0):
-    """Put zeros below the k-th diagonal."""
+    """Put zeros below the k-th diagonal.
+
+    >>> from lamina import ops
+    >>> ops.triu([[1, 2], [3, 4]]).tolist()
+    [[1, 2], [0, 4]]
+    """
     return jnp.triu(tensor(x), k)
 
 
@@ -1477,19 +2452,36 @@ def triu(x, k=0):
 
 @op(config=("axis",), integers=True)
 def sort(x, axis=-1):
-    """Put the entries along `axis` in rising order."""
+    """Put the entries along `axis` in rising order.
+
+    >>> from lamina import ops
+    >>> ops.sort([[3, 1, 2]]).tolist()
+    [[1, 2, 3]]
+    """
     return jnp.sort(tensor(x), axis)
 
 
 @op(config=("axis",))
 def argsort(x, axis=-1):
-    """Return the positions that sort `x` along `axis`."""
+    """Return the positions that sort `x` along `axis`.
+
+    >>> from lamina import ops
+    >>> ops.argsort([3, 1, 2]).tolist()
+    [1, 2, 0]
+    """
     return jnp.argsort(jnp.atleast_1d(tensor(x)), axis).astype("int32")
 
 
 @op(config=("kth", "axis"))
 def argpartition(x, kth, axis=-1):
-    """Return positions with the `kth` in its sorted place, smaller ones before it."""
+    """Return positions with the `kth` in its sorted place, smaller ones before it.
+
+    >>> from lamina import ops
+    >>> x = ops.array([5, 1, 4, 2])
+    >>> positions = ops.argpartition(x, 2)
+    >>> int(x[positions[2]])
+    4
+    """
     return jnp.argpartition(
         jnp.ravel(tensor(x)) if axis is None else tensor(x),
         kth,
@@ -1501,8 +2493,17 @@ def argpartition(x, kth, axis=-1):
 def searchsorted(sorted_sequence, values, side="left"):
     """Return where `values` would go in a sorted vector to keep it sorted.
 
+    Args:
+        sorted_sequence: (n,), in rising order.
+        values: of any shape, which the int32 result has.
+        side: before (`"left"`) or after (`"right"`) entries that are equal.
+
     Raises:
         ValueError: `sorted_sequence` has not one axis.
+
+    >>> from lamina import ops
+    >>> ops.searchsorted([1, 3, 5], [0, 3, 9]).tolist()
+    [0, 1, 3]
     """
     sorted_sequence, values = promoted(sorted_sequence, values)
     if sorted_sequence.ndim != 1:
@@ -1515,7 +2516,17 @@ def searchsorted(sorted_sequence, values, side="left"):
 
 @op
 def digitize(x, bins):
-    """Return the number of the bin of each entry; `bins` are rising limits."""
+    """Return the number of the bin of each entry, an int32.
+
+    Args:
+        x: any array.
+        bins: (n,), limits in rising order. Bin i holds bins[i - 1] ≤ x < bins[i]; what
+            lies outside is in bin 0 or n.
+
+    >>> from lamina import ops
+    >>> ops.digitize([0.5, 2.0, 9.0], [1.0, 5.0]).tolist()
+    [0, 1, 2]
+    """
     x = tensor(x)
     return jnp.digitize(x, tensor(bins)).astype("int32")
 
@@ -1526,6 +2537,11 @@ def histogram(x, bins=10, range=None):
 
     Raises:
         ValueError: `bins` is not positive, or `range` is not a rising pair.
+
+    >>> from lamina import ops
+    >>> counts, limits = ops.histogram([0.0, 1.0, 1.5, 4.0], bins=2)
+    >>> counts.tolist(), limits.tolist()
+    ([3.0, 1.0], [0.0, 2.0, 4.0])
     """
     if not isinstance(bins, int) or bins < 0:
         raise ValueError(
@@ -1554,8 +2570,8 @@ def bincount(x, weights=None, minlength=0, sparse=False):
         minlength: the least length of the result.
         sparse: not supported; must be False.
 
-    >>> import lamina
-    >>> lamina.ops.bincount([0, 2, 2]).tolist()
+    >>> from lamina import ops
+    >>> ops.bincount([0, 2, 2]).tolist()
     [1, 0, 2]
     """
     dense_only("bincount", sparse)
@@ -1581,7 +2597,18 @@ def bincount(x, weights=None, minlength=0, sparse=False):
 
 @op(config=("assume_unique", "invert"), name="IsIn")
 def isin(x1, x2, assume_unique=False, invert=False):
-    """Tell which entries of x1 occur in x2, or do not with `invert`."""
+    """Tell which entries of x1 occur in x2.
+
+    Args:
+        x1: any array, whose shape the result has.
+        x2: any array.
+        assume_unique: promise that neither has an entry twice.
+        invert: tell which do not occur.
+
+    >>> from lamina import ops
+    >>> ops.isin([1, 2, 3], [3, 1]).tolist()
+    [True, False, True]
+    """
     x1, x2 = promoted(x1, x2)
     return jnp.isin(x1, x2, assume_unique, invert)
 
@@ -1608,6 +2635,10 @@ def unique(
         axis: compare slices along this axis; entries when None.
         size: the length of the result, needed inside `jax.jit`.
         fill_value: what fills the rest of it.
+
+    >>> from lamina import ops
+    >>> ops.unique([3, 1, 3]).tolist()
+    [1, 3]
     """
     x = tensor(x)
     if size is None and context.runs("symbolic"):
@@ -1636,7 +2667,12 @@ def unique(
 
 @op(config=("shape",))
 def unravel_index(indices, shape):
-    """Turn positions in the flat array into a tuple of positions in `shape`."""
+    """Turn positions in the flat array into a tuple of positions in `shape`.
+
+    >>> from lamina import ops
+    >>> [int(i) for i in ops.unravel_index(5, (2, 3))]
+    [1, 2]
+    """
     indices = tensor(indices)
     return tuple(i.astype(indices.dtype) for i in jnp.unravel_index(indices, shape))
 
@@ -1646,43 +2682,84 @@ def unravel_index(indices, shape):
 
 @op
 def corrcoef(x):
-    """Return the correlations of the rows of `x`."""
+    """Return the correlations of the rows of `x`.
+
+    >>> from lamina import ops
+    >>> ops.corrcoef([[1, 2, 3], [3, 2, 1]]).tolist()
+    [[1.0, -1.0], [-1.0, 1.0]]
+    """
     return jnp.corrcoef(inexact(x))
 
 
 @op(config=("mode",))
 def correlate(x1, x2, mode="valid"):
-    """Return Σᵢ x1[i + k] · conj(x2[i]) for the shifts k that `mode` allows."""
+    """Return Σᵢ x1[i + k] · conj(x2[i]) for the shifts k that `mode` allows.
+
+    Args:
+        x1: (n,).
+        x2: (m,).
+        mode: `"valid"`: where they overlap wholly, max(n, m) - min(n, m) + 1 shifts;
+            `"same"`: max(n, m) of them; `"full"`: all n + m - 1.
+
+    >>> from lamina import ops
+    >>> ops.correlate([1.0, 2.0, 3.0], [0.0, 1.0]).tolist()
+    [2.0, 3.0]
+    """
     return jnp.correlate(*promoted(x1, x2), mode=mode)
 
 
 @op
 def bartlett(x):
-    """Return the triangular window of `x` points."""
+    """Return the triangular window of `x` points.
+
+    >>> from lamina import ops
+    >>> ops.bartlett(5).tolist()
+    [0.0, 0.5, 1.0, 0.5, 0.0]
+    """
     return _window(jnp.bartlett, x)
 
 
 @op
 def blackman(x):
-    """Return the Blackman window of `x` points."""
+    """Return the Blackman window of `x` points.
+
+    >>> from lamina import ops
+    >>> ops.blackman(5)[1:-1].tolist()
+    [0.34, 1.0, 0.34]
+    """
     return _window(jnp.blackman, x)
 
 
 @op
 def hamming(x):
-    """Return the Hamming window of `x` points."""
+    """Return the Hamming window of `x` points.
+
+    >>> from lamina import ops
+    >>> ops.hamming(3).tolist()
+    [0.08, 1.0, 0.08]
+    """
     return _window(jnp.hamming, x)
 
 
 @op
 def hanning(x):
-    """Return the Hann window of `x` points."""
+    """Return the Hann window of `x` points.
+
+    >>> from lamina import ops
+    >>> ops.hanning(5).tolist()
+    [0.0, 0.5, 1.0, 0.5, 0.0]
+    """
     return _window(jnp.hanning, x)
 
 
 @op(config=("beta",))
 def kaiser(x, beta):
-    """Return the Kaiser window of `x` points; `beta` is its shape."""
+    """Return the Kaiser window of `x` points; `beta` is its shape.
+
+    >>> from lamina import ops
+    >>> ops.kaiser(3, beta=1.0).tolist()
+    [0.7898, 1.0, 0.7898]
+    """
     return _window(jnp.kaiser, x, beta)
 
 
@@ -1695,13 +2772,25 @@ def _window(function, points, *more):
 
 @op(config=("dtype",), elementwise=True)
 def array(x, dtype=None):
-    """Return `x` as an array."""
+    """Return `x` as an array.
+
+    >>> from lamina import ops
+    >>> ops.array([1, 2], dtype="float32").tolist()
+    [1.0, 2.0]
+    """
     return tensor(x, dtype)
 
 
 @op(config=("dtype",))
 def arange(start, stop=None, step=None, dtype=None):
-    """Return start, start + step, ... below `stop`; 0, 1, ... below one argument."""
+    """Return start, start + step, ... below `stop`; 0, 1, ... below one argument.
+
+    >>> from lamina import ops
+    >>> ops.arange(3).tolist()
+    [0, 1, 2]
+    >>> ops.arange(1, 2, 0.25).tolist()
+    [1.0, 1.25, 1.5, 1.75]
+    """
     if dtype is None:
         given = [v for v in (start, stop, step) if v is not None]
         dtype = result_type(*builtins.map(kind, given))
@@ -1717,7 +2806,21 @@ def _floats(*limits, dtype):
 
 @op(config=("num", "endpoint", "retstep", "dtype", "axis"))
 def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis=0):
-    """Return `num` numbers at equal distances from `start` to `stop`."""
+    """Return `num` numbers at equal distances from `start` to `stop`.
+
+    Args:
+        start: the first number, or an array of first ones.
+        stop: the last one, likewise.
+        num: how many.
+        endpoint: whether `stop` is among them.
+        retstep: return the distance as well.
+        dtype: the dtype; a float one when None.
+        axis: where they stand in the result.
+
+    >>> from lamina import ops
+    >>> ops.linspace(0, 1, 5).tolist()
+    [0.0, 0.25, 0.5, 0.75, 1.0]
+    """
     dtype = _floats(start, stop, dtype=dtype)
     start, stop = tensor(start), tensor(stop)
     return jnp.linspace(start, stop, num, endpoint, retstep, dtype, axis=axis)
@@ -1725,7 +2828,14 @@ def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis
 
 @op(config=("num", "endpoint", "base", "dtype", "axis"))
 def logspace(start, stop, num=50, endpoint=True, base=10, dtype=None, axis=0):
-    """Return `num` numbers at equal ratios from base^start to base^stop."""
+    """Return `num` numbers at equal ratios from base^start to base^stop.
+
+    The other arguments are those of `linspace`.
+
+    >>> from lamina import ops
+    >>> ops.logspace(0, 2, 3).tolist()
+    [1.0, 10.0, 100.0]
+    """
     dtype = _floats(start, stop, dtype=dtype)
     start, stop = tensor(start), tensor(stop)
     return jnp.logspace(start, stop, num, endpoint, base, dtype, axis=axis)
@@ -1733,29 +2843,56 @@ def logspace(start, stop, num=50, endpoint=True, base=10, dtype=None, axis=0):
 
 @op(config=("num", "endpoint", "dtype", "axis"))
 def geomspace(start, stop, num=50, endpoint=True, dtype=None, axis=0):
-    """Return `num` numbers at equal ratios from `start` to `stop`."""
+    """Return `num` numbers at equal ratios from `start` to `stop`.
+
+    The other arguments are those of `linspace`.
+
+    >>> from lamina import ops
+    >>> ops.geomspace(1, 8, 4).tolist()
+    [1.0, 2.0, 4.0, 8.0]
+    """
     dtype = _floats(start, stop, dtype=dtype)
     start, stop = tensor(start), tensor(stop)
     return jnp.geomspace(start, stop, num, endpoint, dtype, axis=axis)
 
 
 def zeros(shape, dtype=None):
-    """Return an array of zeros."""
+    """Return an array of zeros.
+
+    >>> from lamina import ops
+    >>> ops.zeros((2, 2)).tolist()
+    [[0.0, 0.0], [0.0, 0.0]]
+    """
     return jnp.zeros(shape, canonical(dtype))
 
 
 def ones(shape, dtype=None):
-    """Return an array of ones."""
+    """Return an array of ones.
+
+    >>> from lamina import ops
+    >>> ops.ones((2, 2), "int32").tolist()
+    [[1, 1], [1, 1]]
+    """
     return jnp.ones(shape, canonical(dtype))
 
 
 def empty(shape, dtype=None):
-    """Return an array of no particular values; they happen to be zeros."""
+    """Return an array of no particular values; they happen to be zeros.
+
+    >>> from lamina import ops
+    >>> ops.empty((2, 3)).shape
+    (2, 3)
+    """
     return jnp.empty(shape, canonical(dtype))
 
 
 def full(shape, fill_value, dtype=None):
-    """Return an array of `fill_value`, which may broadcast."""
+    """Return an array of `fill_value`, which may broadcast.
+
+    >>> from lamina import ops
+    >>> ops.full((2, 2), 7).tolist()
+    [[7.0, 7.0], [7.0, 7.0]]
+    """
     return _full(fill_value, shape=shape, dtype=dtype)
 
 
@@ -1766,46 +2903,91 @@ def _full(fill_value, *, shape, dtype=None):
 
 @op(config=("dtype",), elementwise=True)
 def zeros_like(x, dtype=None):
-    """Return zeros in the shape of `x`."""
+    """Return zeros in the shape of `x`.
+
+    >>> from lamina import ops
+    >>> ops.zeros_like([1, 2]).tolist()
+    [0, 0]
+    """
     return jnp.zeros_like(tensor(x), dtype and canonical(dtype))
 
 
 @op(config=("dtype",), elementwise=True)
 def ones_like(x, dtype=None):
-    """Return ones in the shape of `x`."""
+    """Return ones in the shape of `x`.
+
+    >>> from lamina import ops
+    >>> ops.ones_like([1.5, 2.5]).tolist()
+    [1.0, 1.0]
+    """
     return jnp.ones_like(tensor(x), dtype and canonical(dtype))
 
 
 @op(config=("dtype",))
 def empty_like(x, dtype=None):
-    """Return an array in the shape of `x`, of no particular values."""
+    """Return an array in the shape of `x`, of no particular values.
+
+    >>> from lamina import ops
+    >>> ops.empty_like([1, 2]).shape
+    (2,)
+    """
     return jnp.empty_like(tensor(x), dtype and canonical(dtype))
 
 
 @op(config=("dtype",), elementwise=True)
 def full_like(x, fill_value, dtype=None):
-    """Return `fill_value` in the shape of `x`."""
+    """Return `fill_value` in the shape of `x`.
+
+    >>> from lamina import ops
+    >>> ops.full_like([1, 2], 7).tolist()
+    [7, 7]
+    """
     return jnp.full_like(tensor(x), tensor(fill_value), dtype and canonical(dtype))
 
 
 def eye(N, M=None, k=0, dtype=None):
-    """Return an N x M matrix with ones on the k-th diagonal and zeros elsewhere."""
+    """Return an N x M matrix with ones on the k-th diagonal and zeros elsewhere.
+
+    >>> from lamina import ops
+    >>> ops.eye(2, 3).tolist()
+    [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+    """
     return jnp.eye(N, M, k, canonical(dtype))
 
 
 def identity(n, dtype=None):
-    """Return the n x n matrix with ones on the diagonal."""
+    """Return the n x n matrix with ones on the diagonal.
+
+    >>> from lamina import ops
+    >>> ops.identity(2).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
     return jnp.identity(n, canonical(dtype))
 
 
 def tri(N, M=None, k=0, dtype=None):
-    """Return an N x M matrix with ones on and below the k-th diagonal."""
+    """Return an N x M matrix with ones on and below the k-th diagonal.
+
+    >>> from lamina import ops
+    >>> ops.tri(2).tolist()
+    [[1.0, 0.0], [1.0, 1.0]]
+    """
     return jnp.tri(N, M, k, canonical(dtype))
 
 
 @op(config=("N", "increasing"))
 def vander(x, N=None, increasing=False):
-    """Return the matrix of powers of a vector, x[i] to the power j."""
+    """Return the matrix of powers of a vector.
+
+    Args:
+        x: (n,).
+        N: how many powers, the columns; n when None.
+        increasing: begin with power 0; else it comes last.
+
+    >>> from lamina import ops
+    >>> ops.vander([2, 3], 3).tolist()
+    [[4, 2, 1], [9, 3, 1]]
+    """
     return jnp.vander(tensor(x), N, increasing)
 
 
@@ -1815,9 +2997,9 @@ def vectorize(pyfunc, *, excluded=None, signature=None):
     Raises:
         ValueError: `pyfunc` is not callable.
 
-    >>> import lamina
-    >>> first = lamina.ops.vectorize(lambda a, b: a if b is None else a + b)
-    >>> first(lamina.ops.arange(3), 1).tolist()
+    >>> from lamina import ops
+    >>> first = ops.vectorize(lambda a, b: a if b is None else a + b)
+    >>> first(ops.arange(3), 1).tolist()
     [1, 2, 3]
     """
     if not callable(pyfunc):
@@ -1834,5 +3016,11 @@ def vectorize(pyfunc, *, excluded=None, signature=None):
 
 @op
 def slogdet(x):
-    """Return sign and ln abs of the determinants of square matrices."""
+    """Return sign and ln abs of the determinants of square matrices.
+
+    >>> from lamina import ops
+    >>> sign, logarithm = ops.slogdet([[0.0, 1.0], [1.0, 0.0]])
+    >>> float(sign), float(logarithm)
+    (-1.0, 0.0)
+    """
     return tuple(jnp.linalg.slogdet(inexact(x)))

@@ -30,11 +30,17 @@ _CLASSES = [x for x in globals().values() if inspect.isclass(x)]
 _CLASSES.remove(Transformation)  # it has no name: what it is made of has
 _TABLE = names_of({cls.__name__: cls for cls in _CLASSES})
 
-_get, _, deserialize = resolver("optimizer", lambda: _TABLE, Optimizer)
+_EXAMPLE = {"class_name": "SGD", "config": {"learning_rate": 0.5}}
+_get, deserialize = resolver("optimizer", lambda: _TABLE, Optimizer, _EXAMPLE)
 
 
 def serialize(optimizer):
-    """Return the config of an optimizer."""
+    """Return the config of an optimizer.
+
+    >>> import lamina
+    >>> lamina.optimizers.serialize(lamina.optimizers.SGD())["class_name"]
+    'SGD'
+    """
     return serialize_keras_object(optimizer)
 
 

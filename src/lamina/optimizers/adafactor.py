@@ -1,9 +1,8 @@
 """Adafactor."""
 
-from typing import Any
-
 import jax.numpy as jnp
 
+from lamina.core.types import Rate
 from lamina.core.variable import Variable
 from lamina.optimizers.optimizer import Optimizer, shared
 from lamina.optimizers.parts import once_a_step
@@ -32,12 +31,12 @@ class Adafactor(Optimizer):
     @shared()
     def __init__(
         self,
-        learning_rate: Any = 0.001,
-        beta_2_decay=-0.8,
-        epsilon_1=1e-30,
-        epsilon_2=0.001,
-        clip_threshold=1.0,
-        relative_step=True,
+        learning_rate: Rate = 0.001,
+        beta_2_decay: float = -0.8,
+        epsilon_1: float = 1e-30,
+        epsilon_2: float = 0.001,
+        clip_threshold: float = 1.0,
+        relative_step: bool = True,
         **kwargs,
     ):
         super().__init__(learning_rate=learning_rate, **kwargs)

@@ -1,10 +1,9 @@
 """Adagrad and Adadelta."""
 
-from typing import Any
-
 import jax.numpy as jnp
 
 from lamina.core.checks import fraction, number
+from lamina.core.types import Rate
 from lamina.initializers import Constant
 from lamina.optimizers.optimizer import Optimizer, shared
 
@@ -31,9 +30,9 @@ class Adagrad(Optimizer):
     @shared()
     def __init__(
         self,
-        learning_rate: Any = 0.001,
-        initial_accumulator_value=0.1,
-        epsilon=1e-7,
+        learning_rate: Rate = 0.001,
+        initial_accumulator_value: float = 0.1,
+        epsilon: float = 1e-7,
         **kwargs,
     ):
         super().__init__(learning_rate=learning_rate, **kwargs)
@@ -82,7 +81,13 @@ class Adadelta(Optimizer):
     """
 
     @shared()
-    def __init__(self, learning_rate: Any = 0.001, rho=0.95, epsilon=1e-7, **kwargs):
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        rho: float = 0.95,
+        epsilon: float = 1e-7,
+        **kwargs,
+    ):
         super().__init__(learning_rate=learning_rate, **kwargs)
         self.rho = fraction("Adadelta", "rho", rho)
         self.epsilon = epsilon

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from lamina.core.arguments import given
 from lamina.core.settings import floatx
+from lamina.core.types import Rate
 from lamina.core.variable import Variable
 from lamina.optimizers.optimizer import Optimizer, shared
 from lamina.optimizers.parts import once_a_step
@@ -38,11 +39,11 @@ class Adam(Optimizer):
     @shared()
     def __init__(
         self,
-        learning_rate: Any = 0.001,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-7,
-        amsgrad=False,
+        learning_rate: Rate = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        amsgrad: bool = False,
         **kwargs,
     ):
         super().__init__(learning_rate=learning_rate, **kwargs)
@@ -124,12 +125,12 @@ class AdamW(Adam):
     @shared()
     def __init__(
         self,
-        learning_rate: Any = 0.001,
-        weight_decay=0.004,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-7,
-        amsgrad=False,
+        learning_rate: Rate = 0.001,
+        weight_decay: float = 0.004,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        amsgrad: bool = False,
         **kwargs,
     ):
         if weight_decay is None:
@@ -163,10 +164,10 @@ class Adamax(Optimizer):
     @shared()
     def __init__(
         self,
-        learning_rate: Any = 0.001,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-7,
+        learning_rate: Rate = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
         **kwargs,
     ):
         super().__init__(learning_rate=learning_rate, **kwargs)
@@ -217,10 +218,10 @@ class Nadam(Optimizer):
     @shared()
     def __init__(
         self,
-        learning_rate: Any = 0.001,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-7,
+        learning_rate: Rate = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
         **kwargs,
     ):
         super().__init__(learning_rate=learning_rate, **kwargs)

@@ -1,9 +1,8 @@
 """FTRL."""
 
-from typing import Any
-
 import jax.numpy as jnp
 
+from lamina.core.types import Rate
 from lamina.initializers import Constant, Zeros
 from lamina.optimizers.optimizer import Optimizer, shared
 
@@ -39,8 +38,8 @@ class Ftrl(Optimizer):
     @shared()
     def __init__(
         self,
-        learning_rate: Any = 0.001,
-        learning_rate_power: Any = -0.5,
+        learning_rate: Rate = 0.001,
+        learning_rate_power: float = -0.5,
         initial_accumulator_value: float = 0.1,
         l1_regularization_strength: float = 0.0,
         l2_regularization_strength: float = 0.0,

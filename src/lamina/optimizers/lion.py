@@ -1,9 +1,8 @@
 """Lion."""
 
-from typing import Any
-
 import jax.numpy as jnp
 
+from lamina.core.types import Rate
 from lamina.optimizers.optimizer import Optimizer, shared
 
 
@@ -30,7 +29,13 @@ class Lion(Optimizer):
     """
 
     @shared()
-    def __init__(self, learning_rate: Any = 0.001, beta_1=0.9, beta_2=0.99, **kwargs):
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.99,
+        **kwargs,
+    ):
         super().__init__(learning_rate=learning_rate, **kwargs)
         if not 0 < beta_1 <= 1:
             raise ValueError(

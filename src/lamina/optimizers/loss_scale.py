@@ -38,8 +38,8 @@ class LossScaleOptimizer(Optimizer):
 
     def __init__(
         self,
-        inner_optimizer,
-        initial_scale: Any = 2.0**15,
+        inner_optimizer: Any,
+        initial_scale: float = 2.0**15,
         dynamic_growth_steps: int = 2000,
         name: str | None = None,
         **kwargs,

@@ -1,6 +1,7 @@
 """Several optimizers, each for some of the Variables."""
 
 from collections.abc import MutableMapping
+from typing import Any
 
 from lamina.core import patterns
 from lamina.core.config import Constructed, deserialize_keras_object
@@ -30,7 +31,7 @@ class OptimizerMap(Constructed, MutableMapping):
 
     _saved_from = {"optimizer_map": "_optimizer_map"}
 
-    def __init__(self, default_optimizer, optimizer_map=None):
+    def __init__(self, default_optimizer: Any, optimizer_map: Any = None):
         if not isinstance(default_optimizer, Optimizer):
             raise TypeError(
                 "`OptimizerMap` expected `default_optimizer` to be an Optimizer. "
@@ -122,7 +123,12 @@ class MultiOptimizer(Optimizer):
     _saved_first = ()
     _saved_from = OptimizerMap._saved_from
 
-    def __init__(self, optimizer_map, loss_scale_factor=None, name=None):
+    def __init__(
+        self,
+        optimizer_map: Any,
+        loss_scale_factor: float | None = None,
+        name: str | None = None,
+    ):
         super().__init__(0.0, loss_scale_factor=loss_scale_factor, name=name)
         self._optimizer_map = optimizer_map
         self._optimizers = []

@@ -5,6 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from lamina.core import patterns
+from lamina.core.types import Rate
 from lamina.optimizers.adam import corrected_rate
 from lamina.optimizers.optimizer import Optimizer, shared
 from lamina.optimizers.parts import once_a_step
@@ -46,7 +47,7 @@ class Muon(Optimizer):
     @shared()
     def __init__(
         self,
-        learning_rate: Any = 0.001,
+        learning_rate: Rate = 0.001,
         adam_beta_1: float = 0.9,
         adam_beta_2: float = 0.999,
         adam_weight_decay: float | None = 0.004,
@@ -56,7 +57,7 @@ class Muon(Optimizer):
         exclude_layers: Any = None,
         exclude_embeddings: bool = True,
         muon_a: float = 3.4445,
-        muon_b: Any = -4.775,
+        muon_b: float = -4.775,
         muon_c: float = 2.0315,
         adam_lr_ratio: float = 1,
         momentum: float = 0.95,

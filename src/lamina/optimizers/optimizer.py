@@ -18,6 +18,7 @@ from lamina.core.owner import Owner
 from lamina.core.registry import ours
 from lamina.core.settings import floatx
 from lamina.core.tracebacks import warn
+from lamina.core.types import Rate
 from lamina.core.variable import Variable, pure
 from lamina.optimizers import parts
 from lamina.optimizers.parts import once_a_step, takes_gradient
@@ -73,16 +74,16 @@ class Optimizer(Constructed, Owner):
 
     def __init__(
         self,
-        learning_rate,
-        weight_decay: Any = None,
-        clipnorm: Any = None,
-        clipvalue: Any = None,
-        global_clipnorm: Any = None,
+        learning_rate: Rate,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
         use_ema: bool = False,
         ema_momentum: float = 0.99,
-        ema_overwrite_frequency: Any = None,
-        loss_scale_factor: Any = None,
-        gradient_accumulation_steps: Any = None,
+        ema_overwrite_frequency: int | None = None,
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
         name: str | None = None,
         **kwargs,
     ):

@@ -1,10 +1,9 @@
 """RMSprop."""
 
-from typing import Any
-
 import jax.numpy as jnp
 
 from lamina.core.checks import fraction
+from lamina.core.types import Rate
 from lamina.optimizers.optimizer import Optimizer, shared
 
 
@@ -32,11 +31,11 @@ class RMSprop(Optimizer):
     @shared()
     def __init__(
         self,
-        learning_rate: Any = 0.001,
-        rho=0.9,
-        momentum=0.0,
-        epsilon=1e-7,
-        centered=False,
+        learning_rate: Rate = 0.001,
+        rho: float = 0.9,
+        momentum: float = 0.0,
+        epsilon: float = 1e-7,
+        centered: bool = False,
         **kwargs,
     ):
         super().__init__(learning_rate=learning_rate, **kwargs)

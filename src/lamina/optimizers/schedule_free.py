@@ -1,9 +1,8 @@
 """Schedule-free AdamW."""
 
-from typing import Any
-
 import jax.numpy as jnp
 
+from lamina.core.types import Rate
 from lamina.optimizers.adam import powers
 from lamina.optimizers.optimizer import Optimizer, shared
 from lamina.optimizers.parts import once_a_step
@@ -33,11 +32,11 @@ class ScheduleFreeAdamW(Optimizer):
     @shared()
     def __init__(
         self,
-        learning_rate: Any = 0.0025,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        warmup_steps=0,
+        learning_rate: Rate = 0.0025,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        warmup_steps: int = 0,
         **kwargs,
     ):
         super().__init__(learning_rate=learning_rate, **kwargs)

@@ -1,7 +1,6 @@
 """Gradient descent, with momentum if wanted."""
 
-from typing import Any
-
+from lamina.core.types import Rate
 from lamina.optimizers.optimizer import Optimizer, shared
 
 
@@ -28,7 +27,11 @@ class SGD(Optimizer):
 
     @shared()
     def __init__(
-        self, learning_rate: Any = 0.01, momentum=0.0, nesterov=False, **kwargs
+        self,
+        learning_rate: Rate = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        **kwargs,
     ):
         super().__init__(learning_rate=learning_rate, **kwargs)
         if not isinstance(momentum, (int, float)) or not 0 <= momentum <= 1:

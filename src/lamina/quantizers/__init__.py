@@ -34,7 +34,8 @@ _CLASSES = (
 )
 _TABLE = names_of({cls.__name__: cls for cls in _CLASSES})
 
-_get, _, deserialize = resolver("quantizer", lambda: _TABLE, None)
+_EXAMPLE = {"class_name": "AbsMaxQuantizer", "config": {"axis": 0}}
+_get, deserialize = resolver("quantizer", lambda: _TABLE, None, _EXAMPLE)
 
 
 def get(identifier, **kwargs):
@@ -43,6 +44,10 @@ def get(identifier, **kwargs):
     Args:
         identifier: what to interpret.
         kwargs: arguments for the constructor, where it is called.
+
+    >>> import lamina
+    >>> lamina.quantizers.get("abs_max_quantizer", axis=0).axis
+    (0,)
     """
     cls = _TABLE.get(identifier) if isinstance(identifier, str) else identifier
     if isinstance(cls, type):
@@ -51,7 +56,13 @@ def get(identifier, **kwargs):
 
 
 def serialize(initializer):
-    """Return the config of a quantizer."""
+    """Return the config of a quantizer.
+
+    >>> import lamina
+    >>> quantizer = lamina.quantizers.AbsMaxQuantizer(axis=0)
+    >>> lamina.quantizers.serialize(quantizer)["class_name"]
+    'AbsMaxQuantizer'
+    """
     return serialize_keras_object(initializer)
 
 

@@ -1,9 +1,11 @@
 """How a layer is quantized: one class of config for each mode."""
 
 import inspect
+from typing import Any, Literal
 
 from lamina.core.config import Constructed, arguments_of
 from lamina.core.policy import check_mode
+from lamina.core.types import Share
 from lamina.quantizers.quantizer import AbsMaxQuantizer
 
 
@@ -13,9 +15,15 @@ class QuantizationConfig(Constructed):
     Args:
         weight_quantizer: the quantizer of the weights; the mode's own when None.
         activation_quantizer: the quantizer of the inputs; None leaves them alone.
+
+    >>> import lamina
+    >>> class Sharper(lamina.quantizers.QuantizationConfig):
+    ...     mode = "int8"
+    >>> Sharper(lamina.quantizers.AbsMaxQuantizer(axis=0)).dtype_policy_string()
+    'int8'
     """
 
-    def __init__(self, weight_quantizer=None, activation_quantizer=None):
+    def __init__(self, weight_quantizer: Any = None, activation_quantizer: Any = None):
         self.weight_quantizer = weight_quantizer
         self.activation_quantizer = activation_quantizer
 
@@ -64,7 +72,9 @@ class Int8QuantizationConfig(QuantizationConfig):
     'int8'
     """
 
-    def __init__(self, weight_quantizer=None, activation_quantizer="default"):
+    def __init__(
+        self, weight_quantizer: Any = None, activation_quantizer: Any = "default"
+    ):
         if activation_quantizer == "default":
             activation_quantizer = AbsMaxQuantizer()
         super().__init__(weight_quantizer, activation_quantizer)
@@ -102,7 +112,10 @@ class Int4QuantizationConfig(QuantizationConfig):
     """
 
     def __init__(
-        self, weight_quantizer=None, activation_quantizer="default", block_size=128
+        self,
+        weight_quantizer: Any = None,
+        activation_quantizer: Any = "default",
+        block_size: int = 128,
     ):
         if activation_quantizer == "default":
             activation_quantizer = None
@@ -194,18 +207,18 @@ class GPTQConfig(QuantizationConfig):
 
     def __init__(
         self,
-        dataset,
-        tokenizer,
+        dataset: Any,
+        tokenizer: Any,
         *,
-        weight_bits=4,
-        num_samples=128,
-        per_channel=True,
-        sequence_length=512,
-        hessian_damping=0.01,
-        group_size=128,
-        symmetric=False,
-        activation_order=False,
-        quantization_layer_structure=None,
+        weight_bits: Literal[2, 3, 4, 8] = 4,
+        num_samples: int = 128,
+        per_channel: bool = True,
+        sequence_length: int = 512,
+        hessian_damping: Share = 0.01,
+        group_size: int = 128,
+        symmetric: bool = False,
+        activation_order: bool = False,
+        quantization_layer_structure: Any = None,
     ):
         super().__init__()
         if weight_bits not in (2, 3, 4, 8):
@@ -270,15 +283,15 @@ class AWQConfig(QuantizationConfig):
 
     def __init__(
         self,
-        dataset,
-        tokenizer,
+        dataset: Any,
+        tokenizer: Any,
         *,
-        weight_bits=4,
-        num_samples=128,
-        sequence_length=512,
-        group_size=128,
-        num_grid_points=20,
-        quantization_layer_structure=None,
+        weight_bits: Literal[4] = 4,
+        num_samples: int = 128,
+        sequence_length: int = 512,
+        group_size: int = 128,
+        num_grid_points: int = 20,
+        quantization_layer_structure: Any = None,
     ):
         super().__init__()
         if weight_bits != 4:

@@ -1,8 +1,11 @@
 """`Quantizer`: a callable that turns arrays into integers, with a config."""
 
+from collections.abc import Sequence
+
 from lamina.core import settings
 from lamina.core.config import Constructed
 from lamina.core.dtypes import standardize_dtype
+from lamina.core.types import Axes
 from lamina.quantizers.rounding import abs_max_quantize
 
 
@@ -19,7 +22,7 @@ class Quantizer(Constructed):
 
     _abstract, _reads_signatures = True, False
 
-    def __init__(self, output_dtype="int8"):
+    def __init__(self, output_dtype: str = "int8"):
         self.output_dtype = output_dtype
 
     def __call__(self, x):
@@ -46,7 +49,11 @@ class AbsMaxQuantizer(Quantizer):
     """
 
     def __init__(
-        self, axis=None, value_range=(-127, 127), epsilon=None, output_dtype="int8"
+        self,
+        axis: Axes | None = None,
+        value_range: Sequence[float] = (-127, 127),
+        epsilon: float | None = None,
+        output_dtype: str = "int8",
     ):
         super().__init__(output_dtype)
         self.axis = (axis,) if isinstance(axis, int) else axis and tuple(axis)

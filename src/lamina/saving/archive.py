@@ -3,8 +3,10 @@
 Nothing is ever extracted under a name that a file gives.
 """
 
+import bisect
 import contextlib
 import datetime
+import functools
 import io
 import json
 import os
@@ -23,10 +25,10 @@ from lamina.core import bounds
 from lamina.core.budget import readable
 from lamina.core.context import context, having
 from lamina.core.files import replacing
+from lamina.core.texts import parsed
 from lamina.saving import hdf5
 from lamina.saving.hdf5 import Weights
 from lamina.saving.state import compare, put_values, written_assets
-from lamina.saving.texts import parsed
 
 CONFIG = "config.json"
 METADATA = "metadata.json"
@@ -50,6 +52,7 @@ class Archive(contextlib.AbstractContextManager):
         self.name = repr(str(source)) if _is_path(source) else "The archive"
         self._zip: Any = None
         self._folder = None
+        self._copies: Any = None  # of assets, while one object reads them
         if _is_path(source) and pathlib.Path(source).is_dir():
             self._folder = pathlib.Path(source)
             return
@@ -73,6 +76,8 @@ class Archive(contextlib.AbstractContextManager):
         """Close the file."""
         if self._zip is not None:
             self._zip.close()
+        if self._copies is not None:
+            self._copies.cleanup()
 
     def _check(self):
         members = self._zip.infolist()
@@ -134,14 +139,15 @@ class Archive(contextlib.AbstractContextManager):
             "the file may be meant to do harm."
         )
 
+    @functools.cached_property
     def names(self) -> list:
-        """Return the names of all members."""
+        """The names of all members, in order."""
         if self._folder is None:
-            return self._zip.namelist()
+            return sorted(self._zip.namelist())
         found = (
             p for p in self._folder.rglob("*") if p.is_file() and not p.is_symlink()
         )
-        return [p.relative_to(self._folder).as_posix() for p in found]
+        return sorted(p.relative_to(self._folder).as_posix() for p in found)
 
     def text(self, name) -> str:
         """Return a member that is text.
@@ -149,10 +155,10 @@ class Archive(contextlib.AbstractContextManager):
         Raises:
             ValueError: it is missing, too large, damaged, or no UTF-8.
         """
-        if name not in self.names():
+        if name not in self.names:
             raise ValueError(
                 f"{self.name} has no {name}, so it holds no model. It has: "
-                f"{sorted(self.names())[:10]}"
+                f"{self.names[:10]}"
             )
         with self.open(name) as (file, _):
             data = self._guarded(name, file.read, bounds.TEXT + 1)
@@ -189,29 +195,41 @@ class Archive(contextlib.AbstractContextManager):
         Raises:
             ValueError: there are none.
         """
-        if WEIGHTS not in self.names():
-            raise ValueError(
-                f"{self.name} has no {WEIGHTS}. It has: {sorted(self.names())[:10]}"
-            )
+        if WEIGHTS not in self.names:
+            raise ValueError(f"{self.name} has no {WEIGHTS}. It has: {self.names[:10]}")
         with self.open(WEIGHTS) as (file, stored):
             with Weights(file, stored, f"{WEIGHTS} in {self.name}", self) as weights:
                 yield weights
 
     @contextlib.contextmanager
-    def assets(self, path):
-        """Give a folder with copies of the assets of the object at `path`, or None."""
+    def assets(self, path, deep=True):
+        """Give a folder with copies of the assets of the object at `path`, or None.
+
+        Args:
+            path: the object's path.
+            deep: whether folders in it are copied as well.
+        """
         prefix = f"{ASSETS}/{path}/" if path else f"{ASSETS}/"
-        names = [n for n in self.names() if n.startswith(prefix) and n[-1] != "/"]
+        # In order, "0" comes next to "/".
+        ends = [bisect.bisect_left(self.names, x) for x in (prefix, prefix[:-1] + "0")]
+        under = [n.removeprefix(prefix) for n in self.names[slice(*ends)]]
+        names = [n for n in under if n[-1:] != "/" and (deep or "/" not in n)]
         if not names:
             yield None
             return
-        with tempfile.TemporaryDirectory() as folder:
+        if self._copies is None:
+            self._copies = tempfile.TemporaryDirectory()
+        folder = pathlib.Path(self._copies.name)
+        try:
             for name in names:
-                target = pathlib.Path(folder, *name.removeprefix(prefix).split("/"))
+                target = folder.joinpath(*name.split("/"))
                 target.parent.mkdir(parents=True, exist_ok=True)
-                with self.open(name) as (file, _):
+                with self.open(prefix + name) as (file, _):
                     target.write_bytes(file.read())
-            yield folder
+            yield str(folder)
+        finally:  # one folder for all objects: some systems take long to remove one
+            for copy in folder.iterdir():
+                shutil.rmtree(copy) if copy.is_dir() else copy.unlink()
 
     @contextlib.contextmanager
     def open(self, name):

@@ -8,7 +8,7 @@ import numpy as np
 
 from lamina.core.budget import quoting
 from lamina.core.extras import load_rich
-from lamina.core.naming import nearest
+from lamina.core.naming import nearest, printable
 from lamina.saving import formats, shards
 from lamina.saving.archive import CONFIG, METADATA
 from lamina.saving.state import values_of
@@ -45,7 +45,7 @@ class KerasFileEditor:
             └── 1: shape=(2,), dtype=float32
     """
 
-    def __init__(self, filepath):
+    def __init__(self, filepath: str | os.PathLike):
         self.filepath = filepath
         self.config = self.metadata = None
         name = os.fspath(filepath)
@@ -82,15 +82,16 @@ class KerasFileEditor:
         def grow(tree, content):
             for name, value in content.items():
                 if isinstance(value, dict):
-                    grow(tree.add(name), value)
+                    grow(tree.add(printable(name)), value)
                 else:
                     value = np.asarray(value)
-                    tree.add(f"{name}: shape={value.shape}, dtype={value.dtype}")
+                    shown = f"shape={value.shape}, dtype={value.dtype}"
+                    tree.add(f"{printable(name)}: {shown}")
 
         title = pathlib.Path(self.filepath).name
-        if self.metadata:
+        if isinstance(self.metadata, dict):
             title += f" (Keras {self.metadata.get('keras_version')})"
-        tree = Tree(title, highlight=False)
+        tree = Tree(printable(title), highlight=False)
         grow(tree, self.weights_dict)
         Console(highlight=False, markup=False).print(tree)
 

@@ -14,12 +14,12 @@ import numpy as np
 
 from lamina.core.files import replacing
 from lamina.core.owner import unique
+from lamina.core.texts import parsed
 from lamina.core.tracebacks import warn
 from lamina.saving import hdf5
 from lamina.saving.hdf5 import BFLOAT16, FORMAT, write_value
 from lamina.saving.migration import migrated
 from lamina.saving.state import compare_one
-from lamina.saving.texts import parsed
 
 _TOP = "top_level_model_weights"
 # Where Keras writes the state of the random layers of 2021 among the weights.

@@ -7,7 +7,6 @@ to be opened only by who trusts where they come from.
 """
 
 import contextlib
-import logging
 import pathlib
 import tempfile
 from typing import Any
@@ -15,45 +14,23 @@ from typing import Any
 import jax
 import numpy as np
 
-from lamina.core.extras import extra
+from lamina.callbacks.sharded import is_whole, orbax
+from lamina.core.texts import parsed
 from lamina.core.walk import objects
 from lamina.saving.report import Row
-from lamina.saving.texts import parsed
 
 # The groups of Variables that weights are, and the part with the order of all paths.
 WEIGHTS, ORDER = ("trainable_variables", "non_trainable_variables"), "lamina_order"
-# What it warns of in every checkpoint that holds texts beside arrays.
-_EXPECTED = (
-    "`memory_size` is not",
-    "[process=%s][thread=%s] Skip",
-    "TensorStore data f",
-)
-
-
-def orbax():
-    """Return Orbax' interface for checkpoints."""
-    found = extra("orbax.checkpoint", "An Orbax checkpoint", "lamina[orbax]").v1
-    for name in ("absl", None):
-        logging.getLogger(name).addFilter(_is_unexpected)
-    return found
-
-
-def _is_unexpected(record):
-    return not str(record.msg).startswith(_EXPECTED)
 
 
 def is_checkpoint(path) -> bool:
     """Tell whether a folder holds checkpoints, or is one."""
     path = pathlib.Path(path)
-    return path.is_dir() and (bool(_steps(path)) or _is_step(path))
-
-
-def _is_step(path):
-    return (path / "_CHECKPOINT_METADATA").is_file()
+    return path.is_dir() and (bool(_steps(path)) or is_whole(path))
 
 
 def _steps(path):
-    return [int(p.name) for p in path.iterdir() if p.name.isdigit() and _is_step(p)]
+    return [int(p.name) for p in path.iterdir() if p.name.isdigit() and is_whole(p)]
 
 
 class Checkpoint:
@@ -65,7 +42,7 @@ class Checkpoint:
 
     def __init__(self, path):
         path = pathlib.Path(path).absolute()
-        self.path = path if _is_step(path) else path / str(max(_steps(path)))
+        self.path = path if is_whole(path) else path / str(max(_steps(path)))
         self._orbax = orbax()
         self.parts = set(self._orbax.checkpointables_metadata(self.path).metadata)
         self.declared = self._orbax.pytree_metadata(self.path, "pytree").metadata

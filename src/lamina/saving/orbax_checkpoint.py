@@ -1,6 +1,7 @@
 """`OrbaxCheckpoint`."""
 
 import pathlib
+from os import PathLike
 from typing import Any
 
 import jax
@@ -8,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina.callbacks.saving_callback import SavingCallback
+from lamina.callbacks.sharded import orbax
 from lamina.core.references import References
-from lamina.saving.orbax import ORDER, WEIGHTS, orbax, order_of
+from lamina.saving.orbax import ORDER, WEIGHTS, order_of
 from lamina.saving.state import written_assets
 from lamina.saving.writing import written_config
 
@@ -52,7 +54,7 @@ class OrbaxCheckpoint(SavingCallback):
 
     def __init__(
         self,
-        directory,
+        directory: str | PathLike,
         monitor: str = "val_loss",
         verbose: int = 0,
         save_best_only: bool = False,

@@ -104,6 +104,15 @@ def load_weights(model, filepath, skip_mismatch=False, **kwargs):
     Raises:
         ValueError: there is no such file, the model is not built, or a layer's weights
             have other shapes; the message names it and both shapes.
+
+    >>> import lamina, pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "model.weights.h5")
+    >>> model = lamina.Sequential([lamina.Input((2,)), lamina.layers.Dense(1)])
+    >>> lamina.saving.save_weights(model, path)
+    >>> model.set_weights([0 * w for w in model.get_weights()])
+    >>> lamina.saving.load_weights(model, path)
+    >>> bool(model.get_weights()[0].any())
+    True
     """
     unknown = {k: v for k, v in kwargs.items() if not formats.takers(k)}
     if unknown:

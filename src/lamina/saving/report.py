@@ -82,7 +82,7 @@ def archive(report, path):
         rows = []
         with report.guarded():
             rows = _architecture(report, members.config())
-        names = members.names()
+        names = members.names
         more = [n for n in names if n not in _MEMBERS and not n.startswith(ASSETS)]
         assets = [n for n in names if n.startswith(ASSETS) and n[-1] != "/"]
         report.tell("Assets", ", ".join(assets[:5]) + ("..." if assets[5:] else ""))

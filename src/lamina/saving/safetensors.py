@@ -19,10 +19,10 @@ import numpy as np
 from lamina.core import bounds
 from lamina.core.budget import readable
 from lamina.core.files import replacing
+from lamina.core.texts import parsed
 from lamina.core.tracebacks import warn
 from lamina.core.walk import objects
 from lamina.saving.state import Places, compare_one, put_values
-from lamina.saving.texts import parsed
 
 _DTYPES = {
     "BOOL": "bool",
@@ -133,11 +133,19 @@ class Tensors(contextlib.AbstractContextManager):
         return self.tensors[name][1]
 
     def __getitem__(self, name):
-        kind, shape, first, end = self.tensors[name]
         with self.path.open("rb") as file:
-            file.seek(self._start + first)
-            data = file.read(end - first)
-        return np.frombuffer(data, kind).reshape(shape)
+            return self._read(file, name)
+
+    def all(self):
+        """Yield `(name, tensor)` of all of them, with the file opened once."""
+        with self.path.open("rb") as file:
+            for name in self.tensors:
+                yield name, self._read(file, name)
+
+    def _read(self, file, name):
+        kind, shape, first, end = self.tensors[name]
+        file.seek(self._start + first)
+        return np.frombuffer(file.read(end - first), kind).reshape(shape)
 
 
 def write(file, tensors, metadata=None):

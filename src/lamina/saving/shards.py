@@ -9,9 +9,9 @@ import re
 from lamina.core import bounds
 from lamina.core.budget import readable
 from lamina.core.files import replacing
+from lamina.core.texts import parsed
 from lamina.saving import hdf5
 from lamina.saving.state import Places, compare
-from lamina.saving.texts import parsed
 
 ENDING = ".weights.json"
 PART = ".weights.h5"

@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 
+from lamina.core.placement import fetched
 from lamina.core.registry import ours
 from lamina.core.tracebacks import warn
 from lamina.core.walk import generators, objects, walk
@@ -33,7 +34,7 @@ def values_of(root, seeds=False, skip=()) -> dict:
         own = {}
         thing.save_own_variables(own)
         name = getattr(thing, "name", None)
-        own = {str(key): np.asarray(value) for key, value in own.items()}
+        own = {str(key): fetched(value) for key, value in own.items()}
         for key, value in own.items():
             if value.dtype.kind in "OUM":
                 raise ValueError(
@@ -45,7 +46,7 @@ def values_of(root, seeds=False, skip=()) -> dict:
         if seeds:
             for attribute, generator in generators(thing).items():
                 where = f"{path}/{attribute}" if path else attribute
-                state = {"0": np.asarray(generator.state.raw_value)}
+                state = {"0": fetched(generator.state.raw_value)}
                 found.setdefault(where, (None, state))
     return found
 
@@ -189,7 +190,9 @@ def _put_one(thing, paths, weights, archive):
         if section is not None and "0" in section and section.shape("0") == (2,):
             generator.state.assign(section["0"])
     if archive is not None and hasattr(type(thing), "load_assets"):
-        with archive.assets(path) as folder:
+        # Layers of ours keep no folders, so that those of layers inside are not theirs.
+        deep = not ours(type(thing).load_assets)
+        with archive.assets(path, deep) as folder:
             if folder is not None:
                 thing.load_assets(folder)
 

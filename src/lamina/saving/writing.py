@@ -13,6 +13,7 @@ from lamina.core.tracebacks import boundary, warn
 from lamina.saving import formats, shards
 from lamina.saving.building import FIX, blamed, prove
 from lamina.saving.state import values_of
+from lamina.training.together import among
 
 _NO_SAVE_FORMAT = (
     "The `save_format` argument is deprecated and has no effect: the ending of the "
@@ -60,7 +61,6 @@ def save_model(model, filepath, overwrite=True, zipped=None, **kwargs):
     found: Any = formats.KERAS
     if not hasattr(filepath, "write"):
         found = _format_of(os.fspath(filepath), zipped, save_format)
-        writable(filepath, overwrite, folder=zipped is False)
     if save_format:
         warn(_NO_SAVE_FORMAT.format(save_format))
     if not model.built:
@@ -70,10 +70,14 @@ def save_model(model, filepath, overwrite=True, zipped=None, **kwargs):
             "data."
         )
     held = References(things=False)
-    config = written_config(model, held)
-    values = values_of(model, seeds=True)
-    found.save(filepath, model, config, values, zipped, optimizer)
-    prove(model, config, held, values)
+    with among(model.variables) as first:
+        if first and not hasattr(filepath, "write"):
+            writable(filepath, overwrite, folder=zipped is False)
+        config = written_config(model, held)
+        values = values_of(model, seeds=True)
+        if first:
+            found.save(filepath, model, config, values, zipped, optimizer)
+            prove(model, config, held, values)
 
 
 def _format_of(name, zipped, save_format):
@@ -127,6 +131,13 @@ def save_weights(model, filepath, overwrite=True, max_shard_size=None, **kwargs)
     Raises:
         ValueError: another ending, or the model is not built.
         FileExistsError: the file is there and `overwrite` is False.
+
+    >>> import lamina, pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "model.weights.h5")
+    >>> model = lamina.Sequential([lamina.Input((2,)), lamina.layers.Dense(1)])
+    >>> lamina.saving.save_weights(model, path)
+    >>> path.stat().st_size > 0
+    True
     """
     skip = kwargs.pop("objects_to_skip", None) or ()
     if kwargs:
@@ -146,8 +157,12 @@ def save_weights(model, filepath, overwrite=True, max_shard_size=None, **kwargs)
             "You are saving a model that has not yet been built. Try building the "
             "model first by calling it on some data or by using `build()`."
         )
-    writable(name, overwrite)
-    found.write(name, model, values_of(model, skip=skip), max_shard_size)
+    with among(model.variables) as first:
+        if first:
+            writable(name, overwrite)
+        values = values_of(model, skip=skip)
+        if first:
+            found.write(name, model, values, max_shard_size)
 
 
 def _listing_name(name, max_shard_size):

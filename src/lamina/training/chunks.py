@@ -109,9 +109,11 @@ def chunks(model, kind, variables, source, *, donate, single, skip=0, counted=Fa
     if eager or isinstance(source, ArraySource):
         made.batches = map(placing(early=eager), batches)
         yield made
-    else:
-        with Prefetched(batches, placing(early=True), made.wait) as made.batches:
-            yield made
+        return
+    with Prefetched(batches, placing(early=True), made.wait) as ready:
+        left = source.batches and source.batches - skip
+        made.batches = together.in_step(ready, left, step.rows_of)
+        yield made
 
 
 def _most(model, variables, source):

@@ -8,8 +8,10 @@ from contextlib import nullcontext
 from typing import Any
 
 from lamina.callbacks.callback_list import CallbackList
-from lamina.core import settings
+from lamina.core import settings, structure
+from lamina.core.placement import distribution, is_first
 from lamina.data import ArraySource, open_source
+from lamina.training import together
 from lamina.training.compiled import training_of
 from lamina.training.mapped import Mapped
 
@@ -39,6 +41,7 @@ def drive(kind, chunks, logs: Any, callbacks, held=_FREE, count=0, guard=None):
     begin = getattr(callbacks, f"on_{kind}_batch_begin")
     end = getattr(callbacks, f"on_{kind}_batch_end")
     for chunk in chunks:
+        together.check_others()
         if listens:
             begin(count)
         if watched:
@@ -59,7 +62,13 @@ def drive(kind, chunks, logs: Any, callbacks, held=_FREE, count=0, guard=None):
 
 
 def callbacks_for(model, given, verbose, source, history=False, epochs=1):
-    """Return the `CallbackList` of a loop."""
+    """Return the `CallbackList` of a loop.
+
+    Of several processes the first one prints and writes, and hands its callbacks what
+    the others have as well.
+    """
+    if not is_first(distribution()):
+        verbose, given = 0, _of_all(given)
     if isinstance(given, CallbackList):
         return given
     return CallbackList(
@@ -71,6 +80,14 @@ def callbacks_for(model, given, verbose, source, history=False, epochs=1):
         epochs=epochs,
         steps=source.batches,
     )
+
+
+def _of_all(given):
+    """Return the callbacks that run in every process."""
+    alone = isinstance(given, CallbackList)
+    found = list(given) if alone else structure.flatten(given)
+    found = [c for c in found if getattr(c, "on_every_process", True)]
+    return [c for c in found if c is not None]
 
 
 def limited(steps):
@@ -94,6 +111,8 @@ def source_for(model, x, y=None, sample_weight=None, **rules):
         rules: more arguments, `open_source` takes them.
     """
     source = open_source(x, y, sample_weight, **rules)
+    if (steps := together.least_batches(source)) is not None:
+        source = open_source(x, y, sample_weight, **{**rules, "steps": steps})
     on_host, first = training_of(model).on_host, source.first()[0]
     if on_host(model, first) is first:
         return source

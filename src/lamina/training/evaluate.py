@@ -1,6 +1,6 @@
 """`evaluate`: the loss and the metrics on data."""
 
-from lamina.training import checks
+from lamina.training import checks, together
 from lamina.training.alone import check_alone
 from lamina.training.chunks import chunks
 from lamina.training.compiled import require_compiled, training_of
@@ -37,14 +37,14 @@ def run_test(model, source, callbacks):
     callbacks.on_test_begin()
     variables = StateVariables(model)
     logs = Logs(model, variables, variables.read())
-    single = callbacks.listens_to_batches("test")
+    single = together.any_of(callbacks.listens_to_batches("test"))
     flags = training_of(model).flags
     flags.stop_evaluating = False
     try:
         chosen = chunks(model, "test", variables, source, donate=False, single=single)
         with chosen as found:
             for _ in drive("test", found, logs, callbacks):
-                if flags.stop_evaluating:
+                if together.stopped(flags.stop_evaluating, single):
                     break
     finally:
         variables.write(logs.state)

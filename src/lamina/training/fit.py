@@ -1,6 +1,8 @@
 """`fit`: the loop that trains."""
 
+import math
 import os
+import signal
 import time
 from typing import Any
 
@@ -15,7 +17,7 @@ from lamina.core.checks import positive_int
 from lamina.core.placement import Distribution
 from lamina.core.tracebacks import warn
 from lamina.data import EmptyData, split, unpack
-from lamina.training import checks
+from lamina.training import checks, together
 from lamina.training.alone import alone
 from lamina.training.chunks import chunks, is_small
 from lamina.training.compiled import require_compiled
@@ -27,6 +29,8 @@ from lamina.training.placing import check_together, distributed
 from lamina.training.prepare import order_seed, prepare
 from lamina.training.resuming import described, metric_names, note_settings, put_back
 from lamina.training.step import StateVariables, copied
+
+_ROUND = 16  # calls after which several processes ask whether to keep the run
 
 
 @alone
@@ -191,14 +195,15 @@ class Run:
         self.model, self.source, self.held_out = model, source, held_out
         self.callbacks, self.keeper = callbacks, keeper
         self.makes_guard = guard
-        self.listens = callbacks.listens_to_batches("train")
-        self.interrupts = Interrupts()
+        self.listens = together.any_of(callbacks.listens_to_batches("train"))
+        self.interrupts = Interrupts(keeper is not None and not together.several())
         self._marks: Any = None  # where the sources' present epochs began
         self._began: Any = None  # the shared generators, then
         self._logs: Any = None  # what the last step said, where a run goes on
         self._epochs = 0  # that were run
         self.look: Any = None  # what is to be looked at after the first of them
         self.donates = False
+        self._calls = 0
 
     def train(self, epoch, epochs, validation_freq, arguments):
         """Run all epochs, from the number `epoch` on."""
@@ -209,7 +214,7 @@ class Run:
             try:
                 self.callbacks.on_train_begin()
                 with self._reading():
-                    found = self._open(run)
+                    found = self._open(run, epochs)
                 step = 0
                 if found is not None:
                     epoch, step = found["epoch"], found["step"]
@@ -217,7 +222,7 @@ class Run:
                         self._put_back(found)
                         found = None
                         self._say_finished(epoch, epochs)
-                while epoch < epochs and not self.model.stop_training:
+                while epoch < epochs and not self._is_stopped():
                     try:
                         logs = self._epoch(epoch, step, found, validation_freq)
                     except _RanOut as end:
@@ -268,6 +273,13 @@ class Run:
                 self.held_out = None
         return self.held_out is not None
 
+    def _is_stopped(self, each=True):
+        """Tell whether the training was stopped, in this process or another."""
+        stopped = together.stopped(self.model.stop_training, each)
+        if stopped:
+            self.model.stop_training = True
+        return stopped
+
     # ---- the steps of one epoch --------------------------------------------------
 
     def _steps(self, epoch, skip):
@@ -296,10 +308,13 @@ class Run:
             with chosen as found:
                 steps = drive("train", found, logs, callbacks, held, skip, guard)
                 for chunk, count in steps:
-                    if model.stop_training:
+                    if self._is_stopped(self.listens):
                         break
-                    if keeper is not None and keeper.due():
+                    ends = self._is_terminated()
+                    if keeper is not None and (ends or self._is_due(keeper)):
                         self._keep(logs.state, epoch, count, logs.given)
+                    if ends:
+                        raise SystemExit(128 + signal.SIGTERM)
                     if count == skip + chunk.count:  # a compilation does not count
                         begin, found.waited = time.perf_counter(), 0.0
             if guard is not None:
@@ -351,23 +366,36 @@ class Run:
         data = self.source.described()
         return described(self.model, StateVariables(self.model), **data, **arguments)
 
-    def _open(self, run):
-        """Return the snapshot to go on from, or None."""
+    def _open(self, run, epochs):
+        """Return the snapshot to go on from, or None.
+
+        Raises:
+            ValueError: its run took more batches than there are.
+        """
         if self.keeper is None:
             return None
-        found = self.keeper.open(run, self.callbacks)
-        if found is not None:
-            self._marks = found["marks"]
-            # The second one is that of validation, which may be another in each run.
-            for source, mark in zip(self._sources(), self._marks, strict=False):
-                if source.mark().keys() == mark.keys():
-                    source.go_to(mark)
+        together.check_shared(self.keeper.backup_dir)
+        groups = StateVariables(self.model).groups
+        found = self.keeper.open(run, self.callbacks, groups)
+        if found is None:
+            return None
+        self._marks = found["marks"]
+        # The second one is that of validation, which may be another in each run.
+        for source, mark in zip(self._sources(), self._marks, strict=False):
+            if source.mark().keys() == mark.keys() and found["epoch"] < epochs:
+                most = (found["epoch"] + 1) * (source.batches or math.inf)
+                if mark.get("taken", 0) > most:  # of a source without end, perhaps
+                    raise ValueError(
+                        f"{mark['taken']} batches were taken before epoch "
+                        f"{found['epoch'] + 1}, and an epoch has {source.batches}."
+                    )
+                source.go_to(mark)
         return found
 
     def _reading(self):
         """Say of values that no run wrote that the snapshot holds them."""
         folder = str(self.keeper.backup_dir) if self.keeper is not None else ""
-        return told(f"The snapshot in {folder!r}", "holds no state of this run")
+        return told(f"the snapshot in {folder!r}", "holds no state of this run")
 
     def _say_finished(self, epoch, epochs):
         """Print that a run that goes on has nothing left to do."""
@@ -414,12 +442,25 @@ class Run:
             stopper=self.callbacks.stopper,
         )
 
+    def _is_terminated(self):
+        """Tell whether SIGTERM came, to this process or another."""
+        self._calls += 1
+        return self.interrupts.terminated or together.is_terminated(self._calls)
+
+    def _is_due(self, keeper):
+        """Tell whether it is time for a snapshot; several processes agree on it."""
+        due = keeper.due()
+        if keeper.counts or not together.several():
+            return due
+        # Clocks differ; and to agree takes the time of a small step.
+        return self._calls % _ROUND == 0 and together.any_of(due)
+
     def _keep_epoch(self, epoch, epochs):
         """Store the run between two epochs, when it is time to or it is the last."""
         if self.keeper is None:
             return
         last = epoch >= epochs or self.model.stop_training
-        if last or self.keeper.due_after_epoch():
+        if last or together.any_of(self.keeper.due_after_epoch()):
             self._begin()
             self._keep(StateVariables(self.model).copy(), epoch, 0)
 

@@ -1,4 +1,4 @@
-"""Ctrl-C while training: the running step finishes first."""
+"""Ctrl-C and SIGTERM while training: the running step finishes first."""
 
 import signal
 import threading
@@ -10,27 +10,42 @@ class Interrupts:
     Outside the main thread, or where somebody else listens to Ctrl-C, nothing
     changes.
 
+    Args:
+        kept: whether the run is kept: then SIGTERM, with which cluster managers end a
+            process, is only noted, so that a snapshot can be written first.
+
+    Attributes:
+        terminated: whether SIGTERM came.
+
     >>> from lamina.training.interrupt import Interrupts
     >>> with Interrupts() as interrupts:
     ...     with interrupts.held:
     ...         pass  # Ctrl-C here is raised when this block ends
     """
 
-    def __init__(self):
+    def __init__(self, kept=False):
         self.held = _Held(self)
+        self.terminated = False
         self._busy = self._pressed = False
-        self._before = None
+        self._kept, self._before = kept, {}
 
     def __enter__(self):
-        on_main = threading.current_thread() is threading.main_thread()
-        if on_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            self._before = signal.signal(signal.SIGINT, self._press)
+        if threading.current_thread() is threading.main_thread():
+            self._take(signal.SIGINT, signal.default_int_handler, self._press)
+            if self._kept:
+                self._take(signal.SIGTERM, signal.SIG_DFL, self._note)
         return self
 
+    def _take(self, number, usual, handler):
+        if signal.getsignal(number) == usual:
+            self._before[number] = signal.signal(number, handler)
+
     def __exit__(self, *_):
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-            self._before = None
+        while self._before:
+            signal.signal(*self._before.popitem())
+
+    def _note(self, number, frame):
+        self.terminated = True
 
     def _press(self, number, frame):
         if self._busy and not self._pressed:

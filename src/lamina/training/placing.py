@@ -13,7 +13,7 @@ from lamina.core.tracebacks import warn
 from lamina.core.variable import lay_out
 from lamina.data.arrays import is_text
 from lamina.training.compiled import training_of
-from lamina.training.together import check_alike, several
+from lamina.training.together import check_alike, several, watched
 
 
 def placing(early=False):
@@ -88,15 +88,12 @@ def distributed(run):
         if not Distribution.any_made:
             return run(model, *args, **kwargs)
         variables = model.variables
-        now = placement.distribution()
-        if now is None:
-            found = (v._laid_out_by for v in variables)
-            now = next((by for by in found if by is not None), None)
+        now = placement.distribution_of(variables)
         training = training_of(model)
         if training.under is not now:  # programs hold layouts of what layers return
             training.under = now
             training.programs.drop()
-        with having(distribution=now):
+        with having(distribution=now), watched():
             lay_out(variables)
             return run(model, *args, **kwargs)
 

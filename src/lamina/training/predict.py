@@ -6,7 +6,7 @@ import numpy as np
 from lamina.core import settings, structure
 from lamina.core.operation import takes_text
 from lamina.core.placement import Distribution, distribution, fetched
-from lamina.training import step
+from lamina.training import step, together
 from lamina.training.chunks import grouped
 from lamina.training.compiled import training_of
 from lamina.training.drive import callbacks_for, drive, limited, source_for
@@ -37,9 +37,11 @@ def predict(model, x, batch_size, verbose, steps, callbacks):
     try:
         callbacks.on_predict_begin()
         run = runner(model, source.rows, source.batch_size)
-        outputs = _Outputs(run, source.epoch(), 1 if size == "auto" else size)
+        batches = together.in_step(source.epoch(), source.batches, step.rows_of)
+        outputs = _Outputs(run, batches, 1 if size == "auto" else size)
+        each = together.any_of(callbacks.listens_to_batches("predict"))
         for _ in drive("predict", outputs, outputs, callbacks):
-            if flags.stop_predicting:
+            if together.stopped(flags.stop_predicting, each):
                 break
         callbacks.on_predict_end()
     finally:

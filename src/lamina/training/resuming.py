@@ -5,6 +5,7 @@ import re
 import jax.numpy as jnp
 
 from lamina.callbacks.backup_and_restore import set_state_of
+from lamina.core.placement import put
 from lamina.core.tracebacks import warn
 from lamina.data.arrays import digest
 from lamina.training.compiled import training_of
@@ -101,10 +102,30 @@ def put_back(found, model, variables, callbacks):
         )
     own = zip(names, variables.groups.metrics, strict=True)
     groups.append([known.get(name, v.raw_value) for name, v in own])
-    variables.write(State(*(tuple(map(jnp.asarray, g)) for g in groups)))
+    state = State(*map(_laid_out, groups, variables.groups))
+    for variable, value in variables.pairs(state):
+        kind = value.shape, value.dtype
+        if kind != (variable.raw_value.shape, variable.raw_value.dtype):
+            raise ValueError(
+                f"The value of {variable.path!r} is of shape {value.shape} and dtype "
+                f"{value.dtype}, the Variable of shape {tuple(variable.shape)} and "
+                f"dtype {variable.dtype}."
+            )
+    variables.write(state)
     for i, callback in enumerate(callbacks):
         if i in found["callbacks"]:
             set_state_of(callback, found["callbacks"][i])
+
+
+def _laid_out(values, variables):
+    """Return values as they lie in their Variables."""
+    pairs = zip(values, variables, strict=True)
+    return tuple(
+        jnp.asarray(value)
+        if variable._layout is None
+        else put(value, variable.raw_value.sharding)
+        for value, variable in pairs
+    )
 
 
 def _plain(value):

@@ -33,8 +33,15 @@ class State(NamedTuple):
 
 
 def copied(state):
-    """Return a copy of a State; unlike `jnp.copy` it compiles nothing."""
-    return jax.device_put(state, may_alias=False)
+    """Return a copy of a State; nothing is compiled for it on one process."""
+    if all(a.is_fully_addressable for a in jax.tree.leaves(state)):
+        return jax.device_put(state, may_alias=False)
+    return _copied(state)
+
+
+@jax.jit
+def _copied(state):
+    return jax.tree.map(jnp.copy, state)
 
 
 class StateVariables:
@@ -123,6 +130,10 @@ class StateVariables:
         for variables, values in zip(self.groups, self.complete(state), strict=True):
             store(variables, values)
 
+    def pairs(self, state):
+        """Return the Variables with the values that `state` has for them."""
+        return _pairs(self.groups, self.complete(state))
+
 
 def _pairs(groups, state):
     for group, values in zip(groups, state, strict=True):
@@ -133,6 +144,11 @@ def rows(x) -> int:
     """Return the number of rows of a batch."""
     leaves = [a for a in structure.flatten(x) if a is not None]
     return leaves[0].shape[0] if leaves and leaves[0].ndim else 1
+
+
+def rows_of(batch) -> int:
+    """Return the number of rows of `(x, y, sample_weight)`."""
+    return rows(batch[0])
 
 
 def gradients(model, batch):

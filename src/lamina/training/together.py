@@ -1,11 +1,27 @@
-"""What the processes of a run agree on. Each process has to come by."""
+"""What the processes of a run agree on, and how they hear that one of them failed.
 
+To agree, each process has to come by. To hear of a failure, none has to: a thread of
+each asks the service that joined them.
+"""
+
+import contextlib
+import os
+import pathlib
+import secrets
+import sys
+import threading
 import zlib
+from typing import Any
 
 import jax
 import numpy as np
 
 from lamina.core import placement
+from lamina.core.context import having
+from lamina.core.tracebacks import warn
+
+_PAUSE = 1.0  # seconds between two questions whether another process failed
+_PATIENCE = 10.0  # seconds that a process may take to leave what it can leave
 
 
 def of_first(number) -> int:
@@ -61,8 +77,147 @@ def _sum(array):
 
 def several() -> bool:
     """Tell whether there are several processes that do the same."""
-    now = placement.distribution()
-    return now is not None and now.num_processes > 1
+    return placement.several(placement.distribution())
+
+
+def any_of(flag) -> bool:
+    """Tell whether something is so in one of the processes."""
+    return bool(_gathered(bool(flag)).any()) if several() else bool(flag)
+
+
+def check_shared(folder) -> None:
+    """Raise unless all processes see the same folder.
+
+    Args:
+        folder: its path; it is made if it is not there.
+
+    Raises:
+        ValueError: one does not see what the first process puts there.
+    """
+    if not several():
+        return
+    mark = pathlib.Path(folder) / f".shared-{of_first(secrets.randbits(32))}"
+    if jax.process_index() == 0:
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+    any_of(False)  # it is there now
+    lost = any_of(not mark.exists())
+    if jax.process_index() == 0:
+        mark.unlink()
+    if lost:
+        raise ValueError(
+            f"Not all processes see the same folder {str(folder)!r}. Snapshots of "
+            "several processes go to a folder that all hosts share."
+        )
+
+
+def stopped(flag, each) -> bool:
+    """Tell whether a running loop was stopped: of several processes, in one of them.
+
+    Args:
+        flag: whether it was, in this process.
+        each: whether somebody in some process listens to each batch. Where nobody
+            does, nobody stops the loop, and the processes do not ask each other.
+    """
+    return any_of(flag) if each or not several() else False
+
+
+def is_terminated(step) -> bool:
+    """Tell whether SIGTERM came to one of several processes, in all at one step.
+
+    Args:
+        step: a number that grows, the same in all.
+    """
+    if not several():
+        return False
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.reached_preemption_sync_point(step)
+
+
+def least_batches(source):
+    """Return what an epoch of all processes is cut to; None where none has fewer.
+
+    Args:
+        source: the source of this process.
+
+    Raises:
+        ValueError: the numbers of rows or batches differ where they must not.
+    """
+    if not several():
+        return None
+    rows, batches = _gathered(source.rows or 0), _gathered(source.batches or 0)
+    whole = placement.distribution().auto_shard_dataset
+    if len({*rows}) > 1:
+        raise ValueError(
+            f"The processes have {_listed(rows)} rows. "
+            + (
+                "Each has to give the same whole data."
+                if whole
+                else "With `auto_shard_dataset=False` each has rows of its own, and "
+                "as many as the others: leave some out."
+            )
+        )
+    if len({*batches}) == 1:
+        return None
+    if whole or not batches.all():
+        raise ValueError(
+            f"The processes have {_listed(batches)} batches in an epoch (0: not "
+            "known). Let each have as many, or give `steps_per_epoch`."
+        )
+    if placement.is_first(placement.distribution()):
+        warn(
+            f"The processes have {_listed(batches)} batches in an epoch. Each epoch "
+            f"ends after {min(batches)}, and processes that have more go on there in "
+            "the next one."
+        )
+    return int(min(batches))
+
+
+def in_step(batches, count, rows):
+    """Yield batches for as long as all processes have one.
+
+    Args:
+        batches: the batches of this process.
+        count: how many all processes have, None where nobody
+            knows: then they agree on each.
+        rows: a function from a batch to the number of its rows.
+
+    Raises:
+        ValueError: the batches have other numbers of rows, or those of one process end
+            before they should.
+    """
+    if not several():
+        yield from batches
+        return
+    batches, done = iter(batches), 0
+    while count is None or done < count:
+        batch = next(batches, None)
+        if count is None:
+            sizes = _gathered(0 if batch is None else rows(batch))
+            if not sizes.all():
+                return
+            if len({*sizes}) > 1:
+                raise ValueError(
+                    f"The processes have {_listed(sizes)} rows in batch {done}. Give "
+                    "batches of one size, and leave out a shorter last one."
+                )
+        elif batch is None:
+            if _all_ended(done):
+                return
+            raise ValueError(
+                f"The data of process {jax.process_index()} ran out after {done} of "
+                f"{count} batches, and the other processes have more. Let each have as "
+                "many."
+            )
+        done += 1
+        yield batch
+
+
+def _listed(numbers):
+    return ", ".join(f"{n} (process {i})" for i, n in enumerate(numbers[:8])) + (
+        " ..." if len(numbers) > 8 else ""
+    )
 
 
 def _gathered(*numbers):
@@ -70,3 +225,120 @@ def _gathered(*numbers):
     from jax.experimental.multihost_utils import process_allgather
 
     return np.ravel(process_allgather(np.array(numbers, np.uint32)))
+
+
+# ---- failures ------------------------------------------------------------------
+
+_now: dict[str, Any] = {"watch": None, "runs": 0}
+
+
+@contextlib.contextmanager
+def watched():
+    """Stop a block where another process fails in it, and tell the others if this does.
+
+    Who waits for another process in compiled code cannot be reached by an exception:
+    such a process says why, and ends.
+
+    Raises:
+        RuntimeError: another process failed. The message names it and what it raised.
+    """
+    client = placement.service() if several() and _now["watch"] is None else None
+    if client is None:
+        yield
+        return
+    _now["runs"] += 1
+    watch = _now["watch"] = _Watch(client, f"lamina/failed/{_now['runs']}/")
+    try:
+        yield
+    except BaseException as error:
+        # What JAX says of a process that is gone explains nothing.
+        if isinstance(error, jax.errors.JaxRuntimeError) and watch.ask():
+            raise RuntimeError(watch.failed) from error
+        if not watch.failed:
+            watch.tell(error)
+        raise
+    finally:
+        watch.ended.set()
+        _now["watch"] = None
+
+
+def _all_ended(done):
+    """Tell whether the data of all processes ended early, after as many batches."""
+    watch = _now["watch"]
+    return watch is None or watch.all_come(f"ended/{done}")
+
+
+@contextlib.contextmanager
+def among(variables):
+    """Give whether this process writes for all that hold parts of some Variables.
+
+    All of them come here, and one that fails does not leave the others waiting.
+    """
+    by = placement.distribution_of(variables)
+    with having(distribution=by), watched():
+        yield placement.is_first(by)
+
+
+def check_others() -> None:
+    """Raise if another process failed.
+
+    Raises:
+        RuntimeError: the message names it.
+    """
+    watch = _now["watch"]
+    if watch is not None and watch.failed:
+        raise RuntimeError(watch.failed)
+
+
+class _Watch:
+    """A thread that asks whether another process has failed.
+
+    Args:
+        client: the client of the service that joined the processes.
+        place: where failures of this run are noted, the same in all processes.
+    """
+
+    def __init__(self, client, place):
+        self._client, self._place, self._places = client, place, 0
+        self.failed: str | None = None
+        self.ended = threading.Event()
+        threading.Thread(target=self._work, name="lamina-watch", daemon=True).start()
+
+    def tell(self, error):
+        """Note that this process failed."""
+        me = jax.process_index()
+        text = f"Process {me} failed: {type(error).__name__}: {error}"
+        if isinstance(error, KeyboardInterrupt):
+            text = f"Process {me} was interrupted."
+        with contextlib.suppress(Exception):  # the service may be gone
+            self._client.key_value_set(f"{self._place}{me}", text[:1000])
+
+    def ask(self):
+        """Return what another process noted, if one did."""
+        with contextlib.suppress(Exception):
+            found = self._client.key_value_dir_get(self._place)
+            me = f"{self._place}{jax.process_index()}"
+            self.failed = next((text for key, text in found if key != me), None)
+        return self.failed
+
+    def all_come(self, where) -> bool:
+        """Tell whether all processes come to a place, within some seconds."""
+        self._places += 1
+        name = f"{self._place}{self._places}/{where}"
+        try:
+            self._client.wait_at_barrier(name, int(_PATIENCE * 1000))
+        except Exception:
+            return False
+        return True
+
+    def _work(self):
+        while not self.ended.wait(_PAUSE):
+            if self.ask():
+                break
+        if not self.ended.wait(_PATIENCE):
+            print(
+                f"{self.failed}\nProcess {jax.process_index()} waits for it and ends.",
+                file=sys.stderr,
+                flush=True,
+            )
+            os._exit(1)

@@ -119,7 +119,13 @@ def pad_sequences(
 
 
 def get_source_inputs(tensor) -> list:
-    """Return the inputs of the graph that a symbolic tensor was computed from."""
+    """Return the inputs of the graph that a symbolic tensor was computed from.
+
+    >>> import lamina
+    >>> x = lamina.Input((3,), name="features")
+    >>> [t.name for t in lamina.utils.get_source_inputs(x * 2 + 1)]
+    ['features']
+    """
     if getattr(tensor, "node", None) is None:
         return [tensor]
     found, waiting, seen = [], [tensor], set()

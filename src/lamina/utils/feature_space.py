@@ -105,7 +105,7 @@ class FeatureSpace(DataLayer):
 
     def __init__(
         self,
-        features,
+        features: dict,
         output_mode: str = "concat",
         crosses: Any = None,
         crossing_dim: int = 32,

@@ -28,6 +28,11 @@ def array_to_img(x, data_format=None, scale=True, dtype=None):
 
     Raises:
         ValueError: the shape is no image's.
+
+    >>> import lamina, numpy as np
+    >>> img = lamina.utils.array_to_img(np.zeros((4, 6, 3)))
+    >>> img.size, img.mode  # (width, height)
+    ((6, 4), 'RGB')
     """
     image = pillow()
     data_format = settings.standardize_data_format(data_format)
@@ -58,6 +63,11 @@ def img_to_array(img, data_format=None, dtype=None):
         img: the image.
         data_format: `"channels_last"` or `"channels_first"`.
         dtype: the dtype; `floatx()` when None.
+
+    >>> import lamina, numpy as np
+    >>> img = lamina.utils.array_to_img(np.zeros((4, 6, 3)))
+    >>> lamina.utils.img_to_array(img).shape
+    (4, 6, 3)
     """
     data_format = settings.standardize_data_format(data_format)
     x = np.array(img, dtype=dtype or settings.floatx())
@@ -78,6 +88,12 @@ def save_img(path, x, data_format=None, file_format=None, scale=True, **kwargs):
         file_format: the format; by the name of the file when None.
         scale: map the smallest value to 0 and the largest to 255.
         kwargs: what Pillow's `save` takes.
+
+    >>> import io, numpy as np, lamina
+    >>> file = io.BytesIO()
+    >>> lamina.utils.save_img(file, np.zeros((4, 6, 3)), file_format="png")
+    >>> file.getvalue()[1:4]
+    b'PNG'
     """
     image = array_to_img(x, data_format, scale)
     jpeg = (file_format or pathlib.Path(path).suffix.lstrip(".")).lower()
@@ -112,6 +128,12 @@ def load_img(
     Raises:
         TypeError: `path` is no path.
         ValueError: a mode or an interpolation that does not exist.
+
+    >>> import io, numpy as np, lamina
+    >>> file = io.BytesIO()
+    >>> lamina.utils.save_img(file, np.zeros((4, 6, 3)), file_format="png")
+    >>> lamina.utils.load_img(file, "grayscale", target_size=(2, 3)).size
+    (3, 2)
     """
     image = pillow()
     if isinstance(path, (str, pathlib.Path)):

@@ -118,7 +118,9 @@ def plot_model(
             f"Received: to_file={str(to_file)!r}"
         )
     dpi = min(dpi, _MOST_PIXELS / max(figure.get_size_inches()))
-    with pen._matplotlib.rc_context({"svg.fonttype": "none"}):  # it can be searched
+    # Text that can be searched; the same names in the file for the same picture.
+    settings = {"svg.fonttype": "none", "svg.hashsalt": "lamina"}
+    with pen._matplotlib.rc_context(settings):
         figure.savefig(path, format=form, dpi=dpi, facecolor="white")
     return _shown(path, form)
 

@@ -18,6 +18,14 @@ def clear_session(free_memory: bool = True) -> None:
         free_memory: collect garbage as well, and forget what JAX traced and compiled:
             for each new shape it keeps some of that, also when the model is gone.
             Models that are still used are compiled again when they run.
+
+    >>> import lamina
+    >>> lamina.utils.clear_session(free_memory=False)
+    >>> lamina.layers.Dense(1).name, lamina.layers.Dense(1).name
+    ('dense', 'dense_1')
+    >>> lamina.utils.clear_session(free_memory=False)
+    >>> lamina.layers.Dense(1).name
+    'dense'
     """
     forget_names()
     context.scopes = ()

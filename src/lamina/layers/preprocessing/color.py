@@ -12,21 +12,9 @@ import jax.numpy as jnp
 from lamina import random
 from lamina.core.checks import fraction
 from lamina.core.settings import epsilon
+from lamina.core.types import Factor
 from lamina.layers.preprocessing.image import BaseImagePreprocessingLayer, shared
 from lamina.ops.image import hsv_to_rgb, rgb_to_grayscale, rgb_to_hsv
-
-__all__ = [
-    "RandomBrightness",
-    "RandomColorDegeneration",
-    "RandomColorJitter",
-    "RandomContrast",
-    "RandomGrayscale",
-    "RandomHue",
-    "RandomInvert",
-    "RandomPosterization",
-    "RandomSaturation",
-    "Solarization",
-]
 
 _BYTES = (0, 255)
 
@@ -77,7 +65,7 @@ class RandomColor(ColorLayer):
     recolor: Any
 
     @shared("factor value_range data_format seed")
-    def __init__(self, factor, **kwargs):
+    def __init__(self, factor: Factor, **kwargs):
         super().__init__(factor, **kwargs)
 
     def draw(self, rng):
@@ -105,7 +93,7 @@ class RandomBrightness(RandomColor):
     _key = "rgb_delta"
 
     @shared("factor value_range seed")
-    def __init__(self, factor, **kwargs):
+    def __init__(self, factor: Factor, **kwargs):
         super().__init__(factor, **kwargs)
 
     def factors(self, rng):
@@ -135,7 +123,7 @@ class RandomContrast(RandomColor):
     _key = "contrast_factor"
 
     @shared("factor value_range seed")
-    def __init__(self, factor, **kwargs):
+    def __init__(self, factor: Factor, **kwargs):
         super().__init__(factor, **kwargs)
 
     def factors(self, rng):
@@ -253,7 +241,7 @@ class RandomGrayscale(ColorLayer):
     factor: float  # pyright: ignore[reportIncompatibleVariableOverride]
 
     @shared("factor data_format seed")
-    def __init__(self, factor=0.5, **kwargs):
+    def __init__(self, factor: Factor = 0.5, **kwargs):
         super().__init__(**kwargs)
         self.factor = fraction("RandomGrayscale", "factor", factor)
 
@@ -282,7 +270,7 @@ class RandomInvert(ColorLayer):
     """
 
     @shared("factor value_range seed data_format")
-    def __init__(self, factor=1.0, **kwargs):
+    def __init__(self, factor: Factor = 1.0, **kwargs):
         super().__init__(factor, **kwargs)
 
     def draw(self, rng):
@@ -310,7 +298,9 @@ class Solarization(ColorLayer):
     """
 
     @shared("value_range seed")
-    def __init__(self, addition_factor=0.0, threshold_factor=0.0, **kwargs):
+    def __init__(
+        self, addition_factor: Factor = 0.0, threshold_factor: Factor = 0.0, **kwargs
+    ):
         super().__init__(**kwargs)
         self.addition_factor = self._limits("addition_factor", addition_factor)
         self.threshold_factor = self._limits("threshold_factor", threshold_factor)
@@ -358,10 +348,10 @@ class RandomColorJitter(ColorLayer):
     )
     def __init__(
         self,
-        brightness_factor=None,
-        contrast_factor=None,
-        saturation_factor=None,
-        hue_factor=None,
+        brightness_factor: Factor | None = None,
+        contrast_factor: Factor | None = None,
+        saturation_factor: Factor | None = None,
+        hue_factor: Factor | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)

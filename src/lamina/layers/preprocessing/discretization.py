@@ -1,16 +1,17 @@
 """`Discretization`: numbers as the index of the range that they are in."""
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 import numpy as np
 
 from lamina.core import settings
 from lamina.core.checks import number
 from lamina.core.dtypes import result_type
+from lamina.core.types import DType
 from lamina.layers.preprocessing.adapting import Adapting
 from lamina.layers.preprocessing.encoding import EncodingLayer
 from lamina.layers.preprocessing.host import known
-
-__all__ = ["Discretization"]
 
 
 class Discretization(Adapting, EncodingLayer):
@@ -41,13 +42,13 @@ class Discretization(Adapting, EncodingLayer):
 
     def __init__(
         self,
-        bin_boundaries=None,
-        num_bins=None,
-        epsilon=0.01,
-        output_mode="int",
-        sparse=False,
-        dtype=None,
-        name=None,
+        bin_boundaries: Sequence[float] | None = None,
+        num_bins: int | None = None,
+        epsilon: float = 0.01,
+        output_mode: str = "int",
+        sparse: bool = False,
+        dtype: DType = None,
+        name: str | None = None,
     ):
         super().__init__(output_mode=output_mode, sparse=sparse, dtype=dtype, name=name)
         if num_bins is not None:

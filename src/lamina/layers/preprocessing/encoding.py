@@ -8,12 +8,11 @@ import numpy as np
 from lamina.core.arguments import SharedArguments
 from lamina.core.checks import bad_argument, number, one_of, positive_int
 from lamina.core.symbolic import SymbolicTensor, infer
+from lamina.core.types import DType
 from lamina.core.variable import from_host
 from lamina.kernels.categories import encode
 from lamina.layers.preprocessing.data_layer import DataLayer
 from lamina.layers.preprocessing.host import known
-
-__all__ = ["CategoryEncoding"]
 
 _OLD_MODES = {"binary": "multi_hot", "tf-idf": "tf_idf"}
 
@@ -34,7 +33,12 @@ def _dense(layer, name, value):
     return False
 
 
-def _described(output_mode="int", sparse=False, name=None, dtype=None):
+def _described(
+    output_mode: str = "int",
+    sparse: bool = False,
+    name: str | None = None,
+    dtype: DType = None,
+):
     """Describe the arguments that categorical layers share.
 
     Args:
@@ -101,7 +105,9 @@ class CategoryEncoding(EncodingLayer):
     _depth = property(lambda self: self.num_tokens)
 
     @shared("output_mode sparse")
-    def __init__(self, num_tokens=None, output_mode="multi_hot", **kwargs):
+    def __init__(
+        self, num_tokens: int | None = None, output_mode: str = "multi_hot", **kwargs
+    ):
         kwargs.setdefault("autocast", False)  # half precision would round indices
         super().__init__(output_mode=output_mode, **kwargs)
         if num_tokens is None:

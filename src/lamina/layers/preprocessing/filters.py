@@ -7,19 +7,11 @@ from jax import lax
 
 from lamina import random
 from lamina.core.checks import bad_argument, int_tuple, number, positive_int
+from lamina.core.types import Factor, Sizes
 from lamina.kernels.histograms import clahe, equalized
 from lamina.layers.preprocessing.color import ColorLayer, RandomColor, blend, spread
 from lamina.layers.preprocessing.image import shared
 from lamina.ops.image import gaussian_blur
-
-__all__ = [
-    "AutoContrast",
-    "ContrastLimitedAdaptiveHistogramEqualization",
-    "Equalization",
-    "RandomErasing",
-    "RandomGaussianBlur",
-    "RandomSharpness",
-]
 
 
 class RandomSharpness(RandomColor):
@@ -67,7 +59,13 @@ class RandomGaussianBlur(ColorLayer):
     """
 
     @shared("value_range data_format seed")
-    def __init__(self, factor=1.0, kernel_size=3, sigma=1.0, **kwargs):
+    def __init__(
+        self,
+        factor: Factor = 1.0,
+        kernel_size: Sizes = 3,
+        sigma: Factor = 1.0,
+        **kwargs,
+    ):
         super().__init__(factor, **kwargs)
         sizes = int_tuple("RandomGaussianBlur", "kernel_size", kernel_size, 2)
         if not all(size % 2 for size in sizes):
@@ -128,7 +126,13 @@ class RandomErasing(ColorLayer):
     """
 
     @shared("value_range seed data_format")
-    def __init__(self, factor=1.0, scale=(0.02, 0.33), fill_value=None, **kwargs):
+    def __init__(
+        self,
+        factor: Factor = 1.0,
+        scale: Factor = (0.02, 0.33),
+        fill_value: float | None = None,
+        **kwargs,
+    ):
         super().__init__(factor, **kwargs)
         if fill_value is not None and np.shape(fill_value) not in ((), (3,)):
             wanted = "a number, or a list of three numbers"
@@ -196,7 +200,7 @@ class Equalization(ColorLayer):
     """
 
     @shared("value_range bins data_format")
-    def __init__(self, bins=256, **kwargs):
+    def __init__(self, bins: int = 256, **kwargs):
         super().__init__(**kwargs)
         self.bins = positive_int("Equalization", "bins", bins)
 
@@ -230,7 +234,9 @@ class ContrastLimitedAdaptiveHistogramEqualization(ColorLayer):
     _always = True
 
     @shared("value_range clip_limit tile_grid_size data_format")
-    def __init__(self, clip_limit=4.0, tile_grid_size=(8, 8), **kwargs):
+    def __init__(
+        self, clip_limit: float = 4.0, tile_grid_size: Sizes = (8, 8), **kwargs
+    ):
         super().__init__(**kwargs)
         owner = type(self).__name__
         self.clip_limit = number(owner, "clip_limit", clip_limit, least=0)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from lamina import random
 from lamina.core.checks import one_of
+from lamina.core.types import Factor
 from lamina.kernels.boxes import clip_to_image_size, convert_format, moved, through
 from lamina.layers.preprocessing.image import (
     BaseImagePreprocessingLayer,
@@ -20,14 +21,6 @@ from lamina.layers.preprocessing.image import (
     shared,
 )
 from lamina.ops.image import affine_transform
-
-__all__ = [
-    "RandomFlip",
-    "RandomRotation",
-    "RandomShear",
-    "RandomTranslation",
-    "RandomZoom",
-]
 
 
 class GeometryLayer(BaseImagePreprocessingLayer):
@@ -86,7 +79,7 @@ class RandomFlip(GeometryLayer):
     """
 
     @shared("seed data_format")
-    def __init__(self, mode="horizontal_and_vertical", **kwargs):
+    def __init__(self, mode: str = "horizontal_and_vertical", **kwargs):
         super().__init__(**kwargs)
         modes = ("horizontal", "vertical", "horizontal_and_vertical")
         self.mode = one_of("RandomFlip", "mode", mode, modes)
@@ -181,7 +174,7 @@ class RandomTranslation(AffineLayer):
     """
 
     @shared("fill_mode interpolation seed fill_value data_format")
-    def __init__(self, height_factor, width_factor, **kwargs):
+    def __init__(self, height_factor: Factor, width_factor: Factor, **kwargs):
         super().__init__(**kwargs)
         self.height_factor, self.width_factor = height_factor, width_factor
         self._height_limits = self._within("height_factor", height_factor)
@@ -217,7 +210,9 @@ class RandomZoom(AffineLayer):
     """
 
     @shared("fill_mode interpolation seed fill_value data_format")
-    def __init__(self, height_factor, width_factor=None, **kwargs):
+    def __init__(
+        self, height_factor: Factor, width_factor: Factor | None = None, **kwargs
+    ):
         super().__init__(**kwargs)
         self.height_factor, self.width_factor = height_factor, width_factor
         self._height_limits = self._scales("height_factor", height_factor)
@@ -271,7 +266,7 @@ class RandomRotation(AffineLayer):
     """
 
     @shared("fill_mode interpolation seed fill_value data_format")
-    def __init__(self, factor, **kwargs):
+    def __init__(self, factor: Factor, **kwargs):
         super().__init__(factor, **kwargs)
 
     def draw(self, rng):
@@ -308,7 +303,7 @@ class RandomShear(AffineLayer):
     _FACTOR_BOUNDS = (0, 1)
 
     @shared("interpolation fill_mode fill_value data_format seed")
-    def __init__(self, x_factor=0.0, y_factor=0.0, **kwargs):
+    def __init__(self, x_factor: Factor = 0.0, y_factor: Factor = 0.0, **kwargs):
         super().__init__(**kwargs)
         self.x_factor, self.y_factor = x_factor, y_factor
         self._x_limits = self._within("x_factor", x_factor)

@@ -3,15 +3,16 @@
 There is no vocabulary: a bin is a hash, the same on every machine, and TensorFlow's.
 """
 
+from typing import Any
+
 import numpy as np
 
 from lamina.core import settings
 from lamina.core.checks import positive_int
+from lamina.core.types import Sizes
 from lamina.kernels import hashing
 from lamina.layers.preprocessing.encoding import EncodingLayer, shared
 from lamina.layers.preprocessing.host import as_bytes, run_on_host
-
-__all__ = ["HashedCrossing", "Hashing"]
 
 
 class HashingLayer(EncodingLayer):
@@ -52,7 +53,9 @@ class Hashing(HashingLayer):
     _output_dtype = property(lambda self: self.dtype)
 
     @shared("output_mode sparse")
-    def __init__(self, num_bins, mask_value=None, salt=None, **kwargs):
+    def __init__(
+        self, num_bins: int, mask_value: Any = None, salt: Sizes | None = None, **kwargs
+    ):
         if num_bins is None or num_bins <= 0:
             raise ValueError(
                 "The `num_bins` for `Hashing` cannot be `None` or non-positive values. "
@@ -112,7 +115,7 @@ class HashedCrossing(HashingLayer):
     _MODES = ("int", "one_hot")
 
     @shared("output_mode sparse name dtype")
-    def __init__(self, num_bins, **kwargs):
+    def __init__(self, num_bins: int, **kwargs):
         super().__init__(**kwargs)
         self.num_bins = positive_int("HashedCrossing", "num_bins", num_bins)
 

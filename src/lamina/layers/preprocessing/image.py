@@ -6,6 +6,7 @@ bounding boxes and segmentation masks alike (`change`, `change_labels`, `change_
 or many, alone or in a dict, is decided here.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from lamina.core import settings
 from lamina.core.arguments import SharedArguments, as_given
 from lamina.core.checks import one_of, positive_int
 from lamina.core.random import SeedGenerator
+from lamina.core.types import Factor, Seed
 from lamina.kernels.boxes import dense_boxes
 from lamina.layers.preprocessing.data_layer import DataLayer, drawn_in_graphs
 
@@ -55,16 +57,16 @@ def _choice(layer, name, value):
 
 
 def _described(
-    factor=None,
-    value_range=(0, 255),
-    height=None,
-    width=None,
-    interpolation="bilinear",
-    fill_mode="reflect",
-    fill_value=0.0,
-    data_format=None,
-    name=None,
-    seed=None,
+    factor: Factor | None = None,
+    value_range: Sequence[float] = (0, 255),
+    height: int | None = None,
+    width: int | None = None,
+    interpolation: str = "bilinear",
+    fill_mode: str = "reflect",
+    fill_value: Factor = 0.0,
+    data_format: str | None = None,
+    name: str | None = None,
+    seed: Seed = None,
 ):
     """Describe the arguments that layers of images share.
 
@@ -181,10 +183,10 @@ class BaseImagePreprocessingLayer(DataLayer):
 
     def __init__(
         self,
-        factor=None,
-        bounding_box_format=None,
-        data_format=None,
-        seed=_NO_DRAWS,
+        factor: Factor | None = None,
+        bounding_box_format: str | None = None,
+        data_format: str | None = None,
+        seed: Any = _NO_DRAWS,
         **kwargs,
     ):
         super().__init__(**kwargs)

@@ -4,11 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from lamina.core.types import DType
 from lamina.layers.preprocessing.host import run_on_host
 from lamina.layers.preprocessing.lookup import Lookup
 from lamina.layers.preprocessing.vocabulary import shared
-
-__all__ = ["IntegerLookup"]
 
 
 class IntegerLookup(Lookup):
@@ -34,7 +33,9 @@ class IntegerLookup(Lookup):
         "max_tokens num_oov_indices mask_token oov_token vocabulary vocabulary_dtype "
         "idf_weights invert output_mode sparse pad_to_max_tokens oov_method salt name"
     )
-    def __init__(self, oov_token=-1, vocabulary_dtype="int64", **kwargs):
+    def __init__(
+        self, oov_token: int = -1, vocabulary_dtype: DType = "int64", **kwargs
+    ):
         if vocabulary_dtype != "int64":
             raise ValueError(
                 "Only `vocabulary_dtype='int64'` is supported at this time. Received: "

@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from lamina.core import bounds, settings
 from lamina.core.checks import bad_argument
 from lamina.core.context import context
 from lamina.core.symbolic import SymbolicTensor
+from lamina.core.types import Sizes
 from lamina.kernels import hashing
 from lamina.layers.owner import NOT_OWNED
 from lamina.layers.preprocessing.vocabulary import (
@@ -57,7 +59,14 @@ class Lookup(VocabularyLayer):
     _places: Any
     _equal: Any
 
-    def __init__(self, vocabulary, idf_weights, salt, oov_method="floormod", **kwargs):
+    def __init__(
+        self,
+        vocabulary: Sequence | np.ndarray | str | None,
+        idf_weights: Sequence[float] | None,
+        salt: Sizes | None,
+        oov_method: str = "floormod",
+        **kwargs,
+    ):
         known_size = kwargs.pop("vocabulary_size", None)
         fixed = kwargs.pop("has_input_vocabulary", vocabulary is not None)
         super().__init__(oov_method=oov_method, **kwargs)

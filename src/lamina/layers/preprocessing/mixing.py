@@ -13,6 +13,7 @@ from lamina.core.checks import bad_argument, int_tuple, number, positive_int
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
 from lamina.core.naming import snake_case
 from lamina.core.random import draw_seed
+from lamina.core.types import Factor
 from lamina.core.variable import pure
 from lamina.layers.call import masks_of, signature_of
 from lamina.layers.preprocessing import color, filters, geometry
@@ -20,8 +21,6 @@ from lamina.layers.preprocessing.color import ColorLayer, blend, spread
 from lamina.layers.preprocessing.data_layer import DataLayer
 from lamina.layers.preprocessing.image import shared
 from lamina.layers.rows import weakest
-
-__all__ = ["AugMix", "CutMix", "MixUp", "Pipeline", "RandAugment"]
 
 
 def _partners(rng):
@@ -65,7 +64,7 @@ class MixUp(_Mixing):
     """
 
     @shared("alpha data_format seed")
-    def __init__(self, alpha=0.2, **kwargs):
+    def __init__(self, alpha: float = 0.2, **kwargs):
         super().__init__(**kwargs)
         self.alpha = number("MixUp", "alpha", alpha, least=0)
 
@@ -106,7 +105,7 @@ class CutMix(_Mixing):
     """
 
     @shared("factor seed data_format")
-    def __init__(self, factor=1.0, **kwargs):
+    def __init__(self, factor: Factor = 1.0, **kwargs):
         super().__init__(factor, **kwargs)
 
     def draw(self, rng):
@@ -233,7 +232,7 @@ class RandAugment(_Augmenting):
     """
 
     @shared("value_range num_ops factor interpolation seed data_format")
-    def __init__(self, num_ops=2, factor=0.5, **kwargs):
+    def __init__(self, num_ops: int = 2, factor: Factor = 0.5, **kwargs):
         super().__init__(factor, **kwargs)
         (self.num_ops,) = int_tuple("RandAugment", "num_ops", num_ops, 1, zero=True)
         self._hold(self._made())
@@ -296,7 +295,13 @@ class AugMix(_Augmenting):
         "data_format"
     )
     def __init__(
-        self, num_chains=3, chain_depth=3, factor=0.3, alpha=1.0, all_ops=True, **kwargs
+        self,
+        num_chains: int = 3,
+        chain_depth: int = 3,
+        factor: Factor = 0.3,
+        alpha: float = 1.0,
+        all_ops: bool = True,
+        **kwargs,
     ):
         super().__init__(factor, **kwargs)
         self.num_chains = positive_int("AugMix", "num_chains", num_chains)
@@ -364,7 +369,7 @@ class Pipeline(DataLayer):
     [1.0]
     """
 
-    def __init__(self, layers, name=None):
+    def __init__(self, layers: Any, name: str | None = None):
         super().__init__(name=name)
         if not isinstance(layers, (list, tuple)):
             raise bad_argument(self, "layers", layers, "a list of layers")

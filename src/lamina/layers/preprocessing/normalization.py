@@ -7,11 +7,10 @@ import numpy as np
 
 from lamina.core import settings
 from lamina.core.checks import axes_argument
+from lamina.core.types import Axes
 from lamina.layers.preprocessing.adapting import batches
 from lamina.layers.preprocessing.data_layer import DataLayer
 from lamina.layers.rows import off_rows
-
-__all__ = ["Normalization"]
 
 
 class Normalization(DataLayer):
@@ -40,14 +39,18 @@ class Normalization(DataLayer):
     """
 
     def __init__(
-        self, axis: Any = -1, mean=None, variance=None, invert=False, **kwargs
+        self,
+        axis: Axes | None = -1,
+        mean: Any = None,
+        variance: Any = None,
+        invert: bool = False,
+        **kwargs,
     ):
         super().__init__(**kwargs)
-        if axis is None or isinstance(axis, (list, tuple)) and not axis:
-            axis = ()  # a file has no tuples
-        else:
-            axis = axes_argument("Normalization", axis)
-        self.axis = tuple(axis) if isinstance(axis, (list, tuple)) else (axis,)
+        axes: Any = () if axis is None else axis
+        if not isinstance(axes, (list, tuple)) or axes:  # a file has [] for ()
+            axes = axes_argument("Normalization", axes)
+        self.axis = tuple(axes) if isinstance(axes, (list, tuple)) else (axes,)
         _check_given(mean, variance, self.axis)
         self.input_mean, self.input_variance = mean, variance
         self.invert = invert

@@ -1,13 +1,13 @@
 """`Rescaling`: numbers times a factor, plus another."""
 
+from typing import Any
+
 import numpy as np
 
 from lamina.core import settings
 from lamina.core.checks import bad_argument
 from lamina.core.config import serialize_keras_object
 from lamina.layers.preprocessing.data_layer import DataLayer
-
-__all__ = ["Rescaling"]
 
 
 class Rescaling(DataLayer):
@@ -27,7 +27,7 @@ class Rescaling(DataLayer):
 
     rows_independent = True
 
-    def __init__(self, scale, offset=0.0, **kwargs):
+    def __init__(self, scale: Any, offset: Any = 0.0, **kwargs):
         super().__init__(**kwargs)
         for name, value in (("scale", scale), ("offset", offset)):
             if np.asarray(value).dtype.kind not in "iuf":

@@ -9,12 +9,11 @@ from jax import lax
 from lamina import random
 from lamina.core.checks import positive_int
 from lamina.core.random import make_default_seed
+from lamina.core.types import Seed
 from lamina.kernels.boxes import moved
 from lamina.layers.preprocessing.geometry import GeometryLayer
 from lamina.layers.preprocessing.image import BaseImagePreprocessingLayer, shared
 from lamina.ops.image import resize
-
-__all__ = ["CenterCrop", "MaxNumBoundingBoxes", "RandomCrop", "Resizing"]
 
 
 def _scaled(boxes, x, y, left, top):
@@ -62,12 +61,12 @@ class Resizing(SizingLayer):
     )
     def __init__(
         self,
-        height,
-        width,
-        crop_to_aspect_ratio=False,
-        pad_to_aspect_ratio=False,
-        fill_mode="constant",
-        antialias=False,
+        height: int,
+        width: int,
+        crop_to_aspect_ratio: bool = False,
+        pad_to_aspect_ratio: bool = False,
+        fill_mode: str = "constant",
+        antialias: bool = False,
         **kwargs,
     ):
         super().__init__(height=height, width=width, fill_mode=fill_mode, **kwargs)
@@ -170,7 +169,7 @@ class CenterCrop(WindowLayer):
     """
 
     @shared("height width data_format")
-    def __init__(self, height, width, **kwargs):
+    def __init__(self, height: int, width: int, **kwargs):
         super().__init__(height=height, width=width, **kwargs)
 
     def draw(self, rng):
@@ -200,7 +199,7 @@ class RandomCrop(WindowLayer):
     _always = False
 
     @shared("height width seed data_format name")
-    def __init__(self, height, width, seed=None, **kwargs):
+    def __init__(self, height: int, width: int, seed: Seed = None, **kwargs):
         # In this order: unseeded, it draws what Keras' layer draws.
         own = make_default_seed() if seed is None else seed
         super().__init__(height=height, width=width, seed=seed, **kwargs)
@@ -254,7 +253,7 @@ class MaxNumBoundingBoxes(BaseImagePreprocessingLayer):
     _always = True
 
     @shared("max_number fill_value")
-    def __init__(self, max_number, fill_value=-1, **kwargs):
+    def __init__(self, max_number: int, fill_value: int = -1, **kwargs):
         super().__init__(**kwargs)
         self.max_number = positive_int("MaxNumBoundingBoxes", "max_number", max_number)
         self.fill_value = int(fill_value)

@@ -1,6 +1,7 @@
 """Layers that turn waves into spectrograms."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -14,8 +15,6 @@ from lamina.core.input_spec import InputSpec
 from lamina.core.tracebacks import warn
 from lamina.layers.layer import Layer
 from lamina.layers.preprocessing.data_layer import DataLayer
-
-__all__ = ["MelSpectrogram", "STFTSpectrogram"]
 
 _MODES = ("log", "magnitude", "psd", "real", "imag", "angle", "stft")
 
@@ -59,14 +58,14 @@ class STFTSpectrogram(Layer):
         self,
         mode: str = "log",
         frame_length: int = 256,
-        frame_step: Any = None,
-        fft_length: Any = None,
-        window: Any = "hann",
+        frame_step: int | None = None,
+        fft_length: int | None = None,
+        window: str | Callable | None = "hann",
         periodic: bool = False,
-        scaling: Any = "density",
+        scaling: str = "density",
         padding: str = "valid",
         expand_dims: bool = False,
-        data_format: Any = None,
+        data_format: str | None = None,
         **kwargs,
     ):
         owner = type(self).__name__
@@ -196,12 +195,12 @@ class MelSpectrogram(DataLayer):
         self,
         fft_length: int = 2048,
         sequence_stride: int = 512,
-        sequence_length: Any = None,
-        window: Any = "hann",
+        sequence_length: int | None = None,
+        window: str | Callable | None = "hann",
         sampling_rate: int = 16000,
         num_mel_bins: int = 128,
         min_freq: float = 20.0,
-        max_freq: Any = None,
+        max_freq: float | None = None,
         power_to_db: bool = True,
         top_db: float = 80.0,
         mag_exp: float = 2.0,

@@ -9,8 +9,6 @@ from lamina.kernels.lookup import Terms, compiled
 from lamina.layers.preprocessing.lookup import Lookup
 from lamina.layers.preprocessing.vocabulary import shared, text_array, words
 
-__all__ = ["StringLookup"]
-
 
 class StringLookup(Lookup):
     """Turns words into indices of a vocabulary, or back, a NumPy array of strings.
@@ -29,7 +27,7 @@ class StringLookup(Lookup):
         "max_tokens num_oov_indices mask_token oov_token vocabulary idf_weights invert "
         "output_mode pad_to_max_tokens sparse encoding name salt"
     )
-    def __init__(self, oov_token="[UNK]", **kwargs):
+    def __init__(self, oov_token: str | None = "[UNK]", **kwargs):
         super().__init__(oov_token=oov_token, **kwargs)
 
     def _set_tokens(self, tokens):

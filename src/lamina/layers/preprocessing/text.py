@@ -5,6 +5,7 @@ import itertools
 import math
 import re
 import string
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ import numpy as np
 
 from lamina.core.checks import one_of
 from lamina.core.symbolic import SymbolicTensor
+from lamina.core.types import Sizes
 from lamina.kernels.categories import encode
 from lamina.layers.preprocessing.string_lookup import StringLookup
 from lamina.layers.preprocessing.vocabulary import (
@@ -20,8 +22,6 @@ from lamina.layers.preprocessing.vocabulary import (
     text_array,
     words,
 )
-
-__all__ = ["TextVectorization"]
 
 # As TensorFlow's string ops: letters and white space are those of ASCII.
 _LOWER = (string.ascii_uppercase, string.ascii_lowercase)
@@ -78,13 +78,13 @@ class TextVectorization(VocabularyLayer):
     )
     def __init__(
         self,
-        standardize="lower_and_strip_punctuation",
-        split="whitespace",
-        ngrams=None,
-        output_sequence_length=None,
-        vocabulary=None,
-        idf_weights=None,
-        ragged=False,
+        standardize: str | Callable | None = "lower_and_strip_punctuation",
+        split: str | Callable | None = "whitespace",
+        ngrams: Sizes | None = None,
+        output_sequence_length: int | None = None,
+        vocabulary: Sequence | np.ndarray | str | None = None,
+        idf_weights: Sequence[float] | None = None,
+        ragged: bool = False,
         **kwargs,
     ):
         owner = "TextVectorization"

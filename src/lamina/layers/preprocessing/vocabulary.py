@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from jax.core import Tracer
 from lamina.core.arguments import SharedArguments, as_given
 from lamina.core.checks import number, one_of
 from lamina.core.context import context
+from lamina.core.types import Sizes
 from lamina.layers.preprocessing.adapting import Adapting
 from lamina.layers.preprocessing.encoding import EncodingLayer
 
@@ -35,17 +37,17 @@ def _method(layer, name, value):
 
 
 def _described(
-    max_tokens=None,
-    num_oov_indices=1,
-    mask_token=None,
-    oov_token=None,
-    vocabulary=None,
-    idf_weights=None,
-    invert=False,
-    pad_to_max_tokens=False,
-    encoding="utf-8",
-    oov_method="floormod",
-    salt=None,
+    max_tokens: int | None = None,
+    num_oov_indices: int = 1,
+    mask_token: Any = None,
+    oov_token: Any = None,
+    vocabulary: Sequence | np.ndarray | str | None = None,
+    idf_weights: Sequence[float] | None = None,
+    invert: bool = False,
+    pad_to_max_tokens: bool = False,
+    encoding: str = "utf-8",
+    oov_method: str = "floormod",
+    salt: Sizes | None = None,
 ):
     """Describe the arguments that layers with a vocabulary share.
 

@@ -6,11 +6,10 @@ from jax import lax
 
 from lamina import random
 from lamina.core.random import draw_seed
+from lamina.core.types import Factor
 from lamina.layers.preprocessing.geometry import AffineLayer, GeometryLayer, per_image
 from lamina.layers.preprocessing.image import is_number, shared
 from lamina.ops.image import homography, map_coordinates, perspective_transform
-
-__all__ = ["RandomElasticTransform", "RandomPerspective"]
 
 
 class RandomPerspective(AffineLayer):
@@ -33,7 +32,7 @@ class RandomPerspective(AffineLayer):
     fill_mode = "constant"
 
     @shared("interpolation fill_value seed data_format")
-    def __init__(self, factor=1.0, scale=1.0, **kwargs):
+    def __init__(self, factor: Factor = 1.0, scale: float = 1.0, **kwargs):
         super().__init__(factor, **kwargs)
         if not is_number(scale) or not 0 <= scale <= 1:
             raise ValueError(
@@ -105,7 +104,7 @@ class RandomElasticTransform(GeometryLayer):
     _FILLS = (*GeometryLayer._FILLS, "mirror")
 
     @shared("interpolation fill_mode fill_value value_range seed data_format")
-    def __init__(self, factor=1.0, scale=1.0, **kwargs):
+    def __init__(self, factor: Factor = 1.0, scale: float = 1.0, **kwargs):
         super().__init__(factor, **kwargs)
         self.scale = self._limits("scale", scale)
 

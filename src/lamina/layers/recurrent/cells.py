@@ -14,13 +14,12 @@ from lamina.core.checks import fraction, positive_int
 from lamina.core.config import deserialize_keras_object
 from lamina.core.random import SeedGenerator
 from lamina.core.registry import CustomObjectScope
+from lamina.core.types import Identifier, Initializer, Seed
 from lamina.kernels import dense, dropout
 from lamina.layers.call import signature_of
 from lamina.layers.layer import Layer
 from lamina.layers.rows import weakest
 from lamina.layers.weights import keep, make
-
-__all__ = ["GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells"]
 
 
 class Cell(Layer):
@@ -50,13 +49,13 @@ class Cell(Layer):
 
     def __init__(
         self,
-        units,
-        gates,
-        settings,
-        dropout,
-        recurrent_dropout,
-        seed,
-        implementation: Any = 2,
+        units: int,
+        gates: Any,
+        settings: Any,
+        dropout: float,
+        recurrent_dropout: float,
+        seed: Seed,
+        implementation: int = 2,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -207,21 +206,21 @@ class SimpleRNNCell(Cell):
 
     def __init__(
         self,
-        units,
-        activation: Any = "tanh",
+        units: int,
+        activation: Identifier = "tanh",
         use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        recurrent_initializer: Any = "orthogonal",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        recurrent_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        recurrent_constraint: Any = None,
-        bias_constraint: Any = None,
+        kernel_initializer: Initializer = "glorot_uniform",
+        recurrent_initializer: Initializer = "orthogonal",
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Identifier = None,
+        recurrent_regularizer: Identifier = None,
+        bias_regularizer: Identifier = None,
+        kernel_constraint: Identifier = None,
+        recurrent_constraint: Identifier = None,
+        bias_constraint: Identifier = None,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
-        seed: Any = None,
+        seed: Seed = None,
         **kwargs,
     ):
         # One gate: a mask per gate and a mask for all are the same here.
@@ -285,23 +284,23 @@ class LSTMCell(Cell):
 
     def __init__(
         self,
-        units,
-        activation: Any = "tanh",
-        recurrent_activation: Any = "sigmoid",
+        units: int,
+        activation: Identifier = "tanh",
+        recurrent_activation: Identifier = "sigmoid",
         use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        recurrent_initializer: Any = "orthogonal",
-        bias_initializer: Any = "zeros",
+        kernel_initializer: Initializer = "glorot_uniform",
+        recurrent_initializer: Initializer = "orthogonal",
+        bias_initializer: Initializer = "zeros",
         unit_forget_bias: bool = True,
-        kernel_regularizer: Any = None,
-        recurrent_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        recurrent_constraint: Any = None,
-        bias_constraint: Any = None,
+        kernel_regularizer: Identifier = None,
+        recurrent_regularizer: Identifier = None,
+        bias_regularizer: Identifier = None,
+        kernel_constraint: Identifier = None,
+        recurrent_constraint: Identifier = None,
+        bias_constraint: Identifier = None,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
-        seed: Any = None,
+        seed: Seed = None,
         **kwargs,
     ):
         super().__init__(units, 4, locals(), dropout, recurrent_dropout, seed, **kwargs)
@@ -386,23 +385,23 @@ class GRUCell(Cell):
 
     def __init__(
         self,
-        units,
-        activation: Any = "tanh",
-        recurrent_activation: Any = "sigmoid",
+        units: int,
+        activation: Identifier = "tanh",
+        recurrent_activation: Identifier = "sigmoid",
         use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        recurrent_initializer: Any = "orthogonal",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        recurrent_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        recurrent_constraint: Any = None,
-        bias_constraint: Any = None,
+        kernel_initializer: Initializer = "glorot_uniform",
+        recurrent_initializer: Initializer = "orthogonal",
+        bias_initializer: Initializer = "zeros",
+        kernel_regularizer: Identifier = None,
+        recurrent_regularizer: Identifier = None,
+        bias_regularizer: Identifier = None,
+        kernel_constraint: Identifier = None,
+        recurrent_constraint: Identifier = None,
+        bias_constraint: Identifier = None,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         reset_after: bool = True,
-        seed: Any = None,
+        seed: Seed = None,
         **kwargs,
     ):
         super().__init__(units, 3, locals(), dropout, recurrent_dropout, seed, **kwargs)
@@ -463,7 +462,7 @@ class StackedRNNCells(Layer):
     (1, 2)
     """
 
-    def __init__(self, cells, **kwargs):
+    def __init__(self, cells: Any, **kwargs):
         super().__init__(**kwargs)
         if not isinstance(cells, (list, tuple)) or not cells:
             raise ValueError(

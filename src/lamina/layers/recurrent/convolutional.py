@@ -8,13 +8,12 @@ import jax.numpy as jnp
 from lamina.core.arguments import given
 from lamina.core.checks import described
 from lamina.core.input_spec import InputSpec
+from lamina.core.types import Identifier, Initializer, Seed, Sizes
 from lamina.kernels import conv, scan
 from lamina.layers.convolution import WINDOW, keep_window, refuse_strided_dilation
 from lamina.layers.recurrent.cells import LSTMCell
 from lamina.layers.recurrent.gated import cell_arguments, show_cell
 from lamina.layers.recurrent.rnn import RNN
-
-__all__ = ["ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"]
 
 
 class ConvLSTMCell(LSTMCell):
@@ -190,29 +189,29 @@ class ConvLSTM(RNN):
 
     def __init__(
         self,
-        filters,
-        kernel_size,
-        strides: Any = 1,
+        filters: int,
+        kernel_size: Sizes,
+        strides: Sizes = 1,
         padding: str = "valid",
-        data_format: Any = None,
-        dilation_rate: Any = 1,
-        activation: Any = "tanh",
-        recurrent_activation: Any = "sigmoid",
+        data_format: str | None = None,
+        dilation_rate: Sizes = 1,
+        activation: Identifier = "tanh",
+        recurrent_activation: Identifier = "sigmoid",
         use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        recurrent_initializer: Any = "orthogonal",
-        bias_initializer: Any = "zeros",
+        kernel_initializer: Initializer = "glorot_uniform",
+        recurrent_initializer: Initializer = "orthogonal",
+        bias_initializer: Initializer = "zeros",
         unit_forget_bias: bool = True,
-        kernel_regularizer: Any = None,
-        recurrent_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        recurrent_constraint: Any = None,
-        bias_constraint: Any = None,
+        kernel_regularizer: Identifier = None,
+        recurrent_regularizer: Identifier = None,
+        bias_regularizer: Identifier = None,
+        activity_regularizer: Identifier = None,
+        kernel_constraint: Identifier = None,
+        recurrent_constraint: Identifier = None,
+        bias_constraint: Identifier = None,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
-        seed: Any = None,
+        seed: Seed = None,
         return_sequences: bool = False,
         return_state: bool = False,
         go_backwards: bool = False,

@@ -19,8 +19,6 @@ from lamina.layers.recurrent.cells import (
     first_state,
 )
 
-__all__ = ["RNN"]
-
 
 class RNN(Layer):
     """Run a cell over the time steps of a sequence.
@@ -66,7 +64,7 @@ class RNN(Layer):
 
     def __init__(
         self,
-        cell,
+        cell: Any,
         return_sequences: bool = False,
         return_state: bool = False,
         go_backwards: bool = False,

@@ -1,5 +1,7 @@
 """Layers around layers: both directions of time, and every step of it."""
 
+from typing import Any
+
 import jax.numpy as jnp
 
 from lamina.core import structure
@@ -14,8 +16,6 @@ from lamina.layers.call import plain_shape, signature_of
 from lamina.layers.core import Wrapper
 from lamina.layers.layer import Layer
 from lamina.layers.rows import weakest
-
-__all__ = ["Bidirectional", "TimeDistributed"]
 
 _MERGES = {
     "concat": lambda a, b: jnp.concatenate([a, b], axis=-1),
@@ -53,7 +53,12 @@ class Bidirectional(Layer):
     """
 
     def __init__(
-        self, layer, merge_mode="concat", weights=None, backward_layer=None, **kwargs
+        self,
+        layer: Any,
+        merge_mode: str | None = "concat",
+        weights: Any = None,
+        backward_layer: Any = None,
+        **kwargs,
     ):
         for name, value in (("layer", layer), ("backward_layer", backward_layer)):
             if value is not None or name == "layer":
@@ -240,7 +245,7 @@ class TimeDistributed(Wrapper):
     (2, 5, 4)
     """
 
-    def __init__(self, layer, **kwargs):
+    def __init__(self, layer: Any, **kwargs):
         if not isinstance(layer, Layer):
             raise ValueError(
                 "Please initialize `TimeDistributed` layer with a `Layer` instance. "

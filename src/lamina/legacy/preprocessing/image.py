@@ -6,6 +6,8 @@ numbers as there.
 
 import os
 import threading
+from collections.abc import Callable, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -29,28 +31,28 @@ _CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4}
 
 
 def _settings(
-    batch_size=32,
-    shuffle=True,
-    classes=None,
-    target_size=(256, 256),
-    subset=None,
-    seed=None,
-    dtype=None,
-    color_mode="rgb",
-    data_format=None,
-    class_mode="categorical",
-    interpolation="nearest",
-    sample_weight=None,
-    save_to_dir=None,
-    x_col="filename",
-    save_prefix="",
-    y_col="class",
-    save_format="png",
-    weight_col=None,
-    follow_links=False,
-    validate_filenames=True,
-    ignore_class_split=False,
-    keep_aspect_ratio=False,
+    batch_size: int = 32,
+    shuffle: bool = True,
+    classes: Sequence | None = None,
+    target_size: Sequence[int] = (256, 256),
+    subset: str | None = None,
+    seed: int | None = None,
+    dtype: str | None = None,
+    color_mode: str = "rgb",
+    data_format: str | None = None,
+    class_mode: str | None = "categorical",
+    interpolation: str = "nearest",
+    sample_weight: Any = None,
+    save_to_dir: str | PathLike | None = None,
+    x_col: str = "filename",
+    save_prefix: str = "",
+    y_col: Any = "class",
+    save_format: str = "png",
+    weight_col: str | None = None,
+    follow_links: bool = False,
+    validate_filenames: bool = True,
+    ignore_class_split: bool = False,
+    keep_aspect_ratio: bool = False,
 ):
     """Describe what iterators and the methods that make them take.
 
@@ -114,7 +116,9 @@ class Iterator(PyDataset):
 
     white_list_formats = ("png", "jpg", "jpeg", "bmp", "ppm", "tif", "tiff")
 
-    def __init__(self, n, batch_size, shuffle, seed, **kwargs):
+    def __init__(
+        self, n: int, batch_size: int, shuffle: bool, seed: int | None, **kwargs
+    ):
         super().__init__(**kwargs)
         self.n, self.batch_size, self.shuffle, self.seed = n, batch_size, shuffle, seed
         self.batch_index = self.total_batches_seen = 0
@@ -226,7 +230,9 @@ class NumpyArrayIterator(Iterator):
         "x y image_data_generator batch_size shuffle sample_weight seed data_format "
         "save_to_dir save_prefix save_format subset ignore_class_split dtype"
     )
-    def __init__(self, x, y, image_data_generator, shuffle=False, **kwargs):
+    def __init__(
+        self, x: Any, y: Any, image_data_generator: Any, shuffle: bool = False, **kwargs
+    ):
         self._keep(image_data_generator, shuffle=shuffle, **kwargs)
         others = []
         if isinstance(x, (tuple, list)):
@@ -354,7 +360,13 @@ class DirectoryIterator(_FilesIterator):
         "batch_size shuffle seed data_format save_to_dir save_prefix save_format "
         "follow_links subset interpolation keep_aspect_ratio dtype"
     )
-    def __init__(self, directory, image_data_generator, classes=None, **kwargs):
+    def __init__(
+        self,
+        directory: Any,
+        image_data_generator: Any,
+        classes: Sequence | None = None,
+        **kwargs,
+    ):
         self._keep(image_data_generator, **kwargs)
         self.directory, folder = directory, Path(directory)
         names = classes or sorted(p.name for p in folder.iterdir() if p.is_dir())
@@ -391,9 +403,19 @@ class DataFrameIterator(_FilesIterator):
     _modes = (*_FilesIterator._modes, "multi_output", "raw")
 
     def __init__(
-        self, dataframe, directory, image_data_generator, *,
-        x_col, y_col, weight_col, classes, class_mode, validate_filenames, **kwargs,
-    ):  # fmt: skip
+        self,
+        dataframe: Any,
+        directory: Any,
+        image_data_generator: Any,
+        *,
+        x_col: str,
+        y_col: Any,
+        weight_col: str | None,
+        classes: Sequence | None,
+        class_mode: str | None,
+        validate_filenames: Any,
+        **kwargs,
+    ):
         self._keep(image_data_generator, class_mode=class_mode, **kwargs)
         self.directory, table = directory or "", dataframe.copy()
         self._check(table, x_col, y_col, weight_col, classes)
@@ -541,14 +563,31 @@ class ImageDataGenerator:
     """
 
     def __init__(
-        self, featurewise_center=False, samplewise_center=False,
-        featurewise_std_normalization=False, samplewise_std_normalization=False,
-        zca_whitening=False, zca_epsilon=1e-6, rotation_range=0, width_shift_range=0.0,
-        height_shift_range=0.0, brightness_range=None, shear_range=0.0, zoom_range=0.0,
-        channel_shift_range=0.0, fill_mode="nearest", cval=0.0, horizontal_flip=False,
-        vertical_flip=False, rescale=None, preprocessing_function=None,
-        data_format=None, validation_split=0.0, interpolation_order=1, dtype=None,
-    ):  # fmt: skip
+        self,
+        featurewise_center: bool = False,
+        samplewise_center: bool = False,
+        featurewise_std_normalization: bool = False,
+        samplewise_std_normalization: bool = False,
+        zca_whitening: bool = False,
+        zca_epsilon: float = 1e-6,
+        rotation_range: float = 0,
+        width_shift_range: Any = 0.0,
+        height_shift_range: Any = 0.0,
+        brightness_range: Any = None,
+        shear_range: float = 0.0,
+        zoom_range: Any = 0.0,
+        channel_shift_range: float = 0.0,
+        fill_mode: str = "nearest",
+        cval: float = 0.0,
+        horizontal_flip: bool = False,
+        vertical_flip: bool = False,
+        rescale: float | None = None,
+        preprocessing_function: Callable | None = None,
+        data_format: str | None = None,
+        validation_split: float = 0.0,
+        interpolation_order: int = 1,
+        dtype: str | None = None,
+    ):
         self.featurewise_center, self.samplewise_center = (
             featurewise_center, samplewise_center,
         )  # fmt: skip

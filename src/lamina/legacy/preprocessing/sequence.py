@@ -2,6 +2,7 @@
 
 import json
 import random
+from typing import Any
 
 import numpy as np
 
@@ -37,9 +38,19 @@ class TimeseriesGenerator(PyDataset):
     """
 
     def __init__(
-        self, data, targets, length, sampling_rate=1, stride=1, start_index=0,
-        end_index=None, shuffle=False, reverse=False, batch_size=128, **kwargs,
-    ):  # fmt: skip
+        self,
+        data: Any,
+        targets: Any,
+        length: int,
+        sampling_rate: int = 1,
+        stride: int = 1,
+        start_index: int = 0,
+        end_index: int | None = None,
+        shuffle: bool = False,
+        reverse: bool = False,
+        batch_size: int = 128,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         if len(data) != len(targets):
             raise ValueError(

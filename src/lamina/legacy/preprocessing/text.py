@@ -3,6 +3,8 @@
 import collections
 import hashlib
 import json
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -102,13 +104,13 @@ class Tokenizer:
 
     def __init__(
         self,
-        num_words=None,
-        filters=_FILTERS,
-        lower=True,
-        split=" ",
-        char_level=False,
-        oov_token=None,
-        analyzer=None,
+        num_words: int | None = None,
+        filters: Any = _FILTERS,
+        lower: bool = True,
+        split: Any = " ",
+        char_level: bool = False,
+        oov_token: Any = None,
+        analyzer: Callable | None = None,
         **kwargs,
     ):
         if "nb_words" in kwargs:

@@ -1,8 +1,10 @@
 """Learning rates that depend on the step."""
 
 import math
+from collections.abc import Sequence
 
 import jax.numpy as jnp
+import numpy as np
 
 from lamina._imports import offer as _offer
 from lamina.core.config import Constructed, names_of, resolver, serialize_keras_object
@@ -59,11 +61,11 @@ class ExponentialDecay(LearningRateSchedule):
 
     def __init__(
         self,
-        initial_learning_rate,
-        decay_steps,
-        decay_rate,
-        staircase=False,
-        name="ExponentialDecay",
+        initial_learning_rate: float,
+        decay_steps: float,
+        decay_rate: float,
+        staircase: bool = False,
+        name: str | None = "ExponentialDecay",
     ):
         self.name = name
         self.initial_learning_rate = initial_learning_rate
@@ -104,11 +106,11 @@ class InverseTimeDecay(LearningRateSchedule):
 
     def __init__(
         self,
-        initial_learning_rate,
-        decay_steps,
-        decay_rate,
-        staircase=False,
-        name="InverseTimeDecay",
+        initial_learning_rate: float,
+        decay_steps: float,
+        decay_rate: float,
+        staircase: bool = False,
+        name: str | None = "InverseTimeDecay",
     ):
         self.name = name
         self.initial_learning_rate = initial_learning_rate
@@ -140,7 +142,12 @@ class PiecewiseConstantDecay(LearningRateSchedule):
     (0.5, 0.25)
     """
 
-    def __init__(self, boundaries, values, name="PiecewiseConstant"):
+    def __init__(
+        self,
+        boundaries: Sequence[float] | np.ndarray,
+        values: Sequence[float] | np.ndarray,
+        name: str | None = "PiecewiseConstant",
+    ):
         if len(boundaries) != len(values) - 1:
             raise ValueError(
                 "`PiecewiseConstantDecay` expected one more value than boundaries. "
@@ -180,12 +187,12 @@ class PolynomialDecay(LearningRateSchedule):
 
     def __init__(
         self,
-        initial_learning_rate,
-        decay_steps,
-        end_learning_rate=0.0001,
-        power=1.0,
-        cycle=False,
-        name="PolynomialDecay",
+        initial_learning_rate: float,
+        decay_steps: float,
+        end_learning_rate: float = 0.0001,
+        power: float = 1.0,
+        cycle: bool = False,
+        name: str | None = "PolynomialDecay",
     ):
         self.name = name
         self.initial_learning_rate = initial_learning_rate
@@ -233,12 +240,12 @@ class CosineDecay(LearningRateSchedule):
 
     def __init__(
         self,
-        initial_learning_rate,
-        decay_steps,
-        alpha=0.0,
-        name="CosineDecay",
-        warmup_target=None,
-        warmup_steps=0,
+        initial_learning_rate: float,
+        decay_steps: float,
+        alpha: float = 0.0,
+        name: str | None = "CosineDecay",
+        warmup_target: float | None = None,
+        warmup_steps: int = 0,
     ):
         self.name = name
         self.initial_learning_rate = initial_learning_rate
@@ -290,12 +297,12 @@ class CosineDecayRestarts(LearningRateSchedule):
 
     def __init__(
         self,
-        initial_learning_rate,
-        first_decay_steps,
-        t_mul=2.0,
-        m_mul=1.0,
-        alpha=0.0,
-        name="SGDRDecay",
+        initial_learning_rate: float,
+        first_decay_steps: int,
+        t_mul: float = 2.0,
+        m_mul: float = 1.0,
+        alpha: float = 0.0,
+        name: str | None = "SGDRDecay",
     ):
         self.name = name
         self.initial_learning_rate = initial_learning_rate
@@ -334,16 +341,29 @@ _CLASSES = (
 )
 _TABLE = names_of({cls.__name__: cls for cls in _CLASSES})
 
-_, _, deserialize = resolver(
-    "learning rate schedule", lambda: _TABLE, LearningRateSchedule
-)
+_ARGUMENTS = {"initial_learning_rate": 0.1, "decay_steps": 100}
+_EXAMPLE = {"class_name": "CosineDecay", "config": _ARGUMENTS}
+deserialize = resolver(
+    "learning rate schedule", lambda: _TABLE, LearningRateSchedule, _EXAMPLE
+)[1]
 
 
 def serialize(learning_rate_schedule):
-    """Return the config of a schedule."""
+    """Return the config of a schedule.
+
+    >>> from lamina.optimizers import schedules
+    >>> schedules.serialize(schedules.CosineDecay(0.1, 100))["class_name"]
+    'CosineDecay'
+    """
     return serialize_keras_object(learning_rate_schedule)
 
 
 _offer(
-    globals(), "Constructed", "floatx", "names_of", "resolver", "serialize_keras_object"
+    globals(),
+    "Sequence",
+    "Constructed",
+    "floatx",
+    "names_of",
+    "resolver",
+    "serialize_keras_object",
 )

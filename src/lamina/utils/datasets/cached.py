@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from lamina.core.files import replacing
+from lamina.core.texts import parsed
 
 
 class Memory:
@@ -64,7 +65,10 @@ class Folder(Memory):
         path.mkdir(parents=True, exist_ok=True)
         self._path, self._about = path, path / "about.json"
         said = {"elements": dataset.cardinality()}
-        found = json.loads(self._about.read_text()) if self._about.exists() else said
+        exists = self._about.exists()
+        found = (
+            parsed(self._about.read_text(), repr(str(self._about))) if exists else said
+        )
         if found != said:
             raise ValueError(
                 f"The folder {str(path)!r} keeps another data set: of "
@@ -94,7 +98,7 @@ class Folder(Memory):
 
     def _load(self, place):
         with np.load(self._file(place), allow_pickle=False) as file:
-            return _formed(json.loads(str(file["form"])), file)
+            return _formed(parsed(str(file["form"]), f"the form in {file.fid}"), file)
 
     def _complete(self):
         return (self._path / "whole").exists()

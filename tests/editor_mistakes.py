@@ -1,0 +1,18 @@
+"""What a type checker must refuse: `make lint` fails where it does not."""
+
+# pyright: reportUnnecessaryTypeIgnoreComment=error
+
+import lamina
+
+lamina.layers.Densee(3)  # pyright: ignore[reportAttributeAccessIssue]
+lamina.Sequentail()  # pyright: ignore[reportAttributeAccessIssue]
+lamina.losses.Hubert()  # pyright: ignore[reportAttributeAccessIssue]
+lamina.utils.to_categoric([1])  # pyright: ignore[reportAttributeAccessIssue]
+lamina.layers.Conv2D("3", 3)  # pyright: ignore[reportArgumentType]
+lamina.optimizers.Adam("0.1")  # pyright: ignore[reportArgumentType]
+model = lamina.Sequential([lamina.layers.MaxPooling2D((2, 2))])
+model.fit(epoch=3)  # pyright: ignore[reportCallIssue]
+model.compile(metric=["mae"])  # pyright: ignore[reportCallIssue]
+model.compile("sgd", "mse", ["mae"])  # pyright: ignore[reportArgumentType]
+history = model.fit([1])
+print(history.history["loss"][0], history.histori)  # pyright: ignore[reportAttributeAccessIssue]
