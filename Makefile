@@ -10,7 +10,7 @@ PY := $(VENV)/bin/python
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-whole lint bare bench bench-quick accelerators stress clean
+.PHONY: help demo test test-whole lint bare docs bench bench-quick accelerators stress clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -33,6 +33,15 @@ lint: $(VENV)/test.stamp ## check style, types and the import law
 
 bare: $(VENV)/release.stamp ## what a stranger installs does what README promises
 	$(PY) .ci/bare.py $(if $(KEEP),--keep $(KEEP))
+
+NOTEBOOKS := $(patsubst examples/%.py,build/notebooks/%.ipynb,$(wildcard examples/*.py))
+
+docs: $(VENV)/docs.stamp $(NOTEBOOKS) ## make the site in build/site: its pages run; QUICK=--quick for short examples
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --clean
+	@echo "To read it: $(PY) -m http.server --directory build/site"
+
+build/notebooks/%.ipynb: examples/%.py .ci/notebook.py | $(VENV)/docs.stamp
+	$(PY) .ci/notebook.py $< $@ $(QUICK)
 
 bench: $(VENV)/plot.stamp ## measure speed beside other libraries, in an hour
 	$(PY) benchmarks/run.py

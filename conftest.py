@@ -50,8 +50,9 @@ def fresh_state():
 
 # The tables of cases whose programs take long to compile, and the short ones there.
 _LARGE = (
-    "tests/applications/", "tests/core/test_masks.py", "tests/export/", "tests/initializers/", "tests/kernels/",
-    "tests/layers/", "tests/parity/", "tests/saving/test_copies.py",
+    "tests/applications/", "tests/core/test_masks.py", "tests/examples/",
+    "tests/export/", "tests/initializers/", "tests/kernels/", "tests/layers/",
+    "tests/parity/", "tests/saving/test_copies.py",
     "tests/saving/test_legacy.py", "tests/saving/test_with_keras.py",
     "tests/test_distillation.py", "tests/test_quantizers.py", "tests/test_wrappers.py",
     "tests/training/test_chunks.py", "tests/training/test_class_weight.py",

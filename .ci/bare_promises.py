@@ -58,14 +58,24 @@ np.testing.assert_allclose(program(x), model.predict(x, verbose=0), rtol=1e-5)
 """
 
 
-def blocks(pages):
-    """Yield each block of Python with the name of its page and line."""
-    files = [f for p in pages for f in (sorted(p.glob("*.md")) if p.is_dir() else [p])]
-    for file in files:
-        text = file.read_text()
-        for found in re.finditer(r"^```python\n(.*?)^```", text, re.S | re.M):
-            line = text.count("\n", 0, found.start()) + 2
-            yield f"{file.name}:{line}", found[1]
+def programs(pages):
+    """Yield the programs of pages: a name, and its blocks of Python with their lines.
+
+    The blocks of a page in a folder go on from one another, as they are read; those of
+    a page that is named stand alone.
+    """
+    for page in pages:
+        for file in sorted(page.glob("*.md")) if page.is_dir() else [page]:
+            text = file.read_text()
+            found = [
+                (text.count("\n", 0, block.start()) + 2, block[1])
+                for block in re.finditer(r"^```python\n(.*?)^```", text, re.S | re.M)
+            ]
+            if page.is_dir():
+                if found:
+                    yield file.name, found
+            else:
+                yield from ((f"{file.name}:{line}", [(line, c)]) for line, c in found)
 
 
 def missing(code):
@@ -83,10 +93,11 @@ def missing(code):
     return None
 
 
-def run(name, code):
+def run(name, code, space=None):
     """Run a block a statement at a time; return what it could not do, each named."""
-    space, told = {"__name__": "block"}, []
-    exec(compile(GIVEN, "given", "exec"), space)
+    if space is None:
+        space = given()
+    told = []
     for statement in ast.parse(code).body:
         program = compile(ast.Module([statement], []), name, "exec")
         try:
@@ -103,10 +114,16 @@ def run(name, code):
     return told
 
 
+def given():
+    """Return the names that a program may take as given."""
+    space = {"__name__": "block"}
+    exec(compile(GIVEN, "given", "exec"), space)
+    return space
+
+
 def check_extras():
     """Fail where something that needs an extra does not say which."""
-    space = {}
-    exec(compile(GIVEN, "given", "exec"), space)
+    space = given()
     for code, advice in EXTRAS.items():
         try:
             exec(code, space)
@@ -124,13 +141,18 @@ def main(kernels, *pages):
     from lamina.kernels import native
 
     assert native.available() == (kernels == "True"), "kernels: not as built"
-    for name, code in blocks([Path(page) for page in pages]):
-        if package := missing(code):
-            print(f"  {name}: left out, it names {package}")
-            continue
-        with contextlib.redirect_stdout(io.StringIO()):
-            told = run(name, code)
-        print(f"  {name}: ran{', and asks for ' + ', '.join(told) if told else ''}")
+    for name, found in programs([Path(page) for page in pages]):
+        space = given()
+        for line, code in found:
+            if package := missing(code):
+                print(f"  {name}: left out from line {line} on, it names {package}")
+                break
+            with contextlib.redirect_stdout(io.StringIO()):
+                told = run(name, code, space)
+            if told:
+                print(f"  {name}: line {line} asks for {', '.join(told)}")
+        else:
+            print(f"  {name}: ran")
     with contextlib.redirect_stdout(io.StringIO()):
         run("promises", PROMISES)
     check_extras()

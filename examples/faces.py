@@ -5,7 +5,10 @@ shows in wrinkles, bags under the eyes, grey hair, the hair line and the shape o
 the face; emotion shows in the mouth, the brows and the eyelids. Position, tilt,
 skin, hair, light and noise vary and mean nothing, the signs of age come early to
 one person and late to another, and some emotions are faint: even the best model
-must err. For a problem of your own, replace `make_faces` by your photographs.
+must err.
+
+It solves: two answers, of different kinds, from one picture. For a problem of your
+own, replace `make_faces` by your photographs.
 
 It shows one network with two outputs of different kinds: a number (``age``, in
 years) and a class (``emotion``). Run it with ``python examples/faces.py``; it
@@ -22,7 +25,7 @@ from rich.table import Table
 
 import lamina
 from lamina.layers import Conv2D, Dense, Flatten, Input, MaxPooling2D, Rescaling
-from lamina.models import Model
+from lamina.models import Model, load_model
 
 try:
     from matplotlib.figure import Figure
@@ -307,6 +310,14 @@ def main(arguments=None):
     )
     model.save(saved)
     print(f"Wrote {grid} and {saved}")
+
+    again = load_model(saved)
+    new = draw_face(30, "happy", np.random.default_rng(1))  # pixels, as a file has them
+    one = again.predict(new[None], verbose=0)
+    mood = NAMES[one["emotion"][0].argmax()]
+    print(f"From {saved}: a happy face of 30 years looks {mood}, ", end="")
+    print(f"{one['age'][0, 0]:.0f} years old.")
+    print("Try next: photographs of your own; a third output; a deeper trunk.")
     return result
 
 

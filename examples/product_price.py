@@ -9,8 +9,12 @@ the same diamonds, and every field is given to one input only.
 - ``image``: length and width as the size of the drawn stone, and its colour.
 
 So every branch knows something the others lack, and the weight, which would say
-most, is given to none. Each branch is also trained alone, for comparison. For a
-problem of your own, replace `load_diamonds`, `write_sentence` and `draw_stone`.
+most, is given to none. Each branch is also trained alone, for comparison.
+
+It solves: one answer from several kinds of data. The scaling of the numbers, the
+vocabulary and the way back to dollars are layers of the model: the saved file takes
+raw numbers, sentences and pixels. For a problem of your own, replace
+`load_diamonds`, `write_sentence` and `draw_stone`.
 
 Run it with ``python examples/product_price.py``; it writes ``prices.png``,
 ``diamonds.png`` and ``product_price.keras``.
@@ -27,6 +31,7 @@ from rich.table import Table
 import lamina
 from lamina.layers import (
     GRU,
+    Activation,
     Concatenate,
     Conv2D,
     Dense,
@@ -34,9 +39,11 @@ from lamina.layers import (
     Flatten,
     Input,
     MaxPooling2D,
+    Normalization,
     Rescaling,
+    TextVectorization,
 )
-from lamina.models import Model
+from lamina.models import Model, load_model
 
 try:
     from matplotlib.figure import Figure
@@ -131,30 +138,20 @@ def load_diamonds(samples, rng):
     return table, sentences, np.stack(images), rows["price"].to_numpy("float32")
 
 
-def build_vocabulary(sentences):
-    """Return a number for each word; 0 is padding and 1 an unknown word."""
-    words = sorted({word for sentence in sentences for word in sentence.split()})
-    return {word: number for number, word in enumerate(words, start=2)}
-
-
-def encode(sentences, vocabulary):
-    """Return the sentences as integers of shape (number of sentences, WORDS)."""
-    numbers = [
-        [vocabulary.get(word, 1) for word in sentence.split()] for sentence in sentences
-    ]
-    return lamina.utils.pad_sequences(numbers, maxlen=WORDS, padding="post")
-
-
-def table_branch():
+def table_branch(numbers):
     """Return the input for numbers and what its branch makes of them."""
+    scale = Normalization()
+    scale.adapt(numbers)
     table = Input(shape=(2,), name="table")
-    return table, Dense(16, activation="relu")(table)
+    return table, Dense(16, activation="relu")(scale(table))
 
 
-def text_branch(vocabulary_size):
-    """Return the input for words and what its branch makes of them."""
-    text = Input(shape=(WORDS,), dtype="int32", name="text")
-    x = Embedding(vocabulary_size, 16, mask_zero=True)(text)
+def text_branch(sentences):
+    """Return the input for sentences and what its branch makes of them."""
+    words = TextVectorization(output_sequence_length=WORDS)
+    words.adapt(sentences)
+    text = Input(shape=(), dtype="string", name="text")
+    x = Embedding(words.vocabulary_size(), 16, mask_zero=True)(words(text))
     return text, GRU(32)(x)
 
 
@@ -169,15 +166,19 @@ def image_branch():
     return image, Dense(32, activation="relu")(x)
 
 
-def build_model(branches, name):
+def build_model(branches, prices, name):
     """Return a compiled model that joins one or more branches into one price."""
+    logs = np.log(prices)
     inputs = {branch.name: branch for branch, _ in branches}
     outputs = [output for _, output in branches]
     x = Concatenate()(outputs) if len(outputs) > 1 else outputs[0]
     x = Dense(64, activation="relu")(x)
-    price = Dense(1, name="price")(x)
+    x = Dense(1)(x)
+    # Prices span two powers of ten: their logarithm is learnt, at a scale around 1.
+    x = Rescaling(logs.std(), offset=logs.mean())(x)
+    price = Activation("exponential", name="price")(x)
     model = Model(inputs=inputs, outputs=price, name=name)
-    model.compile(optimizer="adam", loss="mse")
+    model.compile(optimizer="adam", loss="mean_squared_logarithmic_error")
     return model
 
 
@@ -235,26 +236,19 @@ def main(arguments=None):
         options.samples, np.random.default_rng(0)
     )
     cut = len(prices) * 4 // 5
-    vocabulary = build_vocabulary(sentences[:cut])
-    inputs = {
-        "table": (table - table[:cut].mean(axis=0)) / table[:cut].std(axis=0),
-        "text": encode(sentences, vocabulary),
-        "image": images,
-    }
-    # Prices span two powers of ten: learn their logarithm, at a scale around 1.
-    logs = np.log(prices)
-    middle, spread = logs[:cut].mean(), logs[:cut].std()
-    target = (logs - middle) / spread
+    inputs = {"table": table, "text": np.array(sentences), "image": images}
+    seen = prices[:cut]
 
-    words = len(vocabulary) + 2
+    def branches():
+        yield table_branch(table[:cut])
+        yield text_branch(inputs["text"][:cut])
+        yield image_branch()
+
     models = {
-        "table only": build_model([table_branch()], "table_only"),
-        "text only": build_model([text_branch(words)], "text_only"),
-        "image only": build_model([image_branch()], "image_only"),
-        "all three": build_model(
-            [table_branch(), text_branch(words), image_branch()], "all_three"
-        ),
+        f"{name} only": build_model([branch], seen, f"{name}_only")
+        for name, branch in zip(inputs, branches(), strict=True)
     }
+    models["all three"] = build_model([*branches()], seen, "all_three")
     models["all three"].summary()
 
     truth = prices[cut:]
@@ -268,13 +262,12 @@ def main(arguments=None):
         held_out = {key: inputs[key][cut:] for key in model.input}
         model.fit(
             train,
-            target[:cut],
+            seen,
             batch_size=64,
             epochs=options.epochs,
-            validation_data=(held_out, target[cut:]),
+            validation_data=(held_out, truth),
         )
         predicted = model.predict(held_out, verbose=0)[:, 0]
-        predicted = np.exp(middle + spread * predicted)
         result[name] = np.abs(truth - predicted).mean()
 
     report = Table(title=f"{len(truth)} held-out diamonds", title_justify="left")
@@ -294,8 +287,19 @@ def main(arguments=None):
         truth,
         predicted,
     )
-    models["all three"].save(out / "product_price.keras")
+    saved = out / "product_price.keras"
+    models["all three"].save(saved)
     print(f"Wrote prices.png, diamonds.png and product_price.keras to {out}")
+
+    again = load_model(saved)
+    one = {
+        "table": np.array([[3.5, 57.0]]),
+        "text": np.array(["a stone with no inclusions and an ideal cut"]),
+        "image": draw_stone(5.7, 5.7, "E", np.random.default_rng(1))[None],
+    }
+    price = again.predict(one, verbose=0)[0, 0]
+    print(f"From {saved}: a new stone costs about {price:,.0f} dollars.")
+    print("Try next: a second output (how long until it sells); your own products.")
     return result
 
 

@@ -68,7 +68,46 @@ def test_product_price(run, tmp_path):
 def test_two_branches(run, tmp_path):
     result, printed = run("two_branches")
     assert_reported(printed, result)
-    assert_written(tmp_path, "two_branches.keras")
+    assert_written(tmp_path, "two_branches.keras", "two_branches.png")
     best = result.pop("this network")
     assert len(result) == 3
     assert best < 0.7 * min(result.values())
+
+
+# Of each: what it beats in a short run, the name of its own row, and its files.
+MORE = {
+    "augmentation": ("always one digit", "with changes"),
+    "autoencoder": ("blurred", "this network"),
+    "gan": ("each pixel drawn for itself", "this network"),
+    "gpt": ("by how often it occurs", "this network"),
+    "jax_loop": ("always the median", "this network"),
+    "sunspots": ("the same as last year", "this network"),
+    "text_topics": ("always stats", "this network"),
+    "transfer": ("from scratch", "the old network, taught"),
+    "twins": ("by chance", "this network"),
+}
+MORE_IS_BETTER = {"augmentation", "text_topics", "transfer", "twins"}
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_more(name, run, tmp_path):
+    result, printed = run(name)
+    baseline, own = MORE[name]
+    sign = 1 if name in MORE_IS_BETTER else -1
+    assert sign * result[own] > sign * result[baseline]
+    assert all(row in printed for row in result)
+    assert "Total params" in printed and "Try next" in printed
+    # The saved file was loaded again, and said something about a new row.
+    assert f"From {tmp_path / name}.keras" in printed
+    assert_written(tmp_path, f"{name}.keras", f"{name}.png")
+
+
+def test_the_gallery_shows_every_example():
+    gallery = (EXAMPLES / "README.md").read_text()
+    names = {file.stem for file in EXAMPLES.glob("*.py")}
+    assert names == {*MORE, "digits_cnn", "faces", "product_price", "two_branches"}
+    for name in names:
+        assert f"({name}.py)" in gallery and f"(pictures/{name}.png)" in gallery
+        assert (EXAMPLES / "pictures" / f"{name}.png").exists()
+        text = (EXAMPLES / f"{name}.py").read_text()
+        assert "It solves:" in text and "Try next:" in text

@@ -436,7 +436,7 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
         *args,
         return_losses: bool = False,
         **kwargs,
-    ):
+    ) -> Any:
         """Call the layer with all state given and returned.
 
         Args:

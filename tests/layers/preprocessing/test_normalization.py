@@ -1,5 +1,7 @@
 """Normalization and Rescaling: Keras' numbers, weights and files."""
 
+import json
+
 import keras
 import numpy as np
 import pandas as pd
@@ -155,3 +157,10 @@ def test_factors_for_channels_first(array):
     finally:
         lamina.config.set_image_data_format("channels_last")
         keras.config.set_image_data_format("channels_last")
+
+
+def test_no_axis_comes_back_from_json():
+    layer = Normalization(axis=None, mean=2.0, variance=4.0)
+    config = json.loads(json.dumps(layer.get_config()))
+    again = Normalization.from_config(config)
+    np.testing.assert_array_equal(again(np.array([[6.0]])), [[2.0]])

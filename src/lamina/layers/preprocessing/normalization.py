@@ -48,7 +48,7 @@ class Normalization(DataLayer):
     ):
         super().__init__(**kwargs)
         axes: Any = () if axis is None else axis
-        if axes != ():
+        if not isinstance(axes, (list, tuple)) or axes:  # a file has [] for ()
             axes = axes_argument("Normalization", axes)
         self.axis = tuple(axes) if isinstance(axes, (list, tuple)) else (axes,)
         _check_given(mean, variance, self.axis)

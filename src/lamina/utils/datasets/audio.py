@@ -29,7 +29,7 @@ def audio_dataset_from_directory(
     follow_links: bool = False,
     verbose: bool = True,
     format: Any = None,
-):
+) -> Any:
     r"""Make a data set of the `.wav` files in a folder.
 
     It gives `(sounds, labels)`, or only sounds without labels. Sounds are float32

@@ -35,7 +35,7 @@ def image_dataset_from_directory(
     data_format: Any = None,
     format: Any = None,
     verbose: bool = True,
-):
+) -> Any:
     """Make a data set of the images in a folder.
 
     It gives `(images, labels)`, or only images without labels. Images are float32

@@ -23,7 +23,7 @@ def text_dataset_from_directory(
     follow_links: bool = False,
     format: Any = None,
     verbose: bool = True,
-):
+) -> Any:
     """Make a data set of the `.txt` files in a folder, which are read as UTF-8.
 
     It gives `(texts, labels)`, or only texts without labels. Texts are a NumPy array
