@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+collect_ignore = ["tests/editor_mistakes.py"]  # for type checkers
+
 # Before anything imports JAX or Keras.
 os.environ["KERAS_BACKEND"] = "jax"
 os.environ["MPLBACKEND"] = "Agg"

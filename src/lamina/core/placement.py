@@ -516,13 +516,19 @@ def layout_of(variable, layout) -> tuple[Any, Any]:
     return sharding_of(layout, variable.shape, f"Variable {variable.path!r}"), by
 
 
+def is_here(value) -> bool:
+    """Tell whether this process has all of an array; it traces for itself."""
+    if isinstance(value, Tracer) or not isinstance(value, jax.Array):
+        return True
+    return value.is_fully_addressable
+
+
 def put(value, sharding) -> jax.Array:
     """Return an array on the devices, as a sharding says.
 
     Each device gets no more than its part of a NumPy array.
     """
-    here = not isinstance(value, jax.Array) or value.is_fully_addressable
-    if here and not sharding.is_fully_addressable:
+    if is_here(value) and not sharding.is_fully_addressable:
         value = np.asarray(value)  # devices of other processes: theirs to fill
         return jax.make_array_from_callback(value.shape, sharding, value.__getitem__)
     return jax.device_put(value, sharding)
@@ -534,8 +540,7 @@ def fetched(value) -> np.ndarray:
     Raises:
         RuntimeError: another process did not ask for it.
     """
-    here = not isinstance(value, jax.Array) or isinstance(value, Tracer)
-    if here or value.is_fully_addressable or value.is_fully_replicated:
+    if is_here(value) or value.is_fully_replicated:
         return np.asarray(value)
     from jax.experimental.multihost_utils import process_allgather
 

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from lamina.core import structure
 from lamina.core.context import context
 from lamina.core.naming import listed
+from lamina.core.placement import is_here
 from lamina.core.registry import ours
 from lamina.core.tracebacks import warn
 from lamina.core.variable import pure, store, value_and_grad
@@ -34,8 +35,7 @@ class State(NamedTuple):
 
 def copied(state):
     """Return a copy of a State; nothing is compiled for it on one process."""
-    leaves = jax.tree.leaves(state)
-    if all(getattr(a, "is_fully_addressable", True) for a in leaves):
+    if all(map(is_here, jax.tree.leaves(state))):
         return jax.device_put(state, may_alias=False)
     return _copied(state)
 
