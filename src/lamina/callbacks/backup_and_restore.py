@@ -147,7 +147,8 @@ class BackupAndRestore(Callback):
             if len(lines) > _SHOWN:
                 shown.append(f"  and {len(lines) - _SHOWN} more")
             raise ValueError(
-                f"The snapshots in {str(self.backup_dir)!r} belong to another run:\n"
+                f"Cannot go on: the snapshot in {str(self.backup_dir)!r} is of another "
+                "run:\n"
                 + "\n".join(shown)
                 + "\nGive this run another folder, or remove that one to start anew."
             )
