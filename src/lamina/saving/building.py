@@ -48,7 +48,7 @@ def build(config, budget, custom_objects=None, safe_mode=True):
     try:
         with (
             having(context.configs, references=None, shared={}, budget=budget),
-            told(f"the config of {name}"),
+            told(f"the config of {name.replace('The ', 'the ', 1)}"),
         ):
             model = deserialize_keras_object(config, custom_objects, safe_mode)
     except NameError as error:

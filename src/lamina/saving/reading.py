@@ -46,7 +46,8 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
     def make(config, declared, name):
         return build(config, FileBudget(declared, name), custom_objects, safe_mode)
 
-    with having(context.configs, budget=None), told(str(filepath)):
+    name = "the archive" if opened else str(filepath)
+    with having(context.configs, budget=None), told(name):
         return found.load(filepath, make, compile)
 
 
