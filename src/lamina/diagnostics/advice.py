@@ -13,7 +13,7 @@ from lamina import activations, losses, metrics
 from lamina.core import structure
 from lamina.core.masks import get_mask
 from lamina.core.operation import graph_of
-from lamina.core.placement import Distribution
+from lamina.core.placement import Distribution, is_here
 from lamina.core.registry import ours
 from lamina.core.tracebacks import warn
 from lamina.core.variable import scratch
@@ -167,7 +167,7 @@ def _name(tensor):
 
 def _range(array):
     """Return the least and the greatest number of an array, or None without any."""
-    dtype = getattr(array, "dtype", None)
+    dtype = getattr(array, "dtype", None) if is_here(array) else None
     if dtype is None or np.dtype(dtype).kind not in "iuf" or not np.size(array):
         return None
     array = np.asarray(array)

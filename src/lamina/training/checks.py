@@ -4,6 +4,7 @@ import numpy as np
 
 from lamina.core import structure
 from lamina.core.operation import graph_of
+from lamina.core.placement import is_here
 from lamina.core.tracebacks import warn
 from lamina.data import ArraySource, unpack
 from lamina.losses.loss import check_labels, classes_of, targets_of
@@ -48,6 +49,8 @@ def check_batch(model, batch) -> None:
     takers = loss.takers(len(names))
     targets = match_targets(y, outputs, names, takers, required=False)
     for term, true, pred in loss.alone(targets, outputs):
+        if not is_here(true):
+            continue
         labels, shape = np.asarray(true), pred.shape
         if targets_of(term.loss, labels.shape, shape)[0] == "labels":
             classes = shape[getattr(term.loss, "axis", -1)]
