@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import lamina
-from lamina.layers import Conv2D, Conv2DTranspose, Input, MaxPooling2D
+from lamina.layers import Conv2D, Conv2DTranspose, Input, MaxPooling2D, Rescaling
 from lamina.models import Model, load_model
 
 try:
@@ -29,15 +29,15 @@ except ImportError as error:
 
 
 def load_digits(samples, rng):
-    """Return digits `(samples, 28, 28, 1)`, from 0 to 1."""
+    """Return digits `(samples, 28, 28, 1)`, from 0 to 255."""
     pixels, _ = mnist_data()
     rows = rng.permutation(len(pixels))[:samples]
-    return (pixels[rows].reshape(-1, 28, 28, 1) / 255).astype("float32")
+    return pixels[rows].reshape(-1, 28, 28, 1).astype("float32")
 
 
 def add_noise(images, rng):
     """Return the images with every pixel off by a random amount."""
-    return np.clip(images + rng.normal(0, 0.4, images.shape), 0, 1).astype("float32")
+    return np.clip(images + rng.normal(0, 100, images.shape), 0, 255).astype("float32")
 
 
 def blur(images):
@@ -48,9 +48,10 @@ def blur(images):
 
 
 def build_model():
-    """Return the compiled network: 784 pixels, 392 numbers, 784 pixels."""
+    """Return the compiled network: 784 pixels, 392 numbers, 784 pixels from 0 to 1."""
     noisy = Input(shape=(28, 28, 1), name="noisy")
-    x = Conv2D(16, 3, padding="same", activation="relu")(noisy)
+    x = Rescaling(1 / 255)(noisy)
+    x = Conv2D(16, 3, padding="same", activation="relu")(x)
     x = MaxPooling2D()(x)
     x = Conv2D(32, 3, padding="same", activation="relu")(x)
     x = MaxPooling2D()(x)
@@ -90,8 +91,8 @@ def main(arguments=None):
 
     lamina.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
-    clean = load_digits(options.samples, rng)
-    noisy = add_noise(clean, rng)
+    digits = load_digits(options.samples, rng)
+    noisy, clean = add_noise(digits, rng), digits / 255
     cut = len(clean) * 4 // 5
 
     model = build_model()
@@ -105,22 +106,22 @@ def main(arguments=None):
         verbose=2,
     )
 
-    noisy, clean = noisy[cut:], clean[cut:]
+    digits, noisy, clean = digits[cut:], noisy[cut:], clean[cut:]
     drawn = model.predict(noisy, verbose=0)
     result = {
-        "as given": np.abs(noisy - clean).mean(),
-        "blurred": np.abs(blur(noisy) - clean).mean(),
+        "as given": np.abs(noisy / 255 - clean).mean(),
+        "blurred": np.abs(blur(noisy) / 255 - clean).mean(),
         "this network": np.abs(drawn - clean).mean(),
     }
     print(f"\n{len(clean)} held-out digits, mean error of a pixel, from 0 to 1:")
     for name, error in result.items():
         print(f"  {name}: {error:.3f}")
 
-    save_picture(options.out / "autoencoder.png", noisy, drawn, clean)
+    save_picture(options.out / "autoencoder.png", noisy / 255, drawn, clean)
     saved = options.out / "autoencoder.keras"
     model.save(saved)
     again = load_model(saved)
-    new = add_noise(clean[:1], rng)  # the same digit, with other noise
+    new = add_noise(digits[:1], rng)  # the same digit, with other noise
     error = np.abs(again.predict(new, verbose=0) - clean[:1]).mean()
     print(f"From {saved}: a new noisy digit is restored with an error of {error:.3f}.")
     print("Try next: your own pictures; blots in place of noise; a smaller code.")

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 import lamina
-from lamina.layers import Conv2D, Dense, Flatten, MaxPooling2D
+from lamina.layers import Conv2D, Dense, Flatten, Input, MaxPooling2D, Rescaling
 from lamina.models import Sequential, load_model
 
 try:
@@ -41,7 +41,7 @@ BLUE, ORANGE, RED, GREY = "#2b6cb0", "#dd6b20", "#c53030", "#4a5568"
 def load_digits(samples, rng):
     """Return training and held-out images and labels, four to one in each class."""
     pixels, labels = mnist_data()
-    images = (pixels / 255.0).astype("float32").reshape(-1, 28, 28, 1)
+    images = pixels.astype("float32").reshape(-1, 28, 28, 1)
     train, held_out = [], []
     for digit in range(CLASSES):
         rows = rng.permutation(np.flatnonzero(labels == digit))[: samples // CLASSES]
@@ -68,9 +68,9 @@ def move(images, rng):
 def build_model():
     """Return the compiled network."""
     model = Sequential()
-    model.add(
-        Conv2D(32, kernel_size=(3, 3), activation="relu", input_shape=(28, 28, 1))
-    )
+    model.add(Input((28, 28, 1)))
+    model.add(Rescaling(1 / 255))  # the saved file takes pixels from 0 to 255
+    model.add(Conv2D(32, kernel_size=(3, 3), activation="relu"))
     model.add(MaxPooling2D(pool_size=(2, 2)))
     model.add(Flatten())
     model.add(Dense(128, activation="relu"))
@@ -91,7 +91,7 @@ def draw_strip(strip, images, labels, predicted, title):
         panels, images, labels, predicted, strict=False
     ):
         right = guess == label
-        panel.imshow(image[..., 0], cmap="gray_r", vmin=0, vmax=1)
+        panel.imshow(image[..., 0], cmap="gray_r", vmin=0, vmax=255)
         panel.set_title(
             f"{guess}" if right else f"{guess} (is {label})",
             y=-0.3,

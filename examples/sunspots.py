@@ -1,4 +1,4 @@
-"""Tell next year's number from the years before.
+"""Forecast next year's number from the years before.
 
 It solves: forecast a series (sales, load, temperature) from its own past. The series
 is real: the number of spots on the sun, for each year from 1700 to 2008, as the
@@ -121,7 +121,7 @@ def main(arguments=None):
     saved = options.out / "sunspots.keras"
     model.save(saved)
     again = load_model(saved)
-    # What it tells goes in again, and so on: the years to come.
+    # What it says goes in again, and so on: the years to come.
     past = list(spots[-WINDOW:])
     for _ in range(3):
         past.append(again.predict(np.array([past[-WINDOW:]]), verbose=0)[0, 0])

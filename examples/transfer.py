@@ -71,7 +71,7 @@ def train_base(epochs, samples):
 def load_new(rng):
     """Return a few images and labels to learn from, and many to test."""
     digits: Any = load_digits()
-    images = (digits.images[..., None] * 255 / 16).astype("float32")
+    images = digits.images[..., None].astype("float32")  # grey, from 0 to 16
     train = [
         rng.choice(np.flatnonzero(digits.target == digit), 2) for digit in range(10)
     ]
@@ -84,8 +84,9 @@ def load_new(rng):
 def on_small_images(network, rate):
     """Return a compiled network that makes small images fit for another one."""
     image = Input((8, 8, 1), name="image")
-    # Larger, and with a margin as in MNIST: the old layers expect what they know.
-    x = Resizing(28, 28)(ZeroPadding2D(2)(image))
+    # As bright, as large and with a margin as in MNIST: what the old layers know.
+    x = Rescaling(255 / 16)(image)
+    x = Resizing(28, 28)(ZeroPadding2D(2)(x))
     model = Model(image, network(x, training=False))
     compile_with(model, rate)
     return model

@@ -260,7 +260,7 @@ def set_explain_recompiles(value: bool) -> None:
             begins afterwards.
 
     Raises:
-        TypeError: `value` is no bool.
+        TypeError: `value` is not a bool.
 
     >>> import lamina
     >>> lamina.config.set_explain_recompiles(True)

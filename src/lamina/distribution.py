@@ -201,7 +201,7 @@ class FullyShardedDataParallel(Distribution):
     """Divides batches and the whole state of training among all devices.
 
     Each Variable is divided along its longest axis that the devices divide, and
-    collected when it is used: a device holds one part in so many of the weights and of
+    collected when it is used: each device holds one of the parts of the weights and of
     the optimizer's state. Small Variables, and those without such an axis, are whole
     everywhere.
 
@@ -336,7 +336,7 @@ class LayoutMap(collections.abc.MutableMapping):
         """Add a key.
 
         Raises:
-            ValueError: the key is there already, is no regular expression, or the
+            ValueError: the key is there already, is not a regular expression, or the
                 layout is none or names an axis that the mesh does not have.
         """
         if key in self._layouts:

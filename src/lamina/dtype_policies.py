@@ -40,8 +40,8 @@ class DTypePolicyMap(DTypePolicy, collections.abc.MutableMapping):
         policy_map: a dict from paths to policies.
 
     Raises:
-        TypeError: `policy_map` is no dict.
-        ValueError: a value is no policy.
+        TypeError: `policy_map` is not a dict.
+        ValueError: a value is not a policy.
 
     >>> import lamina
     >>> policies = lamina.dtype_policies.DTypePolicyMap()
@@ -142,7 +142,7 @@ class DTypePolicyMap(DTypePolicy, collections.abc.MutableMapping):
         """Return the constructor's arguments.
 
         Without a `default_policy` the entries are written without their source, so
-        that they follow the global policy of whoever reads them.
+        that they follow the global policy in force where they are read.
         """
         policies = {k: serialize(p) for k, p in self._policies.items()}
         if self._given is None:

@@ -121,7 +121,7 @@ def pack_sequence_as(structure, flat_sequence):
     """Put the values of `flat_sequence` in place of the leaves of `structure`.
 
     Raises:
-        TypeError: `flat_sequence` is no sequence.
+        TypeError: `flat_sequence` is not a sequence.
         ValueError: there are more or fewer values than leaves.
 
     >>> import lamina

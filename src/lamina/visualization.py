@@ -48,7 +48,7 @@ def draw_bounding_boxes(
     Raises:
         ValueError: `images` has not four axes and three channels, or `bounding_boxes`
             lacks a key.
-        TypeError: `bounding_boxes` is no dict.
+        TypeError: `bounding_boxes` is not a dict.
         ImportError: Pillow is not installed.
 
     >>> import lamina, numpy as np
@@ -141,7 +141,7 @@ def draw_segmentation_masks(
 
     Raises:
         ValueError: `images` has not four axes.
-        TypeError: the masks are no integers.
+        TypeError: the masks are not integers.
 
     >>> import lamina, numpy as np
     >>> image, mask = np.zeros((1, 2, 2, 3)), np.array([[[0, 1], [0, 0]]])

@@ -379,7 +379,7 @@ def _is_file(path):
 
 
 def check_width(plan, alpha, published_for):
-    """Refuse a factor of the width that is no positive number, or has no weights."""
+    """Refuse a factor of the width that is not a positive number, or has no weights."""
     if not alpha > 0:
         raise ValueError(
             f"`alpha` of `{plan.called}` expected a positive number. "

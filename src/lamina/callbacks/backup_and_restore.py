@@ -52,7 +52,7 @@ class BackupAndRestore(Callback):
 
     Args:
         backup_dir: the folder of the snapshots.
-        save_freq: `"epoch"` for one after each epoch, or every so many batches.
+        save_freq: `"epoch"` for one after each epoch, or a number of batches.
         double_checkpoint: taken for Keras' sake: two snapshots are always kept.
         delete_checkpoint: whether to remove the snapshots when the run is complete.
         seconds: with `save_freq=None`, how many seconds snapshots are apart.

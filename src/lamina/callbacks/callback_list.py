@@ -28,7 +28,7 @@ class CallbackList(Callback):
         stopper: the place of the callback that has set `stop_training`, or None.
 
     Raises:
-        TypeError: one of `callbacks` is no callback.
+        TypeError: one of `callbacks` is not a callback.
 
     >>> import lamina
     >>> steps = []

@@ -23,7 +23,7 @@ class LambdaCallback(Callback):
 
     Raises:
         TypeError: there is no hook of a name that begins with `on_`, or something
-            given for a hook is no function.
+            given for a hook is not a function.
 
     >>> import lamina
     >>> say = lamina.callbacks.LambdaCallback(

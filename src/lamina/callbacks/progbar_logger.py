@@ -36,7 +36,7 @@ class ProgbarLogger(Callback):
         self._training = False
 
     def get_state(self):
-        """Return nothing: where a bar was drawn is no part of a run."""
+        """Return nothing: where a bar was drawn is not part of a run."""
         return {}
 
     def set_params(self, params):
@@ -98,7 +98,7 @@ class ProgbarLogger(Callback):
         self.progress.begin()
 
     def on_predict_batch_end(self, batch, logs=None):
-        """Show the step, if it is time to; outputs are no numbers to show."""
+        """Show the step, if it is time to; outputs are not numbers to show."""
         self.progress.update(self._count(batch))
 
     def on_predict_end(self, logs=None):

@@ -257,7 +257,7 @@ class limits(Scope):  # noqa: N801
             config up to 150,000.
 
     Raises:
-        ValueError: one of them is no positive integer.
+        ValueError: one of them is not a positive integer.
 
     >>> import lamina
     >>> config = lamina.Sequential([lamina.Input((3,)), lamina.layers.Dense(2)])

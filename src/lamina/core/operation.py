@@ -35,7 +35,7 @@ class Operation(Captured):
         name: its name in graphs; made from the class's when None.
 
     Raises:
-        ValueError: a name that is no string, or with `/`.
+        ValueError: a name that is not a string, or with `/`.
 
     >>> import lamina
     >>> class Scale(lamina.Operation):

@@ -21,7 +21,7 @@ def check(patterns):
     """Refuse patterns of a config that is being read if their time has no bound.
 
     Raises:
-        ValueError: a pattern is no regular expression, too long, or looks around.
+        ValueError: a pattern is not a regular expression, too long, or looks around.
     """
     budget = context.configs.budget
     if budget is None:

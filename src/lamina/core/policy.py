@@ -26,7 +26,7 @@ class DTypePolicy(Constructed):
         name: the policy's name.
 
     Raises:
-        TypeError: `name` is no string.
+        TypeError: `name` is not a string.
         ValueError: there is no such policy.
 
     >>> import lamina
@@ -196,7 +196,7 @@ class QuantizedFloat8DTypePolicy(QuantizedDTypePolicy):
             scale.
 
     Raises:
-        TypeError: `amax_history_length` is no integer.
+        TypeError: `amax_history_length` is not an integer.
 
     >>> import lamina
     >>> lamina.dtype_policies.get("float8_from_float32").amax_history_length

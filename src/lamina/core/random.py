@@ -35,7 +35,7 @@ def set_random_seed(seed: int) -> None:
         seed: a non-negative integer below 2**32.
 
     Raises:
-        ValueError: `seed` is no integer.
+        ValueError: `seed` is not an integer.
 
     >>> import lamina
     >>> lamina.utils.set_random_seed(7)

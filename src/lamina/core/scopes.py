@@ -18,7 +18,7 @@ class StatelessScope(Scope):
         initialize_variables: kept for compatibility.
 
     Raises:
-        ValueError: a key is no Variable, or a value has another shape.
+        ValueError: a key is not a Variable, or a value has another shape.
 
     >>> import lamina
     >>> v = lamina.Variable(1.0)

@@ -160,7 +160,7 @@ def standardize_shape(shape) -> tuple:
     """Return `shape` as a tuple of positive integers, zeros and None.
 
     Raises:
-        ValueError: it is no sequence, or holds something else.
+        ValueError: it is not a sequence, or holds something else.
     """
     if isinstance(shape, (str, dict)) or not hasattr(shape, "__iter__"):
         cure = f". Write `({shape},)`" if isinstance(shape, int) else ""

@@ -15,7 +15,7 @@ def parsed(text, name, **options):
         options: for `json.loads`.
 
     Raises:
-        ValueError: it is no JSON, nested too deeply, or holds too many values.
+        ValueError: it is not JSON, nested too deeply, or holds too many values.
     """
     if isinstance(text, bytes):
         marks = sum(text.count(mark) for mark in (b"[", b"{", b",", b":"))

@@ -73,7 +73,7 @@ def as_arrays(value, what="x"):
 
     Raises:
         ValueError: an array of objects or text that cannot be numbers.
-        TypeError: something that is no data at all.
+        TypeError: something that is not data at all.
 
     >>> import lamina
     >>> x = lamina.data.as_arrays({"age": [1.0, 2.0]})["age"]

@@ -8,7 +8,7 @@ inside of their buffers, with two exceptions, which are checked here:
   ranks, shapes, layouts, aliases. `_SIGNATURES` lists what may be called: the routines
   of LAPACK behind `qr`, `svd`, `solve` and the like, which have no other form. To
   refuse them all would be shorter, but models that use them could not be exported.
-- An unstable sort, which runs out of its buffer where the comparison is no order.
+- An unstable sort, which runs out of its buffer where the comparison is not an order.
 
 Sizes that are open in a file have numbers only when the program is called, so these
 calls are checked again for each new set of shapes, after JAX has put in the numbers.
@@ -280,7 +280,7 @@ def _signature(target):
 
 
 def _without_sizes(op, operands, results, shown):
-    """Return the operands that are no shapes of results."""
+    """Return the operands that are not shapes of results."""
     if "indices_of_shape_operands" not in op.attributes:
         return operands
     kept = len(operands) - len(results)

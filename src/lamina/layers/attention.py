@@ -383,7 +383,7 @@ class MultiHeadAttention(_HeadAttention):
         output_shape: the sizes of the output's last axes; the query's when None.
         attention_axes: the axes that attention goes over; all between the batch and
             the features when None.
-        sliding_window: attend only to keys less than so many places away.
+        sliding_window: attend only to keys fewer than this many places away.
         flash_attention: True insists on cuDNN's kernel, which needs a GPU and half
             types; otherwise XLA compiles the formula.
         kernel_initializer: the first values of the kernels.
@@ -565,7 +565,7 @@ class GroupedQueryAttention(_HeadAttention):
         num_key_value_heads: the number of heads of key and value; divides the former.
         dropout: the share of attention weights dropped in training, from 0 to 1.
         use_bias: whether the projections have biases.
-        sliding_window: attend only to keys less than so many places away.
+        sliding_window: attend only to keys fewer than this many places away.
         flash_attention: True insists on cuDNN's kernel, which needs a GPU and half
             types; otherwise XLA compiles the formula.
         kernel_initializer: the first values of the kernels.

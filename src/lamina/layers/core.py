@@ -209,7 +209,7 @@ class Dense(Adaptable):
             config of `lamina.quantizers`.
 
     Raises:
-        ValueError: `units` is no positive integer.
+        ValueError: `units` is not a positive integer.
 
     >>> import lamina, numpy as np
     >>> lamina.layers.Dense(4, activation="relu")(np.ones((2, 3))).shape
@@ -317,7 +317,7 @@ class Wrapper(Layer):
         layer: the layer.
 
     Raises:
-        ValueError: it is no layer.
+        ValueError: it is not a layer.
 
     >>> import lamina
     >>> wrapped = lamina.layers.Wrapper(lamina.layers.Dense(2))

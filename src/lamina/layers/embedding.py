@@ -36,7 +36,7 @@ class Embedding(Adaptable):
             config of `lamina.quantizers`.
 
     Raises:
-        ValueError: a size is no positive integer, or `weights` has another shape.
+        ValueError: a size is not a positive integer, or `weights` has another shape.
 
     >>> import lamina, numpy as np
     >>> lamina.layers.Embedding(100, 8)(np.array([[4, 20, 7]])).shape
@@ -132,7 +132,7 @@ class ReversibleEmbedding(Embedding):
         logit_soft_cap: a limit c of the scores, `c * tanh(scores / c)`, or None.
 
     Raises:
-        ValueError: a size is no positive integer.
+        ValueError: a size is not a positive integer.
 
     >>> import lamina, numpy as np
     >>> layer = lamina.layers.ReversibleEmbedding(100, 8)

@@ -30,7 +30,7 @@ class JaxLayer(Layer):
     arguments go by their names, in any order, and only `inputs` is needed: `params`
     and `state` are pytrees of arrays, `rng` is a key (None outside of training),
     `training` a bool. `init_fn` takes `inputs`, and if it wants `rng` and `training`;
-    it returns `params`, or `(params, state)`. Leaves that are no numbers stay as they
+    it returns `params`, or `(params, state)`. Leaves that are not numbers stay as they
     are.
 
     Args:

@@ -96,7 +96,7 @@ class BatchNormalization(Layer):
         synchronized: kept for compatibility; statistics always are.
 
     Raises:
-        TypeError: `axis` is no integer.
+        TypeError: `axis` is not an integer.
         ValueError: the input has no such axis, the mask has another rank, or
             `renorm_clipping` has unknown keys or impossible limits.
 

@@ -163,7 +163,7 @@ class RepeatVector(Layer):
         n: how often.
 
     Raises:
-        TypeError: `n` is no integer.
+        TypeError: `n` is not an integer.
         ValueError: `n` is not positive.
 
     >>> import lamina, numpy as np
@@ -446,7 +446,7 @@ class UpSampling1D(Layer):
         size: how often.
 
     Raises:
-        TypeError: `size` is no integer.
+        TypeError: `size` is not an integer.
         ValueError: `size` is not positive.
 
     >>> import lamina, numpy as np

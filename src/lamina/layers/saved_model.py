@@ -25,7 +25,7 @@ class TFSMLayer(Layer):
     """A TensorFlow SavedModel as a layer, for inference.
 
     Its functions run in TensorFlow on the host, also from compiled code. The weights
-    stay there: they are no Variables, and gradients through the layer are an error.
+    stay there: they are not Variables, and gradients through the layer are an error.
 
     Args:
         filepath: the folder of the SavedModel.

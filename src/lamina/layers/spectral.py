@@ -25,8 +25,8 @@ class SpectralNormalization(Wrapper):
         power_iterations: how often $v$ and $u$ are taken.
 
     Raises:
-        ValueError: `layer` is no layer or has neither, or `power_iterations` is no
-            positive integer.
+        ValueError: `layer` is not a layer or has neither, or `power_iterations` is
+            not a positive integer.
 
     Source: Miyato et al., 2018, "Spectral normalization for generative adversarial
     networks".

@@ -58,7 +58,7 @@ class TorchModuleWrapper(Layer):
 
     Raises:
         ImportError: PyTorch is not installed.
-        ValueError: `module` is no module, is scripted, or is lazy and was not called
+        ValueError: `module` is not a module, is scripted, or is lazy and was not called
             yet.
 
     >>> import lamina, numpy as np, torch  # doctest: +SKIP

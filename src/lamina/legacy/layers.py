@@ -38,7 +38,7 @@ class RandomHeight(Layer):
         kwargs: see `Layer`.
 
     Raises:
-        ValueError: `factor` is no number and no pair of them above -1.
+        ValueError: `factor` is neither a number nor a pair of them above -1.
 
     >>> import numpy as np
     >>> from lamina.legacy.layers import RandomHeight

@@ -47,7 +47,7 @@ def deserialize_keras_object(
         printable_module_name: what error messages call the object.
 
     Raises:
-        ValueError: the name is not known, or `identifier` is no config.
+        ValueError: the name is not known, or `identifier` is not a config.
 
     >>> import lamina
     >>> lamina.legacy.saving.deserialize_keras_object(

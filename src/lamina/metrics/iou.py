@@ -66,7 +66,7 @@ class IoU(Metric):
         )
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        """Count a batch's pixels. Labels that are no class do not count."""
+        """Count a batch's pixels. Labels that are not a class do not count."""
         true, pred = as_array(y_true), as_array(y_pred)
         if not self.sparse_y_true:
             true = jnp.argmax(true, axis=self.axis)

@@ -76,7 +76,7 @@ def model_from_json(json_string, custom_objects=None):
         custom_objects: a dict from names to classes and functions of yours.
 
     Raises:
-        ValueError: it is no JSON, holds a lambda, which is code, or makes weights that
+        ValueError: it is not JSON, holds a lambda, which is code, or makes weights that
             this machine has no memory for.
         TypeError: it needs a class or function that was not lent.
 

@@ -34,7 +34,7 @@ class Sequential(Model):
         name: its name.
 
     Raises:
-        ValueError: something that is no layer, two layers of one name, or a layer
+        ValueError: something that is not a layer, two layers of one name, or a layer
             in the middle that needs more than one input. One layer may come twice.
 
     >>> import lamina, numpy as np

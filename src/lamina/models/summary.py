@@ -55,7 +55,7 @@ def print_summary(
         layer_range: the first and the last layer to show, as patterns.
 
     Raises:
-        ValueError: `layer_range` is no pair, or matches no layer; `positions` has
+        ValueError: `layer_range` is not a pair, or matches no layer; `positions` has
             not one number for each column.
 
     >>> import lamina

@@ -277,7 +277,7 @@ def while_loop(cond, body, loop_vars, maximum_iterations=None):
         cond: a function to a boolean scalar.
         body: a function to new values of the same shapes and dtypes.
         loop_vars: a value, or a tuple or list of them.
-        maximum_iterations: stop after so many rounds.
+        maximum_iterations: the most rounds that it takes.
 
     >>> from lamina import ops
     >>> (i,) = ops.while_loop(lambda i: i < 5, lambda i: (i + 2,), (0,))

@@ -173,7 +173,7 @@ def norm(x, ord=None, axis=None, keepdims=False):
         keepdims: keep these axes with size 1.
 
     Raises:
-        ValueError: there is no such norm for so many axes.
+        ValueError: there is no such norm for that number of axes.
 
     >>> from lamina import ops
     >>> float(ops.norm([3.0, 4.0]))

@@ -986,7 +986,7 @@ def normalize(x, axis=-1, order=2, epsilon=None):
         epsilon: the least norm; `lamina.config.epsilon()` when None.
 
     Raises:
-        ValueError: `order` is no positive integer.
+        ValueError: `order` is not a positive integer.
 
     >>> from lamina import ops
     >>> ops.normalize([3.0, 4.0]).tolist()

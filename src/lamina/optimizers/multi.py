@@ -17,8 +17,9 @@ class OptimizerMap(Constructed, MutableMapping):
         optimizer_map: a dict from expressions to optimizers.
 
     Raises:
-        TypeError: `default_optimizer` is no optimizer or `optimizer_map` no dict.
-        ValueError: a key that is there already, a value that is no optimizer or
+        TypeError: `default_optimizer` is not an optimizer, or `optimizer_map` is not
+            a dict.
+        ValueError: a key that is there already, a value that is not an optimizer or
             itself combines others, or a path that two expressions match.
 
     >>> import lamina

@@ -24,7 +24,8 @@ def smart_resize(
         kwargs: `backend_module`, which Keras has for other engines; unused.
 
     Raises:
-        ValueError: `size` is no pair, `x` no image, or another argument is given.
+        ValueError: `size` is not a pair, `x` is not an image, or another argument is
+            given.
 
     >>> import lamina, numpy as np
     >>> x = np.ones((4, 6, 3), "float32")

@@ -58,7 +58,7 @@ def config_of(weights, compile=True):
         compile: whether what `compile` was given is a part of it.
 
     Raises:
-        ValueError: the file has none, or one that is no JSON.
+        ValueError: the file has none, or one that is not JSON.
     """
     config = _json(weights, "model_config")
     if config is None:

@@ -24,7 +24,7 @@ def values_of(root, seeds=False, skip=()) -> dict:
         skip: objects to leave out.
 
     Raises:
-        ValueError: an object gives values that are no numbers.
+        ValueError: an object gives values that are not numbers.
     """
     skipped = {id(thing) for thing in skip}
     found = {}

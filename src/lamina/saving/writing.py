@@ -32,7 +32,7 @@ def save_model(model, filepath, overwrite=True, zipped=None, **kwargs):
     Args:
         model: the model.
         filepath: where to, ending in `.keras`; or a binary file open for writing.
-            `.h5` and `.hdf5` give the format of Keras 2, for whoever still needs it.
+            `.h5` and `.hdf5` give the format of Keras 2, where that is still needed.
         overwrite: whether a file that is there is replaced.
         zipped: False writes a folder with the same members.
         kwargs: `include_optimizer`, whether an `.h5` file gets the compile and

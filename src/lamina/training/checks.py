@@ -161,9 +161,9 @@ def class_weighted(model, batch, weights):
         weights: a dict from class to weight, or a dict of these by output.
 
     Raises:
-        TypeError: it is no dict.
+        TypeError: it is not a dict.
         ValueError: several outputs without a dict by name, no targets, targets that
-            may have several classes, or classes or weights that are no numbers.
+            may have several classes, or classes or weights that are not numbers.
     """
     x, y, sample_weight = batch
     if not isinstance(weights, dict):

@@ -27,7 +27,7 @@ def array_to_img(x, data_format=None, scale=True, dtype=None):
         dtype: the dtype to compute in; `floatx()` when None.
 
     Raises:
-        ValueError: the shape is no image's.
+        ValueError: the shape is not an image's.
 
     >>> import lamina, numpy as np
     >>> img = lamina.utils.array_to_img(np.zeros((4, 6, 3)))
@@ -126,7 +126,7 @@ def load_img(
         A Pillow image.
 
     Raises:
-        TypeError: `path` is no path.
+        TypeError: `path` is not a path.
         ValueError: a mode or an interpolation that does not exist.
 
     >>> import io, numpy as np, lamina

@@ -80,7 +80,7 @@ def read(model, options):
     """Return the graph of a model.
 
     Raises:
-        ValueError: it is no model, or has no shapes yet.
+        ValueError: it is not a model, or has no shapes yet.
     """
     if not isinstance(model, Model):
         raise ValueError(

@@ -51,7 +51,7 @@ class DataLayer(Layer):
 
 
 def drawn_in_graphs(method):
-    """Let a method that is no call, too, run inside `tf.data` maps."""
+    """Let a method that is not a call, too, run inside `tf.data` maps."""
 
     @functools.wraps(method)
     def run(self, *args, **kwargs):

@@ -103,7 +103,7 @@ class HashedCrossing(HashingLayer):
 
     Raises:
         ValueError: an argument is out of range, or the features of a call differ in
-            shape or are no text and no integers.
+            shape or are neither text nor integers.
 
     >>> import lamina, numpy as np
     >>> layer = lamina.layers.HashedCrossing(num_bins=5)

@@ -353,7 +353,7 @@ class AugMix(_Augmenting):
 class Pipeline(DataLayer):
     """Applies layers one after the other.
 
-    Unlike `Sequential` it is no model: it takes whatever its layers take, such as
+    Unlike `Sequential` it is not a model: it takes whatever its layers take, such as
     dicts of images and labels.
 
     Args:

@@ -29,7 +29,7 @@ class Normalization(DataLayer):
 
     Raises:
         ValueError: only one of `mean` and `variance` is given, their shapes differ,
-            or `axis` is no axis of the input or of unknown size.
+            or `axis` is not an axis of the input or of unknown size.
 
     >>> import lamina, numpy as np
     >>> layer = lamina.layers.Normalization()

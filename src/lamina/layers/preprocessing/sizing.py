@@ -240,7 +240,7 @@ class MaxNumBoundingBoxes(BaseImagePreprocessingLayer):
         fill_value: what fills boxes and labels.
 
     Raises:
-        ValueError: `max_number` is no positive integer.
+        ValueError: `max_number` is not a positive integer.
 
     >>> import lamina, numpy as np
     >>> layer = lamina.layers.MaxNumBoundingBoxes(2, bounding_box_format="xyxy")

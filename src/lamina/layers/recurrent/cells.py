@@ -195,7 +195,7 @@ class SimpleRNNCell(Cell):
         seed: the seed of the dropout.
 
     Raises:
-        ValueError: `units` is no positive integer, or a share is not in 0..1.
+        ValueError: `units` is not a positive integer, or a share is not in 0..1.
 
     >>> import lamina, numpy as np
     >>> cell = lamina.layers.SimpleRNNCell(4)
@@ -269,7 +269,7 @@ class LSTMCell(Cell):
         seed: the seed of the dropout.
 
     Raises:
-        ValueError: `units` is no positive integer, or a share is not in 0..1.
+        ValueError: `units` is not a positive integer, or a share is not in 0..1.
 
     Source: Hochreiter and Schmidhuber, 1997, "Long short-term memory".
 
@@ -371,7 +371,7 @@ class GRUCell(Cell):
         seed: the seed of the dropout.
 
     Raises:
-        ValueError: `units` is no positive integer, or a share is not in 0..1.
+        ValueError: `units` is not a positive integer, or a share is not in 0..1.
 
     Source: Cho et al., 2014, "Learning phrase representations using RNN
     encoder-decoder for statistical machine translation".
@@ -446,7 +446,7 @@ class GRUCell(Cell):
 
 
 class StackedRNNCells(Layer):
-    """Cells one upon the other: each takes the output of the one below.
+    """Cells in a stack: each takes the output of the one below.
 
     Inputs `(batch, features)`, states a list with the states of each cell.
 

@@ -236,7 +236,7 @@ class TimeDistributed(Wrapper):
         layer: the layer.
 
     Raises:
-        ValueError: `layer` is no layer, the input has fewer than three axes, or the
+        ValueError: `layer` is not a layer, the input has fewer than three axes, or the
             mask does not fit it.
 
     >>> import lamina, numpy as np

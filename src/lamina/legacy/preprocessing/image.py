@@ -78,7 +78,7 @@ def _settings(
         save_format: what the names of written images end in.
         weight_col: a column of weights.
         follow_links: go into links to folders.
-        validate_filenames: leave out what is no image.
+        validate_filenames: leave out what is not an image.
         ignore_class_split: let a subset lack some classes.
         keep_aspect_ratio: cut images rather than distort them.
     """
@@ -552,7 +552,7 @@ class ImageDataGenerator:
         dtype: of the batches; `floatx()` when None.
 
     Raises:
-        ValueError: a range is no pair, or `validation_split` not below 1.
+        ValueError: a range is not a pair, or `validation_split` not below 1.
 
     >>> import numpy as np
     >>> from lamina.legacy.preprocessing.image import ImageDataGenerator
@@ -681,7 +681,7 @@ class ImageDataGenerator:
             class_mode: as for `DirectoryIterator`, `"raw"` for the columns as they are,
                 or `"multi_output"` for an array of each of the columns `y_col`.
             kwargs: see `DirectoryIterator`; `validate_filenames=True` leaves out what
-                is no image. `has_ext`, `sort` and `drop_duplicates` have no effect.
+                is not an image. `has_ext`, `sort` and `drop_duplicates` have no effect.
         """
         for name in ("has_ext", "sort", "drop_duplicates"):
             if kwargs.pop(name, None) is not None:
