@@ -111,7 +111,9 @@ def test_a_run_that_is_refused_leaves_the_csv_file_alone(tmp_path):
     run(tmp_path, CSVLogger(file))
     text = file.read_text()
     model = compiled(rate=0.5)
-    with pytest.raises(ValueError, match="^Cannot go on: the snapshot in .* is of another run"):
+    with pytest.raises(
+        ValueError, match="^Cannot go on: the snapshot in .* is of another run"
+    ):
         model.fit(
             X, Y, 4, verbose=0, resume=tmp_path / "snapshots",
             callbacks=[Score(), CSVLogger(file), Die()],
