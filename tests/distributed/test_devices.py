@@ -67,7 +67,14 @@ def test_two_processes_do_what_one_does(tmp_path):
     assert steps == (10, 2, 6, 3, 3)
     log = (tmp_path / "log.csv").read_text().splitlines()
     assert [line[0] for line in log] == ["e", "0", "1"]
-    files = {"log.csv", "1.keras", "2.keras", "last.keras", "last.weights.h5"}
+    files = {
+        "log.csv",
+        "alone.keras",
+        "1.keras",
+        "2.keras",
+        "last.keras",
+        "last.weights.h5",
+    }
     assert {path.name for path in tmp_path.iterdir()} == files
     model = lamina.saving.load_model(tmp_path / "last.keras")
     outputs = model.predict(together_data(), verbose=0).ravel()

@@ -103,6 +103,8 @@ if ALL > 1:  # what one process does alone, all hear of
             lone = [Stop(after)] if ME else []
             history = model.fit(X, Y, batch_size=8, epochs=4, callbacks=lone, verbose=0)
             found[after] = history.history["loss"], int(model.optimizer.iterations)
+        if not ME:  # it has all weights, and what the others do later is not disturbed
+            model.save(f"{folder}/alone.keras")
     with D.FullyShardedDataParallel().scope():
         model = network()
         csv = lamina.callbacks.CSVLogger(f"{folder}/log.csv")

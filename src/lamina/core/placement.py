@@ -6,8 +6,8 @@ both for Variables and batches; XLA divides the work accordingly. Nothing here c
 """
 
 import contextlib
-import itertools
 import math
+import time
 from typing import Any
 
 import jax
@@ -381,8 +381,7 @@ class Distribution:
         return f"<{type(self).__name__} device_mesh={self.device_mesh}>"
 
 
-_process: dict[str, Any] = {"distribution": None}
-_fetches = itertools.count()
+_process: dict[str, Any] = {"distribution": None, "fetched": 0}
 _PATIENCE = 20  # seconds to wait for processes that have to come as well
 
 
@@ -544,15 +543,32 @@ def fetched(value) -> np.ndarray:
         return np.asarray(value)
     from jax.experimental.multihost_utils import process_allgather
 
-    try:
-        service().wait_at_barrier(f"lamina/fetched/{next(_fetches)}", _PATIENCE * 1000)
-    except Exception as error:
+    if not _all_ask():
         raise RuntimeError(
             f"Process {jax.process_index()} asked for an array of shape {value.shape} "
             "that is divided among processes, and others did not. All of them have to "
             "call what needs it: `get_weights`, `save`, `numpy`."
-        ) from error
+        )
     return np.asarray(process_allgather(value, tiled=True))
+
+
+def _all_ask():
+    """Tell whether all processes ask for an array, within some seconds.
+
+    Who asked alone takes it back, so that the next array is the same one for all.
+    """
+    client, end, pause = service(), time.monotonic() + _PATIENCE, 1e-3
+    place = f"lamina/fetched/{_process['fetched']}/"
+    mine = f"{place}{jax.process_index()}"
+    client.key_value_set(mine, "")
+    while len(client.key_value_dir_get(place)) < jax.process_count():
+        if time.monotonic() > end:
+            client.key_value_delete(mine)
+            return False
+        time.sleep(pause)
+        pause = min(2 * pause, 0.1)
+    _process["fetched"] += 1
+    return True
 
 
 def service() -> Any:

@@ -93,7 +93,7 @@ def distributed(run):
         if training.under is not now:  # programs hold layouts of what layers return
             training.under = now
             training.programs.drop()
-        with having(distribution=now), watched():
+        with having(distribution=now), watched(run.__name__):
             lay_out(variables)
             return run(model, *args, **kwargs)
 

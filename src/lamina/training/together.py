@@ -4,6 +4,7 @@ To agree, each process has to come by. To hear of a failure, none has to: a thre
 each asks the service that joined them.
 """
 
+import collections
 import contextlib
 import os
 import pathlib
@@ -179,8 +180,8 @@ def in_step(batches, count, rows):
 
     Args:
         batches: the batches of this process.
-        count: how many all processes have, None where nobody
-            knows: then they agree on each.
+        count: how many all processes have; None where nobody knows: then they agree
+            on each.
         rows: a function from a batch to the number of its rows.
 
     Raises:
@@ -229,15 +230,20 @@ def _gathered(*numbers):
 
 # ---- failures ------------------------------------------------------------------
 
-_now: dict[str, Any] = {"watch": None, "runs": 0}
+_now: dict[str, Any] = {"watch": None}
+_blocks = collections.Counter()  # how many of each kind this process has entered
 
 
 @contextlib.contextmanager
-def watched():
+def watched(kind):
     """Stop a block where another process fails in it, and tell the others if this does.
 
     Who waits for another process in compiled code cannot be reached by an exception:
     such a process says why, and ends.
+
+    Args:
+        kind: what the block does. Blocks are counted by it: a file that one process
+            saves alone, because it has all weights, moves no other count.
 
     Raises:
         RuntimeError: another process failed. The message names it and what it raised.
@@ -246,8 +252,8 @@ def watched():
     if client is None:
         yield
         return
-    _now["runs"] += 1
-    watch = _now["watch"] = _Watch(client, f"lamina/failed/{_now['runs']}/")
+    _blocks[kind] += 1
+    watch = _now["watch"] = _Watch(client, f"lamina/{kind}/{_blocks[kind]}/")
     try:
         yield
     except BaseException as error:
@@ -275,7 +281,7 @@ def among(variables):
     All of them come here, and one that fails does not leave the others waiting.
     """
     by = placement.distribution_of(variables)
-    with having(distribution=by), watched():
+    with having(distribution=by), watched("save"):
         yield placement.is_first(by)
 
 
