@@ -1,13 +1,13 @@
 """ConvNeXt: a convolutional network with what transformers have taught."""
 
-from collections.abc import Callable
+import functools
 from typing import Any
 
 from lamina import layers
-from lamina.applications.building import SCALES, variant
-from lamina.applications.imagenet_utils import decode_predictions, preprocessing
+from lamina.applications.building import SCALES, Activation, variant
+from lamina.applications.imagenet_utils import TORCH, decode_predictions, preprocessing
 from lamina.applications.scaling import LayerScale
-from lamina.models import Model, Sequential
+from lamina.models import Sequential
 
 __all__ = [
     "ConvNeXtBase",
@@ -20,6 +20,8 @@ __all__ = [
 ]
 
 preprocess_input = preprocessing(None, __name__)
+_AXIS: Any = [-1]  # a list in files of Keras
+_normalization = functools.partial(layers.LayerNormalization, _AXIS, epsilon=1e-6)
 
 
 def _arguments(
@@ -30,18 +32,16 @@ def _arguments(
     input_shape=None,
     pooling=None,
     classes=1000,
-    classifier_activation: str | Callable | None = "softmax",
+    classifier_activation: Activation = "softmax",
     name=None,
-) -> Model:
-    raise NotImplementedError
+): ...
 
 
-def _convnext(plan, sizes, include_preprocessing):
+def _convnext(plan, first, *counts, include_preprocessing):
     plan.check_channels_last()
-    first, *counts = sizes
-    name, x = plan.name, plan.start(f"convnext/{plan.own}{{}}.h5")
+    name, x = plan.name, plan.start(f"convnext/{plan.own}")
     if include_preprocessing:
-        mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+        mean, deviation = TORCH
         x = layers.Normalization(
             mean=[255 * m for m in mean],
             variance=[(255 * d) ** 2 for d in deviation],
@@ -55,7 +55,7 @@ def _convnext(plan, sizes, include_preprocessing):
     if not plan.top:
         return plan.finished(x, last=_normalization())
     x = layers.GlobalAveragePooling2D(name=f"{name}_head_gap")(x)
-    x = _normalization(f"{name}_head_layernorm")(x)
+    x = _normalization(name=f"{name}_head_layernorm")(x)
     return plan.finished(plan.classified(x, f"{name}_head_dense"))
 
 
@@ -63,9 +63,9 @@ def _narrowed(name, stage, filters):
     """Return what comes before a stage: patches of an image, or of its maps."""
     if stage == 0:
         patches = layers.Conv2D(filters, 4, 4, name=f"{name}_stem_conv")
-        normalization = _normalization(f"{name}_stem_layernorm")
+        normalization = _normalization(name=f"{name}_stem_layernorm")
         return Sequential([patches, normalization], name=f"{name}_stem")
-    normalization = _normalization(f"{name}_downsampling_layernorm_{stage - 1}")
+    normalization = _normalization(name=f"{name}_downsampling_layernorm_{stage - 1}")
     patches = layers.Conv2D(filters, 2, 2, name=f"{name}_downsampling_conv_{stage - 1}")
     return Sequential(
         [normalization, patches], name=f"{name}_downsampling_block_{stage - 1}"
@@ -74,10 +74,9 @@ def _narrowed(name, stage, filters):
 
 def _seen(x, filters, name):
     """Return what a block adds: each channel over an area, then all in each pixel."""
-    x = layers.Conv2D(
-        filters, 7, padding="same", groups=filters, name=f"{name}_depthwise_conv"
-    )(x)
-    x = _normalization(f"{name}_layernorm")(x)
+    options = {"groups": filters, "name": f"{name}_depthwise_conv"}
+    x = layers.Conv2D(filters, 7, padding="same", **options)(x)
+    x = _normalization(name=f"{name}_layernorm")(x)
     x = layers.Dense(4 * filters, name=f"{name}_pointwise_conv_1")(x)
     x = layers.Activation("gelu", name=f"{name}_gelu")(x)
     x = layers.Dense(filters, name=f"{name}_pointwise_conv_2")(x)
@@ -85,25 +84,16 @@ def _seen(x, filters, name):
     return layers.Activation("linear", name=f"{name}_identity")(x)
 
 
-def _normalization(name=None):
-    axis: Any = [-1]  # a list in files of Keras
-    return layers.LayerNormalization(axis, epsilon=1e-6, name=name)
-
-
-def _sized(size, *sizes, channels=None):
-    return variant(
-        f"ConvNeXt{size}",
-        f"convnext_{size.lower()}",
-        _convnext,
-        sizes,
-        arguments=_arguments,
-        extra=f"\n{SCALES}",
-        channels=channels,
-        summary=f"ConvNeXt, the {size.lower()} one.",
-        source="Liu et al., 2022 (https://arxiv.org/abs/2201.03545)",
-    )
-
-
+_sized = functools.partial(
+    variant,
+    "ConvNeXt{}",
+    "convnext_{small}",
+    _convnext,
+    arguments=_arguments,
+    extra=f"\n{SCALES}",
+    summary="ConvNeXt, the {small} one.",
+    source="Liu et al., 2022 (https://arxiv.org/abs/2201.03545)",
+)
 # Filters of the first stage, of which each next one has twice as many; blocks of each.
 ConvNeXtTiny = _sized("Tiny", 96, 3, 3, 9, 3, channels=768)
 ConvNeXtSmall = _sized("Small", 96, 3, 3, 27, 3)

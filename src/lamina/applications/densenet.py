@@ -1,9 +1,12 @@
 """Densely connected networks: each layer sees the maps of all layers before it."""
 
+import functools
+
 from lamina import layers
-from lamina.applications.building import channels_axis, variant
+from lamina.applications.blocks import channels_axis, convolution
+from lamina.applications.building import variant
 from lamina.applications.imagenet_utils import decode_predictions, preprocessing
-from lamina.applications.resnet import activated
+from lamina.applications.resnet import activated, normalized
 
 __all__ = [
     "DenseNet121",
@@ -18,53 +21,42 @@ preprocess_input = preprocessing("torch", __name__)
 _GROWTH = 32  # maps that each layer adds
 
 
-def _densenet(plan, sizes):
-    x = plan.start(f"densenet/{plan.own}_weights_tf_dim_ordering_tf_kernels{{}}.h5")
-    x = layers.ZeroPadding2D(3)(x)
-    x = layers.Conv2D(64, 7, 2, use_bias=False, name="conv1_conv")(x)
+def _densenet(plan, *counts):
+    x = plan.start(f"densenet/{plan.own}_weights_tf_dim_ordering_tf_kernels")
+    x = convolution(64, 7, 2, name="conv1_conv")(layers.ZeroPadding2D(3)(x))
     x = layers.ZeroPadding2D(1)(activated(x, "conv1"))
     x = layers.MaxPooling2D(3, 2, name="pool1")(x)
-    for number, count in enumerate(sizes, 2):
+    for number, count in enumerate(counts, 2):
         if number > 2:
             x = _halved(x, f"pool{number - 1}")
         for i in range(count):
             x = _grown(x, f"conv{number}_block{i + 1}")
-    x = layers.BatchNormalization(channels_axis(), epsilon=1.001e-5, name="bn")(x)
-    x = layers.Activation("relu", name="relu")(x)
-    if plan.top:
-        x = plan.classified(layers.GlobalAveragePooling2D(name="avg_pool")(x))
-    return plan.finished(x, ("avg_pool", "max_pool"))
+    x = layers.Activation("relu", name="relu")(normalized(x, "bn"))
+    return plan.averaged(x, "avg_pool", ("avg_pool", "max_pool"))
 
 
 def _grown(x, name):
-    new = layers.Conv2D(4 * _GROWTH, 1, use_bias=False, name=f"{name}_1_conv")(
-        activated(x, f"{name}_0")
-    )
-    new = layers.Conv2D(
-        _GROWTH, 3, padding="same", use_bias=False, name=f"{name}_2_conv"
-    )(activated(new, f"{name}_1"))
+    new = activated(x, f"{name}_0")
+    new = convolution(4 * _GROWTH, 1, name=f"{name}_1_conv")(new)
+    new = activated(new, f"{name}_1")
+    new = convolution(_GROWTH, 3, padding="same", name=f"{name}_2_conv")(new)
     return layers.Concatenate(channels_axis(), name=f"{name}_concat")([x, new])
 
 
 def _halved(x, name):
     channels = x.shape[channels_axis()] // 2
-    x = activated(x, name)
-    x = layers.Conv2D(channels, 1, use_bias=False, name=f"{name}_conv")(x)
+    x = convolution(channels, 1, name=f"{name}_conv")(activated(x, name))
     return layers.AveragePooling2D(2, 2, name=f"{name}_pool")(x)
 
 
-def _sized(layers_in_all, *counts, channels=None):
-    return variant(
-        f"DenseNet{layers_in_all}",
-        f"densenet{layers_in_all}",
-        _densenet,
-        counts,
-        summary=f"A densely connected network of {layers_in_all} layers.",
-        source="Huang et al., 2017 (https://arxiv.org/abs/1608.06993)",
-        channels=channels,
-    )
-
-
+_sized = functools.partial(
+    variant,
+    "DenseNet{}",
+    "densenet{}",
+    _densenet,
+    summary="A densely connected network of {} layers.",
+    source="Huang et al., 2017 (https://arxiv.org/abs/1608.06993)",
+)
 DenseNet121 = _sized(121, 6, 12, 24, 16, channels=1024)
 DenseNet169 = _sized(169, 6, 12, 32, 32)
 DenseNet201 = _sized(201, 6, 12, 48, 32)

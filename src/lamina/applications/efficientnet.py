@@ -1,15 +1,13 @@
 """EfficientNet: one network, made wider, deeper and of finer images together."""
 
+import functools
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 from lamina import initializers, layers
-from lamina.applications.building import (
-    channels_axis,
-    divisible,
-    halving_padding,
-    variant,
-)
+from lamina.applications import blocks
+from lamina.applications.blocks import channels_axis, divisible, normalized
+from lamina.applications.building import variant
 from lamina.applications.imagenet_utils import decode_predictions, preprocessing
 
 __all__ = [
@@ -27,7 +25,14 @@ __all__ = [
 
 preprocess_input = preprocessing(None, __name__)
 
-_DROPPED = 0.2  # the rate at which the last block is left out in training
+_DROPPED = 0.2  # the rate at which a block after the last would be left out
+_FIRST: Any = {
+    "class_name": "VarianceScaling",
+    "config": {"scale": 2.0, "mode": "fan_out", "distribution": "truncated_normal"},
+}
+convolution = functools.partial(
+    layers.Conv2D, padding="same", use_bias=False, kernel_initializer=_FIRST
+)
 # Side of the kernel, how many, filters, expansion, stride of the first.
 _STAGES = (
     (3, 1, 16, 1, 1), (3, 2, 24, 6, 2), (5, 2, 40, 6, 2), (3, 3, 80, 6, 2),
@@ -35,56 +40,44 @@ _STAGES = (
 )  # fmt: skip
 
 
-class Block(NamedTuple):
-    """One inverted residual."""
-
-    name: str
-    filters: int
-    expansion: int
-    kernel: int
-    stride: int
-    dropped: float  # the rate at which it is left out in training
-    momentum: float = 0.99  # of the normalizations
-    weighed: bool = True  # whether channels are weighed by what the image shows
-    fused: bool = False  # one convolution for the expanding and the depthwise one
-    depthwise: str = "dwconv"
-    padded: bool = True  # by a layer of its own before a stride
-
-
-class _Sizes(NamedTuple):
-    width: float
-    depth: float
-    dropout: float
-
-
-def _efficientnet(plan, sizes):
-    x = plan.start(
-        f"https://storage.googleapis.com/keras-applications/{plan.own}{{}}.h5"
-    )
+def _efficientnet(plan, width, depth, dropout):
+    x = plan.start(f"https://storage.googleapis.com/keras-applications/{plan.own}")
     x = layers.Rescaling(1 / 255)(x)
     x = layers.Normalization(channels_axis())(x)
     if plan.published:
         # The published mean and variance hold deviations where variances belong.
         factors = [1 / math.sqrt(deviation) for deviation in (0.229, 0.224, 0.225)]
         x = layers.Rescaling(factors)(x)
-    x = layers.ZeroPadding2D(halving_padding(x, 3), name="stem_conv_pad")(x)
-    filters = divisible(32 * sizes.width)
-    x = activated(convolution(filters, 3, 2, "stem_conv", "valid")(x), "stem")
-    counts = [math.ceil(sizes.depth * count) for _, count, *_ in _STAGES]
-    done = 0
-    for stage, (kernel, _, filters, expansion, stride) in enumerate(_STAGES):
+    x = blocks.padded(x, 3, "stem_conv_pad")
+    wide = divisible(32 * width)
+    x = convolution(wide, 3, 2, padding="valid", name="stem_conv")(x)
+    x = activated(x, "stem")
+    x = staged(x, _STAGES, depth, lambda filters: divisible(filters * width))
+    return classified(plan, x, divisible(1280 * width), dropout)
+
+
+def staged(x, stages, depth, rounded, second=False):
+    """Return `x` after all inverted residuals of a table.
+
+    `depth` is the factor of how many there are, `rounded` gives their filters, and
+    `second` says that they are those of EfficientNet 2.
+    """
+    counts = [math.ceil(depth * count) for _, count, *_ in stages]
+    # Of EfficientNet 2, the rate goes by the table, so that deep ones pass it.
+    done, total = 0, sum(count for _, count, *_ in stages) if second else sum(counts)
+    for stage, (kernel, _, filters, expansion, stride) in enumerate(stages):
         for i in range(counts[stage]):
-            letter = chr(ord("a") + i)
-            wide, step = divisible(filters * sizes.width), 1 if i else stride
-            shape = wide, expansion, kernel, step, _DROPPED * done / sum(counts)
-            x = inverted(x, Block(f"block{stage + 1}{letter}", *shape))
+            name = f"block{stage + 1}{chr(ord('a') + i)}"
+            shape = rounded(filters), expansion, kernel, 1 if i else stride
+            fused, dropped = second and stage < 3, _DROPPED * done / total
+            x = _inverted(x, name, *shape, dropped, fused, second)
             done += 1
-    return classified(plan, x, divisible(1280 * sizes.width), sizes.dropout)
+    return x
 
 
 def classified(plan, x, filters, dropout, momentum=0.99, **options):
     """Return the model: `x` with a last convolution and the top."""
-    x = activated(convolution(filters, 1, 1, "top_conv")(x), "top", momentum)
+    x = activated(convolution(filters, 1, name="top_conv")(x), "top", momentum)
     if plan.top:
         x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
         if dropout > 0:
@@ -94,62 +87,38 @@ def classified(plan, x, filters, dropout, momentum=0.99, **options):
     return plan.finished(x, ("avg_pool", "max_pool"))
 
 
-def convolution(filters, kernel, stride, name, padding="same", **options):
-    """Return a convolution without offsets, with the family's first values."""
-    options = {"use_bias": False, "kernel_initializer": _first(), **options}
-    return layers.Conv2D(filters, kernel, stride, padding, name=name, **options)
-
-
-def _first() -> Any:
-    return initializers.VarianceScaling(2.0, "fan_out", "truncated_normal")
-
-
 def activated(x, name, momentum=0.99):
     """Return `x` normalized, through a swish."""
-    x = _normalized(x, f"{name}_bn", momentum)
+    x = normalized(x, f"{name}_bn", momentum=momentum)
     return layers.Activation("swish", name=f"{name}_activation")(x)
 
 
-def _normalized(x, name, momentum):
-    return layers.BatchNormalization(channels_axis(), momentum, name=name)(x)
-
-
-def inverted(x, block):
+def _inverted(x, name, filters, expansion, kernel, stride, dropped, fused, second):
     """Return an inverted residual: expanded, convolved, weighed and projected."""
-    name, momentum = block.name, block.momentum
+    momentum = 0.9 if second else 0.99
     shortcut, channels = x, x.shape[channels_axis()]
-    if block.expansion != 1:
-        kernel, stride = (block.kernel, block.stride) if block.fused else (1, 1)
-        wide = channels * block.expansion
-        x = convolution(wide, kernel, stride, f"{name}_expand_conv")(x)
+    whole, pixel = (kernel, stride), (1, 1)
+    if expansion != 1:
+        window = whole if fused else pixel
+        x = convolution(channels * expansion, *window, name=f"{name}_expand_conv")(x)
         x = activated(x, f"{name}_expand", momentum)
-    if not block.fused:
-        x = activated(_depthwise(x, block), name, momentum)
-    if block.weighed:
+    if not fused:
+        inner, pad = f"{name}_dwconv", f"{name}_dwconv_pad"
+        names = (f"{inner}2", None) if second else (inner, pad)
+        x = blocks.depthwise(x, *whole, *names, depthwise_initializer=_FIRST)
+        x = activated(x, name, momentum)
         x = _weighed(x, max(1, int(channels * 0.25)), f"{name}_se")
-    straight = block.fused and block.expansion == 1
-    kernel, stride = (block.kernel, block.stride) if straight else (1, 1)
-    x = convolution(block.filters, kernel, stride, f"{name}_project_conv")(x)
-    x = _normalized(x, f"{name}_project_bn", momentum)
+    straight = fused and expansion == 1
+    window = whole if straight else pixel
+    x = convolution(filters, *window, name=f"{name}_project_conv")(x)
+    x = normalized(x, f"{name}_project_bn", momentum=momentum)
     if straight:
         x = layers.Activation("swish", name=f"{name}_project_activation")(x)
-    if block.stride == 1 and channels == block.filters:
-        if block.dropped > 0:
-            whole = (None, 1, 1, 1)
-            x = layers.Dropout(block.dropped, whole, name=f"{name}_drop")(x)
+    if stride == 1 and channels == filters:
+        if dropped > 0:
+            x = layers.Dropout(dropped, (None, 1, 1, 1), name=f"{name}_drop")(x)
         x = layers.Add(name=f"{name}_add")([x, shortcut])
     return x
-
-
-def _depthwise(x, block):
-    padding = "same"
-    if block.padded and block.stride == 2:
-        sides, padding = halving_padding(x, block.kernel), "valid"
-        x = layers.ZeroPadding2D(sides, name=f"{block.name}_dwconv_pad")(x)
-    options = {"use_bias": False, "depthwise_initializer": _first()}
-    name = f"{block.name}_{block.depthwise}"
-    window = block.kernel, block.stride, padding
-    return layers.DepthwiseConv2D(*window, name=name, **options)(x)
 
 
 def _weighed(x, few, name):
@@ -158,34 +127,25 @@ def _weighed(x, few, name):
     mean = layers.GlobalAveragePooling2D(name=f"{name}_squeeze")(x)
     shape = (channels, 1, 1) if channels_axis() == 1 else (1, 1, channels)
     weight = layers.Reshape(shape, name=f"{name}_reshape")(mean)
-    for filters, step, activation in (
-        (few, "reduce", "swish"),
-        (channels, "expand", "sigmoid"),
-    ):
-        weight = convolution(
-            filters, 1, 1, f"{name}_{step}", activation=activation, use_bias=True
-        )(weight)
+    pixel = functools.partial(convolution, kernel_size=1, use_bias=True)
+    weight = pixel(few, activation="swish", name=f"{name}_reduce")(weight)
+    weight = pixel(channels, activation="sigmoid", name=f"{name}_expand")(weight)
     return layers.Multiply(name=f"{name}_excite")([x, weight])
 
 
-def _sized(number, side, *sizes, channels=None):
-    return variant(
-        f"EfficientNetB{number}",
-        f"efficientnetb{number}",
-        _efficientnet,
-        _Sizes(*sizes),
-        side=side,
-        channels=channels,
-        summary=f"EfficientNet B{number}, which scales images from [0, 255] itself.",
-        source="Tan and Le, 2019 (https://arxiv.org/abs/1905.11946)",
-    )
-
-
-EfficientNetB0 = _sized(0, 224, 1.0, 1.0, 0.2, channels=1280)
-EfficientNetB1 = _sized(1, 240, 1.0, 1.1, 0.2)
-EfficientNetB2 = _sized(2, 260, 1.1, 1.2, 0.3)
-EfficientNetB3 = _sized(3, 300, 1.2, 1.4, 0.3)
-EfficientNetB4 = _sized(4, 380, 1.4, 1.8, 0.4)
-EfficientNetB5 = _sized(5, 456, 1.6, 2.2, 0.4)
-EfficientNetB6 = _sized(6, 528, 1.8, 2.6, 0.5)
-EfficientNetB7 = _sized(7, 600, 2.0, 3.1, 0.5)
+_sized = functools.partial(
+    variant,
+    "EfficientNetB{}",
+    "efficientnetb{}",
+    _efficientnet,
+    summary="EfficientNet B{}, which scales images from [0, 255] itself.",
+    source="Tan and Le, 2019 (https://arxiv.org/abs/1905.11946)",
+)
+EfficientNetB0 = _sized(0, 1.0, 1.0, 0.2, channels=1280)
+EfficientNetB1 = _sized(1, 1.0, 1.1, 0.2, side=240)
+EfficientNetB2 = _sized(2, 1.1, 1.2, 0.3, side=260)
+EfficientNetB3 = _sized(3, 1.2, 1.4, 0.3, side=300)
+EfficientNetB4 = _sized(4, 1.4, 1.8, 0.4, side=380)
+EfficientNetB5 = _sized(5, 1.6, 2.2, 0.4, side=456)
+EfficientNetB6 = _sized(6, 1.8, 2.6, 0.5, side=528)
+EfficientNetB7 = _sized(7, 2.0, 3.1, 0.5, side=600)

@@ -1,20 +1,12 @@
 """EfficientNet 2: quicker to train, with whole convolutions in the first stages."""
 
-import math
-from collections.abc import Callable
-from typing import NamedTuple
+import functools
 
 from lamina import initializers, layers
-from lamina.applications.building import SCALES, channels_axis, variant
-from lamina.applications.efficientnet import (
-    Block,
-    activated,
-    classified,
-    convolution,
-    inverted,
-)
-from lamina.applications.imagenet_utils import decode_predictions, preprocessing
-from lamina.models import Model
+from lamina.applications.blocks import channels_axis
+from lamina.applications.building import SCALES, Activation, variant
+from lamina.applications.efficientnet import activated, classified, convolution, staged
+from lamina.applications.imagenet_utils import TORCH, decode_predictions, preprocessing
 
 __all__ = [
     "EfficientNetV2B0",
@@ -30,32 +22,23 @@ __all__ = [
 
 preprocess_input = preprocessing(None, __name__)
 
-_DROPPED = 0.2  # the rate at which a block after the last would be left out
-_MOMENTUM = 0.9
-# How many, filters, expansion, stride of the first; the first three stages are fused.
+# Side of the kernel, how many, filters, expansion, stride of the first.
 _B = (
-    (1, 16, 1, 1), (2, 32, 4, 2), (2, 48, 4, 2), (3, 96, 4, 2), (5, 112, 6, 1),
-    (8, 192, 6, 2),
+    (3, 1, 16, 1, 1), (3, 2, 32, 4, 2), (3, 2, 48, 4, 2), (3, 3, 96, 4, 2),
+    (3, 5, 112, 6, 1), (3, 8, 192, 6, 2),
 )  # fmt: skip
 _S = (
-    (2, 24, 1, 1), (4, 48, 4, 2), (4, 64, 4, 2), (6, 128, 4, 2), (9, 160, 6, 1),
-    (15, 256, 6, 2),
+    (3, 2, 24, 1, 1), (3, 4, 48, 4, 2), (3, 4, 64, 4, 2), (3, 6, 128, 4, 2),
+    (3, 9, 160, 6, 1), (3, 15, 256, 6, 2),
 )  # fmt: skip
 _M = (
-    (3, 24, 1, 1), (5, 48, 4, 2), (5, 80, 4, 2), (7, 160, 4, 2), (14, 176, 6, 1),
-    (18, 304, 6, 2), (5, 512, 6, 1),
+    (3, 3, 24, 1, 1), (3, 5, 48, 4, 2), (3, 5, 80, 4, 2), (3, 7, 160, 4, 2),
+    (3, 14, 176, 6, 1), (3, 18, 304, 6, 2), (3, 5, 512, 6, 1),
 )  # fmt: skip
 _L = (
-    (4, 32, 1, 1), (7, 64, 4, 2), (7, 96, 4, 2), (10, 192, 4, 2), (19, 224, 6, 1),
-    (25, 384, 6, 2), (7, 640, 6, 1),
+    (3, 4, 32, 1, 1), (3, 7, 64, 4, 2), (3, 7, 96, 4, 2), (3, 10, 192, 4, 2),
+    (3, 19, 224, 6, 1), (3, 25, 384, 6, 2), (3, 7, 640, 6, 1),
 )  # fmt: skip
-
-
-class _Sizes(NamedTuple):
-    stages: tuple
-    stem: int  # filters of the first convolution
-    width: float = 1.0
-    depth: float = 1.0
 
 
 def _arguments(
@@ -65,64 +48,47 @@ def _arguments(
     input_shape=None,
     pooling=None,
     classes=1000,
-    classifier_activation: str | Callable | None = "softmax",
+    classifier_activation: Activation = "softmax",
     include_preprocessing=True,
     name=None,
-) -> Model:
-    raise NotImplementedError
+): ...
 
 
-def _efficientnet_v2(plan, sizes, include_preprocessing):
+def _efficientnet_v2(
+    plan, stages, stem, width=1.0, depth=1.0, *, include_preprocessing
+):
     def rounded(filters):
-        return max(8, int(filters * sizes.width + 4) // 8 * 8)
+        return max(8, int(filters * width + 4) // 8 * 8)
 
-    x = plan.start(f"efficientnet_v2/{plan.own}{{}}.h5")
-    if include_preprocessing:
-        x = _scaled(x, sizes)
-    x = convolution(rounded(sizes.stem), 3, 2, "stem_conv")(x)
-    x = activated(x, "stem", _MOMENTUM)
-    total, done = sum(count for count, *_ in sizes.stages), 0
-    for stage, (count, filters, expansion, stride) in enumerate(sizes.stages):
-        for i in range(math.ceil(sizes.depth * count)):
-            letter = chr(ord("a") + i)
-            kind = {"weighed": stage > 2, "fused": stage <= 2, "depthwise": "dwconv2"}
-            step, dropped = 1 if i else stride, _DROPPED * done / total
-            shape = rounded(filters), expansion, 3, step, dropped, _MOMENTUM
-            name = f"block{stage + 1}{letter}"
-            x = inverted(x, Block(name, *shape, padded=False, **kind))
-            done += 1
+    x = plan.start(f"efficientnet_v2/{plan.own}")
+    if include_preprocessing and stages is _B:
+        mean, deviation = TORCH
+        x = layers.Rescaling(1 / 255)(x)
+        variance = [d**2 for d in deviation]
+        x = layers.Normalization(channels_axis(), list(mean), variance)(x)
+    elif include_preprocessing:
+        x = layers.Rescaling(1 / 128, -1)(x)
+    x = convolution(rounded(stem), 3, 2, name="stem_conv")(x)
+    x = activated(x, "stem", 0.9)
+    x = staged(x, stages, depth, rounded, second=True)
     zero = initializers.Constant(0.0)
-    return classified(plan, x, rounded(1280), 0.2, _MOMENTUM, bias_initializer=zero)
+    return classified(plan, x, rounded(1280), 0.2, 0.9, bias_initializer=zero)
 
 
-def _scaled(x, sizes):
-    if sizes.stages is not _B:
-        return layers.Rescaling(1 / 128, -1)(x)
-    mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    variance = [d**2 for d in deviation]
-    x = layers.Rescaling(1 / 255)(x)
-    return layers.Normalization(channels_axis(), list(mean), variance)(x)
-
-
-def _sized(size, side, *sizes, channels=None):
-    return variant(
-        f"EfficientNetV2{size}",
-        f"efficientnetv2-{size.lower()}",
-        _efficientnet_v2,
-        _Sizes(*sizes),
-        side=side,
-        arguments=_arguments,
-        extra=f"\n{SCALES}",
-        channels=channels,
-        summary=f"EfficientNet 2 {size}.",
-        source="Tan and Le, 2021 (https://arxiv.org/abs/2104.00298)",
-    )
-
-
-EfficientNetV2B0 = _sized("B0", 224, _B, 32, channels=1280)
-EfficientNetV2B1 = _sized("B1", 240, _B, 32, 1.0, 1.1)
-EfficientNetV2B2 = _sized("B2", 260, _B, 32, 1.1, 1.2)
-EfficientNetV2B3 = _sized("B3", 300, _B, 32, 1.2, 1.4)
-EfficientNetV2S = _sized("S", 384, _S, 24)
-EfficientNetV2M = _sized("M", 480, _M, 24)
-EfficientNetV2L = _sized("L", 480, _L, 32)
+_sized = functools.partial(
+    variant,
+    "EfficientNetV2{}",
+    "efficientnetv2-{small}",
+    _efficientnet_v2,
+    arguments=_arguments,
+    extra=f"\n{SCALES}",
+    summary="EfficientNet 2 {}.",
+    source="Tan and Le, 2021 (https://arxiv.org/abs/2104.00298)",
+)
+EfficientNetV2B0 = _sized("B0", _B, 32, channels=1280)
+EfficientNetV2B1 = _sized("B1", _B, 32, 1.0, 1.1, side=240)
+EfficientNetV2B2 = _sized("B2", _B, 32, 1.1, 1.2, side=260)
+EfficientNetV2B3 = _sized("B3", _B, 32, 1.2, 1.4, side=300)
+EfficientNetV2S = _sized("S", _S, 24, side=384)
+EfficientNetV2M = _sized("M", _M, 24, side=480)
+EfficientNetV2L = _sized("L", _L, 32, side=480)

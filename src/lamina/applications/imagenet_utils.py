@@ -21,7 +21,7 @@ CLASSES = (
 # What is subtracted from blue, green and red, of values to 255.
 _CAFFE_MEAN = (103.939, 116.779, 123.68)
 # Mean and deviation of red, green and blue, of values to 1.
-_TORCH = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+TORCH = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def preprocess_input(x, data_format=None, mode="caffe"):
@@ -60,12 +60,11 @@ def preprocess_input(x, data_format=None, mode="caffe"):
     if mode == "tf":
         return x / 127.5 - 1.0
     first = data_format == "channels_first"
-    where = (slice(None, None, -1), slice(None), slice(None))
     shape = (3, 1, 1) if first else (3,)
     if mode == "caffe":
-        x = x[(..., *where)] if first else x[..., ::-1]
+        x = x[..., ::-1, :, :] if first else x[..., ::-1]
         return x - _along(_CAFFE_MEAN, shape, x)
-    mean, deviation = (_along(values, shape, x) for values in _TORCH)
+    mean, deviation = (_along(values, shape, x) for values in TORCH)
     return (x / 255.0 - mean) / deviation
 
 
@@ -85,18 +84,15 @@ def _data_format(given):
 
 
 def preprocessing(mode, module):
-    """Return the `preprocess_input` of a family.
+    """Return the `preprocess_input` of a family, which stands in a module.
 
-    Args:
-        mode: how its images are made ready; None where the models do that themselves.
-        module: the name of the family's module.
+    A `mode` of None is for models that make images ready themselves.
     """
+    shared = globals()["preprocess_input"]
 
     def preprocess_input(x, data_format=None):
         _data_format(data_format)
-        return (
-            x if mode is None else globals()["preprocess_input"](x, data_format, mode)
-        )
+        return x if mode is None else shared(x, data_format, mode)
 
     words, white = _OF_A_FAMILY[mode]
     preprocess_input.__doc__ = _WORDS.format(words=words, module=module, white=white)
@@ -107,10 +103,7 @@ def preprocessing(mode, module):
 
 _OF_A_FAMILY = {
     None: ("`x` as it is: these models scale images themselves", [255.0] * 3),
-    "caffe": (
-        "images in BGR, less the channels' means",
-        [151.061, 138.221, 131.32],
-    ),
+    "caffe": ("images in BGR, less the channels' means", [151.061, 138.221, 131.32]),
     "tf": ("images scaled to [-1, 1]", [1.0] * 3),
     "torch": (
         "images normalized by the channels' means and deviations",

@@ -3,7 +3,8 @@
 from typing import Any
 
 from lamina import layers
-from lamina.applications.building import channels_axis, variant
+from lamina.applications.blocks import channels_axis, convolution, normalized
+from lamina.applications.building import variant
 from lamina.applications.imagenet_utils import decode_predictions, preprocessing
 
 __all__ = ["InceptionV3", "decode_predictions", "preprocess_input"]
@@ -12,29 +13,17 @@ preprocess_input = preprocessing("tf", __name__)
 
 
 def convolved(x, filters, kernel: Any = 1, stride=1, padding="same", name=None):
-    """Return a convolution of `x`, normalized and cut off at zero.
-
-    Args:
-        x: the maps.
-        filters: how many maps to make.
-        kernel: its side, or height and width.
-        stride: how far it moves.
-        padding: `"same"` or `"valid"`.
-        name: the name of the convolution; None for automatic names.
-    """
+    """Return a convolution of `x`, normalized and cut off at zero."""
     bn, activation = (f"{name}_bn", f"{name}_ac") if name else (None, None)
-    x = layers.Conv2D(filters, kernel, stride, padding, use_bias=False, name=name)(x)
-    x = layers.BatchNormalization(channels_axis(), scale=False, name=bn)(x)
+    x = convolution(filters, kernel, stride, padding, name=name)(x)
+    x = normalized(x, bn, scale=False)
     return layers.Activation("relu", name=activation)(x)
 
 
 def branch(x, *convolutions):
     """Return `x` after convolutions one after the other.
 
-    Args:
-        x: the maps.
-        convolutions: the arguments of `convolved` for each; filters alone for a kernel
-            of one pixel.
+    For each, the arguments of `convolved`; filters alone for a kernel of one pixel.
     """
     for arguments in convolutions:
         arguments = arguments if isinstance(arguments, tuple) else (arguments,)
@@ -51,14 +40,10 @@ def stem(x):
 
 
 def mixed(x, *branches, name=None, averaged=None, largest=False):
-    """Return branches side by side.
+    """Return branches side by side, each made of what `branch` takes.
 
-    Args:
-        x: the maps that each branch begins at.
-        branches: what each is made of, as `branch` takes it.
-        name: the name of the result.
-        averaged: the filters of a last branch that averages first.
-        largest: whether a last branch takes the largest of 3 x 3 pixels.
+    The last one may take the average of 3 x 3 pixels first, and make as many maps as
+    `averaged` says, or only take the largest of them.
     """
     made = [branch(x, *convolutions) for convolutions in branches]
     if averaged:
@@ -74,9 +59,8 @@ def joined(maps, name=None):
     return layers.Concatenate(channels_axis(), name=name)(maps)
 
 
-def _inception(plan, sizes):
-    path = "inception_v3/inception_v3_weights_tf_dim_ordering_tf_kernels{}.h5"
-    x = stem(plan.start(path))
+def _inception(plan):
+    x = stem(plan.start(f"{plan.own}/{plan.own}_weights_tf_dim_ordering_tf_kernels"))
     for i, averaged in enumerate((32, 64, 64)):
         fine = (64, (96, 3), (96, 3))
         x = mixed(x, (64,), (48, (64, 5)), fine, averaged=averaged, name=f"mixed{i}")
@@ -87,30 +71,19 @@ def _inception(plan, sizes):
         short = (few, (few, wide), (192, high))
         long = (few, (few, high), (few, wide), (few, high), (192, wide))
         x = mixed(x, (192,), short, long, averaged=192, name=f"mixed{i}")
-    x = mixed(
-        x,
-        (192, (320, 3, 2, "valid")),
-        (192, (192, wide), (192, high), (192, 3, 2, "valid")),
-        largest=True,
-        name="mixed8",
-    )
+    short, long = (192, (320, 3, 2, "valid")), (192, (192, wide), (192, high))
+    x = mixed(x, short, (*long, (192, 3, 2, "valid")), largest=True, name="mixed8")
     for i in range(2):
-        x = _spread(x, i)
-    if plan.top:
-        x = plan.classified(layers.GlobalAveragePooling2D(name="avg_pool")(x))
-    return plan.finished(x)
-
-
-def _spread(x, number):
-    """Return branches that end in wide and in high kernels side by side."""
-    first = convolved(x, 320)
-    short = branch(x, 384)
-    short = [convolved(short, 384, kernel) for kernel in ((1, 3), (3, 1))]
-    short = joined(short, f"mixed9_{number}")
-    long = branch(x, 448, (384, 3))
-    long = joined([convolved(long, 384, kernel) for kernel in ((1, 3), (3, 1))])
-    mean = convolved(layers.AveragePooling2D(3, 1, "same")(x), 192)
-    return joined([first, short, long, mean], f"mixed{9 + number}")
+        # Branches that end in wide and in high kernels side by side.
+        first, ends = convolved(x, 320), ((1, 3), (3, 1))
+        short = branch(x, 384)
+        short = [convolved(short, 384, kernel) for kernel in ends]
+        short = joined(short, f"mixed9_{i}")
+        long = branch(x, 448, (384, 3))
+        long = joined([convolved(long, 384, kernel) for kernel in ends])
+        mean = convolved(layers.AveragePooling2D(3, 1, "same")(x), 192)
+        x = joined([first, short, long, mean], f"mixed{9 + i}")
+    return plan.averaged(x, "avg_pool")
 
 
 InceptionV3 = variant(

@@ -1,17 +1,9 @@
 """MobileNet: depthwise convolutions and pointwise ones, of any width."""
 
-from collections.abc import Callable
-
 from lamina import layers
-from lamina.applications.building import (
-    channels_axis,
-    check_width,
-    side_in,
-    side_of,
-    variant,
-)
+from lamina.applications.blocks import channels_axis, convolution, normalized
+from lamina.applications.building import Activation, variant
 from lamina.applications.imagenet_utils import decode_predictions, preprocessing
-from lamina.models import Model
 
 __all__ = ["MobileNet", "decode_predictions", "preprocess_input"]
 
@@ -35,43 +27,33 @@ def _arguments(
     input_tensor=None,
     pooling=None,
     classes=1000,
-    classifier_activation: str | Callable | None = "softmax",
+    classifier_activation: Activation = "softmax",
     name=None,
-) -> Model:
-    raise NotImplementedError
+): ...
 
 
-def _mobilenet(plan, _, alpha, depth_multiplier, dropout):
+def _mobilenet(plan, alpha, depth_multiplier, dropout):
     check_width(plan, alpha, _PUBLISHED)
     if plan.published and depth_multiplier != 1:
         raise ValueError(
             "The published weights of `MobileNet` are for depth_multiplier=1. "
             f"Received: depth_multiplier={depth_multiplier}"
         )
-    side = side_in(plan.shape, _SIDES)
-    rows = side if plan.published else side_of(plan.shape, 224 if plan.top else None)
-    plan.name = plan.name or f"mobilenet_{alpha:0.2f}_{rows}"
-    path = f"mobilenet/mobilenet_{_PUBLISHED.get(alpha)}_{side}_tf{{}}.h5"
+    side = named_by_size(plan, "mobilenet", alpha, plan.input_shape, _SIDES)
+    path = f"mobilenet/mobilenet_{_PUBLISHED.get(alpha)}_{side}_tf"
     x = plan.start(path, "_no_top", sides=_SIDES)
-    x = layers.Conv2D(
-        int(32 * alpha), 3, 2, padding="same", use_bias=False, name="conv1"
-    )(x)
+    x = convolution(int(32 * alpha), 3, 2, padding="same", name="conv1")(x)
     x = _activated(x, "conv1")
     for i, (filters, stride) in enumerate(_BLOCKS, 1):
+        padding = "same"
         if stride == 2:
             x = layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"conv_pad_{i}")(x)
-        x = layers.DepthwiseConv2D(
-            3,
-            stride,
-            "same" if stride == 1 else "valid",
-            depth_multiplier,
-            use_bias=False,
-            name=f"conv_dw_{i}",
-        )(x)
+            padding = "valid"
+        options = {"depth_multiplier": depth_multiplier, "name": f"conv_dw_{i}"}
+        x = layers.DepthwiseConv2D(3, stride, padding, use_bias=False, **options)(x)
         x = _activated(x, f"conv_dw_{i}")
-        x = layers.Conv2D(
-            int(filters * alpha), 1, padding="same", use_bias=False, name=f"conv_pw_{i}"
-        )(x)
+        filters = int(filters * alpha)
+        x = convolution(filters, 1, padding="same", name=f"conv_pw_{i}")(x)
         x = _activated(x, f"conv_pw_{i}")
     if plan.top:
         x = layers.GlobalAveragePooling2D(keepdims=True)(x)
@@ -82,8 +64,37 @@ def _mobilenet(plan, _, alpha, depth_multiplier, dropout):
 
 
 def _activated(x, name):
-    x = layers.BatchNormalization(channels_axis(-1), name=f"{name}_bn")(x)
-    return layers.ReLU(6.0, name=f"{name}_relu")(x)
+    return layers.ReLU(6.0, name=f"{name}_relu")(normalized(x, f"{name}_bn", -1))
+
+
+def check_width(plan, alpha, published_for):
+    """Refuse a factor of the width that is not a positive number, or has no weights."""
+    plan.expect(alpha > 0, "a positive number", alpha=alpha)
+    if plan.published and alpha not in published_for:
+        raise ValueError(
+            f"Weights of `{plan.called}` are published for these values of `alpha`: "
+            f"{sorted(published_for)}. Received: alpha={alpha!r}"
+        )
+
+
+def named_by_size(plan, kind, alpha, shape, sides):
+    """Name a model after its width and height; return the side its weights are for.
+
+    Of images that have none of the sides with published weights, that is 224.
+    """
+    rows, side = (_height(x) for x in (plan.input_shape, shape))
+    if side not in sides or tuple(shape).count(side) != 2:
+        side = 224
+    if plan.published or (rows is None and plan.top):
+        rows = side
+    plan.name = plan.name or f"{kind}_{alpha:0.2f}_{rows}"
+    return side
+
+
+def _height(shape):
+    if shape is None or len(shape) != 3:
+        return None
+    return shape[1] if channels_axis() == 1 else shape[0]
 
 
 MobileNet = variant(

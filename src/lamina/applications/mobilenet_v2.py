@@ -1,23 +1,19 @@
 """MobileNet 2: inverted residuals, with the shortcut between narrow ends."""
 
-from collections.abc import Callable
+import functools
 
 from lamina import layers
-from lamina.applications.building import (
-    channels_axis,
-    check_width,
-    divisible,
-    halving_padding,
-    side_in,
-    side_of,
-    variant,
-)
+from lamina.applications import blocks
+from lamina.applications.blocks import channels_axis, convolution, depthwise, divisible
+from lamina.applications.building import Activation, variant
 from lamina.applications.imagenet_utils import decode_predictions, preprocessing
-from lamina.models import Model
+from lamina.applications.mobilenet import check_width, named_by_size
 
 __all__ = ["MobileNetV2", "decode_predictions", "preprocess_input"]
 
 preprocess_input = preprocessing("tf", __name__)
+normalized = functools.partial(blocks.normalized, last=-1, momentum=0.999)
+_relu = functools.partial(layers.ReLU, 6.0)
 
 # Filters, stride of the first, how many.
 _STAGES = (
@@ -25,6 +21,7 @@ _STAGES = (
     (320, 1, 1),
 )  # fmt: skip
 _EXPANSION = 6  # of all blocks but the first
+_NAMES = {"bn": "BN", "relu": "relu", "pad": "pad"}
 _PUBLISHED = (0.35, 0.50, 0.75, 1.0, 1.3, 1.4)
 _SIDES = (96, 128, 160, 192, 224)
 
@@ -37,75 +34,61 @@ def _arguments(
     input_tensor=None,
     pooling=None,
     classes=1000,
-    classifier_activation: str | Callable | None = "softmax",
+    classifier_activation: Activation = "softmax",
     name=None,
-) -> Model:
-    raise NotImplementedError
+): ...
 
 
-def _mobilenet_v2(plan, _, alpha):
+def _mobilenet_v2(plan, alpha):
     check_width(plan, alpha, _PUBLISHED)
-    side = side_in(plan.shape_seen(), _SIDES)
-    rows = side if plan.published else side_of(plan.shape, side if plan.top else None)
-    plan.name = plan.name or f"mobilenetv2_{alpha:0.2f}_{rows}"
+    shape = plan.input_shape
+    if shape is None and plan.input_tensor is not None:
+        shape = plan.input_tensor.shape[1:]
+    side = named_by_size(plan, "mobilenetv2", alpha, shape, _SIDES)
     kernels = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels"
-    path = f"mobilenet_v2/{kernels}_{float(alpha)}_{side}{{}}.h5"
+    path = f"mobilenet_v2/{kernels}_{float(alpha)}_{side}"
     x = plan.start(path, "_no_top", sides=_SIDES)
-    x = layers.Conv2D(
-        divisible(32 * alpha), 3, 2, padding="same", use_bias=False, name="Conv1"
-    )(x)
-    x = _activated(x, "bn_Conv1", "Conv1_relu")
+    x = convolution(divisible(32 * alpha), 3, 2, padding="same", name="Conv1")(x)
+    x = _relu(name="Conv1_relu")(normalized(x, "bn_Conv1"))
     block = 0
     for filters, first, count in _STAGES:
         for i in range(count):
-            wide = divisible(int(filters * alpha))
-            x = _inverted(x, wide, first if i == 0 else 1, block)
+            name = f"block_{block}" if block else "expanded_conv"
+            wide = _EXPANSION * x.shape[channels_axis()] if block else None
+            few, stride = divisible(int(filters * alpha)), 1 if i else first
+            x = inverted(x, name, wide, few, 3, stride, _relu, **_NAMES)
             block += 1
     wide = divisible(1280 * alpha) if alpha > 1.0 else 1280
-    x = layers.Conv2D(wide, 1, use_bias=False, name="Conv_1")(x)
-    x = _activated(x, "Conv_1_bn", "out_relu")
-    if plan.top:
-        x = plan.classified(layers.GlobalAveragePooling2D()(x))
-    return plan.finished(x)
+    x = normalized(convolution(wide, 1, name="Conv_1")(x), "Conv_1_bn")
+    return plan.averaged(_relu(name="out_relu")(x))
 
 
-def _inverted(x, filters, stride, block):
-    name = f"block_{block}" if block else "expanded_conv"
-    shortcut, channels = x, x.shape[channels_axis()]
-    if block:
-        x = layers.Conv2D(
-            _EXPANSION * channels,
-            1,
-            padding="same",
-            use_bias=False,
-            name=f"{name}_expand",
-        )(x)
-        x = _activated(x, f"{name}_expand_BN", f"{name}_expand_relu")
-    if stride == 2:
-        x = layers.ZeroPadding2D(halving_padding(x, 3), name=f"{name}_pad")(x)
-    x = layers.DepthwiseConv2D(
-        3,
-        stride,
-        "same" if stride == 1 else "valid",
-        use_bias=False,
-        name=f"{name}_depthwise",
-    )(x)
-    x = _activated(x, f"{name}_depthwise_BN", f"{name}_depthwise_relu")
-    x = layers.Conv2D(
-        filters, 1, padding="same", use_bias=False, name=f"{name}_project"
-    )(x)
-    x = _normalized(x, f"{name}_project_BN")
-    if channels == filters and stride == 1:
-        return layers.Add(name=f"{name}_add")([shortcut, x])
+def inverted(
+    x, name, wide, few, kernel, stride, activation, weighed=None, *, bn, relu, pad
+):
+    """Return an inverted residual: `wide` maps, convolved one by one, then `few`.
+
+    No `wide` leaves them as they are. `activation` makes a layer, and `weighed` is a
+    function of maps and a name. The last three are how the names of normalizations, of
+    activations, if they have any, and of what pads before a stride end.
+    """
+
+    def activated(x, name):
+        x = normalized(x, f"{name}_{bn}")
+        return activation(name=relu and f"{name}_{relu}")(x)
+
+    shortcut, inner = x, f"{name}_depthwise"
+    if wide is not None:
+        x = convolution(wide, 1, padding="same", name=f"{name}_expand")(x)
+        x = activated(x, f"{name}_expand")
+    x = activated(depthwise(x, kernel, stride, inner, f"{name}_{pad}"), inner)
+    if weighed:
+        x = weighed(x, f"{name}_squeeze_excite")
+    x = convolution(few, 1, padding="same", name=f"{name}_project")(x)
+    x = normalized(x, f"{name}_project_{bn}")
+    if stride == 1 and shortcut.shape[channels_axis()] == few:
+        x = layers.Add(name=f"{name}_add")([shortcut, x])
     return x
-
-
-def _normalized(x, name):
-    return layers.BatchNormalization(channels_axis(-1), 0.999, name=name)(x)
-
-
-def _activated(x, normalization, activation):
-    return layers.ReLU(6.0, name=activation)(_normalized(x, normalization))
 
 
 MobileNetV2 = variant(

@@ -1,26 +1,20 @@
 """MobileNet 3: found by search, with channels weighed by what the image shows."""
 
 import functools
-from collections.abc import Callable
 
 from lamina import layers
-from lamina.applications.building import (
-    SCALES,
-    channels_axis,
-    check_width,
-    divisible,
-    halving_padding,
-    variant,
-)
+from lamina.applications.blocks import channels_axis, convolution, divisible
+from lamina.applications.building import SCALES, Activation, variant
 from lamina.applications.imagenet_utils import decode_predictions, preprocessing
-from lamina.models import Model
+from lamina.applications.mobilenet import check_width
+from lamina.applications.mobilenet_v2 import inverted, normalized
 
 # `applications.mobilenet_v3` of Keras has these two only; the models are one up.
 __all__ = ["decode_predictions", "preprocess_input"]
 
 preprocess_input = preprocessing(None, __name__)
-_convolution = functools.partial(layers.Conv2D, padding="same", use_bias=False)
-
+_hard_swish = functools.partial(layers.Activation, "hard_swish")
+_NAMES = {"bn": "bn", "relu": None, "pad": "depthwise_pad"}
 
 # Expansion, filters, side of the kernel, stride, whether channels are weighed, whether
 # the activation is a hard swish.
@@ -52,65 +46,44 @@ def _arguments(
     classes=1000,
     pooling=None,
     dropout_rate=0.2,
-    classifier_activation: str | Callable | None = "softmax",
+    classifier_activation: Activation = "softmax",
     include_preprocessing=True,
     name=None,
-) -> Model:
-    raise NotImplementedError
+): ...
 
 
 def _mobilenet_v3(
-    plan, sizes, alpha, minimalistic, dropout_rate, include_preprocessing
+    plan, blocks, last, alpha, minimalistic, dropout_rate, include_preprocessing
 ):
-    blocks, last = sizes
     check_width(plan, alpha, [1.0] if minimalistic else [0.75, 1.0])
     kind = plan.own.removeprefix("MobileNetV3").lower()
     kind = f"{kind}_minimalistic" if minimalistic else kind
-    path = f"mobilenet_v3/weights_mobilenet_v3_{kind}_224_{float(alpha)}_float{{}}.h5"
+    path = f"mobilenet_v3/weights_mobilenet_v3_{kind}_224_{float(alpha)}_float"
     x = plan.start(path, "_no_top_v2", sized=False)
     if include_preprocessing:
         x = layers.Rescaling(1 / 127.5, -1.0)(x)
-    swish = _relu if minimalistic else _hard_swish
-    x = _convolution(16, 3, 2, name="conv")(x)
-    x = swish(_normalized(x, "conv_bn"))
-    for i, (expansion, filters, kernel, stride, weighed, swished) in enumerate(blocks):
+    swish = layers.ReLU if minimalistic else _hard_swish
+    x = convolution(16, 3, 2, padding="same", name="conv")(x)
+    x = swish()(normalized(x, "conv_bn"))
+    for i, (expansion, few, kernel, stride, weighed, swished) in enumerate(blocks):
         if minimalistic:
             kernel, weighed = 3, False
-        activation, filters = swish if swished else _relu, divisible(filters * alpha)
-        x = _inverted(x, expansion, filters, kernel, stride, weighed, activation, i)
+        name = f"expanded_conv_{i}" if i else "expanded_conv"
+        wide = divisible(x.shape[channels_axis()] * expansion) if i else None
+        shape = wide, divisible(few * alpha), kernel, stride
+        inner = swish if swished else layers.ReLU, weighed and _weighed
+        x = inverted(x, name, *shape, *inner, **_NAMES)
     wide = divisible(6 * x.shape[channels_axis()])
-    x = _convolution(wide, 1, name="conv_1")(x)
-    x = swish(_normalized(x, "conv_1_bn"))
+    x = convolution(wide, 1, padding="same", name="conv_1")(x)
+    x = swish()(normalized(x, "conv_1_bn"))
     if plan.top:
         last = divisible(last * alpha) if alpha > 1.0 else last
         x = layers.GlobalAveragePooling2D(keepdims=True)(x)
-        x = swish(layers.Conv2D(last, 1, padding="same", name="conv_2")(x))
+        x = swish()(layers.Conv2D(last, 1, padding="same", name="conv_2")(x))
         if dropout_rate > 0:
             x = layers.Dropout(dropout_rate)(x)
         x = plan.classified_maps(x, "logits", layers.Flatten())
     return plan.finished(x, ("avg_pool", "max_pool"))
-
-
-def _inverted(x, expansion, filters, kernel, stride, weighed, activation, block):
-    name = f"expanded_conv_{block}" if block else "expanded_conv"
-    shortcut, channels = x, x.shape[channels_axis()]
-    if block:
-        x = _convolution(divisible(channels * expansion), 1, name=f"{name}_expand")(x)
-        x = activation(_normalized(x, f"{name}_expand_bn"))
-    if stride == 2:
-        padding = halving_padding(x, kernel)
-        x = layers.ZeroPadding2D(padding, name=f"{name}_depthwise_pad")(x)
-    window = kernel, stride, "same" if stride == 1 else "valid"
-    depthwise = layers.DepthwiseConv2D
-    x = depthwise(*window, use_bias=False, name=f"{name}_depthwise")(x)
-    x = activation(_normalized(x, f"{name}_depthwise_bn"))
-    if weighed:
-        x = _weighed(x, f"{name}_squeeze_excite")
-    x = _convolution(filters, 1, name=f"{name}_project")(x)
-    x = _normalized(x, f"{name}_project_bn")
-    if channels == filters and stride == 1:
-        return layers.Add(name=f"{name}_add")([shortcut, x])
-    return x
 
 
 def _weighed(x, name):
@@ -125,18 +98,6 @@ def _weighed(x, name):
     return layers.Multiply(name=f"{name}_mul")([x, weight])
 
 
-def _normalized(x, name):
-    return layers.BatchNormalization(channels_axis(-1), 0.999, name=name)(x)
-
-
-def _relu(x):
-    return layers.ReLU()(x)
-
-
-def _hard_swish(x):
-    return layers.Activation("hard_swish")(x)
-
-
 _EXTRA = f"""
 alpha: the factor of the filters in each layer; weights are published for 0.75 and 1.
 minimalistic: whether to leave out what runs badly on some devices: channels weighed by
@@ -144,21 +105,15 @@ minimalistic: whether to leave out what runs badly on some devices: channels wei
 dropout_rate: the rate of dropout before the top.
 {SCALES}
 """
-
-
-def _sized(size, blocks, last, channels=None):
-    return variant(
-        f"MobileNetV3{size}",
-        f"MobileNetV3{size}",
-        _mobilenet_v3,
-        (blocks, last),
-        arguments=_arguments,
-        extra=_EXTRA,
-        channels=channels,
-        summary=f"The {size.lower()} one of two MobileNets 3.",
-        source="Howard et al., 2019 (https://arxiv.org/abs/1905.02244)",
-    )
-
-
+_sized = functools.partial(
+    variant,
+    "MobileNetV3{}",
+    "MobileNetV3{}",
+    _mobilenet_v3,
+    arguments=_arguments,
+    extra=_EXTRA,
+    summary="The {small} one of two MobileNets 3.",
+    source="Howard et al., 2019 (https://arxiv.org/abs/1905.02244)",
+)
 MobileNetV3Small = _sized("Small", _SMALL, 1024, channels=576)
 MobileNetV3Large = _sized("Large", _LARGE, 1280)

@@ -1,10 +1,10 @@
 """Residual networks, with activations after the convolutions or before them."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+import functools
 
 from lamina import layers
-from lamina.applications.building import channels_axis, variant
+from lamina.applications import blocks
+from lamina.applications.building import variant
 from lamina.applications.imagenet_utils import decode_predictions, preprocessing
 
 __all__ = [
@@ -16,37 +16,26 @@ __all__ = [
 ]
 
 preprocess_input = preprocessing("caffe", __name__)
+normalized = functools.partial(blocks.normalized, epsilon=1.001e-5)
 
 
-class Sizes(NamedTuple):
-    """What one residual network has that the others have not."""
+def residual(plan, stage, counts, activated_first=False):
+    """Build a residual network: a convolution, four stages of blocks, an average.
 
-    stage: Callable  # (x, filters, count, number of the stage) -> x
-    counts: tuple  # of blocks in each stage
-    activated_first: bool = False
-
-
-def resnet(plan, sizes):
-    """Build a residual network: a convolution, four stages of blocks, an average."""
-    x = plan.start(f"resnet/{plan.own}_weights_tf_dim_ordering_tf_kernels{{}}.h5")
+    `stage` draws one, `(x, filters, count of its blocks, its number) -> x`.
+    """
+    x = plan.start(f"resnet/{plan.own}_weights_tf_dim_ordering_tf_kernels")
     x = layers.ZeroPadding2D(3, name="conv1_pad")(x)
     x = layers.Conv2D(64, 7, 2, name="conv1_conv")(x)
-    if not sizes.activated_first:
+    if not activated_first:
         x = activated(x, "conv1")
     x = layers.ZeroPadding2D(1, name="pool1_pad")(x)
     x = layers.MaxPooling2D(3, 2, name="pool1_pool")(x)
-    for i, count in enumerate(sizes.counts):
-        x = sizes.stage(x, 64 * 2**i, count, i + 2)
-    if sizes.activated_first:
+    for i, count in enumerate(counts):
+        x = stage(x, 64 * 2**i, count, i + 2)
+    if activated_first:
         x = activated(x, "post")
-    if plan.top:
-        x = plan.classified(layers.GlobalAveragePooling2D(name="avg_pool")(x))
-    return plan.finished(x, ("avg_pool", "max_pool"))
-
-
-def normalized(x, name):
-    """Return `x` with each channel normalized over the batch."""
-    return layers.BatchNormalization(channels_axis(), epsilon=1.001e-5, name=name)(x)
+    return plan.averaged(x, "avg_pool", ("avg_pool", "max_pool"))
 
 
 def activated(x, name):
@@ -73,18 +62,18 @@ def _stage(x, filters, count, number):
     return x
 
 
-def _sized(layers_in_all, *counts, channels=None):
-    return variant(
-        f"ResNet{layers_in_all}",
-        f"resnet{layers_in_all}",
-        resnet,
-        Sizes(_stage, counts),
-        channels=channels,
-        summary=f"A residual network of {layers_in_all} layers.",
-        source="He et al., 2015 (https://arxiv.org/abs/1512.03385)",
-    )
+def _resnet(plan, *counts):
+    return residual(plan, _stage, counts)
 
 
+_sized = functools.partial(
+    variant,
+    "ResNet{}",
+    "resnet{}",
+    _resnet,
+    summary="A residual network of {} layers.",
+    source="He et al., 2015 (https://arxiv.org/abs/1512.03385)",
+)
 ResNet50 = _sized(50, 3, 4, 6, 3, channels=2048)
 ResNet101 = _sized(101, 3, 4, 23, 3)
 ResNet152 = _sized(152, 3, 8, 36, 3)
