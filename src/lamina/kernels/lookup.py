@@ -65,7 +65,9 @@ def different_words(joined: str, lower: bool, strip: bool):
     r"""Return the different words of texts, their places in it, and texts' lengths.
 
     Args:
-        joined, lower, strip: as `Terms.words` takes them.
+        joined: the texts, each with `"\0"` after it.
+        lower: whether to make letters of ASCII small.
+        strip: whether to leave out its punctuation.
 
     >>> from lamina.kernels.lookup import compiled, different_words
     >>> found = different_words("a b a\0b\0", True, True) if compiled() else None
