@@ -112,7 +112,7 @@ def _from_list(value, path):
     except ValueError as error:
         raise ValueError(
             f"`{path}` is a list of rows of different lengths, so it is not an array. "
-            "Pad the rows to one length, for instance with `lamina.utils.pad_sequences`."
+            "Pad the rows to one length, as `lamina.utils.pad_sequences` does."
         ) from error
 
 

@@ -331,7 +331,5 @@ def test_vocabulary_files_without_terms(tmp_path):
     with pytest.raises(ValueError, match="9223372036854775808 is not an integer of 64"):
         IntegerLookup(vocabulary=str(path))
     path.write_text("1\nx\n")
-    with pytest.raises(
-        ValueError, match="words.txt holds a line that is not a term.*'x'"
-    ):
+    with pytest.raises(ValueError, match="a line that is not a term.*'x'"):
         IntegerLookup(vocabulary=str(path))
