@@ -347,7 +347,7 @@ class LayoutMap(collections.abc.MutableMapping):
         try:
             re.compile(key)
         except (TypeError, re.error) as error:
-            raise ValueError(f"{key!r} is no regular expression: {error}") from None
+            raise ValueError(f"{key!r} is not a regular expression: {error}") from None
         if isinstance(layout, (tuple, list)):
             layout = TensorLayout(layout)
         if not isinstance(layout, TensorLayout):

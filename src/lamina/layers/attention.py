@@ -682,7 +682,7 @@ class Attention(Layer):
         use_causal_mask: whether no query sees a key that comes after it.
 
     Raises:
-        ValueError: an argument out of its range, or inputs that are no such list.
+        ValueError: an argument out of its range, or inputs that are not such a list.
 
     Source: Luong et al., 2015, "Effective approaches to attention-based neural
     machine translation".
@@ -797,7 +797,7 @@ class AdditiveAttention(Attention):
         dropout: the share of attention weights dropped in training, from 0 to 1.
 
     Raises:
-        ValueError: an argument out of its range, or inputs that are no such list.
+        ValueError: an argument out of its range, or inputs that are not such a list.
 
     Source: Bahdanau et al., 2015, "Neural machine translation by jointly learning to
     align and translate".

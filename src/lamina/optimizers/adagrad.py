@@ -27,6 +27,8 @@ class Adagrad(Optimizer):
     0.9
     """
 
+    takes_rows = True
+
     @shared()
     def __init__(
         self,
@@ -79,6 +81,8 @@ class Adadelta(Optimizer):
     >>> bool(w[0] < 1)
     True
     """
+
+    takes_rows = True
 
     @shared()
     def __init__(

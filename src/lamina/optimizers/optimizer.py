@@ -16,6 +16,7 @@ from lamina.core.constructor import all_parameters, parameters_of
 from lamina.core.naming import automatic_name, nearest, snake_case
 from lamina.core.owner import Owner
 from lamina.core.registry import ours
+from lamina.core.row_gradients import RowGradient
 from lamina.core.settings import floatx
 from lamina.core.tracebacks import warn
 from lamina.core.types import Rate
@@ -66,6 +67,9 @@ class Optimizer(Constructed, Owner):
     _owned_lists = ("_variables",)
     _saved_from = {"learning_rate": "_given_rate"}
     _may_forget = True
+    # Whether its rule changes each row of a table by that row and its gradient alone,
+    # so that `Embedding(sparse=True)` may hand it some rows.
+    takes_rows = False
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -118,6 +122,7 @@ class Optimizer(Constructed, Owner):
         self.built = False
         self._trainable_variables = []
         self._trainable_variables_indices = {}
+        self._followers = {}  # Variables with a number for each of another one
         self._undecayed = set()
         self._undecayed_names = None
         self._once_per_step = None
@@ -237,13 +242,15 @@ class Optimizer(Constructed, Owner):
     ) -> Any:
         """Make a Variable of the shape and dtype of another, and return it."""
         prefix = reference_variable.path.replace("/", "_")
-        return self.add_variable(
+        made = self.add_variable(
             reference_variable.shape,
             initializer,
             dtype=reference_variable.dtype,
             layout=getattr(reference_variable, "_layout", None),
             name=f"{prefix}_{name or 'var'}",
         )
+        self._followers.setdefault(reference_variable, []).append(made)
+        return made
 
     def add_optimizer_variables(
         self, trainable_variables, name, initializer: Any = "zeros"
@@ -319,6 +326,12 @@ class Optimizer(Constructed, Owner):
         if len(grads) == 0:
             return
         pairs = self._pairs(grads, trainable_variables)
+        if any(isinstance(gradient, RowGradient) for gradient, _ in pairs):
+            parts.step_by_row(self, pairs)
+        else:
+            self._apply(pairs)
+
+    def _apply(self, pairs):
         for gradient, variable in pairs:
             if takes_gradient(variable):
                 parts.overwrite(self, gradient, variable)
@@ -363,7 +376,7 @@ class Optimizer(Constructed, Owner):
                 f"Received: {len(grads)} gradients for {len(variables)} variables"
             )
         pairs = zip(grads, variables, strict=True)
-        pairs = [(jnp.asarray(g), v) for g, v in pairs if g is not None]
+        pairs = [(parts.as_array(g), v) for g, v in pairs if g is not None]
         if not pairs:
             raise ValueError("No gradients provided for any variable.")
         if len(pairs) < len(variables):
