@@ -30,7 +30,7 @@ def test_on_so_many_devices(devices):
         cwd=HERE.parent,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert result.returncode == 0, result.stdout[-8000:] + result.stderr[-2000:]
 

@@ -307,6 +307,14 @@ class Distribution:
         """
         raise NotImplementedError
 
+    def plan_for(self, model) -> bool:
+        """Find layouts for a model, where it does, and tell whether there are new ones.
+
+        Args:
+            model: the model; where it is not built, nothing is found.
+        """
+        return False
+
     def remarks(self, variables, outputs) -> list[str]:
         """Return warnings: what somebody who trains will hardly have meant.
 

@@ -238,6 +238,8 @@ class Variable(Computes):
     """
 
     __array_priority__ = 100
+    # The Variable of its shape beside which it lies, as an optimizer's slots do.
+    _follows: Any = None
 
     def __init__(
         self,
@@ -567,7 +569,8 @@ class Variable(Computes):
 
     def __getstate__(self):
         changed = {"_value": placement.fetched(self._value), "_initializer": None}
-        changed |= {"_layout": None, "_laid_out_by": None}  # devices of this process
+        # Devices of this process.
+        changed |= {"_layout": None, "_laid_out_by": None, "_follows": None}
         return {**self.__dict__, **changed}
 
     def __setstate__(self, state):
@@ -628,13 +631,26 @@ def lay_out(variables):
     if now is None:
         return
     for variable in variables:
-        before = variable._laid_out_by
-        if before is now or (before is None and variable._layout is not None):
+        before, leader = variable._laid_out_by, variable._follows
+        if leader is not None:
+            if variable._layout is leader._layout:
+                continue
+            variable._layout, variable._laid_out_by = leader._layout, now
+        elif before is now or (before is None and variable._layout is not None):
             continue
-        variable._layout = None
-        variable._layout, variable._laid_out_by = placement.layout_of(variable, None)
+        else:
+            variable._layout = None
+            found = placement.layout_of(variable, None)
+            variable._layout, variable._laid_out_by = found
         if variable._layout is not None:
             variable._value = placement.put(variable._value, variable._layout)
+
+
+def forget_layouts(variables, by):
+    """Let `lay_out` ask a distribution anew for the Variables that lie by it."""
+    for variable in variables:
+        if variable._laid_out_by is by:
+            variable._layout = variable._laid_out_by = None
 
 
 def _dtype_of_value(value):

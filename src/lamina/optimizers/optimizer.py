@@ -237,13 +237,15 @@ class Optimizer(Constructed, Owner):
     ) -> Any:
         """Make a Variable of the shape and dtype of another, and return it."""
         prefix = reference_variable.path.replace("/", "_")
-        return self.add_variable(
+        slot = self.add_variable(
             reference_variable.shape,
             initializer,
             dtype=reference_variable.dtype,
             layout=getattr(reference_variable, "_layout", None),
             name=f"{prefix}_{name or 'var'}",
         )
+        slot._follows = reference_variable
+        return slot
 
     def add_optimizer_variables(
         self, trainable_variables, name, initializer: Any = "zeros"

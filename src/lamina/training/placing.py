@@ -10,7 +10,7 @@ from lamina.core import placement
 from lamina.core.context import having
 from lamina.core.placement import Distribution
 from lamina.core.tracebacks import warn
-from lamina.core.variable import lay_out
+from lamina.core.variable import forget_layouts, lay_out
 from lamina.data.arrays import is_text
 from lamina.training.compiled import training_of
 from lamina.training.together import check_alike, several, watched
@@ -94,10 +94,17 @@ def distributed(run):
             training.under = now
             training.programs.drop()
         with having(distribution=now), watched(run.__name__):
-            lay_out(variables)
+            _lay_out(now, model, variables)
             return run(model, *args, **kwargs)
 
     return wrapper
+
+
+def _lay_out(now, model, variables):
+    if now is not None and now.plan_for(model):
+        forget_layouts(variables, now)
+        training_of(model).programs.drop()
+    lay_out(variables)
 
 
 def check_placed(model, groups, rows):
@@ -112,7 +119,7 @@ def check_placed(model, groups, rows):
     if now is None:
         return
     variables = [v for group in groups for v in group]
-    lay_out(variables)
+    _lay_out(now, model, variables)
     outputs = [layer._output_path() for layer in model._flatten_layers()]
     remarks = now.remarks(variables, outputs)
     parts = now.row_parts
