@@ -108,7 +108,15 @@ class DataParallel(Distribution):
 
     def get_variable_layout(self, variable):
         """Return the layout that it has already, else that it is whole everywhere."""
-        return _own_layout(variable) or _whole(variable, self.device_mesh)
+        return _own_layout(variable) or self.layout_for(variable)
+
+    def layout_for(self, variable):
+        """Return the layout of a Variable that is whole everywhere."""
+        return TensorLayout([None] * len(variable.shape), self.device_mesh)
+
+    def on_all_devices(self):
+        """Return one like this for all devices that there are."""
+        return DataParallel(auto_shard_dataset=self.auto_shard_dataset)
 
     def get_tensor_layout(self, path):
         """Return None: XLA finds out."""
@@ -195,14 +203,42 @@ class ModelParallel(Distribution):
 
     def get_variable_layout(self, variable):
         """Return the layout that it has already, else that of the map, else whole."""
-        found = _own_layout(variable)
-        if self._found is not None:
-            return found or TensorLayout(self._axes(variable), self.device_mesh)
-        found = found or self._layout_map[variable.path]
-        return found or _whole(variable, self.device_mesh)
+        return _own_layout(variable) or self.layout_for(variable)
 
-    def _axes(self, variable):
-        return self._found.axes(variable)
+    def layout_for(self, variable):
+        """Return the layout that the map says, or that was found."""
+        if self._found is not None:
+            return TensorLayout(self._found.axes(variable), self.device_mesh)
+        leader = _leader(variable)
+        if leader is not variable:
+            return self.layout_for(leader)
+        whole = TensorLayout([None] * len(variable.shape), self.device_mesh)
+        return self._layout_map[variable.path] or whole
+
+    def on_all_devices(self):
+        """Return one like this for all devices: they divide batches further."""
+        mesh, rows = self.device_mesh, self.batch_dim_name
+        sizes = dict(zip(mesh.axis_names, mesh.shape, strict=True))
+        others = math.prod(n for name, n in sizes.items() if name != rows)
+        devices = get_device_count()
+        if devices % others:
+            raise ValueError(
+                f"{devices} devices cannot be put into a mesh like {mesh}: {others} of "
+                "them work on each row."
+            )
+        sizes[rows] = devices // others
+        mesh = DeviceMesh(tuple(sizes.values()), tuple(sizes))
+        layouts: Any = "auto"
+        if self._found is None:
+            layouts = LayoutMap(mesh)
+            for key, layout in self._layout_map.items():
+                layouts[key] = TensorLayout(layout.axes, mesh)
+        return ModelParallel(
+            layout_map=layouts,
+            batch_dim_name=rows,
+            auto_shard_dataset=self.auto_shard_dataset,
+            device_mesh=mesh,
+        )
 
     def get_tensor_layout(self, path):
         """Return what the map says of the path, or None."""
@@ -286,17 +322,23 @@ class FullyShardedDataParallel(Distribution):
 
     def get_variable_layout(self, variable):
         """Return the layout that it has already, else the one that divides it most."""
-        own = _own_layout(variable)
-        return own or TensorLayout(self._axes(variable), self.device_mesh)
+        return _own_layout(variable) or self.layout_for(variable)
 
-    def _axes(self, variable):
+    def on_all_devices(self):
+        """Return one like this for all devices: as many work on each row."""
+        return FullyShardedDataParallel(
+            model=self.device_mesh.shape[1], auto_shard_dataset=self.auto_shard_dataset
+        )
+
+    def layout_for(self, variable):
+        """Return the layout that divides a Variable most."""
         n, shape = self.num_model_replicas, variable.shape
         axes: list = [None] * len(shape)
         if self._found is not None:
             axes = self._found.axes(variable)
         if math.prod(shape) >= self._SMALL:
             axes = _further_divided(axes, shape, self.batch_dim_name, n)
-        return axes
+        return TensorLayout(axes, self.device_mesh)
 
     def lay_out_output(self, tensor, path):
         """Return what a layer returned, as products were divided."""
@@ -326,8 +368,8 @@ class FullyShardedDataParallel(Distribution):
         ]
 
     def _stays_whole(self, variable):
-        large = variable.size >= self._SMALL
-        return large and variable.raw_value.sharding.is_fully_replicated
+        parts = math.prod(self.layout_for(variable).parts())
+        return variable.size >= self._SMALL and parts == 1
 
 
 def _further_divided(axes, shape, name, parts) -> list:
@@ -381,7 +423,7 @@ class _Found:
     def axes(self, variable) -> list:
         """Return the axes of a Variable's layout; as they may be until it is known."""
         axes: list = [None] * len(variable.shape)
-        found = self._place(variable)
+        found = self._place(_leader(variable))
         if found is None:
             return _further_divided(axes, variable.shape, AXIS, self._parts)
         if found[0] is not None:
@@ -426,7 +468,7 @@ class _Found:
     def _table(self, model, plan, by):
         lines, total, here = [], 0, 0
         for variable in model.variables:
-            layout = TensorLayout(by._axes(variable), self._mesh)
+            layout = by.layout_for(variable)
             size = variable.size * np.dtype(variable.dtype).itemsize
             part = size // math.prod(layout.parts())
             total, here = total + size, here + part
@@ -463,8 +505,10 @@ def _own_layout(variable):
     return getattr(variable, "_layout", None)
 
 
-def _whole(variable, mesh):
-    return TensorLayout([None] * len(variable.shape), mesh)
+def _leader(variable):
+    """Return the Variable that a slot of an optimizer follows, else itself."""
+    leader = getattr(variable, "_follows", None)
+    return variable if leader is None else leader
 
 
 class LayoutMap(collections.abc.MutableMapping):

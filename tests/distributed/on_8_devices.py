@@ -17,6 +17,7 @@ from jax.sharding import PartitionSpec as P
 
 import lamina
 from lamina import initializers
+from lamina.diagnostics.elsewhere import collectives
 from lamina.kernels import native
 from lamina.training.compiled_step import Program, compiled_step
 from lamina.training.forward import Forward
@@ -248,13 +249,22 @@ def curve(model, x, y, epochs=3):
     return losses
 
 
+def held(model):
+    """Return the bytes of the State that each device holds, and those of all of it."""
+    values = [v.value for group in StateVariables(model).groups for v in group]
+    each = [
+        sum(
+            s.data.nbytes for a in values for s in a.addressable_shards if s.device == d
+        )
+        for d in jax.devices()
+    ]
+    return each, sum(a.nbytes for a in values)
+
+
 def check_divided(model):
     """Check that no device holds much more than an eighth of the State."""
-    values = [v.value for group in StateVariables(model).groups for v in group]
-    whole = sum(a.nbytes for a in values)
-    for device in jax.devices():
-        parts = [s for a in values for s in a.addressable_shards if s.device == device]
-        assert sum(s.data.nbytes for s in parts) <= 1.1 * whole / 8
+    each, whole = held(model)
+    assert max(each) <= 1.1 * whole / 8
 
 
 @pytest.fixture(scope="module")
@@ -294,18 +304,40 @@ def test_mixed_precision_is_divided_too(dtype):
         lamina.config.set_dtype_policy("float32")
 
 
+def compiled(model, batch):
+    """Return the training step compiled."""
+    prepare(model, batch)
+    variables = StateVariables(model)
+    step = compiled_step(model, "train", variables, donate=True)
+    given = variables.read(), placing()(batch)
+    step.trace(*given)
+    return step._made.lower(*given).compile()
+
+
 def test_a_block_of_a_transformer_collects_almost_nothing():
     with HOW["tensor found"]().scope():
-        model, batch = transformer(2), (WORDS[:8, :-1], WORDS[:8, 1:], None)
-        prepare(model, batch)
-        variables = StateVariables(model)
-        step = compiled_step(model, "train", variables)
-        given = variables.read(), placing()(batch)
-        step.trace(*given)
-        text = step._made.lower(*given).compile().as_text()
-    found = re.findall(r" (all-\w+)(?:-start)?\(", text)
-    assert found.count("all-reduce") >= 8  # 4 a block, for both ways
-    assert found.count("all-gather") <= 4  # of two blocks
+        step = compiled(transformer(2), (WORDS[:8, :-1], WORDS[:8, 1:], None))
+    found = collectives(step.as_text(), 8)
+    assert found["all-reduce"].count >= 8  # 4 a block, for both ways
+    gathers = found.get("all-gather")
+    assert gathers is None or gathers.count <= 4  # of two blocks
+
+
+@pytest.mark.parametrize("how", ["8 devices", "sharded", "tensor", "tensor found"])
+def test_a_forecast_is_what_comes(how):
+    distribution, (x, y) = HOW[how](), data(16)
+    forecast = network().forecast(16, devices=8, distribution=distribution).device
+    with distribution.scope():
+        model = network()
+        step = compiled(model, (x, y, None))
+    each, whole = held(model)
+    assert forecast.state_bytes == max(each)
+    assert forecast.whole_bytes == whole
+    memory = step.memory_analysis()
+    arguments = memory.argument_size_in_bytes
+    assert forecast.state_bytes + forecast.batch_bytes == arguments
+    assert forecast.temp_bytes == pytest.approx(memory.temp_size_in_bytes, rel=0.2)
+    assert forecast.collectives == collectives(step.as_text(), 8)
 
 
 @pytest.mark.parametrize("how", ["8 devices", "sharded", "tensor"])
@@ -625,7 +657,7 @@ def test_the_examples_of_the_page_run(tmp_path, monkeypatch):
         "y": np.ones((16, 2), "float32"),
     }
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.S | re.M)
-    assert len(blocks) == 7
+    assert len(blocks) == 8
     for block in blocks:
         exec(block, space)
         assert D.distribution() is None

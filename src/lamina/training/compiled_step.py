@@ -95,6 +95,18 @@ def compiled_step(model, kind, variables, donate=False, several=False):
     return Program(make, variables)
 
 
+def step_laid_out(model, variables, shardings):
+    """Return the training step for devices that are not here, to be compiled only.
+
+    Args:
+        model: the model.
+        variables: the Variables that it changes.
+        shardings: how they lie, in the groups of the State.
+    """
+    made = _bound(model, "train", copy.copy(variables), eager=False)
+    return jax.jit(made, donate_argnums=0, out_shardings=(shardings, None))
+
+
 def _bound(model, kind, variables, eager):
     """Make a function of the State of a step that assigns Variables."""
     run = step.step_of(model, kind, variables)
