@@ -73,12 +73,23 @@ def test_two_processes_do_what_one_does(tmp_path):
         "1.keras",
         "2.keras",
         "last.keras",
+        "last.h5",
         "last.weights.h5",
+        "last.lamina",
     }
     assert {path.name for path in tmp_path.iterdir()} == files
-    model = lamina.saving.load_model(tmp_path / "last.keras")
-    outputs = model.predict(together_data(), verbose=0).ravel()
-    np.testing.assert_allclose(outputs, two[0]["saved"], atol=1e-6)
+    for name in ("last.keras", "last.h5"):
+        model = lamina.saving.load_model(tmp_path / name)
+        outputs = model.predict(together_data(), verbose=0).ravel()
+        np.testing.assert_allclose(outputs, two[0]["saved"], atol=1e-6)
+    outputs = lamina.export.load(tmp_path / "last.lamina").serve(together_data())
+    np.testing.assert_allclose(np.ravel(outputs), two[0]["saved"], atol=1e-6)
+    assert "process 0 has epochs[1]=1, and process 1 has epochs[1]=2" in (
+        two[0].pop("other epochs")
+    )
+    assert "have compiled different steps" in two[0].pop("other programs")
+    for name in ("other epochs", "other programs"):
+        assert one[0].pop(name) == ""
     assert two[0]["native"] == 1 - one[0]["native"] or not library()
     del one[0]["native"], two[0]["native"]
     for name, value in one[0].items():
