@@ -31,6 +31,7 @@ from lamina.core.placement import (
     get_device_count,
     is_first,
     list_devices,
+    service,
     set_distribution,
 )
 from lamina.core.random import agree_on_seed
@@ -621,7 +622,8 @@ def initialize(job_addresses=None, num_processes=None, process_id=None) -> None:
     What is not given comes from the environment variables
     `KERAS_DISTRIBUTION_JOB_ADDRESSES`, `KERAS_DISTRIBUTION_NUM_PROCESSES` and
     `KERAS_DISTRIBUTION_PROCESS_ID`, and else from what JAX knows of SLURM, Kubernetes,
-    Open MPI and cloud TPUs. Where no seed was set, all take that of process 0.
+    Open MPI and cloud TPUs. Where a launcher has joined them already, as Ray Train
+    does, they stay so. Where no seed was set, all take that of process 0.
 
     Args:
         job_addresses: the address and port of process 0; those of the others may
@@ -650,12 +652,18 @@ def initialize(job_addresses=None, num_processes=None, process_id=None) -> None:
             f"There are {len(others) + 1} addresses, but num_processes={num_processes}:"
             f" {listed([first, *others], 8)}. The address of process 0 is enough."
         )
-    jax.distributed.initialize(
-        first and first.strip(),
-        num_processes,
-        process_id,
-        heartbeat_timeout_seconds=_SILENCE,
-    )
+    known = None not in (first, num_processes, process_id)
+    if service() is None:
+        jax.distributed.initialize(
+            first and first.strip(),
+            num_processes,
+            process_id,
+            heartbeat_timeout_seconds=_SILENCE,
+            # JAX would ask Kubernetes what it was told here, or warn that it cannot.
+            cluster_detection_method="deactivate"
+            if known and "KUBERNETES_SERVICE_HOST" in os.environ
+            else None,
+        )
     agree_on_seed()
 
 

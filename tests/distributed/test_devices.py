@@ -5,6 +5,7 @@ Each in one process of its own: the number of CPU devices is set before JAX star
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -126,6 +127,64 @@ def test_a_run_that_two_processes_began_goes_on_in_one(tmp_path):
         assert again[name] == pytest.approx(value, abs=1e-5), name
 
 
+PAGE = HERE.parents[1] / "docs" / "distribution.md"
+
+
+def slurm(i, port):
+    # SLURM names a job, and JAX makes a port of the number.
+    job = port % 2**12
+    return {
+        "SLURM_JOB_ID": str(job),
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_NTASKS": "2",
+        "SLURM_PROCID": str(i),
+        "SLURM_LOCALID": str(i),
+    }
+
+
+def jobset(i, port):
+    text = PAGE.read_text()
+    host = re.search(r'JOB_ADDRESSES\s+value: "(.+):1234"', text)[1]
+    processes = re.search(r'NUM_PROCESSES\s+value: "(.+)"', text)[1]
+    assert host == "train-workers-0-0.train"  # set, job, number of job and pod
+    return {
+        "KUBERNETES_SERVICE_HOST": "10.0.0.1",
+        "KERAS_DISTRIBUTION_JOB_ADDRESSES": f"localhost:{port}",
+        "KERAS_DISTRIBUTION_NUM_PROCESSES": processes,
+        "KERAS_DISTRIBUTION_PROCESS_ID": str(i),
+    }
+
+
+def ray(i, port):
+    return {"JOINED": f"localhost:{port}", "NUMBER": str(i)}
+
+
+JOINED = """
+import jax, os
+if "JOINED" in os.environ:  # as a launcher does it that joins processes itself
+    jax.distributed.initialize(os.environ["JOINED"], 2, int(os.environ["NUMBER"]))
+"""
+
+
+@pytest.mark.parametrize("launcher", [slurm, jobset, ray])
+def test_the_script_of_the_page_runs_as_launchers_run_it(launcher, tmp_path):
+    script = re.search(r"^```py\n(.*?)^```", PAGE.read_text(), re.S | re.M)[1]
+    (tmp_path / "train.py").write_text(JOINED + script)
+    flags = "--xla_force_host_platform_device_count=2"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environments = [
+        {"XLA_FLAGS": flags, "PYTHONWARNINGS": "error::UserWarning"} | launcher(i, port)
+        for i in range(2)
+    ]
+    found = processes_in(environments, [sys.executable, "train.py"], cwd=tmp_path)
+    assert [code for code, *_ in found] == [0, 0], found[0][2] + found[1][2]
+    losses = [output.splitlines()[-1] for _, output, _ in found]
+    assert losses[0] == losses[1]
+    assert len(json.loads(losses[0])) == 2
+
+
 def results_of(processes):
     for code, _, errors in processes:
         assert code == 0, errors[-3000:]
@@ -147,22 +206,32 @@ def run_processes(count, *arguments, program="together.py"):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    started = []
-    for i in range(count):
-        mine = {
+    environments = [
+        {
             "KERAS_DISTRIBUTION_JOB_ADDRESSES": address,
             "KERAS_DISTRIBUTION_NUM_PROCESSES": str(count),
             "KERAS_DISTRIBUTION_PROCESS_ID": str(i),
             "XLA_FLAGS": f"--xla_force_host_platform_device_count={2 // count}",
         }
-        process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", HERE / program, *arguments],
+        for i in range(count)
+    ]
+    command = [sys.executable, "-W", "ignore", HERE / program, *arguments]
+    return processes_in(environments, command)
+
+
+def processes_in(environments, command, cwd=None):
+    """Run a command in a process for each environment; see `run_processes`."""
+    started = [
+        subprocess.Popen(
+            command,
             env={**os.environ, **mine},
+            cwd=cwd,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        started.append(process)
+        for mine in environments
+    ]
     try:
         results = [process.communicate(timeout=200) for process in started]
     finally:
