@@ -8,6 +8,8 @@ from workloads import WORDS, WORKLOADS
 
 k = importlib.import_module(os.environ["BENCH_PACKAGE"])
 layers = k.layers
+if os.environ.get("BENCH_DTYPE"):
+    k.config.set_dtype_policy(f"mixed_{os.environ['BENCH_DTYPE']}")
 
 
 def conv(x, filters, size, strides=1, act=True):
@@ -100,7 +102,10 @@ class Peer:
             for key, shape in workload.inputs.items()
         }
         given = inputs if len(inputs) > 1 else next(iter(inputs.values()))
-        self.model = k.Model(given, globals()[name](given))
+        outputs = globals()[name](given)
+        if os.environ.get("BENCH_DTYPE"):  # losses in full precision
+            outputs = layers.Activation("linear", dtype="float32")(outputs)
+        self.model = k.Model(given, outputs)
         loss = k.losses.SparseCategoricalCrossentropy(from_logits=True)
         self.model.compile(
             k.optimizers.Adam(0.001), loss if workload.classes else "mse"
