@@ -370,6 +370,9 @@ def gathered(variables):
     """
     with among(variables) as first:
         divided = [v for v in variables if v._layout is not None]
+        if not divided:
+            yield first
+            return
         values = [placement.fetched(v.raw_value) for v in divided]
         with binding(divided, values), having(distribution=None):
             yield first
