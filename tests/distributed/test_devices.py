@@ -107,8 +107,8 @@ def together_data():
     return np.random.default_rng(0).normal(size=(37, 6)).astype("float32")
 
 
-def test_a_process_that_fails_leaves_no_other_waiting(tmp_path):
-    first, second = run_processes(2, tmp_path, "fail")
+def test_a_process_that_fails_leaves_no_other_waiting():
+    first, second = run_processes(2, program="failing.py")
     assert second[0] != 0
     assert "ValueError: The data of process 1 ran out after 3 of 4" in second[2]
     assert first[0] != 0

@@ -141,11 +141,5 @@ if ALL > 1:  # what one process does alone, all hear of
             model = network()
             history = model.fit(data, shuffle=False, verbose=0, **more)
             found[name] = history.history["loss"], int(model.optimizer.iterations)
-        other = some(4 - ME)  # of which no process is told that they are fewer
-        if len(sys.argv) > 2:
-            try:
-                model.fit(other, steps_per_epoch=4, verbose=0)
-            finally:
-                print("left", ME, flush=True)
 print(json.dumps(found))
 sys.stdout.flush()
