@@ -8,6 +8,8 @@ from workloads import MANY, WORDS, WORKLOADS
 
 k = importlib.import_module(os.environ["BENCH_PACKAGE"])
 layers = k.layers
+if os.environ.get("BENCH_DTYPE"):
+    k.config.set_dtype_policy(f"mixed_{os.environ['BENCH_DTYPE']}")
 
 
 def conv(x, filters, size, strides=1, act=True):
@@ -106,7 +108,10 @@ class Peer:
             network = getattr(importlib.import_module("peers.networks"), name)
         else:
             network = globals()[name]
-        self.model = k.Model(given, network(given))
+        outputs = network(given)
+        if os.environ.get("BENCH_DTYPE"):  # losses in full precision
+            outputs = layers.Activation("linear", dtype="float32")(outputs)
+        self.model = k.Model(given, outputs)
         loss = k.losses.SparseCategoricalCrossentropy(from_logits=True)
         self.model.compile(
             k.optimizers.Adam(0.001), loss if workload.classes else "mse"

@@ -261,6 +261,8 @@ class Variable(Computes):
     # Whether `value_and_grad` gives its gradient by row: a table of which little is
     # read each time.
     sparse_gradient = False
+    # The Variable of its shape beside which it lies, as an optimizer's slots do.
+    follows: Any = None
 
     def __init__(
         self,
@@ -594,7 +596,8 @@ class Variable(Computes):
 
     def __getstate__(self):
         changed = {"_value": placement.fetched(self._value), "_initializer": None}
-        changed |= {"_layout": None, "_laid_out_by": None}  # devices of this process
+        # Devices of this process.
+        changed |= {"_layout": None, "_laid_out_by": None, "follows": None}
         return {**self.__dict__, **changed}
 
     def __setstate__(self, state):
@@ -655,13 +658,26 @@ def lay_out(variables):
     if now is None:
         return
     for variable in variables:
-        before = variable._laid_out_by
-        if before is now or (before is None and variable._layout is not None):
+        before, leader = variable._laid_out_by, variable.follows
+        if leader is not None:
+            if variable._layout is leader._layout:
+                continue
+            variable._layout, variable._laid_out_by = leader._layout, now
+        elif before is now or (before is None and variable._layout is not None):
             continue
-        variable._layout = None
-        variable._layout, variable._laid_out_by = placement.layout_of(variable, None)
+        else:
+            variable._layout = None
+            found = placement.layout_of(variable, None)
+            variable._layout, variable._laid_out_by = found
         if variable._layout is not None:
             variable._value = placement.put(variable._value, variable._layout)
+
+
+def forget_layouts(variables, by):
+    """Let `lay_out` ask a distribution anew for the Variables that lie by it."""
+    for variable in variables:
+        if variable._laid_out_by is by:
+            variable._layout = variable._laid_out_by = None
 
 
 def _dtype_of_value(value):

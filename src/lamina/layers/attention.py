@@ -274,6 +274,13 @@ class _HeadAttention(Layer):
             dropped = self._dropout_layer(weights, training=training)
         return jnp.einsum(self._combine_equation, dropped, value), weights
 
+    def _divided_inside(self):
+        """Return the projections and how they are divided: each device has heads."""
+        given = [self._query_dense, self._key_dense, self._value_dense]
+        if self.use_gate:
+            given.append(self._gate_dense)
+        return [(x, "outputs") for x in given] + [(self._output_dense, "inputs")]
+
     def _project(self, query, key, value):
         """Return the gate, if there is one, and query, key and value by heads."""
         tensors = {id(x): x for x in (query, key, value)}.values()

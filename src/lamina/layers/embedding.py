@@ -13,6 +13,7 @@ from lamina.core.types import DType, Identifier, Initializer
 from lamina.kernels.adapted import Layout, dense, rows
 from lamina.layers import weights as hooks
 from lamina.layers.lora import Adaptable, replaceable
+from lamina.layers.parallel import AXIS, Division
 from lamina.ops import numpy as ops
 
 
@@ -118,6 +119,13 @@ class Embedding(Adaptable):
         if not is_int(inputs.dtype):
             inputs = inputs.astype("int32")
         return rows(self.embeddings, inputs).astype(self.compute_dtype)
+
+    def _divisions(self):
+        words, features = self._embeddings.shape
+        return {
+            "outputs": Division({"_embeddings": 1}, features, (AXIS,)),
+            "inputs": Division({"_embeddings": 0}, words),
+        }
 
     def compute_mask(self, inputs, mask=None):
         return ops.not_equal(inputs, 0) if self.mask_zero else None

@@ -122,7 +122,6 @@ class Optimizer(Constructed, Owner):
         self.built = False
         self._trainable_variables = []
         self._trainable_variables_indices = {}
-        self._followers = {}  # Variables with a number for each of another one
         self._undecayed = set()
         self._undecayed_names = None
         self._once_per_step = None
@@ -242,15 +241,15 @@ class Optimizer(Constructed, Owner):
     ) -> Any:
         """Make a Variable of the shape and dtype of another, and return it."""
         prefix = reference_variable.path.replace("/", "_")
-        made = self.add_variable(
+        slot = self.add_variable(
             reference_variable.shape,
             initializer,
             dtype=reference_variable.dtype,
             layout=getattr(reference_variable, "_layout", None),
             name=f"{prefix}_{name or 'var'}",
         )
-        self._followers.setdefault(reference_variable, []).append(made)
-        return made
+        slot.follows = reference_variable
+        return slot
 
     def add_optimizer_variables(
         self, trainable_variables, name, initializer: Any = "zeros"

@@ -205,8 +205,8 @@ def step_by_row(optimizer, pairs) -> None:
     for gradient, variable in pairs:
         if isinstance(gradient, RowGradient):
             gradient = gradient.summed(len(variable))
-            for table in (variable, *optimizer._followers.get(variable, ())):
-                places[table] = gradient.indices
+            slots = [v for v in optimizer.variables if v.follows is variable]
+            places |= dict.fromkeys((variable, *slots), gradient.indices)
             gradient = gradient.values
         grads.append(gradient)
     variables = [variable for _, variable in pairs]
