@@ -588,16 +588,17 @@ class Variable(Computes):
         return self.value[index]
 
     def __deepcopy__(self, memo):
-        copy = object.__new__(type(self))
-        memo[id(self)] = copy
-        copy.__dict__.update(self.__dict__)
-        copy._value = jnp.array(self._value, copy=True)
-        return copy
+        new = object.__new__(type(self))
+        memo[id(self)] = new
+        new.__dict__.update(self.__dict__)
+        new._value = jnp.array(self._value, copy=True)
+        new.follows = copy.deepcopy(self.follows, memo)
+        return new
 
     def __getstate__(self):
         changed = {"_value": placement.fetched(self._value), "_initializer": None}
         # Devices of this process.
-        changed |= {"_layout": None, "_laid_out_by": None, "follows": None}
+        changed |= {"_layout": None, "_laid_out_by": None}
         return {**self.__dict__, **changed}
 
     def __setstate__(self, state):
