@@ -538,7 +538,7 @@ def built(units=32, **keys):
             lambda: built(**{"up/.*": (), ".*kernel": ()}),
             r"'up/kernel' matches multiple .*\['up/.*', '.*kernel'\]",
         ),
-        (lambda: layouts(**{"(": ()}), "no regular expression"),
+        (lambda: layouts(**{"(": ()}), "not a regular expression"),
         (lambda: layouts(a="model"), "should be a TensorLayout"),
         (lambda: D.ModelParallel(), "expected `layout_map` to be a `LayoutMap`"),
         (lambda: D.DataParallel(MESH, devices=["cpu:0"]), "not both"),
