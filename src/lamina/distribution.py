@@ -9,29 +9,33 @@ One line before the model is made is enough:
 `LayoutMap` says. The numbers are those of one device, up to rounding.
 """
 
-import collections.abc
-import math
-import os
-import re
-from typing import Any
+import math as _math
+import os as _os
+import re as _re
+from collections.abc import MutableMapping as _MutableMapping
+from typing import Any as _Any
 
-import jax
-import numpy as np
+import jax as _jax
+import numpy as _np
 
-from lamina.core.checks import positive_int
-from lamina.core.naming import listed
+from lamina.core.checks import positive_int as _positive_int
+from lamina.core.naming import listed as _listed
 from lamina.core.placement import (
     DeviceMesh,
-    Distribution,
     TensorLayout,
-    constrained,
     distribution,
     get_device_count,
     list_devices,
     set_distribution,
 )
-from lamina.core.random import agree_on_seed
-from lamina.core.tracebacks import warn
+from lamina.core.placement import (
+    Distribution as _Distribution,
+)
+from lamina.core.placement import (
+    constrained as _constrained,
+)
+from lamina.core.random import agree_on_seed as _agree_on_seed
+from lamina.core.tracebacks import warn as _warn
 
 __all__ = [
     "DataParallel",
@@ -53,7 +57,7 @@ __all__ = [
 _SILENCE = 20
 
 
-class DataParallel(Distribution):
+class DataParallel(_Distribution):
     """Divides batches among all devices; each has all weights.
 
     Args:
@@ -76,8 +80,8 @@ class DataParallel(Distribution):
 
     def __init__(
         self,
-        device_mesh: Any = None,
-        devices: Any = None,
+        device_mesh: _Any = None,
+        devices: _Any = None,
         auto_shard_dataset: bool = True,
     ):
         if device_mesh is not None and devices is not None:
@@ -85,12 +89,12 @@ class DataParallel(Distribution):
                 "`DataParallel` takes `device_mesh` or `devices`, not both."
             )
         if device_mesh is None:
-            devices = np.array(list_devices() if devices is None else devices).ravel()
+            devices = _np.array(list_devices() if devices is None else devices).ravel()
             device_mesh = DeviceMesh(devices.shape, ["batch"], devices)
         _check_mesh("DataParallel", device_mesh)
         super().__init__(device_mesh, device_mesh.axis_names[0], auto_shard_dataset)
         if device_mesh.devices.ndim > 1:
-            warn(
+            _warn(
                 "Expect the input mesh to be 1D, but received a mesh of "
                 f"{device_mesh.devices.ndim} axes. The first axis divides batches; the "
                 "devices along the others repeat its work."
@@ -109,7 +113,7 @@ class DataParallel(Distribution):
         """Return None: XLA finds out."""
 
 
-class ModelParallel(Distribution):
+class ModelParallel(_Distribution):
     """Divides weights as a `LayoutMap` says, and batches along one axis of its mesh.
 
     Args:
@@ -135,7 +139,7 @@ class ModelParallel(Distribution):
     def __init__(
         self,
         *,
-        layout_map: Any = None,
+        layout_map: _Any = None,
         batch_dim_name: str | None = None,
         auto_shard_dataset: bool = True,
         **kwargs,
@@ -190,14 +194,14 @@ class ModelParallel(Distribution):
         return [
             f"The key {key!r} of the `LayoutMap` matches nothing: no variable, and no "
             "layer's output. What it was meant for is whole on every device. The "
-            f"variables are: {listed(paths, 8)}. `[v.path for v in model.variables]` "
+            f"variables are: {_listed(paths, 8)}. `[v.path for v in model.variables]` "
             "lists all."
             for key in layouts
             if key not in layouts._met
         ]
 
 
-class FullyShardedDataParallel(Distribution):
+class FullyShardedDataParallel(_Distribution):
     """Divides batches and the whole state of training among all devices.
 
     Each Variable is divided along its longest axis that the devices divide, and
@@ -221,13 +225,13 @@ class FullyShardedDataParallel(Distribution):
     # Numbers in a Variable that is not worth to be divided.
     _SMALL = 2**8
 
-    def __init__(self, devices: Any = None, model: int = 1):
-        if positive_int("FullyShardedDataParallel", "model", model) > 1:
+    def __init__(self, devices: _Any = None, model: int = 1):
+        if _positive_int("FullyShardedDataParallel", "model", model) > 1:
             raise NotImplementedError(
                 "`FullyShardedDataParallel` finds no layouts for tensor parallelism "
                 f"yet (model={model}). Use `ModelParallel` with a `LayoutMap`."
             )
-        devices = np.array(list_devices() if devices is None else devices).ravel()
+        devices = _np.array(list_devices() if devices is None else devices).ravel()
         mesh = DeviceMesh(devices.shape, ["batch"], devices)
         super().__init__(mesh, "batch")
 
@@ -243,7 +247,7 @@ class FullyShardedDataParallel(Distribution):
         n, shape = self.num_model_replicas, variable.shape
         axes: list = [None] * len(shape)
         fitting = [axis for axis, size in enumerate(shape) if size and size % n == 0]
-        if fitting and math.prod(shape) >= self._SMALL:
+        if fitting and _math.prod(shape) >= self._SMALL:
             axes[max(fitting, key=lambda axis: shape[axis])] = self.batch_dim_name
         return TensorLayout(axes, self.device_mesh)
 
@@ -256,7 +260,7 @@ class FullyShardedDataParallel(Distribution):
         numbers, of = (sum(v.size for v in some) for some in (whole, variables))
         if self.num_model_replicas == 1 or numbers <= of / 10:
             return []
-        shown = listed([f"{v.path} {v.shape}" for v in whole], 4)
+        shown = _listed([f"{v.path} {v.shape}" for v in whole], 4)
         return [
             f"{numbers / of:.0%} of the state of training is whole on every device: no "
             f"axis is a multiple of {self.num_model_replicas} in {shown}. Choose such "
@@ -284,7 +288,7 @@ def _whole(variable, mesh):
     return TensorLayout([None] * len(variable.shape), mesh)
 
 
-class LayoutMap(collections.abc.MutableMapping):
+class LayoutMap(_MutableMapping):
     """Layouts by the paths of Variables, and of what layers return.
 
     A key is a path, or a regular expression for the whole of it. What a layer returns
@@ -303,7 +307,7 @@ class LayoutMap(collections.abc.MutableMapping):
     >>> layouts["dense/bias"]
     """
 
-    def __init__(self, device_mesh: Any):
+    def __init__(self, device_mesh: _Any):
         self._layouts: dict[str, TensorLayout] = {}
         self._met: set[str] = set()  # keys that matched something
         self._device_mesh = device_mesh
@@ -322,7 +326,7 @@ class LayoutMap(collections.abc.MutableMapping):
         if key in self._layouts:
             self._met.add(key)
             return self._layouts[key]
-        found = [k for k in self._layouts if re.fullmatch(k, key)]
+        found = [k for k in self._layouts if _re.fullmatch(k, key)]
         self._met.update(found)
         if len(found) > 1:
             raise ValueError(
@@ -345,8 +349,8 @@ class LayoutMap(collections.abc.MutableMapping):
                 f"{self._layouts[key]}. Delete it first."
             )
         try:
-            re.compile(key)
-        except (TypeError, re.error) as error:
+            _re.compile(key)
+        except (TypeError, _re.error) as error:
             raise ValueError(f"{key!r} is no regular expression: {error}") from None
         if isinstance(layout, (tuple, list)):
             layout = TensorLayout(layout)
@@ -385,7 +389,7 @@ def distribute_tensor(tensor, layout):
     >>> lamina.distribution.distribute_tensor(lamina.ops.ones((2, 3)), layout).shape
     (2, 3)
     """
-    return constrained(tensor, layout, "The tensor")
+    return _constrained(tensor, layout, "The tensor")
 
 
 def initialize(job_addresses=None, num_processes=None, process_id=None) -> None:
@@ -421,19 +425,19 @@ def initialize(job_addresses=None, num_processes=None, process_id=None) -> None:
     if others and num_processes not in (None, len(others) + 1):
         raise ValueError(
             f"There are {len(others) + 1} addresses, but num_processes={num_processes}:"
-            f" {listed([first, *others], 8)}. The address of process 0 is enough."
+            f" {_listed([first, *others], 8)}. The address of process 0 is enough."
         )
-    jax.distributed.initialize(
+    _jax.distributed.initialize(
         first and first.strip(),
         num_processes,
         process_id,
         heartbeat_timeout_seconds=_SILENCE,
     )
-    agree_on_seed()
+    _agree_on_seed()
 
 
 def _environment(name):
-    return os.environ.get(f"KERAS_DISTRIBUTION_{name}") or None
+    return _os.environ.get(f"KERAS_DISTRIBUTION_{name}") or None
 
 
 def _whole_number(name):

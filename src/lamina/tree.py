@@ -3,12 +3,13 @@
 `None` is a leaf like any other, unless `none_is_leaf=False`.
 """
 
-import collections
+import collections as _collections
 
-import jax
+import jax as _jax
 
-from lamina.core.structure import flatten, is_nested, map_leaves
+from lamina.core.structure import flatten, is_nested
 from lamina.core.structure import flatten_with_names as flatten_with_path
+from lamina.core.structure import map_leaves as _map_leaves
 
 __all__ = [
     "MAP_TO_NONE",
@@ -51,7 +52,7 @@ def _rebuild(x, values):
         keys = [k for k, _ in _children(x)]
         new = dict(zip(keys, values, strict=True))
         ordered = {k: new[k] for k in x}
-        if isinstance(x, collections.defaultdict):
+        if isinstance(x, _collections.defaultdict):
             return type(x)(x.default_factory, ordered)
         return type(x)(ordered)
     return type(x)(*values) if hasattr(x, "_fields") else type(x)(values)
@@ -78,7 +79,7 @@ def map_structure(func, *structures, none_is_leaf=True):
     def apply(*leaves):
         return None if not none_is_leaf and leaves[0] is None else func(*leaves)
 
-    return map_leaves(apply, *structures)
+    return _map_leaves(apply, *structures)
 
 
 def map_structure_up_to(shallow_structure, func, *structures):
@@ -166,8 +167,8 @@ def assert_same_structure(a, b, check_types=None):
     >>> lamina.tree.assert_same_structure({"x": 1}, {"x": 2})
     """
     try:
-        same = jax.tree.structure(a, is_leaf=lambda x: x is None)
-        if same == jax.tree.structure(b, is_leaf=lambda x: x is None):
+        same = _jax.tree.structure(a, is_leaf=lambda x: x is None)
+        if same == _jax.tree.structure(b, is_leaf=lambda x: x is None):
             return
     except (TypeError, ValueError):
         pass  # keys that do not sort; the error below shows both

@@ -7,7 +7,7 @@ import os
 import pathlib
 import textwrap
 from collections.abc import Callable
-from typing import Any, ParamSpec
+from typing import Any, TypeVar, cast
 
 from lamina import activations, layers
 from lamina.applications.hashes import HASHES
@@ -20,7 +20,7 @@ from lamina.utils.files import get_file
 
 ROOT = "https://storage.googleapis.com/tensorflow/keras-applications"
 
-P = ParamSpec("P")
+F = TypeVar("F", bound=Callable)
 
 _SHARED = """{summary}
 
@@ -79,7 +79,7 @@ def usual(
     classifier_activation: str | Callable | None = "softmax",
     name=None,
 ) -> Model:
-    """Stand for the arguments that most architectures have."""
+    """Return the architecture of this name, for images."""
     raise NotImplementedError
 
 
@@ -96,11 +96,11 @@ def variant(
     source,
     side=224,
     least=32,
-    arguments: Callable[P, Model] = usual,
+    arguments: F = usual,
     extra="",
     channels=None,
     module=None,
-) -> Callable[P, Model]:
+) -> F:
     """Return the public function of an architecture.
 
     Args:
@@ -129,7 +129,7 @@ def variant(
 
     @boundary
     @functools.wraps(build)
-    def function(*args: P.args, **kwargs: P.kwargs) -> Model:
+    def function(*args, **kwargs) -> Any:
         try:
             bound = signature.bind(*args, **kwargs)
         except TypeError as error:
@@ -152,7 +152,7 @@ def variant(
     function.__module__ = module or build.__module__
     function.__name__ = function.__qualname__ = called
     function.__signature__ = signature  # pyright: ignore
-    return function
+    return cast(F, function)
 
 
 def channels_axis(last=3) -> int:

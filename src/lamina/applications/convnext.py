@@ -1,13 +1,15 @@
 """ConvNeXt: a convolutional network with what transformers have taught."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable as _Callable
+from typing import Any as _Any
 
-from lamina import layers
-from lamina.applications.building import SCALES, variant
-from lamina.applications.imagenet_utils import decode_predictions, preprocessing
-from lamina.applications.scaling import LayerScale
-from lamina.models import Model, Sequential
+from lamina import layers as _layers
+from lamina.applications.building import SCALES as _SCALES
+from lamina.applications.building import variant as _variant
+from lamina.applications.imagenet_utils import _preprocessing, decode_predictions
+from lamina.applications.scaling import LayerScale as _LayerScale
+from lamina.models import Model as _Model
+from lamina.models import Sequential as _Sequential
 
 __all__ = [
     "ConvNeXtBase",
@@ -19,7 +21,7 @@ __all__ = [
     "preprocess_input",
 ]
 
-preprocess_input = preprocessing(None, __name__)
+preprocess_input = _preprocessing(None, __name__)
 
 
 def _arguments(
@@ -30,9 +32,9 @@ def _arguments(
     input_shape=None,
     pooling=None,
     classes=1000,
-    classifier_activation: str | Callable | None = "softmax",
+    classifier_activation: str | _Callable | None = "softmax",
     name=None,
-) -> Model:
+) -> _Model:
     raise NotImplementedError
 
 
@@ -42,7 +44,7 @@ def _convnext(plan, sizes, include_preprocessing):
     name, x = plan.name, plan.start(f"convnext/{plan.own}{{}}.h5")
     if include_preprocessing:
         mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-        x = layers.Normalization(
+        x = _layers.Normalization(
             mean=[255 * m for m in mean],
             variance=[(255 * d) ** 2 for d in deviation],
             name=f"{name}_prestem_normalization",
@@ -54,7 +56,7 @@ def _convnext(plan, sizes, include_preprocessing):
             x = x + _seen(x, filters, f"{name}_stage_{stage}_block_{i}")
     if not plan.top:
         return plan.finished(x, last=_normalization())
-    x = layers.GlobalAveragePooling2D(name=f"{name}_head_gap")(x)
+    x = _layers.GlobalAveragePooling2D(name=f"{name}_head_gap")(x)
     x = _normalization(f"{name}_head_layernorm")(x)
     return plan.finished(plan.classified(x, f"{name}_head_dense"))
 
@@ -62,42 +64,44 @@ def _convnext(plan, sizes, include_preprocessing):
 def _narrowed(name, stage, filters):
     """Return what comes before a stage: patches of an image, or of its maps."""
     if stage == 0:
-        patches = layers.Conv2D(filters, 4, 4, name=f"{name}_stem_conv")
+        patches = _layers.Conv2D(filters, 4, 4, name=f"{name}_stem_conv")
         normalization = _normalization(f"{name}_stem_layernorm")
-        return Sequential([patches, normalization], name=f"{name}_stem")
+        return _Sequential([patches, normalization], name=f"{name}_stem")
     normalization = _normalization(f"{name}_downsampling_layernorm_{stage - 1}")
-    patches = layers.Conv2D(filters, 2, 2, name=f"{name}_downsampling_conv_{stage - 1}")
-    return Sequential(
+    patches = _layers.Conv2D(
+        filters, 2, 2, name=f"{name}_downsampling_conv_{stage - 1}"
+    )
+    return _Sequential(
         [normalization, patches], name=f"{name}_downsampling_block_{stage - 1}"
     )
 
 
 def _seen(x, filters, name):
     """Return what a block adds: each channel over an area, then all in each pixel."""
-    x = layers.Conv2D(
+    x = _layers.Conv2D(
         filters, 7, padding="same", groups=filters, name=f"{name}_depthwise_conv"
     )(x)
     x = _normalization(f"{name}_layernorm")(x)
-    x = layers.Dense(4 * filters, name=f"{name}_pointwise_conv_1")(x)
-    x = layers.Activation("gelu", name=f"{name}_gelu")(x)
-    x = layers.Dense(filters, name=f"{name}_pointwise_conv_2")(x)
-    x = LayerScale(1e-6, filters, name=f"{name}_layer_scale")(x)
-    return layers.Activation("linear", name=f"{name}_identity")(x)
+    x = _layers.Dense(4 * filters, name=f"{name}_pointwise_conv_1")(x)
+    x = _layers.Activation("gelu", name=f"{name}_gelu")(x)
+    x = _layers.Dense(filters, name=f"{name}_pointwise_conv_2")(x)
+    x = _LayerScale(1e-6, filters, name=f"{name}_layer_scale")(x)
+    return _layers.Activation("linear", name=f"{name}_identity")(x)
 
 
 def _normalization(name=None):
-    axis: Any = [-1]  # a list in files of Keras
-    return layers.LayerNormalization(axis, epsilon=1e-6, name=name)
+    axis: _Any = [-1]  # a list in files of Keras
+    return _layers.LayerNormalization(axis, epsilon=1e-6, name=name)
 
 
 def _sized(size, *sizes, channels=None):
-    return variant(
+    return _variant(
         f"ConvNeXt{size}",
         f"convnext_{size.lower()}",
         _convnext,
         sizes,
         arguments=_arguments,
-        extra=f"\n{SCALES}",
+        extra=f"\n{_SCALES}",
         channels=channels,
         summary=f"ConvNeXt, the {size.lower()} one.",
         source="Liu et al., 2022 (https://arxiv.org/abs/2201.03545)",

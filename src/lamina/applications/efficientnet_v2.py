@@ -1,20 +1,23 @@
 """EfficientNet 2: quicker to train, with whole convolutions in the first stages."""
 
-import math
-from collections.abc import Callable
-from typing import NamedTuple
+import math as _math
+from collections.abc import Callable as _Callable
+from typing import NamedTuple as _NamedTuple
 
-from lamina import initializers, layers
-from lamina.applications.building import SCALES, channels_axis, variant
+from lamina import initializers as _initializers
+from lamina import layers as _layers
+from lamina.applications.building import SCALES as _SCALES
+from lamina.applications.building import channels_axis as _channels_axis
+from lamina.applications.building import variant as _variant
 from lamina.applications.efficientnet import (
-    Block,
-    activated,
-    classified,
-    convolution,
-    inverted,
+    _activated,
+    _Block,
+    _classified,
+    _convolution,
+    _inverted,
 )
-from lamina.applications.imagenet_utils import decode_predictions, preprocessing
-from lamina.models import Model
+from lamina.applications.imagenet_utils import _preprocessing, decode_predictions
+from lamina.models import Model as _Model
 
 __all__ = [
     "EfficientNetV2B0",
@@ -28,7 +31,7 @@ __all__ = [
     "preprocess_input",
 ]
 
-preprocess_input = preprocessing(None, __name__)
+preprocess_input = _preprocessing(None, __name__)
 
 _DROPPED = 0.2  # the rate at which a block after the last would be left out
 _MOMENTUM = 0.9
@@ -51,7 +54,7 @@ _L = (
 )  # fmt: skip
 
 
-class _Sizes(NamedTuple):
+class _Sizes(_NamedTuple):
     stages: tuple
     stem: int  # filters of the first convolution
     width: float = 1.0
@@ -65,10 +68,10 @@ def _arguments(
     input_shape=None,
     pooling=None,
     classes=1000,
-    classifier_activation: str | Callable | None = "softmax",
+    classifier_activation: str | _Callable | None = "softmax",
     include_preprocessing=True,
     name=None,
-) -> Model:
+) -> _Model:
     raise NotImplementedError
 
 
@@ -79,40 +82,40 @@ def _efficientnet_v2(plan, sizes, include_preprocessing):
     x = plan.start(f"efficientnet_v2/{plan.own}{{}}.h5")
     if include_preprocessing:
         x = _scaled(x, sizes)
-    x = convolution(rounded(sizes.stem), 3, 2, "stem_conv")(x)
-    x = activated(x, "stem", _MOMENTUM)
+    x = _convolution(rounded(sizes.stem), 3, 2, "stem_conv")(x)
+    x = _activated(x, "stem", _MOMENTUM)
     total, done = sum(count for count, *_ in sizes.stages), 0
     for stage, (count, filters, expansion, stride) in enumerate(sizes.stages):
-        for i in range(math.ceil(sizes.depth * count)):
+        for i in range(_math.ceil(sizes.depth * count)):
             letter = chr(ord("a") + i)
             kind = {"weighed": stage > 2, "fused": stage <= 2, "depthwise": "dwconv2"}
             step, dropped = 1 if i else stride, _DROPPED * done / total
             shape = rounded(filters), expansion, 3, step, dropped, _MOMENTUM
             name = f"block{stage + 1}{letter}"
-            x = inverted(x, Block(name, *shape, padded=False, **kind))
+            x = _inverted(x, _Block(name, *shape, padded=False, **kind))
             done += 1
-    zero = initializers.Constant(0.0)
-    return classified(plan, x, rounded(1280), 0.2, _MOMENTUM, bias_initializer=zero)
+    zero = _initializers.Constant(0.0)
+    return _classified(plan, x, rounded(1280), 0.2, _MOMENTUM, bias_initializer=zero)
 
 
 def _scaled(x, sizes):
     if sizes.stages is not _B:
-        return layers.Rescaling(1 / 128, -1)(x)
+        return _layers.Rescaling(1 / 128, -1)(x)
     mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     variance = [d**2 for d in deviation]
-    x = layers.Rescaling(1 / 255)(x)
-    return layers.Normalization(channels_axis(), list(mean), variance)(x)
+    x = _layers.Rescaling(1 / 255)(x)
+    return _layers.Normalization(_channels_axis(), list(mean), variance)(x)
 
 
 def _sized(size, side, *sizes, channels=None):
-    return variant(
+    return _variant(
         f"EfficientNetV2{size}",
         f"efficientnetv2-{size.lower()}",
         _efficientnet_v2,
         _Sizes(*sizes),
         side=side,
         arguments=_arguments,
-        extra=f"\n{SCALES}",
+        extra=f"\n{_SCALES}",
         channels=channels,
         summary=f"EfficientNet 2 {size}.",
         source="Tan and Le, 2021 (https://arxiv.org/abs/2104.00298)",

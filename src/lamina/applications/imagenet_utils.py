@@ -1,19 +1,21 @@
 """What images are before a model sees them, and what its answers are called."""
 
-import json
-import pathlib
+import json as _json
+import pathlib as _pathlib
 
-import numpy as np
+import numpy as _np
 
-from lamina import ops
-from lamina.config import floatx, image_data_format
-from lamina.core.dtypes import is_float, standardize_dtype
-from lamina.core.symbolic import is_symbolic
-from lamina.utils.files import get_file
+from lamina import ops as _ops
+from lamina.config import floatx as _floatx
+from lamina.config import image_data_format as _image_data_format
+from lamina.core.dtypes import is_float as _is_float
+from lamina.core.dtypes import standardize_dtype as _standardize_dtype
+from lamina.core.symbolic import is_symbolic as _is_symbolic
+from lamina.utils.files import get_file as _get_file
 
 __all__ = ["decode_predictions", "preprocess_input"]
 
-CLASSES = (
+_CLASSES = (
     "https://storage.googleapis.com/download.tensorflow.org/data/"
     "imagenet_class_index.json",
     "c2c37ea517e94d9795004a39431a14cb",
@@ -53,10 +55,14 @@ def preprocess_input(x, data_format=None, mode="caffe"):
             f"`mode` expected 'caffe', 'tf' or 'torch'. Received: mode={mode!r}"
         )
     data_format = _data_format(data_format)
-    if not (is_symbolic(x) or hasattr(x, "dtype")):
-        x = np.asarray(x)
-    if not is_float(standardize_dtype(x.dtype)):
-        x = x.astype(floatx()) if isinstance(x, np.ndarray) else ops.cast(x, floatx())
+    if not (_is_symbolic(x) or hasattr(x, "dtype")):
+        x = _np.asarray(x)
+    if not _is_float(_standardize_dtype(x.dtype)):
+        x = (
+            x.astype(_floatx())
+            if isinstance(x, _np.ndarray)
+            else _ops.cast(x, _floatx())
+        )
     if mode == "tf":
         return x / 127.5 - 1.0
     first = data_format == "channels_first"
@@ -70,12 +76,14 @@ def preprocess_input(x, data_format=None, mode="caffe"):
 
 
 def _along(values, shape, x):
-    return np.array(values, "float32").reshape(shape).astype(standardize_dtype(x.dtype))
+    return (
+        _np.array(values, "float32").reshape(shape).astype(_standardize_dtype(x.dtype))
+    )
 
 
 def _data_format(given):
     if given is None:
-        return image_data_format()
+        return _image_data_format()
     if given not in ("channels_first", "channels_last"):
         raise ValueError(
             "`data_format` expected 'channels_last', 'channels_first' or None. "
@@ -84,7 +92,7 @@ def _data_format(given):
     return given
 
 
-def preprocessing(mode, module):
+def _preprocessing(mode, module):
     """Return the `preprocess_input` of a family.
 
     Args:
@@ -158,24 +166,24 @@ def decode_predictions(preds, top=5):
     ...     print(error)
     `decode_predictions` expected probabilities (batch, 1000). Received: shape (1, 10)
     """
-    preds = np.asarray(preds)
+    preds = _np.asarray(preds)
     if preds.ndim != 2 or preds.shape[1] != 1000:
         raise ValueError(
             "`decode_predictions` expected probabilities (batch, 1000). "
             f"Received: shape {preds.shape}"
         )
-    address, digest = CLASSES
-    file = pathlib.PurePosixPath(address).name
+    address, digest = _CLASSES
+    file = _pathlib.PurePosixPath(address).name
     try:
-        path = get_file(file, address, cache_subdir="models", file_hash=digest)
+        path = _get_file(file, address, cache_subdir="models", file_hash=digest)
     except OSError as error:
         raise OSError(
             f"The names of ImageNet's classes could not be fetched from {address} "
             f"({error}). Where there is no network, put the file at ~/.keras/models/"
             f"{file}."
         ) from error
-    names = json.loads(pathlib.Path(path).read_text())
-    best = np.argsort(preds, axis=1)[:, ::-1][:, :top]
+    names = _json.loads(_pathlib.Path(path).read_text())
+    best = _np.argsort(preds, axis=1)[:, ::-1][:, :top]
     return [
         [(*names[str(i)], row[i]) for i in places]
         for row, places in zip(preds, best, strict=True)

@@ -1,14 +1,15 @@
 """Inception with residual blocks: each adds a little of what its branches see."""
 
-from lamina import layers
-from lamina.applications.building import channels_axis, variant
-from lamina.applications.imagenet_utils import decode_predictions, preprocessing
-from lamina.applications.inception_v3 import convolved, mixed, stem
-from lamina.applications.scaling import CustomScaleLayer
+from lamina import layers as _layers
+from lamina.applications.building import channels_axis as _channels_axis
+from lamina.applications.building import variant as _variant
+from lamina.applications.imagenet_utils import _preprocessing, decode_predictions
+from lamina.applications.inception_v3 import _convolved, _mixed, _stem
+from lamina.applications.scaling import CustomScaleLayer as _CustomScaleLayer
 
 __all__ = ["InceptionResNetV2", "decode_predictions", "preprocess_input"]
 
-preprocess_input = preprocessing("tf", __name__)
+preprocess_input = _preprocessing("tf", __name__)
 
 # Name, how many, the scale of what they add, branches.
 _BLOCKS = (
@@ -34,32 +35,32 @@ _SHRUNK = {
 
 def _inception_resnet(plan, sizes):
     kernels = f"{plan.own}_weights_tf_dim_ordering_tf_kernels{{}}.h5"
-    x = stem(plan.start(f"{plan.own}/{kernels}"))
+    x = _stem(plan.start(f"{plan.own}/{kernels}"))
     fine = (64, (96, 3), (96, 3))
-    x = mixed(x, (96,), (48, (64, 5)), fine, averaged=64, name="mixed_5b")
+    x = _mixed(x, (96,), (48, (64, 5)), fine, averaged=64, name="mixed_5b")
     for kind, count, scale, branches in _BLOCKS:
         for i in range(1, count + 1):
             x = _added(x, f"{kind}_{i}", scale, branches)
-            x = layers.Activation("relu", name=f"{kind}_{i}_ac")(x)
+            x = _layers.Activation("relu", name=f"{kind}_{i}_ac")(x)
         if kind in _SHRUNK:
             called, shrunk = _SHRUNK[kind]
-            x = mixed(x, *shrunk, largest=True, name=called)
+            x = _mixed(x, *shrunk, largest=True, name=called)
         else:
             x = _added(x, f"{kind}_{count + 1}", 1.0, branches)
-    x = convolved(x, 1536, name="conv_7b")
+    x = _convolved(x, 1536, name="conv_7b")
     if plan.top:
-        x = plan.classified(layers.GlobalAveragePooling2D(name="avg_pool")(x))
+        x = plan.classified(_layers.GlobalAveragePooling2D(name="avg_pool")(x))
     return plan.finished(x)
 
 
 def _added(x, name, scale, branches):
-    seen = mixed(x, *branches, name=f"{name}_mixed")
-    channels = x.shape[channels_axis()]
-    seen = layers.Conv2D(channels, 1, padding="same", name=f"{name}_conv")(seen)
-    return CustomScaleLayer(scale)([x, seen])
+    seen = _mixed(x, *branches, name=f"{name}_mixed")
+    channels = x.shape[_channels_axis()]
+    seen = _layers.Conv2D(channels, 1, padding="same", name=f"{name}_conv")(seen)
+    return _CustomScaleLayer(scale)([x, seen])
 
 
-InceptionResNetV2 = variant(
+InceptionResNetV2 = _variant(
     "InceptionResNetV2",
     "inception_resnet_v2",
     _inception_resnet,

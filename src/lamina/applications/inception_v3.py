@@ -1,17 +1,18 @@
 """Inception 3: blocks of branches that see an image at several scales."""
 
-from typing import Any
+from typing import Any as _Any
 
-from lamina import layers
-from lamina.applications.building import channels_axis, variant
-from lamina.applications.imagenet_utils import decode_predictions, preprocessing
+from lamina import layers as _layers
+from lamina.applications.building import channels_axis as _channels_axis
+from lamina.applications.building import variant as _variant
+from lamina.applications.imagenet_utils import _preprocessing, decode_predictions
 
 __all__ = ["InceptionV3", "decode_predictions", "preprocess_input"]
 
-preprocess_input = preprocessing("tf", __name__)
+preprocess_input = _preprocessing("tf", __name__)
 
 
-def convolved(x, filters, kernel: Any = 1, stride=1, padding="same", name=None):
+def _convolved(x, filters, kernel: _Any = 1, stride=1, padding="same", name=None):
     """Return a convolution of `x`, normalized and cut off at zero.
 
     Args:
@@ -23,12 +24,12 @@ def convolved(x, filters, kernel: Any = 1, stride=1, padding="same", name=None):
         name: the name of the convolution; None for automatic names.
     """
     bn, activation = (f"{name}_bn", f"{name}_ac") if name else (None, None)
-    x = layers.Conv2D(filters, kernel, stride, padding, use_bias=False, name=name)(x)
-    x = layers.BatchNormalization(channels_axis(), scale=False, name=bn)(x)
-    return layers.Activation("relu", name=activation)(x)
+    x = _layers.Conv2D(filters, kernel, stride, padding, use_bias=False, name=name)(x)
+    x = _layers.BatchNormalization(_channels_axis(), scale=False, name=bn)(x)
+    return _layers.Activation("relu", name=activation)(x)
 
 
-def branch(x, *convolutions):
+def _branch(x, *convolutions):
     """Return `x` after convolutions one after the other.
 
     Args:
@@ -38,19 +39,19 @@ def branch(x, *convolutions):
     """
     for arguments in convolutions:
         arguments = arguments if isinstance(arguments, tuple) else (arguments,)
-        x = convolved(x, *arguments)
+        x = _convolved(x, *arguments)
     return x
 
 
-def stem(x):
+def _stem(x):
     """Return what both Inceptions begin with: an image with its sides by eight."""
-    x = branch(x, (32, 3, 2, "valid"), (32, 3, 1, "valid"), (64, 3))
-    x = layers.MaxPooling2D(3, 2)(x)
-    x = branch(x, (80, 1, 1, "valid"), (192, 3, 1, "valid"))
-    return layers.MaxPooling2D(3, 2)(x)
+    x = _branch(x, (32, 3, 2, "valid"), (32, 3, 1, "valid"), (64, 3))
+    x = _layers.MaxPooling2D(3, 2)(x)
+    x = _branch(x, (80, 1, 1, "valid"), (192, 3, 1, "valid"))
+    return _layers.MaxPooling2D(3, 2)(x)
 
 
-def mixed(x, *branches, name=None, averaged=None, largest=False):
+def _mixed(x, *branches, name=None, averaged=None, largest=False):
     """Return branches side by side.
 
     Args:
@@ -60,34 +61,34 @@ def mixed(x, *branches, name=None, averaged=None, largest=False):
         averaged: the filters of a last branch that averages first.
         largest: whether a last branch takes the largest of 3 x 3 pixels.
     """
-    made = [branch(x, *convolutions) for convolutions in branches]
+    made = [_branch(x, *convolutions) for convolutions in branches]
     if averaged:
-        mean = layers.AveragePooling2D(3, 1, "same")(x)
-        made.append(convolved(mean, averaged))
+        mean = _layers.AveragePooling2D(3, 1, "same")(x)
+        made.append(_convolved(mean, averaged))
     if largest:
-        made.append(layers.MaxPooling2D(3, 2)(x))
-    return joined(made, name)
+        made.append(_layers.MaxPooling2D(3, 2)(x))
+    return _joined(made, name)
 
 
-def joined(maps, name=None):
+def _joined(maps, name=None):
     """Return maps side by side, as channels."""
-    return layers.Concatenate(channels_axis(), name=name)(maps)
+    return _layers.Concatenate(_channels_axis(), name=name)(maps)
 
 
 def _inception(plan, sizes):
     path = "inception_v3/inception_v3_weights_tf_dim_ordering_tf_kernels{}.h5"
-    x = stem(plan.start(path))
+    x = _stem(plan.start(path))
     for i, averaged in enumerate((32, 64, 64)):
         fine = (64, (96, 3), (96, 3))
-        x = mixed(x, (64,), (48, (64, 5)), fine, averaged=averaged, name=f"mixed{i}")
+        x = _mixed(x, (64,), (48, (64, 5)), fine, averaged=averaged, name=f"mixed{i}")
     shrunk = (64, (96, 3), (96, 3, 2, "valid"))
-    x = mixed(x, ((384, 3, 2, "valid"),), shrunk, largest=True, name="mixed3")
+    x = _mixed(x, ((384, 3, 2, "valid"),), shrunk, largest=True, name="mixed3")
     wide, high = (1, 7), (7, 1)
     for i, few in enumerate((128, 160, 160, 192), 4):
         short = (few, (few, wide), (192, high))
         long = (few, (few, high), (few, wide), (few, high), (192, wide))
-        x = mixed(x, (192,), short, long, averaged=192, name=f"mixed{i}")
-    x = mixed(
+        x = _mixed(x, (192,), short, long, averaged=192, name=f"mixed{i}")
+    x = _mixed(
         x,
         (192, (320, 3, 2, "valid")),
         (192, (192, wide), (192, high), (192, 3, 2, "valid")),
@@ -97,23 +98,23 @@ def _inception(plan, sizes):
     for i in range(2):
         x = _spread(x, i)
     if plan.top:
-        x = plan.classified(layers.GlobalAveragePooling2D(name="avg_pool")(x))
+        x = plan.classified(_layers.GlobalAveragePooling2D(name="avg_pool")(x))
     return plan.finished(x)
 
 
 def _spread(x, number):
     """Return branches that end in wide and in high kernels side by side."""
-    first = convolved(x, 320)
-    short = branch(x, 384)
-    short = [convolved(short, 384, kernel) for kernel in ((1, 3), (3, 1))]
-    short = joined(short, f"mixed9_{number}")
-    long = branch(x, 448, (384, 3))
-    long = joined([convolved(long, 384, kernel) for kernel in ((1, 3), (3, 1))])
-    mean = convolved(layers.AveragePooling2D(3, 1, "same")(x), 192)
-    return joined([first, short, long, mean], f"mixed{9 + number}")
+    first = _convolved(x, 320)
+    short = _branch(x, 384)
+    short = [_convolved(short, 384, kernel) for kernel in ((1, 3), (3, 1))]
+    short = _joined(short, f"mixed9_{number}")
+    long = _branch(x, 448, (384, 3))
+    long = _joined([_convolved(long, 384, kernel) for kernel in ((1, 3), (3, 1))])
+    mean = _convolved(_layers.AveragePooling2D(3, 1, "same")(x), 192)
+    return _joined([first, short, long, mean], f"mixed{9 + number}")
 
 
-InceptionV3 = variant(
+InceptionV3 = _variant(
     "InceptionV3",
     "inception_v3",
     _inception,

@@ -1,25 +1,35 @@
 """MobileNet 3: found by search, with channels weighed by what the image shows."""
 
-import functools
-from collections.abc import Callable
+import functools as _functools
+from collections.abc import Callable as _Callable
 
-from lamina import layers
+from lamina import layers as _layers
 from lamina.applications.building import (
-    SCALES,
-    channels_axis,
-    check_width,
-    divisible,
-    halving_padding,
-    variant,
+    SCALES as _SCALES,
 )
-from lamina.applications.imagenet_utils import decode_predictions, preprocessing
-from lamina.models import Model
+from lamina.applications.building import (
+    channels_axis as _channels_axis,
+)
+from lamina.applications.building import (
+    check_width as _check_width,
+)
+from lamina.applications.building import (
+    divisible as _divisible,
+)
+from lamina.applications.building import (
+    halving_padding as _halving_padding,
+)
+from lamina.applications.building import (
+    variant as _variant,
+)
+from lamina.applications.imagenet_utils import _preprocessing, decode_predictions
+from lamina.models import Model as _Model
 
 # `applications.mobilenet_v3` of Keras has these two only; the models are one up.
 __all__ = ["decode_predictions", "preprocess_input"]
 
-preprocess_input = preprocessing(None, __name__)
-_convolution = functools.partial(layers.Conv2D, padding="same", use_bias=False)
+preprocess_input = _preprocessing(None, __name__)
+_convolution = _functools.partial(_layers.Conv2D, padding="same", use_bias=False)
 
 
 # Expansion, filters, side of the kernel, stride, whether channels are weighed, whether
@@ -52,10 +62,10 @@ def _arguments(
     classes=1000,
     pooling=None,
     dropout_rate=0.2,
-    classifier_activation: str | Callable | None = "softmax",
+    classifier_activation: str | _Callable | None = "softmax",
     include_preprocessing=True,
     name=None,
-) -> Model:
+) -> _Model:
     raise NotImplementedError
 
 
@@ -63,45 +73,45 @@ def _mobilenet_v3(
     plan, sizes, alpha, minimalistic, dropout_rate, include_preprocessing
 ):
     blocks, last = sizes
-    check_width(plan, alpha, [1.0] if minimalistic else [0.75, 1.0])
+    _check_width(plan, alpha, [1.0] if minimalistic else [0.75, 1.0])
     kind = plan.own.removeprefix("MobileNetV3").lower()
     kind = f"{kind}_minimalistic" if minimalistic else kind
     path = f"mobilenet_v3/weights_mobilenet_v3_{kind}_224_{float(alpha)}_float{{}}.h5"
     x = plan.start(path, "_no_top_v2", sized=False)
     if include_preprocessing:
-        x = layers.Rescaling(1 / 127.5, -1.0)(x)
+        x = _layers.Rescaling(1 / 127.5, -1.0)(x)
     swish = _relu if minimalistic else _hard_swish
     x = _convolution(16, 3, 2, name="conv")(x)
     x = swish(_normalized(x, "conv_bn"))
     for i, (expansion, filters, kernel, stride, weighed, swished) in enumerate(blocks):
         if minimalistic:
             kernel, weighed = 3, False
-        activation, filters = swish if swished else _relu, divisible(filters * alpha)
+        activation, filters = swish if swished else _relu, _divisible(filters * alpha)
         x = _inverted(x, expansion, filters, kernel, stride, weighed, activation, i)
-    wide = divisible(6 * x.shape[channels_axis()])
+    wide = _divisible(6 * x.shape[_channels_axis()])
     x = _convolution(wide, 1, name="conv_1")(x)
     x = swish(_normalized(x, "conv_1_bn"))
     if plan.top:
-        last = divisible(last * alpha) if alpha > 1.0 else last
-        x = layers.GlobalAveragePooling2D(keepdims=True)(x)
-        x = swish(layers.Conv2D(last, 1, padding="same", name="conv_2")(x))
+        last = _divisible(last * alpha) if alpha > 1.0 else last
+        x = _layers.GlobalAveragePooling2D(keepdims=True)(x)
+        x = swish(_layers.Conv2D(last, 1, padding="same", name="conv_2")(x))
         if dropout_rate > 0:
-            x = layers.Dropout(dropout_rate)(x)
-        x = plan.classified_maps(x, "logits", layers.Flatten())
+            x = _layers.Dropout(dropout_rate)(x)
+        x = plan.classified_maps(x, "logits", _layers.Flatten())
     return plan.finished(x, ("avg_pool", "max_pool"))
 
 
 def _inverted(x, expansion, filters, kernel, stride, weighed, activation, block):
     name = f"expanded_conv_{block}" if block else "expanded_conv"
-    shortcut, channels = x, x.shape[channels_axis()]
+    shortcut, channels = x, x.shape[_channels_axis()]
     if block:
-        x = _convolution(divisible(channels * expansion), 1, name=f"{name}_expand")(x)
+        x = _convolution(_divisible(channels * expansion), 1, name=f"{name}_expand")(x)
         x = activation(_normalized(x, f"{name}_expand_bn"))
     if stride == 2:
-        padding = halving_padding(x, kernel)
-        x = layers.ZeroPadding2D(padding, name=f"{name}_depthwise_pad")(x)
+        padding = _halving_padding(x, kernel)
+        x = _layers.ZeroPadding2D(padding, name=f"{name}_depthwise_pad")(x)
     window = kernel, stride, "same" if stride == 1 else "valid"
-    depthwise = layers.DepthwiseConv2D
+    depthwise = _layers.DepthwiseConv2D
     x = depthwise(*window, use_bias=False, name=f"{name}_depthwise")(x)
     x = activation(_normalized(x, f"{name}_depthwise_bn"))
     if weighed:
@@ -109,32 +119,32 @@ def _inverted(x, expansion, filters, kernel, stride, weighed, activation, block)
     x = _convolution(filters, 1, name=f"{name}_project")(x)
     x = _normalized(x, f"{name}_project_bn")
     if channels == filters and stride == 1:
-        return layers.Add(name=f"{name}_add")([shortcut, x])
+        return _layers.Add(name=f"{name}_add")([shortcut, x])
     return x
 
 
 def _weighed(x, name):
     """Return each channel times a number from 0 to 1 that the image decides."""
-    channels = x.shape[channels_axis()]
-    mean = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_avg_pool")(x)
-    few = divisible(channels * 0.25)
-    few = layers.Conv2D(few, 1, padding="same", name=f"{name}_conv")(mean)
-    few = layers.ReLU(name=f"{name}_relu")(few)
-    weight = layers.Conv2D(channels, 1, padding="same", name=f"{name}_conv_1")(few)
-    weight = layers.ReLU(6.0)(weight + 3.0) * (1.0 / 6.0)
-    return layers.Multiply(name=f"{name}_mul")([x, weight])
+    channels = x.shape[_channels_axis()]
+    mean = _layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_avg_pool")(x)
+    few = _divisible(channels * 0.25)
+    few = _layers.Conv2D(few, 1, padding="same", name=f"{name}_conv")(mean)
+    few = _layers.ReLU(name=f"{name}_relu")(few)
+    weight = _layers.Conv2D(channels, 1, padding="same", name=f"{name}_conv_1")(few)
+    weight = _layers.ReLU(6.0)(weight + 3.0) * (1.0 / 6.0)
+    return _layers.Multiply(name=f"{name}_mul")([x, weight])
 
 
 def _normalized(x, name):
-    return layers.BatchNormalization(channels_axis(-1), 0.999, name=name)(x)
+    return _layers.BatchNormalization(_channels_axis(-1), 0.999, name=name)(x)
 
 
 def _relu(x):
-    return layers.ReLU()(x)
+    return _layers.ReLU()(x)
 
 
 def _hard_swish(x):
-    return layers.Activation("hard_swish")(x)
+    return _layers.Activation("hard_swish")(x)
 
 
 _EXTRA = f"""
@@ -142,12 +152,12 @@ alpha: the factor of the filters in each layer; weights are published for 0.75 a
 minimalistic: whether to leave out what runs badly on some devices: channels weighed by
     the image, hard swish, and kernels of 5 x 5. Weights for alpha=1 only.
 dropout_rate: the rate of dropout before the top.
-{SCALES}
+{_SCALES}
 """
 
 
 def _sized(size, blocks, last, channels=None):
-    return variant(
+    return _variant(
         f"MobileNetV3{size}",
         f"MobileNetV3{size}",
         _mobilenet_v3,

@@ -1,24 +1,25 @@
 """NASNet: a cell found by search on small images, repeated for large ones."""
 
-import functools
-from collections.abc import Callable
-from typing import NamedTuple
+import functools as _functools
+from collections.abc import Callable as _Callable
+from typing import NamedTuple as _NamedTuple
 
-from lamina import layers
-from lamina.applications.building import halving_padding, variant
-from lamina.applications.imagenet_utils import decode_predictions, preprocessing
-from lamina.core.context import name_scope
-from lamina.models import Model
+from lamina import layers as _layers
+from lamina.applications.building import halving_padding as _halving_padding
+from lamina.applications.building import variant as _variant
+from lamina.applications.imagenet_utils import _preprocessing, decode_predictions
+from lamina.core.context import name_scope as _name_scope
+from lamina.models import Model as _Model
 
 __all__ = ["NASNetLarge", "NASNetMobile", "decode_predictions", "preprocess_input"]
 
-preprocess_input = preprocessing("tf", __name__)
-_convolution = functools.partial(
-    layers.Conv2D, use_bias=False, kernel_initializer="he_normal"
+preprocess_input = _preprocessing("tf", __name__)
+_convolution = _functools.partial(
+    _layers.Conv2D, use_bias=False, kernel_initializer="he_normal"
 )
 
 
-class _Sizes(NamedTuple):
+class _Sizes(_NamedTuple):
     filters: int  # of what the last cell makes
     cells: int  # in each of three groups
     stem: int  # filters of the first convolution
@@ -32,9 +33,9 @@ def _arguments(
     input_tensor=None,
     pooling=None,
     classes=1000,
-    classifier_activation: str | Callable | None = "softmax",
+    classifier_activation: str | _Callable | None = "softmax",
     name=None,
-) -> Model:
+) -> _Model:
     raise NotImplementedError
 
 
@@ -60,7 +61,7 @@ def _nasnet(plan, sizes):
             before, x = x, _normal(x, before, filters * 2**group, number)
     x = _relu(x)
     if plan.top:
-        x = plan.classified(layers.GlobalAveragePooling2D()(x))
+        x = plan.classified(_layers.GlobalAveragePooling2D()(x))
     return plan.finished(x)
 
 
@@ -68,13 +69,13 @@ def _normal(x, before, filters, name):
     """Return a cell that keeps the size of its maps."""
 
     def separable(x, kernel, side, part):
-        with name_scope(f"block_{part}"):
+        with _name_scope(f"block_{part}"):
             return _separable(x, filters, kernel, f"normal_{side}{part}_{name}")
 
     def added(part, *maps):
-        return layers.Add(name=f"normal_add_{part}_{name}")(maps)
+        return _layers.Add(name=f"normal_add_{part}_{name}")(maps)
 
-    with name_scope(f"normal_A_block_{name}"):
+    with _name_scope(f"normal_A_block_{name}"):
         before = _adjusted(x, before, filters, name)
         x = _projected(x, filters, "normal", name)
         left = separable(x, 5, "left", 1)
@@ -85,7 +86,7 @@ def _normal(x, before, filters, name):
         means = [_mean(before, f"normal_{side}4_{name}") for side in ("left", "right")]
         parts.append(added(4, *means))
         parts.append(added(5, separable(x, 3, "left", 5), x))
-        return layers.Concatenate(name=f"normal_concat_{name}")(parts)
+        return _layers.Concatenate(name=f"normal_concat_{name}")(parts)
 
 
 def _reduced(x, before, filters, name):
@@ -93,28 +94,28 @@ def _reduced(x, before, filters, name):
 
     def separable(x, kernel, side, part, stride=2, called=None):
         called = f"reduction_{side}{called or part}_{name}"
-        with name_scope(f"block_{part}"):
+        with _name_scope(f"block_{part}"):
             return _separable(x, filters, kernel, called, stride)
 
     def added(part, *maps):
-        return layers.Add(name=part and f"reduction_add{part}_{name}")(maps)
+        return _layers.Add(name=part and f"reduction_add{part}_{name}")(maps)
 
-    with name_scope(f"reduction_A_block_{name}"):
+    with _name_scope(f"reduction_A_block_{name}"):
         before = _adjusted(x, before, filters, name)
         x = _projected(x, filters, "reduction", name)
-        padding = halving_padding(x, 3)
-        padded = layers.ZeroPadding2D(padding, name=f"reduction_pad_1_{name}")(x)
+        padding = _halving_padding(x, 3)
+        padded = _layers.ZeroPadding2D(padding, name=f"reduction_pad_1_{name}")(x)
         left = separable(x, 5, "left", 1)
         first = added("_1", left, separable(before, 7, "right", 1))
-        left = layers.MaxPooling2D(3, 2, name=f"reduction_left2_{name}")(padded)
+        left = _layers.MaxPooling2D(3, 2, name=f"reduction_left2_{name}")(padded)
         second = added("_2", left, separable(before, 7, "right", 2))
-        left = layers.AveragePooling2D(3, 2, name=f"reduction_left3_{name}")(padded)
+        left = _layers.AveragePooling2D(3, 2, name=f"reduction_left3_{name}")(padded)
         third = added("3", left, separable(before, 5, "right", 3))
         fourth = added(None, second, _mean(first, f"reduction_left4_{name}"))
         left = separable(first, 3, "left", 5, stride=1, called=4)
-        right = layers.MaxPooling2D(3, 2, name=f"reduction_right5_{name}")(padded)
+        right = _layers.MaxPooling2D(3, 2, name=f"reduction_right5_{name}")(padded)
         parts = [second, third, fourth, added("4", left, right)]
-        return layers.Concatenate(name=f"reduction_concat_{name}")(parts)
+        return _layers.Concatenate(name=f"reduction_concat_{name}")(parts)
 
 
 def _adjusted(x, before, filters, name):
@@ -125,14 +126,14 @@ def _adjusted(x, before, filters, name):
     if not halved and before.shape[3] == filters:
         return before
     kind = "reduction" if halved else "projection"
-    with name_scope("adjust_block"), name_scope(f"adjust_{kind}_block_{name}"):
+    with _name_scope("adjust_block"), _name_scope(f"adjust_{kind}_block_{name}"):
         if halved:
-            before = layers.Activation("relu", name=f"adjust_relu_1_{name}")(before)
+            before = _layers.Activation("relu", name=f"adjust_relu_1_{name}")(before)
             halves = [_every_second(before, filters // 2, 1, name)]
-            moved = layers.ZeroPadding2D(((0, 1), (0, 1)))(before)
-            moved = layers.Cropping2D(((1, 0), (1, 0)))(moved)
+            moved = _layers.ZeroPadding2D(((0, 1), (0, 1)))(before)
+            moved = _layers.Cropping2D(((1, 0), (1, 0)))(moved)
             halves.append(_every_second(moved, filters // 2, 2, name))
-            before = layers.Concatenate()(halves)
+            before = _layers.Concatenate()(halves)
         else:
             called = f"adjust_conv_projection_{name}"
             before = _pointwise(_relu(before), filters, called)
@@ -140,7 +141,7 @@ def _adjusted(x, before, filters, name):
 
 
 def _every_second(x, filters, number, name):
-    x = layers.AveragePooling2D(1, 2, name=f"adjust_avg_pool_{number}_{name}")(x)
+    x = _layers.AveragePooling2D(1, 2, name=f"adjust_avg_pool_{number}_{name}")(x)
     return _pointwise(x, filters, f"adjust_conv_{number}_{name}")
 
 
@@ -152,16 +153,16 @@ def _projected(x, filters, kind, name):
 def _separable(x, filters, kernel, name, stride=1):
     """Return two separable convolutions, the first of which may move by two."""
     padding = "same"
-    with name_scope(f"separable_conv_block_{name}"):
+    with _name_scope(f"separable_conv_block_{name}"):
         x = _relu(x)
         if stride == 2:
-            padding, sides = "valid", halving_padding(x, kernel)
-            x = layers.ZeroPadding2D(sides, name=f"separable_conv_1_pad_{name}")(x)
+            padding, sides = "valid", _halving_padding(x, kernel)
+            x = _layers.ZeroPadding2D(sides, name=f"separable_conv_1_pad_{name}")(x)
         for i, (step, pad) in enumerate(((stride, padding), (1, "same")), 1):
             if i == 2:
                 x = _relu(x)
             called, window = f"separable_conv_{i}_{name}", (kernel, step, pad)
-            separable = layers.SeparableConv2D
+            separable = _layers.SeparableConv2D
             x = separable(filters, *window, use_bias=False, name=called)(x)
             x = _normalized(x, f"separable_conv_{i}_bn_{name}")
     return x
@@ -172,19 +173,19 @@ def _pointwise(x, filters, name):
 
 
 def _mean(x, name):
-    return layers.AveragePooling2D(3, 1, "same", name=name)(x)
+    return _layers.AveragePooling2D(3, 1, "same", name=name)(x)
 
 
 def _normalized(x, name):
-    return layers.BatchNormalization(momentum=0.9997, name=name)(x)
+    return _layers.BatchNormalization(momentum=0.9997, name=name)(x)
 
 
 def _relu(x):
-    return layers.Activation("relu")(x)
+    return _layers.Activation("relu")(x)
 
 
 def _sized(size, side, *sizes, channels=None):
-    return variant(
+    return _variant(
         f"NASNet{size}",
         f"nasnet_{size.lower()}",
         _nasnet,

@@ -1,11 +1,12 @@
 """Residual networks, with activations after the convolutions or before them."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable as _Callable
+from typing import NamedTuple as _NamedTuple
 
-from lamina import layers
-from lamina.applications.building import channels_axis, variant
-from lamina.applications.imagenet_utils import decode_predictions, preprocessing
+from lamina import layers as _layers
+from lamina.applications.building import channels_axis as _channels_axis
+from lamina.applications.building import variant as _variant
+from lamina.applications.imagenet_utils import _preprocessing, decode_predictions
 
 __all__ = [
     "ResNet101",
@@ -15,43 +16,43 @@ __all__ = [
     "preprocess_input",
 ]
 
-preprocess_input = preprocessing("caffe", __name__)
+preprocess_input = _preprocessing("caffe", __name__)
 
 
-class Sizes(NamedTuple):
+class _Sizes(_NamedTuple):
     """What one residual network has that the others have not."""
 
-    stage: Callable  # (x, filters, count, number of the stage) -> x
+    stage: _Callable  # (x, filters, count, number of the stage) -> x
     counts: tuple  # of blocks in each stage
     activated_first: bool = False
 
 
-def resnet(plan, sizes):
+def _resnet(plan, sizes):
     """Build a residual network: a convolution, four stages of blocks, an average."""
     x = plan.start(f"resnet/{plan.own}_weights_tf_dim_ordering_tf_kernels{{}}.h5")
-    x = layers.ZeroPadding2D(3, name="conv1_pad")(x)
-    x = layers.Conv2D(64, 7, 2, name="conv1_conv")(x)
+    x = _layers.ZeroPadding2D(3, name="conv1_pad")(x)
+    x = _layers.Conv2D(64, 7, 2, name="conv1_conv")(x)
     if not sizes.activated_first:
-        x = activated(x, "conv1")
-    x = layers.ZeroPadding2D(1, name="pool1_pad")(x)
-    x = layers.MaxPooling2D(3, 2, name="pool1_pool")(x)
+        x = _activated(x, "conv1")
+    x = _layers.ZeroPadding2D(1, name="pool1_pad")(x)
+    x = _layers.MaxPooling2D(3, 2, name="pool1_pool")(x)
     for i, count in enumerate(sizes.counts):
         x = sizes.stage(x, 64 * 2**i, count, i + 2)
     if sizes.activated_first:
-        x = activated(x, "post")
+        x = _activated(x, "post")
     if plan.top:
-        x = plan.classified(layers.GlobalAveragePooling2D(name="avg_pool")(x))
+        x = plan.classified(_layers.GlobalAveragePooling2D(name="avg_pool")(x))
     return plan.finished(x, ("avg_pool", "max_pool"))
 
 
-def normalized(x, name):
+def _normalized(x, name):
     """Return `x` with each channel normalized over the batch."""
-    return layers.BatchNormalization(channels_axis(), epsilon=1.001e-5, name=name)(x)
+    return _layers.BatchNormalization(_channels_axis(), epsilon=1.001e-5, name=name)(x)
 
 
-def activated(x, name):
+def _activated(x, name):
     """Return `x` normalized and cut off at zero."""
-    return layers.Activation("relu", name=f"{name}_relu")(normalized(x, f"{name}_bn"))
+    return _layers.Activation("relu", name=f"{name}_relu")(_normalized(x, f"{name}_bn"))
 
 
 def _stage(x, filters, count, number):
@@ -60,25 +61,25 @@ def _stage(x, filters, count, number):
         stride = 2 if i == 0 and number > 2 else 1
         shortcut = x
         if i == 0:
-            shortcut = layers.Conv2D(4 * filters, 1, stride, name=f"{name}_0_conv")(x)
-            shortcut = normalized(shortcut, f"{name}_0_bn")
-        x = layers.Conv2D(filters, 1, stride, name=f"{name}_1_conv")(x)
-        x = activated(x, f"{name}_1")
-        x = layers.Conv2D(filters, 3, padding="same", name=f"{name}_2_conv")(x)
-        x = activated(x, f"{name}_2")
-        x = layers.Conv2D(4 * filters, 1, name=f"{name}_3_conv")(x)
-        x = normalized(x, f"{name}_3_bn")
-        x = layers.Add(name=f"{name}_add")([shortcut, x])
-        x = layers.Activation("relu", name=f"{name}_out")(x)
+            shortcut = _layers.Conv2D(4 * filters, 1, stride, name=f"{name}_0_conv")(x)
+            shortcut = _normalized(shortcut, f"{name}_0_bn")
+        x = _layers.Conv2D(filters, 1, stride, name=f"{name}_1_conv")(x)
+        x = _activated(x, f"{name}_1")
+        x = _layers.Conv2D(filters, 3, padding="same", name=f"{name}_2_conv")(x)
+        x = _activated(x, f"{name}_2")
+        x = _layers.Conv2D(4 * filters, 1, name=f"{name}_3_conv")(x)
+        x = _normalized(x, f"{name}_3_bn")
+        x = _layers.Add(name=f"{name}_add")([shortcut, x])
+        x = _layers.Activation("relu", name=f"{name}_out")(x)
     return x
 
 
 def _sized(layers_in_all, *counts, channels=None):
-    return variant(
+    return _variant(
         f"ResNet{layers_in_all}",
         f"resnet{layers_in_all}",
-        resnet,
-        Sizes(_stage, counts),
+        _resnet,
+        _Sizes(_stage, counts),
         channels=channels,
         summary=f"A residual network of {layers_in_all} layers.",
         source="He et al., 2015 (https://arxiv.org/abs/1512.03385)",

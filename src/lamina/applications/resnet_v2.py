@@ -1,9 +1,9 @@
 """Residual networks that normalize and activate before each convolution."""
 
-from lamina import layers
-from lamina.applications.building import variant
-from lamina.applications.imagenet_utils import decode_predictions, preprocessing
-from lamina.applications.resnet import Sizes, activated, resnet
+from lamina import layers as _layers
+from lamina.applications.building import variant as _variant
+from lamina.applications.imagenet_utils import _preprocessing, decode_predictions
+from lamina.applications.resnet import _activated, _resnet, _Sizes
 
 __all__ = [
     "ResNet101V2",
@@ -13,7 +13,7 @@ __all__ = [
     "preprocess_input",
 ]
 
-preprocess_input = preprocessing("tf", __name__)
+preprocess_input = _preprocessing("tf", __name__)
 
 
 def _stage(x, filters, count, number):
@@ -21,27 +21,27 @@ def _stage(x, filters, count, number):
         name = f"conv{number}_block{i + 1}"
         stride = 2 if i == count - 1 and number < 5 else 1
         shortcut = x
-        x = activated(x, f"{name}_preact")
+        x = _activated(x, f"{name}_preact")
         if i == 0:
-            shortcut = layers.Conv2D(4 * filters, 1, stride, name=f"{name}_0_conv")(x)
+            shortcut = _layers.Conv2D(4 * filters, 1, stride, name=f"{name}_0_conv")(x)
         elif stride > 1:
-            shortcut = layers.MaxPooling2D(1, stride)(shortcut)
-        x = layers.Conv2D(filters, 1, use_bias=False, name=f"{name}_1_conv")(x)
-        x = layers.ZeroPadding2D(1, name=f"{name}_2_pad")(activated(x, f"{name}_1"))
-        x = layers.Conv2D(filters, 3, stride, use_bias=False, name=f"{name}_2_conv")(x)
-        x = layers.Conv2D(4 * filters, 1, name=f"{name}_3_conv")(
-            activated(x, f"{name}_2")
+            shortcut = _layers.MaxPooling2D(1, stride)(shortcut)
+        x = _layers.Conv2D(filters, 1, use_bias=False, name=f"{name}_1_conv")(x)
+        x = _layers.ZeroPadding2D(1, name=f"{name}_2_pad")(_activated(x, f"{name}_1"))
+        x = _layers.Conv2D(filters, 3, stride, use_bias=False, name=f"{name}_2_conv")(x)
+        x = _layers.Conv2D(4 * filters, 1, name=f"{name}_3_conv")(
+            _activated(x, f"{name}_2")
         )
-        x = layers.Add(name=f"{name}_out")([shortcut, x])
+        x = _layers.Add(name=f"{name}_out")([shortcut, x])
     return x
 
 
 def _sized(layers_in_all, *counts):
-    return variant(
+    return _variant(
         f"ResNet{layers_in_all}V2",
         f"resnet{layers_in_all}v2",
-        resnet,
-        Sizes(_stage, counts, activated_first=True),
+        _resnet,
+        _Sizes(_stage, counts, activated_first=True),
         module=__name__,
         summary=f"A residual network of {layers_in_all} layers, activated first.",
         source="He et al., 2016 (https://arxiv.org/abs/1603.05027)",

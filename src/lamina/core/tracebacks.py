@@ -9,15 +9,14 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import ParamSpec, TypeVar
+from typing import Any, TypeVar, cast
 
 import jax
 
 from lamina.core import bounds, settings
 from lamina.core.naming import nearest, shortened
 
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
+_F = TypeVar("_F", bound=Callable)
 
 # What is to be written instead, where an error of JAX's does not say it.
 _CURES = {
@@ -34,7 +33,7 @@ _PACKAGES = ("lamina", "jax", "jaxlib")
 _JAX_NOTICE = "JAX has removed its internal frames"
 
 
-def boundary(function: Callable[_P, _T]) -> Callable[_P, _T]:
+def boundary(function: _F) -> _F:
     """Hide the library's frames in errors that leave `function`.
 
     Example:
@@ -51,7 +50,7 @@ def boundary(function: Callable[_P, _T]) -> Callable[_P, _T]:
     """
 
     @functools.wraps(function)
-    def wrapper(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+    def wrapper(*args, **kwargs) -> Any:
         try:
             return function(*args, **kwargs)
         except Exception as error:
@@ -59,7 +58,7 @@ def boundary(function: Callable[_P, _T]) -> Callable[_P, _T]:
             hide_frames(error)
             raise  # adds no frame: this one was in the traceback and is not now
 
-    return wrapper
+    return cast(_F, wrapper)
 
 
 def _suggest(error, function):

@@ -1,6 +1,7 @@
 """Boston housing prices (Harrison and Rubinfeld, 1978)."""
 
-from lamina.datasets.published import split_table, stored
+from lamina.datasets.published import split_table as _split_table
+from lamina.datasets.published import stored as _stored
 
 __all__ = ["load_data"]
 
@@ -31,5 +32,5 @@ def load_data(path="boston_housing.npz", test_split=0.2, seed=113):
     >>> x.shape, y.shape  # doctest: +SKIP
     ((404, 13), (404,))
     """
-    file = stored("boston_housing.npz", _HASH, path)
-    return split_table(file, test_split, seed)
+    file = _stored("boston_housing.npz", _HASH, path)
+    return _split_table(file, test_split, seed)

@@ -1,6 +1,7 @@
 """California housing prices (Pace and Barry, 1997)."""
 
-from lamina.datasets.published import split_table, stored
+from lamina.datasets.published import split_table as _split_table
+from lamina.datasets.published import stored as _stored
 
 __all__ = ["load_data"]
 
@@ -36,5 +37,5 @@ def load_data(version="large", path="california_housing.npz", test_split=0.2, se
             '`load_data` expected `version` to be "small" or "large". Received: '
             f"version={version!r}"
         )
-    file = stored("california_housing.npz", _HASH, path)
-    return split_table(file, test_split, seed, rows=_ROWS[version])
+    file = _stored("california_housing.npz", _HASH, path)
+    return _split_table(file, test_split, seed, rows=_ROWS[version])

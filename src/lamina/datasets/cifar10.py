@@ -1,6 +1,6 @@
 """CIFAR-10: small colour photographs of ten kinds (Krizhevsky, 2009)."""
 
-from lamina.datasets.published import cifar
+from lamina.datasets.published import cifar as _cifar
 
 __all__ = ["load_data"]
 
@@ -28,4 +28,4 @@ def load_data():
     ((50000, 32, 32, 3), (50000, 1))
     """
     train = [f"data_batch_{i}" for i in range(1, 6)]
-    return cifar("cifar-10-python", _HASH, (train, ["test_batch"]), "labels")
+    return _cifar("cifar-10-python", _HASH, (train, ["test_batch"]), "labels")

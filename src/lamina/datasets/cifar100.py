@@ -1,6 +1,6 @@
 """CIFAR-100: small colour photographs of a hundred kinds (Krizhevsky, 2009)."""
 
-from lamina.datasets.published import cifar
+from lamina.datasets.published import cifar as _cifar
 
 __all__ = ["load_data"]
 
@@ -32,6 +32,6 @@ def load_data(label_mode="fine"):
             '`load_data` expected `label_mode` to be "fine" or "coarse". Received: '
             f"label_mode={label_mode!r}"
         )
-    return cifar(
+    return _cifar(
         "cifar-100-python", _HASH, (["train"], ["test"]), f"{label_mode}_labels"
     )

@@ -1,8 +1,8 @@
 """MNIST: handwritten digits (LeCun, Cortes and Burges, 1998)."""
 
-import numpy as np
+import numpy as _np
 
-from lamina.datasets.published import stored
+from lamina.datasets.published import stored as _stored
 
 __all__ = ["load_data"]
 
@@ -27,5 +27,5 @@ def load_data(path="mnist.npz"):
     >>> x.shape, y.shape  # doctest: +SKIP
     ((60000, 28, 28), (60000,))
     """
-    with np.load(stored("mnist.npz", _HASH, path), allow_pickle=False) as f:
+    with _np.load(_stored("mnist.npz", _HASH, path), allow_pickle=False) as f:
         return tuple((f[f"x_{part}"], f[f"y_{part}"]) for part in ("train", "test"))

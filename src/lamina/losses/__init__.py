@@ -16,7 +16,7 @@ from lamina.losses.crossentropy import (
     CategoricalGeneralizedCrossEntropy as CategoricalGeneralizedCrossEntropy,
 )
 from lamina.losses.crossentropy import KLDivergence as KLDivergence
-from lamina.losses.crossentropy import ShapedCrossentropy
+from lamina.losses.crossentropy import ShapedCrossentropy as _ShapedCrossentropy
 from lamina.losses.crossentropy import (
     SparseCategoricalCrossentropy as SparseCategoricalCrossentropy,
 )
@@ -41,7 +41,7 @@ from lamina.losses.crossentropy import (
     sparse_categorical_crossentropy as sparse_categorical_crossentropy,
 )
 from lamina.losses.loss import Loss as Loss
-from lamina.losses.loss import LossFunctionWrapper
+from lamina.losses.loss import LossFunctionWrapper as _LossFunctionWrapper
 from lamina.losses.margin import CategoricalHinge as CategoricalHinge
 from lamina.losses.margin import Circle as Circle
 from lamina.losses.margin import Hinge as Hinge
@@ -81,8 +81,6 @@ from lamina.losses.regression import poisson as poisson
 from lamina.losses.sequence import CTC as CTC
 from lamina.losses.sequence import ctc as ctc
 
-# What files and `compile` name, and no user.
-_INNER = ("LossFunctionWrapper", "ShapedCrossentropy")
 _SHORT = {
     "bce": binary_crossentropy,
     "kld": kl_divergence,
@@ -97,9 +95,10 @@ def _names():
     # A class gives its snake-case name to the function of that name.
     makers = ("deserialize", "get", "serialize")
     things = {n: globals()[n] for n in _PUBLIC if n not in makers}
-    things["LossFunctionWrapper"] = LossFunctionWrapper
+    # These two are named by files and `compile`, and by no user.
+    things["LossFunctionWrapper"] = _LossFunctionWrapper
     short = _SHORT | {name.upper(): loss for name, loss in _SHORT.items()}
-    short |= dict.fromkeys(("crossentropy", "ce", "CE"), ShapedCrossentropy)
+    short |= dict.fromkeys(("crossentropy", "ce", "CE"), _ShapedCrossentropy)
     return (
         _config.names_of(things)
         | short
@@ -136,4 +135,4 @@ def deserialize(name, custom_objects=None):
     return _deserialize(name, custom_objects)
 
 
-_PUBLIC = _offer(globals(), *_INNER)
+_PUBLIC = _offer(globals())

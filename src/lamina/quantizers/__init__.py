@@ -1,7 +1,9 @@
 """Arrays as small integers and a scale: what quantized layers are made of."""
 
 from lamina._imports import offer as _offer
-from lamina.core.config import names_of, resolver, serialize_keras_object
+from lamina.core.config import names_of as _names_of
+from lamina.core.config import resolver as _resolver
+from lamina.core.config import serialize_keras_object as _serialize_keras_object
 from lamina.quantizers.configs import AWQConfig as AWQConfig
 from lamina.quantizers.configs import (
     Float8QuantizationConfig as Float8QuantizationConfig,
@@ -32,10 +34,10 @@ _CLASSES = (
     Int8QuantizationConfig,
     Quantizer,
 )
-_TABLE = names_of({cls.__name__: cls for cls in _CLASSES})
+_TABLE = _names_of({cls.__name__: cls for cls in _CLASSES})
 
 _EXAMPLE = {"class_name": "AbsMaxQuantizer", "config": {"axis": 0}}
-_get, deserialize = resolver("quantizer", lambda: _TABLE, None, _EXAMPLE)
+_get, deserialize = _resolver("quantizer", lambda: _TABLE, None, _EXAMPLE)
 
 
 def get(identifier, **kwargs):
@@ -63,7 +65,7 @@ def serialize(initializer):
     >>> lamina.quantizers.serialize(quantizer)["class_name"]
     'AbsMaxQuantizer'
     """
-    return serialize_keras_object(initializer)
+    return _serialize_keras_object(initializer)
 
 
-_offer(globals(), "names_of", "resolver", "serialize_keras_object")
+_offer(globals())
