@@ -39,7 +39,9 @@ def missing(module, name):
     """
     reason = _LEFT_OUT.get(f"{module}.{name}")
     if reason is None:
-        return AttributeError(f"module {module!r} has no attribute {name!r}")
+        text = f"module {module!r} has no attribute {name!r}"
+        # With these Python tells the name that comes nearest.
+        return AttributeError(text, name=name, obj=sys.modules[module])
     return AttributeError(f"`{module}.{name}` is left out: {reason}.")
 
 

@@ -15,6 +15,7 @@ from lamina.core.config import serialize_keras_object as _serialize_keras_object
 from lamina.core.constructor import Captured as _Captured
 from lamina.core.op import op as _op
 from lamina.core.registry import ours as _ours
+from lamina.core.tracebacks import boundary as _boundary
 from lamina.ops import nn as _nn
 from lamina.ops import numpy as _arrays
 from lamina.ops.nn import celu as celu
@@ -80,6 +81,7 @@ def relu(x, negative_slope=0.0, max_value=None, threshold=0.0):
     return above
 
 
+@_boundary
 def gelu(x, approximate=False):
     r"""Return $x \Phi(x)$ with $\Phi$ the distribution function of a unit normal.
 
@@ -94,6 +96,7 @@ def gelu(x, approximate=False):
     return _nn.gelu(x, approximate=approximate)
 
 
+@_boundary
 def exponential(x):
     r"""Return $e^x$.
 
@@ -118,6 +121,7 @@ def mish(x):
     return x * _jnp.tanh(_jax.nn.softplus(x))
 
 
+@_boundary
 def linear(x):
     """Return `x` as it is.
 
@@ -146,6 +150,7 @@ _EXAMPLE = {"class_name": "function", "config": "relu"}
 _get, deserialize = _resolver("activation function", lambda: _TABLE, None, _EXAMPLE)
 
 
+@_boundary
 def get(identifier):
     """Return an activation for a name, a config or the function itself.
 
@@ -172,6 +177,7 @@ def get(identifier):
     return found
 
 
+@_boundary
 def serialize(activation):
     """Return the bare name of a built-in function, else a config.
 

@@ -16,6 +16,7 @@ from lamina.core.config import (
 from lamina.core.config import (
     serialize_keras_object as _serialize_keras_object,
 )
+from lamina.core.tracebacks import boundary as _boundary
 from lamina.core.types import Axes as _Axes
 
 
@@ -149,6 +150,7 @@ _EXAMPLE = {"class_name": "MaxNorm", "config": {"max_value": 2}}
 get, deserialize = _resolver("constraint", lambda: _TABLE, Constraint, _EXAMPLE)
 
 
+@_boundary
 def serialize(constraint):
     """Return the config of a constraint.
 

@@ -35,6 +35,7 @@ from lamina.core.placement import (
     constrained as _constrained,
 )
 from lamina.core.random import agree_on_seed as _agree_on_seed
+from lamina.core.tracebacks import boundary as _boundary
 from lamina.core.tracebacks import warn as _warn
 
 __all__ = [
@@ -373,6 +374,7 @@ class LayoutMap(_MutableMapping):
         return iter(self._layouts)
 
 
+@_boundary
 def distribute_tensor(tensor, layout):
     """Return a tensor in a layout, also inside of compiled code.
 
@@ -392,6 +394,7 @@ def distribute_tensor(tensor, layout):
     return _constrained(tensor, layout, "The tensor")
 
 
+@_boundary
 def initialize(job_addresses=None, num_processes=None, process_id=None) -> None:
     """Join the processes of a run; each calls it before anything else computes.
 

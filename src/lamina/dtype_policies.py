@@ -19,6 +19,7 @@ from lamina.core.policy import (
     get_policy as _get_policy,
 )
 from lamina.core.policy import get_policy as get
+from lamina.core.tracebacks import boundary as _boundary
 
 __all__ = [
     "AWQDTypePolicy",
@@ -177,6 +178,7 @@ class DTypePolicyMap(DTypePolicy, _MutableMapping):
         )
 
 
+@_boundary
 def serialize(dtype_policy):
     """Return the config of a policy.
 
@@ -188,6 +190,7 @@ def serialize(dtype_policy):
     return _serialize_keras_object(dtype_policy)
 
 
+@_boundary
 def deserialize(config, custom_objects=None):
     """Make a policy from its config.
 

@@ -14,6 +14,7 @@ from lamina.core.random import SeedGenerator
 from lamina.core.random import draw_seed as _draw_seed
 from lamina.core.symbolic import any_symbolic as _any_symbolic
 from lamina.core.symbolic import infer as _infer
+from lamina.core.tracebacks import boundary as _boundary
 from lamina.ops.arrays import canonical as _canonical
 from lamina.ops.arrays import tensor as _tensor
 
@@ -41,6 +42,7 @@ def _float(name, dtype):
     return _canonical(dtype)
 
 
+@_boundary
 def normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None):
     """Draw from the normal distribution.
 
@@ -60,6 +62,7 @@ def normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None):
     return (sample * _tensor(stddev) + _tensor(mean)).astype(dtype)
 
 
+@_boundary
 def truncated_normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None):
     """Draw from the normal distribution within two deviations of the mean.
 
@@ -82,6 +85,7 @@ def truncated_normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None):
     return (sample * _tensor(stddev) + _tensor(mean)).astype(dtype)
 
 
+@_boundary
 def uniform(shape, minval=0.0, maxval=1.0, dtype=None, seed=None):
     """Draw from [minval, maxval), each number as likely as the next.
 
@@ -102,6 +106,7 @@ def uniform(shape, minval=0.0, maxval=1.0, dtype=None, seed=None):
     return _jax.random.uniform(key, tuple(shape), dtype, minval, maxval)
 
 
+@_boundary
 def randint(shape, minval, maxval, dtype="int32", seed=None):
     """Draw integers from minval to maxval - 1, each as likely as the next.
 
@@ -126,6 +131,7 @@ def randint(shape, minval, maxval, dtype="int32", seed=None):
     return _jax.random.randint(key, tuple(shape), minval, maxval, _canonical(dtype))
 
 
+@_boundary
 def categorical(logits, num_samples, dtype="int32", seed=None):
     """Draw classes with probabilities softmax(logits).
 
@@ -154,6 +160,7 @@ def categorical(logits, num_samples, dtype="int32", seed=None):
     return drawn.astype(_canonical(dtype))
 
 
+@_boundary
 def gamma(shape, alpha, dtype=None, seed=None):
     """Draw from the gamma distribution of shape `alpha` and scale 1.
 
@@ -174,6 +181,7 @@ def gamma(shape, alpha, dtype=None, seed=None):
     )
 
 
+@_boundary
 def beta(shape, alpha, beta, dtype=None, seed=None):
     """Draw from the beta distribution, numbers in [0, 1].
 
@@ -195,6 +203,7 @@ def beta(shape, alpha, beta, dtype=None, seed=None):
     return _jax.random.beta(key, a, b, tuple(shape), dtype)
 
 
+@_boundary
 def binomial(shape, counts, probabilities, dtype=None, seed=None):
     """Draw how many of `counts` trials succeed.
 
@@ -215,6 +224,7 @@ def binomial(shape, counts, probabilities, dtype=None, seed=None):
     return _jax.random.binomial(key, counts, odds, tuple(shape), dtype)
 
 
+@_boundary
 def shuffle(x, axis=0, seed=None):
     """Put the entries along `axis` into random order, each row in its own.
 
@@ -233,6 +243,7 @@ def shuffle(x, axis=0, seed=None):
     return _jax.random.permutation(_draw_seed(seed), _tensor(x), axis, independent=True)
 
 
+@_boundary
 def dropout(inputs, rate, noise_shape=None, seed=None):
     """Set a share `rate` of entries to 0 and divide the others by 1 - rate.
 

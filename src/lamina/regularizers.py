@@ -12,6 +12,7 @@ from lamina.core.config import Constructed as _Constructed
 from lamina.core.config import names_of as _names_of
 from lamina.core.config import resolver as _resolver
 from lamina.core.config import serialize_keras_object as _serialize_keras_object
+from lamina.core.tracebacks import boundary as _boundary
 
 
 class Regularizer(_Constructed):
@@ -181,6 +182,7 @@ _EXAMPLE = {"class_name": "L2", "config": {"l2": 0.5}}
 get, deserialize = _resolver("regularizer", lambda: _TABLE, Regularizer, _EXAMPLE)
 
 
+@_boundary
 def serialize(regularizer):
     """Return the config of a regularizer.
 

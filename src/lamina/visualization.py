@@ -8,12 +8,14 @@ import numpy as _np
 from lamina._imports import offer as _offer
 from lamina.core import settings as _settings
 from lamina.core.extras import extra as _extra
+from lamina.core.tracebacks import boundary as _boundary
 from lamina.utils.bounding_boxes import convert_format as _convert_format
 from lamina.utils.images import pillow as _pillow
 
 _TRUE, _PREDICTED = (0, 188, 212), (255, 235, 59)
 
 
+@_boundary
 def draw_bounding_boxes(
     images,
     bounding_boxes,
@@ -111,6 +113,7 @@ def draw_bounding_boxes(
     return drawn.transpose(0, 3, 1, 2) if first else drawn
 
 
+@_boundary
 def draw_segmentation_masks(
     images,
     segmentation_masks,
@@ -170,6 +173,7 @@ def draw_segmentation_masks(
     return _bytes(drawn)
 
 
+@_boundary
 def plot_image_gallery(
     images,
     y_true: _Any = None,
@@ -258,6 +262,7 @@ def plot_image_gallery(
     plt.close(figure)
 
 
+@_boundary
 def plot_bounding_box_gallery(
     images,
     bounding_box_format,
@@ -354,6 +359,7 @@ def plot_bounding_box_gallery(
     )
 
 
+@_boundary
 def plot_segmentation_mask_gallery(
     images,
     num_classes,

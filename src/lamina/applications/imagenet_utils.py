@@ -11,6 +11,7 @@ from lamina.config import image_data_format as _image_data_format
 from lamina.core.dtypes import is_float as _is_float
 from lamina.core.dtypes import standardize_dtype as _standardize_dtype
 from lamina.core.symbolic import is_symbolic as _is_symbolic
+from lamina.core.tracebacks import boundary as _boundary
 from lamina.utils.files import get_file as _get_file
 
 __all__ = ["decode_predictions", "preprocess_input"]
@@ -26,6 +27,7 @@ _CAFFE_MEAN = (103.939, 116.779, 123.68)
 _TORCH = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
+@_boundary
 def preprocess_input(x, data_format=None, mode="caffe"):
     """Return images as the models were trained with them.
 
@@ -142,6 +144,7 @@ Raises:
 """
 
 
+@_boundary
 def decode_predictions(preds, top=5):
     """Return what a model trained on ImageNet sees in each image.
 

@@ -1,5 +1,6 @@
 """California housing prices (Pace and Barry, 1997)."""
 
+from lamina.core.tracebacks import boundary as _boundary
 from lamina.datasets.published import split_table as _split_table
 from lamina.datasets.published import stored as _stored
 
@@ -9,6 +10,7 @@ _HASH = "1a2e3a52e0398de6463aebe6f4a8da34fb21fbb6b934cf88c3425e766f2a1a6f"
 _ROWS = {"small": 600, "large": None}
 
 
+@_boundary
 def load_data(version="large", path="california_housing.npz", test_split=0.2, seed=113):
     """Return 20,640 districts' properties and the median price of their houses.
 

@@ -1,5 +1,6 @@
 """CIFAR-10: small colour photographs of ten kinds (Krizhevsky, 2009)."""
 
+from lamina.core.tracebacks import boundary as _boundary
 from lamina.datasets.published import cifar as _cifar
 
 __all__ = ["load_data"]
@@ -7,6 +8,7 @@ __all__ = ["load_data"]
 _HASH = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
 
 
+@_boundary
 def load_data():
     """Return 50,000 training and 10,000 test photographs of ten kinds.
 

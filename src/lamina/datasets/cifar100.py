@@ -1,5 +1,6 @@
 """CIFAR-100: small colour photographs of a hundred kinds (Krizhevsky, 2009)."""
 
+from lamina.core.tracebacks import boundary as _boundary
 from lamina.datasets.published import cifar as _cifar
 
 __all__ = ["load_data"]
@@ -7,6 +8,7 @@ __all__ = ["load_data"]
 _HASH = "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7"
 
 
+@_boundary
 def load_data(label_mode="fine"):
     """Return 50,000 training and 10,000 test photographs of a hundred kinds.
 

@@ -8,6 +8,7 @@ import zlib as _zlib
 import numpy as _np
 
 from lamina.core import bounds as _bounds
+from lamina.core.tracebacks import boundary as _boundary
 from lamina.datasets.published import STORE as _STORE
 from lamina.utils.files import get_file as _get_file
 
@@ -16,6 +17,7 @@ __all__ = ["load_data"]
 _KINDS = ("images-idx3", "labels-idx1")
 
 
+@_boundary
 def load_data():
     """Return 60,000 training and 10,000 test images of ten articles of clothing.
 

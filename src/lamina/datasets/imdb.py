@@ -5,6 +5,7 @@ import pathlib as _pathlib
 
 import numpy as _np
 
+from lamina.core.tracebacks import boundary as _boundary
 from lamina.core.tracebacks import warn as _warn
 from lamina.datasets.pickled import arrays as _arrays
 from lamina.datasets.published import limited as _limited
@@ -19,6 +20,7 @@ _HASH = "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f"
 _INDEX_HASH = "bfafd718b763782e994055a2d397834f"
 
 
+@_boundary
 def load_data(
     path="imdb.npz",
     num_words=None,
@@ -79,6 +81,7 @@ def load_data(
     return (x[:cut], labels[0]), (x[cut:], labels[1])
 
 
+@_boundary
 def get_word_index(path="imdb_word_index.json"):
     """Return the number of each word, from 1 on: `load_data` adds `index_from`.
 

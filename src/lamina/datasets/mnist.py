@@ -2,6 +2,7 @@
 
 import numpy as _np
 
+from lamina.core.tracebacks import boundary as _boundary
 from lamina.datasets.published import stored as _stored
 
 __all__ = ["load_data"]
@@ -9,6 +10,7 @@ __all__ = ["load_data"]
 _HASH = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
 
 
+@_boundary
 def load_data(path="mnist.npz"):
     """Return 60,000 training and 10,000 test images of the digits 0 to 9.
 

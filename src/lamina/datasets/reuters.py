@@ -3,6 +3,7 @@
 import json as _json
 import pathlib as _pathlib
 
+from lamina.core.tracebacks import boundary as _boundary
 from lamina.datasets.pickled import arrays as _arrays
 from lamina.datasets.published import (
     check_split as _check_split,
@@ -35,6 +36,7 @@ _TOPICS = """
 """
 
 
+@_boundary
 def load_data(
     path="reuters.npz",
     num_words=None,
@@ -87,6 +89,7 @@ def load_data(
     return (x[:cut], labels[:cut]), (x[cut:], labels[cut:])
 
 
+@_boundary
 def get_word_index(path="reuters_word_index.json"):
     """Return the number of each word, from 1 on: `load_data` adds `index_from`.
 
@@ -104,6 +107,7 @@ def get_word_index(path="reuters_word_index.json"):
     return _json.loads(_pathlib.Path(file).read_text())
 
 
+@_boundary
 def get_label_names():
     """Return the names of the topics, in the order of their numbers.
 

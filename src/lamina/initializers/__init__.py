@@ -10,6 +10,7 @@ from lamina.core.config import names_of as _names_of
 from lamina.core.config import resolver as _resolver
 from lamina.core.config import serialize_keras_object as _serialize_keras_object
 from lamina.core.dtypes import standardize_dtype as _standardize_dtype
+from lamina.core.tracebacks import boundary as _boundary
 from lamina.core.variable import Variable as _Variable
 from lamina.initializers.constant import STFT as STFT
 from lamina.initializers.constant import Constant as Constant
@@ -61,6 +62,7 @@ _EXAMPLE = {"class_name": "Constant", "config": {"value": 3.0}}
 _get, deserialize = _resolver("initializer", lambda: _TABLE, Initializer, _EXAMPLE)
 
 
+@_boundary
 def serialize(initializer):
     """Return the config of an initializer.
 
@@ -71,6 +73,7 @@ def serialize(initializer):
     return _serialize_keras_object(initializer)
 
 
+@_boundary
 def get(identifier):
     """Return an initializer for a name, a config, a class, an array or itself.
 

@@ -3,10 +3,12 @@
 from lamina.core import config as _configs
 from lamina.core.registry import get_registered_name as _get_registered_name
 from lamina.core.registry import get_registered_object as _get_registered_object
+from lamina.core.tracebacks import boundary as _boundary
 
 __all__ = ["deserialize_keras_object", "serialize_keras_object"]
 
 
+@_boundary
 def serialize_keras_object(instance):
     """Return the config of an object in the form of Keras 2.
 
@@ -36,6 +38,7 @@ def serialize_keras_object(instance):
     )
 
 
+@_boundary
 def deserialize_keras_object(
     identifier, module_objects=None, custom_objects=None, printable_module_name="object"
 ):

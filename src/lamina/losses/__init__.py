@@ -2,6 +2,7 @@
 
 from lamina._imports import offer as _offer
 from lamina.core import config as _config
+from lamina.core.tracebacks import boundary as _boundary
 from lamina.losses.crossentropy import BinaryCrossentropy as BinaryCrossentropy
 from lamina.losses.crossentropy import (
     BinaryFocalCrossentropy as BinaryFocalCrossentropy,
@@ -111,6 +112,7 @@ _EXAMPLE = {"class_name": "Huber", "config": {"delta": 2.0}}
 get, _deserialize = _config.resolver("loss", _names, Loss, _EXAMPLE)
 
 
+@_boundary
 def serialize(loss):
     """Return the config of a loss, or of a function by its name.
 
@@ -121,6 +123,7 @@ def serialize(loss):
     return _config.serialize_keras_object(loss)
 
 
+@_boundary
 def deserialize(name, custom_objects=None):
     """Make a loss from its name or its config.
 

@@ -7,6 +7,7 @@ from jax.core import Tracer as _Tracer
 from lamina._imports import offer as _offer
 from lamina.core.op import _unwrap
 from lamina.core.op import op as _op
+from lamina.core.tracebacks import boundary as _boundary
 from lamina.ops.arrays import axes as _axes
 from lamina.ops.arrays import inexact as _inexact
 from lamina.ops.arrays import promoted as _promoted
@@ -325,6 +326,7 @@ def pinv(x, rcond=None):
     return _jnp.linalg.pinv(_matrix(x, "pinv"), rtol=rcond)
 
 
+@_boundary
 def jvp(fun, primals, tangents, has_aux=False):
     """Return fun(*primals), and its derivative in the direction `tangents`.
 

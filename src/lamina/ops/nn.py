@@ -15,6 +15,7 @@ from lamina.core.budget import rounds as _rounds
 from lamina.core.checks import axis_within as _axis_within
 from lamina.core.context import warn_once as _warn_once
 from lamina.core.op import op as _op
+from lamina.core.tracebacks import boundary as _boundary
 from lamina.kernels import ctc as _ctc
 from lamina.ops.arrays import axes as _axes
 from lamina.ops.arrays import canonical as _canonical
@@ -660,6 +661,7 @@ def _marks(x, num_classes, axis, dtype):
     return _jax.nn.one_hot(x, num_classes, dtype=_canonical(dtype), axis=axis)
 
 
+@_boundary
 def multi_hot(inputs, num_classes=None, axis=-1, dtype=None, sparse=False, **kwargs):
     """Mark with 1 the classes that occur along the last axis of `inputs`.
 
@@ -864,6 +866,7 @@ def batch_normalization(x, mean, variance, axis, offset=None, scale=None, epsilo
     return (x * factor + shift).astype(x.dtype)
 
 
+@_boundary
 def layer_normalization(x, gamma=None, beta=None, axis=-1, epsilon=None, **kwargs):
     """Return gamma · (x - mean) / √(variance + epsilon) + beta over `axis`.
 

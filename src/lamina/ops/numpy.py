@@ -23,6 +23,7 @@ from lamina.core.dtypes import result_type as _result_type
 from lamina.core.op import op as _op
 from lamina.core.symbolic import is_symbolic as _is_symbolic
 from lamina.core.symbolic import unknown_size as _unknown_size
+from lamina.core.tracebacks import boundary as _boundary
 from lamina.ops.arrays import axes as _axes
 from lamina.ops.arrays import (
     canonical as _canonical,
@@ -1643,6 +1644,7 @@ def cross(x1, x2, axisa=-1, axisb=-1, axisc=-1, axis=None):
     return _jnp.cross(x1, x2, axisa, axisb, axisc, axis)
 
 
+@_boundary
 def einsum(subscripts, *operands, **kwargs):
     """Sum products of entries as Einstein's notation tells.
 
@@ -2652,6 +2654,7 @@ def geomspace(start, stop, num=50, endpoint=True, dtype=None, axis=0):
     return _jnp.geomspace(start, stop, num, endpoint, dtype, axis=axis)
 
 
+@_boundary
 def zeros(shape, dtype=None):
     """Return an array of zeros.
 
@@ -2662,6 +2665,7 @@ def zeros(shape, dtype=None):
     return _jnp.zeros(shape, _canonical(dtype))
 
 
+@_boundary
 def ones(shape, dtype=None):
     """Return an array of ones.
 
@@ -2672,6 +2676,7 @@ def ones(shape, dtype=None):
     return _jnp.ones(shape, _canonical(dtype))
 
 
+@_boundary
 def empty(shape, dtype=None):
     """Return an array of no particular values; they happen to be zeros.
 
@@ -2682,6 +2687,7 @@ def empty(shape, dtype=None):
     return _jnp.empty(shape, _canonical(dtype))
 
 
+@_boundary
 def full(shape, fill_value, dtype=None):
     """Return an array of `fill_value`, which may broadcast.
 
@@ -2741,6 +2747,7 @@ def full_like(x, fill_value, dtype=None):
     return _jnp.full_like(_tensor(x), _tensor(fill_value), dtype and _canonical(dtype))
 
 
+@_boundary
 def eye(N, M=None, k=0, dtype=None):
     """Return an N x M matrix with ones on the k-th diagonal and zeros elsewhere.
 
@@ -2751,6 +2758,7 @@ def eye(N, M=None, k=0, dtype=None):
     return _jnp.eye(N, M, k, _canonical(dtype))
 
 
+@_boundary
 def identity(n, dtype=None):
     """Return the n x n matrix with ones on the diagonal.
 
@@ -2761,6 +2769,7 @@ def identity(n, dtype=None):
     return _jnp.identity(n, _canonical(dtype))
 
 
+@_boundary
 def tri(N, M=None, k=0, dtype=None):
     """Return an N x M matrix with ones on and below the k-th diagonal.
 
@@ -2787,6 +2796,7 @@ def vander(x, N=None, increasing=False):
     return _jnp.vander(_tensor(x), N, increasing)
 
 
+@_boundary
 def vectorize(pyfunc, *, excluded=None, signature=None):
     """Make a function of scalars (or what `signature` tells) work on arrays.
 

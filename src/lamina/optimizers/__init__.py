@@ -6,6 +6,7 @@ from lamina._imports import offer as _offer
 from lamina.core.config import names_of as _names_of
 from lamina.core.config import resolver as _resolver
 from lamina.core.config import serialize_keras_object as _serialize_keras_object
+from lamina.core.tracebacks import boundary as _boundary
 from lamina.optimizers import legacy as legacy
 from lamina.optimizers import schedules as schedules
 from lamina.optimizers.adafactor import Adafactor as Adafactor
@@ -37,6 +38,7 @@ _EXAMPLE = {"class_name": "SGD", "config": {"learning_rate": 0.5}}
 _get, deserialize = _resolver("optimizer", lambda: _TABLE, Optimizer, _EXAMPLE)
 
 
+@_boundary
 def serialize(optimizer):
     """Return the config of an optimizer.
 
@@ -47,6 +49,7 @@ def serialize(optimizer):
     return _serialize_keras_object(optimizer)
 
 
+@_boundary
 def get(identifier):
     """Return an optimizer for a name, a config, an optax transformation or itself.
 

@@ -2,12 +2,14 @@
 
 import numpy as _np
 
+from lamina.core.tracebacks import boundary as _boundary
 from lamina.ops.image import resize as _resize
 from lamina.utils import array_to_img, img_to_array, load_img, save_img
 
 __all__ = ["array_to_img", "img_to_array", "load_img", "save_img", "smart_resize"]
 
 
+@_boundary
 def smart_resize(
     x, size, interpolation="bilinear", data_format="channels_last", **kwargs
 ):

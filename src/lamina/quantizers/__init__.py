@@ -4,6 +4,7 @@ from lamina._imports import offer as _offer
 from lamina.core.config import names_of as _names_of
 from lamina.core.config import resolver as _resolver
 from lamina.core.config import serialize_keras_object as _serialize_keras_object
+from lamina.core.tracebacks import boundary as _boundary
 from lamina.quantizers.configs import AWQConfig as AWQConfig
 from lamina.quantizers.configs import (
     Float8QuantizationConfig as Float8QuantizationConfig,
@@ -40,6 +41,7 @@ _EXAMPLE = {"class_name": "AbsMaxQuantizer", "config": {"axis": 0}}
 _get, deserialize = _resolver("quantizer", lambda: _TABLE, None, _EXAMPLE)
 
 
+@_boundary
 def get(identifier, **kwargs):
     """Return a quantizer for a name, a config, a class or the object itself.
 
@@ -57,6 +59,7 @@ def get(identifier, **kwargs):
     return _get(identifier)
 
 
+@_boundary
 def serialize(initializer):
     """Return the config of a quantizer.
 

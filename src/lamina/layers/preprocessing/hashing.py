@@ -69,7 +69,7 @@ class Hashing(HashingLayer):
         if output_mode not in self._MODES:
             raise ValueError(
                 "Invalid value for argument `output_mode`. Expected one of "
-                f"{self._MODES}. Received: output_mode={kwargs['output_mode']!r}"
+                f"{self._MODES}. Received: output_mode={output_mode!r}"
             )
         if output_mode != "int" and kwargs.get("dtype") is None:
             kwargs["dtype"] = settings.floatx()

@@ -12,6 +12,7 @@ from lamina.core.config import names_of as _names_of
 from lamina.core.config import resolver as _resolver
 from lamina.core.config import serialize_keras_object as _serialize_keras_object
 from lamina.core.settings import floatx as _floatx
+from lamina.core.tracebacks import boundary as _boundary
 
 
 class LearningRateSchedule(_Constructed):
@@ -351,6 +352,7 @@ deserialize = _resolver(
 )[1]
 
 
+@_boundary
 def serialize(learning_rate_schedule):
     """Return the config of a schedule.
 
