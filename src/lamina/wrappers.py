@@ -4,7 +4,7 @@ They follow scikit-learn's rules for estimators
 (https://scikit-learn.org/stable/developers/develop.html), 1.6 or newer.
 """
 
-from typing import TYPE_CHECKING as _TYPE_CHECKING
+import typing as _typing
 from typing import Any as _Any
 
 import numpy as _np
@@ -28,7 +28,7 @@ try:
     _MISSING = False
 except ImportError:
     # The classes can be imported and looked at; making one says what is missing.
-    if not _TYPE_CHECKING:
+    if not _typing.TYPE_CHECKING:
         _BaseEstimator = type("BaseEstimator", (), {})
         _ClassifierMixin = type("ClassifierMixin", (), {})
         _RegressorMixin = type("RegressorMixin", (), {})

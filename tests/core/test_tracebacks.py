@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import traceback
+from tempfile import gettempdir
 
 import jax
 import numpy as np
@@ -56,7 +57,9 @@ WIDE = np.ones((8, 5), "float32")
         lambda: small().save("model.txt"),
         lambda: lamina.models.load_model("nothing.keras"),
         lambda: lamina.utils.image_dataset_from_directory("nothing"),
-        lambda: lamina.utils.get_file("no", "http://127.0.0.1:9/no", cache_dir="."),
+        lambda: lamina.utils.get_file(
+            "no", "http://127.0.0.1:9/no", cache_dir=gettempdir()
+        ),
         lambda: lamina.losses.huber(X, Y[:3]),
         lambda: lamina.random.normal((2,), dtype="int32"),
         lambda: lamina.models.clone_model(3),

@@ -55,19 +55,19 @@ class IntegerLookup(Lookup):
                 f"vocabulary_dtype={vocabulary_dtype!r}"
             )
         super().__init__(
-            oov_token=oov_token,
-            max_tokens=max_tokens,
-            num_oov_indices=num_oov_indices,
-            mask_token=mask_token,
-            vocabulary=vocabulary,
             idf_weights=idf_weights,
             invert=invert,
-            output_mode=output_mode,
-            sparse=sparse,
-            pad_to_max_tokens=pad_to_max_tokens,
-            oov_method=oov_method,
-            salt=salt,
+            mask_token=mask_token,
+            max_tokens=max_tokens,
             name=name,
+            num_oov_indices=num_oov_indices,
+            oov_method=oov_method,
+            oov_token=oov_token,
+            output_mode=output_mode,
+            pad_to_max_tokens=pad_to_max_tokens,
+            salt=salt,
+            sparse=sparse,
+            vocabulary=vocabulary,
             **kwargs,
         )
 

@@ -43,19 +43,19 @@ class StringLookup(Lookup):
         **kwargs,
     ):
         super().__init__(
-            oov_token=oov_token,
-            max_tokens=max_tokens,
-            num_oov_indices=num_oov_indices,
-            mask_token=mask_token,
-            vocabulary=vocabulary,
+            encoding=encoding,
             idf_weights=idf_weights,
             invert=invert,
+            mask_token=mask_token,
+            max_tokens=max_tokens,
+            name=name,
+            num_oov_indices=num_oov_indices,
+            oov_token=oov_token,
             output_mode=output_mode,
             pad_to_max_tokens=pad_to_max_tokens,
-            sparse=sparse,
-            encoding=encoding,
-            name=name,
             salt=salt,
+            sparse=sparse,
+            vocabulary=vocabulary,
             **kwargs,
         )
 
