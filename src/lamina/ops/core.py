@@ -15,7 +15,7 @@ from lamina.core.op import _unwrap
 from lamina.core.op import op as _op
 from lamina.core.symbolic import any_symbolic as _any_symbolic
 from lamina.core.symbolic import is_symbolic as _is_symbolic
-from lamina.core.tracebacks import boundary
+from lamina.core.tracebacks import boundary as _boundary
 from lamina.core.variable import binding as _binding
 from lamina.ops.arrays import canonical as _canonical
 from lamina.ops.arrays import dense_only as _dense_only
@@ -41,7 +41,7 @@ def convert_to_tensor(x, dtype=None, sparse=None, ragged=None):
     return _tensor(x, dtype)
 
 
-@boundary
+@_boundary
 def convert_to_numpy(x):
     """Return `x` as a NumPy array.
 
@@ -143,7 +143,7 @@ def is_tensor(x) -> bool:
     return isinstance(x, _jax.Array) or _is_symbolic(x)
 
 
-@boundary
+@_boundary
 def stop_gradient(variable):
     """Return its argument; derivatives see a constant.
 
@@ -159,7 +159,7 @@ def _stop_gradient(variable):
     return _lax.stop_gradient(_array(variable))
 
 
-@boundary
+@_boundary
 def custom_gradient(f):
     """Give a function its own derivative.
 
@@ -196,7 +196,7 @@ def _array(x):
     return x if x is None or _is_symbolic(x) else _tensor(x)
 
 
-@boundary
+@_boundary
 def cond(pred, true_fn, false_fn):
     """Return `true_fn()` if `pred` holds and `false_fn()` otherwise.
 
