@@ -20,6 +20,8 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+# Of Debian 10, Ubuntu 20.04 and RHEL 8, and all that came later.
+OLDEST_GLIBC = (2, 28)
 PAGES = ("README.md", "CONTRIBUTING.md", "docs")
 
 
@@ -65,7 +67,10 @@ def check_compiled(wheel):
     print(f"{wheel.name}: {wheel.stat().st_size / 1e6:.1f} MB, {len(kernels)} kernels")
     if sys.platform == "linux":
         verdict = run(sys.executable, "-m", "auditwheel", "show", wheel)
-        print("  it runs where", re.search(r"manylinux_\w+", verdict)[0], "does")
+        tag = re.search(r"manylinux_(\d+)_(\d+)_\w+", verdict)
+        if tag is None or (int(tag[1]), int(tag[2])) > OLDEST_GLIBC:
+            sys.exit(f"older Linux cannot load the kernels\n{verdict}")
+        print("  it runs where", tag[0], "does")
 
 
 def install(wheel, folder):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 _INSPECTED = ".keras, .weights.h5, .weights.json, .safetensors, .h5 or .hdf5"
 _MODEL = "a saved model: .keras, .h5 or .hdf5"
+_MODELS = (".keras", ".h5", ".hdf5")
 _WEIGHTS = (".weights.h5", ".weights.json", ".safetensors")
 _REFUSALS = (
     ImportError, NotImplementedError, OSError, SyntaxError, TypeError, ValueError,
@@ -164,6 +165,9 @@ def _convert(given):
     out = given.out
     if Path(out).exists() and not given.force:
         raise ValueError(f"{out} exists. Give --force to replace it.")
+    known = (*_MODELS, *_WEIGHTS, *_EXPORTED)
+    if not out.endswith(known):
+        raise ValueError(f"OUT must end in one of {', '.join(known)}. Received: {out}")
     model = _load(given)
     if out.endswith(_WEIGHTS):
         model.save_weights(out, overwrite=given.force)

@@ -39,7 +39,9 @@ def missing(module, name):
     """
     reason = _LEFT_OUT.get(f"{module}.{name}")
     if reason is None:
-        return AttributeError(f"module {module!r} has no attribute {name!r}")
+        text = f"module {module!r} has no attribute {name!r}"
+        # With these Python tells the name that comes nearest.
+        return AttributeError(text, name=name, obj=sys.modules[module])
     return AttributeError(f"`{module}.{name}` is left out: {reason}.")
 
 
@@ -77,17 +79,16 @@ def lazy(package):
     return find, lambda: sorted({*vars(module), *homes}), [*homes]
 
 
-def offer(namespace, *inner, modules=()):
-    """Return the names in a module that are neither private, `inner` nor other modules.
+def offer(namespace, modules=()):
+    """Return the names in a module that are neither private nor other modules.
 
-    They become what `dir` shows of it and what `import *` takes.
+    They become what `dir` shows of it and what `import *` takes. What a public module
+    imports for itself has a name with an underscore: editors do not run this.
     """
     names = [
         name
         for name, value in namespace.items()
-        if name[0] != "_"
-        and name not in inner
-        and (name in modules or not isinstance(value, ModuleType))
+        if name[0] != "_" and (name in modules or not isinstance(value, ModuleType))
     ]
     namespace |= {"__all__": names, "__dir__": lambda: names}
     return names

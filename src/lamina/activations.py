@@ -3,19 +3,21 @@
 Most of them are operations of `lamina.ops` under the same name.
 """
 
-import inspect
-from typing import Any
+import inspect as _inspect
+from typing import Any as _Any
 
-import jax
-import jax.numpy as jnp
+import jax as _jax
+import jax.numpy as _jnp
 
 from lamina._imports import offer as _offer
-from lamina.core.config import resolver, serialize_keras_object
-from lamina.core.constructor import Captured
-from lamina.core.op import op
-from lamina.core.registry import ours
-from lamina.ops import nn
-from lamina.ops import numpy as arrays
+from lamina.core.config import resolver as _resolver
+from lamina.core.config import serialize_keras_object as _serialize_keras_object
+from lamina.core.constructor import Captured as _Captured
+from lamina.core.op import op as _op
+from lamina.core.registry import ours as _ours
+from lamina.core.tracebacks import boundary as _boundary
+from lamina.ops import nn as _nn
+from lamina.ops import numpy as _arrays
 from lamina.ops.nn import celu as celu
 from lamina.ops.nn import elu as elu
 from lamina.ops.nn import glu as glu
@@ -43,7 +45,7 @@ from lamina.ops.nn import threshold as threshold
 from lamina.ops.numpy import tanh as tanh
 
 
-@op(
+@_op(
     config=("negative_slope", "max_value", "threshold"),
     name="ReLU",
     module="keras.src.activations.activations",
@@ -65,20 +67,21 @@ def relu(x, negative_slope=0.0, max_value=None, threshold=0.0):
     >>> lamina.activations.relu(lamina.ops.array([-1.0, 2.0])).tolist()
     [0.0, 2.0]
     """
-    x = jnp.asarray(x)
+    x = _jnp.asarray(x)
     if not negative_slope and not threshold:
         if max_value is None:
-            return jax.nn.relu(x)
+            return _jax.nn.relu(x)
         if max_value == 6:
-            return jax.nn.relu6(x)
-    above = jnp.where(x > threshold, x, 0) if threshold else jax.nn.relu(x)
+            return _jax.nn.relu6(x)
+    above = _jnp.where(x > threshold, x, 0) if threshold else _jax.nn.relu(x)
     if max_value is not None:
-        above = jnp.clip(above, 0, jnp.asarray(max_value, x.dtype))
+        above = _jnp.clip(above, 0, _jnp.asarray(max_value, x.dtype))
     if negative_slope:
-        above -= negative_slope * jax.nn.relu(threshold - x)
+        above -= negative_slope * _jax.nn.relu(threshold - x)
     return above
 
 
+@_boundary
 def gelu(x, approximate=False):
     r"""Return $x \Phi(x)$ with $\Phi$ the distribution function of a unit normal.
 
@@ -90,9 +93,10 @@ def gelu(x, approximate=False):
     >>> lamina.activations.gelu(lamina.ops.array([0.0])).tolist()
     [0.0]
     """
-    return nn.gelu(x, approximate=approximate)
+    return _nn.gelu(x, approximate=approximate)
 
 
+@_boundary
 def exponential(x):
     r"""Return $e^x$.
 
@@ -100,10 +104,10 @@ def exponential(x):
     >>> lamina.activations.exponential(lamina.ops.array([0.0])).tolist()
     [1.0]
     """
-    return arrays.exp(x)
+    return _arrays.exp(x)
 
 
-@op(module="keras.src.activations.activations", elementwise=True)
+@_op(module="keras.src.activations.activations", elementwise=True)
 def mish(x):
     r"""Return $x \tanh(\log(1 + e^x))$.
 
@@ -113,10 +117,11 @@ def mish(x):
     >>> lamina.activations.mish(lamina.ops.array([0.0])).tolist()
     [0.0]
     """
-    x = jnp.asarray(x)
-    return x * jnp.tanh(jax.nn.softplus(x))
+    x = _jnp.asarray(x)
+    return x * _jnp.tanh(_jax.nn.softplus(x))
 
 
+@_boundary
 def linear(x):
     """Return `x` as it is.
 
@@ -130,11 +135,11 @@ def linear(x):
 swish = silu
 hard_swish = hard_silu
 
-_TABLE: dict[str, Any] = {
+_TABLE: dict[str, _Any] = {
     name: thing
     for name, thing in globals().items()
-    if inspect.isfunction(thing)
-    and thing.__module__ in (__name__, nn.__name__, arrays.__name__)
+    if _inspect.isfunction(thing)
+    and thing.__module__ in (__name__, _nn.__name__, _arrays.__name__)
 }
 
 # Each works on elements, or along the last axis: layers with them keep rows apart.
@@ -142,9 +147,10 @@ for _function in _TABLE.values():
     _function.rows_independent = True
 
 _EXAMPLE = {"class_name": "function", "config": "relu"}
-_get, deserialize = resolver("activation function", lambda: _TABLE, None, _EXAMPLE)
+_get, deserialize = _resolver("activation function", lambda: _TABLE, None, _EXAMPLE)
 
 
+@_boundary
 def get(identifier):
     """Return an activation for a name, a config or the function itself.
 
@@ -162,7 +168,7 @@ def get(identifier):
     if identifier is None:
         return linear
     found = _get(identifier)
-    if ours(type(found)) and not isinstance(found, Captured):
+    if _ours(type(found)) and not isinstance(found, _Captured):
         # Called with a tensor as its shape, an initializer comes to no end.
         raise ValueError(
             f"An activation is a function or a layer, no {type(found).__name__}. "
@@ -171,6 +177,7 @@ def get(identifier):
     return found
 
 
+@_boundary
 def serialize(activation):
     """Return the bare name of a built-in function, else a config.
 
@@ -184,7 +191,7 @@ def serialize(activation):
     >>> lamina.activations.serialize(lamina.activations.relu)
     'relu'
     """
-    config = serialize_keras_object(activation)
+    config = _serialize_keras_object(activation)
     if not isinstance(config, dict) or "config" not in config:
         raise ValueError(
             f"Unknown activation {activation!r}: it has neither a name nor a config to "
@@ -195,4 +202,4 @@ def serialize(activation):
     return config["config"] if built_in else config
 
 
-_offer(globals(), "Any", "Captured", "op", "ours", "resolver", "serialize_keras_object")
+_offer(globals())

@@ -1,7 +1,8 @@
 """Process-wide settings, under the names that Keras gives them."""
 
-from lamina.core import settings, tracebacks
-from lamina.core.context import context
+from lamina.core import settings as _settings
+from lamina.core import tracebacks as _tracebacks
+from lamina.core.context import context as _context
 from lamina.core.policy import dtype_policy, set_dtype_policy
 from lamina.core.settings import (
     epsilon,
@@ -77,7 +78,7 @@ def enable_interactive_logging() -> None:
     >>> lamina.config.is_interactive_logging_enabled()
     True
     """
-    settings.put("interactive_logging", True)
+    _settings.put("interactive_logging", True)
 
 
 def disable_interactive_logging() -> None:
@@ -89,7 +90,7 @@ def disable_interactive_logging() -> None:
     False
     >>> lamina.config.enable_interactive_logging()
     """
-    settings.put("interactive_logging", False)
+    _settings.put("interactive_logging", False)
 
 
 def is_interactive_logging_enabled() -> bool:
@@ -99,7 +100,7 @@ def is_interactive_logging_enabled() -> bool:
     >>> lamina.config.is_interactive_logging_enabled()
     True
     """
-    return settings.get("interactive_logging")
+    return _settings.get("interactive_logging")
 
 
 def enable_traceback_filtering() -> None:
@@ -110,7 +111,7 @@ def enable_traceback_filtering() -> None:
     >>> lamina.config.is_traceback_filtering_enabled()
     True
     """
-    tracebacks.enable(True)
+    _tracebacks.enable(True)
 
 
 def disable_traceback_filtering() -> None:
@@ -121,7 +122,7 @@ def disable_traceback_filtering() -> None:
     >>> lamina.config.is_traceback_filtering_enabled()
     False
     """
-    tracebacks.enable(False)
+    _tracebacks.enable(False)
 
 
 def is_traceback_filtering_enabled() -> bool:
@@ -132,7 +133,7 @@ def is_traceback_filtering_enabled() -> bool:
     >>> lamina.config.is_traceback_filtering_enabled()
     True
     """
-    return settings.get("traceback_filtering")
+    return _settings.get("traceback_filtering")
 
 
 def enable_flash_attention() -> None:
@@ -142,7 +143,7 @@ def enable_flash_attention() -> None:
     >>> lamina.config.enable_flash_attention()
     >>> lamina.config.is_flash_attention_enabled()
     """
-    settings.put("flash_attention", None)
+    _settings.put("flash_attention", None)
 
 
 def disable_flash_attention() -> None:
@@ -154,7 +155,7 @@ def disable_flash_attention() -> None:
     False
     >>> lamina.config.enable_flash_attention()
     """
-    settings.put("flash_attention", False)
+    _settings.put("flash_attention", False)
 
 
 def is_flash_attention_enabled() -> bool | None:
@@ -164,7 +165,7 @@ def is_flash_attention_enabled() -> bool | None:
     >>> lamina.config.is_flash_attention_enabled() is None
     True
     """
-    return settings.get("flash_attention")
+    return _settings.get("flash_attention")
 
 
 def enable_unsafe_deserialization() -> None:
@@ -176,7 +177,7 @@ def enable_unsafe_deserialization() -> None:
     >>> import lamina
     >>> lamina.config.enable_unsafe_deserialization()  # doctest: +SKIP
     """
-    context.configs.safe_mode = False
+    _context.configs.safe_mode = False
 
 
 def is_nnx_enabled() -> bool:
@@ -198,7 +199,7 @@ def max_epochs() -> int | None:
     2
     >>> lamina.config.set_max_epochs(None)
     """
-    return settings.get("max_epochs")
+    return _settings.get("max_epochs")
 
 
 def set_max_epochs(max_epochs: int | None) -> None:
@@ -210,7 +211,7 @@ def set_max_epochs(max_epochs: int | None) -> None:
     1
     >>> lamina.config.set_max_epochs(None)
     """
-    settings.put("max_epochs", max_epochs)
+    _settings.put("max_epochs", max_epochs)
 
 
 def max_steps_per_epoch() -> int | None:
@@ -222,7 +223,7 @@ def max_steps_per_epoch() -> int | None:
     10
     >>> lamina.config.set_max_steps_per_epoch(None)
     """
-    return settings.get("max_steps_per_epoch")
+    return _settings.get("max_steps_per_epoch")
 
 
 def set_max_steps_per_epoch(max_steps_per_epoch: int | None) -> None:
@@ -234,7 +235,7 @@ def set_max_steps_per_epoch(max_steps_per_epoch: int | None) -> None:
     10
     >>> lamina.config.set_max_steps_per_epoch(None)
     """
-    settings.put("max_steps_per_epoch", max_steps_per_epoch)
+    _settings.put("max_steps_per_epoch", max_steps_per_epoch)
 
 
 def explain_recompiles() -> bool:
@@ -244,7 +245,7 @@ def explain_recompiles() -> bool:
     >>> lamina.config.explain_recompiles()
     False
     """
-    return settings.get("explain_recompiles") is not None
+    return _settings.get("explain_recompiles") is not None
 
 
 def set_explain_recompiles(value: bool) -> None:
@@ -275,4 +276,4 @@ def set_explain_recompiles(value: bool) -> None:
         )
     from lamina.diagnostics.recompiles import watched
 
-    settings.put("explain_recompiles", watched if value else None)
+    _settings.put("explain_recompiles", watched if value else None)

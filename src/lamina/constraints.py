@@ -1,19 +1,26 @@
 """Projections that optimizers apply to weights after each step."""
 
-import jax.numpy as jnp
+import jax.numpy as _jnp
 
 from lamina._imports import offer as _offer
-from lamina.core import settings
+from lamina.core import settings as _settings
 from lamina.core.config import (
-    Constructed,
-    names_of,
-    resolver,
-    serialize_keras_object,
+    Constructed as _Constructed,
 )
-from lamina.core.types import Axes
+from lamina.core.config import (
+    names_of as _names_of,
+)
+from lamina.core.config import (
+    resolver as _resolver,
+)
+from lamina.core.config import (
+    serialize_keras_object as _serialize_keras_object,
+)
+from lamina.core.tracebacks import boundary as _boundary
+from lamina.core.types import Axes as _Axes
 
 
-class Constraint(Constructed):
+class Constraint(_Constructed):
     """A callable that gives the allowed array nearest to a weight.
 
     Subclasses write `__call__(w)`.
@@ -33,7 +40,7 @@ class Constraint(Constructed):
 
 def _lengths(w, axis):
     axis = tuple(axis) if isinstance(axis, list) else axis
-    return jnp.sqrt(jnp.sum(jnp.square(w), axis=axis, keepdims=True))
+    return _jnp.sqrt(_jnp.sum(_jnp.square(w), axis=axis, keepdims=True))
 
 
 class MaxNorm(Constraint):
@@ -50,16 +57,16 @@ class MaxNorm(Constraint):
     [0.6, 0.8]
     """
 
-    def __init__(self, max_value: float = 2, axis: Axes = 0):
+    def __init__(self, max_value: float = 2, axis: _Axes = 0):
         self.max_value = max_value
         self.axis = axis
 
     def __call__(self, w):
         """Return the allowed array for a weight."""
-        w = jnp.asarray(w)
+        w = _jnp.asarray(w)
         norms = _lengths(w, self.axis)
-        wanted = jnp.clip(norms, 0, self.max_value)
-        return w * (wanted / (settings.epsilon() + norms))
+        wanted = _jnp.clip(norms, 0, self.max_value)
+        return w * (wanted / (_settings.epsilon() + norms))
 
 
 class NonNeg(Constraint):
@@ -72,7 +79,7 @@ class NonNeg(Constraint):
 
     def __call__(self, w):
         """Return the allowed array for a weight."""
-        return jnp.maximum(jnp.asarray(w), 0)
+        return _jnp.maximum(_jnp.asarray(w), 0)
 
 
 class UnitNorm(Constraint):
@@ -87,13 +94,13 @@ class UnitNorm(Constraint):
     [0.6, 0.8]
     """
 
-    def __init__(self, axis: Axes = 0):
+    def __init__(self, axis: _Axes = 0):
         self.axis = axis
 
     def __call__(self, w):
         """Return the allowed array for a weight."""
-        w = jnp.asarray(w)
-        return w / (settings.epsilon() + _lengths(w, self.axis))
+        w = _jnp.asarray(w)
+        return w / (_settings.epsilon() + _lengths(w, self.axis))
 
 
 class MinMaxNorm(Constraint):
@@ -116,7 +123,7 @@ class MinMaxNorm(Constraint):
         min_value: float = 0.0,
         max_value: float = 1.0,
         rate: float = 1.0,
-        axis: Axes = 0,
+        axis: _Axes = 0,
     ):
         self.min_value, self.max_value = min_value, max_value
         self.rate = rate
@@ -124,11 +131,11 @@ class MinMaxNorm(Constraint):
 
     def __call__(self, w):
         """Return the allowed array for a weight."""
-        w = jnp.asarray(w)
+        w = _jnp.asarray(w)
         norms = _lengths(w, self.axis)
-        bounded = jnp.clip(norms, self.min_value, self.max_value)
+        bounded = _jnp.clip(norms, self.min_value, self.max_value)
         wanted = self.rate * bounded + (1 - self.rate) * norms
-        return w * (wanted / (settings.epsilon() + norms))
+        return w * (wanted / (_settings.epsilon() + norms))
 
 
 max_norm = MaxNorm
@@ -137,12 +144,13 @@ non_neg = NonNeg
 unit_norm = UnitNorm
 
 _CLASSES = (Constraint, MaxNorm, MinMaxNorm, NonNeg, UnitNorm)
-_TABLE = names_of({cls.__name__: cls for cls in _CLASSES})
+_TABLE = _names_of({cls.__name__: cls for cls in _CLASSES})
 
 _EXAMPLE = {"class_name": "MaxNorm", "config": {"max_value": 2}}
-get, deserialize = resolver("constraint", lambda: _TABLE, Constraint, _EXAMPLE)
+get, deserialize = _resolver("constraint", lambda: _TABLE, Constraint, _EXAMPLE)
 
 
+@_boundary
 def serialize(constraint):
     """Return the config of a constraint.
 
@@ -150,9 +158,7 @@ def serialize(constraint):
     >>> lamina.constraints.serialize(lamina.constraints.NonNeg())["class_name"]
     'NonNeg'
     """
-    return serialize_keras_object(constraint)
+    return _serialize_keras_object(constraint)
 
 
-_offer(
-    globals(), "Axes", "Constructed", "names_of", "resolver", "serialize_keras_object"
-)
+_offer(globals())

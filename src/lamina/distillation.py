@@ -4,12 +4,16 @@ After Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network",
 arXiv:1503.02531, and Romero et al., "FitNets", arXiv:1412.6550.
 """
 
-from typing import Any
+from typing import Any as _Any
 
-from lamina import losses, metrics, ops, tree
+from lamina import losses as _losses
+from lamina import metrics as _metrics
+from lamina import ops as _ops
+from lamina import tree as _tree
 from lamina._imports import offer as _offer
-from lamina.core.config import deserialize_keras_object, serialize_keras_object
-from lamina.models import Model
+from lamina.core.config import deserialize_keras_object as _deserialize_keras_object
+from lamina.core.config import serialize_keras_object as _serialize_keras_object
+from lamina.models import Model as _Model
 
 
 class DistillationLoss:
@@ -41,7 +45,7 @@ class DistillationLoss:
 
     def validate_outputs(self, teacher_outputs, student_outputs):
         """Raise a ValueError unless both outputs have the same structure."""
-        tree.assert_same_structure(teacher_outputs, student_outputs)
+        _tree.assert_same_structure(teacher_outputs, student_outputs)
 
     def validate_model_compatibility(self, teacher, student):
         """Raise a ValueError where this loss cannot compare the two models."""
@@ -49,7 +53,7 @@ class DistillationLoss:
     @classmethod
     def from_config(cls, config):
         """Make a loss from what `get_config` returned."""
-        return cls(**{k: deserialize_keras_object(v) for k, v in config.items()})
+        return cls(**{k: _deserialize_keras_object(v) for k, v in config.items()})
 
 
 class FeatureDistillation(DistillationLoss):
@@ -72,13 +76,13 @@ class FeatureDistillation(DistillationLoss):
 
     def __init__(
         self,
-        loss: Any = "mse",
+        loss: _Any = "mse",
         teacher_layer_name: str | None = None,
         student_layer_name: str | None = None,
     ):
         self.teacher_layer_name = teacher_layer_name
         self.student_layer_name = student_layer_name
-        self.loss = _losses(type(self).__name__, loss)
+        self.loss = _made_losses(type(self).__name__, loss)
 
     def validate_model_compatibility(self, teacher, student):
         """Raise a ValueError where a model has no graph or no layer of the name."""
@@ -103,12 +107,12 @@ class FeatureDistillation(DistillationLoss):
         """Raise a ValueError unless outputs and losses have the same structure."""
         super().validate_outputs(teacher_outputs, student_outputs)
         try:
-            tree.assert_same_structure(self.loss, teacher_outputs)
+            _tree.assert_same_structure(self.loss, teacher_outputs)
         except ValueError:
             raise ValueError(
                 f"Loss structure mismatch. The losses are {self.loss!r}; the outputs "
                 "have the shapes "
-                f"{tree.map_structure(lambda x: x.shape, teacher_outputs)}."
+                f"{_tree.map_structure(lambda x: x.shape, teacher_outputs)}."
             ) from None
 
     def compute_loss(self, teacher_outputs, student_outputs, **kwargs):
@@ -118,7 +122,7 @@ class FeatureDistillation(DistillationLoss):
     def get_config(self):
         """Return the constructor's arguments."""
         return {
-            "loss": serialize_keras_object(self.loss),
+            "loss": _serialize_keras_object(self.loss),
             "teacher_layer_name": self.teacher_layer_name,
             "student_layer_name": self.student_layer_name,
         }
@@ -146,8 +150,8 @@ class LogitsDistillation(DistillationLoss):
     0.0
     """
 
-    def __init__(self, temperature: float = 3.0, loss: Any = "kl_divergence"):
-        self.loss = _losses(type(self).__name__, loss)
+    def __init__(self, temperature: float = 3.0, loss: _Any = "kl_divergence"):
+        self.loss = _made_losses(type(self).__name__, loss)
         if not isinstance(temperature, (int, float)) or isinstance(temperature, bool):
             raise ValueError(
                 "`LogitsDistillation` expected: temperature must be a number. "
@@ -165,8 +169,8 @@ class LogitsDistillation(DistillationLoss):
 
         def one(loss, teacher, student):
             teacher, student = teacher / self.temperature, student / self.temperature
-            if loss is losses.kl_divergence or isinstance(loss, losses.KLDivergence):
-                teacher, student = ops.softmax(teacher), ops.softmax(student)
+            if loss is _losses.kl_divergence or isinstance(loss, _losses.KLDivergence):
+                teacher, student = _ops.softmax(teacher), _ops.softmax(student)
                 return _mean(loss, teacher, student) * self.temperature**2
             return _mean(loss, teacher, student)
 
@@ -176,11 +180,11 @@ class LogitsDistillation(DistillationLoss):
         """Return the constructor's arguments."""
         return {
             "temperature": self.temperature,
-            "loss": serialize_keras_object(self.loss),
+            "loss": _serialize_keras_object(self.loss),
         }
 
 
-class Distiller(Model):
+class Distiller(_Model):
     """Trains a student on the targets and on what a frozen teacher says.
 
     The loss is `w * student_loss + (1 - w) * distillation_loss`, where `w` is
@@ -214,10 +218,10 @@ class Distiller(Model):
 
     def __init__(
         self,
-        teacher: Any,
-        student: Any,
-        distillation_losses: Any,
-        distillation_loss_weights: Any = None,
+        teacher: _Any,
+        student: _Any,
+        distillation_losses: _Any,
+        distillation_loss_weights: _Any = None,
         student_loss_weight: float = 0.5,
         name: str = "distiller",
         **kwargs,
@@ -262,9 +266,9 @@ class Distiller(Model):
         self._student_feature_extractor = _features(
             student, [loss.student_layer_name for loss in distillation_losses]
         )
-        self.student_loss_tracker = metrics.Mean(name="student_loss")
-        self.distillation_loss_tracker = metrics.Mean(name="distillation_loss")
-        self.total_loss_tracker = metrics.Mean(name="total_loss")
+        self.student_loss_tracker = _metrics.Mean(name="student_loss")
+        self.distillation_loss_tracker = _metrics.Mean(name="distillation_loss")
+        self.total_loss_tracker = _metrics.Mean(name="total_loss")
 
     def compile(self, optimizer="adam", loss=None, metrics=None, **kwargs):
         """Configure the training, see `Model.compile`; `loss` is the student's.
@@ -285,7 +289,7 @@ class Distiller(Model):
         if config.get("loss") is None:
             super().compile_from_config(config)
             return
-        self.compile(**{k: deserialize_keras_object(v) for k, v in config.items()})
+        self.compile(**{k: _deserialize_keras_object(v) for k, v in config.items()})
         if self.built:
             self.optimizer.build(self.trainable_variables)
 
@@ -304,10 +308,10 @@ class Distiller(Model):
         share = self.student_loss_weight
         if y_pred is None:
             y_pred = self(x, training=training)
-        supervised: Any = 0.0
+        supervised: _Any = 0.0
         if share > 0 and y is not None:
             supervised = super().compute_loss(x, y, y_pred, sample_weight, training)
-        distilled: Any = 0.0
+        distilled: _Any = 0.0
         if share < 1:
             distilled = self._distillation_loss(x, y_pred, training)
         total = share * supervised + (1 - share) * distilled
@@ -326,7 +330,7 @@ class Distiller(Model):
                 self.student, self._student_feature_extractor, x, training=training
             )
         learnt[None] = y_pred
-        total: Any = 0.0
+        total: _Any = 0.0
         for loss, weight in zip(
             self.distillation_losses, self.distillation_loss_weights, strict=True
         ):
@@ -347,7 +351,7 @@ class Distiller(Model):
         """Return the constructor's arguments, the models among them."""
         config = super().get_config()
         for name in ("teacher", "student", "distillation_losses"):
-            config[name] = serialize_keras_object(getattr(self, name))
+            config[name] = _serialize_keras_object(getattr(self, name))
         config["distillation_loss_weights"] = self.distillation_loss_weights
         config["student_loss_weight"] = self.student_loss_weight
         return config
@@ -356,7 +360,7 @@ class Distiller(Model):
     def from_config(cls, config, custom_objects=None):
         """Make a distiller from what `get_config` returned."""
         made = {
-            name: deserialize_keras_object(config[name], custom_objects)
+            name: _deserialize_keras_object(config[name], custom_objects)
             for name in ("teacher", "student", "distillation_losses")
         }
         return cls(**{**config, **made})
@@ -365,12 +369,12 @@ class Distiller(Model):
 # ---- parts -------------------------------------------------------------------
 
 
-def _losses(owner, given):
+def _made_losses(owner, given):
     """Return a structure of losses for a structure of losses and their names."""
-    found = tree.map_structure(
-        lambda one: losses.get(one) if isinstance(one, str) else one, given
+    found = _tree.map_structure(
+        lambda one: _losses.get(one) if isinstance(one, str) else one, given
     )
-    if all(one is None for one in tree.flatten(found)):
+    if all(one is None for one in _tree.flatten(found)):
         raise ValueError(
             f"`{owner}` expected: at least one loss must be non-`None`. Received: "
             f"loss={given!r}"
@@ -379,23 +383,23 @@ def _losses(owner, given):
 
 
 def _mean(loss, teacher, student):
-    return ops.mean(loss(teacher, student))
+    return _ops.mean(loss(teacher, student))
 
 
 def _total(measured, chosen, teacher, student):
     """Return the sum of `measured(loss, teacher, student)` over outputs with a loss."""
 
     def one(loss, a, b):
-        tensors = map(ops.convert_to_tensor, (a, b))
+        tensors = map(_ops.convert_to_tensor, (a, b))
         return 0.0 if loss is None else measured(loss, *tensors)
 
-    return sum(tree.flatten(tree.map_structure(one, chosen, teacher, student)))
+    return sum(_tree.flatten(_tree.map_structure(one, chosen, teacher, student)))
 
 
 def _check_models(teacher, student):
     """Raise a ValueError unless both are models of the same inputs and outputs."""
     for role, model in (("Teacher", teacher), ("Student", student)):
-        if not isinstance(model, Model):
+        if not isinstance(model, _Model):
             raise ValueError(f"{role} must be a lamina.Model. Received: {model!r}")
     if not (_is_drawn(teacher) and _is_drawn(student)):
         return
@@ -436,7 +440,7 @@ def _features(model, names):
     names = dict.fromkeys(name for name in names if name)
     layers = {name: model.get_layer(name).output for name in names}
     return (
-        Model(model.inputs, {"own": model.output, "layers": layers}) if names else None
+        _Model(model.inputs, {"own": model.output, "layers": layers}) if names else None
     )
 
 
@@ -448,4 +452,4 @@ def _outputs(model, features, x, training):
     return {None: found["own"], **found["layers"]}
 
 
-_offer(globals(), "Any", "Model", "deserialize_keras_object", "serialize_keras_object")
+_offer(globals())

@@ -10,33 +10,34 @@ One line before the model is made is enough:
 """
 
 import collections.abc
-import math
-import os
-import re
-import weakref
-from typing import Any
+import math as _math
+import os as _os
+import re as _re
+import weakref as _weakref
+from typing import Any as _Any
 
-import jax
-import numpy as np
+import jax as _jax
+import numpy as _np
 
-from lamina.core import settings
-from lamina.core.checks import positive_int
-from lamina.core.naming import listed
+from lamina.core import settings as _settings
+from lamina.core.checks import positive_int as _positive_int
+from lamina.core.naming import listed as _listed
 from lamina.core.placement import (
     DeviceMesh,
-    Distribution,
     TensorLayout,
-    constrained,
     distribution,
     get_device_count,
-    is_first,
     list_devices,
-    service,
     set_distribution,
 )
-from lamina.core.random import agree_on_seed
-from lamina.core.tracebacks import warn
-from lamina.layers.parallel import AXIS, Plan
+from lamina.core.placement import Distribution as _Distribution
+from lamina.core.placement import constrained as _constrained
+from lamina.core.placement import is_first as _is_first
+from lamina.core.placement import service as _service
+from lamina.core.random import agree_on_seed as _agree_on_seed
+from lamina.core.tracebacks import warn as _warn
+from lamina.layers.parallel import AXIS as _AXIS
+from lamina.layers.parallel import Plan as _Plan
 
 __all__ = [
     "DataParallel",
@@ -59,7 +60,7 @@ _SILENCE = 20
 _LINES = 64  # Variables that a table of layouts shows
 
 
-class DataParallel(Distribution):
+class DataParallel(_Distribution):
     """Divides batches among all devices; each has all weights.
 
     Args:
@@ -82,8 +83,8 @@ class DataParallel(Distribution):
 
     def __init__(
         self,
-        device_mesh: Any = None,
-        devices: Any = None,
+        device_mesh: _Any = None,
+        devices: _Any = None,
         auto_shard_dataset: bool = True,
     ):
         if device_mesh is not None and devices is not None:
@@ -91,12 +92,12 @@ class DataParallel(Distribution):
                 "`DataParallel` takes `device_mesh` or `devices`, not both."
             )
         if device_mesh is None:
-            devices = np.array(list_devices() if devices is None else devices).ravel()
+            devices = _np.array(list_devices() if devices is None else devices).ravel()
             device_mesh = DeviceMesh(devices.shape, ["batch"], devices)
         _check_mesh("DataParallel", device_mesh)
         super().__init__(device_mesh, device_mesh.axis_names[0], auto_shard_dataset)
         if device_mesh.devices.ndim > 1:
-            warn(
+            _warn(
                 "Expect the input mesh to be 1D, but received a mesh of "
                 f"{device_mesh.devices.ndim} axes. The first axis divides batches; the "
                 "devices along the others repeat its work."
@@ -123,7 +124,7 @@ class DataParallel(Distribution):
         """Return None: XLA finds out."""
 
 
-class ModelParallel(Distribution):
+class ModelParallel(_Distribution):
     """Divides weights as a `LayoutMap` says, and batches along one axis of its mesh.
 
     Args:
@@ -153,10 +154,10 @@ class ModelParallel(Distribution):
     def __init__(
         self,
         *,
-        layout_map: Any = None,
+        layout_map: _Any = None,
         batch_dim_name: str | None = None,
         auto_shard_dataset: bool = True,
-        device_mesh: Any = None,
+        device_mesh: _Any = None,
         **kwargs,
     ):
         if kwargs:
@@ -172,12 +173,12 @@ class ModelParallel(Distribution):
         if isinstance(layout_map, LayoutMap):  # in older programs the mesh came as well
             mesh = layout_map.device_mesh
         elif device_mesh is None:
-            mesh = DeviceMesh((1, get_device_count()), ("batch", AXIS))
+            mesh = DeviceMesh((1, get_device_count()), ("batch", _AXIS))
         _check_mesh("ModelParallel", mesh)
-        if auto and AXIS not in mesh.axis_names:
+        if auto and _AXIS not in mesh.axis_names:
             raise ValueError(
                 f'`ModelParallel(layout_map="auto")` divides work on a row along an '
-                f"axis {AXIS!r} of the mesh. Received: device_mesh={mesh}"
+                f"axis {_AXIS!r} of the mesh. Received: device_mesh={mesh}"
             )
         batch_dim_name = batch_dim_name or mesh.axis_names[0]
         if batch_dim_name not in mesh.axis_names:
@@ -186,8 +187,8 @@ class ModelParallel(Distribution):
                 f"{tuple(mesh.axis_names)}. Received: batch_dim_name={batch_dim_name!r}"
             )
         super().__init__(mesh, batch_dim_name, auto_shard_dataset)
-        self._layout_map: Any = LayoutMap(mesh) if auto else layout_map
-        self._found: Any = _Found(mesh, batch_dim_name) if auto else None
+        self._layout_map: _Any = LayoutMap(mesh) if auto else layout_map
+        self._found: _Any = _Found(mesh, batch_dim_name) if auto else None
         replicas, processes = self.num_model_replicas, self.num_processes
         if processes > replicas and processes % replicas:
             raise ValueError(
@@ -220,7 +221,7 @@ class ModelParallel(Distribution):
         """Return one like this for all devices: they divide batches further."""
         mesh, rows = self.device_mesh, self.batch_dim_name
         sizes = dict(zip(mesh.axis_names, mesh.shape, strict=True))
-        others = math.prod(n for name, n in sizes.items() if name != rows)
+        others = _math.prod(n for name, n in sizes.items() if name != rows)
         devices = get_device_count()
         if devices % others:
             raise ValueError(
@@ -229,7 +230,7 @@ class ModelParallel(Distribution):
             )
         sizes[rows] = devices // others
         mesh = DeviceMesh(tuple(sizes.values()), tuple(sizes))
-        layouts: Any = "auto"
+        layouts: _Any = "auto"
         if self._found is None:
             layouts = LayoutMap(mesh)
             for key, layout in self._layout_map.items():
@@ -266,14 +267,14 @@ class ModelParallel(Distribution):
         return [
             f"The key {key!r} of the `LayoutMap` matches nothing: no variable, and no "
             "layer's output. What it was meant for is whole on every device. The "
-            f"variables are: {listed(paths, 8)}. `[v.path for v in model.variables]` "
+            f"variables are: {_listed(paths, 8)}. `[v.path for v in model.variables]` "
             "lists all."
             for key in layouts
             if key not in layouts._met
         ]
 
 
-class FullyShardedDataParallel(Distribution):
+class FullyShardedDataParallel(_Distribution):
     """Divides batches and the whole state of training among all devices.
 
     Each Variable is divided along its longest axis that the devices divide, and
@@ -302,17 +303,17 @@ class FullyShardedDataParallel(Distribution):
     _SMALL = 2**8
 
     def __init__(
-        self, devices: Any = None, model: int = 1, auto_shard_dataset: bool = True
+        self, devices: _Any = None, model: int = 1, auto_shard_dataset: bool = True
     ):
-        positive_int("FullyShardedDataParallel", "model", model)
-        devices = np.array(list_devices() if devices is None else devices).ravel()
+        _positive_int("FullyShardedDataParallel", "model", model)
+        devices = _np.array(list_devices() if devices is None else devices).ravel()
         if devices.size % model:
             raise ValueError(
                 "`FullyShardedDataParallel` expected `model` to divide the number of "
                 f"devices, which is {devices.size}. Received: model={model}"
             )
         grid = (devices.size // model, model)
-        mesh = DeviceMesh(grid, ("batch", AXIS), devices)
+        mesh = DeviceMesh(grid, ("batch", _AXIS), devices)
         super().__init__(mesh, "batch", auto_shard_dataset)
         self._found = _Found(mesh, "batch") if model > 1 else None
 
@@ -337,7 +338,7 @@ class FullyShardedDataParallel(Distribution):
         axes: list = [None] * len(shape)
         if self._found is not None:
             axes = self._found.axes(variable)
-        if math.prod(shape) >= self._SMALL:
+        if _math.prod(shape) >= self._SMALL:
             axes = _further_divided(axes, shape, self.batch_dim_name, n)
         return TensorLayout(axes, self.device_mesh)
 
@@ -361,7 +362,7 @@ class FullyShardedDataParallel(Distribution):
         parts = [n for n in self.device_mesh.shape if n > 1]
         if not parts or numbers <= of / 10:
             return []
-        shown = listed([f"{v.path} {v.shape}" for v in whole], 4)
+        shown = _listed([f"{v.path} {v.shape}" for v in whole], 4)
         return [
             f"{numbers / of:.0%} of the state of training is whole on every device: no "
             f"axis is a multiple of {' or '.join(map(str, parts))} in {shown}. Choose "
@@ -369,7 +370,7 @@ class FullyShardedDataParallel(Distribution):
         ]
 
     def _stays_whole(self, variable):
-        parts = math.prod(self.layout_for(variable).parts())
+        parts = _math.prod(self.layout_for(variable).parts())
         return variable.size >= self._SMALL and parts == 1
 
 
@@ -396,8 +397,8 @@ class _Found:
 
     def __init__(self, mesh, rows):
         self._mesh, self._rows = mesh, rows
-        self._parts = TensorLayout((AXIS,), mesh).parts()[0]
-        self._of: Any = weakref.WeakKeyDictionary()  # a model: the Variables it had
+        self._parts = TensorLayout((_AXIS,), mesh).parts()[0]
+        self._of: _Any = _weakref.WeakKeyDictionary()  # a model: the Variables it had
         # By the id of a Variable, which compares as its value does: it, its axis, and
         # why it has none.
         self._places: dict[int, tuple] = {}
@@ -411,13 +412,13 @@ class _Found:
         known = frozenset(map(id, variables))
         if self._of.get(model) == known:
             return False
-        plan = Plan(model, self._parts)
+        plan = _Plan(model, self._parts)
         self._of[model] = known
         for variable in variables:
             found = plan.axes.get(variable), plan.reasons.get(variable)
-            self._places[id(variable)] = weakref.ref(variable), *found
+            self._places[id(variable)] = _weakref.ref(variable), *found
         self._outputs |= plan.outputs
-        if is_first(by) and settings.get("interactive_logging"):
+        if _is_first(by) and _settings.get("interactive_logging"):
             print(self._table(model, plan, by))
         return True
 
@@ -426,9 +427,9 @@ class _Found:
         axes: list = [None] * len(variable.shape)
         found = self._place(_leader(variable))
         if found is None:
-            return _further_divided(axes, variable.shape, AXIS, self._parts)
+            return _further_divided(axes, variable.shape, _AXIS, self._parts)
         if found[0] is not None:
-            axes[found[0]] = AXIS
+            axes[found[0]] = _AXIS
         return axes
 
     def _place(self, variable):
@@ -438,7 +439,7 @@ class _Found:
     def lay_out_output(self, tensor, path):
         """Return what a layer returned; an axis that does not fit stays whole."""
         last = self._outputs.get(path)
-        if last is None or not isinstance(tensor, jax.Array):
+        if last is None or not isinstance(tensor, _jax.Array):
             return tensor
         between = tensor.ndim - len(last) - 1
         if between < 0:
@@ -449,7 +450,7 @@ class _Found:
             None if size % n else axis
             for axis, size, n in zip(axes, tensor.shape, parts, strict=True)
         ]
-        return constrained(tensor, TensorLayout(axes, self._mesh), f"{path!r}")
+        return _constrained(tensor, TensorLayout(axes, self._mesh), f"{path!r}")
 
     def remarks(self, variables) -> list[str]:
         """Return a warning where many weights are whole that were to be divided."""
@@ -460,7 +461,7 @@ class _Found:
         if self._parts == 1 or share <= 1 / 10:
             return []
         whole.sort(key=lambda pair: -pair[0].size)
-        shown = listed([f"{v.path} {v.shape}: {why}" for v, why in whole], 4)
+        shown = _listed([f"{v.path} {v.shape}: {why}" for v, why in whole], 4)
         return [
             f"{share:.0%} of the weights are whole on every device that works on a "
             f"row: {shown}."
@@ -470,8 +471,8 @@ class _Found:
         lines, total, here = [], 0, 0
         for variable in model.variables:
             layout = by.layout_for(variable)
-            size = variable.size * np.dtype(variable.dtype).itemsize
-            part = size // math.prod(layout.parts())
+            size = variable.size * _np.dtype(variable.dtype).itemsize
+            part = size // _math.prod(layout.parts())
             total, here = total + size, here + part
             axes = ", ".join(str(axis) for axis in layout.axes)
             why = plan.reasons.get(variable, "") if variable.ndim > 1 else ""
@@ -531,7 +532,7 @@ class LayoutMap(collections.abc.MutableMapping):
     >>> layouts["dense/bias"]
     """
 
-    def __init__(self, device_mesh: Any):
+    def __init__(self, device_mesh: _Any):
         self._layouts: dict[str, TensorLayout] = {}
         self._met: set[str] = set()  # keys that matched something
         self._device_mesh = device_mesh
@@ -550,7 +551,7 @@ class LayoutMap(collections.abc.MutableMapping):
         if key in self._layouts:
             self._met.add(key)
             return self._layouts[key]
-        found = [k for k in self._layouts if re.fullmatch(k, key)]
+        found = [k for k in self._layouts if _re.fullmatch(k, key)]
         self._met.update(found)
         if len(found) > 1:
             raise ValueError(
@@ -573,8 +574,8 @@ class LayoutMap(collections.abc.MutableMapping):
                 f"{self._layouts[key]}. Delete it first."
             )
         try:
-            re.compile(key)
-        except (TypeError, re.error) as error:
+            _re.compile(key)
+        except (TypeError, _re.error) as error:
             raise ValueError(f"{key!r} is not a regular expression: {error}") from None
         if isinstance(layout, (tuple, list)):
             layout = TensorLayout(layout)
@@ -613,7 +614,7 @@ def distribute_tensor(tensor, layout):
     >>> lamina.distribution.distribute_tensor(lamina.ops.ones((2, 3)), layout).shape
     (2, 3)
     """
-    return constrained(tensor, layout, "The tensor")
+    return _constrained(tensor, layout, "The tensor")
 
 
 def initialize(job_addresses=None, num_processes=None, process_id=None) -> None:
@@ -650,25 +651,25 @@ def initialize(job_addresses=None, num_processes=None, process_id=None) -> None:
     if others and num_processes not in (None, len(others) + 1):
         raise ValueError(
             f"There are {len(others) + 1} addresses, but num_processes={num_processes}:"
-            f" {listed([first, *others], 8)}. The address of process 0 is enough."
+            f" {_listed([first, *others], 8)}. The address of process 0 is enough."
         )
     known = None not in (first, num_processes, process_id)
-    if service() is None:
-        jax.distributed.initialize(
+    if _service() is None:
+        _jax.distributed.initialize(
             first and first.strip(),
             num_processes,
             process_id,
             heartbeat_timeout_seconds=_SILENCE,
             # JAX would ask Kubernetes what it was told here, or warn that it cannot.
             cluster_detection_method="deactivate"
-            if known and "KUBERNETES_SERVICE_HOST" in os.environ
+            if known and "KUBERNETES_SERVICE_HOST" in _os.environ
             else None,
         )
-    agree_on_seed()
+    _agree_on_seed()
 
 
 def _environment(name):
-    return os.environ.get(f"KERAS_DISTRIBUTION_{name}") or None
+    return _os.environ.get(f"KERAS_DISTRIBUTION_{name}") or None
 
 
 def _whole_number(name):

@@ -1,10 +1,11 @@
 """Dtype policies, and maps that choose one by the path of a layer."""
 
-import collections.abc
-from typing import Any
+from collections.abc import MutableMapping as _MutableMapping
+from typing import Any as _Any
 
-from lamina.core import patterns
-from lamina.core.config import deserialize_keras_object, serialize_keras_object
+from lamina.core import patterns as _patterns
+from lamina.core.config import deserialize_keras_object as _deserialize_keras_object
+from lamina.core.config import serialize_keras_object as _serialize_keras_object
 from lamina.core.policy import (
     AWQDTypePolicy,
     DTypePolicy,
@@ -13,9 +14,12 @@ from lamina.core.policy import (
     Int4DTypePolicy,
     QuantizedDTypePolicy,
     QuantizedFloat8DTypePolicy,
-    get_policy,
+)
+from lamina.core.policy import (
+    get_policy as _get_policy,
 )
 from lamina.core.policy import get_policy as get
+from lamina.core.tracebacks import boundary as _boundary
 
 __all__ = [
     "AWQDTypePolicy",
@@ -32,7 +36,7 @@ __all__ = [
 ]
 
 
-class DTypePolicyMap(DTypePolicy, collections.abc.MutableMapping):
+class DTypePolicyMap(DTypePolicy, _MutableMapping):
     """Policies by the paths of layers; keys are regular expressions.
 
     Args:
@@ -50,7 +54,7 @@ class DTypePolicyMap(DTypePolicy, collections.abc.MutableMapping):
     'bfloat16'
     """
 
-    def __init__(self, default_policy: Any = None, policy_map: Any = None):
+    def __init__(self, default_policy: _Any = None, policy_map: _Any = None):
         if not isinstance(policy_map, (dict, type(None))):
             raise TypeError(
                 "If specified, `policy_map` must be a dict. Received: "
@@ -61,10 +65,10 @@ class DTypePolicyMap(DTypePolicy, collections.abc.MutableMapping):
                 "`DTypePolicyMap` expected `default_policy` to be one policy. "
                 f"Received: {default_policy!r}"
             )
-        patterns.check(policy_map or ())
+        _patterns.check(policy_map or ())
         self._given = default_policy
-        self._default = get_policy(default_policy)
-        self._policies = {k: get_policy(p) for k, p in (policy_map or {}).items()}
+        self._default = _get_policy(default_policy)
+        self._policies = {k: _get_policy(p) for k, p in (policy_map or {}).items()}
 
     @property
     def name(self) -> str:
@@ -94,7 +98,7 @@ class DTypePolicyMap(DTypePolicy, collections.abc.MutableMapping):
     def __getitem__(self, key):
         if key in self._policies:
             return self._policies[key]
-        found = [k for k in self._policies if patterns.fullmatch(k, key)]
+        found = [k for k in self._policies if _patterns.fullmatch(k, key)]
         if len(found) > 1:
             raise ValueError(
                 f"Path '{key}' matches multiple dtype policy specification keys: "
@@ -109,7 +113,7 @@ class DTypePolicyMap(DTypePolicy, collections.abc.MutableMapping):
                 f"{self._policies[key]}. Please make sure to not use duplicated keys."
             )
         try:
-            policy = get_policy(policy)
+            policy = _get_policy(policy)
         except Exception:
             raise ValueError(
                 "Cannot interpret the assigned value by `get`. Received: "
@@ -174,6 +178,7 @@ class DTypePolicyMap(DTypePolicy, collections.abc.MutableMapping):
         )
 
 
+@_boundary
 def serialize(dtype_policy):
     """Return the config of a policy.
 
@@ -182,9 +187,10 @@ def serialize(dtype_policy):
     >>> lamina.dtype_policies.serialize(policy)["config"]
     {'name': 'mixed_bfloat16'}
     """
-    return serialize_keras_object(dtype_policy)
+    return _serialize_keras_object(dtype_policy)
 
 
+@_boundary
 def deserialize(config, custom_objects=None):
     """Make a policy from its config.
 
@@ -194,6 +200,6 @@ def deserialize(config, custom_objects=None):
     'bfloat16'
     """
     table = {name: globals()[name] for name in __all__ if "Policy" in name}
-    return deserialize_keras_object(
+    return _deserialize_keras_object(
         config, custom_objects=custom_objects, module_objects=table
     )

@@ -4,13 +4,19 @@
 call) or None (the global generator, which `lamina.utils.set_random_seed` seeds).
 """
 
-import jax
-import jax.numpy as jnp
+import jax as _jax
+import jax.numpy as _jnp
 
-from lamina.core.dtypes import is_float, is_int, standardize_dtype
-from lamina.core.random import SeedGenerator, draw_seed
-from lamina.core.symbolic import any_symbolic, infer
-from lamina.ops.arrays import canonical, tensor
+from lamina.core.dtypes import is_float as _is_float
+from lamina.core.dtypes import is_int as _is_int
+from lamina.core.dtypes import standardize_dtype as _standardize_dtype
+from lamina.core.random import SeedGenerator
+from lamina.core.random import draw_seed as _draw_seed
+from lamina.core.symbolic import any_symbolic as _any_symbolic
+from lamina.core.symbolic import infer as _infer
+from lamina.core.tracebacks import boundary as _boundary
+from lamina.ops.arrays import canonical as _canonical
+from lamina.ops.arrays import tensor as _tensor
 
 __all__ = [
     "SeedGenerator",
@@ -28,14 +34,15 @@ __all__ = [
 
 
 def _float(name, dtype):
-    if not is_float(dtype):
+    if not _is_float(dtype):
         raise ValueError(
             f"`lamina.random.{name}` requires a floating point dtype. Received: "
             f"dtype={dtype}"
         )
-    return canonical(dtype)
+    return _canonical(dtype)
 
 
+@_boundary
 def normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None):
     """Draw from the normal distribution.
 
@@ -51,10 +58,11 @@ def normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None):
     (2, 3)
     """
     dtype = _float("normal", dtype)
-    sample = jax.random.normal(draw_seed(seed), tuple(shape), dtype)
-    return (sample * tensor(stddev) + tensor(mean)).astype(dtype)
+    sample = _jax.random.normal(_draw_seed(seed), tuple(shape), dtype)
+    return (sample * _tensor(stddev) + _tensor(mean)).astype(dtype)
 
 
+@_boundary
 def truncated_normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None):
     """Draw from the normal distribution within two deviations of the mean.
 
@@ -71,12 +79,13 @@ def truncated_normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None):
     True
     """
     dtype = _float("truncated_normal", dtype)
-    sample = jax.random.truncated_normal(
-        draw_seed(seed), -2.0, 2.0, tuple(shape), dtype
+    sample = _jax.random.truncated_normal(
+        _draw_seed(seed), -2.0, 2.0, tuple(shape), dtype
     )
-    return (sample * tensor(stddev) + tensor(mean)).astype(dtype)
+    return (sample * _tensor(stddev) + _tensor(mean)).astype(dtype)
 
 
+@_boundary
 def uniform(shape, minval=0.0, maxval=1.0, dtype=None, seed=None):
     """Draw from [minval, maxval), each number as likely as the next.
 
@@ -93,10 +102,11 @@ def uniform(shape, minval=0.0, maxval=1.0, dtype=None, seed=None):
     ((100,), True, True)
     """
     dtype = _float("uniform", dtype)
-    key = draw_seed(seed)
-    return jax.random.uniform(key, tuple(shape), dtype, minval, maxval)
+    key = _draw_seed(seed)
+    return _jax.random.uniform(key, tuple(shape), dtype, minval, maxval)
 
 
+@_boundary
 def randint(shape, minval, maxval, dtype="int32", seed=None):
     """Draw integers from minval to maxval - 1, each as likely as the next.
 
@@ -112,15 +122,16 @@ def randint(shape, minval, maxval, dtype="int32", seed=None):
     >>> sorted(set(x.tolist()))
     [0, 1, 2]
     """
-    if not is_int(dtype):
+    if not _is_int(dtype):
         raise ValueError(
             "`lamina.random.randint` requires an integer `dtype`. Received: "
             f"dtype={dtype}"
         )
-    key = draw_seed(seed)
-    return jax.random.randint(key, tuple(shape), minval, maxval, canonical(dtype))
+    key = _draw_seed(seed)
+    return _jax.random.randint(key, tuple(shape), minval, maxval, _canonical(dtype))
 
 
+@_boundary
 def categorical(logits, num_samples, dtype="int32", seed=None):
     """Draw classes with probabilities softmax(logits).
 
@@ -138,17 +149,18 @@ def categorical(logits, num_samples, dtype="int32", seed=None):
     >>> lamina.random.categorical(logits, 3, seed=1).tolist()
     [[0, 0, 0], [1, 1, 1]]
     """
-    logits = tensor(logits)
+    logits = _tensor(logits)
     if logits.ndim != 2:
         raise ValueError(
             "`logits` should be a 2-D tensor with shape [batch_size, num_classes]. "
             f"Received: logits.shape={logits.shape}"
         )
     shape = (logits.shape[0], num_samples)
-    drawn = jax.random.categorical(draw_seed(seed), logits[..., None], 1, shape=shape)
-    return drawn.astype(canonical(dtype))
+    drawn = _jax.random.categorical(_draw_seed(seed), logits[..., None], 1, shape=shape)
+    return drawn.astype(_canonical(dtype))
 
 
+@_boundary
 def gamma(shape, alpha, dtype=None, seed=None):
     """Draw from the gamma distribution of shape `alpha` and scale 1.
 
@@ -164,9 +176,12 @@ def gamma(shape, alpha, dtype=None, seed=None):
     ((2, 3), True)
     """
     dtype = _float("gamma", dtype)
-    return jax.random.gamma(draw_seed(seed), tensor(alpha, dtype), tuple(shape), dtype)
+    return _jax.random.gamma(
+        _draw_seed(seed), _tensor(alpha, dtype), tuple(shape), dtype
+    )
 
 
+@_boundary
 def beta(shape, alpha, beta, dtype=None, seed=None):
     """Draw from the beta distribution, numbers in [0, 1].
 
@@ -183,11 +198,12 @@ def beta(shape, alpha, beta, dtype=None, seed=None):
     ((2, 3), True, True)
     """
     dtype = _float("beta", dtype)
-    key = draw_seed(seed)
-    a, b = tensor(alpha, dtype), tensor(beta, dtype)
-    return jax.random.beta(key, a, b, tuple(shape), dtype)
+    key = _draw_seed(seed)
+    a, b = _tensor(alpha, dtype), _tensor(beta, dtype)
+    return _jax.random.beta(key, a, b, tuple(shape), dtype)
 
 
+@_boundary
 def binomial(shape, counts, probabilities, dtype=None, seed=None):
     """Draw how many of `counts` trials succeed.
 
@@ -203,11 +219,12 @@ def binomial(shape, counts, probabilities, dtype=None, seed=None):
     [0.0, 5.0]
     """
     dtype = _float("binomial", dtype)
-    key = draw_seed(seed)
-    counts, odds = tensor(counts), tensor(probabilities)
-    return jax.random.binomial(key, counts, odds, tuple(shape), dtype)
+    key = _draw_seed(seed)
+    counts, odds = _tensor(counts), _tensor(probabilities)
+    return _jax.random.binomial(key, counts, odds, tuple(shape), dtype)
 
 
+@_boundary
 def shuffle(x, axis=0, seed=None):
     """Put the entries along `axis` into random order, each row in its own.
 
@@ -221,11 +238,12 @@ def shuffle(x, axis=0, seed=None):
     >>> sorted(x.tolist())
     [1, 2, 3, 4]
     """
-    if any_symbolic((x,), {}):
-        return infer(lambda v: v, x)
-    return jax.random.permutation(draw_seed(seed), tensor(x), axis, independent=True)
+    if _any_symbolic((x,), {}):
+        return _infer(lambda v: v, x)
+    return _jax.random.permutation(_draw_seed(seed), _tensor(x), axis, independent=True)
 
 
+@_boundary
 def dropout(inputs, rate, noise_shape=None, seed=None):
     """Set a share `rate` of entries to 0 and divide the others by 1 - rate.
 
@@ -241,19 +259,19 @@ def dropout(inputs, rate, noise_shape=None, seed=None):
     >>> sorted(set(x.tolist()))
     [0.0, 2.0]
     """
-    if any_symbolic((inputs,), {}):
-        return infer(lambda v: v, inputs)
+    if _any_symbolic((inputs,), {}):
+        return _infer(lambda v: v, inputs)
     if not 0 <= rate <= 1:
         raise ValueError(
             "`rate` should be a scalar number in the range [0, 1]. Received: "
             f"rate={rate}"
         )
-    x = tensor(inputs)
+    x = _tensor(inputs)
     if rate in (0, 1):
-        return x if rate == 0 else jnp.zeros_like(x)
+        return x if rate == 0 else _jnp.zeros_like(x)
     shape = x.shape
     if noise_shape is not None:
         sizes = zip(noise_shape, x.shape, strict=True)
         shape = tuple(n if size is None else size for size, n in sizes)
-    kept = jax.random.bernoulli(draw_seed(seed), 1 - rate, shape)
-    return jnp.where(kept, x / (1 - rate), 0).astype(standardize_dtype(x.dtype))
+    kept = _jax.random.bernoulli(_draw_seed(seed), 1 - rate, shape)
+    return _jnp.where(kept, x / (1 - rate), 0).astype(_standardize_dtype(x.dtype))

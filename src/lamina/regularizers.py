@@ -1,17 +1,21 @@
 """Penalties on the size of weights or outputs, added to the loss."""
 
-import math
-import numbers
+import math as _math
+import numbers as _numbers
 
-import jax.numpy as jnp
-import numpy as np
+import jax.numpy as _jnp
+import numpy as _np
 
 from lamina._imports import offer as _offer
-from lamina.core import settings
-from lamina.core.config import Constructed, names_of, resolver, serialize_keras_object
+from lamina.core import settings as _settings
+from lamina.core.config import Constructed as _Constructed
+from lamina.core.config import names_of as _names_of
+from lamina.core.config import resolver as _resolver
+from lamina.core.config import serialize_keras_object as _serialize_keras_object
+from lamina.core.tracebacks import boundary as _boundary
 
 
-class Regularizer(Constructed):
+class Regularizer(_Constructed):
     """A callable that gives the penalty for an array.
 
     Subclasses write `__call__(x)` and `get_config`.
@@ -32,8 +36,8 @@ class Regularizer(Constructed):
 
 
 def _factor(owner, name, value):
-    ok = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not ok or not math.isfinite(value) or value < 0:
+    ok = isinstance(value, _numbers.Real) and not isinstance(value, bool)
+    if not ok or not _math.isfinite(value) or value < 0:
         raise ValueError(
             f"`{owner}` expected `{name}` to be a finite non-negative number. "
             f"Received: {name}={value!r}"
@@ -43,7 +47,7 @@ def _factor(owner, name, value):
 
 def _single(value):
     # Keras keeps this factor as a float32 tensor, and so it stands in its configs.
-    return float(np.float32(value))
+    return float(_np.float32(value))
 
 
 class L1L2(Regularizer):
@@ -67,12 +71,12 @@ class L1L2(Regularizer):
 
     def __call__(self, x):
         """Return the penalty for an array."""
-        x = jnp.asarray(x)
-        penalty = jnp.asarray(0.0, x.dtype)
+        x = _jnp.asarray(x)
+        penalty = _jnp.asarray(0.0, x.dtype)
         if self.l1:
-            penalty += self.l1 * jnp.sum(jnp.abs(x))
+            penalty += self.l1 * _jnp.sum(_jnp.abs(x))
         if self.l2:
-            penalty += self.l2 * jnp.sum(jnp.square(x))
+            penalty += self.l2 * _jnp.sum(_jnp.square(x))
         return penalty
 
 
@@ -95,7 +99,7 @@ class L1(Regularizer):
 
     def __call__(self, x):
         """Return the penalty for an array."""
-        return self.l1 * jnp.sum(jnp.abs(jnp.asarray(x)))
+        return self.l1 * _jnp.sum(_jnp.abs(_jnp.asarray(x)))
 
 
 class L2(Regularizer):
@@ -117,7 +121,7 @@ class L2(Regularizer):
 
     def __call__(self, x):
         """Return the penalty for an array."""
-        return self.l2 * jnp.sum(jnp.square(jnp.asarray(x)))
+        return self.l2 * _jnp.sum(_jnp.square(_jnp.asarray(x)))
 
 
 class OrthogonalRegularizer(Regularizer):
@@ -150,7 +154,7 @@ class OrthogonalRegularizer(Regularizer):
 
     def __call__(self, inputs):
         """Return the penalty for an array."""
-        x = jnp.asarray(inputs)
+        x = _jnp.asarray(inputs)
         if x.ndim != 2:
             raise ValueError(
                 "Inputs to OrthogonalRegularizer must have rank 2. "
@@ -158,12 +162,12 @@ class OrthogonalRegularizer(Regularizer):
             )
         if self.mode == "columns":
             x = x.T
-        squares = jnp.sum(jnp.square(x), axis=1, keepdims=True)
-        unit = x / jnp.sqrt(jnp.maximum(squares, settings.epsilon() ** 2))
+        squares = _jnp.sum(_jnp.square(x), axis=1, keepdims=True)
+        unit = x / _jnp.sqrt(_jnp.maximum(squares, _settings.epsilon() ** 2))
         size = x.shape[0]
-        products = unit @ unit.T * (1.0 - jnp.eye(size, dtype=x.dtype))
+        products = unit @ unit.T * (1.0 - _jnp.eye(size, dtype=x.dtype))
         pairs = size * (size - 1.0) / 2.0
-        return self.factor * 0.5 * jnp.sum(jnp.abs(products)) / pairs
+        return self.factor * 0.5 * _jnp.sum(_jnp.abs(products)) / pairs
 
 
 l1 = L1
@@ -172,12 +176,13 @@ l2 = L2
 orthogonal_regularizer = OrthogonalRegularizer
 
 _CLASSES = (L1, L1L2, L2, OrthogonalRegularizer, Regularizer)
-_TABLE = {"l1_l2": L1L2} | names_of({cls.__name__: cls for cls in _CLASSES})
+_TABLE = {"l1_l2": L1L2} | _names_of({cls.__name__: cls for cls in _CLASSES})
 
 _EXAMPLE = {"class_name": "L2", "config": {"l2": 0.5}}
-get, deserialize = resolver("regularizer", lambda: _TABLE, Regularizer, _EXAMPLE)
+get, deserialize = _resolver("regularizer", lambda: _TABLE, Regularizer, _EXAMPLE)
 
 
+@_boundary
 def serialize(regularizer):
     """Return the config of a regularizer.
 
@@ -185,7 +190,7 @@ def serialize(regularizer):
     >>> lamina.regularizers.serialize(lamina.regularizers.L2(0.5))["config"]
     {'l2': 0.5}
     """
-    return serialize_keras_object(regularizer)
+    return _serialize_keras_object(regularizer)
 
 
-_offer(globals(), "Constructed", "names_of", "resolver", "serialize_keras_object")
+_offer(globals())

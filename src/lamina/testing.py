@@ -8,17 +8,19 @@
 Each raises AssertionError with what was compared where something differs.
 """
 
-import inspect
-import json
+import inspect as _inspect
+import json as _json
 
-import jax
-import jax.numpy as jnp
-import numpy as np
+import jax as _jax
+import jax.numpy as _jnp
+import numpy as _np
 
-from lamina.core import structure
-from lamina.core.config import deserialize_keras_object, serialize_keras_object
-from lamina.core.masks import get_mask, set_mask
-from lamina.core.symbolic import SymbolicTensor
+from lamina.core import structure as _structure
+from lamina.core.config import deserialize_keras_object as _deserialize_keras_object
+from lamina.core.config import serialize_keras_object as _serialize_keras_object
+from lamina.core.masks import get_mask as _get_mask
+from lamina.core.masks import set_mask as _set_mask
+from lamina.core.symbolic import SymbolicTensor as _SymbolicTensor
 
 __all__ = ["check_layer", "check_op", "compare_numbers"]
 
@@ -52,7 +54,7 @@ def check_op(fn, *args, reference=None, gradient=True, tolerance=1e-5, **kwargs)
     name = getattr(fn, "__name__", repr(fn))
     arrays, call = _split(lambda *a: fn(*a, **kwargs), args)
     eager = call(arrays)
-    _same(f"`{name}` compiled and eager", jax.jit(call)(arrays), eager, tolerance)
+    _same(f"`{name}` compiled and eager", _jax.jit(call)(arrays), eager, tolerance)
     for unknown in (False, True):
         specs = [_symbolic(a, unknown) for a in arrays]
         _same_specs(f"`{name}` on symbolic tensors", call(specs), eager)
@@ -125,7 +127,7 @@ def check_layer(
     init_kwargs, call_kwargs = dict(init_kwargs or {}), dict(call_kwargs or {})
     if inputs is None:
         inputs = _random(input_shape)
-    inputs = _map(np.asarray, inputs)
+    inputs = _map(_np.asarray, inputs)
     name = cls.__name__
     layer = cls(**init_kwargs)
     lent = {name: cls, **(custom_objects or {})}
@@ -157,7 +159,7 @@ def check_layer(
     if training_step and layer.trainable_variables:
         _check_step(layer, inputs, call_kwargs)
     if reference is not None:
-        if inspect.isclass(reference):
+        if _inspect.isclass(reference):
             reference = reference(**init_kwargs)
         reference(inputs, **call_kwargs)  # pyright: ignore
         compare_numbers(
@@ -171,16 +173,18 @@ def check_layer(
 
 def _split(fn, args):
     """Return the arrays in `args`, and `fn` as a function of them alone."""
-    leaves = structure.flatten(args)
-    places = [i for i, x in enumerate(leaves) if isinstance(x, (np.ndarray, jax.Array))]
+    leaves = _structure.flatten(args)
+    places = [
+        i for i, x in enumerate(leaves) if isinstance(x, (_np.ndarray, _jax.Array))
+    ]
 
     def call(arrays):
         filled = list(leaves)
         for place, array in zip(places, arrays, strict=True):
             filled[place] = array
-        return fn(*structure.pack_like(args, filled))
+        return fn(*_structure.pack_like(args, filled))
 
-    return [np.asarray(leaves[i]) for i in places], call
+    return [_np.asarray(leaves[i]) for i in places], call
 
 
 def _symbolic(array, unknown):
@@ -188,38 +192,38 @@ def _symbolic(array, unknown):
     # Size 1 broadcasts, which an unknown size never promises.
     if unknown and shape and shape[0] > 1:
         shape[0] = None
-    return SymbolicTensor(shape, array.dtype)
+    return _SymbolicTensor(shape, array.dtype)
 
 
 def _check_gradient(name, call, arrays):
-    random = np.random.default_rng(0)
-    with jax.enable_x64(True):
+    random = _np.random.default_rng(0)
+    with _jax.enable_x64(True):
         floats = [i for i, a in enumerate(arrays) if a.dtype.kind == "f"]
-        start = [jnp.asarray(arrays[i], "float64") for i in floats]
+        start = [_jnp.asarray(arrays[i], "float64") for i in floats]
 
         def weighted(values):
             filled = list(arrays)
             for place, value in zip(floats, values, strict=True):
                 filled[place] = value
-            outputs = [jnp.asarray(y) for y in jax.tree.leaves(call(filled))]
-            draws = np.random.default_rng(1)
+            outputs = [_jnp.asarray(y) for y in _jax.tree.leaves(call(filled))]
+            draws = _np.random.default_rng(1)
             return sum(
-                jnp.sum(y * draws.normal(size=y.shape))
+                _jnp.sum(y * draws.normal(size=y.shape))
                 for y in outputs
-                if jnp.issubdtype(y.dtype, jnp.floating)
+                if _jnp.issubdtype(y.dtype, _jnp.floating)
             )
 
         filled = list(arrays)
         for place, value in zip(floats, start, strict=True):
             filled[place] = value
-        kinds = {jnp.asarray(y).dtype.name for y in jax.tree.leaves(call(filled))}
+        kinds = {_jnp.asarray(y).dtype.name for y in _jax.tree.leaves(call(filled))}
         if not any(kind.startswith(("float", "bfloat")) for kind in kinds):
             return
         # Ops that keep to single precision allow only a coarse difference.
         fine = "float32" not in kinds
         step, near = (1e-6, 1e-5) if fine else (3e-3, 5e-3)
         way = [random.normal(size=v.shape) for v in start]
-        gradients = jax.grad(weighted)(start)
+        gradients = _jax.grad(weighted)(start)
         found = sum(float((s * d).sum()) for s, d in zip(gradients, way, strict=True))
         ahead, behind = (
             float(
@@ -228,7 +232,7 @@ def _check_gradient(name, call, arrays):
             for sign in (1, -1)
         )
     expected = (ahead - behind) / (2 * step)
-    assert np.isclose(found, expected, rtol=near, atol=near / 10), (
+    assert _np.isclose(found, expected, rtol=near, atol=near / 10), (
         f"`{name}`: the gradient along a random direction is {found}, differences of "
         f"the function give {expected}"
     )
@@ -248,7 +252,7 @@ class _Pure:
         """Return the values of its Variables."""
 
         def values(variables):
-            return [jnp.asarray(v.value) for v in variables]
+            return [_jnp.asarray(v.value) for v in variables]
 
         layer = self.layer
         return values(layer.trainable_variables), values(layer.non_trainable_variables)
@@ -258,11 +262,11 @@ class _Pure:
 
 
 def _map(fn, value):
-    return structure.map_leaves(lambda x: None if x is None else fn(x), value)
+    return _structure.map_leaves(lambda x: None if x is None else fn(x), value)
 
 
 def _random(shape):
-    random = np.random.default_rng(0)
+    random = _np.random.default_rng(0)
     if isinstance(shape, dict):
         return {k: _random(v) for k, v in shape.items()}
     if shape is None:
@@ -273,22 +277,22 @@ def _random(shape):
 
 
 def _plain(config):
-    return json.loads(json.dumps(config, sort_keys=True))
+    return _json.loads(_json.dumps(config, sort_keys=True))
 
 
 def _round_trip(layer, custom_objects):
     """Return a layer made from the config of another, by way of JSON."""
     cls, config = type(layer), layer.get_config()
     try:
-        text = json.dumps(config)
+        text = _json.dumps(config)
     except TypeError as error:
         raise AssertionError(
             f"`{cls.__name__}.get_config()` holds what JSON cannot: {error}. "
             f"Received: {config}"
         ) from error
-    copy = cls.from_config(json.loads(text))
-    whole = _plain(serialize_keras_object(layer))
-    other = deserialize_keras_object(whole, custom_objects=custom_objects)
+    copy = cls.from_config(_json.loads(text))
+    whole = _plain(_serialize_keras_object(layer))
+    other = _deserialize_keras_object(whole, custom_objects=custom_objects)
     for made, way in ((copy, "from_config"), (other, "deserialize_keras_object")):
         assert type(made) is cls, f"`{way}` made a {type(made)}, not a {cls}"
         found, expected = _plain(made.get_config()), _plain(config)
@@ -309,7 +313,7 @@ def _check_symbolic(layer, inputs, outputs, call_kwargs):
 
         specs, settings = _map(spec, inputs), _map(spec, call_kwargs)
         _same_specs(f"`{name}` on symbolic input", layer(specs, **settings), outputs)
-    if isinstance(inputs, np.ndarray) and not call_kwargs:
+    if isinstance(inputs, _np.ndarray) and not call_kwargs:
         shape = tuple(inputs.shape)
         found = layer.compute_output_shape(shape)
         expected = _map(lambda y: tuple(y.shape), outputs)
@@ -354,26 +358,26 @@ def _check_reload(layer, copy, inputs, call_kwargs, expected, tolerance):
 
 def _check_mask(layer, inputs, call_kwargs, expected, tolerance):
     """A mask that is True everywhere changes nothing, and comes out again."""
-    if not layer.supports_masking or not isinstance(inputs, np.ndarray):
+    if not layer.supports_masking or not isinstance(inputs, _np.ndarray):
         return
     steps_last = getattr(layer, "data_format", None) == "channels_first"
     if inputs.ndim < 3 or call_kwargs or steps_last:
         return
-    x = jnp.asarray(inputs)
-    mask = jnp.ones(x.shape[:2], bool)
-    set_mask(x, mask)
+    x = _jnp.asarray(inputs)
+    mask = _jnp.ones(x.shape[:2], bool)
+    _set_mask(x, mask)
     outputs = layer(x)
     name = type(layer).__name__
     _same(f"`{name}` with a mask of True and without", outputs, expected, tolerance)
     wanted = layer.compute_mask(x, mask)
     if wanted is not None and not isinstance(outputs, (list, tuple, dict)):
-        found = get_mask(outputs)
+        found = _get_mask(outputs)
         assert found is not None, f"`{name}` lost the mask of its input"
-        assert np.array_equal(found, wanted), f"`{name}` carries another mask"
+        assert _np.array_equal(found, wanted), f"`{name}` carries another mask"
 
 
 def _takes_dtype(cls):
-    takes = inspect.signature(cls.__init__).parameters.values()
+    takes = _inspect.signature(cls.__init__).parameters.values()
     return any(p.name == "dtype" or p.kind is p.VAR_KEYWORD for p in takes)
 
 
@@ -394,47 +398,47 @@ def _check_mixed(cls, init_kwargs, layer, inputs, call_kwargs, expected):
         # A call may change what the next one computes, as renormalization does.
         outputs, expected = half(inputs, **call_kwargs), layer(inputs, **call_kwargs)
         layer.set_weights(weights)
-    pairs = zip(jax.tree.leaves(outputs), jax.tree.leaves(expected), strict=True)
+    pairs = zip(_jax.tree.leaves(outputs), _jax.tree.leaves(expected), strict=True)
     for found, wide in pairs:
-        if wide.dtype != jnp.float32:
+        if wide.dtype != _jnp.float32:
             continue
-        assert found.dtype == jnp.bfloat16, (
+        assert found.dtype == _jnp.bfloat16, (
             f"`{name}` in mixed_bfloat16 gives {found.dtype}, not bfloat16"
         )
         if _draws(layer, call_kwargs):
             continue
-        scale = float(jnp.max(jnp.abs(wide))) if wide.size else 0.0
-        error = np.asarray(found, "float32") - np.asarray(wide)
+        scale = float(_jnp.max(_jnp.abs(wide))) if wide.size else 0.0
+        error = _np.asarray(found, "float32") - _np.asarray(wide)
         # Eight bits of mantissa, and a few roundings on the way.
-        assert np.abs(error).max(initial=0) <= 0.03 * max(scale, 1e-3), (
-            f"`{name}` in mixed_bfloat16 differs by {np.abs(error).max()} from float32 "
-            f"values of up to {scale}"
+        assert _np.abs(error).max(initial=0) <= 0.03 * max(scale, 1e-3), (
+            f"`{name}` in mixed_bfloat16 differs by {_np.abs(error).max()} from "
+            f"float32 values of up to {scale}"
         )
 
 
 def _check_step(layer, inputs, call_kwargs):
     """Take a small step against the gradient; the loss must fall."""
-    takes = inspect.signature(layer.call).parameters
+    takes = _inspect.signature(layer.call).parameters
     training = {"training": True} if "training" in takes else {}
     pure = _Pure(layer, {**call_kwargs, **training})
     trainable, others = pure.state()
-    random = np.random.default_rng(2)
+    random = _np.random.default_rng(2)
 
     def loss(trainable):
         outputs, _ = pure(trainable, others, inputs)
-        floats = [y for y in jax.tree.leaves(outputs) if y.dtype.kind == "f"]
+        floats = [y for y in _jax.tree.leaves(outputs) if y.dtype.kind == "f"]
         draws = [random.normal(size=y.shape).astype("float32") for y in floats]
-        return sum(jnp.mean((y - d) ** 2) for y, d in zip(floats, draws, strict=True))
+        return sum(_jnp.mean((y - d) ** 2) for y, d in zip(floats, draws, strict=True))
 
     # Traced once, so that both evaluations draw the same targets.
-    both = jax.jit(jax.value_and_grad(loss))
+    both = _jax.jit(_jax.value_and_grad(loss))
     before, gradients = both(trainable)
     name = type(layer).__name__
     for variable, slope in zip(layer.trainable_variables, gradients, strict=True):
-        assert np.isfinite(slope).all(), (
+        assert _np.isfinite(slope).all(), (
             f"`{name}`: the gradient of {variable.path!r} is not finite"
         )
-    length = float(jnp.sqrt(sum(jnp.sum(s**2) for s in gradients)))
+    length = float(_jnp.sqrt(sum(_jnp.sum(s**2) for s in gradients)))
     assert length > 0, f"`{name}`: no gradient reaches any weight"
     moved = [v - 1e-2 / length * s for v, s in zip(trainable, gradients, strict=True)]
     after, _ = both(moved)
@@ -495,7 +499,7 @@ def compare_numbers(
         )
     }
     given = [
-        like[id(v)] if id(v) in like else jnp.asarray(v.value)
+        like[id(v)] if id(v) in like else _jnp.asarray(v.value)
         for v in reference.non_trainable_variables
     ]
     expected = _numbers(reference, (trainable, given), inputs, call_kwargs)
@@ -510,7 +514,7 @@ def compare_numbers(
 def _numbers(layer, state, inputs, call_kwargs):
     """Return output, new state and gradients of a call, compiled."""
     pure = _Pure(layer, call_kwargs)
-    leaves, tree = jax.tree.flatten(inputs)
+    leaves, tree = _jax.tree.flatten(inputs)
     places = [i for i, x in enumerate(leaves) if x.dtype.kind == "f"]
     trainable, others = state
 
@@ -518,17 +522,19 @@ def _numbers(layer, state, inputs, call_kwargs):
         filled = list(leaves)
         for place, value in zip(places, values, strict=True):
             filled[place] = value
-        outputs, new = pure(trainable, others, jax.tree.unflatten(tree, filled))
-        random = np.random.default_rng(3)
-        total = jnp.zeros(())
-        for y in jax.tree.leaves(outputs):
-            if jnp.issubdtype(y.dtype, jnp.floating):
-                total += jnp.sum(y * random.normal(size=y.shape).astype("float32"))
-        states = [n for n in new if jnp.issubdtype(jnp.asarray(n).dtype, jnp.floating)]
+        outputs, new = pure(trainable, others, _jax.tree.unflatten(tree, filled))
+        random = _np.random.default_rng(3)
+        total = _jnp.zeros(())
+        for y in _jax.tree.leaves(outputs):
+            if _jnp.issubdtype(y.dtype, _jnp.floating):
+                total += _jnp.sum(y * random.normal(size=y.shape).astype("float32"))
+        states = [
+            n for n in new if _jnp.issubdtype(_jnp.asarray(n).dtype, _jnp.floating)
+        ]
         return total, (outputs, states)
 
-    values = [jnp.asarray(leaves[i]) for i in places]
-    step = jax.jit(jax.value_and_grad(run, argnums=(0, 1), has_aux=True))
+    values = [_jnp.asarray(leaves[i]) for i in places]
+    step = _jax.jit(_jax.value_and_grad(run, argnums=(0, 1), has_aux=True))
     (_, (outputs, states)), (weights, gradients) = step(trainable, values)
     return {
         "output": outputs,
@@ -542,20 +548,20 @@ def _numbers(layer, state, inputs, call_kwargs):
 
 
 def _same(what, found, expected, tolerance):
-    found, expected = jax.tree.leaves(found), jax.tree.leaves(expected)
+    found, expected = _jax.tree.leaves(found), _jax.tree.leaves(expected)
     assert len(found) == len(expected), (
         f"{what}: {len(found)} arrays and {len(expected)} arrays"
     )
     for a, b in zip(found, expected, strict=True):
-        a, b = np.asarray(a), np.asarray(b)
+        a, b = _np.asarray(a), _np.asarray(b)
         assert a.shape == b.shape, f"{what}: shapes {a.shape} and {b.shape}"
         if a.dtype.kind not in "biu":
             a, b = (v if v.dtype.kind == "c" else v.astype("float64") for v in (a, b))
-        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance, err_msg=what)
+        _np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance, err_msg=what)
 
 
 def _same_specs(what, specs, arrays):
-    specs, arrays = jax.tree.leaves(specs), jax.tree.leaves(arrays)
+    specs, arrays = _jax.tree.leaves(specs), _jax.tree.leaves(arrays)
     assert len(specs) == len(arrays), f"{what}: {len(specs)} outputs, not {len(arrays)}"
     for spec, array in zip(specs, arrays, strict=True):
         fits = len(spec.shape) == array.ndim and all(

@@ -3,12 +3,14 @@
 `None` is a leaf like any other, unless `none_is_leaf=False`.
 """
 
-import collections
+import collections as _collections
 
-import jax
+import jax as _jax
 
-from lamina.core.structure import flatten, is_nested, map_leaves
+from lamina.core.structure import flatten, is_nested
 from lamina.core.structure import flatten_with_names as flatten_with_path
+from lamina.core.structure import map_leaves as _map_leaves
+from lamina.core.tracebacks import boundary as _boundary
 
 __all__ = [
     "MAP_TO_NONE",
@@ -51,12 +53,13 @@ def _rebuild(x, values):
         keys = [k for k, _ in _children(x)]
         new = dict(zip(keys, values, strict=True))
         ordered = {k: new[k] for k in x}
-        if isinstance(x, collections.defaultdict):
+        if isinstance(x, _collections.defaultdict):
             return type(x)(x.default_factory, ordered)
         return type(x)(ordered)
     return type(x)(*values) if hasattr(x, "_fields") else type(x)(values)
 
 
+@_boundary
 def map_structure(func, *structures, none_is_leaf=True):
     """Apply `func` to the leaves of structures that nest alike.
 
@@ -78,9 +81,10 @@ def map_structure(func, *structures, none_is_leaf=True):
     def apply(*leaves):
         return None if not none_is_leaf and leaves[0] is None else func(*leaves)
 
-    return map_leaves(apply, *structures)
+    return _map_leaves(apply, *structures)
 
 
+@_boundary
 def map_structure_up_to(shallow_structure, func, *structures):
     """Apply `func` to what stands in `structures` at the leaves of the shallow one.
 
@@ -117,6 +121,7 @@ def _up_to(shallow, deep):
     return [leaf for (_, a), (_, b) in pairs for leaf in _up_to(a, b)]
 
 
+@_boundary
 def pack_sequence_as(structure, flat_sequence):
     """Put the values of `flat_sequence` in place of the leaves of `structure`.
 
@@ -151,6 +156,7 @@ def _fill(structure, values):
     return _rebuild(structure, [_fill(v, values) for _, v in _children(structure)])
 
 
+@_boundary
 def assert_same_structure(a, b, check_types=None):
     """Raise unless two structures nest alike.
 
@@ -166,8 +172,8 @@ def assert_same_structure(a, b, check_types=None):
     >>> lamina.tree.assert_same_structure({"x": 1}, {"x": 2})
     """
     try:
-        same = jax.tree.structure(a, is_leaf=lambda x: x is None)
-        if same == jax.tree.structure(b, is_leaf=lambda x: x is None):
+        same = _jax.tree.structure(a, is_leaf=lambda x: x is None)
+        if same == _jax.tree.structure(b, is_leaf=lambda x: x is None):
             return
     except (TypeError, ValueError):
         pass  # keys that do not sort; the error below shows both
@@ -177,6 +183,7 @@ def assert_same_structure(a, b, check_types=None):
     )
 
 
+@_boundary
 def assert_same_paths(a, b):
     """Raise unless the same paths lead to leaves in both; containers may differ.
 
@@ -196,6 +203,7 @@ def assert_same_paths(a, b):
         )
 
 
+@_boundary
 def lists_to_tuples(structure):
     """Return the structure with every list turned into a tuple.
 
@@ -215,6 +223,7 @@ def _is_shape(x):
     )
 
 
+@_boundary
 def map_shape_structure(func, structure):
     """Apply `func` to the shapes in a structure: lists or tuples of int and None.
 
@@ -231,6 +240,7 @@ def map_shape_structure(func, structure):
     )
 
 
+@_boundary
 def traverse(func, structure, top_down=True):
     """Apply `func` to every container and leaf.
 

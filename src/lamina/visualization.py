@@ -1,29 +1,31 @@
 """Pictures of images with labels, boxes and masks, by Pillow and matplotlib."""
 
-import math
-from typing import Any
+import math as _math
+from typing import Any as _Any
 
-import numpy as np
+import numpy as _np
 
 from lamina._imports import offer as _offer
-from lamina.core import settings
-from lamina.core.extras import extra
-from lamina.utils.bounding_boxes import convert_format
-from lamina.utils.images import pillow
+from lamina.core import settings as _settings
+from lamina.core.extras import extra as _extra
+from lamina.core.tracebacks import boundary as _boundary
+from lamina.utils.bounding_boxes import convert_format as _convert_format
+from lamina.utils.images import pillow as _pillow
 
 _TRUE, _PREDICTED = (0, 188, 212), (255, 235, 59)
 
 
+@_boundary
 def draw_bounding_boxes(
     images,
     bounding_boxes,
     bounding_box_format,
-    class_mapping: Any = None,
-    color: Any = (128, 128, 128),
+    class_mapping: _Any = None,
+    color: _Any = (128, 128, 128),
     line_thickness: int = 2,
     text_thickness: int = 1,
     font_scale: float = 1.0,
-    data_format: Any = None,
+    data_format: _Any = None,
 ):
     """Return images with boxes, and names of classes, drawn on them.
 
@@ -75,21 +77,21 @@ def draw_bounding_boxes(
             f"images.shape={images.shape}. Repeat a single channel three times."
         )
     if images.dtype.kind == "f":
-        white = 1 if np.fmax.reduce(images, axis=None, initial=0) <= 1 else 255
+        white = 1 if _np.fmax.reduce(images, axis=None, initial=0) <= 1 else 255
         images = _stretched(images, (0, white))
     height, width = images.shape[1:3]
-    given = {k: np.asarray(bounding_boxes[k]) for k in ("boxes", "labels")}
-    boxes = convert_format(given, bounding_box_format, "xyxy", height, width)["boxes"]
-    there = np.isfinite(boxes).all(axis=-1) & (given["labels"] != -1)
-    boxes = np.where(there[..., None], boxes, 0).astype(int)
-    labels = np.where(there, given["labels"], -1).astype(int)
+    given = {k: _np.asarray(bounding_boxes[k]) for k in ("boxes", "labels")}
+    boxes = _convert_format(given, bounding_box_format, "xyxy", height, width)["boxes"]
+    there = _np.isfinite(boxes).all(axis=-1) & (given["labels"] != -1)
+    boxes = _np.where(there[..., None], boxes, 0).astype(int)
+    labels = _np.where(there, given["labels"], -1).astype(int)
     confidences = bounding_boxes.get("confidences")
     thick, names, found = line_thickness, class_mapping or {}, []
     images = _bytes(images)
     for i, pixels in enumerate(images):
-        image = pillow("Image").fromarray(pixels)
-        pen = pillow("ImageDraw").Draw(image)
-        font = pillow("ImageFont").load_default(size=20 * font_scale)
+        image = _pillow("Image").fromarray(pixels)
+        pen = _pillow("ImageDraw").Draw(image)
+        font = _pillow("ImageFont").load_default(size=20 * font_scale)
         for j, (box, label) in enumerate(zip(boxes[i], labels[i], strict=True)):
             if label == -1:
                 continue
@@ -106,20 +108,21 @@ def draw_bounding_boxes(
                 strokes = ((text_thickness or thick) - 1) / 2
                 place = (max(x1, 0) + 3, y)
                 pen.text(place, text, tuple(color), font, stroke_width=strokes)
-        found.append(np.asarray(image))
-    drawn = np.stack(found) if found else images
+        found.append(_np.asarray(image))
+    drawn = _np.stack(found) if found else images
     return drawn.transpose(0, 3, 1, 2) if first else drawn
 
 
+@_boundary
 def draw_segmentation_masks(
     images,
     segmentation_masks,
-    num_classes: Any = None,
-    color_mapping: Any = None,
+    num_classes: _Any = None,
+    color_mapping: _Any = None,
     alpha: float = 0.8,
     blend: bool = True,
-    ignore_index: Any = -1,
-    data_format: Any = None,
+    ignore_index: _Any = -1,
+    data_format: _Any = None,
 ):
     """Return images with the pixels of each class coloured.
 
@@ -152,7 +155,7 @@ def draw_segmentation_masks(
     [[0, 0, 0], [80, 0, 40]]
     """
     images = _last(images, data_format).astype("float32")
-    masks = np.asarray(segmentation_masks)
+    masks = _np.asarray(segmentation_masks)
     if masks.dtype.kind not in "iu":
         raise TypeError(
             "`segmentation_masks` must be in integer dtype. Received: "
@@ -166,25 +169,26 @@ def draw_segmentation_masks(
         color = _color(kind) if color_mapping is None else color_mapping.get(kind)
         if color is not None and kind != ignore_index:
             where = masks == kind
-            drawn[where] += share * (np.asarray(color, "float32") - drawn[where])
+            drawn[where] += share * (_np.asarray(color, "float32") - drawn[where])
     return _bytes(drawn)
 
 
+@_boundary
 def plot_image_gallery(
     images,
-    y_true: Any = None,
-    y_pred: Any = None,
-    label_map: Any = None,
-    rows: Any = None,
-    cols: Any = None,
-    value_range: Any = (0, 255),
+    y_true: _Any = None,
+    y_pred: _Any = None,
+    label_map: _Any = None,
+    rows: _Any = None,
+    cols: _Any = None,
+    value_range: _Any = (0, 255),
     scale: int = 2,
-    path: Any = None,
-    show: Any = None,
+    path: _Any = None,
+    show: _Any = None,
     transparent: bool = True,
     dpi: int = 60,
-    legend_handles: Any = None,
-    data_format: Any = None,
+    legend_handles: _Any = None,
+    data_format: _Any = None,
 ):
     """Show images side by side, with what they are and what was predicted.
 
@@ -222,14 +226,14 @@ def plot_image_gallery(
             f"path={path!r}, show={show!r}"
         )
     titles = {"Label": y_true, "Pred": y_pred}
-    titles = {k: np.asarray(y) for k, y in titles.items() if y is not None}
+    titles = {k: _np.asarray(y) for k, y in titles.items() if y is not None}
     if titles and label_map is None:
         raise ValueError("`y_true` and `y_pred` need a `label_map` with their names.")
     names = label_map or {}
     images = _last(images, data_format)
     count = len(images)
-    rows = rows or math.ceil(count / cols if cols else math.sqrt(count)) or 1
-    cols = cols or math.ceil(count / rows) or 1
+    rows = rows or _math.ceil(count / cols if cols else _math.sqrt(count)) or 1
+    cols = cols or _math.ceil(count / rows) or 1
     pixels = _stretched(images, value_range)
     plt = _matplotlib()
     figure, axes = plt.subplots(
@@ -258,25 +262,26 @@ def plot_image_gallery(
     plt.close(figure)
 
 
+@_boundary
 def plot_bounding_box_gallery(
     images,
     bounding_box_format,
-    y_true: Any = None,
-    y_pred: Any = None,
-    value_range: Any = (0, 255),
-    true_color: Any = _TRUE,
-    pred_color: Any = _PREDICTED,
+    y_true: _Any = None,
+    y_pred: _Any = None,
+    value_range: _Any = (0, 255),
+    true_color: _Any = _TRUE,
+    pred_color: _Any = _PREDICTED,
     line_thickness: int = 2,
     font_scale: float = 1.0,
-    text_thickness: Any = None,
-    class_mapping: Any = None,
-    ground_truth_mapping: Any = None,
-    prediction_mapping: Any = None,
+    text_thickness: _Any = None,
+    class_mapping: _Any = None,
+    ground_truth_mapping: _Any = None,
+    prediction_mapping: _Any = None,
     legend: bool = False,
-    legend_handles: Any = None,
-    rows: Any = None,
-    cols: Any = None,
-    data_format: Any = None,
+    legend_handles: _Any = None,
+    rows: _Any = None,
+    cols: _Any = None,
+    data_format: _Any = None,
     **kwargs,
 ):
     """Show images with their true and predicted boxes.
@@ -354,17 +359,18 @@ def plot_bounding_box_gallery(
     )
 
 
+@_boundary
 def plot_segmentation_mask_gallery(
     images,
     num_classes,
-    value_range: Any = (0, 255),
-    y_true: Any = None,
-    y_pred: Any = None,
-    color_mapping: Any = None,
+    value_range: _Any = (0, 255),
+    y_true: _Any = None,
+    y_pred: _Any = None,
+    color_mapping: _Any = None,
     blend: bool = True,
     alpha: float = 0.8,
-    ignore_index: Any = -1,
-    data_format: Any = None,
+    ignore_index: _Any = -1,
+    data_format: _Any = None,
     **kwargs,
 ):
     """Show images beside themselves with their true and predicted masks.
@@ -398,7 +404,7 @@ def plot_segmentation_mask_gallery(
     columns = [images]
     for masks in (y_true, y_pred):
         if masks is not None:
-            masks = np.asarray(masks).astype("int32")
+            masks = _np.asarray(masks).astype("int32")
             if masks.ndim == 4:
                 masks = masks[:, 0] if _is_first(data_format) else masks[..., 0]
             columns.append(
@@ -413,7 +419,7 @@ def plot_segmentation_mask_gallery(
                     "channels_last",
                 )
             )
-    rows = np.stack(columns, axis=1)
+    rows = _np.stack(columns, axis=1)
     plot_image_gallery(
         rows.reshape(-1, *images.shape[1:]),
         rows=len(images),
@@ -427,12 +433,12 @@ def plot_segmentation_mask_gallery(
 
 
 def _is_first(data_format):
-    return settings.standardize_data_format(data_format) == "channels_first"
+    return _settings.standardize_data_format(data_format) == "channels_first"
 
 
 def _last(images, data_format):
     """Return a batch of images as a NumPy array with its channels last."""
-    images = np.asarray(images)
+    images = _np.asarray(images)
     if images.ndim != 4:
         raise ValueError(
             f"`images` must be batched 4D tensor. Received: images.shape={images.shape}"
@@ -449,7 +455,7 @@ def _stretched(images, value_range):
 
 def _bytes(images):
     """Return numbers as uint8: of 0 to 255, and 0 where there is none."""
-    return np.clip(np.nan_to_num(images), 0, 255).astype("uint8")
+    return _np.clip(_np.nan_to_num(images), 0, 255).astype("uint8")
 
 
 def _color(kind):
@@ -458,7 +464,7 @@ def _color(kind):
 
 
 def _matplotlib():
-    return extra("matplotlib.pyplot", "A gallery", "lamina[plot]")
+    return _extra("matplotlib.pyplot", "A gallery", "lamina[plot]")
 
 
-_offer(globals(), "Any", "convert_format", "extra", "pillow")
+_offer(globals())

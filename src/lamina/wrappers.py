@@ -4,37 +4,46 @@ They follow scikit-learn's rules for estimators
 (https://scikit-learn.org/stable/developers/develop.html), 1.6 or newer.
 """
 
-from types import SimpleNamespace
-from typing import Any
+import typing as _typing
+from typing import Any as _Any
 
-import numpy as np
+import numpy as _np
 
 from lamina._imports import offer as _offer
-from lamina.models import Model, clone_model
+from lamina.models import Model as _Model
+from lamina.models import clone_model as _clone_model
 
 try:
-    from sklearn import base, get_config
-    from sklearn.utils import column_or_1d
-    from sklearn.utils.metadata_routing import MetadataRequest
-    from sklearn.utils.multiclass import type_of_target
-    from sklearn.utils.validation import check_is_fitted, validate_data
+    from sklearn import get_config as _get_config
+    from sklearn.base import BaseEstimator as _BaseEstimator
+    from sklearn.base import ClassifierMixin as _ClassifierMixin
+    from sklearn.base import RegressorMixin as _RegressorMixin
+    from sklearn.base import TransformerMixin as _TransformerMixin
+    from sklearn.utils import column_or_1d as _column_or_1d
+    from sklearn.utils.metadata_routing import MetadataRequest as _MetadataRequest
+    from sklearn.utils.multiclass import type_of_target as _type_of_target
+    from sklearn.utils.validation import check_is_fitted as _check_is_fitted
+    from sklearn.utils.validation import validate_data as _validate_data
 
     _MISSING = False
 except ImportError:
     # The classes can be imported and looked at; making one says what is missing.
-    _BASES = ("BaseEstimator", "ClassifierMixin", "RegressorMixin", "TransformerMixin")
-    base: Any = SimpleNamespace(**{name: type(name, (), {}) for name in _BASES})
+    if not _typing.TYPE_CHECKING:
+        _BaseEstimator = type("BaseEstimator", (), {})
+        _ClassifierMixin = type("ClassifierMixin", (), {})
+        _RegressorMixin = type("RegressorMixin", (), {})
+        _TransformerMixin = type("TransformerMixin", (), {})
     _MISSING = True
 
 
-class _Estimator(base.BaseEstimator):
+class _Estimator(_BaseEstimator):
     """What the three wrappers share."""
 
     _numbers = True  # whether targets are numbers, several for a row if need be
 
     def __init__(
         self,
-        model: Any,
+        model: _Any,
         warm_start: bool = False,
         model_kwargs: dict | None = None,
         fit_kwargs: dict | None = None,
@@ -65,12 +74,12 @@ class _Estimator(base.BaseEstimator):
         Raises:
             RuntimeError: metadata routing is not enabled.
         """
-        if not get_config()["enable_metadata_routing"]:
+        if not _get_config()["enable_metadata_routing"]:
             raise RuntimeError(
                 "This method needs metadata routing. Enable it with "
                 "`sklearn.set_config(enable_metadata_routing=True)`."
             )
-        self._metadata_request = MetadataRequest(owner=self)
+        self._metadata_request = _MetadataRequest(owner=self)
         for name, alias in kwargs.items():
             self._metadata_request.fit.add_request(param=name, alias=alias)
         return self
@@ -87,7 +96,7 @@ class _Estimator(base.BaseEstimator):
             RuntimeError: the model is not compiled.
             TypeError: `model` is neither a model nor a function.
         """
-        X, y = validate_data(self, X, y, multi_output=True, y_numeric=self._numbers)  # noqa: N806
+        X, y = _validate_data(self, X, y, multi_output=True, y_numeric=self._numbers)  # noqa: N806
         y = self._targets(y)
         model = self._made(X, y)
         if not (model.compiled and model.loss and model.optimizer):
@@ -99,22 +108,22 @@ class _Estimator(base.BaseEstimator):
         self.model_ = model
         return self
 
-    def _made(self, x, y) -> Any:
+    def _made(self, x, y) -> _Any:
         """Return the model to train: as it was made, or as it was trained last."""
         if self.warm_start and hasattr(self, "model_"):
             return self.model_
-        if not isinstance(self.model, Model):
+        if not isinstance(self.model, _Model):
             if not callable(self.model):
                 raise TypeError(
                     f"`{type(self).__name__}` expected `model` to be a model or a "
                     f"function that returns one. Received: model={self.model!r}"
                 )
             return self.model(X=x, y=y, **(self.model_kwargs or {}))
-        return self.model if self.warm_start else clone_model(self.model)
+        return self.model if self.warm_start else _clone_model(self.model)
 
     def _targets(self, y):
         """Return targets as the model takes them: a column for each output."""
-        type_of_target(y, raise_unknown=True)
+        _type_of_target(y, raise_unknown=True)
         self._one_column = y.ndim == 1
         return y.reshape(len(y), -1)
 
@@ -126,13 +135,13 @@ class _Estimator(base.BaseEstimator):
 
     def _outputs(self, X):  # noqa: N803
         """Return what the trained model predicts."""
-        check_is_fitted(self)
-        X = validate_data(self, X, reset=False)  # noqa: N806
+        _check_is_fitted(self)
+        X = _validate_data(self, X, reset=False)  # noqa: N806
         verbose = (self.fit_kwargs or {}).get("verbose", "auto")
         return self.model_.predict(X, verbose=verbose)
 
 
-class SKLearnClassifier(base.ClassifierMixin, _Estimator):
+class SKLearnClassifier(_ClassifierMixin, _Estimator):
     """A classifier of scikit-learn that trains a model.
 
     The model gets targets of 0 and 1 with a column for each class, and its largest
@@ -173,17 +182,17 @@ class SKLearnClassifier(base.ClassifierMixin, _Estimator):
         return tags
 
     def _targets(self, y):
-        kind = type_of_target(y, raise_unknown=True)
+        kind = _type_of_target(y, raise_unknown=True)
         if kind not in ("binary", "multiclass"):
             raise ValueError(
                 "Only binary and multiclass target types are supported. Target type: "
                 f"{kind}"
             )
-        column = column_or_1d(y, warn=True)
-        self.classes_, places = np.unique(column, return_inverse=True)
+        column = _column_or_1d(y, warn=True)
+        self.classes_, places = _np.unique(column, return_inverse=True)
         if len(self.classes_) == 1:
             raise ValueError("Classifier can't train when only one class is present.")
-        return np.eye(len(self.classes_))[places]
+        return _np.eye(len(self.classes_))[places]
 
     def decision_function(self, X):  # noqa: N803
         """Return the model's outputs `(n, classes)` for an array `(n, features)`."""
@@ -192,10 +201,10 @@ class SKLearnClassifier(base.ClassifierMixin, _Estimator):
     def predict(self, X):  # noqa: N803
         """Return the class of each row of an array `(n, features)`."""
         outputs = self._outputs(X)
-        return self.classes_[np.argmax(outputs, axis=-1)]
+        return self.classes_[_np.argmax(outputs, axis=-1)]
 
 
-class SKLearnRegressor(base.RegressorMixin, _Estimator):
+class SKLearnRegressor(_RegressorMixin, _Estimator):
     """A regressor of scikit-learn that trains a model.
 
     Args:
@@ -232,7 +241,7 @@ class SKLearnRegressor(base.RegressorMixin, _Estimator):
         return found.reshape(-1) if self._one_column else found
 
 
-class SKLearnTransformer(base.TransformerMixin, _Estimator):
+class SKLearnTransformer(_TransformerMixin, _Estimator):
     """A transformer of scikit-learn whose features are a model's outputs.
 
     To use a trained model as it is, wrap the fitted transformer in scikit-learn's
@@ -276,16 +285,4 @@ class SKLearnTransformer(base.TransformerMixin, _Estimator):
         return found.reshape(-1) if self._one_column else found
 
 
-_offer(
-    globals(),
-    "Any",
-    "MetadataRequest",
-    "Model",
-    "SimpleNamespace",
-    "check_is_fitted",
-    "clone_model",
-    "column_or_1d",
-    "get_config",
-    "type_of_target",
-    "validate_data",
-)
+_offer(globals())

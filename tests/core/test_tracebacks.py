@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import traceback
+from tempfile import gettempdir
 
 import jax
 import numpy as np
@@ -55,6 +56,12 @@ WIDE = np.ones((8, 5), "float32")
         lambda: small().load_weights("nothing.weights.h5"),
         lambda: small().save("model.txt"),
         lambda: lamina.models.load_model("nothing.keras"),
+        lambda: lamina.utils.image_dataset_from_directory("nothing"),
+        lambda: lamina.utils.get_file(
+            "no", "http://127.0.0.1:9/no", cache_dir=gettempdir()
+        ),
+        lambda: lamina.losses.huber(X, Y[:3]),
+        lambda: lamina.random.normal((2,), dtype="int32"),
         lambda: lamina.models.clone_model(3),
         lambda: lamina.Model(lamina.Input((3,)), lamina.Input((3,))),
         lambda: layers.Conv2D(3, 3)(lamina.Input((4,))),

@@ -55,6 +55,14 @@ def spoiled(row, value=-1.0):
     return x
 
 
+def test_indices_beyond_the_rows():
+    model = lamina.Sequential([layers.Embedding(5, 2), layers.Flatten()])
+    model.compile("sgd", "mse")
+    with pytest.warns(UserWarning, match="Indices out of range"):
+        said = failure(model, np.full((8, 3), 7), np.zeros((8, 6)))
+    assert "`gather`" in said and "at the indices  int32 (8, 3, 1) from 7 to 7" in said
+
+
 # A failure in the first, the last and some middle step of the epoch's 40.
 @pytest.mark.parametrize("row", [3, 301, 318])
 def test_forward(row):

@@ -43,6 +43,14 @@ CASES = {
         lambda: layers.Conv2D(2, 3, border_mode="same"),
         "Did you mean 'padding'",
     ),
+    "an argument of a base class": (
+        lambda: layers.Conv2D(3),
+        "Conv2D.__init__\\(\\) missing 1 required positional argument: 'kernel_size'",
+    ),
+    "one row of three": (
+        lambda: drawn(lamina.Input((3,)), layers.Dense(1)).predict(X[0, :3], verbose=0),
+        "expected shape=\\(None, 3\\), found shape=\\(3,\\)",
+    ),
     "units that were divided": (lambda: layers.Dense(8 / 2), "4.0. Write 4; `//`"),
     "layers without a list": (
         lambda: lamina.Sequential(layers.Dense(2), layers.Dense(1)),

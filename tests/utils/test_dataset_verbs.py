@@ -231,6 +231,8 @@ def test_how_they_look(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "2 batches of 2, from 3 samples" in said
     assert "(None,) int64" in said
+    data.show()  # without a screen, in numbers
+    assert "(None, 5, 4, 3) float32" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,8 @@ class SharedArguments:
                 (own.get(name) or self.parameters[name]).replace(kind=_POSITIONAL)
                 for name in dict.fromkeys(names)
             ]
-            signature = inspect.Signature([*listed, own["kwargs"]])
+            rest = own["kwargs"].replace(annotation=inspect.Parameter.empty)
+            signature = inspect.Signature([*listed, rest])
 
             @functools.wraps(init)
             def wrapper(self, *args, **kwargs):

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lamina.core.registry import ours
 from lamina.core.tracebacks import boundary
@@ -54,11 +54,14 @@ class Captured:
 
     _given: tuple
 
-    def __new__(cls, *args, **kwargs):
-        """Keep the constructor's arguments: configs are read from them."""
-        made = super().__new__(cls)
-        made.__dict__["_given"] = (args, kwargs)
-        return made
+    # Type checkers read what `__init__` takes.
+    if not TYPE_CHECKING:
+
+        def __new__(cls, *args, **kwargs):
+            """Keep the constructor's arguments: configs are read from them."""
+            made = super().__new__(cls)
+            made.__dict__["_given"] = (args, kwargs)
+            return made
 
     def _bound_arguments(self):
         args, kwargs = self._given

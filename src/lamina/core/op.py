@@ -13,7 +13,7 @@ what a saved graph stores for the call, as Keras' class of the same name does.
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, ParamSpec, Protocol, overload
+from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 import jax
 
@@ -29,6 +29,9 @@ from lamina.core.tracebacks import hide_frames
 from lamina.core.variable import Variable
 
 P = ParamSpec("P")
+_F = TypeVar("_F", bound=Callable)
+# Type checkers take it for true, whatever it is; editors without one read it.
+TYPE_CHECKING = False
 
 
 class Op(Protocol[P]):
@@ -52,6 +55,16 @@ class Op(Protocol[P]):
     @overload
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
+
+if TYPE_CHECKING:
+
+    class Decorator(Protocol):
+        """What makes an op of a function."""
+
+        def __call__(self, function: Callable[P, Any], /) -> Op[P]: ...  # noqa: D102
+
+else:
+    Decorator = Callable[[_F], _F]
 
 # Saved graphs name an op by its class in Keras: (module, class) -> function.
 OPS: dict[tuple, Any] = {}
@@ -131,21 +144,22 @@ def carry_mask(result, operands):
         set_mask(result, mask)
 
 
-@overload
-def op(function: Callable[P, Any], /) -> Op[P]: ...
-@overload
-def op(
-    function: None = None,
-    *,
-    config=(),
-    data=None,
-    name=None,
-    module=None,
-    elementwise=False,
-    masks=None,
-    integers=False,
-) -> Callable[[Callable[P, Any]], Op[P]]: ...
-def op(
+if TYPE_CHECKING:
+
+    @overload
+    def op(function: Callable[P, Any], /) -> Op[P]: ...
+    @overload
+    def op(function: None = None, **declared: Any) -> Decorator: ...
+
+else:
+
+    @overload
+    def op(function: _F, /) -> _F: ...
+    @overload
+    def op(function: None = None, **declared: Any) -> Decorator: ...
+
+
+def op(  # pyright: ignore[reportInconsistentOverload]
     function=None,
     *,
     config=(),

@@ -6,7 +6,7 @@ attributes: nothing has to be declared.
 
 import itertools
 import operator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lamina.core.context import having
 from lamina.core.tracebacks import boundary
@@ -42,11 +42,13 @@ class Owner:
                 f"            super().__init__(**kwargs)   # first\n"
             )
 
-    @boundary
-    def __getattr__(self, name):
-        # Reached where there is no such attribute, or a property raised that.
-        self._check_constructed(AttributeError)
-        return object.__getattribute__(self, name)
+    if not TYPE_CHECKING:
+
+        @boundary
+        def __getattr__(self, name):
+            # Reached where there is no such attribute, or a property raised that.
+            self._check_constructed(AttributeError)
+            return object.__getattribute__(self, name)
 
     def _make_own_variable(self, scopes, *args, **settings) -> Variable:
         """Make a Variable, its path beginning with `scopes`, and own it."""

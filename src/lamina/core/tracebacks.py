@@ -9,15 +9,14 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import ParamSpec, TypeVar
+from typing import Any, TypeVar, cast
 
 import jax
 
 from lamina.core import bounds, settings
 from lamina.core.naming import nearest, shortened
 
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
+_F = TypeVar("_F", bound=Callable)
 
 # What is to be written instead, where an error of JAX's does not say it.
 _CURES = {
@@ -34,7 +33,7 @@ _PACKAGES = ("lamina", "jax", "jaxlib")
 _JAX_NOTICE = "JAX has removed its internal frames"
 
 
-def boundary(function: Callable[_P, _T]) -> Callable[_P, _T]:
+def boundary(function: _F) -> _F:
     """Hide the library's frames in errors that leave `function`.
 
     Example:
@@ -51,22 +50,29 @@ def boundary(function: Callable[_P, _T]) -> Callable[_P, _T]:
     """
 
     @functools.wraps(function)
-    def wrapper(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+    def wrapper(*args, **kwargs) -> Any:
         try:
             return function(*args, **kwargs)
         except Exception as error:
-            _suggest(error, function)
+            _suggest(error, function, args)
             hide_frames(error)
             raise  # adds no frame: this one was in the traceback and is not now
 
-    return wrapper
+    return cast(_F, wrapper)
 
 
-def _suggest(error, function):
-    """Add the nearest argument to the error of a call with a misspelt one."""
+def _suggest(error, function, args):
+    """Say in the error of a call that does not fit which class was made.
+
+    To a misspelt argument the nearest one is added.
+    """
     at = error.__traceback__
     if not isinstance(error, TypeError) or at is None or at.tb_next is not None:
         return
+    made = type(args[0]) if args else None
+    if made and getattr(made.__init__, "__wrapped__", None) is function:
+        own = f"{made.__qualname__}.__init__()"
+        error.args = (str(error).replace(f"{function.__qualname__}()", own),)
     if found := re.search(r"unexpected keyword argument '(\w+)'$", str(error)):
         known = inspect.signature(function).parameters
         error.args = (f"{error}.{nearest(found[1], known)}",)
@@ -88,7 +94,9 @@ def hide_frames(error: BaseException) -> None:
     while link is not None and id(link) not in seen:
         seen.add(id(link))
         # The class may refuse attributes; neither of these sets one.
-        BaseException.with_traceback(link, _shown(link.__traceback__))
+        # A cause that begins in Python's own modules was met there, on our errand.
+        cause = link is not error
+        BaseException.with_traceback(link, _shown(link.__traceback__, cause))
         notes = getattr(link, "__notes__", None)
         if isinstance(notes, list):
             notes[:] = [note for note in notes if _JAX_NOTICE not in note]
@@ -136,9 +144,9 @@ def _is_hidden(file: str, called: bool) -> bool:
     return file.startswith(packages) or (called and of_python)
 
 
-def _shown(traceback: TracebackType | None) -> TracebackType | None:
+def _shown(traceback: TracebackType | None, hidden: bool) -> TracebackType | None:
+    """Return a traceback's frames but the library's; `hidden`: that before them was."""
     kept: list[TracebackType] = []
-    hidden = False  # whether the frame before was
     while traceback is not None:
         hidden = _is_hidden(traceback.tb_frame.f_code.co_filename, called=hidden)
         if not hidden:

@@ -1,12 +1,15 @@
 """Boston housing prices (Harrison and Rubinfeld, 1978)."""
 
-from lamina.datasets.published import split_table, stored
+from lamina.core.tracebacks import boundary as _boundary
+from lamina.datasets.published import split_table as _split_table
+from lamina.datasets.published import stored as _stored
 
 __all__ = ["load_data"]
 
 _HASH = "f553886a1f8d56431e820c5b82552d9d95cfcb96d1e678153f8839538947dff5"
 
 
+@_boundary
 def load_data(path="boston_housing.npz", test_split=0.2, seed=113):
     """Return 506 towns' properties and the median price of their houses.
 
@@ -31,5 +34,5 @@ def load_data(path="boston_housing.npz", test_split=0.2, seed=113):
     >>> x.shape, y.shape  # doctest: +SKIP
     ((404, 13), (404,))
     """
-    file = stored("boston_housing.npz", _HASH, path)
-    return split_table(file, test_split, seed)
+    file = _stored("boston_housing.npz", _HASH, path)
+    return _split_table(file, test_split, seed)

@@ -1,6 +1,8 @@
 """California housing prices (Pace and Barry, 1997)."""
 
-from lamina.datasets.published import split_table, stored
+from lamina.core.tracebacks import boundary as _boundary
+from lamina.datasets.published import split_table as _split_table
+from lamina.datasets.published import stored as _stored
 
 __all__ = ["load_data"]
 
@@ -8,6 +10,7 @@ _HASH = "1a2e3a52e0398de6463aebe6f4a8da34fb21fbb6b934cf88c3425e766f2a1a6f"
 _ROWS = {"small": 600, "large": None}
 
 
+@_boundary
 def load_data(version="large", path="california_housing.npz", test_split=0.2, seed=113):
     """Return 20,640 districts' properties and the median price of their houses.
 
@@ -36,5 +39,5 @@ def load_data(version="large", path="california_housing.npz", test_split=0.2, se
             '`load_data` expected `version` to be "small" or "large". Received: '
             f"version={version!r}"
         )
-    file = stored("california_housing.npz", _HASH, path)
-    return split_table(file, test_split, seed, rows=_ROWS[version])
+    file = _stored("california_housing.npz", _HASH, path)
+    return _split_table(file, test_split, seed, rows=_ROWS[version])

@@ -1,12 +1,14 @@
 """CIFAR-10: small colour photographs of ten kinds (Krizhevsky, 2009)."""
 
-from lamina.datasets.published import cifar
+from lamina.core.tracebacks import boundary as _boundary
+from lamina.datasets.published import cifar as _cifar
 
 __all__ = ["load_data"]
 
 _HASH = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
 
 
+@_boundary
 def load_data():
     """Return 50,000 training and 10,000 test photographs of ten kinds.
 
@@ -28,4 +30,4 @@ def load_data():
     ((50000, 32, 32, 3), (50000, 1))
     """
     train = [f"data_batch_{i}" for i in range(1, 6)]
-    return cifar("cifar-10-python", _HASH, (train, ["test_batch"]), "labels")
+    return _cifar("cifar-10-python", _HASH, (train, ["test_batch"]), "labels")

@@ -1,12 +1,14 @@
 """CIFAR-100: small colour photographs of a hundred kinds (Krizhevsky, 2009)."""
 
-from lamina.datasets.published import cifar
+from lamina.core.tracebacks import boundary as _boundary
+from lamina.datasets.published import cifar as _cifar
 
 __all__ = ["load_data"]
 
 _HASH = "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7"
 
 
+@_boundary
 def load_data(label_mode="fine"):
     """Return 50,000 training and 10,000 test photographs of a hundred kinds.
 
@@ -32,6 +34,6 @@ def load_data(label_mode="fine"):
             '`load_data` expected `label_mode` to be "fine" or "coarse". Received: '
             f"label_mode={label_mode!r}"
         )
-    return cifar(
+    return _cifar(
         "cifar-100-python", _HASH, (["train"], ["test"]), f"{label_mode}_labels"
     )

@@ -1,21 +1,23 @@
 """Fashion-MNIST: articles of clothing (Xiao, Rasul and Vollgraf, arXiv:1708.07747)."""
 
-import gzip
-import math
-import pathlib
-import zlib
+import gzip as _gzip
+import math as _math
+import pathlib as _pathlib
+import zlib as _zlib
 
-import numpy as np
+import numpy as _np
 
-from lamina.core import bounds
-from lamina.datasets.published import STORE
-from lamina.utils.files import get_file
+from lamina.core import bounds as _bounds
+from lamina.core.tracebacks import boundary as _boundary
+from lamina.datasets.published import STORE as _STORE
+from lamina.utils.files import get_file as _get_file
 
 __all__ = ["load_data"]
 
 _KINDS = ("images-idx3", "labels-idx1")
 
 
+@_boundary
 def load_data():
     """Return 60,000 training and 10,000 test images of ten articles of clothing.
 
@@ -42,16 +44,16 @@ def load_data():
 
 def _entries(name):
     """Return the array of a gzipped IDX file: its shape stands before its bytes."""
-    path = get_file(name, STORE + name, cache_subdir="datasets/fashion-mnist")
-    stored = pathlib.Path(path).stat().st_size
-    most = max(bounds.FLOOR, bounds.RATIO * stored)
+    path = _get_file(name, _STORE + name, cache_subdir="datasets/fashion-mnist")
+    stored = _pathlib.Path(path).stat().st_size
+    most = max(_bounds.FLOOR, _bounds.RATIO * stored)
     try:
-        with gzip.open(path) as file:
+        with _gzip.open(path) as file:
             _, _, kind, rank = file.read(4)
-            shape = np.frombuffer(file.read(4 * rank), ">u4").tolist()
-            data = file.read(min(math.prod(shape), most) + 1)
-        if kind != 8 or len(shape) != rank or len(data) != math.prod(shape):
+            shape = _np.frombuffer(file.read(4 * rank), ">u4").tolist()
+            data = file.read(min(_math.prod(shape), most) + 1)
+        if kind != 8 or len(shape) != rank or len(data) != _math.prod(shape):
             raise ValueError("it is not an IDX file of bytes")
-        return np.frombuffer(data, np.uint8).reshape(shape)
-    except (ValueError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        return _np.frombuffer(data, _np.uint8).reshape(shape)
+    except (ValueError, EOFError, _zlib.error, _gzip.BadGzipFile) as error:
         raise ValueError(f"{path} is damaged: {error}.") from error

@@ -1,13 +1,18 @@
 """IMDB reviews of films, for or against (Maas et al., 2011)."""
 
-import json
-import pathlib
+import json as _json
+import pathlib as _pathlib
 
-import numpy as np
+import numpy as _np
 
-from lamina.core.tracebacks import warn
-from lamina.datasets.pickled import arrays
-from lamina.datasets.published import limited, shifted, shorter, shuffled, stored
+from lamina.core.tracebacks import boundary as _boundary
+from lamina.core.tracebacks import warn as _warn
+from lamina.datasets.pickled import arrays as _arrays
+from lamina.datasets.published import limited as _limited
+from lamina.datasets.published import shifted as _shifted
+from lamina.datasets.published import shorter as _shorter
+from lamina.datasets.published import shuffled as _shuffled
+from lamina.datasets.published import stored as _stored
 
 __all__ = ["get_word_index", "load_data"]
 
@@ -15,6 +20,7 @@ _HASH = "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f"
 _INDEX_HASH = "bfafd718b763782e994055a2d397834f"
 
 
+@_boundary
 def load_data(
     path="imdb.npz",
     num_words=None,
@@ -57,24 +63,25 @@ def load_data(
     [1, 14, 22, 16]
     """
     if "nb_words" in kwargs:
-        warn("`nb_words` is called `num_words` now.")
+        _warn("`nb_words` is called `num_words` now.")
         num_words = kwargs.pop("nb_words")
     if kwargs:
         raise TypeError(f"`load_data` has no arguments {sorted(kwargs)}.")
-    file = arrays(stored("imdb.npz", _HASH, path))
-    rng = np.random.RandomState(seed)
+    file = _arrays(_stored("imdb.npz", _HASH, path))
+    rng = _np.random.RandomState(seed)
     texts, labels = [], []
     for part in ("train", "test"):
-        order = shuffled(len(file[f"x_{part}"]), rng)
-        found = shifted(file[f"x_{part}"][order], start_char, index_from)
-        found, y = shorter(found, file[f"y_{part}"][order], maxlen)
+        order = _shuffled(len(file[f"x_{part}"]), rng)
+        found = _shifted(file[f"x_{part}"][order], start_char, index_from)
+        found, y = _shorter(found, file[f"y_{part}"][order], maxlen)
         texts.append(found)
         labels.append(y)
-    x = limited(texts[0] + texts[1], num_words, skip_top, oov_char)
+    x = _limited(texts[0] + texts[1], num_words, skip_top, oov_char)
     cut = len(texts[0])
     return (x[:cut], labels[0]), (x[cut:], labels[1])
 
 
+@_boundary
 def get_word_index(path="imdb_word_index.json"):
     """Return the number of each word, from 1 on: `load_data` adds `index_from`.
 
@@ -88,5 +95,5 @@ def get_word_index(path="imdb_word_index.json"):
     >>> lamina.datasets.imdb.get_word_index()["the"]  # doctest: +SKIP
     1
     """
-    file = stored("imdb_word_index.json", _INDEX_HASH, path)
-    return json.loads(pathlib.Path(file).read_text())
+    file = _stored("imdb_word_index.json", _INDEX_HASH, path)
+    return _json.loads(_pathlib.Path(file).read_text())

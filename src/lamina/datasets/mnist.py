@@ -1,14 +1,16 @@
 """MNIST: handwritten digits (LeCun, Cortes and Burges, 1998)."""
 
-import numpy as np
+import numpy as _np
 
-from lamina.datasets.published import stored
+from lamina.core.tracebacks import boundary as _boundary
+from lamina.datasets.published import stored as _stored
 
 __all__ = ["load_data"]
 
 _HASH = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
 
 
+@_boundary
 def load_data(path="mnist.npz"):
     """Return 60,000 training and 10,000 test images of the digits 0 to 9.
 
@@ -27,5 +29,5 @@ def load_data(path="mnist.npz"):
     >>> x.shape, y.shape  # doctest: +SKIP
     ((60000, 28, 28), (60000,))
     """
-    with np.load(stored("mnist.npz", _HASH, path), allow_pickle=False) as f:
+    with _np.load(_stored("mnist.npz", _HASH, path), allow_pickle=False) as f:
         return tuple((f[f"x_{part}"], f[f"y_{part}"]) for part in ("train", "test"))

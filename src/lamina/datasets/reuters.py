@@ -1,16 +1,27 @@
 """Reuters newswires of 46 topics (Lewis, 1997)."""
 
-import json
-import pathlib
+import json as _json
+import pathlib as _pathlib
 
-from lamina.datasets.pickled import arrays
+from lamina.core.tracebacks import boundary as _boundary
+from lamina.datasets.pickled import arrays as _arrays
 from lamina.datasets.published import (
-    check_split,
-    limited,
-    shifted,
-    shorter,
-    shuffled,
-    stored,
+    check_split as _check_split,
+)
+from lamina.datasets.published import (
+    limited as _limited,
+)
+from lamina.datasets.published import (
+    shifted as _shifted,
+)
+from lamina.datasets.published import (
+    shorter as _shorter,
+)
+from lamina.datasets.published import (
+    shuffled as _shuffled,
+)
+from lamina.datasets.published import (
+    stored as _stored,
 )
 
 __all__ = ["get_label_names", "get_word_index", "load_data"]
@@ -25,6 +36,7 @@ _TOPICS = """
 """
 
 
+@_boundary
 def load_data(
     path="reuters.npz",
     num_words=None,
@@ -67,16 +79,17 @@ def load_data(
     >>> len(x), lamina.datasets.reuters.get_label_names()[y[0]]  # doctest: +SKIP
     (8982, 'earn')
     """
-    check_split(test_split)
-    file = arrays(stored("reuters.npz", _HASH, path))
-    order = shuffled(len(file["x"]), seed)
-    texts = shifted(file["x"][order], start_char, index_from)
-    texts, labels = shorter(texts, file["y"][order], maxlen)
-    x = limited(texts, num_words, skip_top, oov_char)
+    _check_split(test_split)
+    file = _arrays(_stored("reuters.npz", _HASH, path))
+    order = _shuffled(len(file["x"]), seed)
+    texts = _shifted(file["x"][order], start_char, index_from)
+    texts, labels = _shorter(texts, file["y"][order], maxlen)
+    x = _limited(texts, num_words, skip_top, oov_char)
     cut = int(len(x) * (1 - test_split))
     return (x[:cut], labels[:cut]), (x[cut:], labels[cut:])
 
 
+@_boundary
 def get_word_index(path="reuters_word_index.json"):
     """Return the number of each word, from 1 on: `load_data` adds `index_from`.
 
@@ -90,10 +103,11 @@ def get_word_index(path="reuters_word_index.json"):
     >>> lamina.datasets.reuters.get_word_index()["the"]  # doctest: +SKIP
     1
     """
-    file = stored("reuters_word_index.json", _INDEX_HASH, path)
-    return json.loads(pathlib.Path(file).read_text())
+    file = _stored("reuters_word_index.json", _INDEX_HASH, path)
+    return _json.loads(_pathlib.Path(file).read_text())
 
 
+@_boundary
 def get_label_names():
     """Return the names of the topics, in the order of their numbers.
 

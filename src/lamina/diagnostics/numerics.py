@@ -266,6 +266,8 @@ def _blame(name, value, batch):
     for v in maker.inputs:
         if v.array.size and jnp.issubdtype(v.array.dtype, jnp.inexact):
             lines.append(f"  it took  {_range(v.array)}")
+        elif maker.name == "gather":  # beyond the rows it gives NaN
+            lines.append(f"  at the indices  {_range(v.array)}")
     if array.ndim:
         bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
         count = next((len(a) for _, a in batch if getattr(a, "ndim", 0)), None)

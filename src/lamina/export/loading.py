@@ -18,6 +18,7 @@ from lamina.core import bounds, structure
 from lamina.core.budget import quoting
 from lamina.core.naming import nearest, printable
 from lamina.core.texts import parsed
+from lamina.core.tracebacks import boundary
 from lamina.export import reading, signature
 from lamina.export.verifying import Refused, check
 from lamina.saving.safetensors import Tensors
@@ -249,6 +250,7 @@ class Exported:
         return "\n".join(["<Exported", *lines, ">"])
 
 
+@boundary
 def load(filepath) -> Exported:
     """Open a file that `Model.export` or `ExportArchive` wrote as StableHLO.
 

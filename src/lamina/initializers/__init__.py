@@ -1,14 +1,17 @@
 """First values of Variables: constants and seeded random draws."""
 
-import inspect
+import inspect as _inspect
 
-import jax.numpy as jnp
-import numpy as np
+import jax.numpy as _jnp
+import numpy as _np
 
 from lamina._imports import offer as _offer
-from lamina.core.config import names_of, resolver, serialize_keras_object
-from lamina.core.dtypes import standardize_dtype
-from lamina.core.variable import Variable
+from lamina.core.config import names_of as _names_of
+from lamina.core.config import resolver as _resolver
+from lamina.core.config import serialize_keras_object as _serialize_keras_object
+from lamina.core.dtypes import standardize_dtype as _standardize_dtype
+from lamina.core.tracebacks import boundary as _boundary
+from lamina.core.variable import Variable as _Variable
 from lamina.initializers.constant import STFT as STFT
 from lamina.initializers.constant import Constant as Constant
 from lamina.initializers.constant import Identity as Identity
@@ -44,8 +47,8 @@ truncated_normal = TruncatedNormal
 variance_scaling = VarianceScaling
 zeros = Zeros
 
-_CLASSES = [x for x in globals().values() if inspect.isclass(x) and x is not Variable]
-_TABLE = names_of({cls.__name__: cls for cls in _CLASSES}) | {
+_CLASSES = [x for x in globals().values() if _inspect.isclass(x) and x is not _Variable]
+_TABLE = _names_of({cls.__name__: cls for cls in _CLASSES}) | {
     "IdentityInitializer": Identity,
     "OrthogonalInitializer": Orthogonal,
     "STFTInitializer": STFT,
@@ -56,9 +59,10 @@ _TABLE = names_of({cls.__name__: cls for cls in _CLASSES}) | {
 }
 
 _EXAMPLE = {"class_name": "Constant", "config": {"value": 3.0}}
-_get, deserialize = resolver("initializer", lambda: _TABLE, Initializer, _EXAMPLE)
+_get, deserialize = _resolver("initializer", lambda: _TABLE, Initializer, _EXAMPLE)
 
 
+@_boundary
 def serialize(initializer):
     """Return the config of an initializer.
 
@@ -66,9 +70,10 @@ def serialize(initializer):
     >>> lamina.initializers.serialize(lamina.initializers.Constant(3.0))["config"]
     {'value': 3.0}
     """
-    return serialize_keras_object(initializer)
+    return _serialize_keras_object(initializer)
 
 
+@_boundary
 def get(identifier):
     """Return an initializer for a name, a config, a class, an array or itself.
 
@@ -84,7 +89,7 @@ def get(identifier):
     >>> lamina.initializers.get("ones")((2,)).tolist()
     [1.0, 1.0]
     """
-    if isinstance(identifier, (np.ndarray, np.generic, jnp.ndarray, Variable)):
+    if isinstance(identifier, (_np.ndarray, _np.generic, _jnp.ndarray, _Variable)):
         return _given(identifier)
     return _get(identifier)
 
@@ -96,16 +101,9 @@ def _given(array):
                 f"Expected `shape` to be {tuple(array.shape)}, that of the array given "
                 f"as initializer. Received: shape={tuple(shape)}"
             )
-        return jnp.asarray(array, dtype=standardize_dtype(dtype))
+        return _jnp.asarray(array, dtype=_standardize_dtype(dtype))
 
     return initialize
 
 
-_offer(
-    globals(),
-    "Variable",
-    "standardize_dtype",
-    "names_of",
-    "resolver",
-    "serialize_keras_object",
-)
+_offer(globals())

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina.core.settings import epsilon
+from lamina.core.tracebacks import boundary
 from lamina.kernels.boxes import convert_format
 
 
@@ -32,6 +33,7 @@ def _unstacked(boxes):
     return [boxes[..., i] for i in range(4)]
 
 
+@boundary
 def compute_iou(
     boxes1,
     boxes2,
@@ -83,6 +85,7 @@ def compute_iou(
     return jnp.where(none1[..., :, None] | none2[..., None, :], mask_val, result)
 
 
+@boundary
 def compute_ciou(boxes1, boxes2, bounding_box_format, image_shape=None):
     """Return the complete intersection over union of pairs of boxes.
 
@@ -137,6 +140,7 @@ def _deltas_setup(name, style, variance, image_shape, *formats):
     return variance, _size_of(image_shape, *formats)
 
 
+@boundary
 def encode_box_to_deltas(
     anchors,
     boxes,
@@ -179,6 +183,7 @@ def encode_box_to_deltas(
     return jnp.concatenate([moved, jnp.log(sides / base)], -1) / variance
 
 
+@boundary
 def decode_deltas_to_boxes(
     anchors,
     boxes_delta,

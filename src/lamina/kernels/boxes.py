@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina.core.naming import nearest
+from lamina.core.tracebacks import boundary
 
 FORMATS = tuple(
     (
@@ -56,6 +57,7 @@ def _styled(left, top, right, bottom, style):
     return (b, a, d, c) if style in _Y_FIRST else (a, b, c, d)
 
 
+@boundary
 def convert_format(boxes, source, target, height=None, width=None, dtype="float32"):
     """Write boxes in another format.
 
@@ -112,6 +114,7 @@ def _sides(height, width, dtype):
     return (jnp.asarray(width, dtype), jnp.asarray(height, dtype)) * 2
 
 
+@boundary
 def clip_to_image_size(
     bounding_boxes, height=None, width=None, bounding_box_format="xyxy"
 ):
@@ -200,6 +203,7 @@ def _pixels_only(name, bounding_box_format):
     return style
 
 
+@boundary
 def affine_transform(
     boxes,
     angle,
@@ -271,6 +275,7 @@ def _shifted(boxes, left, top):
     return boxes + shift.astype(boxes.dtype)
 
 
+@boundary
 def crop(boxes, top, left, height, width, bounding_box_format="xyxy"):
     """Return boxes as they lie in a part cut out of the image.
 
@@ -294,6 +299,7 @@ def crop(boxes, top, left, height, width, bounding_box_format="xyxy"):
     return boxes if style == "xyxy" else convert_format(boxes, "xyxy", style)
 
 
+@boundary
 def pad(boxes, top, left, height=None, width=None, bounding_box_format="xyxy"):
     """Return boxes as they lie in an image that was surrounded.
 

@@ -4,6 +4,7 @@ from lamina._imports import offer as _offer
 from lamina.core.config import resolver as _resolver
 from lamina.core.config import serialize_keras_object as _serialize
 from lamina.core.input_spec import InputSpec as InputSpec
+from lamina.core.tracebacks import boundary as _boundary
 from lamina.layers.activation import ELU as ELU
 from lamina.layers.activation import Activation as Activation
 from lamina.layers.activation import LeakyReLU as LeakyReLU
@@ -196,6 +197,7 @@ deserialize = _resolver(
 )[1]
 
 
+@_boundary
 def serialize(layer):
     """Return the config of a layer, from which `deserialize` makes another.
 

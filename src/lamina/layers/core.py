@@ -220,6 +220,7 @@ class Dense(Adaptable):
     rows_independent = _ends_in_activation = True
     _quantizes = True
     kernel = replaceable("kernel")
+    _kernel: Any
     activation: Any
 
     def __init__(

@@ -55,6 +55,7 @@ class EinsumDense(Adaptable):
     _saved_if_changed = (*Adaptable._saved_if_changed, "gptq_unpacked_column_size")
     _quantizes = True
     kernel = replaceable("kernel")
+    _kernel: Any
     _zero_name = "zero_point"
     activation: Any
     _ends_in_activation = True

@@ -56,6 +56,7 @@ class Embedding(Adaptable):
     rows_independent = True
     _reads_integers = True
     embeddings = replaceable("embeddings")
+    _embeddings: Any
     _quantizes = True
     _main = "embeddings"
     _kind = "embedding"

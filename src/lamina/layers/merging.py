@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from lamina.core.checks import axes_argument, axis_within, described
+from lamina.core.tracebacks import boundary
 from lamina.core.types import Axes
 from lamina.layers.call import is_tensor, plain_shape
 from lamina.layers.layer import Layer
@@ -417,6 +418,7 @@ class Dot(Layer):
         return
 
 
+@boundary
 def add(inputs, **kwargs):
     """Add the tensors of a list; see `Add`.
 
@@ -427,6 +429,7 @@ def add(inputs, **kwargs):
     return Add(**kwargs)(inputs)
 
 
+@boundary
 def subtract(inputs, **kwargs):
     """Subtract the second tensor from the first; see `Subtract`.
 
@@ -437,6 +440,7 @@ def subtract(inputs, **kwargs):
     return Subtract(**kwargs)(inputs)
 
 
+@boundary
 def multiply(inputs, **kwargs):
     """Multiply the tensors of a list; see `Multiply`.
 
@@ -447,6 +451,7 @@ def multiply(inputs, **kwargs):
     return Multiply(**kwargs)(inputs)
 
 
+@boundary
 def average(inputs, **kwargs):
     """Take the mean of the tensors of a list; see `Average`.
 
@@ -457,6 +462,7 @@ def average(inputs, **kwargs):
     return Average(**kwargs)(inputs)
 
 
+@boundary
 def maximum(inputs, **kwargs):
     """Take the largest of the tensors of a list; see `Maximum`.
 
@@ -467,6 +473,7 @@ def maximum(inputs, **kwargs):
     return Maximum(**kwargs)(inputs)
 
 
+@boundary
 def minimum(inputs, **kwargs):
     """Take the smallest of the tensors of a list; see `Minimum`.
 
@@ -477,6 +484,7 @@ def minimum(inputs, **kwargs):
     return Minimum(**kwargs)(inputs)
 
 
+@boundary
 def concatenate(inputs, axis=-1, **kwargs):
     """Join the tensors of a list along an axis; see `Concatenate`.
 
@@ -487,6 +495,7 @@ def concatenate(inputs, axis=-1, **kwargs):
     return Concatenate(axis=axis, **kwargs)(inputs)
 
 
+@boundary
 def dot(inputs, axes=-1, **kwargs):
     """Sum products of two tensors along an axis; see `Dot`.
 

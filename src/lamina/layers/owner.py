@@ -3,7 +3,7 @@
 import functools
 import itertools
 import operator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -58,12 +58,14 @@ class LayerOwner(Owner):
     _changed_at: int
     _changes = _Changes()
 
-    def __new__(cls, *args, **kwargs):
-        """Note when it was made."""
-        owner = super().__new__(cls)
-        owner.__dict__["_times"] = {}
-        owner.__dict__["_made_at"] = owner.__dict__["_changed_at"] = next(_clock)
-        return owner
+    if not TYPE_CHECKING:
+
+        def __new__(cls, *args, **kwargs):
+            """Note when it was made."""
+            owner = super().__new__(cls)
+            owner.__dict__["_times"] = {}
+            owner.__dict__["_made_at"] = owner.__dict__["_changed_at"] = next(_clock)
+            return owner
 
     def __setattr__(self, name, value):
         if self.__dict__.get(name, _MISSING) is value:

@@ -1,11 +1,14 @@
 """Configs as Keras 2 wrote them: a name, or a name with a config."""
 
-from lamina.core import config as configs
-from lamina.core.registry import get_registered_name, get_registered_object
+from lamina.core import config as _configs
+from lamina.core.registry import get_registered_name as _get_registered_name
+from lamina.core.registry import get_registered_object as _get_registered_object
+from lamina.core.tracebacks import boundary as _boundary
 
 __all__ = ["deserialize_keras_object", "serialize_keras_object"]
 
 
+@_boundary
 def serialize_keras_object(instance):
     """Return the config of an object in the form of Keras 2.
 
@@ -25,16 +28,17 @@ def serialize_keras_object(instance):
     if instance is None:
         return None
     if hasattr(instance, "get_config"):
-        name = get_registered_name(type(instance))
+        name = _get_registered_name(type(instance))
         return {"class_name": name, "config": instance.get_config()}
     if hasattr(instance, "__name__"):
-        return get_registered_name(instance)
+        return _get_registered_name(instance)
     raise ValueError(
         "`serialize_keras_object` expected an object with `get_config()` or a "
         f"function. Received: {instance!r}"
     )
 
 
+@_boundary
 def deserialize_keras_object(
     identifier, module_objects=None, custom_objects=None, printable_module_name="object"
 ):
@@ -64,12 +68,12 @@ def deserialize_keras_object(
                 f"`config`. Received: {identifier!r}"
             )
         known = {**(module_objects or {}), **(custom_objects or {})}
-        return configs.deserialize_keras_object(identifier, custom_objects=known)
+        return _configs.deserialize_keras_object(identifier, custom_objects=known)
     if not isinstance(identifier, str):
         raise ValueError(
             f"Could not interpret the {printable_module_name}. Received: {identifier!r}"
         )
-    found = get_registered_object(identifier, custom_objects, module_objects)
+    found = _get_registered_object(identifier, custom_objects, module_objects)
     if found is None:
         raise ValueError(
             f"Unknown {printable_module_name}: {identifier!r}. Pass it in "

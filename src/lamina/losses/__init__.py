@@ -2,6 +2,7 @@
 
 from lamina._imports import offer as _offer
 from lamina.core import config as _config
+from lamina.core.tracebacks import boundary as _boundary
 from lamina.losses.crossentropy import BinaryCrossentropy as BinaryCrossentropy
 from lamina.losses.crossentropy import (
     BinaryFocalCrossentropy as BinaryFocalCrossentropy,
@@ -16,7 +17,7 @@ from lamina.losses.crossentropy import (
     CategoricalGeneralizedCrossEntropy as CategoricalGeneralizedCrossEntropy,
 )
 from lamina.losses.crossentropy import KLDivergence as KLDivergence
-from lamina.losses.crossentropy import ShapedCrossentropy
+from lamina.losses.crossentropy import ShapedCrossentropy as _ShapedCrossentropy
 from lamina.losses.crossentropy import (
     SparseCategoricalCrossentropy as SparseCategoricalCrossentropy,
 )
@@ -41,7 +42,7 @@ from lamina.losses.crossentropy import (
     sparse_categorical_crossentropy as sparse_categorical_crossentropy,
 )
 from lamina.losses.loss import Loss as Loss
-from lamina.losses.loss import LossFunctionWrapper
+from lamina.losses.loss import LossFunctionWrapper as _LossFunctionWrapper
 from lamina.losses.margin import CategoricalHinge as CategoricalHinge
 from lamina.losses.margin import Circle as Circle
 from lamina.losses.margin import Hinge as Hinge
@@ -81,8 +82,6 @@ from lamina.losses.regression import poisson as poisson
 from lamina.losses.sequence import CTC as CTC
 from lamina.losses.sequence import ctc as ctc
 
-# What files and `compile` name, and no user.
-_INNER = ("LossFunctionWrapper", "ShapedCrossentropy")
 _SHORT = {
     "bce": binary_crossentropy,
     "kld": kl_divergence,
@@ -97,9 +96,10 @@ def _names():
     # A class gives its snake-case name to the function of that name.
     makers = ("deserialize", "get", "serialize")
     things = {n: globals()[n] for n in _PUBLIC if n not in makers}
-    things["LossFunctionWrapper"] = LossFunctionWrapper
+    # These two are named by files and `compile`, and by no user.
+    things["LossFunctionWrapper"] = _LossFunctionWrapper
     short = _SHORT | {name.upper(): loss for name, loss in _SHORT.items()}
-    short |= dict.fromkeys(("crossentropy", "ce", "CE"), ShapedCrossentropy)
+    short |= dict.fromkeys(("crossentropy", "ce", "CE"), _ShapedCrossentropy)
     return (
         _config.names_of(things)
         | short
@@ -112,6 +112,7 @@ _EXAMPLE = {"class_name": "Huber", "config": {"delta": 2.0}}
 get, _deserialize = _config.resolver("loss", _names, Loss, _EXAMPLE)
 
 
+@_boundary
 def serialize(loss):
     """Return the config of a loss, or of a function by its name.
 
@@ -122,6 +123,7 @@ def serialize(loss):
     return _config.serialize_keras_object(loss)
 
 
+@_boundary
 def deserialize(name, custom_objects=None):
     """Make a loss from its name or its config.
 
@@ -136,4 +138,4 @@ def deserialize(name, custom_objects=None):
     return _deserialize(name, custom_objects)
 
 
-_PUBLIC = _offer(globals(), *_INNER)
+_PUBLIC = _offer(globals())

@@ -15,7 +15,7 @@ from lamina.core import settings
 from lamina.core.arguments import given
 from lamina.core.checks import fraction
 from lamina.core.masks import set_mask
-from lamina.core.tracebacks import warn
+from lamina.core.tracebacks import boundary, warn
 from lamina.core.types import DType
 from lamina.losses.loss import (
     Loss,
@@ -37,6 +37,7 @@ def _binary(y_true, p):
     return -(y_true * jnp.log(p) + (1.0 - y_true) * jnp.log(1.0 - p))
 
 
+@boundary
 @compares("elements")
 def binary_crossentropy(
     y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1
@@ -69,6 +70,7 @@ def _smooth(y_true, amount, classes):
     return y_true * (1.0 - amount) + amount / classes if amount else y_true
 
 
+@boundary
 @compares("elements")
 def binary_focal_crossentropy(
     y_true,
@@ -128,6 +130,7 @@ def _class_pair(name, y_true, y_pred, label_smoothing, axis):
     return _smooth(y_true, label_smoothing, y_pred.shape[axis]), y_pred
 
 
+@boundary
 @compares("classes")
 def categorical_crossentropy(
     y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1
@@ -154,6 +157,7 @@ def categorical_crossentropy(
     return -jnp.sum(y_true * jnp.log(_clipped(p)), axis=axis)
 
 
+@boundary
 @compares("classes")
 def categorical_focal_crossentropy(
     y_true,
@@ -205,6 +209,7 @@ def _labels_like(y_true, y_pred, axis):
     return labels, classes == jnp.expand_dims(labels, axis)
 
 
+@boundary
 @compares("labels")
 def sparse_categorical_crossentropy(
     y_true, y_pred, from_logits=False, ignore_class=None, axis=-1
@@ -258,6 +263,7 @@ def _chosen(x, right, axis):
     return jnp.sum(jnp.where(right, x, 0.0), axis=axis)
 
 
+@boundary
 @compares("labels")
 def categorical_generalized_cross_entropy(y_true, y_pred, q):
     """Return `(1 - p^q) / q`, `p` being the probability of the right class.
@@ -280,6 +286,7 @@ def categorical_generalized_cross_entropy(y_true, y_pred, q):
     return (1.0 - jnp.power(_chosen(y_pred, right, -1), q)) / q
 
 
+@boundary
 @compares("elements")
 def kl_divergence(y_true, y_pred):
     """Return the sum of `y log(y / p)` over the last axis.

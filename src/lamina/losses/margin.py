@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from lamina.core.arguments import given
 from lamina.core.masks import set_mask
+from lamina.core.tracebacks import boundary
 from lamina.core.types import DType
 from lamina.losses.loss import LossFunctionWrapper, as_array, as_float, compares, pair
 
@@ -17,6 +18,7 @@ def _shortfall(y_true, y_pred):
     return jnp.maximum(1.0 - y_true * y_pred, 0.0)
 
 
+@boundary
 @compares("elements")
 def hinge(y_true, y_pred):
     """Return the mean of `max(1 - y_true * y_pred, 0)` over the last axis.
@@ -30,6 +32,7 @@ def hinge(y_true, y_pred):
     return jnp.mean(_shortfall(y_true, y_pred), axis=-1)
 
 
+@boundary
 @compares("elements")
 def squared_hinge(y_true, y_pred):
     """Return the mean of `max(1 - y_true * y_pred, 0)^2` over the last axis.
@@ -43,6 +46,7 @@ def squared_hinge(y_true, y_pred):
     return jnp.mean(jnp.square(_shortfall(y_true, y_pred)), axis=-1)
 
 
+@boundary
 @compares("classes")
 def categorical_hinge(y_true, y_pred):
     """Return `max(best wrong - right + 1, 0)` of the scores along the last axis.
@@ -57,6 +61,7 @@ def categorical_hinge(y_true, y_pred):
     return jnp.maximum(wrong - right + 1.0, 0.0)
 
 
+@boundary
 def circle(
     y_true,
     y_pred,

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 
 from lamina.core import settings
 from lamina.core.arguments import given
+from lamina.core.tracebacks import boundary
 from lamina.core.types import Axes, DType
 from lamina.losses.loss import LossFunctionWrapper, compares, pair
 
@@ -12,6 +13,7 @@ def _axis(axis):
     return tuple(axis) if isinstance(axis, list) else axis
 
 
+@boundary
 @compares("elements")
 def dice(y_true, y_pred, axis=None):
     """Return `1 - 2 |A B| / (|A| + |B|)`, sums over `axis`.
@@ -32,6 +34,7 @@ def dice(y_true, y_pred, axis=None):
     return 1 - 2.0 * both / (sizes + settings.epsilon())
 
 
+@boundary
 @compares("elements")
 def tversky(y_true, y_pred, alpha=0.5, beta=0.5, axis=None):
     """Return `1 - |A B| / (|A B| + alpha |B - A| + beta |A - B|)`, sums over `axis`.

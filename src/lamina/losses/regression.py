@@ -6,10 +6,12 @@ import jax.numpy as jnp
 from lamina.core import settings
 from lamina.core.arguments import given
 from lamina.core.checks import number
+from lamina.core.tracebacks import boundary
 from lamina.core.types import DType
 from lamina.losses.loss import LossFunctionWrapper, compares, pair
 
 
+@boundary
 @compares("elements")
 def mean_squared_error(y_true, y_pred):
     """Return the mean of `(y_true - y_pred)^2` over the last axis.
@@ -22,6 +24,7 @@ def mean_squared_error(y_true, y_pred):
     return jnp.mean(jnp.square(y_true - y_pred), axis=-1)
 
 
+@boundary
 @compares("elements")
 def mean_absolute_error(y_true, y_pred):
     """Return the mean of `|y_true - y_pred|` over the last axis.
@@ -34,6 +37,7 @@ def mean_absolute_error(y_true, y_pred):
     return jnp.mean(jnp.abs(y_true - y_pred), axis=-1)
 
 
+@boundary
 @compares("elements")
 def mean_absolute_percentage_error(y_true, y_pred):
     """Return the mean of `100 |y_true - y_pred| / |y_true|` over the last axis.
@@ -49,6 +53,7 @@ def mean_absolute_percentage_error(y_true, y_pred):
     return 100.0 * jnp.mean(jnp.abs(y_true - y_pred) / size, axis=-1)
 
 
+@boundary
 @compares("elements")
 def mean_squared_logarithmic_error(y_true, y_pred):
     """Return the mean of `(log(1 + y_true) - log(1 + y_pred))^2` over the last axis.
@@ -65,6 +70,7 @@ def mean_squared_logarithmic_error(y_true, y_pred):
     return jnp.mean(jnp.square(pred - true), axis=-1)
 
 
+@boundary
 @compares("elements")
 def huber(y_true, y_pred, delta=1.0):
     """Return the Huber loss: squared for small errors, straight for large ones.
@@ -85,6 +91,7 @@ def huber(y_true, y_pred, delta=1.0):
     return jnp.mean(values, axis=-1)
 
 
+@boundary
 @compares("elements")
 def log_cosh(y_true, y_pred):
     """Return the mean of `log(cosh(y_pred - y_true))` over the last axis.
@@ -99,6 +106,7 @@ def log_cosh(y_true, y_pred):
     return jnp.mean(error + jax.nn.softplus(-2.0 * error) - log2, axis=-1)
 
 
+@boundary
 @compares("elements")
 def poisson(y_true, y_pred):
     """Return the mean of `y_pred - y_true log(y_pred)` over the last axis.
@@ -126,6 +134,7 @@ def _unit(x, axis):
     return x * jax.lax.rsqrt(jnp.maximum(square, settings.epsilon() ** 2))
 
 
+@boundary
 @compares("elements")
 def cosine_similarity(y_true, y_pred, axis=-1):
     """Return minus the cosine of the angle between `y_true` and `y_pred`.

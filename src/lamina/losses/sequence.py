@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from lamina.core.tracebacks import boundary
 from lamina.core.types import DType
 from lamina.losses.loss import LossFunctionWrapper, as_array, as_float
 
@@ -10,6 +11,7 @@ from lamina.losses.loss import LossFunctionWrapper, as_array, as_float
 LOG_ZERO = -1e5
 
 
+@boundary
 def ctc(y_true, y_pred):
     """Return `-log` of the probability of the labels, summed over all alignments.
 

@@ -2,6 +2,7 @@
 
 from lamina._imports import offer as _offer
 from lamina.core import config as _config
+from lamina.core.tracebacks import boundary as _boundary
 from lamina.losses import binary_crossentropy as binary_crossentropy
 from lamina.losses import binary_focal_crossentropy as binary_focal_crossentropy
 from lamina.losses import categorical_crossentropy as categorical_crossentropy
@@ -121,6 +122,7 @@ _EXAMPLE = {"class_name": "Mean", "config": {"name": "loss"}}
 get, deserialize = _config.resolver("metric", _names, Metric, _EXAMPLE)
 
 
+@_boundary
 def serialize(metric):
     """Return the config of a metric, or of a function by its name.
 

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 
 from lamina.core.arguments import given
+from lamina.core.tracebacks import boundary
 from lamina.core.types import DType
 from lamina.losses.loss import as_array, as_float, same_shape, score_dtype
 from lamina.metrics.reduction import MeanMetricWrapper
@@ -19,6 +20,7 @@ def accuracy(y_true, y_pred):
     return _hits(y_true == y_pred)
 
 
+@boundary
 def binary_accuracy(y_true, y_pred, threshold=0.5):
     """Return 1 where `y_pred > threshold` agrees with `y_true`, else 0.
 
@@ -30,6 +32,7 @@ def binary_accuracy(y_true, y_pred, threshold=0.5):
     return _hits(y_true == (y_pred > threshold).astype(y_true.dtype))
 
 
+@boundary
 def categorical_accuracy(y_true, y_pred):
     """Return 1 where the largest of `y_pred` stands where that of `y_true` does.
 
@@ -41,6 +44,7 @@ def categorical_accuracy(y_true, y_pred):
     return _hits(jnp.argmax(y_true, axis=-1) == jnp.argmax(y_pred, axis=-1))
 
 
+@boundary
 def sparse_categorical_accuracy(y_true, y_pred):
     """Return 1 where the largest of `y_pred` stands at the label, else 0.
 
@@ -64,6 +68,7 @@ def _in_top(labels, scores, k):
     return _hits((above < k) & ~jnp.isnan(at[..., 0]))
 
 
+@boundary
 def top_k_categorical_accuracy(y_true, y_pred, k=5):
     """Return 1 where the right class is among the `k` largest of `y_pred`, else 0.
 
@@ -76,6 +81,7 @@ def top_k_categorical_accuracy(y_true, y_pred, k=5):
     return _in_top(jnp.argmax(y_true, axis=-1), y_pred, k)
 
 
+@boundary
 def sparse_top_k_categorical_accuracy(y_true, y_pred, k=5, from_sorted_ids=False):
     """Return 1 where the label is among the `k` largest of `y_pred`, else 0.
 

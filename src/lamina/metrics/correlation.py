@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 
 from lamina.core import settings
+from lamina.core.tracebacks import boundary
 from lamina.core.types import Axes, DType
 from lamina.losses.loss import pair
 from lamina.metrics.reduction import MeanMetricWrapper
@@ -13,6 +14,7 @@ def _centred(x, axis):
     return x - mean, mean
 
 
+@boundary
 def pearson_correlation(y_true, y_pred, axis=-1):
     """Return `cov(y_true, y_pred) / (std(y_true) std(y_pred))` along `axis`.
 
@@ -25,6 +27,7 @@ def pearson_correlation(y_true, y_pred, axis=-1):
     return jnp.mean(true * pred, axis=axis)
 
 
+@boundary
 def concordance_correlation(y_true, y_pred, axis=-1):
     """Return Lin's concordance coefficient along `axis`.
 

@@ -154,20 +154,22 @@ class Model(Layer):
     # Whether `summary` shows a plain list of layers.
     _is_stack = False
 
-    @boundary
-    def __getattr__(self, name):
-        if name in _FORMER:
-            raise AttributeError(
-                f"`{type(self).__name__}` has no `{name}`. Write "
-                f"`model.{_FORMER[name]}`."
-            )
-        return super().__getattr__(name)
+    if not TYPE_CHECKING:
 
-    def __new__(cls, *args, **kwargs):
-        """Make a `Functional` where inputs and outputs are given."""
-        if cls is Model and _is_graph(args, kwargs):
-            return Layer.__new__(Functional, *args, **kwargs)
-        return Layer.__new__(cls, *args, **kwargs)
+        @boundary
+        def __getattr__(self, name):
+            if name in _FORMER:
+                raise AttributeError(
+                    f"`{type(self).__name__}` has no `{name}`. Write "
+                    f"`model.{_FORMER[name]}`."
+                )
+            return super().__getattr__(name)
+
+        def __new__(cls, *args, **kwargs):
+            """Make a `Functional` where inputs and outputs are given."""
+            if cls is Model and _is_graph(args, kwargs):
+                return Layer.__new__(Functional, *args, **kwargs)
+            return Layer.__new__(cls, *args, **kwargs)
 
     def __init__(self, *args, **kwargs):
         self._drawn_graph: Function | None = None

@@ -3,7 +3,7 @@
 import itertools
 import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lamina.core import structure
 from lamina.core.budget import budgeted
@@ -53,9 +53,11 @@ class Sequential(Model):
     _is_stack = True
     _not_walked = frozenset({"_stack", "_functional"})
 
-    def __new__(cls, *args, **kwargs):
-        """Never a graph: the first argument is a list of layers."""
-        return Layer.__new__(cls, *args, **kwargs)
+    if not TYPE_CHECKING:
+
+        def __new__(cls, *args, **kwargs):
+            """Never a graph: the first argument is a list of layers."""
+            return Layer.__new__(cls, *args, **kwargs)
 
     def __init__(
         self,

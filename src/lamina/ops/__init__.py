@@ -4,13 +4,11 @@ The functions of the namespaces `numpy`, `nn`, `linalg` and `image` stand here t
 """
 
 from lamina._imports import offer as _offer
-from lamina.ops import core as core
 from lamina.ops import image as image
 from lamina.ops import linalg as linalg
-from lamina.ops import math as math
 from lamina.ops import nn as nn
 from lamina.ops import numpy as numpy
-from lamina.ops import operators as operators
+from lamina.ops import operators as _operators  # noqa: F401
 from lamina.ops.core import *
 from lamina.ops.einops import *
 from lamina.ops.image import *

@@ -1,49 +1,29 @@
 """Conversions, control flow and writes at positions."""
 
-import builtins
+import builtins as _builtins
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from jax import lax
-from jax.core import Tracer
+import jax as _jax
+import jax.numpy as _jnp
+import numpy as _np
+from jax import lax as _lax
+from jax.core import Tracer as _Tracer
 
-from lamina.core import structure
-from lamina.core.budget import rounds
-from lamina.core.dtypes import dtype_of
-from lamina.core.op import _unwrap, op
-from lamina.core.symbolic import any_symbolic, is_symbolic
-from lamina.core.variable import binding
-from lamina.ops.arrays import canonical, dense_only, tensor
-from lamina.ops.numpy import where
-
-__all__ = [
-    "associative_scan",
-    "cast",
-    "cond",
-    "convert_to_numpy",
-    "convert_to_tensor",
-    "custom_gradient",
-    "dtype",
-    "fori_loop",
-    "is_tensor",
-    "map",
-    "saturate_cast",
-    "scan",
-    "scatter",
-    "scatter_update",
-    "shape",
-    "slice",
-    "slice_update",
-    "stop_gradient",
-    "switch",
-    "unstack",
-    "vectorized_map",
-    "while_loop",
-]
+from lamina.core import structure as _structure
+from lamina.core.budget import rounds as _rounds
+from lamina.core.dtypes import dtype_of as _dtype_of
+from lamina.core.op import _unwrap
+from lamina.core.op import op as _op
+from lamina.core.symbolic import any_symbolic as _any_symbolic
+from lamina.core.symbolic import is_symbolic as _is_symbolic
+from lamina.core.tracebacks import boundary as _boundary
+from lamina.core.variable import binding as _binding
+from lamina.ops.arrays import canonical as _canonical
+from lamina.ops.arrays import dense_only as _dense_only
+from lamina.ops.arrays import tensor as _tensor
+from lamina.ops.numpy import where as _where
 
 
-@op(config=("dtype", "sparse", "ragged"), elementwise=True)
+@_op(config=("dtype", "sparse", "ragged"), elementwise=True)
 def convert_to_tensor(x, dtype=None, sparse=None, ragged=None):
     """Return `x` as an array; Python floats become `floatx()`.
 
@@ -57,10 +37,11 @@ def convert_to_tensor(x, dtype=None, sparse=None, ragged=None):
     >>> str(ops.convert_to_tensor([1.0, 2.0]).dtype)
     'float32'
     """
-    dense_only("convert_to_tensor", sparse or ragged)
-    return tensor(x, dtype)
+    _dense_only("convert_to_tensor", sparse or ragged)
+    return _tensor(x, dtype)
 
 
+@_boundary
 def convert_to_numpy(x):
     """Return `x` as a NumPy array.
 
@@ -68,17 +49,17 @@ def convert_to_numpy(x):
     >>> ops.convert_to_numpy(ops.arange(3))
     array([0, 1, 2], dtype=int32)
     """
-    if any_symbolic((x,), {}):
+    if _any_symbolic((x,), {}):
         raise ValueError(
             "`convert_to_numpy` needs data. Received a symbolic KerasTensor, which "
             "holds none."
         )
-    return np.array(
-        x if isinstance(x, (np.ndarray, list, tuple, float, int)) else tensor(x)
+    return _np.array(
+        x if isinstance(x, (_np.ndarray, list, tuple, float, int)) else _tensor(x)
     )
 
 
-@op(config=("dtype",), elementwise=True, integers=True)
+@_op(config=("dtype",), elementwise=True, integers=True)
 def cast(x, dtype):
     """Return `x` in another dtype.
 
@@ -86,17 +67,17 @@ def cast(x, dtype):
     >>> ops.cast([1.7, -1.7], "int32").tolist()
     [1, -1]
     """
-    return _cast(tensor(x), dtype)
+    return _cast(_tensor(x), dtype)
 
 
 def _cast(x, dtype):
-    dtype = canonical(dtype)
-    if jnp.iscomplexobj(x) and not jnp.issubdtype(dtype, jnp.complexfloating):
+    dtype = _canonical(dtype)
+    if _jnp.iscomplexobj(x) and not _jnp.issubdtype(dtype, _jnp.complexfloating):
         x = x.real
-    return tensor(x, dtype)
+    return _tensor(x, dtype)
 
 
-@op(config=("dtype",), elementwise=True)
+@_op(config=("dtype",), elementwise=True)
 def saturate_cast(x, dtype):
     """Return `x` in another dtype; what does not fit becomes its nearest number.
 
@@ -104,27 +85,29 @@ def saturate_cast(x, dtype):
     >>> ops.saturate_cast([-5, 100, 300], "uint8").tolist()
     [0, 100, 255]
     """
-    x, dtype = tensor(x), canonical(dtype)
+    x, dtype = _tensor(x), _canonical(dtype)
     if x.dtype == dtype or "bool" in (x.dtype.name, dtype.name):
         return x.astype(dtype)
     wide, narrow = _limits(x.dtype), _limits(dtype)
-    low, high = builtins.max(wide[0], narrow[0]), builtins.min(wide[1], narrow[1])
-    if jnp.issubdtype(x.dtype, jnp.floating) and jnp.issubdtype(dtype, jnp.integer):
+    low, high = _builtins.max(wide[0], narrow[0]), _builtins.min(wide[1], narrow[1])
+    if _jnp.issubdtype(x.dtype, _jnp.floating) and _jnp.issubdtype(dtype, _jnp.integer):
         # The largest integer may round up to a float that no longer fits.
         low, high = _inside(low, x.dtype), _inside(high, x.dtype)
-    return jnp.clip(x, jnp.array(low, x.dtype), jnp.array(high, x.dtype)).astype(dtype)
+    return _jnp.clip(x, _jnp.array(low, x.dtype), _jnp.array(high, x.dtype)).astype(
+        dtype
+    )
 
 
 def _limits(dtype):
-    info = jnp.finfo if jnp.issubdtype(dtype, jnp.floating) else jnp.iinfo
+    info = _jnp.finfo if _jnp.issubdtype(dtype, _jnp.floating) else _jnp.iinfo
     low, high = info(dtype).min, info(dtype).max
-    return (low, high) if info is jnp.iinfo else (float(low), float(high))
+    return (low, high) if info is _jnp.iinfo else (float(low), float(high))
 
 
 def _inside(limit, dtype):
-    value = np.asarray(limit, dtype)
+    value = _np.asarray(limit, dtype)
     if abs(float(value)) > abs(limit):
-        value = np.nextafter(value, np.zeros((), dtype))
+        value = _np.nextafter(value, _np.zeros((), dtype))
     return value
 
 
@@ -137,7 +120,7 @@ def shape(x) -> tuple:
     """
     if hasattr(x, "shape"):
         return tuple(x.shape)
-    return tensor(x).shape
+    return _tensor(x).shape
 
 
 def dtype(x) -> str:
@@ -147,7 +130,7 @@ def dtype(x) -> str:
     >>> ops.dtype([1.5, 2.5])
     'float32'
     """
-    return dtype_of(x)
+    return _dtype_of(x)
 
 
 def is_tensor(x) -> bool:
@@ -157,9 +140,10 @@ def is_tensor(x) -> bool:
     >>> ops.is_tensor(ops.arange(3)), ops.is_tensor([0, 1, 2])
     (True, False)
     """
-    return isinstance(x, jax.Array) or is_symbolic(x)
+    return isinstance(x, _jax.Array) or _is_symbolic(x)
 
 
+@_boundary
 def stop_gradient(variable):
     """Return its argument; derivatives see a constant.
 
@@ -170,11 +154,12 @@ def stop_gradient(variable):
     return _stop_gradient(variable)
 
 
-@op(name="StopGradient", elementwise=True, integers=True)
+@_op(name="StopGradient", elementwise=True, integers=True)
 def _stop_gradient(variable):
-    return lax.stop_gradient(_array(variable))
+    return _lax.stop_gradient(_array(variable))
 
 
+@_boundary
 def custom_gradient(f):
     """Give a function its own derivative.
 
@@ -189,7 +174,7 @@ def custom_gradient(f):
     >>> float(jax.grad(doubled)(1.0))
     10.0
     """
-    function = jax.custom_gradient(f)
+    function = _jax.custom_gradient(f)
 
     def wrapped(*args, **kwargs):
         return function(*_unwrap(args), **_unwrap(kwargs))
@@ -201,16 +186,17 @@ def custom_gradient(f):
 
 
 def _arrays(values):
-    return structure.map_leaves(_array, values)
+    return _structure.map_leaves(_array, values)
 
 
 def _array(x):
     """Return `x` as an array; a Python number stays weak: it takes others' dtype."""
     if type(x) in (bool, int, float):
-        return jnp.asarray(x)
-    return x if x is None or is_symbolic(x) else tensor(x)
+        return _jnp.asarray(x)
+    return x if x is None or _is_symbolic(x) else _tensor(x)
 
 
+@_boundary
 def cond(pred, true_fn, false_fn):
     """Return `true_fn()` if `pred` holds and `false_fn()` otherwise.
 
@@ -223,15 +209,15 @@ def cond(pred, true_fn, false_fn):
     >>> int(ops.cond(True, lambda: 1, lambda: 2))
     1
     """
-    if is_symbolic(pred):
+    if _is_symbolic(pred):
         # The functions may close over symbolic tensors, so both are drawn.
-        return structure.map_leaves(_either(pred), true_fn(), false_fn())
-    pred = tensor(pred)
-    if not isinstance(pred, Tracer):
+        return _structure.map_leaves(_either(pred), true_fn(), false_fn())
+    pred = _tensor(pred)
+    if not isinstance(pred, _Tracer):
         chosen = true_fn() if bool(pred) else false_fn()
         return _arrays(chosen)
     pred = pred.astype(bool)
-    return lax.cond(pred, lambda: _arrays(true_fn()), lambda: _arrays(false_fn()))
+    return _lax.cond(pred, lambda: _arrays(true_fn()), lambda: _arrays(false_fn()))
 
 
 def _either(pred):
@@ -243,12 +229,12 @@ def _either(pred):
                 "`cond` expected both functions to return the same shapes. Received: "
                 f"{shape(a)} and {shape(b)}"
             )
-        return where(pred, a, b)
+        return _where(pred, a, b)
 
     return choose
 
 
-@op
+@_op
 def switch(index, branches, *operands):
     """Return branches[index](*operands), with `index` limited to what there is.
 
@@ -257,19 +243,19 @@ def switch(index, branches, *operands):
     -3
     """
     branches = [_returning_arrays(b) for b in branches]
-    return lax.switch(tensor(index, "int32"), branches, *_arrays(operands))
+    return _lax.switch(_tensor(index, "int32"), branches, *_arrays(operands))
 
 
 def _returning_arrays(function):
     def run(*args):
         # What is traced in here means nothing outside: no Variable may take it there.
-        with binding((), ()):
+        with _binding((), ()):
             return _arrays(function(*args))
 
     return run
 
 
-@op(config=("cond", "body", "maximum_iterations"))
+@_op(config=("cond", "body", "maximum_iterations"))
 def while_loop(cond, body, loop_vars, maximum_iterations=None):
     """Replace `loop_vars` by `body(*loop_vars)` while `cond(*loop_vars)` holds.
 
@@ -292,7 +278,7 @@ def while_loop(cond, body, loop_vars, maximum_iterations=None):
         more = cond(*values)
         if maximum_iterations is None:
             return more
-        return jnp.logical_and(more, count < maximum_iterations)
+        return _jnp.logical_and(more, count < maximum_iterations)
 
     def step(state):
         count, values = state
@@ -300,11 +286,11 @@ def while_loop(cond, body, loop_vars, maximum_iterations=None):
         values = tuple(values) if isinstance(values, (list, tuple)) else (values,)
         return count + 1, _arrays(values)
 
-    _, values = lax.while_loop(going, step, (jnp.array(0), _arrays(start)))
+    _, values = _lax.while_loop(going, step, (_jnp.array(0), _arrays(start)))
     return values if many else values[0]
 
 
-@op(config=("lower", "upper", "body_fun"))
+@_op(config=("lower", "upper", "body_fun"))
 def fori_loop(lower, upper, body_fun, init_val):
     """Replace the value by `body_fun(i, value)` for i = lower, ..., upper - 1.
 
@@ -313,10 +299,10 @@ def fori_loop(lower, upper, body_fun, init_val):
     6
     """
     body = _returning_arrays(body_fun)
-    return lax.fori_loop(lower, upper, body, _arrays(init_val))
+    return _lax.fori_loop(lower, upper, body, _arrays(init_val))
 
 
-@op(config=("length", "reverse", "unroll"))
+@_op(config=("length", "reverse", "unroll"))
 def scan(f, init, xs=None, length=None, reverse=False, unroll=1):
     """Carry a value along the first axis of `xs`, and stack what comes out.
 
@@ -346,9 +332,9 @@ def scan(f, init, xs=None, length=None, reverse=False, unroll=1):
     if xs is None and length is None:
         raise ValueError("`scan` needs `xs` or `length`. Received neither.")
     if xs is not None:
-        xs = tensor(xs) if _is_numbers(xs) else _arrays(xs)
+        xs = _tensor(xs) if _is_numbers(xs) else _arrays(xs)
     init = _arrays(init)
-    return lax.scan(_returning_arrays(f), init, xs, length, reverse, unroll)
+    return _lax.scan(_returning_arrays(f), init, xs, length, reverse, unroll)
 
 
 def _nested(xs):
@@ -361,7 +347,7 @@ def _is_numbers(xs):
     return all(isinstance(x, (bool, int, float)) for x in xs)
 
 
-@op(config=("reverse", "axis"))
+@_op(config=("reverse", "axis"))
 def associative_scan(f, elems, reverse=False, axis=0):
     """Return the running combination of entries along `axis` by an associative `f`.
 
@@ -369,11 +355,11 @@ def associative_scan(f, elems, reverse=False, axis=0):
     >>> ops.associative_scan(lambda a, b: a + b, [1, 2, 3]).tolist()
     [1, 3, 6]
     """
-    elems = tensor(elems) if _is_numbers(elems) else _arrays(elems)
-    return lax.associative_scan(f, elems, reverse, axis)
+    elems = _tensor(elems) if _is_numbers(elems) else _arrays(elems)
+    return _lax.associative_scan(f, elems, reverse, axis)
 
 
-@op
+@_op
 def map(f, xs):
     """Apply `f` to each entry along the first axis, one after the other.
 
@@ -381,10 +367,10 @@ def map(f, xs):
     >>> ops.map(lambda row: row.sum(), [[1, 2], [3, 4]]).tolist()
     [3, 7]
     """
-    return lax.map(_returning_arrays(f), xs if _nested_arrays(xs) else tensor(xs))
+    return _lax.map(_returning_arrays(f), xs if _nested_arrays(xs) else _tensor(xs))
 
 
-@op(config=("function",))
+@_op(config=("function",))
 def vectorized_map(function, elements):
     """Apply `function` to each entry along the first axis, all at once.
 
@@ -392,18 +378,18 @@ def vectorized_map(function, elements):
     >>> ops.vectorized_map(lambda x: x * x, [1, 2, 3]).tolist()
     [1, 4, 9]
     """
-    elements = elements if _nested_arrays(elements) else tensor(elements)
-    return jax.vmap(lambda *args: _arrays(function(*args)))(elements)
+    elements = elements if _nested_arrays(elements) else _tensor(elements)
+    return _jax.vmap(lambda *args: _arrays(function(*args)))(elements)
 
 
 def _nested_arrays(xs):
-    return _nested(xs) and any(hasattr(x, "shape") for x in structure.flatten(xs))
+    return _nested(xs) and any(hasattr(x, "shape") for x in _structure.flatten(xs))
 
 
 # Parts of arrays.
 
 
-@op(config=("num", "axis"), integers=True)
+@_op(config=("num", "axis"), integers=True)
 def unstack(x, num=None, axis=0):
     """Return the slices along `axis` as a list.
 
@@ -416,7 +402,7 @@ def unstack(x, num=None, axis=0):
     >>> [row.tolist() for row in ops.unstack([[1, 2], [3, 4]])]
     [[1, 2], [3, 4]]
     """
-    x = tensor(x)
+    x = _tensor(x)
     if not -x.ndim <= axis < x.ndim:
         raise ValueError(f"axis {axis} is out of bounds for shape {x.shape}")
     size = x.shape[axis]
@@ -426,11 +412,11 @@ def unstack(x, num=None, axis=0):
             f"axis={axis}"
         )
     count = num or size
-    rounds(count)
-    return [lax.index_in_dim(x, i, axis, keepdims=False) for i in range(count)]
+    _rounds(count)
+    return [_lax.index_in_dim(x, i, axis, keepdims=False) for i in range(count)]
 
 
-@op(config=("shape",), integers=True)
+@_op(config=("shape",), integers=True)
 def slice(inputs, start_indices, shape):
     """Return the block of `shape` that begins at `start_indices`.
 
@@ -440,15 +426,15 @@ def slice(inputs, start_indices, shape):
     >>> ops.slice([[1, 2, 3], [4, 5, 6]], (0, 1), (2, -1)).tolist()
     [[2, 3], [5, 6]]
     """
-    x = tensor(inputs)
+    x = _tensor(inputs)
     if -1 in shape:
-        starts = np.asarray(start_indices)
+        starts = _np.asarray(start_indices)
         sizes = zip(shape, x.shape, starts, strict=True)
         shape = [size - int(at) if n == -1 else n for n, size, at in sizes]
-    return lax.dynamic_slice(x, _starts(start_indices), tuple(shape))
+    return _lax.dynamic_slice(x, _starts(start_indices), tuple(shape))
 
 
-@op
+@_op
 def slice_update(inputs, start_indices, updates):
     """Return `inputs` with the block at `start_indices` replaced by `updates`.
 
@@ -456,20 +442,20 @@ def slice_update(inputs, start_indices, updates):
     >>> ops.slice_update([1, 2, 3, 4], [1], [8, 9]).tolist()
     [1, 8, 9, 4]
     """
-    inputs = tensor(inputs)
-    updates = tensor(updates, inputs.dtype)
-    return lax.dynamic_update_slice(inputs, updates, _starts(start_indices))
+    inputs = _tensor(inputs)
+    updates = _tensor(updates, inputs.dtype)
+    return _lax.dynamic_update_slice(inputs, updates, _starts(start_indices))
 
 
 def _starts(indices):
-    return tuple(tensor(indices, "int32"))
+    return tuple(_tensor(indices, "int32"))
 
 
 def _at(indices):
-    return tuple(jnp.moveaxis(tensor(indices, "int32"), -1, 0))
+    return tuple(_jnp.moveaxis(_tensor(indices, "int32"), -1, 0))
 
 
-@op(config=("shape",))
+@_op(config=("shape",))
 def scatter(indices, values, shape):
     """Return zeros of `shape` with `values` added at `indices`.
 
@@ -482,11 +468,11 @@ def scatter(indices, values, shape):
     >>> ops.scatter([[0], [2], [2]], [1, 2, 3], (4,)).tolist()
     [1, 0, 5, 0]
     """
-    values = tensor(values)
-    return jnp.zeros(shape, values.dtype).at[_at(indices)].add(values)
+    values = _tensor(values)
+    return _jnp.zeros(shape, values.dtype).at[_at(indices)].add(values)
 
 
-@op(config=("reduction",))
+@_op(config=("reduction",))
 def scatter_update(inputs, indices, updates, reduction=None):
     """Return `inputs` with entries at `indices` replaced by or joined with `updates`.
 
@@ -503,9 +489,9 @@ def scatter_update(inputs, indices, updates, reduction=None):
     >>> ops.scatter_update([1, 2, 3], [[1]], [9]).tolist()
     [1, 9, 3]
     """
-    inputs = tensor(inputs)
+    inputs = _tensor(inputs)
     target = inputs.at[_at(indices)]
-    updates = tensor(updates).astype(inputs.dtype)
+    updates = _tensor(updates).astype(inputs.dtype)
     ways = {
         None: target.set,
         "add": target.add,

@@ -1,17 +1,15 @@
 """Axes reordered by a pattern of names."""
 
-import math
-import re
+import math as _math
+import re as _re
 
-import jax.numpy as jnp
+import jax.numpy as _jnp
 
-from lamina.core.op import op
-from lamina.ops import arrays
-
-__all__ = ["rearrange"]
+from lamina.core.op import op as _op
+from lamina.ops import arrays as _arrays
 
 
-@op
+@_op
 def rearrange(tensor, pattern, **axes_lengths):
     """Split, reorder and join axes as a pattern of names tells.
 
@@ -29,7 +27,7 @@ def rearrange(tensor, pattern, **axes_lengths):
     >>> ops.rearrange(x, "b (h w) -> b w h", h=3).shape
     (2, 2, 3)
     """
-    x = arrays.tensor(tensor)
+    x = _arrays.tensor(tensor)
     left, arrow, right = pattern.partition("->")
     before, after = _groups(left, pattern), _groups(right, pattern)
     names, wanted = [n for g in before for n in g], [n for g in after for n in g]
@@ -46,7 +44,7 @@ def rearrange(tensor, pattern, **axes_lengths):
     sizes = dict(axes_lengths)
     for group, size in zip(before, x.shape, strict=True):
         unknown = [name for name in group if name not in sizes]
-        known = math.prod(sizes[name] for name in group if name in sizes)
+        known = _math.prod(sizes[name] for name in group if name in sizes)
         if len(unknown) > 1:
             raise ValueError(
                 f"`rearrange` needs the sizes of all but one of {', '.join(unknown)}. "
@@ -61,12 +59,12 @@ def rearrange(tensor, pattern, **axes_lengths):
                 f"{' x '.join(group)} of pattern {pattern!r} with {axes_lengths}."
             )
     x = x.reshape([sizes[name] for name in names])
-    x = jnp.transpose(x, [names.index(name) for name in wanted])
-    return x.reshape([math.prod(sizes[name] for name in group) for group in after])
+    x = _jnp.transpose(x, [names.index(name) for name in wanted])
+    return x.reshape([_math.prod(sizes[name] for name in group) for group in after])
 
 
 def _groups(side, pattern):
-    words = re.findall(r"\([^()]*\)|[^\s()]+", side)
+    words = _re.findall(r"\([^()]*\)|[^\s()]+", side)
     groups = [tuple(word.strip("()").split()) for word in words]
     names = [name for group in groups for name in group]
     if len(set(names)) != len(names):

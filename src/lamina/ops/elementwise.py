@@ -8,14 +8,12 @@ What they decorate has the name, the signature and the docstring, and no body.
 """
 
 import functools
-from collections.abc import Callable
-from typing import Any
 
-from lamina.core.op import Op, P, op
+from lamina.core.op import Decorator, op
 from lamina.ops.arrays import axes, promoted
 
 
-def computed_by(function, **declared) -> Callable[[Callable[P, Any]], Op[P]]:
+def computed_by(function, **declared) -> Decorator:
     """Return a decorator for an op that `function` computes.
 
     Args:
@@ -25,7 +23,7 @@ def computed_by(function, **declared) -> Callable[[Callable[P, Any]], Op[P]]:
     return lambda drawn: op(functools.update_wrapper(function, drawn), **declared)
 
 
-def unary(function, convert) -> Callable[[Callable[P, Any]], Op[P]]:
+def unary(function, convert) -> Decorator:
     """Return a decorator: `function(convert(x))`, entry by entry."""
 
     def compute(x):
@@ -34,9 +32,7 @@ def unary(function, convert) -> Callable[[Callable[P, Any]], Op[P]]:
     return computed_by(compute, elementwise=True)
 
 
-def binary(
-    function, also=(), convert=None, elementwise=True
-) -> Callable[[Callable[P, Any]], Op[P]]:
+def binary(function, also=(), convert=None, elementwise=True) -> Decorator:
     """Return a decorator: `function(x1, x2)` in their common dtype.
 
     Args:
@@ -55,7 +51,7 @@ def binary(
     return computed_by(compute, elementwise=elementwise)
 
 
-def reduction(function, convert) -> Callable[[Callable[P, Any]], Op[P]]:
+def reduction(function, convert) -> Decorator:
     """Return a decorator: `function(convert(x), axis, keepdims=keepdims)`."""
 
     def compute(x, axis=None, keepdims=False):

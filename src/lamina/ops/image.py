@@ -3,39 +3,22 @@
 With `data_format="channels_first"` the channels stand before the height.
 """
 
-import functools
-from typing import Any
+import functools as _functools
+from typing import Any as _Any
 
-import jax
-import jax.numpy as jnp
-from jax import lax
+import jax as _jax
+import jax.numpy as _jnp
+from jax import lax as _lax
 
-from lamina import kernels
-from lamina.core import settings
-from lamina.core.op import op
-from lamina.core.random import draw_seed
-from lamina.ops.arrays import inexact, promoted, tensor
-from lamina.ops.core import saturate_cast
-
-__all__ = [
-    "affine_transform",
-    "crop_images",
-    "elastic_transform",
-    "extract_patches",
-    "extract_patches_3d",
-    "gaussian_blur",
-    "hsv_to_rgb",
-    "map_coordinates",
-    "pad_images",
-    "perspective_transform",
-    "resize",
-    "rgb_to_grayscale",
-    "rgb_to_hsv",
-    "scale_and_translate",
-    "sobel_edges",
-    "ssim",
-]
-
+from lamina import kernels as _kernels
+from lamina._imports import offer as _offer
+from lamina.core import settings as _settings
+from lamina.core.op import op as _op
+from lamina.core.random import draw_seed as _draw_seed
+from lamina.ops.arrays import inexact as _inexact
+from lamina.ops.arrays import promoted as _promoted
+from lamina.ops.arrays import tensor as _tensor
+from lamina.ops.core import saturate_cast as _saturate_cast
 
 _ORDERS = {"nearest": 0, "bilinear": 1}
 _FILLS = ("constant", "nearest", "wrap", "mirror", "reflect")
@@ -50,19 +33,19 @@ _METHODS = {
 
 def _open(images, data_format, name):
     """Return images as a batch with channels last, and the way back."""
-    x = tensor(images)
+    x = _tensor(images)
     if x.ndim not in (3, 4):
         raise ValueError(
             "Invalid images rank: expected rank 3 (single image) or rank 4 (batch of "
             f"images) in `{name}`. Received: images.shape={x.shape}"
         )
     single = x.ndim == 3
-    last = settings.standardize_data_format(data_format) == "channels_last"
+    last = _settings.standardize_data_format(data_format) == "channels_last"
     x = x[None] if single else x
-    x = x if last else jnp.moveaxis(x, 1, -1)
+    x = x if last else _jnp.moveaxis(x, 1, -1)
 
     def close(y):
-        y = y if last else jnp.moveaxis(y, -1, 1)
+        y = y if last else _jnp.moveaxis(y, -1, 1)
         return y[0] if single else y
 
     return x, close
@@ -82,12 +65,12 @@ def _colours(images, data_format, name, channels=(3,)):
         expected = " or ".join(map(str, channels))
         raise ValueError(
             f"`{name}` expected images with {expected} channels. Received: "
-            f"{x.shape[-1]} channels of images.shape={jnp.shape(images)}"
+            f"{x.shape[-1]} channels of images.shape={_jnp.shape(images)}"
         )
     return x, close
 
 
-@op(config=("data_format",), name="RGBToGrayscale")
+@_op(config=("data_format",), name="RGBToGrayscale")
 def rgb_to_grayscale(images, data_format=None):
     """Return 0.2989 R + 0.587 G + 0.114 B as the one channel, and gray as it is.
 
@@ -98,14 +81,14 @@ def rgb_to_grayscale(images, data_format=None):
     x, close = _colours(images, data_format, "rgb_to_grayscale", (1, 3))
     if x.shape[-1] == 1:
         return close(x)
-    weights = jnp.array([0.2989, 0.5870, 0.1140], "float32")
-    y = jnp.sum(x.astype("float32") * weights, -1, keepdims=True)
+    weights = _jnp.array([0.2989, 0.5870, 0.1140], "float32")
+    y = _jnp.sum(x.astype("float32") * weights, -1, keepdims=True)
     return close(y.astype(x.dtype))
 
 
 def _float_colours(images, data_format, name):
     x, close = _colours(images, data_format, name)
-    if not jnp.issubdtype(x.dtype, jnp.floating):
+    if not _jnp.issubdtype(x.dtype, _jnp.floating):
         raise ValueError(
             f"Invalid images dtype: `{name}` expected float dtype. Received: "
             f"images.dtype={x.dtype}"
@@ -113,7 +96,7 @@ def _float_colours(images, data_format, name):
     return x, close
 
 
-@op(config=("data_format",), name="RGBToHSV")
+@_op(config=("data_format",), name="RGBToHSV")
 def rgb_to_hsv(images, data_format=None):
     """Turn red, green and blue into hue, saturation and value, all in [0, 1].
 
@@ -125,20 +108,20 @@ def rgb_to_hsv(images, data_format=None):
     """
     x, close = _float_colours(images, data_format, "rgb_to_hsv")
     red, green, blue = (x[..., i] for i in range(3))
-    value = jnp.max(x, -1)
-    spread = value - jnp.min(x, -1)
-    safe = jnp.where(spread > 0, spread, 1)
-    saturation = jnp.where(value > 0, spread / jnp.where(value > 0, value, 1), 0)
-    sixths = jnp.where(
+    value = _jnp.max(x, -1)
+    spread = value - _jnp.min(x, -1)
+    safe = _jnp.where(spread > 0, spread, 1)
+    saturation = _jnp.where(value > 0, spread / _jnp.where(value > 0, value, 1), 0)
+    sixths = _jnp.where(
         red == value,
         (green - blue) / safe,
-        jnp.where(green == value, 2 + (blue - red) / safe, 4 + (red - green) / safe),
+        _jnp.where(green == value, 2 + (blue - red) / safe, 4 + (red - green) / safe),
     )
-    hue = jnp.where(spread > 0, (sixths / 6) % 1, 0)
-    return close(jnp.stack([hue, saturation, value], -1))
+    hue = _jnp.where(spread > 0, (sixths / 6) % 1, 0)
+    return close(_jnp.stack([hue, saturation, value], -1))
 
 
-@op(config=("data_format",), name="HSVToRGB")
+@_op(config=("data_format",), name="HSVToRGB")
 def hsv_to_rgb(images, data_format=None):
     """Turn hue, saturation and value, all in [0, 1], into red, green and blue.
 
@@ -150,12 +133,12 @@ def hsv_to_rgb(images, data_format=None):
     hue, saturation, value = (x[..., i : i + 1] for i in range(3))
     # Each colour is full within a sixth of its place on the circle, and gone
     # within a sixth of the opposite one.
-    turned = (hue * 6 + jnp.array([0, 4, 2], x.dtype)) % 6
-    purity = jnp.clip(jnp.abs(turned - 3) - 1, 0, 1)
+    turned = (hue * 6 + _jnp.array([0, 4, 2], x.dtype)) % 6
+    purity = _jnp.clip(_jnp.abs(turned - 3) - 1, 0, 1)
     return close(value * (1 - saturation * (1 - purity)))
 
 
-@op(data=("images",))
+@_op(data=("images",))
 def resize(
     images,
     size,
@@ -165,7 +148,7 @@ def resize(
     pad_to_aspect_ratio: bool = False,
     fill_mode: str = "constant",
     fill_value: float = 0.0,
-    data_format: Any = None,
+    data_format: _Any = None,
 ):
     """Return images of another size.
 
@@ -215,13 +198,13 @@ def resize(
         ph, pw = max(h, int(w * height / width)), max(w, int(h * width / height))
         top, left = int((ph - h) / 2), int((pw - w) / 2)
         around = ((0, 0), (top, top), (left, left), (0, 0))
-        x = jnp.pad(x, around, constant_values=fill_value)
+        x = _jnp.pad(x, around, constant_values=fill_value)
     shape = (x.shape[0], height, width, x.shape[-1])
-    y = jax.image.resize(x, shape, _METHODS[interpolation], antialias=antialias)
-    return close(y if y.dtype == dtype else saturate_cast(jnp.round(y), dtype))
+    y = _jax.image.resize(x, shape, _METHODS[interpolation], antialias=antialias)
+    return close(y if y.dtype == dtype else _saturate_cast(_jnp.round(y), dtype))
 
 
-@op(config=("interpolation", "fill_mode", "fill_value", "data_format"))
+@_op(config=("interpolation", "fill_mode", "fill_value", "data_format"))
 def affine_transform(
     images,
     transform,
@@ -250,7 +233,7 @@ def affine_transform(
     _choose("interpolation", interpolation, _ORDERS)
     _choose("fill_mode", fill_mode, _FILLS)
     x, close = _open(images, data_format, "affine_transform")
-    transform = inexact(transform)
+    transform = _inexact(transform)
     if transform.ndim not in (1, 2):
         raise ValueError(
             "Invalid transform rank: expected rank 1 (single transform) or rank 2 "
@@ -261,14 +244,14 @@ def affine_transform(
             "`affine_transform` expected 8 numbers for each transform. Received: "
             f"transform.shape={transform.shape}"
         )
-    place = functools.partial(_affine_places, *_grid(x))
-    transform = jnp.broadcast_to(transform, (x.shape[0], transform.shape[-1]))
+    place = _functools.partial(_affine_places, *_grid(x))
+    transform = _jnp.broadcast_to(transform, (x.shape[0], transform.shape[-1]))
     return close(_sample(x, transform, place, interpolation, fill_mode, fill_value))
 
 
 def _grid(x):
     rows, columns = x.shape[1:3]
-    return jnp.meshgrid(jnp.arange(columns), jnp.arange(rows))
+    return _jnp.meshgrid(_jnp.arange(columns), _jnp.arange(rows))
 
 
 def _affine_places(columns, rows, t):
@@ -281,19 +264,19 @@ def _sample(x, moves, places, interpolation, fill_mode, fill_value):
     """Return images whose pixels come from `places(move)`, a move for each image."""
 
     def image(pixels, move):
-        pick = functools.partial(
-            jax.scipy.ndimage.map_coordinates,
+        pick = _functools.partial(
+            _jax.scipy.ndimage.map_coordinates,
             coordinates=places(move),
             order=_ORDERS[interpolation],
             mode=fill_mode,
             cval=fill_value,
         )
-        return jax.vmap(pick, -1, -1)(pixels)
+        return _jax.vmap(pick, -1, -1)(pixels)
 
-    return jax.vmap(image)(x, moves)
+    return _jax.vmap(image)(x, moves)
 
 
-@op(config=("interpolation", "fill_value", "data_format"))
+@_op(config=("interpolation", "fill_value", "data_format"))
 def perspective_transform(
     images,
     start_points,
@@ -322,7 +305,7 @@ def perspective_transform(
     """
     _choose("interpolation", interpolation, _ORDERS)
     x, close = _open(images, data_format, "perspective_transform")
-    start, end = tensor(start_points, "float32"), tensor(end_points, "float32")
+    start, end = _tensor(start_points, "float32"), _tensor(end_points, "float32")
     for name, points in (("start_points", start), ("end_points", end)):
         if points.ndim not in (2, 3) or points.shape[-2:] != (4, 2):
             raise ValueError(
@@ -334,20 +317,20 @@ def perspective_transform(
             "start_points and end_points must have the same shape. Received: "
             f"{start.shape} and {end.shape}"
         )
-    place = functools.partial(_perspective_places, *_grid(x))
-    transforms = jnp.broadcast_to(homography(start, end), (x.shape[0], 8))
+    place = _functools.partial(_perspective_places, *_grid(x))
+    transforms = _jnp.broadcast_to(_homography(start, end), (x.shape[0], 8))
     return close(_sample(x, transforms, place, interpolation, "constant", fill_value))
 
 
-def homography(start, end):
+def _homography(start, end):
     """Return the transform that finds start points for end points."""
     x, y = end[..., 0], end[..., 1]
-    one, zero = jnp.ones_like(x), jnp.zeros_like(x)
+    one, zero = _jnp.ones_like(x), _jnp.zeros_like(x)
     u, v = start[..., 0], start[..., 1]
-    first = jnp.stack([x, y, one, zero, zero, zero, -u * x, -u * y], -1)
-    second = jnp.stack([zero, zero, zero, x, y, one, -v * x, -v * y], -1)
-    matrix = jnp.concatenate([first, second], -2)
-    return jnp.linalg.solve(matrix, jnp.concatenate([u, v], -1)[..., None])[..., 0]
+    first = _jnp.stack([x, y, one, zero, zero, zero, -u * x, -u * y], -1)
+    second = _jnp.stack([zero, zero, zero, x, y, one, -v * x, -v * y], -1)
+    matrix = _jnp.concatenate([first, second], -2)
+    return _jnp.linalg.solve(matrix, _jnp.concatenate([u, v], -1)[..., None])[..., 0]
 
 
 def _perspective_places(columns, rows, h):
@@ -357,7 +340,7 @@ def _perspective_places(columns, rows, h):
     return down, across
 
 
-@op(config=("order", "fill_mode", "fill_value"))
+@_op(config=("order", "fill_mode", "fill_value"))
 def map_coordinates(inputs, coordinates, order, fill_mode="constant", fill_value=0):
     """Return entries of an array at places between its grid points.
 
@@ -374,7 +357,7 @@ def map_coordinates(inputs, coordinates, order, fill_mode="constant", fill_value
     >>> ops.image.map_coordinates(x, [[0, 0.5], [1, 0.5]], order=1).tolist()
     [2.0, 2.5]
     """
-    x, places = tensor(inputs), tensor(coordinates)
+    x, places = _tensor(inputs), _tensor(coordinates)
     if places.shape[0] != x.ndim:
         raise ValueError(
             "First dim of `coordinates` must be the same as the rank of `inputs`. "
@@ -387,7 +370,7 @@ def map_coordinates(inputs, coordinates, order, fill_mode="constant", fill_value
         )
     _choose("fill_mode", fill_mode, _FILLS)
     _choose("order", order, (0, 1))
-    return jax.scipy.ndimage.map_coordinates(
+    return _jax.scipy.ndimage.map_coordinates(
         x, list(places), order, fill_mode, fill_value
     )
 
@@ -400,9 +383,9 @@ def _patches(x, size, strides, dilation_rate, padding, last):
     cells, channels = 1, x.shape[-1 if last else 1]
     for n in size:
         cells *= n
-    kernel = jnp.eye(cells * channels, dtype=x.dtype)
+    kernel = _jnp.eye(cells * channels, dtype=x.dtype)
     kernel = kernel.reshape(*size, channels, cells * channels)
-    return kernels.conv(
+    return _kernels.conv(
         x,
         kernel,
         strides=strides,
@@ -413,7 +396,7 @@ def _patches(x, size, strides, dilation_rate, padding, last):
 
 
 def _extract(images, size, strides, dilation_rate, padding, data_format, rank, name):
-    x = tensor(images)
+    x = _tensor(images)
     if x.ndim not in (rank + 1, rank + 2):
         raise ValueError(
             f"`{name}` expected rank {rank + 1} or, for a batch, {rank + 2}. Received: "
@@ -430,13 +413,13 @@ def _extract(images, size, strides, dilation_rate, padding, data_format, rank, n
         (v,) * rank if isinstance(v, int) else tuple(v)
         for v in (strides, dilation_rate)
     )
-    last = settings.standardize_data_format(data_format) == "channels_last"
+    last = _settings.standardize_data_format(data_format) == "channels_last"
     single = x.ndim == rank + 1
     y = _patches(x[None] if single else x, size, strides, dilation, padding, last)
     return y[0] if single else y
 
 
-@op(config=_PATCHES)
+@_op(config=_PATCHES)
 def extract_patches(
     images, size, strides=None, dilation_rate=1, padding="valid", data_format=None
 ):
@@ -461,7 +444,7 @@ def extract_patches(
     )
 
 
-@op(config=_PATCHES, name="ExtractPatches3D")
+@_op(config=_PATCHES, name="ExtractPatches3D")
 def extract_patches_3d(
     volumes, size, strides=None, dilation_rate=1, padding="valid", data_format=None
 ):
@@ -484,7 +467,7 @@ def extract_patches_3d(
     return _extract(volumes, *window, 3, "extract_patches_3d")
 
 
-def _edges(kind, words, size, before, after, target) -> Any:
+def _edges(kind, words, size, before, after, target) -> _Any:
     """Return what is added or cut before and after, any two of three being given."""
     first, last, extent = words.split()
     given = {f"{first}_{kind}": before, f"{last}_{kind}": after}
@@ -506,16 +489,16 @@ def _edges(kind, words, size, before, after, target) -> Any:
     return before, after
 
 
-@op(data=("images",))
+@_op(data=("images",))
 def pad_images(
     images,
-    top_padding: Any = None,
-    left_padding: Any = None,
-    bottom_padding: Any = None,
-    right_padding: Any = None,
-    target_height: Any = None,
-    target_width: Any = None,
-    data_format: Any = None,
+    top_padding: _Any = None,
+    left_padding: _Any = None,
+    bottom_padding: _Any = None,
+    right_padding: _Any = None,
+    target_height: _Any = None,
+    target_width: _Any = None,
+    data_format: _Any = None,
 ):
     """Surround images with zeros.
 
@@ -543,19 +526,19 @@ def pad_images(
         _edges("padding", "left right width", x.shape[2], *columns),
         (0, 0),
     )
-    return close(jnp.pad(x, around))
+    return close(_jnp.pad(x, around))
 
 
-@op(data=("images",))
+@_op(data=("images",))
 def crop_images(
     images,
-    top_cropping: Any = None,
-    left_cropping: Any = None,
-    bottom_cropping: Any = None,
-    right_cropping: Any = None,
-    target_height: Any = None,
-    target_width: Any = None,
-    data_format: Any = None,
+    top_cropping: _Any = None,
+    left_cropping: _Any = None,
+    bottom_cropping: _Any = None,
+    right_cropping: _Any = None,
+    target_height: _Any = None,
+    target_width: _Any = None,
+    data_format: _Any = None,
 ):
     """Cut rows and columns off images.
 
@@ -588,23 +571,23 @@ def crop_images(
 
 def _span(x, axis, start, size):
     if isinstance(x.shape[axis], int) or not isinstance(start, int):
-        return lax.slice_in_dim(x, start, start + size, axis=axis)
-    return jnp.take(x, start + jnp.arange(size), axis)
+        return _lax.slice_in_dim(x, start, start + size, axis=axis)
+    return _jnp.take(x, start + _jnp.arange(size), axis)
 
 
 def _bell(size, sigma, dtype):
     """Return e^(-d² / 2σ²) over the distances d from the middle, with sum 1."""
-    distance = jnp.arange(size, dtype=dtype) - jnp.asarray((size - 1) / 2, dtype)
-    weights = jnp.exp(-0.5 * jnp.square(distance / sigma))
-    return weights / jnp.sum(weights)
+    distance = _jnp.arange(size, dtype=dtype) - _jnp.asarray((size - 1) / 2, dtype)
+    weights = _jnp.exp(-0.5 * _jnp.square(distance / sigma))
+    return weights / _jnp.sum(weights)
 
 
 def _filter(x, kernel, padding="SAME"):
     """Correlate each channel of (batch, height, width, channels) with `kernel`."""
-    kernel = jnp.broadcast_to(
+    kernel = _jnp.broadcast_to(
         kernel.astype(x.dtype)[..., None, None], (*kernel.shape, 1, x.shape[-1])
     )
-    return lax.conv_general_dilated(
+    return _lax.conv_general_dilated(
         x,
         kernel,
         (1, 1),
@@ -614,7 +597,7 @@ def _filter(x, kernel, padding="SAME"):
     )
 
 
-@op(config=("kernel_size", "sigma", "data_format"))
+@_op(config=("kernel_size", "sigma", "data_format"))
 def gaussian_blur(images, kernel_size=(3, 3), sigma=(1.0, 1.0), data_format=None):
     """Smooth images by a bell of deviation `sigma`, cut at `kernel_size` pixels.
 
@@ -630,17 +613,17 @@ def gaussian_blur(images, kernel_size=(3, 3), sigma=(1.0, 1.0), data_format=None
     [0.1238, 0.2042, 0.1238]
     """
     x, close = _open(images, data_format, "gaussian_blur")
-    x = inexact(x)
+    x = _inexact(x)
     return close(_blur(x, kernel_size, sigma))
 
 
 def _blur(x, kernel_size, sigma):
-    sigma = tensor(sigma, x.dtype)
+    sigma = _tensor(sigma, x.dtype)
     down, across = (_bell(n, sigma[i], x.dtype) for i, n in enumerate(kernel_size))
-    return _filter(x, jnp.outer(down, across))
+    return _filter(x, _jnp.outer(down, across))
 
 
-@op(data=("images",))
+@_op(data=("images",))
 def elastic_transform(
     images,
     alpha: float = 20.0,
@@ -648,8 +631,8 @@ def elastic_transform(
     interpolation: str = "bilinear",
     fill_mode: str = "reflect",
     fill_value: float = 0.0,
-    seed: Any = None,
-    data_format: Any = None,
+    seed: _Any = None,
+    data_format: _Any = None,
 ):
     """Shift pixels by a smooth random field, the same in x and y.
 
@@ -675,7 +658,7 @@ def elastic_transform(
     _choose("fill_mode", fill_mode, _FILLS)
     x, close = _open(images, data_format, "elastic_transform")
     size = int(6 * sigma) | 1
-    noise = jax.random.normal(draw_seed(seed), x.shape[:3], x.dtype) * sigma
+    noise = _jax.random.normal(_draw_seed(seed), x.shape[:3], x.dtype) * sigma
     shift = alpha * _blur(noise[..., None], (size, size), (sigma, sigma))[..., 0]
     columns, rows = _grid(x)
 
@@ -686,7 +669,7 @@ def elastic_transform(
     return close(y.astype(x.dtype))
 
 
-@op(config=("spatial_dims", "method", "antialias"))
+@_op(config=("spatial_dims", "method", "antialias"))
 def scale_and_translate(
     images, output_shape, scale, translation, spatial_dims, method, antialias=True
 ):
@@ -709,15 +692,15 @@ def scale_and_translate(
     """
     methods = "linear bilinear trilinear cubic bicubic tricubic lanczos3 lanczos5"
     _choose("method", method, methods.split())
-    scale, translation = promoted(scale, translation, also=(float,))
-    x = tensor(images)
+    scale, translation = _promoted(scale, translation, also=(float,))
+    x = _tensor(images)
     shape = tuple(n or old for n, old in zip(output_shape, x.shape, strict=True))
-    return jax.image.scale_and_translate(
+    return _jax.image.scale_and_translate(
         x, shape, tuple(spatial_dims), scale, translation, method, antialias
     )
 
 
-@op(config=("data_format",))
+@_op(config=("data_format",))
 def sobel_edges(images, data_format=None):
     """Return smoothed differences in y and x, along a new last axis.
 
@@ -729,11 +712,11 @@ def sobel_edges(images, data_format=None):
     [2.0, 6.0, -2.0]
     """
     x, close = _open(images, data_format, "sobel_edges")
-    across = jnp.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], x.dtype)
-    return jnp.stack([close(_filter(x, k)) for k in (across.T, across)], -1)
+    across = _jnp.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], x.dtype)
+    return _jnp.stack([close(_filter(x, k)) for k in (across.T, across)], -1)
 
 
-@op(
+@_op(
     config=("max_val", "filter_size", "filter_sigma", "k1", "k2", "data_format"),
     name="SSIM",
 )
@@ -773,13 +756,13 @@ def ssim(
     b, _ = _open(image2, data_format, "ssim")
     if a.shape != b.shape:
         raise ValueError(
-            f"`ssim` expected images of one shape. Received: {jnp.shape(image1)} and "
-            f"{jnp.shape(image2)}"
+            f"`ssim` expected images of one shape. Received: {_jnp.shape(image1)} and "
+            f"{_jnp.shape(image2)}"
         )
-    dtype = inexact(a).dtype
+    dtype = _inexact(a).dtype
     a, b = (v.astype("float32") for v in (a, b))
     bell = _bell(filter_size, filter_sigma, "float32")
-    local = functools.partial(_filter, kernel=jnp.outer(bell, bell), padding="VALID")
+    local = _functools.partial(_filter, kernel=_jnp.outer(bell, bell), padding="VALID")
     c1, c2 = (k1 * max_val) ** 2, (k2 * max_val) ** 2
     mean_a, mean_b = local(a), local(b)
     both = mean_a * mean_b
@@ -788,5 +771,8 @@ def ssim(
     variances = local(a * a) + local(b * b) - squares
     similar = (2 * both + c1) * (2 * covariance + c2)
     similar = similar / ((squares + c1) * (variances + c2))
-    result = jnp.mean(similar, (1, 2, 3)).astype(dtype)
-    return result[0] if jnp.ndim(image1) == 3 else result
+    result = _jnp.mean(similar, (1, 2, 3)).astype(dtype)
+    return result[0] if _jnp.ndim(image1) == 3 else result
+
+
+_offer(globals())

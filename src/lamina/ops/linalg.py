@@ -1,35 +1,20 @@
 """Linear algebra on matrices in the last two axes."""
 
-import jax
-import jax.numpy as jnp
-from jax.core import Tracer
+import jax as _jax
+import jax.numpy as _jnp
+from jax.core import Tracer as _Tracer
 
-from lamina.core.op import _unwrap, op
+from lamina._imports import offer as _offer
+from lamina.core.op import _unwrap
+from lamina.core.op import op as _op
+from lamina.core.tracebacks import boundary as _boundary
 from lamina.ops.arrays import axes as _axes
-from lamina.ops.arrays import inexact, promoted
-
-__all__ = [
-    "cholesky",
-    "cholesky_inverse",
-    "det",
-    "eig",
-    "eigh",
-    "inv",
-    "jvp",
-    "lstsq",
-    "lu_factor",
-    "matrix_rank",
-    "norm",
-    "pinv",
-    "qr",
-    "solve",
-    "solve_triangular",
-    "svd",
-]
+from lamina.ops.arrays import inexact as _inexact
+from lamina.ops.arrays import promoted as _promoted
 
 
 def _matrix(x, name):
-    x = inexact(x)
+    x = _inexact(x)
     if x.ndim < 2:
         raise ValueError(
             f"`{name}` expected an array with at least two axes. Received: shape "
@@ -47,7 +32,7 @@ def _square(x, name):
     return x
 
 
-@op(config=("upper",))
+@_op(config=("upper",))
 def cholesky(x, upper=False):
     """Return L with x = L · Lᵀ, lower triangular; or its transpose if `upper`.
 
@@ -59,8 +44,8 @@ def cholesky(x, upper=False):
     [[2.0, 0.0], [1.0, 2.0]]
     """
     x = _square(x, "cholesky")
-    factor = jnp.linalg.cholesky(x, upper=upper)
-    if not isinstance(factor, Tracer) and bool(jnp.isnan(factor).any()):
+    factor = _jnp.linalg.cholesky(x, upper=upper)
+    if not isinstance(factor, _Tracer) and bool(_jnp.isnan(factor).any()):
         raise ValueError(
             "Cholesky decomposition failed. The input might not be a valid positive "
             "definite matrix."
@@ -68,7 +53,7 @@ def cholesky(x, upper=False):
     return factor
 
 
-@op(config=("upper",))
+@_op(config=("upper",))
 def cholesky_inverse(x, upper=False):
     """Return the inverse of the matrix whose Cholesky factor is `x`.
 
@@ -77,13 +62,13 @@ def cholesky_inverse(x, upper=False):
     [[0.25, 0.0], [0.0, 1.0]]
     """
     x = _square(x, "cholesky_inverse")
-    identity = jnp.broadcast_to(jnp.eye(x.shape[-1], dtype=x.dtype), x.shape)
-    inverse = jax.scipy.linalg.solve_triangular(x, identity, lower=not upper)
-    other = jnp.swapaxes(inverse, -1, -2)
+    identity = _jnp.broadcast_to(_jnp.eye(x.shape[-1], dtype=x.dtype), x.shape)
+    inverse = _jax.scipy.linalg.solve_triangular(x, identity, lower=not upper)
+    other = _jnp.swapaxes(inverse, -1, -2)
     return inverse @ other if upper else other @ inverse
 
 
-@op
+@_op
 def det(x):
     """Return the determinants of square matrices.
 
@@ -91,10 +76,10 @@ def det(x):
     >>> float(ops.det([[1.0, 2.0], [3.0, 4.0]]))
     -2.0
     """
-    return jnp.linalg.det(_square(x, "det"))
+    return _jnp.linalg.det(_square(x, "det"))
 
 
-@op
+@_op
 def eig(x):
     """Return eigenvalues and right eigenvectors of square matrices; on CPU only.
 
@@ -109,10 +94,10 @@ def eig(x):
     >>> values.tolist()
     [(2+0j), (3+0j)]
     """
-    return tuple(jnp.linalg.eig(_square(x, "eig")))
+    return tuple(_jnp.linalg.eig(_square(x, "eig")))
 
 
-@op
+@_op
 def eigh(x):
     """Return rising eigenvalues, and eigenvectors, of symmetric or Hermitian matrices.
 
@@ -127,10 +112,10 @@ def eigh(x):
     >>> values.tolist()
     [1.0, 3.0]
     """
-    return tuple(jnp.linalg.eigh(_square(x, "eigh")))
+    return tuple(_jnp.linalg.eigh(_square(x, "eigh")))
 
 
-@op
+@_op
 def inv(x):
     """Return the inverses of square matrices.
 
@@ -138,10 +123,10 @@ def inv(x):
     >>> ops.inv([[2.0, 0.0], [0.0, 4.0]]).tolist()
     [[0.5, 0.0], [0.0, 0.25]]
     """
-    return jnp.linalg.inv(_square(x, "inv"))
+    return _jnp.linalg.inv(_square(x, "inv"))
 
 
-@op
+@_op
 def lu_factor(x):
     """Return L and U with row exchanges, packed into one matrix, and the pivots.
 
@@ -157,11 +142,11 @@ def lu_factor(x):
     >>> lu.tolist(), pivots.tolist()
     ([[2.0, 2.0], [0.5, 1.0]], [1, 1])
     """
-    lu, pivots = jax.scipy.linalg.lu_factor(_matrix(x, "lu_factor"))
+    lu, pivots = _jax.scipy.linalg.lu_factor(_matrix(x, "lu_factor"))
     return lu, pivots
 
 
-@op(config=("ord", "axis", "keepdims"))
+@_op(config=("ord", "axis", "keepdims"))
 def norm(x, ord=None, axis=None, keepdims=False):
     """Return the norm of vectors or matrices.
 
@@ -179,11 +164,11 @@ def norm(x, ord=None, axis=None, keepdims=False):
     >>> float(ops.norm([3.0, 4.0]))
     5.0
     """
-    x = inexact(x)
-    return jnp.linalg.norm(x, ord, _axes(axis), keepdims)
+    x = _inexact(x)
+    return _jnp.linalg.norm(x, ord, _axes(axis), keepdims)
 
 
-@op(config=("mode",))
+@_op(config=("mode",))
 def qr(x, mode="reduced"):
     """Return orthonormal Q and upper triangular R with x = Q · R.
 
@@ -204,11 +189,11 @@ def qr(x, mode="reduced"):
             "`mode` argument value not supported. Expected one of {'reduced', "
             f"'complete'}}. Received: mode={mode}"
         )
-    return tuple(jnp.linalg.qr(_matrix(x, "qr"), mode))
+    return tuple(_jnp.linalg.qr(_matrix(x, "qr"), mode))
 
 
 def _system(name, a, b):
-    a, b = promoted(a, b, also=(float,))
+    a, b = _promoted(a, b, also=(float,))
     a = _square(a, name)
     rows = b.shape[-1] if b.ndim == a.ndim - 1 else b.shape[-2] if b.ndim > 1 else None
     if rows != a.shape[-1]:
@@ -219,7 +204,7 @@ def _system(name, a, b):
     return a, b, b.ndim == a.ndim - 1
 
 
-@op
+@_op
 def solve(a, b):
     """Return x with a · x = b, for square `a`.
 
@@ -236,11 +221,13 @@ def solve(a, b):
     """
     a, b, vector = _system("solve", a, b)
     return (
-        jnp.linalg.solve(a, b[..., None])[..., 0] if vector else jnp.linalg.solve(a, b)
+        _jnp.linalg.solve(a, b[..., None])[..., 0]
+        if vector
+        else _jnp.linalg.solve(a, b)
     )
 
 
-@op(config=("lower",))
+@_op(config=("lower",))
 def solve_triangular(a, b, lower=False):
     """Return x with a · x = b, for triangular `a`.
 
@@ -258,11 +245,11 @@ def solve_triangular(a, b, lower=False):
     """
     a, b, vector = _system("solve_triangular", a, b)
     b = b[..., None] if vector else b
-    x = jax.scipy.linalg.solve_triangular(a, b, lower=lower)
+    x = _jax.scipy.linalg.solve_triangular(a, b, lower=lower)
     return x[..., 0] if vector else x
 
 
-@op(config=("full_matrices", "compute_uv"), name="SVD")
+@_op(config=("full_matrices", "compute_uv"), name="SVD")
 def svd(x, full_matrices=True, compute_uv=True):
     """Return U, s and Vᴴ with x = U · diag(s) · Vᴴ; or s alone.
 
@@ -276,11 +263,11 @@ def svd(x, full_matrices=True, compute_uv=True):
     [4.0, 3.0]
     """
     x = _matrix(x, "svd")
-    result = jnp.linalg.svd(x, full_matrices=full_matrices, compute_uv=compute_uv)
+    result = _jnp.linalg.svd(x, full_matrices=full_matrices, compute_uv=compute_uv)
     return tuple(result) if compute_uv else result
 
 
-@op(config=("rcond",))
+@_op(config=("rcond",))
 def lstsq(a, b, rcond=None):
     """Return the x of least length among those that minimize ‖a · x - b‖.
 
@@ -293,17 +280,17 @@ def lstsq(a, b, rcond=None):
     >>> ops.lstsq([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]], [1.0, 3.0, 5.0]).tolist()
     [1.0, 2.0]
     """
-    a, b = promoted(a, b, also=(float,))
+    a, b = _promoted(a, b, also=(float,))
     a = _matrix(a, "lstsq")
     if b.ndim not in (1, 2) or b.shape[0] != a.shape[0]:
         raise ValueError(
             "`lstsq` expected `b` to have as many rows as `a`. Received: a.shape="
             f"{a.shape}, b.shape={b.shape}"
         )
-    return jnp.linalg.lstsq(a, b, rcond)[0]
+    return _jnp.linalg.lstsq(a, b, rcond)[0]
 
 
-@op(config=("tol",))
+@_op(config=("tol",))
 def matrix_rank(x, tol=None):
     """Return how many singular values exceed `tol`, an int32 for each matrix.
 
@@ -317,14 +304,14 @@ def matrix_rank(x, tol=None):
     1
     """
     x = _matrix(x, "matrix_rank")
-    values = jnp.linalg.svd(x, compute_uv=False)
+    values = _jnp.linalg.svd(x, compute_uv=False)
     if tol is None:
-        largest = jnp.max(values, -1, keepdims=True)
-        tol = largest * max(x.shape[-2:]) * jnp.finfo(x.dtype).eps
-    return jnp.sum(values > tol, -1).astype("int32")
+        largest = _jnp.max(values, -1, keepdims=True)
+        tol = largest * max(x.shape[-2:]) * _jnp.finfo(x.dtype).eps
+    return _jnp.sum(values > tol, -1).astype("int32")
 
 
-@op(config=("rcond",))
+@_op(config=("rcond",))
 def pinv(x, rcond=None):
     """Return the Moore-Penrose inverses.
 
@@ -336,9 +323,10 @@ def pinv(x, rcond=None):
     >>> ops.pinv([[2.0, 0.0], [0.0, 0.0]]).tolist()
     [[0.5, 0.0], [0.0, 0.0]]
     """
-    return jnp.linalg.pinv(_matrix(x, "pinv"), rtol=rcond)
+    return _jnp.linalg.pinv(_matrix(x, "pinv"), rtol=rcond)
 
 
+@_boundary
 def jvp(fun, primals, tangents, has_aux=False):
     """Return fun(*primals), and its derivative in the direction `tangents`.
 
@@ -356,8 +344,11 @@ def jvp(fun, primals, tangents, has_aux=False):
     return _jvp(primals, tangents, fun=fun, has_aux=has_aux)
 
 
-@op(config=("fun", "has_aux"), name="JVP")
+@_op(config=("fun", "has_aux"), name="JVP")
 def _jvp(primals, tangents, *, fun, has_aux=False):
-    primals = [inexact(x) for x in _unwrap(tuple(primals))]
-    tangents = [inexact(x) for x in _unwrap(tuple(tangents))]
-    return jax.jvp(fun, primals, tangents, has_aux=has_aux)
+    primals = [_inexact(x) for x in _unwrap(tuple(primals))]
+    tangents = [_inexact(x) for x in _unwrap(tuple(tangents))]
+    return _jax.jvp(fun, primals, tangents, has_aux=has_aux)
+
+
+_offer(globals())

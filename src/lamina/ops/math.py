@@ -3,46 +3,24 @@
 Complex signals are pairs (real part, imaginary part), as in Keras.
 """
 
-import jax
-import jax.numpy as jnp
-from jax import lax
+import jax as _jax
+import jax.numpy as _jnp
+from jax import lax as _lax
 
-from lamina.core.context import context
-from lamina.core.op import op
-from lamina.core.symbolic import unknown_size
-from lamina.ops.arrays import inexact, promoted, tensor
-from lamina.ops.elementwise import computed_by, reduction, unary
-
-__all__ = [
-    "cdist",
-    "erf",
-    "erfc",
-    "erfinv",
-    "extract_sequences",
-    "fft",
-    "fft2",
-    "ifft2",
-    "in_top_k",
-    "irfft",
-    "istft",
-    "logdet",
-    "logsumexp",
-    "rfft",
-    "rsqrt",
-    "segment_max",
-    "segment_min",
-    "segment_prod",
-    "segment_sum",
-    "stft",
-    "top_k",
-    "view_as_complex",
-    "view_as_real",
-]
+from lamina.core.context import context as _context
+from lamina.core.op import op as _op
+from lamina.core.symbolic import unknown_size as _unknown_size
+from lamina.ops.arrays import inexact as _inexact
+from lamina.ops.arrays import promoted as _promoted
+from lamina.ops.arrays import tensor as _tensor
+from lamina.ops.elementwise import computed_by as _computed_by
+from lamina.ops.elementwise import reduction as _reduction
+from lamina.ops.elementwise import unary as _unary
 
 
 def _segments(reduce):
     def compute(data, segment_ids, num_segments=None, sorted=False):
-        data, ids = tensor(data), tensor(segment_ids).astype("int32")
+        data, ids = _tensor(data), _tensor(segment_ids).astype("int32")
         if ids.ndim != 1:
             raise ValueError(
                 f"`{reduce.__name__}` expected `segment_ids` to have one axis. "
@@ -53,14 +31,14 @@ def _segments(reduce):
                 "Argument `segment_ids` and `data` should have same leading dimension. "
                 f"Received: {ids.shape} and {data.shape}"
             )
-        if num_segments is None and context.runs("symbolic"):
-            return jnp.zeros((unknown_size(), *data.shape[1:]), data.dtype)
+        if num_segments is None and _context.runs("symbolic"):
+            return _jnp.zeros((_unknown_size(), *data.shape[1:]), data.dtype)
         return reduce(data, ids, num_segments, indices_are_sorted=bool(sorted))
 
     def give(drawn):
         summary, _, example = (drawn.__doc__ or "").partition("\n\n")
         drawn.__doc__ = f"{summary}\n\n{_SEGMENTS}\n{example}"
-        return computed_by(compute, config=("num_segments", "sorted"))(drawn)
+        return _computed_by(compute, config=("num_segments", "sorted"))(drawn)
 
     return give
 
@@ -75,7 +53,7 @@ _SEGMENTS = """\
 """
 
 
-@_segments(jax.ops.segment_sum)
+@_segments(_jax.ops.segment_sum)
 def segment_sum(data, segment_ids, num_segments=None, sorted=False):
     """Sum rows that have the same number.
 
@@ -85,7 +63,7 @@ def segment_sum(data, segment_ids, num_segments=None, sorted=False):
     """
 
 
-@_segments(jax.ops.segment_max)
+@_segments(_jax.ops.segment_max)
 def segment_max(data, segment_ids, num_segments=None, sorted=False):
     """Take the largest of rows that have the same number.
 
@@ -95,7 +73,7 @@ def segment_max(data, segment_ids, num_segments=None, sorted=False):
     """
 
 
-@_segments(jax.ops.segment_min)
+@_segments(_jax.ops.segment_min)
 def segment_min(data, segment_ids, num_segments=None, sorted=False):
     """Take the smallest of rows that have the same number.
 
@@ -105,7 +83,7 @@ def segment_min(data, segment_ids, num_segments=None, sorted=False):
     """
 
 
-@_segments(jax.ops.segment_prod)
+@_segments(_jax.ops.segment_prod)
 def segment_prod(data, segment_ids, num_segments=None, sorted=False):
     """Multiply rows that have the same number.
 
@@ -115,7 +93,7 @@ def segment_prod(data, segment_ids, num_segments=None, sorted=False):
     """
 
 
-@op(config=("k", "sorted"))
+@_op(config=("k", "sorted"))
 def top_k(x, k, sorted=True):
     """Return the `k` largest entries along the last axis, and their positions.
 
@@ -124,10 +102,10 @@ def top_k(x, k, sorted=True):
     >>> values.tolist(), positions.tolist()
     ([9, 5], [1, 2])
     """
-    return tuple(lax.top_k(tensor(x), k))
+    return tuple(_lax.top_k(_tensor(x), k))
 
 
-@op(config=("k",))
+@_op(config=("k",))
 def in_top_k(targets, predictions, k):
     """Tell which targets are among the `k` most likely classes; ties count as in.
 
@@ -140,13 +118,13 @@ def in_top_k(targets, predictions, k):
     >>> ops.in_top_k([0, 2], [[0.1, 0.2, 0.7], [0.1, 0.2, 0.7]], k=2).tolist()
     [False, True]
     """
-    targets, scores = tensor(targets).astype("int32"), tensor(predictions)
-    own = jnp.take_along_axis(scores, targets[:, None], -1, mode="fill")
-    better = jnp.sum(scores > own, -1)
-    return (better < k) & jnp.isfinite(own[:, 0]) & (targets >= 0)
+    targets, scores = _tensor(targets).astype("int32"), _tensor(predictions)
+    own = _jnp.take_along_axis(scores, targets[:, None], -1, mode="fill")
+    better = _jnp.sum(scores > own, -1)
+    return (better < k) & _jnp.isfinite(own[:, 0]) & (targets >= 0)
 
 
-@reduction(jax.nn.logsumexp, inexact)
+@_reduction(_jax.nn.logsumexp, _inexact)
 def logsumexp(x, axis=None, keepdims=False):
     """Return ln Σ eˣ over `axis`, without overflow.
 
@@ -156,7 +134,7 @@ def logsumexp(x, axis=None, keepdims=False):
     """
 
 
-@op(name="CDist")
+@_op(name="CDist")
 def cdist(x, y):
     """Return the Euclidean distances of the rows of `x` to those of `y`.
 
@@ -171,16 +149,16 @@ def cdist(x, y):
     >>> ops.cdist([[0.0, 0.0]], [[3.0, 4.0], [0.0, 2.0]]).tolist()
     [[5.0, 2.0]]
     """
-    x, y = promoted(x, y, also=(float,))
+    x, y = _promoted(x, y, also=(float,))
     if x.ndim < 2 or y.ndim < 2 or x.shape[-1] != y.shape[-1]:
         raise ValueError(
             "`cdist` expected matrices with rows of one size. Received: x.shape="
             f"{x.shape}, y.shape={y.shape}"
         )
-    return jnp.sqrt(jnp.sum(jnp.square(x[..., :, None, :] - y[..., None, :, :]), -1))
+    return _jnp.sqrt(_jnp.sum(_jnp.square(x[..., :, None, :] - y[..., None, :, :]), -1))
 
 
-@op(config=("sequence_length", "sequence_stride"), integers=True)
+@_op(config=("sequence_length", "sequence_stride"), integers=True)
 def extract_sequences(x, sequence_length, sequence_stride):
     """Cut the last axis into windows of `sequence_length`, `sequence_stride` apart.
 
@@ -188,7 +166,7 @@ def extract_sequences(x, sequence_length, sequence_stride):
     >>> ops.extract_sequences([1, 2, 3, 4], 2, 1).tolist()
     [[1, 2], [2, 3], [3, 4]]
     """
-    return _frames(tensor(x), sequence_length, sequence_stride)
+    return _frames(_tensor(x), sequence_length, sequence_stride)
 
 
 def _positive(name, value):
@@ -199,8 +177,8 @@ def _positive(name, value):
 def _frames(x, length, stride):
     _positive("sequence_stride", stride)
     count = (x.shape[-1] - length) // stride + 1
-    starts = jnp.arange(count) * stride
-    return x[..., starts[:, None] + jnp.arange(length)]
+    starts = _jnp.arange(count) * stride
+    return x[..., starts[:, None] + _jnp.arange(length)]
 
 
 def _complex(x):
@@ -209,25 +187,25 @@ def _complex(x):
             "Input `x` should be a tuple of two tensors - real and imaginary. "
             f"Received: x={x}"
         )
-    real, imag = promoted(*x)
+    real, imag = _promoted(*x)
     if real.shape != imag.shape:
         raise ValueError(
             "Both the real and imaginary parts should have the same shape. Received: "
             f"x[0].shape = {real.shape}, x[1].shape = {imag.shape}"
         )
-    if not jnp.issubdtype(real.dtype, jnp.floating):
+    if not _jnp.issubdtype(real.dtype, _jnp.floating):
         raise ValueError(
             "At least one tensor in input `x` is not of type float. Received: "
             f"x[0].dtype={real.dtype}, x[1].dtype={imag.dtype}"
         )
-    return lax.complex(real, imag)
+    return _lax.complex(real, imag)
 
 
 def _parts(x):
-    return jnp.real(x), jnp.imag(x)
+    return _jnp.real(x), _jnp.imag(x)
 
 
-@op(name="FFT")
+@_op(name="FFT")
 def fft(x):
     """Return the discrete Fourier transform along the last axis.
 
@@ -245,10 +223,10 @@ def fft(x):
     >>> real.tolist(), imag.tolist()
     ([3.0, -1.0], [0.0, 0.0])
     """
-    return _parts(jnp.fft.fft(_complex(x)))
+    return _parts(_jnp.fft.fft(_complex(x)))
 
 
-@op(name="FFT2")
+@_op(name="FFT2")
 def fft2(x):
     """Return the Fourier transform over the last two axes, of pairs as in `fft`.
 
@@ -257,10 +235,10 @@ def fft2(x):
     >>> real.tolist()
     [[10.0, -2.0], [-4.0, 0.0]]
     """
-    return _parts(jnp.fft.fft2(_complex(x)))
+    return _parts(_jnp.fft.fft2(_complex(x)))
 
 
-@op(name="IFFT2")
+@_op(name="IFFT2")
 def ifft2(x):
     """Return the inverse of `fft2`, of pairs as in `fft`.
 
@@ -270,10 +248,10 @@ def ifft2(x):
     >>> real.tolist()
     [[1.0, 2.0], [3.0, 4.0]]
     """
-    return _parts(jnp.fft.ifft2(_complex(x)))
+    return _parts(_jnp.fft.ifft2(_complex(x)))
 
 
-@op(config=("fft_length",), name="RFFT")
+@_op(config=("fft_length",), name="RFFT")
 def rfft(x, fft_length=None):
     """Return the non-negative frequencies of a real signal, as a pair.
 
@@ -286,10 +264,10 @@ def rfft(x, fft_length=None):
     >>> real.tolist()
     [0.0, 2.0, 0.0]
     """
-    return _parts(jnp.fft.rfft(inexact(x), fft_length))
+    return _parts(_jnp.fft.rfft(_inexact(x), fft_length))
 
 
-@op(config=("fft_length",), name="IRFFT")
+@_op(config=("fft_length",), name="IRFFT")
 def irfft(x, fft_length=None):
     """Return the real signal whose `rfft` is `x`.
 
@@ -301,32 +279,32 @@ def irfft(x, fft_length=None):
     >>> ops.irfft(([0.0, 2.0, 0.0], [0.0, 0.0, 0.0])).tolist()
     [1.0, 0.0, -1.0, 0.0]
     """
-    return jnp.fft.irfft(_complex(x), fft_length)
+    return _jnp.fft.irfft(_complex(x), fft_length)
 
 
 def _window(window, sequence_length, fft_length, dtype):
     """Return the window in the middle of `fft_length` zeros."""
     if window is None:
-        return jnp.ones(fft_length, dtype)
+        return _jnp.ones(fft_length, dtype)
     if isinstance(window, str):
-        shapes = {"hann": jnp.hanning, "hamming": jnp.hamming}
+        shapes = {"hann": _jnp.hanning, "hamming": _jnp.hamming}
         if window not in shapes:
             raise ValueError(
                 "If a string is passed to `window`, it must be one of 'hann', "
                 f"'hamming'. Received: window={window}"
             )
         window = shapes[window](sequence_length + 1)[:-1]
-    window = tensor(window, dtype)
+    window = _tensor(window, dtype)
     if window.shape != (sequence_length,):
         raise ValueError(
             "The shape of `window` must be equal to [sequence_length]. Received: "
             f"window shape={window.shape}"
         )
     before = (fft_length - sequence_length) // 2
-    return jnp.pad(window, (before, fft_length - sequence_length - before))
+    return _jnp.pad(window, (before, fft_length - sequence_length - before))
 
 
-@op(data=("x",), name="STFT")
+@_op(data=("x",), name="STFT")
 def stft(x, sequence_length, sequence_stride, fft_length, window="hann", center=True):
     """Return the `rfft` of windows along the last axis: (..., windows, frequencies).
 
@@ -348,8 +326,8 @@ def stft(x, sequence_length, sequence_stride, fft_length, window="hann", center=
     >>> real.shape
     (5, 3)
     """
-    x = tensor(x)
-    if not jnp.issubdtype(x.dtype, jnp.floating):
+    x = _tensor(x)
+    if not _jnp.issubdtype(x.dtype, _jnp.floating):
         raise TypeError(
             f"Invalid input type. Expected `float32` or `float64`. Received: {x.dtype}"
         )
@@ -360,12 +338,12 @@ def stft(x, sequence_length, sequence_stride, fft_length, window="hann", center=
         )
     if center:
         side = fft_length // 2
-        x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(side, side)], "reflect")
+        x = _jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(side, side)], "reflect")
     shape = _window(window, sequence_length, fft_length, x.dtype)
-    return _parts(jnp.fft.rfft(_frames(x, fft_length, sequence_stride) * shape))
+    return _parts(_jnp.fft.rfft(_frames(x, fft_length, sequence_stride) * shape))
 
 
-@op(data=("x",), name="ISTFT")
+@_op(data=("x",), name="ISTFT")
 def istft(
     x,
     sequence_length,
@@ -394,11 +372,11 @@ def istft(
     [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
     """
     _positive("sequence_stride", sequence_stride)
-    frames = jnp.fft.irfft(_complex(x), fft_length)
+    frames = _jnp.fft.irfft(_complex(x), fft_length)
     shape = _window(window, sequence_length, fft_length, frames.dtype)
     y = _overlap(frames * shape, sequence_stride)
-    weight = _overlap(jnp.broadcast_to(shape**2, frames.shape[-2:]), sequence_stride)
-    y = y / jnp.where(weight > 1e-10, weight, 1)
+    weight = _overlap(_jnp.broadcast_to(shape**2, frames.shape[-2:]), sequence_stride)
+    y = y / _jnp.where(weight > 1e-10, weight, 1)
     if window is None:
         y = y * (fft_length / sequence_stride)
     start = fft_length // 2 if center else 0
@@ -408,12 +386,14 @@ def istft(
 
 def _overlap(frames, stride):
     count, length = frames.shape[-2:]
-    places = jnp.arange(count)[:, None] * stride + jnp.arange(length)
-    total = jnp.zeros((*frames.shape[:-2], (count - 1) * stride + length), frames.dtype)
+    places = _jnp.arange(count)[:, None] * stride + _jnp.arange(length)
+    total = _jnp.zeros(
+        (*frames.shape[:-2], (count - 1) * stride + length), frames.dtype
+    )
     return total.at[..., places].add(frames)
 
 
-@unary(lax.rsqrt, inexact)
+@_unary(_lax.rsqrt, _inexact)
 def rsqrt(x):
     """Return 1 / √x.
 
@@ -423,7 +403,7 @@ def rsqrt(x):
     """
 
 
-@unary(lax.erf, inexact)
+@_unary(_lax.erf, _inexact)
 def erf(x):
     """Return 2 / √π · ∫ e^(-t²) dt from 0 to x.
 
@@ -433,7 +413,7 @@ def erf(x):
     """
 
 
-@unary(lax.erfc, inexact)
+@_unary(_lax.erfc, _inexact)
 def erfc(x):
     """Return 1 - erf(x), exact for large x.
 
@@ -443,7 +423,7 @@ def erfc(x):
     """
 
 
-@unary(lax.erf_inv, inexact)
+@_unary(_lax.erf_inv, _inexact)
 def erfinv(x):
     """Return the inverse of `erf`, for x in [-1, 1].
 
@@ -453,7 +433,7 @@ def erfinv(x):
     """
 
 
-@op
+@_op
 def logdet(x):
     """Return ln of the determinants of positive definite matrices.
 
@@ -461,10 +441,10 @@ def logdet(x):
     >>> float(ops.logdet([[2.0, 0.0], [0.0, 3.0]]))
     1.7918
     """
-    return jnp.linalg.slogdet(inexact(x))[1]
+    return _jnp.linalg.slogdet(_inexact(x))[1]
 
 
-@op
+@_op
 def view_as_complex(x):
     """Read pairs along the last axis as complex numbers.
 
@@ -472,16 +452,16 @@ def view_as_complex(x):
     >>> ops.view_as_complex([[1.0, 2.0], [3.0, -4.0]]).tolist()
     [(1+2j), (3-4j)]
     """
-    x = tensor(x)
+    x = _tensor(x)
     if x.ndim < 1 or x.shape[-1] != 2:
         raise ValueError(
             "Last dimension of input must be size 2 in `view_as_complex`. Received: "
             f"shape {x.shape}"
         )
-    return lax.complex(x[..., 0], x[..., 1])
+    return _lax.complex(x[..., 0], x[..., 1])
 
 
-@op
+@_op
 def view_as_real(x):
     """Return real and imaginary part side by side along a new last axis.
 
@@ -489,4 +469,4 @@ def view_as_real(x):
     >>> ops.view_as_real([1 + 2j, 3 - 4j]).tolist()
     [[1.0, 2.0], [3.0, -4.0]]
     """
-    return jnp.stack(_parts(tensor(x)), -1)
+    return _jnp.stack(_parts(_tensor(x)), -1)

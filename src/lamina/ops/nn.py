@@ -1,87 +1,34 @@
 """Functions of neural networks: activations, convolutions, losses, norms."""
 
-import itertools
-import math
-from typing import Any
+import itertools as _itertools
+import math as _math
+from typing import Any as _Any
 
-import jax
-import jax.numpy as jnp
-from jax import lax
+import jax as _jax
+import jax.numpy as _jnp
+from jax import lax as _lax
 
-from lamina import kernels
-from lamina.core import settings
-from lamina.core.budget import rounds
-from lamina.core.checks import axis_within
-from lamina.core.context import warn_once
-from lamina.core.op import op
-from lamina.kernels import ctc
+from lamina import kernels as _kernels
+from lamina._imports import offer as _offer
+from lamina.core import settings as _settings
+from lamina.core.budget import rounds as _rounds
+from lamina.core.checks import axis_within as _axis_within
+from lamina.core.context import warn_once as _warn_once
+from lamina.core.op import op as _op
+from lamina.core.tracebacks import boundary as _boundary
+from lamina.kernels import ctc as _ctc
 from lamina.ops.arrays import axes as _axes
-from lamina.ops.arrays import canonical, dense_only, inexact, promoted, tensor
-from lamina.ops.elementwise import unary
-
-__all__ = [
-    "adaptive_average_pool",
-    "adaptive_max_pool",
-    "average_pool",
-    "batch_normalization",
-    "binary_crossentropy",
-    "categorical_crossentropy",
-    "celu",
-    "conv",
-    "conv_transpose",
-    "ctc_decode",
-    "ctc_loss",
-    "depth_to_space",
-    "depthwise_conv",
-    "dot_product_attention",
-    "elu",
-    "fold",
-    "gelu",
-    "glu",
-    "hard_shrink",
-    "hard_sigmoid",
-    "hard_silu",
-    "hard_swish",
-    "hard_tanh",
-    "layer_normalization",
-    "leaky_relu",
-    "log_sigmoid",
-    "log_softmax",
-    "max_pool",
-    "moments",
-    "multi_hot",
-    "normalize",
-    "one_hot",
-    "polar",
-    "psnr",
-    "relu",
-    "relu6",
-    "rms_normalization",
-    "selu",
-    "separable_conv",
-    "sigmoid",
-    "silu",
-    "soft_shrink",
-    "softmax",
-    "softplus",
-    "softsign",
-    "space_to_depth",
-    "sparse_categorical_crossentropy",
-    "sparse_plus",
-    "sparse_sigmoid",
-    "sparsemax",
-    "squareplus",
-    "swish",
-    "tanh_shrink",
-    "threshold",
-    "unfold",
-]
-
+from lamina.ops.arrays import canonical as _canonical
+from lamina.ops.arrays import dense_only as _dense_only
+from lamina.ops.arrays import inexact as _inexact
+from lamina.ops.arrays import promoted as _promoted
+from lamina.ops.arrays import tensor as _tensor
+from lamina.ops.elementwise import unary as _unary
 
 # Activations.
 
 
-@unary(jax.nn.relu, tensor)
+@_unary(_jax.nn.relu, _tensor)
 def relu(x):
     """Return max(x, 0).
 
@@ -91,7 +38,7 @@ def relu(x):
     """
 
 
-@unary(jax.nn.relu6, tensor)
+@_unary(_jax.nn.relu6, _tensor)
 def relu6(x):
     """Return min(max(x, 0), 6).
 
@@ -101,7 +48,7 @@ def relu6(x):
     """
 
 
-@unary(jax.nn.sigmoid, inexact)
+@_unary(_jax.nn.sigmoid, _inexact)
 def sigmoid(x):
     """Return 1 / (1 + e⁻ˣ).
 
@@ -111,7 +58,7 @@ def sigmoid(x):
     """
 
 
-@unary(jax.nn.sparse_sigmoid, inexact)
+@_unary(_jax.nn.sparse_sigmoid, _inexact)
 def sparse_sigmoid(x):
     """Return (x + 1) / 2 limited to [0, 1].
 
@@ -121,7 +68,7 @@ def sparse_sigmoid(x):
     """
 
 
-@unary(jax.nn.softplus, inexact)
+@_unary(_jax.nn.softplus, _inexact)
 def softplus(x):
     """Return ln(1 + eˣ).
 
@@ -131,7 +78,7 @@ def softplus(x):
     """
 
 
-@unary(jax.nn.soft_sign, inexact)
+@_unary(_jax.nn.soft_sign, _inexact)
 def softsign(x):
     """Return x / (1 + abs(x)).
 
@@ -141,7 +88,7 @@ def softsign(x):
     """
 
 
-@unary(jax.nn.silu, inexact)
+@_unary(_jax.nn.silu, _inexact)
 def silu(x):
     """Return x · sigmoid(x).
 
@@ -151,7 +98,7 @@ def silu(x):
     """
 
 
-@unary(jax.nn.log_sigmoid, inexact)
+@_unary(_jax.nn.log_sigmoid, _inexact)
 def log_sigmoid(x):
     """Return ln sigmoid(x).
 
@@ -161,7 +108,7 @@ def log_sigmoid(x):
     """
 
 
-@unary(jax.nn.hard_sigmoid, inexact)
+@_unary(_jax.nn.hard_sigmoid, _inexact)
 def hard_sigmoid(x):
     """Return x / 6 + 1 / 2 limited to [0, 1].
 
@@ -171,7 +118,7 @@ def hard_sigmoid(x):
     """
 
 
-@unary(jax.nn.hard_silu, inexact)
+@_unary(_jax.nn.hard_silu, _inexact)
 def hard_silu(x):
     """Return x · hard_sigmoid(x).
 
@@ -181,7 +128,7 @@ def hard_silu(x):
     """
 
 
-@unary(jax.nn.hard_tanh, tensor)
+@_unary(_jax.nn.hard_tanh, _tensor)
 def hard_tanh(x):
     """Return x limited to [-1, 1].
 
@@ -191,7 +138,7 @@ def hard_tanh(x):
     """
 
 
-@unary(jax.nn.selu, inexact)
+@_unary(_jax.nn.selu, _inexact)
 def selu(x):
     """Return 1.0507 · elu(x, 1.6733), which keeps mean 0 and variance 1.
 
@@ -203,7 +150,7 @@ def selu(x):
     """
 
 
-@op(elementwise=True)
+@_op(elementwise=True)
 def tanh_shrink(x):
     """Return x - tanh x.
 
@@ -211,11 +158,11 @@ def tanh_shrink(x):
     >>> ops.tanh_shrink([0.0, 1.0]).tolist()
     [0.0, 0.2384]
     """
-    x = inexact(x)
-    return x - jnp.tanh(x)
+    x = _inexact(x)
+    return x - _jnp.tanh(x)
 
 
-@op(config=("negative_slope",), elementwise=True)
+@_op(config=("negative_slope",), elementwise=True)
 def leaky_relu(x, negative_slope=0.2):
     """Return x above zero and `negative_slope` · x below.
 
@@ -223,10 +170,10 @@ def leaky_relu(x, negative_slope=0.2):
     >>> ops.leaky_relu([-1.0, 2.0]).tolist()
     [-0.2, 2.0]
     """
-    return jax.nn.leaky_relu(inexact(x), negative_slope)
+    return _jax.nn.leaky_relu(_inexact(x), negative_slope)
 
 
-@op(config=("alpha",), elementwise=True)
+@_op(config=("alpha",), elementwise=True)
 def elu(x, alpha=1.0):
     """Return x above zero and `alpha` · (eˣ - 1) below.
 
@@ -236,10 +183,10 @@ def elu(x, alpha=1.0):
     >>> ops.elu([-1.0, 2.0]).tolist()
     [-0.6321, 2.0]
     """
-    return jax.nn.elu(inexact(x), alpha)
+    return _jax.nn.elu(_inexact(x), alpha)
 
 
-@op(config=("alpha",), elementwise=True)
+@_op(config=("alpha",), elementwise=True)
 def celu(x, alpha=1.0):
     """Return x above zero and `alpha` · (e^(x / alpha) - 1) below.
 
@@ -249,10 +196,10 @@ def celu(x, alpha=1.0):
     >>> ops.celu([-1.0, 2.0], alpha=2.0).tolist()
     [-0.7869, 2.0]
     """
-    return jax.nn.celu(inexact(x), alpha)
+    return _jax.nn.celu(_inexact(x), alpha)
 
 
-@op(config=("approximate",), elementwise=True)
+@_op(config=("approximate",), elementwise=True)
 def gelu(x, approximate=True):
     """Return x · Φ(x), with Φ the cumulative normal distribution.
 
@@ -266,10 +213,10 @@ def gelu(x, approximate=True):
     >>> ops.gelu([-1.0, 0.0, 1.0], approximate=False).tolist()
     [-0.1587, 0.0, 0.8413]
     """
-    return jax.nn.gelu(inexact(x), approximate)
+    return _jax.nn.gelu(_inexact(x), approximate)
 
 
-@op(config=("b",), elementwise=True)
+@_op(config=("b",), elementwise=True)
 def squareplus(x, b=4):
     """Return (x + √(x² + b)) / 2.
 
@@ -277,10 +224,10 @@ def squareplus(x, b=4):
     >>> ops.squareplus([0.0, 1.5]).tolist()
     [1.0, 2.0]
     """
-    return jax.nn.squareplus(inexact(x), b)
+    return _jax.nn.squareplus(_inexact(x), b)
 
 
-@op(elementwise=True)
+@_op(elementwise=True)
 def sparse_plus(x):
     """Return 0 below -1, x above 1 and (x + 1)² / 4 between.
 
@@ -288,11 +235,11 @@ def sparse_plus(x):
     >>> ops.sparse_plus([-2.0, 0.0, 2.0]).tolist()
     [0.0, 0.25, 2.0]
     """
-    x = inexact(x)
-    return jnp.where(x <= -1, 0, jnp.where(x >= 1, x, (x + 1) ** 2 / 4))
+    x = _inexact(x)
+    return _jnp.where(x <= -1, 0, _jnp.where(x >= 1, x, (x + 1) ** 2 / 4))
 
 
-@op(config=("threshold",), elementwise=True)
+@_op(config=("threshold",), elementwise=True)
 def soft_shrink(x, threshold=0.5):
     """Move x towards zero by `threshold`, and to zero what is nearer.
 
@@ -300,13 +247,13 @@ def soft_shrink(x, threshold=0.5):
     >>> ops.soft_shrink([-2.0, 0.3, 2.0]).tolist()
     [-1.5, 0.0, 1.5]
     """
-    x = inexact(x)
-    return jnp.where(
-        x > threshold, x - threshold, jnp.where(x < -threshold, x + threshold, 0)
+    x = _inexact(x)
+    return _jnp.where(
+        x > threshold, x - threshold, _jnp.where(x < -threshold, x + threshold, 0)
     )
 
 
-@op(config=("threshold",), elementwise=True)
+@_op(config=("threshold",), elementwise=True)
 def hard_shrink(x, threshold=0.5):
     """Return x where abs(x) > `threshold` and 0 elsewhere.
 
@@ -314,11 +261,11 @@ def hard_shrink(x, threshold=0.5):
     >>> ops.hard_shrink([-2.0, 0.3, 2.0]).tolist()
     [-2.0, 0.0, 2.0]
     """
-    x = inexact(x)
-    return jnp.where(jnp.abs(x) > threshold, x, 0)
+    x = _inexact(x)
+    return _jnp.where(_jnp.abs(x) > threshold, x, 0)
 
 
-@op(config=("threshold", "default_value"), elementwise=True)
+@_op(config=("threshold", "default_value"), elementwise=True)
 def threshold(x, threshold, default_value):
     """Return x where x > `threshold` and `default_value` elsewhere.
 
@@ -326,11 +273,11 @@ def threshold(x, threshold, default_value):
     >>> ops.threshold([0.5, 1.5], 1.0, -1.0).tolist()
     [-1.0, 1.5]
     """
-    x = inexact(x)
-    return jnp.where(x > threshold, x, default_value)
+    x = _inexact(x)
+    return _jnp.where(x > threshold, x, default_value)
 
 
-@op(config=("axis",), masks=True)
+@_op(config=("axis",), masks=True)
 def glu(x, axis=-1):
     """Halve `x` along `axis` into a and b, and return a · sigmoid(b).
 
@@ -341,17 +288,17 @@ def glu(x, axis=-1):
     >>> ops.glu([3.0, 0.0]).tolist()
     [1.5]
     """
-    x = inexact(x)
-    axis = axis_within("`glu`", axis, x.ndim)
+    x = _inexact(x)
+    axis = _axis_within("`glu`", axis, x.ndim)
     if isinstance(x.shape[axis], int) and x.shape[axis] % 2:
         raise ValueError(
             f"`glu` expected axis {axis} to have an even size. Received: shape "
             f"{x.shape}"
         )
-    return jax.nn.glu(x, axis)
+    return _jax.nn.glu(x, axis)
 
 
-@op(config=("axis",), masks=True)
+@_op(config=("axis",), masks=True)
 def softmax(x, axis=-1):
     """Return exp(x) / Σ exp(x) over `axis`: one axis, several, or all when None.
 
@@ -359,19 +306,19 @@ def softmax(x, axis=-1):
     >>> ops.softmax([0.0, 0.0]).tolist()
     [0.5, 0.5]
     """
-    x = inexact(x)
+    x = _inexact(x)
     if isinstance(axis, int) and x.shape[axis : axis + 1 or None] == (1,):
-        warn_once(
+        _warn_once(
             "softmax",
             f"You are using a softmax over axis {axis} of a tensor of shape {x.shape}. "
             "This axis has size 1. The softmax operation will always return the value "
             "1, which is likely not what you intended. Did you mean to use a sigmoid "
             "instead?",
         )
-    return jax.nn.softmax(x, _axes(axis))
+    return _jax.nn.softmax(x, _axes(axis))
 
 
-@op(config=("axis",), masks=True)
+@_op(config=("axis",), masks=True)
 def log_softmax(x, axis=-1):
     """Return ln softmax(x) over `axis`: one axis, several, or all when None.
 
@@ -379,10 +326,10 @@ def log_softmax(x, axis=-1):
     >>> ops.log_softmax([0.0, 0.0]).tolist()
     [-0.6931, -0.6931]
     """
-    return jax.nn.log_softmax(inexact(x), _axes(axis))
+    return _jax.nn.log_softmax(_inexact(x), _axes(axis))
 
 
-@op(config=("axis",), masks=True)
+@_op(config=("axis",), masks=True)
 def sparsemax(x, axis=-1):
     """Return the point of the probability simplex nearest to x along `axis`.
 
@@ -394,13 +341,13 @@ def sparsemax(x, axis=-1):
     >>> ops.sparsemax([0.5, 0.1, -2.0]).tolist()
     [0.7, 0.3, 0.0]
     """
-    x = jnp.moveaxis(inexact(x), axis, -1)
-    falling = jnp.flip(jnp.sort(x, -1), -1)
-    count = jnp.arange(1, x.shape[-1] + 1, dtype=x.dtype)
-    excess = jnp.cumsum(falling, -1) - 1
-    support = jnp.sum(count * falling > excess, -1, keepdims=True)
-    tau = jnp.take_along_axis(excess, support - 1, -1) / support.astype(x.dtype)
-    return jnp.moveaxis(jnp.maximum(x - tau, 0), -1, axis)
+    x = _jnp.moveaxis(_inexact(x), axis, -1)
+    falling = _jnp.flip(_jnp.sort(x, -1), -1)
+    count = _jnp.arange(1, x.shape[-1] + 1, dtype=x.dtype)
+    excess = _jnp.cumsum(falling, -1) - 1
+    support = _jnp.sum(count * falling > excess, -1, keepdims=True)
+    tau = _jnp.take_along_axis(excess, support - 1, -1) / support.astype(x.dtype)
+    return _jnp.moveaxis(_jnp.maximum(x - tau, 0), -1, axis)
 
 
 swish = silu
@@ -411,7 +358,7 @@ hard_swish = hard_silu
 
 
 def _last(data_format):
-    return settings.standardize_data_format(data_format) == "channels_last"
+    return _settings.standardize_data_format(data_format) == "channels_last"
 
 
 def _each(value, rank, name):
@@ -437,7 +384,7 @@ def _padding(padding):
 
 
 def _pool(kernel, inputs, pool_size, strides, padding, data_format):
-    x = tensor(inputs)
+    x = _tensor(inputs)
     rank = x.ndim - 2
     window = _each(pool_size, rank, "pool_size")
     strides = window if strides is None else _each(strides, rank, "strides")
@@ -450,7 +397,7 @@ def _pool(kernel, inputs, pool_size, strides, padding, data_format):
     )
 
 
-@op(config=("pool_size", "strides", "padding", "data_format"))
+@_op(config=("pool_size", "strides", "padding", "data_format"))
 def max_pool(inputs, pool_size, strides=None, padding="valid", data_format=None):
     """Return the largest entry of each window.
 
@@ -467,10 +414,10 @@ def max_pool(inputs, pool_size, strides=None, padding="valid", data_format=None)
     >>> ops.max_pool(x, 2).ravel().tolist()
     [4.0, 6.0]
     """
-    return _pool(kernels.max_pool, inputs, pool_size, strides, padding, data_format)
+    return _pool(_kernels.max_pool, inputs, pool_size, strides, padding, data_format)
 
 
-@op(config=("pool_size", "strides", "padding", "data_format"))
+@_op(config=("pool_size", "strides", "padding", "data_format"))
 def average_pool(inputs, pool_size, strides=None, padding="valid", data_format=None):
     """Return the mean of each window; arguments as for `max_pool`.
 
@@ -479,22 +426,24 @@ def average_pool(inputs, pool_size, strides=None, padding="valid", data_format=N
     >>> ops.average_pool(x, 2).ravel().tolist()
     [2.5, 4.0]
     """
-    return _pool(kernels.average_pool, inputs, pool_size, strides, padding, data_format)
+    return _pool(
+        _kernels.average_pool, inputs, pool_size, strides, padding, data_format
+    )
 
 
 def _adaptive(inputs, output_size, data_format, reduce):
-    x = tensor(inputs)
+    x = _tensor(inputs)
     sizes = _each(output_size, x.ndim - 2, "output_size")
     for axis, size in enumerate(sizes, start=1 if _last(data_format) else 2):
         whole = x.shape[axis]
-        rounds(size)
+        _rounds(size)
         limits = [(i * whole // size, -(-(i + 1) * whole // size)) for i in range(size)]
-        parts = [lax.slice_in_dim(x, a, b, axis=axis) for a, b in limits]
-        x = jnp.concatenate([reduce(p, axis=axis, keepdims=True) for p in parts], axis)
+        parts = [_lax.slice_in_dim(x, a, b, axis=axis) for a, b in limits]
+        x = _jnp.concatenate([reduce(p, axis=axis, keepdims=True) for p in parts], axis)
     return x
 
 
-@op(config=("output_size", "data_format"))
+@_op(config=("output_size", "data_format"))
 def adaptive_average_pool(inputs, output_size, data_format=None):
     """Return means of `output_size` windows that cover each dimension evenly.
 
@@ -512,10 +461,10 @@ def adaptive_average_pool(inputs, output_size, data_format=None):
     >>> ops.adaptive_average_pool(x, 2).ravel().tolist()
     [2.5, 4.0]
     """
-    return _adaptive(inputs, output_size, data_format, jnp.mean)
+    return _adaptive(inputs, output_size, data_format, _jnp.mean)
 
 
-@op(config=("output_size", "data_format"))
+@_op(config=("output_size", "data_format"))
 def adaptive_max_pool(inputs, output_size, data_format=None):
     """Return maxima of `output_size` windows that cover each dimension evenly.
 
@@ -526,10 +475,10 @@ def adaptive_max_pool(inputs, output_size, data_format=None):
     >>> ops.adaptive_max_pool(x, 2).ravel().tolist()
     [4.0, 6.0]
     """
-    return _adaptive(inputs, output_size, data_format, jnp.max)
+    return _adaptive(inputs, output_size, data_format, _jnp.max)
 
 
-@op(config=("strides", "padding", "data_format", "dilation_rate"))
+@_op(config=("strides", "padding", "data_format", "dilation_rate"))
 def conv(inputs, kernel, strides=1, padding="valid", data_format=None, dilation_rate=1):
     """Return the N-dimensional convolution (correlation) of `inputs` with `kernel`.
 
@@ -552,11 +501,11 @@ def conv(inputs, kernel, strides=1, padding="valid", data_format=None, dilation_
     >>> ops.conv(x, kernel).ravel().tolist()
     [-3.0, 2.0, -4.0]
     """
-    x, kernel = promoted(inputs, kernel)
+    x, kernel = _promoted(inputs, kernel)
     moves = _moves(kernel, strides, padding, data_format, dilation_rate)
     channels = _channels("conv", x, kernel, moves)
     groups = channels // kernel.shape[-2]
-    return kernels.conv(x, kernel, groups=groups, **moves)
+    return _kernels.conv(x, kernel, groups=groups, **moves)
 
 
 def _moves(kernel, strides, padding, data_format, dilation_rate):
@@ -583,7 +532,7 @@ def _channels(name, x, kernel, moves):
     return channels
 
 
-@op(config=("strides", "padding", "data_format", "dilation_rate"))
+@_op(config=("strides", "padding", "data_format", "dilation_rate"))
 def depthwise_conv(
     inputs, kernel, strides=1, padding="valid", data_format=None, dilation_rate=1
 ):
@@ -605,21 +554,21 @@ def depthwise_conv(
     >>> ops.depthwise_conv(x, ops.ones((2, 2, 1))).tolist()
     [[[3.0, 30.0]]]
     """
-    x, kernel = promoted(inputs, kernel)
+    x, kernel = _promoted(inputs, kernel)
     moves = _moves(kernel, strides, padding, data_format, dilation_rate)
     _channels("depthwise_conv", x, kernel, moves)
-    return kernels.depthwise_conv(x, kernel, **moves)
+    return _kernels.depthwise_conv(x, kernel, **moves)
 
 
-@op(config=("strides", "padding", "data_format", "dilation_rate"))
+@_op(config=("strides", "padding", "data_format", "dilation_rate"))
 def separable_conv(
     inputs,
     depthwise_kernel,
     pointwise_kernel,
-    strides: Any = 1,
+    strides: _Any = 1,
     padding: str = "valid",
-    data_format: Any = None,
-    dilation_rate: Any = 1,
+    data_format: _Any = None,
+    dilation_rate: _Any = 1,
 ):
     """Convolve each channel on its own, then mix channels by a 1 x 1 convolution.
 
@@ -643,15 +592,15 @@ def separable_conv(
     return conv(y, pointwise_kernel, 1, "valid", data_format)
 
 
-@op(config=("strides", "padding", "output_padding", "data_format", "dilation_rate"))
+@_op(config=("strides", "padding", "output_padding", "data_format", "dilation_rate"))
 def conv_transpose(
     inputs,
     kernel,
-    strides: Any = 1,
+    strides: _Any = 1,
     padding: str = "valid",
-    output_padding: Any = None,
-    data_format: Any = None,
-    dilation_rate: Any = 1,
+    output_padding: _Any = None,
+    data_format: _Any = None,
+    dilation_rate: _Any = 1,
 ):
     """Spread each entry over a window: the gradient of `conv` for its input.
 
@@ -671,10 +620,10 @@ def conv_transpose(
     >>> ops.conv_transpose(x, kernel, strides=2).ravel().tolist()
     [1.0, 2.0, 5.0, 10.0]
     """
-    x, kernel = promoted(inputs, kernel)
+    x, kernel = _promoted(inputs, kernel)
     if isinstance(output_padding, int):
         output_padding = (output_padding,) * (kernel.ndim - 2)
-    return kernels.conv_transpose(
+    return _kernels.conv_transpose(
         x,
         kernel,
         output_padding=output_padding and tuple(output_padding),
@@ -685,7 +634,7 @@ def conv_transpose(
 # Codes.
 
 
-@op(config=("num_classes", "axis", "dtype", "sparse"), integers=True)
+@_op(config=("num_classes", "axis", "dtype", "sparse"), integers=True)
 def one_hot(x, num_classes, axis=-1, dtype=None, sparse=False):
     """Turn integers into vectors with a 1 at that position; zeros if outside.
 
@@ -700,18 +649,19 @@ def one_hot(x, num_classes, axis=-1, dtype=None, sparse=False):
     >>> ops.one_hot([1, 0], 2).tolist()
     [[0.0, 1.0], [1.0, 0.0]]
     """
-    dense_only("one_hot", sparse)
-    return _marks(tensor(x), num_classes, axis, dtype)
+    _dense_only("one_hot", sparse)
+    return _marks(_tensor(x), num_classes, axis, dtype)
 
 
 def _marks(x, num_classes, axis, dtype):
-    if not jnp.issubdtype(x.dtype, jnp.integer):
+    if not _jnp.issubdtype(x.dtype, _jnp.integer):
         # A half float would not tell 257 from 256, the numbers compared with it.
         x, given = x.astype("int32"), x
-        x = jnp.where(x == given, x, -1)
-    return jax.nn.one_hot(x, num_classes, dtype=canonical(dtype), axis=axis)
+        x = _jnp.where(x == given, x, -1)
+    return _jax.nn.one_hot(x, num_classes, dtype=_canonical(dtype), axis=axis)
 
 
+@_boundary
 def multi_hot(inputs, num_classes=None, axis=-1, dtype=None, sparse=False, **kwargs):
     """Mark with 1 the classes that occur along the last axis of `inputs`.
 
@@ -733,12 +683,12 @@ def multi_hot(inputs, num_classes=None, axis=-1, dtype=None, sparse=False, **kwa
     return _multi_hot(inputs, num_classes, axis, dtype, sparse)
 
 
-@op(config=("num_classes", "axis", "dtype", "sparse"), name="MultiHot", integers=True)
+@_op(config=("num_classes", "axis", "dtype", "sparse"), name="MultiHot", integers=True)
 def _multi_hot(inputs, num_classes, axis=-1, dtype=None, sparse=False):
-    dense_only("multi_hot", sparse)
-    x = tensor(inputs)
+    _dense_only("multi_hot", sparse)
+    x = _tensor(inputs)
     over = 1 if x.ndim > 1 else 0
-    return jnp.max(_marks(x, num_classes, axis, dtype), over)
+    return _jnp.max(_marks(x, num_classes, axis, dtype), over)
 
 
 # Losses.
@@ -753,11 +703,11 @@ def _same_shapes(name, target, output):
 
 
 def _probable(p):
-    epsilon = settings.epsilon()
-    return jnp.clip(p, epsilon, 1 - epsilon)
+    epsilon = _settings.epsilon()
+    return _jnp.clip(p, epsilon, 1 - epsilon)
 
 
-@op(config=("from_logits",))
+@_op(config=("from_logits",))
 def binary_crossentropy(target, output, from_logits=False):
     """Return -t · ln p - (1 - t) · ln(1 - p), entry by entry.
 
@@ -773,23 +723,23 @@ def binary_crossentropy(target, output, from_logits=False):
     >>> ops.binary_crossentropy([1.0, 0.0], [0.5, 0.1]).tolist()
     [0.6931, 0.1054]
     """
-    target, output = promoted(target, output, also=(float,))
+    target, output = _promoted(target, output, also=(float,))
     _same_shapes("binary_crossentropy", target, output)
     if from_logits:
-        yes, no = jax.nn.log_sigmoid(output), jax.nn.log_sigmoid(-output)
+        yes, no = _jax.nn.log_sigmoid(output), _jax.nn.log_sigmoid(-output)
     else:
         output = _probable(output)
-        yes, no = jnp.log(output), jnp.log(1 - output)
+        yes, no = _jnp.log(output), _jnp.log(1 - output)
     return -(target * yes + (1 - target) * no)
 
 
 def _log_probability(output, from_logits, axis):
     if from_logits:
-        return jax.nn.log_softmax(output, axis)
-    return jnp.log(_probable(output / jnp.sum(output, axis, keepdims=True)))
+        return _jax.nn.log_softmax(output, axis)
+    return _jnp.log(_probable(output / _jnp.sum(output, axis, keepdims=True)))
 
 
-@op(config=("from_logits", "axis"))
+@_op(config=("from_logits", "axis"))
 def categorical_crossentropy(target, output, from_logits=False, axis=-1):
     """Return -Σ t · ln p over `axis`.
 
@@ -806,17 +756,17 @@ def categorical_crossentropy(target, output, from_logits=False, axis=-1):
     >>> ops.categorical_crossentropy([[0.0, 1.0]], [[0.5, 0.5]]).tolist()
     [0.6931]
     """
-    target, output = promoted(target, output, also=(float,))
+    target, output = _promoted(target, output, also=(float,))
     _same_shapes("categorical_crossentropy", target, output)
     if not target.ndim:
         raise ValueError(
             "`categorical_crossentropy` expected arrays with an axis. Received: "
             f"target.shape={target.shape}"
         )
-    return -jnp.sum(target * _log_probability(output, from_logits, axis), axis)
+    return -_jnp.sum(target * _log_probability(output, from_logits, axis), axis)
 
 
-@op(config=("from_logits", "axis"))
+@_op(config=("from_logits", "axis"))
 def sparse_categorical_crossentropy(target, output, from_logits=False, axis=-1):
     """Return -ln p[t] over `axis`.
 
@@ -834,9 +784,9 @@ def sparse_categorical_crossentropy(target, output, from_logits=False, axis=-1):
     >>> ops.sparse_categorical_crossentropy([1], [[0.5, 0.5]]).tolist()
     [0.6931]
     """
-    target, output = tensor(target).astype("int32"), inexact(output)
+    target, output = _tensor(target).astype("int32"), _inexact(output)
     if target.ndim == output.ndim and target.shape[-1] == 1:
-        target = jnp.squeeze(target, -1)
+        target = _jnp.squeeze(target, -1)
     if not -output.ndim <= axis < output.ndim:
         raise ValueError(
             f"`sparse_categorical_crossentropy` expected `output` with axis {axis}. "
@@ -850,14 +800,14 @@ def sparse_categorical_crossentropy(target, output, from_logits=False, axis=-1):
             f"`output` without axis {axis}. Received: target.shape={target.shape}, "
             f"output.shape={output.shape}"
         )
-    chosen = jax.nn.one_hot(target, classes, axis=axis, dtype=output.dtype)
-    return -jnp.sum(chosen * _log_probability(output, from_logits, axis), axis)
+    chosen = _jax.nn.one_hot(target, classes, axis=axis, dtype=output.dtype)
+    return -_jnp.sum(chosen * _log_probability(output, from_logits, axis), axis)
 
 
 # Statistics and normalization.
 
 
-@op(config=("axes", "keepdims", "synchronized"))
+@_op(config=("axes", "keepdims", "synchronized"))
 def moments(x, axes, keepdims=False, synchronized=False):
     """Return mean and variance over `axes`.
 
@@ -874,19 +824,19 @@ def moments(x, axes, keepdims=False, synchronized=False):
     """
     if synchronized:
         raise NotImplementedError("`moments` over several devices is not supported.")
-    x = inexact(x)
-    wide = x.astype("float32") if x.dtype == jnp.float16 else x
-    mean = jnp.mean(wide, _axes(axes), keepdims=True)
-    variance = jnp.var(wide, _axes(axes), keepdims=True)
+    x = _inexact(x)
+    wide = x.astype("float32") if x.dtype == _jnp.float16 else x
+    mean = _jnp.mean(wide, _axes(axes), keepdims=True)
+    variance = _jnp.var(wide, _axes(axes), keepdims=True)
     if not keepdims:
-        mean, variance = (jnp.squeeze(v, _axes(axes)) for v in (mean, variance))
-    if x.dtype == jnp.float16:
-        top = jnp.finfo(x.dtype).max
-        mean, variance = (jnp.clip(v, -top, top) for v in (mean, variance))
+        mean, variance = (_jnp.squeeze(v, _axes(axes)) for v in (mean, variance))
+    if x.dtype == _jnp.float16:
+        top = _jnp.finfo(x.dtype).max
+        mean, variance = (_jnp.clip(v, -top, top) for v in (mean, variance))
     return mean.astype(x.dtype), variance.astype(x.dtype)
 
 
-@op(config=("axis", "epsilon"), name="BatchNorm", masks=True)
+@_op(config=("axis", "epsilon"), name="BatchNorm", masks=True)
 def batch_normalization(x, mean, variance, axis, offset=None, scale=None, epsilon=1e-3):
     """Return scale · (x - mean) / √(variance + epsilon) + offset.
 
@@ -903,19 +853,20 @@ def batch_normalization(x, mean, variance, axis, offset=None, scale=None, epsilo
     >>> ops.batch_normalization([[2.0], [4.0]], [3.0], [1.0], -1, epsilon=0.0).tolist()
     [[-1.0], [1.0]]
     """
-    x = tensor(x)
+    x = _tensor(x)
     shape = [1] * x.ndim
     shape[axis] = -1
-    mean, variance = tensor(mean), tensor(variance)
-    factor = lax.rsqrt(variance.reshape(shape) + epsilon)
+    mean, variance = _tensor(mean), _tensor(variance)
+    factor = _lax.rsqrt(variance.reshape(shape) + epsilon)
     if scale is not None:
-        factor = factor * tensor(scale).reshape(shape)
+        factor = factor * _tensor(scale).reshape(shape)
     shift = -mean.reshape(shape) * factor
     if offset is not None:
-        shift = shift + tensor(offset).reshape(shape)
+        shift = shift + _tensor(offset).reshape(shape)
     return (x * factor + shift).astype(x.dtype)
 
 
+@_boundary
 def layer_normalization(x, gamma=None, beta=None, axis=-1, epsilon=None, **kwargs):
     """Return gamma · (x - mean) / √(variance + epsilon) + beta over `axis`.
 
@@ -939,20 +890,20 @@ def layer_normalization(x, gamma=None, beta=None, axis=-1, epsilon=None, **kwarg
     return _layer_norm(x, gamma, beta, axis, epsilon, scaling)
 
 
-@op(config=("axis", "epsilon", "rms_scaling"), name="LayerNorm", masks=True)
+@_op(config=("axis", "epsilon", "rms_scaling"), name="LayerNorm", masks=True)
 def _layer_norm(x, gamma=None, beta=None, axis=-1, epsilon=None, rms_scaling=False):
-    x = inexact(x)
-    epsilon = settings.epsilon() if epsilon is None else epsilon
+    x = _inexact(x)
+    epsilon = _settings.epsilon() if epsilon is None else epsilon
     axes = (axis,) if isinstance(axis, int) else tuple(axis)
     if not rms_scaling:
-        return kernels.layer_norm(x, gamma, beta, axes=axes, epsilon=epsilon)
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    y = wide * lax.rsqrt(jnp.var(wide, axes, keepdims=True) + epsilon)
+        return _kernels.layer_norm(x, gamma, beta, axes=axes, epsilon=epsilon)
+    wide = x.astype(_jnp.promote_types(x.dtype, _jnp.float32))
+    y = wide * _lax.rsqrt(_jnp.var(wide, axes, keepdims=True) + epsilon)
     shape = [n if i in {a % x.ndim for a in axes} else 1 for i, n in enumerate(x.shape)]
-    return (y if gamma is None else y * tensor(gamma).reshape(shape)).astype(x.dtype)
+    return (y if gamma is None else y * _tensor(gamma).reshape(shape)).astype(x.dtype)
 
 
-@op(config=("axis", "epsilon"), name="RMSNorm", masks=True)
+@_op(config=("axis", "epsilon"), name="RMSNorm", masks=True)
 def rms_normalization(x, scale=None, axis=-1, epsilon=None):
     """Return scale · x / √(mean(x²) + epsilon) over `axis`.
 
@@ -968,14 +919,14 @@ def rms_normalization(x, scale=None, axis=-1, epsilon=None):
     >>> ops.rms_normalization([[2.0, -2.0]], epsilon=0.0).tolist()
     [[1.0, -1.0]]
     """
-    epsilon = settings.epsilon() if epsilon is None else epsilon
-    x = inexact(x)
+    epsilon = _settings.epsilon() if epsilon is None else epsilon
+    x = _inexact(x)
     axes = range(x.ndim) if axis is None else axis
     axes = (axes,) if isinstance(axes, int) else tuple(axes)
-    return kernels.rms_norm(x, scale, axes=axes, epsilon=epsilon)
+    return _kernels.rms_norm(x, scale, axes=axes, epsilon=epsilon)
 
 
-@op(config=("axis", "order", "epsilon"), masks=True)
+@_op(config=("axis", "order", "epsilon"), masks=True)
 def normalize(x, axis=-1, order=2, epsilon=None):
     """Return x divided by its norm along `axis`, at least `epsilon`.
 
@@ -997,18 +948,18 @@ def normalize(x, axis=-1, order=2, epsilon=None):
             "Argument `order` must be an int >= 1 in `normalize`. Received: "
             f"order={order}"
         )
-    x = inexact(x)
-    epsilon = settings.epsilon() if epsilon is None else epsilon
+    x = _inexact(x)
+    epsilon = _settings.epsilon() if epsilon is None else epsilon
     # The powers of half floats overflow, and `epsilon**2` is 0 there.
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    wide = x.astype(_jnp.promote_types(x.dtype, _jnp.float32))
     if order == 2:
-        square = jnp.sum(jnp.square(wide), _axes(axis), keepdims=True)
-        return (wide * lax.rsqrt(jnp.maximum(square, epsilon**2))).astype(x.dtype)
-    powers = jnp.sum(jnp.abs(wide) ** order, _axes(axis), keepdims=True)
-    return (wide / jnp.maximum(powers ** (1 / order), epsilon)).astype(x.dtype)
+        square = _jnp.sum(_jnp.square(wide), _axes(axis), keepdims=True)
+        return (wide * _lax.rsqrt(_jnp.maximum(square, epsilon**2))).astype(x.dtype)
+    powers = _jnp.sum(_jnp.abs(wide) ** order, _axes(axis), keepdims=True)
+    return (wide / _jnp.maximum(powers ** (1 / order), epsilon)).astype(x.dtype)
 
 
-@op(config=("max_val",), name="PSNR")
+@_op(config=("max_val",), name="PSNR")
 def psnr(x1, x2, max_val):
     """Return the peak signal-to-noise ratio 10 · log10(max_val² / mean((x1 - x2)²)).
 
@@ -1027,16 +978,16 @@ def psnr(x1, x2, max_val):
     >>> float(ops.psnr([0.0, 10.0], [1.0, 9.0], max_val=10))
     20.0
     """
-    x1, x2 = promoted(x1, x2, also=(float,))
+    x1, x2 = _promoted(x1, x2, also=(float,))
     if x1.shape != x2.shape:
         raise ValueError(
             f"`psnr` expected images of one shape. Received: {x1.shape} and {x2.shape}"
         )
-    error = jnp.mean(jnp.square(x1 - x2))
-    return 20 * jnp.log10(tensor(max_val, x1.dtype)) - 10 * jnp.log10(error)
+    error = _jnp.mean(_jnp.square(x1 - x2))
+    return 20 * _jnp.log10(_tensor(max_val, x1.dtype)) - 10 * _jnp.log10(error)
 
 
-@op(config=("is_causal", "flash_attention", "attn_logits_soft_cap"))
+@_op(config=("is_causal", "flash_attention", "attn_logits_soft_cap"))
 def dot_product_attention(
     query,
     key,
@@ -1070,7 +1021,7 @@ def dot_product_attention(
     >>> ops.dot_product_attention(query, key, value).tolist()
     [[[[2.0, 4.0]]]]
     """
-    query, key, value = promoted(query, key, value, also=(float,))
+    query, key, value = _promoted(query, key, value, also=(float,))
     if not query.ndim == key.ndim == value.ndim == 4:
         raise ValueError(
             "`dot_product_attention` only supports 4D inputs. Received: "
@@ -1079,26 +1030,26 @@ def dot_product_attention(
         )
     heads, groups = query.shape[2], key.shape[2]
     if heads != groups:
-        key, value = (jnp.repeat(v, heads // groups, 2) for v in (key, value))
-    wide = jnp.promote_types(query.dtype, jnp.float32)
-    scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-    scores = jnp.einsum("btnh,bsnh->bnts", query, key, preferred_element_type=wide)
-    scores = scores * jnp.asarray(scale, wide)
+        key, value = (_jnp.repeat(v, heads // groups, 2) for v in (key, value))
+    wide = _jnp.promote_types(query.dtype, _jnp.float32)
+    scale = 1 / _math.sqrt(query.shape[-1]) if scale is None else scale
+    scores = _jnp.einsum("btnh,bsnh->bnts", query, key, preferred_element_type=wide)
+    scores = scores * _jnp.asarray(scale, wide)
     if attn_logits_soft_cap is not None:
-        scores = attn_logits_soft_cap * jnp.tanh(scores / attn_logits_soft_cap)
+        scores = attn_logits_soft_cap * _jnp.tanh(scores / attn_logits_soft_cap)
     if bias is not None:
-        scores = scores + tensor(bias).astype(wide)
-    allowed = None if mask is None else tensor(mask, "bool")
+        scores = scores + _tensor(bias).astype(wide)
+    allowed = None if mask is None else _tensor(mask, "bool")
     if is_causal:
-        past = jnp.tril(jnp.ones(scores.shape[-2:], bool))
+        past = _jnp.tril(_jnp.ones(scores.shape[-2:], bool))
         allowed = past if allowed is None else allowed & past
     if allowed is not None:
-        scores = jnp.where(allowed, scores, 0.7 * jnp.finfo(wide).min)
-    weights = jax.nn.softmax(scores, -1).astype(query.dtype)
-    return jnp.einsum("bnts,bsnh->btnh", weights, value)
+        scores = _jnp.where(allowed, scores, 0.7 * _jnp.finfo(wide).min)
+    weights = _jax.nn.softmax(scores, -1).astype(query.dtype)
+    return _jnp.einsum("bnts,bsnh->btnh", weights, value)
 
 
-@op(elementwise=True)
+@_op(elementwise=True)
 def polar(abs_, angle):
     """Return the complex number abs_ · (cos angle + i · sin angle).
 
@@ -1106,8 +1057,8 @@ def polar(abs_, angle):
     >>> ops.polar([1.0, 2.0], [0.0, 0.5]).tolist()
     [(1+0j), (1.7552+0.9589j)]
     """
-    abs_, angle = promoted(abs_, angle, also=(float,))
-    return lax.complex(abs_ * jnp.cos(angle), abs_ * jnp.sin(angle))
+    abs_, angle = _promoted(abs_, angle, also=(float,))
+    return _lax.complex(abs_ * _jnp.cos(angle), abs_ * _jnp.sin(angle))
 
 
 # Blocks of images.
@@ -1123,18 +1074,18 @@ def _blocks(height, width, kernel_size, dilation, padding, stride):
     (ph, pw), (sh, sw) = _pair(padding), _pair(stride)
     rows = (height + 2 * ph - dh * (kh - 1) - 1) // sh + 1
     columns = (width + 2 * pw - dw * (kw - 1) - 1) // sw + 1
-    rounds(kh * kw)
+    _rounds(kh * kw)
     cells = [
         (
             slice(i * dh, i * dh + sh * (rows - 1) + 1, sh),
             slice(j * dw, j * dw + sw * (columns - 1) + 1, sw),
         )
-        for i, j in itertools.product(range(kh), range(kw))
+        for i, j in _itertools.product(range(kh), range(kw))
     ]
     return cells, rows, columns, (ph, pw)
 
 
-@op(config=("kernel_size", "dilation", "padding", "stride"))
+@_op(config=("kernel_size", "dilation", "padding", "stride"))
 def unfold(x, kernel_size, dilation=1, padding=0, stride=1):
     """Return the windows of images as columns.
 
@@ -1153,17 +1104,17 @@ def unfold(x, kernel_size, dilation=1, padding=0, stride=1):
     >>> ops.unfold(x, kernel_size=2).tolist()
     [[[0, 1], [1, 2], [3, 4], [4, 5]]]
     """
-    x = tensor(x)
+    x = _tensor(x)
     batch, channels, height, width = x.shape
     cells, rows, columns, (ph, pw) = _blocks(
         height, width, kernel_size, dilation, padding, stride
     )
-    x = jnp.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
-    taken = jnp.stack([x[:, :, a, b] for a, b in cells], 2)
+    x = _jnp.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
+    taken = _jnp.stack([x[:, :, a, b] for a, b in cells], 2)
     return taken.reshape(batch, channels * len(cells), rows * columns)
 
 
-@op(config=("output_size", "kernel_size", "dilation", "padding", "stride"))
+@_op(config=("output_size", "kernel_size", "dilation", "padding", "stride"))
 def fold(x, output_size, kernel_size, dilation=1, padding=0, stride=1):
     """Put the columns of `unfold` back as windows of images; overlaps add up.
 
@@ -1183,14 +1134,14 @@ def fold(x, output_size, kernel_size, dilation=1, padding=0, stride=1):
     >>> ops.fold(x, (2, 3), kernel_size=2).tolist()
     [[[[1.0, 2.0, 1.0], [1.0, 2.0, 1.0]]]]
     """
-    x = tensor(x)
+    x = _tensor(x)
     height, width = _pair(output_size)
     cells, rows, columns, (ph, pw) = _blocks(
         height, width, kernel_size, dilation, padding, stride
     )
     batch, stacked, _ = x.shape
     x = x.reshape(batch, stacked // len(cells), len(cells), rows, columns)
-    y = jnp.zeros((*x.shape[:2], height + 2 * ph, width + 2 * pw), x.dtype)
+    y = _jnp.zeros((*x.shape[:2], height + 2 * ph, width + 2 * pw), x.dtype)
     for i, (a, b) in enumerate(cells):
         y = y.at[:, :, a, b].add(x[:, :, i])
     return y[:, :, ph : ph + height, pw : pw + width]
@@ -1202,7 +1153,7 @@ def _side(block_size):
     return block_size
 
 
-@op(config=("block_size", "data_format"))
+@_op(config=("block_size", "data_format"))
 def depth_to_space(x, block_size, data_format="channels_last"):
     """Spread groups of block_size² channels over blocks of pixels.
 
@@ -1215,8 +1166,8 @@ def depth_to_space(x, block_size, data_format="channels_last"):
     >>> ops.depth_to_space([[[[1, 2, 3, 4]]]], 2).tolist()
     [[[[1], [2]], [[3], [4]]]]
     """
-    x, n, last = tensor(x), _side(block_size), _last(data_format)
-    x = x if last else jnp.moveaxis(x, 1, -1)
+    x, n, last = _tensor(x), _side(block_size), _last(data_format)
+    x = x if last else _jnp.moveaxis(x, 1, -1)
     batch, height, width, channels = x.shape
     if isinstance(channels, int) and channels % n**2:
         raise ValueError(
@@ -1230,10 +1181,10 @@ def depth_to_space(x, block_size, data_format="channels_last"):
         x = x.reshape(batch, height, width, channels // n**2, n, n)
         x = x.transpose(0, 1, 4, 2, 5, 3)
     y = x.reshape(batch, height * n, width * n, channels // n**2)
-    return y if last else jnp.moveaxis(y, -1, 1)
+    return y if last else _jnp.moveaxis(y, -1, 1)
 
 
-@op(config=("block_size", "data_format"))
+@_op(config=("block_size", "data_format"))
 def space_to_depth(x, block_size, data_format="channels_last"):
     """Gather blocks of pixels into channels: the inverse of `depth_to_space`.
 
@@ -1246,20 +1197,20 @@ def space_to_depth(x, block_size, data_format="channels_last"):
     >>> ops.space_to_depth([[[[1], [2]], [[3], [4]]]], 2).tolist()
     [[[[1, 2, 3, 4]]]]
     """
-    x, n, last = tensor(x), _side(block_size), _last(data_format)
-    x = x if last else jnp.moveaxis(x, 1, -1)
+    x, n, last = _tensor(x), _side(block_size), _last(data_format)
+    x = x if last else _jnp.moveaxis(x, 1, -1)
     batch, height, width, channels = x.shape
     x = x.reshape(batch, height // n, n, width // n, n, channels)
     # The cells of a block come before the channels, or after them if these lead.
     x = x.transpose(0, 1, 3, 2, 4, 5) if last else x.transpose(0, 1, 3, 5, 2, 4)
     y = x.reshape(batch, height // n, width // n, n * n * channels)
-    return y if last else jnp.moveaxis(y, -1, 1)
+    return y if last else _jnp.moveaxis(y, -1, 1)
 
 
 # Connectionist temporal classification.
 
 
-@op(config=("mask_index",), name="CTCLoss")
+@_op(config=("mask_index",), name="CTCLoss")
 def ctc_loss(target, output, target_length, output_length, mask_index=0):
     """Return -ln P(target | output), summed over all alignments.
 
@@ -1280,8 +1231,8 @@ def ctc_loss(target, output, target_length, output_length, mask_index=0):
     >>> ops.ctc_loss([[1]], output, [1], [1]).tolist()
     [1.0986]
     """
-    target = tensor(target).astype("int32")
-    output = inexact(output)
+    target = _tensor(target).astype("int32")
+    output = _inexact(output)
     if target.ndim != 2:
         raise ValueError(
             "Targets `target` are expected to be a tensor of shape `(batch_size, "
@@ -1292,20 +1243,20 @@ def ctc_loss(target, output, target_length, output_length, mask_index=0):
             "Logits `output` are expected to be a tensor of shape `(batch_size, "
             f"max_length, num_classes)`. Received: output.shape={output.shape}"
         )
-    log_p = jax.nn.log_softmax(output)
-    labels, steps = tensor(target_length), tensor(output_length)
-    loss = jax.vmap(ctc.alignments, (0, 0, 0, 0, None))
+    log_p = _jax.nn.log_softmax(output)
+    labels, steps = _tensor(target_length), _tensor(output_length)
+    loss = _jax.vmap(_ctc.alignments, (0, 0, 0, 0, None))
     return loss(target, log_p, labels, steps, mask_index)
 
 
-@op(
+@_op(
     config=("strategy", "beam_width", "top_paths", "merge_repeated", "mask_index"),
     name="CTCDecode",
 )
 def ctc_decode(
     inputs,
     sequence_lengths,
-    strategy: Any = "greedy",
+    strategy: _Any = "greedy",
     beam_width: int = 100,
     top_paths: int = 1,
     merge_repeated: bool = True,
@@ -1336,17 +1287,20 @@ def ctc_decode(
     >>> labels.tolist()
     [[[1, -1, -1]]]
     """
-    x = promoted(inputs, also=("float32",))[0]
-    lengths = tensor(sequence_lengths).astype("int32")
+    x = _promoted(inputs, also=("float32",))[0]
+    lengths = _tensor(sequence_lengths).astype("int32")
     if strategy == "greedy":
-        return ctc.greedy(x, lengths, merge_repeated, mask_index)
+        return _ctc.greedy(x, lengths, merge_repeated, mask_index)
     if strategy == "beam_search":
 
         def one(logits, steps):
-            return ctc.beam(logits, steps, beam_width, top_paths, mask_index)
+            return _ctc.beam(logits, steps, beam_width, top_paths, mask_index)
 
-        paths, scores = jax.vmap(one)(x, lengths)
-        return jnp.swapaxes(paths, 0, 1), scores
+        paths, scores = _jax.vmap(one)(x, lengths)
+        return _jnp.swapaxes(paths, 0, 1), scores
     raise ValueError(
         f"Invalid strategy {strategy}. Supported values are 'greedy' and 'beam_search'."
     )
+
+
+_offer(globals())

@@ -7,260 +7,57 @@ with fractional results turn integers into `floatx()`.
 reduced stays as an axis of size 1.
 """
 
-import builtins
-import operator
-from types import EllipsisType
+import builtins as _builtins
+import operator as _operator
+from types import EllipsisType as _EllipsisType
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from jax.core import Tracer
+import jax as _jax
+import jax.numpy as _jnp
+import numpy as _np
+from jax.core import Tracer as _Tracer
 
-from lamina.core import settings
-from lamina.core.context import context
-from lamina.core.dtypes import result_type
-from lamina.core.op import op
-from lamina.core.symbolic import is_symbolic, unknown_size
+from lamina._imports import offer as _offer
+from lamina.core import settings as _settings
+from lamina.core.context import context as _context
+from lamina.core.dtypes import result_type as _result_type
+from lamina.core.op import op as _op
+from lamina.core.symbolic import is_symbolic as _is_symbolic
+from lamina.core.symbolic import unknown_size as _unknown_size
+from lamina.core.tracebacks import boundary as _boundary
 from lamina.ops.arrays import axes as _axes
 from lamina.ops.arrays import (
-    canonical,
-    dense_only,
-    inexact,
-    kind,
-    number,
-    promoted,
-    tensor,
-    truth,
+    canonical as _canonical,
 )
-from lamina.ops.elementwise import binary, computed_by, reduction, unary
-
-__all__ = [
-    "abs",
-    "absolute",
-    "add",
-    "all",
-    "allclose",
-    "amax",
-    "amin",
-    "angle",
-    "any",
-    "append",
-    "arange",
-    "arccos",
-    "arccosh",
-    "arcsin",
-    "arcsinh",
-    "arctan",
-    "arctan2",
-    "arctanh",
-    "argmax",
-    "argmin",
-    "argpartition",
-    "argsort",
-    "array",
-    "array_split",
-    "average",
-    "bartlett",
-    "bincount",
-    "bitwise_and",
-    "bitwise_invert",
-    "bitwise_left_shift",
-    "bitwise_not",
-    "bitwise_or",
-    "bitwise_right_shift",
-    "bitwise_xor",
-    "blackman",
-    "broadcast_to",
-    "cbrt",
-    "ceil",
-    "clip",
-    "concatenate",
-    "conj",
-    "conjugate",
-    "copy",
-    "corrcoef",
-    "correlate",
-    "cos",
-    "cosh",
-    "count_nonzero",
-    "cross",
-    "cumprod",
-    "cumsum",
-    "deg2rad",
-    "diag",
-    "diagflat",
-    "diagonal",
-    "diff",
-    "digitize",
-    "divide",
-    "divide_no_nan",
-    "dot",
-    "dsplit",
-    "dstack",
-    "einsum",
-    "empty",
-    "empty_like",
-    "equal",
-    "exp",
-    "exp2",
-    "expand_dims",
-    "expm1",
-    "eye",
-    "fabs",
-    "flip",
-    "fliplr",
-    "flipud",
-    "floor",
-    "floor_divide",
-    "fmax",
-    "fmin",
-    "fmod",
-    "full",
-    "full_like",
-    "gcd",
-    "geomspace",
-    "get_item",
-    "greater",
-    "greater_equal",
-    "hamming",
-    "hanning",
-    "heaviside",
-    "histogram",
-    "hsplit",
-    "hstack",
-    "hypot",
-    "i0",
-    "identity",
-    "imag",
-    "inner",
-    "isclose",
-    "isfinite",
-    "isin",
-    "isinf",
-    "isnan",
-    "isneginf",
-    "isposinf",
-    "isreal",
-    "kaiser",
-    "kron",
-    "lcm",
-    "ldexp",
-    "left_shift",
-    "less",
-    "less_equal",
-    "linspace",
-    "log",
-    "log10",
-    "log1p",
-    "log2",
-    "logaddexp",
-    "logaddexp2",
-    "logical_and",
-    "logical_not",
-    "logical_or",
-    "logical_xor",
-    "logspace",
-    "matmul",
-    "max",
-    "maximum",
-    "mean",
-    "median",
-    "meshgrid",
-    "min",
-    "minimum",
-    "mod",
-    "moveaxis",
-    "multiply",
-    "nan_to_num",
-    "nanargmax",
-    "nanargmin",
-    "nancumprod",
-    "nancumsum",
-    "nanmax",
-    "nanmean",
-    "nanmedian",
-    "nanmin",
-    "nanpercentile",
-    "nanprod",
-    "nanquantile",
-    "nanstd",
-    "nansum",
-    "nanvar",
-    "ndim",
-    "negative",
-    "nextafter",
-    "nonzero",
-    "not_equal",
-    "ones",
-    "ones_like",
-    "outer",
-    "pad",
-    "percentile",
-    "power",
-    "prod",
-    "ptp",
-    "quantile",
-    "rad2deg",
-    "ravel",
-    "real",
-    "reciprocal",
-    "repeat",
-    "reshape",
-    "right_shift",
-    "roll",
-    "rot90",
-    "round",
-    "searchsorted",
-    "select",
-    "sign",
-    "signbit",
-    "sin",
-    "sinc",
-    "sinh",
-    "size",
-    "slogdet",
-    "sort",
-    "split",
-    "sqrt",
-    "square",
-    "squeeze",
-    "stack",
-    "std",
-    "subtract",
-    "sum",
-    "swapaxes",
-    "take",
-    "take_along_axis",
-    "tan",
-    "tanh",
-    "tensordot",
-    "tile",
-    "trace",
-    "transpose",
-    "trapezoid",
-    "tri",
-    "tril",
-    "triu",
-    "true_divide",
-    "trunc",
-    "unique",
-    "unravel_index",
-    "vander",
-    "var",
-    "vdot",
-    "vectorize",
-    "view",
-    "vsplit",
-    "vstack",
-    "where",
-    "zeros",
-    "zeros_like",
-]
+from lamina.ops.arrays import (
+    dense_only as _dense_only,
+)
+from lamina.ops.arrays import (
+    inexact as _inexact,
+)
+from lamina.ops.arrays import (
+    kind as _kind,
+)
+from lamina.ops.arrays import (
+    number as _number,
+)
+from lamina.ops.arrays import (
+    promoted as _promoted,
+)
+from lamina.ops.arrays import (
+    tensor as _tensor,
+)
+from lamina.ops.arrays import (
+    truth as _truth,
+)
+from lamina.ops.elementwise import binary as _binary
+from lamina.ops.elementwise import computed_by as _computed_by
+from lamina.ops.elementwise import reduction as _reduction
+from lamina.ops.elementwise import unary as _unary
 
 # Elementwise, of one argument.
 
 
-@unary(jnp.abs, tensor)
+@_unary(_jnp.abs, _tensor)
 def abs(x):
     """Return x without its sign.
 
@@ -270,7 +67,7 @@ def abs(x):
     """
 
 
-@unary(jnp.abs, tensor)
+@_unary(_jnp.abs, _tensor)
 def absolute(x):
     """Return x without its sign.
 
@@ -280,7 +77,7 @@ def absolute(x):
     """
 
 
-@unary(jnp.abs, inexact)
+@_unary(_jnp.abs, _inexact)
 def fabs(x):
     """Return abs(x) of each entry, as a float.
 
@@ -290,7 +87,7 @@ def fabs(x):
     """
 
 
-@unary(jnp.negative, tensor)
+@_unary(_jnp.negative, _tensor)
 def negative(x):
     """Return -x.
 
@@ -300,7 +97,7 @@ def negative(x):
     """
 
 
-@unary(jnp.square, number)
+@_unary(_jnp.square, _number)
 def square(x):
     """Return x².
 
@@ -310,7 +107,7 @@ def square(x):
     """
 
 
-@unary(jnp.sqrt, inexact)
+@_unary(_jnp.sqrt, _inexact)
 def sqrt(x):
     """Return √x; NaN below zero.
 
@@ -320,7 +117,7 @@ def sqrt(x):
     """
 
 
-@unary(jnp.cbrt, inexact)
+@_unary(_jnp.cbrt, _inexact)
 def cbrt(x):
     """Return ∛x.
 
@@ -330,7 +127,7 @@ def cbrt(x):
     """
 
 
-@unary(jnp.reciprocal, inexact)
+@_unary(_jnp.reciprocal, _inexact)
 def reciprocal(x):
     """Return 1 / x.
 
@@ -340,7 +137,7 @@ def reciprocal(x):
     """
 
 
-@unary(jnp.exp, inexact)
+@_unary(_jnp.exp, _inexact)
 def exp(x):
     """Return eˣ.
 
@@ -350,7 +147,7 @@ def exp(x):
     """
 
 
-@unary(jnp.exp2, inexact)
+@_unary(_jnp.exp2, _inexact)
 def exp2(x):
     """Return 2ˣ.
 
@@ -360,7 +157,7 @@ def exp2(x):
     """
 
 
-@unary(jnp.expm1, inexact)
+@_unary(_jnp.expm1, _inexact)
 def expm1(x):
     """Return eˣ - 1, exact near zero.
 
@@ -370,7 +167,7 @@ def expm1(x):
     """
 
 
-@unary(jnp.log, inexact)
+@_unary(_jnp.log, _inexact)
 def log(x):
     """Return ln x.
 
@@ -380,7 +177,7 @@ def log(x):
     """
 
 
-@unary(jnp.log10, inexact)
+@_unary(_jnp.log10, _inexact)
 def log10(x):
     """Return the logarithm of x to base 10.
 
@@ -390,7 +187,7 @@ def log10(x):
     """
 
 
-@unary(jnp.log1p, inexact)
+@_unary(_jnp.log1p, _inexact)
 def log1p(x):
     """Return ln(1 + x), exact near zero.
 
@@ -400,7 +197,7 @@ def log1p(x):
     """
 
 
-@unary(jnp.log2, inexact)
+@_unary(_jnp.log2, _inexact)
 def log2(x):
     """Return the logarithm of x to base 2.
 
@@ -410,7 +207,7 @@ def log2(x):
     """
 
 
-@unary(jnp.sin, inexact)
+@_unary(_jnp.sin, _inexact)
 def sin(x):
     """Return sin x, with x in radians.
 
@@ -420,7 +217,7 @@ def sin(x):
     """
 
 
-@unary(jnp.cos, inexact)
+@_unary(_jnp.cos, _inexact)
 def cos(x):
     """Return cos x, with x in radians.
 
@@ -430,7 +227,7 @@ def cos(x):
     """
 
 
-@unary(jnp.tan, inexact)
+@_unary(_jnp.tan, _inexact)
 def tan(x):
     """Return tan x, with x in radians.
 
@@ -440,7 +237,7 @@ def tan(x):
     """
 
 
-@unary(jnp.sinc, inexact)
+@_unary(_jnp.sinc, _inexact)
 def sinc(x):
     """Return sin(πx) / (πx), which is 1 at zero.
 
@@ -450,7 +247,7 @@ def sinc(x):
     """
 
 
-@unary(jnp.arcsin, inexact)
+@_unary(_jnp.arcsin, _inexact)
 def arcsin(x):
     """Return the angle in [-π/2, π/2] whose sine is x.
 
@@ -460,7 +257,7 @@ def arcsin(x):
     """
 
 
-@unary(jnp.arccos, inexact)
+@_unary(_jnp.arccos, _inexact)
 def arccos(x):
     """Return the angle in [0, π] whose cosine is x.
 
@@ -470,7 +267,7 @@ def arccos(x):
     """
 
 
-@unary(jnp.arctan, inexact)
+@_unary(_jnp.arctan, _inexact)
 def arctan(x):
     """Return the angle in [-π/2, π/2] whose tangent is x.
 
@@ -480,7 +277,7 @@ def arctan(x):
     """
 
 
-@unary(jnp.sinh, inexact)
+@_unary(_jnp.sinh, _inexact)
 def sinh(x):
     """Return (eˣ - e⁻ˣ) / 2.
 
@@ -490,7 +287,7 @@ def sinh(x):
     """
 
 
-@unary(jnp.cosh, inexact)
+@_unary(_jnp.cosh, _inexact)
 def cosh(x):
     """Return (eˣ + e⁻ˣ) / 2.
 
@@ -500,7 +297,7 @@ def cosh(x):
     """
 
 
-@unary(jnp.tanh, inexact)
+@_unary(_jnp.tanh, _inexact)
 def tanh(x):
     """Return sinh x / cosh x.
 
@@ -510,7 +307,7 @@ def tanh(x):
     """
 
 
-@unary(jnp.arcsinh, inexact)
+@_unary(_jnp.arcsinh, _inexact)
 def arcsinh(x):
     """Return the inverse of `sinh`.
 
@@ -520,7 +317,7 @@ def arcsinh(x):
     """
 
 
-@unary(jnp.arccosh, inexact)
+@_unary(_jnp.arccosh, _inexact)
 def arccosh(x):
     """Return the inverse of `cosh`, for x ≥ 1.
 
@@ -530,7 +327,7 @@ def arccosh(x):
     """
 
 
-@unary(jnp.arctanh, inexact)
+@_unary(_jnp.arctanh, _inexact)
 def arctanh(x):
     """Return the inverse of `tanh`, for x in [-1, 1].
 
@@ -540,7 +337,7 @@ def arctanh(x):
     """
 
 
-@unary(jnp.deg2rad, inexact)
+@_unary(_jnp.deg2rad, _inexact)
 def deg2rad(x):
     """Return degrees as radians: πx / 180.
 
@@ -550,7 +347,7 @@ def deg2rad(x):
     """
 
 
-@unary(jnp.rad2deg, inexact)
+@_unary(_jnp.rad2deg, _inexact)
 def rad2deg(x):
     """Return radians as degrees: 180x / π.
 
@@ -560,7 +357,7 @@ def rad2deg(x):
     """
 
 
-@unary(jnp.i0, inexact)
+@_unary(_jnp.i0, _inexact)
 def i0(x):
     """Return the modified Bessel function of the first kind, order 0.
 
@@ -570,7 +367,7 @@ def i0(x):
     """
 
 
-@unary(jnp.floor, inexact)
+@_unary(_jnp.floor, _inexact)
 def floor(x):
     """Return the largest whole number not above x.
 
@@ -580,7 +377,7 @@ def floor(x):
     """
 
 
-@unary(jnp.ceil, inexact)
+@_unary(_jnp.ceil, _inexact)
 def ceil(x):
     """Return the smallest whole number not below x.
 
@@ -590,7 +387,7 @@ def ceil(x):
     """
 
 
-@unary(jnp.trunc, tensor)
+@_unary(_jnp.trunc, _tensor)
 def trunc(x):
     """Return x without its fraction.
 
@@ -600,7 +397,7 @@ def trunc(x):
     """
 
 
-@unary(jnp.sign, tensor)
+@_unary(_jnp.sign, _tensor)
 def sign(x):
     """Return -1, 0 or 1, the sign of x.
 
@@ -610,7 +407,7 @@ def sign(x):
     """
 
 
-@unary(jnp.signbit, tensor)
+@_unary(_jnp.signbit, _tensor)
 def signbit(x):
     """Tell where the sign bit is set: negative numbers and -0.
 
@@ -620,7 +417,7 @@ def signbit(x):
     """
 
 
-@unary(jnp.isfinite, tensor)
+@_unary(_jnp.isfinite, _tensor)
 def isfinite(x):
     """Tell which entries are neither infinite nor NaN.
 
@@ -630,7 +427,7 @@ def isfinite(x):
     """
 
 
-@unary(jnp.isinf, tensor)
+@_unary(_jnp.isinf, _tensor)
 def isinf(x):
     """Tell which entries are infinite.
 
@@ -640,7 +437,7 @@ def isinf(x):
     """
 
 
-@unary(jnp.isneginf, tensor)
+@_unary(_jnp.isneginf, _tensor)
 def isneginf(x):
     """Tell which entries are -∞.
 
@@ -650,7 +447,7 @@ def isneginf(x):
     """
 
 
-@unary(jnp.isposinf, tensor)
+@_unary(_jnp.isposinf, _tensor)
 def isposinf(x):
     """Tell which entries are +∞.
 
@@ -660,7 +457,7 @@ def isposinf(x):
     """
 
 
-@unary(jnp.isnan, tensor)
+@_unary(_jnp.isnan, _tensor)
 def isnan(x):
     """Tell which entries are NaN.
 
@@ -670,7 +467,7 @@ def isnan(x):
     """
 
 
-@unary(jnp.isreal, tensor)
+@_unary(_jnp.isreal, _tensor)
 def isreal(x):
     """Tell which entries have no imaginary part.
 
@@ -680,7 +477,7 @@ def isreal(x):
     """
 
 
-@unary(jnp.logical_not, truth)
+@_unary(_jnp.logical_not, _truth)
 def logical_not(x):
     """Tell which entries are false.
 
@@ -690,7 +487,7 @@ def logical_not(x):
     """
 
 
-@unary(jnp.invert, tensor)
+@_unary(_jnp.invert, _tensor)
 def bitwise_invert(x):
     """Flip every bit of integers.
 
@@ -700,7 +497,7 @@ def bitwise_invert(x):
     """
 
 
-@unary(jnp.invert, tensor)
+@_unary(_jnp.invert, _tensor)
 def bitwise_not(x):
     """Flip every bit of integers.
 
@@ -710,7 +507,7 @@ def bitwise_not(x):
     """
 
 
-@unary(jnp.real, tensor)
+@_unary(_jnp.real, _tensor)
 def real(x):
     """Return the real part.
 
@@ -720,7 +517,7 @@ def real(x):
     """
 
 
-@unary(jnp.imag, tensor)
+@_unary(_jnp.imag, _tensor)
 def imag(x):
     """Return the imaginary part.
 
@@ -730,7 +527,7 @@ def imag(x):
     """
 
 
-@unary(jnp.conj, tensor)
+@_unary(_jnp.conj, _tensor)
 def conj(x):
     """Return the complex conjugate.
 
@@ -740,7 +537,7 @@ def conj(x):
     """
 
 
-@unary(jnp.conj, tensor)
+@_unary(_jnp.conj, _tensor)
 def conjugate(x):
     """Return the complex conjugate.
 
@@ -750,7 +547,7 @@ def conjugate(x):
     """
 
 
-@unary(jnp.angle, inexact)
+@_unary(_jnp.angle, _inexact)
 def angle(x):
     """Return the argument of complex numbers, in radians.
 
@@ -760,7 +557,7 @@ def angle(x):
     """
 
 
-@op(elementwise=True, integers=True)
+@_op(elementwise=True, integers=True)
 def copy(x):
     """Return a copy.
 
@@ -768,10 +565,10 @@ def copy(x):
     >>> ops.copy([1, 2]).tolist()
     [1, 2]
     """
-    return jnp.array(tensor(x), copy=True)
+    return _jnp.array(_tensor(x), copy=True)
 
 
-@op(config=("decimals",), elementwise=True)
+@_op(config=("decimals",), elementwise=True)
 def round(x, decimals=0):
     """Round to `decimals` places, halves to the even neighbour.
 
@@ -779,13 +576,13 @@ def round(x, decimals=0):
     >>> ops.round([0.5, 1.5, 2.6]).tolist()
     [0.0, 2.0, 3.0]
     """
-    x = tensor(x)
-    if jnp.issubdtype(x.dtype, jnp.inexact):
-        return jnp.round(x, decimals)
-    return jnp.round(inexact(x), decimals).astype(x.dtype)
+    x = _tensor(x)
+    if _jnp.issubdtype(x.dtype, _jnp.inexact):
+        return _jnp.round(x, decimals)
+    return _jnp.round(_inexact(x), decimals).astype(x.dtype)
 
 
-@op(config=("x_min", "x_max"), elementwise=True)
+@_op(config=("x_min", "x_max"), elementwise=True)
 def clip(x, x_min, x_max):
     """Limit x to [x_min, x_max]: min(max(x, x_min), x_max).
 
@@ -793,12 +590,12 @@ def clip(x, x_min, x_max):
     >>> ops.clip([-1, 2, 9], 0, 5).tolist()
     [0, 2, 5]
     """
-    x = number(x)
-    dtype = result_type(x.dtype, kind(x_min), kind(x_max))
-    return jnp.clip(x.astype(dtype), tensor(x_min, dtype), tensor(x_max, dtype))
+    x = _number(x)
+    dtype = _result_type(x.dtype, _kind(x_min), _kind(x_max))
+    return _jnp.clip(x.astype(dtype), _tensor(x_min, dtype), _tensor(x_max, dtype))
 
 
-@op(config=("nan", "posinf", "neginf"), elementwise=True)
+@_op(config=("nan", "posinf", "neginf"), elementwise=True)
 def nan_to_num(x, nan=0.0, posinf=None, neginf=None):
     """Replace what is not finite.
 
@@ -812,10 +609,10 @@ def nan_to_num(x, nan=0.0, posinf=None, neginf=None):
     >>> ops.nan_to_num([1.0, float("nan")]).tolist()
     [1.0, 0.0]
     """
-    return jnp.nan_to_num(tensor(x), nan=nan, posinf=posinf, neginf=neginf)
+    return _jnp.nan_to_num(_tensor(x), nan=nan, posinf=posinf, neginf=neginf)
 
 
-@op(config=("dtype",))
+@_op(config=("dtype",))
 def view(x, dtype=None):
     """Read the bytes of `x` as another dtype, without converting values.
 
@@ -828,14 +625,14 @@ def view(x, dtype=None):
     >>> ops.view(np.array([1, -1], "int8"), "uint8").tolist()
     [1, 255]
     """
-    x = tensor(x)
-    return x if dtype is None else x.view(canonical(dtype))
+    x = _tensor(x)
+    return x if dtype is None else x.view(_canonical(dtype))
 
 
 # Elementwise, of two arguments.
 
 
-@binary(jnp.add)
+@_binary(_jnp.add)
 def add(x1, x2):
     """Return x1 + x2.
 
@@ -845,7 +642,7 @@ def add(x1, x2):
     """
 
 
-@binary(jnp.subtract)
+@_binary(_jnp.subtract)
 def subtract(x1, x2):
     """Return x1 - x2.
 
@@ -855,7 +652,7 @@ def subtract(x1, x2):
     """
 
 
-@binary(jnp.multiply)
+@_binary(_jnp.multiply)
 def multiply(x1, x2):
     """Return x1 · x2, entry by entry.
 
@@ -865,7 +662,7 @@ def multiply(x1, x2):
     """
 
 
-@binary(jnp.divide, also=(float,))
+@_binary(_jnp.divide, also=(float,))
 def divide(x1, x2):
     """Return x1 / x2, as a float.
 
@@ -875,7 +672,7 @@ def divide(x1, x2):
     """
 
 
-@binary(jnp.divide, also=(float,))
+@_binary(_jnp.divide, also=(float,))
 def true_divide(x1, x2):
     """Return x1 / x2, as a float.
 
@@ -885,7 +682,7 @@ def true_divide(x1, x2):
     """
 
 
-@op(elementwise=True)
+@_op(elementwise=True)
 def divide_no_nan(x1, x2):
     """Return x1 / x2, and 0 where x2 is 0.
 
@@ -893,12 +690,12 @@ def divide_no_nan(x1, x2):
     >>> ops.divide_no_nan([1.0, 6.0], [0.0, 4.0]).tolist()
     [0.0, 1.5]
     """
-    x1, x2 = promoted(x1, x2, also=(float,))
-    safe = jnp.where(x2 == 0, 1, x2)
-    return jnp.where(x2 == 0, 0, jnp.divide(x1, safe))
+    x1, x2 = _promoted(x1, x2, also=(float,))
+    safe = _jnp.where(x2 == 0, 1, x2)
+    return _jnp.where(x2 == 0, 0, _jnp.divide(x1, safe))
 
 
-@binary(jnp.floor_divide)
+@_binary(_jnp.floor_divide)
 def floor_divide(x1, x2):
     """Return x1 / x2 rounded down.
 
@@ -908,7 +705,7 @@ def floor_divide(x1, x2):
     """
 
 
-@binary(jnp.mod, convert=number)
+@_binary(_jnp.mod, convert=_number)
 def mod(x1, x2):
     """Return the rest of x1 / x2, with the sign of x2.
 
@@ -918,7 +715,7 @@ def mod(x1, x2):
     """
 
 
-@binary(jnp.fmod, convert=number)
+@_binary(_jnp.fmod, convert=_number)
 def fmod(x1, x2):
     """Return the rest of x1 / x2, with the sign of x1.
 
@@ -928,7 +725,7 @@ def fmod(x1, x2):
     """
 
 
-@binary(jnp.power)
+@_binary(_jnp.power)
 def power(x1, x2):
     """Return x1 to the power x2.
 
@@ -938,7 +735,7 @@ def power(x1, x2):
     """
 
 
-@binary(jnp.maximum)
+@_binary(_jnp.maximum)
 def maximum(x1, x2):
     """Return the larger of x1 and x2; NaN wins.
 
@@ -948,7 +745,7 @@ def maximum(x1, x2):
     """
 
 
-@binary(jnp.minimum)
+@_binary(_jnp.minimum)
 def minimum(x1, x2):
     """Return the smaller of x1 and x2; NaN wins.
 
@@ -958,7 +755,7 @@ def minimum(x1, x2):
     """
 
 
-@binary(jnp.fmax)
+@_binary(_jnp.fmax)
 def fmax(x1, x2):
     """Return the larger of x1 and x2; NaN loses.
 
@@ -968,7 +765,7 @@ def fmax(x1, x2):
     """
 
 
-@binary(jnp.fmin)
+@_binary(_jnp.fmin)
 def fmin(x1, x2):
     """Return the smaller of x1 and x2; NaN loses.
 
@@ -978,7 +775,7 @@ def fmin(x1, x2):
     """
 
 
-@binary(jnp.arctan2, also=(float,))
+@_binary(_jnp.arctan2, also=(float,))
 def arctan2(x1, x2):
     """Return the angle of the point (x2, x1), in [-π, π].
 
@@ -988,7 +785,7 @@ def arctan2(x1, x2):
     """
 
 
-@binary(jnp.hypot, also=(float,))
+@_binary(_jnp.hypot, also=(float,))
 def hypot(x1, x2):
     """Return √(x1² + x2²).
 
@@ -998,7 +795,7 @@ def hypot(x1, x2):
     """
 
 
-@binary(jnp.logaddexp, also=(float,))
+@_binary(_jnp.logaddexp, also=(float,))
 def logaddexp(x1, x2):
     """Return ln(exp x1 + exp x2), without overflow.
 
@@ -1008,7 +805,7 @@ def logaddexp(x1, x2):
     """
 
 
-@binary(jnp.logaddexp2, also=(float,))
+@_binary(_jnp.logaddexp2, also=(float,))
 def logaddexp2(x1, x2):
     """Return log2(2^x1 + 2^x2), without overflow.
 
@@ -1018,7 +815,7 @@ def logaddexp2(x1, x2):
     """
 
 
-@binary(jnp.heaviside, also=(float,))
+@_binary(_jnp.heaviside, also=(float,))
 def heaviside(x1, x2):
     """Return 0 below zero, x2 at zero and 1 above.
 
@@ -1028,7 +825,7 @@ def heaviside(x1, x2):
     """
 
 
-@binary(jnp.nextafter, also=(float,))
+@_binary(_jnp.nextafter, also=(float,))
 def nextafter(x1, x2):
     """Return the float after x1 in the direction of x2.
 
@@ -1038,7 +835,7 @@ def nextafter(x1, x2):
     """
 
 
-@op(elementwise=True)
+@_op(elementwise=True)
 def ldexp(x1, x2):
     """Return x1 · 2^x2, with x2 of integers.
 
@@ -1046,10 +843,10 @@ def ldexp(x1, x2):
     >>> ops.ldexp([1.0, 3.0], [2, -1]).tolist()
     [4.0, 1.5]
     """
-    return jnp.ldexp(inexact(x1), tensor(x2))
+    return _jnp.ldexp(_inexact(x1), _tensor(x2))
 
 
-@binary(jnp.gcd)
+@_binary(_jnp.gcd)
 def gcd(x1, x2):
     """Return the greatest common divisor of integers.
 
@@ -1059,7 +856,7 @@ def gcd(x1, x2):
     """
 
 
-@binary(jnp.lcm)
+@_binary(_jnp.lcm)
 def lcm(x1, x2):
     """Return the least common multiple of integers.
 
@@ -1069,7 +866,7 @@ def lcm(x1, x2):
     """
 
 
-@binary(jnp.equal)
+@_binary(_jnp.equal)
 def equal(x1, x2):
     """Tell where x1 = x2.
 
@@ -1079,7 +876,7 @@ def equal(x1, x2):
     """
 
 
-@binary(jnp.not_equal)
+@_binary(_jnp.not_equal)
 def not_equal(x1, x2):
     """Tell where x1 ≠ x2.
 
@@ -1089,7 +886,7 @@ def not_equal(x1, x2):
     """
 
 
-@binary(jnp.less)
+@_binary(_jnp.less)
 def less(x1, x2):
     """Tell where x1 < x2.
 
@@ -1099,7 +896,7 @@ def less(x1, x2):
     """
 
 
-@binary(jnp.less_equal)
+@_binary(_jnp.less_equal)
 def less_equal(x1, x2):
     """Tell where x1 ≤ x2.
 
@@ -1109,7 +906,7 @@ def less_equal(x1, x2):
     """
 
 
-@binary(jnp.greater)
+@_binary(_jnp.greater)
 def greater(x1, x2):
     """Tell where x1 > x2.
 
@@ -1119,7 +916,7 @@ def greater(x1, x2):
     """
 
 
-@binary(jnp.greater_equal)
+@_binary(_jnp.greater_equal)
 def greater_equal(x1, x2):
     """Tell where x1 ≥ x2.
 
@@ -1129,7 +926,7 @@ def greater_equal(x1, x2):
     """
 
 
-@binary(jnp.logical_and, convert=truth)
+@_binary(_jnp.logical_and, convert=_truth)
 def logical_and(x1, x2):
     """Tell where both are true.
 
@@ -1139,7 +936,7 @@ def logical_and(x1, x2):
     """
 
 
-@binary(jnp.logical_or, convert=truth)
+@_binary(_jnp.logical_or, convert=_truth)
 def logical_or(x1, x2):
     """Tell where one or both are true.
 
@@ -1149,7 +946,7 @@ def logical_or(x1, x2):
     """
 
 
-@binary(jnp.logical_xor, convert=truth)
+@_binary(_jnp.logical_xor, convert=_truth)
 def logical_xor(x1, x2):
     """Tell where exactly one is true.
 
@@ -1159,7 +956,7 @@ def logical_xor(x1, x2):
     """
 
 
-@op(elementwise=True)
+@_op(elementwise=True)
 def bitwise_and(x, y):
     """Return the bits that both integers have.
 
@@ -1167,10 +964,10 @@ def bitwise_and(x, y):
     >>> ops.bitwise_and(12, 10).item()
     8
     """
-    return jnp.bitwise_and(*promoted(x, y))
+    return _jnp.bitwise_and(*_promoted(x, y))
 
 
-@op(elementwise=True)
+@_op(elementwise=True)
 def bitwise_or(x, y):
     """Return the bits that one or both integers have.
 
@@ -1178,10 +975,10 @@ def bitwise_or(x, y):
     >>> ops.bitwise_or(12, 10).item()
     14
     """
-    return jnp.bitwise_or(*promoted(x, y))
+    return _jnp.bitwise_or(*_promoted(x, y))
 
 
-@op(elementwise=True)
+@_op(elementwise=True)
 def bitwise_xor(x, y):
     """Return the bits that exactly one integer has.
 
@@ -1189,10 +986,10 @@ def bitwise_xor(x, y):
     >>> ops.bitwise_xor(12, 10).item()
     6
     """
-    return jnp.bitwise_xor(*promoted(x, y))
+    return _jnp.bitwise_xor(*_promoted(x, y))
 
 
-@op(elementwise=True)
+@_op(elementwise=True)
 def bitwise_left_shift(x, y):
     """Return x · 2^y, for integers.
 
@@ -1200,10 +997,10 @@ def bitwise_left_shift(x, y):
     >>> ops.bitwise_left_shift([1, 3], 2).tolist()
     [4, 12]
     """
-    return jnp.left_shift(*promoted(x, y))
+    return _jnp.left_shift(*_promoted(x, y))
 
 
-@op(elementwise=True)
+@_op(elementwise=True)
 def left_shift(x, y):
     """Return x · 2^y, for integers.
 
@@ -1211,10 +1008,10 @@ def left_shift(x, y):
     >>> ops.left_shift([1, 3], 2).tolist()
     [4, 12]
     """
-    return jnp.left_shift(*promoted(x, y))
+    return _jnp.left_shift(*_promoted(x, y))
 
 
-@op(elementwise=True)
+@_op(elementwise=True)
 def bitwise_right_shift(x, y):
     """Return x / 2^y rounded down, for integers.
 
@@ -1222,10 +1019,10 @@ def bitwise_right_shift(x, y):
     >>> ops.bitwise_right_shift([9, -9], 1).tolist()
     [4, -5]
     """
-    return jnp.right_shift(*promoted(x, y))
+    return _jnp.right_shift(*_promoted(x, y))
 
 
-@op(elementwise=True)
+@_op(elementwise=True)
 def right_shift(x, y):
     """Return x / 2^y rounded down, for integers.
 
@@ -1233,10 +1030,10 @@ def right_shift(x, y):
     >>> ops.right_shift([9, -9], 1).tolist()
     [4, -5]
     """
-    return jnp.right_shift(*promoted(x, y))
+    return _jnp.right_shift(*_promoted(x, y))
 
 
-@op(config=("equal_nan",), elementwise=True)
+@_op(config=("equal_nan",), elementwise=True)
 def isclose(x1, x2, rtol=1e-5, atol=1e-8, equal_nan=False):
     """Tell where abs(x1 - x2) ≤ atol + rtol · abs(x2).
 
@@ -1251,11 +1048,11 @@ def isclose(x1, x2, rtol=1e-5, atol=1e-8, equal_nan=False):
     >>> ops.isclose([1.0, 1.0], [1.000001, 1.1]).tolist()
     [True, False]
     """
-    x1, x2 = promoted(x1, x2)
-    return jnp.isclose(x1, x2, rtol, atol, equal_nan)
+    x1, x2 = _promoted(x1, x2)
+    return _jnp.isclose(x1, x2, rtol, atol, equal_nan)
 
 
-@op(config=("rtol", "atol", "equal_nan"), name="AllClose")
+@_op(config=("rtol", "atol", "equal_nan"), name="AllClose")
 def allclose(x1, x2, rtol=1e-5, atol=1e-8, equal_nan=False):
     """Tell whether abs(x1 - x2) ≤ atol + rtol · abs(x2) everywhere.
 
@@ -1263,11 +1060,11 @@ def allclose(x1, x2, rtol=1e-5, atol=1e-8, equal_nan=False):
     >>> bool(ops.allclose([1.0, 2.0], [1.000001, 2.0]))
     True
     """
-    x1, x2 = promoted(x1, x2)
-    return jnp.allclose(x1, x2, rtol, atol, equal_nan)
+    x1, x2 = _promoted(x1, x2)
+    return _jnp.allclose(x1, x2, rtol, atol, equal_nan)
 
 
-@op(elementwise=True)
+@_op(elementwise=True)
 def where(condition, x1=None, x2=None):
     """Take x1 where `condition` holds and x2 elsewhere.
 
@@ -1282,14 +1079,14 @@ def where(condition, x1=None, x2=None):
             "`x1` and `x2` either both should be `None` or both be given to `where`."
         )
     if x1 is None:
-        return _nonzero(truth(condition))
-    return jnp.where(truth(condition), *promoted(x1, x2))
+        return _nonzero(_truth(condition))
+    return _jnp.where(_truth(condition), *_promoted(x1, x2))
 
 
 # Reductions.
 
 
-@reduction(jnp.sum, tensor)
+@_reduction(_jnp.sum, _tensor)
 def sum(x, axis=None, keepdims=False):
     """Return the sum over `axis`, all axes by default.
 
@@ -1299,7 +1096,7 @@ def sum(x, axis=None, keepdims=False):
     """
 
 
-@op(config=("axis", "keepdims", "dtype"))
+@_op(config=("axis", "keepdims", "dtype"))
 def prod(x, axis=None, keepdims=False, dtype=None):
     """Return the product over `axis`, all axes by default.
 
@@ -1307,11 +1104,11 @@ def prod(x, axis=None, keepdims=False, dtype=None):
     >>> ops.prod([[1, 2], [3, 4]], axis=1).tolist()
     [2, 12]
     """
-    x = tensor(x) if dtype is None else tensor(x, dtype)
-    return jnp.prod(x, _axes(axis), keepdims=keepdims, dtype=dtype and x.dtype)
+    x = _tensor(x) if dtype is None else _tensor(x, dtype)
+    return _jnp.prod(x, _axes(axis), keepdims=keepdims, dtype=dtype and x.dtype)
 
 
-@reduction(jnp.mean, inexact)
+@_reduction(_jnp.mean, _inexact)
 def mean(x, axis=None, keepdims=False):
     """Return the mean over `axis`, all axes by default.
 
@@ -1321,7 +1118,7 @@ def mean(x, axis=None, keepdims=False):
     """
 
 
-@reduction(jnp.std, inexact)
+@_reduction(_jnp.std, _inexact)
 def std(x, axis=None, keepdims=False):
     """Return √mean((x - mean x)²) over `axis`.
 
@@ -1331,7 +1128,7 @@ def std(x, axis=None, keepdims=False):
     """
 
 
-@reduction(jnp.var, inexact)
+@_reduction(_jnp.var, _inexact)
 def var(x, axis=None, keepdims=False):
     """Return mean((x - mean x)²) over `axis`.
 
@@ -1341,7 +1138,7 @@ def var(x, axis=None, keepdims=False):
     """
 
 
-@op(config=("axis", "keepdims", "initial"))
+@_op(config=("axis", "keepdims", "initial"))
 def max(x, axis=None, keepdims=False, initial=None):
     """Return the largest entry over `axis`, at least `initial`.
 
@@ -1351,10 +1148,10 @@ def max(x, axis=None, keepdims=False, initial=None):
     >>> int(ops.max([1, 8], initial=10))
     10
     """
-    return jnp.max(tensor(x), _axes(axis), keepdims=keepdims, initial=initial)
+    return _jnp.max(_tensor(x), _axes(axis), keepdims=keepdims, initial=initial)
 
 
-@op(config=("axis", "keepdims", "initial"))
+@_op(config=("axis", "keepdims", "initial"))
 def min(x, axis=None, keepdims=False, initial=None):
     """Return the smallest entry over `axis`, at most `initial`.
 
@@ -1364,10 +1161,10 @@ def min(x, axis=None, keepdims=False, initial=None):
     >>> int(ops.min([1, 8], initial=0))
     0
     """
-    return jnp.min(tensor(x), _axes(axis), keepdims=keepdims, initial=initial)
+    return _jnp.min(_tensor(x), _axes(axis), keepdims=keepdims, initial=initial)
 
 
-@reduction(jnp.max, tensor)
+@_reduction(_jnp.max, _tensor)
 def amax(x, axis=None, keepdims=False):
     """Return the largest entry over `axis`.
 
@@ -1377,7 +1174,7 @@ def amax(x, axis=None, keepdims=False):
     """
 
 
-@reduction(jnp.min, tensor)
+@_reduction(_jnp.min, _tensor)
 def amin(x, axis=None, keepdims=False):
     """Return the smallest entry over `axis`.
 
@@ -1387,7 +1184,7 @@ def amin(x, axis=None, keepdims=False):
     """
 
 
-@reduction(jnp.ptp, tensor)
+@_reduction(_jnp.ptp, _tensor)
 def ptp(x, axis=None, keepdims=False):
     """Return max x - min x over `axis`.
 
@@ -1397,7 +1194,7 @@ def ptp(x, axis=None, keepdims=False):
     """
 
 
-@reduction(jnp.all, tensor)
+@_reduction(_jnp.all, _tensor)
 def all(x, axis=None, keepdims=False):
     """Tell whether all entries over `axis` are true.
 
@@ -1407,7 +1204,7 @@ def all(x, axis=None, keepdims=False):
     """
 
 
-@reduction(jnp.any, tensor)
+@_reduction(_jnp.any, _tensor)
 def any(x, axis=None, keepdims=False):
     """Tell whether an entry over `axis` is true.
 
@@ -1417,7 +1214,7 @@ def any(x, axis=None, keepdims=False):
     """
 
 
-@op(config=("axis",))
+@_op(config=("axis",))
 def count_nonzero(x, axis=None):
     """Return how many entries over `axis` are not zero.
 
@@ -1425,10 +1222,10 @@ def count_nonzero(x, axis=None):
     >>> ops.count_nonzero([[1, 0], [2, 3]], axis=1).tolist()
     [1, 2]
     """
-    return jnp.count_nonzero(tensor(x), _axes(axis)).astype("int32")
+    return _jnp.count_nonzero(_tensor(x), _axes(axis)).astype("int32")
 
 
-@reduction(jnp.median, inexact)
+@_reduction(_jnp.median, _inexact)
 def median(x, axis=None, keepdims=False):
     """Return the middle value over `axis`; the mean of two if there are two.
 
@@ -1438,7 +1235,7 @@ def median(x, axis=None, keepdims=False):
     """
 
 
-@reduction(jnp.nansum, tensor)
+@_reduction(_jnp.nansum, _tensor)
 def nansum(x, axis=None, keepdims=False):
     """Return the sum over `axis`; NaN counts as 0.
 
@@ -1448,7 +1245,7 @@ def nansum(x, axis=None, keepdims=False):
     """
 
 
-@reduction(jnp.nanprod, tensor)
+@_reduction(_jnp.nanprod, _tensor)
 def nanprod(x, axis=None, keepdims=False):
     """Return the product over `axis`; NaN counts as 1.
 
@@ -1458,7 +1255,7 @@ def nanprod(x, axis=None, keepdims=False):
     """
 
 
-@reduction(jnp.nanmean, inexact)
+@_reduction(_jnp.nanmean, _inexact)
 def nanmean(x, axis=None, keepdims=False):
     """Return the mean of what is not NaN.
 
@@ -1468,7 +1265,7 @@ def nanmean(x, axis=None, keepdims=False):
     """
 
 
-@reduction(jnp.nanstd, inexact)
+@_reduction(_jnp.nanstd, _inexact)
 def nanstd(x, axis=None, keepdims=False):
     """Return the standard deviation of what is not NaN.
 
@@ -1478,7 +1275,7 @@ def nanstd(x, axis=None, keepdims=False):
     """
 
 
-@reduction(jnp.nanvar, inexact)
+@_reduction(_jnp.nanvar, _inexact)
 def nanvar(x, axis=None, keepdims=False):
     """Return the variance of what is not NaN.
 
@@ -1488,7 +1285,7 @@ def nanvar(x, axis=None, keepdims=False):
     """
 
 
-@reduction(jnp.nanmax, tensor)
+@_reduction(_jnp.nanmax, _tensor)
 def nanmax(x, axis=None, keepdims=False):
     """Return the largest entry that is not NaN.
 
@@ -1498,7 +1295,7 @@ def nanmax(x, axis=None, keepdims=False):
     """
 
 
-@reduction(jnp.nanmin, tensor)
+@_reduction(_jnp.nanmin, _tensor)
 def nanmin(x, axis=None, keepdims=False):
     """Return the smallest entry that is not NaN.
 
@@ -1508,7 +1305,7 @@ def nanmin(x, axis=None, keepdims=False):
     """
 
 
-@reduction(jnp.nanmedian, inexact)
+@_reduction(_jnp.nanmedian, _inexact)
 def nanmedian(x, axis=None, keepdims=False):
     """Return the middle value of what is not NaN.
 
@@ -1520,14 +1317,14 @@ def nanmedian(x, axis=None, keepdims=False):
 
 def _quantiles(function):
     def compute(x, q, axis=None, method="linear", keepdims=False):
-        x = inexact(x)
-        shares = tensor(q, x.dtype)
+        x = _inexact(x)
+        shares = _tensor(q, x.dtype)
         return function(x, shares, _axes(axis), method=method, keepdims=keepdims)
 
-    return computed_by(compute, config=("axis", "method", "keepdims"))
+    return _computed_by(compute, config=("axis", "method", "keepdims"))
 
 
-@_quantiles(jnp.quantile)
+@_quantiles(_jnp.quantile)
 def quantile(x, q, axis=None, method="linear", keepdims=False):
     """Return the values below which the shares `q` of the entries lie.
 
@@ -1545,7 +1342,7 @@ def quantile(x, q, axis=None, method="linear", keepdims=False):
     """
 
 
-@_quantiles(jnp.nanquantile)
+@_quantiles(_jnp.nanquantile)
 def nanquantile(x, q, axis=None, method="linear", keepdims=False):
     """Return the `quantile` of what is not NaN.
 
@@ -1555,7 +1352,7 @@ def nanquantile(x, q, axis=None, method="linear", keepdims=False):
     """
 
 
-@_quantiles(jnp.percentile)
+@_quantiles(_jnp.percentile)
 def percentile(x, q, axis=None, method="linear", keepdims=False):
     """Return the `quantile` for shares `q` in percent.
 
@@ -1565,7 +1362,7 @@ def percentile(x, q, axis=None, method="linear", keepdims=False):
     """
 
 
-@_quantiles(jnp.nanpercentile)
+@_quantiles(_jnp.nanpercentile)
 def nanpercentile(x, q, axis=None, method="linear", keepdims=False):
     """Return the `percentile` of what is not NaN.
 
@@ -1575,7 +1372,7 @@ def nanpercentile(x, q, axis=None, method="linear", keepdims=False):
     """
 
 
-@op(config=("axis",))
+@_op(config=("axis",))
 def average(x, axis=None, weights=None):
     """Return sum(weights · x) / sum(weights) over `axis`; the mean without weights.
 
@@ -1589,20 +1386,20 @@ def average(x, axis=None, weights=None):
     2.0
     """
     if weights is None:
-        return jnp.average(inexact(x), _axes(axis))
-    x, weights = promoted(x, weights, also=(float,))
-    return jnp.average(x, _axes(axis), weights)
+        return _jnp.average(_inexact(x), _axes(axis))
+    x, weights = _promoted(x, weights, also=(float,))
+    return _jnp.average(x, _axes(axis), weights)
 
 
 def _zeros_apart(x):
     # IEEE's total order puts -0 below 0; the comparison inside argmax does not.
-    x = tensor(x)
-    if not jnp.issubdtype(x.dtype, jnp.floating):
+    x = _tensor(x)
+    if not _jnp.issubdtype(x.dtype, _jnp.floating):
         return x
-    return jnp.where((x == 0) & jnp.signbit(x), -jnp.finfo(x.dtype).tiny, x)
+    return _jnp.where((x == 0) & _jnp.signbit(x), -_jnp.finfo(x.dtype).tiny, x)
 
 
-@reduction(jnp.argmax, _zeros_apart)
+@_reduction(_jnp.argmax, _zeros_apart)
 def argmax(x, axis=None, keepdims=False):
     """Return the position of the first largest entry over `axis`.
 
@@ -1612,7 +1409,7 @@ def argmax(x, axis=None, keepdims=False):
     """
 
 
-@reduction(jnp.argmin, _zeros_apart)
+@_reduction(_jnp.argmin, _zeros_apart)
 def argmin(x, axis=None, keepdims=False):
     """Return the position of the first smallest entry over `axis`.
 
@@ -1622,7 +1419,7 @@ def argmin(x, axis=None, keepdims=False):
     """
 
 
-@reduction(jnp.nanargmax, tensor)
+@_reduction(_jnp.nanargmax, _tensor)
 def nanargmax(x, axis=None, keepdims=False):
     """Return the position of the first largest entry that is not NaN; -1 if none.
 
@@ -1632,7 +1429,7 @@ def nanargmax(x, axis=None, keepdims=False):
     """
 
 
-@reduction(jnp.nanargmin, tensor)
+@_reduction(_jnp.nanargmin, _tensor)
 def nanargmin(x, axis=None, keepdims=False):
     """Return the position of the first smallest entry that is not NaN; -1 if none.
 
@@ -1645,7 +1442,7 @@ def nanargmin(x, axis=None, keepdims=False):
 # Running sums, differences and the like.
 
 
-@op(config=("axis", "dtype"))
+@_op(config=("axis", "dtype"))
 def cumsum(x, axis=None, dtype=None):
     """Return the running sum along `axis`; of the flat array when None.
 
@@ -1658,10 +1455,10 @@ def cumsum(x, axis=None, dtype=None):
     >>> ops.cumsum([1, 2, 3]).tolist()
     [1, 3, 6]
     """
-    return jnp.cumsum(_as(number(x), dtype), axis)
+    return _jnp.cumsum(_as(_number(x), dtype), axis)
 
 
-@op(config=("axis", "dtype"))
+@_op(config=("axis", "dtype"))
 def cumprod(x, axis=None, dtype=None):
     """Return the running product along `axis`; of the flat array when None.
 
@@ -1674,10 +1471,10 @@ def cumprod(x, axis=None, dtype=None):
     >>> ops.cumprod([1, 2, 3]).tolist()
     [1, 2, 6]
     """
-    return jnp.cumprod(_as(number(x), dtype), axis)
+    return _jnp.cumprod(_as(_number(x), dtype), axis)
 
 
-@op(config=("axis", "dtype"))
+@_op(config=("axis", "dtype"))
 def nancumsum(x, axis=None, dtype=None):
     """Return the running sum along `axis`; NaN counts as 0.
 
@@ -1685,10 +1482,10 @@ def nancumsum(x, axis=None, dtype=None):
     >>> ops.nancumsum([1.0, float("nan"), 3.0]).tolist()
     [1.0, 1.0, 4.0]
     """
-    return jnp.nancumsum(_as(number(x), dtype), axis)
+    return _jnp.nancumsum(_as(_number(x), dtype), axis)
 
 
-@op(config=("axis", "dtype"))
+@_op(config=("axis", "dtype"))
 def nancumprod(x, axis=None, dtype=None):
     """Return the running product along `axis`; NaN counts as 1.
 
@@ -1696,14 +1493,14 @@ def nancumprod(x, axis=None, dtype=None):
     >>> ops.nancumprod([2.0, float("nan"), 3.0]).tolist()
     [2.0, 2.0, 6.0]
     """
-    return jnp.nancumprod(_as(number(x), dtype), axis)
+    return _jnp.nancumprod(_as(_number(x), dtype), axis)
 
 
 def _as(x, dtype):
-    return x if dtype is None else tensor(x, dtype)
+    return x if dtype is None else _tensor(x, dtype)
 
 
-@op(config=("n", "axis"))
+@_op(config=("n", "axis"))
 def diff(a, n=1, axis=-1):
     """Return a[i + 1] - a[i] along `axis`, taken `n` times.
 
@@ -1711,10 +1508,10 @@ def diff(a, n=1, axis=-1):
     >>> ops.diff([1, 4, 9]).tolist()
     [3, 5]
     """
-    return jnp.diff(tensor(a), n, axis)
+    return _jnp.diff(_tensor(a), n, axis)
 
 
-@op(config=("x", "dx", "axis"))
+@_op(config=("x", "dx", "axis"))
 def trapezoid(y, x=None, dx=1.0, axis=-1):
     """Return the integral of y over x along `axis`, by the trapezoidal rule.
 
@@ -1728,14 +1525,14 @@ def trapezoid(y, x=None, dx=1.0, axis=-1):
     >>> float(ops.trapezoid([1.0, 3.0, 5.0], dx=2.0))
     12.0
     """
-    y = inexact(y)
-    return jnp.trapezoid(y, x if x is None else tensor(x, y.dtype), dx, axis)
+    y = _inexact(y)
+    return _jnp.trapezoid(y, x if x is None else _tensor(x, y.dtype), dx, axis)
 
 
 # Products.
 
 
-@op
+@_op
 def matmul(x1, x2):
     """Return the matrix product over the last two axes; others broadcast.
 
@@ -1746,13 +1543,13 @@ def matmul(x1, x2):
     >>> ops.matmul([[1, 2]], [[3], [4]]).tolist()
     [[11]]
     """
-    x1, x2 = tensor(x1), tensor(x2)
-    if x1.dtype == x2.dtype == jnp.int8:
-        return jnp.matmul(x1, x2, preferred_element_type=jnp.int32)
-    return jnp.matmul(*promoted(x1, x2))
+    x1, x2 = _tensor(x1), _tensor(x2)
+    if x1.dtype == x2.dtype == _jnp.int8:
+        return _jnp.matmul(x1, x2, preferred_element_type=_jnp.int32)
+    return _jnp.matmul(*_promoted(x1, x2))
 
 
-@binary(jnp.dot, elementwise=False)
+@_binary(_jnp.dot, elementwise=False)
 def dot(x1, x2):
     """Return the product over the last axis of x1 and the last but one of x2.
 
@@ -1764,7 +1561,7 @@ def dot(x1, x2):
     """
 
 
-@binary(jnp.vdot, elementwise=False)
+@_binary(_jnp.vdot, elementwise=False)
 def vdot(x1, x2):
     """Return Σ conj(x1) · x2 of the flat arrays.
 
@@ -1774,7 +1571,7 @@ def vdot(x1, x2):
     """
 
 
-@binary(jnp.inner, elementwise=False)
+@_binary(_jnp.inner, elementwise=False)
 def inner(x1, x2):
     """Return the products over the last axes: (a, n) and (b, n) give (a, b).
 
@@ -1784,7 +1581,7 @@ def inner(x1, x2):
     """
 
 
-@binary(jnp.outer, elementwise=False)
+@_binary(_jnp.outer, elementwise=False)
 def outer(x1, x2):
     """Return x1[i] · x2[j] of the flat arrays.
 
@@ -1794,7 +1591,7 @@ def outer(x1, x2):
     """
 
 
-@binary(jnp.kron, elementwise=False)
+@_binary(_jnp.kron, elementwise=False)
 def kron(x1, x2):
     """Return the Kronecker product: blocks x1[i, j] · x2.
 
@@ -1804,7 +1601,7 @@ def kron(x1, x2):
     """
 
 
-@op(config=("axes",))
+@_op(config=("axes",))
 def tensordot(x1, x2, axes=2):
     """Sum products over `axes` of both arrays.
 
@@ -1824,10 +1621,10 @@ def tensordot(x1, x2, axes=2):
     """
     if isinstance(axes, list):
         axes = tuple(_axes(a) for a in axes)
-    return jnp.tensordot(*promoted(x1, x2), axes=axes)
+    return _jnp.tensordot(*_promoted(x1, x2), axes=axes)
 
 
-@op(config=("axisa", "axisb", "axisc", "axis"))
+@_op(config=("axisa", "axisb", "axisc", "axis"))
 def cross(x1, x2, axisa=-1, axisb=-1, axisc=-1, axis=None):
     """Return the cross product of vectors of two or three entries.
 
@@ -1843,10 +1640,11 @@ def cross(x1, x2, axisa=-1, axisb=-1, axisc=-1, axis=None):
     >>> ops.cross([1, 0, 0], [0, 1, 0]).tolist()
     [0, 0, 1]
     """
-    x1, x2 = promoted(x1, x2)
-    return jnp.cross(x1, x2, axisa, axisb, axisc, axis)
+    x1, x2 = _promoted(x1, x2)
+    return _jnp.cross(x1, x2, axisa, axisb, axisc, axis)
 
 
+@_boundary
 def einsum(subscripts, *operands, **kwargs):
     """Sum products of entries as Einstein's notation tells.
 
@@ -1862,12 +1660,12 @@ def einsum(subscripts, *operands, **kwargs):
     return _einsum(*operands, subscripts=subscripts)
 
 
-@op(config=("subscripts",), name="Einsum")
+@_op(config=("subscripts",), name="Einsum")
 def _einsum(*operands, subscripts):
-    operands = [tensor(x) for x in operands]
+    operands = [_tensor(x) for x in operands]
     if {x.dtype.name for x in operands} == {"int8"}:
-        return jnp.einsum(subscripts, *operands, preferred_element_type=jnp.int32)
-    return jnp.einsum(subscripts, *promoted(*operands))
+        return _jnp.einsum(subscripts, *operands, preferred_element_type=_jnp.int32)
+    return _jnp.einsum(subscripts, *_promoted(*operands))
 
 
 # Shapes.
@@ -1875,10 +1673,10 @@ def _einsum(*operands, subscripts):
 
 def _concrete(x):
     # Arrays made of lists inside a trace would be traced as well.
-    return np.asarray(x) if isinstance(x, (list, tuple)) else x
+    return _np.asarray(x) if isinstance(x, (list, tuple)) else x
 
 
-@op(config=("newshape",), integers=True)
+@_op(config=("newshape",), integers=True)
 def reshape(x, newshape):
     """Give `x` another shape; one size may be -1 and follows from the others.
 
@@ -1888,16 +1686,16 @@ def reshape(x, newshape):
     """
     if isinstance(newshape, (list, tuple)):
         newshape = tuple(-1 if n is None else n for n in newshape)
-        if builtins.any(isinstance(n, int) and n < -1 for n in newshape):
+        if _builtins.any(isinstance(n, int) and n < -1 for n in newshape):
             raise ValueError(
                 "`reshape` expected each size in `newshape` to be a non-negative "
                 "integer, or -1 for the one that follows from the others. Received: "
                 f"newshape={newshape}"
             )
-    return jnp.reshape(tensor(x), newshape)
+    return _jnp.reshape(_tensor(x), newshape)
 
 
-@op(integers=True)
+@_op(integers=True)
 def ravel(x):
     """Return the entries in one axis.
 
@@ -1905,10 +1703,10 @@ def ravel(x):
     >>> ops.ravel([[1, 2], [3, 4]]).tolist()
     [1, 2, 3, 4]
     """
-    return jnp.ravel(tensor(x))
+    return _jnp.ravel(_tensor(x))
 
 
-@op(config=("axes",), integers=True)
+@_op(config=("axes",), integers=True)
 def transpose(x, axes=None):
     """Put the axes into the order `axes`; reverse them when None.
 
@@ -1916,10 +1714,10 @@ def transpose(x, axes=None):
     >>> ops.transpose([[1, 2, 3], [4, 5, 6]]).tolist()
     [[1, 4], [2, 5], [3, 6]]
     """
-    return jnp.transpose(tensor(x), axes)
+    return _jnp.transpose(_tensor(x), axes)
 
 
-@op(config=("axis1", "axis2"), integers=True)
+@_op(config=("axis1", "axis2"), integers=True)
 def swapaxes(x, axis1, axis2):
     """Exchange two axes.
 
@@ -1927,10 +1725,10 @@ def swapaxes(x, axis1, axis2):
     >>> ops.swapaxes(ops.ones((2, 3, 4)), 0, 2).shape
     (4, 3, 2)
     """
-    return jnp.swapaxes(tensor(x), axis1, axis2)
+    return _jnp.swapaxes(_tensor(x), axis1, axis2)
 
 
-@op(config=("source", "destination"), integers=True)
+@_op(config=("source", "destination"), integers=True)
 def moveaxis(x, source, destination):
     """Move the axes `source` to `destination`.
 
@@ -1938,10 +1736,10 @@ def moveaxis(x, source, destination):
     >>> ops.moveaxis(ops.ones((2, 3, 4)), 0, -1).shape
     (3, 4, 2)
     """
-    return jnp.moveaxis(tensor(x), source, destination)
+    return _jnp.moveaxis(_tensor(x), source, destination)
 
 
-@op(config=("axis",), integers=True)
+@_op(config=("axis",), integers=True)
 def expand_dims(x, axis):
     """Insert axes of size 1 at `axis`.
 
@@ -1949,10 +1747,10 @@ def expand_dims(x, axis):
     >>> ops.expand_dims([1, 2], axis=1).tolist()
     [[1], [2]]
     """
-    return jnp.expand_dims(tensor(x), _axes(axis))
+    return _jnp.expand_dims(_tensor(x), _axes(axis))
 
 
-@op(config=("axis",), integers=True)
+@_op(config=("axis",), integers=True)
 def squeeze(x, axis=None):
     """Drop axes of size 1: those named, or all.
 
@@ -1960,10 +1758,10 @@ def squeeze(x, axis=None):
     >>> ops.squeeze([[[1], [2]]]).tolist()
     [1, 2]
     """
-    return jnp.squeeze(tensor(x), _axes(axis))
+    return _jnp.squeeze(_tensor(x), _axes(axis))
 
 
-@op(config=("shape",), integers=True)
+@_op(config=("shape",), integers=True)
 def broadcast_to(x, shape):
     """Repeat axes of size 1 to fill `shape`.
 
@@ -1971,10 +1769,10 @@ def broadcast_to(x, shape):
     >>> ops.broadcast_to([1, 2], (2, 2)).tolist()
     [[1, 2], [1, 2]]
     """
-    return jnp.broadcast_to(tensor(x), tuple(shape))
+    return _jnp.broadcast_to(_tensor(x), tuple(shape))
 
 
-@op(config=("axis",), integers=True)
+@_op(config=("axis",), integers=True)
 def flip(x, axis=None):
     """Reverse the order along `axis`, all axes by default.
 
@@ -1982,10 +1780,10 @@ def flip(x, axis=None):
     >>> ops.flip([[1, 2], [3, 4]]).tolist()
     [[4, 3], [2, 1]]
     """
-    return jnp.flip(tensor(x), _axes(axis))
+    return _jnp.flip(_tensor(x), _axes(axis))
 
 
-@op(integers=True)
+@_op(integers=True)
 def fliplr(x):
     """Reverse the order of columns, axis 1.
 
@@ -1993,10 +1791,10 @@ def fliplr(x):
     >>> ops.fliplr([[1, 2], [3, 4]]).tolist()
     [[2, 1], [4, 3]]
     """
-    return jnp.fliplr(tensor(x))
+    return _jnp.fliplr(_tensor(x))
 
 
-@op(integers=True)
+@_op(integers=True)
 def flipud(x):
     """Reverse the order of rows, axis 0.
 
@@ -2004,10 +1802,10 @@ def flipud(x):
     >>> ops.flipud([[1, 2], [3, 4]]).tolist()
     [[3, 4], [1, 2]]
     """
-    return jnp.flipud(tensor(x))
+    return _jnp.flipud(_tensor(x))
 
 
-@op(config=("k", "axes"), integers=True)
+@_op(config=("k", "axes"), integers=True)
 def rot90(array, k=1, axes=(0, 1)):
     """Turn by 90 degrees `k` times, from the first of `axes` to the second.
 
@@ -2017,10 +1815,10 @@ def rot90(array, k=1, axes=(0, 1)):
     >>> ops.rot90([[1, 2], [3, 4]]).tolist()
     [[2, 4], [1, 3]]
     """
-    return jnp.rot90(tensor(array), k, tuple(axes))
+    return _jnp.rot90(_tensor(array), k, tuple(axes))
 
 
-@op(config=("shift", "axis"), integers=True)
+@_op(config=("shift", "axis"), integers=True)
 def roll(x, shift, axis=None):
     """Shift entries along `axis`; what falls off the end comes first.
 
@@ -2033,10 +1831,10 @@ def roll(x, shift, axis=None):
     >>> ops.roll([1, 2, 3], 1).tolist()
     [3, 1, 2]
     """
-    return jnp.roll(tensor(x), shift, _axes(axis))
+    return _jnp.roll(_tensor(x), shift, _axes(axis))
 
 
-@op(config=("repeats", "axis"), integers=True)
+@_op(config=("repeats", "axis"), integers=True)
 def repeat(x, repeats, axis=None):
     """Repeat each entry along `axis`; of the flat array when None.
 
@@ -2045,15 +1843,15 @@ def repeat(x, repeats, axis=None):
     >>> lamina.ops.repeat(x, [1, 2], axis=0).shape  # of two rows
     (3, None)
     """
-    x, repeats = tensor(x), _concrete(repeats)
+    x, repeats = _tensor(x), _concrete(repeats)
     known = axis is None or isinstance(x.shape[axis], int)
-    if not known and isinstance(repeats, np.ndarray) and repeats.size > 1:
+    if not known and isinstance(repeats, _np.ndarray) and repeats.size > 1:
         # While a graph is drawn: there is one number for each entry, so many they are.
-        return jnp.take(x, np.repeat(np.arange(repeats.size), repeats), axis)
-    return jnp.repeat(x, repeats, axis)
+        return _jnp.take(x, _np.repeat(_np.arange(repeats.size), repeats), axis)
+    return _jnp.repeat(x, repeats, axis)
 
 
-@op(config=("repeats",), integers=True)
+@_op(config=("repeats",), integers=True)
 def tile(x, repeats):
     """Repeat the whole array along each axis.
 
@@ -2066,7 +1864,7 @@ def tile(x, repeats):
     >>> ops.tile([1, 2], 2).tolist()
     [1, 2, 1, 2]
     """
-    return jnp.tile(tensor(x), repeats)
+    return _jnp.tile(_tensor(x), repeats)
 
 
 def ndim(x):
@@ -2076,10 +1874,10 @@ def ndim(x):
     >>> ops.ndim([[1, 2], [3, 4]])
     2
     """
-    return len(x.shape) if is_symbolic(x) else jnp.ndim(tensor(x))
+    return len(x.shape) if _is_symbolic(x) else _jnp.ndim(_tensor(x))
 
 
-@op
+@_op
 def size(x):
     """Return the number of entries.
 
@@ -2087,10 +1885,10 @@ def size(x):
     >>> ops.size([[1, 2, 3]])
     3
     """
-    return jnp.size(tensor(x))
+    return _jnp.size(_tensor(x))
 
 
-@op(config=("pad_width", "mode"))
+@_op(config=("pad_width", "mode"))
 def pad(x, pad_width, mode="constant", constant_values=None):
     """Surround `x` with more entries.
 
@@ -2111,13 +1909,13 @@ def pad(x, pad_width, mode="constant", constant_values=None):
     if isinstance(pad_width, list):
         pad_width = tuple(_axes(p) for p in pad_width)
     if constant_values is None:
-        return jnp.pad(tensor(x), pad_width, mode)
+        return _jnp.pad(_tensor(x), pad_width, mode)
     if mode != "constant":
         raise ValueError(
             "Argument `constant_values` can only be provided when "
             f"`mode == 'constant'`. Received: mode={mode}"
         )
-    return jnp.pad(tensor(x), pad_width, mode, constant_values=constant_values)
+    return _jnp.pad(_tensor(x), pad_width, mode, constant_values=constant_values)
 
 
 # Joining and cutting.
@@ -2125,11 +1923,11 @@ def pad(x, pad_width, mode="constant", constant_values=None):
 
 def _list(xs):
     if hasattr(xs, "shape"):
-        return list(tensor(xs))
-    return list(promoted(*xs))
+        return list(_tensor(xs))
+    return list(_promoted(*xs))
 
 
-@op(config=("axis",), integers=True)
+@_op(config=("axis",), integers=True)
 def concatenate(xs, axis=0):
     """Join arrays along an axis they have.
 
@@ -2137,10 +1935,10 @@ def concatenate(xs, axis=0):
     >>> ops.concatenate([[1, 2], [3]]).tolist()
     [1, 2, 3]
     """
-    return jnp.concatenate(_list(xs), axis)
+    return _jnp.concatenate(_list(xs), axis)
 
 
-@op(config=("axis",), integers=True)
+@_op(config=("axis",), integers=True)
 def append(x1, x2, axis=None):
     """Put x2 after x1 along `axis`; flat when None.
 
@@ -2148,10 +1946,10 @@ def append(x1, x2, axis=None):
     >>> ops.append([[1, 2]], [3]).tolist()
     [1, 2, 3]
     """
-    return jnp.append(*promoted(x1, x2), axis=axis)
+    return _jnp.append(*_promoted(x1, x2), axis=axis)
 
 
-@op(config=("axis",), integers=True)
+@_op(config=("axis",), integers=True)
 def stack(x, axis=0):
     """Join arrays along a new axis.
 
@@ -2159,10 +1957,10 @@ def stack(x, axis=0):
     >>> ops.stack([[1, 2], [3, 4]], axis=1).tolist()
     [[1, 3], [2, 4]]
     """
-    return jnp.stack(_list(x), axis)
+    return _jnp.stack(_list(x), axis)
 
 
-@op(integers=True)
+@_op(integers=True)
 def hstack(xs):
     """Join arrays along axis 1, or axis 0 for vectors.
 
@@ -2170,10 +1968,10 @@ def hstack(xs):
     >>> ops.hstack([[[1], [2]], [[3], [4]]]).tolist()
     [[1, 3], [2, 4]]
     """
-    return jnp.hstack(_list(xs))
+    return _jnp.hstack(_list(xs))
 
 
-@op(integers=True)
+@_op(integers=True)
 def vstack(xs):
     """Join arrays along axis 0, vectors as rows.
 
@@ -2181,10 +1979,10 @@ def vstack(xs):
     >>> ops.vstack([[1, 2], [3, 4]]).tolist()
     [[1, 2], [3, 4]]
     """
-    return jnp.vstack(_list(xs))
+    return _jnp.vstack(_list(xs))
 
 
-@op(integers=True)
+@_op(integers=True)
 def dstack(xs):
     """Join arrays along axis 2.
 
@@ -2192,10 +1990,10 @@ def dstack(xs):
     >>> ops.dstack([[1, 2], [3, 4]]).tolist()
     [[[1, 3], [2, 4]]]
     """
-    return jnp.dstack(_list(xs))
+    return _jnp.dstack(_list(xs))
 
 
-@op(config=("indices_or_sections", "axis"), integers=True)
+@_op(config=("indices_or_sections", "axis"), integers=True)
 def split(x, indices_or_sections, axis=0):
     """Cut `x` along `axis` into a list of arrays.
 
@@ -2211,14 +2009,14 @@ def split(x, indices_or_sections, axis=0):
     >>> [part.tolist() for part in ops.split([1, 2, 3], [1])]
     [[1], [2, 3]]
     """
-    return list(jnp.split(tensor(x), _cuts(indices_or_sections), axis))
+    return list(_jnp.split(_tensor(x), _cuts(indices_or_sections), axis))
 
 
 def _cuts(x):
-    return x if isinstance(x, int) else np.asarray(x)
+    return x if isinstance(x, int) else _np.asarray(x)
 
 
-@op(config=("indices_or_sections", "axis"), integers=True)
+@_op(config=("indices_or_sections", "axis"), integers=True)
 def array_split(x, indices_or_sections, axis=0):
     """Cut `x` along `axis` into parts as equal as can be.
 
@@ -2226,10 +2024,10 @@ def array_split(x, indices_or_sections, axis=0):
     >>> [part.tolist() for part in ops.array_split([1, 2, 3], 2)]
     [[1, 2], [3]]
     """
-    return list(jnp.array_split(tensor(x), _cuts(indices_or_sections), axis))
+    return list(_jnp.array_split(_tensor(x), _cuts(indices_or_sections), axis))
 
 
-@op(config=("indices_or_sections",), integers=True)
+@_op(config=("indices_or_sections",), integers=True)
 def hsplit(x, indices_or_sections):
     """Cut along axis 1, or axis 0 of a vector.
 
@@ -2237,10 +2035,10 @@ def hsplit(x, indices_or_sections):
     >>> [part.tolist() for part in ops.hsplit([[1, 2], [3, 4]], 2)]
     [[[1], [3]], [[2], [4]]]
     """
-    return list(jnp.hsplit(tensor(x), _cuts(indices_or_sections)))
+    return list(_jnp.hsplit(_tensor(x), _cuts(indices_or_sections)))
 
 
-@op(config=("indices_or_sections",), integers=True)
+@_op(config=("indices_or_sections",), integers=True)
 def vsplit(x, indices_or_sections):
     """Cut along axis 0.
 
@@ -2248,10 +2046,10 @@ def vsplit(x, indices_or_sections):
     >>> [part.tolist() for part in ops.vsplit([[1, 2], [3, 4]], 2)]
     [[[1, 2]], [[3, 4]]]
     """
-    return list(jnp.vsplit(tensor(x), _cuts(indices_or_sections)))
+    return list(_jnp.vsplit(_tensor(x), _cuts(indices_or_sections)))
 
 
-@op(config=("indices_or_sections",), integers=True)
+@_op(config=("indices_or_sections",), integers=True)
 def dsplit(x, indices_or_sections):
     """Cut along axis 2.
 
@@ -2259,10 +2057,10 @@ def dsplit(x, indices_or_sections):
     >>> [part.tolist() for part in ops.dsplit([[[1, 2], [3, 4]]], 2)]
     [[[[1], [3]]], [[[2], [4]]]]
     """
-    return list(jnp.dsplit(tensor(x), _cuts(indices_or_sections)))
+    return list(_jnp.dsplit(_tensor(x), _cuts(indices_or_sections)))
 
 
-@op(config=("indexing",))
+@_op(config=("indexing",))
 def meshgrid(*x, indexing="xy"):
     """Return coordinate arrays of the grid that vectors span, one for each.
 
@@ -2275,13 +2073,13 @@ def meshgrid(*x, indexing="xy"):
     >>> [grid.tolist() for grid in ops.meshgrid([1, 2], [5, 6])]
     [[[1, 2], [1, 2]], [[5, 5], [6, 6]]]
     """
-    return list(jnp.meshgrid(*(jnp.ravel(tensor(v)) for v in x), indexing=indexing))
+    return list(_jnp.meshgrid(*(_jnp.ravel(_tensor(v)) for v in x), indexing=indexing))
 
 
 # Picking entries.
 
 
-@op(integers=True)
+@_op(integers=True)
 def get_item(x, key):
     """Return x[key].
 
@@ -2291,9 +2089,9 @@ def get_item(x, key):
     """
     if isinstance(key, list):
         special = (slice, type(None), type(Ellipsis))
-        mixed = builtins.any(isinstance(k, special) for k in key)
-        key = tuple(key) if mixed else tensor(key)
-    x = tensor(x)
+        mixed = _builtins.any(isinstance(k, special) for k in key)
+        key = tuple(key) if mixed else _tensor(key)
+    x = _tensor(x)
     _check_places(x.shape, key if isinstance(key, tuple) else (key,))
     return x[key]
 
@@ -2301,8 +2099,8 @@ def get_item(x, key):
 def _check_places(shape, key):
     """Refuse a place outside the array, for which JAX would take the last one."""
     key = [k for k in key if k is not None]
-    if not builtins.all(
-        isinstance(k, (int, np.integer, slice, EllipsisType)) for k in key
+    if not _builtins.all(
+        isinstance(k, (int, _np.integer, slice, _EllipsisType)) for k in key
     ):
         return
     dots = key.index(...) if ... in key else len(key)
@@ -2310,14 +2108,14 @@ def _check_places(shape, key):
         for n, k in zip(sizes, places, strict=False):
             if not isinstance(n, int) or isinstance(k, (slice, bool)):
                 continue
-            if not -n <= operator.index(k) < n:
+            if not -n <= _operator.index(k) < n:
                 raise IndexError(
                     f"Index {k} is out of bounds for an axis of size {n}. Received: an "
                     f"array of shape {shape}"
                 )
 
 
-@op(config=("axis",), integers=True)
+@_op(config=("axis",), integers=True)
 def take(x, indices, axis=None):
     """Return the entries at `indices` along `axis`; of the flat array when None.
 
@@ -2325,10 +2123,10 @@ def take(x, indices, axis=None):
     >>> ops.take([10, 20, 30], [2, 0]).tolist()
     [30, 10]
     """
-    return jnp.take(tensor(x), tensor(indices).astype("int32"), axis)
+    return _jnp.take(_tensor(x), _tensor(indices).astype("int32"), axis)
 
 
-@op(config=("axis",), integers=True)
+@_op(config=("axis",), integers=True)
 def take_along_axis(x, indices, axis=None):
     """Return entries along `axis`, at an index for each of the other positions.
 
@@ -2341,10 +2139,10 @@ def take_along_axis(x, indices, axis=None):
     >>> ops.take_along_axis([[10, 20], [30, 40]], [[1], [0]], axis=1).tolist()
     [[20], [30]]
     """
-    return jnp.take_along_axis(tensor(x), tensor(indices).astype("int32"), axis)
+    return _jnp.take_along_axis(_tensor(x), _tensor(indices).astype("int32"), axis)
 
 
-@op(elementwise=True)
+@_op(elementwise=True)
 def select(condlist, choicelist, default=0):
     """Take each entry from the first choice whose condition holds.
 
@@ -2357,12 +2155,12 @@ def select(condlist, choicelist, default=0):
     >>> ops.select([[True, False], [True, True]], [[1, 2], [3, 4]]).tolist()
     [1, 4]
     """
-    conditions = [truth(c) for c in condlist]
-    *choices, default = promoted(*choicelist, default)
-    return jnp.select(conditions, choices, default)
+    conditions = [_truth(c) for c in condlist]
+    *choices, default = _promoted(*choicelist, default)
+    return _jnp.select(conditions, choices, default)
 
 
-@op
+@_op
 def nonzero(x):
     """Return the positions of entries that are not zero, an array for each axis.
 
@@ -2370,16 +2168,16 @@ def nonzero(x):
     >>> [axis.tolist() for axis in ops.nonzero([[1, 0], [2, 3]])]
     [[0, 1, 1], [0, 0, 1]]
     """
-    return _nonzero(tensor(x))
+    return _nonzero(_tensor(x))
 
 
 def _nonzero(x):
-    if context.runs("symbolic"):
-        return (jnp.zeros((unknown_size(),), "int32"),) * x.ndim
-    return jnp.nonzero(x)
+    if _context.runs("symbolic"):
+        return (_jnp.zeros((_unknown_size(),), "int32"),) * x.ndim
+    return _jnp.nonzero(x)
 
 
-@op(config=("k",))
+@_op(config=("k",))
 def diag(x, k=0):
     """Return the k-th diagonal of a matrix, or the matrix with it.
 
@@ -2389,10 +2187,10 @@ def diag(x, k=0):
     >>> ops.diag([1, 2]).tolist()
     [[1, 0], [0, 2]]
     """
-    return jnp.diag(tensor(x), k)
+    return _jnp.diag(_tensor(x), k)
 
 
-@op(config=("k",))
+@_op(config=("k",))
 def diagflat(x, k=0):
     """Return the matrix with the flat array on its k-th diagonal.
 
@@ -2400,10 +2198,10 @@ def diagflat(x, k=0):
     >>> ops.diagflat([1, 2]).tolist()
     [[1, 0], [0, 2]]
     """
-    return jnp.diagflat(tensor(x), k)
+    return _jnp.diagflat(_tensor(x), k)
 
 
-@op(config=("offset", "axis1", "axis2"), integers=True)
+@_op(config=("offset", "axis1", "axis2"), integers=True)
 def diagonal(x, offset=0, axis1=0, axis2=1):
     """Return the diagonal over two axes, as the last axis.
 
@@ -2411,10 +2209,10 @@ def diagonal(x, offset=0, axis1=0, axis2=1):
     >>> ops.diagonal([[1, 2], [3, 4]], offset=1).tolist()
     [2]
     """
-    return jnp.diagonal(tensor(x), offset, axis1, axis2)
+    return _jnp.diagonal(_tensor(x), offset, axis1, axis2)
 
 
-@op(config=("offset", "axis1", "axis2"))
+@_op(config=("offset", "axis1", "axis2"))
 def trace(x, offset=0, axis1=0, axis2=1):
     """Return the sum of the diagonal over two axes.
 
@@ -2422,10 +2220,10 @@ def trace(x, offset=0, axis1=0, axis2=1):
     >>> int(ops.trace([[1, 2], [3, 4]]))
     5
     """
-    return jnp.trace(tensor(x), offset, axis1, axis2)
+    return _jnp.trace(_tensor(x), offset, axis1, axis2)
 
 
-@op(config=("k",))
+@_op(config=("k",))
 def tril(x, k=0):
     """Put zeros above the k-th diagonal.
 
@@ -2433,10 +2231,10 @@ def tril(x, k=0):
     >>> ops.tril([[1, 2], [3, 4]]).tolist()
     [[1, 0], [3, 4]]
     """
-    return jnp.tril(tensor(x), k)
+    return _jnp.tril(_tensor(x), k)
 
 
-@op(config=("k",))
+@_op(config=("k",))
 def triu(x, k=0):
     """Put zeros below the k-th diagonal.
 
@@ -2444,13 +2242,13 @@ def triu(x, k=0):
     >>> ops.triu([[1, 2], [3, 4]]).tolist()
     [[1, 2], [0, 4]]
     """
-    return jnp.triu(tensor(x), k)
+    return _jnp.triu(_tensor(x), k)
 
 
 # Order and sets.
 
 
-@op(config=("axis",), integers=True)
+@_op(config=("axis",), integers=True)
 def sort(x, axis=-1):
     """Put the entries along `axis` in rising order.
 
@@ -2458,10 +2256,10 @@ def sort(x, axis=-1):
     >>> ops.sort([[3, 1, 2]]).tolist()
     [[1, 2, 3]]
     """
-    return jnp.sort(tensor(x), axis)
+    return _jnp.sort(_tensor(x), axis)
 
 
-@op(config=("axis",))
+@_op(config=("axis",))
 def argsort(x, axis=-1):
     """Return the positions that sort `x` along `axis`.
 
@@ -2469,10 +2267,10 @@ def argsort(x, axis=-1):
     >>> ops.argsort([3, 1, 2]).tolist()
     [1, 2, 0]
     """
-    return jnp.argsort(jnp.atleast_1d(tensor(x)), axis).astype("int32")
+    return _jnp.argsort(_jnp.atleast_1d(_tensor(x)), axis).astype("int32")
 
 
-@op(config=("kth", "axis"))
+@_op(config=("kth", "axis"))
 def argpartition(x, kth, axis=-1):
     """Return positions with the `kth` in its sorted place, smaller ones before it.
 
@@ -2482,14 +2280,14 @@ def argpartition(x, kth, axis=-1):
     >>> int(x[positions[2]])
     4
     """
-    return jnp.argpartition(
-        jnp.ravel(tensor(x)) if axis is None else tensor(x),
+    return _jnp.argpartition(
+        _jnp.ravel(_tensor(x)) if axis is None else _tensor(x),
         kth,
         -1 if axis is None else axis,
     ).astype("int32")
 
 
-@op(config=("side",), name="SearchSorted")
+@_op(config=("side",), name="SearchSorted")
 def searchsorted(sorted_sequence, values, side="left"):
     """Return where `values` would go in a sorted vector to keep it sorted.
 
@@ -2505,16 +2303,16 @@ def searchsorted(sorted_sequence, values, side="left"):
     >>> ops.searchsorted([1, 3, 5], [0, 3, 9]).tolist()
     [0, 1, 3]
     """
-    sorted_sequence, values = promoted(sorted_sequence, values)
+    sorted_sequence, values = _promoted(sorted_sequence, values)
     if sorted_sequence.ndim != 1:
         raise ValueError(
             "`searchsorted` expected `sorted_sequence` to have one axis. Received: "
             f"shape {sorted_sequence.shape}"
         )
-    return jnp.searchsorted(sorted_sequence, values, side).astype("int32")
+    return _jnp.searchsorted(sorted_sequence, values, side).astype("int32")
 
 
-@op
+@_op
 def digitize(x, bins):
     """Return the number of the bin of each entry, an int32.
 
@@ -2527,11 +2325,11 @@ def digitize(x, bins):
     >>> ops.digitize([0.5, 2.0, 9.0], [1.0, 5.0]).tolist()
     [0, 1, 2]
     """
-    x = tensor(x)
-    return jnp.digitize(x, tensor(bins)).astype("int32")
+    x = _tensor(x)
+    return _jnp.digitize(x, _tensor(bins)).astype("int32")
 
 
-@op(config=("bins", "range"))
+@_op(config=("bins", "range"))
 def histogram(x, bins=10, range=None):
     """Return how many entries each of `bins` equal bins holds, and their limits.
 
@@ -2552,15 +2350,15 @@ def histogram(x, bins=10, range=None):
             "Argument `range` must be a tuple of two elements, rising. Received: "
             f"range={range}"
         )
-    x = tensor(x)
+    x = _tensor(x)
     if x.ndim != 1:
         raise ValueError(
             f"`histogram` expected an array of one axis. Received: shape {x.shape}"
         )
-    return jnp.histogram(x, bins, range and tuple(range))
+    return _jnp.histogram(x, bins, range and tuple(range))
 
 
-@op(config=("weights", "minlength", "sparse"))
+@_op(config=("weights", "minlength", "sparse"))
 def bincount(x, weights=None, minlength=0, sparse=False):
     """Return how often 0, 1, 2, ... occur, or the sums of their weights.
 
@@ -2574,28 +2372,28 @@ def bincount(x, weights=None, minlength=0, sparse=False):
     >>> ops.bincount([0, 2, 2]).tolist()
     [1, 0, 2]
     """
-    dense_only("bincount", sparse)
-    x = tensor(x).astype("int32")
-    dtype = "int32" if weights is None else tensor(weights).dtype
-    if context.runs("symbolic"):
-        return jnp.zeros((*x.shape[:-1], unknown_size()), dtype)
-    if isinstance(x, Tracer):
+    _dense_only("bincount", sparse)
+    x = _tensor(x).astype("int32")
+    dtype = "int32" if weights is None else _tensor(weights).dtype
+    if _context.runs("symbolic"):
+        return _jnp.zeros((*x.shape[:-1], _unknown_size()), dtype)
+    if isinstance(x, _Tracer):
         length = minlength  # the largest entry is not known yet
     else:
-        length = builtins.max(int(jnp.max(x, initial=-1)) + 1, minlength)
+        length = _builtins.max(int(_jnp.max(x, initial=-1)) + 1, minlength)
     if weights is None:
-        weights = jnp.ones(x.shape, "int32")
+        weights = _jnp.ones(x.shape, "int32")
 
     def count(row, weight):
-        row = jnp.maximum(row, 0)  # as JAX does; an index below 0 counts from the end
-        return jnp.zeros(length, dtype).at[row].add(weight, mode="drop")
+        row = _jnp.maximum(row, 0)  # as JAX does; an index below 0 counts from the end
+        return _jnp.zeros(length, dtype).at[row].add(weight, mode="drop")
 
     for _ in x.shape[:-1]:
-        count = jax.vmap(count)
-    return count(x, tensor(weights))
+        count = _jax.vmap(count)
+    return count(x, _tensor(weights))
 
 
-@op(config=("assume_unique", "invert"), name="IsIn")
+@_op(config=("assume_unique", "invert"), name="IsIn")
 def isin(x1, x2, assume_unique=False, invert=False):
     """Tell which entries of x1 occur in x2.
 
@@ -2609,11 +2407,11 @@ def isin(x1, x2, assume_unique=False, invert=False):
     >>> ops.isin([1, 2, 3], [3, 1]).tolist()
     [True, False, True]
     """
-    x1, x2 = promoted(x1, x2)
-    return jnp.isin(x1, x2, assume_unique, invert)
+    x1, x2 = _promoted(x1, x2)
+    return _jnp.isin(x1, x2, assume_unique, invert)
 
 
-@op(data=("x",))
+@_op(data=("x",))
 def unique(
     x,
     sorted=True,
@@ -2640,20 +2438,20 @@ def unique(
     >>> ops.unique([3, 1, 3]).tolist()
     [1, 3]
     """
-    x = tensor(x)
-    if size is None and context.runs("symbolic"):
-        size = unknown_size()
+    x = _tensor(x)
+    if size is None and _context.runs("symbolic"):
+        size = _unknown_size()
         shape = (size,) if axis is None else x.shape
         if axis is not None:
             shape = tuple(
                 size if i == axis % x.ndim else n for i, n in enumerate(shape)
             )
-        row = jnp.zeros((size,), "int32")
-        inverse = jnp.zeros(x.shape if axis is None else x.shape[axis], "int32")
+        row = _jnp.zeros((size,), "int32")
+        inverse = _jnp.zeros(x.shape if axis is None else x.shape[axis], "int32")
         more = ((return_index, row), (return_inverse, inverse), (return_counts, row))
-        result = (jnp.zeros(shape, x.dtype), *(a for wanted, a in more if wanted))
+        result = (_jnp.zeros(shape, x.dtype), *(a for wanted, a in more if wanted))
         return result if len(result) > 1 else result[0]
-    return jnp.unique(
+    return _jnp.unique(
         x,
         return_index,
         return_inverse,
@@ -2665,7 +2463,7 @@ def unique(
     )
 
 
-@op(config=("shape",))
+@_op(config=("shape",))
 def unravel_index(indices, shape):
     """Turn positions in the flat array into a tuple of positions in `shape`.
 
@@ -2673,14 +2471,14 @@ def unravel_index(indices, shape):
     >>> [int(i) for i in ops.unravel_index(5, (2, 3))]
     [1, 2]
     """
-    indices = tensor(indices)
-    return tuple(i.astype(indices.dtype) for i in jnp.unravel_index(indices, shape))
+    indices = _tensor(indices)
+    return tuple(i.astype(indices.dtype) for i in _jnp.unravel_index(indices, shape))
 
 
 # Statistics and signals.
 
 
-@op
+@_op
 def corrcoef(x):
     """Return the correlations of the rows of `x`.
 
@@ -2688,10 +2486,10 @@ def corrcoef(x):
     >>> ops.corrcoef([[1, 2, 3], [3, 2, 1]]).tolist()
     [[1.0, -1.0], [-1.0, 1.0]]
     """
-    return jnp.corrcoef(inexact(x))
+    return _jnp.corrcoef(_inexact(x))
 
 
-@op(config=("mode",))
+@_op(config=("mode",))
 def correlate(x1, x2, mode="valid"):
     """Return Σᵢ x1[i + k] · conj(x2[i]) for the shifts k that `mode` allows.
 
@@ -2705,10 +2503,10 @@ def correlate(x1, x2, mode="valid"):
     >>> ops.correlate([1.0, 2.0, 3.0], [0.0, 1.0]).tolist()
     [2.0, 3.0]
     """
-    return jnp.correlate(*promoted(x1, x2), mode=mode)
+    return _jnp.correlate(*_promoted(x1, x2), mode=mode)
 
 
-@op
+@_op
 def bartlett(x):
     """Return the triangular window of `x` points.
 
@@ -2716,10 +2514,10 @@ def bartlett(x):
     >>> ops.bartlett(5).tolist()
     [0.0, 0.5, 1.0, 0.5, 0.0]
     """
-    return _window(jnp.bartlett, x)
+    return _window(_jnp.bartlett, x)
 
 
-@op
+@_op
 def blackman(x):
     """Return the Blackman window of `x` points.
 
@@ -2727,10 +2525,10 @@ def blackman(x):
     >>> ops.blackman(5)[1:-1].tolist()
     [0.34, 1.0, 0.34]
     """
-    return _window(jnp.blackman, x)
+    return _window(_jnp.blackman, x)
 
 
-@op
+@_op
 def hamming(x):
     """Return the Hamming window of `x` points.
 
@@ -2738,10 +2536,10 @@ def hamming(x):
     >>> ops.hamming(3).tolist()
     [0.08, 1.0, 0.08]
     """
-    return _window(jnp.hamming, x)
+    return _window(_jnp.hamming, x)
 
 
-@op
+@_op
 def hanning(x):
     """Return the Hann window of `x` points.
 
@@ -2749,10 +2547,10 @@ def hanning(x):
     >>> ops.hanning(5).tolist()
     [0.0, 0.5, 1.0, 0.5, 0.0]
     """
-    return _window(jnp.hanning, x)
+    return _window(_jnp.hanning, x)
 
 
-@op(config=("beta",))
+@_op(config=("beta",))
 def kaiser(x, beta):
     """Return the Kaiser window of `x` points; `beta` is its shape.
 
@@ -2760,17 +2558,17 @@ def kaiser(x, beta):
     >>> ops.kaiser(3, beta=1.0).tolist()
     [0.7898, 1.0, 0.7898]
     """
-    return _window(jnp.kaiser, x, beta)
+    return _window(_jnp.kaiser, x, beta)
 
 
 def _window(function, points, *more):
-    return function(int(points), *more).astype(settings.floatx())
+    return function(int(points), *more).astype(_settings.floatx())
 
 
 # Making arrays.
 
 
-@op(config=("dtype",), elementwise=True)
+@_op(config=("dtype",), elementwise=True)
 def array(x, dtype=None):
     """Return `x` as an array.
 
@@ -2778,10 +2576,10 @@ def array(x, dtype=None):
     >>> ops.array([1, 2], dtype="float32").tolist()
     [1.0, 2.0]
     """
-    return tensor(x, dtype)
+    return _tensor(x, dtype)
 
 
-@op(config=("dtype",))
+@_op(config=("dtype",))
 def arange(start, stop=None, step=None, dtype=None):
     """Return start, start + step, ... below `stop`; 0, 1, ... below one argument.
 
@@ -2793,18 +2591,18 @@ def arange(start, stop=None, step=None, dtype=None):
     """
     if dtype is None:
         given = [v for v in (start, stop, step) if v is not None]
-        dtype = result_type(*builtins.map(kind, given))
-    dtype = canonical(dtype)
+        dtype = _result_type(*_builtins.map(_kind, given))
+    dtype = _canonical(dtype)
     if stop is None:
         start, stop = 0, start
-    return jnp.arange(start, stop, 1 if step is None else step, dtype)
+    return _jnp.arange(start, stop, 1 if step is None else step, dtype)
 
 
 def _floats(*limits, dtype):
-    return canonical(dtype or result_type(*builtins.map(kind, limits), float))
+    return _canonical(dtype or _result_type(*_builtins.map(_kind, limits), float))
 
 
-@op(config=("num", "endpoint", "retstep", "dtype", "axis"))
+@_op(config=("num", "endpoint", "retstep", "dtype", "axis"))
 def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis=0):
     """Return `num` numbers at equal distances from `start` to `stop`.
 
@@ -2822,11 +2620,11 @@ def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis
     [0.0, 0.25, 0.5, 0.75, 1.0]
     """
     dtype = _floats(start, stop, dtype=dtype)
-    start, stop = tensor(start), tensor(stop)
-    return jnp.linspace(start, stop, num, endpoint, retstep, dtype, axis=axis)
+    start, stop = _tensor(start), _tensor(stop)
+    return _jnp.linspace(start, stop, num, endpoint, retstep, dtype, axis=axis)
 
 
-@op(config=("num", "endpoint", "base", "dtype", "axis"))
+@_op(config=("num", "endpoint", "base", "dtype", "axis"))
 def logspace(start, stop, num=50, endpoint=True, base=10, dtype=None, axis=0):
     """Return `num` numbers at equal ratios from base^start to base^stop.
 
@@ -2837,11 +2635,11 @@ def logspace(start, stop, num=50, endpoint=True, base=10, dtype=None, axis=0):
     [1.0, 10.0, 100.0]
     """
     dtype = _floats(start, stop, dtype=dtype)
-    start, stop = tensor(start), tensor(stop)
-    return jnp.logspace(start, stop, num, endpoint, base, dtype, axis=axis)
+    start, stop = _tensor(start), _tensor(stop)
+    return _jnp.logspace(start, stop, num, endpoint, base, dtype, axis=axis)
 
 
-@op(config=("num", "endpoint", "dtype", "axis"))
+@_op(config=("num", "endpoint", "dtype", "axis"))
 def geomspace(start, stop, num=50, endpoint=True, dtype=None, axis=0):
     """Return `num` numbers at equal ratios from `start` to `stop`.
 
@@ -2852,10 +2650,11 @@ def geomspace(start, stop, num=50, endpoint=True, dtype=None, axis=0):
     [1.0, 2.0, 4.0, 8.0]
     """
     dtype = _floats(start, stop, dtype=dtype)
-    start, stop = tensor(start), tensor(stop)
-    return jnp.geomspace(start, stop, num, endpoint, dtype, axis=axis)
+    start, stop = _tensor(start), _tensor(stop)
+    return _jnp.geomspace(start, stop, num, endpoint, dtype, axis=axis)
 
 
+@_boundary
 def zeros(shape, dtype=None):
     """Return an array of zeros.
 
@@ -2863,9 +2662,10 @@ def zeros(shape, dtype=None):
     >>> ops.zeros((2, 2)).tolist()
     [[0.0, 0.0], [0.0, 0.0]]
     """
-    return jnp.zeros(shape, canonical(dtype))
+    return _jnp.zeros(shape, _canonical(dtype))
 
 
+@_boundary
 def ones(shape, dtype=None):
     """Return an array of ones.
 
@@ -2873,9 +2673,10 @@ def ones(shape, dtype=None):
     >>> ops.ones((2, 2), "int32").tolist()
     [[1, 1], [1, 1]]
     """
-    return jnp.ones(shape, canonical(dtype))
+    return _jnp.ones(shape, _canonical(dtype))
 
 
+@_boundary
 def empty(shape, dtype=None):
     """Return an array of no particular values; they happen to be zeros.
 
@@ -2883,9 +2684,10 @@ def empty(shape, dtype=None):
     >>> ops.empty((2, 3)).shape
     (2, 3)
     """
-    return jnp.empty(shape, canonical(dtype))
+    return _jnp.empty(shape, _canonical(dtype))
 
 
+@_boundary
 def full(shape, fill_value, dtype=None):
     """Return an array of `fill_value`, which may broadcast.
 
@@ -2896,12 +2698,12 @@ def full(shape, fill_value, dtype=None):
     return _full(fill_value, shape=shape, dtype=dtype)
 
 
-@op(config=("shape", "dtype"), name="Full")
+@_op(config=("shape", "dtype"), name="Full")
 def _full(fill_value, *, shape, dtype=None):
-    return jnp.full(shape, tensor(fill_value), canonical(dtype))
+    return _jnp.full(shape, _tensor(fill_value), _canonical(dtype))
 
 
-@op(config=("dtype",), elementwise=True)
+@_op(config=("dtype",), elementwise=True)
 def zeros_like(x, dtype=None):
     """Return zeros in the shape of `x`.
 
@@ -2909,10 +2711,10 @@ def zeros_like(x, dtype=None):
     >>> ops.zeros_like([1, 2]).tolist()
     [0, 0]
     """
-    return jnp.zeros_like(tensor(x), dtype and canonical(dtype))
+    return _jnp.zeros_like(_tensor(x), dtype and _canonical(dtype))
 
 
-@op(config=("dtype",), elementwise=True)
+@_op(config=("dtype",), elementwise=True)
 def ones_like(x, dtype=None):
     """Return ones in the shape of `x`.
 
@@ -2920,10 +2722,10 @@ def ones_like(x, dtype=None):
     >>> ops.ones_like([1.5, 2.5]).tolist()
     [1.0, 1.0]
     """
-    return jnp.ones_like(tensor(x), dtype and canonical(dtype))
+    return _jnp.ones_like(_tensor(x), dtype and _canonical(dtype))
 
 
-@op(config=("dtype",))
+@_op(config=("dtype",))
 def empty_like(x, dtype=None):
     """Return an array in the shape of `x`, of no particular values.
 
@@ -2931,10 +2733,10 @@ def empty_like(x, dtype=None):
     >>> ops.empty_like([1, 2]).shape
     (2,)
     """
-    return jnp.empty_like(tensor(x), dtype and canonical(dtype))
+    return _jnp.empty_like(_tensor(x), dtype and _canonical(dtype))
 
 
-@op(config=("dtype",), elementwise=True)
+@_op(config=("dtype",), elementwise=True)
 def full_like(x, fill_value, dtype=None):
     """Return `fill_value` in the shape of `x`.
 
@@ -2942,9 +2744,10 @@ def full_like(x, fill_value, dtype=None):
     >>> ops.full_like([1, 2], 7).tolist()
     [7, 7]
     """
-    return jnp.full_like(tensor(x), tensor(fill_value), dtype and canonical(dtype))
+    return _jnp.full_like(_tensor(x), _tensor(fill_value), dtype and _canonical(dtype))
 
 
+@_boundary
 def eye(N, M=None, k=0, dtype=None):
     """Return an N x M matrix with ones on the k-th diagonal and zeros elsewhere.
 
@@ -2952,9 +2755,10 @@ def eye(N, M=None, k=0, dtype=None):
     >>> ops.eye(2, 3).tolist()
     [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
     """
-    return jnp.eye(N, M, k, canonical(dtype))
+    return _jnp.eye(N, M, k, _canonical(dtype))
 
 
+@_boundary
 def identity(n, dtype=None):
     """Return the n x n matrix with ones on the diagonal.
 
@@ -2962,9 +2766,10 @@ def identity(n, dtype=None):
     >>> ops.identity(2).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
-    return jnp.identity(n, canonical(dtype))
+    return _jnp.identity(n, _canonical(dtype))
 
 
+@_boundary
 def tri(N, M=None, k=0, dtype=None):
     """Return an N x M matrix with ones on and below the k-th diagonal.
 
@@ -2972,10 +2777,10 @@ def tri(N, M=None, k=0, dtype=None):
     >>> ops.tri(2).tolist()
     [[1.0, 0.0], [1.0, 1.0]]
     """
-    return jnp.tri(N, M, k, canonical(dtype))
+    return _jnp.tri(N, M, k, _canonical(dtype))
 
 
-@op(config=("N", "increasing"))
+@_op(config=("N", "increasing"))
 def vander(x, N=None, increasing=False):
     """Return the matrix of powers of a vector.
 
@@ -2988,9 +2793,10 @@ def vander(x, N=None, increasing=False):
     >>> ops.vander([2, 3], 3).tolist()
     [[4, 2, 1], [9, 3, 1]]
     """
-    return jnp.vander(tensor(x), N, increasing)
+    return _jnp.vander(_tensor(x), N, increasing)
 
 
+@_boundary
 def vectorize(pyfunc, *, excluded=None, signature=None):
     """Make a function of scalars (or what `signature` tells) work on arrays.
 
@@ -3006,15 +2812,15 @@ def vectorize(pyfunc, *, excluded=None, signature=None):
         raise ValueError(
             f"`vectorize` expected `pyfunc` to be callable. Received: pyfunc={pyfunc!r}"
         )
-    run = jnp.vectorize(pyfunc, excluded=excluded or (), signature=signature)
+    run = _jnp.vectorize(pyfunc, excluded=excluded or (), signature=signature)
 
     def vectorized(*args):
-        return run(*(tensor(a) if isinstance(a, (list, tuple)) else a for a in args))
+        return run(*(_tensor(a) if isinstance(a, (list, tuple)) else a for a in args))
 
     return vectorized
 
 
-@op
+@_op
 def slogdet(x):
     """Return sign and ln abs of the determinants of square matrices.
 
@@ -3023,4 +2829,7 @@ def slogdet(x):
     >>> float(sign), float(logarithm)
     (-1.0, 0.0)
     """
-    return tuple(jnp.linalg.slogdet(inexact(x)))
+    return tuple(_jnp.linalg.slogdet(_inexact(x)))
+
+
+_offer(globals())

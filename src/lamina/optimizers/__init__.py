@@ -1,9 +1,12 @@
 """Optimizers: what changes the weights against their gradients."""
 
-import inspect
+import inspect as _inspect
 
 from lamina._imports import offer as _offer
-from lamina.core.config import names_of, resolver, serialize_keras_object
+from lamina.core.config import names_of as _names_of
+from lamina.core.config import resolver as _resolver
+from lamina.core.config import serialize_keras_object as _serialize_keras_object
+from lamina.core.tracebacks import boundary as _boundary
 from lamina.optimizers import legacy as legacy
 from lamina.optimizers import schedules as schedules
 from lamina.optimizers.adafactor import Adafactor as Adafactor
@@ -24,16 +27,18 @@ from lamina.optimizers.optimizer import Optimizer as Optimizer
 from lamina.optimizers.rmsprop import RMSprop as RMSprop
 from lamina.optimizers.schedule_free import ScheduleFreeAdamW as ScheduleFreeAdamW
 from lamina.optimizers.sgd import SGD as SGD
-from lamina.optimizers.transformation import Transformation, is_transformation
+from lamina.optimizers.transformation import Transformation as _Transformation
+from lamina.optimizers.transformation import is_transformation as _is_transformation
 
-_CLASSES = [x for x in globals().values() if inspect.isclass(x)]
-_CLASSES.remove(Transformation)  # it has no name: what it is made of has
-_TABLE = names_of({cls.__name__: cls for cls in _CLASSES})
+_CLASSES = [x for x in globals().values() if _inspect.isclass(x)]
+_CLASSES.remove(_Transformation)  # it has no name: what it is made of has
+_TABLE = _names_of({cls.__name__: cls for cls in _CLASSES})
 
 _EXAMPLE = {"class_name": "SGD", "config": {"learning_rate": 0.5}}
-_get, deserialize = resolver("optimizer", lambda: _TABLE, Optimizer, _EXAMPLE)
+_get, deserialize = _resolver("optimizer", lambda: _TABLE, Optimizer, _EXAMPLE)
 
 
+@_boundary
 def serialize(optimizer):
     """Return the config of an optimizer.
 
@@ -41,9 +46,10 @@ def serialize(optimizer):
     >>> lamina.optimizers.serialize(lamina.optimizers.SGD())["class_name"]
     'SGD'
     """
-    return serialize_keras_object(optimizer)
+    return _serialize_keras_object(optimizer)
 
 
+@_boundary
 def get(identifier):
     """Return an optimizer for a name, a config, an optax transformation or itself.
 
@@ -58,8 +64,8 @@ def get(identifier):
     >>> lamina.optimizers.get("rmsprop").rho
     0.9
     """
-    if is_transformation(identifier):
-        return Transformation(identifier)
+    if _is_transformation(identifier):
+        return _Transformation(identifier)
     if isinstance(identifier, str):
         identifier = identifier if identifier in _TABLE else identifier.lower()
     found = _get(identifier)
@@ -71,12 +77,4 @@ def get(identifier):
     return found
 
 
-_offer(
-    globals(),
-    "Transformation",
-    "is_transformation",
-    "names_of",
-    "resolver",
-    "serialize_keras_object",
-    modules=("legacy", "schedules"),
-)
+_offer(globals(), modules=("legacy", "schedules"))

@@ -1,10 +1,12 @@
 """Adafactor."""
 
+from typing import Unpack
+
 import jax.numpy as jnp
 
 from lamina.core.types import Rate
 from lamina.core.variable import Variable
-from lamina.optimizers.optimizer import Optimizer, shared
+from lamina.optimizers.optimizer import Decayed, Optimizer, shared
 from lamina.optimizers.parts import once_a_step
 
 
@@ -37,7 +39,7 @@ class Adafactor(Optimizer):
         epsilon_2: float = 0.001,
         clip_threshold: float = 1.0,
         relative_step: bool = True,
-        **kwargs,
+        **kwargs: Unpack[Decayed],
     ):
         super().__init__(learning_rate=learning_rate, **kwargs)
         self.beta_2_decay = beta_2_decay

@@ -1,11 +1,13 @@
 """Adagrad and Adadelta."""
 
+from typing import Unpack
+
 import jax.numpy as jnp
 
 from lamina.core.checks import fraction, number
 from lamina.core.types import Rate
 from lamina.initializers import Constant
-from lamina.optimizers.optimizer import Optimizer, shared
+from lamina.optimizers.optimizer import Decayed, Optimizer, shared
 
 
 class Adagrad(Optimizer):
@@ -35,7 +37,7 @@ class Adagrad(Optimizer):
         learning_rate: Rate = 0.001,
         initial_accumulator_value: float = 0.1,
         epsilon: float = 1e-7,
-        **kwargs,
+        **kwargs: Unpack[Decayed],
     ):
         super().__init__(learning_rate=learning_rate, **kwargs)
         self.initial_accumulator_value = number(
@@ -90,7 +92,7 @@ class Adadelta(Optimizer):
         learning_rate: Rate = 0.001,
         rho: float = 0.95,
         epsilon: float = 1e-7,
-        **kwargs,
+        **kwargs: Unpack[Decayed],
     ):
         super().__init__(learning_rate=learning_rate, **kwargs)
         self.rho = fraction("Adadelta", "rho", rho)

@@ -1,14 +1,13 @@
 """Adam and its relatives."""
 
-from typing import Any
+from typing import Any, Unpack
 
 import jax.numpy as jnp
 
-from lamina.core.arguments import given
 from lamina.core.settings import floatx
 from lamina.core.types import Rate
 from lamina.core.variable import Variable
-from lamina.optimizers.optimizer import Optimizer, shared
+from lamina.optimizers.optimizer import Decayed, Optimizer, Undecayed, shared
 from lamina.optimizers.parts import once_a_step
 
 
@@ -46,7 +45,7 @@ class Adam(Optimizer):
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
         amsgrad: bool = False,
-        **kwargs,
+        **kwargs: Unpack[Decayed],
     ):
         super().__init__(learning_rate=learning_rate, **kwargs)
         self.amsgrad = amsgrad
@@ -133,14 +132,15 @@ class AdamW(Adam):
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
         amsgrad: bool = False,
-        **kwargs,
+        **kwargs: Unpack[Undecayed],
     ):
         if weight_decay is None:
             raise ValueError(
                 "Argument `weight_decay` must be a float. "
                 "Received: weight_decay=None. Use `Adam` for none."
             )
-        super().__init__(**given(locals()))
+        adam = (learning_rate, beta_1, beta_2, epsilon, amsgrad)
+        super().__init__(*adam, weight_decay=weight_decay, **kwargs)
 
 
 class Adamax(Optimizer):
@@ -172,7 +172,7 @@ class Adamax(Optimizer):
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
-        **kwargs,
+        **kwargs: Unpack[Decayed],
     ):
         super().__init__(learning_rate=learning_rate, **kwargs)
         self.beta_1, self.beta_2 = beta_1, beta_2
@@ -226,7 +226,7 @@ class Nadam(Optimizer):
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
-        **kwargs,
+        **kwargs: Unpack[Decayed],
     ):
         super().__init__(learning_rate=learning_rate, **kwargs)
         self.beta_1, self.beta_2 = beta_1, beta_2

@@ -1,10 +1,12 @@
 """FTRL."""
 
+from typing import Unpack
+
 import jax.numpy as jnp
 
 from lamina.core.types import Rate
 from lamina.initializers import Constant, Zeros
-from lamina.optimizers.optimizer import Optimizer, shared
+from lamina.optimizers.optimizer import Decayed, Optimizer, shared
 
 
 class Ftrl(Optimizer):
@@ -47,7 +49,7 @@ class Ftrl(Optimizer):
         l2_regularization_strength: float = 0.0,
         l2_shrinkage_regularization_strength: float = 0.0,
         beta: float = 0.0,
-        **kwargs,
+        **kwargs: Unpack[Decayed],
     ):
         super().__init__(learning_rate=learning_rate, **kwargs)
         self.learning_rate_power = learning_rate_power

@@ -1,10 +1,12 @@
 """LAMB."""
 
+from typing import Unpack
+
 import jax.numpy as jnp
 
 from lamina.core.types import Rate
 from lamina.optimizers.adam import averages, powers
-from lamina.optimizers.optimizer import Optimizer, shared
+from lamina.optimizers.optimizer import Decayed, Optimizer, shared
 from lamina.optimizers.parts import once_a_step
 
 
@@ -34,7 +36,7 @@ class Lamb(Optimizer):
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
-        **kwargs,
+        **kwargs: Unpack[Decayed],
     ):
         super().__init__(learning_rate=learning_rate, **kwargs)
         self.beta_1, self.beta_2 = beta_1, beta_2

@@ -1,9 +1,11 @@
 """Lion."""
 
+from typing import Unpack
+
 import jax.numpy as jnp
 
 from lamina.core.types import Rate
-from lamina.optimizers.optimizer import Optimizer, shared
+from lamina.optimizers.optimizer import Decayed, Optimizer, shared
 
 
 class Lion(Optimizer):
@@ -36,7 +38,7 @@ class Lion(Optimizer):
         learning_rate: Rate = 0.001,
         beta_1: float = 0.9,
         beta_2: float = 0.99,
-        **kwargs,
+        **kwargs: Unpack[Decayed],
     ):
         super().__init__(learning_rate=learning_rate, **kwargs)
         if not 0 < beta_1 <= 1:

@@ -1,13 +1,13 @@
 """Muon."""
 
-from typing import Any
+from typing import Any, Unpack
 
 import jax.numpy as jnp
 
 from lamina.core import patterns
 from lamina.core.types import Rate
 from lamina.optimizers.adam import corrected_rate
-from lamina.optimizers.optimizer import Optimizer, shared
+from lamina.optimizers.optimizer import Optimizer, Undecayed, shared
 from lamina.optimizers.parts import once_a_step
 
 
@@ -64,7 +64,7 @@ class Muon(Optimizer):
         ns_steps: int = 5,
         nesterov: bool = True,
         rms_rate: float = 0.2,
-        **kwargs,
+        **kwargs: Unpack[Undecayed],
     ):
         super().__init__(
             learning_rate=learning_rate, weight_decay=weight_decay, **kwargs

@@ -1,7 +1,7 @@
 """The base of all optimizers: it owns Variables and applies a step to others."""
 
 import re
-from typing import Any
+from typing import Any, TypedDict
 
 import jax.numpy as jnp
 import numpy as np
@@ -24,6 +24,26 @@ from lamina.core.variable import Variable, pure
 from lamina.optimizers import parts
 from lamina.optimizers.parts import once_a_step, takes_gradient
 from lamina.optimizers.schedules import LearningRateSchedule
+
+
+class Undecayed(TypedDict, total=False):
+    """What type checkers know of the arguments that optimizers share."""
+
+    clipnorm: float | None
+    clipvalue: float | None
+    global_clipnorm: float | None
+    use_ema: bool
+    ema_momentum: float
+    ema_overwrite_frequency: int | None
+    loss_scale_factor: float | None
+    gradient_accumulation_steps: int | None
+    name: str | None
+
+
+class Decayed(Undecayed, total=False):
+    """Those and the decay of weights, where an optimizer has none of its own."""
+
+    weight_decay: float | None
 
 
 class Optimizer(Constructed, Owner):

@@ -1,10 +1,12 @@
 """RMSprop."""
 
+from typing import Unpack
+
 import jax.numpy as jnp
 
 from lamina.core.checks import fraction
 from lamina.core.types import Rate
-from lamina.optimizers.optimizer import Optimizer, shared
+from lamina.optimizers.optimizer import Decayed, Optimizer, shared
 
 
 class RMSprop(Optimizer):
@@ -38,7 +40,7 @@ class RMSprop(Optimizer):
         momentum: float = 0.0,
         epsilon: float = 1e-7,
         centered: bool = False,
-        **kwargs,
+        **kwargs: Unpack[Decayed],
     ):
         super().__init__(learning_rate=learning_rate, **kwargs)
         self.rho = fraction("RMSprop", "rho", rho)

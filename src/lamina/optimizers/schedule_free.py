@@ -1,10 +1,12 @@
 """Schedule-free AdamW."""
 
+from typing import Unpack
+
 import jax.numpy as jnp
 
 from lamina.core.types import Rate
 from lamina.optimizers.adam import powers
-from lamina.optimizers.optimizer import Optimizer, shared
+from lamina.optimizers.optimizer import Decayed, Optimizer, shared
 from lamina.optimizers.parts import once_a_step
 
 
@@ -37,7 +39,7 @@ class ScheduleFreeAdamW(Optimizer):
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
         warmup_steps: int = 0,
-        **kwargs,
+        **kwargs: Unpack[Decayed],
     ):
         super().__init__(learning_rate=learning_rate, **kwargs)
         self.beta_1, self.beta_2 = beta_1, beta_2

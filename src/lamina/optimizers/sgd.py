@@ -1,7 +1,9 @@
 """Gradient descent, with momentum if wanted."""
 
+from typing import Unpack
+
 from lamina.core.types import Rate
-from lamina.optimizers.optimizer import Optimizer, shared
+from lamina.optimizers.optimizer import Decayed, Optimizer, shared
 
 
 class SGD(Optimizer):
@@ -33,7 +35,7 @@ class SGD(Optimizer):
         learning_rate: Rate = 0.01,
         momentum: float = 0.0,
         nesterov: bool = False,
-        **kwargs,
+        **kwargs: Unpack[Decayed],
     ):
         super().__init__(learning_rate=learning_rate, **kwargs)
         if not isinstance(momentum, (int, float)) or not 0 <= momentum <= 1:

@@ -1,13 +1,15 @@
 """Images in files and as arrays."""
 
-import numpy as np
+import numpy as _np
 
-from lamina.ops.image import resize
+from lamina.core.tracebacks import boundary as _boundary
+from lamina.ops.image import resize as _resize
 from lamina.utils import array_to_img, img_to_array, load_img, save_img
 
 __all__ = ["array_to_img", "img_to_array", "load_img", "save_img", "smart_resize"]
 
 
+@_boundary
 def smart_resize(
     x, size, interpolation="bilinear", data_format="channels_last", **kwargs
 ):
@@ -35,11 +37,11 @@ def smart_resize(
     unknown = set(kwargs) - {"backend_module"}
     if unknown:
         raise ValueError(f"`smart_resize` got unknown arguments: {sorted(unknown)}")
-    y = resize(
+    y = _resize(
         x,
         size,
         interpolation=interpolation,
         crop_to_aspect_ratio=True,
         data_format=data_format,
     )
-    return np.array(y) if isinstance(x, np.ndarray) else y
+    return _np.array(y) if isinstance(x, _np.ndarray) else y

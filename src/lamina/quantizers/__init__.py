@@ -1,7 +1,10 @@
 """Arrays as small integers and a scale: what quantized layers are made of."""
 
 from lamina._imports import offer as _offer
-from lamina.core.config import names_of, resolver, serialize_keras_object
+from lamina.core.config import names_of as _names_of
+from lamina.core.config import resolver as _resolver
+from lamina.core.config import serialize_keras_object as _serialize_keras_object
+from lamina.core.tracebacks import boundary as _boundary
 from lamina.quantizers.configs import AWQConfig as AWQConfig
 from lamina.quantizers.configs import (
     Float8QuantizationConfig as Float8QuantizationConfig,
@@ -32,12 +35,13 @@ _CLASSES = (
     Int8QuantizationConfig,
     Quantizer,
 )
-_TABLE = names_of({cls.__name__: cls for cls in _CLASSES})
+_TABLE = _names_of({cls.__name__: cls for cls in _CLASSES})
 
 _EXAMPLE = {"class_name": "AbsMaxQuantizer", "config": {"axis": 0}}
-_get, deserialize = resolver("quantizer", lambda: _TABLE, None, _EXAMPLE)
+_get, deserialize = _resolver("quantizer", lambda: _TABLE, None, _EXAMPLE)
 
 
+@_boundary
 def get(identifier, **kwargs):
     """Return a quantizer for a name, a config, a class or the object itself.
 
@@ -55,6 +59,7 @@ def get(identifier, **kwargs):
     return _get(identifier)
 
 
+@_boundary
 def serialize(initializer):
     """Return the config of a quantizer.
 
@@ -63,7 +68,7 @@ def serialize(initializer):
     >>> lamina.quantizers.serialize(quantizer)["class_name"]
     'AbsMaxQuantizer'
     """
-    return serialize_keras_object(initializer)
+    return _serialize_keras_object(initializer)
 
 
-_offer(globals(), "names_of", "resolver", "serialize_keras_object")
+_offer(globals())

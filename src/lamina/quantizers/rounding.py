@@ -9,8 +9,10 @@ import numpy as np
 from lamina.core import settings
 from lamina.core.dtypes import standardize_dtype
 from lamina.core.op import op
+from lamina.core.tracebacks import boundary
 
 
+@boundary
 def abs_max_quantize(
     inputs,
     axis,
@@ -53,6 +55,7 @@ def abs_max_quantize(
     return jnp.asarray(q.astype(dtype)), jnp.asarray(kept)
 
 
+@boundary
 def abs_max_quantize_grouped_with_zero_point(
     inputs,
     block_size,
@@ -155,6 +158,7 @@ def scale_and_zero(
     return tuple(jnp.broadcast_to(a, (rows, groups)) for a in (scale, zero))
 
 
+@boundary
 def pack_int4(arr, axis=0, dtype="int8"):
     """Put each two neighbouring integers of 4 bits into one of 8 bits.
 
@@ -191,6 +195,7 @@ def pack_int4(arr, axis=0, dtype="int8"):
     return packed, packed.shape, length
 
 
+@boundary
 def unpack_int4(packed, orig_len, axis=0, dtype="int8"):
     """Return the integers of 4 bits that `pack_int4` put together.
 
@@ -295,6 +300,7 @@ def _nudged(least, most, low, high):
     return (least - zero) * scale, (most - zero) * scale, scale, inverse
 
 
+@boundary
 def compute_float8_scale(amax, scale, dtype_max, margin=0):
     """Return the scale with which values up to `amax` fill the range of a dtype.
 
@@ -315,6 +321,7 @@ def compute_float8_scale(amax, scale, dtype_max, margin=0):
     return 1 / jnp.where((amax > 0) & jnp.isfinite(amax), found, inverse)
 
 
+@boundary
 def compute_float8_amax_history(x, amax_history):
     """Return the largest magnitudes of the last steps, with that of `x` first.
 
@@ -333,6 +340,7 @@ def compute_float8_amax_history(x, amax_history):
     return jnp.roll(history, -1).at[0].set(newest)
 
 
+@boundary
 def quantize_and_dequantize(inputs, scale, quantized_dtype, compute_dtype):
     """Round an array to what a float8 dtype can hold at a scale.
 

@@ -130,7 +130,12 @@ def runner(model, rows=None, size=None):
         missing = -count % parts if count >= full else full - count + -full % parts
         if not missing:
             return run(x)[0]
-        made = run(filled_up(x, count + missing))[0]
+        try:
+            made = run(filled_up(x, count + missing))[0]
+        except ValueError:
+            made = None
+        if made is None:
+            return run(x)[0]  # the error tells the shape that was given
         return structure.map_leaves(lambda a: fetched(a)[:count], made)
 
     return outputs

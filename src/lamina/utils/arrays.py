@@ -44,6 +44,7 @@ def to_categorical(x, num_classes=None):
     return result.reshape(*x.shape, num_classes)
 
 
+@boundary
 def normalize(x, axis=-1, order=2):
     """Divide by the norm of order `order` along `axis`; zeros stay zeros.
 
@@ -61,6 +62,7 @@ def normalize(x, axis=-1, order=2):
     return x / np.where(norms == 0, 1, norms)
 
 
+@boundary
 def pad_sequences(
     sequences, maxlen=None, dtype="int32", padding="pre", truncating="pre", value=0.0
 ):
@@ -118,6 +120,7 @@ def pad_sequences(
     return result
 
 
+@boundary
 def get_source_inputs(tensor) -> list:
     """Return the inputs of the graph that a symbolic tensor was computed from.
 

@@ -3,10 +3,12 @@
 from typing import Any
 
 from lamina.core.extras import extra
+from lamina.core.tracebacks import boundary
 from lamina.utils.plot_boxes import Options, read
 from lamina.utils.plot_colors import COLORS, TRAINED
 
 
+@boundary
 def model_to_dot(
     model,
     show_shapes: bool = False,

@@ -22,7 +22,7 @@ from typing import Any
 from lamina.core import settings
 from lamina.core.extras import load_rich
 from lamina.core.files import replacing
-from lamina.core.tracebacks import warn
+from lamina.core.tracebacks import boundary, warn
 
 _CHUNK = 1 << 18
 _PATIENCE = 60  # seconds without a byte
@@ -42,6 +42,7 @@ _DAMAGED = (
 )
 
 
+@boundary
 def get_file(
     fname: Any = None,
     origin: Any = None,

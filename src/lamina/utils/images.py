@@ -7,7 +7,7 @@ import numpy as np
 
 from lamina.core import settings
 from lamina.core.extras import extra
-from lamina.core.tracebacks import warn
+from lamina.core.tracebacks import boundary, warn
 
 _INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "hamming", "box", "lanczos")
 
@@ -17,6 +17,7 @@ def pillow(module="Image"):
     return extra(f"PIL.{module}", "Reading or writing images", "lamina[images]")
 
 
+@boundary
 def array_to_img(x, data_format=None, scale=True, dtype=None):
     """Make a Pillow image of an array.
 
@@ -56,6 +57,7 @@ def array_to_img(x, data_format=None, scale=True, dtype=None):
     raise ValueError(f"Unsupported channel number: {channels}")
 
 
+@boundary
 def img_to_array(img, data_format=None, dtype=None):
     """Make an array of a Pillow image: (height, width, channels) or channels first.
 
@@ -78,6 +80,7 @@ def img_to_array(img, data_format=None, dtype=None):
     return x.transpose(2, 0, 1) if data_format == "channels_first" else x
 
 
+@boundary
 def save_img(path, x, data_format=None, file_format=None, scale=True, **kwargs):
     """Write an array as an image file.
 
@@ -105,6 +108,7 @@ def save_img(path, x, data_format=None, file_format=None, scale=True, **kwargs):
     image.save(path, format=file_format, **kwargs)
 
 
+@boundary
 def load_img(
     path,
     color_mode="rgb",

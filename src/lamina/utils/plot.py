@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lamina.core.extras import extra
+from lamina.core.tracebacks import boundary
 from lamina.utils.plot_boxes import Options, read
 from lamina.utils.plot_colors import COLORS, TRAINED
 from lamina.utils.plot_layout import Item, arrange
@@ -38,6 +39,7 @@ _ROUTES = {
 }
 
 
+@boundary
 def plot_model(
     model,
     to_file: Any = "model.png",

@@ -9,8 +9,10 @@ from lamina.core.naming import forget_names
 from lamina.core.placement import set_distribution
 from lamina.core.policy import forget_policy
 from lamina.core.random import forget_global_seed
+from lamina.core.tracebacks import boundary
 
 
+@boundary
 def clear_session(free_memory: bool = True) -> None:
     """Forget automatic names, open name scopes, seed, dtype policy and distribution.
 

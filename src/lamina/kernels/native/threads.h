@@ -11,6 +11,12 @@
 
 #include "xla/ffi/api/ffi.h"
 
+#if defined(__GLIBC__) && defined(__GLIBCXX__)
+// GCC 12 gave it a newer version and kept this one: see portable.cc.
+#define LAMINA_WAIT "_ZNSt18condition_variable4waitERSt11unique_lockISt5mutexE"
+__asm__(".symver " LAMINA_WAIT "," LAMINA_WAIT "@GLIBCXX_3.4.11");
+#endif
+
 namespace lamina {
 namespace {
 

@@ -5,6 +5,7 @@ segmentation masks pass unchanged.
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -12,8 +13,8 @@ import jax.numpy as jnp
 from lamina import random
 from lamina.core.checks import fraction
 from lamina.core.settings import epsilon
-from lamina.core.types import Factor
-from lamina.layers.preprocessing.image import BaseImagePreprocessingLayer, shared
+from lamina.core.types import Factor, Seed
+from lamina.layers.preprocessing.image import BaseImagePreprocessingLayer
 from lamina.ops.image import hsv_to_rgb, rgb_to_grayscale, rgb_to_hsv
 
 _BYTES = (0, 255)
@@ -64,9 +65,21 @@ class RandomColor(ColorLayer):
     _key = "factor"
     recolor: Any
 
-    @shared("factor value_range data_format seed")
-    def __init__(self, factor: Factor, **kwargs):
-        super().__init__(factor, **kwargs)
+    def __init__(
+        self,
+        factor: Factor,
+        value_range: Sequence[float] = (0, 255),
+        data_format: str | None = None,
+        seed: Seed = None,
+        **kwargs,
+    ):
+        super().__init__(
+            factor,
+            value_range=value_range,
+            data_format=data_format,
+            seed=seed,
+            **kwargs,
+        )
 
     def draw(self, rng):
         return {self._key: self.factors(rng)}
@@ -92,9 +105,14 @@ class RandomBrightness(RandomColor):
     _FACTOR_BOUNDS = (-1, 1)
     _key = "rgb_delta"
 
-    @shared("factor value_range seed")
-    def __init__(self, factor: Factor, **kwargs):
-        super().__init__(factor, **kwargs)
+    def __init__(
+        self,
+        factor: Factor,
+        value_range: Sequence[float] = (0, 255),
+        seed: Seed = None,
+        **kwargs,
+    ):
+        super().__init__(factor, value_range=value_range, seed=seed, **kwargs)
 
     def factors(self, rng):
         low, high = self.value_range
@@ -122,9 +140,14 @@ class RandomContrast(RandomColor):
 
     _key = "contrast_factor"
 
-    @shared("factor value_range seed")
-    def __init__(self, factor: Factor, **kwargs):
-        super().__init__(factor, **kwargs)
+    def __init__(
+        self,
+        factor: Factor,
+        value_range: Sequence[float] = (0, 255),
+        seed: Seed = None,
+        **kwargs,
+    ):
+        super().__init__(factor, value_range=value_range, seed=seed, **kwargs)
 
     def factors(self, rng):
         less, more = self.factor
@@ -240,9 +263,14 @@ class RandomGrayscale(ColorLayer):
 
     factor: float  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    @shared("factor data_format seed")
-    def __init__(self, factor: Factor = 0.5, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        factor: Factor = 0.5,
+        data_format: str | None = None,
+        seed: Seed = None,
+        **kwargs,
+    ):
+        super().__init__(data_format=data_format, seed=seed, **kwargs)
         self.factor = fraction("RandomGrayscale", "factor", factor)
 
     def get_random_transformation(self, data, training=True, seed=None):
@@ -269,9 +297,21 @@ class RandomInvert(ColorLayer):
     [[[255.0, 155.0, 0.0]]]
     """
 
-    @shared("factor value_range seed data_format")
-    def __init__(self, factor: Factor = 1.0, **kwargs):
-        super().__init__(factor, **kwargs)
+    def __init__(
+        self,
+        factor: Factor = 1.0,
+        value_range: Sequence[float] = (0, 255),
+        seed: Seed = None,
+        data_format: str | None = None,
+        **kwargs,
+    ):
+        super().__init__(
+            factor,
+            value_range=value_range,
+            seed=seed,
+            data_format=data_format,
+            **kwargs,
+        )
 
     def draw(self, rng):
         return {"apply_inversion": rng.chosen(self.factor)}
@@ -297,11 +337,15 @@ class Solarization(ColorLayer):
     [[[255.0, 155.0, 0.0]]]
     """
 
-    @shared("value_range seed")
     def __init__(
-        self, addition_factor: Factor = 0.0, threshold_factor: Factor = 0.0, **kwargs
+        self,
+        addition_factor: Factor = 0.0,
+        threshold_factor: Factor = 0.0,
+        value_range: Sequence[float] = (0, 255),
+        seed: Seed = None,
+        **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(value_range=value_range, seed=seed, **kwargs)
         self.addition_factor = self._limits("addition_factor", addition_factor)
         self.threshold_factor = self._limits("threshold_factor", threshold_factor)
 
@@ -342,19 +386,20 @@ class RandomColorJitter(ColorLayer):
         "hue": RandomHue,
     }
 
-    @shared(
-        "value_range brightness_factor contrast_factor saturation_factor hue_factor "
-        "seed data_format"
-    )
     def __init__(
         self,
+        value_range: Sequence[float] = (0, 255),
         brightness_factor: Factor | None = None,
         contrast_factor: Factor | None = None,
         saturation_factor: Factor | None = None,
         hue_factor: Factor | None = None,
+        seed: Seed = None,
+        data_format: str | None = None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(
+            value_range=value_range, seed=seed, data_format=data_format, **kwargs
+        )
         self.brightness_factor = brightness_factor
         self.contrast_factor = contrast_factor
         self.saturation_factor = saturation_factor

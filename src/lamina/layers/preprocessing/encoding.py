@@ -104,12 +104,15 @@ class CategoryEncoding(EncodingLayer):
     _MODES = ("one_hot", "multi_hot", "count")
     _depth = property(lambda self: self.num_tokens)
 
-    @shared("output_mode sparse")
     def __init__(
-        self, num_tokens: int | None = None, output_mode: str = "multi_hot", **kwargs
+        self,
+        num_tokens: int | None = None,
+        output_mode: str = "multi_hot",
+        sparse: bool = False,
+        **kwargs,
     ):
         kwargs.setdefault("autocast", False)  # half precision would round indices
-        super().__init__(output_mode=output_mode, **kwargs)
+        super().__init__(output_mode=output_mode, sparse=sparse, **kwargs)
         if num_tokens is None:
             raise ValueError(
                 "num_tokens must be set to use this layer. If the number of tokens is "

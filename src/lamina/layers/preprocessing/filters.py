@@ -1,5 +1,7 @@
 """Layers that look at a pixel's neighbours, or at all pixels of an image."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,10 +9,9 @@ from jax import lax
 
 from lamina import random
 from lamina.core.checks import bad_argument, int_tuple, number, positive_int
-from lamina.core.types import Factor, Sizes
+from lamina.core.types import Factor, Seed, Sizes
 from lamina.kernels.histograms import clahe, equalized
 from lamina.layers.preprocessing.color import ColorLayer, RandomColor, blend, spread
-from lamina.layers.preprocessing.image import shared
 from lamina.ops.image import gaussian_blur
 
 
@@ -58,15 +59,23 @@ class RandomGaussianBlur(ColorLayer):
     (0.204, 0.124)
     """
 
-    @shared("value_range data_format seed")
     def __init__(
         self,
         factor: Factor = 1.0,
         kernel_size: Sizes = 3,
         sigma: Factor = 1.0,
+        value_range: Sequence[float] = (0, 255),
+        data_format: str | None = None,
+        seed: Seed = None,
         **kwargs,
     ):
-        super().__init__(factor, **kwargs)
+        super().__init__(
+            factor,
+            value_range=value_range,
+            data_format=data_format,
+            seed=seed,
+            **kwargs,
+        )
         sizes = int_tuple("RandomGaussianBlur", "kernel_size", kernel_size, 2)
         if not all(size % 2 for size in sizes):
             wanted = "an odd number, or two of them"
@@ -125,15 +134,23 @@ class RandomErasing(ColorLayer):
     True
     """
 
-    @shared("value_range seed data_format")
     def __init__(
         self,
         factor: Factor = 1.0,
         scale: Factor = (0.02, 0.33),
         fill_value: float | None = None,
+        value_range: Sequence[float] = (0, 255),
+        seed: Seed = None,
+        data_format: str | None = None,
         **kwargs,
     ):
-        super().__init__(factor, **kwargs)
+        super().__init__(
+            factor,
+            value_range=value_range,
+            seed=seed,
+            data_format=data_format,
+            **kwargs,
+        )
         if fill_value is not None and np.shape(fill_value) not in ((), (3,)):
             wanted = "a number, or a list of three numbers"
             raise bad_argument(self, "fill_value", fill_value, wanted)
@@ -171,9 +188,8 @@ class AutoContrast(ColorLayer):
 
     _always = True
 
-    @shared("value_range")
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(self, value_range: Sequence[float] = (0, 255), **kwargs):
+        super().__init__(value_range=value_range, **kwargs)
 
     def change(self, images, drawn):
         x = self._to_bytes(images)
@@ -199,9 +215,14 @@ class Equalization(ColorLayer):
     [0.0, 85.0, 170.0, 255.0]
     """
 
-    @shared("value_range bins data_format")
-    def __init__(self, bins: int = 256, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        value_range: Sequence[float] = (0, 255),
+        bins: int = 256,
+        data_format: str | None = None,
+        **kwargs,
+    ):
+        super().__init__(value_range=value_range, data_format=data_format, **kwargs)
         self.bins = positive_int("Equalization", "bins", bins)
 
     def change(self, images, drawn):
@@ -233,11 +254,15 @@ class ContrastLimitedAdaptiveHistogramEqualization(ColorLayer):
 
     _always = True
 
-    @shared("value_range clip_limit tile_grid_size data_format")
     def __init__(
-        self, clip_limit: float = 4.0, tile_grid_size: Sizes = (8, 8), **kwargs
+        self,
+        value_range: Sequence[float] = (0, 255),
+        clip_limit: float = 4.0,
+        tile_grid_size: Sizes = (8, 8),
+        data_format: str | None = None,
+        **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(value_range=value_range, data_format=data_format, **kwargs)
         owner = type(self).__name__
         self.clip_limit = number(owner, "clip_limit", clip_limit, least=0)
         self.tile_grid_size = int_tuple(owner, "tile_grid_size", tile_grid_size, 2)

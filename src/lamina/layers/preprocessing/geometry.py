@@ -12,13 +12,12 @@ import jax.numpy as jnp
 
 from lamina import random
 from lamina.core.checks import one_of
-from lamina.core.types import Factor
+from lamina.core.types import Factor, Seed
 from lamina.kernels.boxes import clip_to_image_size, convert_format, moved, through
 from lamina.layers.preprocessing.image import (
     BaseImagePreprocessingLayer,
     is_number,
     is_pair,
-    shared,
 )
 from lamina.ops.image import affine_transform
 
@@ -78,9 +77,14 @@ class RandomFlip(GeometryLayer):
     [2.0, 1.0]
     """
 
-    @shared("seed data_format")
-    def __init__(self, mode: str = "horizontal_and_vertical", **kwargs):
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        mode: str = "horizontal_and_vertical",
+        seed: Seed = None,
+        data_format: str | None = None,
+        **kwargs,
+    ):
+        super().__init__(seed=seed, data_format=data_format, **kwargs)
         modes = ("horizontal", "vertical", "horizontal_and_vertical")
         self.mode = one_of("RandomFlip", "mode", mode, modes)
 
@@ -173,9 +177,25 @@ class RandomTranslation(AffineLayer):
     [3.0, 0.0, 1.0, 2.0]
     """
 
-    @shared("fill_mode interpolation seed fill_value data_format")
-    def __init__(self, height_factor: Factor, width_factor: Factor, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        height_factor: Factor,
+        width_factor: Factor,
+        fill_mode: str = "reflect",
+        interpolation: str = "bilinear",
+        seed: Seed = None,
+        fill_value: Factor = 0.0,
+        data_format: str | None = None,
+        **kwargs,
+    ):
+        super().__init__(
+            fill_mode=fill_mode,
+            interpolation=interpolation,
+            seed=seed,
+            fill_value=fill_value,
+            data_format=data_format,
+            **kwargs,
+        )
         self.height_factor, self.width_factor = height_factor, width_factor
         self._height_limits = self._within("height_factor", height_factor)
         self._width_limits = self._within("width_factor", width_factor)
@@ -209,11 +229,25 @@ class RandomZoom(AffineLayer):
     [1.0, 1.5, 2.0, 2.5, 3.0]
     """
 
-    @shared("fill_mode interpolation seed fill_value data_format")
     def __init__(
-        self, height_factor: Factor, width_factor: Factor | None = None, **kwargs
+        self,
+        height_factor: Factor,
+        width_factor: Factor | None = None,
+        fill_mode: str = "reflect",
+        interpolation: str = "bilinear",
+        seed: Seed = None,
+        fill_value: Factor = 0.0,
+        data_format: str | None = None,
+        **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(
+            fill_mode=fill_mode,
+            interpolation=interpolation,
+            seed=seed,
+            fill_value=fill_value,
+            data_format=data_format,
+            **kwargs,
+        )
         self.height_factor, self.width_factor = height_factor, width_factor
         self._height_limits = self._scales("height_factor", height_factor)
         self._width_limits = None
@@ -265,9 +299,25 @@ class RandomRotation(AffineLayer):
     [[3.0, 2.0], [1.0, 0.0]]
     """
 
-    @shared("fill_mode interpolation seed fill_value data_format")
-    def __init__(self, factor: Factor, **kwargs):
-        super().__init__(factor, **kwargs)
+    def __init__(
+        self,
+        factor: Factor,
+        fill_mode: str = "reflect",
+        interpolation: str = "bilinear",
+        seed: Seed = None,
+        fill_value: Factor = 0.0,
+        data_format: str | None = None,
+        **kwargs,
+    ):
+        super().__init__(
+            factor,
+            fill_mode=fill_mode,
+            interpolation=interpolation,
+            seed=seed,
+            fill_value=fill_value,
+            data_format=data_format,
+            **kwargs,
+        )
 
     def draw(self, rng):
         angle = rng.uniform(*(f * 360.0 for f in self.factor))
@@ -302,9 +352,25 @@ class RandomShear(AffineLayer):
 
     _FACTOR_BOUNDS = (0, 1)
 
-    @shared("interpolation fill_mode fill_value data_format seed")
-    def __init__(self, x_factor: Factor = 0.0, y_factor: Factor = 0.0, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        x_factor: Factor = 0.0,
+        y_factor: Factor = 0.0,
+        interpolation: str = "bilinear",
+        fill_mode: str = "reflect",
+        fill_value: Factor = 0.0,
+        data_format: str | None = None,
+        seed: Seed = None,
+        **kwargs,
+    ):
+        super().__init__(
+            interpolation=interpolation,
+            fill_mode=fill_mode,
+            fill_value=fill_value,
+            data_format=data_format,
+            seed=seed,
+            **kwargs,
+        )
         self.x_factor, self.y_factor = x_factor, y_factor
         self._x_limits = self._within("x_factor", x_factor)
         self._y_limits = self._within("y_factor", y_factor)

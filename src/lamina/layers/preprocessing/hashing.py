@@ -9,9 +9,9 @@ import numpy as np
 
 from lamina.core import settings
 from lamina.core.checks import positive_int
-from lamina.core.types import Sizes
+from lamina.core.types import DType, Sizes
 from lamina.kernels import hashing
-from lamina.layers.preprocessing.encoding import EncodingLayer, shared
+from lamina.layers.preprocessing.encoding import EncodingLayer
 from lamina.layers.preprocessing.host import as_bytes, run_on_host
 
 
@@ -52,23 +52,28 @@ class Hashing(HashingLayer):
 
     _output_dtype = property(lambda self: self.dtype)
 
-    @shared("output_mode sparse")
     def __init__(
-        self, num_bins: int, mask_value: Any = None, salt: Sizes | None = None, **kwargs
+        self,
+        num_bins: int,
+        mask_value: Any = None,
+        salt: Sizes | None = None,
+        output_mode: str = "int",
+        sparse: bool = False,
+        **kwargs,
     ):
         if num_bins is None or num_bins <= 0:
             raise ValueError(
                 "The `num_bins` for `Hashing` cannot be `None` or non-positive values. "
                 f"Received: num_bins={num_bins}."
             )
-        if kwargs["output_mode"] not in self._MODES:
+        if output_mode not in self._MODES:
             raise ValueError(
                 "Invalid value for argument `output_mode`. Expected one of "
-                f"{self._MODES}. Received: output_mode={kwargs['output_mode']!r}"
+                f"{self._MODES}. Received: output_mode={output_mode!r}"
             )
-        if kwargs["output_mode"] != "int" and kwargs.get("dtype") is None:
+        if output_mode != "int" and kwargs.get("dtype") is None:
             kwargs["dtype"] = settings.floatx()
-        super().__init__(**kwargs)
+        super().__init__(output_mode=output_mode, sparse=sparse, **kwargs)
         if self.output_mode == "int" and self.dtype not in ("int32", "int64"):
             raise ValueError(
                 'When `output_mode="int"`, `dtype` should be an integer type, "int32" '
@@ -114,9 +119,18 @@ class HashedCrossing(HashingLayer):
     _lists_are_arrays = False
     _MODES = ("int", "one_hot")
 
-    @shared("output_mode sparse name dtype")
-    def __init__(self, num_bins: int, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        num_bins: int,
+        output_mode: str = "int",
+        sparse: bool = False,
+        name: str | None = None,
+        dtype: DType = None,
+        **kwargs,
+    ):
+        super().__init__(
+            output_mode=output_mode, sparse=sparse, name=name, dtype=dtype, **kwargs
+        )
         self.num_bins = positive_int("HashedCrossing", "num_bins", num_bins)
 
     def call(self, inputs):

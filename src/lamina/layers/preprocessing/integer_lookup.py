@@ -1,13 +1,15 @@
 """`IntegerLookup`: integers that stand for something as indices of a vocabulary."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from lamina.core.types import DType
+from lamina.core.types import DType, Sizes
 from lamina.layers.preprocessing.host import run_on_host
 from lamina.layers.preprocessing.lookup import Lookup
-from lamina.layers.preprocessing.vocabulary import shared
 
 
 class IntegerLookup(Lookup):
@@ -29,19 +31,45 @@ class IntegerLookup(Lookup):
     vocabulary_dtype = "int64"
     encoding = "utf-8"
 
-    @shared(
-        "max_tokens num_oov_indices mask_token oov_token vocabulary vocabulary_dtype "
-        "idf_weights invert output_mode sparse pad_to_max_tokens oov_method salt name"
-    )
     def __init__(
-        self, oov_token: int = -1, vocabulary_dtype: DType = "int64", **kwargs
+        self,
+        max_tokens: int | None = None,
+        num_oov_indices: int = 1,
+        mask_token: Any = None,
+        oov_token: int = -1,
+        vocabulary: Sequence | np.ndarray | str | None = None,
+        vocabulary_dtype: DType = "int64",
+        idf_weights: Sequence[float] | None = None,
+        invert: bool = False,
+        output_mode: str = "int",
+        sparse: bool = False,
+        pad_to_max_tokens: bool = False,
+        oov_method: str = "floormod",
+        salt: Sizes | None = None,
+        name: str | None = None,
+        **kwargs,
     ):
         if vocabulary_dtype != "int64":
             raise ValueError(
                 "Only `vocabulary_dtype='int64'` is supported at this time. Received: "
                 f"vocabulary_dtype={vocabulary_dtype!r}"
             )
-        super().__init__(oov_token=oov_token, **kwargs)
+        super().__init__(
+            idf_weights=idf_weights,
+            invert=invert,
+            mask_token=mask_token,
+            max_tokens=max_tokens,
+            name=name,
+            num_oov_indices=num_oov_indices,
+            oov_method=oov_method,
+            oov_token=oov_token,
+            output_mode=output_mode,
+            pad_to_max_tokens=pad_to_max_tokens,
+            salt=salt,
+            sparse=sparse,
+            vocabulary=vocabulary,
+            **kwargs,
+        )
 
     def _set_tokens(self, tokens):
         self._tokens = tokens

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -13,13 +14,12 @@ from lamina.core.checks import bad_argument, int_tuple, number, positive_int
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
 from lamina.core.naming import snake_case
 from lamina.core.random import draw_seed
-from lamina.core.types import Factor
+from lamina.core.types import Factor, Seed
 from lamina.core.variable import pure
 from lamina.layers.call import masks_of, signature_of
 from lamina.layers.preprocessing import color, filters, geometry
 from lamina.layers.preprocessing.color import ColorLayer, blend, spread
 from lamina.layers.preprocessing.data_layer import DataLayer
-from lamina.layers.preprocessing.image import shared
 from lamina.layers.rows import weakest
 
 
@@ -63,9 +63,14 @@ class MixUp(_Mixing):
     True
     """
 
-    @shared("alpha data_format seed")
-    def __init__(self, alpha: float = 0.2, **kwargs):
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        alpha: float = 0.2,
+        data_format: str | None = None,
+        seed: Seed = None,
+        **kwargs,
+    ):
+        super().__init__(data_format=data_format, seed=seed, **kwargs)
         self.alpha = number("MixUp", "alpha", alpha, least=0)
 
     def draw(self, rng):
@@ -104,9 +109,14 @@ class CutMix(_Mixing):
     True
     """
 
-    @shared("factor seed data_format")
-    def __init__(self, factor: Factor = 1.0, **kwargs):
-        super().__init__(factor, **kwargs)
+    def __init__(
+        self,
+        factor: Factor = 1.0,
+        seed: Seed = None,
+        data_format: str | None = None,
+        **kwargs,
+    ):
+        super().__init__(factor, seed=seed, data_format=data_format, **kwargs)
 
     def draw(self, rng):
         if len(rng.shape) == 3:
@@ -231,9 +241,24 @@ class RandAugment(_Augmenting):
     (2, 8, 8, 3)
     """
 
-    @shared("value_range num_ops factor interpolation seed data_format")
-    def __init__(self, num_ops: int = 2, factor: Factor = 0.5, **kwargs):
-        super().__init__(factor, **kwargs)
+    def __init__(
+        self,
+        value_range: Sequence[float] = (0, 255),
+        num_ops: int = 2,
+        factor: Factor = 0.5,
+        interpolation: str = "bilinear",
+        seed: Seed = None,
+        data_format: str | None = None,
+        **kwargs,
+    ):
+        super().__init__(
+            factor,
+            value_range=value_range,
+            interpolation=interpolation,
+            seed=seed,
+            data_format=data_format,
+            **kwargs,
+        )
         (self.num_ops,) = int_tuple("RandAugment", "num_ops", num_ops, 1, zero=True)
         self._hold(self._made())
 
@@ -290,20 +315,27 @@ class AugMix(_Augmenting):
         "random_sharpness",
     )
 
-    @shared(
-        "value_range num_chains chain_depth factor alpha all_ops interpolation seed "
-        "data_format"
-    )
     def __init__(
         self,
+        value_range: Sequence[float] = (0, 255),
         num_chains: int = 3,
         chain_depth: int = 3,
         factor: Factor = 0.3,
         alpha: float = 1.0,
         all_ops: bool = True,
+        interpolation: str = "bilinear",
+        seed: Seed = None,
+        data_format: str | None = None,
         **kwargs,
     ):
-        super().__init__(factor, **kwargs)
+        super().__init__(
+            factor,
+            value_range=value_range,
+            interpolation=interpolation,
+            seed=seed,
+            data_format=data_format,
+            **kwargs,
+        )
         self.num_chains = positive_int("AugMix", "num_chains", num_chains)
         self.chain_depth = positive_int("AugMix", "chain_depth", chain_depth)
         self.alpha, self.all_ops = alpha, all_ops

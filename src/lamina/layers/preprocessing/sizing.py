@@ -9,10 +9,10 @@ from jax import lax
 from lamina import random
 from lamina.core.checks import positive_int
 from lamina.core.random import make_default_seed
-from lamina.core.types import Seed
+from lamina.core.types import Factor, Seed
 from lamina.kernels.boxes import moved
 from lamina.layers.preprocessing.geometry import GeometryLayer
-from lamina.layers.preprocessing.image import BaseImagePreprocessingLayer, shared
+from lamina.layers.preprocessing.image import BaseImagePreprocessingLayer
 from lamina.ops.image import resize
 
 
@@ -55,21 +55,28 @@ class Resizing(SizingLayer):
     _INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos3", "lanczos5")
     _FILLS = ("constant",)
 
-    @shared(
-        "height width interpolation crop_to_aspect_ratio pad_to_aspect_ratio "
-        "fill_mode fill_value antialias data_format"
-    )
     def __init__(
         self,
         height: int,
         width: int,
+        interpolation: str = "bilinear",
         crop_to_aspect_ratio: bool = False,
         pad_to_aspect_ratio: bool = False,
         fill_mode: str = "constant",
+        fill_value: Factor = 0.0,
         antialias: bool = False,
+        data_format: str | None = None,
         **kwargs,
     ):
-        super().__init__(height=height, width=width, fill_mode=fill_mode, **kwargs)
+        super().__init__(
+            height=height,
+            width=width,
+            fill_mode=fill_mode,
+            interpolation=interpolation,
+            fill_value=fill_value,
+            data_format=data_format,
+            **kwargs,
+        )
         if crop_to_aspect_ratio and pad_to_aspect_ratio:
             raise ValueError(
                 "`Resizing` expected at most one of `crop_to_aspect_ratio` and "
@@ -168,9 +175,10 @@ class CenterCrop(WindowLayer):
     [[5.0, 6.0], [9.0, 10.0]]
     """
 
-    @shared("height width data_format")
-    def __init__(self, height: int, width: int, **kwargs):
-        super().__init__(height=height, width=width, **kwargs)
+    def __init__(
+        self, height: int, width: int, data_format: str | None = None, **kwargs
+    ):
+        super().__init__(height=height, width=width, data_format=data_format, **kwargs)
 
     def draw(self, rng):
         return {"input_shape": rng.shape}
@@ -198,11 +206,25 @@ class RandomCrop(WindowLayer):
 
     _always = False
 
-    @shared("height width seed data_format name")
-    def __init__(self, height: int, width: int, seed: Seed = None, **kwargs):
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        seed: Seed = None,
+        data_format: str | None = None,
+        name: str | None = None,
+        **kwargs,
+    ):
         # In this order: unseeded, it draws what Keras' layer draws.
         own = make_default_seed() if seed is None else seed
-        super().__init__(height=height, width=width, seed=seed, **kwargs)
+        super().__init__(
+            height=height,
+            width=width,
+            seed=seed,
+            data_format=data_format,
+            name=name,
+            **kwargs,
+        )
         self.seed = own
 
     def draw(self, rng):
@@ -252,7 +274,6 @@ class MaxNumBoundingBoxes(BaseImagePreprocessingLayer):
 
     _always = True
 
-    @shared("max_number fill_value")
     def __init__(self, max_number: int, fill_value: int = -1, **kwargs):
         super().__init__(**kwargs)
         self.max_number = positive_int("MaxNumBoundingBoxes", "max_number", max_number)

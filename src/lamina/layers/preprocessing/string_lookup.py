@@ -1,13 +1,15 @@
 """`StringLookup`: words as indices of a vocabulary."""
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from lamina.core.types import Sizes
 from lamina.kernels.lookup import Terms, compiled
 from lamina.layers.preprocessing.lookup import Lookup
-from lamina.layers.preprocessing.vocabulary import shared, text_array, words
+from lamina.layers.preprocessing.vocabulary import text_array, words
 
 
 class StringLookup(Lookup):
@@ -23,12 +25,39 @@ class StringLookup(Lookup):
     [2, 0, 1]
     """
 
-    @shared(
-        "max_tokens num_oov_indices mask_token oov_token vocabulary idf_weights invert "
-        "output_mode pad_to_max_tokens sparse encoding name salt"
-    )
-    def __init__(self, oov_token: str | None = "[UNK]", **kwargs):
-        super().__init__(oov_token=oov_token, **kwargs)
+    def __init__(
+        self,
+        max_tokens: int | None = None,
+        num_oov_indices: int = 1,
+        mask_token: Any = None,
+        oov_token: str | None = "[UNK]",
+        vocabulary: Sequence | np.ndarray | str | None = None,
+        idf_weights: Sequence[float] | None = None,
+        invert: bool = False,
+        output_mode: str = "int",
+        pad_to_max_tokens: bool = False,
+        sparse: bool = False,
+        encoding: str = "utf-8",
+        name: str | None = None,
+        salt: Sizes | None = None,
+        **kwargs,
+    ):
+        super().__init__(
+            encoding=encoding,
+            idf_weights=idf_weights,
+            invert=invert,
+            mask_token=mask_token,
+            max_tokens=max_tokens,
+            name=name,
+            num_oov_indices=num_oov_indices,
+            oov_token=oov_token,
+            output_mode=output_mode,
+            pad_to_max_tokens=pad_to_max_tokens,
+            salt=salt,
+            sparse=sparse,
+            vocabulary=vocabulary,
+            **kwargs,
+        )
 
     def _set_tokens(self, tokens):
         self._tokens = tokens

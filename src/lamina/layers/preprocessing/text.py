@@ -19,7 +19,6 @@ from lamina.kernels.lookup import compiled, different_words
 from lamina.layers.preprocessing.string_lookup import StringLookup
 from lamina.layers.preprocessing.vocabulary import (
     VocabularyLayer,
-    shared,
     text_array,
     words,
 )
@@ -73,19 +72,21 @@ class TextVectorization(VocabularyLayer):
     [[2, 1, 0, 0], [1, 3, 5, 1]]
     """
 
-    @shared(
-        "max_tokens standardize split ngrams output_mode output_sequence_length "
-        "pad_to_max_tokens vocabulary idf_weights sparse ragged encoding name"
-    )
     def __init__(
         self,
+        max_tokens: int | None = None,
         standardize: str | Callable | None = "lower_and_strip_punctuation",
         split: str | Callable | None = "whitespace",
         ngrams: Sizes | None = None,
+        output_mode: str = "int",
         output_sequence_length: int | None = None,
+        pad_to_max_tokens: bool = False,
         vocabulary: Sequence | np.ndarray | str | None = None,
         idf_weights: Sequence[float] | None = None,
+        sparse: bool = False,
         ragged: bool = False,
+        encoding: str = "utf-8",
+        name: str | None = None,
         **kwargs,
     ):
         owner = "TextVectorization"
@@ -106,7 +107,15 @@ class TextVectorization(VocabularyLayer):
             for key in ("has_input_vocabulary", "vocabulary_size")
             if key in kwargs
         }
-        super().__init__(**kwargs)
+        super().__init__(
+            max_tokens=max_tokens,
+            output_mode=output_mode,
+            pad_to_max_tokens=pad_to_max_tokens,
+            sparse=sparse,
+            encoding=encoding,
+            name=name,
+            **kwargs,
+        )
         _check_length(self.output_mode, output_sequence_length)
         self._lookup_layer = StringLookup(
             max_tokens=self.max_tokens,

@@ -1,15 +1,17 @@
 """Layers that bend what images show: as from another place, or by random shifts."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from lamina import random
 from lamina.core.random import draw_seed
-from lamina.core.types import Factor
+from lamina.core.types import Factor, Seed
 from lamina.layers.preprocessing.geometry import AffineLayer, GeometryLayer, per_image
-from lamina.layers.preprocessing.image import is_number, shared
-from lamina.ops.image import homography, map_coordinates, perspective_transform
+from lamina.layers.preprocessing.image import is_number
+from lamina.ops.image import _homography, map_coordinates, perspective_transform
 
 
 class RandomPerspective(AffineLayer):
@@ -31,9 +33,24 @@ class RandomPerspective(AffineLayer):
     _FACTOR_BOUNDS = (0, 1)
     fill_mode = "constant"
 
-    @shared("interpolation fill_value seed data_format")
-    def __init__(self, factor: Factor = 1.0, scale: float = 1.0, **kwargs):
-        super().__init__(factor, **kwargs)
+    def __init__(
+        self,
+        factor: Factor = 1.0,
+        scale: float = 1.0,
+        interpolation: str = "bilinear",
+        fill_value: Factor = 0.0,
+        seed: Seed = None,
+        data_format: str | None = None,
+        **kwargs,
+    ):
+        super().__init__(
+            factor,
+            interpolation=interpolation,
+            fill_value=fill_value,
+            seed=seed,
+            data_format=data_format,
+            **kwargs,
+        )
         if not is_number(scale) or not 0 <= scale <= 1:
             raise ValueError(
                 "The `scale` argument should be a number in the range [0, 1]. "
@@ -59,7 +76,7 @@ class RandomPerspective(AffineLayer):
         start, end = (
             jnp.asarray(drawn[k], "float32") for k in ("start_points", "end_points")
         )
-        return homography(start, end)
+        return _homography(start, end)
 
     def move(self, images, drawn, interpolation):
         result = perspective_transform(
@@ -103,9 +120,28 @@ class RandomElasticTransform(GeometryLayer):
     _FACTOR_BOUNDS = (0, 1)
     _FILLS = (*GeometryLayer._FILLS, "mirror")
 
-    @shared("interpolation fill_mode fill_value value_range seed data_format")
-    def __init__(self, factor: Factor = 1.0, scale: float = 1.0, **kwargs):
-        super().__init__(factor, **kwargs)
+    def __init__(
+        self,
+        factor: Factor = 1.0,
+        scale: float = 1.0,
+        interpolation: str = "bilinear",
+        fill_mode: str = "reflect",
+        fill_value: Factor = 0.0,
+        value_range: Sequence[float] = (0, 255),
+        seed: Seed = None,
+        data_format: str | None = None,
+        **kwargs,
+    ):
+        super().__init__(
+            factor,
+            interpolation=interpolation,
+            fill_mode=fill_mode,
+            fill_value=fill_value,
+            value_range=value_range,
+            seed=seed,
+            data_format=data_format,
+            **kwargs,
+        )
         self.scale = self._limits("scale", scale)
 
     def draw(self, rng):

@@ -1,17 +1,21 @@
 """Learning rates that depend on the step."""
 
-import math
-from collections.abc import Sequence
+import math as _math
+from collections.abc import Sequence as _Sequence
 
-import jax.numpy as jnp
-import numpy as np
+import jax.numpy as _jnp
+import numpy as _np
 
 from lamina._imports import offer as _offer
-from lamina.core.config import Constructed, names_of, resolver, serialize_keras_object
-from lamina.core.settings import floatx
+from lamina.core.config import Constructed as _Constructed
+from lamina.core.config import names_of as _names_of
+from lamina.core.config import resolver as _resolver
+from lamina.core.config import serialize_keras_object as _serialize_keras_object
+from lamina.core.settings import floatx as _floatx
+from lamina.core.tracebacks import boundary as _boundary
 
 
-class LearningRateSchedule(Constructed):
+class LearningRateSchedule(_Constructed):
     """A function from the step to the learning rate.
 
     Subclasses write `__call__(step)` with operations that JAX can trace, and keep
@@ -77,13 +81,13 @@ class ExponentialDecay(LearningRateSchedule):
     def __call__(self, step):
         """Return the learning rate at a step."""
         periods = _periods(step, self.decay_steps, self.staircase)
-        base = jnp.asarray(self.decay_rate, periods.dtype)
-        return self.initial_learning_rate * jnp.power(base, periods)
+        base = _jnp.asarray(self.decay_rate, periods.dtype)
+        return self.initial_learning_rate * _jnp.power(base, periods)
 
 
 def _periods(step, length, staircase=False):
-    periods = jnp.asarray(step, floatx()) / length
-    return jnp.floor(periods) if staircase else periods
+    periods = _jnp.asarray(step, _floatx()) / length
+    return _jnp.floor(periods) if staircase else periods
 
 
 class InverseTimeDecay(LearningRateSchedule):
@@ -144,8 +148,8 @@ class PiecewiseConstantDecay(LearningRateSchedule):
 
     def __init__(
         self,
-        boundaries: Sequence[float] | np.ndarray,
-        values: Sequence[float] | np.ndarray,
+        boundaries: _Sequence[float] | _np.ndarray,
+        values: _Sequence[float] | _np.ndarray,
         name: str | None = "PiecewiseConstant",
     ):
         if len(boundaries) != len(values) - 1:
@@ -159,10 +163,10 @@ class PiecewiseConstantDecay(LearningRateSchedule):
 
     def __call__(self, step):
         """Return the learning rate at a step."""
-        step = jnp.asarray(step)
-        rate = jnp.asarray(self.values[0], floatx())
+        step = _jnp.asarray(step)
+        rate = _jnp.asarray(self.values[0], _floatx())
         for boundary, value in zip(self.boundaries, self.values[1:], strict=True):
-            rate = jnp.where(step > boundary, value, rate)
+            rate = _jnp.where(step > boundary, value, rate)
         return rate
 
 
@@ -203,14 +207,14 @@ class PolynomialDecay(LearningRateSchedule):
 
     def __call__(self, step):
         """Return the learning rate at a step."""
-        step = jnp.asarray(step, floatx())
-        length = jnp.asarray(self.decay_steps, step.dtype)
+        step = _jnp.asarray(step, _floatx())
+        length = _jnp.asarray(self.decay_steps, step.dtype)
         if self.cycle:
-            length = length * jnp.maximum(1.0, jnp.ceil(step / length))
+            length = length * _jnp.maximum(1.0, _jnp.ceil(step / length))
         else:
-            step = jnp.minimum(step, length)
-        left = jnp.power(1 - step / length, jnp.asarray(self.power, step.dtype))
-        start = jnp.asarray(self.initial_learning_rate, step.dtype)
+            step = _jnp.minimum(step, length)
+        left = _jnp.power(1 - step / length, _jnp.asarray(self.power, step.dtype))
+        start = _jnp.asarray(self.initial_learning_rate, step.dtype)
         return (start - self.end_learning_rate) * left + self.end_learning_rate
 
 
@@ -257,19 +261,19 @@ class CosineDecay(LearningRateSchedule):
 
     def __call__(self, step):
         """Return the learning rate at a step."""
-        step = jnp.asarray(step, floatx())
+        step = _jnp.asarray(step, _floatx())
         if self.warmup_target is None:
             return self._fall(step, self.initial_learning_rate)
-        start = jnp.asarray(self.initial_learning_rate, step.dtype)
+        start = _jnp.asarray(self.initial_learning_rate, step.dtype)
         fall = self._fall(step - self.warmup_steps, self.warmup_target)
         if not self.warmup_steps:
             return fall
         rise = (self.warmup_target - start) * (step / self.warmup_steps) + start
-        return jnp.where(step < self.warmup_steps, rise, fall)
+        return _jnp.where(step < self.warmup_steps, rise, fall)
 
     def _fall(self, step, highest):
-        part = jnp.minimum(step, self.decay_steps) / self.decay_steps
-        cosine = 0.5 * (1 + jnp.cos(math.pi * part))
+        part = _jnp.minimum(step, self.decay_steps) / self.decay_steps
+        cosine = 0.5 * (1 + _jnp.cos(_math.pi * part))
         return highest * ((1 - self.alpha) * cosine + self.alpha)
 
 
@@ -314,19 +318,19 @@ class CosineDecayRestarts(LearningRateSchedule):
 
     def __call__(self, step):
         """Return the learning rate at a step."""
-        part = jnp.asarray(step, floatx()) / self.first_decay_steps
-        growth = jnp.asarray(self.t_mul, part.dtype)
+        part = _jnp.asarray(step, _floatx()) / self.first_decay_steps
+        growth = _jnp.asarray(self.t_mul, part.dtype)
         if self.t_mul == 1.0:
-            restarts = jnp.floor(part)
+            restarts = _jnp.floor(part)
             part = part - restarts
         else:
             # The falls' lengths are a geometric series, whose sum is inverted here.
             grown = 1.0 - part * (1.0 - growth)
-            restarts = jnp.floor(jnp.log(grown) / jnp.log(growth))
-            length = jnp.power(growth, restarts)
+            restarts = _jnp.floor(_jnp.log(grown) / _jnp.log(growth))
+            length = _jnp.power(growth, restarts)
             part = (part - (1.0 - length) / (1.0 - growth)) / length
-        height = jnp.power(jnp.asarray(self.m_mul, part.dtype), restarts)
-        cosine = 0.5 * height * (1.0 + jnp.cos(math.pi * part))
+        height = _jnp.power(_jnp.asarray(self.m_mul, part.dtype), restarts)
+        cosine = 0.5 * height * (1.0 + _jnp.cos(_math.pi * part))
         return self.initial_learning_rate * ((1 - self.alpha) * cosine + self.alpha)
 
 
@@ -339,15 +343,16 @@ _CLASSES = (
     PiecewiseConstantDecay,
     PolynomialDecay,
 )
-_TABLE = names_of({cls.__name__: cls for cls in _CLASSES})
+_TABLE = _names_of({cls.__name__: cls for cls in _CLASSES})
 
 _ARGUMENTS = {"initial_learning_rate": 0.1, "decay_steps": 100}
 _EXAMPLE = {"class_name": "CosineDecay", "config": _ARGUMENTS}
-deserialize = resolver(
+deserialize = _resolver(
     "learning rate schedule", lambda: _TABLE, LearningRateSchedule, _EXAMPLE
 )[1]
 
 
+@_boundary
 def serialize(learning_rate_schedule):
     """Return the config of a schedule.
 
@@ -355,15 +360,7 @@ def serialize(learning_rate_schedule):
     >>> schedules.serialize(schedules.CosineDecay(0.1, 100))["class_name"]
     'CosineDecay'
     """
-    return serialize_keras_object(learning_rate_schedule)
+    return _serialize_keras_object(learning_rate_schedule)
 
 
-_offer(
-    globals(),
-    "Sequence",
-    "Constructed",
-    "floatx",
-    "names_of",
-    "resolver",
-    "serialize_keras_object",
-)
+_offer(globals())

@@ -9,10 +9,12 @@ import numpy as np
 
 from lamina.core import bounds
 from lamina.core.budget import readable
+from lamina.core.tracebacks import boundary
 from lamina.utils.datasets.folders import Kind, folder_dataset
 from lamina.utils.datasets.foreign import choose, package
 
 
+@boundary
 def audio_dataset_from_directory(
     directory,
     labels: Any = "inferred",

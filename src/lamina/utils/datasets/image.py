@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lamina.core import bounds
+from lamina.core.tracebacks import boundary
 from lamina.utils.datasets.folders import Kind, folder_dataset
 from lamina.utils.datasets.foreign import package
 from lamina.utils.datasets.resizing import INTERPOLATIONS, resize
@@ -16,6 +17,7 @@ from lamina.utils.images import pillow
 _CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4}
 
 
+@boundary
 def image_dataset_from_directory(
     directory,
     labels: Any = "inferred",

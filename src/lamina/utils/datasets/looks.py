@@ -133,10 +133,11 @@ def show(data, element, rows):
     """Show the first rows: images as a picture, else a table in the terminal."""
     found = columns(element, data.batched, rows)
     images = next((c for c in found.values() if _is_image(c)), None)
-    if images is None:
+    if images is not None:
+        plt = extra("matplotlib.pyplot", "`show()`", "lamina[plot]")
+    if images is None or plt.get_backend().lower() == "agg":  # no screen: in numbers
         _print(data, found)
         return
-    extra("matplotlib", "`show()`", "plot")
     from lamina.visualization import plot_image_gallery
 
     labels, names = found.get("y"), None

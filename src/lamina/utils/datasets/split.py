@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from lamina.core.tracebacks import boundary
 from lamina.utils.datasets.dataset import Verbs, each, stacked
 from lamina.utils.datasets.foreign import choose, package
 from lamina.utils.datasets.samples import Rows, Samples
 
 
+@boundary
 def split_dataset(
     dataset,
     left_size: Any = None,

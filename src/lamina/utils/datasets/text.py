@@ -4,11 +4,13 @@ import dataclasses
 import pathlib
 from typing import Any
 
+from lamina.core.tracebacks import boundary
 from lamina.utils.datasets.dataset import strings
 from lamina.utils.datasets.folders import Kind, folder_dataset
 from lamina.utils.datasets.foreign import package
 
 
+@boundary
 def text_dataset_from_directory(
     directory,
     labels: Any = "inferred",

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from lamina.core.tracebacks import boundary
 from lamina.utils.datasets.foreign import (
     as_grain,
     choose,
@@ -14,6 +15,7 @@ from lamina.utils.datasets.foreign import (
 from lamina.utils.datasets.samples import Samples
 
 
+@boundary
 def timeseries_dataset_from_array(
     data,
     targets,
