@@ -9,7 +9,7 @@ One line before the model is made is enough:
 `LayoutMap` says. The numbers are those of one device, up to rounding.
 """
 
-import collections.abc
+import collections.abc as _abc
 import math as _math
 import os as _os
 import re as _re
@@ -513,7 +513,7 @@ def _leader(variable):
     return variable if leader is None else leader
 
 
-class LayoutMap(collections.abc.MutableMapping):
+class LayoutMap(_abc.MutableMapping):
     """Layouts by the paths of Variables, and of what layers return.
 
     A key is a path, or a regular expression for the whole of it. What a layer returns

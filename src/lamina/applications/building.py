@@ -9,7 +9,7 @@ import pathlib
 import textwrap
 import types
 from collections.abc import Callable
-from typing import Any, ParamSpec
+from typing import Any, TypeVar, cast
 
 from lamina import activations, layers
 from lamina.applications.blocks import channels_axis
@@ -21,7 +21,7 @@ from lamina.utils.files import get_file
 
 ROOT = "https://storage.googleapis.com/tensorflow/keras-applications"
 
-P = ParamSpec("P")
+F = TypeVar("F", bound=Callable)
 Activation = str | Callable | None
 # Of each file and of that without a top: SHA256 of ConvNeXt's, MD5 of all others. The
 # files of MobileNet 1 and 2 were published without one.
@@ -85,7 +85,7 @@ def _usual(
     classes=1000,
     classifier_activation: Activation = "softmax",
     name=None,
-): ...
+) -> Model: ...
 
 
 _USUAL = tuple(inspect.signature(_usual).parameters)
@@ -101,11 +101,11 @@ def variant(
     source,
     side=224,
     least=32,
-    arguments: Callable[P, Any] = _usual,
+    arguments: F = _usual,
     extra="",
     channels=None,
     module=None,
-) -> Callable[P, Model]:
+) -> F:
     """Return the public function of an architecture.
 
     It takes what `arguments` takes and returns `build(plan, *sizes, **others)`, where
@@ -130,7 +130,7 @@ def variant(
 
     @boundary
     @functools.wraps(build)
-    def function(*args: P.args, **kwargs: P.kwargs) -> Model:
+    def function(*args, **kwargs) -> Any:
         try:
             bound = signature.bind(*args, **kwargs)
         except TypeError as error:
@@ -153,7 +153,7 @@ def variant(
     function.__module__ = module or build.__module__
     function.__name__ = function.__qualname__ = called
     function.__signature__ = signature  # pyright: ignore
-    return function
+    return cast(F, function)
 
 
 class Plan(types.SimpleNamespace):

@@ -7,7 +7,7 @@ from lamina import layers
 from lamina.applications.building import SCALES, Activation, variant
 from lamina.applications.imagenet_utils import TORCH, decode_predictions, preprocessing
 from lamina.applications.scaling import LayerScale
-from lamina.models import Sequential
+from lamina.models import Model, Sequential
 
 __all__ = [
     "ConvNeXtBase",
@@ -34,7 +34,7 @@ def _arguments(
     classes=1000,
     classifier_activation: Activation = "softmax",
     name=None,
-): ...
+) -> Model: ...
 
 
 def _convnext(plan, first, *counts, include_preprocessing):

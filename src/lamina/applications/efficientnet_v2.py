@@ -7,6 +7,7 @@ from lamina.applications.blocks import channels_axis
 from lamina.applications.building import SCALES, Activation, variant
 from lamina.applications.efficientnet import activated, classified, convolution, staged
 from lamina.applications.imagenet_utils import TORCH, decode_predictions, preprocessing
+from lamina.models import Model
 
 __all__ = [
     "EfficientNetV2B0",
@@ -51,7 +52,7 @@ def _arguments(
     classifier_activation: Activation = "softmax",
     include_preprocessing=True,
     name=None,
-): ...
+) -> Model: ...
 
 
 def _efficientnet_v2(

@@ -4,6 +4,7 @@ from lamina import layers
 from lamina.applications.blocks import channels_axis, convolution, normalized
 from lamina.applications.building import Activation, variant
 from lamina.applications.imagenet_utils import decode_predictions, preprocessing
+from lamina.models import Model
 
 __all__ = ["MobileNet", "decode_predictions", "preprocess_input"]
 
@@ -29,7 +30,7 @@ def _arguments(
     classes=1000,
     classifier_activation: Activation = "softmax",
     name=None,
-): ...
+) -> Model: ...
 
 
 def _mobilenet(plan, alpha, depth_multiplier, dropout):

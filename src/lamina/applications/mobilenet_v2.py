@@ -8,6 +8,7 @@ from lamina.applications.blocks import channels_axis, convolution, depthwise, di
 from lamina.applications.building import Activation, variant
 from lamina.applications.imagenet_utils import decode_predictions, preprocessing
 from lamina.applications.mobilenet import check_width, named_by_size
+from lamina.models import Model
 
 __all__ = ["MobileNetV2", "decode_predictions", "preprocess_input"]
 
@@ -36,7 +37,7 @@ def _arguments(
     classes=1000,
     classifier_activation: Activation = "softmax",
     name=None,
-): ...
+) -> Model: ...
 
 
 def _mobilenet_v2(plan, alpha):

@@ -8,6 +8,7 @@ from lamina.applications.building import SCALES, Activation, variant
 from lamina.applications.imagenet_utils import decode_predictions, preprocessing
 from lamina.applications.mobilenet import check_width
 from lamina.applications.mobilenet_v2 import inverted, normalized
+from lamina.models import Model
 
 # `applications.mobilenet_v3` of Keras has these two only; the models are one up.
 __all__ = ["decode_predictions", "preprocess_input"]
@@ -49,7 +50,7 @@ def _arguments(
     classifier_activation: Activation = "softmax",
     include_preprocessing=True,
     name=None,
-): ...
+) -> Model: ...
 
 
 def _mobilenet_v3(

@@ -7,6 +7,7 @@ from lamina.applications.blocks import normalized, padded
 from lamina.applications.building import Activation, variant
 from lamina.applications.imagenet_utils import decode_predictions, preprocessing
 from lamina.core.context import name_scope
+from lamina.models import Model
 
 __all__ = ["NASNetLarge", "NASNetMobile", "decode_predictions", "preprocess_input"]
 
@@ -30,7 +31,7 @@ def _arguments(
     classes=1000,
     classifier_activation: Activation = "softmax",
     name=None,
-): ...
+) -> Model: ...
 
 
 def _nasnet(plan, filters, cells, stem, skips):
