@@ -541,6 +541,17 @@ def built(units=32, **keys):
         (lambda: layouts(**{"(": ()}), "no regular expression"),
         (lambda: layouts(a="model"), "should be a TensorLayout"),
         (lambda: D.ModelParallel(), "expected `layout_map` to be a `LayoutMap`"),
+        (lambda: D.ModelParallel(layout_map="autos"), 'or "auto", which finds it'),
+        (
+            lambda: D.ModelParallel(
+                layout_map="auto", device_mesh=D.DeviceMesh((8,), ("batch",))
+            ),
+            "along an axis 'model' of the mesh",
+        ),
+        (
+            lambda: D.FullyShardedDataParallel(model=3),
+            "`model` to divide the number of devices, which is 8. Received: model=3",
+        ),
         (lambda: D.DataParallel(MESH, devices=["cpu:0"]), "not both"),
         (lambda: D.DataParallel("cpu:0"), "instance of `DeviceMesh`"),
         (lambda: D.set_distribution("cpu:0"), "expected a `Distribution`"),
