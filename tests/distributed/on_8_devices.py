@@ -541,6 +541,17 @@ def built(units=32, **keys):
         (lambda: layouts(**{"(": ()}), "not a regular expression"),
         (lambda: layouts(a="model"), "should be a TensorLayout"),
         (lambda: D.ModelParallel(), "expected `layout_map` to be a `LayoutMap`"),
+        (lambda: D.ModelParallel(layout_map="autos"), 'or "auto", which finds it'),
+        (
+            lambda: D.ModelParallel(
+                layout_map="auto", device_mesh=D.DeviceMesh((8,), ("batch",))
+            ),
+            "along an axis 'model' of the mesh",
+        ),
+        (
+            lambda: D.FullyShardedDataParallel(model=3),
+            "`model` to divide the number of devices, which is 8. Received: model=3",
+        ),
         (lambda: D.DataParallel(MESH, devices=["cpu:0"]), "not both"),
         (lambda: D.DataParallel("cpu:0"), "instance of `DeviceMesh`"),
         (lambda: D.set_distribution("cpu:0"), "expected a `Distribution`"),
@@ -696,6 +707,11 @@ def test_an_orbax_checkpoint_goes_on_in_its_layout_and_in_another(tmp_path):
         kernel = same.layers[0].kernel.value
         assert kernel.addressable_shards[0].data.shape == (16, 8)
         same.fit(**given)
+        wider = [lamina.layers.Dense(128), lamina.layers.Dropout(0.2)]
+        wider = [lamina.Input((16,)), *wider, lamina.layers.Dense(1)]
+        words = r"of another model: .*kernel' has shape \(16, 128\), and \(16, 64\)"
+        with pytest.raises(ValueError, match=words):
+            lamina.Sequential(wider).load_weights(tmp_path / "run")
     other = lamina.saving.load_model(tmp_path / "run")
     assert len(other.layers[0].kernel.value.devices()) == 1
     other.fit(**given)

@@ -116,6 +116,14 @@ def test_a_process_that_fails_leaves_no_other_waiting():
     assert "Process 0 waits for it and ends." in first[2] or "left 0" in first[1]
 
 
+def test_a_process_that_is_killed_is_missed():
+    first, second = run_processes(2, "dies", program="failing.py")
+    assert second[0] == -signal.SIGKILL
+    assert first[0] != 0
+    assert "A process of this run that was killed" in first[2]
+    assert "1\nThe tasks have crashed" in first[2]  # JAX names it
+
+
 def test_a_run_that_two_processes_began_goes_on_in_one(tmp_path):
     run = tmp_path / "run"
     for code, _, errors in run_processes(2, run, "begins", program="killed.py"):

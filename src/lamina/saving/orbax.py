@@ -72,6 +72,17 @@ class Checkpoint:
             for group in groups
             if saved[group]
         }
+        for group, found in pairs.items():
+            for variable, (_, theirs) in zip(
+                model._state_groups()[group], found, strict=True
+            ):
+                shape = tuple(saved[group][theirs].shape)
+                if shape != tuple(variable.shape):
+                    raise ValueError(
+                        f"The checkpoint in {str(self.path)!r} is of another model: "
+                        f"{variable.path!r} has shape {tuple(variable.shape)}, and "
+                        f"{shape} there."
+                    )
         tree = model.get_state_tree()
         laid = {
             group: {theirs: dict(_leaves(tree[group]))[mine] for mine, theirs in found}

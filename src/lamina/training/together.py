@@ -24,6 +24,11 @@ from lamina.core.tracebacks import warn
 from lamina.core.variable import binding
 
 _PAUSE = 1.0  # seconds between two questions whether another process failed
+_GONE = (
+    "A process of this run that was killed, or ended by itself, shows like this in the "
+    "others. JAX names it some seconds later, and ends them. Its own log says why. "
+    "Start all of them again: `fit(resume=folder)` goes on from the last snapshot."
+)
 _SHOWN = 200  # bytes of what differs in an error
 _PATIENCE = 10.0  # seconds that a process may take to leave what it can leave
 
@@ -335,14 +340,22 @@ def watched(kind):
         yield
     except BaseException as error:
         # What JAX says of a process that is gone explains nothing.
-        if isinstance(error, jax.errors.JaxRuntimeError) and watch.ask():
-            raise RuntimeError(watch.failed) from error
+        if _of_runtime(error):
+            if watch.ask():
+                raise RuntimeError(watch.failed) from error
+            error.add_note(_GONE)
         if not watch.failed:
             watch.tell(error)
         raise
     finally:
         watch.ended.set()
         _now["watch"] = None
+
+
+def _of_runtime(error):
+    """Tell whether JAX's runtime raised it, which does as other exceptions too."""
+    status = re.match(r"(UNKNOWN|INTERNAL|UNAVAILABLE|ABORTED|CANCELLED): ", str(error))
+    return isinstance(error, jax.errors.JaxRuntimeError) or status is not None
 
 
 def _all_ended(done):
