@@ -34,12 +34,13 @@ def given(scope) -> dict:
 class SharedArguments:
     """The arguments of a family of classes.
 
-    A constructor lists those that it takes, in the order of its signature. They reach
-    it in `**kwargs`, which it hands to its base class:
+    A class that takes some of them gets their words in its docstring, and what the
+    checks return is kept. Where a constructor leaves them to its base class, `shared`
+    puts them into its signature:
 
-        @shared("factor value_range seed")
-        def __init__(self, factor, **kwargs):
-            super().__init__(factor, **kwargs)
+        @shared()
+        def __init__(self, learning_rate=0.01, **kwargs: Unpack[Decayed]):
+            super().__init__(learning_rate=learning_rate, **kwargs)
 
     Args:
         described: a function or class whose signature has the defaults, and whose
