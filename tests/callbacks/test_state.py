@@ -386,6 +386,8 @@ def fit_with(folder, callback, epochs):
         ("sums", 1.0),
         ("params", {"epochs": 99}),
         ("_model", None),
+        ("on_epoch_end", 3),  # a method
+        ("model", 3),  # a property
     ],
 )
 def test_a_snapshot_sets_no_text_and_nothing_of_another_kind(tmp_path, name, value):
@@ -405,6 +407,23 @@ def test_numbers_of_a_callback_come_back(tmp_path):
     after = fit_with(tmp_path / "run", Writer(), 3)
     assert after.seen == {"epochs": 2}
     assert after.sums.tolist() == [3, 3]
+
+
+@pytest.mark.parametrize("value", [-3, [1, 2], {"a": 1}, -1.5, np.ones(2)])
+@pytest.mark.parametrize("key", ["start", "keys", "text"])
+def test_a_state_of_another_form_is_refused(tmp_path, key, value):
+    log = tmp_path / "log.csv"
+    log.write_text("kept")
+    state = {"start": 0, "keys": ["loss"], "text": "epoch,loss\n", key: value}
+    with pytest.raises(ValueError, match="The state of `CSVLogger`"):
+        lamina.callbacks.CSVLogger(log).set_state(state)
+    assert log.read_text() == "kept"
+
+
+def test_the_state_of_tensorboard_is_numbers(tmp_path):
+    callback = lamina.callbacks.TensorBoard(tmp_path)
+    with pytest.raises(ValueError, match="numbers of batches"):
+        callback.set_state({"step": 1, "before": [], "traced": True})
 
 
 def test_text_that_a_run_changes_is_told_once(tmp_path):

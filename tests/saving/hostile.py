@@ -443,14 +443,34 @@ def places(data, mark):
         at = data.find(mark, at + 1)
 
 
-def packed(number):
-    """Say of one of the heaps of links and attributes that a filter packs it."""
+def counted_wrong(data):
+    """Say that trees of names hold one, for which HDF5 then takes the memory."""
+    for at in places(data, b"BTHD"):
+        struct.pack_into("<Q", data, at + 26, 1)
+        struct.pack_into("<I", data, at + 34, lookup3(bytes(data[at : at + 34])))
 
-    def change(data):
-        at = [*places(data, b"FRHP")][number]
-        data[at + 7] = 1
 
-    return change
+def lookup3(data):
+    """Return Bob Jenkins' hash of bytes, the checksum of HDF5's newer structures."""
+
+    def turned(x, by):
+        return (x << by | x >> 32 - by) & (1 << 32) - 1
+
+    state = [0xDEADBEEF + len(data)] * 3
+    parts = [data[i : i + 12] for i in range(0, len(data), 12)]
+    for part in parts:
+        words = struct.unpack("<III", part.ljust(12, b"\0"))
+        added = zip(state, words, strict=True)
+        state = [(x + word) & (1 << 32) - 1 for x, word in added]
+        if part is not parts[-1]:
+            for i, by in enumerate((4, 6, 8, 16, 19, 4)):
+                x, y, z = (i % 3, (i + 2) % 3, (i + 1) % 3)
+                state[x] = (state[x] - state[y]) & (1 << 32) - 1 ^ turned(state[y], by)
+                state[y] = (state[y] + state[z]) & (1 << 32) - 1
+    for i, by in enumerate((14, 11, 25, 16, 4, 14, 24)):
+        x, y = (i + 2) % 3, (i + 1) % 3
+        state[x] = ((state[x] ^ state[y]) - turned(state[y], by)) & (1 << 32) - 1
+    return state[2]
 
 
 def circular_trees(data):
@@ -476,8 +496,8 @@ def circular_texts(data):
 
 
 for name, change, options, reason in (
-    ("links packed by a filter", packed(0), {"track_order": True}, "by a filter"),
-    ("attributes packed by a filter", packed(1), {"track_order": True}, "by a filter"),
+    ("links in a heap", counted_wrong, {"track_order": True}, "in a heap"),
+    ("links in a heap, newer", counted_wrong, {"libver": "latest"}, "in a heap"),
     ("trees that lead back", circular_trees, {}, "back to itself"),
     ("names whose gaps lead back", circular_names, {}, "back to itself"),
     ("virtual values whose sources never end", circular_texts, {}, "virtual dataset"),
@@ -512,7 +532,19 @@ def _(p):
     return lambda: lamina.saving.KerasFileEditor(path)
 
 
-@case("a large attribute in a heap", "more than 4096 bytes in a heap")
+@case("chunks in a newer tree", "chunks in a tree of the newer form")
+def _(p):
+    path = p.folder / "model.weights.h5"
+    with h5py.File(path, "w", libver="latest") as file:
+        options = {"chunks": (1, 1), "maxshape": (None, None)}
+        file.create_dataset("vars/0", data=np.ones((9, 9)), **options)
+    data = bytearray(path.read_bytes())
+    counted_wrong(data)
+    path.write_bytes(data)
+    return lambda: lamina.saving.KerasFileEditor(path)
+
+
+@case("attributes in a heap", "attributes in a heap")
 def _(p):
     path = p.folder / "model.weights.h5"
     with h5py.File(path, "w", libver="latest") as file:
@@ -772,6 +804,13 @@ of_graph(
     lambda: repeated("RandAugment", 3000, (8, 8, 3)),
 )  # fmt: skip
 of_graph(
+    "a loss of 300,000 names", "as much work as",
+    lambda: {
+        **stack(layer("Dense", units=1)),
+        "compile_config": {"optimizer": "sgd", "loss": ["mse"] * 300_000},
+    },
+)  # fmt: skip
+of_graph(
     "a difference of many orders", "as much work as",
     lambda: repeated("Diff", 1, (9,), "keras.src.ops.numpy", n=100_000),
 )  # fmt: skip
@@ -806,6 +845,23 @@ of_json(
 of_json(
     "millions of characters where a number belongs", "positive integer",
     lambda p: stack(layer("Dense", units="a" * 5_000_000)),
+)  # fmt: skip
+
+
+def stacked(depth):
+    """Cells that each hold the cells below twice, the second time by their number."""
+    cell = {**layer("SimpleRNNCell", units=1, name="c"), "shared_object_id": 0}
+    for i in range(1, depth):
+        again = {**layer(cell["class_name"], name=cell["config"]["name"]),
+                 "shared_object_id": i - 1}  # fmt: skip
+        cell = {**layer("StackedRNNCells", cells=[cell, again], name=f"c{i}"),
+                "shared_object_id": i}  # fmt: skip
+    return cell
+
+
+of_json(
+    "cells that hold the same cells twice", "as much work as",
+    lambda p: stack(layer("RNN", cell=stacked(40)), shape=(3, 2)),
 )  # fmt: skip
 
 
@@ -935,6 +991,16 @@ def _(p):
     return lambda: lamina.saving.KerasFileEditor(path)
 
 
+@case("a tensor of 10^4000 numbers in each of 32 axes", "declares the shape")
+def _(p):
+    entry = {"dtype": "F32", "shape": [10**4000] * 32, "data_offsets": [0, 4]}
+    header = json.dumps({"kernel": entry}).encode()
+    path = p.folder / "model.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
+    model = lamina.saving.load_model(p.good)
+    return lambda: model.load_weights(path)
+
+
 # What is never read.
 
 
@@ -1010,6 +1076,63 @@ for name, kind, link in (
 def _(p):
     path = zipped(p.folder / "data.zip", {"../../canary": b"x"})
     return lambda: fetched(p, path)
+
+
+@case("a tar whose header is one long number", "a number of more than 40 digits")
+def _(p):
+    path = p.folder / "data.tar.gz"
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as archive:
+        entry = tarfile.TarInfo("a")
+        entry.pax_headers = {"comment": "1" * 60_000}
+        archive.addfile(entry)
+    return lambda: fetched(p, path)
+
+
+@case("a tar of headers without end", "headers go on for")
+def _(p):
+    path = p.folder / "data.tar.gz"
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as archive:
+        for i in range(300):
+            entry = tarfile.TarInfo(f"a{i}")
+            entry.pax_headers = {"comment": "a" * 60_000}
+            archive.addfile(entry)
+    return lambda: fetched(p, path)
+
+
+# Images.
+
+
+def pictured(p, data):
+    path = p.folder / "images" / "a" / "picture.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    found = lamina.utils.image_dataset_from_directory(
+        path.parent.parent, image_size=(4, 4), verbose=False
+    )
+    return lambda: list(found)
+
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nquit\n"
+
+
+@case("a picture that is a program", "no image that")
+def _(p):
+    return pictured(p, POSTSCRIPT)
+
+
+@case("one picture that is a program", "PostScript")
+def _(p):
+    return lambda: lamina.utils.load_img(io.BytesIO(POSTSCRIPT))
+
+
+@case("a picture in a thousand scans", "in 1006 scans")
+def _(p):
+    file = io.BytesIO()
+    picture = lamina.utils.array_to_img(np.zeros((64, 64, 1)))
+    picture.save(file, "JPEG", progressive=True)
+    data = file.getvalue()
+    last = data[data.rindex(b"\xff\xda") : -2]
+    return pictured(p, data[:-2] + 1000 * last + data[-2:])
 
 
 # ---- trying them ---------------------------------------------------------------------

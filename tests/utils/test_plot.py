@@ -1,6 +1,7 @@
 """`plot_model` and `model_to_dot`: what is drawn, and what is refused."""
 
 import inspect
+import re
 import sys
 import types
 import xml.etree.ElementTree as xml
@@ -332,3 +333,16 @@ def test_dot():
     assert "(None, 2)" in dot.to_string()
     part = lamina.utils.model_to_dot(small(), subgraph=True)
     assert type(part).__name__ == "Cluster"
+
+
+@pytest.mark.parametrize("name", ['a" image="secret', 'a\\" image="secret'])
+def test_a_name_gives_a_box_of_dot_no_attributes(name):
+    pytest.importorskip("pydot")
+    inner = lamina.Sequential(
+        [lamina.Input((3,)), lamina.layers.Dense(2, name=name)], name=f"{name} inner"
+    )
+    model = lamina.Sequential([lamina.Input((3,)), inner], name=name)
+    for subgraph in (False, True):
+        dot = model_to_dot(model, expand_nested=True, subgraph=subgraph)
+        text = re.sub(r"\\.", "", dot.to_string())  # what is escaped ends nothing
+        assert 'image="' not in re.sub(r'"[^"]*"', '""', text)

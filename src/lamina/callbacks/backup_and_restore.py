@@ -2,6 +2,7 @@
 
 import inspect
 import numbers
+import operator
 import random
 import sys
 import time
@@ -15,6 +16,7 @@ import numpy as np
 from lamina import _generators
 from lamina.callbacks.callback import Callback
 from lamina.callbacks.snapshot import Folder, check_run, dumps, holds
+from lamina.core.naming import shortened
 from lamina.core.random import global_state, loaded, set_global_state
 from lamina.core.tracebacks import warn
 from lamina.data.arrays import digest
@@ -22,6 +24,7 @@ from lamina.data.arrays import digest
 # Attributes of callbacks that are not part of a run.
 _OF_THE_SESSION = ("params", "_model", "_drawn_in")
 _SHOWN = 8  # differences in a message
+_MISSING = object()
 
 
 class BackupAndRestore(Callback):
@@ -219,7 +222,7 @@ def _paired(before, now):
         now: names of the callbacks of this run.
     """
     pairs, free = {}, dict(enumerate(before))
-    for alike in (list.__eq__, lambda a, b: a[0] == b[0] and _as_many(a, before, now)):
+    for alike in (operator.eq, lambda a, b: a[0] == b[0] and _as_many(a, before, now)):
         for k, name in enumerate(now):
             i = next((i for i, old in free.items() if alike(name, old)), None)
             if k not in pairs and i is not None:
@@ -316,10 +319,12 @@ def set_state_of(callback, state):
         return
     own = vars(callback)
     for name, value in state.items():
+        # A method, or a first value, may be an attribute of the class.
+        now = own.get(name, getattr(type(callback), str(name), _MISSING))
         if name in ("params", "_model"):
             refused = "because the run sets it"
-        elif name in own and not _alike(own[name], value):
-            refused = f"which is {own[name]!r}"
+        elif now is not _MISSING and not _alike(now, value):
+            refused = f"which is {shortened(repr(now), 200)}"
         elif _has_text(value):
             refused = "because a snapshot sets no text"
         else:

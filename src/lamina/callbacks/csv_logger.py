@@ -53,11 +53,19 @@ class CSVLogger(Callback):
 
     def set_state(self, state):
         """Make the file what it was."""
-        self._start, self.keys = state["start"], state["keys"]
+        start, keys, text = state["start"], state["keys"], state["text"]
+        names = keys is None or isinstance(keys, list)
+        names = names and all(isinstance(key, str) for key in keys or ())
+        if type(start) is not int or start < 0 or not names or type(text) is not str:
+            raise ValueError(
+                "The state of `CSVLogger` is its place in the file, names and text. "
+                f"Received: start={start!r:.50}, keys={keys!r:.50}, text={text!r:.50}"
+            )
+        self._start, self.keys = start, keys
         if self.keys:
             self._cut()
             with self._open() as file:
-                file.write(state["text"])
+                file.write(text)
 
     def on_train_begin(self, logs=None):
         """Note where the lines of this training begin."""

@@ -120,6 +120,11 @@ class TensorBoard(Callback):
 
     def set_state(self, state):
         """Go on counting."""
+        if not all(isinstance(value, int) for value in state.values()):
+            raise ValueError(
+                "The state of `TensorBoard` is numbers of batches. Received: "
+                f"{state!r:.100}"
+            )
         self._step, self._before = state["step"], state["before"]
         self._traced = state["traced"]
         self._note_begin()

@@ -36,3 +36,4 @@ TREE = 1024  # entries of a node in the tree of a group
 HEADER = 100_000_000  # bytes of the header of a .safetensors file
 SHARDS = 1000  # files that a list of weights names
 PIXELS = 1 << 26  # of an image in a folder
+SCANS = 100  # of a JPEG, each of which may go over all pixels

@@ -40,6 +40,7 @@ _FREE = set(
 
 def readable(size) -> str:
     """Return a number of bytes for people: `1.5 GiB`."""
+    size = min(size, 1 << 1000)  # no float is larger, and a file may say so
     for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
         if size < 1024 or unit == "TiB":
             break
@@ -189,7 +190,7 @@ def listed(count):
 
 
 def looked_at(values):
-    """Count the values that a call is given: each takes time, and no equation.
+    """Count values of which each takes time, and no equation.
 
     Raises:
         ValueError: a config is read, and they are too many.

@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lamina.core.budget import budgeted
+from lamina.core.budget import budgeted, looked_at
 from lamina.core.constructor import Bounded, Captured, all_parameters
 from lamina.core.context import context, having
 from lamina.core.dtypes import standardize_dtype
@@ -578,6 +578,7 @@ def resolver(kind, table, base, example):
     Returns:
         The two functions.
     """
+    table = functools.cache(table)
 
     def deserialize(config, custom_objects=None):
         """Make an object from its name or its config."""
@@ -600,6 +601,7 @@ def resolver(kind, table, base, example):
         if isinstance(identifier, dict):
             return deserialize(identifier)
         if isinstance(identifier, str):
+            looked_at(identifier)
             found = custom(identifier)
             found = table().get(identifier) if found is None else found
             if found is None:

@@ -67,13 +67,13 @@ def model_to_dot(
     )
     graph = read(model, options)
     if subgraph:
-        dot: Any = pydot.Cluster(model.name, label=_quoted([model.name]))
+        dot: Any = pydot.Cluster(_plain(model.name), label=_quoted([model.name]))
     else:
         dot = pydot.Dot(
             "model", graph_type="digraph", rankdir=rankdir, dpi=dpi, splines=splines
         )
     dot.set_node_defaults(shape="box", style='"rounded,filled"', fontname="Helvetica")
-    _Writer(pydot, show_layer_names).write(dot, _Scope(graph, model.name))
+    _Writer(pydot, show_layer_names).write(dot, _Scope(graph, _plain(model.name)))
     return dot
 
 
@@ -157,6 +157,11 @@ class _Writer:
                 continue
             for giver in scope.givers(source, output):
                 dot.add_edge(self._pydot.Edge(giver, scope.node(target)))
+
+
+def _plain(name):
+    """Return a name without what would end it in a text of Graphviz."""
+    return name.replace("\\", "/").replace('"', "'")
 
 
 def _quoted(lines):

@@ -19,7 +19,7 @@ import zipfile
 import zlib
 from typing import Any
 
-from lamina.core import settings
+from lamina.core import bounds, settings
 from lamina.core.extras import load_rich
 from lamina.core.files import replacing
 from lamina.core.tracebacks import boundary, warn
@@ -30,6 +30,8 @@ _PATIENCE = 60  # seconds without a byte
 _GROWTH, _LARGE = 200, 1 << 30
 # Names are short, and a small archive holds few files.
 _LONGEST_NAME, _FEW = 1 << 16, 10_000
+# Python 3.11 seeks a word after each run of digits from each of them on.
+_LONGEST_NUMBER = 40
 # What Python's readers raise for an archive that is cut short, damaged or encrypted.
 _DAMAGED = (
     tarfile.TarError,
@@ -332,11 +334,16 @@ class _Header(tarfile.TarInfo):
     """An entry's header, whose extensions are not read at any length."""
 
     def _proc_gnulong(self, archive):
-        self._check_length()
+        self._check_length(archive)
         return super()._proc_gnulong(archive)  # pyright: ignore
 
     def _proc_pax(self, archive):
-        self._check_length()
+        self._check_length(archive)
+        data = archive.fileobj.read(self._block(self.size))  # pyright: ignore
+        if re.search(rb"\d{%d}" % (_LONGEST_NUMBER + 1), data):
+            what = f"its header holds a number of more than {_LONGEST_NUMBER} digits"
+            _refuse(self.name[:50], what)
+        archive.fileobj = _Again(archive, data)
         return super()._proc_pax(archive)  # pyright: ignore
 
     def _proc_sparse(self, archive):
@@ -346,13 +353,31 @@ class _Header(tarfile.TarInfo):
     def _proc_gnusparse_10(self, member, headers, archive):
         self._proc_sparse(archive)
 
-    def _check_length(self):
+    def _check_length(self, archive):
         if self.size > _LONGEST_NAME:
             _refuse(
                 self.name[:50],
                 f"its header goes on for {self.size} bytes; at most {_LONGEST_NAME} "
                 "are read",
             )
+        archive.extended = getattr(archive, "extended", 0) + self.size
+        stored = pathlib.Path(archive.name).stat().st_size
+        if archive.extended > max(bounds.FLOOR, 4 * stored):
+            _refuse(
+                self.name[:50], f"with it, headers go on for {archive.extended} bytes"
+            )
+
+
+class _Again:
+    """Gives an archive once more what was read of it, then its own file."""
+
+    def __init__(self, archive, data):
+        self._archive, self._file, self._data = archive, archive.fileobj, data
+
+    def read(self, size):
+        """Return the bytes, whatever is asked for."""
+        self._archive.fileobj = self._file
+        return self._data
 
 
 def _is_tar(path):

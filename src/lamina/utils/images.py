@@ -131,7 +131,8 @@ def load_img(
 
     Raises:
         TypeError: `path` is not a path.
-        ValueError: a mode or an interpolation that does not exist.
+        ValueError: a mode or an interpolation that does not exist, or a file that is
+            PostScript.
 
     >>> import io, numpy as np, lamina
     >>> file = io.BytesIO()
@@ -150,6 +151,11 @@ def load_img(
     if color_mode not in modes:
         raise ValueError('color_mode must be "grayscale", "rgb", or "rgba"')
     picture = image.open(path)
+    if picture.format == "EPS":
+        raise ValueError(
+            "The image is PostScript, a program that Ghostscript would run. Convert "
+            "it to PNG first, if you trust where it comes from."
+        )
     deep = color_mode == "grayscale" and picture.mode in ("I;16", "I")
     if picture.mode != modes[color_mode] and not deep:
         picture = picture.convert(modes[color_mode])

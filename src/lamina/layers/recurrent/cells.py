@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina.core import structure
+from lamina.core.budget import looked_at
 from lamina.core.checks import fraction, positive_int
 from lamina.core.config import deserialize_keras_object
 from lamina.core.random import SeedGenerator
@@ -490,6 +491,7 @@ class StackedRNNCells(Layer):
 
     @property
     def state_size(self):
+        looked_at(self.cells)  # each of which may hold the same others twice
         return [cell.state_size for cell in self.cells]
 
     @property

@@ -15,6 +15,8 @@ from lamina.utils.datasets.resizing import INTERPOLATIONS, resize
 from lamina.utils.images import pillow
 
 _CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4}
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")  # whatever a file is called
+_JPEG, _SCAN = b"\xff\xd8", b"\xff\xda"
 
 
 @boundary
@@ -175,10 +177,11 @@ class Reader:
             ) from error
 
     def _pixels(self, path):
-        if (image := _jpeg(path, self.channels)) is not None:
+        data = _jpeg_bytes(path)
+        if data and (image := _jpeg(data, self.channels)) is not None:
             return image
-        Image = pillow()
-        with Image.open(path) as picture:
+        # Of what else Pillow reads, some starts another program.
+        with pillow().open(path, formats=_FORMATS) as picture:
             width, height = picture.size
             if width * height > bounds.PIXELS:
                 raise ValueError(
@@ -187,7 +190,7 @@ class Reader:
                 )
             if picture.mode.startswith("I;16"):
                 # 16 bits a pixel: the upper eight.
-                picture = Image.fromarray((np.asarray(picture) >> 8).astype("uint8"))
+                picture = pillow().fromarray((np.asarray(picture) >> 8).astype("uint8"))
             mode = {1: "L", 3: "RGB", 4: "RGBA"}[self.channels]
             image = np.asarray(picture.convert(mode))
         return image[:, :, None] if image.ndim == 2 else image
@@ -228,15 +231,30 @@ class Reader:
         return tf.transpose(image, (2, 0, 1)) if self.channels_first else image
 
 
-def _jpeg(path, channels):
+def _jpeg_bytes(path):
+    """Return the bytes of a JPEG, or None.
+
+    Raises:
+        ValueError: it is in more parts than any is written in.
+    """
+    with pathlib.Path(path).open("rb") as file:
+        start = file.read(2)
+        data = start + file.read() if start == _JPEG else None
+    if data and (scans := data.count(_SCAN)) > bounds.SCANS:
+        raise ValueError(
+            f"The image goes over its pixels in {scans} scans; {bounds.SCANS} are read."
+        )
+    return data
+
+
+def _jpeg(data, channels):
     """Return a JPEG's pixels, which are Pillow's, in less time; None for what is odd.
 
     Without the package simplejpeg, Pillow reads all.
     """
     decoder = _simplejpeg()
-    if decoder is None or channels == 4 or not path.lower().endswith((".jpg", ".jpeg")):
+    if decoder is None or channels == 4:
         return None
-    data = pathlib.Path(path).read_bytes()
     try:
         height, width, space, _ = decoder.decode_jpeg_header(data)
         small = int(height) * int(width) <= bounds.PIXELS
