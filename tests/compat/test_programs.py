@@ -112,8 +112,9 @@ def test_scripts_for_tensorflow_without_tensorflow(tmp_path):
             "lamina",
             "train.py",
             train="""
+            import importlib
             import numpy as np, tf_keras
-            import tensorflow as tf
+            tf = importlib.import_module("tensorflow")
             import tensorflow.keras.backend as K
             from tensorflow import keras
             from tensorflow.keras.layers import Dense

@@ -166,7 +166,7 @@ def _of_the_program() -> bool:
         file = frame.f_code.co_filename
         if file.startswith("<frozen importlib"):
             wanted = frame.f_locals.get("name", wanted)
-        elif file != __file__:
+        elif file not in (__file__, importlib.__file__):
             break
         frame = frame.f_back
     if frame is None or frame.f_globals.get("__name__") == "__main__":

@@ -161,7 +161,7 @@ class _Module:
             for one in node.names:
                 if "ImportError" in caught:
                     self.excused.add(f"{of}{one.name}")
-                elif ".src." in of and one.name.islower():
+                elif ".src." in f"{of}{one.name}." and (not of or one.name.islower()):
                     continue  # a module, or a function: what is done with it tells
                 elif one.name != "*":
                     yield f"{of}{one.name}", node.lineno, set()
