@@ -14,13 +14,61 @@ X = {
 }
 
 
-def gpt2():
-    backbone = keras_hub.models.GPT2Backbone(**SIZES)
-    model = keras_hub.models.GPT2CausalLM(backbone=backbone, preprocessor=None)
-    model.compile(sampler="greedy")
+PLAIN = {
+    "vocabulary_size": 50, "num_layers": 1, "hidden_dim": 16, "intermediate_dim": 32,
+}  # fmt: skip
+HEADS = {**PLAIN, "num_heads": 2}
+GROUPS = {**PLAIN, "num_query_heads": 2, "num_key_value_heads": 1}
+LANGUAGE = {
+    "GPT2": SIZES,
+    "OPT": {**HEADS, "max_sequence_length": 16},
+    "Bloom": HEADS,
+    "GPTNeoX": HEADS,
+    "Llama": GROUPS,
+    "Mistral": GROUPS,
+    "Gemma": {**GROUPS, "head_dim": 8},
+    "Phi3": GROUPS,
+    "Falcon": {**PLAIN, "num_attention_heads": 2},
+    "Qwen": GROUPS,
+}
+
+
+def model_of(name):
+    keras.utils.set_random_seed(0)
+    backbone = getattr(keras_hub.models, f"{name}Backbone")(**LANGUAGE[name])
+    made = getattr(keras_hub.models, f"{name}CausalLM")
+    return made(backbone=backbone, preprocessor=None)
+
+
+def generated(model, sampler):
+    model.compile(sampler=sampler)
     prompt = {**X, "padding_mask": np.array([[1, 1, 1, 0, 0, 0, 0, 0]] * 2, "int32")}
     made = model.generate(prompt, stop_token_ids=None)
-    return backbone.count_params(), np.asarray(made["token_ids"]).shape
+    return np.asarray(made["token_ids"]).tolist()
+
+
+def generating(name):
+    """Return the case of a model: the tokens that it generates."""
+
+    def case():
+        return generated(model_of(name), "greedy")
+
+    case.__name__ = name
+    return case
+
+
+def samplers():
+    kinds = "GreedySampler", "BeamSampler", "RandomSampler", "TopKSampler"
+    made = []
+    for name in (*kinds, "TopPSampler"):
+        settings = {"num_beams": 2} if name == "BeamSampler" else {"seed": 0}
+        if name == "GreedySampler":
+            settings = {}
+        elif name == "TopKSampler":
+            settings = {"k": 3, "seed": 0}
+        sampler = getattr(keras_hub.samplers, name)(**settings)
+        made.append(generated(model_of("GPT2"), sampler))
+    return made
 
 
 def bert():
@@ -60,4 +108,4 @@ def files():
     return bool(np.allclose(again.predict(X, verbose=0), model.predict(X, verbose=0)))
 
 
-CASES = (gpt2, bert, resnet, layers, metrics, files)
+CASES = (*map(generating, LANGUAGE), samplers, bert, resnet, layers, metrics, files)

@@ -8,6 +8,7 @@ X = np.random.default_rng(0).normal(size=(32, 3))
 
 
 def build(hp):
+    keras.utils.set_random_seed(0)
     units = hp.Int("units", 2, 8, step=2)
     layers = [keras.layers.Dense(units, "relu"), keras.layers.Dense(1)]
     model = keras.Sequential([keras.Input((3,)), *layers])
@@ -19,7 +20,7 @@ def build(hp):
 def search(tuner, **settings):
     made = tuner(
         build, objective="val_loss", directory="tuned", project_name=tuner.__name__,
-        overwrite=True, **settings,
+        overwrite=True, seed=0, **settings,
     )  # fmt: skip
     made.search(X, X[:, :1], epochs=2, validation_split=0.25, verbose=0)
     best = made.get_best_models(1)[0].predict(X, verbose=0).shape
@@ -42,4 +43,20 @@ def bayesian():
     return search(keras_tuner.BayesianOptimization, max_trials=3)
 
 
-CASES = (random, hyperband, grid, bayesian)
+def sklearn():
+    from sklearn import linear_model
+
+    def ridge(hp):
+        return linear_model.Ridge(alpha=hp.Float("alpha", 1e-3, 1.0, sampling="log"))
+
+    oracle = keras_tuner.oracles.RandomSearchOracle(
+        keras_tuner.Objective("score", "max"), max_trials=2, seed=0
+    )
+    made = keras_tuner.SklearnTuner(
+        oracle, ridge, directory="tuned", project_name="ridge", overwrite=True
+    )
+    made.search(X, X[:, 0])
+    return sorted(made.get_best_hyperparameters()[0].values)
+
+
+CASES = (random, hyperband, grid, bayesian, sklearn)

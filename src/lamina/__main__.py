@@ -13,6 +13,7 @@ _REFUSALS = (
     ImportError, NotImplementedError, OSError, SyntaxError, TypeError, ValueError,
 )  # fmt: skip
 _EXPORTED = (".onnx", ".stablehlo")
+_COMMANDS = ("inspect", "summary", "plot", "convert", "check")
 
 
 def main(arguments=None) -> int:
@@ -23,11 +24,10 @@ def main(arguments=None) -> int:
         cannot be read or written.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
-    if words and (words[0].endswith(".py") or (words[0] == "-m" and len(words) > 1)):
+    if words and _is_program(*words):
         from lamina.compat import run
 
-        run(words)
-        return 0
+        return run(words)
     given = _parser().parse_args(words)
     try:
         return given.run(given)
@@ -43,12 +43,19 @@ def main(arguments=None) -> int:
         return 2 if isinstance(error, OSError) else 1
 
 
+def _is_program(first, *rest):
+    """Tell whether arguments are a program to run, not a command."""
+    if first.startswith("-") or first in _COMMANDS:
+        return first == "-" or (first in ("-c", "-m") and bool(rest))
+    return first.endswith(".py") or Path(first).exists()
+
+
 def _parser():
     parser = argparse.ArgumentParser(
         prog="lamina",
         description="Look into files of models, convert them, and check programs.",
-        epilog="python -m lamina SCRIPT.py ... and python -m lamina -m MODULE ... run "
-        "a program that was written for Keras, with Lamina in its place.",
+        epilog="python -m lamina SCRIPT.py ..., and -m MODULE, -c TEXT or - in its "
+        "place, run a program that was written for Keras, with Lamina as Keras.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -190,4 +197,5 @@ def _check(given):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    if code := main():  # `python -i` goes on where it is 0
+        sys.exit(code)

@@ -45,6 +45,9 @@ MISSING = {
         "keras.src.saving.saving_lib.nope"
     ],
     "import keras; getattr(keras, 'gone')": ["keras.gone"],
+    "from keras.src.utils.module_utils import none_of_it as tf; tf.gone": [
+        "keras.src.utils.module_utils.none_of_it.gone"
+    ],
     "import keras\ndef f():\n from keras import ops\n return lambda: ops.nope": [
         "keras.ops.nope"
     ],
@@ -69,6 +72,10 @@ FOUND = [
     "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n from keras.nope import x",
     "import numpy as keras; keras.nope",
     "from keras import __version__, version",
+    "import keras.src.backend.jax as module; module.cast",
+    "import keras.api._v2.keras as k; k.layers.Dense",
+    "from keras.engine.base_layer import Layer; import keras.engine.training",
+    "from tensorflow.python.keras import backend as K; K.int_shape",
 ]
 
 
@@ -95,6 +102,16 @@ def test_the_programs_own_modules_are_followed(written):
     written("import keras; keras.nope", "own/more.py")
     (found,) = [one for one in check(script.parent / "own") if one.missing]
     assert found.places[0].endswith("more.py:1")
+
+
+def test_modules_that_take_all_of_each_other(written):
+    for i in range(6):
+        others = "".join(f"from own.m{j} import *\n" for j in range(6) if j != i)
+        last = "import keras\nL = keras.layers\n" if i == 4 else ""
+        written(f"{others}{last}from own import m1; m1.L.Dens; m1.x", f"own/m{i}.py")
+    folder = written("", "own/__init__.py").parent
+    (found,) = check(folder)
+    assert found.name == "keras.layers.Dens" and len(found.places) == 6
 
 
 def test_rows(written):

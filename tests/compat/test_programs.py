@@ -9,6 +9,7 @@ import textwrap
 import pytest
 
 import lamina
+from lamina.compat import private
 
 SOURCE = pathlib.Path(lamina.__file__).parents[1]
 
@@ -111,8 +112,9 @@ def test_scripts_for_tensorflow_without_tensorflow(tmp_path):
             "lamina",
             "train.py",
             train="""
+            import importlib
             import numpy as np, tf_keras
-            import tensorflow as tf
+            tf = importlib.import_module("tensorflow")
             import tensorflow.keras.backend as K
             from tensorflow import keras
             from tensorflow.keras.layers import Dense
@@ -143,6 +145,7 @@ def test_a_package_is_told_that_there_is_no_tensorflow(tmp_path):
             import tensorflow as tf
         except ImportError:
             tf = None
+        from tensorflow import keras
         from tensorflow.keras.layers import Dense
         """)
     )
@@ -153,7 +156,7 @@ def test_a_package_is_told_that_there_is_no_tensorflow(tmp_path):
         sys.path.append("site-packages")
         import package
         import tensorflow as tf
-        print(package.tf, package.Dense is tf.keras.layers.Dense)
+        print(package.tf, package.Dense is package.keras.layers.Dense)
         print(isinstance(1, tf.Tensor), isinstance(1, tf.data.Dataset))
         """,
     )  # fmt: skip
@@ -237,7 +240,15 @@ def test_install_in_a_notebook(tmp_path):
         "import keras; print(keras.Model is lamina.Model)"
     )
     assert printed(run(tmp_path, "-c", code)) == ["True"]
-    late = run(tmp_path, "-c", "import keras, lamina\nlamina.install()", keras="")
+    failed = "try:\n import keras\nexcept ValueError:\n pass\nimport lamina\n" + code
+    (tmp_path / "keras").mkdir()
+    (tmp_path / "keras" / "src.py").write_text("")
+    (tmp_path / "keras" / "__init__.py").write_text(
+        "import keras.src\nraise ValueError"
+    )
+    assert printed(run(tmp_path, "-c", failed)) == ["True"]
+    (tmp_path / "keras" / "__init__.py").write_text("")
+    late = run(tmp_path, "-c", "import keras, lamina\nlamina.install()")
     assert "comes too late: `keras` was imported already" in late.stderr
     assert printed(run(tmp_path, "-c", "import lamina, sys\n"
         "print('lamina.compat' in sys.modules)")) == ["False"]  # fmt: skip
@@ -245,14 +256,123 @@ def test_install_in_a_notebook(tmp_path):
         "print({'jax', 'numpy'} & {*sys.modules})")) == ["set()"]  # fmt: skip
 
 
-@pytest.mark.parametrize("words", [["none.py"], ["-m", "none_"], ["bad.py"]])
-def test_errors_are_those_of_python(tmp_path, words):
-    result = run(tmp_path, "-m", "lamina", *words, bad="1 / 0")
-    assert result.returncode == 1
-    last = result.stderr.splitlines()[-1]
-    assert ("No such file" in last) or ("No module named" in last) or (
-        "ZeroDivisionError" in last and 'File "bad.py", line 1' in result.stderr
+SHOWS = """
+import sys
+class Own:
+    pass
+print(__name__, sys.argv, sys.path[0], __package__, __doc__)
+print(globals().get("__file__"), [n for n in dir() if n[0] != "_"])
+print(sys.modules["__main__"].Own is Own)
+if "fail" in sys.argv:
+    1 / 0
+sys.exit(7)
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["shows.py", "a"], ["inner/shows.py"], ["./inner/../shows.py"], ["plain", "-x"],
+        ["-m", "shows", "a"], ["inner", "a"], ["-m", "inner"], ["-c", SHOWS, "-m"],
+        ["shows.py", "fail"], ["-c", SHOWS, "fail"], ["none.py"], ["-m", "none_"],
+        ["broken.py"], ["-c", "raise KeyboardInterrupt"], ["-"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_program_runs_as_python_runs_it(tmp_path, words):
+    (tmp_path / "inner").mkdir()
+    for name in ("plain", "inner/shows.py", "inner/__main__.py"):
+        (tmp_path / name).write_text(SHOWS)
+    ways = [
+        run(tmp_path, *way, *words, shows=SHOWS, broken="def (")
+        for way in ([], ["-m", "lamina"])
+    ]
+    python, lamina_ = ways
+    assert python.returncode == lamina_.returncode
+    assert python.stdout == lamina_.stdout
+    if "-m" not in words:  # Python shows frames of its own there
+        assert python.stderr == lamina_.stderr
+
+
+def test_start_asks_for_no_more_than_the_program(tmp_path):
+    # sklearn and much else would come with the namespaces that are looked through.
+    code = (
+        "import sys\nfrom keras.src.saving import serialization_lib\n"
+        "from keras.src.backend.common import KerasVariable\n"
+        "print({'sklearn', 'matplotlib', 'lamina.applications'} & {*sys.modules})"
+    )
+    assert printed(run(tmp_path, "-m", "lamina", "-c", code)) == ["set()"]
+
+
+def test_every_private_name_is_there():
+    for name in private._TABLE:
+        assert private.find(name) is not None
+    assert private.find("ImageDataGenerator").flow
+    with pytest.raises(AttributeError):
+        private.find("NothingOfThisName")
+
+
+def test_what_only_old_programs_import(tmp_path):
+    lines = printed(
+        run(
+            tmp_path,
+            "-m",
+            "lamina",
+            "old.py",
+            old="""
+            import importlib.metadata, sys
+            import keras, pathlib
+            import keras.api._v2.keras.layers, tf_keras.api._v2.keras
+            import tensorflow.compat.v2 as tf2
+            from keras.engine.base_layer import Layer
+            from keras.engine.training import Model
+            from keras.src.legacy.preprocessing.image import ImageDataGenerator
+            from tensorflow.compat.v1 import keras as first
+            from tensorflow.python.keras import backend as K
+            from tensorflow.python.keras.engine.base_layer import Layer as Private
+            print(Layer is Private is first.layers.Layer is keras.layers.Layer)
+            print(tf2.keras.Model is Model, K.int_shape is not None)
+            print([importlib.metadata.version(n) for n in ("tf-keras", "Keras")])
+            print(pathlib.Path(keras.__file__).exists(), keras.layers.__file__[-3:])
+            try:
+                tf2.constant
+            except AttributeError as error:
+                print("tensorflow.compat.v2.constant" in str(error))
+            """,
+        )  # fmt: skip
+    )
+    assert lines == ["True", "True True", "['3.15.1', '3.15.1']", "True .py", "True"]
+
+
+def test_layers_are_tested_as_keras_tests_them(tmp_path):
+    result = run(
+        tmp_path, "-m", "lamina", "-m", "pytest", "-q", "-p", "no:cacheprovider",
+        test_layers="""
+        import keras, numpy as np
+        from absl.testing import parameterized
+        from keras.src import testing
+        from keras.src.testing.test_utils import named_product
+
+        class LayersTest(testing.TestCase, parameterized.TestCase):
+            @parameterized.named_parameters(named_product(units=[1, 2], bias=[True]))
+            def test_dense(self, units, bias):
+                given = {"units": units, "use_bias": bias}
+                expected = dict(
+                    input_shape=(2, 3), expected_output_shape=(2, units),
+                    expected_num_trainable_weights=2, supports_masking=True,
+                )
+                self.run_layer_test(keras.layers.Dense, given, **expected)
+                with self.assertRaises(AssertionError):
+                    expected["expected_num_trainable_weights"] = 3
+                    self.run_layer_test(keras.layers.Dense, given, **expected)
+
+            def test_numbers(self):
+                self.assertAllClose([1.0], keras.ops.ones(1))
+                self.assertNotAllClose([1.0], [1.1])
+                self.assertTrue(self.get_temp_dir())
+        """,
     )  # fmt: skip
+    assert "3 passed" in printed(result)[-1]
 
 
 def test_targets_are_broadcast_as_keras_does_and_it_is_said(tmp_path):

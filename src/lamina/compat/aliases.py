@@ -1,11 +1,14 @@
 """Modules under Keras' names whose names are Lamina's."""
 
+import dis
+import functools
 import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.metadata
 import importlib.util
 import os
+import re
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -18,11 +21,21 @@ VERSION = "3.15.1"
 FLAG = "LAMINA_AS_KERAS"
 _SITE = str(Path(__file__).parent / "site")
 
-# Names of the package, each with what stands before the paths of Keras' API.
 _ROOTS = ("keras", "tf_keras", "tensorflow.keras")
-_PACKAGES = ("keras.api", "keras._tf_keras.keras", *_ROOTS)
-# Of TensorFlow's Keras alone.
-_LEGACY = ("tf_keras", "tensorflow.keras", "keras._tf_keras.keras")
+# What stands before the paths of Keras' API: of the first, and of TensorFlow's Keras.
+PACKAGE = re.compile(
+    r"(?:(keras\._tf_keras\.keras|tf_keras|tensorflow(?:\.(?:python|compat\.v[12]))?"
+    r"\.keras)|keras)(?:\.api)?(?:\._v[12]\.keras)?(?:\.|$)"
+)
+# Modules with nothing of their own, above some of them.
+_IN_TENSORFLOW = (
+    "tensorflow.python", "tensorflow.compat", "tensorflow.compat.v1",
+    "tensorflow.compat.v2",
+)  # fmt: skip
+_ABOVE = (
+    "keras._tf_keras", "keras.api._v1", "keras.api._v2", "tf_keras.api._v1",
+    "tf_keras.api._v2", *_IN_TENSORFLOW,
+)  # fmt: skip
 
 
 def install() -> None:
@@ -40,7 +53,10 @@ def install() -> None:
     """
     if any(isinstance(finder, _Finder) for finder in sys.meta_path):
         return
-    found = [n for n in (*_ROOTS, "keras.src") if n in sys.modules]
+    if "keras" not in sys.modules:  # what an import that failed has left
+        for name in [n for n in sys.modules if n.startswith("keras.")]:
+            del sys.modules[name]
+    found = [n for n in _ROOTS if n in sys.modules]
     if found:
         raise RuntimeError(
             f"`lamina.install()` comes too late: `{found[0]}` was imported already, "
@@ -67,7 +83,11 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             return None
         if fullname == "tensorflow":
             return self._tensorflow()
-        if _where(fullname) is None:
+        if fullname.startswith(_IN_TENSORFLOW):
+            loader = sys.modules["tensorflow"].__spec__.loader  # pyright: ignore
+            if loader is not self:
+                return None
+        if not _known(fullname):
             return None
         spec = importlib.machinery.ModuleSpec(fullname, self, is_package=True)
         spec.origin = "lamina"
@@ -99,21 +119,23 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         name = module.__name__
         where = _where(name)
         if where is None:
-            module.__dict__["__getattr__"] = _absent_tensorflow
+            module.__dict__["__getattr__"] = functools.partial(_absent, name)
         else:
             module.__dict__.update(_contents(name, *where))
 
     def find_distributions(self, context=None):
         """Say to `importlib.metadata` which version of Keras this is."""
-        if context is not None and str(context.name).lower() == "keras":
-            yield _Distribution()
+        name = str(getattr(context, "name", "")).lower().replace("-", "_")
+        if name in ("keras", "tf_keras"):
+            yield _Distribution(name)
 
 
 class _Distribution(importlib.metadata.Distribution):
+    def __init__(self, name):
+        self._text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {VERSION}\n"
+
     def read_text(self, filename):
-        if filename == "METADATA":
-            return f"Metadata-Version: 2.1\nName: keras\nVersion: {VERSION}\n"
-        return None
+        return self._text if filename == "METADATA" else None
 
     def locate_file(self, path):
         return Path(__file__).parent / str(path)
@@ -144,7 +166,7 @@ def _of_the_program() -> bool:
         file = frame.f_code.co_filename
         if file.startswith("<frozen importlib"):
             wanted = frame.f_locals.get("name", wanted)
-        elif file != __file__:
+        elif file not in (__file__, importlib.__file__):
             break
         frame = frame.f_back
     if frame is None or frame.f_globals.get("__name__") == "__main__":
@@ -152,41 +174,58 @@ def _of_the_program() -> bool:
     path = Path(frame.f_code.co_filename).absolute()
     folders = {Path.cwd(), Path(sys.path[0]).absolute()}
     own = not folders.isdisjoint(path.parents) and "site-packages" not in path.parts
-    return own or str(wanted).startswith("tensorflow.")
+    return own or str(wanted).startswith("tensorflow.") or _takes_keras(frame)
+
+
+def _takes_keras(frame):
+    """Tell whether a frame runs `from tensorflow import keras`."""
+    taken = None
+    for step in dis.get_instructions(frame.f_code):
+        if step.offset == frame.f_lasti:
+            break
+        taken = step.argval
+    return isinstance(taken, tuple) and "keras" in taken
 
 
 class _Nothing:
     """A type of TensorFlow's: nothing is an instance of it."""
 
 
-def _absent_tensorflow(name):
-    if name == "keras":
-        return importlib.import_module("tensorflow.keras")
+def _absent(module, name):
+    """Return what `tensorflow`, or a module below it, has without TensorFlow."""
+    if _known(inner := f"{module}.{name}"):
+        return importlib.import_module(inner)
     if name in ("RaggedTensor", "SparseTensor", "Tensor", "Variable"):
         return _Nothing
     if name == "data":
         return SimpleNamespace(Dataset=_Nothing)
     raise AttributeError(
         f"TensorFlow is not installed: of it there is `tensorflow.keras`, which is "
-        f"Lamina, and nothing else. `tensorflow.{name}` needs `pip install tensorflow`."
+        f"Lamina, and nothing else. `{inner}` needs `pip install tensorflow`."
     )
 
 
+def _known(name):
+    """Tell whether there is a module of this name."""
+    return name in _ABOVE or _where(name) is not None
+
+
+@functools.cache
 def _where(name):
-    """Return the package of a module and its path inside, or None for no module."""
-    if name == "keras._tf_keras":
-        return "keras._tf_keras", ""
-    for package in sorted(_PACKAGES, key=len, reverse=True):
-        if name == package or name.startswith(f"{package}."):
-            path = name[len(package) + 1 :]
-            return (package, path) if _is_module(package, path) else None
-    return None
+    """Return whether a module is of TensorFlow's Keras, and its path; None for none."""
+    found = PACKAGE.match(name)
+    if found is None:
+        return None
+    path, old = name[found.end() :], found[1] is not None
+    if ".python." in (found[1] or ""):
+        path = f"src.{path}".rstrip(".")
+    return (old, path) if _is_module(old, path) else None
 
 
-def _is_module(package, path):
+def _is_module(old, path):
     if not path or _is_private(path):
         return path == path.lower()  # a class is not a module
-    if package in _LEGACY and private.legacy(path):
+    if old and private.legacy(path):
         return True
     return isinstance(_lamina(path), ModuleType)
 
@@ -205,7 +244,7 @@ def _lamina(path):
     return thing
 
 
-def _names(package, path):
+def _names(old, path):
     """Return the public names of a module, and the function that finds a name."""
     if _is_private(path):
         public = _lamina(path.partition(".")[2])
@@ -217,7 +256,7 @@ def _names(package, path):
 
         return [], find
     mine = _lamina(path)
-    held = private.legacy(path) if package in _LEGACY else {}
+    held = private.legacy(path) if old else {}
     if not path:
         held = {"__version__": VERSION, "version": lambda: VERSION}
 
@@ -241,25 +280,28 @@ def look_up(name):
     for i, word in enumerate(words):
         inner, where = f"{module}.{word}", _where(module)
         if thing is not None:
-            thing = getattr(thing, word)
+            try:
+                thing = getattr(thing, word)
+            except ImportError as error:  # a module that is imported when it is used
+                raise AttributeError(str(error)) from error
         elif where and _is_private(where[1]):
             try:
                 thing = _names(*where)[1](word)
             except AttributeError:
                 known = hasattr(_lamina(where[1].partition(".")[2]), word)
-                if not _where(inner) or (i + 1 == len(words) and not known):
+                if not _known(inner) or (i + 1 == len(words) and not known):
                     raise
                 module = inner
-        elif _where(inner):
+        elif _known(inner):
             module = inner
         else:
-            thing = _names(*where)[1](word) if where else _absent_tensorflow(word)
+            thing = _names(*where)[1](word) if where else _absent(module, word)
     return thing
 
 
-def _contents(name, package, path):
+def _contents(name, old, path):
     """Return what a module holds: all else is looked up when it is asked for."""
-    names, lookup = _names(package, path)
+    names, lookup = _names(old, path)
 
     def find(word):
         if word.startswith("__") and word not in names:
@@ -282,4 +324,5 @@ def _contents(name, package, path):
         "__dir__": lambda: public,
         "__all__": public,
         "__doc__": "Lamina, under the name of Keras.",
+        "__file__": getattr(_lamina(path), "__file__", private.__file__),
     }

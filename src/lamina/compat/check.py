@@ -14,10 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lamina.compat import private
-from lamina.compat.aliases import look_up
+from lamina.compat.aliases import PACKAGE, look_up
 from lamina.compat.uses import uses
-
-_ROOT = re.compile(r"(keras\._tf_keras\.|tensorflow\.)?(tf_)?keras\.(api\.)?")
 
 
 @dataclass
@@ -82,7 +80,8 @@ def _judged(name):
 
     Without a row, what is missing has one that says so.
     """
-    path = _ROOT.sub("", name)
+    found = PACKAGE.match(name)
+    path = name[found.end() :] if found else name
     of_tensorflow = path == name and "." in name
     thing, reason = None, None
     if not (of_tensorflow and importlib.util.find_spec("tensorflow")):
@@ -92,14 +91,30 @@ def _judged(name):
             reason = str(error)
         if thing is None and reason is None:  # a module
             return False, []
-    rows = [
-        (wanted, text)
-        for pattern, about, wanted, text in _rows()
-        if fnmatch.fnmatchcase(path, pattern) or (about is not None and about is thing)
+    named, of_thing, patterns = _index()
+    held = [
+        *named.get(path, ()),
+        *(of_thing.get(id(thing), ()) if thing is not None else ()),
     ]
+    held += [number for matches, number in patterns if matches(path)]
+    rows = [_rows()[number][2:] for number in sorted({*held})]
     if reason is not None:
         rows = [row for row in rows if not row[0]] or [(set(), reason)]
     return reason is not None, rows
+
+
+@functools.cache
+def _index():
+    """Return the numbers of rows by name, by what they are about, and by pattern."""
+    named, of_thing, patterns = {}, {}, []
+    for number, (name, about, _, _) in enumerate(_rows()):
+        if "*" in name:
+            patterns.append((re.compile(fnmatch.translate(name)).match, number))
+        else:
+            named.setdefault(name, []).append(number)
+        if about is not None:
+            of_thing.setdefault(id(about), []).append(number)
+    return named, of_thing, patterns
 
 
 @functools.cache

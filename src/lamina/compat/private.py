@@ -6,6 +6,8 @@ A name of `keras.src` is first looked for in the public namespaces.
 import contextlib
 import functools
 import importlib
+import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -19,8 +21,16 @@ _NAMESPACES = (
     "export", "config", "ops.image", "ops.nn", "ops.numpy", "ops.linalg", "datasets",
     "applications", "preprocessing.image", "preprocessing.sequence", "distillation",
     "distribution", "utils.bounding_boxes", "legacy.saving", "visualization",
-    "wrappers",
+    "wrappers", "ops.core", "ops.math",
 )  # fmt: skip
+
+
+@functools.cache
+def _text(path):
+    """Return the text that has the names of a namespace."""
+    home = Path(lamina.__file__).parent.joinpath(*path.split("."))
+    files = home.with_suffix(".py"), home / "__init__.py", home / "__init__.pyi"
+    return "".join(file.read_text("utf-8") for file in files if file.exists())
 
 
 def find(name: str) -> Any:
@@ -29,13 +39,20 @@ def find(name: str) -> Any:
     Raises:
         AttributeError: neither Lamina's namespaces nor the table have it.
     """
-    if name in _table():
-        return _table()[name]
+    if name in _TABLE:
+        home, own = _TABLE[name]
+        return getattr(importlib.import_module(f"lamina.{home}"), own)
     for path in _NAMESPACES:
-        space = importlib.import_module(f"lamina.{path}".rstrip("."))
+        module = f"lamina.{path}".rstrip(".")
+        if module not in sys.modules and name not in _text(path):
+            continue  # to import it takes a while: other packages come with some
+        space = importlib.import_module(module)
         value = getattr(space, name, None)
         if value is not None and not isinstance(value, ModuleType):
             return value
+    for path in (*_LEGACY, "losses", "backend"):
+        if name in legacy(path):
+            return legacy(path)[name]
     raise AttributeError("Of `keras.src` there are the public names, and few others.")
 
 
@@ -148,52 +165,82 @@ def class_weight_to_sample_weights(y, class_weight):
     return np.array(weights, lamina.config.floatx())
 
 
-@functools.cache
-def _table() -> dict[str, Any]:
-    """Return by name what packages take that no namespace has; JAX comes with it."""
-    from lamina.core import masks, settings, symbolic
-    from lamina.core.context import context
-    from lamina.core.random import draw_seed, global_seed_generator
-    from lamina.losses.loss import LossFunctionWrapper
+def any_symbolic_tensors(args=None, kwargs=None):
+    """Tell whether a tensor of a drawn graph is among arguments."""
+    symbolic = importlib.import_module("lamina.core.symbolic")
+    return symbolic.any_symbolic(args or (), kwargs or {})
 
-    def any_symbolic_tensors(args=None, kwargs=None):
-        return symbolic.any_symbolic(args or (), kwargs or {})
 
-    return {
-        "KerasVariable": lamina.Variable,
-        "LazyModule": LazyModule,
-        "LossFunctionWrapper": LossFunctionWrapper,
-        "Node": symbolic.Node,
-        "SafeModeScope": SafeModeScope,
-        "H5IOStore": H5IOStore,
-        "any_symbolic_tensors": any_symbolic_tensors,
-        "class_weight_to_sample_weights": class_weight_to_sample_weights,
-        "get_keras_mask": masks.get_mask,
-        "global_seed_generator": global_seed_generator,
-        "in_grain_data_pipeline": lambda: False,
-        "in_safe_mode": lambda: context.configs.safe_mode,
-        "in_symbolic_scope": lambda: context.runs("symbolic"),
-        "in_tf_graph": lambda: False,
-        "jax_draw_seed": draw_seed,
-        "keras_export": keras_export,
-        "no_automatic_dependency_tracking": no_automatic_dependency_tracking,
-        "obtain_input_shape": obtain_input_shape,
-        "set_keras_mask": masks.set_mask,
-        "standardize_data_format": settings.standardize_data_format,
-        "standardize_shape": symbolic.standardize_shape,
-        "standardize_tuple": standardize_tuple,
-        "tensorflow": LazyModule("tensorflow"),
-    }
+def in_safe_mode():
+    """Tell whether what a file holds may run: None where no file is read."""
+    return importlib.import_module("lamina.core.context").context.configs.safe_mode
 
+
+def in_symbolic_scope():
+    """Tell whether shapes alone are computed."""
+    return importlib.import_module("lamina.core.context").context.runs("symbolic")
+
+
+def never():
+    """Return False."""
+    return False
+
+
+class Reduction:
+    """How losses are summed up, by the names that TensorFlow's Keras has for it."""
+
+    AUTO = SUM_OVER_BATCH_SIZE = "sum_over_batch_size"
+    NONE, SUM = "none", "sum"
+
+
+# What packages take that no public namespace has, and where it is.
+_HOMES = {
+    "compat.private": (
+        "H5IOStore LazyModule Reduction SafeModeScope any_symbolic_tensors "
+        "class_weight_to_sample_weights in_safe_mode in_symbolic_scope keras_export "
+        "no_automatic_dependency_tracking obtain_input_shape standardize_tuple"
+    ),
+    "compat.testing": "TestCase named_product",
+    "callbacks.monitor": "MonitorCallback",
+    "core.random": "global_seed_generator",
+    "core.settings": "standardize_data_format",
+    "core.symbolic": "Node standardize_shape",
+    "layers.preprocessing.data_layer": "DataLayer",
+    "layers.preprocessing.image": "BaseImagePreprocessingLayer",
+    "losses.loss": "LossFunctionWrapper",
+}
+_TABLE = {
+    "BaseOptimizer": ("optimizers", "Optimizer"),
+    "KerasVariable": ("core.variable", "Variable"),
+    "TFDataLayer": ("layers.preprocessing.data_layer", "DataLayer"),
+    "get_keras_mask": ("core.masks", "get_mask"),
+    "in_grain_data_pipeline": ("compat.private", "never"),
+    "in_tf_graph": ("compat.private", "never"),
+    "jax_draw_seed": ("core.random", "draw_seed"),
+    "set_keras_mask": ("core.masks", "set_mask"),
+    "tensorflow": ("compat.private", "_tensorflow"),
+    **{name: (home, name) for home, names in _HOMES.items() for name in names.split()},
+}
+_tensorflow = LazyModule("tensorflow")
 
 # Where the names of modules of Keras 2 are now.
 OLD_MODULES = {
     "engine": "layers",
-    "engine.topology": "layers",
+    **{
+        f"engine.{name}": "layers"
+        for name in ("base_layer", "input_layer", "input_spec", "topology")
+    },
+    **{
+        f"engine.{name}": "models"
+        for name in ("functional", "network", "sequential", "training")
+    },
     "layers.experimental": "layers",
     "layers.experimental.preprocessing": "layers",
     "optimizers.experimental": "optimizers",
-    **{f"utils.{name}_utils": "utils" for name in ("np", "vis", "generic", "data")},
+    **{
+        f"utils.{name}_utils": "utils"
+        for name in ("conv", "data", "generic", "image", "io", "layer", "np", "vis")
+    },
     **{
         f"layers.{name}": "layers"
         for name in (
@@ -219,13 +266,6 @@ _LOSSES = {
 _LEGACY = (
     "layers", "preprocessing.image", "preprocessing.sequence", "preprocessing.text",
 )  # fmt: skip
-
-
-class Reduction:
-    """How losses are summed up, by the names that TensorFlow's Keras has for it."""
-
-    AUTO = SUM_OVER_BATCH_SIZE = "sum_over_batch_size"
-    NONE, SUM = "none", "sum"
 
 
 @functools.cache

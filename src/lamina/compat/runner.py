@@ -1,34 +1,85 @@
 """`python -m lamina train.py`: a program for Keras, with Lamina in its place."""
 
-import importlib
+import builtins
+import os
+import pkgutil
 import runpy
 import sys
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import ModuleType
 
 from lamina.compat.aliases import install
 
 
-def run(arguments) -> None:
-    """Run a script, or a module after `-m`, as `python` does.
+def run(arguments) -> int:
+    """Run a program as `python` does.
 
     Args:
-        arguments: the script or `-m` and the module, then what it is given.
+        arguments: a script, a folder or archive with a `__main__.py`, `-m` and a
+            module, `-c` and a text, or `-` for a text on standard input; then what the
+            program is given.
+
+    Returns:
+        The exit code.
 
     Raises:
         RuntimeError: Keras was imported before.
     """
     install()
-    here = str(Path.cwd())
-    if arguments[0] == "-m":
-        sys.argv = arguments[1:]
-        sys.path[:] = [here, *(path for path in sys.path if path not in ("", here))]
-        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
-        return
-    sys.argv, script = list(arguments), Path(arguments[0])
-    # The script's folder comes where Python has put that of the command.
-    sys.path[0] = str(script.resolve().parent)
-    main = importlib.import_module("__main__")
-    main.__file__, main.__spec__ = str(script), None  # workers import it anew
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _show
+    # Not the module of this command, whose names the program would find among its own.
+    main = sys.modules["__main__"] = ModuleType("__main__")
     space = main.__dict__
-    space["__name__"] = "__main__"
-    exec(compile(script.read_bytes(), str(script), "exec"), space)
+    space |= {"__builtins__": builtins, "__annotations__": {}}
+    first, *rest = sys.argv = list(arguments)
+    if first == "-m":
+        _first_path(Path.cwd())
+        del sys.argv[0]
+        runpy._run_module_as_main(rest[0], alter_argv=True)  # pyright: ignore
+    elif first in ("-c", "-"):
+        _first_path("")
+        if first == "-c":
+            del sys.argv[1]
+        text = rest[0] if first == "-c" else sys.stdin.buffer.read()
+        exec(compile(text, "<string>" if first == "-c" else "<stdin>", "exec"), space)
+    elif pkgutil.get_importer(first) is not None:
+        _first_path(Path(first).absolute())
+        runpy._run_module_as_main("__main__", alter_argv=False)  # pyright: ignore
+    else:
+        _first_path(Path(first).resolve().parent)
+        main.__file__ = file = (
+            first if Path(first).is_absolute() else f"{Path.cwd()}{os.sep}{first}"
+        )
+        main.__loader__ = loader = SourceFileLoader("__main__", file)
+        try:
+            text = loader.get_data(file)
+        except OSError as error:
+            reason = f"[Errno {error.errno}] {error.strerror}"
+            print(
+                f"{sys.executable}: can't open file {file!r}: {reason}", file=sys.stderr
+            )
+            return 2
+        exec(loader.source_to_code(text, file), space)
+    return 0
+
+
+def _first_path(folder):
+    """Put what comes first in `sys.path` where Python has put that of the command."""
+    if not sys.flags.safe_path:
+        sys.path[0] = str(folder)
+
+
+def _show(kind, error, trace):
+    """Print an error without the frames that stand before the program's own."""
+    frames = [trace]
+    while frames[-1] is not None:
+        frames.append(frames[-1].tb_next)
+    ran = [
+        i for i, one in enumerate(frames[:-1]) if one.tb_frame.f_code is run.__code__
+    ]
+    own = frames[ran[0] + 1 :] if ran else frames
+    while own[0] is not None and own[0].tb_frame.f_code.co_filename.startswith("<froz"):
+        del own[0]
+    sys.__excepthook__(kind, error.with_traceback(own[0]), own[0])

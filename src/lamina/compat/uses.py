@@ -1,6 +1,7 @@
 """Which names of Keras a program uses, read from its text."""
 
 import ast
+import functools
 import importlib.util
 from collections import ChainMap
 from collections.abc import Iterator
@@ -28,21 +29,28 @@ def uses(program) -> Iterator[tuple[str, str, set]]:
     """
     modules = _modules(program)
 
-    def whole(name, left=20):
+    @functools.cache
+    def whole(name):
         """Follow a name through the program's modules to one of Keras, or to None."""
+        return followed(name, set())
+
+    def followed(name, before):
+        if name in before:  # modules import each other
+            return None
+        before.add(name)
         home, words = name, []
         while home and home not in modules:
             home, _, word = home.rpartition(".")
             words.insert(0, word)
         if not home:
             return name if words[0] in _ROOTS else None
-        if not words or not left:
+        if not words:
             return None
         bound, stars = modules[home].names, modules[home].stars
         bases = [f"{star}.{words[0]}" for star in stars]
         if words[0] in bound:
             bases = [bound[words[0]]] if bound[words[0]] else []
-        found = [whole(".".join([base, *words[1:]]), left - 1) for base in bases]
+        found = (followed(".".join([base, *words[1:]]), before) for base in bases)
         return next(filter(None, found), None)
 
     every = [(module, use) for module in modules.values() for use in module.uses()]
@@ -153,7 +161,7 @@ class _Module:
             for one in node.names:
                 if "ImportError" in caught:
                     self.excused.add(f"{of}{one.name}")
-                elif ".src." in of and one.name.islower():
+                elif ".src." in f"{of}{one.name}." and (not of or one.name.islower()):
                     continue  # a module, or a function: what is done with it tells
                 elif one.name != "*":
                     yield f"{of}{one.name}", node.lineno, set()

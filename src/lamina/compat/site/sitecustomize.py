@@ -13,7 +13,7 @@ _own = importlib.machinery.PathFinder.find_spec("sitecustomize", _paths)
 if _own is not None and _own.loader is not None:
     _own.loader.exec_module(importlib.util.module_from_spec(_own))
 
-if os.environ.get("LAMINA_AS_KERAS") == "1":
-    from lamina.compat.aliases import install
+if os.environ.get("LAMINA_AS_KERAS") == "1" and importlib.util.find_spec("lamina"):
+    from lamina.compat.aliases import install  # not in every Python that is started
 
     install()
