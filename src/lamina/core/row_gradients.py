@@ -40,7 +40,10 @@ class RowGradient(NamedTuple):
         >>> gradient.indices.tolist(), gradient.values.ravel().tolist()
         ([4, 5, 5], [3.0, 3.0, 0.0])
         """
-        at = jnp.where(self.indices < 0, self.indices + rows, self.indices)
+        at = self.indices
+        if at.dtype.itemsize < 4:
+            at = at.astype("int32")  # `rows` may be more than theirs can say
+        at = jnp.where(at < 0, at + rows, at)
         at = jnp.where((at < 0) | (at >= rows), rows, at)
         size = len(at)
         places, where = jnp.unique(at, return_inverse=True, size=size, fill_value=rows)
