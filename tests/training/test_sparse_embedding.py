@@ -319,3 +319,13 @@ def test_uncompiled_code_that_asks_for_numbers():
         optimizers.SGD(0.1).apply(gradient, table.weights)
         tables.append(table.weights[0].numpy())
     np.testing.assert_allclose(*tables, rtol=1e-6)
+
+
+def test_gradients_changed_by_hand():
+    one = RowGradient(jax.numpy.array([2, 0]), np.ones((2, 1)))
+    total = (0.5 * one + one * 2 + one / 4).summed(3)
+    assert total.values.ravel().tolist() == [2.75, 2.75, 0, 0, 0, 0]
+    with pytest.raises(TypeError, match="unsupported operand"):
+        one + 1
+    with pytest.raises(TypeError, match="must be integers.*float32.*values"):
+        jax.tree.map(lambda g: g * 0.5, one).summed(3)
