@@ -186,6 +186,18 @@ def test_predict_keeps_structures_and_names(rows):
     assert outputs["sum"].flags.writeable
 
 
+@pytest.mark.parametrize("batch_size", [2, 8])
+def test_predict_of_an_output_that_is_not_there(batch_size):
+    class Some(lamina.Model):
+        def call(self, x):
+            return {"twice": 2 * x, "nothing": None}
+
+    x, _ = regression(3)
+    outputs = Some().predict(x, batch_size=batch_size, verbose=0)
+    assert outputs["nothing"] is None
+    np.testing.assert_array_equal(outputs["twice"], 2 * x)
+
+
 def test_predict_stops_at_the_most_steps_of_an_epoch():
     model = small()
     x, _ = regression(12)

@@ -292,3 +292,40 @@ def test_a_table_that_is_not_trained_or_adapted():
     x, y = data()
     model.fit(x, y, verbose=0)
     np.testing.assert_array_equal(model.get_layer("table").weights[0], before[0])
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_indices_that_cannot_count_the_rows(dtype):
+    gradient = RowGradient(jax.numpy.array([1, 100, 1], dtype), np.ones((3, 1)))
+    summed = gradient.summed(300)
+    assert summed.indices.tolist() == [1, 100, 300]
+    assert summed.values.ravel().tolist() == [2, 1, 0]
+    last = RowGradient(jax.numpy.array([-1], "int8"), np.ones((1, 1)))
+    assert last.summed(200).indices.tolist() == [199]
+
+
+def test_uncompiled_code_that_asks_for_numbers():
+    tables = []
+    for sparse in (False, True):
+        lamina.utils.set_random_seed(0)
+        table = layers.Embedding(ROWS, 4, sparse=sparse)
+        indices = jax.numpy.array([[3, 1], [3, 0]])
+        table(indices)
+
+        def loss(table=table, indices=indices):
+            return table(indices)[:, : int(jax.numpy.max(indices - 1))].sum()
+
+        gradient = lamina.value_and_grad(loss, table.weights)()[1]
+        optimizers.SGD(0.1).apply(gradient, table.weights)
+        tables.append(table.weights[0].numpy())
+    np.testing.assert_allclose(*tables, rtol=1e-6)
+
+
+def test_gradients_changed_by_hand():
+    one = RowGradient(jax.numpy.array([2, 0]), np.ones((2, 1)))
+    total = (0.5 * one + one * 2 + one / 4).summed(3)
+    assert total.values.ravel().tolist() == [2.75, 2.75, 0, 0, 0, 0]
+    with pytest.raises(TypeError, match="unsupported operand"):
+        one + 1
+    with pytest.raises(TypeError, match="must be integers.*float32.*values"):
+        jax.tree.map(lambda g: g * 0.5, one).summed(3)

@@ -27,11 +27,24 @@ class RowGradient(NamedTuple):
     def __truediv__(self, divisor):
         return self._replace(values=self.values / divisor)
 
+    def __mul__(self, factor):
+        return self._replace(values=self.values * factor)
+
+    __rmul__ = __mul__
+
+    def __add__(self, other):
+        if not isinstance(other, RowGradient):
+            return NotImplemented
+        return RowGradient(*map(jnp.concatenate, zip(self, other, strict=True)))
+
     def summed(self, rows):
         """Return it with each row once, in order, and `rows` where there is none.
 
         Args:
             rows: the number of rows of the table.
+
+        Raises:
+            TypeError: the indices are not integers.
 
         >>> import jax.numpy as jnp
         >>> from lamina.core.row_gradients import RowGradient
@@ -40,7 +53,16 @@ class RowGradient(NamedTuple):
         >>> gradient.indices.tolist(), gradient.values.ravel().tolist()
         ([4, 5, 5], [3.0, 3.0, 0.0])
         """
-        at = jnp.where(self.indices < 0, self.indices + rows, self.indices)
+        at = self.indices
+        if not jnp.issubdtype(at.dtype, jnp.integer):
+            raise TypeError(
+                "The `indices` of a `RowGradient` must be integers. Received: "
+                f"{at.dtype}. To change gradients by hand, change their `values`, as "
+                "`gradient * factor` does; `jax.tree.map` reaches the indices, too."
+            )
+        if at.dtype.itemsize < 4:
+            at = at.astype("int32")  # `rows` may be more than theirs can say
+        at = jnp.where(at < 0, at + rows, at)
         at = jnp.where((at < 0) | (at >= rows), rows, at)
         size = len(at)
         places, where = jnp.unique(at, return_inverse=True, size=size, fill_value=rows)

@@ -211,8 +211,15 @@ def value_and_grad(fn, variables):
         """Return zeros for what is looked up; to find that out, trace the function."""
         if not tables:
             return {}
-        nothing = values, dict.fromkeys(tables)
-        seen = jax.eval_shape(lambda: explicit(nothing, tables, args, kwargs)[1][-1])
+
+        def indices():
+            nothing = values, dict.fromkeys(tables)
+            return explicit(nothing, tables, args, kwargs)[1][-1]
+
+        try:
+            seen = jax.eval_shape(indices)
+        except (jax.errors.JAXTypeError, jax.errors.JAXIndexError):
+            seen = indices()  # uncompiled code may ask for numbers
         return {n: Lookup("", t).zeros(seen[n]) for n, t in tables.items()}
 
     def run(*args, **kwargs):

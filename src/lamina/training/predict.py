@@ -159,6 +159,8 @@ def joined(parts):
         return np.array(parts[0])
 
     def join(*arrays):
+        if arrays[0] is None:
+            return None
         arrays = [np.asarray(a) for a in arrays]
         return np.array(arrays[0]) if len(arrays) == 1 else np.concatenate(arrays)
 
