@@ -198,6 +198,17 @@ def test_predict_of_an_output_that_is_not_there(batch_size):
     np.testing.assert_array_equal(outputs["twice"], 2 * x)
 
 
+def test_predict_of_one_number_for_a_batch():
+    class Total(lamina.Model):
+        def call(self, x):
+            return lamina.ops.sum(x)
+
+    x, _ = regression(3)
+    with pytest.raises(ValueError, match="one number for a batch.*predict_on_batch"):
+        Total().predict(x, batch_size=2, verbose=0)
+    assert Total().predict(x, verbose=0) == pytest.approx(x.sum(), abs=1e-5)
+
+
 def test_predict_stops_at_the_most_steps_of_an_epoch():
     model = small()
     x, _ = regression(12)

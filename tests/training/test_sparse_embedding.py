@@ -278,6 +278,20 @@ def test_inside_of_other_layers(wrap):
     np.testing.assert_allclose(sparse.weights[0], dense.weights[0], atol=5e-7)
 
 
+def test_gradients_of_gradients():
+    table = layers.Embedding(3, 1, sparse=True)
+    table(np.array([0]))
+
+    def inner():
+        return table(np.array([0, 1])).sum()
+
+    def outer():
+        return lamina.value_and_grad(inner, table.weights)()[0]
+
+    with pytest.raises(ValueError, match=r"embedding.*Leave `sparse=True` out"):
+        lamina.value_and_grad(outer, table.weights)()
+
+
 def test_inside_of_what_jax_transforms():
     with pytest.raises(ValueError, match=r"embedding.*RematScope"):
         trained(True, "sgd", make=wrapped("remat"))

@@ -224,7 +224,8 @@ def value_and_grad(fn, variables):
 
     def run(*args, **kwargs):
         values = tuple(None if v.sparse_gradient else v.raw_value for v in variables)
-        tables = {n: v.raw_value for n, v in enumerate(variables) if v.sparse_gradient}
+        sparse = [n for n, v in enumerate(variables) if v.sparse_gradient]
+        tables = {n: jnp.asarray(variables[n].raw_value) for n in sparse}
         given = values, taps_for(values, tables, args, kwargs)
         slope = jax.value_and_grad(explicit, has_aux=True)
         (_, (result, new, masks, indices)), found = slope(given, tables, args, kwargs)

@@ -162,6 +162,12 @@ def joined(parts):
         if arrays[0] is None:
             return None
         arrays = [np.asarray(a) for a in arrays]
+        if len(arrays) > 1 and not arrays[0].ndim:
+            raise ValueError(
+                "`predict` joins the rows of all batches, and an output of the model "
+                "has none: it is one number for a batch. Return a number for each row, "
+                "or call `predict_on_batch`."
+            )
         return np.array(arrays[0]) if len(arrays) == 1 else np.concatenate(arrays)
 
     return structure.map_leaves(join, parts[0], *parts[1:])
