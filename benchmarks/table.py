@@ -1,9 +1,10 @@
 """Writes the numbers of a run as tables and as a picture."""
 
+import textwrap
 from statistics import median
 
 from data import TASKS
-from workloads import MEASURED, WORKLOADS
+from workloads import MANY, MEASURED, WORKLOADS
 
 NAMES = {
     "keras-jax": "Keras, JAX",
@@ -13,7 +14,7 @@ NAMES = {
     "torch-compile": "PyTorch, compiled",
     "jax": "JAX by hand",
 }
-TITLES = {name: thing.title for name, thing in (WORKLOADS | TASKS).items()}
+TITLES = {name: thing.title for name, thing in (WORKLOADS | MANY | TASKS).items()}
 START = "Digits CNN: from nothing to the first step"
 DEEP = "100-layer residual graph"
 COSTS = [
@@ -48,6 +49,17 @@ SECTIONS = [
         ],
     ),
     (
+        "More networks: training",
+        "Networks that no kernel was written for, in the same text for Lamina and "
+        "Keras, `fit`. Above 1, Lamina is ahead.",
+        [("train", name, TITLES[name]) for name in MANY],
+    ),
+    (
+        "More networks: prediction",
+        "`predict` in batches of 256. Above 1, Lamina is ahead.",
+        [("predict", name, TITLES[name].rsplit(", batch", 1)[0]) for name in MANY],
+    ),
+    (
         "Getting data ready",
         "Batches or arrays from files, texts and numbers: how many times as fast "
         "Lamina is. Above 1, Lamina is ahead. Keras on TensorFlow reads by tf.data, "
@@ -62,6 +74,12 @@ SECTIONS = [
         COSTS,
     ),
 ]
+# The picture of a section: how its file's name ends, and how many columns it has.
+PICTURES = {
+    "Training": ("", 3),
+    "More networks: training": ("-many", 4),
+    "Getting data ready": ("-data", 4),
+}
 
 
 def ratios(pairs):
@@ -106,7 +124,6 @@ def write(found, path):
         "everywhere. Each number is the median ratio of the rounds, with the "
         "smallest and the largest. Written by `make bench`."
         + (f" Not measured in this run: {'; '.join(absent)}." if absent else ""), "",
-        f"![How many times as fast Lamina trains]({path.stem}.png)", "",
     ]  # fmt: skip
     for title, text, rows in SECTIONS:
         # A peer that has no number at all in a section has no column there.
@@ -115,6 +132,13 @@ def write(found, path):
         if not shown:
             continue
         lines += [f"## {title}", "", text, ""]
+        if title in PICTURES:
+            ending, columns = PICTURES[title]
+            picture = path.with_name(f"{path.stem}{ending}.png")
+            named = {peer: peers[peer] for peer in shown}
+            draw(found["pairs"], picture, named, title, rows, columns)
+            lines += [f"![{title}: Lamina beside others]({picture.name})", ""]
+            print(f"wrote {picture.name}")
         lines += [f"| | Lamina | {' | '.join(peers[peer] for peer in shown)} |"]
         lines += ["|---|---:|" + "---:|" * len(shown)]
         for use, name, label in rows:
@@ -126,8 +150,7 @@ def write(found, path):
         lines += [""]
     lines += [f"{i}. {note}" for i, note in enumerate(notes, 1)]
     path.write_text("\n".join(lines).rstrip() + "\n")
-    draw(found, path.with_suffix(".png"), peers)
-    print(f"wrote {path} and {path.with_suffix('.png').name}")
+    print(f"wrote {path}")
 
 
 def compare(pairs):
@@ -154,38 +177,50 @@ def cell_of(found, pairs, peer, use, name, notes):
     return "–"
 
 
-def draw(found, path, peers):
-    """Draw the ratios of training as bars from 1 to the left or to the right."""
+def draw(pairs, path, peers, title, rows, columns):
+    """Draw the ratios of a section as bars from 1 to the left or to the right."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     mpl.rcParams["font.size"] = 9
     ahead, behind, ink = "#2b6cb0", "#dd6b20", "#2d3748"
-    train = found["pairs"].get("train", {})
-    figure = Figure(figsize=(11, 7.6), layout="constrained")
-    panels = figure.subplots(3, 3, sharex=True, sharey=True)
+    rows = [
+        (table, label.rsplit(", batch", 1)[0])
+        for use, name, label in rows
+        if (table := pairs.get(use, {}).get(name))
+    ]
+    lines = -(-len(rows) // columns)
+    figure = Figure(
+        figsize=(3.6 * columns, 1 + lines * (0.6 + 0.27 * len(peers))),
+        layout="constrained",
+    )
+    panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
     everything = [
         ratio
-        for by_peer in train.values()
-        for peer, pairs in by_peer.items() if peer in peers
-        for ratio in ratios(pairs)
-    ] or [1.0]  # fmt: skip
+        for table, _ in rows
+        for peer in peers
+        for ratio in ratios(table.get(peer, []))
+    ] or [1.0]
     low, high = min(0.5, *everything) * 0.85, max(2.0, *everything) * 2.2
-    for panel, name in zip(panels.flat, MEASURED, strict=True):
-        title = TITLES[name].rsplit(", batch", 1)[0]
-        panel.set_title(title, loc="left", fontsize=9, color=ink, weight="bold")
+    for panel in panels.flat[len(rows) :]:
+        panel.set_axis_off()
+    for panel, (table, name) in zip(panels.flat, rows, strict=False):
+        panel.set_title(
+            textwrap.shorten(name, 46, placeholder=" ..."),
+            loc="left", fontsize=9, color=ink, weight="bold",
+        )  # fmt: skip
         for row, peer in enumerate(peers):
-            pairs = train.get(name, {}).get(peer)
-            if not pairs:
+            known = table.get(peer)
+            if not known:
                 panel.text(1.05, row, "–", va="center", color=ink)
                 continue
-            found_ = ratios(pairs)
-            middle = median(found_)
+            found = ratios(known)
+            middle = median(found)
             color = ahead if middle >= 1 else behind
             alpha = 0.45 if peer == "jax" else 0.9
             panel.barh(row, middle - 1, 0.68, left=1, color=color, alpha=alpha, lw=0)
-            panel.plot([min(found_), max(found_)], [row, row], color=ink, lw=0.9)
-            end = max(*found_, 1.0) * 1.06
+            panel.plot([min(found), max(found)], [row, row], color=ink, lw=0.9)
+            end = max(*found, 1.0) * 1.06
             panel.text(end, row, f"{digits(middle)}×", va="center", color=ink)
         panel.axvline(1, color=ink, lw=0.8)
         panel.set_xscale("log", base=2)
@@ -201,11 +236,11 @@ def draw(found, path, peers):
         panel.set_axisbelow(True)
         panel.spines[:].set_visible(False)
     figure.suptitle(
-        "Training: how many times as fast Lamina is as each peer",
+        f"{title}: how many times as fast Lamina is as each peer",
         x=0.01, ha="left", fontsize=13, weight="bold", color=ink,
     )  # fmt: skip
     figure.supxlabel(
-        "samples/s of Lamina ÷ samples/s of the peer (logarithmic; blue: Lamina is "
+        "speed of Lamina ÷ speed of the peer (logarithmic; blue: Lamina is "
         "ahead; pale: the limit; lines: smallest and largest round)",
         fontsize=9, color=ink,
     )  # fmt: skip

@@ -13,12 +13,14 @@ import sys
 import time
 from pathlib import Path
 
-from workloads import WORKLOADS, arrays, taken
+from workloads import MANY, WORKLOADS, arrays, taken
+
+ALL = WORKLOADS | MANY
 
 
 def load(module, name, steps):
     """Return a model and its data; libraries come in here, not before."""
-    workload = WORKLOADS[name]
+    workload = ALL[name]
     peer = importlib.import_module(f"peers.{module}").Peer
     return peer, arrays(workload, workload.batch * steps)
 
@@ -44,14 +46,14 @@ class Session:
     """Ways to use one model, each of which is timed for a while when asked."""
 
     def __init__(self, module, name):
-        workload = WORKLOADS[name]
+        workload = ALL[name]
         peer, data = load(module, name, workload.steps)
         model = peer(name, *data)
-        x, _ = arrays(workload, 512)
+        x, _ = arrays(workload, workload.rows)
         many, one = model.convert(x), model.convert(taken(x, 1))
         self.uses = {
             "train": (len(data[1]), model.train),
-            "predict": (512, repeated(model.predict, many)),
+            "predict": (workload.rows, repeated(model.predict, many)),
             "single": (1, repeated(model.predict, one)),
             "call": (1, repeated(model.call, one)),
         }

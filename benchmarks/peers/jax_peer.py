@@ -2,6 +2,7 @@
 
 import functools
 import math
+import os
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from workloads import WORDS, WORKLOADS, count, taken
 from lamina import kernels
 
 ones, zeros = np.ones, np.zeros
+HALF = os.environ.get("BENCH_DTYPE")
 
 
 def glorot(shape):
@@ -184,6 +186,15 @@ def deep(w, x):
     return dense(w, x, 10)
 
 
+def half(values):
+    """Return what is computed with: float32 in half precision, if that is asked for."""
+    if not HALF:
+        return values
+    return jax.tree.map(
+        lambda a: a.astype(HALF) if a.dtype == jnp.float32 else a, values
+    )
+
+
 def cross_entropy(y_pred, y):
     chosen = jnp.take_along_axis(jax.nn.log_softmax(y_pred), y[:, None], -1)
     return -chosen.mean()
@@ -207,8 +218,9 @@ def steps(forward, loss_of, carry, x, y, order):
         batch, target = jax.tree.map(lambda a: a[rows], (x, y))
 
         def loss(trained):
-            w = Weights(trained, held, training=True)
-            return loss_of(forward(w, batch), target), tuple(w.held)
+            w = Weights(half(trained), held, training=True)
+            y_pred = forward(w, half(batch)).astype(jnp.float32)
+            return loss_of(y_pred, target), tuple(w.held)
 
         (value, held), slopes = jax.value_and_grad(loss, has_aux=True)(trained)
         count += 1
@@ -241,7 +253,11 @@ class Peer:
         self.steps = jax.jit(
             functools.partial(steps, forward, loss), donate_argnums=(0,)
         )
-        self.forward = jax.jit(lambda w, held, x: forward(Weights(w, held), x))
+        self.forward = jax.jit(
+            lambda w, held, x: forward(Weights(half(w), held), half(x)).astype(
+                "float32"
+            )
+        )
 
     def parameters(self):
         return sum(w.size for w in self.carry[0])

@@ -4,10 +4,12 @@ import importlib
 import math
 import os
 
-from workloads import WORDS, WORKLOADS
+from workloads import MANY, WORDS, WORKLOADS
 
 k = importlib.import_module(os.environ["BENCH_PACKAGE"])
 layers = k.layers
+if os.environ.get("BENCH_DTYPE"):
+    k.config.set_dtype_policy(f"mixed_{os.environ['BENCH_DTYPE']}")
 
 
 def conv(x, filters, size, strides=1, act=True):
@@ -94,13 +96,22 @@ def deep(x):
 
 class Peer:
     def __init__(self, name, x, y):
-        workload = WORKLOADS[name]
+        workload = (WORKLOADS | MANY)[name]
         inputs = {
-            key: k.Input(shape, name=key, dtype="int32" if key == "words" else None)
+            key: k.Input(
+                shape, name=key, dtype="int32" if key in workload.words else None
+            )
             for key, shape in workload.inputs.items()
         }
         given = inputs if len(inputs) > 1 else next(iter(inputs.values()))
-        self.model = k.Model(given, globals()[name](given))
+        if name in MANY:
+            network = getattr(importlib.import_module("peers.networks"), name)
+        else:
+            network = globals()[name]
+        outputs = network(given)
+        if os.environ.get("BENCH_DTYPE"):  # losses in full precision
+            outputs = layers.Activation("linear", dtype="float32")(outputs)
+        self.model = k.Model(given, outputs)
         loss = k.losses.SparseCategoricalCrossentropy(from_logits=True)
         self.model.compile(
             k.optimizers.Adam(0.001), loss if workload.classes else "mse"

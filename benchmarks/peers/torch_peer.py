@@ -8,6 +8,14 @@ from torch import nn
 from workloads import WORDS, WORKLOADS, count, mapped, taken
 
 torch.set_num_threads(2)
+DEVICE = os.environ.get("BENCH_DEVICE", "cpu")
+HALF = os.environ.get("BENCH_DTYPE")
+
+
+def precision():
+    """Return a block that computes in half precision, if that is asked for."""
+    dtype = getattr(torch, HALF or "bfloat16")
+    return torch.autocast(DEVICE, dtype=dtype, enabled=bool(HALF))
 
 
 def conv(old, new, size, strides=1, groups=1, act=True):
@@ -149,14 +157,15 @@ def deep():
 class Peer:
     def __init__(self, name, x, y):
         workload = WORKLOADS[name]
-        self.model = model = nn.Sequential(*globals()[name]())
+        self.model = model = nn.Sequential(*globals()[name]()).to(DEVICE)
         if os.environ.get("BENCH_COMPILE"):
             self.model = torch.compile(model, dynamic=False)
         trained = [w for w in model.parameters() if w.requires_grad]
         self.optimizer = torch.optim.Adam(trained, 0.001, eps=1e-7, fused=True)
         self.loss = nn.CrossEntropyLoss() if workload.classes else nn.MSELoss()
         self.x, self.batch = self.convert(x), workload.batch
-        self.y = torch.from_numpy(y.astype("int64") if workload.classes else y)
+        y = torch.from_numpy(y.astype("int64") if workload.classes else y)
+        self.y = y.to(DEVICE)
 
     def parameters(self):
         groups = self.optimizer.param_groups
@@ -167,17 +176,18 @@ class Peer:
 
         def one(a):
             a = np.moveaxis(a, -1, 1) if a.ndim == 4 else a
-            return torch.from_numpy(np.ascontiguousarray(a))
+            return torch.from_numpy(np.ascontiguousarray(a)).to(DEVICE)
 
         return mapped(one, x)
 
     def train(self, epochs):
         self.model.train()
         for _ in range(epochs):
-            total = torch.zeros(())
-            for rows in torch.randperm(len(self.y)).split(self.batch):
+            total = torch.zeros((), device=DEVICE)
+            for rows in torch.randperm(len(self.y), device=DEVICE).split(self.batch):
                 x = mapped(lambda a, rows=rows: a[rows], self.x)
-                loss = self.loss(self.model(x), self.y[rows])
+                with precision():
+                    loss = self.loss(self.model(x), self.y[rows])
                 self.optimizer.zero_grad()
                 loss.backward()
                 self.optimizer.step()
@@ -190,5 +200,5 @@ class Peer:
 
     def call(self, x):
         self.model.eval()
-        with torch.inference_mode():
-            return self.model(x).numpy()
+        with torch.inference_mode(), precision():
+            return self.model(x).float().cpu().numpy()

@@ -10,7 +10,7 @@ from keras.src.legacy.saving import legacy_h5_format
 
 import lamina
 from lamina import applications
-from lamina.applications import building, hashes, imagenet_utils
+from lamina.applications import building, imagenet_utils
 from tests.applications.test_architectures import WHOLE, randomize
 
 ROW = {"include_top": False, "input_shape": (32, 32, 3)}
@@ -21,7 +21,7 @@ def cache(tmp_path, monkeypatch):
     """The cache and the published addresses, as folders of this test."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(building, "ROOT", (tmp_path / "net").as_uri())
-    monkeypatch.setattr(building, "HASHES", dict(hashes.HASHES))
+    monkeypatch.setattr(building, "HASHES", dict(building.HASHES))
     return tmp_path
 
 

@@ -56,7 +56,7 @@ def test_objects():
         as_arrays({"a": ragged})
     with pytest.raises(ValueError, match="array of objects"):
         as_arrays([1.0, None])
-    with pytest.raises(TypeError, match="`x` is no data.*type object"):
+    with pytest.raises(TypeError, match="`x` is not data.*type object"):
         as_arrays(object())
 
 

@@ -1,5 +1,7 @@
 """`Model.forecast`: figures against counting by hand, and nothing changes."""
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,7 @@ from lamina import layers
 from lamina.diagnostics.cost import Cost, cost_of, kernels, machine
 from lamina.training import chunks
 
+D = lamina.distribution
 SIZES = (64, 128, 96, 10)
 
 
@@ -314,3 +317,66 @@ def test_what_cannot_be_forecast():
     model = lamina.Model(text, layers.Embedding(3, 2)(hidden))
     with pytest.raises(ValueError, match="take text"):
         model.forecast()
+
+
+# ---- devices that are not here -------------------------------------------------
+
+
+def wide(*sizes):
+    stack = [layers.Dense(size, use_bias=False) for size in sizes[1:]]
+    model = lamina.Sequential([lamina.Input((sizes[0],)), *stack])
+    model.compile("sgd", "mse")
+    return model
+
+
+def test_more_devices_than_xla_compiles_for():
+    model = wide(4096, 8, 512)
+    forecast = model.forecast(
+        8192, devices=4096, distribution=D.FullyShardedDataParallel, memory=20e3
+    )
+    device = forecast.device
+    assert (device.devices, device.compiled_for) == (4096, 256)
+    few = sum(v.size * 4 for v in model.optimizer.variables)  # and the mean of a loss
+    assert device.state_bytes == 4 * (4096 * 8 // 4096 + 8 * 512) + few + 8
+    assert device.batch_bytes == 2 * 4 * (4096 + 512)
+    # What is whole where there are 4096 devices is whole where 256 stand for them.
+    assert device.collectives["all-gather"].count == 1
+    assert device.collectives["all-gather"].bytes == 4 * 4096 * 8 * 255 // 256
+    assert device.fits is False
+    text = " ".join(str(forecast).split())
+    assert "It does not fit in 20.00 kB: try sizes of weights that 4096" in text
+    assert "that of 256 devices with as many rows each" in text
+    assert "multiple of 4096 in sequential/dense_1/kernel (8, 512)" in text
+
+
+def test_what_to_try_where_it_does_not_fit():
+    model = wide(64, 512, 64)
+    found = model.forecast(
+        16, devices=8, distribution=D.DataParallel, memory=100e3
+    ).device
+    assert "`FullyShardedDataParallel`, with which 32.77 kB of state" in found.advice[0]
+    found = model.forecast(
+        16, devices=8, distribution=D.FullyShardedDataParallel, memory=1e9
+    ).device
+    assert found.fits
+    assert not found.advice
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "words"),
+    [
+        ({"devices": 8}, ValueError, "needs a `distribution`"),
+        ({"devices": 0, "distribution": D.DataParallel}, ValueError, "positive"),
+        ({"devices": 8, "distribution": dict}, ValueError, "function that makes one"),
+        (
+            {"devices": 6, "distribution": lambda: D.FullyShardedDataParallel(model=4)},
+            ValueError,
+            "`model` to divide the number of devices, which is 6",
+        ),
+        ({"topology": "v5e:2x2"}, ImportError, "needs the package `libtpu`"),
+    ],
+)
+def test_errors_of_devices(given, error, words, monkeypatch):
+    monkeypatch.setitem(sys.modules, "libtpu", None)
+    with pytest.raises(error, match=words):
+        wide(4, 2).forecast(8, **given)

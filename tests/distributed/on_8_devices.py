@@ -17,10 +17,12 @@ from jax.sharding import PartitionSpec as P
 
 import lamina
 from lamina import initializers
+from lamina.diagnostics.elsewhere import collectives
 from lamina.kernels import native
 from lamina.training.compiled_step import Program, compiled_step
 from lamina.training.forward import Forward
 from lamina.training.placing import placing
+from lamina.training.prepare import prepare
 from lamina.training.step import StateVariables
 
 DRAWS = ["GlorotUniform", "RandomNormal", "TruncatedNormal", "Orthogonal"]
@@ -114,8 +116,12 @@ def data(rows=60):
     return x, np.sin(x.sum(1, keepdims=True))
 
 
+def mesh():
+    return D.DeviceMesh((2, 4), ("batch", "model"))
+
+
 def tensor_parallel():
-    layouts = D.LayoutMap(D.DeviceMesh((2, 4), ("batch", "model")))
+    layouts = D.LayoutMap(mesh())
     layouts["up/kernel"] = (None, "model")
     layouts["up/bias"] = ("model",)
     layouts["down/kernel"] = ("model", None)
@@ -130,6 +136,8 @@ HOW = {
     "8 devices": D.DataParallel,
     "sharded": D.FullyShardedDataParallel,
     "tensor": tensor_parallel,
+    "tensor found": lambda: D.ModelParallel(layout_map="auto", device_mesh=mesh()),
+    "sharded, tensor found": lambda: D.FullyShardedDataParallel(model=4),
 }
 
 
@@ -193,18 +201,143 @@ def test_a_model_keeps_the_distribution_that_it_was_made_under(alone):
         assert v.value.sharding.shard_shape(v.shape) == (12, 8)
 
 
-def test_fully_sharded_state_is_an_eighth_on_each_device():
-    with D.FullyShardedDataParallel().scope():
-        layers = [lamina.layers.Dense(64, name=f"d{i}") for i in range(4)]
-        model = lamina.Sequential([lamina.Input((64,)), *layers])
-        model.compile("adam", "mse")
-        x = np.ones((16, 64), "float32")
-        model.fit(x, x, verbose=0)
-    values = [v.value for v in [*model.variables, *model.optimizer.variables]]
-    whole = sum(a.nbytes for a in values)
-    for device in jax.devices():
-        parts = [s for a in values for s in a.addressable_shards if s.device == device]
-        assert sum(s.data.nbytes for s in parts) <= 1.2 * whole / 8
+def test_a_model_trained_under_one_distribution_goes_on_under_the_next(alone):
+    model, x = network(), data()[0]
+    settings = {"batch_size": 16, "verbose": 0, "shuffle": False}
+    for how in ("2 devices", "sharded", "tensor", "tensor found", "1 device"):
+        with HOW[how]().scope():
+            found = model.fit(*data(), **settings).history
+            for slot in model.optimizer.variables:
+                if slot.follows is not None:
+                    assert slot.value.sharding == slot.follows.value.sharding
+    other = network()
+    expected = other.fit(*data(), epochs=5, **settings).history["loss"]
+    np.testing.assert_allclose(found["loss"][0], expected[-1], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(model.predict(x), other.predict(x), atol=1e-5)
+
+
+# ---- a transformer -----------------------------------------------------------------
+
+WORDS = np.random.default_rng(0).integers(0, 128, (12, 9)).astype("int32")
+
+
+def transformer(blocks=1):
+    lamina.utils.set_random_seed(0)
+    layers = lamina.layers
+    inputs = lamina.Input((8,), dtype="int32")
+    x = layers.Embedding(128, 64)(inputs)
+    for _ in range(blocks):
+        y = layers.LayerNormalization()(x)
+        y = layers.MultiHeadAttention(4, 16)(y, y, use_causal_mask=True)
+        x = x + layers.Dropout(0.1)(y)
+        y = layers.Dense(256, "gelu")(layers.LayerNormalization()(x))
+        x = x + layers.Dense(64)(layers.Dropout(0.1)(y))
+    model = lamina.Model(inputs, layers.Dense(128)(x))
+    optimizer = lamina.optimizers.Adam(1e-2, gradient_accumulation_steps=2)
+    loss = lamina.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer, loss)
+    return model
+
+
+def curve(model, x, y, epochs=3):
+    """Return the losses of batches of 8 and 4 rows."""
+    losses = []
+    watch = lamina.callbacks.LambdaCallback(
+        on_train_batch_end=lambda _, logs: losses.append(logs["loss"])
+    )
+    model.fit(x, y, batch_size=8, epochs=epochs, verbose=0, callbacks=[watch])
+    return losses
+
+
+def held(model):
+    """Return the bytes of the State that each device holds, and those of all of it."""
+    values = [v.value for group in StateVariables(model).groups for v in group]
+    each = [
+        sum(
+            s.data.nbytes for a in values for s in a.addressable_shards if s.device == d
+        )
+        for d in jax.devices()
+    ]
+    return each, sum(a.nbytes for a in values)
+
+
+def check_divided(model):
+    """Check that no device holds much more than an eighth of the State."""
+    each, whole = held(model)
+    assert max(each) <= 1.1 * whole / 8
+
+
+@pytest.fixture(scope="module")
+def words_alone():
+    return curve(transformer(), WORDS[:, :-1], WORDS[:, 1:])
+
+
+@pytest.mark.parametrize("how", ["sharded", "tensor found", "sharded, tensor found"])
+def test_a_transformer_learns_as_on_one_device(how, words_alone, capsys):
+    with HOW[how]().scope():
+        model = transformer()
+        found = curve(model, WORDS[:, :-1], WORDS[:, 1:])
+    np.testing.assert_allclose(found, words_alone, rtol=0, atol=1e-5)
+    if "sharded" in how:  # gradients are accumulated in parts, too
+        check_divided(model)
+    said = " ".join(capsys.readouterr().out.split())
+    assert ("query/kernel (64, 4, 16) (" in said) == ("found" in how)
+
+
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_is_divided_too(dtype):
+    lamina.config.set_dtype_policy(dtype)
+    try:
+        x = np.random.default_rng(0).normal(size=(12, 64)).astype("float32")
+        curves = []
+        for how in ("1 device", "sharded"):
+            with HOW[how]().scope():
+                lamina.utils.set_random_seed(0)
+                hidden = [lamina.layers.Dense(256, "relu"), lamina.layers.Dropout(0.1)]
+                last = lamina.layers.Dense(64, dtype="float32")
+                model = lamina.Sequential([lamina.Input((64,)), *hidden, last])
+                model.compile("sgd", "mse", auto_scale_loss=True)
+                curves.append(curve(model, x, x))
+        np.testing.assert_allclose(curves[1], curves[0], rtol=0, atol=1e-5)
+        check_divided(model)
+    finally:
+        lamina.config.set_dtype_policy("float32")
+
+
+def compiled(model, batch):
+    """Return the training step compiled."""
+    prepare(model, batch)
+    variables = StateVariables(model)
+    step = compiled_step(model, "train", variables, donate=True)
+    given = variables.read(), placing()(batch)
+    step.trace(*given)
+    return step._made.lower(*given).compile()
+
+
+def test_a_block_of_a_transformer_collects_almost_nothing():
+    with HOW["tensor found"]().scope():
+        step = compiled(transformer(2), (WORDS[:8, :-1], WORDS[:8, 1:], None))
+    found = collectives(step.as_text(), 8)
+    assert found["all-reduce"].count >= 8  # 4 a block, for both ways
+    gathers = found.get("all-gather")
+    assert gathers is None or gathers.count <= 4  # of two blocks
+
+
+@pytest.mark.parametrize("how", ["8 devices", "sharded", "tensor", "tensor found"])
+def test_a_forecast_is_what_comes(how):
+    distribution, (x, y) = HOW[how](), data(16)
+    forecast = network().forecast(16, devices=8, distribution=distribution).device
+    with distribution.scope():
+        model = network()
+        step = compiled(model, (x, y, None))
+    each, whole = held(model)
+    assert forecast.state_bytes == max(each)
+    assert forecast.whole_bytes == whole
+    memory = step.memory_analysis()
+    arguments = memory.argument_size_in_bytes
+    assert forecast.state_bytes + forecast.batch_bytes == arguments
+    assert forecast.temp_bytes == pytest.approx(memory.temp_size_in_bytes, rel=0.2)
+    assert forecast.collectives == collectives(step.as_text(), 8)
 
 
 @pytest.mark.parametrize("how", ["8 devices", "sharded", "tensor"])
@@ -405,7 +538,7 @@ def built(units=32, **keys):
             lambda: built(**{"up/.*": (), ".*kernel": ()}),
             r"'up/kernel' matches multiple .*\['up/.*', '.*kernel'\]",
         ),
-        (lambda: layouts(**{"(": ()}), "no regular expression"),
+        (lambda: layouts(**{"(": ()}), "not a regular expression"),
         (lambda: layouts(a="model"), "should be a TensorLayout"),
         (lambda: D.ModelParallel(), "expected `layout_map` to be a `LayoutMap`"),
         (lambda: D.DataParallel(MESH, devices=["cpu:0"]), "not both"),
@@ -524,7 +657,7 @@ def test_the_examples_of_the_page_run(tmp_path, monkeypatch):
         "y": np.ones((16, 2), "float32"),
     }
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.S | re.M)
-    assert len(blocks) == 6
+    assert len(blocks) == 8
     for block in blocks:
         exec(block, space)
         assert D.distribution() is None

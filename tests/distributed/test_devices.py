@@ -5,6 +5,7 @@ Each in one process of its own: the number of CPU devices is set before JAX star
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -30,7 +31,7 @@ def test_on_so_many_devices(devices):
         cwd=HERE.parent,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert result.returncode == 0, result.stdout[-8000:] + result.stderr[-2000:]
 
@@ -73,12 +74,23 @@ def test_two_processes_do_what_one_does(tmp_path):
         "1.keras",
         "2.keras",
         "last.keras",
+        "last.h5",
         "last.weights.h5",
+        "last.lamina",
     }
     assert {path.name for path in tmp_path.iterdir()} == files
-    model = lamina.saving.load_model(tmp_path / "last.keras")
-    outputs = model.predict(together_data(), verbose=0).ravel()
-    np.testing.assert_allclose(outputs, two[0]["saved"], atol=1e-6)
+    for name in ("last.keras", "last.h5"):
+        model = lamina.saving.load_model(tmp_path / name)
+        outputs = model.predict(together_data(), verbose=0).ravel()
+        np.testing.assert_allclose(outputs, two[0]["saved"], atol=1e-6)
+    outputs = lamina.export.load(tmp_path / "last.lamina").serve(together_data())
+    np.testing.assert_allclose(np.ravel(outputs), two[0]["saved"], atol=1e-6)
+    assert "process 0 has epochs[1]=1, and process 1 has epochs[1]=2" in (
+        two[0].pop("other epochs")
+    )
+    assert "have compiled different steps" in two[0].pop("other programs")
+    for name in ("other epochs", "other programs"):
+        assert one[0].pop(name) == ""
     assert two[0]["native"] == 1 - one[0]["native"] or not library()
     del one[0]["native"], two[0]["native"]
     for name, value in one[0].items():
@@ -95,8 +107,8 @@ def together_data():
     return np.random.default_rng(0).normal(size=(37, 6)).astype("float32")
 
 
-def test_a_process_that_fails_leaves_no_other_waiting(tmp_path):
-    first, second = run_processes(2, tmp_path, "fail")
+def test_a_process_that_fails_leaves_no_other_waiting():
+    first, second = run_processes(2, program="failing.py")
     assert second[0] != 0
     assert "ValueError: The data of process 1 ran out after 3 of 4" in second[2]
     assert first[0] != 0
@@ -113,6 +125,64 @@ def test_a_run_that_two_processes_began_goes_on_in_one(tmp_path):
     again, whole = results_of(again)[0]
     for name, value in whole.items():
         assert again[name] == pytest.approx(value, abs=1e-5), name
+
+
+PAGE = HERE.parents[1] / "docs" / "distribution.md"
+
+
+def slurm(i, port):
+    # SLURM names a job, and JAX makes a port of the number.
+    job = port % 2**12
+    return {
+        "SLURM_JOB_ID": str(job),
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_NTASKS": "2",
+        "SLURM_PROCID": str(i),
+        "SLURM_LOCALID": str(i),
+    }
+
+
+def jobset(i, port):
+    text = PAGE.read_text()
+    host = re.search(r'JOB_ADDRESSES\s+value: "(.+):1234"', text)[1]
+    processes = re.search(r'NUM_PROCESSES\s+value: "(.+)"', text)[1]
+    assert host == "train-workers-0-0.train"  # set, job, number of job and pod
+    return {
+        "KUBERNETES_SERVICE_HOST": "10.0.0.1",
+        "KERAS_DISTRIBUTION_JOB_ADDRESSES": f"localhost:{port}",
+        "KERAS_DISTRIBUTION_NUM_PROCESSES": processes,
+        "KERAS_DISTRIBUTION_PROCESS_ID": str(i),
+    }
+
+
+def ray(i, port):
+    return {"JOINED": f"localhost:{port}", "NUMBER": str(i)}
+
+
+JOINED = """
+import jax, os
+if "JOINED" in os.environ:  # as a launcher does it that joins processes itself
+    jax.distributed.initialize(os.environ["JOINED"], 2, int(os.environ["NUMBER"]))
+"""
+
+
+@pytest.mark.parametrize("launcher", [slurm, jobset, ray])
+def test_the_script_of_the_page_runs_as_launchers_run_it(launcher, tmp_path):
+    script = re.search(r"^```py\n(.*?)^```", PAGE.read_text(), re.S | re.M)[1]
+    (tmp_path / "train.py").write_text(JOINED + script)
+    flags = "--xla_force_host_platform_device_count=2"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environments = [
+        {"XLA_FLAGS": flags, "PYTHONWARNINGS": "error::UserWarning"} | launcher(i, port)
+        for i in range(2)
+    ]
+    found = processes_in(environments, [sys.executable, "train.py"], cwd=tmp_path)
+    assert [code for code, *_ in found] == [0, 0], found[0][2] + found[1][2]
+    losses = [output.splitlines()[-1] for _, output, _ in found]
+    assert losses[0] == losses[1]
+    assert len(json.loads(losses[0])) == 2
 
 
 def results_of(processes):
@@ -136,22 +206,32 @@ def run_processes(count, *arguments, program="together.py"):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    started = []
-    for i in range(count):
-        mine = {
+    environments = [
+        {
             "KERAS_DISTRIBUTION_JOB_ADDRESSES": address,
             "KERAS_DISTRIBUTION_NUM_PROCESSES": str(count),
             "KERAS_DISTRIBUTION_PROCESS_ID": str(i),
             "XLA_FLAGS": f"--xla_force_host_platform_device_count={2 // count}",
         }
-        process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", HERE / program, *arguments],
+        for i in range(count)
+    ]
+    command = [sys.executable, "-W", "ignore", HERE / program, *arguments]
+    return processes_in(environments, command)
+
+
+def processes_in(environments, command, cwd=None):
+    """Run a command in a process for each environment; see `run_processes`."""
+    started = [
+        subprocess.Popen(
+            command,
             env={**os.environ, **mine},
+            cwd=cwd,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        started.append(process)
+        for mine in environments
+    ]
     try:
         results = [process.communicate(timeout=200) for process in started]
     finally:

@@ -73,6 +73,22 @@ with D.DataParallel().scope():
     assert (ALL == 1) == (not words), words
 
 
+@lamina.saving.register_keras_serializable()
+class Apart(lamina.layers.Layer):
+    """Computes something else in each process, which no setting says."""
+
+    def call(self, x):
+        return x * (1.0 + ME)
+
+
+with D.FullyShardedDataParallel().scope():
+    words = refused(lambda: network().fit(X, Y, epochs=1 + ME, verbose=0))
+    found["other epochs"] = words
+    model = lamina.Sequential([lamina.Input((6,)), lamina.layers.Dense(1), Apart()])
+    model.compile("sgd", "mse")
+    found["other programs"] = refused(lambda: model.fit(X, Y, verbose=0))
+
+
 class Stop(lamina.callbacks.Callback):
     """The last process alone stops the training."""
 
@@ -112,7 +128,9 @@ if ALL > 1:  # what one process does alone, all hear of
         model.fit(X, Y, batch_size=8, epochs=2, callbacks=[csv, keep], verbose=2)
     # Outside of the scope, too, these are parts of one model.
     model.save(f"{folder}/last.keras")
+    model.save(f"{folder}/last.h5")
     model.save_weights(f"{folder}/last.weights.h5")
+    model.export(f"{folder}/last.lamina", verbose=False)
     found["saved"] = model.predict(X, verbose=0).ravel().tolist()
     with D.DataParallel(auto_shard_dataset=False).scope():
         for name, data, more in (
@@ -123,11 +141,5 @@ if ALL > 1:  # what one process does alone, all hear of
             model = network()
             history = model.fit(data, shuffle=False, verbose=0, **more)
             found[name] = history.history["loss"], int(model.optimizer.iterations)
-        other = some(4 - ME)  # of which no process is told that they are fewer
-        if len(sys.argv) > 2:
-            try:
-                model.fit(other, steps_per_epoch=4, verbose=0)
-            finally:
-                print("left", ME, flush=True)
 print(json.dumps(found))
 sys.stdout.flush()

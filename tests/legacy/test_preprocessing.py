@@ -162,7 +162,7 @@ def test_tables(folder, capsys, given):
 
 def test_a_table_with_names_of_no_images(folder):
     table = pd.concat([TABLE, TABLE.assign(filename="none.png")[:1]])
-    with pytest.warns(UserWarning, match="1 names in 'filename' are no images"):
+    with pytest.warns(UserWarning, match="1 names in 'filename' are not images"):
         flow = image.ImageDataGenerator().flow_from_dataframe(table, str(folder))
     assert flow.samples == 7
 

@@ -928,7 +928,7 @@ def _(p):
     return lambda: lamina.saving.load_model(p.good).load_weights(path)
 
 
-@case("a pipe", "is no file")
+@case("a pipe", "is not a file")
 def _(p):
     path = p.folder / "model.weights.h5"
     os.mkfifo(path)

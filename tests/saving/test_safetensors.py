@@ -144,7 +144,7 @@ def entry(shape=(2,), dtype="F32", offsets=(0, 8)):
 @pytest.mark.parametrize(
     "header, match",
     [
-        (b"[]", "is no dict"),
+        (b"[]", "is not a dict"),
         (b"{", "is no JSON"),
         (b"\xff", "is no JSON"),
         (b"[" * 100_000, "is no JSON"),

@@ -351,7 +351,7 @@ def test_class_weights_in_a_list():
 
 
 def test_a_path_is_no_data():
-    with pytest.raises(TypeError, match="`x` is no data.*'data.csv'"):
+    with pytest.raises(TypeError, match="`x` is not data.*'data.csv'"):
         stack().fit("data.csv")
 
 
@@ -359,7 +359,7 @@ def test_a_generator_function_is_no_data():
     def batches():
         yield X, Y
 
-    with pytest.raises(TypeError, match=r"`x` is no data.*Call it: `batches\(\)`"):
+    with pytest.raises(TypeError, match=r"`x` is not data.*Call it: `batches\(\)`"):
         stack().fit(batches)
 
 

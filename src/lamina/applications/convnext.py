@@ -1,12 +1,17 @@
 """ConvNeXt: a convolutional network with what transformers have taught."""
 
-from collections.abc import Callable as _Callable
+import functools as _functools
 from typing import Any as _Any
 
 from lamina import layers as _layers
 from lamina.applications.building import SCALES as _SCALES
+from lamina.applications.building import Activation as _Activation
 from lamina.applications.building import variant as _variant
-from lamina.applications.imagenet_utils import _preprocessing, decode_predictions
+from lamina.applications.imagenet_utils import (
+    _TORCH,
+    _preprocessing,
+    decode_predictions,
+)
 from lamina.applications.scaling import LayerScale as _LayerScale
 from lamina.models import Model as _Model
 from lamina.models import Sequential as _Sequential
@@ -22,6 +27,8 @@ __all__ = [
 ]
 
 preprocess_input = _preprocessing(None, __name__)
+_AXIS: _Any = [-1]  # a list in files of Keras
+_normalization = _functools.partial(_layers.LayerNormalization, _AXIS, epsilon=1e-6)
 
 
 def _arguments(
@@ -32,18 +39,16 @@ def _arguments(
     input_shape=None,
     pooling=None,
     classes=1000,
-    classifier_activation: str | _Callable | None = "softmax",
+    classifier_activation: _Activation = "softmax",
     name=None,
-) -> _Model:
-    raise NotImplementedError
+) -> _Model: ...
 
 
-def _convnext(plan, sizes, include_preprocessing):
+def _convnext(plan, first, *counts, include_preprocessing):
     plan.check_channels_last()
-    first, *counts = sizes
-    name, x = plan.name, plan.start(f"convnext/{plan.own}{{}}.h5")
+    name, x = plan.name, plan.start(f"convnext/{plan.own}")
     if include_preprocessing:
-        mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+        mean, deviation = _TORCH
         x = _layers.Normalization(
             mean=[255 * m for m in mean],
             variance=[(255 * d) ** 2 for d in deviation],
@@ -57,7 +62,7 @@ def _convnext(plan, sizes, include_preprocessing):
     if not plan.top:
         return plan.finished(x, last=_normalization())
     x = _layers.GlobalAveragePooling2D(name=f"{name}_head_gap")(x)
-    x = _normalization(f"{name}_head_layernorm")(x)
+    x = _normalization(name=f"{name}_head_layernorm")(x)
     return plan.finished(plan.classified(x, f"{name}_head_dense"))
 
 
@@ -65,9 +70,9 @@ def _narrowed(name, stage, filters):
     """Return what comes before a stage: patches of an image, or of its maps."""
     if stage == 0:
         patches = _layers.Conv2D(filters, 4, 4, name=f"{name}_stem_conv")
-        normalization = _normalization(f"{name}_stem_layernorm")
+        normalization = _normalization(name=f"{name}_stem_layernorm")
         return _Sequential([patches, normalization], name=f"{name}_stem")
-    normalization = _normalization(f"{name}_downsampling_layernorm_{stage - 1}")
+    normalization = _normalization(name=f"{name}_downsampling_layernorm_{stage - 1}")
     patches = _layers.Conv2D(
         filters, 2, 2, name=f"{name}_downsampling_conv_{stage - 1}"
     )
@@ -78,10 +83,9 @@ def _narrowed(name, stage, filters):
 
 def _seen(x, filters, name):
     """Return what a block adds: each channel over an area, then all in each pixel."""
-    x = _layers.Conv2D(
-        filters, 7, padding="same", groups=filters, name=f"{name}_depthwise_conv"
-    )(x)
-    x = _normalization(f"{name}_layernorm")(x)
+    options = {"groups": filters, "name": f"{name}_depthwise_conv"}
+    x = _layers.Conv2D(filters, 7, padding="same", **options)(x)
+    x = _normalization(name=f"{name}_layernorm")(x)
     x = _layers.Dense(4 * filters, name=f"{name}_pointwise_conv_1")(x)
     x = _layers.Activation("gelu", name=f"{name}_gelu")(x)
     x = _layers.Dense(filters, name=f"{name}_pointwise_conv_2")(x)
@@ -89,25 +93,16 @@ def _seen(x, filters, name):
     return _layers.Activation("linear", name=f"{name}_identity")(x)
 
 
-def _normalization(name=None):
-    axis: _Any = [-1]  # a list in files of Keras
-    return _layers.LayerNormalization(axis, epsilon=1e-6, name=name)
-
-
-def _sized(size, *sizes, channels=None):
-    return _variant(
-        f"ConvNeXt{size}",
-        f"convnext_{size.lower()}",
-        _convnext,
-        sizes,
-        arguments=_arguments,
-        extra=f"\n{_SCALES}",
-        channels=channels,
-        summary=f"ConvNeXt, the {size.lower()} one.",
-        source="Liu et al., 2022 (https://arxiv.org/abs/2201.03545)",
-    )
-
-
+_sized = _functools.partial(
+    _variant,
+    "ConvNeXt{}",
+    "convnext_{small}",
+    _convnext,
+    arguments=_arguments,
+    extra=f"\n{_SCALES}",
+    summary="ConvNeXt, the {small} one.",
+    source="Liu et al., 2022 (https://arxiv.org/abs/2201.03545)",
+)
 # Filters of the first stage, of which each next one has twice as many; blocks of each.
 ConvNeXtTiny = _sized("Tiny", 96, 3, 3, 9, 3, channels=768)
 ConvNeXtSmall = _sized("Small", 96, 3, 3, 27, 3)

@@ -68,10 +68,9 @@ def preprocess_input(x, data_format=None, mode="caffe"):
     if mode == "tf":
         return x / 127.5 - 1.0
     first = data_format == "channels_first"
-    where = (slice(None, None, -1), slice(None), slice(None))
     shape = (3, 1, 1) if first else (3,)
     if mode == "caffe":
-        x = x[(..., *where)] if first else x[..., ::-1]
+        x = x[..., ::-1, :, :] if first else x[..., ::-1]
         return x - _along(_CAFFE_MEAN, shape, x)
     mean, deviation = (_along(values, shape, x) for values in _TORCH)
     return (x / 255.0 - mean) / deviation
@@ -95,18 +94,15 @@ def _data_format(given):
 
 
 def _preprocessing(mode, module):
-    """Return the `preprocess_input` of a family.
+    """Return the `preprocess_input` of a family, which stands in a module.
 
-    Args:
-        mode: how its images are made ready; None where the models do that themselves.
-        module: the name of the family's module.
+    A `mode` of None is for models that make images ready themselves.
     """
+    shared = globals()["preprocess_input"]
 
     def preprocess_input(x, data_format=None):
         _data_format(data_format)
-        return (
-            x if mode is None else globals()["preprocess_input"](x, data_format, mode)
-        )
+        return x if mode is None else shared(x, data_format, mode)
 
     words, white = _OF_A_FAMILY[mode]
     preprocess_input.__doc__ = _WORDS.format(words=words, module=module, white=white)
@@ -117,10 +113,7 @@ def _preprocessing(mode, module):
 
 _OF_A_FAMILY = {
     None: ("`x` as it is: these models scale images themselves", [255.0] * 3),
-    "caffe": (
-        "images in BGR, less the channels' means",
-        [151.061, 138.221, 131.32],
-    ),
+    "caffe": ("images in BGR, less the channels' means", [151.061, 138.221, 131.32]),
     "tf": ("images scaled to [-1, 1]", [1.0] * 3),
     "torch": (
         "images normalized by the channels' means and deviations",

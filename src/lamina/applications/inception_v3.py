@@ -3,7 +3,9 @@
 from typing import Any as _Any
 
 from lamina import layers as _layers
-from lamina.applications.building import channels_axis as _channels_axis
+from lamina.applications.blocks import channels_axis as _channels_axis
+from lamina.applications.blocks import convolution as _convolution
+from lamina.applications.blocks import normalized as _normalized
 from lamina.applications.building import variant as _variant
 from lamina.applications.imagenet_utils import _preprocessing, decode_predictions
 
@@ -13,29 +15,17 @@ preprocess_input = _preprocessing("tf", __name__)
 
 
 def _convolved(x, filters, kernel: _Any = 1, stride=1, padding="same", name=None):
-    """Return a convolution of `x`, normalized and cut off at zero.
-
-    Args:
-        x: the maps.
-        filters: how many maps to make.
-        kernel: its side, or height and width.
-        stride: how far it moves.
-        padding: `"same"` or `"valid"`.
-        name: the name of the convolution; None for automatic names.
-    """
+    """Return a convolution of `x`, normalized and cut off at zero."""
     bn, activation = (f"{name}_bn", f"{name}_ac") if name else (None, None)
-    x = _layers.Conv2D(filters, kernel, stride, padding, use_bias=False, name=name)(x)
-    x = _layers.BatchNormalization(_channels_axis(), scale=False, name=bn)(x)
+    x = _convolution(filters, kernel, stride, padding, name=name)(x)
+    x = _normalized(x, bn, scale=False)
     return _layers.Activation("relu", name=activation)(x)
 
 
 def _branch(x, *convolutions):
     """Return `x` after convolutions one after the other.
 
-    Args:
-        x: the maps.
-        convolutions: the arguments of `convolved` for each; filters alone for a kernel
-            of one pixel.
+    For each, the arguments of `convolved`; filters alone for a kernel of one pixel.
     """
     for arguments in convolutions:
         arguments = arguments if isinstance(arguments, tuple) else (arguments,)
@@ -52,14 +42,10 @@ def _stem(x):
 
 
 def _mixed(x, *branches, name=None, averaged=None, largest=False):
-    """Return branches side by side.
+    """Return branches side by side, each made of what `branch` takes.
 
-    Args:
-        x: the maps that each branch begins at.
-        branches: what each is made of, as `branch` takes it.
-        name: the name of the result.
-        averaged: the filters of a last branch that averages first.
-        largest: whether a last branch takes the largest of 3 x 3 pixels.
+    The last one may take the average of 3 x 3 pixels first, and make as many maps as
+    `averaged` says, or only take the largest of them.
     """
     made = [_branch(x, *convolutions) for convolutions in branches]
     if averaged:
@@ -75,9 +61,8 @@ def _joined(maps, name=None):
     return _layers.Concatenate(_channels_axis(), name=name)(maps)
 
 
-def _inception(plan, sizes):
-    path = "inception_v3/inception_v3_weights_tf_dim_ordering_tf_kernels{}.h5"
-    x = _stem(plan.start(path))
+def _inception(plan):
+    x = _stem(plan.start(f"{plan.own}/{plan.own}_weights_tf_dim_ordering_tf_kernels"))
     for i, averaged in enumerate((32, 64, 64)):
         fine = (64, (96, 3), (96, 3))
         x = _mixed(x, (64,), (48, (64, 5)), fine, averaged=averaged, name=f"mixed{i}")
@@ -88,30 +73,19 @@ def _inception(plan, sizes):
         short = (few, (few, wide), (192, high))
         long = (few, (few, high), (few, wide), (few, high), (192, wide))
         x = _mixed(x, (192,), short, long, averaged=192, name=f"mixed{i}")
-    x = _mixed(
-        x,
-        (192, (320, 3, 2, "valid")),
-        (192, (192, wide), (192, high), (192, 3, 2, "valid")),
-        largest=True,
-        name="mixed8",
-    )
+    short, long = (192, (320, 3, 2, "valid")), (192, (192, wide), (192, high))
+    x = _mixed(x, short, (*long, (192, 3, 2, "valid")), largest=True, name="mixed8")
     for i in range(2):
-        x = _spread(x, i)
-    if plan.top:
-        x = plan.classified(_layers.GlobalAveragePooling2D(name="avg_pool")(x))
-    return plan.finished(x)
-
-
-def _spread(x, number):
-    """Return branches that end in wide and in high kernels side by side."""
-    first = _convolved(x, 320)
-    short = _branch(x, 384)
-    short = [_convolved(short, 384, kernel) for kernel in ((1, 3), (3, 1))]
-    short = _joined(short, f"mixed9_{number}")
-    long = _branch(x, 448, (384, 3))
-    long = _joined([_convolved(long, 384, kernel) for kernel in ((1, 3), (3, 1))])
-    mean = _convolved(_layers.AveragePooling2D(3, 1, "same")(x), 192)
-    return _joined([first, short, long, mean], f"mixed{9 + number}")
+        # Branches that end in wide and in high kernels side by side.
+        first, ends = _convolved(x, 320), ((1, 3), (3, 1))
+        short = _branch(x, 384)
+        short = [_convolved(short, 384, kernel) for kernel in ends]
+        short = _joined(short, f"mixed9_{i}")
+        long = _branch(x, 448, (384, 3))
+        long = _joined([_convolved(long, 384, kernel) for kernel in ends])
+        mean = _convolved(_layers.AveragePooling2D(3, 1, "same")(x), 192)
+        x = _joined([first, short, long, mean], f"mixed{9 + i}")
+    return plan.averaged(x, "avg_pool")
 
 
 InceptionV3 = _variant(

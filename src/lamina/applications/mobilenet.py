@@ -1,23 +1,11 @@
 """MobileNet: depthwise convolutions and pointwise ones, of any width."""
 
-from collections.abc import Callable as _Callable
-
 from lamina import layers as _layers
-from lamina.applications.building import (
-    channels_axis as _channels_axis,
-)
-from lamina.applications.building import (
-    check_width as _check_width,
-)
-from lamina.applications.building import (
-    side_in as _side_in,
-)
-from lamina.applications.building import (
-    side_of as _side_of,
-)
-from lamina.applications.building import (
-    variant as _variant,
-)
+from lamina.applications.blocks import channels_axis as _channels_axis
+from lamina.applications.blocks import convolution as _convolution
+from lamina.applications.blocks import normalized as _normalized
+from lamina.applications.building import Activation as _Activation
+from lamina.applications.building import variant as _variant
 from lamina.applications.imagenet_utils import _preprocessing, decode_predictions
 from lamina.models import Model as _Model
 
@@ -43,43 +31,33 @@ def _arguments(
     input_tensor=None,
     pooling=None,
     classes=1000,
-    classifier_activation: str | _Callable | None = "softmax",
+    classifier_activation: _Activation = "softmax",
     name=None,
-) -> _Model:
-    raise NotImplementedError
+) -> _Model: ...
 
 
-def _mobilenet(plan, _, alpha, depth_multiplier, dropout):
+def _mobilenet(plan, alpha, depth_multiplier, dropout):
     _check_width(plan, alpha, _PUBLISHED)
     if plan.published and depth_multiplier != 1:
         raise ValueError(
             "The published weights of `MobileNet` are for depth_multiplier=1. "
             f"Received: depth_multiplier={depth_multiplier}"
         )
-    side = _side_in(plan.shape, _SIDES)
-    rows = side if plan.published else _side_of(plan.shape, 224 if plan.top else None)
-    plan.name = plan.name or f"mobilenet_{alpha:0.2f}_{rows}"
-    path = f"mobilenet/mobilenet_{_PUBLISHED.get(alpha)}_{side}_tf{{}}.h5"
+    side = _named_by_size(plan, "mobilenet", alpha, plan.input_shape, _SIDES)
+    path = f"mobilenet/mobilenet_{_PUBLISHED.get(alpha)}_{side}_tf"
     x = plan.start(path, "_no_top", sides=_SIDES)
-    x = _layers.Conv2D(
-        int(32 * alpha), 3, 2, padding="same", use_bias=False, name="conv1"
-    )(x)
+    x = _convolution(int(32 * alpha), 3, 2, padding="same", name="conv1")(x)
     x = _activated(x, "conv1")
     for i, (filters, stride) in enumerate(_BLOCKS, 1):
+        padding = "same"
         if stride == 2:
             x = _layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"conv_pad_{i}")(x)
-        x = _layers.DepthwiseConv2D(
-            3,
-            stride,
-            "same" if stride == 1 else "valid",
-            depth_multiplier,
-            use_bias=False,
-            name=f"conv_dw_{i}",
-        )(x)
+            padding = "valid"
+        options = {"depth_multiplier": depth_multiplier, "name": f"conv_dw_{i}"}
+        x = _layers.DepthwiseConv2D(3, stride, padding, use_bias=False, **options)(x)
         x = _activated(x, f"conv_dw_{i}")
-        x = _layers.Conv2D(
-            int(filters * alpha), 1, padding="same", use_bias=False, name=f"conv_pw_{i}"
-        )(x)
+        filters = int(filters * alpha)
+        x = _convolution(filters, 1, padding="same", name=f"conv_pw_{i}")(x)
         x = _activated(x, f"conv_pw_{i}")
     if plan.top:
         x = _layers.GlobalAveragePooling2D(keepdims=True)(x)
@@ -90,8 +68,37 @@ def _mobilenet(plan, _, alpha, depth_multiplier, dropout):
 
 
 def _activated(x, name):
-    x = _layers.BatchNormalization(_channels_axis(-1), name=f"{name}_bn")(x)
-    return _layers.ReLU(6.0, name=f"{name}_relu")(x)
+    return _layers.ReLU(6.0, name=f"{name}_relu")(_normalized(x, f"{name}_bn", -1))
+
+
+def _check_width(plan, alpha, published_for):
+    """Refuse a factor of the width that is not a positive number, or has no weights."""
+    plan.expect(alpha > 0, "a positive number", alpha=alpha)
+    if plan.published and alpha not in published_for:
+        raise ValueError(
+            f"Weights of `{plan.called}` are published for these values of `alpha`: "
+            f"{sorted(published_for)}. Received: alpha={alpha!r}"
+        )
+
+
+def _named_by_size(plan, kind, alpha, shape, sides):
+    """Name a model after its width and height; return the side its weights are for.
+
+    Of images that have none of the sides with published weights, that is 224.
+    """
+    rows, side = (_height(x) for x in (plan.input_shape, shape))
+    if side not in sides or tuple(shape).count(side) != 2:
+        side = 224
+    if plan.published or (rows is None and plan.top):
+        rows = side
+    plan.name = plan.name or f"{kind}_{alpha:0.2f}_{rows}"
+    return side
+
+
+def _height(shape):
+    if shape is None or len(shape) != 3:
+        return None
+    return shape[1] if _channels_axis() == 1 else shape[0]
 
 
 MobileNet = _variant(

@@ -1,35 +1,24 @@
 """MobileNet 2: inverted residuals, with the shortcut between narrow ends."""
 
-from collections.abc import Callable as _Callable
+import functools as _functools
 
 from lamina import layers as _layers
-from lamina.applications.building import (
-    channels_axis as _channels_axis,
-)
-from lamina.applications.building import (
-    check_width as _check_width,
-)
-from lamina.applications.building import (
-    divisible as _divisible,
-)
-from lamina.applications.building import (
-    halving_padding as _halving_padding,
-)
-from lamina.applications.building import (
-    side_in as _side_in,
-)
-from lamina.applications.building import (
-    side_of as _side_of,
-)
-from lamina.applications.building import (
-    variant as _variant,
-)
+from lamina.applications import blocks as _blocks
+from lamina.applications.blocks import channels_axis as _channels_axis
+from lamina.applications.blocks import convolution as _convolution
+from lamina.applications.blocks import depthwise as _depthwise
+from lamina.applications.blocks import divisible as _divisible
+from lamina.applications.building import Activation as _Activation
+from lamina.applications.building import variant as _variant
 from lamina.applications.imagenet_utils import _preprocessing, decode_predictions
+from lamina.applications.mobilenet import _check_width, _named_by_size
 from lamina.models import Model as _Model
 
 __all__ = ["MobileNetV2", "decode_predictions", "preprocess_input"]
 
 preprocess_input = _preprocessing("tf", __name__)
+_normalized = _functools.partial(_blocks.normalized, last=-1, momentum=0.999)
+_relu = _functools.partial(_layers.ReLU, 6.0)
 
 # Filters, stride of the first, how many.
 _STAGES = (
@@ -37,6 +26,7 @@ _STAGES = (
     (320, 1, 1),
 )  # fmt: skip
 _EXPANSION = 6  # of all blocks but the first
+_NAMES = {"bn": "BN", "relu": "relu", "pad": "pad"}
 _PUBLISHED = (0.35, 0.50, 0.75, 1.0, 1.3, 1.4)
 _SIDES = (96, 128, 160, 192, 224)
 
@@ -49,75 +39,61 @@ def _arguments(
     input_tensor=None,
     pooling=None,
     classes=1000,
-    classifier_activation: str | _Callable | None = "softmax",
+    classifier_activation: _Activation = "softmax",
     name=None,
-) -> _Model:
-    raise NotImplementedError
+) -> _Model: ...
 
 
-def _mobilenet_v2(plan, _, alpha):
+def _mobilenet_v2(plan, alpha):
     _check_width(plan, alpha, _PUBLISHED)
-    side = _side_in(plan.shape_seen(), _SIDES)
-    rows = side if plan.published else _side_of(plan.shape, side if plan.top else None)
-    plan.name = plan.name or f"mobilenetv2_{alpha:0.2f}_{rows}"
+    shape = plan.input_shape
+    if shape is None and plan.input_tensor is not None:
+        shape = plan.input_tensor.shape[1:]
+    side = _named_by_size(plan, "mobilenetv2", alpha, shape, _SIDES)
     kernels = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels"
-    path = f"mobilenet_v2/{kernels}_{float(alpha)}_{side}{{}}.h5"
+    path = f"mobilenet_v2/{kernels}_{float(alpha)}_{side}"
     x = plan.start(path, "_no_top", sides=_SIDES)
-    x = _layers.Conv2D(
-        _divisible(32 * alpha), 3, 2, padding="same", use_bias=False, name="Conv1"
-    )(x)
-    x = _activated(x, "bn_Conv1", "Conv1_relu")
+    x = _convolution(_divisible(32 * alpha), 3, 2, padding="same", name="Conv1")(x)
+    x = _relu(name="Conv1_relu")(_normalized(x, "bn_Conv1"))
     block = 0
     for filters, first, count in _STAGES:
         for i in range(count):
-            wide = _divisible(int(filters * alpha))
-            x = _inverted(x, wide, first if i == 0 else 1, block)
+            name = f"block_{block}" if block else "expanded_conv"
+            wide = _EXPANSION * x.shape[_channels_axis()] if block else None
+            few, stride = _divisible(int(filters * alpha)), 1 if i else first
+            x = _inverted(x, name, wide, few, 3, stride, _relu, **_NAMES)
             block += 1
     wide = _divisible(1280 * alpha) if alpha > 1.0 else 1280
-    x = _layers.Conv2D(wide, 1, use_bias=False, name="Conv_1")(x)
-    x = _activated(x, "Conv_1_bn", "out_relu")
-    if plan.top:
-        x = plan.classified(_layers.GlobalAveragePooling2D()(x))
-    return plan.finished(x)
+    x = _normalized(_convolution(wide, 1, name="Conv_1")(x), "Conv_1_bn")
+    return plan.averaged(_relu(name="out_relu")(x))
 
 
-def _inverted(x, filters, stride, block):
-    name = f"block_{block}" if block else "expanded_conv"
-    shortcut, channels = x, x.shape[_channels_axis()]
-    if block:
-        x = _layers.Conv2D(
-            _EXPANSION * channels,
-            1,
-            padding="same",
-            use_bias=False,
-            name=f"{name}_expand",
-        )(x)
-        x = _activated(x, f"{name}_expand_BN", f"{name}_expand_relu")
-    if stride == 2:
-        x = _layers.ZeroPadding2D(_halving_padding(x, 3), name=f"{name}_pad")(x)
-    x = _layers.DepthwiseConv2D(
-        3,
-        stride,
-        "same" if stride == 1 else "valid",
-        use_bias=False,
-        name=f"{name}_depthwise",
-    )(x)
-    x = _activated(x, f"{name}_depthwise_BN", f"{name}_depthwise_relu")
-    x = _layers.Conv2D(
-        filters, 1, padding="same", use_bias=False, name=f"{name}_project"
-    )(x)
-    x = _normalized(x, f"{name}_project_BN")
-    if channels == filters and stride == 1:
-        return _layers.Add(name=f"{name}_add")([shortcut, x])
+def _inverted(
+    x, name, wide, few, kernel, stride, activation, weighed=None, *, bn, relu, pad
+):
+    """Return an inverted residual: `wide` maps, convolved one by one, then `few`.
+
+    No `wide` leaves them as they are. `activation` makes a layer, and `weighed` is a
+    function of maps and a name. The last three are how the names of normalizations, of
+    activations, if they have any, and of what pads before a stride end.
+    """
+
+    def activated(x, name):
+        x = _normalized(x, f"{name}_{bn}")
+        return activation(name=relu and f"{name}_{relu}")(x)
+
+    shortcut, inner = x, f"{name}_depthwise"
+    if wide is not None:
+        x = _convolution(wide, 1, padding="same", name=f"{name}_expand")(x)
+        x = activated(x, f"{name}_expand")
+    x = activated(_depthwise(x, kernel, stride, inner, f"{name}_{pad}"), inner)
+    if weighed:
+        x = weighed(x, f"{name}_squeeze_excite")
+    x = _convolution(few, 1, padding="same", name=f"{name}_project")(x)
+    x = _normalized(x, f"{name}_project_{bn}")
+    if stride == 1 and shortcut.shape[_channels_axis()] == few:
+        x = _layers.Add(name=f"{name}_add")([shortcut, x])
     return x
-
-
-def _normalized(x, name):
-    return _layers.BatchNormalization(_channels_axis(-1), 0.999, name=name)(x)
-
-
-def _activated(x, normalization, activation):
-    return _layers.ReLU(6.0, name=activation)(_normalized(x, normalization))
 
 
 MobileNetV2 = _variant(

@@ -1,36 +1,25 @@
 """MobileNet 3: found by search, with channels weighed by what the image shows."""
 
 import functools as _functools
-from collections.abc import Callable as _Callable
 
 from lamina import layers as _layers
-from lamina.applications.building import (
-    SCALES as _SCALES,
-)
-from lamina.applications.building import (
-    channels_axis as _channels_axis,
-)
-from lamina.applications.building import (
-    check_width as _check_width,
-)
-from lamina.applications.building import (
-    divisible as _divisible,
-)
-from lamina.applications.building import (
-    halving_padding as _halving_padding,
-)
-from lamina.applications.building import (
-    variant as _variant,
-)
+from lamina.applications.blocks import channels_axis as _channels_axis
+from lamina.applications.blocks import convolution as _convolution
+from lamina.applications.blocks import divisible as _divisible
+from lamina.applications.building import SCALES as _SCALES
+from lamina.applications.building import Activation as _Activation
+from lamina.applications.building import variant as _variant
 from lamina.applications.imagenet_utils import _preprocessing, decode_predictions
+from lamina.applications.mobilenet import _check_width
+from lamina.applications.mobilenet_v2 import _inverted, _normalized
 from lamina.models import Model as _Model
 
 # `applications.mobilenet_v3` of Keras has these two only; the models are one up.
 __all__ = ["decode_predictions", "preprocess_input"]
 
 preprocess_input = _preprocessing(None, __name__)
-_convolution = _functools.partial(_layers.Conv2D, padding="same", use_bias=False)
-
+_hard_swish = _functools.partial(_layers.Activation, "hard_swish")
+_NAMES = {"bn": "bn", "relu": None, "pad": "depthwise_pad"}
 
 # Expansion, filters, side of the kernel, stride, whether channels are weighed, whether
 # the activation is a hard swish.
@@ -62,65 +51,44 @@ def _arguments(
     classes=1000,
     pooling=None,
     dropout_rate=0.2,
-    classifier_activation: str | _Callable | None = "softmax",
+    classifier_activation: _Activation = "softmax",
     include_preprocessing=True,
     name=None,
-) -> _Model:
-    raise NotImplementedError
+) -> _Model: ...
 
 
 def _mobilenet_v3(
-    plan, sizes, alpha, minimalistic, dropout_rate, include_preprocessing
+    plan, blocks, last, alpha, minimalistic, dropout_rate, include_preprocessing
 ):
-    blocks, last = sizes
     _check_width(plan, alpha, [1.0] if minimalistic else [0.75, 1.0])
     kind = plan.own.removeprefix("MobileNetV3").lower()
     kind = f"{kind}_minimalistic" if minimalistic else kind
-    path = f"mobilenet_v3/weights_mobilenet_v3_{kind}_224_{float(alpha)}_float{{}}.h5"
+    path = f"mobilenet_v3/weights_mobilenet_v3_{kind}_224_{float(alpha)}_float"
     x = plan.start(path, "_no_top_v2", sized=False)
     if include_preprocessing:
         x = _layers.Rescaling(1 / 127.5, -1.0)(x)
-    swish = _relu if minimalistic else _hard_swish
-    x = _convolution(16, 3, 2, name="conv")(x)
-    x = swish(_normalized(x, "conv_bn"))
-    for i, (expansion, filters, kernel, stride, weighed, swished) in enumerate(blocks):
+    swish = _layers.ReLU if minimalistic else _hard_swish
+    x = _convolution(16, 3, 2, padding="same", name="conv")(x)
+    x = swish()(_normalized(x, "conv_bn"))
+    for i, (expansion, few, kernel, stride, weighed, swished) in enumerate(blocks):
         if minimalistic:
             kernel, weighed = 3, False
-        activation, filters = swish if swished else _relu, _divisible(filters * alpha)
-        x = _inverted(x, expansion, filters, kernel, stride, weighed, activation, i)
+        name = f"expanded_conv_{i}" if i else "expanded_conv"
+        wide = _divisible(x.shape[_channels_axis()] * expansion) if i else None
+        shape = wide, _divisible(few * alpha), kernel, stride
+        inner = swish if swished else _layers.ReLU, weighed and _weighed
+        x = _inverted(x, name, *shape, *inner, **_NAMES)
     wide = _divisible(6 * x.shape[_channels_axis()])
-    x = _convolution(wide, 1, name="conv_1")(x)
-    x = swish(_normalized(x, "conv_1_bn"))
+    x = _convolution(wide, 1, padding="same", name="conv_1")(x)
+    x = swish()(_normalized(x, "conv_1_bn"))
     if plan.top:
         last = _divisible(last * alpha) if alpha > 1.0 else last
         x = _layers.GlobalAveragePooling2D(keepdims=True)(x)
-        x = swish(_layers.Conv2D(last, 1, padding="same", name="conv_2")(x))
+        x = swish()(_layers.Conv2D(last, 1, padding="same", name="conv_2")(x))
         if dropout_rate > 0:
             x = _layers.Dropout(dropout_rate)(x)
         x = plan.classified_maps(x, "logits", _layers.Flatten())
     return plan.finished(x, ("avg_pool", "max_pool"))
-
-
-def _inverted(x, expansion, filters, kernel, stride, weighed, activation, block):
-    name = f"expanded_conv_{block}" if block else "expanded_conv"
-    shortcut, channels = x, x.shape[_channels_axis()]
-    if block:
-        x = _convolution(_divisible(channels * expansion), 1, name=f"{name}_expand")(x)
-        x = activation(_normalized(x, f"{name}_expand_bn"))
-    if stride == 2:
-        padding = _halving_padding(x, kernel)
-        x = _layers.ZeroPadding2D(padding, name=f"{name}_depthwise_pad")(x)
-    window = kernel, stride, "same" if stride == 1 else "valid"
-    depthwise = _layers.DepthwiseConv2D
-    x = depthwise(*window, use_bias=False, name=f"{name}_depthwise")(x)
-    x = activation(_normalized(x, f"{name}_depthwise_bn"))
-    if weighed:
-        x = _weighed(x, f"{name}_squeeze_excite")
-    x = _convolution(filters, 1, name=f"{name}_project")(x)
-    x = _normalized(x, f"{name}_project_bn")
-    if channels == filters and stride == 1:
-        return _layers.Add(name=f"{name}_add")([shortcut, x])
-    return x
 
 
 def _weighed(x, name):
@@ -135,18 +103,6 @@ def _weighed(x, name):
     return _layers.Multiply(name=f"{name}_mul")([x, weight])
 
 
-def _normalized(x, name):
-    return _layers.BatchNormalization(_channels_axis(-1), 0.999, name=name)(x)
-
-
-def _relu(x):
-    return _layers.ReLU()(x)
-
-
-def _hard_swish(x):
-    return _layers.Activation("hard_swish")(x)
-
-
 _EXTRA = f"""
 alpha: the factor of the filters in each layer; weights are published for 0.75 and 1.
 minimalistic: whether to leave out what runs badly on some devices: channels weighed by
@@ -154,21 +110,15 @@ minimalistic: whether to leave out what runs badly on some devices: channels wei
 dropout_rate: the rate of dropout before the top.
 {_SCALES}
 """
-
-
-def _sized(size, blocks, last, channels=None):
-    return _variant(
-        f"MobileNetV3{size}",
-        f"MobileNetV3{size}",
-        _mobilenet_v3,
-        (blocks, last),
-        arguments=_arguments,
-        extra=_EXTRA,
-        channels=channels,
-        summary=f"The {size.lower()} one of two MobileNets 3.",
-        source="Howard et al., 2019 (https://arxiv.org/abs/1905.02244)",
-    )
-
-
+_sized = _functools.partial(
+    _variant,
+    "MobileNetV3{}",
+    "MobileNetV3{}",
+    _mobilenet_v3,
+    arguments=_arguments,
+    extra=_EXTRA,
+    summary="The {small} one of two MobileNets 3.",
+    source="Howard et al., 2019 (https://arxiv.org/abs/1905.02244)",
+)
 MobileNetV3Small = _sized("Small", _SMALL, 1024, channels=576)
 MobileNetV3Large = _sized("Large", _LARGE, 1280)

@@ -1,10 +1,9 @@
 """Residual networks, with activations after the convolutions or before them."""
 
-from collections.abc import Callable as _Callable
-from typing import NamedTuple as _NamedTuple
+import functools as _functools
 
 from lamina import layers as _layers
-from lamina.applications.building import channels_axis as _channels_axis
+from lamina.applications import blocks as _blocks
 from lamina.applications.building import variant as _variant
 from lamina.applications.imagenet_utils import _preprocessing, decode_predictions
 
@@ -17,37 +16,26 @@ __all__ = [
 ]
 
 preprocess_input = _preprocessing("caffe", __name__)
+_normalized = _functools.partial(_blocks.normalized, epsilon=1.001e-5)
 
 
-class _Sizes(_NamedTuple):
-    """What one residual network has that the others have not."""
+def _residual(plan, stage, counts, activated_first=False):
+    """Build a residual network: a convolution, four stages of blocks, an average.
 
-    stage: _Callable  # (x, filters, count, number of the stage) -> x
-    counts: tuple  # of blocks in each stage
-    activated_first: bool = False
-
-
-def _resnet(plan, sizes):
-    """Build a residual network: a convolution, four stages of blocks, an average."""
-    x = plan.start(f"resnet/{plan.own}_weights_tf_dim_ordering_tf_kernels{{}}.h5")
+    `stage` draws one, `(x, filters, count of its blocks, its number) -> x`.
+    """
+    x = plan.start(f"resnet/{plan.own}_weights_tf_dim_ordering_tf_kernels")
     x = _layers.ZeroPadding2D(3, name="conv1_pad")(x)
     x = _layers.Conv2D(64, 7, 2, name="conv1_conv")(x)
-    if not sizes.activated_first:
+    if not activated_first:
         x = _activated(x, "conv1")
     x = _layers.ZeroPadding2D(1, name="pool1_pad")(x)
     x = _layers.MaxPooling2D(3, 2, name="pool1_pool")(x)
-    for i, count in enumerate(sizes.counts):
-        x = sizes.stage(x, 64 * 2**i, count, i + 2)
-    if sizes.activated_first:
+    for i, count in enumerate(counts):
+        x = stage(x, 64 * 2**i, count, i + 2)
+    if activated_first:
         x = _activated(x, "post")
-    if plan.top:
-        x = plan.classified(_layers.GlobalAveragePooling2D(name="avg_pool")(x))
-    return plan.finished(x, ("avg_pool", "max_pool"))
-
-
-def _normalized(x, name):
-    """Return `x` with each channel normalized over the batch."""
-    return _layers.BatchNormalization(_channels_axis(), epsilon=1.001e-5, name=name)(x)
+    return plan.averaged(x, "avg_pool", ("avg_pool", "max_pool"))
 
 
 def _activated(x, name):
@@ -74,18 +62,18 @@ def _stage(x, filters, count, number):
     return x
 
 
-def _sized(layers_in_all, *counts, channels=None):
-    return _variant(
-        f"ResNet{layers_in_all}",
-        f"resnet{layers_in_all}",
-        _resnet,
-        _Sizes(_stage, counts),
-        channels=channels,
-        summary=f"A residual network of {layers_in_all} layers.",
-        source="He et al., 2015 (https://arxiv.org/abs/1512.03385)",
-    )
+def _resnet(plan, *counts):
+    return _residual(plan, _stage, counts)
 
 
+_sized = _functools.partial(
+    _variant,
+    "ResNet{}",
+    "resnet{}",
+    _resnet,
+    summary="A residual network of {} layers.",
+    source="He et al., 2015 (https://arxiv.org/abs/1512.03385)",
+)
 ResNet50 = _sized(50, 3, 4, 6, 3, channels=2048)
 ResNet101 = _sized(101, 3, 4, 23, 3)
 ResNet152 = _sized(152, 3, 8, 36, 3)

@@ -19,7 +19,7 @@ from lamina.core.random import global_state, loaded, set_global_state
 from lamina.core.tracebacks import warn
 from lamina.data.arrays import digest
 
-# Attributes of callbacks that are no part of a run.
+# Attributes of callbacks that are not part of a run.
 _OF_THE_SESSION = ("params", "_model", "_drawn_in")
 _SHOWN = 8  # differences in a message
 

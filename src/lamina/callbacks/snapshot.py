@@ -171,7 +171,7 @@ def check_run(tree):
     if len(tree["names"]) != len(tree["callbacks"]):
         raise ValueError("`names` and `callbacks` differ in length")
     if not all(isinstance(one, dict) for one in tree["callbacks"]):
-        raise TypeError("`callbacks` holds what is no dict")
+        raise TypeError("`callbacks` holds what is not a dict")
 
 
 def holds(value) -> bool:
@@ -231,7 +231,7 @@ class Folder:
                 if check is not None:
                     check(tree)
                 return tree
-            except Exception as error:  # whatever bytes make that are no snapshot
+            except Exception as error:  # whatever bytes make that are not a snapshot
                 warn(
                     f"The snapshot {str(path)!r} is damaged and was passed over: "
                     f"{type(error).__name__}: {error}."

@@ -185,7 +185,7 @@ def _where(name):
 
 def _is_module(package, path):
     if not path or _is_private(path):
-        return path == path.lower()  # a class is no module
+        return path == path.lower()  # a class is not a module
     if package in _LEGACY and private.legacy(path):
         return True
     return isinstance(_lamina(path), ModuleType)

@@ -16,7 +16,7 @@ WORK_EACH, WORK_MOST = 100, 150_000  # for each object in it, and at most
 
 # ---- configs and JSON
 
-NUMBER = 1 << 17  # the largest argument of a layer or metric that is no size of weights
+NUMBER = 1 << 17  # the largest argument that is not a size of weights
 AXES = 64  # of an array that an operation in a config works on: those of NumPy's
 NAME = 1024  # characters of a name in a config or program, bytes of one in HDF5
 TEXT = 1 << 27  # bytes of JSON in one file

@@ -364,6 +364,6 @@ def memory() -> int:
     if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", ()):
         limit = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     with contextlib.suppress(OSError, ValueError):
-        # A container may have less than its machine; `max` is no number.
+        # A container may have less than its machine; `max` is not a number.
         limit = min(limit, int(pathlib.Path("/sys/fs/cgroup/memory.max").read_text()))
     return limit

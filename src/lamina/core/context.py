@@ -67,6 +67,9 @@ class _Context(threading.local):
     # Where Variables and batches lie, a `Distribution` or None; `...` for what holds in
     # the whole process. Set by its `scope`; read by `distribution()`.
     distribution: Any = ...
+    # Devices to compile for in place of those that are here, or their names. Set by
+    # forecasts; read by what lists devices, and by what asks for the platform.
+    devices: Any = None
     # The shape and the sharding of the Variable that is being made, where it has one.
     # Set by Variables; read by initializers.
     birth: tuple = (None, None)

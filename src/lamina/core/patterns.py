@@ -67,7 +67,7 @@ def _parsed(pattern):
     try:
         parts = parser.parse(pattern)
     except (re.error, RecursionError, OverflowError) as error:
-        raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+        raise ValueError(f"{pattern!r} is not a regular expression: {error}") from error
     plain = parts.state.flags == re.UNICODE.value
     return tuple(parts) if plain and _known(parts) else None
 

@@ -30,7 +30,7 @@ def list_devices(device_type=None) -> list[str]:
     >>> lamina.distribution.list_devices("cpu")[0]
     'cpu:0'
     """
-    return [f"{d.platform}:{d.id}" for d in _devices(device_type)]
+    return [_name(d) for d in _devices(device_type)]
 
 
 def get_device_count(device_type=None) -> int:
@@ -43,8 +43,23 @@ def get_device_count(device_type=None) -> int:
     return len(_devices(device_type))
 
 
+def platform() -> str:
+    """Return the kind of devices that are compiled for: `"cpu"`, `"gpu"` or `"tpu"`."""
+    if context.devices is not None:
+        return _name(context.devices[0]).partition(":")[0]
+    return jax.default_backend()
+
+
 def _devices(kind):
+    if context.devices is not None:
+        return [d for d in context.devices if _name(d).startswith(kind or "")]
     return jax.devices(kind.lower() if kind else None)
+
+
+def _name(device):
+    if isinstance(device, str):
+        return device
+    return f"{device.platform}:{device.id}"
 
 
 class DeviceMesh:
@@ -306,6 +321,25 @@ class Distribution:
                 `"model/dense/output"`.
         """
         raise NotImplementedError
+
+    def layout_for(self, variable):
+        """Return the layout of a Variable, wherever it lies now."""
+        return self.get_variable_layout(variable)
+
+    def on_all_devices(self):
+        """Return a distribution like this one for all devices that there are."""
+        raise NotImplementedError(
+            f"`{type(self).__name__}` does not say what it would be with other "
+            "devices. Give a function that makes it, `lambda: ...`."
+        )
+
+    def plan_for(self, model) -> bool:
+        """Find layouts for a model, where it does, and tell whether there are new ones.
+
+        Args:
+            model: the model; where it is not built, nothing is found.
+        """
+        return False
 
     def remarks(self, variables, outputs) -> list[str]:
         """Return warnings: what somebody who trains will hardly have meant.

@@ -32,6 +32,7 @@ from lamina.core.context import context, having
 from lamina.core.dtypes import is_float, standardize_dtype
 from lamina.core.masks import masks_of, put_masks
 from lamina.core.naming import automatic_name
+from lamina.core.row_gradients import Lookup, RowGradient
 from lamina.core.types import Computes, DType, Shape
 
 # Counts bindings and Variables, to tell which came first.
@@ -181,7 +182,8 @@ def value_and_grad(fn, variables):
 
     Returns:
         A function of `fn`'s arguments: `(result, gradients)`, the gradients in the
-        order of `variables`.
+        order of `variables`; of one with `sparse_gradient` a `RowGradient`, or None
+        where no row was looked up.
 
     >>> import lamina
     >>> w = lamina.Variable(3.0)
@@ -192,21 +194,39 @@ def value_and_grad(fn, variables):
     variables = tuple(variables)
     assigned: list[Variable] = []
 
-    def explicit(values, args, kwargs):
+    def explicit(differentiated, tables, args, kwargs):
+        values, taps = differentiated
+        lookups = {n: Lookup(variables[n].path, t, taps[n]) for n, t in tables.items()}
+        values = [lookups.get(n, value) for n, value in enumerate(values)]
         with binding(variables, values, open=True) as frame, having(losses=[]):
             result = fn(*args, **kwargs)
         given = dict(zip(variables, values, strict=True))
         assigned[:] = [v for v, a in frame.values.items() if a is not given.get(v)]
         loss = result[0] if isinstance(result, tuple) else result
         new = [frame.values[v] for v in assigned]
-        return jnp.asarray(loss), (result, new, masks_of(result))
+        indices = {n: lookup.indices for n, lookup in lookups.items()}
+        return jnp.asarray(loss), (result, new, masks_of(result), indices)
+
+    def taps_for(values, tables, args, kwargs):
+        """Return zeros for what is looked up; to find that out, trace the function."""
+        if not tables:
+            return {}
+        nothing = values, dict.fromkeys(tables)
+        seen = jax.eval_shape(lambda: explicit(nothing, tables, args, kwargs)[1][-1])
+        return {n: Lookup("", t).zeros(seen[n]) for n, t in tables.items()}
 
     def run(*args, **kwargs):
-        values = tuple(v.raw_value for v in variables)
+        values = tuple(None if v.sparse_gradient else v.raw_value for v in variables)
+        tables = {n: v.raw_value for n, v in enumerate(variables) if v.sparse_gradient}
+        given = values, taps_for(values, tables, args, kwargs)
         slope = jax.value_and_grad(explicit, has_aux=True)
-        (_, (result, new, masks)), gradients = slope(values, args, kwargs)
+        (_, (result, new, masks, indices)), found = slope(given, tables, args, kwargs)
         for variable, value in zip(assigned, new, strict=True):
             variable.assign(value)
+        gradients, taps = found
+        for n in tables:
+            by_row = RowGradient.of(indices[n], taps[n]) if indices[n] else None
+            gradients = (*gradients[:n], by_row, *gradients[n + 1 :])
         return put_masks(result, masks), gradients
 
     return run
@@ -238,6 +258,11 @@ class Variable(Computes):
     """
 
     __array_priority__ = 100
+    # Whether `value_and_grad` gives its gradient by row: a table of which little is
+    # read each time.
+    sparse_gradient = False
+    # The Variable of its shape beside which it lies, as an optimizer's slots do.
+    follows: Any = None
 
     def __init__(
         self,
@@ -378,7 +403,7 @@ class Variable(Computes):
             value = placement.put(value.astype(_canonical(self._dtype)), self._layout)
         else:
             value = _own_array(value, self._dtype)
-        if value.shape != self._shape:
+        if value.shape != self._shape and not self._holds_rows(value):
             raise ValueError(
                 "The shape of the target variable and the shape of the target value in "
                 f"`variable.assign(value)` must match. Variable {self._path!r} has "
@@ -386,6 +411,10 @@ class Variable(Computes):
             )
         self._store(value)
         return value
+
+    def _holds_rows(self, value):
+        """Tell whether a binding has some rows of it, as many as `value`."""
+        return context.frames and self.raw_value.shape == value.shape
 
     def _store(self, value):
         traced = isinstance(value, Tracer)
@@ -559,15 +588,17 @@ class Variable(Computes):
         return self.value[index]
 
     def __deepcopy__(self, memo):
-        copy = object.__new__(type(self))
-        memo[id(self)] = copy
-        copy.__dict__.update(self.__dict__)
-        copy._value = jnp.array(self._value, copy=True)
-        return copy
+        new = object.__new__(type(self))
+        memo[id(self)] = new
+        new.__dict__.update(self.__dict__)
+        new._value = jnp.array(self._value, copy=True)
+        new.follows = copy.deepcopy(self.follows, memo)
+        return new
 
     def __getstate__(self):
         changed = {"_value": placement.fetched(self._value), "_initializer": None}
-        changed |= {"_layout": None, "_laid_out_by": None}  # devices of this process
+        # Devices of this process.
+        changed |= {"_layout": None, "_laid_out_by": None}
         return {**self.__dict__, **changed}
 
     def __setstate__(self, state):
@@ -628,13 +659,26 @@ def lay_out(variables):
     if now is None:
         return
     for variable in variables:
-        before = variable._laid_out_by
-        if before is now or (before is None and variable._layout is not None):
+        before, leader = variable._laid_out_by, variable.follows
+        if leader is not None:
+            if variable._layout is leader._layout:
+                continue
+            variable._layout, variable._laid_out_by = leader._layout, now
+        elif before is now or (before is None and variable._layout is not None):
             continue
-        variable._layout = None
-        variable._layout, variable._laid_out_by = placement.layout_of(variable, None)
+        else:
+            variable._layout = None
+            found = placement.layout_of(variable, None)
+            variable._layout, variable._laid_out_by = found
         if variable._layout is not None:
             variable._value = placement.put(variable._value, variable._layout)
+
+
+def forget_layouts(variables, by):
+    """Let `lay_out` ask a distribution anew for the Variables that lie by it."""
+    for variable in variables:
+        if variable._laid_out_by is by:
+            variable._layout = variable._laid_out_by = None
 
 
 def _dtype_of_value(value):

@@ -111,8 +111,8 @@ def _from_list(value, path):
         return np.asarray(value)
     except ValueError as error:
         raise ValueError(
-            f"`{path}` is a list of rows of different lengths, so it is no array. Pad "
-            "the rows to one length, for instance with `lamina.utils.pad_sequences`."
+            f"`{path}` is a list of rows of different lengths, so it is not an array. "
+            "Pad the rows to one length, as `lamina.utils.pad_sequences` does."
         ) from error
 
 
@@ -150,7 +150,7 @@ def _one(value, path):
     if inspect.isgeneratorfunction(value):
         cure = f"Call it: `{value.__name__}()`."
     raise TypeError(
-        f"`{path}` is no data that can be trained on. Received: {value!r} (of type "
+        f"`{path}` is not data that can be trained on. Received: {value!r} (of type "
         f"{type(value).__name__}). {cure}"
     )
 

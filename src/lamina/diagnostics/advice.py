@@ -29,7 +29,7 @@ _CATEGORICAL = (
     losses.categorical_focal_crossentropy,
     losses.sparse_categorical_crossentropy,
 )
-# What they give is no probability: it may be negative.
+# What they give is not a probability: it may be negative.
 _NO_PROBABILITY = (
     activations.linear,
     activations.elu,

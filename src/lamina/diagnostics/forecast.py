@@ -17,6 +17,7 @@ from lamina.core.matching import Slots
 from lamina.core.operation import graph_of, takes_text
 from lamina.core.symbolic import SymbolicTensor
 from lamina.diagnostics.cost import Cost, Machine, cost_of, machine
+from lamina.diagnostics.elsewhere import DeviceForecast, on_devices, units
 from lamina.training import step
 from lamina.training.chunks import is_small
 from lamina.training.compiled import training_of
@@ -93,6 +94,8 @@ class Forecast:
         training: a step of training; None for a model that is not compiled.
         prediction: a step of prediction.
         machine: what the times are estimated with.
+        device: what one of several devices holds and sends in a training step; None
+            where no devices were asked for.
     """
 
     name: str
@@ -103,6 +106,7 @@ class Forecast:
     training: StepForecast | None
     prediction: StepForecast
     machine: Machine
+    device: DeviceForecast | None = None
 
     @property
     def title(self) -> str:
@@ -123,17 +127,18 @@ class Forecast:
         blank = [""] * (len(steps) - 1)
         return [
             *(
-                [f"{name} parameters", f"{p.count:,} ({_units(p.bytes)}B)", *blank]
+                [f"{name} parameters", f"{p.count:,} ({units(p.bytes)}B)", *blank]
                 for name, p in parts.items()
             ),
             ["", *(["Training step"] if self.training else []), "Prediction"],
-            ["FLOPs", *each(lambda s: _units(s.flops).strip())],
-            ["Bytes read and written", *each(lambda s: f"{_units(s.bytes_accessed)}B")],
-            ["Peak memory", *each(lambda s: f"{_units(s.peak_bytes)}B")],
-            ["  weights and batch", *each(lambda s: f"{_units(_held(s))}B")],
-            ["  in between", *each(lambda s: f"{_units(s.cost.temp_bytes)}B")],
+            ["FLOPs", *each(lambda s: units(s.flops).strip())],
+            ["Bytes read and written", *each(lambda s: f"{units(s.bytes_accessed)}B")],
+            ["Peak memory", *each(lambda s: f"{units(s.peak_bytes)}B")],
+            ["  weights and batch", *each(lambda s: f"{units(_held(s))}B")],
+            ["  in between", *each(lambda s: f"{units(s.cost.temp_bytes)}B")],
             ["Estimated time", *each(lambda s: _time(s.estimated_seconds))],
             ["Estimated samples/s", *each(lambda s: _rounded(s.samples_per_second))],
+            *(_device_rows(self.device, blank) if self.device else []),
         ]
 
     @property
@@ -142,8 +147,8 @@ class Forecast:
         rates = self.machine
         notes = [
             _NOTE.format(
-                flops=_units(rates.flops_per_second),
-                bytes=_units(rates.bytes_per_second),
+                flops=units(rates.flops_per_second),
+                bytes=units(rates.bytes_per_second),
                 kernel=rates.kernel_seconds * 1e6,
                 call=rates.call_seconds * 1e6,
             )
@@ -152,6 +157,8 @@ class Forecast:
             notes.append("The model is not compiled: there is no training step yet.")
         if any(s and s.cost.open_loops for s in (self.training, self.prediction)):
             notes.append("Loops of unknown length are counted as one iteration.")
+        if self.device is not None:
+            notes.extend(_device_notes(self.device))
         return notes
 
     def __rich__(self):
@@ -191,7 +198,16 @@ class Forecast:
         )
 
 
-def forecast(model, batch_size=32, input_shape=None, target_shape=None) -> Forecast:
+def forecast(
+    model,
+    batch_size=32,
+    input_shape=None,
+    target_shape=None,
+    devices=None,
+    distribution=None,
+    topology=None,
+    memory=None,
+) -> Forecast:
     """Say what a step will cost; see `Model.forecast`."""
     batch_size = positive_int("forecast", "batch_size", batch_size)
     training = training_of(model)
@@ -208,9 +224,24 @@ def forecast(model, batch_size=32, input_shape=None, target_shape=None) -> Forec
         )
     x = _inputs(model, batch_size, input_shape)
     outputs = outputs_for(model, x)  # builds the model
-    step_cost = None
+    step_cost = device = None
     if training.settings.compiled:
         step_cost = _train_cost(model, batch_size, x, outputs, target_shape)
+    if devices is not None or topology is not None:
+        if step_cost is None:
+            raise ValueError(
+                "`forecast` says of a training step what several devices hold. Call "
+                "`compile` first."
+            )
+
+        def batch_of(rows):
+            x = _inputs(model, rows, input_shape)
+            given = _targets(model, rows, outputs_for(model, x), target_shape)
+            return x, given[0], None
+
+        device = on_devices(
+            model, batch_of, batch_size, devices, distribution, topology, memory
+        )
     variables = StateVariables(model)
     prediction = cost_of(
         compiled_step(model, "predict", variables), variables.read(), (x, None, None)
@@ -230,6 +261,7 @@ def forecast(model, batch_size=32, input_shape=None, target_shape=None) -> Forec
         training=None if step_cost is None else of(step_cost),
         prediction=of(prediction),
         machine=rates,
+        device=device,
     )
 
 
@@ -387,17 +419,39 @@ def _labels(tensor, axis) -> Any:
 # ---- texts ---------------------------------------------------------------------
 
 
+def _device_rows(found, blank):
+    rows = [
+        ["", f"On each of {found.devices:,} {found.kind}", *blank],
+        ["State of training", f"{units(found.state_bytes)}B", *blank],
+        ["Rows of a batch", f"{units(found.batch_bytes)}B", *blank],
+        ["In between", f"{units(found.temp_bytes)}B", *blank],
+        ["Together", f"{units(found.peak_bytes)}B", *blank],
+    ]
+    for name, one in sorted(found.collectives.items()):
+        sent = f"{one.count:,}, {units(one.bytes)}B sent"
+        rows.append([name, sent, *blank])
+    return rows
+
+
+def _device_notes(found):
+    notes = [f"On devices: {found.distribution}; the state is exact."]
+    if found.compiled_for < found.devices:
+        notes.append(
+            f"The rest is that of {found.compiled_for} devices with as many rows each, "
+            "for which it was compiled."
+        )
+    if found.fits is False:
+        notes.append(
+            f"It does not fit in {units(found.memory)}B: try "
+            f"{', or '.join(found.advice)}."
+        )
+    elif found.fits:
+        notes.append(f"It fits in {units(found.memory)}B.")
+    return notes + found.remarks
+
+
 def _held(found):
     return found.peak_bytes - found.cost.temp_bytes
-
-
-def _units(number):
-    """Return a number in thousands, millions and so on: `"1.50 M"`."""
-    for unit in ("", "k", "M", "G", "T"):
-        if abs(number) < 1000:
-            return f"{number:.0f} " if not unit else f"{number:.2f} {unit}"
-        number /= 1000
-    return f"{number:.2f} P"
 
 
 def _rounded(number):

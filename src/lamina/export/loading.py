@@ -328,8 +328,8 @@ def _opened(path):
         tensors = Tensors(path)
     except ValueError as error:
         raise ValueError(
-            f"{str(path)!r} is no file of `Model.export(format='stablehlo')`, or it is "
-            f"damaged: {error}"
+            f"{str(path)!r} is not a file of `Model.export(format='stablehlo')`, or it "
+            f"is damaged: {error}"
         ) from error
     metadata = tensors.metadata if isinstance(tensors.metadata, dict) else {}
     if KEY not in metadata:

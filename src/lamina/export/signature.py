@@ -182,7 +182,7 @@ def read(data, depth=0):
     """Return the structure that `written` made data of.
 
     Raises:
-        ValueError: it is no such data.
+        ValueError: it is not such data.
     """
     if type(data) is int:
         return data

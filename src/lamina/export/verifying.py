@@ -228,7 +228,7 @@ def _check_call(op, exact, gpu):
         return True
     key, dtype = _signature(target)
     if key is None:
-        raise Refused(f"{shown}, which is no part of XLA that programs may use.")
+        raise Refused(f"{shown}, which is not part of XLA that programs may use.")
     unknown = {_name_of(a) for a in op.attributes} - _ATTRIBUTES
     if unknown or _value(op, "has_side_effect", False):
         raise Refused(f"{shown} with unknown attributes.")

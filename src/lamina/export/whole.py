@@ -3,6 +3,7 @@
 from lamina.core.operation import graph_of, takes_text
 from lamina.export import formats, onnx, signature
 from lamina.export.archive import ExportArchive
+from lamina.training.together import gathered
 
 
 def export_model(model, filepath, format, verbose, input_signature, kwargs):
@@ -18,7 +19,10 @@ def export_model(model, filepath, format, verbose, input_signature, kwargs):
     if input_signature is None:
         input_signature = signature.signature_of(model)
     _check_host(model)
-    _WRITERS[format](model, filepath, input_signature, bool(verbose), **kwargs)
+    with gathered(model.variables) as first:
+        if first:
+            write = _WRITERS[format]
+            write(model, filepath, input_signature, bool(verbose), **kwargs)
 
 
 def _stablehlo(model, filepath, input_signature, verbose, **kwargs):

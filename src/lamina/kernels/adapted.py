@@ -14,6 +14,7 @@ import numpy as np
 
 from lamina import kernels
 from lamina.core.dtypes import is_float
+from lamina.core.row_gradients import look_up
 from lamina.core.variable import Variable
 
 
@@ -36,7 +37,7 @@ def rows(table, indices):
     """Return rows of a table."""
     if isinstance(table, AdaptedWeight):
         return table.rows(indices)
-    return kernels.embedding(table.value, indices)
+    return look_up(table.value, indices, kernels.embedding)
 
 
 def biased(y, kernel, bias):
@@ -193,7 +194,7 @@ class AdaptedWeight:
     def rows(self, indices):
         """Return rows of the table that it stands for."""
         if self.encoding is None:
-            found = kernels.embedding(self.variable.value, indices)
+            found = look_up(self.variable.value, indices, kernels.embedding)
         else:
             found = self.encoding.rows(indices, *self.encoding.values)
         if self.lora is None:

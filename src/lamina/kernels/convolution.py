@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from lamina.core.placement import platform
 from lamina.kernels import windows
 from lamina.kernels.forms import with_slopes
 from lamina.kernels.native import convolution as native
@@ -227,7 +228,7 @@ def _every(x, strides):
 
 def _taps_pay(x, window, strides, padding, dilation):
     if (
-        jax.default_backend() != "cpu"
+        platform() != "cpu"
         or math.prod(window) > windows.MOST_TAPS
         or not windows.known(x)
     ):

@@ -1,6 +1,7 @@
 """Texts found in a vocabulary by the compiled library."""
 
 import ctypes
+import itertools
 
 import numpy as np
 
@@ -29,14 +30,7 @@ class Terms:
 
     def _call(self, name, *arguments):
         table = (self._text, self._starts, self._slots, np.int64(len(self._slots)))
-        getattr(library(), f"lamina_{name}")(
-            *(
-                ctypes.c_void_p(a.ctypes.data)
-                if isinstance(a, np.ndarray)
-                else ctypes.c_int64(int(a))
-                for a in (*table, *arguments)
-            )
-        )
+        _call(name, *table, *arguments)
 
     def find(self, array) -> np.ndarray:
         """Return the places of texts, -1 for unknown ones.
@@ -67,9 +61,48 @@ class Terms:
         return found[: lengths.sum()], lengths
 
 
+def different_words(joined: str, lower: bool, strip: bool):
+    r"""Return the different words of texts, their places in it, and texts' lengths.
+
+    Args:
+        joined: the texts, each with `"\0"` after it.
+        lower: whether to make letters of ASCII small.
+        strip: whether to leave out its punctuation.
+
+    >>> from lamina.kernels.lookup import compiled, different_words
+    >>> found = different_words("a b a\0b\0", True, True) if compiled() else None
+    >>> found and found[0], found and found[1].tolist(), found and found[2].tolist()
+    (['a', 'b'], [0, 1, 0, 1], [3, 1])
+    """
+    characters = _characters(joined)
+    size = np.int64(len(characters))
+    terms = np.empty(len(characters), "<u4")
+    starts = np.empty(len(characters) // 2 + 2, "int64")
+    places = np.empty(len(characters) // 2 + 1, "int64")
+    lengths = np.empty(joined.count("\0"), "int64")
+    ways = np.int64(lower), np.int64(strip)
+    count = _call("different", characters, size, *ways, terms, starts, places, lengths)
+    text = terms[: starts[count]].tobytes().decode("utf-32-le", "surrogatepass")
+    words = [text[a:b] for a, b in itertools.pairwise(starts[: count + 1].tolist())]
+    return words, places[: lengths.sum()], lengths
+
+
 def compiled() -> bool:
     """Return whether there is a library that has this."""
     return hasattr(library(), "lamina_terms")
+
+
+def _call(name, *arguments):
+    function = getattr(library(), f"lamina_{name}")
+    function.restype = ctypes.c_int64
+    return function(
+        *(
+            ctypes.c_void_p(a.ctypes.data)
+            if isinstance(a, np.ndarray)
+            else ctypes.c_int64(int(a))
+            for a in arguments
+        )
+    )
 
 
 def _characters(text):

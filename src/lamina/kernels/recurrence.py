@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from lamina.core.placement import platform
 from lamina.kernels.native.recurrence import beside, fits
 from lamina.kernels.products import dense
 
@@ -331,7 +332,7 @@ def _scanned(scan, x, projection, h, weights, keep, *rest, saves=True):
 
 def _run(learning, scan, *args):
     """Run `learning`; on a CPU, and without a gradient, a scan that saves nothing."""
-    if jax.default_backend() != "cpu":
+    if platform() != "cpu":
         return learning(*args)
 
     @jax.custom_vjp

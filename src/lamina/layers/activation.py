@@ -38,7 +38,7 @@ class Activation(Layer):
     [[0.0, 2.0]]
     """
 
-    rows_independent = _ends_in_activation = True
+    _featurewise = rows_independent = _ends_in_activation = True
 
     def __init__(self, activation: Identifier, **kwargs):
         super().__init__(**kwargs)
@@ -68,7 +68,7 @@ class ReLU(Layer):
     [[0.0, 0.5, 1.0]]
     """
 
-    rows_independent = True
+    _featurewise = rows_independent = True
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class LeakyReLU(Layer):
     [[-0.5, 2.0]]
     """
 
-    rows_independent = True
+    _featurewise = rows_independent = True
 
     def __init__(self, negative_slope: float = 0.3, **kwargs):
         slope = kwargs.pop("alpha", negative_slope)
@@ -198,7 +198,7 @@ class ELU(Layer):
     [[0.0, 2.0]]
     """
 
-    rows_independent = True
+    _featurewise = rows_independent = True
 
     def __init__(self, alpha: float = 1.0, **kwargs):
         super().__init__(**kwargs)

@@ -274,6 +274,13 @@ class _HeadAttention(Layer):
             dropped = self._dropout_layer(weights, training=training)
         return jnp.einsum(self._combine_equation, dropped, value), weights
 
+    def _divided_inside(self):
+        """Return the projections and how they are divided: each device has heads."""
+        given = [self._query_dense, self._key_dense, self._value_dense]
+        if self.use_gate:
+            given.append(self._gate_dense)
+        return [(x, "outputs") for x in given] + [(self._output_dense, "inputs")]
+
     def _project(self, query, key, value):
         """Return the gate, if there is one, and query, key and value by heads."""
         tensors = {id(x): x for x in (query, key, value)}.values()
@@ -682,7 +689,7 @@ class Attention(Layer):
         use_causal_mask: whether no query sees a key that comes after it.
 
     Raises:
-        ValueError: an argument out of its range, or inputs that are no such list.
+        ValueError: an argument out of its range, or inputs that are not such a list.
 
     Source: Luong et al., 2015, "Effective approaches to attention-based neural
     machine translation".
@@ -797,7 +804,7 @@ class AdditiveAttention(Attention):
         dropout: the share of attention weights dropped in training, from 0 to 1.
 
     Raises:
-        ValueError: an argument out of its range, or inputs that are no such list.
+        ValueError: an argument out of its range, or inputs that are not such a list.
 
     Source: Bahdanau et al., 2015, "Neural machine translation by jointly learning to
     align and translate".

@@ -15,6 +15,7 @@ from lamina.kernels.adapted import biased, dense
 from lamina.layers import weights
 from lamina.layers.layer import Layer
 from lamina.layers.lora import Adaptable, replaceable
+from lamina.layers.parallel import AXIS, Division
 from lamina.ops import numpy as ops
 
 
@@ -253,6 +254,13 @@ class Dense(Adaptable):
         if self.use_bias:
             self.bias = weights.make(self, "bias", (self.units,))
         self.input_spec = InputSpec(min_ndim=2, axes={-1: features})
+
+    def _divisions(self):
+        features, units = self._kernel.shape
+        return {
+            "outputs": Division({"_kernel": 1, "bias": 0}, units, (AXIS,)),
+            "inputs": Division({"_kernel": 0, "bias": None}, features),
+        }
 
     def call(self, inputs, training=None):
         x = biased(dense(inputs, self.kernel), self.kernel, self.bias)

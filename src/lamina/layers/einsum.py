@@ -12,6 +12,7 @@ from lamina.kernels import dense
 from lamina.kernels.adapted import Layout, biased, einsum, spelled
 from lamina.layers import weights
 from lamina.layers.lora import Adaptable, replaceable
+from lamina.layers.parallel import AXIS, Division
 
 
 class EinsumDense(Adaptable):
@@ -135,6 +136,24 @@ class EinsumDense(Adaptable):
     def call(self, inputs, training=None):
         y = biased(self._product(inputs), self.kernel, self.bias)
         return self.activation(y) if self.activation is not None else y
+
+    def _divisions(self):
+        left, kernel, right = _parts(self.equation)
+        if right.endswith("..."):  # places are counted from the end
+            return {}
+        right = right.removeprefix("...")
+        ways = {}
+        for axis, letter in enumerate(kernel):
+            size, bias = self._kernel.shape[axis], (self.bias_axes or "").find(letter)
+            if letter in left:
+                way = Division({"_kernel": axis, "bias": None}, size)
+                ways.setdefault("inputs", way)
+            else:
+                at = right.index(letter)
+                output = (AXIS, *[None] * (len(right) - at - 1))
+                weights = {"_kernel": axis, "bias": bias if bias >= 0 else None}
+                ways.setdefault("outputs", Division(weights, size, output))
+        return ways
 
     def _product(self, x):
         """Return the Einstein sum, as one 2-D product where the axes lie in order.

@@ -13,6 +13,7 @@ from lamina.core.types import DType, Identifier, Initializer
 from lamina.kernels.adapted import Layout, dense, rows
 from lamina.layers import weights as hooks
 from lamina.layers.lora import Adaptable, replaceable
+from lamina.layers.parallel import AXIS, Division
 from lamina.ops import numpy as ops
 
 
@@ -34,9 +35,15 @@ class Embedding(Adaptable):
         lora_alpha: the weight of LoRA; `lora_rank` when None.
         quantization_config: how a dtype such as `"int8_from_float32"` quantizes, a
             config of `lamina.quantizers`.
+        sparse: whether a step of training costs what the rows cost that a batch looks
+            up, instead of the whole table. Those rows alone are changed: that is the
+            same for `SGD` without momentum and for `Adagrad`; other optimizers leave
+            the averages and the momentum of all other rows as they are ("lazy", as
+            PyTorch's `SparseAdam` does).
 
     Raises:
-        ValueError: a size is not a positive integer, or `weights` has another shape.
+        ValueError: a size is not a positive integer, or `weights` has another shape;
+            `sparse` together with a regularizer or a constraint of the table.
 
     >>> import lamina, numpy as np
     >>> lamina.layers.Embedding(100, 8)(np.array([[4, 20, 7]])).shape
@@ -55,6 +62,7 @@ class Embedding(Adaptable):
     _quantized = ("embeddings",)
     _modes = ("int8", "int4")
     _also = ()
+    _saved_if_changed = ("sparse",)
 
     def __init__(
         self,
@@ -68,6 +76,7 @@ class Embedding(Adaptable):
         lora_rank: int | None = None,
         lora_alpha: float | None = None,
         quantization_config: Any = None,
+        sparse: bool = False,
         **kwargs,
     ):
         kwargs.pop("input_length", None)  # said nothing that the input does not
@@ -80,6 +89,14 @@ class Embedding(Adaptable):
         hooks.keep(self, locals())
         self.mask_zero = mask_zero
         self.supports_masking = mask_zero
+        self.sparse = sparse
+        for kind in ("regularizer", "constraint"):
+            if sparse and getattr(self, f"embeddings_{kind}") is not None:
+                raise ValueError(
+                    f"`embeddings_{kind}` of `{type(self).__name__}` is for all rows "
+                    "of the table, and `sparse=True` changes those alone that a batch "
+                    "looks up. Leave one of them out."
+                )
         if weights is not None:
             self.build()
             single = not isinstance(weights, (list, tuple)) or np.ndim(weights[0]) < 2
@@ -96,11 +113,19 @@ class Embedding(Adaptable):
     def build(self, input_shape=None):
         shape = (self.input_dim, self.output_dim)
         self.embeddings = hooks.make(self, "embeddings", shape)
+        self.embeddings.sparse_gradient = self.sparse
 
     def call(self, inputs):
         if not is_int(inputs.dtype):
             inputs = inputs.astype("int32")
         return rows(self.embeddings, inputs).astype(self.compute_dtype)
+
+    def _divisions(self):
+        words, features = self._embeddings.shape
+        return {
+            "outputs": Division({"_embeddings": 1}, features, (AXIS,)),
+            "inputs": Division({"_embeddings": 0}, words),
+        }
 
     def compute_mask(self, inputs, mask=None):
         return ops.not_equal(inputs, 0) if self.mask_zero else None

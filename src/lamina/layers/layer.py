@@ -93,7 +93,7 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
 
     # Whether the arguments of a call are made arrays of the compute dtype.
     _convert_input_args = True
-    # Whether what is no array may be passed by position.
+    # Whether what is not an array may be passed by position.
     _allow_non_tensor_positional_args = False
     _takes_text = False
     # Whether it moves entries, or reads integers, and does not compute with them.

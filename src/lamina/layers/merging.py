@@ -42,7 +42,7 @@ class Merge(Layer):
         ValueError: there is no list of inputs, or the shapes do not fit.
     """
 
-    rows_independent = True
+    _featurewise = rows_independent = True
     _most = None
 
     def __init__(self, **kwargs):

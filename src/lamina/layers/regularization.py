@@ -88,6 +88,7 @@ class Dropout(Layer):
     [0.0, 2.0]
     """
 
+    _featurewise = True
     rate: float
     seed_generator: SeedGenerator
 
@@ -258,7 +259,7 @@ class GaussianNoise(Layer):
     [[1.0, 1.0]]
     """
 
-    rows_independent = True
+    _featurewise = rows_independent = True
     stddev: float
     seed_generator: SeedGenerator
 
@@ -293,7 +294,7 @@ class GaussianDropout(Layer):
     [[1.0, 1.0]]
     """
 
-    rows_independent = True
+    _featurewise = rows_independent = True
     rate: float
     seed_generator: SeedGenerator
 
@@ -389,7 +390,7 @@ class ActivityRegularization(Layer):
     """
 
     _saved_never = (*Layer._saved_never, "activity_regularizer")
-    rows_independent = True
+    _featurewise = rows_independent = True
     _moves_entries = True
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0, **kwargs):

@@ -579,7 +579,7 @@ def classes_of(losses, y_true, y_pred_shape):
         return y_true.argmax(axis=-1), None
     raise ValueError(
         "`class_weight` needs one class for each target: integer labels or one-hot "
-        f"rows. `{name}` takes targets entry by entry, and these are no one-hot rows. "
+        f"rows. `{name}` takes targets entry by entry, and these are not one-hot rows. "
         f"Received: y_true.shape={y_true.shape}, y_pred.shape={tuple(y_pred_shape)}. "
         "Give `sample_weight`, with a weight for each row or time step."
     )

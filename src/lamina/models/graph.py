@@ -335,7 +335,7 @@ def _walk(given, outputs):
             tensor, done = stack.pop()
             node = tensor.node
             if node is None or (id(tensor) in given and not node.is_input):
-                continue  # what made a given tensor is no part of the graph
+                continue  # what made a given tensor is not part of the graph
             if done:
                 finished.append(node)
             elif node not in seen:

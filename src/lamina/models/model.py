@@ -1009,6 +1009,10 @@ class Model(Layer):
         batch_size: int = 32,
         input_shape: Any = None,
         target_shape: Shape | None = None,
+        devices: int | None = None,
+        distribution: Any = None,
+        topology: str | None = None,
+        memory: float | None = None,
     ):
         """Say what training and prediction will cost, without running a step.
 
@@ -1026,15 +1030,27 @@ class Model(Layer):
                 `lamina.KerasTensor` in place of a shape tells a dtype as well.
             target_shape: likewise for the targets; None follows the outputs and the
                 losses: integers for sparse ones, else arrays like the outputs.
+            devices: how many devices will train together; they need not be there. The
+                forecast then says what each holds and sends as well.
+            distribution: how they do: a `lamina.distribution.Distribution`, or a
+                function that makes one for these devices, as the classes are; None
+                for the one that holds.
+            topology: in place of `devices`, TPUs by a name such as `"v5e:4x4"`, for
+                which the package `libtpu` compiles.
+            memory: the bytes of memory that a device has; known for TPUs.
 
         Returns:
             A `Forecast`, which prints as a table. It has `trainable`, `frozen` and
             `optimizer` (`count`, `bytes`), and `training` and `prediction`
             (`flops`, `bytes_accessed`, `peak_bytes`, `estimated_seconds`,
-            `samples_per_second`); `training` is None before `compile`.
+            `samples_per_second`); `training` is None before `compile`. Of several
+            devices it has `device` (`state_bytes`, `temp_bytes`, `peak_bytes`,
+            `collectives`, `fits`, `advice`).
 
         Raises:
-            ValueError: a size is not known, or the model runs eagerly.
+            ValueError: a size is not known, the model runs eagerly, or the devices do
+                not go together with the distribution.
+            ImportError: a topology is given without `libtpu`.
 
         >>> import lamina
         >>> model = lamina.Sequential([lamina.Input((3,)), lamina.layers.Dense(2)])
@@ -1044,7 +1060,16 @@ class Model(Layer):
         """
         from lamina.diagnostics.forecast import forecast
 
-        return forecast(self, batch_size, input_shape, target_shape)
+        return forecast(
+            self,
+            batch_size,
+            input_shape,
+            target_shape,
+            devices,
+            distribution,
+            topology,
+            memory,
+        )
 
     def get_config(self):
         """Return what it takes to make the model again, weights left out."""

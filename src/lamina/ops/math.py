@@ -216,7 +216,7 @@ def fft(x):
         Such a pair.
 
     Raises:
-        ValueError: `x` is no such pair.
+        ValueError: `x` is not such a pair.
 
     >>> from lamina import ops
     >>> real, imag = ops.fft(([1.0, 2.0], [0.0, 0.0]))

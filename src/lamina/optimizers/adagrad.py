@@ -29,6 +29,8 @@ class Adagrad(Optimizer):
     0.9
     """
 
+    takes_rows = True
+
     @shared()
     def __init__(
         self,
@@ -81,6 +83,8 @@ class Adadelta(Optimizer):
     >>> bool(w[0] < 1)
     True
     """
+
+    takes_rows = True
 
     @shared()
     def __init__(

@@ -35,6 +35,8 @@ class Adam(Optimizer):
     0.9
     """
 
+    takes_rows = True
+
     @shared()
     def __init__(
         self,
@@ -160,6 +162,8 @@ class Adamax(Optimizer):
     >>> round(float(w[0]), 3)
     0.9
     """
+
+    takes_rows = True
 
     @shared()
     def __init__(

@@ -37,6 +37,8 @@ class Ftrl(Optimizer):
     True
     """
 
+    takes_rows = True
+
     @shared()
     def __init__(
         self,

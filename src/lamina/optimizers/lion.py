@@ -30,6 +30,8 @@ class Lion(Optimizer):
     0.75
     """
 
+    takes_rows = True
+
     @shared()
     def __init__(
         self,

@@ -2,12 +2,13 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from lamina.core.config import deserialize_keras_object
 from lamina.initializers import Constant
 from lamina.optimizers.optimizer import Optimizer
-from lamina.optimizers.parts import choose
+from lamina.optimizers.parts import as_array, choose
 
 
 class LossScaleOptimizer(Optimizer):
@@ -82,7 +83,7 @@ class LossScaleOptimizer(Optimizer):
         def step():
             scale = self.dynamic_scale.raw_value
             unscaled = [
-                g if g is None or v.overwrite_with_gradient else jnp.asarray(g) / scale
+                g if g is None or v.overwrite_with_gradient else as_array(g) / scale
                 for g, v in zip(grads, variables, strict=True)
             ]
             self.inner_optimizer.apply(unscaled, variables)
@@ -100,7 +101,8 @@ class LossScaleOptimizer(Optimizer):
 
     def check_finite(self, grads):
         """Return whether all entries of all gradients are finite."""
-        finite = [jnp.all(jnp.isfinite(jnp.asarray(g))) for g in grads if g is not None]
+        grads = jax.tree.leaves(list(grads))
+        finite = [jnp.all(jnp.isfinite(jnp.asarray(g))) for g in grads]
         return jnp.all(jnp.asarray(finite, "bool"))
 
     @property

@@ -16,6 +16,7 @@ from lamina.core.constructor import all_parameters, parameters_of
 from lamina.core.naming import automatic_name, nearest, snake_case
 from lamina.core.owner import Owner
 from lamina.core.registry import ours
+from lamina.core.row_gradients import RowGradient
 from lamina.core.settings import floatx
 from lamina.core.tracebacks import warn
 from lamina.core.types import Rate
@@ -86,6 +87,9 @@ class Optimizer(Constructed, Owner):
     _owned_lists = ("_variables",)
     _saved_from = {"learning_rate": "_given_rate"}
     _may_forget = True
+    # Whether its rule changes each row of a table by that row and its gradient alone,
+    # so that `Embedding(sparse=True)` may hand it some rows.
+    takes_rows = False
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -257,13 +261,15 @@ class Optimizer(Constructed, Owner):
     ) -> Any:
         """Make a Variable of the shape and dtype of another, and return it."""
         prefix = reference_variable.path.replace("/", "_")
-        return self.add_variable(
+        slot = self.add_variable(
             reference_variable.shape,
             initializer,
             dtype=reference_variable.dtype,
             layout=getattr(reference_variable, "_layout", None),
             name=f"{prefix}_{name or 'var'}",
         )
+        slot.follows = reference_variable
+        return slot
 
     def add_optimizer_variables(
         self, trainable_variables, name, initializer: Any = "zeros"
@@ -339,6 +345,12 @@ class Optimizer(Constructed, Owner):
         if len(grads) == 0:
             return
         pairs = self._pairs(grads, trainable_variables)
+        if any(isinstance(gradient, RowGradient) for gradient, _ in pairs):
+            parts.step_by_row(self, pairs)
+        else:
+            self._apply(pairs)
+
+    def _apply(self, pairs):
         for gradient, variable in pairs:
             if takes_gradient(variable):
                 parts.overwrite(self, gradient, variable)
@@ -383,7 +395,7 @@ class Optimizer(Constructed, Owner):
                 f"Received: {len(grads)} gradients for {len(variables)} variables"
             )
         pairs = zip(grads, variables, strict=True)
-        pairs = [(jnp.asarray(g), v) for g, v in pairs if g is not None]
+        pairs = [(parts.as_array(g), v) for g, v in pairs if g is not None]
         if not pairs:
             raise ValueError("No gradients provided for any variable.")
         if len(pairs) < len(variables):

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from lamina.core.variable import pure
+from lamina.core.row_gradients import RowGradient
+from lamina.core.variable import binding, pure
 
 # ---- clipping -------------------------------------------------------------------
 
@@ -180,6 +181,74 @@ def overwrite(optimizer, gradient, variable) -> None:
         gradient = jnp.where(last, largest, variable.raw_value)
         total.assign(jnp.where(last, jnp.zeros_like(largest), largest))
     variable.assign(gradient)
+
+
+# ---- gradients by row ------------------------------------------------------------
+
+
+def as_array(gradient):
+    """Return a gradient as an array, or by row."""
+    return gradient if isinstance(gradient, RowGradient) else jnp.asarray(gradient)
+
+
+def step_by_row(optimizer, pairs) -> None:
+    """Make a step of which some gradients are by row, and change these rows alone.
+
+    The tables, and what the optimizer keeps for each of their numbers, hold those rows
+    meanwhile, so that all else is done as for any other Variable.
+
+    Raises:
+        ValueError: the optimizer does something that reaches all rows.
+    """
+    check_by_row(optimizer, [v for g, v in pairs if isinstance(g, RowGradient)])
+    places, grads = {}, []
+    for gradient, variable in pairs:
+        if isinstance(gradient, RowGradient):
+            gradient = gradient.summed(len(variable))
+            slots = [v for v in optimizer.variables if v.follows is variable]
+            places |= dict.fromkeys((variable, *slots), gradient.indices)
+            gradient = gradient.values
+        grads.append(gradient)
+    variables = [variable for _, variable in pairs]
+    held = tuple(dict.fromkeys([*variables, *optimizer.variables]))
+    whole = [v.raw_value for v in held]
+    values = [
+        w.at[places[v]].get(mode="clip") if v in places else w
+        for v, w in zip(held, whole, strict=True)
+    ]
+    with binding(held, values) as frame:
+        optimizer._apply(list(zip(grads, variables, strict=True)))
+    for variable, before, new in zip(held, whole, frame.current(), strict=True):
+        if variable in places:
+            rows = before.at[places[variable]]
+            new = rows.set(new, mode="drop", indices_are_sorted=True)
+        variable.assign(new)
+
+
+def check_by_row(optimizer, tables) -> None:
+    """Refuse what would reach rows that have no gradient."""
+    owner = type(optimizer).__name__
+    decayed = any(
+        optimizer._decay_of(v) is not None and optimizer._use_weight_decay(v)
+        for v in tables
+    )
+    reasons = {
+        "has a rule for whole Variables": not optimizer.takes_rows,
+        "has `weight_decay`, which makes all rows smaller: call "
+        '`optimizer.exclude_from_weight_decay(var_names=["embeddings"])`': decayed,
+        "has `use_ema`, which averages all rows": optimizer.use_ema,
+        "has `gradient_accumulation_steps`, which adds all rows up": (
+            optimizer.gradient_accumulation_steps
+        ),
+        "is to project the table with a constraint": any(v.constraint for v in tables),
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            raise ValueError(
+                f"`sparse=True` changes the rows of {tables[0].path!r} that a batch "
+                f"looks up, and no others. `{owner}` {reason}. Otherwise leave "
+                "`sparse=True` out, or choose another optimizer, such as `Adam`."
+            )
 
 
 # ---- what all Variables have in common ------------------------------------------

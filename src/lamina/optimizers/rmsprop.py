@@ -30,6 +30,8 @@ class RMSprop(Optimizer):
     0.9
     """
 
+    takes_rows = True
+
     @shared()
     def __init__(
         self,

@@ -27,6 +27,8 @@ class SGD(Optimizer):
     0.5
     """
 
+    takes_rows = True
+
     @shared()
     def __init__(
         self,

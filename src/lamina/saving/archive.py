@@ -309,7 +309,7 @@ def _bad_name(name):
     if ".." in parts:
         return "which leaves the archive"
     if "" in parts or "." in parts:
-        return "which is no plain path"
+        return "which is not a plain path"
     return None
 
 

@@ -63,7 +63,8 @@ def build(config, budget, custom_objects=None, safe_mode=True):
         ) from error
     if not hasattr(model, "load_own_variables"):
         raise ValueError(
-            f"{name} holds a {type(model).__name__}, which is no model and no layer."
+            f"{name} holds a {type(model).__name__}, which is neither a model nor a "
+            "layer."
         )
     return model
 

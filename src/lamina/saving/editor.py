@@ -58,7 +58,7 @@ class KerasFileEditor:
         path = pathlib.Path(filepath)
         # A device or a pipe would be waited for.
         if path.exists() and not (path.is_file() or path.is_dir()):
-            raise ValueError(f"{name} is no file. Received: filepath={name}")
+            raise ValueError(f"{name} is not a file. Received: filepath={name}")
         with quoting(), found.open(path) as weights:
             if weights.archive is not None:
                 self.config = weights.archive.json(CONFIG)

@@ -142,7 +142,7 @@ class Weights(contextlib.AbstractContextManager):
         if not count:
             return []
         if kind.get_class() != h5t.STRING:
-            self._refuse(path, f"an attribute {name!r} that is no text")
+            self._refuse(path, f"an attribute {name!r} that is not text")
         if count * kind.get_size() > bounds.ATTRIBUTE:
             size = readable(count * kind.get_size())
             self._refuse(path, f"an attribute {name!r} of {size}")
@@ -302,7 +302,7 @@ class Weights(contextlib.AbstractContextManager):
         half = kind.get_class() == h5t.OPAQUE and kind.get_size() <= 2
         if not plain and not half:
             shown = kind.dtype if kind.get_class() != h5t.OPAQUE else "opaque"
-            self._refuse(path, f"values of the dtype {shown}, which are no numbers")
+            self._refuse(path, f"values of the dtype {shown}, which are not numbers")
         if any(n < 0 for n in dataset.shape) or len(dataset.shape) > 32:
             self._refuse(path, f"a dataset of the shape {dataset.shape}")
         declared = math.prod(dataset.shape) * kind.get_size()
@@ -406,7 +406,7 @@ class Section(collections.abc.Mapping):
             try:
                 inflated = zlib.decompressobj().decompress(stored, size + 1)
             except zlib.error as error:
-                raise OSError(f"a chunk is no gzip: {error}") from error
+                raise OSError(f"a chunk is not gzip: {error}") from error
             if len(inflated) > size:
                 self._weights._refuse(
                     f"{self._path}/{key}",

@@ -28,7 +28,7 @@ def inspect(filepath) -> Report:
     if path.is_dir():
         found = formats.of_folder(path) or formats.KERAS
     elif path.exists() and not path.is_file():
-        report.refused.append("This is no file, but a device or a pipe.")
+        report.refused.append("This is not a file, but a device or a pipe.")
         return report
     else:
         with path.open("rb") as file:
@@ -36,7 +36,7 @@ def inspect(filepath) -> Report:
         found = formats.of_start(start) or formats.of(path.name, "describe")
         report.tell("Size", readable(path.stat().st_size))
     if found is None or not (path.is_dir() or start.startswith(found.begins)):
-        report.refused.append("This is no format that Lamina reads.")
+        report.refused.append("This is not in a format that Lamina reads.")
     else:
         with report.guarded():
             found.describe(report, path)

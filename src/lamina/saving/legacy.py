@@ -100,9 +100,9 @@ def put_weights(model, weights, by_name=False, skip_mismatch=False):
     names = weights.texts(root, "layer_names")
     if names is None:
         raise ValueError(
-            f"{weights.name} is no file of weights in the legacy HDF5 format: it does "
-            "not list the names of its layers. A file that `save_weights` wrote ends "
-            "in `.weights.h5`."
+            f"{weights.name} is not a file of weights in the legacy HDF5 format: it "
+            "does not list the names of its layers. A file that `save_weights` wrote "
+            "ends in `.weights.h5`."
         )
     saved = {name: _group(weights, root, name) for name in dict.fromkeys(names)}
     saved = {name: values for name, values in saved.items() if values}

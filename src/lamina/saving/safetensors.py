@@ -69,7 +69,7 @@ class Tensors(contextlib.AbstractContextManager):
             header = self._parsed(file.read(length))
         self.metadata = header.pop("__metadata__", None) or {}
         if not isinstance(self.metadata, dict):
-            self._damaged("its `__metadata__` is no dict")
+            self._damaged("its `__metadata__` is not a dict")
         self._start = 8 + length
         self.tensors = {name: self._entry(name, e) for name, e in header.items()}
         self._check_places(size - self._start)
@@ -91,7 +91,7 @@ class Tensors(contextlib.AbstractContextManager):
         except ValueError as error:
             self._damaged(str(error))
         if not isinstance(header, dict):
-            self._damaged("its header is no dict")
+            self._damaged("its header is not a dict")
         return header
 
     def _entry(self, name, entry):

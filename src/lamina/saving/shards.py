@@ -25,7 +25,7 @@ class Shards(contextlib.AbstractContextManager):
         path: the path of the JSON file; the others are beside it.
 
     Raises:
-        ValueError: it is no such list, or names files elsewhere.
+        ValueError: it is not such a list, or names files elsewhere.
     """
 
     def __init__(self, path):

@@ -13,7 +13,7 @@ from lamina.core.tracebacks import boundary, warn
 from lamina.saving import formats, shards
 from lamina.saving.building import FIX, blamed, prove
 from lamina.saving.state import values_of
-from lamina.training.together import among
+from lamina.training.together import among, gathered
 
 _NO_SAVE_FORMAT = (
     "The `save_format` argument is deprecated and has no effect: the ending of the "
@@ -70,7 +70,8 @@ def save_model(model, filepath, overwrite=True, zipped=None, **kwargs):
             "data."
         )
     held = References(things=False)
-    with among(model.variables) as first:
+    variables = [*model.variables, *getattr(model.optimizer, "variables", ())]
+    with gathered(variables) as first:
         if first and not hasattr(filepath, "write"):
             writable(filepath, overwrite, folder=zipped is False)
         config = written_config(model, held)

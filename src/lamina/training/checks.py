@@ -180,8 +180,8 @@ def class_weighted(model, batch, weights):
         unknown = sorted(str(k) for k in weights if k not in names)
         if unknown:
             raise ValueError(
-                f"`class_weight` has keys that are no outputs: {unknown}. The outputs: "
-                f"{names}"
+                f"`class_weight` has keys that are not outputs: {unknown}. The "
+                f"outputs: {names}"
             )
     elif len(names) > 1:
         raise ValueError(

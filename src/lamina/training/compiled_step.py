@@ -10,11 +10,13 @@ import numpy as np
 
 from lamina.core import settings
 from lamina.core.context import having
+from lamina.core.placement import Distribution
 from lamina.core.runtime import not_after_fork
 from lamina.core.variable import Unbound, pure
 from lamina.training import step
 from lamina.training.compiled import training_of
 from lamina.training.compiled_metrics import named
+from lamina.training.together import check_program
 
 
 @not_after_fork
@@ -24,10 +26,11 @@ class Program:
     Args:
         make: a function that returns the step as it is for the present Variables.
         variables: the Variables that it reads and changes.
+        together: whether all processes of a run run it at once.
     """
 
-    def __init__(self, make, variables):
-        self._make, self._variables = make, variables
+    def __init__(self, make, variables, together=True):
+        self._make, self._variables, self._together = make, variables, together
         self._groups: Any = None  # those that it was last made for
         self._made: Any = None
 
@@ -45,10 +48,13 @@ class Program:
             logs; these are None where they follow from the State.
         """
         variables = self._variables
-        if variables.groups is not self._groups:
+        fresh = variables.groups is not self._groups
+        if fresh:
             self._groups, self._made = variables.groups, self._make()
         run = self._made.trace if trace else self._made
         try:
+            if fresh and self._together and Distribution.any_made:
+                check_program(self._made, variables.complete(state), rest)
             return run(variables.complete(state), *rest)
         except Unbound as found:
             variables.adopt(found, before)
@@ -92,7 +98,19 @@ def compiled_step(model, kind, variables, donate=False, several=False):
             return watched(made, model, kind, variables.groups, donate, several)
         return made
 
-    return Program(make, variables)
+    return Program(make, variables, together=kind != "results")
+
+
+def step_laid_out(model, variables, shardings):
+    """Return the training step for devices that are not here, to be compiled only.
+
+    Args:
+        model: the model.
+        variables: the Variables that it changes.
+        shardings: how they lie, in the groups of the State.
+    """
+    made = _bound(model, "train", copy.copy(variables), eager=False)
+    return jax.jit(made, donate_argnums=0, out_shardings=(shardings, None))
 
 
 def _bound(model, kind, variables, eager):

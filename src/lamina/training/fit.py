@@ -4,6 +4,7 @@ import math
 import os
 import signal
 import time
+from functools import partial
 from typing import Any
 
 from lamina.callbacks.backup_and_restore import (
@@ -85,7 +86,16 @@ def fit(
     first = source.first()
     prepare(model, first)
     if Distribution.any_made:
-        check_together(model, StateVariables(model).groups, first)
+        variables = StateVariables(model)
+        told = {
+            "epochs": (initial_epoch, epochs),
+            "steps_per_epoch": limited(steps_per_epoch),
+            "validation_data": validation_data is not None,
+            "validation_freq": validation_freq,
+            "resume": resume is not None,
+        }
+        told = partial(described, model, variables, **told)
+        check_together(model, variables, first, told)
     if class_weight is not None:
         source = checks.with_class_weight(model, source, class_weight)
         first = source.first()

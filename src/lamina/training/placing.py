@@ -10,10 +10,10 @@ from lamina.core import placement
 from lamina.core.context import having
 from lamina.core.placement import Distribution
 from lamina.core.tracebacks import warn
-from lamina.core.variable import lay_out
+from lamina.core.variable import forget_layouts, lay_out
 from lamina.data.arrays import is_text
 from lamina.training.compiled import training_of
-from lamina.training.together import check_alike, several, watched
+from lamina.training.together import check_alike, check_told, several, watched
 
 
 def placing(early=False):
@@ -94,10 +94,17 @@ def distributed(run):
             training.under = now
             training.programs.drop()
         with having(distribution=now), watched(run.__name__):
-            lay_out(variables)
+            _lay_out(now, model, variables)
             return run(model, *args, **kwargs)
 
     return wrapper
+
+
+def _lay_out(now, model, variables):
+    if now is not None and now.plan_for(model):
+        forget_layouts(variables, now)
+        training_of(model).programs.drop()
+    lay_out(variables)
 
 
 def check_placed(model, groups, rows):
@@ -112,7 +119,7 @@ def check_placed(model, groups, rows):
     if now is None:
         return
     variables = [v for group in groups for v in group]
-    lay_out(variables)
+    _lay_out(now, model, variables)
     outputs = [layer._output_path() for layer in model._flatten_layers()]
     remarks = now.remarks(variables, outputs)
     parts = now.row_parts
@@ -128,16 +135,18 @@ def check_placed(model, groups, rows):
         warn(text)
 
 
-def check_together(model, groups, batch):
+def check_together(model, variables, batch, told):
     """Refuse processes that would train something else each.
 
     Args:
         model: the model.
-        groups: the Variables of its State.
+        variables: the Variables of its State.
         batch: its first batch.
+        told: a function that gives the settings of the run.
     """
     if not several():
         return
+    check_told(told())
     now = placement.distribution()
     if now.auto_shard_dataset:
         check_alike(
@@ -147,7 +156,7 @@ def check_together(model, groups, batch):
             f"`{type(now).__name__}(..., auto_shard_dataset=False)`.",
         )
     check_alike(
-        [v.raw_value for group in groups for v in group],
+        [v.raw_value for group in variables.groups for v in group],
         f"The processes start with different weights of {model.name!r}. Set one seed "
         "in all, by `lamina.utils.set_random_seed`, or begin with "
         "`lamina.distribution.initialize()`, which agrees on one.",

@@ -85,7 +85,7 @@ def outputs_for(model, x):
     training = training_of(model)
     eager = step.runs_eagerly(model)
     if not model.built:
-        with scratch():  # zeros are no data: nothing of them is kept
+        with scratch():  # zeros are not data: nothing of them is kept
             model(jax.tree.map(_zeros, specs)) if eager else infer(model, specs)
     # Each `fit` and `evaluate` asks more than once, and takes a trace of the model.
     known, key = training.programs.of(model).made, _key(specs)

@@ -8,6 +8,7 @@ import collections
 import contextlib
 import os
 import pathlib
+import re
 import secrets
 import sys
 import threading
@@ -20,8 +21,10 @@ import numpy as np
 from lamina.core import placement
 from lamina.core.context import having
 from lamina.core.tracebacks import warn
+from lamina.core.variable import binding
 
 _PAUSE = 1.0  # seconds between two questions whether another process failed
+_SHOWN = 200  # bytes of what differs in an error
 _PATIENCE = 10.0  # seconds that a process may take to leave what it can leave
 
 
@@ -54,6 +57,80 @@ def check_alike(arrays, problem) -> None:
         alike = (known == known[0]).all()
     if not alike:
         raise ValueError(problem)
+
+
+def check_told(settings) -> None:
+    """Raise unless all processes were told to do the same.
+
+    Args:
+        settings: what was said to this one, plain values in dicts and lists.
+
+    Raises:
+        ValueError: they differ. The message says in what first.
+    """
+    if not several():
+        return
+    lines = [f"{path}={value!r}" for path, value in _leaves(settings, "")]
+    sums = [zlib.crc32(line.encode()) for line in lines]
+    counts = _gathered(len(sums))
+    if (counts == counts[0]).all() and alike(sums):
+        return
+    most = int(counts.max())
+    sums, lines = sums + [0] * (most - len(sums)), lines + [""] * (most - len(lines))
+    found = _gathered(*sums).reshape(len(counts), most)
+    differing = int((found != found[0]).any(axis=0).argmax())
+    text = lines[differing].encode()[:_SHOWN].ljust(_SHOWN, b"\0")
+    said = _gathered(*text).reshape(len(counts), -1).astype(np.uint8)
+    said = [bytes(row).rstrip(b"\0").decode(errors="replace") for row in said]
+    other = next((i for i, one in enumerate(said) if one != said[0]), 0)
+    raise ValueError(
+        "The processes do not do the same: process 0 has "
+        f"{said[0] or 'nothing'}, and process {other} has {said[other] or 'nothing'}. "
+        "Every process runs the same script with the same arguments."
+    )
+
+
+def alike(numbers) -> bool:
+    """Tell whether all processes have the same numbers, as many in each."""
+    found = _gathered(*numbers).reshape(-1, len(numbers))
+    return bool((found == found[0]).all())
+
+
+def _leaves(value, path):
+    """Yield the leaves of plain settings with their paths; names decide nothing."""
+    if isinstance(value, dict):
+        for key, one in value.items():
+            if key not in ("name", "seed"):
+                yield from _leaves(one, f"{path}.{key}" if path else key)
+    elif isinstance(value, (list, tuple)):
+        for i, one in enumerate(value):
+            yield from _leaves(one, f"{path}[{i}]")
+    else:
+        yield path, value
+
+
+def check_program(step, state, rest) -> None:
+    """Raise unless all processes run the same compiled step; they would hang.
+
+    Args:
+        step: what `jax.jit` returned.
+        state: the State that it is given.
+        rest: what else it is given.
+
+    Raises:
+        ValueError: the programs differ.
+    """
+    if not several() or not hasattr(step, "lower"):
+        return
+    text = step.lower(state, *rest).as_text()
+    # A callback in one process that keeps what it reads lets no memory be reused there.
+    text = re.sub(r"(tf\.aliasing_output|jax\.buffer_donor) = [^,}]*", "", text)
+    if not alike([zlib.crc32(text.encode())]):
+        raise ValueError(
+            "The processes have compiled different steps: a layer, a loss or a metric "
+            "computes something else in one of them. Let nothing in the model hang on "
+            "the process that it runs in."
+        )
 
 
 def _sums(array) -> list[int]:
@@ -283,6 +360,22 @@ def among(variables):
     by = placement.distribution_of(variables)
     with having(distribution=by), watched("save"):
         yield placement.is_first(by)
+
+
+@contextlib.contextmanager
+def gathered(variables):
+    """Let divided Variables be whole for a block; give whether this process writes.
+
+    All processes that hold parts of them come here. In the block nothing is laid out.
+    """
+    with among(variables) as first:
+        divided = [v for v in variables if v._layout is not None]
+        if not divided:
+            yield first
+            return
+        values = [placement.fetched(v.raw_value) for v in divided]
+        with binding(divided, values), having(distribution=None):
+            yield first
 
 
 def check_others() -> None:

@@ -26,7 +26,7 @@ from lamina.core.tracebacks import boundary, warn
 
 _CHUNK = 1 << 18
 _PATIENCE = 60  # seconds without a byte
-# An archive that grows more than this, beyond this size, is no data set.
+# An archive that grows more than this, beyond this size, is not a data set.
 _GROWTH, _LARGE = 200, 1 << 30
 # Names are short, and a small archive holds few files.
 _LONGEST_NAME, _FEW = 1 << 16, 10_000
@@ -403,7 +403,7 @@ def _check_member(member, links, files):
         if any(led[:end] in links for end in range(1, len(led) + 1)):
             _refuse(member.name, "it is a link to a link")
     if member.islnk() and _parts(member.linkname, member.name) not in files:
-        _refuse(member.name, "it is a link to what is no file of the archive")
+        _refuse(member.name, "it is a link to what is not a file of the archive")
 
 
 def _unzip(path, folder):

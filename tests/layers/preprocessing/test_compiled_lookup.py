@@ -7,7 +7,7 @@ import pytest
 
 import lamina
 from lamina.kernels import lookup
-from lamina.layers.preprocessing import string_lookup
+from lamina.layers.preprocessing import string_lookup, text
 
 pytestmark = pytest.mark.skipif(
     not lookup.compiled(), reason="built without compiled kernels"
@@ -119,11 +119,33 @@ def test_texts_with_a_zero_inside_are_read_by_python(monkeypatch):
     assert layer(texts).tolist() == [[1, 2], [3, 0]]
 
 
-def test_adapt_counts_the_same_words_however_they_are_split():
-    texts = random_texts(300)
-    together, apart = (lamina.layers.TextVectorization() for _ in range(2))
-    together.adapt(texts)
-    for text in texts:  # each alone: those without odd white space are split by Python
-        apart.update_state([text])
-    apart.finalize_state()
-    assert together.get_vocabulary() == apart.get_vocabulary()
+@pytest.mark.parametrize(
+    "standardize",
+    ["lower_and_strip_punctuation", "lower", "strip_punctuation", None],
+)
+@pytest.mark.parametrize("mode", ["int", "tf_idf"])
+def test_adapt(standardize, mode, monkeypatch):
+    rare = [f"w{n * n}" for n in range(2000)]  # the table of words grows
+    parts = [random_texts(200), [" ".join(rare)], ["", "...", "a.b, A", "a\0b a"]]
+    learned = []
+    for compiled in (True, False):
+        monkeypatch.setattr(text, "compiled", lambda now=compiled: now)
+        layer = lamina.layers.TextVectorization(
+            standardize=standardize, output_mode=mode
+        )
+        for part in parts:
+            layer.update_state(part)
+        layer.finalize_state()
+        learned.append(layer)
+    with_library, without = (layer._lookup_layer for layer in learned)
+    assert with_library.get_vocabulary() == without.get_vocabulary()
+    assert len(with_library.get_vocabulary()) > 2000
+    if mode == "tf_idf":
+        np.testing.assert_array_equal(with_library.idf_weights, without.idf_weights)
+
+
+def test_no_words_at_all():
+    assert lookup.different_words("\0 ...\0", True, True)[0] == []
+    layer = lamina.layers.TextVectorization()
+    layer.adapt(["", "..."])
+    assert layer.get_vocabulary() == []

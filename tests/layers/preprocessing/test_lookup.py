@@ -328,8 +328,8 @@ def test_vocabulary_files_without_terms(tmp_path):
     with pytest.raises(ValueError, match=r"repeated term.*\['x{998}$"):
         StringLookup(vocabulary=str(path))
     path.write_text(f"1\n{1 << 63}\n")
-    with pytest.raises(ValueError, match="9223372036854775808 is no integer of 64"):
+    with pytest.raises(ValueError, match="9223372036854775808 is not an integer of 64"):
         IntegerLookup(vocabulary=str(path))
     path.write_text("1\nx\n")
-    with pytest.raises(ValueError, match="words.txt holds a line that is no term.*'x'"):
+    with pytest.raises(ValueError, match="a line that is not a term.*'x'"):
         IntegerLookup(vocabulary=str(path))

@@ -18,6 +18,7 @@ from jax.extend.core import Jaxpr, Primitive
 from jax.interpreters import ad, batching, mlir
 
 from lamina.core.native import library
+from lamina.core.placement import platform
 
 _plain_forms: dict[Primitive, Callable[..., Any]] = {}
 
@@ -31,7 +32,7 @@ def available() -> bool:
         True
     """
     return (
-        jax.default_backend() == "cpu"
+        platform() == "cpu"
         and jax.local_device_count() == 1
         and _target("conv") is not None
     )

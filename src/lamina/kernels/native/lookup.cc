@@ -1,6 +1,7 @@
 // Finds texts in a vocabulary. Texts are UTF-32, as NumPy keeps them. Called without
 // XLA; Python's lock is free meanwhile.
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <vector>
@@ -45,6 +46,33 @@ bool IsPunctuation(uint32_t c) {
          (c >= '{' && c <= '~');
 }
 
+// Calls `found` with each word of texts, which end with a zero each, in order;
+// `lengths` gets the number of words of each text.
+template <typename Found>
+void ForWords(const uint32_t* texts, int64_t characters, bool lower, bool strip,
+              int64_t* lengths, const Found& found) {
+  std::vector<uint32_t> word;
+  int64_t count = 0;
+  for (int64_t i = 0; i < characters; ++i) {
+    uint32_t c = texts[i];
+    if (c != 0 && !IsSpace(c)) {
+      if (strip && IsPunctuation(c)) continue;
+      if (lower && c >= 'A' && c <= 'Z') c += 'a' - 'A';
+      word.push_back(c);
+      continue;
+    }
+    if (!word.empty()) {
+      found(word);
+      ++count;
+      word.clear();
+    }
+    if (c == 0) {
+      *lengths++ = count;
+      count = 0;
+    }
+  }
+}
+
 }  // namespace
 
 #define EXPORTED extern "C" __attribute__((visibility("default")))
@@ -77,24 +105,36 @@ EXPORTED void lamina_words(const uint32_t* text, const int64_t* starts, int32_t*
                            int64_t lower, int64_t strip, int64_t* out,
                            int64_t* lengths) {
   const Terms terms{text, starts, slots, size};
-  std::vector<uint32_t> word;
-  int64_t found = 0;
-  for (int64_t i = 0; i < characters; ++i) {
-    uint32_t c = texts[i];
-    if (c != 0 && !IsSpace(c)) {
-      if (strip && IsPunctuation(c)) continue;
-      if (lower && c >= 'A' && c <= 'Z') c += 'a' - 'A';
-      word.push_back(c);
-      continue;
+  ForWords(texts, characters, lower, strip, lengths, [&](const auto& word) {
+    *out++ = slots[terms.Slot(word.data(), word.size())];
+  });
+}
+
+// Collects the different words of texts, in the order in which they come: `terms` gets
+// their characters, and has room for as many as the texts have; `starts` where each
+// begins and where the last ends; `out` and `lengths` what `lamina_words` gives. Returns
+// how many different ones there are.
+EXPORTED int64_t lamina_different(const uint32_t* texts, int64_t characters,
+                                  int64_t lower, int64_t strip, uint32_t* terms,
+                                  int64_t* starts, int64_t* out, int64_t* lengths) {
+  std::vector<int32_t> slots(1024, -1);
+  int64_t count = 0;
+  starts[0] = 0;
+  ForWords(texts, characters, lower, strip, lengths, [&](const auto& word) {
+    int64_t size = slots.size();
+    int64_t at = Terms{terms, starts, slots.data(), size}.Slot(word.data(), word.size());
+    if (slots[at] < 0) {
+      slots[at] = count;
+      std::copy(word.begin(), word.end(), terms + starts[count]);
+      starts[count + 1] = starts[count] + word.size();
+      *out++ = count++;
+      if (2 * count > size) {
+        slots.assign(2 * size, -1);
+        lamina_terms(terms, starts, slots.data(), 2 * size, count);
+      }
+      return;
     }
-    if (!word.empty()) {
-      out[found++] = slots[terms.Slot(word.data(), word.size())];
-      word.clear();
-    }
-    if (c == 0) {
-      *lengths++ = found;
-      out += found;
-      found = 0;
-    }
-  }
+    *out++ = slots[at];
+  });
+  return count;
 }

@@ -79,7 +79,7 @@ class IntegerLookup(Lookup):
     def _term(self, value):
         number = int(value)
         if not -(1 << 63) <= number < 1 << 63:
-            raise ValueError(f"{number} is no integer of 64 bits.")
+            raise ValueError(f"{number} is not an integer of 64 bits.")
         return number
 
     def _terms(self, vocabulary):

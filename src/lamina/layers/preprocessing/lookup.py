@@ -256,16 +256,24 @@ class Lookup(VocabularyLayer):
         rows = shape[0] if len(shape) > 1 else 1
         self._count(tokens, [len(tokens) // max(rows, 1)] * rows)
 
-    def _count(self, tokens, lengths):
-        """Count the tokens of documents of some lengths, given one after the other."""
+    def _count(self, tokens, lengths, places=None):
+        """Count the tokens of documents of some lengths, given one after the other.
+
+        With `places`, `tokens` are the different ones, and those say where each is.
+        """
         if self._fixed:
             raise ValueError(
                 f"Cannot adapt layer {self.name!r} after setting a static vocabulary "
                 "via the `vocabulary` argument."
             )
-        self._counts.update(tokens)
+        if places is None:
+            self._counts.update(tokens)
+        else:
+            often = np.bincount(places, minlength=len(tokens)).tolist()
+            self._counts.update(dict(zip(tokens, often, strict=True)))
         if self.output_mode == "tf_idf":
-            following = iter(tokens)
+            whole = tokens if places is None else map(tokens.__getitem__, places)
+            following = iter(whole)
             for length in lengths:
                 self._documents.update(set(itertools.islice(following, length)))
             self._rows += len(lengths)

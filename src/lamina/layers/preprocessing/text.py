@@ -15,6 +15,7 @@ from lamina.core.checks import one_of
 from lamina.core.symbolic import SymbolicTensor
 from lamina.core.types import Sizes
 from lamina.kernels.categories import encode
+from lamina.kernels.lookup import compiled, different_words
 from lamina.layers.preprocessing.string_lookup import StringLookup
 from lamina.layers.preprocessing.vocabulary import (
     VocabularyLayer,
@@ -151,8 +152,13 @@ class TextVectorization(VocabularyLayer):
         super().adapt(data, steps)
 
     def update_state(self, data):
-        tokens, lengths, _ = self._tokens(text_array(data, self))
-        self._lookup_layer._count(tokens, lengths)
+        array, lookup = text_array(data, self), self._lookup_layer
+        if compiled() and (plain := self._plain(array)) is not None:
+            different, places, lengths = different_words(*plain)
+            lookup._count(different, lengths, places)
+            return
+        tokens, lengths, _ = self._tokens(array)
+        lookup._count(tokens, lengths)
 
     # ---- calling -------------------------------------------------------------
 
@@ -181,20 +187,29 @@ class TextVectorization(VocabularyLayer):
         vectors = encode(table, self.output_mode, lookup._depth, dtype, idf=idf)
         return jnp.asarray(vectors.reshape(*outer, vectors.shape[-1]))
 
+    def _plain(self, array):
+        """Return what the compiled library splits up: texts and how; None if it can't.
+
+        That is the texts as one, and whether to lower them and to strip punctuation.
+        """
+        if callable(self.standardize) or self.split != "whitespace" or self._sizes:
+            return None
+        _one_text_each(array.shape)  # or an error
+        if (joined := _joined(words(array, self.encoding))) is None:
+            return None
+        how = self.standardize or ""
+        return joined + "\0", "lower" in how, "punctuation" in how
+
     def _found(self, array):
         """Return the indices of words, how many each text has, and the texts' shape."""
         lookup = self._lookup_layer
-        plain = self.split == "whitespace" and not self._sizes
-        if plain and not callable(self.standardize):
-            outer, terms = _one_text_each(array.shape), lookup._terms_compiled()
-            joined = _joined(words(array, self.encoding))
-            if terms is not None and joined is not None:
-                how = self.standardize or ""
-                places, lengths = terms.words(
-                    joined + "\0", "lower" in how, "punctuation" in how
-                )
-                known = places + lookup._token_start
-                return np.where(places < 0, lookup._oov_start, known), lengths, outer
+        terms = lookup._terms_compiled()
+        if terms is not None and (plain := self._plain(array)) is not None:
+            places, lengths = terms.words(*plain)
+            known = np.where(
+                places < 0, lookup._oov_start, places + lookup._token_start
+            )
+            return known, lengths, _one_text_each(array.shape)
         tokens, lengths, outer = self._tokens(array)
         return lookup._found(tokens), lengths, outer
 

@@ -176,7 +176,7 @@ def read_vocabulary(path, encoding, term) -> list:
         return [term(line) for line in found]
     except ValueError as error:
         raise ValueError(
-            f"Vocabulary file {path} holds a line that is no term: {error}"
+            f"Vocabulary file {path} holds a line that is not a term: {error}"
         ) from None
 
 

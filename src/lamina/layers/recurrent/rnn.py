@@ -139,7 +139,7 @@ class RNN(Layer):
         self.states = structure.pack_like(first, self._kept)
 
     # The states of a stateful layer flow through compiled steps like any Variable
-    # but are no weights: they belong to the data, and files do not hold them.
+    # but are not weights: they belong to the data, and files do not hold them.
 
     def _own_variables(self):
         kept = {id(v) for v in self._kept}

@@ -482,7 +482,7 @@ class DataFrameIterator(_FilesIterator):
         there = [p.lower().endswith(ends) and Path(p).is_file() for p in paths]
         if not all(there):
             warn(
-                f"{there.count(False)} names in {x_col!r} are no images, and left out."
+                f"{there.count(False)} names in {x_col!r} are not images, and left out."
             )
         return table[there]
 

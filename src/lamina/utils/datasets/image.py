@@ -171,7 +171,7 @@ class Reader:
             if getattr(error, "errno", None) is not None:
                 raise  # the disk's
             raise ValueError(
-                f"This is no image that Pillow reads, or it is damaged: {error}"
+                f"This is not an image that Pillow reads, or it is damaged: {error}"
             ) from error
 
     def _pixels(self, path):
