@@ -196,8 +196,9 @@ def test_files_go_both_ways(tmp_path):
     from keras.src.applications.convnext import LayerScale
     from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
 
-    scaling = lamina.applications.convnext.LayerScale
-    adding = lamina.applications.inception_resnet_v2.CustomScaleLayer
+    from lamina.applications.scaling import CustomScaleLayer as adding
+    from lamina.applications.scaling import LayerScale as scaling
+
     x = np.random.default_rng(0).normal(size=(2, 4)).astype("float32")
     for source, target, scale, add, custom in (
         (keras, lamina, LayerScale, CustomScaleLayer, None),
