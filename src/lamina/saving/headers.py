@@ -126,7 +126,7 @@ class Headers:
             raise ValueError(f"a type of values that takes {size} bytes")
 
     def _check_attribute(self, data):
-        """Let no text be longer than the file: HDF5 takes the memory before it looks."""
+        """Let no text be longer than the file: HDF5 takes the memory first."""
         name, kind, space = (_number(data, at, 2) for at in (2, 4, 6))
         self._check_type(kind)
         unit = 8 if data[0] == 1 else 1
