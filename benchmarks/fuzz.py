@@ -253,10 +253,11 @@ def _other_hdf5(folder, model):
             path = folder / f"{name}.weights.h5"
             with h5py.File(path, "w", libver=version, track_order=True) as new:
 
-                def copied(place, thing, new=new):
+                def copied(place, thing, new=new, version=version):
                     if isinstance(thing, h5py.Dataset):
                         packed = {"compression": "gzip", "shuffle": True}
-                        options = packed if thing.shape else {}
+                        # Chunks of the newer form are refused whatever they hold.
+                        options = packed if thing.shape and not version else {}
                         new.create_dataset(place, data=thing[()], **options)
                     else:
                         new.require_group(place).attrs.update(thing.attrs)

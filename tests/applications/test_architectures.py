@@ -228,3 +228,10 @@ def test_fine_tuning_trains_the_head_only():
     for old, new in zip(before, base.weights, strict=True):
         np.testing.assert_array_equal(old, new)
     assert np.asarray(model.layers[-1].bias).any()
+
+
+@pytest.mark.parametrize("name", NAMES if WHOLE else ["MobileNet"])
+def test_a_config_opens_without_more_being_allowed(name):
+    model = getattr(applications, name)(weights=None)
+    again = lamina.models.model_from_json(model.to_json())
+    assert [w.shape for w in again.weights] == [w.shape for w in model.weights]

@@ -532,16 +532,24 @@ def _(p):
     return lambda: lamina.saving.KerasFileEditor(path)
 
 
-@case("chunks in a newer tree", "chunks in a tree of the newer form")
-def _(p):
+def indexed(p, **options):
     path = p.folder / "model.weights.h5"
     with h5py.File(path, "w", libver="latest") as file:
-        options = {"chunks": (1, 1), "maxshape": (None, None)}
-        file.create_dataset("vars/0", data=np.ones((9, 9)), **options)
+        file.create_dataset("vars/0", data=np.ones((9, 9)), chunks=(1, 1), **options)
     data = bytearray(path.read_bytes())
     counted_wrong(data)
     path.write_bytes(data)
     return lambda: lamina.saving.KerasFileEditor(path)
+
+
+@case("chunks in a newer tree", "chunks in the newer form")
+def _(p):
+    return indexed(p, maxshape=(None, None))
+
+
+@case("chunks in a newer array", "chunks in the newer form")
+def _(p):
+    return indexed(p, compression="gzip")
 
 
 @case("attributes in a heap", "attributes in a heap")
@@ -554,6 +562,36 @@ def _(p):
             group.attrs[f"a{i}"] = i
         h5py.h5a.create(group.id, b"name", nested_type(1000), space)
     return lambda: lamina.saving.KerasFileEditor(path)
+
+
+def named_wrong(p, at, value):
+    """A file in which a text is changed, with a checksum that fits."""
+    path = p.folder / "model.weights.h5"
+    with h5py.File(path, "w", libver="latest") as file:
+        file.create_group("vars").attrs["name"] = "a name"
+    good = path.read_bytes()
+    (kind,) = places(good, bytes.fromhex("19010100100000001000000001000000"))
+    begin = good.rindex(b"OHDR", 0, kind)
+    end = next(n for n in range(kind, len(good)) if _ends(good, begin, n))
+    data = bytearray(good)
+    struct.pack_into("<I", data, kind + at, value)
+    struct.pack_into("<I", data, end, lookup3(bytes(data[begin:end])))
+    path.write_bytes(data)
+    return lambda: lamina.saving.KerasFileEditor(path)
+
+
+def _ends(data, begin, end):
+    return lookup3(data[begin:end]) == struct.unpack_from("<I", data, end)[0]
+
+
+@case("a text of characters of 2 GiB", "texts of characters of 1.984 GiB")
+def _(p):
+    return named_wrong(p, 12, 0x7F000001)
+
+
+@case("a text that says it has 4 GiB", "longer than the file")
+def _(p):
+    return named_wrong(p, 24, 0xFFFFFFFF)
 
 
 @case("a bomb after many small chunks", "inflates to more")

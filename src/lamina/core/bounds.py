@@ -12,7 +12,7 @@ COPIES, SLACK = 6, 1 << 25  # for a model in a file: times what the file holds, 
 # ---- work: equations that JAX traces, each about a tenth of a millisecond
 
 WORK = 50_000  # for any config,
-WORK_EACH, WORK_MOST = 100, 150_000  # for each object in it, and at most
+WORK_EACH, WORK_MOST = 100, 200_000  # for each object in it, and at most
 
 # ---- configs and JSON
 

@@ -255,7 +255,7 @@ class limits(Scope):  # noqa: N801
             times what the file holds for them and 32 MiB.
         work: how many equations JAX may trace to build it, about a tenth of a
             millisecond each. Usually 50,000, and 100 more for each object in the
-            config up to 150,000.
+            config up to 200,000.
 
     Raises:
         ValueError: one of them is not a positive integer.

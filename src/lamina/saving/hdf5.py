@@ -147,7 +147,7 @@ class Weights(contextlib.AbstractContextManager):
             size = readable(count * kind.get_size())
             self._refuse(path, f"an attribute {name!r} of {size}")
         if kind.is_variable_str():
-            self._count_texts(path, name, count)
+            self._count_texts(path, name, count, kind)
         value = np.empty(attribute.shape, kind.dtype)
         attribute.read(value)
         return [_text_of(x) for x in value.reshape(-1).tolist()]
@@ -166,19 +166,23 @@ class Weights(contextlib.AbstractContextManager):
         with self._readable(""):
             if not h5a.exists(owner, name):
                 return None
-            self._count_texts("", name.decode(), 1)
             attribute = h5a.open(owner, name)
             kind = attribute.get_type()
             if attribute.shape != () or kind.get_class() != h5t.STRING:
                 return None
             if not kind.is_variable_str():
                 return None
+            self._count_texts("", name.decode(), 1, kind)
             value = np.empty((), dtype=object)
             attribute.read(value)
             return _text_of(value[()])
 
-    def _count_texts(self, path, name, count):
+    def _count_texts(self, path, name, count, kind):
         """Bound what texts take, many of which may point to one large one."""
+        if (each := kind.get_super().get_size()) != 1:
+            self._refuse(
+                path, f"texts of characters of {readable(each)} each, {name!r}"
+            )
         self._check_heaps()
         self._texts_read += count * self._longest
         if self._texts_read > bounds.READ:
@@ -402,6 +406,8 @@ class Section(collections.abc.Mapping):
         for chunk in chunks:
             if chunk.filter_mask & 1 << filters.index(_GZIP):
                 continue
+            if chunk.size > self._weights._headers.size:
+                raise OSError(f"a chunk takes {readable(chunk.size)}")
             stored = dataset.read_direct_chunk(chunk.chunk_offset)[1]
             try:
                 inflated = zlib.decompressobj().decompress(stored, size + 1)

@@ -2,8 +2,8 @@
 
 HDF5 unpacks whatever a file says is packed, and walks wherever it points. Values of
 datasets can be measured first, by its own functions. What is looked at here cannot:
-links and attributes in a heap, and chunks in a tree of the newer form, where HDF5
-believes every count and writes past the end of its memory; types within types, of
+links and attributes in a heap, and chunks in the newer form, where HDF5 believes every
+count and leaves its memory; types within types, of
 which each level is copied again and again; a virtual dataset, whose sources are read
 when it is opened; trees that lead back to themselves; and parts that are kept
 somewhere else.
@@ -19,7 +19,7 @@ LINKS, LAYOUT, ATTRIBUTES = 0x02, 0x08, 0x15
 _OTHER_FILES, _CONTINUED, _TREE = 0x07, 0x10, 0x11
 _TYPE, _ATTRIBUTE = 0x03, 0x0C
 _CHUNKED, _VIRTUAL = 2, 3
-_NEWER_TREE = 5  # among the ways to find chunks
+_VARIABLE = 9  # the class of types of texts of any length
 _LAST = 1  # the gap between names that is named by the last one
 _LOOKED_AT = sum(1 << kind for kind in (LINKS, LAYOUT, ATTRIBUTES, _OTHER_FILES, _TREE))
 # What may stand in the extension of a superblock: nothing that keeps parts of objects.
@@ -111,15 +111,31 @@ class Headers:
                 self._check_names(_number(data, 8, 8))
             elif kind == LAYOUT:
                 self._check_layout(data)
-            elif kind in (_TYPE, _ATTRIBUTE):
-                size = len(data) if kind == _TYPE else _number(data, 4, 2)
-                if size > bounds.TYPE:
-                    raise ValueError(f"a type of values that takes {size} bytes")
+            elif kind == _TYPE:
+                self._check_type(len(data))
+            elif kind == _ATTRIBUTE:
+                self._check_attribute(data)
         self._known[at] = kinds & _LOOKED_AT
 
     def agrees(self, at, present) -> bool:
         """Tell whether HDF5 found what `check` found in a header."""
         return self._known.get(at) == present & _LOOKED_AT
+
+    def _check_type(self, size):
+        if size > bounds.TYPE:
+            raise ValueError(f"a type of values that takes {size} bytes")
+
+    def _check_attribute(self, data):
+        """Let no text be longer than the file: HDF5 takes the memory first."""
+        name, kind, space = (_number(data, at, 2) for at in (2, 4, 6))
+        self._check_type(kind)
+        unit = 8 if data[0] == 1 else 1
+        name, whole, space = (-(-n // unit) * unit for n in (name, kind, space))
+        at = 8 + (data[0] > 2) + name
+        if _number(data, at, 1) & 15 == _VARIABLE:
+            for here in range(at + whole + space, len(data) - 15, 16):
+                if _number(data, here, 4) > self.size:
+                    raise ValueError("a text that is longer than the file")
 
     def _check_layout(self, data):
         version, axes, layout = data[:3]
@@ -128,13 +144,14 @@ class Headers:
             layout, axes, place = data[1], data[2], 3
         if layout >= _VIRTUAL:
             raise ValueError("a virtual dataset, made of parts of other files")
-        if layout == _CHUNKED and version < 4:
+        if layout == _CHUNKED and version > 3:
+            raise ValueError(
+                "chunks in the newer form of HDF5, as h5py writes it with "
+                "`libver='latest'`"
+            )
+        if layout == _CHUNKED:
             # One axis more than the values have: for the bytes of each.
             self._check_tree(_number(data, place, 8), 8 + 8 * axes)
-        elif layout == _CHUNKED:
-            axes, width = data[3:5]
-            if _number(data, 5 + axes * width, 1) == _NEWER_TREE:
-                raise ValueError("chunks in a tree of the newer form of HDF5")
 
     def _check_tree(self, root, width):
         """Let every node of a tree have one place in it.
