@@ -41,11 +41,7 @@ PACKAGES = {
     "more_layers": {
         "keras-nlp": ("keras_nlp",),
         "keras-cv": ("keras_cv",),
-        # Most of the others want torchvision.
-        "keras-aug": (
-            "keras_aug/_src/layers/composition",
-            "keras_aug/_src/layers/base",
-        ),
+        "keras-aug": ("keras_aug",),
         "keras-hexagdly": ("keras_hexagdly",),
         "einops": ("einops_layers", "einops_functions"),
         "jax2onnx": ("jax2onnx",),
