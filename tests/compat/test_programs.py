@@ -50,6 +50,10 @@ def test_a_script_for_keras(tmp_path):
             from keras.optimizers.schedules import ExponentialDecay
             from keras.layers import Dense
             from keras.src import backend
+            from keras.src.backend.jax import numpy  # not the merging layers
+            assert numpy.subtract(1.0, numpy.ones(2)).tolist() == [0.0, 0.0]
+            from keras.src.layers.merging.subtract import subtract
+            assert subtract.__module__ == "lamina.layers.merging"
             from keras.src.layers.layer import Layer
             from keras.src.api_export import keras_export
             from keras.src.utils.module_utils import LazyModule

@@ -183,7 +183,7 @@ for bad, reason in (
     ("/etc/evil", "absolute"),
     ("C:/evil", "absolute"),
     ("assets\\..\\evil", "backslash"),
-    ("assets//evil", "no plain path"),
+    ("assets//evil", "not a plain path"),
 ):
     CASES[f"member {bad}"] = (
         lambda p, bad=bad: p.load(rewritten(p.good, **{bad: b"x"})),
@@ -320,7 +320,7 @@ for kind in (
     h5py.string_dtype(), h5py.vlen_dtype(np.int32), h5py.ref_dtype,
     np.dtype([("a", "f4")]), np.dtype("V16"),
 ):  # fmt: skip
-    of_weights(f"values of {kind}", "no numbers", dataset(kind=kind))
+    of_weights(f"values of {kind}", "not numbers", dataset(kind=kind))
 of_weights("a shape bomb", "declares 4 TiB", dataset((1 << 20, 1 << 20)))
 of_weights(
     "a huge chunk for few values", "in chunks",
@@ -1014,7 +1014,7 @@ def _(p):
     return p.load(zipped(p.good, found, zipfile.ZIP_DEFLATED))
 
 
-@case("metadata that are no dict", "__metadata__")
+@case("metadata that are not a dict", "__metadata__")
 def _(p):
     path = p.folder / "model.safetensors"
     header = b'{"__metadata__": ["a"]}'
@@ -1153,7 +1153,7 @@ def pictured(p, data):
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nquit\n"
 
 
-@case("a picture that is a program", "no image that")
+@case("a picture that is a program", "not an image that")
 def _(p):
     return pictured(p, POSTSCRIPT)
 

@@ -173,7 +173,7 @@ def test_what_would_be_refused(model, tmp_path, capsys):
         "bomb.keras": "decompression bomb",
         "link.weights.h5": "SoftLink",
         "x.safetensors": "no `.safetensors` file",
-        "x.txt": "no format that Lamina reads",
+        "x.txt": "not in a format that Lamina reads",
     }.items():
         assert match in inspect(tmp_path / name).refused[0]
         assert main(["inspect", str(tmp_path / name)]) == 1

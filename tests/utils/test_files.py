@@ -204,7 +204,7 @@ def test_tar_and_zip_are_unpacked(tmp_path, home):
         ([entry("l", tarfile.LNKTYPE, "../out")], "leads out"),
         (
             [entry("s", tarfile.SYMTYPE, "x"), entry("l", tarfile.LNKTYPE, "s")],
-            "no file of the archive",
+            "not a file of the archive",
         ),
         ([entry("p", tarfile.FIFOTYPE)], "device or a pipe"),
         ([entry("n", tarfile.CHRTYPE)], "device or a pipe"),

@@ -252,7 +252,7 @@ def _names(old, path):
         def find(word):
             if isinstance(getattr(public, word, None), ModuleType):
                 raise AttributeError(f"{word} is a module.")
-            return private.find(word)
+            return private.find(word, path)
 
         return [], find
     mine = _lamina(path)

@@ -33,8 +33,14 @@ def _text(path):
     return "".join(file.read_text("utf-8") for file in files if file.exists())
 
 
-def find(name: str) -> Any:
+def find(name: str, path: str = "") -> Any:
     """Return what `name` means in a module of `keras.src`.
+
+    Args:
+        name: the name.
+        path: that of the module. A name that several namespaces have, such as
+            `subtract`, is that of the one whose name the path holds; the modules of
+            an engine (`backend.jax.numpy`) have operations.
 
     Raises:
         AttributeError: neither Lamina's namespaces nor the table have it.
@@ -42,17 +48,18 @@ def find(name: str) -> Any:
     if name in _TABLE:
         home, own = _TABLE[name]
         return getattr(importlib.import_module(f"lamina.{home}"), own)
-    for path in _NAMESPACES:
-        module = f"lamina.{path}".rstrip(".")
-        if module not in sys.modules and name not in _text(path):
+    words = path.split(".")
+    first = {"random"} & {*words} or ({"ops"} if "backend" in words else {*words})
+    for space in sorted(_NAMESPACES, key=lambda one: one not in first):
+        module = f"lamina.{space}".rstrip(".")
+        if module not in sys.modules and name not in _text(space):
             continue  # to import it takes a while: other packages come with some
-        space = importlib.import_module(module)
-        value = getattr(space, name, None)
+        value = getattr(importlib.import_module(module), name, None)
         if value is not None and not isinstance(value, ModuleType):
             return value
-    for path in (*_LEGACY, "losses", "backend"):
-        if name in legacy(path):
-            return legacy(path)[name]
+    for old in (*_LEGACY, "losses", "backend"):
+        if name in legacy(old):
+            return legacy(old)[name]
     raise AttributeError("Of `keras.src` there are the public names, and few others.")
 
 

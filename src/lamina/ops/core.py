@@ -1,6 +1,7 @@
 """Conversions, control flow and writes at positions."""
 
 import builtins as _builtins
+import functools as _functools
 
 import jax as _jax
 import jax.numpy as _jnp
@@ -17,6 +18,7 @@ from lamina.core.symbolic import any_symbolic as _any_symbolic
 from lamina.core.symbolic import is_symbolic as _is_symbolic
 from lamina.core.tracebacks import boundary as _boundary
 from lamina.core.variable import binding as _binding
+from lamina.core.variable import scratch as _scratch
 from lamina.ops.arrays import canonical as _canonical
 from lamina.ops.arrays import dense_only as _dense_only
 from lamina.ops.arrays import tensor as _tensor
@@ -216,8 +218,7 @@ def cond(pred, true_fn, false_fn):
     if not isinstance(pred, _Tracer):
         chosen = true_fn() if bool(pred) else false_fn()
         return _arrays(chosen)
-    pred = pred.astype(bool)
-    return _lax.cond(pred, lambda: _arrays(true_fn()), lambda: _arrays(false_fn()))
+    return _chosen(pred.astype("int32"), [false_fn, true_fn], ())
 
 
 def _either(pred):
@@ -242,8 +243,30 @@ def switch(index, branches, *operands):
     >>> int(ops.switch(1, [lambda x: x, lambda x: -x], 3))
     -3
     """
-    branches = [_returning_arrays(b) for b in branches]
-    return _lax.switch(_tensor(index, "int32"), branches, *_arrays(operands))
+    index, operands = _tensor(index, "int32"), _arrays(operands)
+    if isinstance(index, _Tracer):
+        return _chosen(index, branches, operands)
+    place = min(max(int(index), 0), len(branches) - 1)
+    return _arrays(branches[place](*operands))
+
+
+def _chosen(index, branches, operands):
+    """Run one of several functions; what any of them assigns comes out as a result."""
+    assigned = {}
+    for branch in branches:
+        with _scratch() as frame:
+            _jax.eval_shape(lambda *x, f=branch: _arrays(f(*x)), *operands)
+            assigned |= dict.fromkeys(frame.values)
+
+    def run(branch, *operands):
+        with _scratch():
+            return _arrays(branch(*operands)), [v.raw_value for v in assigned]
+
+    runs = [_functools.partial(run, branch) for branch in branches]
+    result, values = _lax.switch(index, runs, *operands)
+    for variable, value in zip(assigned, values, strict=True):
+        variable.assign(value)
+    return result
 
 
 def _returning_arrays(function):
