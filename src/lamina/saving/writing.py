@@ -70,7 +70,8 @@ def save_model(model, filepath, overwrite=True, zipped=None, **kwargs):
             "data."
         )
     held = References(things=False)
-    variables = [*model.variables, *getattr(model.optimizer, "variables", ())]
+    optimized = getattr(model, "optimizer", None)  # layers are saved as well
+    variables = [*model.variables, *getattr(optimized, "variables", ())]
     with gathered(variables) as first:
         if first and not hasattr(filepath, "write"):
             writable(filepath, overwrite, folder=zipped is False)
