@@ -1,1 +1,3 @@
-"""Training: what `compile` was given, the step, the loop, progress, callbacks."""
+"""Compiling, fitting, evaluating and predicting, on named batches."""
+
+from lamina.callbacks import snapshot as snapshot  # what `fit(resume=)` stores
