@@ -6,6 +6,7 @@ them shall be reached.
 """
 
 import dataclasses
+import functools
 import gzip
 import hashlib
 import io
@@ -241,6 +242,9 @@ def tar_file(data, rng, entries=()):
 
 def hdf5_file(data, rng, entries=()):
     """Alter an HDF5 file: its bytes, or what is in it."""
+    spans = _checked_spans(data)
+    if spans and rng.random() < 0.4:
+        return _rechecked(data, rng, spans)
     if rng.random() < 0.5:
         return damaged(data, rng)
     import h5py
@@ -254,6 +258,64 @@ def hdf5_file(data, rng, entries=()):
             except (OSError, ValueError, TypeError, RuntimeError, KeyError):
                 continue  # HDF5 does not write it
     return file.getvalue()
+
+
+# How the structures of HDF5 begin that end with a checksum of theirs.
+_SIGNED = (
+    b"\x89HDF", b"OHDR", b"OCHK", b"BTHD", b"BTLF", b"BTIN", b"FRHP", b"FHDB", b"FHIB",
+    b"SMTB", b"SMLI", b"FAHD", b"FADB", b"EAHD", b"EAIB", b"EASB", b"EADB",
+)  # fmt: skip
+
+
+@functools.cache
+def _checked_spans(data):
+    """Return where structures with a checksum begin and where it stands."""
+    spans = []
+    for sign in _SIGNED:
+        for found in re.finditer(re.escape(sign), data):
+            begin = found.start()
+            ends = range(begin + 8, min(begin + 700, len(data) - 3))
+            for end in ends:
+                if lookup3(data[begin:end]) == struct.unpack_from("<I", data, end)[0]:
+                    spans.append((begin, end))
+                    break
+    return spans
+
+
+def _rechecked(data, rng, spans):
+    """Alter structures of HDF5 whose checksums are made to fit."""
+    altered = bytearray(data)
+    for begin, end in rng.choices(spans, k=rng.randint(1, 2)):
+        for _ in range(rng.randint(1, 3)):
+            size = min(rng.choice((1, 2, 4, 8)), end - begin - 4)
+            at = rng.randrange(begin + 4, end - size + 1)
+            value = rng.choice((0, 1, 0xFF, 0x7F, rng.randrange(256)))
+            altered[at : at + size] = bytes([value]) * size
+        struct.pack_into("<I", altered, end, lookup3(bytes(altered[begin:end])))
+    return bytes(altered)
+
+
+def lookup3(data):
+    """Return Bob Jenkins' hash of bytes, the checksum of HDF5's newer structures."""
+
+    def turned(x, by):
+        return (x << by | x >> 32 - by) & (1 << 32) - 1
+
+    state = [0xDEADBEEF + len(data)] * 3
+    parts = [data[i : i + 12] for i in range(0, len(data), 12)]
+    for part in parts:
+        words = struct.unpack("<III", part.ljust(12, b"\0"))
+        added = zip(state, words, strict=True)
+        state = [(x + word) & (1 << 32) - 1 for x, word in added]
+        if part is not parts[-1]:
+            for i, by in enumerate((4, 6, 8, 16, 19, 4)):
+                x, y, z = (i % 3, (i + 2) % 3, (i + 1) % 3)
+                state[x] = (state[x] - state[y]) & (1 << 32) - 1 ^ turned(state[y], by)
+                state[y] = (state[y] + state[z]) & (1 << 32) - 1
+    for i, by in enumerate((14, 11, 25, 16, 4, 14, 24)):
+        x, y = (i + 2) % 3, (i + 1) % 3
+        state[x] = ((state[x] ^ state[y]) - turned(state[y], by)) & (1 << 32) - 1
+    return state[2]
 
 
 def _other_thing(f, rng, entries):

@@ -27,6 +27,9 @@ import numpy as np
 
 import lamina
 
+sys.path.append(str(pathlib.Path(__file__).parents[2] / "benchmarks"))
+from mutations import lookup3  # noqa: E402
+
 PLACE = "layers/dense/vars"
 
 
@@ -448,29 +451,6 @@ def counted_wrong(data):
     for at in places(data, b"BTHD"):
         struct.pack_into("<Q", data, at + 26, 1)
         struct.pack_into("<I", data, at + 34, lookup3(bytes(data[at : at + 34])))
-
-
-def lookup3(data):
-    """Return Bob Jenkins' hash of bytes, the checksum of HDF5's newer structures."""
-
-    def turned(x, by):
-        return (x << by | x >> 32 - by) & (1 << 32) - 1
-
-    state = [0xDEADBEEF + len(data)] * 3
-    parts = [data[i : i + 12] for i in range(0, len(data), 12)]
-    for part in parts:
-        words = struct.unpack("<III", part.ljust(12, b"\0"))
-        added = zip(state, words, strict=True)
-        state = [(x + word) & (1 << 32) - 1 for x, word in added]
-        if part is not parts[-1]:
-            for i, by in enumerate((4, 6, 8, 16, 19, 4)):
-                x, y, z = (i % 3, (i + 2) % 3, (i + 1) % 3)
-                state[x] = (state[x] - state[y]) & (1 << 32) - 1 ^ turned(state[y], by)
-                state[y] = (state[y] + state[z]) & (1 << 32) - 1
-    for i, by in enumerate((14, 11, 25, 16, 4, 14, 24)):
-        x, y = (i + 2) % 3, (i + 1) % 3
-        state[x] = ((state[x] ^ state[y]) - turned(state[y], by)) & (1 << 32) - 1
-    return state[2]
 
 
 def circular_trees(data):
