@@ -124,6 +124,8 @@ class LazyModule:
         try:
             return getattr(importlib.import_module(self._name), name)
         except ImportError as error:
+            if name.startswith("__"):  # what inspects objects asks for these
+                raise AttributeError(name) from error
             text = self._text or f"This needs the package {self._pip}."
             raise ImportError(text) from error
 
