@@ -209,7 +209,7 @@ class TensorLayout:
         if self._device_mesh is None:
             raise ValueError(
                 "Cannot create sharding when device mesh is not set for TensorLayout: "
-                f"{self}"
+                f"{self}. Give it one: `TensorLayout(axes, device_mesh)`."
             )
         if self._sharding is None:
             spec = PartitionSpec(*self._axes)
@@ -494,16 +494,18 @@ def sharding_of(layout, shape, name) -> Sharding:
         name: what to call the array in errors.
 
     Raises:
-        ValueError: the layout has more axes than the array, or the devices do not
-            divide an axis.
+        ValueError: the layout has no mesh or more axes than the array, or the devices
+            do not divide an axis.
     """
     if not isinstance(layout, TensorLayout):
         return layout
+    sharding = layout.backend_layout
     axes, parts = layout.axes, layout.parts()
     if len(axes) > len(shape):
         raise ValueError(
             f"{name} has shape {shape}, of {len(shape)} axes. Its layout has "
-            f"{len(axes)}: {axes}"
+            f"{len(axes)}: {axes}. Give one name of an axis of the mesh, or None, for "
+            "each axis of the shape."
         )
     for place, (axis, size, n) in enumerate(zip(axes, shape, parts, strict=False)):
         if size % n:
@@ -513,7 +515,7 @@ def sharding_of(layout, shape, name) -> Sharding:
                 f"layout {axes} says. Choose a size that is a multiple of {n}, or None "
                 f"in place of {axis!r}."
             )
-    return layout.backend_layout
+    return sharding
 
 
 def constrained(tensor, layout, name) -> Any:
