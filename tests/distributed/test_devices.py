@@ -119,6 +119,13 @@ def test_a_process_that_fails_leaves_no_other_waiting():
     assert "Process 0 waits for it and ends." in first[2] or "left 0" in first[1]
 
 
+def test_a_process_that_fails_outside_of_fit_leaves_no_other_waiting():
+    first, second = run_processes(2, "early", program="failing.py")
+    assert "OSError: no data here" in second[2]
+    assert first[0] == 1
+    assert "Process 1 failed: OSError: no data here" in first[2]
+
+
 def test_a_process_that_is_killed_is_missed():
     first, second = run_processes(2, "dies", program="failing.py")
     assert second[0] == -signal.SIGKILL

@@ -7,6 +7,7 @@ both for Variables and batches; XLA divides the work accordingly. Nothing here c
 
 import contextlib
 import math
+import sys
 import time
 from typing import Any
 
@@ -612,6 +613,36 @@ def service() -> Any:
     from jax._src import distributed
 
     return distributed.global_state.client
+
+
+FAILED = "lamina/failed/"  # where processes note what ends them, wherever they are
+
+
+def note_failure(error, place) -> None:
+    """Note that this process failed, for the others to read.
+
+    Args:
+        error: what it raised.
+        place: where they look.
+    """
+    me = jax.process_index()
+    text = f"Process {me} failed: {type(error).__name__}: {error}"
+    if isinstance(error, KeyboardInterrupt):
+        text = f"Process {me} was interrupted."
+    with contextlib.suppress(Exception):  # the service may be gone
+        service().key_value_set(f"{place}{me}", text[:1000])
+
+
+def note_uncaught() -> None:
+    """Let the others hear of an error that ends this process outside of `fit`, too."""
+    before = sys.excepthook
+
+    def hook(kind, error, trace):
+        before(kind, error, trace)
+        if not hasattr(sys, "ps1"):  # an interactive process goes on
+            note_failure(error, FAILED)
+
+    sys.excepthook = hook
 
 
 def from_parts(shape, part) -> jax.Array:
