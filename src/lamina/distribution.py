@@ -33,6 +33,7 @@ from lamina.core.placement import (
 from lamina.core.placement import Distribution as _Distribution
 from lamina.core.placement import constrained as _constrained
 from lamina.core.placement import is_first as _is_first
+from lamina.core.placement import note_uncaught as _note_uncaught
 from lamina.core.placement import service as _service
 from lamina.core.random import agree_on_seed as _agree_on_seed
 from lamina.core.tracebacks import warn as _warn
@@ -665,6 +666,7 @@ def initialize(job_addresses=None, num_processes=None, process_id=None) -> None:
             if known and "KUBERNETES_SERVICE_HOST" in _os.environ
             else None,
         )
+        _note_uncaught()
     _agree_on_seed()
 
 

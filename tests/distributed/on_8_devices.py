@@ -527,8 +527,12 @@ def built(units=32, **keys):
         (lambda: D.TensorLayout(("model", "model"), MESH), "can divide one axis of an"),
         (lambda: D.TensorLayout(("model",)).backend_layout, "mesh is not set"),
         (
+            lambda: D.distribute_tensor(np.ones(8), D.TensorLayout(("model",))),
+            r"mesh is not set .* Give it one: `TensorLayout\(axes, device_mesh\)`",
+        ),
+        (
             lambda: built(**{"up/bias": (None, "model")}),
-            r"'up/bias' has shape \(32,\), of 1 axes. Its layout has 2: \(None, 'model",
+            r"'up/bias' has shape \(32,\), of 1 axes.* has 2: .* or None, for each",
         ),
         (
             lambda: built(30, **{"up/kernel": (None, "model")}),

@@ -61,6 +61,7 @@ print(lamina.core.random.global_seed_generator().state.path)
 
 
 def test_two_processes_do_what_one_does(tmp_path):
+    pytest.importorskip("orbax.checkpoint")
     one, two = (results_of(run_processes(n, tmp_path)) for n in (1, 2))
     assert two[1] == two[0]
     told, steps = zip(*(two[0][name] for name in AGREED), strict=True)
@@ -77,12 +78,14 @@ def test_two_processes_do_what_one_does(tmp_path):
         "last.h5",
         "last.weights.h5",
         "last.lamina",
+        "orbax",
     }
     assert {path.name for path in tmp_path.iterdir()} == files
     for name in ("last.keras", "last.h5"):
         model = lamina.saving.load_model(tmp_path / name)
         outputs = model.predict(together_data(), verbose=0).ravel()
         np.testing.assert_allclose(outputs, two[0]["saved"], atol=1e-6)
+    assert two[0]["of Orbax"] == two[0]["saved"]
     outputs = lamina.export.load(tmp_path / "last.lamina").serve(together_data())
     np.testing.assert_allclose(np.ravel(outputs), two[0]["saved"], atol=1e-6)
     assert "process 0 has epochs[1]=1, and process 1 has epochs[1]=2" in (
@@ -114,6 +117,13 @@ def test_a_process_that_fails_leaves_no_other_waiting():
     assert first[0] != 0
     assert "Process 1 failed: ValueError: The data of process 1 ran out" in first[2]
     assert "Process 0 waits for it and ends." in first[2] or "left 0" in first[1]
+
+
+def test_a_process_that_fails_outside_of_fit_leaves_no_other_waiting():
+    first, second = run_processes(2, "early", program="failing.py")
+    assert "OSError: no data here" in second[2]
+    assert first[0] == 1
+    assert "Process 1 failed: OSError: no data here" in first[2]
 
 
 def test_a_process_that_is_killed_is_missed():

@@ -125,7 +125,11 @@ if ALL > 1:  # what one process does alone, all hear of
         model = network()
         csv = lamina.callbacks.CSVLogger(f"{folder}/log.csv")
         keep = lamina.callbacks.ModelCheckpoint(f"{folder}/{{epoch}}.keras", verbose=1)
-        model.fit(X, Y, batch_size=8, epochs=2, callbacks=[csv, keep], verbose=2)
+        orbax = lamina.callbacks.OrbaxCheckpoint(f"{folder}/orbax", monitor="loss")
+        callbacks = [csv, keep, orbax]
+        model.fit(X, Y, batch_size=8, epochs=2, callbacks=callbacks, verbose=2)
+        again = lamina.saving.load_model(f"{folder}/orbax")
+        found["of Orbax"] = again.predict(X, verbose=0).ravel().tolist()
     # Outside of the scope, too, these are parts of one model.
     model.save(f"{folder}/last.keras")
     model.save(f"{folder}/last.h5")

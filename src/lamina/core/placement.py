@@ -7,6 +7,7 @@ both for Variables and batches; XLA divides the work accordingly. Nothing here c
 
 import contextlib
 import math
+import sys
 import time
 from typing import Any
 
@@ -209,7 +210,7 @@ class TensorLayout:
         if self._device_mesh is None:
             raise ValueError(
                 "Cannot create sharding when device mesh is not set for TensorLayout: "
-                f"{self}"
+                f"{self}. Give it one: `TensorLayout(axes, device_mesh)`."
             )
         if self._sharding is None:
             spec = PartitionSpec(*self._axes)
@@ -494,16 +495,18 @@ def sharding_of(layout, shape, name) -> Sharding:
         name: what to call the array in errors.
 
     Raises:
-        ValueError: the layout has more axes than the array, or the devices do not
-            divide an axis.
+        ValueError: the layout has no mesh or more axes than the array, or the devices
+            do not divide an axis.
     """
     if not isinstance(layout, TensorLayout):
         return layout
+    sharding = layout.backend_layout
     axes, parts = layout.axes, layout.parts()
     if len(axes) > len(shape):
         raise ValueError(
             f"{name} has shape {shape}, of {len(shape)} axes. Its layout has "
-            f"{len(axes)}: {axes}"
+            f"{len(axes)}: {axes}. Give one name of an axis of the mesh, or None, for "
+            "each axis of the shape."
         )
     for place, (axis, size, n) in enumerate(zip(axes, shape, parts, strict=False)):
         if size % n:
@@ -513,7 +516,7 @@ def sharding_of(layout, shape, name) -> Sharding:
                 f"layout {axes} says. Choose a size that is a multiple of {n}, or None "
                 f"in place of {axis!r}."
             )
-    return layout.backend_layout
+    return sharding
 
 
 def constrained(tensor, layout, name) -> Any:
@@ -610,6 +613,36 @@ def service() -> Any:
     from jax._src import distributed
 
     return distributed.global_state.client
+
+
+FAILED = "lamina/failed/"  # where processes note what ends them, wherever they are
+
+
+def note_failure(error, place) -> None:
+    """Note that this process failed, for the others to read.
+
+    Args:
+        error: what it raised.
+        place: where they look.
+    """
+    me = jax.process_index()
+    text = f"Process {me} failed: {type(error).__name__}: {error}"
+    if isinstance(error, KeyboardInterrupt):
+        text = f"Process {me} was interrupted."
+    with contextlib.suppress(Exception):  # the service may be gone
+        service().key_value_set(f"{place}{me}", text[:1000])
+
+
+def note_uncaught() -> None:
+    """Let the others hear of an error that ends this process outside of `fit`, too."""
+    before = sys.excepthook
+
+    def hook(kind, error, trace):
+        before(kind, error, trace)
+        if not hasattr(sys, "ps1"):  # an interactive process goes on
+            note_failure(error, FAILED)
+
+    sys.excepthook = hook
 
 
 def from_parts(shape, part) -> jax.Array:

@@ -110,7 +110,9 @@ class OrbaxCheckpoint(SavingCallback):
         if self.checkpointer is not None:
             self.checkpointer.wait()
         if self.is_multihost_enabled():
-            orbax().multihost.sync_global_processes("lamina_checkpoint")
+            from jax.experimental import multihost_utils
+
+            multihost_utils.sync_global_devices("lamina_checkpoint")
 
     def is_multihost_enabled(self) -> bool:
         """Tell whether several processes write together."""

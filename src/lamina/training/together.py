@@ -418,19 +418,21 @@ class _Watch:
 
     def tell(self, error):
         """Note that this process failed."""
-        me = jax.process_index()
-        text = f"Process {me} failed: {type(error).__name__}: {error}"
-        if isinstance(error, KeyboardInterrupt):
-            text = f"Process {me} was interrupted."
-        with contextlib.suppress(Exception):  # the service may be gone
-            self._client.key_value_set(f"{self._place}{me}", text[:1000])
+        placement.note_failure(error, self._place)
 
     def ask(self):
         """Return what another process noted, if one did."""
         with contextlib.suppress(Exception):
-            found = self._client.key_value_dir_get(self._place)
-            me = f"{self._place}{jax.process_index()}"
-            self.failed = next((text for key, text in found if key != me), None)
+            me = str(jax.process_index())
+            self.failed = next(
+                (
+                    text
+                    for place in (self._place, placement.FAILED)
+                    for key, text in self._client.key_value_dir_get(place)
+                    if key != place + me
+                ),
+                None,
+            )
         return self.failed
 
     def all_come(self, where) -> bool:
