@@ -17,5 +17,13 @@ model.fti([1])  # pyright: ignore[reportAttributeAccessIssue]
 model.fit(epoch=3)  # pyright: ignore[reportCallIssue]
 model.compile(metric=["mae"])  # pyright: ignore[reportCallIssue]
 model.compile("sgd", "mse", ["mae"])  # pyright: ignore[reportArgumentType]
+lamina.saving.load_model("a.keras").fti([1])  # pyright: ignore[reportAttributeAccessIssue]
 history = model.fit([1])
 print(history.history["loss"][0], history.histori)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+class Mine(lamina.Model):
+    """Takes what it likes: no mistake."""
+
+    def call(self, x, training=False):
+        return x

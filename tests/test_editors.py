@@ -27,6 +27,7 @@ NAMES = {
     "import lamina\nlamina.applications.": "ResNet50 MobileNetV2",
     "import lamina\nlamina.ops.": "matmul concatenate image",
     MODEL: "fit evaluate predict compile summary save layers weights add",
+    "import lamina\nlamina.saving.load_model('a').": "fit predict layers",
     FIT: "history epoch",
     DATA: "map batch shuffle take cache class_names show",
 }

@@ -82,6 +82,10 @@ SAID = {
         [*dense(1, **ZEROS), layers.Activation("relu", name="last")],
         "mse", X, TWO, "Dead output: .*layer 'last' gives is 0",
     ),
+    "dead, a layer": (
+        [*dense(1, **ZEROS), layers.ReLU(name="last")],
+        "mse", X, TWO, "Dead output: .*layer 'last' gives is 0",
+    ),
     "softmax twice": (
         dense(4, "softmax"), losses.SparseCategoricalCrossentropy(from_logits=True),
         X, FOUR, "Probabilities for logits: .*layer 'out' ends in `softmax`",

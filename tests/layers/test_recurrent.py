@@ -572,3 +572,8 @@ def test_a_layer_after_a_last_step_is_told_of_return_sequences(wrapped):
     steps = first(lamina.Input((4, 5)))
     with pytest.raises(ValueError, match="'first' .*: give it `return_sequences=True`"):
         lamina.layers.LSTM(3)(steps)
+
+
+def test_rows_in_the_shape_of_an_input_are_told_of():
+    with pytest.raises(ValueError, match="If the 32 in axis 1 is the number of"):
+        lamina.layers.LSTM(3)(lamina.Input((32, 4, 5)))

@@ -169,11 +169,13 @@ def test_what_would_be_refused(model, tmp_path, capsys):
         file["layers"] = h5py.SoftLink("/x")
     (tmp_path / "x.safetensors").write_bytes(b"12345678")
     (tmp_path / "x.txt").write_text("hello")
+    (tmp_path / "x.onnx").write_text("hello")
     for name, match in {
         "bomb.keras": "decompression bomb",
         "link.weights.h5": "SoftLink",
         "x.safetensors": "no `.safetensors` file",
         "x.txt": "not in a format that Lamina reads",
+        "x.onnx": "onnxruntime runs them",
     }.items():
         assert match in inspect(tmp_path / name).refused[0]
         assert main(["inspect", str(tmp_path / name)]) == 1

@@ -269,3 +269,9 @@ def test_an_endless_one_takes_no_memory():
     data = numbers(5).repeat().shuffle(4, seed=0).batch(2)
     assert len(listed(data, 50)) == 50
     assert data._count == math.inf
+
+
+def test_a_wrong_prefetch_names_prefetch():
+    data = lamina.utils.timeseries_dataset_from_array(np.zeros((4, 1)), None, 2)
+    with pytest.raises(ValueError, match="`Dataset.prefetch` expected"):
+        data.prefetch(0)

@@ -135,6 +135,11 @@ def _advice(spec, x, layer):
             ". Are the channels in axis 1? Move them, `numpy.moveaxis(x, 1, -1)`, or "
             'set `data_format="channels_first"`'
         )
+    if maker is not None and spec.ndim and len(shape) == spec.ndim + 1:
+        return (
+            f". If the {x.shape[1]} in axis 1 is the number of rows, leave it out: the "
+            "shape of an `Input` is that of one row"
+        )
     if spec.ndim is None or spec.ndim != len(shape) + 1 or len(shape) < 2:
         return ""
     if maker is None or getattr(maker, "return_sequences", True):

@@ -17,6 +17,7 @@ from lamina.core.placement import Distribution, is_here
 from lamina.core.registry import ours
 from lamina.core.tracebacks import warn
 from lamina.core.variable import scratch
+from lamina.layers.activation import ReLU
 from lamina.losses.crossentropy import ShapedCrossentropy
 from lamina.losses.loss import targets_of
 from lamina.training import step
@@ -142,9 +143,11 @@ def _weight_before(tensor):
 def _end(tensor) -> Any:
     """Return the activation that a layer of the library ends in, or None."""
     layer: Any = tensor.node.operation if tensor.node is not None else None
+    if isinstance(layer, ReLU) and not (layer.negative_slope or layer.threshold):
+        return activations.relu
     if not ours(type(layer)) or not getattr(layer, "_ends_in_activation", False):
         return None
-    return layer.activation
+    return getattr(layer, "activation", None)
 
 
 def _leaves(graph, x):

@@ -31,7 +31,7 @@ def clone_model(
     call_function: Any = None,
     recursive: bool = False,
     **kwargs,
-):
+) -> Model:
     """Make a model of new layers in the form of another; weights start afresh.
 
     Args:

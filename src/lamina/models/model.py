@@ -239,25 +239,28 @@ class Model(Layer):
         """Whether it can be called: it has a graph or its class writes `call`."""
         return self._drawn_graph is not None or type(self).call is not Model.call
 
-    def call(self, inputs: Any, training: bool | None = None, mask: Any = None):
-        """Run the graph; a subclass writes its own."""
-        if self._drawn_graph is None:
-            raise NotImplementedError(
-                f"Model {type(self).__name__} does not have a `call()` method "
-                "implemented. Write `def call(self, inputs): ...`, or pass `inputs` "
-                "and `outputs`."
-            )
-        if isinstance(inputs, Prepared):
-            leaves = inputs._replace(inputs=fit_inputs(self, inputs.inputs))
-        else:
-            leaves = standardize_inputs(self, inputs)
-            if mask is not None:
-                for x, one in zip(leaves, structure.flatten(mask), strict=False):
-                    if one is not None:
-                        set_mask(x, one)
-        given = {} if training is None else {"training": training}
-        with having(arguments={**context.arguments, **given}):
-            return _one_or_all(self._drawn_graph.run(leaves))
+    # Hidden from type checkers: a subclass takes the arguments that it likes.
+    if not TYPE_CHECKING:
+
+        def call(self, inputs: Any, training: bool | None = None, mask: Any = None):
+            """Run the graph; a subclass writes its own."""
+            if self._drawn_graph is None:
+                raise NotImplementedError(
+                    f"Model {type(self).__name__} does not have a `call()` method "
+                    "implemented. Write `def call(self, inputs): ...`, or pass "
+                    "`inputs` and `outputs`."
+                )
+            if isinstance(inputs, Prepared):
+                leaves = inputs._replace(inputs=fit_inputs(self, inputs.inputs))
+            else:
+                leaves = standardize_inputs(self, inputs)
+                if mask is not None:
+                    for x, one in zip(leaves, structure.flatten(mask), strict=False):
+                        if one is not None:
+                            set_mask(x, one)
+            given = {} if training is None else {"training": training}
+            with having(arguments={**context.arguments, **given}):
+                return _one_or_all(self._drawn_graph.run(leaves))
 
     @property
     def input_dtype(self):

@@ -36,7 +36,11 @@ def inspect(filepath) -> Report:
         found = formats.of_start(start) or formats.of(path.name, "describe")
         report.tell("Size", readable(path.stat().st_size))
     if found is None or not (path.is_dir() or start.startswith(found.begins)):
-        report.refused.append("This is not in a format that Lamina reads.")
+        report.refused.append(
+            "Lamina writes ONNX programs, and reads none: onnxruntime runs them."
+            if path.suffix == ".onnx"
+            else "This is not in a format that Lamina reads."
+        )
     else:
         with report.guarded():
             found.describe(report, path)

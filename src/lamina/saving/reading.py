@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lamina.core.budget import quoting, told
 from lamina.core.context import context, having
@@ -10,9 +10,12 @@ from lamina.core.tracebacks import boundary
 from lamina.saving import formats
 from lamina.saving.building import FileBudget, build
 
+if TYPE_CHECKING:
+    from lamina.models import Model
+
 
 @boundary
-def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
+def load_model(filepath, custom_objects=None, compile=True, safe_mode=True) -> "Model":
     """Load a whole model that `save_model` or Keras 3 saved.
 
     No code comes from the file: names in it mean Lamina's own classes, or what you

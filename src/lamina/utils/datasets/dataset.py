@@ -347,7 +347,7 @@ class Verbs:
         made.workers = max(2, self.workers)
         if buffer_size != -1:
             made.max_queue_size = positive_int(
-                "Dataset.shuffle", "buffer_size", buffer_size
+                "Dataset.prefetch", "buffer_size", buffer_size
             )
         return made
 
