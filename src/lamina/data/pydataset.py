@@ -131,7 +131,9 @@ def fetch(dataset, index: int, seed: int | None):
         with contextlib.nullcontext() if seed is None else drawing(seed):
             return dataset[index]
     except Exception as error:
-        error.add_note(f"It was item {index} of `{type(dataset).__name__}`.")
+        name = getattr(dataset, "name_of", None)
+        place = name(index) if name else f"item {index} of `{type(dataset).__name__}`"
+        error.add_note(f"It was {place}.")
         raise
 
 

@@ -495,9 +495,16 @@ class _OnEnd(Dataset):
         self._data, self._first_pass = data, data.passes_begun
 
     def _at(self, index, turn):
-        count, data = self._data._count, self._data
-        more, place = (0, index) if count == math.inf else divmod(index, count)
-        return data._at(place, self._first_pass + more)
+        more, place = self._place(index)
+        return self._data._at(place, self._first_pass + more)
+
+    def _place(self, index):
+        count = self._data._count
+        return (0, index) if count == math.inf else divmod(index, count)
+
+    def name_of(self, index):
+        """Return what an error calls an item."""
+        return f"item {self._place(index)[1]} of the data set"
 
 
 class Stream(Verbs):
