@@ -7,6 +7,7 @@ import json
 import jax.numpy as jnp
 import keras
 import keras.src.quantizers.awq_core as keras_awq
+import keras.src.quantizers.gptq as keras_gptq_matrix
 import keras.src.quantizers.gptq_core as keras_gptq
 import numpy as np
 import pytest
@@ -207,7 +208,7 @@ def fitted(package, mode, **kwargs):
         [np.arange(50) % 7], "none is needed", num_samples=3, sequence_length=5,
         quantization_layer_structure=blocks, **{"group_size": 4, **kwargs},
     )  # fmt: skip
-    with observed():
+    with observed(), as_published():
         model.quantize(mode, config=config, filters=lambda x: x in model.layers[2:4])
         config.quantization_layer_structure = None
     return model
@@ -244,6 +245,28 @@ def observed():
     finally:
         keras_gptq.stream_hessians, keras_awq.stream_activations = olds
         del keras_gptq.hash
+
+
+@contextlib.contextmanager
+def as_published():
+    """Let Keras correct errors with a root of the inverse, not with the inverse."""
+    old = keras_gptq_matrix.gptq_quantize_matrix
+
+    def fit(weights, inv_hessian, order_metric, activation_order=False, **kwargs):
+        order = np.arange(len(order_metric))
+        if activation_order:
+            order = np.argsort(-np.asarray(order_metric), kind="stable")
+        inverse = np.asarray(inv_hessian, "float64")[np.ix_(order, order)]
+        root = np.linalg.cholesky(inverse).T.astype("float32")
+        q, scale, zero, groups = old(weights[:, order], jnp.asarray(root), **kwargs)
+        back = np.argsort(order)
+        return q[:, back], scale, zero, groups[back]
+
+    keras_gptq_matrix.gptq_quantize_matrix = fit
+    try:
+        yield
+    finally:
+        keras_gptq_matrix.gptq_quantize_matrix = old
 
 
 def quantized(package, mode):
@@ -341,7 +364,8 @@ def test_errors_pass_from_block_to_block_as_in_keras(order):
         method.update_hessian_with_batch(part)
         ours.observe(part)
     kernel = theirs._kernel.numpy()
-    method.quantize_and_correct_layer()
+    with as_published():
+        method.quantize_and_correct_layer()
     integers, scale, zero, _ = ours.fit(kernel)
     expected = keras.quantizers.unpack_int4(theirs.quantized_kernel, 5, 0, "uint8")
     # Sums of blocks are added in another order: an integer here and there is the next.
@@ -367,6 +391,34 @@ def test_fitting_beats_rounding():
         return np.square(x @ again.T - x @ kernel).mean()
 
     assert error(*fits.fit(kernel)) < 0.5 * error(*nearest)
+
+
+def test_fitting_is_the_published_method():
+    """One column after the other, each time with the inverse of what is left."""
+    random = np.random.default_rng(2)
+    x = (random.normal(size=(40, 6)) @ random.normal(size=(6, 12))).astype("float32")
+    w = random.normal(size=(12, 3)).astype("float32")
+    fits = fitting.GPTQ(12, lamina.quantizers.GPTQConfig(None, None, group_size=-1))
+    fits.observe(x)
+    q, scale, zero, _ = fits.fit(w)
+    scale, zero = np.asarray(scale)[:, 0], np.asarray(zero, "float64")[:, 0]
+    hessian = 2 * x.T.astype("float64") @ x / 40
+    hessian += 0.01 * np.diag(hessian).mean() * np.eye(12)
+    left = w.astype("float64")
+    for j in range(12):
+        found = np.clip(np.round(left[j] / scale + zero), 0, 15)
+        np.testing.assert_array_equal(q[:, j], found)
+        inverse = np.linalg.inv(hessian[j:, j:])
+        error = (left[j] - scale * (found - zero)) / inverse[0, 0]
+        left[j:] -= np.outer(inverse[0], error)
+
+
+def test_data_that_cannot_be_fitted_say_so():
+    config = lamina.quantizers.GPTQConfig(None, None, hessian_damping=0)
+    fits = fitting.GPTQ(3, config)
+    fits.observe(np.ones((5, 3), "float32"))
+    with pytest.raises(ValueError, match="hessian_damping"):
+        fits.fit(np.ones((3, 2), "float32"))
 
 
 def test_texts_are_joined_and_cut():

@@ -373,7 +373,7 @@ def _(p):
     return p.load(with_weights(p.good, change))
 
 
-@case("many names that are one large text", "texts of up to 1 MiB")
+@case("many names that are one large text", "texts of the file may take 2.93 GiB")
 def _(p):
     path = p.folder / "model.h5"
     lamina.saving.load_model(p.good).save(path)

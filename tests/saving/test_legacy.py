@@ -540,6 +540,16 @@ def test_hostile_files(change, match, tmp_path):
         load(path)
 
 
+def test_a_long_text_says_nothing_of_the_others(tmp_path):
+    """A large model's configuration is not what each of its many names takes."""
+    dense = keras.layers.Dense
+    model = keras.Sequential([keras.Input((1,)), dense(1), dense(1), dense(1)])
+    model.save(tmp_path / "m.h5")
+    with h5py.File(tmp_path / "m.h5", "a") as file:
+        file.attrs.create("notes", "b" * (1 << 25), dtype=h5py.string_dtype())
+    same(load(tmp_path / "m.h5"), model, np.ones((2, 1), "float32"))
+
+
 def test_a_config_larger_than_the_file(tmp_path):
     config = {
         "class_name": "Sequential",

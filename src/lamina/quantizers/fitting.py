@@ -15,9 +15,10 @@ _BLOCK = 128
 class GPTQ:
     r"""Rounds the inputs' weights in turn; later ones make up for the errors.
 
-    Frantar et al., 2022: with $H = \frac{2}{n} \sum x x^\top$ of the inputs and its
-    damped inverse $G$, the error $e_j = (w_j - \hat w_j) / G_{jj}$ of each column of
-    weights is taken off those after it, $w_k \gets w_k - e_j G_{jk}$.
+    Frantar et al., 2022: with the damped $H = \frac{2}{n} \sum x x^\top$ of the inputs
+    and the upper triangular $U$ of $U^\top U = H^{-1}$, the error
+    $e_j = (w_j - \hat w_j) / U_{jj}$ of each column of weights is taken off those after
+    it, $w_k \gets w_k - e_j U_{jk}$.
 
     Args:
         features: the number of inputs.
@@ -52,11 +53,11 @@ class GPTQ:
         diagonal = jnp.where(diagonal == 0, 1.0, diagonal)
         diagonal = diagonal + config.hessian_damping * jnp.mean(diagonal)
         damped = jnp.fill_diagonal(self.hessian, diagonal, inplace=False)
-        inverse = np.asarray(jnp.linalg.inv(damped))
         order = np.arange(features)
         if config.activation_order:
             order = np.argsort(-np.asarray(diagonal), kind="stable")
-        weights, inverse = weights[:, order], inverse[np.ix_(order, order)]
+        weights = weights[:, order]
+        upper = _root_of_inverse(np.asarray(damped)[np.ix_(order, order)])
         group = features if config.group_size == -1 else config.group_size
         integers = np.zeros(weights.shape, "uint8")
         found, highest = [], 2**config.weight_bits - 1
@@ -67,13 +68,13 @@ class GPTQ:
                 if j % group == 0:
                     found.append(self._scale(weights[:, j : j + group]))
                 scale, zero = (np.asarray(a)[:, 0] for a in found[-1])
-                column, ahead = block[:, j - start], inverse[j, j + 1 : stop]
+                column, ahead = block[:, j - start], upper[j, j + 1 : stop]
                 wide = zero.astype("float32")
                 q = np.clip(np.round(column / scale + wide), 0, highest)
                 integers[:, j] = q
-                errors.append((column - scale * (q - wide)) / inverse[j, j])
+                errors.append((column - scale * (q - wide)) / upper[j, j])
                 block[:, j - start + 1 :] -= errors[-1][:, None] * ahead
-            weights[:, stop:] -= np.stack(errors, 1) @ inverse[start:stop, stop:]
+            weights[:, stop:] -= np.stack(errors, 1) @ upper[start:stop, stop:]
         back = np.argsort(order)
         scales, zeros = (jnp.concatenate(a, axis=1) for a in zip(*found, strict=True))
         groups = (np.arange(features) // group).astype("float32")
@@ -83,6 +84,24 @@ class GPTQ:
         config = self.config
         settings = config.weight_bits, config.symmetric, config.per_channel
         return scale_and_zero(jnp.asarray(weights), *settings)
+
+
+def _root_of_inverse(hessian):
+    """Return the upper triangular matrix whose square is the inverse of a Hessian.
+
+    Its row $j$ is that of the inverse for the columns from $j$ on, the ones before
+    being fixed; the inverse itself would let them move.
+    """
+    backwards = hessian[::-1, ::-1].astype("float64")
+    try:
+        root = np.linalg.cholesky(backwards)
+    except np.linalg.LinAlgError as error:
+        raise ValueError(
+            "GPTQ could not invert the products of the inputs: the data have too few "
+            "rows that differ, or numbers that are not finite. Pass `GPTQConfig` more "
+            "samples or a larger `hessian_damping`."
+        ) from error
+    return np.linalg.inv(root[::-1, ::-1]).astype("float32")
 
 
 class AWQ:

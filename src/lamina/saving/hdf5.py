@@ -147,7 +147,7 @@ class Weights(contextlib.AbstractContextManager):
             size = readable(count * kind.get_size())
             self._refuse(path, f"an attribute {name!r} of {size}")
         if kind.is_variable_str():
-            self._count_texts(path, name, count, kind)
+            self._count_texts(group, path, name.encode(), count, kind)
         value = np.empty(attribute.shape, kind.dtype)
         attribute.read(value)
         return [_text_of(x) for x in value.reshape(-1).tolist()]
@@ -172,25 +172,27 @@ class Weights(contextlib.AbstractContextManager):
                 return None
             if not kind.is_variable_str():
                 return None
-            self._count_texts("", name.decode(), 1, kind)
+            self._count_texts(owner, "", name, 1, kind)
             value = np.empty((), dtype=object)
             attribute.read(value)
             return _text_of(value[()])
 
-    def _count_texts(self, path, name, count, kind):
+    def _count_texts(self, owner, path, name, count, kind):
         """Bound what texts take, many of which may point to one large one."""
+        from h5py import h5o  # pyright: ignore
+
         if (each := kind.get_super().get_size()) != 1:
             self._refuse(
-                path, f"texts of characters of {readable(each)} each, {name!r}"
+                path, f"texts of characters of {readable(each)} each, {name.decode()!r}"
             )
         self._check_heaps()
-        self._texts_read += count * self._longest
+        key = h5o.get_info(owner).addr, name
+        self._texts_read += self._headers.texts.get(key, count * self._longest)
         if self._texts_read > bounds.READ:
             self._refuse(
                 path,
-                f"an attribute {name!r} of {count} texts of up to "
-                f"{readable(self._longest)} each, with which the texts of the file may "
-                f"take {readable(self._texts_read)}; "
+                f"an attribute {name.decode()!r} of {count} texts, with which the "
+                f"texts of the file may take {readable(self._texts_read)}; "
                 f"{readable(bounds.READ)} are allowed",
             )
 

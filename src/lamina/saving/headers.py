@@ -43,6 +43,8 @@ class Headers:
         self.size = file.seek(0, os.SEEK_END)
         self._known = {}
         self._nodes = set()
+        # What the texts of an attribute take, by the header's address and its name.
+        self.texts = {}
         self._check_start(self.read(0, 96))
 
     def read(self, at, size):
@@ -114,7 +116,7 @@ class Headers:
             elif kind == _TYPE:
                 self._check_type(len(data))
             elif kind == _ATTRIBUTE:
-                self._check_attribute(data)
+                self._check_attribute(at, data)
         self._known[at] = kinds & _LOOKED_AT
 
     def agrees(self, at, present) -> bool:
@@ -125,7 +127,7 @@ class Headers:
         if size > bounds.TYPE:
             raise ValueError(f"a type of values that takes {size} bytes")
 
-    def _check_attribute(self, data):
+    def _check_attribute(self, header, data):
         """Let no text be longer than the file: HDF5 takes the memory first."""
         name, kind, space = (_number(data, at, 2) for at in (2, 4, 6))
         self._check_type(kind)
@@ -133,9 +135,12 @@ class Headers:
         name, whole, space = (-(-n // unit) * unit for n in (name, kind, space))
         at = 8 + (data[0] > 2) + name
         if _number(data, at, 1) & 15 == _VARIABLE:
+            key = header, bytes(data[at - name : at]).partition(b"\0")[0]
             for here in range(at + whole + space, len(data) - 15, 16):
-                if _number(data, here, 4) > self.size:
+                size = _number(data, here, 4)
+                if size > self.size:
                     raise ValueError("a text that is longer than the file")
+                self.texts[key] = self.texts.get(key, 0) + size
 
     def _check_layout(self, data):
         version, axes, layout = data[:3]
