@@ -156,11 +156,13 @@ def write(found, path):
 def compare(pairs):
     """Print this checkout's speed, and its cost, as multiples of an earlier one's."""
     for title, _, rows in SECTIONS:
-        print(f"\n{title}, this checkout ÷ the one before")
+        lines = []
         for use, name, label in rows:
             rounds = pairs.get(use, {}).get(name, {}).get("before")
             if rounds and name != "whole":  # that has no other peer
-                print(f"  {label}: {cell(rounds)}")
+                lines.append(f"  {label}: {cell(rounds)}")
+        if lines:
+            print(f"\n{title}, this checkout ÷ the one before", *lines, sep="\n")
 
 
 def cell_of(found, pairs, peer, use, name, notes):
