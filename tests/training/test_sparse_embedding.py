@@ -225,6 +225,25 @@ def test_refused_by_the_optimizer(optimizer, message):
     assert "table" in str(caught.value)
 
 
+def test_a_rule_of_the_users_says_for_itself_that_it_takes_rows():
+    class Centred(optimizers.SGD):
+        def update_step(self, gradient, variable, learning_rate):
+            super().update_step(gradient - gradient.mean(0), variable, learning_rate)
+
+    class Signed(optimizers.SGD):
+        takes_rows = True
+
+        def update_step(self, gradient, variable, learning_rate):
+            signs = jax.numpy.sign(gradient)
+            super().update_step(signs, variable, learning_rate)
+
+    with pytest.raises(ValueError, match="takes_rows = True"):
+        trained(True, Centred())
+    (dense, _), (sparse, _) = (trained(s, Signed()) for s in (0, 1))
+    for mine, theirs in zip(sparse.variables, dense.variables, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=5e-7)
+
+
 def test_decay_of_other_weights_works():
     adam = optimizers.AdamW()
     adam.exclude_from_weight_decay(var_names=["embeddings"])

@@ -86,7 +86,7 @@ class TestCase(unittest.TestCase):
                        custom_objects=None, run_training_check=True,
                        run_mixed_precision_check=True, **others):  # fmt: skip
         """Make, call and train a layer, and compare what it has with what is said."""
-        del expected_mask_shape, others
+        del others
         layer = layer_cls(**init_kwargs)
         self.run_class_serialization_test(layer, custom_objects)
         if supports_masking is not None:
@@ -116,6 +116,9 @@ class TestCase(unittest.TestCase):
             lamina.tree.map_structure(self.assertDType, output, expected_output_dtype)
         if expected_output is not None:
             self.assertAllClose(output, expected_output)
+        if expected_mask_shape is not None:
+            mask = layer.compute_mask(input_data)
+            self.assertEqual(tuple(mask.shape), tuple(expected_mask_shape))
         if run_mixed_precision_check:
             half = layer_cls(**{**init_kwargs, "dtype": "mixed_bfloat16"})
             half(input_data, **(call_kwargs or {}))

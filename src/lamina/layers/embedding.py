@@ -63,7 +63,7 @@ class Embedding(Adaptable):
     _quantized = ("embeddings",)
     _modes = ("int8", "int4")
     _also = ()
-    _saved_if_changed = ("sparse",)
+    _saved_if_changed = (*Adaptable._saved_if_changed, "sparse")
 
     def __init__(
         self,

@@ -88,7 +88,7 @@ class Optimizer(Constructed, Owner):
     _saved_from = {"learning_rate": "_given_rate"}
     _may_forget = True
     # Whether its rule changes each row of a table by that row and its gradient alone,
-    # so that `Embedding(sparse=True)` may hand it some rows.
+    # so that `Embedding(sparse=True)` may hand it some rows. Said beside the rule.
     takes_rows = False
 
     def __init_subclass__(cls, **kwargs):

@@ -228,12 +228,16 @@ def step_by_row(optimizer, pairs) -> None:
 def check_by_row(optimizer, tables) -> None:
     """Refuse what would reach rows that have no gradient."""
     owner = type(optimizer).__name__
+    # Said by the class that has the rule: a subclass with its own says it anew.
+    classes = map(vars, type(optimizer).__mro__)
+    rule = next(names for names in classes if "update_step" in names)
     decayed = any(
         optimizer._decay_of(v) is not None and optimizer._use_weight_decay(v)
         for v in tables
     )
     reasons = {
-        "has a rule for whole Variables": not optimizer.takes_rows,
+        "has a rule for whole Variables (one that changes each row alone says "
+        "`takes_rows = True`)": not rule.get("takes_rows"),
         "has `weight_decay`, which makes all rows smaller: call "
         '`optimizer.exclude_from_weight_decay(var_names=["embeddings"])`': decayed,
         "has `use_ema`, which averages all rows": optimizer.use_ema,
