@@ -253,9 +253,9 @@ class ModelParallel(_Distribution):
             return self._found.lay_out_output(tensor, path)
         return super().lay_out_output(tensor, path)
 
-    def plan_for(self, model) -> bool:
+    def plan_for(self, model, show: bool = True) -> bool:
         """With `"auto"`, find layouts for a model that is built, and print them."""
-        return self._found is not None and self._found.learn(model, self)
+        return self._found is not None and self._found.learn(model, self, show)
 
     def remarks(self, variables, outputs) -> list[str]:
         """Return a warning for each key that has matched nothing, here or before."""
@@ -349,9 +349,9 @@ class FullyShardedDataParallel(_Distribution):
             return tensor
         return self._found.lay_out_output(tensor, path)
 
-    def plan_for(self, model) -> bool:
+    def plan_for(self, model, show: bool = True) -> bool:
         """With `model` above 1, find layouts for a model, and print them."""
-        return self._found is not None and self._found.learn(model, self)
+        return self._found is not None and self._found.learn(model, self, show)
 
     def get_tensor_layout(self, path):
         """Return None: XLA finds out."""
@@ -405,7 +405,7 @@ class _Found:
         self._places: dict[int, tuple] = {}
         self._outputs: dict[str, tuple] = {}
 
-    def learn(self, model, by) -> bool:
+    def learn(self, model, by, show) -> bool:
         """Find the layouts of a model; tell whether it was not known."""
         if not model.built:
             return False
@@ -419,7 +419,7 @@ class _Found:
             found = plan.axes.get(variable), plan.reasons.get(variable)
             self._places[id(variable)] = _weakref.ref(variable), *found
         self._outputs |= plan.outputs
-        if _is_first(by) and _settings.get("interactive_logging"):
+        if show and _is_first(by) and _settings.get("interactive_logging"):
             print(self._table(model, plan, by))
         return True
 

@@ -1,7 +1,8 @@
 """One process of a run in which the last one fails.
 
 It has too few batches, and nobody knows. With the argument `dies` it is killed, and
-with `early` it does not come as far as to train.
+with `early` or `exits` it does not come as far as to train; with `first` the first one
+does not.
 """
 
 import os
@@ -18,8 +19,10 @@ from lamina import distribution as D
 D.initialize()
 ME = jax.process_index()
 X = np.ones((4, 6), "float32")
-if ME and "early" in sys.argv:
+if ME and "early" in sys.argv or not ME and "first" in sys.argv:
     raise OSError("no data here")
+if ME and "exits" in sys.argv:
+    sys.exit(0)
 
 
 def some(count):

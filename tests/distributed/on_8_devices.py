@@ -93,6 +93,15 @@ def test_values_given_and_assigned_take_the_layout():
     assert variable.value.sharding.shard_shape((8, 4)) == (8, 1)
 
 
+@pytest.mark.parametrize(
+    ("shape", "axes", "why"),
+    [((8, 3), ("b", None, None), "rank at least 3"), ((6, 3), ("b",), "axis 0")],
+)
+def test_a_sharding_that_does_not_fit_names_the_variable(shape, axes, why):
+    with pytest.raises(ValueError, match=rf"'odd' has shape \({shape[0]}, 3\).*{why}"):
+        lamina.Variable(np.zeros(shape), layout=sharding(*axes), name="odd")
+
+
 # ---- training ----------------------------------------------------------------------
 
 D = lamina.distribution

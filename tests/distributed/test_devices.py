@@ -126,6 +126,13 @@ def test_a_process_that_fails_outside_of_fit_leaves_no_other_waiting():
     assert "Process 1 failed: OSError: no data here" in first[2]
 
 
+def test_a_process_that_ends_early_leaves_no_other_waiting():
+    first, second = run_processes(2, "exits", program="failing.py")
+    assert first[0] == 1
+    assert "Process 1 ended: it has no `fit` number 1." in first[2]
+    assert second[0] != 0  # JAX: the other was not there at its end
+
+
 def test_a_process_that_is_killed_is_missed():
     first, second = run_processes(2, "dies", program="failing.py")
     assert second[0] == -signal.SIGKILL

@@ -257,6 +257,19 @@ def test_only_own_data_sets_are_joined():
         numbers(3).zip(np.zeros(3))
 
 
+def test_zip_of_the_class_takes_a_tuple():
+    data = numbers(3)
+    pairs = type(data).zip((data, data.map(lambda x, y: y).filter(lambda y: y > 0)))
+    assert listed(pairs) == [((0, 0), 1), ((1, 1), 4)]
+
+
+def test_a_length_that_nobody_knows():
+    with pytest.raises(TypeError, match=r"Nobody knows how many .*`sum\(1 for"):
+        len(numbers(3).filter(lambda x, y: x > 0))
+    with pytest.raises(TypeError, match="no end"):
+        len(numbers(3).repeat().unbatch().repeat())
+
+
 def test_split_dataset_takes_what_verbs_made():
     left, right = lamina.utils.split_dataset(
         numbers(8).map(lambda x, y: (x, -y)).batch(3), left_size=0.5

@@ -16,6 +16,7 @@ import numpy as np
 from lamina import _generators
 from lamina.callbacks.callback import Callback
 from lamina.callbacks.snapshot import Folder, check_run, dumps, holds
+from lamina.core.checks import is_integer
 from lamina.core.naming import shortened
 from lamina.core.random import global_state, loaded, set_global_state
 from lamina.core.tracebacks import warn
@@ -89,8 +90,8 @@ class BackupAndRestore(Callback):
         super().__init__()
         if not backup_dir:
             raise ValueError("Empty `backup_dir` argument passed")
-        whole = hasattr(save_freq, "__index__") and not isinstance(save_freq, bool)
-        if not (whole and save_freq > 0) and save_freq not in ("epoch", None):
+        often = is_integer(save_freq) and save_freq > 0
+        if not often and save_freq not in ("epoch", None):
             raise ValueError(
                 "Invalid value for argument `save_freq`. Expected 'epoch' or a "
                 f"positive integer of batches. Received: save_freq={save_freq!r}"

@@ -17,6 +17,7 @@ from lamina.callbacks import event_file
 from lamina.callbacks.callback import Callback
 from lamina.callbacks.event_file import EventFile
 from lamina.callbacks.learning_rate import learning_rates
+from lamina.core.checks import is_integer
 from lamina.core.config import serialize_keras_object
 from lamina.core.tracebacks import warn
 
@@ -316,12 +317,8 @@ def _table(name):
     return f"embeddings/{re.sub('[^A-Za-z0-9_.-]', '_', name)}.tsv"
 
 
-def _is_whole(value):
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
 def _whole(name, value):
-    if not _is_whole(value) or value < 0:
+    if not is_integer(value) or value < 0:
         raise ValueError(
             f"`TensorBoard` expected `{name}` to be a number of epochs, or 0. "
             f"Received: {name}={value!r}"
@@ -332,7 +329,7 @@ def _whole(name, value):
 def _batches(value):
     if value == "batch":
         return 1
-    if value != "epoch" and not (_is_whole(value) and value > 0):
+    if value != "epoch" and not (is_integer(value) and value > 0):
         raise ValueError(
             "`TensorBoard` expected `update_freq` to be 'epoch', 'batch' or a positive "
             f"number of batches. Received: update_freq={value!r}"
@@ -347,10 +344,10 @@ def _profiled(value):
         # Keras' old way to write it.
         pair = [int(part) for part in value.split(",")]
         pair = pair * 2 if len(pair) == 1 else pair
-    elif _is_whole(value):
+    elif is_integer(value):
         pair = (value, value)
     good = isinstance(pair, (tuple, list)) and len(pair) == 2
-    if not good or not all(map(_is_whole, pair)) or not 0 <= pair[0] <= pair[1]:
+    if not good or not all(map(is_integer, pair)) or not 0 <= pair[0] <= pair[1]:
         raise ValueError(
             "`TensorBoard` expected `profile_batch` to be a non-negative integer, or a "
             "tuple of 2 positive integers, the first batch and the last. Received: "

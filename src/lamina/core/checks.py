@@ -1,6 +1,7 @@
 """Checks of constructor arguments, worded in one way."""
 
 import numbers
+import operator
 from typing import Any
 
 from lamina.core.naming import nearest
@@ -14,9 +15,18 @@ def bad_argument(owner, name, value, wanted) -> ValueError:
     )
 
 
+def is_integer(value) -> bool:
+    """Tell whether a value is one integer, of whatever library, and no bool."""
+    try:
+        operator.index(value)
+    except TypeError:
+        return False
+    return not isinstance(value, bool)
+
+
 def positive_int(owner, name, value) -> int:
     """Return `value` as an int, or raise: it must be a positive integer."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value <= 0:
+    if not is_integer(value) or value <= 0:
         error = bad_argument(owner, name, value, "a positive integer")
         if isinstance(value, float) and value.is_integer():
             error.args = (f"{error}. Write {int(value)}; `//` divides into integers",)
@@ -38,15 +48,15 @@ def number(owner, name, value, *, least=None) -> Any:
 
 def int_tuple(owner, name, value, n, *, zero=False) -> tuple[int, ...]:
     """Return one integer n times, or n integers, as a tuple; else raise."""
-    values = (value,) * n if hasattr(value, "__index__") else value
+    values = (value,) * n if is_integer(value) else value
     try:
         values = tuple(values)
         good = len(values) == n and all(
-            hasattr(v, "__index__") and v >= (0 if zero else 1) for v in values
+            is_integer(v) and v >= (0 if zero else 1) for v in values
         )
     except TypeError:
         good = False
-    if not good or any(isinstance(v, bool) for v in values):
+    if not good:
         least = "non-negative" if zero else "positive"
         what = f"a {least} integer" if n == 1 else f"one {least} integer or {n} of them"
         raise bad_argument(owner, name, value, what)
@@ -79,7 +89,7 @@ def fraction(owner, name, value) -> float:
 
 def axis_within(owner, axis, ndim) -> int:
     """Return `axis` counted from the front, or raise: there is no such axis."""
-    if not hasattr(axis, "__index__") or not -ndim <= axis < ndim:
+    if not is_integer(axis) or not -ndim <= axis < ndim:
         raise ValueError(
             f"{owner} expected `axis` to be one of its input, which has {ndim} axes "
             f"(from {-ndim} to {ndim - 1}). Received: axis={axis!r}"
@@ -90,7 +100,7 @@ def axis_within(owner, axis, ndim) -> int:
 def axes_argument(owner, axis, name="axis") -> Any:
     """Return `axis`, or raise: it must be an integer or a list of them."""
     axes = axis if isinstance(axis, (list, tuple)) else (axis,)
-    if not axes or not all(hasattr(a, "__index__") for a in axes):
+    if not axes or not all(map(is_integer, axes)):
         raise TypeError(
             f"`{owner}` expected `{name}` to be an int or a list/tuple of ints. "
             f"Received: {name}={axis!r}"

@@ -5,7 +5,10 @@ of an array are divided by which axes of the mesh. The `Distribution` that holds
 both for Variables and batches; XLA divides the work accordingly. Nothing here computes.
 """
 
+import atexit
+import collections
 import contextlib
+import json
 import math
 import sys
 import time
@@ -334,11 +337,12 @@ class Distribution:
             "devices. Give a function that makes it, `lambda: ...`."
         )
 
-    def plan_for(self, model) -> bool:
+    def plan_for(self, model, show: bool = True) -> bool:
         """Find layouts for a model, where it does, and tell whether there are new ones.
 
         Args:
             model: the model; where it is not built, nothing is found.
+            show: whether to print what is found.
         """
         return False
 
@@ -499,6 +503,13 @@ def sharding_of(layout, shape, name) -> Sharding:
             do not divide an axis.
     """
     if not isinstance(layout, TensorLayout):
+        try:
+            layout.check_compatible_aval(tuple(shape))
+            layout.shard_shape(tuple(shape))
+        except ValueError as error:
+            raise ValueError(
+                f"{name} has shape {shape}, which its layout does not fit: {error}"
+            ) from None
         return layout
     sharding = layout.backend_layout
     axes, parts = layout.axes, layout.parts()
@@ -616,6 +627,8 @@ def service() -> Any:
 
 
 FAILED = "lamina/failed/"  # where processes note what ends them, wherever they are
+ENDED = "lamina/ended/"  # and how far they had come when they ended
+blocks: collections.Counter[str] = collections.Counter()  # entered here, of each kind
 
 
 def note_failure(error, place) -> None:
@@ -634,7 +647,7 @@ def note_failure(error, place) -> None:
 
 
 def note_uncaught() -> None:
-    """Let the others hear of an error that ends this process outside of `fit`, too."""
+    """Let the others hear of what ends this process outside of `fit`, too."""
     before = sys.excepthook
 
     def hook(kind, error, trace):
@@ -642,7 +655,26 @@ def note_uncaught() -> None:
         if not hasattr(sys, "ps1"):  # an interactive process goes on
             note_failure(error, FAILED)
 
+    def note_end():
+        with contextlib.suppress(Exception):
+            service().key_value_set(f"{ENDED}{jax.process_index()}", json.dumps(blocks))
+
     sys.excepthook = hook
+    atexit.register(note_end)  # runs before JAX waits for the others
+
+
+def ended_before(kind, count) -> str | None:
+    """Return what to say of a process that ended and never enters a block, if one did.
+
+    Args:
+        kind: what the block does.
+        count: how many of its kind there are with it.
+    """
+    for key, come in service().key_value_dir_get(ENDED):
+        if json.loads(come).get(kind, 0) < count:
+            number = key.rpartition("/")[2]
+            return f"Process {number} ended: it has no `{kind}` number {count}."
+    return None
 
 
 def from_parts(shape, part) -> jax.Array:

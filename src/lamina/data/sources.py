@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from lamina.core import structure
+from lamina.core.checks import is_integer
 from lamina.core.sparse import refuse_sparse
 from lamina.core.tracebacks import warn
 from lamina.data.arrays import EmptyData, as_arrays, count_rows, digest
@@ -62,7 +63,7 @@ def open_source(
     [[0, 1], [2, 3], [4]]
     """
     refuse_training()
-    if steps is not None and not _is_positive(steps):
+    if steps is not None and not (is_integer(steps) and steps > 0):
         raise ValueError(
             "The number of steps (`steps_per_epoch` or `validation_steps` in `fit`, "
             "`steps` elsewhere) must be a positive integer, or None for all there "
@@ -83,11 +84,6 @@ def open_source(
     y = as_arrays(y, "y")
     sample_weight = as_arrays(sample_weight, "sample_weight")
     return ArraySource(x, y, sample_weight, batch_size, shuffle, steps, seed, restarts)
-
-
-def _is_positive(value):
-    whole = hasattr(value, "__index__") and not isinstance(value, bool)
-    return whole and value > 0
 
 
 def _yields_batches(x):
@@ -135,7 +131,7 @@ class ArraySource:
     ):
         self.rows = count_rows(x, y, sample_weight)
         batch_size = 32 if batch_size is None else batch_size
-        if not _is_positive(batch_size):
+        if not (is_integer(batch_size) and batch_size > 0):
             raise ValueError(
                 f"`batch_size` must be a positive integer. Received: {batch_size!r}"
             )

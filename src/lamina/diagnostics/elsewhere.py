@@ -236,7 +236,7 @@ def _compiled(model, batch_of, rows, by, small, platform):
         return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)
 
     with having(distribution=small):
-        small.plan_for(model)
+        small.plan_for(model, show=False)
         variables = StateVariables(model)
         shardings = _each(variables.groups, sharding)
         state = _each(variables.groups, lambda v: spec(v.value, sharding(v)))

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina.core.arguments import given
-from lamina.core.checks import number
+from lamina.core.checks import is_integer, number
 from lamina.core.dtypes import is_int, standardize_dtype
 from lamina.core.policy import get_policy
 from lamina.core.types import DType, Identifier, Initializer
@@ -104,7 +104,7 @@ class Embedding(Adaptable):
             self.set_weights([np.asarray(weights)] if single else list(weights))
 
     def _size(self, name, value):
-        if isinstance(value, bool) or not hasattr(value, "__index__") or value <= 0:
+        if not is_integer(value) or value <= 0:
             raise ValueError(
                 f"`{name}` must be a positive integer in `{type(self).__name__}`. "
                 f"Received: {name}={value!r}"

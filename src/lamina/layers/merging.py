@@ -6,7 +6,7 @@ import operator
 import jax
 import jax.numpy as jnp
 
-from lamina.core.checks import axes_argument, axis_within, described
+from lamina.core.checks import axes_argument, axis_within, described, is_integer
 from lamina.core.tracebacks import boundary
 from lamina.core.types import Axes
 from lamina.layers.call import is_tensor, plain_shape
@@ -363,13 +363,13 @@ class Dot(Layer):
 
     def __init__(self, axes: Axes, normalize: bool = False, **kwargs):
         super().__init__(**kwargs)
-        if not hasattr(axes, "__index__"):
+        if not is_integer(axes):
             if not isinstance(axes, (list, tuple)):
                 raise TypeError(
                     "`Dot` expected `axes` to be an integer or a pair of them. "
                     f"Received: axes={axes!r}"
                 )
-            if len(axes) != 2 or not all(hasattr(a, "__index__") for a in axes):
+            if len(axes) != 2 or not all(map(is_integer, axes)):
                 raise ValueError(
                     "`Dot` expected `axes` to be one integer, or to contain two "
                     f"elements that are integers. Received: axes={axes!r}"

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lamina.core.checks import axes_argument, axis_within, described
+from lamina.core.checks import axes_argument, axis_within, described, is_integer
 from lamina.core.input_spec import InputSpec
 from lamina.core.types import Axes, Identifier, Initializer
 from lamina.kernels import layer_norm, moments, rms_norm
@@ -451,8 +451,7 @@ class GroupNormalization(Layer):
     ):
         kwargs.setdefault("autocast", False)  # `call` goes to float32 itself
         super().__init__(**kwargs)
-        whole = hasattr(groups, "__index__") and not isinstance(groups, bool)
-        if not whole or (groups < 1 and groups != -1):
+        if not is_integer(groups) or (groups < 1 and groups != -1):
             raise ValueError(
                 "`GroupNormalization` expected the argument `groups` to be a positive "
                 f"integer, or -1 for one group a channel. Received: groups={groups!r}"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from lamina.core.checks import described, fraction
+from lamina.core.checks import described, fraction, is_integer
 from lamina.core.input_spec import InputSpec
 from lamina.core.random import SeedGenerator
 from lamina.core.settings import standardize_data_format
@@ -35,7 +35,7 @@ def _noise_shape(owner, value):
     expected = None
     if not isinstance(value, (list, tuple)):
         expected = "a tuple or list of integers"
-    elif not all(d is None or hasattr(d, "__index__") for d in value):
+    elif not all(d is None or is_integer(d) for d in value):
         expected = "all elements to be integers or None"
     elif not all(d is None or d > 0 for d in value):
         expected = "all dimensions to be positive integers or None"

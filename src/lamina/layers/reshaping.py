@@ -7,7 +7,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lamina.core.checks import axes_argument, described, int_tuple, one_of
+from lamina.core.checks import (
+    axes_argument,
+    described,
+    int_tuple,
+    is_integer,
+    one_of,
+)
 from lamina.core.input_spec import InputSpec
 from lamina.core.settings import standardize_data_format
 from lamina.core.symbolic import SymbolicTensor
@@ -17,7 +23,7 @@ from lamina.layers.layer import Layer
 
 def _integer(owner, name, value):
     """Return a positive integer, or raise as Keras does: by type, then by size."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    if not is_integer(value):
         raise TypeError(
             f"`{owner}`: Expected an integer value for `{name}`. Received: "
             f"{name}={value!r} (of type {type(value).__name__})"
@@ -84,7 +90,7 @@ class Reshape(Layer):
         target_shape = tuple(
             axes_argument("Reshape", sizes, "target_shape") if sizes else ()
         )
-        if not all(hasattr(d, "__index__") and d >= -1 for d in target_shape):
+        if not all(is_integer(d) and d >= -1 for d in target_shape):
             raise ValueError(
                 "`Reshape` expected `target_shape` to hold a non-negative integer "
                 f"or -1 for each axis. Received: target_shape={target_shape}"
@@ -189,7 +195,7 @@ def _pairs(owner, name, value, rank):
 
     One number serves all; one number for each dimension serves both its sides.
     """
-    if hasattr(value, "__index__"):
+    if is_integer(value):
         value = (value,) * rank
     if not isinstance(value, (list, tuple)) or len(value) != rank:
         raise ValueError(

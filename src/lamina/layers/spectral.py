@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from lamina import initializers
-from lamina.core.checks import described
+from lamina.core.checks import described, is_integer
 from lamina.core.input_spec import InputSpec
 from lamina.core.variable import Variable
 from lamina.layers.core import Wrapper
@@ -42,11 +42,7 @@ class SpectralNormalization(Wrapper):
 
     def __init__(self, layer: Any, power_iterations: int = 1, **kwargs):
         super().__init__(layer, **kwargs)
-        if (
-            isinstance(power_iterations, bool)
-            or not hasattr(power_iterations, "__index__")
-            or power_iterations <= 0
-        ):
+        if not is_integer(power_iterations) or power_iterations <= 0:
             raise ValueError(
                 "`SpectralNormalization`: `power_iterations` should be greater than "
                 f"zero. Received: power_iterations={power_iterations!r}"

@@ -14,7 +14,7 @@ from lamina.callbacks.backup_and_restore import (
 )
 from lamina.core import settings
 from lamina.core.budget import told
-from lamina.core.checks import positive_int
+from lamina.core.checks import is_integer, positive_int
 from lamina.core.placement import Distribution
 from lamina.core.tracebacks import warn
 from lamina.data import EmptyData, split, unpack
@@ -129,8 +129,7 @@ def fit(
 def _check(epochs, initial_epoch, validation_freq, shuffle):
     """Refuse settings that would go unnoticed or fail with other words."""
     for name, value in (("epochs", epochs), ("initial_epoch", initial_epoch)):
-        whole = hasattr(value, "__index__") and not isinstance(value, bool)
-        if not whole or value < 0:
+        if not is_integer(value) or value < 0:
             raise ValueError(
                 f"`fit` expected `{name}` to be a whole number, 0 or more. Received: "
                 f"{name}={value!r}"

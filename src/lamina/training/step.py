@@ -8,7 +8,8 @@ trainable Variables, other Variables, the optimizer's, the metrics'.
 
 import functools
 import inspect
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -323,8 +324,12 @@ def warn_of_unused(model):
             )
 
 
-def built_in(method):
-    """Mark a step of Model's own, so that the loop can tell a user's from it."""
+def built_in(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark a step of Model's own, so that the loop can tell a user's from it.
+
+    A subclass writes it as `(self, state, data)` or `(self, data)`: a type checker is
+    told that any arguments fit.
+    """
     method.is_built_in = True
     return method
 

@@ -4,7 +4,6 @@ To agree, each process has to come by. To hear of a failure, none has to: a thre
 each asks the service that joined them.
 """
 
-import collections
 import contextlib
 import os
 import pathlib
@@ -313,7 +312,6 @@ def _gathered(*numbers):
 # ---- failures ------------------------------------------------------------------
 
 _now: dict[str, Any] = {"watch": None}
-_blocks = collections.Counter()  # how many of each kind this process has entered
 
 
 @contextlib.contextmanager
@@ -334,8 +332,8 @@ def watched(kind):
     if client is None:
         yield
         return
-    _blocks[kind] += 1
-    watch = _now["watch"] = _Watch(client, f"lamina/{kind}/{_blocks[kind]}/")
+    placement.blocks[kind] += 1
+    watch = _now["watch"] = _Watch(client, kind, placement.blocks[kind])
     try:
         yield
     except BaseException as error:
@@ -407,11 +405,13 @@ class _Watch:
 
     Args:
         client: the client of the service that joined the processes.
-        place: where failures of this run are noted, the same in all processes.
+        kind: what the block does.
+        count: how many of its kind this process has entered, as all have.
     """
 
-    def __init__(self, client, place):
-        self._client, self._place, self._places = client, place, 0
+    def __init__(self, client, kind, count):
+        self._client, self._block, self._places = client, (kind, count), 0
+        self._place = f"lamina/{kind}/{count}/"  # of failures in this block
         self.failed: str | None = None
         self.ended = threading.Event()
         threading.Thread(target=self._work, name="lamina-watch", daemon=True).start()
@@ -433,6 +433,9 @@ class _Watch:
                 ),
                 None,
             )
+            # What is saved by one process alone has no number that all know.
+            if self.failed is None and self._block[0] != "save":
+                self.failed = placement.ended_before(*self._block)
         return self.failed
 
     def all_come(self, where) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lamina.core import settings
-from lamina.core.checks import positive_int
+from lamina.core.checks import is_integer, positive_int
 from lamina.core.types import DType, Sizes
 from lamina.kernels import hashing
 from lamina.layers.preprocessing.encoding import EncodingLayer
@@ -169,7 +169,7 @@ def _pair(salt):
     if salt is None:
         return None
     pair = salt if isinstance(salt, (tuple, list)) else (salt, salt)
-    if len(pair) != 2 or not all(hasattr(n, "__index__") for n in pair):
+    if len(pair) != 2 or not all(map(is_integer, pair)):
         raise ValueError(
             "The `salt` argument for `Hashing` can only be a tuple of size 2 integers, "
             f"or a single integer. Received: salt={salt!r}."

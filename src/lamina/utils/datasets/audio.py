@@ -10,6 +10,7 @@ import numpy as np
 from lamina.core import bounds
 from lamina.core.budget import readable
 from lamina.core.tracebacks import boundary
+from lamina.utils.datasets.dataset import Dataset
 from lamina.utils.datasets.folders import Kind, folder_dataset
 from lamina.utils.datasets.foreign import choose, package
 
@@ -31,7 +32,7 @@ def audio_dataset_from_directory(
     follow_links: bool = False,
     verbose: bool = True,
     format: Any = None,
-) -> Any:
+) -> Dataset:
     r"""Make a data set of the `.wav` files in a folder.
 
     It gives `(sounds, labels)`, or only sounds without labels. Sounds are float32

@@ -290,14 +290,19 @@ class Verbs:
         )
 
     def zip(self, *others: "Dataset"):
-        """Return a data set of tuples of elements, as long as the shortest."""
-        every = (self, *map(_checked, others))
+        """Return a data set of tuples of elements, as long as the shortest.
+
+        It may be called on the class too, with a tuple of data sets as in `tf.data`.
+        """
+        first, *rest = every = leaves_of((self, *others))
+        for data in every:
+            _checked(data)
         counts = [d._count for d in every]
-        return self._derived(
+        return first._derived(
             lambda place, turn: tuple(d._at(place, turn) for d in every),
             None if None in counts else min(counts),
             lambda turn: zip(*(d._elements(turn) for d in every), strict=False),
-            others,
+            rest,
         )
 
     def concatenate(self, other: "Dataset"):
@@ -363,6 +368,16 @@ class Verbs:
         """Yield the elements of a pass as NumPy arrays."""
         return (each(np.asarray, element) for element in self)
 
+    def __len__(self):
+        if self._count == math.inf:
+            raise TypeError("The data set has no end, and so no length.")
+        if self._count is None:
+            raise TypeError(
+                "Nobody knows how many elements `filter` or `unbatch` leave before "
+                "they are made. `sum(1 for _ in data)` makes them and counts."
+            )
+        return self._count
+
     def __iter__(self):
         turn, self.passes_begun = self.passes_begun, self.passes_begun + 1
         return iter(self._elements(turn))
@@ -386,7 +401,9 @@ class Verbs:
     def _first(self):
         for element in self._elements(0):
             return element
-        raise ValueError("The data set is empty.")
+        raise ValueError(
+            "The data set is empty, so that nobody knows what an element looks like."
+        )
 
     def show(self, rows: int = 9):
         """Show the first element: a picture of images, a table of anything else.
@@ -433,11 +450,6 @@ class Dataset(Verbs, PyDataset):
     def num_batches(self):
         """The number of elements, or None without end."""
         return None if self._count == math.inf else self._count
-
-    def __len__(self):
-        if self._count == math.inf:
-            raise TypeError("The data set has no end, and so no length.")
-        return self._count
 
     def __getitem__(self, index):
         if self._count != math.inf:

@@ -123,7 +123,7 @@ def check_split(validation_split, subset, shuffle, seed):
         )
 
 
-def folder_dataset(kind: Kind, given):
+def folder_dataset(kind: Kind, given) -> Any:
     """Return the data set of a folder, or two for `subset="both"`.
 
     Args:

@@ -9,6 +9,7 @@ import numpy as np
 
 from lamina.core import bounds
 from lamina.core.tracebacks import boundary
+from lamina.utils.datasets.dataset import Dataset
 from lamina.utils.datasets.folders import Kind, folder_dataset
 from lamina.utils.datasets.foreign import package
 from lamina.utils.datasets.resizing import INTERPOLATIONS, resize
@@ -39,7 +40,7 @@ def image_dataset_from_directory(
     data_format: Any = None,
     format: Any = None,
     verbose: bool = True,
-) -> Any:
+) -> Dataset:
     """Make a data set of the images in a folder.
 
     It gives `(images, labels)`, or only images without labels. Images are float32

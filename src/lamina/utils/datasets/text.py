@@ -5,7 +5,7 @@ import pathlib
 from typing import Any
 
 from lamina.core.tracebacks import boundary
-from lamina.utils.datasets.dataset import strings
+from lamina.utils.datasets.dataset import Dataset, strings
 from lamina.utils.datasets.folders import Kind, folder_dataset
 from lamina.utils.datasets.foreign import package
 
@@ -25,7 +25,7 @@ def text_dataset_from_directory(
     follow_links: bool = False,
     format: Any = None,
     verbose: bool = True,
-) -> Any:
+) -> Dataset:
     """Make a data set of the `.txt` files in a folder, which are read as UTF-8.
 
     It gives `(texts, labels)`, or only texts without labels. Texts are a NumPy array

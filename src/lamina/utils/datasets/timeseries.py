@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from lamina.core.tracebacks import boundary
+from lamina.utils.datasets.dataset import Dataset
 from lamina.utils.datasets.foreign import (
     as_grain,
     choose,
@@ -28,7 +29,7 @@ def timeseries_dataset_from_array(
     start_index: Any = None,
     end_index: Any = None,
     format: Any = None,
-):
+) -> Dataset:
     """Make a data set of windows over a series.
 
     The window that starts at row `s` holds the rows `s`, `s + sampling_rate`, ...,
