@@ -23,7 +23,7 @@ LEVELS = {
     "-v3": ["-march=x86-64-v3"],
     "-v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
 }
-FLAGS = ["-O3", "-std=c++17", "-shared", "-fPIC"]
+FLAGS = ["-O3", "-std=c++17", "-fno-math-errno", "-shared", "-fPIC"]
 
 
 class NativeKernels(BuildHookInterface):

@@ -1,6 +1,35 @@
+import ctypes
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
+
+from lamina.kernels import native
+
+FOLDER = Path(native.__file__).parent
+# The plainest library and the best one; between them those that are not the best.
+LIBRARIES = sorted(path for path in FOLDER.glob("kernels*") if path.suffix != ".cc")
+
+
+@pytest.fixture(params=LIBRARIES, ids=lambda path: path.stem)
+def target(request):
+    """Make functions of a library known to XLA, for each level of instructions."""
+    if not native.available():
+        pytest.skip("built without compiled kernels")
+    path = request.param
+    level = "".join(filter(str.isdigit, path.stem))
+    if int(level or 0) > native.library().lamina_level():
+        pytest.skip("this machine has no such instructions")
+    library = ctypes.CDLL(str(path))
+
+    def known(name):
+        function = jax.ffi.pycapsule(getattr(library, f"lamina_{name}"))
+        target = f"lamina_{name}_of_{path.stem}"
+        jax.ffi.register_ffi_target(target, function, platform="cpu")
+        return target
+
+    return known
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Compiled convolutions are held to the plain form, for every level of the library."""
 
-import ctypes
 import importlib.metadata
 import itertools
 import os
@@ -8,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -24,9 +22,6 @@ from lamina.kernels.native import convolution, depthwise, windowed
 needs_library = pytest.mark.skipif(
     not native.available(), reason="built without compiled kernels"
 )
-FOLDER = Path(native.__file__).parent
-# The plainest library and the best one; between them those that are not the best.
-LIBRARIES = sorted(path for path in FOLDER.glob("kernels*") if path.suffix != ".cc")
 
 
 def test_an_installed_package_has_its_kernels():
@@ -76,19 +71,10 @@ def with_gradients(plain, settings):
     return run
 
 
-@needs_library
-@pytest.mark.parametrize("path", LIBRARIES, ids=lambda path: path.stem)
-def test_every_library_agrees_with_the_plain_form(path, rng):
-    library = ctypes.CDLL(str(path))
-    level = "".join(filter(str.isdigit, path.stem))
-    if int(level or 0) > native.library().lamina_level():  # pyright: ignore
-        pytest.skip("this machine has no such instructions")
-
+def test_every_library_agrees_with_the_plain_form(target, rng):
     def run(name, like, a, b, settings):
-        target = f"lamina_{name}_of_{path.stem}"
-        function = jax.ffi.pycapsule(getattr(library, f"lamina_{name}"))
-        jax.ffi.register_ffi_target(target, function, platform="cpu")
-        call = jax.ffi.ffi_call(target, jax.ShapeDtypeStruct(like.shape, "float32"))
+        like = jax.ShapeDtypeStruct(like.shape, "float32")
+        call = jax.ffi.ffi_call(target(name), like)
         given = windowed._attributes(**settings)
         return call(a, b, **{key: np.array(v) for key, v in given.items()})
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from lamina.core.settings import floatx
 from lamina.core.types import Rate
 from lamina.core.variable import Variable
+from lamina.kernels.native import adam as native
 from lamina.optimizers.optimizer import Decayed, Optimizer, Undecayed, shared
 from lamina.optimizers.parts import once_a_step
 
@@ -70,12 +71,28 @@ class Adam(Optimizer):
         rate = self._corrected_rate(learning_rate, variable.dtype)
         gradient = gradient.astype(variable.dtype)
         index = self._get_variable_index(variable)
+        if not self.amsgrad and self._in_one_pass(gradient, variable, rate, index):
+            return
         m, v = averages(self, gradient, index)
         if self.amsgrad:
             greatest = self._greatest[index]
             self.assign(greatest, jnp.maximum(greatest.value, v.value))
             v = greatest
         self.assign_sub(variable, m * rate / (jnp.sqrt(v.value) + self.epsilon))
+
+    def _in_one_pass(self, gradient, variable, rate, index):
+        """Make a step by the compiled kernel, and tell whether it could."""
+        changed = self._momentums[index], self._velocities[index], variable
+        settings = self.beta_1, self.beta_2, self.epsilon
+        before = [v.value for v in changed]
+        known = all(isinstance(number, float) for number in settings)
+        if not known or not native.fits(gradient, *before):
+            return False
+        for v, value in zip(
+            changed, native.adam(gradient, *before, rate, *settings), strict=True
+        ):
+            self.assign(v, value)
+        return True
 
 
 def averages(optimizer, gradient, index):

@@ -58,6 +58,7 @@ def primitive(
     plain: Callable[..., Any],
     attributes: Callable[..., Mapping[str, Any]] | None = None,
     several: bool = False,
+    in_place: Mapping[int, int] | None = None,
 ) -> Primitive:
     """Return a JAX primitive that computes `plain`, by `lamina_<name>` if it can.
 
@@ -67,6 +68,7 @@ def primitive(
         attributes: turns the parameters into what the compiled function takes:
             numbers, and sequences of integers; None to pass them on.
         several: whether there are several results.
+        in_place: the results that may lie where an operand does, by its number.
     """
     made = Primitive(f"lamina_{name}")
     made.multiple_results = several
@@ -101,7 +103,7 @@ def primitive(
         if target is None:
             return otherwise(context, *operands, **parameters)
         given = attributes(**parameters) if attributes else parameters
-        return jax.ffi.ffi_lowering(target)(
+        return jax.ffi.ffi_lowering(target, operand_output_aliases=in_place)(
             context, *operands, **{key: _attribute(v) for key, v in given.items()}
         )
 
