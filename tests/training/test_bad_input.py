@@ -189,6 +189,14 @@ CASES = {
         ["['city']", "get_dummies"],
     ),
     "no rows": (lambda: stack().fit(X[:0], Y[:0]), ["empty", "0 rows"]),
+    "a batch of no rows": (
+        lambda: stack().fit(iter([(X, Y), (X[:0], Y[:0])]), steps_per_epoch=2),
+        ["Batch 1 of the data has 0 rows"],
+    ),
+    "one batch of no rows": (
+        lambda: stack().train_on_batch(X[:0], Y[:0]),
+        ["empty", "0 rows"],
+    ),
     "no batch": (lambda: stack().fit(iter([])), ["empty", "yielded no batch"]),
     "batch size": (lambda: stack().fit(X, Y, batch_size=0), ["batch_size", "0"]),
     "no targets": (lambda: stack().fit(X, verbose=0), ["no `y`", "fit(x, y)"]),

@@ -98,6 +98,10 @@ def as_batch(batch, step):
         as_arrays(v, f"{name} of batch {step}")
         for name, v in zip(names, unpack(batch), strict=True)
     )
+    if parts[1] is not None and rows_of(parts) == 0:
+        raise ValueError(
+            f"Batch {step} of the data has 0 rows, and so no loss. Leave it out."
+        )
     # JAX reads a NumPy array later, when its owner may have filled it again.
     return structure.map_leaves(
         lambda a: a.copy() if isinstance(a, np.ndarray) else a, parts

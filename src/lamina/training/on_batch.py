@@ -2,7 +2,7 @@
 
 import jax
 
-from lamina.data import as_arrays
+from lamina.data.arrays import as_arrays, count_rows
 from lamina.training import checks
 from lamina.training.compiled import require_compiled, training_of
 from lamina.training.compiled_step import Logs, compiled_step
@@ -28,6 +28,8 @@ def on_batch(model, kind, x, y, sample_weight, class_weight, return_dict):
     if class_weight is not None:
         batch = checks.class_weighted(model, batch, class_weight)
     checks.check_batch(model, batch)
+    if kind == "train":
+        count_rows(*batch)  # none has no gradient
     model.reset_metrics()
     variables = StateVariables(model)
     run = compiled_step(model, kind, variables)
