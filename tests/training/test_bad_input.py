@@ -189,6 +189,10 @@ CASES = {
         ["['city']", "get_dummies"],
     ),
     "no rows": (lambda: stack().fit(X[:0], Y[:0]), ["empty", "0 rows"]),
+    "a long text": (
+        lambda: stack().predict({"x": "words " * 9000}),
+        ["`x['x']` is not data", "characters) ...", "(of type str)"],
+    ),
     "a batch of no rows": (
         lambda: stack().fit(iter([(X, Y), (X[:0], Y[:0])]), steps_per_epoch=2),
         ["Batch 1 of the data has 0 rows"],

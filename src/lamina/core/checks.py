@@ -4,14 +4,15 @@ import numbers
 import operator
 from typing import Any
 
-from lamina.core.naming import nearest
+from lamina.core.naming import nearest, shortened
 
 
 def bad_argument(owner, name, value, wanted) -> ValueError:
     """Return the error of an argument; `owner` is an object or its name."""
     owner = owner if isinstance(owner, str) else type(owner).__name__
     return ValueError(
-        f"`{owner}` expected `{name}` to be {wanted}. Received: {name}={value!r}"
+        f"`{owner}` expected `{name}` to be {wanted}. Received: "
+        f"{name}={shortened(repr(value), 500)}"
     )
 
 

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from lamina.core import settings, structure
-from lamina.core.naming import listed
+from lamina.core.naming import listed, shortened
 from lamina.core.sparse import refuse_sparse
 from lamina.data import frames
 from lamina.data.frames import is_text
@@ -150,8 +150,8 @@ def _one(value, path):
     if inspect.isgeneratorfunction(value):
         cure = f"Call it: `{value.__name__}()`."
     raise TypeError(
-        f"`{path}` is not data that can be trained on. Received: {value!r} (of type "
-        f"{type(value).__name__}). {cure}"
+        f"`{path}` is not data that can be trained on. Received: "
+        f"{shortened(repr(value), 200)} (of type {type(value).__name__}). {cure}"
     )
 
 
