@@ -56,6 +56,8 @@ class Constructed(Bounded):
     _saved_from: dict[str, str] = {}
     # Whether parameters that are not kept are left out, or an error.
     _may_forget = False
+    # What a call of it takes for some arguments, besides memory, for a `Budget`.
+    _work: Any = None
     # Whether the signatures of users' classes are read, or only those of ours.
     _reads_signatures = True
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from lamina.core import placement
 from lamina.core.context import having
-from lamina.core.placement import Distribution
+from lamina.core.owner import layers_in
+from lamina.core.placement import Distribution, output_path
 from lamina.core.tracebacks import warn
 from lamina.core.variable import forget_layouts, lay_out
 from lamina.data.arrays import is_text
@@ -120,7 +121,7 @@ def check_placed(model, groups, rows):
         return
     variables = [v for group in groups for v in group]
     _lay_out(now, model, variables)
-    outputs = [layer._output_path() for layer in model._flatten_layers()]
+    outputs = list(map(output_path, layers_in(model)))
     remarks = now.remarks(variables, outputs)
     parts = now.row_parts
     rows *= 1 if now.auto_shard_dataset else now.num_processes

@@ -14,13 +14,13 @@ from lamina.core.checks import bad_argument, int_tuple, number, positive_int
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
 from lamina.core.naming import snake_case
 from lamina.core.random import draw_seed
+from lamina.core.rows import weakest
 from lamina.core.types import Factor, Seed
 from lamina.core.variable import pure
 from lamina.layers.call import masks_of, signature_of
 from lamina.layers.preprocessing import color, filters, geometry
 from lamina.layers.preprocessing.color import ColorLayer, blend, spread
 from lamina.layers.preprocessing.data_layer import DataLayer
-from lamina.layers.rows import weakest
 
 
 def _partners(rng):

@@ -9,9 +9,10 @@ from jax import lax
 from lamina import random
 from lamina.core.random import draw_seed
 from lamina.core.types import Factor, Seed
+from lamina.kernels.boxes import homography
 from lamina.layers.preprocessing.geometry import AffineLayer, GeometryLayer, per_image
 from lamina.layers.preprocessing.image import is_number
-from lamina.ops.image import _homography, map_coordinates, perspective_transform
+from lamina.ops.image import map_coordinates, perspective_transform
 
 
 class RandomPerspective(AffineLayer):
@@ -76,7 +77,7 @@ class RandomPerspective(AffineLayer):
         start, end = (
             jnp.asarray(drawn[k], "float32") for k in ("start_points", "end_points")
         )
-        return _homography(start, end)
+        return homography(start, end)
 
     def move(self, images, drawn, interpolation):
         result = perspective_transform(
