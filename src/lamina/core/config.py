@@ -356,7 +356,10 @@ def arguments_of(config, taker) -> dict:
     own = () if author is taker else all_parameters(author)
 
     def read(key, value):
-        with having(context.configs, taker=author if key in own else taker):
+        wanted, configs = author if key in own else taker, context.configs
+        if configs.taker is wanted:
+            return deserialize_keras_object(value)
+        with having(configs, taker=wanted):
             return deserialize_keras_object(value)
 
     given = dict_for(taker, config).items()

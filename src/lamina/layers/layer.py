@@ -118,6 +118,16 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
     _may_forget = True
     # Whether large numbers in its config ask for large things: see `core.budget`.
     _numbers_are_sizes = True
+    activity_regularizer: Any
+    _input_shape_given: Any
+    _losses: list
+    _replaced: dict
+    _inbound_nodes: list
+    _build_shapes: Any
+    _path: str | None
+    _closed: bool
+    _called: bool
+    _remat_mode: Any
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -136,7 +146,7 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
         name: str | None = None,
         **kwargs,
     ):
-        self._input_shape_given = _given_shape(type(self).__name__, kwargs)
+        shape = _given_shape(type(self).__name__, kwargs) if kwargs else None
         if kwargs:
             known = all_parameters(type(self))
             raise ValueError(
@@ -152,29 +162,35 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
                 f"Received: name={name!r}"
             )
         self.name = name
-        self.activity_regularizer = self._given_object(
-            _regularizer, "activity_regularizer", activity_regularizer
-        )
-        self.dtype_policy = self._given_object(get_policy, "dtype", dtype)
+        if activity_regularizer is not None:
+            activity_regularizer = self._given_object(
+                _regularizer, "activity_regularizer", activity_regularizer
+            )
+        self.activity_regularizer = activity_regularizer
+        self._dtype_policy = self._given_object(get_policy, "dtype", dtype)
         self.autocast = autocast
         if not isinstance(trainable, bool):
             raise ValueError(
                 f"`{type(self).__name__}` expected `trainable` to be a boolean. "
                 f"Received: trainable={trainable!r}"
             )
-        self._trainable = trainable
+        # Kept aside: no compiled program hangs on these yet.
+        self.__dict__.update(
+            _trainable=trainable,
+            _input_shape_given=shape,
+            _variables=[],
+            _losses=[],
+            _replaced={},
+            _inbound_nodes=[],
+            _build_shapes=None,
+            _path=None,
+            _closed=False,
+            _called=False,
+            _remat_mode=context.remat,
+        )
         self.built = self._nothing_to_build
         if type(self).compute_mask is not Layer.compute_mask:
             self.supports_masking = True
-        self._variables = []
-        self._losses = []
-        self._replaced = {}
-        self._inbound_nodes = []
-        self._build_shapes = None
-        self._path = None
-        self._closed = False
-        self._called = False
-        self._remat_mode = context.remat
 
     def _given_object(self, get, name, value):
         """Return what `get` makes of an argument; an error names the argument too."""
