@@ -102,9 +102,8 @@ class LayerOwner(Owner):
         """Return its own Variables in the order of files."""
         return self._own_variables()
 
-    def _saved_names(self):
-        """Return the names that files have for `_saved_variables`: their places."""
-        return [str(place) for place in range(len(self._saved_variables()))]
+    def _saved_names(self) -> list | None:
+        """Return the names that files have for `_saved_variables`; None for places."""
 
     def _inner_layers(self):
         """Return the layers directly inside, in the order in which they came in.
@@ -244,7 +243,9 @@ def own_variables(layer) -> list:
 
 def saved_variables(layer) -> dict:
     """Return a layer's own Variables by the names that files have for them."""
-    return dict(zip(layer._saved_names(), layer._saved_variables(), strict=True))
+    own = layer._saved_variables()
+    names = layer._saved_names() or map(str, range(len(own)))
+    return dict(zip(names, own, strict=True))
 
 
 def metrics_among(items) -> list:
