@@ -301,7 +301,7 @@ def budgeted(name="the config", **fields):
         if not outermost:
             yield
             return
-        with told(name):
+        with errors_about(name):
             yield
 
 
@@ -319,7 +319,7 @@ _WORDED = (TypeError, ValueError)
 
 
 @contextlib.contextmanager
-def told(name, what="describes no model"):
+def errors_about(name, what="describes no model"):
     """Say in a config's errors what was read, in messages of bounded length.
 
     Args:

@@ -11,7 +11,7 @@ from traceback import walk_tb
 import numpy as np
 
 from lamina.core import bounds, naming
-from lamina.core.budget import Budget, readable, told
+from lamina.core.budget import Budget, errors_about, readable
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
 from lamina.core.context import context, having
 from lamina.core.registry import public
@@ -50,7 +50,7 @@ def build(config, budget, custom_objects=None, safe_mode=True):
     try:
         with (
             having(context.configs, references=None, shared={}, budget=budget),
-            told(f"the config of {name.replace('The ', 'the ', 1)}"),
+            errors_about(f"the config of {name.replace('The ', 'the ', 1)}"),
         ):
             model = deserialize_keras_object(config, custom_objects, safe_mode)
     except NameError as error:

@@ -64,7 +64,7 @@ def check_alike(arrays, problem) -> None:
         raise ValueError(problem)
 
 
-def check_told(settings) -> None:
+def check_settings(settings) -> None:
     """Raise unless all processes were told to do the same.
 
     Args:
