@@ -139,8 +139,10 @@ def split(owner, variables) -> tuple[list, list]:
     """Return those of a layer's Variables that are trained, and the others."""
     if not owner.trainable:
         return [], variables
-    trained = [v for v in variables if v.trainable]
-    return trained, [v for v in variables if not v.trainable]
+    trained, others = [], []
+    for v in variables:
+        (trained if v.trainable else others).append(v)
+    return trained, others
 
 
 def trains_by_default(layer) -> bool:
