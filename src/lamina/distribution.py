@@ -19,6 +19,7 @@ from typing import Any as _Any
 import jax as _jax
 import numpy as _np
 
+from lamina.core import placement as _placement
 from lamina.core import settings as _settings
 from lamina.core.checks import positive_int as _positive_int
 from lamina.core.naming import listed as _listed
@@ -111,7 +112,7 @@ class DataParallel(_Distribution):
 
     def get_variable_layout(self, variable):
         """Return the layout that it has already, else that it is whole everywhere."""
-        return _own_layout(variable) or self.layout_for(variable)
+        return _placement.own_layout(variable) or self.layout_for(variable)
 
     def layout_for(self, variable):
         """Return the layout of a Variable that is whole everywhere."""
@@ -206,7 +207,7 @@ class ModelParallel(_Distribution):
 
     def get_variable_layout(self, variable):
         """Return the layout that it has already, else that of the map, else whole."""
-        return _own_layout(variable) or self.layout_for(variable)
+        return _placement.own_layout(variable) or self.layout_for(variable)
 
     def layout_for(self, variable):
         """Return the layout that the map says, or that was found."""
@@ -325,7 +326,7 @@ class FullyShardedDataParallel(_Distribution):
 
     def get_variable_layout(self, variable):
         """Return the layout that it has already, else the one that divides it most."""
-        return _own_layout(variable) or self.layout_for(variable)
+        return _placement.own_layout(variable) or self.layout_for(variable)
 
     def on_all_devices(self):
         """Return one like this for all devices: as many work on each row."""
@@ -502,10 +503,6 @@ def _check_mesh(name, mesh):
             f"`{name}`: expect `mesh` to be an instance of `DeviceMesh`. Received: "
             f"mesh={mesh!r} (of type {type(mesh).__name__})"
         )
-
-
-def _own_layout(variable):
-    return getattr(variable, "_layout", None)
 
 
 def _leader(variable):

@@ -155,3 +155,16 @@ def test_a_scope_around_the_call_alone_warns():
     layer = layers.Dense(2)
     with lamina.RematScope("full"), pytest.warns(UserWarning, match="not made in this"):
         layer(X)
+
+
+def test_a_call_forgets_the_losses_of_the_one_before():
+    class Penalized(layers.Layer):
+        def call(self, x):
+            self.add_loss(jnp.sum(x))
+            return x
+
+    with lamina.RematScope("full"):
+        layer = Penalized()
+    for _ in range(2):
+        layer(np.ones((1, 2)))
+    assert [float(loss) for loss in layer.losses] == [2.0]

@@ -26,6 +26,7 @@ import lamina
 from lamina import layers as L
 from lamina import ops
 from lamina.core.operation import graph_of
+from lamina.core.rows import rows_apart
 from lamina.layers.call import signature_of
 
 WHOLE = os.environ.get("LAMINA_TESTS") == "whole"
@@ -930,7 +931,7 @@ def check_time(v, x, rows, monkeypatch):
         if variable.dtype == "uint32"
     )
     trains = v.flag or (v.flag is None and layer._trains_by_default)
-    if not (random and layer._rows_apart(trains)):  # one draw for all steps
+    if not (random and rows_apart(layer, trains)):  # one draw for all steps
         v.states.back()
         expected = stepped(x, v.flag)
         v.states.back()
@@ -984,7 +985,7 @@ def check_declared(v):
     other = jax.tree.map(lambda a, b: np.concatenate([a[:1], b[1:]]), x, other)
     one, two = v.eager(x, v.inference), v.eager(other, v.inference)
     if v.padded:
-        assert v.layer._rows_apart(v.inference)
+        assert rows_apart(v.layer, v.inference)
     apart = all(
         a.shape[:1] == (rows,) and np.allclose(a[0], b[0], 1e-4, 1e-4)
         for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True)

@@ -464,7 +464,7 @@ def test_an_axis_that_is_a_text():
 def test_all_that_an_error_shows_is_bounded():
     """Its causes and notes are printed with it."""
     long = "x" * 50_000
-    with pytest.raises(ValueError) as caught, budget.told("'file'"):
+    with pytest.raises(ValueError) as caught, budget.errors_about("'file'"):
         try:
             raise KeyError(long, long)
         except KeyError as error:

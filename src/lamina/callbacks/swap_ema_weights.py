@@ -5,6 +5,8 @@ from typing import Any
 import jax.numpy as jnp
 
 from lamina.callbacks.callback import Callback
+from lamina.optimizers.optimizer import trained_by
+from lamina.optimizers.parts import averages_of
 
 
 class SwapEMAWeights(Callback):
@@ -91,7 +93,7 @@ class SwapEMAWeights(Callback):
 
     def _pairs(self):
         optimizer = self._optimizer()
-        averages = getattr(optimizer, "_model_variables_moving_average", None)
+        averages = averages_of(optimizer)
         if not averages:
             return []  # it has made no step
-        return list(zip(optimizer._trainable_variables, averages, strict=True))
+        return list(zip(trained_by(optimizer) or (), averages, strict=True))

@@ -107,6 +107,15 @@ class SharedArguments:
 
         return give
 
+    def given(self, scope) -> dict:
+        """Return by name which of them an `__init__` was given, with its `kwargs`.
+
+        Args:
+            scope: its `locals()`.
+        """
+        named = {name: scope[name] for name in self.parameters if name in scope}
+        return named | scope["kwargs"]
+
     def keep(self, thing, kwargs) -> dict:
         """Set what checks give of the arguments in `kwargs`; return the others."""
         taken, left = _parameters(type(thing)), dict(kwargs)

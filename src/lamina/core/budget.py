@@ -101,7 +101,8 @@ class Budget:
         Raises:
             ValueError: one of them is larger than any that is meant well.
         """
-        self.spend(_LAYER if hasattr(cls, "_numbers_are_sizes") else _THING)
+        sizes = getattr(cls, "_numbers_are_sizes", None)  # None for what has no calls
+        self.spend(_THING if sizes is None else _LAYER)
         if self.allowed < bounds.WORK_MOST:
             self.allowed += self._each
         name = config.get("name")
@@ -114,7 +115,7 @@ class Budget:
             value = config[name] if ours(cls) else None
             rounds = value if isinstance(value, (list, tuple)) else (value,)
             self.spend(_ROUND * sum(abs(n) for n in rounds if type(n) is int))
-        if not (ours(cls) and getattr(cls, "_numbers_are_sizes", False)):
+        if not (ours(cls) and sizes):
             return
         for name, value in config.items():
             several = isinstance(value, (list, tuple)) and len(value) < 9
@@ -300,7 +301,7 @@ def budgeted(name="the config", **fields):
         if not outermost:
             yield
             return
-        with told(name):
+        with errors_about(name):
             yield
 
 
@@ -318,7 +319,7 @@ _WORDED = (TypeError, ValueError)
 
 
 @contextlib.contextmanager
-def told(name, what="describes no model"):
+def errors_about(name, what="describes no model"):
     """Say in a config's errors what was read, in messages of bounded length.
 
     Args:

@@ -56,6 +56,8 @@ class Constructed(Bounded):
     _saved_from: dict[str, str] = {}
     # Whether parameters that are not kept are left out, or an error.
     _may_forget = False
+    # What a call of it takes for some arguments, besides memory, for a `Budget`.
+    _work: Any = None
     # Whether the signatures of users' classes are read, or only those of ours.
     _reads_signatures = True
 
@@ -354,7 +356,10 @@ def arguments_of(config, taker) -> dict:
     own = () if author is taker else all_parameters(author)
 
     def read(key, value):
-        with having(context.configs, taker=author if key in own else taker):
+        wanted, configs = author if key in own else taker, context.configs
+        if configs.taker is wanted:
+            return deserialize_keras_object(value)
+        with having(configs, taker=wanted):
             return deserialize_keras_object(value)
 
     given = dict_for(taker, config).items()

@@ -1,6 +1,7 @@
 """Automatic names: `dense`, `dense_1`, ... and snake case."""
 
 import collections
+import contextlib
 import re
 
 _counts: collections.Counter[str] = collections.Counter()
@@ -23,6 +24,17 @@ def automatic_name(prefix: str) -> str:
 def forget_names() -> None:
     """Start the numbering of automatic names afresh."""
     _counts.clear()
+
+
+@contextlib.contextmanager
+def unchanged():
+    """Number automatic names after a block as if it had not been."""
+    counts = _counts.copy()
+    try:
+        yield
+    finally:
+        _counts.clear()
+        _counts.update(counts)
 
 
 _LONGEST = 100  # characters of what may be a misspelt name

@@ -87,7 +87,7 @@ class OpCall(Operation):
 
     def call(self, *args, **kwargs):
         """Run the op on arrays."""
-        outputs = self.function.plain(*_unwrap(args), **_unwrap(kwargs), **self.config)
+        outputs = self.function.plain(*unwrap(args), **unwrap(kwargs), **self.config)
         if self.function.masks and self._inbound_nodes:
             node = self._inbound_nodes[0]
             drawn = structure.flatten((node.args, node.kwargs))
@@ -108,13 +108,14 @@ class OpCall(Operation):
         return {"name": self.name, **self.config}
 
 
-def _unwrap(x) -> Any:
+def unwrap(x) -> Any:
+    """Return a structure with the values of its Variables in their places."""
     if isinstance(x, Variable):
         return x.value
     if isinstance(x, (list, tuple)):
-        return type(x)(map(_unwrap, x)) if not hasattr(x, "_fields") else x
+        return type(x)(map(unwrap, x)) if not hasattr(x, "_fields") else x
     if isinstance(x, dict):
-        return {k: _unwrap(v) for k, v in x.items()}
+        return {k: unwrap(v) for k, v in x.items()}
     return x
 
 
@@ -221,7 +222,7 @@ def op(  # pyright: ignore[reportInconsistentOverload]
         try:
             if any_symbolic(args, kwargs):
                 return _record(recording, signature, config, args, kwargs)
-            result = function(*_unwrap(args), **_unwrap(kwargs))
+            result = function(*unwrap(args), **unwrap(kwargs))
             if masks:
                 given = (*args, *kwargs.values())
                 carry_mask(result, [x for x in given if isinstance(x, jax.Array)])

@@ -25,6 +25,16 @@ def takes_text(thing) -> bool:
     return getattr(thing, "_takes_text", False)
 
 
+def takes_integers(operation) -> bool:
+    """Tell whether integers that it takes stay what they are in half precision."""
+    return operation._takes_integers
+
+
+def moves_entries(operation) -> bool:
+    """Tell whether an operation or a layer moves entries and computes with none."""
+    return operation._moves_entries
+
+
 class Operation(Captured):
     """A computation without state; called on symbolic tensors it is recorded.
 

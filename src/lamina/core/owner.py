@@ -30,6 +30,14 @@ class Owner:
     _owns: Any = ()
     # Those that it made by `add_weight` and its like.
     _variables: list
+    # What other rooms ask of layers and models, by the functions below and those of
+    # `core.operation`, `core.walk` and `core.budget`.
+    _changed_at = 0
+    _trains_by_default: Any = False
+    _keeps_masks: Any = False
+    _drawn_graph: Any
+    _drawn_layers: Any
+    _numbers_are_sizes: bool | None = None
 
     def _check_constructed(self, error: type[Exception] = RuntimeError):
         if "_variables" not in self.__dict__:
@@ -65,6 +73,10 @@ class Owner:
         """Give a Variable up: it is trained and saved no more."""
         self._variables = [v for v in self._variables if v is not variable]
 
+    def _inner_layers(self) -> list:
+        """Return the owners of its kind directly inside."""
+        return []
+
     def _owned(self) -> list[tuple[str, Any]]:
         """Return `(attribute, thing)` for all that attributes and containers hold."""
         found, lists, others = [], self._owned_lists, self._not_owned
@@ -88,6 +100,54 @@ class Owner:
             elif isinstance(thing, self._owns):
                 others += thing.variables
         return unique([*sorted(own, key=_made_at), *others])
+
+
+class _Changes:
+    """When anything was last assigned that compiled programs may hang on."""
+
+    last = 0
+
+
+changes = _Changes()
+
+
+def changed_at(owner) -> int:
+    """Return when anything of it was last assigned, but for `trainable`."""
+    return owner._changed_at
+
+
+def layers_in(owner, include_self=True, recursive=True) -> list:
+    """Return a layer and those inside, each once: what a layer holds follows it."""
+    found = {id(owner): owner}
+    queue = list(owner._inner_layers())
+    while queue:
+        layer = queue.pop(0)
+        if id(layer) in found:
+            continue
+        found[id(layer)] = layer
+        if recursive:
+            queue = layer._inner_layers() + queue
+    return list(found.values())[0 if include_self else 1 :]
+
+
+def held_in(owners) -> list:
+    """Return all that the attributes of some owners hold."""
+    return [x for owner in owners for _, x in owner._owned()]
+
+
+def split(owner, variables) -> tuple[list, list]:
+    """Return those of a layer's Variables that are trained, and the others."""
+    if not owner.trainable:
+        return [], variables
+    trained, others = [], []
+    for v in variables:
+        (trained if v.trainable else others).append(v)
+    return trained, others
+
+
+def trains_by_default(layer) -> bool:
+    """Tell whether its calls train unless they are told otherwise."""
+    return layer._trains_by_default
 
 
 def leaves_of(container, outer=()) -> list:

@@ -563,6 +563,17 @@ def layout_of(variable, layout) -> tuple[Any, Any]:
     return sharding_of(layout, variable.shape, f"Variable {variable.path!r}"), by
 
 
+def own_layout(variable) -> Any:
+    """Return how a Variable is laid out on devices; None for as JAX would."""
+    return getattr(variable, "_layout", None)
+
+
+def output_path(layer) -> str:
+    """Return the path that a layout of what a layer returns goes by."""
+    called_as = layer.__dict__.get("_called_as")
+    return f"{layer.path or called_as or layer.name}/output"
+
+
 def is_here(value) -> bool:
     """Tell whether this process has all of an array; it traces for itself."""
     if isinstance(value, Tracer) or not isinstance(value, jax.Array):

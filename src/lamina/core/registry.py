@@ -71,7 +71,7 @@ def ours(thing) -> bool:
 
 def author_of(cls):
     """Return the nearest class of ours that a class is made from, or is."""
-    return next(c for c in cls.__mro__ if ours(c))
+    return next(filter(ours, cls.__mro__))
 
 
 @functools.cache
@@ -139,6 +139,7 @@ def located(module, name, registered_name=None) -> Any:
     return found
 
 
+@functools.lru_cache
 def _spaces(module) -> tuple:
     """Return the public namespaces to look for what stands in a module of Keras."""
     if not module:

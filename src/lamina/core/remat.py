@@ -163,4 +163,4 @@ def _add_losses(losses):
     if context.losses is not None:
         context.losses.extend(losses)
     elif context.calling:
-        context.calling[-1]._losses.extend(losses)
+        context.calling[-1].add_loss(losses)

@@ -204,8 +204,9 @@ class Node:
         self.kwargs = kwargs or {}
         self.input_tensors = find_symbolic((self.args, self.kwargs))
         self.outputs = self.output_tensors = structure.flatten(outputs)
-        self.position = len(operation._inbound_nodes)
-        operation._inbound_nodes.append(self)
+        known = nodes_of(operation)
+        self.position = len(known)
+        known.append(self)
         for index, tensor in enumerate(self.outputs):
             if isinstance(tensor, SymbolicTensor):
                 tensor.node = self
@@ -288,6 +289,11 @@ def is_symbolic(x) -> bool:
     return isinstance(x, SymbolicTensor)
 
 
+def nodes_of(operation) -> list:
+    """Return the calls of a layer or operation on symbolic tensors, in order."""
+    return operation._inbound_nodes
+
+
 def of_first_call(operation, what, kind):
     """Return the tensors that an operation's first call on symbolic ones took or gave.
 
@@ -299,12 +305,12 @@ def of_first_call(operation, what, kind):
     Raises:
         AttributeError: it was never called on symbolic tensors.
     """
-    if not operation._inbound_nodes:
+    if not nodes_of(operation):
         raise AttributeError(
             f"{kind} {operation.name!r} has never been called on a symbolic tensor "
             f"and thus has no defined {what}."
         )
-    node = operation._inbound_nodes[0]
+    node = nodes_of(operation)[0]
     tensors = (node.input_tensors if what == "input" else None) or node.outputs
     return tensors[0] if len(tensors) == 1 else list(tensors)
 

@@ -18,6 +18,7 @@ from lamina.core.registry import ours
 from lamina.core.tracebacks import warn
 from lamina.core.variable import scratch
 from lamina.layers.activation import ReLU
+from lamina.layers.layer import ends_in_activation
 from lamina.losses.crossentropy import ShapedCrossentropy
 from lamina.losses.loss import targets_of
 from lamina.training import step
@@ -145,7 +146,7 @@ def _end(tensor) -> Any:
     layer: Any = tensor.node.operation if tensor.node is not None else None
     if isinstance(layer, ReLU) and not (layer.negative_slope or layer.threshold):
         return activations.relu
-    if not ours(type(layer)) or not getattr(layer, "_ends_in_activation", False):
+    if not ours(type(layer)) or not ends_in_activation(layer):
         return None
     return getattr(layer, "activation", None)
 

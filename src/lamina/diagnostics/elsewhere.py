@@ -19,6 +19,8 @@ from lamina.core import placement
 from lamina.core.checks import positive_int
 from lamina.core.context import having
 from lamina.core.extras import extra
+from lamina.core.owner import layers_in
+from lamina.core.placement import output_path
 from lamina.training.compiled import training_of
 from lamina.training.compiled_step import step_laid_out
 from lamina.training.step import State, StateVariables
@@ -128,7 +130,7 @@ def on_devices(
         with having(devices=everywhere, distribution=by):
             by.plan_for(model)
             held = _state_bytes(model, by)
-            outputs = [x._output_path() for x in model._flatten_layers()]
+            outputs = list(map(output_path, layers_in(model)))
             remarks = by.remarks(_variables(model), outputs)
         small, here = by, everywhere
         if topology is None:

@@ -18,6 +18,7 @@ from lamina.core.operation import graph_of, takes_text
 from lamina.core.symbolic import SymbolicTensor
 from lamina.diagnostics.cost import Cost, Machine, cost_of, machine
 from lamina.diagnostics.elsewhere import DeviceForecast, on_devices, units
+from lamina.layers.building import built_on
 from lamina.training import step
 from lamina.training.chunks import is_small
 from lamina.training.compiled import training_of
@@ -344,7 +345,7 @@ def _inputs(model, batch_size, given):
 
 def _undrawn_inputs(model, batch_size, given):
     if given is None:
-        known = list((getattr(model, "_build_shapes", None) or {}).values())
+        known = list(built_on(model).values())
         if len(known) != 1 or known[0] is None:
             raise ValueError(
                 f"`forecast` does not know what {model.name!r} takes: it is not drawn "

@@ -11,7 +11,7 @@ from lamina.core.context import having
 from lamina.core.dtypes import standardize_dtype
 from lamina.core.operation import graph_of
 from lamina.core.variable import binding
-from lamina.layers.building import as_shape, spec_of
+from lamina.layers.building import as_shape, built_on, spec_of
 
 
 def signature_of(model) -> list:
@@ -22,7 +22,7 @@ def signature_of(model) -> list:
     """
     if graph_of(model) is not None:
         return [model.input]
-    shapes = model._build_shapes
+    shapes = built_on(model)
     if not shapes:
         raise ValueError(
             f"The inputs of model {model.name!r} are not known. Pass "

@@ -1,8 +1,10 @@
 """`Model.export`: a whole model as a program, in one of the formats."""
 
 from lamina.core.operation import graph_of, takes_text
+from lamina.core.owner import layers_in
 from lamina.export import formats, onnx, signature
 from lamina.export.archive import ExportArchive
+from lamina.layers.foreign import other_engine
 from lamina.training.together import gathered
 
 
@@ -36,9 +38,9 @@ _WRITERS = {"stablehlo": _stablehlo, "onnx": onnx.write}
 
 
 def _check_host(model):
-    layers = model._flatten_layers()
+    layers = layers_in(model)
     for layer in layers:
-        if engine := getattr(type(layer), "_other_engine", None):
+        if engine := other_engine(layer):
             raise ValueError(
                 f"Layer {layer.name!r} ({type(layer).__name__}) computes in {engine}, "
                 "and a program that runs without the model's code cannot. Export the "

@@ -106,7 +106,7 @@ def _orthonormal(draws, gain, shape):
     return _turned(q, jnp.sign(jnp.diagonal(r)), gain, shape)
 
 
-class _Random(Initializer):
+class RandomInitializer(Initializer):
     """What initializers with a seed have in common."""
 
     _saved_first = ("seed",)
@@ -131,7 +131,7 @@ class _Random(Initializer):
         return function(key, *settings, shape=shape, dtype=standardize_dtype(dtype))
 
 
-class RandomNormal(_Random):
+class RandomNormal(RandomInitializer):
     """Draw from a normal distribution.
 
     Args:
@@ -154,7 +154,7 @@ class RandomNormal(_Random):
         return self._draw(_normal, self.mean, self.stddev, shape=shape, dtype=dtype)
 
 
-class TruncatedNormal(_Random):
+class TruncatedNormal(RandomInitializer):
     """Draw from a normal distribution cut off at two standard deviations.
 
     Args:
@@ -178,7 +178,7 @@ class TruncatedNormal(_Random):
         return self._draw(_cut_normal, self.mean, self.stddev, shape=shape, dtype=dtype)
 
 
-class RandomUniform(_Random):
+class RandomUniform(RandomInitializer):
     """Draw uniformly from `[minval, maxval)`.
 
     Args:
@@ -202,7 +202,7 @@ class RandomUniform(_Random):
         return self._draw(_uniform, self.minval, self.maxval, shape=shape, dtype=dtype)
 
 
-class Orthogonal(_Random):
+class Orthogonal(RandomInitializer):
     """A random matrix with orthonormal rows or columns, times `gain`.
 
     All axes but the last count as rows. Source: Saxe et al., 2013
@@ -265,7 +265,7 @@ def compute_fans(shape, input_axes=None, output_axes=None) -> tuple[int, int]:
     return shape[-2] * window, shape[-1] * window
 
 
-class VarianceScaling(_Random):
+class VarianceScaling(RandomInitializer):
     r"""Draw with a variance that fits the kernel's shape.
 
     The variance is $\text{scale} / n$ with $n$ the number of inputs, of outputs, or

@@ -371,3 +371,14 @@ def _filled(boxes, labels):
         dense[i, : len(some)] = np.reshape(some, (-1, 4))
         classes[i, : len(theirs)] = theirs
     return dense, classes
+
+
+def homography(start, end):
+    """Return the transform that finds start points for end points."""
+    x, y = end[..., 0], end[..., 1]
+    one, zero = jnp.ones_like(x), jnp.zeros_like(x)
+    u, v = start[..., 0], start[..., 1]
+    first = jnp.stack([x, y, one, zero, zero, zero, -u * x, -u * y], -1)
+    second = jnp.stack([zero, zero, zero, x, y, one, -v * x, -v * y], -1)
+    matrix = jnp.concatenate([first, second], -2)
+    return jnp.linalg.solve(matrix, jnp.concatenate([u, v], -1)[..., None])[..., 0]

@@ -14,7 +14,7 @@ from jax import lax
 
 from lamina.core.placement import platform
 from lamina.kernels import windows
-from lamina.kernels.forms import with_slopes
+from lamina.kernels.forms import where_differentiated
 from lamina.kernels.native import convolution as native
 from lamina.kernels.native import depthwise
 from lamina.kernels.products import dense
@@ -67,7 +67,7 @@ def conv(
         y = _flat(x, kernel, strides, padding, dilation)
     elif groups == 1 and _unfolds(x, window, strides, padding, dilation):
         settings = strides, padding, dilation
-        y = with_slopes(
+        y = where_differentiated(
             lambda x, kernel: _lax_conv(x, kernel, *settings, groups),
             lambda x, kernel: _unfolded(x, kernel, *settings),
         )(x, kernel)

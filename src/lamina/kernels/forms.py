@@ -4,19 +4,19 @@ import jax
 from jax.custom_derivatives import SymbolicZero
 
 
-def with_slopes(plain, learning):
+def where_differentiated(plain, learning):
     """Return a function that runs `learning` where it is differentiated.
 
-    What is cheap to differentiate may be dearer to compute; where nobody wants a
-    slope, `plain` runs. Works in forward and reverse mode.
+    What is cheap to differentiate may be dearer to compute; where nobody wants
+    gradients, `plain` runs. Works in forward and reverse mode.
 
     Args:
         plain: a function of arrays.
         learning: another one that computes the same.
 
     >>> import jax
-    >>> from lamina.kernels.forms import with_slopes
-    >>> square = with_slopes(lambda x: x**2, lambda x: x * x)
+    >>> from lamina.kernels.forms import where_differentiated
+    >>> square = where_differentiated(lambda x: x**2, lambda x: x * x)
     >>> float(square(3.0)), float(jax.grad(square)(3.0))
     (9.0, 6.0)
     """

@@ -198,10 +198,10 @@ def _standardized(x, axes, epsilon, center):
 def _standardize_jvp(axes, epsilon, center, primals, tangents):
     # The Jacobian is symmetric, so this one rule is also the short form of the
     # gradient; plain differentiation walks back through both means.
-    (x,), (slope,) = primals, tangents
+    (x,), (t,) = primals, tangents
     y, scale = _standardized(x, axes, epsilon, center)
     average = partial(jnp.mean, axis=axes, keepdims=True)
-    tangent = slope - y * average(slope * y)
+    tangent = t - y * average(t * y)
     if center:
-        tangent = tangent - average(slope)
+        tangent = tangent - average(t)
     return y, tangent * scale

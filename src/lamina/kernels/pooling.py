@@ -17,7 +17,7 @@ from jax import lax
 
 from lamina.core.budget import listed
 from lamina.kernels import windows
-from lamina.kernels.forms import with_slopes
+from lamina.kernels.forms import where_differentiated
 
 MOST_TAPS = 64
 
@@ -65,7 +65,7 @@ def max_pool(
             y = _max(y, *part)
         return y
 
-    y = with_slopes(plain, learning)(x)
+    y = where_differentiated(plain, learning)(x)
     return y if channels_last else jnp.moveaxis(y, -1, 1)
 
 
@@ -194,8 +194,8 @@ def _max(x, window, strides):
 def _max_jvp(window, strides, primals, tangents):
     # A rule for tangents, not cotangents: its transpose is the gradient, and
     # forward mode (jax.jvp, jax.hessian) works too.
-    (x,), (slope,) = primals, tangents
+    (x,), (tangent,) = primals, tangents
     y, place = _largest(x, window, strides)
-    gradients = enumerate(windows.taps(slope, window, strides))
-    chosen = (jnp.where(place == number, slope, 0) for number, slope in gradients)
+    gradients = enumerate(windows.taps(tangent, window, strides))
+    chosen = (jnp.where(place == number, tangent, 0) for number, tangent in gradients)
     return y, reduce(jnp.add, chosen)

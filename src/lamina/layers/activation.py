@@ -8,11 +8,11 @@ import jax.numpy as jnp
 from lamina import activations, ops
 from lamina.core.checks import axes_argument, axis_within, described, number
 from lamina.core.input_spec import InputSpec
+from lamina.core.rows import off_rows
 from lamina.core.symbolic import SymbolicTensor
 from lamina.core.types import Axes, Identifier, Initializer
 from lamina.layers import weights
 from lamina.layers.layer import Layer
-from lamina.layers.rows import off_rows
 
 
 def _number_at_least_zero(layer, name, value, optional=False, what=None) -> Any:

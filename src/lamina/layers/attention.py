@@ -13,12 +13,12 @@ from lamina.core import settings, structure
 from lamina.core.checks import described, fraction, one_of, positive_int
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.random import SeedGenerator
+from lamina.core.rows import off_rows
 from lamina.core.types import Axes, Identifier, Initializer, Seed, Shape
 from lamina.kernels import dropout as drop
 from lamina.layers.einsum import EinsumDense
 from lamina.layers.layer import Layer
 from lamina.layers.regularization import Dropout
-from lamina.layers.rows import off_rows
 from lamina.layers.weights import keep
 
 

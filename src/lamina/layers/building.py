@@ -82,6 +82,11 @@ def with_shapes(layer, method, shapes, masks=None):
     )
 
 
+def built_on(layer) -> dict:
+    """Return the shapes that a layer was built on, by name; {} before that."""
+    return getattr(layer, "_build_shapes", None) or {}
+
+
 def as_shape(value):
     """Turn the lists that JSON makes of shapes back into tuples."""
     return map_shapes(tuple, value)

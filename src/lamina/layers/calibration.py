@@ -3,6 +3,7 @@
 import numpy as np
 
 from lamina.core.context import having
+from lamina.core.owner import layers_in
 from lamina.kernels.adapted import AdaptedWeight, spelled
 from lamina.layers.lora import Adaptable
 from lamina.quantizers import fitting
@@ -54,7 +55,7 @@ class Calibration:
 
     def layers(self):
         """Return the layers inside of the blocks."""
-        return [x for block in self.blocks for x in block._flatten_layers()]
+        return [x for block in self.blocks for x in layers_in(block)]
 
     def run(self):
         """Fit all layers that were quantized; a block gets what the last one gives."""
@@ -64,7 +65,7 @@ class Calibration:
             for layer in self.first:
                 samples = [layer(x) for x in samples]
             for block in self.blocks:
-                waiting = [x for x in block._flatten_layers() if self._waits(x)]
+                waiting = [x for x in layers_in(block) if self._waits(x)]
                 _fit(block, waiting, samples, self.config)
                 if block is not self.blocks[-1]:
                     samples = [_first(block(x)) for x in samples]

@@ -10,6 +10,7 @@ import numpy as np
 from lamina.core import structure
 from lamina.core.dtypes import is_float
 from lamina.core.masks import get_mask, set_mask
+from lamina.core.owner import layers_in
 from lamina.core.policy import cast_symbolic
 from lamina.core.sparse import refuse_sparse
 from lamina.core.symbolic import plain_shape
@@ -185,7 +186,7 @@ class Arguments:
         )
 
     def _text(self, x):
-        inner = self.layer._flatten_layers()
+        inner = layers_in(self.layer)
         if self.layer._takes_text or any(layer._takes_text for layer in inner):
             return x
         words = x.dtype.kind in "SU" or isinstance(next(x.flat, None), (str, bytes))

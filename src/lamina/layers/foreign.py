@@ -18,6 +18,11 @@ from lamina.core.extras import extra
 _ANY = 240  # a size that most models can do with
 
 
+def other_engine(layer) -> str | None:
+    """Return the name of the engine that a layer computes in; None for JAX."""
+    return getattr(layer, "_other_engine", None)
+
+
 def engine_for(layer, module):
     """Return another engine's module.
 

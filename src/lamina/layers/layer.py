@@ -24,13 +24,14 @@ from lamina.core.dtypes import is_float
 from lamina.core.input_spec import check_inputs
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.naming import automatic_name, nearest, snake_case
-from lamina.core.owner import leaves_of
-from lamina.core.placement import Distribution, distribution, fetched
+from lamina.core.owner import held_in, layers_in, leaves_of
+from lamina.core.placement import Distribution, distribution, fetched, output_path
 from lamina.core.policy import DTypePolicy, FloatDTypePolicy, get_policy
 from lamina.core.random import SeedGenerator
 from lamina.core.references import describe, remake
 from lamina.core.registry import ours
 from lamina.core.remat import remat_for
+from lamina.core.rows import Rows
 from lamina.core.symbolic import (
     Node,
     SymbolicTensor,
@@ -51,8 +52,7 @@ from lamina.layers.call import (
     plain_shape,
     signature_of,
 )
-from lamina.layers.owner import NOT_OWNED, LayerOwner, metrics_among
-from lamina.layers.rows import Rows
+from lamina.layers.owner import NOT_OWNED, LayerOwner, metrics_among, saved_variables
 
 # Before the name of a layer, in an error that says where it happened.
 _SAID = ("Layer", "layer", "Model", "model")
@@ -118,6 +118,16 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
     _may_forget = True
     # Whether large numbers in its config ask for large things: see `core.budget`.
     _numbers_are_sizes = True
+    activity_regularizer: Any
+    _input_shape_given: Any
+    _losses: list
+    _replaced: dict
+    _inbound_nodes: list
+    _build_shapes: Any
+    _path: str | None
+    _closed: bool
+    _called: bool
+    _remat_mode: Any
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -136,7 +146,7 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
         name: str | None = None,
         **kwargs,
     ):
-        self._input_shape_given = _given_shape(type(self).__name__, kwargs)
+        shape = _given_shape(type(self).__name__, kwargs) if kwargs else None
         if kwargs:
             known = all_parameters(type(self))
             raise ValueError(
@@ -152,29 +162,35 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
                 f"Received: name={name!r}"
             )
         self.name = name
-        self.activity_regularizer = self._given_object(
-            _regularizer, "activity_regularizer", activity_regularizer
-        )
-        self.dtype_policy = self._given_object(get_policy, "dtype", dtype)
+        if activity_regularizer is not None:
+            activity_regularizer = self._given_object(
+                _regularizer, "activity_regularizer", activity_regularizer
+            )
+        self.activity_regularizer = activity_regularizer
+        self._dtype_policy = self._given_object(get_policy, "dtype", dtype)
         self.autocast = autocast
         if not isinstance(trainable, bool):
             raise ValueError(
                 f"`{type(self).__name__}` expected `trainable` to be a boolean. "
                 f"Received: trainable={trainable!r}"
             )
-        self._trainable = trainable
+        # Kept aside: no compiled program hangs on these yet.
+        self.__dict__.update(
+            _trainable=trainable,
+            _input_shape_given=shape,
+            _variables=[],
+            _losses=[],
+            _replaced={},
+            _inbound_nodes=[],
+            _build_shapes=None,
+            _path=None,
+            _closed=False,
+            _called=False,
+            _remat_mode=context.remat,
+        )
         self.built = self._nothing_to_build
         if type(self).compute_mask is not Layer.compute_mask:
             self.supports_masking = True
-        self._variables = []
-        self._losses = []
-        self._replaced = {}
-        self._inbound_nodes = []
-        self._build_shapes = None
-        self._path = None
-        self._closed = False
-        self._called = False
-        self._remat_mode = context.remat
 
     def _given_object(self, get, name, value):
         """Return what `get` makes of an argument; an error names the argument too."""
@@ -261,9 +277,8 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
         closed = self.__dict__.get("_closed")
         if closed and any(layer is self for layer in context.calling):
             if parts := _parts_of(value):
-                layers = self._flatten_layers()
-                held = (x for layer in layers for _, x in layer._owned())
-                known = map(id, (*layers, *self.variables, *held))
+                layers = layers_in(self)
+                known = map(id, (*layers, *self.variables, *held_in(layers)))
                 known = self._replaced.keys() | set(known)
                 if any(id(x) not in known for x in parts):
                     self._check_open(name)
@@ -324,7 +339,7 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
 
     def _build_by_tracing(self, call):
         """Build the layers inside by running `call` on shapes alone."""
-        if all(layer.built for layer in self._flatten_layers(include_self=False)):
+        if all(layer.built for layer in layers_in(self, include_self=False)):
             return
         tensors = {k: _symbolic_like(v) for k, v in call.tensors.items()}
         arguments = {**call.by_name, **tensors}
@@ -351,12 +366,8 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
             self.__dict__.setdefault("_called_as", "/".join(context.scopes))
         if context.runs("symbolic"):
             return outputs
-        path = self._output_path()
+        path = output_path(self)
         return structure.map_leaves(lambda x: now.lay_out_output(x, path), outputs)
-
-    def _output_path(self):
-        """Return the path that a layout of what it returns goes by."""
-        return f"{self._path or self.__dict__.get('_called_as') or self.name}/output"
 
     def _record(self, call):
         """Infer the outputs' shapes and note the call in the graph."""
@@ -644,8 +655,7 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
 
     def save_own_variables(self, store: Any):
         """Write the values of this layer's own Variables into a dict-like store."""
-        saved = self._saved_variables()
-        for name, variable in zip(self._saved_names(), saved, strict=True):
+        for name, variable in saved_variables(self).items():
             store[name] = fetched(variable.raw_value)
 
     def load_own_variables(self, store: Any):
@@ -654,7 +664,7 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
         Raises:
             ValueError: the store holds another number of values.
         """
-        own = self._saved_variables()
+        own = saved_variables(self)
         if len(store.keys()) != len(own):
             if not own and not self.built:
                 raise ValueError(
@@ -666,9 +676,9 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
             raise ValueError(
                 f"Layer {self.name!r} expected {len(own)} variables, but received "
                 f"{len(store.keys())} variables during loading. Expected: "
-                f"{[v.path for v in own]}"
+                f"{[v.path for v in own.values()]}"
             )
-        for name, variable in zip(self._saved_names(), own, strict=True):
+        for name, variable in own.items():
             variable.assign(np.asarray(store[name]))
 
     # ---- losses --------------------------------------------------------------
@@ -702,7 +712,7 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
         ]
 
     def _forget_losses(self):
-        for layer in self._flatten_layers():
+        for layer in layers_in(self):
             layer._losses.clear()
             _with_losses.pop(id(layer), None)
 
@@ -714,7 +724,7 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
         if context.losses is not None:
             added = context.losses
         else:
-            added = [loss for layer in self._flatten_layers() for loss in layer._losses]
+            added = [loss for layer in layers_in(self) for loss in layer._losses]
         return [*added, *self._regularization_losses()]
 
     # ---- names, dtypes, configs ----------------------------------------------
@@ -778,7 +788,7 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
     @property
     def _takes_integers(self):
         """Whether integers stay what they are in a graph of half precision."""
-        inner = self._flatten_layers()
+        inner = layers_in(self)
         return self._moves_entries or any(layer._reads_integers for layer in inner)
 
     @property
@@ -872,6 +882,16 @@ def _lost(masks, outputs):
     return any(shape[: m.ndim] == plain_shape(m) for shape in shapes for m in masks)
 
 
+def given_shape(layer):
+    """Return the shape that a layer was given as `input_shape`, or None."""
+    return getattr(layer, "_input_shape_given", None)
+
+
+def ends_in_activation(operation) -> bool:
+    """Tell whether `activation` is the last thing that a call does."""
+    return getattr(operation, "_ends_in_activation", False)
+
+
 def _given_shape(owner, kwargs):
     """Take `input_shape=` and its older forms out of the keyword arguments."""
     batch_size = kwargs.pop("batch_size", None)
@@ -927,9 +947,14 @@ def _mark_noted(error, layer):
         error._lamina_noted = layer
 
 
+def noted(error):
+    """Return the layer that an error is known to come from, or None."""
+    return getattr(error, "_lamina_noted", None)
+
+
 def _annotate(error, layer, call):
     """Note on an exception where it came from, once, unless it says so itself."""
-    if getattr(error, "_lamina_noted", False):
+    if noted(error) is not None:
         return
     where = "/".join(context.scopes) or layer.name
     _mark_noted(error, layer)

@@ -63,6 +63,7 @@ class Adaptable(Layer):
     _quantizes = False
     lora_rank: Any
     lora_alpha: Any
+    lora_enabled = False
     _encodings: dict[str, Any]
 
     # ---- LoRA ----------------------------------------------------------------
@@ -73,7 +74,6 @@ class Adaptable(Layer):
             lora_rank = positive_int(type(self).__name__, "lora_rank", lora_rank)
         self.lora_rank = lora_rank
         self.lora_alpha = lora_alpha if lora_alpha is not None else lora_rank
-        self.lora_enabled = False
         self.quantization_config = quantization_config
         self._encodings = {}
 

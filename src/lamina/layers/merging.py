@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 
 from lamina.core.checks import axes_argument, axis_within, described, is_integer
+from lamina.core.rows import off_rows
 from lamina.core.tracebacks import boundary
 from lamina.core.types import Axes
 from lamina.layers.call import is_tensor, plain_shape
 from lamina.layers.layer import Layer
 from lamina.layers.normalization import unit_length
-from lamina.layers.rows import off_rows
 from lamina.ops import numpy as ops
 
 

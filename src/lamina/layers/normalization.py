@@ -8,12 +8,12 @@ import jax.numpy as jnp
 
 from lamina.core.checks import axes_argument, axis_within, described, is_integer
 from lamina.core.input_spec import InputSpec
+from lamina.core.rows import off_rows
 from lamina.core.types import Axes, Identifier, Initializer
 from lamina.kernels import layer_norm, moments, rms_norm
 from lamina.kernels.normalization import rescale
 from lamina.layers import weights
 from lamina.layers.layer import Layer
-from lamina.layers.rows import off_rows
 
 
 def _floating(layer, x):

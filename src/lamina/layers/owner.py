@@ -9,7 +9,7 @@ import numpy as np
 
 from lamina.core.constructor import all_parameters
 from lamina.core.context import context
-from lamina.core.owner import Owner, unique
+from lamina.core.owner import Owner, changes, held_in, layers_in, split, unique
 from lamina.core.placement import fetched
 from lamina.core.random import SeedGenerator
 from lamina.core.registry import author_of, ours
@@ -19,12 +19,6 @@ from lamina.core.variable import Variable
 # Counts layers and assignments, to tell which came first.
 _clock = itertools.count(1)
 _MISSING = object()
-
-
-class _Changes:
-    """When anything was last assigned that compiled programs may hang on."""
-
-    last = 0
 
 
 # Attributes that hold owners or Variables without owning them.
@@ -55,8 +49,6 @@ class LayerOwner(Owner):
     _trainable: bool
     _times: dict[str, int]
     _made_at: int
-    _changed_at: int
-    _changes = _Changes()
 
     if not TYPE_CHECKING:
 
@@ -77,7 +69,7 @@ class LayerOwner(Owner):
             self._times[name] = next(_clock)
         super().__setattr__(name, value)
         if _matters(type(self), name) and (not calling or ours(type(self))):
-            self._changes.last = now = next(_clock)
+            changes.last = now = next(_clock)
             if name != "_trainable":
                 self.__dict__["_changed_at"] = now
 
@@ -87,7 +79,7 @@ class LayerOwner(Owner):
         if isinstance(deleted, Variable):
             self._untrack_variable(deleted)
         if _matters(type(self), name):
-            self._changes.last = self.__dict__["_changed_at"] = next(_clock)
+            changes.last = self.__dict__["_changed_at"] = next(_clock)
 
     def _check_new(self, name, value):
         """Raise where a part comes too late."""
@@ -110,9 +102,8 @@ class LayerOwner(Owner):
         """Return its own Variables in the order of files."""
         return self._own_variables()
 
-    def _saved_names(self):
-        """Return the names that files have for `_saved_variables`: their places."""
-        return [str(place) for place in range(len(self._saved_variables()))]
+    def _saved_names(self) -> list | None:
+        """Return the names that files have for `_saved_variables`; None for places."""
 
     def _inner_layers(self):
         """Return the layers directly inside, in the order in which they came in.
@@ -128,17 +119,7 @@ class LayerOwner(Owner):
         found.sort(key=operator.itemgetter(0))
         return unique(map(operator.itemgetter(1), found))
 
-    def _flatten_layers(self, include_self=True, recursive=True):
-        found = {id(self): self}
-        queue = list(self._inner_layers())
-        while queue:
-            layer = queue.pop(0)
-            if id(layer) in found:
-                continue
-            found[id(layer)] = layer
-            if recursive:
-                queue = layer._inner_layers() + queue
-        return list(found.values())[0 if include_self else 1 :]
+    _flatten_layers = layers_in  # its name in Keras
 
     _seed_generators = _Known(
         lambda self: [x for _, x in self._owned() if isinstance(x, SeedGenerator)]
@@ -169,43 +150,28 @@ class LayerOwner(Owner):
     @property
     def trainable_variables(self) -> list:
         """The Variables that optimizers change."""
-        return self._trained(self.variables)
+        return split(self, self.variables)[0]
 
     @property
     def non_trainable_variables(self) -> list:
         """All other Variables."""
-        return self._frozen(self.variables)
-
-    def _split_variables(self) -> tuple[list, list]:
-        """Return the trained Variables and the others, and look for them once."""
-        names = ("trainable_variables", "non_trainable_variables")
-        if any(getattr(type(self), n) is not getattr(LayerOwner, n) for n in names):
-            return self.trainable_variables, self.non_trainable_variables
-        found = self.variables
-        return self._trained(found), self._frozen(found)
-
-    def _trained(self, found):
-        return [v for v in found if v.trainable] if self.trainable else []
-
-    def _frozen(self, found):
-        return [v for v in found if not v.trainable] if self.trainable else found
+        return split(self, self.variables)[1]
 
     @property
     def trainable_weights(self) -> list:
         """The weights that optimizers change."""
-        return self._trained(self.weights)
+        return split(self, self.weights)[0]
 
     @property
     def non_trainable_weights(self) -> list:
         """All other weights."""
-        return self._frozen(self.weights)
+        return split(self, self.weights)[1]
 
     @property
     def metrics(self) -> list:
         """The metrics that it and the layers inside own."""
         # Not what a model inside was compiled with.
-        held = [x for layer in self._flatten_layers() for _, x in layer._owned()]
-        return metrics_among(held)
+        return metrics_among(held_in(layers_in(self)))
 
     @property
     def metrics_variables(self) -> list:
@@ -268,6 +234,18 @@ class LayerOwner(Owner):
                 "`layer.build(input_shape)`."
             )
         return sum(v.size for v in self.weights)
+
+
+def own_variables(layer) -> list:
+    """Return the Variables of a layer alone, without those of layers inside."""
+    return layer._own_variables()
+
+
+def saved_variables(layer) -> dict:
+    """Return a layer's own Variables by the names that files have for them."""
+    own = layer._saved_variables()
+    names = layer._saved_names() or map(str, range(len(own)))
+    return dict(zip(names, own, strict=True))
 
 
 def metrics_among(items) -> list:

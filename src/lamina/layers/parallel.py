@@ -12,6 +12,7 @@ leave features where they are (`_featurewise`). A `Plan` puts it together.
 from typing import Any, NamedTuple
 
 from lamina.core.operation import graph_of
+from lamina.core.placement import output_path
 from lamina.core.variable import Variable
 
 AXIS = "model"  # the axis of a mesh whose devices share the work on one row
@@ -166,7 +167,7 @@ class Plan:
         if way:
             output = ways[way].output
             output = (None,) * len(output) if broken else output
-            self.outputs[layer._output_path()] = output
+            self.outputs[output_path(layer)] = output
             why = "added once, to the sum"
         for name, variable in _weights(layer, ways):
             axis = ways[way].weights.get(name) if way else None

@@ -63,7 +63,29 @@ def _check_noise(layer, inputs, shape):
         )
 
 
-class Dropout(Layer):
+class _Dropping(Layer):
+    """Drops entries, each alone or with others of its axes as `noise_shape` says."""
+
+    rate: float
+    seed_generator: SeedGenerator
+
+    def __init__(
+        self,
+        rate: float,
+        noise_shape: Sequence[int | None] | None = None,
+        seed: Seed = None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        _keep_rate(self, "rate", rate, seed)
+        self.noise_shape = _noise_shape(type(self).__name__, noise_shape)
+
+    @property
+    def rows_independent(self):
+        return True if self.noise_shape is None else "inference"
+
+
+class Dropout(_Dropping):
     """Sets a random share of its input to zero in training, and scales the rest.
 
     `y = x * keep / (1 - rate)`, where `keep` is 0 with probability `rate` and 1
@@ -89,23 +111,6 @@ class Dropout(Layer):
     """
 
     _featurewise = True
-    rate: float
-    seed_generator: SeedGenerator
-
-    def __init__(
-        self,
-        rate: float,
-        noise_shape: Sequence[int | None] | None = None,
-        seed: Seed = None,
-        **kwargs,
-    ):
-        super().__init__(**kwargs)
-        _keep_rate(self, "rate", rate, seed)
-        self.noise_shape = _noise_shape(type(self).__name__, noise_shape)
-
-    @property
-    def rows_independent(self):
-        return True if self.noise_shape is None else "inference"
 
     def call(self, inputs, training=False):
         if not training or self.rate == 0:
@@ -313,7 +318,7 @@ class GaussianDropout(Layer):
 _SELU_LIMIT = -1.7580993408473766
 
 
-class AlphaDropout(Layer):
+class AlphaDropout(_Dropping):
     """Drops in training so that mean and variance stay: the dropout for SELU.
 
     Dropped entries get the lower limit of SELU, and the whole is shifted and
@@ -333,24 +338,6 @@ class AlphaDropout(Layer):
     >>> lamina.layers.AlphaDropout(0.1)(np.ones((1, 2))).tolist()
     [[1.0, 1.0]]
     """
-
-    rate: float
-    seed_generator: SeedGenerator
-
-    def __init__(
-        self,
-        rate: float,
-        noise_shape: Sequence[int | None] | None = None,
-        seed: Seed = None,
-        **kwargs,
-    ):
-        super().__init__(**kwargs)
-        _keep_rate(self, "rate", rate, seed)
-        self.noise_shape = _noise_shape(type(self).__name__, noise_shape)
-
-    @property
-    def rows_independent(self):
-        return True if self.noise_shape is None else "inference"
 
     def call(self, inputs, training=False):
         if not training or self.rate == 0:

@@ -99,18 +99,18 @@ class TorchModuleWrapper(Layer):
         self._module = module.to("cpu")
         self.output_shape = output_shape
         self._path = "/".join((*context.scopes, self.name))
-        self._cells: dict[str, Variable] = {}
+        self._by_name: dict[str, Variable] = {}
         self._names = {}  # by every name of a tensor, its first
         first = {}
         for key, tensor in _tensors_of(module).items():
             self._names[key] = first.setdefault(id(tensor), key)
             if self._names[key] == key:
-                self._cells[key] = self._cell(key, tensor)
-        self._buffers = [k for k, _ in module.named_buffers() if k in self._cells]
+                self._by_name[key] = self._variable_of(key, tensor)
+        self._buffers = [k for k, _ in module.named_buffers() if k in self._by_name]
         self.seed_generator = SeedGenerator()
         self.built = True
 
-    def _cell(self, name, tensor):
+    def _variable_of(self, name, tensor):
         value = _to_numpy(tensor)
         with having(scopes=(*context.scopes, self.name)):
             return self.add_weight(
@@ -129,8 +129,8 @@ class TorchModuleWrapper(Layer):
         It shows them; assign Variables, or `set_weights`, to change them.
         """
         tensors = _tensors_of(self._module)
-        for name, cell in self._cells.items():
-            value = cell.raw_value
+        for name, variable in self._by_name.items():
+            value = variable.raw_value
             if isinstance(value, Tracer):
                 break
             tensors[name].data.copy_(_to_torch(np.asarray(value)))
@@ -143,7 +143,7 @@ class TorchModuleWrapper(Layer):
     def call(self, *args, training=None, **kwargs):
         inputs, rebuild = parted((args, kwargs))
         run = _Run(self, rebuild, training is not False)
-        values = {name: cell.raw_value for name, cell in self._cells.items()}
+        values = {name: variable.raw_value for name, variable in self._by_name.items()}
         key = self.seed_generator.next()
         if is_traced((*values.values(), *inputs, key)):
             foresee(run, inputs)
@@ -153,7 +153,7 @@ class TorchModuleWrapper(Layer):
         outputs, buffers = jax.tree.map(jnp.asarray, result)
         if run.training:
             for name, value in buffers.items():
-                self._cells[name].assign(value)
+                self._by_name[name].assign(value)
         return run.pack(outputs)
 
     def compute_output_shape(self, input_shape):
@@ -178,7 +178,7 @@ class TorchModuleWrapper(Layer):
         return names
 
     def _saved_variables(self):
-        return [self._cells[self._names[name]] for name in self._saved_names()]
+        return [self._by_name[self._names[name]] for name in self._saved_names()]
 
     def get_config(self):
         config = super().get_config()
@@ -247,7 +247,7 @@ class _Run:
         """Find out what the module gives for inputs of these shapes and dtypes."""
         import torch  # pyright: ignore[reportMissingImports]
 
-        own, names = _tensors_of(self.module), self.layer._cells
+        own, names = _tensors_of(self.module), self.layer._by_name
         dtypes = [_to_torch(np.zeros((), d)).dtype for d in dtypes]
 
         def run(device):
@@ -289,14 +289,14 @@ class _Run:
         return self._fitted([_to_numpy(x) for x in outputs], buffers)
 
     def _fitted(self, outputs, buffers):
-        cells, layer = self.layer._cells, self.layer
+        variables, layer = self.layer._by_name, self.layer
         if self.expected is None:
             wanted = [result_of(layer, x.shape, x.dtype) for x in outputs]
         else:
             wanted = self.expected[0]
         return (
             [as_expected(x, w, layer) for x, w in zip(outputs, wanted, strict=True)],
-            {k: x.astype(cells[k].dtype) for k, x in buffers.items()},
+            {k: x.astype(variables[k].dtype) for k, x in buffers.items()},
         )
 
     def backward(self, wanted, values, inputs, key, gradients):

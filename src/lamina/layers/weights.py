@@ -27,7 +27,10 @@ def keep(layer, given) -> None:
 
 def resolved(layer, name, value) -> Any:
     """Return the object that an argument such as `kernel_initializer` names."""
-    return layer._given_object(_GET[name.rpartition("_")[2]], name, value)
+    kind = name.rpartition("_")[2]
+    if value is None and kind in _HOOKS:
+        return None
+    return layer._given_object(_GET[kind], name, value)
 
 
 def make(layer, prefix, shape, name=None, **more):

@@ -241,7 +241,32 @@ class FalseNegatives(_OneCount):
     _cell = "false_negatives"
 
 
-class Precision(Counts):
+class _ShareOfRight(Counts):
+    """The right ones among these and what `_cell` counts."""
+
+    _direction = "up"
+    _cell = ""
+
+    def __init__(
+        self,
+        thresholds: float | Sequence[float] | None = None,
+        top_k: int | None = None,
+        class_id: int | None = None,
+        name: str | None = None,
+        dtype: DType = None,
+    ):
+        super().__init__(dtype, name)
+        self.init_thresholds, self.top_k, self.class_id = thresholds, top_k, class_id
+        default = 0.5 if top_k is None else NEVER
+        cells = by_name("true_positives", self._cell)
+        self.count_at(thresholds_of(thresholds, default), cells)
+
+    def result(self):
+        """Return the share, or one for each threshold."""
+        return self._single(self.rate("true_positives", self._cell))
+
+
+class Precision(_ShareOfRight):
     """The share of right ones among the predicted ones.
 
     Args:
@@ -259,28 +284,10 @@ class Precision(Counts):
     0.6666667
     """
 
-    _direction = "up"
-
-    def __init__(
-        self,
-        thresholds: float | Sequence[float] | None = None,
-        top_k: int | None = None,
-        class_id: int | None = None,
-        name: str | None = None,
-        dtype: DType = None,
-    ):
-        super().__init__(dtype, name)
-        self.init_thresholds, self.top_k, self.class_id = thresholds, top_k, class_id
-        default = 0.5 if top_k is None else NEVER
-        cells = by_name("true_positives", "false_positives")
-        self.count_at(thresholds_of(thresholds, default), cells)
-
-    def result(self):
-        """Return the precision, or one for each threshold."""
-        return self._single(self.rate("true_positives", "false_positives"))
+    _cell = "false_positives"
 
 
-class Recall(Counts):
+class Recall(_ShareOfRight):
     """The share of ones that were predicted as ones; arguments as in `Precision`.
 
     >>> import lamina
@@ -288,22 +295,4 @@ class Recall(Counts):
     0.6666667
     """
 
-    _direction = "up"
-
-    def __init__(
-        self,
-        thresholds: float | Sequence[float] | None = None,
-        top_k: int | None = None,
-        class_id: int | None = None,
-        name: str | None = None,
-        dtype: DType = None,
-    ):
-        super().__init__(dtype, name)
-        self.init_thresholds, self.top_k, self.class_id = thresholds, top_k, class_id
-        default = 0.5 if top_k is None else NEVER
-        cells = by_name("true_positives", "false_negatives")
-        self.count_at(thresholds_of(thresholds, default), cells)
-
-    def result(self):
-        """Return the recall, or one for each threshold."""
-        return self._single(self.rate("true_positives", "false_negatives"))
+    _cell = "false_negatives"

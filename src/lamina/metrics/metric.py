@@ -174,6 +174,11 @@ class Metric(Constructed, Owner):
 Metric._owns = Metric
 
 
+def is_built(metric) -> bool:
+    """Tell whether a metric that makes Variables as it is updated has done so."""
+    return getattr(metric, "_built", True) is not False
+
+
 def update_weighted(metric, y_true, y_pred, weight):
     """Update a metric; the mask of `y_pred` becomes a part of the weights.
 

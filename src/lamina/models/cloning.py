@@ -12,6 +12,7 @@ from lamina.core.config import (
     serialize_keras_object,
 )
 from lamina.core.context import context, having
+from lamina.core.owner import layers_in
 from lamina.core.references import References, make_again
 from lamina.core.texts import parsed
 from lamina.core.tracebacks import boundary
@@ -106,7 +107,7 @@ class _Cloning:
     def clone(self, model, input_tensors=None):
         # What is shared first, and the smallest: what holds it finds its clone.
         shared = filter(self.numbering, getattr(model, "layers", ()))
-        for layer in sorted(shared, key=lambda x: len(x._flatten_layers())):
+        for layer in sorted(shared, key=lambda x: len(layers_in(x))):
             self.layer(layer)
         if isinstance(model, Sequential):
             return self.sequential(model, input_tensors)

@@ -14,7 +14,8 @@ from lamina.core.context import context
 from lamina.core.matching import Slots
 from lamina.core.naming import automatic_name
 from lamina.core.op import OpCall
-from lamina.core.operation import Operation, graph_of
+from lamina.core.operation import Operation, graph_of, moves_entries, takes_integers
+from lamina.core.rows import least_rank, weakest
 from lamina.core.symbolic import (
     HALF,
     Node,
@@ -26,7 +27,6 @@ from lamina.layers.building import spec_of
 from lamina.layers.call import plain_shape
 from lamina.layers.core import InputLayer
 from lamina.layers.layer import Layer
-from lamina.layers.rows import weakest
 from lamina.models.text_prefix import Prefix, Prepared
 
 
@@ -145,14 +145,14 @@ class Function(Operation):
     def halves(self) -> bool:
         """Whether a call that takes integers computes in half precision."""
         return any(
-            getattr(op, "compute_dtype", None) in HALF and op._takes_integers
+            getattr(op, "compute_dtype", None) in HALF and takes_integers(op)
             for op in self.operations
         )
 
     @functools.cached_property
     def moves_entries(self) -> bool:
         """Whether no call computes with the entries of its inputs."""
-        return all(operation._moves_entries for operation in self.operations)
+        return all(map(moves_entries, self.operations))
 
     @functools.cached_property
     def prefix(self) -> Prefix:
@@ -254,7 +254,7 @@ def _rows_of(node):
     leaves = structure.flatten((node.args, node.kwargs))
     # The last of one axis, or an array of as many rows, is the axis of rows itself.
     operation = node.operation
-    if min(ranks) < getattr(operation, "_least_rank", 2) or any(
+    if min(ranks) < least_rank(operation) or any(
         getattr(x, "shape", ()) and not isinstance(x, SymbolicTensor) for x in leaves
     ):
         return False

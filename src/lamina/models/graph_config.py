@@ -12,7 +12,7 @@ from lamina.core.config import (
 )
 from lamina.core.operation import graph_of
 from lamina.core.registry import ours
-from lamina.core.symbolic import SymbolicTensor
+from lamina.core.symbolic import SymbolicTensor, nodes_of
 from lamina.layers.call import signature_of
 
 GRAPH_KEYS = ("name", "layers", "input_layers", "output_layers")
@@ -31,7 +31,7 @@ def graph_config(model):
     """Return the config of a graph model: its layers, their calls, its ends."""
     graph: Any = graph_of(model)
     used = set(graph.nodes)
-    calls = {op: [n for n in op._inbound_nodes if n in used] for op in graph.operations}
+    calls = {op: [n for n in nodes_of(op) if n in used] for op in graph.operations}
     position = {node: i for nodes in calls.values() for i, node in enumerate(nodes)}
 
     def where(tensor):
@@ -92,7 +92,7 @@ def graph_from_config(cls, config):
     for data in config["layers"]:
         operation = deserialize_keras_object(data)
         name = data.get("name", getattr(operation, "name", None))
-        if not operation._inbound_nodes:  # else it has a name from where it was called
+        if not nodes_of(operation):  # else it has a name from where it was called
             operation.name = name
         operations[name] = operation
         waiting += [(operation, call) for call in data.get("inbound_nodes", [])]
@@ -138,7 +138,7 @@ def _run(calls, tensors):
         if missing is not None:
             blocked.setdefault(missing, []).append(i)
             continue
-        node = id(operation), len(operation._inbound_nodes)
+        node = id(operation), len(nodes_of(operation))
         args, kwargs = tensors.arguments(call)
         drawn = isinstance(call, dict) and call.get("drawn")
         flag = kwargs.get("training")
@@ -161,7 +161,7 @@ class _Tensors:
         self.operations = operations
         # A layer that is shared with a model inside was called there already.
         self.earlier = {
-            name: sum(not node.is_input for node in operation._inbound_nodes)
+            name: sum(not node.is_input for node in nodes_of(operation))
             for name, operation in operations.items()
         }
 
@@ -169,9 +169,9 @@ class _Tensors:
         name, node, index = place[:3]
         operation = self.operations.get(name)
         node += self.earlier.get(name, 0)
-        if operation is None or node >= len(operation._inbound_nodes):
+        if operation is None or node >= len(nodes_of(operation)):
             return None
-        outputs = operation._inbound_nodes[node].outputs
+        outputs = nodes_of(operation)[node].outputs
         return outputs[index] if index < len(outputs) else None
 
     def places(self, x):

@@ -11,7 +11,7 @@ from lamina.core.config import arguments_of, dict_for, serialize_shared, sharing
 from lamina.core.context import context, having
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.naming import nearest
-from lamina.core.owner import unique
+from lamina.core.owner import layers_in, unique
 from lamina.core.registry import CustomObjectScope
 from lamina.core.symbolic import SymbolicTensor, infer
 from lamina.core.tracebacks import boundary, hide_frames, warn
@@ -37,6 +37,7 @@ from lamina.models.inputs import (
 from lamina.models.summary import print_summary
 from lamina.models.text_prefix import Prepared
 from lamina.quantizers.configs import resolve
+from lamina.saving.state import state_groups
 from lamina.training import step
 from lamina.training.compiled import (
     begin,
@@ -941,7 +942,7 @@ class Model(Layer):
                 f"Cannot quantize a layer that isn't yet built. Layer {self.name!r} "
                 f"(of type {type(self).__name__!r}) is not built yet."
             )
-        layers, calibration = self._flatten_layers(), None
+        layers, calibration = layers_in(self), None
         if mode in ("gptq", "awq"):
             blocks = resolved.quantization_layer_structure
             blocks = blocks or self.get_quantization_layer_structure(mode)
@@ -1103,7 +1104,7 @@ class Model(Layer):
         import numpy as np
 
         read = np.array if value_format == "numpy_array" else lambda v: v.value
-        return {k: _tree_of(group, read) for k, group in self._state_groups().items()}
+        return {k: _tree_of(group, read) for k, group in state_groups(self).items()}
 
     def set_state_tree(self, state_tree: Any):
         """Set Variables from nested dicts as `get_state_tree` gives them.
@@ -1111,7 +1112,7 @@ class Model(Layer):
         Raises:
             ValueError: a group or path that the model does not have.
         """
-        groups = self._state_groups()
+        groups = state_groups(self)
         for group, tree in state_tree.items():
             if group not in groups:
                 raise ValueError(
@@ -1125,14 +1126,6 @@ class Model(Layer):
                         f"{nearest(path, known)}"
                     )
                 known[path].assign(value)
-
-    def _state_groups(self):
-        return {
-            "trainable_variables": self.trainable_variables,
-            "non_trainable_variables": self.non_trainable_variables,
-            "optimizer_variables": self.optimizer.variables if self.optimizer else [],
-            "metrics_variables": self.metrics_variables,
-        }
 
     def to_json(self, **kwargs) -> str:
         """Return the architecture as JSON."""

@@ -21,7 +21,7 @@ from lamina.core.tracebacks import boundary
 from lamina.layers.building import as_shape
 from lamina.layers.call import signature_of
 from lamina.layers.core import Input, InputLayer
-from lamina.layers.layer import Layer
+from lamina.layers.layer import Layer, given_shape
 from lamina.models.model import Functional, Model
 
 
@@ -101,7 +101,7 @@ class Sequential(Model):
                     else ""
                 )
             )
-        given = getattr(layer, "_input_shape_given", None)
+        given = given_shape(layer)
         if given is not None and not self._stack:
             first = InputLayer(batch_shape=given, dtype=layer.input_dtype)
             self.add(first, rebuild=False)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from lamina.core.extras import load_rich
 from lamina.core.naming import printable
 from lamina.core.operation import graph_of
+from lamina.core.symbolic import nodes_of
 from lamina.layers.layer import Layer
 
 # Without a line length the table is as wide as it must be, but no less than this.
@@ -186,7 +187,7 @@ def _operations(model):
 
 
 def _is_model(operation):
-    return isinstance(operation, Layer) and hasattr(operation, "_drawn_graph")
+    return isinstance(operation, Layer) and hasattr(operation, "_is_stack")
 
 
 def _shown_graph(model):
@@ -235,7 +236,7 @@ def _in_range(operations, layer_range):
 
 def _nodes(operation, model):
     """Return the calls of an operation in a model's graph, or all of its calls."""
-    nodes = list(operation._inbound_nodes)
+    nodes = list(nodes_of(operation))
     graph = graph_of(model)
     if graph is None:
         return nodes

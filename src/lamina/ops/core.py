@@ -12,8 +12,8 @@ from jax.core import Tracer as _Tracer
 from lamina.core import structure as _structure
 from lamina.core.budget import rounds as _rounds
 from lamina.core.dtypes import dtype_of as _dtype_of
-from lamina.core.op import _unwrap
 from lamina.core.op import op as _op
+from lamina.core.op import unwrap as _unwrap
 from lamina.core.symbolic import any_symbolic as _any_symbolic
 from lamina.core.symbolic import is_symbolic as _is_symbolic
 from lamina.core.tracebacks import boundary as _boundary

@@ -15,6 +15,7 @@ from lamina._imports import offer as _offer
 from lamina.core import settings as _settings
 from lamina.core.op import op as _op
 from lamina.core.random import draw_seed as _draw_seed
+from lamina.kernels.boxes import homography as _homography
 from lamina.ops.arrays import inexact as _inexact
 from lamina.ops.arrays import promoted as _promoted
 from lamina.ops.arrays import tensor as _tensor
@@ -320,17 +321,6 @@ def perspective_transform(
     place = _functools.partial(_perspective_places, *_grid(x))
     transforms = _jnp.broadcast_to(_homography(start, end), (x.shape[0], 8))
     return close(_sample(x, transforms, place, interpolation, "constant", fill_value))
-
-
-def _homography(start, end):
-    """Return the transform that finds start points for end points."""
-    x, y = end[..., 0], end[..., 1]
-    one, zero = _jnp.ones_like(x), _jnp.zeros_like(x)
-    u, v = start[..., 0], start[..., 1]
-    first = _jnp.stack([x, y, one, zero, zero, zero, -u * x, -u * y], -1)
-    second = _jnp.stack([zero, zero, zero, x, y, one, -v * x, -v * y], -1)
-    matrix = _jnp.concatenate([first, second], -2)
-    return _jnp.linalg.solve(matrix, _jnp.concatenate([u, v], -1)[..., None])[..., 0]
 
 
 def _perspective_places(columns, rows, h):

@@ -5,8 +5,8 @@ import jax.numpy as _jnp
 from jax.core import Tracer as _Tracer
 
 from lamina._imports import offer as _offer
-from lamina.core.op import _unwrap
 from lamina.core.op import op as _op
+from lamina.core.op import unwrap as _unwrap
 from lamina.core.tracebacks import boundary as _boundary
 from lamina.ops.arrays import axes as _axes
 from lamina.ops.arrays import inexact as _inexact

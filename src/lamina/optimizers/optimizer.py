@@ -15,6 +15,7 @@ from lamina.core.config import (
 from lamina.core.constructor import all_parameters, parameters_of
 from lamina.core.naming import automatic_name, nearest, snake_case
 from lamina.core.owner import Owner
+from lamina.core.placement import own_layout
 from lamina.core.registry import ours
 from lamina.core.row_gradients import RowGradient
 from lamina.core.settings import floatx
@@ -44,6 +45,11 @@ class Decayed(Undecayed, total=False):
     """Those and the decay of weights, where an optimizer has none of its own."""
 
     weight_decay: float | None
+
+
+def trained_by(optimizer) -> list | None:
+    """Return the Variables that an optimizer was built for; None if it was not."""
+    return getattr(optimizer, "_trainable_variables", None)
 
 
 class Optimizer(Constructed, Owner):
@@ -265,7 +271,7 @@ class Optimizer(Constructed, Owner):
             reference_variable.shape,
             initializer,
             dtype=reference_variable.dtype,
-            layout=getattr(reference_variable, "_layout", None),
+            layout=own_layout(reference_variable),
             name=f"{prefix}_{name or 'var'}",
         )
         slot.follows = reference_variable

@@ -96,6 +96,11 @@ def average(optimizer) -> None:
             variable.assign(jnp.where(now, mean.raw_value, variable.raw_value))
 
 
+def averages_of(optimizer) -> list:
+    """Return the running averages that an optimizer keeps; [] for none."""
+    return getattr(optimizer, "_model_variables_moving_average", [])
+
+
 def averages(optimizer, variables):
     """Return the Variables that have an average, each with it."""
     kept = optimizer._model_variables_moving_average

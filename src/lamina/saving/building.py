@@ -11,13 +11,15 @@ from traceback import walk_tb
 import numpy as np
 
 from lamina.core import bounds, naming
-from lamina.core.budget import Budget, readable, told
+from lamina.core.budget import Budget, errors_about, readable
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
 from lamina.core.context import context, having
 from lamina.core.registry import public
 from lamina.core.tracebacks import warn
 from lamina.core.walk import objects
-from lamina.initializers.draws import _Random
+from lamina.initializers.draws import RandomInitializer
+from lamina.layers.layer import Layer, noted
+from lamina.layers.owner import saved_variables
 from lamina.saving.state import takes_all
 
 # Architectures that were made again from their config once.
@@ -48,7 +50,7 @@ def build(config, budget, custom_objects=None, safe_mode=True):
     try:
         with (
             having(context.configs, references=None, shared={}, budget=budget),
-            told(f"the config of {name.replace('The ', 'the ', 1)}"),
+            errors_about(f"the config of {name.replace('The ', 'the ', 1)}"),
         ):
             model = deserialize_keras_object(config, custom_objects, safe_mode)
     except NameError as error:
@@ -88,7 +90,7 @@ class FileBudget(Budget):
     def first_value(self, initializer, shape, dtype):
         """Return zeros where the file's value is sure to come."""
         sure = context.calling and takes_all(context.calling[-1])
-        if isinstance(initializer, _Random) and sure:
+        if isinstance(initializer, RandomInitializer) and sure:
             return np.zeros(shape, dtype)
         return super().first_value(initializer, shape, dtype)
 
@@ -126,13 +128,13 @@ def _problem(model, config, held, values):
     try:
         fresh = remade(config)
     except Exception as error:
-        noted = getattr(error.__cause__ or error, "_lamina_noted", None)
-        name = blamed(model, lambda x: remade(serialize_keras_object(x)), noted)
+        layer = noted(error.__cause__ or error)
+        name = blamed(model, lambda x: remade(serialize_keras_object(x)), layer)
         fix = "" if isinstance(error.__cause__, NameError) else FIX
         return f"{name} cannot be made again from its config: {error}{fix}"
     made = objects(fresh)
     for path, thing in objects(model).items():
-        if not hasattr(thing, "_saved_variables"):
+        if not isinstance(thing, Layer):
             continue
         if path not in made:
             return (
@@ -148,7 +150,7 @@ def _problem(model, config, held, values):
 def _layer_problem(thing, made, own):
     if not takes_all(thing) or not all(map(str.isdigit, own)):
         return None  # what it makes of its values is known to itself alone
-    expected = {str(i): tuple(v.shape) for i, v in enumerate(made._saved_variables())}
+    expected = {k: tuple(v.shape) for k, v in saved_variables(made).items()}
     saved = {key: value.shape for key, value in own.items()}
     if expected == saved or not (own or expected):
         return None
@@ -173,14 +175,12 @@ class _Blank(Budget):
 @contextlib.contextmanager
 def _unnoticed():
     """Leave automatic names, Python's random numbers and warnings as they are."""
-    counts, state = naming._counts.copy(), random.getstate()
+    state = random.getstate()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), naming.unchanged():
             warnings.simplefilter("ignore")
             yield
     finally:
-        naming._counts.clear()
-        naming._counts.update(counts)
         random.setstate(state)
 
 

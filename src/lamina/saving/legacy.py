@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from lamina.core.files import replacing
-from lamina.core.owner import unique
+from lamina.core.owner import layers_in, unique
 from lamina.core.texts import parsed
 from lamina.core.tracebacks import warn
+from lamina.layers.owner import own_variables
 from lamina.saving import hdf5
 from lamina.saving.hdf5 import BFLOAT16, FORMAT, write_value
 from lamina.saving.migration import migrated
@@ -113,7 +114,7 @@ def put_weights(model, weights, by_name=False, skip_mismatch=False):
             todo += _fitting(layer, _legacy_order(layer), saved[name])
         except ValueError as error:
             failed.append(error)
-    own = model._own_variables()
+    own = own_variables(model)
     top = _group(weights, root, _TOP)
     if top and (own or not by_name):
         try:
@@ -216,9 +217,7 @@ def _pairings(layer, variables, values):
 
 def _paths(layer, variables):
     """Return the path of each Variable, and one of the layer that owns it alone."""
-    owners = {
-        id(v): x.name for x in layer._flatten_layers() for v in x._own_variables()
-    }
+    owners = {id(v): x.name for x in layers_in(layer) for v in own_variables(x)}
     short = [[owners.get(id(v), layer.name), v.name] for v in variables]
     paths = [v.path.split("/") for v in variables]
     # What a constructor makes has no path of layers.
@@ -342,7 +341,7 @@ def _groups(model, optimizer):
         variables = _legacy_order(layer)
         paths = list(map("/".join, _paths(layer, variables)[0]))
         yield f"model_weights/{layer.name}", _by_path(variables, paths)
-    yield f"model_weights/{_TOP}", _by_path(model._own_variables())
+    yield f"model_weights/{_TOP}", _by_path(own_variables(model))
     if optimizer and model.optimizer is not None and model.optimizer.built:
         yield "optimizer_weights", _by_path(model.optimizer.variables)
 

@@ -18,6 +18,7 @@ from lamina.callbacks.sharded import is_whole, orbax
 from lamina.core.texts import parsed
 from lamina.core.walk import objects
 from lamina.saving.report import Row
+from lamina.saving.state import state_groups
 
 # The groups of Variables that weights are, and the part with the order of all paths.
 WEIGHTS, ORDER = ("trainable_variables", "non_trainable_variables"), "lamina_order"
@@ -74,7 +75,7 @@ class Checkpoint:
         }
         for group, found in pairs.items():
             for variable, (_, theirs) in zip(
-                model._state_groups()[group], found, strict=True
+                state_groups(model)[group], found, strict=True
             ):
                 shape = tuple(saved[group][theirs].shape)
                 if shape != tuple(variable.shape):
@@ -96,14 +97,14 @@ class Checkpoint:
         for group, found in pairs.items():
             values = dict(_leaves(read[group]))
             for variable, (_, theirs) in zip(
-                model._state_groups()[group], found, strict=True
+                state_groups(model)[group], found, strict=True
             ):
                 variable.assign(values[theirs])
 
 
 def order_of(model, groups):
     """Return the paths of a model's Variables in their order, by group."""
-    found = model._state_groups()
+    found = state_groups(model)
     return {group: [v.path for v in found[group]] for group in groups}
 
 

@@ -4,7 +4,7 @@ import os
 import pathlib
 from typing import TYPE_CHECKING, Any
 
-from lamina.core.budget import quoting, told
+from lamina.core.budget import errors_about, quoting
 from lamina.core.context import context, having
 from lamina.core.tracebacks import boundary
 from lamina.saving import formats
@@ -50,7 +50,7 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True) -> "
         return build(config, FileBudget(declared, name), custom_objects, safe_mode)
 
     name = "the archive" if opened else str(filepath)
-    with having(context.configs, budget=None), told(name):
+    with having(context.configs, budget=None), errors_about(name):
         return found.load(filepath, make, compile)
 
 

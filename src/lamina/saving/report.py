@@ -5,7 +5,7 @@ import dataclasses
 import pathlib
 import re
 
-from lamina.core.budget import told
+from lamina.core.budget import errors_about
 from lamina.core.naming import snake_case
 from lamina.core.op import OPS
 from lamina.core.registry import located, public
@@ -65,7 +65,7 @@ class Report:
     def guarded(self):
         """Keep a refusal as a part of the report."""
         try:
-            with told(repr(str(self.path))):
+            with errors_about(repr(str(self.path))):
                 yield
         except (ValueError, OSError) as error:
             self.refused.append(str(error))

@@ -22,6 +22,8 @@ from lamina.core.files import replacing
 from lamina.core.texts import parsed
 from lamina.core.tracebacks import warn
 from lamina.core.walk import objects
+from lamina.layers.layer import Layer
+from lamina.layers.owner import saved_variables
 from lamina.saving.state import Places, compare_one, put_values
 
 _DTYPES = {
@@ -194,11 +196,11 @@ def _names(model):
     """
     found = {}
     for path, thing in objects(model).items():
-        if not hasattr(thing, "_saved_variables"):
+        if not isinstance(thing, Layer):
             continue
         own = {}
         thing.save_own_variables(own)
-        variables = thing._saved_variables()
+        variables = saved_variables(thing).values()
         named = [v.name for v in variables]
         if list(own) != [str(i) for i in range(len(variables))]:
             named = list(own)

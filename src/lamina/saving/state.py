@@ -12,6 +12,8 @@ from lamina.core.placement import fetched
 from lamina.core.registry import ours
 from lamina.core.tracebacks import warn
 from lamina.core.walk import generators, objects, walk
+from lamina.layers.layer import Layer
+from lamina.layers.owner import saved_variables
 
 
 def values_of(root, seeds=False, skip=()) -> dict:
@@ -198,15 +200,25 @@ def _put_one(thing, paths, weights, archive):
 
 
 def _load(thing, section):
-    if not hasattr(thing, "_saved_variables"):
+    if not isinstance(thing, Layer):
         if section:  # an optimizer that was not saved keeps its first state
             thing.load_own_variables(section)
         return
     if takes_all(thing):
-        own = thing._saved_variables()
+        own = saved_variables(thing)
         if len(section) == len(own):
             _check_shapes(thing, own, section)
     thing.load_own_variables(section)
+
+
+def state_groups(model) -> dict:
+    """Return all Variables of a model and of what trains it, by kind."""
+    return {
+        "trainable_variables": model.trainable_variables,
+        "non_trainable_variables": model.non_trainable_variables,
+        "optimizer_variables": model.optimizer.variables if model.optimizer else [],
+        "metrics_variables": model.metrics_variables,
+    }
 
 
 def takes_all(thing) -> bool:
@@ -215,7 +227,7 @@ def takes_all(thing) -> bool:
 
 
 def _check_shapes(layer, own, section):
-    for name, variable in zip(layer._saved_names(), own, strict=True):
+    for name, variable in own.items():
         if name not in section:
             raise ValueError(
                 f"Layer {layer.name!r} ({type(layer).__name__}) has a weight "

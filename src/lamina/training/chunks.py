@@ -17,6 +17,7 @@ import numpy as np
 from jax.extend.core import jaxprs_in_params
 
 from lamina.core import structure
+from lamina.core.owner import layers_in
 from lamina.data import ArraySource
 from lamina.kernels import native
 from lamina.training import step, together
@@ -122,7 +123,7 @@ def _most(model, variables, source):
         return 1
     # Saves tracing a step that turns out to have convolutions.
     if not native.available() and any(
-        hasattr(layer, "kernel_size") for layer in model._flatten_layers()
+        hasattr(layer, "kernel_size") for layer in layers_in(model)
     ):
         return 1
     leaves = jax.tree.leaves(source.arrays)

@@ -10,7 +10,7 @@ import numpy as np
 
 from lamina.core import settings
 from lamina.core.context import having
-from lamina.core.placement import Distribution
+from lamina.core.placement import Distribution, own_layout
 from lamina.core.runtime import not_after_fork
 from lamina.core.variable import Unbound, pure
 from lamina.training import step
@@ -131,7 +131,7 @@ def _shardings(kind, variables):
 
     Empty where none of them has a layout.
     """
-    found = [tuple(v._layout for v in group) for group in variables.groups]
+    found = [tuple(map(own_layout, group)) for group in variables.groups]
     lies = kind in ("train", "test") and any(map(any, found))
     return step.State(*found) if lies else ()
 

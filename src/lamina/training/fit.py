@@ -13,7 +13,7 @@ from lamina.callbacks.backup_and_restore import (
     set_random_state,
 )
 from lamina.core import settings
-from lamina.core.budget import told
+from lamina.core.budget import errors_about
 from lamina.core.checks import is_integer, positive_int
 from lamina.core.placement import Distribution
 from lamina.core.tracebacks import warn
@@ -87,15 +87,15 @@ def fit(
     prepare(model, first)
     if Distribution.any_made:
         variables = StateVariables(model)
-        told = {
+        given = {
             "epochs": (initial_epoch, epochs),
             "steps_per_epoch": limited(steps_per_epoch),
             "validation_data": validation_data is not None,
             "validation_freq": validation_freq,
             "resume": resume is not None,
         }
-        told = partial(described, model, variables, **told)
-        check_together(model, variables, first, told)
+        given = partial(described, model, variables, **given)
+        check_together(model, variables, first, given)
     if class_weight is not None:
         source = checks.with_class_weight(model, source, class_weight)
         first = source.first()
@@ -404,7 +404,7 @@ class Run:
     def _reading(self):
         """Say of values that no run wrote that the snapshot holds them."""
         folder = str(self.keeper.backup_dir) if self.keeper is not None else ""
-        return told(f"the snapshot in {folder!r}", "holds no state of this run")
+        return errors_about(f"the snapshot in {folder!r}", "holds no state of this run")
 
     def _say_finished(self, epoch, epochs):
         """Print that a run that goes on has nothing left to do."""

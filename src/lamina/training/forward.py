@@ -9,6 +9,7 @@ from jax.core import Tracer
 from lamina.core import settings, structure
 from lamina.core.context import context, having
 from lamina.core.masks import get_mask, masks_of, put_masks
+from lamina.core.rows import rows_apart
 from lamina.core.runtime import not_after_fork
 from lamina.core.variable import Unbound, pure, store, stored
 from lamina.training import step
@@ -35,14 +36,14 @@ class Forward:
 
     def __init__(self, model, kind):
         self._model, self._kind = model, kind
-        self.by_row = kind is False and model._rows_apart()
+        self.by_row = kind is False and rows_apart(model)
         self._sizes: set[int] = set()
         self._calls = 0
         self._made = self._make(model, kind)
 
     def _make(self, model, kind):
         """Return the Variables, and the program of their values and the inputs."""
-        trained, others = model._split_variables()
+        trained, others = step.split_variables(model)
         training = training_of(model)
         programs = training.programs
         variables = tuple(dict.fromkeys((*trained, *others, *programs.adopted)))

@@ -24,7 +24,7 @@ class Interrupts:
     """
 
     def __init__(self, kept=False):
-        self.held = _Held(self)
+        self.held = _Finishing(self)
         self.terminated = False
         self._busy = self._pressed = False
         self._kept, self._before = kept, {}
@@ -54,7 +54,7 @@ class Interrupts:
             raise KeyboardInterrupt
 
 
-class _Held:
+class _Finishing:
     """The block that a first Ctrl-C lets finish."""
 
     def __init__(self, owner):

@@ -8,12 +8,13 @@ import numpy as np
 
 from lamina.core import placement
 from lamina.core.context import having
-from lamina.core.placement import Distribution
+from lamina.core.owner import layers_in
+from lamina.core.placement import Distribution, output_path
 from lamina.core.tracebacks import warn
 from lamina.core.variable import forget_layouts, lay_out
 from lamina.data.arrays import is_text
 from lamina.training.compiled import training_of
-from lamina.training.together import check_alike, check_told, several, watched
+from lamina.training.together import check_alike, check_settings, several, watched
 
 
 def placing(early=False):
@@ -120,7 +121,7 @@ def check_placed(model, groups, rows):
         return
     variables = [v for group in groups for v in group]
     _lay_out(now, model, variables)
-    outputs = [layer._output_path() for layer in model._flatten_layers()]
+    outputs = list(map(output_path, layers_in(model)))
     remarks = now.remarks(variables, outputs)
     parts = now.row_parts
     rows *= 1 if now.auto_shard_dataset else now.num_processes
@@ -135,18 +136,18 @@ def check_placed(model, groups, rows):
         warn(text)
 
 
-def check_together(model, variables, batch, told):
+def check_together(model, variables, batch, settings):
     """Refuse processes that would train something else each.
 
     Args:
         model: the model.
         variables: the Variables of its State.
         batch: its first batch.
-        told: a function that gives the settings of the run.
+        settings: a function that gives the settings of the run.
     """
     if not several():
         return
-    check_told(told())
+    check_settings(settings())
     now = placement.distribution()
     if now.auto_shard_dataset:
         check_alike(

@@ -5,10 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina.core.context import having
+from lamina.core.owner import layers_in
 from lamina.core.placement import Distribution
 from lamina.core.symbolic import SymbolicTensor, infer
 from lamina.core.variable import scratch
 from lamina.data import unpack
+from lamina.metrics.metric import is_built
 from lamina.training import step
 from lamina.training.compiled import training_of
 from lamina.training.placing import check_placed, without_text
@@ -47,7 +49,7 @@ def prepare(model, batch, training=True):
 
 
 def _all_built(model):
-    return all(layer.built for layer in model._flatten_layers(include_self=False))
+    return all(layer.built for layer in layers_in(model, include_self=False))
 
 
 def _outputs_if_wanted(model, x, explicit):
@@ -132,10 +134,7 @@ def _build_metrics(model, y, y_pred, weight):
         return jnp.zeros(())
 
     # Some have Variables from the beginning and make more of them here.
-    fresh = (
-        not m.variables or getattr(m, "_built", True) is False
-        for m in model.compiled_metrics.metrics
-    )
+    fresh = (not m.variables or not is_built(m) for m in model.compiled_metrics.metrics)
     if any(fresh):
         infer(update, _specs(y), y_pred, _specs(weight))
 

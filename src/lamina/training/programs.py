@@ -11,7 +11,9 @@ from typing import Any
 
 from lamina.core import structure
 from lamina.core.operation import graph_of, takes_text
+from lamina.core.owner import changed_at, changes, layers_in, trains_by_default
 from lamina.core.registry import ours
+from lamina.core.rows import holds_function
 
 _ROUNDS = 8  # traces on end that may make Variables, each reached by way of the last
 _LAYOUTS = 8  # states of `trainable` and the like whose programs are kept
@@ -68,12 +70,12 @@ class Programs:
 
     def of(self, model) -> "Kept":
         """Return what is kept for the model's present layers."""
-        seen, kept = model._changes.last, self._now
+        seen, kept = changes.last, self._now
         # Code that a user wrote may change anything, and nobody is told.
         if kept is None or seen != self._seen or not kept.whole:
-            layers = model._flatten_layers()
+            layers = layers_in(model)
             of = (
-                tuple((id(x), x.trainable, x._changed_at) for x in layers),
+                tuple((id(x), x.trainable, changed_at(x)) for x in layers),
                 tuple(map(id, model.variables)),
             )
             # Assigned at once: other threads may be using the one from before.
@@ -107,7 +109,7 @@ class Kept:
         self.forward: dict = {}
         self.made: dict = {}
         self.whole = model.built and _is_ours(model, layers)
-        self.trains = any(layer._trains_by_default for layer in layers)
+        self.trains = any(map(trains_by_default, layers))
         self.refuses = not all(layer.supports_jit for layer in layers)
         outputs = graph_of(model).output if self.whole else None
         self.order = None if structure.is_in_order(outputs) else outputs
@@ -123,5 +125,5 @@ def _is_ours(model, layers):
     return (
         ours(type(model).__call__)
         and all(ours(type(x)) for x in parts if x is not model)
-        and not any(x._holds_function or x.activity_regularizer for x in layers)
+        and not any(holds_function(x) or x.activity_regularizer for x in layers)
     )

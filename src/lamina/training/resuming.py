@@ -5,7 +5,8 @@ import re
 import jax.numpy as jnp
 
 from lamina.callbacks.backup_and_restore import set_state_of
-from lamina.core.placement import put
+from lamina.core.owner import layers_in
+from lamina.core.placement import own_layout, put
 from lamina.core.tracebacks import warn
 from lamina.data.arrays import digest
 from lamina.training.compiled import training_of
@@ -39,7 +40,7 @@ def described(model, variables, **arguments) -> dict:
     return {
         "layers": [
             _plain(layer) | {"dtype": layer.dtype_policy.name}
-            for layer in model._flatten_layers()
+            for layer in layers_in(model)
         ],
         "optimizer": optimizer_of(model),
         **{name: _plain(given.get(name)) for name in ("loss", "loss_weights")},
@@ -122,7 +123,7 @@ def _laid_out(values, variables):
     pairs = zip(values, variables, strict=True)
     return tuple(
         jnp.asarray(value)
-        if variable._layout is None
+        if own_layout(variable) is None
         else put(value, variable.raw_value.sharding)
         for value, variable in pairs
     )

@@ -17,11 +17,13 @@ import jax.numpy as jnp
 from lamina.core import structure
 from lamina.core.context import context
 from lamina.core.naming import listed
+from lamina.core.owner import split
 from lamina.core.placement import is_here
 from lamina.core.registry import ours
 from lamina.core.tracebacks import warn
 from lamina.core.variable import pure, store, value_and_grad
 from lamina.data import pack, unpack
+from lamina.optimizers.optimizer import trained_by
 from lamina.training.compiled import training_of
 
 
@@ -65,7 +67,7 @@ class StateVariables:
     def _sorted(self):
         model = self._model
         metrics = dict.fromkeys(model.metrics_variables)
-        trained, others = model._split_variables()
+        trained, others = split_variables(model)
         groups = (
             tuple(trained),
             tuple(v for v in others if v not in metrics),
@@ -168,7 +170,7 @@ def gradients(model, batch):
         _track(model, loss, rows(x))
         return model.optimizer.scale_loss(loss), y_pred
 
-    trained, _ = model._split_variables()
+    trained, _ = split_variables(model)
     before = [v.raw_value for v in trained]
     (loss, y_pred), found = value_and_grad(forward, trained)()
     # What a call assigns to a weight that is trained holds for that call.
@@ -198,6 +200,14 @@ def train(model, batch):
     return _measured(model, batch, y_pred)
 
 
+def split_variables(model) -> tuple[list, list]:
+    """Return the trained Variables and the others, and look for them once."""
+    names = "trainable_variables", "non_trainable_variables"
+    if not all(ours(getattr(getattr(type(model), n), "fget", None)) for n in names):
+        return model.trainable_variables, model.non_trainable_variables
+    return split(model, model.variables)
+
+
 def check_trained(model, count=None):
     """Refuse an optimizer that was built for other weights than are trained now.
 
@@ -205,7 +215,7 @@ def check_trained(model, count=None):
         model: the model.
         count: how many gradients there are, where only that is to be checked.
     """
-    known = getattr(model.optimizer, "_trainable_variables", None)
+    known = trained_by(model.optimizer)
     if known is None or len(known) == count:
         return
     now = model.trainable_variables

@@ -63,7 +63,7 @@ def check_alike(arrays, problem) -> None:
         raise ValueError(problem)
 
 
-def check_told(settings) -> None:
+def check_settings(settings) -> None:
     """Raise unless all processes were told to do the same.
 
     Args:
@@ -380,7 +380,7 @@ def gathered(variables):
     All processes that hold parts of them come here. In the block nothing is laid out.
     """
     with among(variables) as first:
-        divided = [v for v in variables if v._layout is not None]
+        divided = [v for v in variables if placement.own_layout(v) is not None]
         if not divided:
             yield first
             return

@@ -11,6 +11,7 @@ from lamina.core.config import deserialize_keras_object, serialize_keras_object
 from lamina.core.naming import automatic_name
 from lamina.core.structure import map_leaves
 from lamina.core.symbolic import SymbolicTensor
+from lamina.layers.preprocessing.adapting import learns
 from lamina.layers.preprocessing.data_layer import DataLayer
 
 # Where Keras' files say that the parts of a FeatureSpace are.
@@ -284,7 +285,7 @@ class FeatureSpace(DataLayer):
     # ---- learning ------------------------------------------------------------
 
     def _learning(self):
-        return [k for k, layer in self.preprocessors.items() if _learns(layer)]
+        return [k for k, layer in self.preprocessors.items() if learns(layer)]
 
     def adapt(self, dataset):
         """Let the layers of all columns learn from data.
@@ -499,17 +500,6 @@ def _read(config) -> Any:
     if config["class_name"] == TFDIdentity.__name__:
         return TFDIdentity.from_config(config["config"])
     return deserialize_keras_object(config)
-
-
-def _learns(layer):
-    """Tell whether a layer has something to learn that it was not given."""
-    if isinstance(layer, layers.Normalization):
-        return layer.input_mean is None
-    if isinstance(layer, layers.Discretization):
-        return layer.num_bins is not None
-    if isinstance(layer, layers.TextVectorization):
-        layer = layer._lookup_layer
-    return hasattr(layer, "adapt") and not getattr(layer, "_fixed", False)
 
 
 def _categories(layer):

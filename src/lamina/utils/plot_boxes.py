@@ -4,6 +4,7 @@ import dataclasses
 
 from lamina.core.operation import graph_of
 from lamina.core.registry import ours
+from lamina.core.symbolic import nodes_of
 from lamina.layers.core import InputLayer
 from lamina.layers.layer import Layer
 from lamina.models.model import Model
@@ -95,7 +96,7 @@ def read(model, options):
     if graph_of(model) is not None:
         return _Reader(graph_of(model), options, nested=False).graph
     layers = model.layers if isinstance(model, Sequential) else [model]
-    boxes = [_box(layer, layer._inbound_nodes, options) for layer in layers]
+    boxes = [_box(layer, nodes_of(layer), options) for layer in layers]
     edges = [(i, i + 1, 0, 0) for i in range(len(boxes) - 1)]
     return Graph(boxes, edges, [], [])
 

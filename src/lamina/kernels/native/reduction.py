@@ -56,7 +56,7 @@ def scaled(
     Args:
         x: (..., channels), float32.
         mean: (channels,), like `factor` and `offset`.
-        factor: the slope.
+        factor: what it is multiplied by.
         offset: the result where `x` is `mean`.
 
     Example:
@@ -86,18 +86,18 @@ _moments = native.primitive("moments", _plain_moments, several=True)
 _sums = native.primitive("sums", _plain_sums, several=True)
 
 
-def _moments_slopes(primals, tangents):
-    (x,), (slope,) = primals, tangents
-    slope = ad.instantiate_zeros(slope)
+def _moments_jvp(primals, tangents):
+    (x,), (tangent,) = primals, tangents
+    tangent = ad.instantiate_zeros(tangent)
     mean, variance = _moments.bind(x)
-    # The mean's own slope adds nothing: deviations from it sum up to zero.
+    # The mean's own tangent adds nothing: deviations from it sum up to zero.
     return [mean, variance], [
-        jnp.mean(slope, _rows(x)),
-        2 * jnp.mean((x - mean) * slope, _rows(x)),
+        jnp.mean(tangent, _rows(x)),
+        2 * jnp.mean((x - mean) * tangent, _rows(x)),
     ]
 
 
-ad.primitive_jvps[_moments] = _moments_slopes
+ad.primitive_jvps[_moments] = _moments_jvp
 
 
 # A primitive because of its gradients for `factor` and `offset`, in which it is
@@ -106,16 +106,16 @@ def _plain_scaled(factor, offset, x, mean):
     return (x - mean) * factor + offset
 
 
-def _scaled_slopes(primals, tangents):
+def _scaled_jvp(primals, tangents):
     factor, _, x, mean = primals
     t_factor, t_offset, t_x, t_mean = tangents
     t_factor, t_offset = map(ad.instantiate_zeros, (t_factor, t_offset))
     if type(t_mean) is not ad.Zero:
         t_offset = t_offset - t_mean * factor
-    slope = _scaled.bind(t_factor, t_offset, x, mean)
+    tangent = _scaled.bind(t_factor, t_offset, x, mean)
     if type(t_x) is not ad.Zero:
-        slope = slope + t_x * factor
-    return _scaled.bind(*primals), slope
+        tangent = tangent + t_x * factor
+    return _scaled.bind(*primals), tangent
 
 
 def _scaled_back(gradient, factor, offset, x, mean):
@@ -138,5 +138,5 @@ batching.primitive_batchers[_scaled] = lambda operands, places: (
     jax.vmap(_plain_scaled, places)(*operands),
     0,
 )
-ad.primitive_jvps[_scaled] = _scaled_slopes
+ad.primitive_jvps[_scaled] = _scaled_jvp
 ad.primitive_transposes[_scaled] = _scaled_back

@@ -39,6 +39,11 @@ class Adapting:
         self.finalize_state()
 
 
+def learns(layer) -> bool:
+    """Tell whether a layer has something to learn that it was not given."""
+    return hasattr(layer, "adapt") and getattr(layer, "_learns", True)
+
+
 def batches(data, steps=None):
     """Yield the batches of `data`, numbers or text, as NumPy or JAX arrays.
 

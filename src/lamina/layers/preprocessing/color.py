@@ -14,7 +14,7 @@ from lamina import random
 from lamina.core.checks import fraction
 from lamina.core.settings import epsilon
 from lamina.core.types import Factor, Seed
-from lamina.layers.preprocessing.image import BaseImagePreprocessingLayer
+from lamina.layers.preprocessing.image import BaseImagePreprocessingLayer, shared
 from lamina.ops.image import hsv_to_rgb, rgb_to_grayscale, rgb_to_hsv
 
 _BYTES = (0, 255)
@@ -73,13 +73,7 @@ class RandomColor(ColorLayer):
         seed: Seed = None,
         **kwargs,
     ):
-        super().__init__(
-            factor,
-            value_range=value_range,
-            data_format=data_format,
-            seed=seed,
-            **kwargs,
-        )
+        super().__init__(**shared.given(locals()))
 
     def draw(self, rng):
         return {self._key: self.factors(rng)}
@@ -305,13 +299,7 @@ class RandomInvert(ColorLayer):
         data_format: str | None = None,
         **kwargs,
     ):
-        super().__init__(
-            factor,
-            value_range=value_range,
-            seed=seed,
-            data_format=data_format,
-            **kwargs,
-        )
+        super().__init__(**shared.given(locals()))
 
     def draw(self, rng):
         return {"apply_inversion": rng.chosen(self.factor)}
@@ -397,9 +385,7 @@ class RandomColorJitter(ColorLayer):
         data_format: str | None = None,
         **kwargs,
     ):
-        super().__init__(
-            value_range=value_range, seed=seed, data_format=data_format, **kwargs
-        )
+        super().__init__(**shared.given(locals()))
         self.brightness_factor = brightness_factor
         self.contrast_factor = contrast_factor
         self.saturation_factor = saturation_factor

@@ -39,6 +39,7 @@ class Discretization(Adapting, EncodingLayer):
 
     _depth = property(lambda self: self.depth)
     _output_dtype = property(lambda self: self.output_dtype)
+    _learns = property(lambda self: self.num_bins is not None)
 
     def __init__(
         self,

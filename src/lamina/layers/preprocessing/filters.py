@@ -12,6 +12,7 @@ from lamina.core.checks import bad_argument, int_tuple, number, positive_int
 from lamina.core.types import Factor, Seed, Sizes
 from lamina.kernels.histograms import clahe, equalized
 from lamina.layers.preprocessing.color import ColorLayer, RandomColor, blend, spread
+from lamina.layers.preprocessing.image import shared
 from lamina.ops.image import gaussian_blur
 
 
@@ -69,13 +70,7 @@ class RandomGaussianBlur(ColorLayer):
         seed: Seed = None,
         **kwargs,
     ):
-        super().__init__(
-            factor,
-            value_range=value_range,
-            data_format=data_format,
-            seed=seed,
-            **kwargs,
-        )
+        super().__init__(**shared.given(locals()))
         sizes = int_tuple("RandomGaussianBlur", "kernel_size", kernel_size, 2)
         if not all(size % 2 for size in sizes):
             wanted = "an odd number, or two of them"
@@ -144,13 +139,7 @@ class RandomErasing(ColorLayer):
         data_format: str | None = None,
         **kwargs,
     ):
-        super().__init__(
-            factor,
-            value_range=value_range,
-            seed=seed,
-            data_format=data_format,
-            **kwargs,
-        )
+        super().__init__(**shared.given(locals()))
         if fill_value is not None and np.shape(fill_value) not in ((), (3,)):
             wanted = "a number, or a list of three numbers"
             raise bad_argument(self, "fill_value", fill_value, wanted)

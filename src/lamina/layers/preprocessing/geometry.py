@@ -18,6 +18,7 @@ from lamina.layers.preprocessing.image import (
     BaseImagePreprocessingLayer,
     is_number,
     is_pair,
+    shared,
 )
 from lamina.ops.image import affine_transform
 
@@ -188,14 +189,7 @@ class RandomTranslation(AffineLayer):
         data_format: str | None = None,
         **kwargs,
     ):
-        super().__init__(
-            fill_mode=fill_mode,
-            interpolation=interpolation,
-            seed=seed,
-            fill_value=fill_value,
-            data_format=data_format,
-            **kwargs,
-        )
+        super().__init__(**shared.given(locals()))
         self.height_factor, self.width_factor = height_factor, width_factor
         self._height_limits = self._within("height_factor", height_factor)
         self._width_limits = self._within("width_factor", width_factor)
@@ -240,14 +234,7 @@ class RandomZoom(AffineLayer):
         data_format: str | None = None,
         **kwargs,
     ):
-        super().__init__(
-            fill_mode=fill_mode,
-            interpolation=interpolation,
-            seed=seed,
-            fill_value=fill_value,
-            data_format=data_format,
-            **kwargs,
-        )
+        super().__init__(**shared.given(locals()))
         self.height_factor, self.width_factor = height_factor, width_factor
         self._height_limits = self._scales("height_factor", height_factor)
         self._width_limits = None
@@ -309,15 +296,7 @@ class RandomRotation(AffineLayer):
         data_format: str | None = None,
         **kwargs,
     ):
-        super().__init__(
-            factor,
-            fill_mode=fill_mode,
-            interpolation=interpolation,
-            seed=seed,
-            fill_value=fill_value,
-            data_format=data_format,
-            **kwargs,
-        )
+        super().__init__(**shared.given(locals()))
 
     def draw(self, rng):
         angle = rng.uniform(*(f * 360.0 for f in self.factor))
@@ -363,14 +342,7 @@ class RandomShear(AffineLayer):
         seed: Seed = None,
         **kwargs,
     ):
-        super().__init__(
-            interpolation=interpolation,
-            fill_mode=fill_mode,
-            fill_value=fill_value,
-            data_format=data_format,
-            seed=seed,
-            **kwargs,
-        )
+        super().__init__(**shared.given(locals()))
         self.x_factor, self.y_factor = x_factor, y_factor
         self._x_limits = self._within("x_factor", x_factor)
         self._y_limits = self._within("y_factor", y_factor)

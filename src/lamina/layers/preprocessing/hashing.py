@@ -11,7 +11,7 @@ from lamina.core import settings
 from lamina.core.checks import is_integer, positive_int
 from lamina.core.types import DType, Sizes
 from lamina.kernels import hashing
-from lamina.layers.preprocessing.encoding import EncodingLayer
+from lamina.layers.preprocessing.encoding import EncodingLayer, shared
 from lamina.layers.preprocessing.host import as_bytes, run_on_host
 
 
@@ -128,9 +128,7 @@ class HashedCrossing(HashingLayer):
         dtype: DType = None,
         **kwargs,
     ):
-        super().__init__(
-            output_mode=output_mode, sparse=sparse, name=name, dtype=dtype, **kwargs
-        )
+        super().__init__(**shared.given(locals()))
         self.num_bins = positive_int("HashedCrossing", "num_bins", num_bins)
 
     def call(self, inputs):

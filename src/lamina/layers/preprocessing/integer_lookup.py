@@ -10,6 +10,7 @@ from jax.core import Tracer
 from lamina.core.types import DType, Sizes
 from lamina.layers.preprocessing.host import run_on_host
 from lamina.layers.preprocessing.lookup import Lookup
+from lamina.layers.preprocessing.vocabulary import shared
 
 
 class IntegerLookup(Lookup):
@@ -54,22 +55,7 @@ class IntegerLookup(Lookup):
                 "Only `vocabulary_dtype='int64'` is supported at this time. Received: "
                 f"vocabulary_dtype={vocabulary_dtype!r}"
             )
-        super().__init__(
-            idf_weights=idf_weights,
-            invert=invert,
-            mask_token=mask_token,
-            max_tokens=max_tokens,
-            name=name,
-            num_oov_indices=num_oov_indices,
-            oov_method=oov_method,
-            oov_token=oov_token,
-            output_mode=output_mode,
-            pad_to_max_tokens=pad_to_max_tokens,
-            salt=salt,
-            sparse=sparse,
-            vocabulary=vocabulary,
-            **kwargs,
-        )
+        super().__init__(**shared.given(locals()))
 
     def _set_tokens(self, tokens):
         self._tokens = tokens

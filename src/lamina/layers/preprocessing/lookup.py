@@ -42,6 +42,7 @@ class Lookup(VocabularyLayer):
     """
 
     vocabulary_dtype = "string"
+    _learns = property(lambda self: not self._fixed)
     # Long, and without a layer in them.
     _not_owned = NOT_OWNED | {
         "_tokens",

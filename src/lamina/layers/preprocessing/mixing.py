@@ -14,13 +14,14 @@ from lamina.core.checks import bad_argument, int_tuple, number, positive_int
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
 from lamina.core.naming import snake_case
 from lamina.core.random import draw_seed
+from lamina.core.rows import weakest
 from lamina.core.types import Factor, Seed
 from lamina.core.variable import pure
 from lamina.layers.call import masks_of, signature_of
 from lamina.layers.preprocessing import color, filters, geometry
 from lamina.layers.preprocessing.color import ColorLayer, blend, spread
 from lamina.layers.preprocessing.data_layer import DataLayer
-from lamina.layers.rows import weakest
+from lamina.layers.preprocessing.image import shared
 
 
 def _partners(rng):
@@ -251,14 +252,7 @@ class RandAugment(_Augmenting):
         data_format: str | None = None,
         **kwargs,
     ):
-        super().__init__(
-            factor,
-            value_range=value_range,
-            interpolation=interpolation,
-            seed=seed,
-            data_format=data_format,
-            **kwargs,
-        )
+        super().__init__(**shared.given(locals()))
         (self.num_ops,) = int_tuple("RandAugment", "num_ops", num_ops, 1, zero=True)
         self._hold(self._made())
 
@@ -328,14 +322,7 @@ class AugMix(_Augmenting):
         data_format: str | None = None,
         **kwargs,
     ):
-        super().__init__(
-            factor,
-            value_range=value_range,
-            interpolation=interpolation,
-            seed=seed,
-            data_format=data_format,
-            **kwargs,
-        )
+        super().__init__(**shared.given(locals()))
         self.num_chains = positive_int("AugMix", "num_chains", num_chains)
         self.chain_depth = positive_int("AugMix", "chain_depth", chain_depth)
         self.alpha, self.all_ops = alpha, all_ops

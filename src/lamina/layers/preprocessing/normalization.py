@@ -7,10 +7,10 @@ import numpy as np
 
 from lamina.core import settings
 from lamina.core.checks import axes_argument
+from lamina.core.rows import off_rows
 from lamina.core.types import Axes
 from lamina.layers.preprocessing.adapting import batches
 from lamina.layers.preprocessing.data_layer import DataLayer
-from lamina.layers.rows import off_rows
 
 
 class Normalization(DataLayer):
@@ -55,6 +55,8 @@ class Normalization(DataLayer):
         self.input_mean, self.input_variance = mean, variance
         self.invert = invert
         self.supports_masking = True
+
+    _learns = property(lambda self: self.input_mean is None)
 
     @property
     def rows_independent(self):

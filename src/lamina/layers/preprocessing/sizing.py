@@ -12,7 +12,7 @@ from lamina.core.random import make_default_seed
 from lamina.core.types import Factor, Seed
 from lamina.kernels.boxes import moved
 from lamina.layers.preprocessing.geometry import GeometryLayer
-from lamina.layers.preprocessing.image import BaseImagePreprocessingLayer
+from lamina.layers.preprocessing.image import BaseImagePreprocessingLayer, shared
 from lamina.ops.image import resize
 
 
@@ -68,15 +68,7 @@ class Resizing(SizingLayer):
         data_format: str | None = None,
         **kwargs,
     ):
-        super().__init__(
-            height=height,
-            width=width,
-            fill_mode=fill_mode,
-            interpolation=interpolation,
-            fill_value=fill_value,
-            data_format=data_format,
-            **kwargs,
-        )
+        super().__init__(**shared.given(locals()))
         if crop_to_aspect_ratio and pad_to_aspect_ratio:
             raise ValueError(
                 "`Resizing` expected at most one of `crop_to_aspect_ratio` and "
@@ -217,14 +209,7 @@ class RandomCrop(WindowLayer):
     ):
         # In this order: unseeded, it draws what Keras' layer draws.
         own = make_default_seed() if seed is None else seed
-        super().__init__(
-            height=height,
-            width=width,
-            seed=seed,
-            data_format=data_format,
-            name=name,
-            **kwargs,
-        )
+        super().__init__(**shared.given(locals()))
         self.seed = own
 
     def draw(self, rng):

@@ -9,7 +9,7 @@ import numpy as np
 from lamina.core.types import Sizes
 from lamina.kernels.lookup import Terms, compiled
 from lamina.layers.preprocessing.lookup import Lookup
-from lamina.layers.preprocessing.vocabulary import text_array, words
+from lamina.layers.preprocessing.vocabulary import shared, text_array, words
 
 
 class StringLookup(Lookup):
@@ -42,22 +42,7 @@ class StringLookup(Lookup):
         salt: Sizes | None = None,
         **kwargs,
     ):
-        super().__init__(
-            encoding=encoding,
-            idf_weights=idf_weights,
-            invert=invert,
-            mask_token=mask_token,
-            max_tokens=max_tokens,
-            name=name,
-            num_oov_indices=num_oov_indices,
-            oov_token=oov_token,
-            output_mode=output_mode,
-            pad_to_max_tokens=pad_to_max_tokens,
-            salt=salt,
-            sparse=sparse,
-            vocabulary=vocabulary,
-            **kwargs,
-        )
+        super().__init__(**shared.given(locals()))
 
     def _set_tokens(self, tokens):
         self._tokens = tokens

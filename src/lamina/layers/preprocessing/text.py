@@ -167,6 +167,8 @@ class TextVectorization(VocabularyLayer):
         """The dtype of its inputs."""
         return "string"
 
+    _learns = property(lambda self: self._lookup_layer._learns)
+
     def call(self, inputs):
         lookup = self._lookup_layer
         lookup._check_vocabulary()

@@ -9,9 +9,10 @@ from jax import lax
 from lamina import random
 from lamina.core.random import draw_seed
 from lamina.core.types import Factor, Seed
+from lamina.kernels.boxes import homography
 from lamina.layers.preprocessing.geometry import AffineLayer, GeometryLayer, per_image
-from lamina.layers.preprocessing.image import is_number
-from lamina.ops.image import _homography, map_coordinates, perspective_transform
+from lamina.layers.preprocessing.image import is_number, shared
+from lamina.ops.image import map_coordinates, perspective_transform
 
 
 class RandomPerspective(AffineLayer):
@@ -43,14 +44,7 @@ class RandomPerspective(AffineLayer):
         data_format: str | None = None,
         **kwargs,
     ):
-        super().__init__(
-            factor,
-            interpolation=interpolation,
-            fill_value=fill_value,
-            seed=seed,
-            data_format=data_format,
-            **kwargs,
-        )
+        super().__init__(**shared.given(locals()))
         if not is_number(scale) or not 0 <= scale <= 1:
             raise ValueError(
                 "The `scale` argument should be a number in the range [0, 1]. "
@@ -76,7 +70,7 @@ class RandomPerspective(AffineLayer):
         start, end = (
             jnp.asarray(drawn[k], "float32") for k in ("start_points", "end_points")
         )
-        return _homography(start, end)
+        return homography(start, end)
 
     def move(self, images, drawn, interpolation):
         result = perspective_transform(
@@ -132,16 +126,7 @@ class RandomElasticTransform(GeometryLayer):
         data_format: str | None = None,
         **kwargs,
     ):
-        super().__init__(
-            factor,
-            interpolation=interpolation,
-            fill_mode=fill_mode,
-            fill_value=fill_value,
-            value_range=value_range,
-            seed=seed,
-            data_format=data_format,
-            **kwargs,
-        )
+        super().__init__(**shared.given(locals()))
         self.scale = self._limits("scale", scale)
 
     def draw(self, rng):

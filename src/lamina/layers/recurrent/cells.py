@@ -15,11 +15,11 @@ from lamina.core.checks import fraction, positive_int
 from lamina.core.config import deserialize_keras_object
 from lamina.core.random import SeedGenerator
 from lamina.core.registry import CustomObjectScope
+from lamina.core.rows import weakest
 from lamina.core.types import Identifier, Initializer, Seed
 from lamina.kernels import dense, dropout
 from lamina.layers.call import signature_of
 from lamina.layers.layer import Layer
-from lamina.layers.rows import weakest
 from lamina.layers.weights import keep, make
 
 

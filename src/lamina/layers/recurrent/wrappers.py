@@ -8,14 +8,15 @@ from lamina.core import structure
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
 from lamina.core.context import having
 from lamina.core.masks import set_mask
+from lamina.core.owner import layers_in, trains_by_default
 from lamina.core.references import make_again
 from lamina.core.registry import CustomObjectScope
+from lamina.core.rows import rows_apart, weakest
 from lamina.core.variable import pure
 from lamina.kernels import scan
 from lamina.layers.call import plain_shape, signature_of
 from lamina.layers.core import Wrapper
 from lamina.layers.layer import Layer
-from lamina.layers.rows import weakest
 
 _MERGES = {
     "concat": lambda a, b: jnp.concatenate([a, b], axis=-1),
@@ -284,8 +285,8 @@ class TimeDistributed(Wrapper):
         # Time is folded into the batch, one call for all steps, where that is the same.
         trains = training
         if training is None:
-            trains = any(x._trains_by_default for x in self.layer._flatten_layers())
-        if self.layer._rows_apart(trains) and inputs.ndim >= self._least_rank:
+            trains = any(map(trains_by_default, layers_in(self.layer)))
+        if rows_apart(self.layer, trains) and inputs.ndim >= self._least_rank:
             return _folded(step, inputs, mask)
         outputs, penalty = _stepped(step, inputs, mask, self.layer)
         if penalty is not None:

@@ -7,8 +7,8 @@ with rows that are cut off again.
 import inspect
 from typing import Any
 
+from lamina.core.owner import layers_in
 from lamina.core.registry import package_of
-from lamina.layers.owner import LayerOwner
 
 # Methods that say nothing about how the rows of a batch are computed.
 _NO_PART_OF_CALLS = frozenset(
@@ -31,7 +31,6 @@ class Rows:
     _least_rank = 2
     # Whether a call runs a function that was given to the layer.
     _runs_given_code = False
-    _flatten_layers: Any
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -50,18 +49,6 @@ class Rows:
         value = inspect.getattr_static(cls, name)
         return callable(value) or hasattr(value, "__get__")
 
-    def _rows_apart(self, training=None) -> bool:
-        """Tell whether rows of a batch have no effect on each other, for certain."""
-        declared = self.rows_independent
-        if not declared or (training and declared == "inference"):
-            return False
-        layers = self._flatten_layers()
-        return not any(x._runs_given_code for x in layers) and all(
-            getattr(f, "elementwise", False) or getattr(f, "rows_independent", False)
-            for x in layers
-            for f in x._functions
-        )
-
     @property
     def _functions(self):
         """The functions and callables that it was given and that its calls run."""
@@ -70,14 +57,32 @@ class Rows:
             for name, value in vars(self).items()
             if callable(value)
             and not name.endswith(_NOT_CALLED)
-            and (not isinstance(value, LayerOwner) or name.endswith("activation"))
+            and (not isinstance(value, Rows) or name.endswith("activation"))
         ]
 
-    @property
-    def _holds_function(self):
-        """Whether its calls run code of the user's that was given to it."""
-        packages = map(package_of, self._functions)
-        return self._runs_given_code or not {"lamina", "jax"}.issuperset(packages)
+
+def rows_apart(layer, training=None) -> bool:
+    """Tell whether rows of a batch have no effect on each other, for certain."""
+    declared = layer.rows_independent
+    if not declared or (training and declared == "inference"):
+        return False
+    layers = layers_in(layer)
+    return not any(x._runs_given_code for x in layers) and all(
+        getattr(f, "elementwise", False) or getattr(f, "rows_independent", False)
+        for x in layers
+        for f in x._functions
+    )
+
+
+def holds_function(layer) -> bool:
+    """Tell whether a layer's calls run code of the user's that was given to it."""
+    packages = map(package_of, layer._functions)
+    return layer._runs_given_code or not {"lamina", "jax"}.issuperset(packages)
+
+
+def least_rank(operation) -> int:
+    """Return the least rank of an input whose first axis are rows."""
+    return getattr(operation, "_least_rank", 2)
 
 
 def off_rows(axes) -> bool:
