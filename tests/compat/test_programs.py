@@ -130,6 +130,9 @@ def test_scripts_for_tensorflow_without_tensorflow(tmp_path):
             print(tf.keras.layers.Dense is Dense is tf_keras.layers.Dense)
             print(losses.MSE is keras.losses.mean_squared_error)
             print(float(K.mean(np.array([1, 2]))), K.int_shape(model.output))
+            print(keras.layers.Rescaling(2.0)(np.ones((1, 2))))
+            for x in keras.utils.timeseries_dataset_from_array([1, 2], None, 2):
+                print(x)
             try:
                 tf.constant(1)
             except AttributeError as error:
@@ -138,7 +141,8 @@ def test_scripts_for_tensorflow_without_tensorflow(tmp_path):
         )  # fmt: skip
     )
     assert lines[:4] == ["lamina True", "True", "True", "1.5 (None, 2)"]
-    assert "`tensorflow.constant` needs `pip install tensorflow`" in lines[4]
+    assert lines[4:6] == ["[[2. 2.]]", "[[1 2]]"]
+    assert "`tensorflow.constant` needs `pip install tensorflow`" in lines[6]
 
 
 def test_a_package_is_told_that_there_is_no_tensorflow(tmp_path):

@@ -320,6 +320,27 @@ IDS_OF_5 = np.random.default_rng(2).integers(0, 7, (2, 5))
 
 
 @pytest.mark.filterwarnings("ignore:.*quantiz")
+@pytest.mark.parametrize("mode", ["int8", "int4", "float8"])
+def test_attention_that_was_quantized_is_in_files_and_copies(mode, tmp_path):
+    """Keras reads the files, too; its own, it cannot read."""
+    x = layers.Input((5, 4))
+    y = layers.MultiHeadAttention(2, 8, name="a+b")(x, x)
+    y = layers.GroupQueryAttention(4, 4, 2, dtype="mixed_bfloat16")(y, y)
+    model = lamina.Model(x, y)
+    model.quantize(mode)
+    wanted = model.predict(X3, verbose=0)
+    model.save(tmp_path / "m.keras")
+    for package in (lamina, keras):
+        again = package.models.load_model(tmp_path / "m.keras")
+        found = again.predict(X3, verbose=0)
+        np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
+    found = copy.deepcopy(model).predict(X3, verbose=0)
+    np.testing.assert_array_equal(found, wanted)
+    layer = lamina.layers.deserialize(lamina.layers.serialize(model.layers[1]))
+    assert layer.get_config() == model.layers[1].get_config()
+
+
+@pytest.mark.filterwarnings("ignore:.*quantiz")
 @pytest.mark.parametrize(
     ("mode", "kwargs"),
     [

@@ -14,7 +14,20 @@ from lamina.utils.files import get_file as _get_file
 
 __all__ = ["load_data"]
 
-_KINDS = ("images-idx3", "labels-idx1")
+_HASHES = {
+    "train-images-idx3-ubyte.gz": (
+        "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"
+    ),
+    "train-labels-idx1-ubyte.gz": (
+        "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"
+    ),
+    "t10k-images-idx3-ubyte.gz": (
+        "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"
+    ),
+    "t10k-labels-idx1-ubyte.gz": (
+        "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"
+    ),
+}
 
 
 @_boundary
@@ -36,15 +49,18 @@ def load_data():
     >>> x.shape, y.shape  # doctest: +SKIP
     ((60000, 28, 28), (60000,))
     """
-    return tuple(
-        tuple(_entries(f"{part}-{kind}-ubyte.gz") for kind in _KINDS)
-        for part in ("train", "t10k")
-    )
+    x_train, y_train, x_test, y_test = map(_entries, _HASHES)
+    return (x_train, y_train), (x_test, y_test)
 
 
 def _entries(name):
     """Return the array of a gzipped IDX file: its shape stands before its bytes."""
-    path = _get_file(name, _STORE + name, cache_subdir="datasets/fashion-mnist")
+    path = _get_file(
+        name,
+        _STORE + name,
+        file_hash=_HASHES[name],
+        cache_subdir="datasets/fashion-mnist",
+    )
     stored = _pathlib.Path(path).stat().st_size
     most = max(_bounds.FLOOR, _bounds.RATIO * stored)
     try:

@@ -3,6 +3,7 @@
 import functools
 import math
 import operator
+import re
 import string
 from typing import Any
 
@@ -11,7 +12,9 @@ import jax.numpy as jnp
 
 from lamina.core import settings, structure
 from lamina.core.checks import described, fraction, one_of, positive_int
+from lamina.core.config import serialize_keras_object
 from lamina.core.masks import get_mask, set_mask
+from lamina.core.policy import get_policy
 from lamina.core.random import SeedGenerator
 from lamina.core.rows import off_rows
 from lamina.core.types import Axes, Identifier, Initializer, Seed, Shape
@@ -51,6 +54,7 @@ class _HeadAttention(Layer):
     """What attention with projected heads shares: masks, sub-layers, the core."""
 
     _saved_last = ("activity_regularizer",)
+    _saved_from = {"dtype": "_policy_with_parts"}
     rows_independent = True
     kernel_initializer: Any
     bias_initializer: Any
@@ -95,6 +99,25 @@ class _HeadAttention(Layer):
                 "Dropout is not supported when flash attention is enabled. Please set "
                 f"dropout to 0.0 to use flash attention. Received: dropout={dropout}"
             )
+
+    @property
+    def _policy_with_parts(self):
+        """The policy, in a map with those of projections that were quantized later."""
+        policy: Any = self.dtype_policy
+        inner = self._flatten_layers(include_self=False)
+        quantized = [layer for layer in inner if layer.dtype_policy != policy]
+        if not quantized or hasattr(policy, "default_policy"):
+            return policy
+        inside = f"(.*/)?{re.escape(self.name)}/"
+        policies = {f"{inside}{x.name}": x.dtype_policy for x in quantized}
+        config = {"default_policy": policy, "policy_map": policies}
+        return get_policy(
+            {
+                "module": "keras.dtype_policies",
+                "class_name": "DTypePolicyMap",
+                "config": serialize_keras_object(config),
+            }
+        )
 
     def _get_common_kwargs_for_sublayer(self):
         """Return what every projection takes over from the layer."""

@@ -8,6 +8,7 @@ casting, naming, masks, losses, drawing graphs, configs.
 import contextlib
 import functools
 import inspect
+import sys
 import types
 import weakref
 from collections.abc import Callable
@@ -53,6 +54,7 @@ from lamina.layers.call import (
     signature_of,
 )
 from lamina.layers.owner import NOT_OWNED, LayerOwner, metrics_among, saved_variables
+from lamina.layers.tensorflow_graph import drawn, in_tensorflow_graph
 
 # Before the name of a layer, in an error that says where it happened.
 _SAID = ("Layer", "layer", "Model", "model")
@@ -96,6 +98,7 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
     # Whether what is not an array may be passed by position.
     _allow_non_tensor_positional_args = False
     _takes_text = False
+    autograph_info__: Any = None  # see `layers/tensorflow_graph.py`
     # Whether it moves entries, or reads integers, and does not compute with them.
     _moves_entries = _reads_integers = False
     _not_walked = NOT_OWNED
@@ -210,6 +213,9 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
         """Run the layer: build it if need be, then `call`."""
         try:
             self._check_constructed()
+            if "tensorflow" in sys.modules and in_tensorflow_graph(args, kwargs):
+                if self._convert_input_args:
+                    return drawn(self, self.compute_output_spec, args, kwargs)
             call = Arguments(self, args, kwargs)
             self._check_spec(call)
             if context.configs.budget is not None:

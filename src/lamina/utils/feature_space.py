@@ -347,9 +347,6 @@ class FeatureSpace(DataLayer):
 
     # ---- encoding ------------------------------------------------------------
 
-    # AutoGraph would rewrite all that is called from here, in `dataset.map`.
-    autograph_info__: Any = None
-
     def __call__(self, data):
         """Return the vectors of a table: a dict of columns, or a DataFrame.
 

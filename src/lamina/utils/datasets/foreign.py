@@ -1,10 +1,9 @@
 """The same data as `tf.data` and grain data sets, for who has these packages."""
 
-import sys
-
 import numpy as np
 
 from lamina.core.extras import extra
+from lamina.core.random import loaded
 from lamina.utils.datasets.dataset import each
 
 FORMATS = ("lamina", "tf", "grain")
@@ -20,8 +19,7 @@ def choose(format: str | None) -> str:
         ValueError: no such format.
     """
     if format is None:
-        loaded = hasattr(sys.modules.get("tensorflow"), "data")
-        return "tf" if loaded else "lamina"
+        return "tf" if loaded("tensorflow", "data", "AUTOTUNE") else "lamina"
     if format not in FORMATS:
         raise ValueError(
             '`format` should be "lamina", "tf" or "grain", or None. '
