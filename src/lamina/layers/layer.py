@@ -53,6 +53,7 @@ from lamina.layers.call import (
 )
 from lamina.layers.owner import NOT_OWNED, LayerOwner, metrics_among
 from lamina.layers.rows import Rows
+from lamina.layers.tf_graph import drawn, in_graph
 
 # Before the name of a layer, in an error that says where it happened.
 _SAID = ("Layer", "layer", "Model", "model")
@@ -194,6 +195,8 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
         """Run the layer: build it if need be, then `call`."""
         try:
             self._check_constructed()
+            if in_graph(args, kwargs):
+                return drawn(self, self.compute_output_spec, args, kwargs)
             call = Arguments(self, args, kwargs)
             self._check_spec(call)
             if context.configs.budget is not None:

@@ -1,15 +1,12 @@
 """`DataLayer`: a layer that prepares data, in a model or before it."""
 
 import contextlib
-import functools
-import sys
 from typing import Any
 
 import numpy as np
 
 from lamina.core import structure
 from lamina.core.registry import ours
-from lamina.core.symbolic import SymbolicTensor, infer
 from lamina.core.variable import Variable
 from lamina.layers.layer import Layer
 
@@ -17,11 +14,7 @@ _PLAIN = frozenset({int, float, str, bytes})
 
 
 class DataLayer(Layer):
-    """The base of layers that prepare data: they also run inside `tf.data` maps.
-
-    There `dataset.map(layer)` calls them on TensorFlow's symbolic tensors; the work
-    is done by the same code, on arrays, when the data set is read.
-    """
+    """The base of layers that prepare data: they also take lists of text."""
 
     _allow_non_tensor_positional_args = True
     _lists_are_arrays = True
@@ -38,9 +31,7 @@ class DataLayer(Layer):
         super().__init__(**kept)
 
     def __call__(self, *args, **kwargs):
-        """Run the layer on arrays, on symbolic tensors, or in a graph of `tf.data`."""
-        if _in_tensorflow_graph(args, kwargs):
-            return _drawn(self, self.compute_output_spec, args, kwargs)
+        """Run the layer, on lists of text or numbers too."""
         if self._lists_are_arrays:
             args = tuple(_array(x) for x in args)
         return super().__call__(*args, **kwargs)
@@ -48,19 +39,6 @@ class DataLayer(Layer):
     def convert_weight(self, weight):
         """Return the value of a weight as the array that `call` computes with."""
         return weight.value if isinstance(weight, Variable) else weight
-
-
-def drawn_in_graphs(method):
-    """Let a method that is not a call, too, run inside `tf.data` maps."""
-
-    @functools.wraps(method)
-    def run(self, *args, **kwargs):
-        if not _in_tensorflow_graph(args, kwargs):
-            return method(self, *args, **kwargs)
-        bound = functools.partial(method, self)
-        return _drawn(bound, functools.partial(infer, bound), args, kwargs)
-
-    return run
 
 
 def _array(value):
@@ -74,47 +52,3 @@ def _array(value):
             with contextlib.suppress(ValueError):  # the layer says what it takes
                 return np.asarray(value)
     return value
-
-
-def _in_tensorflow_graph(args, kwargs):
-    tf = sys.modules.get("tensorflow")
-    if tf is None or tf.executing_eagerly():
-        return False
-    return any(tf.is_tensor(x) for x in structure.flatten((args, kwargs)))
-
-
-def _drawn(function, spec, args, kwargs):
-    # AutoGraph would rewrite all that is called from here.
-    plain = sys.modules["tensorflow"].autograph.experimental.do_not_convert
-    return plain(_as_tensorflow)(function, spec, args, kwargs)
-
-
-def _as_tensorflow(function, spec, args, kwargs):
-    """Draw a call into TensorFlow's graph: NumPy in, NumPy out, shapes kept.
-
-    `spec` gives what `function` will, as symbolic tensors.
-    """
-    tf = sys.modules["tensorflow"]
-    leaves = structure.flatten((args, kwargs))
-    tensors = [x for x in leaves if tf.is_tensor(x)]
-
-    def filled(values):
-        values = iter(values)
-        return structure.map_leaves(
-            lambda x: next(values) if tf.is_tensor(x) else x, (args, kwargs)
-        )
-
-    given, named = filled(SymbolicTensor(x.shape, x.dtype.name) for x in tensors)
-    specs = spec(*given, **named)
-
-    def run(*values):
-        given, named = filled(np.asarray(x) for x in values)
-        outputs = structure.flatten(function(*given, **named))
-        return [np.asarray(x, s.dtype) for x, s in zip(outputs, flat, strict=True)]
-
-    flat = structure.flatten(specs)
-    outputs = tf.numpy_function(run, tensors, [tf.as_dtype(s.dtype) for s in flat])
-    for output, like in zip(outputs, flat, strict=True):
-        output.set_shape(like.shape)
-    outputs = iter(outputs)
-    return structure.map_leaves(lambda _: next(outputs), specs)

@@ -19,7 +19,8 @@ from lamina.core.checks import one_of, positive_int
 from lamina.core.random import SeedGenerator
 from lamina.core.types import Factor, Seed
 from lamina.kernels.boxes import dense_boxes
-from lamina.layers.preprocessing.data_layer import DataLayer, drawn_in_graphs
+from lamina.layers.preprocessing.data_layer import DataLayer
+from lamina.layers.tf_graph import drawn_in_graphs
 
 _NO_DRAWS = object()
 # The entries of a dict that are changed, and what one of each is called.
