@@ -12,9 +12,8 @@ from lamina.core.symbolic import SymbolicTensor, infer
 def in_graph(args, kwargs) -> bool:
     """Tell whether a graph of TensorFlow's is drawn, and its tensors are given."""
     tf = sys.modules.get("tensorflow")
-    # Of a package that stands in for TensorFlow, nothing is asked.
-    eagerly = None if tf is None else vars(tf).get("executing_eagerly")
-    if eagerly is None or eagerly():
+    # What stands in for TensorFlow, where there is none, lacks the function.
+    if tf is None or vars(tf).get("executing_eagerly", lambda: True)():
         return False
     return any(tf.is_tensor(x) for x in structure.flatten((args, kwargs)))
 
