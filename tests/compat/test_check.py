@@ -150,8 +150,25 @@ def test_command(written, capsys):
     assert main(["check", str(written("1 +"))]) == 1
 
 
-def test_an_installed_package():
+def test_an_installed_package(written, tmp_path, monkeypatch):
     assert names("optax") == []
+    written("from spaced.inner import Missing as it; it", "spaced/a.py")
+    written("from keras.layers import Missing", "spaced/inner.py")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert names("spaced") == ["keras.layers.Missing"]
+
+
+def test_a_private_module_may_have_the_name_of_a_function(written):
+    program = """
+    from keras.src.layers.convolutional.conv1d import Conv1D
+    from keras.src.layers.pooling import base_pooling
+    from keras.src.layers.convolutional.conv2d import Missing
+    base_pooling.BasePooling, base_pooling.Missing
+    """
+    assert names(written(program)) == [
+        "keras.src.layers.convolutional.conv2d.Missing",
+        "keras.src.layers.pooling.base_pooling.Missing",
+    ]
 
 
 @pytest.mark.skipif(

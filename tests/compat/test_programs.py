@@ -320,6 +320,72 @@ def test_every_private_name_is_there():
         private.find("NothingOfThisName")
 
 
+def test_bases_of_layers_are_subclassed_and_asked_for(tmp_path):
+    lines = printed(
+        run(
+            tmp_path,
+            "-m",
+            "lamina",
+            "bases.py",
+            bases="""
+            import keras, numpy as np
+            from keras import layers
+            from keras.src.backend import compute_output_spec
+            from keras.src.layers.convolutional.base_conv import BaseConv
+            from keras.src.layers.convolutional.base_separable_conv import (
+                BaseSeparableConv,
+            )
+            from keras.src.layers.merging.base_merge import Merge
+            from keras.src.layers.pooling.base_global_pooling import BaseGlobalPooling
+            from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell
+
+            class Scaled(BaseConv):
+                def __init__(self, filters, kernel_size, scale=1.0, **kwargs):
+                    super().__init__(2, filters, kernel_size, **kwargs)
+                    self.scale = scale
+
+                def call(self, x):
+                    return super().call(x) * self.scale
+
+            class Separable(BaseSeparableConv):
+                def __init__(self, filters):
+                    super().__init__(2, 1, filters, 3)
+
+            class Cell(layers.Layer, DropoutRNNCell):
+                def __init__(self, units):
+                    super().__init__()
+                    self.state_size = self.output_size = units
+                    self.dropout = self.recurrent_dropout = 0.5
+                    self.seed_generator = keras.random.SeedGenerator(1)
+
+                def call(self, x, states, training=False):
+                    if training:
+                        x = x * self.get_dropout_mask(x)
+                        states = [states[0] * self.get_recurrent_dropout_mask(x)]
+                    return x, [x + states[0]]
+
+            x = np.ones((1, 4, 4, 2))
+            layer = Scaled(3, 2, scale=2.0, kernel_initializer="ones")
+            again = Scaled.from_config(layer.get_config())
+            print(float(layer(x)[0, 0, 0, 0]), again.scale, Separable(5)(x).shape)
+            kinds = layers.Conv1D(1, 1), layers.SeparableConv1D(1, 1), layer
+            print([isinstance(kind, BaseConv) for kind in kinds])
+            print(isinstance(kinds[0], Scaled), issubclass(Scaled, BaseConv))
+            print(isinstance(layers.GlobalMaxPooling1D(), BaseGlobalPooling))
+            print(isinstance(layers.Add(), Merge))
+            steps = layers.RNN(cell := Cell(3), return_sequences=True)
+            y = np.asarray(steps(np.ones((2, 5, 3)), training=True))
+            print((y == y[:, :1]).all(), {*y.flat} == {0.0, 2.0}, cell._dropout_mask)
+            print(compute_output_spec(lambda x: x[:, 1], keras.Input((3, 4))).shape)
+            """,
+        )  # fmt: skip
+    )
+    assert lines == [
+        "16.0 2.0 (1, 2, 2, 5)", "[True, False, True]", "False True", "True", "True",
+        "True True None", "(None, 4)",
+    ]  # fmt: skip
+
+
 def test_what_only_old_programs_import(tmp_path):
     lines = printed(
         run(

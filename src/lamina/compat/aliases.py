@@ -287,6 +287,9 @@ def look_up(name):
         elif where and _is_private(where[1]):
             try:
                 thing = _names(*where)[1](word)
+                if words[i + 1 :] and not hasattr(thing, words[i + 1]):
+                    thing = None if _known(inner) else thing
+                    module = inner  # of the same name as a function
             except AttributeError:
                 known = hasattr(_lamina(where[1].partition(".")[2]), word)
                 if not _known(inner) or (i + 1 == len(words) and not known):

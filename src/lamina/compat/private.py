@@ -45,6 +45,8 @@ def find(name: str, path: str = "") -> Any:
     Raises:
         AttributeError: neither Lamina's namespaces nor the table have it.
     """
+    if name in _CONVOLUTIONS:
+        return _base_of_convolutions(name)
     if name in _TABLE:
         home, own = _TABLE[name]
         return getattr(importlib.import_module(f"lamina.{home}"), own)
@@ -195,6 +197,35 @@ def never():
     return False
 
 
+class _Ranked(type):
+    """The type of Keras' bases that take a rank first, where Lamina's know theirs.
+
+    A base's `kind` is Lamina's, whose layers are of the base as well.
+    """
+
+    def __subclasscheck__(cls, other):
+        kind = vars(cls).get("kind")
+        return super().__subclasscheck__(other) or (kind and issubclass(other, kind))
+
+    def __instancecheck__(cls, thing):
+        return issubclass(type(thing), cls)
+
+
+@functools.cache
+def _base_of_convolutions(name):
+    kind = getattr(importlib.import_module("lamina.layers.convolution"), name[4:])
+
+    def __init__(self, rank, *args, **kwargs):
+        self.__dict__["rank"] = rank
+        kind.__init__(
+            self, **dict(zip(_CONVOLUTIONS[name], args, strict=False)), **kwargs
+        )
+
+    never = (*kind._saved_never, "rank")
+    space = {"__init__": __init__, "kind": kind, "_saved_never": never}
+    return _Ranked(name, (kind,), space)
+
+
 class Reduction:
     """How losses are summed up, by the names that TensorFlow's Keras has for it."""
 
@@ -219,9 +250,15 @@ _HOMES = {
     "losses.loss": "LossFunctionWrapper",
 }
 _TABLE = {
+    "BaseAdaptivePooling": ("layers.pooling", "AdaptivePool"),
+    "BaseGlobalPooling": ("layers.pooling", "GlobalPool"),
     "BaseOptimizer": ("optimizers", "Optimizer"),
+    "BasePooling": ("layers.pooling", "Pool"),
+    "DropoutRNNCell": ("layers.recurrent.cells", "DropoutMasks"),
     "KerasVariable": ("core.variable", "Variable"),
+    "Merge": ("layers.merging", "Merge"),
     "TFDataLayer": ("layers.preprocessing.data_layer", "DataLayer"),
+    "compute_output_spec": ("core.symbolic", "infer"),
     "get_keras_mask": ("core.masks", "get_mask"),
     "in_grain_data_pipeline": ("compat.private", "never"),
     "in_tf_graph": ("compat.private", "never"),
@@ -229,6 +266,13 @@ _TABLE = {
     "set_keras_mask": ("core.masks", "set_mask"),
     "tensorflow": ("compat.private", "_tensorflow"),
     **{name: (home, name) for home, names in _HOMES.items() for name in names.split()},
+}
+# Keras' bases, with the arguments that follow their rank.
+_CONVOLUTIONS = {
+    "BaseConv": ("filters", "kernel_size"),
+    "BaseConvTranspose": ("filters", "kernel_size"),
+    "BaseDepthwiseConv": ("depth_multiplier", "kernel_size"),
+    "BaseSeparableConv": ("depth_multiplier", "filters", "kernel_size"),
 }
 _tensorflow = LazyModule("tensorflow")
 

@@ -63,15 +63,16 @@ def uses(program) -> Iterator[tuple[str, str, set]]:
 
 def _modules(program):
     """Return the modules of a program by their names."""
-    path = Path(program)
+    path, folders = Path(program), []
     if not path.exists():
         known = str(program).isidentifier() and importlib.util.find_spec(str(program))
-        if not known or not known.origin:
+        folders = list(known.submodule_search_locations or ()) if known else []
+        if not known or not (folders or known.origin):
             raise FileNotFoundError(f"There is no file, folder or package {program!s}.")
-        path = Path(known.origin)
-        path = path.parent if path.name == "__init__.py" else path
+        path = Path(folders[0] if folders else str(known.origin))
     if path.is_dir():
-        root = path.parent if (path / "__init__.py").exists() else path
+        package = folders or (path / "__init__.py").exists()
+        root = path.parent if package else path
         found = [_Module(file, root) for file in sorted(path.rglob("*.py"))]
         return {module.name: module for module in found}
     modules = {"": _Module(path, path.parent, name="")}

@@ -23,7 +23,65 @@ from lamina.layers.layer import Layer
 from lamina.layers.weights import keep, make
 
 
-class Cell(Layer):
+class DropoutMasks:
+    """The part of a cell that draws dropout masks, which all steps of an `RNN` share.
+
+    The cell has the rates `dropout` and `recurrent_dropout` and a `seed_generator`;
+    with a `dropout_mask_count`, a mask is a list of so many.
+    """
+
+    dropout_mask_count: int | None = None
+    _dropout_mask = _recurrent_dropout_mask = None
+    # What a cell that has this part holds.
+    dropout: float
+    recurrent_dropout: float
+    seed_generator: SeedGenerator
+    compute_dtype: str
+
+    def get_dropout_mask(self, step_input):
+        """Return the mask of the inputs, drawn now unless one is held; hold it."""
+        if self._dropout_mask is None:
+            self._dropout_mask = self._draw(step_input, self.dropout)
+        return self._dropout_mask
+
+    def get_recurrent_dropout_mask(self, step_input):
+        """Return the mask of the state, drawn now unless one is held; hold it."""
+        if self._recurrent_dropout_mask is None:
+            self._recurrent_dropout_mask = self._draw(
+                step_input, self.recurrent_dropout
+            )
+        return self._recurrent_dropout_mask
+
+    def reset_dropout_mask(self):
+        """Let go of the mask of the inputs."""
+        self._dropout_mask = None
+
+    def reset_recurrent_dropout_mask(self):
+        """Let go of the mask of the state."""
+        self._recurrent_dropout_mask = None
+
+    def hold_masks(self, inputs, states):
+        """Draw the masks that all steps share, for inputs and states as given."""
+        self.get_dropout_mask(inputs)
+        self.get_recurrent_dropout_mask(structure.flatten(states)[0])
+
+    def release_masks(self):
+        """Let go of both masks."""
+        self.reset_dropout_mask()
+        self.reset_recurrent_dropout_mask()
+
+    def _draw(self, like, rate):
+        if not rate:
+            return None
+        ones = jnp.ones(like.shape, self.compute_dtype)
+        count = self.dropout_mask_count
+        masks = [
+            dropout(ones, rate, self.seed_generator.next()) for _ in range(count or 1)
+        ]
+        return masks if count else masks[0]
+
+
+class Cell(DropoutMasks, Layer):
     """What the built-in cells share: weights, first states, dropout masks.
 
     Args:
@@ -74,9 +132,10 @@ class Cell(Layer):
             )
         # With recurrent dropout every gate sees its own share of the state.
         self.implementation = 1 if recurrent_dropout else implementation
+        several = self.implementation == 1 and gates > 1
+        self.dropout_mask_count = gates if several else None
         self.output_size = self.units
         self._gates = gates
-        self._dropout_mask = self._recurrent_dropout_mask = None
 
     def build(self, input_shape):
         self._make_kernels(input_shape[-1])
@@ -106,48 +165,6 @@ class Cell(Layer):
     def get_initial_state(self, batch_size=None):
         zeros = jnp.zeros((batch_size, self.units), self.compute_dtype)
         return [zeros for _ in structure.flatten(self.state_size)]
-
-    # ---- dropout -------------------------------------------------------------
-
-    def get_dropout_mask(self, step_input):
-        """Return the mask of the inputs, drawn now unless one is held; hold it."""
-        if self._dropout_mask is None:
-            self._dropout_mask = self._draw(step_input, self.dropout)
-        return self._dropout_mask
-
-    def get_recurrent_dropout_mask(self, step_input):
-        """Return the mask of the state, drawn now unless one is held; hold it."""
-        if self._recurrent_dropout_mask is None:
-            self._recurrent_dropout_mask = self._draw(
-                step_input, self.recurrent_dropout
-            )
-        return self._recurrent_dropout_mask
-
-    def reset_dropout_mask(self):
-        """Let go of the mask of the inputs."""
-        self._dropout_mask = None
-
-    def reset_recurrent_dropout_mask(self):
-        """Let go of the mask of the state."""
-        self._recurrent_dropout_mask = None
-
-    def hold_masks(self, inputs, states):
-        """Draw the masks that all steps share, for inputs and states as given."""
-        self.get_dropout_mask(inputs)
-        self.get_recurrent_dropout_mask(structure.flatten(states)[0])
-
-    def release_masks(self):
-        """Let go of both masks."""
-        self.reset_dropout_mask()
-        self.reset_recurrent_dropout_mask()
-
-    def _draw(self, like, rate):
-        if not rate:
-            return None
-        ones = jnp.ones(like.shape, self.compute_dtype)
-        count = self._gates if self.implementation == 1 else 1
-        masks = [dropout(ones, rate, self.seed_generator.next()) for _ in range(count)]
-        return masks if count > 1 else masks[0]
 
     def _masks(self, inputs, state, training):
         """Return the masks of one step: those held, or new ones for a lone cell."""
@@ -524,14 +541,14 @@ class StackedRNNCells(Layer):
     def hold_masks(self, inputs, states):
         """Draw the dropout masks that all steps share, in every cell."""
         for cell, state in zip(self.cells, states, strict=True):
-            if isinstance(cell, (Cell, StackedRNNCells)):
+            if isinstance(cell, (DropoutMasks, StackedRNNCells)):
                 cell.hold_masks(inputs, state)
             inputs = jnp.zeros((inputs.shape[0], output_size(cell)))
 
     def release_masks(self):
         """Let go of the dropout masks of every cell."""
         for cell in self.cells:
-            if isinstance(cell, (Cell, StackedRNNCells)):
+            if isinstance(cell, (DropoutMasks, StackedRNNCells)):
                 cell.release_masks()
 
     @classmethod

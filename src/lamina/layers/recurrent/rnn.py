@@ -13,7 +13,7 @@ from lamina.core.variable import Variable, pure
 from lamina.kernels import scan
 from lamina.layers.layer import Layer
 from lamina.layers.recurrent.cells import (
-    Cell,
+    DropoutMasks,
     StackedRNNCells,
     call_cell,
     first_state,
@@ -221,7 +221,7 @@ class RNN(Layer):
     @contextlib.contextmanager
     def _shared_masks(self, sequences, states, training):
         """Hold one set of dropout masks for all steps of a call."""
-        holds = training and isinstance(self.cell, (Cell, StackedRNNCells))
+        holds = training and isinstance(self.cell, (DropoutMasks, StackedRNNCells))
         if holds:
             self.cell.hold_masks(sequences[:, 0], states)
         try:
