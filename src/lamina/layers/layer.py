@@ -23,7 +23,7 @@ from lamina.core.context import context, having, warn_once
 from lamina.core.dtypes import is_float
 from lamina.core.input_spec import check_inputs
 from lamina.core.masks import get_mask, set_mask
-from lamina.core.naming import automatic_name, nearest, snake_case
+from lamina.core.naming import automatic_name, nearest, printable, snake_case
 from lamina.core.owner import leaves_of
 from lamina.core.placement import Distribution, distribution, fetched
 from lamina.core.policy import DTypePolicy, FloatDTypePolicy, get_policy
@@ -832,7 +832,8 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
         )
 
     def __repr__(self):
-        return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+        name = printable(self.name)
+        return f"<{type(self).__name__} name={name}, built={self.built}>"
 
     def __reduce__(self):
         return remake, describe(self, lambdas=False)
