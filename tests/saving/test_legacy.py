@@ -504,6 +504,10 @@ def test_numbers_that_no_freezing_explains_leave_the_order(tmp_path):
         (lambda f: f.attrs.__setitem__("model_config", "[" * 9**5), "is no JSON"),
         (lambda f: f.attrs.__setitem__("model_config", "[]"), "describes no model"),
         (lambda f: f.attrs.__setitem__("model_config", 3), "that is not text"),
+        (
+            lambda f: [f.attrs.create(f"layer_names{i}", 0) for i in range(1001)],
+            "more than 1000 attributes",
+        ),
         (lambda f: f.__setitem__("more", h5py.SoftLink("/x")), "SoftLink"),
         (
             lambda f: f.__setitem__("more", h5py.ExternalLink("/tmp/x.h5", "/")),

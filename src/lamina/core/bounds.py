@@ -31,6 +31,7 @@ FLOOR, RATIO = 1 << 24, 16  # bytes that any file may declare; times what it sto
 MEMBERS = 10_000  # of an archive
 OBJECTS, DEPTH = 1_000_000, 256  # groups and arrays in HDF5, and groups within groups
 ATTRIBUTE, READ = 1 << 27, 1 << 28  # bytes of one attribute, and of all texts read
+ATTRIBUTES = 1000  # of one group or array, each of which HDF5 looks for in order
 TYPE = 1024  # bytes that say of what type values are
 TREE = 1024  # entries of a node in the tree of a group
 HEADER = 100_000_000  # bytes of the header of a .safetensors file
