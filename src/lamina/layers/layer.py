@@ -31,6 +31,7 @@ from lamina.core.random import SeedGenerator
 from lamina.core.references import describe, remake
 from lamina.core.registry import ours
 from lamina.core.remat import remat_for
+from lamina.core.runtime import check_fork
 from lamina.core.symbolic import (
     Node,
     SymbolicTensor,
@@ -337,6 +338,7 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
     def _run(self, call):
         if any_symbolic(call.args, call.kwargs):
             return self._record(call)
+        check_fork()
         run = self.call if self.quantization_mode is None else self.quantized_call
         if self._remat_mode is not None:
             run = self.rematerialized_call(run, *call.args, **call.kwargs)
