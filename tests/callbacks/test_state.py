@@ -402,6 +402,44 @@ def test_a_snapshot_sets_no_text_and_nothing_of_another_kind(tmp_path, name, val
     assert after.params["epochs"] == 3
 
 
+C = lamina.callbacks
+
+
+@pytest.mark.parametrize(
+    "make, name, value",
+    [
+        (lambda: C.EarlyStopping("loss"), "best", []),
+        (lambda: C.EarlyStopping("loss"), "best", 10**400),
+        (lambda: C.EarlyStopping("loss"), "best", np.ones(2)),
+        (lambda: C.EarlyStopping("loss"), "monitor_op", []),
+        (lambda: C.EarlyStopping("loss"), "wait", -(10**30)),
+        (lambda: C.EarlyStopping("loss"), "best_weights", [np.ones(2)]),
+        (lambda: C.EarlyStopping("loss"), "best_weights", 3),
+        (lambda: C.ReduceLROnPlateau("loss"), "best", {}),
+        (lambda: C.ReduceLROnPlateau("loss"), "min_delta", 10**400),
+        (C.History, "history", {"loss": 3}),
+        (C.History, "epoch", (0, 1)),
+        (C.History, "_drawn_in", 3),
+    ],
+)
+def test_callbacks_take_back_only_what_a_run_makes(tmp_path, make, name, value):
+    folder = tmp_path / "run"
+    fit_with(folder, make(), 2)
+    changed(folder, lambda tree: tree["callbacks"][0].update({name: value}))
+    with pytest.warns(UserWarning, match=rf"`\w+\.{name}` was passed over"):
+        after = fit_with(folder, make(), 3)
+    assert repr(getattr(after, name)) != repr(value)
+
+
+def test_a_flag_of_numpy_stops_a_run_that_is_stored(tmp_path):
+    class Stop(Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = np.bool_(epoch == 1)
+
+    fit_with(tmp_path / "run", Stop(), 5)
+    assert fit_with(tmp_path / "run", Stop(), 5).model.stop_training is True
+
+
 def test_numbers_of_a_callback_come_back(tmp_path):
     fit_with(tmp_path / "run", Writer(), 2)
     after = fit_with(tmp_path / "run", Writer(), 3)
@@ -443,6 +481,7 @@ BAD = {
     "nothing": lambda tree: None,
     "another type": lambda tree: {**tree, "epoch": "x"},
     "a name missing": lambda tree: {k: v for k, v in tree.items() if k != "state"},
+    "a flag for a number": lambda tree: {**tree, "epoch": True},
     "fewer callbacks": lambda tree: {**tree, "callbacks": []},
     "callbacks of another type": lambda tree: {**tree, "callbacks": [3, 3, 3, 3]},
 }

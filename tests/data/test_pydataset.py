@@ -433,3 +433,34 @@ def test_items_that_do_not_draw_are_made_at_once_without_a_word(besides):
             np.random.random(), random.random()
         made.append(np.asarray(x)[0, 0].item())
     assert made == list(range(8))
+
+
+class Kept(Numbers):
+    """Draws from a generator that all items share."""
+
+    def __init__(self, generator, **kwargs):
+        super().__init__(**kwargs)
+        self.generator = generator
+
+    def __getitem__(self, index):
+        return np.full((2, 1), self.generator.random(), "float32")
+
+
+@pytest.mark.parametrize("way", ["threads", "processes"])
+@pytest.mark.parametrize(
+    "kind", [np.random.default_rng, np.random.RandomState, random.Random]
+)
+def test_a_generator_that_items_share_is_told_of(way, kind):
+    source = data.open_source(Kept(kind(1), **WAYS[way]))
+    with pytest.warns(UserWarning, match="`Kept` keeps a generator") as told:
+        assert len([*source.epoch()]) == 7
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("way", ["inline", "process"])
+def test_one_worker_draws_in_order(way):
+    found = []
+    for _ in range(2):
+        source = data.open_source(Kept(np.random.default_rng(1), **WAYS[way]))
+        found.append([np.asarray(x).tolist() for x, *_ in source.epoch()])
+    assert found[0] == found[1]

@@ -276,6 +276,57 @@ def test_operations_that_are_refused_wherever_they_stand():
     assert verdict(module(nested(80), one, one)) == "refused"
 
 
+@pytest.mark.parametrize(
+    "note",
+    ['mhlo.frontend_attributes = {xla.sdy.meshes = "x"}', "mhlo.is_dynamic = true"],
+)
+def test_notes_that_jax_does_not_write_are_refused(note):
+    body, kinds = "return %x0 : tensor<3xf32>", ["tensor<3xf32>"]
+    plain = module(body, kinds, kinds)
+    assert verdict(plain) == "allowed"
+    assert verdict(plain.replace("@m ", f"@m attributes {{{note}}} ")) == "refused"
+    for kind in ("%x0: tensor<3xf32>", "(tensor<3xf32>"):
+        noted = plain.replace(kind, f"{kind} {{{note}}}", 1)
+        assert noted != plain
+        assert verdict(noted) == "refused"
+
+
+def test_notes_of_calls_are_those_of_jax():
+    found = [one for one in routines() if "frontend_attributes" in one[1]]
+    assert found
+    for target, attributes, takes, gives in found:
+        changed = attributes.replace("num_batch_dims", "xla.sdy.sharding")
+        assert changed != attributes
+        assert verdict(call(target, attributes, takes, gives)) == "checked again"
+        assert verdict(call(target, changed, takes, gives)) == "refused"
+
+
+def test_functions_are_there():
+    kinds = ["tensor<3xf32>"]
+    body = (
+        "%r = func.call @g(%x0) : (tensor<3xf32>) -> tensor<3xf32>\n"
+        "return %r : tensor<3xf32>"
+    )
+    whole = "func.func private @g(%a: tensor<3xf32>) -> tensor<3xf32>"
+    whole += " {return %a : tensor<3xf32>}"
+    assert verdict(module(body, kinds, kinds, whole)) == "allowed"
+    none = "func.func private @g(tensor<3xf32>) -> tensor<3xf32>"
+    assert verdict(module(body, kinds, kinds, none)) == "refused"
+    assert verdict("module @m { func.func private @main(tensor<f32>) }") == "refused"
+    plain = module("return %x0 : tensor<3xf32>", kinds, kinds)
+    assert verdict(plain.replace("@main", "@other")) == "refused"
+
+
+@pytest.mark.parametrize("field", ["{0,9}", "{0,\\0A999999999}", "{99}"])
+def test_messages_of_assertions_have_plain_fields(field):
+    text = """module @m {{ func.func public @main(%c: tensor<i1>, %n: tensor<i32>) {{
+      stablehlo.custom_call @shape_assertion(%c, %n) {{error_message = "a {}",
+        has_side_effect = true}} : (tensor<i1>, tensor<i32>) -> ()
+      return }} }}"""
+    assert verdict(text.format("{0}")) == "allowed"
+    assert verdict(text.format(field)) == "refused"
+
+
 def file_of(path, text, takes, gives):
     """Write a program as a file; open sizes are the letter `b`."""
     scope = jax.export.SymbolicScope()

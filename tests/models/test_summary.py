@@ -298,3 +298,22 @@ def test_a_notebook_shows_no_picture_where_it_would_be_too_large():
     own = Own()
     own.build((None, 3))
     assert "<svg" not in own._repr_html_() and "(Dense)" in own._repr_html_()
+
+
+def test_names_cannot_command_a_terminal(tmp_path, capsys):
+    name = "a\x1b[31m\x07b"
+    layer = lamina.layers.Dense(2, name=name)
+    model = lamina.Sequential([lamina.Input((3,), name=name + "i"), layer], name=name)
+    metric = lamina.metrics.MeanSquaredError(name=name)
+    model.compile("sgd", "mse", metrics=[metric])
+    x = np.ones((4, 3))
+    for verbose in (1, 2):
+        history = model.fit(x, x[:, :2], verbose=verbose)
+    model.summary()
+    node = model.output.node
+    print(model, layer, metric, history, model.input, node, *model.weights)
+    lamina.utils.plot_model(model, tmp_path / "a.svg", show_layer_names=True)
+    shown = capsys.readouterr().out + (tmp_path / "a.svg").read_text()
+    shown += model._repr_html_() + history._repr_html_()
+    assert not {"\x1b", "\x07"} & {*shown}
+    assert r"a\x1b[31m\x07b" in shown

@@ -504,6 +504,10 @@ def test_numbers_that_no_freezing_explains_leave_the_order(tmp_path):
         (lambda f: f.attrs.__setitem__("model_config", "[" * 9**5), "is no JSON"),
         (lambda f: f.attrs.__setitem__("model_config", "[]"), "describes no model"),
         (lambda f: f.attrs.__setitem__("model_config", 3), "that is not text"),
+        (
+            lambda f: [f.attrs.create(f"layer_names{i}", 0) for i in range(1001)],
+            "more than 1000 attributes",
+        ),
         (lambda f: f.__setitem__("more", h5py.SoftLink("/x")), "SoftLink"),
         (
             lambda f: f.__setitem__("more", h5py.ExternalLink("/tmp/x.h5", "/")),
@@ -599,3 +603,28 @@ def test_names_stay_in_the_registry(module, tmp_path):
     )
     with pytest.raises(TypeError, match="Could not locate class 'system'"):
         load(path)
+
+
+def test_numbers_in_names_become_ranks():
+    paths = [["a_7", "w"], ["a_3", "w"], ["a_7", "v_2"], ["b", "w_1"], ["a_3"]]
+    assert legacy._ranked(paths) == [
+        ("a", 1, "w", 0),
+        ("a", 0, "w", 0),
+        ("a", 1, "v", 0),
+        ("b", 0, "w", 0),
+        ("a", 0),
+    ]
+    assert legacy._ranked([]) == []
+
+
+def test_ranks_of_many_names_are_counted_once(monkeypatch):
+    looked = []
+
+    def counted(values):
+        looked.append(len(values))
+        return sorted(values)
+
+    monkeypatch.setattr(legacy, "sorted", counted, raising=False)
+    paths = [["a"] * 20 + [f"w_{i}"] for i in range(500)]
+    assert [key[-1] for key in legacy._ranked(paths)] == list(range(500))
+    assert sum(looked) == 520

@@ -156,9 +156,15 @@ def test_the_end_of_a_program_stops_a_daemon_thread_that_trains():
 def test_a_forked_process_says_that_jax_cannot_run_in_it():
     done = script(
         MODEL + "model.predict(x[:3], verbose=0)\n"
+        "import tempfile, pathlib\n"
+        "path = pathlib.Path(tempfile.mkdtemp(), 'm')\n"
+        "model.export(path, verbose=False)\n"
+        "program = lamina.export.load(path)\n"
         "child = os.fork()\n"
         "if child == 0:\n"
-        "    for f in (model.predict, model, lambda x: model.evaluate(x, x[:, :2])):\n"
+        "    for f in (model.predict, model, lambda x: model.evaluate(x, x[:, :2]),\n"
+        "              model.layers[0], lamina.ops.sin, program,\n"
+        "              lambda x: lamina.export.load(path)):\n"
         "        try: f(x[:3])\n"
         "        except RuntimeError as error: print(error, flush=True)\n"
         "    os._exit(0)\n"
@@ -166,6 +172,6 @@ def test_a_forked_process_says_that_jax_cannot_run_in_it():
         "print(model.predict(x[:3], verbose=0).shape)\n"
     )
     lines = done.stdout.splitlines()
-    assert len(lines) == 4
-    assert all("forked" in line and "'spawn'" in line for line in lines[:3])
-    assert lines[3] == "(3, 2)"
+    assert len(lines) == 8
+    assert all("forked" in line and "'spawn'" in line for line in lines[:7])
+    assert lines[7] == "(3, 2)"

@@ -239,7 +239,7 @@ def test_hostile_zip(name, tmp_path, home):
 def test_bombs_and_what_is_no_archive(tmp_path, monkeypatch):
     with zipfile.ZipFile(tmp_path / "b.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("zeros", bytes(1 << 20))
-    monkeypatch.setattr("lamina.utils.files._LARGE", 1 << 19)
+    monkeypatch.setattr("lamina.core.bounds.LARGE", 1 << 19)
     with pytest.raises(ValueError, match="more than 200 times"):
         get_file("b.zip", (tmp_path / "b.zip").as_uri(), extract=True)
     (tmp_path / "a.txt").write_bytes(TEXT)
@@ -305,7 +305,7 @@ def test_the_end_of_a_large_entry_is_not_sought(tmp_path, home, monkeypatch):
     with bz2.open(path, "wb") as file:
         file.write(header("a", tarfile.REGTYPE, 1 << 22) + bytes(1 << 22))
         file.write(header("b", tarfile.REGTYPE, 0) + bytes(1024))
-    monkeypatch.setattr("lamina.utils.files._LARGE", 1 << 20)
+    monkeypatch.setattr("lamina.core.bounds.LARGE", 1 << 20)
     seen = []
     real = tarfile.TarFile.next
 
@@ -336,6 +336,37 @@ def test_entries_are_counted_as_they_come(tmp_path, home, monkeypatch):
     with pytest.raises(ValueError, match="more than 1.... entries"):
         get_file("many.tar.gz", path.as_uri(), extract=True)
     assert len(seen) < 20_000
+
+
+@pytest.mark.parametrize("kind", ["tar.gz", "zip"])
+def test_folders_are_counted_like_entries(tmp_path, home, monkeypatch, kind):
+    monkeypatch.setattr("lamina.core.bounds.FILES", 100)
+    names = [f"{i}/" + "a/" * 50 + "x" for i in range(3)]
+    path = tmp_path / f"deep.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in names:
+                archive.writestr(name, "")
+    else:
+        tar(path, *map(entry, names))
+    with pytest.raises(ValueError, match="more than 10.* entries and folders"):
+        get_file(path.name, path.as_uri(), extract=True)
+    monkeypatch.setattr("lamina.core.bounds.FILES", 1000)
+    assert get_file(path.name, path.as_uri(), extract=True)
+
+
+@pytest.mark.parametrize(
+    "names, reason",
+    [
+        (["a/" * 300 + "x"], "more than 256 folders"),
+        (["a" * 300], "cannot be read.*too long"),
+        (["a", "a/b"], "cannot be read.*ot a directory"),
+    ],
+)
+def test_names_that_no_files_have_are_refused_in_words(tmp_path, home, names, reason):
+    origin = tar(tmp_path / "odd.tar", *map(entry, names), mode="w")
+    with pytest.raises(ValueError, match=reason):
+        get_file("odd.tar", origin, extract=True)
 
 
 def test_what_is_cut_short_or_encrypted_is_refused_in_words(tmp_path, home):

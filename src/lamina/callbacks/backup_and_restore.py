@@ -26,6 +26,7 @@ from lamina.data.arrays import digest
 _OF_THE_SESSION = ("params", "_model", "_drawn_in")
 _SHOWN = 8  # differences in a message
 _MISSING = object()
+_LARGEST = 1 << 63  # beyond it an integer is no number that a run counts or compares
 
 
 class BackupAndRestore(Callback):
@@ -322,12 +323,14 @@ def set_state_of(callback, state):
     for name, value in state.items():
         # A method, or a first value, may be an attribute of the class.
         now = own.get(name, getattr(type(callback), str(name), _MISSING))
-        if name in ("params", "_model"):
+        if name in _OF_THE_SESSION:
             refused = "because the run sets it"
         elif now is not _MISSING and not _alike(now, value):
             refused = f"which is {shortened(repr(now), 200)}"
         elif _has_text(value):
             refused = "because a snapshot sets no text"
+        elif hasattr(callback, "_may_become") and not callback._may_become(name, value):
+            refused = f"because no run makes it {shortened(repr(value), 200)}"
         else:
             own[name] = value
             continue
@@ -340,7 +343,7 @@ def set_state_of(callback, state):
 
 def _alike(now, then):
     """Tell whether a run may have made one value of another."""
-    if _has_text(now):
+    if _has_text(now) or (isinstance(then, int) and abs(then) > _LARGEST):
         return False
     if now is None or then is None:
         return holds(now)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from lamina.core.constructor import Bounded
+from lamina.core.naming import printable
 from lamina.core.placement import distribution, is_first
 
 HOOKS = tuple(
@@ -123,10 +124,17 @@ class Callback(Bounded):
     def _say(self, text):
         """Print a line, in the first of several processes alone."""
         if is_first(distribution()):
-            print(text)
+            print(printable(text))
 
     def _close(self):
         """Let go of what the loop must not leave behind, however it ends."""
+
+    def _may_become(self, name, value) -> bool:
+        """Tell whether a run may have made a value of an attribute.
+
+        Asked of a snapshot's values, whose kinds are those of the attributes.
+        """
+        return True
 
     def _listens(self, hook):
         """Tell whether calling `hook` has any effect."""

@@ -1,5 +1,7 @@
 """`EarlyStopping`."""
 
+import numpy as np
+
 from lamina.callbacks.monitor import MonitorCallback
 from lamina.core.checks import number
 from lamina.core.tracebacks import warn
@@ -103,6 +105,12 @@ class EarlyStopping(MonitorCallback):
         if value is None:
             warn(f"Early stopping conditioned on {self._absent(logs)}")
         return value
+
+    def _may_become(self, name, value):
+        if name == "best_weights" and value is not None:
+            shapes = [v.shape for v in self.model.weights]
+            return isinstance(value, list) and list(map(np.shape, value)) == shapes
+        return super()._may_become(name, value)
 
     def _keep(self, epoch):
         self.best_weights = self.model.get_weights()

@@ -5,6 +5,7 @@ from html import escape
 
 from lamina.callbacks.callback import Callback
 from lamina.callbacks.screen import cell_number
+from lamina.core.naming import printable
 
 
 class History(Callback):
@@ -46,6 +47,10 @@ class History(Callback):
         if self._model is not None:
             self._model.history = self
 
+    def _may_become(self, name, value):
+        lists = list(value.values()) if name == "history" else [value]
+        return all(isinstance(one, list) for one in lists)
+
     def __repr__(self):
         count = len(self.epoch)
         title = f"History of {count} epoch{'' if count == 1 else 's'}"
@@ -82,7 +87,7 @@ def _numbers(history):
     found = {}
     for name, values in history.items():
         try:
-            found[name] = [float(value) for value in values]
+            found[printable(name)] = [float(value) for value in values]
         except (TypeError, ValueError):
             continue
     return found

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from lamina import ops
 from lamina.callbacks.callback import Callback
 from lamina.core.naming import nearest
@@ -79,6 +81,12 @@ class MonitorCallback(Callback):
     def _metrics(self):
         for metric in getattr(self._model, "metrics", None) or ():
             yield from getattr(metric, "metrics", None) or (metric,)
+
+    def _may_become(self, name, value):
+        if name == "best" and value is not None:
+            array = np.asarray(value)
+            return array.size == 1 and array.dtype.kind in "biuf"
+        return name != "monitor_op" or value is None
 
     def _is_better(self, value, reference):
         if reference is None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from lamina.callbacks.screen import BOLD, RESET, cells, find_screen
 from lamina.core import settings
+from lamina.core.naming import printable
 
 _SECONDS_BETWEEN_DRAWINGS = 0.1
 _NEVER = float("inf")
@@ -299,12 +300,12 @@ def _verbosity(verbose):
 
 def _items(logs):
     values: Any = logs() if callable(logs) else logs
-    return [f"{name}: {_number(value)}" for name, value in (values or {}).items()]
+    return [f"{printable(k)}: {_number(v)}" for k, v in (values or {}).items()]
 
 
 def _number(value):
     if value is None or isinstance(value, str):
-        return str(value)
+        return printable(value)
     if getattr(value, "size", 1) != 1:
         shown = [_number(v) for v in value.ravel()[:4]]
         return f"[{', '.join(shown)}{', ...' if value.size > 4 else ''}]"

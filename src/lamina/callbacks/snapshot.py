@@ -29,7 +29,8 @@ _KEPT = 2
 _FORM = {
     dict: ("run", "random", "began"),
     list: ("names", "state", "callbacks", "marks", "metrics"),
-    int: ("epoch", "step", "stop"),
+    int: ("epoch", "step"),
+    bool: ("stop",),
 }
 
 
@@ -164,7 +165,7 @@ class _Place(NamedTuple):
 def check_run(tree):
     """Raise unless a tree has what a run goes on from."""
     for kind, names in _FORM.items():
-        if wrong := [name for name in names if not isinstance(tree[name], kind)]:
+        if wrong := [name for name in names if type(tree[name]) is not kind]:
             raise TypeError(f"`{wrong[0]}` is {tree[wrong[0]]!r:.80}")
     if tree["epoch"] < 0 or tree["step"] < 0:
         raise ValueError(f"it is of epoch {tree['epoch']}, step {tree['step']}")

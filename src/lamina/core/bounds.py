@@ -28,9 +28,13 @@ MESSAGE = 4000  # characters of an error, of its causes, of a warning
 # ---- archives, HDF5 and other files
 
 FLOOR, RATIO = 1 << 24, 16  # bytes that any file may declare; times what it stores
-MEMBERS = 10_000  # of an archive
+MEMBERS = 10_000  # of a model's archive
+GROWTH, LARGE = 200, 1 << 30  # times an archive that is unpacked grows beyond this size
+FILES, FILE = 10_000, 250  # that are unpacked from any, and one more for so many bytes
+FILE_NAME, FILE_NUMBER = 1 << 16, 40  # bytes of a name in it, digits of a number
 OBJECTS, DEPTH = 1_000_000, 256  # groups and arrays in HDF5, and groups within groups
 ATTRIBUTE, READ = 1 << 27, 1 << 28  # bytes of one attribute, and of all texts read
+ATTRIBUTES = 1000  # of one group or array, each of which HDF5 looks for in order
 TYPE = 1024  # bytes that say of what type values are
 TREE = 1024  # entries of a node in the tree of a group
 HEADER = 100_000_000  # bytes of the header of a .safetensors file

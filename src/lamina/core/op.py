@@ -23,6 +23,7 @@ from lamina.core.context import context
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.naming import automatic_name, snake_case
 from lamina.core.operation import Operation
+from lamina.core.runtime import check_fork
 from lamina.core.settings import image_data_format
 from lamina.core.symbolic import any_symbolic, find_symbolic, infer, is_symbolic
 from lamina.core.tracebacks import hide_frames
@@ -222,6 +223,7 @@ def op(  # pyright: ignore[reportInconsistentOverload]
         try:
             if any_symbolic(args, kwargs):
                 return _record(recording, signature, config, args, kwargs)
+            check_fork()
             result = function(*unwrap(args), **unwrap(kwargs))
             if masks:
                 given = (*args, *kwargs.values())

@@ -5,7 +5,7 @@ from typing import Any
 from lamina.core import structure
 from lamina.core.constructor import Captured
 from lamina.core.context import context
-from lamina.core.naming import automatic_name, snake_case
+from lamina.core.naming import automatic_name, printable, snake_case
 from lamina.core.remat import remat_for
 from lamina.core.symbolic import Node, any_symbolic, infer, of_first_call
 
@@ -170,4 +170,4 @@ class Operation(Captured):
         return cls(**config)
 
     def __repr__(self):
-        return f"<Operation name={self.name}>"
+        return f"<Operation name={printable(self.name)}>"

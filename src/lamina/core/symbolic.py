@@ -10,7 +10,7 @@ from lamina.core import structure
 from lamina.core.budget import looked_at
 from lamina.core.context import context, having
 from lamina.core.dtypes import is_float, standardize_dtype
-from lamina.core.naming import automatic_name
+from lamina.core.naming import automatic_name, printable
 from lamina.core.tracebacks import boundary
 from lamina.core.types import Computes, DType
 from lamina.core.variable import Variable, scratch
@@ -97,7 +97,7 @@ class SymbolicTensor(Computes):
     def __repr__(self):
         return (
             f"<KerasTensor shape={self._shape}, dtype={self._dtype}, sparse=False, "
-            f"ragged=False, name={self.name}>"
+            f"ragged=False, name={printable(self.name)}>"
         )
 
     @boundary
@@ -239,7 +239,8 @@ class Node:
         }
 
     def __repr__(self):
-        return f"<Node of {self.operation.name}, {len(self.input_tensors)} inputs>"
+        name = printable(self.operation.name)
+        return f"<Node of {name}, {len(self.input_tensors)} inputs>"
 
 
 HALF = ("bfloat16", "float16")

@@ -31,7 +31,7 @@ from lamina.core import first_values, placement, registry
 from lamina.core.context import context, having
 from lamina.core.dtypes import is_float, standardize_dtype
 from lamina.core.masks import masks_of, put_masks
-from lamina.core.naming import automatic_name
+from lamina.core.naming import automatic_name, printable
 from lamina.core.row_gradients import Lookup, RowGradient
 from lamina.core.types import Computes, DType, Shape
 
@@ -553,7 +553,10 @@ class Variable(Computes):
 
     def __repr__(self):
         value = self._value
-        shown = f"<Variable path={self.path}, shape={self._shape}, dtype={self._dtype}"
+        shown = (
+            f"<Variable path={printable(self.path)}, shape={self._shape}, "
+            f"dtype={self._dtype}"
+        )
         if value.size <= 10 and not context.frames and value.is_fully_addressable:
             return f"{shown}, value={np.array2string(np.asarray(value))}>"
         return shown + ">"

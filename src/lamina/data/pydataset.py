@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import pickle
 import random
 import threading
 from collections.abc import Iterator
@@ -22,7 +23,9 @@ class PyDataset:
     bit for bit. For that, `random` and `numpy.random` are seeded anew for each item
     that draws from them, and for `on_epoch_end`. Threads share these generators, so
     items that draw from them are made one after the other, with a warning. Draw from a
-    generator of your own, seeded by the index, to have them made at once.
+    generator of your own, seeded by the index, to have them made at once. What several
+    workers draw from a generator that the data set keeps depends on which item is made
+    first, and a warning says so.
 
     Args:
         workers: how many items are made at once; 0 or 1 without processes makes
@@ -119,6 +122,15 @@ def _place():
     return random.getstate(), numbers
 
 
+_OWN = random.Random, np.random.Generator, np.random.RandomState
+
+
+def own_places(dataset) -> bytes:
+    """Return where the generators are that a data set keeps as attributes."""
+    own = [v for v in getattr(dataset, "__dict__", {}).values() if isinstance(v, _OWN)]
+    return pickle.dumps([getattr(v, "bit_generator", v) for v in own])
+
+
 def fetch(dataset, index: int, seed: int | None):
     """Return an item; an exception gets a note that tells which.
 
@@ -145,18 +157,27 @@ class Turns:
 
     Attributes:
         found: whether an item drew from the global generators; None before the first.
+        shared: whether an item drew from a generator that the data set keeps.
     """
 
     _ALARMS = 64  # in vain, after which somebody else is known to draw all the time
 
     def __init__(self):
         self.found: bool | None = None
+        self.shared = False
         self._alarms = 0
         self._running = 0  # items that are made at once
         self._changed = threading.Condition()
 
     def fetch(self, dataset, index, seed):
         """Return an item, see `fetch`."""
+        before = own_places(dataset)
+        item = self._fetch(dataset, index, seed)
+        if before != own_places(dataset):
+            self.shared = True
+        return item
+
+    def _fetch(self, dataset, index, seed):
         with self._changed:  # whoever is alone holds it
             together = self.found is False
             self._running += together

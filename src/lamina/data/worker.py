@@ -19,7 +19,7 @@ from importlib.machinery import PathFinder
 from importlib.util import LazyLoader
 from typing import Any
 
-from lamina.data.pydataset import fetch
+from lamina.data.pydataset import fetch, own_places
 
 _START = (
     "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
@@ -75,6 +75,7 @@ class Worker:
         self.name = name
         from multiprocessing import spawn
 
+        self.shared = False  # whether an item drew from a generator of the data set
         self._version = None
         self._process = subprocess.Popen(
             [spawn.get_executable(), "-c", _START],
@@ -114,7 +115,9 @@ class Worker:
                 "less."
             ) from broken
         if error is None:
-            return result
+            item, shared = result
+            self.shared = self.shared or shared
+            return item
         error.add_note(
             f"Worker process {self.pid} raised it for item {index} of `{self.name}`, "
             f"with this traceback:\n\n{result}"
@@ -173,7 +176,9 @@ def serve():
                 if isinstance(request, bytes):
                     dataset, result = _Unpickler(request, script).load(), None
                 else:
+                    before = own_places(dataset)
                     result = fetch(dataset, *request)
+                    result = result, before != own_places(dataset)
                 answer = pickle.dumps((None, result), protocol=5)
             except BaseException as error:
                 answer = pickle.dumps((_sendable(error), traceback.format_exc()))

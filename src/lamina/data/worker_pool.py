@@ -33,6 +33,8 @@ class WorkerPool:
         self._warned = False
         name = type(dataset).__name__
         workers = [Worker(name) if processes else None for _ in range(size)]
+        # One alone makes items in order.
+        self._makers = [*filter(None, workers), self._turns] if size > 1 else []
         # Daemons: an item that never ends must not keep the program from ending.
         threads = [
             threading.Thread(
@@ -63,13 +65,22 @@ class WorkerPool:
                 if not waiting:
                     return
                 result = waiting.popleft().result()
-                self._say_turns()
+                self._say_draws()
                 yield result
         finally:
             for future in waiting:
                 future.cancel()
 
-    def _say_turns(self):
+    def _say_draws(self):
+        if any(maker.shared for maker in self._makers) and not self._warned:
+            self._warned = True
+            warn(
+                f"`{type(self._dataset).__name__}` keeps a generator from which its "
+                "items draw. What each of them draws depends on which is made first, "
+                "so the same seed does not train the same. Make a generator in "
+                "`__getitem__`, such as `np.random.default_rng((seed, index))`, or "
+                "take one worker."
+            )
         if self._turns.found and not self._warned:
             self._warned = True
             warn(

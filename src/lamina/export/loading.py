@@ -17,6 +17,7 @@ from jax.extend.backend import backends
 from lamina.core import bounds, structure
 from lamina.core.budget import quoting
 from lamina.core.naming import nearest, printable
+from lamina.core.runtime import check_fork
 from lamina.core.texts import parsed
 from lamina.core.tracebacks import boundary
 from lamina.export import reading, signature
@@ -83,6 +84,7 @@ class Endpoint:
             ValueError: another structure, or other shapes.
             TypeError: other dtypes.
         """
+        check_fork()
         owner = f"Endpoint {self.name!r}"
         with quoting():
             leaves = [
@@ -274,6 +276,7 @@ def load(filepath) -> Exported:
     >>> program(np.ones((5, 3))).shape
     (5, 2)
     """
+    check_fork()
     patience = reading.Patience()
 
     def read(data):

@@ -98,6 +98,7 @@ _OPEN = frozenset(
 )
 _KINDS = {"s": "f32", "d": "f64", "c": "complex<f32>", "z": "complex<f64>"}
 _REAL = {"f32": "f32", "f64": "f64", "complex<f32>": "f32", "complex<f64>": "f64"}
+_NOTED = "mhlo.frontend_attributes"
 _ATTRIBUTES = frozenset(
     (
         "call_target_name api_version backend_config mhlo.backend_config "
@@ -105,6 +106,16 @@ _ATTRIBUTES = frozenset(
         "output_operand_aliases indices_of_shape_operands has_side_effect"
     ).split()
 )
+# What JAX notes of a program and of what it takes and gives. XLA reads further notes,
+# such as how devices share the work, and crashes where they are no such thing.
+_NOTES = {
+    "builtin.module": frozenset(
+        ("jax.uses_shape_polymorphism", "mhlo.num_partitions", "mhlo.num_replicas")
+    ),
+    "func.func": frozenset(
+        ("jax.global_constant", "jax.result_info", "tf.aliasing_output")
+    ),
+}
 
 
 class Refused(Exception):
@@ -139,10 +150,12 @@ def check(module: Any, exact=False, gpu=False) -> bool:
 
 
 def _check_depth(module):
-    """Refuse functions that call themselves, by way of others or not."""
+    """Refuse functions that call themselves, by way of others or not, or are none."""
     calls: dict[str, set] = {}
     for function in module.body.operations:
         inner = calls.setdefault(function.attributes["sym_name"].value, set())
+        if not function.regions[0].blocks:  # XLA would call what is not there
+            raise Refused("holds a program with a function that has no body.")
         waiting = [function.operation]
         while waiting:
             op = waiting.pop()
@@ -154,6 +167,8 @@ def _check_depth(module):
             ):
                 inner.update(a.value for a in op.attributes["called_computations"])
             waiting += [o.operation for r in op.regions for b in r for o in b]
+    if "main" not in calls:
+        raise Refused("holds a program without a function to begin with.")
     for _ in range(_DEEPEST):  # take away what calls nothing more
         calls = {n: found & calls.keys() for n, found in calls.items() if found}
     if calls:
@@ -171,7 +186,7 @@ def _walk(op, depth, exact, gpu, found):
         raise Refused(f"holds a program with the operation {name[:80]!r}.")
     if short == "custom_call":
         found[0] |= _check_call(op, exact, gpu)
-    elif name != "builtin.module":
+    else:
         _check_plain(op, name)
     for result in op.results:
         text = str(result.type)
@@ -186,7 +201,9 @@ def _walk(op, depth, exact, gpu, found):
 
 def _check_plain(op, name):
     attributes = {_name_of(a) for a in op.attributes}
-    if any("." in attribute for attribute in attributes):
+    for key in attributes & {"arg_attrs", "res_attrs"}:
+        attributes.update(_name_of(a) for values in op.attributes[key] for a in values)
+    if any("." in a for a in attributes - _NOTES.get(name, frozenset())):
         raise Refused(f"holds a program with unknown attributes of {name!r}.")
     if name == "stablehlo.sort" and not _value(op, "is_stable"):
         raise Refused("holds a program with an unstable sort.")
@@ -210,10 +227,14 @@ def _check_call(op, exact, gpu):
     shown = f"holds a program that calls {target[:80]!r}"
     operands = [_tensor(x.type, shown) for x in op.operands]
     results = [_tensor(x.type, shown) for x in op.results]
+    unknown = {_name_of(a) for a in op.attributes} - _ATTRIBUTES
+    noted = {a.name for a in op.attributes[_NOTED]} if _NOTED in op.attributes else {}
+    if any("." in name for name in unknown) or noted not in ({}, {"num_batch_dims"}):
+        raise Refused(f"{shown} with unknown attributes.")
     if target == "shape_assertion":
         # It writes its operands, after the first, in place of {0}, {1} and so on.
         text = _value(op, "error_message", "")
-        fields = re.findall(r"\{(.*?)\}", text)
+        fields = re.findall(r"\{(.*?)\}", text, re.DOTALL)
         if results or any(not n.isdigit() or int(n) > 31 for n in fields):
             raise Refused(f"{shown} with unknown arguments.")
         return False
@@ -229,7 +250,6 @@ def _check_call(op, exact, gpu):
     key, dtype = _signature(target)
     if key is None:
         raise Refused(f"{shown}, which is not part of XLA that programs may use.")
-    unknown = {_name_of(a) for a in op.attributes} - _ATTRIBUTES
     if unknown or _value(op, "has_side_effect", False):
         raise Refused(f"{shown} with unknown attributes.")
     operands = _without_sizes(op, operands, results, shown)

@@ -14,6 +14,7 @@ import numpy as np
 
 from lamina import kernels
 from lamina.core.dtypes import is_float
+from lamina.core.naming import printable
 from lamina.core.row_gradients import look_up
 from lamina.core.variable import Variable
 
@@ -206,7 +207,8 @@ class AdaptedWeight:
     def __repr__(self):
         kind = self.encoding.mode if self.encoding else self.dtype
         lora = ", LoRA" if self.lora is not None else ""
-        return f"<AdaptedWeight {self.variable.path}, shape={self.shape}, {kind}{lora}>"
+        path = printable(self.variable.path)
+        return f"<AdaptedWeight {path}, shape={self.shape}, {kind}{lora}>"
 
 
 # Whatever reads a Variable through its value reads what stands for one alike.

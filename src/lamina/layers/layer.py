@@ -24,7 +24,7 @@ from lamina.core.context import context, having, warn_once
 from lamina.core.dtypes import is_float
 from lamina.core.input_spec import check_inputs
 from lamina.core.masks import get_mask, set_mask
-from lamina.core.naming import automatic_name, nearest, snake_case
+from lamina.core.naming import automatic_name, nearest, printable, snake_case
 from lamina.core.owner import held_in, layers_in, leaves_of
 from lamina.core.placement import Distribution, distribution, fetched, output_path
 from lamina.core.policy import DTypePolicy, FloatDTypePolicy, get_policy
@@ -33,6 +33,7 @@ from lamina.core.references import describe, remake
 from lamina.core.registry import ours
 from lamina.core.remat import remat_for
 from lamina.core.rows import Rows
+from lamina.core.runtime import check_fork
 from lamina.core.symbolic import (
     Node,
     SymbolicTensor,
@@ -358,6 +359,7 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
     def _run(self, call):
         if any_symbolic(call.args, call.kwargs):
             return self._record(call)
+        check_fork()
         run = self.call if self.quantization_mode is None else self.quantized_call
         if self._remat_mode is not None:
             run = self.rematerialized_call(run, *call.args, **call.kwargs)
@@ -848,7 +850,8 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
         )
 
     def __repr__(self):
-        return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+        name = printable(self.name)
+        return f"<{type(self).__name__} name={name}, built={self.built}>"
 
     def __reduce__(self):
         return remake, describe(self, lambdas=False)

@@ -8,7 +8,7 @@ import numpy as np
 from lamina.core.config import Constructed
 from lamina.core.context import context
 from lamina.core.masks import get_mask
-from lamina.core.naming import automatic_name, snake_case
+from lamina.core.naming import automatic_name, printable, snake_case
 from lamina.core.owner import Owner
 from lamina.core.types import DType
 from lamina.core.variable import binding, from_host
@@ -168,7 +168,7 @@ class Metric(Constructed, Owner):
         return self._explicit(self.reset_state, values)[1]
 
     def __repr__(self):
-        return f"<{type(self).__name__} name={self.name}>"
+        return f"<{type(self).__name__} name={printable(self.name)}>"
 
 
 Metric._owns = Metric

@@ -132,7 +132,7 @@ class KerasFileEditor:
                 else:
                     matches += 1
         for line in errors:
-            print(line)
+            print(printable(line))
         print(f"{matches} weights agree, {len(errors)} things differ.")
         status = "error" if errors else "success"
         return {"status": status, "error_count": len(errors), "match_count": matches}

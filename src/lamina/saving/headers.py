@@ -95,7 +95,7 @@ class Headers:
         if at in self._known:
             return
         self._known[at] = 0
-        kinds = 0
+        kinds = attributes = 0
         for kind, data in self._messages(at):
             kinds |= 1 << kind
             if kind in (LINKS, ATTRIBUTES):
@@ -116,6 +116,9 @@ class Headers:
             elif kind == _TYPE:
                 self._check_type(len(data))
             elif kind == _ATTRIBUTE:
+                attributes += 1
+                if attributes > bounds.ATTRIBUTES:
+                    raise ValueError(f"more than {bounds.ATTRIBUTES} attributes")
                 self._check_attribute(at, data)
         self._known[at] = kinds & _LOOKED_AT
 

@@ -226,18 +226,27 @@ def _paths(layer, variables):
 
 def _ranked(paths):
     """Return paths whose automatic numbers are replaced by their rank: 0, 1, ..."""
-    keys = [() for _ in paths]
-    for depth in range(max(map(len, paths), default=0)):
-        parts = [_NUMBERED.fullmatch("".join(p[depth : depth + 1])) for p in paths]
-        parts = [(m[1], int(m[2] or 0)) for m in parts if m]
-        numbers = {}
-        for key, (base, number) in zip(keys, parts, strict=True):
-            numbers.setdefault((key, base), set()).add(number)
-        keys = [
-            (*key, base, sorted(numbers[key, base]).index(number))
-            for key, (base, number) in zip(keys, parts, strict=True)
-        ]
-    return keys
+    keys: list[list] = [[] for _ in paths]
+    # Paths that begin alike have the same number here, so that none is compared again.
+    begins, known = [0] * len(paths), {}
+    left, depth = list(range(len(paths))), 0
+    while left := [i for i in left if len(paths[i]) > depth]:
+        found, numbers = [], {}
+        for i in left:
+            base, number = _NUMBERED.fullmatch(paths[i][depth]).groups()
+            found.append((i, (begins[i], base), int(number or 0)))
+            numbers.setdefault(found[-1][1], set()).add(found[-1][2])
+        ranks = {
+            (group, number): rank
+            for group, several in numbers.items()
+            for rank, number in enumerate(sorted(several))
+        }
+        for i, group, number in found:
+            rank = ranks[group, number]
+            keys[i] += group[1], rank
+            begins[i] = known.setdefault((group, rank), len(known) + 1)
+        depth += 1
+    return list(map(tuple, keys))
 
 
 def _numbers(value):

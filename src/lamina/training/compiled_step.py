@@ -11,7 +11,7 @@ import numpy as np
 from lamina.core import settings
 from lamina.core.context import having
 from lamina.core.placement import Distribution, own_layout
-from lamina.core.runtime import not_after_fork
+from lamina.core.runtime import check_fork
 from lamina.core.variable import Unbound, pure
 from lamina.training import step
 from lamina.training.compiled import training_of
@@ -19,7 +19,6 @@ from lamina.training.compiled_metrics import named
 from lamina.training.together import check_program
 
 
-@not_after_fork
 class Program:
     """A compiled step: a function of a State and more that takes Variables in.
 
@@ -47,6 +46,7 @@ class Program:
             The next State, which may have more Variables than the one given, and the
             logs; these are None where they follow from the State.
         """
+        check_fork()
         variables = self._variables
         fresh = variables.groups is not self._groups
         if fresh:

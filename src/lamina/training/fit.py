@@ -446,7 +446,7 @@ class Run:
             marks=self._marks,
             began=self._began,
             logs=logs,
-            stop=self.model.stop_training,
+            stop=bool(self.model.stop_training),
             metrics=metric_names(self.model, StateVariables(self.model)),
             stopper=self.callbacks.stopper,
         )

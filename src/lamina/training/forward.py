@@ -10,7 +10,7 @@ from lamina.core import settings, structure
 from lamina.core.context import context, having
 from lamina.core.masks import get_mask, masks_of, put_masks
 from lamina.core.rows import rows_apart
-from lamina.core.runtime import not_after_fork
+from lamina.core.runtime import check_fork
 from lamina.core.variable import Unbound, pure, store, stored
 from lamina.training import step
 from lamina.training.compiled import training_of
@@ -22,7 +22,6 @@ _PROGRAMS, _LOOK = 256, 64  # and how many calls pass between two looks at it
 _NUMBERS = frozenset("fiubV")  # kinds of dtypes; V is bfloat16 and the like
 
 
-@not_after_fork
 class Forward:
     """The forward pass of a model, compiled for each shape of its inputs.
 
@@ -69,6 +68,7 @@ class Forward:
 
     def __call__(self, inputs, before: Any = frozenset()):
         """Return `(outputs, masks)`."""
+        check_fork()
         variables, program = self._made
         values = stored(variables)
         if watched := settings.get("explain_recompiles"):

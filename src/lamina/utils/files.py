@@ -1,6 +1,7 @@
 """Files from the net: fetched, checked against a hash, unpacked, never trusted."""
 
 import contextlib
+import errno
 import hashlib
 import itertools
 import lzma
@@ -26,12 +27,6 @@ from lamina.core.tracebacks import boundary, warn
 
 _CHUNK = 1 << 18
 _PATIENCE = 60  # seconds without a byte
-# An archive that grows more than this, beyond this size, is not a data set.
-_GROWTH, _LARGE = 200, 1 << 30
-# Names are short, and a small archive holds few files.
-_LONGEST_NAME, _FEW = 1 << 16, 10_000
-# Python 3.11 seeks a word after each run of digits from each of them on.
-_LONGEST_NUMBER = 40
 # What Python's readers raise for an archive that is cut short, damaged or encrypted.
 _DAMAGED = (
     tarfile.TarError,
@@ -42,6 +37,8 @@ _DAMAGED = (
     lzma.LZMAError,
     zlib.error,
 )
+# What the system says of names that no file can have, or of a file that is a folder.
+_BY_NAME = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EILSEQ)
 
 
 @boundary
@@ -323,7 +320,9 @@ def _telling(path):
     """Say of what Python's readers raise that the archive is damaged."""
     try:
         yield
-    except _DAMAGED as error:
+    except (*_DAMAGED, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in _BY_NAME:
+            raise
         raise ValueError(
             f"The archive {str(path)!r} cannot be read: {error}. It is cut short, "
             "damaged or encrypted. Nothing was unpacked."
@@ -340,8 +339,9 @@ class _Header(tarfile.TarInfo):
     def _proc_pax(self, archive):
         self._check_length(archive)
         data = archive.fileobj.read(self._block(self.size))  # pyright: ignore
-        if re.search(rb"\d{%d}" % (_LONGEST_NUMBER + 1), data):
-            what = f"its header holds a number of more than {_LONGEST_NUMBER} digits"
+        # Python 3.11 seeks a word after each run of digits from each of them on.
+        if re.search(rb"\d{%d}" % (bounds.FILE_NUMBER + 1), data):
+            what = f"its header holds a number of more than {bounds.FILE_NUMBER} digits"
             _refuse(self.name[:50], what)
         archive.fileobj = _Again(archive, data)
         return super()._proc_pax(archive)  # pyright: ignore
@@ -354,10 +354,10 @@ class _Header(tarfile.TarInfo):
         self._proc_sparse(archive)
 
     def _check_length(self, archive):
-        if self.size > _LONGEST_NAME:
+        if self.size > bounds.FILE_NAME:
             _refuse(
                 self.name[:50],
-                f"its header goes on for {self.size} bytes; at most {_LONGEST_NAME} "
+                f"its header goes on for {self.size} bytes; at most {bounds.FILE_NAME} "
                 "are read",
             )
         archive.extended = getattr(archive, "extended", 0) + self.size
@@ -391,17 +391,37 @@ def _is_tar(path):
 def _headers(archive, path):
     """Return the headers of a tar; refuse too many as they come."""
     stored = path.stat().st_size
-    # The shortest entries take some 100 bytes when they are packed.
-    most, headers = _FEW + stored // 50, []
+    headers, count = [], _Count(stored)
     for header in archive:
         headers.append(header)
         _check_growth(stored, archive.offset)  # where the next one is sought
-        if len(headers) > most:
-            raise ValueError(
-                f"The archive of {stored} bytes holds more than {most} entries. It was "
-                "not unpacked."
-            )
+        count(header.name)
     return headers
+
+
+class _Count:
+    """Counts entries and the folders that they lie in; refuses too many as they come.
+
+    Args:
+        stored: the bytes of the archive.
+    """
+
+    def __init__(self, stored):
+        self._stored, self._most = stored, bounds.FILES + stored // bounds.FILE
+        self._entries, self._folders = 0, set()
+
+    def __call__(self, name):
+        """Count the entry of a name."""
+        *folders, _ = name.split("/")
+        if len(folders) > bounds.DEPTH:
+            _refuse(name[:50], f"it lies in more than {bounds.DEPTH} folders")
+        self._entries += 1
+        self._folders.update(itertools.accumulate(folders, "{}/{}".format))
+        if self._entries + len(self._folders) > self._most:
+            raise ValueError(
+                f"The archive of {self._stored} bytes holds more than {self._most} "
+                "entries and folders. It was not unpacked."
+            )
 
 
 def _untar(path, folder):
@@ -433,8 +453,9 @@ def _check_member(member, links, files):
 
 def _unzip(path, folder):
     with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
+        members, count = archive.infolist(), _Count(path.stat().st_size)
         for member in members:
+            count(member.orig_filename)
             # `filename` has been cut at a NUL and had its separators changed.
             _parts(member.orig_filename)
             if stat.S_IFMT(member.external_attr >> 16) == stat.S_IFLNK:
@@ -468,10 +489,10 @@ def _parts(name, link=None, at=""):
 
 
 def _check_growth(stored, size):
-    if size > _LARGE and size > _GROWTH * stored:
+    if size > bounds.LARGE and size > bounds.GROWTH * stored:
         raise ValueError(
             f"The archive of {stored} bytes would unpack to {size} bytes, more than "
-            f"{_GROWTH} times as many. It was not unpacked."
+            f"{bounds.GROWTH} times as many. It was not unpacked."
         )
 
 

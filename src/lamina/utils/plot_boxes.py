@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from lamina.core.naming import printable
 from lamina.core.operation import graph_of
 from lamina.core.registry import ours
 from lamina.core.symbolic import nodes_of
@@ -193,7 +194,7 @@ def _box(operation, nodes, options):
     has_weights = bool(getattr(operation, "weights", None))
     return Box(
         kind=_kind(operation),
-        name=operation.name,
+        name=printable(operation.name),
         family=_family(operation, nodes),
         details=() if inner else tuple(_details(operation, nodes, options)),
         trained=operation.trainable if options.trainable and has_weights else None,
