@@ -14,6 +14,7 @@ from lamina.core.extras import load_rich
 from lamina.core.naming import printable
 from lamina.core.operation import graph_of
 from lamina.core.symbolic import nodes_of
+from lamina.layers.building import built_on
 from lamina.layers.layer import Layer
 
 # Without a line length the table is as wide as it must be, but no less than this.
@@ -259,7 +260,7 @@ def _inferred_shapes(operation):
     graph = graph_of(operation)
     if graph is not None:
         return _shape_text([t.shape for t in graph.outputs])
-    shapes = getattr(operation, "_build_shapes", None)
+    shapes = built_on(operation)
     if not getattr(operation, "built", False) or not shapes:
         return "?"
     try:

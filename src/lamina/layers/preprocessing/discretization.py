@@ -40,6 +40,8 @@ class Discretization(Adapting, EncodingLayer):
     _depth = property(lambda self: self.depth)
     _output_dtype = property(lambda self: self.output_dtype)
     _learns = property(lambda self: self.num_bins is not None)
+    _saved_never = (*EncodingLayer._saved_never, "trainable")
+    _saved_from = {"dtype": "dtype"}
 
     def __init__(
         self,
@@ -120,11 +122,6 @@ class Discretization(Adapting, EncodingLayer):
         """How many ranges there are."""
         found = self.bin_boundaries
         return self.num_bins if found is None else len(found) + 1
-
-    def get_config(self):
-        config = super().get_config()
-        config.pop("trainable")
-        return {**config, "dtype": self.dtype}
 
     @classmethod
     def from_config(cls, config):

@@ -102,6 +102,7 @@ class CategoryEncoding(EncodingLayer):
     """
 
     _MODES = ("one_hot", "multi_hot", "count")
+    _saved_never = (*EncodingLayer._saved_never, "sparse")
     _depth = property(lambda self: self.num_tokens)
 
     def __init__(
@@ -136,8 +137,3 @@ class CategoryEncoding(EncodingLayer):
 
     def compute_output_spec(self, inputs, count_weights=None):
         return DataLayer.compute_output_spec(self, inputs, count_weights=count_weights)
-
-    def get_config(self):
-        config = super().get_config()
-        config.pop("sparse")
-        return config

@@ -118,6 +118,8 @@ class HashedCrossing(HashingLayer):
 
     _lists_are_arrays = False
     _MODES = ("int", "one_hot")
+    _saved_never = (*EncodingLayer._saved_never, "trainable")
+    _saved_from = {"dtype": "dtype"}
 
     def __init__(
         self,
@@ -143,11 +145,6 @@ class HashedCrossing(HashingLayer):
         _check_crossed(inputs)
         _check_shapes(inputs)
         return super().compute_output_spec(inputs[0])
-
-    def get_config(self):
-        config = super().get_config()
-        config.pop("trainable")
-        return {**config, "dtype": self.dtype}
 
     def _bins(self, *features):
         numbers = [

@@ -161,6 +161,7 @@ class BaseImagePreprocessingLayer(DataLayer):
 
     rows_independent = "inference"
     _arguments = shared
+    _saved_if_changed = (*DataLayer._saved_if_changed, "bounding_box_format")
     _least_rank = 4
     _FACTOR_BOUNDS = (-1, 1)
     _INTERPOLATIONS = ("nearest", "bilinear")
@@ -322,12 +323,6 @@ class BaseImagePreprocessingLayer(DataLayer):
                 "'xyxy'."
             )
         return dense_boxes(bounding_boxes)
-
-    def get_config(self):
-        config = super().get_config()
-        if self.bounding_box_format is None:
-            config.pop("bounding_box_format", None)
-        return config
 
 
 def _alone(transform, x, transformation, training):

@@ -258,6 +258,8 @@ class MaxNumBoundingBoxes(BaseImagePreprocessingLayer):
     """
 
     _always = True
+    # Keras never writes it.
+    _saved_if_changed = (*BaseImagePreprocessingLayer._saved_if_changed, "fill_value")
 
     def __init__(self, max_number: int, fill_value: int = -1, **kwargs):
         super().__init__(**kwargs)
@@ -276,9 +278,3 @@ class MaxNumBoundingBoxes(BaseImagePreprocessingLayer):
 
         dense = {k: fitted(bounding_boxes[k]) for k in ("boxes", "labels")}
         return {**bounding_boxes, **dense}
-
-    def get_config(self):
-        config = super().get_config()
-        if self.fill_value == -1:
-            del config["fill_value"]  # Keras never writes it
-        return config
