@@ -125,3 +125,21 @@ def test_one_flag_of_two_calls():
     plain, dropped = model(X)
     np.testing.assert_array_equal(plain, X)
     assert drops(dropped)
+
+
+def test_a_call_that_takes_no_flag_is_trained_all_the_same():
+    class Wrapped(lamina.Model):
+        def __init__(self):
+            super().__init__()
+            self.norm = layers.BatchNormalization(momentum=0.0)
+
+        def call(self, x):
+            return self.norm(x)
+
+    model, x = Wrapped(), np.arange(12, dtype="float32").reshape(6, 2)
+    model.compile("sgd", "mse")
+    model.fit(x, x, batch_size=6, verbose=0)
+    np.testing.assert_allclose(model.norm.moving_mean, x.mean(0), rtol=1e-6)
+    statistics = model.norm.get_weights()[2:]
+    model.evaluate(x, x, verbose=0)
+    np.testing.assert_array_equal(model.norm.get_weights()[2:], statistics)

@@ -144,7 +144,8 @@ def _name(fname, origin):
     if re.search(r"[/\\:\x00]", name) or name in (".", ".."):
         raise ValueError(
             "`fname` must be a name, not a path; the folder is told by `cache_dir` and "
-            f"`cache_subdir`. Received: fname={name!r}"
+            "`cache_subdir`, or by the environment variable KERAS_HOME. Received: "
+            f"fname={name!r}"
         )
     return name
 
