@@ -501,3 +501,25 @@ def test_other_formats(images, package, format):
                                              format=format), strict=True):  # fmt: skip
         for a, b in zip(mine, theirs, strict=True):
             np.testing.assert_allclose(a, np.asarray(b), atol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(1, 140_000), (140_000, 1)])
+def test_images_of_one_long_row_are_refused(tmp_path, shape):
+    Image.fromarray(np.zeros(shape, "uint8")).save(tmp_path / "a.png")
+    images = image_dataset_from_directory(tmp_path, labels=None, format="lamina")
+    with pytest.raises(ValueError, match="131072 on a side"):
+        next(iter(images))
+
+
+@pytest.mark.parametrize("rates", [(44100, 16000), (8000, 11025), (7, 3), (3, 3000)])
+def test_resampling_is_a_sum_of_sines_over_all_samples(rates):
+    rate, wanted = rates
+    sound = np.random.default_rng(0).normal(size=(60, 2))
+    width = max(1, rate / wanted)
+    found = resample(sound, rate, wanted)
+    x = np.arange(len(found))[:, None] * rate / wanted - np.arange(len(sound))
+    weights = (
+        np.sinc(x / width) * np.cos(np.clip(x / width / 16, -1, 1) * np.pi / 2) ** 2
+    )
+    np.testing.assert_allclose(found, weights @ sound / width, atol=1e-6)
+    assert resample(sound[:0], rate, wanted).shape == (0, 2)

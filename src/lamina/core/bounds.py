@@ -39,5 +39,5 @@ TYPE = 1024  # bytes that say of what type values are
 TREE = 1024  # entries of a node in the tree of a group
 HEADER = 100_000_000  # bytes of the header of a .safetensors file
 SHARDS = 1000  # files that a list of weights names
-PIXELS = 1 << 26  # of an image in a folder
+PIXELS, SIDE = 1 << 26, 1 << 17  # of an image in a folder, and in a row or column of it
 SCANS = 100  # of a JPEG, each of which may go over all pixels

@@ -233,8 +233,8 @@ def _ranked(paths):
     while left := [i for i in left if len(paths[i]) > depth]:
         found, numbers = [], {}
         for i in left:
-            base, number = _NUMBERED.fullmatch(paths[i][depth]).groups()
-            found.append((i, (begins[i], base), int(number or 0)))
+            parts: Any = _NUMBERED.fullmatch(paths[i][depth])
+            found.append((i, (begins[i], parts[1]), int(parts[2] or 0)))
             numbers.setdefault(found[-1][1], set()).add(found[-1][2])
         ranks = {
             (group, number): rank

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import math
 import pathlib
 from typing import Any
 
@@ -233,19 +234,32 @@ def resample(sound, rate: int, wanted: int, lobes: int = 16):
         wanted: the samples a second to bring it to.
         lobes: zero crossings of the sinc on each side.
     """
+    if not len(sound):
+        return sound
     length = -(-len(sound) * wanted // rate)
     # Towards fewer samples the sinc is wider, which takes out what they cannot hold.
     width = max(1.0, rate / wanted)
     reach = min(int(np.ceil(lobes * width)), len(sound))
     around = np.arange(-reach, reach + 1)
-    result = np.empty((length, sound.shape[1]), "float32")
+    ends = np.zeros((reach, sound.shape[1]))
+    windows = np.lib.stride_tricks.sliding_window_view(
+        np.concatenate([ends, sound, ends]), len(around), axis=0
+    )
+    # The samples of the new rate lie in a few ways between those of the old one.
+    common = math.gcd(rate, wanted)
+    ways = min(wanted // common, length)
+    turns = -(-length // ways)
+    result = np.empty((turns, ways, sound.shape[1]), "float32")
     block = max(1, _BLOCK // (len(around) * sound.shape[1]))
-    for first in range(0, length, block):
-        places = np.arange(first, min(length, first + block))[:, None] * (rate / wanted)
-        taps = np.floor(places).astype(int) + around
-        x = (taps - places) / width
+    for first in range(0, ways, block):
+        of_ways = slice(first, min(first + block, ways))
+        at, left = np.divmod(np.arange(ways)[of_ways] * rate, wanted)
+        x = (around - left[:, None] / wanted) / width
         weights = np.sinc(x) * np.cos(np.clip(x / lobes, -1, 1) * np.pi / 2) ** 2
-        weights *= (taps >= 0) & (taps < len(sound))
-        near = np.asarray(sound[np.clip(taps, 0, len(sound) - 1)], "float64")
-        result[first : first + block] = np.einsum("st,stc->sc", weights / width, near)
-    return result
+        step = max(1, block // len(at))
+        for turn in range(0, turns, step):
+            of_turns = slice(turn, min(turn + step, turns))
+            places = at + np.arange(turns)[of_turns, None] * (rate // common)
+            near = windows[np.minimum(places, len(sound) - 1)]
+            result[of_turns, of_ways] = np.einsum("twcs,ws->twc", near, weights / width)
+    return result.reshape(-1, sound.shape[1])[:length]

@@ -184,10 +184,12 @@ class Reader:
         # Of what else Pillow reads, some starts another program.
         with pillow().open(path, formats=_FORMATS) as picture:
             width, height = picture.size
-            if width * height > bounds.PIXELS:
+            # Each new row of a resized image is a sum of whole rows.
+            if width * height > bounds.PIXELS or max(width, height) > bounds.SIDE:
                 raise ValueError(
                     f"The image has {width} x {height} pixels. More than "
-                    f"{bounds.PIXELS} are not read: make it smaller first."
+                    f"{bounds.PIXELS}, or {bounds.SIDE} on a side, are not read: make "
+                    "it smaller first."
                 )
             if picture.mode.startswith("I;16"):
                 # 16 bits a pixel: the upper eight.
