@@ -1108,3 +1108,9 @@ def test_a_layer_of_no_other_has_no_shape_to_ask_for():
 
     with pytest.raises(NotImplementedError, match="compute_output_shape"):
         Plain().compute_output_shape((None, 3))
+
+
+@pytest.mark.parametrize("name, config", [("Add", {"axis": -1}), ("Dense", {})])
+def test_a_config_that_does_not_fit_is_a_type_error(name, config):
+    with pytest.raises(TypeError, match=f"'{name}' could not be made from its config"):
+        lamina.layers.deserialize({"class_name": name, "config": config})
