@@ -47,6 +47,26 @@ PACKAGES = {
         "jax2onnx": ("jax2onnx",),
         "bayesflow": ("bayesflow",),
     },
+    "strangers": {
+        "keras-tcn": ("keras_tcn",),
+        "tkan": ("tkan",),
+        "keras-sig": ("keras_sig",),
+        "k3im": ("k3im_images", "k3im_mixer"),
+        "keras-unet-collection": ("unet_collection",),
+        "keras-custom": ("keras_custom",),
+        "keras-fft": ("keras_fft",),
+        "keras-proba": ("keras_proba",),
+        "keras-sciml": ("keras_sciml",),
+        "kerex": ("kerex_layers",),
+        "kyolo": ("kyolo_model",),
+        "keras-bio": ("keras_bio",),
+        "efficientnet": ("efficientnet",),
+        "image-classifiers": ("classification_models",),
+        "lime": ("lime",),
+        "alrelu-keras": ("alrelu",),
+        "talos": ("talos_scan",),
+        "category-embedding": ("category_embedding",),
+    },
 }
 # Folders of tests that packages come with, which run where Keras has JAX.
 OWN = {

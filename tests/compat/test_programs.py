@@ -386,6 +386,15 @@ def test_bases_of_layers_are_subclassed_and_asked_for(tmp_path):
     ]  # fmt: skip
 
 
+def test_tensors_of_pytorch_are_of_its_module():
+    torch = pytest.importorskip("torch")
+    make = private.find("convert_to_tensor", "backend.torch")
+    assert (
+        torch.is_tensor(make([1.0])) and make([1], "bfloat16").dtype == torch.bfloat16
+    )
+    assert private.find("convert_to_tensor", "backend") is lamina.ops.convert_to_tensor
+
+
 def test_what_only_old_programs_import(tmp_path):
     lines = printed(
         run(

@@ -1056,3 +1056,61 @@ def test_a_deleted_weight_is_given_up():
     assert [w.name for w in layer.weights] == ["v"]
     del layer.same
     assert layer.weights == []
+
+
+class Tall(Dense):
+    def call(self, x):
+        return lamina.ops.expand_dims(super().call(x), -1)
+
+    def compute_output_shape(self, input_shape):
+        return (*super().compute_output_shape(input_shape), 1)
+
+
+class TallTwice(Tall):
+    def call(self, x):
+        return lamina.ops.concatenate([super().call(x)] * 2, axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        return (*super().compute_output_shape(input_shape)[:-1], 2)
+
+
+def same_shape(base):
+    class Own(base):
+        def compute_output_shape(self, input_shape):
+            return super().compute_output_shape(input_shape)
+
+    return Own
+
+
+@pytest.mark.parametrize(
+    "make, shape, expected",
+    [
+        (lambda: same_shape(lamina.layers.GRU)(3), (5, 4), (None, 3)),
+        (lambda: same_shape(lamina.layers.Conv2D)(3, 2), (5, 5, 1), (None, 4, 4, 3)),
+        (lambda: same_shape(lamina.layers.Lambda)(lambda x: x[:, :2]), (4,), (None, 2)),
+        (lambda: same_shape(lamina.Sequential)([Dense(3)]), (4,), (None, 3)),
+        (lambda: Tall(3), (4,), (None, 3, 1)),
+        (lambda: TallTwice(3), (4,), (None, 3, 2)),
+    ],
+)
+def test_shapes_may_be_asked_of_super(make, shape, expected):
+    assert make().compute_output_shape((None, *shape)) == expected
+    assert make()(lamina.Input(shape)).shape == expected
+
+
+def test_a_layer_of_no_other_has_no_shape_to_ask_for():
+    class Plain(Layer):
+        def call(self, x):
+            return x
+
+        def compute_output_shape(self, input_shape):
+            return super().compute_output_shape(input_shape)
+
+    with pytest.raises(NotImplementedError, match="compute_output_shape"):
+        Plain().compute_output_shape((None, 3))
+
+
+@pytest.mark.parametrize("name, config", [("Add", {"axis": -1}), ("Dense", {})])
+def test_a_config_that_does_not_fit_is_a_type_error(name, config):
+    with pytest.raises(TypeError, match=f"'{name}' could not be made from its config"):
+        lamina.layers.deserialize({"class_name": name, "config": config})

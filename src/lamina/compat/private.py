@@ -45,6 +45,8 @@ def find(name: str, path: str = "") -> Any:
     Raises:
         AttributeError: neither Lamina's namespaces nor the table have it.
     """
+    if name == "convert_to_tensor" and "torch" in path.split("."):
+        return torch_tensor
     if name in _CONVOLUTIONS:
         return _base_of_convolutions(name)
     if name in _TABLE:
@@ -195,6 +197,15 @@ def in_symbolic_scope():
 def never():
     """Return False."""
     return False
+
+
+def torch_tensor(x, dtype=None, sparse=None, ragged=None):
+    """Return an array as a tensor of PyTorch's, with which packages compare."""
+    del sparse, ragged
+    torch, np = (importlib.import_module(name) for name in ("torch", "numpy"))
+    dtype = lamina.backend.standardize_dtype(dtype or np.asarray(x).dtype)
+    plain = np.asarray(x, "float32" if dtype == "bfloat16" else None)
+    return torch.tensor(plain, dtype=getattr(torch, dtype))
 
 
 class _Ranked(type):

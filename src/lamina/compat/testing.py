@@ -30,7 +30,7 @@ class TestCase(unittest.TestCase):
 
     def setUp(self):
         """Start with nothing left by the test before."""
-        lamina.utils.clear_session()
+        lamina.utils.clear_session(free_memory=False)
         super().setUp()
 
     def get_temp_dir(self) -> str:

@@ -405,6 +405,10 @@ def _decode(config, names=None):
     return _build(cls, name, inner or {}, config)
 
 
+# What errors say where a config does not fit the constructor.
+_NOT_ITS_OWN = r"unexpected keyword|Unrecognized keyword|missing \d+ required"
+
+
 def _build(cls, name, inner, config):
     # Parts of a config may have been numbered each for itself: names tell them apart.
     number = config.get("shared_object_id"), str(inner.get("name"))
@@ -418,9 +422,9 @@ def _build(cls, name, inner, config):
     try:
         with having(around, taker=cls):
             obj = cls.from_config(inner)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         said = error.__cause__ is not None  # of something inside
-        if said or not re.search("unexpected keyword|missing", str(error)):
+        if said or not re.search(_NOT_ITS_OWN, str(error)):
             raise
         raise TypeError(
             f"{name!r} could not be made from its config: {error}. Its `__init__` does "

@@ -77,6 +77,10 @@ class _Context(threading.local):
     # in builds; read by layers and operations as they are made.
     remat: Any = None
 
+    # The layer whose shapes `call` tells, whatever its subclass writes of them. Set by
+    # `compute_output_shape` of the layer; read by `compute_output_spec`.
+    measured: Any = None
+
     def __init__(self):
         self.configs = _Configs()
 

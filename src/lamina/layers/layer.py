@@ -623,13 +623,21 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
 
     def compute_output_spec(self, *args, **kwargs):
         """Return what a call would give, as symbolic tensors."""
-        if type(self).compute_output_shape is not Layer.compute_output_shape:
-            return self._spec_from_shape(args, kwargs)
+        call = self.call
+        # Classes that write down what shapes they give, before those of the layer.
+        own = [c for c in type(self).__mro__ if "compute_output_shape" in vars(c)][:-1]
+        if own:
+            if context.measured is not self:
+                return self._spec_from_shape(args, kwargs)
+            # Asked for by `super()` in them: what the layer below gives.
+            call = super(own[-1], self).call  # pyright: ignore
+            if call.__func__ is Layer.call:
+                raise _no_shape(self)
         with self._entered():
             if not self.built:
                 with lock:
                     self._build_once(Arguments(self, args, kwargs))
-            return infer(self.call, *args, **kwargs)
+            return infer(call, *args, **kwargs)
 
     def _spec_from_shape(self, args, kwargs):
         shapes = Arguments(self, args, kwargs).shapes
@@ -642,17 +650,20 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
         No data is computed. The layer is built if it was not.
         """
         if type(self).call is Layer.call:
-            raise NotImplementedError(
-                f"Layer {type(self).__name__} does not have a `compute_output_shape` "
-                "method implemented."
-            )
+            raise _no_shape(self)
         names = signature_of(self.call).names
         given = dict(zip(names, args, strict=False))
         given |= {k.removesuffix("_shape"): v for k, v in kwargs.items()}
         if list(given) == ["input"]:  # however `call` names its one argument
             given = {names[0]: given["input"]}
         tensors = {k: spec_of(v, self.input_dtype) for k, v in given.items()}
-        result = self.compute_output_spec(**tensors)
+        by_place = list(tensors) == names[: len(tensors)]
+        with having(measured=self):
+            result = (
+                self.compute_output_spec(*tensors.values())
+                if by_place
+                else self.compute_output_spec(**tensors)
+            )
         return structure.map_leaves(lambda t: t.shape, result)
 
     def compute_mask(self, inputs: Any, previous_mask: Any):
@@ -959,6 +970,13 @@ def _mark_noted(error, layer):
 def noted(error):
     """Return the layer that an error is known to come from, or None."""
     return getattr(error, "_lamina_noted", None)
+
+
+def _no_shape(layer):
+    return NotImplementedError(
+        f"Layer {type(layer).__name__} does not have a `compute_output_shape` "
+        "method implemented."
+    )
 
 
 def _annotate(error, layer, call):
