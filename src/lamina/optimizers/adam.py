@@ -84,13 +84,13 @@ class Adam(Optimizer):
         """Make a step by the compiled kernel, and tell whether it could."""
         changed = self._momentums[index], self._velocities[index], variable
         settings = self.beta_1, self.beta_2, self.epsilon
-        before = [v.value for v in changed]
-        known = all(isinstance(number, float) for number in settings)
-        if not known or not native.fits(gradient, *before):
+        if not all(isinstance(number, float) for number in settings):
             return False
-        for v, value in zip(
-            changed, native.adam(gradient, *before, rate, *settings), strict=True
-        ):
+        mean, square, weight = (v.value for v in changed)
+        if not native.fits(gradient, mean, square, weight):
+            return False
+        after = native.adam(gradient, mean, square, weight, rate, *map(float, settings))
+        for v, value in zip(changed, after, strict=True):
             self.assign(v, value)
         return True
 
