@@ -224,17 +224,19 @@ class _Ranked(type):
 
 @functools.cache
 def _base_of_convolutions(name):
-    kind = getattr(importlib.import_module("lamina.layers.convolution"), name[4:])
+    of = getattr(importlib.import_module("lamina.layers.convolution"), name[4:])
 
-    def __init__(self, rank, *args, **kwargs):
-        self.__dict__["rank"] = rank
-        kind.__init__(
-            self, **dict(zip(_CONVOLUTIONS[name], args, strict=False)), **kwargs
-        )
+    class Base(of, metaclass=_Ranked):
+        kind = of
+        _saved_never = (*of._saved_never, "rank")
 
-    never = (*kind._saved_never, "rank")
-    space = {"__init__": __init__, "kind": kind, "_saved_never": never}
-    return _Ranked(name, (kind,), space)
+        def __init__(self, rank, *args, **kwargs):
+            self.__dict__["rank"] = rank
+            given = dict(zip(_CONVOLUTIONS[name], args, strict=False))
+            of.__init__(self, **given, **kwargs)
+
+    Base.__name__ = Base.__qualname__ = name
+    return Base
 
 
 class Reduction:
