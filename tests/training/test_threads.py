@@ -152,6 +152,33 @@ def test_the_end_of_a_program_stops_a_daemon_thread_that_trains():
     assert "daemon thread trained 'sequential'" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        "model.predict(x, batch_size=500, verbose=0)",
+        "model.evaluate(x, x[:, :2], verbose=0)",
+        "model.train_on_batch(x, x[:, :2])",
+        "model.predict_on_batch(x)",
+        "program(x[:500])",
+        "model.save(path)",
+        "lamina.saving.load_model(filepath=path)",
+    ],
+)
+def test_the_end_of_a_program_waits_for_what_a_daemon_thread_runs(call):
+    done = script(
+        MODEL + "import tempfile, pathlib\n"
+        "folder = pathlib.Path(tempfile.mkdtemp()); path = folder / 'm.keras'\n"
+        "model.save(path); model.export(folder / 'm.lamina', verbose=False)\n"
+        "program = lamina.export.load(folder / 'm.lamina')\n"
+        "begun = threading.Event()\n"
+        "def run():\n"
+        f"    while True:\n        {call}; begun.set()\n"
+        "threading.Thread(target=run, daemon=True).start()\n"
+        "begun.wait(60); time.sleep(0.1)\n"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="systems without a fork")
 def test_a_forked_process_says_that_jax_cannot_run_in_it():
     done = script(

@@ -23,6 +23,7 @@ from lamina.core.tracebacks import boundary
 from lamina.export import reading, signature
 from lamina.export.verifying import Refused, check
 from lamina.saving.safetensors import Tensors
+from lamina.training.alone import until_end
 
 KEY = "lamina.export"
 VERSION = 1
@@ -73,6 +74,7 @@ class Endpoint:
         self._calls = calls  # whether it is checked for each set of shapes
         self._checked: set = set()
 
+    @until_end
     def __call__(self, *args):
         """Compute the outputs, in inference mode.
 

@@ -9,12 +9,14 @@ from lamina.core.context import context, having
 from lamina.core.tracebacks import boundary
 from lamina.saving import formats
 from lamina.saving.building import FileBudget, build
+from lamina.training.alone import until_end
 
 if TYPE_CHECKING:
     from lamina.models import Model
 
 
 @boundary
+@until_end
 def load_model(filepath, custom_objects=None, compile=True, safe_mode=True) -> "Model":
     """Load a whole model that `save_model` or Keras 3 saved.
 

@@ -13,6 +13,7 @@ from lamina.core.tracebacks import boundary, warn
 from lamina.saving import formats, shards
 from lamina.saving.building import FIX, blamed, prove
 from lamina.saving.state import values_of
+from lamina.training.alone import until_end
 from lamina.training.together import among, gathered
 
 _NO_SAVE_FORMAT = (
@@ -22,6 +23,7 @@ _NO_SAVE_FORMAT = (
 
 
 @boundary
+@until_end
 def save_model(model, filepath, overwrite=True, zipped=None, **kwargs):
     """Save a whole model: architecture, weights, compile and optimizer state.
 

@@ -1,7 +1,7 @@
 """`evaluate`: the loss and the metrics on data."""
 
 from lamina.training import checks, together
-from lamina.training.alone import check_alone
+from lamina.training.alone import check_alone, until_end
 from lamina.training.chunks import chunks
 from lamina.training.compiled import require_compiled, training_of
 from lamina.training.compiled_step import Logs
@@ -11,6 +11,7 @@ from lamina.training.prepare import prepare
 from lamina.training.step import StateVariables
 
 
+@until_end
 @distributed
 def evaluate(
     model, x, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict

@@ -4,6 +4,7 @@ import jax
 
 from lamina.data.arrays import as_arrays, count_rows
 from lamina.training import checks
+from lamina.training.alone import until_end
 from lamina.training.compiled import require_compiled, training_of
 from lamina.training.compiled_step import Logs, compiled_step
 from lamina.training.evaluate import in_order
@@ -13,6 +14,7 @@ from lamina.training.prepare import outputs_for, prepare
 from lamina.training.step import StateVariables
 
 
+@until_end
 @distributed
 def on_batch(model, kind, x, y, sample_weight, class_weight, return_dict):
     """Train or evaluate one step; see `Model.train_on_batch`."""
@@ -39,6 +41,7 @@ def on_batch(model, kind, x, y, sample_weight, class_weight, return_dict):
     return logs if return_dict else in_order(model, logs)
 
 
+@until_end
 @distributed
 def predict_on_batch(model, x):
     """Predict one batch; see `Model.predict_on_batch`."""

@@ -7,6 +7,7 @@ from lamina.core import settings, structure
 from lamina.core.operation import takes_text
 from lamina.core.placement import Distribution, distribution, fetched
 from lamina.training import step, together
+from lamina.training.alone import until_end
 from lamina.training.chunks import grouped
 from lamina.training.compiled import training_of
 from lamina.training.drive import callbacks_for, drive, limited, source_for
@@ -15,6 +16,7 @@ from lamina.training.placing import distributed, filled_up, placing, without_tex
 from lamina.training.prepare import outputs_for
 
 
+@until_end
 @distributed
 def predict(model, x, batch_size, verbose, steps, callbacks):
     """Predict; see `Model.predict`."""
