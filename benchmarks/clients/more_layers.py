@@ -1,4 +1,4 @@
-"""keras-nlp, keras-cv, keras-aug, keras-hexagdly, einops, jax2onnx, bayesflow."""
+"""keras-nlp, keras-cv, keras-hexagdly, einops, jax2onnx, bayesflow."""
 
 import keras
 import numpy as np
@@ -19,13 +19,6 @@ def keras_cv():
     boxes = np.array([[0.0, 0.0, 4.0, 4.0]], "float32")
     made = keras_cv.bounding_box.convert_format(boxes, source="xyxy", target="xywh")
     return np.asarray(made).tolist()
-
-
-def keras_aug():
-    from keras_aug import layers
-
-    flipped = layers.vision.RandomFlip("horizontal", p=1.0)(X)
-    return bool(np.allclose(np.asarray(flipped), X[:, :, ::-1]))
 
 
 def keras_hexagdly():
@@ -82,6 +75,6 @@ def bayesflow():
 
 
 CASES = (
-    keras_nlp, keras_cv, keras_aug, keras_hexagdly, einops_layers,
+    keras_nlp, keras_cv, keras_hexagdly, einops_layers,
     einops_functions, jax2onnx, bayesflow,
 )  # fmt: skip
