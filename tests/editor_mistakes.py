@@ -18,6 +18,8 @@ model.fit(epoch=3)  # pyright: ignore[reportCallIssue]
 model.compile(metric=["mae"])  # pyright: ignore[reportCallIssue]
 model.compile("sgd", "mse", ["mae"])  # pyright: ignore[reportArgumentType]
 lamina.saving.load_model("a.keras").fti([1])  # pyright: ignore[reportAttributeAccessIssue]
+folders = lamina.utils.image_dataset_from_directory("a")
+print(folders.class_names[0], folders.class_nams)  # pyright: ignore[reportAttributeAccessIssue]
 history = model.fit([1])
 print(history.history["loss"][0], history.histori)  # pyright: ignore[reportAttributeAccessIssue]
 

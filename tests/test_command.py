@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -154,3 +155,16 @@ def test_names_cannot_command_the_terminal(tmp_path, capsys):
     assert main(["summary", str(path)]) == 0
     shown = capsys.readouterr().out
     assert "\x1b[31m" not in shown and r"a\x1b[31mb" in shown
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"lamina {lamina.__version__}\n"
+
+
+def test_convert_offers_only_what_it_writes(folder, capsys):
+    main(["convert", "net.keras", "out.none"])
+    (offered,) = re.findall("end in one of (.*?)\\. Rec", capsys.readouterr().err)
+    for ending in offered.split(", "):
+        assert main(["convert", "net.keras", f"out{ending}"]) == 0

@@ -5,10 +5,12 @@ import importlib
 import sys
 from pathlib import Path
 
+from lamina._version import __version__
+
 _INSPECTED = ".keras, .weights.h5, .weights.json, .safetensors, .h5 or .hdf5"
 _MODEL = "a saved model: .keras, .h5 or .hdf5"
 _MODELS = (".keras", ".h5", ".hdf5")
-_WEIGHTS = (".weights.h5", ".weights.json", ".safetensors")
+_WEIGHTS = (".weights.h5", ".safetensors")
 _REFUSALS = (
     ImportError, NotImplementedError, OSError, SyntaxError, TypeError, ValueError,
 )  # fmt: skip
@@ -57,6 +59,7 @@ def _parser():
         epilog="python -m lamina SCRIPT.py ..., and -m MODULE, -c TEXT or - in its "
         "place, run a program that was written for Keras, with Lamina as Keras.",
     )
+    parser.add_argument("--version", action="version", version=f"lamina {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(run, text, more):

@@ -12,6 +12,7 @@ from lamina.core.settings import (
     set_floatx,
     set_image_data_format,
 )
+from lamina.core.tracebacks import boundary as _boundary
 
 __all__ = [
     "backend",
@@ -54,6 +55,7 @@ def backend() -> str:
     return "jax"
 
 
+@_boundary
 def set_backend(backend: str) -> None:
     """Accept `"jax"`, the one engine there is.
 
@@ -248,6 +250,7 @@ def explain_recompiles() -> bool:
     return _settings.get("explain_recompiles") is not None
 
 
+@_boundary
 def set_explain_recompiles(value: bool) -> None:
     """Say on stderr, in one line each time, what made a step compile again.
 

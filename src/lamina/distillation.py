@@ -13,6 +13,7 @@ from lamina import tree as _tree
 from lamina._imports import offer as _offer
 from lamina.core.config import deserialize_keras_object as _deserialize_keras_object
 from lamina.core.config import serialize_keras_object as _serialize_keras_object
+from lamina.core.tracebacks import boundary as _boundary
 from lamina.models import Model as _Model
 
 
@@ -150,6 +151,7 @@ class LogitsDistillation(DistillationLoss):
     0.0
     """
 
+    @_boundary
     def __init__(self, temperature: float = 3.0, loss: _Any = "kl_divergence"):
         self.loss = _made_losses(type(self).__name__, loss)
         if not isinstance(temperature, (int, float)) or isinstance(temperature, bool):

@@ -37,6 +37,7 @@ from lamina.core.placement import is_first as _is_first
 from lamina.core.placement import note_uncaught as _note_uncaught
 from lamina.core.placement import service as _service
 from lamina.core.random import agree_on_seed as _agree_on_seed
+from lamina.core.tracebacks import boundary as _boundary
 from lamina.core.tracebacks import warn as _warn
 from lamina.layers.parallel import AXIS as _AXIS
 from lamina.layers.parallel import Plan as _Plan
@@ -83,6 +84,7 @@ class DataParallel(_Distribution):
     P(None, None)
     """
 
+    @_boundary
     def __init__(
         self,
         device_mesh: _Any = None,
@@ -153,6 +155,7 @@ class ModelParallel(_Distribution):
     P(None, 'model')
     """
 
+    @_boundary
     def __init__(
         self,
         *,
@@ -304,6 +307,7 @@ class FullyShardedDataParallel(_Distribution):
     # Numbers in a Variable that is not worth to be divided.
     _SMALL = 2**8
 
+    @_boundary
     def __init__(
         self, devices: _Any = None, model: int = 1, auto_shard_dataset: bool = True
     ):
@@ -615,6 +619,7 @@ def distribute_tensor(tensor, layout):
     return _constrained(tensor, layout, "The tensor")
 
 
+@_boundary
 def initialize(job_addresses=None, num_processes=None, process_id=None) -> None:
     """Join the processes of a run; each calls it before anything else computes.
 

@@ -22,10 +22,12 @@ from lamina.core.masks import get_mask as _get_mask
 from lamina.core.masks import set_mask as _set_mask
 from lamina.core.owner import layers_in
 from lamina.core.symbolic import SymbolicTensor as _SymbolicTensor
+from lamina.core.tracebacks import boundary as _boundary
 
 __all__ = ["check_layer", "check_op", "compare_numbers"]
 
 
+@_boundary
 def check_op(fn, *args, reference=None, gradient=True, tolerance=1e-5, **kwargs):
     """Check that an op means the same in every way that it can be called.
 
@@ -67,6 +69,7 @@ def check_op(fn, *args, reference=None, gradient=True, tolerance=1e-5, **kwargs)
     return eager
 
 
+@_boundary
 def check_layer(
     cls,
     init_kwargs=None,
@@ -451,6 +454,7 @@ def _check_step(layer, inputs, call_kwargs):
         )
 
 
+@_boundary
 def compare_numbers(
     layer,
     reference,

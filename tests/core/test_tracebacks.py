@@ -1,7 +1,9 @@
 """Errors end at the user's line, without frames of the library."""
 
+import contextlib
 import dataclasses
 import functools
+import importlib
 import inspect
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import pytest
 
 import lamina
 from lamina import layers, ops
+from lamina.core.placement import Distribution
 from lamina.core.tracebacks import boundary, hide_frames, warn
 
 X, Y = np.ones((8, 4), "float32"), np.ones((8, 1), "float32")
@@ -377,3 +380,56 @@ def test_a_warning_where_no_line_of_a_program_is():
         thread.join()
     seen = [one.filename for one in told]
     assert len(seen) == 1 and seen[0] != "sys"
+
+
+# Layers ask for these all the time.
+_BARE = {"is_float_dtype", "is_int_dtype", "result_type", "standardize_dtype"}
+
+
+@pytest.mark.parametrize(
+    "room",
+    "activations backend callbacks constraints distillation distribution "
+    "dtype_policies export initializers layers losses metrics models ops optimizers "
+    "quantizers random regularizers saving testing tree utils".split(),
+)
+@pytest.mark.filterwarnings("ignore")
+def test_no_public_name_shows_frames_of_the_library(room, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Distribution, "any_made", Distribution.any_made)
+    module = importlib.import_module(f"lamina.{room}")
+    names = {*dir(module), *(dir(lamina) if room == "utils" else ())} - _BARE
+    shown = []
+    for name in sorted(n for n in names if not n.startswith(("_", "set_"))):
+        thing = getattr(module, name, None) or getattr(lamina, name)
+        home = getattr(thing, "__module__", None) or ""
+        if not callable(thing) or home.split(".")[0] != "lamina":
+            continue
+        for count in (1, 2, 3):
+            try:
+                with contextlib.redirect_stdout(None):
+                    thing(*[frozenset([object()])] * count)
+            except Exception as error:
+                files = [f.filename for f in traceback.extract_tb(error.__traceback__)]
+                notes = " ".join(getattr(error, "__notes__", ()))
+                if any("/lamina/" in file for file in files) or "JAX has rem" in notes:
+                    shown.append((name, count))
+    assert not shown
+
+
+def test_gradients_show_no_frames_of_the_library():
+    weight = lamina.Variable(2.0)
+
+    def loss():
+        return (weight * 2.0).nothing()
+
+    run = lamina.value_and_grad(loss, [weight])
+    assert [frame.name for frame in frames(run)] == ["loss"]
+
+
+@pytest.mark.parametrize("given", [lambda x: x, lambda x: [x, x]])
+@pytest.mark.parametrize("kind", [layers.Flatten, layers.LSTM, layers.Concatenate])
+def test_a_tensor_in_the_place_of_settings(kind, given):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        kind(given(lamina.Input((3,))))
+    (note,) = caught.value.__notes__
+    assert note.endswith(f", not to its class: `{kind.__name__}(...)(x)`.")

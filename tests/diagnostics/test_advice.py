@@ -15,6 +15,7 @@ TWO = RNG.integers(0, 2, (16, 1))
 FOUR = RNG.integers(0, 4, 16)
 WORDS = RNG.integers(0, 9, (16, 5))
 PIXELS = RNG.integers(0, 256, (16, 6, 6, 3)).astype("uint8")
+GRAY = RNG.integers(0, 256, (16, 8, 8)).astype("uint8")
 
 
 def heard(parts, loss, x, y, fit=None):
@@ -106,6 +107,39 @@ SAID = {
         [layers.Input((6, 6, 3)), layers.Flatten(), layers.Dense(1, name="flat")],
         "mse", PIXELS, TWO, "Pixels as they are: .*layer 'flat'",
     ),
+    "pixels without channels": (
+        [layers.Input((8, 8)), layers.Flatten(), layers.Dense(1, name="flat")],
+        "mse", GRAY, TWO, "Pixels as they are: .*layer 'flat'",
+    ),
+    "pixels in a row": (
+        [layers.Input((64,)), layers.Dense(1, name="row")],
+        "mse", GRAY.reshape(16, -1).astype("float32"), TWO,
+        "Pixels as they are: .*layer 'row'",
+    ),
+    "augmented pixels": (
+        images(
+            lamina.Sequential([layers.RandomFlip(), layers.RandomRotation(0.1)]),
+            layers.ZeroPadding2D(), layers.Dropout(0.1),
+        ),
+        "mse", PIXELS, TWO, "Pixels as they are: .*layer 'conv'",
+    ),
+    "linear, flattened": (
+        [*dense(4), layers.Reshape((2, 2)), layers.Flatten(), layers.Dropout(0.1)],
+        SPARSE, X, FOUR, "No probabilities: .*layer 'out' ends in `linear`",
+    ),
+    "linear, in a model": (
+        [layers.Input((3,)), lamina.Sequential(dense(4))],
+        SPARSE, X, FOUR, "No probabilities: .*layer 'out' ends in `linear`",
+    ),
+    "leaky": (
+        [*dense(1), layers.LeakyReLU(name="last")], "binary_crossentropy", X, TWO,
+        "No probabilities: .*layer 'last' ends in `leaky_relu`",
+    ),
+    "a softmax too many": (
+        [*dense(4), layers.Softmax(name="last")],
+        losses.SparseCategoricalCrossentropy(from_logits=True),
+        X, FOUR, "Probabilities for logits: .*layer 'last' ends in `softmax`",
+    ),
 }  # fmt: skip
 QUIET: dict = {
     "sigmoid": (dense(1, "sigmoid"), "binary_crossentropy", X, TWO),
@@ -132,6 +166,18 @@ QUIET: dict = {
         "mse", PIXELS, TWO,
     ),
     "no pixels": (images(), "mse", PIXELS // 4, TWO),
+    "amounts in a row": (
+        [layers.Input((64,)), layers.Dense(1)],
+        "mse", GRAY.reshape(16, -1) * np.float32(0.999), TWO,
+    ),
+    "augmented and rescaled": (
+        images(lamina.Sequential([layers.RandomFlip(), layers.Rescaling(1 / 255)])),
+        "mse", PIXELS, TWO,
+    ),
+    "probabilities, flattened": (
+        [*dense(4, "softmax"), layers.Reshape((2, 2)), layers.Flatten()],
+        SPARSE, X, FOUR,
+    ),
     "alive": (dense(1, "relu", bias_initializer="ones"), "mse", X, TWO),
     "nearly in reach": (dense(1, "sigmoid"), "mse", X, 1.5 * TWO),
     "relu": (dense(4, "relu"), SPARSE, X, FOUR),

@@ -1,5 +1,6 @@
 """What a mistake in drawing a model gets: an error that says what to write instead."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -50,6 +51,34 @@ CASES = {
     "one row of three": (
         lambda: drawn(lamina.Input((3,)), layers.Dense(1)).predict(X[0, :3], verbose=0),
         "expected shape=\\(None, 3\\), found shape=\\(3,\\)",
+    ),
+    "targets in the place of inputs": (
+        lambda: drawn(lamina.Input((3,)), layers.Dense(1)).predict(X[:, 0], verbose=0),
+        "found shape=\\(8,\\). The shape of an `Input` is that of one row",
+    ),
+    "channels before the image": (
+        lambda: drawn(lamina.Input((3, 32, 32)), layers.Conv2D(2, 5)),
+        'Are the channels in axis 1\\? Give them last, or set `data_format="chan',
+    ),
+    "too many layers that shrink": (
+        lambda: drawn(lamina.Input((1, 1, 2)), layers.Conv2D(2, 3)),
+        "Use padding='same'",
+    ),
+    "a layer of keras": (
+        lambda: drawn(keras.layers.Dense(1)),
+        "an object of `keras`: take Lamina's own `Dense`",
+    ),
+    "an optimizer of keras": (
+        lambda: drawn(layers.Dense(1)).compile(keras.optimizers.Adam(), "mse"),
+        "an object of `keras`: take Lamina's own `Adam`",
+    ),
+    "add to a graph": (
+        lambda: lamina.Model(x := lamina.Input((3,)), layers.Dense(1)(x)).add(X),
+        "Write `lamina.Model\\(model.input, layer\\(model.output\\)\\)`",
+    ),
+    "words for classes": (
+        lambda: lamina.utils.to_categorical(["cat", "dog"]),
+        "expected integers: .*'cat'. Words .*`numpy.unique",
     ),
     "units that were divided": (lambda: layers.Dense(8 / 2), "4.0. Write 4; `//`"),
     "layers without a list": (

@@ -406,6 +406,15 @@ def test_validation_data_are_refused_before_the_training():
         np.testing.assert_array_equal(a, b)
 
 
+def test_validation_data_of_different_lengths():
+    model = lamina.Sequential([lamina.Input((3,)), lamina.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x = np.ones((4, 3))
+    with pytest.raises(ValueError, match="x: 4, y: 2") as caught:
+        model.fit(x, x[:, :1], validation_data=(x, x[:2, :1]), verbose=0)
+    assert caught.value.__notes__ == ["It was given as `validation_data`."]
+
+
 def test_resume_from_something_else():
     model = lamina.Sequential([lamina.Input((3,)), lamina.layers.Dense(1)])
     model.compile("sgd", "mse")

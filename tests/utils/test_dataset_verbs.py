@@ -288,3 +288,29 @@ def test_a_wrong_prefetch_names_prefetch():
     data = lamina.utils.timeseries_dataset_from_array(np.zeros((4, 1)), None, 2)
     with pytest.raises(ValueError, match="`Dataset.prefetch` expected"):
         data.prefetch(0)
+
+
+def test_a_slice_and_a_place_that_is_not_there():
+    with pytest.raises(TypeError, match="`data.skip\\(start\\).take\\(count\\)`"):
+        numbers(6)[0:2]
+    for place in (6, -7):
+        with pytest.raises(IndexError, match=f"has 6 elements.*: index {place}"):
+            numbers(6)[place]
+    assert plain(numbers(6)[-1]) == (5, 25)
+
+
+@pytest.mark.parametrize("verb", ["map", "filter"])
+def test_what_is_no_function(verb):
+    with pytest.raises(TypeError, match=f"`{verb}` takes a function. Received: 3"):
+        getattr(numbers(6), verb)(3)
+
+
+def test_an_empty_one_has_no_table():
+    assert numbers(6).take(0)._repr_html_() is None
+    assert numbers(6).filter(lambda x, y: False)._repr_html_() is None
+
+
+def test_a_random_map_on_threads_is_told_by_no_private_name():
+    drawn = numbers(8).map(lambda x, y: x + np.random.normal(), num_parallel_calls=2)
+    with pytest.warns(UserWarning, match="The data set draws from .*index\\)\\)`.$"):
+        list(drawn)

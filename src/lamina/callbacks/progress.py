@@ -14,6 +14,7 @@ import numpy as np
 from lamina.callbacks.screen import BOLD, RESET, cells, find_screen
 from lamina.core import settings
 from lamina.core.naming import printable
+from lamina.core.tracebacks import boundary
 
 _SECONDS_BETWEEN_DRAWINGS = 0.1
 _NEVER = float("inf")
@@ -223,6 +224,7 @@ class Progbar:
     4/4 - ...s - ...s/step - loss: 0.7500
     """
 
+    @boundary
     def __init__(
         self,
         target: int | None,

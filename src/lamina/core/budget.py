@@ -20,6 +20,7 @@ from lamina.core import bounds, structure
 from lamina.core.context import Scope, context, having
 from lamina.core.naming import shortened
 from lamina.core.registry import ours
+from lamina.core.tracebacks import boundary
 
 # What takes time besides the equations that are traced, in the same unit.
 _THING, _LAYER, _CALL, _TRACE, _WEIGHT, _MIB_DRAWN = 2, 15, 20, 10, 5, 32
@@ -269,6 +270,7 @@ class limits(Scope):  # noqa: N801
     8
     """
 
+    @boundary
     def __init__(self, memory: float | None = None, work: float | None = None):
         given = {"memory": memory, "work": work}
         self._limits = {k: v for k, v in given.items() if v is not None}

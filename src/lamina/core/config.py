@@ -21,7 +21,7 @@ from lamina.core.budget import budgeted, looked_at
 from lamina.core.constructor import Bounded, Captured, all_parameters
 from lamina.core.context import context, having
 from lamina.core.dtypes import standardize_dtype
-from lamina.core.naming import nearest, snake_case
+from lamina.core.naming import nearest, of_keras, snake_case
 from lamina.core.op import OPS, OpCall
 from lamina.core.registry import (
     author_of,
@@ -34,6 +34,7 @@ from lamina.core.registry import (
     public_name,
 )
 from lamina.core.symbolic import SymbolicTensor
+from lamina.core.tracebacks import boundary
 from lamina.core.variable import Variable
 
 _PLAIN = (str, int, float, bool, type(None))
@@ -136,6 +137,7 @@ def encode_parameter(value):
     return value
 
 
+@boundary
 def serialize_keras_object(obj) -> Any:
     """Turn an object into plain data that JSON can hold.
 
@@ -309,6 +311,7 @@ def sharing():
     return having(context.configs, shared={} if shared is None else shared)
 
 
+@boundary
 def deserialize_keras_object(
     config, custom_objects=None, safe_mode=None, **kwargs
 ) -> Any:
@@ -589,6 +592,7 @@ def resolver(kind, table, base, example):
     """
     table = functools.cache(table)
 
+    @boundary
     def deserialize(config, custom_objects=None):
         """Make an object from its name or its config."""
         found = deserialize_keras_object(
@@ -603,6 +607,7 @@ def resolver(kind, table, base, example):
             )
         return found
 
+    @boundary
     def get(identifier) -> Any:
         """Return an object for a name, a config, a class or the object itself."""
         if identifier is None:
@@ -623,6 +628,7 @@ def resolver(kind, table, base, example):
         raise ValueError(
             f"Could not interpret {kind} identifier: {identifier} (of type "
             f"{type(identifier).__name__}). Pass a name, an object or a config."
+            f"{of_keras(identifier)}"
         )
 
     def unknown(name):

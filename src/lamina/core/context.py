@@ -8,7 +8,7 @@ import operator
 import threading
 from typing import Any
 
-from lamina.core.tracebacks import warn
+from lamina.core.tracebacks import boundary, warn
 
 _mark = operator.attrgetter("mark")
 
@@ -155,6 +155,7 @@ class name_scope(Scope):
     'encoder/scale'
     """
 
+    @boundary
     def __init__(self, name: str | None, **kwargs):
         if not isinstance(name, str) or "/" in name:
             raise ValueError(

@@ -37,6 +37,17 @@ def unchanged():
         _counts.update(counts)
 
 
+def of_keras(thing) -> str:
+    """Return a sentence about an object that the package `keras` made, or ``""``."""
+    package = type(thing).__module__.partition(".")[0]
+    name = type(thing).__name__
+    return (
+        f" It is an object of `{package}`: take Lamina's own `{name}`."
+        if package in ("keras", "tf_keras")
+        else ""
+    )
+
+
 _LONGEST = 100  # characters of what may be a misspelt name
 # What arguments were called in the first versions of Keras.
 _FORMER = {

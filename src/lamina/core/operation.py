@@ -8,6 +8,7 @@ from lamina.core.context import context
 from lamina.core.naming import automatic_name, printable, snake_case
 from lamina.core.remat import remat_for
 from lamina.core.symbolic import Node, any_symbolic, infer, of_first_call
+from lamina.core.tracebacks import boundary
 
 _PLAIN = (str, int, float, bool, type(None))
 
@@ -69,6 +70,7 @@ class Operation(Captured):
     # As of layers: whether each row of a batch is computed from this row alone.
     rows_independent: Any = False
 
+    @boundary
     def __init__(self, name: str | None = None):
         if name is None:
             name = automatic_name(snake_case(type(self).__name__))

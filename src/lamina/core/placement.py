@@ -21,8 +21,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
 from lamina.core.context import context, having
 from lamina.core.naming import listed
+from lamina.core.tracebacks import boundary
 
 
+@boundary
 def list_devices(device_type=None) -> list[str]:
     """Return the names of all devices of one kind, those of other processes too.
 
@@ -37,6 +39,7 @@ def list_devices(device_type=None) -> list[str]:
     return [_name(d) for d in _devices(device_type)]
 
 
+@boundary
 def get_device_count(device_type=None) -> int:
     """Return the number of all devices of one kind; see `list_devices`.
 
@@ -83,6 +86,7 @@ class DeviceMesh:
     <DeviceMesh shape=(1, 1), axis_names=('batch', 'model')>
     """
 
+    @boundary
     def __init__(self, shape: Any, axis_names: Any, devices: Any = None):
         if not shape or not axis_names:
             raise ValueError(
@@ -173,6 +177,7 @@ class TensorLayout:
     (None, 'model')
     """
 
+    @boundary
     def __init__(self, axes: Any, device_mesh: Any = None):
         self._axes = tuple(axes)
         self._device_mesh = device_mesh
@@ -460,6 +465,7 @@ def is_first(by) -> bool:
     return not several(by) or jax.process_index() == 0
 
 
+@boundary
 def set_distribution(value) -> None:
     """Let a `Distribution` hold, in the whole process or until the scope around ends.
 

@@ -10,6 +10,7 @@ from lamina.core import settings
 from lamina.core.config import Constructed
 from lamina.core.dtypes import ALLOWED, is_float, standardize_dtype
 from lamina.core.naming import nearest
+from lamina.core.tracebacks import boundary
 
 _default: dict[str, Any] = {"policy": None}
 QUANTIZATION_MODES = ("int8", "float8", "int4", "gptq", "awq")
@@ -311,6 +312,7 @@ def dtype_policy() -> DTypePolicy:
     return _default["policy"]
 
 
+@boundary
 def set_dtype_policy(policy) -> None:
     """Set the policy of layers that are given none.
 
@@ -334,6 +336,7 @@ def set_dtype_policy(policy) -> None:
     _default["policy"] = get_policy(policy)
 
 
+@boundary
 def get_policy(identifier) -> DTypePolicy:
     """Return a policy for a policy, its name, a dtype, its config or None.
 

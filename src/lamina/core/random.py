@@ -12,6 +12,7 @@ from lamina import _generators
 from lamina.core.config import Constructed
 from lamina.core.context import context, having, name_scope
 from lamina.core.naming import automatic_name
+from lamina.core.tracebacks import boundary
 from lamina.core.types import Seed
 from lamina.core.variable import Variable, from_host
 
@@ -25,6 +26,7 @@ def make_default_seed() -> int:
     return python_random.randint(1, int(1e9))
 
 
+@boundary
 def set_random_seed(seed: int) -> None:
     """Seed Python's, NumPy's and Lamina's generators.
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from lamina.core.context import Scope, context, having
 from lamina.core.naming import nearest
+from lamina.core.tracebacks import boundary
 
 # Public namespaces in the order in which a bare class name is looked for.
 NAMESPACES = tuple(
@@ -181,6 +182,7 @@ def custom(name, custom_objects=None):
     return None
 
 
+@boundary
 def get_registered_name(obj) -> str:
     """Return the name under which `obj` was registered, else its `__name__`.
 
@@ -194,6 +196,7 @@ def get_registered_name(obj) -> str:
     return obj.__name__
 
 
+@boundary
 def get_registered_object(name, custom_objects=None, module_objects=None):
     """Return the class or function registered under `name`, or None.
 
@@ -266,6 +269,7 @@ class CustomObjectScope(Scope):
     'Mine'
     """
 
+    @boundary
     def __init__(self, custom_objects: dict | None):
         self.custom_objects = dict(custom_objects or {})
 

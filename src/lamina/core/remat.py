@@ -15,6 +15,7 @@ import jax
 from lamina.core import structure
 from lamina.core.context import Scope, context, having
 from lamina.core.masks import masks_of, put_masks
+from lamina.core.tracebacks import boundary
 from lamina.core.variable import scratch
 
 _MODES = ("full", "activations", "larger_than", "list_of_layers", None)
@@ -54,6 +55,7 @@ class RematScope(Scope):
     ...     layer = lamina.layers.Dense(2, activation="tanh")
     """
 
+    @boundary
     def __init__(
         self,
         mode: str = "full",

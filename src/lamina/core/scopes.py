@@ -6,6 +6,7 @@ from typing import Any
 import jax
 
 from lamina.core.context import Scope, context, having
+from lamina.core.tracebacks import boundary
 from lamina.core.variable import Frame, Variable, marked
 
 
@@ -28,6 +29,7 @@ class StatelessScope(Scope):
     (2.0, 1.0)
     """
 
+    @boundary
     def __init__(
         self,
         state_mapping: Any = None,

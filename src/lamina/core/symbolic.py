@@ -50,6 +50,7 @@ class SymbolicTensor(Computes):
     squeeze: Any
     __slots__ = ("__dict__", "__weakref__", "_dtype", "_shape", "index", "name", "node")
 
+    @boundary
     def __init__(
         self,
         shape: Any,

@@ -64,8 +64,10 @@ def boundary(function: _F) -> _F:
 def _suggest(error, function, args):
     """Say in the error of a call that does not fit which class was made.
 
-    To a misspelt argument the nearest one is added.
+    To a misspelt argument the nearest one is added, and where tensors were given to a
+    layer's constructor, how it is called.
     """
+    _note_tensors(error, function, args)
     at = error.__traceback__
     if not isinstance(error, TypeError) or at is None or at.tb_next is not None:
         return
@@ -76,6 +78,19 @@ def _suggest(error, function, args):
     if found := re.search(r"unexpected keyword argument '(\w+)'$", str(error)):
         known = inspect.signature(function).parameters
         error.args = (f"{error}.{nearest(found[1], known)}",)
+
+
+def _note_tensors(error, function, args):
+    """Note that a layer's constructor was given what its call takes."""
+    made = args[0] if args and function.__name__ == "__init__" else None
+    if not hasattr(made, "compute_mask") or hasattr(made, "fit"):
+        return
+    given = [x for a in args[1:] for x in (a if isinstance(a, (list, tuple)) else [a])]
+    if any(getattr(x, "is_symbolic", False) for x in given):
+        begin = "Give tensors to a layer, not to its class"
+        notes = getattr(error, "__notes__", [])  # of a layer inside, too
+        notes[:] = [note for note in notes if not note.startswith(begin)]
+        error.add_note(f"{begin}: `{type(made).__name__}(...)(x)`.")
 
 
 def hide_frames(error: BaseException) -> None:

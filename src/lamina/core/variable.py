@@ -33,6 +33,7 @@ from lamina.core.dtypes import is_float, standardize_dtype
 from lamina.core.masks import masks_of, put_masks
 from lamina.core.naming import automatic_name, printable
 from lamina.core.row_gradients import Lookup, RowGradient
+from lamina.core.tracebacks import boundary
 from lamina.core.types import Computes, DType, Shape
 
 # Counts bindings and Variables, to tell which came first.
@@ -169,6 +170,7 @@ def _grouped(variables, values):
     return type(variables)(*parts) if hasattr(variables, "_fields") else tuple(parts)
 
 
+@boundary
 def value_and_grad(fn, variables):
     """Return a function that gives what `fn` returns and its gradients.
 
@@ -222,6 +224,7 @@ def value_and_grad(fn, variables):
             seen = indices()  # uncompiled code may ask for numbers
         return {n: Lookup("", t).zeros(seen[n]) for n, t in tables.items()}
 
+    @boundary
     def run(*args, **kwargs):
         values = tuple(None if v.sparse_gradient else v.raw_value for v in variables)
         sparse = [n for n, v in enumerate(variables) if v.sparse_gradient]
@@ -272,6 +275,7 @@ class Variable(Computes):
     # The Variable of its shape beside which it lies, as an optimizer's slots do.
     follows: Any = None
 
+    @boundary
     def __init__(
         self,
         initializer: Any,

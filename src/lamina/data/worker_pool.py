@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 
 from lamina import _generators
+from lamina.core.registry import ours
 from lamina.core.tracebacks import warn
 from lamina.data.pydataset import Turns
 from lamina.data.worker import Worker
@@ -83,12 +84,18 @@ class WorkerPool:
             )
         if self._turns.found and not self._warned:
             self._warned = True
+            made = type(self._dataset)
+            own = not ours(made)
             warn(
-                f"`{type(self._dataset).__name__}` draws from `random` or "
-                "`numpy.random`, which all threads share. For the same seed to train "
-                "the same, its items are made one after the other. Draw from a "
-                "generator of your own, such as `np.random.default_rng((seed, index))`,"
-                " or pass `use_multiprocessing=True`: each process has its own."
+                f"{f'`{made.__name__}`' if own else 'The data set'} draws from `random`"
+                " or `numpy.random`, which all threads share. For the same seed to "
+                "train the same, its items are made one after the other. Draw from a "
+                "generator of your own, such as `np.random.default_rng((seed, index))`"
+                + (
+                    ", or pass `use_multiprocessing=True`: each process has its own."
+                    if own
+                    else "."
+                )
             )
 
     def _pickled(self):

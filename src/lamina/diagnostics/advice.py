@@ -17,7 +17,7 @@ from lamina.core.placement import Distribution, is_here
 from lamina.core.registry import ours
 from lamina.core.tracebacks import warn
 from lamina.core.variable import scratch
-from lamina.layers.activation import ReLU
+from lamina.layers.activation import LeakyReLU, ReLU, Softmax
 from lamina.layers.layer import ends_in_activation
 from lamina.losses.crossentropy import ShapedCrossentropy
 from lamina.losses.loss import targets_of
@@ -43,7 +43,14 @@ _NO_PROBABILITY = (
 )
 # Layers that take numbers as they come, and learn badly from large ones.
 _UNSCALED = ("Conv2D", "Dense", "DepthwiseConv2D", "SeparableConv2D")
-_RESHAPING = ("Flatten", "Reshape")
+# Layers whose output has the range of their input, as all that begin with "Random".
+_RANGE_KEPT = {
+    *("Flatten", "Reshape", "Permute", "Dropout", "SpatialDropout2D", "ZeroPadding2D"),
+    *("Cropping2D", "CenterCrop", "Resizing", "UpSampling2D", "MaxPooling2D"),
+    *("AveragePooling2D", "GlobalMaxPooling2D", "GlobalAveragePooling2D"),
+}
+# Layers after which the last activation is still that of the layer before.
+_ACTIVATION_KEPT = ("Flatten", "Reshape", "Permute", "Dropout")
 # The least and the greatest number that they give.
 _REACH = {
     activations.sigmoid: (0, 1),
@@ -58,6 +65,7 @@ _EQUAL = (
 )
 _ROWS = 10_000  # are enough to tell amounts from classes
 _BRIGHT = 200  # images from 0 to 255 have pixels beyond it
+_FLAT = 64  # pixels in a row are at least so many
 
 
 def advise(model, source) -> Callable | None:
@@ -141,11 +149,28 @@ def _weight_before(tensor):
     return None
 
 
+def _last(tensor) -> Any:
+    """Return the layer whose activation is that of an output, or None."""
+    while tensor.node is not None:
+        layer, graph = tensor.node.operation, graph_of(tensor.node.operation)
+        if graph is not None:
+            tensor = graph.outputs[tensor.index]
+        elif _kind(layer) in _ACTIVATION_KEPT:
+            (tensor,) = tensor.node.input_tensors
+        else:
+            return layer
+    return None
+
+
 def _end(tensor) -> Any:
     """Return the activation that a layer of the library ends in, or None."""
-    layer: Any = tensor.node.operation if tensor.node is not None else None
+    layer = _last(tensor)
     if isinstance(layer, ReLU) and not (layer.negative_slope or layer.threshold):
         return activations.relu
+    if isinstance(layer, Softmax):
+        return activations.softmax
+    if isinstance(layer, LeakyReLU):
+        return activations.leaky_relu
     if not ours(type(layer)) or not ends_in_activation(layer):
         return None
     return getattr(layer, "activation", None)
@@ -166,7 +191,8 @@ def _is_plain(array):
 
 
 def _name(tensor):
-    return tensor.name if tensor.node is None else tensor.node.operation.name
+    layer = _last(tensor)
+    return tensor.name if layer is None else layer.name
 
 
 def _range(array):
@@ -214,18 +240,23 @@ def _look_at_indices(tensor, array, takers):
 
 
 def _look_at_pixels(graph, tensor, batch):
-    size = tensor.shape[1:]
-    if len(size) != 3 or not {size[0], size[-1]} & {1, 3, 4}:
-        return
     takers = _unscaled_takers(graph, tensor)
     found = _range(batch) if takers else None
-    if found and found[0] >= 0 and _BRIGHT < found[1] <= 255:
+    if found and found[0] >= 0 and _BRIGHT < found[1] <= 255 and _is_image(batch):
         warn(
             f"Pixels as they are: input {_name(tensor)!r} holds values up to "
             f"{found[1]}, and layer {takers[0].name!r} takes them unscaled, which "
             "trains slowly or not at all. Put `layers.Rescaling(1 / 255)` first, or "
             "divide by 255."
         )
+
+
+def _is_image(batch):
+    """Tell whether bright numbers are pixels: with channels, or else whole."""
+    size = np.shape(batch)[1:]
+    if len(size) == 3:
+        return bool({size[0], size[-1]} & {1, 3, 4})
+    return len(size) < 3 and np.prod(size) >= _FLAT and not np.any(np.mod(batch, 1))
 
 
 def _unscaled_takers(graph, tensor):
@@ -235,7 +266,7 @@ def _unscaled_takers(graph, tensor):
         if not _is_in(tensor, node.input_tensors):
             continue
         layer, output = node.operation, node.outputs[0]
-        if _kind(layer) in _RESHAPING:
+        if _keeps_range(layer):
             inner = _unscaled_takers(graph, output)
         elif _kind(layer) in _UNSCALED and not _is_normalized(graph, output):
             inner = [layer]
@@ -245,6 +276,14 @@ def _unscaled_takers(graph, tensor):
             return []
         takers += inner
     return takers
+
+
+def _keeps_range(layer):
+    """Tell whether what a layer gives has the range of what it takes."""
+    graph, kind = graph_of(layer), _kind(layer) or ""
+    if graph is not None:
+        return all(n.is_input or _keeps_range(n.operation) for n in graph.nodes)
+    return kind in _RANGE_KEPT or kind.startswith("Random")
 
 
 def _is_normalized(graph, tensor):

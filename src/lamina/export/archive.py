@@ -11,6 +11,7 @@ from jax import export
 from lamina._version import __version__
 from lamina.core import structure
 from lamina.core.files import replacing, writable
+from lamina.core.tracebacks import boundary
 from lamina.core.variable import Variable
 from lamina.export import formats, signature
 from lamina.export.loading import KEY, VERSION, own
@@ -45,6 +46,7 @@ class ExportArchive:
     (4, 2)
     """
 
+    @boundary
     def __init__(self, format: str = "stablehlo", **kwargs):
         formats.check("ExportArchive", format, {"stablehlo": None})
         signature.check_arguments("ExportArchive", kwargs)

@@ -62,6 +62,7 @@ def _check_size(layer, inputs):
         sizes, layer.kernel_size, layer.dilation_rate, strict=True
     ):
         extent = (cells - 1) * step + 1
+        swapped = last and sizes[0] in (1, 3) and sizes[1:] == inputs.shape[-1:]
         if isinstance(size, int) and size < extent:
             raise ValueError(
                 f"{described(layer)} has a window of {extent} cells, more than the "
@@ -69,8 +70,14 @@ def _check_size(layer, inputs):
                 f"Received: input shape {tuple(inputs.shape)}, "
                 f"kernel_size={layer.kernel_size}, "
                 f"dilation_rate={layer.dilation_rate}, "
-                f"data_format={layer.data_format!r}. Use padding='same', a smaller "
-                "kernel, or fewer layers that shrink the input before it."
+                f"data_format={layer.data_format!r}. "
+                + (
+                    "Are the channels in axis 1? Give them last, or set "
+                    '`data_format="channels_first"`.'
+                    if swapped
+                    else "Use padding='same', a smaller kernel, or fewer layers that "
+                    "shrink the input before it."
+                )
             )
 
 

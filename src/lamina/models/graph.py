@@ -23,6 +23,7 @@ from lamina.core.symbolic import (
     in_drawn_dtype,
     infer,
 )
+from lamina.core.tracebacks import boundary
 from lamina.layers.building import spec_of
 from lamina.layers.call import plain_shape
 from lamina.layers.core import InputLayer
@@ -59,6 +60,7 @@ class Function(Operation):
     outputs: Any = ()
     operations: Any = ()
 
+    @boundary
     def __init__(self, inputs: Any, outputs: Any, name: str | None = None):
         super().__init__(name)
         self._inputs_struct = inputs

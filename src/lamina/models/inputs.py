@@ -98,16 +98,21 @@ def _fit(model, tensor, x):
             + (f" at {path!r}" if "." in path else "")
             + f" of model {model.name!r}: expected shape={expected}, found "
             f"shape={shape}."
-            + (
-                " Is the axis of rows missing? One row is given as `x[None]`; and the "
-                "shape of an `Input` is that of one row, without their number."
-                if len(shape) == len(expected) - 1
-                else ""
-            )
+            + (_hint(shape, expected) if len(shape) == len(expected) - 1 else "")
         )
     if mask is not None and get_mask(x) is None:
         set_mask(x, mask)
     return x
+
+
+def _hint(shape, expected):
+    """Return what may be wrong with an array that has an axis too few."""
+    row = all(
+        None in pair or pair[0] == pair[1]
+        for pair in zip(shape, expected[1:], strict=True)
+    )
+    one = " Is the axis of rows missing? One row is given as `x[None]`." if row else ""
+    return f"{one} The shape of an `Input` is that of one row, without their number."
 
 
 def _cast(model, tensor, x) -> Any:

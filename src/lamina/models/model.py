@@ -110,13 +110,14 @@ def _as_given(value):
     return value
 
 
-# Methods of the first versions of Keras, and what takes their place.
+# Methods of the first versions of Keras or of `Sequential`, and what takes their place.
 _FORMER = {
-    "fit_generator": "fit(batches)",
-    "evaluate_generator": "evaluate(batches)",
-    "predict_generator": "predict(batches)",
-    "predict_classes": "predict(x).argmax(-1)",
-    "predict_proba": "predict(x)",
+    "fit_generator": "model.fit(batches)",
+    "evaluate_generator": "model.evaluate(batches)",
+    "predict_generator": "model.predict(batches)",
+    "predict_classes": "model.predict(x).argmax(-1)",
+    "predict_proba": "model.predict(x)",
+    "add": "lamina.Model(model.input, layer(model.output))",
 }
 
 
@@ -161,8 +162,7 @@ class Model(Layer):
         def __getattr__(self, name):
             if name in _FORMER:
                 raise AttributeError(
-                    f"`{type(self).__name__}` has no `{name}`. Write "
-                    f"`model.{_FORMER[name]}`."
+                    f"`{type(self).__name__}` has no `{name}`. Write `{_FORMER[name]}`."
                 )
             return super().__getattr__(name)
 

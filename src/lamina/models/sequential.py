@@ -15,6 +15,7 @@ from lamina.core.config import (
     sharing,
 )
 from lamina.core.context import context, having
+from lamina.core.naming import of_keras
 from lamina.core.registry import ours
 from lamina.core.symbolic import SymbolicTensor, find_symbolic
 from lamina.core.tracebacks import boundary
@@ -94,11 +95,11 @@ class Sequential(Model):
         if not isinstance(layer, Layer):
             raise ValueError(
                 "Only instances of `lamina.Layer` can be added to a Sequential model. "
-                f"Received: {layer!r} (of type {type(layer)})"
+                f"Received: {layer!r} (of type {type(layer)})."
                 + (
-                    f". Write `{layer.__name__}(...)`"
+                    f" Write `{layer.__name__}(...)`."
                     if isinstance(layer, type)
-                    else ""
+                    else of_keras(layer)
                 )
             )
         given = given_shape(layer)

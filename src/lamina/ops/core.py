@@ -113,6 +113,7 @@ def _inside(limit, dtype):
     return value
 
 
+@_boundary
 def shape(x) -> tuple:
     """Return the shape; a size that is not known yet is None.
 
@@ -125,6 +126,7 @@ def shape(x) -> tuple:
     return _tensor(x).shape
 
 
+@_boundary
 def dtype(x) -> str:
     """Return the dtype, as a string.
 

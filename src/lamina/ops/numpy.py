@@ -1867,6 +1867,7 @@ def tile(x, repeats):
     return _jnp.tile(_tensor(x), repeats)
 
 
+@_boundary
 def ndim(x):
     """Return the number of axes, an int for a symbolic tensor, too.
 

@@ -9,6 +9,7 @@ import numpy as np
 from lamina.core.budget import quoting
 from lamina.core.extras import load_rich
 from lamina.core.naming import nearest, printable
+from lamina.core.tracebacks import boundary
 from lamina.saving import formats, shards
 from lamina.saving.archive import CONFIG, METADATA
 from lamina.saving.state import values_of
@@ -45,6 +46,7 @@ class KerasFileEditor:
             └── 1: shape=(2,), dtype=float32
     """
 
+    @boundary
     def __init__(self, filepath: str | os.PathLike):
         self.filepath = filepath
         self.config = self.metadata = None

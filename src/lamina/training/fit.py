@@ -169,6 +169,9 @@ def _validation(model, data, batch_size, steps):
     except EmptyData as error:
         _unvalidated("", error)
         return None
+    except ValueError as error:
+        error.add_note("It was given as `validation_data`.")
+        raise
 
 
 def _unvalidated(when, error):

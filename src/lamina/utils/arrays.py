@@ -28,7 +28,13 @@ def to_categorical(x, num_classes=None):
         if len(shape) > 1 and shape[-1] == 1:
             x = ops.squeeze(x, -1)
         return ops.one_hot(x, num_classes)
-    x = np.array(x, dtype="int64")
+    try:
+        x = np.array(x, dtype="int64")
+    except ValueError as error:
+        raise ValueError(
+            f"`to_categorical` expected integers: {error}. Words for classes become "
+            "integers with `numpy.unique(words, return_inverse=True)[1]`."
+        ) from None
     if x.ndim > 1 and x.shape[-1] == 1:
         x = x.squeeze(-1)
     if num_classes is None:

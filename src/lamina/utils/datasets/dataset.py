@@ -6,11 +6,12 @@ import math
 import os
 import pathlib
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from lamina.core.checks import positive_int
+from lamina.core.tracebacks import boundary
 from lamina.data.pydataset import PyDataset
 from lamina.data.worker_pool import WorkerPool
 from lamina.utils.datasets import looks
@@ -82,8 +83,9 @@ class Verbs:
         passes_begun: how many passes were begun.
     """
 
-    class_names: list[str] | None = None
-    file_paths: list[str] | None = None
+    # Always lists for type checkers: data sets from folders have them.
+    class_names: list[str] = cast(Any, None)
+    file_paths: list[str] = cast(Any, None)
     passes_begun = 0
     workers, max_queue_size = 1, 10
     _count: Any = None  # of elements: infinity without end, None if nobody knows
@@ -119,6 +121,7 @@ class Verbs:
 
     # ---- verbs ---------------------------------------------------------------------
 
+    @boundary
     def map(self, function: Callable, num_parallel_calls=None, deterministic=None):
         """Return a data set of what `function` makes of each element.
 
@@ -127,6 +130,7 @@ class Verbs:
             num_parallel_calls: threads that call it; -1 for one on each core.
             deterministic: kept for compatibility: the order always stays.
         """
+        _check_function("map", function)
         made = self._derived(
             lambda place, turn: _called(function, self._at(place, turn)),
             self._count,
@@ -140,8 +144,10 @@ class Verbs:
             )
         return made
 
+    @boundary
     def filter(self, predicate: Callable):
         """Return a data set of the elements for which `predicate` is true."""
+        _check_function("filter", predicate)
         return self._derived(
             None,
             None,
@@ -152,6 +158,7 @@ class Verbs:
             ),
         )
 
+    @boundary
     def batch(self, batch_size: int, drop_remainder: bool = False):
         """Return a data set of batches: elements with a new first axis.
 
@@ -177,6 +184,7 @@ class Verbs:
 
         return self._derived(at, count, elements, batched=True)
 
+    @boundary
     def unbatch(self):
         """Return a data set of the rows of each element."""
 
@@ -187,6 +195,7 @@ class Verbs:
 
         return self._derived(None, None, elements, batched=False)
 
+    @boundary
     def shuffle(
         self,
         buffer_size: int | None = None,
@@ -230,6 +239,7 @@ class Verbs:
         endless = self._count == math.inf
         return self._derived(None if endless else at, self._count, elements)
 
+    @boundary
     def repeat(self, count: int | None = None):
         """Return a data set that goes through this one `count` times, or without end.
 
@@ -260,6 +270,7 @@ class Verbs:
         whole = times if endless else self._count and self._count * passes
         return self._derived(at, whole, elements)
 
+    @boundary
     def take(self, count: int):
         """Return a data set of the first `count` elements; all for -1."""
         most = _number("take", count)
@@ -270,6 +281,7 @@ class Verbs:
             lambda turn: itertools.islice(self._elements(turn), stop),
         )
 
+    @boundary
     def skip(self, count: int):
         """Return a data set without the first `count` elements; of none for -1."""
         first = _number("skip", count)
@@ -281,6 +293,7 @@ class Verbs:
             lambda turn: itertools.islice(self._elements(turn), first, None),
         )
 
+    @boundary
     def enumerate(self, start: int = 0):
         """Return a data set of pairs: the number of an element, and the element."""
         return self._derived(
@@ -289,6 +302,7 @@ class Verbs:
             lambda turn: enumerate(self._elements(turn), start),
         )
 
+    @boundary
     def zip(self, *others: "Dataset"):
         """Return a data set of tuples of elements, as long as the shortest.
 
@@ -305,6 +319,7 @@ class Verbs:
             rest,
         )
 
+    @boundary
     def concatenate(self, other: "Dataset"):
         """Return a data set of this one's elements, then the other's."""
         mine, more = self._count, _checked(other)._count
@@ -321,6 +336,7 @@ class Verbs:
             (other,),
         )
 
+    @boundary
     def cache(self, folder: str | os.PathLike | None = None):
         """Return a data set that makes each element once, and keeps it.
 
@@ -341,6 +357,7 @@ class Verbs:
         made.file_paths = self.file_paths
         return made
 
+    @boundary
     def prefetch(self, buffer_size: int = -1):
         """Return a data set that threads make ahead of its use.
 
@@ -405,6 +422,7 @@ class Verbs:
             "The data set is empty, so that nobody knows what an element looks like."
         )
 
+    @boundary
     def show(self, rows: int = 9):
         """Show the first element: a picture of images, a table of anything else.
 
@@ -417,7 +435,8 @@ class Verbs:
         looks.show(self, self._first(), rows)
 
     def _repr_html_(self):
-        return looks.html(self, self._first())
+        # Without an element there is nothing to draw, and the line is shown.
+        return next((looks.html(self, e) for e in self._elements(0)), None)
 
     def __repr__(self):
         return looks.line(self)
@@ -451,9 +470,19 @@ class Dataset(Verbs, PyDataset):
         """The number of elements, or None without end."""
         return None if self._count == math.inf else self._count
 
+    @boundary
     def __getitem__(self, index):
+        if isinstance(index, slice):
+            raise TypeError(
+                "A data set takes no slices. `data.skip(start).take(count)` gives "
+                "the elements from `start` on."
+            )
         if self._count != math.inf:
-            index = range(self._count)[index]
+            if not -self._count <= index < self._count:
+                raise IndexError(
+                    f"The data set has {self._count} elements. Received: index {index}"
+                )
+            index %= self._count
         return self._at(index, self.passes_begun)
 
     def _elements(self, turn):
@@ -555,6 +584,11 @@ def _number(name, count) -> Any:
             f"`{name}` takes a number of elements, or -1 for all. Received: {count!r}"
         )
     return math.inf if count == -1 else int(count)
+
+
+def _check_function(verb, function):
+    if not callable(function):
+        raise TypeError(f"`{verb}` takes a function. Received: {function!r}")
 
 
 def _checked(other):

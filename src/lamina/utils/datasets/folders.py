@@ -9,7 +9,7 @@ import logging
 import os
 import pathlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -186,7 +186,7 @@ def _folder_dataset(
         chosen = [paths[row] for row in rows]
         own = None if labels is None else labels[rows]
         data = _made(kind, chosen, own, batch_size, shuffle, seed, format)
-        data.class_names, data.file_paths = class_names, chosen
+        data.class_names, data.file_paths = cast(Any, class_names), chosen
         return data
 
     if not validation_split:
