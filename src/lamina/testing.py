@@ -20,7 +20,7 @@ from lamina.core.config import deserialize_keras_object as _deserialize_keras_ob
 from lamina.core.config import serialize_keras_object as _serialize_keras_object
 from lamina.core.masks import get_mask as _get_mask
 from lamina.core.masks import set_mask as _set_mask
-from lamina.core.owner import layers_in
+from lamina.core.owner import layers_in as _layers_in
 from lamina.core.symbolic import SymbolicTensor as _SymbolicTensor
 from lamina.core.tracebacks import boundary as _boundary
 
@@ -349,7 +349,7 @@ def _draws(layer, call_kwargs):
 
 def _check_reload(layer, copy, inputs, call_kwargs, expected, tolerance):
     """Save the weights layer by layer into dicts, and load them into the copy."""
-    pairs = zip(layers_in(layer), layers_in(copy), strict=True)
+    pairs = zip(_layers_in(layer), _layers_in(copy), strict=True)
     for own, other in pairs:
         store = {}
         own.save_own_variables(store)
