@@ -105,6 +105,7 @@ def test_a_file_that_is_there_is_not_replaced(folder, capsys):
     ("arguments", "code", "words"),
     [
         (["summary", "none.keras"], 1, "File not found"),
+        (["summary", "net.onnx"], 1, "a program that was exported"),
         (["convert", "net.keras", "out.foo"], 1, ".h5, .hdf5, .weights.h5"),
         (["plot", "net.keras", "-o", "out.foo"], 1, "'svg'"),
         (["plot", "net.keras", "-o", "none/out.svg"], 2, "No such file"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from lamina._version import __version__
 
 _INSPECTED = ".keras, .weights.h5, .weights.json, .safetensors, .h5 or .hdf5"
-_MODEL = "a saved model: .keras, .h5 or .hdf5"
+_MODEL = "a saved model, .keras, .h5 or .hdf5"
 _MODELS = (".keras", ".h5", ".hdf5")
 _WEIGHTS = (".weights.h5", ".safetensors")
 _REFUSALS = (
@@ -131,6 +131,11 @@ def _takes_model(command):
 
 
 def _load(given):
+    if given.file.endswith(_EXPORTED):
+        raise ValueError(
+            f"{given.file} is a program that was exported, of which no model can be "
+            f"made again. Give it as {_MODEL}."
+        )
     import lamina
 
     if given.modules:
