@@ -49,18 +49,16 @@ def load_data():
     >>> x.shape, y.shape  # doctest: +SKIP
     ((60000, 28, 28), (60000,))
     """
-    x_train, y_train, x_test, y_test = map(_entries, _HASHES)
+    folder = "datasets/fashion-mnist"
+    x_train, y_train, x_test, y_test = (
+        _entries(_get_file(name, _STORE + name, file_hash=known, cache_subdir=folder))
+        for name, known in _HASHES.items()
+    )
     return (x_train, y_train), (x_test, y_test)
 
 
-def _entries(name):
+def _entries(path):
     """Return the array of a gzipped IDX file: its shape stands before its bytes."""
-    path = _get_file(
-        name,
-        _STORE + name,
-        file_hash=_HASHES[name],
-        cache_subdir="datasets/fashion-mnist",
-    )
     stored = _pathlib.Path(path).stat().st_size
     most = max(_bounds.FLOOR, _bounds.RATIO * stored)
     try:
