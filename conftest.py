@@ -61,7 +61,7 @@ _LARGE = (
     "tests/training/test_reached.py",
 )  # fmt: skip
 _QUICK = ("test_layer_configs.py", "test_bad_arguments.py")
-_EVERY = 8  # which of the cases an everyday run takes
+_EVERY = 16  # which of the cases an everyday run takes
 # Single tests that take as long as a table.
 _LONG = (
     "tests/applications/test_weights.py::test_efficientnet_scales_once_more",
