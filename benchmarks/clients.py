@@ -84,8 +84,9 @@ WAYS = {
 }
 # Runs the cases of a program and prints what each returned, or its error.
 RUN = """
-import importlib.util, json, sys, warnings
+import importlib.util, json, os, sys, warnings
 warnings.simplefilter("ignore")
+sys.path.append(os.path.dirname(sys.argv[1]))  # where `shared` is
 spec = importlib.util.spec_from_file_location("program", sys.argv[1])
 program = sys.modules["program"] = importlib.util.module_from_spec(spec)
 found = {}
