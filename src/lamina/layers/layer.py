@@ -624,13 +624,13 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
     def compute_output_spec(self, *args, **kwargs):
         """Return what a call would give, as symbolic tensors."""
         call = self.call
-        # Classes that write down what shapes they give, before those of the layer.
-        own = [c for c in type(self).__mro__ if "compute_output_shape" in vars(c)][:-1]
-        if own:
+        if type(self).compute_output_shape is not Layer.compute_output_shape:
             if context.measured is not self:
                 return self._spec_from_shape(args, kwargs)
-            # Asked for by `super()` in them: what the layer below gives.
-            call = super(own[-1], self).call  # pyright: ignore
+            # Asked for by `super()` in it: what the layer below gives.
+            mro = type(self).__mro__
+            own = [c for c in mro if "compute_output_shape" in vars(c)][-2]
+            call = super(own, self).call  # pyright: ignore
             if call.__func__ is Layer.call:
                 raise _no_shape(self)
         with self._entered():
