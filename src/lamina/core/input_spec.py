@@ -80,7 +80,7 @@ def check_inputs(spec, inputs, layer) -> None:
     """
     if not spec:
         return
-    alone = type(spec) is InputSpec and not structure.is_nested(inputs)
+    alone = type(spec) is InputSpec and not isinstance(inputs, (list, tuple, dict))
     specs: list = [spec] if alone else structure.flatten(spec)
     if alone:
         inputs = [inputs]

@@ -18,7 +18,7 @@ def graph_of(thing) -> Any:
 
     None for a model that is written as a class, and for anything else.
     """
-    return getattr(thing, "_drawn_graph", None)
+    return getattr(thing, "__dict__", {}).get("_drawn_graph")
 
 
 def takes_text(thing) -> bool:

@@ -36,7 +36,7 @@ class Owner:
     _trains_by_default: Any = False
     _keeps_masks: Any = False
     _drawn_graph: Any
-    _drawn_layers: Any
+    _drawn_layers: Any = None
     _numbers_are_sizes: bool | None = None
 
     def _check_constructed(self, error: type[Exception] = RuntimeError):

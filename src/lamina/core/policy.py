@@ -1,6 +1,7 @@
 """Dtype policies: in what dtype a layer keeps its weights and computes."""
 
 import re
+from operator import attrgetter
 from typing import Any
 
 import jax
@@ -64,20 +65,17 @@ class DTypePolicy(Constructed):
         """The policy's name."""
         return self._name
 
-    @property
-    def compute_dtype(self) -> str:
-        """The dtype that layers compute in."""
-        return self._compute_dtype
-
-    @property
-    def variable_dtype(self) -> str:
-        """The dtype that weights are kept in."""
-        return self._variable_dtype
-
-    @property
-    def quantization_mode(self):
-        """How layers keep their kernels, such as "int8", or None."""
-        return self._quantization_mode
+    # Read in each call of a layer, and so without a call of their own.
+    compute_dtype = property(
+        attrgetter("_compute_dtype"), doc="The dtype that layers compute in."
+    )
+    variable_dtype = property(
+        attrgetter("_variable_dtype"), doc="The dtype that weights are kept in."
+    )
+    quantization_mode = property(
+        attrgetter("_quantization_mode"),
+        doc='How layers keep their kernels, such as "int8", or None.',
+    )
 
     def convert_input(self, x, autocast, dtype):
         """Make an array of `x`; floats get `dtype` when `autocast` is true."""

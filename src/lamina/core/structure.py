@@ -5,13 +5,13 @@ are walked in the order of their sorted keys, as JAX does; what is made anew has
 keys in the order in which they were written.
 """
 
+import functools
+import operator
 from typing import Any
 
 import jax
 
-
-def _is_none(x):
-    return x is None
+_is_none = functools.partial(operator.is_, None)  # asked for every node of a tree
 
 
 def flatten(structure) -> list:

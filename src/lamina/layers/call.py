@@ -105,6 +105,8 @@ class Arguments:
                 f"{', '.join(takes.names) or 'none'}"
             ) from None
         self.by_name = bound.arguments
+        # The first argument, however it was given.
+        self.first = self.args[0] if args else next(iter(self.by_name.values()), None)
         if takes.training:
             self.given["training"] = self.by_name.get("training")
         self.flag_given = self.given.get("training") is not None
@@ -204,13 +206,6 @@ class Arguments:
             )
         )
 
-    @property
-    def first(self):
-        """The first argument."""
-        if self.args:
-            return self.args[0]
-        return next(iter(self.by_name.values()), None)
-
     @functools.cached_property
     def tensors(self) -> dict:
         """The arguments that hold tensors, by name, masks left out."""
@@ -291,7 +286,7 @@ class Arguments:
 
 def masks_of(value):
     """Return the masks of a tensor or a structure; None when there is none."""
-    if is_tensor(value):
+    if not isinstance(value, (list, tuple, dict)):
         return get_mask(value)
     masks = [get_mask(x) for x in structure.flatten(value) if is_tensor(x)]
     if all(m is None for m in masks):

@@ -264,7 +264,8 @@ class Dense(Adaptable):
         }
 
     def call(self, inputs, training=None):
-        x = biased(dense(inputs, self.kernel), self.kernel, self.bias)
+        kernel = self.kernel
+        x = biased(dense(inputs, kernel), kernel, self.bias)
         return self.activation(x) if self.activation is not None else x
 
 

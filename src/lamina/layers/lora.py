@@ -1,6 +1,7 @@
 """Layers whose kernel can be replaced: `enable_lora` and `quantize`."""
 
 import contextlib
+import functools
 from typing import Any
 
 import numpy as np
@@ -386,23 +387,17 @@ class Adaptable(Layer):
     def variable_serialization_spec(self) -> dict:
         """The names of the weights by quantization mode, in the order of files."""
         weights = self._quantized_weights() or (self._main,)
-        found: dict = {None: [weights[0], *self._also, *weights[1:]]}
-        for mode in self._modes if self._quantized else ():
-            names = [n.format(w) for w in weights for n in ENCODINGS[mode].attributes]
-            names = list(dict.fromkeys(names))
-            # A bias comes after a kernel of its name, else before everything.
-            at = int(names[0] == weights[0])
-            found[mode] = [*names[:at], *self._also, *names[at:]]
-        return found
+        modes = self._modes if self._quantized else ()
+        return {mode: [*names] for mode, names in _order(weights, self._also, modes)}
 
     def _saved_variables(self):
-        spec = self.variable_serialization_spec
-        held = self._held(spec.get(self.quantization_mode, spec[None]))
+        spec, mode = self.variable_serialization_spec, self.quantization_mode
+        held = self._held(spec.get(mode, spec[None]))
         aside = [*held, *(self._lora() or ())[:2]]
-        if self.quantization_mode is not None and not self._is_calibrated:
+        if mode is not None and not self._is_calibrated:
             aside.append(getattr(self, f"_{self._main}", None))
-        others = [v for v in self._own_variables() if not any(v is x for x in aside)]
-        return [*held, *others]
+        known = {*map(id, aside)}
+        return [*held, *(v for v in self._own_variables() if id(v) not in known)]
 
     def save_own_variables(self, store):
         encoding = self._encodings.get(self._main)
@@ -454,3 +449,16 @@ class Adaptable(Layer):
         if self.lora_rank is None:
             del config["lora_rank"], config["lora_alpha"]
         return config
+
+
+@functools.cache
+def _order(weights, also, modes):
+    """Return `(mode, names of weights)` in the order of files, None for floats."""
+    found: list = [(None, (weights[0], *also, *weights[1:]))]
+    for mode in modes:
+        names = [n.format(w) for w in weights for n in ENCODINGS[mode].attributes]
+        names = [*dict.fromkeys(names)]
+        # A bias comes after a kernel of its name, else before everything.
+        at = int(names[0] == weights[0])
+        found.append((mode, (*names[:at], *also, *names[at:])))
+    return found

@@ -83,7 +83,7 @@ class Sequential(Model):
     @boundary
     def add(self, layer: Any, rebuild: bool = True):
         """Put a layer on top of the stack."""
-        if getattr(layer, "is_symbolic", False):
+        if isinstance(layer, SymbolicTensor):
             origin = layer.node.operation if layer.node is not None else None
             if not isinstance(origin, InputLayer):
                 raise ValueError(

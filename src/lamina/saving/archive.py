@@ -241,7 +241,8 @@ class Archive(contextlib.AbstractContextManager):
             return
         member = self._zip.getinfo(name)
         with self._guarded(name, self._zip.open, member) as file:
-            if member.compress_type == zipfile.ZIP_DEFLATED:
+            # What is small is read many times: from memory, in the fewest calls.
+            if member.compress_type != zipfile.ZIP_STORED or member.file_size <= _CHUNK:
                 yield io.BytesIO(self._guarded(name, file.read)), member.compress_size
                 return
             # The end of a member is where zipfile compares its checksum.

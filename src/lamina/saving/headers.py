@@ -10,6 +10,7 @@ somewhere else.
 """
 
 import os
+import struct
 
 from lamina.core import bounds
 
@@ -25,6 +26,8 @@ _LOOKED_AT = sum(1 << kind for kind in (LINKS, LAYOUT, ATTRIBUTES, _OTHER_FILES,
 # What may stand in the extension of a superblock: nothing that keeps parts of objects.
 _EXTENSION = {0x00, 0x0A, 0x10}
 _FIRST = 512  # bytes that hold most headers
+# The kind, the length and the flags of a message, as they begin it.
+_NEW_ENTRY, _OLD_ENTRY = struct.Struct("<BHB"), struct.Struct("<HHB")
 
 
 class Headers:
@@ -132,14 +135,14 @@ class Headers:
 
     def _check_attribute(self, header, data):
         """Let no text be longer than the file: HDF5 takes the memory first."""
-        name, kind, space = (_number(data, at, 2) for at in (2, 4, 6))
+        name, kind, space = sizes = struct.unpack_from("<HHH", data, 2)
         self._check_type(kind)
-        unit = 8 if data[0] == 1 else 1
-        name, whole, space = (-(-n // unit) * unit for n in (name, kind, space))
+        if data[0] == 1:
+            name, kind, space = [-(-n // 8) * 8 for n in sizes]
         at = 8 + (data[0] > 2) + name
         if _number(data, at, 1) & 15 == _VARIABLE:
             key = header, bytes(data[at - name : at]).partition(b"\0")[0]
-            for here in range(at + whole + space, len(data) - 15, 16):
+            for here in range(at + kind + space, len(data) - 15, 16):
                 size = _number(data, here, 4)
                 if size > self.size:
                     raise ValueError("a text that is longer than the file")
@@ -180,7 +183,9 @@ class Headers:
                 raise ValueError("a damaged tree")
             step, count = width + 8, _number(start, 6, 2)
             data = self.read(at + 24 + width, count * step)
-            children = [_number(data, i * step, 8) for i in range(count)]
+            if len(data) < count * step:
+                raise ValueError("a damaged tree")
+            children = [n for (n,) in struct.iter_unpack(f"<Q{width}x", data)]
             if start[5]:
                 todo += children
                 continue
@@ -191,8 +196,10 @@ class Headers:
     def _check_names(self, at):
         """Follow the gaps between a group's names, of which each names the next."""
         start = self.read(at, 32)
-        size, gap, place = (_number(start, i, 8) for i in (8, 16, 24))
-        if start[:4] != b"HEAP" or len(start) < 32 or size > self.size - place:
+        if start[:4] != b"HEAP" or len(start) < 32:
+            raise ValueError("a damaged list of names")
+        size, gap, place = struct.unpack_from("<QQQ", start, 8)
+        if size > self.size - place:
             raise ValueError("a damaged list of names")
         data = self.read(place, size) if size <= _FIRST else None
         for _ in range(size // 16 + 1):
@@ -216,6 +223,7 @@ class Headers:
             if start[:1] != b"\1":
                 raise ValueError("a damaged header of an object")
             size, begin, head = _number(start, 8, 4), 16, 8
+        entry = _NEW_ENTRY if new else _OLD_ENTRY
         todo, seen = [(at + begin, size)], set()
         while todo:
             place, size = todo.pop()
@@ -226,9 +234,7 @@ class Headers:
             data = start[place - at :][:size] if inside else self.read(place, size)
             here = 0
             while here + head <= len(data):
-                kind = data[here] if new else _number(data, here, 2)
-                length = _number(data, here + (1 if new else 2), 2)
-                flags = data[here + (3 if new else 4)]
+                kind, length, flags = entry.unpack_from(data, here)
                 here += head
                 body, here = data[here : here + length], here + length
                 if here > len(data) or kind > 63:
