@@ -52,17 +52,17 @@ def test_an_entry_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
     old.write_bytes(b"left by a kill")
     new.write_bytes(b"being written")
     os.utime(old, (time.time() - 9999,) * 2)
-    write = pathlib.Path.write_bytes
+    seen = []
 
-    def full(path, data):
-        write(path, data[:3])
+    def full(path, target):
+        seen.append(path.read_bytes()[:7])
         raise OSError("no space left")
 
     with monkeypatch.context() as patch:
-        patch.setattr(pathlib.Path, "write_bytes", full)
+        patch.setattr(pathlib.Path, "replace", full)
         with pytest.raises(OSError, match="no space"):
             cache.put("a", b"program")
-    assert cache.get("a") is None
+    assert seen == [b"program"] and cache.get("a") is None
     assert list(tmp_path.iterdir()) == [new]
     cache.put("a", b"program")
     cache.put("a", b"another")

@@ -7,12 +7,13 @@ short would be read, warned of and compiled anew in each later run.
 import contextlib
 import os
 import pathlib
-import secrets
 import time
 import zlib
 
 from jax._src import compilation_cache
 from jax._src.lru_cache import LRUCache
+
+from lamina.core.files import replacing
 
 _STALE = 3600  # seconds after which nobody writes a file aside any more
 
@@ -41,13 +42,8 @@ class WholeEntries(LRUCache):
         if entry.exists():
             return
         self._clean()
-        part = entry.with_name(f".{secrets.token_hex(8)}.part")
-        try:
-            part.write_bytes(value + zlib.crc32(value).to_bytes(4, "big"))
-            part.replace(entry)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        with replacing(entry, follow=False, flush=False) as file:
+            file.write(value + zlib.crc32(value).to_bytes(4, "big"))
 
     def _entry(self, key):
         return pathlib.Path(str(self.path)) / f"{key}-cache"

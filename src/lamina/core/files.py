@@ -4,11 +4,13 @@ import contextlib
 import os
 import pathlib
 import secrets
+import shutil
 import stat
+import tempfile
 
 
 @contextlib.contextmanager
-def replacing(path, check=lambda path: None, follow=True):
+def replacing(path, check=lambda path: None, follow=True, flush=True):
     """Give a new binary file that takes the place of `path` at the end, whole.
 
     It is written beside `path`, flushed to the disk, checked and renamed. Whatever
@@ -19,6 +21,8 @@ def replacing(path, check=lambda path: None, follow=True):
         check: is called with the path of the finished file before it takes its place.
         follow: whether a link at `path` stays, and the file that it leads to is
             replaced; otherwise the link is.
+        flush: whether to wait for the disk, without which only what has a checksum of
+            its own is known to be whole after the machine went down.
     """
     path = pathlib.Path(path).resolve() if follow else pathlib.Path(path)
     part = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.part")
@@ -26,7 +30,8 @@ def replacing(path, check=lambda path: None, follow=True):
         with part.open("x+b") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if flush:
+                os.fsync(file.fileno())
         check(part)
         if path.exists():
             part.chmod(stat.S_IMODE(path.stat().st_mode))
@@ -34,7 +39,24 @@ def replacing(path, check=lambda path: None, follow=True):
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    if flush:
+        _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def replacing_folder(path):
+    """Give a new folder that takes the place of `path` at the end, all at once."""
+    fresh = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        yield fresh
+        fresh.chmod(0o755)
+        if path.is_symlink():
+            path.unlink()
+        elif path.exists():
+            shutil.rmtree(path)
+        fresh.replace(path)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _sync_folder(path):

@@ -22,7 +22,7 @@ from typing import Any
 
 from lamina.core import bounds, settings
 from lamina.core.extras import load_rich
-from lamina.core.files import replacing
+from lamina.core.files import replacing, replacing_folder
 from lamina.core.tracebacks import boundary, warn
 
 _CHUNK = 1 << 18
@@ -302,18 +302,8 @@ def _extract(path, goal, formats):
             f"The archive cannot be unpacked to {str(goal)!r}: there is a file of this "
             "name. Give another `fname`, or remove it."
         )
-    fresh = pathlib.Path(tempfile.mkdtemp(prefix=f".{goal.name}.", dir=goal.parent))
-    try:
-        with _telling(path):
-            (_untar if kind == "tar" else _unzip)(path, fresh)
-        fresh.chmod(0o755)
-        if goal.is_symlink():
-            goal.unlink()
-        elif goal.exists():
-            shutil.rmtree(goal)
-        fresh.replace(goal)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+    with replacing_folder(goal) as fresh, _telling(path):
+        (_untar if kind == "tar" else _unzip)(path, fresh)
 
 
 @contextlib.contextmanager
