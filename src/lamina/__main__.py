@@ -12,8 +12,13 @@ _MODEL = "a saved model, .keras, .h5 or .hdf5"
 _MODELS = (".keras", ".h5", ".hdf5")
 _WEIGHTS = (".weights.h5", ".safetensors")
 _REFUSALS = (
-    ImportError, NotImplementedError, OSError, SyntaxError, TypeError, ValueError,
-)  # fmt: skip
+    ImportError,
+    NotImplementedError,
+    OSError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
 _EXPORTED = (".onnx", ".stablehlo")
 _COMMANDS = ("inspect", "summary", "plot", "convert", "check")
 

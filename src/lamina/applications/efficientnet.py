@@ -35,9 +35,14 @@ convolution = functools.partial(
 )
 # Side of the kernel, how many, filters, expansion, stride of the first.
 _STAGES = (
-    (3, 1, 16, 1, 1), (3, 2, 24, 6, 2), (5, 2, 40, 6, 2), (3, 3, 80, 6, 2),
-    (5, 3, 112, 6, 1), (5, 4, 192, 6, 2), (3, 1, 320, 6, 1),
-)  # fmt: skip
+    (3, 1, 16, 1, 1),
+    (3, 2, 24, 6, 2),
+    (5, 2, 40, 6, 2),
+    (3, 3, 80, 6, 2),
+    (5, 3, 112, 6, 1),
+    (5, 4, 192, 6, 2),
+    (3, 1, 320, 6, 1),
+)
 
 
 def _efficientnet(plan, width, depth, dropout):

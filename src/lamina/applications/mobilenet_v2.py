@@ -18,9 +18,14 @@ _relu = functools.partial(layers.ReLU, 6.0)
 
 # Filters, stride of the first, how many.
 _STAGES = (
-    (16, 1, 1), (24, 2, 2), (32, 2, 3), (64, 2, 4), (96, 1, 3), (160, 2, 3),
+    (16, 1, 1),
+    (24, 2, 2),
+    (32, 2, 3),
+    (64, 2, 4),
+    (96, 1, 3),
+    (160, 2, 3),
     (320, 1, 1),
-)  # fmt: skip
+)
 _EXPANSION = 6  # of all blocks but the first
 _NAMES = {"bn": "BN", "relu": "relu", "pad": "pad"}
 _PUBLISHED = (0.35, 0.50, 0.75, 1.0, 1.3, 1.4)

@@ -20,21 +20,35 @@ _NAMES = {"bn": "bn", "relu": None, "pad": "depthwise_pad"}
 # Expansion, filters, side of the kernel, stride, whether channels are weighed, whether
 # the activation is a hard swish.
 _SMALL = (
-    (1, 16, 3, 2, True, False), (72 / 16, 24, 3, 2, False, False),
-    (88 / 24, 24, 3, 1, False, False), (4, 40, 5, 2, True, True),
-    (6, 40, 5, 1, True, True), (6, 40, 5, 1, True, True), (3, 48, 5, 1, True, True),
-    (3, 48, 5, 1, True, True), (6, 96, 5, 2, True, True), (6, 96, 5, 1, True, True),
+    (1, 16, 3, 2, True, False),
+    (72 / 16, 24, 3, 2, False, False),
+    (88 / 24, 24, 3, 1, False, False),
+    (4, 40, 5, 2, True, True),
+    (6, 40, 5, 1, True, True),
+    (6, 40, 5, 1, True, True),
+    (3, 48, 5, 1, True, True),
+    (3, 48, 5, 1, True, True),
+    (6, 96, 5, 2, True, True),
     (6, 96, 5, 1, True, True),
-)  # fmt: skip
+    (6, 96, 5, 1, True, True),
+)
 _LARGE = (
-    (1, 16, 3, 1, False, False), (4, 24, 3, 2, False, False),
-    (3, 24, 3, 1, False, False), (3, 40, 5, 2, True, False), (3, 40, 5, 1, True, False),
-    (3, 40, 5, 1, True, False), (6, 80, 3, 2, False, True),
-    (2.5, 80, 3, 1, False, True), (2.3, 80, 3, 1, False, True),
+    (1, 16, 3, 1, False, False),
+    (4, 24, 3, 2, False, False),
+    (3, 24, 3, 1, False, False),
+    (3, 40, 5, 2, True, False),
+    (3, 40, 5, 1, True, False),
+    (3, 40, 5, 1, True, False),
+    (6, 80, 3, 2, False, True),
+    (2.5, 80, 3, 1, False, True),
     (2.3, 80, 3, 1, False, True),
-    (6, 112, 3, 1, True, True), (6, 112, 3, 1, True, True), (6, 160, 5, 2, True, True),
-    (6, 160, 5, 1, True, True), (6, 160, 5, 1, True, True),
-)  # fmt: skip
+    (2.3, 80, 3, 1, False, True),
+    (6, 112, 3, 1, True, True),
+    (6, 112, 3, 1, True, True),
+    (6, 160, 5, 2, True, True),
+    (6, 160, 5, 1, True, True),
+    (6, 160, 5, 1, True, True),
+)
 
 
 def _arguments(

@@ -27,8 +27,13 @@ _LINK = 16  # bytes that a link takes at least
 _GZIP, _SHUFFLE, _FLETCHER = 1, 2, 3
 # What h5py raises for files that are damaged.
 _ERRORS = (
-    OSError, RuntimeError, LookupError, TypeError, MemoryError, OverflowError,
-)  # fmt: skip
+    OSError,
+    RuntimeError,
+    LookupError,
+    TypeError,
+    MemoryError,
+    OverflowError,
+)
 
 
 class Weights(contextlib.AbstractContextManager):

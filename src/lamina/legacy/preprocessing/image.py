@@ -21,11 +21,20 @@ from lamina.utils import PyDataset
 from lamina.utils.images import pillow
 
 __all__ = [
-    "DirectoryIterator", "ImageDataGenerator", "Iterator", "NumpyArrayIterator",
-    "apply_affine_transform", "apply_brightness_shift", "apply_channel_shift",
-    "random_brightness", "random_channel_shift", "random_rotation", "random_shear",
-    "random_shift", "random_zoom",
-]  # fmt: skip
+    "DirectoryIterator",
+    "ImageDataGenerator",
+    "Iterator",
+    "NumpyArrayIterator",
+    "apply_affine_transform",
+    "apply_brightness_shift",
+    "apply_channel_shift",
+    "random_brightness",
+    "random_channel_shift",
+    "random_rotation",
+    "random_shear",
+    "random_shift",
+    "random_zoom",
+]
 
 _CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4}
 
@@ -588,9 +597,8 @@ class ImageDataGenerator:
         interpolation_order: int = 1,
         dtype: str | None = None,
     ):
-        self.featurewise_center, self.samplewise_center = (
-            featurewise_center, samplewise_center,
-        )  # fmt: skip
+        self.featurewise_center = featurewise_center
+        self.samplewise_center = samplewise_center
         self.featurewise_std_normalization = featurewise_std_normalization
         self.samplewise_std_normalization = samplewise_std_normalization
         self.zca_whitening, self.zca_epsilon = zca_whitening, zca_epsilon
@@ -763,10 +771,8 @@ class ImageDataGenerator:
         names = ("theta", "tx", "ty", "shear", "zx", "zy")
         affine = {name: given(name) for name in names if given(name) is not None}
         row, col, channel = self.row_axis - 1, self.col_axis - 1, self.channel_axis - 1
-        x = apply_affine_transform(
-            x, **affine, row_axis=row, col_axis=col, channel_axis=channel,
-            fill_mode=self.fill_mode, cval=self.cval, order=self.interpolation_order,
-        )  # fmt: skip
+        filled = self.fill_mode, self.cval, self.interpolation_order
+        x = _moved(x, (row, col, channel), *filled, **affine)
         if given("channel_shift_intensity") is not None:
             x = apply_channel_shift(x, given("channel_shift_intensity"), channel)
         if given("flip_horizontal"):
@@ -853,9 +859,15 @@ def _shift(span, size):
 
 
 def random_rotation(
-    x, rg, row_axis=1, col_axis=2, channel_axis=0, fill_mode="nearest", cval=0.0,
+    x,
+    rg,
+    row_axis=1,
+    col_axis=2,
+    channel_axis=0,
+    fill_mode="nearest",
+    cval=0.0,
     interpolation_order=1,
-):  # fmt: skip
+):
     """Return an image turned by up to `rg` degrees; see `apply_affine_transform`.
 
     >>> import numpy as np
@@ -863,17 +875,22 @@ def random_rotation(
     >>> random_rotation(np.ones((3, 4, 4)), 20.0).shape
     (3, 4, 4)
     """
-    return apply_affine_transform(
-        x, theta=np.random.uniform(-rg, rg), row_axis=row_axis, col_axis=col_axis,
-        channel_axis=channel_axis, fill_mode=fill_mode, cval=cval,
-        order=interpolation_order,
-    )  # fmt: skip
+    theta = np.random.uniform(-rg, rg)
+    axes = row_axis, col_axis, channel_axis
+    return _moved(x, axes, fill_mode, cval, interpolation_order, theta=theta)
 
 
 def random_shift(
-    x, wrg, hrg, row_axis=1, col_axis=2, channel_axis=0, fill_mode="nearest", cval=0.0,
+    x,
+    wrg,
+    hrg,
+    row_axis=1,
+    col_axis=2,
+    channel_axis=0,
+    fill_mode="nearest",
+    cval=0.0,
     interpolation_order=1,
-):  # fmt: skip
+):
     """Return an image moved by up to the shares `wrg` and `hrg` of its sizes.
 
     >>> import numpy as np
@@ -883,17 +900,20 @@ def random_shift(
     """
     tx = np.random.uniform(-hrg, hrg) * x.shape[row_axis]
     ty = np.random.uniform(-wrg, wrg) * x.shape[col_axis]
-    return apply_affine_transform(
-        x, tx=tx, ty=ty, row_axis=row_axis, col_axis=col_axis,
-        channel_axis=channel_axis, fill_mode=fill_mode, cval=cval,
-        order=interpolation_order,
-    )  # fmt: skip
+    axes = row_axis, col_axis, channel_axis
+    return _moved(x, axes, fill_mode, cval, interpolation_order, tx=tx, ty=ty)
 
 
 def random_shear(
-    x, intensity, row_axis=1, col_axis=2, channel_axis=0, fill_mode="nearest", cval=0.0,
+    x,
+    intensity,
+    row_axis=1,
+    col_axis=2,
+    channel_axis=0,
+    fill_mode="nearest",
+    cval=0.0,
     interpolation_order=1,
-):  # fmt: skip
+):
     """Return an image sheared by up to `intensity` degrees.
 
     >>> import numpy as np
@@ -901,17 +921,21 @@ def random_shear(
     >>> random_shear(np.ones((3, 4, 4)), 20.0).shape
     (3, 4, 4)
     """
-    return apply_affine_transform(
-        x, shear=np.random.uniform(-intensity, intensity), row_axis=row_axis,
-        col_axis=col_axis, channel_axis=channel_axis, fill_mode=fill_mode, cval=cval,
-        order=interpolation_order,
-    )  # fmt: skip
+    shear = np.random.uniform(-intensity, intensity)
+    axes = row_axis, col_axis, channel_axis
+    return _moved(x, axes, fill_mode, cval, interpolation_order, shear=shear)
 
 
 def random_zoom(
-    x, zoom_range, row_axis=1, col_axis=2, channel_axis=0, fill_mode="nearest",
-    cval=0.0, interpolation_order=1,
-):  # fmt: skip
+    x,
+    zoom_range,
+    row_axis=1,
+    col_axis=2,
+    channel_axis=0,
+    fill_mode="nearest",
+    cval=0.0,
+    interpolation_order=1,
+):
     """Return an image with both axes scaled by factors within `zoom_range`.
 
     >>> import numpy as np
@@ -920,11 +944,8 @@ def random_zoom(
     (3, 4, 4)
     """
     zx, zy = _zoom(_pair("zoom_range", zoom_range))
-    return apply_affine_transform(
-        x, zx=zx, zy=zy, row_axis=row_axis, col_axis=col_axis,
-        channel_axis=channel_axis, fill_mode=fill_mode, cval=cval,
-        order=interpolation_order,
-    )  # fmt: skip
+    axes = row_axis, col_axis, channel_axis
+    return _moved(x, axes, fill_mode, cval, interpolation_order, zx=zx, zy=zy)
 
 
 def apply_channel_shift(x, intensity, channel_axis=0):
@@ -987,6 +1008,23 @@ def random_brightness(x, brightness_range, scale=True):
     """
     factor = np.random.uniform(*_pair("brightness_range", brightness_range))
     return apply_brightness_shift(x, factor, scale)
+
+
+def _moved(
+    x,
+    axes: tuple[int, int, int],
+    fill_mode,
+    cval,
+    order,
+    theta=0,
+    tx=0,
+    ty=0,
+    shear=0,
+    zx=1,
+    zy=1,
+):
+    moves = theta, tx, ty, shear, zx, zy
+    return apply_affine_transform(x, *moves, *axes, fill_mode, cval, order)
 
 
 def apply_affine_transform(

@@ -86,13 +86,14 @@ class TimeseriesGenerator(PyDataset):
 
     def get_config(self):
         """Return the settings and the data, as `to_json` writes them."""
-        names = ("length", "sampling_rate", "stride", "start_index", "end_index",
-                 "shuffle", "reverse", "batch_size")  # fmt: skip
+        names = "length sampling_rate stride start_index end_index shuffle reverse"
         data = {
             name: json.dumps(np.asarray(getattr(self, name)).tolist())
             for name in ("data", "targets")
         }
-        return data | {name: getattr(self, name) for name in names}
+        return data | {
+            name: getattr(self, name) for name in (*names.split(), "batch_size")
+        }
 
     def to_json(self, **kwargs):
         """Return it as a string.
@@ -126,9 +127,15 @@ def make_sampling_table(size, sampling_factor=1e-5):
 
 
 def skipgrams(
-    sequence, vocabulary_size, window_size=4, negative_samples=1.0, shuffle=True,
-    categorical=False, sampling_table=None, seed=None,
-):  # fmt: skip
+    sequence,
+    vocabulary_size,
+    window_size=4,
+    negative_samples=1.0,
+    shuffle=True,
+    categorical=False,
+    sampling_table=None,
+    seed=None,
+):
     """Return pairs of words near each other, with label 1, and random pairs, with 0.
 
     Draws come from Python's `random`.

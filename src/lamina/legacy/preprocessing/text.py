@@ -11,9 +11,12 @@ import numpy as np
 from lamina.core.tracebacks import warn
 
 __all__ = [
-    "Tokenizer", "hashing_trick", "one_hot", "text_to_word_sequence",
+    "Tokenizer",
+    "hashing_trick",
+    "one_hot",
+    "text_to_word_sequence",
     "tokenizer_from_json",
-]  # fmt: skip
+]
 
 _FILTERS = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
 _MODES = ("binary", "count", "freq", "tfidf")
@@ -250,11 +253,10 @@ class Tokenizer:
 
     def get_config(self):
         """Return the settings and what was counted, as `to_json` writes it."""
-        plain = ("num_words", "filters", "lower", "split", "char_level", "oov_token",
-                 "document_count")  # fmt: skip
+        plain = "num_words filters lower split char_level oov_token document_count"
         counted = ("word_counts", "word_docs", "index_docs", "index_word", "word_index")
         written = {name: json.dumps(getattr(self, name)) for name in counted}
-        return {name: getattr(self, name) for name in plain} | written
+        return {name: getattr(self, name) for name in plain.split()} | written
 
     def to_json(self, **kwargs):
         """Return it as a string, which `tokenizer_from_json` reads.
