@@ -56,7 +56,7 @@ class _Context(threading.local):
     # by the calls inside.
     arguments: dict = {}
     # The dtype that float Variables are read in. Set by a layer's call, None in its
-    # build; read by Variables.
+    # build and in that of a model; read by Variables.
     autocast: str | None = None
     # Names that prefix the paths of new Variables. Set by calls, builds, `name_scope`
     # and owners of Variables; read by Variables, and in notes on errors.
@@ -65,7 +65,8 @@ class _Context(threading.local):
     # None outside of them, where the layer keeps its losses.
     losses: list | None = None
     # Where Variables and batches lie, a `Distribution` or None; `...` for what holds in
-    # the whole process. Set by its `scope`; read by `distribution()`.
+    # the whole process. Set by its `scope`, by runs and files of a model, which go by
+    # its own, and by forecasts; read by `distribution()`.
     distribution: Any = ...
     # Devices to compile for in place of those that are here, or their names. Set by
     # forecasts; read by what lists devices, and by what asks for the platform.
