@@ -347,6 +347,18 @@ def _run(learning, scan, *args):
     return run(*args)
 
 
+def _learned(scan, backward):
+    """Return a scan whose gradient `backward` computes from what it saves."""
+
+    def forward(*args):
+        *results, saved = _scanned(scan, *args)
+        return tuple(results), (args[:5], results[0], saved)
+
+    learned = jax.custom_vjp(lambda *args: forward(*args)[0])
+    learned.defvjp(forward, backward)
+    return learned
+
+
 def _as_is(x):
     return x
 
@@ -436,16 +448,6 @@ _lstm_scan = beside("lstm", _lstm_steps)
 _lstm_scan_back = beside("lstm_back", _lstm_steps_back)
 
 
-@jax.custom_vjp
-def _lstm(x, projection, h, weights, keep, c):
-    return _lstm_forward(x, projection, h, weights, keep, c)[0]
-
-
-def _lstm_forward(*args):
-    *results, saved = _scanned(_lstm_scan, *args)
-    return tuple(results), (args[:5], results[0], saved)
-
-
 def _lstm_backward(residuals, gradients):
     (x, projection, h, weights, keep), *rest = residuals
     d_outputs, *d_states = gradients
@@ -454,7 +456,7 @@ def _lstm_backward(residuals, gradients):
     return *_pulled(x, projection, d_z), d_h, d_weights, None, d_c
 
 
-_lstm.defvjp(_lstm_forward, _lstm_backward)
+_lstm = _learned(_lstm_scan, _lstm_backward)
 
 
 def _gru_after_steps(x, h, weights, keep, bias, projection, saves):
@@ -493,16 +495,6 @@ _gru_after_scan = beside("gru_after", _gru_after_steps)
 _gru_after_scan_back = beside("gru_after_back", _gru_after_steps_back)
 
 
-@jax.custom_vjp
-def _gru_after(x, projection, h, weights, keep, bias):
-    return _gru_after_forward(x, projection, h, weights, keep, bias)[0]
-
-
-def _gru_after_forward(*args):
-    *results, saved = _scanned(_gru_after_scan, *args)
-    return tuple(results), (args[:5], results[0], saved)
-
-
 def _gru_after_backward(residuals, gradients):
     (x, projection, h, weights, keep), *rest = residuals
     d_outputs, d_h = gradients
@@ -512,7 +504,7 @@ def _gru_after_backward(residuals, gradients):
     return *_pulled(x, projection, d_x), d_h, d_weights, None, d_bias
 
 
-_gru_after.defvjp(_gru_after_forward, _gru_after_backward)
+_gru_after = _learned(_gru_after_scan, _gru_after_backward)
 
 
 def _gru_before_scan(x, h, weights, keep, projection, saves):
@@ -530,16 +522,6 @@ def _gru_before_scan(x, h, weights, keep, projection, saves):
 
     h, (outputs, saved) = lax.scan(step, h, (x, keep))
     return outputs, h, saved
-
-
-@jax.custom_vjp
-def _gru_before(x, projection, h, weights, keep):
-    return _gru_before_forward(x, projection, h, weights, keep)[0]
-
-
-def _gru_before_forward(*args):
-    outputs, last, saved = _scanned(_gru_before_scan, *args)
-    return (outputs, last), (args, outputs, saved)
 
 
 def _gru_before_backward(residuals, gradients):
@@ -566,7 +548,7 @@ def _gru_before_backward(residuals, gradients):
     return *pulled, d_h, jnp.concatenate(d_weights, -1), None
 
 
-_gru_before.defvjp(_gru_before_forward, _gru_before_backward)
+_gru_before = _learned(_gru_before_scan, _gru_before_backward)
 
 
 def _simple_steps(x, h, weights, keep, projection, saves):
@@ -596,22 +578,12 @@ _simple_scan = beside("simple", _simple_steps)
 _simple_scan_back = beside("simple_back", _simple_steps_back)
 
 
-@jax.custom_vjp
-def _simple(x, projection, h, weights, keep):
-    return _simple_forward(x, projection, h, weights, keep)[0]
-
-
-def _simple_forward(*args):
-    outputs, last, _ = _scanned(_simple_scan, *args)
-    return (outputs, last), (args, outputs)
-
-
 def _simple_backward(residuals, gradients):
-    (x, projection, h, weights, keep), outputs = residuals
+    (x, projection, h, weights, keep), outputs, _ = residuals
     d_outputs, d_h = gradients
     d_z, d_h = _simple_scan_back(d_outputs, h, weights, keep, d_h, outputs)
     d_weights = _weights(_before(h, outputs), d_z)
     return *_pulled(x, projection, d_z), d_h, d_weights, None
 
 
-_simple.defvjp(_simple_forward, _simple_backward)
+_simple = _learned(_simple_scan, _simple_backward)
