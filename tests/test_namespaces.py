@@ -235,5 +235,9 @@ def test_policy_map():
 
 
 def test_numbers_of_jax_stay_jax():
-    assert isinstance(utils.to_categorical(jnp.array([0, 1])), jnp.ndarray)
-    assert isinstance(utils.normalize(jnp.ones(3)), jnp.ndarray)
+    for given, expected in (
+        (utils.to_categorical(jnp.array([0, 1])), np.eye(2)),
+        (utils.normalize(jnp.array([3.0, 4.0])), [0.6, 0.8]),
+    ):
+        assert isinstance(given, jnp.ndarray)
+        np.testing.assert_allclose(given, expected, rtol=1e-6)

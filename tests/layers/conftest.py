@@ -1,17 +1,12 @@
 """Helpers for the tests of layers: one comparison with real Keras."""
 
-import json
-
 import keras
 import numpy as np
 import pytest
 
 import lamina
 from lamina.testing import check_layer
-
-
-def plain(config):
-    return json.loads(json.dumps(config))
+from tests.layers.parity import plain
 
 
 def data(shape, dtype="float32"):

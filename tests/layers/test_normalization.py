@@ -117,4 +117,9 @@ def test_sizes_of_the_scale_are_in_the_order_of_axes():
     for axis in ([-1, 1], [1, -1], [3, 1], [1, 3]):
         layer = lamina.layers.LayerNormalization(axis=axis)
         layer.build((2, 3, 4, 5))
-        assert layer.gamma.shape == (3, 5)
+        gamma = np.arange(15.0).reshape(3, 1, 5)
+        layer.gamma.assign(gamma[:, 0])
+        x = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype("float32")
+        spread = np.sqrt(x.var((1, 3), keepdims=True) + layer.epsilon)
+        expected = gamma * (x - x.mean((1, 3), keepdims=True)) / spread
+        np.testing.assert_allclose(layer(x), expected, rtol=1e-4, atol=1e-5)

@@ -2,12 +2,12 @@
 
 import copy
 import inspect
-import json
 
 import keras
 import pytest
 
 import lamina
+from tests.layers.parity import plain
 
 FIRST = {"data_format": "channels_first"}
 
@@ -394,10 +394,6 @@ def made(layers, name):
     kwargs = {k: v(layers) if callable(v) else v for k, v in CASES[name].items()}
     base = BASE.get(name, {"trainable": False, "dtype": "bfloat16"})
     return getattr(layers, name)(**kwargs, name="one", **base)
-
-
-def plain(config):
-    return json.loads(json.dumps(config))
 
 
 def test_every_layer_has_a_case():

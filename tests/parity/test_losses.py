@@ -12,29 +12,11 @@ from lamina import losses
 from lamina.core.masks import set_mask
 from lamina.core.variable import Variable
 from lamina.losses.loss import LossFunctionWrapper, check_labels, check_shapes
+from tests.parity.draws import Draws, close
 
-rng = np.random.default_rng(0)
-
-
-def numbers(*shape):
-    return rng.normal(size=shape).astype("float32")
-
-
-def shares(*shape):
-    x = rng.uniform(0.05, 1.0, size=shape).astype("float32")
-    return x / x.sum(-1, keepdims=True)
-
-
-def bits(*shape):
-    return rng.integers(0, 2, size=shape).astype("float32")
-
-
-def one_hot(n, classes):
-    return np.eye(classes, dtype="float32")[rng.integers(0, classes, size=n)]
-
-
-def labels(*shape, classes=4):
-    return rng.integers(0, classes, size=shape)
+draws = Draws()
+rng, numbers, shares, bits = draws.rng, draws.numbers, draws.shares, draws.bits
+one_hot, labels = draws.one_hot, draws.labels
 
 
 UNIT = numbers(6, 3)
@@ -148,12 +130,6 @@ CASES = [
     ),
 ]
 IDS = [f"{name}-{i}" for i, (name, *_) in enumerate(CASES)]
-
-
-def close(ours, theirs, tolerance=1e-5):
-    np.testing.assert_allclose(
-        np.asarray(ours), np.asarray(theirs), rtol=tolerance, atol=tolerance
-    )
 
 
 @pytest.mark.parametrize(("name", "settings", "y_true", "y_pred"), CASES, ids=IDS)

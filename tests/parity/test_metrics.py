@@ -12,34 +12,16 @@ import pytest
 from lamina import losses, metrics
 from lamina.core.masks import set_mask
 from lamina.core.variable import Variable, pure
+from tests.parity.draws import Draws, close
 
-rng = np.random.default_rng(0)
-
-
-def numbers(*shape):
-    return rng.normal(size=shape).astype("float32")
-
-
-def shares(*shape):
-    x = rng.uniform(0.05, 1.0, size=shape).astype("float32")
-    return x / x.sum(-1, keepdims=True)
-
-
-def bits(*shape):
-    return rng.integers(0, 2, size=shape).astype("float32")
+draws = Draws()
+rng, numbers, shares, bits = draws.rng, draws.numbers, draws.shares, draws.bits
+one_hot, labels = draws.one_hot, draws.labels
 
 
 def chances(*shape):
     # Steps of 1/200 meet thresholds exactly; 0 and 1 are among them.
     return (rng.integers(0, 201, size=shape) / 200).astype("float32")
-
-
-def one_hot(n, classes):
-    return np.eye(classes, dtype="float32")[rng.integers(0, classes, size=n)]
-
-
-def labels(*shape, classes=4):
-    return rng.integers(0, classes, size=shape)
 
 
 def batches(*makers, number=2):
@@ -143,12 +125,6 @@ CASES = [
     ("OneHotMeanIoU", {"num_classes": 4}, CHOICE),
 ]
 IDS = [f"{name}-{i}" for i, (name, *_) in enumerate(CASES)]
-
-
-def close(ours, theirs, tolerance=1e-5):
-    np.testing.assert_allclose(
-        np.asarray(ours), np.asarray(theirs), rtol=tolerance, atol=tolerance
-    )
 
 
 def weights_for(name, y_pred):

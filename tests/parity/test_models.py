@@ -9,11 +9,8 @@ import pytest
 
 import lamina
 from lamina.core import structure
+from tests.layers.parity import plain
 from tests.models import graphs
-
-
-def plain(config):
-    return json.loads(json.dumps(config))
 
 
 def essential(config):

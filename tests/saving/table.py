@@ -177,3 +177,8 @@ def outputs_of(model, x):
     found = model.predict(x, verbose=0)
     found = found if isinstance(found, list) else [found]
     return [np.asarray(o, "float32") for o in found]
+
+
+def same(first, second, x, tolerance=1e-6):
+    for a, b in zip(outputs_of(first, x), outputs_of(second, x), strict=True):
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)

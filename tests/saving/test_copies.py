@@ -95,11 +95,12 @@ def test_clone_model(name):
         assert [a.name for a in other.layers] == [b.name for b in model.layers]
 
 
-def test_clone_with_functions():
-    def renamed(layer):
-        config = {**layer.get_config(), "name": layer.name + "_new"}
-        return type(layer).from_config(config)
+def renamed(layer):
+    config = {**layer.get_config(), "name": layer.name + "_new"}
+    return type(layer).from_config(config)
 
+
+def test_clone_with_functions():
     model = MODELS["nested"](lamina)
     other = lamina.models.clone_model(model, clone_function=renamed)
     assert other.layers[2].name == model.layers[2].name + "_new"
@@ -242,10 +243,6 @@ def test_one_layer_in_several_places_stays_one(name, tmp_path):
 
 
 def test_a_clone_function_that_renames_keeps_what_is_tied():
-    def renamed(layer):
-        config = {**layer.get_config(), "name": layer.name + "_new"}
-        return type(layer).from_config(config)
-
     for name in ("before", "after"):
         model, count = tied(lamina, name)
         other = lamina.models.clone_model(model, clone_function=renamed)

@@ -7,7 +7,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from table import MODELS, inputs_for, outputs_of, targets_for
+from table import MODELS, inputs_for, outputs_of, same, targets_for
 
 import lamina
 from lamina.saving import legacy
@@ -19,11 +19,6 @@ load = lamina.saving.load_model
 @pytest.fixture(autouse=True)
 def quiet():
     logging.getLogger("absl").setLevel(logging.ERROR)
-
-
-def same(first, second, x, tolerance=1e-6):
-    for a, b in zip(outputs_of(first, x), outputs_of(second, x), strict=True):
-        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
 
 
 def compiled(model, k, x):

@@ -6,7 +6,7 @@ import zipfile
 import keras
 import numpy as np
 import pytest
-from table import MODELS, inputs_for, outputs_of
+from table import MODELS, inputs_for, same
 
 import lamina
 
@@ -15,11 +15,6 @@ import lamina
 def no_leftovers():
     yield
     keras.saving.get_custom_objects().clear()
-
-
-def same(first, second, x, tolerance=1e-6):
-    for a, b in zip(outputs_of(first, x), outputs_of(second, x), strict=True):
-        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
 
 
 def test_training_with_dropout_goes_on_identically(tmp_path):
