@@ -61,12 +61,12 @@ class Budget:
     def __init__(self, name, held=None, against=None):
         self.name = name
         raised = context.configs.limits or {}
-        has = f": this machine has {readable(memory())} of memory"
         usual = min(bounds.MEMORY, memory() // 2) if held is None else held
         self.limit: float = raised.get("memory", usual)
         self.against = against
         if "memory" in raised or held is None:
-            has = "" if "memory" in raised else has
+            here = f": this machine has {readable(memory())} of memory"
+            has = "" if "memory" in raised else here
             self.against = f"{readable(self.limit)} are allowed{has}"
         self.allowed = raised.get("work", bounds.WORK)
         self._each = 0 if "work" in raised else bounds.WORK_EACH

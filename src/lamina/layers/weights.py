@@ -22,15 +22,13 @@ def keep(layer, given) -> None:
     for name, value in given.items():
         # The one that every layer has is kept by `Layer`.
         if name.endswith((*_GET,)) and name != "activity_regularizer":
-            setattr(layer, name, resolved(layer, name, value))
+            none = value is None and name.endswith((*_HOOKS,))
+            setattr(layer, name, None if none else resolved(layer, name, value))
 
 
 def resolved(layer, name, value) -> Any:
     """Return the object that an argument such as `kernel_initializer` names."""
-    kind = name.rpartition("_")[2]
-    if value is None and kind in _HOOKS:
-        return None
-    return layer._given_object(_GET[kind], name, value)
+    return layer._given_object(_GET[name.rpartition("_")[2]], name, value)
 
 
 def make(layer, prefix, shape, name=None, **more):
