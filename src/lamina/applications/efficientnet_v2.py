@@ -23,41 +23,20 @@ __all__ = [
 
 preprocess_input = preprocessing(None, __name__)
 
-# Side of the kernel, how many, filters, expansion, stride of the first.
-_B = (
-    (3, 1, 16, 1, 1),
-    (3, 2, 32, 4, 2),
-    (3, 2, 48, 4, 2),
-    (3, 3, 96, 4, 2),
-    (3, 5, 112, 6, 1),
-    (3, 8, 192, 6, 2),
-)
-_S = (
-    (3, 2, 24, 1, 1),
-    (3, 4, 48, 4, 2),
-    (3, 4, 64, 4, 2),
-    (3, 6, 128, 4, 2),
-    (3, 9, 160, 6, 1),
-    (3, 15, 256, 6, 2),
-)
-_M = (
-    (3, 3, 24, 1, 1),
-    (3, 5, 48, 4, 2),
-    (3, 5, 80, 4, 2),
-    (3, 7, 160, 4, 2),
-    (3, 14, 176, 6, 1),
-    (3, 18, 304, 6, 2),
-    (3, 5, 512, 6, 1),
-)
-_L = (
-    (3, 4, 32, 1, 1),
-    (3, 7, 64, 4, 2),
-    (3, 7, 96, 4, 2),
-    (3, 10, 192, 4, 2),
-    (3, 19, 224, 6, 1),
-    (3, 25, 384, 6, 2),
-    (3, 7, 640, 6, 1),
-)
+# Expansion and stride of the first, of all sizes alike.
+_SHARED = ((1, 1), (4, 2), (4, 2), (4, 2), (6, 1), (6, 2), (6, 1))
+
+
+def _stages(repeats, filters):
+    """Return a row for each stage, as `EfficientNet` has them."""
+    rows = zip(repeats, filters, _SHARED, strict=False)
+    return tuple((3, count, width, *shared) for count, width, shared in rows)
+
+
+_B = _stages((1, 2, 2, 3, 5, 8), (16, 32, 48, 96, 112, 192))
+_S = _stages((2, 4, 4, 6, 9, 15), (24, 48, 64, 128, 160, 256))
+_M = _stages((3, 5, 5, 7, 14, 18, 5), (24, 48, 80, 160, 176, 304, 512))
+_L = _stages((4, 7, 7, 10, 19, 25, 7), (32, 64, 96, 192, 224, 384, 640))
 
 
 def _arguments(

@@ -225,11 +225,8 @@ class FeatureSpace(DataLayer):
             output_mode: `"one_hot"`, or `"int"` for the index of the range.
             name: the first part of the layer's name.
         """
-        layer = layers.Discretization(
-            num_bins=num_bins,
-            bin_boundaries=bin_boundaries,
-            name=_name(name, "float_discretized"),
-        )
+        name = _name(name, "float_discretized")
+        layer = layers.Discretization(bin_boundaries, num_bins, name=name)
         return Feature("float32", layer, output_mode)
 
     @classmethod
@@ -244,11 +241,8 @@ class FeatureSpace(DataLayer):
             output_mode: `"one_hot"`, or `"int"` for the index of the category.
             name: the first part of the layer's name.
         """
-        layer = layers.IntegerLookup(
-            max_tokens=max_tokens,
-            num_oov_indices=num_oov_indices,
-            name=_name(name, "integer_categorical"),
-        )
+        name = _name(name, "integer_categorical")
+        layer = layers.IntegerLookup(max_tokens, num_oov_indices, name=name)
         return Feature("int32", layer, output_mode)
 
     @classmethod
@@ -263,11 +257,8 @@ class FeatureSpace(DataLayer):
             output_mode: `"one_hot"`, or `"int"` for the index of the category.
             name: the first part of the layer's name.
         """
-        layer = layers.StringLookup(
-            max_tokens=max_tokens,
-            num_oov_indices=num_oov_indices,
-            name=_name(name, "string_categorical"),
-        )
+        name = _name(name, "string_categorical")
+        layer = layers.StringLookup(max_tokens, num_oov_indices, name=name)
         return Feature("string", layer, output_mode)
 
     @classmethod
