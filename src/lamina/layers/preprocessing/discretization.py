@@ -9,7 +9,7 @@ from lamina.core import settings
 from lamina.core.checks import number
 from lamina.core.dtypes import result_type
 from lamina.core.types import DType
-from lamina.layers.preprocessing.adapting import Adapting
+from lamina.layers.preprocessing.data_layer import Adapting
 from lamina.layers.preprocessing.encoding import EncodingLayer
 from lamina.layers.preprocessing.host import known
 

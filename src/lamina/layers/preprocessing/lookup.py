@@ -58,7 +58,6 @@ class Lookup(VocabularyLayer):
     _terms: Any
     _read: Any
     _places: Any
-    _equal: Any
 
     def __init__(
         self,
@@ -343,7 +342,8 @@ class Lookup(VocabularyLayer):
         indices = places + self._token_start
         missing = places < 0
         if self.mask_token is not None and missing.any():
-            masked = self._equal(tokens, self.mask_token)
+            listed = isinstance(tokens, list)
+            masked = (np.array(tokens, object) if listed else tokens) == self.mask_token
             indices = np.where(masked, self._oov_start - 1, indices)
             missing &= ~masked
         if missing.any():

@@ -9,7 +9,7 @@ from lamina.core import settings
 from lamina.core.checks import axes_argument
 from lamina.core.rows import off_rows
 from lamina.core.types import Axes
-from lamina.layers.preprocessing.adapting import batches
+from lamina.data.batches import batches
 from lamina.layers.preprocessing.data_layer import DataLayer
 
 

@@ -205,7 +205,7 @@ class TextVectorization(VocabularyLayer):
     def _found(self, array):
         """Return the indices of words, how many each text has, and the texts' shape."""
         lookup = self._lookup_layer
-        terms = lookup._terms_compiled()
+        terms = lookup._table.compiled
         if terms is not None and (plain := self._plain(array)) is not None:
             places, lengths = terms.words(*plain)
             known = np.where(

@@ -12,7 +12,7 @@ from lamina.core.arguments import SharedArguments, as_given
 from lamina.core.checks import number, one_of
 from lamina.core.context import context
 from lamina.core.types import Sizes
-from lamina.layers.preprocessing.adapting import Adapting
+from lamina.layers.preprocessing.data_layer import Adapting
 from lamina.layers.preprocessing.encoding import EncodingLayer
 
 
