@@ -80,7 +80,9 @@ class Lookup(VocabularyLayer):
         path = isinstance(vocabulary, (str, os.PathLike))
         given = vocabulary is not None and not path
         self.vocabulary = self._terms(vocabulary) if given else None
-        self._given_idf = None if idf_weights is None else np.asarray(idf_weights)
+        self._given_idf = (
+            None if idf_weights is None else np.asarray(idf_weights).tolist()
+        )
         self._fixed = fixed
         # From a config: the graph is drawn before the vocabulary is read.
         start = self._token_start
@@ -397,8 +399,7 @@ class Lookup(VocabularyLayer):
 
     def get_config(self):
         config = super().get_config()
-        idf = self._given_idf
-        config["idf_weights"] = None if idf is None else idf.tolist()
+        config["idf_weights"] = self._given_idf
         config["vocabulary_size"] = self._known_size
         held = context.configs.references
         if held is not None and held.things and not self._fixed and self._tokens:

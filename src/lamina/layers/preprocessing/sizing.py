@@ -263,7 +263,7 @@ class MaxNumBoundingBoxes(BaseImagePreprocessingLayer):
 
     def __init__(self, max_number: int, fill_value: int = -1, **kwargs):
         super().__init__(**kwargs)
-        self.max_number = positive_int("MaxNumBoundingBoxes", "max_number", max_number)
+        self.max_number = positive_int(self, "max_number", max_number)
         self.fill_value = int(fill_value)
 
     def transform_images(self, images, transformation=None, training=True):
