@@ -47,7 +47,9 @@ def bent(x, shifts, order, fill_mode, fill_value):
     Args:
         x: images.
         shifts: (batch, height, width) numbers of pixels.
-        order: see `sampled`, as the others.
+        order: see `sampled`.
+        fill_mode: likewise.
+        fill_value: likewise.
     """
     columns, rows = grid(x)
 

@@ -80,7 +80,7 @@ class Hashing(HashingLayer):
                 f'or "int64". Received: dtype={kwargs["dtype"]}'
             )
         self.num_bins = positive_int(self, "num_bins", num_bins)
-        self.mask_value, self.salt = mask_value, _pair(salt)
+        self.mask_value, self.salt = mask_value, key_of(self, salt)
 
     def call(self, inputs):
         return self._encoded(run_on_host(self._bins, inputs))
@@ -156,14 +156,15 @@ def _hashes(values, salt=None):
     return hashing.fingerprint(texts) if salt is None else hashing.keyed(texts, salt)
 
 
-def _pair(salt):
+def key_of(layer, salt):
+    """Return the two integers that `salt`, one or two, stands for; None for None."""
     if salt is None:
         return None
     pair = salt if isinstance(salt, (tuple, list)) else (salt, salt)
     if len(pair) != 2 or not all(map(is_integer, pair)):
         raise ValueError(
-            "The `salt` argument for `Hashing` can only be a tuple of size 2 integers, "
-            f"or a single integer. Received: salt={salt!r}."
+            f"The `salt` argument for `{type(layer).__name__}` can only be a tuple of "
+            f"size 2 integers, or a single integer. Received: salt={salt!r}."
         )
     return [int(n) for n in pair]
 

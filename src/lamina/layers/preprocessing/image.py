@@ -80,8 +80,8 @@ def _described(
         value_range: the least and the greatest value of a pixel.
         height: the height of the result in pixels.
         width: the width of the result in pixels.
-        interpolation: `"nearest"` or `"bilinear"`.
-        fill_mode: what comes in: `"reflect"`, `"wrap"`, `"constant"` or `"nearest"`.
+        interpolation: one of {cls._INTERPOLATIONS}.
+        fill_mode: what comes in, one of {cls._FILLS}.
         fill_value: what comes in with `"constant"`.
         data_format: `"channels_last"` or `"channels_first"`.
         name: its name.

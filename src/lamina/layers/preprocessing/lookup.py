@@ -17,12 +17,12 @@ import numpy as np
 from jax.core import Tracer
 
 from lamina.core import bounds, settings
-from lamina.core.checks import bad_argument
 from lamina.core.context import context
 from lamina.core.symbolic import SymbolicTensor
 from lamina.core.types import Sizes
 from lamina.kernels import hashing
 from lamina.layers.owner import NOT_OWNED
+from lamina.layers.preprocessing.hashing import key_of
 from lamina.layers.preprocessing.vocabulary import (
     VocabularyLayer,
     lines_of,
@@ -75,7 +75,13 @@ class Lookup(VocabularyLayer):
                 "`output_mode` must be `'int'` when `invert` is true. Received: "
                 f"output_mode={self.output_mode!r}"
             )
-        self.salt = self._key(salt)
+        hashes = self.vocabulary_dtype == "string" or self.oov_method == "farmhash"
+        if salt is not None and not hashes:
+            raise ValueError(
+                "`salt` can only be used when `oov_method='farmhash'`. Received: "
+                f"oov_method={self.oov_method!r}"
+            )
+        self.salt = key_of(self, salt)
         # What the constructor was given; a file's terms are saved beside the config.
         path = isinstance(vocabulary, (str, os.PathLike))
         given = vocabulary is not None and not path
@@ -94,20 +100,6 @@ class Lookup(VocabularyLayer):
             self.set_vocabulary(vocabulary, idf_weights)
         elif idf_weights is not None:
             self._check_idf(idf_weights)
-
-    def _key(self, salt):
-        if salt is None:
-            return None
-        if self.vocabulary_dtype != "string" and self.oov_method != "farmhash":
-            raise ValueError(
-                "`salt` can only be used when `oov_method='farmhash'`. Received: "
-                f"oov_method={self.oov_method!r}"
-            )
-        if isinstance(salt, int) and not isinstance(salt, bool):
-            return [salt, salt]
-        if isinstance(salt, (tuple, list)) and len(salt) == 2:
-            return list(salt)
-        raise bad_argument(self, "salt", salt, "an integer or two of them")
 
     # ---- the vocabulary ------------------------------------------------------
 

@@ -135,8 +135,7 @@ class CutMix(_Mixing):
         partners = jnp.take(images, drawn["permutation_order"], axis=0)
         return jnp.where(drawn["batch_masks"], partners, images)
 
-    def change_masks(self, masks, drawn):
-        return self.change(jnp.asarray(masks), drawn)
+    change_masks = change
 
     def transform_bounding_boxes(self, bounding_boxes, transformation, training=True):
         raise NotImplementedError(

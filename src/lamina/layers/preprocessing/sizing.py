@@ -38,11 +38,8 @@ class Resizing(SizingLayer):
     Images keep their dtype; integers are rounded.
 
     Args:
-        interpolation: `"nearest"`, `"bilinear"`, `"bicubic"`, `"lanczos3"` or
-            `"lanczos5"`.
         crop_to_aspect_ratio: first cut the middle out in the new shape.
         pad_to_aspect_ratio: first fill up to the new shape.
-        fill_mode: `"constant"`.
         fill_value: what it is filled up with.
         antialias: smooth before shrinking.
 

@@ -97,8 +97,6 @@ class RandomElasticTransform(GeometryLayer):
 
     Args:
         scale: two numbers from 0 to 1, the limits of s; one stands for 0 to it.
-        fill_mode: what comes in: `"constant"`, `"nearest"`, `"wrap"`, `"mirror"` or
-            `"reflect"`.
 
     Source: Simard et al., 2003, "Best practices for convolutional neural networks".
 
