@@ -41,24 +41,6 @@ def sampled(x, moves, places, order, fill_mode, fill_value):
     return jax.vmap(image)(x, moves)
 
 
-def bent(x, shifts, order, fill_mode, fill_value):
-    """Return images whose pixels come from as far down as right: `shifts`.
-
-    Args:
-        x: images.
-        shifts: (batch, height, width) numbers of pixels.
-        order: see `sampled`.
-        fill_mode: likewise.
-        fill_value: likewise.
-    """
-    columns, rows = grid(x)
-
-    def places(shift):
-        return rows + shift, columns + shift
-
-    return sampled(x, shifts, places, order, fill_mode, fill_value)
-
-
 def filtered(x, kernel, padding="SAME"):
     """Correlate each channel of images with a kernel (height, width)."""
     kernel = jnp.broadcast_to(

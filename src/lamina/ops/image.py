@@ -16,7 +16,6 @@ from lamina.core import settings as _settings
 from lamina.core.op import op as _op
 from lamina.core.random import draw_seed as _draw_seed
 from lamina.kernels.boxes import homography as _homography
-from lamina.kernels.sampling import bent as _bent
 from lamina.kernels.sampling import filtered as _filtered
 from lamina.kernels.sampling import grid as _grid
 from lamina.kernels.sampling import sampled as _sampled
@@ -620,7 +619,12 @@ def elastic_transform(
     size = int(6 * sigma) | 1
     noise = _jax.random.normal(_draw_seed(seed), x.shape[:3], x.dtype) * sigma
     shift = alpha * _blur(noise[..., None], (size, size), (sigma, sigma))[..., 0]
-    y = _bent(x, shift, _ORDERS[interpolation], fill_mode, fill_value)
+    columns, rows = _grid(x)
+
+    def place(moved):
+        return rows + moved, columns + moved
+
+    y = _sampled(x, shift, place, _ORDERS[interpolation], fill_mode, fill_value)
     return close(y.astype(x.dtype))
 
 

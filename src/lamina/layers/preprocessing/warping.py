@@ -9,7 +9,7 @@ from lamina import random
 from lamina.core.random import draw_seed
 from lamina.core.types import Factor, Seed
 from lamina.kernels.boxes import homography
-from lamina.kernels.sampling import bent, filtered
+from lamina.kernels.sampling import filtered, sampled
 from lamina.layers.preprocessing.geometry import AffineLayer, GeometryLayer, per_image
 from lamina.layers.preprocessing.image import PROBABILITY, is_number, shared
 from lamina.ops.image import perspective_transform
@@ -158,8 +158,12 @@ class RandomElasticTransform(GeometryLayer):
         noise = jax.random.normal(key, x.shape[:3], dtype) * jnp.asarray(sigma, dtype)
         shifts = jnp.asarray(alpha, dtype) * _smoothed(noise, sigma, widest)
         order = self._INTERPOLATIONS.index(interpolation)
-        y = bent(x, shifts, order, self.fill_mode, self.fill_value).astype(x.dtype)
-        y = jnp.moveaxis(y, -1, self._channel_axis)
+
+        def places(shift):
+            return list(jnp.indices(shift.shape) + shift)
+
+        y = sampled(x, shifts, places, order, self.fill_mode, self.fill_value)
+        y = jnp.moveaxis(y.astype(x.dtype), -1, self._channel_axis)
         y = y if images.ndim == 4 else y[0]
         apply = per_image(drawn["apply_transform"], images, 3)
         return jnp.where(apply, y, images)
