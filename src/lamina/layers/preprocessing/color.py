@@ -14,7 +14,7 @@ from lamina import random
 from lamina.core.checks import fraction
 from lamina.core.settings import epsilon
 from lamina.core.types import Factor, Seed
-from lamina.layers.preprocessing.image import (
+from lamina.layers.preprocessing.image_layer import (
     PROBABILITY,
     BaseImagePreprocessingLayer,
     shared,

@@ -12,7 +12,7 @@ from lamina.core.checks import bad_argument, int_tuple, number, positive_int
 from lamina.core.types import Factor, Seed, Sizes
 from lamina.kernels.histograms import clahe, equalized
 from lamina.layers.preprocessing.color import ColorLayer, RandomColor, blend, spread
-from lamina.layers.preprocessing.image import PROBABILITY, shared
+from lamina.layers.preprocessing.image_layer import PROBABILITY, shared
 from lamina.ops.image import gaussian_blur
 
 

@@ -14,7 +14,7 @@ from lamina import random
 from lamina.core.checks import one_of
 from lamina.core.types import Factor, Seed
 from lamina.kernels.boxes import clip_to_image_size, convert_format, moved, through
-from lamina.layers.preprocessing.image import (
+from lamina.layers.preprocessing.image_layer import (
     BaseImagePreprocessingLayer,
     is_number,
     is_pair,

@@ -21,7 +21,7 @@ from lamina.layers.call import masks_of, signature_of
 from lamina.layers.preprocessing import color, filters, geometry
 from lamina.layers.preprocessing.color import ColorLayer, blend, spread
 from lamina.layers.preprocessing.data_layer import DataLayer
-from lamina.layers.preprocessing.image import shared
+from lamina.layers.preprocessing.image_layer import shared
 
 
 def _partners(rng):

@@ -12,7 +12,7 @@ from lamina.core.random import make_default_seed
 from lamina.core.types import Factor, Seed
 from lamina.kernels.boxes import moved
 from lamina.layers.preprocessing.geometry import GeometryLayer
-from lamina.layers.preprocessing.image import BaseImagePreprocessingLayer, shared
+from lamina.layers.preprocessing.image_layer import BaseImagePreprocessingLayer, shared
 from lamina.ops.image import resize
 
 

@@ -11,7 +11,7 @@ from lamina.core.types import Factor, Seed
 from lamina.kernels.boxes import homography
 from lamina.kernels.sampling import filtered, sampled
 from lamina.layers.preprocessing.geometry import AffineLayer, GeometryLayer, per_image
-from lamina.layers.preprocessing.image import PROBABILITY, is_number, shared
+from lamina.layers.preprocessing.image_layer import PROBABILITY, is_number, shared
 from lamina.ops.image import perspective_transform
 
 

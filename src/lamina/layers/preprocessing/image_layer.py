@@ -153,7 +153,7 @@ class BaseImagePreprocessingLayer(DataLayer):
         ValueError: a factor or format that does not exist.
 
     >>> import lamina, numpy as np
-    >>> from lamina.layers.preprocessing.image import BaseImagePreprocessingLayer
+    >>> from lamina.layers.preprocessing.image_layer import BaseImagePreprocessingLayer
     >>> class Darken(BaseImagePreprocessingLayer):
     ...     def transform_images(self, images, transformation, training=True):
     ...         return images / 2
