@@ -88,9 +88,8 @@ def test_an_argument_that_a_class_does_not_take_is_left():
 def test_a_docstring_gets_what_it_leaves_out():
     shared.document(Shape)
     assert Shape.__doc__ == (
-        "A shape.\n\nArgs:\n    corners: how many.\n    size: how large:\n"
-        "        in pixels.\n"
-        "    seed: a seed.\n    color: of a Shape.\n\n"
+        "A shape.\n\nArgs:\n    corners: how many.\n"
+        "    size: how large: in pixels.\n    seed: a seed.\n    color: of a Shape.\n\n"
         "Raises:\n    ValueError: always.\n\nSource: none."
     )
 

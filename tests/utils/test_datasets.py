@@ -17,7 +17,7 @@ from lamina.utils import (
     timeseries_dataset_from_array,
 )
 from lamina.utils.datasets import resizing
-from lamina.utils.datasets.audio import decode_wav, resample
+from lamina.utils.datasets.audio_folder import decode_wav, resample
 from lamina.utils.datasets.resizing import INTERPOLATIONS, resize
 
 
@@ -353,7 +353,7 @@ def test_resampling_in_blocks(monkeypatch):
     sound = np.random.default_rng(0).normal(size=(300, 2))
     for rate, wanted in ((1000, 700), (1000, 3000), (10**9, 8)):
         whole = resample(sound, rate, wanted)
-        monkeypatch.setattr("lamina.utils.datasets.audio._BLOCK", 100)
+        monkeypatch.setattr("lamina.utils.datasets.audio_folder._BLOCK", 100)
         np.testing.assert_array_equal(resample(sound, rate, wanted), whole)
         monkeypatch.undo()
 

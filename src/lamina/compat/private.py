@@ -259,7 +259,7 @@ _HOMES = {
     "core.settings": "standardize_data_format",
     "core.symbolic": "Node standardize_shape",
     "layers.preprocessing.data_layer": "DataLayer",
-    "layers.preprocessing.image": "BaseImagePreprocessingLayer",
+    "layers.preprocessing.image_layer": "BaseImagePreprocessingLayer",
     "losses.loss": "LossFunctionWrapper",
 }
 _TABLE = {

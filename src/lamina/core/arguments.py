@@ -3,6 +3,7 @@
 import functools
 import inspect
 import re
+import textwrap
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
@@ -11,6 +12,14 @@ _F = TypeVar("_F", bound=Callable)
 _POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
 # Where the arguments of a docstring end.
 _LATER = ("Call", "Raises", "Source", "Sources", ">>>")
+# The words of an argument in a docstring without its indentation.
+_FILLED = textwrap.TextWrapper(
+    84,
+    initial_indent=" " * 4,
+    subsequent_indent=" " * 8,
+    break_long_words=False,
+    break_on_hyphens=False,
+)
 
 
 def as_given(thing, name, value):
@@ -58,7 +67,7 @@ class SharedArguments:
             # What is indented further goes on with the one before.
             if line[0] != " ":
                 name = line.partition(":")[0]
-            self.texts[name] = f"{self.texts.get(name, '')}\n    {line}"
+            self.texts[name] = f"{self.texts.get(name, '')} {line.strip()}".strip()
         if more:
             self.parameters = more.parameters | self.parameters
             self.texts, self.checks = more.texts | self.texts, more.checks | self.checks
@@ -132,7 +141,7 @@ class SharedArguments:
         said = parts.pop("Args", "Args:")
         for name in inspect.signature(cls.__init__).parameters:
             if name in self.texts and f"\n    {name}: " not in said:
-                said += self.texts[name].format(cls=cls)
+                said += "\n" + _FILLED.fill(self.texts[name].format(cls=cls))
         before = [text for head, text in parts.items() if head not in _LATER]
         parts.setdefault("Raises", self.raises)
         after = [parts[head] for head in _LATER if head in parts]

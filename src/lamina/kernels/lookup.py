@@ -1,7 +1,8 @@
-"""Texts found in a vocabulary by the compiled library."""
+"""Texts found in a vocabulary, by the compiled library where there is one."""
 
 import ctypes
 import itertools
+from typing import Any
 
 import numpy as np
 
@@ -9,16 +10,48 @@ from lamina.core.native import library
 
 
 class Terms:
-    """A vocabulary that the compiled library finds texts in.
+    """A vocabulary that texts are found in.
+
+    Args:
+        terms: a list of different texts.
+
+    >>> from lamina.kernels.lookup import Terms
+    >>> Terms(["cat", "dog"]).find(["dog", "cow"]).tolist()
+    [1, -1]
+    """
+
+    def __init__(self, terms):
+        self._terms = terms
+        self._places = dict(zip(terms, itertools.count()))
+        self._compiled: Any = None  # made when it is first needed
+
+    @property
+    def compiled(self) -> Any:
+        """The `CompiledTerms`; None without the library, or if a term has a zero."""
+        if self._compiled is None:
+            usable = compiled() and "\0" not in "".join(self._terms)
+            self._compiled = CompiledTerms(self._terms) if usable else False
+        return self._compiled or None
+
+    def find(self, texts) -> np.ndarray:
+        """Return the places of texts, -1 for unknown ones.
+
+        Args:
+            texts: a list, or an array of NumPy's type of fixed width, with one axis.
+        """
+        if isinstance(texts, np.ndarray):
+            if self.compiled:
+                return self.compiled.find(texts)
+            texts = texts.tolist()
+        found = map(self._places.get, texts, itertools.repeat(-1))
+        return np.fromiter(found, "int64", len(texts))
+
+
+class CompiledTerms:
+    """A vocabulary as the compiled library reads it.
 
     Args:
         terms: different texts, none with a zero character.
-
-    >>> import numpy as np
-    >>> from lamina.kernels.lookup import Terms, compiled
-    >>> terms = Terms(["cat", "dog"]) if compiled() else None
-    >>> terms.find(np.array(["dog", "cow"])).tolist() if terms else [1, -1]
-    [1, -1]
     """
 
     def __init__(self, terms):
@@ -33,11 +66,7 @@ class Terms:
         _call(name, *table, *arguments)
 
     def find(self, array) -> np.ndarray:
-        """Return the places of texts, -1 for unknown ones.
-
-        Args:
-            array: texts, of NumPy's type of fixed width, with one axis.
-        """
+        """Return the places of an array of texts, see `Terms.find`."""
         array = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
         found = np.empty(len(array), "int64")
         width = array.dtype.itemsize // 4

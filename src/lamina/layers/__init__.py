@@ -15,6 +15,12 @@ from lamina.layers.attention import AdditiveAttention as AdditiveAttention
 from lamina.layers.attention import Attention as Attention
 from lamina.layers.attention import GroupQueryAttention as GroupQueryAttention
 from lamina.layers.attention import MultiHeadAttention as MultiHeadAttention
+from lamina.layers.basic import Dense as Dense
+from lamina.layers.basic import Identity as Identity
+from lamina.layers.basic import Input as Input
+from lamina.layers.basic import InputLayer as InputLayer
+from lamina.layers.basic import Masking as Masking
+from lamina.layers.basic import Wrapper as Wrapper
 from lamina.layers.convolution import Conv1D as Conv1D
 from lamina.layers.convolution import Conv1DTranspose as Conv1DTranspose
 from lamina.layers.convolution import Conv2D as Conv2D
@@ -33,12 +39,6 @@ from lamina.layers.convolution import SeparableConv1D as SeparableConv1D
 from lamina.layers.convolution import SeparableConv2D as SeparableConv2D
 from lamina.layers.convolution import SeparableConvolution1D as SeparableConvolution1D
 from lamina.layers.convolution import SeparableConvolution2D as SeparableConvolution2D
-from lamina.layers.core import Dense as Dense
-from lamina.layers.core import Identity as Identity
-from lamina.layers.core import Input as Input
-from lamina.layers.core import InputLayer as InputLayer
-from lamina.layers.core import Masking as Masking
-from lamina.layers.core import Wrapper as Wrapper
 from lamina.layers.einsum import EinsumDense as EinsumDense
 from lamina.layers.embedding import Embedding as Embedding
 from lamina.layers.embedding import ReversibleEmbedding as ReversibleEmbedding
@@ -132,8 +132,8 @@ from lamina.layers.preprocessing.mixing import CutMix as CutMix
 from lamina.layers.preprocessing.mixing import MixUp as MixUp
 from lamina.layers.preprocessing.mixing import Pipeline as Pipeline
 from lamina.layers.preprocessing.mixing import RandAugment as RandAugment
-from lamina.layers.preprocessing.normalization import Normalization as Normalization
-from lamina.layers.preprocessing.rescaling import Rescaling as Rescaling
+from lamina.layers.preprocessing.scaling import Normalization as Normalization
+from lamina.layers.preprocessing.scaling import Rescaling as Rescaling
 from lamina.layers.preprocessing.sizing import CenterCrop as CenterCrop
 from lamina.layers.preprocessing.sizing import (
     MaxNumBoundingBoxes as MaxNumBoundingBoxes,

@@ -9,7 +9,7 @@ from lamina import initializers
 from lamina.core.checks import described, is_integer
 from lamina.core.input_spec import InputSpec
 from lamina.core.variable import Variable
-from lamina.layers.core import Wrapper
+from lamina.layers.basic import Wrapper
 
 
 class SpectralNormalization(Wrapper):

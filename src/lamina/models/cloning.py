@@ -16,7 +16,7 @@ from lamina.core.owner import layers_in
 from lamina.core.references import References, make_again
 from lamina.core.texts import parsed
 from lamina.core.tracebacks import boundary
-from lamina.layers.core import Input, InputLayer
+from lamina.layers.basic import Input, InputLayer
 from lamina.layers.layer import Layer
 from lamina.models.graph_config import takes_graph
 from lamina.models.model import Functional, Model

@@ -24,9 +24,9 @@ from lamina.core.symbolic import (
     infer,
 )
 from lamina.core.tracebacks import boundary
+from lamina.layers.basic import InputLayer
 from lamina.layers.building import spec_of
 from lamina.layers.call import plain_shape
-from lamina.layers.core import InputLayer
 from lamina.layers.layer import Layer
 from lamina.models.text_prefix import Prefix, Prepared
 

@@ -19,9 +19,9 @@ from lamina.core.naming import of_keras
 from lamina.core.registry import ours
 from lamina.core.symbolic import SymbolicTensor, find_symbolic
 from lamina.core.tracebacks import boundary
+from lamina.layers.basic import Input, InputLayer
 from lamina.layers.building import as_shape
 from lamina.layers.call import signature_of
-from lamina.layers.core import Input, InputLayer
 from lamina.layers.layer import Layer, given_shape
 from lamina.models.model import Functional, Model
 

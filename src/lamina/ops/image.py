@@ -16,6 +16,9 @@ from lamina.core import settings as _settings
 from lamina.core.op import op as _op
 from lamina.core.random import draw_seed as _draw_seed
 from lamina.kernels.boxes import homography as _homography
+from lamina.kernels.sampling import filtered as _filtered
+from lamina.kernels.sampling import grid as _grid
+from lamina.kernels.sampling import sampled as _sampled
 from lamina.ops.arrays import inexact as _inexact
 from lamina.ops.arrays import promoted as _promoted
 from lamina.ops.arrays import tensor as _tensor
@@ -247,34 +250,14 @@ def affine_transform(
         )
     place = _functools.partial(_affine_places, *_grid(x))
     transform = _jnp.broadcast_to(transform, (x.shape[0], transform.shape[-1]))
-    return close(_sample(x, transform, place, interpolation, fill_mode, fill_value))
-
-
-def _grid(x):
-    rows, columns = x.shape[1:3]
-    return _jnp.meshgrid(_jnp.arange(columns), _jnp.arange(rows))
+    order = _ORDERS[interpolation]
+    return close(_sampled(x, transform, place, order, fill_mode, fill_value))
 
 
 def _affine_places(columns, rows, t):
     across = t[0] * columns + t[1] * rows + t[2]
     down = t[3] * columns + t[4] * rows + t[5]
     return down, across
-
-
-def _sample(x, moves, places, interpolation, fill_mode, fill_value):
-    """Return images whose pixels come from `places(move)`, a move for each image."""
-
-    def image(pixels, move):
-        pick = _functools.partial(
-            _jax.scipy.ndimage.map_coordinates,
-            coordinates=places(move),
-            order=_ORDERS[interpolation],
-            mode=fill_mode,
-            cval=fill_value,
-        )
-        return _jax.vmap(pick, -1, -1)(pixels)
-
-    return _jax.vmap(image)(x, moves)
 
 
 @_op(config=("interpolation", "fill_value", "data_format"))
@@ -320,7 +303,8 @@ def perspective_transform(
         )
     place = _functools.partial(_perspective_places, *_grid(x))
     transforms = _jnp.broadcast_to(_homography(start, end), (x.shape[0], 8))
-    return close(_sample(x, transforms, place, interpolation, "constant", fill_value))
+    order = _ORDERS[interpolation]
+    return close(_sampled(x, transforms, place, order, "constant", fill_value))
 
 
 def _perspective_places(columns, rows, h):
@@ -572,21 +556,6 @@ def _bell(size, sigma, dtype):
     return weights / _jnp.sum(weights)
 
 
-def _filter(x, kernel, padding="SAME"):
-    """Correlate each channel of (batch, height, width, channels) with `kernel`."""
-    kernel = _jnp.broadcast_to(
-        kernel.astype(x.dtype)[..., None, None], (*kernel.shape, 1, x.shape[-1])
-    )
-    return _lax.conv_general_dilated(
-        x,
-        kernel,
-        (1, 1),
-        padding,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=x.shape[-1],
-    )
-
-
 @_op(config=("kernel_size", "sigma", "data_format"))
 def gaussian_blur(images, kernel_size=(3, 3), sigma=(1.0, 1.0), data_format=None):
     """Smooth images by a bell of deviation `sigma`, cut at `kernel_size` pixels.
@@ -610,7 +579,7 @@ def gaussian_blur(images, kernel_size=(3, 3), sigma=(1.0, 1.0), data_format=None
 def _blur(x, kernel_size, sigma):
     sigma = _tensor(sigma, x.dtype)
     down, across = (_bell(n, sigma[i], x.dtype) for i, n in enumerate(kernel_size))
-    return _filter(x, _jnp.outer(down, across))
+    return _filtered(x, _jnp.outer(down, across))
 
 
 @_op(data=("images",))
@@ -655,7 +624,7 @@ def elastic_transform(
     def place(moved):
         return rows + moved, columns + moved
 
-    y = _sample(x, shift, place, interpolation, fill_mode, fill_value)
+    y = _sampled(x, shift, place, _ORDERS[interpolation], fill_mode, fill_value)
     return close(y.astype(x.dtype))
 
 
@@ -703,7 +672,7 @@ def sobel_edges(images, data_format=None):
     """
     x, close = _open(images, data_format, "sobel_edges")
     across = _jnp.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], x.dtype)
-    return _jnp.stack([close(_filter(x, k)) for k in (across.T, across)], -1)
+    return _jnp.stack([close(_filtered(x, k)) for k in (across.T, across)], -1)
 
 
 @_op(
@@ -752,7 +721,9 @@ def ssim(
     dtype = _inexact(a).dtype
     a, b = (v.astype("float32") for v in (a, b))
     bell = _bell(filter_size, filter_sigma, "float32")
-    local = _functools.partial(_filter, kernel=_jnp.outer(bell, bell), padding="VALID")
+    local = _functools.partial(
+        _filtered, kernel=_jnp.outer(bell, bell), padding="VALID"
+    )
     c1, c2 = (k1 * max_val) ** 2, (k2 * max_val) ** 2
     mean_a, mean_b = local(a), local(b)
     both = mean_a * mean_b

@@ -10,7 +10,7 @@ from lamina.core.naming import snake_case
 from lamina.core.op import OPS
 from lamina.core.registry import located, public
 from lamina.saving import hdf5 as _hdf5
-from lamina.saving import legacy
+from lamina.saving import legacy_hdf5
 from lamina.saving.archive import ASSETS, CONFIG, METADATA, WEIGHTS, Archive
 from lamina.saving.safetensors import Tensors
 from lamina.saving.shards import Shards
@@ -108,7 +108,7 @@ def hdf5(report, path):
             root, "keras_version"
         )
         report.tell("Keras version", (versions or [""])[0])
-        rows = _architecture(report, legacy.config_of(weights)) if whole else []
+        rows = _architecture(report, legacy_hdf5.config_of(weights)) if whole else []
         for row in rows:
             # Here a layer's weights are in a group of its own name.
             row.place = f"{root}/{row.name}" if row.depth == 0 else "\0"

@@ -26,14 +26,14 @@ from lamina.utils.arrays import normalize as normalize
 from lamina.utils.arrays import pad_sequences as pad_sequences
 from lamina.utils.arrays import to_categorical as to_categorical
 from lamina.utils.configuration import Config as Config
-from lamina.utils.datasets.audio import (
+from lamina.utils.datasets.audio_folder import (
     audio_dataset_from_directory as audio_dataset_from_directory,
 )
-from lamina.utils.datasets.image import (
+from lamina.utils.datasets.image_folder import (
     image_dataset_from_directory as image_dataset_from_directory,
 )
 from lamina.utils.datasets.split import split_dataset as split_dataset
-from lamina.utils.datasets.text import (
+from lamina.utils.datasets.text_folder import (
     text_dataset_from_directory as text_dataset_from_directory,
 )
 from lamina.utils.datasets.timeseries import (

@@ -11,8 +11,7 @@ from lamina.core.config import deserialize_keras_object, serialize_keras_object
 from lamina.core.naming import automatic_name
 from lamina.core.structure import map_leaves
 from lamina.core.symbolic import SymbolicTensor
-from lamina.layers.preprocessing.adapting import learns
-from lamina.layers.preprocessing.data_layer import DataLayer
+from lamina.layers.preprocessing.data_layer import DataLayer, learns
 
 # Where Keras' files say that the parts of a FeatureSpace are.
 _PLACE = "keras.src.layers.preprocessing.feature_space"

@@ -6,7 +6,7 @@ from lamina.core.naming import printable
 from lamina.core.operation import graph_of
 from lamina.core.registry import ours
 from lamina.core.symbolic import nodes_of
-from lamina.layers.core import InputLayer
+from lamina.layers.basic import InputLayer
 from lamina.layers.layer import Layer
 from lamina.models.model import Model
 from lamina.models.sequential import Sequential
@@ -16,7 +16,7 @@ _FAMILIES = {
     "activation": "activation",
     "attention": "sequence",
     "convolution": "weights",
-    "core": "weights",
+    "basic": "weights",
     "einsum": "weights",
     "embedding": "weights",
     "merging": "merge",

@@ -7,7 +7,7 @@ import pytest
 
 import lamina
 from lamina.kernels import lookup
-from lamina.layers.preprocessing import string_lookup, text
+from lamina.layers.preprocessing import text
 
 pytestmark = pytest.mark.skipif(
     not lookup.compiled(), reason="built without compiled kernels"
@@ -33,10 +33,10 @@ def both(make, data, monkeypatch):
     """Return what a layer gives with the library and without."""
     found = []
     for compiled in (True, False):
-        monkeypatch.setattr(string_lookup, "compiled", lambda now=compiled: now)
+        monkeypatch.setattr(lookup, "compiled", lambda now=compiled: now)
         layer = make()
         found.append([np.asarray(layer(part)) for part in data])
-        assert bool(layer_of(layer)._compiled) == compiled
+        assert bool(layer_of(layer)._table.compiled) == compiled
     for mine, theirs in zip(*found, strict=True):
         assert (mine.dtype, mine.shape) == (theirs.dtype, theirs.shape)
         np.testing.assert_array_equal(mine, theirs)
@@ -88,7 +88,7 @@ def test_terms_of_every_size_are_found():
 def test_a_term_with_a_zero_inside_is_found_by_python():
     layer = lamina.layers.StringLookup(vocabulary=["a\0b", "c"])
     assert layer(np.array(["a\0b", "c", "a"])).tolist() == [1, 2, 0]
-    assert not layer._compiled
+    assert not layer._table.compiled
 
 
 @pytest.mark.parametrize(

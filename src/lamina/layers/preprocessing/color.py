@@ -14,7 +14,11 @@ from lamina import random
 from lamina.core.checks import fraction
 from lamina.core.settings import epsilon
 from lamina.core.types import Factor, Seed
-from lamina.layers.preprocessing.image import BaseImagePreprocessingLayer, shared
+from lamina.layers.preprocessing.image_layer import (
+    PROBABILITY,
+    BaseImagePreprocessingLayer,
+    shared,
+)
 from lamina.ops.image import hsv_to_rgb, rgb_to_grayscale, rgb_to_hsv
 
 _BYTES = (0, 255)
@@ -282,14 +286,12 @@ class RandomGrayscale(ColorLayer):
 class RandomInvert(ColorLayer):
     """Turns some images into their negatives: `high - x`.
 
-    Args:
-        factor: two numbers, the limits of the probability that an image is inverted;
-            one stands for 0 to it.
-
     >>> import lamina, numpy as np
     >>> lamina.layers.RandomInvert((1, 1))(np.array([[[0, 100, 255]]])).tolist()
     [[[255.0, 155.0, 0.0]]]
     """
+
+    _FACTOR = PROBABILITY
 
     def __init__(
         self,

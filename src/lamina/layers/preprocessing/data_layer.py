@@ -1,4 +1,4 @@
-"""`DataLayer`: a layer that prepares data, in a model or before it."""
+"""Layers that prepare data, in a model or before it, and may learn from data."""
 
 import contextlib
 from typing import Any
@@ -8,6 +8,7 @@ import numpy as np
 from lamina.core import structure
 from lamina.core.registry import ours
 from lamina.core.variable import Variable
+from lamina.data.batches import batches, yields_batches
 from lamina.layers.layer import Layer
 
 _PLAIN = frozenset({int, float, str, bytes})
@@ -43,6 +44,41 @@ class DataLayer(Layer):
     def convert_weight(self, weight):
         """Return the value of a weight as the array that `call` computes with."""
         return weight.value if isinstance(weight, Variable) else weight
+
+
+class Adapting:
+    """The part of a layer that learns, before training, from batches on the host.
+
+    It writes `reset_state()`, `update_state(batch)` and `finalize_state()`.
+    """
+
+    reset_state: Any
+    update_state: Any
+    finalize_state: Any
+    # Whether each element of data that has a single axis is a sample.
+    _elements_are_samples = False
+
+    def adapt(self, data, steps=None):
+        """Learn from data; what was learned before is forgotten.
+
+        Args:
+            data: an array, a list, a DataFrame, or an iterable of batches.
+            steps: how many batches to read; None for all.
+
+        Raises:
+            ValueError: what it learns was given to the constructor, or there is no
+                data.
+        """
+        self.reset_state()
+        column = self._elements_are_samples and not yields_batches(data)
+        for batch in batches(data, steps):
+            self.update_state(batch[:, None] if column and batch.ndim == 1 else batch)
+        self.finalize_state()
+
+
+def learns(layer) -> bool:
+    """Tell whether a layer has something to learn that it was not given."""
+    return hasattr(layer, "adapt") and getattr(layer, "_learns", True)
 
 
 def _array(value):

@@ -9,7 +9,7 @@ from lamina.core import settings
 from lamina.core.checks import number
 from lamina.core.dtypes import result_type
 from lamina.core.types import DType
-from lamina.layers.preprocessing.adapting import Adapting
+from lamina.layers.preprocessing.data_layer import Adapting
 from lamina.layers.preprocessing.encoding import EncodingLayer
 from lamina.layers.preprocessing.host import known
 
@@ -65,7 +65,7 @@ class Discretization(Adapting, EncodingLayer):
             raise ValueError("You need to set either `num_bins` or `bin_boundaries`.")
         self.bin_boundaries = bin_boundaries
         self.num_bins = num_bins
-        self.epsilon = number("Discretization", "epsilon", epsilon, least=1e-9)
+        self.epsilon = number(self, "epsilon", epsilon, least=1e-9)
         self.reset_state()
 
     @property
@@ -110,10 +110,8 @@ class Discretization(Adapting, EncodingLayer):
                 "time or call `adapt(dataset)` before you can start using the "
                 "`Discretization` layer."
             )
-        (inputs,), bounds = (
-            known(inputs),
-            np.asarray(self.bin_boundaries, self.input_dtype),
-        )
+        (inputs,) = known(inputs)
+        bounds = np.asarray(self.bin_boundaries, self.input_dtype)
         xp = np if isinstance(inputs, np.ndarray) else jnp
         return self._encoded(xp.digitize(inputs, bounds))
 
@@ -125,13 +123,10 @@ class Discretization(Adapting, EncodingLayer):
 
     @classmethod
     def from_config(cls, config):
-        config = dict(config)
-        found = None
-        if config.get("num_bins") is not None:
-            found = config.pop("bin_boundaries", None)
-        layer = super().from_config(config)
-        if found is not None:
-            layer.bin_boundaries = found
+        if config.get("num_bins") is None:
+            return super().from_config(config)
+        layer = super().from_config({**config, "bin_boundaries": None})
+        layer.bin_boundaries = config.get("bin_boundaries")
         return layer
 
 

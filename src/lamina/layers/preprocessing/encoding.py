@@ -119,11 +119,11 @@ class CategoryEncoding(EncodingLayer):
                 "num_tokens must be set to use this layer. If the number of tokens is "
                 "not known beforehand, use the `IntegerLookup` layer instead."
             )
-        if number("CategoryEncoding", "num_tokens", num_tokens) < 1:
+        if number(self, "num_tokens", num_tokens) < 1:
             raise ValueError(
                 f"`num_tokens` must be >= 1. Received: num_tokens={num_tokens}."
             )
-        self.num_tokens = positive_int("CategoryEncoding", "num_tokens", num_tokens)
+        self.num_tokens = positive_int(self, "num_tokens", num_tokens)
 
     def call(self, inputs, count_weights=None):
         if count_weights is not None:

@@ -12,7 +12,7 @@ from lamina.core.checks import bad_argument, int_tuple, number, positive_int
 from lamina.core.types import Factor, Seed, Sizes
 from lamina.kernels.histograms import clahe, equalized
 from lamina.layers.preprocessing.color import ColorLayer, RandomColor, blend, spread
-from lamina.layers.preprocessing.image import shared
+from lamina.layers.preprocessing.image_layer import PROBABILITY, shared
 from lamina.ops.image import gaussian_blur
 
 
@@ -48,7 +48,6 @@ class RandomGaussianBlur(ColorLayer):
     two widths, in x and y, are drawn once for a batch.
 
     Args:
-        factor: two numbers, the limits of the probability; one stands for 0 to it.
         kernel_size: one or two odd numbers of pixels: where the bell is cut off.
         sigma: two numbers, the limits of the bell's deviation in pixels, from 0 to
             1; one stands for 0 to it.
@@ -59,6 +58,8 @@ class RandomGaussianBlur(ColorLayer):
     >>> round(float(y[2, 2, 0]), 3), round(float(y[1, 2, 0]), 3)
     (0.204, 0.124)
     """
+
+    _FACTOR = PROBABILITY
 
     def __init__(
         self,
@@ -71,7 +72,7 @@ class RandomGaussianBlur(ColorLayer):
         **kwargs,
     ):
         super().__init__(**shared.given(locals()))
-        sizes = int_tuple("RandomGaussianBlur", "kernel_size", kernel_size, 2)
+        sizes = int_tuple(self, "kernel_size", kernel_size, 2)
         if not all(size % 2 for size in sizes):
             wanted = "an odd number, or two of them"
             raise bad_argument(self, "kernel_size", kernel_size, wanted)
@@ -116,7 +117,6 @@ class RandomErasing(ColorLayer):
     of the width and the height.
 
     Args:
-        factor: two numbers, the limits of the probability; one stands for 0 to it.
         scale: two numbers, the limits of the erased share, from 0 to 1.
         fill_value: a number, or three for red, green and blue; None draws noise.
 
@@ -128,6 +128,8 @@ class RandomErasing(ColorLayer):
     >>> 9 <= int((y == 0).sum()) // 3 <= 25
     True
     """
+
+    _FACTOR = PROBABILITY
 
     def __init__(
         self,
@@ -212,7 +214,7 @@ class Equalization(ColorLayer):
         **kwargs,
     ):
         super().__init__(value_range=value_range, data_format=data_format, **kwargs)
-        self.bins = positive_int("Equalization", "bins", bins)
+        self.bins = positive_int(self, "bins", bins)
 
     def change(self, images, drawn):
         axis = self._channel_axis
@@ -252,9 +254,8 @@ class ContrastLimitedAdaptiveHistogramEqualization(ColorLayer):
         **kwargs,
     ):
         super().__init__(value_range=value_range, data_format=data_format, **kwargs)
-        owner = type(self).__name__
-        self.clip_limit = number(owner, "clip_limit", clip_limit, least=0)
-        self.tile_grid_size = int_tuple(owner, "tile_grid_size", tile_grid_size, 2)
+        self.clip_limit = number(self, "clip_limit", clip_limit, least=0)
+        self.tile_grid_size = int_tuple(self, "tile_grid_size", tile_grid_size, 2)
 
     def change(self, images, drawn):
         axis = self._channel_axis

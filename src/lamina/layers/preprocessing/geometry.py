@@ -14,7 +14,7 @@ from lamina import random
 from lamina.core.checks import one_of
 from lamina.core.types import Factor, Seed
 from lamina.kernels.boxes import clip_to_image_size, convert_format, moved, through
-from lamina.layers.preprocessing.image import (
+from lamina.layers.preprocessing.image_layer import (
     BaseImagePreprocessingLayer,
     is_number,
     is_pair,
@@ -87,7 +87,7 @@ class RandomFlip(GeometryLayer):
     ):
         super().__init__(seed=seed, data_format=data_format, **kwargs)
         modes = ("horizontal", "vertical", "horizontal_and_vertical")
-        self.mode = one_of("RandomFlip", "mode", mode, modes)
+        self.mode = one_of(self, "mode", mode, modes)
 
     def draw(self, rng):
         drawn = random.uniform((*rng.shape[:-3], 1, 1, 1), seed=rng.seed)
@@ -276,15 +276,13 @@ class RandomZoom(AffineLayer):
 class RandomRotation(AffineLayer):
     """Turns images around their middles.
 
-    Args:
-        factor: two numbers: the limits of the angle, in full turns, counterclockwise;
-            one number stands for minus it to it.
-
     >>> import lamina, numpy as np
     >>> x = np.arange(4.0).reshape(2, 2, 1)
     >>> lamina.layers.RandomRotation((0.5, 0.5))(x)[..., 0].round(3).tolist()
     [[3.0, 2.0], [1.0, 0.0]]
     """
+
+    _FACTOR = "the angle, in full turns counterclockwise"
 
     def __init__(
         self,

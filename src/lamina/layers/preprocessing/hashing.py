@@ -79,8 +79,8 @@ class Hashing(HashingLayer):
                 'When `output_mode="int"`, `dtype` should be an integer type, "int32" '
                 f'or "int64". Received: dtype={kwargs["dtype"]}'
             )
-        self.num_bins = positive_int("Hashing", "num_bins", num_bins)
-        self.mask_value, self.salt = mask_value, _pair(salt)
+        self.num_bins = positive_int(self, "num_bins", num_bins)
+        self.mask_value, self.salt = mask_value, key_of(self, salt)
 
     def call(self, inputs):
         return self._encoded(run_on_host(self._bins, inputs))
@@ -131,20 +131,16 @@ class HashedCrossing(HashingLayer):
         **kwargs,
     ):
         super().__init__(**shared.given(locals()))
-        self.num_bins = positive_int("HashedCrossing", "num_bins", num_bins)
+        self.num_bins = positive_int(self, "num_bins", num_bins)
 
     def call(self, inputs):
-        _check_crossed(inputs)
-        inputs = [x if hasattr(x, "shape") else np.asarray(x) for x in inputs]
-        _check_shapes(inputs)
+        inputs = _crossed(inputs)
         if not all(x.dtype.kind in "iuOSU" for x in inputs):
             raise _bad_crossing("have an integer or string dtype", inputs)
         return self._encoded(run_on_host(self._bins, *inputs))
 
     def compute_output_spec(self, inputs):
-        _check_crossed(inputs)
-        _check_shapes(inputs)
-        return super().compute_output_spec(inputs[0])
+        return super().compute_output_spec(_crossed(inputs)[0])
 
     def _bins(self, *features):
         numbers = [
@@ -160,14 +156,15 @@ def _hashes(values, salt=None):
     return hashing.fingerprint(texts) if salt is None else hashing.keyed(texts, salt)
 
 
-def _pair(salt):
+def key_of(layer, salt):
+    """Return the two integers that `salt`, one or two, stands for; None for None."""
     if salt is None:
         return None
     pair = salt if isinstance(salt, (tuple, list)) else (salt, salt)
     if len(pair) != 2 or not all(map(is_integer, pair)):
         raise ValueError(
-            "The `salt` argument for `Hashing` can only be a tuple of size 2 integers, "
-            f"or a single integer. Received: salt={salt!r}."
+            f"The `salt` argument for `{type(layer).__name__}` can only be a tuple of "
+            f"size 2 integers, or a single integer. Received: salt={salt!r}."
         )
     return [int(n) for n in pair]
 
@@ -184,16 +181,15 @@ def _bad_crossing(wanted, inputs):
     )
 
 
-def _check_crossed(inputs):
+def _crossed(inputs):
+    """Return inputs as arrays of one shape, or raise."""
     listed = isinstance(inputs, (list, tuple))
     if not listed or len(inputs) < 2:
         wanted = "at least two inputs" if listed else "a list or tuple of inputs"
         raise ValueError(
             f"`HashedCrossing` should be called on {wanted}. Received: inputs={inputs}"
         )
-
-
-def _check_shapes(inputs):
+    inputs = [x if hasattr(x, "shape") else np.asarray(x) for x in inputs]
     first, *others = [tuple(x.shape) for x in inputs]
     if len(first) > 2 or (len(first) == 2 and first[-1] != 1):
         raise _bad_crossing(
@@ -201,3 +197,4 @@ def _check_shapes(inputs):
         )
     if any(shape != first for shape in others):
         raise _bad_crossing("have equal shape", inputs)
+    return inputs

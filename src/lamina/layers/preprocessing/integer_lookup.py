@@ -96,9 +96,6 @@ class IntegerLookup(Lookup):
         place = np.minimum(place, len(self._sorted) - 1)
         return np.where(self._sorted[place] == tokens, self._order[place], -1)
 
-    def _equal(self, tokens, token):
-        return tokens == token
-
     def _tokens_at(self, indices):
         found = super()._tokens_at(indices).astype("int64")
         on_device = jnp.asarray(found)

@@ -17,12 +17,12 @@ import numpy as np
 from jax.core import Tracer
 
 from lamina.core import bounds, settings
-from lamina.core.checks import bad_argument
 from lamina.core.context import context
 from lamina.core.symbolic import SymbolicTensor
 from lamina.core.types import Sizes
 from lamina.kernels import hashing
 from lamina.layers.owner import NOT_OWNED
+from lamina.layers.preprocessing.hashing import key_of
 from lamina.layers.preprocessing.vocabulary import (
     VocabularyLayer,
     lines_of,
@@ -58,7 +58,6 @@ class Lookup(VocabularyLayer):
     _terms: Any
     _read: Any
     _places: Any
-    _equal: Any
 
     def __init__(
         self,
@@ -76,12 +75,20 @@ class Lookup(VocabularyLayer):
                 "`output_mode` must be `'int'` when `invert` is true. Received: "
                 f"output_mode={self.output_mode!r}"
             )
-        self.salt = self._key(salt)
+        hashes = self.vocabulary_dtype == "string" or self.oov_method == "farmhash"
+        if salt is not None and not hashes:
+            raise ValueError(
+                "`salt` can only be used when `oov_method='farmhash'`. Received: "
+                f"oov_method={self.oov_method!r}"
+            )
+        self.salt = key_of(self, salt)
         # What the constructor was given; a file's terms are saved beside the config.
         path = isinstance(vocabulary, (str, os.PathLike))
         given = vocabulary is not None and not path
         self.vocabulary = self._terms(vocabulary) if given else None
-        self._given_idf = None if idf_weights is None else np.asarray(idf_weights)
+        self._given_idf = (
+            None if idf_weights is None else np.asarray(idf_weights).tolist()
+        )
         self._fixed = fixed
         # From a config: the graph is drawn before the vocabulary is read.
         start = self._token_start
@@ -93,20 +100,6 @@ class Lookup(VocabularyLayer):
             self.set_vocabulary(vocabulary, idf_weights)
         elif idf_weights is not None:
             self._check_idf(idf_weights)
-
-    def _key(self, salt):
-        if salt is None:
-            return None
-        if self.vocabulary_dtype != "string" and self.oov_method != "farmhash":
-            raise ValueError(
-                "`salt` can only be used when `oov_method='farmhash'`. Received: "
-                f"oov_method={self.oov_method!r}"
-            )
-        if isinstance(salt, int) and not isinstance(salt, bool):
-            return [salt, salt]
-        if isinstance(salt, (tuple, list)) and len(salt) == 2:
-            return list(salt)
-        raise bad_argument(self, "salt", salt, "an integer or two of them")
 
     # ---- the vocabulary ------------------------------------------------------
 
@@ -343,7 +336,8 @@ class Lookup(VocabularyLayer):
         indices = places + self._token_start
         missing = places < 0
         if self.mask_token is not None and missing.any():
-            masked = self._equal(tokens, self.mask_token)
+            listed = isinstance(tokens, list)
+            masked = (np.array(tokens, object) if listed else tokens) == self.mask_token
             indices = np.where(masked, self._oov_start - 1, indices)
             missing &= ~masked
         if missing.any():
@@ -397,8 +391,7 @@ class Lookup(VocabularyLayer):
 
     def get_config(self):
         config = super().get_config()
-        idf = self._given_idf
-        config["idf_weights"] = None if idf is None else idf.tolist()
+        config["idf_weights"] = self._given_idf
         config["vocabulary_size"] = self._known_size
         held = context.configs.references
         if held is not None and held.things and not self._fixed and self._tokens:

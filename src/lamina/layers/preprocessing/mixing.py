@@ -21,7 +21,7 @@ from lamina.layers.call import masks_of, signature_of
 from lamina.layers.preprocessing import color, filters, geometry
 from lamina.layers.preprocessing.color import ColorLayer, blend, spread
 from lamina.layers.preprocessing.data_layer import DataLayer
-from lamina.layers.preprocessing.image import shared
+from lamina.layers.preprocessing.image_layer import shared
 
 
 def _partners(rng):
@@ -72,7 +72,7 @@ class MixUp(_Mixing):
         **kwargs,
     ):
         super().__init__(data_format=data_format, seed=seed, **kwargs)
-        self.alpha = number("MixUp", "alpha", alpha, least=0)
+        self.alpha = number(self, "alpha", alpha, least=0)
 
     def draw(self, rng):
         order = _partners(rng)
@@ -97,9 +97,6 @@ class CutMix(_Mixing):
     The share w that stays is drawn from Beta(a, a), with a drawn from `factor`;
     labels become `w * label + (1 - w) * other`. One image alone stays as it is.
 
-    Args:
-        factor: two numbers, the limits of a; one stands for 0 to it.
-
     Source: Yun et al., 2019, "CutMix: regularization strategy to train strong
     classifiers with localizable features".
 
@@ -109,6 +106,8 @@ class CutMix(_Mixing):
     >>> bool(abs(mixed["labels"].sum(1) - 1).max() < 1e-6)
     True
     """
+
+    _FACTOR = "a"
 
     def __init__(
         self,
@@ -136,8 +135,7 @@ class CutMix(_Mixing):
         partners = jnp.take(images, drawn["permutation_order"], axis=0)
         return jnp.where(drawn["batch_masks"], partners, images)
 
-    def change_masks(self, masks, drawn):
-        return self.change(jnp.asarray(masks), drawn)
+    change_masks = change
 
     def transform_bounding_boxes(self, bounding_boxes, transformation, training=True):
         raise NotImplementedError(
@@ -190,6 +188,7 @@ class _Augmenting(ColorLayer):
         filters.AutoContrast,
         filters.Equalization,
     )
+    _FACTOR = "the strengths of the changes"
     _names: list
     _apply: Any
     interpolation: str
@@ -231,8 +230,6 @@ class RandAugment(_Augmenting):
 
     Args:
         num_ops: how many changes.
-        factor: two numbers from 0 to 1, the limits of their strengths; one stands
-            for 0 to it.
 
     Source: Cubuk et al., 2019, "RandAugment: practical automated data augmentation
     with a reduced search space".
@@ -253,7 +250,7 @@ class RandAugment(_Augmenting):
         **kwargs,
     ):
         super().__init__(**shared.given(locals()))
-        (self.num_ops,) = int_tuple("RandAugment", "num_ops", num_ops, 1, zero=True)
+        (self.num_ops,) = int_tuple(self, "num_ops", num_ops, 1, zero=True)
         self._hold(self._made())
 
     def draw(self, rng):
@@ -289,8 +286,6 @@ class AugMix(_Augmenting):
     Args:
         num_chains: how many chains.
         chain_depth: how many links each has.
-        factor: two numbers from 0 to 1, the limits of their strengths; one stands
-            for 0 to it.
         alpha: how alike the weights are.
         all_ops: whether the last four are among the changes.
 
@@ -323,8 +318,8 @@ class AugMix(_Augmenting):
         **kwargs,
     ):
         super().__init__(**shared.given(locals()))
-        self.num_chains = positive_int("AugMix", "num_chains", num_chains)
-        self.chain_depth = positive_int("AugMix", "chain_depth", chain_depth)
+        self.num_chains = positive_int(self, "num_chains", num_chains)
+        self.chain_depth = positive_int(self, "chain_depth", chain_depth)
         self.alpha, self.all_ops = alpha, all_ops
         layers = self._made()
         colors = {name: layers.pop(name) for name in self._COLORS}

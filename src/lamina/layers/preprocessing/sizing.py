@@ -12,7 +12,7 @@ from lamina.core.random import make_default_seed
 from lamina.core.types import Factor, Seed
 from lamina.kernels.boxes import moved
 from lamina.layers.preprocessing.geometry import GeometryLayer
-from lamina.layers.preprocessing.image import BaseImagePreprocessingLayer, shared
+from lamina.layers.preprocessing.image_layer import BaseImagePreprocessingLayer, shared
 from lamina.ops.image import resize
 
 
@@ -38,11 +38,8 @@ class Resizing(SizingLayer):
     Images keep their dtype; integers are rounded.
 
     Args:
-        interpolation: `"nearest"`, `"bilinear"`, `"bicubic"`, `"lanczos3"` or
-            `"lanczos5"`.
         crop_to_aspect_ratio: first cut the middle out in the new shape.
         pad_to_aspect_ratio: first fill up to the new shape.
-        fill_mode: `"constant"`.
         fill_value: what it is filled up with.
         antialias: smooth before shrinking.
 
@@ -263,7 +260,7 @@ class MaxNumBoundingBoxes(BaseImagePreprocessingLayer):
 
     def __init__(self, max_number: int, fill_value: int = -1, **kwargs):
         super().__init__(**kwargs)
-        self.max_number = positive_int("MaxNumBoundingBoxes", "max_number", max_number)
+        self.max_number = positive_int(self, "max_number", max_number)
         self.fill_value = int(fill_value)
 
     def transform_images(self, images, transformation=None, training=True):

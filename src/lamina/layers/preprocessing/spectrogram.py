@@ -68,15 +68,14 @@ class STFTSpectrogram(Layer):
         data_format: str | None = None,
         **kwargs,
     ):
-        owner = type(self).__name__
-        self.mode = one_of(owner, "mode", mode, _MODES)
+        self.mode = one_of(self, "mode", mode, _MODES)
         if frame_step is not None and not 1 <= frame_step <= frame_length:
             raise ValueError(
                 "`frame_step` should be a positive integer not greater than "
                 f"`frame_length`. Received frame_step={frame_step}, "
                 f"frame_length={frame_length}"
             )
-        self.frame_length = positive_int(owner, "frame_length", frame_length)
+        self.frame_length = positive_int(self, "frame_length", frame_length)
         self.frame_step, self.fft_length = frame_step, fft_length
         self._length = fft_length or 2 ** math.ceil(math.log2(frame_length))
         if self._length < frame_length:
@@ -95,7 +94,7 @@ class STFTSpectrogram(Layer):
         self._kernels = {
             side: initializers.STFT(side, window, scaling, periodic) for side in sides
         }
-        self.padding = one_of(owner, "padding", padding, ("valid", "same"))
+        self.padding = one_of(self, "padding", padding, ("valid", "same"))
         self.expand_dims = expand_dims
         super().__init__(**kwargs)
         self.data_format = settings.standardize_data_format(data_format)
@@ -209,9 +208,8 @@ class MelSpectrogram(DataLayer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        owner = type(self).__name__
-        self.fft_length = positive_int(owner, "fft_length", fft_length)
-        self.sequence_stride = positive_int(owner, "sequence_stride", sequence_stride)
+        self.fft_length = positive_int(self, "fft_length", fft_length)
+        self.sequence_stride = positive_int(self, "sequence_stride", sequence_stride)
         self.sequence_length = sequence_length or fft_length
         if self.fft_length < self.sequence_length:
             raise ValueError(
@@ -220,14 +218,14 @@ class MelSpectrogram(DataLayer):
             )
         self.window = window
         if isinstance(window, str):
-            one_of(owner, "window", window, ("hann", "hamming"))
+            one_of(self, "window", window, ("hann", "hamming"))
         if not sampling_rate > 0:
             raise ValueError(
                 "`MelSpectrogram` expected `sampling_rate` to be a positive number. "
                 f"Received: sampling_rate={sampling_rate!r}"
             )
         self.sampling_rate = sampling_rate
-        self.num_mel_bins = positive_int(owner, "num_mel_bins", num_mel_bins)
+        self.num_mel_bins = positive_int(self, "num_mel_bins", num_mel_bins)
         self.min_freq = min_freq
         self.max_freq = max_freq or int(sampling_rate / 2)
         self.power_to_db, self.top_db = power_to_db, top_db

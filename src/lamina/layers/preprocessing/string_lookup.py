@@ -1,13 +1,12 @@
 """`StringLookup`: words as indices of a vocabulary."""
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from lamina.core.types import Sizes
-from lamina.kernels.lookup import Terms, compiled
+from lamina.kernels.lookup import Terms
 from lamina.layers.preprocessing.lookup import Lookup
 from lamina.layers.preprocessing.vocabulary import shared, text_array, words
 
@@ -45,9 +44,7 @@ class StringLookup(Lookup):
         super().__init__(**shared.given(locals()))
 
     def _set_tokens(self, tokens):
-        self._tokens = tokens
-        self._table = dict(zip(tokens, itertools.count()))
-        self._compiled: Any = None  # made when it is first needed
+        self._tokens, self._table = tokens, Terms(tokens)
 
     def _term(self, value):
         return str(value)
@@ -59,26 +56,11 @@ class StringLookup(Lookup):
         array = text_array(inputs, self)
         return words(array, self.encoding), array.shape
 
-    def _terms_compiled(self) -> Any:
-        """Return the vocabulary as the compiled library reads it, or None."""
-        if self._compiled is None:
-            usable = compiled() and "\0" not in "".join(self._tokens)
-            self._compiled = Terms(self._tokens) if usable else False
-        return self._compiled or None
-
     def _indices(self, inputs):
         array = text_array(inputs, self)
-        if array.dtype.kind == "U" and self._terms_compiled():
-            return self._found(array.ravel()).reshape(array.shape)
-        return self._found(words(array, self.encoding)).reshape(array.shape)
+        fixed = array.dtype.kind == "U"  # the compiled library reads it as it is
+        tokens = array.ravel() if fixed else words(array, self.encoding)
+        return self._found(tokens).reshape(array.shape)
 
     def _places(self, tokens):
-        if isinstance(tokens, np.ndarray):
-            return self._compiled.find(tokens)
-        found = map(self._table.get, tokens, itertools.repeat(-1))
-        return np.fromiter(found, "int64", len(tokens))
-
-    def _equal(self, tokens, token):
-        if isinstance(tokens, np.ndarray):
-            return tokens == token
-        return np.fromiter(map(token.__eq__, tokens), bool, len(tokens))
+        return self._table.find(tokens)

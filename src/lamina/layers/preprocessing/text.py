@@ -19,6 +19,7 @@ from lamina.kernels.lookup import compiled, different_words
 from lamina.layers.preprocessing.string_lookup import StringLookup
 from lamina.layers.preprocessing.vocabulary import (
     VocabularyLayer,
+    shared,
     text_array,
     words,
 )
@@ -32,6 +33,8 @@ _STANDARDIZE = {
 }
 _WORD = re.compile(r"[^ \t\n\v\f\r]+")
 _MORE = re.compile(r"[\x1c-\x1f]")
+# The arguments that are those of the lookup inside.
+_OF_LOOKUP = ("vocabulary", "idf_weights", "vocabulary_size", "has_input_vocabulary")
 
 
 def _of_lookup(method) -> Any:
@@ -89,7 +92,6 @@ class TextVectorization(VocabularyLayer):
         name: str | None = None,
         **kwargs,
     ):
-        owner = "TextVectorization"
         if ragged:
             raise ValueError(
                 "`TextVectorization`: ragged tensors are not supported, so "
@@ -98,29 +100,16 @@ class TextVectorization(VocabularyLayer):
                 "that follows."
             )
         if not callable(standardize) and standardize is not None:
-            one_of(owner, "standardize", standardize, tuple(_STANDARDIZE))
+            one_of(self, "standardize", standardize, tuple(_STANDARDIZE))
         if not callable(split) and split is not None:
-            one_of(owner, "split", split, ("whitespace", "character"))
+            one_of(self, "split", split, ("whitespace", "character"))
         self._sizes = _ngram_sizes(ngrams)
-        inner = {
-            key: kwargs.pop(key)
-            for key in ("has_input_vocabulary", "vocabulary_size")
-            if key in kwargs
-        }
-        super().__init__(
-            max_tokens=max_tokens,
-            output_mode=output_mode,
-            pad_to_max_tokens=pad_to_max_tokens,
-            sparse=sparse,
-            encoding=encoding,
-            name=name,
-            **kwargs,
-        )
+        given = shared.given(locals())
+        inner = {name: given.pop(name) for name in _OF_LOOKUP if name in given}
+        super().__init__(**given)
         _check_length(self.output_mode, output_sequence_length)
         self._lookup_layer = StringLookup(
             max_tokens=self.max_tokens,
-            vocabulary=vocabulary,
-            idf_weights=idf_weights,
             pad_to_max_tokens=self.pad_to_max_tokens,
             mask_token="",
             output_mode=self.output_mode,
@@ -205,7 +194,7 @@ class TextVectorization(VocabularyLayer):
     def _found(self, array):
         """Return the indices of words, how many each text has, and the texts' shape."""
         lookup = self._lookup_layer
-        terms = lookup._terms_compiled()
+        terms = lookup._table.compiled
         if terms is not None and (plain := self._plain(array)) is not None:
             places, lengths = terms.words(*plain)
             known = np.where(
@@ -278,11 +267,8 @@ class TextVectorization(VocabularyLayer):
 
     def get_config(self):
         inner = self._lookup_layer.get_config()
-        names = ("vocabulary", "idf_weights", "vocabulary_size", "has_input_vocabulary")
-        return {
-            **super().get_config(),
-            **{name: inner[name] for name in names if name in inner},
-        }
+        known = {name: inner[name] for name in _OF_LOOKUP if name in inner}
+        return {**super().get_config(), **known}
 
 
 def _joined(texts):

@@ -1,5 +1,6 @@
 """What layers with a vocabulary share, text on the host, and vocabularies in files."""
 
+import functools
 import os
 import pathlib
 from collections.abc import Sequence
@@ -12,16 +13,12 @@ from lamina.core.arguments import SharedArguments, as_given
 from lamina.core.checks import number, one_of
 from lamina.core.context import context
 from lamina.core.types import Sizes
-from lamina.layers.preprocessing.adapting import Adapting
+from lamina.layers.preprocessing.data_layer import Adapting
 from lamina.layers.preprocessing.encoding import EncodingLayer
 
 
 def _most(layer, name, value):
     return value if value is None else number(layer, name, value, least=2)
-
-
-def _natural(layer, name, value):
-    return number(layer, name, value, least=0)
 
 
 def _padded(layer, name, value):
@@ -30,10 +27,6 @@ def _padded(layer, name, value):
             f"If {name} is True, must set `max_tokens`. Received: max_tokens=None"
         )
     return value
-
-
-def _method(layer, name, value):
-    return one_of(layer, name, value, ("floormod", "farmhash"))
 
 
 def _described(
@@ -75,8 +68,8 @@ shared = SharedArguments(
     _described,
     {
         "max_tokens": _most,
-        "num_oov_indices": _natural,
-        "oov_method": _method,
+        "num_oov_indices": functools.partial(number, least=0),
+        "oov_method": functools.partial(one_of, choices=("floormod", "farmhash")),
         "pad_to_max_tokens": _padded,
         **dict.fromkeys(_GIVEN, as_given),
     },

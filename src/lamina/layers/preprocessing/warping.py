@@ -4,23 +4,21 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from lamina import random
 from lamina.core.random import draw_seed
 from lamina.core.types import Factor, Seed
 from lamina.kernels.boxes import homography
+from lamina.kernels.sampling import filtered, sampled
 from lamina.layers.preprocessing.geometry import AffineLayer, GeometryLayer, per_image
-from lamina.layers.preprocessing.image import is_number, shared
-from lamina.ops.image import map_coordinates, perspective_transform
+from lamina.layers.preprocessing.image_layer import PROBABILITY, is_number, shared
+from lamina.ops.image import perspective_transform
 
 
 class RandomPerspective(AffineLayer):
     """Shows images as from another place: their corners move, lines stay lines.
 
     Args:
-        factor: two numbers from 0 to 1: the limits of the probability that an image
-            is changed; one number stands for 0 to it.
         scale: from 0 to 1: how far corners move, at most half of it times their
             distance from the upper left corner.
         fill_value: what comes in from outside.
@@ -31,7 +29,7 @@ class RandomPerspective(AffineLayer):
     (2, 8, 8, 3)
     """
 
-    _FACTOR_BOUNDS = (0, 1)
+    _FACTOR, _FACTOR_BOUNDS = PROBABILITY, (0, 1)
     fill_mode = "constant"
 
     def __init__(
@@ -98,11 +96,7 @@ class RandomElasticTransform(GeometryLayer):
     sigma = 0.05 s min(height, width).
 
     Args:
-        factor: two numbers from 0 to 1: the limits of the probability that an image
-            is changed; one number stands for 0 to it.
         scale: two numbers from 0 to 1, the limits of s; one stands for 0 to it.
-        fill_mode: what comes in: `"constant"`, `"nearest"`, `"wrap"`, `"mirror"` or
-            `"reflect"`.
 
     Source: Simard et al., 2003, "Best practices for convolutional neural networks".
 
@@ -111,7 +105,7 @@ class RandomElasticTransform(GeometryLayer):
     (2, 8, 8, 3)
     """
 
-    _FACTOR_BOUNDS = (0, 1)
+    _FACTOR, _FACTOR_BOUNDS = PROBABILITY, (0, 1)
     _FILLS = (*GeometryLayer._FILLS, "mirror")
 
     def __init__(
@@ -165,22 +159,11 @@ class RandomElasticTransform(GeometryLayer):
         shifts = jnp.asarray(alpha, dtype) * _smoothed(noise, sigma, widest)
         order = self._INTERPOLATIONS.index(interpolation)
 
-        def bent(pixels, shift):
-            places = jnp.indices(shift.shape) + shift
+        def places(shift):
+            return list(jnp.indices(shift.shape) + shift)
 
-            def pick(plane):
-                return map_coordinates(
-                    plane,
-                    places,
-                    order,
-                    fill_mode=self.fill_mode,
-                    fill_value=self.fill_value,
-                )
-
-            return jax.vmap(pick, -1, -1)(pixels)
-
-        y = jax.vmap(bent)(x, shifts).astype(x.dtype)
-        y = jnp.moveaxis(y, -1, self._channel_axis)
+        y = sampled(x, shifts, places, order, self.fill_mode, self.fill_value)
+        y = jnp.moveaxis(y.astype(x.dtype), -1, self._channel_axis)
         y = y if images.ndim == 4 else y[0]
         apply = per_image(drawn["apply_transform"], images, 3)
         return jnp.where(apply, y, images)
@@ -198,13 +181,4 @@ def _smoothed(noise, sigma, widest):
     bell = jnp.exp(-0.5 * jnp.square(distance.astype(noise.dtype) / sigma))
     bell = jnp.where(jnp.abs(distance) <= (6 * sigma).astype("int32") // 2, bell, 0)
     bell = (bell / jnp.sum(bell)).astype(noise.dtype)
-    y = noise[..., None]
-    for kernel in (bell[:, None], bell[None]):
-        y = lax.conv_general_dilated(
-            y,
-            kernel[..., None, None],
-            (1, 1),
-            "SAME",
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
-    return y[..., 0]
+    return filtered(filtered(noise[..., None], bell[:, None]), bell[None])[..., 0]

@@ -14,8 +14,8 @@ from lamina.core.registry import CustomObjectScope
 from lamina.core.rows import rows_apart, weakest
 from lamina.core.variable import pure
 from lamina.kernels import scan
+from lamina.layers.basic import Wrapper
 from lamina.layers.call import plain_shape, signature_of
-from lamina.layers.core import Wrapper
 from lamina.layers.layer import Layer
 
 _MERGES = {

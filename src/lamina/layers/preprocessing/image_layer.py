@@ -23,6 +23,8 @@ from lamina.layers.preprocessing.data_layer import DataLayer
 from lamina.layers.tensorflow_graph import drawn_in_graphs
 
 _NO_DRAWS = object()
+# Of what some layers draw `factor`.
+PROBABILITY = "the probability that an image changes"
 # The entries of a dict that are changed, and what one of each is called.
 _ENTRIES = {
     "images": "image",
@@ -72,14 +74,14 @@ def _described(
     """Describe the arguments that layers of images share.
 
     Args:
-        factor: two numbers, between which each image's factor is drawn, from
-            {cls._FACTOR_BOUNDS[0]} to {cls._FACTOR_BOUNDS[1]}; one number f stands for
-            -f to f within these limits.
+        factor: two numbers, the limits of {cls._FACTOR},
+            from {cls._FACTOR_BOUNDS[0]} to {cls._FACTOR_BOUNDS[1]};
+            one number f stands for -f to f within these limits.
         value_range: the least and the greatest value of a pixel.
         height: the height of the result in pixels.
         width: the width of the result in pixels.
-        interpolation: `"nearest"` or `"bilinear"`.
-        fill_mode: what comes in: `"reflect"`, `"wrap"`, `"constant"` or `"nearest"`.
+        interpolation: one of {cls._INTERPOLATIONS}.
+        fill_mode: what comes in, one of {cls._FILLS}.
         fill_value: what comes in with `"constant"`.
         data_format: `"channels_last"` or `"channels_first"`.
         name: its name.
@@ -151,7 +153,7 @@ class BaseImagePreprocessingLayer(DataLayer):
         ValueError: a factor or format that does not exist.
 
     >>> import lamina, numpy as np
-    >>> from lamina.layers.preprocessing.image import BaseImagePreprocessingLayer
+    >>> from lamina.layers.preprocessing.image_layer import BaseImagePreprocessingLayer
     >>> class Darken(BaseImagePreprocessingLayer):
     ...     def transform_images(self, images, transformation, training=True):
     ...         return images / 2
@@ -163,6 +165,8 @@ class BaseImagePreprocessingLayer(DataLayer):
     _arguments = shared
     _saved_if_changed = (*DataLayer._saved_if_changed, "bounding_box_format")
     _least_rank = 4
+    # What `factor` is drawn for, and from where.
+    _FACTOR = "each image's factor"
     _FACTOR_BOUNDS = (-1, 1)
     _INTERPOLATIONS = ("nearest", "bilinear")
     _FILLS = ("reflect", "wrap", "constant", "nearest")
@@ -303,15 +307,12 @@ class BaseImagePreprocessingLayer(DataLayer):
         single = len(images_of(data).shape) == 3
         result = dict(data) if isinstance(data, dict) else {"images": data}
         for many, one in _ENTRIES.items():
-            if many not in result:
-                continue
-            value = result[many]
-            boxes = many == "bounding_boxes"
-            value = self._dense(value) if boxes else jnp.asarray(value)
-            transform = getattr(
-                self, f"transform_{f'single_{one}' if single else many}"
-            )
-            result[many] = transform(value, transformation=drawn, training=training)
+            if many in result:
+                dense = self._dense if many == "bounding_boxes" else jnp.asarray
+                name = f"transform_single_{one}" if single else f"transform_{many}"
+                result[many] = getattr(self, name)(
+                    dense(result[many]), transformation=drawn, training=training
+                )
         return result if isinstance(data, dict) else result["images"]
 
     def _dense(self, bounding_boxes):

@@ -10,7 +10,7 @@ import pytest
 from table import MODELS, inputs_for, outputs_of, same, targets_for
 
 import lamina
-from lamina.saving import legacy
+from lamina.saving import legacy_hdf5
 from lamina.saving.migration import migrated
 
 load = lamina.saving.load_model
@@ -584,8 +584,8 @@ def test_a_layer_that_is_listed_again_and_again_is_read_once(tmp_path, monkeypat
         group = file["model_weights"]
         group.attrs["layer_names"] = np.array([b"a"] * 1000)
     seen = []
-    real = legacy._group
-    monkeypatch.setattr(legacy, "_group", lambda *a: seen.append(a[2]) or real(*a))
+    real = legacy_hdf5._group
+    monkeypatch.setattr(legacy_hdf5, "_group", lambda *a: seen.append(a[2]) or real(*a))
     load(path)
     assert seen.count("a") == 1
 
@@ -602,14 +602,14 @@ def test_names_stay_in_the_registry(module, tmp_path):
 
 def test_numbers_in_names_become_ranks():
     paths = [["a_7", "w"], ["a_3", "w"], ["a_7", "v_2"], ["b", "w_1"], ["a_3"]]
-    assert legacy._ranked(paths) == [
+    assert legacy_hdf5._ranked(paths) == [
         ("a", 1, "w", 0),
         ("a", 0, "w", 0),
         ("a", 1, "v", 0),
         ("b", 0, "w", 0),
         ("a", 0),
     ]
-    assert legacy._ranked([]) == []
+    assert legacy_hdf5._ranked([]) == []
 
 
 def test_ranks_of_many_names_are_counted_once(monkeypatch):
@@ -619,7 +619,7 @@ def test_ranks_of_many_names_are_counted_once(monkeypatch):
         looked.append(len(values))
         return sorted(values)
 
-    monkeypatch.setattr(legacy, "sorted", counted, raising=False)
+    monkeypatch.setattr(legacy_hdf5, "sorted", counted, raising=False)
     paths = [["a"] * 20 + [f"w_{i}"] for i in range(500)]
-    assert [key[-1] for key in legacy._ranked(paths)] == list(range(500))
+    assert [key[-1] for key in legacy_hdf5._ranked(paths)] == list(range(500))
     assert sum(looked) == 520

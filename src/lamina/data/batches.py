@@ -1,47 +1,11 @@
-"""Layers that learn from data, of any kind that a user has."""
+"""Batches of numbers or text alone, as layers read them that learn before training."""
 
 import itertools
-from typing import Any
 
 import jax
 import numpy as np
 
-from lamina.data import unpack
-
-
-class Adapting:
-    """The part of a layer that learns, before training, from batches on the host.
-
-    It writes `reset_state()`, `update_state(batch)` and `finalize_state()`.
-    """
-
-    reset_state: Any
-    update_state: Any
-    finalize_state: Any
-    # Whether each element of data that has a single axis is a sample.
-    _elements_are_samples = False
-
-    def adapt(self, data, steps=None):
-        """Learn from data; what was learned before is forgotten.
-
-        Args:
-            data: an array, a list, a DataFrame, or an iterable of batches.
-            steps: how many batches to read; None for all.
-
-        Raises:
-            ValueError: what it learns was given to the constructor, or there is no
-                data.
-        """
-        self.reset_state()
-        column = self._elements_are_samples and not _yields_batches(data)
-        for batch in batches(data, steps):
-            self.update_state(batch[:, None] if column and batch.ndim == 1 else batch)
-        self.finalize_state()
-
-
-def learns(layer) -> bool:
-    """Tell whether a layer has something to learn that it was not given."""
-    return hasattr(layer, "adapt") and getattr(layer, "_learns", True)
+from lamina.data.arrays import unpack
 
 
 def batches(data, steps=None):
@@ -59,7 +23,7 @@ def batches(data, steps=None):
         ValueError: there is no batch.
         TypeError: no data that `adapt` could read.
     """
-    if not _yields_batches(data):
+    if not yields_batches(data):
         yield as_host(data)
         return
     empty = True
@@ -99,11 +63,12 @@ def as_host(value):
 
 def _inputs_of(batch):
     """Return a batch without targets; a list of numbers or text has none."""
-    several = isinstance(batch, list) and batch and _yields_batches(batch)
+    several = isinstance(batch, list) and batch and yields_batches(batch)
     return unpack(batch)[0] if several or isinstance(batch, tuple) else batch
 
 
-def _yields_batches(data):
+def yields_batches(data) -> bool:
+    """Tell whether data yields batches, and is not one batch itself."""
     if isinstance(data, (list, tuple)):
         if not data:
             return True

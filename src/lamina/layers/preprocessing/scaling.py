@@ -1,4 +1,4 @@
-"""`Normalization`: numbers brought to mean 0 and variance 1."""
+"""Numbers brought to another scale: by their mean and variance, or by factors."""
 
 from typing import Any
 
@@ -6,10 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina.core import settings
-from lamina.core.checks import axes_argument
+from lamina.core.checks import axes_argument, bad_argument
+from lamina.core.config import serialize_keras_object
 from lamina.core.rows import off_rows
 from lamina.core.types import Axes
-from lamina.layers.preprocessing.adapting import batches
+from lamina.data.batches import batches
 from lamina.layers.preprocessing.data_layer import DataLayer
 
 
@@ -207,3 +208,48 @@ def _check_given(mean, variance, axis):
             "The rank of `mean` must be less than or equal to the number of axes "
             f"({len(axis)}). Received: mean shape {np.shape(mean)} for axis {axis}"
         )
+
+
+class Rescaling(DataLayer):
+    """Scales and shifts its input: `x * scale + offset`.
+
+    `Rescaling(1 / 255)` brings pixels to 0 ... 1; `Rescaling(1 / 127.5, offset=-1)`
+    to -1 ... 1. Integers become floats.
+
+    Args:
+        scale: the factor; a list for one factor a channel.
+        offset: what is added after it, likewise.
+
+    >>> import lamina, numpy as np
+    >>> lamina.layers.Rescaling(1 / 255)(np.array([[0, 255]], "uint8")).tolist()
+    [[0.0, 1.0]]
+    """
+
+    rows_independent = True
+
+    def __init__(self, scale: Any, offset: Any = 0.0, **kwargs):
+        super().__init__(**kwargs)
+        for name, value in (("scale", scale), ("offset", offset)):
+            if np.asarray(value).dtype.kind not in "iuf":
+                raise bad_argument(self, name, value, "a number or a list of numbers")
+        self.scale, self.offset = scale, offset
+        self.supports_masking = True
+
+    @property
+    def _least_rank(self):
+        # An array of more axes may have a number for each row.
+        return max(2, *(self._number(x).ndim + 1 for x in (self.scale, self.offset)))
+
+    def call(self, inputs):
+        scale, offset = map(self._number, (self.scale, self.offset))
+        return inputs.astype(self.compute_dtype) * scale + offset
+
+    def _number(self, value):
+        value = np.asarray(value, self.compute_dtype)
+        if value.ndim and settings.image_data_format() == "channels_first":
+            return value.reshape(*value.shape, *(1,) * (3 - value.ndim))
+        return value
+
+    def get_config(self):
+        both = {"scale": self.scale, "offset": self.offset}
+        return {**super().get_config(), **serialize_keras_object(both)}
