@@ -452,7 +452,23 @@ class Kept(Numbers):
 )
 def test_a_generator_that_items_share_is_told_of(way, kind):
     source = data.open_source(Kept(kind(1), **WAYS[way]))
-    with pytest.warns(UserWarning, match="`Kept` keeps a generator") as told:
+    with pytest.warns(UserWarning, match="Items of `Kept` draw from a gener") as told:
+        assert len([*source.epoch()]) == 7
+    assert len(told) == 1
+
+
+class Seeded(Kept):
+    """Draws from a generator of ours, its own or that of all."""
+
+    def __getitem__(self, index):
+        return lamina.random.normal((2, 1), seed=self.generator)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_generator_of_ours_that_items_share_is_told_of(own):
+    kept = lamina.random.SeedGenerator(1) if own else None
+    source = data.open_source(Seeded(kept, **WAYS["threads"]))
+    with pytest.warns(UserWarning, match="Items of `Seeded` draw from a ge") as told:
         assert len([*source.epoch()]) == 7
     assert len(told) == 1
 

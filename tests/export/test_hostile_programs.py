@@ -611,3 +611,23 @@ def test_reading_a_program_here_is_counted_too(tmp_path, monkeypatch):
     monkeypatch.setattr(reading.Patience, "spent", noted)
     lamina.export.load(good)
     assert [len(data) for data in took] == [1, 0]  # by the other process, and here
+
+
+@pytest.mark.parametrize(
+    "field, value, reason",
+    [
+        ("nr_devices", 2, "for 2 devices, not one"),
+        ("platforms", ("\x1b[31m" * 999,), r"program for \('\\x1b.{100,200}\.$"),
+        ("platforms", (), r"program for \(\)\."),
+        ("uses_global_constants", False, "does not take its open sizes"),
+    ],
+)
+def test_what_a_program_says_of_itself_fits_it(field, value, reason):
+    """Or JAX refuses it when it is called, in words of its own."""
+    (rows,) = jax.export.symbolic_shape("b")
+    given = jax.ShapeDtypeStruct((rows, 3), "float32")
+    exported = jax.export.export(jax.jit(lambda x: x + jnp.ones((3,))))(given)
+    assert reading.checked(bytes(exported.serialize()))
+    changed = dataclasses.replace(exported, **{field: value})
+    with pytest.raises(Refused, match=reason):
+        reading.checked(bytes(changed.serialize()))

@@ -152,28 +152,48 @@ def test_the_end_of_a_program_stops_a_daemon_thread_that_trains():
     assert "daemon thread trained 'sequential'" in done.stderr
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
+def test_the_end_of_a_program_ends_what_daemon_threads_run():
+    calls = (
         "model.predict(x, batch_size=500, verbose=0)",
-        "model.train_on_batch(x, x[:, :2])",
+        "trained.train_on_batch(x, x[:, :2])",
         "program(x[:500])",
         "lamina.saving.load_model(filepath=path)",
-    ],
-)
-def test_the_end_of_a_program_waits_for_what_a_daemon_thread_runs(call):
+        "model(x)",
+        "lamina.ops.matmul(np.ones((500, 500)), np.ones((500, 500)))",
+        "value.assign(value + 1)",
+        "np.asarray(model.weights[0])",
+        "lamina.Sequential([lamina.Input((9,)), lamina.layers.Dense(9)])",
+        "lamina.random.normal((500, 500))",
+    )
     done = script(
         MODEL + "import tempfile, pathlib\n"
         "folder = pathlib.Path(tempfile.mkdtemp()); path = folder / 'm.keras'\n"
         "model.save(path); model.export(folder / 'm.lamina', verbose=False)\n"
         "program = lamina.export.load(folder / 'm.lamina')\n"
-        "begun = threading.Event()\n"
-        "def run():\n"
-        f"    while True:\n        {call}; begun.set()\n"
-        "threading.Thread(target=run, daemon=True).start()\n"
-        "begun.wait(60); time.sleep(0.1)\n"
+        "trained = lamina.saving.load_model(path)\n"
+        "value = lamina.Variable(np.ones((500, 500)))\n"
+        "def run(call, begun):\n"
+        "    while True: call(); begun.set()\n"
+        f"for call in [{', '.join(f'lambda: {call}' for call in calls)}]:\n"
+        "    begun = threading.Event()\n"
+        "    threading.Thread(target=run, args=(call, begun), daemon=True).start()\n"
+        "    assert begun.wait(60)\n"
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_end_of_a_program_leaves_other_daemon_threads_alone():
+    """A thread that never used the library may have to finish what others wait for."""
+    done = script(
+        "import atexit, queue, threading\n"
+        "jobs, done = queue.Queue(), []\n"
+        "def work():\n"
+        "    while True: done.append(jobs.get()); jobs.task_done()\n"
+        "def last(): jobs.put(1); jobs.join(); print(done)\n"
+        "atexit.register(last)\n"
+        "threading.Thread(target=work, daemon=True).start()\n" + MODEL + "model(x)\n"
+    )
+    assert (done.returncode, done.stdout) == (0, "[1]\n"), done.stderr
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="systems without a fork")

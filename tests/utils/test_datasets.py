@@ -370,13 +370,57 @@ def test_rates_that_no_sound_has(tmp_path):
         )[0]
 
     assert sounds(8000).shape == (1, 18000, 1)
-    assert sounds(2**32 - 1).shape == (1, 1, 1)
     for rate, words in (
         (0, "damaged: it has no samples"),
-        (1, "would grow to 549.3 MiB"),
+        (1, "would grow to 549.3 MiB, from 5.9"),
+        (2**32 - 1, "4294967295 samples a second, which is more than"),
     ):
         with pytest.raises(ValueError, match=words):
             sounds(rate)
+
+
+def test_what_a_sound_may_grow_to_follows_the_size_of_its_file(tmp_path, monkeypatch):
+    """Not that of its samples, which are four times as large in memory."""
+    monkeypatch.setattr("lamina.core.bounds.FLOOR", 1000)
+    wav(tmp_path / "a.wav", bytes(3000), width=1, rate=8000)
+
+    def sounds(rate):
+        return audio_dataset_from_directory(
+            tmp_path, labels=None, sampling_rate=rate, format="lamina", verbose=False
+        )[0]
+
+    assert sounds(32000).shape == (1, 12000, 1)
+    with pytest.raises(ValueError, match="grow to 70.31 KiB, from 2.973 KiB: give a l"):
+        sounds(48000)
+
+
+def test_resampling_lists_no_place_twice(monkeypatch):
+    """Each block lists its own turns, not those of the whole sound."""
+    arange, listed = np.arange, []
+    monkeypatch.setattr("lamina.utils.datasets.audio._BLOCK", 1000)
+    monkeypatch.setattr(
+        np, "arange", lambda *x: listed.append(arange(*x)) or listed[-1]
+    )
+    assert resample(np.ones((9000, 1)), 1000, 2000).shape == (18000, 1)
+    assert sum(map(len, listed)) < 10_000
+
+
+def test_sounds_of_a_batch_have_as_many_channels(tmp_path):
+    wav(tmp_path / "a.wav", bytes(8), channels=1)
+    wav(tmp_path / "b.wav", bytes(8), channels=2)
+    kwargs = {"labels": None, "shuffle": False, "verbose": False, "format": "lamina"}
+    with pytest.raises(ValueError, match="as many channels. Received.* 1 and of 2"):
+        audio_dataset_from_directory(tmp_path, **kwargs)[0]
+    single = audio_dataset_from_directory(tmp_path, batch_size=None, **kwargs)
+    assert [x.shape for x in single] == [(4, 1), (2, 2)]
+
+
+def test_a_note_about_a_file_does_not_command_a_terminal(tmp_path):
+    (tmp_path / "\x1b[31m.wav").write_bytes(b"no")
+    kwargs = {"labels": None, "verbose": False, "format": "lamina"}
+    with pytest.raises(ValueError, match="no WAV file") as caught:
+        audio_dataset_from_directory(tmp_path, **kwargs)[0]
+    assert "\\x1b[31m.wav" in caught.value.__notes__[0]
 
 
 def test_damaged_images_are_refused_in_words(tmp_path):

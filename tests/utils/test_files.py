@@ -206,6 +206,15 @@ def test_tar_and_zip_are_unpacked(tmp_path, home):
             [entry("s", tarfile.SYMTYPE, "x"), entry("l", tarfile.LNKTYPE, "s")],
             "not a file of the archive",
         ),
+        (
+            [
+                entry("f"),
+                entry("f", tarfile.SYMTYPE, "gone"),
+                entry("l", tarfile.LNKTYPE, "f"),
+            ],
+            "not a file of the archive",
+        ),
+        ([entry("l", tarfile.SYMTYPE, "a/" * 300)], "more than 256 folders"),
         ([entry("p", tarfile.FIFOTYPE)], "device or a pipe"),
         ([entry("n", tarfile.CHRTYPE)], "device or a pipe"),
         ([entry("n", tarfile.BLKTYPE)], "device or a pipe"),
@@ -240,7 +249,7 @@ def test_bombs_and_what_is_no_archive(tmp_path, monkeypatch):
     with zipfile.ZipFile(tmp_path / "b.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("zeros", bytes(1 << 20))
     monkeypatch.setattr("lamina.core.bounds.LARGE", 1 << 19)
-    with pytest.raises(ValueError, match="more than 200 times"):
+    with pytest.raises(ValueError, match="more than 100 times"):
         get_file("b.zip", (tmp_path / "b.zip").as_uri(), extract=True)
     (tmp_path / "a.txt").write_bytes(TEXT)
     with pytest.warns(UserWarning, match="Could not extract archive"):
@@ -272,6 +281,54 @@ def test_a_header_of_gigabytes_is_not_read(kind, first, tmp_path, home):
     assert tracemalloc.get_traced_memory()[1] < 8 << 20
     tracemalloc.stop()
     assert files_in(home) == ["datasets", "datasets/long.tar.gz"]
+
+
+@pytest.mark.parametrize(
+    "kind, body, reason",
+    [
+        # Python 3.11 takes for a key all that stands before the next `=`.
+        ("x", b"3 x" * 500 + b"=", "its header is damaged"),
+        ("x", b"9 a=b\n", "its header is damaged"),
+        ("x", b"14 mtime=1e30\n", "timestamp out of range"),
+        ("x", b"13 size=-512\n", "its size is -512"),
+        ("g", b"6 a=b\n" * 200, "say 1200 bytes of all entries"),
+        ("L", -512, "goes on for -512 bytes"),
+        ("x", b"309 path=../" + b"x" * 296 + b"\n", "'../x{97}', which is refused"),
+    ],
+)
+def test_hostile_headers(kind, body, reason, tmp_path, home):
+    info = tarfile.TarInfo("p")
+    info.type, info.size, data = kind.encode(), body, b""
+    if isinstance(body, bytes):
+        info.size, data = len(body), body + bytes(-len(body) % 512)
+    data = info.tobuf(tarfile.GNU_FORMAT) + data + header("a", tarfile.REGTYPE, 0)
+    path = tmp_path / "head.tar"
+    path.write_bytes(data + bytes(1024))
+    with pytest.raises(ValueError, match=reason):
+        get_file("head.tar", path.as_uri(), extract=True)
+    assert not any("extracted" in name for name in files_in(home))
+
+
+def test_what_a_tar_says_of_all_its_entries(tmp_path, home):
+    """As `git archive` writes it; and long names, in the form of POSIX."""
+    path = tmp_path / "git.tar"
+    said = {"comment": "f" * 40}
+    kind = tarfile.PAX_FORMAT
+    with tarfile.open(path, "w", format=kind, pax_headers=said) as archive:
+        for name in ("é" * 90, "d/" * 90 + "a"):
+            archive.addfile(tarfile.TarInfo(name))
+    folder = pathlib.Path(get_file("git.tar", path.as_uri(), extract=True))
+    assert (folder / ("é" * 90)).is_file() and (folder / ("d/" * 90 + "a")).is_file()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_what_python_unpacks_at_once_is_refused(method, tmp_path, home):
+    with zipfile.ZipFile(tmp_path / "b.zip", "w", method) as archive:
+        archive.writestr("zeros", bytes(1 << 20))
+    with pytest.raises(
+        ValueError, match=f"compressed with method {method}; stored and"
+    ):
+        get_file("b.zip", (tmp_path / "b.zip").as_uri(), extract=True)
 
 
 def sparse(kind):
@@ -315,7 +372,7 @@ def test_the_end_of_a_large_entry_is_not_sought(tmp_path, home, monkeypatch):
         return found
 
     monkeypatch.setattr(tarfile.TarFile, "next", counted)
-    with pytest.raises(ValueError, match="more than 200 times"):
+    with pytest.raises(ValueError, match="more than 100 times"):
         get_file("large.tar.bz2", path.as_uri(), extract=True)
     assert "a" in seen and "b" not in seen
 
@@ -353,6 +410,19 @@ def test_folders_are_counted_like_entries(tmp_path, home, monkeypatch, kind):
         get_file(path.name, path.as_uri(), extract=True)
     monkeypatch.setattr("lamina.core.bounds.FILES", 1000)
     assert get_file(path.name, path.as_uri(), extract=True)
+
+
+def test_deep_entries_count_more(tmp_path, home, monkeypatch):
+    """The system goes through all their folders for each of them."""
+    monkeypatch.setattr("lamina.core.bounds.FILES", 500)
+    for depth, ok in ((5, True), (100, False)):
+        names = ["a/" * depth + f"{i}" for i in range(50)]
+        origin = tar(tmp_path / f"{depth}.tar.gz", *map(entry, names))
+        if ok:
+            assert get_file(f"{depth}.tar.gz", origin, extract=True)
+            continue
+        with pytest.raises(ValueError, match="more than 50. entries and folders"):
+            get_file(f"{depth}.tar.gz", origin, extract=True)
 
 
 @pytest.mark.parametrize(

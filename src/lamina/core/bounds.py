@@ -29,9 +29,10 @@ MESSAGE = 4000  # characters of an error, of its causes, of a warning
 
 FLOOR, RATIO = 1 << 24, 16  # bytes that any file may declare; times what it stores
 MEMBERS = 10_000  # of a model's archive
-GROWTH, LARGE = 200, 1 << 30  # times an archive that is unpacked grows beyond this size
+GROWTH, LARGE = 100, 1 << 30  # times an archive that is unpacked grows beyond this size
 FILES, FILE = 10_000, 250  # that are unpacked from any, and one more for so many bytes
 FILE_NAME, FILE_NUMBER = 1 << 16, 40  # bytes of a name in it, digits of a number
+FILE_SHARED = 1024  # bytes that a tar says of all its entries
 OBJECTS, DEPTH = 1_000_000, 256  # groups and arrays in HDF5, and groups within groups
 ATTRIBUTE, READ = 1 << 27, 1 << 28  # bytes of one attribute, and of all texts read
 ATTRIBUTES = 1000  # of one group or array, each of which HDF5 looks for in order
@@ -41,3 +42,4 @@ HEADER = 100_000_000  # bytes of the header of a .safetensors file
 SHARDS = 1000  # files that a list of weights names
 PIXELS, SIDE = 1 << 26, 1 << 17  # of an image in a folder, and in a row or column of it
 SCANS = 100  # of a JPEG, each of which may go over all pixels
+HERTZ = 1 << 20  # samples a second of a sound that is brought to another rate

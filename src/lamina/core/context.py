@@ -5,9 +5,9 @@ One object per thread. Every field is set for the length of a `with` block by
 """
 
 import operator
-import threading
 from typing import Any
 
+from lamina.core.threads import Local
 from lamina.core.tracebacks import boundary, warn
 
 _mark = operator.attrgetter("mark")
@@ -44,7 +44,7 @@ class _Configs:
     limits: dict | None = None
 
 
-class _Context(threading.local):
+class _Context(Local):
     # Values bound to Variables, innermost last, each a `Frame`. Set by `binding`,
     # `marked` and `StatelessScope`; read by Variables.
     frames: tuple = ()
@@ -83,6 +83,7 @@ class _Context(threading.local):
     measured: Any = None
 
     def __init__(self):
+        super().__init__()
         self.configs = _Configs()
 
     def runs(self, mark) -> bool:

@@ -23,9 +23,9 @@ from lamina.core.context import context
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.naming import automatic_name, snake_case
 from lamina.core.operation import Operation
-from lamina.core.runtime import check_fork
 from lamina.core.settings import image_data_format
 from lamina.core.symbolic import any_symbolic, find_symbolic, infer, is_symbolic
+from lamina.core.threads import check_fork
 from lamina.core.tracebacks import hide_frames
 from lamina.core.variable import Variable
 

@@ -5,7 +5,6 @@ import hashlib
 import os
 import pathlib
 import platform
-import sys
 
 from lamina.core.settings import environment_flag
 
@@ -97,34 +96,3 @@ def _has_accelerator():
 
     names = ("jax_cuda12_plugin", "jax_cuda13_plugin", "jax_rocm7_plugin", "libtpu")
     return any(importlib.util.find_spec(name) is not None for name in names)
-
-
-_forked = {"from_jax": False}
-
-
-def _note_fork():
-    bridge = sys.modules.get("jax._src.xla_bridge")
-    _forked["from_jax"] = bridge is not None and bridge.backends_are_initialized()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_note_fork)
-
-
-def check_fork() -> None:
-    """Raise in a process that was forked from one with JAX's, unless code is traced.
-
-    JAX's threads do not survive a fork: a computation would never end.
-    """
-    if not _forked["from_jax"]:
-        return
-    from jax._src.core import trace_state_clean
-
-    if trace_state_clean():
-        raise RuntimeError(
-            "This process was forked from one in which JAX ran, and JAX cannot run in "
-            "it. Start processes afresh: "
-            "`multiprocessing.get_context('spawn')`, or in "
-            "`concurrent.futures.ProcessPoolExecutor(mp_context=...)`; or fork before "
-            "the first model is made."
-        )

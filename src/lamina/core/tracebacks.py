@@ -136,7 +136,7 @@ def enable(value: bool) -> None:
 def warn(text: str, category: type[Warning] = UserWarning) -> None:
     """Warn at the line that called the library, in words of bounded length."""
     level, frame = 1, sys._getframe()
-    while frame is not None and _is_hidden(frame.f_code.co_filename, called=True):
+    while frame is not None and is_hidden(frame.f_code.co_filename, called=True):
         level, frame = level + 1, frame.f_back
     # In a thread that runs nothing else there is no such line.
     level = level if frame is not None else 2
@@ -152,7 +152,7 @@ def _folders() -> tuple[tuple[str, ...], str, str]:
     return packages, f"{standard}/", f"{standard}/site-packages/"
 
 
-def _is_hidden(file: str, called: bool) -> bool:
+def is_hidden(file: str, called: bool) -> bool:
     """Tell whether a file is one of the packages, or of Python where they called it."""
     packages, standard, added = _folders()
     of_python = file.startswith((standard, "<frozen ")) and not file.startswith(added)
@@ -163,7 +163,7 @@ def _shown(traceback: TracebackType | None, hidden: bool) -> TracebackType | Non
     """Return a traceback's frames but the library's; `hidden`: that before them was."""
     kept: list[TracebackType] = []
     while traceback is not None:
-        hidden = _is_hidden(traceback.tb_frame.f_code.co_filename, called=hidden)
+        hidden = is_hidden(traceback.tb_frame.f_code.co_filename, called=hidden)
         if not hidden:
             kept.append(traceback)
         traceback = traceback.tb_next

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import pickle
 import random
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -24,8 +25,8 @@ class PyDataset:
     that draws from them, and for `on_epoch_end`. Threads share these generators, so
     items that draw from them are made one after the other, with a warning. Draw from a
     generator of your own, seeded by the index, to have them made at once. What several
-    workers draw from a generator that the data set keeps depends on which item is made
-    first, and a warning says so.
+    workers draw from a generator that the data set keeps, or from `lamina.random`
+    without a seed, depends on which item is made first, and a warning says so.
 
     Args:
         workers: how many items are made at once; 0 or 1 without processes makes
@@ -125,10 +126,17 @@ def _place():
 _OWN = random.Random, np.random.Generator, np.random.RandomState
 
 
-def own_places(dataset) -> bytes:
-    """Return where the generators are that a data set keeps as attributes."""
-    own = [v for v in getattr(dataset, "__dict__", {}).values() if isinstance(v, _OWN)]
-    return pickle.dumps([getattr(v, "bit_generator", v) for v in own])
+def shared_places(dataset) -> bytes:
+    """Return where the generators are that items share, and that nobody seeds for them.
+
+    Those that the data set keeps as attributes, and that of `lamina.random`.
+    """
+    kept = getattr(dataset, "__dict__", {}).values()
+    places: list = [getattr(v, "bit_generator", v) for v in kept if isinstance(v, _OWN)]
+    if (ours := sys.modules.get("lamina.core.random")) is not None:
+        seeds = [v.state for v in kept if isinstance(v, ours.SeedGenerator)]
+        places += [ours.global_state(), *map(np.asarray, seeds)]
+    return pickle.dumps(places)
 
 
 def fetch(dataset, index: int, seed: int | None):
@@ -157,7 +165,7 @@ class Turns:
 
     Attributes:
         found: whether an item drew from the global generators; None before the first.
-        shared: whether an item drew from a generator that the data set keeps.
+        shared: whether an item drew from a generator of `shared_places`.
     """
 
     _ALARMS = 64  # in vain, after which somebody else is known to draw all the time
@@ -171,9 +179,9 @@ class Turns:
 
     def fetch(self, dataset, index, seed):
         """Return an item, see `fetch`."""
-        before = own_places(dataset)
+        before = shared_places(dataset)
         item = self._fetch(dataset, index, seed)
-        if before != own_places(dataset):
+        if before != shared_places(dataset):
             self.shared = True
         return item
 

@@ -19,7 +19,7 @@ from importlib.machinery import PathFinder
 from importlib.util import LazyLoader
 from typing import Any
 
-from lamina.data.pydataset import fetch, own_places
+from lamina.data.pydataset import fetch, shared_places
 
 _START = (
     "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
@@ -75,7 +75,7 @@ class Worker:
         self.name = name
         from multiprocessing import spawn
 
-        self.shared = False  # whether an item drew from a generator of the data set
+        self.shared = False  # whether an item drew from a generator of others
         self._version = None
         self._process = subprocess.Popen(
             [spawn.get_executable(), "-c", _START],
@@ -176,9 +176,9 @@ def serve():
                 if isinstance(request, bytes):
                     dataset, result = _Unpickler(request, script).load(), None
                 else:
-                    before = own_places(dataset)
+                    before = shared_places(dataset)
                     result = fetch(dataset, *request)
-                    result = result, before != own_places(dataset)
+                    result = result, before != shared_places(dataset)
                 answer = pickle.dumps((None, result), protocol=5)
             except BaseException as error:
                 answer = pickle.dumps((_sendable(error), traceback.format_exc()))

@@ -76,11 +76,11 @@ class WorkerPool:
         if any(maker.shared for maker in self._makers) and not self._warned:
             self._warned = True
             warn(
-                f"`{type(self._dataset).__name__}` keeps a generator from which its "
-                "items draw. What each of them draws depends on which is made first, "
-                "so the same seed does not train the same. Make a generator in "
-                "`__getitem__`, such as `np.random.default_rng((seed, index))`, or "
-                "take one worker."
+                f"Items of `{type(self._dataset).__name__}` draw from a generator that "
+                "it keeps, or from `lamina.random` without a seed. What each of them "
+                "draws depends on which is made first, so the same seed does not train "
+                "the same. Make a generator in `__getitem__`, such as "
+                "`np.random.default_rng((seed, index))`, or take one worker."
             )
         if self._turns.found and not self._warned:
             self._warned = True

@@ -17,8 +17,8 @@ from jax.extend.backend import backends
 from lamina.core import bounds, structure
 from lamina.core.budget import quoting
 from lamina.core.naming import nearest, printable
-from lamina.core.runtime import check_fork
 from lamina.core.texts import parsed
+from lamina.core.threads import check_fork
 from lamina.core.tracebacks import boundary
 from lamina.export import reading, signature
 from lamina.export.verifying import Refused, check

@@ -23,6 +23,7 @@ MEMORY = 1 << 30  # bytes beyond what the process has at first, and for each byt
 _MEMORY_EACH = 16
 _IDLE = 20  # seconds without a program, after which the process ends
 
+_PLATFORMS = frozenset({"cpu", "cuda", "rocm", "tpu"})
 _START = (
     "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
     "from lamina.export.reading import serve; serve()"
@@ -228,9 +229,17 @@ def checked(data):
     from jax import export
     from jax.interpreters import mlir
 
-    from lamina.export.verifying import check
+    from lamina.export.verifying import Refused, check
 
     exported = export.deserialize(bytearray(data))
+    # What JAX and XLA say of these when it is called is not for users.
+    if exported.nr_devices != 1:
+        raise Refused(f"holds a program for {exported.nr_devices} devices, not one.")
+    if not set(exported.platforms) <= _PLATFORMS or not exported.platforms:
+        raise Refused(f"holds a program for {str(exported.platforms)[:200]}.")
+    sizes = [size for x in exported.in_avals for size in x.shape]
+    if not exported.uses_global_constants and not all(type(n) is int for n in sizes):
+        raise Refused("holds a program that does not take its open sizes.")
     with mlir.make_ir_context():
         module = exported.mlir_module(serialized=False)
         return exported, check(module)

@@ -33,7 +33,6 @@ from lamina.core.references import describe, remake
 from lamina.core.registry import ours
 from lamina.core.remat import remat_for
 from lamina.core.rows import Rows
-from lamina.core.runtime import check_fork
 from lamina.core.symbolic import (
     Node,
     SymbolicTensor,
@@ -42,6 +41,7 @@ from lamina.core.symbolic import (
     is_symbolic,
     of_first_call,
 )
+from lamina.core.threads import check_fork
 from lamina.core.tracebacks import hide_frames
 from lamina.core.types import DType, Identifier, Initializer, Shape
 from lamina.core.variable import Variable, binding

@@ -11,7 +11,7 @@ import numpy as np
 from lamina.core import settings
 from lamina.core.context import having
 from lamina.core.placement import Distribution, own_layout
-from lamina.core.runtime import check_fork
+from lamina.core.threads import check_fork
 from lamina.core.variable import Unbound, pure
 from lamina.training import step
 from lamina.training.compiled import training_of

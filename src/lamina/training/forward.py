@@ -10,7 +10,7 @@ from lamina.core import settings, structure
 from lamina.core.context import context, having
 from lamina.core.masks import get_mask, masks_of, put_masks
 from lamina.core.rows import rows_apart
-from lamina.core.runtime import check_fork
+from lamina.core.threads import check_fork
 from lamina.core.variable import Unbound, pure, store, stored
 from lamina.training import step
 from lamina.training.compiled import training_of

@@ -23,10 +23,12 @@ from typing import Any
 from lamina.core import bounds, settings
 from lamina.core.extras import load_rich
 from lamina.core.files import replacing, replacing_folder
+from lamina.core.naming import shortened
 from lamina.core.tracebacks import boundary, warn
 
 _CHUNK = 1 << 18
 _PATIENCE = 60  # seconds without a byte
+_DEEP = 10  # folders around an entry that take as long as the entry
 # What Python's readers raise for an archive that is cut short, damaged or encrypted.
 _DAMAGED = (
     tarfile.TarError,
@@ -34,6 +36,7 @@ _DAMAGED = (
     EOFError,
     RuntimeError,  # a zip with a password
     NotImplementedError,  # a zip packed in a way that Python has no reader for
+    OverflowError,  # a time that the system has not
     lzma.LZMAError,
     zlib.error,
 )
@@ -314,8 +317,9 @@ def _telling(path):
     except (*_DAMAGED, OSError) as error:
         if isinstance(error, OSError) and error.errno not in _BY_NAME:
             raise
+        said = shortened(str(error), bounds.MESSAGE)
         raise ValueError(
-            f"The archive {str(path)!r} cannot be read: {error}. It is cut short, "
+            f"The archive {str(path)!r} cannot be read: {said}. It is cut short, "
             "damaged or encrypted. Nothing was unpacked."
         ) from None
 
@@ -333,30 +337,51 @@ class _Header(tarfile.TarInfo):
         # Python 3.11 seeks a word after each run of digits from each of them on.
         if re.search(rb"\d{%d}" % (bounds.FILE_NUMBER + 1), data):
             what = f"its header holds a number of more than {bounds.FILE_NUMBER} digits"
-            _refuse(self.name[:50], what)
+            _refuse(self.name, what)
+        # It also takes for a key whatever stands before the next `=`.
+        if not _are_records(data[: self.size]):
+            _refuse(self.name, "its header is damaged")
+        if self.type == tarfile.XGLTYPE:
+            # Each entry that follows gets a copy of what holds for all.
+            archive.shared = getattr(archive, "shared", 0) + self.size
+            if archive.shared > bounds.FILE_SHARED:
+                what = f"it and others say {archive.shared} bytes of all entries"
+                _refuse(self.name, what)
         archive.fileobj = _Again(archive, data)
         return super()._proc_pax(archive)  # pyright: ignore
 
     def _proc_sparse(self, archive):
         # The list of its parts goes on block after block, without a length.
-        _refuse(self.name[:50], "it is a sparse file")
+        _refuse(self.name, "it is a sparse file")
 
     def _proc_gnusparse_10(self, member, headers, archive):
         self._proc_sparse(archive)
 
     def _check_length(self, archive):
-        if self.size > bounds.FILE_NAME:
+        if not 0 <= self.size <= bounds.FILE_NAME:
             _refuse(
-                self.name[:50],
+                self.name,
                 f"its header goes on for {self.size} bytes; at most {bounds.FILE_NAME} "
                 "are read",
             )
         archive.extended = getattr(archive, "extended", 0) + self.size
         stored = pathlib.Path(archive.name).stat().st_size
         if archive.extended > max(bounds.FLOOR, 4 * stored):
-            _refuse(
-                self.name[:50], f"with it, headers go on for {archive.extended} bytes"
-            )
+            what = f"with it, headers go on for {archive.extended} bytes"
+            _refuse(self.name, what)
+
+
+def _are_records(data):
+    """Tell whether each line is a pair after its length: `12 key=value`."""
+    at = 0
+    while at < len(data):
+        length, space, _ = data[at : at + bounds.FILE_NUMBER].partition(b" ")
+        size = int(length) if space and length.isdigit() else 0
+        record = data[at : at + size]
+        if len(record) != size or b"=" not in record or not record.endswith(b"\n"):
+            return False
+        at += size
+    return True
 
 
 class _Again:
@@ -384,6 +409,9 @@ def _headers(archive, path):
     stored = path.stat().st_size
     headers, count = [], _Count(stored)
     for header in archive:
+        if header.size < 0:
+            _refuse(header.name, f"its size is {header.size}")
+        header.pax_headers = {}  # what they say of it has been taken
         headers.append(header)
         _check_growth(stored, archive.offset)  # where the next one is sought
         count(header.name)
@@ -399,16 +427,22 @@ class _Count:
 
     def __init__(self, stored):
         self._stored, self._most = stored, bounds.FILES + stored // bounds.FILE
-        self._entries, self._folders = 0, set()
+        self._count, self._folders = 0, {}
 
     def __call__(self, name):
         """Count the entry of a name."""
         *folders, _ = name.split("/")
         if len(folders) > bounds.DEPTH:
-            _refuse(name[:50], f"it lies in more than {bounds.DEPTH} folders")
-        self._entries += 1
-        self._folders.update(itertools.accumulate(folders, "{}/{}".format))
-        if self._entries + len(self._folders) > self._most:
+            _refuse(name, f"it lies in more than {bounds.DEPTH} folders")
+        # The system goes through all of them for each entry.
+        self._count += 1 + len(folders) // _DEEP
+        inside = self._folders
+        for folder in folders:
+            if folder not in inside:
+                self._count += 1
+                inside[folder] = {}
+            inside = inside[folder]
+        if self._count > self._most:
             raise ValueError(
                 f"The archive of {self._stored} bytes holds more than {self._most} "
                 "entries and folders. It was not unpacked."
@@ -438,8 +472,11 @@ def _check_member(member, links, files):
         led = _parts(member.linkname, member.name, at)
         if any(led[:end] in links for end in range(1, len(led) + 1)):
             _refuse(member.name, "it is a link to a link")
-    if member.islnk() and _parts(member.linkname, member.name) not in files:
-        _refuse(member.name, "it is a link to what is not a file of the archive")
+    if member.islnk():
+        led = _parts(member.linkname, member.name)
+        # Of an entry that became a link, Python seeks the file in the whole archive.
+        if led not in files or led in links:
+            _refuse(member.name, "it is a link to what is not a file of the archive")
 
 
 def _unzip(path, folder):
@@ -451,6 +488,10 @@ def _unzip(path, folder):
             _parts(member.orig_filename)
             if stat.S_IFMT(member.external_attr >> 16) == stat.S_IFLNK:
                 _refuse(member.filename, "it is a link")
+            # Python's other readers unpack all that they were given at once.
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                what = f"it is compressed with method {member.compress_type}"
+                _refuse(member.filename, f"{what}; stored and deflate are read")
         _check_size(path, sum(member.file_size for member in members), folder)
         archive.extractall(folder, members)
 
@@ -468,6 +509,8 @@ def _parts(name, link=None, at=""):
         _refuse(member, "its path has a drive, a backslash or a NUL")
     if name.startswith("/"):
         _refuse(member, "its path is absolute")
+    if name.count("/") > bounds.DEPTH:
+        _refuse(member, f"its path has more than {bounds.DEPTH} folders")
     steps = [step for step in name.split("/") if step not in ("", ".")]
     # A link may go up before it goes down: `..` after a name may follow a link.
     up = len(list(itertools.takewhile(lambda step: step == "..", steps)))
@@ -498,6 +541,6 @@ def _check_size(path, size, folder):
 
 def _refuse(name, reason):
     raise ValueError(
-        f"The archive holds the entry {name!r}, which is refused: {reason}. Nothing "
-        "was unpacked."
+        f"The archive holds the entry {name[:100]!r}, which is refused: {reason}. "
+        "Nothing was unpacked."
     )

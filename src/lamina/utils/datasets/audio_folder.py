@@ -137,13 +137,20 @@ class Reader:
 
     def __call__(self, path):
         """Return the sound: float32 (samples, channels)."""
-        sound, rate = decode_wav(pathlib.Path(path).read_bytes())
+        data = pathlib.Path(path).read_bytes()
+        sound, rate = decode_wav(data)
         if self.rate is not None and self.rate != rate:
+            if rate > bounds.HERTZ:
+                raise ValueError(
+                    f"This WAV file has {rate} samples a second, which is more than "
+                    f"the {bounds.HERTZ} that are brought to another rate."
+                )
             grown = sound.nbytes * self.rate // rate
-            if grown > max(bounds.FLOOR, bounds.RATIO * sound.nbytes):
+            if grown > max(bounds.FLOOR, bounds.RATIO * len(data)):
                 raise ValueError(
                     f"This WAV file has {rate} samples a second. With {self.rate} it "
-                    f"would grow to {readable(grown)}, from {readable(sound.nbytes)}."
+                    f"would grow to {readable(grown)}, from {readable(len(data))}: "
+                    "give a lower `sampling_rate`, or cut it into shorter files."
                 )
             sound = resample(sound, rate, self.rate)
         return padded([sound], self.length)[0]
@@ -167,6 +174,13 @@ class Reader:
 def padded(sounds, length=None):
     """Return a batch of sounds, with zeros after the shorter ones."""
     length = max(map(len, sounds)) if length is None else length
+    channels = {sound.shape[1] for sound in sounds}
+    if len(channels) > 1:
+        raise ValueError(
+            "All sounds of a batch must have as many channels. Received sounds of "
+            f"{min(channels)} and of {max(channels)}: bring them to one number, or "
+            "pass `batch_size=None` for single sounds."
+        )
     batch = np.zeros((len(sounds), length, sounds[0].shape[1]), "float32")
     for row, sound in zip(batch, sounds, strict=True):
         row[: len(sound)] = sound[:length]
@@ -253,13 +267,13 @@ def resample(sound, rate: int, wanted: int, lobes: int = 16):
     block = max(1, _BLOCK // (len(around) * sound.shape[1]))
     for first in range(0, ways, block):
         of_ways = slice(first, min(first + block, ways))
-        at, left = np.divmod(np.arange(ways)[of_ways] * rate, wanted)
+        at, left = np.divmod(np.arange(first, of_ways.stop) * rate, wanted)
         x = (around - left[:, None] / wanted) / width
         weights = np.sinc(x) * np.cos(np.clip(x / lobes, -1, 1) * np.pi / 2) ** 2
         step = max(1, block // len(at))
         for turn in range(0, turns, step):
-            of_turns = slice(turn, min(turn + step, turns))
-            places = at + np.arange(turns)[of_turns, None] * (rate // common)
+            here = np.arange(turn, min(turn + step, turns))
+            places = at + here[:, None] * (rate // common)
             near = windows[np.minimum(places, len(sound) - 1)]
-            result[of_turns, of_ways] = np.einsum("twcs,ws->twc", near, weights / width)
+            result[here, of_ways] = np.einsum("twcs,ws->twc", near, weights / width)
     return result.reshape(-1, sound.shape[1])[:length]

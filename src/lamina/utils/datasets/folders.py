@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from lamina.core.naming import printable
 from lamina.core.tracebacks import warn
 from lamina.utils.datasets.foreign import as_grain, as_tf, choose
 from lamina.utils.datasets.samples import Samples
@@ -59,7 +60,7 @@ class Files:
         try:
             return self.read(path)
         except Exception as error:
-            error.add_note(f"It was the file {path}")
+            error.add_note(f"It was the file {printable(path)}")
             raise
 
 
