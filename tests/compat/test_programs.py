@@ -372,7 +372,14 @@ def test_bases_of_layers_are_subclassed_and_asked_for(tmp_path):
             print([isinstance(kind, BaseConv) for kind in kinds])
             print(isinstance(kinds[0], Scaled), issubclass(Scaled, BaseConv))
             print(isinstance(layers.GlobalMaxPooling1D(), BaseGlobalPooling))
-            print(isinstance(layers.Add(), Merge))
+            print([isinstance(x, Merge) for x in (layers.Add(), layers.Dot(1),
+                                                  layers.Concatenate())])
+
+            class Gap(Merge):
+                def _merge_function(self, inputs):
+                    return abs(inputs[0] - inputs[1])
+
+            print(np.asarray(Gap()([np.ones((1, 1, 2)), np.full((1, 2), 3.0)])))
             steps = layers.RNN(cell := Cell(3), return_sequences=True)
             y = np.asarray(steps(np.ones((2, 5, 3)), training=True))
             print((y == y[:, :1]).all(), {*y.flat} == {0.0, 2.0}, cell._dropout_mask)
@@ -381,8 +388,8 @@ def test_bases_of_layers_are_subclassed_and_asked_for(tmp_path):
         )  # fmt: skip
     )
     assert lines == [
-        "16.0 2.0 (1, 2, 2, 5)", "[True, False, True]", "False True", "True", "True",
-        "True True None", "(None, 4)",
+        "16.0 2.0 (1, 2, 2, 5)", "[True, False, True]", "False True", "True",
+        "[True, True, True]", "[[[2. 2.]]]", "True True None", "(None, 4)",
     ]  # fmt: skip
 
 
