@@ -17,9 +17,11 @@ def to_torch_dtype(dtype):
 def convert_to_tensor(x, dtype=None, sparse=None, ragged=None):
     """Return a tensor of PyTorch's."""
     del sparse, ragged
-    dtype = to_torch_dtype(dtype or np.asarray(x).dtype)
-    plain = np.asarray(x, "float32" if dtype == torch.bfloat16 else None)
-    return torch.tensor(plain, dtype=dtype)
+    x = np.asarray(x)
+    dtype = to_torch_dtype(dtype or x.dtype)
+    return torch.tensor(
+        x.astype("float32") if x.dtype == "bfloat16" else x, dtype=dtype
+    )
 
 
 def convert_to_numpy(x):

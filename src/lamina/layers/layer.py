@@ -637,8 +637,9 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
         return self._spec_of(call, args, kwargs)
 
     def _spec_of(self, call, args, kwargs):
+        asks_in_build = any(layer is self for layer in context.calling)
         with self._entered():
-            if not self.built:
+            if not self.built and not asks_in_build:
                 with lock:
                     self._build_once(Arguments(self, args, kwargs))
             return infer(call, *args, **kwargs)
