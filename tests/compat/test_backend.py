@@ -19,10 +19,7 @@ IMAGES = RNG.normal(size=(2, 4, 4, 3)).astype("float32")
 def test_names():
     assert set(OURS) <= set(dir(theirs))
     missing = set(theirs.__dict__) - set(OURS) - set(dir(lamina.backend))
-    assert {name for name in missing if name[0] != "_"} == {
-        "binary_focal_crossentropy", "categorical_focal_crossentropy",
-        "conv2d_transpose", "ctc_label_dense_to_sparse", "rnn",
-    }  # fmt: skip
+    assert {name for name in missing if name[0] != "_"} == set()
 
 
 @pytest.mark.parametrize("name", ["all", "any", "max", "mean", "min", "prod", "std",
@@ -72,6 +69,19 @@ EQUAL = {
     "binary_crossentropy": (
         (np.round(ROWS), OTHERS), lambda t, p: -np.log(np.where(t == 1, p, 1 - p)),
     ),
+    "binary_focal_crossentropy": (
+        (np.round(ROWS), OTHERS, True, 0.3, 1.5),
+        lambda t, p, *_: (
+            -(0.7 - 0.4 * t) * (1 - np.where(t, p, 1 - p)) ** 1.5
+            * np.log(np.where(t, p, 1 - p))
+        ),
+    ),
+    "categorical_focal_crossentropy": (
+        (np.eye(3)[:2].T, ROWS.T, 0.3, 2.0, False, 0),
+        lambda t, p, *_: (
+            -0.3 * t * (1 - p / p.sum(0)) ** 2 * np.log(p / p.sum(0))
+        ).sum(0),
+    ),
     "categorical_crossentropy": (
         (np.eye(3)[:2], ROWS), lambda t, p: -np.log((t * p).sum(1) / p.sum(1)),
     ),
@@ -98,6 +108,13 @@ EQUAL = {
         lambda a, *_: np.repeat(a.sum(3, keepdims=True), 2, 3),
     ),
     "depthwise_conv2d": ((IMAGES, np.full((1, 1, 3, 1), 2.0)), lambda a, _: 2 * a),
+    "conv2d_transpose": (  # one more than the windows reach
+        (IMAGES, np.ones((2, 2, 1, 3)), (None, 9, 8, 1), (2, 2)),
+        lambda a, *_: np.pad(
+            a.sum(3, keepdims=True).repeat(2, 1).repeat(2, 2),
+            [(0, 0), (0, 1), (0, 0), (0, 0)],
+        ),
+    ),
     "conv1d": ((X, np.ones((1, 4, 1))), lambda a, _: a.sum(2, keepdims=True)),
     "conv2d": ((IMAGES, np.ones((1, 1, 3, 1))), lambda a, _: a.sum(3, keepdims=True)),
 }  # fmt: skip
@@ -109,6 +126,37 @@ def test_numbers(name):
     np.testing.assert_allclose(
         OURS[name](*given), expected(*given), rtol=2e-5, atol=1e-6
     )
+
+
+def test_rnn():
+    def step(x, states):
+        total, by, once = states
+        return by * x, [total + x, by + once]
+
+    given = step, X, [np.zeros((2, 4)), np.ones((2, 4))]
+    last, outputs, (total, by) = OURS["rnn"](*given, constants=[np.ones((2, 4))])
+    np.testing.assert_allclose(outputs, X * [[[1], [2], [3]]], rtol=1e-6)
+    np.testing.assert_array_equal(last, outputs[:, -1])
+    np.testing.assert_allclose(total, X.sum(1), rtol=1e-6)
+    assert (np.asarray(by) == 4).all()
+    more = {"zero_output_for_mask": True, "go_backwards": True, "time_major": True}
+    last, outputs, (total, _) = OURS["rnn"](
+        step, X.swapaxes(0, 1), given[2], mask=np.array([[1, 0, 1], [1, 1, 1]]).T,
+        constants=[1.0], return_all_outputs=False, **more,
+    )  # fmt: skip
+    np.testing.assert_allclose(last, X[:, 0] * [[2], [3]], rtol=1e-6)
+    np.testing.assert_array_equal(outputs, last[None])
+    np.testing.assert_allclose(total[0], X[0, 0] + X[0, 2], rtol=1e-6)
+    _, outputs, _ = OURS["rnn"](*given, constants=[1.0], input_length=[2, 3])
+    np.testing.assert_array_equal(outputs[0, 2], outputs[0, 1])
+
+
+def test_labels_are_sparse_in_tensorflow():
+    tf = pytest.importorskip("tensorflow")
+    labels = np.arange(6).reshape(2, 3)
+    sparse = OURS["ctc_label_dense_to_sparse"](labels, [2, 3])
+    dense = tf.sparse.to_dense(sparse, -1)
+    np.testing.assert_array_equal(dense, [[0, 1, -1], [3, 4, 5]])
 
 
 def test_ctc_has_its_blank_at_the_end():

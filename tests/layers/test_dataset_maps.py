@@ -117,3 +117,33 @@ def test_layers_that_compute_with_tensorflow_keep_its_tensors():
     layer = Flipped()
     (found,) = tf.data.Dataset.from_tensors(IMAGES).map(lambda x: layer(x))
     np.testing.assert_array_equal(found, IMAGES[:, ::-1])
+
+
+@pytest.mark.parametrize("by_values", [False, True])
+def test_layers_that_convert_for_themselves_run_on_arrays(by_values):
+    # Written with Keras' operations: TensorFlow's tensors would be of no use to them.
+    class Padded(layers.Layer):
+        _convert_input_args, _allow_non_tensor_positional_args = False, True
+
+        def call(self, x):
+            ops = lamina.ops
+            cells = ops.where(x.shape[1] < 12, 1, 0) if by_values else 1
+            x = ops.pad(x, [(0, 0), (cells, cells), (0, 0), (0, 0)])
+            return x * lamina.random.uniform((), 1.0, 2.0)
+
+        def compute_output_shape(self, shape):
+            return (shape[0], shape[1] + 2, *shape[2:])
+
+    layer = Padded()
+    data = tf.data.Dataset.from_tensor_slices(IMAGES).batch(4).map(lambda x: layer(x))
+    assert data.element_spec.shape.as_list() == [
+        None,
+        IMAGES.shape[1] + 2,
+        *IMAGES.shape[2:],
+    ]
+    factors = []
+    for found, given in zip(data, (IMAGES[:4], IMAGES[4:]), strict=True):
+        inner = np.asarray(found)[:, 1:-1]
+        factors.append(float((inner.sum() / given.sum()).round(3)))
+        np.testing.assert_allclose(inner / given, factors[-1], rtol=1e-2)
+    assert factors[0] != factors[1]  # drawn for each batch, not once for the graph

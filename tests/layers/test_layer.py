@@ -1116,3 +1116,19 @@ def test_a_layer_of_no_other_has_no_shape_to_ask_for():
 def test_a_config_that_does_not_fit_is_a_type_error(name, config):
     with pytest.raises(TypeError, match=f"'{name}' could not be made from its config"):
         lamina.layers.deserialize({"class_name": name, "config": config})
+
+
+def test_build_may_ask_for_the_layers_own_output_shape():
+    class Asks(lamina.layers.Conv1D):
+        def build(self, input_shape):
+            super().build(input_shape)
+            self.shift = self.add_weight(
+                shape=self.compute_output_shape(input_shape)[1:]
+            )
+
+        def call(self, x):
+            return super().call(x)
+
+    layer = Asks(4, 3)
+    assert layer(np.ones((2, 8, 1))).shape == (2, 6, 4)
+    assert [w.shape for w in layer.weights] == [(3, 1, 4), (4,), (6, 4)]

@@ -2,11 +2,14 @@
 
 from typing import Any
 
+import jax
 import numpy as np
 
 import lamina
-from lamina import layers, ops
+from lamina import layers, losses, ops
+from lamina.compat import private
 from lamina.core.symbolic import is_symbolic
+from lamina.kernels import scan
 
 # Operations of the same name, arguments and numbers.
 _SAME = (
@@ -146,6 +149,14 @@ def _ctc_batch_cost(y_true, y_pred, input_length, label_length):
     return ops.expand_dims(ops.ctc_loss(y_true, logits, *lengths, mask_index=blank), 1)
 
 
+def _ctc_label_dense_to_sparse(labels, label_lengths):
+    """Return labels of rows of other lengths as a sparse tensor of TensorFlow's."""
+    labels, lengths = np.asarray(labels), np.asarray(label_lengths)
+    counts = np.arange(labels.shape[1]) < lengths[:, None]
+    sparse = private.find("tensorflow").SparseTensor
+    return sparse(np.argwhere(counts), labels[counts], labels.shape)
+
+
 def _ctc_decode(y_pred, input_length, greedy=True, beam_width=100, top_paths=1):
     logits, blank = _ctc(y_pred)
     strategy = "greedy" if greedy else "beam_search"
@@ -153,6 +164,53 @@ def _ctc_decode(y_pred, input_length, greedy=True, beam_width=100, top_paths=1):
         logits, input_length, strategy, beam_width, top_paths, True, blank
     )
     return list(decoded), scores
+
+
+def _binary_focal_crossentropy(target, output, *args, **kwargs):
+    target, output = (ops.expand_dims(x, -1) for x in (target, output))
+    return losses.binary_focal_crossentropy(target, output, *args, **kwargs)
+
+
+def _categorical_focal_crossentropy(
+    target, output, alpha=0.25, gamma=2.0, from_logits=False, axis=-1
+):
+    settings = alpha, gamma, from_logits
+    return losses.categorical_focal_crossentropy(target, output, *settings, axis=axis)
+
+
+def _conv2d_transpose(x, kernel, output_shape, strides=(1, 1), padding="valid",
+                      data_format=None, dilation_rate=(1, 1)):  # fmt: skip
+    """Return what a convolution of another size takes back to `x`."""
+
+    def conv(y):
+        return ops.conv(y, kernel, strides, padding, data_format, dilation_rate)
+
+    x = ops.convert_to_tensor(x)
+    start = ops.zeros((len(x), *output_shape[1:]), x.dtype)
+    return jax.vjp(conv, start)[1](x)[0]
+
+
+def _rnn(step_function, inputs, initial_states, go_backwards=False, mask=None,
+         constants=None, unroll=False, input_length=None, time_major=False,
+         zero_output_for_mask=False, return_all_outputs=True):  # fmt: skip
+    def step(x, states):
+        output, new = step_function(x, (*states, *(constants or ())))
+        return output, tuple(new)
+
+    inputs = lamina.tree.map_structure(ops.convert_to_tensor, inputs)
+    if mask is None and np.ndim(input_length):
+        steps = lamina.tree.flatten(inputs)[0].shape[0 if time_major else 1]
+        mask = ops.arange(steps) < ops.expand_dims(input_length, -1)
+        mask = mask.T if time_major else mask
+    last, outputs, states = scan(
+        step, inputs, tuple(map(ops.convert_to_tensor, initial_states)), mask=mask,
+        reverse=go_backwards, unroll=unroll, time_major=time_major,
+        zero_output_for_mask=zero_output_for_mask,
+    )  # fmt: skip
+    if not return_all_outputs:
+        ends = (slice(-1, None),) if time_major else (slice(None), slice(-1, None))
+        outputs = lamina.tree.map_structure(lambda y: y[ends], outputs)
+    return last, outputs, states
 
 
 def _resize_images(
@@ -178,14 +236,18 @@ _OTHERS: dict[str, Any] = {
     ),
     "batch_set_value": lambda tuples: [_set_value(*pair) for pair in tuples],
     "bias_add": _bias_add,
+    "binary_focal_crossentropy": _binary_focal_crossentropy,
     "cast_to_floatx": _cast_to_floatx,
+    "categorical_focal_crossentropy": _categorical_focal_crossentropy,
     "constant": _constant,
     "conv1d": ops.conv,
     "conv2d": ops.conv,
+    "conv2d_transpose": _conv2d_transpose,
     "conv3d": ops.conv,
     "count_params": lambda x: int(np.prod(x.shape)),
     "ctc_batch_cost": _ctc_batch_cost,
     "ctc_decode": _ctc_decode,
+    "ctc_label_dense_to_sparse": _ctc_label_dense_to_sparse,
     "depthwise_conv2d": ops.depthwise_conv,
     "dropout": lambda x, level, noise_shape=None, seed=None: (
         lamina.random.dropout(x, level, noise_shape, seed)
@@ -224,6 +286,7 @@ _OTHERS: dict[str, Any] = {
     "resize_images": _resize_images,
     "resize_volumes": _resize_volumes,
     "reverse": lambda x, axes: ops.flip(x, axes),
+    "rnn": _rnn,
     "separable_conv2d": ops.separable_conv,
     "set_value": _set_value,
     "spatial_2d_padding": lambda x, padding=((1, 1), (1, 1)), data_format=None: (

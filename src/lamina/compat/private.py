@@ -45,14 +45,11 @@ def find(name: str, path: str = "") -> Any:
     Raises:
         AttributeError: neither Lamina's namespaces nor the table have it.
     """
-    if name == "convert_to_tensor" and "torch" in path.split("."):
-        return torch_tensor
-    if name in _CONVOLUTIONS:
-        return _base_of_convolutions(name)
-    if name in _TABLE:
-        home, own = _TABLE[name]
-        return getattr(importlib.import_module(f"lamina.{home}"), own)
     words = path.split(".")
+    for key in (*(f"{word}.{name}" for word in words), name):
+        if key in _TABLE:
+            home, own = _TABLE[key]
+            return getattr(importlib.import_module(f"lamina.{home}"), own)
     first = {"random"} & {*words} or ({"ops"} if "backend" in words else {*words})
     for space in sorted(_NAMESPACES, key=lambda one: one not in first):
         module = f"lamina.{space}".rstrip(".")
@@ -199,46 +196,6 @@ def never():
     return False
 
 
-def torch_tensor(x, dtype=None, sparse=None, ragged=None):
-    """Return an array as a tensor of PyTorch's, with which packages compare."""
-    del sparse, ragged
-    torch, np = (importlib.import_module(name) for name in ("torch", "numpy"))
-    dtype = lamina.backend.standardize_dtype(dtype or np.asarray(x).dtype)
-    plain = np.asarray(x, "float32" if dtype == "bfloat16" else None)
-    return torch.tensor(plain, dtype=getattr(torch, dtype))
-
-
-class _Ranked(type):
-    """The type of Keras' bases that take a rank first, where Lamina's know theirs.
-
-    A base's `kind` is Lamina's, whose layers are of the base as well.
-    """
-
-    def __subclasscheck__(cls, other):
-        kind = vars(cls).get("kind")
-        return super().__subclasscheck__(other) or (kind and issubclass(other, kind))
-
-    def __instancecheck__(cls, thing):
-        return issubclass(type(thing), cls)
-
-
-@functools.cache
-def _base_of_convolutions(name):
-    of = getattr(importlib.import_module("lamina.layers.convolution"), name[4:])
-
-    class Base(of, metaclass=_Ranked):
-        kind = of
-        _saved_never = (*of._saved_never, "rank")
-
-        def __init__(self, rank, *args, **kwargs):
-            self.__dict__["rank"] = rank
-            given = dict(zip(_CONVOLUTIONS[name], args, strict=False))
-            of.__init__(self, **given, **kwargs)
-
-    Base.__name__ = Base.__qualname__ = name
-    return Base
-
-
 class Reduction:
     """How losses are summed up, by the names that TensorFlow's Keras has for it."""
 
@@ -246,8 +203,10 @@ class Reduction:
     NONE, SUM = "none", "sum"
 
 
-# What packages take that no public namespace has, and where it is.
+# What packages take that no public namespace has, and where it is. Of a name that has
+# another meaning elsewhere, the word before it is one of the module's.
 _HOMES = {
+    "compat.bases": "BaseConv BaseConvTranspose BaseDepthwiseConv BaseSeparableConv",
     "compat.private": (
         "H5IOStore LazyModule Reduction SafeModeScope any_symbolic_tensors "
         "class_weight_to_sample_weights in_safe_mode in_symbolic_scope keras_export "
@@ -278,14 +237,10 @@ _TABLE = {
     "jax_draw_seed": ("core.random", "draw_seed"),
     "set_keras_mask": ("core.masks", "set_mask"),
     "tensorflow": ("compat.private", "_tensorflow"),
+    "torch.convert_to_numpy": ("compat.pytorch", "convert_to_numpy"),
+    "torch.convert_to_tensor": ("compat.pytorch", "convert_to_tensor"),
+    "torch.to_torch_dtype": ("compat.pytorch", "to_torch_dtype"),
     **{name: (home, name) for home, names in _HOMES.items() for name in names.split()},
-}
-# Keras' bases, with the arguments that follow their rank.
-_CONVOLUTIONS = {
-    "BaseConv": ("filters", "kernel_size"),
-    "BaseConvTranspose": ("filters", "kernel_size"),
-    "BaseDepthwiseConv": ("depth_multiplier", "kernel_size"),
-    "BaseSeparableConv": ("depth_multiplier", "filters", "kernel_size"),
 }
 _tensorflow = LazyModule("tensorflow")
 

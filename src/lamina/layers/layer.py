@@ -55,7 +55,7 @@ from lamina.layers.call import (
     signature_of,
 )
 from lamina.layers.owner import NOT_OWNED, LayerOwner, metrics_among, saved_variables
-from lamina.layers.tensorflow_graph import drawn, in_tensorflow_graph
+from lamina.layers.tensorflow_graph import as_symbols, drawn, in_tensorflow_graph
 
 # Before the name of a layer, in an error that says where it happened.
 _SAID = ("Layer", "layer", "Model", "model")
@@ -215,8 +215,9 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
         try:
             self._check_constructed()
             if "tensorflow" in sys.modules and in_tensorflow_graph(args, kwargs):
-                if self._convert_input_args:
-                    return drawn(self, self.compute_output_spec, args, kwargs)
+                specs = self._specs_in_graph(*as_symbols(args, kwargs))
+                if specs is not None:
+                    return drawn(self, specs, args, kwargs)
             call = Arguments(self, args, kwargs)
             self._check_spec(call)
             if context.configs.budget is not None:
@@ -633,11 +634,30 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
             call = super(own, self).call  # pyright: ignore
             if call.__func__ is Layer.call:
                 raise _no_shape(self)
+        return self._spec_of(call, args, kwargs)
+
+    def _spec_of(self, call, args, kwargs):
+        asks_in_build = any(layer is self for layer in context.calling)
         with self._entered():
-            if not self.built:
+            if not self.built and not asks_in_build:
                 with lock:
                     self._build_once(Arguments(self, args, kwargs))
             return infer(call, *args, **kwargs)
+
+    def _specs_in_graph(self, args, kwargs):
+        """Return what a call in TensorFlow's graph gives; None if TensorFlow does it.
+
+        Without `_convert_input_args`, `call` may be written with TensorFlow, which
+        takes tensors of its own alone.
+        """
+        if not self._convert_input_args:
+            try:
+                return self._spec_of(self.call, args, kwargs)
+            except jax.errors.ConcretizationTypeError:
+                pass  # JAX computes, and needs values
+            except Exception:
+                return None
+        return self.compute_output_spec(*args, **kwargs)
 
     def _spec_from_shape(self, args, kwargs):
         shapes = Arguments(self, args, kwargs).shapes

@@ -73,9 +73,9 @@ class Merge(Layer):
         self._check_shapes(input_shape)
 
     def call(self, inputs):
-        return self._combine(_aligned(inputs))
+        return self._merge_function(_aligned(inputs))
 
-    def _combine(self, tensors):
+    def _merge_function(self, tensors):
         raise NotImplementedError(f"{type(self).__name__} does not say how to combine.")
 
     def compute_mask(self, inputs, mask=None):
@@ -136,7 +136,7 @@ class Add(Merge):
     [[2.0, 2.0]]
     """
 
-    def _combine(self, tensors):
+    def _merge_function(self, tensors):
         return functools.reduce(operator.add, tensors)
 
 
@@ -150,7 +150,7 @@ class Subtract(Merge):
 
     _most = 2
 
-    def _combine(self, tensors):
+    def _merge_function(self, tensors):
         return tensors[0] - tensors[1]
 
 
@@ -210,7 +210,7 @@ class Average(Merge):
     [[0.5, 0.5]]
     """
 
-    def _combine(self, tensors):
+    def _merge_function(self, tensors):
         return functools.reduce(operator.add, tensors) / len(tensors)
 
 
@@ -267,7 +267,7 @@ class Minimum(_Extreme):
     _pick = staticmethod(jnp.minimum)
 
 
-class Concatenate(Layer):
+class Concatenate(Merge):
     """Joins its inputs along one axis.
 
     Args:
@@ -282,20 +282,17 @@ class Concatenate(Layer):
     (2, 7)
     """
 
+    _featurewise = False
     _moves_entries = True
 
     def __init__(self, axis: int = -1, **kwargs):
         super().__init__(**kwargs)
         axes_argument("Concatenate", axis)
         self.axis = axis
-        self.supports_masking = True
 
     @property
     def rows_independent(self):
         return off_rows(self.axis)
-
-    def _check_spec(self, call):
-        self._check_shapes(_shapes_of(call.first))
 
     def _check_shapes(self, shapes):
         shapes = _shapes(self, shapes)
@@ -312,9 +309,6 @@ class Concatenate(Layer):
                     "matching shapes except for the concatenation axis. "
                     f"Received: axis={self.axis}, input shapes {shapes}"
                 )
-
-    def build(self, input_shape):
-        self._check_shapes(input_shape)
 
     def call(self, inputs):
         return jnp.concatenate(inputs, self.axis)
@@ -338,7 +332,7 @@ class Concatenate(Layer):
         return ops.any(ops.concatenate(wide, axis=axis), axis=-1)
 
 
-class Dot(Layer):
+class Dot(Merge):
     """Sums products along one axis of each of two inputs, sample by sample.
 
     For `a` of shape `(batch, i, n)` and `b` of `(batch, n, j)`, `axes=(2, 1)` gives
@@ -359,7 +353,7 @@ class Dot(Layer):
     [[5.0]]
     """
 
-    rows_independent = True
+    _featurewise = False
 
     def __init__(self, axes: Axes, normalize: bool = False, **kwargs):
         super().__init__(**kwargs)
@@ -376,10 +370,6 @@ class Dot(Layer):
                 )
         self.axes = axes
         self.normalize = normalize
-        self.supports_masking = True
-
-    def _check_spec(self, call):
-        self._check_shapes(_shapes_of(call.first))
 
     def _check_shapes(self, shapes):
         a, b = shapes = _shapes(self, shapes, 2, 2)
@@ -402,9 +392,6 @@ class Dot(Layer):
         return [
             axis_within(described(self), a, n) for a, n in zip(axes, ndims, strict=True)
         ]
-
-    def build(self, input_shape):
-        self._check_shapes(input_shape)
 
     def call(self, inputs):
         a, b = inputs

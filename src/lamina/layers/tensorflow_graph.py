@@ -23,26 +23,31 @@ def in_tensorflow_graph(args, kwargs):
     return any(tf.is_tensor(x) for x in structure.flatten((args, kwargs)))
 
 
-def drawn(function, spec, args, kwargs):
+def as_symbols(args, kwargs):
+    """Return arguments with symbolic tensors in place of TensorFlow's."""
+    return structure.map_leaves(
+        lambda x: SymbolicTensor(x.shape, x.dtype.name) if _is_tensor(x) else x,
+        (args, kwargs),
+    )
+
+
+def _is_tensor(x):
+    return sys.modules["tensorflow"].is_tensor(x)
+
+
+def drawn(function, specs, args, kwargs):
     """Draw a call into TensorFlow's graph: NumPy in, NumPy out, shapes kept.
 
-    `spec` gives what `function` will, as symbolic tensors.
+    `specs` are what the function gives, as symbolic tensors.
     """
     tf = sys.modules["tensorflow"]
-    leaves = structure.flatten((args, kwargs))
-    tensors = [x for x in leaves if tf.is_tensor(x)]
-
-    def filled(values):
-        values = iter(values)
-        return structure.map_leaves(
-            lambda x: next(values) if tf.is_tensor(x) else x, (args, kwargs)
-        )
-
-    given, named = filled(SymbolicTensor(x.shape, x.dtype.name) for x in tensors)
-    specs = spec(*given, **named)
+    tensors = [x for x in structure.flatten((args, kwargs)) if _is_tensor(x)]
 
     def run(*values):
-        given, named = filled(np.asarray(x) for x in values)
+        arrays = map(np.asarray, values)
+        given, named = structure.map_leaves(
+            lambda x: next(arrays) if _is_tensor(x) else x, (args, kwargs)
+        )
         outputs = structure.flatten(function(*given, **named))
         return [np.asarray(x, s.dtype) for x, s in zip(outputs, flat, strict=True)]
 
@@ -62,7 +67,8 @@ def drawn_in_graphs(method):
         if not in_tensorflow_graph(args, kwargs):
             return method(self, *args, **kwargs)
         bound = functools.partial(method, self)
-        return drawn(bound, functools.partial(infer, bound), args, kwargs)
+        given, named = as_symbols(args, kwargs)
+        return drawn(bound, infer(bound, *given, **named), args, kwargs)
 
     run.autograph_info__ = None  # type: ignore
     return run
