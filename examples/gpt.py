@@ -81,12 +81,15 @@ class Block(lamina.Layer):
     def follow(self, x, keys, values, place):
         """Do the same for one character, given the keys and values before its place."""
         seen, attention = self.before(x), self.attention
-        keys = ops.slice_update(keys, (0, place, 0, 0), attention.key_dense(seen))
-        values = ops.slice_update(values, (0, place, 0, 0), attention.value_dense(seen))
-        query = attention.query_dense(seen) / (WIDTH // HEADS) ** 0.5
-        scores = ops.einsum("bqhd,bkhd->bhqk", query, keys)
+        query = ops.swapaxes(attention.query_dense(seen), 1, 2)
+        # Kept as they are multiplied; else each step would turn all of them around.
+        key = ops.transpose(attention.key_dense(seen), (0, 2, 3, 1))
+        value = ops.swapaxes(attention.value_dense(seen), 1, 2)
+        keys = ops.slice_update(keys, (0, 0, 0, place), key)
+        values = ops.slice_update(values, (0, 0, place, 0), value)
+        scores = query @ keys / (WIDTH // HEADS) ** 0.5
         scores = ops.where(ops.arange(CONTEXT) <= place, scores, -1e9)
-        found = ops.einsum("bhqk,bkhd->bqhd", ops.softmax(scores), values)
+        found = ops.swapaxes(ops.softmax(scores) @ values, 1, 2)
         return self.think(x + attention.output_dense(found)), keys, values
 
 
@@ -120,10 +123,10 @@ class Writer(Model):
         self.seed = lamina.random.SeedGenerator()
 
     def call(self, text):
-        layer, shape = self.gpt.get_layer, (len(text), CONTEXT, HEADS, WIDTH // HEADS)
+        layer, texts, size = self.gpt.get_layer, len(text), WIDTH // HEADS
         blocks = [layer(f"block_{i}") for i in range(BLOCKS)]
         # The greatest score with such noise is a draw by the probabilities.
-        shape_of_noise = len(text), CONTEXT, CHARACTERS
+        shape_of_noise = texts, CONTEXT, CHARACTERS
         chance = lamina.random.uniform(shape_of_noise, 1e-9, 1.0, seed=self.seed)
         noise = -ops.log(-ops.log(chance))
 
@@ -139,7 +142,8 @@ class Writer(Model):
             following = ops.where(following == 0, drawn, following)
             return ops.slice_update(text, (0, place + 1), following[:, None]), kept
 
-        kept = [[ops.zeros(shape), ops.zeros(shape)] for _ in blocks]
+        shapes = (texts, HEADS, size, CONTEXT), (texts, HEADS, CONTEXT, size)
+        kept = [[ops.zeros(shape) for shape in shapes] for _ in blocks]
         return ops.fori_loop(0, CONTEXT - 1, step, (text, kept))[0]
 
 

@@ -1,6 +1,7 @@
 """What stays in memory: few programs, and none of a model that is gone."""
 
 import gc
+import tracemalloc
 import weakref
 
 import jax
@@ -35,6 +36,19 @@ def test_predict_with_many_batch_sizes_keeps_few_programs():
     for size in (5, 9, 30):
         few.predict(x[:size], batch_size=size, verbose=0)
     assert programs(few) == 3
+
+
+def test_predict_over_a_file_keeps_batches_in_memory(tmp_path):
+    made = lamina.Sequential([lamina.Input((500,)), layers.Dense(1)])
+    x = np.memmap(tmp_path / "x", "float32", "w+", shape=(10_000, 500))
+    x[-1] = 1
+    made.predict(x[:128], batch_size=64, verbose=0)
+    tracemalloc.start()
+    found = made.predict(x, batch_size=64, verbose=0)
+    peak = tracemalloc.get_traced_memory()[1] - found.nbytes
+    tracemalloc.stop()
+    np.testing.assert_allclose(found[-1:], made(x[-1:]), rtol=1e-6)
+    assert peak < x.nbytes / 10
 
 
 class Own(layers.Layer):

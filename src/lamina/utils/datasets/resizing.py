@@ -84,7 +84,7 @@ def resize(image: np.ndarray, size: tuple[int, int], method: str) -> np.ndarray:
         _taps(n, m, method) for n, m in zip(image.shape, size, strict=False)
     )
     compiled = getattr(library(), "lamina_resize", None)
-    if compiled is not None and image.dtype == np.uint8:
+    if compiled is not None and image.dtype == np.uint8 and image.shape[2] <= 4:
         return _compiled(compiled, np.ascontiguousarray(image), rows, columns)
     channels = image.shape[2]
     resized = _summed(image, *rows)
