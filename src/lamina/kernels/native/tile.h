@@ -96,9 +96,10 @@ inline TileFunction Choose(int64_t pixels, int vectors) {
   return Choose<1>(pixels);
 }
 
+// Four vectors leave 16 registers two pixels, too few sums to hide how long one takes.
 inline int Vectors(int64_t left) {
   int64_t whole = left / kLanes;
-  return whole >= 4 ? 4 : whole >= 2 ? 2 : 1;
+  return whole >= 4 && kRegisters > 16 ? 4 : whole >= 2 ? 2 : 1;
 }
 
 }  // namespace
