@@ -19,7 +19,7 @@ from lamina.utils import (
     text_dataset_from_directory,
     timeseries_dataset_from_array,
 )
-from lamina.utils.datasets import image as readers
+from lamina.utils.datasets import image_folder as readers
 from lamina.utils.datasets import resizing
 from lamina.utils.datasets.audio_folder import decode_wav, resample
 from lamina.utils.datasets.resizing import INTERPOLATIONS, resize
@@ -447,7 +447,7 @@ def test_what_a_sound_may_grow_to_follows_the_size_of_its_file(tmp_path, monkeyp
 def test_resampling_lists_no_place_twice(monkeypatch):
     """Each block lists its own turns, not those of the whole sound."""
     arange, listed = np.arange, []
-    monkeypatch.setattr("lamina.utils.datasets.audio._BLOCK", 1000)
+    monkeypatch.setattr("lamina.utils.datasets.audio_folder._BLOCK", 1000)
     monkeypatch.setattr(
         np, "arange", lambda *x: listed.append(arange(*x)) or listed[-1]
     )
