@@ -14,8 +14,8 @@ ROOT = pathlib.Path(lamina.__file__).parent
 ROOM = {p: p.relative_to(ROOT).parts[0] for p in sorted(ROOT.rglob("*.py"))}
 # Of named tuples, Python, JAX, and data sets of TensorFlow.
 NOT_OURS = frozenset(
-    """_asdict _fields _replace _exit _getframe _run_module_as_main _cache_size _iter
-    _batch_size""".split()
+    """_asdict _fields _replace _exit _getframe _current_frames _run_module_as_main
+    _cache_size _iter _batch_size""".split()
 )
 BY_NAME = ("getattr", "hasattr", "setattr", "delattr")
 

@@ -357,3 +357,24 @@ def test_stretching_layers(name, axis):
     assert len(sizes) > 2 and min(sizes) >= 3 and max(sizes) <= 12
     with pytest.raises(ValueError, match="`factor` expected"):
         make((-2.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: c.pop("config"),
+        lambda c: c.update(config=[]),
+        lambda c: c["config"].pop("word_index"),
+        lambda c: c["config"].update(word_docs=3),
+        lambda c: c["config"].update(index_word="[1]"),
+        lambda c: c["config"].update(index_word='{"a": 1}'),
+        lambda c: c["config"].update(index_docs="[" * 100_000),
+        lambda c: c["config"].update(other=1),
+    ],
+)
+def test_json_of_no_tokenizer_is_refused_in_words(change):
+    config = json.loads(text.Tokenizer().to_json())
+    change(config)
+    with pytest.raises((ValueError, TypeError), match="the JSON") as caught:
+        text.tokenizer_from_json(json.dumps(config))
+    assert len(str(caught.value)) < 5000

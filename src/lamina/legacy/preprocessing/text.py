@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lamina.core.budget import errors_about
 from lamina.core.tracebacks import warn
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
 
 _FILTERS = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
 _MODES = ("binary", "count", "freq", "tfidf")
+# What a tokenizer has counted, each of which its JSON holds as a string of JSON.
+_TABLES = ("word_counts", "word_docs", "index_docs", "index_word", "word_index")
 
 
 def text_to_word_sequence(input_text, filters=_FILTERS, lower=True, split=" "):
@@ -275,18 +278,23 @@ def tokenizer_from_json(json_string):
     Args:
         json_string: the string.
 
+    Raises:
+        ValueError: it describes no tokenizer.
+        TypeError: it has a setting of another kind, or one that no tokenizer has.
+
     >>> from lamina.legacy.preprocessing.text import Tokenizer, tokenizer_from_json
     >>> tokenizer = Tokenizer()
     >>> tokenizer.fit_on_texts(["good better"])
     >>> tokenizer_from_json(tokenizer.to_json()).word_index
     {'good': 1, 'better': 2}
     """
-    config = json.loads(json_string)["config"]
     counted = {}
-    for name in ("word_counts", "word_docs", "index_docs", "index_word", "word_index"):
-        table = json.loads(config.pop(name))
-        by_number = name.startswith("index_")
-        counted[name] = {int(i): v for i, v in table.items()} if by_number else table
-    made = Tokenizer(**config)
+    with errors_about("the JSON", "describes no tokenizer"):
+        config = json.loads(json_string)["config"]
+        for name in _TABLES:
+            counted[name] = table = json.loads(config.pop(name))
+            if name.startswith("index_"):
+                counted[name] = {int(i): v for i, v in table.items()}
+        made = Tokenizer(**config)
     vars(made).update(counted)
     return made
