@@ -1,8 +1,8 @@
 """One process of a run in which the last one fails.
 
 It has too few batches, and nobody knows. With the argument `dies` it is killed, and
-with `early` or `exits` it does not come as far as to train; with `first` the first one
-does not.
+with `early` or `exits` it does not come as far as to train. With `first` the first one
+does not, and with `told` that is told to end while the others do something alone.
 """
 
 import os
@@ -23,6 +23,10 @@ if ME and "early" in sys.argv or not ME and "first" in sys.argv:
     raise OSError("no data here")
 if ME and "exits" in sys.argv:
     sys.exit(0)
+if "told" in sys.argv:
+    if not ME:
+        os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
 
 
 def some(count):

@@ -332,6 +332,49 @@ def test_a_block_of_a_transformer_collects_almost_nothing():
     assert gathers is None or gathers.count <= 4  # of two blocks
 
 
+def images(recurrent=True):
+    lamina.utils.set_random_seed(0)
+    layers = lamina.layers
+    inputs = lamina.Input((8, 8, 3))
+    x = layers.Conv2D(16, 3, padding="same", use_bias=False, name="first")(inputs)
+    x = layers.AveragePooling2D()(
+        layers.ReLU()(layers.BatchNormalization(name="norm")(x))
+    )
+    x = layers.Conv2D(32, 3, name="second")(x)
+    x = layers.Conv2DTranspose(16, 3, activation="tanh", name="back")(x)
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 1, name="last")(x))
+    if recurrent:
+        y = layers.GRU(16, name="gru")(layers.Reshape((9, 3))(inputs[:, :3, :3]))
+        x = layers.Concatenate()([x, y])
+    model = lamina.Model(inputs, layers.Dense(8)(x))
+    model.compile("sgd", "mse")
+    return model
+
+
+def test_convolutions_are_divided_by_channels(capsys):
+    r = np.random.default_rng(0)
+    x, y = (r.normal(size=(12, *s)).astype("float32") for s in ((8, 8, 3), (8,)))
+    curves = []
+    for how in ("1 device", "sharded, tensor found", "tensor found"):
+        with HOW[how]().scope():
+            model = images()
+            curves.append([*curve(model, x, y), *model.predict(x, verbose=0).ravel()])
+    np.testing.assert_allclose(curves[1:], curves[:1] * 2, rtol=0, atol=1e-5)
+    parts = {
+        v.path: v.value.sharding.shard_shape(v.shape) for v in model.trainable_variables
+    }
+    assert parts["first/kernel"] == (3, 3, 3, 4)
+    assert parts["norm/gamma"] == (4,)
+    assert parts["second/kernel"] == (3, 3, 4, 32)
+    assert parts["back/kernel"] == (3, 3, 4, 32)
+    assert parts["last/kernel"] == (1, 1, 4, 8)
+    assert parts["gru/gru_cell/kernel"] == (3, 48)
+    assert "divided, each step of a sequence" in capsys.readouterr().out
+    with HOW["tensor found"]().scope():
+        step = compiled(images(False), (x[:8], y[:8], None))
+    assert "all-gather" not in collectives(step.as_text(), 8)
+
+
 @pytest.mark.parametrize("how", ["8 devices", "sharded", "tensor", "tensor found"])
 def test_a_forecast_is_what_comes(how):
     distribution, (x, y) = HOW[how](), data(16)

@@ -5,12 +5,8 @@ of an array are divided by which axes of the mesh. The `Distribution` that holds
 both for Variables and batches; XLA divides the work accordingly. Nothing here computes.
 """
 
-import atexit
-import collections
 import contextlib
-import json
 import math
-import sys
 import time
 from typing import Any
 
@@ -604,21 +600,41 @@ def fetched(value) -> np.ndarray:
     Raises:
         RuntimeError: another process did not ask for it.
     """
-    if is_here(value) or value.is_fully_replicated:
+    if _is_divided(value) and value.is_fully_addressable:
+        # NumPy's own view of it would stay in memory for as long as the array does.
+        whole = np.empty(value.shape, value.dtype)
+        for part in value.addressable_shards:
+            whole[part.index] = part.data
+        return whole
+    if not _is_divided(value):
         return np.asarray(value)
     from jax.experimental.multihost_utils import process_allgather
 
-    if not _all_ask():
+    if missing := _not_asking():
+        others = listed([f"process {number}" for number in missing], 8)
         raise RuntimeError(
             f"Process {jax.process_index()} asked for an array of shape {value.shape} "
-            "that is divided among processes, and others did not. All of them have to "
-            "call what needs it: `get_weights`, `save`, `numpy`."
+            f"that is divided among processes, and {others} did not. All of them have "
+            "to call what needs it: `get_weights`, `save`, `numpy`."
         )
     return np.asarray(process_allgather(value, tiled=True))
 
 
-def _all_ask():
-    """Tell whether all processes ask for an array, within some seconds.
+def _is_divided(value):
+    known = isinstance(value, jax.Array) and not isinstance(value, Tracer)
+    return known and not value.is_fully_replicated
+
+
+def on_host() -> Any:
+    """Return a block whose arrays take no accelerator's memory, where JAX has a CPU."""
+    with contextlib.suppress(RuntimeError):
+        if jax.default_backend() != "cpu":
+            return jax.default_device(jax.local_devices(backend="cpu")[0])
+    return contextlib.nullcontext()
+
+
+def _not_asking():
+    """Return the processes that do not ask for an array within some seconds.
 
     Who asked alone takes it back, so that the next array is the same one for all.
     """
@@ -626,14 +642,15 @@ def _all_ask():
     place = f"lamina/fetched/{_process['fetched']}/"
     mine = f"{place}{jax.process_index()}"
     client.key_value_set(mine, "")
-    while len(client.key_value_dir_get(place)) < jax.process_count():
+    while len(found := client.key_value_dir_get(place)) < jax.process_count():
         if time.monotonic() > end:
             client.key_value_delete(mine)
-            return False
+            asking = {key.rpartition("/")[2] for key, _ in found}
+            return [i for i in range(jax.process_count()) if str(i) not in asking]
         time.sleep(pause)
         pause = min(2 * pause, 0.1)
     _process["fetched"] += 1
-    return True
+    return []
 
 
 def service() -> Any:
@@ -643,55 +660,11 @@ def service() -> Any:
     return distributed.global_state.client
 
 
-FAILED = "lamina/failed/"  # where processes note what ends them, wherever they are
-ENDED = "lamina/ended/"  # and how far they had come when they ended
-blocks: collections.Counter[str] = collections.Counter()  # entered here, of each kind
+def number() -> int:
+    """Return the number of this process, also before JAX has asked for devices."""
+    from jax._src import distributed
 
-
-def note_failure(error, place) -> None:
-    """Note that this process failed, for the others to read.
-
-    Args:
-        error: what it raised.
-        place: where they look.
-    """
-    me = jax.process_index()
-    text = f"Process {me} failed: {type(error).__name__}: {error}"
-    if isinstance(error, KeyboardInterrupt):
-        text = f"Process {me} was interrupted."
-    with contextlib.suppress(Exception):  # the service may be gone
-        service().key_value_set(f"{place}{me}", text[:1000])
-
-
-def note_uncaught() -> None:
-    """Let the others hear of what ends this process outside of `fit`, too."""
-    before = sys.excepthook
-
-    def hook(kind, error, trace):
-        before(kind, error, trace)
-        if not hasattr(sys, "ps1"):  # an interactive process goes on
-            note_failure(error, FAILED)
-
-    def note_end():
-        with contextlib.suppress(Exception):
-            service().key_value_set(f"{ENDED}{jax.process_index()}", json.dumps(blocks))
-
-    sys.excepthook = hook
-    atexit.register(note_end)  # runs before JAX waits for the others
-
-
-def ended_before(kind, count) -> str | None:
-    """Return what to say of a process that ended and never enters a block, if one did.
-
-    Args:
-        kind: what the block does.
-        count: how many of its kind there are with it.
-    """
-    for key, come in service().key_value_dir_get(ENDED):
-        if json.loads(come).get(kind, 0) < count:
-            number = key.rpartition("/")[2]
-            return f"Process {number} ended: it has no `{kind}` number {count}."
-    return None
+    return distributed.global_state.process_id
 
 
 def from_parts(shape, part) -> jax.Array:

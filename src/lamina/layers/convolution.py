@@ -15,6 +15,7 @@ from lamina.kernels import conv, conv_transpose, depthwise_conv
 from lamina.layers import weights
 from lamina.layers.layer import Layer
 from lamina.layers.lora import Adaptable, replaceable
+from lamina.layers.parallel import AXIS, Division
 
 
 def keep_window(layer, kernel_size, strides, padding, data_format, dilation_rate):
@@ -104,6 +105,22 @@ class Windowed(Layer):
     padding: str
     data_format: str
     use_bias: bool
+
+    def _channel_divisions(self, kernel, made, taken):
+        """Return how a kernel is divided, by the axes of the channels that it has.
+
+        Args:
+            kernel: the attribute that holds it.
+            made: the axis of the output's channels.
+            taken: the axis of the input's channels.
+        """
+        shape = getattr(self, kernel).shape
+        if self.data_format != "channels_last":  # products around it know the last axis
+            return {}
+        return {
+            "outputs": Division({kernel: made, "bias": 0}, shape[made], (AXIS,)),
+            "inputs": Division({kernel: taken, "bias": None}, shape[taken]),
+        }
 
     def _keep(self, given):
         """Check and store the arguments that a constructor was given, by name."""
@@ -207,6 +224,12 @@ class Conv(Windowed, Adaptable):
         shape = (*self.kernel_size, channels // self.groups, self.filters)
         self.kernel = weights.make(self, "kernel", shape)
         self.bias = weights.make(self, "bias", shape[-1:]) if self.use_bias else None
+
+    def _divisions(self):
+        at = self.rank
+        return (
+            self._channel_divisions("_kernel", at + 1, at) if self.groups == 1 else {}
+        )
 
     def call(self, inputs):
         _check_size(self, inputs)
@@ -344,6 +367,9 @@ class ConvTranspose(Windowed):
         self.bias = None
         if self.use_bias:
             self.bias = weights.make(self, "bias", (self.filters,))
+
+    def _divisions(self):
+        return self._channel_divisions("kernel", self.rank, self.rank + 1)
 
     def call(self, inputs):
         y = conv_transpose(

@@ -161,6 +161,10 @@ class BatchNormalization(Layer):
     def rows_independent(self):
         return "inference" if off_rows(self.axis) else False
 
+    @property
+    def _featurewise(self):
+        return self.axis == -1
+
     def build(self, input_shape):
         axis = axis_within(described(self), self.axis, len(input_shape))
         shape = (_size(self, input_shape, axis),)

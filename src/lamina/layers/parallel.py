@@ -6,7 +6,8 @@ of every sum, and the parts are added up. One after the other costs a single sum
 the devices, and nothing between them is collected: Shoeybi et al., 2019, "Megatron-LM".
 
 Layers say how they can be divided (`_divisions`, `_divided_inside`), and which of them
-leave features where they are (`_featurewise`). A `Plan` puts it together.
+leave features where they are (`_featurewise`): their weights lie as their input does.
+Why a layer is never divided, it says (`_stays_whole`). A `Plan` puts it together.
 """
 
 from typing import Any, NamedTuple
@@ -61,6 +62,7 @@ class Plan:
         self._by: dict[Any, str] = {}  # layers and how they are divided
         self._why: dict[Any, str] = {}  # layers and why they are not
         self._broken: set = set()  # whose features must be whole in what follows
+        self._between: dict[Any, _Mark] = {}  # layers that have weights by feature
         self.axes: dict[Variable, int] = {}
         self.outputs: dict[str, tuple] = {}
         self.reasons: dict[Variable, str] = {}
@@ -70,6 +72,11 @@ class Plan:
         for layer, way in self._by.items():
             broken = layer in self._broken and layer not in ends
             self._divide(layer, way, broken)
+        for layer, mark in self._between.items():
+            made = [self.outputs[output_path(x)][-1] for x in mark.layers]
+            for variable in layer.variables if None not in made else ():
+                if variable.shape[-1:] == (mark.size,):
+                    self.axes[variable] = len(variable.shape) - 1
         for variable in model.variables:
             if variable not in self.axes:
                 self.reasons.setdefault(variable, "its layer divides nothing")
@@ -87,8 +94,14 @@ class Plan:
         if getattr(layer, "_featurewise", False) or _keeps_elements(layer):
             if given and all(mark.layers for mark in given):
                 together = frozenset().union(*(mark.layers for mark in given))
-                return [_Mark(together, given[0].size)]
+                mark = _Mark(together, given[0].size)
+                if getattr(layer, "_featurewise", False):
+                    self._between.setdefault(layer, mark)
+                return [mark]
         self._break(given)
+        if why := getattr(layer, "_stays_whole", None):
+            self.reasons |= dict.fromkeys(layer.variables, why)
+            return [_WHOLE]
         self._one_by_one(layer)
         return [_WHOLE]
 

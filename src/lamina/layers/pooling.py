@@ -33,6 +33,7 @@ class Pool(Layer):
     """
 
     rows_independent = True
+    _featurewise = property(lambda self: self.data_format == "channels_last")
     rank = 2
     _pool = staticmethod(max_pool)
 
@@ -160,6 +161,7 @@ class GlobalPool(Layer):
     """
 
     rows_independent = True
+    _featurewise = property(lambda self: self.data_format == "channels_last")
     rank = 2
     _reduce = staticmethod(jnp.max)
 
@@ -292,6 +294,7 @@ class AdaptivePool(Layer):
     """
 
     rows_independent = True
+    _featurewise = property(lambda self: self.data_format == "channels_last")
     rank = 2
     _average = False
 

@@ -3,17 +3,20 @@
 import contextlib
 import json
 import math
+import mmap
 import random
 import warnings
 import weakref
 from traceback import walk_tb
 
+import jax
 import numpy as np
 
 from lamina.core import bounds, naming
 from lamina.core.budget import Budget, errors_about, readable
 from lamina.core.config import deserialize_keras_object, serialize_keras_object
 from lamina.core.context import context, having
+from lamina.core.placement import on_host
 from lamina.core.registry import public
 from lamina.core.tracebacks import warn
 from lamina.core.walk import objects
@@ -122,7 +125,7 @@ def _problem(model, config, held, values):
     """Return why a config does not make its model again, and what to do, or None."""
 
     def remade(config):
-        with _unnoticed():
+        with _unnoticed(), on_host():
             return build(config, _Blank(), held.classes, safe_mode=False)
 
     try:
@@ -162,14 +165,19 @@ def _layer_problem(thing, made, own):
 
 
 class _Blank(Budget):
-    """Room for all, and first values that take no memory and are never used."""
+    """Room for all, and first values that take no memory and are never used.
+
+    They are pages of zeros that nobody touches, which JAX reads where they lie.
+    """
 
     def __init__(self):
         super().__init__("the model", math.inf)
         self.allowed = math.inf
 
     def first_value(self, initializer, shape, dtype):
-        return np.broadcast_to(np.zeros((), dtype), shape)
+        size = math.prod(shape)
+        pages = mmap.mmap(-1, max(size * np.dtype(dtype).itemsize, 1))
+        return jax.device_put(np.frombuffer(pages, dtype, size).reshape(shape))
 
 
 @contextlib.contextmanager

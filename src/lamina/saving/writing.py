@@ -14,7 +14,7 @@ from lamina.saving import formats, shards
 from lamina.saving.building import FIX, blamed, prove
 from lamina.saving.state import values_of
 from lamina.training.alone import until_end
-from lamina.training.together import among, gathered
+from lamina.training.together import gathered
 
 _NO_SAVE_FORMAT = (
     "The `save_format` argument is deprecated and has no effect: the ending of the "
@@ -75,11 +75,11 @@ def save_model(model, filepath, overwrite=True, zipped=None, **kwargs):
     optimized = getattr(model, "optimizer", None)  # layers are saved as well
     variables = [*model.variables, *getattr(optimized, "variables", ())]
     with gathered(variables) as first:
-        if first and not hasattr(filepath, "write"):
-            writable(filepath, overwrite, folder=zipped is False)
-        config = written_config(model, held)
-        values = values_of(model, seeds=True)
         if first:
+            if not hasattr(filepath, "write"):
+                writable(filepath, overwrite, folder=zipped is False)
+            config = written_config(model, held)
+            values = values_of(model, seeds=True)
             found.save(filepath, model, config, values, zipped, optimizer)
             prove(model, config, held, values)
 
@@ -161,11 +161,11 @@ def save_weights(model, filepath, overwrite=True, max_shard_size=None, **kwargs)
             "You are saving a model that has not yet been built. Try building the "
             "model first by calling it on some data or by using `build()`."
         )
-    with among(model.variables) as first:
+    optimizer = getattr(model, "optimizer", None)
+    with gathered([*model.variables, *getattr(optimizer, "variables", ())]) as first:
         if first:
             writable(name, overwrite)
-        values = values_of(model, skip=skip)
-        if first:
+            values = values_of(model, skip=skip)
             found.write(name, model, values, max_shard_size)
 
 

@@ -11,7 +11,7 @@ from lamina.callbacks.callback_list import CallbackList
 from lamina.core import settings, structure
 from lamina.core.placement import distribution, is_first
 from lamina.data import ArraySource, open_source
-from lamina.training import together
+from lamina.training import failures, together
 from lamina.training.compiled import training_of
 from lamina.training.mapped import Mapped
 
@@ -41,7 +41,7 @@ def drive(kind, chunks, logs: Any, callbacks, held=_FREE, count=0, guard=None):
     begin = getattr(callbacks, f"on_{kind}_batch_begin")
     end = getattr(callbacks, f"on_{kind}_batch_end")
     for chunk in chunks:
-        together.check_others()
+        failures.check_others()
         if listens:
             begin(count)
         if watched:

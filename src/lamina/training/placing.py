@@ -14,7 +14,8 @@ from lamina.core.tracebacks import warn
 from lamina.core.variable import forget_layouts, lay_out
 from lamina.data.arrays import is_text
 from lamina.training.compiled import training_of
-from lamina.training.together import check_alike, check_settings, several, watched
+from lamina.training.failures import watched
+from lamina.training.together import check_alike, check_settings, several
 
 
 def placing(early=False):
@@ -94,7 +95,7 @@ def distributed(run):
         if training.under is not now:  # programs hold layouts of what layers return
             training.under = now
             training.programs.drop()
-        with having(distribution=now), watched(run.__name__):
+        with having(distribution=now), watched(run.__name__, several()):
             _lay_out(now, model, variables)
             return run(model, *args, **kwargs)
 

@@ -1,18 +1,10 @@
-"""What the processes of a run agree on, and how they hear that one of them failed.
-
-To agree, each process has to come by. To hear of a failure, none has to: a thread of
-each asks the service that joined them.
-"""
+"""What the processes of a run agree on; each has to come by for that."""
 
 import contextlib
-import os
 import pathlib
 import re
 import secrets
-import sys
-import threading
 import zlib
-from typing import Any
 
 import jax
 import numpy as np
@@ -21,15 +13,9 @@ from lamina.core import placement
 from lamina.core.context import having
 from lamina.core.tracebacks import warn
 from lamina.core.variable import binding
+from lamina.training import failures
 
-_PAUSE = 1.0  # seconds between two questions whether another process failed
-_GONE = (
-    "A process of this run that was killed, or ended by itself, shows like this in the "
-    "others. JAX names it some seconds later, and ends them. Its own log says why. "
-    "Start all of them again: `fit(resume=folder)` goes on from the last snapshot."
-)
 _SHOWN = 200  # bytes of what differs in an error
-_PATIENCE = 10.0  # seconds that a process may take to leave what it can leave
 
 
 def of_first(number) -> int:
@@ -210,11 +196,7 @@ def is_terminated(step) -> bool:
     Args:
         step: a number that grows, the same in all.
     """
-    if not several():
-        return False
-    from jax.experimental import multihost_utils
-
-    return multihost_utils.reached_preemption_sync_point(step)
+    return several() and failures.is_terminated(step)
 
 
 def least_batches(source):
@@ -285,7 +267,7 @@ def in_step(batches, count, rows):
                     "batches of one size, and leave out a shorter last one."
                 )
         elif batch is None:
-            if _all_ended(done):
+            if failures.all_come(f"ended/{done}"):
                 return
             raise ValueError(
                 f"The data of process {jax.process_index()} ran out after {done} of "
@@ -309,153 +291,29 @@ def _gathered(*numbers):
     return np.ravel(process_allgather(np.array(numbers, np.uint32)))
 
 
-# ---- failures ------------------------------------------------------------------
-
-_now: dict[str, Any] = {"watch": None}
-
-
-@contextlib.contextmanager
-def watched(kind):
-    """Stop a block where another process fails in it, and tell the others if this does.
-
-    Who waits for another process in compiled code cannot be reached by an exception:
-    such a process says why, and ends.
-
-    Args:
-        kind: what the block does. Blocks are counted by it: a file that one process
-            saves alone, because it has all weights, moves no other count.
-
-    Raises:
-        RuntimeError: another process failed. The message names it and what it raised.
-    """
-    client = placement.service() if several() and _now["watch"] is None else None
-    if client is None:
-        yield
-        return
-    placement.blocks[kind] += 1
-    watch = _now["watch"] = _Watch(client, kind, placement.blocks[kind])
-    try:
-        yield
-    except BaseException as error:
-        # What JAX says of a process that is gone explains nothing.
-        if _of_runtime(error):
-            if watch.ask():
-                raise RuntimeError(watch.failed) from error
-            error.add_note(_GONE)
-        if not watch.failed:
-            watch.tell(error)
-        raise
-    finally:
-        watch.ended.set()
-        _now["watch"] = None
-
-
-def _of_runtime(error):
-    """Tell whether JAX's runtime raised it, which does as other exceptions too."""
-    status = re.match(r"(UNKNOWN|INTERNAL|UNAVAILABLE|ABORTED|CANCELLED): ", str(error))
-    return isinstance(error, jax.errors.JaxRuntimeError) or status is not None
-
-
-def _all_ended(done):
-    """Tell whether the data of all processes ended early, after as many batches."""
-    watch = _now["watch"]
-    return watch is None or watch.all_come(f"ended/{done}")
-
-
-@contextlib.contextmanager
-def among(variables):
-    """Give whether this process writes for all that hold parts of some Variables.
-
-    All of them come here, and one that fails does not leave the others waiting.
-    """
-    by = placement.distribution_of(variables)
-    with having(distribution=by), watched("save"):
-        yield placement.is_first(by)
-
-
 @contextlib.contextmanager
 def gathered(variables):
-    """Let divided Variables be whole for a block; give whether this process writes.
+    """Let divided Variables be whole in the process that writes; give whether this is.
 
-    All processes that hold parts of them come here. In the block nothing is laid out.
+    All processes that hold parts of them come here, and one that fails does not leave
+    the others waiting. Weights are collected one by one, and stay with the process that
+    writes; there, nothing is laid out in the block.
     """
-    with among(variables) as first:
-        divided = [v for v in variables if placement.own_layout(v) is not None]
-        if not divided:
+    by = placement.distribution_of(variables)
+    first = placement.is_first(by)
+    with having(distribution=by), failures.watched("save", placement.several(by)):
+        whole = {}
+        for variable in variables:
+            value = variable.raw_value
+            # All processes collect what is divided, for the one that writes.
+            if placement.own_layout(variable) is not None and (
+                first or not value.is_fully_replicated
+            ):
+                value = placement.fetched(value)
+                if first:
+                    whole[variable] = value
+        if not whole:
             yield first
             return
-        values = [placement.fetched(v.raw_value) for v in divided]
-        with binding(divided, values), having(distribution=None):
+        with binding(whole, whole.values()), having(distribution=None):
             yield first
-
-
-def check_others() -> None:
-    """Raise if another process failed.
-
-    Raises:
-        RuntimeError: the message names it.
-    """
-    watch = _now["watch"]
-    if watch is not None and watch.failed:
-        raise RuntimeError(watch.failed)
-
-
-class _Watch:
-    """A thread that asks whether another process has failed.
-
-    Args:
-        client: the client of the service that joined the processes.
-        kind: what the block does.
-        count: how many of its kind this process has entered, as all have.
-    """
-
-    def __init__(self, client, kind, count):
-        self._client, self._block, self._places = client, (kind, count), 0
-        self._place = f"lamina/{kind}/{count}/"  # of failures in this block
-        self.failed: str | None = None
-        self.ended = threading.Event()
-        threading.Thread(target=self._work, name="lamina-watch", daemon=True).start()
-
-    def tell(self, error):
-        """Note that this process failed."""
-        placement.note_failure(error, self._place)
-
-    def ask(self):
-        """Return what another process noted, if one did."""
-        with contextlib.suppress(Exception):
-            me = str(jax.process_index())
-            self.failed = next(
-                (
-                    text
-                    for place in (self._place, placement.FAILED)
-                    for key, text in self._client.key_value_dir_get(place)
-                    if key != place + me
-                ),
-                None,
-            )
-            # What is saved by one process alone has no number that all know.
-            if self.failed is None and self._block[0] != "save":
-                self.failed = placement.ended_before(*self._block)
-        return self.failed
-
-    def all_come(self, where) -> bool:
-        """Tell whether all processes come to a place, within some seconds."""
-        self._places += 1
-        name = f"{self._place}{self._places}/{where}"
-        try:
-            self._client.wait_at_barrier(name, int(_PATIENCE * 1000))
-        except Exception:
-            return False
-        return True
-
-    def _work(self):
-        while not self.ended.wait(_PAUSE):
-            if self.ask():
-                break
-        if not self.ended.wait(_PATIENCE):
-            print(
-                f"{self.failed}\nProcess {jax.process_index()} waits for it and ends.",
-                file=sys.stderr,
-                flush=True,
-            )
-            os._exit(1)
