@@ -69,6 +69,19 @@ PACKAGES = {
         "talos": ("talos_scan",),
         "category-embedding": ("category_embedding",),
     },
+    "recent": {
+        "keras-geometric": ("keras_geometric",),
+        "mingru-keras": ("mingru",),
+        "scikit-keras": ("scikit_keras",),
+        "segmodels-keras": ("segmodels",),
+        "keras-matmulless": ("without_products",),
+        "kerasfactory": ("kerasfactory",),
+        "keras-climate": ("forecasting",),
+        "keras-vision": ("keras_vision",),
+        "livelossplot": ("livelossplot",),
+        "HGQ2": ("hgq_layers",),
+        "kgcnn": ("molecules",),
+    },
 }
 # Folders of tests that packages come with, which run where Keras has JAX.
 OWN = {
