@@ -132,8 +132,9 @@ def outcome(program, way):
             text=True,
             check=False,
         )
-    try:
-        return json.loads(result.stdout.splitlines()[-1])
+    try:  # some packages print as they end
+        lines = [x for x in result.stdout.splitlines() if x.startswith("{")]
+        return json.loads(lines[-1])
     except (IndexError, ValueError):
         return {"import": result.stderr[-500:]}
 
