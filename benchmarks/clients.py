@@ -69,6 +69,19 @@ PACKAGES = {
         "talos": ("talos_scan",),
         "category-embedding": ("category_embedding",),
     },
+    "recent": {
+        "keras-geometric": ("keras_geometric",),
+        "mingru-keras": ("mingru",),
+        "scikit-keras": ("scikit_keras",),
+        "segmodels-keras": ("segmodels",),
+        "keras-matmulless": ("without_products",),
+        "kerasfactory": ("kerasfactory",),
+        "keras-climate": ("forecasting",),
+        "keras-vision": ("keras_vision",),
+        "livelossplot": ("livelossplot",),
+        "HGQ2": ("hgq_layers",),
+        "kgcnn": ("molecules",),
+    },
 }
 # Folders of tests that packages come with, which run where Keras has JAX.
 OWN = {
@@ -119,8 +132,9 @@ def outcome(program, way):
             text=True,
             check=False,
         )
-    try:
-        return json.loads(result.stdout.splitlines()[-1])
+    try:  # some packages print as they end
+        lines = [x for x in result.stdout.splitlines() if x.startswith("{")]
+        return json.loads(lines[-1])
     except (IndexError, ValueError):
         return {"import": result.stderr[-500:]}
 

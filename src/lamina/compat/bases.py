@@ -8,19 +8,21 @@ from lamina.layers import convolution
 def _base(name, *arguments):
     """Return a base that takes a rank and some arguments, and has Lamina's layers."""
     of = getattr(convolution, name.removeprefix("Base"))
-
-    def __init__(self, rank, *args, **kwargs):
-        self.__dict__["rank"] = rank
-        given = dict(zip(arguments, args, strict=False))
-        super(base, self).__init__(**given, **kwargs)
-
-    space = {"__init__": __init__, "_saved_never": (*of._saved_never, "rank")}
     kinds = of.__subclasses__()
+
     # Of abc, as the metaclasses of packages are that mix a base with others.
-    base = abc.ABCMeta(name, (of,), {**space, "__module__": __name__})
+    class Base(of, metaclass=abc.ABCMeta):
+        _saved_never = (*of._saved_never, "rank")
+
+        def __init__(self, rank, *args, **kwargs):
+            self.__dict__["rank"] = rank
+            given = dict(zip(arguments, args, strict=False))
+            super().__init__(**given, **kwargs)
+
+    Base.__name__ = Base.__qualname__ = name
     for kind in kinds:
-        base.register(kind)
-    return base
+        Base.register(kind)
+    return Base
 
 
 BaseConv = _base("BaseConv", "filters", "kernel_size")
