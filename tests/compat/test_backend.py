@@ -151,6 +151,41 @@ def test_rnn():
     np.testing.assert_array_equal(outputs[0, 2], outputs[0, 1])
 
 
+@pytest.mark.parametrize("time_major", [False, True])
+@pytest.mark.parametrize("go_backwards", [False, True])
+def test_rnn_ends_with_the_longest_row(go_backwards, time_major):
+    def run(x, **given):
+        given = {**given, "go_backwards": go_backwards, "time_major": time_major}
+        x = x.swapaxes(0, 1) if time_major else x
+        return OURS["rnn"](step, x, [np.zeros((2, 4))], **given)
+
+    def step(x, states):
+        return x + states[0], [x + states[0]]
+
+    x = np.random.default_rng(0).normal(size=(2, 5, 4)).astype("float32")
+    seen = x[:, -3:] if go_backwards else x[:, :3]
+    _, expected, states = run(seen)
+    for given in ({"input_length": 3}, {"input_length": 3, "mask": np.ones((2, 5))}):
+        if time_major and "mask" in given:
+            given["mask"] = given["mask"].T
+        last, outputs, ended = run(x, **given)
+        outputs, whole = (
+            np.swapaxes(y, 0, 1) if time_major else np.asarray(y)
+            for y in (outputs, expected)
+        )
+        np.testing.assert_allclose(outputs[:, :3], whole, rtol=1e-6)
+        assert not outputs[:, 3:].any() and not np.any(last)
+        np.testing.assert_allclose(ended[0], states[0], rtol=1e-6)
+    last, outputs, _ = run(x, input_length=[1, 3])
+    outputs = np.swapaxes(outputs, 0, 1) if time_major else np.asarray(outputs)
+    # Of a row of one step, the step that is read: as in Keras, the last of the three.
+    read = x[0, 2] if go_backwards else x[0, 0]
+    np.testing.assert_allclose(outputs[0, 2], read, rtol=1e-6)
+    assert not outputs[:, 3:].any()
+    short, *_ = run(x, input_length=3, return_all_outputs=False)
+    np.testing.assert_allclose(short, seen.sum(1), rtol=1e-5)
+
+
 def test_labels_are_sparse_in_tensorflow():
     tf = pytest.importorskip("tensorflow")
     labels = np.arange(6).reshape(2, 3)

@@ -198,18 +198,38 @@ def _rnn(step_function, inputs, initial_states, go_backwards=False, mask=None,
         return output, tuple(new)
 
     inputs = lamina.tree.map_structure(ops.convert_to_tensor, inputs)
-    if mask is None and np.ndim(input_length):
-        steps = lamina.tree.flatten(inputs)[0].shape[0 if time_major else 1]
-        mask = ops.arange(steps) < ops.expand_dims(input_length, -1)
-        mask = mask.T if time_major else mask
+    taken = None
+    if input_length is not None and not unroll:  # as in Keras, where that reads none
+        sizes = lamina.tree.flatten(inputs)[0].shape[:2]
+        batch, steps = sizes[::-1] if time_major else sizes
+        lengths = ops.convert_to_tensor(input_length)
+        count, time = ops.max(lengths), ops.arange(steps)
+        taken = time < count
+        keep = ops.broadcast_to(taken, (batch, steps))
+        if mask is None and lengths.ndim:
+            ends = lengths[:, None]
+            keep &= time >= count - ends if go_backwards else time < ends
+        keep = keep[:, ::-1] if go_backwards else keep
+        keep = keep.T if time_major else keep
+        if mask is not None:
+            keep &= ops.reshape(ops.cast(mask, "bool"), keep.shape)
+        mask = keep
     last, outputs, states = scan(
         step, inputs, tuple(map(ops.convert_to_tensor, initial_states)), mask=mask,
         reverse=go_backwards, unroll=unroll, time_major=time_major,
         zero_output_for_mask=zero_output_for_mask,
     )  # fmt: skip
+    axis = 0 if time_major else 1
     if not return_all_outputs:
-        ends = (slice(-1, None),) if time_major else (slice(None), slice(-1, None))
-        outputs = lamina.tree.map_structure(lambda y: y[ends], outputs)
+        outputs = lamina.tree.map_structure(lambda y: ops.expand_dims(y, axis), last)
+    elif taken is not None:  # zeros after the longest row, for the last output too
+
+        def ended(y):
+            within = (1, -1) if axis else (-1, 1)
+            return ops.where(ops.reshape(taken, within + (1,) * (y.ndim - 2)), y, 0)
+
+        outputs = lamina.tree.map_structure(ended, outputs)
+        last = lamina.tree.map_structure(lambda y: ops.take(y, -1, axis), outputs)
     return last, outputs, states
 
 
