@@ -75,3 +75,19 @@ def test_a_layer_draws_numbers_each_time_the_graph_runs(graph):
     first, second = (graph[0](x) for _ in range(2))
     assert [x.shape for x in first] == [(2,), (5, 3)]
     assert (first[0] != second[0]).all()
+
+
+def test_both_errors_of_a_call_that_converts_nothing_are_shown(graph):
+    class Narrow(layers.Layer):
+        def call(self, x):
+            return lamina.ops.matmul(x, np.ones((7, 7), "float32"))
+
+    layer = Narrow()
+    layer._convert_input_args = False
+    layer._allow_non_tensor_positional_args = True
+    given = Tensor(shape=(None, 3), dtype=SimpleNamespace(name="float32"))
+    with pytest.raises(TypeError, match="Tensor") as caught:
+        layer(given)
+    assert "(2, 3)" not in str(caught.value)
+    assert "7" in str(caught.value.__cause__)  # the shapes, which are what is wrong
+    assert not graph

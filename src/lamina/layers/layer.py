@@ -214,9 +214,10 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
         """Run the layer: build it if need be, then `call`."""
         try:
             self._check_constructed()
+            failed = None
             if "tensorflow" in sys.modules and in_tensorflow_graph(args, kwargs):
-                specs = self._specs_in_graph(*as_symbols(args, kwargs))
-                if specs is not None:
+                specs, failed = self._specs_in_graph(*as_symbols(args, kwargs))
+                if failed is None:
                     return drawn(self, specs, args, kwargs)
             call = Arguments(self, args, kwargs)
             self._check_spec(call)
@@ -237,6 +238,8 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
                     outputs = self._run(call)
                 except Exception as error:
                     _annotate(error, self, call)
+                    if failed is not None:  # it may be what is wrong with `call`
+                        raise error from failed
                     raise
                 if Distribution.any_made:
                     outputs = self._laid_out(outputs)
@@ -645,19 +648,20 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
             return infer(call, *args, **kwargs)
 
     def _specs_in_graph(self, args, kwargs):
-        """Return what a call in TensorFlow's graph gives; None if TensorFlow does it.
+        """Return what a call in TensorFlow's graph gives, or why it is TensorFlow's.
 
         Without `_convert_input_args`, `call` may be written with TensorFlow, which
-        takes tensors of its own alone.
+        takes tensors of its own alone: nothing but a try tells.
         """
         if not self._convert_input_args:
             try:
-                return self._spec_of(self.call, args, kwargs)
+                return self._spec_of(self.call, args, kwargs), None
             except jax.errors.ConcretizationTypeError:
                 pass  # JAX computes, and needs values
-            except Exception:
-                return None
-        return self.compute_output_spec(*args, **kwargs)
+            except Exception as error:
+                hide_frames(error)
+                return None, error
+        return self.compute_output_spec(*args, **kwargs), None
 
     def _spec_from_shape(self, args, kwargs):
         shapes = Arguments(self, args, kwargs).shapes

@@ -41,12 +41,12 @@ def drawn(function, specs, args, kwargs):
     `specs` are what the function gives, as symbolic tensors.
     """
     tf = sys.modules["tensorflow"]
-    tensors = [x for x in structure.flatten((args, kwargs)) if _is_tensor(x)]
+    tensors = [x for x in structure.flatten((args, kwargs)) if tf.is_tensor(x)]
 
     def run(*values):
         arrays = map(np.asarray, values)
         given, named = structure.map_leaves(
-            lambda x: next(arrays) if _is_tensor(x) else x, (args, kwargs)
+            lambda x: next(arrays) if tf.is_tensor(x) else x, (args, kwargs)
         )
         outputs = structure.flatten(function(*given, **named))
         return [np.asarray(x, s.dtype) for x, s in zip(outputs, flat, strict=True)]
