@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 
+import numpy as np
 import pytest
 
 import lamina
@@ -320,6 +321,27 @@ def test_every_private_name_is_there():
     assert private.find("ImageDataGenerator").flow
     with pytest.raises(AttributeError):
         private.find("NothingOfThisName")
+
+
+def test_operations_have_a_class_each():
+    def of(name, file="numpy"):
+        return private.find(name, f"src.ops.{file}")
+
+    a, x = np.arange(6.0, dtype="float32").reshape(2, 3), lamina.Input((3,))
+    product = of("Einsum")("ij,kj->ik")
+    np.testing.assert_array_equal(product(a, a), a @ a.T)
+    drawn = lamina.ops.einsum("ij,kj->ik", x, x)._keras_history.operation
+    assert isinstance(drawn, of("Einsum")) and not isinstance(drawn, of("Matmul"))
+    assert isinstance(product, of("Einsum")) and isinstance(product, lamina.Operation)
+    with pytest.raises(TypeError, match="`subscripts`"):
+        of("Einsum")()
+    total = of("Add")()(of("Max")(-1, keepdims=True)(x), x)  # not the layer
+    model = lamina.Model.from_config(lamina.Model(x, total).get_config())
+    np.testing.assert_array_equal(model(a), a.max(-1, keepdims=True) + a)
+    shape = of("compute_conv_output_shape", "operation_utils")
+    assert shape((None, 8, None, 3), 4, (3, 3), 2, "same") == (None, 4, None, 4)
+    shape = of("compute_pooling_output_shape", "operation_utils")
+    assert shape((2, 8, 3), (2,), None) == (2, 4, 3)
 
 
 def test_bases_of_layers_are_subclassed_and_asked_for(tmp_path):

@@ -40,12 +40,19 @@ def find(name: str, path: str = "") -> Any:
         name: the name.
         path: that of the module. A name that several namespaces have, such as
             `subtract`, is that of the one whose name the path holds; the modules of
-            an engine (`backend.jax.numpy`) have operations.
+            an engine (`backend.jax.numpy`) have operations, those of `ops` a class for
+            each.
 
     Raises:
         AttributeError: neither Lamina's namespaces nor the table have it.
     """
     words = path.split(".")
+    if (
+        words[:2] == ["src", "ops"] and name[:1].isupper()
+    ):  # before layers of the same name
+        made = importlib.import_module("lamina.compat.operations")
+        if (found := made.operation_class(f"keras.{path}", name)) is not None:
+            return found
     for key in (*(f"{word}.{name}" for word in words), name):
         if key in _TABLE:
             home, own = _TABLE[key]
@@ -207,6 +214,7 @@ class Reduction:
 # another meaning elsewhere, the word before it is one of the module's.
 _HOMES = {
     "compat.bases": "BaseConv BaseConvTranspose BaseDepthwiseConv BaseSeparableConv",
+    "compat.operations": "compute_conv_output_shape compute_pooling_output_shape",
     "compat.private": (
         "H5IOStore LazyModule Reduction SafeModeScope any_symbolic_tensors "
         "class_weight_to_sample_weights in_safe_mode in_symbolic_scope keras_export "
