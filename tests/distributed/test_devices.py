@@ -147,6 +147,38 @@ def test_a_process_that_is_killed_is_missed():
     assert "1\nThe tasks have crashed" in first[2]  # JAX names it
 
 
+def test_processes_that_jax_joined_train_what_lies_on_all_their_devices(tmp_path):
+    [(code, printed, errors)] = run_processes(1, tmp_path, program="by_hand.py")
+    assert code == 0, errors[-3000:]
+    one = json.loads(printed.splitlines()[-1])
+    first, second = run_processes(2, tmp_path, program="by_hand.py")
+    assert second[0] == 1
+    assert second[2].endswith("It was item 5 of `Batches`.\n")
+    assert first[0] == 1
+    assert "Process 1 failed: OSError: the disk is gone" in first[2]
+    assert first[1].count("Epoch") == 2
+    assert second[1].count("Epoch") == 0
+    two, other = (json.loads(p[1].splitlines()[-1]) for p in (first, second))
+    assert two == other
+    assert two.pop("first") != one.pop("first")  # drawn anew in each run
+    del one["parts"]  # what XLA found best
+    assert two.pop("parts") == [48, 48, 8, 8, 16, 16, 1, 1]
+    log = (tmp_path / "log.csv").read_text().splitlines()
+    assert [line[0] for line in log] == ["e", "0", "1"]
+    for name, value in one.items():
+        assert two[name] == pytest.approx(value, abs=1e-5), name
+
+
+def test_processes_that_jax_joined_and_that_train_alone_are_told(tmp_path):
+    first, second = run_processes(
+        2, tmp_path, "alone", program="by_hand.py", warnings="default"
+    )
+    for code, _, errors in (first, second):
+        assert code == 0
+        assert "each of them trains a 'sequential' of its own" in errors
+    assert first[1].splitlines()[-1] == second[1].splitlines()[-1]  # the first values
+
+
 def test_a_run_that_two_processes_began_goes_on_in_one(tmp_path):
     run = tmp_path / "run"
     for code, _, errors in run_processes(2, run, "begins", program="killed.py"):
@@ -228,7 +260,7 @@ def results_of(processes):
     return [json.loads(lines[-1]) for lines in printed]
 
 
-def run_processes(count, *arguments, program="together.py"):
+def run_processes(count, *arguments, program="together.py", warnings="ignore"):
     """Run a program in so many processes of two devices in all.
 
     Returns:
@@ -246,7 +278,7 @@ def run_processes(count, *arguments, program="together.py"):
         }
         for i in range(count)
     ]
-    command = [sys.executable, "-W", "ignore", HERE / program, *arguments]
+    command = [sys.executable, "-W", warnings, HERE / program, *arguments]
     return processes_in(environments, command)
 
 

@@ -73,7 +73,7 @@ def watched(kind, several):
         yield
         return
     block = _now["block"] = _Block(kind)
-    _watch()
+    note_ends()
     try:
         yield
     except BaseException as error:
@@ -137,7 +137,10 @@ def is_terminated(step) -> bool:
 
 
 def note_ends() -> None:
-    """Let the others hear of what ends this process outside of a block, too."""
+    """Watch the others from now on, and let them hear of what ends this process."""
+    if _now["watches"] or placement.service() is None:
+        return
+    _now["watches"] = True
     before = sys.excepthook
 
     def hook(kind, error, trace):
@@ -155,7 +158,7 @@ def note_ends() -> None:
     main = threading.current_thread() is threading.main_thread()
     if main and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _terminate)
-    _watch()
+    threading.Thread(target=_work, name="lamina-watch", daemon=True).start()
 
 
 def _terminate(number, frame):
@@ -190,12 +193,6 @@ def _say(*lines):
 
 
 # ---- the thread ----------------------------------------------------------------
-
-
-def _watch():
-    if not _now["watches"]:
-        _now["watches"] = True
-        threading.Thread(target=_work, name="lamina-watch", daemon=True).start()
 
 
 def _work():
