@@ -17,6 +17,7 @@ from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
 from lamina.core import registry
+from lamina.core.checks import bad_argument, is_integer
 from lamina.core.context import context, having
 from lamina.core.naming import listed
 from lamina.core.tracebacks import boundary
@@ -96,6 +97,8 @@ class DeviceMesh:
                 "Shape and axis_names should have same size: each axis of a mesh needs "
                 f"a name of its own. Received: shape={shape}, axis_names={axis_names}"
             )
+        if not all(is_integer(size) and size > 0 for size in shape):
+            raise bad_argument(self, "shape", shape, "positive integers")
         devices = np.array(list_devices() if devices is None else devices)
         if math.prod(shape) != devices.size:
             raise ValueError(
