@@ -139,6 +139,15 @@ def test_a_process_that_ends_early_leaves_no_other_waiting():
     assert "Process 1 ended: it has no `fit` number 1." in first[2]
 
 
+@pytest.mark.parametrize("where", [(), ("inside",)])
+def test_a_process_that_goes_astray_leaves_no_other_waiting(where):
+    first, second = run_processes(2, "astray", *where, program="failing.py")
+    inside = r"process 0 calls `evaluate`|no `evaluate` number 1"
+    words = inside if where else r"process 0 calls `predict`|process 1 calls `fit`"
+    assert re.search(words, first[2] + second[2])
+    assert {first[0], second[0]} != {0}
+
+
 def test_a_process_that_is_killed_is_missed():
     first, second = run_processes(2, "dies", program="failing.py")
     assert second[0] == -signal.SIGKILL
