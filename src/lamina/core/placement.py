@@ -467,7 +467,7 @@ def _by_hand(sharding):
     devices: Any = sorted(sharding.device_set, key=lambda d: d.id)
     if isinstance(sharding, NamedSharding):  # JAX takes no other order beside it
         mesh: Any = sharding.mesh
-        devices = mesh.devices.flat
+        devices = mesh.devices.ravel().tolist()
     if len({d.process_index for d in devices}) < jax.process_count():
         return None
     return _parallel(tuple(devices))
