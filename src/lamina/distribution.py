@@ -63,7 +63,15 @@ _SILENCE = 20
 _LINES = 64  # Variables that a table of layouts shows
 
 
-class DataParallel(_Distribution):
+class _Watched(_Distribution):
+    """Lets processes that others than `initialize` joined hear of each other, too."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        _note_ends()
+
+
+class DataParallel(_Watched):
     """Divides batches among all devices; each has all weights.
 
     Args:
@@ -128,7 +136,7 @@ class DataParallel(_Distribution):
         """Return None: XLA finds out."""
 
 
-class ModelParallel(_Distribution):
+class ModelParallel(_Watched):
     """Divides weights as a `LayoutMap` says, and batches along one axis of its mesh.
 
     Args:
@@ -279,7 +287,7 @@ class ModelParallel(_Distribution):
         ]
 
 
-class FullyShardedDataParallel(_Distribution):
+class FullyShardedDataParallel(_Watched):
     """Divides batches and the whole state of training among all devices.
 
     Each Variable is divided along its longest axis that the devices divide, and
@@ -627,7 +635,7 @@ def initialize(job_addresses=None, num_processes=None, process_id=None) -> None:
     `KERAS_DISTRIBUTION_JOB_ADDRESSES`, `KERAS_DISTRIBUTION_NUM_PROCESSES` and
     `KERAS_DISTRIBUTION_PROCESS_ID`, and else from what JAX knows of SLURM, Kubernetes,
     Open MPI and cloud TPUs. Where a launcher has joined them already, as Ray Train
-    does, they stay so. Where no seed was set, all take that of process 0.
+    does, they stay so. Where no seed was set, all take the same one.
 
     Args:
         job_addresses: the address and port of process 0; those of the others may
@@ -668,7 +676,7 @@ def initialize(job_addresses=None, num_processes=None, process_id=None) -> None:
             if known and "KUBERNETES_SERVICE_HOST" in _os.environ
             else None,
         )
-        _note_ends()
+    _note_ends()
     _agree_on_seed()
 
 

@@ -2,7 +2,8 @@
 
 It has too few batches, and nobody knows. With the argument `dies` it is killed, and
 with `early` or `exits` it does not come as far as to train. With `first` the first one
-does not, and with `told` that is told to end while the others do something alone.
+does not, and with `told` that is told to end while the others do something alone. With
+`astray` it calls something else than the others do, with `inside` too in a callback.
 """
 
 import os
@@ -34,6 +35,26 @@ def some(count):
     if sys.argv[1:]:
         os.kill(os.getpid(), signal.SIGKILL)
 
+
+class Own(lamina.callbacks.Callback):
+    """Only the first process has it, and what it calls all have to call."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.evaluate(X, X[:, :1], verbose=0)
+
+
+if "astray" in sys.argv:
+    with D.DataParallel().scope():
+        model = lamina.Sequential([lamina.Input((6,)), lamina.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        own = [] if ME else [Own()]
+        if "inside" in sys.argv:
+            model.fit(X, X[:, :1], epochs=2, callbacks=own, verbose=0)
+        elif ME:
+            model.fit(X, X[:, :1], verbose=0)
+        else:
+            model.predict(X[:3], verbose=0)
+    sys.exit()
 
 with D.DataParallel(auto_shard_dataset=False).scope():
     model = lamina.Sequential([lamina.Input((6,)), lamina.layers.Dense(1)])

@@ -570,6 +570,8 @@ def built(units=32, **keys):
     [
         (lambda: D.DeviceMesh((3, 2), ("a", "b")), "has 6 places, but there are 8 dev"),
         (lambda: D.DeviceMesh((8,), ("a", "b")), "needs a name of its own"),
+        (lambda: D.DeviceMesh((-2, -4), ("a", "b")), "`shape` to be positive integers"),
+        (lambda: D.DeviceMesh((8.0,), ("a",)), "`shape` to be positive integers"),
         (lambda: D.DeviceMesh((2,), ("a",), ["cpu:0"] * 2), "one place in a mesh"),
         (
             lambda: D.DeviceMesh((1,), ("a",), ["cpu:11"]).backend_mesh,

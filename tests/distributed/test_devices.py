@@ -139,12 +139,53 @@ def test_a_process_that_ends_early_leaves_no_other_waiting():
     assert "Process 1 ended: it has no `fit` number 1." in first[2]
 
 
+@pytest.mark.parametrize("where", [(), ("inside",)])
+def test_a_process_that_goes_astray_leaves_no_other_waiting(where):
+    first, second = run_processes(2, "astray", *where, program="failing.py")
+    inside = r"process 0 calls `evaluate`|no `evaluate` number 1"
+    words = inside if where else r"process 0 calls `predict`|process 1 calls `fit`"
+    assert re.search(words, first[2] + second[2])
+    assert {first[0], second[0]} != {0}
+
+
 def test_a_process_that_is_killed_is_missed():
     first, second = run_processes(2, "dies", program="failing.py")
     assert second[0] == -signal.SIGKILL
     assert first[0] != 0
     assert "A process of this run that was killed" in first[2]
     assert "1\nThe tasks have crashed" in first[2]  # JAX names it
+
+
+def test_processes_that_jax_joined_train_what_lies_on_all_their_devices(tmp_path):
+    [(code, printed, errors)] = run_processes(1, tmp_path, program="by_hand.py")
+    assert code == 0, errors[-3000:]
+    one = json.loads(printed.splitlines()[-1])
+    first, second = run_processes(2, tmp_path, program="by_hand.py")
+    assert second[0] == 1
+    assert second[2].endswith("It was item 5 of `Batches`.\n")
+    assert first[0] == 1
+    assert "Process 1 failed: OSError: the disk is gone" in first[2]
+    assert first[1].count("Epoch") == 2
+    assert second[1].count("Epoch") == 0
+    two, other = (json.loads(p[1].splitlines()[-1]) for p in (first, second))
+    assert two == other
+    assert two.pop("first") != one.pop("first")  # drawn anew in each run
+    del one["parts"]  # what XLA found best
+    assert two.pop("parts") == [48, 48, 8, 8, 16, 16, 1, 1]
+    log = (tmp_path / "log.csv").read_text().splitlines()
+    assert [line[0] for line in log] == ["e", "0", "1"]
+    for name, value in one.items():
+        assert two[name] == pytest.approx(value, abs=1e-5), name
+
+
+def test_processes_that_jax_joined_and_that_train_alone_are_told(tmp_path):
+    first, second = run_processes(
+        2, tmp_path, "alone", program="by_hand.py", warnings="default"
+    )
+    for code, _, errors in (first, second):
+        assert code == 0
+        assert "each of them trains a 'sequential' of its own" in errors
+    assert first[1].splitlines()[-1] == second[1].splitlines()[-1]  # the first values
 
 
 def test_a_run_that_two_processes_began_goes_on_in_one(tmp_path):
@@ -228,7 +269,7 @@ def results_of(processes):
     return [json.loads(lines[-1]) for lines in printed]
 
 
-def run_processes(count, *arguments, program="together.py"):
+def run_processes(count, *arguments, program="together.py", warnings="ignore"):
     """Run a program in so many processes of two devices in all.
 
     Returns:
@@ -246,7 +287,7 @@ def run_processes(count, *arguments, program="together.py"):
         }
         for i in range(count)
     ]
-    command = [sys.executable, "-W", "ignore", HERE / program, *arguments]
+    command = [sys.executable, "-W", warnings, HERE / program, *arguments]
     return processes_in(environments, command)
 
 

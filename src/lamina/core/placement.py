@@ -6,6 +6,7 @@ both for Variables and batches; XLA divides the work accordingly. Nothing here c
 """
 
 import contextlib
+import functools
 import math
 import time
 from typing import Any
@@ -15,6 +16,8 @@ import numpy as np
 from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
+from lamina.core import registry
+from lamina.core.checks import bad_argument, is_integer
 from lamina.core.context import context, having
 from lamina.core.naming import listed
 from lamina.core.tracebacks import boundary
@@ -94,6 +97,8 @@ class DeviceMesh:
                 "Shape and axis_names should have same size: each axis of a mesh needs "
                 f"a name of its own. Received: shape={shape}, axis_names={axis_names}"
             )
+        if not all(is_integer(size) and size > 0 for size in shape):
+            raise bad_argument(self, "shape", shape, "positive integers")
         devices = np.array(list_devices() if devices is None else devices)
         if math.prod(shape) != devices.size:
             raise ValueError(
@@ -439,12 +444,38 @@ def distribution() -> Any:
 
 
 def distribution_of(variables) -> Any:
-    """Return the `Distribution` that holds, else the one that Variables lie by."""
+    """Return the `Distribution` that holds, else the one that Variables lie by.
+
+    Those that JAX's shardings by hand put on devices of all processes divide batches
+    among these.
+    """
     now = distribution()
     if now is None and Distribution.any_made:
         found = (v._laid_out_by for v in variables)
         now = next((by for by in found if by is not None), None)
+    if now is None and service() is not None:
+        found = (
+            _by_hand(v._value.sharding) for v in variables if not is_here(v._value)
+        )
+        now = next((by for by in found if by is not None), None)
     return now
+
+
+@functools.cache
+def _by_hand(sharding):
+    """Return what a sharding by hand comes to, if all processes are in it."""
+    devices: Any = sorted(sharding.device_set, key=lambda d: d.id)
+    if isinstance(sharding, NamedSharding):  # JAX takes no other order beside it
+        mesh: Any = sharding.mesh
+        devices = mesh.devices.ravel().tolist()
+    if len({d.process_index for d in devices}) < jax.process_count():
+        return None
+    return _parallel(tuple(devices))
+
+
+@functools.cache
+def _parallel(devices):
+    return registry.public("distribution").DataParallel(devices=devices)
 
 
 def several(by) -> bool:

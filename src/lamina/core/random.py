@@ -1,5 +1,6 @@
 """Seeds: `SeedGenerator`, the global generator, and keys for JAX's draws."""
 
+import contextlib
 import random as python_random
 import sys
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 from jax.core import Tracer
 
 from lamina import _generators
+from lamina.core import placement
 from lamina.core.config import Constructed
 from lamina.core.context import context, having, name_scope
 from lamina.core.naming import automatic_name
@@ -18,11 +20,21 @@ from lamina.core.variable import Variable, from_host
 
 # The seed, and the generator, which is made when something first draws from it: a
 # Variable starts JAX, and nothing may before `jax.distributed.initialize`.
-_global: dict[str, Any] = {"seed": None, "generator": None}
+_global: dict[str, Any] = {"seed": None, "generator": None, "agreed": False}
+_PATIENCE = 20_000  # milliseconds to wait for the service that joined the processes
 
 
 def make_default_seed() -> int:
-    """Draw a seed from Python's own generator, which `set_random_seed` seeds."""
+    """Draw a seed from Python's own generator, which `set_random_seed` seeds.
+
+    Where processes were joined and no seed was set, it goes on from one of all.
+    """
+    if placement.service() is not None and (agreed := _agreed_seed()) is not None:
+        python_random.seed(agreed)
+    return _drawn_seed()
+
+
+def _drawn_seed():
     return python_random.randint(1, int(1e9))
 
 
@@ -155,11 +167,19 @@ def forget_global_seed() -> None:
 
 
 def agree_on_seed() -> None:
-    """Let all processes have one seed, that of process 0, where none was set."""
-    if _global["seed"] is None:
-        from jax.experimental.multihost_utils import broadcast_one_to_all
+    """Let all processes have one seed, where none was set."""
+    if (agreed := _agreed_seed()) is not None:
+        set_random_seed(agreed)
 
-        set_random_seed(int(broadcast_one_to_all(np.uint32(make_default_seed()))))
+
+def _agreed_seed():
+    """Return what the first process that asked drew; None where that is settled."""
+    if _global["agreed"] or _global["seed"] is not None:
+        return None
+    _global["agreed"], client = True, placement.service()
+    with contextlib.suppress(Exception):  # another one was the first
+        client.key_value_set("lamina/seed", str(_drawn_seed()))
+    return int(client.blocking_key_value_get("lamina/seed", _PATIENCE))
 
 
 def draw_seed(seed) -> Any:

@@ -675,6 +675,8 @@ def lay_out(variables):
         return
     for variable in variables:
         before, leader = variable._laid_out_by, variable.follows
+        if not (variable._layout or placement.is_here(variable._value)):
+            variable._layout = variable._value.sharding  # put there by hand
         if leader is not None:
             if variable._layout is leader._layout:
                 continue

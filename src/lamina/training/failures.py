@@ -30,11 +30,14 @@ _GONE = (
 )
 _FAILED = "lamina/failed/"  # where processes note what ends them, wherever they are
 _ENDED = "lamina/ended/"  # and how far they had come when they ended
+_BLOCKS = "lamina/block/"  # what each does together with the others, by number
+_KEPT = 4  # of them are kept there
 _TOLD = "lamina/told to end/"  # and that SIGTERM came
 _NOTICE = "RECEIVED_PREEMPTION_NOTICE"  # where JAX looks for that
 _entered: collections.Counter[str] = collections.Counter()  # blocks here, of each kind
 _over = threading.Event()  # this process ends, and waits for nobody
 _now: dict[str, Any] = {"block": None, "failed": None, "watches": False}
+_now |= {"number": 0, "kind": None, "passed": 0}  # of the last block; see `_enter`
 
 
 class _Block:
@@ -46,9 +49,10 @@ class _Block:
     """
 
     def __init__(self, kind):
-        _entered[kind] += 1
-        self.kind, self.count = kind, _entered[kind]
-        self.place = f"lamina/{kind}/{self.count}/"  # of failures in it
+        if kind == "save":
+            _entered[kind] += 1
+        self.kind = kind
+        self.place = f"lamina/{kind}/{_entered[kind]}/"  # of failures in it
         self.barriers = 0
         self.failed: str | None = None
         self.agreed = False  # whether all end it at one place, by an exception
@@ -69,11 +73,14 @@ def watched(kind, several):
     Raises:
         RuntimeError: another process failed. The message names it and what it raised.
     """
-    if not several or _now["block"] is not None or placement.service() is None:
+    several = several and placement.service() is not None
+    if several and kind != "save":  # which one may do alone
+        _enter(kind)
+    if not several or _now["block"] is not None:
         yield
         return
     block = _now["block"] = _Block(kind)
-    _watch()
+    note_ends()
     try:
         yield
     except BaseException as error:
@@ -88,6 +95,53 @@ def watched(kind, several):
     finally:
         block.ended.set()
         _now["block"] = None
+
+
+def _enter(kind):
+    """Say that this process begins something that all have to do.
+
+    What is begun inside of a block, by a callback, is begun by the others where they
+    have met as often in that block (`note_met`).
+    """
+    inside = _now["block"] is not None
+    if not inside:
+        _now["passed"] = 0
+    _entered[kind] += 1
+    number = _now["number"] + 1
+    _now.update(number=number, kind=kind)
+    about = json.dumps([kind, _now["passed"] if inside else None])
+    with contextlib.suppress(Exception):
+        client, me = placement.service(), placement.number()
+        client.key_value_set(f"{_BLOCKS}{number}/{me}/is", about)
+        client.key_value_delete(f"{_BLOCKS}{number - _KEPT}/{me}/is")
+
+
+def note_met() -> None:
+    """Note that this process comes to a place where all meet."""
+    _now["passed"] += 1
+
+
+def _astray(client, me):
+    """Return what to say of a process that does something else; None if none does.
+
+    The first process looks at all, and the others at the first: they may be thousands.
+    """
+    number, kind = _now["number"], _now["kind"]
+    if number == 0:
+        return None
+    for at in (number, number + 1):
+        for key, text in client.key_value_dir_get(f"{_BLOCKS}{at}/{'0/' * (me > 0)}"):
+            other, met = json.loads(text)
+            missed = met is not None and met < _now["passed"]
+            if (at == number and other != kind) or (at > number and missed):
+                name = key.split("/")[-2]
+                said = (
+                    f"The processes do not do the same: process {name} calls `{other}` "
+                    f"where process {me} does not. Every process runs the same script."
+                )
+                _note(_FAILED, said)
+                return said
+    return None
 
 
 def _of_runtime(error):
@@ -105,6 +159,7 @@ def check_others() -> None:
     block = _now["block"]
     if block is not None and block.failed:
         raise RuntimeError(block.failed)
+    note_met()
 
 
 def all_come(where) -> bool:
@@ -137,7 +192,10 @@ def is_terminated(step) -> bool:
 
 
 def note_ends() -> None:
-    """Let the others hear of what ends this process outside of a block, too."""
+    """Watch the others from now on, and let them hear of what ends this process."""
+    if _now["watches"] or placement.service() is None:
+        return
+    _now["watches"] = True
     before = sys.excepthook
 
     def hook(kind, error, trace):
@@ -155,7 +213,7 @@ def note_ends() -> None:
     main = threading.current_thread() is threading.main_thread()
     if main and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _terminate)
-    _watch()
+    threading.Thread(target=_work, name="lamina-watch", daemon=True).start()
 
 
 def _terminate(number, frame):
@@ -190,12 +248,6 @@ def _say(*lines):
 
 
 # ---- the thread ----------------------------------------------------------------
-
-
-def _watch():
-    if not _now["watches"]:
-        _now["watches"] = True
-        threading.Thread(target=_work, name="lamina-watch", daemon=True).start()
 
 
 def _work():
@@ -237,14 +289,15 @@ def _failure(block):
                     return text
         # What is saved by one process alone has no number that all know.
         if block is not None and block.kind != "save":
-            return _ended_before(client, block)
+            return _ended_before(client) or _astray(client, me)
     return None
 
 
-def _ended_before(client, block):
-    """Return what to say of a process that ended and never enters a block."""
+def _ended_before(client):
+    """Return what to say of a process that ended and never begins what this one did."""
+    kind, count = _now["kind"], _entered[_now["kind"]]
     for key, come in client.key_value_dir_get(_ENDED):
-        if json.loads(come).get(block.kind, 0) < block.count:
-            number, kind = key.rpartition("/")[2], block.kind
-            return f"Process {number} ended: it has no `{kind}` number {block.count}."
+        if json.loads(come).get(kind, 0) < count:
+            number = key.rpartition("/")[2]
+            return f"Process {number} ended: it has no `{kind}` number {count}."
     return None

@@ -87,10 +87,12 @@ def distributed(run):
 
     @functools.wraps(run)
     def wrapper(model, *args, **kwargs):
-        if not Distribution.any_made:
+        if not Distribution.any_made and placement.service() is None:
             return run(model, *args, **kwargs)
         variables = model.variables
         now = placement.distribution_of(variables)
+        if now is None and run.__name__ == "fit":
+            _warn_of_others(model)
         training = training_of(model)
         if training.under is not now:  # programs hold layouts of what layers return
             training.under = now
@@ -100,6 +102,16 @@ def distributed(run):
             return run(model, *args, **kwargs)
 
     return wrapper
+
+
+def _warn_of_others(model):
+    if placement.service() is not None and (count := jax.process_count()) > 1:
+        warn(
+            f"This is one of {count} processes, and each of them trains a "
+            f"{model.name!r} of its own, because no `Distribution` is there. Begin "
+            "with `lamina.distribution.set_distribution(lamina.distribution."
+            "DataParallel())` to train one model in all."
+        )
 
 
 def _lay_out(now, model, variables):
