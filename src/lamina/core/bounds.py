@@ -42,4 +42,5 @@ HEADER = 100_000_000  # bytes of the header of a .safetensors file
 SHARDS = 1000  # files that a list of weights names
 PIXELS, SIDE = 1 << 26, 1 << 17  # of an image in a folder, and in a row or column of it
 SCANS = 100  # of a JPEG, each of which may go over all pixels
+SOURCE = 1 << 20  # bytes of a module that `lamina check` reads
 HERTZ = 1 << 20  # samples a second of a sound that is brought to another rate
