@@ -1,6 +1,7 @@
 """`lamina check`: programs are read, and what they use is looked up."""
 
 import importlib.util
+import os
 import pathlib
 import re
 import textwrap
@@ -9,6 +10,7 @@ import pytest
 
 from lamina.__main__ import main
 from lamina.compat.check import _rows, check
+from lamina.core import bounds
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "differences.md"
 
@@ -148,6 +150,35 @@ def test_command(written, capsys):
     assert "train.py:2 (and 1 more): keras.nope: missing" in shown
     assert main(["check", "no_such_package"]) == 2
     assert main(["check", str(written("1 +"))]) == 1
+
+
+TOO_MUCH = {
+    "large": "import keras\n" + "keras.layers.Dens\n" * (bounds.SOURCE // 18),
+    "deep": "x" + ".a" * 900 + ".b()" * 900,
+    "deeper": "-" * 100_000 + "1",
+}
+
+
+@pytest.mark.parametrize("kind", TOO_MUCH)
+def test_programs_that_are_refused(written, kind):
+    with pytest.raises(ValueError, match="larger than 1 MiB|nested too deeply"):
+        check(written(TOO_MUCH[kind]))
+
+
+def test_names_that_grow_without_end(written):
+    written("import own.m.m.m as m", "own/m.py")
+    grow = "\n".join(f"a{i + 1} = a{i}.{'a' * 99}" for i in range(1000))
+    text = f"import keras as a0\n{grow}\na1000\nfrom own import m\nm.m.x\n"
+    found = names(written(text + "a0" + ".a" * 400))
+    assert "keras" + ".a" * 400 in found and max(map(len, found)) < bounds.NAME
+
+
+def test_files_that_are_none(written, tmp_path, capsys):
+    os.mkfifo(tmp_path / "a.py")
+    (tmp_path / "b.py").mkdir()
+    written("import keras; keras.nope", "\x1b[31m.py")
+    assert main(["check", str(tmp_path)]) == 1
+    assert "\\x1b[31m.py:1: keras.nope" in capsys.readouterr().out
 
 
 def test_an_installed_package(written, tmp_path, monkeypatch):

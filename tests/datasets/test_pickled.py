@@ -3,12 +3,14 @@
 import datetime
 import pickle
 import random
+import zipfile
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lamina.core import bounds
 from lamina.datasets.pickled import arrays, loads
 
 plain = st.recursive(
@@ -119,6 +121,43 @@ def test_arrays_with_odd_parts_are_refused():
     for dtype in (b"<u08", b"u1,u1", b"(9999,9999)u1", b"U9", b"M8", b"V1", b"", b"O9"):
         with pytest.raises(ValueError, match="has an array of"):
             loads(array_of(dtype, b"C\x03abc"))
+
+
+TWICE = b"".join(b"h%ch%c\x86\x94" % (i, i) for i in range(60))  # 2^60 by memo
+TEXT = b"X\x00\x00\x10\x00" + b"a" * (1 << 20) + b"\x94"
+BOMBS = {
+    "a key of the kind tuple": b"})\x94" + TWICE + b"Ns.",
+    "a key of the kind int": b"}K\x01Ns.",
+    "not encoded as latin1": b")\x94" + TWICE + b"c_codecs\nencode\n)h\x3c\x86R.",
+    "it names": b")\x94" + TWICE + b"\x8c\x01ah\x3c\x93.",
+    "more than 1000000 values": b"N" + b"\x94" * bounds.MARKS,
+    "take more than": TEXT
+    + b"c_codecs\nencode\n\x94h\x00X\x06\x00\x00\x00latin1\x86\x94R"
+    + b"h\x01h\x02R" * 99,
+    "whose shape is not one": array_of(b"u1", b"C\x00").replace(
+        b"K\x01K\x03\x85", b"K\x01C\x05aaaaaJ\xff\xff\xff\x7f\x86"
+    )[2:],
+    r"\\x1b\[31m": b"c\x1b[31m" + b"a" * 10**6 + b"\nb\n",
+    "UnicodeDecodeError": b"c" + b"\xff" * 10**6 + b"\n",
+}
+
+
+@pytest.mark.parametrize("reason", BOMBS)
+def test_pickles_that_grow(reason):
+    with pytest.raises(ValueError, match=reason) as caught:
+        loads(b"\x80\x02" + BOMBS[reason])
+    assert len(str(caught.value)) < 9000
+
+
+def test_archives_that_grow(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, x=np.zeros(bounds.FLOOR, "uint8"))
+    with pytest.raises(ValueError, match="take more than 16 MiB"):
+        arrays(path)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("x.npy", b"")
+    with pytest.raises(ValueError, match="not packed as NumPy"):
+        arrays(path)
 
 
 def test_damaged_archives_of_arrays(tmp_path):

@@ -16,6 +16,7 @@ from pathlib import Path
 from lamina.compat import private
 from lamina.compat.aliases import PACKAGE, look_up
 from lamina.compat.uses import uses
+from lamina.core.naming import printable
 
 
 @dataclass
@@ -38,7 +39,7 @@ class Finding:
         places = list(dict.fromkeys(self.places))
         more = f" (and {len(places) - 1} more)" if places[1:] else ""
         what = "missing" if self.missing else "differs"
-        return f"{places[0]}{more}: {self.name}: {what}\n    {self.text}"
+        return f"{printable(places[0])}{more}: {self.name}: {what}\n    {self.text}"
 
 
 def check(program) -> list[Finding]:
@@ -55,6 +56,7 @@ def check(program) -> list[Finding]:
     Raises:
         FileNotFoundError: there is no such program.
         SyntaxError: it is not Python.
+        ValueError: a file is too large, or nested too deeply.
 
     >>> import pathlib, tempfile
     >>> from lamina.compat.check import check

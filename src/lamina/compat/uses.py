@@ -7,6 +7,9 @@ from collections import ChainMap
 from collections.abc import Iterator
 from pathlib import Path
 
+from lamina.core import bounds
+from lamina.core.budget import readable
+
 _ROOTS = ("keras", "tf_keras", "tensorflow")
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
@@ -26,39 +29,40 @@ def uses(program) -> Iterator[tuple[str, str, set]]:
     Raises:
         FileNotFoundError: there is no such program.
         SyntaxError: it is not Python.
+        ValueError: a file is too large, or nested too deeply.
     """
     modules = _modules(program)
 
     @functools.cache
     def whole(name):
         """Follow a name through the program's modules to one of Keras, or to None."""
-        return followed(name, set())
+        before, todo = set(), [name]
+        while todo:
+            name = todo.pop()
+            if name in before or len(name) > bounds.NAME:
+                continue  # modules import each other, or themselves below themselves
+            before.add(name)
+            home, words = name, []
+            while home and home not in modules:
+                home, _, word = home.rpartition(".")
+                words.insert(0, word)
+            if not home and words[0] in _ROOTS:
+                return name
+            if not home or not words:
+                continue
+            bound, stars = modules[home].names, modules[home].stars
+            bases = [f"{star}.{words[0]}" for star in stars]
+            if words[0] in bound:
+                bases = [bound[words[0]]] if bound[words[0]] else []
+            todo += [".".join([base, *words[1:]]) for base in reversed(bases)]
+        return None
 
-    def followed(name, before):
-        if name in before:  # modules import each other
-            return None
-        before.add(name)
-        home, words = name, []
-        while home and home not in modules:
-            home, _, word = home.rpartition(".")
-            words.insert(0, word)
-        if not home:
-            return name if words[0] in _ROOTS else None
-        if not words:
-            return None
-        bound, stars = modules[home].names, modules[home].stars
-        bases = [f"{star}.{words[0]}" for star in stars]
-        if words[0] in bound:
-            bases = [bound[words[0]]] if bound[words[0]] else []
-        found = (followed(".".join([base, *words[1:]]), before) for base in bases)
-        return next(filter(None, found), None)
-
-    every = [(module, use) for module in modules.values() for use in module.uses()]
     excused = {whole(name) for module in modules.values() for name in module.excused}
-    for module, (used, line, arguments) in every:
-        name = whole(used)
-        if name is not None and name not in excused:
-            yield name, f"{module.file}:{line}", arguments
+    for module in modules.values():
+        for used, line, arguments in module.uses:
+            name = whole(used)
+            if name is not None and name not in excused:
+                yield name, f"{module.file}:{line}", arguments
 
 
 def _modules(program):
@@ -73,7 +77,8 @@ def _modules(program):
     if path.is_dir():
         package = folders or (path / "__init__.py").exists()
         root = path.parent if package else path
-        found = [_Module(file, root) for file in sorted(path.rglob("*.py"))]
+        files = [file for file in sorted(path.rglob("*.py")) if file.is_file()]
+        found = [_Module(file, root) for file in files]
         return {module.name: module for module in found}
     modules = {"": _Module(path, path.parent, name="")}
     todo = list(modules.values())
@@ -94,20 +99,24 @@ class _Module:
 
     def __init__(self, file, root, name=None):
         self.file = file
-        try:
-            self.tree = ast.parse(file.read_bytes(), str(file))
-        except (RecursionError, MemoryError) as error:  # of Python's own parser
-            raise ValueError(f"{str(file)!r} is nested too deeply.") from error
+        with file.open("rb") as opened:
+            text = opened.read(bounds.SOURCE + 1)
+        if len(text) > bounds.SOURCE:
+            raise ValueError(
+                f"Not allowed: {str(file)!r} is larger than {readable(bounds.SOURCE)}."
+            )
         words = file.relative_to(root).with_suffix("").parts
         self._package = words[:-1]
         whole = words[:-1] if words[-1] == "__init__" else words
         self.name = ".".join(whole) if name is None else name
         self.imports, self.stars, self.excused = set(), [], set()
-        self.names = self._bound(self.tree.body, ChainMap())
-
-    def uses(self):
-        """Yield each name that is used, its line and the arguments of a call."""
-        yield from self._visit(self.tree.body, ChainMap(self.names), set())
+        try:
+            body = ast.parse(text, str(file)).body
+            self.names = self._bound(body, ChainMap())
+            # Each name that is used, its line and the arguments of a call.
+            self.uses = [*self._visit(body, ChainMap(self.names), set())]
+        except (RecursionError, MemoryError) as error:  # of Python's own parser as well
+            raise ValueError(f"{str(file)!r} is nested too deeply.") from error
 
     def _base(self, node):
         """Return the module that a statement `from ... import` names."""
@@ -143,9 +152,10 @@ class _Module:
                 names.setdefault(node.name, None)
             elif isinstance(node, ast.Assign) and (chain := _chain(node.value)):
                 base = ChainMap(names, outer).get(chain[0])
+                base = base and ".".join([base, *chain[1:]])
                 for target in node.targets:
                     if base and isinstance(target, ast.Name):
-                        names[target.id] = ".".join([base, *chain[1:]])
+                        names[target.id] = base if len(base) <= bounds.NAME else None
             if not isinstance(node, (*_FUNCTIONS, *_COMPREHENSIONS, ast.ClassDef)):
                 todo += reversed(list(ast.iter_child_nodes(node)))
         return names
@@ -174,7 +184,9 @@ class _Module:
             inner = node.orelse
         elif isinstance(node, _FUNCTIONS):
             own = {
-                one.arg: None for one in ast.walk(node.args) if isinstance(one, ast.arg)
+                one.arg: None
+                for one in ast.iter_child_nodes(node.args)
+                if isinstance(one, ast.arg)
             }
             body = node.body if isinstance(node.body, list) else [node.body]
             scope = names.new_child(own)
@@ -186,7 +198,7 @@ class _Module:
             names = names.new_child(self._bound(targets, names))
         elif isinstance(node, ast.Call):
             asked = self._asked(node, names)
-            if asked and (ast.unparse(node.func) == "hasattr" or len(node.args) > 2):
+            if asked and (_chain(node.func) == ["hasattr"] or len(node.args) > 2):
                 self.excused.add(asked)
             chain = asked or _whole(node.func, names)
             if chain:
@@ -197,11 +209,13 @@ class _Module:
                 self.excused.add(chain)
             yield chain, node.lineno, set()
             return
+        elif isinstance(node, ast.Attribute):
+            inner = [_under(node)]
         yield from self._visit(inner, names, caught)
 
     def _asked(self, node, names):
         """Return the name that `hasattr` or `getattr` asks for in a call."""
-        if ast.unparse(node.func) in ("hasattr", "getattr") and len(node.args) > 1:
+        if _chain(node.func) in (["hasattr"], ["getattr"]) and len(node.args) > 1:
             word = getattr(node.args[1], "value", None)
             base = _whole(node.args[0], names)
             return f"{base}.{word}" if base and isinstance(word, str) else None
@@ -212,9 +226,16 @@ def _chain(node):
     """Return the words of `a.b.c`, or nothing for any other expression."""
     words = []
     while isinstance(node, ast.Attribute):
-        words.insert(0, node.attr)
+        words.append(node.attr)
         node = node.value
-    return [node.id, *words] if isinstance(node, ast.Name) else []
+    return [node.id, *reversed(words)] if isinstance(node, ast.Name) else []
+
+
+def _under(node):
+    """Return what the first attribute of `....a.b.c` is of."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node
 
 
 def _whole(node, names):

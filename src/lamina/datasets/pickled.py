@@ -15,6 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from lamina.core import bounds
+from lamina.core.budget import readable
+from lamina.core.naming import printable
+
+_TOLD = 200  # characters that an error quotes
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _DTYPES = re.compile("[<>=|]?([buif][1-9][0-9]?|O8?)")  # what arrays may hold
 
 
@@ -75,7 +81,8 @@ def loads(data, source="the pickle"):
         struct.error,
         OverflowError,
     ) as error:
-        raise ValueError(f"{source} is damaged: {error!r}") from None
+        told = printable(repr(error), _TOLD)
+        raise ValueError(f"{source} is damaged: {told}") from None
 
 
 def arrays(path) -> dict:
@@ -88,14 +95,22 @@ def arrays(path) -> dict:
         try:
             return _members(file, path)
         except Exception as error:  # whatever the readers of zip and NumPy raise
-            raise ValueError(f"{path} is damaged: {error}") from error
+            told = printable(error, _TOLD)
+            raise ValueError(f"{path} is damaged: {told}") from error
 
 
 def _members(file, path):
     found = {}
+    most = _most(file.seek(0, 2))
     with zipfile.ZipFile(file) as archive:
-        for name in archive.namelist():
-            with archive.open(name) as file:
+        members = archive.infolist()
+        if sum(one.file_size for one in members) > most:
+            raise ValueError(f"Its arrays take more than {readable(most)}.")
+        if any(one.compress_type not in _PACKED for one in members):
+            raise ValueError("It is not packed as NumPy packs arrays.")
+        for member in members:
+            name = member.filename
+            with archive.open(member) as file:
                 version = np.lib.format.read_magic(file)
                 header = (
                     np.lib.format.read_array_header_1_0
@@ -126,6 +141,7 @@ class _Reader:
         self.stack: list = []
         self.marks: list = []
         self.memo: dict = {}
+        self.steps, self.left = 0, _most(len(data))
 
     def run(self):
         data, stack = self.data, self.stack
@@ -147,6 +163,9 @@ class _Reader:
             elif code == 0x2E:  # .
                 return self.finished()
             elif code in _CODES:
+                self.steps += 1
+                if self.steps > bounds.MARKS:
+                    raise _Refused(f"it has more than {bounds.MARKS} values.")
                 _CODES[code](self)
             else:
                 raise _Refused(f"it has the instruction {bytes([code])!r}.")
@@ -198,26 +217,40 @@ class _Reader:
     def items(self, pairs):
         target = self.stack[-1]
         for key, value in zip(pairs[::2], pairs[1::2], strict=True):
+            # Others take time without end: tuples to look at, integers to tell apart.
+            if not isinstance(key, (str, bytes)):
+                raise _Refused(f"it has a key of the kind {type(key).__name__}.")
             target[key] = value
 
     def name(self, module, name):
         value = _Name(module, name)
-        if value.key not in _NAMED:
-            raise _Refused(f"it names {module}.{name}, which data do not need.")
+        if not isinstance(name, str) or value.key not in _NAMED:
+            shown = printable(f"{module}.{name}" if isinstance(name, str) else module)
+            raise _Refused(f"it names {shown}, which data do not need.")
         self.stack.append(value)
+
+    def count(self, content: Any) -> Any:
+        """Bound the bytes of copies, many of which may be of the same bytes."""
+        if not isinstance(content, (bytes, bytearray, str, list)):
+            raise _Refused("it has an array whose entries are not bytes.")
+        self.left -= len(content) * (8 if isinstance(content, list) else 1)
+        if self.left < 0:
+            most = readable(_most(len(self.data)))
+            raise _Refused(f"its arrays take more than {most}.")
+        return content
 
     def call(self):
         args, name = self.stack.pop(), self.stack.pop()
         if name.key == _TEXT:
             text, encoding = args
             if encoding != "latin1":
-                raise _Refused(f"it has text encoded as {encoding!r}.")
-            self.stack.append(text.encode("latin1"))
-        elif name.key == _EMPTY and args == ():
+                raise _Refused("it has text that is not encoded as latin1.")
+            self.stack.append(self.count(text).encode("latin1"))
+        elif name.key == _EMPTY and isinstance(args, tuple) and not args:
             self.stack.append(b"")
         elif name.key == _SHARED:
             content, dtype, shape, order = args
-            self.stack.append(_array(shape, dtype, order == "F", content))
+            self.stack.append(_array(shape, dtype, order == "F", self.count(content)))
         elif name.key in (_ARRAY, _DTYPE):
             self.stack.append(_Made(name.key, args))
         else:
@@ -229,35 +262,44 @@ class _Reader:
             order: Any = _text(state[1])
             name = _text(made.args[0])
             if not _DTYPES.fullmatch(name):
-                raise _Refused(f"it has an array of {name}.")
+                raise _Refused(f"it has an array of {printable(name, _TOLD)}.")
             value = np.dtype(name).newbyteorder(order)
         else:
             _, shape, dtype, columns, content = state
-            value = _array(shape, dtype, columns, content)
+            value = _array(shape, dtype, columns, self.count(content))
         for slot in made.slots:
             self.memo[slot] = value
         self.stack.append(value)
+
+
+def _most(stored):
+    """Return the bytes that may come of so many, as in other files."""
+    return max(bounds.FLOOR, bounds.RATIO * stored)
 
 
 def _text(value):
     return value.decode("latin1") if isinstance(value, bytes) else value
 
 
+def _is_size(size):
+    return type(size) is int and 0 <= size < 1 << 63
+
+
 def _array(shape, dtype, columns, content):
     """Return an array of a shape, its entries as bytes or as a list of objects."""
     if not isinstance(dtype, np.dtype):
         raise _Refused("it has an array without a dtype.")
-    count = math.prod(shape)
+    if len(shape) > bounds.AXES or not all(map(_is_size, shape)):
+        raise _Refused("it has an array whose shape is not one.")
     if dtype.hasobject:
+        count = math.prod(shape)
         if len(content) != count:
             raise ValueError(f"{len(content)} entries for the shape {shape}")
         array = np.empty(count, object)
         for i, entry in enumerate(content):
             array[i] = entry
-    elif not isinstance(content, (bytes, bytearray)):  # a number: bytes without end
-        raise _Refused("it has an array whose entries are not bytes.")
     else:
-        array = np.frombuffer(bytes(content), dtype)
+        array = np.frombuffer(content, dtype)
     return array.reshape(shape, order="F" if columns else "C").copy()
 
 

@@ -107,7 +107,7 @@ class Headers:
                     what = "links" if kind == LINKS else "attributes"
                     raise ValueError(
                         f"{what} in a heap, as h5py writes more than eight with "
-                        "`libver='latest'` or `track_order=True`"
+                        "`libver='latest'`, `track_order=True` or names beyond ASCII"
                     )
             elif kind == _TREE:
                 self._check_tree(_number(data, 0, 8), 8)
