@@ -128,13 +128,13 @@ def make_sampling_table(size, sampling_factor=1e-5):
 
 def skipgrams(
     sequence,
-    vocabulary_size,
-    window_size=4,
-    negative_samples=1.0,
-    shuffle=True,
-    categorical=False,
+    vocabulary_size: int,
+    window_size: int = 4,
+    negative_samples: float = 1.0,
+    shuffle: bool = True,
+    categorical: bool = False,
     sampling_table=None,
-    seed=None,
+    seed: int | None = None,
 ):
     """Return pairs of words near each other, with label 1, and random pairs, with 0.
 
