@@ -21,6 +21,7 @@ from lamina.kernels.native import library
 HERE = Path(__file__).parent
 
 
+@pytest.mark.timeout(700)  # a file of tests
 @pytest.mark.parametrize("devices", [8])
 def test_on_so_many_devices(devices):
     flags = f"--xla_force_host_platform_device_count={devices}"
