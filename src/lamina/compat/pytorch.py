@@ -3,10 +3,14 @@
 Packages compare what their layers give with what PyTorch computes.
 """
 
+from typing import Any
+
 import numpy as np
-import torch  # pyright: ignore
 
 import lamina
+from lamina.compat.private import LazyModule
+
+torch: Any = LazyModule("torch")
 
 
 def to_torch_dtype(dtype):
