@@ -8,6 +8,7 @@ import pytest
 
 import lamina
 from lamina import layers, losses
+from lamina.core.placement import Distribution
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(16, 3)).astype("float32")
@@ -189,6 +190,13 @@ def test_a_training_that_learns_nothing_is_told_of(case):
     *given, expected = SAID[case]
     (said,) = heard(*given)
     assert re.search(expected, said)
+
+
+def test_a_distribution_that_is_not_used_silences_nothing(monkeypatch):
+    monkeypatch.setattr(Distribution, "any_made", False)  # again afterwards
+    lamina.distribution.DataParallel()
+    parts = dense(1, "relu", **ZEROS)
+    assert re.search("Dead output", *heard(parts, "mse", X, TWO))
 
 
 @pytest.mark.parametrize("case", QUIET)

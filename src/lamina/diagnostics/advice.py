@@ -13,7 +13,7 @@ from lamina import activations, losses, metrics
 from lamina.core import structure
 from lamina.core.masks import get_mask
 from lamina.core.operation import graph_of
-from lamina.core.placement import Distribution, is_here
+from lamina.core.placement import distribution_of, is_here
 from lamina.core.registry import ours
 from lamina.core.tracebacks import warn
 from lamina.core.variable import scratch
@@ -113,9 +113,10 @@ def _watched(model, graph, x):
     A weight before such an output stays what it was, bit for bit; only where one does
     is the model run.
     """
+    divided = distribution_of(model.variables) is not None
     ends = [(tensor, _weight_before(tensor)) for tensor in graph.outputs]
-    ends = [(t, v, np.array(v)) for t, v in ends if v is not None]
-    if not ends or Distribution.any_made or type(x).__name__ == "Prepared":
+    ends = [(t, v, np.array(v)) for t, v in ends if v is not None and not divided]
+    if not ends or type(x).__name__ == "Prepared":
         return None
 
     def look():
