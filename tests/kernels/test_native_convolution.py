@@ -75,7 +75,7 @@ def test_every_library_agrees_with_the_plain_form(target, rng):
     def run(name, like, a, b, settings):
         like = jax.ShapeDtypeStruct(like.shape, "float32")
         call = jax.ffi.ffi_call(target(name), like)
-        given = windowed._attributes(**settings)
+        given = windowed.attributes(**settings)
         return call(a, b, **{key: np.array(v) for key, v in given.items()})
 
     for case, (name, plain) in itertools.product(
@@ -114,6 +114,50 @@ def test_derivatives_of_any_order(rng):
         check_grads(function, given, 2, ["fwd", "rev"], rtol=0.02, atol=0.02)
     slopes = jax.make_jaxpr(jax.grad(lambda k: value(x, k).sum()))(kernel)
     assert "lamina_conv_kernel" in str(slopes)
+
+
+def test_every_library_rectifies_sums_as_they_are_written_down(target, rng):
+    for case in CASES:
+        x, kernel, y, settings = arrays(case, rng)
+        bias = jnp.asarray(rng.normal(size=y.shape[-1:]), "float32").at[0].set(jnp.nan)
+        given = {k: np.array(v) for k, v in windowed.attributes(**settings).items()}
+        like = jax.ShapeDtypeStruct(y.shape, "float32")
+        sums = jax.ffi.ffi_call(target("conv"), like)(x, kernel, **given)
+        mine = jax.ffi.ffi_call(target("conv_rectified"), like)(
+            x, kernel, bias, **given
+        )
+        # Each operation by itself: in one program a product and a sum are one.
+        np.testing.assert_array_equal(mine, jax.nn.relu(sums + bias), str(case))
+
+
+@needs_library
+def test_derivatives_of_rectified_sums_are_those_of_their_parts(rng):
+    x, kernel, y, settings = arrays(CASES[3], rng)
+    bias = jnp.asarray(rng.normal(size=y.shape[-1:]), "float32")
+
+    def parts(x, kernel, bias):
+        return jax.nn.relu(convolution.conv(x, kernel, *settings.values()) + bias)
+
+    def whole(x, kernel, bias):
+        return convolution.rectified(x, kernel, bias, *settings.values())
+
+    def gradients(run, *numbers):
+        def loss(*given):
+            return jnp.vdot(run(*given), y)
+
+        return jax.jit(jax.grad(loss, numbers))(x, kernel, bias)
+
+    for numbers in ((0, 1, 2), (1,), (2,), (0,)):
+        for mine, theirs in zip(
+            gradients(whole, *numbers), gradients(parts, *numbers), strict=True
+        ):
+            np.testing.assert_array_equal(mine, theirs)
+    turned = jax.jvp(whole, (x, kernel, bias), (x, kernel, bias))
+    np.testing.assert_array_equal(
+        turned[1], jax.jvp(parts, (x, kernel, bias), (x, kernel, bias))[1]
+    )
+    text = str(jax.make_jaxpr(jax.grad(lambda k: whole(x, k, bias).sum()))(kernel))
+    assert "lamina_conv_rectified" in text and "lamina_conv_kernel" in text
 
 
 @needs_library

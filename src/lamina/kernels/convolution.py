@@ -29,6 +29,7 @@ def conv(
     dilation: Sequence[int],
     groups: int = 1,
     channels_last: bool = True,
+    rectified: jax.Array | None = None,
 ) -> jax.Array:
     """Correlate `x` with `kernel` along the spatial dimensions.
 
@@ -43,6 +44,7 @@ def conv(
         dilation: distance of neighbouring cells of the window.
         groups: split channels and outputs into as many independent parts.
         channels_last: where the channels are, in `x` and in the result.
+        rectified: (outputs,) the bias, if the result is `relu(y + bias)`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -60,7 +62,11 @@ def conv(
         y = dense(_every(x, strides), kernel.reshape(kernel.shape[-2:]))
     elif groups == 1 and native.fits(x, kernel, padding, kernel.shape[-1]):
         pads = windows.pads(padding, x.shape[1:-1], window, strides, dilation)
-        y = native.conv(x, kernel, strides, pads, dilation)
+        if rectified is not None and rectified.dtype == x.dtype:
+            y = native.rectified(x, kernel, rectified, strides, pads, dilation)
+            rectified = None
+        else:
+            y = native.conv(x, kernel, strides, pads, dilation)
     elif (
         groups == 1 and x.ndim == 5 and _flat_fits(x, kernel, padding, kernel.shape[-1])
     ):
@@ -73,6 +79,8 @@ def conv(
         )(x, kernel)
     else:
         y = _lax_conv(x, kernel, strides, padding, dilation, groups)
+    if rectified is not None:
+        y = jax.nn.relu(y + rectified)
     return y if channels_last else jnp.moveaxis(y, -1, 1)
 
 

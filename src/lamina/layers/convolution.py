@@ -4,8 +4,11 @@ One class serves all dimensions of a kind; `Conv2D` and its like only say how ma
 there are. The arithmetic is in `lamina.kernels`.
 """
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 
+from lamina.activations import relu
 from lamina.core.arguments import given
 from lamina.core.checks import described, int_tuple, one_of, positive_int
 from lamina.core.input_spec import InputSpec
@@ -105,6 +108,7 @@ class Windowed(Layer):
     padding: str
     data_format: str
     use_bias: bool
+    activation: Callable | None
 
     def _channel_divisions(self, kernel, made, taken):
         """Return how a kernel is divided, by the axes of the channels that it has.
@@ -233,10 +237,17 @@ class Conv(Windowed, Adaptable):
 
     def call(self, inputs):
         _check_size(self, inputs)
-        return _finished(self, self.convolution_op(inputs, self.kernel.value))
+        kernel = self.kernel.value
+        own = type(self).convolution_op is Conv.convolution_op
+        if own and self.bias is not None and self.activation is relu:
+            return self._convolved(inputs, kernel, self.bias.value)
+        return _finished(self, self.convolution_op(inputs, kernel))
 
     def convolution_op(self, inputs, kernel):
         """Return the sums alone: override it to change the kernel at each call."""
+        return self._convolved(inputs, kernel)
+
+    def _convolved(self, inputs, kernel, rectified=None):
         padding = self.padding
         if padding == "causal":
             before = (self.kernel_size[0] - 1) * self.dilation_rate[0]
@@ -249,6 +260,7 @@ class Conv(Windowed, Adaptable):
             dilation=self.dilation_rate,
             groups=self.groups,
             channels_last=self.data_format == "channels_last",
+            rectified=rectified,
         )
 
 

@@ -28,7 +28,18 @@ struct Gather {
   int64_t pixel_step[2];   // between source pixels of neighbouring results
   int64_t result_step[2];  // between neighbouring results of a phase
   std::vector<Phase> phases;
+  const float* bias = nullptr;  // of the outputs: added, then negatives become zero
 };
+
+// Adds `bias` to each pixel of a row, and makes zeros of negative numbers, not of NaN.
+void Rectify(float* row, int64_t cols, const float* bias, int64_t outputs) {
+  for (float* end = row + cols * outputs; row < end; row += outputs) {
+    for (int64_t k = 0; k < outputs; k += kLanes) {
+      Vec sum = Load(row + k, outputs - k) + Load(bias + k, outputs - k);
+      Store(row + k, sum <= 0.f ? Vec{} : sum, outputs - k);
+    }
+  }
+}
 
 // A part of a matrix that stays in the second-level cache.
 constexpr int64_t kPanel = 1 << 16;
@@ -91,6 +102,8 @@ void Rows(const Gather& g, const Phase& phase, int64_t image, int64_t begin,
               std::min(some, g.channels - c), g.matrices + c * g.padded + k, g.padded,
               c > 0, out + p * out_step, out_step, g.outputs - k);
         }
+        bool whole = k + vectors * kLanes >= g.padded && c + some >= g.channels;
+        if (whole && g.bias) Rectify(out - k, phase.cols, g.bias, g.outputs);
       }
     }
     k += vectors * kLanes;
@@ -126,15 +139,40 @@ const float* Padded(const float* matrices, int64_t rows, int64_t outputs,
   return copy;
 }
 
-ffi::Error Value(ffi::ThreadPool pool, Image image, Image kernel,
-                 ffi::Result<Image> result, Ints strides, Ints before, Ints dilation) {
-  Geometry d = Describe(image, kernel, *result, strides, before, dilation);
+void Convolve(ffi::ThreadPool& pool, const Image& image, const Image& kernel,
+              const float* bias, Image& result, Ints strides, Ints before,
+              Ints dilation) {
+  Geometry d = Describe(image, kernel, result, strides, before, dilation);
   int64_t padded = RoundUp(d.outputs, kLanes);
   Run(pool, {image.typed_data(), d.batch, d.height, d.width, d.channels,
              Padded(kernel.typed_data(), d.cells() * d.channels, d.outputs, padded), padded,
-             result->typed_data(), d.rows, d.cols, d.outputs,
-             {d.stride[0], d.stride[1]}, {1, 1}, ResultPhases(d)});
+             result.typed_data(), d.rows, d.cols, d.outputs,
+             {d.stride[0], d.stride[1]}, {1, 1}, ResultPhases(d), bias});
+}
+
+ffi::Error Value(ffi::ThreadPool pool, Image image, Image kernel,
+                 ffi::Result<Image> result, Ints strides, Ints before, Ints dilation) {
+  Convolve(pool, image, kernel, nullptr, *result, strides, before, dilation);
   return ffi::Error::Success();
+}
+
+ffi::Error Rectified(ffi::ThreadPool pool, Image image, Image kernel, Image bias,
+                     ffi::Result<Image> result, Ints strides, Ints before,
+                     Ints dilation) {
+  Convolve(pool, image, kernel, bias.typed_data(), *result, strides, before, dilation);
+  return ffi::Error::Success();
+}
+
+auto RectifiedSignature() {
+  return ffi::Ffi::Bind()
+      .Ctx<ffi::ThreadPool>()
+      .Arg<Image>()
+      .Arg<Image>()
+      .Arg<Image>()
+      .Ret<Image>()
+      .Attr<Ints>("strides")
+      .Attr<Ints>("before")
+      .Attr<Ints>("dilation");
 }
 
 ffi::Error ImageGradient(ffi::ThreadPool pool, Image gradient, Image kernel,
@@ -296,6 +334,8 @@ ffi::Error KernelGradient(ffi::ThreadPool pool, Image image, Image gradient,
 }  // namespace lamina
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(lamina_conv, lamina::Value, lamina::ConvolutionSignature());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(lamina_conv_rectified, lamina::Rectified,
+                              lamina::RectifiedSignature());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(lamina_conv_image, lamina::ImageGradient,
                               lamina::ConvolutionSignature());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(lamina_conv_kernel, lamina::KernelGradient,

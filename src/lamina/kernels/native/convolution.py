@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 from jax import lax
+from jax.interpreters import ad
 
-from lamina.kernels import windows
-from lamina.kernels.native.windowed import family, settings, takes
+from lamina.kernels import native, windows
+from lamina.kernels.native.windowed import attributes, family, settings, takes
 
 # With fewer channels to compute, vectors are mostly empty.
 _FEW = 8
@@ -58,6 +60,34 @@ def conv(
     return FAMILY.value.bind(x, kernel, **settings(strides, pads, dilation))
 
 
+def rectified(
+    x: jax.Array,
+    kernel: jax.Array,
+    bias: jax.Array,
+    strides: Sequence[int],
+    pads: windows.Pads,
+    dilation: Sequence[int],
+) -> jax.Array:
+    """Compute `relu(conv(x, kernel) + bias)` without writing the sums down first.
+
+    Args:
+        x: (batch, *spatial, channels), float32.
+        kernel: (*window, channels, outputs), float32.
+        bias: (outputs,), float32.
+        strides: distance of neighbouring windows along each dimension.
+        pads: cells before and after, for each spatial dimension.
+        dilation: distance of neighbouring cells of the window.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from lamina.kernels.native.convolution import rectified
+        >>> x, kernel, bias = jnp.ones((1, 4, 1)), jnp.ones((3, 1, 1)), jnp.ones(1) * -2
+        >>> rectified(x, kernel, bias, (1,), [(1, 1)], (1,)).ravel().tolist()
+        [0.0, 1.0, 1.0, 0.0]
+    """
+    return _RECTIFIED.bind(x, kernel, bias, **settings(strides, pads, dilation))
+
+
 def spread(
     y: jax.Array,
     kernel: jax.Array,
@@ -106,3 +136,27 @@ FAMILY = family(
     weights=lambda x, y: (x.shape[-1], y.shape[-1]),
     few=_FEW,
 )
+
+
+def _rectified_plain(x, kernel, bias, **how):
+    return jax.nn.relu(_plain(x, kernel, **how) + bias)
+
+
+def _rectified_jvp(primals, tangents, **how):
+    x, kernel, bias = primals
+    y = _RECTIFIED.bind(x, kernel, bias, **how)
+    moved = (
+        lambda t: FAMILY.value.bind(t, kernel, **how),
+        lambda t: FAMILY.value.bind(x, t, **how),
+        lambda t: jnp.broadcast_to(t, y.shape),
+    )
+    parts = [
+        move(t)
+        for move, t in zip(moved, tangents, strict=True)
+        if type(t) is not ad.Zero
+    ]
+    return y, jnp.where(y > 0, sum(parts[1:], parts[0]), 0)
+
+
+_RECTIFIED = native.primitive("conv_rectified", _rectified_plain, attributes)
+ad.primitive_jvps[_RECTIFIED] = _rectified_jvp

@@ -111,9 +111,9 @@ def family(
         kernel = jax.ShapeDtypeStruct((*window, *weights(x, y)), x.dtype)
         return jax.linear_transpose(lambda k: plain(x, k, **how), kernel)(y)[0]
 
-    value = native.primitive(name, plain, _attributes)
-    image = native.primitive(f"{name}_image", plain_image, _attributes)
-    gradients = native.primitive(f"{name}_kernel", plain_kernel, _attributes)
+    value = native.primitive(name, plain, attributes)
+    image = native.primitive(f"{name}_image", plain_image, attributes)
+    gradients = native.primitive(f"{name}_kernel", plain_kernel, attributes)
 
     def to_image(y, shape, kernel, **how):
         run = image.bind if shape[-1] >= few else plain_image
@@ -136,8 +136,25 @@ def family(
     return Family(value, image, gradients)
 
 
-def _attributes(*, strides, pads, dilation, **_):
-    """Return what the compiled functions take, for two dimensions always."""
+def attributes(
+    *,
+    strides: tuple[int, ...],
+    pads: tuple[tuple[int, int], ...],
+    dilation: tuple[int, ...],
+    **_,
+) -> dict[str, tuple[int, ...]]:
+    """Return what the compiled functions take, for two dimensions always.
+
+    Args:
+        strides: distance of neighbouring windows along each dimension.
+        pads: cells before and after, for each spatial dimension.
+        dilation: distance of neighbouring cells of the window.
+
+    Example:
+        >>> from lamina.kernels.native.windowed import attributes
+        >>> attributes(strides=(2,), pads=((1, 1),), dilation=(1,))
+        {'strides': (1, 2), 'before': (0, 1), 'dilation': (1, 1)}
+    """
     flat = len(strides) == 1
     return {
         "strides": (1,) * flat + strides,
