@@ -119,27 +119,40 @@ def test_derivatives_of_any_order(rng):
 def test_every_library_rectifies_sums_as_they_are_written_down(target, rng):
     for case in CASES:
         x, kernel, y, settings = arrays(case, rng)
-        bias = jnp.asarray(rng.normal(size=y.shape[-1:]), "float32").at[0].set(jnp.nan)
         given = {k: np.array(v) for k, v in windowed.attributes(**settings).items()}
-        like = jax.ShapeDtypeStruct(y.shape, "float32")
-        sums = jax.ffi.ffi_call(target("conv"), like)(x, kernel, **given)
-        mine = jax.ffi.ffi_call(target("conv_rectified"), like)(
-            x, kernel, bias, **given
+        for name, a, result in (("conv", x, y), ("conv_image", y, x)):
+            like = jax.ShapeDtypeStruct(result.shape, "float32")
+            bias = jnp.asarray(rng.normal(size=result.shape[-1:]), "float32")
+            bias = bias.at[0].set(jnp.nan)
+            sums = jax.ffi.ffi_call(target(name), like)(a, kernel, **given)
+            mine = jax.ffi.ffi_call(target(f"{name}_rectified"), like)(
+                a, kernel, bias, **given
+            )
+            np.testing.assert_array_equal(mine, jax.nn.relu(sums + bias), str(case))
+
+
+def sums_of(way, settings):
+    """Return a convolution, or the spread of its result, as a function of `bias`."""
+    if way == "conv":
+        return lambda x, kernel, bias=None: convolution.conv(
+            x, kernel, *settings.values(), bias
         )
-        # Each operation by itself: in one program a product and a sum are one.
-        np.testing.assert_array_equal(mine, jax.nn.relu(sums + bias), str(case))
+    return lambda x, kernel, bias=None: convolution.spread(
+        x, kernel, (3, 3), *settings.values(), bias
+    )
 
 
 @needs_library
-def test_derivatives_of_rectified_sums_are_those_of_their_parts(rng):
+@pytest.mark.parametrize("way", ["conv", "spread"])
+def test_derivatives_of_rectified_sums_are_those_of_their_parts(way, rng):
     x, kernel, y, settings = arrays(CASES[3], rng)
+    if way == "spread":
+        x, y, kernel = y[..., :8], x, kernel[..., :8]
     bias = jnp.asarray(rng.normal(size=y.shape[-1:]), "float32")
+    whole = sums_of(way, settings)
 
     def parts(x, kernel, bias):
-        return jax.nn.relu(convolution.conv(x, kernel, *settings.values()) + bias)
-
-    def whole(x, kernel, bias):
-        return convolution.rectified(x, kernel, bias, *settings.values())
+        return jax.nn.relu(whole(x, kernel) + bias)
 
     def gradients(run, *numbers):
         def loss(*given):
@@ -152,12 +165,15 @@ def test_derivatives_of_rectified_sums_are_those_of_their_parts(rng):
             gradients(whole, *numbers), gradients(parts, *numbers), strict=True
         ):
             np.testing.assert_array_equal(mine, theirs)
-    turned = jax.jvp(whole, (x, kernel, bias), (x, kernel, bias))
-    np.testing.assert_array_equal(
-        turned[1], jax.jvp(parts, (x, kernel, bias), (x, kernel, bias))[1]
-    )
+    given = x, kernel, bias
+    for mine, theirs in zip(
+        jax.jvp(whole, given, given), jax.jvp(parts, given, given), strict=True
+    ):
+        np.testing.assert_array_equal(mine, theirs)
     text = str(jax.make_jaxpr(jax.grad(lambda k: whole(x, k, bias).sum()))(kernel))
-    assert "lamina_conv_rectified" in text and "lamina_conv_kernel" in text
+    assert "_rectified" in text and "lamina_conv_kernel" in text
+    many = jax.vmap(whole, (0, None, None))(jnp.stack([x, -x]), kernel, bias)
+    np.testing.assert_allclose(many[1], parts(-x, kernel, bias), atol=1e-5)
 
 
 @needs_library

@@ -107,22 +107,34 @@ def test_a_subclass_may_change_the_kernel_at_each_call():
     np.testing.assert_allclose(changed(x), plain(x), atol=1e-6)
 
 
-@pytest.mark.parametrize("sums", ["of the layer", "of a subclass"])
-@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-def test_relu_comes_after_the_bias_whoever_makes_the_sums(sums, data_format):
-    class Doubled(layers.Conv2D):
-        def convolution_op(self, inputs, kernel):
-            return 2 * super().convolution_op(inputs, kernel)
+class Doubled(layers.Conv2D):
+    def convolution_op(self, inputs, kernel):
+        return 2 * super().convolution_op(inputs, kernel)
 
-    factor, kind = (2, Doubled) if sums == "of a subclass" else (1, layers.Conv2D)
-    x = np.random.default_rng(0).normal(size=(2, 5, 6, 7)).astype("float32")
+
+@pytest.mark.parametrize(
+    ("kind", "plain", "shape"),
+    [
+        (layers.Conv2D, layers.Conv2D, (2, 5, 6, 7)),
+        (Doubled, layers.Conv2D, (2, 5, 6, 7)),
+        (layers.Conv3D, layers.Conv3D, (2, 3, 4, 5, 6)),
+        (layers.Conv1DTranspose, layers.Conv1DTranspose, (2, 5, 6)),
+        (layers.Conv3DTranspose, layers.Conv3DTranspose, (2, 3, 4, 5, 6)),
+    ],
+)
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_relu_comes_after_the_bias(kind, plain, shape, data_format):
+    factor = 2 if kind is Doubled else 1
+    x = np.random.default_rng(0).normal(size=shape).astype("float32")
     layer = kind(8, 2, activation="relu", data_format=data_format)
-    plain = layers.Conv2D(8, 2, use_bias=False, data_format=data_format)
+    plain = plain(8, 2, use_bias=False, data_format=data_format)
     layer.build(x.shape), plain.build(x.shape)
     bias = np.linspace(-1, 1, 8, dtype="float32")
     layer.set_weights([kernel := layer.get_weights()[0], bias])
     plain.set_weights([kernel])
-    added = bias if data_format == "channels_last" else bias[:, None, None]
+    added = (
+        bias if data_format == "channels_last" else bias.reshape(-1, *(1,) * layer.rank)
+    )
     wanted = np.maximum(factor * np.asarray(plain(x)) + added, 0)
     np.testing.assert_allclose(layer(x), wanted, atol=1e-6)
     np.testing.assert_array_equal(layer(x), jax.jit(layer)(x))

@@ -62,15 +62,13 @@ def conv(
         y = dense(_every(x, strides), kernel.reshape(kernel.shape[-2:]))
     elif groups == 1 and native.fits(x, kernel, padding, kernel.shape[-1]):
         pads = windows.pads(padding, x.shape[1:-1], window, strides, dilation)
-        if rectified is not None and rectified.dtype == x.dtype:
-            y = native.rectified(x, kernel, rectified, strides, pads, dilation)
-            rectified = None
-        else:
-            y = native.conv(x, kernel, strides, pads, dilation)
+        bias, rectified = _inside(rectified, x)
+        y = native.conv(x, kernel, strides, pads, dilation, bias)
     elif (
         groups == 1 and x.ndim == 5 and _flat_fits(x, kernel, padding, kernel.shape[-1])
     ):
-        y = _flat(x, kernel, strides, padding, dilation)
+        bias, rectified = _inside(rectified, x)
+        y = _flat(x, kernel, strides, padding, dilation, bias)
     elif groups == 1 and _unfolds(x, window, strides, padding, dilation):
         settings = strides, padding, dilation
         y = where_differentiated(
@@ -79,9 +77,7 @@ def conv(
         )(x, kernel)
     else:
         y = _lax_conv(x, kernel, strides, padding, dilation, groups)
-    if rectified is not None:
-        y = jax.nn.relu(y + rectified)
-    return y if channels_last else jnp.moveaxis(y, -1, 1)
+    return _finished(y, rectified, channels_last)
 
 
 def depthwise_conv(
@@ -141,6 +137,7 @@ def conv_transpose(
     output_padding: Sequence[int] | None = None,
     dilation: Sequence[int],
     channels_last: bool = True,
+    rectified: jax.Array | None = None,
 ) -> jax.Array:
     """Spread every value of `x` over a window: the gradient of `conv`.
 
@@ -154,6 +151,7 @@ def conv_transpose(
             default size.
         dilation: distance of neighbouring cells of the window.
         channels_last: where the channels are, in `x` and in the result.
+        rectified: (outputs,) the bias, if the result is `relu(y + bias)`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -185,12 +183,26 @@ def conv_transpose(
                 x.shape[1:-1], strides, spatial, window, dilation, strict=True
             )
         ]
-        spread = _flat_spread if flat else native.spread
-        y = spread(x, kernel, sizes, strides, outside, dilation)
+        if flat:
+            y = _flat_spread(x, kernel, sizes, strides, outside, dilation)
+        else:
+            bias, rectified = _inside(rectified, x)
+            y = native.spread(x, kernel, sizes, strides, outside, dilation, bias)
     else:
         kernel = jnp.flip(kernel, range(len(window))).swapaxes(-1, -2)
         ones = (1,) * len(window)
         y = _lax_conv(x, kernel, ones, spatial, dilation, 1, spread=strides)
+    return _finished(y, rectified, channels_last)
+
+
+def _inside(bias, x):
+    """Return the bias if compiled kernels add it, and what is left to be added."""
+    return (bias, None) if bias is not None and bias.dtype == x.dtype else (None, bias)
+
+
+def _finished(y, bias, channels_last):
+    if bias is not None:
+        y = jax.nn.relu(y + bias)
     return y if channels_last else jnp.moveaxis(y, -1, 1)
 
 
@@ -261,7 +273,7 @@ def _flat_fits(x, kernel, padding, channels):
     return windows.known(x) and native.fits(images, window, rest, channels)
 
 
-def _flat(x, kernel, strides, padding, dilation):
+def _flat(x, kernel, strides, padding, dilation, bias):
     """Convolve volumes as images, one for each depth of the result.
 
     The cells of the window along the depth become channels of the image.
@@ -276,7 +288,7 @@ def _flat(x, kernel, strides, padding, dilation):
         [lax.slice_in_dim(x, at, at + length, strides[0], 1) for at in starts], -1
     ).reshape(-1, *x.shape[2:-1], cells * channels)
     kernel = jnp.moveaxis(kernel, 0, 2).reshape(*window, cells * channels, outputs)
-    y = native.conv(images, kernel, strides[1:], spatial[1:], dilation[1:])
+    y = native.conv(images, kernel, strides[1:], spatial[1:], dilation[1:], bias)
     return y.reshape(-1, depth, *y.shape[1:])
 
 

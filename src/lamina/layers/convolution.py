@@ -85,6 +85,11 @@ def _check_size(layer, inputs):
             )
 
 
+def _rectifies(layer):
+    """Whether a layer is `relu(sums + bias)`, which one compiled kernel computes."""
+    return layer.bias is not None and layer.activation is relu
+
+
 def _finished(layer, y):
     """Add the bias and apply the activation."""
     if layer.bias is not None:
@@ -238,8 +243,7 @@ class Conv(Windowed, Adaptable):
     def call(self, inputs):
         _check_size(self, inputs)
         kernel = self.kernel.value
-        own = type(self).convolution_op is Conv.convolution_op
-        if own and self.bias is not None and self.activation is relu:
+        if type(self).convolution_op is Conv.convolution_op and _rectifies(self):
             return self._convolved(inputs, kernel, self.bias.value)
         return _finished(self, self.convolution_op(inputs, kernel))
 
@@ -384,6 +388,7 @@ class ConvTranspose(Windowed):
         return self._channel_divisions("kernel", self.rank, self.rank + 1)
 
     def call(self, inputs):
+        rectifies = _rectifies(self)
         y = conv_transpose(
             inputs,
             self.kernel.value,
@@ -392,8 +397,9 @@ class ConvTranspose(Windowed):
             output_padding=self.output_padding,
             dilation=self.dilation_rate,
             channels_last=self.data_format == "channels_last",
+            rectified=self.bias.value if rectifies else None,
         )
-        return _finished(self, y)
+        return y if rectifies else _finished(self, y)
 
 
 class Conv1DTranspose(ConvTranspose):

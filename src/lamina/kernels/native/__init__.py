@@ -120,6 +120,11 @@ def primitive(
     return made
 
 
+def plain_form(made: Primitive) -> Callable[..., Any]:
+    """Return the plain form of a compiled kernel."""
+    return _plain_forms[made]
+
+
 def plain_jaxpr(equation) -> Jaxpr | None:
     """Return what the plain form of a compiled kernel does, or None for others.
 

@@ -31,12 +31,13 @@ struct Gather {
   const float* bias = nullptr;  // of the outputs: added, then negatives become zero
 };
 
-// Adds `bias` to each pixel of a row, and makes zeros of negative numbers, not of NaN.
-void Rectify(float* row, int64_t cols, const float* bias, int64_t outputs) {
-  for (float* end = row + cols * outputs; row < end; row += outputs) {
+// Adds `bias` to some pixels, and makes zeros of negative numbers, not of NaN.
+void Rectify(float* pixel, int64_t step, int64_t count, const float* bias,
+             int64_t outputs) {
+  for (int64_t p = 0; p < count; ++p, pixel += step) {
     for (int64_t k = 0; k < outputs; k += kLanes) {
-      Vec sum = Load(row + k, outputs - k) + Load(bias + k, outputs - k);
-      Store(row + k, sum <= 0.f ? Vec{} : sum, outputs - k);
+      Vec sum = Load(pixel + k, outputs - k) + Load(bias + k, outputs - k);
+      Store(pixel + k, sum <= 0.f ? Vec{} : sum, outputs - k);
     }
   }
 }
@@ -103,7 +104,7 @@ void Rows(const Gather& g, const Phase& phase, int64_t image, int64_t begin,
               c > 0, out + p * out_step, out_step, g.outputs - k);
         }
         bool whole = k + vectors * kLanes >= g.padded && c + some >= g.channels;
-        if (whole && g.bias) Rectify(out - k, phase.cols, g.bias, g.outputs);
+        if (whole && g.bias) Rectify(out - k, out_step, phase.cols, g.bias, g.outputs);
       }
     }
     k += vectors * kLanes;
@@ -150,16 +151,41 @@ void Convolve(ffi::ThreadPool& pool, const Image& image, const Image& kernel,
              {d.stride[0], d.stride[1]}, {1, 1}, ResultPhases(d), bias});
 }
 
-ffi::Error Value(ffi::ThreadPool pool, Image image, Image kernel,
-                 ffi::Result<Image> result, Ints strides, Ints before, Ints dilation) {
-  Convolve(pool, image, kernel, nullptr, *result, strides, before, dilation);
+void Spread(ffi::ThreadPool& pool, const Image& gradient, const Image& kernel,
+            const float* bias, Image& result, Ints strides, Ints before,
+            Ints dilation) {
+  Geometry d = Describe(result, kernel, gradient, strides, before, dilation);
+  int64_t padded = RoundUp(d.channels, kLanes), cells = d.cells();
+  float* turned = Scratch(1, cells * d.outputs * padded);
+  const float* given = kernel.typed_data();
+  Parallel(pool, cells, cells * d.channels * d.outputs, [&](int64_t i) {
+    const float* from = given + i * d.channels * d.outputs;
+    float* to = turned + i * d.outputs * padded;
+    for (int64_t k = 0; k < d.outputs; ++k) {
+      for (int64_t c = 0; c < d.channels; ++c) to[k * padded + c] = from[c * d.outputs + k];
+      std::fill_n(to + k * padded + d.channels, padded - d.channels, 0.f);
+    }
+  });
+  Run(pool, {gradient.typed_data(), d.batch, d.rows, d.cols, d.outputs, turned, padded,
+             result.typed_data(), d.height, d.width, d.channels, {1, 1},
+             {d.stride[0], d.stride[1]}, ImagePhases(d), bias});
+}
+
+using Linear = void(ffi::ThreadPool&, const Image&, const Image&, const float*, Image&,
+                      Ints, Ints, Ints);
+
+template <Linear* kRun>
+ffi::Error Alone(ffi::ThreadPool pool, Image a, Image kernel, ffi::Result<Image> result,
+                 Ints strides, Ints before, Ints dilation) {
+  kRun(pool, a, kernel, nullptr, *result, strides, before, dilation);
   return ffi::Error::Success();
 }
 
-ffi::Error Rectified(ffi::ThreadPool pool, Image image, Image kernel, Image bias,
+template <Linear* kRun>
+ffi::Error Rectified(ffi::ThreadPool pool, Image a, Image kernel, Image bias,
                      ffi::Result<Image> result, Ints strides, Ints before,
                      Ints dilation) {
-  Convolve(pool, image, kernel, bias.typed_data(), *result, strides, before, dilation);
+  kRun(pool, a, kernel, bias.typed_data(), *result, strides, before, dilation);
   return ffi::Error::Success();
 }
 
@@ -173,27 +199,6 @@ auto RectifiedSignature() {
       .Attr<Ints>("strides")
       .Attr<Ints>("before")
       .Attr<Ints>("dilation");
-}
-
-ffi::Error ImageGradient(ffi::ThreadPool pool, Image gradient, Image kernel,
-                         ffi::Result<Image> result, Ints strides, Ints before,
-                         Ints dilation) {
-  Geometry d = Describe(*result, kernel, gradient, strides, before, dilation);
-  int64_t padded = RoundUp(d.channels, kLanes), cells = d.cells();
-  float* turned = Scratch(1, cells * d.outputs * padded);
-  const float* given = kernel.typed_data();
-  Parallel(pool, cells, cells * d.channels * d.outputs, [&](int64_t i) {
-    const float* from = given + i * d.channels * d.outputs;
-    float* to = turned + i * d.outputs * padded;
-    for (int64_t k = 0; k < d.outputs; ++k) {
-      for (int64_t c = 0; c < d.channels; ++c) to[k * padded + c] = from[c * d.outputs + k];
-      std::fill_n(to + k * padded + d.channels, padded - d.channels, 0.f);
-    }
-  });
-  Run(pool, {gradient.typed_data(), d.batch, d.rows, d.cols, d.outputs, turned, padded,
-             result->typed_data(), d.height, d.width, d.channels, {1, 1},
-             {d.stride[0], d.stride[1]}, ImagePhases(d)});
-  return ffi::Error::Success();
 }
 
 // sum[c][v] += image pixel's channel c * gradient pixel's vector v, over a region.
@@ -333,10 +338,14 @@ ffi::Error KernelGradient(ffi::ThreadPool pool, Image image, Image gradient,
 }  // namespace
 }  // namespace lamina
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(lamina_conv, lamina::Value, lamina::ConvolutionSignature());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(lamina_conv_rectified, lamina::Rectified,
-                              lamina::RectifiedSignature());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(lamina_conv_image, lamina::ImageGradient,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(lamina_conv, lamina::Alone<lamina::Convolve>,
                               lamina::ConvolutionSignature());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(lamina_conv_rectified, lamina::Rectified<lamina::Convolve>,
+                              lamina::RectifiedSignature());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(lamina_conv_image, lamina::Alone<lamina::Spread>,
+                              lamina::ConvolutionSignature());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(lamina_conv_image_rectified,
+                              lamina::Rectified<lamina::Spread>,
+                              lamina::RectifiedSignature());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(lamina_conv_kernel, lamina::KernelGradient,
                               lamina::ConvolutionSignature());

@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 from jax import lax
-from jax.interpreters import ad
 
-from lamina.kernels import native, windows
-from lamina.kernels.native.windowed import attributes, family, settings, takes
+from lamina.kernels import windows
+from lamina.kernels.native.windowed import family, rectified, settings, takes
 
 # With fewer channels to compute, vectors are mostly empty.
 _FEW = 8
@@ -40,6 +38,7 @@ def conv(
     strides: Sequence[int],
     pads: windows.Pads,
     dilation: Sequence[int],
+    bias: jax.Array | None = None,
 ) -> jax.Array:
     """Correlate `x` with `kernel`, channels last.
 
@@ -49,6 +48,7 @@ def conv(
         strides: distance of neighbouring windows along each dimension.
         pads: cells before and after, for each spatial dimension.
         dilation: distance of neighbouring cells of the window.
+        bias: (outputs,), float32: the result is `relu(y + bias)`, written once.
 
     Example:
         >>> import jax.numpy as jnp
@@ -57,35 +57,10 @@ def conv(
         >>> conv(x, kernel, (1,), [(1, 1)], (1,)).ravel().tolist()
         [2.0, 3.0, 3.0, 2.0]
     """
-    return FAMILY.value.bind(x, kernel, **settings(strides, pads, dilation))
-
-
-def rectified(
-    x: jax.Array,
-    kernel: jax.Array,
-    bias: jax.Array,
-    strides: Sequence[int],
-    pads: windows.Pads,
-    dilation: Sequence[int],
-) -> jax.Array:
-    """Compute `relu(conv(x, kernel) + bias)` without writing the sums down first.
-
-    Args:
-        x: (batch, *spatial, channels), float32.
-        kernel: (*window, channels, outputs), float32.
-        bias: (outputs,), float32.
-        strides: distance of neighbouring windows along each dimension.
-        pads: cells before and after, for each spatial dimension.
-        dilation: distance of neighbouring cells of the window.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> from lamina.kernels.native.convolution import rectified
-        >>> x, kernel, bias = jnp.ones((1, 4, 1)), jnp.ones((3, 1, 1)), jnp.ones(1) * -2
-        >>> rectified(x, kernel, bias, (1,), [(1, 1)], (1,)).ravel().tolist()
-        [0.0, 1.0, 1.0, 0.0]
-    """
-    return _RECTIFIED.bind(x, kernel, bias, **settings(strides, pads, dilation))
+    how = settings(strides, pads, dilation)
+    if bias is not None:
+        return RECTIFIED.bind(x, kernel, bias, **how)
+    return FAMILY.value.bind(x, kernel, **how)
 
 
 def spread(
@@ -95,6 +70,7 @@ def spread(
     strides: Sequence[int],
     pads: windows.Pads,
     dilation: Sequence[int],
+    bias: jax.Array | None = None,
 ) -> jax.Array:
     """Spread `y` over windows: the gradient of `conv` for its first array.
 
@@ -105,6 +81,7 @@ def spread(
         strides: distance of neighbouring windows in the result.
         pads: cells before and after that the result leaves out.
         dilation: distance of neighbouring cells of the window.
+        bias: (channels,), float32: the result is `relu(x + bias)`, written once.
 
     Example:
         >>> import jax.numpy as jnp
@@ -113,8 +90,10 @@ def spread(
         >>> spread(y, kernel, (5,), (2,), [(0, 0)], (1,)).ravel().tolist()
         [1.0, 1.0, 2.0, 1.0, 1.0]
     """
-    how = settings(strides, pads, dilation)
-    return FAMILY.image.bind(y, kernel, sizes=tuple(sizes), **how)
+    how = {"sizes": tuple(sizes), **settings(strides, pads, dilation)}
+    if bias is not None:
+        return SPREAD_RECTIFIED.bind(y, kernel, bias, **how)
+    return FAMILY.image.bind(y, kernel, **how)
 
 
 def _plain(x, kernel, *, strides, pads, dilation):
@@ -138,25 +117,5 @@ FAMILY = family(
 )
 
 
-def _rectified_plain(x, kernel, bias, **how):
-    return jax.nn.relu(_plain(x, kernel, **how) + bias)
-
-
-def _rectified_jvp(primals, tangents, **how):
-    x, kernel, bias = primals
-    y = _RECTIFIED.bind(x, kernel, bias, **how)
-    moved = (
-        lambda t: FAMILY.value.bind(t, kernel, **how),
-        lambda t: FAMILY.value.bind(x, t, **how),
-        lambda t: jnp.broadcast_to(t, y.shape),
-    )
-    parts = [
-        move(t)
-        for move, t in zip(moved, tangents, strict=True)
-        if type(t) is not ad.Zero
-    ]
-    return y, jnp.where(y > 0, sum(parts[1:], parts[0]), 0)
-
-
-_RECTIFIED = native.primitive("conv_rectified", _rectified_plain, attributes)
-ad.primitive_jvps[_RECTIFIED] = _rectified_jvp
+RECTIFIED = rectified(FAMILY.value, "conv_rectified")
+SPREAD_RECTIFIED = rectified(FAMILY.image, "conv_image_rectified")

@@ -5,11 +5,13 @@ two; so derivatives of any order, in forward and reverse mode, run compiled.
 """
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.extend.core import Primitive
+from jax.interpreters import ad
 
 from lamina.kernels import native, windows
 
@@ -134,6 +136,45 @@ def family(
         lambda kernel, x, shape, window, **how: value.bind(x, kernel, **how),
     )
     return Family(value, image, gradients)
+
+
+def rectified(linear: Primitive, name: str) -> Primitive:
+    """Return the primitive of `relu(linear(x, kernel) + bias)` as one kernel.
+
+    Args:
+        linear: one of a family's first two.
+        name: of the function in the library.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from lamina.kernels.native.convolution import RECTIFIED
+        >>> x, kernel, bias = jnp.ones((1, 4, 1)), jnp.ones((3, 1, 1)), -2 * jnp.ones(1)
+        >>> how = {"strides": (1,), "pads": ((1, 1),), "dilation": (1,)}
+        >>> RECTIFIED.bind(x, kernel, bias, **how).ravel().tolist()
+        [0.0, 1.0, 1.0, 0.0]
+    """
+
+    def plain(x, kernel, bias, **how):
+        return jax.nn.relu(native.plain_form(linear)(x, kernel, **how) + bias)
+
+    def jvp(primals, tangents, **how):
+        x, kernel, bias = primals
+        y = made.bind(x, kernel, bias, **how)
+        moves = (
+            lambda t: linear.bind(t, kernel, **how),
+            lambda t: linear.bind(x, t, **how),
+            lambda t: jnp.broadcast_to(t, y.shape),
+        )
+        parts = [
+            move(t)
+            for move, t in zip(moves, tangents, strict=True)
+            if type(t) is not ad.Zero
+        ]
+        return y, jnp.where(y > 0, reduce(jnp.add, parts), 0)
+
+    made = native.primitive(name, plain, attributes)
+    ad.primitive_jvps[made] = jvp
+    return made
 
 
 def attributes(
