@@ -85,9 +85,11 @@ def _check_size(layer, inputs):
             )
 
 
-def _rectifies(layer):
-    """Whether a layer is `relu(sums + bias)`, which one compiled kernel computes."""
-    return layer.bias is not None and layer.activation is relu
+def _rectified(layer):
+    """Return the bias of a layer that is `relu(sums + bias)`, one compiled kernel."""
+    if layer.bias is None or layer.activation is not relu:
+        return None
+    return layer.bias.value
 
 
 def _finished(layer, y):
@@ -243,8 +245,9 @@ class Conv(Windowed, Adaptable):
     def call(self, inputs):
         _check_size(self, inputs)
         kernel = self.kernel.value
-        if type(self).convolution_op is Conv.convolution_op and _rectifies(self):
-            return self._convolved(inputs, kernel, self.bias.value)
+        own = type(self).convolution_op is Conv.convolution_op
+        if own and (bias := _rectified(self)) is not None:
+            return self._convolved(inputs, kernel, bias)
         return _finished(self, self.convolution_op(inputs, kernel))
 
     def convolution_op(self, inputs, kernel):
@@ -388,7 +391,7 @@ class ConvTranspose(Windowed):
         return self._channel_divisions("kernel", self.rank, self.rank + 1)
 
     def call(self, inputs):
-        rectifies = _rectifies(self)
+        bias = _rectified(self)
         y = conv_transpose(
             inputs,
             self.kernel.value,
@@ -397,9 +400,9 @@ class ConvTranspose(Windowed):
             output_padding=self.output_padding,
             dilation=self.dilation_rate,
             channels_last=self.data_format == "channels_last",
-            rectified=self.bias.value if rectifies else None,
+            rectified=bias,
         )
-        return y if rectifies else _finished(self, y)
+        return _finished(self, y) if bias is None else y
 
 
 class Conv1DTranspose(ConvTranspose):
