@@ -2,6 +2,8 @@
 
 import contextlib
 import itertools
+import operator
+from functools import partial
 from typing import Any
 
 import jax
@@ -38,6 +40,7 @@ def open_source(
     steps=None,
     seed=None,
     restarts=False,
+    agree=None,
 ):
     """Return a source of `(x, y, sample_weight)` batches for whatever came in.
 
@@ -51,6 +54,8 @@ def open_source(
         seed: the first seed of the order of rows.
         restarts: whether each epoch begins at the first batch, though `steps` may have
             ended the one before in the middle of the data.
+        agree: a function of the source that returns how many batches an epoch has
+            instead, or None to leave it as it is.
 
     Raises:
         EmptyData: there are no rows.
@@ -78,12 +83,17 @@ def open_source(
                     f"{name}={type(value).__name__}"
                 )
         if is_indexed(x):
-            return IndexedSource(x, shuffle, steps, seed, restarts)
-        return IterableSource(x, steps, restarts)
-    x = as_arrays(x, "x")
-    y = as_arrays(y, "y")
-    sample_weight = as_arrays(sample_weight, "sample_weight")
-    return ArraySource(x, y, sample_weight, batch_size, shuffle, steps, seed, restarts)
+            make = partial(IndexedSource, x, shuffle, seed=seed, restarts=restarts)
+        else:
+            make = partial(IterableSource, x, restarts=restarts)
+    else:
+        given = (x, "x"), (y, "y"), (sample_weight, "sample_weight")
+        arrays = itertools.starmap(as_arrays, given)
+        rules = {"seed": seed, "restarts": restarts}
+        make = partial(ArraySource, *arrays, batch_size, shuffle, **rules)
+    source = make(steps=steps)
+    fewer = agree(source) if agree is not None else None
+    return source if fewer is None else make(steps=fewer)
 
 
 def _yields_batches(x):
@@ -135,7 +145,8 @@ class ArraySource:
             raise ValueError(
                 f"`batch_size` must be a positive integer. Received: {batch_size!r}"
             )
-        self.arrays = self.given = (x, y, sample_weight)
+        self.given = (x, y, sample_weight)
+        self.hold(self.given)
         self.batch_size = int(batch_size)
         self.shuffle = shuffle
         self.all_batches = -(-self.rows // self.batch_size)
@@ -147,6 +158,10 @@ class ArraySource:
         self._at = 0  # the next batch of the pass through the rows
         self._drawn_from = None
         self.change: Any = None  # a function that batches go through
+
+    def hold(self, arrays):
+        """Give rows of these arrays, `(x, y, sample_weight)`, from now on."""
+        self.arrays, self._in_order = arrays, structure.is_in_order(arrays)
 
     def _drawn(self):
         """Return the rows of one pass in order, or None for as they are."""
@@ -162,9 +177,9 @@ class ArraySource:
 
     def take(self, rows):
         """Return the batch of some rows: a slice or an array of indices."""
-        batch = structure.map_leaves(
-            lambda a: None if a is None else a[rows], self.arrays
-        )
+        batch = jax.tree.map(operator.itemgetter(rows), self.arrays)
+        if not self._in_order:
+            batch = structure.in_order_of(self.arrays, batch)
         return batch if self.change is None else self.change(batch)
 
     def epoch(self, skip=0):
@@ -204,10 +219,12 @@ class ArraySource:
 
     def batch(self, at, count=1):
         """Return the batch at a place of the present pass, or several as one."""
+        return self.take(self.rows_at(at, count))
+
+    def rows_at(self, at, count=1):
+        """Return the rows of a batch, or of several: a slice or an array of indices."""
         start, stop = (min(i * self.batch_size, self.rows) for i in (at, at + count))
-        return self.take(
-            slice(start, stop) if self._order is None else self._order[start:stop]
-        )
+        return slice(start, stop) if self._order is None else self._order[start:stop]
 
     def mark(self) -> dict:
         """Return where the next epoch begins, in plain values."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @boundary
-@until_end
+@until_end()
 def load_model(filepath, custom_objects=None, compile=True, safe_mode=True) -> "Model":
     """Load a whole model that `save_model` or Keras 3 saved.
 
