@@ -539,7 +539,7 @@ def _array_from(config):
         ) from error
 
 
-def _held_from(number):
+def _reference_from(number):
     # A file cannot say this: nothing is held while one is read.
     held = context.configs.references
     if held is None or not isinstance(number, int):
@@ -578,7 +578,7 @@ _MARKS = {
     "__keras_tensor__": lambda c: SymbolicTensor(c["shape"], c["dtype"]),
     "__tuple__": lambda c: tuple(_decode(x) for x in c["value"]),
     "__lambda__": _lambda_from,
-    "__held__": _held_from,
+    "__held__": _reference_from,
 }
 
 

@@ -117,7 +117,7 @@ class ArraySource:
         rows: the number of rows.
         batch_size: rows in one batch; the last may have fewer.
         batches: batches in one epoch.
-        whole: batches in one pass through the rows that have all their rows.
+        full_batches: batches in one pass through the rows that have all their rows.
         replays: whether `go_to` and `skip` make batches again to get to a place.
 
     >>> import lamina, numpy as np
@@ -151,7 +151,9 @@ class ArraySource:
         self.shuffle = shuffle
         self.all_batches = -(-self.rows // self.batch_size)
         self.batches = self.all_batches if steps is None else int(steps)
-        self.whole = self.rows // self.batch_size  # batches without a shorter last
+        self.full_batches = (
+            self.rows // self.batch_size
+        )
         self._order = None
         self._random = np.random.default_rng(seed)
         self._restarts = restarts
@@ -169,9 +171,9 @@ class ArraySource:
             return None
         if self.shuffle == "batch":
             # A shorter last batch stays the last, so that each keeps its own rows.
-            starts = self._random.permutation(self.whole) * self.batch_size
+            starts = self._random.permutation(self.full_batches) * self.batch_size
             parts = starts[:, None] + np.arange(self.batch_size)
-            rest = np.arange(self.whole * self.batch_size, self.rows)
+            rest = np.arange(self.full_batches * self.batch_size, self.rows)
             return np.concatenate([parts.ravel(), rest])
         return self._random.permutation(self.rows)
 
@@ -193,7 +195,7 @@ class ArraySource:
         Args:
             skip: how many batches to leave out at the beginning.
             most: a function that returns the largest count. A shorter last batch,
-                at the place `whole`, comes alone.
+                at the place `full_batches`, comes alone.
         """
         if self._restarts or self.batches >= self.all_batches:
             self._at = 0
@@ -205,7 +207,7 @@ class ArraySource:
                 self._begin_pass()
             at = self._at
             limit = skip or most()
-            count = max(1, min(limit, left, self.whole - at))
+            count = max(1, min(limit, left, self.full_batches - at))
             self._at = (at + count) % self.all_batches
             left -= count
             if skip:

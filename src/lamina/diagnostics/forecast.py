@@ -134,7 +134,7 @@ class Forecast:
             ["FLOPs", *each(lambda s: units(s.flops).strip())],
             ["Bytes read and written", *each(lambda s: f"{units(s.bytes_accessed)}B")],
             ["Peak memory", *each(lambda s: f"{units(s.peak_bytes)}B")],
-            ["  weights and batch", *each(lambda s: f"{units(_held(s))}B")],
+            ["  weights and batch", *each(lambda s: f"{units(_lasting_bytes(s))}B")],
             ["  in between", *each(lambda s: f"{units(s.cost.temp_bytes)}B")],
             ["Estimated time", *each(lambda s: _time(s.estimated_seconds))],
             ["Estimated samples/s", *each(lambda s: _rounded(s.samples_per_second))],
@@ -450,7 +450,7 @@ def _device_notes(found):
     return notes + found.remarks
 
 
-def _held(found):
+def _lasting_bytes(found):
     return found.peak_bytes - found.cost.temp_bytes
 
 

@@ -1188,7 +1188,7 @@ class Model(Layer):
         >>> lamina.export.load(path)(np.zeros((7, 3))).shape
         (7, 1)
         """
-        from lamina.export.whole import export_model
+        from lamina.export.exporting import export_model
 
         export_model(self, filepath, format, verbose, input_signature, kwargs)
 

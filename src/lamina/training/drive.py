@@ -191,7 +191,7 @@ def _most(model, variables, source):
     if not all(isinstance(a, np.ndarray) for a in leaves) or not is_small(variables):
         return 1
     row = sum(a.nbytes // source.rows for a in leaves)
-    most = min(_MOST, source.whole, _BYTES // max(row * source.batch_size, 1))
+    most = min(_MOST, source.full_batches, _BYTES // max(row * source.batch_size, 1))
     # Some numbers serve all sizes of data: each is compiled.
     return 1 << (most.bit_length() - 1) if most else 0
 
@@ -241,7 +241,7 @@ class InRows:
     def __iter__(self):
         source, place = self._source, self._place
         for at, count in source.spans(self._skip, lambda: self._now):
-            if at == source.whole:  # the short last batch
+            if at == source.full_batches:  # the short last batch
                 batch = source.batch(at)
                 yield Chunk(1, 1, [batch if place is None else place(batch)])
             else:
