@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import operator
-from functools import partial
 from typing import Any
 
 import jax
@@ -40,7 +39,6 @@ def open_source(
     steps=None,
     seed=None,
     restarts=False,
-    agree=None,
 ):
     """Return a source of `(x, y, sample_weight)` batches for whatever came in.
 
@@ -54,8 +52,6 @@ def open_source(
         seed: the first seed of the order of rows.
         restarts: whether each epoch begins at the first batch, though `steps` may have
             ended the one before in the middle of the data.
-        agree: a function of the source that returns how many batches an epoch has
-            instead, or None to leave it as it is.
 
     Raises:
         EmptyData: there are no rows.
@@ -83,17 +79,12 @@ def open_source(
                     f"{name}={type(value).__name__}"
                 )
         if is_indexed(x):
-            make = partial(IndexedSource, x, shuffle, seed=seed, restarts=restarts)
-        else:
-            make = partial(IterableSource, x, restarts=restarts)
-    else:
-        given = (x, "x"), (y, "y"), (sample_weight, "sample_weight")
-        arrays = itertools.starmap(as_arrays, given)
-        rules = {"seed": seed, "restarts": restarts}
-        make = partial(ArraySource, *arrays, batch_size, shuffle, **rules)
-    source = make(steps=steps)
-    fewer = agree(source) if agree is not None else None
-    return source if fewer is None else make(steps=fewer)
+            return IndexedSource(x, shuffle, steps, seed, restarts)
+        return IterableSource(x, steps, restarts)
+    x = as_arrays(x, "x")
+    y = as_arrays(y, "y")
+    sample_weight = as_arrays(sample_weight, "sample_weight")
+    return ArraySource(x, y, sample_weight, batch_size, shuffle, steps, seed, restarts)
 
 
 def _yields_batches(x):
@@ -151,9 +142,7 @@ class ArraySource:
         self.shuffle = shuffle
         self.all_batches = -(-self.rows // self.batch_size)
         self.batches = self.all_batches if steps is None else int(steps)
-        self.full_batches = (
-            self.rows // self.batch_size
-        )
+        self.full_batches = self.rows // self.batch_size
         self._order = None
         self._random = np.random.default_rng(seed)
         self._restarts = restarts
@@ -164,6 +153,10 @@ class ArraySource:
     def hold(self, arrays):
         """Give rows of these arrays, `(x, y, sample_weight)`, from now on."""
         self.arrays, self._in_order = arrays, structure.is_in_order(arrays)
+
+    def limit(self, steps):
+        """End each epoch after so many batches, as if `steps` had said it."""
+        self.batches = steps
 
     def _drawn(self):
         """Return the rows of one pass in order, or None for as they are."""
@@ -296,6 +289,10 @@ class IterableSource:
         count = getattr(iterable, "cardinality", None)
         if steps is None and callable(count) and int(count()) == -1:  # type: ignore
             raise ValueError(endless(type(iterable).__name__))
+
+    def limit(self, steps):
+        """End each epoch after so many batches, as if `steps` had said it."""
+        self._steps = self.batches = steps
 
     def _begin(self):
         self._taken = 0

@@ -17,14 +17,8 @@ def evaluate(
     with until_end(model), distributed(model, "evaluate"):
         require_compiled(model, "evaluate")
         check_alone(model, "evaluate")
-        source = open_source(
-            x,
-            y,
-            sample_weight,
-            batch_size=batch_size,
-            steps=limited(steps),
-            agree=together.least_batches,
-        )
+        rules = {"batch_size": batch_size, "steps": limited(steps)}
+        source = open_source(x, y, sample_weight, **rules)
         source = ready(model, source)
         prepare(model, source.first(), training=False)
         checks.check_targets(model, source)

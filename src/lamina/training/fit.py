@@ -84,7 +84,6 @@ def fit(
             shuffle=shuffle,
             steps=limited(steps_per_epoch),
             seed=order_seed(),
-            agree=together.least_batches,
         )
         source = ready(model, source)
         first = source.first()
@@ -169,16 +168,8 @@ def _validation(model, data, batch_size, steps):
         unpack(data) if isinstance(data, (list, tuple)) else (data, None, None)
     )
     try:
-        source = open_source(
-            x,
-            y,
-            weight,
-            batch_size=batch_size,
-            steps=steps,
-            restarts=True,
-            agree=together.least_batches,
-        )
-        return ready(model, source)
+        rules = {"batch_size": batch_size, "steps": steps, "restarts": True}
+        return ready(model, open_source(x, y, weight, **rules))
     except EmptyData as error:
         _unvalidated("", error)
         return None

@@ -30,12 +30,7 @@ def predict(model, x, batch_size, verbose, steps, callbacks):
                     return joined([run(x, count)])
                 ends = [(at, min(at + size, count)) for at in range(0, count, size)]
                 return joined([run(_rows(x, at, end), end - at) for at, end in ends])
-        source = open_source(
-            x,
-            batch_size=batch_size,
-            steps=limited(steps),
-            agree=together.least_batches,
-        )
+        source = open_source(x, batch_size=batch_size, steps=limited(steps))
         return _driven(model, ready(model, source), verbose, callbacks)
 
 

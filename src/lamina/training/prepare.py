@@ -18,7 +18,7 @@ from lamina.training import step
 from lamina.training.compiled import training_of
 from lamina.training.mapped import Mapped
 from lamina.training.placing import check_placed
-from lamina.training.together import of_first
+from lamina.training.together import least_batches, of_first
 
 
 def prepare(model, batch, training=True):
@@ -151,11 +151,15 @@ def order_seed():
 def ready(model, source):
     """Return a source of batches as compiled code takes them, from any source.
 
-    What works on text is done, and other text is left out.
+    What works on text is done, and other text is left out. Processes that run together
+    have as many batches each.
 
     Raises:
-        ValueError: there is text where numbers are taken.
+        ValueError: there is text where numbers are taken, or other numbers of rows or
+            batches in another process.
     """
+    if (steps := least_batches(source)) is not None:
+        source.limit(steps)
     on_host, first = training_of(model).on_host, source.first()[0]
     if on_host(model, first) is not first:
 
