@@ -22,7 +22,7 @@ from workloads import MEASURED, WORKLOADS, arrays
 
 import lamina
 from lamina.core.variable import pure
-from lamina.training.compiled_step import compiled_step
+from lamina.training.drive import CompiledStep
 from lamina.training.prepare import prepare
 from lamina.training.step import StateVariables
 from tests.models import test_one_way as table
@@ -63,7 +63,7 @@ def programs(name):
     prepare(model, (x, y, None))
     variables = StateVariables(model)
     state = variables.read()
-    step = compiled_step(model, "train", variables)
+    step = CompiledStep(model, "train", variables)
     step.trace(state, (x, y, None))
     yield "train", step._made, (state, (x, y, None))
     call = functools.partial(model, training=False)

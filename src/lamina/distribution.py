@@ -371,7 +371,7 @@ class FullyShardedDataParallel(_Watched):
 
     def remarks(self, variables, outputs) -> list[str]:
         """Return a warning where much is whole that was to be divided."""
-        whole = [v for v in variables if self._stays_whole(v)]
+        whole = [v for v in variables if self._stays_replicated(v)]
         numbers, of = (sum(v.size for v in some) for some in (whole, variables))
         parts = [n for n in self.device_mesh.shape if n > 1]
         if not parts or numbers <= of / 10:
@@ -383,7 +383,7 @@ class FullyShardedDataParallel(_Watched):
             "such sizes, or another number of devices."
         ]
 
-    def _stays_whole(self, variable):
+    def _stays_replicated(self, variable):
         parts = _math.prod(self.layout_for(variable).parts())
         return variable.size >= self._SMALL and parts == 1
 

@@ -234,4 +234,5 @@ def test_fine_tuning_trains_the_head_only():
 def test_a_config_opens_without_more_being_allowed(name):
     model = getattr(applications, name)(weights=None)
     again = lamina.models.model_from_json(model.to_json())
+    assert again.to_json() == model.to_json()
     assert [w.shape for w in again.weights] == [w.shape for w in model.weights]

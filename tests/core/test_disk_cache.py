@@ -9,7 +9,7 @@ import time
 import pytest
 
 import lamina
-from lamina.core.disk_cache import WholeEntries
+from lamina.core.disk_cache import AtomicCache
 
 RUN = """
 import lamina, numpy as np
@@ -47,7 +47,7 @@ def test_a_broken_entry_is_replaced_without_a_word(tmp_path):
 
 
 def test_an_entry_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
-    cache = WholeEntries(str(tmp_path), max_size=-1)
+    cache = AtomicCache(str(tmp_path), max_size=-1)
     old, new = tmp_path / ".old.part", tmp_path / ".new.part"
     old.write_bytes(b"left by a kill")
     new.write_bytes(b"being written")

@@ -161,6 +161,7 @@ def test_errors_that_cause_each_other_end():
     one, other = ValueError("one"), ValueError("other")
     one.__cause__, other.__cause__ = other, one
     hide_frames(one)
+    assert one.__cause__ is other and other.__cause__ is one
 
 
 def test_a_boundary_keeps_signature_name_and_result():

@@ -10,7 +10,7 @@ import pytest
 import lamina
 from lamina import layers
 from lamina.diagnostics.cost import Cost, cost_of, kernels, machine
-from lamina.training import chunks
+from lamina.training import drive
 
 D = lamina.distribution
 SIZES = (64, 128, 96, 10)
@@ -75,7 +75,7 @@ def test_memory_is_xlas(known):
 
 
 def test_memory_of_a_large_state(monkeypatch):
-    monkeypatch.setattr(chunks, "_SMALL", 0)
+    monkeypatch.setattr(drive, "_SMALL", 0)
     forecast = mlp().forecast(batch_size=8)
     # The State is overwritten in place, all but what is copied.
     held = forecast.trainable.bytes + forecast.optimizer.bytes

@@ -176,12 +176,12 @@ def test_it_changes_no_number(capfd):
 def test_off_leaves_the_step_alone(model):
     lamina.config.set_explain_recompiles(False)
     assert lamina.config.explain_recompiles() is False
-    from lamina.training.compiled_step import compiled_step
+    from lamina.training.drive import CompiledStep
     from lamina.training.step import StateVariables
 
     fit(model, X, Y)
     variables = StateVariables(model)
-    step = compiled_step(model, "predict", variables)
+    step = CompiledStep(model, "predict", variables)
     step(variables.read(), (X, None, None))
     made = training_of(model).programs.of(model).made.values()
     assert any(step._made is entry[0] for entry in made if isinstance(entry, tuple))

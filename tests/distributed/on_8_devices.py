@@ -19,7 +19,7 @@ import lamina
 from lamina import initializers
 from lamina.diagnostics.elsewhere import collectives
 from lamina.kernels import native
-from lamina.training.compiled_step import Program, compiled_step
+from lamina.training.drive import CompiledStep
 from lamina.training.forward import Forward
 from lamina.training.placing import placing
 from lamina.training.prepare import prepare
@@ -317,7 +317,7 @@ def compiled(model, batch):
     """Return the training step compiled."""
     prepare(model, batch)
     variables = StateVariables(model)
-    step = compiled_step(model, "train", variables, donate=True)
+    step = CompiledStep(model, "train", variables, donate=True)
     given = variables.read(), placing()(batch)
     step.trace(*given)
     return step._made.lower(*given).compile()
@@ -399,7 +399,7 @@ def test_a_step_leaves_the_state_where_it_was_and_compiles_once(how):
         x, y = data(16)
         model.fit(x, y, verbose=0)
         variables = StateVariables(model)
-        step = compiled_step(model, "train", variables)
+        step = CompiledStep(model, "train", variables)
         state = before = variables.read()
         for _ in range(3):
             state, _ = step(state, placing()((x, y, None)))
@@ -457,8 +457,8 @@ def arrived(monkeypatch):
         note(inputs)
         return run_forward(program, inputs, *rest)
 
-    run_step, run_forward = Program.__call__, Forward.__call__
-    monkeypatch.setattr(Program, "__call__", step)
+    run_step, run_forward = CompiledStep.__call__, Forward.__call__
+    monkeypatch.setattr(CompiledStep, "__call__", step)
     monkeypatch.setattr(Forward, "__call__", forward)
     return seen
 

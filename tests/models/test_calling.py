@@ -19,7 +19,7 @@ X = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
 
 
 def compiled(model) -> bool:
-    return training_of(model).programs.of(model).whole
+    return training_of(model).programs.of(model).one_program
 
 
 def by_layers(model, x, **kwargs):

@@ -73,6 +73,8 @@ def test_built_by_hand():
     model = lamina.Sequential([Dense(4), Dense(2)])
     model.build((None, 3))
     assert model.input_shape == (None, 3)
+    kernels = [layer.kernel.numpy() for layer in model.layers]
+    np.testing.assert_allclose(model(X), X @ kernels[0] @ kernels[1], atol=1e-6)
 
 
 def test_nested_stacks_share_weights():

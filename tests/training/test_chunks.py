@@ -7,7 +7,7 @@ import pytest
 import lamina
 from lamina import layers
 from lamina.data import ArraySource
-from lamina.training import chunks
+from lamina.training import drive
 from lamina.training.step import StateVariables
 
 ROWS = 44  # 5 batches of 8 and one of 4
@@ -149,7 +149,7 @@ def test_same_bits_of_a_step_of_ones_own():
 @pytest.mark.parametrize("span", [0, 1e3])
 def test_however_many_steps_run_in_a_call(span, monkeypatch):
     expected = train("noisy", singly=True)
-    monkeypatch.setattr(chunks, "_SPAN", span)
+    monkeypatch.setattr(drive, "_SPAN", span)
     assert train("noisy", singly=False) == expected
 
 
@@ -160,7 +160,7 @@ def kind(model, x, y, batch_size):
     source = ArraySource(x, y, None, batch_size, False, None)
     variables = StateVariables(model)
     rules = {"donate": False, "single": False}
-    with chunks.chunks(model, "train", variables, source, **rules) as made:
+    with drive.chunks(model, "train", variables, source, **rules) as made:
         return type(made).__name__
 
 
@@ -190,7 +190,7 @@ def test_batches_of_a_call_are_those_one_by_one():
     model.fit(x, x[:, :1], verbose=0)
     source = ArraySource(x, x[:, :1], None, 2, False, None)
     rules = {"donate": False, "single": False}
-    with chunks.chunks(model, "train", StateVariables(model), source, **rules) as made:
+    with drive.chunks(model, "train", StateVariables(model), source, **rules) as made:
         seen = [batch for part in made for batch in part.batches()]
     assert type(made).__name__ == "InRows"
     np.testing.assert_array_equal(np.concatenate([b[0] for b in seen]), x)

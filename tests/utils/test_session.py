@@ -42,6 +42,7 @@ def test_a_package_that_is_still_loading(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", ModuleType("tensorflow"))
     monkeypatch.setitem(sys.modules, "torch", None)  # as `import` marks a failure
     lamina.utils.set_random_seed(5)
+    assert random.random() == random.Random(5).random()
 
 
 def test_nothing_is_imported(tmp_path):

@@ -39,7 +39,7 @@ def _is_unexpected(record):
     return not str(record.msg).startswith(_EXPECTED)
 
 
-def is_whole(path) -> bool:
+def is_complete(path) -> bool:
     """Tell whether a folder is a checkpoint that was written to its end."""
     return (path / "_CHECKPOINT_METADATA").is_file()
 

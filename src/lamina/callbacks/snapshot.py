@@ -200,7 +200,7 @@ class Folder:
     def files(self) -> list[Path]:
         """Return the snapshots, the newest first."""
         found = self.path.glob("*.snapshot")
-        whole = (path for path in found if path.is_file() or sharded.is_whole(path))
+        whole = (path for path in found if path.is_file() or sharded.is_complete(path))
         return sorted(whole, reverse=True)
 
     def _parts(self):

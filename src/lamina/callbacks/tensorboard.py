@@ -81,13 +81,13 @@ class TensorBoard(Callback):
         super().__init__()
         event_file.require_tensorboard("TensorBoard")
         self.log_dir = os.fspath(log_dir)
-        self.histogram_freq = _whole("histogram_freq", histogram_freq)
+        self.histogram_freq = _epochs("histogram_freq", histogram_freq)
         self.write_graph = write_graph
         self.write_images = write_images
         self.write_steps_per_second = write_steps_per_second
         self.update_freq: Any = _batches(update_freq)
         self.profile_batch = profile_batch
-        self.embeddings_freq = _whole("embeddings_freq", embeddings_freq)
+        self.embeddings_freq = _epochs("embeddings_freq", embeddings_freq)
         self.embeddings_metadata = embeddings_metadata
         self._first, self._last = _profiled(profile_batch)
         self._forget()
@@ -317,7 +317,7 @@ def _table(name):
     return f"embeddings/{re.sub('[^A-Za-z0-9_.-]', '_', name)}.tsv"
 
 
-def _whole(name, value):
+def _epochs(name, value):
     if not is_integer(value) or value < 0:
         raise ValueError(
             f"`TensorBoard` expected `{name}` to be a number of epochs, or 0. "

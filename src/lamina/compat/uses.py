@@ -34,7 +34,7 @@ def uses(program) -> Iterator[tuple[str, str, set]]:
     modules = _modules(program)
 
     @functools.cache
-    def whole(name):
+    def full_name(name):
         """Follow a name through the program's modules to one of Keras, or to None."""
         before, todo = set(), [name]
         while todo:
@@ -57,10 +57,12 @@ def uses(program) -> Iterator[tuple[str, str, set]]:
             todo += [".".join([base, *words[1:]]) for base in reversed(bases)]
         return None
 
-    excused = {whole(name) for module in modules.values() for name in module.excused}
+    excused = {
+        full_name(name) for module in modules.values() for name in module.excused
+    }
     for module in modules.values():
         for used, line, arguments in module.uses:
-            name = whole(used)
+            name = full_name(used)
             if name is not None and name not in excused:
                 yield name, f"{module.file}:{line}", arguments
 
@@ -200,11 +202,11 @@ class _Module:
             asked = self._asked(node, names)
             if asked and (_chain(node.func) == ["hasattr"] or len(node.args) > 2):
                 self.excused.add(asked)
-            chain = asked or _whole(node.func, names)
+            chain = asked or _full_name(node.func, names)
             if chain:
                 yield chain, node.lineno, {one.arg for one in node.keywords}
                 inner = [*node.args, *node.keywords]
-        elif chain := _whole(node, names):
+        elif chain := _full_name(node, names):
             if "AttributeError" in caught:
                 self.excused.add(chain)
             yield chain, node.lineno, set()
@@ -217,7 +219,7 @@ class _Module:
         """Return the name that `hasattr` or `getattr` asks for in a call."""
         if _chain(node.func) in (["hasattr"], ["getattr"]) and len(node.args) > 1:
             word = getattr(node.args[1], "value", None)
-            base = _whole(node.args[0], names)
+            base = _full_name(node.args[0], names)
             return f"{base}.{word}" if base and isinstance(word, str) else None
         return None
 
@@ -238,7 +240,7 @@ def _under(node):
     return node
 
 
-def _whole(node, names):
+def _full_name(node, names):
     """Return what `a.b.c` stands for, or None where its first word is the program's."""
     words = _chain(node)
     base = names.get(words[0]) if words else None

@@ -56,7 +56,13 @@ class Budget:
         name: what to call the source in errors.
         held: the bytes that all Variables may take together, where a file holds them.
         against: what that comes from, for errors.
+
+    Attributes:
+        replaced: a list that gets what is made under another class' name, with that
+            name; or None.
     """
+
+    replaced: list | None = None
 
     def __init__(self, name, held=None, against=None):
         self.name = name
@@ -103,7 +109,9 @@ class Budget:
             ValueError: one of them is larger than any that is meant well.
         """
         sizes = getattr(cls, "_numbers_are_sizes", None)  # None for what has no calls
-        self.spend(_THING if sizes is None else _LAYER)
+        self.work += _THING if sizes is None else _LAYER
+        if self.work > self.allowed:
+            self.spend(0)
         if self.allowed < bounds.WORK_MOST:
             self.allowed += self._each
         name = config.get("name")
@@ -198,7 +206,8 @@ def looked_at(values):
         ValueError: a config is read, and they are too many.
     """
     if context.configs.budget is not None:
-        context.configs.budget.spend(_THING * len(structure.flatten(values)))
+        count = 1 if isinstance(values, str) else len(structure.flatten(values))
+        context.configs.budget.spend(_THING * count)
 
 
 def _check_axes(name, shapes):
@@ -286,8 +295,7 @@ class limits(Scope):  # noqa: N801
         return having(context.configs, limits={**around, **self._limits})
 
 
-@contextlib.contextmanager
-def budgeted(name="the config", **fields):
+class budgeted:  # noqa: N801
     """Read a config under a budget: the one that holds already, or a new one.
 
     A copy of what is in this process already is made without.
@@ -296,15 +304,23 @@ def budgeted(name="the config", **fields):
         name: what to call the config in errors.
         fields: other fields of the context to set.
     """
-    outermost = context.configs.budget is None and context.configs.references is None
-    if outermost:
-        fields["budget"] = Budget(name)
-    with having(context.configs, **fields):
-        if not outermost:
-            yield
-            return
-        with errors_about(name):
-            yield
+
+    def __init__(self, name="the config", **fields):
+        configs = context.configs
+        outermost = configs.budget is None and configs.references is None
+        if outermost:
+            fields["budget"] = Budget(name)
+        self._name = name if outermost else None
+        self._block = having(configs, **fields)
+
+    def __enter__(self):
+        self._block.__enter__()
+
+    def __exit__(self, kind, error, trace):
+        self._block.__exit__()
+        if error is not None and self._name is not None:
+            with errors_about(self._name):
+                raise error
 
 
 # What code raises for configs whose parts are not what they should be; it raises errors

@@ -358,15 +358,17 @@ def arguments_of(config, taker) -> dict:
     author = author_of(taker)
     own = () if author is taker else all_parameters(author)
 
-    def read(key, value):
-        wanted, configs = author if key in own else taker, context.configs
-        if configs.taker is wanted:
-            return deserialize_keras_object(value)
-        with having(configs, taker=wanted):
-            return deserialize_keras_object(value)
-
-    given = dict_for(taker, config).items()
-    return {k: v if isinstance(v, _PLAIN) else read(k, v) for k, v in given}
+    made, around = dict(dict_for(taker, config)), context.configs
+    inside = around.budget is not None or around.references is not None
+    read, before = _decode if inside else deserialize_keras_object, around.taker
+    try:
+        for key, value in made.items():
+            if not isinstance(value, _PLAIN):
+                around.taker = author if key in own else taker
+                made[key] = read(value)
+    finally:
+        around.taker = before
+    return made
 
 
 def _decode(config, names=None):
@@ -422,9 +424,9 @@ def _build(cls, name, inner, config):
     if around.budget is not None:
         around.budget.make(cls, inner)
     # Inner objects are read by `from_config` itself, which knows its arguments.
+    before, around.taker = around.taker, cls
     try:
-        with having(around, taker=cls):
-            obj = cls.from_config(inner)
+        obj = cls.from_config(inner)
     except (TypeError, ValueError) as error:
         said = error.__cause__ is not None  # of something inside
         if said or not re.search(_NOT_ITS_OWN, str(error)):
@@ -433,13 +435,16 @@ def _build(cls, name, inner, config):
             f"{name!r} could not be made from its config: {error}. Its `__init__` does "
             f"not take what the config holds. Config: {inner!r}"
         ) from error
+    finally:
+        around.taker = before
     if shared is not None:
         shared[number] = obj
-    if around.replaced is not None:
+    replaced = around.budget.replaced if around.budget is not None else None
+    if replaced is not None:
         # A class of ours may be public under another name than its own.
         kept = config.get("module") and built_in(config["module"], name)
         if type(obj).__name__ != (name := kept.__name__ if kept else name):
-            around.replaced.append((obj, name))
+            replaced.append((obj, name))
     build_config = config.get("build_config")
     if build_config and hasattr(obj, "build_from_config"):
         obj.build_from_config(_decode(build_config))
@@ -534,7 +539,7 @@ def _array_from(config):
         ) from error
 
 
-def _held_from(number):
+def _reference_from(number):
     # A file cannot say this: nothing is held while one is read.
     held = context.configs.references
     if held is None or not isinstance(number, int):
@@ -573,7 +578,7 @@ _MARKS = {
     "__keras_tensor__": lambda c: SymbolicTensor(c["shape"], c["dtype"]),
     "__tuple__": lambda c: tuple(_decode(x) for x in c["value"]),
     "__lambda__": _lambda_from,
-    "__held__": _held_from,
+    "__held__": _reference_from,
 }
 
 

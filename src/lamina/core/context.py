@@ -34,9 +34,6 @@ class _Configs:
     # What was made already, by number in the config. Set by `sharing`, cloning and
     # whatever reads a whole model; read where an object is made.
     shared: dict | None = None
-    # A list of what was made under another class' name, with that name. Set by the
-    # reader of `.keras` files, filled where an object is made.
-    replaced: list | None = None
     # What a config may make, a `Budget`. Set by `budgeted` and readers of files; asked
     # where objects and Variables are made and layers are called.
     budget: Any = None
@@ -46,10 +43,12 @@ class _Configs:
 
 class _Context(Local):
     # Values bound to Variables, innermost last, each a `Frame`. Set by `binding`,
-    # `marked` and `StatelessScope`; read by Variables.
+    # `marked` and `StatelessScope`, emptied by `JaxLayer`; read by Variables, seeds and
+    # whatever runs compiled outside of a trace alone.
     frames: tuple = ()
     # The layers being called, outermost first. Set by a layer's call and build; read by
-    # layers, ops and masks, for what the one around them allows.
+    # layers, graphs, ops and operators, for what the one around them allows, by models
+    # that run compiled outside of calls alone, and by warnings.
     calling: tuple = ()
     # The call-context arguments for the calls inside: `training`, and what layers
     # registered. Set by a layer's call, and by what runs layers in inference mode; read
@@ -61,8 +60,9 @@ class _Context(Local):
     # Names that prefix the paths of new Variables. Set by calls, builds, `name_scope`
     # and owners of Variables; read by Variables, and in notes on errors.
     scopes: tuple[str, ...] = ()
-    # Where `add_loss` puts what it is given. Set by steps, traces and stateless calls;
-    # None outside of them, where the layer keeps its losses.
+    # Where `add_loss` puts what it is given. Set by steps, traces, stateless calls and
+    # recurrent layers; read by `add_loss` and `losses`. None outside of them, where the
+    # layer keeps its losses.
     losses: list | None = None
     # Where Variables and batches lie, a `Distribution` or None; `...` for what holds in
     # the whole process. Set by its `scope`, by runs and files of a model, which go by
@@ -75,12 +75,8 @@ class _Context(Local):
     # Set by Variables; read by initializers.
     birth: tuple = (None, None)
     # Which layers made now forget activations, a `RematMode`. Set by `RematScope` and
-    # in builds; read by layers and operations as they are made.
+    # in builds; read by layers and operations as they are made, and by calls.
     remat: Any = None
-
-    # The layer whose shapes `call` tells, whatever its subclass writes of them. Set by
-    # `compute_output_shape` of the layer; read by `compute_output_spec`.
-    measured: Any = None
 
     def __init__(self):
         super().__init__()

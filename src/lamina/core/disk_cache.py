@@ -18,7 +18,7 @@ from lamina.core.files import replacing
 _STALE = 3600  # seconds after which nobody writes a file aside any more
 
 
-class WholeEntries(LRUCache):
+class AtomicCache(LRUCache):
     """JAX's cache in a folder, with entries that end in a checksum.
 
     They are written aside and renamed. One that is not whole is dropped, and the next
@@ -59,15 +59,15 @@ class WholeEntries(LRUCache):
                     part.unlink()
 
 
-def keep_whole(folder):
-    """Have JAX use `WholeEntries` in a folder; other folders are left to JAX."""
+def use_atomic_cache(folder):
+    """Have JAX use `AtomicCache` in a folder; other folders are left to JAX."""
     made = compilation_cache.get_file_cache
 
     def get_file_cache(path):
         found = made(path)
         if path == os.fspath(folder) and found and type(found[0]) is LRUCache:
             if not found[0].eviction_enabled:
-                return WholeEntries(path, max_size=-1), path
+                return AtomicCache(path, max_size=-1), path
         return found
 
     compilation_cache.get_file_cache = get_file_cache

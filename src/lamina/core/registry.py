@@ -158,6 +158,7 @@ def _spaces(module) -> tuple:
     return (place,) if place in NAMESPACES or module in _PLACES and place else ()
 
 
+@functools.lru_cache(1 << 10)
 def built_in(module, name):
     """Return our class or function of a name in a module of Keras, or None."""
     for space in () if name.startswith("_") else _spaces(module):

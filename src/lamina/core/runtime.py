@@ -38,9 +38,9 @@ def _compilation_cache():
     except OSError:
         return  # a read-only home costs only the cache
     with contextlib.suppress(ImportError):  # another JAX keeps its own way
-        from lamina.core.disk_cache import keep_whole
+        from lamina.core.disk_cache import use_atomic_cache
 
-        keep_whole(str(folder))
+        use_atomic_cache(str(folder))
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

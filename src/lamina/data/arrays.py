@@ -7,6 +7,7 @@ be a pandas DataFrame if pandas is loaded already.
 import hashlib
 import inspect
 import sys
+from typing import Any
 
 import jax
 import numpy as np
@@ -63,7 +64,7 @@ def pack(x, y=None, sample_weight=None):
     return (x, y) if sample_weight is None else (x, y, sample_weight)
 
 
-def as_arrays(value, what="x"):
+def as_arrays(value, what="x") -> Any:
     """Return arrays in the structure of `value`, floats in the default float type.
 
     Args:
@@ -80,21 +81,19 @@ def as_arrays(value, what="x"):
     >>> x.shape, str(x.dtype)
     ((2,), 'float32')
     """
-    return _convert(value, what)
-
-
-def _convert(value, path):
     if value is None:
         return None
+    if isinstance(value, (np.ndarray, jax.Array)):
+        return _finish(value, what)
     if isinstance(value, dict):
-        return {k: _convert(v, f"{path}[{k!r}]") for k, v in value.items()}
+        return {k: as_arrays(v, f"{what}[{k!r}]") for k, v in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_convert(v, path) for v in value))
+        return type(value)(*(as_arrays(v, what) for v in value))
     if isinstance(value, (list, tuple)):
         if _is_numbers(value):
-            return _finish(_from_list(value, path), path)
-        return type(value)(_convert(v, f"{path}[{i}]") for i, v in enumerate(value))
-    return _finish(_one(value, path), path)
+            return _finish(_from_list(value, what), what)
+        return type(value)(as_arrays(v, f"{what}[{i}]") for i, v in enumerate(value))
+    return _finish(_one(value, what), what)
 
 
 def _is_numbers(value):
@@ -123,8 +122,6 @@ def _loaded(module, name):
 
 
 def _one(value, path):
-    if isinstance(value, (np.ndarray, jax.Array)):
-        return value
     refuse_sparse(value)
     if isinstance(value, _loaded("pandas", "DataFrame")):
         return frames.pandas_frame(value, path)

@@ -161,8 +161,7 @@ class IndexedSource:
         # An item of such a data set has a number of its own in each run.
         self._items_of = dataset.all_passes() if self._own_order else dataset
         self._shuffle = bool(shuffle) and not self._own_order
-        self._steps = steps
-        self._restarts = restarts or steps is None
+        self._always_restarts = restarts
         # Drawn from the generator that users seed.
         self._seed = int(np.random.randint(2**31 - 1)) if seed is None else seed
         self._epoch, self._begun = 0, False
@@ -173,6 +172,12 @@ class IndexedSource:
         self._peeked = None
         self._layout = BatchLayout()
         self.batch_size = None
+        self.limit(steps)
+
+    def limit(self, steps):
+        """End each epoch after so many batches; None for all there are."""
+        self._steps = steps
+        self._restarts = self._always_restarts or steps is None
         self.batches = self._count()
 
     def _length(self):

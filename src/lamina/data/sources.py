@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import operator
 from typing import Any
 
 import jax
@@ -107,7 +108,7 @@ class ArraySource:
         rows: the number of rows.
         batch_size: rows in one batch; the last may have fewer.
         batches: batches in one epoch.
-        whole: batches in one pass through the rows that have all their rows.
+        full_batches: batches in one pass through the rows that have all their rows.
         replays: whether `go_to` and `skip` make batches again to get to a place.
 
     >>> import lamina, numpy as np
@@ -135,12 +136,13 @@ class ArraySource:
             raise ValueError(
                 f"`batch_size` must be a positive integer. Received: {batch_size!r}"
             )
-        self.arrays = self.given = (x, y, sample_weight)
+        self.given = (x, y, sample_weight)
+        self.hold(self.given)
         self.batch_size = int(batch_size)
         self.shuffle = shuffle
         self.all_batches = -(-self.rows // self.batch_size)
         self.batches = self.all_batches if steps is None else int(steps)
-        self.whole = self.rows // self.batch_size  # batches without a shorter last
+        self.full_batches = self.rows // self.batch_size
         self._order = None
         self._random = np.random.default_rng(seed)
         self._restarts = restarts
@@ -148,23 +150,31 @@ class ArraySource:
         self._drawn_from = None
         self.change: Any = None  # a function that batches go through
 
+    def hold(self, arrays):
+        """Give rows of these arrays, `(x, y, sample_weight)`, from now on."""
+        self.arrays, self._in_order = arrays, structure.is_in_order(arrays)
+
+    def limit(self, steps):
+        """End each epoch after so many batches, as if `steps` had said it."""
+        self.batches = steps
+
     def _drawn(self):
         """Return the rows of one pass in order, or None for as they are."""
         if not self.shuffle:
             return None
         if self.shuffle == "batch":
             # A shorter last batch stays the last, so that each keeps its own rows.
-            starts = self._random.permutation(self.whole) * self.batch_size
+            starts = self._random.permutation(self.full_batches) * self.batch_size
             parts = starts[:, None] + np.arange(self.batch_size)
-            rest = np.arange(self.whole * self.batch_size, self.rows)
+            rest = np.arange(self.full_batches * self.batch_size, self.rows)
             return np.concatenate([parts.ravel(), rest])
         return self._random.permutation(self.rows)
 
     def take(self, rows):
         """Return the batch of some rows: a slice or an array of indices."""
-        batch = structure.map_leaves(
-            lambda a: None if a is None else a[rows], self.arrays
-        )
+        batch = jax.tree.map(operator.itemgetter(rows), self.arrays)
+        if not self._in_order:
+            batch = structure.in_order_of(self.arrays, batch)
         return batch if self.change is None else self.change(batch)
 
     def epoch(self, skip=0):
@@ -178,7 +188,7 @@ class ArraySource:
         Args:
             skip: how many batches to leave out at the beginning.
             most: a function that returns the largest count. A shorter last batch,
-                at the place `whole`, comes alone.
+                at the place `full_batches`, comes alone.
         """
         if self._restarts or self.batches >= self.all_batches:
             self._at = 0
@@ -190,7 +200,7 @@ class ArraySource:
                 self._begin_pass()
             at = self._at
             limit = skip or most()
-            count = max(1, min(limit, left, self.whole - at))
+            count = max(1, min(limit, left, self.full_batches - at))
             self._at = (at + count) % self.all_batches
             left -= count
             if skip:
@@ -204,10 +214,12 @@ class ArraySource:
 
     def batch(self, at, count=1):
         """Return the batch at a place of the present pass, or several as one."""
+        return self.take(self.rows_at(at, count))
+
+    def rows_at(self, at, count=1):
+        """Return the rows of a batch, or of several: a slice or an array of indices."""
         start, stop = (min(i * self.batch_size, self.rows) for i in (at, at + count))
-        return self.take(
-            slice(start, stop) if self._order is None else self._order[start:stop]
-        )
+        return slice(start, stop) if self._order is None else self._order[start:stop]
 
     def mark(self) -> dict:
         """Return where the next epoch begins, in plain values."""
@@ -277,6 +289,10 @@ class IterableSource:
         count = getattr(iterable, "cardinality", None)
         if steps is None and callable(count) and int(count()) == -1:  # type: ignore
             raise ValueError(endless(type(iterable).__name__))
+
+    def limit(self, steps):
+        """End each epoch after so many batches, as if `steps` had said it."""
+        self._steps = self.batches = steps
 
     def _begin(self):
         self._taken = 0

@@ -19,7 +19,7 @@ from lamina.core import bounds
 from lamina.core.budget import readable
 from lamina.core.naming import printable
 
-_TOLD = 200  # characters that an error quotes
+_QUOTED = 200  # characters that an error quotes
 _PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _DTYPES = re.compile("[<>=|]?([buif][1-9][0-9]?|O8?)")  # what arrays may hold
 
@@ -81,8 +81,8 @@ def loads(data, source="the pickle"):
         struct.error,
         OverflowError,
     ) as error:
-        told = printable(repr(error), _TOLD)
-        raise ValueError(f"{source} is damaged: {told}") from None
+        said = printable(repr(error), _QUOTED)
+        raise ValueError(f"{source} is damaged: {said}") from None
 
 
 def arrays(path) -> dict:
@@ -95,8 +95,8 @@ def arrays(path) -> dict:
         try:
             return _members(file, path)
         except Exception as error:  # whatever the readers of zip and NumPy raise
-            told = printable(error, _TOLD)
-            raise ValueError(f"{path} is damaged: {told}") from error
+            said = printable(error, _QUOTED)
+            raise ValueError(f"{path} is damaged: {said}") from error
 
 
 def _members(file, path):
@@ -262,7 +262,7 @@ class _Reader:
             order: Any = _text(state[1])
             name = _text(made.args[0])
             if not _DTYPES.fullmatch(name):
-                raise _Refused(f"it has an array of {printable(name, _TOLD)}.")
+                raise _Refused(f"it has an array of {printable(name, _QUOTED)}.")
             value = np.dtype(name).newbyteorder(order)
         else:
             _, shape, dtype, columns, content = state

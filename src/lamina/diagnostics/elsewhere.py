@@ -22,7 +22,7 @@ from lamina.core.extras import extra
 from lamina.core.owner import layers_in
 from lamina.core.placement import output_path
 from lamina.training.compiled import training_of
-from lamina.training.compiled_step import step_laid_out
+from lamina.training.compiling import step_laid_out
 from lamina.training.step import State, StateVariables
 
 # XLA takes minutes for programs of more devices; what a device does changes no more.

@@ -20,9 +20,8 @@ from lamina.diagnostics.cost import Cost, Machine, cost_of, machine
 from lamina.diagnostics.elsewhere import DeviceForecast, on_devices, units
 from lamina.layers.building import built_on
 from lamina.training import step
-from lamina.training.chunks import is_small
 from lamina.training.compiled import training_of
-from lamina.training.compiled_step import compiled_step
+from lamina.training.drive import CompiledStep, is_small
 from lamina.training.prepare import outputs_for, prepare
 from lamina.training.step import StateVariables
 
@@ -135,7 +134,7 @@ class Forecast:
             ["FLOPs", *each(lambda s: units(s.flops).strip())],
             ["Bytes read and written", *each(lambda s: f"{units(s.bytes_accessed)}B")],
             ["Peak memory", *each(lambda s: f"{units(s.peak_bytes)}B")],
-            ["  weights and batch", *each(lambda s: f"{units(_held(s))}B")],
+            ["  weights and batch", *each(lambda s: f"{units(_lasting_bytes(s))}B")],
             ["  in between", *each(lambda s: f"{units(s.cost.temp_bytes)}B")],
             ["Estimated time", *each(lambda s: _time(s.estimated_seconds))],
             ["Estimated samples/s", *each(lambda s: _rounded(s.samples_per_second))],
@@ -245,7 +244,7 @@ def forecast(
         )
     variables = StateVariables(model)
     prediction = cost_of(
-        compiled_step(model, "predict", variables), variables.read(), (x, None, None)
+        CompiledStep(model, "predict", variables), variables.read(), (x, None, None)
     )
     rates = machine(model.compute_dtype)
 
@@ -273,7 +272,7 @@ def _train_cost(model, batch_size, x, outputs, target_shape):
     batch = (x, y, None)
     prepare(model, batch)
     variables = StateVariables(model)
-    made = compiled_step(model, "train", variables, donate=not is_small(variables))
+    made = CompiledStep(model, "train", variables, donate=not is_small(variables))
     cost = cost_of(made, variables.read(), batch)
     if fresh and not sure:
         # The losses and metrics are made again for the targets that really come.
@@ -451,7 +450,7 @@ def _device_notes(found):
     return notes + found.remarks
 
 
-def _held(found):
+def _lasting_bytes(found):
     return found.peak_bytes - found.cost.temp_bytes
 
 

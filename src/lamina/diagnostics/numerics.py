@@ -20,7 +20,7 @@ from lamina.core.naming import listed
 from lamina.core.variable import marked, pure
 from lamina.optimizers import LossScaleOptimizer
 from lamina.training import step
-from lamina.training.compiled_step import compiled_step
+from lamina.training.drive import CompiledStep
 
 # Batches are held until their steps are known to be good: so many, so many bytes, for
 # so many seconds.
@@ -106,7 +106,7 @@ class Guard:
         self._count += steps
 
     def _find(self, state, batches, always):
-        run = compiled_step(self.model, "train", self.variables)
+        run = CompiledStep(self.model, "train", self.variables)
         for number, batch in enumerate(batches, self._count + 1):
             new, _ = run(state, batch)
             if not _finite((new, self._gradients(state, batch))):
@@ -125,7 +125,7 @@ class Guard:
             return ()
         if isinstance(self.model.optimizer, LossScaleOptimizer):
             return ()  # it expects such gradients, and leaves the step out
-        run = compiled_step(self.model, "gradients", self.variables)
+        run = CompiledStep(self.model, "gradients", self.variables)
         loss, _, gradients = run(state, batch)
         return loss, gradients
 

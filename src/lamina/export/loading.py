@@ -74,7 +74,7 @@ class Endpoint:
         self._calls = calls  # whether it is checked for each set of shapes
         self._checked: set = set()
 
-    @until_end
+    @until_end()
     def __call__(self, *args):
         """Compute the outputs, in inference mode.
 

@@ -274,10 +274,10 @@ class Adaptable(Layer):
                 made = super().add_weight(part.shape, first, part.dtype, **where)
                 setattr(self, held or part.attribute, made)
         names = [n.format(encoding.name) for n in encoding.attributes]
-        encoding.variables = self._held(names)
+        encoding.variables = self._variables_at(names)
         self._encodings = {**self._encodings, encoding.name: encoding}
 
-    def _held(self, names):
+    def _variables_at(self, names):
         """Return those of the Variables by the names of attributes that there are."""
         held = [self.__dict__.get(f"_{n}", self.__dict__.get(n)) for n in names]
         return [v for v in held if v is not None]
@@ -392,7 +392,7 @@ class Adaptable(Layer):
 
     def _saved_variables(self):
         spec, mode = self.variable_serialization_spec, self.quantization_mode
-        held = self._held(spec.get(mode, spec[None]))
+        held = self._variables_at(spec.get(mode, spec[None]))
         aside = [*held, *(self._lora() or ())[:2]]
         if mode is not None and not self._is_calibrated:
             aside.append(getattr(self, f"_{self._main}", None))

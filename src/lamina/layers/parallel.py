@@ -7,7 +7,7 @@ the devices, and nothing between them is collected: Shoeybi et al., 2019, "Megat
 
 Layers say how they can be divided (`_divisions`, `_divided_inside`), and which of them
 leave features where they are (`_featurewise`): their weights lie as their input does.
-Why a layer is never divided, it says (`_stays_whole`). A `Plan` puts it together.
+Why a layer is never divided, it says (`_never_divided`). A `Plan` puts it together.
 """
 
 from typing import Any, NamedTuple
@@ -99,7 +99,7 @@ class Plan:
                     self._between.setdefault(layer, mark)
                 return [mark]
         self._break(given)
-        if why := getattr(layer, "_stays_whole", None):
+        if why := getattr(layer, "_never_divided", None):
             self.reasons |= dict.fromkeys(layer.variables, why)
             return [_WHOLE]
         self._one_by_one(layer)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from lamina import activations, constraints, initializers, regularizers
+from lamina.core.config import Constructed
 
 _HOOKS = {
     "initializer": initializers.get,
@@ -22,8 +23,10 @@ def keep(layer, given) -> None:
     for name, value in given.items():
         # The one that every layer has is kept by `Layer`.
         if name.endswith((*_GET,)) and name != "activity_regularizer":
-            none = value is None and name.endswith((*_HOOKS,))
-            setattr(layer, name, None if none else resolved(layer, name, value))
+            made = value is None or isinstance(value, Constructed)
+            if not (made and name.endswith((*_HOOKS,))):
+                value = resolved(layer, name, value)
+            setattr(layer, name, value)
 
 
 def resolved(layer, name, value) -> Any:

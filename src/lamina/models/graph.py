@@ -284,11 +284,11 @@ def _check_tensors(tensors, what):
             raise ValueError(
                 f"All `{what}` values must be KerasTensors: a graph is drawn from "
                 "`lamina.Input(...)` by calling layers on it. Received among them: "
-                f"{_told(x, what)}"
+                f"{_received(x, what)}"
             )
 
 
-def _told(x, what):
+def _received(x, what):
     if isinstance(x, (Layer, Operation)):
         return f"{x!r}, which was not called. Give what `{x.name}(...)` returns"
     if hasattr(x, "shape"):

@@ -48,7 +48,7 @@ from lamina.training.compiled import (
     training_of,
 )
 from lamina.training.compiled_metrics import named
-from lamina.training.compiled_step import compiled_step
+from lamina.training.drive import CompiledStep
 from lamina.training.evaluate import evaluate
 from lamina.training.fit import fit
 from lamina.training.forward import called
@@ -797,7 +797,7 @@ class Model(Layer):
         if force:
             training_of(self).programs = Programs()
         variables = step.StateVariables(self)
-        run = compiled_step(self, kind, variables)
+        run = CompiledStep(self, kind, variables)
 
         def function(state, batch):
             groups = [tuple(group) for group in state]
@@ -1188,7 +1188,7 @@ class Model(Layer):
         >>> lamina.export.load(path)(np.zeros((7, 3))).shape
         (7, 1)
         """
-        from lamina.export.whole import export_model
+        from lamina.export.exporting import export_model
 
         export_model(self, filepath, format, verbose, input_signature, kwargs)
 

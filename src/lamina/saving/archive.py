@@ -23,7 +23,6 @@ from typing import Any
 from lamina._version import __version__
 from lamina.core import bounds
 from lamina.core.budget import readable
-from lamina.core.context import context, having
 from lamina.core.files import replacing
 from lamina.core.texts import parsed
 from lamina.saving import hdf5
@@ -330,16 +329,16 @@ def load(filepath, build, compile):
     Args:
         filepath: a path, or a binary file that is open for reading.
         build: a function that makes a model of its config, the bytes that the file
-            holds for its weights, and a name for errors.
+            holds for its weights, a name for errors, and a list that gets what has
+            another class' name in the config, with that.
         compile: whether to compile it.
     """
+    replaced: list = []
     with Archive(filepath) as archive, archive.weights() as weights:
         config = archive.config()
         if not compile:
             config.pop("compile_config", None)
-        with having(context.configs, replaced=[]) as reading:
-            model = build(config, weights.declared, archive.name)
-            replaced = reading.replaced
+        model = build(config, weights.declared, archive.name, replaced)
         put_values(model, weights, archive, replaced=replaced)
     return model
 

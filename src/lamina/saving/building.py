@@ -86,9 +86,10 @@ class FileBudget(Budget):
     The first values are zeros in place of random ones, since the file's replace them.
     """
 
-    def __init__(self, declared, name):
+    def __init__(self, declared, name, replaced=None):
         against = f"the file holds {readable(declared)} of them"
         super().__init__(name, bounds.COPIES * declared + bounds.SLACK, against)
+        self.replaced = replaced
 
     def first_value(self, initializer, shape, dtype):
         """Return zeros where the file's value is sure to come."""

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lamina.callbacks.sharded import is_whole, orbax
+from lamina.callbacks.sharded import is_complete, orbax
 from lamina.core.texts import parsed
 from lamina.core.walk import objects
 from lamina.saving.report import Row
@@ -27,11 +27,11 @@ WEIGHTS, ORDER = ("trainable_variables", "non_trainable_variables"), "lamina_ord
 def is_checkpoint(path) -> bool:
     """Tell whether a folder holds checkpoints, or is one."""
     path = pathlib.Path(path)
-    return path.is_dir() and (bool(_steps(path)) or is_whole(path))
+    return path.is_dir() and (bool(_steps(path)) or is_complete(path))
 
 
 def _steps(path):
-    return [int(p.name) for p in path.iterdir() if p.name.isdigit() and is_whole(p)]
+    return [int(p.name) for p in path.iterdir() if p.name.isdigit() and is_complete(p)]
 
 
 class Checkpoint:
@@ -43,7 +43,7 @@ class Checkpoint:
 
     def __init__(self, path):
         path = pathlib.Path(path).absolute()
-        self.path = path if is_whole(path) else path / str(max(_steps(path)))
+        self.path = path if is_complete(path) else path / str(max(_steps(path)))
         self._orbax = orbax()
         self.parts = set(self._orbax.checkpointables_metadata(self.path).metadata)
         self.declared = self._orbax.pytree_metadata(self.path, "pytree").metadata

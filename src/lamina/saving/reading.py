@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @boundary
-@until_end
+@until_end()
 def load_model(filepath, custom_objects=None, compile=True, safe_mode=True) -> "Model":
     """Load a whole model that `save_model` or Keras 3 saved.
 
@@ -48,8 +48,9 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True) -> "
     opened = hasattr(filepath, "read")
     found: Any = formats.KERAS if opened else _format_of(filepath)
 
-    def make(config, declared, name):
-        return build(config, FileBudget(declared, name), custom_objects, safe_mode)
+    def make(config, declared, name, replaced=None):
+        budget = FileBudget(declared, name, replaced)
+        return build(config, budget, custom_objects, safe_mode)
 
     name = "the archive" if opened else str(filepath)
     with having(context.configs, budget=None), errors_about(name):

@@ -23,7 +23,7 @@ _NO_SAVE_FORMAT = (
 
 
 @boundary
-@until_end
+@until_end()
 def save_model(model, filepath, overwrite=True, zipped=None, **kwargs):
     """Save a whole model: architecture, weights, compile and optimizer state.
 

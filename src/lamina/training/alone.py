@@ -1,71 +1,75 @@
 """Threads that run models: one trains a model at a time, and none as Python ends."""
 
 import atexit
-import functools
+import contextlib
+import itertools
 import threading
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
 from lamina.core.tracebacks import warn
 from lamina.training.compiled import training_of
 
-_F = TypeVar("_F", bound=Callable)
 _PATIENCE = 10  # seconds that the end of Python waits for a step to end
 
 _changed = threading.Condition()
 _trained: dict[int, tuple[threading.Thread, Any]] = {}  # models, by their `id`
-_running: dict[object, Any] = {}  # what other threads than the main one run, by call
+_running: dict[threading.Thread, list] = {}  # the models that other threads run
 _here = {"ending": False}
 
 
-def until_end(run: _F) -> _F:
-    """Have the end of Python wait for a function that another thread runs.
+class until_end(contextlib.ContextDecorator):  # noqa: N801
+    """A `with` block of a thread, or a function, that the end of Python waits for.
 
-    A daemon thread that computes would abort the interpreter. What is made raises a
-    SystemExit, which ends the thread, where Python ends.
+    A daemon thread that computes would abort the interpreter. Where Python ends, what
+    is entered raises a SystemExit, which ends the thread.
 
     Args:
-        run: the function; what comes first may be a model, which is then stopped.
+        model: the model that is run, which is then stopped; or None.
     """
 
-    @functools.wraps(run)
-    def wrapped(*args, **kwargs):
-        if threading.current_thread() is threading.main_thread():
-            return run(*args, **kwargs)
-        call = object()
+    def __init__(self, model=None):
+        self._model = model
+
+    def __enter__(self):
+        thread = threading.current_thread()
+        if thread is threading.main_thread():
+            return
         with _changed:
             if _here["ending"]:
                 raise SystemExit
-            _running[call] = args[0] if args else None
-        try:
-            return run(*args, **kwargs)
-        finally:
-            with _changed:
-                del _running[call]
-                _changed.notify_all()
+            _running.setdefault(thread, []).append(self._model)
 
-    return cast(_F, wrapped)
+    def __exit__(self, *exception):
+        thread = threading.current_thread()
+        if thread is threading.main_thread():
+            return
+        with _changed:
+            models = _running[thread]
+            models.pop()
+            if not models:
+                del _running[thread]
+            _changed.notify_all()
 
 
-def alone(fit):
-    """Keep other threads from training the model for the time of a function.
+class alone:  # noqa: N801
+    """A `with` block in which no other thread trains the model.
 
-    What it makes raises a RuntimeError where another thread trains the model.
+    Entering it raises a RuntimeError where another thread does.
     """
 
-    @functools.wraps(fit)
-    def wrapped(model, **arguments):
+    def __init__(self, model):
+        self._model = model
+
+    def __enter__(self):
+        model = self._model
         with _changed:
             check_alone(model, "fit")
-            outermost = id(model) not in _trained
+            self._outermost = id(model) not in _trained
             _trained[id(model)] = threading.current_thread(), model
-        try:
-            return fit(model, **arguments)
-        finally:
-            if outermost:
-                del _trained[id(model)]
 
-    return until_end(wrapped)
+    def __exit__(self, *exception):
+        if self._outermost:
+            del _trained[id(self._model)]
 
 
 def check_alone(model, what):
@@ -93,7 +97,7 @@ def _stop():
     with _changed:
         _here["ending"] = True
         trained = [m for t, m in _trained.values() if t is not threading.main_thread()]
-        for model in _running.values():
+        for model in itertools.chain(*_running.values()):
             if hasattr(model, "stop_training"):
                 flags = training_of(model).flags
                 flags.stop_evaluating = flags.stop_predicting = True

@@ -148,7 +148,7 @@ def with_class_weight(model, source, weights):
         return Mapped(source, lambda batch: class_weighted(model, batch, weights))
     _, y, sample_weight = source.arrays
     batch = source.first()[0], y, sample_weight
-    source.arrays = (source.arrays[0], *class_weighted(model, batch, weights)[1:])
+    source.hold((source.arrays[0], *class_weighted(model, batch, weights)[1:]))
     return source
 
 

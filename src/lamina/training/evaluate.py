@@ -1,34 +1,33 @@
 """`evaluate`: the loss and the metrics on data."""
 
+from lamina.data import open_source
 from lamina.training import checks, together
 from lamina.training.alone import check_alone, until_end
-from lamina.training.chunks import chunks
 from lamina.training.compiled import require_compiled, training_of
-from lamina.training.compiled_step import Logs
-from lamina.training.drive import callbacks_for, drive, limited, source_for
+from lamina.training.drive import Logs, chunks, drive
 from lamina.training.placing import distributed
-from lamina.training.prepare import prepare
+from lamina.training.prepare import callbacks_for, limited, prepare, ready
 from lamina.training.step import StateVariables
 
 
-@until_end
-@distributed
 def evaluate(
     model, x, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict
 ):
     """Evaluate; see `Model.evaluate`."""
-    require_compiled(model, "evaluate")
-    check_alone(model, "evaluate")
-    steps = limited(steps)
-    source = source_for(model, x, y, sample_weight, batch_size=batch_size, steps=steps)
-    prepare(model, source.first(), training=False)
-    checks.check_targets(model, source)
-    callbacks = callbacks_for(model, callbacks, verbose, source)
-    try:
-        logs = run_test(model, source, callbacks)
-    finally:
-        callbacks.close()
-    return logs if return_dict else in_order(model, logs)
+    with until_end(model), distributed(model, "evaluate"):
+        require_compiled(model, "evaluate")
+        check_alone(model, "evaluate")
+        rules = {"batch_size": batch_size, "steps": limited(steps)}
+        source = open_source(x, y, sample_weight, **rules)
+        source = ready(model, source)
+        prepare(model, source.first(), training=False)
+        checks.check_targets(model, source)
+        callbacks = callbacks_for(model, callbacks, verbose, source)
+        try:
+            logs = run_test(model, source, callbacks)
+        finally:
+            callbacks.close()
+        return logs if return_dict else in_order(model, logs)
 
 
 def run_test(model, source, callbacks):

@@ -32,7 +32,7 @@ _FAILED = "lamina/failed/"  # where processes note what ends them, wherever they
 _ENDED = "lamina/ended/"  # and how far they had come when they ended
 _BLOCKS = "lamina/block/"  # what each does together with the others, by number
 _KEPT = 4  # of them are kept there
-_TOLD = "lamina/told to end/"  # and that SIGTERM came
+_TERMINATED = "lamina/told to end/"  # and that SIGTERM came
 _NOTICE = "RECEIVED_PREEMPTION_NOTICE"  # where JAX looks for that
 _entered: collections.Counter[str] = collections.Counter()  # blocks here, of each kind
 _over = threading.Event()  # this process ends, and waits for nobody
@@ -90,7 +90,7 @@ def watched(kind, several):
                 raise RuntimeError(block.failed or found) from error
             error.add_note(_GONE)
         if not (block.failed or block.agreed):
-            _note(block.place, _told(error))
+            _note(block.place, _reason(error))
         raise
     finally:
         block.ended.set()
@@ -187,7 +187,7 @@ def is_terminated(step) -> bool:
     found = multihost_utils.reached_preemption_sync_point(step)
     if found:
         _now["block"].agreed = True
-        _say(*(text for _, text in placement.service().key_value_dir_get(_TOLD)))
+        _say(*(text for _, text in placement.service().key_value_dir_get(_TERMINATED)))
     return found
 
 
@@ -202,7 +202,7 @@ def note_ends() -> None:
         before(kind, error, trace)
         # An interactive process goes on; what others heard of is theirs to tell.
         if not hasattr(sys, "ps1") and _now["failed"] is None:
-            _note(_FAILED, _told(error))
+            _note(_FAILED, _reason(error))
 
     def end():
         _over.set()
@@ -221,7 +221,7 @@ def _terminate(number, frame):
     text = f"Process {placement.number()} was told to end, by SIGTERM."
     block = _now["block"]
     if block is not None and block.kind == "fit":
-        _note(_TOLD, text)
+        _note(_TERMINATED, text)
         now = datetime.datetime.now(datetime.UTC).isoformat()
         with contextlib.suppress(Exception):  # another process had one, too
             placement.service().key_value_set(_NOTICE, now)
@@ -230,7 +230,7 @@ def _terminate(number, frame):
     raise SystemExit(128 + number)
 
 
-def _told(error):
+def _reason(error):
     me = placement.number()
     if isinstance(error, KeyboardInterrupt):
         return f"Process {me} was interrupted."

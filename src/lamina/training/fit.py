@@ -17,25 +17,27 @@ from lamina.core.budget import errors_about
 from lamina.core.checks import is_integer, positive_int
 from lamina.core.placement import Distribution
 from lamina.core.tracebacks import warn
-from lamina.data import EmptyData, split, unpack
+from lamina.data import EmptyData, open_source, split, unpack
 from lamina.training import checks, together
-from lamina.training.alone import alone
-from lamina.training.chunks import chunks, is_small
+from lamina.training.alone import alone, until_end
 from lamina.training.compiled import require_compiled
-from lamina.training.compiled_step import Logs
-from lamina.training.drive import callbacks_for, drive, limited, source_for
+from lamina.training.drive import Logs, chunks, drive, is_small
 from lamina.training.evaluate import run_test
 from lamina.training.interrupt import Interrupts
 from lamina.training.placing import check_together, distributed
-from lamina.training.prepare import order_seed, prepare
+from lamina.training.prepare import (
+    callbacks_for,
+    limited,
+    order_seed,
+    prepare,
+    ready,
+)
 from lamina.training.resuming import described, metric_names, note_settings, put_back
 from lamina.training.step import StateVariables, copied
 
 _ROUND = 16  # calls after which several processes ask whether to keep the run
 
 
-@alone
-@distributed
 def fit(
     model,
     *,
@@ -65,65 +67,68 @@ def fit(
     `advise` warns of what the data show, and returns what is to be called after the
     first epoch, or None.
     """
-    require_compiled(model, "fit")
-    _check(epochs, initial_epoch, validation_freq, shuffle)
-    limit = settings.get("max_epochs")
-    epochs = min(epochs, limit) if limit is not None else epochs
-    if validation_split and validation_data is None:
-        (x, y, sample_weight), validation_data = split(
-            x, y, sample_weight, validation_split
+    with until_end(model), alone(model), distributed(model, "fit"):
+        require_compiled(model, "fit")
+        _check(epochs, initial_epoch, validation_freq, shuffle)
+        limit = settings.get("max_epochs")
+        epochs = min(epochs, limit) if limit is not None else epochs
+        if validation_split and validation_data is None:
+            (x, y, sample_weight), validation_data = split(
+                x, y, sample_weight, validation_split
+            )
+        source = open_source(
+            x,
+            y,
+            sample_weight,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            steps=limited(steps_per_epoch),
+            seed=order_seed(),
         )
-    source = source_for(
-        model,
-        x,
-        y,
-        sample_weight,
-        batch_size=batch_size,
-        shuffle=shuffle,
-        steps=limited(steps_per_epoch),
-        seed=order_seed(),
-    )
-    first = source.first()
-    prepare(model, first)
-    if Distribution.any_made:
-        variables = StateVariables(model)
-        given = {
-            "epochs": (initial_epoch, epochs),
-            "steps_per_epoch": limited(steps_per_epoch),
-            "validation_data": validation_data is not None,
-            "validation_freq": validation_freq,
-            "resume": resume is not None,
-        }
-        given = partial(described, model, variables, **given)
-        check_together(model, variables, first, given)
-    if class_weight is not None:
-        source = checks.with_class_weight(model, source, class_weight)
+        source = ready(model, source)
         first = source.first()
-    checks.check_targets(model, source)
-    checks.check_numbers(model, source)
-    look = advise(model, source)
-    held_out = None
-    if validation_data is not None:
-        size = batch_size if validation_batch_size is None else validation_batch_size
-        held_out = _validation(model, validation_data, size, validation_steps)
-    if held_out is not None:
-        checks.check_alike(first, held_out.first(), model)
-    model.stop_training = False
-    callbacks = callbacks_for(
-        model, callbacks, verbose, source, history=True, epochs=epochs
-    )
-    keeper = _keeper(resume, callbacks)
-    run = Run(model, source, held_out, callbacks, keeper, guard)
-    run.look = look
-    arguments = {
-        "steps_per_epoch": limited(steps_per_epoch),
-        "class_weight": class_weight,
-    }
-    try:
-        run.train(initial_epoch, epochs, validation_freq, arguments)
-    finally:
-        callbacks.close()
-    return model.history
+        prepare(model, first)
+        if Distribution.any_made:
+            variables = StateVariables(model)
+            given = {
+                "epochs": (initial_epoch, epochs),
+                "steps_per_epoch": limited(steps_per_epoch),
+                "validation_data": validation_data is not None,
+                "validation_freq": validation_freq,
+                "resume": resume is not None,
+            }
+            given = partial(described, model, variables, **given)
+            check_together(model, variables, first, given)
+        if class_weight is not None:
+            source = checks.with_class_weight(model, source, class_weight)
+            first = source.first()
+        checks.check_targets(model, source)
+        checks.check_numbers(model, source)
+        look = advise(model, source)
+        held_out = None
+        if validation_data is not None:
+            size = (
+                batch_size if validation_batch_size is None else validation_batch_size
+            )
+            held_out = _validation(model, validation_data, size, validation_steps)
+        if held_out is not None:
+            checks.check_alike(first, held_out.first(), model)
+        model.stop_training = False
+        callbacks = callbacks_for(
+            model, callbacks, verbose, source, history=True, epochs=epochs
+        )
+        keeper = _keeper(resume, callbacks)
+        run = Run(model, source, held_out, callbacks, keeper, guard)
+        run.look = look
+        arguments = {
+            "steps_per_epoch": limited(steps_per_epoch),
+            "class_weight": class_weight,
+        }
+        try:
+            run.train(initial_epoch, epochs, validation_freq, arguments)
+        finally:
+            callbacks.close()
+        return model.history
 
 
 def _check(epochs, initial_epoch, validation_freq, shuffle):
@@ -163,9 +168,8 @@ def _validation(model, data, batch_size, steps):
         unpack(data) if isinstance(data, (list, tuple)) else (data, None, None)
     )
     try:
-        return source_for(
-            model, x, y, weight, batch_size=batch_size, steps=steps, restarts=True
-        )
+        rules = {"batch_size": batch_size, "steps": steps, "restarts": True}
+        return ready(model, open_source(x, y, weight, **rules))
     except EmptyData as error:
         _unvalidated("", error)
         return None
@@ -316,10 +320,11 @@ class Run:
             single=self.listens or (guard is not None and guard.each),
             counted=keeper is not None and keeper.counts,
         )
+        compiles = True
         try:
             with chosen as found:
                 steps = drive("train", found, logs, callbacks, held, skip, guard)
-                for chunk, count in steps:
+                for count in steps:
                     if self._is_stopped(self.listens):
                         break
                     ends = self._is_terminated()
@@ -327,8 +332,9 @@ class Run:
                         self._keep(logs.state, epoch, count, logs.given)
                     if ends:
                         raise SystemExit(128 + signal.SIGTERM)
-                    if count == skip + chunk.count:  # a compilation does not count
+                    if compiles:  # which does not count
                         begin, found.waited = time.perf_counter(), 0.0
+                    compiles = False
             if guard is not None:
                 guard.check(logs.state, last=True)
         finally:

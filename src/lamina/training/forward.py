@@ -118,9 +118,9 @@ def forward(model, kind: Any) -> Forward:
     mine = model._lamina_training
     kept = mine.programs.of(model)
     eager = mine.flags.run_eagerly
-    if not kept.whole or kind == "predict":  # there is code of a user's
+    if not kept.one_program or kind == "predict":  # there is code of a user's
         eager = step.runs_eagerly(model, kept)
-    key = kind if kept.whole and not eager else (kind, eager, model.built)
+    key = kind if kept.one_program and not eager else (kind, eager, model.built)
     found = kept.forward.get(key)
     if found is None:
         found = kept.forward[key] = Forward(model, kind)
@@ -140,7 +140,7 @@ def called(model, args, kwargs):
         return None
     mine = model._lamina_training
     kept = mine.programs.of(model)
-    if not kept.whole or mine.flags.run_eagerly:
+    if not kept.one_program or mine.flags.run_eagerly:
         return None
     if len(args) != 1 or any(name != "training" for name in kwargs):
         return None

@@ -1,6 +1,8 @@
 """Where batches meet the devices."""
 
+import contextlib
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,17 +14,17 @@ from lamina.core.owner import layers_in
 from lamina.core.placement import Distribution, output_path
 from lamina.core.tracebacks import warn
 from lamina.core.variable import forget_layouts, lay_out
-from lamina.data.arrays import is_text
 from lamina.training.compiled import training_of
 from lamina.training.failures import watched
 from lamina.training.together import check_alike, check_settings, several
 
 
 def placing(early=False):
-    """Return what places batches: a function of a batch, and of `before`.
+    """Return what places batches: a function of a batch, and of `before`; or None.
 
     The one thing that does. It goes by the distribution that holds now, in other
-    threads too. `before` is how many axes come before that of the rows.
+    threads too. `before` is how many axes come before that of the rows. None: a step
+    takes batches as they are.
 
     Args:
         early: whether to put batches on one device; elsewhere steps do it.
@@ -30,15 +32,11 @@ def placing(early=False):
     now = placement.distribution()
     if now is not None:
         return functools.partial(_divided, now)
-    return _on_device if early else _checked
-
-
-def _checked(batch, before=0):
-    return jax.tree.map(without_text, tuple(batch))
+    return _on_device if early else None
 
 
 def _on_device(batch, before=0):
-    return jax.tree.map(lambda a: jnp.asarray(without_text(a)), tuple(batch))
+    return jax.tree.map(jnp.asarray, tuple(batch))
 
 
 def _divided(now, batch, before=0):
@@ -47,7 +45,6 @@ def _divided(now, batch, before=0):
     mine = now.num_processes if not now.auto_shard_dataset else 1
 
     def put(array):
-        array = without_text(array)
         shape = tuple(array.shape)
         if mine == 1 or len(shape) <= before:
             return placement.put(array, now.rows_sharding(shape, before))
@@ -65,43 +62,42 @@ def _divided(now, batch, before=0):
     return jax.tree.map(put, tuple(batch))
 
 
-def without_text(array):
-    """Return an array as it is; refuse text, which no device holds."""
-    if is_text(array):
-        raise ValueError(
-            f"The model was given text (dtype {array.dtype}, shape {array.shape}) "
-            "where it takes numbers. Turn words into integers first, for instance with "
-            "`lamina.layers.StringLookup` or `TextVectorization`: on the data, or as "
-            "the first layers of a Functional or Sequential model, right after its "
-            "inputs."
-        )
-    return array
-
-
-def distributed(run):
-    """Let a function of a model run under the distribution that holds, or its own.
+class distributed:  # noqa: N801
+    """A `with` block that runs a model under the distribution that holds, or its own.
 
     Its own is that which it was made or trained under before. A model that was made
     before the distribution comes to lie as that says.
+
+    Args:
+        model: the model.
+        what: the method that runs it, such as `"fit"`.
     """
 
-    @functools.wraps(run)
-    def wrapper(model, *args, **kwargs):
+    _blocks: Any = None
+
+    def __init__(self, model, what):
+        self._model, self._what = model, what
+
+    def __enter__(self):
         if not Distribution.any_made and placement.service() is None:
-            return run(model, *args, **kwargs)
+            return
+        model, what = self._model, self._what
         variables = model.variables
         now = placement.distribution_of(variables)
-        if now is None and run.__name__ == "fit":
+        if now is None and what == "fit":
             _warn_of_others(model)
         training = training_of(model)
         if training.under is not now:  # programs hold layouts of what layers return
             training.under = now
             training.programs.drop()
-        with having(distribution=now), watched(run.__name__, several()):
+        with contextlib.ExitStack() as blocks:
+            blocks.enter_context(having(distribution=now))
+            blocks.enter_context(watched(what, several()))
             _lay_out(now, model, variables)
-            return run(model, *args, **kwargs)
+            self._blocks = blocks.pop_all()
 
-    return wrapper
+    def __exit__(self, *exception):
+        return self._blocks is not None and self._blocks.__exit__(*exception)
 
 
 def _warn_of_others(model):

@@ -1,35 +1,41 @@
 """`predict`: the outputs for data."""
 
+from typing import Any
+
 import jax
 import numpy as np
 
 from lamina.core import settings, structure
 from lamina.core.operation import takes_text
 from lamina.core.placement import Distribution, distribution, fetched
+from lamina.data import open_source
 from lamina.training import step, together
 from lamina.training.alone import until_end
-from lamina.training.chunks import grouped
 from lamina.training.compiled import training_of
-from lamina.training.drive import callbacks_for, drive, limited, source_for
+from lamina.training.drive import drive, grouped
 from lamina.training.forward import all_arrays, forward
-from lamina.training.placing import distributed, filled_up, placing, without_text
-from lamina.training.prepare import outputs_for
+from lamina.training.placing import distributed, filled_up, placing
+from lamina.training.prepare import callbacks_for, limited, outputs_for, ready
 
 
-@until_end
-@distributed
 def predict(model, x, batch_size, verbose, steps, callbacks):
     """Predict; see `Model.predict`."""
-    if verbose == 0 and callbacks is None and steps is None and model.built:
-        size = 32 if batch_size is None else batch_size
-        count = _count(model, x, size)
-        if count:
-            run = runner(model, count, size)
-            if count <= size:
-                return joined([run(x, count)])
-            ends = [(at, min(at + size, count)) for at in range(0, count, size)]
-            return joined([run(_rows(x, at, end), end - at) for at, end in ends])
-    source = source_for(model, x, batch_size=batch_size, steps=limited(steps))
+    with until_end(model), distributed(model, "predict"):
+        if verbose == 0 and callbacks is None and steps is None and model.built:
+            size = 32 if batch_size is None else batch_size
+            count = _count(model, x, size)
+            if count:
+                run = runner(model, count, size)
+                if count <= size:
+                    return joined([run(x, count)])
+                ends = [(at, min(at + size, count)) for at in range(0, count, size)]
+                return joined([run(_rows(x, at, end), end - at) for at, end in ends])
+        source = open_source(x, batch_size=batch_size, steps=limited(steps))
+        return _driven(model, ready(model, source), verbose, callbacks)
+
+
+def _driven(model, source, verbose, callbacks):
+    """Return the outputs for the batches of a source, which callbacks hear of."""
     if not model.built:
         outputs_for(model, source.first()[0])
     callbacks = callbacks_for(model, callbacks, verbose, source)
@@ -71,17 +77,13 @@ class _Outputs:
 
     def run(self, state, chunk):
         """Return the outputs so far, and those for a Chunk."""
-        made = [self._run(_no_text(x), step.rows(x)) for x, _, _ in chunk.data]
+        made = [self._run(x, step.rows(x)) for x, _, _ in chunk.data]
         state += made
         return state, made
 
     def __call__(self) -> dict:
         """Return the last outputs, as callbacks take them."""
         return {"outputs": joined(self.given)}
-
-
-def _no_text(x):
-    return jax.tree.map(without_text, x)
 
 
 def _count(model, x, size):
@@ -147,7 +149,8 @@ class _Divided:
     """A forward pass whose batches are divided among devices."""
 
     def __init__(self, run):
-        self._run, self._place = run, placing()
+        self._run = run
+        self._place: Any = placing()
 
     def __call__(self, x):
         return self._run(self._place((x,))[0])

@@ -1,20 +1,24 @@
-"""Getting a model ready for the batches that will come."""
+"""Getting ready: a model for its batches, batches for the model, callbacks for both."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lamina.callbacks.callback_list import CallbackList
+from lamina.core import settings, structure
 from lamina.core.context import having
 from lamina.core.owner import layers_in
-from lamina.core.placement import Distribution
+from lamina.core.placement import Distribution, distribution, is_first
 from lamina.core.symbolic import SymbolicTensor, infer
 from lamina.core.variable import scratch
-from lamina.data import unpack
+from lamina.data import ArraySource, unpack
+from lamina.data.arrays import is_text
 from lamina.metrics.metric import is_built
 from lamina.training import step
 from lamina.training.compiled import training_of
-from lamina.training.placing import check_placed, without_text
-from lamina.training.together import of_first
+from lamina.training.mapped import Mapped
+from lamina.training.placing import check_placed
+from lamina.training.together import least_batches, of_first
 
 
 def prepare(model, batch, training=True):
@@ -69,15 +73,15 @@ def _outputs_if_wanted(model, x, explicit):
 
 
 def _prepare_compiled(model, x, y, y_pred, weight):
-    settings = training_of(model).settings
+    compiled = training_of(model).settings
     if step.own_method(model, "compute_loss") is not None:
         # The user's own loss may hand other parts to the compiled one.
         given = _specs(x), _specs(y), y_pred, _specs(weight)
         with having(losses=[]):
             infer(lambda *a: step.loss_of(model, *a, training=True), *given)
-        settings.compiled_metrics.make(_specs(y), y_pred)
-    elif settings.loss is not None or settings.compiled_metrics.given:
-        settings.prepare(model, _specs(y), y_pred)
+        compiled.compiled_metrics.make(_specs(y), y_pred)
+    elif compiled.loss is not None or compiled.compiled_metrics.given:
+        compiled.prepare(model, _specs(y), y_pred)
     _build_metrics(model, y, y_pred, weight)
 
 
@@ -118,7 +122,7 @@ def _specs(value):
     """Return symbolic tensors of the shapes of a batch."""
 
     def spec(a):
-        dtype = jax.dtypes.canonicalize_dtype(without_text(a).dtype)
+        dtype = jax.dtypes.canonicalize_dtype(a.dtype)
         return SymbolicTensor(a.shape, dtype.name)
 
     return jax.tree.map(spec, value)
@@ -142,3 +146,80 @@ def _build_metrics(model, y, y_pred, weight):
 def order_seed():
     """Draw the seed of the order of rows from NumPy's generator, which users seed."""
     return of_first(int(np.random.randint(0, 2**31 - 1)))
+
+
+def ready(model, source):
+    """Return a source of batches as compiled code takes them, from any source.
+
+    What works on text is done, and other text is left out. Processes that run together
+    have as many batches each.
+
+    Raises:
+        ValueError: there is text where numbers are taken, or other numbers of rows or
+            batches in another process.
+    """
+    if (steps := least_batches(source)) is not None:
+        source.limit(steps)
+    on_host, first = training_of(model).on_host, source.first()[0]
+    if on_host(model, first) is not first:
+
+        def change(batch):
+            x, y, weight = batch
+            return on_host(model, x), y, weight
+
+        if isinstance(source, ArraySource):
+            source.change = change
+        else:
+            source = Mapped(source, change)
+    refuse_text(source.first())  # all batches have the dtypes of the first
+    return source
+
+
+def refuse_text(batch):
+    """Return a batch as it is; refuse text, which no device holds."""
+    for array in filter(is_text, jax.tree.leaves(batch)):
+        raise ValueError(
+            f"The model was given text (dtype {array.dtype}, shape {array.shape}) "
+            "where it takes numbers. Turn words into integers first, for instance with "
+            "`lamina.layers.StringLookup` or `TextVectorization`: on the data, or as "
+            "the first layers of a Functional or Sequential model, right after its "
+            "inputs."
+        )
+    return batch
+
+
+def callbacks_for(model, given, verbose, source, history=False, epochs=1):
+    """Return the `CallbackList` of a loop.
+
+    Of several processes the first one prints and writes, and hands its callbacks what
+    the others have as well.
+    """
+    if not is_first(distribution()):
+        verbose, given = 0, _of_all(given)
+    if isinstance(given, CallbackList):
+        return given
+    return CallbackList(
+        given,
+        add_history=history,
+        add_progbar=verbose != 0,
+        model=model,
+        verbose=verbose,
+        epochs=epochs,
+        steps=source.batches,
+    )
+
+
+def _of_all(given):
+    """Return the callbacks that run in every process."""
+    alone = isinstance(given, CallbackList)
+    found = list(given) if alone else structure.flatten(given)
+    found = [c for c in found if getattr(c, "on_every_process", True)]
+    return [c for c in found if c is not None]
+
+
+def limited(steps):
+    """Return how many steps to run at most: a number, or None for all there are."""
+    limit = settings.get("max_steps_per_epoch")
+    if limit is None:
+        return steps
+    return limit if steps is None else min(steps, limit)

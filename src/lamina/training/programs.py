@@ -61,7 +61,7 @@ class Programs:
         self.adopted, self.adopts = (), "all"
         for kept in self._kept.values():
             kept.made = {}
-            if not kept.whole:
+            if not kept.one_program:
                 kept.forward = {}
 
     def drop(self):
@@ -72,7 +72,7 @@ class Programs:
         """Return what is kept for the model's present layers."""
         seen, kept = changes.last, self._now
         # Code that a user wrote may change anything, and nobody is told.
-        if kept is None or seen != self._seen or not kept.whole:
+        if kept is None or seen != self._seen or not kept.one_program:
             layers = layers_in(model)
             of = (
                 tuple((id(x), x.trainable, changed_at(x)) for x in layers),
@@ -97,8 +97,9 @@ class Kept:
     Attributes:
         forward: forward passes, by their kind.
         made: steps and other things that are worked out once, by a key.
-        whole: whether a call outside of compiled code may run as one program: no layer,
-            function or activity regularizer in it is one that a user may watch at work.
+        one_program: whether a call outside of compiled code may run as one program: it
+            has no layer, function or activity regularizer that a user may watch at
+            work.
         trains: whether some layer trains unless it is told otherwise.
         refuses: whether some layer says that it cannot be compiled.
         order: outputs with the order of their keys, where JAX has another; else None.
@@ -108,10 +109,10 @@ class Kept:
         self._layers = layers  # held, so that no other layer gets the `id` of one
         self.forward: dict = {}
         self.made: dict = {}
-        self.whole = model.built and _is_ours(model, layers)
+        self.one_program = model.built and _is_ours(model, layers)
         self.trains = any(map(trains_by_default, layers))
         self.refuses = not all(layer.supports_jit for layer in layers)
-        outputs = graph_of(model).output if self.whole else None
+        outputs = graph_of(model).output if self.one_program else None
         self.order = None if structure.is_in_order(outputs) else outputs
 
 

@@ -302,7 +302,7 @@ def runs_eagerly(model, kept=None) -> bool:
     own = any(own_method(model, name) for name in (*_OWN.values(), "compute_loss"))
     plain = (str, int, float)
     return own or not (
-        kept.whole and all(isinstance(x, plain) or ours(type(x)) for x in given)
+        kept.one_program and all(isinstance(x, plain) or ours(type(x)) for x in given)
     )
 
 

@@ -62,7 +62,7 @@ class RNN(Layer):
     [[5.0, 5.0, 5.0]]
     """
 
-    _stays_whole = "divided, each step of a sequence would wait for a sum"
+    _never_divided = "divided, each step of a sequence would wait for a sum"
 
     def __init__(
         self,
