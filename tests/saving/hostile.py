@@ -1194,9 +1194,19 @@ def pictured(p, data):
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nquit\n"
 
 
-@case("a picture that is a program", "not an image that")
+@case("a picture that is a program", "picture.png' is not an image that")
 def _(p):
     return pictured(p, POSTSCRIPT)
+
+
+@case("a picture with a text without end", "picture.png' is not an image that.*large")
+def _(p):
+    text = b"a\0\0" + zlib.compress(bytes(1 << 27))
+    chunk = b"zTXt" + text
+    added = struct.pack(">I", len(text)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    file = io.BytesIO()
+    lamina.utils.array_to_img(np.zeros((4, 4, 3))).save(file, "PNG")
+    return pictured(p, file.getvalue()[:33] + added + file.getvalue()[33:])
 
 
 @case("one picture that is a program", "PostScript")
