@@ -286,6 +286,33 @@ def test_a_graph_of_keras_2(first_node, tmp_path):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("first_node", [0, 1])
+def test_a_graph_of_keras_2_that_ends_with_a_model(first_node, tmp_path):
+    data = {"batch_input_shape": [None, 4], "dtype": "float32"}
+
+    def graph(name, last, *calls, node=0):
+        first = f"{name}_in"
+        begin = {"class_name": "InputLayer", "config": {**data, "name": first},
+                 "name": first, "inbound_nodes": []}  # fmt: skip
+        calls = [[[*place, {}]] for place in ([first, 0, 0], *calls)]
+        key = last["config"]["name"]
+        layers = [begin, {**last, "name": key, "inbound_nodes": calls}]
+        ends = {"input_layers": [[first, 0, 0]], "output_layers": [[key, node, 0]]}
+        config = {"name": name, "layers": layers, **ends}
+        return {"class_name": "Model", "config": config}
+
+    inner = graph("inner", dense("a", 4))
+    again = ["inner", first_node, 0]
+    config = graph("outer", inner, again, node=first_node + 1)
+    a = pair("a", 4, 4)
+    model = load(old_file(tmp_path / "m.hdf5", config, {"outer_in": {}, "inner": a}))
+    assert model.get_config()["output_layers"] == ["inner", 2, 0]
+    found, (kernel, bias) = X, a.values()
+    for _ in range(2):
+        found = found @ kernel + bias
+    np.testing.assert_allclose(model.predict(X, verbose=0), found, rtol=1e-5, atol=1e-5)
+
+
 RECURRENT = {
     "implementation": 2, "unroll": False, "time_major": False, "stateful": False,
     "go_backwards": False, "return_sequences": False, "return_state": False,
