@@ -2,6 +2,8 @@
 
 It is held while they are not as everybody should see them: items of a data set may be
 made in the background, each with seeds of its own, while a snapshot is taken.
+
+And who draws from Lamina's own generators: each thread notes it for itself.
 """
 
 import threading
@@ -57,3 +59,16 @@ class _Lock:
 
 
 lock = _Lock()
+
+
+class _Draws(threading.local):
+    """What this thread draws.
+
+    Attributes:
+        noted: the `SeedGenerator`s that it drew from, while somebody wants to know.
+    """
+
+    noted: list | None = None
+
+
+draws = _Draws()

@@ -473,6 +473,21 @@ def test_a_generator_of_ours_that_items_share_is_told_of(own):
     assert len(told) == 1
 
 
+class Beside(Numbers):
+    """Draws nothing, while another thread does."""
+
+    def __getitem__(self, index):
+        thread = threading.Thread(target=lamina.random.normal, args=((1,),))
+        thread.start()
+        thread.join()
+        return super().__getitem__(index)
+
+
+def test_draws_of_other_threads_are_their_own():
+    lamina.random.normal((1,))  # the first one seeds the generator
+    assert len([*data.open_source(Beside(**WAYS["threads"])).epoch()]) == 7
+
+
 @pytest.mark.parametrize("way", ["inline", "process"])
 def test_one_worker_draws_in_order(way):
     found = []

@@ -533,8 +533,9 @@ def deep(k):
     x = k.Input((4,))
     block = k.Model(x, x + core(x))
     outer = stack(k, k.layers.Dense(4), block, k.layers.Dense(3))
-    y = k.Input((4,))
-    return k.Model(y, [outer(y), k.layers.Dense(1)(outer(2.0 * y))])
+    y, z = k.Input((4,)), k.Input((3,))
+    last = k.Model(z, k.layers.Dense(3)(z))
+    return k.Model(y, [outer(y), last(last(outer(2.0 * y)))])
 
 
 def structured(k):

@@ -425,6 +425,7 @@ def patched(change, **options):
         with h5py.File(path, "w", **options) as file:
             for i in range(20):
                 file.create_group(f"groups/{i}").attrs["a"] = 1
+                file.create_group(f"more/{i}")
                 file.attrs[f"a{i}"] = 1
             file.create_dataset(f"{PLACE}/0", data=np.ones((9, 9)), chunks=(1, 1))
             if not options:
@@ -450,7 +451,52 @@ def counted_wrong(data):
     """Say that trees of names hold one, for which HDF5 then takes the memory."""
     for at in places(data, b"BTHD"):
         struct.pack_into("<Q", data, at + 26, 1)
-        struct.pack_into("<I", data, at + 34, lookup3(bytes(data[at : at + 34])))
+        checked(data, at, 34)
+
+
+def checked(data, at, size):
+    """Make a checksum fit, which follows so many bytes."""
+    struct.pack_into("<I", data, at + size, lookup3(bytes(data[at : at + size])))
+
+
+def one_object(data):
+    """Let all records of a tree name the same object of a heap."""
+    records = {5: (11, 4), 6: (15, 8), 8: (17, 0), 9: (13, 0)}
+    for at in places(data, b"BTLF"):
+        width, place = records[data[at + 5]]
+        for i in range(20):
+            here = at + 6 + place + width * i
+            data[here : here + 7] = data[at + 6 + place : at + 13 + place]
+        checked(data, at, 6 + 20 * width)
+
+
+def block_elsewhere(data):
+    """Let a block of a heap say that it stands behind the place that is asked for."""
+    for at in places(data, b"FHDB"):
+        data[at + 13 : at + 17] = b"\x20\0\0\0"
+
+
+def packed_heap(data):
+    for at in places(data, b"FRHP"):
+        struct.pack_into("<H", data, at + 7, 12)
+        checked(data, at, 142)
+
+
+def shared_heap(data):
+    first, *more = places(data, b"FRHP\0\7")  # those of links
+    assert more
+    for heap in more:
+        for at in [*places(data, struct.pack("<Q", heap))]:
+            struct.pack_into("<Q", data, at, first)
+
+
+def of_trees(at, form, value):
+    def change(data):
+        for tree in places(data, b"BTHD"):
+            struct.pack_into(form, data, tree + at, value)
+            checked(data, tree, 34)
+
+    return change
 
 
 def circular_trees(data):
@@ -476,8 +522,14 @@ def circular_texts(data):
 
 
 for name, change, options, reason in (
-    ("links in a heap", counted_wrong, {"track_order": True}, "in a heap"),
-    ("links in a heap, newer", counted_wrong, {"libver": "latest"}, "in a heap"),
+    ("links in a heap", counted_wrong, {"track_order": True}, "a damaged heap"),
+    ("links in a heap, newer", counted_wrong, {"libver": "latest"}, "a damaged heap"),
+    ("links in one place", one_object, {"track_order": True}, "a damaged heap"),
+    ("a block elsewhere", block_elsewhere, {"track_order": True}, "a damaged heap"),
+    ("a packed heap", packed_heap, {"track_order": True}, "packed by filters"),
+    ("a heap of two groups", shared_heap, {"track_order": True}, "back to itself"),
+    ("a deep tree", of_trees(12, "<H", 60000), {"libver": "latest"}, "a damaged heap"),
+    ("a full node", of_trees(24, "<H", 60000), {"libver": "latest"}, "a damaged heap"),
     ("trees that lead back", circular_trees, {}, "back to itself"),
     ("names whose gaps lead back", circular_names, {}, "back to itself"),
     ("virtual values whose sources never end", circular_texts, {}, "virtual dataset"),
@@ -532,7 +584,7 @@ def _(p):
     return indexed(p, compression="gzip")
 
 
-@case("attributes in a heap", "attributes in a heap")
+@case("attributes in a heap", "type of values that takes")
 def _(p):
     path = p.folder / "model.weights.h5"
     with h5py.File(path, "w", libver="latest") as file:
@@ -540,7 +592,16 @@ def _(p):
         group = file.create_group("vars")
         for i in range(9):
             group.attrs[f"a{i}"] = i
-        h5py.h5a.create(group.id, b"name", nested_type(1000), space)
+        h5py.h5a.create(group.id, b"name", nested_type(200), space)
+    return lambda: lamina.saving.KerasFileEditor(path)
+
+
+@case("an attribute apart from its heap", "more than 4096 bytes in a heap")
+def _(p):
+    path = p.folder / "model.weights.h5"
+    with h5py.File(path, "w", libver="latest") as file:
+        for i in range(9):
+            file.attrs[f"a{i}"] = np.zeros(999)
     return lambda: lamina.saving.KerasFileEditor(path)
 
 
@@ -1133,9 +1194,19 @@ def pictured(p, data):
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nquit\n"
 
 
-@case("a picture that is a program", "not an image that")
+@case("a picture that is a program", "picture.png' is not an image that")
 def _(p):
     return pictured(p, POSTSCRIPT)
+
+
+@case("a picture with a text without end", "picture.png' is not an image that.*large")
+def _(p):
+    text = b"a\0\0" + zlib.compress(bytes(1 << 27))
+    chunk = b"zTXt" + text
+    added = struct.pack(">I", len(text)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    file = io.BytesIO()
+    lamina.utils.array_to_img(np.zeros((4, 4, 3))).save(file, "PNG")
+    return pictured(p, file.getvalue()[:33] + added + file.getvalue()[33:])
 
 
 @case("one picture that is a program", "PostScript")

@@ -74,13 +74,15 @@ def test_the_optimizer_stays_out_when_told(tmp_path):
     assert not load(tmp_path / "m.h5", compile=False).compiled
 
 
-def test_many_layers_with_names_beyond_ascii(tmp_path):
-    layers = [lamina.layers.Dense(2, name=f"größe_{i}") for i in range(12)]
-    model = lamina.Sequential([lamina.Input((3,)), *layers])
+@pytest.mark.parametrize(("k", "other"), [(lamina, keras), (keras, lamina)])
+def test_many_layers_with_names_beyond_ascii(tmp_path, k, other):
+    """HDF5 keeps their links in a heap."""
+    layers = [k.layers.Dense(2, name=f"größe_{i}") for i in range(12)]
+    model = k.Sequential([k.Input((3,)), *layers])
     model.save(tmp_path / "a.h5")
-    for again in (load(tmp_path / "a.h5"), keras.saving.load_model(tmp_path / "a.h5")):
-        for one, other in zip(model.get_weights(), again.get_weights(), strict=True):
-            np.testing.assert_array_equal(one, other)
+    for again in (load(tmp_path / "a.h5"), other.saving.load_model(tmp_path / "a.h5")):
+        for one, two in zip(model.get_weights(), again.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, two)
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
@@ -282,6 +284,33 @@ def test_a_graph_of_keras_2(first_node, tmp_path):
     expected = np.where(two > 0, two, 0.25 * two)
     found = model.predict(X, verbose=0)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("first_node", [0, 1])
+def test_a_graph_of_keras_2_that_ends_with_a_model(first_node, tmp_path):
+    data = {"batch_input_shape": [None, 4], "dtype": "float32"}
+
+    def graph(name, last, *calls, node=0):
+        first = f"{name}_in"
+        begin = {"class_name": "InputLayer", "config": {**data, "name": first},
+                 "name": first, "inbound_nodes": []}  # fmt: skip
+        calls = [[[*place, {}]] for place in ([first, 0, 0], *calls)]
+        key = last["config"]["name"]
+        layers = [begin, {**last, "name": key, "inbound_nodes": calls}]
+        ends = {"input_layers": [[first, 0, 0]], "output_layers": [[key, node, 0]]}
+        config = {"name": name, "layers": layers, **ends}
+        return {"class_name": "Model", "config": config}
+
+    inner = graph("inner", dense("a", 4))
+    again = ["inner", first_node, 0]
+    config = graph("outer", inner, again, node=first_node + 1)
+    a = pair("a", 4, 4)
+    model = load(old_file(tmp_path / "m.hdf5", config, {"outer_in": {}, "inner": a}))
+    assert model.get_config()["output_layers"] == ["inner", 2, 0]
+    found, (kernel, bias) = X, a.values()
+    for _ in range(2):
+        found = found @ kernel + bias
+    np.testing.assert_allclose(model.predict(X, verbose=0), found, rtol=1e-5, atol=1e-5)
 
 
 RECURRENT = {

@@ -480,7 +480,7 @@ def test_damaged_images_are_refused_in_words(tmp_path):
     )
     for bad in (b"", data[:40], data.replace(b"IHDR", b"IHDX")):
         (tmp_path / "a.png").write_bytes(bad)
-        with pytest.raises(ValueError, match="This is not an image.*damaged"):
+        with pytest.raises(ValueError, match="a.png. is not an image.*damaged"):
             data_set[0]
     (tmp_path / "a.png").unlink()
     with pytest.raises(FileNotFoundError):

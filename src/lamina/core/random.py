@@ -129,6 +129,8 @@ class SeedGenerator(Constructed):
             ordered: whether the counter goes up by one. Else both numbers are mixed,
                 as Keras does for draws that were given no seed.
         """
+        if _generators.draws.noted is not None:
+            _generators.draws.noted.append(self)
         key = self.state.value
         following = key + np.array([0, 1], np.uint32)
         self.state.assign(following if ordered else (key + 1) * 5387 % 933199)

@@ -123,20 +123,41 @@ def _place():
     return random.getstate(), numbers
 
 
-_OWN = random.Random, np.random.Generator, np.random.RandomState
-
-
-def shared_places(dataset) -> bytes:
-    """Return where the generators are that items share, and that nobody seeds for them.
+@contextlib.contextmanager
+def shared_draws(dataset):
+    """Look for draws from generators that items share, and that nobody seeds for them.
 
     Those that the data set keeps as attributes, and that of `lamina.random`.
+
+    Yields:
+        A function that tells whether there were any. Of Lamina's generators it knows
+        that this thread drew.
     """
-    kept = getattr(dataset, "__dict__", {}).values()
-    places: list = [getattr(v, "bit_generator", v) for v in kept if isinstance(v, _OWN)]
-    if (ours := sys.modules.get("lamina.core.random")) is not None:
-        seeds = [v.state for v in kept if isinstance(v, ours.SeedGenerator)]
-        places += [ours.global_state(), *map(np.asarray, seeds)]
-    return pickle.dumps(places)
+    before, noted = _kept_places(dataset), []
+
+    def found():
+        if noted:
+            from_all = sys.modules["lamina.core.random"].global_seed_generator()
+            shared = {id(from_all), *map(id, _kept(dataset))}
+            if not shared.isdisjoint(map(id, noted)):
+                return True
+        return _kept_places(dataset) != before
+
+    _generators.draws.noted = noted
+    try:
+        yield found
+    finally:
+        _generators.draws.noted = None
+
+
+def _kept(dataset):
+    return [*getattr(dataset, "__dict__", {}).values()]
+
+
+def _kept_places(dataset):
+    own = random.Random, np.random.Generator, np.random.RandomState
+    found = [value for value in _kept(dataset) if isinstance(value, own)]
+    return pickle.dumps([getattr(v, "bit_generator", v) for v in found])
 
 
 def fetch(dataset, index: int, seed: int | None):
@@ -165,7 +186,7 @@ class Turns:
 
     Attributes:
         found: whether an item drew from the global generators; None before the first.
-        shared: whether an item drew from a generator of `shared_places`.
+        shared: whether an item drew as `shared_draws` tells.
     """
 
     _ALARMS = 64  # in vain, after which somebody else is known to draw all the time
@@ -179,10 +200,9 @@ class Turns:
 
     def fetch(self, dataset, index, seed):
         """Return an item, see `fetch`."""
-        before = shared_places(dataset)
-        item = self._fetch(dataset, index, seed)
-        if before != shared_places(dataset):
-            self.shared = True
+        with shared_draws(dataset) as drew:
+            item = self._fetch(dataset, index, seed)
+            self.shared = drew() or self.shared
         return item
 
     def _fetch(self, dataset, index, seed):

@@ -19,7 +19,7 @@ from importlib.machinery import PathFinder
 from importlib.util import LazyLoader
 from typing import Any
 
-from lamina.data.pydataset import fetch, shared_places
+from lamina.data.pydataset import fetch, shared_draws
 
 _START = (
     "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
@@ -176,9 +176,9 @@ def serve():
                 if isinstance(request, bytes):
                     dataset, result = _Unpickler(request, script).load(), None
                 else:
-                    before = shared_places(dataset)
-                    result = fetch(dataset, *request)
-                    result = result, before != shared_places(dataset)
+                    with shared_draws(dataset) as drew:
+                        result = fetch(dataset, *request)
+                        result = result, drew()
                 answer = pickle.dumps((None, result), protocol=5)
             except BaseException as error:
                 answer = pickle.dumps((_sendable(error), traceback.format_exc()))

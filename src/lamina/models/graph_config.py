@@ -37,6 +37,10 @@ def graph_config(model):
     def where(tensor):
         return [tensor.node.operation.name, position[tensor.node], tensor.index]
 
+    def end(tensor):
+        name, node, index = where(tensor)
+        return [name, node + _counts_from_one(tensor.node.operation), index]
+
     layers = []
     for operation, nodes in calls.items():
         config = serialize_keras_object(operation)
@@ -50,8 +54,16 @@ def graph_config(model):
         "trainable": model.trainable,
         "layers": layers,
         "input_layers": structure.map_leaves(where, graph.input),
-        "output_layers": structure.map_leaves(where, graph.output),
+        "output_layers": structure.map_leaves(end, graph.output),
     }
+
+
+def _counts_from_one(operation):
+    """Tell whether its first call is number one where a graph's ends are named.
+
+    Keras counts the call that drew a graph model as well, there alone.
+    """
+    return graph_of(operation) is not None and takes_graph(type(operation))
 
 
 def _node_config(node, where):
@@ -236,7 +248,10 @@ class _Tensors:
         if isinstance(places, dict):
             return {key: self.ends(value) for key, value in places.items()}
         if _is_place(places):
-            found = self.find(places)
+            name, node, index = places
+            if node and _counts_from_one(self.operations.get(name)):
+                node -= 1
+            found = self.find([name, node, index])
             if found is None:
                 raise ValueError(
                     f"The config names {list(places)} as an input or output of the "

@@ -454,7 +454,7 @@ def write(file, values) -> None:
         for path, (name, own) in values.items():
             if name is None and not own:
                 continue
-            group = new_group(f, f"{path}/vars" if path else "vars")
+            group = f.require_group(f"{path}/vars" if path else "vars")
             if name is not None:
                 group.attrs["name"] = name
             for key, value in own.items():
@@ -463,34 +463,8 @@ def write(file, values) -> None:
 
 def write_value(group, key, value) -> None:
     """Write one array into a group; HDF5 has no bfloat16 and is told its bytes."""
-    half = value.dtype == BFLOAT16
-    head, _, last = key.rpartition("/")
-    made = (new_group(group, head) if head else group).create_dataset(
-        last if key.isascii() else None, data=value.view("V2") if half else value
-    )
-    if not key.isascii():
-        _link(made, group, key)
-    if half:
-        made.attrs["dtype"] = "bfloat16"
-
-
-def new_group(parent, path):
-    """Return the group at a path, which is made if it is not there."""
-    if path.isascii() or path in parent:
-        return parent.require_group(path)
-    head, _, _ = path.rpartition("/")
-    if head:
-        new_group(parent, head)
-    return _link(parent.create_group(None), parent, path)
-
-
-def _link(made, parent, path):
-    """Write a name as its bytes, without a mark that says they are UTF-8.
-
-    HDF5 would put more than eight links into a heap where one has the mark, and heaps
-    are refused; h5py reads both alike.
-    """
-    from h5py import h5o  # pyright: ignore
-
-    h5o.link(made.id, parent.id, path.encode())
-    return made
+    if value.dtype == BFLOAT16:
+        group[key] = value.view("V2")
+        group[key].attrs["dtype"] = "bfloat16"
+    else:
+        group[key] = value

@@ -3,19 +3,19 @@
 HDF5 unpacks whatever a file says is packed, and walks wherever it points. Values of
 datasets can be measured first, by its own functions. What is looked at here cannot:
 links and attributes in a heap, and chunks in the newer form, where HDF5 believes every
-count and leaves its memory; types within types, of
-which each level is copied again and again; a virtual dataset, whose sources are read
-when it is opened; trees that lead back to themselves; and parts that are kept
-somewhere else.
+count and leaves its memory; types within types, of which each level is copied again and
+again; a virtual dataset, whose sources are read when it is opened; trees that lead back
+to themselves; and parts that are kept somewhere else.
 """
 
 import os
 import struct
 
 from lamina.core import bounds
+from lamina.saving import heaps
+from lamina.saving.heaps import NOWHERE
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-NOWHERE = (1 << 64) - 1
 LINKS, LAYOUT, ATTRIBUTES = 0x02, 0x08, 0x15
 _OTHER_FILES, _CONTINUED, _TREE = 0x07, 0x10, 0x11
 _TYPE, _ATTRIBUTE = 0x03, 0x0C
@@ -26,6 +26,7 @@ _LOOKED_AT = sum(1 << kind for kind in (LINKS, LAYOUT, ATTRIBUTES, _OTHER_FILES,
 # What may stand in the extension of a superblock: nothing that keeps parts of objects.
 _EXTENSION = {0x00, 0x0A, 0x10}
 _FIRST = 512  # bytes that hold most headers
+_LEAST = 40  # bytes to which those of a message are filled up
 # The kind, the length and the flags of a message, as they begin it.
 _NEW_ENTRY, _OLD_ENTRY = struct.Struct("<BHB"), struct.Struct("<HHB")
 
@@ -46,6 +47,7 @@ class Headers:
         self.size = file.seek(0, os.SEEK_END)
         self._known = {}
         self._nodes = set()
+        self._taken = 0
         # What the texts of an attribute take, by the header's address and its name.
         self.texts = {}
         self._check_start(self.read(0, 96))
@@ -54,6 +56,20 @@ class Headers:
         """Return bytes of the file, as many as there are."""
         self._file.seek(at)
         return self._file.read(size)
+
+    def take(self, at, size):
+        """Return all these bytes, which are the part of one tree or heap.
+
+        Raises:
+            ValueError: the file lacks them, or another one has them.
+        """
+        self._taken += size
+        if at in self._nodes or self._taken > self.size:
+            raise ValueError("a tree that leads back to itself")
+        self._nodes.add(at)
+        if len(data := self.read(at, size)) < size:
+            raise ValueError("a damaged tree")
+        return data
 
     def places(self, mark) -> list:
         """Return all places of a mark in the file."""
@@ -101,14 +117,12 @@ class Headers:
         kinds = attributes = 0
         for kind, data in self._messages(at):
             kinds |= 1 << kind
-            if kind in (LINKS, ATTRIBUTES):
-                skipped = (8 if kind == LINKS else 2) * (data[1] & 1)
-                if _number(data, 2 + skipped, 8) != NOWHERE:
-                    what = "links" if kind == LINKS else "attributes"
-                    raise ValueError(
-                        f"{what} in a heap, as h5py writes more than eight with "
-                        "`libver='latest'`, `track_order=True` or names beyond ASCII"
-                    )
+            if kind == LINKS:
+                self._in_heap(data, 8, heaps.LINKS)
+            elif kind == ATTRIBUTES:
+                for place, size in self._in_heap(data, 2, heaps.ATTRIBUTES):
+                    attributes += 1
+                    self._check_attribute(at, self.read(place, size), attributes)
             elif kind == _TREE:
                 self._check_tree(_number(data, 0, 8), 8)
                 self._check_names(_number(data, 8, 8))
@@ -120,9 +134,7 @@ class Headers:
                 self._check_type(len(data))
             elif kind == _ATTRIBUTE:
                 attributes += 1
-                if attributes > bounds.ATTRIBUTES:
-                    raise ValueError(f"more than {bounds.ATTRIBUTES} attributes")
-                self._check_attribute(at, data)
+                self._check_attribute(at, data, attributes)
         self._known[at] = kinds & _LOOKED_AT
 
     def agrees(self, at, present) -> bool:
@@ -133,8 +145,18 @@ class Headers:
         if size > bounds.TYPE:
             raise ValueError(f"a type of values that takes {size} bytes")
 
-    def _check_attribute(self, header, data):
+    def _in_heap(self, data, skipped, form):
+        """Return where links or attributes are that a header says are in a heap."""
+        heap, *trees = struct.unpack_from("<QQQ", data, 2 + skipped * (data[1] & 1))
+        if heap == NOWHERE:
+            return []
+        return heaps.check(self, form, heap, *trees[: 1 + (data[1] >> 1 & 1)])
+
+    def _check_attribute(self, header, data, number):
         """Let no text be longer than the file: HDF5 takes the memory first."""
+        if number > bounds.ATTRIBUTES:
+            raise ValueError(f"more than {bounds.ATTRIBUTES} attributes")
+        data = data.ljust(_LEAST, b"\0")
         name, kind, space = sizes = struct.unpack_from("<HHH", data, 2)
         self._check_type(kind)
         if data[0] == 1:
@@ -241,7 +263,7 @@ class Headers:
                     raise ValueError("a damaged header of an object")
                 if flags & 2:
                     raise ValueError("a part that is kept elsewhere")
-                yield kind, body.ljust(24, b"\0")
+                yield kind, body.ljust(_LEAST, b"\0")
                 if kind == _CONTINUED:
                     more, size = _number(body, 0, 8), _number(body, 8, 8)
                     # The newer form begins with a mark and ends with a checksum.

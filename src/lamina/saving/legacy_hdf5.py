@@ -18,7 +18,7 @@ from lamina.core.texts import parsed
 from lamina.core.tracebacks import warn
 from lamina.layers.owner import own_variables
 from lamina.saving import hdf5
-from lamina.saving.hdf5 import BFLOAT16, FORMAT, new_group, write_value
+from lamina.saving.hdf5 import BFLOAT16, FORMAT, write_value
 from lamina.saving.migration import migrated
 from lamina.saving.state import compare_one
 
@@ -338,7 +338,7 @@ def _write(file, model, config, optimizer):
         names = [layer.name for layer in unique(model.layers)]
         _write_texts(weights, "layer_names", names)
         for place, variables in _groups(model, optimizer):
-            group = new_group(f, place)
+            group = f.create_group(place)
             for path, variable in variables.items():
                 write_value(group, path, np.asarray(variable.raw_value))
             _write_texts(group, "weight_names", list(variables))

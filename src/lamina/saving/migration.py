@@ -211,9 +211,11 @@ def _graph(inner):
             nodes = [_call(call, names) for call in layer["inbound_nodes"] or []]
             layer = {**layer, "inbound_nodes": nodes}
         new.append(layer)
-    ends = {}
+    # Keras 3 counts the call that drew a model among the ends alone.
+    drawn = {x.get("name") for x in layers if "input_layers" in _config_of(x)}
+    ends, firsts = {}, {name: n - (name in drawn) for name, n in names.items()}
     for key in ("input_layers", "output_layers"):
-        ends[key] = _ends(inner.get(key), names)
+        ends[key] = _ends(inner.get(key), firsts)
         if isinstance(ends[key], list) and len(ends[key]) == 1:
             ends[key] = ends[key][0]
     return {**inner, "layers": new, **ends}
@@ -225,9 +227,14 @@ def _first_node(layer, calls):
     For a model inside, later versions of Keras 2 count the call that drew it as well.
     """
     count = len(layer.get("inbound_nodes") or [])
-    if not isinstance(layer.get("config"), dict) or "layers" not in layer["config"]:
+    if "layers" not in _config_of(layer):
         return 0
     return int(_mentions(calls, layer.get("name"), count))
+
+
+def _config_of(layer):
+    config = layer.get("config")
+    return config if isinstance(config, dict) else {}
 
 
 def _mentions(value, name, node):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lamina.core import bounds
+from lamina.core.naming import shortened
 from lamina.core.tracebacks import boundary
 from lamina.utils.datasets.dataset import Dataset
 from lamina.utils.datasets.folders import Kind, folder_dataset
@@ -17,6 +18,7 @@ from lamina.utils.images import pillow
 
 _CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4}
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")  # whatever a file is called
+_SOME = 1 << 22  # pixels that are converted at once
 _JPEG, _SCAN = b"\xff\xd8", b"\xff\xda"
 
 
@@ -168,13 +170,12 @@ class Reader:
     def _decoded(self, path):
         try:
             return self._pixels(path)
-        except (ValueError, MemoryError):
-            raise
         except Exception as error:  # whatever Pillow's readers raise
             if getattr(error, "errno", None) is not None:
                 raise  # the disk's
+            said = shortened(str(error) or type(error).__name__, bounds.MESSAGE)
             raise ValueError(
-                f"This is not an image that Pillow reads, or it is damaged: {error}"
+                f"{str(path)!r} is not an image that is read, or it is damaged: {said}"
             ) from error
 
     def _pixels(self, path):
@@ -195,8 +196,15 @@ class Reader:
                 # 16 bits a pixel: the upper eight.
                 picture = pillow().fromarray((np.asarray(picture) >> 8).astype("uint8"))
             mode = {1: "L", 3: "RGB", 4: "RGBA"}[self.channels]
-            image = np.asarray(picture.convert(mode))
-        return image[:, :, None] if image.ndim == 2 else image
+            image = np.empty((height, width, self.channels), "uint8")
+            # Pillow copies what it converts, and again what it gives away.
+            rows = _SOME // width + 1
+            for top in range(0, height, rows):
+                part = image[top : top + rows]
+                box = 0, top, width, top + len(part)
+                found = picture if len(part) == height else picture.crop(box)
+                part[:] = np.asarray(found.convert(mode)).reshape(part.shape)
+        return image
 
     def _padded(self, image):
         shape = image.shape[:2]
