@@ -22,7 +22,7 @@ _SHORTEST_BAR = 8  # characters
 
 
 class Progress:
-    """Steps that are counted in front of the user's eyes.
+    """Steps that the user sees counted.
 
     Args:
         total: the number of steps, or None when it is not known.

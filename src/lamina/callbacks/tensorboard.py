@@ -230,7 +230,7 @@ class TensorBoard(Callback):
             # Without what `compile` was given, which need not be serializable.
             config = serialize_keras_object(self._model.get_config())
             text = json.dumps({"class_name": kind, "config": config})
-        except Exception as error:  # a layer of the user's may have no config
+        except Exception as error:  # a user's layer may have no config
             warn(f"`TensorBoard` could not write the graph of the model: {error}")
         else:
             self._write("train", 0, [event_file.model_graph(text)])

@@ -354,7 +354,7 @@ def arguments_of(config, taker) -> dict:
         config: the config.
         taker: the class that takes them.
     """
-    # What a class of the user's takes besides may be a class; what it takes on may not.
+    # What a user's class takes besides may be a class; what it takes on may not.
     author = author_of(taker)
     own = () if author is taker else all_parameters(author)
 

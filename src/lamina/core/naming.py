@@ -124,7 +124,7 @@ def uid(prefix: str = "") -> int:
 
 
 def shortened(text: str, most: int) -> str:
-    """Return a text without its middle, if it has more than so many characters."""
+    """Return a text without its middle, if it has more characters than allowed."""
     half = most // 2
     gap = f" ... ({len(text) - most} characters) ... "
     return text if len(text) <= most else text[:half] + gap + text[-half:]

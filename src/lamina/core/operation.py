@@ -1,4 +1,4 @@
-"""`Operation`: a computation of a user's own that graphs can record."""
+"""`Operation`: a user's own computation that graphs can record."""
 
 from typing import Any
 

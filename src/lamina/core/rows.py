@@ -75,7 +75,7 @@ def rows_apart(layer, training=None) -> bool:
 
 
 def holds_function(layer) -> bool:
-    """Tell whether a layer's calls run code of the user's that was given to it."""
+    """Tell whether a layer's calls run a user's code that was given to it."""
     packages = map(package_of, layer._functions)
     return layer._runs_given_code or not {"lamina", "jax"}.issuperset(packages)
 

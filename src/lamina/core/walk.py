@@ -1,6 +1,6 @@
 """What a model holds, and the place of each thing in a file.
 
-Whoever has `save_own_variables` is met: layers, models, optimizers. The place of
+What has `save_own_variables` is met: layers, models, optimizers. The place of
 each is made of the attributes that lead to it, in the order and with the names of
 Keras' files: the layers of a graph come first, then attributes by name, private
 ones last; an entry of a container is named after its class and counted.
@@ -90,7 +90,7 @@ def _attributes(thing):
     for _, name in sorted(ranked):
         if name.startswith("__") or name in skipped:
             continue
-        # A property of the user's may need what is not there yet.
+        # A property that a user wrote may need what is not there yet.
         try:
             found.append((name, getattr(thing, name)))
         except Exception:

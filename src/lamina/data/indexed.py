@@ -175,7 +175,7 @@ class IndexedSource:
         self.limit(steps)
 
     def limit(self, steps):
-        """End each epoch after so many batches; None for all there are."""
+        """End each epoch after `steps` batches; None for all there are."""
         self._steps = steps
         self._restarts = self._always_restarts or steps is None
         self.batches = self._count()

@@ -155,7 +155,7 @@ class ArraySource:
         self.arrays, self._in_order = arrays, structure.is_in_order(arrays)
 
     def limit(self, steps):
-        """End each epoch after so many batches, as if `steps` had said it."""
+        """End each epoch after `steps` batches."""
         self.batches = steps
 
     def _drawn(self):
@@ -291,7 +291,7 @@ class IterableSource:
             raise ValueError(endless(type(iterable).__name__))
 
     def limit(self, steps):
-        """End each epoch after so many batches, as if `steps` had said it."""
+        """End each epoch after `steps` batches."""
         self._steps = self.batches = steps
 
     def _begin(self):

@@ -273,7 +273,7 @@ class _Reader:
 
 
 def _most(stored):
-    """Return the bytes that may come of so many, as in other files."""
+    """Return how many bytes a file of this many may unpack to, as in other files."""
     return max(bounds.FLOOR, bounds.RATIO * stored)
 
 
@@ -316,7 +316,7 @@ def _appended(reader, items):
 
 
 def _sized(size, decode: Any = bytes):
-    """Read bytes or text, after so many bytes with their length."""
+    """Read bytes or text, after the bytes that hold their length."""
     return lambda r: r.stack.append(decode(r.take(r.number(size))))
 
 

@@ -65,7 +65,7 @@ _EQUAL = (
 )
 _ROWS = 10_000  # are enough to tell amounts from classes
 _BRIGHT = 200  # images from 0 to 255 have pixels beyond it
-_FLAT = 64  # pixels in a row are at least so many
+_FLAT = 64  # pixels in a row, at least
 
 
 def advise(model, source) -> Callable | None:
@@ -288,7 +288,7 @@ def _keeps_range(layer):
 
 
 def _is_normalized(graph, tensor):
-    """Tell whether a layer after it scales it, or one of the user's own may."""
+    """Tell whether a layer after it scales it, or a user's layer may."""
     after = [n.operation for n in graph.nodes if _is_in(tensor, n.input_tensors)]
     kinds = map(_kind, after)
     return any(kind is None or "Normalization" in kind for kind in kinds)

@@ -22,8 +22,8 @@ from lamina.optimizers import LossScaleOptimizer
 from lamina.training import step
 from lamina.training.drive import CompiledStep
 
-# Batches are held until their steps are known to be good: so many, so many bytes, for
-# so many seconds.
+# Batches are held until their steps are known to be good: at most this many steps and
+# bytes, for at most this many seconds.
 _STEPS, _BYTES, _SECONDS = 1024, 2**26, 0.5
 _ROWS = 8  # of a batch that are named
 

@@ -15,7 +15,7 @@ from lamina.training.compiled import training_of
 from lamina.training.step import State
 
 _PARTS = ("x", "y", "sample_weight")
-_MOST = 4  # so many differences are listed, the rest is counted
+_MOST = 4  # differences that are listed; the rest is counted
 
 # By model: what its steps were last compiled for. Kept apart from the model because
 # `compile` throws away all that the model knows of its steps.

@@ -198,7 +198,7 @@ def scan(
             and that no mask holds back; None for a step without.
         mask: (batch, time) or (batch, time, 1).
         reverse: start at the end; outputs are in the order of processing.
-        unroll: write out all steps, or so many per iteration.
+        unroll: write out all steps, or this many per iteration.
         zero_output_for_mask: output zeros where masked.
         time_major: inputs, mask and outputs have time before batch.
 

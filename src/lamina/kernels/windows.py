@@ -8,7 +8,7 @@ from jax import lax
 
 Pads = Sequence[tuple[int, int]]
 
-# On CPUs, work on so many shifted copies is faster than XLA's own form.
+# On CPUs, work on that many shifted copies is faster than XLA's own form.
 MOST_TAPS = 32
 
 

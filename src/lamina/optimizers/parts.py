@@ -125,7 +125,7 @@ def check_accumulation(owner, steps) -> None:
 
 
 def accumulate(optimizer, grads, variables, step) -> None:
-    """Add gradients up, and make the step with the mean of so many."""
+    """Add gradients up, and make the step with their mean."""
     totals = _totals(optimizer, variables)
 
     def last():

@@ -89,8 +89,7 @@ _VALUES: dict = {
 def migrated(config):
     """Return a config with what older Keras wrote replaced by today's form.
 
-    What is today's form already comes back as it was; classes of the user's own
-    are left alone.
+    What is in today's form comes back as it was; users' own classes are left alone.
 
     Args:
         config: parsed JSON.

@@ -10,7 +10,7 @@ def names_of(model, y_pred) -> list:
     pairs = structure.flatten_with_names(y_pred)
     drawn = getattr(model, "output_names", None)
     if drawn and len(drawn) != len(pairs):
-        drawn = None  # a loss of the user's own, on other parts than the outputs
+        drawn = None  # the user's loss, on other parts than the outputs
     if not structure.is_nested(y_pred):
         return [drawn[0] if drawn else None]
     names = []

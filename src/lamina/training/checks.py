@@ -45,7 +45,7 @@ def check_batch(model, batch) -> None:
     names = names_of(model, outputs)
     loss = compiled.compiled_loss
     if names != loss.names:
-        return  # a loss of the user's own, on other parts than the outputs
+        return  # the user's loss, on other parts than the outputs
     takers = loss.takers(len(names))
     targets = match_targets(y, outputs, names, takers, required=False)
     for term, true, pred in loss.alone(targets, outputs):

@@ -85,7 +85,7 @@ class Flags:
         loss: the loss as it was given, or what a script keeps under this name.
         run_eagerly: whether steps run uncompiled.
         steps_per_execution: how many steps run in one call, or `"auto"`.
-        jit_compile: whether code of a user's is compiled, see `runs_eagerly`.
+        jit_compile: whether a user's code is compiled, see `runs_eagerly`.
         stop_training: whether `fit` ends after this epoch.
         stop_evaluating: whether `evaluate` ends after this batch.
         stop_predicting: whether `predict` ends after this batch.

@@ -40,7 +40,7 @@ _MOST, _BYTES = 64, 2**22  # steps in one call, and what their batches may take
 _FEW = 4  # less would not pay
 _SMALL = 1_000_000  # numbers in the State of a small step
 
-# `steps_per_execution="auto"`, where batches come one by one: so many of them in one
+# `steps_per_execution="auto"`, where batches come one by one: this many of them in one
 # call for so small a State.
 _AUTO, _TINY = 16, 100_000
 
@@ -118,7 +118,7 @@ class Chunk(NamedTuple):
         return [jax.tree.map(itemgetter(i), self.data) for i in range(self.count)]
 
     def last(self, count):
-        """Return the number of the last step to tell of, given how many there were."""
+        """Return the number of the last step to report, given how many there were."""
         return count - self.count + self.reported - 1
 
 
@@ -322,7 +322,7 @@ def _size(model, variables, single):
     size = training_of(model).flags.steps_per_execution
     if size != "auto":
         return size
-    # Not by the clock: callbacks hear of so many batches at once.
+    # Not by the clock: callbacks hear of that many batches at once.
     return _AUTO if _numbers(variables) < _TINY and not single else 1
 
 

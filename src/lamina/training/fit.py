@@ -444,7 +444,7 @@ class Run:
         return [s for s in (self.source, self.held_out) if s is not None]
 
     def _keep(self, state, epoch, step, logs=None):
-        """Store the run as it is after so many steps of an epoch."""
+        """Store the run as it is after `step` steps of an epoch."""
         if self.donates:  # the next step overwrites it
             state = copied(state)
         self.keeper.store(

@@ -27,7 +27,7 @@ class Forward:
 
     Args:
         model: the model.
-        kind: the training flag, or `"predict"` for a `predict_step` of the user's.
+        kind: the training flag, or `"predict"` for a `predict_step` that a user wrote.
 
     Attributes:
         by_row: whether each row's outputs follow from that row alone.
@@ -118,7 +118,7 @@ def forward(model, kind: Any) -> Forward:
     mine = model._lamina_training
     kept = mine.programs.of(model)
     eager = mine.flags.run_eagerly
-    if not kept.one_program or kind == "predict":  # there is code of a user's
+    if not kept.one_program or kind == "predict":  # there is a user's code
         eager = step.runs_eagerly(model, kept)
     key = kind if kept.one_program and not eager else (kind, eager, model.built)
     found = kept.forward.get(key)

@@ -16,7 +16,7 @@ class Prefetched:
     Args:
         batches: an iterable of batches.
         place: what makes a batch ready for the step.
-        wait: a function that is told of seconds spent waiting for a batch.
+        wait: a function of the seconds spent waiting for a batch.
 
     >>> from lamina.training.prefetch import Prefetched
     >>> with Prefetched(range(3), lambda batch: batch + 10) as batches:

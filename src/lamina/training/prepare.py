@@ -24,8 +24,8 @@ from lamina.training.together import least_batches, of_first
 def prepare(model, batch, training=True):
     """Build the model, its losses, metrics and optimizer for batches like this one.
 
-    For a step of the user's only as far as that step needs: what it makes while it is
-    traced is found there.
+    For a step that a user wrote, only as far as that step needs: what it makes while
+    it is traced is found there.
     """
     x, y, weight = unpack(batch)
     own = step.own_step(model, "train" if training else "test")
@@ -43,7 +43,7 @@ def prepare(model, batch, training=True):
     optimizer = model.optimizer
     if training and optimizer is not None:
         if not optimizer.built:
-            # A step of the user's may make the weights; then it builds it for them.
+            # The user's step may make the weights; then it builds it for them.
             if own is None or _all_built(model):
                 optimizer.build(model.trainable_variables)
         elif step.own_step(model, "train") is None:

@@ -153,7 +153,7 @@ def _plain(value):
     try:
         config = value.get_config()
         return {"class_name": name, **_plain(config), **_wiring(config)}
-    except Exception:  # not everything of a user's can be saved
+    except Exception:  # not everything that users make can be saved
         return {"class_name": name}
 
 

@@ -268,7 +268,7 @@ def _track(model, loss, count):
         tracker.update_state(loss, sample_weight=count)
 
 
-# ---- steps of the user's -------------------------------------------------------
+# ---- steps that users wrote ----------------------------------------------------
 
 # By the kind of step they stand for.
 _OWN = {"train": "train_step", "test": "test_step", "predict": "predict_step"}
@@ -283,7 +283,7 @@ def own_method(model, name):
 def runs_eagerly(model, kept=None) -> bool:
     """Tell whether the code of a model runs as it is written, uncompiled.
 
-    That is so with `run_eagerly`; and where somebody says that code of theirs cannot be
+    That is so with `run_eagerly`; and where a user says that their code cannot be
     compiled, by `jit_compile=False` or a layer's `supports_jit`. Where all code is ours
     nobody would notice but by the time it takes.
 
@@ -307,7 +307,7 @@ def runs_eagerly(model, kept=None) -> bool:
 
 
 def own_loss(model) -> bool:
-    """Tell whether the loss of a step is a user's own, or may be."""
+    """Tell whether a user wrote the loss of a step, or may have."""
     names = ("compute_loss", "train_step")
     return any(own_method(model, name) is not None for name in names)
 
@@ -324,7 +324,7 @@ def gives_logs(model, kind) -> bool:
 
 
 def warn_of_unused(model):
-    """Warn of methods of a user's that Keras calls and nothing here does."""
+    """Warn of methods that a user overrides, Keras calls, and nothing here calls."""
     for kind, own in _OWN.items():
         name = f"make_{kind}_function"
         if own_method(model, name) is not None:
@@ -398,7 +398,7 @@ def _parts(variables, state, names):
 
 
 def one_step(model, kind, state, data):
-    """Run the library's step for users who call it, mostly from a step of theirs.
+    """Run the library's step for users who call it, mostly from their own step.
 
     In Keras' form with the state and the data; as a step that assigns with one of them.
     """

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 _here = Path(__file__).parent
-# One of the user's own is still to run.
+# The user's own one is still to run.
 _paths = [path for path in sys.path if Path(path).absolute() != _here]
 _own = importlib.machinery.PathFinder.find_spec("sitecustomize", _paths)
 if _own is not None and _own.loader is not None:

@@ -14,10 +14,10 @@ from lamina.kernels import native
 
 # With more weights the products are for many threads together, or for large tiles.
 _MOST = 1 << 20
-# The weights are copied once a call: so many for each row of the inputs pay, and
+# The weights are copied once a call: this many for each row of the inputs pay, and
 # more than one step.
 _EACH, _STEPS = 1 << 10, 2
-# Units fill vectors of up to so many numbers; with few sequences a step of a scan is
+# Units fill vectors of up to this many numbers; with few sequences a step of a scan is
 # mostly overhead, however full they are.
 _LANES, _FEW = 16, 8
 

@@ -27,7 +27,7 @@ class DropoutMasks:
     """The part of a cell that draws dropout masks, which all steps of an `RNN` share.
 
     The cell has the rates `dropout` and `recurrent_dropout` and a `seed_generator`;
-    with a `dropout_mask_count`, a mask is a list of so many.
+    with a `dropout_mask_count`, a mask is a list of that many.
     """
 
     dropout_mask_count: int | None = None
