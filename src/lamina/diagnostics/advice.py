@@ -22,7 +22,7 @@ from lamina.layers.layer import ends_in_activation
 from lamina.losses.crossentropy import ShapedCrossentropy
 from lamina.losses.loss import targets_of
 from lamina.training import step
-from lamina.training.by_output import match_targets, names_of
+from lamina.training.by_output import names_of
 from lamina.training.compiled import training_of
 
 _BINARY = (losses.binary_crossentropy, losses.binary_focal_crossentropy)
@@ -297,14 +297,11 @@ def _is_normalized(graph, tensor):
 def _look_at_outputs(model, y, weights):
     graph, outputs = graph_of(model), graph_of(model).output
     compiled_loss = training_of(model).settings.compiled_loss
-    names = names_of(model, outputs)
-    if names != compiled_loss.names:
+    if names_of(model, outputs) != compiled_loss.names:
         return
-    takers = compiled_loss.takers(len(names))
-    targets = match_targets(y, outputs, names, takers, required=False)
     masked = any(get_mask(tensor) is not None for tensor in graph.outputs)
     counted = weights is None and not masked
-    for term, true, tensor in compiled_loss.alone(targets, outputs):
+    for term, true, tensor in compiled_loss.alone(y, outputs):
         where, kind = compiled_loss.where(term), getattr(term.loss, "fn", None)
         binary = kind in _BINARY
         if counted:  # what does not count may hold anything
@@ -315,6 +312,7 @@ def _look_at_outputs(model, y, weights):
         if binary or whole:
             _look_at_probabilities(term.loss, tensor, where)
     measured = training_of(model).settings.compiled_metrics.outputs
+    targets = compiled_loss.targets(y, outputs, compiled_loss.names)
     for output, true in zip(measured, targets, strict=False):
         _look_at_accuracies(output, true)
 

@@ -9,7 +9,7 @@ from lamina.core.tracebacks import warn
 from lamina.data import ArraySource, unpack
 from lamina.losses.loss import check_labels, classes_of, targets_of
 from lamina.training import step
-from lamina.training.by_output import match_targets, match_weights, names_of
+from lamina.training.by_output import match_weights, names_of
 from lamina.training.compiled import training_of
 from lamina.training.mapped import Mapped
 from lamina.training.prepare import outputs_for
@@ -42,13 +42,10 @@ def check_batch(model, batch) -> None:
     if not compiled.prepared:
         return
     outputs = outputs_for(model, x)
-    names = names_of(model, outputs)
     loss = compiled.compiled_loss
-    if names != loss.names:
+    if names_of(model, outputs) != loss.names:
         return  # the user's loss, on other parts than the outputs
-    takers = loss.takers(len(names))
-    targets = match_targets(y, outputs, names, takers, required=False)
-    for term, true, pred in loss.alone(targets, outputs):
+    for term, true, pred in loss.alone(y, outputs):
         if not is_here(true):
             continue
         labels, shape = np.asarray(true), pred.shape
@@ -191,8 +188,7 @@ def class_weighted(model, batch, weights):
     else:
         weights = {names[0]: weights}
     loss = training_of(model).settings.compiled_loss
-    takers = loss.takers(len(names))
-    targets = match_targets(y, outputs, names, takers, required=False)
+    targets = loss.targets(y, outputs, names)
     given = match_weights(sample_weight, outputs, names)
     for i, output in enumerate(structure.flatten(outputs)):
         if targets[i] is not None and names[i] in weights:

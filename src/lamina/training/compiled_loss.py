@@ -65,7 +65,7 @@ class CompiledLoss:
         Raises:
             ValueError: naming the output; both sides are shown.
         """
-        for term, true, pred in self.alone(self._targets(y, y_pred), y_pred):
+        for term, true, pred in self.alone(y, y_pred, required=True):
             check_shapes(term.loss, true.shape, pred.shape, self.where(term))
 
     def __call__(self, model, y, y_pred, sample_weight):
@@ -75,8 +75,9 @@ class CompiledLoss:
             self.check(y, y_pred)
         if not self.terms:
             return None
-        targets = self._targets(y, y_pred)
-        weights = match_weights(sample_weight, y_pred, self.names or [])
+        names = self.names or []
+        targets = self.targets(y, y_pred, names, required=True)
+        weights = match_weights(sample_weight, y_pred, names)
         predictions = structure.flatten(y_pred)
         values = {}
         total = None
@@ -96,17 +97,22 @@ class CompiledLoss:
                 tracker.update_state(value, sample_weight=predictions[0].shape[0])
         return total
 
-    def _targets(self, y, y_pred):
-        names = self.names or []
-        return match_targets(y, y_pred, names, self.takers(len(names)))
+    def targets(self, y, y_pred, names, required=False) -> list:
+        """Return the targets for each output, None for those without any.
 
-    def takers(self, count) -> list:
-        """Return which of `count` outputs have a loss, by their places."""
+        Args:
+            y: the targets of a batch.
+            y_pred: the outputs for it.
+            names: the names of the outputs.
+            required: whether outputs with a loss must have targets.
+        """
         takers = {i for term in self.terms for i in structure.flatten(term.places)}
-        return sorted(takers & {*range(count)})
+        takers = sorted(takers & {*range(len(names))})
+        return match_targets(y, y_pred, names, takers, required)
 
-    def alone(self, targets, y_pred):
+    def alone(self, y, y_pred, required=False):
         """Yield each term of one output that has targets, with these and the output."""
+        targets = self.targets(y, y_pred, self.names or [], required)
         predictions = structure.flatten(y_pred)
         for term in self.terms:
             if term.alone and targets[term.places] is not None:

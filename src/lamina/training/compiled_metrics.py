@@ -9,7 +9,7 @@ from lamina.core.tracebacks import warn
 from lamina.losses.loss import by_shape, widened
 from lamina.metrics import Metric
 from lamina.metrics.metric import update_weighted
-from lamina.training.by_output import match_targets, match_weights, slots_of
+from lamina.training.by_output import match_weights, slots_of
 
 KINDS = ("metrics", "weighted_metrics")
 
@@ -73,7 +73,7 @@ class CompileMetrics(Metric):
         self.outputs = outputs
         if not any(some for chosen in kinds.values() for some in chosen):
             return
-        targets = match_targets(y, y_pred, names, self._loss.takers(len(names)))
+        targets = self._loss.targets(y, y_pred, names, required=True)
         unmeasured = []
         for kind, chosen in kinds.items():
             for i, (some, true, pred) in enumerate(
@@ -117,8 +117,7 @@ class CompileMetrics(Metric):
         self.make(y_true, y_pred)
         names = [output.name for output in self.outputs]
         # A metric of an output without targets is passed over.
-        takers = self._loss.takers(len(names))
-        targets = match_targets(y_true, y_pred, names, takers, required=False)
+        targets = self._loss.targets(y_true, y_pred, names)
         weights = match_weights(sample_weight, y_pred, names)
         for output, true, pred, weight in zip(
             self.outputs, targets, structure.flatten(y_pred), weights, strict=True
