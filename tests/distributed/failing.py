@@ -17,6 +17,13 @@ import numpy as np
 import lamina
 from lamina import distribution as D
 
+if "dies" in sys.argv:  # JAX is to miss it sooner than `initialize` lets it
+    jax.distributed.initialize(
+        os.environ["KERAS_DISTRIBUTION_JOB_ADDRESSES"],
+        int(os.environ["KERAS_DISTRIBUTION_NUM_PROCESSES"]),
+        int(os.environ["KERAS_DISTRIBUTION_PROCESS_ID"]),
+        heartbeat_timeout_seconds=5,
+    )
 D.initialize()
 ME = jax.process_index()
 X = np.ones((4, 6), "float32")
