@@ -68,6 +68,7 @@ def test_two_processes_do_what_one_does(tmp_path):
     assert two[1] == two[0]
     told, steps = zip(*(two[0][name] for name in AGREED), strict=True)
     assert list(map(len, told)) == [2, 1, 2, 1, 1]
+    assert two[0]["other folders"]
     assert steps == (10, 2, 6, 3, 3)
     log = (tmp_path / "log.csv").read_text().splitlines()
     assert [line[0] for line in log] == ["e", "0", "1"]

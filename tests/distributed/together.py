@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tempfile
 import time
 
 import jax
@@ -131,6 +132,9 @@ if ALL > 1:  # what one process does alone, all hear of
         callbacks = [csv, keep, orbax]
         model.fit(X, Y, batch_size=8, epochs=2, callbacks=callbacks, verbose=2)
         again = lamina.saving.load_model(f"{folder}/orbax")
+        apart = tempfile.mkdtemp()  # as of hosts that share none
+        words = refused(lambda: network().fit(X, Y, verbose=0, resume=apart))
+        found["other folders"] = "Not all processes see the same folder" in words
         processes._WAIT = 1.0  # seconds that one that is alone waits for the others
         alone = (model.get_weights, lambda: model(X[:4]))
         alone = [] if ME else [refused(ask) for ask in alone]

@@ -675,6 +675,17 @@ def _is_divided(value):
     return known and not value.is_fully_replicated
 
 
+def is_of_all(value) -> bool:
+    """Tell whether an array is divided, and each process has parts of it."""
+    return _is_divided(value) and _holds_all(value.sharding)
+
+
+@functools.cache
+def _holds_all(sharding):
+    holders = {device.process_index for device in sharding.device_set}
+    return len(holders) == jax.process_count() > 1
+
+
 def on_host() -> Any:
     """Return a block whose arrays take no accelerator's memory, where JAX has a CPU."""
     with contextlib.suppress(RuntimeError):

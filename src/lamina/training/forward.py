@@ -9,7 +9,7 @@ from jax.core import Tracer
 from lamina.core import settings, structure
 from lamina.core.context import context, having
 from lamina.core.masks import get_mask, masks_of, put_masks
-from lamina.core.placement import is_here
+from lamina.core.placement import is_of_all
 from lamina.core.processes import meet, service
 from lamina.core.rows import rows_apart
 from lamina.core.threads import check_fork
@@ -162,8 +162,7 @@ def called(model, args, kwargs):
 
 def _meet(model):
     """Wait for the other processes where weights are divided among them."""
-    values = (v.raw_value for v in model.variables)
-    if not all(is_here(a) or a.is_fully_replicated for a in values):
+    if any(is_of_all(v.raw_value) for v in model.variables):
         meet("call")
 
 
