@@ -205,10 +205,13 @@ def _all_begin(client, count, since) -> bool:
     """
     at, (pause, longest) = _now["number"], _LOOKS
     if number() > 0:
-        with contextlib.suppress(jax.errors.JaxRuntimeError):
+        try:
             client.blocking_key_value_get(f"{_MET}{at}", int(_PAUSE * 1000))
-            return True
-        return False
+        except jax.errors.JaxRuntimeError as error:
+            if "DEADLINE_EXCEEDED" not in str(error):
+                raise  # the service is gone
+            return False
+        return True
     while time.monotonic() < since + _PAUSE:
         found = client.key_value_dir_get(f"{_BLOCKS}{at}/")
         if len(found) == count:
