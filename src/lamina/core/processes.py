@@ -21,6 +21,7 @@ import time
 from typing import Any
 
 import jax
+from jax._src import distributed
 
 from lamina.core.naming import listed
 
@@ -51,15 +52,11 @@ _SAID = {"get": "get_weights`, `numpy` or `save", "call": "model(x)"}
 
 def service() -> Any:
     """Return the client of the service that joined the processes, or None."""
-    from jax._src import distributed
-
     return distributed.global_state.client
 
 
 def number() -> int:
     """Return the number of this process, also before JAX has asked for devices."""
-    from jax._src import distributed
-
     return distributed.global_state.process_id
 
 

@@ -140,8 +140,8 @@ def called(model, args, kwargs):
     inside = context.calling or context.frames or context.losses is not None
     if inside or context.remat is not None:
         return None
-    if service() is not None and args and all_arrays(args[0]):
-        _meet(model)
+    if service() is not None:
+        _meet(model, args)
     mine = model._lamina_training
     kept = mine.programs.of(model)
     if not kept.one_program or mine.flags.run_eagerly:
@@ -160,9 +160,10 @@ def called(model, args, kwargs):
     return (put_masks(outputs, masks) if masks else outputs,)
 
 
-def _meet(model):
+def _meet(model, args):
     """Wait for the other processes where weights are divided among them."""
-    if any(is_of_all(v.raw_value) for v in model.variables):
+    arrays = args and all_arrays(args[0])
+    if arrays and any(is_of_all(v.raw_value) for v in model.variables):
         meet("call")
 
 
