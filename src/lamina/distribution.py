@@ -34,13 +34,13 @@ from lamina.core.placement import (
 from lamina.core.placement import Distribution as _Distribution
 from lamina.core.placement import constrained as _constrained
 from lamina.core.placement import is_first as _is_first
-from lamina.core.placement import service as _service
+from lamina.core.processes import note_ends as _note_ends
+from lamina.core.processes import service as _service
 from lamina.core.random import agree_on_seed as _agree_on_seed
 from lamina.core.tracebacks import boundary as _boundary
 from lamina.core.tracebacks import warn as _warn
 from lamina.layers.parallel import AXIS as _AXIS
 from lamina.layers.parallel import Plan as _Plan
-from lamina.training.failures import note_ends as _note_ends
 
 __all__ = [
     "DataParallel",

@@ -2,6 +2,7 @@
 
 import os
 
-collect_ignore = ["by_hand.py", "failing.py", "killed.py", "together.py"]
+collect_ignore = ["by_hand.py", "failing.py", "forks.py", "killed.py"]
+collect_ignore.append("together.py")
 if "LAMINA_DEVICES" not in os.environ:
     collect_ignore.append("on_8_devices.py")

@@ -16,7 +16,16 @@ import numpy as np
 
 import lamina
 from lamina import distribution as D
+from lamina.core import processes
 
+processes._PATIENCE = 3.0  # seconds until one ends that waits in compiled code, for 10
+if "dies" in sys.argv:  # JAX is to miss it sooner than `initialize` lets it
+    jax.distributed.initialize(
+        os.environ["KERAS_DISTRIBUTION_JOB_ADDRESSES"],
+        int(os.environ["KERAS_DISTRIBUTION_NUM_PROCESSES"]),
+        int(os.environ["KERAS_DISTRIBUTION_PROCESS_ID"]),
+        heartbeat_timeout_seconds=5,
+    )
 D.initialize()
 ME = jax.process_index()
 X = np.ones((4, 6), "float32")

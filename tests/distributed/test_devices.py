@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,7 @@ def test_two_processes_do_what_one_does(tmp_path):
     assert two[1] == two[0]
     told, steps = zip(*(two[0][name] for name in AGREED), strict=True)
     assert list(map(len, told)) == [2, 1, 2, 1, 1]
+    assert two[0]["other folders"]
     assert steps == (10, 2, 6, 3, 3)
     log = (tmp_path / "log.csv").read_text().splitlines()
     assert [line[0] for line in log] == ["e", "0", "1"]
@@ -234,6 +236,7 @@ def ray(i, port):
 
 JOINED = """
 import jax, os
+os.chdir(os.path.dirname(__file__))
 if "JOINED" in os.environ:  # as a launcher does it that joins processes itself
     jax.distributed.initialize(os.environ["JOINED"], 2, int(os.environ["NUMBER"]))
 """
@@ -247,11 +250,8 @@ def test_the_script_of_the_page_runs_as_launchers_run_it(launcher, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environments = [
-        {"XLA_FLAGS": flags, "PYTHONWARNINGS": "error::UserWarning"} | launcher(i, port)
-        for i in range(2)
-    ]
-    found = processes_in(environments, [sys.executable, "train.py"], cwd=tmp_path)
+    environments = [{"XLA_FLAGS": flags} | launcher(i, port) for i in range(2)]
+    found = forked(environments, [tmp_path / "train.py"], "error")
     assert [code for code, *_ in found] == [0, 0], found[0][2] + found[1][2]
     losses = [output.splitlines()[-1] for _, output, _ in found]
     assert losses[0] == losses[1]
@@ -288,27 +288,41 @@ def run_processes(count, *arguments, program="together.py", warnings="ignore"):
         }
         for i in range(count)
     ]
-    command = [sys.executable, "-W", warnings, HERE / program, *arguments]
-    return processes_in(environments, command)
+    return forked(environments, [HERE / program, *arguments], warnings)
 
 
-def processes_in(environments, command, cwd=None):
-    """Run a command in a process for each environment; see `run_processes`."""
-    started = [
-        subprocess.Popen(
-            command,
-            env={**os.environ, **mine},
-            cwd=cwd,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for mine in environments
-    ]
-    try:
-        results = [process.communicate(timeout=200) for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    codes = [process.returncode for process in started]
-    return [(c, *written) for c, written in zip(codes, results, strict=True)]
+@pytest.fixture(scope="module", autouse=True)
+def forks():
+    """A process that forks those of the runs."""
+    process = subprocess.Popen(
+        [sys.executable, HERE / "forks.py"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    RUNNING[:] = [process]
+    yield
+    process.communicate()  # its input ends
+
+
+RUNNING: list = []
+
+
+def forked(environments, command, warnings="ignore"):
+    """Run a program in a process for each environment; see `run_processes`."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = [
+            [f"{folder}/{i}.{name}" for name in ("out", "err")]
+            for i in range(len(environments))
+        ]
+        run = {
+            "command": list(map(str, command)),
+            "warnings": warnings,
+            "processes": list(zip(environments, files, strict=True)),
+        }
+        [process] = RUNNING
+        process.stdin.write(json.dumps(run) + "\n")
+        process.stdin.flush()
+        codes = json.loads(process.stdout.readline())
+        written = [[Path(path).read_text() for path in pair] for pair in files]
+    return [(code, *texts) for code, texts in zip(codes, written, strict=True)]

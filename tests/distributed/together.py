@@ -2,12 +2,15 @@
 
 import json
 import sys
+import tempfile
+import time
 
 import jax
 import numpy as np
 
 import lamina
 from lamina import distribution as D
+from lamina.core import processes
 from lamina.kernels import native
 
 lamina.utils.set_random_seed(3)
@@ -32,7 +35,7 @@ def network(seed=3):
 def refused(run):
     try:
         run()
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:
         return str(error)
     return ""
 
@@ -129,6 +132,17 @@ if ALL > 1:  # what one process does alone, all hear of
         callbacks = [csv, keep, orbax]
         model.fit(X, Y, batch_size=8, epochs=2, callbacks=callbacks, verbose=2)
         again = lamina.saving.load_model(f"{folder}/orbax")
+        apart = tempfile.mkdtemp()  # as of hosts that share none
+        words = refused(lambda: network().fit(X, Y, verbose=0, resume=apart))
+        found["other folders"] = "Not all processes see the same folder" in words
+        processes._WAIT = 1.0  # seconds that one that is alone waits for the others
+        alone = (model.get_weights, lambda: model(X[:4]))
+        alone = [] if ME else [refused(ask) for ask in alone]
+        found["alone"] = all(
+            "for process 1, which last called" in words for words in alone
+        )
+        time.sleep(4 * ME)
+        assert found["alone"], alone
         found["of Orbax"] = again.predict(X, verbose=0).ravel().tolist()
     # Outside of the scope, too, these are parts of one model.
     model.save(f"{folder}/last.keras")

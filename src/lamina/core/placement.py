@@ -8,7 +8,6 @@ both for Variables and batches; XLA divides the work accordingly. Nothing here c
 import contextlib
 import functools
 import math
-import time
 from typing import Any
 
 import jax
@@ -20,6 +19,7 @@ from lamina.core import registry
 from lamina.core.checks import bad_argument, is_integer
 from lamina.core.context import context, having
 from lamina.core.naming import listed
+from lamina.core.processes import meet
 from lamina.core.tracebacks import boundary
 
 
@@ -266,6 +266,8 @@ class Distribution:
 
     # Whether there is one. Where there is none, nothing looks for it.
     any_made = False
+    # Whether it only says how batches lie, beside Variables that were put by hand.
+    by_hand = False
 
     def __init__(
         self,
@@ -426,8 +428,7 @@ class Distribution:
         return f"<{type(self).__name__} device_mesh={self.device_mesh}>"
 
 
-_process: dict[str, Any] = {"distribution": None, "fetched": 0}
-_PATIENCE = 20  # seconds to wait for processes that have to come as well
+_process: dict[str, Any] = {"distribution": None}
 
 
 def distribution() -> Any:
@@ -446,36 +447,60 @@ def distribution() -> Any:
 def distribution_of(variables) -> Any:
     """Return the `Distribution` that holds, else the one that Variables lie by.
 
-    Those that JAX's shardings by hand put on devices of all processes divide batches
-    among these.
+    Where they are on several devices by JAX's shardings, batches are divided as well.
     """
     now = distribution()
     if now is None and Distribution.any_made:
         found = (v._laid_out_by for v in variables)
         now = next((by for by in found if by is not None), None)
-    if now is None and service() is not None:
-        found = (
-            _by_hand(v._value.sharding) for v in variables if not is_here(v._value)
-        )
-        now = next((by for by in found if by is not None), None)
+    if now is None and jax.device_count() > 1:
+        found = (sharding_by_hand(v._value) for v in variables)
+        now = _by_hand(tuple(dict.fromkeys(s for s in found if s is not None)))
     return now
 
 
+def sharding_by_hand(value):
+    """Return how an array lies on several devices; None where it is on one."""
+    if not isinstance(value, jax.Array) or isinstance(value, Tracer):
+        return None
+    return value.sharding if value.sharding.num_devices > 1 else None
+
+
 @functools.cache
-def _by_hand(sharding):
-    """Return what a sharding by hand comes to, if all processes are in it."""
-    devices: Any = sorted(sharding.device_set, key=lambda d: d.id)
-    if isinstance(sharding, NamedSharding):  # JAX takes no other order beside it
-        mesh: Any = sharding.mesh
-        devices = mesh.devices.ravel().tolist()
+def _by_hand(shardings):
+    """Return what shardings by hand come to; None where nobody can know.
+
+    An axis of the mesh that divides no Variable divides batches. Where there is none,
+    several processes that are all in the mesh give one batch all the same.
+    """
+    if several := jax.process_count() > 1:
+        shardings = [s for s in shardings if not s.is_fully_addressable]
+    named: Any = [s for s in shardings if isinstance(s, NamedSharding)]
+    meshes = list({s.mesh: None for s in named})
+    used = {name for s in named for axis in s.spec for name in _names(axis)}
+    if not shardings or not (several or len(meshes) == 1):
+        return None
+    devices = sorted(shardings[0].device_set, key=lambda d: d.id)
+    if meshes:  # JAX takes no other order beside it
+        devices = meshes[0].devices.ravel().tolist()
     if len({d.process_index for d in devices}) < jax.process_count():
         return None
-    return _parallel(tuple(devices))
+    if len(meshes) == 1:
+        [mesh] = meshes
+        free = [n for n in mesh.axis_names if n not in used and mesh.shape[n] > 1]
+        if free or (several and len(mesh.axis_names) == 1):
+            return _along(mesh, [*free, *mesh.axis_names][0])
+    return _along(Mesh(np.array(devices), ("batch",)), "batch") if several else None
 
 
 @functools.cache
-def _parallel(devices):
-    return registry.public("distribution").DataParallel(devices=devices)
+def _along(mesh, axis):
+    """Return what divides batches along an axis of a mesh of JAX's."""
+    public = registry.public("distribution")
+    mesh = DeviceMesh(mesh.devices.shape, mesh.axis_names, mesh.devices)
+    made = public.ModelParallel(layout_map=public.LayoutMap(mesh), batch_dim_name=axis)
+    made.by_hand = True
+    return made
 
 
 def several(by) -> bool:
@@ -629,7 +654,7 @@ def fetched(value) -> np.ndarray:
     """Return an array in NumPy; that of several processes, each has to ask for.
 
     Raises:
-        RuntimeError: another process did not ask for it.
+        RuntimeError: another process does not ask for it; see `meet`.
     """
     if _is_divided(value) and value.is_fully_addressable:
         # NumPy's own view of it would stay in memory for as long as the array does.
@@ -641,13 +666,7 @@ def fetched(value) -> np.ndarray:
         return np.asarray(value)
     from jax.experimental.multihost_utils import process_allgather
 
-    if missing := _not_asking():
-        others = listed([f"process {number}" for number in missing], 8)
-        raise RuntimeError(
-            f"Process {jax.process_index()} asked for an array of shape {value.shape} "
-            f"that is divided among processes, and {others} did not. All of them have "
-            "to call what needs it: `get_weights`, `save`, `numpy`."
-        )
+    meet("get")
     return np.asarray(process_allgather(value, tiled=True))
 
 
@@ -656,46 +675,23 @@ def _is_divided(value):
     return known and not value.is_fully_replicated
 
 
+def is_of_all(value) -> bool:
+    """Tell whether an array is divided, and each process has parts of it."""
+    return _is_divided(value) and _holds_all(value.sharding)
+
+
+@functools.cache
+def _holds_all(sharding):
+    holders = {device.process_index for device in sharding.device_set}
+    return len(holders) == jax.process_count() > 1
+
+
 def on_host() -> Any:
     """Return a block whose arrays take no accelerator's memory, where JAX has a CPU."""
     with contextlib.suppress(RuntimeError):
         if jax.default_backend() != "cpu":
             return jax.default_device(jax.local_devices(backend="cpu")[0])
     return contextlib.nullcontext()
-
-
-def _not_asking():
-    """Return the processes that do not ask for an array within some seconds.
-
-    Who asked alone takes it back, so that the next array is the same one for all.
-    """
-    client, end, pause = service(), time.monotonic() + _PATIENCE, 1e-3
-    place = f"lamina/fetched/{_process['fetched']}/"
-    mine = f"{place}{jax.process_index()}"
-    client.key_value_set(mine, "")
-    while len(found := client.key_value_dir_get(place)) < jax.process_count():
-        if time.monotonic() > end:
-            client.key_value_delete(mine)
-            asking = {key.rpartition("/")[2] for key, _ in found}
-            return [i for i in range(jax.process_count()) if str(i) not in asking]
-        time.sleep(pause)
-        pause = min(2 * pause, 0.1)
-    _process["fetched"] += 1
-    return []
-
-
-def service() -> Any:
-    """Return the client of the service that joined the processes, or None."""
-    from jax._src import distributed
-
-    return distributed.global_state.client
-
-
-def number() -> int:
-    """Return the number of this process, also before JAX has asked for devices."""
-    from jax._src import distributed
-
-    return distributed.global_state.process_id
 
 
 def from_parts(shape, part) -> jax.Array:

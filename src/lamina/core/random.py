@@ -10,10 +10,10 @@ import numpy as np
 from jax.core import Tracer
 
 from lamina import _generators
-from lamina.core import placement
 from lamina.core.config import Constructed
 from lamina.core.context import context, having, name_scope
 from lamina.core.naming import automatic_name
+from lamina.core.processes import service
 from lamina.core.tracebacks import boundary
 from lamina.core.types import Seed
 from lamina.core.variable import Variable, from_host
@@ -29,7 +29,7 @@ def make_default_seed() -> int:
 
     Where processes were joined and no seed was set, it goes on from one of all.
     """
-    if placement.service() is not None and (agreed := _agreed_seed()) is not None:
+    if service() is not None and (agreed := _agreed_seed()) is not None:
         python_random.seed(agreed)
     return _drawn_seed()
 
@@ -178,7 +178,7 @@ def _agreed_seed():
     """Return what the first process that asked drew; None where that is settled."""
     if _global["agreed"] or _global["seed"] is not None:
         return None
-    _global["agreed"], client = True, placement.service()
+    _global["agreed"], client = True, service()
     with contextlib.suppress(Exception):  # another one was the first
         client.key_value_set("lamina/seed", str(_drawn_seed()))
     return int(client.blocking_key_value_get("lamina/seed", _PATIENCE))

@@ -675,8 +675,9 @@ def lay_out(variables):
         return
     for variable in variables:
         before, leader = variable._laid_out_by, variable.follows
-        if not (variable._layout or placement.is_here(variable._value)):
-            variable._layout = variable._value.sharding  # put there by hand
+        away = now.by_hand or not placement.is_here(variable._value)
+        if variable._layout is None and away:  # put there by hand
+            variable._layout = placement.sharding_by_hand(variable._value)
         if leader is not None:
             if variable._layout is leader._layout:
                 continue

@@ -242,7 +242,9 @@ class ExportArchive:
                 for name, members in self._collections.items()
             },
             "paths": {names[i]: v.path for i, v in self._variables.items()},
-            "checksums": {n: zlib.crc32(v.tobytes()) for n, v in tensors.items()},
+            "checksums": {
+                n: zlib.crc32(safetensors.bytes_of(v)) for n, v in tensors.items()
+            },
         }
         with replacing(path, own) as file:
             safetensors.write(file, tensors, {KEY: json.dumps(about)})

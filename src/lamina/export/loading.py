@@ -22,7 +22,7 @@ from lamina.core.threads import check_fork
 from lamina.core.tracebacks import boundary
 from lamina.export import reading, signature
 from lamina.export.verifying import Refused, check
-from lamina.saving.safetensors import Tensors
+from lamina.saving.safetensors import Tensors, bytes_of
 from lamina.training.alone import until_end
 
 KEY = "lamina.export"
@@ -358,7 +358,7 @@ def _opened(path):
 def _assembled(about, tensors, read_program):
     sums, read = about["checksums"], {}
     for name, value in tensors.all():
-        if sums.get(name) != zlib.crc32(value.tobytes()):
+        if sums.get(name) != zlib.crc32(bytes_of(value)):
             raise ValueError(f"the checksum of {name!r} differs")
         read[name] = value
     entries, listed = about["endpoints"], about["collections"]

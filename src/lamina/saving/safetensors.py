@@ -182,7 +182,12 @@ def write(file, tensors, metadata=None):
     text += b" " * (-len(text) % 8)
     file.write(struct.pack("<Q", len(text)) + text)
     for name in order:
-        file.write(np.ascontiguousarray(tensors[name]).tobytes())
+        file.write(bytes_of(tensors[name]))
+
+
+def bytes_of(array) -> memoryview:
+    """Return the bytes of an array, not copied where they lie in order."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 # ---- models ------------------------------------------------------------------------

@@ -20,14 +20,14 @@ import jax
 import numpy as np
 from jax.extend.core import jaxprs_in_params
 
-from lamina.core import structure
+from lamina.core import processes, structure
 from lamina.core.owner import layers_in
 from lamina.core.placement import Distribution
 from lamina.core.threads import check_fork
 from lamina.core.variable import Unbound
 from lamina.data import ArraySource
 from lamina.kernels import native
-from lamina.training import failures, step, together
+from lamina.training import step, together
 from lamina.training.compiled import training_of
 from lamina.training.compiled_metrics import named
 from lamina.training.compiling import made_step
@@ -349,7 +349,7 @@ def drive(kind, chunks, logs: Any, callbacks, held=_FREE, count=0, guard=None):
     begin = getattr(callbacks, f"on_{kind}_batch_begin")
     end = getattr(callbacks, f"on_{kind}_batch_end")
     for chunk in chunks:
-        failures.check_others()
+        processes.check_others()
         if listens:
             begin(count)
         if watched:

@@ -9,6 +9,8 @@ from jax.core import Tracer
 from lamina.core import settings, structure
 from lamina.core.context import context, having
 from lamina.core.masks import get_mask, masks_of, put_masks
+from lamina.core.placement import is_of_all
+from lamina.core.processes import meet, service
 from lamina.core.rows import rows_apart
 from lamina.core.threads import check_fork
 from lamina.core.variable import Unbound, pure, store, stored
@@ -138,6 +140,8 @@ def called(model, args, kwargs):
     inside = context.calling or context.frames or context.losses is not None
     if inside or context.remat is not None:
         return None
+    if service() is not None:
+        _meet(model, args)
     mine = model._lamina_training
     kept = mine.programs.of(model)
     if not kept.one_program or mine.flags.run_eagerly:
@@ -154,6 +158,13 @@ def called(model, args, kwargs):
     if kept.order is not None:
         outputs = structure.in_order_of(kept.order, outputs)
     return (put_masks(outputs, masks) if masks else outputs,)
+
+
+def _meet(model, args):
+    """Wait for the other processes where weights are divided among them."""
+    arrays = args and all_arrays(args[0])
+    if arrays and any(is_of_all(v.raw_value) for v in model.variables):
+        meet("call")
 
 
 def all_arrays(inputs) -> bool:

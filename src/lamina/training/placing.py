@@ -12,10 +12,10 @@ from lamina.core import placement
 from lamina.core.context import having
 from lamina.core.owner import layers_in
 from lamina.core.placement import Distribution, output_path
+from lamina.core.processes import service, watched
 from lamina.core.tracebacks import warn
 from lamina.core.variable import forget_layouts, lay_out
 from lamina.training.compiled import training_of
-from lamina.training.failures import watched
 from lamina.training.together import check_alike, check_settings, several
 
 
@@ -79,7 +79,7 @@ class distributed:  # noqa: N801
         self._model, self._what = model, what
 
     def __enter__(self):
-        if not Distribution.any_made and placement.service() is None:
+        if not Distribution.any_made and jax.device_count() == 1:
             return
         model, what = self._model, self._what
         variables = model.variables
@@ -101,7 +101,7 @@ class distributed:  # noqa: N801
 
 
 def _warn_of_others(model):
-    if placement.service() is not None and (count := jax.process_count()) > 1:
+    if service() is not None and (count := jax.process_count()) > 1:
         warn(
             f"This is one of {count} processes, and each of them trains a "
             f"{model.name!r} of its own, because no `Distribution` is there. Begin "

@@ -9,11 +9,10 @@ import zlib
 import jax
 import numpy as np
 
-from lamina.core import placement
+from lamina.core import placement, processes
 from lamina.core.context import having
 from lamina.core.tracebacks import warn
 from lamina.core.variable import binding
-from lamina.training import failures
 
 _SHOWN = 200  # bytes of what differs in an error
 
@@ -196,7 +195,7 @@ def is_terminated(step) -> bool:
     Args:
         step: a number that grows, the same in all.
     """
-    return several() and failures.is_terminated(step)
+    return several() and processes.is_terminated(step)
 
 
 def least_batches(source):
@@ -267,7 +266,7 @@ def in_step(batches, count, rows):
                     "batches of one size, and leave out a shorter last one."
                 )
         elif batch is None:
-            if failures.all_come(f"ended/{done}"):
+            if processes.all_come(f"ended/{done}"):
                 return
             raise ValueError(
                 f"The data of process {jax.process_index()} ran out after {done} of "
@@ -288,7 +287,7 @@ def _gathered(*numbers):
     """Return the numbers of all processes, one process after the other."""
     from jax.experimental.multihost_utils import process_allgather
 
-    failures.note_met()
+    processes.note_met()
     return np.ravel(process_allgather(np.array(numbers, np.uint32)))
 
 
@@ -302,7 +301,7 @@ def gathered(variables):
     """
     by = placement.distribution_of(variables)
     first = placement.is_first(by)
-    with having(distribution=by), failures.watched("save", placement.several(by)):
+    with having(distribution=by), processes.watched("save", placement.several(by)):
         whole = {}
         for variable in variables:
             value = variable.raw_value
