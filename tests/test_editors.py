@@ -113,6 +113,7 @@ def test_only_what_is_public_completes(ask):
 # One of each way of making constructors and functions.
 SHOWN = (
     "activations.gelu applications.ResNet50 layers.Conv2D layers.RandomFlip "
+    "layers.RandomRotation "
     "layers.StringLookup layers.TextVectorization losses.Huber ops.sin ops.softmax "
     "optimizers.Adam optimizers.AdamW"
 )

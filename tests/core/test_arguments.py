@@ -1,11 +1,12 @@
 """Arguments that a family of classes shares."""
 
 import inspect
+from typing import TypedDict
 
 import pytest
 
 import lamina
-from lamina.core.arguments import SharedArguments, as_given
+from lamina.core.arguments import SharedArguments
 
 CLASSES = [
     value
@@ -14,10 +15,6 @@ CLASSES = [
     if inspect.isclass(value)
     and value.__module__.startswith(("lamina.layers.preproc", "lamina.optimizers"))
 ]
-
-
-def doubled(thing, name, value):
-    return 2 * value
 
 
 def described(size=3, color="red", seed=None):
@@ -34,7 +31,7 @@ def described(size=3, color="red", seed=None):
     """
 
 
-shared = SharedArguments(described, {"size": doubled, "color": as_given})
+shared = SharedArguments(described)
 
 
 class Shape:
@@ -48,8 +45,7 @@ class Shape:
 
     @shared("corners size seed color")
     def __init__(self, sides, corners=4, **kwargs):
-        self.given = sides, corners
-        self.left = shared.keep(self, kwargs)
+        self.given = sides, corners, kwargs
 
 
 def test_a_signature_has_the_shared_arguments_in_their_order():
@@ -58,11 +54,14 @@ def test_a_signature_has_the_shared_arguments_in_their_order():
         str(signature) == "(sides, corners=4, size=3, seed=None, color='red', **kwargs)"
     )
     shape = Shape(5, 6, 7, 8, extra=1)
-    assert shape.given == (5, 6)
-    assert (shape.size, shape.color) == (14, "red")
-    assert shape.left == {"seed": 8, "extra": 1}
-    with pytest.raises(TypeError, match="`Shape`: missing .* 'sides'"):
+    given = {"size": 7, "seed": 8, "color": "red", "extra": 1}
+    assert shape.given == (5, 6, given)
+    with pytest.raises(TypeError, match=r"Shape.__init__\(\) missing .* 'sides'"):
         Shape()
+    with pytest.raises(TypeError, match="takes from 2 to 6 positional arguments but 8"):
+        Shape(*range(7))
+    with pytest.raises(TypeError, match="multiple values for argument 'size'"):
+        Shape(5, 6, 7, size=7)
 
 
 def test_without_an_order_all_shared_arguments_follow_the_positional_ones():
@@ -77,12 +76,24 @@ def test_without_an_order_all_shared_arguments_follow_the_positional_ones():
     assert Ball("red", 2, 9, 8, False, extra=2).given == ("red", 2, 8, False, given)
 
 
-def test_an_argument_that_a_class_does_not_take_is_left():
-    class Plain:
-        def __init__(self, **kwargs):
-            self.left = shared.keep(self, kwargs)
+def test_a_typed_dict_describes_types_and_defaults():
+    class Drawn(TypedDict, total=False):
+        pen: int | None
+        paper: "str"
 
-    assert Plain(size=3).left == {"size": 3}
+    @SharedArguments(Drawn, paper="white")("paper pen")
+    def draw(self, *_, **kwargs):
+        return kwargs
+
+    assert str(inspect.signature(draw)) == (
+        "(self, paper: 'str' = 'white', pen: int | None = None, **kwargs)"
+    )
+    assert draw(0, "grey", ink=1) == {"paper": "grey", "pen": None, "ink": 1}
+
+
+def test_an_inherited_constructor_is_named_after_the_class_that_was_made():
+    with pytest.raises(TypeError, match=r"^RandomHue.__init__\(\) missing .* 'factor'"):
+        lamina.layers.RandomHue()  # pyright: ignore
 
 
 def test_a_docstring_gets_what_it_leaves_out():

@@ -5,7 +5,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, is_typeddict
 
 _F = TypeVar("_F", bound=Callable)
 
@@ -20,11 +20,6 @@ _FILLED = textwrap.TextWrapper(
     break_long_words=False,
     break_on_hyphens=False,
 )
-
-
-def as_given(thing, name, value):
-    """Keep an argument as it is: a check that checks nothing."""
-    return value
 
 
 def given(scope) -> dict:
@@ -43,26 +38,28 @@ def given(scope) -> dict:
 class SharedArguments:
     """The arguments of a family of classes.
 
-    A class that takes some of them gets their words in its docstring, and what the
-    checks return is kept. Where a constructor leaves them to its base class, `shared`
-    puts them into its signature:
+    A class that takes some of them gets their words in its docstring. Where a
+    constructor leaves them to its base class, `shared` puts them into its signature:
 
-        @shared()
-        def __init__(self, learning_rate=0.01, **kwargs: Unpack[Decayed]):
-            super().__init__(learning_rate=learning_rate, **kwargs)
+        @shared("factor value_range seed")
+        def __init__(self, factor: Factor, *_, **kwargs: Unpack[Shared]):
+            super().__init__(factor=factor, **kwargs)
 
     Args:
-        described: a function or class whose signature has the defaults, and whose
-            docstring the words, in which `{cls}` is the class.
-        checks: for names, what takes the object, the name and the value that was
-            given, and returns what is kept of it.
+        described: a function or class whose signature has the defaults, or a TypedDict.
+            Its docstring has the words, in which `{cls}` is the class.
         more: other shared arguments of the family.
+        defaults: the defaults of a TypedDict's that are not None.
     """
 
-    def __init__(self, described, checks=(), more=None):
+    def __init__(self, described, more=None, **defaults):
         parts = _paragraphs(described.__doc__)
-        self.parameters = _listed(inspect.signature(described))
-        self.texts, self.checks, name = {}, dict(checks), ""
+        if is_typeddict(described):
+            hints = described.__annotations__.items()
+            self.parameters = {n: _optional(n, t, defaults.get(n)) for n, t in hints}
+        else:
+            self.parameters = _listed(inspect.signature(described))
+        self.texts, name = {}, ""
         for line in parts.get("Args", "").split("\n    ")[1:]:
             # What is indented further goes on with the one before.
             if line[0] != " ":
@@ -70,14 +67,10 @@ class SharedArguments:
             self.texts[name] = f"{self.texts.get(name, '')} {line.strip()}".strip()
         if more:
             self.parameters = more.parameters | self.parameters
-            self.texts, self.checks = more.texts | self.texts, more.checks | self.checks
+            self.texts = more.texts | self.texts
         self.raises = parts.get("Raises", "")
 
-    @overload
-    def __call__(self) -> Callable[[_F], _F]: ...
-    @overload
-    def __call__(self, order: str) -> Callable[[Callable], Any]: ...
-    def __call__(self, order=None):
+    def __call__(self, order: str | None = None) -> Callable[[_F], _F]:
         """Return a decorator that gives a method the arguments named in `order`.
 
         Those that it names itself keep their defaults; the ones that are not in
@@ -85,7 +78,7 @@ class SharedArguments:
         ones, and before those that it takes by name only.
         """
 
-        def give(init, /) -> Any:
+        def give(init, /):
             own = inspect.signature(init).parameters
             names = [*_listed(inspect.signature(init))]
             if order is None:
@@ -99,20 +92,7 @@ class SharedArguments:
                 for name in dict.fromkeys(names)
             ]
             rest = own["kwargs"].replace(annotation=inspect.Parameter.empty)
-            signature = inspect.Signature([*listed, rest])
-
-            @functools.wraps(init)
-            def wrapper(self, *args, **kwargs):
-                try:
-                    bound = signature.bind(self, *args, **kwargs)
-                except TypeError as error:
-                    raise TypeError(f"`{type(self).__name__}`: {error}") from None
-                bound.apply_defaults()
-                others = bound.arguments.pop("kwargs")
-                return init(**bound.arguments, **others)
-
-            wrapper.__signature__ = signature  # pyright: ignore
-            return wrapper
+            return _spelled_out(init, inspect.Signature([*listed, rest]))
 
         return give
 
@@ -122,16 +102,8 @@ class SharedArguments:
         Args:
             scope: its `locals()`.
         """
-        named = {name: scope[name] for name in self.parameters if name in scope}
+        named = {name: scope[name] for name in self.texts if name in scope}
         return named | scope["kwargs"]
-
-    def keep(self, thing, kwargs) -> dict:
-        """Set what checks give of the arguments in `kwargs`; return the others."""
-        taken, left = _parameters(type(thing)), dict(kwargs)
-        for name, check in self.checks.items():
-            if name in taken and name in kwargs:
-                setattr(thing, name, check(thing, name, left.pop(name)))
-        return left
 
     def document(self, cls) -> None:
         """Add to a docstring the shared arguments that it leaves out."""
@@ -148,6 +120,30 @@ class SharedArguments:
         cls.__doc__ = "\n\n".join([*before, said, *after])
 
 
+def _spelled_out(init, signature):
+    """Return `init` as a function of a signature, which hands all on by name.
+
+    Python itself then says what does not fit.
+    """
+    *listed, rest = signature.parameters.values()
+    has = inspect.Parameter.empty
+    taken = ", ".join(p.name + "=0" * (p.default is not has) for p in listed)
+    handed = ", ".join(f"{p.name}={p.name}" for p in listed)
+    code = f"def made({taken}, **{rest.name}): return init({handed}, **{rest.name})"
+    space = {"init": init}
+    exec(compile(code, __file__, "exec"), space)
+    made: Any = functools.wraps(init)(space["made"])
+    made.__defaults__ = tuple(p.default for p in listed if p.default is not has)
+    made.__signature__ = signature
+    return made
+
+
+def _optional(name, hint, default):
+    """Return a parameter; a TypedDict keeps a text as what refers to a type."""
+    hint = getattr(hint, "__forward_arg__", hint)
+    return inspect.Parameter(name, _POSITIONAL, default=default, annotation=hint)
+
+
 def _listed(signature):
     """Return the parameters of a signature that may be given by their places."""
     found = signature.parameters
@@ -162,12 +158,3 @@ def _paragraphs(doc):
         head = re.split("[: ]", part, maxsplit=1)[0]
         named[head if head in ("Args", *_LATER) else number] = part
     return named
-
-
-@functools.cache
-def _parameters(cls):
-    """Return the names of constructor parameters, those of all base classes too."""
-    inits = [vars(c)["__init__"] for c in cls.__mro__ if "__init__" in vars(c)]
-    return list(
-        dict.fromkeys(n for f in inits for n in inspect.signature(f).parameters)
-    )

@@ -67,8 +67,8 @@ def _suggest(error, function, args):
     To a misspelt argument the nearest one is added, and where tensors were given to a
     layer's constructor, how it is called.
     """
+    at = error.__traceback__  # what is asked below may hide it
     _note_tensors(error, function, args)
-    at = error.__traceback__
     if not isinstance(error, TypeError) or at is None or at.tb_next is not None:
         return
     made = type(args[0]) if args else None

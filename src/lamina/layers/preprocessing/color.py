@@ -6,7 +6,7 @@ segmentation masks pass unchanged.
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import jax.numpy as jnp
 
@@ -17,6 +17,8 @@ from lamina.core.types import Factor, Seed
 from lamina.layers.preprocessing.image_layer import (
     PROBABILITY,
     BaseImagePreprocessingLayer,
+    RangedLayer,
+    Shared,
     shared,
 )
 from lamina.ops.image import hsv_to_rgb, rgb_to_grayscale, rgb_to_hsv
@@ -42,7 +44,7 @@ def spread(values):
     return jnp.reshape(values, (-1, 1, 1, 1))
 
 
-class ColorLayer(BaseImagePreprocessingLayer):
+class ColorLayer(RangedLayer):
     """Changes what images show, not where: `change(images, drawn)`."""
 
     _FACTOR_BOUNDS = (0, 1)
@@ -69,15 +71,9 @@ class RandomColor(ColorLayer):
     _key = "factor"
     recolor: Any
 
-    def __init__(
-        self,
-        factor: Factor,
-        value_range: Sequence[float] = (0, 255),
-        data_format: str | None = None,
-        seed: Seed = None,
-        **kwargs,
-    ):
-        super().__init__(**shared.given(locals()))
+    @shared("factor value_range data_format seed")
+    def __init__(self, factor: Factor, *_, **kwargs: Unpack[Shared]):
+        super().__init__(factor=factor, **kwargs)
 
     def draw(self, rng):
         return {self._key: self.factors(rng)}
@@ -103,14 +99,9 @@ class RandomBrightness(RandomColor):
     _FACTOR_BOUNDS = (-1, 1)
     _key = "rgb_delta"
 
-    def __init__(
-        self,
-        factor: Factor,
-        value_range: Sequence[float] = (0, 255),
-        seed: Seed = None,
-        **kwargs,
-    ):
-        super().__init__(factor, value_range=value_range, seed=seed, **kwargs)
+    @shared("factor value_range seed")
+    def __init__(self, factor: Factor, *_, **kwargs: Unpack[Shared]):
+        super().__init__(factor, **kwargs)
 
     def factors(self, rng):
         low, high = self.value_range
@@ -138,14 +129,9 @@ class RandomContrast(RandomColor):
 
     _key = "contrast_factor"
 
-    def __init__(
-        self,
-        factor: Factor,
-        value_range: Sequence[float] = (0, 255),
-        seed: Seed = None,
-        **kwargs,
-    ):
-        super().__init__(factor, value_range=value_range, seed=seed, **kwargs)
+    @shared("factor value_range seed")
+    def __init__(self, factor: Factor, *_, **kwargs: Unpack[Shared]):
+        super().__init__(factor, **kwargs)
 
     def factors(self, rng):
         less, more = self.factor
@@ -247,7 +233,7 @@ class RandomPosterization(RandomColor):
         return self._from_bytes(levels.astype(images.dtype))
 
 
-class RandomGrayscale(ColorLayer):
+class RandomGrayscale(BaseImagePreprocessingLayer):
     """Turns some images grey.
 
     Args:
@@ -261,14 +247,9 @@ class RandomGrayscale(ColorLayer):
 
     factor: float  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    def __init__(
-        self,
-        factor: Factor = 0.5,
-        data_format: str | None = None,
-        seed: Seed = None,
-        **kwargs,
-    ):
-        super().__init__(data_format=data_format, seed=seed, **kwargs)
+    @shared("factor data_format seed")
+    def __init__(self, factor: Factor = 0.5, *_, **kwargs: Unpack[Shared]):
+        super().__init__(**kwargs)
         self.factor = fraction("RandomGrayscale", "factor", factor)
 
     def get_random_transformation(self, data, training=True, seed=None):
@@ -293,15 +274,9 @@ class RandomInvert(ColorLayer):
 
     _FACTOR = PROBABILITY
 
-    def __init__(
-        self,
-        factor: Factor = 1.0,
-        value_range: Sequence[float] = (0, 255),
-        seed: Seed = None,
-        data_format: str | None = None,
-        **kwargs,
-    ):
-        super().__init__(**shared.given(locals()))
+    @shared("factor value_range seed data_format")
+    def __init__(self, factor: Factor = 1.0, *_, **kwargs: Unpack[Shared]):
+        super().__init__(factor=factor, **kwargs)
 
     def draw(self, rng):
         return {"apply_inversion": rng.chosen(self.factor)}
@@ -335,7 +310,7 @@ class Solarization(ColorLayer):
         seed: Seed = None,
         **kwargs,
     ):
-        super().__init__(value_range=value_range, seed=seed, **kwargs)
+        super().__init__(value_range, seed=seed, **kwargs)
         self.addition_factor = self._limits("addition_factor", addition_factor)
         self.threshold_factor = self._limits("threshold_factor", threshold_factor)
 
@@ -387,19 +362,17 @@ class RandomColorJitter(ColorLayer):
         data_format: str | None = None,
         **kwargs,
     ):
-        super().__init__(**shared.given(locals()))
-        self.brightness_factor = brightness_factor
-        self.contrast_factor = contrast_factor
-        self.saturation_factor = saturation_factor
-        self.hue_factor = hue_factor
+        given = locals()
+        super().__init__(value_range, seed=seed, data_format=data_format, **kwargs)
         alike = {"seed": self.seed, "data_format": self.data_format}
         alike |= {"value_range": self.value_range, "dtype": self.dtype_policy}
-        for name, cls in self._PARTS.items():
-            factor, layer = getattr(self, f"{name}_factor"), None
-            if factor is not None:
+        for part, cls in self._PARTS.items():
+            name, layer = f"{part}_factor", None
+            setattr(self, name, given[name])
+            if given[name] is not None:
                 make = functools.partial(cls, **alike)
-                layer = self._given_object(make, f"{name}_factor", factor)
-            setattr(self, f"random_{name}", layer)
+                layer = self._given_object(make, name, given[name])
+            setattr(self, f"random_{part}", layer)
 
     def draw(self, rng):
         return [layer.draw(rng) for layer in self._inner_layers()]

@@ -1,17 +1,29 @@
 """Layers that prepare data, in a model or before it, and may learn from data."""
 
 import contextlib
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
 from lamina.core import structure
 from lamina.core.registry import ours
+from lamina.core.types import DType, Identifier
 from lamina.core.variable import Variable
 from lamina.data.batches import batches, yields_batches
 from lamina.layers.layer import Layer
 
 _PLAIN = frozenset({int, float, str, bytes})
+
+
+class LayerArgs(TypedDict, total=False):
+    """What type checkers know of the arguments of all layers."""
+
+    name: str | None
+    dtype: DType
+    trainable: bool
+    autocast: bool
+    activity_regularizer: Identifier
+    input_shape: Any
 
 
 class DataLayer(Layer):
@@ -30,10 +42,6 @@ class DataLayer(Layer):
         super().__init_subclass__(**kwargs)
         if cls._arguments and ours(cls):
             cls._arguments.document(cls)
-
-    def __init__(self, **kwargs):
-        kept = self._arguments.keep(self, kwargs) if self._arguments else kwargs
-        super().__init__(**kept)
 
     def __call__(self, *args, **kwargs):
         """Run the layer on arrays, lists, symbolic tensors, or in a `tf.data` map."""

@@ -8,7 +8,6 @@ import numpy as np
 from lamina.core.arguments import SharedArguments
 from lamina.core.checks import bad_argument, number, one_of, positive_int
 from lamina.core.symbolic import SymbolicTensor, infer
-from lamina.core.types import DType
 from lamina.core.variable import from_host
 from lamina.kernels.categories import encode
 from lamina.layers.preprocessing.data_layer import DataLayer
@@ -17,29 +16,8 @@ from lamina.layers.preprocessing.host import known
 _OLD_MODES = {"binary": "multi_hot", "tf-idf": "tf_idf"}
 
 
-def _mode(layer, name, value):
-    new = _OLD_MODES.get(value)
-    if new in layer._MODES:
-        return new
-    return one_of(layer, name, value, layer._MODES)
-
-
-def _dense(layer, name, value):
-    if value:
-        wanted = (
-            "False: sparse tensors are left out, and every layer takes dense vectors"
-        )
-        raise bad_argument(layer, name, value, wanted)
-    return False
-
-
-def _described(
-    output_mode: str = "int",
-    sparse: bool = False,
-    name: str | None = None,
-    dtype: DType = None,
-):
-    """Describe the arguments that categorical layers share.
+class EncodingLayer(DataLayer):
+    """Ends in indices of `_depth` categories, or in vectors made of them.
 
     Args:
         output_mode: one of {cls._MODES}:
@@ -54,20 +32,22 @@ def _described(
         ValueError: an argument is out of its range, or does not go with another.
     """
 
-
-shared = SharedArguments(_described, {"output_mode": _mode, "sparse": _dense})
-
-
-class EncodingLayer(DataLayer):
-    """Ends in indices of `_depth` categories, or in vectors made of them."""
-
     rows_independent = True
     _reads_integers = True
-    _arguments = shared
     _MODES = ("int", "one_hot", "multi_hot", "count")
     _depth: Any
     _output_dtype: Any = property(lambda self: self.compute_dtype)
-    output_mode: str
+
+    def __init__(self, output_mode: str = "int", sparse: bool = False, **kwargs):
+        super().__init__(**kwargs)
+        new = _OLD_MODES.get(output_mode)
+        if new not in self._MODES:
+            new = one_of(self, "output_mode", output_mode, self._MODES)
+        self.output_mode: str = new
+        if sparse:
+            wanted = "False: sparse tensors are left out, and every layer takes dense "
+            raise bad_argument(self, "sparse", sparse, f"{wanted}vectors")
+        self.sparse = False
 
     def compute_output_spec(self, inputs):
         result = infer(self._encoded, SymbolicTensor(inputs.shape, "int32"))
@@ -78,6 +58,9 @@ class EncodingLayer(DataLayer):
         indices, weights = known(indices, weights)
         found = encode(indices, mode, self._depth, dtype, weights, idf)
         return from_host(found) if isinstance(found, np.ndarray) else found
+
+
+EncodingLayer._arguments = shared = SharedArguments(EncodingLayer)
 
 
 class CategoryEncoding(EncodingLayer):

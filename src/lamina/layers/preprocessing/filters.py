@@ -1,6 +1,6 @@
 """Layers that look at a pixel's neighbours, or at all pixels of an image."""
 
-from collections.abc import Sequence
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +9,10 @@ from jax import lax
 
 from lamina import random
 from lamina.core.checks import bad_argument, int_tuple, number, positive_int
-from lamina.core.types import Factor, Seed, Sizes
+from lamina.core.types import Factor, Sizes
 from lamina.kernels.histograms import clahe, equalized
 from lamina.layers.preprocessing.color import ColorLayer, RandomColor, blend, spread
-from lamina.layers.preprocessing.image_layer import PROBABILITY, shared
+from lamina.layers.preprocessing.image_layer import PROBABILITY, Shared, shared
 from lamina.ops.image import gaussian_blur
 
 
@@ -61,17 +61,16 @@ class RandomGaussianBlur(ColorLayer):
 
     _FACTOR = PROBABILITY
 
+    @shared("factor kernel_size sigma value_range data_format seed")
     def __init__(
         self,
         factor: Factor = 1.0,
         kernel_size: Sizes = 3,
         sigma: Factor = 1.0,
-        value_range: Sequence[float] = (0, 255),
-        data_format: str | None = None,
-        seed: Seed = None,
-        **kwargs,
+        *_,
+        **kwargs: Unpack[Shared],
     ):
-        super().__init__(**shared.given(locals()))
+        super().__init__(factor=factor, **kwargs)
         sizes = int_tuple(self, "kernel_size", kernel_size, 2)
         if not all(size % 2 for size in sizes):
             wanted = "an odd number, or two of them"
@@ -131,17 +130,16 @@ class RandomErasing(ColorLayer):
 
     _FACTOR = PROBABILITY
 
+    @shared("factor scale fill_value value_range seed data_format")
     def __init__(
         self,
         factor: Factor = 1.0,
         scale: Factor = (0.02, 0.33),
         fill_value: float | None = None,
-        value_range: Sequence[float] = (0, 255),
-        seed: Seed = None,
-        data_format: str | None = None,
-        **kwargs,
+        *_,
+        **kwargs: Any,
     ):
-        super().__init__(**shared.given(locals()))
+        super().__init__(factor=factor, **kwargs)
         if fill_value is not None and np.shape(fill_value) not in ((), (3,)):
             wanted = "a number, or a list of three numbers"
             raise bad_argument(self, "fill_value", fill_value, wanted)
@@ -179,9 +177,6 @@ class AutoContrast(ColorLayer):
 
     _always = True
 
-    def __init__(self, value_range: Sequence[float] = (0, 255), **kwargs):
-        super().__init__(value_range=value_range, **kwargs)
-
     def change(self, images, drawn):
         x = self._to_bytes(images)
         low, high = (f(x, self._image_axes, keepdims=True) for f in (jnp.min, jnp.max))
@@ -206,14 +201,9 @@ class Equalization(ColorLayer):
     [0.0, 85.0, 170.0, 255.0]
     """
 
-    def __init__(
-        self,
-        value_range: Sequence[float] = (0, 255),
-        bins: int = 256,
-        data_format: str | None = None,
-        **kwargs,
-    ):
-        super().__init__(value_range=value_range, data_format=data_format, **kwargs)
+    @shared("value_range bins data_format")
+    def __init__(self, *_, bins: int = 256, **kwargs: Unpack[Shared]):
+        super().__init__(**kwargs)
         self.bins = positive_int(self, "bins", bins)
 
     def change(self, images, drawn):
@@ -245,15 +235,15 @@ class ContrastLimitedAdaptiveHistogramEqualization(ColorLayer):
 
     _always = True
 
+    @shared("value_range clip_limit tile_grid_size data_format")
     def __init__(
         self,
-        value_range: Sequence[float] = (0, 255),
+        *_,
         clip_limit: float = 4.0,
         tile_grid_size: Sizes = (8, 8),
-        data_format: str | None = None,
-        **kwargs,
+        **kwargs: Unpack[Shared],
     ):
-        super().__init__(value_range=value_range, data_format=data_format, **kwargs)
+        super().__init__(**kwargs)
         self.clip_limit = number(self, "clip_limit", clip_limit, least=0)
         self.tile_grid_size = int_tuple(self, "tile_grid_size", tile_grid_size, 2)
 

@@ -6,16 +6,18 @@ nothing moves.
 
 import functools
 import math
-from typing import Any
+from typing import Any, Unpack
 
 import jax.numpy as jnp
 
 from lamina import random
 from lamina.core.checks import one_of
-from lamina.core.types import Factor, Seed
+from lamina.core.types import Factor
 from lamina.kernels.boxes import clip_to_image_size, convert_format, moved, through
 from lamina.layers.preprocessing.image_layer import (
     BaseImagePreprocessingLayer,
+    InterpolatingLayer,
+    Shared,
     is_number,
     is_pair,
     shared,
@@ -56,6 +58,19 @@ class GeometryLayer(BaseImagePreprocessingLayer):
         return moved(bounding_boxes, move, self.bounding_box_format, size, new_size)
 
 
+class FillingLayer(InterpolatingLayer, GeometryLayer):
+    """Takes pixels from between others, and what comes in from outside."""
+
+    def __init__(self, fill_mode: str = "reflect", fill_value: Factor = 0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.fill_mode = one_of(self, "fill_mode", fill_mode, self._FILLS)
+        self.fill_value = fill_value
+
+
+# What layers that move images take behind their factors.
+_MOVED = "fill_mode interpolation seed fill_value data_format"
+
+
 def per_image(flags, x, rank):
     """Return a flag for each image, to broadcast with `x`, of `rank` for one image."""
     return jnp.reshape(flags, (*(-1,) * (x.ndim - rank), *(1,) * rank))
@@ -78,14 +93,11 @@ class RandomFlip(GeometryLayer):
     [2.0, 1.0]
     """
 
+    @shared("mode seed data_format")
     def __init__(
-        self,
-        mode: str = "horizontal_and_vertical",
-        seed: Seed = None,
-        data_format: str | None = None,
-        **kwargs,
+        self, mode: str = "horizontal_and_vertical", *_, **kwargs: Unpack[Shared]
     ):
-        super().__init__(seed=seed, data_format=data_format, **kwargs)
+        super().__init__(**kwargs)
         modes = ("horizontal", "vertical", "horizontal_and_vertical")
         self.mode = one_of(self, "mode", mode, modes)
 
@@ -119,6 +131,8 @@ class AffineLayer(GeometryLayer):
     """
 
     matrices: Any
+    fill_mode: str
+    fill_value: Any
 
     def move(self, images, drawn, interpolation):
         return affine_transform(
@@ -163,7 +177,7 @@ def _matrices(*numbers):
     return jnp.stack([*numbers, zero, zero], -1)
 
 
-class RandomTranslation(AffineLayer):
+class RandomTranslation(FillingLayer, AffineLayer):
     """Shifts images.
 
     Args:
@@ -178,18 +192,15 @@ class RandomTranslation(AffineLayer):
     [3.0, 0.0, 1.0, 2.0]
     """
 
+    @shared(f"height_factor width_factor {_MOVED}")
     def __init__(
         self,
         height_factor: Factor,
         width_factor: Factor,
-        fill_mode: str = "reflect",
-        interpolation: str = "bilinear",
-        seed: Seed = None,
-        fill_value: Factor = 0.0,
-        data_format: str | None = None,
-        **kwargs,
+        *_,
+        **kwargs: Unpack[Shared],
     ):
-        super().__init__(**shared.given(locals()))
+        super().__init__(**kwargs)
         self.height_factor, self.width_factor = height_factor, width_factor
         self._height_limits = self._within("height_factor", height_factor)
         self._width_limits = self._within("width_factor", width_factor)
@@ -209,7 +220,7 @@ class RandomTranslation(AffineLayer):
         return self.get_shifted_bbox({"boxes": boxes}, -right, -down)["boxes"]
 
 
-class RandomZoom(AffineLayer):
+class RandomZoom(FillingLayer, AffineLayer):
     """Shows more or less of images, around their middles.
 
     Args:
@@ -223,18 +234,15 @@ class RandomZoom(AffineLayer):
     [1.0, 1.5, 2.0, 2.5, 3.0]
     """
 
+    @shared(f"height_factor width_factor {_MOVED}")
     def __init__(
         self,
         height_factor: Factor,
         width_factor: Factor | None = None,
-        fill_mode: str = "reflect",
-        interpolation: str = "bilinear",
-        seed: Seed = None,
-        fill_value: Factor = 0.0,
-        data_format: str | None = None,
-        **kwargs,
+        *_,
+        **kwargs: Unpack[Shared],
     ):
-        super().__init__(**shared.given(locals()))
+        super().__init__(**kwargs)
         self.height_factor, self.width_factor = height_factor, width_factor
         self._height_limits = self._scales("height_factor", height_factor)
         self._width_limits = None
@@ -273,7 +281,7 @@ class RandomZoom(AffineLayer):
         return {**bounding_boxes, "boxes": jnp.clip(boxes, start, end) - start}
 
 
-class RandomRotation(AffineLayer):
+class RandomRotation(FillingLayer, AffineLayer):
     """Turns images around their middles.
 
     >>> import lamina, numpy as np
@@ -284,17 +292,9 @@ class RandomRotation(AffineLayer):
 
     _FACTOR = "the angle, in full turns counterclockwise"
 
-    def __init__(
-        self,
-        factor: Factor,
-        fill_mode: str = "reflect",
-        interpolation: str = "bilinear",
-        seed: Seed = None,
-        fill_value: Factor = 0.0,
-        data_format: str | None = None,
-        **kwargs,
-    ):
-        super().__init__(**shared.given(locals()))
+    @shared(f"factor {_MOVED}")
+    def __init__(self, factor: Factor, *_, **kwargs: Unpack[Shared]):
+        super().__init__(factor=factor, **kwargs)
 
     def draw(self, rng):
         angle = rng.uniform(*(f * 360.0 for f in self.factor))
@@ -309,7 +309,7 @@ class RandomRotation(AffineLayer):
         )
 
 
-class RandomShear(AffineLayer):
+class RandomShear(FillingLayer, AffineLayer):
     """Slants images: (x, y) is taken from (x + a y, y + b x).
 
     Boxes are slanted in shares of the image's sides, first in x and then in y.
@@ -329,18 +329,15 @@ class RandomShear(AffineLayer):
 
     _FACTOR_BOUNDS = (0, 1)
 
+    @shared("x_factor y_factor interpolation fill_mode fill_value data_format seed")
     def __init__(
         self,
         x_factor: Factor = 0.0,
         y_factor: Factor = 0.0,
-        interpolation: str = "bilinear",
-        fill_mode: str = "reflect",
-        fill_value: Factor = 0.0,
-        data_format: str | None = None,
-        seed: Seed = None,
-        **kwargs,
+        *_,
+        **kwargs: Unpack[Shared],
     ):
-        super().__init__(**shared.given(locals()))
+        super().__init__(**kwargs)
         self.x_factor, self.y_factor = x_factor, y_factor
         self._x_limits = self._within("x_factor", x_factor)
         self._y_limits = self._within("y_factor", y_factor)

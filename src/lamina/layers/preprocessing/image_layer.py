@@ -14,12 +14,12 @@ import numpy as np
 
 from lamina import random
 from lamina.core import settings
-from lamina.core.arguments import SharedArguments, as_given
-from lamina.core.checks import one_of, positive_int
+from lamina.core.arguments import SharedArguments
+from lamina.core.checks import one_of
 from lamina.core.random import SeedGenerator
 from lamina.core.types import Factor, Seed
 from lamina.kernels.boxes import dense_boxes
-from lamina.layers.preprocessing.data_layer import DataLayer
+from lamina.layers.preprocessing.data_layer import DataLayer, LayerArgs
 from lamina.layers.tensorflow_graph import drawn_in_graphs
 
 _NO_DRAWS = object()
@@ -45,33 +45,8 @@ def is_pair(value):
     return listed and all(map(is_number, value))
 
 
-def _range(layer, name, value):
-    if not isinstance(value, (list, tuple)) or len(value) != 2:
-        raise ValueError(
-            f"The `{name}` argument should be a list of two numbers. Received: "
-            f"{name}={value}"
-        )
-    return sorted(value)
-
-
-def _choice(layer, name, value):
-    choices = layer._INTERPOLATIONS if name == "interpolation" else layer._FILLS
-    return one_of(layer, name, value, choices)
-
-
-def _described(
-    factor: Factor | None = None,
-    value_range: Sequence[float] = (0, 255),
-    height: int | None = None,
-    width: int | None = None,
-    interpolation: str = "bilinear",
-    fill_mode: str = "reflect",
-    fill_value: Factor = 0.0,
-    data_format: str | None = None,
-    name: str | None = None,
-    seed: Seed = None,
-):
-    """Describe the arguments that layers of images share.
+class Shared(LayerArgs, total=False):
+    """The arguments that layers of images share.
 
     Args:
         factor: two numbers, the limits of {cls._FACTOR},
@@ -91,18 +66,17 @@ def _described(
         ValueError: an argument is out of its range, or an unknown mode.
     """
 
+    value_range: Sequence[float]
+    interpolation: str
+    fill_mode: str
+    fill_value: Factor
+    bounding_box_format: str | None
+    data_format: str | None
+    seed: Seed
 
-shared = SharedArguments(
-    _described,
-    {
-        "value_range": _range,
-        "height": positive_int,
-        "width": positive_int,
-        "interpolation": _choice,
-        "fill_mode": _choice,
-        "fill_value": as_given,
-    },
-)
+
+_FILLING: Any = {"interpolation": "bilinear", "fill_mode": "reflect", "fill_value": 0.0}
+shared = SharedArguments(Shared, value_range=(0, 255), **_FILLING)
 
 
 def images_of(data):
@@ -174,11 +148,6 @@ class BaseImagePreprocessingLayer(DataLayer):
     _always = False
     generator: Any = None
     factor: tuple
-    value_range: list
-    height: int
-    width: int
-    fill_mode: str
-    fill_value: Any
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -324,6 +293,28 @@ class BaseImagePreprocessingLayer(DataLayer):
                 "'xyxy'."
             )
         return dense_boxes(bounding_boxes)
+
+
+class InterpolatingLayer(BaseImagePreprocessingLayer):
+    """Takes pixels from between others."""
+
+    def __init__(self, interpolation: str = "bilinear", **kwargs):
+        super().__init__(**kwargs)
+        modes = self._INTERPOLATIONS
+        self.interpolation = one_of(self, "interpolation", interpolation, modes)
+
+
+class RangedLayer(BaseImagePreprocessingLayer):
+    """Takes the range of the values of pixels."""
+
+    def __init__(self, value_range: Sequence[float] = (0, 255), **kwargs):
+        super().__init__(**kwargs)
+        if not isinstance(value_range, (list, tuple)) or len(value_range) != 2:
+            raise ValueError(
+                "The `value_range` argument should be a list of two numbers. Received: "
+                f"value_range={value_range}"
+            )
+        self.value_range = sorted(value_range)
 
 
 def _alone(transform, x, transformation, training):

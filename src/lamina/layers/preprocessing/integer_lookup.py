@@ -30,7 +30,6 @@ class IntegerLookup(Lookup):
     """
 
     vocabulary_dtype = "int64"
-    encoding = "utf-8"
 
     def __init__(
         self,

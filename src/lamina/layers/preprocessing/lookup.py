@@ -17,6 +17,7 @@ import numpy as np
 from jax.core import Tracer
 
 from lamina.core import bounds, settings
+from lamina.core.checks import number, one_of
 from lamina.core.context import context
 from lamina.core.symbolic import SymbolicTensor
 from lamina.core.types import Sizes
@@ -61,15 +62,23 @@ class Lookup(VocabularyLayer):
 
     def __init__(
         self,
+        num_oov_indices: int,
+        mask_token: Any,
+        oov_token: Any,
         vocabulary: Sequence | np.ndarray | str | None,
         idf_weights: Sequence[float] | None,
+        invert: bool,
         salt: Sizes | None,
         oov_method: str = "floormod",
         **kwargs,
     ):
         known_size = kwargs.pop("vocabulary_size", None)
         fixed = kwargs.pop("has_input_vocabulary", vocabulary is not None)
-        super().__init__(oov_method=oov_method, **kwargs)
+        super().__init__(**kwargs)
+        ways = ("floormod", "farmhash")
+        self.oov_method = one_of(self, "oov_method", oov_method, ways)
+        self.num_oov_indices = number(self, "num_oov_indices", num_oov_indices, least=0)
+        self.mask_token, self.oov_token, self.invert = mask_token, oov_token, invert
         if self.invert and self.output_mode != "int":
             raise ValueError(
                 "`output_mode` must be `'int'` when `invert` is true. Received: "

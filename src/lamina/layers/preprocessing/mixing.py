@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,12 @@ from lamina.layers.call import masks_of, signature_of
 from lamina.layers.preprocessing import color, filters, geometry
 from lamina.layers.preprocessing.color import ColorLayer, blend, spread
 from lamina.layers.preprocessing.data_layer import DataLayer
-from lamina.layers.preprocessing.image_layer import shared
+from lamina.layers.preprocessing.image_layer import (
+    BaseImagePreprocessingLayer,
+    InterpolatingLayer,
+    Shared,
+    shared,
+)
 
 
 def _partners(rng):
@@ -32,8 +37,10 @@ def _partners(rng):
     return random.shuffle(order, seed=rng.seed)
 
 
-class _Mixing(ColorLayer):
+class _Mixing(BaseImagePreprocessingLayer):
     """Mixes images with others of the batch, and their labels alike."""
+
+    _FACTOR_BOUNDS = (0, 1)
 
     def _mixed(self, images, drawn, rank=4):
         """Return `weight * x + (1 - weight) * partner`, one weight for each row."""
@@ -64,14 +71,9 @@ class MixUp(_Mixing):
     True
     """
 
-    def __init__(
-        self,
-        alpha: float = 0.2,
-        data_format: str | None = None,
-        seed: Seed = None,
-        **kwargs,
-    ):
-        super().__init__(data_format=data_format, seed=seed, **kwargs)
+    @shared("alpha data_format seed")
+    def __init__(self, alpha: float = 0.2, *_, **kwargs: Unpack[Shared]):
+        super().__init__(**kwargs)
         self.alpha = number(self, "alpha", alpha, least=0)
 
     def draw(self, rng):
@@ -109,14 +111,9 @@ class CutMix(_Mixing):
 
     _FACTOR = "a"
 
-    def __init__(
-        self,
-        factor: Factor = 1.0,
-        seed: Seed = None,
-        data_format: str | None = None,
-        **kwargs,
-    ):
-        super().__init__(factor, seed=seed, data_format=data_format, **kwargs)
+    @shared("factor seed data_format")
+    def __init__(self, factor: Factor = 1.0, *_, **kwargs: Unpack[Shared]):
+        super().__init__(factor, **kwargs)
 
     def draw(self, rng):
         if len(rng.shape) == 3:
@@ -169,7 +166,7 @@ def _fold(step, start, items):
     return start
 
 
-class _Augmenting(ColorLayer):
+class _Augmenting(InterpolatingLayer, ColorLayer):
     """Applies layers that it holds by name, made for its own strength.
 
     `_apply(method, x, drawn)` returns `x` after one method of those that were drawn.
@@ -191,7 +188,6 @@ class _Augmenting(ColorLayer):
     _FACTOR = "the strengths of the changes"
     _names: list
     _apply: Any
-    interpolation: str
 
     def _made(self):
         """Make the layers: each with the arguments that it takes, and all factors."""
@@ -239,17 +235,11 @@ class RandAugment(_Augmenting):
     (2, 8, 8, 3)
     """
 
+    @shared("value_range num_ops factor interpolation seed data_format")
     def __init__(
-        self,
-        value_range: Sequence[float] = (0, 255),
-        num_ops: int = 2,
-        factor: Factor = 0.5,
-        interpolation: str = "bilinear",
-        seed: Seed = None,
-        data_format: str | None = None,
-        **kwargs,
+        self, *_, num_ops: int = 2, factor: Factor = 0.5, **kwargs: Unpack[Shared]
     ):
-        super().__init__(**shared.given(locals()))
+        super().__init__(factor=factor, **kwargs)
         (self.num_ops,) = int_tuple(self, "num_ops", num_ops, 1, zero=True)
         self._hold(self._made())
 

@@ -1,7 +1,7 @@
 """Layers that give images another size, and boxes another number."""
 
 import math
-from typing import Any
+from typing import Any, Unpack
 
 import jax.numpy as jnp
 from jax import lax
@@ -9,10 +9,14 @@ from jax import lax
 from lamina import random
 from lamina.core.checks import positive_int
 from lamina.core.random import make_default_seed
-from lamina.core.types import Factor, Seed
+from lamina.core.types import Factor
 from lamina.kernels.boxes import moved
-from lamina.layers.preprocessing.geometry import GeometryLayer
-from lamina.layers.preprocessing.image_layer import BaseImagePreprocessingLayer, shared
+from lamina.layers.preprocessing.geometry import FillingLayer, GeometryLayer
+from lamina.layers.preprocessing.image_layer import (
+    BaseImagePreprocessingLayer,
+    Shared,
+    shared,
+)
 from lamina.ops.image import resize
 
 
@@ -27,12 +31,19 @@ class SizingLayer(GeometryLayer):
 
     _always = True
 
+    def __init__(
+        self, height: int, width: int, data_format: str | None = None, **kwargs
+    ):
+        super().__init__(data_format=data_format, **kwargs)
+        self.height = positive_int(self, "height", height)
+        self.width = positive_int(self, "width", width)
+
     @property
     def _new_size(self):
         return self.height, self.width
 
 
-class Resizing(SizingLayer):
+class Resizing(FillingLayer, SizingLayer):
     """Brings images to one size, in training and outside of it.
 
     Images keep their dtype; integers are rounded.
@@ -164,11 +175,6 @@ class CenterCrop(WindowLayer):
     [[5.0, 6.0], [9.0, 10.0]]
     """
 
-    def __init__(
-        self, height: int, width: int, data_format: str | None = None, **kwargs
-    ):
-        super().__init__(height=height, width=width, data_format=data_format, **kwargs)
-
     def draw(self, rng):
         return {"input_shape": rng.shape}
 
@@ -195,18 +201,12 @@ class RandomCrop(WindowLayer):
 
     _always = False
 
-    def __init__(
-        self,
-        height: int,
-        width: int,
-        seed: Seed = None,
-        data_format: str | None = None,
-        name: str | None = None,
-        **kwargs,
-    ):
+    @shared("height width seed data_format name")
+    def __init__(self, height: int, width: int, *_, **kwargs: Unpack[Shared]):
         # In this order: unseeded, it draws what Keras' layer draws.
-        own = make_default_seed() if seed is None else seed
-        super().__init__(**shared.given(locals()))
+        given = kwargs.get("seed")
+        own = make_default_seed() if given is None else given
+        super().__init__(height, width, **kwargs)
         self.seed = own
 
     def draw(self, rng):

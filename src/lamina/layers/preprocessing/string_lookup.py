@@ -18,6 +18,9 @@ class StringLookup(Lookup):
     unknown words are 1. Words that `adapt` counts come by how frequent they are, and
     equally frequent ones in the reverse of their sorted order.
 
+    Args:
+        encoding: how text that is given as bytes is decoded.
+
     >>> import lamina
     >>> layer = lamina.layers.StringLookup(vocabulary=["cat", "dog"])
     >>> layer(["dog", "cow", "cat"]).tolist()
@@ -41,6 +44,7 @@ class StringLookup(Lookup):
         salt: Sizes | None = None,
         **kwargs,
     ):
+        self.encoding = encoding
         super().__init__(**shared.given(locals()))
 
     def _set_tokens(self, tokens):

@@ -65,6 +65,7 @@ class TextVectorization(VocabularyLayer):
         ngrams: an integer n for all n-grams from 1 to n, or a tuple of their sizes.
         output_sequence_length: the length that rows of indices are cut or padded to.
         ragged: not supported; must be False.
+        encoding: how texts that are given as bytes are decoded.
 
     >>> import lamina
     >>> layer = lamina.layers.TextVectorization(output_sequence_length=4)
@@ -103,7 +104,7 @@ class TextVectorization(VocabularyLayer):
             one_of(self, "standardize", standardize, tuple(_STANDARDIZE))
         if not callable(split) and split is not None:
             one_of(self, "split", split, ("whitespace", "character"))
-        self._sizes = _ngram_sizes(ngrams)
+        self._sizes, self.encoding = _ngram_sizes(ngrams), encoding
         given = shared.given(locals())
         inner = {name: given.pop(name) for name in _OF_LOOKUP if name in given}
         super().__init__(**given)

@@ -1,48 +1,20 @@
 """What layers with a vocabulary share, text on the host, and vocabularies in files."""
 
-import functools
 import os
 import pathlib
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from jax.core import Tracer
 
-from lamina.core.arguments import SharedArguments, as_given
-from lamina.core.checks import number, one_of
+from lamina.core.arguments import SharedArguments
+from lamina.core.checks import number
 from lamina.core.context import context
-from lamina.core.types import Sizes
 from lamina.layers.preprocessing.data_layer import Adapting
-from lamina.layers.preprocessing.encoding import EncodingLayer
+from lamina.layers.preprocessing.encoding import EncodingLayer, shared
 
 
-def _most(layer, name, value):
-    return value if value is None else number(layer, name, value, least=2)
-
-
-def _padded(layer, name, value):
-    if value and layer.max_tokens is None:
-        raise ValueError(
-            f"If {name} is True, must set `max_tokens`. Received: max_tokens=None"
-        )
-    return value
-
-
-def _described(
-    max_tokens: int | None = None,
-    num_oov_indices: int = 1,
-    mask_token: Any = None,
-    oov_token: Any = None,
-    vocabulary: Sequence | np.ndarray | str | None = None,
-    idf_weights: Sequence[float] | None = None,
-    invert: bool = False,
-    pad_to_max_tokens: bool = False,
-    encoding: str = "utf-8",
-    oov_method: str = "floormod",
-    salt: Sizes | None = None,
-):
-    """Describe the arguments that layers with a vocabulary share.
+class VocabularyLayer(Adapting, EncodingLayer):
+    """Turns terms into indices of a vocabulary that it is given or learns.
 
     Args:
         max_tokens: the largest size of the vocabulary, special tokens included.
@@ -53,7 +25,6 @@ def _described(
         idf_weights: the weight of each term, for mode `"tf_idf"`.
         invert: turn indices into terms.
         pad_to_max_tokens: whether vectors have `max_tokens` entries in any case.
-        encoding: how text that is given as bytes is decoded.
         oov_method: how unknown ones are spread: `"floormod"` by their remainder,
             `"farmhash"` by a hash.
         salt: an integer or two, the key of the hash of unknown ones.
@@ -62,36 +33,23 @@ def _described(
         ValueError: arguments that do not go together.
     """
 
-
-_GIVEN = ("mask_token", "oov_token", "invert", "encoding")
-shared = SharedArguments(
-    _described,
-    {
-        "max_tokens": _most,
-        "num_oov_indices": functools.partial(number, least=0),
-        "oov_method": functools.partial(one_of, choices=("floormod", "farmhash")),
-        "pad_to_max_tokens": _padded,
-        **dict.fromkeys(_GIVEN, as_given),
-    },
-    EncodingLayer._arguments,
-)
-
-
-class VocabularyLayer(Adapting, EncodingLayer):
-    """Turns terms into indices of a vocabulary that it is given or learns."""
-
     _takes_text = True
-    _arguments = shared
     _MODES = ("int", "one_hot", "multi_hot", "count", "tf_idf")
     _elements_are_samples = True
-    max_tokens: int | None
-    num_oov_indices: int
-    mask_token: Any
-    oov_token: Any
-    invert: bool
-    pad_to_max_tokens: bool
-    oov_method: str
-    encoding: str
+    encoding = "utf-8"
+
+    def __init__(
+        self, max_tokens: int | None = None, pad_to_max_tokens: bool = False, **kwargs
+    ):
+        super().__init__(**kwargs)
+        if max_tokens is not None:
+            number(self, "max_tokens", max_tokens, least=2)
+        elif pad_to_max_tokens:
+            raise ValueError(
+                "If pad_to_max_tokens is True, must set `max_tokens`. Received: "
+                "max_tokens=None"
+            )
+        self.max_tokens, self.pad_to_max_tokens = max_tokens, pad_to_max_tokens
 
     def _refuse_trace(self):
         raise TypeError(
@@ -106,6 +64,9 @@ class VocabularyLayer(Adapting, EncodingLayer):
         if isinstance(config.get("vocabulary"), (str, os.PathLike)):
             _refuse_opening(config["vocabulary"])
         return super().from_config(config)
+
+
+VocabularyLayer._arguments = shared = SharedArguments(VocabularyLayer, shared)
 
 
 def text_array(inputs, layer) -> np.ndarray:

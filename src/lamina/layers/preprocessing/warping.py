@@ -1,21 +1,28 @@
 """Layers that bend what images show: as from another place, or by random shifts."""
 
-from collections.abc import Sequence
+from typing import Unpack
 
 import jax
 import jax.numpy as jnp
 
 from lamina import random
 from lamina.core.random import draw_seed
-from lamina.core.types import Factor, Seed
+from lamina.core.types import Factor
 from lamina.kernels.boxes import homography
 from lamina.kernels.sampling import filtered, sampled
-from lamina.layers.preprocessing.geometry import AffineLayer, GeometryLayer, per_image
-from lamina.layers.preprocessing.image_layer import PROBABILITY, is_number, shared
+from lamina.layers.preprocessing.geometry import AffineLayer, FillingLayer, per_image
+from lamina.layers.preprocessing.image_layer import (
+    PROBABILITY,
+    InterpolatingLayer,
+    RangedLayer,
+    Shared,
+    is_number,
+    shared,
+)
 from lamina.ops.image import perspective_transform
 
 
-class RandomPerspective(AffineLayer):
+class RandomPerspective(InterpolatingLayer, AffineLayer):
     """Shows images as from another place: their corners move, lines stay lines.
 
     Args:
@@ -32,17 +39,16 @@ class RandomPerspective(AffineLayer):
     _FACTOR, _FACTOR_BOUNDS = PROBABILITY, (0, 1)
     fill_mode = "constant"
 
+    @shared("factor scale interpolation fill_value seed data_format")
     def __init__(
         self,
         factor: Factor = 1.0,
         scale: float = 1.0,
-        interpolation: str = "bilinear",
-        fill_value: Factor = 0.0,
-        seed: Seed = None,
-        data_format: str | None = None,
-        **kwargs,
+        *_,
+        **kwargs: Unpack[Shared],
     ):
-        super().__init__(**shared.given(locals()))
+        self.fill_value = kwargs.pop("fill_value", 0.0)
+        super().__init__(factor=factor, **kwargs)
         if not is_number(scale) or not 0 <= scale <= 1:
             raise ValueError(
                 "The `scale` argument should be a number in the range [0, 1]. "
@@ -88,7 +94,7 @@ class RandomPerspective(AffineLayer):
         return jnp.where(apply, super().move_boxes(boxes, drawn, size), boxes)
 
 
-class RandomElasticTransform(GeometryLayer):
+class RandomElasticTransform(RangedLayer, FillingLayer):
     """Bends images by a smooth random field of shifts.
 
     Shifts are `alpha` times noise smoothed by a bell of deviation `sigma` pixels;
@@ -106,21 +112,19 @@ class RandomElasticTransform(GeometryLayer):
     """
 
     _FACTOR, _FACTOR_BOUNDS = PROBABILITY, (0, 1)
-    _FILLS = (*GeometryLayer._FILLS, "mirror")
+    _FILLS = (*FillingLayer._FILLS, "mirror")
 
+    @shared(
+        "factor scale interpolation fill_mode fill_value value_range seed data_format"
+    )
     def __init__(
         self,
         factor: Factor = 1.0,
         scale: float = 1.0,
-        interpolation: str = "bilinear",
-        fill_mode: str = "reflect",
-        fill_value: Factor = 0.0,
-        value_range: Sequence[float] = (0, 255),
-        seed: Seed = None,
-        data_format: str | None = None,
-        **kwargs,
+        *_,
+        **kwargs: Unpack[Shared],
     ):
-        super().__init__(**shared.given(locals()))
+        super().__init__(factor=factor, **kwargs)
         self.scale = self._limits("scale", scale)
 
     def draw(self, rng):

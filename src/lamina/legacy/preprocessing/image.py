@@ -93,7 +93,8 @@ def _settings(
     """
 
 
-_shared = SharedArguments(_settings)
+# Any: type checkers let the shared ones be given by their places.
+_shared: Any = SharedArguments(_settings)
 
 
 def _documented(cls):
