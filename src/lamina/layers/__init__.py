@@ -109,8 +109,8 @@ from lamina.layers.preprocessing.color import RandomInvert as RandomInvert
 from lamina.layers.preprocessing.color import RandomPosterization as RandomPosterization
 from lamina.layers.preprocessing.color import RandomSaturation as RandomSaturation
 from lamina.layers.preprocessing.color import Solarization as Solarization
-from lamina.layers.preprocessing.discretization import Discretization as Discretization
 from lamina.layers.preprocessing.encoding import CategoryEncoding as CategoryEncoding
+from lamina.layers.preprocessing.encoding import Discretization as Discretization
 from lamina.layers.preprocessing.filters import AutoContrast as AutoContrast
 from lamina.layers.preprocessing.filters import (
     ContrastLimitedAdaptiveHistogramEqualization as ContrastLimitedAdaptiveHistogramEqualization,  # noqa: E501
@@ -142,7 +142,7 @@ from lamina.layers.preprocessing.sizing import RandomCrop as RandomCrop
 from lamina.layers.preprocessing.sizing import Resizing as Resizing
 from lamina.layers.preprocessing.spectrogram import MelSpectrogram as MelSpectrogram
 from lamina.layers.preprocessing.spectrogram import STFTSpectrogram as STFTSpectrogram
-from lamina.layers.preprocessing.string_lookup import StringLookup as StringLookup
+from lamina.layers.preprocessing.text import StringLookup as StringLookup
 from lamina.layers.preprocessing.text import TextVectorization as TextVectorization
 from lamina.layers.preprocessing.warping import (
     RandomElasticTransform as RandomElasticTransform,

@@ -1,7 +1,6 @@
-"""Layers that change the colours of images: what they show stays where it is.
+"""Layers that change the colours of images; labels, boxes and masks stay as they are.
 
-They return the compute dtype, whether they train or not. Labels, bounding boxes and
-segmentation masks pass unchanged.
+They return the compute dtype, whether they train or not.
 """
 
 import functools
@@ -87,9 +86,7 @@ class RandomColor(ColorLayer):
 
 
 class RandomBrightness(RandomColor):
-    """Adds a random amount to all pixels of an image.
-
-    `x + factor * (high - low)`, clipped to the range of values.
+    """Adds an amount to an image: `clip(x + factor * (high - low))`.
 
     >>> import lamina, numpy as np
     >>> lamina.layers.RandomBrightness((0.2, 0.2))(np.full((1, 1, 3), 100)).tolist()
@@ -112,13 +109,11 @@ class RandomBrightness(RandomColor):
 
 
 class RandomContrast(RandomColor):
-    """Moves pixels away from their channel's mean, or towards it.
-
-    `mean + factor * (x - mean)`, clipped to the range of values.
+    """Moves pixels from or to their channel's mean: `clip(mean + factor * (x - mean))`.
 
     Args:
-        factor: two numbers a, b from 0 to 1: each image's factor is drawn from 1 - a
-            to 1 + b; one number stands for 0 and it.
+        factor: two numbers a, b from 0 to 1: factors are drawn from 1 - a to 1 + b; one
+            number stands for 0 and it.
 
     >>> import lamina, numpy as np
     >>> x = np.array([100.0, 110.0]).reshape(2, 1, 1)
@@ -143,9 +138,7 @@ class RandomContrast(RandomColor):
 
 
 class RandomColorDegeneration(RandomColor):
-    """Takes colour out of images: `x + factor * (gray - x)`.
-
-    A factor of 0 changes nothing, 1 leaves grey.
+    """Takes colour out of images, up to grey: `x + factor * (gray - x)`.
 
     >>> import lamina, numpy as np
     >>> y = lamina.layers.RandomColorDegeneration((1, 1))(np.array([[[10, 20, 30]]]))
@@ -161,9 +154,7 @@ class RandomColorDegeneration(RandomColor):
 
 
 class RandomHue(RandomColor):
-    """Turns all colours of an image along the colour circle.
-
-    The hue, from 0 to 1 once around, changes by half a factor to either side.
+    """Turns colours along their circle, a factor of 1 half around, to either side.
 
     >>> import lamina, numpy as np
     >>> red = np.array([[[255.0, 0.0, 0.0]]])
@@ -182,10 +173,9 @@ class RandomHue(RandomColor):
 
 
 class RandomSaturation(RandomColor):
-    """Makes the colours of an image paler or stronger.
+    """Makes colours paler or stronger: saturation times `f / (1 - f)`, clipped.
 
-    The saturation is multiplied by `f / (1 - f)` and clipped to the range of values:
-    a factor f of 0 leaves grey, 0.5 changes nothing, 1 saturates fully.
+    A factor f of 0 leaves grey, 0.5 changes nothing, 1 saturates fully.
 
     >>> import lamina, numpy as np
     >>> x = np.array([[[0.2, 0.4, 0.6]]])
@@ -200,18 +190,15 @@ class RandomSaturation(RandomColor):
         return factor / (1 - factor + epsilon())
 
     def recolor(self, images, factor):
-        def saturated(hue, saturation, value):
-            return [hue, self._clip(saturation * factor), value]
-
-        return self._in_hsv(images, saturated)
+        return self._in_hsv(images, lambda h, s, v: [h, self._clip(s * factor), v])
 
 
 class RandomPosterization(RandomColor):
     """Keeps only the first bits of each colour.
 
     Args:
-        factor: how many bits of 8 are kept; two numbers for a random one from the
-            first to below the second, where one number n stands for 1 and n.
+        factor: how many bits of 8 are kept: from the first of two numbers to below the
+            second; one number n stands for 1 and n.
 
     >>> import lamina, numpy as np
     >>> lamina.layers.RandomPosterization((2, 2))(np.array([[[70, 150, 250]]])).tolist()
@@ -289,13 +276,12 @@ class RandomInvert(ColorLayer):
 class Solarization(ColorLayer):
     """Adds to images, and inverts what is then above a threshold.
 
-    With pixels brought to 0 ... 255, each image gets an addition and a threshold t of
-    its own: `x = clip(x + addition)`, then `x` where `x < t` and `255 - x` elsewhere.
+    With pixels from 0 to 255: `y = clip(x + addition)`, and `255 - y` unless `y < t`.
 
     Args:
-        addition_factor: two numbers a, b from 0 to 1: additions are drawn from a to
-            255 b. One number stands for 0 and it.
-        threshold_factor: the same for thresholds.
+        addition_factor: two numbers a, b from 0 to 1: each image's addition is drawn
+            from a to 255 b; one number stands for 0 and it.
+        threshold_factor: the same for t.
 
     >>> import lamina, numpy as np
     >>> lamina.layers.Solarization()(np.array([[[0, 100, 255]]])).tolist()
@@ -315,11 +301,11 @@ class Solarization(ColorLayer):
         self.threshold_factor = self._limits("threshold_factor", threshold_factor)
 
     def draw(self, rng):
-        named = {"additions": self.addition_factor, "thresholds": self.threshold_factor}
-        return {
-            name: rng.uniform(low, high * 255, each=(1, 1, 1))
-            for name, (low, high) in named.items()
-        }
+        def drawn(low, high):
+            return rng.uniform(low, high * 255, each=(1, 1, 1))
+
+        added, thresholds = drawn(*self.addition_factor), drawn(*self.threshold_factor)
+        return {"additions": added, "thresholds": thresholds}
 
     def change(self, images, drawn):
         added, threshold = (
@@ -334,9 +320,9 @@ class RandomColorJitter(ColorLayer):
 
     Args:
         brightness_factor: the factor of `RandomBrightness`; None leaves it out.
-        contrast_factor: that of `RandomContrast`.
-        saturation_factor: that of `RandomSaturation`.
-        hue_factor: that of `RandomHue`.
+        contrast_factor: likewise of `RandomContrast`.
+        saturation_factor: likewise of `RandomSaturation`.
+        hue_factor: likewise of `RandomHue`.
 
     >>> import lamina, numpy as np
     >>> jitter = lamina.layers.RandomColorJitter(brightness_factor=(0.2, 0.2))

@@ -1,14 +1,20 @@
-"""Layers that prepare data, in a model or before it, and may learn from data."""
+"""Layers that prepare data, in a model or before it, and may learn from data.
+
+Text and 64-bit integers are worked on in NumPy, where XLA would also compile each
+operation anew for every shape of numbers.
+"""
 
 import contextlib
 from typing import Any, TypedDict
 
+import jax
 import numpy as np
+from jax.core import Tracer
 
 from lamina.core import structure
 from lamina.core.registry import ours
 from lamina.core.types import DType, Identifier
-from lamina.core.variable import Variable
+from lamina.core.variable import Variable, from_host
 from lamina.data.batches import batches, yields_batches
 from lamina.layers.layer import Layer
 
@@ -29,8 +35,7 @@ class LayerArgs(TypedDict, total=False):
 class DataLayer(Layer):
     """The base of layers that prepare data: they also run inside `tf.data` maps.
 
-    There `dataset.map(layer)` calls them on TensorFlow's symbolic tensors; the work
-    is done by the same code, on arrays, when the data set is read.
+    There they get symbolic tensors; the work is done when the data set is read.
     """
 
     _allow_non_tensor_positional_args = True
@@ -74,8 +79,7 @@ class Adapting:
             steps: how many batches to read; None for all.
 
         Raises:
-            ValueError: what it learns was given to the constructor, or there is no
-                data.
+            ValueError: what it learns was given already, or there is no data.
         """
         self.reset_state()
         column = self._elements_are_samples and not yields_batches(data)
@@ -100,3 +104,39 @@ def _array(value):
             with contextlib.suppress(ValueError):  # the layer says what it takes
                 return np.asarray(value)
     return value
+
+
+def run_on_host(function, *inputs):
+    """Return what a NumPy function gives for arrays of one shape: int32 of that shape.
+
+    Numbers may be traced: then the compiled program calls back into Python.
+    """
+
+    def run(*xs):
+        return function(*map(np.asarray, xs))
+
+    if any(isinstance(x, Tracer) for x in inputs):
+        result = jax.ShapeDtypeStruct(inputs[0].shape, "int32")
+        return jax.pure_callback(run, result, *inputs, vmap_method="broadcast_all")
+    return from_host(run(*inputs))
+
+
+def known(*values) -> tuple[Any, ...]:
+    """Return arrays as NumPy arrays where none of them is traced; else as they are."""
+    if any(isinstance(x, Tracer) for x in values):
+        return values
+    return tuple(None if x is None else np.asarray(x) for x in values)
+
+
+def as_bytes(values: np.ndarray) -> np.ndarray:
+    """Return text in UTF-8, and numbers in decimal digits, as an array of bytes."""
+    kind = values.dtype.kind
+    if kind == "b":
+        values = np.where(values, b"true", b"false")
+    elif kind == "f" or values.dtype.name == "bfloat16":
+        values = values.astype("int64")
+    if values.dtype.kind in "iu":
+        values = values.astype("S")
+    flat = values.reshape(-1).tolist()
+    texts = [x if isinstance(x, bytes) else str(x).encode() for x in flat]
+    return np.array(texts, object).reshape(values.shape)

@@ -17,10 +17,9 @@ from lamina.ops.image import gaussian_blur
 
 
 class RandomSharpness(RandomColor):
-    """Blurs or sharpens images.
+    """Blurs or sharpens images: `smooth + 2 * factor * (x - smooth)`.
 
-    `smooth + 2 * factor * (x - smooth)`, where `smooth` is the mean of a pixel, five
-    times, and its eight neighbours: 0 smooths, 0.5 changes nothing, 1 sharpens.
+    `smooth` is the mean of a pixel, five times, and its eight neighbours.
 
     >>> import lamina, numpy as np
     >>> x = np.zeros((3, 3, 1)); x[1, 1] = 13
@@ -42,15 +41,12 @@ class RandomSharpness(RandomColor):
 
 
 class RandomGaussianBlur(ColorLayer):
-    """Smooths some images by a bell of random width.
-
-    Each image is blurred with a probability that is itself drawn from `factor`; the
-    two widths, in x and y, are drawn once for a batch.
+    """Smooths some images by a bell, whose widths in x and y a batch shares.
 
     Args:
         kernel_size: one or two odd numbers of pixels: where the bell is cut off.
-        sigma: two numbers, the limits of the bell's deviation in pixels, from 0 to
-            1; one stands for 0 to it.
+        sigma: two numbers from 0 to 1, the limits of the bell's deviation in pixels;
+            one stands for 0 to it.
 
     >>> import lamina, numpy as np
     >>> x = np.zeros((5, 5, 1)); x[2, 2] = 1
@@ -91,11 +87,7 @@ class RandomGaussianBlur(ColorLayer):
 
 
 def rectangles(layer, rng, width_share, height_share):
-    """Draw a rectangle of some shares of width and height for each image.
-
-    Returns:
-        Masks of the pixels within, to broadcast with images, and their areas.
-    """
+    """Draw rectangles of shares of width and height: as masks, and their areas."""
     inside, area = True, 1
     sides = (rng.width, width_share, (1, -1)), (rng.height, height_share, (-1, 1))
     for size, share, shape in sides:
@@ -111,12 +103,10 @@ def rectangles(layer, rng, width_share, height_share):
 class RandomErasing(ColorLayer):
     """Erases a rectangle of some images.
 
-    Each image is changed with a probability that is itself drawn from `factor`; the
-    rectangle has the square roots of two draws from `scale` as its sides, in shares
-    of the width and the height.
+    Its sides, in shares of the width and the height, are square roots of two draws.
 
     Args:
-        scale: two numbers, the limits of the erased share, from 0 to 1.
+        scale: two numbers from 0 to 1, the limits of both draws.
         fill_value: a number, or three for red, green and blue; None draws noise.
 
     Source: Zhong et al., 2017, "Random erasing data augmentation".
@@ -165,9 +155,9 @@ class RandomErasing(ColorLayer):
 
 
 class AutoContrast(ColorLayer):
-    """Stretches each channel of each image to the whole range of values.
+    """Stretches channels to the whole `value_range`: `(x - min) / (max - min)`.
 
-    `(x - min) / (max - min)`, brought to `value_range`; a channel of one value stays.
+    A channel of one value stays.
 
     >>> import lamina, numpy as np
     >>> x = np.array([[[100.0]], [[150.0]], [[200.0]]])
@@ -189,8 +179,7 @@ class AutoContrast(ColorLayer):
 class Equalization(ColorLayer):
     """Spreads values so that each range of them is about as frequent as the next.
 
-    Each channel of a batch is a distribution of its own: a value becomes the share of
-    lesser values in it, times the range.
+    A value becomes the share of lesser ones in its channel of the batch.
 
     Args:
         bins: how many values are told apart.
@@ -208,19 +197,17 @@ class Equalization(ColorLayer):
 
     def change(self, images, drawn):
         axis = self._channel_axis
-        x = self._to_bytes(images)
-        x = jax.vmap(lambda v: equalized(v, self.bins), axis, axis)(x)
-        return self._from_bytes(x)
+        equalize = jax.vmap(lambda v: equalized(v, self.bins), axis, axis)
+        return self._from_bytes(equalize(self._to_bytes(images)))
 
 
 class ContrastLimitedAdaptiveHistogramEqualization(ColorLayer):
     """Equalizes images tile by tile, up to a limit of contrast.
 
-    Each channel of each tile is equalized with its histogram cut off at `clip_limit`
-    times its mean; between the tiles' middles the results are interpolated.
+    Between the middles of tiles the results are interpolated.
 
     Args:
-        clip_limit: the limit; 0 or less for none.
+        clip_limit: how many times their mean histograms are cut off at; 0 for not.
         tile_grid_size: how many tiles there are (down, across).
 
     Source: Zuiderveld, 1994, "Contrast limited adaptive histogram equalization".

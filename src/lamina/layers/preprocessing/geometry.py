@@ -1,8 +1,4 @@
-"""Layers that move what images show: they flip, shift, stretch, turn and slant.
-
-Segmentation masks and bounding boxes move with the images. Outside of training
-nothing moves.
-"""
+"""Layers that flip, shift, stretch, turn and slant images, their masks and boxes."""
 
 import functools
 import math
@@ -26,10 +22,9 @@ from lamina.ops.image import affine_transform
 
 
 class GeometryLayer(BaseImagePreprocessingLayer):
-    """Moves pixels, and boxes alike.
+    """Moves pixels: `move(images, drawn, interpolation)`, and boxes alike.
 
-    A subclass writes `move(images, drawn, interpolation)` and, for boxes in pixels
-    from left, top to right, bottom, `move_boxes(boxes, drawn, size)`.
+    `move_boxes(boxes, drawn, size)` takes boxes (left, top, right, bottom) in pixels.
     """
 
     interpolation = "bilinear"
@@ -83,9 +78,6 @@ class RandomFlip(GeometryLayer):
         mode: `"horizontal"` (left and right change places), `"vertical"` or
             `"horizontal_and_vertical"` (both at once).
 
-    Raises:
-        ValueError: `mode` is none of these.
-
     >>> import lamina, numpy as np
     >>> flip = lamina.layers.RandomFlip("horizontal")
     >>> once = {"flips": np.array([True])}
@@ -123,11 +115,10 @@ class RandomFlip(GeometryLayer):
 
 
 class AffineLayer(GeometryLayer):
-    """Moves images by matrices: one for each image, for its masks and boxes, too.
+    """Moves images by `matrices(drawn, size)`: (batch, 8) numbers a.
 
-    A subclass writes `matrices(drawn, size)`: (batch, 8) numbers a, that take each
-    pixel (x, y) of the result from (a0 x + a1 y + a2, a3 x + a4 y + a5), both
-    divided by a6 x + a7 y + 1.
+    Each pixel (x, y) of the result is taken from (a0 x + a1 y + a2, a3 x + a4 y + a5),
+    both divided by a6 x + a7 y + 1.
     """
 
     matrices: Any
@@ -135,14 +126,9 @@ class AffineLayer(GeometryLayer):
     fill_value: Any
 
     def move(self, images, drawn, interpolation):
-        return affine_transform(
-            images,
-            self.matrices(drawn, self._sizes_in(images.shape)),
-            interpolation=interpolation,
-            fill_mode=self.fill_mode,
-            fill_value=self.fill_value,
-            data_format=self.data_format,
-        )
+        matrices = self.matrices(drawn, self._sizes_in(images.shape))
+        filled = self.fill_mode, self.fill_value, self.data_format
+        return affine_transform(images, matrices, interpolation, *filled)
 
     def move_boxes(self, boxes, drawn, size):
         return through(boxes, _inverse(self.matrices(drawn, size)))
@@ -157,10 +143,14 @@ class AffineLayer(GeometryLayer):
     def get_shifted_bbox(self, bounding_boxes, w_shift_factor, h_shift_factor):
         """Return boxes as `(batch, 1)` shifts to the left and up move them."""
         boxes = jnp.asarray(bounding_boxes["boxes"])
-        shift = [jnp.asarray(v, boxes.dtype) for v in (w_shift_factor, h_shift_factor)]
-        shift = jnp.concatenate(shift * 2, -1)
-        shift = jnp.expand_dims(shift, -2) if boxes.ndim == 3 else shift
+        shift = _edges(boxes, w_shift_factor, h_shift_factor)
         return {**bounding_boxes, "boxes": boxes - shift}
+
+
+def _edges(boxes, x, y):
+    """Return `(batch, 1)` numbers for both corners, to broadcast with boxes."""
+    edges = jnp.concatenate([jnp.asarray(v, boxes.dtype) for v in (x, y)] * 2, -1)
+    return edges[..., None, :] if boxes.ndim == 3 else edges
 
 
 def _inverse(matrices):
@@ -194,11 +184,7 @@ class RandomTranslation(FillingLayer, AffineLayer):
 
     @shared(f"height_factor width_factor {_MOVED}")
     def __init__(
-        self,
-        height_factor: Factor,
-        width_factor: Factor,
-        *_,
-        **kwargs: Unpack[Shared],
+        self, height_factor: Factor, width_factor: Factor, *_, **kwargs: Unpack[Shared]
     ):
         super().__init__(**kwargs)
         self.height_factor, self.width_factor = height_factor, width_factor
@@ -262,22 +248,15 @@ class RandomZoom(FillingLayer, AffineLayer):
         return {"height_zoom": height, "width_zoom": width, "input_shape": rng.shape}
 
     def matrices(self, drawn, size):
-        x, y = (
-            jnp.asarray(drawn[k], "float32")[:, 0]
-            for k in ("width_zoom", "height_zoom")
-        )
+        zooms = drawn["width_zoom"], drawn["height_zoom"]
+        x, y = (jnp.asarray(zoom, "float32")[:, 0] for zoom in zooms)
         down, across = ((n - 1) / 2 for n in size)
         return _matrices(x, 0, across * (1 - x), 0, y, down * (1 - y))
 
     def get_clipped_bbox(self, bounding_boxes, h_end, h_start, w_end, w_start):
         """Return boxes as they lie in a window, cut off at its edges."""
         boxes = jnp.asarray(bounding_boxes["boxes"])
-        start, end = (
-            jnp.concatenate([jnp.asarray(v, boxes.dtype) for v in edges] * 2, -1)
-            for edges in ((w_start, h_start), (w_end, h_end))
-        )
-        if boxes.ndim == 3:
-            start, end = start[..., None, :], end[..., None, :]
+        start, end = _edges(boxes, w_start, h_start), _edges(boxes, w_end, h_end)
         return {**bounding_boxes, "boxes": jnp.clip(boxes, start, end) - start}
 
 
@@ -361,20 +340,15 @@ class RandomShear(FillingLayer, AffineLayer):
 
     def change_boxes(self, bounding_boxes, drawn):
         size, style = self._sizes_in(drawn["input_shape"]), "rel_xyxy"
-        boxes: Any = convert_format(
-            bounding_boxes, self.bounding_box_format, style, *size
-        )
+        own = self.bounding_box_format
+        boxes: Any = convert_format(bounding_boxes, own, style, *size)
         slant = jnp.asarray(drawn["shear_factor"], "float32")
         across, down = slant[:, :1], slant[:, 1:]
         x1, y1, x2, y2 = (boxes["boxes"][..., i] for i in range(4))
-        x1, x2 = (
-            x1 - across * jnp.where(across < 0, y1, y2),
-            x2 - across * jnp.where(across < 0, y2, y1),
-        )
-        y1, y2 = (
-            y1 - down * jnp.where(down > 0, x2, x1),
-            y2 - down * jnp.where(down > 0, x1, x2),
-        )
+        x1 = x1 - across * jnp.where(across < 0, y1, y2)
+        x2 = x2 - across * jnp.where(across < 0, y2, y1)
+        y1 = y1 - down * jnp.where(down > 0, x2, x1)
+        y2 = y2 - down * jnp.where(down > 0, x1, x2)
         boxes = {**boxes, "boxes": jnp.stack([x1, y1, x2, y2], -1)}
         boxes = clip_to_image_size(boxes, *size, style)
-        return convert_format(boxes, style, self.bounding_box_format, *size)
+        return convert_format(boxes, style, own, *size)

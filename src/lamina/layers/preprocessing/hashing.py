@@ -11,8 +11,8 @@ from lamina.core import settings
 from lamina.core.checks import is_integer, positive_int
 from lamina.core.types import DType, Sizes
 from lamina.kernels import hashing
+from lamina.layers.preprocessing.data_layer import as_bytes, run_on_host
 from lamina.layers.preprocessing.encoding import EncodingLayer, shared
-from lamina.layers.preprocessing.host import as_bytes, run_on_host
 
 
 class HashingLayer(EncodingLayer):
@@ -31,10 +31,9 @@ class HashingLayer(EncodingLayer):
 class Hashing(HashingLayer):
     """Puts text or integers into bins by a hash, the same on every machine.
 
-    The bin is FarmHash's 64-bit fingerprint of the text (integers by their decimal
-    digits) modulo `num_bins`; with `salt` it is SipHash-2-4 under that key. Both are
-    what TensorFlow computes. It runs on the host: text needs it outside of compiled
-    models, in the data; integers may be hashed anywhere.
+    That is FarmHash's 64-bit fingerprint of the text, or of decimal digits, or
+    SipHash-2-4 under the key `salt`, modulo `num_bins`, as TensorFlow's. It runs on the
+    host: text is hashed before a compiled model, integers anywhere.
 
     Args:
         num_bins: how many bins, that of `mask_value` included.
@@ -86,29 +85,23 @@ class Hashing(HashingLayer):
         return self._encoded(run_on_host(self._bins, inputs))
 
     def _bins(self, values):
-        bins, first = self.num_bins, 0
-        masked = None
-        if self.mask_value is not None and bins > 1:
-            bins, first = bins - 1, 1
-            masked = _equal(values, self.mask_value)
-        found = (_hashes(values, self.salt) % np.uint64(bins)).astype("int32") + first
-        return found if masked is None else np.where(masked, np.int32(0), found)
+        masks = self.mask_value is not None and self.num_bins > 1
+        bins = np.uint64(self.num_bins - masks)
+        found = hashes(as_bytes(values), self.salt) % bins
+        found = found.astype("int32") + int(masks)
+        masked = masks and _equal(values, self.mask_value)
+        return np.where(masked, np.int32(0), found) if masks else found
 
 
 class HashedCrossing(HashingLayer):
     """Puts each combination of several features into one of `num_bins` bins.
 
-    The features are text or integers, each of shape `()`, `(batch,)` or
-    `(batch, 1)`; the bin is a hash of their hashes, that of
-    `tf.sparse.cross_hashed`. It runs on the host: text needs it outside of compiled
-    models, in the data; integers may be crossed anywhere.
+    Features are text or integers of one shape, `()`, `(batch,)` or `(batch, 1)`; the
+    bin is a hash of their hashes, as `tf.sparse.cross_hashed` has it. On the host: text
+    is crossed before a compiled model, integers anywhere.
 
     Args:
         num_bins: how many bins.
-
-    Raises:
-        ValueError: an argument is out of range, or the features of a call differ in
-            shape or are neither text nor integers.
 
     >>> import lamina, numpy as np
     >>> layer = lamina.layers.HashedCrossing(num_bins=5)
@@ -121,16 +114,11 @@ class HashedCrossing(HashingLayer):
     _saved_never = (*EncodingLayer._saved_never, "trainable")
     _saved_from = {"dtype": "dtype"}
 
+    @shared("num_bins output_mode sparse name dtype")
     def __init__(
-        self,
-        num_bins: int,
-        output_mode: str = "int",
-        sparse: bool = False,
-        name: str | None = None,
-        dtype: DType = None,
-        **kwargs,
+        self, num_bins: int, *_, name: str | None = None, dtype: DType = None, **kwargs
     ):
-        super().__init__(**shared.given(locals()))
+        super().__init__(name=name, dtype=dtype, **kwargs)
         self.num_bins = positive_int(self, "num_bins", num_bins)
 
     def call(self, inputs):
@@ -144,15 +132,17 @@ class HashedCrossing(HashingLayer):
 
     def _bins(self, *features):
         numbers = [
-            _hashes(x) if x.dtype.kind in "OSU" else x.astype("int64").astype("uint64")
+            hashes(as_bytes(x))
+            if x.dtype.kind in "OSU"
+            else x.astype("int64").astype("uint64")
             for x in features
         ]
         crossed = hashing.combined(numbers)
         return (crossed % np.uint64(self.num_bins)).astype("int32")
 
 
-def _hashes(values, salt=None):
-    texts = as_bytes(values)
+def hashes(texts, salt=None):
+    """Return 64-bit hashes of arrays of bytes, with a key or without."""
     return hashing.fingerprint(texts) if salt is None else hashing.keyed(texts, salt)
 
 

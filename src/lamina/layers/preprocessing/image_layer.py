@@ -1,9 +1,8 @@
-"""The base of all layers that change images, and what images stand for.
+"""The base of all layers that change images, and what belongs to images.
 
-A layer draws once what it will do (`draw`), and then does it to images, labels,
-bounding boxes and segmentation masks alike (`change`, `change_labels`, `change_boxes`,
-`change_masks`): formulas for a batch. Whether anything changes at all, for one image
-or many, alone or in a dict, is decided here.
+A layer draws once what it will do (`draw`), and then does it to images, labels, boxes
+and masks alike (`change`, `change_labels`, `change_boxes`, `change_masks`), to batches.
+Whether anything changes, for one image or many, is decided here.
 """
 
 from collections.abc import Sequence
@@ -120,8 +119,7 @@ class BaseImagePreprocessingLayer(DataLayer):
     Args:
         factor: two numbers, or one, that limit what is drawn.
         bounding_box_format: how boxes are written, such as `"xyxy"`.
-        seed: an integer, for the same draws in each run; a layer that draws passes
-            it on even when it is None.
+        seed: an integer or None; layers that draw pass it on, and only they.
 
     Raises:
         ValueError: a factor or format that does not exist.
@@ -151,10 +149,9 @@ class BaseImagePreprocessingLayer(DataLayer):
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        for name in _ENTRIES:
-            if f"transform_{name}" in cls.__dict__:
-                method = drawn_in_graphs(cls.__dict__[f"transform_{name}"])
-                setattr(cls, f"transform_{name}", method)
+        for name in (f"transform_{entry}" for entry in _ENTRIES):
+            if name in cls.__dict__:
+                setattr(cls, name, drawn_in_graphs(cls.__dict__[name]))
 
     def __init__(
         self,
@@ -172,13 +169,10 @@ class BaseImagePreprocessingLayer(DataLayer):
         self._channel_axis = -1 if last else -3
         self._image_axes = (-3, -2) if last else (-2, -1)
         if factor is not None:
-            self._set_factor(factor)
+            self.factor = self._limits("factor", factor)
         if seed is not _NO_DRAWS:
             self.seed = seed
             self.generator = SeedGenerator(seed)
-
-    def _set_factor(self, factor):
-        self.factor = self._limits("factor", factor)
 
     def _limits(self, name, value):
         """Return a factor as two numbers, the lower one first, or raise."""
@@ -205,10 +199,8 @@ class BaseImagePreprocessingLayer(DataLayer):
         """Draw what will be done to `data`; None for nothing."""
         if not (training or self._always):
             return None
-        return self.draw(ImageRng(self, data, self._seed(seed)))
-
-    def _seed(self, seed):
-        return self.generator if seed is None else seed
+        seed = self.generator if seed is None else seed
+        return self.draw(ImageRng(self, data, seed))
 
     def draw(self, rng):
         """Return what a layer does to the images of an `ImageRng`; None if unvaried."""
@@ -228,6 +220,14 @@ class BaseImagePreprocessingLayer(DataLayer):
         """Return `x` changed, or as it is: not in training, or nothing was drawn."""
         acts = training and (drawn is not None or self.generator is None)
         return change(x, drawn) if acts or self._always else x
+
+    def _alone(self, kind, x, transformation, training):
+        """Return what becomes of a batch of one: of an array, or of those in a dict."""
+        many = isinstance(x, dict)
+        batch = {k: jnp.asarray(v)[None] for k, v in (x if many else {0: x}).items()}
+        transform = getattr(self, f"transform_{kind}")
+        result = transform(batch if many else batch[0], transformation, training)
+        return {k: v[0] for k, v in result.items()} if many else result[0]
 
     @drawn_in_graphs
     def transform_images(self, images, transformation=None, training=True):
@@ -254,22 +254,21 @@ class BaseImagePreprocessingLayer(DataLayer):
         return self._changed(change, segmentation_masks, transformation, training)
 
     def transform_single_image(self, image, transformation, training=True):
-        return _alone(self.transform_images, image, transformation, training)
+        return self._alone("images", image, transformation, training)
 
     def transform_single_label(self, label, transformation, training=True):
-        return _alone(self.transform_labels, label, transformation, training)
+        return self._alone("labels", label, transformation, training)
 
     def transform_single_bounding_box(
         self, bounding_box, transformation, training=True
     ):
-        transform = self.transform_bounding_boxes
-        return _alone(transform, bounding_box, transformation, training)
+        return self._alone("bounding_boxes", bounding_box, transformation, training)
 
     def transform_single_segmentation_mask(
         self, segmentation_mask, transformation, training=True
     ):
-        transform = self.transform_segmentation_masks
-        return _alone(transform, segmentation_mask, transformation, training)
+        mask = segmentation_mask
+        return self._alone("segmentation_masks", mask, transformation, training)
 
     def call(self, data, training=True):
         drawn = self.get_random_transformation(data, training=training)
@@ -315,18 +314,3 @@ class RangedLayer(BaseImagePreprocessingLayer):
                 f"value_range={value_range}"
             )
         self.value_range = sorted(value_range)
-
-
-def _alone(transform, x, transformation, training):
-    """Return what `transform` makes of a batch of one."""
-    return _each(
-        lambda v: v[0],
-        transform(_each(lambda v: jnp.asarray(v)[None], x), transformation, training),
-    )
-
-
-def _each(function, x):
-    """Apply a function to an array, or to those in a dict."""
-    if isinstance(x, dict):
-        return {key: function(value) for key, value in x.items()}
-    return function(x)

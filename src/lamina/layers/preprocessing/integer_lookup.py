@@ -8,7 +8,7 @@ import numpy as np
 from jax.core import Tracer
 
 from lamina.core.types import DType, Sizes
-from lamina.layers.preprocessing.host import run_on_host
+from lamina.layers.preprocessing.data_layer import run_on_host
 from lamina.layers.preprocessing.lookup import Lookup
 from lamina.layers.preprocessing.vocabulary import shared
 
@@ -83,10 +83,10 @@ class IntegerLookup(Lookup):
         super()._count(tokens.tolist(), lengths)
 
     def _indices(self, inputs):
+        found = super()._indices
         if isinstance(inputs, Tracer):
-            found = super()._indices
             return run_on_host(lambda x: found(x).astype("int32"), inputs)
-        return super()._indices(inputs)
+        return found(inputs)
 
     def _places(self, tokens):
         if not len(self._sorted):

@@ -21,9 +21,8 @@ from lamina.core.checks import number, one_of
 from lamina.core.context import context
 from lamina.core.symbolic import SymbolicTensor
 from lamina.core.types import Sizes
-from lamina.kernels import hashing
 from lamina.layers.owner import NOT_OWNED
-from lamina.layers.preprocessing.hashing import key_of
+from lamina.layers.preprocessing.hashing import hashes, key_of
 from lamina.layers.preprocessing.vocabulary import (
     VocabularyLayer,
     lines_of,
@@ -45,13 +44,9 @@ class Lookup(VocabularyLayer):
     vocabulary_dtype = "string"
     _learns = property(lambda self: not self._fixed)
     # Long, and without a layer in them.
-    _not_owned = NOT_OWNED | {
-        "_tokens",
-        "_table",
-        "_counts",
-        "_documents",
-        "vocabulary",
-    }
+    _LONG = {"_tokens", "_table", "_counts", "_documents", "vocabulary"}
+    _not_owned = NOT_OWNED | _LONG
+    _token_start = property(lambda self: self._oov_start + self.num_oov_indices)
     _tokens: list
     # How each kind keeps its tokens, reads data and finds tokens.
     _set_tokens: Any
@@ -92,12 +87,10 @@ class Lookup(VocabularyLayer):
             )
         self.salt = key_of(self, salt)
         # What the constructor was given; a file's terms are saved beside the config.
-        path = isinstance(vocabulary, (str, os.PathLike))
-        given = vocabulary is not None and not path
+        given = not isinstance(vocabulary, (str, os.PathLike, type(None)))
         self.vocabulary = self._terms(vocabulary) if given else None
-        self._given_idf = (
-            None if idf_weights is None else np.asarray(idf_weights).tolist()
-        )
+        given = idf_weights is not None
+        self._given_idf = np.asarray(idf_weights).tolist() if given else None
         self._fixed = fixed
         # From a config: the graph is drawn before the vocabulary is read.
         start = self._token_start
@@ -117,21 +110,12 @@ class Lookup(VocabularyLayer):
         return int(self.mask_token is not None and self.output_mode == "int")
 
     @property
-    def _token_start(self):
-        return self._oov_start + self.num_oov_indices
-
-    @property
     def _special(self):
-        return [self.mask_token] * self._oov_start + (
-            [self.oov_token] * self.num_oov_indices
-        )
+        unknown = [self.oov_token] * self.num_oov_indices
+        return [self.mask_token] * self._oov_start + unknown
 
     def get_vocabulary(self, include_special_tokens=True) -> list:
-        """Return the vocabulary; a term's place in it is its index.
-
-        Args:
-            include_special_tokens: whether the mask and unknown tokens are in it.
-        """
+        """Return the terms in the order of their indices, special ones first or not."""
         special = self._special if include_special_tokens and self._tokens else []
         return special + self._tokens
 
@@ -182,9 +166,8 @@ class Lookup(VocabularyLayer):
                 )
         if idf_weights is not None and len(idf_weights) != len(terms):
             raise ValueError(
-                "`idf_weights` must be the same length as vocabulary. "
-                f"len(idf_weights) is {len(idf_weights)}; len(vocabulary) is "
-                f"{len(terms)}"
+                "`idf_weights` must be the same length as vocabulary. len(idf_weights) "
+                f"is {len(idf_weights)}; len(vocabulary) is {len(terms)}"
             )
         self._take_tokens(tokens)
         if self.output_mode == "tf_idf":
@@ -210,12 +193,11 @@ class Lookup(VocabularyLayer):
                 "The passed vocabulary has at least one repeated term. The repeated "
                 f"terms are: {repeated[:20]!s:.1000}"
             )
-        size = self._token_start + len(tokens)
-        if self.max_tokens is not None and size > self.max_tokens:
+        size, most = self._token_start + len(tokens), self.max_tokens
+        if most is not None and size > most:
             raise ValueError(
                 "Attempted to set a vocabulary larger than the maximum vocab size. "
-                f"Received vocabulary size is {size}; `max_tokens` is "
-                f"{self.max_tokens}."
+                f"Received vocabulary size is {size}; `max_tokens` is {most}."
             )
         self._set_tokens(tokens)
         self._keep_size()
@@ -250,11 +232,7 @@ class Lookup(VocabularyLayer):
     # ---- learning it ---------------------------------------------------------
 
     def update_state(self, data):
-        """Count the tokens of one batch, a row being one document.
-
-        Raises:
-            ValueError: the vocabulary was given to the constructor.
-        """
+        """Count the tokens of one batch, a row being one document."""
         tokens, shape = self._read(data)
         rows = shape[0] if len(shape) > 1 else 1
         self._count(tokens, [len(tokens) // max(rows, 1)] * rows)
@@ -269,14 +247,14 @@ class Lookup(VocabularyLayer):
                 f"Cannot adapt layer {self.name!r} after setting a static vocabulary "
                 "via the `vocabulary` argument."
             )
+        following = iter(tokens)
         if places is None:
             self._counts.update(tokens)
         else:
             often = np.bincount(places, minlength=len(tokens)).tolist()
             self._counts.update(dict(zip(tokens, often, strict=True)))
+            following = map(tokens.__getitem__, places)
         if self.output_mode == "tf_idf":
-            whole = tokens if places is None else map(tokens.__getitem__, places)
-            following = iter(whole)
             for length in lengths:
                 self._documents.update(set(itertools.islice(following, length)))
             self._rows += len(lengths)
@@ -288,9 +266,8 @@ class Lookup(VocabularyLayer):
         counts = self._counts
         for token in (self.mask_token, self.oov_token):
             counts.pop(token, None)
-        tokens = sorted(
-            sorted(counts, reverse=True), key=counts.__getitem__, reverse=True
-        )
+        tokens = sorted(counts, reverse=True)
+        tokens.sort(key=counts.__getitem__, reverse=True)
         if self.max_tokens is not None:
             tokens = tokens[: self.max_tokens - self._token_start]
         self._set_tokens(tokens)
@@ -301,8 +278,7 @@ class Lookup(VocabularyLayer):
         self._keep_size()
 
     def reset_state(self):
-        self._counts = collections.Counter()
-        self._documents = collections.Counter()
+        self._counts, self._documents = collections.Counter(), collections.Counter()
         self._rows = 0
 
     # ---- looking up ----------------------------------------------------------
@@ -342,8 +318,7 @@ class Lookup(VocabularyLayer):
     def _found(self, tokens):
         """Return the indices of tokens; masked ones are -1 but in mode `"int"`."""
         places = self._places(tokens)
-        indices = places + self._token_start
-        missing = places < 0
+        indices, missing = places + self._token_start, places < 0
         if self.mask_token is not None and missing.any():
             listed = isinstance(tokens, list)
             masked = (np.array(tokens, object) if listed else tokens) == self.mask_token
@@ -358,8 +333,7 @@ class Lookup(VocabularyLayer):
 
     def _buckets(self, unknown):
         """Return which of the places for unknown tokens each of some gets."""
-        count = self.num_oov_indices
-        if count == 0:
+        if not (count := self.num_oov_indices):
             raise ValueError(
                 "When `num_oov_indices=0` all inputs should be in vocabulary, found "
                 f"OOV values {list(dict.fromkeys(unknown))[:10]}, consider setting "
@@ -367,11 +341,8 @@ class Lookup(VocabularyLayer):
             )
         if self.vocabulary_dtype != "string" and self.oov_method == "floormod":
             return np.asarray(unknown) % count
-        texts = np.empty(len(unknown), object)
-        texts[:] = [str(t).encode("utf-8", "surrogateescape") for t in unknown]
-        hashed = hashing.fingerprint(texts)
-        if self.salt is not None:
-            hashed = hashing.keyed(texts, self.salt)
+        texts = [str(t).encode("utf-8", "surrogateescape") for t in unknown]
+        hashed = hashes(np.array(texts, object), self.salt)
         return (hashed % np.uint64(count)).astype("int64")
 
     def _tokens_at(self, indices):
@@ -381,9 +352,7 @@ class Lookup(VocabularyLayer):
         places = indices - self._token_start
         known = (places >= 0) & (places < len(self._tokens))
         found = np.full(places.shape, self.oov_token, object)
-        terms = np.empty(len(self._tokens), object)
-        terms[:] = self._tokens
-        found[known] = terms[places[known]]
+        found[known] = np.array(self._tokens, object)[places[known]]
         if self.mask_token is not None:
             found[indices == 0] = self.mask_token
         return found
@@ -407,10 +376,8 @@ class Lookup(VocabularyLayer):
             # A copy within the process has no archive to find the terms in.
             config["vocabulary"] = self.get_vocabulary()
             config["has_input_vocabulary"] = False
-            if self.idf_weights is not None:
-                config["idf_weights"] = self.idf_weights[
-                    : self.vocabulary_size()
-                ].tolist()
+            if (idf := self.idf_weights) is not None:
+                config["idf_weights"] = idf[: self.vocabulary_size()].tolist()
         return config
 
     def save_own_variables(self, store):
@@ -425,8 +392,7 @@ class Lookup(VocabularyLayer):
         if self.vocabulary is not None:
             return
         terms, folder = self.get_vocabulary(), pathlib.Path(dir_path)
-        lines = [str(term) for term in terms]
-        text = "\n".join(lines)
+        text = "\n".join(lines := [str(term) for term in terms])
         (folder / _FILE).write_bytes(text.encode("utf-8", "surrogateescape"))
         if text.splitlines() != lines:  # a term holds a line break
             (folder / _LOSSLESS).write_text(json.dumps(terms), "utf-8")
@@ -436,12 +402,12 @@ class Lookup(VocabularyLayer):
             return
         lossless = pathlib.Path(dir_path, _LOSSLESS)
         if lossless.is_file():
-            terms = [self._term(term) for term in _flat_list(lossless)]
+            lines = _flat_list(lossless)
         else:
             path = pathlib.Path(dir_path, _FILE)
             _check_count(path.read_bytes().count(b"\n"))
-            terms = [self._term(line) for line in lines_of(path, "utf-8")]
-        start = self._token_start
+            lines = lines_of(path, "utf-8")
+        terms, start = [self._term(line) for line in lines], self._token_start
         if terms:
             special = terms[:start] == self._special
             self._take_tokens(terms[start:] if special else terms)
@@ -463,7 +429,5 @@ def _flat_list(path):
 
 
 def _check_count(count):
-    if count >= bounds.TERMS:
-        raise ValueError(
-            f"Not allowed: a vocabulary of more than {bounds.TERMS} terms."
-        )
+    if count >= (most := bounds.TERMS):
+        raise ValueError(f"Not allowed: a vocabulary of more than {most} terms.")

@@ -45,22 +45,22 @@ class _Mixing(BaseImagePreprocessingLayer):
     def _mixed(self, images, drawn, rank=4):
         """Return `weight * x + (1 - weight) * partner`, one weight for each row."""
         weight = jnp.reshape(drawn["mix_weight"], (-1, *[1] * (rank - 1)))
-        order = jnp.asarray(drawn["permutation_order"])
-        partners = jnp.take(images, order, axis=0)
-        return weight * images + (1 - weight) * partners
+        return weight * images + (1 - weight) * self._others(images, drawn)
+
+    def _others(self, images, drawn):
+        return jnp.take(images, jnp.asarray(drawn["permutation_order"]), axis=0)
 
     def change_labels(self, labels, drawn):
         return self._mixed(labels, drawn, labels.ndim)
 
 
 class MixUp(_Mixing):
-    """Mixes each image with another one of the batch, and their labels alike.
+    """Mixes images of a batch, and their labels alike: `w * x + (1 - w) * other`.
 
-    `w * x + (1 - w) * other`, with weights w drawn from Beta(alpha, alpha); the boxes
-    of both images are kept.
+    The boxes of both images are kept.
 
     Args:
-        alpha: small for weights near 0 and 1, 1 for equally likely ones.
+        alpha: weights w are drawn from Beta(alpha, alpha).
 
     Source: Zhang et al., 2017, "mixup: beyond empirical risk minimization".
 
@@ -99,8 +99,7 @@ class CutMix(_Mixing):
     The share w that stays is drawn from Beta(a, a), with a drawn from `factor`;
     labels become `w * label + (1 - w) * other`. One image alone stays as it is.
 
-    Source: Yun et al., 2019, "CutMix: regularization strategy to train strong
-    classifiers with localizable features".
+    Source: Yun et al., 2019 (https://arxiv.org/abs/1905.04899).
 
     >>> import lamina, numpy as np
     >>> data = {"images": np.ones((4, 2, 2, 3)), "labels": np.eye(4)}
@@ -129,8 +128,7 @@ class CutMix(_Mixing):
         }
 
     def change(self, images, drawn):
-        partners = jnp.take(images, drawn["permutation_order"], axis=0)
-        return jnp.where(drawn["batch_masks"], partners, images)
+        return jnp.where(drawn["batch_masks"], self._others(images, drawn), images)
 
     change_masks = change
 
@@ -213,8 +211,7 @@ class _Augmenting(InterpolatingLayer, ColorLayer):
         return self._apply("transform_images", images, drawn)
 
     def change_masks(self, masks, drawn):
-        masks = jnp.asarray(masks)
-        return self._apply("transform_segmentation_masks", masks, drawn)
+        return self._apply("transform_segmentation_masks", jnp.asarray(masks), drawn)
 
 
 class RandAugment(_Augmenting):
@@ -227,8 +224,7 @@ class RandAugment(_Augmenting):
     Args:
         num_ops: how many changes.
 
-    Source: Cubuk et al., 2019, "RandAugment: practical automated data augmentation
-    with a reduced search space".
+    Source: Cubuk et al., 2019 (https://arxiv.org/abs/1909.13719).
 
     >>> import lamina, numpy as np
     >>> lamina.layers.RandAugment()(np.ones((2, 8, 8, 3))).shape
@@ -257,10 +253,8 @@ class RandAugment(_Augmenting):
         return _fold(lambda x, index: _switch(index, branches, x), x, picked)
 
     def change_boxes(self, bounding_boxes, drawn):
-        boxes = {
-            "boxes": jnp.asarray(bounding_boxes["boxes"], "float32"),
-            "labels": jnp.asarray(bounding_boxes["labels"]),
-        }
+        boxes = jnp.asarray(bounding_boxes["boxes"], "float32")
+        boxes = {"boxes": boxes, "labels": jnp.asarray(bounding_boxes["labels"])}
         return self._apply("transform_bounding_boxes", boxes, drawn)
 
 
@@ -268,31 +262,21 @@ class AugMix(_Augmenting):
     """Mixes images with several chains of random changes of them.
 
     `w * x + (1 - w) * sum(c_i * chain_i(x))`, with w from Beta(alpha, alpha) and the
-    c_i from Dirichlet(alpha). Each link of a chain is nothing or one of shear,
-    translation, rotation, posterization, solarization, automatic contrast and
-    equalization; or, of all, brightness, colour degeneration, contrast and sharpness.
-    Labels and boxes stay.
+    c_i from Dirichlet(alpha). Links are the changes of `RandAugment`, or none. Labels
+    and boxes stay.
 
     Args:
         num_chains: how many chains.
         chain_depth: how many links each has.
         alpha: how alike the weights are.
-        all_ops: whether the last four are among the changes.
+        all_ops: include brightness, colour degeneration, contrast and sharpness.
 
-    Source: Hendrycks et al., 2019, "AugMix: a simple data processing method to
-    improve robustness and uncertainty".
+    Source: Hendrycks et al., 2019 (https://arxiv.org/abs/1912.02781).
 
     >>> import lamina, numpy as np
     >>> lamina.layers.AugMix()(np.ones((2, 8, 8, 3))).shape
     (2, 8, 8, 3)
     """
-
-    _COLORS = (
-        "random_brightness",
-        "random_color_degeneration",
-        "random_contrast",
-        "random_sharpness",
-    )
 
     def __init__(
         self,
@@ -312,7 +296,8 @@ class AugMix(_Augmenting):
         self.chain_depth = positive_int(self, "chain_depth", chain_depth)
         self.alpha, self.all_ops = alpha, all_ops
         layers = self._made()
-        colors = {name: layers.pop(name) for name in self._COLORS}
+        parts = "brightness", "color_degeneration", "contrast", "sharpness"
+        colors = {name: layers.pop(name) for name in (f"random_{p}" for p in parts)}
         self._hold({**layers, **colors} if all_ops else layers)
 
     def draw(self, rng):
@@ -334,10 +319,8 @@ class AugMix(_Augmenting):
     def _apply(self, method, x, drawn):
         def link(x, item):
             index, seed = item
-            changes = [
-                functools.partial(self._change, method, name, seed)
-                for name in self._names
-            ]
+            change = functools.partial(functools.partial, self._change, method)
+            changes = [change(name, seed) for name in self._names]
             return _switch(index, [*changes, lambda x: x], x)
 
         def chain(total, item):
@@ -355,17 +338,14 @@ class AugMix(_Augmenting):
 
 
 class Pipeline(DataLayer):
-    """Applies layers one after the other.
-
-    Unlike `Sequential` it is not a model: it takes whatever its layers take, such as
-    dicts of images and labels.
+    """Applies layers one after the other, to what they take, such as dicts of images.
 
     Args:
         layers: a list of layers.
         name: its name.
 
     Raises:
-        ValueError: a config has no list of layers.
+        ValueError: `layers` is not a list of layers.
 
     >>> import lamina, numpy as np
     >>> halves = [lamina.layers.Rescaling(0.5), lamina.layers.Rescaling(0.5)]
@@ -383,21 +363,14 @@ class Pipeline(DataLayer):
     def rows_independent(self):
         return weakest(*(x.rows_independent for x in self.layers))
 
-    @property
-    def _least_rank(self):
-        return max([2, *(x._least_rank for x in self.layers)])
-
-    @property
-    def layers(self):
-        """The layers, in order."""
-        return self._pipeline_layers
+    _least_rank = property(lambda self: max([2, *(x._least_rank for x in self.layers)]))
+    layers = property(lambda self: self._pipeline_layers, doc="The layers, in order.")
 
     def call(self, inputs, training=True, mask=None):
         for layer in self.layers:
-            takes = signature_of(layer.call)
+            takes = signature_of(layer.call).names
             given = {"training": training, "mask": mask}
-            given = {k: v for k, v in given.items() if k in takes.names}
-            inputs = layer(inputs, **given)
+            inputs = layer(inputs, **{k: v for k, v in given.items() if k in takes})
             mask = masks_of(inputs)
         return inputs
 

@@ -1,5 +1,6 @@
 """Numbers brought to another scale: by their mean and variance, or by factors."""
 
+import functools
 from typing import Any
 
 import jax.numpy as jnp
@@ -22,8 +23,7 @@ class Normalization(DataLayer):
     Mean and variance are given, or learned from data by `adapt`, before training.
 
     Args:
-        axis: the axis, or axes, that keep a mean and a variance for each index; None
-            for one of each for all numbers.
+        axis: the axes that keep a mean and a variance for each index; None for none.
         mean: the mean, of a shape that fits the kept axes.
         variance: the variance, likewise.
         invert: whether the way back is computed, from normalized to raw numbers.
@@ -58,10 +58,7 @@ class Normalization(DataLayer):
         self.supports_masking = True
 
     _learns = property(lambda self: self.input_mean is None)
-
-    @property
-    def rows_independent(self):
-        return off_rows(self.axis)
+    rows_independent = property(lambda self: off_rows(self.axis))
 
     def build(self, input_shape):
         rank = len(input_shape)
@@ -79,30 +76,20 @@ class Normalization(DataLayer):
                     f"at index {a}"
                 )
         self._reduced = tuple(a for a in range(rank) if a not in self._kept)
-        self._wide = tuple(
-            n if a in self._kept else 1 for a, n in enumerate(input_shape)
-        )
+        kept = enumerate(input_shape)
+        self._wide = tuple(n if a in self._kept else 1 for a, n in kept)
         if self.input_mean is not None:
             return
         shape = tuple(input_shape[a] for a in self._kept)
-        self.adapt_mean = self.add_weight(shape, "zeros", trainable=False, name="mean")
-        self.adapt_variance = self.add_weight(
-            shape, "ones", trainable=False, name="variance"
-        )
+        add = functools.partial(self.add_weight, trainable=False)
+        self.adapt_mean = add(shape, "zeros", name="mean")
+        self.adapt_variance = add(shape, "ones", name="variance")
         # Nothing reads the count, but Keras' files hold it.
-        self.count = self.add_weight(
-            (), "zeros", dtype="int32", trainable=False, name="count"
-        )
+        self.count = add((), "zeros", dtype="int32", name="count")
 
-    @property
-    def mean(self) -> Any:
-        """The mean, in the rank of the input; None before the layer is built."""
-        return self._broadcast("mean")
-
-    @property
-    def variance(self) -> Any:
-        """The variance, likewise."""
-        return self._broadcast("variance")
+    # In the rank of the input; None before the layer is built.
+    mean = property(lambda self: self._broadcast("mean"))
+    variance = property(lambda self: self._broadcast("variance"))
 
     def _broadcast(self, what) -> Any:
         if not self.built:
@@ -119,14 +106,13 @@ class Normalization(DataLayer):
         return jnp.asarray(np.broadcast_to(value.reshape(shape), self._wide))
 
     def adapt(self, data):
-        """Learn mean and variance from data; what was learned before is forgotten.
+        """Learn from data; what was learned before is forgotten.
 
         Args:
             data: an array, a DataFrame, or anything that yields batches.
 
         Raises:
-            ValueError: mean and variance are given, there is no data, or its shape is
-                not that of the layer.
+            ValueError: mean and variance are given, or no data, or of another shape.
             TypeError: it holds no arrays.
         """
         if self.input_mean is not None:
@@ -144,7 +130,16 @@ class Normalization(DataLayer):
                 )
             if not self.built:
                 self.build(batch.shape)
-            self._check_batch(batch.shape)
+            sizes = [batch.shape[a] for a in self._kept if a < batch.ndim]
+            if batch.ndim != len(self._wide) or sizes != [
+                self._wide[a] for a in self._kept
+            ]:
+                built = next(iter((self._build_shapes or {}).values()), None)
+                raise ValueError(
+                    f"The layer was built with input_shape={built}, but adapt() is "
+                    "being called with data with an incompatible shape, "
+                    f"data.shape={batch.shape}"
+                )
             new = int(np.prod([batch.shape[a] for a in self._reduced], dtype=int))
             count += new
             share = new / count
@@ -156,20 +151,6 @@ class Normalization(DataLayer):
             mean = (1 - share) * mean + share * new_mean
         self.adapt_mean.assign(mean)
         self.adapt_variance.assign(variance)
-
-    def _check_batch(self, shape):
-        sizes = tuple(self._wide[a] for a in self._kept)
-        if len(shape) != len(self._wide) or sizes != tuple(
-            shape[a] for a in self._kept
-        ):
-            raise ValueError(
-                f"The layer was built with input_shape={self._build_shape()}, but "
-                "adapt() is being called with data with an incompatible shape, "
-                f"data.shape={tuple(shape)}"
-            )
-
-    def _build_shape(self):
-        return next(iter((self._build_shapes or {}).values()), None)
 
     def finalize_state(self):
         """Do nothing: mean and variance are read from the weights in every call."""
@@ -213,8 +194,7 @@ def _check_given(mean, variance, axis):
 class Rescaling(DataLayer):
     """Scales and shifts its input: `x * scale + offset`.
 
-    `Rescaling(1 / 255)` brings pixels to 0 ... 1; `Rescaling(1 / 127.5, offset=-1)`
-    to -1 ... 1. Integers become floats.
+    Integers become floats: `Rescaling(1 / 255)` brings pixels to 0 ... 1.
 
     Args:
         scale: the factor; a list for one factor a channel.

@@ -38,15 +38,11 @@ class SizingLayer(GeometryLayer):
         self.height = positive_int(self, "height", height)
         self.width = positive_int(self, "width", width)
 
-    @property
-    def _new_size(self):
-        return self.height, self.width
+    _new_size = property(lambda self: (self.height, self.width))
 
 
 class Resizing(FillingLayer, SizingLayer):
-    """Brings images to one size, in training and outside of it.
-
-    Images keep their dtype; integers are rounded.
+    """Brings images to one size, in training and outside of it, in their own dtype.
 
     Args:
         crop_to_aspect_ratio: first cut the middle out in the new shape.
@@ -119,21 +115,15 @@ class Resizing(FillingLayer, SizingLayer):
         if not (self.crop_to_aspect_ratio or self.pad_to_aspect_ratio):
             return _scaled(boxes, self.width / width, self.height / height, 0, 0)
         choose = max if self.crop_to_aspect_ratio else min
-        new, old = choose((self.width, width), (self.height, height), key=_ratio)
+        sides = (self.width, width), (self.height, height)
+        new, old = choose(sides, key=lambda side: side[0] / side[1])
         left = math.trunc((self.width - width * new / old) / 2)
         top = math.trunc((self.height - height * new / old) / 2)
         return _scaled(boxes, new / old, new / old, left, top)
 
 
-def _ratio(pair):
-    return pair[0] / pair[1]
-
-
 class WindowLayer(SizingLayer):
-    """Cuts a window out of images, and resizes it where it is not (height, width).
-
-    A subclass writes `window(size, drawn)`: top, left, height, width.
-    """
+    """Cuts `window(size, drawn)` out: top, left, height, width; and resizes that."""
 
     window: Any
 
@@ -149,10 +139,9 @@ class WindowLayer(SizingLayer):
     def move(self, images, drawn, interpolation):
         x = images
         top, left, *size = self.window(self._sizes_in(x.shape), drawn)
-        for axis, start, length in zip(
-            self._image_axes, (top, left), size, strict=True
-        ):
-            x = lax.dynamic_slice_in_dim(x, start, length, axis % x.ndim)
+        down, across = (axis % x.ndim for axis in self._image_axes)
+        x = lax.dynamic_slice_in_dim(x, top, size[0], down)
+        x = lax.dynamic_slice_in_dim(x, left, size[1], across)
         if tuple(size) == self._new_size:
             return x
         form = self.data_format
@@ -204,8 +193,8 @@ class RandomCrop(WindowLayer):
     @shared("height width seed data_format name")
     def __init__(self, height: int, width: int, *_, **kwargs: Unpack[Shared]):
         # In this order: unseeded, it draws what Keras' layer draws.
-        given = kwargs.get("seed")
-        own = make_default_seed() if given is None else given
+        own = kwargs.get("seed")
+        own = make_default_seed() if own is None else own
         super().__init__(height, width, **kwargs)
         self.seed = own
 
@@ -235,16 +224,11 @@ class RandomCrop(WindowLayer):
 
 
 class MaxNumBoundingBoxes(BaseImagePreprocessingLayer):
-    """Gives every image the same number of boxes; images stay as they are.
-
-    Boxes beyond it are dropped; missing ones are filled up.
+    """Gives every image the same number of boxes, cut off or filled up.
 
     Args:
-        max_number: how many boxes.
+        max_number: how many boxes, a positive integer.
         fill_value: what fills boxes and labels.
-
-    Raises:
-        ValueError: `max_number` is not a positive integer.
 
     >>> import lamina, numpy as np
     >>> layer = lamina.layers.MaxNumBoundingBoxes(2, bounding_box_format="xyxy")

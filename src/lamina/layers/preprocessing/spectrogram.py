@@ -20,11 +20,10 @@ _MODES = ("log", "magnitude", "psd", "real", "imag", "angle", "stft")
 
 
 class STFTSpectrogram(Layer):
-    r"""The frequencies in short frames of a wave, by a kernel that can be trained.
+    r"""The frequencies in short frames of a wave, by kernels that can be trained.
 
-    With a kernel of cosines and one of sines under a window, a frame $x$ of a channel
-    gives $r_f = \sum_t x_t \, w_t \cos(2 \pi t f / N)$ and likewise $i_f$. Input
-    `(batch, time, channels)`, output `(batch, frames, channels * frequencies)`.
+    A frame $x$ gives $r_f = \sum_t x_t \, w_t \cos(2 \pi t f / N)$, and $i_f$ by sines.
+    Input `(batch, time, channels)`, output `(batch, frames, channels * frequencies)`.
 
     Args:
         mode: `"magnitude"` for $\sqrt{r^2 + i^2}$, `"log"` for its logarithm, `"psd"`
@@ -33,13 +32,11 @@ class STFTSpectrogram(Layer):
         frame_length: samples in a frame.
         frame_step: samples between frames; half of `frame_length` when None.
         fft_length: $N$; the power of two from `frame_length` on when None.
-        window: the name of a window of `scipy.signal.get_window`, an array of the
-            frame's length, or None.
+        window: the name of a window of `scipy.signal`, an array, or None.
         periodic: whether a named window is periodic rather than symmetric.
         scaling: `"density"`, `"spectrum"` or None, see `initializers.STFT`.
         padding: `"valid"`, or `"same"` for a frame at every step of the wave.
-        expand_dims: whether channels get an axis of their own: `(batch, frames,
-            frequencies, channels)`, or `(batch, channels, frames, frequencies)`.
+        expand_dims: whether channels have an axis, the last one or axis 1.
         data_format: `"channels_last"` or `"channels_first"`.
 
     Raises:
@@ -90,10 +87,9 @@ class STFTSpectrogram(Layer):
             )
         # The initializers check these two.
         self.window, self.scaling, self.periodic = window, scaling, periodic
-        sides = {"real": ("real",), "imag": ("imag",)}.get(mode, ("real", "imag"))
-        self._kernels = {
-            side: initializers.STFT(side, window, scaling, periodic) for side in sides
-        }
+        sides = (mode,) if mode in ("real", "imag") else ("real", "imag")
+        how = window, scaling, periodic
+        self._kernels = {side: initializers.STFT(side, *how) for side in sides}
         self.padding = one_of(self, "padding", padding, ("valid", "same"))
         self.expand_dims = expand_dims
         super().__init__(**kwargs)
@@ -129,13 +125,8 @@ class STFTSpectrogram(Layer):
     def _frames(self, waves, side):
         """Return frames by frequencies: `(rows, frames, frequencies)`."""
         kernel = getattr(self, f"{side}_kernel").value.astype(waves.dtype)
-        return ops.conv(
-            waves,
-            kernel,
-            strides=self.frame_step or self.frame_length // 2,
-            padding=self.padding,
-            data_format="channels_last",
-        )
+        step = self.frame_step or self.frame_length // 2
+        return ops.conv(waves, kernel, step, self.padding, "channels_last")
 
     def _combined(self, one, other=None):
         if other is None:
@@ -158,9 +149,8 @@ class MelSpectrogram(DataLayer):
     r"""The loudness of waves over time in bands as wide as the ear hears them.
 
     Magnitudes of the short-time Fourier transform to the power `mag_exp`, summed by
-    triangles that are even on the mel scale, $m(f) = 1127 \ln(1 + f / 700)$, and in
-    decibels if `power_to_db`. Input `(time,)` or `(batch, time)`, output
-    `(num_mel_bins, frames)` or `(batch, num_mel_bins, frames)`.
+    triangles that are even on the mel scale, $m(f) = 1127 \ln(1 + f / 700)$. Input
+    `(time,)` or `(batch, time)`, output `(..., num_mel_bins, frames)`.
 
     Args:
         fft_length: the length of the transform, in samples.
@@ -244,31 +234,19 @@ class MelSpectrogram(DataLayer):
     def call(self, inputs):
         exact = self.compute_dtype in ("float32", "float64")
         waves = jnp.asarray(inputs, self.compute_dtype if exact else "float32")
-        real, imag = ops.stft(
-            waves,
-            self.sequence_length,
-            self.sequence_stride,
-            self.fft_length,
-            self.window,
-        )
+        frames = self.sequence_length, self.sequence_stride, self.fft_length
+        real, imag = ops.stft(waves, *frames, self.window)
         power = (jnp.square(real) + jnp.square(imag)) ** (self.mag_exp / 2)
+        band = self.sampling_rate, self.min_freq, self.max_freq, power.dtype.name
         bands = power @ self.linear_to_mel_weight_matrix(
-            self.num_mel_bins,
-            power.shape[-1],
-            self.sampling_rate,
-            self.min_freq,
-            self.max_freq,
-            power.dtype.name,
+            self.num_mel_bins, power.shape[-1], *band
         )
         if self.power_to_db:
-            bands = self._decibels(bands)
+            reference = max(abs(self.ref_power), self.min_power)
+            loudness = 10 * jnp.log10(jnp.maximum(bands, self.min_power))
+            loudness = loudness - 10 * math.log10(reference)
+            bands = jnp.maximum(loudness, loudness.max() - self.top_db)
         return jnp.swapaxes(bands, -1, -2).astype(self.compute_dtype)
-
-    def _decibels(self, power):
-        reference = max(abs(self.ref_power), self.min_power)
-        loudness = 10 * jnp.log10(jnp.maximum(power, self.min_power))
-        loudness = loudness - 10 * math.log10(reference)
-        return jnp.maximum(loudness, loudness.max() - self.top_db)
 
     def linear_to_mel_weight_matrix(
         self,
@@ -279,22 +257,17 @@ class MelSpectrogram(DataLayer):
         upper_edge_hertz: float = 3800.0,
         dtype: Any = "float32",
     ):
-        """Return the share that each band has of each frequency.
+        """Return the share that each band has of each frequency, (frequencies, bands).
 
-        Bands are triangles of height 1 whose corners are even on the mel scale; the
-        constant part of the signal, frequency 0, belongs to none.
+        Bands are triangles of height 1, even on the mel scale; frequency 0 is in none.
 
         Args:
             num_mel_bins: how many bands.
-            num_spectrogram_bins: how many frequencies, from 0 to half the sampling
-                rate.
+            num_spectrogram_bins: how many frequencies, up to half the sampling rate.
             sampling_rate: samples per second.
             lower_edge_hertz: where the lowest band begins.
             upper_edge_hertz: where the highest band ends.
             dtype: the dtype of the result.
-
-        Returns:
-            A matrix of shape `(num_spectrogram_bins, num_mel_bins)`.
         """
         hertz = np.linspace(0, sampling_rate / 2, num_spectrogram_bins)
         lowest, highest = _mel(np.array([lower_edge_hertz, upper_edge_hertz]))

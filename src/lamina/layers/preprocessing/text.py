@@ -1,4 +1,4 @@
-"""A layer that turns texts into indices of words, or into vectors."""
+"""Layers that turn words, or texts, into indices of words or into vectors."""
 
 import functools
 import itertools
@@ -15,8 +15,8 @@ from lamina.core.checks import one_of
 from lamina.core.symbolic import SymbolicTensor
 from lamina.core.types import Sizes
 from lamina.kernels.categories import encode
-from lamina.kernels.lookup import compiled, different_words
-from lamina.layers.preprocessing.string_lookup import StringLookup
+from lamina.kernels.lookup import Terms, compiled, different_words
+from lamina.layers.preprocessing.lookup import Lookup
 from lamina.layers.preprocessing.vocabulary import (
     VocabularyLayer,
     shared,
@@ -37,6 +37,64 @@ _MORE = re.compile(r"[\x1c-\x1f]")
 _OF_LOOKUP = ("vocabulary", "idf_weights", "vocabulary_size", "has_input_vocabulary")
 
 
+class StringLookup(Lookup):
+    """Turns words into indices of a vocabulary, or back, a NumPy array of strings.
+
+    Index 0 stands for unknown words, or for `mask_token` where there is one; then
+    unknown words are 1. Words that `adapt` counts come by how frequent they are, and
+    equally frequent ones in the reverse of their sorted order.
+
+    Args:
+        encoding: how text that is given as bytes is decoded.
+
+    >>> import lamina
+    >>> layer = lamina.layers.StringLookup(vocabulary=["cat", "dog"])
+    >>> layer(["dog", "cow", "cat"]).tolist()
+    [2, 0, 1]
+    """
+
+    def __init__(
+        self,
+        max_tokens: int | None = None,
+        num_oov_indices: int = 1,
+        mask_token: Any = None,
+        oov_token: str | None = "[UNK]",
+        vocabulary: Sequence | np.ndarray | str | None = None,
+        idf_weights: Sequence[float] | None = None,
+        invert: bool = False,
+        output_mode: str = "int",
+        pad_to_max_tokens: bool = False,
+        sparse: bool = False,
+        encoding: str = "utf-8",
+        name: str | None = None,
+        salt: Sizes | None = None,
+        **kwargs,
+    ):
+        self.encoding = encoding
+        super().__init__(**shared.given(locals()))
+
+    def _set_tokens(self, tokens):
+        self._tokens, self._table = tokens, Terms(tokens)
+
+    _term = staticmethod(str)
+
+    def _terms(self, vocabulary):
+        return self._read(vocabulary)[0]
+
+    def _read(self, inputs):
+        array = text_array(inputs, self)
+        return words(array, self.encoding), array.shape
+
+    def _indices(self, inputs):
+        array = text_array(inputs, self)
+        fixed = array.dtype.kind == "U"  # the compiled library reads it as it is
+        tokens = array.ravel() if fixed else words(array, self.encoding)
+        return self._found(tokens).reshape(array.shape)
+
+    def _places(self, tokens):
+        return self._table.find(tokens)
+
+
 def _of_lookup(method) -> Any:
     """Return a method of the lookup inside as one of the layer."""
 
@@ -50,18 +108,16 @@ def _of_lookup(method) -> Any:
 class TextVectorization(VocabularyLayer):
     """Turns texts into indices of words, or into a vector each.
 
-    A text is standardized, split into words, the words are joined into n-grams where
-    `ngrams` asks for them, and each is looked up in a vocabulary: 0 is padding, 1 an
-    unknown word. Rows of indices are as long as the longest text of the call, or
-    `output_sequence_length`; the latter spares a compiled model from being compiled
-    for each length.
+    A text is standardized and split into words or n-grams, which are looked up in a
+    vocabulary: 0 is padding, 1 an unknown word. Rows of indices are as long as the
+    longest text of the call, or `output_sequence_length`; models that are compiled are
+    compiled again for each length.
 
     Args:
         standardize: `"lower_and_strip_punctuation"`, `"lower"`, `"strip_punctuation"`,
             None, or a function of a NumPy array of strings.
-        split: `"whitespace"`, `"character"`, None for inputs that are words already,
-            or a function of a NumPy array of strings that returns a list of words
-            for each.
+        split: `"whitespace"`, `"character"`, None for inputs that are words already, or
+            a function from an array of strings to a list of words for each.
         ngrams: an integer n for all n-grams from 1 to n, or a tuple of their sizes.
         output_sequence_length: the length that rows of indices are cut or padded to.
         ragged: not supported; must be False.
@@ -108,7 +164,18 @@ class TextVectorization(VocabularyLayer):
         given = shared.given(locals())
         inner = {name: given.pop(name) for name in _OF_LOOKUP if name in given}
         super().__init__(**given)
-        _check_length(self.output_mode, output_sequence_length)
+        length = output_sequence_length
+        if self.output_mode != "int" and length is not None:
+            raise ValueError(
+                "`output_sequence_length` must not be set if `output_mode` is not "
+                f"'int'. Received: output_sequence_length={length!r}"
+            )
+        if length is not None and not (type(length) is int and length > 0):
+            raise ValueError(
+                "`output_sequence_length` must be either None or an integer when "
+                "`output_mode` is 'int', a positive one. Received: "
+                f"output_sequence_length={length!r}"
+            )
         self._lookup_layer = StringLookup(
             max_tokens=self.max_tokens,
             pad_to_max_tokens=self.pad_to_max_tokens,
@@ -135,10 +202,7 @@ class TextVectorization(VocabularyLayer):
     load_assets = _of_lookup(StringLookup.load_assets)
 
     def adapt(self, data, batch_size=None, steps=None):
-        """Learn the vocabulary: the most frequent words first.
-
-        `batch_size` is kept for compatibility; see `Adapting.adapt` for the others.
-        """
+        """Learn the most frequent words; `batch_size` is kept for compatibility."""
         super().adapt(data, steps)
 
     def update_state(self, data):
@@ -152,11 +216,7 @@ class TextVectorization(VocabularyLayer):
 
     # ---- calling -------------------------------------------------------------
 
-    @property
-    def input_dtype(self):
-        """The dtype of its inputs."""
-        return "string"
-
+    input_dtype = property(lambda self: "string", doc="The dtype of its inputs.")
     _learns = property(lambda self: self._lookup_layer._learns)
 
     def call(self, inputs):
@@ -164,12 +224,8 @@ class TextVectorization(VocabularyLayer):
         lookup._check_vocabulary()
         found, lengths, outer = self._found(text_array(inputs, self))
         whole = self.output_mode == "int"
-        table = _padded(
-            found,
-            np.array(lengths, int),
-            0 if whole else -1,
-            self.output_sequence_length,
-        )
+        fill, width = (0 if whole else -1), self.output_sequence_length
+        table = _padded(found, np.array(lengths, int), fill, width)
         width = table.shape[1]
         if whole:
             return jnp.asarray(table.reshape(*outer, width))
@@ -180,10 +236,7 @@ class TextVectorization(VocabularyLayer):
         return jnp.asarray(vectors.reshape(*outer, vectors.shape[-1]))
 
     def _plain(self, array):
-        """Return what the compiled library splits up: texts and how; None if it can't.
-
-        That is the texts as one, and whether to lower them and to strip punctuation.
-        """
+        """Return what the compiled library splits up, and two flags how; or None."""
         if callable(self.standardize) or self.split != "whitespace" or self._sizes:
             return None
         _one_text_each(array.shape)  # or an error
@@ -198,9 +251,8 @@ class TextVectorization(VocabularyLayer):
         terms = lookup._table.compiled
         if terms is not None and (plain := self._plain(array)) is not None:
             places, lengths = terms.words(*plain)
-            known = np.where(
-                places < 0, lookup._oov_start, places + lookup._token_start
-            )
+            start, unknown = lookup._token_start, lookup._oov_start
+            known = np.where(places < 0, unknown, places + start)
             return known, lengths, _one_text_each(array.shape)
         tokens, lengths, outer = self._tokens(array)
         return lookup._found(tokens), lengths, outer
@@ -276,21 +328,6 @@ def _joined(texts):
     r"""Return texts as one, with `"\0"` between them; None if one has it inside."""
     joined = "\0".join(texts)
     return joined if texts and joined.count("\0") == len(texts) - 1 else None
-
-
-def _check_length(output_mode, length):
-    if output_mode != "int" and length is not None:
-        raise ValueError(
-            "`output_sequence_length` must not be set if `output_mode` is not 'int'. "
-            f"Received: output_sequence_length={length!r}"
-        )
-    whole = isinstance(length, int) and not isinstance(length, bool)
-    if length is not None and not (whole and length > 0):
-        raise ValueError(
-            "`output_sequence_length` must be either None or an integer when "
-            "`output_mode` is 'int', a positive one. Received: "
-            f"output_sequence_length={length!r}"
-        )
 
 
 def _ngram_sizes(ngrams):

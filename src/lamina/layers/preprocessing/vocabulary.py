@@ -73,24 +73,19 @@ def text_array(inputs, layer) -> np.ndarray:
     """Return an array of text on the host, or raise: `inputs` are none."""
     if isinstance(inputs, Tracer):
         layer._refuse_trace()
+    named = f"Layer {layer.name!r} ({type(layer).__name__})"
     try:
         array = np.asarray(inputs)
     except ValueError as error:
         raise ValueError(
-            f"Layer {layer.name!r} ({type(layer).__name__}) takes arrays of text. "
-            "Received rows of different lengths; ragged tensors are not supported. Pad "
-            "the rows with the mask token."
+            f"{named} takes arrays of text. Received rows of different lengths; ragged "
+            "tensors are not supported. Pad the rows with the mask token."
         ) from error
-    kind = array.dtype.kind
-    if kind == "O" and all(
-        issubclass(kind, (str, bytes))
-        for kind in set(map(type, array.ravel().tolist()))
-    ):
-        return array
-    if kind not in "UST" and array.size:
+    types = set(map(type, array.ravel().tolist())) if array.dtype == object else {int}
+    text = array.dtype.kind in "UST" or all(issubclass(t, (str, bytes)) for t in types)
+    if array.size and not text:
         raise TypeError(
-            f"Layer {layer.name!r} ({type(layer).__name__}) takes text. Received: "
-            f"dtype={array.dtype}, shape={array.shape}"
+            f"{named} takes text. Received: dtype={array.dtype}, shape={array.shape}"
         )
     return array
 

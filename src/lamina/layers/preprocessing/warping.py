@@ -41,11 +41,7 @@ class RandomPerspective(InterpolatingLayer, AffineLayer):
 
     @shared("factor scale interpolation fill_value seed data_format")
     def __init__(
-        self,
-        factor: Factor = 1.0,
-        scale: float = 1.0,
-        *_,
-        **kwargs: Unpack[Shared],
+        self, factor: Factor = 1.0, scale: float = 1.0, *_, **kwargs: Unpack[Shared]
     ):
         self.fill_value = kwargs.pop("fill_value", 0.0)
         super().__init__(factor=factor, **kwargs)
@@ -71,23 +67,16 @@ class RandomPerspective(InterpolatingLayer, AffineLayer):
         }
 
     def matrices(self, drawn, size):
-        start, end = (
-            jnp.asarray(drawn[k], "float32") for k in ("start_points", "end_points")
-        )
-        return homography(start, end)
+        points = drawn["start_points"], drawn["end_points"]
+        return homography(*(jnp.asarray(p, "float32") for p in points))
 
     def move(self, images, drawn, interpolation):
-        result = perspective_transform(
-            images,
-            drawn["start_points"],
-            drawn["end_points"],
-            interpolation=interpolation,
-            fill_value=self.fill_value,
-            data_format=self.data_format,
+        points, how = (drawn["start_points"], drawn["end_points"]), self.data_format
+        moved = perspective_transform(
+            images, *points, interpolation, self.fill_value, how
         )
-        return jnp.where(
-            per_image(drawn["apply_perspective"], images, 3), result, images
-        )
+        apply = per_image(drawn["apply_perspective"], images, 3)
+        return jnp.where(apply, moved, images)
 
     def move_boxes(self, boxes, drawn, size):
         apply = per_image(drawn["apply_perspective"], boxes, 2)
@@ -95,11 +84,9 @@ class RandomPerspective(InterpolatingLayer, AffineLayer):
 
 
 class RandomElasticTransform(RangedLayer, FillingLayer):
-    """Bends images by a smooth random field of shifts.
+    """Bends images by shifts: alpha times noise smoothed by a bell of deviation sigma.
 
-    Shifts are `alpha` times noise smoothed by a bell of deviation `sigma` pixels;
-    with s drawn from `scale`, alpha = 0.1 s max(height, width) and
-    sigma = 0.05 s min(height, width).
+    In pixels, alpha = 0.1 s max(height, width) and sigma = 0.05 s min(height, width).
 
     Args:
         scale: two numbers from 0 to 1, the limits of s; one stands for 0 to it.
@@ -118,11 +105,7 @@ class RandomElasticTransform(RangedLayer, FillingLayer):
         "factor scale interpolation fill_mode fill_value value_range seed data_format"
     )
     def __init__(
-        self,
-        factor: Factor = 1.0,
-        scale: float = 1.0,
-        *_,
-        **kwargs: Unpack[Shared],
+        self, factor: Factor = 1.0, scale: float = 1.0, *_, **kwargs: Unpack[Shared]
     ):
         super().__init__(factor=factor, **kwargs)
         self.scale = self._limits("scale", scale)
@@ -176,8 +159,7 @@ class RandomElasticTransform(RangedLayer, FillingLayer):
 def _smoothed(noise, sigma, widest):
     """Return (batch, height, width) noise smoothed by a bell cut at 3 deviations.
 
-    `sigma` is drawn, so that inside a compiled function only its limit `widest` is
-    known: the bell has room for that.
+    The bell has room for `widest`: what `sigma` is, compiled code does not know.
     """
     half = int(6 * widest) // 2
     distance = jnp.arange(-half, half + 1)
