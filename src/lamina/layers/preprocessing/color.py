@@ -19,6 +19,7 @@ from lamina.layers.preprocessing.image_layer import (
     RangedLayer,
     Shared,
     shared,
+    spread,
 )
 from lamina.ops.image import hsv_to_rgb, rgb_to_grayscale, rgb_to_hsv
 
@@ -36,11 +37,6 @@ def rescale(x, source, target):
         return x
     (a, b), (c, d) = source, target
     return (x - a) / (b - a) * (d - c) + c
-
-
-def spread(values):
-    """Return one value for each image in a shape that broadcasts with images."""
-    return jnp.reshape(values, (-1, 1, 1, 1))
 
 
 class ColorLayer(RangedLayer):

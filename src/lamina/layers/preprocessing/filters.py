@@ -11,8 +11,8 @@ from lamina import random
 from lamina.core.checks import bad_argument, int_tuple, number, positive_int
 from lamina.core.types import Factor, Sizes
 from lamina.kernels.histograms import clahe, equalized
-from lamina.layers.preprocessing.color import ColorLayer, RandomColor, blend, spread
-from lamina.layers.preprocessing.image_layer import PROBABILITY, Shared, shared
+from lamina.layers.preprocessing.color import ColorLayer, RandomColor, blend
+from lamina.layers.preprocessing.image_layer import PROBABILITY, Shared, shared, spread
 from lamina.ops.image import gaussian_blur
 
 

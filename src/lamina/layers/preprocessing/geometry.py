@@ -17,6 +17,7 @@ from lamina.layers.preprocessing.image_layer import (
     is_number,
     is_pair,
     shared,
+    spread,
 )
 from lamina.ops.image import affine_transform
 
@@ -66,11 +67,6 @@ class FillingLayer(InterpolatingLayer, GeometryLayer):
 _MOVED = "fill_mode interpolation seed fill_value data_format"
 
 
-def per_image(flags, x, rank):
-    """Return a flag for each image, to broadcast with `x`, of `rank` for one image."""
-    return jnp.reshape(flags, (*(-1,) * (x.ndim - rank), *(1,) * rank))
-
-
 class RandomFlip(GeometryLayer):
     """Mirrors each image with probability 1/2.
 
@@ -100,7 +96,7 @@ class RandomFlip(GeometryLayer):
     def move(self, images, drawn, interpolation):
         down, across = self._image_axes
         axes = {"horizontal": across, "vertical": down}.get(self.mode, (across, down))
-        flips = per_image(drawn["flips"], images, 3)
+        flips = spread(drawn["flips"], images.ndim)
         return jnp.where(flips, jnp.flip(images, axes), images)
 
     def move_boxes(self, boxes, drawn, size):
@@ -111,7 +107,7 @@ class RandomFlip(GeometryLayer):
         if self.mode != "horizontal":
             top, bottom = height - bottom, height - top
         flipped = jnp.concatenate([left, top, right, bottom], -1)
-        return jnp.where(per_image(drawn["flips"], boxes, 2), flipped, boxes)
+        return jnp.where(spread(drawn["flips"], boxes.ndim), flipped, boxes)
 
 
 class AffineLayer(GeometryLayer):

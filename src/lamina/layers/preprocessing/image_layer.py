@@ -78,6 +78,11 @@ _FILLING: Any = {"interpolation": "bilinear", "fill_mode": "reflect", "fill_valu
 shared = SharedArguments(Shared, value_range=(0, 255), **_FILLING)
 
 
+def spread(values, rank=4):
+    """Return a value for each image so that it broadcasts with arrays of a rank."""
+    return jnp.reshape(values, (-1, *(1,) * (rank - 1)))
+
+
 def images_of(data):
     """Return the images in what a layer was called with."""
     images = data["images"] if isinstance(data, dict) else data
@@ -169,10 +174,13 @@ class BaseImagePreprocessingLayer(DataLayer):
         self._channel_axis = -1 if last else -3
         self._image_axes = (-3, -2) if last else (-2, -1)
         if factor is not None:
-            self.factor = self._limits("factor", factor)
+            self._set_factor(factor)
         if seed is not _NO_DRAWS:
             self.seed = seed
             self.generator = SeedGenerator(seed)
+
+    def _set_factor(self, factor):
+        self.factor = self._limits("factor", factor)
 
     def _limits(self, name, value):
         """Return a factor as two numbers, the lower one first, or raise."""
@@ -199,8 +207,10 @@ class BaseImagePreprocessingLayer(DataLayer):
         """Draw what will be done to `data`; None for nothing."""
         if not (training or self._always):
             return None
-        seed = self.generator if seed is None else seed
-        return self.draw(ImageRng(self, data, seed))
+        return self.draw(ImageRng(self, data, self._seed(seed)))
+
+    def _seed(self, seed):
+        return self.generator if seed is None else seed
 
     def draw(self, rng):
         """Return what a layer does to the images of an `ImageRng`; None if unvaried."""

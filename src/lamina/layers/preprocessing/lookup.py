@@ -153,10 +153,8 @@ class Lookup(VocabularyLayer):
         start, special = self._token_start, self._special
         with_special = terms[:start] == special
         tokens = terms[start:] if with_special else terms
-        reserved = [("mask", self.mask_token)]
-        if self.invert:
-            reserved.append(("OOV", self.oov_token))
-        for kind, token in reserved:
+        reserved = ("mask", self.mask_token), ("OOV", self.oov_token)
+        for kind, token in reserved if self.invert else reserved[:1]:
             if token is not None and token in tokens:
                 raise ValueError(
                     f"Found reserved {kind} token at unexpected location in "
@@ -176,8 +174,8 @@ class Lookup(VocabularyLayer):
     def _check_idf(self, idf_weights):
         if self.output_mode == "tf_idf" and idf_weights is None:
             raise ValueError(
-                "`idf_weights` must be set if output_mode is 'tf_idf' and a "
-                "vocabulary is given."
+                "`idf_weights` must be set if output_mode is 'tf_idf' and a vocabulary "
+                "is given."
             )
         if self.output_mode != "tf_idf" and idf_weights is not None:
             raise ValueError(

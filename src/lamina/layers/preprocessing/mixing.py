@@ -19,13 +19,14 @@ from lamina.core.types import Factor, Seed
 from lamina.core.variable import pure
 from lamina.layers.call import masks_of, signature_of
 from lamina.layers.preprocessing import color, filters, geometry
-from lamina.layers.preprocessing.color import ColorLayer, blend, spread
+from lamina.layers.preprocessing.color import ColorLayer, blend
 from lamina.layers.preprocessing.data_layer import DataLayer
 from lamina.layers.preprocessing.image_layer import (
     BaseImagePreprocessingLayer,
     InterpolatingLayer,
     Shared,
     shared,
+    spread,
 )
 
 
@@ -44,7 +45,7 @@ class _Mixing(BaseImagePreprocessingLayer):
 
     def _mixed(self, images, drawn, rank=4):
         """Return `weight * x + (1 - weight) * partner`, one weight for each row."""
-        weight = jnp.reshape(drawn["mix_weight"], (-1, *[1] * (rank - 1)))
+        weight = spread(drawn["mix_weight"], rank)
         return weight * images + (1 - weight) * self._others(images, drawn)
 
     def _others(self, images, drawn):
@@ -319,8 +320,8 @@ class AugMix(_Augmenting):
     def _apply(self, method, x, drawn):
         def link(x, item):
             index, seed = item
-            change = functools.partial(functools.partial, self._change, method)
-            changes = [change(name, seed) for name in self._names]
+            change = functools.partial(self._change, method)
+            changes = [functools.partial(change, name, seed) for name in self._names]
             return _switch(index, [*changes, lambda x: x], x)
 
         def chain(total, item):

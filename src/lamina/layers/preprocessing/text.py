@@ -110,8 +110,8 @@ class TextVectorization(VocabularyLayer):
 
     A text is standardized and split into words or n-grams, which are looked up in a
     vocabulary: 0 is padding, 1 an unknown word. Rows of indices are as long as the
-    longest text of the call, or `output_sequence_length`; models that are compiled are
-    compiled again for each length.
+    longest text of the call, or `output_sequence_length`, which spares a compiled model
+    from being compiled for each length.
 
     Args:
         standardize: `"lower_and_strip_punctuation"`, `"lower"`, `"strip_punctuation"`,
@@ -170,20 +170,16 @@ class TextVectorization(VocabularyLayer):
                 "`output_sequence_length` must not be set if `output_mode` is not "
                 f"'int'. Received: output_sequence_length={length!r}"
             )
-        if length is not None and not (type(length) is int and length > 0):
+        whole = isinstance(length, int) and not isinstance(length, bool)
+        if length is not None and not (whole and length > 0):
             raise ValueError(
                 "`output_sequence_length` must be either None or an integer when "
                 "`output_mode` is 'int', a positive one. Received: "
                 f"output_sequence_length={length!r}"
             )
-        self._lookup_layer = StringLookup(
-            max_tokens=self.max_tokens,
-            pad_to_max_tokens=self.pad_to_max_tokens,
-            mask_token="",
-            output_mode=self.output_mode,
-            encoding=self.encoding,
-            **inner,
-        )
+        same = "max_tokens", "pad_to_max_tokens", "output_mode", "encoding"
+        inner |= {name: getattr(self, name) for name in same}
+        self._lookup_layer = StringLookup(mask_token="", **inner)
         self.standardize, self.split = standardize, split
         self.ngrams = tuple(ngrams) if isinstance(ngrams, list) else ngrams
         self.output_sequence_length = output_sequence_length

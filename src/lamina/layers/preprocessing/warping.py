@@ -10,7 +10,7 @@ from lamina.core.random import draw_seed
 from lamina.core.types import Factor
 from lamina.kernels.boxes import homography
 from lamina.kernels.sampling import filtered, sampled
-from lamina.layers.preprocessing.geometry import AffineLayer, FillingLayer, per_image
+from lamina.layers.preprocessing.geometry import AffineLayer, FillingLayer
 from lamina.layers.preprocessing.image_layer import (
     PROBABILITY,
     InterpolatingLayer,
@@ -18,6 +18,7 @@ from lamina.layers.preprocessing.image_layer import (
     Shared,
     is_number,
     shared,
+    spread,
 )
 from lamina.ops.image import perspective_transform
 
@@ -67,19 +68,18 @@ class RandomPerspective(InterpolatingLayer, AffineLayer):
         }
 
     def matrices(self, drawn, size):
-        points = drawn["start_points"], drawn["end_points"]
-        return homography(*(jnp.asarray(p, "float32") for p in points))
+        corners = drawn["start_points"], drawn["end_points"]
+        return homography(*(jnp.asarray(points, "float32") for points in corners))
 
     def move(self, images, drawn, interpolation):
-        points, how = (drawn["start_points"], drawn["end_points"]), self.data_format
-        moved = perspective_transform(
-            images, *points, interpolation, self.fill_value, how
-        )
-        apply = per_image(drawn["apply_perspective"], images, 3)
+        corners = drawn["start_points"], drawn["end_points"]
+        filled = interpolation, self.fill_value, self.data_format
+        moved = perspective_transform(images, *corners, *filled)
+        apply = spread(drawn["apply_perspective"], images.ndim)
         return jnp.where(apply, moved, images)
 
     def move_boxes(self, boxes, drawn, size):
-        apply = per_image(drawn["apply_perspective"], boxes, 2)
+        apply = spread(drawn["apply_perspective"], boxes.ndim)
         return jnp.where(apply, super().move_boxes(boxes, drawn, size), boxes)
 
 
@@ -152,7 +152,7 @@ class RandomElasticTransform(RangedLayer, FillingLayer):
         y = sampled(x, shifts, places, order, self.fill_mode, self.fill_value)
         y = jnp.moveaxis(y.astype(x.dtype), -1, self._channel_axis)
         y = y if images.ndim == 4 else y[0]
-        apply = per_image(drawn["apply_transform"], images, 3)
+        apply = spread(drawn["apply_transform"], images.ndim)
         return jnp.where(apply, y, images)
 
 
