@@ -79,8 +79,8 @@ class SharedArguments:
         """
 
         def give(init, /):
-            own = inspect.signature(init).parameters
-            names = [*_listed(inspect.signature(init))]
+            taken = inspect.signature(init)
+            own, names = taken.parameters, [*_listed(taken)]
             if order is None:
                 names += [name for name in self.parameters if name not in names]
                 names += [n for n, p in own.items() if p.kind is p.KEYWORD_ONLY]
