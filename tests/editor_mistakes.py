@@ -13,6 +13,7 @@ lamina.optimizers.Adam("0.1")  # pyright: ignore[reportArgumentType]
 model = lamina.Sequential([lamina.layers.MaxPooling2D((2, 2))])
 lamina.optimizers.Adam(clipnrom=1.0)  # pyright: ignore[reportCallIssue]
 lamina.layers.RandomFlip(3)  # pyright: ignore[reportArgumentType]
+lamina.layers.RandomRotation(0.2, fil_mode="wrap")  # pyright: ignore[reportCallIssue]
 model.fti([1])  # pyright: ignore[reportAttributeAccessIssue]
 model.fit(epoch=3)  # pyright: ignore[reportCallIssue]
 model.compile(metric=["mae"])  # pyright: ignore[reportCallIssue]
