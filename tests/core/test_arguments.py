@@ -58,7 +58,7 @@ def test_a_signature_has_the_shared_arguments_in_their_order():
     assert shape.given == (5, 6, given)
     with pytest.raises(TypeError, match=r"Shape.__init__\(\) missing .* 'sides'"):
         Shape()
-    with pytest.raises(TypeError, match="takes from 2 to 6 positional arguments but 8"):
+    with pytest.raises(TypeError, match="too many positional"):
         Shape(*range(7))
     with pytest.raises(TypeError, match="multiple values for argument 'size'"):
         Shape(5, 6, 7, size=7)

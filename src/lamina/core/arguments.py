@@ -121,20 +121,20 @@ class SharedArguments:
 
 
 def _spelled_out(init, signature):
-    """Return `init` as a function of a signature, which hands all on by name.
+    """Return `init` as a function of a signature, which hands all on by name."""
+    bind = signature.bind
 
-    Python itself then says what does not fit.
-    """
-    *listed, rest = signature.parameters.values()
-    has = inspect.Parameter.empty
-    taken = ", ".join(p.name + "=0" * (p.default is not has) for p in listed)
-    handed = ", ".join(f"{p.name}={p.name}" for p in listed)
-    code = f"def made({taken}, **{rest.name}): return init({handed}, **{rest.name})"
-    space = {"init": init}
-    exec(compile(code, __file__, "exec"), space)
-    made: Any = functools.wraps(init)(space["made"])
-    made.__defaults__ = tuple(p.default for p in listed if p.default is not has)
-    made.__signature__ = signature
+    @functools.wraps(init)
+    def made(self, *args, **kwargs):
+        try:
+            bound = bind(self, *args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{type(self).__name__}.__init__() {error}") from None
+        bound.apply_defaults()
+        others = bound.arguments.pop("kwargs")
+        return init(**bound.arguments, **others)
+
+    made.__signature__ = signature  # pyright: ignore
     return made
 
 
