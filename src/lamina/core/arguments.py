@@ -120,7 +120,7 @@ class SharedArguments:
         cls.__doc__ = "\n\n".join([*before, said, *after])
 
 
-def _spelled_out(init, signature):
+def _spelled_out(init, signature) -> Any:
     """Return `init` as a function of a signature, which hands all on by name."""
     bind = signature.bind
 
