@@ -20,14 +20,21 @@ import lamina
 from lamina.kernels.native import library
 
 HERE = Path(__file__).parent
+# Programs run for a moment here and compile for long, most of it in LLVM.
+QUICK = "--xla_backend_optimization_level=0"
 
 
 @pytest.mark.timeout(700)  # a file of tests
 @pytest.mark.parametrize("devices", [8])
-def test_on_so_many_devices(devices):
-    flags = f"--xla_force_host_platform_device_count={devices}"
+@pytest.mark.parametrize(
+    ("which", "flag"),
+    [("same_bits", ""), ("not same_bits", QUICK)],  # the last bit is LLVM's
+    ids=["bits", "rest"],
+)
+def test_on_so_many_devices(devices, which, flag):
+    flags = f"--xla_force_host_platform_device_count={devices} {flag}"
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n0"]
+        [sys.executable, "-m", "pytest", "-q", "-n0", "-k", which]
         + [f"{HERE.name}/on_{devices}_devices.py"],
         env={**os.environ, "XLA_FLAGS": flags, "LAMINA_DEVICES": str(devices)},
         cwd=HERE.parent,
@@ -246,7 +253,7 @@ if "JOINED" in os.environ:  # as a launcher does it that joins processes itself
 def test_the_script_of_the_page_runs_as_launchers_run_it(launcher, tmp_path):
     script = re.search(r"^```py\n(.*?)^```", PAGE.read_text(), re.S | re.M)[1]
     (tmp_path / "train.py").write_text(JOINED + script)
-    flags = "--xla_force_host_platform_device_count=2"
+    flags = f"--xla_force_host_platform_device_count=2 {QUICK}"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -284,7 +291,7 @@ def run_processes(count, *arguments, program="together.py", warnings="ignore"):
             "KERAS_DISTRIBUTION_JOB_ADDRESSES": address,
             "KERAS_DISTRIBUTION_NUM_PROCESSES": str(count),
             "KERAS_DISTRIBUTION_PROCESS_ID": str(i),
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={2 // count}",
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={2 // count} {QUICK}",
         }
         for i in range(count)
     ]
