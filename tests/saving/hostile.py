@@ -970,7 +970,7 @@ def doubling(depth, inside=None):
                 "name": f"m{i}",
                 "layers": [begin, entry],
                 "input_layers": [f"in{i}", 0, 0],
-                "output_layers": ["inside", 1, 0],
+                "output_layers": ["inside", 2 if i else 1, 0],
             },
         }
     return inside

@@ -279,6 +279,12 @@ def test_who_trusts_a_config_allows_it_more(good):
         ),
         ((None, 4, 4), "nn.AdaptiveMaxPool", {"output_size": 9000}, "as much work"),
         ((None, 4), "NanToNum", {"nan": [0] * 50_000}, "as much work"),
+        (
+            (None, 4),
+            "Pad",
+            {"pad_width": [[0, 0], [0, 10**8]], "mode": "symmetric"},
+            "as much work",
+        ),
         ((None, *[1] * 80), "Sin", {}, "an array of 8. axes"),
         ((None, 4), "Reshape", {"newshape": [1] * 99}, "an array of 99 axes"),
     ],

@@ -5,6 +5,8 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from lamina.kernels.padding import padded
+
 
 @functools.partial(jax.jit, static_argnames="bins")
 def equalized(x, bins):
@@ -54,7 +56,7 @@ def clahe(x, tiles, clip_limit):
     height, width = x.shape[:2]
     missing = (-height % tiles[0], -width % tiles[1])
     around = ((0, missing[0]), (0, missing[1]), (0, 0))
-    x = jnp.pad(x, around, mode="symmetric")
+    x = padded(x, around, "symmetric")
     x = jnp.clip(x, 0, 255).astype("int32")
     curves = _tile_curves(x, tiles, clip_limit)
     rows, down = _neighbours(x.shape[0], tiles[0])

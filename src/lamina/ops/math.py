@@ -10,6 +10,7 @@ from jax import lax as _lax
 from lamina.core.context import context as _context
 from lamina.core.op import op as _op
 from lamina.core.symbolic import unknown_size as _unknown_size
+from lamina.kernels.padding import padded as _padded
 from lamina.ops.arrays import inexact as _inexact
 from lamina.ops.arrays import promoted as _promoted
 from lamina.ops.arrays import tensor as _tensor
@@ -338,7 +339,7 @@ def stft(x, sequence_length, sequence_stride, fft_length, window="hann", center=
         )
     if center:
         side = fft_length // 2
-        x = _jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(side, side)], "reflect")
+        x = _padded(x, [(0, 0)] * (x.ndim - 1) + [(side, side)], "reflect")
     shape = _window(window, sequence_length, fft_length, x.dtype)
     return _parts(_jnp.fft.rfft(_frames(x, fft_length, sequence_stride) * shape))
 

@@ -24,6 +24,7 @@ from lamina.core.op import op as _op
 from lamina.core.symbolic import is_symbolic as _is_symbolic
 from lamina.core.symbolic import unknown_size as _unknown_size
 from lamina.core.tracebacks import boundary as _boundary
+from lamina.kernels.padding import padded as _padded
 from lamina.ops.arrays import axes as _axes
 from lamina.ops.arrays import (
     canonical as _canonical,
@@ -1910,7 +1911,7 @@ def pad(x, pad_width, mode="constant", constant_values=None):
     if isinstance(pad_width, list):
         pad_width = tuple(_axes(p) for p in pad_width)
     if constant_values is None:
-        return _jnp.pad(_tensor(x), pad_width, mode)
+        return _padded(_tensor(x), pad_width, mode)
     if mode != "constant":
         raise ValueError(
             "Argument `constant_values` can only be provided when "

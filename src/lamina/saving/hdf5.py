@@ -376,20 +376,20 @@ class Section(collections.abc.Mapping):
         return self._last[1]
 
     def __getitem__(self, key):
-        import h5py
+        from h5py import h5s  # pyright: ignore
 
-        dataset = h5py.Dataset(self._opened(key))
+        dataset = self._opened(key)
         try:
-            self._check_chunks(dataset.id, key)
-            value = dataset[()]
+            self._check_chunks(dataset, key)
+            value = np.zeros(dataset.shape, dataset.dtype)
+            dataset.read(h5s.ALL, h5s.ALL, value)
         except _ERRORS as error:
             raise ValueError(
                 f"{self._weights.name} is damaged: the values at "
                 f"{self._path}/{key} cannot be read. {error}"
             ) from error
-        value = np.asarray(value)
         if value.dtype.kind == "V":
-            named = self._weights._text(dataset.id, b"dtype")
+            named = self._weights._text(dataset, b"dtype")
             if named != "bfloat16" or value.dtype.itemsize != 2:
                 self._weights._refuse(
                     f"{self._path}/{key}", f"values of the unknown dtype {named}"
