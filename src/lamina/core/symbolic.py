@@ -344,12 +344,16 @@ def unknown_size():
     return size
 
 
-# Sizes tried in place of None where the symbolic dimension cannot decide, two by two:
-# what differs between the two results is unknown. They are multiples of many
-# small numbers so that usual reshapes and windows divide them. The second pair is for
-# what needs long sequences, such as a crop of thousands; the others are for what takes
-# short ones alone, such as a slice of a table of positions.
-_PROBES = (240, 480, 61_440, 122_880, 6, 12, 2, 4)
+# Sizes tried in place of None where the symbolic dimension cannot decide, of rows and
+# of other axes, two by two: what differs between two results is unknown. They are
+# multiples of many small numbers so that usual reshapes and windows divide them. Few
+# rows come first: a `call` may take them one by one. The third pair is for what needs
+# long sequences, such as a crop of thousands; the others are for what takes short ones
+# alone, such as a slice of a table of positions.
+_PROBES = (
+    (24, 240), (48, 480), (240, 240), (480, 480), (61_440, 61_440), (122_880, 122_880),
+    (6, 6), (12, 12), (2, 2), (4, 4),
+)  # fmt: skip
 
 
 def infer(fn, *args, **kwargs):
@@ -386,7 +390,7 @@ def _probe(fn, args, kwargs, tensors, error):
             continue
         if fill in _PROBES:
             worked.add(fill)
-            if fill // 2 in worked:
+            if tuple(size // 2 for size in fill) in worked:
                 break  # both of a pair: many sizes will do
     if not results or len({jax.tree.structure(r) for r in results}) > 1:
         raise error
@@ -412,7 +416,7 @@ def _fills(tensors, arguments):
     slots = [place for place, size in sizes if size is None]
     shapes = [getattr(x, "shape", ()) for x in structure.flatten(arguments)]
     known = {n for shape in shapes for n in shape if n}
-    choices = sorted(known)[:4] + [_PROBES[0], _PROBES[1]]
+    choices = sorted(known)[:4] + [240, 480]
     if len(choices) ** len(slots) > 250:
         choices = choices[:-1]
     if len(choices) ** len(slots) > 250:
@@ -430,6 +434,8 @@ def _abstract(fn, args, kwargs, tensors, unknown):
         )
 
     def fill(i, axis):
+        if isinstance(unknown, tuple):
+            return unknown[axis > 0]
         return unknown[i, axis] if isinstance(unknown, dict) else unknown
 
     specs = [
