@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -330,7 +331,12 @@ def test_operations_have_a_class_each():
     np.testing.assert_array_equal(product(a, a), a @ a.T)
     drawn = lamina.ops.einsum("ij,kj->ik", x, x)._keras_history.operation
     assert isinstance(drawn, of("Einsum")) and not isinstance(drawn, of("Matmul"))
+    assert type(drawn) is of("Einsum") and drawn.subscripts == "ij,kj->ik"
     assert isinstance(product, of("Einsum")) and isinstance(product, lamina.Operation)
+    again = pickle.loads(pickle.dumps(product))
+    assert type(again) is of("Einsum") and again.subscripts == product.subscripts
+    with pytest.raises(AttributeError, match="'Einsum' object has no attribute 'axis'"):
+        again.axis  # noqa: B018
     with pytest.raises(TypeError, match="`subscripts`"):
         of("Einsum")()
     total = of("Add")()(of("Max")(-1, keepdims=True)(x), x)  # not the layer
@@ -497,6 +503,7 @@ def test_layers_are_tested_as_keras_tests_them(tmp_path):
                     self.run_layer_test(keras.layers.Dense, given, **expected)
 
             def test_numbers(self):
+                assert self.test_dense_2_true  # as Keras names it
                 self.assertAllClose([1.0], keras.ops.ones(1))
                 self.assertNotAllClose([1.0], [1.1])
                 self.assertTrue(self.get_temp_dir())
