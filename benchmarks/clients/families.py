@@ -96,11 +96,5 @@ def graphs():
 
 
 CASES = [
-    zeromodels_gpt2,
-    zeromodels_vit,
-    medicai_unet,
-    pictures,
-    rwkv,
-    balanced,
-    graphs,
-]
+    zeromodels_gpt2, zeromodels_vit, medicai_unet, pictures, rwkv, balanced, graphs,
+]  # fmt: skip

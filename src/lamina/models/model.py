@@ -303,8 +303,8 @@ class Model(Layer):
         if self._drawn_graph is not None:
             self.built = True
             return
-        # A model's own `build` may end with this one, whatever the shape: what it has not
-        # built is built when `call` runs for true.
+        # A model's own `build` may end with this one, whatever the shape: what it has
+        # not built is built when `call` runs for true.
         own = type(self).build is not Model.build
         with having(autocast=None), contextlib.suppress(*[Exception] * own):
             infer(self.call, spec_of(input_shape, self.input_dtype))
