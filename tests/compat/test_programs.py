@@ -141,12 +141,22 @@ def test_scripts_for_tensorflow_without_tensorflow(tmp_path):
                 tf.constant(1)
             except AttributeError as error:
                 print(error)
+            for line in ("from tensorflow import nn", "import tensorflow.nn.relu"):
+                try:
+                    exec(line)
+                except ImportError as error:
+                    print("`tensorflow.nn` needs `pip install" in str(error))
+            try:
+                from tensorflow.keras.layers import NotThere
+            except ImportError as error:
+                print("pip install" in str(error))
             """,
         )  # fmt: skip
     )
     assert lines[:4] == ["lamina True", "True", "True", "1.5 (None, 2)"]
     assert lines[4:6] == ["[[2. 2.]]", "[[1 2]]"]
     assert "`tensorflow.constant` needs `pip install tensorflow`" in lines[6]
+    assert lines[7:] == ["True", "True", "False"]
 
 
 def test_a_package_is_told_that_there_is_no_tensorflow(tmp_path):
@@ -334,6 +344,9 @@ def test_operations_have_a_class_each():
     drawn = lamina.ops.einsum("ij,kj->ik", x, x)._keras_history.operation
     assert isinstance(drawn, of("Einsum")) and not isinstance(drawn, of("Matmul"))
     assert type(drawn) is of("Einsum") and drawn.subscripts == "ij,kj->ik"
+    node = drawn._inbound_nodes[0]  # as converters walk through graphs
+    assert node.parent_nodes == 2 * [x._keras_history.operation._inbound_nodes[0]]
+    assert node.arguments.keras_tensors == [x, x] == [*node.arguments.args]
     assert isinstance(product, of("Einsum")) and isinstance(product, lamina.Operation)
     again = pickle.loads(pickle.dumps(product))
     assert type(again) is of("Einsum") and again.subscripts == product.subscripts

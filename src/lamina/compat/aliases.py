@@ -83,11 +83,16 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             return None
         if fullname == "tensorflow":
             return self._tensorflow()
-        if fullname.startswith(_IN_TENSORFLOW):
-            loader = sys.modules["tensorflow"].__spec__.loader  # pyright: ignore
-            if loader is not self:
-                return None
+        alone = False
+        if fullname.startswith("tensorflow."):
+            spec = getattr(sys.modules.get("tensorflow"), "__spec__", None)
+            alone = spec is not None and spec.loader is self
+        if not alone and fullname.startswith(_IN_TENSORFLOW):
+            return None
         if not _known(fullname):
+            if alone and not PACKAGE.match(fullname):
+                # Under another name, `from` would hide the reason.
+                raise ModuleNotFoundError(_needs(fullname), name="tensorflow")
             return None
         spec = importlib.machinery.ModuleSpec(fullname, self, is_package=True)
         spec.origin = "lamina"
@@ -199,9 +204,13 @@ def _absent(module, name):
         return _Nothing
     if name == "data":
         return SimpleNamespace(Dataset=_Nothing)
-    raise AttributeError(
-        f"TensorFlow is not installed: of it there is `tensorflow.keras`, which is "
-        f"Lamina, and nothing else. `{inner}` needs `pip install tensorflow`."
+    raise AttributeError(_needs(inner))
+
+
+def _needs(name):
+    return (
+        "TensorFlow is not installed: of it there is `tensorflow.keras`, which is "
+        f"Lamina, and nothing else. `{name}` needs `pip install tensorflow`."
     )
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import types
 from typing import Any, NamedTuple
 
 import jax
@@ -214,7 +215,14 @@ class Node:
                 tensor.index = index
 
     @property
-    def parents(self) -> list:
+    def arguments(self):
+        """What it was called with: `args`, `kwargs`, and the `keras_tensors` inside."""
+        return types.SimpleNamespace(
+            args=self.args, kwargs=self.kwargs, keras_tensors=self.input_tensors
+        )
+
+    @property
+    def parent_nodes(self) -> list:
         """The nodes whose outputs it takes."""
         return [t.node for t in self.input_tensors if t.node is not None]
 

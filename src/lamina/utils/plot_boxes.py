@@ -137,7 +137,7 @@ class _Reader:
         """
         below = {}  # operation -> operations whose outputs it takes
         for node in self._calls:
-            parents = {parent.operation for parent in node.parents}
+            parents = {parent.operation for parent in node.parent_nodes}
             below.setdefault(node.operation, set()).update(parents)
         left = set(below)
         while left:
