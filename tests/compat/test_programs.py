@@ -275,6 +275,7 @@ def test_install_in_a_notebook(tmp_path):
     assert printed(run(tmp_path, "-c", "import lamina, sys\n"
         "print('lamina.compat' in sys.modules)")) == ["False"]  # fmt: skip
     assert printed(run(tmp_path, "-c", "import lamina, sys\nlamina.install()\n"
+        "import keras\n"
         "print({'jax', 'numpy'} & {*sys.modules})")) == ["set()"]  # fmt: skip
 
 
