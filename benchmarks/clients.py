@@ -82,13 +82,24 @@ PACKAGES = {
         "HGQ2": ("hgq_layers",),
         "kgcnn": ("molecules",),
     },
+    "families": {
+        "zeromodels": ("zeromodels_gpt2", "zeromodels_vit"),
+        "medicai": ("medicai_unet",),
+        "visualkeras": ("pictures",),
+        "rwkv-ops": ("rwkv",),
+        "imbalanced-learn": ("balanced",),
+        "k3-node": ("graphs",),
+    },
 }
 # Folders of tests that packages come with, which run where Keras has JAX.
 OWN = {
     "kimm": ("kimm/_src/layers", "kimm/_src/utils"),
     "keras-mdn-layer": ("keras_mdn_layer/tests",),
-    # Most of the others want torchvision.
-    "keras-aug": ("keras_aug/_src/layers/composition", "keras_aug/_src/layers/base"),
+    "imbalanced-learn": ("imblearn/keras/tests",),
+    "k3-node": tuple(f"k3_node/layers/{x}" for x in ("aggr", "dense", "norm", "pool")),
+    # They want torchvision, and some TensorFlow.
+    "keras-aug": ("keras_aug/_src/backend",)
+    + tuple(f"keras_aug/_src/layers/{x}" for x in ("base", "composition", "vision")),
 }
 WAYS = {
     "Keras": ([], ""),

@@ -1,6 +1,5 @@
 """The `lamina` command: `inspect`, `summary`, `plot`, `convert` and `check`."""
 
-import argparse
 import importlib
 import sys
 from pathlib import Path
@@ -58,6 +57,8 @@ def _is_program(first, *rest):
 
 
 def _parser():
+    import argparse  # programs for Keras need none
+
     parser = argparse.ArgumentParser(
         prog="lamina",
         description="Look into files of models, convert them, and check programs.",

@@ -1,11 +1,14 @@
 """Programs for Keras run unedited; each in a process of its own."""
 
+import importlib
 import os
 import pathlib
+import pickle
 import subprocess
 import sys
 import textwrap
 
+import h5py
 import numpy as np
 import pytest
 
@@ -138,12 +141,22 @@ def test_scripts_for_tensorflow_without_tensorflow(tmp_path):
                 tf.constant(1)
             except AttributeError as error:
                 print(error)
+            for line in ("from tensorflow import nn", "import tensorflow.nn.relu"):
+                try:
+                    exec(line)
+                except ImportError as error:
+                    print("`tensorflow.nn` needs `pip install" in str(error))
+            try:
+                from tensorflow.keras.layers import NotThere
+            except ImportError as error:
+                print("pip install" in str(error))
             """,
         )  # fmt: skip
     )
     assert lines[:4] == ["lamina True", "True", "True", "1.5 (None, 2)"]
     assert lines[4:6] == ["[[2. 2.]]", "[[1 2]]"]
     assert "`tensorflow.constant` needs `pip install tensorflow`" in lines[6]
+    assert lines[7:] == ["True", "True", "False"]
 
 
 def test_a_package_is_told_that_there_is_no_tensorflow(tmp_path):
@@ -262,6 +275,7 @@ def test_install_in_a_notebook(tmp_path):
     assert printed(run(tmp_path, "-c", "import lamina, sys\n"
         "print('lamina.compat' in sys.modules)")) == ["False"]  # fmt: skip
     assert printed(run(tmp_path, "-c", "import lamina, sys\nlamina.install()\n"
+        "import keras\n"
         "print({'jax', 'numpy'} & {*sys.modules})")) == ["set()"]  # fmt: skip
 
 
@@ -330,7 +344,15 @@ def test_operations_have_a_class_each():
     np.testing.assert_array_equal(product(a, a), a @ a.T)
     drawn = lamina.ops.einsum("ij,kj->ik", x, x)._keras_history.operation
     assert isinstance(drawn, of("Einsum")) and not isinstance(drawn, of("Matmul"))
+    assert type(drawn) is of("Einsum") and drawn.subscripts == "ij,kj->ik"
+    node = drawn._inbound_nodes[0]  # as converters walk through graphs
+    assert node.parent_nodes == 2 * [x._keras_history.operation._inbound_nodes[0]]
+    assert node.arguments.keras_tensors == [x, x] == [*node.arguments.args]
     assert isinstance(product, of("Einsum")) and isinstance(product, lamina.Operation)
+    again = pickle.loads(pickle.dumps(product))
+    assert type(again) is of("Einsum") and again.subscripts == product.subscripts
+    with pytest.raises(AttributeError, match="'Einsum' object has no attribute 'axis'"):
+        again.axis  # noqa: B018
     with pytest.raises(TypeError, match="`subscripts`"):
         of("Einsum")()
     total = of("Add")()(of("Max")(-1, keepdims=True)(x), x)  # not the layer
@@ -340,6 +362,63 @@ def test_operations_have_a_class_each():
     assert shape((None, 8, None, 3), 4, (3, 3), 2, "same") == (None, 4, None, 4)
     shape = of("compute_pooling_output_shape", "operation_utils")
     assert shape((2, 8, 3), (2,), None) == (2, 4, 3)
+
+
+def test_private_functions_do_what_those_of_keras_do(tmp_path):
+    attention = importlib.import_module(
+        "keras.src.layers.attention.multi_head_attention"
+    )
+    dense = importlib.import_module("keras.src.layers.core.einsum_dense")
+    for name, home, cases in (
+        ("_build_proj_equation", attention, [(2, 1, 2), (1, 2, 1), (3, 2, 1)]),
+        ("_build_attention_equation", attention, [(4, (1,)), (5, (2,)), (6, (1, 3))]),
+        ("_analyze_einsum_string", dense, [
+            ("abc,cd->abd", "d", (None, 4, 5), (4, 7)),
+            ("abc,bcd->ad", None, (None, 4, 5), 6),
+            ("0x,xy->0y", "y", (None, 4, 5), (7,)),
+        ]),
+    ):  # fmt: skip
+        for case in cases:
+            assert private.find(name)(*case) == getattr(home, name)(*case)
+
+    path = str(tmp_path / "m.h5")
+    model, twin = (
+        lamina.Sequential([lamina.Input((3,)), lamina.layers.Dense(2, name="one")])
+        for _ in range(2)
+    )
+    model.save(path)
+    for name in (
+        "load_weights_from_hdf5_group",
+        "load_weights_from_hdf5_group_by_name",
+    ):
+        twin.layers[0].kernel.assign(np.zeros((3, 2)))
+        with h5py.File(path) as file:
+            private.find(name)(file["model_weights"], twin)
+            with pytest.raises(ValueError, match="from a file or its 'model_weights'"):
+                private.find(name)(file["model_weights/one"], twin)
+        np.testing.assert_array_equal(twin.get_weights()[0], model.get_weights()[0])
+
+    batches = [(np.ones((2, 3)), {"a": np.ones((2, n), "int32")}) for n in (4, 5)]
+    first, rest = private.find("get_keras_tensor_spec")(batches)
+    assert (first.shape, rest["a"].shape, rest["a"].dtype) == (
+        (2, 3), (2, None), "int32"
+    )  # fmt: skip
+
+    class Two(lamina.utils.PyDataset):
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            return np.full((2, 1), index), np.array([0, 1])
+
+    adapter = private.find("PyDatasetAdapter")(Two(), class_weight={1: 3.0})
+    x, y, weights = list(adapter.get_numpy_iterator())[1]
+    assert adapter.num_batches == 2 and x[0, 0] == 1 and weights.tolist() == [1, 3]
+
+    files = {n: private.find(n, "src.utils.file_utils") for n in ("join", "exists")}
+    assert files["exists"](files["join"](tmp_path, "m.h5"))
+    of_one = private.find("preprocess_input", "src.applications.resnet")
+    assert of_one is lamina.applications.resnet.preprocess_input
 
 
 def test_bases_of_layers_are_subclassed_and_asked_for(tmp_path):
@@ -497,6 +576,7 @@ def test_layers_are_tested_as_keras_tests_them(tmp_path):
                     self.run_layer_test(keras.layers.Dense, given, **expected)
 
             def test_numbers(self):
+                assert self.test_dense_2_true  # as Keras names it
                 self.assertAllClose([1.0], keras.ops.ones(1))
                 self.assertNotAllClose([1.0], [1.1])
                 self.assertTrue(self.get_temp_dir())

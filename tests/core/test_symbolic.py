@@ -75,6 +75,17 @@ def test_sizes_that_must_divide_are_probed():
     assert shape_of(lambda a: a if a.shape[0] > 2 else a[:1], T((None, 2))) == (None, 2)
 
 
+def test_rows_that_are_taken_one_by_one_are_few():
+    taken = []
+
+    def call(a):
+        taken.extend(range(a.shape[0]))
+        return jnp.stack([a[i] for i in range(a.shape[0])])
+
+    assert shape_of(call, T((None, None))) == (None, None)
+    assert len(taken) < 100
+
+
 def test_one_known_size_may_be_needed():
     assert shape_of(jnp.add, T((None, 3)), T((2, None))) == (2, 3)
 

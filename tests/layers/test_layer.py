@@ -3,6 +3,7 @@
 import inspect
 import json
 import re
+from copy import deepcopy
 
 import jax
 import jax.numpy as jnp
@@ -577,6 +578,28 @@ def test_configs_without_get_config():
 
 def test_configs_with_get_config():
     assert Written.from_config(Written(3).get_config()).dense[0].units == 5
+
+
+def test_what_a_class_gives_its_users_base_is_no_part_of_the_config():
+    class Base(Layer):
+        def __init__(self, way="mean", flow="in", **kwargs):
+            super().__init__(**kwargs)
+            self.way, self.flow = way, flow
+
+    class Fixed(Base):
+        def __init__(self, units=1, **kwargs):
+            super().__init__(way="add", **kwargs)
+            self.units = units
+
+    class Passing(Base):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+
+    for layer in (Fixed(), Fixed(2, flow="out"), Passing("max")):
+        again = type(layer).from_config(layer.get_config())
+        assert (again.way, again.flow) == (layer.way, layer.flow)
+        assert deepcopy(layer).flow == layer.flow
+    assert "way" not in Fixed(2).get_config() and "flow" not in Fixed().get_config()
 
 
 def test_a_users_subclass_of_ours():

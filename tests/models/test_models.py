@@ -77,6 +77,26 @@ def test_built_by_hand():
     np.testing.assert_allclose(model(X), X @ kernels[0] @ kernels[1], atol=1e-6)
 
 
+def test_a_build_of_ones_own_may_end_with_that_of_models():
+    class Two(lamina.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = Dense(2)
+
+        def build(self, input_shape):
+            self.dense.build((None, 3))
+            super().build(input_shape)
+
+        def call(self, x, more):
+            return self.dense(x) + more
+
+    for shape in (None, (None, 3)):
+        model = Two()
+        model.build(shape)
+        assert model.built and len(model.weights) == 2
+    assert Two()(np.ones((1, 3)), np.ones((1, 2))).shape == (1, 2)
+
+
 def test_nested_stacks_share_weights():
     inner = lamina.Sequential([Dense(3), Dense(3)])
     model = lamina.Sequential([lamina.Input((3,)), inner, Dense(1)])

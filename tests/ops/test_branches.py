@@ -62,3 +62,16 @@ def test_gradients_and_numbers():
     for x, value, slope in ((-4.0, -4, 1), (1.5, 2.25, 3), (7.0, 21, 3)):
         assert float(chosen(x)) == float(jax.jit(chosen)(x)) == value
         assert float(jax.grad(chosen)(x)) == slope
+
+
+def test_branches_within_branches_are_traced_once():
+    traced = []
+
+    def nested(x, depth):
+        if depth == 0:
+            traced.append(x)
+            return x + 1
+        return ops.cond(x > 0, lambda: nested(x, depth - 1), lambda: x)
+
+    assert float(jax.jit(lambda x: nested(x, 5))(2.0)) == 3.0
+    assert len(traced) == 1

@@ -1,12 +1,8 @@
 """Modules under Keras' names whose names are Lamina's."""
 
-import dis
 import functools
 import importlib
-import importlib.abc
 import importlib.machinery
-import importlib.metadata
-import importlib.util
 import os
 import re
 import sys
@@ -75,7 +71,7 @@ def install() -> None:
         )
 
 
-class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+class _Finder:  # not of importlib.abc, which takes a while to import
     """Finds modules under Keras' names, and its version."""
 
     def find_spec(self, fullname, path=None, target=None):
@@ -83,39 +79,43 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             return None
         if fullname == "tensorflow":
             return self._tensorflow()
-        if fullname.startswith(_IN_TENSORFLOW):
-            loader = sys.modules["tensorflow"].__spec__.loader  # pyright: ignore
-            if loader is not self:
-                return None
-        if not _known(fullname):
+        alone = False
+        if fullname.startswith("tensorflow."):
+            spec = getattr(sys.modules.get("tensorflow"), "__spec__", None)
+            alone = spec is not None and spec.loader is self
+        if not alone and fullname.startswith(_IN_TENSORFLOW):
             return None
-        spec = importlib.machinery.ModuleSpec(fullname, self, is_package=True)
+        if not _known(fullname):
+            if alone and not PACKAGE.match(fullname):
+                # Under another name, `from` would hide the reason.
+                raise ModuleNotFoundError(_needs(fullname), name="tensorflow")
+            return None
+        spec = _spec(fullname, self)
         spec.origin = "lamina"
         return spec
 
     def _tensorflow(self):
         """Return the spec of TensorFlow with another `keras`, or of that alone."""
+        from importlib.util import find_spec
+
         sys.meta_path.remove(self)
         try:
-            real = importlib.util.find_spec("tensorflow")
+            real = find_spec("tensorflow")
         finally:
             sys.meta_path.insert(0, self)
         if real is None:
             # A package that asks for TensorFlow alone wants to know if there is one.
             if not _of_the_program():
                 return None
-            return importlib.machinery.ModuleSpec("tensorflow", self, is_package=True)
+            return _spec("tensorflow", self)
         if real.loader is not None:
-            real.loader = _WithKeras(real.loader)
+            real.loader = _WithKeras(real.loader)  # pyright: ignore
         return real
 
     def create_module(self, spec):
         return ModuleType(spec.name)
 
     def exec_module(self, module):
-        from lamina.core import settings  # JAX comes with it: not before it is needed
-
-        settings.put("as_keras", True)
         name = module.__name__
         where = _where(name)
         if where is None:
@@ -127,21 +127,30 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         """Say to `importlib.metadata` which version of Keras this is."""
         name = str(getattr(context, "name", "")).lower().replace("-", "_")
         if name in ("keras", "tf_keras"):
-            yield _Distribution(name)
+            yield _distribution(name)
 
 
-class _Distribution(importlib.metadata.Distribution):
-    def __init__(self, name):
-        self._text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {VERSION}\n"
-
-    def read_text(self, filename):
-        return self._text if filename == "METADATA" else None
-
-    def locate_file(self, path):
-        return Path(__file__).parent / str(path)
+def _spec(name, loader):
+    return importlib.machinery.ModuleSpec(name, loader, is_package=True)
 
 
-class _WithKeras(importlib.abc.Loader):
+@functools.cache
+def _distribution(name):
+    """Return what `importlib.metadata`, which has asked, tells of Keras."""
+    from importlib.metadata import Distribution
+
+    class Keras(Distribution):
+        def read_text(self, filename):
+            text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {VERSION}\n"
+            return text if filename == "METADATA" else None
+
+        def locate_file(self, path):
+            return Path(__file__).parent / str(path)
+
+    return Keras()
+
+
+class _WithKeras:
     """Loads TensorFlow, then gives it Lamina in place of its Keras."""
 
     def __init__(self, loader):
@@ -179,6 +188,8 @@ def _of_the_program() -> bool:
 
 def _takes_keras(frame):
     """Tell whether a frame runs `from tensorflow import keras`."""
+    import dis  # most programs do without
+
     taken = None
     for step in dis.get_instructions(frame.f_code):
         if step.offset == frame.f_lasti:
@@ -199,9 +210,13 @@ def _absent(module, name):
         return _Nothing
     if name == "data":
         return SimpleNamespace(Dataset=_Nothing)
-    raise AttributeError(
-        f"TensorFlow is not installed: of it there is `tensorflow.keras`, which is "
-        f"Lamina, and nothing else. `{inner}` needs `pip install tensorflow`."
+    raise AttributeError(_needs(inner))
+
+
+def _needs(name):
+    return (
+        "TensorFlow is not installed: of it there is `tensorflow.keras`, which is "
+        f"Lamina, and nothing else. `{name}` needs `pip install tensorflow`."
     )
 
 
@@ -302,6 +317,13 @@ def look_up(name):
     return thing
 
 
+@functools.cache
+def _noted():
+    from lamina.core import settings  # JAX comes with it: not before it is needed
+
+    settings.put("as_keras", True)
+
+
 def _contents(name, old, path):
     """Return what a module holds: all else is looked up when it is asked for."""
     names, lookup = _names(old, path)
@@ -319,6 +341,8 @@ def _contents(name, old, path):
                 raise AttributeError(text) from None
         if isinstance(value, ModuleType):
             value = importlib.import_module(f"{name}.{word}")
+        if word not in ("__version__", "version"):
+            _noted()
         return value
 
     public = [n for n in names if not n.startswith("_")]

@@ -1,48 +1,12 @@
 """What `keras.src.ops` has beside functions: a class for each, and rules of shapes."""
 
-import functools
-import inspect
-
 from lamina import KerasTensor, ops
-from lamina.core.op import OPS, OpCall
+from lamina.core.op import OPS, class_of
 
 
-class _OfOp(type):
-    """The type of an op's class: graphs record each use of the op as one of it."""
-
-    def __instancecheck__(cls, thing):
-        recorded = "function" in vars(cls) and isinstance(thing, OpCall)
-        alike = recorded and thing.function is vars(cls)["function"]
-        return alike or super().__instancecheck__(thing)
-
-
-@functools.cache
 def operation_class(module, name):
-    """Return Keras' class of an op, made with its settings; None for no op."""
-    if (module, name) not in OPS:
-        return None
-    of = OPS[module, name]
-    parameters = inspect.signature(of.plain).parameters
-    keys = [key for key in parameters if key in of.config]
-    defaults = {key: parameters[key].default for key in keys}
-
-    class Use(OpCall, metaclass=_OfOp):
-        function = of
-
-        def __init__(self, *given, name=None, **settings):
-            settings = {**dict(zip(keys, given, strict=False)), **settings}
-            whole = defaults | settings
-            if missing := [
-                key for key in keys if whole[key] is inspect.Parameter.empty
-            ]:
-                raise TypeError(
-                    f"`{type(self).__name__}` expected `{missing[0]}`. Received: "
-                    f"{settings}"
-                )
-            super().__init__(of, whole, name)
-
-    Use.__name__ = Use.__qualname__ = name
-    return Use
+    """Return Keras' class of an op, of which graphs record uses; None for no op."""
+    return class_of(OPS[module, name]) if (module, name) in OPS else None
 
 
 def compute_conv_output_shape(

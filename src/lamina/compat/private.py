@@ -58,7 +58,10 @@ def find(name: str, path: str = "") -> Any:
             home, own = _TABLE[key]
             return getattr(importlib.import_module(f"lamina.{home}"), own)
     first = {"random"} & {*words} or ({"ops"} if "backend" in words else {*words})
-    for space in sorted(_NAMESPACES, key=lambda one: one not in first):
+    spaces: list[str] = sorted(_NAMESPACES, key=lambda one: one not in first)
+    if "applications" in words:  # each has functions of the same names
+        spaces.insert(0, path.removeprefix("src."))
+    for space in spaces:
         module = f"lamina.{space}".rstrip(".")
         if module not in sys.modules and name not in _text(space):
             continue  # to import it takes a while: other packages come with some
@@ -214,6 +217,11 @@ class Reduction:
 # another meaning elsewhere, the word before it is one of the module's.
 _HOMES = {
     "compat.bases": "BaseConv BaseConvTranspose BaseDepthwiseConv BaseSeparableConv",
+    "compat.internals": (
+        "PyDatasetAdapter _analyze_einsum_string _build_attention_equation "
+        "_build_proj_equation get_keras_tensor_spec get_tensor_spec "
+        "load_weights_from_hdf5_group load_weights_from_hdf5_group_by_name"
+    ),
     "compat.operations": "compute_conv_output_shape compute_pooling_output_shape",
     "compat.private": (
         "H5IOStore LazyModule Reduction SafeModeScope any_symbolic_tensors "
@@ -229,6 +237,10 @@ _HOMES = {
     "layers.preprocessing.image_layer": "BaseImagePreprocessingLayer",
     "losses.loss": "LossFunctionWrapper",
 }
+_OF_FILES = (
+    "File copy exists is_remote_path isdir join listdir makedirs path_to_string remove "
+    "rmtree"
+)
 _TABLE = {
     "BaseAdaptivePooling": ("layers.pooling", "AdaptivePool"),
     "BaseGlobalPooling": ("layers.pooling", "GlobalPool"),
@@ -249,6 +261,7 @@ _TABLE = {
     "torch.convert_to_tensor": ("compat.pytorch", "convert_to_tensor"),
     "torch.to_torch_dtype": ("compat.pytorch", "to_torch_dtype"),
     **{name: (home, name) for home, names in _HOMES.items() for name in names.split()},
+    **{f"file_utils.{name}": ("compat.internals", name) for name in _OF_FILES.split()},
 }
 _tensorflow = LazyModule("tensorflow")
 

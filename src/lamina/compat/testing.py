@@ -11,17 +11,19 @@ import lamina
 
 
 def named_product(*given, **options):
-    """Return a dict for each choice of options, with the name of the test's case."""
-    cases = given[0] if given else [{}]
+    """Return a dict for each choice of options, with the name of the test's case.
+
+    The first option changes first; a name has the values in lower case, as in Keras:
+    tests are selected by it.
+    """
+    first = [given[0] if given else [{}]]
     made = []
-    for case, *values in itertools.product(cases, *options.values()):
-        chosen = dict(zip(options, values, strict=True))
-        words = [
-            case.get("testcase_name", ""),
-            *(f"{k}_{v}" for k, v in chosen.items()),
-        ]
-        name = "_".join(filter(None, words)).replace(" ", "_")
-        made.append({**case, **chosen, "testcase_name": name})
+    for *values, case in itertools.product(*reversed([*first, *options.values()])):
+        chosen = dict(zip(options, reversed(values), strict=True))
+        words = [getattr(v, "__name__", str(v)).lower() for v in chosen.values()]
+        words[:0] = [case["testcase_name"]] if given else []
+        named = {"testcase_name": "_".join(words)} if words else {}
+        made.append({**case, **chosen, **named})
     return made
 
 

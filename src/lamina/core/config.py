@@ -22,7 +22,7 @@ from lamina.core.constructor import Bounded, Captured, all_parameters
 from lamina.core.context import context, having
 from lamina.core.dtypes import standardize_dtype
 from lamina.core.naming import nearest, of_keras, snake_case
-from lamina.core.op import OPS, OpCall
+from lamina.core.op import OPS, OpCall, op_call
 from lamina.core.registry import (
     author_of,
     built_in,
@@ -80,6 +80,11 @@ class Constructed(Bounded):
         parameters, given = all_parameters(author), {}
         if isinstance(self, Captured) and not ours(author):
             given = self._given_arguments()
+            if self._names_all_given():
+                # What a user's base takes may be what the class itself gives it.
+                held = all_parameters(next(c for c in author.__mro__ if ours(c)))
+                names = {*given, *held}
+                parameters = {k: v for k, v in parameters.items() if k in names}
             for name in (*self._saved_first, *self._saved_from):
                 given.pop(name, None)
         config = {}
@@ -521,7 +526,7 @@ def _op_from(function, config):
             f"Op `{function.__name__}` takes no argument {', '.join(unknown)}. "
             f"Received: config={config!r}"
         )
-    return OpCall(function, settings, name)
+    return op_call(function, settings, name)
 
 
 def _array_from(config):

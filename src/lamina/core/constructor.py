@@ -84,3 +84,11 @@ class Captured:
                 rest = given.pop(name)
                 given.update(rest if isinstance(rest, dict) else {})
         return given
+
+    def _names_all_given(self) -> bool:
+        """Tell whether `_given_arguments` has all that the constructor was given."""
+        try:
+            parameters = self._bound_arguments().signature.parameters.values()
+        except TypeError:
+            return False
+        return all(p.kind is not p.VAR_POSITIONAL for p in parameters)

@@ -72,7 +72,7 @@ OPS: dict[tuple, Any] = {}
 
 
 class OpCall(Operation):
-    """One use of an op in a graph: the function and its settings.
+    """One use of an op in a graph: the function and its settings, also as attributes.
 
     Args:
         function: the op.
@@ -107,6 +107,41 @@ class OpCall(Operation):
     def get_config(self):
         """Return the settings and the name."""
         return {"name": self.name, **self.config}
+
+    def __getattr__(self, key):
+        if key in (settings := self.__dict__.get("config", {})):
+            return settings[key]
+        kind = type(self).__name__
+        raise AttributeError(f"{kind!r} object has no attribute {key!r}")
+
+    def __reduce__(self):
+        return op_call, (self.function, self.config, self.name), self.__dict__
+
+
+@functools.cache
+def class_of(function):
+    """Return the class of an op's uses, which is made with its settings."""
+    parameters = inspect.signature(function.plain).parameters
+    keys = [key for key in parameters if key in function.config]
+    defaults = {key: parameters[key].default for key in keys}
+
+    def init(self, *given, name=None, **settings):
+        whole = {**defaults, **dict(zip(keys, given, strict=False)), **settings}
+        if missing := [k for k in keys if whole[k] is inspect.Parameter.empty]:
+            raise TypeError(
+                f"`{type(self).__name__}` expected `{missing[0]}`. Received: {settings}"
+            )
+        OpCall.__init__(self, function, whole, name)
+
+    return type(function.class_name, (OpCall,), {"__init__": init})
+
+
+def op_call(function, settings, name=None):
+    """Return one use of an op; what is no setting here is data."""
+    kind = class_of(function)
+    made = kind.__new__(kind)
+    OpCall.__init__(made, function, settings, name)
+    return made
 
 
 def unwrap(x) -> Any:
@@ -276,7 +311,7 @@ def _record(function, signature, config, args, kwargs):
     if settings.get("data_format", "") is None:
         settings["data_format"] = image_data_format()  # a file must not depend on it
     try:
-        return OpCall(function, settings)(*data, **named)
+        return op_call(function, settings)(*data, **named)
     except (TypeError, IndexError) as error:
         if isinstance(error, TypeError) and "shape" not in str(error):
             raise

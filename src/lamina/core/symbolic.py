@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import types
 from typing import Any, NamedTuple
 
 import jax
@@ -214,7 +215,14 @@ class Node:
                 tensor.index = index
 
     @property
-    def parents(self) -> list:
+    def arguments(self):
+        """What it was called with: `args`, `kwargs`, and the `keras_tensors` inside."""
+        return types.SimpleNamespace(
+            args=self.args, kwargs=self.kwargs, keras_tensors=self.input_tensors
+        )
+
+    @property
+    def parent_nodes(self) -> list:
         """The nodes whose outputs it takes."""
         return [t.node for t in self.input_tensors if t.node is not None]
 
@@ -344,12 +352,16 @@ def unknown_size():
     return size
 
 
-# Sizes tried in place of None where the symbolic dimension cannot decide, two by two:
-# what differs between the two results is unknown. They are multiples of many
-# small numbers so that usual reshapes and windows divide them. The second pair is for
-# what needs long sequences, such as a crop of thousands; the others are for what takes
-# short ones alone, such as a slice of a table of positions.
-_PROBES = (240, 480, 61_440, 122_880, 6, 12, 2, 4)
+# Sizes tried in place of None where the symbolic dimension cannot decide, of rows and
+# of other axes, two by two: what differs between two results is unknown. They are
+# multiples of many small numbers so that usual reshapes and windows divide them. Few
+# rows come first: a `call` may take them one by one. The third pair is for what needs
+# long sequences, such as a crop of thousands; the others are for what takes short ones
+# alone, such as a slice of a table of positions.
+_PROBES = (
+    (24, 240), (48, 480), (240, 240), (480, 480), (61_440, 61_440), (122_880, 122_880),
+    (6, 6), (12, 12), (2, 2), (4, 4),
+)  # fmt: skip
 
 
 def infer(fn, *args, **kwargs):
@@ -386,7 +398,7 @@ def _probe(fn, args, kwargs, tensors, error):
             continue
         if fill in _PROBES:
             worked.add(fill)
-            if fill // 2 in worked:
+            if tuple(size // 2 for size in fill) in worked:
                 break  # both of a pair: many sizes will do
     if not results or len({jax.tree.structure(r) for r in results}) > 1:
         raise error
@@ -412,7 +424,7 @@ def _fills(tensors, arguments):
     slots = [place for place, size in sizes if size is None]
     shapes = [getattr(x, "shape", ()) for x in structure.flatten(arguments)]
     known = {n for shape in shapes for n in shape if n}
-    choices = sorted(known)[:4] + [_PROBES[0], _PROBES[1]]
+    choices = sorted(known)[:4] + [240, 480]
     if len(choices) ** len(slots) > 250:
         choices = choices[:-1]
     if len(choices) ** len(slots) > 250:
@@ -430,6 +442,8 @@ def _abstract(fn, args, kwargs, tensors, unknown):
         )
 
     def fill(i, axis):
+        if isinstance(unknown, tuple):
+            return unknown[axis > 0]
         return unknown[i, axis] if isinstance(unknown, dict) else unknown
 
     specs = [

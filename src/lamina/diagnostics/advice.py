@@ -146,7 +146,7 @@ def _weight_before(tensor):
         weights = getattr(node.operation, "trainable_variables", None)
         if weights:
             return weights[-1]
-        node = node.parents[0] if len(node.parents) == 1 else None
+        node = node.parent_nodes[0] if len(node.parent_nodes) == 1 else None
     return None
 
 

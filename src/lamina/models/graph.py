@@ -311,7 +311,7 @@ def _sort(inputs, outputs):
     for node in reversed(finished):
         depth = max(depth_of_node.get(node, 0), depth_of.get(node.operation, 0))
         depth_of_node[node] = depth_of[node.operation] = depth
-        for parent in node.parents:
+        for parent in node.parent_nodes:
             if parent in reached:
                 depth_of_node[parent] = max(depth + 1, depth_of_node.get(parent, 0))
     for tensor in inputs:

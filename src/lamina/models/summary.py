@@ -168,12 +168,12 @@ class _Rows:
     def add(self, operation, model, depth):
         nodes = _nodes(operation, model)
         self.depths.append(depth)
-        name = printable(f"{operation.name} ({_type_name(operation)})")
+        name = printable(f"{operation.name} ({type(operation).__name__})")
         row = [name, _shapes(operation, nodes), _parameters(operation)]
         if self.connected:
             row.append(_connections(nodes) if depth == 0 else "-")
         if self._trainable:
-            has_weights = bool(getattr(operation, "weights", None))
+            has_weights = isinstance(operation, Layer) and bool(operation.weights)
             row.append(("N", "Y")[operation.trainable] if has_weights else "-")
         self.cells.append(row)
         if self._expand:
@@ -243,11 +243,6 @@ def _nodes(operation, model):
         return nodes
     inside = {id(node) for node in graph.nodes}
     return [node for node in nodes if id(node) in inside] or nodes
-
-
-def _type_name(operation):
-    function = getattr(operation, "function", None)
-    return getattr(function, "class_name", None) or type(operation).__name__
 
 
 def _shapes(operation, nodes):

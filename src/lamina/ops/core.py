@@ -8,6 +8,7 @@ import jax.numpy as _jnp
 import numpy as _np
 from jax import lax as _lax
 from jax.core import Tracer as _Tracer
+from jax.extend.core import jaxpr_as_fun as _jaxpr_as_fun
 
 from lamina.core import structure as _structure
 from lamina.core.budget import rounds as _rounds
@@ -254,21 +255,43 @@ def switch(index, branches, *operands):
 
 def _chosen(index, branches, operands):
     """Run one of several functions; what any of them assigns comes out as a result."""
-    assigned = {}
-    for branch in branches:
-        with _scratch() as frame:
-            _jax.eval_shape(lambda *x, f=branch: _arrays(f(*x)), *operands)
-            assigned |= dict.fromkeys(frame.values)
+    ways = [_traced(branch, operands) for branch in branches]
+    assigned = dict.fromkeys(v for _, variables in ways for v in variables)
 
-    def run(branch, *operands):
-        with _scratch():
-            return _arrays(branch(*operands)), [v.raw_value for v in assigned]
+    def run(way, *operands):
+        function, variables = way
+        result, values = function(*operands)
+        held = dict(zip(variables, values, strict=True))
+        return result, [held.get(v, v.raw_value) for v in assigned]
 
-    runs = [_functools.partial(run, branch) for branch in branches]
+    runs = [_functools.partial(run, way) for way in ways]
     result, values = _lax.switch(index, runs, *operands)
     for variable, value in zip(assigned, values, strict=True):
         variable.assign(value)
     return result
+
+
+def _traced(branch, operands):
+    """Return a branch, traced once, as a function, and the Variables it assigns.
+
+    Branches within branches would otherwise be traced anew at each level.
+    """
+    variables = []
+
+    def run(*operands):
+        with _scratch() as frame:
+            result = _arrays(branch(*operands))
+            variables.extend(frame.values)
+            return result, [v.raw_value for v in variables]
+
+    drawn, shapes = _jax.make_jaxpr(run, return_shape=True)(*operands)
+    tree = _jax.tree.structure(shapes)
+    flat = _jaxpr_as_fun(drawn)
+
+    def again(*operands):
+        return _jax.tree.unflatten(tree, flat(*_jax.tree.leaves(operands)))
+
+    return again, variables
 
 
 def _returning_arrays(function):

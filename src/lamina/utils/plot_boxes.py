@@ -137,7 +137,7 @@ class _Reader:
         """
         below = {}  # operation -> operations whose outputs it takes
         for node in self._calls:
-            parents = {parent.operation for parent in node.parents}
+            parents = {parent.operation for parent in node.parent_nodes}
             below.setdefault(node.operation, set()).update(parents)
         left = set(below)
         while left:
@@ -191,7 +191,7 @@ def _box(operation, nodes, options):
     inner = None
     if _is_opened(operation, options):
         inner = _Reader(graph_of(operation), options, nested=True).graph
-    has_weights = bool(getattr(operation, "weights", None))
+    has_weights = isinstance(operation, Layer) and bool(operation.weights)
     return Box(
         kind=_kind(operation),
         name=printable(operation.name),
@@ -203,8 +203,7 @@ def _box(operation, nodes, options):
 
 
 def _kind(operation):
-    function = getattr(operation, "function", None)
-    kind = getattr(function, "class_name", None) or type(operation).__name__
+    kind = type(operation).__name__
     if isinstance(operation, InputLayer):
         return "Input"
     for attribute in ("forward_layer", "layer"):
