@@ -209,6 +209,8 @@ def test_functions_are_no_gadgets(good, name, kind):
 )
 def test_configs_of_no_model(good, text, reason):
     refused(rewritten(good, config__json=text), reason)
+    with pytest.raises((ValueError, TypeError)):
+        lamina.models.model_from_json(text.decode("latin-1"))
 
 
 # ---- budgets -----------------------------------------------------------------------

@@ -77,8 +77,8 @@ def model_from_json(json_string, custom_objects=None):
         custom_objects: a dict from names to classes and functions of yours.
 
     Raises:
-        ValueError: it is not JSON, holds a lambda, which is code, or makes weights that
-            this machine has no memory for.
+        ValueError: it is not JSON, describes no model, holds a lambda, which is code,
+            or makes weights that this machine has no memory for.
         TypeError: it needs a class or function that was not lent.
 
     >>> import lamina
@@ -89,7 +89,12 @@ def model_from_json(json_string, custom_objects=None):
     afresh = having(context.configs, references=None, budget=None, shared={})
     with afresh, budgeted("the JSON"):
         config = migrated(parsed(json_string, "the JSON"))
-        return deserialize_keras_object(config, custom_objects=custom_objects)
+        model = deserialize_keras_object(config, custom_objects=custom_objects)
+        if not isinstance(model, Layer):
+            raise ValueError(
+                f"The JSON describes no model, but a {type(model).__name__}."
+            )
+        return model
 
 
 class _Cloning:
