@@ -205,7 +205,7 @@ def test_nodes():
     layer = lamina.layers.Dense(2)
     y, z = layer(x), layer(x)
     assert [n.position for n in layer._inbound_nodes] == [0, 1]
-    assert y.node.parents == [x.node] and x.node.is_input
+    assert y.node.parent_nodes == [x.node] and x.node.is_input
     assert z._keras_history == (layer, 1, 0)
     assert isinstance(x.node, Node)
     with pytest.raises(AttributeError):
