@@ -537,6 +537,18 @@ for name, change, options, reason in (
     CASES[name] = patched(change, **options), reason
 
 
+@case("a list of weights of 128,000 names", "a list of 128000 names")
+def _(p):
+    path = p.folder / "model.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = np.array([b"dense"])
+        group = file.create_group("dense")
+        group["k"] = np.zeros(1, "float32")
+        for i in range(2):
+            group.attrs[f"weight_names{i}"] = np.full(64_000, b"k")
+    return lambda: lamina.saving.load_model(p.good).load_weights(path)
+
+
 def nested_type(depth):
     """Return a type of texts in texts in texts; HDF5 copies each level for each."""
     made = h5py.h5t.STD_I8LE
@@ -849,6 +861,23 @@ of_json(
 of_json(
     "a huge Conv", "Not allowed: the architecture",
     lambda p: stack(layer("Conv2D", filters=10**7, kernel_size=999), shape=(9, 9, 3)),
+)  # fmt: skip
+of_json(
+    "bands of sound, made anew at each trace", "as much work as",
+    lambda p: stack(
+        layer(
+            "TimeDistributed",
+            layer=layer("MelSpectrogram", num_mel_bins=10_000, fft_length=32_768),
+        ),
+        shape=(2, 32_768),
+    ),
+)  # fmt: skip
+of_json(
+    "a transform of 28,000 samples", "as much work as",
+    lambda p: stack(
+        layer("STFTSpectrogram", frame_length=28_000, fft_length=28_000, mode="real"),
+        shape=(30_000, 1),
+    ),
 )  # fmt: skip
 of_json(
     "a pooling into a thousand million parts", "output_size=1000000000",

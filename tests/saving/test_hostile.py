@@ -84,6 +84,17 @@ def test_a_budget_is_for_configs_alone():
     assert len(lamina.metrics.AUC(num_thresholds=200_000).thresholds) == 200_000
 
 
+def test_large_values_that_are_no_sizes_are_let_in():
+    for name, config in (
+        ("Rescaling", {"scale": 10**6, "offset": -(10**6)}),
+        ("Discretization", {"bin_boundaries": [0, 10**6]}),
+        ("ReLU", {"max_value": 10**6, "threshold": 10**6}),
+        ("Cropping1D", {"cropping": 200_000}),
+    ):
+        given = {"module": "keras.layers", "class_name": name, "config": config}
+        lamina.layers.deserialize(given)
+
+
 @pytest.fixture
 def good(tmp_path):
     model = lamina.Sequential([lamina.Input((4,)), lamina.layers.Dense(3)])

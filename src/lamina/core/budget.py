@@ -31,10 +31,12 @@ _PLACES = 2000  # in memory that are listed in such a time
 # counted as such.
 _FREE = set(
     (
-        "axis batch_input_shape batch_shape embeddings_dim filters ignore_class "
-        "input_dim input_length input_shape mask_token mask_value max_tokens maximum "
-        "minimum normalized_shape num_bins oov_token output_dim padding sampling_rate "
-        "seed sequence_length shape target_shape units vocabulary"
+        "alpha axis batch_input_shape batch_shape bin_boundaries cropping "
+        "embeddings_dim filters ignore_class input_dim input_length input_shape "
+        "mask_token mask_value max_tokens max_value maximum min_value minimum "
+        "normalized_shape num_bins offset oov_token output_dim padding sampling_rate "
+        "scale seed sequence_length shape target_shape threshold units value_range "
+        "vocabulary"
     ).split()
 )
 
@@ -136,7 +138,8 @@ class Budget:
                 ):
                     raise ValueError(
                         f"Not allowed: {self.name} asks `{cls.__name__}` for "
-                        f"{name}={value}; {bounds.NUMBER} is the most in a config."
+                        f"{name}={value}; {bounds.NUMBER} is the most in a config. "
+                        "Make the object in a script, if you trust the file's author."
                     )
 
     def call(self, layer):
@@ -197,6 +200,22 @@ def listed(count):
         ValueError: a config is read, and they are too many.
     """
     rounds(count // _PLACES)
+
+
+def constant(shape, dtype, copies=1):
+    """Count an array that a layer makes while it is traced, before it does.
+
+    Args:
+        shape: its shape.
+        dtype: its dtype.
+        copies: how many of its size there are while it is made.
+
+    Raises:
+        ValueError: a config is read, and all that it makes is too much.
+    """
+    if context.configs.budget is not None:
+        size = copies * math.prod(shape) * np.dtype(dtype).itemsize
+        context.configs.budget.spend(_MIB_DRAWN * size >> 20)
 
 
 def looked_at(values):

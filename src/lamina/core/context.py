@@ -78,6 +78,10 @@ class _Context(Local):
     # in builds; read by layers and operations as they are made, and by calls.
     remat: Any = None
 
+    # The layer whose shapes `call` tells, whatever its subclass writes of them. Set by
+    # `compute_output_shape` of the layer; read by `compute_output_spec`.
+    measured: Any = None
+
     def __init__(self):
         super().__init__()
         self.configs = _Configs()

@@ -185,6 +185,11 @@ class STFT(Initializer):
             kernel /= jnp.sum(jnp.abs(window))
         return kernel
 
+    @staticmethod
+    def _work(shape):
+        """What making it takes, for a `Budget`: several arrays of its size."""
+        return 128 * 4 * math.prod(shape) >> 20
+
 
 def _named_window(name, length, periodic):
     from scipy.signal import get_window  # slow to import, and rarely needed

@@ -627,9 +627,17 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
 
     def compute_output_spec(self, *args, **kwargs):
         """Return what a call would give, as symbolic tensors."""
+        call = self.call
         if type(self).compute_output_shape is not Layer.compute_output_shape:
-            return self._spec_from_shape(args, kwargs)
-        return self._spec_of(self.call, args, kwargs)
+            if context.measured is not self:
+                return self._spec_from_shape(args, kwargs)
+            # Asked for by `super()` in it: what the layer below gives.
+            mro = type(self).__mro__
+            own = [c for c in mro if "compute_output_shape" in vars(c)][-2]
+            call = super(own, self).call  # pyright: ignore
+            if call.__func__ is Layer.call:
+                raise _no_shape(self)
+        return self._spec_of(call, args, kwargs)
 
     def _spec_of(self, call, args, kwargs):
         asks_in_build = any(layer is self for layer in context.calling)
@@ -674,16 +682,12 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
             given = {names[0]: given["input"]}
         tensors = {k: spec_of(v, self.input_dtype) for k, v in given.items()}
         by_place = list(tensors) == names[: len(tensors)]
-        args, kwargs = (tuple(tensors.values()), {}) if by_place else ((), tensors)
-        if type(self).compute_output_shape is Layer.compute_output_shape:
-            result = self.compute_output_spec(*args, **kwargs)
-        else:  # asked for by `super()` in it: what the layer below gives
-            mro = type(self).__mro__
-            own = [c for c in mro if "compute_output_shape" in vars(c)][-2]
-            call = super(own, self).call  # pyright: ignore
-            if call.__func__ is Layer.call:
-                raise _no_shape(self)
-            result = self._spec_of(call, args, kwargs)
+        with having(measured=self):
+            result = (
+                self.compute_output_spec(*tensors.values())
+                if by_place
+                else self.compute_output_spec(**tensors)
+            )
         return structure.map_leaves(lambda t: t.shape, result)
 
     def compute_mask(self, inputs: Any, previous_mask: Any):

@@ -118,6 +118,8 @@ class Weights(contextlib.AbstractContextManager):
             parts = []
             while (part := self._texts(group, path, f"{name}{len(parts)}")) is not None:
                 parts.append(part)
+                if (listed := sum(map(len, parts))) > bounds.OBJECTS:
+                    self._refuse(path, f"a list of {listed} names, {name!r}")
             return [text for part in parts for text in part] if parts else None
 
     def at(self, path):

@@ -18,7 +18,7 @@ from lamina.saving.heaps import NOWHERE
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 LINKS, LAYOUT, ATTRIBUTES = 0x02, 0x08, 0x15
 _OTHER_FILES, _CONTINUED, _TREE = 0x07, 0x10, 0x11
-_TYPE, _ATTRIBUTE = 0x03, 0x0C
+_TYPE, _LINK, _ATTRIBUTE = 0x03, 0x06, 0x0C
 _CHUNKED, _VIRTUAL = 2, 3
 _VARIABLE = 9  # the class of types of texts of any length
 _LAST = 1  # the gap between names that is named by the last one
@@ -114,7 +114,7 @@ class Headers:
         if at in self._known:
             return
         self._known[at] = 0
-        kinds = attributes = 0
+        kinds = attributes = links = 0
         for kind, data in self._messages(at):
             kinds |= 1 << kind
             if kind == LINKS:
@@ -132,6 +132,10 @@ class Headers:
                 self._check_layout(data)
             elif kind == _TYPE:
                 self._check_type(len(data))
+            elif kind == _LINK:
+                links += 1
+                if links > bounds.LINKS:
+                    raise ValueError(f"a header of more than {bounds.LINKS} links")
             elif kind == _ATTRIBUTE:
                 attributes += 1
                 self._check_attribute(at, data, attributes)

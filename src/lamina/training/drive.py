@@ -125,7 +125,7 @@ class Chunk(NamedTuple):
 def grouped(batches, size):
     """Yield Chunks of `size` batches; the last has fewer where the data end.
 
-    >>> from lamina.training.chunks import grouped
+    >>> from lamina.training.drive import grouped
     >>> [chunk.data for chunk in grouped(range(5), 2)]
     [[0, 1], [2, 3], [4]]
     """

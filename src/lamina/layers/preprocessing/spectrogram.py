@@ -9,6 +9,7 @@ import numpy as np
 
 from lamina import initializers, ops
 from lamina.core import settings
+from lamina.core.budget import constant
 from lamina.core.checks import one_of, positive_int
 from lamina.core.dtypes import is_float
 from lamina.core.input_spec import InputSpec
@@ -269,6 +270,7 @@ class MelSpectrogram(DataLayer):
             upper_edge_hertz: where the highest band ends.
             dtype: the dtype of the result.
         """
+        constant((num_spectrogram_bins, num_mel_bins), "float64", copies=6)
         hertz = np.linspace(0, sampling_rate / 2, num_spectrogram_bins)
         lowest, highest = _mel(np.array([lower_edge_hertz, upper_edge_hertz]))
         corners = np.linspace(lowest, highest, num_mel_bins + 2)
