@@ -14,11 +14,11 @@ from lamina.kernels import scan
 # Operations of the same name, arguments and numbers.
 _SAME = (
     "abs", "arange", "cast", "clip", "concatenate", "cos", "cumprod", "cumsum", "elu",
-    "equal", "exp", "expand_dims", "eye", "greater", "greater_equal", "hard_sigmoid",
-    "less", "less_equal", "log", "maximum", "minimum", "ndim", "not_equal", "relu",
-    "ones_like", "repeat", "reshape", "round", "shape", "sigmoid", "sign", "sin",
+    "equal", "exp", "expand_dims", "eye", "greater", "greater_equal",
+    "less", "less_equal", "log", "maximum", "minimum", "ndim", "not_equal",
+    "ones_like", "reshape", "round", "shape", "sigmoid", "sign", "sin",
     "softmax", "softplus", "softsign", "sqrt", "square", "squeeze", "stack", "tanh",
-    "stop_gradient", "tile", "transpose", "zeros_like", "dot", "binary_crossentropy",
+    "stop_gradient", "tile", "transpose", "zeros_like", "dot",
     "categorical_crossentropy", "sparse_categorical_crossentropy",
 )  # fmt: skip
 # Reductions, whose `axis` and `keepdims` are those of NumPy.
@@ -138,6 +138,22 @@ def _pool(rank):
     return pool
 
 
+def _binary_crossentropy(target, output, from_logits=False):
+    """Return what `ops.binary_crossentropy` does, with TensorFlow's Keras' bounds."""
+    if from_logits:
+        return ops.binary_crossentropy(target, output, from_logits=True)
+    least = lamina.config.epsilon()
+    share = ops.clip(output, least, 1 - least)
+    right = target * ops.log(share + least)
+    return -(right + (1 - target) * ops.log(1 - share + least))
+
+
+def _conv1d(x, kernel, strides=1, padding="valid", data_format=None, dilation_rate=1):
+    if padding == "causal":
+        padding = [(dilation_rate * (kernel.shape[0] - 1), 0)]
+    return ops.conv(x, kernel, strides, padding, data_format, dilation_rate)
+
+
 def _ctc(y_pred):
     """Return what TensorFlow's CTC takes: logits, and the last class as the blank."""
     return ops.log(y_pred + lamina.config.epsilon()), y_pred.shape[-1] - 1
@@ -146,6 +162,7 @@ def _ctc(y_pred):
 def _ctc_batch_cost(y_true, y_pred, input_length, label_length):
     logits, blank = _ctc(y_pred)
     lengths = (ops.reshape(x, (-1,)) for x in (label_length, input_length))
+    y_true, *lengths = (ops.cast(x, "int32") for x in (y_true, *lengths))
     return ops.expand_dims(ops.ctc_loss(y_true, logits, *lengths, mask_index=blank), 1)
 
 
@@ -256,11 +273,12 @@ _OTHERS: dict[str, Any] = {
     ),
     "batch_set_value": lambda tuples: [_set_value(*pair) for pair in tuples],
     "bias_add": _bias_add,
+    "binary_crossentropy": _binary_crossentropy,
     "binary_focal_crossentropy": _binary_focal_crossentropy,
     "cast_to_floatx": _cast_to_floatx,
     "categorical_focal_crossentropy": _categorical_focal_crossentropy,
     "constant": _constant,
-    "conv1d": ops.conv,
+    "conv1d": _conv1d,
     "conv2d": ops.conv,
     "conv2d_transpose": _conv2d_transpose,
     "conv3d": ops.conv,
@@ -282,6 +300,7 @@ _OTHERS: dict[str, Any] = {
     "gather": lambda reference, indices: ops.take(reference, indices, axis=0),
     "get_value": ops.convert_to_numpy,
     "gradients": _gradients,
+    "hard_sigmoid": lambda x: ops.clip(0.2 * x + 0.5, 0.0, 1.0),
     "in_top_k": lambda predictions, targets, k: ops.in_top_k(targets, predictions, k),
     "int_shape": lambda x: tuple(x.shape) if hasattr(x, "shape") else None,
     "is_sparse": lambda tensor: False,
@@ -302,6 +321,10 @@ _OTHERS: dict[str, Any] = {
     "random_normal_variable": _drawn_variable(lamina.random.normal),
     "random_uniform": lamina.random.uniform,
     "random_uniform_variable": _drawn_variable(lamina.random.uniform),
+    "relu": lambda x, alpha=0.0, max_value=None, threshold=0.0: (
+        lamina.activations.relu(x, alpha, max_value, threshold)
+    ),
+    "repeat": lambda x, n: ops.repeat(ops.expand_dims(x, 1), n, 1),
     "repeat_elements": lambda x, rep, axis: ops.repeat(x, rep, axis),
     "resize_images": _resize_images,
     "resize_volumes": _resize_volumes,
