@@ -80,6 +80,8 @@ def test_a_script_for_keras(tmp_path):
             print(copied.predict(np.ones((2, 3)), verbose=0).shape)
             print(sys.argv, VALUE, __name__)
             print(keras.__version__, importlib.metadata.version("keras"))
+            from keras.src.version import __version__
+            assert __version__ == keras.__version__
             print(keras.backend.backend(), Layer is layers.Layer)
             print(type(model).__module__.split(".")[0])
             print({"layers", "ops"} <= set(keras.__all__), hasattr(keras, "nothing"))

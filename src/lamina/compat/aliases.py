@@ -329,6 +329,8 @@ def _contents(name, old, path):
     names, lookup = _names(old, path)
 
     def find(word):
+        if word == "__version__" and _is_private(path):
+            return VERSION
         if word.startswith("__") and word not in names:
             raise AttributeError(f"module {name!r} has no attribute {word!r}")
         try:
