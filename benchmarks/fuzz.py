@@ -834,7 +834,8 @@ def _watch(name, folder, work, seed, first, last, found, kept):
                 print(f"{name}, file {number}: {outcome}: {said}", flush=True)
         process.stdout.close()
         process.wait()
-    return last if number == last - 1 else number + 1
+    # HDF5 may crash as the first file is changed, before it is opened: it is left out.
+    return last if number == last - 1 else max(number, first) + 1
 
 
 def _keep(name, number, work, kept):
