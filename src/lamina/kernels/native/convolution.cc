@@ -189,17 +189,7 @@ ffi::Error Rectified(ffi::ThreadPool pool, Image a, Image kernel, Image bias,
   return ffi::Error::Success();
 }
 
-auto RectifiedSignature() {
-  return ffi::Ffi::Bind()
-      .Ctx<ffi::ThreadPool>()
-      .Arg<Image>()
-      .Arg<Image>()
-      .Arg<Image>()
-      .Ret<Image>()
-      .Attr<Ints>("strides")
-      .Attr<Ints>("before")
-      .Attr<Ints>("dilation");
-}
+auto RectifiedSignature() { return Windowed(TwoImages().Arg<Image>()); }
 
 // sum[c][v] += image pixel's channel c * gradient pixel's vector v, over a region.
 template <int kChannels, int kVectors>

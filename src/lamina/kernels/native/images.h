@@ -109,16 +109,20 @@ inline std::vector<Phase> ImagePhases(const Geometry& d) {
 }
 
 // What the three functions of a family take: two arrays, and the window's settings.
-inline auto ConvolutionSignature() {
-  return ffi::Ffi::Bind()
-      .Ctx<ffi::ThreadPool>()
-      .Arg<Image>()
-      .Arg<Image>()
-      .Ret<Image>()
-      .Attr<Ints>("strides")
-      .Attr<Ints>("before")
-      .Attr<Ints>("dilation");
+inline auto TwoImages() {
+  return ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Image>().Arg<Image>();
 }
+
+template <typename Inputs>
+auto Windowed(Inputs inputs) {
+  return std::move(inputs)
+      .template Ret<Image>()
+      .template Attr<Ints>("strides")
+      .template Attr<Ints>("before")
+      .template Attr<Ints>("dilation");
+}
+
+inline auto ConvolutionSignature() { return Windowed(TwoImages()); }
 
 }  // namespace
 }  // namespace lamina
