@@ -1,5 +1,6 @@
 """The base of all optimizers: it owns Variables and applies a step to others."""
 
+import functools
 import re
 from typing import Any, TypedDict
 
@@ -357,24 +358,43 @@ class Optimizer(Constructed, Owner):
             self._apply(pairs)
 
     def _apply(self, pairs):
+        count = self.gradient_accumulation_steps
+        is_last = not count or (self._iterations + 1) % count == 0
         for gradient, variable in pairs:
             if takes_gradient(variable):
-                parts.overwrite(self, gradient, variable)
+                total = self._total_of(variable) if count else None
+                parts.overwrite(variable, gradient, total, is_last)
         pairs = [pair for pair in pairs if not takes_gradient(pair[1])]
         if pairs:
             grads, variables = map(list, zip(*pairs, strict=True))
-            if self.loss_scale_factor is not None:
-                grads = [g / self.loss_scale_factor for g in grads]
-            if self.gradient_accumulation_steps:
-                parts.accumulate(self, grads, variables, self._step)
+            grads = parts.unscale(grads, self.loss_scale_factor)
+            if count:
+                totals = list(map(self._total_of, variables))
+                changed = [*variables, *self.variables]
+                step = functools.partial(self._step, variables=variables)
+                parts.accumulate(grads, totals, count, is_last, step, changed)
             else:
                 self._step(grads, variables)
             if self.use_ema:
-                parts.average(self)
-            for variable in variables:
-                if variable.constraint is not None:
-                    variable.assign(variable.constraint(variable.raw_value))
+                kept = self._averaged(self._trainable_variables)
+                momentum, frequency = self.ema_momentum, self.ema_overwrite_frequency
+                parts.average(kept, self.iterations, momentum, frequency)
+            parts.constrain(variables)
         self._iterations.assign_add(1)
+
+    def _total_of(self, variable):
+        """Return the sum of a Variable's gradients since the last step."""
+        return self._accumulated_gradients[self._get_variable_index(variable)]
+
+    def _averaged(self, variables):
+        """Return the Variables that have an average, each with it."""
+        kept = self._model_variables_moving_average
+        if len(variables) != len(kept):
+            raise ValueError(
+                f"`finalize_variable_values` expected {len(kept)} variables, those the "
+                f"optimizer was built for. Received: {len(variables)}"
+            )
+        return [(v, a) for v, a in zip(variables, kept, strict=True) if a is not None]
 
     def _pairs(self, grads, variables):
         if variables is None:
@@ -470,8 +490,14 @@ class Optimizer(Constructed, Owner):
     def _decay_of(self, variable):
         return self.weight_decay
 
+    def _decay_if_used(self, variable):
+        return self._decay_of(variable) if self._use_weight_decay(variable) else None
+
     def _apply_weight_decay(self, variables):
-        parts.decay(self, variables)
+        def rate(dtype):
+            return self._cast_rate(self.learning_rate, dtype)
+
+        parts.decay(variables, self._decay_if_used, rate)
 
     def finalize_variable_values(self, var_list) -> None:
         """Put the moving averages into the Variables, if there are any.
@@ -480,7 +506,7 @@ class Optimizer(Constructed, Owner):
             ValueError: as many Variables as it was built for are not given.
         """
         if self.use_ema:
-            for variable, average in parts.averages(self, var_list):
+            for variable, average in self._averaged(var_list):
                 variable.assign(average)
 
     def stateless_apply(self, optimizer_variables, grads, trainable_variables):

@@ -1,7 +1,7 @@
 """What optimizers do around their update rule, each a part of its own.
 
-`Optimizer.apply` is their composition. Settings are attributes of the optimizer, where
-users change them, and the Variables that a part needs are the optimizer's.
+`Optimizer.apply` is their composition: it says what is done to which Variables, and
+each part does it to those that it is given.
 """
 
 import functools
@@ -12,6 +12,14 @@ from jax.core import Tracer
 
 from lamina.core.row_gradients import RowGradient
 from lamina.core.variable import binding, pure
+
+# ---- the scale of the loss ------------------------------------------------------
+
+
+def unscale(grads, factor):
+    """Return the gradients of a loss that was multiplied by a factor; None for not."""
+    return grads if factor is None else [g / factor for g in grads]
+
 
 # ---- clipping -------------------------------------------------------------------
 
@@ -54,15 +62,18 @@ def _squares(x):
 # ---- weight decay ---------------------------------------------------------------
 
 
-def decay(optimizer, variables) -> None:
-    """Take a part of each Variable away, in proportion to the learning rate."""
+def decay(variables, amount, rate) -> None:
+    """Take a part of each Variable away, in proportion to the learning rate.
+
+    Args:
+        variables: the Variables.
+        amount: a function from a Variable to the part; None for a whole one.
+        rate: a function from a dtype to the learning rate in it.
+    """
     for variable in variables:
-        amount = optimizer._decay_of(variable)
-        if amount is not None and optimizer._use_weight_decay(variable):
-            dtype = variable.dtype
-            rate = optimizer._cast_rate(optimizer.learning_rate, dtype)
-            amount = jnp.asarray(amount, dtype)
-            variable.assign(variable - variable * amount * rate)
+        if (part := amount(variable)) is not None:
+            part = jnp.asarray(part, variable.dtype)
+            variable.assign(variable - variable * part * rate(variable.dtype))
 
 
 # ---- the average of the weights -------------------------------------------------
@@ -82,16 +93,22 @@ def check_averaging(owner, momentum, frequency) -> None:
         )
 
 
-def average(optimizer) -> None:
-    """Take the weights into their averages; now and then, replace them by these."""
-    pairs = averages(optimizer, optimizer._trainable_variables)
+def average(pairs, step, momentum, frequency) -> None:
+    """Take the weights into their averages; now and then, replace them by these.
+
+    Args:
+        pairs: the Variables, each with its average.
+        step: how many steps were made before this one.
+        momentum: how much of an average stays.
+        frequency: after how many steps the averages replace the weights, or None.
+    """
     # The first average is the weight itself.
-    momentum = jnp.where(optimizer.iterations == 0, 0.0, optimizer.ema_momentum)
+    momentum = jnp.where(step == 0, 0.0, momentum)
     for variable, mean in pairs:
         m = momentum.astype(variable.dtype)
         mean.assign(m * mean + (1 - m) * variable)
-    if optimizer.ema_overwrite_frequency:
-        now = (optimizer.iterations + 1) % optimizer.ema_overwrite_frequency == 0
+    if frequency:
+        now = (step + 1) % frequency == 0
         for variable, mean in pairs:
             variable.assign(jnp.where(now, mean.raw_value, variable.raw_value))
 
@@ -99,17 +116,6 @@ def average(optimizer) -> None:
 def averages_of(optimizer) -> list:
     """Return the running averages that an optimizer keeps; [] for none."""
     return getattr(optimizer, "_model_variables_moving_average", [])
-
-
-def averages(optimizer, variables):
-    """Return the Variables that have an average, each with it."""
-    kept = optimizer._model_variables_moving_average
-    if len(variables) != len(kept):
-        raise ValueError(
-            f"`finalize_variable_values` expected {len(kept)} variables, those the "
-            f"optimizer was built for. Received: {len(variables)}"
-        )
-    return [(v, a) for v, a in zip(variables, kept, strict=True) if a is not None]
 
 
 # ---- accumulation of gradients --------------------------------------------------
@@ -124,13 +130,21 @@ def check_accumulation(owner, steps) -> None:
         )
 
 
-def accumulate(optimizer, grads, variables, step) -> None:
-    """Add gradients up, and make the step with their mean."""
-    totals = _totals(optimizer, variables)
+def accumulate(grads, totals, count, is_last, step, changed) -> None:
+    """Add gradients up, and make the step with their mean.
+
+    Args:
+        grads: the gradients.
+        totals: a Variable for the sum of each.
+        count: how many of them make a step.
+        is_last: whether these are the last of them.
+        step: a function of the means.
+        changed: the Variables that it may assign, and `totals`.
+    """
 
     def last():
         sums = [g + t.raw_value for g, t in zip(grads, totals, strict=True)]
-        step([s / optimizer.gradient_accumulation_steps for s in sums], variables)
+        step([s / count for s in sums])
         for total in totals:
             total.assign(jnp.zeros(total.shape, total.dtype))
 
@@ -138,16 +152,7 @@ def accumulate(optimizer, grads, variables, step) -> None:
         for gradient, total in zip(grads, totals, strict=True):
             total.assign_add(gradient)
 
-    choose(_is_last(optimizer), last, more, [*variables, *optimizer.variables])
-
-
-def _totals(optimizer, variables):
-    index = optimizer._get_variable_index
-    return [optimizer._accumulated_gradients[index(v)] for v in variables]
-
-
-def _is_last(optimizer):
-    return (optimizer._iterations + 1) % optimizer.gradient_accumulation_steps == 0
+    choose(is_last, last, more, changed)
 
 
 def choose(condition, on_true, on_false, variables) -> None:
@@ -177,15 +182,23 @@ def takes_gradient(variable) -> bool:
     return getattr(variable, "overwrite_with_gradient", False)
 
 
-def overwrite(optimizer, gradient, variable) -> None:
+def overwrite(variable, gradient, total=None, is_last=True) -> None:
     """Put a gradient in place of a value; of accumulated ones, the largest."""
-    if optimizer.gradient_accumulation_steps:
-        (total,) = _totals(optimizer, [variable])
+    if total is not None:
         largest = jnp.maximum(gradient, total.raw_value)
-        last = _is_last(optimizer)
-        gradient = jnp.where(last, largest, variable.raw_value)
-        total.assign(jnp.where(last, jnp.zeros_like(largest), largest))
+        gradient = jnp.where(is_last, largest, variable.raw_value)
+        total.assign(jnp.where(is_last, jnp.zeros_like(largest), largest))
     variable.assign(gradient)
+
+
+# ---- constraints ----------------------------------------------------------------
+
+
+def constrain(variables) -> None:
+    """Bring each Variable that has a constraint back to it."""
+    for variable in variables:
+        if variable.constraint is not None:
+            variable.assign(variable.constraint(variable.raw_value))
 
 
 # ---- gradients by row ------------------------------------------------------------
@@ -236,10 +249,7 @@ def check_by_row(optimizer, tables) -> None:
     # Said by the class that has the rule: a subclass with its own says it anew.
     classes = map(vars, type(optimizer).__mro__)
     rule = next(names for names in classes if "update_step" in names)
-    decayed = any(
-        optimizer._decay_of(v) is not None and optimizer._use_weight_decay(v)
-        for v in tables
-    )
+    decayed = any(optimizer._decay_if_used(v) is not None for v in tables)
     reasons = {
         "has a rule for whole Variables (one that changes each row alone says "
         "`takes_rows = True`)": not rule.get("takes_rows"),
