@@ -17,6 +17,7 @@ SKIPPED = {
     tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT,
     tokenize.DEDENT, tokenize.ENCODING, tokenize.ENDMARKER,
 }  # fmt: skip
+WARNINGS = ("warn", "_warn", "warn_once", "_warn_once")
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -38,7 +39,7 @@ def around(node):
     elif isinstance(node, FUNCTIONS):
         yield from range(node.lineno, node.body[0].lineno)
     elif isinstance(node, ast.Raise) or (
-        isinstance(node, ast.Call) and ast.unparse(node.func) == "warnings.warn"
+        isinstance(node, ast.Call) and ast.unparse(node.func) in WARNINGS
     ):
         yield from span(node)
     elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in (

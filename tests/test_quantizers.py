@@ -119,7 +119,7 @@ def test_fake_quantization_is_that_of_keras(axis, narrow, bits):
     if axis is not None:
         low, high = (v * np.arange(1, 6, dtype="float32") / 4 for v in (low, high))
 
-    def slopes(package):
+    def grads(package):
         def total(x, low, high):
             y = package.quantizers.fake_quant_with_min_max_vars(
                 x, low, high, num_bits=bits, narrow_range=narrow, axis=axis
@@ -128,7 +128,7 @@ def test_fake_quantization_is_that_of_keras(axis, narrow, bits):
 
         return jax.grad(total, (0, 1, 2), has_aux=True)(jnp.asarray(X), low, high)
 
-    (*found, y), (*expected, z) = slopes(lamina), slopes(keras)
+    (*found, y), (*expected, z) = grads(lamina), grads(keras)
     np.testing.assert_allclose(y, z, rtol=1e-6, atol=1e-6)
     for a, b in zip(found[0], expected[0], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)

@@ -6,10 +6,6 @@ from pathlib import Path
 
 from lamina._version import __version__
 
-_INSPECTED = ".keras, .weights.h5, .weights.json, .safetensors, .h5 or .hdf5"
-_MODEL = "a saved model, .keras, .h5 or .hdf5"
-_MODELS = (".keras", ".h5", ".hdf5")
-_WEIGHTS = (".weights.h5", ".safetensors")
 _REFUSALS = (
     ImportError,
     NotImplementedError,
@@ -82,7 +78,7 @@ def _parser():
         "Layers, shapes, sizes, versions, and whatever is suspicious. Nothing in the "
         "file is built or run.",
     )
-    one.add_argument("file", nargs="+", help=_INSPECTED)
+    one.add_argument("file", nargs="+", help="a saved model, or saved weights")
 
     one = command(
         _summary, "print the table of a model", "As `model.summary()` prints it."
@@ -125,24 +121,26 @@ def _parser():
 
 
 def _takes_model(command):
-    command.add_argument("file", metavar="FILE", help=_MODEL)
+    command.add_argument("file", metavar="FILE", help="a saved model")
     command.add_argument(
         "--import",
         dest="modules",
         action="append",
         default=[],
         metavar="MODULE",
-        help="a module of yours that registers layers and functions of the model",
+        help="your own module, which registers layers and functions of the model",
     )
 
 
 def _load(given):
+    import lamina
+    from lamina.saving import formats
+
     if given.file.endswith(_EXPORTED):
         raise ValueError(
             f"{given.file} is a program that was exported, of which no model can be "
-            f"made again. Give it as {_MODEL}."
+            f"made again. Give it as a saved model, {formats.endings('load')}."
         )
-    import lamina
 
     if given.modules:
         sys.path.insert(0, "")  # the user's modules stand in their folder
@@ -183,19 +181,26 @@ def _plot(given):
 
 
 def _convert(given):
+    from lamina.saving import formats
+
     out = given.out
     if Path(out).exists() and not given.force:
         raise ValueError(f"{out} exists. Give --force to replace it.")
-    known = (*_MODELS, *_WEIGHTS, *_EXPORTED)
-    if not out.endswith(known):
-        raise ValueError(f"OUT must end in one of {', '.join(known)}. Received: {out}")
-    model = _load(given)
-    if out.endswith(_WEIGHTS):
-        model.save_weights(out, overwrite=given.force)
+    how: dict = {"overwrite": given.force}
+    if formats.of(out, "write"):
+        save = "save_weights"
+    elif formats.of(out, "save"):
+        save = "save"
     elif out.endswith(_EXPORTED):
-        model.export(out, format=Path(out).suffix[1:])
+        save, how = "export", {"format": Path(out).suffix[1:]}
     else:
-        model.save(out, overwrite=given.force)
+        programs = " or ".join(f"`{ending}`" for ending in _EXPORTED)
+        raise ValueError(
+            f"OUT must end in {formats.endings('save')} for a model, in "
+            f"{formats.endings('write', split=False)} for its weights, or in "
+            f"{programs} for a program. Received: {out}"
+        )
+    getattr(_load(given), save)(out, **how)
     print(out)
     return 0
 

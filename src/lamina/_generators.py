@@ -3,7 +3,7 @@
 It is held while they are not as everybody should see them: items of a data set may be
 made in the background, each with seeds of its own, while a snapshot is taken.
 
-And who draws from Lamina's own generators: each thread notes it for itself.
+And draws from Lamina's own generators: each thread notes its own.
 """
 
 import threading

@@ -13,26 +13,13 @@ from lamina.callbacks import (
     ModelCheckpoint,
     snapshot,
 )
+from tests.training.runs import Stop
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(12, 3)).astype("float32")
 Y = X[:, :1]
 STEPS = 3  # in an epoch of 4 rows a batch
 EPOCHS = 6
-
-
-class Die(Callback):
-    """Cuts the run off after so many batches in all; not a part of what it does."""
-
-    def __init__(self, at=None):
-        super().__init__()
-        Die.at = at
-        self.seen = 0
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.seen += 1
-        if self.seen == Die.at:
-            raise RuntimeError("cut off")
 
 
 class Score(Callback):
@@ -57,7 +44,7 @@ def run(folder, callback, die_at=None, every=2):
     )
     model.fit(
         X, Y, 4, epochs=EPOCHS, verbose=0, validation_data=(X[:2], Y[:2]), resume=keep,
-        callbacks=[Score(), callback, Die(die_at)],
+        callbacks=[Score(), callback, Stop(die_at)],
     )  # fmt: skip
     return model
 
@@ -116,7 +103,7 @@ def test_a_run_that_is_refused_leaves_the_csv_file_alone(tmp_path):
     ):
         model.fit(
             X, Y, 4, verbose=0, resume=tmp_path / "snapshots",
-            callbacks=[Score(), CSVLogger(file), Die()],
+            callbacks=[Score(), CSVLogger(file), Stop()],
         )  # fmt: skip
     assert file.read_text() == text
 

@@ -1,4 +1,4 @@
-"""Operations of a user's own: on arrays, in graphs, in files."""
+"""A user's own operations: on arrays, in graphs, in files."""
 
 import numpy as np
 import pytest

@@ -458,7 +458,7 @@ def test_a_generator_that_items_share_is_told_of(way, kind):
 
 
 class Seeded(Kept):
-    """Draws from a generator of ours, its own or that of all."""
+    """Draws from one of our generators, its own or the global one."""
 
     def __getitem__(self, index):
         return lamina.random.normal((2, 1), seed=self.generator)

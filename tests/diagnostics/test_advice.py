@@ -1,4 +1,4 @@
-"""Trainings that would learn nothing are told of, once; others are left in peace."""
+"""A training that would learn nothing is warned about, once; others are not."""
 
 import re
 import warnings

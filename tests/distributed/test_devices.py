@@ -278,7 +278,7 @@ def results_of(processes):
 
 
 def run_processes(count, *arguments, program="together.py", warnings="ignore"):
-    """Run a program in so many processes of two devices in all.
+    """Run a program in several processes with two devices in all.
 
     Returns:
         For each process its exit status, and what it wrote.

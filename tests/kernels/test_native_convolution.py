@@ -112,8 +112,8 @@ def test_derivatives_of_any_order(rng):
 
     for function, given in ((value, (x, kernel)), (image, (y, kernel))):
         check_grads(function, given, 2, ["fwd", "rev"], rtol=0.02, atol=0.02)
-    slopes = jax.make_jaxpr(jax.grad(lambda k: value(x, k).sum()))(kernel)
-    assert "lamina_conv_kernel" in str(slopes)
+    grads = jax.make_jaxpr(jax.grad(lambda k: value(x, k).sum()))(kernel)
+    assert "lamina_conv_kernel" in str(grads)
 
 
 def test_every_library_rectifies_sums_as_they_are_written_down(target, rng):

@@ -119,8 +119,8 @@ def test_under_vmap():
         jax.vmap(compiled, (None, 0))(x, kernels),
         jax.vmap(plain, (None, 0))(x, kernels),
     )
-    slopes = jax.vmap(jax.grad(lambda x, k: compiled(x, k).sum()), (None, 0))
-    same(slopes(x, kernels)[1], 2 * jax.grad(lambda x: plain(x, kernel).sum())(x))
+    grads = jax.vmap(jax.grad(lambda x, k: compiled(x, k).sum()), (None, 0))
+    same(grads(x, kernels)[1], 2 * jax.grad(lambda x: plain(x, kernel).sum())(x))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

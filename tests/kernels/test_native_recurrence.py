@@ -53,7 +53,7 @@ def with_gradients(function):
 def both(monkeypatch):
     """Run a function of arrays in both forms, jitted.
 
-    `first`: whether it is of the first order; slopes of slopes are plain.
+    `first`: whether it is of the first order; grads of grads are plain.
     """
 
     def run(function, *args, first=True):

@@ -89,11 +89,9 @@ def test_under_vmap_and_for_one_argument():
     x, factor = numbers((3, 30, 8)), numbers((8,), 1)
     many = jax.jit(jax.vmap(compiled, (0, None, None)))(x, factor, factor)
     np.testing.assert_allclose(many[1], plain(x[1], factor, factor), atol=1e-5)
-    slopes = jax.jit(
-        jax.vmap(jax.grad(lambda f, x: compiled(x, f, f).sum()), (None, 0))
-    )
+    grads = jax.jit(jax.vmap(jax.grad(lambda f, x: compiled(x, f, f).sum()), (None, 0)))
     expected = jax.grad(lambda f: plain(x[2], f, f).sum())(factor)
-    np.testing.assert_allclose(slopes(factor, x)[2], expected, atol=2e-4)
+    np.testing.assert_allclose(grads(factor, x)[2], expected, atol=2e-4)
     only = jax.linear_transpose(
         lambda f: reduction.scaled(x[0], factor, f, jnp.zeros(8)), factor
     )

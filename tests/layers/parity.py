@@ -25,8 +25,8 @@ def gradients(layer, x, **kwargs):
         return sum(waves), outputs
 
     run = jax.jit(jax.grad(total, argnums=(0, 1), has_aux=True))
-    slopes, outputs = run(trainable, x)
-    return jax.tree.leaves(outputs), jax.tree.leaves(slopes)
+    grads, outputs = run(trainable, x)
+    return jax.tree.leaves(outputs), jax.tree.leaves(grads)
 
 
 def same(ours, theirs, x, **kwargs):

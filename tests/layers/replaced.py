@@ -55,7 +55,7 @@ def described(layer):
     return [(w.name, tuple(w.shape), str(w.dtype), w.trainable) for w in layer.weights]
 
 
-def slopes(layer, x, **more):
+def grads(layer, x, **more):
     """Return the outputs and the gradients, by name of the weight; None is `x`."""
     trainable = [v.value for v in layer.trainable_variables]
     others = [v.value for v in layer.non_trainable_variables]
@@ -84,7 +84,7 @@ def same(ours, theirs, x, off=0, **more):
     """
     assert described(ours) == described(theirs)
     assert ours.dtype_policy.name == theirs.dtype_policy.name
-    mine, expected = slopes(ours, x, **more), slopes(theirs, x, **more)
+    mine, expected = grads(ours, x, **more), grads(theirs, x, **more)
     assert mine.keys() == expected.keys()
     for key in mine:
         np.testing.assert_allclose(

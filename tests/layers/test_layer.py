@@ -1,4 +1,4 @@
-"""The base class: what every layer of ours and every layer of a user's gets from it."""
+"""The base class: what built-in layers and users' own get from it."""
 
 import inspect
 import json
@@ -990,7 +990,7 @@ def test_an_axis_that_the_input_lacks_is_refused():
 
 
 class Quiet(lamina.layers.Dropout):
-    """A layer of ours under a name of the user's."""
+    """A built-in layer under a user's name."""
 
 
 class Doubled(lamina.layers.ReLU):
@@ -999,7 +999,7 @@ class Doubled(lamina.layers.ReLU):
 
 
 class Mine(Dense):
-    """A layer with weights of ours under a name of the user's."""
+    """A built-in layer with weights under a user's name."""
 
 
 def test_what_makes_nothing_is_built_when_it_is_made():

@@ -8,7 +8,7 @@ import pytest
 
 import lamina
 from lamina import layers
-from tests.layers.replaced import CASES, IDS, X3, X4, described, pair, same, slopes
+from tests.layers.replaced import CASES, IDS, X3, X4, described, grads, pair, same
 
 # Keras cannot quantize these.
 ODD = [
@@ -47,7 +47,7 @@ def rotated(count):
 def test_lora_of_other_equations_is_that_of_keras(name, kwargs, x):
     ours, theirs = pair(name, kwargs, x, lora)
     assert described(ours) == described(theirs)
-    mine, expected = slopes(ours, x), slopes(theirs, x)
+    mine, expected = grads(ours, x), grads(theirs, x)
     assert mine.keys() == expected.keys()
     for key in mine:
         np.testing.assert_allclose(

@@ -583,7 +583,7 @@ def test_a_model_may_name_its_blocks():
 
 
 class Rounds(layers.Layer):
-    """A layer of a user's own, with a form of its own for integers."""
+    """A user's own layer, which computes with integers in its own way."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)

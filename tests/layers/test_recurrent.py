@@ -427,7 +427,7 @@ def test_time_distributed_over_a_layer_that_trains_unless_told_otherwise():
 
 @pytest.mark.parametrize("activation", [None, lambda x: x])
 def test_time_distributed_penalties_are_the_mean_of_the_steps(activation):
-    # In one call for all steps and, with a function of a user's own, step by step.
+    # In one call for all steps and, with a user's own function, step by step.
     inner = L.Dense(2, activation, activity_regularizer="l2")
     model = lamina.Sequential([L.Input((3, 5)), L.TimeDistributed(inner)])
     x = np.random.default_rng(0).normal(size=(4, 3, 5)).astype("float32")

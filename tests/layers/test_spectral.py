@@ -88,8 +88,8 @@ def test_a_kernel_of_zeros_has_finite_gradients():
         lamina.layers.Dense(2, kernel_initializer="zeros")
     )
     layer.build(ROWS.shape)
-    _, slopes = gradients(layer, ROWS, training=True)
-    assert all(np.isfinite(slope).all() for slope in slopes)
+    _, grads = gradients(layer, ROWS, training=True)
+    assert all(np.isfinite(slope).all() for slope in grads)
 
 
 @pytest.mark.parametrize(

@@ -219,10 +219,8 @@ def test_masks_come_out_of_an_own_training_step():
                 y_pred = self(x, training=True)
                 return self.compute_loss(x, y, y_pred), y_pred
 
-            (_, y_pred), slopes = lamina.value_and_grad(
-                loss, self.trainable_variables
-            )()
-            self.optimizer.apply(slopes, self.trainable_variables)
+            (_, y_pred), grads = lamina.value_and_grad(loss, self.trainable_variables)()
+            self.optimizer.apply(grads, self.trainable_variables)
             return self.compute_metrics(x, y, y_pred)
 
     made = Own()

@@ -182,9 +182,9 @@ def test_inside_functions_that_are_traced():
     model = lamina.Sequential([layers.Input((4,)), layers.Dense(1, "tanh")])
     expected = np.asarray(model(X))
     np.testing.assert_allclose(jax.jit(model)(X), expected, rtol=1e-6)
-    slopes = jax.grad(lambda x: model(x).sum())(jnp.asarray(X))
-    assert slopes.shape == X.shape
-    assert np.abs(slopes).max() > 0
+    grads = jax.grad(lambda x: model(x).sum())(jnp.asarray(X))
+    assert grads.shape == X.shape
+    assert np.abs(grads).max() > 0
 
 
 @pytest.mark.parametrize("x", [X.tolist(), X.astype("float64"), X[:, :3], X[0]])

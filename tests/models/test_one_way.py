@@ -78,7 +78,7 @@ def spread(layer, x, **kwargs):
 
 
 def centred(x):
-    """Mix rows: an activation of a user's own."""
+    """Mix rows: a user's own activation."""
     return x - jnp.mean(x, axis=0, keepdims=True)
 
 
@@ -87,7 +87,7 @@ def doubled(x):
 
 
 class OwnCell(L.Layer):
-    """A cell of a user's own that keeps rows apart, without a word of it."""
+    """A user's own cell that keeps rows apart, without a word of it."""
 
     state_size = output_size = 3
     function = staticmethod(doubled)
@@ -1017,7 +1017,7 @@ _done = itertools.count(1)
 
 @pytest.fixture
 def few_programs():
-    """Lets go of compiled programs: the kernel maps only so many into a process."""
+    """Lets go of compiled programs: a kernel maps a bounded number of them."""
     yield
     if next(_done) % (10 if WHOLE else 100) == 0:
         jax.clear_caches()

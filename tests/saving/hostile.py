@@ -455,7 +455,7 @@ def counted_wrong(data):
 
 
 def checked(data, at, size):
-    """Make a checksum fit, which follows so many bytes."""
+    """Make the checksum behind a number of bytes fit."""
     struct.pack_into("<I", data, at + size, lookup3(bytes(data[at : at + size])))
 
 
@@ -665,7 +665,7 @@ def _(p):
     return lambda: lamina.saving.KerasFileEditor(path)
 
 
-@case("a name that is no UTF-8", "damaged")
+@case("a name that is not UTF-8", "damaged")
 def _(p):
     path = p.folder / "model.weights.h5"
     with h5py.File(path, "w") as file:
@@ -1290,10 +1290,10 @@ def run(folder):
         start = time.perf_counter()
         try:
             call()
-            told = ["", "it was let in"]
+            outcome = ["", "it was let in"]
         except BaseException as error:
-            told = [type(error).__name__, str(error)]
-        found[name] = [*told, time.perf_counter() - start]
+            outcome = [type(error).__name__, str(error)]
+        found[name] = [*outcome, time.perf_counter() - start]
     watching.clear()
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     return {"cases": found, "reached": reached, "grown": grown << 10}

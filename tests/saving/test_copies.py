@@ -344,9 +344,9 @@ def test_a_sequential_model_trains_a_layer_that_comes_twice():
     def loss(kernel, bias):
         return jnp.mean((jnp.tanh(x @ kernel + bias) @ kernel + bias) ** 2)
 
-    slopes = jax.grad(loss, argnums=(0, 1))(*before)
+    grads = jax.grad(loss, argnums=(0, 1))(*before)
     model.fit(x, y, batch_size=4, verbose=0)
-    for value, old, slope in zip(one.get_weights(), before, slopes, strict=True):
+    for value, old, slope in zip(one.get_weights(), before, grads, strict=True):
         np.testing.assert_allclose(value, old - 0.1 * slope, rtol=1e-5, atol=1e-6)
     assert model.pop() is one and model.layers == [one, middle]
     np.testing.assert_allclose(model(x), np.tanh(one(x)), rtol=1e-5, atol=1e-6)

@@ -202,10 +202,10 @@ def test_functions_are_no_gadgets(good, name, kind):
 @pytest.mark.parametrize(
     "text, reason",
     [
-        (b"", "is no JSON"),
-        (b"{", "is no JSON"),
-        (b"[" * 100_000, "is no JSON"),
-        (b"\xff\xfe", "is no UTF-8"),
+        (b"", "is not JSON"),
+        (b"{", "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
+        (b"\xff\xfe", "is not UTF-8"),
         (b"[]", "describes no model"),
         (b"3", "describes no model"),
         (b'"a"', "describes no model"),

@@ -58,11 +58,11 @@ def test_a_whole_model(model, tmp_path, request):
     report = inspect(tmp_path / "m.keras")
     assert not report.notes
     assert not report.refused
-    told = facts(report)
-    assert told["Keras version"] == "3.15.1"
-    assert told["Optimizer"] == "Adam"
-    assert told["Loss"] == "mse"
-    assert told["Values"] == "137 in 20 arrays, 548 bytes"
+    shown = facts(report)
+    assert shown["Keras version"] == "3.15.1"
+    assert shown["Optimizer"] == "Adam"
+    assert shown["Loss"] == "mse"
+    assert shown["Values"] == "137 in 20 arrays, 548 bytes"
     last = [row for row in report.rows if row.kind == "Dense"][-1]
     assert (last.depth, last.shapes, last.size) == (0, [(4, 1), (1,)], 20)
     inner = [row for row in report.rows if row.depth == 2 and row.kind == "Dense"]

@@ -533,8 +533,8 @@ def test_numbers_that_no_freezing_explains_leave_the_order(tmp_path):
 @pytest.mark.parametrize(
     "change, match",
     [
-        (lambda f: f.attrs.__setitem__("model_config", "{"), "is no JSON"),
-        (lambda f: f.attrs.__setitem__("model_config", "[" * 9**5), "is no JSON"),
+        (lambda f: f.attrs.__setitem__("model_config", "{"), "is not JSON"),
+        (lambda f: f.attrs.__setitem__("model_config", "[" * 9**5), "is not JSON"),
         (lambda f: f.attrs.__setitem__("model_config", "[]"), "describes no model"),
         (lambda f: f.attrs.__setitem__("model_config", 3), "that is not text"),
         (

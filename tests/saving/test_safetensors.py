@@ -145,9 +145,9 @@ def entry(shape=(2,), dtype="F32", offsets=(0, 8)):
     "header, match",
     [
         (b"[]", "is not a dict"),
-        (b"{", "is no JSON"),
-        (b"\xff", "is no JSON"),
-        (b"[" * 100_000, "is no JSON"),
+        (b"{", "is not JSON"),
+        (b"\xff", "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
         (b'{"x": 3, "x": 3}', "comes twice"),
         ({"x": 3}, "the entry of 'x'"),
         ({"x": entry(dtype="O")}, "the entry of 'x'"),

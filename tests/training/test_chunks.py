@@ -9,6 +9,7 @@ from lamina import layers
 from lamina.data import ArraySource
 from lamina.training import drive
 from lamina.training.step import StateVariables
+from tests.training.runs import Own
 
 ROWS = 44  # 5 batches of 8 and one of 4
 
@@ -80,18 +81,6 @@ class EachBatch(lamina.callbacks.Callback):
 
     def on_test_batch_end(self, batch, logs=None):
         pass
-
-
-class Own(lamina.Sequential):
-    """A model whose step gives logs of its own."""
-
-    def train_step(self, data):
-        x, y = data
-        loss, slopes = lamina.value_and_grad(
-            lambda: self.compute_loss(y=y, y_pred=self(x)), self.trainable_variables
-        )()
-        self.optimizer.apply(slopes, self.trainable_variables)
-        return {"own": 2 * loss}
 
 
 def train(name, singly, cls=lamina.Sequential, **settings):

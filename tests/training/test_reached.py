@@ -169,8 +169,8 @@ class Two(lamina.Model):
             def loss(part=part, i=i):
                 return ops.mean((part(x) - y[i]) ** 2)
 
-            value, slopes = lamina.value_and_grad(loss, part.trainable_variables)()
-            optimizer.apply(slopes, part.trainable_variables)
+            value, grads = lamina.value_and_grad(loss, part.trainable_variables)()
+            optimizer.apply(grads, part.trainable_variables)
             logs[f"loss_{i}"] = value
         return logs
 
@@ -364,8 +364,8 @@ class Guide(lamina.Model):
             return self.compute_loss(x, y, y_pred), (y_pred, frozen)
 
         slope = jax.value_and_grad(loss_of, has_aux=True)
-        (loss, (y_pred, frozen)), slopes = slope(trained, frozen)
-        trained, optimizer = self.optimizer.stateless_apply(optimizer, slopes, trained)
+        (loss, (y_pred, frozen)), grads = slope(trained, frozen)
+        trained, optimizer = self.optimizer.stateless_apply(optimizer, grads, trained)
         new, logs = [], {}
         for metric in self.metrics:
             own = metrics[len(new) : len(new) + len(metric.variables)]

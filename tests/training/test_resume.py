@@ -22,25 +22,12 @@ from lamina.callbacks import snapshot
 from lamina.callbacks.backup_and_restore import random_state, set_random_state
 from lamina.data.pydataset import drawing
 from lamina.utils.datasets.samples import Rows, Samples
+from tests.training.runs import Own, Stop
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(52, 6)).astype("float32")
 Y = X[:, :1] * 2
 STEPS = 7  # in an epoch of 8 rows a batch
-
-
-class Stop(lamina.callbacks.Callback):
-    """Dies after so many batches in all."""
-
-    def __init__(self, at):
-        super().__init__()
-        Stop.at = at
-        self.seen = 0
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.seen += 1
-        if self.seen == Stop.at:
-            raise RuntimeError("cut off")
 
 
 class Indexed(lamina.utils.PyDataset):
@@ -738,7 +725,7 @@ def start(folder):
 def test_killed_process(tmp_path):
     whole = start(tmp_path / "whole")
     expected = whole.communicate()[0].splitlines()[-1]
-    # Who gets SIGTERM stores the run first.
+    # A process that gets SIGTERM stores the run first.
     for line, end, code in (
         ("epoch 0", "kill", -signal.SIGKILL),
         ("epoch 3", "terminate", 128 + signal.SIGTERM),
@@ -760,18 +747,6 @@ def test_no_warning_of_a_healthy_run(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         run(tmp_path, "arrays", epochs=1)
-
-
-class Own(lamina.Sequential):
-    """A step whose logs are no metrics' results."""
-
-    def train_step(self, data):
-        x, y = data
-        loss, slopes = lamina.value_and_grad(
-            lambda: self.compute_loss(y=y, y_pred=self(x)), self.trainable_variables
-        )()
-        self.optimizer.apply(slopes, self.trainable_variables)
-        return {"own": 2 * loss}
 
 
 @pytest.mark.parametrize("die_at", [4, 7, 8])

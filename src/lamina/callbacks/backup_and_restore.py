@@ -313,7 +313,7 @@ def set_state_of(callback, state):
     """Give a callback its own values again.
 
     Without `set_state`, these are numbers and arrays that take the place of their
-    like. Text is none of them: with a path or an address, whoever wrote the file would
+    like. Text is none of them: with a path or an address, the author of a file would
     say where the callback writes.
     """
     if hasattr(callback, "set_state"):

@@ -8,6 +8,7 @@ from lamina import ops
 from lamina.callbacks.callback import Callback
 from lamina.core.naming import nearest
 from lamina.core.tracebacks import warn
+from lamina.metrics.metric import direction_of
 
 
 class MonitorCallback(Callback):
@@ -54,7 +55,7 @@ class MonitorCallback(Callback):
             # With several outputs a value is called `output_metric`.
             if name != metric.name and not name.endswith("_" + metric.name):
                 continue
-            direction = getattr(metric, "_direction", None)
+            direction = direction_of(metric)
             if direction:
                 return "max" if direction == "up" else "min"
         message = f"{type(self).__name__} callback received monitor={self.monitor}, "

@@ -1,7 +1,7 @@
 """Limits on what a config may make, before any memory or time is taken for it.
 
-A config says how large layers are and how often they are called; whoever wrote it
-pays nothing for large numbers. While one is read, `context.configs.budget` is asked.
+A config says how large layers are and how often they are called; large numbers
+cost its author nothing. While one is read, `context.configs.budget` is asked.
 What a user writes in a script has no budget.
 """
 

@@ -59,7 +59,7 @@ class Constructed(Bounded):
     _may_forget = False
     # What a call of it takes for some arguments, besides memory, for a `Budget`.
     _work: Any = None
-    # Whether the signatures of users' classes are read, or only those of ours.
+    # Whether the signatures of users' classes are read, or only our own.
     _reads_signatures = True
 
     def get_config(self) -> dict:
@@ -324,7 +324,7 @@ def deserialize_keras_object(
 
     Args:
         config: what `serialize_keras_object` gave.
-        custom_objects: a dict from names to classes and functions of yours.
+        custom_objects: a dict from names to your own classes and functions.
         safe_mode: False allows lambdas, which are code; anything else refuses.
         **kwargs: kept for compatibility.
 
@@ -446,7 +446,7 @@ def _build(cls, name, inner, config):
         shared[number] = obj
     replaced = around.budget.replaced if around.budget is not None else None
     if replaced is not None:
-        # A class of ours may be public under another name than its own.
+        # A built-in class may be public under another name than its own.
         kept = config.get("module") and built_in(config["module"], name)
         if type(obj).__name__ != (name := kept.__name__ if kept else name):
             replaced.append((obj, name))
@@ -460,7 +460,7 @@ def _build(cls, name, inner, config):
 
 
 def _named(name, kind, registered):
-    """Return the function or class of a name: the caller's own, or a pure one of ours.
+    """Return the function or class of a name: the caller's own, or a pure built-in one.
 
     A layer may call what it is given with arguments from the file, so nothing that
     reaches beyond its arguments is found here.
@@ -476,8 +476,7 @@ def _named(name, kind, registered):
         return found
     for space in ("activations", "losses", "metrics"):
         found = getattr(public(space), name, None)
-        home = getattr(found, "__module__", None) or ""
-        if isinstance(found, types.FunctionType) and home.startswith(f"lamina.{space}"):
+        if isinstance(found, types.FunctionType) and ours(found):
             if name in ("get", "serialize", "deserialize") or name.startswith("_"):
                 break
             if registered not in (None, "", kind, name):

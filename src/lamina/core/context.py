@@ -29,7 +29,8 @@ class _Configs:
     # and copies; read by the registry and by lambdas.
     custom_objects: dict | None = None
     # None means safe. Set by `deserialize_keras_object`, copies and, for the rest of
-    # the thread, `enable_unsafe_deserialization`; read by lambdas and vocabularies.
+    # the thread, `enable_unsafe_deserialization`; read by lambdas, vocabularies, layers
+    # of other libraries and what Keras pickled.
     safe_mode: bool | None = None
     # What was made already, by number in the config. Set by `sharing`, cloning and
     # whatever reads a whole model; read where an object is made.
@@ -58,7 +59,8 @@ class _Context(Local):
     # build and in that of a model; read by Variables.
     autocast: str | None = None
     # Names that prefix the paths of new Variables. Set by calls, builds, `name_scope`
-    # and owners of Variables; read by Variables, and in notes on errors.
+    # and owners of Variables; read by Variables, `Sequential`, metrics, layouts of
+    # outputs and notes on errors.
     scopes: tuple[str, ...] = ()
     # Where `add_loss` puts what it is given. Set by steps, traces, stateless calls and
     # recurrent layers; read by `add_loss` and `losses`. None outside of them, where the

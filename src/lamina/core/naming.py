@@ -37,9 +37,15 @@ def unchanged():
         _counts.update(counts)
 
 
+def package_of(thing) -> str:
+    """Return the name of the package that a class or function is written in."""
+    module = getattr(thing, "__module__", None) or ""
+    return module.partition(".")[0]
+
+
 def of_keras(thing) -> str:
     """Return a sentence about an object that the package `keras` made, or ``""``."""
-    package = type(thing).__module__.partition(".")[0]
+    package = package_of(type(thing))
     name = type(thing).__name__
     return (
         f" It is an object of `{package}`: take Lamina's own `{name}`."

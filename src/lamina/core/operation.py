@@ -7,7 +7,7 @@ from lamina.core.constructor import Captured
 from lamina.core.context import context
 from lamina.core.naming import automatic_name, printable, snake_case
 from lamina.core.remat import remat_for
-from lamina.core.symbolic import Node, any_symbolic, infer, of_first_call
+from lamina.core.symbolic import Recorded, any_symbolic, infer
 from lamina.core.tracebacks import boundary
 
 _PLAIN = (str, int, float, bool, type(None))
@@ -36,7 +36,7 @@ def moves_entries(operation) -> bool:
     return operation._moves_entries
 
 
-class Operation(Captured):
+class Operation(Captured, Recorded):
     """A computation without state; called on symbolic tensors it is recorded.
 
     A subclass writes `call`. Lamina's own ops are functions (`lamina.ops`) and need
@@ -104,12 +104,6 @@ class Operation(Captured):
             "implemented."
         )
 
-    def symbolic_call(self, *args, **kwargs):
-        """Infer the outputs' shapes and note the call in the graph."""
-        outputs = self.compute_output_spec(*args, **kwargs)
-        Node(self, args, kwargs, outputs)
-        return outputs
-
     def compute_output_spec(self, *args, **kwargs):
         """Return what a call would give, as symbolic tensors."""
         return infer(self.call, *args, **kwargs)
@@ -123,16 +117,6 @@ class Operation(Captured):
             False,
             lambda: self.compute_output_spec(*args, **kwargs),
         )
-
-    @property
-    def input(self):
-        """The symbolic tensors of its first call."""
-        return of_first_call(self, "input", "Operation")
-
-    @property
-    def output(self):
-        """What its first symbolic call gave."""
-        return of_first_call(self, "output", "Operation")
 
     def get_config(self) -> dict:
         """Return the constructor's arguments and the name, ready to be saved.

@@ -626,6 +626,12 @@ def own_layout(variable) -> Any:
     return getattr(variable, "_layout", None)
 
 
+def note_first_call(layer) -> None:
+    """Keep where a layer was first called, as long as it is not built anywhere."""
+    if layer.path is None:
+        layer.__dict__.setdefault("_called_as", "/".join(context.scopes))
+
+
 def output_path(layer) -> str:
     """Return the path that a layout of what a layer returns goes by."""
     called_as = layer.__dict__.get("_called_as")

@@ -1,9 +1,9 @@
 """How the processes of a run meet, and hear of what ends one of them.
 
-What all have to do, such as `fit` or `get_weights`, begins with a meeting: whoever
-comes to another place, or does not come, is named there, before compiled code waits for
-it. A thread of each process asks the service that joined them, for as long as the
-process runs, whether another one failed.
+What all have to do, such as `fit` or `get_weights`, begins with a meeting: a process
+that comes to another place, or does not come, is named there, before compiled code
+waits for it. As long as a process runs, one of its threads asks the service that joined
+them whether another one failed.
 """
 
 import atexit
@@ -85,7 +85,7 @@ class _Block:
 def watched(kind, several):
     """Stop a block where another process fails in it, and tell the others if this does.
 
-    Who waits for another process in compiled code cannot be reached by an exception:
+    A process that waits for another in compiled code cannot be reached by an exception:
     such a process says why, and ends.
 
     Args:

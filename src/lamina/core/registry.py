@@ -13,7 +13,7 @@ import sys
 from typing import Any
 
 from lamina.core.context import Scope, context, having
-from lamina.core.naming import nearest
+from lamina.core.naming import nearest, package_of
 from lamina.core.tracebacks import boundary
 
 # Public namespaces in the order in which a bare class name is looked for.
@@ -54,12 +54,6 @@ def public(namespace) -> Any:
         raise
 
 
-def package_of(thing) -> str:
-    """Return the name of the package that a class or function is written in."""
-    module = getattr(thing, "__module__", None) or ""
-    return module.partition(".")[0]
-
-
 @functools.lru_cache(1 << 12)
 def ours(thing) -> bool:
     """Tell whether a class or function is the library's own.
@@ -71,13 +65,13 @@ def ours(thing) -> bool:
 
 
 def author_of(cls):
-    """Return the nearest class of ours that a class is made from, or is."""
+    """Return the nearest built-in class that a class is made from, or is."""
     return next(filter(ours, cls.__mro__))
 
 
 @functools.cache
 def public_name(thing) -> tuple[str, str] | None:
-    """Return the `(module, name)` by which Keras' files call something of ours."""
+    """Return the `(module, name)` by which Keras' files call a built-in thing."""
     if not ours(thing):
         return None
     name = thing.__name__
@@ -213,7 +207,7 @@ def get_registered_object(name, custom_objects=None, module_objects=None):
 
 
 def register_keras_serializable(package="Custom", name=None):
-    """Let files name a class or function of yours, as `package>name`.
+    """Let files name your own class or function, as `package>name`.
 
     Args:
         package: the first part of the name.

@@ -7,8 +7,8 @@ with rows that are cut off again.
 import inspect
 from typing import Any
 
+from lamina.core.naming import package_of
 from lamina.core.owner import layers_in
-from lamina.core.registry import package_of
 
 # Methods that say nothing about how the rows of a batch are computed.
 _NO_PART_OF_CALLS = frozenset(

@@ -191,7 +191,7 @@ def standardize_shape(shape) -> tuple:
 
 
 class Node:
-    """The record of one call: who was called, with what, and what came out.
+    """The record of one call: what was called, with what, and what came out.
 
     Args:
         operation: the layer or op that was called.
@@ -304,25 +304,38 @@ def nodes_of(operation) -> list:
     return operation._inbound_nodes
 
 
-def of_first_call(operation, what, kind):
-    """Return the tensors that an operation's first call on symbolic ones took or gave.
+class Recorded:
+    """What graphs record: a computation with `compute_output_spec` and a name."""
 
-    Args:
-        operation: the layer or operation.
-        what: `"input"` or `"output"`.
-        kind: what to call it in the error.
+    _kind = "Operation"  # what errors call it
+    compute_output_spec: Any
+    name: str
 
-    Raises:
-        AttributeError: it was never called on symbolic tensors.
-    """
-    if not nodes_of(operation):
-        raise AttributeError(
-            f"{kind} {operation.name!r} has never been called on a symbolic tensor "
-            f"and thus has no defined {what}."
-        )
-    node = nodes_of(operation)[0]
-    tensors = (node.input_tensors if what == "input" else None) or node.outputs
-    return tensors[0] if len(tensors) == 1 else list(tensors)
+    def symbolic_call(self, *args, **kwargs):
+        """Infer the outputs' shapes and note the call in the graph."""
+        outputs = self.compute_output_spec(*args, **kwargs)
+        Node(self, args, kwargs, outputs)
+        return outputs
+
+    @property
+    def input(self):
+        """The symbolic tensors of its first call."""
+        return self._of_first_call("input")
+
+    @property
+    def output(self):
+        """What its first symbolic call gave."""
+        return self._of_first_call("output")
+
+    def _of_first_call(self, what):
+        if not nodes_of(self):
+            raise AttributeError(
+                f"{self._kind} {self.name!r} has never been called on a symbolic "
+                f"tensor and thus has no defined {what}."
+            )
+        node = nodes_of(self)[0]
+        tensors = (node.input_tensors if what == "input" else None) or node.outputs
+        return tensors[0] if len(tensors) == 1 else list(tensors)
 
 
 def find_symbolic(args) -> list:

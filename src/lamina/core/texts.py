@@ -29,6 +29,6 @@ def parsed(text, name, **options):
     try:
         return json.loads(text, **options)
     except RecursionError:
-        raise ValueError(f"{name} is no JSON: it is nested too deeply.") from None
+        raise ValueError(f"{name} is not JSON: it is nested too deeply.") from None
     except ValueError as error:
-        raise ValueError(f"{name} is no JSON: {error}") from error
+        raise ValueError(f"{name} is not JSON: {error}") from error

@@ -10,9 +10,9 @@ Reading a Variable looks through the bindings from the innermost outwards, and
 assigning goes the same way. Only a traced value has to stay in the innermost binding:
 where that does not hold the Variable it has no place to go, and assigning it raises.
 
-Whoever compiles code does not know all Variables that it reaches. A binding with
-`adopts=True` notes those that nothing holds, and `Unbound` names them, so that the code
-is traced again with these among its Variables.
+Compiled code may reach Variables that the code compiling it does not know. A binding
+with `adopts=True` notes those that nothing holds, and `Unbound` names them, so that the
+code is traced again with these among its Variables.
 """
 
 import contextlib
@@ -666,7 +666,7 @@ def store(variables, values):
 
 
 def lay_out(variables):
-    """Let Variables lie as the distribution that holds says, whoever made them when.
+    """Let Variables lie as the distribution that holds says, wherever they were made.
 
     Those that were given a layout keep it.
     """

@@ -225,7 +225,7 @@ class IndexedSource:
     def _here(self, items):
         for index, seed in items:
             if self._draws is False:
-                # Seeding would only disturb who draws meanwhile in another thread.
+                # Seeding would only disturb draws of other threads.
                 yield fetch(self._items_of, index, None)
                 continue
             with drawing(seed) as drawn:

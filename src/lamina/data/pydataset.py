@@ -14,7 +14,7 @@ from lamina import _generators
 
 
 class PyDataset:
-    """Batches that a class of yours makes, one for each index.
+    """Batches that your own class makes, one for each index.
 
     Write `__getitem__`, which returns the batch of an index as `(x,)`, `(x, y)` or
     `(x, y, sample_weight)`, and `__len__` (or the property `num_batches`, None for

@@ -26,7 +26,13 @@ from lamina.core.input_spec import check_inputs
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.naming import automatic_name, nearest, printable, snake_case
 from lamina.core.owner import held_in, layers_in, leaves_of
-from lamina.core.placement import Distribution, distribution, fetched, output_path
+from lamina.core.placement import (
+    Distribution,
+    distribution,
+    fetched,
+    note_first_call,
+    output_path,
+)
 from lamina.core.policy import DTypePolicy, FloatDTypePolicy, get_policy
 from lamina.core.random import SeedGenerator
 from lamina.core.references import describe, remake
@@ -35,11 +41,11 @@ from lamina.core.remat import remat_for
 from lamina.core.rows import Rows
 from lamina.core.symbolic import (
     Node,
+    Recorded,
     SymbolicTensor,
     any_symbolic,
     infer,
     is_symbolic,
-    of_first_call,
 )
 from lamina.core.threads import check_fork
 from lamina.core.tracebacks import hide_frames
@@ -69,7 +75,7 @@ def _named(fields, name):
         yield
 
 
-class Layer(Captured, Constructed, Rows, LayerOwner):
+class Layer(Captured, Constructed, Recorded, Rows, LayerOwner):
     """A callable that owns weights and other layers; the base of all layers.
 
     Args:
@@ -94,6 +100,7 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
     ((2, 3), 3)
     """
 
+    _kind = "The layer"
     # Whether the arguments of a call are made arrays of the compute dtype.
     _convert_input_args = True
     # Whether what is not an array may be passed by position.
@@ -374,8 +381,7 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
         now = distribution()
         if now is None:
             return outputs
-        if self._path is None:
-            self.__dict__.setdefault("_called_as", "/".join(context.scopes))
+        note_first_call(self)
         if context.runs("symbolic"):
             return outputs
         path = output_path(self)
@@ -445,12 +451,6 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
     def quantized_call(self, *args, **kwargs):
         """Compute the outputs where `quantization_mode` is set; a layer may differ."""
         return self.call(*args, **kwargs)
-
-    def symbolic_call(self, *args, **kwargs):
-        """Infer the outputs' shapes and note the call in the graph."""
-        outputs = self.compute_output_spec(*args, **kwargs)
-        Node(self, args, kwargs, outputs)
-        return outputs
 
     def stateless_call(
         self,
@@ -838,16 +838,6 @@ class Layer(Captured, Constructed, Rows, LayerOwner):
     def path(self):
         """Its name with the names of the layers it was built in."""
         return self._path
-
-    @property
-    def input(self):
-        """The symbolic tensors of its first call."""
-        return of_first_call(self, "input", "The layer")
-
-    @property
-    def output(self):
-        """What its first symbolic call gave."""
-        return of_first_call(self, "output", "The layer")
 
     @classmethod
     def from_config(cls, config: dict):

@@ -89,7 +89,7 @@ class LayerOwner(Owner):
         """Tell whether compiled programs hang on the attribute of this name.
 
         A class that a user wrote keeps what it likes, besides the parameters of the
-        class of ours that it is made from, and may set these too while it is called.
+        built-in class that it is made from, and may set these too while it is called.
         """
         return ours(cls) or name in all_parameters(author_of(cls))
 

@@ -129,7 +129,7 @@ def deserialize(name, custom_objects=None):
 
     Args:
         name: the name or the config.
-        custom_objects: a dict from names to classes and functions of yours.
+        custom_objects: a dict from names to your own classes and functions.
 
     >>> import lamina
     >>> lamina.losses.deserialize("mse").__name__

@@ -25,6 +25,11 @@ def zeros(shape, dtype=None):
     return from_host(np.zeros(shape, kind))
 
 
+def direction_of(metric) -> str | None:
+    """Return which way a metric is better, `"up"` or `"down"`; None for unknown."""
+    return getattr(metric, "_direction", None)
+
+
 class Metric(Constructed, Owner):
     """A number that is gathered over batches. Subclass it and write three methods.
 

@@ -74,7 +74,7 @@ def model_from_json(json_string, custom_objects=None):
 
     Args:
         json_string: the JSON.
-        custom_objects: a dict from names to classes and functions of yours.
+        custom_objects: a dict from names to your own classes and functions.
 
     Raises:
         ValueError: it is not JSON, describes no model, holds a lambda, which is code,

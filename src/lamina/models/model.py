@@ -45,6 +45,7 @@ from lamina.training.compiled import (
     compile_config,
     compile_model,
     delegated,
+    is_begun,
     require_compiled,
     training_of,
 )
@@ -208,10 +209,10 @@ class Model(Layer):
     # ---- calling -------------------------------------------------------------
 
     def __call__(self, *args, **kwargs):
-        """Run the model: as one compiled call where it is a graph of layers of ours."""
+        """Run the model: as one compiled call if it is a graph of built-in layers."""
         try:
             # Without it the layer says what was forgotten.
-            if "_lamina_training" in self.__dict__:
+            if is_begun(self):
                 outputs = called(self, args, kwargs)
                 if outputs:
                     return outputs[0]
@@ -458,8 +459,8 @@ class Model(Layer):
             run_eagerly: whether steps run uncompiled, for debugging.
             steps_per_execution: how many steps run in one call; with "auto", 16 for
                 small models unless a callback listens to single batches.
-            jit_compile: False where code of yours cannot be compiled: it then runs as
-                with `run_eagerly`. Layers of yours say it by `supports_jit = False`.
+            jit_compile: False where your own code cannot be compiled: it then runs as
+                with `run_eagerly`. Your own layers say it by `supports_jit = False`.
             auto_scale_loss: whether half precision scales the loss.
 
         Raises:
@@ -1027,7 +1028,7 @@ class Model(Layer):
         FLOPs, bytes and peak memory are XLA's figures for the compiled steps. The
         training step is the one that `fit` runs on batches that come one by one. Time
         is an estimate: FLOPs and bytes divided by what a short measurement of this
-        machine gives, and so much for each kernel. No weight, metric or seed changes;
+        machine gives, and a fixed time per kernel. No weight, metric or seed changes;
         what is not built is built.
 
         Args:

@@ -1847,7 +1847,7 @@ def repeat(x, repeats, axis=None):
     x, repeats = _tensor(x), _concrete(repeats)
     known = axis is None or isinstance(x.shape[axis], int)
     if not known and isinstance(repeats, _np.ndarray) and repeats.size > 1:
-        # While a graph is drawn: there is one number for each entry, so many they are.
+        # While a graph is drawn: one number for each entry, however many.
         return _jnp.take(x, _np.repeat(_np.arange(repeats.size), repeats), axis)
     return _jnp.repeat(x, repeats, axis)
 

@@ -166,7 +166,7 @@ class Archive(contextlib.AbstractContextManager):
         try:
             return data.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise ValueError(f"{self.name} is damaged: {name} is no UTF-8.") from error
+            raise ValueError(f"{self.name} is damaged: {name} is not UTF-8.") from error
 
     def json(self, name) -> Any:
         """Return what a member says in JSON.

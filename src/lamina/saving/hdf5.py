@@ -68,7 +68,7 @@ class Weights(contextlib.AbstractContextManager):
                 self._file = stack.enter_context(h5py.File(file, "r"))
             except (*_ERRORS, ValueError) as error:
                 raise ValueError(
-                    f"{name} is no HDF5 file, or damaged: {error}"
+                    f"{name} is not an HDF5 file, or damaged: {error}"
                 ) from error
             with self._readable(""):
                 root = h5o.get_info(self._file.id)

@@ -18,7 +18,7 @@ _TREE = struct.Struct("<4sBBIHHBBQHQ")
 _HEAP = struct.Struct("<4sBHHBI12QHQQHHQH")
 
 
-class Form(NamedTuple):
+class Layout(NamedTuple):
     """How HDF5 keeps links, or attributes: sizes in bytes, or bits of them."""
 
     first: int  # of the heap's first blocks
@@ -29,16 +29,16 @@ class Form(NamedTuple):
     flags: int  # where in a record it says whether the object is shared; -1: nowhere
 
 
-LINKS = Form(512, 4, (5, 11, 4), (6, 15, 8), -1)
-ATTRIBUTES = Form(1024, 5, (8, 17, 0), (9, 13, 0), 8)
+LINKS = Layout(512, 4, (5, 11, 4), (6, 15, 8), -1)
+ATTRIBUTES = Layout(1024, 5, (8, 17, 0), (9, 13, 0), 8)
 
 
-def check(file, form, heap, by_name, by_order=NOWHERE) -> list:
+def check(file, layout, heap, by_name, by_order=NOWHERE) -> list:
     """Return where the objects of a heap are: `(address, bytes)` of each.
 
     Args:
         file: has `take(at, size)`, which returns bytes that nothing else took.
-        form: LINKS or ATTRIBUTES.
+        layout: LINKS or ATTRIBUTES.
         heap: the heap's address.
         by_name: that of the tree which names the objects.
         by_order: that of the tree which names them in another order, if any.
@@ -46,10 +46,10 @@ def check(file, form, heap, by_name, by_order=NOWHERE) -> list:
     Raises:
         ValueError: they are damaged, or of another form than HDF5 writes.
     """
-    blocks = sorted(_blocks(file, form, heap))
-    objects = _objects(file, form, by_name, *form.by_name)
+    blocks = sorted(_blocks(file, layout, heap))
+    objects = _objects(file, layout, by_name, *layout.by_name)
     if by_order != NOWHERE:
-        again = _objects(file, form, by_order, *form.by_order)
+        again = _objects(file, layout, by_order, *layout.by_order)
         _must(objects == again)
     found, end = [], 0
     blocks = iter(blocks)
@@ -59,7 +59,7 @@ def check(file, form, heap, by_name, by_order=NOWHERE) -> list:
         end = offset + length
         while offset >= begin + size:
             begin, size, at = next(blocks, (end, 1, 0))
-        _must(begin + _BLOCK_ENDS + form.offset <= offset and end <= begin + size)
+        _must(begin + _BLOCK_ENDS + layout.offset <= offset and end <= begin + size)
         found.append((at + offset - begin, length))
     return found
 
@@ -69,7 +69,7 @@ def _must(condition):
         raise ValueError("a damaged heap")
 
 
-def _blocks(file, form, heap):
+def _blocks(file, layout, heap):
     """Yield `(offset in the heap, bytes, address)` of all blocks that hold objects."""
     start = file.take(heap, _HEAP.size + 4)
     sign, version, id_size, filters, flags, largest, *numbers = _HEAP.unpack_from(start)
@@ -80,34 +80,34 @@ def _blocks(file, form, heap):
         raise ValueError("a heap that is packed by filters")
     if huge != NOWHERE:
         raise ValueError(f"objects of more than {_OBJECT} bytes in a heap")
-    bits = 8 * form.offset
-    _must((id_size, flags, largest) == (form.offset + 3, 2, _OBJECT))
-    _must(shape == [_WIDTH, form.first, _LARGEST, bits, 1])
+    bits = 8 * layout.offset
+    _must((id_size, flags, largest) == (layout.offset + 3, 2, _OBJECT))
+    _must(shape == [_WIDTH, layout.first, _LARGEST, bits, 1])
     # A block of blocks has rows of four; from the third on, each is twice as large.
-    first_row = (_WIDTH * form.first).bit_length() - 1
+    first_row = (_WIDTH * layout.first).bit_length() - 1
     _must(rows <= bits - first_row + 1)
     if free != NOWHERE:
         _must(file.take(free, 4) == b"FSHD")
-    todo = [(root, 0, form.first, rows)] if root != NOWHERE else []
+    todo = [(root, 0, layout.first, rows)] if root != NOWHERE else []
     while todo:
         at, offset, size, rows = todo.pop()
-        ends = _BLOCK_ENDS + form.offset
+        ends = _BLOCK_ENDS + layout.offset
         data = file.take(at, ends + 8 * _WIDTH * rows if rows else size)
         begin = struct.pack("<4sBQQ", b"FHIB" if rows else b"FHDB", 0, heap, offset)
-        _must(data.startswith(begin[: 13 + form.offset]))
+        _must(data.startswith(begin[: 13 + layout.offset]))
         if not rows:
             yield offset, size, at
             continue
-        inside = struct.unpack_from(f"<{_WIDTH * rows}Q", data, 13 + form.offset)
+        inside = struct.unpack_from(f"<{_WIDTH * rows}Q", data, 13 + layout.offset)
         for i, child in enumerate(inside):
-            size = form.first << max(i // _WIDTH - 1, 0)
+            size = layout.first << max(i // _WIDTH - 1, 0)
             deeper = size.bit_length() - first_row if size > _LARGEST else 0
             if child != NOWHERE:
                 todo.append((child, offset, size, deeper))
             offset += size
 
 
-def _objects(file, form, at, kind, width, place) -> list:
+def _objects(file, layout, at, kind, width, place) -> list:
     """Return `(offset, bytes)` in the heap of all objects that a tree names, sorted."""
     start = file.take(at, _TREE.size + 4)
     sign, *said, depth, split, merge, root, count, total = _TREE.unpack_from(start)
@@ -125,9 +125,9 @@ def _objects(file, form, at, kind, width, place) -> list:
         _must(count <= most[level])
         _must(data[:6] == (b"BTIN" if level else b"BTLF") + bytes([0, kind]))
         for i in range(6, 6 + count * width, width):
-            if form.flags >= 0:
-                _must(not data[i + form.flags] & 2)
-            found.append(data[i + place : i + place + form.offset + 3])
+            if layout.flags >= 0:
+                _must(not data[i + layout.flags] & 2)
+            found.append(data[i + place : i + place + layout.offset + 3])
         here, below = 6 + count * width, 0
         for _ in range(count + 1 if level else 0):
             child, inside = struct.unpack_from("<QB", data, here)
@@ -138,7 +138,7 @@ def _objects(file, form, at, kind, width, place) -> list:
             here, below = end, below + every
         _must(count + below == total)
     _must(not any(name[0] for name in found))
-    split = 1 + form.offset
+    split = 1 + layout.offset
     return sorted(
         (int.from_bytes(x[1:split], "little"), int.from_bytes(x[split:], "little"))
         for x in found

@@ -3,7 +3,7 @@
 A folder has one folder for each step, and in it, as in Keras, `pytree` (the values of
 all Variables by their paths), `model_config` (the architecture, as text) and `assets`
 (the files of layers, as bytes). Orbax and TensorStore read them: unlike files, they are
-to be opened only by who trusts where they come from.
+to be opened only where their origin is trusted.
 """
 
 import contextlib

@@ -27,7 +27,7 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True) -> "
         filepath: a `.keras` file, a folder with its members, an open binary file, an
             `.h5` or `.hdf5` file of Keras 2 or 3, or the folder of an
             `OrbaxCheckpoint`, of which the latest is read.
-        custom_objects: a dict from names to classes and functions of yours, and to
+        custom_objects: a dict from names to your own classes and functions, and to
             what lambdas in the file call by name.
         compile: whether to compile the model as it was when it was saved.
         safe_mode: False lets lambdas in, which are code from the file's author.

@@ -192,7 +192,7 @@ def _put_one(thing, paths, weights, archive):
         if section is not None and "0" in section and section.shape("0") == (2,):
             generator.state.assign(section["0"])
     if archive is not None and hasattr(type(thing), "load_assets"):
-        # Layers of ours keep no folders, so that those of layers inside are not theirs.
+        # Built-in layers keep no folders: those below belong to the layers inside.
         deep = not ours(type(thing).load_assets)
         with archive.assets(path, deep) as folder:
             if folder is not None:

@@ -133,6 +133,11 @@ def begin(model, on_host):
     model._lamina_training = Training(on_host)
 
 
+def is_begun(model) -> bool:
+    """Tell whether `begin` was called, by the constructor of `Model`."""
+    return "_lamina_training" in model.__dict__
+
+
 def training_of(model) -> Training:
     """Return what training keeps for a model."""
     return model._lamina_training

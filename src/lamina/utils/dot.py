@@ -35,7 +35,7 @@ def model_to_dot(
         rankdir: where the data flow, in Graphviz' words: `"TB"`, `"LR"`, ...
         expand_nested: whether models inside the model are opened, as clusters.
         dpi: the pixels per inch of an image.
-        subgraph: whether the result is a `pydot.Cluster`, for a graph of yours.
+        subgraph: whether the result is a `pydot.Cluster`, for a graph of your own.
         show_layer_activations: whether boxes tell the activation.
         show_trainable: whether boxes with weights tell if they are trained.
         splines: how Graphviz draws lines.

@@ -1,7 +1,7 @@
 // A vector of floats as wide as the machine's registers, by the compiler's own
 // vector types: one text for AVX-512, AVX2, SSE and NEON.
 //
-// All headers here are in a namespace without a name: libraries for several levels
+// All headers here are in an anonymous namespace: libraries for several levels
 // of instructions are loaded together, and must not find each other's functions.
 #pragma once
 

@@ -205,7 +205,9 @@ def decode_wav(data: bytes):
         ValueError: it is none, or holds compressed sound.
     """
     if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
-        raise ValueError("This is no WAV file: it does not begin with RIFF and WAVE.")
+        raise ValueError(
+            "This is not a WAV file: it does not begin with RIFF and WAVE."
+        )
     chunks, at = {}, 12
     while at + 8 <= len(data):
         size = int.from_bytes(data[at + 4 : at + 8], "little")

@@ -1,4 +1,4 @@
-"""The same data as `tf.data` and grain data sets, for who has these packages."""
+"""The same data as `tf.data` and grain data sets, for users of these packages."""
 
 import numpy as np
 
