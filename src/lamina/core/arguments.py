@@ -22,6 +22,17 @@ _FILLED = textwrap.TextWrapper(
 )
 
 
+def family(cls):
+    r"""Let the docstrings of a class's subclasses have its words for their arguments.
+
+    >>> import lamina
+    >>> print(lamina.layers.MaxPooling2D.__doc__.partition("Args:")[2].split("\n")[3])
+        strides: the distance of neighbouring windows; None for `pool_size`.
+    """
+    cls._arguments = SharedArguments(cls, cls._arguments)
+    return cls
+
+
 def given(scope) -> dict:
     """Return by name what an `__init__` was given, from its `locals()`.
 
@@ -110,14 +121,17 @@ class SharedArguments:
         if not cls.__doc__:
             return
         parts = _paragraphs(cls.__doc__)
-        said = parts.pop("Args", "Args:")
+        said = own = parts.pop("Args", "Args:")
         for name in inspect.signature(cls.__init__).parameters:
             if name in self.texts and f"\n    {name}: " not in said:
                 said += "\n" + _FILLED.fill(self.texts[name].format(cls=cls))
+        if said == own and not self.raises:
+            return
         before = [text for head, text in parts.items() if head not in _LATER]
         parts.setdefault("Raises", self.raises)
-        after = [parts[head] for head in _LATER if head in parts]
-        cls.__doc__ = "\n\n".join([*before, said, *after])
+        after = [parts[head] for head in _LATER if parts.get(head)]
+        listed = [said] if said != "Args:" else []
+        cls.__doc__ = "\n\n".join([*before, *listed, *after])
 
 
 def _spelled_out(init, signature) -> Any:

@@ -38,10 +38,17 @@ def all_parameters(cls) -> dict[str, Any]:
 class Bounded:
     """Errors of the library's constructors stand at the user's line."""
 
+    # What the constructors of a family share: a `SharedArguments`.
+    _arguments: Any = None
+
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        if ours(cls) and "__init__" in cls.__dict__:
+        if not ours(cls):
+            return
+        if "__init__" in cls.__dict__:
             _bound(cls)
+        if cls._arguments is not None:
+            cls._arguments.document(cls)
 
 
 def _bound(made):

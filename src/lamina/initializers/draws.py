@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from lamina.core.arguments import family
 from lamina.core.config import deserialize_keras_object
 from lamina.core.dtypes import standardize_dtype
 from lamina.core.placement import from_parts
@@ -106,8 +107,13 @@ def _orthonormal(draws, gain, shape):
     return _turned(q, jnp.sign(jnp.diagonal(r)), gain, shape)
 
 
+@family
 class RandomInitializer(Initializer):
-    """What initializers with a seed have in common."""
+    """What initializers with a seed have in common.
+
+    Args:
+        seed: an integer, a SeedGenerator, or None for a seed drawn now.
+    """
 
     _saved_first = ("seed",)
     _saved_from = {"seed": "_init_seed"}
@@ -137,7 +143,6 @@ class RandomNormal(RandomInitializer):
     Args:
         mean: its mean.
         stddev: its standard deviation.
-        seed: an integer, a SeedGenerator, or None for a seed drawn now.
 
     >>> import lamina
     >>> lamina.initializers.RandomNormal(seed=1)((2, 3)).shape
@@ -160,7 +165,6 @@ class TruncatedNormal(RandomInitializer):
     Args:
         mean: the mean before the cut.
         stddev: the standard deviation before the cut.
-        seed: an integer, a SeedGenerator, or None for a seed drawn now.
 
     >>> import lamina
     >>> draws = lamina.initializers.TruncatedNormal(stddev=1.0, seed=1)((100,))
@@ -184,7 +188,6 @@ class RandomUniform(RandomInitializer):
     Args:
         minval: the lower end.
         maxval: the upper end.
-        seed: an integer, a SeedGenerator, or None for a seed drawn now.
 
     >>> import lamina
     >>> draws = lamina.initializers.RandomUniform(0.0, 1.0, seed=1)((100,))
@@ -210,7 +213,6 @@ class Orthogonal(RandomInitializer):
 
     Args:
         gain: the factor.
-        seed: an integer, a SeedGenerator, or None for a seed drawn now.
 
     Raises:
         ValueError: called with a shape of fewer than two axes.
@@ -276,7 +278,6 @@ class VarianceScaling(RandomInitializer):
         mode: `"fan_in"`, `"fan_out"` or `"fan_avg"`.
         distribution: `"truncated_normal"` (or `"normal"`), `"untruncated_normal"` or
             `"uniform"`.
-        seed: an integer, a SeedGenerator, or None for a seed drawn now.
         input_axes: the kernel's axes that are inputs; None for the usual layout.
         output_axes: the kernel's axes that are outputs.
 
@@ -358,7 +359,6 @@ class GlorotUniform(_Named):
     Source: Glorot and Bengio, 2010 (https://proceedings.mlr.press/v9/glorot10a.html).
 
     Args:
-        seed: an integer, a SeedGenerator, or None for a seed drawn now.
         input_axes: the kernel's axes that are inputs; None for the usual layout.
         output_axes: the kernel's axes that are outputs.
 
@@ -376,7 +376,6 @@ class GlorotNormal(_Named):
     Source: Glorot and Bengio, 2010 (https://proceedings.mlr.press/v9/glorot10a.html).
 
     Args:
-        seed: an integer, a SeedGenerator, or None for a seed drawn now.
         input_axes: the kernel's axes that are inputs; None for the usual layout.
         output_axes: the kernel's axes that are outputs.
 
@@ -394,7 +393,6 @@ class LecunNormal(_Named):
     Source: Klambauer et al., 2017 (https://arxiv.org/abs/1706.02515).
 
     Args:
-        seed: an integer, a SeedGenerator, or None for a seed drawn now.
         input_axes: the kernel's axes that are inputs; None for the usual layout.
         output_axes: the kernel's axes that are outputs.
 
@@ -412,7 +410,6 @@ class LecunUniform(_Named):
     Source: Klambauer et al., 2017 (https://arxiv.org/abs/1706.02515).
 
     Args:
-        seed: an integer, a SeedGenerator, or None for a seed drawn now.
         input_axes: the kernel's axes that are inputs; None for the usual layout.
         output_axes: the kernel's axes that are outputs.
 
@@ -430,7 +427,6 @@ class HeNormal(_Named):
     Source: He et al., 2015 (https://arxiv.org/abs/1502.01852).
 
     Args:
-        seed: an integer, a SeedGenerator, or None for a seed drawn now.
         input_axes: the kernel's axes that are inputs; None for the usual layout.
         output_axes: the kernel's axes that are outputs.
 
@@ -448,7 +444,6 @@ class HeUniform(_Named):
     Source: He et al., 2015 (https://arxiv.org/abs/1502.01852).
 
     Args:
-        seed: an integer, a SeedGenerator, or None for a seed drawn now.
         input_axes: the kernel's axes that are inputs; None for the usual layout.
         output_axes: the kernel's axes that are outputs.
 

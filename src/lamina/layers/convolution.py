@@ -9,7 +9,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from lamina.activations import relu
-from lamina.core.arguments import given
+from lamina.core.arguments import family, given
 from lamina.core.checks import described, int_tuple, one_of, positive_int
 from lamina.core.input_spec import InputSpec
 from lamina.core.settings import standardize_data_format
@@ -147,6 +147,7 @@ class Windowed(Layer):
 WINDOW = ("kernel_size", "strides", "padding", "data_format", "dilation_rate")
 
 
+@family
 class Conv(Windowed, Adaptable):
     """Slides a window over the input and takes weighted sums of what it sees.
 
@@ -164,7 +165,6 @@ class Conv(Windowed, Adaptable):
         padding: `"valid"` (windows inside the input), `"same"` (zeros around it so
             that sizes are kept, up to strides) or, in one dimension, `"causal"`
             (zeros before it, so that no output sees later input).
-        data_format: `"channels_last"` or `"channels_first"`.
         dilation_rate: the distance of neighbouring cells of the window.
         groups: the number of independent parts of channels and filters.
         activation: a function of the sums, or its name.
@@ -285,7 +285,7 @@ class Conv1D(Conv):
 
 
 class Conv2D(Conv):
-    """Convolves images `(batch, height, width, channels)`; arguments as in `Conv`.
+    """Convolves images `(batch, height, width, channels)`.
 
     >>> import lamina, numpy as np
     >>> layer = lamina.layers.Conv2D(4, (3, 3), activation="relu")
@@ -297,7 +297,7 @@ class Conv2D(Conv):
 
 
 class Conv3D(Conv):
-    """Convolves volumes `(batch, depth, height, width, channels)` as in `Conv`.
+    """Convolves volumes `(batch, depth, height, width, channels)`.
 
     >>> import lamina, numpy as np
     >>> lamina.layers.Conv3D(4, 3, strides=2)(np.ones((1, 5, 5, 5, 2))).shape
@@ -307,6 +307,7 @@ class Conv3D(Conv):
     rank = 3
 
 
+@family
 class ConvTranspose(Windowed):
     """Spreads every value of the input over a window: a convolution's gradient.
 
@@ -322,7 +323,6 @@ class ConvTranspose(Windowed):
         padding: `"valid"` or `"same"`.
         output_padding: cells added at the end of each axis, fewer than the
             strides; None for the size above.
-        data_format: `"channels_last"` or `"channels_first"`.
         dilation_rate: the distance of neighbouring cells of the window.
         activation: a function of the sums, or its name.
         use_bias: whether a bias is added.
@@ -406,7 +406,7 @@ class ConvTranspose(Windowed):
 
 
 class Conv1DTranspose(ConvTranspose):
-    """Spreads sequences `(batch, steps, channels)` as `ConvTranspose` tells.
+    """Spreads sequences `(batch, steps, channels)`.
 
     >>> import lamina, numpy as np
     >>> lamina.layers.Conv1DTranspose(4, 3, strides=2)(np.ones((2, 5, 8))).shape
@@ -417,7 +417,7 @@ class Conv1DTranspose(ConvTranspose):
 
 
 class Conv2DTranspose(ConvTranspose):
-    """Spreads images `(batch, height, width, channels)` as `ConvTranspose` tells.
+    """Spreads images `(batch, height, width, channels)`.
 
     >>> import lamina, numpy as np
     >>> layer = lamina.layers.Conv2DTranspose(4, 3, strides=2, padding="same")
@@ -464,6 +464,7 @@ class Conv3DTranspose(ConvTranspose):
         super().__init__(**given(locals()))
 
 
+@family
 class DepthwiseConv(Windowed):
     """Convolves every channel on its own, `depth_multiplier` times.
 
@@ -475,7 +476,6 @@ class DepthwiseConv(Windowed):
         strides: the distance of neighbouring windows.
         padding: `"valid"` or `"same"`.
         depth_multiplier: the number of output channels for each input channel.
-        data_format: `"channels_last"` or `"channels_first"`.
         dilation_rate: the distance of neighbouring cells of the window.
         activation: a function of the sums, or its name.
         use_bias: whether a bias is added.
@@ -539,7 +539,7 @@ class DepthwiseConv(Windowed):
 
 
 class DepthwiseConv1D(DepthwiseConv):
-    """Convolves each channel of sequences on its own, as `DepthwiseConv` tells.
+    """Convolves each channel of sequences on its own,.
 
     >>> import lamina, numpy as np
     >>> lamina.layers.DepthwiseConv1D(3, depth_multiplier=2)(np.ones((1, 5, 3))).shape
@@ -550,7 +550,7 @@ class DepthwiseConv1D(DepthwiseConv):
 
 
 class DepthwiseConv2D(DepthwiseConv):
-    """Convolves each channel of images on its own, as `DepthwiseConv` tells.
+    """Convolves each channel of images on its own,.
 
     >>> import lamina, numpy as np
     >>> lamina.layers.DepthwiseConv2D(3, padding="same")(np.ones((1, 5, 5, 3))).shape
@@ -560,6 +560,7 @@ class DepthwiseConv2D(DepthwiseConv):
     rank = 2
 
 
+@family
 class SeparableConv(Windowed):
     """A depthwise convolution, then one of a single cell that mixes channels.
 
@@ -571,7 +572,6 @@ class SeparableConv(Windowed):
         kernel_size: the cells of the window.
         strides: the distance of neighbouring windows.
         padding: `"valid"` or `"same"`.
-        data_format: `"channels_last"` or `"channels_first"`.
         dilation_rate: the distance of neighbouring cells of the window.
         depth_multiplier: the number of channels between, for each input channel.
         activation: a function of the sums, or its name.
@@ -669,7 +669,7 @@ class SeparableConv(Windowed):
 
 
 class SeparableConv1D(SeparableConv):
-    """Convolves sequences `(batch, steps, channels)` as `SeparableConv` tells.
+    """Convolves sequences `(batch, steps, channels)`.
 
     >>> import lamina, numpy as np
     >>> lamina.layers.SeparableConv1D(4, 3)(np.ones((1, 5, 3))).shape
@@ -680,7 +680,7 @@ class SeparableConv1D(SeparableConv):
 
 
 class SeparableConv2D(SeparableConv):
-    """Convolves images `(batch, height, width, channels)` as `SeparableConv` tells.
+    """Convolves images `(batch, height, width, channels)`.
 
     >>> import lamina, numpy as np
     >>> lamina.layers.SeparableConv2D(4, 3)(np.ones((1, 5, 5, 3))).shape

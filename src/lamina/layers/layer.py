@@ -12,12 +12,13 @@ import sys
 import types
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypedDict
 
 import jax
 import numpy as np
 
 from lamina.core import structure
+from lamina.core.arguments import SharedArguments
 from lamina.core.config import Constructed, arguments_of
 from lamina.core.constructor import Captured, all_parameters
 from lamina.core.context import context, having, warn_once
@@ -73,6 +74,23 @@ _with_losses = weakref.WeakValueDictionary()  # by their `id`
 def _named(fields, name):
     with fields, jax.named_scope(name):
         yield
+
+
+class LayerArgs(TypedDict, total=False):
+    """What type checkers know of the arguments of all layers.
+
+    Args:
+        data_format: `"channels_last"` or `"channels_first"`.
+        name: its name.
+        seed: an integer, for the same draws in each run.
+    """
+
+    name: str | None
+    dtype: DType
+    trainable: bool
+    autocast: bool
+    activity_regularizer: Identifier
+    input_shape: Any
 
 
 class Layer(Captured, Constructed, Recorded, Rows, LayerOwner):
@@ -887,6 +905,9 @@ class Layer(Captured, Constructed, Recorded, Rows, LayerOwner):
 
 # What every layer takes, and the attribute that it is kept in.
 _EVERY = {"name": "name", "trainable": "trainable", "dtype": "dtype_policy"}
+
+
+Layer._arguments = SharedArguments(LayerArgs)
 
 
 def _regularizer(identifier) -> Any:

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
+from lamina.core.arguments import family
 from lamina.core.budget import listed
 from lamina.core.checks import described, int_tuple, one_of
 from lamina.core.input_spec import InputSpec
@@ -12,6 +13,7 @@ from lamina.kernels import average_pool, max_pool
 from lamina.layers.layer import Layer
 
 
+@family
 class Pool(Layer):
     """Slides a window over each channel and keeps one number of what it sees.
 
@@ -24,7 +26,6 @@ class Pool(Layer):
             or one for all.
         strides: the distance of neighbouring windows; None for `pool_size`.
         padding: `"valid"` (windows inside the input) or `"same"`.
-        data_format: `"channels_last"` or `"channels_first"`.
         name: its name.
 
     Raises:
@@ -79,7 +80,7 @@ class Pool(Layer):
 
 
 class MaxPooling1D(Pool):
-    """Keeps the largest value of each window of a sequence; see `Pool`.
+    """Keeps the largest value of each window of a sequence.
 
     >>> import lamina, numpy as np
     >>> x = np.array([1.0, 3.0, 2.0, 0.0]).reshape(1, 4, 1)
@@ -91,7 +92,7 @@ class MaxPooling1D(Pool):
 
 
 class MaxPooling2D(Pool):
-    """Keeps the largest value of each window of an image; see `Pool`.
+    """Keeps the largest value of each window of an image.
 
     >>> import lamina, numpy as np
     >>> lamina.layers.MaxPooling2D((2, 2))(np.ones((1, 6, 6, 3))).shape
@@ -102,7 +103,7 @@ class MaxPooling2D(Pool):
 
 
 class MaxPooling3D(Pool):
-    """Keeps the largest value of each window of a volume; see `Pool`.
+    """Keeps the largest value of each window of a volume.
 
     >>> import lamina, numpy as np
     >>> lamina.layers.MaxPooling3D(2)(np.ones((1, 4, 4, 4, 3))).shape
@@ -113,7 +114,7 @@ class MaxPooling3D(Pool):
 
 
 class AveragePooling1D(Pool):
-    """Takes the mean of each window of a sequence; see `Pool`.
+    """Takes the mean of each window of a sequence.
 
     >>> import lamina, numpy as np
     >>> x = np.array([1.0, 3.0, 2.0, 0.0]).reshape(1, 4, 1)
@@ -126,7 +127,7 @@ class AveragePooling1D(Pool):
 
 
 class AveragePooling2D(Pool):
-    """Takes the mean of each window of an image; see `Pool`.
+    """Takes the mean of each window of an image.
 
     >>> import lamina, numpy as np
     >>> lamina.layers.AveragePooling2D((2, 2))(np.ones((1, 6, 6, 3))).shape
@@ -138,7 +139,7 @@ class AveragePooling2D(Pool):
 
 
 class AveragePooling3D(Pool):
-    """Takes the mean of each window of a volume; see `Pool`.
+    """Takes the mean of each window of a volume.
 
     >>> import lamina, numpy as np
     >>> lamina.layers.AveragePooling3D(2)(np.ones((1, 4, 4, 4, 3))).shape
@@ -149,6 +150,7 @@ class AveragePooling3D(Pool):
     _pool = staticmethod(average_pool)
 
 
+@family
 class GlobalPool(Layer):
     """Keeps one number of each channel, over all places.
 
@@ -156,7 +158,6 @@ class GlobalPool(Layer):
     output is `(batch, channels)`.
 
     Args:
-        data_format: `"channels_last"` or `"channels_first"`.
         keepdims: whether the spatial dimensions stay, with size 1.
     """
 
@@ -182,7 +183,7 @@ class GlobalPool(Layer):
 
 
 class GlobalMaxPooling1D(GlobalPool):
-    """Keeps the largest value of each channel of a sequence; see `GlobalPool`.
+    """Keeps the largest value of each channel of a sequence.
 
     >>> import lamina, numpy as np
     >>> lamina.layers.GlobalMaxPooling1D()(np.ones((2, 5, 3))).shape
@@ -193,7 +194,7 @@ class GlobalMaxPooling1D(GlobalPool):
 
 
 class GlobalMaxPooling2D(GlobalPool):
-    """Keeps the largest value of each channel of an image; see `GlobalPool`.
+    """Keeps the largest value of each channel of an image.
 
     >>> import lamina, numpy as np
     >>> lamina.layers.GlobalMaxPooling2D()(np.ones((2, 5, 5, 3))).shape
@@ -204,7 +205,7 @@ class GlobalMaxPooling2D(GlobalPool):
 
 
 class GlobalMaxPooling3D(GlobalPool):
-    """Keeps the largest value of each channel of a volume; see `GlobalPool`.
+    """Keeps the largest value of each channel of a volume.
 
     >>> import lamina, numpy as np
     >>> lamina.layers.GlobalMaxPooling3D()(np.ones((2, 4, 4, 4, 3))).shape
@@ -215,7 +216,7 @@ class GlobalMaxPooling3D(GlobalPool):
 
 
 class GlobalAveragePooling1D(GlobalPool):
-    """Takes the mean of each channel of a sequence; see `GlobalPool`.
+    """Takes the mean of each channel of a sequence.
 
     With a mask `(batch, steps)`, of the steps that count.
 
@@ -253,7 +254,7 @@ class GlobalAveragePooling1D(GlobalPool):
 
 
 class GlobalAveragePooling2D(GlobalPool):
-    """Takes the mean of each channel of an image; see `GlobalPool`.
+    """Takes the mean of each channel of an image.
 
     >>> import lamina, numpy as np
     >>> lamina.layers.GlobalAveragePooling2D()(np.ones((2, 5, 5, 3))).shape
@@ -265,7 +266,7 @@ class GlobalAveragePooling2D(GlobalPool):
 
 
 class GlobalAveragePooling3D(GlobalPool):
-    """Takes the mean of each channel of a volume; see `GlobalPool`.
+    """Takes the mean of each channel of a volume.
 
     >>> import lamina, numpy as np
     >>> lamina.layers.GlobalAveragePooling3D()(np.ones((2, 4, 4, 4, 3))).shape
@@ -276,6 +277,7 @@ class GlobalAveragePooling3D(GlobalPool):
     _reduce = staticmethod(jnp.mean)
 
 
+@family
 class AdaptivePool(Layer):
     """Cuts each spatial dimension into parts and keeps one number of each.
 
@@ -286,7 +288,6 @@ class AdaptivePool(Layer):
     Args:
         output_size: the number of parts, one for each spatial dimension, or one
             for all; None in it keeps the size of that dimension.
-        data_format: `"channels_last"` or `"channels_first"`.
 
     Raises:
         ValueError: `output_size` holds something else, or as many of them as
@@ -340,7 +341,7 @@ class AdaptivePool(Layer):
 
 
 class AdaptiveMaxPooling1D(AdaptivePool):
-    """Keeps the largest value of equal parts of a sequence; see `AdaptivePool`.
+    """Keeps the largest value of equal parts of a sequence.
 
     >>> import lamina, numpy as np
     >>> x = np.arange(6.0).reshape(1, 6, 1)
@@ -352,7 +353,7 @@ class AdaptiveMaxPooling1D(AdaptivePool):
 
 
 class AdaptiveMaxPooling2D(AdaptivePool):
-    """Keeps the largest value of equal parts of an image; see `AdaptivePool`.
+    """Keeps the largest value of equal parts of an image.
 
     >>> import lamina, numpy as np
     >>> lamina.layers.AdaptiveMaxPooling2D((2, 3))(np.ones((1, 7, 7, 4))).shape
@@ -363,7 +364,7 @@ class AdaptiveMaxPooling2D(AdaptivePool):
 
 
 class AdaptiveMaxPooling3D(AdaptivePool):
-    """Keeps the largest value of equal parts of a volume; see `AdaptivePool`.
+    """Keeps the largest value of equal parts of a volume.
 
     >>> import lamina, numpy as np
     >>> lamina.layers.AdaptiveMaxPooling3D(2)(np.ones((1, 5, 5, 5, 4))).shape
@@ -374,7 +375,7 @@ class AdaptiveMaxPooling3D(AdaptivePool):
 
 
 class AdaptiveAveragePooling1D(AdaptivePool):
-    """Takes the mean of equal parts of a sequence; see `AdaptivePool`.
+    """Takes the mean of equal parts of a sequence.
 
     >>> import lamina, numpy as np
     >>> x = np.arange(6.0).reshape(1, 6, 1)
@@ -387,7 +388,7 @@ class AdaptiveAveragePooling1D(AdaptivePool):
 
 
 class AdaptiveAveragePooling2D(AdaptivePool):
-    """Takes the mean of equal parts of an image; see `AdaptivePool`.
+    """Takes the mean of equal parts of an image.
 
     >>> import lamina, numpy as np
     >>> lamina.layers.AdaptiveAveragePooling2D((2, 3))(np.ones((1, 7, 7, 4))).shape
@@ -399,7 +400,7 @@ class AdaptiveAveragePooling2D(AdaptivePool):
 
 
 class AdaptiveAveragePooling3D(AdaptivePool):
-    """Takes the mean of equal parts of a volume; see `AdaptivePool`.
+    """Takes the mean of equal parts of a volume.
 
     >>> import lamina, numpy as np
     >>> lamina.layers.AdaptiveAveragePooling3D(2)(np.ones((1, 5, 5, 5, 4))).shape

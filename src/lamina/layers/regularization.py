@@ -96,7 +96,6 @@ class Dropout(_Dropping):
         noise_shape: the shape of `keep`, which is repeated to fit; None in it is
             the size of the input. `(None, 1, None)` drops whole features of
             sequences.
-        seed: an integer, for the same noise in each run.
 
     Raises:
         ValueError: `rate` is out of range, or `noise_shape` does not fit.
@@ -162,7 +161,6 @@ class SpatialDropout1D(_SpatialDropout):
 
     Args:
         rate: the share to drop, from 0 to 1.
-        seed: an integer, for the same noise in each run.
         name: its name.
         dtype: its dtype or policy.
 
@@ -193,8 +191,6 @@ class SpatialDropout2D(_SpatialDropout):
 
     Args:
         rate: the share to drop, from 0 to 1.
-        data_format: `"channels_last"` or `"channels_first"`.
-        seed: an integer, for the same noise in each run.
         name: its name.
         dtype: its dtype or policy.
 
@@ -223,8 +219,6 @@ class SpatialDropout3D(_SpatialDropout):
 
     Args:
         rate: the share to drop, from 0 to 1.
-        data_format: `"channels_last"` or `"channels_first"`.
-        seed: an integer, for the same noise in each run.
         name: its name.
         dtype: its dtype or policy.
 
@@ -254,7 +248,6 @@ class GaussianNoise(Layer):
 
     Args:
         stddev: the standard deviation of the noise, from 0 to 1.
-        seed: an integer, for the same noise in each run.
 
     Raises:
         ValueError: `stddev` is out of range.
@@ -286,7 +279,6 @@ class GaussianDropout(Layer):
 
     Args:
         rate: as in `Dropout`, from 0 to below 1.
-        seed: an integer, for the same noise in each run.
 
     Raises:
         ValueError: `rate` is out of range.
@@ -327,7 +319,6 @@ class AlphaDropout(_Dropping):
     Args:
         rate: the share to drop, from 0 to 1.
         noise_shape: the shape of the mask, as in `Dropout`.
-        seed: an integer, for the same noise in each run.
 
     Raises:
         ValueError: `rate` is out of range, or `noise_shape` does not fit.

@@ -271,7 +271,6 @@ class Cropping2D(Layer):
     Args:
         cropping: `((top, bottom), (left, right))`, one number for each dimension,
             or one for all.
-        data_format: `"channels_last"` or `"channels_first"`.
 
     Raises:
         ValueError: it is none of these, or nothing is left.
@@ -305,7 +304,6 @@ class Cropping3D(Layer):
     Args:
         cropping: a (before, after) pair for each of the three dimensions, one
             number for each, or one for all.
-        data_format: `"channels_last"` or `"channels_first"`.
 
     Raises:
         ValueError: it is none of these, or nothing is left.
@@ -346,7 +344,6 @@ class ZeroPadding1D(Layer):
     Args:
         padding: how many steps to add at the start and at the end, or one number
             for both.
-        data_format: `"channels_last"` or `"channels_first"`.
 
     Raises:
         ValueError: it is not one or two non-negative integers.
@@ -375,7 +372,6 @@ class ZeroPadding2D(Layer):
     Args:
         padding: `((top, bottom), (left, right))`, one number for each dimension,
             or one for all.
-        data_format: `"channels_last"` or `"channels_first"`.
 
     Raises:
         ValueError: it is none of these.
@@ -406,7 +402,6 @@ class ZeroPadding3D(Layer):
     Args:
         padding: a (before, after) pair for each of the three dimensions, one
             number for each, or one for all.
-        data_format: `"channels_last"` or `"channels_first"`.
 
     Raises:
         ValueError: it is none of these.
@@ -480,7 +475,6 @@ class UpSampling2D(Layer):
 
     Args:
         size: the factors of height and width, or one for both.
-        data_format: `"channels_last"` or `"channels_first"`.
         interpolation: `"nearest"` repeats pixels; `"bilinear"`, `"bicubic"`,
             `"lanczos3"` and `"lanczos5"` interpolate between them.
 
@@ -527,7 +521,6 @@ class UpSampling3D(Layer):
 
     Args:
         size: the factors of the three dimensions, or one for all.
-        data_format: `"channels_last"` or `"channels_first"`.
 
     Raises:
         ValueError: a factor is not positive.

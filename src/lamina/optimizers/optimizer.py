@@ -17,7 +17,6 @@ from lamina.core.constructor import all_parameters, parameters_of
 from lamina.core.naming import automatic_name, nearest, snake_case
 from lamina.core.owner import Owner
 from lamina.core.placement import own_layout
-from lamina.core.registry import ours
 from lamina.core.row_gradients import RowGradient
 from lamina.core.settings import floatx
 from lamina.core.tracebacks import warn
@@ -97,11 +96,6 @@ class Optimizer(Constructed, Owner):
     # Whether its rule changes each row of a table by that row and its gradient alone,
     # so that `Embedding(sparse=True)` may hand it some rows. Said beside the rule.
     takes_rows = False
-
-    def __init_subclass__(cls, **kwargs):
-        super().__init_subclass__(**kwargs)
-        if ours(cls):
-            shared.document(cls)
 
     def __init__(
         self,
@@ -603,7 +597,7 @@ class Optimizer(Constructed, Owner):
 
 Optimizer._saved_first = ("name", *parameters_of(Optimizer)[:-1])
 # What the constructors of all optimizers share.
-shared = SharedArguments(Optimizer)
+Optimizer._arguments = shared = SharedArguments(Optimizer)
 
 
 def _is_number(x):

@@ -5,31 +5,18 @@ operation anew for every shape of numbers.
 """
 
 import contextlib
-from typing import Any, TypedDict
+from typing import Any
 
 import jax
 import numpy as np
 from jax.core import Tracer
 
 from lamina.core import structure
-from lamina.core.registry import ours
-from lamina.core.types import DType, Identifier
 from lamina.core.variable import Variable, from_host
 from lamina.data.batches import batches, yields_batches
 from lamina.layers.layer import Layer
 
 _PLAIN = frozenset({int, float, str, bytes})
-
-
-class LayerArgs(TypedDict, total=False):
-    """What type checkers know of the arguments of all layers."""
-
-    name: str | None
-    dtype: DType
-    trainable: bool
-    autocast: bool
-    activity_regularizer: Identifier
-    input_shape: Any
 
 
 class DataLayer(Layer):
@@ -40,13 +27,6 @@ class DataLayer(Layer):
 
     _allow_non_tensor_positional_args = True
     _lists_are_arrays = True
-    # What the constructors of a family share: a `SharedArguments`.
-    _arguments: Any = None
-
-    def __init_subclass__(cls, **kwargs):
-        super().__init_subclass__(**kwargs)
-        if cls._arguments and ours(cls):
-            cls._arguments.document(cls)
 
     def __call__(self, *args, **kwargs):
         """Run the layer on arrays, lists, symbolic tensors, or in a `tf.data` map."""

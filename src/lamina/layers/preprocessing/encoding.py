@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina.core import settings
-from lamina.core.arguments import SharedArguments
+from lamina.core.arguments import family
 from lamina.core.checks import bad_argument, number, one_of, positive_int
 from lamina.core.dtypes import result_type
 from lamina.core.symbolic import SymbolicTensor, infer
@@ -19,6 +19,7 @@ from lamina.layers.preprocessing.data_layer import Adapting, DataLayer, known
 _OLD_MODES = {"binary": "multi_hot", "tf-idf": "tf_idf"}
 
 
+@family
 class EncodingLayer(DataLayer):
     """Ends in indices of `_depth` categories, or in vectors made of them.
 
@@ -28,7 +29,6 @@ class EncodingLayer(DataLayer):
             a vector of each sample, with 1 for each category in it, its count, or its
             count times `idf_weights`.
         sparse: not supported; must be False.
-        name: its name.
         dtype: the dtype of the result, an integer one for indices.
 
     Raises:
@@ -63,7 +63,7 @@ class EncodingLayer(DataLayer):
         return from_host(found) if isinstance(found, np.ndarray) else found
 
 
-EncodingLayer._arguments = shared = SharedArguments(EncodingLayer)
+shared = EncodingLayer._arguments
 
 
 class CategoryEncoding(EncodingLayer):

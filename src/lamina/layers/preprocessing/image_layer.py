@@ -18,7 +18,8 @@ from lamina.core.checks import one_of
 from lamina.core.random import SeedGenerator
 from lamina.core.types import Factor, Seed
 from lamina.kernels.boxes import dense_boxes
-from lamina.layers.preprocessing.data_layer import DataLayer, LayerArgs
+from lamina.layers.layer import LayerArgs
+from lamina.layers.preprocessing.data_layer import DataLayer
 from lamina.layers.tensorflow_graph import drawn_in_graphs
 
 _NO_DRAWS = object()
@@ -57,9 +58,6 @@ class Shared(LayerArgs, total=False):
         interpolation: one of {cls._INTERPOLATIONS}.
         fill_mode: what comes in, one of {cls._FILLS}.
         fill_value: what comes in with `"constant"`.
-        data_format: `"channels_last"` or `"channels_first"`.
-        name: its name.
-        seed: an integer, for the same draws in each run.
 
     Raises:
         ValueError: an argument is out of its range, or an unknown mode.
@@ -75,7 +73,7 @@ class Shared(LayerArgs, total=False):
 
 
 _FILLING: Any = {"interpolation": "bilinear", "fill_mode": "reflect", "fill_value": 0.0}
-shared = SharedArguments(Shared, value_range=(0, 255), **_FILLING)
+shared = SharedArguments(Shared, DataLayer._arguments, value_range=(0, 255), **_FILLING)
 
 
 def spread(values, rank=4):

@@ -6,13 +6,14 @@ import pathlib
 import numpy as np
 from jax.core import Tracer
 
-from lamina.core.arguments import SharedArguments
+from lamina.core.arguments import family
 from lamina.core.checks import number
 from lamina.core.context import context
 from lamina.layers.preprocessing.data_layer import Adapting
-from lamina.layers.preprocessing.encoding import EncodingLayer, shared
+from lamina.layers.preprocessing.encoding import EncodingLayer
 
 
+@family
 class VocabularyLayer(Adapting, EncodingLayer):
     """Turns terms into indices of a vocabulary that it is given or learns.
 
@@ -66,7 +67,7 @@ class VocabularyLayer(Adapting, EncodingLayer):
         return super().from_config(config)
 
 
-VocabularyLayer._arguments = shared = SharedArguments(VocabularyLayer, shared)
+shared = VocabularyLayer._arguments
 
 
 def text_array(inputs, layer) -> np.ndarray:
