@@ -366,6 +366,7 @@ def test_what_to_try_where_it_does_not_fit():
     ("given", "error", "words"),
     [
         ({"devices": 8}, ValueError, "needs a `distribution`"),
+        ({"devices": 8, "distribution": "fsdp"}, ValueError, "Received: 'fsdp'"),
         ({"devices": 0, "distribution": D.DataParallel}, ValueError, "positive"),
         ({"devices": 8, "distribution": dict}, ValueError, "function that makes one"),
         (

@@ -104,6 +104,8 @@ def test_two_processes_do_what_one_does(tmp_path):
     assert "have compiled different steps" in two[0].pop("other programs")
     for name in ("other epochs", "other programs"):
         assert one[0].pop(name) == ""
+    for name, words in TOLD.items():
+        assert words in two[0]["told"][name], name
     assert two[0]["native"] == 1 - one[0]["native"] or not library()
     del one[0]["native"], two[0]["native"]
     for name, value in one[0].items():
@@ -113,6 +115,15 @@ def test_two_processes_do_what_one_does(tmp_path):
             assert two[0][name] == pytest.approx(value, abs=1e-5), name
 
 
+TOLD = {
+    "orbax": "Not all processes see the same folder",
+    "shuffled": "process 1 had others than process 0",
+    "rate": "Process 1 has other values of 'adam",
+    "evaluate": "x of process 0 is (37, 6) float32",
+    "predict": "that of process 1 is (36, 6) float32",
+    "train_on_batch": "do not do the same in `train_on_batch`: the x of process 0",
+    "distribution": "distribution of process 0 is DataParallel, mesh {'batch': 2}, and",
+}
 AGREED = ("on_epoch_end", "on_train_batch_end", "fewer", "endless", "all end early")
 
 

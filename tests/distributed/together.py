@@ -114,6 +114,49 @@ def some(count):
     yield from (Mine()[i] for i in range(count))
 
 
+class Shuffled(Mine):
+    """Whole batches, in an order that is drawn from a seed."""
+
+    def __init__(self, seed):
+        super().__init__()
+        self.order, self.seed = np.arange(32), seed
+
+    def __getitem__(self, index):
+        at = self.order[8 * index : 8 * index + 8]
+        return X[at], Y[at]
+
+    def on_epoch_end(self):
+        np.random.default_rng(self.seed).shuffle(self.order)
+
+
+class Slower(lamina.callbacks.Callback):
+    """The last process alone trains in smaller steps after an epoch."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.optimizer.learning_rate = 1e-2 / ALL
+
+
+if ALL > 1:  # what differs in one process is told in all
+    orbax = lamina.callbacks.OrbaxCheckpoint(tempfile.mkdtemp())
+    slower, few = [Slower()] if ME else [], 37 - ME
+    kinds = [D.DataParallel, D.FullyShardedDataParallel]
+    with D.DataParallel().scope():
+        model = network()
+        options = {"shuffle": False, "epochs": 3, "verbose": 0}
+        told = {
+            "orbax": lambda: model.fit(X, Y, callbacks=[orbax], verbose=0),
+            "shuffled": lambda: model.fit(Shuffled(ME), **options),
+            "rate": lambda: model.fit(Shuffled(0), callbacks=slower, **options),
+            "evaluate": lambda: model.evaluate(X[:few], Y[:few], verbose=0),
+            "predict": lambda: model.predict(X[:few], verbose=0),
+            "train_on_batch": lambda: model.train_on_batch(X[:8] + ME, Y[:8]),
+        }
+        found["told"] = {name: refused(run) for name, run in told.items()}
+        found["told"]["orbax"] = found["told"]["orbax"].split(" '")[0]
+    with kinds[ME]().scope():
+        words = refused(lambda: model.test_on_batch(X[:8], Y[:8]))
+        found["told"]["distribution"] = words
+
 if ALL > 1:  # what one process does alone, all hear of
     folder = sys.argv[1]
     with D.DataParallel().scope():

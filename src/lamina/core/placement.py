@@ -363,6 +363,13 @@ class Distribution:
         """
         return []
 
+    def described(self) -> str:
+        """Return what processes that share it have to agree on, as text."""
+        mesh = self.device_mesh
+        axes = dict(zip(mesh.axis_names, mesh.shape, strict=True))
+        text = f"{type(self).__name__}, mesh {axes}"
+        return text if self.auto_shard_dataset else f"{text}, rows of its own"
+
     def once(self, text) -> bool:
         """Tell whether a text comes for the first time."""
         new = text not in self._said

@@ -47,6 +47,7 @@ _entered: collections.Counter[str] = collections.Counter()  # blocks here, of ea
 _over = threading.Event()  # this process ends, and waits for nobody
 _now: dict[str, Any] = {"block": None, "failed": None, "watches": False, "meets": 0}
 _now |= {"number": 0, "kind": None, "passed": 0}  # of the last meeting; see `_enter`
+_now["alone"] = False  # whether the last `fit` was one that no other process shares
 _SAID = {"get": "get_weights`, `numpy` or `save", "call": "model(x)"}
 
 
@@ -82,7 +83,7 @@ class _Block:
 
 
 @contextlib.contextmanager
-def watched(kind, several):
+def watched(kind, several, about=None):
     """Stop a block where another process fails in it, and tell the others if this does.
 
     A process that waits for another in compiled code cannot be reached by an exception:
@@ -91,22 +92,24 @@ def watched(kind, several):
     Args:
         kind: what the block does.
         several: whether several processes do it together.
+        about: what all have to do it with, as `meet` takes it.
 
     Raises:
         RuntimeError: another process failed. The message names it and what it raised.
+        ValueError: another process does it with something else.
     """
     several = several and service() is not None
     meets = several and kind != "save"  # which one may do alone
     if not several or _now["block"] is not None:
         if meets:
-            meet(kind, patient=True)
+            meet(kind, True, about)
         yield
         return
     note_ends()
     block = _now["block"] = _Block(kind)
     try:
         if meets:
-            meet(kind, patient=True)
+            meet(kind, True, about)
         yield
     except BaseException as error:
         # What JAX says of a process that is gone explains nothing.
@@ -122,30 +125,32 @@ def watched(kind, several):
         _now["block"] = None
 
 
-def meet(kind, patient=False):
+def meet(kind, patient=False, about=None):
     """Wait until all processes begin what this one begins.
 
     Args:
         kind: what that is.
         patient: whether to wait on, after a word, for processes that are busy with
             something that is not known here.
+        about: what all have to do it with: texts by name.
 
     Raises:
         RuntimeError: one of them begins something else, ended, failed, or does not
             come. The message names it.
+        ValueError: one of them has another text; in all of them.
     """
     _now["meets"] += 1
     try:
-        _meet(service(), kind, patient)
+        _meet(service(), kind, patient, about or {})
     finally:
         _now["meets"] -= 1
 
 
-def _meet(client, kind, patient):
+def _meet(client, kind, patient, about):
     count, before, said = jax.process_count(), dict(_now), False
-    _enter(client, kind)
+    _enter(client, kind, about)
     asked = begun = time.monotonic()
-    while not _all_begin(client, count, asked):
+    while (found := _all_begin(client, count, asked)) is None:
         asked, block = time.monotonic(), _now["block"]
         if found := (block and block.failed) or _failure(block):
             raise RuntimeError(found)
@@ -164,9 +169,11 @@ def _meet(client, kind, patient):
             raise RuntimeError(text)
         _say(text)
         said = True
+    if found:
+        raise ValueError(found)
 
 
-def _enter(client, kind):
+def _enter(client, kind, about):
     """Say that this process begins something that all have to do.
 
     What is begun inside of a block, by a callback, is begun by the others where they
@@ -181,8 +188,8 @@ def _enter(client, kind):
     _entered[kind] += 1
     at, me = _now["number"] + 1, number()
     _now.update(number=at, kind=kind)
-    about = json.dumps([kind, _now["passed"] if inside else None])
-    client.key_value_set(f"{_BLOCKS}{at}/{me}/is", about)
+    text = json.dumps([kind, _now["passed"] if inside else None, about])
+    client.key_value_set(f"{_BLOCKS}{at}/{me}/is", text)
     client.key_value_delete(f"{_BLOCKS}{at - _KEPT}/{me}/is")
     if me == 0:
         client.key_value_delete(f"{_MET}{at - _KEPT}")
@@ -195,30 +202,50 @@ def _leave(client, before):
     _now.update({name: before[name] for name in ("number", "kind", "passed")})
 
 
-def _all_begin(client, count, since) -> bool:
-    """Tell whether all begin what this process does; waits for them for a moment.
+def _all_begin(client, count, since) -> str | None:
+    """Wait for a moment until all begin what this process does; None if they do not.
 
     The first process looks at all, and tells the others: they may be thousands.
+
+    Returns:
+        What they do not do it with alike, in words; empty where they do.
     """
     at, (pause, longest) = _now["number"], _LOOKS
     if number() > 0:
         try:
-            client.blocking_key_value_get(f"{_MET}{at}", int(_PAUSE * 1000))
+            found = client.blocking_key_value_get(f"{_MET}{at}", int(_PAUSE * 1000))
         except jax.errors.JaxRuntimeError as error:
             if "DEADLINE_EXCEEDED" not in str(error):
                 raise  # the service is gone
-            return False
-        return True
+            return None
+        return found
     while time.monotonic() < since + _PAUSE:
         found = client.key_value_dir_get(f"{_BLOCKS}{at}/")
         if len(found) == count:
-            if all(json.loads(text)[0] == _now["kind"] for _, text in found):
-                client.key_value_set(f"{_MET}{at}", "")
-                return True
-            return False
+            doing = {int(key.split("/")[-2]): json.loads(text) for key, text in found}
+            if any(kind != _now["kind"] for kind, *_ in doing.values()):
+                return None
+            told = _differing(_now["kind"], {i: doing[i][2] for i in sorted(doing)})
+            client.key_value_set(f"{_MET}{at}", told)
+            return told
         time.sleep(pause)
         pause = min(2 * pause, longest)
-    return False
+    return None
+
+
+def _differing(kind, about):
+    """Return in which texts processes differ, in words, or an empty text."""
+    first = about[0]
+    for i, other in about.items():
+        for name in dict.fromkeys((*first, *other)):
+            one, two = first.get(name, "none"), other.get(name, "none")
+            if one != two:
+                return (
+                    f"The processes do not do the same in `{_said(kind)}`: the {name} "
+                    f"of process 0 is {one}, and that of process {i} is {two}. Every "
+                    "process runs the same script with the same arguments."
+                )
+    return ""
 
 
 def _missing(client, count):
@@ -229,15 +256,23 @@ def _missing(client, count):
     missing, busy = [], False
     for i in map(str, range(count)):
         if i not in come:
-            inside, last = json.loads(known.get(f"{_NOW}{i}", "[null, null]"))
+            about = known.get(f"{_NOW}{i}", "[null, null, false]")
+            inside, last, alone = json.loads(about)
             busy = busy or inside is not None
             does = f"last called `{_said(last)}`" if last else "has called nothing yet"
+            if alone:
+                does = "trains a model of its own: no `Distribution` is there"
             missing.append(f"process {i}, which {does}")
     return listed(missing, 8), busy
 
 
 def _said(kind):
     return _SAID.get(kind, kind)
+
+
+def note_alone(alone) -> None:
+    """Note whether this process trains a model that it shares with no other."""
+    _now["alone"] = alone
 
 
 def note_met() -> None:
@@ -253,7 +288,7 @@ def _astray(client, me):
     for place in (at, at + 1):
         found = client.key_value_dir_get(f"{_BLOCKS}{place}/{'0/' * (me > 0)}")
         for key, text in found:
-            other, met = json.loads(text)
+            other, met, _ = json.loads(text)
             missed = met is not None and met < _now["passed"]
             if (place == at and other != kind) or (place > at and missed):
                 mine = f"calls `{_said(kind)}`" if place == at else "does not"
@@ -380,7 +415,8 @@ def _work():
         if block is None and _now["meets"]:
             continue  # there it is found and raised
         with contextlib.suppress(Exception):
-            if shown != (now := [block and block.kind, _now["kind"]]):
+            now = [block and block.kind, _now["kind"], _now["alone"]]
+            if shown != now:
                 place = f"{_NOW}{number()}"
                 service().key_value_set(place, json.dumps(now), allow_overwrite=True)
                 shown = now

@@ -147,7 +147,7 @@ def on_devices(
         devices=many,
         kind=kind,
         compiled_for=len(here),
-        distribution=_named(by),
+        distribution=by.described(),
         state_bytes=held,
         whole_bytes=whole,
         batch_bytes=batch,
@@ -203,11 +203,12 @@ def _made(distribution):
         )
     if isinstance(distribution, placement.Distribution):
         return distribution.on_all_devices()
-    made = distribution()
+    made = distribution() if callable(distribution) else distribution
     if not isinstance(made, placement.Distribution):
         raise ValueError(
-            "`forecast` expected `distribution` to be a `Distribution`, or a function "
-            f"that makes one. Received: {made!r}"
+            "`forecast` expected `distribution` to be a `Distribution`, or a class or "
+            "function that makes one, such as "
+            f"`lamina.distribution.FullyShardedDataParallel`. Received: {made!r}"
         )
     return made
 
@@ -270,11 +271,6 @@ def _state_bytes(model, by):
     return sum(
         _bytes(v) // math.prod(by.layout_for(v).parts()) for v in _variables(model)
     )
-
-
-def _named(by):
-    mesh = dict(zip(by.device_mesh.axis_names, by.device_mesh.shape, strict=True))
-    return f"{type(by).__name__}, mesh {mesh}"
 
 
 def _advice(found, by):

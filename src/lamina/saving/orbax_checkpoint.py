@@ -14,6 +14,7 @@ from lamina.core.references import References
 from lamina.saving.orbax import ORDER, WEIGHTS, order_of
 from lamina.saving.state import written_assets
 from lamina.saving.writing import written_config
+from lamina.training.together import check_shared
 
 
 class OrbaxCheckpoint(SavingCallback):
@@ -73,7 +74,9 @@ class OrbaxCheckpoint(SavingCallback):
         self.save_on_background = save_on_background
         self.save_weights_only = save_weights_only
         self._async_futures: list = []
-        self.checkpointer: Any = self._opened()
+        # Several processes have to come for that.
+        alone = jax.process_count() == 1
+        self.checkpointer: Any = self._opened() if alone else None
 
     def _opened(self):
         training = orbax().training
@@ -94,7 +97,12 @@ class OrbaxCheckpoint(SavingCallback):
             self._total_batches_seen = int(optimizer.iterations)
 
     def on_train_begin(self, logs=None):
-        """Open the folder again, if a training before this one has closed it."""
+        """Open the folder, unless it is open already.
+
+        Raises:
+            ValueError: not all processes see the same folder.
+        """
+        check_shared(self.directory, type(self).__name__)
         self.checkpointer = self.checkpointer or self._opened()
 
     def on_train_end(self, logs=None):

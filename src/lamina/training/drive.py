@@ -140,7 +140,7 @@ def chunks(model, kind, variables, source, *, donate, single, skip=0, counted=Fa
 
     Its `run(state, chunk)` returns the next State, and the logs of the last step if
     it gives any. `waited` are the seconds spent waiting for batches while nothing else
-    was running.
+    was running, and `place` is what places them.
 
     Args:
         model: the model.
@@ -168,11 +168,12 @@ def chunks(model, kind, variables, source, *, donate, single, skip=0, counted=Fa
     batches = source.epoch(skip)
     # Arrays need no thread: a batch is cut while the step before is running.
     if eager or isinstance(source, ArraySource):
-        place = placing(early=eager)
+        made.place = place = placing(early=eager)
         made.batches = batches if place is None else map(place, batches)
         yield made
         return
-    with Prefetched(batches, placing(early=True), made.wait) as ready:
+    made.place = placing(early=True)
+    with Prefetched(batches, made.place, made.wait) as ready:
         left = source.batches and source.batches - skip
         made.batches = together.in_step(ready, left, step.rows_of)
         yield made
@@ -219,7 +220,7 @@ class InRows:
     def __init__(self, one, several, source, skip, most):
         self._one, self._several = one, several
         self._source, self._skip, self._most = source, skip, most
-        self._place = placing()
+        self.place = placing()
         # Processes that run together must not differ in how many steps a call takes.
         self._now, self._calls = (most, 2) if together.several() else (1, 0)
         self.waited = 0.0
@@ -239,7 +240,8 @@ class InRows:
         return known[key]
 
     def __iter__(self):
-        source, place = self._source, self._place
+        source, self.place = self._source, placing()  # which has seen nothing yet
+        place = self.place
         for at, count in source.spans(self._skip, lambda: self._now):
             if at == source.full_batches:  # the short last batch
                 batch = source.batch(at)
@@ -261,7 +263,7 @@ class InRows:
             return whole.reshape(most, size, *a.shape[1:])
 
         batches = jax.tree.map(cut, self._source.arrays)
-        return batches if self._place is None else self._place(batches, before=1)
+        return batches if self.place is None else self.place(batches, before=1)
 
     def run(self, state, chunk):
         """Run the steps of a Chunk."""
@@ -286,6 +288,7 @@ class Grouped:
         self._one, self._several, self._size = one, several, size
         self._state: Any = ()
         self.batches: Any = ()
+        self.place: Any = None
         self.waited = 0.0
 
     def __iter__(self):

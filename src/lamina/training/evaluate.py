@@ -14,7 +14,8 @@ def evaluate(
     model, x, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict
 ):
     """Evaluate; see `Model.evaluate`."""
-    with until_end(model), distributed(model, "evaluate"):
+    data = {"x": x, "y": y, "sample_weight": sample_weight}
+    with until_end(model), distributed(model, "evaluate", **data):
         require_compiled(model, "evaluate")
         check_alone(model, "evaluate")
         rules = {"batch_size": batch_size, "steps": limited(steps)}
@@ -46,6 +47,8 @@ def run_test(model, source, callbacks):
             for _ in drive("test", found, logs, callbacks):
                 if together.stopped(flags.stop_evaluating, single):
                     break
+            else:
+                together.check_batches(found.place)
     finally:
         variables.write(logs.state)
     found = logs()

@@ -33,7 +33,7 @@ from lamina.training.prepare import (
     ready,
 )
 from lamina.training.resuming import described, metric_names, note_settings, put_back
-from lamina.training.step import StateVariables, copied
+from lamina.training.step import State, StateVariables, copied
 
 _ROUND = 16  # calls after which several processes ask whether to keep the run
 
@@ -220,6 +220,7 @@ class Run:
         self.look: Any = None  # what is to be looked at after the first of them
         self.donates = False
         self._calls = 0
+        self._place: Any = None  # what placed the batches of the last epoch
 
     def train(self, epoch, epochs, validation_freq, arguments):
         """Run all epochs, from the number `epoch` on."""
@@ -238,13 +239,15 @@ class Run:
                         self._put_back(found)
                         found = None
                         self._say_finished(epoch, epochs)
-                while epoch < epochs and not self._is_stopped():
+                stopped = self._is_stopped()
+                while epoch < epochs and not stopped:
                     try:
                         logs = self._epoch(epoch, step, found, validation_freq)
                     except _RanOut as end:
                         warn(f"{end} The training ends here.")
                         break
                     self._epochs += 1
+                    stopped = self._after_epoch()
                     if self.look is not None:
                         self.look()
                         self.look = None
@@ -291,7 +294,18 @@ class Run:
 
     def _is_stopped(self, each=True):
         """Tell whether the training was stopped, in this process or another."""
-        stopped = together.stopped(self.model.stop_training, each)
+        return self._noted(together.stopped(self.model.stop_training, each))
+
+    def _after_epoch(self):
+        """Tell the same after an epoch, in which processes may have drifted apart."""
+        stops = self.model.stop_training
+        if not together.several():
+            return stops
+        kept = StateVariables(self.model, State._fields[:-1])  # without the metrics
+        variables = [v for group in kept.groups for v in group]
+        return self._noted(together.after_epoch(stops, self._place, variables))
+
+    def _noted(self, stopped):
         if stopped:
             self.model.stop_training = True
         return stopped
@@ -335,6 +349,7 @@ class Run:
                     if compiles:  # which does not count
                         begin, found.waited = time.perf_counter(), 0.0
                     compiles = False
+                self._place = found.place
             if guard is not None:
                 guard.check(logs.state, last=True)
         finally:
@@ -392,7 +407,7 @@ class Run:
         """
         if self.keeper is None:
             return None
-        together.check_shared(self.keeper.backup_dir)
+        together.check_shared(self.keeper.backup_dir, "resume")
         groups = StateVariables(self.model).groups
         found = self.keeper.open(run, self.callbacks, groups)
         if found is None:

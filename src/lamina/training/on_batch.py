@@ -17,7 +17,8 @@ from lamina.training.step import StateVariables
 def on_batch(model, kind, x, y, sample_weight, class_weight, return_dict):
     """Train or evaluate one step; see `Model.train_on_batch`."""
     what = f"{kind}_on_batch"
-    with until_end(model), distributed(model, what):
+    data = {"x": x, "y": y, "sample_weight": sample_weight}
+    with until_end(model), distributed(model, what, **data):
         require_compiled(model, what)
         if class_weight is not None and sample_weight is not None:
             raise ValueError(
@@ -44,7 +45,7 @@ def on_batch(model, kind, x, y, sample_weight, class_weight, return_dict):
 
 def predict_on_batch(model, x):
     """Predict one batch; see `Model.predict_on_batch`."""
-    with until_end(model), distributed(model, "predict_on_batch"):
+    with until_end(model), distributed(model, "predict_on_batch", x=x):
         x = refuse_text(training_of(model).on_host(model, as_arrays(x, "x")))
         if not model.built:
             outputs_for(model, x)

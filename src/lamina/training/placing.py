@@ -1,7 +1,6 @@
 """Where batches meet the devices."""
 
 import contextlib
-import functools
 from typing import Any
 
 import jax
@@ -12,11 +11,17 @@ from lamina.core import placement
 from lamina.core.context import having
 from lamina.core.owner import layers_in
 from lamina.core.placement import Distribution, output_path
-from lamina.core.processes import service, watched
+from lamina.core.processes import note_alone, service, watched
 from lamina.core.tracebacks import warn
 from lamina.core.variable import forget_layouts, lay_out
 from lamina.training.compiled import training_of
-from lamina.training.together import check_alike, check_settings, several
+from lamina.training.together import (
+    brief,
+    check_alike,
+    check_settings,
+    data_text,
+    several,
+)
 
 
 def placing(early=False):
@@ -31,7 +36,7 @@ def placing(early=False):
     """
     now = placement.distribution()
     if now is not None:
-        return functools.partial(_divided, now)
+        return Divided(now)
     return _on_device if early else None
 
 
@@ -39,13 +44,31 @@ def _on_device(batch, before=0):
     return jax.tree.map(jnp.asarray, tuple(batch))
 
 
-def _divided(now, batch, before=0):
-    """Divide the rows of a batch among the devices."""
-    # Rows of this process alone, which together are the batch.
-    mine = now.num_processes if not now.auto_shard_dataset else 1
+class Divided:
+    """Divides the rows of batches among the devices.
 
-    def put(array):
-        shape = tuple(array.shape)
+    Args:
+        by: the `Distribution`.
+
+    Attributes:
+        seen: a checksum of the batches so far, where all processes give the same.
+    """
+
+    def __init__(self, by):
+        self._by = by
+        # Rows of this process alone, which together are the batch.
+        self._mine = by.num_processes if not by.auto_shard_dataset else 1
+        self._sums = placement.several(by) and self._mine == 1
+        self.seen = 0
+
+    def __call__(self, batch, before=0):
+        """Return a batch on the devices; see `placing`."""
+        if self._sums:
+            self.seen = brief(batch, self.seen)
+        return jax.tree.map(lambda array: self._put(array, before), tuple(batch))
+
+    def _put(self, array, before):
+        now, mine, shape = self._by, self._mine, tuple(array.shape)
         if mine == 1 or len(shape) <= before:
             return placement.put(array, now.rows_sharding(shape, before))
         whole = (*shape[:before], shape[before] * mine, *shape[before + 1 :])
@@ -59,8 +82,6 @@ def _divided(now, batch, before=0):
             )
         return jax.make_array_from_process_local_data(sharding, array, whole)
 
-    return jax.tree.map(put, tuple(batch))
-
 
 class distributed:  # noqa: N801
     """A `with` block that runs a model under the distribution that holds, or its own.
@@ -71,12 +92,13 @@ class distributed:  # noqa: N801
     Args:
         model: the model.
         what: the method that runs it, such as `"fit"`.
+        data: arrays by name that all processes have to give alike.
     """
 
     _blocks: Any = None
 
-    def __init__(self, model, what):
-        self._model, self._what = model, what
+    def __init__(self, model, what, **data):
+        self._model, self._what, self._data = model, what, data
 
     def __enter__(self):
         if not Distribution.any_made and jax.device_count() == 1:
@@ -84,17 +106,27 @@ class distributed:  # noqa: N801
         model, what = self._model, self._what
         variables = model.variables
         now = placement.distribution_of(variables)
-        if now is None and what == "fit":
-            _warn_of_others(model)
+        if what == "fit":
+            note_alone(now is None)
+            if now is None:
+                _warn_of_others(model)
         training = training_of(model)
         if training.under is not now:  # programs hold layouts of what layers return
             training.under = now
             training.programs.drop()
         with contextlib.ExitStack() as blocks:
             blocks.enter_context(having(distribution=now))
-            blocks.enter_context(watched(what, several()))
+            about = self._about(now) if several() else None
+            blocks.enter_context(watched(what, several(), about))
             _lay_out(now, model, variables)
             self._blocks = blocks.pop_all()
+
+    def _about(self, now):
+        """Return what all processes have to run the model with."""
+        about = {"distribution": now.described()}
+        if not now.auto_shard_dataset:
+            return about
+        return about | {name: data_text(x) for name, x in self._data.items()}
 
     def __exit__(self, *exception):
         return self._blocks is not None and self._blocks.__exit__(*exception)

@@ -20,7 +20,7 @@ from lamina.training.prepare import callbacks_for, limited, outputs_for, ready
 
 def predict(model, x, batch_size, verbose, steps, callbacks):
     """Predict; see `Model.predict`."""
-    with until_end(model), distributed(model, "predict"):
+    with until_end(model), distributed(model, "predict", x=x):
         if verbose == 0 and callbacks is None and steps is None and model.built:
             size = 32 if batch_size is None else batch_size
             count = _count(model, x, size)
@@ -44,13 +44,16 @@ def _driven(model, source, verbose, callbacks):
     size = flags.steps_per_execution
     try:
         callbacks.on_predict_begin()
-        run = runner(model, source.rows, source.batch_size)
+        place = placing()
+        run = runner(model, source.rows, source.batch_size, place)
         batches = together.in_step(source.epoch(), source.batches, step.rows_of)
         outputs = _Outputs(run, batches, 1 if size == "auto" else size)
         each = together.any_of(callbacks.listens_to_batches("predict"))
         for _ in drive("predict", outputs, outputs, callbacks):
             if together.stopped(flags.stop_predicting, each):
                 break
+        else:
+            together.check_batches(place)
         callbacks.on_predict_end()
     finally:
         callbacks.close()
@@ -108,7 +111,7 @@ def _rows(x, at, end):
     return structure.map_leaves(lambda a: a[at:end], x)
 
 
-def runner(model, rows=None, size=None):
+def runner(model, rows=None, size=None, place: Any = None):
     """Return a function from a batch to the outputs.
 
     It takes the number of rows too, where there are full batches to fill up to. Where
@@ -120,6 +123,7 @@ def runner(model, rows=None, size=None):
         model: the model, built.
         rows: how many rows there are, or None.
         size: the rows of a full batch.
+        place: what places batches; None for `placing`.
     """
     run = forward(model, "predict")
     full, parts = 0, 1
@@ -128,7 +132,7 @@ def runner(model, rows=None, size=None):
     now = distribution() if Distribution.any_made else None
     if now is not None:
         parts = now.row_parts if run.by_row else 1
-        run = _Divided(run)
+        run = _Divided(run, place or placing())
 
     def outputs(x, count=0):
         missing = -count % parts if count >= full else full - count + -full % parts
@@ -148,9 +152,8 @@ def runner(model, rows=None, size=None):
 class _Divided:
     """A forward pass whose batches are divided among devices."""
 
-    def __init__(self, run):
-        self._run = run
-        self._place: Any = placing()
+    def __init__(self, run, place):
+        self._run, self._place = run, place
 
     def __call__(self, x):
         return self._run(self._place((x,))[0])

@@ -14,7 +14,9 @@ from lamina.core.context import having
 from lamina.core.tracebacks import warn
 from lamina.core.variable import binding
 
-_SHOWN = 200  # bytes of what differs in an error
+_SHOWN = 200  # bytes of what differs in an error, or numbers of a row in a checksum
+_LOOKED_AT = 4096  # numbers of a weight that are compared after an epoch
+_DRIFT = 1e-3, 0.05  # how far those may be apart by rounding: one number, or many
 
 
 def of_first(number) -> int:
@@ -77,6 +79,107 @@ def check_settings(settings) -> None:
         f"{said[0] or 'nothing'}, and process {other} has {said[other] or 'nothing'}. "
         "Every process runs the same script with the same arguments."
     )
+
+
+def data_text(data) -> str:
+    """Return what data are, as text that differs where they do: likely, not surely."""
+    leaves = jax.tree.leaves(data)
+    if not all(isinstance(a, (np.ndarray, jax.Array)) for a in leaves):
+        return f"a {type(data).__name__}"
+    shapes = ", ".join(f"{a.shape} {a.dtype}" for a in leaves)
+    return f"{shapes or 'none'} (checksum {brief(data):x})"
+
+
+def brief(arrays, begin=0) -> int:
+    """Return a checksum of some numbers of each array, which takes microseconds.
+
+    Args:
+        arrays: arrays in any structure; those on devices of others are left out.
+        begin: a checksum to go on from.
+    """
+    for array in jax.tree.leaves(arrays):
+        begin = zlib.crc32(f"{array.shape}".encode(), begin)
+        if placement.is_here(array) and array.size and not array.dtype.hasobject:
+            rows = np.atleast_1d(np.asarray(array))
+            for i in {0, len(rows) // 2, len(rows) - 1}:
+                row = rows[i].reshape(-1)
+                begin = zlib.crc32(row[:: 1 + row.size // _SHOWN].tobytes(), begin)
+    return begin
+
+
+def check_batches(place) -> None:
+    """Raise unless all processes took the same batches.
+
+    Args:
+        place: what placed those of this one.
+
+    Raises:
+        ValueError: they differ. The message names a process.
+    """
+    if several():
+        _check_batches(_gathered(place.seen))
+
+
+def _check_batches(seen):
+    if other := int((seen != seen[0]).argmax()):
+        raise ValueError(
+            f"The processes did not take the same batches: process {other} had others "
+            "than process 0. What draws or shuffles in a data set needs a seed that "
+            "all have. Where each has rows of its own, say so: "
+            f"`{type(placement.distribution()).__name__}(..., "
+            "auto_shard_dataset=False)`."
+        )
+
+
+def after_epoch(stops, place, variables) -> bool:
+    """Tell whether one of several processes stops after an epoch.
+
+    Args:
+        stops: whether this one does.
+        place: what placed its batches; of an epoch that was cut short, it says
+            nothing.
+        variables: Variables; those that every process has whole are compared.
+
+    Raises:
+        ValueError: a process has other batches or values than process 0. The message
+            names it, and the Variable.
+    """
+    whole = [v for v in variables if v.raw_value.is_fully_replicated]
+    sums = np.array([_summary(v.raw_value) for v in whole], np.float32)
+    found = _gathered(stops, place.seen, *sums.reshape(-1).view(np.uint32))
+    found = found.reshape(jax.process_count(), -1)
+    stopped = bool(found[:, 0].any())
+    if not stopped:
+        _check_batches(found[:, 1])
+    sums = found[:, 2:].copy().view(np.float32).reshape(len(found), -1, 2)
+    apart = np.abs(sums - sums[0])[:, :, 0] > sums[:, :, 1]
+    if apart.any():
+        other, place = np.argwhere(apart)[0]
+        raise ValueError(
+            f"Process {other} has other values of {whole[place].path!r} than process 0 "
+            "after an epoch: something changed them in one process alone, such as a "
+            "callback. What changes a model has to run in every process."
+        )
+    return stopped
+
+
+def _summary(value):
+    """Return a number that stands for an array, and how far another may be from it.
+
+    Hosts of different kinds round differently: numbers with a fraction may drift.
+    """
+    value = value.addressable_data(0)
+    value = np.asarray(_thinned(value) if value.size > _LOOKED_AT else value)
+    if value.dtype.kind not in "fV":
+        return zlib.crc32(value.tobytes()) % 2**24, 0
+    value = np.nan_to_num(value.astype(np.float64).reshape(-1), posinf=0, neginf=0)
+    terms = value * np.cos(np.arange(value.size))
+    return terms.sum(), _DRIFT[value.size > 1] * np.abs(terms).sum()
+
+
+@jax.jit
+def _thinned(value):
+    return value.reshape(-1)[:: value.size // _LOOKED_AT]
 
 
 def alike(numbers) -> bool:
@@ -152,17 +255,19 @@ def any_of(flag) -> bool:
     return bool(_gathered(bool(flag)).any()) if several() else bool(flag)
 
 
-def check_shared(folder) -> None:
+def check_shared(folder, who) -> None:
     """Raise unless all processes see the same folder.
 
     Args:
         folder: its path; it is made if it is not there.
+        who: what writes there, in all of them.
 
     Raises:
         ValueError: one does not see what the first process puts there.
     """
     if not several():
         return
+    processes.meet(who)
     mark = pathlib.Path(folder) / f".shared-{of_first(secrets.randbits(32))}"
     if jax.process_index() == 0:
         mark.parent.mkdir(parents=True, exist_ok=True)
@@ -173,8 +278,9 @@ def check_shared(folder) -> None:
         mark.unlink()
     if lost:
         raise ValueError(
-            f"Not all processes see the same folder {str(folder)!r}. Snapshots of "
-            "several processes go to a folder that all hosts share."
+            f"Not all processes see the same folder {str(folder)!r}. What several "
+            f"processes write together, by `{who}`, goes to a folder that all hosts "
+            "share."
         )
 
 
