@@ -2,8 +2,9 @@
 
 It has too few batches, and nobody knows. With the argument `dies` it is killed, and
 with `early` or `exits` it does not come as far as to train. With `first` the first one
-does not, and with `told` that is told to end while the others do something alone. With
-`astray` it calls something else than the others do, with `inside` too in a callback.
+does not, and with `told` that is told to end while the others do something alone, with
+`lost` it is killed then. With `astray` the last one calls something else than the others
+do, with `inside` too in a callback.
 """
 
 import os
@@ -33,9 +34,9 @@ if ME and "early" in sys.argv or not ME and "first" in sys.argv:
     raise OSError("no data here")
 if ME and "exits" in sys.argv:
     sys.exit(0)
-if "told" in sys.argv:
+if "told" in sys.argv or "lost" in sys.argv:
     if not ME:
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM if "told" in sys.argv else signal.SIGKILL)
     time.sleep(60)
 
 

@@ -177,6 +177,14 @@ def test_a_process_that_is_killed_is_missed():
     assert "1\nThe tasks have crashed" in first[2]  # JAX names it
 
 
+@pytest.mark.skipif(not library(), reason="a compiled function says it")
+def test_the_first_process_is_named_where_it_is_killed():
+    first, second = run_processes(2, "lost", program="failing.py")
+    assert first[0] == -signal.SIGKILL
+    assert second[0] == -signal.SIGABRT
+    assert "Process 0, which joins the processes of this run, ended." in second[2]
+
+
 def test_processes_that_jax_joined_train_what_lies_on_all_their_devices(tmp_path):
     [(code, printed, errors)] = run_processes(1, tmp_path, program="by_hand.py")
     assert code == 0, errors[-3000:]

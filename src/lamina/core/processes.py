@@ -24,16 +24,20 @@ import jax
 from jax._src import distributed
 
 from lamina.core.naming import listed
+from lamina.core.native import library
 
 _PAUSE = 1.0  # seconds between two questions whether another process failed
 _LOOKS = 1e-3, 0.1  # shortest and longest between two looks whether all have come
 _PATIENCE = 10.0  # seconds that a process may take to leave what it can leave
 _WAIT = 20.0  # seconds to wait for processes that do nothing; then they are named
 _PARTING = 5.0  # seconds to wait until all have heard that this process ends
+_LOG = (
+    "Its own log says why. Start all of them again: `fit(resume=folder)` goes on from "
+    "the last snapshot."
+)
 _GONE = (
     "A process of this run that was killed, or ended by itself, shows like this in the "
-    "others. JAX names it some seconds later, and ends them. Its own log says why. "
-    "Start all of them again: `fit(resume=folder)` goes on from the last snapshot."
+    f"others. JAX names it some seconds later, and ends them. {_LOG}"
 )
 _FAILED = "lamina/failed/"  # where processes note what ends them, wherever they are
 _ENDED = "lamina/ended/"  # and how far they had come when they ended
@@ -372,6 +376,20 @@ def note_ends() -> None:
     if main and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _terminate)
     threading.Thread(target=_work, name="lamina-watch", daemon=True).start()
+    _say_if_gone()
+
+
+def _say_if_gone():
+    """Let it be said that the first process ended, when JAX ends this one for that."""
+    address, known = distributed.global_state.coordinator_address, library()
+    if number() == 0 or address is None or not hasattr(known, "lamina_say_if_gone"):
+        return
+    host, _, port = address.rpartition(":")
+    text = (
+        f"Process 0, which joins the processes of this run, ended. {_LOG} JAX ends "
+        f"process {number()}, which cannot go on without it.\n"
+    )
+    known.lamina_say_if_gone(host.strip("[]").encode(), port.encode(), text.encode())
 
 
 def _terminate(signal_number, frame):
