@@ -2,9 +2,9 @@
 
 It has too few batches, and nobody knows. With the argument `dies` it is killed, and
 with `early` or `exits` it does not come as far as to train. With `first` the first one
-does not, and with `told` that is told to end while the others do something alone, with
-`lost` it is killed then. With `astray` the last one calls something else than the others
-do, with `inside` too in a callback.
+does not, and with `told` that is told to end while the others do something alone; with
+`lost` it is killed then. With `astray` the last one does something else than others,
+with `inside` too in a callback.
 """
 
 import os

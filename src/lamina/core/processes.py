@@ -381,15 +381,16 @@ def note_ends() -> None:
 
 def _say_if_gone():
     """Let it be said that the first process ended, when JAX ends this one for that."""
-    address, known = distributed.global_state.coordinator_address, library()
-    if number() == 0 or address is None or not hasattr(known, "lamina_say_if_gone"):
+    address = distributed.global_state.coordinator_address
+    say = getattr(library(), "lamina_say_if_gone", None)
+    if number() == 0 or address is None or say is None:
         return
     host, _, port = address.rpartition(":")
     text = (
         f"Process 0, which joins the processes of this run, ended. {_LOG} JAX ends "
         f"process {number()}, which cannot go on without it.\n"
     )
-    known.lamina_say_if_gone(host.strip("[]").encode(), port.encode(), text.encode())
+    say(host.strip("[]").encode(), port.encode(), text.encode())
 
 
 def _terminate(signal_number, frame):
