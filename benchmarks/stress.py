@@ -1,9 +1,10 @@
 """Runs that are killed, interrupted and fed damaged files; memory over many calls.
 
-    python benchmarks/stress.py            # everything, in half an hour
+    python benchmarks/stress.py            # everything, in forty minutes
     python benchmarks/stress.py --share 0.1
 
-The damaged files, 20,000 of them, are those of `fuzz.py`.
+The damaged files, 20,000 of them, are those of `fuzz.py`, and the runs of several
+processes those of `lost.py`.
 
 Each part prints how many cases came out right; the exit code is 1 if one did not.
 """
@@ -25,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 from fuzz import fuzz
+from lost import lost
 
 KINDS = ("dense", "convolutional", "recurrent")
 EPOCHS = 6
@@ -237,6 +239,7 @@ def main():
     good = True
     for name, run, count in (
         ("killed runs that ended bit for bit alike", kills, many(50)),
+        ("lost processes whose runs ended as those left alone", lost, many(20)),
         ("interrupted models at a finished step", interrupts, many(50)),
         ("damaged snapshots found out", damages, many(20)),
         ("files opened, or refused in words", fuzz, many(20_000)),
