@@ -6,9 +6,9 @@ import pytest
 from keras._tf_keras.keras import backend as theirs
 
 import lamina
-from lamina.compat import backend
+from lamina.compat.shims import backend
 
-OURS = backend.names()
+OURS = backend.functions()
 RNG = np.random.default_rng(0)
 X = RNG.uniform(0.1, 0.9, (2, 3, 4)).astype("float32")
 ROWS, OTHERS = X[:, :, 0], X[:, :, 1]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import lamina
-from lamina.compat import private
+from lamina.compat import names as private
 
 SOURCE = pathlib.Path(lamina.__file__).parents[1]
 
@@ -99,10 +99,24 @@ def test_a_script_for_keras(tmp_path):
             print(data_adapter_utils.class_weight_to_sample_weights([1, 0], {1: 2.0}))
             print(serialization_lib.in_safe_mode() is None)
             print(keras.utils.np_utils.normalize is keras.utils.normalize)
-            try:
-                from keras.src.layers import NotThere
-            except ImportError as error:
-                print("NotThere" in str(error))
+            import importlib.util, inspect, pkgutil
+            for line in (
+                "from keras.src.layers import NotThere",
+                "from keras.src.layers.layer import NotThere, Layer",
+                "from keras.src.layers.not_there import NotThere",
+                "import keras.src.not_there",
+            ):
+                try:
+                    exec(line)
+                except ImportError as error:
+                    print(error.name, "packages were seen" in str(error))
+            gone = "keras.data", "keras.src.gone", "keras.layers.basic"
+            print([importlib.util.find_spec(name) for name in gone])
+            print(hasattr(keras, "data"), hasattr(keras, "value_and_grad"))
+            print(vars(layers)["Dense"] is Dense)
+            print(("Dense", Dense) in inspect.getmembers(layers, inspect.isclass))
+            found = list(pkgutil.walk_packages(keras.ops.__path__, "keras.ops."))
+            print([(one.name, one.ispkg) for one in found])
             """,
         )  # fmt: skip
     )
@@ -110,7 +124,11 @@ def test_a_script_for_keras(tmp_path):
         "(2, 1)", "['train.py', '--epochs', '2'] 7 __main__", "3.15.1 3.15.1",
         "jax True", "lamina", "True False", "[1] False", "float32 True",
         "True", "False", "True [1. 1.]", "[2. 1.]", "True",
-        "True", "True",
+        "True", "keras.src.layers False", "keras True",
+        "keras.src.layers.not_there False", "keras.src.not_there False",
+        "[None, None, None]", "False False", "True", "True",
+        "[('keras.ops.image', False), ('keras.ops.linalg', False), "
+        "('keras.ops.nn', False), ('keras.ops.numpy', False)]",
     ]  # fmt: skip
 
 
@@ -161,30 +179,45 @@ def test_scripts_for_tensorflow_without_tensorflow(tmp_path):
     assert lines[7:] == ["True", "True", "False"]
 
 
-def test_a_package_is_told_that_there_is_no_tensorflow(tmp_path):
+def test_who_asks_is_told_that_there_is_no_tensorflow(tmp_path):
     (tmp_path / "site-packages").mkdir()
-    (tmp_path / "site-packages" / "package.py").write_text(
-        textwrap.dedent("""
-        try:
-            import tensorflow as tf
-        except ImportError:
-            tf = None
-        from tensorflow import keras
-        from tensorflow.keras.layers import Dense
-        """)
-    )
+    guard = "try:\n import tensorflow as tf\nexcept ImportError:\n tf = None\n"
+    for name, text in {
+        "asks": f"{guard}from tensorflow import keras",
+        "asks_later": guard,
+        "needs": "import tensorflow as tf\ntf.constant(1)",
+        "keras_alone": f"{guard}Dense = tf.keras.layers.Dense",
+    }.items():
+        (tmp_path / "site-packages" / f"{name}.py").write_text(text)
     result = run(
         tmp_path, "-m", "lamina", "train.py",
         train="""
-        import sys
+        import contextlib, importlib.util, sys
         sys.path.append("site-packages")
-        import package
+        try:
+            import tensorflow
+        except ImportError as error:
+            print(error)
+        with contextlib.suppress(ModuleNotFoundError):
+            import tensorflow
+            print("unreached")
+        print(importlib.util.find_spec("tensorflow"))
+        import asks
+        from tensorflow.keras.layers import Dense
+        import asks_later, keras_alone
+        print(asks.tf, asks_later.tf, keras_alone.Dense is Dense)
+        try:
+            import needs
+        except ImportError as error:
+            print(error.name)
         import tensorflow as tf
-        print(package.tf, package.Dense is package.keras.layers.Dense)
         print(isinstance(1, tf.Tensor), isinstance(1, tf.data.Dataset))
         """,
     )  # fmt: skip
-    assert printed(result) == ["None True", "False False"]
+    assert printed(result) == [
+        "No module named 'tensorflow'", "None", "None None True", "tensorflow",
+        "False False",
+    ]  # fmt: skip
 
 
 def test_tensorflow_keeps_all_but_its_keras(tmp_path):
@@ -330,11 +363,22 @@ def test_start_asks_for_no_more_than_the_program(tmp_path):
 
 
 def test_every_private_name_is_there():
-    for name in private._TABLE:
+    for name in private._private():
         assert private.find(name) is not None
     assert private.find("ImageDataGenerator").flow
     with pytest.raises(AttributeError):
         private.find("NothingOfThisName")
+
+
+def test_modules_have_the_names_that_they_have_in_keras():
+    paths = private._modules("keras") | {""}
+    for path in (path for path in paths if not private.is_private(path)):
+        theirs = vars(importlib.import_module(f"keras.{path}".rstrip(".")))
+        ours, find = private.names_in(False, path)
+        listed = {word for word in ours if word[0] != "_"}
+        assert listed == {word for word in theirs if word[0] != "_"}, path
+        words = [x for x in ours if not private.is_module(f"{path}.{x}".lstrip("."), 0)]
+        assert all(find(word) is not None for word in words)
 
 
 def test_operations_have_a_class_each():

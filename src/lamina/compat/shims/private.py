@@ -1,5 +1,7 @@
 """Private functions and classes of Keras that packages call."""
 
+import contextlib
+import importlib
 import os
 import shutil
 import string
@@ -7,8 +9,148 @@ import sys
 from pathlib import Path
 
 import lamina
-from lamina.saving import hdf5
-from lamina.saving.legacy_hdf5 import put_weights
+
+
+def keras_export(path):
+    """Return a decorator that leaves what it decorates as it is."""
+    del path
+    return lambda thing: thing
+
+
+def no_automatic_dependency_tracking(method):
+    """Return the method: what an attribute holds is told by its class here."""
+    return method
+
+
+def standardize_tuple(value, n, name, allow_zero=False):
+    """Return `n` whole numbers, one of them standing for all."""
+    values = (value,) * n if isinstance(value, int) else tuple(value)
+    least = 0 if allow_zero else 1
+    if len(values) != n or any(int(v) != v or v < least for v in values):
+        raise ValueError(
+            f"`{name}` expected {n} whole numbers, {least} or more. Received: "
+            f"{name}={value!r}"
+        )
+    return values
+
+
+def obtain_input_shape(
+    input_shape, default_size, min_size, data_format, require_flatten, weights=None
+):
+    """Return the shape of images that an application takes."""
+    channels = 3
+    if weights != "imagenet" and input_shape is not None and len(input_shape) == 3:
+        channels = input_shape[0 if data_format == "channels_first" else -1]
+    sides = (default_size,) * 2 if require_flatten else (None, None)
+    if input_shape is None:
+        return (channels, *sides) if data_format == "channels_first" else (*sides, 3)
+    spatial = input_shape[1:] if data_format == "channels_first" else input_shape[:-1]
+    if any(side is not None and side < min_size for side in spatial):
+        raise ValueError(
+            f"Input size must be at least {min_size}x{min_size}. Received: "
+            f"input_shape={input_shape}"
+        )
+    return tuple(input_shape)
+
+
+class LazyModule:
+    """A module that is imported when something of it is asked for."""
+
+    def __init__(self, name, pip_name=None, import_error_msg=None):
+        self._name, self._text = name, import_error_msg
+        self._pip = pip_name or name
+
+    @property
+    def available(self) -> bool:
+        """Whether it can be imported."""
+        with contextlib.suppress(ImportError):
+            importlib.import_module(self._name)
+            return True
+        return False
+
+    def __getattr__(self, name):
+        try:
+            return getattr(importlib.import_module(self._name), name)
+        except ImportError as error:
+            if name.startswith("__"):  # what inspects objects asks for these
+                raise AttributeError(name) from error
+            text = self._text or f"This needs the package {self._pip}."
+            raise ImportError(text) from error
+
+
+class SafeModeScope:
+    """Says whether functions in files may run: here they never do."""
+
+    def __init__(self, safe_mode=True):
+        self.safe_mode = safe_mode
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return None
+
+
+class H5IOStore:
+    """A file of arrays: a group of them at each path."""
+
+    def __init__(self, path_or_io, mode="r"):
+        self._file = importlib.import_module("h5py").File(path_or_io, mode)
+
+    def make(self, path, metadata=None):
+        """Return a new group to put arrays into."""
+        group = self._file.require_group(path).create_group("vars")
+        group.attrs.update(metadata or {})
+        return group
+
+    def get(self, path):
+        """Return the arrays at a path by their names."""
+        return self._file[f"{path}/vars"]
+
+    def close(self):
+        """Write what is left to be written."""
+        self._file.close()
+
+
+def class_weight_to_sample_weights(y, class_weight):
+    """Return a weight for each row of labels, whole numbers or one-hot rows."""
+    np = importlib.import_module("numpy")
+    labels = np.asarray(y)
+    if labels.ndim > 1:
+        labels = labels.argmax(-1) if labels.shape[-1] > 1 else labels[..., 0]
+    weights = [class_weight.get(int(label), 1.0) for label in np.round(labels)]
+    return np.array(weights, lamina.config.floatx())
+
+
+def any_symbolic_tensors(args=None, kwargs=None):
+    """Tell whether a tensor of a drawn graph is among arguments."""
+    symbolic = importlib.import_module("lamina.core.symbolic")
+    return symbolic.any_symbolic(args or (), kwargs or {})
+
+
+def in_safe_mode():
+    """Tell whether what a file holds may run: None where no file is read."""
+    return importlib.import_module("lamina.core.context").context.configs.safe_mode
+
+
+def in_symbolic_scope():
+    """Tell whether shapes alone are computed."""
+    return importlib.import_module("lamina.core.context").context.runs("symbolic")
+
+
+def never():
+    """Return False."""
+    return False
+
+
+class Reduction:
+    """How losses are summed up, by the names that TensorFlow's Keras has for it."""
+
+    AUTO = SUM_OVER_BATCH_SIZE = "sum_over_batch_size"
+    NONE, SUM = "none", "sum"
+
+
+tensorflow = LazyModule("tensorflow")
 
 # `keras.src.utils.file_utils`.
 File = open
@@ -32,8 +174,10 @@ def load_weights_from_hdf5_group(group, model, skip_mismatch=False, by_name=Fals
         raise ValueError(
             f"Weights are read from a file or its 'model_weights'. Received: {group!r}"
         )
+    hdf5 = importlib.import_module("lamina.saving.hdf5")
+    legacy = importlib.import_module("lamina.saving.legacy_hdf5")
     with hdf5.opened(Path(group.file.filename)) as weights:
-        put_weights(model, weights, by_name, skip_mismatch)
+        legacy.put_weights(model, weights, by_name, skip_mismatch)
 
 
 def load_weights_from_hdf5_group_by_name(group, model, skip_mismatch=False):
@@ -101,8 +245,6 @@ class PyDatasetAdapter:
             return batch
         batch = tuple(batch) if isinstance(batch, (list, tuple)) else (batch,)
         if self.class_weight is not None and len(batch) == 2:
-            from lamina.compat.private import class_weight_to_sample_weights
-
             weights = class_weight_to_sample_weights(batch[1], self.class_weight)
             batch = (*batch, weights)
         return batch

@@ -7,7 +7,7 @@ import numpy as np
 
 import lamina
 from lamina import layers, losses, ops
-from lamina.compat import private
+from lamina.compat import names
 from lamina.core.symbolic import is_symbolic
 from lamina.kernels import scan
 
@@ -170,7 +170,7 @@ def _ctc_label_dense_to_sparse(labels, label_lengths):
     """Return labels of rows of other lengths as a sparse tensor of TensorFlow's."""
     labels, lengths = np.asarray(labels), np.asarray(label_lengths)
     counts = np.arange(labels.shape[1]) < lengths[:, None]
-    sparse = private.find("tensorflow").SparseTensor
+    sparse = names.find("tensorflow").SparseTensor
     return sparse(np.argwhere(counts), labels[counts], labels.shape)
 
 
@@ -350,7 +350,7 @@ _OTHERS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def names() -> dict[str, Any]:
+def functions() -> dict[str, Any]:
     """Return all of them by name."""
     return (
         {name: getattr(ops, name) for name in _SAME}
