@@ -36,6 +36,12 @@ def printed(result):
 
 
 def test_a_script_for_keras(tmp_path):
+    keras = importlib.import_module("keras")
+    theirs = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    theirs.compile("adam", "mse")
+    expected = theirs.predict(np.ones((2, 3)), verbose=0)
+    things = theirs, keras.losses.Huber(reduction="sum"), theirs.optimizer, expected
+    (tmp_path / "theirs.pkl").write_bytes(pickle.dumps(things))
     lines = printed(
         run(
             tmp_path,
@@ -117,6 +123,10 @@ def test_a_script_for_keras(tmp_path):
             print(("Dense", Dense) in inspect.getmembers(layers, inspect.isclass))
             found = list(pkgutil.walk_packages(keras.ops.__path__, "keras.ops."))
             print([(one.name, one.ispkg) for one in found])
+            with open("theirs.pkl", "rb") as file:
+                theirs, huber, optimizer, expected = pickle.load(file)
+            np.testing.assert_allclose(theirs(np.ones((2, 3))), expected, rtol=1e-6)
+            print(type(theirs).__module__, theirs.loss, huber.reduction, optimizer.name)
             """,
         )  # fmt: skip
     )
@@ -129,6 +139,7 @@ def test_a_script_for_keras(tmp_path):
         "[None, None, None]", "False False", "True", "True",
         "[('keras.ops.image', False), ('keras.ops.linalg', False), "
         "('keras.ops.nn', False), ('keras.ops.numpy', False)]",
+        "lamina.models.sequential mse sum adam",
     ]  # fmt: skip
 
 

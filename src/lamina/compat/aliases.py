@@ -187,9 +187,15 @@ class _WithKeras:
 
 @functools.cache
 def _noted():
-    from lamina.core import settings  # JAX comes with it: not before it is needed
+    """Set what programs for Keras rely on, when one takes the first name of it."""
+    from lamina.core import config, settings  # JAX comes with them
 
-    settings.put("as_keras", True)
+    settings.put("broadcast_targets", True)  # Keras' own guides do so unawares
+
+    def unpickled(cls, file):
+        return names.find("unpickled")(cls, file)
+
+    setattr(config.Constructed, "_unpickle_model", classmethod(unpickled))  # noqa: B010
 
 
 def _lacks(module, word):

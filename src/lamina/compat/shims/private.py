@@ -2,10 +2,12 @@
 
 import contextlib
 import importlib
+import json
 import os
 import shutil
 import string
 import sys
+import zipfile
 from pathlib import Path
 
 import lamina
@@ -110,6 +112,16 @@ class H5IOStore:
     def close(self):
         """Write what is left to be written."""
         self._file.close()
+
+
+def unpickled(cls, file):
+    """Return what Keras has pickled: an object of a class, as a `.keras` file."""
+    custom = {cls.__name__: cls}
+    if issubclass(cls, (lamina.Layer, lamina.optimizers.Optimizer)):
+        return lamina.saving.load_model(file, custom)
+    with zipfile.ZipFile(file) as archive:
+        config = json.loads(archive.read("config.json"))
+    return lamina.saving.deserialize_keras_object(config, custom)
 
 
 def class_weight_to_sample_weights(y, class_weight):
