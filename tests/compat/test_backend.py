@@ -33,6 +33,21 @@ def test_reductions(name, axis, keepdims):
     np.testing.assert_allclose(OURS[name](given, axis, keepdims), expected, rtol=1e-5)
 
 
+def test_whole_numbers_stay_whole():
+    for values, mean in (([-1, -2], -1), ([[1, 2], [4, 4]], 2), ([7, 8, 8], 7)):
+        for dtype in ("int32", "int8"):
+            x = lamina.ops.array(values, dtype)
+            assert (OURS["mean"](x).dtype, int(OURS["mean"](x))) == (dtype, mean)
+    pixels = lamina.ops.array([200, 100], "uint8")
+    found = [OURS[name](pixels) for name in ("mean", "sum", "prod", "max", "cumsum")]
+    assert {str(x.dtype) for x in found} == {"uint8"}
+    assert [int(x) for x in found[:4]] == [150, 44, 32, 200]
+    assert OURS["mean"](pixels > 150).dtype == "float32"
+    sizes = OURS["shape"](X)
+    assert sizes.dtype == "int32" and (sizes * 2).tolist() == [4, 6, 8]
+    assert OURS["shape"](lamina.Input((3,))) == (None, 3)
+
+
 @pytest.mark.parametrize("name", ["abs", "cos", "exp", "log", "relu", "round", "sign",
     "sigmoid", "sin", "softmax", "softplus", "softsign", "sqrt", "square", "tanh",
     "elu", "transpose", "zeros_like", "ones_like", "argmax", "argmin"])  # fmt: skip

@@ -9,6 +9,7 @@ import sys
 import textwrap
 
 import h5py
+import jax
 import numpy as np
 import pytest
 
@@ -184,7 +185,7 @@ def test_scripts_for_tensorflow_without_tensorflow(tmp_path):
             """,
         )  # fmt: skip
     )
-    assert lines[:4] == ["lamina True", "True", "True", "1.5 (None, 2)"]
+    assert lines[:4] == ["lamina True", "True", "True", "1.0 (None, 2)"]
     assert lines[4:6] == ["[[2. 2.]]", "[[1 2]]"]
     assert "`tensorflow.constant` needs `pip install tensorflow`" in lines[6]
     assert lines[7:] == ["True", "True", "False"]
@@ -421,6 +422,7 @@ def test_operations_have_a_class_each():
     assert shape((2, 8, 3), (2,), None) == (2, 4, 3)
 
 
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype int64")
 def test_private_functions_do_what_those_of_keras_do(tmp_path):
     attention = importlib.import_module(
         "keras.src.layers.attention.multi_head_attention"
@@ -438,6 +440,30 @@ def test_private_functions_do_what_those_of_keras_do(tmp_path):
         for case in cases:
             assert private.find(name)(*case) == getattr(home, name)(*case)
 
+    for module, name, cases in (
+        ("losses.loss", "squeeze_or_expand_to_same_rank", [
+            (np.ones(3), np.ones((3, 1))), (np.ones((3, 4, 1)), np.ones((3, 4))),
+            (np.ones(3), np.ones((3, 4))),
+        ]),
+        ("metrics.metrics_utils", "confusion_matrix", [
+            ([0, 1, 1], [1, 1, 0], 3), ([0, 1], [1, 1], 2, [0.5, 2], "float32"),
+        ]),
+        ("initializers.random_initializers", "compute_fans", [((3,),), ((2, 3, 4),)]),
+        ("utils.naming", "to_snake_case", [("MaxPool2D",), ("relu",)]),
+        ("utils.python_utils", "to_list", [(1,), ([1],), ((1, 2),)]),
+    ):  # fmt: skip
+        theirs = getattr(importlib.import_module(f"keras.src.{module}"), name)
+        for case in cases:
+            found, expected = private.find(name)(*case), theirs(*case)
+            jax.tree.map(np.testing.assert_array_equal, found, expected)
+    saved = private.find("KerasSaveable")
+    assert isinstance(lamina.layers.Dense(1), saved) and private.find(
+        "in_stateless_scope"
+    )
+    assert (
+        private.find("load_data", "src.datasets.imdb") is lamina.datasets.imdb.load_data
+    )
+
     path = str(tmp_path / "m.h5")
     model, twin = (
         lamina.Sequential([lamina.Input((3,)), lamina.layers.Dense(2, name="one")])
@@ -454,6 +480,9 @@ def test_private_functions_do_what_those_of_keras_do(tmp_path):
             with pytest.raises(ValueError, match="from a file or its 'model_weights'"):
                 private.find(name)(file["model_weights/one"], twin)
         np.testing.assert_array_equal(twin.get_weights()[0], model.get_weights()[0])
+    with h5py.File(path) as file:
+        listed = private.find("load_attributes_from_hdf5_group")
+        assert listed(file["model_weights"], "layer_names") == ["one"]
 
     batches = [(np.ones((2, 3)), {"a": np.ones((2, n), "int32")}) for n in (4, 5)]
     first, rest = private.find("get_keras_tensor_spec")(batches)

@@ -130,8 +130,8 @@ def find(name: str, path: str = "") -> Any:
             return getattr(importlib.import_module(f"lamina.{home}"), own)
     first = {"random"} & {*words} or ({"ops"} if "backend" in words else {*words})
     spaces = sorted(table("public")[""], key=lambda one: one not in first)
-    if "applications" in words:  # each has functions of the same names
-        spaces.insert(0, path.removeprefix("src."))
+    if (own := path.removeprefix("src.")) in _modules("keras"):
+        spaces.insert(0, own)  # applications and data sets have functions of one name
     for space in spaces:
         module = "lamina" if space == "lamina" else f"lamina.{space}"
         if module not in sys.modules and name not in _text(space):

@@ -16,7 +16,7 @@ _SAME = (
     "abs", "arange", "cast", "clip", "concatenate", "cos", "cumprod", "cumsum", "elu",
     "equal", "exp", "expand_dims", "eye", "greater", "greater_equal",
     "less", "less_equal", "log", "maximum", "minimum", "ndim", "not_equal",
-    "ones_like", "reshape", "round", "shape", "sigmoid", "sign", "sin",
+    "ones_like", "reshape", "round", "sigmoid", "sign", "sin",
     "softmax", "softplus", "softsign", "sqrt", "square", "squeeze", "stack", "tanh",
     "stop_gradient", "tile", "transpose", "zeros_like", "dot",
     "categorical_crossentropy", "sparse_categorical_crossentropy",
@@ -28,9 +28,13 @@ _REDUCTIONS = ("all", "any", "max", "mean", "min", "prod", "std", "sum", "var")
 def _reduction(name):
     def reduce(x, axis=None, keepdims=False):
         x = ops.convert_to_tensor(x)
+        whole = str(x.dtype) if "int" in str(x.dtype) else None
         if name in ("mean", "std", "var") and "float" not in str(x.dtype):
             x = ops.cast(x, _floatx())
-        return getattr(ops, name)(x, axis=axis, keepdims=keepdims)
+        y = getattr(ops, name)(x, axis=axis, keepdims=keepdims)
+        if whole is None or name not in ("mean", "sum", "prod"):
+            return y
+        return ops.cast(ops.trunc(y) if name == "mean" else y, whole)
 
     reduce.__name__ = name
     return reduce
@@ -45,6 +49,11 @@ def _variable(value, dtype=None, name=None, constraint=None):
     made = lamina.Variable(value, dtype=dtype or _floatx(), name=name)
     made.constraint = constraint
     return made
+
+
+def _shape(x):
+    sizes = ops.shape(x)
+    return sizes if None in sizes else np.array(sizes, "int32")
 
 
 def _filled(make):
@@ -263,8 +272,8 @@ def _resize_volumes(x, depth_factor, height_factor, width_factor, data_format):
 
 
 _OTHERS: dict[str, Any] = {
-    "argmax": lambda x, axis=-1: ops.argmax(x, axis),
-    "argmin": lambda x, axis=-1: ops.argmin(x, axis),
+    "argmax": lambda x, axis=-1: ops.cast(ops.argmax(x, axis), "int64"),
+    "argmin": lambda x, axis=-1: ops.cast(ops.argmin(x, axis), "int64"),
     "batch_dot": _batch_dot,
     "batch_flatten": lambda x: ops.reshape(x, (-1, int(np.prod(x.shape[1:])))),
     "batch_get_value": lambda tensors: [ops.convert_to_numpy(x) for x in tensors],
@@ -332,6 +341,7 @@ _OTHERS: dict[str, Any] = {
     "rnn": _rnn,
     "separable_conv2d": ops.separable_conv,
     "set_value": _set_value,
+    "shape": _shape,
     "spatial_2d_padding": lambda x, padding=((1, 1), (1, 1)), data_format=None: (
         layers.ZeroPadding2D(padding, data_format)(x)
     ),

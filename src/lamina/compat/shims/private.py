@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import json
+import logging
 import os
 import shutil
 import string
@@ -145,6 +146,11 @@ def in_safe_mode():
     return importlib.import_module("lamina.core.context").context.configs.safe_mode
 
 
+def in_stateless_scope():
+    """Tell whether Variables stand for values that they are given."""
+    return bool(importlib.import_module("lamina.core.context").context.frames)
+
+
 def in_symbolic_scope():
     """Tell whether shapes alone are computed."""
     return importlib.import_module("lamina.core.context").context.runs("symbolic")
@@ -162,7 +168,59 @@ class Reduction:
     NONE, SUM = "none", "sum"
 
 
-tensorflow = LazyModule("tensorflow")
+tensorflow, dmtree, gfile, grain, h5py, jax, ocp, optree, scipy = map(
+    LazyModule,
+    "tensorflow tree tensorflow.io.gfile grain h5py jax orbax.checkpoint optree "
+    "scipy".split(),
+)  # fmt: skip
+# Attributes that are not to be tracked, and those that are: here they are as they are.
+DotNotTrackScope = contextlib.nullcontext
+TrackedDict, TrackedList, TrackedSet = dict, list, set
+NUM_BATCHES_FOR_TENSOR_SPEC = 2
+
+
+def auto_name(prefix):
+    """Return a name that no other has, from that of a class."""
+    naming = importlib.import_module("lamina.core.naming")
+    return naming.automatic_name(naming.snake_case(prefix))
+
+
+def print_msg(message, line_break=True):
+    """Print a text, or log it where training does not print."""
+    if lamina.config.is_interactive_logging_enabled():
+        print(message, end="\n" if line_break else "", flush=True)
+    else:
+        logging.getLogger("absl").info(message)
+
+
+def to_list(x):
+    """Return a list, with one entry of what is none."""
+    return x if isinstance(x, list) else [x]
+
+
+def confusion_matrix(labels, predictions, num_classes, weights=None, dtype="int32"):
+    """Return how often, or with which weight, a class was taken for another."""
+    ops = lamina.ops
+    true, pred = (ops.cast(x, "int32") for x in (labels, predictions))
+    given = ops.cast(1 if weights is None else weights, dtype)
+    table = ops.zeros((num_classes, num_classes), dtype)
+    return table.at[true, pred].add(given)
+
+
+def load_attributes_from_hdf5_group(group, name):
+    """Return the texts of an attribute, which may be written in parts."""
+    parts = [name] if name in group.attrs else []
+    if not parts:
+        numbers = range(len(group.attrs))
+        parts = [x for x in (f"{name}{i}" for i in numbers) if x in group.attrs]
+    found = [text for part in parts for text in group.attrs[part]]
+    return [text.decode() if hasattr(text, "decode") else text for text in found]
+
+
+def _legacy_weights(layer):
+    """Return the weights in the order of Keras 2."""
+    return layer.trainable_weights + layer.non_trainable_weights
+
 
 # `keras.src.utils.file_utils`.
 File = open
