@@ -10,7 +10,6 @@ import re
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import lamina
 
@@ -105,7 +104,7 @@ def _text(path):
     return "".join(file.read_text("utf-8") for file in files if file.exists())
 
 
-def find(name: str, path: str = "") -> Any:
+def find(name: str, path: str = ""):
     """Return what `name` means in a module of `keras.src`.
 
     Args:
@@ -146,7 +145,7 @@ def find(name: str, path: str = "") -> Any:
 
 
 @functools.cache
-def legacy(path) -> dict[str, Any]:
+def legacy(path) -> dict:
     """Return what TensorFlow's Keras has in a module, and Keras 3 has not."""
     if path == "backend":
         return importlib.import_module("lamina.compat.shims.backend").functions()
