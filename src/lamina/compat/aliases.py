@@ -195,7 +195,7 @@ def _noted():
     def unpickled(cls, file):
         return names.find("unpickled")(cls, file)
 
-    setattr(config.Constructed, "_unpickle_model", classmethod(unpickled))  # noqa: B010
+    config.Constructed._unpickle_model = classmethod(unpickled)  # pyright: ignore
 
 
 def _lacks(module, word):

@@ -360,3 +360,28 @@ def _analyze_einsum_string(equation, bias_axes, input_shape, output_shape):
     bias = None if layer.bias is None else list(layer.bias.shape)
     output = list(layer.compute_output_shape(input_shape))
     return list(layer.kernel.shape), bias, output, *axes
+
+
+def _analyze_quantization_info(equation, input_shape):
+    """Return the summed axes of input and kernel, and the equation of the gradient.
+
+    Keras' tuple has ten entries: those that say how scales are moved are None here.
+    """
+    free = len(input_shape) - len(equation.partition(",")[0].replace("...", ""))
+    letters = string.ascii_uppercase[:free][::-1]
+    equation = equation.replace("...", letters).replace(" ", "")
+    taken, output = equation.split("->")
+    taken, kernel = taken.split(",")
+    summed = [
+        [i for i, x in enumerate(of) if x not in output] for of in (taken, kernel)
+    ]
+    return *summed, *[None] * 6, f"{output},{kernel}->{taken}", None
+
+
+def correct_pad(inputs, kernel_size):
+    """Return the zeros around images with which "valid" strides of 2 end as "same"."""
+    axis = 2 if lamina.config.image_data_format() == "channels_first" else 1
+    sizes = inputs.shape[axis : axis + 2]
+    kernel = standardize_tuple(kernel_size, 2, "kernel_size")
+    even = [1 if size is None else 1 - size % 2 for size in sizes]
+    return tuple((k // 2 - e, k // 2) for k, e in zip(kernel, even, strict=True))
