@@ -61,7 +61,10 @@ def _read(text):
     """Return whether a text takes `tf.keras` alone, and the lines that do and catch."""
     from lamina.compat.uses import Module
 
-    read = Module(text, "")
+    try:
+        read = Module(text, "")
+    except (SyntaxError, ValueError, RecursionError):  # a cell with magics, say
+        return False, set(), set()
     taken = [use for use in read.uses if use[0].startswith("tensorflow.")]
     of_keras = {line for name, line, _ in taken if names.PACKAGE.match(name)}
     alone = bool(of_keras - read.statements) and all(x[1] in of_keras for x in taken)
