@@ -45,7 +45,9 @@ def test_whole_numbers_stay_whole():
     assert OURS["mean"](pixels > 150).dtype == "float32"
     sizes = OURS["shape"](X)
     assert sizes.dtype == "int32" and (sizes * 2).tolist() == [4, 6, 8]
-    assert OURS["shape"](lamina.Input((3,))) == (None, 3)
+    assert OURS["shape"](x := lamina.Input((3,))) == (None, 3)
+    ones = lamina.layers.Lambda(lambda x: lamina.ops.ones((OURS["shape"](x)[0], 2)))
+    np.testing.assert_array_equal(lamina.Model(x, ones(x))(np.ones((4, 3))), 1)
 
 
 @pytest.mark.parametrize("name", ["abs", "cos", "exp", "log", "relu", "round", "sign",

@@ -53,7 +53,8 @@ def _variable(value, dtype=None, name=None, constraint=None):
 
 def _shape(x):
     sizes = ops.shape(x)
-    return sizes if None in sizes else np.array(sizes, "int32")
+    plain = all(isinstance(size, int) for size in sizes)  # not those of any batch
+    return np.array(sizes, "int32") if plain else sizes
 
 
 def _filled(make):
