@@ -6,9 +6,9 @@ import pytest
 from keras._tf_keras.keras import backend as theirs
 
 import lamina
-from lamina.compat import backend
+from lamina.compat.shims import backend
 
-OURS = backend.names()
+OURS = backend.functions()
 RNG = np.random.default_rng(0)
 X = RNG.uniform(0.1, 0.9, (2, 3, 4)).astype("float32")
 ROWS, OTHERS = X[:, :, 0], X[:, :, 1]
@@ -31,6 +31,23 @@ def test_reductions(name, axis, keepdims):
     given = X > 0.5 if name in ("all", "any") else X
     expected = getattr(np, name)(given, axis=axis, keepdims=keepdims)
     np.testing.assert_allclose(OURS[name](given, axis, keepdims), expected, rtol=1e-5)
+
+
+def test_whole_numbers_stay_whole():
+    for values, mean in (([-1, -2], -1), ([[1, 2], [4, 4]], 2), ([7, 8, 8], 7)):
+        for dtype in ("int32", "int8"):
+            x = lamina.ops.array(values, dtype)
+            assert (OURS["mean"](x).dtype, int(OURS["mean"](x))) == (dtype, mean)
+    pixels = lamina.ops.array([200, 100], "uint8")
+    found = [OURS[name](pixels) for name in ("mean", "sum", "prod", "max", "cumsum")]
+    assert {str(x.dtype) for x in found} == {"uint8"}
+    assert [int(x) for x in found[:4]] == [150, 44, 32, 200]
+    assert OURS["mean"](pixels > 150).dtype == "float32"
+    sizes = OURS["shape"](X)
+    assert sizes.dtype == "int32" and (sizes * 2).tolist() == [4, 6, 8]
+    assert OURS["shape"](x := lamina.Input((3,))) == (None, 3)
+    ones = lamina.layers.Lambda(lambda x: lamina.ops.ones((OURS["shape"](x)[0], 2)))
+    np.testing.assert_array_equal(lamina.Model(x, ones(x))(np.ones((4, 3))), 1)
 
 
 @pytest.mark.parametrize("name", ["abs", "cos", "exp", "log", "relu", "round", "sign",

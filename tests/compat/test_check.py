@@ -48,13 +48,52 @@ MISSING = {
     ],
     "import keras; getattr(keras, 'gone')": ["keras.gone"],
     "from keras.src.utils.module_utils import none_of_it as tf; tf.gone": [
-        "keras.src.utils.module_utils.none_of_it.gone"
+        "keras.src.utils.module_utils.none_of_it",
+        "keras.src.utils.module_utils.none_of_it.gone",
     ],
+    "from keras.src.no.such import module": ["keras.src.no.such.module"],
+    "import keras; L, M = keras.layers, keras.models; L.Dens, M.x": [
+        "keras.layers.Dens",
+        "keras.models.x",
+    ],
+    "import keras; L: object = keras.layers; L.Dens": ["keras.layers.Dens"],
+    "import keras; (L := keras.layers).Dens, L.Den": [
+        "keras.layers.Den",
+        "keras.layers.Dens",
+    ],
+    "import keras; L = keras.layers if 1 else None; L.Dens": ["keras.layers.Dens"],
+    "import keras; L = getattr(keras, 'layers'); L.Dens": ["keras.layers.Dens"],
+    "import importlib; L = importlib.import_module('keras.layers'); L.Dens": [
+        "keras.layers.Dens"
+    ],
+    "import keras\ndef f(L=keras.layers, *, y=keras.gone): L.Dens": [
+        "keras.gone",
+        "keras.layers.Dens",
+    ],
+    "import keras\ndef f(x: keras.Dens, *y: 'keras.Den') -> keras.De: pass": [
+        "keras.De",
+        "keras.Den",
+        "keras.Dens",
+    ],
+    "import keras\nclass A:\n L = keras.layers\n B = L.Den\n def f(s): s.L.Dens": [
+        "keras.layers.Den",
+        "keras.layers.Dens",
+    ],
+    "import keras\nclass A:\n L = keras.layers\nclass B(A): pass\nA.L.Dens; B.L.Den": [
+        "keras.layers.Den",
+        "keras.layers.Dens",
+    ],
+    "import keras\nclass A:\n def __init__(self): self.L = keras.layers\n"
+    " def f(me): me.L.Dens": ["keras.layers.Dens"],
+    "class A:\n from keras import layers\n x = layers.Dens": ["keras.layers.Dens"],
     "import keras\ndef f():\n from keras import ops\n return lambda: ops.nope": [
         "keras.ops.nope"
     ],
 }
 FOUND = [
+    "from contextlib import suppress\nwith suppress(ImportError): import keras.nope",
+    "from keras import layers\nclass A:\n layers = []\n def f(self): self.layers.x",
+    "import keras\nclass A:\n keras = 3\n def f(self): keras.layers",
     "import keras; keras.layers.Dense(3); keras.utils.to_categorical",
     "from keras import layers\ndef f(layers): layers.append(1)",
     "from keras import layers\ndef f(m):\n return [layers.old for layers in m]",
@@ -92,14 +131,16 @@ def test_nothing_missing(written, text):
 
 
 def test_the_programs_own_modules_are_followed(written):
-    written("from .deep import L, thing\nfrom keras.layers import *", "own/__init__.py")
-    written("from keras import layers as L\nthing = 3", "own/deep.py")
+    written(
+        "from .deep import L, C, thing\nfrom keras.layers import *", "own/__init__.py"
+    )
+    written("from keras import layers as L\nclass C: K = L\nthing = 3", "own/deep.py")
     script = written("""
         import own, unrelated_package
         from own import Dense, L, thing
-        Dense(3); own.L.Dens; L.Den; thing.real
+        Dense(3); own.L.Dens; L.Den; own.C.K.Dn; thing.real
     """)
-    assert names(script) == ["keras.layers.Den", "keras.layers.Dens"]
+    assert names(script) == [f"keras.layers.{x}" for x in ("Den", "Dens", "Dn")]
     assert names(script.parent / "own") == []
     written("import keras; keras.nope", "own/more.py")
     (found,) = [one for one in check(script.parent / "own") if one.missing]

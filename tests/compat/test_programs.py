@@ -9,11 +9,12 @@ import sys
 import textwrap
 
 import h5py
+import jax
 import numpy as np
 import pytest
 
 import lamina
-from lamina.compat import private
+from lamina.compat import names as private
 
 SOURCE = pathlib.Path(lamina.__file__).parents[1]
 
@@ -36,6 +37,12 @@ def printed(result):
 
 
 def test_a_script_for_keras(tmp_path):
+    keras = importlib.import_module("keras")
+    theirs = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    theirs.compile("adam", "mse")
+    expected = theirs.predict(np.ones((2, 3)), verbose=0)
+    things = theirs, keras.losses.Huber(reduction="sum"), theirs.optimizer, expected
+    (tmp_path / "theirs.pkl").write_bytes(pickle.dumps(things))
     lines = printed(
         run(
             tmp_path,
@@ -99,10 +106,28 @@ def test_a_script_for_keras(tmp_path):
             print(data_adapter_utils.class_weight_to_sample_weights([1, 0], {1: 2.0}))
             print(serialization_lib.in_safe_mode() is None)
             print(keras.utils.np_utils.normalize is keras.utils.normalize)
-            try:
-                from keras.src.layers import NotThere
-            except ImportError as error:
-                print("NotThere" in str(error))
+            import importlib.util, inspect, pkgutil
+            for line in (
+                "from keras.src.layers import NotThere",
+                "from keras.src.layers.layer import NotThere, Layer",
+                "from keras.src.layers.not_there import NotThere",
+                "import keras.src.not_there",
+            ):
+                try:
+                    exec(line)
+                except ImportError as error:
+                    print(error.name, "packages were seen" in str(error))
+            gone = "keras.data", "keras.src.gone", "keras.layers.basic"
+            print([importlib.util.find_spec(name) for name in gone])
+            print(hasattr(keras, "data"), hasattr(keras, "value_and_grad"))
+            print(vars(layers)["Dense"] is Dense)
+            print(("Dense", Dense) in inspect.getmembers(layers, inspect.isclass))
+            found = list(pkgutil.walk_packages(keras.ops.__path__, "keras.ops."))
+            print([(one.name, one.ispkg) for one in found])
+            with open("theirs.pkl", "rb") as file:
+                theirs, huber, optimizer, expected = pickle.load(file)
+            np.testing.assert_allclose(theirs(np.ones((2, 3))), expected, rtol=1e-6)
+            print(type(theirs).__module__, theirs.loss, huber.reduction, optimizer.name)
             """,
         )  # fmt: skip
     )
@@ -110,7 +135,12 @@ def test_a_script_for_keras(tmp_path):
         "(2, 1)", "['train.py', '--epochs', '2'] 7 __main__", "3.15.1 3.15.1",
         "jax True", "lamina", "True False", "[1] False", "float32 True",
         "True", "False", "True [1. 1.]", "[2. 1.]", "True",
-        "True", "True",
+        "True", "keras.src.layers False", "keras True",
+        "keras.src.layers.not_there False", "keras.src.not_there False",
+        "[None, None, None]", "False False", "True", "True",
+        "[('keras.ops.image', False), ('keras.ops.linalg', False), "
+        "('keras.ops.nn', False), ('keras.ops.numpy', False)]",
+        "lamina.models.sequential mse sum adam",
     ]  # fmt: skip
 
 
@@ -155,36 +185,51 @@ def test_scripts_for_tensorflow_without_tensorflow(tmp_path):
             """,
         )  # fmt: skip
     )
-    assert lines[:4] == ["lamina True", "True", "True", "1.5 (None, 2)"]
+    assert lines[:4] == ["lamina True", "True", "True", "1.0 (None, 2)"]
     assert lines[4:6] == ["[[2. 2.]]", "[[1 2]]"]
     assert "`tensorflow.constant` needs `pip install tensorflow`" in lines[6]
     assert lines[7:] == ["True", "True", "False"]
 
 
-def test_a_package_is_told_that_there_is_no_tensorflow(tmp_path):
+def test_who_asks_is_told_that_there_is_no_tensorflow(tmp_path):
     (tmp_path / "site-packages").mkdir()
-    (tmp_path / "site-packages" / "package.py").write_text(
-        textwrap.dedent("""
-        try:
-            import tensorflow as tf
-        except ImportError:
-            tf = None
-        from tensorflow import keras
-        from tensorflow.keras.layers import Dense
-        """)
-    )
+    guard = "try:\n import tensorflow as tf\nexcept ImportError:\n tf = None\n"
+    for name, text in {
+        "asks": f"{guard}from tensorflow import keras",
+        "asks_later": guard,
+        "needs": "import tensorflow as tf\ntf.constant(1)",
+        "keras_alone": f"{guard}Dense = tf.keras.layers.Dense",
+    }.items():
+        (tmp_path / "site-packages" / f"{name}.py").write_text(text)
     result = run(
         tmp_path, "-m", "lamina", "train.py",
         train="""
-        import sys
+        import contextlib, importlib.util, sys
         sys.path.append("site-packages")
-        import package
+        try:
+            import tensorflow
+        except ImportError as error:
+            print(error)
+        with contextlib.suppress(ModuleNotFoundError):
+            import tensorflow
+            print("unreached")
+        print(importlib.util.find_spec("tensorflow"))
+        import asks
+        from tensorflow.keras.layers import Dense
+        import asks_later, keras_alone
+        print(asks.tf, asks_later.tf, keras_alone.Dense is Dense)
+        try:
+            import needs
+        except ImportError as error:
+            print(error.name)
         import tensorflow as tf
-        print(package.tf, package.Dense is package.keras.layers.Dense)
         print(isinstance(1, tf.Tensor), isinstance(1, tf.data.Dataset))
         """,
     )  # fmt: skip
-    assert printed(result) == ["None True", "False False"]
+    assert printed(result) == [
+        "No module named 'tensorflow'", "None", "None None True", "tensorflow",
+        "False False",
+    ]  # fmt: skip
 
 
 def test_tensorflow_keeps_all_but_its_keras(tmp_path):
@@ -330,11 +375,22 @@ def test_start_asks_for_no_more_than_the_program(tmp_path):
 
 
 def test_every_private_name_is_there():
-    for name in private._TABLE:
+    for name in private._private():
         assert private.find(name) is not None
     assert private.find("ImageDataGenerator").flow
     with pytest.raises(AttributeError):
         private.find("NothingOfThisName")
+
+
+def test_modules_have_the_names_that_they_have_in_keras():
+    paths = private._modules("keras") | {""}
+    for path in (path for path in paths if not private.is_private(path)):
+        theirs = vars(importlib.import_module(f"keras.{path}".rstrip(".")))
+        ours, find = private.names_in(False, path)
+        listed = {word for word in ours if word[0] != "_"}
+        assert listed == {word for word in theirs if word[0] != "_"}, path
+        words = [x for x in ours if not private.is_module(f"{path}.{x}".lstrip("."), 0)]
+        assert all(find(word) is not None for word in words)
 
 
 def test_operations_have_a_class_each():
@@ -348,6 +404,8 @@ def test_operations_have_a_class_each():
     assert isinstance(drawn, of("Einsum")) and not isinstance(drawn, of("Matmul"))
     assert type(drawn) is of("Einsum") and drawn.subscripts == "ij,kj->ik"
     node = drawn._inbound_nodes[0]  # as converters walk through graphs
+    depths = lamina.Model(x, lamina.layers.Dense(2)(x))._nodes_by_depth
+    assert [(d, len(nodes)) for d, nodes in depths.items()] == [(1, 1), (0, 1)]
     assert node.parent_nodes == 2 * [x._keras_history.operation._inbound_nodes[0]]
     assert node.arguments.keras_tensors == [x, x] == [*node.arguments.args]
     assert isinstance(product, of("Einsum")) and isinstance(product, lamina.Operation)
@@ -366,6 +424,7 @@ def test_operations_have_a_class_each():
     assert shape((2, 8, 3), (2,), None) == (2, 4, 3)
 
 
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype int64")
 def test_private_functions_do_what_those_of_keras_do(tmp_path):
     attention = importlib.import_module(
         "keras.src.layers.attention.multi_head_attention"
@@ -383,6 +442,40 @@ def test_private_functions_do_what_those_of_keras_do(tmp_path):
         for case in cases:
             assert private.find(name)(*case) == getattr(home, name)(*case)
 
+    for module, name, cases in (
+        ("losses.loss", "squeeze_or_expand_to_same_rank", [
+            (np.ones(3), np.ones((3, 1))), (np.ones((3, 4, 1)), np.ones((3, 4))),
+            (np.ones(3), np.ones((3, 4))),
+        ]),
+        ("metrics.metrics_utils", "confusion_matrix", [
+            ([0, 1, 1], [1, 1, 0], 3), ([0, 1], [1, 1], 2, [0.5, 2], "float32"),
+        ]),
+        ("initializers.random_initializers", "compute_fans", [((3,),), ((2, 3, 4),)]),
+        ("layers.core.einsum_dense", "_analyze_quantization_info", [
+            ("abc,bcd->ad", (2, 3, 4)), ("...x,xy->...y", (None, 4, 5)),
+        ]),
+        ("applications.imagenet_utils", "correct_pad", [
+            (lamina.Input((224, 225, 3)), 3), (lamina.Input((None, 8, 3)), (5, 3)),
+        ]),
+        ("utils.naming", "to_snake_case", [("MaxPool2D",), ("relu",)]),
+        ("utils.python_utils", "to_list", [(1,), ([1],), ((1, 2),)]),
+    ):  # fmt: skip
+        theirs = getattr(importlib.import_module(f"keras.src.{module}"), name)
+        for case in cases:
+            found, expected = private.find(name)(*case), theirs(*case)
+            if "quantization" in name:
+                found, expected = ([*x[:2], x[8]] for x in (found, expected))
+                assert found == expected
+                continue
+            jax.tree.map(np.testing.assert_array_equal, found, expected)
+    saved = private.find("KerasSaveable")
+    assert isinstance(lamina.layers.Dense(1), saved) and private.find(
+        "in_stateless_scope"
+    )
+    assert (
+        private.find("load_data", "src.datasets.imdb") is lamina.datasets.imdb.load_data
+    )
+
     path = str(tmp_path / "m.h5")
     model, twin = (
         lamina.Sequential([lamina.Input((3,)), lamina.layers.Dense(2, name="one")])
@@ -399,6 +492,9 @@ def test_private_functions_do_what_those_of_keras_do(tmp_path):
             with pytest.raises(ValueError, match="from a file or its 'model_weights'"):
                 private.find(name)(file["model_weights/one"], twin)
         np.testing.assert_array_equal(twin.get_weights()[0], model.get_weights()[0])
+    with h5py.File(path) as file:
+        listed = private.find("load_attributes_from_hdf5_group")
+        assert listed(file["model_weights"], "layer_names") == ["one"]
 
     batches = [(np.ones((2, 3)), {"a": np.ones((2, n), "int32")}) for n in (4, 5)]
     first, rest = private.find("get_keras_tensor_spec")(batches)

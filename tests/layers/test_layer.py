@@ -148,6 +148,27 @@ def test_add_weight():
             layer.add_weight(shape)
 
 
+def test_layers_that_were_asked_for_their_shape_are_built_as_others():
+    class Outer(Layer):
+        def build(self, shape):
+            self.inner = Dense(2)
+            self.inner.build(shape[:1] + self.inner.compute_output_shape(shape)[1:])
+
+        def call(self, x):
+            return self.inner(x)
+
+    layer = Dense(3)
+    assert layer.compute_output_shape((None, 4)) == (None, 3)
+    layer.build((None, 4))
+    assert len(layer.weights) == 2 and layer(np.ones((2, 4))).shape == (2, 3)
+    with pytest.raises(ValueError, match="is built already"):
+        layer.build((None, 4))
+    with pytest.raises(ValueError, match="is built already"):  # on another shape
+        Outer().build((None, 3))
+    Outer().build((None, 2))
+    assert isinstance(layer, lamina.Operation) and issubclass(Dense, lamina.Operation)
+
+
 def test_weights_made_too_late_are_refused():
     class Late(Layer):
         def call(self, x):

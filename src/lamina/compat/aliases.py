@@ -4,34 +4,17 @@ import functools
 import importlib
 import importlib.machinery
 import os
-import re
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
-import lamina
-from lamina.compat import private
+from lamina.compat import names
 
-VERSION = "3.15.1"
 # Asks worker processes, which find `site/sitecustomize.py`, to install as well.
 FLAG = "LAMINA_AS_KERAS"
 _SITE = str(Path(__file__).parent / "site")
 
 _ROOTS = ("keras", "tf_keras", "tensorflow.keras")
-# What stands before the paths of Keras' API: of the first, and of TensorFlow's Keras.
-PACKAGE = re.compile(
-    r"(?:(keras\._tf_keras\.keras|tf_keras|tensorflow(?:\.(?:python|compat\.v[12]))?"
-    r"\.keras)|keras)(?:\.api)?(?:\._v[12]\.keras)?(?:\.|$)"
-)
-# Modules with nothing of their own, above some of them.
-_IN_TENSORFLOW = (
-    "tensorflow.python", "tensorflow.compat", "tensorflow.compat.v1",
-    "tensorflow.compat.v2",
-)  # fmt: skip
-_ABOVE = (
-    "keras._tf_keras", "keras.api._v1", "keras.api._v2", "tf_keras.api._v1",
-    "tf_keras.api._v2", *_IN_TENSORFLOW,
-)  # fmt: skip
 
 
 def install() -> None:
@@ -60,6 +43,7 @@ def install() -> None:
             "program with `python -m lamina`."
         )
     sys.meta_path.insert(0, _Finder())
+    sys.path_hooks.append(_Listed)
     os.environ.setdefault("KERAS_BACKEND", "jax")
     os.environ[FLAG] = "1"
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
@@ -83,16 +67,18 @@ class _Finder:  # not of importlib.abc, which takes a while to import
         if fullname.startswith("tensorflow."):
             spec = getattr(sys.modules.get("tensorflow"), "__spec__", None)
             alone = spec is not None and spec.loader is self
-        if not alone and fullname.startswith(_IN_TENSORFLOW):
+        if not alone and fullname.startswith(names.IN_TENSORFLOW):
             return None
-        if not _known(fullname):
-            if alone and not PACKAGE.match(fullname):
-                # Under another name, `from` would hide the reason.
-                raise ModuleNotFoundError(_needs(fullname), name="tensorflow")
+        if not names.known(fullname):
+            # Under another name, `from` would hide the reasons.
+            if alone and not names.PACKAGE.match(fullname):
+                raise ModuleNotFoundError(_alone().needs(fullname), name="tensorflow")
+            home, _, word = fullname.rpartition(".")
+            if (found := names.where(home)) and names.is_private(found[1]):
+                if not names.modules_in(found[1], True):
+                    raise ModuleNotFoundError(_lacks(home, word), name="keras")
             return None
-        spec = _spec(fullname, self)
-        spec.origin = "lamina"
-        return spec
+        return _spec(fullname, self)
 
     def _tensorflow(self):
         """Return the spec of TensorFlow with another `keras`, or of that alone."""
@@ -104,10 +90,7 @@ class _Finder:  # not of importlib.abc, which takes a while to import
         finally:
             sys.meta_path.insert(0, self)
         if real is None:
-            # A package that asks for TensorFlow alone wants to know if there is one.
-            if not _of_the_program():
-                return None
-            return _spec("tensorflow", self)
+            return _spec("tensorflow", self) if _alone().is_answered() else None
         if real.loader is not None:
             real.loader = _WithKeras(real.loader)  # pyright: ignore
         return real
@@ -117,11 +100,13 @@ class _Finder:  # not of importlib.abc, which takes a while to import
 
     def exec_module(self, module):
         name = module.__name__
-        where = _where(name)
-        if where is None:
-            module.__dict__["__getattr__"] = functools.partial(_absent, name)
+        found = names.where(name)
+        if name == "tensorflow":
+            _alone().ask_again()
+        if found is None:
+            module.__dict__["__getattr__"] = functools.partial(_alone().absent, name)
         else:
-            module.__dict__.update(_contents(name, *where))
+            module.__dict__.update(_contents(name, *found))
 
     def find_distributions(self, context=None):
         """Say to `importlib.metadata` which version of Keras this is."""
@@ -131,7 +116,39 @@ class _Finder:  # not of importlib.abc, which takes a while to import
 
 
 def _spec(name, loader):
-    return importlib.machinery.ModuleSpec(name, loader, is_package=True)
+    spec = importlib.machinery.ModuleSpec(
+        name, loader, origin="lamina", is_package=True
+    )
+    spec.submodule_search_locations = [f"{_Listed.MARK}{name}"]
+    return spec
+
+
+class _Listed:
+    """Lists the modules of one, for `pkgutil.iter_modules(keras.__path__)`."""
+
+    MARK = "lamina:"
+
+    def __init__(self, path):
+        if not path.startswith(self.MARK):
+            raise ImportError(path)
+        self._found = names.where(path.removeprefix(self.MARK))
+
+    def find_spec(self, fullname, target=None):
+        return None  # `_Finder` comes first
+
+    def iter_modules(self, prefix=""):
+        """Yield the name of each module, and whether it holds others."""
+        if self._found is not None:
+            old, path = self._found
+            for word in names.modules_in(path, old):
+                inner = f"{path}.{word}".lstrip(".")
+                yield f"{prefix}{word}", bool(names.modules_in(inner, old))
+
+
+def _alone():
+    from lamina.compat import without_tensorflow  # most programs do without
+
+    return without_tensorflow
 
 
 @functools.cache
@@ -141,7 +158,7 @@ def _distribution(name):
 
     class Keras(Distribution):
         def read_text(self, filename):
-            text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {VERSION}\n"
+            text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {names.VERSION}\n"
             return text if filename == "METADATA" else None
 
         def locate_file(self, path):
@@ -168,190 +185,56 @@ class _WithKeras:
         return getattr(self._loader, name)
 
 
-def _of_the_program() -> bool:
-    """Tell whether the program itself imports, or something below `tensorflow`."""
-    frame, wanted = sys._getframe(), ""
-    while frame is not None:
-        file = frame.f_code.co_filename
-        if file.startswith("<frozen importlib"):
-            wanted = frame.f_locals.get("name", wanted)
-        elif file not in (__file__, importlib.__file__):
-            break
-        frame = frame.f_back
-    if frame is None or frame.f_globals.get("__name__") == "__main__":
-        return True
-    path = Path(frame.f_code.co_filename).absolute()
-    folders = {Path.cwd(), Path(sys.path[0]).absolute()}
-    own = not folders.isdisjoint(path.parents) and "site-packages" not in path.parts
-    return own or str(wanted).startswith("tensorflow.") or _takes_keras(frame)
-
-
-def _takes_keras(frame):
-    """Tell whether a frame runs `from tensorflow import keras`."""
-    import dis  # most programs do without
-
-    taken = None
-    for step in dis.get_instructions(frame.f_code):
-        if step.offset == frame.f_lasti:
-            break
-        taken = step.argval
-    return isinstance(taken, tuple) and "keras" in taken
-
-
-class _Nothing:
-    """A type of TensorFlow's: nothing is an instance of it."""
-
-
-def _absent(module, name):
-    """Return what `tensorflow`, or a module below it, has without TensorFlow."""
-    if _known(inner := f"{module}.{name}"):
-        return importlib.import_module(inner)
-    if name in ("RaggedTensor", "SparseTensor", "Tensor", "Variable"):
-        return _Nothing
-    if name == "data":
-        return SimpleNamespace(Dataset=_Nothing)
-    raise AttributeError(_needs(inner))
-
-
-def _needs(name):
-    return (
-        "TensorFlow is not installed: of it there is `tensorflow.keras`, which is "
-        f"Lamina, and nothing else. `{name}` needs `pip install tensorflow`."
-    )
-
-
-def _known(name):
-    """Tell whether there is a module of this name."""
-    return name in _ABOVE or _where(name) is not None
-
-
-@functools.cache
-def _where(name):
-    """Return whether a module is of TensorFlow's Keras, and its path; None for none."""
-    found = PACKAGE.match(name)
-    if found is None:
-        return None
-    path, old = name[found.end() :], found[1] is not None
-    if ".python." in (found[1] or ""):
-        path = f"src.{path}".rstrip(".")
-    return (old, path) if _is_module(old, path) else None
-
-
-def _is_module(old, path):
-    if not path or _is_private(path):
-        return path == path.lower()  # a class is not a module
-    if old and private.legacy(path):
-        return True
-    return isinstance(_lamina(path), ModuleType)
-
-
-def _is_private(path):
-    return path == "src" or path.startswith("src.")
-
-
-def _lamina(path):
-    """Return what Lamina has at a path, or None."""
-    thing, path = lamina, private.OLD_MODULES.get(path, path)
-    for part in path.split(".") if path else ():
-        thing = getattr(thing, part, None)
-        if thing is None:
-            return None
-    return thing
-
-
-def _names(old, path):
-    """Return the public names of a module, and the function that finds a name."""
-    if _is_private(path):
-        public = _lamina(path.partition(".")[2])
-
-        def find(word):
-            if isinstance(getattr(public, word, None), ModuleType):
-                raise AttributeError(f"{word} is a module.")
-            return private.find(word, path)
-
-        return [], find
-    mine = _lamina(path)
-    held = private.legacy(path) if old else {}
-    if not path:
-        held = {"__version__": VERSION, "version": lambda: VERSION}
-
-    def lookup(word):
-        return held[word] if word in held else getattr(mine, word)
-
-    return sorted({*held, *getattr(mine, "__all__", dir(mine or object()))}), lookup
-
-
-def look_up(name):
-    """Return what a dotted name under Keras' roots means: None for a module.
-
-    Args:
-        name: a name with its modules, such as `"tensorflow.keras.layers.Dense"`.
-
-    Raises:
-        AttributeError: it means nothing.
-    """
-    module, *words = name.split(".")
-    thing = None
-    for i, word in enumerate(words):
-        inner, where = f"{module}.{word}", _where(module)
-        if thing is not None:
-            try:
-                thing = getattr(thing, word)
-            except ImportError as error:  # a module that is imported when it is used
-                raise AttributeError(str(error)) from error
-        elif where and _is_private(where[1]):
-            try:
-                thing = _names(*where)[1](word)
-                if words[i + 1 :] and not hasattr(thing, words[i + 1]):
-                    thing = None if _known(inner) else thing
-                    module = inner  # of the same name as a function
-            except AttributeError:
-                known = hasattr(_lamina(where[1].partition(".")[2]), word)
-                if not _known(inner) or (i + 1 == len(words) and not known):
-                    raise
-                module = inner
-        elif _known(inner):
-            module = inner
-        else:
-            thing = _names(*where)[1](word) if where else _absent(module, word)
-    return thing
-
-
 @functools.cache
 def _noted():
-    from lamina.core import settings  # JAX comes with it: not before it is needed
+    """Set what programs for Keras rely on, when one takes the first name of it."""
+    from lamina.core import config, settings  # JAX comes with them
 
-    settings.put("as_keras", True)
+    settings.put("broadcast_targets", True)  # Keras' own guides do so unawares
+
+    def unpickled(cls, file):
+        return names.find("unpickled")(cls, file)
+
+    config.Constructed._unpickle_model = classmethod(unpickled)  # pyright: ignore
+
+
+def _lacks(module, word):
+    return (
+        f"Lamina has no {word!r} of {module!r}: of what Keras keeps private there is "
+        "what packages were seen to use. Public names are there under every path."
+    )
 
 
 def _contents(name, old, path):
     """Return what a module holds: all else is looked up when it is asked for."""
-    names, lookup = _names(old, path)
+    words, lookup = names.names_in(old, path)
+    public = [n for n in words if not n.startswith("_")]
 
     def find(word):
-        if word == "__version__" and _is_private(path):
-            return VERSION
-        if word.startswith("__") and word not in names:
+        if word == "__version__" and names.is_private(path):
+            return names.VERSION
+        if word.startswith("__") and word not in words:
             raise AttributeError(f"module {name!r} has no attribute {word!r}")
-        try:
-            value = lookup(word)
-        except AttributeError as error:
-            try:
-                return importlib.import_module(f"{name}.{word}")
-            except ImportError:
-                text = f"module {name!r} has no attribute {word!r}. {error}"
-                raise AttributeError(text) from None
-        if isinstance(value, ModuleType):
-            value = importlib.import_module(f"{name}.{word}")
+        if names.known(inner := f"{name}.{word}"):
+            return importlib.import_module(inner)
         if word not in ("__version__", "version"):
             _noted()
-        return value
+        try:
+            return lookup(word)
+        except AttributeError as error:
+            text = f"module {name!r} has no attribute {word!r}. {error}"
+            raise AttributeError(text) from None
 
-    public = [n for n in names if not n.startswith("_")]
-    return {
+    held = {}
+    if path and public:  # `vars` lists what is there
+        _noted()
+        here = vars(names.public(path) or names)
+        words = [n for n in public if not names.known(f"{name}.{n}")]
+        held = {n: lookup(n) for n in words if old or n in here}
+    return held | {
         "__getattr__": find,
         "__dir__": lambda: public,
         "__all__": public,
         "__doc__": "Lamina, under the name of Keras.",
-        "__file__": getattr(_lamina(path), "__file__", private.__file__),
+        "__file__": getattr(names.public(path), "__file__", names.__file__),
     }

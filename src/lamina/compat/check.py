@@ -13,9 +13,10 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lamina.compat import private
-from lamina.compat.aliases import PACKAGE, look_up
+from lamina.compat import names
+from lamina.compat.names import PACKAGE, known, names_in, where
 from lamina.compat.uses import uses
+from lamina.compat.without_tensorflow import absent
 from lamina.core.naming import printable
 
 
@@ -76,6 +77,32 @@ def check(program) -> list[Finding]:
     return sorted(found.values(), key=lambda one: (not one.missing, one.name))
 
 
+def look_up(name):
+    """Return what a dotted name under Keras' roots means: None for a module.
+
+    Args:
+        name: a name with its modules, such as `"tensorflow.keras.layers.Dense"`.
+
+    Raises:
+        AttributeError: it means nothing.
+    """
+    module, *words = name.split(".")
+    while words and known(inner := f"{module}.{words[0]}"):
+        module = inner
+        del words[0]
+    thing = None
+    for i, word in enumerate(words):
+        if i:
+            try:
+                thing = getattr(thing, word)
+            except ImportError as error:  # a module that is imported when it is used
+                raise AttributeError(str(error)) from error
+        else:
+            found = where(module)
+            thing = names_in(*found)[1](word) if found else absent(module, word)
+    return thing
+
+
 @functools.cache
 def _judged(name):
     """Return whether a name is missing, and its rows, each with the arguments it needs.
@@ -131,14 +158,14 @@ def _rows():
         cells = [cell.strip() for cell in line.split("|")[1:-1]]
         if len(cells) != 3 or not cells[0].strip("-"):
             continue
-        topic, comment, names = cells[0].partition("<!--")
-        names = names.removesuffix("-->").split(";")
+        topic, comment, listed = cells[0].partition("<!--")
+        listed = listed.removesuffix("-->").split(";")
         text = f"{topic.strip()}. Keras: {cells[1] or 'not there'}. Here: {cells[2]}."
-        for word in names if comment else re.findall(r"`([^`]+)`", topic):
+        for word in listed if comment else re.findall(r"`([^`]+)`", topic):
             name, _, given = word.strip().partition("(")
             thing = None
             with contextlib.suppress(AttributeError):
-                find = look_up if "." in name else private.find
+                find = look_up if "." in name else names.find
                 thing = find(f"keras.{name}" if "." in name else name)
             found.append((name, thing, {*re.findall(r"(\w+)=", given)}, text))
     return found

@@ -1,6 +1,7 @@
 """Which names of Keras a program uses, read from its text."""
 
 import ast
+import contextlib
 import functools
 import importlib.util
 from collections import ChainMap
@@ -50,11 +51,14 @@ def uses(program) -> Iterator[tuple[str, str, set]]:
                 return name
             if not home or not words:
                 continue
-            bound, stars = modules[home].names, modules[home].stars
-            bases = [f"{star}.{words[0]}" for star in stars]
-            if words[0] in bound:
-                bases = [bound[words[0]]] if bound[words[0]] else []
-            todo += [".".join([base, *words[1:]]) for base in reversed(bases)]
+            bound, bases = modules[home].names, []
+            if words[0] not in bound:
+                bases = [f"{star}.{words[0]}" for star in modules[home].stars]
+            while words and isinstance(bound, dict):  # of the module, then of classes
+                bound = bound.get(words[0])
+                bases = [bound] if isinstance(bound, str) else bases
+                del words[0]
+            todo += [".".join([base, *words]) for base in reversed(bases)]
         return None
 
     excused = {
@@ -80,9 +84,9 @@ def _modules(program):
         package = folders or (path / "__init__.py").exists()
         root = path.parent if package else path
         files = [file for file in sorted(path.rglob("*.py")) if file.is_file()]
-        found = [_Module(file, root) for file in files]
+        found = [_read(file, root) for file in files]
         return {module.name: module for module in found}
-    modules = {"": _Module(path, path.parent, name="")}
+    modules = {"": _read(path, path.parent, name="")}
     todo = list(modules.values())
     while todo:
         for name in todo.pop().imports:
@@ -91,34 +95,51 @@ def _modules(program):
                 folder, inner = folder / part, ".".join(parts[:i])
                 for file in (folder / "__init__.py", folder.with_suffix(".py")):
                     if inner not in modules and file.is_file():
-                        modules[inner] = _Module(file, path.parent)
+                        modules[inner] = _read(file, path.parent)
                         todo.append(modules[inner])
     return modules
 
 
-class _Module:
-    """A file: what its names stand for, and the names that it uses."""
+def _read(file, root, name=None):
+    """Return the module that a file is, in the folder where names begin."""
+    with file.open("rb") as opened:
+        text = opened.read(bounds.SOURCE + 1)
+    if len(text) > bounds.SOURCE:
+        raise ValueError(
+            f"Not allowed: {str(file)!r} is larger than {readable(bounds.SOURCE)}."
+        )
+    words = file.relative_to(root).with_suffix("").parts
+    whole = words[:-1] if words[-1] == "__init__" else words
+    try:
+        return Module(text, file, words[:-1], ".".join(whole) if name is None else name)
+    except (RecursionError, MemoryError) as error:  # of Python's own parser as well
+        raise ValueError(f"{str(file)!r} is nested too deeply.") from error
 
-    def __init__(self, file, root, name=None):
-        self.file = file
-        with file.open("rb") as opened:
-            text = opened.read(bounds.SOURCE + 1)
-        if len(text) > bounds.SOURCE:
-            raise ValueError(
-                f"Not allowed: {str(file)!r} is larger than {readable(bounds.SOURCE)}."
-            )
-        words = file.relative_to(root).with_suffix("").parts
-        self._package = words[:-1]
-        whole = words[:-1] if words[-1] == "__init__" else words
-        self.name = ".".join(whole) if name is None else name
-        self.imports, self.stars, self.excused = set(), [], set()
-        try:
-            body = ast.parse(text, str(file)).body
-            self.names = self._bound(body, ChainMap())
-            # Each name that is used, its line and the arguments of a call.
-            self.uses = [*self._visit(body, ChainMap(self.names), set())]
-        except (RecursionError, MemoryError) as error:  # of Python's own parser as well
-            raise ValueError(f"{str(file)!r} is nested too deeply.") from error
+
+class Module:
+    """A text: what its names stand for, and the names that it uses.
+
+    Attributes:
+        file: what it is called.
+        name: the module's name.
+        names: what its names stand for: a name elsewhere; the names of a class of its
+            own; None for anything else.
+        imports: the names of modules that it may import.
+        stars: modules of which it imports all.
+        uses: each name of another module that is used, its line, and the names of the
+            arguments where it is called.
+        excused: names whose absence it catches.
+        guarded: lines where an `ImportError` is caught.
+        statements: lines of imports.
+    """
+
+    def __init__(self, text, file, package=(), name=""):
+        self.file, self.name, self._package = file, name, package
+        self.imports, self.stars = set(), []
+        self.excused, self.guarded, self.statements = set(), set(), set()
+        body = ast.parse(text, str(file)).body
+        self.names = self._bound(body, ChainMap())
+        self.uses = [*self._visit(body, ChainMap(self.names), frozenset())]
 
     def _base(self, node):
         """Return the module that a statement `from ... import` names."""
@@ -128,8 +149,9 @@ class _Module:
         return ".".join([*above, *filter(None, [node.module])])
 
     def _bound(self, nodes, outer):
-        """Return what the names that statements bind stand for: None, if their own."""
+        """Return what the names that statements bind stand for."""
         names = {}
+        scope = outer.new_child(names)
         todo = list(reversed(nodes))
         while todo:
             node = todo.pop()
@@ -146,111 +168,198 @@ class _Module:
                         self.stars.append(base)
                     else:
                         names[one.asname or one.name] = f"{base}.{one.name}"
-            elif isinstance(node, (*_FUNCTIONS[:2], ast.ClassDef)):
+            elif isinstance(node, ast.ClassDef):
+                names[node.name] = {}
+            elif isinstance(node, _FUNCTIONS[:2]):
                 names.setdefault(node.name, None)
             elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 names.setdefault(node.id, None)
             elif isinstance(node, ast.ExceptHandler) and node.name:
                 names.setdefault(node.name, None)
-            elif isinstance(node, ast.Assign) and (chain := _chain(node.value)):
-                base = ChainMap(names, outer).get(chain[0])
-                base = base and ".".join([base, *chain[1:]])
-                for target in node.targets:
-                    if base and isinstance(target, ast.Name):
-                        names[target.id] = base if len(base) <= bounds.NAME else None
+            elif isinstance(node, (ast.Assign, ast.AnnAssign, ast.NamedExpr)):
+                for target, value in _assigned(node):
+                    stands = _resolved(value, scope)
+                    if stands is not None and isinstance(target, ast.Name):
+                        names[target.id] = stands
             if not isinstance(node, (*_FUNCTIONS, *_COMPREHENSIONS, ast.ClassDef)):
                 todo += reversed(list(ast.iter_child_nodes(node)))
         return names
 
-    def _visit(self, node, names, caught):
-        """Yield the uses in a node, where some errors are caught."""
+    def _visit(self, node, names, caught, own=None):
+        """Yield the uses in a node, where some errors are caught.
+
+        `own` is the class whose body it is in, and the names around that.
+        """
         if isinstance(node, list):
             for one in node:
-                yield from self._visit(one, names, caught)
+                yield from self._visit(one, names, caught, own)
             return
         inner = list(ast.iter_child_nodes(node))
+        if "ImportError" in caught and isinstance(node, ast.stmt):
+            self.guarded |= {*range(node.lineno, (node.end_lineno or node.lineno) + 1)}
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             of = f"{self._base(node)}." if isinstance(node, ast.ImportFrom) else ""
+            self.statements.add(node.lineno)
             for one in node.names:
                 if "ImportError" in caught:
                     self.excused.add(f"{of}{one.name}")
-                elif ".src." in f"{of}{one.name}." and (not of or one.name.islower()):
-                    continue  # a module, or a function: what is done with it tells
-                elif one.name != "*":
+                if one.name != "*":
                     yield f"{of}{one.name}", node.lineno, set()
             return
-        if isinstance(node, ast.Try):
-            yield from self._visit(node.body, names, caught | _caught(node.handlers))
+        if isinstance(node, (ast.Try, ast.TryStar)):
+            kinds = [one.type for one in node.handlers]
+            yield from self._visit(node.body, names, caught | _caught(kinds), own)
             inner = [*node.handlers, *node.orelse, *node.finalbody]
-        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        elif isinstance(node, ast.With):
+            for call in (one.context_expr for one in node.items):
+                if isinstance(call, ast.Call) and _last(call.func) == "suppress":
+                    caught |= _caught(call.args)
+        elif isinstance(node, ast.If) and _last(node.test) == "TYPE_CHECKING":
             inner = node.orelse
+        elif isinstance(node, ast.ClassDef):
+            held = names.get(node.name)
+            held = held if isinstance(held, dict) else {}  # bound twice
+            for base in node.bases:
+                above = _resolved(base, names)
+                held |= above if isinstance(above, dict) else {}
+            held |= self._bound(node.body, names)
+            yield from self._visit(
+                node.body, names.new_child(held), caught, (held, names)
+            )
+            inner, own = [*node.bases, *node.keywords, *node.decorator_list], None
         elif isinstance(node, _FUNCTIONS):
-            own = {
-                one.arg: None
-                for one in ast.iter_child_nodes(node.args)
-                if isinstance(one, ast.arg)
-            }
-            body = node.body if isinstance(node.body, list) else [node.body]
-            scope = names.new_child(own)
-            own |= self._bound(body, scope)
-            yield from self._visit(body, scope, caught)
-            inner = [node.args, *getattr(node, "decorator_list", ())]
+            yield from self._function(node, names, caught, own)
+            return
         elif isinstance(node, _COMPREHENSIONS):
             targets = [one.target for one in node.generators]
             names = names.new_child(self._bound(targets, names))
+        elif isinstance(node, ast.Assign):
+            for target, value in _assigned(node):
+                base, words = _under(target)
+                of = _resolved(base, names) if len(words) == 1 else None
+                if isinstance(of, dict):
+                    of.setdefault(words[0], _resolved(value, names))
         elif isinstance(node, ast.Call):
-            asked = self._asked(node, names)
-            if asked and (_chain(node.func) == ["hasattr"] or len(node.args) > 2):
+            asked, name = _asked(node, names), _resolved(node.func, names)
+            if asked and (_last(node.func) == "hasattr" or len(node.args) > 2):
                 self.excused.add(asked)
-            chain = asked or _full_name(node.func, names)
-            if chain:
-                yield chain, node.lineno, {one.arg for one in node.keywords}
+            if isinstance(name := asked or name, str):
+                yield name, node.lineno, {one.arg for one in node.keywords}
                 inner = [*node.args, *node.keywords]
-        elif chain := _full_name(node, names):
+        elif isinstance(name := _resolved(node, names), str):
             if "AttributeError" in caught:
-                self.excused.add(chain)
-            yield chain, node.lineno, set()
+                self.excused.add(name)
+            yield name, node.lineno, set()
             return
         elif isinstance(node, ast.Attribute):
-            inner = [_under(node)]
-        yield from self._visit(inner, names, caught)
+            inner = [_under(node)[0]]
+        yield from self._visit(inner, names, caught, own)
 
-    def _asked(self, node, names):
-        """Return the name that `hasattr` or `getattr` asks for in a call."""
-        if _chain(node.func) in (["hasattr"], ["getattr"]) and len(node.args) > 1:
-            word = getattr(node.args[1], "value", None)
-            base = _full_name(node.args[0], names)
-            return f"{base}.{word}" if base and isinstance(word, str) else None
-        return None
+    def _function(self, node, names, caught, own):
+        """Yield the uses in a function: its settings see the names around it."""
+        held, around = own or (None, names)
+        every = [*node.args.posonlyargs, *node.args.args]
+        values = {one.arg: None for one in _arguments(node.args)}
+        first = len(every) - len(node.args.defaults)
+        given = [*zip(every[first:], node.args.defaults, strict=True)]
+        given += zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+        values |= {one.arg: _resolved(value, names) for one, value in given if value}
+        if every and held is not None:
+            values[every[0].arg] = held
+        body = node.body if isinstance(node.body, list) else [node.body]
+        scope = around.new_child(values)
+        values |= self._bound(body, scope)
+        yield from self._visit(body, scope, caught)
+        hints = [one.annotation for one in _arguments(node.args)]
+        hints.append(getattr(node, "returns", None))
+        outside = [*node.args.defaults, *node.args.kw_defaults, *map(_unquoted, hints)]
+        outside += getattr(node, "decorator_list", ())
+        yield from self._visit([one for one in outside if one], names, caught)
 
 
-def _chain(node):
-    """Return the words of `a.b.c`, or nothing for any other expression."""
+def _arguments(node):
+    return [one for one in ast.walk(node) if isinstance(one, ast.arg)]
+
+
+def _unquoted(hint):
+    """Return the expression that an annotation is, where it stands in quotes."""
+    if isinstance(hint, ast.Constant) and isinstance(hint.value, str):
+        with contextlib.suppress(SyntaxError):
+            body = ast.parse(hint.value, mode="eval").body
+            return ast.copy_location(body, hint)
+    return hint
+
+
+def _assigned(node):
+    """Yield the pairs of targets and values of an assignment."""
+    todo = [(x, node.value) for x in getattr(node, "targets", ())] or [
+        (node.target, node.value)
+    ]
+    for target, value in todo:
+        kinds = ast.Tuple, ast.List
+        if isinstance(target, kinds) and isinstance(value, kinds):
+            todo += zip(target.elts, value.elts, strict=False)
+        elif value is not None:
+            yield target, value
+
+
+def _under(node):
+    """Return what the first attribute of `....a.b.c` is of, and the words."""
     words = []
     while isinstance(node, ast.Attribute):
         words.append(node.attr)
         node = node.value
-    return [node.id, *reversed(words)] if isinstance(node, ast.Name) else []
+    return node, words[::-1]
 
 
-def _under(node):
-    """Return what the first attribute of `....a.b.c` is of."""
-    while isinstance(node, ast.Attribute):
-        node = node.value
-    return node
+def _last(node):
+    """Return the last word of `a.b.c`, or None for any other expression."""
+    return getattr(node, "attr", getattr(node, "id", None))
 
 
-def _full_name(node, names):
-    """Return what `a.b.c` stands for, or None where its first word is the program's."""
-    words = _chain(node)
-    base = names.get(words[0]) if words else None
-    return ".".join([base, *words[1:]]) if base else None
+def _resolved(node, names):
+    """Return the name elsewhere that an expression stands for.
+
+    The names of a class for one of the program's own; None for anything else.
+    """
+    node, words = _under(node)
+    stands = None
+    if isinstance(node, ast.Name):
+        stands = names.get(node.id)
+    elif isinstance(node, ast.NamedExpr):
+        stands = _resolved(node.value, names)
+    elif isinstance(node, ast.IfExp):
+        stands = _resolved(node.body, names) or _resolved(node.orelse, names)
+    elif isinstance(node, ast.Call):
+        stands = _asked(node, names)
+    for word in words:
+        if isinstance(stands, dict):
+            stands = stands.get(word)
+        else:
+            stands = f"{stands}.{word}" if stands else None
+    return None if isinstance(stands, str) and len(stands) > bounds.NAME else stands
 
 
-def _caught(handlers):
-    """Return which of two errors some handlers catch."""
-    kinds = [ast.unparse(one.type) if one.type else "Exception" for one in handlers]
-    words = {word.strip("() ") for kind in kinds for word in kind.split(",")}
-    if "Exception" in words:
+def _asked(node, names):
+    """Return what `hasattr`, `getattr` or `import_module` asks for in a call."""
+    words = [getattr(one, "value", None) for one in node.args]
+    if _last(node.func) in ("import_module", "__import__") and words:
+        return words[0] if isinstance(words[0], str) else None
+    if _last(node.func) not in ("hasattr", "getattr") or not words[1:]:
+        return None
+    base = _resolved(node.args[0], names)
+    if isinstance(base, dict):
+        return base.get(words[1])
+    return f"{base}.{words[1]}" if base and isinstance(words[1], str) else None
+
+
+def _caught(kinds):
+    """Return which errors are caught by some kinds; None stands for all."""
+    words = {
+        _last(one)
+        for kind in kinds
+        for one in (kind.elts if isinstance(kind, ast.Tuple) else [kind])
+    }
+    if {None, "Exception", "BaseException"} & words:
         return {"ImportError", "AttributeError"}
     return words | {"ImportError"} if "ModuleNotFoundError" in words else words

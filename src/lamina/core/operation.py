@@ -1,5 +1,6 @@
 """`Operation`: a user's own computation that graphs can record."""
 
+import abc
 from typing import Any
 
 from lamina.core import structure
@@ -36,7 +37,7 @@ def moves_entries(operation) -> bool:
     return operation._moves_entries
 
 
-class Operation(Captured, Recorded):
+class Operation(Captured, Recorded, metaclass=abc.ABCMeta):
     """A computation without state; called on symbolic tensors it is recorded.
 
     A subclass writes `call`. Lamina's own ops are functions (`lamina.ops`) and need

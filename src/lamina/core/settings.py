@@ -15,7 +15,7 @@ _values = {
     "max_steps_per_epoch": None,
     "flash_attention": None,
     "interop": {},
-    "as_keras": False,  # whether the program was written for Keras: see lamina.compat
+    "broadcast_targets": False,  # whether losses let a one stand for any length
     "explain_recompiles": None,  # or what watches compiled programs
 }
 

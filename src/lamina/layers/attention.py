@@ -254,8 +254,9 @@ class _HeadAttention(Layer):
             query_mask=query_mask,
         )
         gate, query, key, value = self._project(query, key, value)
+        asked = [True] if return_attention_scores else []  # older ones take no such
         output, scores = self._compute_attention(
-            query, key, value, mask, training, return_attention_scores
+            query, key, value, mask, training, *asked
         )
         output = self._output_dense(output if gate is None else output * gate)
         return (output, scores) if return_attention_scores else output

@@ -21,16 +21,19 @@ def building(build):
         self._check_constructed()
         if context.calling and context.calling[-1] is self and self._path is not None:
             return build(self, *args, **kwargs)  # a subclass's super().build()
+        names = signature_of(self.build).names
+        shapes = dict(zip(names, args, strict=False)) | kwargs
+        shapes = {k: as_shape(v) for k, v in shapes.items()}
+        if self.__dict__.pop("_asked_for_shape", False) and shapes == built_on(self):
+            return None  # built as its output's shape was asked for, unseen
         with (
             lock,
             self._entered(),
             having(autocast=None, remat=self._remat_mode),
         ):
             self._path = "/".join(context.scopes)
-            names = signature_of(self.build).names
-            shapes = dict(zip(names, args, strict=False)) | kwargs
             if self._build_shapes is None:
-                self._build_shapes = {k: as_shape(v) for k, v in shapes.items()}
+                self._build_shapes = shapes
             try:
                 result = build(self, *args, **kwargs)
             except Exception:

@@ -26,6 +26,7 @@ from lamina.core.dtypes import is_float
 from lamina.core.input_spec import check_inputs
 from lamina.core.masks import get_mask, set_mask
 from lamina.core.naming import automatic_name, nearest, printable, snake_case
+from lamina.core.operation import Operation
 from lamina.core.owner import held_in, layers_in, leaves_of
 from lamina.core.placement import (
     Distribution,
@@ -370,6 +371,8 @@ class Layer(Captured, Constructed, Recorded, Rows, LayerOwner):
             else:
                 with_shapes(self, self.build, shapes, call.mask_shapes)
         self._closed = True
+        if context.measured is not None:
+            self.__dict__["_asked_for_shape"] = True
         self._build_shapes = self._build_shapes or shapes
         self._check_spec(call)
 
@@ -902,6 +905,8 @@ class Layer(Captured, Constructed, Recorded, Rows, LayerOwner):
     def __deepcopy__(self, memo):
         return remake(*describe(self))
 
+
+Operation.register(Layer)  # as one, what it does can be recorded
 
 # What every layer takes, and the attribute that it is kept in.
 _EVERY = {"name": "name", "trainable": "trainable", "dtype": "dtype_policy"}

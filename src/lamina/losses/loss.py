@@ -162,7 +162,7 @@ def same_shape(y_true, y_pred):
     """Give two arrays one rank, and refuse them if their shapes still differ."""
     y_true, y_pred = same_rank(y_true, y_pred)
     true, pred = y_true.shape, y_pred.shape
-    if true and pred and not (_agree(true, pred) or _broadcast_as_keras(true, pred)):
+    if true and pred and not (_agree(true, pred) or _broadcast(true, pred)):
         raise ValueError(
             "`y_true` and `y_pred` must have the same shape: they are compared element "
             f"by element. Received: y_true.shape={true}, y_pred.shape={pred}"
@@ -170,9 +170,9 @@ def same_shape(y_true, y_pred):
     return y_true, y_pred
 
 
-def _broadcast_as_keras(a, b):
-    # Programs for Keras, its own guides among them, rely on it unawares.
-    return settings.get("as_keras") and _agree(a, b, ones=True)
+def _broadcast(a, b):
+    # Off unless asked for: it hides targets that are not those of the predictions.
+    return settings.get("broadcast_targets") and _agree(a, b, ones=True)
 
 
 def _agree(a, b, ones=False):
@@ -442,7 +442,7 @@ def check_shapes(loss, y_true_shape, y_pred_shape, where) -> None:
         f"`{name}` of {where} expected {expects}. Received: y_true.shape={true}, "
         f"y_pred.shape={pred}. {fix}"
     )
-    if targets == "elements" and _broadcast_as_keras(true, pred):
+    if targets == "elements" and _broadcast(true, pred):
         warn(f"{text} They are broadcast, as in Keras.")
         return
     raise ValueError(text)

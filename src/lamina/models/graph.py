@@ -75,9 +75,17 @@ class Function(Operation):
                     f"`{what}` argument cannot be empty. Received:\n"
                     f"inputs={inputs}\noutputs={outputs}"
                 )
-        self.nodes, self.operations = _sort(self.inputs, self.outputs)
+        self.nodes, self.operations, self._depths = _sort(self.inputs, self.outputs)
         self._check_connected()
         self._check_names()
+
+    @property
+    def _nodes_by_depth(self):
+        """The nodes by how far they are from the outputs, as converters read them."""
+        found = {}
+        for node in self.nodes:
+            found.setdefault(self._depths[node], []).append(node)
+        return found
 
     @property
     def input(self):
@@ -303,7 +311,7 @@ def _received(x, what):
 
 
 def _sort(inputs, outputs):
-    """Return the nodes in the order to run them, and the operations in Keras' order."""
+    """Return nodes in the order to run them, operations in Keras' order, and depths."""
     finished, met = _walk({id(t) for t in inputs}, outputs)
     reached = set(finished)
     depth_of_node = {}
@@ -325,7 +333,7 @@ def _sort(inputs, outputs):
     place = {node: i for i, node in enumerate(finished)}
     nodes = sorted(finished, key=lambda n: (-depth_of_node[n], place[n]))
     operations = sorted(depth_of, key=lambda op: (-depth_of[op], met[op]))
-    return nodes, operations
+    return nodes, operations, depth_of_node
 
 
 def _walk(given, outputs):
@@ -373,7 +381,7 @@ def cut_at(inputs, outputs):
             name=automatic_name(f"{tensor.name}".replace("/", "_")),
         )
         swapped[id(tensor)] = layer.output
-    nodes, _ = _sort(flat, structure.flatten(outputs))
+    nodes, _, _ = _sort(flat, structure.flatten(outputs))
     for node in nodes:
         if all(id(t) in swapped for t in node.outputs):
             continue

@@ -361,6 +361,11 @@ class Model(Layer):
         graph = self._drawn_graph
         return list(graph.operations if graph else self.layers)
 
+    @property
+    def _nodes_by_depth(self):
+        graph = self._drawn_graph
+        return {} if graph is None else graph._nodes_by_depth
+
     def _inner_layers(self):
         drawn = self._drawn_graph.layers() if self._drawn_graph is not None else []
         return unique(drawn + super()._inner_layers())

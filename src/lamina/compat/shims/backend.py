@@ -7,7 +7,7 @@ import numpy as np
 
 import lamina
 from lamina import layers, losses, ops
-from lamina.compat import private
+from lamina.compat import names
 from lamina.core.symbolic import is_symbolic
 from lamina.kernels import scan
 
@@ -16,7 +16,7 @@ _SAME = (
     "abs", "arange", "cast", "clip", "concatenate", "cos", "cumprod", "cumsum", "elu",
     "equal", "exp", "expand_dims", "eye", "greater", "greater_equal",
     "less", "less_equal", "log", "maximum", "minimum", "ndim", "not_equal",
-    "ones_like", "reshape", "round", "shape", "sigmoid", "sign", "sin",
+    "ones_like", "reshape", "round", "sigmoid", "sign", "sin",
     "softmax", "softplus", "softsign", "sqrt", "square", "squeeze", "stack", "tanh",
     "stop_gradient", "tile", "transpose", "zeros_like", "dot",
     "categorical_crossentropy", "sparse_categorical_crossentropy",
@@ -28,9 +28,13 @@ _REDUCTIONS = ("all", "any", "max", "mean", "min", "prod", "std", "sum", "var")
 def _reduction(name):
     def reduce(x, axis=None, keepdims=False):
         x = ops.convert_to_tensor(x)
+        whole = str(x.dtype) if "int" in str(x.dtype) else None
         if name in ("mean", "std", "var") and "float" not in str(x.dtype):
             x = ops.cast(x, _floatx())
-        return getattr(ops, name)(x, axis=axis, keepdims=keepdims)
+        y = getattr(ops, name)(x, axis=axis, keepdims=keepdims)
+        if whole is None or name not in ("mean", "sum", "prod"):
+            return y
+        return ops.cast(ops.trunc(y) if name == "mean" else y, whole)
 
     reduce.__name__ = name
     return reduce
@@ -45,6 +49,12 @@ def _variable(value, dtype=None, name=None, constraint=None):
     made = lamina.Variable(value, dtype=dtype or _floatx(), name=name)
     made.constraint = constraint
     return made
+
+
+def _shape(x):
+    sizes = ops.shape(x)
+    plain = all(isinstance(size, int) for size in sizes)  # not those of any batch
+    return np.array(sizes, "int32") if plain else sizes
 
 
 def _filled(make):
@@ -170,7 +180,7 @@ def _ctc_label_dense_to_sparse(labels, label_lengths):
     """Return labels of rows of other lengths as a sparse tensor of TensorFlow's."""
     labels, lengths = np.asarray(labels), np.asarray(label_lengths)
     counts = np.arange(labels.shape[1]) < lengths[:, None]
-    sparse = private.find("tensorflow").SparseTensor
+    sparse = names.find("tensorflow").SparseTensor
     return sparse(np.argwhere(counts), labels[counts], labels.shape)
 
 
@@ -263,8 +273,8 @@ def _resize_volumes(x, depth_factor, height_factor, width_factor, data_format):
 
 
 _OTHERS: dict[str, Any] = {
-    "argmax": lambda x, axis=-1: ops.argmax(x, axis),
-    "argmin": lambda x, axis=-1: ops.argmin(x, axis),
+    "argmax": lambda x, axis=-1: ops.cast(ops.argmax(x, axis), "int64"),
+    "argmin": lambda x, axis=-1: ops.cast(ops.argmin(x, axis), "int64"),
     "batch_dot": _batch_dot,
     "batch_flatten": lambda x: ops.reshape(x, (-1, int(np.prod(x.shape[1:])))),
     "batch_get_value": lambda tensors: [ops.convert_to_numpy(x) for x in tensors],
@@ -332,6 +342,7 @@ _OTHERS: dict[str, Any] = {
     "rnn": _rnn,
     "separable_conv2d": ops.separable_conv,
     "set_value": _set_value,
+    "shape": _shape,
     "spatial_2d_padding": lambda x, padding=((1, 1), (1, 1)), data_format=None: (
         layers.ZeroPadding2D(padding, data_format)(x)
     ),
@@ -350,7 +361,7 @@ _OTHERS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def names() -> dict[str, Any]:
+def functions() -> dict[str, Any]:
     """Return all of them by name."""
     return (
         {name: getattr(ops, name) for name in _SAME}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import lamina
-from lamina.compat.private import LazyModule
+from lamina.compat.shims.private import LazyModule
 
 torch: Any = LazyModule("torch")
 
