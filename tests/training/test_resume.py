@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -230,28 +231,46 @@ def test_all_snapshots_damaged(tmp_path, uninterrupted):
     assert run(tmp_path, "arrays", die_at=1)[:2] == again[:2]  # the new ones are kept
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda tree: tree.pop("logs"),
-        lambda tree: tree["random"].pop("python"),
-        lambda tree: tree.update(state=tree["state"][:2]),
-        lambda tree: tree.update(marks=["x"]),
-        lambda tree: tree["marks"][0].update(random={}),
-        lambda tree: tree["state"][0].__setitem__(0, np.zeros((9, 9), "float32")),
-        lambda tree: tree["state"][2].__setitem__(-1, np.zeros((), "bool")),
-    ],
-)
-def test_a_state_of_no_run_is_refused_in_words(tmp_path, change):
-    run(tmp_path, "arrays", epochs=1)
-    for path in tmp_path.glob("*.snapshot"):
-        tree = snapshot.loads(path.read_bytes())
-        change(tree)
-        path.write_bytes(snapshot.dumps(tree))
-    with pytest.raises(
-        ValueError, match="the snapshot in '.*'( holds no state of this run)?: "
-    ):
-        run(tmp_path, "arrays")
+SHAPES = {
+    "logs": lambda tree: tree.pop("logs"),
+    "stopper": lambda tree: tree.update(stopper=[1]),
+    "random": lambda tree: tree["random"].pop("python"),
+    "began": lambda tree: tree["began"].update(numpy=("MT19937", [1], 0, 0, 0.0)),
+    "state` has": lambda tree: tree["state"][2].pop(),
+    "state": lambda tree: tree.update(state=tree["state"][:2]),
+    "state` holds .*kernel": lambda tree: tree["state"][0].__setitem__(
+        0, np.zeros((9, 9), "float32")
+    ),
+    "state` holds": lambda tree: tree["state"][2].__setitem__(-1, np.zeros((), "bool")),
+    "metrics": lambda tree: tree.update(metrics=[["loss"]] * len(tree["metrics"])),
+    "marks": lambda tree: tree.update(marks=["x"]),
+    "marks` names": lambda tree: tree["marks"][0].update(random={}),
+    "marks` .* no batch": lambda tree: tree["marks"][0].update(at=10**9),
+    "names": lambda tree: tree["names"].__setitem__(0, [[]]),
+    "step|of epoch 1, step": lambda tree: tree.update(step=10**30),
+    "callbacks": lambda tree: tree["callbacks"][0].update({3: 1}),
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    return folder, run(folder, "arrays", epochs=1)
+
+
+@pytest.mark.parametrize("part", SHAPES)
+def test_a_part_of_another_form_is_passed_over(tmp_path, finished, part):
+    (newest,) = finished[0].glob("*3.snapshot")
+    older = tmp_path / newest.name
+    shutil.copy(newest, older)
+    tree = snapshot.loads(newest.read_bytes())
+    SHAPES[part](tree)
+    (tmp_path / "000000000009.snapshot").write_bytes(snapshot.dumps(tree))
+    said = rf"09\.snapshot' is damaged and was passed over: .*({part})"
+    with pytest.warns(UserWarning, match=said) as told:
+        again = run(tmp_path, "arrays", epochs=1)
+    assert len(told) == 1
+    assert again == finished[1]
 
 
 def test_a_place_before_the_first_epoch(tmp_path, uninterrupted):

@@ -121,13 +121,14 @@ class BackupAndRestore(Callback):
         """Whether snapshots come by the number of batches."""
         return self.save_freq not in ("epoch", None)
 
-    def open(self, run, callbacks=(), groups=()):
+    def open(self, run, callbacks=(), groups=(), check=None):
         """Read the newest snapshot.
 
         Args:
             run: what must be the same for a run to go on: names and plain values.
             callbacks: all callbacks of the run, as the script made them.
             groups: the Variables of its State, group by group.
+            check: a function that raises for a snapshot of this run that no run wrote.
 
         Returns:
             The snapshot: a dict, or None when there is none.
@@ -141,10 +142,24 @@ class BackupAndRestore(Callback):
         self._names = list(map(_named, callbacks, self._given))
         self._texts = [_texts(callback) for callback in callbacks]
         self._number = self._folder.next()
-        found = self._folder.read(check_run, groups)
+        lines, own = [], list(callbacks)
+
+        def checked(tree):
+            nonlocal lines
+            check_run(tree)
+            lines = differences(tree["run"], run)
+            # Of another run they belong to other Variables.
+            if not lines:
+                for name in ("random", "began"):
+                    _check_random_state(name, tree[name])
+                for k, i in _paired(tree["names"], self._names).items():
+                    _check_state_of(own[k], tree["callbacks"][i])
+                if check is not None:
+                    check(tree)
+
+        found = self._folder.read(checked, groups)
         if found is None:
             return None
-        lines = differences(found["run"], run)
         # What an optimizer keeps follows from the rest.
         lines = [t for t in lines if not t.startswith("weights.optimizer")] or lines
         if lines:
@@ -341,13 +356,28 @@ def set_state_of(callback, state):
         )
 
 
+def _check_state_of(callback, state):
+    """Raise unless a callback may take a state back."""
+    try:
+        if hasattr(callback, "_check_state"):
+            callback._check_state(state)
+        elif not hasattr(callback, "set_state") and not all(
+            isinstance(name, str) for name in state
+        ):
+            raise TypeError("an attribute has a name that is no text")
+    except Exception as error:
+        raise ValueError(
+            f"`callbacks` holds no state of `{type(callback).__name__}`: {error}"
+        ) from error
+
+
 def _alike(now, then):
     """Tell whether a run may have made one value of another."""
     if _has_text(now) or (isinstance(then, int) and abs(then) > _LARGEST):
         return False
-    if now is None or then is None:
-        return holds(now)
-    kinds = (numbers.Number, np.bool_), (np.ndarray, jax.Array), (list, tuple), dict
+    if now is None:
+        return True
+    kinds = (numbers.Real, np.bool_), (np.ndarray, jax.Array), (list, tuple), dict
     return any(isinstance(now, kind) and isinstance(then, kind) for kind in kinds)
 
 
@@ -366,7 +396,7 @@ def differences(before, now, name="") -> list[str]:
                 for line in differences(
                     before.get(key, "not there"),
                     now.get(key, "not there"),
-                    f"{name}.{key}" if name else key,
+                    f"{name}.{key}" if name else str(key),
                 )
             ]
     if before == now:
@@ -376,7 +406,7 @@ def differences(before, now, name="") -> list[str]:
 
 def _shown(value):
     if isinstance(value, dict):
-        return value.get("class_name", repr(value))
+        return str(value.get("class_name", repr(value)))
     if isinstance(value, list):
         return f"[{', '.join(map(_shown, value))}]"
     return f"{value:.7g}" if isinstance(value, float) else repr(value)
@@ -392,6 +422,27 @@ def random_state() -> dict:
             "lamina": global_state(),
             "torch": torch and torch().numpy(),
         }
+
+
+def _check_random_state(name, state):
+    """Raise unless generators like those that everybody shares take a state."""
+    try:
+        rest = state["python"][2]
+        if not (rest is None or isinstance(rest, float)):
+            raise TypeError(f"{rest!r:.80} is no number")
+        random.Random().setstate(state["python"])
+        np.random.RandomState().set_state(state["numpy"])
+        seed = state["lamina"]
+        if seed is not None and (seed.shape, seed.dtype) != ((2,), np.uint32):
+            raise TypeError(f"a seed is of shape {seed.shape} and dtype {seed.dtype}")
+        if state["torch"] is not None and "torch" in sys.modules:
+            torch = sys.modules["torch"]
+            torch.Generator().set_state(torch.from_numpy(state["torch"]))
+    except Exception as error:  # whatever the generators' libraries raise
+        raise ValueError(
+            f"`{name}` holds no state of the generators: "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def set_random_state(state):

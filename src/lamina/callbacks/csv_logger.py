@@ -51,9 +51,8 @@ class CSVLogger(Callback):
         text = path.read_bytes()[self._start :].decode() if self.keys else ""
         return {"start": self._start, "keys": self.keys, "text": text}
 
-    def set_state(self, state):
-        """Make the file what it was."""
-        start, keys, text = state["start"], state["keys"], state["text"]
+    def _check_state(self, state):
+        start, keys, text = map(state.get, ("start", "keys", "text"))
         names = keys is None or isinstance(keys, list)
         names = names and all(isinstance(key, str) for key in keys or ())
         if type(start) is not int or start < 0 or not names or type(text) is not str:
@@ -61,11 +60,15 @@ class CSVLogger(Callback):
                 "The state of `CSVLogger` is its place in the file, names and text. "
                 f"Received: start={start!r:.50}, keys={keys!r:.50}, text={text!r:.50}"
             )
-        self._start, self.keys = start, keys
+
+    def set_state(self, state):
+        """Make the file what it was."""
+        self._check_state(state)
+        self._start, self.keys = state["start"], state["keys"]
         if self.keys:
             self._cut()
             with self._open() as file:
-                file.write(text)
+                file.write(state["text"])
 
     def on_train_begin(self, logs=None):
         """Note where the lines of this training begin."""

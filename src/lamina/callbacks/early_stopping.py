@@ -3,6 +3,7 @@
 import numpy as np
 
 from lamina.callbacks.monitor import MonitorCallback
+from lamina.callbacks.snapshot import is_value
 from lamina.core.checks import number
 from lamina.core.tracebacks import warn
 
@@ -109,7 +110,8 @@ class EarlyStopping(MonitorCallback):
     def _may_become(self, name, value):
         if name == "best_weights" and value is not None:
             shapes = [v.shape for v in self.model.weights]
-            return isinstance(value, list) and list(map(np.shape, value)) == shapes
+            arrays = isinstance(value, list) and all(map(is_value, value))
+            return arrays and list(map(np.shape, value)) == shapes
         return super()._may_become(name, value)
 
     def _keep(self, epoch):

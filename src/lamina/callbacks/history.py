@@ -5,6 +5,7 @@ from html import escape
 
 from lamina.callbacks.callback import Callback
 from lamina.callbacks.screen import cell_number
+from lamina.callbacks.snapshot import is_list_of, is_value
 from lamina.core.naming import printable
 
 
@@ -48,8 +49,11 @@ class History(Callback):
             self._model.history = self
 
     def _may_become(self, name, value):
-        lists = list(value.values()) if name == "history" else [value]
-        return all(isinstance(one, list) for one in lists)
+        if name == "history":
+            lists = isinstance(value, dict) and is_list_of(list, [*value.values()])
+            named = lists and is_list_of(str, [*value])
+            return named and all(is_value(v) for one in value.values() for v in one)
+        return name != "epoch" or is_list_of(int, value)
 
     def __repr__(self):
         count = len(self.epoch)

@@ -6,9 +6,22 @@ import numpy as np
 
 from lamina import ops
 from lamina.callbacks.callback import Callback
+from lamina.callbacks.snapshot import is_value
 from lamina.core.naming import nearest
 from lamina.core.tracebacks import warn
 from lamina.metrics.metric import direction_of
+
+# What those of Lamina count, and numbers that may be None.
+_COUNTS = {
+    "best_epoch",
+    "cooldown_counter",
+    "stopped_epoch",
+    "wait",
+    "_batches_seen_since_last_saving",
+    "_current_epoch",
+    "_total_batches_seen",
+}
+_NUMBERS = {"best", "baseline", "_last_batch_seen"}
 
 
 class MonitorCallback(Callback):
@@ -84,9 +97,12 @@ class MonitorCallback(Callback):
             yield from getattr(metric, "metrics", None) or (metric,)
 
     def _may_become(self, name, value):
-        if name == "best" and value is not None:
-            array = np.asarray(value)
-            return array.size == 1 and array.dtype.kind in "biuf"
+        if name in _COUNTS:
+            return type(value) is int and value >= 0
+        if name in _NUMBERS:
+            return value is None or (is_value(value) and np.ndim(value) == 0)
+        if name == "save_freq":
+            return type(value) is int and value > 0
         return name != "monitor_op" or value is None
 
     def _is_better(self, value, reference):

@@ -45,6 +45,9 @@ class RemoteMonitor(Callback):
         self.path = path
         self.root = root
 
+    def _may_become(self, name, value):
+        return False  # it counts nothing
+
     def on_epoch_end(self, epoch, logs=None):
         """Send the values."""
         import urllib.request

@@ -32,6 +32,7 @@ _FORM = {
     int: ("epoch", "step"),
     bool: ("stop",),
 }
+_MOST = 1 << 62  # of what a run counts
 
 
 def dumps(tree) -> bytes:
@@ -163,16 +164,58 @@ class _Place(NamedTuple):
 
 
 def check_run(tree):
-    """Raise unless a tree has what a run goes on from."""
+    """Raise unless a tree has the form of what a run goes on from.
+
+    Whether it fits to the run that reads it is another question.
+
+    Raises:
+        TypeError, ValueError: it has not; the message names the part.
+    """
+    if type(tree) is not dict:
+        raise TypeError(f"it holds {tree!r:.80}")
     for kind, names in _FORM.items():
-        if wrong := [name for name in names if type(tree[name]) is not kind]:
-            raise TypeError(f"`{wrong[0]}` is {tree[wrong[0]]!r:.80}")
-    if tree["epoch"] < 0 or tree["step"] < 0:
+        for name in names:
+            if type(tree.get(name)) is not kind:
+                raise TypeError(f"`{name}` is {tree.get(name)!r:.80}")
+    if not 0 <= tree["epoch"] < _MOST or not 0 <= tree["step"] < _MOST:
         raise ValueError(f"it is of epoch {tree['epoch']}, step {tree['step']}")
-    if len(tree["names"]) != len(tree["callbacks"]):
-        raise ValueError("`names` and `callbacks` differ in length")
-    if not all(isinstance(one, dict) for one in tree["callbacks"]):
-        raise TypeError("`callbacks` holds what is not a dict")
+    names, callbacks, state = tree["names"], tree["callbacks"], tree["state"]
+    stopper, logs = tree.get("stopper"), tree.get("logs", ())
+    known = state[-1] if state else None
+    for name, good in {
+        "names": all(is_list_of(str, one) and len(one) == 2 for one in names),
+        "callbacks": is_list_of(dict, callbacks) and len(names) == len(callbacks),
+        "state": len(state) == 4
+        and all(
+            isinstance(group, list) and all(map(is_value, group)) for group in state
+        ),
+        "metrics": is_list_of(str, tree["metrics"])
+        and isinstance(known, list)
+        and len(tree["metrics"]) == len(known),
+        "marks": is_list_of(dict, tree["marks"]) and tree["marks"] != [],
+        "stopper": "stopper" in tree
+        and (stopper is None or (type(stopper) is int and 0 <= stopper < len(names))),
+        "logs": logs is None
+        or (isinstance(logs, dict) and is_list_of(str, [*logs]))
+        and all(map(is_value, logs.values())),
+    }.items():
+        if not good:
+            raise ValueError(f"`{name}` is not what a run writes")
+
+
+def is_list_of(kind, value) -> bool:
+    """Tell whether a value is a list, each entry of one type."""
+    return isinstance(value, list) and all(isinstance(one, kind) for one in value)
+
+
+def is_value(value) -> bool:
+    """Tell whether a value is a number or an array of numbers."""
+    if isinstance(value, (bool, int)):
+        return -_MOST < value < _MOST
+    if isinstance(value, float):
+        return True
+    # JAX's own floats, of few bits, have the kind of Python objects' bytes.
+    return getattr(getattr(value, "dtype", None), "kind", "O") in "biufcV"
 
 
 def holds(value) -> bool:

@@ -3,8 +3,10 @@
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from lamina.callbacks.callback import Callback
+from lamina.callbacks.snapshot import is_value
 from lamina.optimizers.optimizer import trained_by
 from lamina.optimizers.parts import averages_of
 
@@ -66,6 +68,16 @@ class SwapEMAWeights(Callback):
         self._hold_average(False)
 
     on_predict_begin, on_predict_end = on_test_begin, on_test_end
+
+    def _may_become(self, name, value):
+        if name != "_aside" or value is None:
+            return super()._may_become(name, value)
+        kinds = [(w.shape, w.value.dtype) for w, _ in self._pairs()]
+        return (
+            isinstance(value, list)
+            and all(map(is_value, value))
+            and [(np.shape(v), np.asarray(v).dtype) for v in value] == kinds
+        )
 
     def _hold_average(self, wanted):
         if wanted == (self._aside is not None):

@@ -119,13 +119,17 @@ class TensorBoard(Callback):
         """Return how many batches there were."""
         return {"step": self._step, "before": self._before, "traced": self._traced}
 
-    def set_state(self, state):
-        """Go on counting."""
-        if not all(isinstance(value, int) for value in state.values()):
+    def _check_state(self, state):
+        counts = [state.get(name) for name in ("step", "before", "traced")]
+        if not all(isinstance(n, int) and 0 <= n < 1 << 62 for n in counts):
             raise ValueError(
                 "The state of `TensorBoard` is numbers of batches. Received: "
                 f"{state!r:.100}"
             )
+
+    def set_state(self, state):
+        """Go on counting."""
+        self._check_state(state)
         self._step, self._before = state["step"], state["before"]
         self._traced = state["traced"]
         self._note_begin()

@@ -231,3 +231,8 @@ def count_rows(x, y=None, sample_weight=None) -> int:
             "filtered."
         )
     return rows
+
+
+def is_count(value) -> bool:
+    """Tell whether a value is a number of batches, epochs or passes."""
+    return type(value) is int and 0 <= value < 1 << 62

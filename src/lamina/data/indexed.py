@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from lamina.core import structure
-from lamina.data.arrays import EmptyData, as_arrays, unpack
+from lamina.data.arrays import EmptyData, as_arrays, is_count, unpack
 from lamina.data.pydataset import PyDataset, drawing, fetch
 from lamina.data.worker_pool import WorkerPool
 
@@ -311,6 +311,12 @@ class IndexedSource:
     def described(self) -> dict:
         """Return what decides the batches, in plain values, as far as one can tell."""
         return described(self.first(), self._length(), shuffle=str(self._shuffle))
+
+    def check_mark(self, mark):
+        """Raise unless `go_to` can go to a mark that somebody else may have written."""
+        counts = [mark["seed"], mark["epoch"], *mark["start"]]
+        if len(counts) != 4 or not all(map(is_count, counts)):
+            raise ValueError(f"it counts {counts!r:.80}")
 
     def go_to(self, mark):
         """Let the next epoch begin where `mark()` was called.

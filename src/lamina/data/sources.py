@@ -12,7 +12,7 @@ from lamina.core import structure
 from lamina.core.checks import is_integer
 from lamina.core.sparse import refuse_sparse
 from lamina.core.tracebacks import warn
-from lamina.data.arrays import EmptyData, as_arrays, count_rows, digest
+from lamina.data.arrays import EmptyData, as_arrays, count_rows, digest, is_count
 from lamina.data.indexed import (
     EMPTY,
     BatchLayout,
@@ -226,6 +226,12 @@ class ArraySource:
         state = self._drawn_from if self._at else self._random.bit_generator.state
         return {"random": state, "at": self._at}
 
+    def check_mark(self, mark):
+        """Raise unless `go_to` can go to a mark that somebody else may have written."""
+        type(self._random.bit_generator)().state = mark["random"]
+        if not is_count(mark["at"]) or mark["at"] >= max(1, self.all_batches):
+            raise ValueError(f"there is no batch {mark['at']!r:.80}")
+
     def go_to(self, mark):
         """Let the next epoch begin where `mark()` was called."""
         self._random.bit_generator.state = mark["random"]
@@ -369,6 +375,12 @@ class IterableSource:
     def described(self) -> dict:
         """Return what decides the batches, in plain values, as far as one can tell."""
         return described(self.first(), self._length)
+
+    def check_mark(self, mark):
+        """Raise unless `go_to` can go to a mark that somebody else may have written."""
+        counts = mark["taken"], mark.get("pass", 0)
+        if not all(map(is_count, counts)) or type(mark["begun"]) is not bool:
+            raise ValueError(f"it counts {counts!r:.80}, begun {mark['begun']!r:.80}")
 
     def go_to(self, mark):
         """Let the next epoch begin where `mark()` was called."""

@@ -32,7 +32,13 @@ from lamina.training.prepare import (
     prepare,
     ready,
 )
-from lamina.training.resuming import described, metric_names, note_settings, put_back
+from lamina.training.resuming import (
+    check_found,
+    described,
+    metric_names,
+    note_settings,
+    put_back,
+)
 from lamina.training.step import State, StateVariables, copied
 
 _ROUND = 16  # calls after which several processes ask whether to keep the run
@@ -408,8 +414,10 @@ class Run:
         if self.keeper is None:
             return None
         together.check_shared(self.keeper.backup_dir, "resume")
-        groups = StateVariables(self.model).groups
-        found = self.keeper.open(run, self.callbacks, groups)
+        variables = StateVariables(self.model)
+        known = {"model": self.model, "variables": variables}
+        check = partial(check_found, **known, sources=self._sources())
+        found = self.keeper.open(run, self.callbacks, variables.groups, check)
         if found is None:
             return None
         self._marks = found["marks"]
@@ -446,7 +454,7 @@ class Run:
             self._began, self._logs = found["began"], found["logs"]
             if not self.source.replays:
                 set_random_state(found["random"])
-            elif not self._marks[0]["begun"]:
+            elif not self._marks[0].get("begun", True):
                 # The batches up to the place are made again, with the same numbers.
                 set_random_state(self._began)
 

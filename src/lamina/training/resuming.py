@@ -3,6 +3,7 @@
 import re
 
 import jax.numpy as jnp
+import numpy as np
 
 from lamina.callbacks.backup_and_restore import set_state_of
 from lamina.core.owner import layers_in
@@ -83,6 +84,43 @@ def metric_names(model, variables) -> list[str]:
     return [names.get(id(v), v.path) for v in variables.groups.metrics]
 
 
+def check_found(found, model, variables, sources):
+    """Raise unless a snapshot holds values for the Variables, and places in the data.
+
+    Args:
+        found: the snapshot, of the form that all have.
+        model: the model.
+        variables: its Variables.
+        sources: those of the batches, and of validation where there is any.
+    """
+    *groups, values = found["state"]
+    *own, _ = variables.groups
+    for name, some, group in zip(State._fields, groups, own, strict=False):
+        if len(some) != len(group):
+            raise ValueError(
+                f"`state` has {len(some)} {name} values, and the model {len(group)} of "
+                "its own"
+            )
+    known = dict(zip(found["metrics"], values, strict=True))
+    names = zip(metric_names(model, variables), variables.groups.metrics, strict=True)
+    counted = [(v, known[name]) for name, v in names if name in known]
+    for pairs in (*map(zip, own, groups), counted):
+        for variable, value in pairs:
+            kind = tuple(variable.shape), variable.raw_value.dtype
+            if (np.shape(value), getattr(value, "dtype", None)) != kind:
+                raise ValueError(
+                    f"`state` holds no value for {variable.path!r}, of shape {kind[0]} "
+                    f"and dtype {kind[1]}"
+                )
+    # The second one is that of validation, which may be another in each run.
+    for source, mark in zip(sources, found["marks"], strict=False):
+        if source.mark().keys() == mark.keys():
+            try:
+                source.check_mark(mark)
+            except Exception as error:  # whatever NumPy's generators raise
+                raise ValueError(f"`marks` names no place: {error!r}") from error
+
+
 def put_back(found, model, variables, callbacks):
     """Give the Variables and the callbacks their stored values.
 
@@ -104,14 +142,6 @@ def put_back(found, model, variables, callbacks):
     own = zip(names, variables.groups.metrics, strict=True)
     groups.append([known.get(name, v.raw_value) for name, v in own])
     state = State(*map(_laid_out, groups, variables.groups))
-    for variable, value in variables.pairs(state):
-        kind = value.shape, value.dtype
-        if kind != (variable.raw_value.shape, variable.raw_value.dtype):
-            raise ValueError(
-                f"The value of {variable.path!r} is of shape {value.shape} and dtype "
-                f"{value.dtype}, the Variable of shape {tuple(variable.shape)} and "
-                f"dtype {variable.dtype}."
-            )
     variables.write(state)
     for i, callback in enumerate(callbacks):
         if i in found["callbacks"]:
