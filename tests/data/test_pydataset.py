@@ -457,6 +457,50 @@ def test_a_generator_that_items_share_is_told_of(way, kind):
     assert len(told) == 1
 
 
+GENERATOR = np.random.RandomState(1)
+
+
+def from_global():
+    return GENERATOR.random()
+
+
+class Deep:
+    __slots__ = ("parts",)
+
+    def __init__(self):
+        self.parts = [{"one": random.Random(1)}]
+
+    def random(self):
+        return self.parts[0]["one"].random()
+
+
+def closed_over():
+    generator = np.random.default_rng(1)
+    return lambda: generator.random()
+
+
+def unused():
+    return 0.5 if GENERATOR is not None else random.random()
+
+
+class Hidden(Kept):
+    """Draws from a generator that is none of its own attributes."""
+
+    def __getitem__(self, index):
+        return np.full((2, 1), self.generator(), "float32")
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: from_global, lambda: Deep().random, closed_over]
+)
+def test_a_generator_behind_the_code_of_items_is_told_of(make):
+    source = data.open_source(Hidden(make(), **WAYS["threads"]))
+    with pytest.warns(UserWarning, match="Items of `Hidden` draw from a gener") as told:
+        assert len([*source.epoch()]) == 7
+    assert len(told) == 1
+    assert len([*data.open_source(Hidden(unused, **WAYS["threads"])).epoch()]) == 7
+
+
 class Seeded(Kept):
     """Draws from one of our generators, its own or the global one."""
 

@@ -10,7 +10,7 @@ import pytest
 
 import lamina
 from lamina import layers
-from lamina.training import forward as module
+from lamina.core import bounds
 from lamina.training.forward import forward
 
 
@@ -56,10 +56,28 @@ class Own(layers.Layer):
         return x - x.mean()
 
 
+def kept(made):
+    """Return the most programs that one function keeps."""
+    known = made._lamina_training.programs.of(made)
+    made = [x._made[1] for x in known.forward.values()]
+    made += [x[0] for x in known.made.values() if isinstance(x, tuple)]
+    return max(f._cache_size() for f in made if hasattr(f, "_cache_size"))
+
+
+def test_steps_of_many_shapes_are_dropped(monkeypatch):
+    monkeypatch.setattr(bounds, "PROGRAMS", 3)
+    made = model()
+    made.compile("sgd", "mse")
+    for size in range(1, 12):
+        x = np.ones((size, 3), "float32")
+        run = made.train_on_batch if size % 2 else made.test_on_batch
+        run(x, x[:, :2])
+        assert kept(made) <= 3
+
+
 @pytest.mark.parametrize("predicts", [True, False])
 def test_programs_of_many_shapes_are_dropped(predicts, monkeypatch):
-    monkeypatch.setattr(module, "_PROGRAMS", 8)
-    monkeypatch.setattr(module, "_LOOK", 4)
+    monkeypatch.setattr(bounds, "PROGRAMS", 8)
     made = lamina.Sequential([lamina.Input((3,)), Own()]) if predicts else model()
     run = made.predict if predicts else made
     for size in range(1, 25):
@@ -67,7 +85,7 @@ def test_programs_of_many_shapes_are_dropped(predicts, monkeypatch):
         found = run(x, **({"verbose": 0, "batch_size": size} if predicts else {}))
         if predicts:
             np.testing.assert_allclose(found, x - x.mean(), rtol=1e-5, atol=1e-5)
-        assert programs(made) <= 12
+        assert programs(made) <= 8
 
 
 def test_a_dropped_model_takes_its_programs_with_it():

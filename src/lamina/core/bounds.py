@@ -14,6 +14,10 @@ COPIES, SLACK = 6, 1 << 25  # for a model in a file: times what the file holds, 
 WORK = 50_000  # for any config,
 WORK_EACH, WORK_MOST = 100, 200_000  # for each object in it, and at most
 
+# ---- compiled programs, one for each set of shapes
+
+PROGRAMS = 256  # that a step, or a forward pass, keeps; beyond it all of it are dropped
+
 # ---- configs and JSON
 
 NUMBER = 1 << 17  # the largest argument that is not a size of weights

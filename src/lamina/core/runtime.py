@@ -1,4 +1,4 @@
-"""What is set up once per process, before JAX's first compiled call."""
+"""JAX in this process: its set-up before the first call, the programs that it keeps."""
 
 import contextlib
 import hashlib
@@ -6,6 +6,7 @@ import os
 import pathlib
 import platform
 
+from lamina.core import bounds
 from lamina.core.settings import environment_flag
 
 _done = {"set_up": False}
@@ -24,6 +25,13 @@ def set_up() -> None:
         _compilation_cache()
     if environment_flag("LAMINA_KEEP_MEMORY", True):
         _keep_memory()
+
+
+def keep_few(program):
+    """Drop what was compiled of a function of `jax.jit` where it is for many shapes."""
+    count = getattr(program, "_cache_size", None)
+    if count is not None and count() > bounds.PROGRAMS:
+        program.clear_cache()
 
 
 def _compilation_cache():

@@ -2,15 +2,14 @@
 
 import contextlib
 import itertools
-import pickle
 import random
-import sys
 import threading
 from collections.abc import Iterator
 
 import numpy as np
 
 from lamina import _generators
+from lamina.data.draws import SharedDraws
 
 
 class PyDataset:
@@ -25,8 +24,9 @@ class PyDataset:
     that draws from them, and for `on_epoch_end`. Threads share these generators, so
     items that draw from them are made one after the other, with a warning. Draw from a
     generator of your own, seeded by the index, to have them made at once. What several
-    workers draw from a generator that the data set keeps, or from `lamina.random`
-    without a seed, depends on which item is made first, and a warning says so.
+    workers draw from a generator that the data set keeps or its code names (a global of
+    the script), or from `lamina.random` without a seed, depends on which item is made
+    first, and a warning says so.
 
     Args:
         workers: how many items are made at once; 0 or 1 without processes makes
@@ -123,43 +123,6 @@ def _place():
     return random.getstate(), numbers
 
 
-@contextlib.contextmanager
-def shared_draws(dataset):
-    """Look for draws from generators that items share, and that nobody seeds for them.
-
-    Those that the data set keeps as attributes, and that of `lamina.random`.
-
-    Yields:
-        A function that tells whether there were any. Of Lamina's generators it knows
-        that this thread drew.
-    """
-    before, noted = _kept_places(dataset), []
-
-    def found():
-        if noted:
-            from_all = sys.modules["lamina.core.random"].global_seed_generator()
-            shared = {id(from_all), *map(id, _kept(dataset))}
-            if not shared.isdisjoint(map(id, noted)):
-                return True
-        return _kept_places(dataset) != before
-
-    _generators.draws.noted = noted
-    try:
-        yield found
-    finally:
-        _generators.draws.noted = None
-
-
-def _kept(dataset):
-    return [*getattr(dataset, "__dict__", {}).values()]
-
-
-def _kept_places(dataset):
-    own = random.Random, np.random.Generator, np.random.RandomState
-    found = [value for value in _kept(dataset) if isinstance(value, own)]
-    return pickle.dumps([getattr(v, "bit_generator", v) for v in found])
-
-
 def fetch(dataset, index: int, seed: int | None):
     """Return an item; an exception gets a note that tells which.
 
@@ -186,21 +149,25 @@ class Turns:
 
     Attributes:
         found: whether an item drew from the global generators; None before the first.
-        shared: whether an item drew as `shared_draws` tells.
+        shared: whether an item drew from what items share.
+
+    Args:
+        dataset: what has the items.
     """
 
     _ALARMS = 64  # in vain, after which somebody else is known to draw all the time
 
-    def __init__(self):
+    def __init__(self, dataset):
         self.found: bool | None = None
         self.shared = False
+        self._draws = SharedDraws(dataset)
         self._alarms = 0
         self._running = 0  # items that are made at once
         self._changed = threading.Condition()
 
     def fetch(self, dataset, index, seed):
         """Return an item, see `fetch`."""
-        with shared_draws(dataset) as drew:
+        with self._draws.watched() as drew:
             item = self._fetch(dataset, index, seed)
             self.shared = drew() or self.shared
         return item

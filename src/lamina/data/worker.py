@@ -19,7 +19,8 @@ from importlib.machinery import PathFinder
 from importlib.util import LazyLoader
 from typing import Any
 
-from lamina.data.pydataset import fetch, shared_draws
+from lamina.data.draws import SharedDraws
+from lamina.data.pydataset import fetch
 
 _START = (
     "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
@@ -169,14 +170,15 @@ def serve():
     os.dup2(2, 1)
     sys.stdin = open(os.devnull)  # noqa: PTH123, SIM115
     with contextlib.suppress(EOFError, OSError):
-        script, dataset = _read(inbox), None
+        script, dataset, draws = _read(inbox), None, SharedDraws(None)
         while True:
             request = _read(inbox)
             try:
                 if isinstance(request, bytes):
                     dataset, result = _Unpickler(request, script).load(), None
+                    draws = SharedDraws(dataset)
                 else:
-                    with shared_draws(dataset) as drew:
+                    with draws.watched() as drew:
                         result = fetch(dataset, *request)
                         result = result, drew()
                 answer = pickle.dumps((None, result), protocol=5)

@@ -29,7 +29,7 @@ class WorkerPool:
     def __init__(self, dataset, size: int, processes: bool):
         self._dataset = dataset
         self._processes = processes
-        self._turns = Turns()
+        self._turns = Turns(dataset)
         self._jobs = queue.SimpleQueue()
         self._warned = False
         name = type(dataset).__name__
@@ -77,7 +77,7 @@ class WorkerPool:
             self._warned = True
             warn(
                 f"Items of `{type(self._dataset).__name__}` draw from a generator that "
-                "it keeps, or from `lamina.random` without a seed. What each of them "
+                "they share, or from `lamina.random` without a seed. What each of them "
                 "draws depends on which is made first, so the same seed does not train "
                 "the same. Make a generator in `__getitem__`, such as "
                 "`np.random.default_rng((seed, index))`, or take one worker."

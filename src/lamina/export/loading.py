@@ -17,6 +17,7 @@ from jax.extend.backend import backends
 from lamina.core import bounds, structure
 from lamina.core.budget import quoting
 from lamina.core.naming import nearest, printable
+from lamina.core.runtime import keep_few
 from lamina.core.texts import parsed
 from lamina.core.threads import check_fork
 from lamina.core.tracebacks import boundary
@@ -98,6 +99,7 @@ class Endpoint:
             if self._calls:
                 self._check(leaves)
         results = self._run(*self._weights, *leaves)
+        keep_few(self._run)
         return structure.map_leaves(lambda i: results[i], self._gives)
 
     def _check(self, leaves):

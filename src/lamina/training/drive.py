@@ -23,6 +23,7 @@ from jax.extend.core import jaxprs_in_params
 from lamina.core import processes, structure
 from lamina.core.owner import layers_in
 from lamina.core.placement import Distribution
+from lamina.core.runtime import keep_few
 from lamina.core.threads import check_fork
 from lamina.core.variable import Unbound
 from lamina.data import ArraySource
@@ -86,10 +87,12 @@ class CompiledStep:
         try:
             if fresh and self._together and Distribution.any_made:
                 together.check_program(self._made, variables.complete(state), rest)
-            return run(variables.complete(state), *rest)
+            result = run(variables.complete(state), *rest)
         except Unbound as found:
             variables.adopt(found, before)
             return self(state, *rest, trace=trace, before=found.made)
+        keep_few(self._made)
+        return result
 
     def trace(self, state, *rest):
         """Trace it, as `jax.jit(...).trace` does; the first call uses the trace."""

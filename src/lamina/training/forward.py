@@ -12,6 +12,7 @@ from lamina.core.masks import get_mask, masks_of, put_masks
 from lamina.core.placement import is_of_all
 from lamina.core.processes import meet, service
 from lamina.core.rows import rows_apart
+from lamina.core.runtime import keep_few
 from lamina.core.threads import check_fork
 from lamina.core.variable import Unbound, pure, store, stored
 from lamina.training import step
@@ -19,8 +20,6 @@ from lamina.training.compiled import training_of
 
 # Numbers of rows that `predict` runs as they are, before it fills batches up.
 _SIZES = 16
-# Programs that one forward pass keeps; beyond that all are dropped.
-_PROGRAMS, _LOOK = 256, 64  # and how many calls pass between two looks at it
 _NUMBERS = frozenset("fiubV")  # kinds of dtypes; V is bfloat16 and the like
 
 
@@ -39,7 +38,6 @@ class Forward:
         self._model, self._kind = model, kind
         self.by_row = kind is False and rows_apart(model)
         self._sizes: set[int] = set()
-        self._calls = 0
         self._made = self._make(model, kind)
 
     def _make(self, model, kind):
@@ -81,19 +79,10 @@ class Forward:
             training_of(self._model).programs.adopt(found, before)
             self._made = self._make(self._model, self._kind)
             return self(inputs, found.made)
-        self._calls += 1
-        if self._calls % _LOOK == 0:
-            self._drop_many()
+        keep_few(program)
         if changed:
             store([variables[i] for i in changed], changed.values())
         return outputs, masks
-
-    def _drop_many(self):
-        """Drop the programs where there are too many, one for each shape of inputs."""
-        program: Any = self._made[1]
-        size = getattr(program, "_cache_size", None)
-        if size is not None and size() > _PROGRAMS:
-            program.clear_cache()
 
     def filled(self, count):
         """Return how many rows a batch is filled up to, so that sizes stay few.
