@@ -100,15 +100,37 @@ def test_a_model_is_trained_in_one_thread_at_a_time():
     thread = threading.Thread(target=train, name="first")
     thread.start()
     assert waits.begun.wait(60)
-    for method in (model.fit, model.evaluate):
+    for method in (model.fit, model.evaluate, model.train_on_batch):
+        more = {} if method == model.train_on_batch else {"verbose": 0}
         with pytest.raises(RuntimeError, match="runs in thread 'first'.*clone_model"):
-            method(X, X[:, :2], verbose=0)
+            method(X, X[:, :2], **more)
     other.fit(X, X[:, :2], verbose=0)
     assert model.predict(X, verbose=0).shape == (20, 2)
     waits.go.set()
     thread.join(60)
     assert logs and "loss" in logs[0]
     model.fit(X, X[:, :2], verbose=0)  # the thread before has ended
+
+
+def test_no_step_of_several_threads_is_lost():
+    model = small()
+    model.optimizer.learning_rate = 1e-3
+
+    def steps():
+        for _ in range(20):
+            model.train_on_batch(X, X[:, :2])
+        return model.test_on_batch(X, X[:, :2]), model.evaluate(X, X[:, :2], verbose=0)
+
+    first = model.get_weights()
+    results, errors = in_threads(steps, 4)
+    assert not errors and len(results) == 4
+    assert int(model.optimizer.iterations) == 80
+    found = model.get_weights()
+    model.set_weights(first)
+    for _ in range(80):
+        model.train_on_batch(X, X[:, :2])
+    for now, then in zip(model.get_weights(), found, strict=True):
+        np.testing.assert_array_equal(now, then)
 
 
 def script(text, **options):

@@ -21,7 +21,7 @@ _KINDS = (
     np.random.SeedSequence,
 )
 # The global ones are seeded anew for each item; one of the system has no state.
-_SEEDED = (random._inst, np.random.mtrand._rand)  # type: ignore[attr-defined]
+_SEEDED = random.random.__self__, np.random.rand.__self__  # type: ignore
 _OTHERS = {"jax", "jaxlib", "lamina", "numpy", *sys.stdlib_module_names}
 _MOST = 4_000  # objects that are looked at
 _ENTRIES = 100  # of one list or dict

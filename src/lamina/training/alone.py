@@ -12,7 +12,8 @@ from lamina.training.compiled import training_of
 _PATIENCE = 10  # seconds that the end of Python waits for a step to end
 
 _changed = threading.Condition()
-_trained: dict[int, tuple[threading.Thread, Any]] = {}  # models, by their `id`
+# Models whose state is being changed, by their `id`: where, by what, and the model.
+_changing: dict[int, tuple[threading.Thread, str, Any]] = {}
 _running: dict[threading.Thread, list] = {}  # the models that other threads run
 _here = {"ending": False}
 
@@ -52,38 +53,41 @@ class until_end(contextlib.ContextDecorator):  # noqa: N801
 
 
 class alone:  # noqa: N801
-    """A `with` block in which no other thread trains the model.
+    """A `with` block in which no other thread trains or evaluates the model.
 
-    Entering it raises a RuntimeError where another thread does.
-    """
-
-    def __init__(self, model):
-        self._model = model
-
-    def __enter__(self):
-        model = self._model
-        with _changed:
-            check_alone(model, "fit")
-            self._outermost = id(model) not in _trained
-            _trained[id(model)] = threading.current_thread(), model
-
-    def __exit__(self, *exception):
-        if self._outermost:
-            del _trained[id(self._model)]
-
-
-def check_alone(model, what):
-    """Raise where another thread trains a model.
+    It waits for the end of what another thread is at, and raises a RuntimeError where
+    that is `fit`.
 
     Args:
         model: the model.
         what: what this thread is about to do, for the message.
-
-    Raises:
-        RuntimeError: another thread trains it.
     """
-    other, _ = _trained.get(id(model), (None, None))
-    if other not in (None, threading.current_thread()):
+
+    def __init__(self, model, what):
+        self._model, self._what = model, what
+
+    def __enter__(self):
+        key, me = id(self._model), threading.current_thread()
+        with _changed:
+            while key in _changing and _changing[key][0] is not me:
+                self._check(*_changing[key][:2])
+                _changed.wait()
+                if _here["ending"] and me is not threading.main_thread():
+                    raise SystemExit
+            self._outermost = key not in _changing
+            if self._outermost:
+                _changing[key] = me, self._what, self._model
+
+    def __exit__(self, *exception):
+        if self._outermost:
+            with _changed:
+                del _changing[id(self._model)]
+                _changed.notify_all()
+
+    def _check(self, other, doing):
+        if doing != "fit":
+            return
+        model, what = self._model, self._what
         raise RuntimeError(
             f"`{what}` of model {model.name!r} was called while `fit` of it runs in "
             f"thread {other.name!r}: both would change the same weights and metrics. "
@@ -96,12 +100,14 @@ def _stop():
     """Let threads end their step, or the call that they are in."""
     with _changed:
         _here["ending"] = True
-        trained = [m for t, m in _trained.values() if t is not threading.main_thread()]
+        main = threading.main_thread()
+        trained = [m for t, w, m in _changing.values() if t is not main and w == "fit"]
         for model in itertools.chain(*_running.values()):
             if hasattr(model, "stop_training"):
                 flags = training_of(model).flags
                 flags.stop_evaluating = flags.stop_predicting = True
                 model.stop_training = True
+        _changed.notify_all()
         if _running:
             _changed.wait_for(lambda: not _running, _PATIENCE)
     for model in trained:

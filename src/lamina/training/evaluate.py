@@ -2,7 +2,7 @@
 
 from lamina.data import open_source
 from lamina.training import checks, together
-from lamina.training.alone import check_alone, until_end
+from lamina.training.alone import alone, until_end
 from lamina.training.compiled import require_compiled, training_of
 from lamina.training.drive import Logs, chunks, drive
 from lamina.training.placing import distributed
@@ -14,10 +14,9 @@ def evaluate(
     model, x, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict
 ):
     """Evaluate; see `Model.evaluate`."""
-    data = {"x": x, "y": y, "sample_weight": sample_weight}
-    with until_end(model), distributed(model, "evaluate", **data):
-        require_compiled(model, "evaluate")
-        check_alone(model, "evaluate")
+    what, data = "evaluate", {"x": x, "y": y, "sample_weight": sample_weight}
+    with until_end(model), alone(model, what), distributed(model, what, **data):
+        require_compiled(model, what)
         rules = {"batch_size": batch_size, "steps": limited(steps)}
         source = open_source(x, y, sample_weight, **rules)
         source = ready(model, source)

@@ -73,7 +73,7 @@ def fit(
     `advise` warns of what the data show, and returns what is to be called after the
     first epoch, or None.
     """
-    with until_end(model), alone(model), distributed(model, "fit"):
+    with until_end(model), alone(model, "fit"), distributed(model, "fit"):
         require_compiled(model, "fit")
         _check(epochs, initial_epoch, validation_freq, shuffle)
         limit = settings.get("max_epochs")

@@ -4,7 +4,7 @@ from typing import Any
 
 from lamina.data.arrays import as_arrays, count_rows
 from lamina.training import checks
-from lamina.training.alone import until_end
+from lamina.training.alone import alone, until_end
 from lamina.training.compiled import require_compiled, training_of
 from lamina.training.drive import CompiledStep, Logs
 from lamina.training.evaluate import in_order
@@ -18,7 +18,7 @@ def on_batch(model, kind, x, y, sample_weight, class_weight, return_dict):
     """Train or evaluate one step; see `Model.train_on_batch`."""
     what = f"{kind}_on_batch"
     data = {"x": x, "y": y, "sample_weight": sample_weight}
-    with until_end(model), distributed(model, what, **data):
+    with until_end(model), alone(model, what), distributed(model, what, **data):
         require_compiled(model, what)
         if class_weight is not None and sample_weight is not None:
             raise ValueError(
