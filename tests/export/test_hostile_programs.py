@@ -236,6 +236,13 @@ def chain(number):
     return module(call.format(0), [one], [one], "\n".join(functions))
 
 
+def test_arrays_of_many_axes_are_refused():
+    for axes, said in ((64, "allowed"), (65, "refused")):
+        kind = f"tensor<{'1x' * axes}f32>"
+        body = f"%r = stablehlo.abs %x0 : {kind}\nreturn %r : {kind}"
+        assert verdict(module(body, [kind], [kind])) == said
+
+
 def inside(operation):
     """Yield programs that have an operation from %x to %q in a loop and a function."""
     one = "tensor<f32>"

@@ -7,7 +7,7 @@ for one call: see `lamina.saving.limits`.
 # ---- weights, in bytes
 
 MEMORY = 3 << 29  # that a config may make, if half of the machine's memory is not less
-COPIES, SLACK = 6, 1 << 25  # for a model in a file: times what the file holds, and more
+COPIES, SLACK = 6, 1 << 28  # for a model in a file: times what the file holds, and more
 
 # ---- work: equations that JAX traces, each about a tenth of a millisecond
 
@@ -20,7 +20,7 @@ PROGRAMS = 256  # that a step, or a forward pass, keeps; beyond it all of it are
 
 # ---- configs and JSON
 
-NUMBER = 1 << 17  # the largest argument that is not a size of weights
+NUMBER = 1 << 31  # the largest argument: no axis of an array is longer
 AXES = 64  # of an array that an operation in a config works on: those of NumPy's
 NAME = 1024  # characters of a name in a config or program, bytes of one in HDF5
 TEXT = 1 << 27  # bytes of JSON in one file
@@ -34,6 +34,7 @@ MESSAGE = 4000  # characters of an error, of its causes, of a warning
 FLOOR, RATIO = 1 << 24, 16  # bytes that any file may declare; times what it stores
 MEMBERS = 10_000  # of a model's archive
 GROWTH, LARGE = 100, 1 << 30  # times an archive that is unpacked grows beyond this size
+WINDOW = 1 << 28  # bytes of memory that it takes to unpack one packed by LZMA
 FILES, FILE = 10_000, 250  # that are unpacked from any, and one more for each 250 bytes
 FILE_NAME, FILE_NUMBER = 1 << 16, 40  # bytes of a name in it, digits of a number
 FILE_SHARED = 1024  # bytes that a tar says of all its entries

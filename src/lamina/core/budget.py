@@ -23,12 +23,13 @@ from lamina.core.registry import ours
 from lamina.core.tracebacks import boundary
 
 # What takes time besides the equations that are traced, in the same unit.
-_THING, _LAYER, _CALL, _TRACE, _WEIGHT, _MIB_DRAWN = 2, 15, 20, 10, 5, 32
-# Arguments that say how often something is written out, and what each time takes.
+_THING, _LAYER, _CALL, _TRACE, _WEIGHT, _MIB_DRAWN = 2, 15, 20, 10, 5, 64
+# Arguments that say how often something is written out, and what each time takes; a
+# layer's `n` is a size.
 _LOOPS, _ROUND = {"n", "num", "indices_or_sections", "power_iterations"}, 20
 _PLACES = 2000  # in memory that are listed in such a time
-# Arguments that may be larger than others: they make nothing, or weights, which are
-# counted as such.
+# Arguments that may be larger than an axis is long: they make nothing, or weights,
+# which are counted as such.
 _FREE = set(
     (
         "alpha axis batch_input_shape batch_shape bin_boundaries cropping "
@@ -122,7 +123,7 @@ class Budget:
                 f"Not allowed: {self.name} holds a name of {len(name)} characters, "
                 f"{name[:40]!r}...; {bounds.NAME} are allowed."
             )
-        for name in _LOOPS & config.keys():
+        for name in (_LOOPS - {"n"} if sizes else _LOOPS) & config.keys():
             value = config[name] if ours(cls) else None
             rounds = value if isinstance(value, (list, tuple)) else (value,)
             self.spend(_ROUND * sum(abs(n) for n in rounds if type(n) is int))
@@ -138,7 +139,7 @@ class Budget:
                 ):
                     raise ValueError(
                         f"Not allowed: {self.name} asks `{cls.__name__}` for "
-                        f"{name}={value}; {bounds.NUMBER} is the most in a config. "
+                        f"{name}={value}; {bounds.NUMBER} is the most: no axis is longer. "
                         "Make the object in a script, if you trust the file's author."
                     )
 
@@ -282,7 +283,7 @@ class limits(Scope):  # noqa: N801
     Args:
         memory: the bytes that the weights of a config may take. Usually 1.5 GiB, or
             a half of the machine's memory if that is less; for a model in a file, six
-            times what the file holds for them and 32 MiB.
+            times what the file holds for them and 256 MiB.
         work: how many equations JAX may trace to build it, about a tenth of a
             millisecond each. Usually 50,000, and 100 more for each object in the
             config up to 200,000.

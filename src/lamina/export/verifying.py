@@ -18,6 +18,8 @@ import math
 import re
 from typing import Any, NamedTuple
 
+from lamina.core import bounds
+
 # The operations that JAX writes for one device. Not among them are those that wait for
 # somebody else, that draw without a state, and that change the size of a buffer.
 _OPERATIONS = frozenset(
@@ -189,6 +191,9 @@ def _walk(op, depth, exact, gpu, found):
     else:
         _check_plain(op, name)
     for result in op.results:
+        # Thousands of axes, each written out for each operation, take seconds.
+        if getattr(result.type, "rank", 0) > bounds.AXES:
+            raise Refused(f"holds a program with an array of {result.type.rank} axes.")
         text = str(result.type)
         sizes = map(int, re.findall(r"(\d+)x", text))
         if "#" in text or math.prod(sizes) > _LARGEST:

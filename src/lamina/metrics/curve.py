@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina.core import settings
+from lamina.core.budget import listed
 from lamina.core.types import DType
 from lamina.losses.loss import as_array, divide_no_nan, widened
 from lamina.metrics.confusion import CELLS, count, evenly_spaced
@@ -80,6 +81,7 @@ class AUC(Metric):
         self.curve = str(curve).upper()
         self.summation_method = str(summation_method).lower()
         self._given = None if thresholds is None else sorted(thresholds)
+        listed(num_thresholds)
         inner = np.linspace(0, 1, num_thresholds)[1:-1].tolist()
         self._even = self._given is None or evenly_spaced([0.0, *self._given, 1.0])
         inner = inner if self._given is None else self._given

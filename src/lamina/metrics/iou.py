@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from lamina.core import settings
 from lamina.core.arguments import given
+from lamina.core.budget import listed
 from lamina.core.tracebacks import warn
 from lamina.core.types import DType
 from lamina.losses.loss import as_array, weights_for
@@ -163,6 +164,7 @@ class MeanIoU(IoU):
         sparse_y_pred: bool = True,
         axis: int = -1,
     ):
+        listed(num_classes)
         super().__init__(target_class_ids=range(num_classes), **given(locals()))
 
 

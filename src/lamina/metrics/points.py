@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
+from lamina.core.budget import listed
 from lamina.core.types import DType
 from lamina.metrics.confusion import CELLS, Counts, by_name
 
@@ -34,6 +35,7 @@ class _BestPoint(Counts):
         setattr(self, self._given, least)
         self.num_thresholds, self.class_id = num_thresholds, class_id
         several = num_thresholds > 1
+        listed(num_thresholds)
         levels = np.linspace(0, 1, num_thresholds).tolist() if several else [0.5]
         self.count_at(levels, by_name(*CELLS), even=several)
 

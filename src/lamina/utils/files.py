@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import hashlib
+import io
 import itertools
 import lzma
 import os
@@ -396,12 +397,91 @@ class _Again:
         return self._data
 
 
+class _Tar(tarfile.TarFile):
+    """A tar, plain or packed; what LZMA has packed is read by `_Unpacked`."""
+
+    OPEN_METH = {k: v for k, v in tarfile.TarFile.OPEN_METH.items() if k != "xz"}
+
+
+class _Unpacked(io.RawIOBase):
+    """What LZMA has packed: a file says how much memory it takes to unpack it.
+
+    Args:
+        file: the packed file.
+    """
+
+    def __init__(self, file):
+        self._file = file
+        self._begin()
+
+    def _begin(self):
+        self._file.seek(0)
+        self._at, self._unpack = 0, self._unpacker()
+
+    @staticmethod
+    def _unpacker():
+        return lzma.LZMADecompressor(memlimit=bounds.WINDOW)
+
+    def readable(self):
+        return True
+
+    def seekable(self):
+        return True
+
+    def readinto(self, buffer):
+        data = b""
+        while not data:
+            given = self._unpack.unused_data if self._unpack.eof else b""
+            if not given and (self._unpack.eof or self._unpack.needs_input):
+                given = self._file.read(_CHUNK)
+                if not given and self._unpack.eof:
+                    return 0
+                if not given:
+                    raise EOFError("it ends before what was packed does")
+            if self._unpack.eof:  # another one may follow, after some zeros
+                given = given.lstrip(b"\0")
+                self._unpack = self._unpacker() if given else self._unpack
+                if not given:
+                    continue
+            data = self._unpack.decompress(given, len(buffer))
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def seek(self, offset, whence=os.SEEK_SET):
+        goal = offset + (self._at if whence == os.SEEK_CUR else 0)
+        if goal < self._at:
+            self._begin()
+        while self._at < goal and self.read(min(_CHUNK, goal - self._at)):
+            pass
+        return self._at
+
+
+@contextlib.contextmanager
+def _opened(path):
+    """Open a tar for the time of a context."""
+    with path.open("rb") as file:
+        unpacked: Any = io.BufferedReader(_Unpacked(file), _CHUNK)
+        try:
+            unpacked.peek(1)
+        except (lzma.LZMAError, EOFError) as error:
+            if "limit" in str(error):
+                raise ValueError(
+                    f"The archive {str(path)!r} takes more than {bounds.WINDOW} bytes "
+                    "of memory to unpack. It was not unpacked."
+                ) from None
+            file.seek(0)
+            unpacked = file
+        with _Tar.open(path, fileobj=unpacked, tarinfo=_Header) as archive:
+            yield archive
+
+
 def _is_tar(path):
     try:
-        tarfile.open(path, tarinfo=_Header).close()
+        with _opened(path):
+            return True
     except tarfile.TarError:
         return False
-    return True
 
 
 def _headers(archive, path):
@@ -450,7 +530,7 @@ class _Count:
 
 
 def _untar(path, folder):
-    with tarfile.open(path, tarinfo=_Header) as archive:
+    with _opened(path) as archive:
         members = _headers(archive, path)
         links = {_parts(m.name) for m in members if m.issym()}
         files = {_parts(m.name) for m in members if m.isfile()}
