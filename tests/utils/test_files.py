@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import http.server
 import io
+import lzma
 import pathlib
 import random
 import stat
@@ -12,6 +13,7 @@ import tarfile
 import threading
 import tracemalloc
 import zipfile
+import zlib
 
 import pytest
 
@@ -256,6 +258,47 @@ def test_bombs_and_what_is_no_archive(tmp_path, monkeypatch):
         get_file("a.txt", (tmp_path / "a.txt").as_uri(), extract=True)
     with pytest.raises(NotImplementedError, match="rar"):
         get_file(origin="http://h/a", extract=True, archive_format="rar")
+
+
+def of_large_words(data):
+    """Return an `.xz` file that says that it takes 1.5 GiB to unpack it."""
+    packed = bytearray(lzma.compress(data))
+    assert packed[14] == 0x21  # the filter; the size of its dictionary is next but one
+    packed[16], end = 37, 12 + 4 * packed[12]
+    packed[end : end + 4] = zlib.crc32(packed[12:end]).to_bytes(4, "little")
+    return bytes(packed)
+
+
+@pytest.mark.parametrize(
+    "pack, refused",
+    [
+        (lzma.compress, ""),
+        (lambda data: lzma.compress(data, format=lzma.FORMAT_ALONE), ""),
+        (
+            lambda data: lzma.compress(data[:99]) + bytes(8) + lzma.compress(data[99:]),
+            "",
+        ),
+        (of_large_words, "takes more than 268435456 bytes of memory"),
+        (lambda d: lzma.compress(d[:99]) + of_large_words(d[99:]), "limit exceeded"),
+        (lambda data: lzma.compress(data)[:150], "cut short"),
+    ],
+)
+def test_what_lzma_has_packed(tmp_path, home, pack, refused):
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        for i in range(3):
+            entry = tarfile.TarInfo(f"f{i}")
+            entry.size = 5000
+            archive.addfile(entry, io.BytesIO(bytes([i]) * 5000))
+    path = tmp_path / "a.tar.xz"
+    path.write_bytes(pack(made.getvalue()))
+    if refused:
+        with pytest.raises(ValueError, match=refused):
+            get_file("a.tar.xz", path.as_uri(), extract=True)
+        return
+    folder = pathlib.Path(get_file("a.tar.xz", path.as_uri(), extract=True))
+    found = {p.name: p.read_bytes() for p in folder.iterdir()}
+    assert found == {f"f{i}": bytes([i]) * 5000 for i in range(3)}
 
 
 def header(name, kind, size):
