@@ -9,7 +9,7 @@ import time
 import pytest
 
 import lamina
-from lamina.core.disk_cache import AtomicCache
+from lamina.core.disk_cache import AtomicCache, ReplacingCache
 
 RUN = """
 import lamina, numpy as np
@@ -47,8 +47,8 @@ def test_a_broken_entry_is_replaced_without_a_word(tmp_path):
 
 
 def test_an_entry_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
-    cache = AtomicCache(str(tmp_path), max_size=-1)
-    old, new = tmp_path / ".old.part", tmp_path / ".new.part"
+    cache = AtomicCache(str(tmp_path))
+    old, new = tmp_path / ".a-cache.0.part", tmp_path / ".a-cache.1.part"
     old.write_bytes(b"left by a kill")
     new.write_bytes(b"being written")
     os.utime(old, (time.time() - 9999,) * 2)
@@ -71,3 +71,17 @@ def test_an_entry_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
     assert cache.get("a") is None
     cache.put("a", b"another")
     assert cache.get("a") == b"another"
+
+
+def test_in_a_folder_of_others_an_entry_that_did_not_help_is_replaced(tmp_path):
+    cache, file = ReplacingCache(str(tmp_path)), tmp_path / "a-cache"
+    cache.put("a", b"program")
+    assert file.read_bytes() == b"program"  # as JAX itself writes it
+    cache.put("a", b"another")
+    assert cache.get("a") == b"program"
+    file.write_bytes(b"")
+    assert cache.get("a") == b""  # JAX warns of it, and compiles the program
+    cache.put("a", b"program")
+    assert file.read_bytes() == b"program"
+    cache.put("a", b"another")
+    assert file.read_bytes() == b"program"

@@ -140,7 +140,8 @@ class Budget:
                     raise ValueError(
                         f"Not allowed: {self.name} asks `{cls.__name__}` for "
                         f"{name}={value}; {bounds.NUMBER} is the most, as no axis is "
-                        "longer. Make the object in a script, if you trust the file's author."
+                        "longer. Make the object in a script, if you trust the file's "
+                        "author."
                     )
 
     def call(self, layer):

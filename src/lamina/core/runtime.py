@@ -38,6 +38,7 @@ def _compilation_cache():
     import jax
 
     if jax.config.jax_compilation_cache_dir:  # pyright: ignore
+        _replace_broken()
         return  # the user chose one
     root = os.environ.get("LAMINA_CACHE_DIR") or _cache_home() / "lamina" / "xla"
     folder = pathlib.Path(root).expanduser() / _machine()
@@ -45,13 +46,18 @@ def _compilation_cache():
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         return  # a read-only home costs only the cache
-    with contextlib.suppress(ImportError):  # another JAX keeps its own way
-        from lamina.core.disk_cache import use_atomic_cache
-
-        use_atomic_cache(str(folder))
+    _replace_broken(str(folder))
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def _replace_broken(folder=None):
+    """Have broken entries replaced, without a warning in a folder of our own."""
+    with contextlib.suppress(ImportError):  # another JAX keeps its own way
+        from lamina.core.disk_cache import use_atomic_cache
+
+        use_atomic_cache(folder)
 
 
 def _cache_home():
