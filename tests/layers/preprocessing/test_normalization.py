@@ -48,6 +48,19 @@ def test_sources(kind):
     np.testing.assert_allclose(layer(DATA), whole(DATA), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("axis", [-1, 1, (1, 2), (0, 2), None])
+def test_data_of_several_parts(axis):
+    data = np.random.default_rng(1).normal(50.0, 2.0, (911, 20, 30)).astype("float32")
+    data = data * np.arange(1, 31, dtype="float32") + np.arange(20)[:, None]
+    layer = Normalization(axis=axis)
+    layer.adapt(data)
+    kept = () if axis is None else np.atleast_1d(axis) % 3
+    over = tuple(a for a in range(3) if a not in kept)
+    mean, variance = data.mean(over, dtype="f8"), data.var(over, dtype="f8")
+    np.testing.assert_allclose(layer.adapt_mean.value, mean, rtol=2e-7)
+    np.testing.assert_allclose(layer.adapt_variance.value, variance, rtol=2e-7)
+
+
 def test_tables():
     table = pd.DataFrame({"a": [1, 2, 3], "b": [4.0, 6.0, 8.0]})
     layer = Normalization()

@@ -6,8 +6,8 @@ import numpy as np
 
 from lamina.kernels import native
 
-# Smaller arrays stay in the cache between XLA's loops.
-_LEAST = 1 << 18
+# For smaller arrays XLA's loops cost about as much as a call.
+_LEAST = 1 << 13
 
 
 def fits(*arrays: jax.Array) -> bool:

@@ -1,6 +1,7 @@
 """Numbers brought to another scale: by their mean and variance, or by factors."""
 
 import functools
+import math
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,6 +14,8 @@ from lamina.core.rows import off_rows
 from lamina.core.types import Axes
 from lamina.data.batches import batches
 from lamina.layers.preprocessing.data_layer import DataLayer
+
+_PART = 1 << 17  # numbers that `Normalization.adapt` reads at once
 
 
 class Normalization(DataLayer):
@@ -140,17 +143,28 @@ class Normalization(DataLayer):
                     "being called with data with an incompatible shape, "
                     f"data.shape={batch.shape}"
                 )
-            new = int(np.prod([batch.shape[a] for a in self._reduced], dtype=int))
-            count += new
-            share = new / count
-            new_mean = batch.mean(self._reduced, dtype="float64")
-            new_variance = batch.var(self._reduced, dtype="float64")
-            # Chan, Golub and LeVeque, 1979: variances of parts, put together.
-            between = share * (1 - share) * (new_mean - mean) ** 2
-            variance = (1 - share) * variance + share * new_variance + between
-            mean = (1 - share) * mean + share * new_mean
+            for new, new_mean, new_variance in self._moments(batch):
+                count += new
+                share = new / count
+                # Chan, Golub and LeVeque, 1979: variances of parts, put together.
+                between = share * (1 - share) * (new_mean - mean) ** 2
+                variance = (1 - share) * variance + share * new_variance + between
+                mean = (1 - share) * mean + share * new_mean
         self.adapt_mean.assign(mean)
         self.adapt_variance.assign(variance)
+
+    def _moments(self, batch):
+        """Yield the counts, means and variances of parts that stay in the cache."""
+        axes, size = list(range(batch.ndim)), len(batch)
+        if 0 in self._reduced:
+            size = max(1, _PART * len(batch) // max(batch.size, 1))
+        for start in range(0, len(batch) or 1, size or 1):
+            part = np.array(batch[start : start + size], "float64")
+            mean = part.mean(self._reduced, keepdims=True)
+            part -= mean
+            squares = np.einsum(part, axes, part, axes, list(self._kept))
+            count = math.prod(part.shape[a] for a in self._reduced)
+            yield count, mean.squeeze(self._reduced), squares / count
 
     def finalize_state(self):
         """Do nothing: mean and variance are read from the weights in every call."""

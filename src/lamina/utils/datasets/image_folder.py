@@ -251,11 +251,18 @@ def _jpeg_bytes(path):
     with pathlib.Path(path).open("rb") as file:
         start = file.read(2)
         data = start + file.read() if start == _JPEG else None
-    if data and (scans := data.count(_SCAN)) > bounds.SCANS:
+    if data and (scans := _scans(data)) > bounds.SCANS:
         raise ValueError(
             f"The image goes over its pixels in {scans} scans; {bounds.SCANS} are read."
         )
     return data
+
+
+def _scans(data):
+    """Return the number of markers that begin a scan; `bytes.count` takes longer."""
+    codes = np.frombuffer(data, "uint8")
+    first, second = _SCAN
+    return np.count_nonzero((codes[:-1] == first) & (codes[1:] == second))
 
 
 def _jpeg(data, channels):

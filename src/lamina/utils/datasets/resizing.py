@@ -80,12 +80,11 @@ def resize(image: np.ndarray, size: tuple[int, int], method: str) -> np.ndarray:
     """
     if image.shape[:2] == tuple(size):
         return image.astype("float32")
-    rows, columns = (
-        _taps(n, m, method) for n, m in zip(image.shape, size, strict=False)
-    )
+    changes = tuple((n, m, method) for n, m in zip(image.shape, size, strict=False))
     compiled = getattr(library(), "lamina_resize", None)
     if compiled is not None and image.dtype == np.uint8 and image.shape[2] <= 4:
-        return _compiled(compiled, np.ascontiguousarray(image), rows, columns)
+        return _compiled(compiled, np.ascontiguousarray(image), size, changes)
+    rows, columns = (_taps(*change) for change in changes)
     channels = image.shape[2]
     resized = _summed(image, *rows)
     # Columns as those of a matrix, in which each has its channels beside it.
@@ -115,18 +114,21 @@ def _summed(array, places, weights) -> np.ndarray:
     return total
 
 
-def _compiled(function, image, rows, columns):
+def _compiled(function, image, size, changes):
     """Do the same, bit for bit, in the compiled library; threads run it at once."""
-    size = len(rows[0]), len(columns[0])
     result = np.empty((*size, image.shape[2]), "float32")
-
-    def pointer(array):
-        return ctypes.c_void_p(array.ctypes.data)
-
-    def taps(found):
-        places, weights = found
-        return pointer(places), pointer(weights), *map(ctypes.c_int64, places.shape)
-
     shape = map(ctypes.c_int64, image.shape[1:])
-    function(pointer(image), *shape, *taps(rows), *taps(columns), pointer(result))
+    taps = (argument for change in changes for argument in _arguments(*change))
+    function(_pointer(image), *shape, *taps, _pointer(result))
     return result
+
+
+@functools.lru_cache(64)
+def _arguments(*change):
+    """Return `_taps` as the compiled library takes them."""
+    places, weights = _taps(*change)
+    return _pointer(places), _pointer(weights), *map(ctypes.c_int64, places.shape)
+
+
+def _pointer(array):
+    return array.ctypes.data_as(ctypes.c_void_p)  # which keeps the array
