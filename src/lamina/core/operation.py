@@ -1,6 +1,5 @@
 """`Operation`: a user's own computation that graphs can record."""
 
-import abc
 from typing import Any
 
 from lamina.core import structure
@@ -8,7 +7,7 @@ from lamina.core.constructor import Captured
 from lamina.core.context import context
 from lamina.core.naming import automatic_name, printable, snake_case
 from lamina.core.remat import remat_for
-from lamina.core.symbolic import Recorded, any_symbolic, infer
+from lamina.core.symbolic import Node, any_symbolic, infer, nodes_of
 from lamina.core.tracebacks import boundary
 
 _PLAIN = (str, int, float, bool, type(None))
@@ -37,7 +36,7 @@ def moves_entries(operation) -> bool:
     return operation._moves_entries
 
 
-class Operation(Captured, Recorded, metaclass=abc.ABCMeta):
+class Operation(Captured):
     """A computation without state; called on symbolic tensors it is recorded.
 
     A subclass writes `call`. Lamina's own ops are functions (`lamina.ops`) and need
@@ -62,6 +61,7 @@ class Operation(Captured, Recorded, metaclass=abc.ABCMeta):
     {'factor': 3.0, 'name': 'scale'}
     """
 
+    _kind = "Operation"  # what errors call it
     # Whether it moves entries, or reads integers, and does not compute with them.
     _moves_entries = _takes_integers = False
     # Whether it takes text, and runs outside of compiled code.
@@ -105,6 +105,12 @@ class Operation(Captured, Recorded, metaclass=abc.ABCMeta):
             "implemented."
         )
 
+    def symbolic_call(self, *args, **kwargs):
+        """Infer the outputs' shapes and note the call in the graph."""
+        outputs = self.compute_output_spec(*args, **kwargs)
+        Node(self, args, kwargs, outputs)
+        return outputs
+
     def compute_output_spec(self, *args, **kwargs):
         """Return what a call would give, as symbolic tensors."""
         return infer(self.call, *args, **kwargs)
@@ -118,6 +124,26 @@ class Operation(Captured, Recorded, metaclass=abc.ABCMeta):
             False,
             lambda: self.compute_output_spec(*args, **kwargs),
         )
+
+    @property
+    def input(self):
+        """The symbolic tensors of its first call."""
+        return self._of_first_call("input")
+
+    @property
+    def output(self):
+        """What its first symbolic call gave."""
+        return self._of_first_call("output")
+
+    def _of_first_call(self, what):
+        if not nodes_of(self):
+            raise AttributeError(
+                f"{self._kind} {self.name!r} has never been called on a symbolic "
+                f"tensor and thus has no defined {what}."
+            )
+        node = nodes_of(self)[0]
+        tensors = (node.input_tensors if what == "input" else None) or node.outputs
+        return tensors[0] if len(tensors) == 1 else list(tensors)
 
     def get_config(self) -> dict:
         """Return the constructor's arguments and the name, ready to be saved.

@@ -304,40 +304,6 @@ def nodes_of(operation) -> list:
     return operation._inbound_nodes
 
 
-class Recorded:
-    """What graphs record: a computation with `compute_output_spec` and a name."""
-
-    _kind = "Operation"  # what errors call it
-    compute_output_spec: Any
-    name: str
-
-    def symbolic_call(self, *args, **kwargs):
-        """Infer the outputs' shapes and note the call in the graph."""
-        outputs = self.compute_output_spec(*args, **kwargs)
-        Node(self, args, kwargs, outputs)
-        return outputs
-
-    @property
-    def input(self):
-        """The symbolic tensors of its first call."""
-        return self._of_first_call("input")
-
-    @property
-    def output(self):
-        """What its first symbolic call gave."""
-        return self._of_first_call("output")
-
-    def _of_first_call(self, what):
-        if not nodes_of(self):
-            raise AttributeError(
-                f"{self._kind} {self.name!r} has never been called on a symbolic "
-                f"tensor and thus has no defined {what}."
-            )
-        node = nodes_of(self)[0]
-        tensors = (node.input_tensors if what == "input" else None) or node.outputs
-        return tensors[0] if len(tensors) == 1 else list(tensors)
-
-
 def find_symbolic(args) -> list:
     """Return the symbolic tensors inside any nesting of containers, in order."""
     return [x for x in structure.flatten(args) if isinstance(x, SymbolicTensor)]

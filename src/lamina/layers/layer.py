@@ -20,7 +20,7 @@ import numpy as np
 from lamina.core import structure
 from lamina.core.arguments import SharedArguments
 from lamina.core.config import Constructed, arguments_of
-from lamina.core.constructor import Captured, all_parameters
+from lamina.core.constructor import all_parameters
 from lamina.core.context import context, having, warn_once
 from lamina.core.dtypes import is_float
 from lamina.core.input_spec import check_inputs
@@ -43,7 +43,6 @@ from lamina.core.remat import remat_for
 from lamina.core.rows import Rows
 from lamina.core.symbolic import (
     Node,
-    Recorded,
     SymbolicTensor,
     any_symbolic,
     infer,
@@ -94,7 +93,7 @@ class LayerArgs(TypedDict, total=False):
     input_shape: Any
 
 
-class Layer(Captured, Constructed, Recorded, Rows, LayerOwner):
+class Layer(Constructed, Operation, Rows, LayerOwner):
     """A callable that owns weights and other layers; the base of all layers.
 
     Args:
@@ -905,8 +904,6 @@ class Layer(Captured, Constructed, Recorded, Rows, LayerOwner):
     def __deepcopy__(self, memo):
         return remake(*describe(self))
 
-
-Operation.register(Layer)  # as one, what it does can be recorded
 
 # What every layer takes, and the attribute that it is kept in.
 _EVERY = {"name": "name", "trainable": "trainable", "dtype": "dtype_policy"}

@@ -297,7 +297,7 @@ def _check_tensors(tensors, what):
 
 
 def _received(x, what):
-    if isinstance(x, (Layer, Operation)):
+    if isinstance(x, Operation):
         return f"{x!r}, which was not called. Give what `{x.name}(...)` returns"
     if hasattr(x, "shape"):
         cure = "Call the layers on `lamina.Input(...)`"
