@@ -168,7 +168,7 @@ def test_errors_of_loading(tmp_path):
     with pytest.raises(ValueError, match="File format not supported"):
         load(tmp_path / "there.png")
     (tmp_path / "old.h5").write_bytes(b"x")
-    with pytest.raises(ValueError, match="no HDF5 file"):
+    with pytest.raises(ValueError, match="not an HDF5 file"):
         load(tmp_path / "old.h5")
 
 

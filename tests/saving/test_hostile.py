@@ -190,7 +190,7 @@ def test_a_filter_of_its_own(good):
 
 
 def test_no_hdf5_at_all(good):
-    refused(rewritten(good, model__weights__h5=b"no"), "no HDF5 file")
+    refused(rewritten(good, model__weights__h5=b"no"), "not an HDF5 file")
 
 
 # ---- configs -----------------------------------------------------------------------

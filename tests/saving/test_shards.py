@@ -131,5 +131,5 @@ def test_a_missing_file_and_a_value_in_two(saved):
     with pytest.raises(ValueError, match=f"lists a file '{second.name}'"):
         model.load_weights(path)
     second.write_bytes(kept[:100])
-    with pytest.raises(ValueError, match="no HDF5 file"):
+    with pytest.raises(ValueError, match="not an HDF5 file"):
         model.load_weights(path)

@@ -378,7 +378,7 @@ def test_forms_of_wav(tmp_path):
     made = b"RIFF" + struct.pack("<I", len(chunks) + 4) + b"WAVE" + chunks
     np.testing.assert_array_equal(decode_wav(made)[0], values)
     for bad, message in (
-        (b"ID3", "no WAV file"),
+        (b"ID3", "not a WAV file"),
         (made[:30], "damaged"),
         (made.replace(head, b"\x11\x00" + head[2:]), "format 17 with 32 bits"),
     ):
@@ -467,7 +467,7 @@ def test_sounds_of_a_batch_have_as_many_channels(tmp_path):
 def test_a_note_about_a_file_does_not_command_a_terminal(tmp_path):
     (tmp_path / "\x1b[31m.wav").write_bytes(b"no")
     kwargs = {"labels": None, "verbose": False, "format": "lamina"}
-    with pytest.raises(ValueError, match="no WAV file") as caught:
+    with pytest.raises(ValueError, match="not a WAV file") as caught:
         audio_dataset_from_directory(tmp_path, **kwargs)[0]
     assert "\\x1b[31m.wav" in caught.value.__notes__[0]
 
