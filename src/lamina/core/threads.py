@@ -79,7 +79,14 @@ def _end_threads():
         if not left:
             return
         if look % _AGAIN == 0:
-            gc.disable()  # its callbacks would lose what is raised in them
+            # What is raised in a callback of the collector would be lost.
+            gc.disable()
+            callbacks = [getattr(c, "__code__", None) for c in gc.callbacks]
+            gc.callbacks.clear()  # a collection that runs has one more to call
+            for _ in range(_AGAIN):
+                if all(f.f_code not in callbacks for f in sys._current_frames().values()):
+                    break
+                time.sleep(_LOOK)
             for ident in left:
                 tell = ctypes.pythonapi.PyThreadState_SetAsyncExc
                 tell(ctypes.c_ulong(ident), ctypes.py_object(SystemExit))
