@@ -84,7 +84,8 @@ def _end_threads():
             callbacks = [getattr(c, "__code__", None) for c in gc.callbacks]
             gc.callbacks.clear()  # a collection that runs has one more to call
             for _ in range(_AGAIN):
-                if all(f.f_code not in callbacks for f in sys._current_frames().values()):
+                running = sys._current_frames().values()
+                if all(frame.f_code not in callbacks for frame in running):
                     break
                 time.sleep(_LOOK)
             for ident in left:
