@@ -25,7 +25,13 @@ from lamina.core.context import context, having, warn_once
 from lamina.core.dtypes import is_float
 from lamina.core.input_spec import check_inputs
 from lamina.core.masks import get_mask, set_mask
-from lamina.core.naming import automatic_name, nearest, printable, snake_case
+from lamina.core.naming import (
+    automatic_name,
+    nearest,
+    printable,
+    snake_case,
+    unchanged,
+)
 from lamina.core.operation import Operation
 from lamina.core.owner import held_in, layers_in, leaves_of
 from lamina.core.placement import (
@@ -37,7 +43,7 @@ from lamina.core.placement import (
 )
 from lamina.core.policy import DTypePolicy, FloatDTypePolicy, get_policy
 from lamina.core.random import SeedGenerator
-from lamina.core.references import describe, remake
+from lamina.core.references import describe, make_again, remake
 from lamina.core.registry import ours
 from lamina.core.remat import remat_for
 from lamina.core.rows import Rows
@@ -691,7 +697,8 @@ class Layer(Constructed, Operation, Rows, LayerOwner):
     def compute_output_shape(self, *args, **kwargs):
         """Return the shape of the outputs for the shape of the inputs.
 
-        No data is computed. The layer is built if it was not.
+        No data is computed. A built-in layer is not built by it; one of your own is,
+        unless it writes this method.
         """
         if type(self).call is Layer.call:
             raise _no_shape(self)
@@ -702,13 +709,22 @@ class Layer(Constructed, Operation, Rows, LayerOwner):
             given = {names[0]: given["input"]}
         tensors = {k: spec_of(v, self.input_dtype) for k, v in given.items()}
         by_place = list(tensors) == names[: len(tensors)]
-        with having(measured=self):
+        asked = self._unbuilt_copy() or self
+        with having(measured=asked):
             result = (
-                self.compute_output_spec(*tensors.values())
+                asked.compute_output_spec(*tensors.values())
                 if by_place
-                else self.compute_output_spec(**tensors)
+                else asked.compute_output_spec(**tensors)
             )
         return structure.map_leaves(lambda t: t.shape, result)
+
+    def _unbuilt_copy(self):
+        """Return what can be asked for a shape, and be built for that, in its place."""
+        if self.built or not ours(type(self)) or self in context.calling:
+            return None
+        with unchanged(), contextlib.suppress(NotImplementedError):
+            return make_again(self)
+        return None  # it holds what has no config
 
     def compute_mask(self, inputs: Any, previous_mask: Any):
         """Return the mask of the outputs."""
