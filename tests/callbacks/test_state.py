@@ -289,6 +289,60 @@ def test_a_state_that_cannot_be_stored_names_the_callback(tmp_path):
         run(tmp_path, Odd())
 
 
+class Listed(Callback):
+    """Its state is a list."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seen.append(epoch)
+
+    def get_state(self):
+        return self.seen
+
+    def set_state(self, state):
+        self.seen = list(state)
+
+
+class Nested(lamina.Model):
+    """Its step gives logs within logs, and reaches a metric that it does not list."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.tracker = lamina.metrics.Mean(name="loss")
+
+    def compute_loss(self, x=None, y=None, y_pred=None, **kwargs):
+        loss = lamina.ops.mean((y_pred - y) ** 2)
+        self.tracker.update_state(loss)
+        return loss
+
+    def train_step(self, data):
+        logs = super().train_step(data)
+        return {**logs, "parts": {"loss": logs["loss"], "halves": [logs["loss"] / 2]}}
+
+    metrics = property(lambda self: [self.tracker])
+
+
+def test_states_of_any_form_and_nested_logs_come_back(tmp_path):
+    def train(stop=None):
+        lamina.utils.set_random_seed(0)
+        x = lamina.Input((3,))
+        model, listed = Nested(x, lamina.layers.Dense(1)(x)), Listed()
+        model.compile("adam")
+        keep = lamina.callbacks.BackupAndRestore(tmp_path, save_freq=2)
+        history = model.fit(
+            X, Y, 4, epochs=4, verbose=0, resume=keep, callbacks=[listed, Stop(stop)]
+        )
+        return history.epoch, listed.seen
+
+    with pytest.raises(RuntimeError, match="cut off"):
+        train(8)
+    with pytest.warns(UserWarning, match="reaches . Variables that are not"):
+        assert train() == ([0, 1, 2, 3], [0, 1, 2, 3])
+
+
 # ---- bad input ---------------------------------------------------------------------
 
 

@@ -331,6 +331,24 @@ def test_what_makes_no_equations_is_counted(shape, op, settings, reason):
         lamina.models.model_from_json(json.dumps(config))
 
 
+@pytest.mark.parametrize("kind", ["Conv3D", "Conv3DTranspose"])
+def test_long_windows_are_counted_before_they_are_written_out(kind):
+    layer = getattr(lamina.layers, kind)(8, (3, 1, 1), padding="same")
+    model = lamina.Sequential([lamina.Input((9, 4, 4, 8), batch_size=2), layer])
+    text = model.to_json().replace("[3, 1, 1]", "[60000, 1, 1]")
+    with pytest.raises(ValueError, match="as much work"):
+        lamina.models.model_from_json(text)
+
+
+def test_too_many_axes_of_attention_are_refused():
+    config = lamina.layers.MultiHeadAttention(2, 3).get_config()
+    layer = lamina.layers.MultiHeadAttention.from_config(
+        {**config, "output_shape": [1] * 63}
+    )
+    with pytest.raises(ValueError, match="expected at most 52 axes"):
+        layer.build((None, 2, 3), (None, 2, 3))
+
+
 def test_work_is_counted_for_configs_alone():
     """The same calls in a script have no limit."""
     with pytest.MonkeyPatch.context() as patch:

@@ -119,7 +119,7 @@ def test_no_step_of_several_threads_is_lost():
     def steps():
         for _ in range(20):
             model.train_on_batch(X, X[:, :2])
-        return model.test_on_batch(X, X[:, :2]), model.evaluate(X, X[:, :2], verbose=0)
+        return model.test_on_batch(X, X[:, :2])
 
     first = model.get_weights()
     results, errors = in_threads(steps, 4)
@@ -131,6 +131,19 @@ def test_no_step_of_several_threads_is_lost():
         model.train_on_batch(X, X[:, :2])
     for now, then in zip(model.get_weights(), found, strict=True):
         np.testing.assert_array_equal(now, then)
+
+
+def test_what_makes_batches_of_evaluate_cannot_run_its_model():
+    model = small()
+
+    def batches():
+        for _ in range(3):
+            model.test_on_batch(X, X[:, :2])
+            yield X, X[:, :2]
+
+    with pytest.raises(RuntimeError, match="while `evaluate` of it runs.*batches"):
+        model.evaluate(batches(), verbose=0)
+    model.evaluate(X, X[:, :2], verbose=0)
 
 
 def script(text, **options):

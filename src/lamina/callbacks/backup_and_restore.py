@@ -361,10 +361,10 @@ def _check_state_of(callback, state):
     try:
         if hasattr(callback, "_check_state"):
             callback._check_state(state)
-        elif not hasattr(callback, "set_state") and not all(
-            isinstance(name, str) for name in state
+        elif not hasattr(callback, "set_state") and not (
+            isinstance(state, dict) and all(isinstance(name, str) for name in state)
         ):
-            raise TypeError("an attribute has a name that is no text")
+            raise TypeError("it is not a dict of attributes by their names")
     except Exception as error:
         raise ValueError(
             f"`callbacks` holds no state of `{type(callback).__name__}`: {error}"

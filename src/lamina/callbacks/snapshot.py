@@ -184,7 +184,7 @@ def check_run(tree):
     known = state[-1] if state else None
     for name, good in {
         "names": all(is_list_of(str, one) and len(one) == 2 for one in names),
-        "callbacks": is_list_of(dict, callbacks) and len(names) == len(callbacks),
+        "callbacks": len(names) == len(callbacks),
         "state": len(state) == 4
         and all(
             isinstance(group, list) and all(map(is_value, group)) for group in state
@@ -195,9 +195,7 @@ def check_run(tree):
         "marks": is_list_of(dict, tree["marks"]) and tree["marks"] != [],
         "stopper": "stopper" in tree
         and (stopper is None or (type(stopper) is int and 0 <= stopper < len(names))),
-        "logs": logs is None
-        or (isinstance(logs, dict) and is_list_of(str, [*logs]))
-        and all(map(is_value, logs.values())),
+        "logs": logs is None or (isinstance(logs, dict) and _are_values(logs)),
     }.items():
         if not good:
             raise ValueError(f"`{name}` is not what a run writes")
@@ -206,6 +204,16 @@ def check_run(tree):
 def is_list_of(kind, value) -> bool:
     """Tell whether a value is a list, each entry of one type."""
     return isinstance(value, list) and all(isinstance(one, kind) for one in value)
+
+
+def _are_values(value):
+    """Tell whether all in dicts, lists and tuples are numbers, arrays or None."""
+    if isinstance(value, dict):
+        named = all(isinstance(name, str) for name in value)
+        return named and all(map(_are_values, value.values()))
+    if isinstance(value, (list, tuple)):
+        return all(map(_are_values, value))
+    return value is None or is_value(value)
 
 
 def is_value(value) -> bool:

@@ -77,9 +77,10 @@ class WorkerPool:
             self._warned = True
             warn(
                 f"Items of `{type(self._dataset).__name__}` draw from a generator that "
-                "they share, or from `lamina.random` without a seed. What each of them "
-                "draws depends on which is made first, so the same seed does not train "
-                "the same. Make a generator in `__getitem__`, such as "
+                "is kept between them, or from `lamina.random` without a seed. What an "
+                "item draws depends on what was drawn before, by it or by others, so "
+                "neither the same seed nor a run that is resumed trains the same. Make "
+                "a generator in `__getitem__`, such as "
                 "`np.random.default_rng((seed, index))`, or take one worker."
             )
         if self._turns.found and not self._warned:

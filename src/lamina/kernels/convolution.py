@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from lamina.core.budget import rounds
 from lamina.core.placement import platform
 from lamina.kernels import windows
 from lamina.kernels.forms import where_differentiated
@@ -279,6 +280,7 @@ def _flat(x, kernel, strides, padding, dilation, bias):
     The cells of the window along the depth become channels of the image.
     """
     cells, *window, channels, outputs = kernel.shape
+    rounds(cells)
     spatial = windows.pads(padding, x.shape[1:-1], kernel.shape[:3], strides, dilation)
     x = windows.pad(x, [spatial[0], (0, 0), (0, 0)], 0)
     depth = (x.shape[1] - (cells - 1) * dilation[0] - 1) // strides[0] + 1
@@ -295,6 +297,7 @@ def _flat(x, kernel, strides, padding, dilation, bias):
 def _flat_spread(y, kernel, sizes, strides, pads, dilation):
     """Spread volumes as images, and add up what comes to the same depth."""
     cells, *window, channels, outputs = kernel.shape
+    rounds(cells)
     kernel = jnp.moveaxis(kernel, 0, 2).reshape(*window, cells * channels, outputs)
     images = y.reshape(-1, *y.shape[2:])
     x = native.spread(images, kernel, sizes[1:], strides[1:], pads[1:], dilation[1:])

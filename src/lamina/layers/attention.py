@@ -139,7 +139,12 @@ class _HeadAttention(Layer):
             shape: the shape of its input.
             activation: a function of its output.
         """
-        letters = iter(string.ascii_lowercase)
+        if len(shape) + len(outputs) > len(string.ascii_letters):
+            raise ValueError(
+                f"{described(self)} expected at most {len(string.ascii_letters)} axes. "
+                f"Received: input shape {tuple(shape)}, output sizes {tuple(outputs)}"
+            )
+        letters = iter(string.ascii_letters)
         free = "".join(next(letters) for _ in shape[:-inputs])
         summed = "".join(next(letters) for _ in range(inputs))
         made = "".join(next(letters) for _ in outputs)

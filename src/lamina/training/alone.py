@@ -55,8 +55,8 @@ class until_end(contextlib.ContextDecorator):  # noqa: N801
 class alone:  # noqa: N801
     """A `with` block in which no other thread trains or evaluates the model.
 
-    It waits for the end of what another thread is at, and raises a RuntimeError where
-    that is `fit`.
+    It waits for the end of a batch that another thread runs, and raises a RuntimeError
+    where that thread is in `fit` or `evaluate`.
 
     Args:
         model: the model.
@@ -85,14 +85,15 @@ class alone:  # noqa: N801
                 _changed.notify_all()
 
     def _check(self, other, doing):
-        if doing != "fit":
+        if doing not in ("fit", "evaluate"):
             return
         model, what = self._model, self._what
         raise RuntimeError(
-            f"`{what}` of model {model.name!r} was called while `fit` of it runs in "
-            f"thread {other.name!r}: both would change the same weights and metrics. "
-            "Call one after the other, or give each thread a model of its own, made "
-            "by `lamina.models.clone_model(model)`."
+            f"`{what}` of model {model.name!r} was called while `{doing}` of it runs "
+            f"in thread {other.name!r}: both would change the same weights or metrics. "
+            "What makes its batches runs in threads of its own. Call one after the "
+            "other, or give each thread its own model, made by "
+            "`lamina.models.clone_model(model)`."
         )
 
 

@@ -96,7 +96,9 @@ def check_found(found, model, variables, sources):
     *groups, values = found["state"]
     *own, _ = variables.groups
     for name, some, group in zip(State._fields, groups, own, strict=False):
-        if len(some) != len(group):
+        # Behind its own there may be those of others that its step reached.
+        more = len(some) > len(group) and name == "non_trainable"
+        if len(some) != len(group) and not more:
             raise ValueError(
                 f"`state` has {len(some)} {name} values, and the model {len(group)} of "
                 "its own"
@@ -133,6 +135,15 @@ def put_back(found, model, variables, callbacks):
     *groups, values = found["state"]
     known = dict(zip(found["metrics"], values, strict=True))
     names = metric_names(model, variables)
+    count = len(variables.groups.non_trainable)
+    if left := len(groups[1]) - count:
+        groups[1] = groups[1][:count]
+        warn(
+            f"The step of model {model.name!r} reaches {left} Variables that are not "
+            "among its own, such as those of a metric that `metrics` leaves out. They "
+            "begin anew: until the step runs, it is not known which they are. Make "
+            "them attributes of the model, and list metrics in `metrics`."
+        )
     if found["step"] and not known.keys() >= {*names}:
         new = sorted({name.split("/")[0] for name in names if name not in known})
         warn(
