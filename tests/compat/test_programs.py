@@ -199,6 +199,9 @@ def test_who_asks_is_told_that_there_is_no_tensorflow(tmp_path):
         "asks_later": guard,
         "needs": "import tensorflow as tf\ntf.constant(1)",
         "keras_alone": f"{guard}Dense = tf.keras.layers.Dense",
+        "keras_and_more": "import sys\ndef tensor(x):\n import tensorflow as tf\n"
+        " return tf.is_tensor(x) or isinstance(x, (tf.Tensor, tf.Variable))\n"
+        "def K():\n import tensorflow as tf\n return tf.keras.backend",
     }.items():
         (tmp_path / "site-packages" / f"{name}.py").write_text(text)
     result = run(
@@ -214,21 +217,29 @@ def test_who_asks_is_told_that_there_is_no_tensorflow(tmp_path):
             import tensorflow
             print("unreached")
         print(importlib.util.find_spec("tensorflow"))
+        import os
+        try:
+            import needs
+        except ImportError as error:
+            print(error.name)
         import asks
+        os.chdir("/")
+        import keras_and_more
+        print(keras_and_more.tensor(1), keras_and_more.K().backend())
         from tensorflow.keras.layers import Dense
         import asks_later, keras_alone
         print(asks.tf, asks_later.tf, keras_alone.Dense is Dense)
         try:
             import needs
-        except ImportError as error:
-            print(error.name)
+        except AttributeError as error:
+            print("pip install" in str(error))
         import tensorflow as tf
         print(isinstance(1, tf.Tensor), isinstance(1, tf.data.Dataset))
         """,
     )  # fmt: skip
     assert printed(result) == [
-        "No module named 'tensorflow'", "None", "None None True", "tensorflow",
-        "False False",
+        "No module named 'tensorflow'", "None", "tensorflow", "False jax",
+        "None None True", "True", "False False",
     ]  # fmt: skip
 
 
@@ -326,6 +337,13 @@ def test_install_in_a_notebook(tmp_path):
         "print({'jax', 'numpy'} & {*sys.modules})")) == ["set()"]  # fmt: skip
 
 
+GUARDED = """
+try:
+    import tensorflow
+except ImportError:
+    print("none")
+raise KeyboardInterrupt
+"""
 SHOWS = """
 import sys
 class Own:
@@ -345,7 +363,7 @@ sys.exit(7)
         ["shows.py", "a"], ["inner/shows.py"], ["./inner/../shows.py"], ["plain", "-x"],
         ["-m", "shows", "a"], ["inner", "a"], ["-m", "inner"], ["-c", SHOWS, "-m"],
         ["shows.py", "fail"], ["-c", SHOWS, "fail"], ["none.py"], ["-m", "none_"],
-        ["broken.py"], ["-c", "raise KeyboardInterrupt"], ["-"],
+        ["broken.py"], ["-c", GUARDED], ["-"],
     ],
     ids=" ".join,
 )  # fmt: skip

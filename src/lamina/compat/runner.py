@@ -1,11 +1,13 @@
 """`python -m lamina train.py`: a program for Keras, with Lamina in its place."""
 
 import builtins
+import linecache
 import os
 import pkgutil
 import runpy
 import sys
 from importlib.machinery import SourceFileLoader
+from importlib.util import decode_source
 from pathlib import Path
 from types import ModuleType
 
@@ -43,7 +45,13 @@ def run(arguments) -> int:
         if first == "-c":
             del sys.argv[1]
         text = rest[0] if first == "-c" else sys.stdin.buffer.read()
-        exec(compile(text, "<string>" if first == "-c" else "<stdin>", "exec"), space)
+        file = "<string>" if first == "-c" else "<stdin>"
+        code = compile(text, file, "exec")
+        if isinstance(text, bytes):
+            text = decode_source(text)
+        # Read where the program asks for TensorFlow.
+        linecache.cache[file] = len(text), None, text.splitlines(True), file
+        exec(code, space)
     elif pkgutil.get_importer(first) is not None:
         _first_path(Path(first).absolute())
         runpy._run_module_as_main("__main__", alter_argv=False)  # pyright: ignore
