@@ -314,6 +314,19 @@ def test_draws():
     assert set(np.unique(kept)) == {0.0, 2.0}
 
 
+@pytest.mark.parametrize("shape", [None, (4,)])
+def test_layers_draw_without_a_seed(shape):
+    def noise(x):
+        return OURS["random_normal"](OURS["shape"](x))
+
+    layer = lamina.layers.Lambda(noise, shape)
+    model = lamina.Sequential([lamina.Input((4,)), layer])
+    first, second = (model.predict(np.zeros((200, 4)), verbose=0) for _ in range(2))
+    assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 0.15
+    np.testing.assert_allclose([first.std(), second.std()], 1, atol=0.1)
+    assert (len(layer.variables), len(layer.weights)) == (1, 0)
+
+
 def test_gradients_say_what_to_use():
     with pytest.raises(NotImplementedError, match="lamina.value_and_grad"):
         OURS["gradients"](None, None)

@@ -1,5 +1,7 @@
 """The functions of TensorFlow's `keras.backend`, as operations of `lamina.ops`."""
 
+import contextlib
+import functools
 from typing import Any
 
 import jax
@@ -8,7 +10,8 @@ import numpy as np
 import lamina
 from lamina import layers, losses, ops
 from lamina.compat import names
-from lamina.core.symbolic import is_symbolic
+from lamina.core.context import context, having
+from lamina.core.symbolic import infer, is_symbolic
 from lamina.kernels import scan
 
 # Operations of the same name, arguments and numbers.
@@ -168,8 +171,49 @@ def _switch(condition, then_expression, else_expression):
     return ops.where(condition, first, second)
 
 
+def _seeds(seed):
+    """Return a generator of the layer that draws without a seed, for its next steps.
+
+    It is made while the layer's shapes are found, before a step is compiled.
+    """
+    if seed is not None or not context.calling:
+        return seed
+    held = context.calling[-1].__dict__
+    if "_drawn_seeds" not in held and context.runs("symbolic"):
+        with having(scopes=(), distribution=None):
+            held["_drawn_seeds"] = lamina.random.SeedGenerator()
+    return held.get("_drawn_seeds")
+
+
+@functools.cache
+def _call_lambdas():
+    """Let a `Lambda` that is told its shape be called for it too, and so draw."""
+    plain = layers.Lambda.compute_output_spec
+
+    def compute_output_spec(self, inputs, *args, **kwargs):
+        if self._output_shape is not None:
+            with contextlib.suppress(Exception):  # which the call itself will raise
+                infer(self.call, inputs, *args, **kwargs)
+        return plain(self, inputs, *args, **kwargs)
+
+    layers.Lambda.compute_output_spec = compute_output_spec
+
+
 def _random_bernoulli(shape, p=0.0, dtype=None, seed=None):
-    return ops.cast(lamina.random.uniform(shape, seed=seed) < p, dtype or _floatx())
+    draws = lamina.random.uniform(shape, seed=_seeds(seed))
+    return ops.cast(draws < p, dtype or _floatx())
+
+
+def _random_normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None):
+    return lamina.random.normal(shape, mean, stddev, dtype, _seeds(seed))
+
+
+def _random_uniform(shape, minval=0.0, maxval=1.0, dtype=None, seed=None):
+    return lamina.random.uniform(shape, minval, maxval, dtype, _seeds(seed))
+
+
+def _truncated_normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None):
+    return lamina.random.truncated_normal(shape, mean, stddev, dtype, _seeds(seed))
 
 
 def _random_normal_variable(shape, mean, scale, dtype=None, name=None, seed=None):
@@ -384,7 +428,7 @@ _OTHERS: dict[str, Any] = {
     "cumsum": lambda x, axis=0: ops.cumsum(x, axis),
     "depthwise_conv2d": _depthwise_conv2d,
     "dropout": lambda x, level, noise_shape=None, seed=None: (
-        lamina.random.dropout(x, level, noise_shape, seed)
+        lamina.random.dropout(x, level, noise_shape, _seeds(seed))
     ),
     "dtype": lambda x: str(x.dtype),
     "eval": ops.convert_to_numpy,
@@ -416,9 +460,9 @@ _OTHERS: dict[str, Any] = {
     "pool3d": _pool(3),
     "pow": lambda x, a: ops.power(x, a),
     "random_bernoulli": _random_bernoulli,
-    "random_normal": lamina.random.normal,
+    "random_normal": _random_normal,
     "random_normal_variable": _random_normal_variable,
-    "random_uniform": lamina.random.uniform,
+    "random_uniform": _random_uniform,
     "random_uniform_variable": _random_uniform_variable,
     "relu": lambda x, alpha=0.0, max_value=None, threshold=0.0: (
         lamina.activations.relu(x, alpha, max_value, threshold)
@@ -449,7 +493,7 @@ _OTHERS: dict[str, Any] = {
     "tile": lambda x, n: ops.tile(x, [n] if isinstance(n, int) else n),
     "to_dense": lambda tensor: tensor,
     "transpose": lambda x: ops.transpose(x),
-    "truncated_normal": lamina.random.truncated_normal,
+    "truncated_normal": _truncated_normal,
     "update": lambda x, new_x: _assigned(x, "assign", new_x),
     "update_add": lambda x, increment: _assigned(x, "assign_add", increment),
     "update_sub": lambda x, decrement: _assigned(x, "assign_sub", decrement),
@@ -461,6 +505,7 @@ _OTHERS: dict[str, Any] = {
 
 def functions() -> dict[str, Any]:
     """Return all of them by name."""
+    _call_lambdas()
     return (
         {name: getattr(ops, name) for name in _SAME}
         | {name: _pair(name) for name in _PAIRS}
