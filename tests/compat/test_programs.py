@@ -4,6 +4,8 @@ import importlib
 import os
 import pathlib
 import pickle
+import py_compile
+import runpy
 import subprocess
 import sys
 import textwrap
@@ -360,10 +362,10 @@ sys.exit(7)
 @pytest.mark.parametrize(
     "words",
     [
-        ["shows.py", "a"], ["inner/shows.py"], ["./inner/../shows.py"], ["plain", "-x"],
-        ["-m", "shows", "a"], ["inner", "a"], ["-m", "inner"], ["-c", SHOWS, "-m"],
-        ["shows.py", "fail"], ["-c", SHOWS, "fail"], ["none.py"], ["-m", "none_"],
-        ["broken.py"], ["-c", GUARDED], ["-"],
+        ["shows.py", "a"], ["inner/shows.py"], ["./inner/../shows.pyc"],
+        ["plain", "-x"], ["-m", "shows", "a"], ["inner", "a"], ["-m", "inner"],
+        ["-c", SHOWS, "-m"], ["shows.py", "fail"], ["-c", SHOWS, "fail"],
+        ["none.py"], ["-m", "none_"], ["broken.py"], ["-c", GUARDED], ["-"],
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -371,6 +373,7 @@ def test_a_program_runs_as_python_runs_it(tmp_path, words):
     (tmp_path / "inner").mkdir()
     for name in ("plain", "inner/shows.py", "inner/__main__.py"):
         (tmp_path / name).write_text(SHOWS)
+    py_compile.compile(str(tmp_path / "plain"), str(tmp_path / "shows.pyc"))
     ways = [
         run(tmp_path, *way, *words, shows=SHOWS, broken="def (")
         for way in ([], ["-m", "lamina"])
@@ -390,6 +393,24 @@ def test_start_asks_for_no_more_than_the_program(tmp_path):
         "print({'sklearn', 'matplotlib', 'lamina.applications'} & {*sys.modules})"
     )
     assert printed(run(tmp_path, "-m", "lamina", "-c", code)) == ["set()"]
+
+
+def test_the_page_counts_lines_as_the_command_does():
+    count = runpy.run_path(str(SOURCE.parent / "benchmarks" / "size.py"))["count"]
+    room = SOURCE / "lamina" / "compat"
+
+    def lines(*names):
+        files = [
+            file for name in names for file in [room / name, *room.glob(f"{name}/*")]
+        ]
+        return sum(count(file)[0] for file in files if file.suffix == ".py")
+
+    page = (SOURCE.parent / "docs" / "packages.md").read_text()
+    own = "aliases", "names", "runner", "without_tensorflow", "__init__"
+    runner = lines("site", *(f"{name}.py" for name in own))
+    assert runner < 600 and f"is {runner} lines of code" in page
+    assert f"(`shims`, {lines('shims')})" in page
+    assert f"`uses.py`, {lines('check.py', 'uses.py')};" in page
 
 
 def test_every_private_name_is_there():

@@ -6,7 +6,7 @@ import os
 import pkgutil
 import runpy
 import sys
-from importlib.machinery import SourceFileLoader
+from importlib.machinery import SourceFileLoader, SourcelessFileLoader
 from importlib.util import decode_source
 from pathlib import Path
 from types import ModuleType
@@ -18,9 +18,9 @@ def run(arguments) -> int:
     """Run a program as `python` does.
 
     Args:
-        arguments: a script, a folder or archive with a `__main__.py`, `-m` and a
-            module, `-c` and a text, or `-` for a text on standard input; then what the
-            program is given.
+        arguments: a script, which may be compiled, a folder or archive with a
+            `__main__.py`, `-m` and a module, `-c` and a text, or `-` for a text on
+            standard input; then what the program is given.
 
     Returns:
         The exit code.
@@ -60,7 +60,9 @@ def run(arguments) -> int:
         main.__file__ = file = (
             first if Path(first).is_absolute() else f"{Path.cwd()}{os.sep}{first}"
         )
-        main.__loader__ = loader = SourceFileLoader("__main__", file)
+        compiled = first.endswith(".pyc")
+        of = SourcelessFileLoader if compiled else SourceFileLoader
+        main.__loader__ = loader = of("__main__", file)
         try:
             text = loader.get_data(file)
         except OSError as error:
@@ -69,7 +71,11 @@ def run(arguments) -> int:
                 f"{sys.executable}: can't open file {file!r}: {reason}", file=sys.stderr
             )
             return 2
-        exec(loader.source_to_code(text, file), space)
+        if compiled:
+            code = loader.get_code("__main__")
+        else:
+            code = loader.source_to_code(text, file)
+        exec(code, space)
     return 0
 
 
