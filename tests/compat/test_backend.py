@@ -1,5 +1,7 @@
 """The functions of `keras.backend` that only TensorFlow's Keras has."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -20,6 +22,15 @@ def test_names():
     assert set(OURS) <= set(dir(theirs))
     missing = set(theirs.__dict__) - set(OURS) - set(dir(lamina.backend))
     assert {name for name in missing if name[0] != "_"} == set()
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_arguments(name):
+    ours, expected = (
+        [(one.name, one.default) for one in inspect.signature(of).parameters.values()]
+        for of in (OURS[name], getattr(theirs, name))
+    )
+    assert ours == expected
 
 
 @pytest.mark.parametrize("name", ["all", "any", "max", "mean", "min", "prod", "std",
@@ -88,10 +99,10 @@ EQUAL = {
     "relu": ((X - 0.5, 0.1, 0.3), lambda a, *_: np.clip(a, 0.1 * a, 0.3)),
     "conv1d": ((X, np.ones((2, 4, 1)), 1, "causal"), lambda a, *_: (
         a + np.pad(a, [(0, 0), (1, 0), (0, 0)])[:, :-1]).sum(2, keepdims=True)),
-    "resize_images": ((IMAGES, 2, 1), lambda a, *_: a.repeat(2, 1)),
+    "resize_images": ((IMAGES, 2, 1, "channels_last"), lambda a, *_: a.repeat(2, 1)),
     "reverse": ((X, 1), np.flip),
     "spatial_2d_padding": ((IMAGES,), lambda a: np.pad(a, PAD)),
-    "switch": ((ROWS[:, 0] > 2, ROWS, OTHERS), lambda c, a, b: b),
+    "switch": ((ROWS[0] > 2, ROWS, OTHERS), lambda c, a, b: b),
     "temporal_padding": ((X,), lambda a: np.pad(a, [(0, 0), (1, 1), (0, 0)])),
     "binary_crossentropy": (
         (np.round(ROWS), OTHERS), lambda t, p: -np.log(np.where(t == 1, p, 1 - p)),
@@ -142,6 +153,15 @@ EQUAL = {
             [(0, 0), (0, 1), (0, 0), (0, 0)],
         ),
     ),
+    "concatenate": (([X, X],), lambda a: np.concatenate(a, -1)),
+    "cumsum": ((X,), lambda a: a.cumsum(0)),
+    "cumprod": ((X,), lambda a: a.cumprod(0)),
+    "sqrt": ((X - 0.5,), lambda a: np.sqrt(np.maximum(a, 0))),
+    "expand_dims": ((X,), lambda a: a[..., None]),
+    "eye": ((2, "int32"), lambda n, _: np.eye(n)),
+    "tile": ((ROWS[0], 2), lambda a, n: np.tile(a, n)),
+    "arange": ((0, 1, 0.25), np.arange),
+    "clip": ((X, 0.6, 0.4), lambda a, *_: np.full(a.shape, 0.6)),
     "conv2d": ((IMAGES, np.ones((1, 1, 3, 1))), lambda a, _: a.sum(3, keepdims=True)),
 }  # fmt: skip
 
@@ -151,6 +171,39 @@ def test_numbers(name):
     given, expected = EQUAL[name]
     np.testing.assert_allclose(
         OURS[name](*given), expected(*given), rtol=2e-5, atol=1e-6
+    )
+
+
+def test_numbers_of_other_forms():
+    def equal(name, expected, *given, **named):
+        found = OURS[name](*given, **named)
+        np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-6)
+
+    equal("clip", np.minimum(X, 0.4), X, min_value=None, max_value=0.4)
+    equal("clip", np.maximum(X, 0.4), X, min_value=0.4, max_value=None)
+    equal("arange", [], -3)
+    assert OURS["arange"](0, 5, dtype="float32").dtype == "float32"
+    picks = np.array([[0, 1, 2], [3, -1, 0]])
+    cost = -np.log(np.take_along_axis(X, picks[..., None], 2)[..., 0] / X.sum(2))
+    cost = np.where(picks < 0, 0, cost)
+    name = "sparse_categorical_crossentropy"
+    equal(name, cost, picks, X, ignore_class=-1)
+    equal(name, cost, picks, X.swapaxes(1, 2), axis=1, ignore_class=-1)
+    equal(name, cost[1:, :1], [[[3]]], X[1:, :1])
+    rows = np.array([True, False, True, False])
+    equal("switch", np.where(rows, X, -X), rows, lambda: X, -X)
+    equal("switch", X, np.array(1), lambda: X, lambda: -X)
+    equal("switch", np.where(X[..., :1] > 0.5, X, -X), X[..., 0] > 0.5, X, -X)
+    with pytest.raises(ValueError, match="at most the expressions' axes"):
+        OURS["switch"](X > 0, ROWS, ROWS)
+    means = X.mean((1, 2), keepdims=True)
+    equal("batch_normalization", (X - means) / 2, X, means, 4.0, None, None, -1, 0.0)
+    images = np.moveaxis(IMAGES[:1], -1, 1)
+    equal("bias_add", 2 * images, images, images[0].reshape(4, 4, 3), "channels_first")
+    first, second = OURS["stop_gradient"]([X, ROWS])
+    assert OURS["get_value"](3) == 3 and (first.shape, second.shape) == (
+        (2, 3, 4),
+        (2, 3),
     )
 
 
@@ -259,6 +312,19 @@ def test_draws():
     assert OURS["random_uniform_variable"]((2, 3), 0.0, 1.0).shape == (2, 3)
     kept = np.asarray(OURS["dropout"](np.ones(100, "float32"), 0.5, seed=1))
     assert set(np.unique(kept)) == {0.0, 2.0}
+
+
+@pytest.mark.parametrize("shape", [None, (4,)])
+def test_layers_draw_without_a_seed(shape):
+    def noise(x):
+        return OURS["random_normal"](OURS["shape"](x))
+
+    layer = lamina.layers.Lambda(noise, shape)
+    model = lamina.Sequential([lamina.Input((4,)), layer])
+    first, second = (model.predict(np.zeros((200, 4)), verbose=0) for _ in range(2))
+    assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 0.15
+    np.testing.assert_allclose([first.std(), second.std()], 1, atol=0.1)
+    assert (len(layer.variables), len(layer.weights)) == (1, 0)
 
 
 def test_gradients_say_what_to_use():

@@ -85,6 +85,17 @@ MISSING = {
     ],
     "import keras\nclass A:\n def __init__(self): self.L = keras.layers\n"
     " def f(me): me.L.Dens": ["keras.layers.Dens"],
+    "try: from keras import layers, x\nexcept ImportError: x = 1\nlayers.Dens, x.y": [
+        "keras.layers.Dens"
+    ],
+    "try: import tensorflow as tf\nexcept ImportError: tf = 1\ntf.nn, tf.keras.x": [
+        "tensorflow.keras.x"
+    ],
+    "from keras import backend as K, x\nif K.backend() != 'jax': K.a\nelse: K.b": [
+        "keras.backend.b",
+        "keras.x",
+    ],
+    "import keras\nif keras.config.backend() in ('jax', 'torch'): keras.x": ["keras.x"],
     "class A:\n from keras import layers\n x = layers.Dens": ["keras.layers.Dens"],
     "import keras\ndef f():\n from keras import ops\n return lambda: ops.nope": [
         "keras.ops.nope"
@@ -110,6 +121,12 @@ FOUND = [
     "import keras\ntry:\n keras.nope\nexcept (AttributeError, KeyError):\n pass",
     "import keras\nif hasattr(keras, 'nope'):\n keras.nope()",
     "import keras; getattr(keras.ops, 'nope', None)",
+    "try: from keras.nope import x, y\nexcept ImportError: x = 1\nx.a.b(), y.c",
+    "import keras\nkeras.layers.Own = object\nkeras.layers.Own.x",
+    "import keras\nsetattr(keras.layers, 'Own', 1)\nkeras.layers.Own.x",
+    "from tensorflow.keras import backend as K\nif K.backend() == 'tensorflow': K.x",
+    "from keras.src import backend as b\nx = b.x if b.backend() == 'torch' else 1",
+    "import keras\nif 'torch' == keras.config.backend() and a: keras.x",
     "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n from keras.nope import x",
     "import numpy as keras; keras.nope",
     "from keras import __version__, version",

@@ -4,6 +4,8 @@ import importlib
 import os
 import pathlib
 import pickle
+import py_compile
+import runpy
 import subprocess
 import sys
 import textwrap
@@ -199,6 +201,9 @@ def test_who_asks_is_told_that_there_is_no_tensorflow(tmp_path):
         "asks_later": guard,
         "needs": "import tensorflow as tf\ntf.constant(1)",
         "keras_alone": f"{guard}Dense = tf.keras.layers.Dense",
+        "keras_and_more": "import sys\ndef tensor(x):\n import tensorflow as tf\n"
+        " return tf.is_tensor(x) or isinstance(x, (tf.Tensor, tf.Variable))\n"
+        "def K():\n import tensorflow as tf\n return tf.keras.backend",
     }.items():
         (tmp_path / "site-packages" / f"{name}.py").write_text(text)
     result = run(
@@ -214,21 +219,29 @@ def test_who_asks_is_told_that_there_is_no_tensorflow(tmp_path):
             import tensorflow
             print("unreached")
         print(importlib.util.find_spec("tensorflow"))
+        import os
+        try:
+            import needs
+        except ImportError as error:
+            print(error.name)
         import asks
+        os.chdir("/")
+        import keras_and_more
+        print(keras_and_more.tensor(1), keras_and_more.K().backend())
         from tensorflow.keras.layers import Dense
         import asks_later, keras_alone
         print(asks.tf, asks_later.tf, keras_alone.Dense is Dense)
         try:
             import needs
-        except ImportError as error:
-            print(error.name)
+        except AttributeError as error:
+            print("pip install" in str(error))
         import tensorflow as tf
         print(isinstance(1, tf.Tensor), isinstance(1, tf.data.Dataset))
         """,
     )  # fmt: skip
     assert printed(result) == [
-        "No module named 'tensorflow'", "None", "None None True", "tensorflow",
-        "False False",
+        "No module named 'tensorflow'", "None", "tensorflow", "False jax",
+        "None None True", "True", "False False",
     ]  # fmt: skip
 
 
@@ -326,6 +339,13 @@ def test_install_in_a_notebook(tmp_path):
         "print({'jax', 'numpy'} & {*sys.modules})")) == ["set()"]  # fmt: skip
 
 
+GUARDED = """
+try:
+    import tensorflow
+except ImportError:
+    print("none")
+raise KeyboardInterrupt
+"""
 SHOWS = """
 import sys
 class Own:
@@ -342,10 +362,10 @@ sys.exit(7)
 @pytest.mark.parametrize(
     "words",
     [
-        ["shows.py", "a"], ["inner/shows.py"], ["./inner/../shows.py"], ["plain", "-x"],
-        ["-m", "shows", "a"], ["inner", "a"], ["-m", "inner"], ["-c", SHOWS, "-m"],
-        ["shows.py", "fail"], ["-c", SHOWS, "fail"], ["none.py"], ["-m", "none_"],
-        ["broken.py"], ["-c", "raise KeyboardInterrupt"], ["-"],
+        ["shows.py", "a"], ["inner/shows.py"], ["./inner/../shows.pyc"],
+        ["plain", "-x"], ["-m", "shows", "a"], ["inner", "a"], ["-m", "inner"],
+        ["-c", SHOWS, "-m"], ["shows.py", "fail"], ["-c", SHOWS, "fail"],
+        ["none.py"], ["-m", "none_"], ["broken.py"], ["-c", GUARDED], ["-"],
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -353,6 +373,7 @@ def test_a_program_runs_as_python_runs_it(tmp_path, words):
     (tmp_path / "inner").mkdir()
     for name in ("plain", "inner/shows.py", "inner/__main__.py"):
         (tmp_path / name).write_text(SHOWS)
+    py_compile.compile(str(tmp_path / "plain"), str(tmp_path / "shows.pyc"))
     ways = [
         run(tmp_path, *way, *words, shows=SHOWS, broken="def (")
         for way in ([], ["-m", "lamina"])
@@ -372,6 +393,24 @@ def test_start_asks_for_no_more_than_the_program(tmp_path):
         "print({'sklearn', 'matplotlib', 'lamina.applications'} & {*sys.modules})"
     )
     assert printed(run(tmp_path, "-m", "lamina", "-c", code)) == ["set()"]
+
+
+def test_the_page_counts_lines_as_the_command_does():
+    count = runpy.run_path(str(SOURCE.parent / "benchmarks" / "size.py"))["count"]
+    room = SOURCE / "lamina" / "compat"
+
+    def lines(*names):
+        files = [
+            file for name in names for file in [room / name, *room.glob(f"{name}/*")]
+        ]
+        return sum(count(file)[0] for file in files if file.suffix == ".py")
+
+    page = (SOURCE.parent / "docs" / "packages.md").read_text()
+    own = "aliases", "names", "runner", "without_tensorflow", "__init__"
+    runner = lines("site", *(f"{name}.py" for name in own))
+    assert runner < 600 and f"is {runner} lines of code" in page
+    assert f"(`shims`, {lines('shims')})" in page
+    assert f"`uses.py`, {lines('check.py', 'uses.py')};" in page
 
 
 def test_every_private_name_is_there():

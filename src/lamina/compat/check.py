@@ -68,13 +68,18 @@ def check(program) -> list[Finding]:
     [('keras.layers.Dens', True)]
     """
     found: dict = {}
-    for name, place, arguments in uses(program):
+    for name, place, arguments in uses(program, _is_missing):
         missing, rows = _judged(name)
         for wanted, text in rows:
             if not wanted or wanted & arguments:
                 new = Finding(name, missing, text)
                 found.setdefault((name, text), new).places.append(place)
     return sorted(found.values(), key=lambda one: (not one.missing, one.name))
+
+
+def _is_missing(name, below):
+    """Tell whether a name is missing for one below it: of TensorFlow, Keras is not."""
+    return _judged(name)[0] or (name == "tensorflow" and not PACKAGE.match(below))
 
 
 def look_up(name):

@@ -1,11 +1,13 @@
 """`python -m lamina train.py`: a program for Keras, with Lamina in its place."""
 
 import builtins
+import linecache
 import os
 import pkgutil
 import runpy
 import sys
-from importlib.machinery import SourceFileLoader
+from importlib.machinery import SourceFileLoader, SourcelessFileLoader
+from importlib.util import decode_source
 from pathlib import Path
 from types import ModuleType
 
@@ -16,9 +18,9 @@ def run(arguments) -> int:
     """Run a program as `python` does.
 
     Args:
-        arguments: a script, a folder or archive with a `__main__.py`, `-m` and a
-            module, `-c` and a text, or `-` for a text on standard input; then what the
-            program is given.
+        arguments: a script, which may be compiled, a folder or archive with a
+            `__main__.py`, `-m` and a module, `-c` and a text, or `-` for a text on
+            standard input; then what the program is given.
 
     Returns:
         The exit code.
@@ -43,7 +45,13 @@ def run(arguments) -> int:
         if first == "-c":
             del sys.argv[1]
         text = rest[0] if first == "-c" else sys.stdin.buffer.read()
-        exec(compile(text, "<string>" if first == "-c" else "<stdin>", "exec"), space)
+        file = "<string>" if first == "-c" else "<stdin>"
+        code = compile(text, file, "exec")
+        if isinstance(text, bytes):
+            text = decode_source(text)
+        # Read where the program asks for TensorFlow.
+        linecache.cache[file] = len(text), None, text.splitlines(True), file
+        exec(code, space)
     elif pkgutil.get_importer(first) is not None:
         _first_path(Path(first).absolute())
         runpy._run_module_as_main("__main__", alter_argv=False)  # pyright: ignore
@@ -52,7 +60,9 @@ def run(arguments) -> int:
         main.__file__ = file = (
             first if Path(first).is_absolute() else f"{Path.cwd()}{os.sep}{first}"
         )
-        main.__loader__ = loader = SourceFileLoader("__main__", file)
+        compiled = first.endswith(".pyc")
+        of = SourcelessFileLoader if compiled else SourceFileLoader
+        main.__loader__ = loader = of("__main__", file)
         try:
             text = loader.get_data(file)
         except OSError as error:
@@ -61,7 +71,11 @@ def run(arguments) -> int:
                 f"{sys.executable}: can't open file {file!r}: {reason}", file=sys.stderr
             )
             return 2
-        exec(loader.source_to_code(text, file), space)
+        if compiled:
+            code = loader.get_code("__main__")
+        else:
+            code = loader.source_to_code(text, file)
+        exec(code, space)
     return 0
 
 

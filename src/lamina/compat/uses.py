@@ -16,12 +16,14 @@ _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
-def uses(program) -> Iterator[tuple[str, str, set]]:
+def uses(program, missing) -> Iterator[tuple[str, str, set]]:
     """Yield each use of a name below `keras`, `tf_keras` or `tensorflow`.
 
     Args:
         program: a script, in whose folder its own modules are looked for; a folder of
             modules; or the name of an installed package.
+        missing: a function that tells whether a name is missing. Where the program
+            catches this, what is below the name is left out, too.
 
     Yields:
         The whole name, the place as `file:line`, and the names of the arguments, where
@@ -64,10 +66,16 @@ def uses(program) -> Iterator[tuple[str, str, set]]:
     excused = {
         full_name(name) for module in modules.values() for name in module.excused
     }
+
+    def is_excused(name):
+        words = name.split(".")
+        above = (".".join(words[:i]) for i in range(1, len(words)))
+        return name in excused or any(x in excused and missing(x, name) for x in above)
+
     for module in modules.values():
         for used, line, arguments in module.uses:
             name = full_name(used)
-            if name is not None and name not in excused:
+            if name is not None and not is_excused(name):
                 yield name, f"{module.file}:{line}", arguments
 
 
@@ -128,7 +136,7 @@ class Module:
         stars: modules of which it imports all.
         uses: each name of another module that is used, its line, and the names of the
             arguments where it is called.
-        excused: names whose absence it catches.
+        excused: names whose absence it catches, or that it sets.
         guarded: lines where an `ImportError` is caught.
         statements: lines of imports.
     """
@@ -214,8 +222,15 @@ class Module:
             for call in (one.context_expr for one in node.items):
                 if isinstance(call, ast.Call) and _last(call.func) == "suppress":
                     caught |= _caught(call.args)
-        elif isinstance(node, ast.If) and _last(node.test) == "TYPE_CHECKING":
-            inner = node.orelse
+        elif isinstance(node, (ast.If, ast.IfExp)):
+            holds = _holds(node.test, names)
+            if holds is not None:
+                taken = node.body, node.orelse
+                elsewhere, taken = taken[::-1] if holds else taken
+                # What it imports there is not to be had here.
+                for _ in self._visit(elsewhere, names, caught | {"ImportError"}, own):
+                    pass
+                inner = [node.test, taken]
         elif isinstance(node, ast.ClassDef):
             held = names.get(node.name)
             held = held if isinstance(held, dict) else {}  # bound twice
@@ -247,7 +262,8 @@ class Module:
                 yield name, node.lineno, {one.arg for one in node.keywords}
                 inner = [*node.args, *node.keywords]
         elif isinstance(name := _resolved(node, names), str):
-            if "AttributeError" in caught:
+            sets = isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+            if sets or "AttributeError" in caught:
                 self.excused.add(name)
             yield name, node.lineno, set()
             return
@@ -329,7 +345,9 @@ def _resolved(node, names):
     elif isinstance(node, ast.NamedExpr):
         stands = _resolved(node.value, names)
     elif isinstance(node, ast.IfExp):
-        stands = _resolved(node.body, names) or _resolved(node.orelse, names)
+        holds = _holds(node.test, names)
+        kept = [node.body] * (holds is not False) + [node.orelse] * (not holds)
+        stands = next(filter(None, (_resolved(one, names) for one in kept)), None)
     elif isinstance(node, ast.Call):
         stands = _asked(node, names)
     for word in words:
@@ -341,16 +359,44 @@ def _resolved(node, names):
 
 
 def _asked(node, names):
-    """Return what `hasattr`, `getattr` or `import_module` asks for in a call."""
+    """Return what `hasattr`, `getattr` or `import_module` asks for."""
     words = [getattr(one, "value", None) for one in node.args]
     if _last(node.func) in ("import_module", "__import__") and words:
         return words[0] if isinstance(words[0], str) else None
-    if _last(node.func) not in ("hasattr", "getattr") or not words[1:]:
+    if _last(node.func) not in ("hasattr", "getattr", "setattr") or not words[1:]:
         return None
     base = _resolved(node.args[0], names)
     if isinstance(base, dict):
         return base.get(words[1])
     return f"{base}.{words[1]}" if base and isinstance(words[1], str) else None
+
+
+def _holds(test, names):
+    """Return whether a condition on Keras' backend holds here; None for any other."""
+    if _last(test) == "TYPE_CHECKING":
+        return False
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        holds = _holds(test.operand, names)
+        return None if holds is None else not holds
+    if isinstance(test, ast.BoolOp):
+        settles = isinstance(test.op, ast.Or)
+        return settles if settles in [_holds(x, names) for x in test.values] else None
+    if not isinstance(test, ast.Compare) or test.comparators[1:]:
+        return None
+    call, value = test.left, test.comparators[0]
+    if isinstance(call, ast.Constant):
+        call, value = value, call
+    name = _resolved(call.func, names) if isinstance(call, ast.Call) else None
+    if not isinstance(name, str) or name.partition(".")[0] not in _ROOTS:
+        return None
+    if not name.endswith(".backend"):
+        return None
+    with contextlib.suppress(ValueError):
+        given = ast.literal_eval(value)
+        words = given if isinstance(given, (tuple, list, set)) else [given]
+        negated = isinstance(test.ops[0], (ast.NotEq, ast.NotIn))
+        return ("jax" in words) != negated
+    return None
 
 
 def _caught(kinds):

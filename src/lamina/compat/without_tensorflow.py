@@ -9,7 +9,7 @@ import functools
 import importlib
 import linecache
 import sys
-from pathlib import Path
+from pathlib import PurePath
 from types import SimpleNamespace
 
 from lamina.compat import names
@@ -31,8 +31,9 @@ def is_answered() -> bool:
     """Tell whether the import of `tensorflow` that runs now gets a module.
 
     One that names `keras` gets it, and so does one in a file that takes `tf.keras` and
-    nothing else of it. Any other import of the program's own gets it where it catches
-    no `ImportError`: what is missing is then said where it is used.
+    nothing else of it. Any other that catches no `ImportError` gets it in a file that
+    takes `tf.keras`, in one that is not of an installed package, and where there is
+    the module already: what is missing is then said where it is used.
     """
     frame, wanted = sys._getframe(1), ""
     while frame is not None:
@@ -48,12 +49,14 @@ def is_answered() -> bool:
         frame = frame.f_back
     if frame is None or wanted.startswith("tensorflow."):
         return True
-    file = Path(frame.f_code.co_filename)
-    text = "".join(linecache.getlines(str(file), frame.f_globals))
+    file = frame.f_code.co_filename
+    text = "".join(linecache.getlines(file, frame.f_globals))
     alone, of_keras, guarded = _read(text)
     if alone or frame.f_lineno in of_keras:
         return True
-    return _is_own(frame, file) and frame.f_lineno not in guarded
+    installed = not {"site-packages", "dist-packages"}.isdisjoint(PurePath(file).parts)
+    asked = bool(of_keras) or not installed or "tensorflow" in sys.modules
+    return asked and frame.f_lineno not in guarded
 
 
 @functools.cache
@@ -71,15 +74,6 @@ def _read(text):
     return alone, of_keras, read.guarded
 
 
-def _is_own(frame, file):
-    """Tell whether a frame runs a file of the program, not of a package."""
-    if frame.f_globals.get("__name__") == "__main__":
-        return True
-    parents = file.absolute().parents
-    folders = {Path.cwd(), Path(sys.path[0]).absolute()}
-    return not folders.isdisjoint(parents) and "site-packages" not in file.parts
-
-
 class _Nothing:
     """A type of TensorFlow's: nothing is an instance of it."""
 
@@ -94,6 +88,8 @@ def absent(module, name):
         return importlib.import_module(inner)
     if name in ("RaggedTensor", "SparseTensor", "Tensor", "Variable"):
         return _Nothing
+    if name == "is_tensor":
+        return lambda x: False
     if name == "data":
         return SimpleNamespace(Dataset=_Nothing)
     raise AttributeError(needs(inner))

@@ -1,5 +1,7 @@
 """The functions of TensorFlow's `keras.backend`, as operations of `lamina.ops`."""
 
+import contextlib
+import functools
 from typing import Any
 
 import jax
@@ -8,18 +10,20 @@ import numpy as np
 import lamina
 from lamina import layers, losses, ops
 from lamina.compat import names
-from lamina.core.symbolic import is_symbolic
+from lamina.core.context import context, having
+from lamina.core.symbolic import infer, is_symbolic
 from lamina.kernels import scan
 
 # Operations of the same name, arguments and numbers.
 _SAME = (
-    "abs", "arange", "cast", "clip", "concatenate", "cos", "cumprod", "cumsum", "elu",
-    "equal", "exp", "expand_dims", "eye", "greater", "greater_equal",
-    "less", "less_equal", "log", "maximum", "minimum", "ndim", "not_equal",
-    "ones_like", "reshape", "round", "sigmoid", "sign", "sin",
-    "softmax", "softplus", "softsign", "sqrt", "square", "squeeze", "stack", "tanh",
-    "stop_gradient", "tile", "transpose", "zeros_like", "dot",
-    "categorical_crossentropy", "sparse_categorical_crossentropy",
+    "abs", "cast", "categorical_crossentropy", "cos", "elu", "exp", "log", "ndim",
+    "sigmoid", "sign", "sin", "softmax", "softplus", "softsign", "square", "stack",
+    "tanh",
+)  # fmt: skip
+# Of two tensors, which are called x and y there.
+_PAIRS = (
+    "dot", "equal", "greater", "greater_equal", "less", "less_equal", "maximum",
+    "minimum", "not_equal",
 )  # fmt: skip
 # Reductions, whose `axis` and `keepdims` are those of NumPy.
 _REDUCTIONS = ("all", "any", "max", "mean", "min", "prod", "std", "sum", "var")
@@ -38,6 +42,10 @@ def _reduction(name):
 
     reduce.__name__ = name
     return reduce
+
+
+def _pair(name):
+    return lambda x, y: getattr(ops, name)(x, y)
 
 
 def _floatx():
@@ -61,12 +69,9 @@ def _filled(make):
     return lambda shape, dtype=None, name=None: _variable(make(shape), dtype, name)
 
 
-def _assign(method):
-    def change(x, value):
-        getattr(x, method)(value)
-        return x
-
-    return change
+def _assigned(x, method, value):
+    getattr(x, method)(value)
+    return x
 
 
 def _set_value(x, value):
@@ -83,8 +88,26 @@ def _batch_dot(x, y, axes=None):
 
 def _bias_add(x, bias, data_format=None):
     if (data_format or lamina.config.image_data_format()) == "channels_first":
-        bias = ops.reshape(bias, (1, -1, *(1,) * (len(x.shape) - 2)))
+        *sizes, channels = bias.shape
+        sizes = sizes or (1,) * (len(x.shape) - 2)
+        bias = ops.reshape(bias, (1, channels, *sizes))
     return x + bias
+
+
+def _arange(start, stop=None, step=1, dtype="int32"):
+    numbers = ops.arange(max(start, 0) if stop is None else start, stop, step)
+    return numbers if dtype == "int32" else ops.cast(numbers, dtype)
+
+
+def _batch_normalization(x, mean, var, beta, gamma, axis=-1, epsilon=1e-3):
+    del axis  # as there: the rest is broadcast
+    scale = ops.rsqrt(var + epsilon) * (1 if gamma is None else gamma)
+    return x * scale + ((0 if beta is None else beta) - mean * scale)
+
+
+def _clip(x, min_value, max_value):
+    x = x if max_value is None else ops.minimum(x, max_value)
+    return x if min_value is None else ops.maximum(x, min_value)
 
 
 def _cast_to_floatx(x):
@@ -118,25 +141,109 @@ def _l2_normalize(x, axis=None):
     return x * ops.rsqrt(ops.maximum(squares, 1e-12))  # TensorFlow's floor
 
 
+def _sqrt(x):
+    x = ops.convert_to_tensor(x)
+    return ops.sqrt(ops.where(x < 0, ops.zeros_like(x), x))
+
+
+def _stop_gradient(variables):
+    if isinstance(variables, (list, tuple)):
+        return map(ops.stop_gradient, variables)
+    return ops.stop_gradient(variables)
+
+
 def _switch(condition, then_expression, else_expression):
+    condition = ops.cast(condition, "bool")
     branches = then_expression, else_expression
-    if any(map(callable, branches)):
+    rank = len(condition.shape)
+    if not rank and any(map(callable, branches)):
         first, second = (b if callable(b) else lambda b=b: b for b in branches)
         return ops.cond(condition, first, second)
-    for _ in range(len(ops.shape(then_expression)) - len(ops.shape(condition))):
+    first, second = (b() if callable(b) else b for b in branches)
+    more = len(ops.shape(first)) - rank
+    if rank and more < 0:
+        raise ValueError(
+            "`K.switch` expected `condition` to have at most the expressions' axes. "
+            f"Received: {rank} and {rank + more}"
+        )
+    for _ in range(more if rank > 1 else 0):  # one of rows is broadcast as there
         condition = ops.expand_dims(condition, -1)
-    return ops.where(condition, then_expression, else_expression)
+    return ops.where(condition, first, second)
+
+
+def _seeds(seed):
+    """Return a generator of the layer that draws without a seed, for its next steps.
+
+    It is made while the layer's shapes are found, before a step is compiled.
+    """
+    if seed is not None or not context.calling:
+        return seed
+    held = context.calling[-1].__dict__
+    if "_drawn_seeds" not in held and context.runs("symbolic"):
+        with having(scopes=(), distribution=None):
+            held["_drawn_seeds"] = lamina.random.SeedGenerator()
+    return held.get("_drawn_seeds")
+
+
+@functools.cache
+def _call_lambdas():
+    """Let a `Lambda` that is told its shape be called for it too, and so draw."""
+    plain = layers.Lambda.compute_output_spec
+
+    def compute_output_spec(self, inputs, *args, **kwargs):
+        if self._output_shape is not None:
+            with contextlib.suppress(Exception):  # which the call itself will raise
+                infer(self.call, inputs, *args, **kwargs)
+        return plain(self, inputs, *args, **kwargs)
+
+    layers.Lambda.compute_output_spec = compute_output_spec
 
 
 def _random_bernoulli(shape, p=0.0, dtype=None, seed=None):
-    return ops.cast(lamina.random.uniform(shape, seed=seed) < p, dtype or _floatx())
+    draws = lamina.random.uniform(shape, seed=_seeds(seed))
+    return ops.cast(draws < p, dtype or _floatx())
 
 
-def _drawn_variable(draw):
-    def make(shape, first, second, dtype=None, name=None, seed=None):
-        return _variable(draw(shape, first, second, dtype, seed), dtype, name)
+def _random_normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None):
+    return lamina.random.normal(shape, mean, stddev, dtype, _seeds(seed))
 
-    return make
+
+def _random_uniform(shape, minval=0.0, maxval=1.0, dtype=None, seed=None):
+    return lamina.random.uniform(shape, minval, maxval, dtype, _seeds(seed))
+
+
+def _truncated_normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None):
+    return lamina.random.truncated_normal(shape, mean, stddev, dtype, _seeds(seed))
+
+
+def _random_normal_variable(shape, mean, scale, dtype=None, name=None, seed=None):
+    return _variable(lamina.random.normal(shape, mean, scale, dtype, seed), dtype, name)
+
+
+def _random_uniform_variable(shape, low, high, dtype=None, name=None, seed=None):
+    return _variable(lamina.random.uniform(shape, low, high, dtype, seed), dtype, name)
+
+
+def _conv(rank):
+    def conv(x, kernel, strides=(1,) * rank, padding="valid", data_format=None,
+             dilation_rate=(1,) * rank):  # fmt: skip
+        return ops.conv(x, kernel, strides, padding, data_format, dilation_rate)
+
+    return conv
+
+
+def _depthwise_conv2d(x, depthwise_kernel, strides=(1, 1), padding="valid",
+                      data_format=None, dilation_rate=(1, 1)):  # fmt: skip
+    settings = strides, padding, data_format, dilation_rate
+    return ops.depthwise_conv(x, depthwise_kernel, *settings)
+
+
+def _separable_conv2d(
+    x, depthwise_kernel, pointwise_kernel, strides=(1, 1), padding="valid",
+    data_format=None, dilation_rate=(1, 1),
+):  # fmt: skip
+    settings = strides, padding, data_format, dilation_rate
+    return ops.separable_conv(x, depthwise_kernel, pointwise_kernel, *settings)
 
 
 def _pool(rank):
@@ -193,9 +300,29 @@ def _ctc_decode(y_pred, input_length, greedy=True, beam_width=100, top_paths=1):
     return list(decoded), scores
 
 
-def _binary_focal_crossentropy(target, output, *args, **kwargs):
+def _binary_focal_crossentropy(
+    target, output, apply_class_balancing=False, alpha=0.25, gamma=2.0,
+    from_logits=False,
+):  # fmt: skip
     target, output = (ops.expand_dims(x, -1) for x in (target, output))
-    return losses.binary_focal_crossentropy(target, output, *args, **kwargs)
+    settings = apply_class_balancing, alpha, gamma, from_logits
+    return losses.binary_focal_crossentropy(target, output, *settings)
+
+
+def _sparse_categorical_crossentropy(
+    target, output, from_logits=False, axis=-1, ignore_class=None
+):
+    output = ops.moveaxis(ops.convert_to_tensor(output), axis, -1)
+    if not from_logits:
+        least = lamina.config.epsilon()
+        output = ops.log(ops.clip(output, least, 1 - least))
+    target = ops.reshape(ops.cast(target, "int32"), ops.shape(output)[:-1])
+    if ignore_class is None:
+        return ops.sparse_categorical_crossentropy(target, output, from_logits=True)
+    kept = target != ignore_class
+    target = ops.where(kept, target, 0)
+    loss = ops.sparse_categorical_crossentropy(target, output, from_logits=True)
+    return ops.where(kept, loss, 0)
 
 
 def _categorical_focal_crossentropy(
@@ -261,7 +388,7 @@ def _rnn(step_function, inputs, initial_states, go_backwards=False, mask=None,
 
 
 def _resize_images(
-    x, height_factor, width_factor, data_format=None, interpolation="nearest"
+    x, height_factor, width_factor, data_format, interpolation="nearest"
 ):
     size = height_factor, width_factor
     return layers.UpSampling2D(size, data_format, interpolation)(x)
@@ -273,42 +400,47 @@ def _resize_volumes(x, depth_factor, height_factor, width_factor, data_format):
 
 
 _OTHERS: dict[str, Any] = {
+    "arange": _arange,
     "argmax": lambda x, axis=-1: ops.cast(ops.argmax(x, axis), "int64"),
     "argmin": lambda x, axis=-1: ops.cast(ops.argmin(x, axis), "int64"),
     "batch_dot": _batch_dot,
     "batch_flatten": lambda x: ops.reshape(x, (-1, int(np.prod(x.shape[1:])))),
     "batch_get_value": lambda tensors: [ops.convert_to_numpy(x) for x in tensors],
-    "batch_normalization": lambda x, mean, var, beta, gamma, axis=-1, epsilon=1e-3: (
-        ops.batch_normalization(x, mean, var, axis, beta, gamma, epsilon)
-    ),
+    "batch_normalization": _batch_normalization,
     "batch_set_value": lambda tuples: [_set_value(*pair) for pair in tuples],
     "bias_add": _bias_add,
     "binary_crossentropy": _binary_crossentropy,
     "binary_focal_crossentropy": _binary_focal_crossentropy,
     "cast_to_floatx": _cast_to_floatx,
     "categorical_focal_crossentropy": _categorical_focal_crossentropy,
+    "clip": _clip,
+    "concatenate": lambda tensors, axis=-1: ops.concatenate(tensors, axis),
     "constant": _constant,
     "conv1d": _conv1d,
-    "conv2d": ops.conv,
+    "conv2d": _conv(2),
     "conv2d_transpose": _conv2d_transpose,
-    "conv3d": ops.conv,
+    "conv3d": _conv(3),
     "count_params": lambda x: int(np.prod(x.shape)),
     "ctc_batch_cost": _ctc_batch_cost,
     "ctc_decode": _ctc_decode,
     "ctc_label_dense_to_sparse": _ctc_label_dense_to_sparse,
-    "depthwise_conv2d": ops.depthwise_conv,
+    "cumprod": lambda x, axis=0: ops.cumprod(x, axis),
+    "cumsum": lambda x, axis=0: ops.cumsum(x, axis),
+    "depthwise_conv2d": _depthwise_conv2d,
     "dropout": lambda x, level, noise_shape=None, seed=None: (
-        lamina.random.dropout(x, level, noise_shape, seed)
+        lamina.random.dropout(x, level, noise_shape, _seeds(seed))
     ),
     "dtype": lambda x: str(x.dtype),
     "eval": ops.convert_to_numpy,
+    "expand_dims": lambda x, axis=-1: ops.expand_dims(x, axis),
+    "eye": lambda size, dtype=None, name=None: _variable(np.eye(size), dtype, name),
     "flatten": lambda x: ops.reshape(x, (-1,)),
     "foldl": _foldl,
     "foldr": lambda fn, elems, initializer=None, name=None: (
         _foldl(fn, list(elems)[::-1], initializer, name)
     ),
     "gather": lambda reference, indices: ops.take(reference, indices, axis=0),
-    "get_value": ops.convert_to_numpy,
+    "get_value": lambda x: ops.convert_to_numpy(x) if hasattr(x, "shape") else x,
     "gradients": _gradients,
     "hard_sigmoid": lambda x: ops.clip(0.2 * x + 0.5, 0.0, 1.0),
     "in_top_k": lambda predictions, targets, k: ops.in_top_k(targets, predictions, k),
@@ -317,54 +449,66 @@ _OTHERS: dict[str, Any] = {
     "l2_normalize": _l2_normalize,
     "map_fn": lambda fn, elems, name=None, dtype=None: ops.map(fn, elems),
     "moving_average_update": lambda x, value, momentum: (
-        _assign("assign")(x, x * momentum + value * (1.0 - momentum))
+        _assigned(x, "assign", x * momentum + value * (1.0 - momentum))
     ),
-    "name_scope": lamina.name_scope,
+    "name_scope": lambda name: lamina.name_scope(name),
     "one_hot": lambda indices, num_classes: ops.one_hot(indices, num_classes),
     "ones": _filled(np.ones),
+    "ones_like": lambda x, dtype=None, name=None: ops.ones_like(x, dtype),
     "permute_dimensions": lambda x, pattern: ops.transpose(x, pattern),
     "pool2d": _pool(2),
     "pool3d": _pool(3),
     "pow": lambda x, a: ops.power(x, a),
     "random_bernoulli": _random_bernoulli,
-    "random_normal": lamina.random.normal,
-    "random_normal_variable": _drawn_variable(lamina.random.normal),
-    "random_uniform": lamina.random.uniform,
-    "random_uniform_variable": _drawn_variable(lamina.random.uniform),
+    "random_normal": _random_normal,
+    "random_normal_variable": _random_normal_variable,
+    "random_uniform": _random_uniform,
+    "random_uniform_variable": _random_uniform_variable,
     "relu": lambda x, alpha=0.0, max_value=None, threshold=0.0: (
         lamina.activations.relu(x, alpha, max_value, threshold)
     ),
     "repeat": lambda x, n: ops.repeat(ops.expand_dims(x, 1), n, 1),
     "repeat_elements": lambda x, rep, axis: ops.repeat(x, rep, axis),
+    "reshape": lambda x, shape: ops.reshape(x, shape),
     "resize_images": _resize_images,
     "resize_volumes": _resize_volumes,
     "reverse": lambda x, axes: ops.flip(x, axes),
     "rnn": _rnn,
-    "separable_conv2d": ops.separable_conv,
+    "round": lambda x: ops.round(x),
+    "separable_conv2d": _separable_conv2d,
     "set_value": _set_value,
     "shape": _shape,
+    "sparse_categorical_crossentropy": _sparse_categorical_crossentropy,
     "spatial_2d_padding": lambda x, padding=((1, 1), (1, 1)), data_format=None: (
         layers.ZeroPadding2D(padding, data_format)(x)
     ),
     "spatial_3d_padding": lambda x, padding=((1, 1),) * 3, data_format=None: (
         layers.ZeroPadding3D(padding, data_format)(x)
     ),
+    "sqrt": _sqrt,
+    "squeeze": lambda x, axis: ops.squeeze(x, axis),
+    "stop_gradient": _stop_gradient,
     "switch": _switch,
     "temporal_padding": lambda x, padding=(1, 1): layers.ZeroPadding1D(padding)(x),
+    "tile": lambda x, n: ops.tile(x, [n] if isinstance(n, int) else n),
     "to_dense": lambda tensor: tensor,
-    "truncated_normal": lamina.random.truncated_normal,
-    "update": _assign("assign"),
-    "update_add": _assign("assign_add"),
-    "update_sub": _assign("assign_sub"),
+    "transpose": lambda x: ops.transpose(x),
+    "truncated_normal": _truncated_normal,
+    "update": lambda x, new_x: _assigned(x, "assign", new_x),
+    "update_add": lambda x, increment: _assigned(x, "assign_add", increment),
+    "update_sub": lambda x, decrement: _assigned(x, "assign_sub", decrement),
     "variable": _variable,
     "zeros": _filled(np.zeros),
+    "zeros_like": lambda x, dtype=None, name=None: ops.zeros_like(x, dtype),
 }  # fmt: skip
 
 
 def functions() -> dict[str, Any]:
     """Return all of them by name."""
+    _call_lambdas()
     return (
         {name: getattr(ops, name) for name in _SAME}
+        | {name: _pair(name) for name in _PAIRS}
         | {name: _reduction(name) for name in _REDUCTIONS}
         | _OTHERS
     )
