@@ -92,7 +92,7 @@ def killed(folder, turns, count, draw):
         for process in running:
             while (line := process.stdout.readline()) and line[:5] != "step ":
                 pass
-        begun.append(line.split()[-1])
+        begun.append(line.split()[-1] if line else "none")  # none were left
         time.sleep(draw.uniform(0, 2.5))
         draw.choice(running).kill()
         end = time.monotonic() + LIMIT

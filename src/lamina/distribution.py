@@ -36,9 +36,11 @@ from lamina.core.placement import constrained as _constrained
 from lamina.core.placement import is_first as _is_first
 from lamina.core.processes import note_ends as _note_ends
 from lamina.core.processes import service as _service
+from lamina.core.processes import stand_for as _stand_for
 from lamina.core.random import agree_on_seed as _agree_on_seed
 from lamina.core.tracebacks import boundary as _boundary
 from lamina.core.tracebacks import warn as _warn
+from lamina.data.worker import is_worker as _is_worker
 from lamina.layers.parallel import AXIS as _AXIS
 from lamina.layers.parallel import Plan as _Plan
 
@@ -635,7 +637,8 @@ def initialize(job_addresses=None, num_processes=None, process_id=None) -> None:
     `KERAS_DISTRIBUTION_JOB_ADDRESSES`, `KERAS_DISTRIBUTION_NUM_PROCESSES` and
     `KERAS_DISTRIBUTION_PROCESS_ID`, and else from what JAX knows of SLURM, Kubernetes,
     Open MPI and cloud TPUs. Where a launcher has joined them already, as Ray Train
-    does, they stay so. Where no seed was set, all take the same one.
+    does, they stay so. Where no seed was set, all take the same one. A worker process
+    of a data set, which imports the script, joins nothing.
 
     Args:
         job_addresses: the address and port of process 0; those of the others may
@@ -664,6 +667,9 @@ def initialize(job_addresses=None, num_processes=None, process_id=None) -> None:
             f"There are {len(others) + 1} addresses, but num_processes={num_processes}:"
             f" {_listed([first, *others], 8)}. The address of process 0 is enough."
         )
+    if _is_worker():  # it imports the script, and works for a process that has joined
+        _stand_for(process_id, num_processes)
+        return
     known = None not in (first, num_processes, process_id)
     if _service() is None:
         _jax.distributed.initialize(

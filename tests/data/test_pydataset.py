@@ -14,6 +14,7 @@ import pytest
 
 import lamina
 from lamina import data, layers
+from lamina.data import worker
 
 WAYS = {
     "inline": {},
@@ -106,6 +107,18 @@ class Odd(Numbers):
 
 def seen(source):
     return [int(x[0, 0]) for x, *_ in source.epoch()]
+
+
+def test_a_worker_that_imports_the_script_joins_no_run(monkeypatch):
+    from jax._src import distributed  # not in the workers of this file
+
+    monkeypatch.setitem(worker._here, "is_worker", True)
+    state = distributed.global_state
+    monkeypatch.setattr(state, "process_id", 0)
+    monkeypatch.setattr(state, "num_processes", None)
+    lamina.distribution.initialize("127.0.0.1:1", num_processes=2, process_id=1)
+    assert state.client is None
+    assert (state.process_id, state.num_processes) == (1, 2)  # for `process_index()`
 
 
 @every_way

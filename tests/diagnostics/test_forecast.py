@@ -1,5 +1,6 @@
 """`Model.forecast`: figures against counting by hand, and nothing changes."""
 
+import dataclasses
 import sys
 
 import jax
@@ -146,6 +147,8 @@ def test_it_prints_as_a_table(known):
                   "estimate; no step was run", "Training step"):  # fmt: skip
         assert words in text
         assert words in forecast._repr_html_() or "step" in words
+    named = dataclasses.replace(forecast, name="[dim]mlp")  # no markup
+    assert "'[dim]mlp'" in repr(named)
     assert max(map(len, text.splitlines())) <= 78
 
 

@@ -54,8 +54,9 @@ class Own(lamina.callbacks.Callback):
 
 
 if "astray" in sys.argv:
-    with D.DataParallel().scope():
-        model = lamina.Sequential([lamina.Input((6,)), lamina.layers.Dense(1)])
+    with D.FullyShardedDataParallel().scope():
+        model = lamina.Sequential([lamina.Input((6,)), lamina.layers.Dense(256)])
+        model.add(lamina.layers.Dense(1))
         model.compile("sgd", "mse")
         own = [] if ME else [Own()]
         if "inside" in sys.argv:
@@ -63,7 +64,7 @@ if "astray" in sys.argv:
         elif ME:
             model.fit(X, X[:, :1], verbose=0)
         else:
-            model.predict(X[:3], verbose=0)
+            model.get_weights()
     sys.exit()
 
 with D.DataParallel(auto_shard_dataset=False).scope():

@@ -71,7 +71,10 @@ print(lamina.core.random.global_seed_generator().state.path)
 
 def test_two_processes_do_what_one_does(tmp_path):
     pytest.importorskip("orbax.checkpoint")
-    one, two = (results_of(run_processes(n, tmp_path)) for n in (1, 2))
+    one, two = (run_processes(n, tmp_path) for n in (1, 2))
+    waits = "waits at `get_weights`, `numpy` or `save` for process 1, which last called"
+    assert waits in two[0][2]
+    one, two = results_of(one), results_of(two)
     assert two[1] == two[0]
     told, steps = zip(*(two[0][name] for name in AGREED), strict=True)
     assert list(map(len, told)) == [2, 1, 2, 1, 1]
@@ -122,6 +125,8 @@ TOLD = {
     "evaluate": "x of process 0 is (37, 6) float32",
     "predict": "that of process 1 is (36, 6) float32",
     "train_on_batch": "do not do the same in `train_on_batch`: the x of process 0",
+    "own weights": "process 1 has global batch.sample_weight='(64,) float32'",
+    "own batch": "x of process 0 is (8, 6) float32, and that of process 1 is (7, 6)",
     "distribution": "distribution of process 0 is DataParallel, mesh {'batch': 2}, and",
 }
 AGREED = ("on_epoch_end", "on_train_batch_end", "fewer", "endless", "all end early")
@@ -164,7 +169,7 @@ def test_a_process_that_ends_early_leaves_no_other_waiting():
 def test_a_process_that_goes_astray_leaves_no_other_waiting(where):
     first, second = run_processes(2, "astray", *where, program="failing.py")
     inside = r"process 0 calls `evaluate`|no `evaluate` number 1"
-    words = inside if where else r"process 0 calls `predict`|process 1 calls `fit`"
+    words = inside if where else r"process 0 calls `get_weights`|process 1 calls `fit`"
     assert re.search(words, first[2] + second[2])
     assert {first[0], second[0]} != {0}
 

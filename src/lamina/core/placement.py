@@ -688,6 +688,30 @@ def _is_divided(value):
     return known and not value.is_fully_replicated
 
 
+def has_own_rows(by) -> bool:
+    """Tell whether each of several processes gives rows of its own to a batch."""
+    return several(by) and not by.auto_shard_dataset
+
+
+def own_rows(value, by) -> np.ndarray:
+    """Return the rows of this process in NumPy; all processes ask for theirs.
+
+    Args:
+        value: an array whose rows the devices of `by` can divide.
+        by: the `Distribution`, where each process has rows of its own.
+    """
+    wanted = by.rows_sharding(value.shape)
+    if not value.sharding.is_equivalent_to(wanted, value.ndim):
+        value = _divided_as(wanted)(value)
+    parts = {part.index[0].start or 0: part for part in value.addressable_shards}
+    return np.concatenate([np.asarray(parts[at].data) for at in sorted(parts)])
+
+
+@functools.cache
+def _divided_as(sharding):
+    return jax.jit(lambda a: a, out_shardings=sharding)
+
+
 def is_of_all(value) -> bool:
     """Tell whether an array is divided, and each process has parts of it."""
     return _is_divided(value) and _holds_all(value.sharding)

@@ -106,14 +106,14 @@ def watched(kind, several, about=None):
     meets = several and kind != "save"  # which one may do alone
     if not several or _now["block"] is not None:
         if meets:
-            meet(kind, True, about)
+            meet(kind, about)
         yield
         return
     note_ends()
     block = _now["block"] = _Block(kind)
     try:
         if meets:
-            meet(kind, True, about)
+            meet(kind, about)
         yield
     except BaseException as error:
         # What JAX says of a process that is gone explains nothing.
@@ -129,29 +129,29 @@ def watched(kind, several, about=None):
         _now["block"] = None
 
 
-def meet(kind, patient=False, about=None):
+def meet(kind, about=None):
     """Wait until all processes begin what this one begins.
+
+    They may be busy with something that is not known here: it waits on, after a word.
 
     Args:
         kind: what that is.
-        patient: whether to wait on, after a word, for processes that are busy with
-            something that is not known here.
         about: what all have to do it with: texts by name.
 
     Raises:
-        RuntimeError: one of them begins something else, ended, failed, or does not
-            come. The message names it.
+        RuntimeError: one of them begins something else, ended or failed. The message
+            names it.
         ValueError: one of them has another text; in all of them.
     """
     _now["meets"] += 1
     try:
-        _meet(service(), kind, patient, about or {})
+        _meet(service(), kind, about or {})
     finally:
         _now["meets"] -= 1
 
 
-def _meet(client, kind, patient, about):
-    count, before, said = jax.process_count(), dict(_now), False
+def _meet(client, kind, about):
+    count, said = jax.process_count(), False
     _enter(client, kind, about)
     asked = begun = time.monotonic()
     while (found := _all_begin(client, count, asked)) is None:
@@ -164,14 +164,10 @@ def _meet(client, kind, patient, about):
         missing, busy = _missing(client, count)
         if busy or not missing:
             continue
-        text = (
+        _say(
             f"Process {number()} waits at `{_said(kind)}` for {missing}. All processes "
             "have to call it."
         )
-        if not patient:
-            _leave(client, before)  # in step with the others if it goes on
-            raise RuntimeError(text)
-        _say(text)
         said = True
     if found:
         raise ValueError(found)
@@ -197,13 +193,6 @@ def _enter(client, kind, about):
     client.key_value_delete(f"{_BLOCKS}{at - _KEPT}/{me}/is")
     if me == 0:
         client.key_value_delete(f"{_MET}{at - _KEPT}")
-
-
-def _leave(client, before):
-    """Take back what `_enter` said."""
-    client.key_value_delete(f"{_BLOCKS}{_now['number']}/{number()}/is")
-    _entered[_now["kind"]] -= 1
-    _now.update({name: before[name] for name in ("number", "kind", "passed")})
 
 
 def _all_begin(client, count, since) -> str | None:
@@ -351,6 +340,22 @@ def is_terminated(step) -> bool:
         _now["block"].agreed = True
         _say(*(text for _, text in service().key_value_dir_get(_TERMINATED)))
     return found
+
+
+def as_environment() -> dict[str, str]:
+    """Return which process this is, as `distribution.initialize` reads it."""
+    if service() is None:
+        return {}
+    count = distributed.global_state.num_processes
+    names = "KERAS_DISTRIBUTION_PROCESS_ID", "KERAS_DISTRIBUTION_NUM_PROCESSES"
+    return dict(zip(names, map(str, (number(), count)), strict=True))
+
+
+def stand_for(process_id, count) -> None:
+    """Let JAX say here that this is one of the processes, which it does not join."""
+    state = distributed.global_state
+    if service() is None and None not in (process_id, count):
+        state.process_id, state.num_processes = process_id, count
 
 
 def note_ends() -> None:

@@ -30,6 +30,11 @@ _START = (
 _here: dict[str, Any] = {"is_worker": False}
 
 
+def is_worker() -> bool:
+    """Tell whether this process is one that works for a data set."""
+    return _here["is_worker"]
+
+
 def refuse_training():
     """Raise where a worker, importing the user's script, came to a training."""
     if _here["is_worker"]:
@@ -76,6 +81,8 @@ class Worker:
         self.name = name
         from multiprocessing import spawn
 
+        from lamina.core import processes
+
         self.shared = False  # whether an item drew from a generator of others
         self._version = None
         self._process = subprocess.Popen(
@@ -83,7 +90,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # Should the user's module import JAX, it must not take the accelerator.
-            env={**os.environ, "JAX_PLATFORMS": "cpu"},
+            env={**os.environ, "JAX_PLATFORMS": "cpu", **processes.as_environment()},
             # Ctrl-C in a terminal is for the parent, which ends its workers.
             start_new_session=os.name == "posix",
         )

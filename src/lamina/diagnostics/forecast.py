@@ -164,10 +164,11 @@ class Forecast:
     def __rich__(self):
         load_rich()
         from rich.table import Table
+        from rich.text import Text  # square brackets in it mean nothing
 
         table = Table(
-            title=self.title,
-            caption=" ".join(self.notes),
+            title=Text(self.title),
+            caption=Text(" ".join(self.notes)),
             show_header=False,
             title_justify="left",
             caption_justify="left",
@@ -175,7 +176,7 @@ class Forecast:
         for row in self.rows:
             if not row[0]:
                 table.add_section()
-            table.add_row(*row, style=None if row[0] else "bold")
+            table.add_row(*map(Text, row), style=None if row[0] else "bold")
         return table
 
     def __repr__(self):

@@ -236,6 +236,8 @@ class Run:
         with self.interrupts:
             try:
                 self.callbacks.on_train_begin()
+                if self.keeper is not None:
+                    together.check_shared(self.keeper.backup_dir, "resume")
                 with self._reading():
                     found = self._open(run, epochs)
                 step = 0
@@ -413,7 +415,6 @@ class Run:
         """
         if self.keeper is None:
             return None
-        together.check_shared(self.keeper.backup_dir, "resume")
         variables = StateVariables(self.model)
         known = {"model": self.model, "variables": variables}
         check = partial(check_found, **known, sources=self._sources())

@@ -20,6 +20,7 @@ from lamina.training.together import (
     check_alike,
     check_settings,
     data_text,
+    form_text,
     several,
 )
 
@@ -57,7 +58,13 @@ class Divided:
     def __init__(self, by):
         self._by = by
         # Rows of this process alone, which together are the batch.
-        self._mine = by.num_processes if not by.auto_shard_dataset else 1
+        self._mine = by.num_processes if placement.has_own_rows(by) else 1
+        if by.row_parts % self._mine:
+            raise ValueError(
+                "With `auto_shard_dataset=False` each process gives its own rows, and "
+                f"{self._mine} processes cannot share the {by.row_parts} parts that "
+                f"{by} divides a batch into."
+            )
         self._sums = placement.several(by) and self._mine == 1
         self.seen = 0
 
@@ -124,9 +131,10 @@ class distributed:  # noqa: N801
     def _about(self, now):
         """Return what all processes have to run the model with."""
         about = {"distribution": now.described()}
-        if not now.auto_shard_dataset:
-            return about
-        return about | {name: data_text(x) for name, x in self._data.items()}
+        if now.auto_shard_dataset:
+            return about | {name: data_text(x) for name, x in self._data.items()}
+        whole = self._what.startswith(("train_", "test_"))
+        return about | {name: form_text(x, whole) for name, x in self._data.items()}
 
     def __exit__(self, *exception):
         return self._blocks is not None and self._blocks.__exit__(*exception)
@@ -206,10 +214,11 @@ def check_together(model, variables, batch, settings):
 
 
 def filled_up(x, size):
-    """Repeat the last row of a batch until there are `size` of them."""
+    """Repeat the last row of a batch, or zeros, until there are `size` of them."""
 
     def pad(a):
-        missing = size - a.shape[0]
-        return np.concatenate([np.asarray(a), np.repeat(a[-1:], missing, axis=0)])
+        rows = np.asarray(a)
+        last = rows[-1:] if len(rows) else np.zeros((1, *rows.shape[1:]), rows.dtype)
+        return np.concatenate([rows, np.repeat(last, size - len(rows), axis=0)])
 
     return jax.tree.map(pad, x)

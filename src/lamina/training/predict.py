@@ -7,7 +7,13 @@ import numpy as np
 
 from lamina.core import settings, structure
 from lamina.core.operation import takes_text
-from lamina.core.placement import Distribution, distribution, fetched
+from lamina.core.placement import (
+    Distribution,
+    distribution,
+    fetched,
+    has_own_rows,
+    own_rows,
+)
 from lamina.data import open_source
 from lamina.training import step, together
 from lamina.training.alone import until_end
@@ -21,7 +27,9 @@ from lamina.training.prepare import callbacks_for, limited, outputs_for, ready
 def predict(model, x, batch_size, verbose, steps, callbacks):
     """Predict; see `Model.predict`."""
     with until_end(model), distributed(model, "predict", x=x):
-        if verbose == 0 and callbacks is None and steps is None and model.built:
+        own = has_own_rows(distribution())
+        quiet = verbose == 0 and callbacks is None and steps is None
+        if quiet and model.built and not own:
             size = 32 if batch_size is None else batch_size
             count = _count(model, x, size)
             if count:
@@ -31,7 +39,7 @@ def predict(model, x, batch_size, verbose, steps, callbacks):
                 ends = [(at, min(at + size, count)) for at in range(0, count, size)]
                 return joined([run(_rows(x, at, end), end - at) for at, end in ends])
         source = open_source(x, batch_size=batch_size, steps=limited(steps))
-        return _driven(model, ready(model, source), verbose, callbacks)
+        return _driven(model, ready(model, source, not own), verbose, callbacks)
 
 
 def _driven(model, source, verbose, callbacks):
@@ -46,7 +54,11 @@ def _driven(model, source, verbose, callbacks):
         callbacks.on_predict_begin()
         place = placing()
         run = runner(model, source.rows, source.batch_size, place)
-        batches = together.in_step(source.epoch(), source.batches, step.rows_of)
+        batches = source.epoch()
+        if has_own_rows(distribution()):
+            batches = together.until_all_end(batches)
+        else:
+            batches = together.in_step(batches, source.batches, step.rows_of)
         outputs = _Outputs(run, batches, 1 if size == "auto" else size)
         each = together.any_of(callbacks.listens_to_batches("predict"))
         for _ in drive("predict", outputs, outputs, callbacks):
@@ -130,6 +142,8 @@ def runner(model, rows=None, size=None, place: Any = None):
     if run.by_row and rows and size:
         full = run.filled(min(1 << (rows - 1).bit_length(), size))
     now = distribution() if Distribution.any_made else None
+    if has_own_rows(now):
+        return _OfOwnRows(run, place or placing(), now)
     if now is not None:
         parts = now.row_parts if run.by_row else 1
         run = _Divided(run, place or placing())
@@ -157,6 +171,39 @@ class _Divided:
 
     def __call__(self, x):
         return self._run(self._place((x,))[0])
+
+
+class _OfOwnRows:
+    """A function from a batch of rows of this process alone to their outputs.
+
+    Where rows are independent, a process that has fewer fills its batch up.
+
+    Args:
+        run: the forward pass.
+        place: what places batches.
+        by: the `Distribution`.
+    """
+
+    def __init__(self, run, place, by):
+        self._run, self._place, self._by = run, place, by
+        self._full = 0
+
+    def __call__(self, x, count=None):
+        count, by = step.rows(x), self._by
+        size = together.most_rows(x, count, self._run.by_row)
+        if self._run.by_row:
+            parts = -(-by.row_parts // by.num_processes)
+            self._full = size = max(self._full, size + -size % parts)
+            x = filled_up(x, size)
+        made = self._run(self._place((x,))[0])[0]
+
+        def mine(array):
+            if array is None:
+                return None
+            divided = array.ndim and array.shape[0] == size * by.num_processes
+            return own_rows(array, by)[:count] if divided else fetched(array)
+
+        return structure.map_leaves(mine, made)
 
 
 def joined(parts):

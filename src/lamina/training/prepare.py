@@ -148,17 +148,17 @@ def order_seed():
     return of_first(int(np.random.randint(0, 2**31 - 1)))
 
 
-def ready(model, source):
+def ready(model, source, together=True):
     """Return a source of batches as compiled code takes them, from any source.
 
-    What works on text is done, and other text is left out. Processes that run together
+    What works on text is done, and other text is left out. Processes that go `together`
     have as many batches each.
 
     Raises:
         ValueError: there is text where numbers are taken, or other numbers of rows or
             batches in another process.
     """
-    if (steps := least_batches(source)) is not None:
+    if together and (steps := least_batches(source)) is not None:
         source.limit(steps)
     on_host, first = training_of(model).on_host, source.first()[0]
     if on_host(model, first) is not first:

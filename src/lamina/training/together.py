@@ -90,6 +90,24 @@ def data_text(data) -> str:
     return f"{shapes or 'none'} (checksum {brief(data):x})"
 
 
+def form_text(data, whole=False) -> str:
+    """Return of what form data are, which each process has rows of its own of.
+
+    Args:
+        data: arrays; of other data nothing is told.
+        whole: whether all have as many rows.
+    """
+    leaves = jax.tree.leaves(data)
+    if not all(isinstance(a, (np.ndarray, jax.Array)) for a in leaves):
+        return "data"
+    shapes = (a.shape if whole else ("rows", *a.shape[1:]) for a in leaves)
+    texts = (
+        f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)}) {a.dtype}"
+        for shape, a in zip(shapes, leaves, strict=True)
+    )
+    return ", ".join(texts) or "none"
+
+
 def brief(arrays, begin=0) -> int:
     """Return a checksum of some numbers of each array, which takes microseconds.
 
@@ -218,11 +236,21 @@ def check_program(step, state, rest) -> None:
     # A callback in one process that keeps what it reads lets no memory be reused there.
     text = re.sub(r"(tf\.aliasing_output|jax\.buffer_donor) = [^,}]*", "", text)
     if not alike([zlib.crc32(text.encode())]):
+        _check_batch(*rest)
         raise ValueError(
             "The processes have compiled different steps: a layer, a loss or a metric "
             "computes something else in one of them. Let nothing in the model hang on "
             "the process that it runs in."
         )
+
+
+def _check_batch(batch, *rest):
+    """Raise where what steps are given has another form in one process."""
+    if all(isinstance(part, tuple) and len(part) == 3 for part in batch):
+        batch = batch[0]  # of several
+    names = ("x", "y", "sample_weight")
+    forms = [form_text(part, whole=True) for part in batch]
+    check_settings({"global batch": dict(zip(names, forms, strict=False))})
 
 
 def _sums(array) -> list[int]:
@@ -381,6 +409,44 @@ def in_step(batches, count, rows):
             )
         done += 1
         yield batch
+
+
+def until_all_end(batches):
+    """Yield batches until no process has one; those without give no rows of their last.
+
+    Args:
+        batches: the batches of this process.
+    """
+    batches, batch = iter(batches), None
+    while True:
+        found = next(batches, None)
+        if not any_of(found is not None):
+            return
+        if found is None:
+            found = jax.tree.map(lambda a: a[:0], batch)
+        yield (batch := found)
+
+
+def most_rows(x, rows, may_differ) -> int:
+    """Return the most rows that a process has in a batch of rows of its own.
+
+    Args:
+        x: the inputs of this process.
+        rows: how many rows it has.
+        may_differ: whether each may have another number.
+
+    Raises:
+        ValueError: they differ where they must not, or in what a row is.
+    """
+    check_settings({"x": form_text(x)})
+    sizes = _gathered(rows)
+    if len({*sizes}) > 1 and not may_differ:
+        raise ValueError(
+            f"The processes have {_listed(sizes)} rows in a batch. Only where each "
+            "row is predicted by itself may they differ. Let each process have as "
+            "many batches, of as many rows."
+        )
+    return int(sizes.max())
 
 
 def _listed(numbers):
