@@ -327,6 +327,27 @@ def test_layers_draw_without_a_seed(shape):
     assert (len(layer.variables), len(layer.weights)) == (1, 0)
 
 
+def test_layers_draw_in_training_alone():
+    class Noise(lamina.layers.Layer):
+        def call(self, x, training=None):
+            return x + OURS["random_normal"](OURS["shape"](x)) if training else x
+
+    model = lamina.Sequential([lamina.Input((4,)), Noise(), lamina.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x = np.ones((64, 4), "float32")
+    model.optimizer.learning_rate = 0.0
+    first, second = model.fit(x, x[:, :1], epochs=2, verbose=0).history["loss"]
+    assert first != second
+    assert np.ptp(model.predict(x, verbose=0)) == 0
+
+
+def test_whole_numbers_are_drawn_and_constants_take_shapes():
+    drawn = OURS["random_uniform"]((99,), 0, 5, dtype="int32", seed=1)
+    assert set(np.asarray(drawn)) == set(range(5))
+    assert OURS["constant"]([1, 2, 3, 4], shape=(2, 2)).tolist() == [[1, 2], [3, 4]]
+    assert OURS["constant"](2.0, shape=(2,)).tolist() == [2, 2]
+
+
 def test_gradients_say_what_to_use():
     with pytest.raises(NotImplementedError, match="lamina.value_and_grad"):
         OURS["gradients"](None, None)

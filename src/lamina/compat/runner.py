@@ -75,7 +75,7 @@ def run(arguments) -> int:
             code = loader.get_code("__main__")
         else:
             code = loader.source_to_code(text, file)
-        exec(code, space)
+        exec(code, space)  # pyright: ignore
     return 0
 
 

@@ -10,7 +10,6 @@ import importlib
 import linecache
 import sys
 from pathlib import PurePath
-from types import SimpleNamespace
 
 from lamina.compat import names
 
@@ -74,8 +73,27 @@ def _read(text):
     return alone, of_keras, read.guarded
 
 
-class _Nothing:
-    """A type of TensorFlow's: nothing is an instance of it."""
+class _Types(type):
+    def __getattr__(cls, name):
+        raise AttributeError(needs(f"tensorflow.{cls.__qualname__}.{name}"))
+
+    def __call__(cls, *args, **kwargs):
+        raise NotImplementedError(needs(f"tensorflow.{cls.__qualname__}"))
+
+
+class _Data:
+    """What `tensorflow.data` has: a type."""
+
+    def __getattr__(self, name):
+        if name == "Dataset":
+            return _nothing("data.Dataset")
+        raise AttributeError(needs(f"tensorflow.data.{name}"))
+
+
+@functools.cache
+def _nothing(name):
+    """Return a type of TensorFlow's: nothing is an instance of it."""
+    return _Types(name, (), {})
 
 
 def absent(module, name):
@@ -87,11 +105,11 @@ def absent(module, name):
     if names.known(inner := f"{module}.{name}"):
         return importlib.import_module(inner)
     if name in ("RaggedTensor", "SparseTensor", "Tensor", "Variable"):
-        return _Nothing
+        return _nothing(name)
     if name == "is_tensor":
         return lambda x: False
     if name == "data":
-        return SimpleNamespace(Dataset=_Nothing)
+        return _Data()
     raise AttributeError(needs(inner))
 
 

@@ -1,7 +1,5 @@
 """The functions of TensorFlow's `keras.backend`, as operations of `lamina.ops`."""
 
-import contextlib
-import functools
 from typing import Any
 
 import jax
@@ -11,7 +9,7 @@ import lamina
 from lamina import layers, losses, ops
 from lamina.compat import names
 from lamina.core.context import context, having
-from lamina.core.symbolic import infer, is_symbolic
+from lamina.core.symbolic import is_symbolic
 from lamina.kernels import scan
 
 # Operations of the same name, arguments and numbers.
@@ -117,7 +115,9 @@ def _cast_to_floatx(x):
 def _constant(value, dtype=None, shape=None, name=None):
     del name
     value = np.asarray(value, dtype or _floatx())
-    return ops.convert_to_tensor(value if shape is None else np.full(shape, value))
+    if shape is not None:
+        value = value.reshape(shape) if value.size > 1 else np.full(shape, value)
+    return ops.convert_to_tensor(value)
 
 
 def _foldl(fn, elems, initializer=None, name=None):
@@ -172,31 +172,14 @@ def _switch(condition, then_expression, else_expression):
 
 
 def _seeds(seed):
-    """Return a generator of the layer that draws without a seed, for its next steps.
-
-    It is made while the layer's shapes are found, before a step is compiled.
-    """
+    """Return the generator of the layer that draws without a seed, made for it."""
     if seed is not None or not context.calling:
         return seed
     held = context.calling[-1].__dict__
-    if "_drawn_seeds" not in held and context.runs("symbolic"):
+    if "_drawn_seeds" not in held:
         with having(scopes=(), distribution=None):
             held["_drawn_seeds"] = lamina.random.SeedGenerator()
     return held.get("_drawn_seeds")
-
-
-@functools.cache
-def _call_lambdas():
-    """Let a `Lambda` that is told its shape be called for it too, and so draw."""
-    plain = layers.Lambda.compute_output_spec
-
-    def compute_output_spec(self, inputs, *args, **kwargs):
-        if self._output_shape is not None:
-            with contextlib.suppress(Exception):  # which the call itself will raise
-                infer(self.call, inputs, *args, **kwargs)
-        return plain(self, inputs, *args, **kwargs)
-
-    layers.Lambda.compute_output_spec = compute_output_spec
 
 
 def _random_bernoulli(shape, p=0.0, dtype=None, seed=None):
@@ -209,6 +192,8 @@ def _random_normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None):
 
 
 def _random_uniform(shape, minval=0.0, maxval=1.0, dtype=None, seed=None):
+    if dtype is not None and "int" in lamina.backend.standardize_dtype(dtype):
+        return lamina.random.randint(shape, minval, maxval, dtype, _seeds(seed))
     return lamina.random.uniform(shape, minval, maxval, dtype, _seeds(seed))
 
 
@@ -505,7 +490,6 @@ _OTHERS: dict[str, Any] = {
 
 def functions() -> dict[str, Any]:
     """Return all of them by name."""
-    _call_lambdas()
     return (
         {name: getattr(ops, name) for name in _SAME}
         | {name: _pair(name) for name in _PAIRS}
