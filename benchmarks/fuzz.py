@@ -22,6 +22,7 @@ import importlib.util
 import inspect
 import io
 import json
+import math
 import os
 import pathlib
 import pickle
@@ -866,7 +867,7 @@ def fuzz(count, names=None, seed=0):
         command = [sys.executable, __file__, "--make", folder]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         for name in names:
-            part = max(1, round(count * all_doors[name].share / shares))
+            part = math.ceil(count * all_doors[name].share / shares)
             start = time.perf_counter()
             counts[name] = fuzz_door(name, part, pathlib.Path(folder), kept, seed)
             seconds = time.perf_counter() - start

@@ -129,10 +129,9 @@ class Layer(Constructed, Operation, Rows, LayerOwner):
     _convert_input_args = True
     # Whether what is not an array may be passed by position.
     _allow_non_tensor_positional_args = False
-    _takes_text = False
     autograph_info__: Any = None  # see `layers/tensorflow_graph.py`
-    # Whether it moves entries, or reads integers, and does not compute with them.
-    _moves_entries = _reads_integers = False
+    # Whether it reads integers, and does not compute with them.
+    _reads_integers = False
     _not_walked = NOT_OWNED
     # Whether `activation` is the last thing that a call does.
     _ends_in_activation = False
