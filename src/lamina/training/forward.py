@@ -135,7 +135,7 @@ def called(model, args, kwargs):
     kept = mine.programs.of(model)
     if not kept.one_program or mine.flags.run_eagerly:
         return None
-    if len(args) != 1 or any(name != "training" for name in kwargs):
+    if len(args) != 1 or (kwargs and list(kwargs) != ["training"]):
         return None
     training = kwargs.get("training")
     if not (training is None or isinstance(training, bool)) or not all_arrays(args[0]):

@@ -27,7 +27,7 @@ from lamina.training.prepare import callbacks_for, limited, outputs_for, ready
 def predict(model, x, batch_size, verbose, steps, callbacks):
     """Predict; see `Model.predict`."""
     with until_end(model), distributed(model, "predict", x=x):
-        own = has_own_rows(distribution())
+        own = Distribution.any_made and has_own_rows(distribution())
         quiet = verbose == 0 and callbacks is None and steps is None
         if quiet and model.built and not own:
             size = 32 if batch_size is None else batch_size
@@ -142,9 +142,9 @@ def runner(model, rows=None, size=None, place: Any = None):
     if run.by_row and rows and size:
         full = run.filled(min(1 << (rows - 1).bit_length(), size))
     now = distribution() if Distribution.any_made else None
-    if has_own_rows(now):
-        return _OfOwnRows(run, place or placing(), now)
     if now is not None:
+        if has_own_rows(now):
+            return _OfOwnRows(run, place or placing(), now)
         parts = now.row_parts if run.by_row else 1
         run = _Divided(run, place or placing())
 
