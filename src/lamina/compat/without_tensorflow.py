@@ -61,14 +61,14 @@ def is_answered() -> bool:
 @functools.cache
 def _read(text):
     """Return whether a text takes `tf.keras` alone, and the lines that do and catch."""
-    from lamina.compat.uses import Module
+    from lamina.compat.uses import Module, plain
 
     try:
         read = Module(text, "")
     except (SyntaxError, ValueError, RecursionError):  # a cell with magics, say
         return False, set(), set()
-    taken = [use for use in read.uses if use[0].startswith("tensorflow.")]
-    of_keras = {line for name, line, _ in taken if names.PACKAGE.match(name)}
+    taken = [use for use in read.uses if plain(use[0]).startswith("tensorflow.")]
+    of_keras = {line for name, line, _ in taken if names.PACKAGE.match(plain(name))}
     alone = bool(of_keras - read.statements) and all(x[1] in of_keras for x in taken)
     return alone, of_keras, read.guarded
 
