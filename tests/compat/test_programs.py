@@ -211,6 +211,8 @@ def test_who_asks_is_told_that_there_is_no_tensorflow(tmp_path):
         train="""
         import contextlib, importlib.util, sys
         sys.path.append("site-packages")
+        def spec():
+            return importlib.util.find_spec("tensorflow")
         try:
             import tensorflow
         except ImportError as error:
@@ -229,6 +231,7 @@ def test_who_asks_is_told_that_there_is_no_tensorflow(tmp_path):
         import keras_and_more
         print(keras_and_more.tensor(1), keras_and_more.K().backend())
         from tensorflow.keras.layers import Dense
+        print(spec())
         import asks_later, keras_alone
         print(asks.tf, asks_later.tf, keras_alone.Dense is Dense)
         try:
@@ -237,11 +240,21 @@ def test_who_asks_is_told_that_there_is_no_tensorflow(tmp_path):
             print("pip install" in str(error))
         import tensorflow as tf
         print(isinstance(1, tf.Tensor), isinstance(1, tf.data.Dataset))
+        import pkgutil
+        loader = getattr(pkgutil, "find_loader", importlib.util.find_spec)
+        print("tensorflow" in sys.modules, loader("tensorflow"))
+        tf = importlib.import_module("tensorflow")
+        from tensorflow.keras import Model
+        import tensorflow.keras.layers as L
+        import cloudpickle
+        print(tf.keras.layers is L, importlib.util.find_spec("tensorflow"))
+        again = cloudpickle.loads(cloudpickle.dumps(lambda: (tf.keras.Model, L)))
+        print(again() == (Model, L))
         """,
     )  # fmt: skip
     assert printed(result) == [
         "No module named 'tensorflow'", "None", "tensorflow", "False jax",
-        "None None True", "True", "False False",
+        "None", "None None True", "True", "False False", "False None", "True None", "True",
     ]  # fmt: skip
 
 

@@ -9,21 +9,50 @@ import functools
 import importlib
 import linecache
 import sys
+import threading
 from pathlib import PurePath
+from types import ModuleType
 
 from lamina.compat import names
 
+_BELOW = ("tensorflow.keras", "tensorflow.python", "tensorflow.compat")
 
-def ask_again() -> None:
-    """Let each `import tensorflow` be answered by itself, though there is a module."""
+_hidden = threading.RLock()
+
+
+@functools.cache
+def module() -> ModuleType:
+    """Return the module, which is in `sys.modules` during its imports alone.
+
+    So each import is answered by itself, and whoever looks there, or asks `find_spec`,
+    learns that there is no TensorFlow.
+    """
     plain = builtins.__import__
 
-    def asking(name, *arguments, **named):
-        if name == "tensorflow" and not is_answered():
-            raise ModuleNotFoundError("No module named 'tensorflow'", name=name)
+    def importing(name, *arguments, **named):
+        if name.partition(".")[0] == "tensorflow":
+            with _hidden:
+                try:
+                    return plain(name, *arguments, **named)
+                finally:
+                    hide()
+        if "tensorflow" in sys.modules:
+            hide()
         return plain(name, *arguments, **named)
 
-    builtins.__import__ = asking
+    builtins.__import__ = importing
+    return ModuleType("tensorflow")
+
+
+def hide() -> None:
+    """Take the module out of `sys.modules`, unless an import needs it there."""
+    ours = module.cache_info().currsize and sys.modules.get("tensorflow") is module()
+    if ours and _hidden.acquire(blocking=False):
+        held = [sys.modules.get(name) for name in ("tensorflow", *_BELOW)]
+        specs = [getattr(one, "__spec__", None) for one in held]
+        if not any(getattr(spec, "_initializing", False) for spec in specs):
+            sys.modules.pop("tensorflow", None)
+        _hidden.release()
 
 
 def is_answered() -> bool:
@@ -31,19 +60,19 @@ def is_answered() -> bool:
 
     One that names `keras` gets it, and so does one in a file that takes `tf.keras` and
     nothing else of it. Any other that catches no `ImportError` gets it in a file that
-    takes `tf.keras`, in one that is not of an installed package, and where there is
-    the module already: what is missing is then said where it is used.
+    takes `tf.keras`, in one that is not of an installed package, and after one that got
+    it: what is missing is then said where it is used.
     """
     frame, wanted = sys._getframe(1), ""
     while frame is not None:
-        file, module = frame.f_code.co_filename, frame.f_globals.get("__name__")
-        if module == "importlib.util":
+        file, home = frame.f_code.co_filename, frame.f_globals.get("__name__")
+        if home == "importlib.util":
             wanted = str(frame.f_locals.get("fullname"))
             if wanted == "tensorflow":
                 return False
         elif file.startswith("<frozen importlib"):
             wanted = str(frame.f_locals.get("name", wanted))
-        elif module not in ("importlib", "lamina.compat.aliases", __name__):
+        elif home not in ("importlib", "lamina.compat.aliases", __name__):
             break
         frame = frame.f_back
     if frame is None or wanted.startswith("tensorflow."):
@@ -54,8 +83,8 @@ def is_answered() -> bool:
     if alone or frame.f_lineno in of_keras:
         return True
     installed = not {"site-packages", "dist-packages"}.isdisjoint(PurePath(file).parts)
-    asked = bool(of_keras) or not installed or "tensorflow" in sys.modules
-    return asked and frame.f_lineno not in guarded
+    asked = bool(of_keras) or not installed or module.cache_info().currsize
+    return bool(asked) and frame.f_lineno not in guarded
 
 
 @functools.cache
@@ -96,14 +125,16 @@ def _nothing(name):
     return _Types(name, (), {})
 
 
-def absent(module, name):
+def absent(home, name):
     """Return what `tensorflow`, or a module below it, has.
 
     Raises:
         AttributeError: it is not of Keras.
     """
-    if names.known(inner := f"{module}.{name}"):
-        return importlib.import_module(inner)
+    if names.known(inner := f"{home}.{name}"):
+        found = importlib.import_module(inner)
+        hide()
+        return found
     if name in ("RaggedTensor", "SparseTensor", "Tensor", "Variable"):
         return _nothing(name)
     if name == "is_tensor":
