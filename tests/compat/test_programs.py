@@ -254,7 +254,8 @@ def test_who_asks_is_told_that_there_is_no_tensorflow(tmp_path):
     )  # fmt: skip
     assert printed(result) == [
         "No module named 'tensorflow'", "None", "tensorflow", "False jax",
-        "None", "None None True", "True", "False False", "False None", "True None", "True",
+        "None", "None None True", "True", "False False", "False None",
+        "True None", "True",
     ]  # fmt: skip
 
 
@@ -353,10 +354,18 @@ def test_install_in_a_notebook(tmp_path):
 
 
 GUARDED = """
+import traceback
+def asks():
+    try:
+        import tensorflow
+    except ImportError:
+        print("none")
+asks()
+exec("x = 1\\ntry: import tensorflow\\nexcept ImportError: print(x)")
 try:
-    import tensorflow
-except ImportError:
-    print("none")
+    exec("\\n\\n1 / 0")
+except ZeroDivisionError:
+    traceback.print_exc()
 raise KeyboardInterrupt
 """
 SHOWS = """

@@ -11,13 +11,15 @@ import linecache
 import sys
 import threading
 from pathlib import PurePath
-from types import ModuleType
+from types import CodeType, ModuleType
 
 from lamina.compat import names
 
+_ABSENT = {"BaseException", "Exception", "ImportError", "ModuleNotFoundError"}
 _BELOW = ("tensorflow.keras", "tensorflow.python", "tensorflow.compat")
 
 _hidden = threading.RLock()
+_texts: dict = {}  # by code
 
 
 @functools.cache
@@ -55,6 +57,14 @@ def hide() -> None:
         _hidden.release()
 
 
+def note(code, text) -> None:
+    """Keep the text of code in no file: it is read if it asks for TensorFlow."""
+    _texts[code] = text
+    for one in code.co_consts:
+        if isinstance(one, CodeType):
+            note(one, text)
+
+
 def is_answered() -> bool:
     """Tell whether the import of `tensorflow` that runs now gets a module.
 
@@ -77,14 +87,16 @@ def is_answered() -> bool:
         frame = frame.f_back
     if frame is None or wanted.startswith("tensorflow."):
         return True
-    file = frame.f_code.co_filename
-    text = "".join(linecache.getlines(file, frame.f_globals))
+    code, line, file = frame.f_code, frame.f_lineno, frame.f_code.co_filename
+    text = _texts.get(code) or "".join(linecache.getlines(file, frame.f_globals))
     alone, of_keras, guarded = _read(text)
-    if alone or frame.f_lineno in of_keras:
+    if alone or line in of_keras:
         return True
+    if not text and _ABSENT.intersection(code.co_names):  # given to `exec`, say
+        guarded = {line}
     installed = not {"site-packages", "dist-packages"}.isdisjoint(PurePath(file).parts)
     asked = bool(of_keras) or not installed or module.cache_info().currsize
-    return bool(asked) and frame.f_lineno not in guarded
+    return bool(asked) and line not in guarded
 
 
 @functools.cache
