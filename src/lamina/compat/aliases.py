@@ -228,7 +228,7 @@ def _contents(name, old, path):
             raise AttributeError(text) from None
 
     held = {}
-    if path and public:  # `vars` lists what is there
+    if path and public and not names.is_private(path):  # `vars` lists what is there
         _noted()
         here = vars(names.public(path) or names)
         words = [n for n in public if not names.known(f"{name}.{n}")]
