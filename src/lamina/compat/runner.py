@@ -1,7 +1,6 @@
 """`python -m lamina train.py`: a program for Keras, with Lamina in its place."""
 
 import builtins
-import linecache
 import os
 import pkgutil
 import runpy
@@ -51,8 +50,6 @@ def run(arguments) -> int:
         code = compile(text, file, "exec")
         if isinstance(text, bytes):
             text = decode_source(text)
-        if first == "-c" and sys.version_info >= (3, 14):  # tracebacks show lines there
-            linecache._register_code(code, text, file)  # pyright: ignore
         without_tensorflow.note(code, text)
         exec(code, space)
     elif pkgutil.get_importer(first) is not None:

@@ -16,7 +16,6 @@ from types import CodeType, ModuleType
 from lamina.compat import names
 
 _ABSENT = {"BaseException", "Exception", "ImportError", "ModuleNotFoundError"}
-_BELOW = ("tensorflow.keras", "tensorflow.python", "tensorflow.compat")
 
 _hidden = threading.RLock()
 _texts: dict = {}  # by code
@@ -49,12 +48,21 @@ def module() -> ModuleType:
 def hide() -> None:
     """Take the module out of `sys.modules`, unless an import needs it there."""
     ours = module.cache_info().currsize and sys.modules.get("tensorflow") is module()
-    if ours and _hidden.acquire(blocking=False):
-        held = [sys.modules.get(name) for name in ("tensorflow", *_BELOW)]
-        specs = [getattr(one, "__spec__", None) for one in held]
-        if not any(getattr(spec, "_initializing", False) for spec in specs):
-            sys.modules.pop("tensorflow", None)
+    if ours and not _is_imported() and _hidden.acquire(blocking=False):
+        sys.modules.pop("tensorflow", None)
         _hidden.release()
+
+
+def _is_imported():
+    """Tell whether an import of it, or of what is below it, runs now."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            name = str(frame.f_locals.get("name"))
+            if name.partition(".")[0] == "tensorflow":
+                return True
+        frame = frame.f_back
+    return False
 
 
 def note(code, text) -> None:
