@@ -60,6 +60,15 @@ def test_whole_numbers_stay_whole():
     ones = lamina.layers.Lambda(lambda x: lamina.ops.ones((OURS["shape"](x)[0], 2)))
     np.testing.assert_array_equal(lamina.Model(x, ones(x))(np.ones((4, 3))), 1)
 
+    def tiled(x):
+        batch = OURS["stack"]([OURS["shape"](x)[0], 1])
+        pairs = OURS["tile"](x[:1, :2], batch)
+        return OURS["reshape"](pairs, OURS["concatenate"]([batch, [2]], 0))
+
+    model = lamina.Model(x, lamina.layers.Lambda(tiled)(x))
+    np.testing.assert_array_equal(model(np.ones((4, 3))), np.ones((4, 1, 2)))
+    np.testing.assert_array_equal(OURS["stack"]([X, X], 1), np.stack([X, X], 1))
+
 
 @pytest.mark.parametrize("name", ["abs", "cos", "exp", "log", "relu", "round", "sign",
     "sigmoid", "sin", "softmax", "softplus", "softsign", "sqrt", "square", "tanh",
@@ -297,6 +306,8 @@ def test_variables():
     OURS["batch_set_value"]([(v, [4.0, 4.0])])
     OURS["moving_average_update"](v, 0.0, 0.5)
     np.testing.assert_array_equal(OURS["batch_get_value"]([v]), [[2.0, 2.0]])
+    assert OURS["batch_set_value"]([(v, [1.0, 0.0])]) is None
+    assert v.numpy().tolist() == [1, 0]
     OURS["update"](v, [0.0, 1.0])
     assert OURS["int_shape"](v) == (2,) and OURS["dtype"](v) == "float32"
     assert OURS["zeros"]((2,)).numpy().tolist() == [0, 0]
@@ -339,6 +350,13 @@ def test_layers_draw_in_training_alone():
     first, second = model.fit(x, x[:, :1], epochs=2, verbose=0).history["loss"]
     assert first != second
     assert np.ptp(model.predict(x, verbose=0)) == 0
+
+    def drawn(y_true, y_pred):
+        return OURS["random_uniform"]((), 1, 2) + 0 * OURS["mean"](y_pred)
+
+    model.compile("sgd", drawn, metrics=[drawn])
+    history = model.fit(x, x[:, :1], epochs=2, verbose=0).history
+    assert len({*history["loss"], *history["drawn"]}) == 4
 
 
 def test_whole_numbers_are_drawn_and_constants_take_shapes():

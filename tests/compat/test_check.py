@@ -100,6 +100,22 @@ MISSING = {
     "import keras\ndef f():\n from keras import ops\n return lambda: ops.nope": [
         "keras.ops.nope"
     ],
+    "import keras\ntry: keras.a()\nexcept AttributeError: pass\nkeras.a()": ["keras.a"],
+    "import keras\ntry:\n def f(): keras.a\nexcept AttributeError: pass": ["keras.a"],
+    "import keras\nif hasattr(keras, 'a'): keras.a\nkeras.a": ["keras.a"],
+    "import keras\nif not hasattr(keras, 'ops'): keras.a\nelse: keras.b": ["keras.b"],
+    "import keras\nb = keras.config.backend()\nif b == 'jax': keras.a": ["keras.a"],
+    "import keras\ndef f():\n if keras.backend.backend() == 'jax': return keras.a\n"
+    " keras.b": ["keras.a"],
+    "import keras\nmatch keras.config.backend():\n case 'jax' | 'torch': keras.a\n"
+    " case _: keras.b": ["keras.a"],
+    "import keras\nif keras.__version__ >= '3': keras.a\nelse: keras.b": ["keras.a"],
+    "import keras\nx = getattr(keras, 'a', None) or keras.a": ["keras.a"],
+    "try: from keras import a as L\nexcept ImportError: from keras import layers as L\n"
+    "L.Dens": ["keras.layers.Dens"],
+    "import keras\ndef f(): keras.a = 1\ndef g(): keras.b": ["keras.b"],
+    "import keras\nkeras.gone.Own = 1": ["keras.gone"],
+    "try: from keras import a\nexcept ImportError: raise ValueError": ["keras.a"],
 }
 FOUND = [
     "from contextlib import suppress\nwith suppress(ImportError): import keras.nope",
@@ -134,6 +150,28 @@ FOUND = [
     "import keras.api._v2.keras as k; k.layers.Dense",
     "from keras.engine.base_layer import Layer; import keras.engine.training",
     "from tensorflow.python.keras import backend as K; K.int_shape",
+    "import keras\ntry: keras.nope(1).x\nexcept Exception: pass",
+    "import keras, pytest\nwith pytest.raises(AttributeError): keras.nope(1)",
+    "try: import keras.nope\nexcept ImportError: x = 0\nif x: keras.nope.a",
+    "try: from keras import layers as L\nexcept ImportError: from keras import x as L\n"
+    "L.Dense",
+    "import keras\nif hasattr(keras, 'nope'):\n keras.nope, keras.nope.x, keras.more",
+    "import keras\nHAS = hasattr(keras, 'nope')\ndef f():\n if HAS and 1: keras.nope",
+    "import keras\ndef f():\n if not hasattr(keras, 'nope'): return\n keras.nope",
+    "import keras\nx = getattr(keras, 'nope', None)\nif x: x.y",
+    "import keras\nb = keras.backend.backend()\nif b == 'tensorflow': keras.nope",
+    "import keras\nb = keras.config.backend()\nx = keras.nope if b == 'torch' else 1",
+    "import keras\nTF = keras.config.backend() == 'tensorflow'\nif TF: keras.nope",
+    "from keras.config import backend\nif backend() != 'torch': raise ValueError\n"
+    "from keras import nope",
+    "import keras\ndef f():\n if keras.config.backend() == 'jax': return\n keras.nope",
+    "import keras\nmatch keras.config.backend():\n case 'torch': keras.nope\n"
+    " case 'jax': pass\n case _: keras.nope",
+    "import keras\nif keras.__version__.startswith('2'): keras.nope",
+    "import keras\nif int(keras.__version__.split('.')[0]) < 3: keras.nope",
+    "import keras\nfrom packaging import version as v\n"
+    "OLD = v.parse(keras.__version__) < v.parse('3.0.0')\nif OLD: keras.nope",
+    "import keras\nif tuple(map(int, keras.version().split('.')[:1])) < (3,): keras.x",
 ]
 
 
@@ -162,6 +200,29 @@ def test_the_programs_own_modules_are_followed(written):
     written("import keras; keras.nope", "own/more.py")
     (found,) = [one for one in check(script.parent / "own") if one.missing]
     assert found.places[0].endswith("more.py:1")
+
+
+def test_what_one_file_catches_is_not_caught_in_others(written):
+    folder = written("", "own/__init__.py").parent
+    guards = "import keras\nif hasattr(keras, 'a'): keras.a\ntry: from keras import b\n"
+    written(
+        f"{guards}except ImportError: b = None\nOLD = keras.version() < '3'", "own/g.py"
+    )
+    written("import keras; keras.a, keras.b", "own/uses.py")
+    written("from .g import OLD, b\nimport keras; b.x\nif OLD: keras.c", "own/fine.py")
+    places = {one.name: one.places for one in check(folder)}
+    assert {name: len(x) for name, x in places.items()} == {"keras.a": 1, "keras.b": 1}
+    assert all(x[0].endswith("uses.py:1") for x in places.values())
+
+
+def test_what_is_assigned_as_a_file_is_imported(written):
+    folder = written("", "programs/own.py").parent
+    written("import keras\nkeras.a = 1\ndef f(): keras.b = 1", "programs/patch.py")
+    written("import keras; keras.a, keras.b", "programs/uses.py")
+    written("import keras; keras.a, keras.b", "programs/alone.py")
+    written("import patch, uses", "programs/main.py")
+    places = {one.name: [x[-10:-2] for x in one.places] for one in check(folder)}
+    assert places == {"keras.a": ["alone.py"], "keras.b": ["alone.py", "/uses.py"]}
 
 
 def test_modules_that_take_all_of_each_other(written):

@@ -123,6 +123,9 @@ def test_a_script_for_keras(tmp_path):
             print([importlib.util.find_spec(name) for name in gone])
             print(hasattr(keras, "data"), hasattr(keras, "value_and_grad"))
             print(vars(layers)["Dense"] is Dense)
+            space = {}
+            exec("from keras.src.ops import *", space)
+            assert space["mean"] is ops.mean and "BatchNorm" not in space
             print(("Dense", Dense) in inspect.getmembers(layers, inspect.isclass))
             found = list(pkgutil.walk_packages(keras.ops.__path__, "keras.ops."))
             print([(one.name, one.ispkg) for one in found])
@@ -211,6 +214,8 @@ def test_who_asks_is_told_that_there_is_no_tensorflow(tmp_path):
         train="""
         import contextlib, importlib.util, sys
         sys.path.append("site-packages")
+        def spec():
+            return importlib.util.find_spec("tensorflow")
         try:
             import tensorflow
         except ImportError as error:
@@ -229,6 +234,7 @@ def test_who_asks_is_told_that_there_is_no_tensorflow(tmp_path):
         import keras_and_more
         print(keras_and_more.tensor(1), keras_and_more.K().backend())
         from tensorflow.keras.layers import Dense
+        print(spec())
         import asks_later, keras_alone
         print(asks.tf, asks_later.tf, keras_alone.Dense is Dense)
         try:
@@ -237,11 +243,22 @@ def test_who_asks_is_told_that_there_is_no_tensorflow(tmp_path):
             print("pip install" in str(error))
         import tensorflow as tf
         print(isinstance(1, tf.Tensor), isinstance(1, tf.data.Dataset))
+        import pkgutil
+        loader = getattr(pkgutil, "find_loader", importlib.util.find_spec)
+        print("tensorflow" in sys.modules, loader("tensorflow"))
+        tf = importlib.import_module("tensorflow")
+        from tensorflow.keras import Model
+        import tensorflow.keras.layers as L
+        import cloudpickle
+        print(tf.keras.layers is L, importlib.util.find_spec("tensorflow"))
+        again = cloudpickle.loads(cloudpickle.dumps(lambda: (tf.keras.Model, L)))
+        print(again() == (Model, L))
         """,
     )  # fmt: skip
     assert printed(result) == [
         "No module named 'tensorflow'", "None", "tensorflow", "False jax",
-        "None None True", "True", "False False",
+        "None", "None None True", "True", "False False", "False None",
+        "True None", "True",
     ]  # fmt: skip
 
 
@@ -340,10 +357,18 @@ def test_install_in_a_notebook(tmp_path):
 
 
 GUARDED = """
+import traceback
+def asks():
+    try:
+        import tensorflow
+    except ImportError:
+        print("none")
+asks()
+exec("x = 1\\ntry: import tensorflow\\nexcept ImportError: print(x)")
 try:
-    import tensorflow
-except ImportError:
-    print("none")
+    exec("\\n\\n1 / 0")
+except ZeroDivisionError:
+    traceback.print_exc()
 raise KeyboardInterrupt
 """
 SHOWS = """
@@ -551,6 +576,22 @@ def test_private_functions_do_what_those_of_keras_do(tmp_path):
     adapter = private.find("PyDatasetAdapter")(Two(), class_weight={1: 3.0})
     x, y, weights = list(adapter.get_numpy_iterator())[1]
     assert adapter.num_batches == 2 and x[0, 0] == 1 and weights.tolist() == [1, 3]
+
+    x, y = np.arange(10.0, dtype="float32")[:, None], np.arange(10) % 2
+    theirs = importlib.import_module("keras.src.trainers.epoch_iterator").EpochIterator
+    for given in (
+        {"x": x}, {"x": x, "y": y, "class_weight": {0: 1.0, 1: 3.0}},
+        {"x": {"a": x}, "y": y, "steps_per_epoch": 3},
+        {"x": x, "y": y, "sample_weight": x[:, 0], "steps_per_execution": 3},
+    ):  # fmt: skip
+        ours, kept = (
+            of(**given, batch_size=4) for of in (private.find("EpochIterator"), theirs)
+        )
+        assert ours.num_batches == kept.num_batches
+        for _ in range(2):
+            pairs = zip(ours.enumerate_epoch(), kept, strict=True)
+            for found, expected in pairs:
+                jax.tree.map(np.testing.assert_array_equal, found, expected)
 
     files = {n: private.find(n, "src.utils.file_utils") for n in ("join", "exists")}
     assert files["exists"](files["join"](tmp_path, "m.h5"))

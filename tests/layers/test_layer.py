@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import random
 import re
 from copy import deepcopy
 
@@ -558,6 +559,20 @@ def test_shapes_without_data():
     assert Dense(2).compute_output_shape((None, 3)) == (None, 2)
     assert Dense(2).compute_output_shape(input_shape=(4, 3)) == (4, 2)
     assert lamina.layers.Add().compute_output_shape([(None, 3), (None, 3)]) == (None, 3)
+    make = lamina.layers
+    for layer, shape, expected in (
+        (make.Dense(2), (None, None), (None, 2)),
+        (make.Conv2D(3, 2), (2, 8, 8, None), (2, 7, 7, 3)),
+        (make.LSTM(3, return_sequences=True), (None,) * 3, (None, None, 3)),
+        (make.BatchNormalization(), (None, None), (None, None)),
+        (make.ConvLSTM2D(3, 2), (None, 3, None, 8, 3), (None, None, 7, 3)),
+        (lamina.Sequential([make.Dense(2), make.Dense(1)]), (4, None), (4, 1)),
+    ):
+        drawn = random.getstate()
+        assert layer.compute_output_shape(shape) == expected
+        assert not layer.built and random.getstate() == drawn
+    with pytest.raises(ValueError, match="needs a shape of integers, each known"):
+        Dense(2)(lamina.Input((None,)))
     spec = Dense(2).compute_output_spec(lamina.KerasTensor((None, 3)))
     assert (spec.shape, spec.dtype) == ((None, 2), "float32")
 

@@ -58,15 +58,14 @@ def install() -> None:
 class _Finder:  # not of importlib.abc, which takes a while to import
     """Finds modules under Keras' names, and its version."""
 
+    _alone = False  # whether it made a module `tensorflow`
+
     def find_spec(self, fullname, path=None, target=None):
         if fullname.partition(".")[0] not in ("keras", "tf_keras", "tensorflow"):
             return None
         if fullname == "tensorflow":
             return self._tensorflow()
-        alone = False
-        if fullname.startswith("tensorflow."):
-            spec = getattr(sys.modules.get("tensorflow"), "__spec__", None)
-            alone = spec is not None and spec.loader is self
+        alone = self._alone and fullname.startswith("tensorflow.")
         if not alone and fullname.startswith(names.IN_TENSORFLOW):
             return None
         if not names.known(fullname):
@@ -96,13 +95,14 @@ class _Finder:  # not of importlib.abc, which takes a while to import
         return real
 
     def create_module(self, spec):
+        if spec.name == "tensorflow":
+            self._alone = True
+            return _alone().module()
         return ModuleType(spec.name)
 
     def exec_module(self, module):
         name = module.__name__
         found = names.where(name)
-        if name == "tensorflow":
-            _alone().ask_again()
         if found is None:
             module.__dict__["__getattr__"] = functools.partial(_alone().absent, name)
         else:
@@ -211,6 +211,8 @@ def _contents(name, old, path):
     public = [n for n in words if not n.startswith("_")]
 
     def find(word):
+        if alone := sys.modules.get("lamina.compat.without_tensorflow"):
+            alone.hide()
         if word == "__version__" and names.is_private(path):
             return names.VERSION
         if word.startswith("__") and word not in words:
@@ -226,7 +228,7 @@ def _contents(name, old, path):
             raise AttributeError(text) from None
 
     held = {}
-    if path and public:  # `vars` lists what is there
+    if path and public and not names.is_private(path):  # `vars` lists what is there
         _noted()
         here = vars(names.public(path) or names)
         words = [n for n in public if not names.known(f"{name}.{n}")]

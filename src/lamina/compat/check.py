@@ -47,8 +47,8 @@ def check(program) -> list[Finding]:
     """Return the names that a program uses and that Lamina lacks or has otherwise.
 
     The program is read, not run. Names are followed through imports, aliases and the
-    program's own modules. A name whose absence is caught, as by `except ImportError`,
-    is left out.
+    program's own modules. What does not run here, and names whose absence is caught
+    where they are used, as by `except ImportError`, are left out.
 
     Args:
         program: a script, in whose folder its own modules are looked for; a folder of

@@ -179,7 +179,11 @@ def where(name):
 def names_in(old, path):
     """Return the public names of a module, and the function that finds a name."""
     if is_private(path):
-        return [], functools.partial(find, path=path)
+        own = path.removeprefix("src.")  # `from keras.src.ops import *` takes those
+        listed = own != path and own in _modules("keras") and not is_private(own)
+        words = names_in(False, own)[0] if listed else []
+        words = [one for one in words if not is_module(f"{own}.{one}", False)]
+        return words, functools.partial(find, path=path)
     mine = public(path)
     held = legacy(path) if old else {}
     if not path:

@@ -1,7 +1,6 @@
 """`python -m lamina train.py`: a program for Keras, with Lamina in its place."""
 
 import builtins
-import linecache
 import os
 import pkgutil
 import runpy
@@ -41,6 +40,8 @@ def run(arguments) -> int:
         del sys.argv[0]
         runpy._run_module_as_main(rest[0], alter_argv=True)  # pyright: ignore
     elif first in ("-c", "-"):
+        from lamina.compat import without_tensorflow  # scripts may do without
+
         _first_path("")
         if first == "-c":
             del sys.argv[1]
@@ -49,8 +50,7 @@ def run(arguments) -> int:
         code = compile(text, file, "exec")
         if isinstance(text, bytes):
             text = decode_source(text)
-        # Read where the program asks for TensorFlow.
-        linecache.cache[file] = len(text), None, text.splitlines(True), file
+        without_tensorflow.note(code, text)
         exec(code, space)
     elif pkgutil.get_importer(first) is not None:
         _first_path(Path(first).absolute())

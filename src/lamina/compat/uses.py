@@ -1,29 +1,67 @@
-"""Which names of Keras a program uses, read from its text."""
+"""Which names of Keras a program uses, read from its text.
+
+A name is followed by `?` where the program catches that it is missing: what is below it
+is then left out.
+"""
 
 import ast
 import contextlib
-import functools
-import importlib.util
+import itertools
+import operator
+import re
 from collections import ChainMap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, NamedTuple
 
+from lamina.compat.names import PACKAGE, VERSION
 from lamina.core import bounds
 from lamina.core.budget import readable
 
 _ROOTS = ("keras", "tf_keras", "tensorflow")
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_ENDS = (ast.Return, ast.Raise, ast.Continue, ast.Break)
+_COMPARED = {
+    ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt,
+    ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
+    ast.Is: operator.is_, ast.IsNot: operator.is_not,
+    ast.In: lambda x, y: x in y, ast.NotIn: lambda x, y: x not in y,
+}  # fmt: skip
+_METHODS = ("endswith", "lower", "split", "startswith", "strip")
+_PLAIN = {"bool": bool, "int": int, "str": str, "tuple": tuple}
+_ABSENT = {"AttributeError", "ImportError", "ModuleNotFoundError"}
+_VERSIONS = ("LooseVersion", "StrictVersion", "Version", "parse", "parse_version")
+
+
+class _Known(NamedTuple):
+    """What a name stands for: a value that follows from Keras' backend or version."""
+
+    value: Any
+
+
+class _UnknownError(Exception):
+    """An expression hangs on something else."""
+
+
+def plain(name: str) -> str:
+    """Return a name without its marks."""
+    return name.replace("?", "")
 
 
 def uses(program, missing) -> Iterator[tuple[str, str, set]]:
     """Yield each use of a name below `keras`, `tf_keras` or `tensorflow`.
 
+    Left out is what does not run here: branches for another backend or version, or for
+    a name that is missing. What is caught is left out where it is caught. A name that
+    a file assigns (`keras.layers.Own = ...`) as it is imported is left out in all files
+    that may be loaded along with it; one that a function assigns, in its own file.
+
     Args:
         program: a script, in whose folder its own modules are looked for; a folder of
             modules; or the name of an installed package.
-        missing: a function that tells whether a name is missing. Where the program
-            catches this, what is below the name is left out, too.
+        missing: a function that tells whether a name is missing, for one below it.
 
     Yields:
         The whole name, the place as `file:line`, and the names of the arguments, where
@@ -35,55 +73,107 @@ def uses(program, missing) -> Iterator[tuple[str, str, set]]:
         ValueError: a file is too large, or nested too deeply.
     """
     modules = _modules(program)
+    found: dict = {}
 
-    @functools.cache
-    def full_name(name):
-        """Follow a name through the program's modules to one of Keras, or to None."""
-        before, todo = set(), [name]
-        while todo:
-            name = todo.pop()
-            if name in before or len(name) > bounds.NAME:
-                continue  # modules import each other, or themselves below themselves
-            before.add(name)
-            home, words = name, []
-            while home and home not in modules:
-                home, _, word = home.rpartition(".")
-                words.insert(0, word)
-            if not home and words[0] in _ROOTS:
-                return name
-            if not home or not words:
-                continue
-            bound, bases = modules[home].names, []
-            if words[0] not in bound:
-                bases = [f"{star}.{words[0]}" for star in modules[home].stars]
-            while words and isinstance(bound, dict):  # of the module, then of classes
-                bound = bound.get(words[0])
-                bases = [bound] if isinstance(bound, str) else bases
-                del words[0]
-            todo += [".".join([base, *words]) for base in reversed(bases)]
-        return None
+    def follow(name):
+        if name not in found or None in bound:
+            found[name] = _followed(name, modules)
+        return found[name]
 
-    excused = {
-        full_name(name) for module in modules.values() for name in module.excused
-    }
-
-    def is_excused(name):
-        words = name.split(".")
-        above = (".".join(words[:i]) for i in range(1, len(words)))
-        return name in excused or any(x in excused and missing(x, name) for x in above)
-
+    bound = [None]  # names are not bound yet
     for module in modules.values():
-        for used, line, arguments in module.uses:
-            name = full_name(used)
-            if name is not None and not is_excused(name):
-                yield name, f"{module.file}:{line}", arguments
+        module.follow, module.missing = follow, missing
+    for module in modules.values():
+        module.names  # noqa: B018
+    bound.clear()
+    used = {name: [*module.uses] for name, module in modules.items()}
+    assigned = _assignments(modules, follow)
+    for name, module in modules.items():
+        excused = {plain(str(follow(one))) for one in module.excused}
+        excused |= assigned.get(name, set())
+        for one, line, arguments in used[name]:
+            whole = follow(one)
+            if not isinstance(whole, str):
+                continue
+            short, words = plain(whole), whole.split(".")
+            above = [".".join(words[: i + 1]) for i in range(len(words))]
+            caught = {plain(x) for x in above if x[-1] == "?" or x in excused}
+            caught |= {plain(x) for x in above} & excused
+            if not any(missing(x, short) for x in caught):
+                yield short, f"{module.file}:{line}", arguments
+
+
+def _followed(name, modules):
+    """Follow a name through a program's modules to what it stands for.
+
+    That is a name of Keras, a `_Known`, or None.
+    """
+    before, todo = set(), [name]
+    while todo:
+        name = todo.pop()
+        if name in before or len(name) > bounds.NAME:
+            continue  # modules import each other, or themselves below themselves
+        before.add(name)
+        words = name.split(".")
+        home = plain(name)
+        while home and home not in modules:
+            home = home.rpartition(".")[0]
+        if not home and plain(words[0]) in _ROOTS:
+            return name
+        del words[: home.count(".") + 1]
+        if not home or not words:
+            continue
+        bound, bases = modules[home].names, []
+        if plain(words[0]) not in bound:
+            bases = [f"{star}.{words[0]}" for star in modules[home].stars]
+        while words and isinstance(bound, dict):  # of the module, then of classes
+            word = words.pop(0)
+            bound = bound.get(plain(word))
+            if isinstance(bound, str):
+                bases = [bound + word[len(plain(word)) :]]
+        if isinstance(bound, _Known) and not words:
+            return bound
+        todo += [".".join([base, *words]) for base in reversed(bases)]
+    return None
+
+
+def _assignments(modules, follow):
+    """Return the names of Keras that a program assigns, by the modules they are in."""
+    found: dict[str, set] = {}
+    loads: dict[str, set] = {}
+    for name, module in modules.items():
+        for one, later in module.assigned:
+            if not loads and not later:
+                loads = _loaded(modules)
+            for other in [name] if later else loads:
+                with_it = other == name or any(
+                    {name, other} <= x for x in loads.values()
+                )
+                if with_it and isinstance(whole := follow(one), str):
+                    found.setdefault(other, set()).add(plain(whole))
+    return found
+
+
+def _loaded(modules):
+    """Return the modules of a program that each of them loads, itself among them."""
+    found = {}
+    for name in modules:
+        found[name], todo = set(), [name]
+        while todo:
+            one = todo.pop()
+            if one not in found[name]:
+                found[name].add(one)
+                for wanted in (one, *modules[one].imports):
+                    above = itertools.accumulate(wanted.split("."), "{}.{}".format)
+                    todo += [x for x in above if x in modules]
+    return found
 
 
 def _modules(program):
     """Return the modules of a program by their names."""
     path, folders = Path(program), []
     if not path.exists():
-        known = str(program).isidentifier() and importlib.util.find_spec(str(program))
+        known = str(program).isidentifier() and find_spec(str(program))
         folders = list(known.submodule_search_locations or ()) if known else []
         if not known or not (folders or known.origin):
             raise FileNotFoundError(f"There is no file, folder or package {program!s}.")
@@ -118,8 +208,15 @@ def _read(file, root, name=None):
         )
     words = file.relative_to(root).with_suffix("").parts
     whole = words[:-1] if words[-1] == "__init__" else words
+    name = ".".join(whole) if name is None else name
+    with _nesting(file):
+        return Module(text, file, words[:-1], name)
+
+
+@contextlib.contextmanager
+def _nesting(file):
     try:
-        return Module(text, file, words[:-1], ".".join(whole) if name is None else name)
+        yield
     except (RecursionError, MemoryError) as error:  # of Python's own parser as well
         raise ValueError(f"{str(file)!r} is nested too deeply.") from error
 
@@ -130,24 +227,50 @@ class Module:
     Attributes:
         file: what it is called.
         name: the module's name.
-        names: what its names stand for: a name elsewhere; the names of a class of its
-            own; None for anything else.
         imports: the names of modules that it may import.
         stars: modules of which it imports all.
-        uses: each name of another module that is used, its line, and the names of the
-            arguments where it is called.
-        excused: names whose absence it catches, or that it sets.
-        guarded: lines where an `ImportError` is caught.
+        excused: modules whose import it catches, and whose whole names it uses.
+        assigned: names elsewhere that it assigns, and whether a function does so.
+        guarded: lines where an `ImportError` is caught, or that do not run here.
         statements: lines of imports.
+        follow: a function that follows a name through the program's modules.
+        missing: one that tells whether a name is missing, for one below it.
     """
 
     def __init__(self, text, file, package=(), name=""):
         self.file, self.name, self._package = file, name, package
-        self.imports, self.stars = set(), []
+        self.imports, self.stars, self.assigned = set(), [], []
         self.excused, self.guarded, self.statements = set(), set(), set()
-        body = ast.parse(text, str(file)).body
-        self.names = self._bound(body, ChainMap())
-        self.uses = [*self._visit(body, ChainMap(self.names), frozenset())]
+        self.follow: Callable[[str], Any] = str
+        self.missing: Callable[[str, str], bool] | None = None
+        self._facts = self._functions = 0
+        self._names = None
+        self._body = ast.parse(text, str(file)).body
+        for node in ast.walk(ast.Module(self._body, [])):
+            if isinstance(node, ast.Import):
+                self.imports |= {one.name for one in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                base = self._base(node)
+                self.imports |= {base, *(f"{base}.{one.name}" for one in node.names)}
+
+    @property
+    def names(self):
+        """What its names stand for.
+
+        That is a name elsewhere, the names of a class of its own, a value that is
+        known, or None for anything else.
+        """
+        if self._names is None:  # else it is being bound, if modules import each other
+            self._names = {}
+            with _nesting(self.file):
+                self._bound(self._body, ChainMap(), self._names)
+        return self._names
+
+    @property
+    def uses(self):
+        """Each use of a name elsewhere, its line, and the arguments of a call."""
+        with _nesting(self.file):
+            return [*self._visit(self._body, ChainMap(self.names), frozenset())]
 
     def _base(self, node):
         """Return the module that a statement `from ... import` names."""
@@ -156,42 +279,212 @@ class Module:
         )
         return ".".join([*above, *filter(None, [node.module])])
 
-    def _bound(self, nodes, outer):
+    def _present(self, name):
+        """Tell whether there is what a name stands for; None: it is not known."""
+        name = self.follow(name) if isinstance(name, str) else None
+        if self.missing is None or not isinstance(name, str):
+            return None
+        return not self.missing(plain(name), plain(name))
+
+    def _bound(self, nodes, outer, names=None):
         """Return what the names that statements bind stand for."""
-        names = {}
+        names = {} if names is None else names
         scope = outer.new_child(names)
-        todo = list(reversed(nodes))
+
+        def bind(name, stands, under):
+            held = names.get(name)
+            if isinstance(held, _Known) and held != stands:
+                names[name] = None
+            elif under != "else" or not held or self._present(held) is False:
+                caught = "?" * (under == "?" and isinstance(stands, str))
+                names[name] = f"{stands}{caught}" if caught else stands
+
+        todo = [(node, "") for node in reversed(nodes)]
         while todo:
-            node = todo.pop()
+            node, under = todo.pop()
+            inner = [(one, under) for one in ast.iter_child_nodes(node)]
             if isinstance(node, ast.Import):
                 for one in node.names:
-                    self.imports.add(one.name)
                     first = one.name.partition(".")[0]
-                    names[one.asname or first] = one.name if one.asname else first
+                    if one.asname or one.name == first:
+                        bind(one.asname or first, one.name, under)
+                    else:
+                        bind(first, first, "else" * (under == "else"))
             elif isinstance(node, ast.ImportFrom):
                 base = self._base(node)
                 for one in node.names:
-                    self.imports |= {base, f"{base}.{one.name}"}
                     if one.name == "*":
                         self.stars.append(base)
                     else:
-                        names[one.asname or one.name] = f"{base}.{one.name}"
+                        bind(one.asname or one.name, f"{base}.{one.name}", under)
             elif isinstance(node, ast.ClassDef):
                 names[node.name] = {}
             elif isinstance(node, _FUNCTIONS[:2]):
                 names.setdefault(node.name, None)
             elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 names.setdefault(node.id, None)
-            elif isinstance(node, ast.ExceptHandler) and node.name:
-                names.setdefault(node.name, None)
+            elif isinstance(node, (ast.Try, ast.TryStar)):
+                caught = _settled(node)
+                inner = [(one, "?" if caught & _ABSENT else under) for one in node.body]
+                inner += [(one, "else") for one in node.handlers]
+                inner += [(one, under) for one in [*node.orelse, *node.finalbody]]
+            elif isinstance(node, ast.With) and _suppressed(node) & _ABSENT:
+                inner = [(one, "?") for one in ast.iter_child_nodes(node)]
+            elif isinstance(node, (ast.If, ast.Match)):
+                taken, _ = self._branches(node, scope)
+                inner = [(one, under) for one in taken]
             elif isinstance(node, (ast.Assign, ast.AnnAssign, ast.NamedExpr)):
                 for target, value in _assigned(node):
-                    stands = _resolved(value, scope)
-                    if stands is not None and isinstance(target, ast.Name):
-                        names[target.id] = stands
+                    stands = self._stands(value, scope)
+                    if isinstance(target, ast.Name) and stands is not None:
+                        bind(target.id, stands, under)
+                    elif isinstance(target, ast.Name):
+                        known = isinstance(names.get(target.id), _Known)
+                        names[target.id] = None if known else names.get(target.id)
+            if isinstance(node, ast.ExceptHandler) and node.name:
+                names.setdefault(node.name, None)
             if not isinstance(node, (*_FUNCTIONS, *_COMPREHENSIONS, ast.ClassDef)):
-                todo += reversed(list(ast.iter_child_nodes(node)))
+                todo += reversed(inner)
         return names
+
+    def _branches(self, node, names):
+        """Return what of an `if` or `match` may run here, and what does not.
+
+        Where that hangs on something else, it is all of it, and None.
+        """
+        if isinstance(node, ast.Match):
+            return self._cases(node, names)
+        holds = self._holds(node.test, names)
+        both = [
+            one if isinstance(one, list) else [one] for one in (node.body, node.orelse)
+        ]
+        if holds is None:
+            return [node.test, *both[0], *both[1]], None
+        return [node.test, *both[not holds]], both[holds]
+
+    def _cases(self, node, names):
+        taken, elsewhere = [node.subject], []
+        value, settled = self._value_or_none(node.subject, names), False
+        for case in node.cases:
+            kinds = getattr(case.pattern, "patterns", [case.pattern])
+            known = [
+                self._value_or_none(getattr(x, "value", None), names) for x in kinds
+            ]
+            fits = value in known if value is not None and all(known) else None
+            runs = not settled and fits is not False
+            (taken if runs else elsewhere).extend(case.body)
+            settled = settled or (fits is True and case.guard is None)
+        return taken, elsewhere if settled else None
+
+    def _holds(self, test, names):
+        """Return whether a condition holds here, or None where that is not known."""
+        try:
+            return bool(self._value(test, names))
+        except Exception:  # whatever this value does not allow, too
+            return None
+
+    def _value_or_none(self, node, names):
+        try:
+            return self._value(node, names)
+        except Exception:
+            return None
+
+    def _value(self, node, names) -> Any:
+        """Return what an expression on Keras' backend, version or names is here."""
+        if isinstance(node, ast.Constant):
+            return node.value
+        if isinstance(node, (ast.Tuple, ast.List, ast.Set)):
+            return tuple(self._value(one, names) for one in node.elts)
+        if isinstance(node, (ast.Name, ast.Attribute)):
+            return self._fact(node, names)
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            return not self._value(node.operand, names)
+        if isinstance(node, ast.BoolOp):
+            settles = isinstance(node.op, ast.Or)
+            held = [self._holds(one, names) for one in node.values]
+            if settles in held or None not in held:
+                return settles if settles in held else not settles
+        if isinstance(node, ast.Compare) and not node.comparators[1:]:
+            sides = [self._value(x, names) for x in (node.left, *node.comparators)]
+            return _COMPARED[type(node.ops[0])](*sides)
+        if isinstance(node, ast.Subscript):
+            if isinstance(node.slice, ast.Slice):
+                ends = (node.slice.lower, node.slice.upper, node.slice.step)
+                index = slice(*(one and self._value(one, names) for one in ends))
+            else:
+                index = self._value(node.slice, names)
+            return self._value(node.value, names)[index]
+        if isinstance(node, ast.Call):
+            return self._called(node, names)
+        raise _UnknownError
+
+    def _fact(self, node, names):
+        """Return what a name that is known stands for."""
+        if _last(node) == "TYPE_CHECKING":
+            return False
+        stands = _resolved(node, names)
+        stands = self.follow(stands) if isinstance(stands, str) else stands
+        if isinstance(stands, str) and PACKAGE.match(stands):
+            if stands.endswith(".__version__"):
+                stands = _Known(VERSION)
+        if not isinstance(stands, _Known):
+            raise _UnknownError
+        self._facts += 1
+        return stands.value
+
+    def _called(self, node, names):
+        """Return what a call gives here."""
+        last, asked = _last(node.func), _asked(node, names)
+        if last == "hasattr" and (found := self._present(asked)) is not None:
+            self._facts += 1
+            return found
+        stands = _resolved(node.func, names)
+        stands = self.follow(stands) if isinstance(stands, str) else None
+        facts = {"backend": "jax", "version": VERSION}
+        if last in facts and isinstance(stands, str) and PACKAGE.match(stands):
+            self._facts += 1
+            return facts[last]
+        if last == "map" and _last(node.args[0]) == "int":
+            return tuple(map(int, self._value(node.args[1], names)))
+        given = [self._value(one, names) for one in node.args]
+        if last in _PLAIN and isinstance(node.func, ast.Name):
+            return _PLAIN[last](*given)
+        if last in _VERSIONS:
+            return tuple(map(int, re.findall(r"\d+", given[0])))
+        if last in _METHODS and isinstance(node.func, ast.Attribute):
+            return getattr(self._value(node.func.value, names), last)(*given)
+        raise _UnknownError
+
+    def _stands(self, value, names):
+        """Return what an expression stands for: for a value that is known, that."""
+        before = self._facts
+        if not isinstance(value, (ast.Tuple, ast.List)):
+            with contextlib.suppress(Exception):
+                known = _Known(self._value(value, names))
+                if self._facts > before:
+                    return known
+        if isinstance(value, ast.IfExp):
+            kept, _ = self._branches(value, names)
+            found = (self._stands(one, names) for one in kept if one is not value.test)
+            return next(filter(None, found), None)
+        return _resolved(value, names)
+
+    def _succeeds(self, body, names):
+        """Tell whether all that a `try` runs are names that are there."""
+        for one in body:
+            value = getattr(one, "value", None)
+            if isinstance(one, (ast.Import, ast.ImportFrom)):
+                of = f"{self._base(one)}." if isinstance(one, ast.ImportFrom) else ""
+                wanted = [f"{of}{x.name}" for x in one.names]
+            elif isinstance(one, (ast.Assign, ast.Expr)) and (
+                isinstance(value, (ast.Name, ast.Attribute))
+            ):
+                wanted = [_resolved(value, names)]
+            else:
+                wanted = [] if isinstance(value, ast.Constant) else [None]
+            if not all(self._present(name) for name in wanted):
+                return False
+        return True
 
     def _visit(self, node, names, caught, own=None):
         """Yield the uses in a node, where some errors are caught.
@@ -199,38 +492,41 @@ class Module:
         `own` is the class whose body it is in, and the names around that.
         """
         if isinstance(node, list):
-            for one in node:
+            for i, one in enumerate(node):
                 yield from self._visit(one, names, caught, own)
+                if isinstance(one, (ast.If, ast.Match)):
+                    taken, elsewhere = self._branches(one, names)
+                    if elsewhere is not None and any(
+                        isinstance(x, _ENDS) for x in taken
+                    ):
+                        self._skip(node[i + 1 :])
+                        return
             return
         inner = list(ast.iter_child_nodes(node))
         if "ImportError" in caught and isinstance(node, ast.stmt):
-            self.guarded |= {*range(node.lineno, (node.end_lineno or node.lineno) + 1)}
+            self._skip([node])
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             of = f"{self._base(node)}." if isinstance(node, ast.ImportFrom) else ""
             self.statements.add(node.lineno)
+            mark = "?" * ("ImportError" in caught)
             for one in node.names:
-                if "ImportError" in caught:
-                    self.excused.add(f"{of}{one.name}")
+                if mark and not of and "." in one.name and not one.asname:
+                    self.excused.add(one.name)
                 if one.name != "*":
-                    yield f"{of}{one.name}", node.lineno, set()
+                    yield f"{of}{one.name}{mark}", node.lineno, set()
             return
         if isinstance(node, (ast.Try, ast.TryStar)):
-            kinds = [one.type for one in node.handlers]
-            yield from self._visit(node.body, names, caught | _caught(kinds), own)
-            inner = [*node.handlers, *node.orelse, *node.finalbody]
+            kinds = _caught([one.type for one in node.handlers])
+            self._skip(node.body if "ImportError" in kinds else ())
+            yield from self._visit(node.body, names, caught | _settled(node), own)
+            dead = kinds <= _ABSENT and self._succeeds(node.body, names)
+            yield from self._visit(node.orelse, names, caught, own)
+            inner = [*([] if dead else node.handlers), *node.finalbody]
         elif isinstance(node, ast.With):
-            for call in (one.context_expr for one in node.items):
-                if isinstance(call, ast.Call) and _last(call.func) == "suppress":
-                    caught |= _caught(call.args)
-        elif isinstance(node, (ast.If, ast.IfExp)):
-            holds = _holds(node.test, names)
-            if holds is not None:
-                taken = node.body, node.orelse
-                elsewhere, taken = taken[::-1] if holds else taken
-                # What it imports there is not to be had here.
-                for _ in self._visit(elsewhere, names, caught | {"ImportError"}, own):
-                    pass
-                inner = [node.test, taken]
+            caught |= _suppressed(node)
+        elif isinstance(node, (ast.If, ast.IfExp, ast.Match)):
+            inner, elsewhere = self._branches(node, names)
+            self._skip(elsewhere or ())
         elif isinstance(node, ast.ClassDef):
             held = names.get(node.name)
             held = held if isinstance(held, dict) else {}  # bound twice
@@ -253,23 +549,34 @@ class Module:
                 base, words = _under(target)
                 of = _resolved(base, names) if len(words) == 1 else None
                 if isinstance(of, dict):
-                    of.setdefault(words[0], _resolved(value, names))
-        elif isinstance(node, ast.Call):
+                    of.setdefault(words[0], self._stands(value, names))
+        mark = "?" * ("AttributeError" in caught)
+        if isinstance(node, ast.Call):
             asked, name = _asked(node, names), _resolved(node.func, names)
-            if asked and (_last(node.func) == "hasattr" or len(node.args) > 2):
-                self.excused.add(asked)
+            if asked and _last(node.func) == "setattr":
+                self.assigned.append((asked, self._functions > 0))
+                asked = _resolved(node.args[0], names)
+            elif asked and _last(node.func) == "hasattr":
+                mark = "?"
             if isinstance(name := asked or name, str):
-                yield name, node.lineno, {one.arg for one in node.keywords}
+                yield f"{name}{mark}", node.lineno, {one.arg for one in node.keywords}
                 inner = [*node.args, *node.keywords]
         elif isinstance(name := _resolved(node, names), str):
-            sets = isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
-            if sets or "AttributeError" in caught:
-                self.excused.add(name)
-            yield name, node.lineno, set()
+            if isinstance(getattr(node, "ctx", None), ast.Store):
+                if isinstance(node, ast.Name):
+                    return
+                self.assigned.append((name, self._functions > 0))
+                name = name.rpartition(".")[0]
+            yield f"{name}{mark}", node.lineno, set()
             return
         elif isinstance(node, ast.Attribute):
             inner = [_under(node)[0]]
         yield from self._visit(inner, names, caught, own)
+
+    def _skip(self, nodes):
+        """Note the lines of what does not run here, or may fail."""
+        for node in nodes:
+            self.guarded |= {*range(node.lineno, (node.end_lineno or node.lineno) + 1)}
 
     def _function(self, node, names, caught, own):
         """Yield the uses in a function: its settings see the names around it."""
@@ -285,7 +592,9 @@ class Module:
         body = node.body if isinstance(node.body, list) else [node.body]
         scope = around.new_child(values)
         values |= self._bound(body, scope)
-        yield from self._visit(body, scope, caught)
+        self._functions += 1
+        yield from self._visit(body, scope, frozenset())  # it may run elsewhere
+        self._functions -= 1
         hints = [one.annotation for one in _arguments(node.args)]
         hints.append(getattr(node, "returns", None))
         outside = [*node.args.defaults, *node.args.kw_defaults, *map(_unquoted, hints)]
@@ -336,7 +645,8 @@ def _last(node):
 def _resolved(node, names):
     """Return the name elsewhere that an expression stands for.
 
-    The names of a class for one of the program's own; None for anything else.
+    A value that is known; the names of a class for one of the program's own; None for
+    anything else.
     """
     node, words = _under(node)
     stands = None
@@ -344,17 +654,13 @@ def _resolved(node, names):
         stands = names.get(node.id)
     elif isinstance(node, ast.NamedExpr):
         stands = _resolved(node.value, names)
-    elif isinstance(node, ast.IfExp):
-        holds = _holds(node.test, names)
-        kept = [node.body] * (holds is not False) + [node.orelse] * (not holds)
-        stands = next(filter(None, (_resolved(one, names) for one in kept)), None)
     elif isinstance(node, ast.Call):
         stands = _asked(node, names)
     for word in words:
         if isinstance(stands, dict):
             stands = stands.get(word)
         else:
-            stands = f"{stands}.{word}" if stands else None
+            stands = f"{stands}.{word}" if isinstance(stands, str) else None
     return None if isinstance(stands, str) and len(stands) > bounds.NAME else stands
 
 
@@ -368,35 +674,25 @@ def _asked(node, names):
     base = _resolved(node.args[0], names)
     if isinstance(base, dict):
         return base.get(words[1])
-    return f"{base}.{words[1]}" if base and isinstance(words[1], str) else None
+    if not isinstance(base, str) or not isinstance(words[1], str):
+        return None
+    return (
+        f"{base}.{words[1]}{'?' * (_last(node.func) == 'getattr' and len(words) > 2)}"
+    )
 
 
-def _holds(test, names):
-    """Return whether a condition on Keras' backend holds here; None for any other."""
-    if _last(test) == "TYPE_CHECKING":
-        return False
-    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-        holds = _holds(test.operand, names)
-        return None if holds is None else not holds
-    if isinstance(test, ast.BoolOp):
-        settles = isinstance(test.op, ast.Or)
-        return settles if settles in [_holds(x, names) for x in test.values] else None
-    if not isinstance(test, ast.Compare) or test.comparators[1:]:
-        return None
-    call, value = test.left, test.comparators[0]
-    if isinstance(call, ast.Constant):
-        call, value = value, call
-    name = _resolved(call.func, names) if isinstance(call, ast.Call) else None
-    if not isinstance(name, str) or name.partition(".")[0] not in _ROOTS:
-        return None
-    if not name.endswith(".backend"):
-        return None
-    with contextlib.suppress(ValueError):
-        given = ast.literal_eval(value)
-        words = given if isinstance(given, (tuple, list, set)) else [given]
-        negated = isinstance(test.ops[0], (ast.NotEq, ast.NotIn))
-        return ("jax" in words) != negated
-    return None
+def _suppressed(node):
+    """Return which errors a `with` catches."""
+    calls = [x.context_expr for x in node.items if isinstance(x.context_expr, ast.Call)]
+    kinds = ("suppress", "raises", "assertRaises")
+    given = [one for call in calls if _last(call.func) in kinds for one in call.args]
+    return _caught(given) if given else set()
+
+
+def _settled(node):
+    """Return which errors a `try` catches and does not raise as others."""
+    ends = [one for one in node.handlers if not isinstance(one.body[-1], ast.Raise)]
+    return _caught([one.type for one in ends])
 
 
 def _caught(kinds):

@@ -9,21 +9,68 @@ import functools
 import importlib
 import linecache
 import sys
+import threading
 from pathlib import PurePath
+from types import CodeType, ModuleType
 
 from lamina.compat import names
 
+_ABSENT = {"BaseException", "Exception", "ImportError", "ModuleNotFoundError"}
 
-def ask_again() -> None:
-    """Let each `import tensorflow` be answered by itself, though there is a module."""
+_hidden = threading.RLock()
+_texts: dict = {}  # by code
+
+
+@functools.cache
+def module() -> ModuleType:
+    """Return the module, which is in `sys.modules` during its imports alone.
+
+    So each import is answered by itself, and whoever looks there, or asks `find_spec`,
+    learns that there is no TensorFlow.
+    """
     plain = builtins.__import__
 
-    def asking(name, *arguments, **named):
-        if name == "tensorflow" and not is_answered():
-            raise ModuleNotFoundError("No module named 'tensorflow'", name=name)
+    def importing(name, *arguments, **named):
+        if name.partition(".")[0] == "tensorflow":
+            with _hidden:
+                try:
+                    return plain(name, *arguments, **named)
+                finally:
+                    hide()
+        if "tensorflow" in sys.modules:
+            hide()
         return plain(name, *arguments, **named)
 
-    builtins.__import__ = asking
+    builtins.__import__ = importing
+    return ModuleType("tensorflow")
+
+
+def hide() -> None:
+    """Take the module out of `sys.modules`, unless an import needs it there."""
+    ours = module.cache_info().currsize and sys.modules.get("tensorflow") is module()
+    if ours and not _is_imported() and _hidden.acquire(blocking=False):
+        sys.modules.pop("tensorflow", None)
+        _hidden.release()
+
+
+def _is_imported():
+    """Tell whether an import of it, or of what is below it, runs now."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            name = str(frame.f_locals.get("name"))
+            if name.partition(".")[0] == "tensorflow":
+                return True
+        frame = frame.f_back
+    return False
+
+
+def note(code, text) -> None:
+    """Keep the text of code in no file: it is read if it asks for TensorFlow."""
+    _texts[code] = text
+    for one in code.co_consts:
+        if isinstance(one, CodeType):
+            note(one, text)
 
 
 def is_answered() -> bool:
@@ -31,44 +78,46 @@ def is_answered() -> bool:
 
     One that names `keras` gets it, and so does one in a file that takes `tf.keras` and
     nothing else of it. Any other that catches no `ImportError` gets it in a file that
-    takes `tf.keras`, in one that is not of an installed package, and where there is
-    the module already: what is missing is then said where it is used.
+    takes `tf.keras`, in one that is not of an installed package, and after one that got
+    it: what is missing is then said where it is used.
     """
     frame, wanted = sys._getframe(1), ""
     while frame is not None:
-        file, module = frame.f_code.co_filename, frame.f_globals.get("__name__")
-        if module == "importlib.util":
+        file, home = frame.f_code.co_filename, frame.f_globals.get("__name__")
+        if home == "importlib.util":
             wanted = str(frame.f_locals.get("fullname"))
             if wanted == "tensorflow":
                 return False
         elif file.startswith("<frozen importlib"):
             wanted = str(frame.f_locals.get("name", wanted))
-        elif module not in ("importlib", "lamina.compat.aliases", __name__):
+        elif home not in ("importlib", "lamina.compat.aliases", __name__):
             break
         frame = frame.f_back
     if frame is None or wanted.startswith("tensorflow."):
         return True
-    file = frame.f_code.co_filename
-    text = "".join(linecache.getlines(file, frame.f_globals))
+    code, line, file = frame.f_code, frame.f_lineno, frame.f_code.co_filename
+    text = _texts.get(code) or "".join(linecache.getlines(file, frame.f_globals))
     alone, of_keras, guarded = _read(text)
-    if alone or frame.f_lineno in of_keras:
+    if alone or line in of_keras:
         return True
+    if not text and _ABSENT.intersection(code.co_names):  # given to `exec`, say
+        guarded = {line}
     installed = not {"site-packages", "dist-packages"}.isdisjoint(PurePath(file).parts)
-    asked = bool(of_keras) or not installed or "tensorflow" in sys.modules
-    return asked and frame.f_lineno not in guarded
+    asked = bool(of_keras) or not installed or module.cache_info().currsize
+    return bool(asked) and line not in guarded
 
 
 @functools.cache
 def _read(text):
     """Return whether a text takes `tf.keras` alone, and the lines that do and catch."""
-    from lamina.compat.uses import Module
+    from lamina.compat.uses import Module, plain
 
     try:
         read = Module(text, "")
     except (SyntaxError, ValueError, RecursionError):  # a cell with magics, say
         return False, set(), set()
-    taken = [use for use in read.uses if use[0].startswith("tensorflow.")]
-    of_keras = {line for name, line, _ in taken if names.PACKAGE.match(name)}
+    taken = [use for use in read.uses if plain(use[0]).startswith("tensorflow.")]
+    of_keras = {line for name, line, _ in taken if names.PACKAGE.match(plain(name))}
     alone = bool(of_keras - read.statements) and all(x[1] in of_keras for x in taken)
     return alone, of_keras, read.guarded
 
@@ -96,14 +145,16 @@ def _nothing(name):
     return _Types(name, (), {})
 
 
-def absent(module, name):
+def absent(home, name):
     """Return what `tensorflow`, or a module below it, has.
 
     Raises:
         AttributeError: it is not of Keras.
     """
-    if names.known(inner := f"{module}.{name}"):
-        return importlib.import_module(inner)
+    if names.known(inner := f"{home}.{name}"):
+        found = importlib.import_module(inner)
+        hide()
+        return found
     if name in ("RaggedTensor", "SparseTensor", "Tensor", "Variable"):
         return _nothing(name)
     if name == "is_tensor":

@@ -1,6 +1,7 @@
 """Seeds: `SeedGenerator`, the global generator, and keys for JAX's draws."""
 
 import contextlib
+import functools
 import random as python_random
 import sys
 from typing import Any
@@ -36,6 +37,11 @@ def make_default_seed() -> int:
 
 def _drawn_seed():
     return python_random.randint(1, int(1e9))
+
+
+def seeds_as_now():
+    """Return a function that lets the next seeds be those that would be drawn now."""
+    return functools.partial(python_random.setstate, python_random.getstate())
 
 
 @boundary

@@ -42,7 +42,7 @@ from lamina.core.placement import (
     output_path,
 )
 from lamina.core.policy import DTypePolicy, FloatDTypePolicy, get_policy
-from lamina.core.random import SeedGenerator
+from lamina.core.random import SeedGenerator, seeds_as_now
 from lamina.core.references import describe, make_again, remake
 from lamina.core.registry import ours
 from lamina.core.remat import remat_for
@@ -58,7 +58,14 @@ from lamina.core.threads import check_fork
 from lamina.core.tracebacks import hide_frames
 from lamina.core.types import DType, Identifier, Initializer, Shape
 from lamina.core.variable import Variable, binding
-from lamina.layers.building import as_shape, building, lock, spec_of, with_shapes
+from lamina.layers.building import (
+    as_shape,
+    building,
+    lock,
+    map_shapes,
+    spec_of,
+    with_shapes,
+)
 from lamina.layers.call import (
     Arguments,
     is_mask,
@@ -72,6 +79,8 @@ from lamina.layers.tensorflow_graph import as_symbols, drawn, in_tensorflow_grap
 
 # Before the name of a layer, in an error that says where it happened.
 _SAID = ("Layer", "layer", "Model", "model")
+# Where a size must be known, it is each of these in turn: what it decides is told so.
+_SIZES = (32, 64)
 # Layers that hold losses added in their last call outside of compiled code.
 _with_losses = weakref.WeakValueDictionary()  # by their `id`
 
@@ -697,7 +706,7 @@ class Layer(Constructed, Operation, Rows, LayerOwner):
         """Return the shape of the outputs for the shape of the inputs.
 
         No data is computed. A built-in layer is not built by it; one of your own is,
-        unless it writes this method.
+        unless it writes this method. What hangs on an unknown size is unknown.
         """
         if type(self).call is Layer.call:
             raise _no_shape(self)
@@ -706,9 +715,27 @@ class Layer(Constructed, Operation, Rows, LayerOwner):
         given |= {k.removesuffix("_shape"): v for k, v in kwargs.items()}
         if list(given) == ["input"]:  # however `call` names its one argument
             given = {names[0]: given["input"]}
-        tensors = {k: spec_of(v, self.input_dtype) for k, v in given.items()}
+        undraw = seeds_as_now()
+        copy = self._unbuilt_copy()
+        try:
+            return self._shape_given(given, copy or self)
+        except Exception:
+            filled = [map_shapes(_fill(size), given) for size in _SIZES]
+            if copy is None or given == filled[0]:
+                raise
+            with contextlib.suppress(Exception):  # the first one says more
+                found = [self._shape_given(one, self._unbuilt_copy()) for one in filled]
+                return structure.map_leaves(lambda a, b: a if a == b else None, *found)
+            raise
+        finally:
+            if copy is not None:
+                undraw()
+
+    def _shape_given(self, shapes, asked):
+        """Return the shape of what a layer like this one gives for shapes by name."""
+        names = signature_of(self.call).names
+        tensors = {k: spec_of(v, self.input_dtype) for k, v in shapes.items()}
         by_place = list(tensors) == names[: len(tensors)]
-        asked = self._unbuilt_copy() or self
         with having(measured=asked):
             result = (
                 asked.compute_output_spec(*tensors.values())
@@ -1029,6 +1056,11 @@ def _no_shape(layer):
         f"Layer {type(layer).__name__} does not have a `compute_output_shape` "
         "method implemented."
     )
+
+
+def _fill(size):
+    """Return a function of shapes that puts a size where one beyond rows is unknown."""
+    return lambda shape: (*shape[:1], *(size if n is None else n for n in shape[1:]))
 
 
 def _annotate(error, layer, call):

@@ -9,14 +9,14 @@ import lamina
 from lamina import layers, losses, ops
 from lamina.compat import names
 from lamina.core.context import context, having
+from lamina.core.random import global_seed_generator
 from lamina.core.symbolic import is_symbolic
 from lamina.kernels import scan
 
 # Operations of the same name, arguments and numbers.
 _SAME = (
     "abs", "cast", "categorical_crossentropy", "cos", "elu", "exp", "log", "ndim",
-    "sigmoid", "sign", "sin", "softmax", "softplus", "softsign", "square", "stack",
-    "tanh",
+    "sigmoid", "sign", "sin", "softmax", "softplus", "softsign", "square", "tanh",
 )  # fmt: skip
 # Of two tensors, which are called x and y there.
 _PAIRS = (
@@ -58,9 +58,37 @@ def _variable(value, dtype=None, name=None, constraint=None):
 
 
 def _shape(x):
-    sizes = ops.shape(x)
-    plain = all(isinstance(size, int) for size in sizes)  # not those of any batch
-    return np.array(sizes, "int32") if plain else sizes
+    return _sizes(ops.shape(x))
+
+
+def _sizes(sizes):
+    plain = all(isinstance(size, (int, np.integer)) for size in sizes)
+    return np.array(sizes, "int32") if plain else tuple(sizes)  # those of any batch
+
+
+def _are_sizes(x):
+    """Tell whether `x` holds sizes that `shape` gave: they stay outside of programs."""
+    if isinstance(x, np.ndarray):
+        return x.ndim == 1 and x.dtype == "int32"
+    plain = int, np.integer
+    return isinstance(x, (list, tuple)) and all(
+        isinstance(one, plain) or jax.export.is_symbolic_dim(one) for one in x
+    )
+
+
+def _stack(x, axis=0):
+    return _sizes(x) if _are_sizes(x) else ops.stack(x, axis)
+
+
+def _concatenate(tensors, axis=-1):
+    if all(map(_are_sizes, tensors)):
+        return _sizes([size for part in tensors for size in part])
+    return ops.concatenate(tensors, axis)
+
+
+def _batch_set_value(tuples):
+    for variable, value in tuples:
+        variable.assign(value)
 
 
 def _filled(make):
@@ -172,14 +200,21 @@ def _switch(condition, then_expression, else_expression):
 
 
 def _seeds(seed):
-    """Return the generator of the layer that draws without a seed, made for it."""
-    if seed is not None or not context.calling:
+    """Return what a draw without a seed takes it from, so that it is another each time.
+
+    In a layer that is a generator made for it; in the step of a training, outside of
+    layers, that of all draws.
+    """
+    if seed is not None:
         return seed
+    if not context.calling:
+        adopts = any(frame.adopts for frame in context.frames)
+        return global_seed_generator() if adopts else None
     held = context.calling[-1].__dict__
     if "_drawn_seeds" not in held:
         with having(scopes=(), distribution=None):
             held["_drawn_seeds"] = lamina.random.SeedGenerator()
-    return held.get("_drawn_seeds")
+    return held["_drawn_seeds"]
 
 
 def _random_bernoulli(shape, p=0.0, dtype=None, seed=None):
@@ -392,14 +427,14 @@ _OTHERS: dict[str, Any] = {
     "batch_flatten": lambda x: ops.reshape(x, (-1, int(np.prod(x.shape[1:])))),
     "batch_get_value": lambda tensors: [ops.convert_to_numpy(x) for x in tensors],
     "batch_normalization": _batch_normalization,
-    "batch_set_value": lambda tuples: [_set_value(*pair) for pair in tuples],
+    "batch_set_value": _batch_set_value,
     "bias_add": _bias_add,
     "binary_crossentropy": _binary_crossentropy,
     "binary_focal_crossentropy": _binary_focal_crossentropy,
     "cast_to_floatx": _cast_to_floatx,
     "categorical_focal_crossentropy": _categorical_focal_crossentropy,
     "clip": _clip,
-    "concatenate": lambda tensors, axis=-1: ops.concatenate(tensors, axis),
+    "concatenate": _concatenate,
     "constant": _constant,
     "conv1d": _conv1d,
     "conv2d": _conv(2),
@@ -472,6 +507,7 @@ _OTHERS: dict[str, Any] = {
     ),
     "sqrt": _sqrt,
     "squeeze": lambda x, axis: ops.squeeze(x, axis),
+    "stack": _stack,
     "stop_gradient": _stop_gradient,
     "switch": _switch,
     "temporal_padding": lambda x, padding=(1, 1): layers.ZeroPadding1D(padding)(x),

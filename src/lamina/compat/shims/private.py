@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import itertools
 import json
 import logging
 import os
@@ -12,6 +13,7 @@ import zipfile
 from pathlib import Path
 
 import lamina
+from lamina.data import open_source, pack, unpack
 
 
 def keras_export(path):
@@ -326,6 +328,57 @@ class PyDatasetAdapter:
     def on_epoch_end(self):
         """Tell the data set that an epoch ended."""
         self.py_dataset.on_epoch_end()
+
+
+class EpochIterator:
+    """The batches of epochs, as a `fit` of one's own takes them in Keras.
+
+    Args:
+        x: arrays or frames in any structure, or something that yields batches.
+        y: targets, likewise; not with something that yields batches.
+        sample_weight: weights, likewise.
+        batch_size: rows in one batch; 32 when None.
+        steps_per_epoch: batches in one epoch; None means all there are.
+        shuffle: whether rows come in a new order each epoch.
+        class_weight: weights by class, for rows that have none.
+        steps_per_execution: how many batches come together.
+    """
+
+    def __init__(
+        self, x, y=None, sample_weight=None, batch_size=None, steps_per_epoch=None,
+        shuffle=False, class_weight=None, steps_per_execution=1,
+    ):  # fmt: skip
+        self.steps_per_epoch = steps_per_epoch
+        self.steps_per_execution = steps_per_execution
+        self._class_weight, self._given = class_weight, (x, y, sample_weight)
+        self._settings = {
+            "batch_size": batch_size, "shuffle": shuffle, "steps": steps_per_epoch,
+        }  # fmt: skip
+        self.reset()
+
+    def reset(self):
+        """Begin at the first batch again."""
+        self._source = open_source(*self._given, **self._settings)
+
+    @property
+    def num_batches(self):
+        """The number of batches in an epoch; None where that is not known."""
+        return self.steps_per_epoch or self._source.batches
+
+    def _batches(self):
+        for batch in self._source.epoch():
+            x, y, weights = unpack(batch)
+            if weights is None and self._class_weight is not None:
+                weights = class_weight_to_sample_weights(y, self._class_weight)
+            yield pack(x, y, weights)
+
+    def __iter__(self):
+        every, begin, size = self._batches(), 0, self.steps_per_execution
+        while batches := [*itertools.islice(every, size)]:
+            yield begin, begin + size - 1, batches
+            begin += size
+
+    enumerate_epoch = __iter__
 
 
 def _build_proj_equation(free_dims, bound_dims, output_dims):
