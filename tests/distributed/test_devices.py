@@ -127,6 +127,10 @@ TOLD = {
     "train_on_batch": "do not do the same in `train_on_batch`: the x of process 0",
     "own weights": "process 1 has global batch.sample_weight='(64,) float32'",
     "own batch": "x of process 0 is (8, 6) float32, and that of process 1 is (7, 6)",
+    "no rows": "The data set is empty: there are 0 rows",
+    "no validation": "without validation, so no log begins with 'val_'. The validation",
+    "shared rows": "process 1 had others than process 0. What",
+    "mesh": "into 1 parts, of which process 0 has 0, process 1 has none. They",
     "distribution": "distribution of process 0 is DataParallel, mesh {'batch': 2}, and",
 }
 AGREED = ("on_epoch_end", "on_train_batch_end", "fewer", "endless", "all end early")

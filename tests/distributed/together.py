@@ -4,6 +4,7 @@ import json
 import sys
 import tempfile
 import time
+import warnings
 
 import jax
 import numpy as np
@@ -80,6 +81,14 @@ with D.DataParallel(auto_shard_dataset=False).scope():
             model.predict_on_batch,
         ):
             np.testing.assert_allclose(predict(mine), sums, atol=1e-5)
+
+# Two devices that share the work on each row: their processes give the same rows.
+with D.FullyShardedDataParallel(model=2, auto_shard_dataset=False).scope():
+    lamina.config.disable_interactive_logging()
+    model = network()
+    found["shared rows"] = model.fit(X, Y, batch_size=8, verbose=0).history["loss"]
+    found["shared rows predicted"] = model.predict(X, verbose=0).ravel().tolist()
+    lamina.config.enable_interactive_logging()
 
 # What would train two models in silence.
 with D.DataParallel().scope():
@@ -176,6 +185,21 @@ if ALL > 1:  # what differs in one process is told in all
             "own batch": lambda: network().train_on_batch(X[: 8 - ME], Y[: 8 - ME]),
         }
         found["told"] |= {name: refused(run) for name, run in told.items()}
+        words = refused(lambda: network().fit(X[: 8 - 8 * ME], Y[: 8 - 8 * ME]))
+        assert words.startswith("Process 1 failed: ") == (not ME)
+        found["told"]["no rows"] = words.rpartition("EmptyData: ")[2]
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            held_out = some(1 - ME)
+            network().fit(X[:8], Y[:8], validation_data=held_out, verbose=0)
+        words = str(said[-1].message).replace("The data set is empty", "Process 1")
+        found["told"]["no validation"] = words.partition("Process 1")[0]
+    with D.FullyShardedDataParallel(model=2, auto_shard_dataset=False).scope():
+        words = refused(lambda: network().train_on_batch(X[:8] + ME, Y[:8]))
+        found["told"]["shared rows"] = words
+    model, own = network(), {"devices": D.list_devices()[:1]}
+    with D.DataParallel(**own, auto_shard_dataset=False).scope():
+        found["told"]["mesh"] = refused(lambda: model.predict_on_batch(X))
     with kinds[ME]().scope():
         words = refused(lambda: model.test_on_batch(X[:8], Y[:8]))
         found["told"]["distribution"] = words

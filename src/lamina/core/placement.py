@@ -564,8 +564,8 @@ def sharding_of(layout, shape, name) -> Sharding:
         name: what to call the array in errors.
 
     Raises:
-        ValueError: the layout has no mesh or more axes than the array, or the devices
-            do not divide an axis.
+        ValueError: the layout has no mesh or more axes than the array, its mesh has no
+            device of this process, or the devices do not divide an axis.
     """
     if not isinstance(layout, TensorLayout):
         try:
@@ -577,6 +577,12 @@ def sharding_of(layout, shape, name) -> Sharding:
             ) from None
         return layout
     sharding = layout.backend_layout
+    if context.devices is None and not sharding.addressable_devices:
+        raise ValueError(
+            f"Process {jax.process_index()} has no device in {layout.device_mesh}. All "
+            "processes of a run share its work: give a mesh that has devices of each, "
+            "as `list_devices()` has."
+        )
     axes, parts = layout.axes, layout.parts()
     if len(axes) > len(shape):
         raise ValueError(
@@ -691,6 +697,48 @@ def _is_divided(value):
 def has_own_rows(by) -> bool:
     """Tell whether each of several processes gives rows of its own to a batch."""
     return several(by) and not by.auto_shard_dataset
+
+
+def row_groups(by) -> list[list[int]]:
+    """Return the processes in groups: those of one group give the same rows of a batch.
+
+    Args:
+        by: the `Distribution`.
+
+    Raises:
+        ValueError: each is to give rows of its own, and what their devices hold
+            overlaps, or is more than that of others.
+    """
+    count = by.num_processes
+    if not has_own_rows(by):
+        return [list(range(count))]
+    held = _parts_held(by.rows_sharding((by.row_parts,)), by.row_parts)
+    groups: dict[tuple, list[int]] = {}
+    for process, parts in held.items():
+        groups.setdefault(parts, []).append(process)
+    apart = sum(map(len, groups)) == by.row_parts  # all parts are held
+    if len(held) == count and apart and len({len(parts) for parts in groups}) == 1:
+        return list(groups.values())
+    shown = [
+        f"process {i} has {listed(held.get(i, ()), 4) or 'none'}" for i in range(count)
+    ]
+    raise ValueError(
+        "With `auto_shard_dataset=False` each process gives the rows of its devices. "
+        f"In {by.device_mesh}, the axis {by.batch_dim_name!r} divides a batch into "
+        f"{by.row_parts} parts, of which {listed(shown, 8)}. They have to have as many "
+        "each, and the same ones or none in common: let devices that work on the same "
+        "rows be of one process, or all devices of some processes. Or give the whole "
+        "batch in each process, with `auto_shard_dataset=True`."
+    )
+
+
+@functools.cache
+def _parts_held(sharding, count):
+    """Return the parts of rows that each process has on its devices, in order."""
+    held: dict[int, set] = {}
+    for device, [rows] in sharding.devices_indices_map((count,)).items():
+        held.setdefault(device.process_index, set()).add(rows.start or 0)
+    return {process: tuple(sorted(held[process])) for process in sorted(held)}
 
 
 def own_rows(value, by) -> np.ndarray:

@@ -52,7 +52,11 @@ _over = threading.Event()  # this process ends, and waits for nobody
 _now: dict[str, Any] = {"block": None, "failed": None, "watches": False, "meets": 0}
 _now |= {"number": 0, "kind": None, "passed": 0}  # of the last meeting; see `_enter`
 _now["alone"] = False  # whether the last `fit` was one that no other process shares
-_SAID = {"get": "get_weights`, `numpy` or `save", "call": "model(x)"}
+_SAID = {
+    "get": "get_weights`, `numpy` or `save",
+    "call": "model(x)",
+    "first": "first batch",
+}
 
 
 def service() -> Any:
@@ -173,6 +177,25 @@ def _meet(client, kind, about):
         raise ValueError(found)
 
 
+@contextlib.contextmanager
+def met_after(kind):
+    """Do something in a block, and meet the others once all have done it.
+
+    Args:
+        kind: what that is.
+
+    Raises:
+        RuntimeError: one of them failed in it. The message names it.
+    """
+    try:
+        yield
+    except BaseException:
+        # The others hear of it at that meeting, which this process leaves out.
+        _count(kind)
+        raise
+    meet(kind)
+
+
 def _enter(client, kind, about):
     """Say that this process begins something that all have to do.
 
@@ -185,14 +208,19 @@ def _enter(client, kind, about):
         block.met = block.kind != "save"
     if not inside:
         _now["passed"] = 0
-    _entered[kind] += 1
-    at, me = _now["number"] + 1, number()
-    _now.update(number=at, kind=kind)
+    at, me = _count(kind), number()
     text = json.dumps([kind, _now["passed"] if inside else None, about])
     client.key_value_set(f"{_BLOCKS}{at}/{me}/is", text)
     client.key_value_delete(f"{_BLOCKS}{at - _KEPT}/{me}/is")
     if me == 0:
         client.key_value_delete(f"{_MET}{at - _KEPT}")
+
+
+def _count(kind) -> int:
+    """Return the number of a meeting."""
+    _entered[kind] += 1
+    _now.update(number=_now["number"] + 1, kind=kind)
+    return _now["number"]
 
 
 def _all_begin(client, count, since) -> str | None:
@@ -373,7 +401,7 @@ def note_ends() -> None:
 
     def end():
         _over.set()
-        _note(_ENDED, json.dumps(_entered))
+        _note(_ENDED, json.dumps(_entered | {"number": _now["number"]}))
 
     sys.excepthook = hook
     atexit.register(end)  # runs before JAX waits for the others
@@ -495,8 +523,10 @@ def _tell_of_ended(known):
 def _ended_before(client):
     """Return what to say of a process that ended and never begins what this one did."""
     kind, count = _now["kind"], _entered[_now["kind"]]
-    for key, come in client.key_value_dir_get(_ENDED):
-        if json.loads(come).get(kind, 0) < count:
-            other = key.rpartition("/")[2]
+    for key, text in client.key_value_dir_get(_ENDED):
+        other, come = key.rpartition("/")[2], json.loads(text)
+        if come.get(kind, 0) < count:
             return f"Process {other} ended: it has no `{_said(kind)}` number {count}."
+        if come["number"] > _now["number"]:
+            return f"Process {other} ended: it did something else than this process."
     return None

@@ -82,7 +82,7 @@ def fit(
             (x, y, sample_weight), validation_data = split(
                 x, y, sample_weight, validation_split
             )
-        source = open_source(
+        source = together.opened(
             x,
             y,
             sample_weight,
@@ -175,20 +175,29 @@ def _validation(model, data, batch_size, steps):
     )
     try:
         rules = {"batch_size": batch_size, "steps": steps, "restarts": True}
-        return ready(model, open_source(x, y, weight, **rules))
-    except EmptyData as error:
-        _unvalidated("", error)
-        return None
+        source = _first_or_none("", lambda: open_source(x, y, weight, **rules))
+        return source and ready(model, source)
     except ValueError as error:
         error.add_note("It was given as `validation_data`.")
         raise
 
 
-def _unvalidated(when, error):
-    warn(
-        f"The training goes on without validation{when}, so no log begins with "
-        f"'val_'. The validation data: {error}"
-    )
+def _first_or_none(when, opened):
+    """Return a source of validation batches, or None where a process has none."""
+    source = why = None
+    try:
+        source = opened()
+        source.first()
+    except EmptyData as error:
+        why = error
+    empty = together.first_with(why)
+    if empty is not None:
+        warn(
+            f"The training goes on without validation{when}, so no log begins with "
+            f"'val_'. The validation data: {why or f'Process {empty} has none.'}"
+        )
+        return None
+    return source
 
 
 def _due(epoch, frequency):
@@ -293,11 +302,8 @@ class Run:
     def _validates(self, epoch):
         """Tell whether there are validation data; those of an iterator may end."""
         if self.held_out is not None:
-            try:
-                self.held_out.first()
-            except EmptyData as error:
-                _unvalidated(f" from epoch {epoch + 1} on", error)
-                self.held_out = None
+            when = f" from epoch {epoch + 1} on"
+            self.held_out = _first_or_none(when, lambda: self.held_out)
         return self.held_out is not None
 
     def _is_stopped(self, each=True):

@@ -10,7 +10,7 @@ import numpy as np
 from lamina.core import placement
 from lamina.core.context import having
 from lamina.core.owner import layers_in
-from lamina.core.placement import Distribution, output_path
+from lamina.core.placement import Distribution, has_own_rows, output_path
 from lamina.core.processes import note_alone, service, watched
 from lamina.core.tracebacks import warn
 from lamina.core.variable import forget_layouts, lay_out
@@ -19,6 +19,7 @@ from lamina.training.together import (
     brief,
     check_alike,
     check_settings,
+    check_shared_rows,
     data_text,
     form_text,
     several,
@@ -52,20 +53,14 @@ class Divided:
         by: the `Distribution`.
 
     Attributes:
-        seen: a checksum of the batches so far, where all processes give the same.
+        seen: a checksum of the batches so far, where several processes give the same.
     """
 
     def __init__(self, by):
         self._by = by
-        # Rows of this process alone, which together are the batch.
-        self._mine = by.num_processes if placement.has_own_rows(by) else 1
-        if by.row_parts % self._mine:
-            raise ValueError(
-                "With `auto_shard_dataset=False` each process gives its own rows, and "
-                f"{self._mine} processes cannot share the {by.row_parts} parts that "
-                f"{by} divides a batch into."
-            )
-        self._sums = placement.several(by) and self._mine == 1
+        groups = placement.row_groups(by)
+        self._groups = len(groups)  # whose rows together are the batch
+        self._sums = any(len(group) > 1 for group in groups)
         self.seen = 0
 
     def __call__(self, batch, before=0):
@@ -75,16 +70,16 @@ class Divided:
         return jax.tree.map(lambda array: self._put(array, before), tuple(batch))
 
     def _put(self, array, before):
-        now, mine, shape = self._by, self._mine, tuple(array.shape)
-        if mine == 1 or len(shape) <= before:
+        now, groups, shape = self._by, self._groups, tuple(array.shape)
+        if groups == 1 or len(shape) <= before:
             return placement.put(array, now.rows_sharding(shape, before))
-        whole = (*shape[:before], shape[before] * mine, *shape[before + 1 :])
+        whole = (*shape[:before], shape[before] * groups, *shape[before + 1 :])
         sharding = now.rows_sharding(whole, before)
         if sharding.is_fully_replicated and now.row_parts > 1:
             raise ValueError(
                 f"With `auto_shard_dataset=False` each process gives its own rows. "
-                f"{shape[before]} rows from each of {mine} processes cannot be divided "
-                f"by {now.row_parts} devices. Give batches that can, and leave out a "
+                f"{shape[before]} rows from each of {groups} cannot be divided into "
+                f"{now.row_parts} parts. Give batches that can, and leave out a "
                 "shorter last one."
             )
         return jax.make_array_from_process_local_data(sharding, array, whole)
@@ -125,6 +120,10 @@ class distributed:  # noqa: N801
             blocks.enter_context(having(distribution=now))
             about = self._about(now) if several() else None
             blocks.enter_context(watched(what, several(), about))
+            if has_own_rows(now):
+                placement.row_groups(now)  # refuses a mesh in which it cannot be
+                if what.endswith("on_batch"):
+                    check_shared_rows(brief(jax.tree.map(np.asarray, self._data)))
             _lay_out(now, model, variables)
             self._blocks = blocks.pop_all()
 
@@ -173,7 +172,7 @@ def check_placed(model, groups, rows):
     outputs = list(map(output_path, layers_in(model)))
     remarks = now.remarks(variables, outputs)
     parts = now.row_parts
-    rows *= 1 if now.auto_shard_dataset else now.num_processes
+    rows *= len(placement.row_groups(now))
     if rows % parts:
         fewer = rows - rows % parts
         remarks.append(
@@ -205,6 +204,8 @@ def check_together(model, variables, batch, settings):
             "and trains on its part. Where each has rows of its own, say so: "
             f"`{type(now).__name__}(..., auto_shard_dataset=False)`.",
         )
+    else:
+        check_shared_rows(brief(batch))
     check_alike(
         [v.raw_value for group in variables.groups for v in group],
         f"The processes start with different weights of {model.name!r}. Set one seed "

@@ -13,8 +13,8 @@ from lamina.core.placement import (
     fetched,
     has_own_rows,
     own_rows,
+    row_groups,
 )
-from lamina.data import open_source
 from lamina.training import step, together
 from lamina.training.alone import until_end
 from lamina.training.compiled import training_of
@@ -38,7 +38,8 @@ def predict(model, x, batch_size, verbose, steps, callbacks):
                     return joined([run(x, count)])
                 ends = [(at, min(at + size, count)) for at in range(0, count, size)]
                 return joined([run(_rows(x, at, end), end - at) for at, end in ends])
-        source = open_source(x, batch_size=batch_size, steps=limited(steps))
+        rules = {"batch_size": batch_size, "steps": limited(steps)}
+        source = together.opened(x, **rules)
         return _driven(model, ready(model, source, not own), verbose, callbacks)
 
 
@@ -186,13 +187,13 @@ class _OfOwnRows:
 
     def __init__(self, run, place, by):
         self._run, self._place, self._by = run, place, by
-        self._full = 0
+        self._full, self._groups = 0, len(row_groups(by))
 
     def __call__(self, x, count=None):
         count, by = step.rows(x), self._by
         size = together.most_rows(x, count, self._run.by_row)
         if self._run.by_row:
-            parts = -(-by.row_parts // by.num_processes)
+            parts = by.row_parts // self._groups
             self._full = size = max(self._full, size + -size % parts)
             x = filled_up(x, size)
         made = self._run(self._place((x,))[0])[0]
@@ -200,7 +201,7 @@ class _OfOwnRows:
         def mine(array):
             if array is None:
                 return None
-            divided = array.ndim and array.shape[0] == size * by.num_processes
+            divided = array.ndim and array.shape[0] == size * self._groups
             return own_rows(array, by)[:count] if divided else fetched(array)
 
         return structure.map_leaves(mine, made)

@@ -13,6 +13,7 @@ from lamina.core import placement, processes
 from lamina.core.context import having
 from lamina.core.tracebacks import warn
 from lamina.core.variable import binding
+from lamina.data import open_source
 
 _SHOWN = 200  # bytes of what differs in an error, or numbers of a row in a checksum
 _LOOKED_AT = 4096  # numbers of a weight that are compared after an epoch
@@ -135,18 +136,39 @@ def check_batches(place) -> None:
         ValueError: they differ. The message names a process.
     """
     if several():
-        _check_batches(_gathered(place.seen))
+        check_shared_rows(place.seen)
 
 
-def _check_batches(seen):
-    if other := int((seen != seen[0]).argmax()):
-        raise ValueError(
-            f"The processes did not take the same batches: process {other} had others "
-            "than process 0. What draws or shuffles in a data set needs a seed that "
-            "all have. Where each has rows of its own, say so: "
-            f"`{type(placement.distribution()).__name__}(..., "
-            "auto_shard_dataset=False)`."
-        )
+def check_shared_rows(seen) -> None:
+    """Raise unless all processes that give the same rows have the same number.
+
+    Args:
+        seen: a checksum of what this one gave.
+
+    Raises:
+        ValueError: they differ. The message names a process.
+    """
+    if several():
+        _check_rows(_gathered(seen))
+
+
+def _check_rows(seen):
+    by = placement.distribution()
+    for first, *others in placement.row_groups(by):
+        other = next((i for i in others if seen[i] != seen[first]), None)
+        if other is not None:
+            raise ValueError(
+                f"The processes did not take the same batches: process {other} had "
+                f"others than process {first}. What draws or shuffles in a data set "
+                "needs a seed that all have. "
+                + (
+                    "Where each has rows of its own, say so: "
+                    f"`{type(by).__name__}(..., auto_shard_dataset=False)`."
+                    if by.auto_shard_dataset
+                    else f"In {by.device_mesh}, the devices of both work on the same "
+                    f"rows: along {by.batch_dim_name!r}, they are at one place."
+                )
+            )
 
 
 def after_epoch(stops, place, variables) -> bool:
@@ -168,7 +190,7 @@ def after_epoch(stops, place, variables) -> bool:
     found = found.reshape(jax.process_count(), -1)
     stopped = bool(found[:, 0].any())
     if not stopped:
-        _check_batches(found[:, 1])
+        _check_rows(found[:, 1])
     sums = found[:, 2:].copy().view(np.float32).reshape(len(found), -1, 2)
     apart = np.abs(sums - sums[0])[:, :, 0] > sums[:, :, 1]
     if apart.any():
@@ -280,7 +302,13 @@ def several() -> bool:
 
 def any_of(flag) -> bool:
     """Tell whether something is so in one of the processes."""
-    return bool(_gathered(bool(flag)).any()) if several() else bool(flag)
+    return first_with(flag) is not None
+
+
+def first_with(flag) -> int | None:
+    """Return the number of the first process in which something is so, or None."""
+    flags = _gathered(bool(flag)) if several() else [flag]
+    return next((i for i, found in enumerate(flags) if found), None)
 
 
 def check_shared(folder, who) -> None:
@@ -330,6 +358,25 @@ def is_terminated(step) -> bool:
         step: a number that grows, the same in all.
     """
     return several() and processes.is_terminated(step)
+
+
+def opened(x, *rest, **rules):
+    """Return the source of batches of data, once each process has its first batch.
+
+    Args:
+        x: the data.
+        *rest: what else `open_source` takes.
+        **rules: by name, too.
+
+    Raises:
+        RuntimeError: another process has none. The message names it, and says why.
+    """
+    if not several():
+        return open_source(x, *rest, **rules)
+    with processes.met_after("first"):
+        source = open_source(x, *rest, **rules)
+        source.first()
+    return source
 
 
 def least_batches(source):
