@@ -36,7 +36,6 @@ from lamina.core.placement import constrained as _constrained
 from lamina.core.placement import is_first as _is_first
 from lamina.core.processes import note_ends as _note_ends
 from lamina.core.processes import service as _service
-from lamina.core.processes import stand_for as _stand_for
 from lamina.core.random import agree_on_seed as _agree_on_seed
 from lamina.core.tracebacks import boundary as _boundary
 from lamina.core.tracebacks import warn as _warn
@@ -656,6 +655,8 @@ def initialize(job_addresses=None, num_processes=None, process_id=None) -> None:
     Traceback (most recent call last):
     ValueError: There are 2 addresses, but num_processes=3: ...
     """
+    if _is_worker():  # it imports the script, and works for a process that has joined
+        return
     addresses = job_addresses or _environment("JOB_ADDRESSES")
     if num_processes is None:
         num_processes = _whole_number("NUM_PROCESSES")
@@ -667,9 +668,6 @@ def initialize(job_addresses=None, num_processes=None, process_id=None) -> None:
             f"There are {len(others) + 1} addresses, but num_processes={num_processes}:"
             f" {_listed([first, *others], 8)}. The address of process 0 is enough."
         )
-    if _is_worker():  # it imports the script, and works for a process that has joined
-        _stand_for(process_id, num_processes)
-        return
     known = None not in (first, num_processes, process_id)
     if _service() is None:
         _jax.distributed.initialize(

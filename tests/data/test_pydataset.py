@@ -14,7 +14,6 @@ import pytest
 
 import lamina
 from lamina import data, layers
-from lamina.data import worker
 
 WAYS = {
     "inline": {},
@@ -109,16 +108,27 @@ def seen(source):
     return [int(x[0, 0]) for x, *_ in source.epoch()]
 
 
-def test_a_worker_that_imports_the_script_joins_no_run(monkeypatch):
-    from jax._src import distributed  # not in the workers of this file
+class Joins(Numbers):
+    """As of a script that joins a run by itself when it is imported."""
 
-    monkeypatch.setitem(worker._here, "is_worker", True)
-    state = distributed.global_state
-    monkeypatch.setattr(state, "process_id", 0)
-    monkeypatch.setattr(state, "num_processes", None)
-    lamina.distribution.initialize("127.0.0.1:1", num_processes=2, process_id=1)
-    assert state.client is None
-    assert (state.process_id, state.num_processes) == (1, 2)  # for `process_index()`
+    def __getitem__(self, index):
+        import jax  # not in the other workers of this file
+        from jax._src import distributed
+
+        jax.distributed.initialize("127.0.0.1:1", num_processes=3, process_id=1)
+        lamina.distribution.initialize("127.0.0.1:1", num_processes=3, process_id=1)
+        assert distributed.global_state.client is None
+        return np.full((2, 1), jax.process_index()), np.full(2, jax.process_count())
+
+
+def test_a_worker_joins_no_run_and_is_the_process_that_it_works_for(monkeypatch):
+    from lamina.core import processes
+
+    monkeypatch.setattr(processes, "of_how_many", lambda: (1, 3))
+    source = data.open_source(Joins(1, **WAYS["process"]))
+    x, y, _ = source.first()
+    assert x.tolist() == [[1], [1]]
+    assert y.tolist() == [3, 3]
 
 
 @every_way

@@ -370,20 +370,22 @@ def is_terminated(step) -> bool:
     return found
 
 
-def as_environment() -> dict[str, str]:
-    """Return which process this is, as `distribution.initialize` reads it."""
+def of_how_many() -> tuple[int, int] | None:
+    """Return the number of this process, and how many there are; None for one alone."""
     if service() is None:
-        return {}
-    count = distributed.global_state.num_processes
-    names = "KERAS_DISTRIBUTION_PROCESS_ID", "KERAS_DISTRIBUTION_NUM_PROCESSES"
-    return dict(zip(names, map(str, (number(), count)), strict=True))
+        return None
+    return number(), distributed.global_state.num_processes
 
 
 def stand_for(process_id, count) -> None:
-    """Let JAX say here that this is one of the processes, which it does not join."""
-    state = distributed.global_state
-    if service() is None and None not in (process_id, count):
-        state.process_id, state.num_processes = process_id, count
+    """Let JAX say here that this is one of the processes, without joining them.
+
+    A script that is imported may call `jax.distributed.initialize()` then.
+    """
+    state: Any = distributed.global_state
+    state.initialize = lambda *_, **__: None
+    jax.process_index = lambda backend=None: process_id
+    jax.process_count = lambda backend=None: count
 
 
 def note_ends() -> None:

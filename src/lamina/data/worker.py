@@ -90,13 +90,14 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # Should the user's module import JAX, it must not take the accelerator.
-            env={**os.environ, "JAX_PLATFORMS": "cpu", **processes.as_environment()},
+            env={**os.environ, "JAX_PLATFORMS": "cpu"},
             # Ctrl-C in a terminal is for the parent, which ends its workers.
             start_new_session=os.name == "posix",
         )
         self.pid = self._process.pid
         script = spawn.get_preparation_data(f"worker of {name}")
         script.pop("authkey", None)
+        script["works_for"] = processes.of_how_many()
         with contextlib.suppress(OSError):  # the first request tells that it ended
             pickle.dump(sys.path, self._process.stdin)  # type: ignore[arg-type]
             _write(self._process.stdin, script)
@@ -178,6 +179,10 @@ def serve():
     sys.stdin = open(os.devnull)  # noqa: PTH123, SIM115
     with contextlib.suppress(EOFError, OSError):
         script, dataset, draws = _read(inbox), None, SharedDraws(None)
+        if (works_for := script.pop("works_for")) is not None:
+            from lamina.core import processes
+
+            processes.stand_for(*works_for)
         while True:
             request = _read(inbox)
             try:
