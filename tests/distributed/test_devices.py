@@ -18,6 +18,7 @@ import pytest
 
 import lamina
 from lamina.kernels.native import library
+from lamina.training.together import brief
 
 HERE = Path(__file__).parent
 # Programs run for a moment here and compile for long, most of it in LLVM.
@@ -67,6 +68,23 @@ print(lamina.core.random.global_seed_generator().state.path)
     first, again, path = result.stdout.split()
     assert first == again
     assert path == "global_seed_generator/seed_generator_state"
+
+
+@pytest.mark.parametrize(
+    ("shape", "order", "changed"),
+    [
+        ((32, 8, 8), "C", (17, 3, 5)),  # any number
+        ((), "C", ()),
+        ((64, 3 * 2**14), "C", (23, slice(3000))),  # a part of any row
+        ((64, 3 * 2**14), "F", (22,)),
+    ],
+)
+def test_a_checksum_sees_what_differs(shape, order, changed):
+    first = np.zeros(shape, "float32", order)
+    other = first.copy(order="K")
+    assert brief((first,)) == brief((other,))
+    other[changed] = 1
+    assert brief((first,)) != brief((other,))
 
 
 def test_two_processes_do_what_one_does(tmp_path):

@@ -66,7 +66,8 @@ class Divided:
     def __call__(self, batch, before=0):
         """Return a batch on the devices; see `placing`."""
         if self._sums:
-            self.seen = brief(batch, self.seen)
+            count = len(jax.tree.leaves(batch)[0]) if before else 1
+            self.seen = brief(batch, self.seen, count)
         return jax.tree.map(lambda array: self._put(array, before), tuple(batch))
 
     def _put(self, array, before):
