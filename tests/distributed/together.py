@@ -128,6 +128,16 @@ class Stop(lamina.callbacks.Callback):
         self.model.stop_training = ME == ALL - 1 and number == 1
 
 
+class Interrupted(lamina.callbacks.Callback):
+    """What it does at the end, others may have to come for; they do not."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        raise KeyboardInterrupt
+
+    def on_train_end(self, logs=None):
+        found["interrupted"] += " end"
+
+
 class Fewer(Mine):
     """The last process has one batch less than the others."""
 
@@ -177,6 +187,11 @@ if ALL > 1:  # what differs in one process is told in all
             "train_on_batch": lambda: model.train_on_batch(X[:8] + ME, Y[:8]),
         }
         found["told"] = {name: refused(run) for name, run in told.items()}
+        found["interrupted"] = ""
+        try:
+            network().fit(X, Y, callbacks=[Interrupted()], verbose=0)
+        except (KeyboardInterrupt, RuntimeError):
+            found["interrupted"] += "raised"
         found["told"]["orbax"] = found["told"]["orbax"].split(" '")[0]
     weights = {"sample_weight": np.ones(37)} if ME else {}
     with D.DataParallel(auto_shard_dataset=False).scope():

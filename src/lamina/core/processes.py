@@ -446,7 +446,9 @@ def _reason(error):
     me = number()
     if isinstance(error, KeyboardInterrupt):
         return f"Process {me} was interrupted."
-    return f"Process {me} failed: {type(error).__name__}: {error}"
+    notes = [note.partition("\n")[0] for note in getattr(error, "__notes__", [])]
+    text = f"Process {me} failed: {type(error).__name__}: {error}"
+    return "\n".join([text[:1000], *notes])
 
 
 def _note(place, text):
@@ -495,7 +497,14 @@ def _work():
 
 def _part():
     """End this process, and let the others know that it is not to be waited for."""
-    parting = threading.Thread(target=service().shutdown, daemon=True)
+
+    def part():
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()  # what was printed would be lost
+        service().shutdown()
+
+    parting = threading.Thread(target=part, daemon=True)
     parting.start()
     parting.join(_PARTING)
     os._exit(1)

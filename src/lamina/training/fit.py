@@ -276,7 +276,8 @@ class Run:
                     )
                 complete = True
             except KeyboardInterrupt:
-                self.callbacks.on_train_end(logs)
+                if not together.several():  # others do not come to what it may do
+                    self.callbacks.on_train_end(logs)
                 raise
             finally:
                 if self.keeper is not None:
