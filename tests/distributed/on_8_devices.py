@@ -320,6 +320,23 @@ def test_mixed_precision_is_divided_too(dtype):
         lamina.config.set_dtype_policy("float32")
 
 
+@pytest.mark.parametrize("optimizer", ["Muon", "Lamb"])
+def test_optimizers_that_take_a_weight_as_a_whole(optimizer):
+    x, y = data(24)
+    curves = []
+    for how in ("1 device", "sharded, tensor found"):
+        with HOW[how]().scope():
+            lamina.utils.set_random_seed(0)
+            model = lamina.Sequential([lamina.Input((12,)), lamina.layers.Dense(32)])
+            model.add(lamina.layers.Dense(1))
+            model.compile(getattr(lamina.optimizers, optimizer)(1e-2), "mse")
+            weights = np.linspace(0, 2, 24)
+            options = {"batch_size": 24, "epochs": 3, "verbose": 0}
+            fitted = model.fit(x, y, sample_weight=weights, **options)
+            curves.append(fitted.history["loss"])
+    np.testing.assert_allclose(curves[1], curves[0], rtol=0, atol=1e-5)
+
+
 def compiled(model, batch):
     """Return the training step compiled."""
     prepare(model, batch)
