@@ -1,5 +1,6 @@
 """`evaluate`: the loss and the metrics on data."""
 
+from lamina.data import open_source
 from lamina.training import checks, together
 from lamina.training.alone import alone, until_end
 from lamina.training.compiled import require_compiled, training_of
@@ -17,7 +18,10 @@ def evaluate(
     with until_end(model), alone(model, what), distributed(model, what, **data):
         require_compiled(model, what)
         rules = {"batch_size": batch_size, "steps": limited(steps)}
-        source = ready(model, together.opened(x, y, sample_weight, **rules))
+        with together.first_batch():
+            source = open_source(x, y, sample_weight, **rules)
+            source.first()
+        source = ready(model, source)
         prepare(model, source.first(), training=False)
         checks.check_targets(model, source)
         callbacks = callbacks_for(model, callbacks, verbose, source)

@@ -82,15 +82,17 @@ def fit(
             (x, y, sample_weight), validation_data = split(
                 x, y, sample_weight, validation_split
             )
-        source = together.opened(
-            x,
-            y,
-            sample_weight,
-            batch_size=batch_size,
-            shuffle=shuffle,
-            steps=limited(steps_per_epoch),
-            seed=order_seed(),
-        )
+        with together.first_batch():
+            source = open_source(
+                x,
+                y,
+                sample_weight,
+                batch_size=batch_size,
+                shuffle=shuffle,
+                steps=limited(steps_per_epoch),
+                seed=order_seed(),
+            )
+            source.first()
         source = ready(model, source)
         first = source.first()
         prepare(model, first)

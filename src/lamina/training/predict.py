@@ -15,6 +15,7 @@ from lamina.core.placement import (
     own_rows,
     row_groups,
 )
+from lamina.data import open_source
 from lamina.training import step, together
 from lamina.training.alone import until_end
 from lamina.training.compiled import training_of
@@ -38,8 +39,9 @@ def predict(model, x, batch_size, verbose, steps, callbacks):
                     return joined([run(x, count)])
                 ends = [(at, min(at + size, count)) for at in range(0, count, size)]
                 return joined([run(_rows(x, at, end), end - at) for at, end in ends])
-        rules = {"batch_size": batch_size, "steps": limited(steps)}
-        source = together.opened(x, **rules)
+        with together.first_batch():
+            source = open_source(x, batch_size=batch_size, steps=limited(steps))
+            source.first()
         return _driven(model, ready(model, source, not own), verbose, callbacks)
 
 

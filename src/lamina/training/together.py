@@ -5,6 +5,7 @@ import pathlib
 import re
 import secrets
 import zlib
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,7 +14,6 @@ from lamina.core import placement, processes
 from lamina.core.context import having
 from lamina.core.tracebacks import warn
 from lamina.core.variable import binding
-from lamina.data import open_source
 
 _SHOWN = 200  # bytes of what differs in an error
 _SEEN, _PIECE = 2**20, 2**10  # bytes of an array in a checksum, and of each piece of it
@@ -377,23 +377,13 @@ def is_terminated(step) -> bool:
     return several() and processes.is_terminated(step)
 
 
-def opened(x, *rest, **rules):
-    """Return the source of batches of data, once each process has its first batch.
-
-    Args:
-        x: the data.
-        *rest: what else `open_source` takes.
-        **rules: by name, too.
+def first_batch() -> Any:
+    """Return a block in which a process takes its first batch; all meet at its end.
 
     Raises:
         RuntimeError: another process has none. The message names it, and says why.
     """
-    if not several():
-        return open_source(x, *rest, **rules)
-    with processes.met_after("first"):
-        source = open_source(x, *rest, **rules)
-        source.first()
-    return source
+    return processes.met_after("first") if several() else contextlib.nullcontext()
 
 
 def least_batches(source):
