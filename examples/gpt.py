@@ -80,16 +80,16 @@ class Block(lamina.Layer):
 
     def follow(self, x, keys, values, place):
         """Do the same for one character, given the keys and values before its place."""
-        seen, attention = self.before(x), self.attention
-        query = ops.swapaxes(attention.query_dense(seen), 1, 2)
-        # Kept as they are multiplied; else each step would turn all of them around.
-        key = ops.transpose(attention.key_dense(seen), (0, 2, 3, 1))
-        value = ops.swapaxes(attention.value_dense(seen), 1, 2)
-        keys = ops.slice_update(keys, (0, 0, 0, place), key)
-        values = ops.slice_update(values, (0, 0, place, 0), value)
-        scores = query @ keys / (WIDTH // HEADS) ** 0.5
+        seen, attention, size = self.before(x), self.attention, WIDTH // HEADS
+        query = ops.reshape(attention.query_dense(seen), (-1, 1, size))
+        key = ops.reshape(attention.key_dense(seen), (-1, size, 1))
+        value = ops.reshape(attention.value_dense(seen), (-1, 1, size))
+        # Kept as they are multiplied: a step writes its place, and copies nothing.
+        keys = ops.slice_update(keys, (0, 0, place), key)
+        values = ops.slice_update(values, (0, place, 0), value)
+        scores = query @ keys / size**0.5
         scores = ops.where(ops.arange(CONTEXT) <= place, scores, -1e9)
-        found = ops.swapaxes(ops.softmax(scores) @ values, 1, 2)
+        found = ops.reshape(ops.softmax(scores) @ values, (-1, 1, HEADS, size))
         return self.think(x + attention.output_dense(found)), keys, values
 
 
@@ -142,7 +142,8 @@ class Writer(Model):
             following = ops.where(following == 0, drawn, following)
             return ops.slice_update(text, (0, place + 1), following[:, None]), kept
 
-        shapes = (texts, HEADS, size, CONTEXT), (texts, HEADS, CONTEXT, size)
+        heads = texts * HEADS
+        shapes = (heads, size, CONTEXT), (heads, CONTEXT, size)
         kept = [[ops.zeros(shape) for shape in shapes] for _ in blocks]
         return ops.fori_loop(0, CONTEXT - 1, step, (text, kept))[0]
 

@@ -12,6 +12,7 @@ from lamina.kernels.noise import keep_mask as keep_mask
 from lamina.kernels.normalization import layer_norm as layer_norm
 from lamina.kernels.normalization import moments as moments
 from lamina.kernels.normalization import rms_norm as rms_norm
+from lamina.kernels.normalization import softmax as softmax
 from lamina.kernels.pooling import average_pool as average_pool
 from lamina.kernels.pooling import max_pool as max_pool
 from lamina.kernels.products import dense as dense

@@ -6,7 +6,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from lamina.kernels.native import reduction
+from lamina.kernels.native import reduction, rows
 
 # Keeps the mean of nothing (everything masked) at zero rather than NaN.
 TINY = 1e-7
@@ -74,6 +74,24 @@ def rms_norm(
     axes = _axes(x, axes)
     y = _standardize(x.astype(_wide(x)), axes, float(epsilon), False)
     return _affine(y, scale, None, axes).astype(x.dtype)
+
+
+def softmax(x: jax.Array, axes: int | Sequence[int] | None = -1) -> jax.Array:
+    """Return exp(x) / Σ exp(x) over `axes`.
+
+    Args:
+        x: values of any shape.
+        axes: one axis, several, or None for all.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from lamina.kernels import softmax
+        >>> softmax(jnp.array([0.0, 0.0])).tolist()
+        [0.5, 0.5]
+    """
+    if axes in (-1, (-1,), x.ndim - 1) and rows.fits(x):
+        return rows.softmax(x)
+    return jax.nn.softmax(x, axes)
 
 
 def moments(
@@ -187,6 +205,8 @@ def _standardize(x, axes, epsilon, center):
 
 
 def _standardized(x, axes, epsilon, center):
+    if axes == (x.ndim - 1,) and rows.fits(x):
+        return rows.standardized(x, epsilon, center)
     average = partial(jnp.mean, axis=axes, keepdims=True)
     if center:
         x = x - average(x)

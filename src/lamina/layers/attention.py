@@ -19,6 +19,7 @@ from lamina.core.random import SeedGenerator
 from lamina.core.rows import off_rows
 from lamina.core.types import Axes, Identifier, Initializer, Seed, Shape
 from lamina.kernels import dropout as drop
+from lamina.kernels import softmax
 from lamina.layers.einsum import EinsumDense
 from lamina.layers.layer import Layer
 from lamina.layers.regularization import Dropout
@@ -361,11 +362,11 @@ def _softmax(scores, mask, axes, zero):
     """Return the softmax of what is not masked; a row of nothing is even, or `zero`."""
     last = tuple(range(-len(axes), 0))
     if mask is None:
-        return jax.nn.softmax(scores, last)
+        return softmax(scores, last)
     mask = _widened(jnp.asarray(mask).astype(bool), scores.ndim, axes)
     # A finite number: a row without any key must not become NaN.
     scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min / 2)
-    weights = jax.nn.softmax(scores, last)
+    weights = softmax(scores, last)
     return jnp.where(mask, weights, 0) if zero else weights
 
 

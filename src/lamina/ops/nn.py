@@ -315,7 +315,7 @@ def softmax(x, axis=-1):
             "1, which is likely not what you intended. Did you mean to use a sigmoid "
             "instead?",
         )
-    return _jax.nn.softmax(x, _axes(axis))
+    return _kernels.softmax(x, _axes(axis))
 
 
 @_op(config=("axis",), masks=True)
@@ -1045,7 +1045,7 @@ def dot_product_attention(
         allowed = past if allowed is None else allowed & past
     if allowed is not None:
         scores = _jnp.where(allowed, scores, 0.7 * _jnp.finfo(wide).min)
-    weights = _jax.nn.softmax(scores, -1).astype(query.dtype)
+    weights = _kernels.softmax(scores).astype(query.dtype)
     return _jnp.einsum("bnts,bsnh->btnh", weights, value)
 
 

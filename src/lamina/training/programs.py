@@ -11,9 +11,17 @@ from typing import Any
 
 from lamina.core import structure
 from lamina.core.operation import graph_of, takes_text
-from lamina.core.owner import changed_at, changes, layers_in, trains_by_default
+from lamina.core.owner import (
+    changed_at,
+    changes,
+    held_in,
+    layers_in,
+    trains_by_default,
+)
+from lamina.core.random import SeedGenerator
 from lamina.core.registry import ours
 from lamina.core.rows import holds_function
+from lamina.core.variable import Variable
 
 _ROUNDS = 8  # traces on end that may make Variables, each reached by way of the last
 _LAYOUTS = 8  # states of `trainable` and the like whose programs are kept
@@ -74,9 +82,11 @@ class Programs:
         # Code that a user wrote may change anything, and nobody is told.
         if kept is None or seen != self._seen or not kept.one_program:
             layers = layers_in(model)
+            held = held_in(layers)  # Variables come of it, in whatever order
             of = (
                 tuple((id(x), x.trainable, changed_at(x)) for x in layers),
-                tuple(map(id, model.variables)),
+                tuple(id(x) for x in held if isinstance(x, Variable)),
+                tuple(id(x.state) for x in held if isinstance(x, SeedGenerator)),
             )
             # Assigned at once: other threads may be using the one from before.
             kept = self._kept.pop(of, None) or Kept(model, layers)
