@@ -248,7 +248,7 @@ def _jpeg_bytes(path):
     Raises:
         ValueError: it is in more parts than any is written in.
     """
-    with pathlib.Path(path).open("rb") as file:
+    with pathlib.Path(path).open("rb", buffering=0) as file:  # which is read at once
         start = file.read(2)
         data = start + file.read() if start == _JPEG else None
     if data and (scans := _scans(data)) > bounds.SCANS:
