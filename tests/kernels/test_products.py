@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from lamina.kernels import dense, embedding
+from lamina.kernels import add_bias, dense, embedding
 
 
 @pytest.mark.parametrize("shape", [(3,), (2, 3), (1, 1, 3), (2, 5, 4, 3), (0, 3)])
@@ -27,6 +27,23 @@ def test_dense_sums_half_precision_in_float32(dtype):
     assert y.dtype == dtype
     assert y.item() == jnp.asarray(4 * large + 512, dtype).item()
     assert [g.dtype for g in pullback(y)] == [dtype, dtype]
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+def test_the_gradient_of_a_bias_is_summed_in_float32(dtype, rng):
+    y = jnp.asarray(rng.normal(size=(5, 7, 3)), dtype)
+    bias = jnp.asarray(rng.normal(size=3), dtype)
+    total, pullback = jax.vjp(add_bias, y, bias)
+    assert total.tobytes() == (y + bias).tobytes()
+    to_y, to_bias = pullback(y)
+    assert to_y.tobytes() == y.tobytes()
+    exact = np.asarray(y, "float64").sum((0, 1))
+    eps = float(jnp.finfo(dtype).eps)
+    np.testing.assert_allclose(np.asarray(to_bias, "float64"), exact, rtol=4 * eps)
+    sums = [
+        e for e in jax.make_jaxpr(pullback)(y).eqns if e.primitive.name == "reduce_sum"
+    ]
+    assert {e.invars[0].aval.dtype.name for e in sums} == {"float32"}
 
 
 def test_dense_takes_the_common_dtype(rng):

@@ -15,6 +15,7 @@ from lamina.kernels.normalization import rms_norm as rms_norm
 from lamina.kernels.normalization import softmax as softmax
 from lamina.kernels.pooling import average_pool as average_pool
 from lamina.kernels.pooling import max_pool as max_pool
+from lamina.kernels.products import add_bias as add_bias
 from lamina.kernels.products import dense as dense
 from lamina.kernels.products import embedding as embedding
 from lamina.kernels.recurrence import gru as gru

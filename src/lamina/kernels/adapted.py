@@ -46,7 +46,8 @@ def biased(y, kernel, bias):
     if bias is None:
         return y
     value = bias.value
-    return y + (kernel.bias(value) if isinstance(kernel, AdaptedWeight) else value)
+    adapts = isinstance(kernel, AdaptedWeight)
+    return kernels.add_bias(y, kernel.bias(value) if adapts else value)
 
 
 class Layout:

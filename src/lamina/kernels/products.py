@@ -32,6 +32,29 @@ def dense(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return y.astype(dtype).reshape(*x.shape[:-1], kernel.shape[-1])
 
 
+def add_bias(y: jax.Array, bias: jax.Array) -> jax.Array:
+    """Return y + bias, with the bias' gradient in half precision summed in float32.
+
+    XLA's sums of half precision over many rows are slow on a CPU, and round each term
+    elsewhere.
+
+    Args:
+        y: of any shape.
+        bias: of a shape that broadcasts to it.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from lamina.kernels import add_bias
+        >>> add_bias(jnp.ones((1, 2)), jnp.array([1.0, 2.0])).tolist()
+        [[2.0, 3.0]]
+    """
+    if y.dtype == bias.dtype and _accumulator(y.dtype) != y.dtype:
+        # The same numbers, and a sum of float32 where it is differentiated.
+        wide = bias.astype(_accumulator(y.dtype))
+        bias = jnp.broadcast_to(wide, y.shape).astype(y.dtype)
+    return y + bias
+
+
 def embedding(table: jax.Array, indices: jax.Array) -> jax.Array:
     """Look up rows of a table.
 

@@ -14,7 +14,7 @@ from lamina.core.checks import described, int_tuple, one_of, positive_int
 from lamina.core.input_spec import InputSpec
 from lamina.core.settings import standardize_data_format
 from lamina.core.types import Identifier, Initializer, Sizes
-from lamina.kernels import conv, conv_transpose, depthwise_conv
+from lamina.kernels import add_bias, conv, conv_transpose, depthwise_conv
 from lamina.layers import weights
 from lamina.layers.layer import Layer
 from lamina.layers.lora import Adaptable, replaceable
@@ -97,7 +97,8 @@ def _finished(layer, y):
     if layer.bias is not None:
         last = layer.data_format == "channels_last"
         bias = layer.bias.value
-        y = y + (bias if last else bias.reshape(-1, *(1,) * layer.rank))
+        bias = bias if last else bias.reshape(-1, *(1,) * layer.rank)
+        y = add_bias(y, bias)
     return layer.activation(y) if layer.activation is not None else y
 
 
