@@ -338,3 +338,18 @@ def test_volumes_are_convolved_as_images(case, rng, monkeypatch):
     for mine, theirs in zip(*map(jax.tree.leaves, (compiled, plain)), strict=True):
         size = float(jnp.nanmax(jnp.abs(theirs)))
         np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-5 * size)
+
+
+def test_one_channel_is_compiled_here_only_where_it_is_differentiated():
+    x, kernel = jnp.ones((16, 9, 9, 1)), jnp.ones((3, 3, 1, 16))
+
+    def total(x, kernel):
+        settings = {"strides": (1, 1), "padding": "valid", "dilation": (1, 1)}
+        return jnp.sum(kernels.conv(x, kernel, rectified=jnp.ones(16), **settings))
+
+    assert "lamina_conv" not in jax.jit(total).lower(x, kernel).as_text()
+    assert "lamina_conv" in jax.jit(jax.grad(total)).lower(x, kernel).as_text()
+    assert "lamina_conv" in jax.jit(total).lower(x[:1], kernel).as_text()
+    value, slope = jax.value_and_grad(total, 1)(x, kernel)
+    assert value == total(x, kernel) == 16 * 49 * 16 * 10
+    np.testing.assert_array_equal(slope, 16 * 49)

@@ -20,6 +20,8 @@ from lamina.kernels.native import convolution as native
 from lamina.kernels.native import depthwise
 from lamina.kernels.products import dense
 
+_MANY = 16  # images
+
 
 def conv(
     x: jax.Array,
@@ -64,7 +66,19 @@ def conv(
     elif groups == 1 and native.fits(x, kernel, padding, kernel.shape[-1]):
         pads = windows.pads(padding, x.shape[1:-1], window, strides, dilation)
         bias, rectified = _inside(rectified, x)
-        y = native.conv(x, kernel, strides, pads, dilation, bias)
+
+        def compiled(x, kernel, bias):
+            return native.conv(x, kernel, strides, pads, dilation, bias)
+
+        # Of one channel and many images, XLA's form is faster; its gradients are not.
+        if x.shape[0] >= _MANY and _unfolds(x, window, strides, padding, dilation):
+            compiled = where_differentiated(
+                lambda x, kernel, bias: _finished(
+                    _lax_conv(x, kernel, strides, padding, dilation, 1), bias, True
+                ),
+                compiled,
+            )
+        y = compiled(x, kernel, bias)
     elif (
         groups == 1 and x.ndim == 5 and _flat_fits(x, kernel, padding, kernel.shape[-1])
     ):
