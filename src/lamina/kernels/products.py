@@ -33,9 +33,9 @@ def dense(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def add_bias(y: jax.Array, bias: jax.Array) -> jax.Array:
-    """Return y + bias, with the bias' gradient in half precision summed in float32.
+    """Return y + bias, with the bias' gradient in bfloat16 summed in float32.
 
-    XLA's sums of half precision over many rows are slow on a CPU, and round each term
+    XLA's sums of bfloat16 over many rows are slow on a CPU, and round each term
     elsewhere.
 
     Args:
@@ -48,9 +48,9 @@ def add_bias(y: jax.Array, bias: jax.Array) -> jax.Array:
         >>> add_bias(jnp.ones((1, 2)), jnp.array([1.0, 2.0])).tolist()
         [[2.0, 3.0]]
     """
-    if y.dtype == bias.dtype and _accumulator(y.dtype) != y.dtype:
+    if y.dtype == bias.dtype == jnp.bfloat16:
         # The same numbers, and a sum of float32 where it is differentiated.
-        wide = bias.astype(_accumulator(y.dtype))
+        wide = bias.astype(jnp.float32)
         bias = jnp.broadcast_to(wide, y.shape).astype(y.dtype)
     return y + bias
 
