@@ -83,7 +83,6 @@ class _Block:
             _entered[kind] = count
         self.kind = kind
         self.place = f"lamina/{kind}/{count}/"  # of failures in it
-        self.barriers = 0
         self.met = False  # whether the others have begun it, too
         self.failed: str | None = None
         self.agreed = False  # whether all end it at one place, by an exception
@@ -339,20 +338,6 @@ def check_others() -> None:
     if block is not None and block.failed:
         raise RuntimeError(block.failed)
     note_met()
-
-
-def all_come(where) -> bool:
-    """Tell whether all processes come to a place in a block, within some seconds."""
-    block = _now["block"]
-    if block is None:
-        return True
-    block.barriers += 1
-    name = f"{block.place}{block.barriers}/{where}"
-    try:
-        service().wait_at_barrier(name, int(_PATIENCE * 1000))
-    except Exception:
-        return False
-    return True
 
 
 def is_terminated(step) -> bool:

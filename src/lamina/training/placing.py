@@ -78,10 +78,10 @@ class Divided:
         sharding = now.rows_sharding(whole, before)
         if sharding.is_fully_replicated and now.row_parts > 1:
             raise ValueError(
-                f"With `auto_shard_dataset=False` each process gives its own rows. "
-                f"{shape[before]} rows from each of {groups} cannot be divided into "
-                f"{now.row_parts} parts. Give batches that can, and leave out a "
-                "shorter last one."
+                "With `auto_shard_dataset=False` each process gives its own rows. "
+                f"{shape[before]} rows of each, {whole[before]} in all, cannot be "
+                f"divided into {now.row_parts} parts. Give batches that can, and leave "
+                "out a shorter last one."
             )
         return jax.make_array_from_process_local_data(sharding, array, whole)
 
