@@ -439,7 +439,7 @@ def least_batches(source):
 
 
 def in_step(batches, source, skip=0, size=1):
-    """Yield batches for as long as all processes have one, of one form in all.
+    """Return batches for as long as all processes have one, of one form in all.
 
     They agree on the next batches while the step before these is running.
 
@@ -455,10 +455,13 @@ def in_step(batches, source, skip=0, size=1):
     """
     cut = isinstance(source, ArraySource) and source.change is None  # all is known
     if cut or not several():
-        yield from batches
-        return
+        return batches
     count = source.batches and source.batches - skip
-    batches, done = iter(batches), 0
+    return _in_step(iter(batches), count, size)
+
+
+def _in_step(batches, count, size):
+    done = 0
 
     def begun():
         some = list(itertools.islice(batches, size))
