@@ -11,12 +11,15 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import lamina
+from lamina.core import processes
 from lamina.kernels.native import library
 from lamina.training.together import brief
 
@@ -85,6 +88,33 @@ def test_a_checksum_sees_what_differs(shape, order, changed):
     assert brief((first,)) == brief((other,))
     other[changed] = 1
     assert brief((first,)) != brief((other,))
+
+
+@pytest.mark.parametrize(
+    ("number", "of", "backlog", "words"),
+    [
+        (1, 2, None, r"process 0, and nothing listens at 127.0.0.1:\d+: process 0 has"),
+        (0, 2, 1, "process 1, which has not come to `initialize`. The log of such"),
+        (1, 3, 1, "others: at least one, and not process 0 or 1, has not come"),
+    ],
+)
+def test_a_process_says_whom_it_waits_for_to_join(
+    number, of, backlog, words, monkeypatch, capfd
+):
+    with socket.socket() as first:
+        first.bind(("127.0.0.1", 0))
+        if backlog is not None:
+            first.listen(backlog)
+        known = {"process_id": number, "num_processes": of, "client": "not joined"}
+        address = f"127.0.0.1:{first.getsockname()[1]}"
+        state = SimpleNamespace(**known, coordinator_address=address)
+        monkeypatch.setattr(processes.distributed, "global_state", state)
+        monkeypatch.setattr(processes, "_WAIT", 0.1)
+        with processes.joining(300):
+            time.sleep(0.3)
+    said = capfd.readouterr().err
+    assert re.match(rf"Process {number} of {of} has waited 0 s for {words}", said)
+    assert "JAX gives up after 300 s." in said
 
 
 def test_two_processes_do_what_one_does(tmp_path):

@@ -15,6 +15,7 @@ import math
 import os
 import re
 import signal
+import socket
 import sys
 import threading
 import time
@@ -67,6 +68,55 @@ def service() -> Any:
 def number() -> int:
     """Return the number of this process, also before JAX has asked for devices."""
     return distributed.global_state.process_id
+
+
+@contextlib.contextmanager
+def joining(limit):
+    """Say every 20 seconds for whom this process waits while it joins the others.
+
+    Args:
+        limit: the seconds after which JAX gives up.
+    """
+    joined = threading.Event()
+
+    def say():
+        begun = time.monotonic()
+        while not joined.wait(_WAIT):
+            state: Any = distributed.global_state
+            if state.client is not None:
+                seconds = time.monotonic() - begun
+                _say(
+                    f"Process {state.process_id} of {state.num_processes} has waited "
+                    f"{seconds:.0f} s for {_late(state)} The log of such a process "
+                    f"says why. JAX gives up after {limit} s."
+                )
+
+    threading.Thread(target=say, name="lamina-joining", daemon=True).start()
+    try:
+        yield
+    finally:
+        joined.set()
+
+
+def _late(state):
+    """Return which processes have not joined yet, in words, as far as one can know."""
+    host, _, port = state.coordinator_address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), _PAUSE):
+            listens = True
+    except OSError:
+        listens = False
+    if not listens:
+        return (
+            f"process 0, and nothing listens at {state.coordinator_address}: process 0 "
+            "has not come to `initialize`, or has another address."
+        )
+    if state.num_processes == 2 and state.process_id == 0:
+        return "process 1, which has not come to `initialize`."
+    return (
+        f"others: at least one, and not process {'0 or ' * (state.process_id > 0)}"
+        f"{state.process_id}, has not come to `initialize`."
+    )
 
 
 class _Block:
