@@ -457,8 +457,9 @@ def _say_if_gone():
         return
     host, _, port = address.rpartition(":")
     text = (
-        f"Process 0, which joins the processes of this run, ended. {_LOG} JAX ends "
-        f"process {number()}, which cannot go on without it.\n"
+        "Process 0, which joins the processes of this run, is gone: it ended, or JAX "
+        f"ended it for a task that JAX names above. {_LOG} JAX ends process "
+        f"{number()}, which cannot go on without it.\n"
     )
     say(host.strip("[]").encode(), port.encode(), text.encode())
 
