@@ -94,8 +94,8 @@ def test_a_checksum_sees_what_differs(shape, order, changed):
     ("number", "of", "backlog", "words"),
     [
         (1, 2, None, r"process 0, and nothing listens at 127.0.0.1:\d+: process 0 has"),
-        (0, 2, 1, "process 1, which has not come to `initialize`. The log of such"),
-        (1, 3, 1, "others: at least one, and not process 0 or 1, has not come"),
+        (0, 2, 1, "process 1, which has not come to `initialize`. JAX"),
+        (1, 3, 1, "others: at least one has not come to `initialize`, and does"),
     ],
 )
 def test_a_process_says_whom_it_waits_for_to_join(

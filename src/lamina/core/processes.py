@@ -87,8 +87,7 @@ def joining(limit):
                 seconds = time.monotonic() - begun
                 _say(
                     f"Process {state.process_id} of {state.num_processes} has waited "
-                    f"{seconds:.0f} s for {_late(state)} The log of such a process "
-                    f"says why. JAX gives up after {limit} s."
+                    f"{seconds:.0f} s for {_late(state)} JAX gives up after {limit} s."
                 )
 
     threading.Thread(target=say, name="lamina-joining", daemon=True).start()
@@ -114,8 +113,8 @@ def _late(state):
     if state.num_processes == 2 and state.process_id == 0:
         return "process 1, which has not come to `initialize`."
     return (
-        f"others: at least one, and not process {'0 or ' * (state.process_id > 0)}"
-        f"{state.process_id}, has not come to `initialize`."
+        "others: at least one has not come to `initialize`, and does not say in its "
+        "log that it waits."
     )
 
 
