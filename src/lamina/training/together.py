@@ -67,29 +67,35 @@ def check_settings(settings) -> None:
     """
     if not several():
         return
-    lines = [f"{path}={value!r}" for path, value in _leaves(settings, "")]
+    found = _first_apart([f"{path}={value!r}" for path, value in _leaves(settings, "")])
+    if found is not None:
+        first, said, other = found
+        raise ValueError(
+            f"The processes do not do the same: process 0 has {first}, and process "
+            f"{other} has {said}. Every process runs the same script with the same "
+            "arguments."
+        )
+
+
+def _first_apart(lines):
+    """Return the first line that differs from that of process 0, or None.
+
+    Returns:
+        That of process 0, that of another process, and the number of this.
+    """
     sums = [zlib.crc32(line.encode()) for line in lines]
     counts = _gathered(len(sums))
     if (counts == counts[0]).all() and alike(sums):
-        return
+        return None
     most = int(counts.max())
     sums, lines = sums + [0] * (most - len(sums)), lines + [""] * (most - len(lines))
     found = _gathered(*sums).reshape(len(counts), most)
     differing = int((found != found[0]).any(axis=0).argmax())
-    said = _texts(lines[differing])
+    text = lines[differing].encode()[:_SHOWN].ljust(_SHOWN, b"\0")
+    said = _gathered(*text).reshape(len(counts), -1).astype(np.uint8)
+    said = [bytes(row).rstrip(b"\0").decode(errors="replace") for row in said]
     other = next((i for i, one in enumerate(said) if one != said[0]), 0)
-    raise ValueError(
-        "The processes do not do the same: process 0 has "
-        f"{said[0] or 'nothing'}, and process {other} has {said[other] or 'nothing'}. "
-        "Every process runs the same script with the same arguments."
-    )
-
-
-def _texts(text) -> list[str]:
-    """Return the beginnings of the texts of all processes."""
-    text = text.encode()[:_SHOWN].ljust(_SHOWN, b"\0")
-    said = _gathered(*text).reshape(-1, _SHOWN).astype(np.uint8)
-    return [bytes(row).rstrip(b"\0").decode(errors="replace") for row in said]
+    return said[0] or "nothing", said[other] or "nothing", other
 
 
 def data_text(data) -> str:
@@ -500,17 +506,14 @@ def _refuse_forms(batch, number):
     """Say in all processes which of them has another form of a batch."""
     by = placement.distribution()
     parts = len(placement.row_groups(by))  # which are a batch on the devices
-    names = ("x", "y", "sample_weight")
-    forms = [
-        f"{name} {form_text(part, whole=True, parts=parts)}"
-        for name, part in zip(names, batch, strict=True)
-        if part is not None
+    lines = [
+        f"{name} {form_text(leaf, whole=True, parts=parts)}"
+        for name, part in zip(("x", "y", "sample_weight"), batch, strict=True)
+        for leaf in jax.tree.leaves(part)
     ]
-    said = _texts(", ".join(forms))
-    other = next((i for i, one in enumerate(said) if one != said[0]), 0)
+    first, said, other = _first_apart(lines) or ("", "", 0)
     raise ValueError(
-        f"Batch {number} is {said[0]} in process 0, and {said[other]} in process "
-        f"{other}. "
+        f"In batch {number}, process 0 has {first}, and process {other} has {said}. "
         + (
             "With rows of its own, each process gives as many rows in a batch, of the "
             "same shape: pad rows to one length in all, and leave out a shorter last "
