@@ -108,7 +108,7 @@ def _late(state):
     if not listens:
         return (
             f"process 0, and nothing listens at {state.coordinator_address}: process 0 "
-            "has not come to `initialize`, or has another address."
+            "has not come to `initialize`, has ended, or has another address."
         )
     if state.num_processes == 2 and state.process_id == 0:
         return "process 1, which has not come to `initialize`."
