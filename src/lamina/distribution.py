@@ -34,6 +34,7 @@ from lamina.core.placement import (
 from lamina.core.placement import Distribution as _Distribution
 from lamina.core.placement import constrained as _constrained
 from lamina.core.placement import is_first as _is_first
+from lamina.core.processes import joining as _joining
 from lamina.core.processes import note_ends as _note_ends
 from lamina.core.processes import service as _service
 from lamina.core.random import agree_on_seed as _agree_on_seed
@@ -61,6 +62,7 @@ __all__ = [
 
 # Seconds after which a process that says nothing counts as dead, and the others end.
 _SILENCE = 20
+_TO_JOIN = 300  # seconds in which all processes have to join
 _LINES = 64  # Variables that a table of layouts shows
 
 
@@ -670,16 +672,17 @@ def initialize(job_addresses=None, num_processes=None, process_id=None) -> None:
         )
     known = None not in (first, num_processes, process_id)
     if _service() is None:
-        _jax.distributed.initialize(
-            first and first.strip(),
-            num_processes,
-            process_id,
-            heartbeat_timeout_seconds=_SILENCE,
-            # JAX would ask Kubernetes what it was told here, or warn that it cannot.
-            cluster_detection_method="deactivate"
-            if known and "KUBERNETES_SERVICE_HOST" in _os.environ
-            else None,
-        )
+        # JAX would ask Kubernetes what it was told here, or warn that it cannot.
+        asks_nobody = known and "KUBERNETES_SERVICE_HOST" in _os.environ
+        with _joining(_TO_JOIN):
+            _jax.distributed.initialize(
+                first and first.strip(),
+                num_processes,
+                process_id,
+                initialization_timeout=_TO_JOIN,
+                heartbeat_timeout_seconds=_SILENCE,
+                cluster_detection_method="deactivate" if asks_nobody else None,
+            )
     _note_ends()
     _agree_on_seed()
 

@@ -118,13 +118,23 @@ class Joins(Numbers):
         jax.distributed.initialize("127.0.0.1:1", num_processes=3, process_id=1)
         lamina.distribution.initialize("127.0.0.1:1", num_processes=3, process_id=1)
         assert distributed.global_state.client is None
+        D = lamina.distribution
+        mesh = D.DeviceMesh((2, 1), ["batch", "model"], D.list_devices())
+        with D.DataParallel(device_mesh=mesh).scope():
+            assert D.distribution().num_model_replicas == 2
+            layer = lamina.layers.Dense(1)
+            assert layer(np.ones((2, 3))).shape == (2, 1)
+        assert D.list_devices("cpu") == ["cpu:0"]
         return np.full((2, 1), jax.process_index()), np.full(2, jax.process_count())
 
 
 def test_a_worker_joins_no_run_and_is_the_process_that_it_works_for(monkeypatch):
-    from lamina.core import processes
+    from lamina.core import placement, processes
 
     monkeypatch.setattr(processes, "of_how_many", lambda: (1, 3))
+    monkeypatch.setattr(placement.Distribution, "any_made", True)
+    devices = {None: ["gpu:0", "gpu:1"], "cpu": ["cpu:0"]}
+    monkeypatch.setattr(placement, "list_devices", lambda kind=None: devices[kind])
     source = data.open_source(Joins(1, **WAYS["process"]))
     x, y, _ = source.first()
     assert x.tolist() == [[1], [1]]

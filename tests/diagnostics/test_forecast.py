@@ -1,5 +1,6 @@
 """`Model.forecast`: figures against counting by hand, and nothing changes."""
 
+import contextlib
 import dataclasses
 import sys
 
@@ -139,7 +140,8 @@ def test_the_executable_serves_the_run():
     assert any("results_step" in n for n in compiled)  # the listener does hear
 
 
-def test_it_prints_as_a_table(known):
+def test_it_prints_as_a_table(known, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
     _, _, forecast = known
     text = repr(forecast)
     assert "Forecast of 'mlp', 32 rows a step" in text
@@ -150,6 +152,8 @@ def test_it_prints_as_a_table(known):
     named = dataclasses.replace(forecast, name="[dim]mlp")  # no markup
     assert "'[dim]mlp'" in repr(named)
     assert max(map(len, text.splitlines())) <= 78
+    monkeypatch.setenv("COLUMNS", "60")  # a narrow terminal
+    assert max(map(len, repr(forecast).splitlines())) <= 60
 
 
 def test_a_model_that_is_not_compiled():
@@ -359,10 +363,48 @@ def test_what_to_try_where_it_does_not_fit():
     ).device
     assert "`FullyShardedDataParallel`, with which 32.77 kB of state" in found.advice[0]
     found = model.forecast(
+        16, devices=8, distribution=D.DataParallel, memory=20e3
+    ).device
+    words = "at least 14 devices with `FullyShardedDataParallel`, for the state to fit"
+    assert found.advice[0] == words
+    found = model.forecast(
         16, devices=8, distribution=D.FullyShardedDataParallel, memory=1e9
     ).device
     assert found.fits
     assert not found.advice
+    assert not found.remarks
+
+
+ALL_TRIES = ["fewer rows", "a `RematScope`", "`mixed_bfloat16`"]
+
+
+@pytest.mark.parametrize("on", [False, True])
+def test_what_is_done_already_is_not_what_to_try(on):
+    with lamina.RematScope("full") if on else contextlib.nullcontext():
+        dtype = "mixed_bfloat16" if on else None
+        model = lamina.Sequential([lamina.Input((64,))])
+        model.add(lamina.layers.Dense(512, "gelu", dtype=dtype))
+        model.add(lamina.layers.Dense(64, dtype=dtype))
+    steps = 2 if on else None
+    model.compile(lamina.optimizers.SGD(gradient_accumulation_steps=steps), "mse")
+    together = 2 if on else 1
+    found = model.forecast(
+        4,
+        devices=8,
+        distribution=lambda: D.FullyShardedDataParallel(model=together),
+        memory=12e3,
+    ).device
+    needed, *tries = found.advice
+    state = found.state_bytes * 8  # more than there is room for beside the rest
+    assert needed == f"at least {-(-state // 12000)} devices, for the state to fit"
+    words = ALL_TRIES[: 1 if on else None] + [
+        f"`FullyShardedDataParallel(model={2 * together})`"
+    ]
+    assert len(tries) == len(words)
+    assert all(map(str.startswith, tries, words))
+    assert ("gradient_accumulation_steps" in tries[0]) != on
+    [remark] = found.remarks if not on else ["such as 8."]
+    assert remark.endswith("such as 8.")
 
 
 @pytest.mark.parametrize(

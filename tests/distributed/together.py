@@ -149,6 +149,20 @@ def some(count):
     yield from (Mine()[i] for i in range(count))
 
 
+class Given(lamina.utils.PyDataset):
+    """Batches of any shapes."""
+
+    def __init__(self, *batches):
+        super().__init__()
+        self.batches = batches
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __getitem__(self, index):
+        return self.batches[index]
+
+
 class Shuffled(Mine):
     """Whole batches, in an order that is drawn from a seed."""
 
@@ -174,6 +188,10 @@ class Slower(lamina.callbacks.Callback):
 if ALL > 1:  # what differs in one process is told in all
     orbax = lamina.callbacks.OrbaxCheckpoint(tempfile.mkdtemp())
     slower, few = [Slower()] if ME else [], 37 - ME
+    given, four = (
+        Given((X[:8], Y[:8]), (X[: 8 - ME], Y[: 8 - ME])),
+        {"steps_per_epoch": 4},
+    )
     kinds = [D.DataParallel, D.FullyShardedDataParallel]
     with D.DataParallel().scope():
         model = network()
@@ -184,6 +202,7 @@ if ALL > 1:  # what differs in one process is told in all
             "rate": lambda: model.fit(Shuffled(0), callbacks=slower, **options),
             "evaluate": lambda: model.evaluate(X[:few], Y[:few], verbose=0),
             "predict": lambda: model.predict(X[:few], verbose=0),
+            "whole": lambda: network().fit(given, **options),
             "train_on_batch": lambda: model.train_on_batch(X[:8] + ME, Y[:8]),
         }
         found["told"] = {name: refused(run) for name, run in told.items()}
@@ -197,6 +216,8 @@ if ALL > 1:  # what differs in one process is told in all
     with D.DataParallel(auto_shard_dataset=False).scope():
         told = {
             "own weights": lambda: network().fit(X, Y, verbose=0, **weights),
+            "last": lambda: network().evaluate(given, verbose=0),
+            "ran out": lambda: network().fit(some(4 - ME), verbose=0, **four),
             "own batch": lambda: network().train_on_batch(X[: 8 - ME], Y[: 8 - ME]),
         }
         found["told"] |= {name: refused(run) for name, run in told.items()}

@@ -15,11 +15,10 @@ import numpy as np
 from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
-from lamina.core import registry
+from lamina.core import processes, registry
 from lamina.core.checks import bad_argument, is_integer
 from lamina.core.context import context, having
 from lamina.core.naming import listed
-from lamina.core.processes import meet
 from lamina.core.tracebacks import boundary
 
 
@@ -57,8 +56,10 @@ def platform() -> str:
 
 
 def _devices(kind):
-    if context.devices is not None:
-        return [d for d in context.devices if _name(d).startswith(kind or "")]
+    devices = _process["devices"] if context.devices is None else context.devices
+    if devices is not None:
+        kind = kind or _name(devices[0]).partition(":")[0]
+        return [d for d in devices if _name(d).startswith(kind)]
     return jax.devices(kind.lower() if kind else None)
 
 
@@ -151,6 +152,11 @@ class DeviceMesh:
 def _device(name):
     if isinstance(name, jax.Device):
         return name
+    if _process["devices"] is not None:
+        raise ValueError(
+            "A worker process of a data set has the names of the devices of the "
+            f"process that it works for, and not the devices. Received: {name}"
+        )
     kind, _, number = str(name).partition(":")
     try:
         return {str(d.id): d for d in _devices(kind)}[number or "0"]
@@ -435,7 +441,31 @@ class Distribution:
         return f"<{type(self).__name__} device_mesh={self.device_mesh}>"
 
 
-_process: dict[str, Any] = {"distribution": None}
+_process: dict[str, Any] = {"distribution": None, "devices": None}
+
+
+def of_run() -> tuple | None:
+    """Return what `stand_for` takes, in a worker process of this one; or None."""
+    names = None
+    if Distribution.any_made:
+        names = list(dict.fromkeys([*list_devices(), *list_devices("cpu")]))
+    process = processes.of_how_many()
+    return None if process is None and names is None else (process, names)
+
+
+def stand_for(process, devices) -> None:
+    """Let a worker process see the run as the process that it works for does.
+
+    A script that it imports makes the same meshes and distributions. Nothing is laid
+    out by them: the devices are not there.
+
+    Args:
+        process: the number of that process and how many there are, or None.
+        devices: the names of the devices of the run, or None.
+    """
+    if process is not None:
+        processes.stand_for(*process)
+    _process["devices"] = devices
 
 
 def distribution() -> Any:
@@ -457,6 +487,8 @@ def distribution_of(variables) -> Any:
     Where they are on several devices by JAX's shardings, batches are divided as well.
     """
     now = distribution()
+    if _process["devices"] is not None:
+        return None
     if now is None and Distribution.any_made:
         found = (v._laid_out_by for v in variables)
         now = next((by for by in found if by is not None), None)
@@ -609,7 +641,8 @@ def constrained(tensor, layout, name) -> Any:
         layout: the layout.
         name: what to call the array in errors.
     """
-    if not isinstance(tensor, (jax.Array, np.ndarray)):
+    arrays = (jax.Array, np.ndarray)
+    if not isinstance(tensor, arrays) or _process["devices"] is not None:
         return tensor
     sharding = sharding_of(layout, tensor.shape, name)
     if isinstance(tensor, Tracer):
@@ -626,6 +659,8 @@ def layout_of(variable, layout) -> tuple[Any, Any]:
         variable: the Variable; it has a path and a shape.
         layout: the layout it was given, or None.
     """
+    if _process["devices"] is not None:
+        return None, None
     by = distribution() if layout is None else None
     if by is not None:
         layout = by.get_variable_layout(variable)
@@ -685,7 +720,7 @@ def fetched(value) -> np.ndarray:
         return np.asarray(value)
     from jax.experimental.multihost_utils import process_allgather
 
-    meet("get")
+    processes.meet("get")
     return np.asarray(process_allgather(value, tiled=True))
 
 

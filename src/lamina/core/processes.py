@@ -15,6 +15,7 @@ import math
 import os
 import re
 import signal
+import socket
 import sys
 import threading
 import time
@@ -69,6 +70,54 @@ def number() -> int:
     return distributed.global_state.process_id
 
 
+@contextlib.contextmanager
+def joining(limit):
+    """Say every 20 seconds for whom this process waits while it joins the others.
+
+    Args:
+        limit: the seconds after which JAX gives up.
+    """
+    joined = threading.Event()
+
+    def say():
+        begun = time.monotonic()
+        while not joined.wait(_WAIT):
+            state: Any = distributed.global_state
+            if state.client is not None:
+                seconds = time.monotonic() - begun
+                _say(
+                    f"Process {state.process_id} of {state.num_processes} has waited "
+                    f"{seconds:.0f} s for {_late(state)} JAX gives up after {limit} s."
+                )
+
+    threading.Thread(target=say, name="lamina-joining", daemon=True).start()
+    try:
+        yield
+    finally:
+        joined.set()
+
+
+def _late(state):
+    """Return which processes have not joined yet, in words, as far as one can know."""
+    host, _, port = state.coordinator_address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), _PAUSE):
+            listens = True
+    except OSError:
+        listens = False
+    if not listens:
+        return (
+            f"process 0, and nothing listens at {state.coordinator_address}: process 0 "
+            "has not come to `initialize`, has ended, or has another address."
+        )
+    if state.num_processes == 2 and state.process_id == 0:
+        return "process 1, which has not come to `initialize`."
+    return (
+        "others: at least one has not come to `initialize`, and does not say in its "
+        "log that it waits."
+    )
+
+
 class _Block:
     """What a process does together with the others, such as one `fit`.
 
@@ -83,7 +132,6 @@ class _Block:
             _entered[kind] = count
         self.kind = kind
         self.place = f"lamina/{kind}/{count}/"  # of failures in it
-        self.barriers = 0
         self.met = False  # whether the others have begun it, too
         self.failed: str | None = None
         self.agreed = False  # whether all end it at one place, by an exception
@@ -341,20 +389,6 @@ def check_others() -> None:
     note_met()
 
 
-def all_come(where) -> bool:
-    """Tell whether all processes come to a place in a block, within some seconds."""
-    block = _now["block"]
-    if block is None:
-        return True
-    block.barriers += 1
-    name = f"{block.place}{block.barriers}/{where}"
-    try:
-        service().wait_at_barrier(name, int(_PATIENCE * 1000))
-    except Exception:
-        return False
-    return True
-
-
 def is_terminated(step) -> bool:
     """Tell whether SIGTERM came to one of the processes, in all at one step of a block.
 
@@ -422,8 +456,9 @@ def _say_if_gone():
         return
     host, _, port = address.rpartition(":")
     text = (
-        f"Process 0, which joins the processes of this run, ended. {_LOG} JAX ends "
-        f"process {number()}, which cannot go on without it.\n"
+        "Process 0, which joins the processes of this run, is gone: it ended, or JAX "
+        f"ended it for a task that JAX names above. {_LOG} JAX ends process "
+        f"{number()}, which cannot go on without it.\n"
     )
     say(host.strip("[]").encode(), port.encode(), text.encode())
 

@@ -81,7 +81,7 @@ class Worker:
         self.name = name
         from multiprocessing import spawn
 
-        from lamina.core import processes
+        from lamina.core import placement
 
         self.shared = False  # whether an item drew from a generator of others
         self._version = None
@@ -97,7 +97,7 @@ class Worker:
         self.pid = self._process.pid
         script = spawn.get_preparation_data(f"worker of {name}")
         script.pop("authkey", None)
-        script["works_for"] = processes.of_how_many()
+        script["works_for"] = placement.of_run()
         with contextlib.suppress(OSError):  # the first request tells that it ended
             pickle.dump(sys.path, self._process.stdin)  # type: ignore[arg-type]
             _write(self._process.stdin, script)
@@ -180,9 +180,9 @@ def serve():
     with contextlib.suppress(EOFError, OSError):
         script, dataset, draws = _read(inbox), None, SharedDraws(None)
         if (works_for := script.pop("works_for")) is not None:
-            from lamina.core import processes
+            from lamina.core import placement
 
-            processes.stand_for(*works_for)
+            placement.stand_for(*works_for)
         while True:
             request = _read(inbox)
             try:

@@ -23,6 +23,7 @@ from lamina.core.owner import layers_in
 from lamina.core.placement import output_path
 from lamina.training.compiled import training_of
 from lamina.training.compiling import step_laid_out
+from lamina.training.placing import row_remarks
 from lamina.training.step import State, StateVariables
 
 # XLA takes minutes for programs of more devices; what a device does changes no more.
@@ -131,7 +132,7 @@ def on_devices(
             by.plan_for(model)
             held = _state_bytes(model, by)
             outputs = list(map(output_path, layers_in(model)))
-            remarks = by.remarks(_variables(model), outputs)
+            remarks = by.remarks(_variables(model), outputs) + row_remarks(by, rows)
         small, here = by, everywhere
         if topology is None:
             here = _cpus(_fewer(many, by))
@@ -142,6 +143,7 @@ def on_devices(
     finally:
         training.programs.drop()
     memory_of: Any = compiled.memory_analysis()
+    text = compiled.as_text() or ""
     whole = sum(_bytes(v) for v in _variables(model))
     found = DeviceForecast(
         devices=many,
@@ -152,12 +154,12 @@ def on_devices(
         whole_bytes=whole,
         batch_bytes=batch,
         temp_bytes=int(memory_of.temp_size_in_bytes),
-        collectives=collectives(compiled.as_text() or "", len(here)),
+        collectives=collectives(text, len(here)),
         memory=memory,
         remarks=remarks,
     )
     if not found.fits and memory is not None:
-        found.advice.extend(_advice(found, by))
+        found.advice.extend(_advice(found, by, model, text))
     return found
 
 
@@ -273,28 +275,47 @@ def _state_bytes(model, by):
     )
 
 
-def _advice(found, by):
-    """Return what to try where a device has not enough memory."""
-    tries, room = [], found.memory - found.temp_bytes - found.batch_bytes
-    least = found.whole_bytes / found.devices
-    divides = type(by).__name__ == "FullyShardedDataParallel"
-    if found.state_bytes > 2 * least and not divides:
+def _advice(found, by, model, text):
+    """Return what to try, and is not done yet, where a device has too little memory.
+
+    Args:
+        found: the forecast.
+        by: the distribution.
+        model: the model.
+        text: the compiled step as XLA's text.
+    """
+    room = found.memory - found.temp_bytes - found.batch_bytes
+    room = room if room > 0 else found.memory  # of a device that does nothing else
+    tries, least = [], found.whole_bytes / found.devices
+    uneven = found.state_bytes > 2 * least
+    divided = least if uneven else found.state_bytes
+    fully = "FullyShardedDataParallel"
+    changes = uneven and type(by).__name__ != fully
+    if divided > room:
+        more = math.ceil(divided * found.devices / room)
+        by_what = f" with `{fully}`" if changes else ""
+        tries.append(f"at least {more} devices{by_what}, for the state to fit")
+    elif changes:
         tries.append(
-            f"`FullyShardedDataParallel`, with which {units(least)}B of state are on "
-            f"each device in place of {units(found.state_bytes)}B"
+            f"`{fully}`, with which {units(least)}B of state are on each device in "
+            f"place of {units(found.state_bytes)}B"
         )
-    elif found.state_bytes > 2 * least:
+    if uneven and not changes:
         tries.append(f"sizes of weights that {found.devices} devices divide")
-    elif 0 < room < found.state_bytes:
-        more = math.ceil(found.whole_bytes / room)
-        tries.append(f"at least {more} devices, for the state to fit")
     if found.temp_bytes > found.memory / 4:
-        tries += [
-            "fewer rows in a batch, with `gradient_accumulation_steps`",
-            "a `RematScope`",
-            "`mixed_bfloat16`",
-            "`FullyShardedDataParallel(model=2)`, which divides the work on a row",
-        ]
+        steps = getattr(model.optimizer, "gradient_accumulation_steps", None)
+        how = "" if steps else ", with `gradient_accumulation_steps`"
+        tries.append(f"fewer rows in a batch{how}")
+        if "rematted_computation" not in text:
+            tries.append("a `RematScope`")
+        computed_in = {layer.compute_dtype for layer in layers_in(model)}
+        if computed_in.isdisjoint(("bfloat16", "float16")):
+            tries.append("`mixed_bfloat16`")
+        together = 2 * found.devices // by.row_parts
+        if found.devices % together == 0:
+            tries.append(
+                f"`{fully}(model={together})`, which divides the work on a row"
+            )
     return tries or ["more devices"]
 
 

@@ -4,6 +4,7 @@ import io
 import math
 from dataclasses import dataclass
 from html import escape
+from shutil import get_terminal_size
 from typing import Any
 
 import jax
@@ -25,6 +26,7 @@ from lamina.training.drive import CompiledStep, is_small
 from lamina.training.prepare import outputs_for, prepare
 from lamina.training.step import StateVariables
 
+_WIDTH = 78  # of a table, where the terminal is not narrower
 _NOTE = (
     "Time is an estimate; no step was run. It is FLOPs / {flops}FLOP/s + bytes / "
     "{bytes}B/s + {kernel:.1f} us a kernel + {call:.0f} us, rates that a short "
@@ -183,8 +185,10 @@ class Forecast:
         load_rich()
         from rich.console import Console
 
-        file = io.StringIO()
-        console = Console(file=file, width=78, color_system=None, force_jupyter=False)
+        file, width = io.StringIO(), min(_WIDTH, get_terminal_size((_WIDTH, 0)).columns)
+        console = Console(
+            file=file, width=width, color_system=None, force_jupyter=False
+        )
         console.print(self.__rich__())
         return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 

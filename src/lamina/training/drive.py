@@ -170,15 +170,14 @@ def chunks(model, kind, variables, source, *, donate, single, skip=0, counted=Fa
     made = Grouped(one, shared, _size(model, variables, single))
     batches = source.epoch(skip)
     # Arrays need no thread: a batch is cut while the step before is running.
-    if eager or isinstance(source, ArraySource):
-        made.place = place = placing(early=eager)
-        made.batches = batches if place is None else map(place, batches)
-        yield made
-        return
-    made.place = placing(early=True)
-    with Prefetched(batches, made.place, made.wait) as ready:
-        left = source.batches and source.batches - skip
-        made.batches = together.in_step(ready, left, step.rows_of)
+    arrays = isinstance(source, ArraySource)
+    made.place = place = placing(early=eager or not arrays)
+    with contextlib.ExitStack() as block:
+        if eager or arrays:
+            batches = batches if place is None else map(place, batches)
+        else:
+            batches = block.enter_context(Prefetched(batches, place, made.wait))
+        made.batches = together.in_step(batches, source, skip, made.size)
         yield made
 
 
@@ -288,18 +287,18 @@ class Grouped:
     """Iterates over the Chunks of batches that come one by one."""
 
     def __init__(self, one, several, size):
-        self._one, self._several, self._size = one, several, size
+        self._one, self._several, self.size = one, several, size
         self._state: Any = ()
         self.batches: Any = ()
         self.place: Any = None
         self.waited = 0.0
 
     def __iter__(self):
-        return grouped(self.batches, self._size)
+        return grouped(self.batches, self.size)
 
     def run(self, state, chunk):
         """Run the steps of a Chunk."""
-        logs, shares = None, self._several and 1 < chunk.count == self._size
+        logs, shares = None, self._several and 1 < chunk.count == self.size
         if shares and _alike(chunk.data):
             state, logs = self._several(state, tuple(chunk.data))
         else:

@@ -78,10 +78,10 @@ class Divided:
         sharding = now.rows_sharding(whole, before)
         if sharding.is_fully_replicated and now.row_parts > 1:
             raise ValueError(
-                f"With `auto_shard_dataset=False` each process gives its own rows. "
-                f"{shape[before]} rows from each of {groups} cannot be divided into "
-                f"{now.row_parts} parts. Give batches that can, and leave out a "
-                "shorter last one."
+                "With `auto_shard_dataset=False` each process gives its own rows. "
+                f"{shape[before]} rows of each, {whole[before]} in all, cannot be "
+                f"divided into {now.row_parts} parts. Give batches that can, and leave "
+                "out a shorter last one."
             )
         return jax.make_array_from_process_local_data(sharding, array, whole)
 
@@ -172,17 +172,28 @@ def check_placed(model, groups, rows):
     _lay_out(now, model, variables)
     outputs = list(map(output_path, layers_in(model)))
     remarks = now.remarks(variables, outputs)
-    parts = now.row_parts
-    rows *= len(placement.row_groups(now))
-    if rows % parts:
-        fewer = rows - rows % parts
-        remarks.append(
-            f"Batches of {rows} rows cannot be divided by {parts} devices: each device "
-            "computes all of every such batch. Choose a `batch_size` that is a "
-            f"multiple of {parts}, such as {fewer or parts} or {fewer + parts}."
-        )
+    remarks += row_remarks(now, rows * len(placement.row_groups(now)))
     for text in filter(now.once, remarks):
         warn(text)
+
+
+def row_remarks(by, rows) -> list[str]:
+    """Return a warning where a batch of all processes cannot be divided.
+
+    Args:
+        by: the `Distribution`.
+        rows: the rows of the batch.
+    """
+    parts = by.row_parts
+    fewer = rows - rows % parts
+    if fewer == rows:
+        return []
+    sizes = (fewer, fewer + parts) if fewer else (parts,)
+    return [
+        f"Batches of {rows} rows cannot be divided by {parts} devices: each device "
+        "computes all of every such batch. Choose a `batch_size` that is a multiple of "
+        f"{parts}, such as {' or '.join(map(str, sizes))}."
+    ]
 
 
 def check_together(model, variables, batch, settings):

@@ -150,11 +150,6 @@ def rows(x) -> int:
     return leaves[0].shape[0] if leaves and leaves[0].ndim else 1
 
 
-def rows_of(batch) -> int:
-    """Return the number of rows of `(x, y, sample_weight)`."""
-    return rows(batch[0])
-
-
 def gradients(model, batch):
     """Run a model on a batch for training.
 

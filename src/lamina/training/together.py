@@ -1,6 +1,8 @@
 """What the processes of a run agree on; each has to come by for that."""
 
 import contextlib
+import functools
+import itertools
 import pathlib
 import re
 import secrets
@@ -9,11 +11,13 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lamina.core import placement, processes
 from lamina.core.context import having
 from lamina.core.tracebacks import warn
 from lamina.core.variable import binding
+from lamina.data import ArraySource
 
 _SHOWN = 200  # bytes of what differs in an error
 _SEEN, _PIECE = 2**20, 2**10  # bytes of an array in a checksum, and of each piece of it
@@ -63,11 +67,26 @@ def check_settings(settings) -> None:
     """
     if not several():
         return
-    lines = [f"{path}={value!r}" for path, value in _leaves(settings, "")]
+    found = _first_apart([f"{path}={value!r}" for path, value in _leaves(settings, "")])
+    if found is not None:
+        first, said, other = found
+        raise ValueError(
+            f"The processes do not do the same: process 0 has {first}, and process "
+            f"{other} has {said}. Every process runs the same script with the same "
+            "arguments."
+        )
+
+
+def _first_apart(lines):
+    """Return the first line that differs from that of process 0, or None.
+
+    Returns:
+        That of process 0, that of another process, and the number of this.
+    """
     sums = [zlib.crc32(line.encode()) for line in lines]
     counts = _gathered(len(sums))
     if (counts == counts[0]).all() and alike(sums):
-        return
+        return None
     most = int(counts.max())
     sums, lines = sums + [0] * (most - len(sums)), lines + [""] * (most - len(lines))
     found = _gathered(*sums).reshape(len(counts), most)
@@ -76,11 +95,7 @@ def check_settings(settings) -> None:
     said = _gathered(*text).reshape(len(counts), -1).astype(np.uint8)
     said = [bytes(row).rstrip(b"\0").decode(errors="replace") for row in said]
     other = next((i for i, one in enumerate(said) if one != said[0]), 0)
-    raise ValueError(
-        "The processes do not do the same: process 0 has "
-        f"{said[0] or 'nothing'}, and process {other} has {said[other] or 'nothing'}. "
-        "Every process runs the same script with the same arguments."
-    )
+    return said[0] or "nothing", said[other] or "nothing", other
 
 
 def data_text(data) -> str:
@@ -92,17 +107,21 @@ def data_text(data) -> str:
     return f"{shapes or 'none'} (checksum {brief(data):x})"
 
 
-def form_text(data, whole=False) -> str:
+def form_text(data, whole=False, parts=1) -> str:
     """Return of what form data are, which each process has rows of its own of.
 
     Args:
         data: arrays; of other data nothing is told.
         whole: whether all have as many rows.
+        parts: of how many parts data are, one of which is asked for.
     """
     leaves = jax.tree.leaves(data)
     if not all(isinstance(a, (np.ndarray, jax.Array)) for a in leaves):
         return "data"
-    shapes = (a.shape if whole else ("rows", *a.shape[1:]) for a in leaves)
+    shapes = (
+        (a.shape[0] // parts if whole else "rows", *a.shape[1:]) if a.ndim else ()
+        for a in leaves
+    )
     texts = (
         f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)}) {a.dtype}"
         for shape, a in zip(shapes, leaves, strict=True)
@@ -425,44 +444,85 @@ def least_batches(source):
     return int(min(batches))
 
 
-def in_step(batches, count, rows):
-    """Yield batches for as long as all processes have one.
+def in_step(batches, source, skip=0, size=1):
+    """Return batches for as long as all processes have one, of one form in all.
+
+    They agree on the next batches while the step before these is running.
 
     Args:
         batches: the batches of this process.
-        count: how many all processes have; None where nobody knows: then they agree
-            on each.
-        rows: a function from a batch to the number of its rows.
+        source: where they come from.
+        skip: how many of an epoch are left out.
+        size: on how many batches they agree at once.
 
     Raises:
-        ValueError: the batches have other numbers of rows, or those of one process end
-            before they should.
+        ValueError: the batches have other numbers of rows, other shapes or dtypes, or
+            those of one process end before they should.
     """
-    if not several():
-        yield from batches
-        return
-    batches, done = iter(batches), 0
-    while count is None or done < count:
-        batch = next(batches, None)
-        if count is None:
-            sizes = _gathered(0 if batch is None else rows(batch))
-            if not sizes.all():
-                return
-            if len({*sizes}) > 1:
-                raise ValueError(
-                    f"The processes have {_listed(sizes)} rows in batch {done}. Give "
-                    "batches of one size, and leave out a shorter last one."
-                )
-        elif batch is None:
-            if processes.all_come(f"ended/{done}"):
-                return
+    cut = isinstance(source, ArraySource) and source.change is None  # all is known
+    if cut or not several():
+        return batches
+    count = source.batches and source.batches - skip
+    return _in_step(iter(batches), count, size)
+
+
+def _in_step(batches, count, size):
+    done = 0
+
+    def begun():
+        some = list(itertools.islice(batches, size))
+        sums = [_form_sum(batch) for batch in some]
+        return some, _begun(*sums, *[0] * (size - len(some)))
+
+    some, sums = begun()
+    while True:
+        found = np.asarray(sums)
+        alike = (found == found[0]).all(axis=0) & (found[0] > 0)
+        if alike.all():
+            done += size
+            given, (some, sums) = some, begun()
+            yield from given
+            continue
+        good = int(alike.argmin())
+        ended, done = found[:, good] == 0, done + good
+        if not ended.any():
+            _refuse_forms(some[good], done)
+        if not (ended.all() or count is None or done >= count):
             raise ValueError(
-                f"The data of process {jax.process_index()} ran out after {done} of "
-                f"{count} batches, and the other processes have more. Let each have as "
-                "many."
+                f"The data of process {ended.argmax()} ran out after {done} of {count} "
+                "batches, and other processes have more. Let each have as many."
             )
-        done += 1
-        yield batch
+        yield from some[:good]
+        return
+
+
+def _form_sum(batch):
+    """Return a checksum of the shapes and dtypes of a batch; never 0."""
+    form = [(a.shape, str(a.dtype)) for a in jax.tree.leaves(batch)]
+    return zlib.crc32(f"{form}".encode()) or 1
+
+
+def _refuse_forms(batch, number):
+    """Say in all processes which of them has another form of a batch."""
+    by = placement.distribution()
+    parts = len(placement.row_groups(by))  # which are a batch on the devices
+    lines = [
+        f"{name} {form_text(leaf, whole=True, parts=parts)}"
+        for name, part in zip(("x", "y", "sample_weight"), batch, strict=True)
+        for leaf in jax.tree.leaves(part)
+    ]
+    first, said, other = _first_apart(lines) or ("", "", 0)
+    raise ValueError(
+        f"In batch {number}, process 0 has {first}, and process {other} has {said}. "
+        + (
+            "With rows of its own, each process gives as many rows in a batch, of the "
+            "same shape: pad rows to one length in all, and leave out a shorter last "
+            "batch."
+            if placement.has_own_rows(by)
+            else "Each has to give the same whole batch. Where each has rows of its "
+            f"own, say so: `{type(by).__name__}(..., auto_shard_dataset=False)`."
+        )
+    )
 
 
 def until_all_end(batches):
@@ -511,10 +571,25 @@ def _listed(numbers):
 
 def _gathered(*numbers):
     """Return the numbers of all processes, one process after the other."""
-    from jax.experimental.multihost_utils import process_allgather
+    return np.ravel(_begun(*numbers))
 
+
+def _begun(*numbers) -> jax.Array:
+    """Return the numbers of all processes, a row for each, as they will come."""
     processes.note_met()
-    return np.ravel(process_allgather(np.array(numbers, np.uint32)))
+    rows, gather = _gathering()
+    mine = np.array([numbers], np.uint32)
+    found = gather(jax.make_array_from_process_local_data(rows, mine))
+    return found.addressable_data(0)
+
+
+@functools.cache
+def _gathering():
+    devices = np.array(jax.devices()).reshape(jax.process_count(), -1)
+    mesh = Mesh(devices, ("processes", "devices"))
+    whole = NamedSharding(mesh, PartitionSpec())
+    rows = NamedSharding(mesh, PartitionSpec("processes"))
+    return rows, jax.jit(lambda a: a, out_shardings=whole)
 
 
 @contextlib.contextmanager
