@@ -1,6 +1,7 @@
 """The functions of `keras.backend` that only TensorFlow's Keras has."""
 
 import inspect
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -68,6 +69,25 @@ def test_whole_numbers_stay_whole():
     model = lamina.Model(x, lamina.layers.Lambda(tiled)(x))
     np.testing.assert_array_equal(model(np.ones((4, 3))), np.ones((4, 1, 2)))
     np.testing.assert_array_equal(OURS["stack"]([X, X], 1), np.stack([X, X], 1))
+
+    def turned(x):
+        K = SimpleNamespace(**OURS)
+        of, (rows, *_) = K.shape(x), K.shape(x)
+        x = K.reshape(x, (-1, K.prod(of[1:])))
+        x = K.reshape(x, K.concatenate([of[:1], K.constant([2, 2, 3], "int32")]))
+        x = K.reshape(x, (K.cast(rows * of[1], "int32"), K.sum([1, 2])))
+        x = K.reshape(x, K.reverse(K.gather(of, [2, 1, 0]), 0))
+        x = x[: K.maximum(rows, K.min(of)), : K.minimum(of[1], 3), : K.pow(of[2], 1)]
+        sizes = K.tile(K.expand_dims(K.min(of[1:])), 1), K.square(of[2:] // K.max([3]))
+        return K.reshape(x, K.concatenate([K.stack([-1]), *sizes]))
+
+    for size in (4, None):
+        x = lamina.Input((size, 3))
+        model = lamina.Model(x, lamina.layers.Lambda(turned)(x))
+        x = np.arange(24.0).reshape(2, 4, 3)
+        np.testing.assert_array_equal(model(x), x[:, :3].reshape(-1, 3, 1))
+    assert OURS["cast"]([1, 2], "uint8").dtype == "uint8"
+    assert OURS["sum"](np.ones((2, 2), "int64")).dtype == "int32"
 
 
 @pytest.mark.parametrize("name", ["abs", "cos", "exp", "log", "relu", "round", "sign",

@@ -1,8 +1,11 @@
 """The functions of TensorFlow's `keras.backend`, as operations of `lamina.ops`."""
 
+import functools
+import inspect
 from typing import Any
 
 import jax
+import jax.core as jax_core
 import numpy as np
 
 import lamina
@@ -58,32 +61,58 @@ def _variable(value, dtype=None, name=None, constraint=None):
 
 
 def _shape(x):
-    return _sizes(ops.shape(x))
+    sizes = ops.shape(x)
+    return sizes if None in sizes else _sizes(sizes)
 
 
 def _sizes(sizes):
-    plain = all(isinstance(size, (int, np.integer)) for size in sizes)
-    return np.array(sizes, "int32") if plain else tuple(sizes)  # those of any batch
+    """Return sizes as an array, or a size: whole numbers, or those of any batch."""
+    sizes = np.asarray(sizes, object)
+    plain = all(isinstance(size, (int, np.integer)) for size in sizes.flat)
+    return (sizes.astype("int32") if plain else sizes)[()]
 
 
 def _are_sizes(x):
-    """Tell whether `x` holds sizes that `shape` gave: they stay outside of programs."""
+    """Tell whether `x` holds sizes that `shape` gave, or such numbers, and no data."""
     if isinstance(x, np.ndarray):
-        return x.ndim == 1 and x.dtype == "int32"
-    plain = int, np.integer
-    return isinstance(x, (list, tuple)) and all(
-        isinstance(one, plain) or jax.export.is_symbolic_dim(one) for one in x
-    )
+        return x.ndim < 2 and x.dtype in ("int32", object)
+    if isinstance(x, (list, tuple)):
+        return all(map(_are_sizes, x))
+    if isinstance(x, (int, np.integer)):
+        return not isinstance(x, bool)
+    return jax.export.is_symbolic_dim(x)
 
 
-def _stack(x, axis=0):
-    return _sizes(x) if _are_sizes(x) else ops.stack(x, axis)
+# What sizes are computed with: they have to stay outside of programs.
+_GREATER, _LESS = (np.frompyfunc(f, 2, 1) for f in (jax_core.max_dim, jax_core.min_dim))
+_OF_SIZES: dict[str, Any] = {
+    "cast": lambda x: x, "concatenate": np.concatenate, "cumprod": np.cumprod,
+    "cumsum": np.cumsum, "expand_dims": np.expand_dims, "flatten": np.ravel,
+    "gather": np.take, "max": _GREATER.reduce, "maximum": _GREATER,
+    "min": _LESS.reduce, "minimum": _LESS, "pow": np.power, "prod": np.prod,
+    "repeat_elements": np.repeat, "reshape": np.reshape, "reverse": np.flip,
+    "square": np.square, "squeeze": np.squeeze, "stack": np.stack, "sum": np.sum,
+    "tile": np.tile,
+}  # fmt: skip
 
 
-def _concatenate(tensors, axis=-1):
-    if all(map(_are_sizes, tensors)):
-        return _sizes([size for part in tensors for size in part])
-    return ops.concatenate(tensors, axis)
+def _also_of_sizes(name, of):
+    """Return a function that gives sizes for sizes, which can be those of a shape."""
+    signature, compute = inspect.signature(of), _OF_SIZES[name]
+
+    @functools.wraps(of)
+    def call(*args, **kwargs):
+        given = signature.bind(*args, **kwargs)
+        given.apply_defaults()
+        values = given.arguments
+        named = {k: values.pop(k) for k in ("axis", "keepdims") if k in values}
+        dtype = lamina.backend.standardize_dtype(values.pop("dtype", "int32"))
+        values = [*values.values()]
+        if dtype not in ("int32", "int64") or not all(map(_are_sizes, values)):
+            return of(*args, **kwargs)
+        return _sizes(compute(*values, **named))
+
+    return call
 
 
 def _batch_set_value(tuples):
@@ -145,6 +174,8 @@ def _constant(value, dtype=None, shape=None, name=None):
     value = np.asarray(value, dtype or _floatx())
     if shape is not None:
         value = value.reshape(shape) if value.size > 1 else np.full(shape, value)
+    if _are_sizes(value):
+        return value
     return ops.convert_to_tensor(value)
 
 
@@ -434,7 +465,7 @@ _OTHERS: dict[str, Any] = {
     "cast_to_floatx": _cast_to_floatx,
     "categorical_focal_crossentropy": _categorical_focal_crossentropy,
     "clip": _clip,
-    "concatenate": _concatenate,
+    "concatenate": lambda tensors, axis=-1: ops.concatenate(tensors, axis),
     "constant": _constant,
     "conv1d": _conv1d,
     "conv2d": _conv(2),
@@ -507,7 +538,7 @@ _OTHERS: dict[str, Any] = {
     ),
     "sqrt": _sqrt,
     "squeeze": lambda x, axis: ops.squeeze(x, axis),
-    "stack": _stack,
+    "stack": lambda x, axis=0: ops.stack(x, axis),
     "stop_gradient": _stop_gradient,
     "switch": _switch,
     "temporal_padding": lambda x, padding=(1, 1): layers.ZeroPadding1D(padding)(x),
@@ -526,9 +557,10 @@ _OTHERS: dict[str, Any] = {
 
 def functions() -> dict[str, Any]:
     """Return all of them by name."""
-    return (
+    found = (
         {name: getattr(ops, name) for name in _SAME}
         | {name: _pair(name) for name in _PAIRS}
         | {name: _reduction(name) for name in _REDUCTIONS}
         | _OTHERS
     )
+    return found | {name: _also_of_sizes(name, found[name]) for name in _OF_SIZES}
