@@ -160,6 +160,17 @@ def test_checkpoints_are_those_of_keras(series, kwargs, capsys, tmp_path):
     assert results[0] == results[1]
 
 
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_subclasses_compare_as_in_keras(mode):
+    results = []
+    for cls in (EarlyStopping, keras.callbacks.EarlyStopping):
+        callback = cls("loss", min_delta=0.25, mode=mode)
+        callback._set_monitor_op()
+        better = [callback._is_improvement(x, 1.0) for x in (0.5, 0.8, 1.2, 1.5)]
+        results.append((callback.min_delta, [*map(bool, better)]))
+    assert results[0] == results[1]
+
+
 @pytest.mark.parametrize("cls", [EarlyStopping, ReduceLROnPlateau])
 def test_the_metric_tells_which_direction_is_better(cls):
     callback = cls("val_acc", patience=0)

@@ -616,7 +616,14 @@ def test_bases_of_layers_are_subclassed_and_asked_for(tmp_path):
                 BaseSeparableConv,
             )
             from keras.src.layers.merging.base_merge import Merge
+            from keras.src.layers.pooling.base_adaptive_pooling import (
+                BaseAdaptivePooling,
+            )
             from keras.src.layers.pooling.base_global_pooling import BaseGlobalPooling
+            from keras.src.layers.pooling.base_pooling import BasePooling
+            from keras.src.layers.preprocessing.image_preprocessing import (
+                base_image_preprocessing_layer as images,
+            )
             from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell
 
             class Scaled(BaseConv):
@@ -675,12 +682,51 @@ def test_bases_of_layers_are_subclassed_and_asked_for(tmp_path):
             y = np.asarray(steps(np.ones((2, 5, 3)), training=True))
             print((y == y[:, :1]).all(), {*y.flat} == {0.0, 2.0}, cell._dropout_mask)
             print(compute_output_spec(lambda x: x[:, 1], keras.Input((3, 4))).shape)
+
+            class Largest(BaseGlobalPooling):
+                def __init__(self, keepdims=False, **kwargs):
+                    super().__init__(pool_dimensions=1, keepdims=keepdims, **kwargs)
+
+                def call(self, x):
+                    return keras.ops.max(x, axis=1, keepdims=self.keepdims)
+
+            class Windows(BasePooling):
+                def __init__(self, pool_size, mode="average"):
+                    super().__init__(pool_size, None, 1, mode)
+
+            class Halves(BaseAdaptivePooling):
+                def __init__(self):
+                    super().__init__((2,))
+
+            class Shift(images.BaseImagePreprocessingLayer):
+                def __init__(self, by, seed=None):
+                    super().__init__(factor=by)
+                    self.seed, self.generator = seed, keras.random.SeedGenerator(seed)
+
+                def get_random_transformation(self, data, training=True, seed=None):
+                    seed = self._get_seed_generator(self.backend._backend)
+                    return self.backend.random.uniform((), 1, 1, seed=seed)
+
+                def transform_images(self, images, transformation, training=True):
+                    return self.backend.numpy.add(images, transformation)
+
+            x = np.arange(4.0).reshape(1, 4, 1)
+            again = Largest.from_config(Largest(keepdims=True).get_config())
+            kinds = (again, Windows(2), Windows(2, "max"), Halves())
+            print([np.ravel(kind(x)).tolist() for kind in kinds], again(x).shape)
+            print(isinstance(layers.MaxPooling2D(), BasePooling),
+                  float(Shift(0.2, 1)(np.zeros((1, 1, 1, 1))).sum()))
+            try:
+                Windows(2, "min")
+            except ValueError as error:
+                print("'max', 'average'" in str(error))
             """,
         )  # fmt: skip
     )
     assert lines == [
         "16.0 2.0 (1, 2, 2, 5)", "[True, False, True]", "False True", "8.0", "True",
         "[True, True, True]", "[[[2. 2.]]]", "True True None", "(None, 4)",
+        "[[3.0], [0.5, 2.5], [1.0, 3.0], [1.0, 3.0]] (1, 1, 1)", "True 1.0", "True",
     ]  # fmt: skip
 
 

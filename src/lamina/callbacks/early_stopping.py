@@ -75,12 +75,12 @@ class EarlyStopping(MonitorCallback):
             # Kept even if no epoch ever counts as an improvement.
             self._keep(epoch)
         self.wait += 1
-        if self._is_better(current, self.best):
+        if self._is_improvement(current, self.best):
             self.best = current
             self.best_epoch = epoch
             if self.restore_best_weights:
                 self._keep(epoch)
-            if self.baseline is None or self._is_better(current, self.baseline):
+            if self.baseline is None or self._is_improvement(current, self.baseline):
                 self.wait = 0
             return
         if self.wait >= self.patience and epoch > 0:

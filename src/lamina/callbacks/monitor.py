@@ -30,7 +30,7 @@ class MonitorCallback(Callback):
     Args:
         monitor: the name of the value, such as `"val_loss"`.
         mode: `"min"`, `"max"`, or `"auto"` to ask the metric of that name.
-        initial: the value to beat at first, or None.
+        baseline: the value to beat at first, or None.
         min_delta: the least change that counts.
     """
 
@@ -38,7 +38,7 @@ class MonitorCallback(Callback):
         self,
         monitor: str = "val_loss",
         mode: str = "auto",
-        initial: float | None = None,
+        baseline: float | None = None,
         min_delta: float = 0,
     ):
         super().__init__()
@@ -50,7 +50,7 @@ class MonitorCallback(Callback):
             mode = "auto"
         self.monitor = monitor
         self.mode = mode
-        self.best = initial
+        self.best = baseline
         self.min_delta = abs(min_delta)
         self.monitor_op: Any = None
 
@@ -59,6 +59,8 @@ class MonitorCallback(Callback):
         if self.monitor_op is None:
             mode = self._direction(logs or {}) if self.mode == "auto" else self.mode
             self.monitor_op = ops.less if mode == "min" else ops.greater
+            # As Keras has it: subclasses compare with what is left of a value.
+            self.min_delta = abs(self.min_delta) * (-1 if mode == "min" else 1)
 
     def _direction(self, logs):
         name = self.monitor.removeprefix("val_")
@@ -105,8 +107,7 @@ class MonitorCallback(Callback):
             return type(value) is int and value > 0
         return name != "monitor_op" or value is None
 
-    def _is_better(self, value, reference):
+    def _is_improvement(self, value, reference):
         if reference is None:
             return True
-        change = -self.min_delta if self.monitor_op is ops.greater else self.min_delta
-        return bool(self.monitor_op(value + change, reference))
+        return bool(self.monitor_op(value - self.min_delta, reference))

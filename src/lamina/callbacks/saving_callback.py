@@ -101,7 +101,7 @@ class SavingCallback(MonitorCallback):
             return self._saves_unknown
         self._set_monitor_op(logs)
         best = None if self.best is None else f"{self.best:.5f}"
-        if not self._is_better(current, self.best):
+        if not self._is_improvement(current, self.best):
             self._tell(epoch, f"{self.monitor} did not improve from {best}")
             return False
         self._tell(
