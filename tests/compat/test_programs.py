@@ -1,5 +1,6 @@
 """Programs for Keras run unedited; each in a process of its own."""
 
+import contextlib
 import importlib
 import os
 import pathlib
@@ -17,6 +18,7 @@ import pytest
 
 import lamina
 from lamina.compat import names as private
+from lamina.compat.shims import stars
 
 SOURCE = pathlib.Path(lamina.__file__).parents[1]
 
@@ -125,7 +127,14 @@ def test_a_script_for_keras(tmp_path):
             print(vars(layers)["Dense"] is Dense)
             space = {}
             exec("from keras.src.ops import *", space)
-            assert space["mean"] is ops.mean and "BatchNorm" not in space
+            assert space["mean"] is ops.mean and "BatchNormalization" not in space
+            assert issubclass(space["Add"], keras.Operation)
+            exec("from keras.src.backend import *", space)
+            assert space["nn"].relu is ops.relu and "torch" not in space
+            from keras.src import backend
+            from keras.src.backend import random
+            assert random.dropout is keras.random.dropout
+            assert backend.image.resize is ops.image.resize and callable(backend.rnn)
             print(("Dense", Dense) in inspect.getmembers(layers, inspect.isclass))
             found = list(pkgutil.walk_packages(keras.ops.__path__, "keras.ops."))
             print([(one.name, one.ispkg) for one in found])
@@ -455,6 +464,24 @@ def test_modules_have_the_names_that_they_have_in_keras():
         assert listed == {word for word in theirs if word[0] != "_"}, path
         words = [x for x in ours if not private.is_module(f"{path}.{x}".lstrip("."), 0)]
         assert all(find(word) is not None for word in words)
+
+
+@pytest.mark.parametrize("path", [
+    "ops", "ops.core", "layers.core.dense", "layers.rnn.lstm", "losses.losses",
+    "metrics.accuracy_metrics", "initializers.random_initializers", "backend.config",
+    "backend.jax.core", "backend.jax.nn", "callbacks.monitor_callback",
+    "tree.tree_api", "utils.file_utils", "utils.python_utils",
+])  # fmt: skip
+def test_import_with_a_star_takes_what_is_here(path):
+    theirs, path = importlib.import_module(f"keras.src.{path}"), f"src.{path}"
+    listed = stars.names_of(path)
+    for word in listed:
+        assert private.is_module(f"{path}.{word}", 0) or private.find(word, path)
+    for word, thing in vars(theirs).items():
+        if word not in listed and getattr(thing, "__module__", "") == theirs.__name__:
+            with contextlib.suppress(AttributeError):
+                private.find(word, path)
+                assert word[0] == "_", word
 
 
 def test_operations_have_a_class_each():

@@ -208,17 +208,27 @@ def _lacks(module, word):
 def _contents(name, old, path):
     """Return what a module holds: all else is looked up when it is asked for."""
     words, lookup = names.names_in(old, path)
+    private = names.is_private(path)
     public = [n for n in words if not n.startswith("_")]
+
+    def listed():
+        if not private:
+            return public
+        stars = importlib.import_module("lamina.compat.shims.stars")
+        return [n for n in stars.names_of(path) if not n.startswith("_")]
 
     def find(word):
         if alone := sys.modules.get("lamina.compat.without_tensorflow"):
             alone.hide()
-        if word == "__version__" and names.is_private(path):
-            return names.VERSION
+        if private and word in ("__version__", "__all__"):
+            return names.VERSION if word == "__version__" else listed()
         if word.startswith("__") and word not in words:
             raise AttributeError(f"module {name!r} has no attribute {word!r}")
         if names.known(inner := f"{name}.{word}"):
             return importlib.import_module(inner)
+        if path == "src.backend" and names.known(inner := f"{name}.jax.{word}"):
+            if word != "rnn":  # a function there
+                return importlib.import_module(inner)
         if word not in ("__version__", "version"):
             _noted()
         try:
@@ -228,15 +238,16 @@ def _contents(name, old, path):
             raise AttributeError(text) from None
 
     held = {}
-    if path and public and not names.is_private(path):  # `vars` lists what is there
+    if path and public and not private:  # `vars` lists what is there
         _noted()
         here = vars(names.public(path) or names)
         words = [n for n in public if not names.known(f"{name}.{n}")]
         held = {n: lookup(n) for n in words if old or n in here}
+    if not private:
+        held["__all__"] = public
     return held | {
         "__getattr__": find,
-        "__dir__": lambda: public,
-        "__all__": public,
+        "__dir__": listed,
         "__doc__": "Lamina, under the name of Keras.",
         "__file__": getattr(names.public(path), "__file__", names.__file__),
     }

@@ -67,6 +67,11 @@ def _private():
     return found
 
 
+def private_words():
+    """Return the names of what Keras keeps private, each after the module it is of."""
+    return [(name.rpartition(".")[0], name.rpartition(".")[2]) for name in _private()]
+
+
 def is_module(path, old) -> bool:
     """Tell whether Keras, or TensorFlow's with `old`, has a module at a path."""
     if not path or path in _modules("keras") or path in _renamed():
@@ -177,13 +182,9 @@ def where(name):
 
 
 def names_in(old, path):
-    """Return the public names of a module, and the function that finds a name."""
+    """Return the names of a public module, and the function that finds a name."""
     if is_private(path):
-        own = path.removeprefix("src.")  # `from keras.src.ops import *` takes those
-        listed = own != path and own in _modules("keras") and not is_private(own)
-        words = names_in(False, own)[0] if listed else []
-        words = [one for one in words if not is_module(f"{own}.{one}", False)]
-        return words, functools.partial(find, path=path)
+        return [], functools.partial(find, path=path)
     mine = public(path)
     held = legacy(path) if old else {}
     if not path:

@@ -4,9 +4,15 @@ from lamina import KerasTensor, ops
 from lamina.core.op import OPS, class_of
 
 
+def operation_names(module):
+    """Return by name the ops that a module of Keras, or one in it, has a class for."""
+    return {name: op for (of, name), op in OPS.items() if f"{of}.".startswith(module)}
+
+
 def operation_class(module, name):
     """Return Keras' class of an op, of which graphs record uses; None for no op."""
-    return class_of(OPS[module, name]) if (module, name) in OPS else None
+    op = operation_names(f"{module}.").get(name)
+    return None if op is None else class_of(op)
 
 
 def compute_conv_output_shape(
