@@ -757,6 +757,31 @@ def test_bases_of_layers_are_subclassed_and_asked_for(tmp_path):
     ]  # fmt: skip
 
 
+def test_sizes_of_convolutions_are_those_of_tensorflow():
+    def of(name, cases):
+        found = private.find(name, "src.utils.conv_utils")
+        return [found(*case) for case in cases]
+
+    pairs = [(s, d) for s in (1, 2) for d in (1, 2)]
+    cases = [(10, 3, p, *pair) for p in ("same", "valid", "full") for pair in pairs]
+    assert of("conv_output_length", [*cases, (None, 3, "same", 1)]) == [
+        10, 10, 5, 5, 8, 6, 4, 3, 12, 14, 6, 7, None,
+    ]  # fmt: skip
+    pairs = [(o, s) for s in (1, 2) for o in (None, 1)]
+    cases = [(5, 3, p, *pair) for p in ("same", "valid", "full") for pair in pairs]
+    assert of("deconv_output_length", [*cases, (None, 3, "same", None, 1)]) == [
+        5, 6, 10, 10, 7, 8, 11, 12, 3, 4, 7, 8, None,
+    ]  # fmt: skip
+    cases = [(5, 3, p, 2) for p in ("same", "valid", "full")]
+    lengths = of("conv_input_length", [*cases, (None, 3, "same", 1)])
+    assert lengths == [9, 11, 7, None]
+    assert of("normalize_tuple", [(3, 2, "a"), ([0, 2], 2, "a")]) == [(3, 3), (0, 2)]
+    assert of("normalize_padding", [("SAME",)]) == ["same"]
+    letters = [("channels_first", 4), ("channels_last", 3), ("channels_last", 5)]
+    assert of("convert_data_format", letters) == ["NCHW", "NWC", "NDHWC"]
+    assert of("normalize_data_format", [(None,)]) == ["channels_last"]
+
+
 def test_tensors_of_pytorch_are_of_its_module():
     torch = pytest.importorskip("torch")
     make, back, kind = (
