@@ -262,12 +262,15 @@ def test_who_asks_is_told_that_there_is_no_tensorflow(tmp_path):
         print(tf.keras.layers is L, importlib.util.find_spec("tensorflow"))
         again = cloudpickle.loads(cloudpickle.dumps(lambda: (tf.keras.Model, L)))
         print(again() == (Model, L))
+        import pydoc
+        paths = "tensorflow.keras.layers.Dense", "tensorflow.Tensor"
+        print([pydoc.locate(path) is Dense for path in paths], spec())
         """,
     )  # fmt: skip
     assert printed(result) == [
         "No module named 'tensorflow'", "None", "tensorflow", "False jax",
         "None", "None None True", "True", "False False", "False None",
-        "True None", "True",
+        "True None", "True", "[True, False] None",
     ]  # fmt: skip
 
 

@@ -90,6 +90,9 @@ def is_answered() -> bool:
                 return False
         elif file.startswith("<frozen importlib"):
             wanted = str(frame.f_locals.get("name", wanted))
+        elif home == "pydoc":
+            if parts := frame.f_locals.get("parts"):  # of the path to `locate`
+                return parts[1:2] == ["keras"]
         elif home not in ("importlib", "lamina.compat.aliases", __name__):
             break
         frame = frame.f_back
