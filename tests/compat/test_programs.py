@@ -729,8 +729,8 @@ def test_bases_of_layers_are_subclassed_and_asked_for(tmp_path):
                     super().__init__((2,))
 
             class Shift(images.BaseImagePreprocessingLayer):
-                def __init__(self, by, seed=None):
-                    super().__init__(factor=by)
+                def __init__(self, by, seed=None, **kwargs):
+                    super().__init__(factor=by, **kwargs)
                     self.seed, self.generator = seed, keras.random.SeedGenerator(seed)
 
                 def get_random_transformation(self, data, training=True, seed=None):
@@ -745,7 +745,8 @@ def test_bases_of_layers_are_subclassed_and_asked_for(tmp_path):
             kinds = (again, Windows(2), Windows(2, "max"), Halves())
             print([np.ravel(kind(x)).tolist() for kind in kinds], again(x).shape)
             print(isinstance(layers.MaxPooling2D(), BasePooling),
-                  float(Shift(0.2, 1)(np.zeros((1, 1, 1, 1))).sum()))
+                  float(Shift(0.2, 1)(np.zeros((1, 1, 1, 1))).sum()),
+                  Shift.from_config(Shift(0.2, 1).get_config()).factor)
             try:
                 Windows(2, "min")
             except ValueError as error:
@@ -756,7 +757,8 @@ def test_bases_of_layers_are_subclassed_and_asked_for(tmp_path):
     assert lines == [
         "16.0 2.0 (1, 2, 2, 5)", "[True, False, True]", "False True", "8.0", "True",
         "[True, True, True]", "[[[2. 2.]]]", "True True None", "(None, 4)",
-        "[[3.0], [0.5, 2.5], [1.0, 3.0], [1.0, 3.0]] (1, 1, 1)", "True 1.0", "True",
+        "[[3.0], [0.5, 2.5], [1.0, 3.0], [1.0, 3.0]] (1, 1, 1)", "True 1.0 (-0.2, 0.2)",
+        "True",
     ]  # fmt: skip
 
 
