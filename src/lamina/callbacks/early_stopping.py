@@ -76,8 +76,7 @@ class EarlyStopping(MonitorCallback):
             self._keep(epoch)
         self.wait += 1
         if self._is_improvement(current, self.best):
-            self.best = current
-            self.best_epoch = epoch
+            self.best, self.best_epoch = current, epoch
             if self.restore_best_weights:
                 self._keep(epoch)
             if self.baseline is None or self._is_improvement(current, self.baseline):

@@ -90,8 +90,7 @@ class ReduceLROnPlateau(MonitorCallback):
             self.cooldown_counter -= 1
             self.wait = 0
         if self._is_improvement(current, self.best):
-            self.best = current
-            self.wait = 0
+            self.best, self.wait = current, 0
         elif not self.in_cooldown():
             self.wait += 1
             if self.wait >= self.patience:
