@@ -177,7 +177,7 @@ TOLD = {
     "own weights": "process 1 has global batch.sample_weight='(64,) float32'",
     "own batch": "x of process 0 is (8, 6) float32, and that of process 1 is (7, 6)",
     "last": "In batch 1, process 0 has x (8, 6) float32, and process 1 has x (7, 6) ",
-    "ran out": "The data of process 1 ran out after 3 of 4 batches, and other",
+    "ran out": "The data of process 1 ran out after 3 batches, and other",
     "whole": "process 1 has x (7, 6) float32. Each has to give the same whole batch.",
     "no rows": "The data set is empty: there are 0 rows",
     "no validation": "without validation, so no log begins with 'val_'. The validation",

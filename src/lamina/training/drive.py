@@ -177,7 +177,7 @@ def chunks(model, kind, variables, source, *, donate, single, skip=0, counted=Fa
             batches = batches if place is None else map(place, batches)
         else:
             batches = block.enter_context(Prefetched(batches, place, made.wait))
-        made.batches = together.in_step(batches, source, skip, made.size)
+        made.batches = together.in_step(batches, source, place, skip, made.size)
         yield made
 
 

@@ -51,9 +51,6 @@ class Divided:
 
     Args:
         by: the `Distribution`.
-
-    Attributes:
-        seen: a checksum of the batches so far, where several processes give the same.
     """
 
     def __init__(self, by):
@@ -61,13 +58,22 @@ class Divided:
         groups = placement.row_groups(by)
         self._groups = len(groups)  # whose rows together are the batch
         self._sums = any(len(group) > 1 for group in groups)
-        self.seen = 0
+        self._seen = 0
+
+    @property
+    def seen(self):
+        """A checksum of the batches so far, or 0 where they are not compared."""
+        return self._seen if self._sums else 0
+
+    def compare_no_more(self):
+        """Leave out the batches of this object where processes compare theirs."""
+        self._sums = False
 
     def __call__(self, batch, before=0):
         """Return a batch on the devices; see `placing`."""
         if self._sums:
             count = len(jax.tree.leaves(batch)[0]) if before else 1
-            self.seen = brief(batch, self.seen, count)
+            self._seen = brief(batch, self._seen, count)
         return jax.tree.map(lambda array: self._put(array, before), tuple(batch))
 
     def _put(self, array, before):
@@ -83,6 +89,8 @@ class Divided:
                 f"divided into {now.row_parts} parts. Give batches that can, and leave "
                 "out a shorter last one."
             )
+        if isinstance(array, jax.Array) and array.is_fully_replicated:
+            array = array.addressable_data(0)  # what a layer gave lies on all devices
         return jax.make_array_from_process_local_data(sharding, array, whole)
 
 

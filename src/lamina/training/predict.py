@@ -61,7 +61,7 @@ def _driven(model, source, verbose, callbacks):
         if has_own_rows(distribution()):
             batches = together.until_all_end(batches)
         else:
-            batches = together.in_step(batches, source)
+            batches = together.in_step(batches, source, place)
         outputs = _Outputs(run, batches, 1 if size == "auto" else size)
         each = together.any_of(callbacks.listens_to_batches("predict"))
         for _ in drive("predict", outputs, outputs, callbacks):

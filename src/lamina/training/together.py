@@ -444,7 +444,7 @@ def least_batches(source):
     return int(min(batches))
 
 
-def in_step(batches, source, skip=0, size=1):
+def in_step(batches, source, place, skip=0, size=1):
     """Return batches for as long as all processes have one, of one form in all.
 
     They agree on the next batches while the step before these is running.
@@ -452,21 +452,21 @@ def in_step(batches, source, skip=0, size=1):
     Args:
         batches: the batches of this process.
         source: where they come from.
+        place: what places them.
         skip: how many of an epoch are left out.
         size: on how many batches they agree at once.
 
     Raises:
         ValueError: the batches have other numbers of rows, other shapes or dtypes, or
-            those of one process end before they should.
+            those of one process end before others, though all give the same.
     """
     cut = isinstance(source, ArraySource) and source.change is None  # all is known
     if cut or not several():
         return batches
-    count = source.batches and source.batches - skip
-    return _in_step(iter(batches), count, size)
+    return _in_step(iter(batches), place, size)
 
 
-def _in_step(batches, count, size):
+def _in_step(batches, place, size):
     done = 0
 
     def begun():
@@ -487,11 +487,21 @@ def _in_step(batches, count, size):
         ended, done = found[:, good] == 0, done + good
         if not ended.any():
             _refuse_forms(some[good], done)
-        if not (ended.all() or count is None or done >= count):
-            raise ValueError(
-                f"The data of process {ended.argmax()} ran out after {done} of {count} "
-                "batches, and other processes have more. Let each have as many."
-            )
+        # Judged by what all processes know, so that all go on or none does.
+        if not ended.all():
+            by, first = placement.distribution(), ended.argmax()
+            if not placement.has_own_rows(by):
+                raise ValueError(
+                    f"The data of process {first} ran out after {done} batches, and "
+                    "other processes have more. Let each have as many."
+                )
+            place.compare_no_more()  # others may have read on
+            if placement.is_first(by):
+                warn(
+                    f"The data of process {first} ran out after {done} batches. This "
+                    "epoch ends there, and processes that have more go on there in the "
+                    "next one."
+                )
         yield from some[:good]
         return
 

@@ -9,10 +9,10 @@ from lamina.core.naming import snake_case
 def names_of(path) -> list[str]:
     """Return the names of a module of `keras.src`.
 
-    They are those of the public module of the same path, if there is one. Of a file they
-    are what it is named after: `layers.core.dense` has `Dense`, `metrics.accuracy_metrics`
-    and `losses.losses` what `metrics` and `losses` have. A file of operations also has a
-    class for each.
+    They are those of the public module of the same path, if there is one. Of a file
+    they are what it is named after: `layers.core.dense` has `Dense`, and
+    `metrics.accuracy_metrics` and `losses.losses` what `metrics` and `losses` have. A
+    file of operations also has a class for each.
     """
     own = path.removeprefix("src.")
     home, leaf = own.partition(".")[0], own.rpartition(".")[2]
