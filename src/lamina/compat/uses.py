@@ -140,32 +140,40 @@ def _followed(name, modules):
 def _assignments(modules, follow):
     """Return the names of Keras that a program assigns, by the modules they are in."""
     found: dict[str, set] = {}
-    loads: dict[str, set] = {}
+    loads = _loads(modules)
+    loaders: dict[str, set] = {}
+    for one, wanted in loads.items():
+        for other in wanted:
+            loaders.setdefault(other, set()).add(one)
     for name, module in modules.items():
+        at_once = any(not later for _, later in module.assigned)
+        beside = _reached(_reached({name}, loaders), loads) if at_once else ()
         for one, later in module.assigned:
-            if not loads and not later:
-                loads = _loaded(modules)
-            for other in [name] if later else loads:
-                with_it = other == name or any(
-                    {name, other} <= x for x in loads.values()
-                )
-                if with_it and isinstance(whole := follow(one), str):
+            if isinstance(whole := follow(one), str):
+                for other in [name] if later else beside:
                     found.setdefault(other, set()).add(plain(whole))
     return found
 
 
-def _loaded(modules):
-    """Return the modules of a program that each of them loads, itself among them."""
+def _loads(modules):
+    """Return the modules of a program that each of them imports, and those above."""
     found = {}
-    for name in modules:
-        found[name], todo = set(), [name]
-        while todo:
-            one = todo.pop()
-            if one not in found[name]:
-                found[name].add(one)
-                for wanted in (one, *modules[one].imports):
-                    above = itertools.accumulate(wanted.split("."), "{}.{}".format)
-                    todo += [x for x in above if x in modules]
+    for name, module in modules.items():
+        above = (
+            itertools.accumulate(wanted.split("."), "{}.{}".format)
+            for wanted in (name, *module.imports)
+        )
+        found[name] = modules.keys() & {*itertools.chain(*above)}
+    return found
+
+
+def _reached(starts, edges):
+    """Return what there is behind edges from some nodes, these among it."""
+    found, todo = set(), [*starts]
+    while todo:
+        if (one := todo.pop()) not in found:
+            found.add(one)
+            todo += edges.get(one, ())
     return found
 
 
