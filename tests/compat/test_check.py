@@ -116,6 +116,11 @@ MISSING = {
     "import keras\ndef f(): keras.a = 1\ndef g(): keras.b": ["keras.b"],
     "import keras\nkeras.gone.Own = 1": ["keras.gone"],
     "try: from keras import a\nexcept ImportError: raise ValueError": ["keras.a"],
+    "def f(): K.x\nK = None\ndef load():\n global K\n import keras.backend as K": [
+        "keras.backend.x"
+    ],
+    "import keras\ndef f():\n o = None\n def g():\n  nonlocal o\n  o = keras.ops\n"
+    " def h(): o.x": ["keras.ops.x"],
 }
 FOUND = [
     "from contextlib import suppress\nwith suppress(ImportError): import keras.nope",
@@ -202,6 +207,57 @@ def test_the_programs_own_modules_are_followed(written):
     assert found.places[0].endswith("more.py:1")
 
 
+SEVERAL = {
+    "all of a module": (
+        {
+            "s.py": "from common import *\nkeras.x, ops.y, print\ndef f(ops): ops.z",
+            "common.py": "import keras\nfrom more import *\nfrom keras.layers import *",
+            "more.py": "from keras import ops",
+        },
+        ["keras.ops.y", "keras.x"],
+    ),
+    "a class elsewhere": (
+        {
+            "a.py": "from z import Base\nclass A(Base):\n def f(s): s.L.x, s.y",
+            "z.py": "import keras\nclass Base(keras.Layer): L = keras.layers",
+        },
+        ["keras.layers.x"],
+    ),
+    "packages in src, and scripts in folders": (
+        {
+            "src/p/__init__.py": "import keras\nL = keras.layers",
+            "src/p/m.py": "from p import L\nL.x",
+            "tests/test_p.py": "import p.m\np.L.y",
+            "examples/common.py": "from keras import ops",
+            "examples/e.py": "from common import *\nops.z",
+        },
+        ["keras.layers.x", "keras.layers.y", "keras.ops.z"],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", SEVERAL)
+def test_several_files(written, tmp_path, kind):
+    files, missing = SEVERAL[kind]
+    for name, text in files.items():
+        written(text, name)
+    assert names(tmp_path) == missing
+
+
+def test_files_that_cannot_be_read(written, tmp_path, capsys):
+    written("import keras\nprint 'x'", "old.py")
+    (tmp_path / "nul.py").write_bytes(b"x = 1\0")
+    (tmp_path / "binary.py").write_bytes(b"\xff\xfe\x00")
+    written("x" + ".a" * 900 + ".b()" * 900, "deep.py")
+    written("import keras, old, deep; keras.nope", "s.py")
+    assert main(["check", str(tmp_path)]) == 1
+    shown = capsys.readouterr().out
+    assert "5 missing, 0 that differ" in shown and "s.py:1: keras.nope" in shown
+    for place in ("old.py:2", "nul.py:1", "binary.py:1", "deep.py:1"):
+        assert f"{place}: cannot be read" in shown
+    assert [one.name for one in check(tmp_path / "s.py")] == ["", "", "keras.nope"]
+
+
 def test_what_one_file_catches_is_not_caught_in_others(written):
     folder = written("", "own/__init__.py").parent
     guards = "import keras\nif hasattr(keras, 'a'): keras.a\ntry: from keras import b\n"
@@ -269,6 +325,7 @@ def test_command(written, capsys):
     assert "train.py:2 (and 1 more): keras.nope: missing" in shown
     assert main(["check", "no_such_package"]) == 2
     assert main(["check", str(written("1 +"))]) == 1
+    assert "train.py, line 1" in capsys.readouterr().err
 
 
 TOO_MUCH = {

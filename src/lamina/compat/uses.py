@@ -6,11 +6,12 @@ is then left out.
 
 import ast
 import contextlib
+import functools
 import itertools
 import operator
 import re
 from collections import ChainMap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from lamina.core import bounds
 from lamina.core.budget import readable
 
 _ROOTS = ("keras", "tf_keras", "tensorflow")
+_SCRIPT = "__main__"
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _ENDS = (ast.Return, ast.Raise, ast.Continue, ast.Break)
@@ -39,6 +41,19 @@ class _Known(NamedTuple):
     """What a name stands for: a value that follows from Keras' backend or version."""
 
     value: Any
+
+
+class _Starred(dict):
+    """The names that a module may have by `from ... import *`: each is its own."""
+
+    def __init__(self, module):
+        self.module = module
+
+    def __contains__(self, name):
+        return bool(self.module.stars)
+
+    def __missing__(self, name):
+        return f"{self.module.name}.{name}"
 
 
 class _UnknownError(Exception):
@@ -65,28 +80,40 @@ def uses(program, missing) -> Iterator[tuple[str, str, set]]:
 
     Yields:
         The whole name, the place as `file:line`, and the names of the arguments, where
-        it is called with such.
+        it is called with such. For a file that cannot be read: `""`, the place, and
+        what is wrong with it.
 
     Raises:
         FileNotFoundError: there is no such program.
-        SyntaxError: it is not Python.
-        ValueError: a file is too large, or nested too deeply.
+        SyntaxError: the program is a file that is not Python.
+        ValueError: it is a file that is too large, or nested too deeply.
     """
-    modules = _modules(program)
+    failed: dict[Path, Exception] = {}
+    modules = _modules(program, failed)
     found: dict = {}
 
     def follow(name):
         if name not in found or None in bound:
-            found[name] = _followed(name, modules)
+            found[name] = _followed(name, modules, missing)
         return found[name]
 
     bound = [None]  # names are not bound yet
     for module in modules.values():
         module.follow, module.missing = follow, missing
     for module in modules.values():
-        module.names  # noqa: B018
+        with _noting(module.file, failed):
+            module.names  # noqa: B018
     bound.clear()
-    used = {name: [*module.uses] for name, module in modules.items()}
+    used: dict = {}
+    for name, module in modules.items():
+        used[name] = []
+        with _noting(module.file, failed):
+            used[name] = module.uses
+    for file, error in failed.items():
+        if file == Path(program):
+            raise error
+        line = getattr(error, "lineno", None) or 1
+        yield "", f"{file}:{line}", {getattr(error, "msg", str(error))}
     assigned = _assignments(modules, follow)
     for name, module in modules.items():
         excused = {plain(str(follow(one))) for one in module.excused}
@@ -103,10 +130,11 @@ def uses(program, missing) -> Iterator[tuple[str, str, set]]:
                 yield short, f"{module.file}:{line}", arguments
 
 
-def _followed(name, modules):
+def _followed(name, modules, missing):
     """Follow a name through a program's modules to what it stands for.
 
-    That is a name of Keras, a `_Known`, or None.
+    That is a name of Keras, a `_Known`, the names of a class, or None. By
+    `from keras.layers import *` a module has what is there.
     """
     before, todo = set(), [name]
     while todo:
@@ -125,13 +153,18 @@ def _followed(name, modules):
             continue
         bound, bases = modules[home].names, []
         if plain(words[0]) not in bound:
-            bases = [f"{star}.{words[0]}" for star in modules[home].stars]
-        while words and isinstance(bound, dict):  # of the module, then of classes
+            for star in modules[home].stars:
+                base = f"{star}.{words[0]}"
+                there = star in modules or star.partition(".")[0] not in _ROOTS
+                if there or not missing(plain(base), plain(base)):
+                    bases.append(base)
+            del words[:1]
+        while words and not bases and isinstance(bound, Mapping):  # or of a class
             word = words.pop(0)
             bound = bound.get(plain(word))
             if isinstance(bound, str):
                 bases = [bound + word[len(plain(word)) :]]
-        if isinstance(bound, _Known) and not words:
+        if isinstance(bound, (_Known, ChainMap)) and not words:
             return bound
         todo += [".".join([base, *words]) for base in reversed(bases)]
     return None
@@ -177,9 +210,9 @@ def _reached(starts, edges):
     return found
 
 
-def _modules(program):
+def _modules(program, failed):
     """Return the modules of a program by their names."""
-    path, folders = Path(program), []
+    path, folders, modules = Path(program), [], {}
     if not path.exists():
         known = str(program).isidentifier() and find_spec(str(program))
         folders = list(known.submodule_search_locations or ()) if known else []
@@ -190,10 +223,14 @@ def _modules(program):
         package = folders or (path / "__init__.py").exists()
         root = path.parent if package else path
         files = [file for file in sorted(path.rglob("*.py")) if file.is_file()]
-        found = [_read(file, root) for file in files]
-        return {module.name: module for module in found}
-    modules = {"": _read(path, path.parent, name="")}
-    todo = list(modules.values())
+        for file in files:
+            with _noting(file, failed):
+                module = _read(file, root)
+                modules[module.name] = module
+        return modules
+    with _noting(path, failed):
+        modules[_SCRIPT] = _read(path, path.parent, name=_SCRIPT)
+    todo = [*modules.values()]
     while todo:
         for name in todo.pop().imports:
             folder, parts = path.parent, name.split(".")
@@ -201,8 +238,9 @@ def _modules(program):
                 folder, inner = folder / part, ".".join(parts[:i])
                 for file in (folder / "__init__.py", folder.with_suffix(".py")):
                     if inner not in modules and file.is_file():
-                        modules[inner] = _read(file, path.parent)
-                        todo.append(modules[inner])
+                        with _noting(file, failed):
+                            modules[inner] = _read(file, path.parent)
+                            todo.append(modules[inner])
     return modules
 
 
@@ -211,22 +249,37 @@ def _read(file, root, name=None):
     with file.open("rb") as opened:
         text = opened.read(bounds.SOURCE + 1)
     if len(text) > bounds.SOURCE:
-        raise ValueError(
-            f"Not allowed: {str(file)!r} is larger than {readable(bounds.SOURCE)}."
-        )
+        raise ValueError(f"larger than {readable(bounds.SOURCE)}")
     words = file.relative_to(root).with_suffix("").parts
-    whole = words[:-1] if words[-1] == "__init__" else words
-    name = ".".join(whole) if name is None else name
-    with _nesting(file):
-        return Module(text, file, words[:-1], name)
+    if name is None:
+        name = ".".join(words[:-1] if words[-1] == "__init__" else words)
+
+    @functools.cache
+    def whole(wanted):
+        first = wanted.partition(".")[0]
+        for start in starts:
+            inner = start / first
+            if inner.is_dir() or inner.with_suffix(".py").is_file():
+                return ".".join([*start.relative_to(root).parts, wanted])
+        return wanted
+
+    own = file.parent
+    while own != root and (own / "__init__.py").exists():
+        own = own.parent
+    starts = [one for one in (own, root / "src") if one != root and one.is_dir()]
+    return Module(text, file, words[:-1], name, whole)
 
 
 @contextlib.contextmanager
-def _nesting(file):
+def _noting(file, failed):
+    """Note why a file cannot be read, instead of raising it."""
     try:
         yield
-    except (RecursionError, MemoryError) as error:  # of Python's own parser as well
-        raise ValueError(f"{str(file)!r} is nested too deeply.") from error
+    except SyntaxError as error:
+        failed[file] = error
+    except (RecursionError, MemoryError, ValueError) as error:
+        why = str(error) if isinstance(error, ValueError) else "nested too deeply"
+        failed[file] = ValueError(f"Not allowed: {str(file)!r}: {why}.")
 
 
 class Module:
@@ -245,18 +298,19 @@ class Module:
         missing: one that tells whether a name is missing, for one below it.
     """
 
-    def __init__(self, text, file, package=(), name=""):
-        self.file, self.name, self._package = file, name, package
+    def __init__(self, text, file, package=(), name="", whole=None):
+        self.file, self.name = file, name
+        self._package, self._whole = package, whole or str
         self.imports, self.stars, self.assigned = set(), [], []
         self.excused, self.guarded, self.statements = set(), set(), set()
         self.follow: Callable[[str], Any] = str
         self.missing: Callable[[str, str], bool] | None = None
         self._facts = self._functions = 0
-        self._names = None
+        self._names, self._classes = None, {}
         self._body = ast.parse(text, str(file)).body
         for node in ast.walk(ast.Module(self._body, [])):
             if isinstance(node, ast.Import):
-                self.imports |= {one.name for one in node.names}
+                self.imports |= {self._whole(one.name) for one in node.names}
             elif isinstance(node, ast.ImportFrom):
                 base = self._base(node)
                 self.imports |= {base, *(f"{base}.{one.name}" for one in node.names)}
@@ -270,21 +324,20 @@ class Module:
         """
         if self._names is None:  # else it is being bound, if modules import each other
             self._names = {}
-            with _nesting(self.file):
-                self._bound(self._body, ChainMap(), self._names)
+            self._bound(self._body, ChainMap(_Starred(self)), self._names)
         return self._names
 
     @property
     def uses(self):
         """Each use of a name elsewhere, its line, and the arguments of a call."""
-        with _nesting(self.file):
-            return [*self._visit(self._body, ChainMap(self.names), frozenset())]
+        names = ChainMap(self.names, _Starred(self))
+        return [*self._visit(self._body, names, frozenset())]
 
     def _base(self, node):
         """Return the module that a statement `from ... import` names."""
-        above = (
-            self._package[: len(self._package) - node.level + 1] if node.level else ()
-        )
+        if not node.level:
+            return self._whole(node.module)
+        above = self._package[: len(self._package) - node.level + 1]
         return ".".join([*above, *filter(None, [node.module])])
 
     def _present(self, name):
@@ -307,17 +360,19 @@ class Module:
                 caught = "?" * (under == "?" and isinstance(stands, str))
                 names[name] = f"{stands}{caught}" if caught else stands
 
-        todo = [(node, "") for node in reversed(nodes)]
+        todo, outward = [(node, "") for node in reversed(nodes)], []
         while todo:
             node, under = todo.pop()
             inner = [(one, under) for one in ast.iter_child_nodes(node)]
             if isinstance(node, ast.Import):
                 for one in node.names:
                     first = one.name.partition(".")[0]
+                    whole = self._whole(one.name)
                     if one.asname or one.name == first:
-                        bind(one.asname or first, one.name, under)
+                        bind(one.asname or first, whole, under)
                     else:
-                        bind(first, first, "else" * (under == "else"))
+                        whole = whole.removesuffix(one.name[len(first) :])
+                        bind(first, whole, "else" * (under == "else"))
             elif isinstance(node, ast.ImportFrom):
                 base = self._base(node)
                 for one in node.names:
@@ -326,9 +381,20 @@ class Module:
                     else:
                         bind(one.asname or one.name, f"{base}.{one.name}", under)
             elif isinstance(node, ast.ClassDef):
-                names[node.name] = {}
+                held = names.get(node.name)
+                held = held if isinstance(held, ChainMap) else ChainMap({})
+                names[node.name] = self._classes[node] = held
+                for base in node.bases:
+                    above = _resolved(base, scope)
+                    above = self.follow(above) if isinstance(above, str) else above
+                    if isinstance(above, ChainMap) and above is not held:
+                        held.maps += above.maps
+                self._bound(node.body, scope, held.maps[0])
             elif isinstance(node, _FUNCTIONS[:2]):
                 names.setdefault(node.name, None)
+                kinds = ast.Global, ast.Nonlocal
+                declared = [one for one in node.body if isinstance(one, kinds)]
+                outward += [(node, one) for one in declared]
             elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 names.setdefault(node.id, None)
             elif isinstance(node, (ast.Try, ast.TryStar)):
@@ -353,6 +419,12 @@ class Module:
                 names.setdefault(node.name, None)
             if not isinstance(node, (*_FUNCTIONS, *_COMPREHENSIONS, ast.ClassDef)):
                 todo += reversed(inner)
+        for node, one in outward:
+            inner = self._bound(node.body, scope)
+            held = self._names if isinstance(one, ast.Global) else names
+            for name in one.names:
+                if held is not None and held.get(name) is None:
+                    held[name] = inner.get(name)
         return names
 
     def _branches(self, node, names):
@@ -536,15 +608,11 @@ class Module:
             inner, elsewhere = self._branches(node, names)
             self._skip(elsewhere or ())
         elif isinstance(node, ast.ClassDef):
-            held = names.get(node.name)
-            held = held if isinstance(held, dict) else {}  # bound twice
-            for base in node.bases:
-                above = _resolved(base, names)
-                held |= above if isinstance(above, dict) else {}
-            held |= self._bound(node.body, names)
-            yield from self._visit(
-                node.body, names.new_child(held), caught, (held, names)
-            )
+            if node not in self._classes:
+                self._bound([node], names)
+            held = self._classes[node]
+            inner = names.new_child(held.maps[0])
+            yield from self._visit(node.body, inner, caught, (held, names))
             inner, own = [*node.bases, *node.keywords, *node.decorator_list], None
         elif isinstance(node, _FUNCTIONS):
             yield from self._function(node, names, caught, own)
@@ -556,7 +624,7 @@ class Module:
             for target, value in _assigned(node):
                 base, words = _under(target)
                 of = _resolved(base, names) if len(words) == 1 else None
-                if isinstance(of, dict):
+                if isinstance(of, ChainMap):
                     of.setdefault(words[0], self._stands(value, names))
         mark = "?" * ("AttributeError" in caught)
         if isinstance(node, ast.Call):
@@ -665,7 +733,7 @@ def _resolved(node, names):
     elif isinstance(node, ast.Call):
         stands = _asked(node, names)
     for word in words:
-        if isinstance(stands, dict):
+        if isinstance(stands, ChainMap):
             stands = stands.get(word)
         else:
             stands = f"{stands}.{word}" if isinstance(stands, str) else None
@@ -680,7 +748,7 @@ def _asked(node, names):
     if _last(node.func) not in ("hasattr", "getattr", "setattr") or not words[1:]:
         return None
     base = _resolved(node.args[0], names)
-    if isinstance(base, dict):
+    if isinstance(base, ChainMap):
         return base.get(words[1])
     if not isinstance(base, str) or not isinstance(words[1], str):
         return None
