@@ -119,6 +119,15 @@ MISSING = {
     "def f(): K.x\nK = None\ndef load():\n global K\n import keras.backend as K": [
         "keras.backend.x"
     ],
+    "import keras\ndef f(): return keras.version() < '3'\nif f: keras.x": ["keras.x"],
+    "import keras\nassert keras.version() and x\nkeras.x": ["keras.x"],
+    "import keras, pytest\n@pytest.mark.skipif(keras.version() < '3', reason='')\n"
+    "def test(): keras.x": ["keras.x"],
+    "import keras\nhasattr(keras, 'x') or hasattr(keras, 'ops') and keras.a": [
+        "keras.a"
+    ],
+    "try:\n import keras\n HAS = True\nexcept ImportError: HAS = False\n"
+    "if HAS: keras.x\nelse: keras.y": ["keras.x"],
     "import keras\ndef f():\n o = None\n def g():\n  nonlocal o\n  o = keras.ops\n"
     " def h(): o.x": ["keras.ops.x"],
 }
@@ -177,6 +186,32 @@ FOUND = [
     "import keras\nfrom packaging import version as v\n"
     "OLD = v.parse(keras.__version__) < v.parse('3.0.0')\nif OLD: keras.nope",
     "import keras\nif tuple(map(int, keras.version().split('.')[:1])) < (3,): keras.x",
+    "import keras\nif Version(keras.__version__).major < 3: keras.x",
+    "import keras\nV = tuple(int(i) for i in keras.__version__.split('.')[:2] if i)\n"
+    "if V < (3, 0): keras.x",
+    "import keras\nif float(keras.__version__[:3]) < 3: keras.x",
+    "import keras\nif hasattr(keras, 'x') and keras.x.y(): keras.x",
+    "import keras\nB = keras.backend.backend()\nB == 'tensorflow' and keras.x\n"
+    "y = B == 'jax' or keras.x",
+    "try:\n from keras.nope import y\n HAS = True\nexcept ImportError: HAS = False\n"
+    "if HAS: from keras.nope import z",
+    "try:\n import keras\n OLD = keras.__version__ < '3'\nexcept ImportError:\n"
+    " from tensorflow import keras\n OLD = True\nif OLD: keras.nope",
+    "import keras\ndef three():\n 'Ask.'\n if not hasattr(keras, 'ops'): return False\n"
+    " return keras.version() >= '3'\nif not three(): keras.nope",
+    "from importlib import metadata\nimport keras\n"
+    "if metadata.version('keras') < '3': keras.nope",
+    "import keras, os\nif os.environ['KERAS_BACKEND'] == 'torch': keras.nope\n"
+    "if (os.environ.get('KERAS_BACKEND') or 'torch') == 'torch': keras.nope",
+    "import keras\ndef f():\n assert keras.config.backend() == 'torch'\n keras.nope",
+    "import keras, pytest\nOTHER = keras.config.backend() != 'torch'\n"
+    "@pytest.mark.skipif(OTHER, reason='')\ndef test(): keras.nope\n"
+    "@unittest.skipUnless(not OTHER, '')\nclass Test:\n def test(self): keras.nope\n"
+    "def more():\n if OTHER: pytest.skip()\n keras.nope",
+    "import keras\nif (b := keras.config.backend()) != 'jax': keras.nope",
+    "import keras, tensorflow as tf\ntry: OLD = parse(tf.__version__) < parse('2.4')\n"
+    "except AttributeError: pass\nif OLD: keras.nope",
+    "import keras\nwhile hasattr(keras, 'nope'): keras.nope",
 ]
 
 
@@ -222,6 +257,19 @@ SEVERAL = {
             "z.py": "import keras\nclass Base(keras.Layer): L = keras.layers",
         },
         ["keras.layers.x"],
+    ),
+    "modules for other backends": (
+        {
+            "p/__init__.py": "import keras\nif keras.config.backend() == 'torch':\n"
+            " from .other import x\nelse:\n from .own import x",
+            "p/other.py": "from .beside import x\nimport keras\nkeras.x",
+            "p/beside.py": "from . import other, both\nimport keras\nkeras.y",
+            "p/own.py": "from . import both\nif TYPE_CHECKING: from . import hints",
+            "p/both.py": "import keras\nkeras.a",
+            "p/hints.py": "import keras\nkeras.b",
+            "p/alone.py": "import keras\nkeras.c",
+        },
+        ["keras.a", "keras.b", "keras.c"],
     ),
     "packages in src, and scripts in folders": (
         {
@@ -347,6 +395,22 @@ def test_names_that_grow_without_end(written):
     text = f"import keras as a0\n{grow}\na1000\nfrom own import m\nm.m.x\n"
     found = names(written(text + "a0" + ".a" * 400))
     assert "keras" + ".a" * 400 in found and max(map(len, found)) < bounds.NAME
+
+
+def test_texts_that_take_long_to_run_are_read(written):
+    either = "keras.a"
+    for _ in range(60):
+        either = f"not (x or not ({either} and hasattr(keras, 'ops')))"
+    functions = "".join(
+        f"{' ' * i}def f():\n{' ' * i} global K\n{' ' * i} class A(A, A): pass\n"
+        for i in range(60)
+    )
+    many = f"[{'[' * 9}0{' for a in (1,) * 99]' * 9} for a in (1,) * 99]"
+    text = f"import keras\nif {either}: 1\n{functions}{' ' * 60}return K\n"
+    assert names(written(f"{text}if {many} or keras.version(): keras.b")) == [
+        "keras.a",
+        "keras.b",
+    ]
 
 
 def test_files_that_are_none(written, tmp_path, capsys):
