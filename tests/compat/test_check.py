@@ -251,6 +251,13 @@ SEVERAL = {
         },
         ["keras.ops.y", "keras.x"],
     ),
+    "all of modules of Keras": (
+        {
+            "s.py": "import own\nfrom own import *\nown.x, own.Model.y, print, Dense.z",
+            "own.py": "from keras.layers import *\nfrom keras.models import *",
+        },
+        ["keras.layers.Dense.z", "keras.layers.x", "keras.models.Model.y"],
+    ),
     "a class elsewhere": (
         {
             "a.py": "from z import Base\nclass A(Base):\n def f(s): s.L.x, s.y",

@@ -24,6 +24,7 @@ _ROOTS = ("keras", "tf_keras", "tensorflow")
 _SCRIPT = "__main__"
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_LEAVES = (ast.Constant, ast.expr_context, ast.operator, ast.cmpop)
 _ENDS = (ast.Return, ast.Raise, ast.Continue, ast.Break)
 _COMPARED = {
     ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt,
@@ -57,7 +58,7 @@ class _Version(tuple):
 
 
 class _Starred(dict):
-    """The names that a module may have by `from ... import *`: each is its own."""
+    """The names that a module may have by `import *`: any, if it is there."""
 
     def __init__(self, module):
         self.module = module
@@ -66,7 +67,7 @@ class _Starred(dict):
         return bool(self.module.stars)
 
     def __missing__(self, name):
-        return f"{self.module.name}.{name}"
+        return f"{self.module.name}.{name}?"
 
 
 class _UnknownError(Exception):
@@ -151,8 +152,8 @@ def uses(program, missing) -> Iterator[tuple[str, str, set]]:
 def _followed(name, modules, missing):
     """Follow a name through a program's modules to what it stands for.
 
-    That is a name of Keras, a `_Known`, the names of a class, or None. By
-    `from keras.layers import *` a module has what is there.
+    That is a name of Keras, a `_Known`, the names of a class, or None. Of several
+    modules of which all is imported, it is in the first that has it.
     """
     before, todo = set(), [name]
     while todo:
@@ -171,12 +172,9 @@ def _followed(name, modules, missing):
             continue
         bound, bases = modules[home].names, []
         if plain(words[0]) not in bound:
-            for star in modules[home].stars:
-                base = f"{star}.{words[0]}"
-                there = star in modules or star.partition(".")[0] not in _ROOTS
-                if there or not missing(plain(base), plain(base)):
-                    bases.append(base)
-            del words[:1]
+            word = words.pop(0)
+            bases = [f"{star}.{word}" for star in modules[home].stars]
+            bases.sort(key=lambda x: not _is_there(x, modules, missing))
         while words and not bases and isinstance(bound, Mapping):  # or of a class
             word = words.pop(0)
             bound = bound.get(plain(word))
@@ -186,6 +184,13 @@ def _followed(name, modules, missing):
             return bound
         todo += [".".join([base, *words]) for base in reversed(bases)]
     return None
+
+
+def _is_there(name, modules, missing):
+    """Tell whether a name by `import *` is of the program, or one that Keras has."""
+    star = name.rpartition(".")[0]
+    of_keras = star not in modules and star.partition(".")[0] in _ROOTS
+    return not (of_keras and missing(plain(name), plain(name)))
 
 
 def _assignments(modules, follow):
@@ -697,6 +702,8 @@ class Module:
         """
         if isinstance(node, list):
             for i, one in enumerate(node):
+                if isinstance(one, _LEAVES):
+                    continue
                 yield from self._visit(one, names, caught, own)
                 if isinstance(one, (ast.If, ast.Match)):
                     taken, elsewhere = self._branches(one, names)
