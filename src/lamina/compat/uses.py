@@ -443,7 +443,7 @@ class Module:
                 outward += [(one, within) for one in declared]
                 before = self._facts
                 with contextlib.suppress(Exception):
-                    value = self._returned(node.body, scope.new_child(within))
+                    value = _flat(self._returned(node.body, scope.new_child(within)))
                     if plainly and self._facts > before:
                         returned = _Returned(value)
                 bind(node.name, returned, under)
@@ -659,7 +659,7 @@ class Module:
         before = self._facts
         if not isinstance(value, (ast.Tuple, ast.List)):
             with contextlib.suppress(Exception):
-                known = _Known(self._value(value, names))
+                known = _Known(_flat(self._value(value, names)))
                 if self._facts > before:
                     return known
         if isinstance(value, ast.IfExp):
@@ -833,6 +833,13 @@ class Module:
         outside = [*node.args.defaults, *node.args.kw_defaults, *map(_unquoted, hints)]
         outside += getattr(node, "decorator_list", ())
         yield from self._visit([one for one in outside if one], names, caught)
+
+
+def _flat(value):
+    """Return a value that is kept: tuples in tuples may grow without end."""
+    if isinstance(value, tuple) and any(isinstance(one, tuple) for one in value):
+        raise _UnknownError
+    return value
 
 
 def _leaves(node):
