@@ -310,6 +310,8 @@ def test_files_that_cannot_be_read(written, tmp_path, capsys):
     assert "5 missing, 0 that differ" in shown and "s.py:1: keras.nope" in shown
     for place in ("old.py:2", "nul.py:1", "binary.py:1", "deep.py:1"):
         assert f"{place}: cannot be read" in shown
+    with pytest.raises((SyntaxError, ValueError), match=r"nul\.py"):
+        check(tmp_path / "nul.py")
     assert [one.name for one in check(tmp_path / "s.py")] == ["", "", "keras.nope"]
 
 

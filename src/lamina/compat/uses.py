@@ -308,6 +308,7 @@ def _noting(file, failed):
     try:
         yield
     except SyntaxError as error:
+        error.filename, error.lineno = str(file), error.lineno or 1
         failed[file] = error
     except (RecursionError, MemoryError, ValueError) as error:
         why = str(error) if isinstance(error, ValueError) else "nested too deeply"
