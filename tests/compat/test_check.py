@@ -116,6 +116,20 @@ MISSING = {
     "import keras\ndef f(): keras.a = 1\ndef g(): keras.b": ["keras.b"],
     "import keras\nkeras.gone.Own = 1": ["keras.gone"],
     "try: from keras import a\nexcept ImportError: raise ValueError": ["keras.a"],
+    "def f(): K.x\nK = None\ndef load():\n global K\n import keras.backend as K": [
+        "keras.backend.x"
+    ],
+    "import keras\ndef f(): return keras.version() < '3'\nif f: keras.x": ["keras.x"],
+    "import keras\nassert keras.version() and x\nkeras.x": ["keras.x"],
+    "import keras, pytest\n@pytest.mark.skipif(keras.version() < '3', reason='')\n"
+    "def test(): keras.x": ["keras.x"],
+    "import keras\nhasattr(keras, 'x') or hasattr(keras, 'ops') and keras.a": [
+        "keras.a"
+    ],
+    "try:\n import keras\n HAS = True\nexcept ImportError: HAS = False\n"
+    "if HAS: keras.x\nelse: keras.y": ["keras.x"],
+    "import keras\ndef f():\n o = None\n def g():\n  nonlocal o\n  o = keras.ops\n"
+    " def h(): o.x": ["keras.ops.x"],
 }
 FOUND = [
     "from contextlib import suppress\nwith suppress(ImportError): import keras.nope",
@@ -172,6 +186,32 @@ FOUND = [
     "import keras\nfrom packaging import version as v\n"
     "OLD = v.parse(keras.__version__) < v.parse('3.0.0')\nif OLD: keras.nope",
     "import keras\nif tuple(map(int, keras.version().split('.')[:1])) < (3,): keras.x",
+    "import keras\nif Version(keras.__version__).major < 3: keras.x",
+    "import keras\nV = tuple(int(i) for i in keras.__version__.split('.')[:2] if i)\n"
+    "if V < (3, 0): keras.x",
+    "import keras\nif float(keras.__version__[:3]) < 3: keras.x",
+    "import keras\nif hasattr(keras, 'x') and keras.x.y(): keras.x",
+    "import keras\nB = keras.backend.backend()\nB == 'tensorflow' and keras.x\n"
+    "y = B == 'jax' or keras.x",
+    "try:\n from keras.nope import y\n HAS = True\nexcept ImportError: HAS = False\n"
+    "if HAS: from keras.nope import z",
+    "try:\n import keras\n OLD = keras.__version__ < '3'\nexcept ImportError:\n"
+    " from tensorflow import keras\n OLD = True\nif OLD: keras.nope",
+    "import keras\ndef three():\n 'Ask.'\n if not hasattr(keras, 'ops'): return False\n"
+    " return keras.version() >= '3'\nif not three(): keras.nope",
+    "from importlib import metadata\nimport keras\n"
+    "if metadata.version('keras') < '3': keras.nope",
+    "import keras, os\nif os.environ['KERAS_BACKEND'] == 'torch': keras.nope\n"
+    "if (os.environ.get('KERAS_BACKEND') or 'torch') == 'torch': keras.nope",
+    "import keras\ndef f():\n assert keras.config.backend() == 'torch'\n keras.nope",
+    "import keras, pytest\nOTHER = keras.config.backend() != 'torch'\n"
+    "@pytest.mark.skipif(OTHER, reason='')\ndef test(): keras.nope\n"
+    "@unittest.skipUnless(not OTHER, '')\nclass Test:\n def test(self): keras.nope\n"
+    "def more():\n if OTHER: pytest.skip()\n keras.nope",
+    "import keras\nif (b := keras.config.backend()) != 'jax': keras.nope",
+    "import keras, tensorflow as tf\ntry: OLD = parse(tf.__version__) < parse('2.4')\n"
+    "except AttributeError: pass\nif OLD: keras.nope",
+    "import keras\nwhile hasattr(keras, 'nope'): keras.nope",
 ]
 
 
@@ -200,6 +240,79 @@ def test_the_programs_own_modules_are_followed(written):
     written("import keras; keras.nope", "own/more.py")
     (found,) = [one for one in check(script.parent / "own") if one.missing]
     assert found.places[0].endswith("more.py:1")
+
+
+SEVERAL = {
+    "all of a module": (
+        {
+            "s.py": "from common import *\nkeras.x, ops.y, print\ndef f(ops): ops.z",
+            "common.py": "import keras\nfrom more import *\nfrom keras.layers import *",
+            "more.py": "from keras import ops",
+        },
+        ["keras.ops.y", "keras.x"],
+    ),
+    "all of modules of Keras": (
+        {
+            "s.py": "import own\nfrom own import *\nown.x, own.Model.y, print, Dense.z",
+            "own.py": "from keras.layers import *\nfrom keras.models import *",
+        },
+        ["keras.layers.Dense.z", "keras.layers.x", "keras.models.Model.y"],
+    ),
+    "a class elsewhere": (
+        {
+            "a.py": "from z import Base\nclass A(Base):\n def f(s): s.L.x, s.y",
+            "z.py": "import keras\nclass Base(keras.Layer): L = keras.layers",
+        },
+        ["keras.layers.x"],
+    ),
+    "modules for other backends": (
+        {
+            "p/__init__.py": "import keras\nif keras.config.backend() == 'torch':\n"
+            " from .other import x\nelse:\n from .own import x",
+            "p/other.py": "from .beside import x\nimport keras\nkeras.x",
+            "p/beside.py": "from . import other, both\nimport keras\nkeras.y",
+            "p/own.py": "from . import both\nif TYPE_CHECKING: from . import hints",
+            "p/both.py": "import keras\nkeras.a",
+            "p/hints.py": "import keras\nkeras.b",
+            "p/alone.py": "import keras\nkeras.c",
+        },
+        ["keras.a", "keras.b", "keras.c"],
+    ),
+    "packages in src, and scripts in folders": (
+        {
+            "src/p/__init__.py": "import keras\nL = keras.layers",
+            "src/p/m.py": "from p import L\nL.x",
+            "tests/test_p.py": "import p.m\np.L.y",
+            "examples/common.py": "from keras import ops",
+            "examples/e.py": "from common import *\nops.z",
+        },
+        ["keras.layers.x", "keras.layers.y", "keras.ops.z"],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", SEVERAL)
+def test_several_files(written, tmp_path, kind):
+    files, missing = SEVERAL[kind]
+    for name, text in files.items():
+        written(text, name)
+    assert names(tmp_path) == missing
+
+
+def test_files_that_cannot_be_read(written, tmp_path, capsys):
+    written("import keras\nprint 'x'", "old.py")
+    (tmp_path / "nul.py").write_bytes(b"x = 1\0")
+    (tmp_path / "binary.py").write_bytes(b"\xff\xfe\x00")
+    written("x" + ".a" * 900 + ".b()" * 900, "deep.py")
+    written("import keras, old, deep; keras.nope", "s.py")
+    assert main(["check", str(tmp_path)]) == 1
+    shown = capsys.readouterr().out
+    assert "5 missing, 0 that differ" in shown and "s.py:1: keras.nope" in shown
+    for place in ("old.py:2", "nul.py:1", "binary.py:1", "deep.py:1"):
+        assert f"{place}: cannot be read" in shown
+    with pytest.raises((SyntaxError, ValueError), match=r"nul\.py"):
+        check(tmp_path / "nul.py")
+    assert [one.name for one in check(tmp_path / "s.py")] == ["", "", "keras.nope"]
 
 
 def test_what_one_file_catches_is_not_caught_in_others(written):
@@ -269,6 +382,7 @@ def test_command(written, capsys):
     assert "train.py:2 (and 1 more): keras.nope: missing" in shown
     assert main(["check", "no_such_package"]) == 2
     assert main(["check", str(written("1 +"))]) == 1
+    assert "train.py, line 1" in capsys.readouterr().err
 
 
 TOO_MUCH = {
@@ -290,6 +404,24 @@ def test_names_that_grow_without_end(written):
     text = f"import keras as a0\n{grow}\na1000\nfrom own import m\nm.m.x\n"
     found = names(written(text + "a0" + ".a" * 400))
     assert "keras" + ".a" * 400 in found and max(map(len, found)) < bounds.NAME
+
+
+def test_texts_that_take_long_to_run_are_read(written):
+    either = "keras.a"
+    for _ in range(60):
+        either = f"not (x or not ({either} and hasattr(keras, 'ops')))"
+    functions = "".join(
+        f"{' ' * i}def f():\n{' ' * i} global K\n{' ' * i} class A(A, A): pass\n"
+        for i in range(60)
+    )
+    many = f"[{'[' * 9}0{' for a in (1,) * 99]' * 9} for a in (1,) * 99]"
+    twice = "".join(f"b{i + 1} = tuple((b{i}, b{i}))\n" for i in range(60))
+    twice = f"b0 = tuple((keras.version(),))\n{twice}if str(b60): 1\n"
+    text = f"import keras\nif {either}: 1\n{functions}{' ' * 60}return K\n{twice}"
+    assert names(written(f"{text}if {many} or keras.version(): keras.b")) == [
+        "keras.a",
+        "keras.b",
+    ]
 
 
 def test_files_that_are_none(written, tmp_path, capsys):

@@ -25,7 +25,8 @@ class Finding:
     """A name that a program uses, with what there is to say about it.
 
     Attributes:
-        name: the name with its modules, whatever the program calls it.
+        name: the name with its modules, whatever the program calls it; empty for a
+            file of it that cannot be read.
         missing: whether Lamina lacks it; else it behaves otherwise.
         text: why it is missing, or the row of docs/differences.md.
         places: where it is used, as `file:line`.
@@ -40,7 +41,8 @@ class Finding:
         places = list(dict.fromkeys(self.places))
         more = f" (and {len(places) - 1} more)" if places[1:] else ""
         what = "missing" if self.missing else "differs"
-        return f"{printable(places[0])}{more}: {self.name}: {what}\n    {self.text}"
+        what = f"{self.name}: {what}" if self.name else "cannot be read"
+        return f"{printable(places[0])}{more}: {what}\n    {self.text}"
 
 
 def check(program) -> list[Finding]:
@@ -48,7 +50,8 @@ def check(program) -> list[Finding]:
 
     The program is read, not run. Names are followed through imports, aliases and the
     program's own modules. What does not run here, and names whose absence is caught
-    where they are used, as by `except ImportError`, are left out.
+    where they are used, as by `except ImportError`, are left out. A file of several
+    that cannot be read is a finding without a name.
 
     Args:
         program: a script, in whose folder its own modules are looked for; a folder of
@@ -56,8 +59,8 @@ def check(program) -> list[Finding]:
 
     Raises:
         FileNotFoundError: there is no such program.
-        SyntaxError: it is not Python.
-        ValueError: a file is too large, or nested too deeply.
+        SyntaxError: the program is a file that is not Python.
+        ValueError: it is a file that is too large, or nested too deeply.
 
     >>> import pathlib, tempfile
     >>> from lamina.compat.check import check
@@ -69,6 +72,9 @@ def check(program) -> list[Finding]:
     """
     found: dict = {}
     for name, place, arguments in uses(program, _is_missing):
+        if not name:
+            found[place] = Finding("", True, printable(*arguments), [place])
+            continue
         missing, rows = _judged(name)
         for wanted, text in rows:
             if not wanted or wanted & arguments:
