@@ -190,8 +190,9 @@ if ALL > 1:  # what differs in one process is told in all
     slower, few = [Slower()] if ME else [], 37 - ME
     given, four = (
         Given((X[:8], Y[:8]), (X[: 8 - ME], Y[: 8 - ME])),
-        {"steps_per_epoch": 4},
+        {"steps_per_epoch": 4, "verbose": 0},
     )
+    one = X[:8], Y[:8]
     kinds = [D.DataParallel, D.FullyShardedDataParallel]
     with D.DataParallel().scope():
         model = network()
@@ -204,6 +205,7 @@ if ALL > 1:  # what differs in one process is told in all
             "predict": lambda: model.predict(X[:few], verbose=0),
             "whole": lambda: network().fit(given, **options),
             "train_on_batch": lambda: model.train_on_batch(X[:8] + ME, Y[:8]),
+            "ran out": lambda: network().fit(iter([one] * (4 - ME)), **four),
         }
         found["told"] = {name: refused(run) for name, run in told.items()}
         found["interrupted"] = ""
@@ -217,7 +219,6 @@ if ALL > 1:  # what differs in one process is told in all
         told = {
             "own weights": lambda: network().fit(X, Y, verbose=0, **weights),
             "last": lambda: network().evaluate(given, verbose=0),
-            "ran out": lambda: network().fit(some(4 - ME), verbose=0, **four),
             "own batch": lambda: network().train_on_batch(X[: 8 - ME], Y[: 8 - ME]),
         }
         found["told"] |= {name: refused(run) for name, run in told.items()}
@@ -226,8 +227,11 @@ if ALL > 1:  # what differs in one process is told in all
         found["told"]["no rows"] = words.rpartition("EmptyData: ")[2]
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
+            network().fit(some(4 - ME), **four)
             held_out = some(1 - ME)
             network().fit(X[:8], Y[:8], validation_data=held_out, verbose=0)
+        ended = "The data of process 1 ran out after 3 batches. This epoch ends there"
+        assert str(said[0].message).startswith(ended) == (not ME)
         words = str(said[-1].message).replace("The data set is empty", "Process 1")
         found["told"]["no validation"] = words.partition("Process 1")[0]
     with D.FullyShardedDataParallel(model=2, auto_shard_dataset=False).scope():
