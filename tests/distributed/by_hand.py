@@ -71,6 +71,9 @@ else:
     callbacks = [log, *([Stop()] if ME == ALL - 1 else [])]
     options = {"epochs": 4, "shuffle": False, "verbose": 2}
     found["loss"] = model.fit(Batches(), callbacks=callbacks, **options).history["loss"]
+    whole = divided(X, "rows"), divided(Y, "rows")
+    options = {"batch_size": 8, "shuffle": False, "verbose": 0}
+    found["in memory"] = model.fit(*whole, **options).history["loss"]
     slots = model.optimizer.variables[2:]
     found["parts"] = [v.value.addressable_shards[0].data.size for v in slots]
     found["predict"] = model.predict(Batches(), verbose=0).ravel().tolist()

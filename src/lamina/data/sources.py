@@ -10,6 +10,7 @@ import numpy as np
 
 from lamina.core import structure
 from lamina.core.checks import is_integer
+from lamina.core.placement import is_here
 from lamina.core.sparse import refuse_sparse
 from lamina.core.tracebacks import warn
 from lamina.data.arrays import EmptyData, as_arrays, count_rows, digest, is_count
@@ -242,7 +243,7 @@ class ArraySource:
     def described(self) -> dict:
         """Return what decides the batches, in plain values."""
         data = {
-            name: f"{a.dtype} {a.shape}, digest {digest(a)}"
+            name: f"{a.dtype} {a.shape}, digest {digest(a) if is_here(a) else 'none'}"
             for name, a in named(self.given)
             if a is not None
         }

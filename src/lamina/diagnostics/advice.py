@@ -207,6 +207,8 @@ def _range(array):
 
 def _fractions(array):
     """Tell whether most numbers in the first rows of an array are not whole."""
+    if not is_here(array):
+        return False
     array = np.asarray(array[:_ROWS])
     return array.dtype.kind == "f" and np.mean(array % 1 != 0) > 0.5
 

@@ -58,6 +58,8 @@ def check_batch(model, batch) -> None:
 def check_numbers(model, source) -> None:
     """Refuse NaN in the data, unless the model makes finite numbers of it.
 
+    Arrays that are divided among processes are not looked at.
+
     Raises:
         ValueError: naming the array, how many entries are NaN, and the first row.
     """
@@ -65,7 +67,7 @@ def check_numbers(model, source) -> None:
         return
     for name, part in zip(("x", "y"), source.arrays[:2], strict=True):
         for path, array in structure.flatten_with_names(part):
-            if array is None or not _has_nan(array):
+            if array is None or not is_here(array) or not _has_nan(array):
                 continue
             where = "".join(f"[{p!r}]" for p in path)
             bad = np.isnan(np.asarray(array))
@@ -160,7 +162,8 @@ def class_weighted(model, batch, weights):
     Raises:
         TypeError: it is not a dict.
         ValueError: several outputs without a dict by name, no targets, targets that
-            may have several classes, or classes or weights that are not numbers.
+            may have several classes or that no process has whole, or classes or
+            weights that are not numbers.
     """
     x, y, sample_weight = batch
     if not isinstance(weights, dict):
@@ -192,6 +195,12 @@ def class_weighted(model, batch, weights):
     given = match_weights(sample_weight, outputs, names)
     for i, output in enumerate(structure.flatten(outputs)):
         if targets[i] is not None and names[i] in weights:
+            if not is_here(targets[i]):
+                raise ValueError(
+                    f"`class_weight` needs all targets of output {names[i]!r} in this "
+                    f"process. Those given, of shape {targets[i].shape}, are divided "
+                    "among several: give `sample_weight`, divided as they are."
+                )
             losses = [t.loss for t in loss.terms if t.places == i]
             found = classes_of(losses, np.asarray(targets[i]), output.shape)
             factor = _looked_up(*found, weights[names[i]])
