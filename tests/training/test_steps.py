@@ -1,5 +1,6 @@
 """How steps are run: several in one call, a user's own, interrupted ones."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -375,6 +376,38 @@ def test_stopping_early_ends_the_thread():
     assert not batches._thread.is_alive()
     source.close()
     assert closed == [True]
+
+
+def endless(read):
+    while True:
+        read.append(len(read))
+        yield X[:8], np.full((8, 1), read[-1], "float32")
+
+
+@pytest.mark.parametrize("weight", [None, dict.fromkeys(range(99), 1.0)])
+@pytest.mark.parametrize("end", ["stop_training", "an exception"])
+def test_batches_that_were_read_ahead_come_in_the_next_run(end, weight):
+    read, options = [], {"steps_per_epoch": 9, "verbose": 0, "class_weight": weight}
+
+    def on_batch(batch, logs):
+        while batch == 2 and len(read) < 5:  # two of them nobody will use
+            time.sleep(0.001)
+        model.stop_training = batch == 2
+        if batch == 2 and end == "an exception":
+            raise OSError(end)
+
+    model = lamina.Sequential([layers.Input((6,)), layers.Dense(1)])
+    model.compile(lamina.optimizers.SGD(0.0), "mae")
+    model.layers[0].set_weights([np.zeros((6, 1)), np.zeros(1)])
+    source = endless(read)
+    stop = lamina.callbacks.LambdaCallback(on_train_batch_end=on_batch)
+    with contextlib.suppress(OSError):
+        model.fit(source, callbacks=[stop], **options)
+    options["steps_per_epoch"] = 1
+    for number in (3.0, 4.0):
+        assert model.fit(source, **options).history == {"loss": [number]}
+    assert model.evaluate(source, steps=2, verbose=0) == 5.5
+    assert next(source)[1][0, 0] == len(read) - 1 == 7
 
 
 def test_end_is_told_again():

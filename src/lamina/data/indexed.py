@@ -293,8 +293,11 @@ class IndexedSource:
             self.batch_size = rows_of(self._peeked)
         return self._peeked
 
-    def epoch(self, skip=0):
-        """Yield the batches of one epoch, without the first `skip` of them."""
+    def epoch(self, skip=0, noted=False):
+        """Yield the batches of one epoch, without the first `skip` of them.
+
+        An epoch that is cut short comes again, so that there is nothing to note.
+        """
         if skip:
             self._forget()
             yield from self._batches(skip)
@@ -303,6 +306,12 @@ class IndexedSource:
         self._running = self._peeked = None
         yield batch
         yield from running  # type: ignore[misc]
+
+    def used(self, count):
+        """See `IterableSource`."""
+
+    def give_back(self):
+        """See `IterableSource`."""
 
     def mark(self) -> dict:
         """Return where the next epoch begins, in plain values."""

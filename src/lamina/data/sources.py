@@ -3,6 +3,8 @@
 import contextlib
 import itertools
 import operator
+import weakref
+from collections import deque
 from typing import Any
 
 import jax
@@ -258,6 +260,17 @@ class ArraySource:
         return self.take(slice(0, min(self.batch_size, self.rows)))
 
 
+# By iterator: batches that were read from it for a run that ended before it used them.
+_LEFT: Any = weakref.WeakKeyDictionary()
+
+
+def _left_of(iterator):
+    try:
+        return _LEFT.setdefault(iterator, deque())
+    except TypeError:  # nothing can be noted of it, as of a `zip`
+        return deque()
+
+
 class IterableSource:
     """Batches from an iterable, an iterator, or indexable data sets.
 
@@ -284,6 +297,8 @@ class IterableSource:
         self._restarts = restarts and not self._is_iterator
         self._running = None
         self._peeked = None
+        self._left = _left_of(iterable) if self._is_iterator else deque()
+        self._noted = deque()  # batches that were given, and not used yet
         self._layout = BatchLayout()
         self._taken = 0  # batches that `_running` has given
         self._length = getattr(iterable, "num_batches", None)
@@ -316,7 +331,8 @@ class IterableSource:
         else:
             if self._running is None:
                 self._running = self._begin()
-            batch = as_batch(next(self._running), count)
+            left = self._left
+            batch = left.popleft() if left else as_batch(next(self._running), count)
             self._layout.check(batch, count)
         self._taken += 1
         return batch
@@ -338,8 +354,13 @@ class IterableSource:
             self.batch_size = rows_of(self._peeked)
         return self._peeked
 
-    def epoch(self, skip=0):
-        """Yield the batches of one epoch, without the first `skip` of them."""
+    def epoch(self, skip=0, noted=False):
+        """Yield the batches of one epoch, without the first `skip` of them.
+
+        Args:
+            skip: how many to leave out.
+            noted: whether each is noted until `used` is told of it.
+        """
         count = 0
         self._restart()
         # A source longer than the epoch goes on where it is.
@@ -351,6 +372,8 @@ class IterableSource:
                 break
             count += 1
             if count > skip:
+                if noted:
+                    self._noted.append(batch)
                 yield batch
         if self._steps is None and self.batches is None:
             self.batches = count
@@ -358,9 +381,29 @@ class IterableSource:
         if callable(end):
             end()
 
+    def used(self, count):
+        """Forget the first `count` batches that are noted."""
+        for _ in range(count):
+            self._noted.popleft()
+
+    def give_back(self):
+        """Let the batches that are noted come again, also from the next source.
+
+        Data that can be iterated again begin anew, unless an epoch has a number of
+        steps.
+        """
+        left = list(self._noted)
+        self._noted.clear()
+        if left and not self._is_iterator and self._steps is None:
+            self._running, self._taken = None, 0
+            return
+        self._taken = max(0, self._taken - len(left))
+        self._left.extendleft(reversed(left))
+
     def _restart(self):
         if self._restarts and self._peeked is None:
             self._running = None
+            self._left.clear()
 
     def mark(self) -> dict:
         """Return where the next epoch begins, in plain values."""
@@ -387,6 +430,7 @@ class IterableSource:
         """Let the next epoch begin where `mark()` was called."""
         if mark.get("pass") != self._pass():
             self._running, self._peeked, self._taken = None, None, 0
+            self._left.clear()
             self._iterable.passes_begun = mark["pass"]
         if mark["begun"]:
             for count in range(mark["taken"] - self._taken):

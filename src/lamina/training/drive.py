@@ -168,11 +168,14 @@ def chunks(model, kind, variables, source, *, donate, single, skip=0, counted=Fa
     # Uncompiled code is not made to run in a compiled loop.
     shared = None if eager else several
     made = Grouped(one, shared, _size(model, variables, single))
-    batches = source.epoch(skip)
     # Arrays need no thread: a batch is cut while the step before is running.
     arrays = isinstance(source, ArraySource)
+    batches = source.epoch(skip) if arrays else source.epoch(skip, noted=True)
     made.place = place = placing(early=eager or not arrays)
     with contextlib.ExitStack() as block:
+        if not arrays:
+            made.used = source.used
+            block.callback(source.give_back)
         if eager or arrays:
             batches = batches if place is None else map(place, batches)
         else:
@@ -291,6 +294,7 @@ class Grouped:
         self._state: Any = ()
         self.batches: Any = ()
         self.place: Any = None
+        self.used: Any = None  # is told how many batches were taken
         self.waited = 0.0
 
     def __iter__(self):
@@ -298,6 +302,8 @@ class Grouped:
 
     def run(self, state, chunk):
         """Run the steps of a Chunk."""
+        if self.used is not None:
+            self.used(chunk.count)
         logs, shares = None, self._several and 1 < chunk.count == self.size
         if shares and _alike(chunk.data):
             state, logs = self._several(state, tuple(chunk.data))

@@ -22,9 +22,9 @@ class Mapped:
         """Return the first batch of the coming epoch, which will still yield it."""
         return self._change(self._source.first())
 
-    def epoch(self, *skip):
+    def epoch(self, *args, **kwargs):
         """Yield the batches of one epoch."""
-        return map(self._change, self._source.epoch(*skip))
+        return map(self._change, self._source.epoch(*args, **kwargs))
 
     @property
     def batches(self):
