@@ -107,7 +107,8 @@ class MonitorCallback(Callback):
             return type(value) is int and value > 0
         return name != "monitor_op" or value is None
 
-    def _is_improvement(self, value, reference):
-        if reference is None:
+    # Its name, and those of its arguments, are what subclasses take from Keras.
+    def _is_improvement(self, monitor_value, reference_value):
+        if reference_value is None:
             return True
-        return bool(self.monitor_op(value - self.min_delta, reference))
+        return bool(self.monitor_op(monitor_value - self.min_delta, reference_value))

@@ -215,7 +215,14 @@ def _contents(name, old, path):
         if not private:
             return public
         stars = importlib.import_module("lamina.compat.shims.stars")
-        return [n for n in stars.names_of(path) if not n.startswith("_")]
+        return [n for n in stars.names_of(path) if n[0] != "_" and is_there(n)]
+
+    def is_there(word):
+        try:
+            find(word)
+        except (AttributeError, ImportError):
+            return False
+        return True
 
     def find(word):
         if alone := sys.modules.get("lamina.compat.without_tensorflow"):

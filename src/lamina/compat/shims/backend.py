@@ -110,7 +110,10 @@ def _also_of_sizes(name, of):
         values = [*values.values()]
         if dtype not in ("int32", "int64") or not all(map(_are_sizes, values)):
             return of(*args, **kwargs)
-        return _sizes(compute(*values, **named))
+        try:
+            return _sizes(compute(*values, **named))
+        except (TypeError, ValueError, OverflowError):  # such as several axes
+            return of(*args, **kwargs)
 
     return call
 
