@@ -11,24 +11,12 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
-from lamina import ops, random
 from lamina.core import structure
 from lamina.core.variable import Variable, from_host
 from lamina.data.batches import batches, yields_batches
 from lamina.layers.layer import Layer
 
 _PLAIN = frozenset({int, float, str, bytes})
-
-
-class _Backend:
-    """The operations under the names of Keras' engines, as its layers take them."""
-
-    name = _backend = "jax"
-    core = image = linalg = math = nn = numpy = ops
-    random = random
-
-    def __getattr__(self, name):
-        return getattr(ops, name)
 
 
 class DataLayer(Layer):
@@ -39,8 +27,6 @@ class DataLayer(Layer):
 
     _allow_non_tensor_positional_args = True
     _lists_are_arrays = True
-    backend = _Backend()
-    generator: Any
 
     def __call__(self, *args, **kwargs):
         """Run the layer on arrays, lists, symbolic tensors, or in a `tf.data` map."""
@@ -51,10 +37,6 @@ class DataLayer(Layer):
     def convert_weight(self, weight):
         """Return the value of a weight as the array that `call` computes with."""
         return weight.value if isinstance(weight, Variable) else weight
-
-    def _get_seed_generator(self, backend=None):
-        del backend  # Keras has a generator for each
-        return self.generator
 
 
 class Adapting:

@@ -16,7 +16,6 @@ from lamina.core import settings
 from lamina.core.arguments import SharedArguments
 from lamina.core.checks import one_of
 from lamina.core.random import SeedGenerator
-from lamina.core.registry import author_of
 from lamina.core.types import Factor, Seed
 from lamina.kernels.boxes import dense_boxes
 from lamina.layers.layer import LayerArgs
@@ -177,14 +176,6 @@ class BaseImagePreprocessingLayer(DataLayer):
         if seed is not _NO_DRAWS:
             self.seed = seed
             self.generator = SeedGenerator(seed)
-
-    def get_config(self):
-        """Return the constructor's arguments, without a `factor` that it computes."""
-        config = super().get_config()
-        if author_of(type(self)) is BaseImagePreprocessingLayer:
-            for name in {"factor", "seed"}.difference(self._given_arguments()):
-                config.pop(name, None)
-        return config
 
     def _set_factor(self, factor):
         self.factor = self._limits("factor", factor)
